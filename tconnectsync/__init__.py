@@ -1,0 +1,91 @@
+"""tconnectsync: pump events in, an append-only log between, outside systems kept equal to it.
+
+These names are the public face for plugin authors; they are imported when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tconnectsync import events as events
+    from tconnectsync.clock import Clock as Clock
+    from tconnectsync.errors import CredentialsRefused as CredentialsRefused
+    from tconnectsync.errors import Rejected as Rejected
+    from tconnectsync.errors import Retryable as Retryable
+    from tconnectsync.errors import SourceChanged as SourceChanged
+    from tconnectsync.errors import TconnectsyncError as TconnectsyncError
+    from tconnectsync.events import Event as Event
+    from tconnectsync.hookspecs import Context as Context
+    from tconnectsync.hookspecs import Section as Section
+    from tconnectsync.hookspecs import Sink as Sink
+    from tconnectsync.hookspecs import SinkSpec as SinkSpec
+    from tconnectsync.hookspecs import SourceSpec as SourceSpec
+    from tconnectsync.hookspecs import hookimpl as hookimpl
+    from tconnectsync.options import Secret as Secret
+    from tconnectsync.options import option as option
+    from tconnectsync.projection import Document as Document
+    from tconnectsync.projection import Fold as Fold
+    from tconnectsync.projection import document_id as document_id
+    from tconnectsync.receiver import Delivery as Delivery
+    from tconnectsync.receiver import Finding as Finding
+    from tconnectsync.receiver import Hold as Hold
+    from tconnectsync.receiver import Outcome as Outcome
+    from tconnectsync.receiver import Postponed as Postponed
+    from tconnectsync.receiver import Receiver as Receiver
+    from tconnectsync.receiver import Refused as Refused
+    from tconnectsync.receiver import StoredDocument as StoredDocument
+    from tconnectsync.receiver import Taken as Taken
+    from tconnectsync.sources import Batch as Batch
+    from tconnectsync.sources import History as History
+    from tconnectsync.sources import Source as Source
+
+__version__ = "4.0.0"
+
+_HOME = {
+    "Batch": "sources",
+    "Clock": "clock",
+    "Context": "hookspecs",
+    "CredentialsRefused": "errors",
+    "Delivery": "receiver",
+    "Document": "projection",
+    "Event": "events",
+    "Finding": "receiver",
+    "Fold": "projection",
+    "History": "sources",
+    "Hold": "receiver",
+    "Outcome": "receiver",
+    "Postponed": "receiver",
+    "Receiver": "receiver",
+    "Refused": "receiver",
+    "Rejected": "errors",
+    "Retryable": "errors",
+    "Secret": "options",
+    "Section": "hookspecs",
+    "Sink": "hookspecs",
+    "SinkSpec": "hookspecs",
+    "Source": "sources",
+    "SourceChanged": "errors",
+    "SourceSpec": "hookspecs",
+    "StoredDocument": "receiver",
+    "Taken": "receiver",
+    "TconnectsyncError": "errors",
+    "document_id": "projection",
+    "hookimpl": "hookspecs",
+    "option": "options",
+}
+
+__all__ = [  # noqa: PLE0604 - the names are plain strings
+    "__version__",
+    "events",
+    *sorted(_HOME),
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "events":
+        return import_module("tconnectsync.events")
+    if name in _HOME:
+        return getattr(import_module(f"tconnectsync.{_HOME[name]}"), name)
+    raise AttributeError(name)

@@ -1,0 +1,69 @@
+"""Errors, named after the decision that follows from them. Each carries data and the next command to type."""
+
+from __future__ import annotations
+
+
+class TconnectsyncError(Exception):
+    """What happened, and what to do about it.
+
+    ``remedy`` is a sentence for the person who reads it, naming the next command where there is one.
+    """
+
+    remedy: str | None
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+class ConfigError(TconnectsyncError):
+    """The configuration cannot be used. ``problems`` holds every problem, one sentence each. Exit status 2."""
+
+    def __init__(self, problems: tuple[str, ...], *, remedy: str | None = None) -> None:
+        super().__init__("\n".join(problems), remedy=remedy)
+        self.problems = problems
+
+
+class Retryable(TconnectsyncError):
+    """Passing trouble: try again later. ``after_s`` is the least wait in seconds, None leaves it to the back-off.
+
+    ``unsure`` is true when the other side may have acted on the request although no answer came.
+    """
+
+    def __init__(
+        self, message: str, *, after_s: float | None = None, unsure: bool = False, remedy: str | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.after_s = after_s
+        self.unsure = unsure
+
+
+class SourceChanged(Retryable):
+    """The vendor answered with something this release does not know. Never "no data"; asked again about hourly."""
+
+
+class Rejected(TconnectsyncError):
+    """The receiver will never take this batch as it is. Delivery halves the batch until the culprit is alone."""
+
+
+class CredentialsRefused(TconnectsyncError):
+    """The account or secret was refused. Not tried again until the configuration changes."""
+
+
+class LogDamaged(TconnectsyncError):
+    """A record of the event log is not what was written. ``path`` and ``line`` (from 1) say where."""
+
+    def __init__(self, message: str, *, path: str, line: int, position: int | None = None) -> None:
+        super().__init__(message, remedy="Run `tconnectsync log check`, then `tconnectsync log repair`.")
+        self.path = path
+        self.line = line
+        self.position = position
+
+
+class FolderOwned(TconnectsyncError):
+    """Another process owns the data folder. ``pid`` is its process id where known."""
+
+    def __init__(self, message: str, *, pid: int | None = None, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.pid = pid

@@ -1,0 +1,109 @@
+"""The hooks. Each registers objects; what the objects must do is a Protocol elsewhere in this package.
+
+All are called once at start; an exception from one is reported as that plugin's and stops no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from tconnectsync.clock import Clock
+    from tconnectsync.projection import Fold
+    from tconnectsync.receiver import Receiver
+    from tconnectsync.sources import Source
+
+hookspec = pluggy.HookspecMarker("tconnectsync")
+hookimpl = pluggy.HookimplMarker("tconnectsync")
+
+
+@attrs.frozen(kw_only=True)
+class Context:
+    """What the engine lends a plugin: the clock, a private folder (0700) for tokens and caches, the product's version.
+
+    ``zone_of(day)`` answers the configured IANA zone name for a ``datetime.date``; ``sections`` are the loaded configuration
+    sections by name.
+    """
+
+    clock: Clock
+    folder: Path
+    version: str
+    sections: Mapping[str, Any]
+    zone_of: Callable[[Any], str]
+
+
+@attrs.frozen(kw_only=True)
+class Section:
+    """A top-level table of the configuration that several sinks share, such as ``[nightscout]``.
+
+    ``options`` is an attrs class made with :func:`tconnectsync.option`.
+    """
+
+    name: str
+    options: type[Any]
+
+
+@attrs.frozen(kw_only=True)
+class SourceSpec:
+    """A kind of source: configured by ``[sources.NAME]``, opened with its options.
+
+    ``enabled(options)`` tells whether it is on when the table has no ``enabled`` key. ``problems(options)`` are
+    configuration problems that only show together, each a sentence that starts with the key path.
+    """
+
+    name: str
+    options: type[Any]
+    open: Callable[[Any, Context], Source]
+    enabled: Callable[[Any], bool]
+    problems: Callable[[Any], Sequence[str]] = lambda options: ()
+
+
+@attrs.frozen(kw_only=True)
+class Sink:
+    """An opened sink: its folds and its receiver. ``fingerprint`` changes whenever the same events give other documents."""
+
+    folds: Sequence[Fold[Any]]
+    receiver: Receiver
+    fingerprint: str
+
+
+@attrs.frozen(kw_only=True)
+class SinkSpec:
+    """A kind of sink: configured by ``[sinks.NAME]``, opened with its options.
+
+    ``features`` are the older bridges' feature names that turn it on. ``problems(options, sections)`` as for sources.
+    """
+
+    name: str
+    options: type[Any]
+    open: Callable[[Any, Context], Sink]
+    default_enabled: bool = False
+    features: Sequence[str] = ()
+    problems: Callable[[Any, Mapping[str, Any]], Sequence[str]] = lambda options, sections: ()
+
+
+@hookspec
+def tconnectsync_sources() -> Sequence[SourceSpec]:  # type: ignore[empty-body]  # a specification has no body
+    """The sources that this plugin brings."""
+
+
+@hookspec
+def tconnectsync_sinks() -> Sequence[SinkSpec]:  # type: ignore[empty-body]
+    """The sinks that this plugin brings."""
+
+
+@hookspec
+def tconnectsync_sections() -> Sequence[Section]:  # type: ignore[empty-body]
+    """Tables of the configuration that this plugin's sources and sinks share."""
+
+
+@hookspec
+def tconnectsync_commands() -> Sequence[click.Command]:  # type: ignore[empty-body]
+    """Commands to add to ``tconnectsync``. Called for ``--help`` too: import what they need inside them."""

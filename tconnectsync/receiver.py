@@ -1,0 +1,104 @@
+"""What stands between the outbox and an outside system: takes a batch, answers per document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from tconnectsync.projection import Document
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """One thing to do: put ``document``, or, where it is None, take back what is stored under ``stored``.
+
+    ``stored`` is the receiver's own text from the last time it took this document (None: never); it is what the receiver
+    needs to find the old copy again. ``unsure``: an earlier attempt ended without an answer, so the document may be there.
+    """
+
+    document_id: str
+    collection: str
+    document: Document | None
+    stored: str | None = None
+    unsure: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Taken:
+    """The receiver said so. ``stored`` is handed back with the next delivery of this document."""
+
+    stored: str
+
+
+@attrs.frozen(kw_only=True)
+class Postponed:
+    """Not now; ``after_s`` is the least wait in seconds."""
+
+    reason: str
+    after_s: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Refused:
+    """Never: the document goes to the dead letters with this reason."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Taken | Postponed | Refused
+
+
+@attrs.frozen(kw_only=True)
+class StoredDocument:
+    """A document of ours that the receiver holds: its identity, our ``stored`` text for it, and its UTC time."""
+
+    document_id: str
+    collection: str
+    at: datetime
+    stored: str
+
+
+@attrs.frozen(kw_only=True)
+class Hold:
+    """A reason to wait for the user before the first delivery."""
+
+    reason: str
+    remedy: str
+
+
+@attrs.frozen(kw_only=True)
+class Finding:
+    """One line of ``check``: good or bad, what was looked at, and what to do about it."""
+
+    good: bool
+    what: str
+    remedy: str | None = None
+
+
+class Receiver(Protocol):
+    """An outside system. Any call may raise Retryable or CredentialsRefused; ``deliver`` also Rejected (whole batch)."""
+
+    address: str
+    """Names the place (no secrets): when it changes, the sink stops and asks for a replay."""
+
+    batch_size: int
+    """The most deliveries that one call of ``deliver`` takes."""
+
+    def inspect(self, first: datetime, last: datetime) -> Hold | None:
+        """Before the first delivery ever: is the place inhabited by someone else's copies of the same facts?"""
+        ...
+
+    def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
+        """Do these, in order; one outcome each. At most about one batch of network requests."""
+        ...
+
+    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+        """Every document of ours from ``first`` to ``last``: asked once when the outbox is empty (a wiped disk)."""
+        ...
+
+    def check(self) -> Iterator[Finding]:
+        """Version, rights and reachability, by trying them."""
+        ...

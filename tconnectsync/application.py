@@ -1,0 +1,378 @@
+"""Puts the parts together for a command: opens the engine under a configuration, or hands the request to the daemon."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+import tconnectsync
+from tconnectsync.clock import Clock
+from tconnectsync.config import Config
+from tconnectsync.control import SOCKET_NAME, ask
+from tconnectsync.daemon import Daemon
+from tconnectsync.delivery import Courier
+from tconnectsync.engine import Engine
+from tconnectsync.errors import FolderOwned
+from tconnectsync.eventlog import EventLog, FolderLock
+from tconnectsync.folding import Folding
+from tconnectsync.hookspecs import Context, Sink
+from tconnectsync.jobs import Progress as Progress
+from tconnectsync.jobs import Request as Request
+from tconnectsync.jobs import Result as Result
+from tconnectsync.jobs import Step, perform, stretch
+from tconnectsync.keeping import Keeper
+from tconnectsync.options import Secret
+from tconnectsync.outbox import Outbox
+from tconnectsync.placement import Placer
+from tconnectsync.plugins import Plugins
+from tconnectsync.polling import Poller, SourceMemory
+from tconnectsync.receiver import Finding
+from tconnectsync.schedule import Rhythm
+from tconnectsync.sources import Source
+from tconnectsync.wallclock import Zones
+
+FREE_SPACE_FLOOR = 64 << 20
+"""Bytes that polling leaves free, so that the outboxes can still commit."""
+
+
+def open_engine(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path | None = None) -> Engine:
+    """Everything opened for work on the data folder, whose lock the caller holds."""
+    folder = config.data_dir if data_dir is None else data_dir
+    sources = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
+    events = EventLog.open(folder, clock=clock, writable=True, decoders=sources)
+    keepers: dict[str, Keeper] = {}
+    try:
+        rhythm = Rhythm(poll_min_s=config.daemon.poll_min, poll_max_s=config.daemon.poll_max)
+        pollers = {
+            name: Poller(
+                name=name,
+                source=source,
+                events=events,
+                clock=clock,
+                memory=SourceMemory.load(folder / "state" / f"{name}.json"),
+                rhythm=rhythm,
+                mark=_mark(events.log_id, config.sources[name].options),
+                dice=random.Random(),  # noqa: S311 - jitter
+                free_space=lambda: _room(folder),
+            )
+            for name, source in sources.items()
+        }
+        decoders = {name: source.decoder for name, source in sorted(sources.items())}
+        for name, sink in open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).items():
+            keepers[name] = _keeper(config, name, sink, events, clock, folder, decoders)
+    except BaseException:
+        for keeper in keepers.values():
+            keeper.outbox.close()
+        events.close()
+        raise
+    return Engine(events=events, placer=Placer(events, zones_of(config)), clock=clock, pollers=pollers, keepers=keepers)
+
+
+def _keeper(
+    config: Config, name: str, sink: Sink, events: EventLog, clock: Clock, folder: Path, decoders: Mapping[str, int]
+) -> Keeper:
+    outbox = Outbox(outbox_path(folder, name))
+    if outbox.get("log") not in ("", events.log_id):  # another log: positions mean nothing here
+        with outbox.transaction():
+            outbox.start_over()
+            outbox.put("log", events.log_id)
+    outbox.put("log", events.log_id)
+    return Keeper(
+        name=name,
+        fingerprint=f"{sink.fingerprint} decoders={dict(decoders)}",
+        folding=Folding(outbox, {fold.name: fold for fold in sink.folds}),
+        courier=Courier(outbox, sink.receiver),
+        events=events,
+        clock=clock,
+        dice=random.Random(),  # noqa: S311 - jitter
+        rewrite_brake=config.limits.rewrite_brake,
+        mark=_mark(events.log_id, config.sections),
+    )
+
+
+def open_sources(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path) -> dict[str, Source]:
+    """The sources that are on."""
+    specs = plugins.sources()
+    return {
+        name: specs[name].open(entry.options, _context(config, clock, data_dir, name))
+        for name, entry in config.sources.items()
+        if entry.enabled
+    }
+
+
+def open_sinks(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path) -> dict[str, Sink]:
+    """The sinks that are on."""
+    specs = plugins.sinks()
+    return {
+        name: specs[name].open(entry.options, _context(config, clock, data_dir, name))
+        for name, entry in config.sinks.items()
+        if entry.enabled
+    }
+
+
+def _context(config: Config, clock: Clock, data_dir: Path, name: str) -> Context:
+    return Context(
+        clock=clock,
+        folder=data_dir / "plugins" / name,
+        version=tconnectsync.__version__,
+        sections=config.sections,
+        zone_of=config.zone_of,
+    )
+
+
+def zones_of(config: Config) -> Zones:
+    """The configured zone and its dated moves, for the timeline."""
+    return Zones(timezone=config.timezone, moves=tuple((move.first_day, move.timezone) for move in config.zones))
+
+
+def _mark(log_id: str, options: Any) -> str:
+    """Four bytes that tell one set of credentials from another without telling them."""
+    digest = hashlib.blake2b(key=log_id.encode()[:64], digest_size=4)
+
+    def feed(value: Any) -> None:
+        if isinstance(value, Secret):
+            digest.update(b"s" + value.reveal().encode())
+        elif attrs.has(type(value)):
+            for field in attrs.fields(type(value)):
+                feed(getattr(value, field.name))
+        elif isinstance(value, Mapping):
+            for key in sorted(value):
+                feed(value[key])
+        else:
+            digest.update(repr(value).encode())
+
+    feed(options)
+    return digest.hexdigest()
+
+
+def _room(folder: Path) -> str | None:
+    free = shutil.disk_usage(folder).free
+    if free >= FREE_SPACE_FLOOR:
+        return None
+    return f"only {free >> 20} MB are free on the disk of {folder} (at least {FREE_SPACE_FLOOR >> 20} MB are needed)"
+
+
+def outbox_path(folder: Path, sink: str) -> Path:
+    """Where a sink's outbox lies."""
+    return folder / "outbox" / f"{sink}.sqlite"
+
+
+def execute(config: Config, plugins: Plugins, request: Request, *, clock: Clock) -> Iterator[Step]:
+    """Do what is asked, here or through the daemon that owns the data folder. The last step is the Result."""
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        lock = FolderLock(config.data_dir)
+    except FolderOwned as error:
+        yield from _hand_over(config.data_dir / SOCKET_NAME, request, error)
+        return
+    try:
+        engine = open_engine(config, plugins, clock=clock)
+        try:
+            yield from perform(engine, request, zones_of(config).zone_at)
+        finally:
+            engine.close()
+    finally:
+        lock.release()
+
+
+def _hand_over(path: Path, request: Request, error: FolderOwned) -> Iterator[Step]:
+    for attempt in range(3):
+        try:
+            yield from ask(path, request)
+            return
+        except (FileNotFoundError, ConnectionRefusedError):
+            time.sleep(0.2 * (attempt + 1))  # the owner may be starting, or be a command that ends soon
+        except OSError as trouble:
+            yield Result(status=8, lines=(f"the daemon did not answer: {trouble}",))
+            return
+    remedy = error.remedy or "Wait until it is done, or stop it."
+    yield Result(status=8, lines=(f"{error.message}, and it takes no requests. {remedy}",))
+
+
+def run_daemon(load_config: Callable[[], Config], plugins: Plugins, *, clock: Clock) -> int:
+    """Run until SIGTERM. Errors: ConfigError, FolderOwned."""
+    config = load_config()
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = config.data_dir
+
+    def load() -> tuple[Callable[[], Engine], Callable[[date], Any]]:
+        fresh = load_config()
+        return lambda: open_engine(fresh, plugins, clock=clock, data_dir=folder), zones_of(fresh).zone_at
+
+    lock = FolderLock(folder)
+    try:
+        return Daemon(load, folder / SOCKET_NAME, os.environ).run()
+    finally:
+        lock.release()
+
+
+# --- readers: no lock, nothing changes ----------------------------------------------------------------------------------
+
+
+def preview(
+    config: Config,
+    plugins: Plugins,
+    *,
+    sink: str | None = None,
+    first: date | None = None,
+    last: date | None = None,
+    clock: Clock,
+) -> Iterator[dict[str, Any]]:
+    """The documents that ``sync`` (or, with ``sink``, a replay of it) would send; worked out on a copy, sent nowhere."""
+    with tempfile.TemporaryDirectory(prefix="tconnectsync-preview-") as name:
+        folder = Path(name)
+        for part in ("log", "outbox", "state"):
+            if (config.data_dir / part).is_dir():
+                shutil.copytree(config.data_dir / part, folder / part)
+        engine = open_engine(config, plugins, clock=clock, data_dir=folder)
+        try:
+            if sink is None:
+                for poller in engine.pollers.values():
+                    if poller.may_ask(clock.now()):
+                        poller.start()
+                while engine.turn(polling=False, only=()):
+                    pass
+            engine.turn(polling=False, only=())
+            args = {"first": first and first.isoformat(), "last": last and last.isoformat()}
+            for keeper_name, keeper in engine.keepers.items():
+                if sink is not None and keeper_name != sink:
+                    continue
+                while keeper.fold(engine.views, version=engine.version):
+                    pass
+                if sink is not None:
+                    keeper.replay(*stretch(args, zones_of(config).zone_at))
+                    while keeper.fold(engine.views, version=engine.version):
+                        pass
+                for delivery in keeper.outbox.pending(clock.now(), 1 << 30):
+                    document = delivery.document
+                    yield {
+                        "sink": keeper_name,
+                        "action": "put" if document is not None else "withdraw",
+                        "id": delivery.document_id,
+                        "collection": delivery.collection,
+                        "at": None if document is None else document.at.isoformat().replace("+00:00", "Z"),
+                        "document": None if document is None else dict(document.content),
+                    }
+        finally:
+            engine.close()
+
+
+def read_events(
+    config: Config,
+    plugins: Plugins,
+    *,
+    first: date | None = None,
+    last: date | None = None,
+    kinds: tuple[str, ...] = (),
+    pump: str | None = None,
+    follow: bool = False,
+    clock: Clock,
+) -> Iterator[dict[str, Any]]:
+    """The log's records in the order they were written; ``first`` and ``last`` are pump-local days, both inclusive."""
+    from tconnectsync.eventlog import record_of
+
+    if not (config.data_dir / "log").is_dir():
+        return
+    events = EventLog.open(config.data_dir, clock=clock, writable=False, decoders={})
+    wanted = frozenset(kinds) or None
+    position = 0
+    try:
+        while True:
+            for event in events.events(position, kinds=wanted, pump=pump):
+                position = event.pos
+                day = event.pump_time.date()
+                if (first is None or day >= first) and (last is None or day <= last):
+                    yield record_of(event)
+            if not follow:
+                return
+            clock.sleep(1.0)
+            events.refresh()
+    finally:
+        events.close()
+
+
+def read_dead_letters(config: Config, plugins: Plugins, sink: str | None = None) -> list[dict[str, Any]]:
+    """What was set aside, per sink, oldest first."""
+    found = []
+    for name in sorted(config.sinks):
+        path = outbox_path(config.data_dir, name)
+        if (sink is None or sink == name) and path.exists():
+            outbox = Outbox(path, writable=False)
+            try:
+                found.extend(
+                    {**attrs.asdict(letter), "sink": name, "at": letter.at.isoformat().replace("+00:00", "Z")}
+                    for letter in outbox.dead_letters()
+                )
+            finally:
+                outbox.close()
+    return found
+
+
+def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Finding]:
+    """Disk, clock, every source and every receiver, by trying them. Nothing secret in the words."""
+    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    room = _room(config.data_dir)
+    free = shutil.disk_usage(config.data_dir).free >> 20
+    yield Finding(
+        good=room is None,
+        what=room or f"disk: {free} MB free for {config.data_dir}",
+        remedy=None if room is None else "Make room on the disk.",
+    )
+    yield from _check_clock(config, clock)
+    for name, message in plugins.problems:
+        yield Finding(good=False, what=f"plugin {name}: {message}", remedy="Fix it, or name it in `blocked_plugins`.")
+    for name, source in open_sources(config, plugins, clock=clock, data_dir=config.data_dir).items():
+        yield from _guarded(name, source.check())
+    seen: set[str] = set()
+    for name, sink in open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).items():
+        if sink.receiver.address not in seen:
+            seen.add(sink.receiver.address)
+            yield from _guarded(name, sink.receiver.check())
+
+
+def _check_clock(config: Config, clock: Clock) -> Iterator[Finding]:
+    now = clock.now()
+    if now < datetime(2026, 1, 1, tzinfo=timezone.utc):
+        yield Finding(good=False, what=f"clock: this computer thinks it is {now:%Y-%m-%d}", remedy="See `timedatectl`.")
+    else:
+        zone = config.zone_of(now.date())
+        yield Finding(good=True, what=f"clock: {now:%Y-%m-%d %H:%M} UTC, zone {zone}")
+
+
+def _guarded(name: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """A plugin's findings; its own failure is one more finding."""
+    try:
+        yield from findings
+    except tconnectsync.TconnectsyncError as error:
+        yield Finding(good=False, what=f"{name}: {error.message}", remedy=error.remedy)
+    except Exception as error:  # noqa: BLE001 - the border to a plugin
+        yield Finding(good=False, what=f"{name}: the check itself failed ({type(error).__name__})", remedy="Run it with -v.")
+
+
+def read_status(config: Config, plugins: Plugins, *, clock: Clock) -> dict[str, Any]:
+    """How everything is doing, from the files alone."""
+    from tconnectsync.status import status_of
+
+    return status_of(
+        config.data_dir,
+        sources={name: entry.enabled for name, entry in config.sources.items()},
+        sinks={name: entry.enabled for name, entry in config.sinks.items()},
+        zones=zones_of(config),
+        clock=clock,
+    )
+
+
+__all__ = [
+    "Progress", "Request", "Result", "execute", "open_engine", "preview", "read_dead_letters", "read_events",
+    "read_status", "run_check", "run_daemon",
+]  # fmt: skip

@@ -1,0 +1,175 @@
+"""The socket in the data folder through which commands reach the daemon: one JSON line in, JSON lines out.
+
+A request is ``{"command": …, "args": {…}}``; answers are ``{"progress": …, "done": n, "total": n}`` and last
+``{"status": n, "lines": […]}``. Only the owner of the data folder may open it (mode 0600).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+
+from tconnectsync.jobs import Job, Progress, Request, Result, Step
+
+SOCKET_NAME = "control.sock"
+ANSWER_WAIT_S = 600.0
+_LONGEST_REQUEST = 1 << 20
+
+
+@attrs.define
+class _Conversation:
+    channel: socket.socket
+    received: bytes = b""
+    job: Job | None = None
+
+
+@attrs.define
+class ControlServer:
+    """Takes requests and works on them a step at a time, between the daemon's other work."""
+
+    path: Path
+    begin: Callable[[Request], Job]
+    _selector: selectors.BaseSelector = attrs.field(factory=selectors.DefaultSelector)
+    _listener: socket.socket | None = None
+    _open: list[_Conversation] = attrs.field(factory=list)
+
+    def start(self, wake: socket.socket | None = None) -> None:
+        """Listen; ``wake`` becomes readable when a signal arrived."""
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            with _short_path(self.path) as address:
+                listener.bind(address)
+        finally:
+            os.umask(before)
+        listener.listen(8)
+        listener.setblocking(False)
+        self._listener = listener
+        self._selector.register(listener, selectors.EVENT_READ, None)
+        if wake is not None:
+            self._selector.register(wake, selectors.EVENT_READ, wake)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being worked on."""
+        return any(conversation.job is not None for conversation in self._open)
+
+    def wait(self, timeout_s: float) -> None:
+        """Take what comes in; returns when something did, or after ``timeout_s``."""
+        for key, _ in self._selector.select(timeout_s):
+            if key.data is None:
+                self._accept()
+            elif isinstance(key.data, _Conversation):
+                self._receive(key.data)
+            else:
+                with contextlib.suppress(OSError):
+                    key.data.recv(4096)
+
+    def step(self) -> None:
+        """One step of every request."""
+        for conversation in list(self._open):
+            if conversation.job is None:
+                continue
+            step = next(conversation.job, None) or Result(status=1, lines=("the request ended without a result",))
+            _send(conversation.channel, step)
+            if isinstance(step, Result):
+                self._end(conversation)
+
+    def _accept(self) -> None:
+        assert self._listener is not None  # noqa: S101 - it is what became readable
+        try:
+            channel, _ = self._listener.accept()
+        except OSError:
+            return
+        channel.settimeout(1.0)
+        conversation = _Conversation(channel)
+        self._open.append(conversation)
+        self._selector.register(channel, selectors.EVENT_READ, conversation)
+
+    def _receive(self, conversation: _Conversation) -> None:
+        try:
+            chunk = conversation.channel.recv(65536)
+        except OSError:
+            chunk = b""
+        if not chunk or len(conversation.received) > _LONGEST_REQUEST:
+            if conversation.job is None:
+                self._end(conversation)
+            else:  # the asker is gone; what was begun is finished
+                self._selector.unregister(conversation.channel)
+            return
+        conversation.received += chunk
+        if b"\n" not in conversation.received or conversation.job is not None:
+            return
+        try:
+            found = json.loads(conversation.received)
+            request = Request(command=str(found["command"]), args=dict(found.get("args") or {}))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            _send(conversation.channel, Result(status=2, lines=("the request could not be read",)))
+            self._end(conversation)
+            return
+        conversation.job = self.begin(request)
+
+    def _end(self, conversation: _Conversation) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(conversation.channel)
+        conversation.channel.close()
+        self._open.remove(conversation)
+
+    def close(self) -> None:
+        """Stop listening; whoever still waits is told."""
+        for conversation in list(self._open):
+            _send(conversation.channel, Result(status=8, lines=("the daemon stopped before this was done",)))
+            self._end(conversation)
+        if self._listener is not None:
+            self._listener.close()
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+        self._selector.close()
+
+
+def _send(channel: socket.socket, step: Step) -> None:
+    if isinstance(step, Result):
+        words = {"status": step.status, "lines": list(step.lines)}
+    else:
+        words = {"progress": step.message, "done": step.done, "total": step.total}
+    with contextlib.suppress(OSError):  # the asker may be gone
+        channel.sendall(json.dumps(words).encode() + b"\n")
+
+
+@contextlib.contextmanager
+def _short_path(path: Path) -> Iterator[str]:
+    """A socket's address may be 107 bytes long at the most: a deep folder is named through its descriptor."""
+    if len(os.fsencode(path)) < 100:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def ask(path: Path, request: Request) -> Iterator[Step]:
+    """Hand a request to the daemon; ends with its Result. Raises OSError when nobody listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+        channel.settimeout(ANSWER_WAIT_S)
+        with _short_path(path) as address:
+            channel.connect(address)
+        channel.sendall(json.dumps({"command": request.command, "args": dict(request.args)}).encode() + b"\n")
+        with channel.makefile("rb") as lines:
+            for line in lines:
+                found = json.loads(line)
+                if "status" in found:
+                    yield Result(status=int(found["status"]), lines=tuple(found["lines"]))
+                    return
+                yield Progress(message=found["progress"], done=found["done"], total=found["total"])
+    yield Result(status=8, lines=("the daemon closed the connection before it answered; see its log",))

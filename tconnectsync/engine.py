@@ -1,0 +1,130 @@
+"""One cooperative loop: poll, append, fold, deliver, each a slice at a time, so that nothing starves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from tconnectsync.clock import Clock
+from tconnectsync.errors import LogDamaged
+from tconnectsync.eventlog import EventLog
+from tconnectsync.keeping import Keeper
+from tconnectsync.placement import Placer
+from tconnectsync.polling import Poller
+from tconnectsync.views import PlacedStream, hand_overs, stream_name
+
+log = logging.getLogger("tconnectsync.engine")
+MAINTAIN_EVERY = timedelta(minutes=10)
+LONGEST_SLEEP_S = 60.0
+
+
+@attrs.define
+class Engine:
+    """Everything that works on one data folder. The caller owns the folder's lock."""
+
+    events: EventLog
+    placer: Placer
+    clock: Clock
+    pollers: Mapping[str, Poller]
+    keepers: Mapping[str, Keeper]
+    views: dict[str, PlacedStream] = attrs.field(factory=dict)
+    log_trouble: LogDamaged | None = None
+    version: int = 0
+    """Changes when a stream lies elsewhere in time."""
+    _placed_at: int = -1
+    _next_maintenance: datetime | None = None
+
+    def turn(self, *, polling: bool = True, only: Sequence[str] | None = None) -> bool:
+        """One slice of everything that is due; True when something was done.
+
+        ``polling`` False leaves the sources alone unless a poll is under way; ``only`` names the sinks to serve.
+        """
+        now = self.clock.now()
+        worked = False
+        for poller in self.pollers.values():
+            due = poller.due(now)
+            if poller.running or (polling and due is not None and due <= now):
+                worked = True
+                try:
+                    poller.step()
+                except LogDamaged as error:
+                    self._note_damage(error)
+        if any(poller.running for poller in self.pollers.values()):
+            return worked  # what a poll brings belongs together: two pumps, a window and the clock changes in it
+        if not self._place():
+            return worked
+        for name, keeper in self.keepers.items():
+            if only is not None and name not in only:
+                continue
+            if keeper.fold(self.views, version=self.version):
+                worked = True
+            elif (due := keeper.due(now)) is not None and due <= now:
+                worked |= keeper.deliver()
+        if not worked:
+            self._maintain(now)
+        return worked
+
+    def next_due(self) -> float:
+        """Seconds until something is due, at most a minute."""
+        now = self.clock.now()
+        dues = [poller.due(now) for poller in self.pollers.values()] + [keeper.due(now) for keeper in self.keepers.values()]
+        waits = [(due - now).total_seconds() for due in dues if due is not None]
+        return max(0.0, min([LONGEST_SLEEP_S, *waits]))
+
+    def _place(self) -> bool:
+        """Where each stream lies in time, made anew when the log grew; choices are facts and go to the log first."""
+        if self._placed_at == self.events.end:
+            return True
+        try:
+            facts = self.placer.pending_facts(self.clock.now())
+            if facts:
+                self.events.append(facts)
+            placements = self.placer.place()
+            streams = {stream.id: stream for stream in self.events.streams()}
+            views = {}
+            for id_, placement in placements.items():
+                stream = streams[id_]
+                name = stream_name(stream)
+                known = self.views.get(name)
+                over = known.hand_overs if known is not None and not placement.wear_changes() else None
+                if over is None or over:
+                    over = hand_overs(self.events, stream, placement)
+                views[name] = PlacedStream(self.events, stream, placement, over)
+        except LogDamaged as error:
+            self._note_damage(error)
+            return False
+        except OSError as error:
+            log.warning('facts_not_written reason="%s"', error.strerror)
+            return False
+        if any(view.differs(self.views.get(name)) for name, view in views.items()):
+            self.version += 1
+        self.views = views
+        self._placed_at = self.events.end
+        return True
+
+    def _note_damage(self, error: LogDamaged) -> None:
+        if self.log_trouble is None:
+            log.error('log_damaged message="%s" remedy="%s"', error.message, error.remedy)
+        self.log_trouble = error
+
+    def _maintain(self, now: datetime) -> None:
+        if self._next_maintenance is not None and now < self._next_maintenance:
+            return
+        self._next_maintenance = now + MAINTAIN_EVERY
+        try:
+            self.events.maintain()
+        except LogDamaged as error:
+            self._note_damage(error)
+        except OSError as error:
+            log.warning('maintenance_failed reason="%s"', error.strerror)
+
+    def close(self) -> None:
+        """Stop what is under way and close all files."""
+        for poller in self.pollers.values():
+            poller.stop()
+        for keeper in self.keepers.values():
+            keeper.outbox.close()
+        self.events.close()

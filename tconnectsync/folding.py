@@ -1,0 +1,208 @@
+"""The engine's incremental run of a sink's folds: exact for late and re-ordered events, at the cost of what is new.
+
+The pump's order is cut into intervals. The outbox keeps the state at each interval's end and which documents were finished in
+it. Intervals that got new events, or whose times changed, are folded again from the state before them, and on through the
+following ones until the state at an end is what it was. ``docs/architecture.md`` tells why that is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, Protocol
+
+import attrs
+import cattrs
+import msgspec
+from cattrs.preconf.json import make_converter
+
+from tconnectsync.errors import LogDamaged
+from tconnectsync.events import Event, WearBegan, WearEnded
+from tconnectsync.outbox import RUNNING, Outbox, milliseconds
+from tconnectsync.projection import Document, Fold
+
+NUMBERED_INTERVAL = 512
+"""Sequence numbers per interval: about four hours of a pump."""
+UNNUMBERED_INTERVAL = 6 * 3600 * 1000
+"""Milliseconds of pump time per interval, for sources without numbers."""
+_LAST_KEY = 1 << 62
+
+
+class StreamView(Protocol):
+    """One stream of the log as a fold run sees it."""
+
+    name: str
+    pump: str
+    group: int | None
+    numbered: bool
+
+    def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Sequence[Event]:
+        """Events of these kinds in key order with ``at`` set; without those that have no UTC time or are ignored."""
+        ...
+
+    def wear(self) -> Sequence[tuple[int, datetime, str]]:
+        """Hand-overs: (key of the first event at or after it, UTC time, kind)."""
+        ...
+
+    def wanted(self, at: datetime) -> bool:
+        """Whether documents of this time are wanted (the edge of history)."""
+        ...
+
+
+def interval_of(key: int, *, numbered: bool) -> int:
+    """The interval that an order key falls into."""
+    return key // (NUMBERED_INTERVAL if numbered else UNNUMBERED_INTERVAL)
+
+
+def keys_of(interval: int, *, numbered: bool) -> tuple[int, int]:
+    """First and last order key of an interval."""
+    width = NUMBERED_INTERVAL if numbered else UNNUMBERED_INTERVAL
+    return interval * width, (interval + 1) * width - 1
+
+
+def make_state_converter() -> cattrs.Converter:
+    """States to JSON-able values and back. Datetimes keep their zone; tuples become lists."""
+    converter = make_converter()
+    converter.register_unstructure_hook(datetime, datetime.isoformat)
+    converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
+    return converter
+
+
+@attrs.define
+class Folding:
+    """Runs the folds of one sink over the streams of the log, into its outbox."""
+
+    outbox: Outbox
+    folds: Mapping[str, Fold[Any]]
+    converter: cattrs.Converter = attrs.field(factory=make_state_converter)
+    blocked: dict[tuple[str, str], LogDamaged] = attrs.field(factory=dict)
+    """(stream, fold) that need a damaged part of the log; the others go on."""
+
+    def mark_new(self, touched: Iterable[tuple[str, int, str, bool]], *, cursor: int) -> None:
+        """Mark the intervals of new events, given as (stream, key, kind, numbered), and move the cursor."""
+        listeners: dict[str, list[str]] = {}
+        for name, fold in self.folds.items():
+            for kind in fold.kinds:
+                listeners.setdefault(kind, []).append(name)
+        rows = {
+            (stream, interval_of(key, numbered=numbered), fold)
+            for stream, key, kind, numbered in touched
+            for fold in listeners.get(kind, ())
+        }
+        self.outbox.mark(sorted(rows))
+        self.outbox.put("cursor", str(cursor))
+
+    def fold_next(self, view_of: Callable[[str], StreamView], *, gaps: Sequence[tuple[int, int]] = ()) -> bool:
+        """Fold the lowest marked interval. False when nothing is marked. Call inside a transaction."""
+        marked = self.outbox.first_marked(except_for=self.blocked)
+        if marked is None:
+            return False
+        stream, interval, names = marked
+        for name in names:
+            if name not in self.folds:
+                self.outbox.unmark(stream, interval, name)
+        active = {name: self.folds[name] for name in names if name in self.folds}
+        view = view_of(stream)
+        shared = self._shared_events(view, interval, active)
+        for name, fold in active.items():
+            try:
+                events = self._events(view, interval, fold.kinds) if shared is None else shared
+            except LogDamaged as error:
+                self.blocked[stream, name] = error
+                continue
+            self.outbox.unmark(stream, interval, name)  # first: the folding may mark it again
+            self._fold_interval(name, fold, view, interval, events)
+            if not self.outbox.has_marks(stream, name):
+                self.outbox.settle(name, stream, keep=gaps)
+        return True
+
+    def _shared_events(
+        self, view: StreamView, interval: int, folds: Mapping[str, Fold[Any]]
+    ) -> list[Event] | None:
+        """What all these folds need, read once; None where a part is damaged, so that each fold reads its own."""
+        try:
+            return self._events(view, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
+        except LogDamaged:
+            return None
+
+    def _events(self, view: StreamView, interval: int, kinds: frozenset[str]) -> list[Event]:
+        first, last = keys_of(interval, numbered=view.numbered)
+        events = list(view.read(first, last, kinds))
+        for key, at, kind in view.wear():
+            if first <= key <= last and kind in kinds:
+                place = next((i for i, event in enumerate(events) if event.at is not None and event.at >= at), len(events))
+                events.insert(place, _wear_event(view, key, at, kind))
+        return events
+
+    def _fold_interval(
+        self, name: str, fold: Fold[Any], view: StreamView, interval: int, events: Sequence[Event]
+    ) -> None:
+        outbox, stream = self.outbox, view.name
+        state = self._load(fold, outbox.state_before(name, stream, interval))
+        finished: dict[str, Document] = {}
+        for event in events:
+            if event.kind in fold.kinds:
+                state, documents = fold.step(state, event)
+                for document in documents:
+                    finished[document.id] = document
+        self._keep(name, view, interval, finished)
+        changed = outbox.save_state(name, stream, interval, self._dump(state))
+        following = outbox.next_interval(name, stream, interval)
+        if following is None:
+            running = {document.id: document for document in fold.running(state)}
+            self._keep(name, view, RUNNING, running)
+        elif changed:
+            outbox.mark([(stream, following, name)])
+
+    def _keep(self, name: str, view: StreamView, interval: int, documents: Mapping[str, Document]) -> None:
+        before = self.outbox.wanted_in(name, view.name, interval)
+        kept = {id_: document for id_, document in documents.items() if view.wanted(document.at)}
+        self.outbox.doubt(sorted(before - kept.keys()))
+        for document in kept.values():
+            self.outbox.want(document, name, view.name, interval)
+
+    def _load(self, fold: Fold[Any], state: bytes | None) -> Any:
+        if state is None:
+            return fold.initial()
+        return self.converter.structure(msgspec.json.decode(state), fold.state_type)
+
+    def _dump(self, state: Any) -> bytes:
+        return msgspec.json.encode(self.converter.unstructure(state))
+
+    def waiting(self) -> list[tuple[str, datetime]]:
+        """What folds still wait for (``Fold.waiting``, optional), as words and since when."""
+        found: list[tuple[str, datetime]] = []
+        for name, fold in self.folds.items():
+            words = getattr(fold, "waiting", None)
+            if words is not None:
+                for stream in self.outbox.streams():
+                    state = self.outbox.last_state(name, stream)
+                    if state is not None:
+                        found.extend(words(self._load(fold, state)))
+        return found
+
+
+def _wear_event(view: StreamView, key: int, at: datetime, kind: str) -> Event:
+    return Event(
+        id=f"wear:{view.name}:{milliseconds(at)}:{kind}",
+        kind=kind,
+        pump=view.pump,
+        group=view.group,
+        seq=key if view.numbered else None,
+        pump_time=at.replace(tzinfo=None),
+        source="timeline",
+        received_at=at,
+        body=WearBegan() if kind == "wear.began" else WearEnded(),
+        at=at,
+    )
+
+
+def gap_stretches(gaps: Sequence[Event]) -> list[tuple[int, int]]:
+    """The stretches (ms) in which a repaired log forbids withdrawals: a day around what the gap's neighbours say."""
+    day = timedelta(days=1)
+    stretches = []
+    for gap in gaps:
+        first = gap.body.first_time or datetime(1970, 1, 1, tzinfo=timezone.utc) + day
+        last = gap.body.last_time or gap.received_at
+        stretches.append((milliseconds(first - day), milliseconds(last + day)))
+    return stretches

@@ -1,0 +1,225 @@
+"""What a user may ask of the engine, each as a job that goes on step by step beside everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta, timezone
+from typing import Any, TypeAlias
+
+import attrs
+
+from tconnectsync.engine import Engine
+from tconnectsync.keeping import Keeper
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """A command for whoever owns the data folder. ``args`` are JSON values."""
+
+    command: str
+    args: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    """How far it is; ``total`` 0: not known."""
+
+    message: str
+    done: int = 0
+    total: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """The end of a request: the exit status and words for the user."""
+
+    status: int
+    lines: tuple[str, ...] = ()
+
+
+Step: TypeAlias = Progress | Result
+Job: TypeAlias = Iterator[Step]
+
+
+def day_start(day: date, zone_at: Callable[[date], Any]) -> datetime:
+    """UTC time at which a day begins in the configured zone."""
+    return datetime.combine(day, time(), tzinfo=zone_at(day)).astimezone(timezone.utc)
+
+
+def stretch(args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> tuple[datetime | None, datetime | None]:
+    """The UTC stretch of ``first`` and ``last`` (ISO days in the configured zone, both inclusive; missing: open)."""
+    first, last = args.get("first"), args.get("last")
+    begin = None if not first else day_start(date.fromisoformat(first), zone_at)
+    end = None
+    if last:
+        end = day_start(date.fromisoformat(last) + timedelta(days=1), zone_at) - timedelta(milliseconds=1)
+    return begin, end
+
+
+def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) -> Job:
+    """The job for a request. Its last step is the Result."""
+    jobs: dict[str, Callable[[], Job]] = {
+        "sync": lambda: _sync(engine),
+        "backfill": lambda: _backfill(engine, request.args),
+        "replay": lambda: _replay(engine, request.args, zone_at),
+        "resume": lambda: _resume(engine, request.args),
+        "adopt": lambda: _adopt(engine, request.args),
+        "dead_letters_retry": lambda: _dead_letters(engine, request.args, retry=True),
+        "dead_letters_drop": lambda: _dead_letters(engine, request.args, retry=False),
+    }
+    job = jobs.get(request.command)
+    if job is None:
+        return iter((Result(status=2, lines=(f"unknown request {request.command!r}",)),))
+    return job()
+
+
+def _poll(engine: Engine) -> Iterator[Progress]:
+    """Until no poll is under way."""
+    while True:
+        running = [poller for poller in engine.pollers.values() if poller.running]
+        if not running:
+            return
+        engine.turn(polling=False, only=())
+        for poller in running:
+            batch = poller.progress
+            yield Progress(message=batch.note or f"asking {poller.name}", done=batch.done, total=batch.total)
+
+
+def _drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Progress]:
+    """Until nothing can be folded or delivered now."""
+    keepers = [keeper for name, keeper in engine.keepers.items() if only is None or name in only]
+    most = 0
+    while engine.turn(polling=False, only=only):
+        folding = sum(keeper.outbox.marked_count() for keeper in keepers)
+        pending = sum(keeper.outbox.counts().pending for keeper in keepers)
+        most = max(most, folding + pending)
+        words = f"folding, {folding} intervals to go" if folding else f"delivering, {pending} documents to go"
+        yield Progress(message=words, done=most - folding - pending, total=most)
+
+
+def _ask(engine: Engine, begin: Callable[[Any], None]) -> list[str]:
+    """Begin with every source that may be asked; words about the others."""
+    lines = []
+    now = engine.clock.now()
+    for name, poller in engine.pollers.items():
+        if poller.may_ask(now):
+            begin(poller)
+        else:
+            condition = poller.condition
+            until = "" if condition.not_before is None else f" (not before {condition.not_before:%Y-%m-%d %H:%M} UTC)"
+            lines.append(f"{name}: not asked{until}: {condition.message}")
+    return lines
+
+
+def _sync(engine: Engine) -> Job:
+    _ask(engine, lambda poller: poller.start())
+    yield from _poll(engine)
+    yield from _drain(engine)
+    yield conclude(engine)
+
+
+def _backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
+    first = date.fromisoformat(args["first"])
+    last = date.fromisoformat(args["last"]) if args.get("last") else engine.clock.now().date() + timedelta(days=1)
+    if last < first:
+        yield Result(status=2, lines=(f"the range is empty: {first} is after {last}",))
+        return
+    before = engine.events.end
+    _ask(engine, lambda poller: poller.start_backfill(first, last))
+    yield from _poll(engine)
+    yield from _drain(engine)
+    yield conclude(engine, f"{engine.events.end - before} new records of {first} to {last}")
+
+
+def _keeper(engine: Engine, args: Mapping[str, Any]) -> tuple[str, Keeper | None, Result]:
+    name = str(args.get("sink"))
+    known = ", ".join(sorted(engine.keepers)) or "none"
+    return name, engine.keepers.get(name), Result(status=2, lines=(f"no sink {name!r} is on; there are: {known}",))
+
+
+def _replay(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
+    name, keeper, unknown = _keeper(engine, args)
+    if keeper is None:
+        yield unknown
+        return
+    while engine.turn(polling=False, only=()):  # a poll under way ends first
+        yield Progress(message="reading the log")
+    while keeper.fold(engine.views, version=engine.version):
+        yield Progress(message="folding")
+    begin, end = stretch(args, zone_at)
+    count = keeper.replay(begin, end)
+    yield from _drain(engine, (name,))
+    yield conclude(engine, f"{name}: {count} documents were sent again", only=(name,))
+
+
+def _resume(engine: Engine, args: Mapping[str, Any]) -> Job:
+    name, keeper, unknown = _keeper(engine, args)
+    poller = engine.pollers.get(name)
+    if poller is not None:
+        poller.resume()
+        poller.start()
+        yield from _poll(engine)
+        yield from _drain(engine)
+        yield conclude(engine, f"{name}: goes on")
+        return
+    if keeper is None:
+        yield unknown
+        return
+    keeper.resume()
+    yield from _drain(engine, (name,))
+    yield conclude(engine, f"{name}: goes on", only=(name,))
+
+
+def _adopt(engine: Engine, args: Mapping[str, Any]) -> Job:
+    name, keeper, unknown = _keeper(engine, args)
+    if keeper is None:
+        yield unknown
+        return
+    keeper.adopt()
+    yield from _drain(engine, (name,))
+    yield conclude(engine, f"{name}: what others left there stays beside ours", only=(name,))
+
+
+def _dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Job:
+    name, keeper, unknown = _keeper(engine, args)
+    if keeper is None:
+        yield unknown
+        return
+    ids = args.get("ids")
+    count = keeper.outbox.revive(ids) if retry else keeper.outbox.drop(ids)
+    yield from _drain(engine, (name,))
+    word = "tried again" if retry else "dropped"
+    yield conclude(engine, f"{name}: {count} dead letters {word}", only=(name,))
+
+
+def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -> Result:
+    """Exit status and words, from how everything is doing now. The smallest number wins, but 4 and 7 win over all."""
+    now = engine.clock.now()
+    found: list[tuple[int, str]] = []
+    if only is None:
+        for name, poller in engine.pollers.items():
+            condition = poller.condition
+            if condition.state != "ok":
+                found.append((4 if condition.state == "refused" else 3, _words(name, condition)))
+    for name, keeper in engine.keepers.items():
+        if only is not None and name not in only:
+            continue
+        condition, counts = keeper.condition, keeper.outbox.counts()
+        status = {"refused": 4, "damaged": 7, "halted": 6, "braked": 6}.get(condition.state)
+        if status is not None:
+            found.append((status, _words(name, condition)))
+        elif keeper.outbox.waiting(now):
+            found.append((5, f"{name}: {keeper.outbox.waiting(now)} documents are waiting. {_words('', condition)}"))
+        if counts.dead:
+            remedy = "See `tconnectsync dead-letters list`."
+            found.append((6, f"{name}: {counts.dead} documents were set aside. {remedy}"))
+    if engine.log_trouble is not None:
+        found.append((7, f"{engine.log_trouble.message} {engine.log_trouble.remedy}"))
+    statuses = [status for status, _ in found]
+    urgent = [status for status in statuses if status in (4, 7)]
+    return Result(status=min(urgent or statuses or [0]), lines=(*lines, *(words for _, words in found)))
+
+
+def _words(name: str, condition: Any) -> str:
+    head = f"{name}: " if name else ""
+    return f"{head}{condition.message}. {condition.remedy or ''}".rstrip()

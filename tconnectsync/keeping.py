@@ -1,0 +1,286 @@
+"""Keeps one sink's outside system equal to the log: folds what is new, then delivers, a slice at a time."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sqlite3
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import attrs
+
+from tconnectsync.clock import Clock
+from tconnectsync.condition import Condition, from_json, to_json
+from tconnectsync.delivery import Courier
+from tconnectsync.errors import CredentialsRefused, Rejected, Retryable
+from tconnectsync.eventlog import EventLog
+from tconnectsync.folding import Folding, gap_stretches, interval_of
+from tconnectsync.outbox import Outbox
+from tconnectsync.placement import placement_from_json, placement_to_json
+from tconnectsync.schedule import backoff_s
+from tconnectsync.views import PlacedStream
+
+log = logging.getLogger("tconnectsync.sinks")
+SLICE_S = 0.25
+"""How long a slice of folding may take before others get their turn."""
+TOUCHED_AT_ONCE = 20_000
+HOLD_LOOK_S = 1800.0
+
+
+@attrs.define
+class Keeper:
+    """One sink at work."""
+
+    name: str
+    fingerprint: str
+    folding: Folding
+    courier: Courier
+    events: EventLog
+    clock: Clock
+    dice: random.Random
+    rewrite_brake: int
+    mark: str
+    condition: Condition = attrs.field(factory=Condition)
+    _seen_views: int = -1
+
+    def __attrs_post_init__(self) -> None:
+        self.condition = from_json(self.outbox.get("condition", "{}"))
+        if self.condition.state == "refused" and self.condition.mark != self.mark:
+            self.condition = Condition()
+
+    @property
+    def outbox(self) -> Outbox:
+        """The sink's file."""
+        return self.folding.outbox
+
+    # --- folding ----------------------------------------------------------------------------------------------------
+
+    def behind(self) -> bool:
+        """Whether the log holds something that is not folded."""
+        if self.outbox.cursor < self.events.end:
+            return True
+        return self.outbox.first_marked(except_for=self.folding.blocked) is not None
+
+    def fold(self, views: Mapping[str, PlacedStream], *, version: int) -> bool:
+        """One slice of folding; True while there is more to do. ``version`` changes when the views did."""
+        if not self.behind() and version == self._seen_views:
+            return False
+        now = self.clock.now()
+        if self.condition.state == "waiting" and self.condition.not_before and self.condition.not_before > now:
+            return False
+        until = self.clock.monotonic() + SLICE_S
+        try:
+            with self.outbox.transaction():
+                self._check_fingerprint()
+                if version != self._seen_views:
+                    self._check_placements(views)
+                self._mark_new(views)
+                gaps = gap_stretches(self.events.facts("log.gap", limit=1000))
+                while self.folding.fold_next(views.__getitem__, gaps=gaps) and self.clock.monotonic() < until:
+                    pass
+                self.outbox.lapse(self.clock.now())
+        except sqlite3.OperationalError as error:
+            message = f"the outbox cannot be written ({error}): this sink waits"
+            self._turn("waiting", message, remedy="Make room on the disk; nothing is lost.", wait_s=60.0)
+            return False
+        self._seen_views = version
+        for error in self.folding.blocked.values():
+            self._turn("damaged", error.message, remedy=error.remedy)
+        more = self.behind()
+        if not more:
+            self._check_brake()
+        return more
+
+    def _check_fingerprint(self) -> None:
+        """Other folds or options make other documents: fold everything again."""
+        if self.outbox.get("fingerprint") != self.fingerprint:
+            self.outbox.start_over()
+            self.outbox.put("fingerprint", self.fingerprint)
+
+    def _check_placements(self, views: Mapping[str, PlacedStream]) -> None:
+        """Mark what a changed clock, hand-over or edge of history concerns."""
+        for name, view in views.items():
+            known = self.outbox.get(f"placement:{name}")
+            now = placement_to_json(view.placement)
+            wear_known = self.outbox.get(f"wear:{name}")
+            wear_now = repr([(key, at.isoformat(), kind) for key, at, kind in view.hand_overs])
+            if known == now and wear_known == wear_now:
+                continue
+            old = placement_from_json(known) if known else None
+            folds = tuple(self.folding.folds)
+            for first, last in view.changed_keys(old):
+                low = interval_of(first, numbered=view.numbered)
+                self.outbox.mark_range(name, low, interval_of(last, numbered=view.numbered), folds)
+            for key, _, _ in view.hand_overs if wear_known != wear_now else ():
+                interval = interval_of(key, numbered=view.numbered)
+                self.outbox.mark([(name, interval, fold) for fold in folds])
+            if wear_known not in ("", "[]", wear_now):
+                self.outbox.mark_range(name, -(1 << 62), 1 << 62, folds)
+            self.outbox.put(f"placement:{name}", now)
+            self.outbox.put(f"wear:{name}", wear_now)
+
+    def _mark_new(self, views: Mapping[str, PlacedStream]) -> None:
+        cursor = self.outbox.cursor
+        by_id = {view.stream.id: view for view in views.values()}
+        touched, last = [], cursor
+        for position, stream_id, key, kind in self.events.touched(cursor, limit=TOUCHED_AT_ONCE):
+            last = position
+            view = by_id[stream_id]
+            touched.append((view.name, key, kind, view.numbered))
+        if len(touched) < TOUCHED_AT_ONCE:
+            last = self.events.end
+        if last != cursor:
+            self.folding.mark_new(touched, cursor=last)
+
+    def _check_brake(self) -> None:
+        if self.condition.state in ("halted", "refused", "damaged"):
+            return
+        rewrites = self.outbox.rewrites(self.clock.now())
+        if rewrites > self.rewrite_brake and not self.outbox.get("consent"):
+            self._turn(
+                "braked",
+                f"{rewrites} documents that were delivered more than two days ago would change or go"
+                f" (limit {self.rewrite_brake}): nothing is sent until you say so",
+                remedy=f"Look with `tconnectsync sync --dry-run`, then run `tconnectsync resume {self.name}`.",
+            )
+        elif self.condition.state == "braked":
+            self._turn("ok")
+
+    # --- delivery ---------------------------------------------------------------------------------------------------
+
+    def due(self, now: datetime) -> datetime | None:
+        """When the next delivery may be; None: nothing waits, or the user must act first."""
+        if self.condition.state in ("halted", "braked", "refused"):
+            return None
+        due = self.outbox.next_due(now)
+        if due is None:
+            return None
+        return max(due, self.condition.not_before or now)
+
+    def deliver(self) -> bool:
+        """Send one batch; True when something was done. Every outcome ends in the condition."""
+        now = self.clock.now()
+        try:
+            self.outbox.lapse(now)
+            if not self._admitted(now):
+                return False
+            done = self.courier.send_next(now)
+        except CredentialsRefused as error:
+            self._turn("refused", error.message, remedy=error.remedy, mark=self.mark)
+            return False
+        except (Retryable, Rejected) as error:
+            after_s = error.after_s if isinstance(error, Retryable) else None
+            self._back_off(error.message, error.remedy, after_s=after_s)
+            return False
+        except sqlite3.OperationalError as error:
+            self._back_off(f"the outbox cannot be written ({error})", "Make room on the disk; nothing is lost.")
+            return False
+        except Exception as error:
+            # the border to a plugin: its fault must not stop the others
+            log.exception("sink_failed sink=%s", self.name)
+            self._back_off(
+                f"the sink failed unexpectedly: {type(error).__name__}",
+                "This is a bug of the sink plugin; the log has the details. It is tried again.",
+            )
+            return False
+        if self.courier.halted():
+            self._turn(
+                "halted",
+                f"{self.courier.refused_in_a_row} documents in a row were refused: nothing more is sent",
+                remedy=f"See why with `tconnectsync dead-letters list`, then `tconnectsync resume {self.name}`.",
+            )
+        elif done:
+            self.outbox.put("last_delivered", now.isoformat())
+            if self.condition.state not in ("ok", "damaged"):
+                self._turn("ok")
+        if self.outbox.get("consent") and self.outbox.next_due(now) is None and not self.behind():
+            self.outbox.forget("consent")
+        return bool(done)
+
+    def _admitted(self, now: datetime) -> bool:
+        """Before anything is sent to a place for the first time: is it the same place, is it inhabited, is it ours?"""
+        receiver, outbox = self.courier.receiver, self.outbox
+        known = outbox.get("address")
+        if known == receiver.address:
+            return True
+        if known:
+            self._turn(
+                "halted",
+                f"the address changed from {known} to {receiver.address}: nothing is sent to the new one until you say so",
+                remedy=f"Run `tconnectsync replay {self.name}` to fill the new site, or put the old address back.",
+            )
+            return False
+        span = outbox.span()
+        if span is None:
+            return True
+        if not outbox.get("adopted"):
+            hold = receiver.inspect(*span)
+            if hold is not None:
+                self._turn("halted", hold.reason, remedy=hold.remedy.replace("SINK", self.name))
+                return False
+        found = list(receiver.read_back(*span))
+        with outbox.transaction():
+            for document in found:
+                outbox.recognise(document)
+            outbox.put("address", receiver.address)
+        if found:
+            log.info("own_documents_found sink=%s count=%d", self.name, len(found))
+        return True
+
+    # --- what the user may ask --------------------------------------------------------------------------------------
+
+    def replay(self, first: datetime | None, last: datetime | None) -> int:
+        """Send this stretch again, as it is understood now; consent to every rewrite in it. How many documents."""
+        with self.outbox.transaction():
+            if self.outbox.get("address") not in ("", self.courier.receiver.address):
+                self.outbox.new_site()
+                self.outbox.put("address", self.courier.receiver.address)
+            count = self.outbox.replay(tuple(self.folding.folds), first, last)
+            self.outbox.put("consent", "1")
+        self._clear()
+        return count
+
+    def resume(self) -> None:
+        """Lift a halt, a brake, a refusal or a back-off."""
+        with self.outbox.transaction():
+            self.outbox.put("consent", "1")
+        self._clear()
+
+    def adopt(self) -> None:
+        """Keep what others left at the receiver, beside ours."""
+        with self.outbox.transaction():
+            self.outbox.put("adopted", "1")
+        self._clear()
+
+    def _clear(self) -> None:
+        self.courier.refused_in_a_row = 0
+        self._turn("ok")
+
+    # --- condition --------------------------------------------------------------------------------------------------
+
+    def _back_off(self, message: str, remedy: str | None, *, after_s: float | None = None) -> None:
+        failures = self.condition.failures + 1
+        wait_s = backoff_s(failures, after_s=after_s, dice=self.dice)
+        self._turn("backing_off", message, remedy=remedy, wait_s=wait_s, failures=failures)
+
+    def _turn(
+        self, state: str, message: str = "", *, remedy: str | None = None, wait_s: float | None = None,
+        failures: int = 0, mark: str = "",
+    ) -> None:  # fmt: skip
+        now = self.clock.now()
+        if (state, message) != (self.condition.state, self.condition.message):
+            level = logging.INFO if state == "ok" else logging.WARNING
+            log.log(level, 'sink_state sink=%s state=%s message="%s"', self.name, state, message)
+        not_before = None if wait_s is None else now + timedelta(seconds=wait_s)
+        before = self.condition
+        self.condition = before.turned(
+            now, state, message, remedy=remedy, not_before=not_before, failures=failures, mark=mark
+        )
+        if self.condition != before:
+            try:
+                self.outbox.put("condition", to_json(self.condition))
+            except sqlite3.OperationalError as error:
+                log.warning('state_not_saved sink=%s reason="%s"', self.name, error)
+
+

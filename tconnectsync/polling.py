@@ -1,0 +1,249 @@
+"""Asks one source for news, request by request, and makes every answer durable before it asks on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import random
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import attrs
+
+from tconnectsync.clock import Clock
+from tconnectsync.condition import Condition, from_json, to_json
+from tconnectsync.errors import CredentialsRefused, LogDamaged, Retryable, SourceChanged
+from tconnectsync.eventlog import EventLog
+from tconnectsync.events import Event
+from tconnectsync.schedule import Rhythm, backoff_s
+from tconnectsync.sources import Batch, Source
+
+log = logging.getLogger("tconnectsync.polling")
+CLOCK_TOLERANCE = timedelta(minutes=5)
+CHANGED_WAIT_S = 3600.0
+
+
+@attrs.frozen
+class SourceHistory:
+    """The part of the log that one source may know."""
+
+    events: EventLog
+    source: str
+
+    def facts(self, kind: str, *, pump: str | None = None, limit: int = 100) -> Sequence[Event]:
+        """See :class:`tconnectsync.sources.History`."""
+        return self.events.facts(kind, source=self.source, pump=pump, limit=limit)
+
+
+@attrs.define
+class Tally:
+    """What a source brought that nobody knows: record codes with their counts, and events set aside as odd."""
+
+    unknown_codes: dict[str, int] = attrs.field(factory=dict)
+    set_aside: int = 0
+
+    def count(self, events: Sequence[Event]) -> None:
+        """Add the unknown ones of these."""
+        for event in events:
+            if event.kind == "unknown":
+                if event.body.reason == "no such code":
+                    self.unknown_codes[event.body.code] = self.unknown_codes.get(event.body.code, 0) + 1
+                else:
+                    self.set_aside += 1
+
+
+@attrs.define
+class SourceMemory:
+    """What is remembered of a source between runs, in a small file; it can be deleted."""
+
+    path: Path
+    condition: Condition = attrs.field(factory=Condition)
+    last_fetch: datetime | None = None
+    next_poll: datetime | None = None
+    tally: Tally = attrs.field(factory=Tally)
+
+    @classmethod
+    def load(cls, path: Path) -> SourceMemory:
+        """Read the file; an unreadable one is a fresh start."""
+        memory = cls(path)
+        try:
+            found = json.loads(path.read_text())
+            memory.condition = from_json(json.dumps(found["condition"]))
+            memory.last_fetch = _time(found["last_fetch"])
+            memory.next_poll = _time(found["next_poll"])
+            memory.tally = Tally({str(k): int(v) for k, v in found["unknown_codes"].items()}, int(found["set_aside"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return cls(path)
+        return memory
+
+    def save(self) -> None:
+        """Write the file, all or nothing."""
+        found = {
+            "condition": json.loads(to_json(self.condition)),
+            "last_fetch": self.last_fetch and self.last_fetch.isoformat(),
+            "next_poll": self.next_poll and self.next_poll.isoformat(),
+            "unknown_codes": self.tally.unknown_codes,
+            "set_aside": self.tally.set_aside,
+        }
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self.path.with_suffix(".new")
+        draft.write_text(json.dumps(found, indent=1))
+        draft.replace(self.path)
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+@attrs.define
+class Poller:
+    """One source at work: at most one network request a step."""
+
+    name: str
+    source: Source
+    events: EventLog
+    clock: Clock
+    memory: SourceMemory
+    rhythm: Rhythm
+    mark: str
+    dice: random.Random
+    free_space: Callable[[], str | None]
+    """None while there is room on the disk, else what is wrong in words."""
+    progress: Batch = attrs.field(factory=Batch)
+    _run: Iterator[Batch] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether a poll is under way."""
+        return self._run is not None
+
+    @property
+    def condition(self) -> Condition:
+        """How it is doing."""
+        return self.memory.condition
+
+    def due(self, now: datetime) -> datetime | None:
+        """When the next step may be; None: not by itself (refused credentials)."""
+        if self._run is not None:
+            return now
+        condition = self.memory.condition
+        if condition.state == "refused" and condition.mark == self.mark:
+            return None
+        return max(self.memory.next_poll or now, condition.not_before or now, now)
+
+    def may_ask(self, now: datetime) -> bool:
+        """Whether a poll that the user asks for may go out: a back-off or a refusal forbids it, the rhythm does not."""
+        condition = self.memory.condition
+        if condition.state == "refused" and condition.mark == self.mark:
+            return False
+        return condition.not_before is None or condition.not_before <= now
+
+    def start(self) -> None:
+        """Begin a poll."""
+        if self._run is None:
+            self._run = self.source.poll(SourceHistory(self.events, self.name))
+
+    def start_backfill(self, first: date, last: date) -> None:
+        """Begin to fetch these pump-local days again, both inclusive."""
+        self.stop()
+        self._run = self.source.backfill(SourceHistory(self.events, self.name), first, last)
+
+    def stop(self) -> None:
+        """Give up the poll under way; what it brought is in the log."""
+        if self._run is not None:
+            close = getattr(self._run, "close", None)
+            self._run = None
+            if close is not None:
+                close()
+
+    def step(self) -> None:
+        """One request. Every outcome ends in the condition; only a damaged log is raised."""
+        now = self.clock.now()
+        trouble = self._host_trouble(now)
+        if trouble is not None:
+            self.stop()
+            self._fail(now, "waiting", trouble[0], trouble[1], after_s=60.0)
+            return
+        self.start()
+        try:
+            assert self._run is not None  # noqa: S101 - start() has just seen to it
+            batch = next(self._run)
+            self.events.append(batch.events)
+        except StopIteration:
+            self._finished(now)
+        except CredentialsRefused as error:
+            self._fail(now, "refused", error.message, error.remedy)
+        except SourceChanged as error:
+            after_s = CHANGED_WAIT_S if error.after_s is None else error.after_s
+            self._fail(now, "changed", error.message, error.remedy, after_s=after_s)
+        except Retryable as error:
+            self._fail(now, "backing_off", error.message, error.remedy, after_s=error.after_s)
+        except LogDamaged:
+            self.stop()
+            raise
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS):
+                raise
+            self._fail(
+                now, "waiting", f"the event log cannot be written: {error.strerror}",
+                "Make room on the disk (or look at its health); nothing is lost, polling goes on by itself.",
+            )  # fmt: skip
+        except Exception as error:
+            # the border to a plugin: its fault must not stop the others
+            log.exception("source_failed source=%s", self.name)
+            remedy = "This is a bug of the source plugin; the log has the details. It is tried again."
+            self._fail(now, "backing_off", f"the source failed unexpectedly: {type(error).__name__}", remedy)
+        else:
+            self.memory.tally.count(batch.events)
+            self.progress = batch
+
+    def resume(self) -> None:
+        """Forget a refusal or a back-off: the user says it may be tried again."""
+        self.memory.condition = Condition()
+        self.memory.next_poll = None
+        self.memory.save()
+
+    def _host_trouble(self, now: datetime) -> tuple[str, str] | None:
+        newest = self.events.facts("window.fetched", limit=1)
+        if newest and now < newest[0].received_at - CLOCK_TOLERANCE:
+            words = f"this computer's clock ({now:%Y-%m-%d %H:%M} UTC) is behind the newest record of the log"
+            return words, "Wait for the time to be set (systemd-timesyncd), or look at `timedatectl`."
+        room = self.free_space()
+        if room is not None:
+            return room, "Make room on the disk; what is known is still delivered, and polling goes on by itself."
+        return None
+
+    def _finished(self, now: datetime) -> None:
+        self._run = None
+        memory = self.memory
+        if memory.condition.state != "ok":
+            log.info("source_ok source=%s", self.name)
+        memory.condition = memory.condition.turned(now, "ok")
+        memory.last_fetch = now
+        uploads = [fact.body.uploaded_at for fact in self.events.facts("upload.seen", source=self.name, limit=24)]
+        memory.next_poll = self.rhythm.next_poll(now, uploads)
+        self._save()
+
+    def _fail(
+        self, now: datetime, state: str, message: str, remedy: str | None, *, after_s: float | None = None
+    ) -> None:
+        self.stop()
+        memory = self.memory
+        failures = memory.condition.failures + 1
+        not_before = None
+        if state != "refused":
+            not_before = now + timedelta(seconds=backoff_s(failures, after_s=after_s, dice=self.dice))
+        if memory.condition.state != state or memory.condition.message != message:
+            log.warning('source_trouble source=%s state=%s message="%s"', self.name, state, message)
+        memory.condition = memory.condition.turned(
+            now, state, message, remedy=remedy, failures=failures, not_before=not_before, mark=self.mark
+        )
+        self._save()
+
+    def _save(self) -> None:
+        try:
+            self.memory.save()
+        except OSError as error:
+            log.warning("state_not_saved source=%s reason=%s", self.name, error.strerror)

@@ -1,0 +1,128 @@
+"""How everything is doing, read from the data folder alone: beside a running daemon, or after it died."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import tconnectsync
+from tconnectsync.clock import Clock
+from tconnectsync.condition import Condition, from_json
+from tconnectsync.errors import LogDamaged, TconnectsyncError
+from tconnectsync.eventlog import EventLog
+from tconnectsync.outbox import Outbox
+from tconnectsync.placement import Placer
+from tconnectsync.polling import SourceMemory
+from tconnectsync.wallclock import Zones
+
+
+def status_of(
+    data_dir: Path, *, sources: Mapping[str, bool], sinks: Mapping[str, bool], zones: Zones, clock: Clock
+) -> dict[str, Any]:
+    """The shape that ``status --json`` prints. ``sources`` and ``sinks`` tell by name which are on."""
+    found: dict[str, Any] = {
+        "version": tconnectsync.__version__,
+        "data_dir": str(data_dir),
+        "log": {"positions": 0, "bytes": 0, "segments": 0, "damaged": False, "verified_at": None},
+        "sources": {},
+        "sinks": {},
+    }
+    events = _open(data_dir, clock, found)
+    try:
+        placer = None if events is None else Placer(events, zones)
+        for name, on in sorted(sources.items()):
+            found["sources"][name] = _source(data_dir, name, on=on, events=events, placer=placer)
+        for name, on in sorted(sinks.items()):
+            end = 0 if events is None else events.end
+            found["sinks"][name] = _sink(data_dir / "outbox" / f"{name}.sqlite", on=on, end=end)
+    finally:
+        if events is not None:
+            events.close()
+    return found
+
+
+def _open(data_dir: Path, clock: Clock, found: dict[str, Any]) -> EventLog | None:
+    if not (data_dir / "log").is_dir():
+        return None
+    try:
+        events = EventLog.open(data_dir, clock=clock, writable=False, decoders={})
+    except TconnectsyncError as error:
+        found["log"]["damaged"] = error.message
+        return None
+    size = events.size()
+    damaged = [f"{damage.path} line {damage.line}: {damage.what}" for damage in events.damage]
+    found["log"] = {
+        "positions": size.positions,
+        "bytes": size.bytes,
+        "segments": size.segments,
+        "damaged": "; ".join(damaged) or False,
+        "verified_at": iso(events.verified_at),
+    }
+    return events
+
+
+def _source(data_dir: Path, name: str, *, on: bool, events: EventLog | None, placer: Placer | None) -> dict[str, Any]:
+    memory = SourceMemory.load(data_dir / "state" / f"{name}.json")
+    uploads, pumps, newest, words = [], {}, None, []
+    if events is not None and placer is not None:
+        try:
+            uploads = [fact.body.uploaded_at for fact in events.facts("upload.seen", source=name, limit=24)]
+            pumps = placer.status(name)
+            words = placer.messages()
+        except LogDamaged as error:
+            words = [error.message]
+        newest = max((pump["newest_event"] for pump in pumps.values() if pump["newest_event"]), default=None)
+    condition = memory.condition if on else Condition(state="off")
+    message = ". ".join(part for part in (condition.message, *words) if part)
+    return {
+        **_condition(condition, message),
+        "last_fetch": iso(memory.last_fetch),
+        "last_upload": iso(max(uploads, default=None)),
+        "newest_event": iso(newest),
+        "next_poll": iso(memory.next_poll if condition.not_before is None else condition.not_before),
+        "pumps": {serial: {**pump, "newest_event": iso(pump["newest_event"])} for serial, pump in pumps.items()},
+        "unknown_codes": memory.tally.unknown_codes,
+        "set_aside": memory.tally.set_aside,
+    }
+
+
+def _sink(path: Path, *, on: bool, end: int) -> dict[str, Any]:
+    nothing = {"cursor": 0, "behind": end if on else 0, "pending": 0, "dead": 0, "last_delivered": None}
+    if not path.exists():
+        return {**_condition(Condition(state="waiting" if on else "off", message="not run yet" if on else "")), **nothing}
+    try:
+        outbox = Outbox(path, writable=False)
+        try:
+            counts = outbox.counts()
+            condition = from_json(outbox.get("condition", "{}")) if on else Condition(state="off")
+            notes = outbox.get("notes")
+            return {
+                **_condition(condition, ". ".join(part for part in (condition.message, notes) if part)),
+                "cursor": outbox.cursor,
+                "behind": max(0, end - outbox.cursor) if on else 0,
+                "pending": counts.pending,
+                "dead": counts.dead,
+                "last_delivered": outbox.get("last_delivered") or None,
+            }
+        finally:
+            outbox.close()
+    except sqlite3.Error as error:
+        broken = Condition(state="damaged", message=f"{path.name} cannot be read: {error}", remedy=f"Delete {path}: it is made anew.")
+        return {**_condition(broken), **nothing}
+
+
+def _condition(condition: Condition, message: str | None = None) -> dict[str, Any]:
+    return {
+        "state": condition.state,
+        "since": iso(condition.since),
+        "message": condition.message if message is None else message,
+        "remedy": condition.remedy,
+    }
+
+
+def iso(at: datetime | None) -> str | None:
+    """UTC time as ``2025-11-18T18:15:02Z``."""
+    return None if at is None else at.isoformat(timespec="seconds").replace("+00:00", "Z")

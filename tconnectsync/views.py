@@ -1,0 +1,93 @@
+"""The log's streams as the folds see them: events with their UTC time, hand-overs, the edge of history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import attrs
+
+from tconnectsync.eventlog import EventLog, Stream
+from tconnectsync.events import Event
+from tconnectsync.placement import Placement
+
+
+def stream_name(stream: Stream) -> str:
+    """A stream's stable name: the pump with its sequence group, or with the source that has no numbers."""
+    return f"{stream.pump}:{stream.group}" if stream.numbered else f"{stream.pump}@{stream.source}"
+
+
+@attrs.define
+class PlacedStream:
+    """One stream of the log under its placement; satisfies :class:`tconnectsync.folding.StreamView`."""
+
+    events: EventLog
+    stream: Stream
+    placement: Placement
+    hand_overs: tuple[tuple[int, datetime, str], ...]
+
+    @property
+    def name(self) -> str:
+        """See :func:`stream_name`."""
+        return stream_name(self.stream)
+
+    @property
+    def pump(self) -> str:
+        """Serial number."""
+        return self.stream.pump
+
+    @property
+    def group(self) -> int | None:
+        """Sequence group; None without numbers."""
+        return self.stream.group
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the pump's own sequence numbers order it."""
+        return self.stream.numbered
+
+    def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Sequence[Event]:
+        """See :class:`tconnectsync.folding.StreamView`."""
+        return list(self._placed(first_key, last_key, kinds))
+
+    def _placed(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Iterator[Event]:
+        placement = self.placement
+        for event in self.events.read(self.stream.id, first_key, last_key, kinds):
+            key = event.seq if event.seq is not None else first_key
+            at = placement.at(key, event.pump_time)
+            if at is not None and not placement.ignored(at):
+                yield attrs.evolve(event, at=at)
+
+    def wear(self) -> Sequence[tuple[int, datetime, str]]:
+        """See :class:`tconnectsync.folding.StreamView`."""
+        return self.hand_overs
+
+    def wanted(self, at: datetime) -> bool:
+        """See :class:`tconnectsync.folding.StreamView`."""
+        return self.placement.wanted(at)
+
+    def differs(self, other: PlacedStream | None) -> bool:
+        """Whether anything lies elsewhere in time than under ``other``."""
+        return other is None or (self.placement, self.hand_overs) != (other.placement, other.hand_overs)
+
+    def changed_keys(self, old: Placement | None) -> Sequence[tuple[int, int]]:
+        """Key ranges, both inclusive, whose events lie elsewhere than under ``old``."""
+        if old is None:
+            return ()
+        return self.placement.changed_keys(old, self)
+
+
+def hand_overs(events: EventLog, stream: Stream, placement: Placement) -> tuple[tuple[int, datetime, str], ...]:
+    """Where the hand-overs of a stream lie in its order: before the first event at or after them, else behind the last."""
+    changes = placement.wear_changes()
+    if not changes:
+        return ()
+    found, waiting = [], list(changes)
+    for key, pump_time in events.times(stream.id, None):
+        if not waiting:
+            break
+        at = placement.at(key, pump_time)
+        while waiting and at is not None and at >= waiting[0][0]:
+            found.append((key, *waiting.pop(0)))
+    found.extend((stream.last_key, at, kind) for at, kind in waiting)
+    return tuple(found)

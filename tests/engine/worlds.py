@@ -1,0 +1,154 @@
+"""A small world for the engine's tests: a fold with running and finished documents, a stream in memory, a bad receiver."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+
+import attrs
+
+from tconnectsync import Delivery, Document, Event, Hold, Outcome, Postponed, Refused, Rejected, Retryable, Taken, document_id
+from tconnectsync.events import BasalDelivered
+from tconnectsync.receiver import Finding, StoredDocument
+
+START = datetime(2026, 3, 1, tzinfo=timezone.utc)
+
+
+def event(seq: int, minute: int, rate: float, *, group: int = 0, pump: str = "1") -> Event:
+    at = START + timedelta(minutes=minute)
+    return Event(
+        id=f"test:{pump}:{group}:{seq}", kind="basal.delivered", pump=pump, group=group, seq=seq,
+        pump_time=at.replace(tzinfo=None), source="test", received_at=at, body=BasalDelivered(rate_u_per_h=rate), at=at,
+    )  # fmt: skip
+
+
+@attrs.frozen(kw_only=True)
+class Stretch:
+    first: int
+    begin: datetime
+    last: datetime
+    rate: float
+
+
+@attrs.frozen(kw_only=True)
+class State:
+    running: Stretch | None = None
+
+
+class StretchFold:
+    """Equal rates in a row are one document; more than an hour of silence ends it."""
+
+    name = "stretches"
+    version = 1
+    kinds = frozenset({"basal.delivered"})
+    state_type = State
+
+    def initial(self) -> State:
+        return State()
+
+    def step(self, state: State, event: Event) -> tuple[State, Sequence[Document]]:
+        assert event.at is not None
+        assert event.seq is not None
+        running, rate = state.running, event.body.rate_u_per_h
+        if running is not None and running.rate == rate and event.at - running.last <= timedelta(hours=1):
+            return State(running=attrs.evolve(running, last=event.at)), ()
+        fresh = State(running=Stretch(first=event.seq, begin=event.at, last=event.at, rate=rate))
+        return fresh, () if running is None else (_document(running),)
+
+    def running(self, state: State) -> Sequence[Document]:
+        return () if state.running is None else (_document(state.running),)
+
+
+def _document(stretch: Stretch) -> Document:
+    minutes = (stretch.last - stretch.begin).total_seconds() / 60
+    return Document(
+        id=document_id("stretch", stretch.first), collection="things", slot="stretch", at=stretch.begin,
+        content={"rate": stretch.rate, "minutes": minutes},
+    )  # fmt: skip
+
+
+def one_pass(events: Sequence[Event]) -> dict[str, Document]:
+    """What should be there in the end."""
+    fold, found = StretchFold(), {}
+    state = fold.initial()
+    for known in sorted(events, key=lambda known: known.seq or 0):
+        state, finished = fold.step(state, known)
+        found.update({document.id: document for document in finished})
+    found.update({document.id: document for document in fold.running(state)})
+    by_time: dict[datetime, int] = {}
+    for id_ in sorted(found):  # of two at one time, the greater id moves by a millisecond
+        document = found[id_]
+        rank = by_time.get(document.at, 0)
+        by_time[document.at] = rank + 1
+        found[id_] = attrs.evolve(document, at=document.at + timedelta(milliseconds=rank))
+    return found
+
+
+@attrs.define
+class MemoryStream:
+    """A stream of the log, in a list."""
+
+    known: dict[int, Event] = attrs.field(factory=dict)
+    name: str = "1:0"
+    pump: str = "1"
+    group: int | None = 0
+    numbered: bool = True
+    hand_overs: tuple[tuple[int, datetime, str], ...] = ()
+    horizon: datetime | None = None
+
+    def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> list[Event]:
+        return [self.known[key] for key in sorted(self.known) if first_key <= key <= last_key and self.known[key].kind in kinds]
+
+    def wear(self) -> tuple[tuple[int, datetime, str], ...]:
+        return self.hand_overs
+
+    def wanted(self, at: datetime) -> bool:
+        return self.horizon is None or at >= self.horizon
+
+
+@attrs.define
+class Shelf:
+    """A receiver that keeps documents by identity, and misbehaves by a dice."""
+
+    dice: random.Random = attrs.field(factory=lambda: random.Random(0))
+    trouble: float = 0.0
+    address: str = "shelf://one"
+    batch_size: int = 7
+    there: dict[str, Document] = attrs.field(factory=dict)
+    poison: frozenset[str] = frozenset()
+    hold: Hold | None = None
+    calls: int = 0
+
+    def inspect(self, first: datetime, last: datetime) -> Hold | None:
+        return self.hold
+
+    def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+        self.calls += 1
+        bad = self.dice.random() < self.trouble
+        if bad and self.dice.random() < 0.3:
+            raise Retryable("not reached", unsure=False)
+        if any(delivery.document_id in self.poison for delivery in batch):
+            if len(batch) == 1:
+                return [Refused(reason="poison")]
+            raise Rejected("somewhere in here")
+        outcomes: list[Outcome] = []
+        for delivery in batch:
+            if bad and self.dice.random() < 0.2:
+                outcomes.append(Postponed(reason="busy", after_s=0.0))
+                continue
+            if delivery.document is None:
+                self.there.pop(delivery.document_id, None)
+            else:
+                self.there[delivery.document_id] = delivery.document
+            outcomes.append(Taken(stored="here"))
+        if bad and self.dice.random() < 0.5:
+            raise Retryable("no answer came", unsure=True)
+        return outcomes
+
+    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+        for document in self.there.values():
+            yield StoredDocument(document_id=document.id, collection=document.collection, at=document.at, stored="here")
+
+    def check(self) -> Iterator[Finding]:
+        yield Finding(good=True, what="shelf")

@@ -39,7 +39,6 @@ from tconnectsync.polling import Poller, SourceMemory
 from tconnectsync.receiver import Finding
 from tconnectsync.schedule import Rhythm
 from tconnectsync.sources import Source
-from tconnectsync.wallclock import Zones
 
 FREE_SPACE_FLOOR = 64 << 20
 """Bytes that polling leaves free, so that the outboxes can still commit."""
@@ -75,7 +74,7 @@ def open_engine(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Pat
             keeper.outbox.close()
         events.close()
         raise
-    return Engine(events=events, placer=Placer(events, zones_of(config)), clock=clock, pollers=pollers, keepers=keepers)
+    return Engine(events=events, placer=Placer(events, config.zones), clock=clock, pollers=pollers, keepers=keepers)
 
 
 def _keeper(
@@ -130,11 +129,6 @@ def _context(config: Config, clock: Clock, data_dir: Path, name: str) -> Context
     )
 
 
-def zones_of(config: Config) -> Zones:
-    """The configured zone and its dated moves, for the timeline."""
-    return Zones(timezone=config.timezone, moves=tuple((move.first_day, move.timezone) for move in config.zones))
-
-
 def _mark(log_id: str, options: Any) -> str:
     """Four bytes that tell one set of credentials from another without telling them."""
     digest = hashlib.blake2b(key=log_id.encode()[:64], digest_size=4)
@@ -178,7 +172,7 @@ def execute(config: Config, plugins: Plugins, request: Request, *, clock: Clock)
     try:
         engine = open_engine(config, plugins, clock=clock)
         try:
-            yield from perform(engine, request, zones_of(config).zone_at)
+            yield from perform(engine, request, config.zones.zone_at)
         finally:
             engine.close()
     finally:
@@ -207,7 +201,7 @@ def run_daemon(load_config: Callable[[], Config], plugins: Plugins, *, clock: Cl
 
     def load() -> tuple[Callable[[], Engine], Callable[[date], Any]]:
         fresh = load_config()
-        return lambda: open_engine(fresh, plugins, clock=clock, data_dir=folder), zones_of(fresh).zone_at
+        return lambda: open_engine(fresh, plugins, clock=clock, data_dir=folder), fresh.zones.zone_at
 
     lock = FolderLock(folder)
     try:
@@ -250,7 +244,7 @@ def preview(
                 while keeper.fold(engine.views, version=engine.version):
                     pass
                 if sink is not None:
-                    keeper.replay(*stretch(args, zones_of(config).zone_at))
+                    keeper.replay(*stretch(args, config.zones.zone_at))
                     while keeper.fold(engine.views, version=engine.version):
                         pass
                 for delivery in keeper.outbox.pending(clock.now(), 1 << 30):
@@ -279,7 +273,7 @@ def read_events(
     clock: Clock,
 ) -> Iterator[dict[str, Any]]:
     """The log's records in the order they were written; ``first`` and ``last`` are pump-local days, both inclusive."""
-    from tconnectsync.eventlog import record_of
+    from tconnectsync.eventlog.record import record_of
 
     if not (config.data_dir / "log").is_dir():
         return
@@ -296,14 +290,13 @@ def read_events(
             if not follow:
                 return
             clock.sleep(1.0)
-            events.refresh()
     finally:
         events.close()
 
 
 def read_dead_letters(config: Config, plugins: Plugins, sink: str | None = None) -> list[dict[str, Any]]:
     """What was set aside, per sink, oldest first."""
-    found = []
+    found: list[dict[str, Any]] = []
     for name in sorted(config.sinks):
         path = outbox_path(config.data_dir, name)
         if (sink is None or sink == name) and path.exists():
@@ -367,7 +360,7 @@ def read_status(config: Config, plugins: Plugins, *, clock: Clock) -> dict[str, 
         config.data_dir,
         sources={name: entry.enabled for name, entry in config.sources.items()},
         sinks={name: entry.enabled for name, entry in config.sinks.items()},
-        zones=zones_of(config),
+        zones=config.zones,
         clock=clock,
     )
 

@@ -12,13 +12,11 @@ from typing import Any, TypeAlias
 
 import attrs
 
-_body = attrs.frozen(kw_only=True)
-
 
 # --- insulin: basal -------------------------------------------------------------------------------------------------
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class BasalDelivered:
     """The rate the pump is delivering; repeated about every five minutes (record 279), or a row with its own span."""
 
@@ -30,7 +28,7 @@ class BasalDelivered:
     span_s: int | None = None  # set by sources whose rows carry their own length
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class BasalRateChanged:
     """The basal rate changed (record 3); it holds until the next change."""
 
@@ -41,7 +39,7 @@ class BasalRateChanged:
     reasons: tuple[str, ...] = ()  # timed_segment, new_profile, temp_rate_start, temp_rate_end, suspended, resumed
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class TempBasalStarted:
     """The wearer asked for a temporary rate (records 2, 565)."""
 
@@ -50,7 +48,7 @@ class TempBasalStarted:
     duration_s: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class TempBasalEnded:
     """A temporary rate ended (records 15, 564)."""
 
@@ -59,7 +57,7 @@ class TempBasalEnded:
     reason: str | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class BasalDoseStarted:
     """A single basal dose was asked for (record 558, a newer algorithm family; never captured)."""
 
@@ -70,7 +68,7 @@ class BasalDoseStarted:
     iob_u: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class BasalDoseCompleted:
     """A single basal dose ended (record 559, a newer algorithm family; never captured)."""
 
@@ -85,7 +83,7 @@ class BasalDoseCompleted:
 # --- insulin: boluses -----------------------------------------------------------------------------------------------
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class BolusRequested:
     """One of the three records (64, 65, 66) of a bolus request; ``part`` tells which, other fields are None."""
 
@@ -112,7 +110,7 @@ class BolusRequested:
     total_u: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class BolusStarted:
     """Delivery of the immediate part began (record 55)."""
 
@@ -121,7 +119,7 @@ class BolusStarted:
     iob_u: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class BolusExtendedStarted:
     """Delivery of the extended part began (record 59)."""
 
@@ -130,7 +128,7 @@ class BolusExtendedStarted:
     iob_u: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class BolusDelivered:
     """Start, progress or end of a bolus (record 280). ``delivered_u`` counts both parts so far."""
 
@@ -145,7 +143,7 @@ class BolusDelivered:
     delivered_u: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class BolusCompleted:
     """The immediate part ended (record 20)."""
 
@@ -161,7 +159,7 @@ class BolusCompleted:
     notes: str | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class BolusExtendedCompleted:
     """The extended part ended (record 21); amounts are the extended part's own."""
 
@@ -176,7 +174,7 @@ class BolusExtendedCompleted:
 # --- delivery, fills, alarms ----------------------------------------------------------------------------------------
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class PumpingSuspended:
     """All delivery stopped (record 11)."""
 
@@ -184,14 +182,14 @@ class PumpingSuspended:
     reservoir_u: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class PumpingResumed:
     """Delivery goes on (record 12)."""
 
     reservoir_u: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class CartridgeFilled:
     """A new cartridge (record 33). ``volume_u`` is the amount shown to the wearer."""
 
@@ -199,7 +197,7 @@ class CartridgeFilled:
     measured_u: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class TubingFilled:
     """The tubing was filled (record 63)."""
 
@@ -207,7 +205,7 @@ class TubingFilled:
     status: str | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class CannulaFilled:
     """The cannula was filled: a new infusion site (record 61)."""
 
@@ -215,7 +213,7 @@ class CannulaFilled:
     status: str | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class AlarmRaised:
     """An alarm: delivery may have stopped (record 5). ``name`` is the number as text where nobody knows it."""
 
@@ -223,7 +221,7 @@ class AlarmRaised:
     name: str
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class AlarmCleared:
     """An alarm ended (record 28)."""
 
@@ -231,7 +229,7 @@ class AlarmCleared:
     name: str
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class AlertRaised:
     """An alert: something wants attention, delivery goes on (record 4)."""
 
@@ -239,7 +237,7 @@ class AlertRaised:
     name: str
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class AlertCleared:
     """An alert ended (record 26)."""
 
@@ -247,7 +245,7 @@ class AlertCleared:
     name: str
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class MalfunctionRaised:
     """The pump found a fault in itself (record 6)."""
 
@@ -258,7 +256,7 @@ class MalfunctionRaised:
 # --- glucose and sensors --------------------------------------------------------------------------------------------
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class GlucoseReading:
     """A sensor reading. ``glucose_mg_dl`` is None unless ``mark`` is "value": high and low are marks, not numbers."""
 
@@ -270,7 +268,7 @@ class GlucoseReading:
     sensor: str | None = None  # dexcom_g6, dexcom_g7, libre_2, libre_3
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class GlucoseFingerstick:
     """A glucose value used by the bolus calculator (record 16); only ``entry == "manual"`` was typed by the wearer."""
 
@@ -282,7 +280,7 @@ class GlucoseFingerstick:
     isf_mg_dl_per_u: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class SensorStarted:
     """A sensor session began (records 212, 404)."""
 
@@ -292,7 +290,7 @@ class SensorStarted:
     reason: str | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class SensorJoined:
     """The pump joined a sensor session, perhaps again in mid-session (records 213, 394, 406, 477)."""
 
@@ -302,7 +300,7 @@ class SensorJoined:
     reason: str | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class SensorStopped:
     """A sensor session ended (records 214, 447, 405, 486)."""
 
@@ -311,7 +309,7 @@ class SensorStopped:
     reason: str | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class SensorAlertRaised:
     """A sensor alert (records 171, 369, 460)."""
 
@@ -321,7 +319,7 @@ class SensorAlertRaised:
     value: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class SensorAlertCleared:
     """A sensor alert ended (records 172, 370, 461)."""
 
@@ -333,7 +331,7 @@ class SensorAlertCleared:
 # --- modes, carbs, status -------------------------------------------------------------------------------------------
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class ModeChanged:
     """Sleep, exercise and the like (record 229)."""
 
@@ -344,7 +342,7 @@ class ModeChanged:
     exercise_min: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class ControlChanged:
     """The control loop changed its state (record 230)."""
 
@@ -352,14 +350,14 @@ class ControlChanged:
     previous: str | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class CarbsEntered:
     """Carbs entered without insulin (record 48)."""
 
     carbs_g: float
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class DaySummary:
     """The pump's running totals of the day (record 81)."""
 
@@ -370,14 +368,14 @@ class DaySummary:
     battery_percent: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class DayStarted:
     """The pump's day began (record 90)."""
 
     basal_rate_u_per_h: float | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class BatteryMeasured:
     """The battery's charge (records 9, 34, 35, 53)."""
 
@@ -385,7 +383,7 @@ class BatteryMeasured:
     battery_mv: int | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class PumpNoted:
     """A record whose name and values are known but mean nothing to a sink: versions, diagnostics, daily status."""
 
@@ -393,7 +391,7 @@ class PumpNoted:
     values: Mapping[str, Any]
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class ClockChanged:
     """The wearer set the clock (records 13, 14), stamped on the new clock. ``step_s`` = after - before of this part."""
 
@@ -402,7 +400,7 @@ class ClockChanged:
     rtc_ms: int | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class SettingsCaptured:
     """The pump's settings as the cloud keeps them, written when their hash changed. Nothing of the account is in it."""
 
@@ -410,7 +408,7 @@ class SettingsCaptured:
     details: Mapping[str, Any]
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class Unknown:
     """A record nobody knows, or one that did not decode: kept verbatim in the envelope's ``raw``."""
 
@@ -421,7 +419,7 @@ class Unknown:
 # --- facts about the data itself ------------------------------------------------------------------------------------
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class UploadSeen:
     """The phone uploaded: the true UTC time of it, and the newest pump time (naive) in it. Evidence for the clock."""
 
@@ -429,7 +427,7 @@ class UploadSeen:
     newest_pump_time: datetime | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class WindowFetched:
     """A stretch of pump-local days, both inclusive (YYYY-MM-DD), was fetched whole."""
 
@@ -439,7 +437,7 @@ class WindowFetched:
     uploaded_at: datetime | None = None  # the upload that was known when it was fetched
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class HistoryOpened:
     """Documents from this pump-local day on (and to ``last_day``, inclusive; None: open) are wanted."""
 
@@ -447,7 +445,7 @@ class HistoryOpened:
     last_day: str | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class ClockAnchored:
     """Which offset from UTC a stretch of the pump's clock has, and why that was chosen."""
 
@@ -458,7 +456,7 @@ class ClockAnchored:
     zone: str | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class LogGap:
     """A repair took damaged lines out: positions first to last are missing, and perhaps events of this time."""
 
@@ -469,12 +467,12 @@ class LogGap:
     last_time: datetime | None = None
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class WearBegan:
     """From here this pump is the worn one. Made by the timeline, never in the log."""
 
 
-@_body
+@attrs.frozen(kw_only=True)
 class WearEnded:
     """From here another pump is the worn one. Made by the timeline, never in the log."""
 

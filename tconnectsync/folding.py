@@ -31,10 +31,25 @@ _LAST_KEY = 1 << 62
 class StreamView(Protocol):
     """One stream of the log as a fold run sees it."""
 
-    name: str
-    pump: str
-    group: int | None
-    numbered: bool
+    @property
+    def name(self) -> str:
+        """The stream's stable name."""
+        ...
+
+    @property
+    def pump(self) -> str:
+        """Serial number."""
+        ...
+
+    @property
+    def group(self) -> int | None:
+        """Sequence group; None without numbers."""
+        ...
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the pump's own sequence numbers order it."""
+        ...
 
     def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Sequence[Event]:
         """Events of these kinds in key order with ``at`` set; without those that have no UTC time or are ignored."""
@@ -92,7 +107,7 @@ class Folding:
         self.outbox.mark(sorted(rows))
         self.outbox.put("cursor", str(cursor))
 
-    def fold_next(self, view_of: Callable[[str], StreamView], *, gaps: Sequence[tuple[int, int]] = ()) -> bool:
+    def fold_next(self, view_of: Callable[[str], StreamView | None], *, gaps: Sequence[tuple[int, int]] = ()) -> bool:
         """Fold the lowest marked interval. False when nothing is marked. Call inside a transaction."""
         marked = self.outbox.first_marked(except_for=self.blocked)
         if marked is None:
@@ -103,6 +118,10 @@ class Folding:
                 self.outbox.unmark(stream, interval, name)
         active = {name: self.folds[name] for name in names if name in self.folds}
         view = view_of(stream)
+        if view is None:  # a stream that the log does not hold any more
+            for name in names:
+                self.outbox.unmark(stream, interval, name)
+            return True
         shared = self._shared_events(view, interval, active)
         for name, fold in active.items():
             try:

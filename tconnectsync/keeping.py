@@ -77,7 +77,7 @@ class Keeper:
                     self._check_placements(views)
                 self._mark_new(views)
                 gaps = gap_stretches(self.events.facts("log.gap", limit=1000))
-                while self.folding.fold_next(views.__getitem__, gaps=gaps) and self.clock.monotonic() < until:
+                while self.folding.fold_next(views.get, gaps=gaps) and self.clock.monotonic() < until:
                     pass
                 self.outbox.lapse(self.clock.now())
         except sqlite3.OperationalError as error:
@@ -85,8 +85,8 @@ class Keeper:
             self._turn("waiting", message, remedy="Make room on the disk; nothing is lost.", wait_s=60.0)
             return False
         self._seen_views = version
-        for error in self.folding.blocked.values():
-            self._turn("damaged", error.message, remedy=error.remedy)
+        for damage in self.folding.blocked.values():
+            self._turn("damaged", damage.message, remedy=damage.remedy)
         more = self.behind()
         if not more:
             self._check_brake()

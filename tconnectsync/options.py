@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -41,16 +41,26 @@ def option(
     env: Sequence[str] = (),
     credential: str | None = None,
     parse_env: Callable[[str], Any] | None = None,
+    default_with_env: Mapping[str, Any] | None = None,
     check: Callable[[Any], str | None] | None = None,
     help: str = "",  # noqa: A002 - the word people search for
 ) -> Any:
     """A field of an options class.
 
     ``env``: environment variables, first found wins over the file. ``credential``: name of a systemd credential, wins over
-    both. ``parse_env`` turns the variable's text into the value that the file would hold. ``check`` answers what was expected
+    both. ``parse_env`` turns the variable's text into the value that the file would hold (ValueError: what was expected).
+    ``default_with_env`` maps variables to the value to take when the option is given nowhere but that variable is set.
+    ``check`` answers what was expected
     when a value is no good. A field of type ``Secret | None`` named ``x`` also accepts the key ``x_file``.
     """
-    metadata = {"env": tuple(env), "credential": credential, "parse_env": parse_env, "check": check, "help": help}
+    metadata = {
+        "env": tuple(env),
+        "credential": credential,
+        "parse_env": parse_env,
+        "default_with_env": dict(default_with_env or {}),
+        "check": check,
+        "help": help,
+    }
     if isinstance(default, (list, dict)):
         value = default
         return attrs.field(factory=lambda: type(value)(value), metadata=metadata)

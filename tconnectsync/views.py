@@ -9,6 +9,7 @@ import attrs
 
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import Event
+from tconnectsync.order import TimeOrder
 from tconnectsync.placement import Placement
 
 
@@ -79,15 +80,14 @@ class PlacedStream:
 
 def hand_overs(events: EventLog, stream: Stream, placement: Placement) -> tuple[tuple[int, datetime, str], ...]:
     """Where the hand-overs of a stream lie in its order: before the first event at or after them, else behind the last."""
-    changes = placement.wear_changes()
-    if not changes:
-        return ()
-    found, waiting = [], list(changes)
-    for key, pump_time in events.times(stream.id, None):
-        if not waiting:
-            break
-        at = placement.at(key, pump_time)
-        while waiting and at is not None and at >= waiting[0][0]:
-            found.append((key, *waiting.pop(0)))
-    found.extend((stream.last_key, at, kind) for at, kind in waiting)
-    return tuple(found)
+    order = TimeOrder.of(events, stream, placement.clock)
+    return tuple((_first_key_from(order, at), at, kind) for at, kind in placement.wear_changes())
+
+
+def _first_key_from(order: TimeOrder, at: datetime) -> int:
+    for first, last in order.keys_between(at, None):
+        for key, pump_time in order.log.times(order.stream.id, None, first, last):
+            utc = order.clock.utc(key, pump_time)
+            if utc is not None and utc >= at:
+                return key
+    return order.stream.last_key

@@ -1,0 +1,223 @@
+"""Which offset a stretch of a pump's clock has, and why: the choice that becomes a clock.anchored fact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
+
+import attrs
+
+from tconnectsync.timeline import QUARTER_S, Component, Step
+from tconnectsync.wallclock import Zones
+
+IMPOSSIBLE_S = -120.0
+"""An event cannot be later than the upload that brought it; two minutes for clocks that disagree."""
+FRESH_S = 900.0
+FIT_S = (-120.0, 600.0)
+"""Lag of an upload behind its newest event when everything works."""
+STALE_S = 2700.0
+LEAST_MOVE_S = 1800
+"""Uploads never move a clock by less: a quarter of an hour may be drift."""
+QUORUM, QUORUM_SPAN = 3, timedelta(hours=24)
+LATE_QUORUM, LATE_SPAN = 6, timedelta(days=3)
+OFFSETS_S = range(-12 * 3600, 14 * 3600 + 1, QUARTER_S)
+EARLY = timedelta(hours=48)
+"""How long before a daylight-saving change a wearer may set the clock for it."""
+TRIP_S = 9000
+"""An upload that looks later than this, and is fresh by an earlier setting, says that the last one was made on a trip."""
+BOGUS = timedelta(days=2)
+
+EVIDENCE, AT_CHANGE, AT_FIRST = "evidence", "zone_at_clock_change", "zone_at_first_event"
+
+
+@attrs.frozen(kw_only=True)
+class Upload:
+    """An upload's true UTC time, and the newest pump time (wall clock) in it."""
+
+    at: datetime
+    newest: datetime
+
+    def lag_s(self, offset_s: int) -> float:
+        """Seconds from the newest event to the upload, if the clock is ``offset_s`` ahead of UTC."""
+        return (self.at.replace(tzinfo=None) - self.newest).total_seconds() + offset_s
+
+
+@attrs.frozen(kw_only=True)
+class Anchor:
+    """At ``at_key`` the offset is ``offset_s``. ``zone`` is the configured zone that the choice was made with."""
+
+    at_key: int
+    offset_s: int
+    basis: str
+    zone: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Choice:
+    """What holds for a component now, and an anchor that uploads ask for but a later one has yet to confirm."""
+
+    anchor: Anchor | None
+    proposed: Anchor | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """What uploads say of the last piece's offset. ``confirmed``: they said so before the newest of them came, too."""
+
+    offset_s: int
+    confirmed: bool
+
+
+def uploads_of(pairs: Iterable[Upload]) -> tuple[Upload, ...]:
+    """Uploads that brought something new, in order of time: of several with one newest event, the first; no bogus ones."""
+    first: dict[datetime, Upload] = {}
+    for pair in pairs:
+        if pair.newest - pair.at.replace(tzinfo=None) > BOGUS:
+            continue
+        known = first.get(pair.newest)
+        if known is None or pair.at < known.at:
+            first[pair.newest] = pair
+    return tuple(sorted(first.values(), key=lambda pair: (pair.at, pair.newest)))
+
+
+def choose_anchor(
+    component: Component,
+    *,
+    known: Anchor | None,
+    zones: Zones,
+    first: tuple[int, datetime] | None,
+    uploads: Sequence[Upload] = (),
+) -> Choice:
+    """The anchor of a component, and what uploads would rather have.
+
+    ``known`` is the newest valid fact; ``first`` the component's first event (key, wall time); ``uploads``, from
+    :func:`uploads_of`, are those whose newest event lies behind the component's last step (none unless it is the last
+    component). Without a known anchor, the zone at the wearer's last setting decides, then the zone at the first event.
+    """
+    anchor = known or _by_settings(component, zones, uploads)
+    if anchor is None and component.jump is None and first is not None:
+        anchor = _by_first_event(component, zones, first, uploads)
+    if not uploads:
+        return Choice(anchor=anchor)
+    last_offset_s = None if anchor is None else _last_offset(component, anchor)
+    local_day = uploads[-1].newest.date()
+    verdict = weigh(uploads, current_s=last_offset_s, zone_offsets=zones.offsets_near(local_day))
+    if verdict is None:
+        return Choice(anchor=anchor)
+    at_key = component.steps[-1].done_key if component.steps else component.from_key
+    by_uploads = Anchor(at_key=at_key, offset_s=verdict.offset_s, basis=EVIDENCE, zone=zones.name_at(local_day))
+    if verdict.confirmed:
+        return Choice(anchor=by_uploads)
+    return Choice(anchor=anchor, proposed=by_uploads)
+
+
+def weigh(uploads: Sequence[Upload], *, current_s: int | None, zone_offsets: Sequence[int]) -> Verdict | None:
+    """The offset that a quorum of uploads asks for against ``current_s`` (None: unknown), or None where they do not."""
+    offset_s = _asked_for(uploads, current_s, zone_offsets)
+    if offset_s is None:
+        return None
+    return Verdict(offset_s=offset_s, confirmed=_asked_for(uploads[:-1], current_s, zone_offsets) == offset_s)
+
+
+def _asked_for(uploads: Sequence[Upload], current_s: int | None, zone_offsets: Sequence[int]) -> int | None:
+    if not uploads:
+        return None
+    smallest_s = min(upload.lag_s(0) for upload in uploads)
+    fitting = [offset_s for offset_s in OFFSETS_S if FIT_S[0] <= smallest_s + offset_s <= FIT_S[1]]
+    if not fitting:
+        return None
+    offset_s = fitting[0]
+    supporters = _fitting(uploads, offset_s)
+    if len(supporters) < QUORUM or supporters[-1].at - supporters[0].at < QUORUM_SPAN:
+        return None
+    if current_s is None:
+        return offset_s
+    if offset_s - current_s >= LEAST_MOVE_S:
+        # every supporter holds an event later than its upload; uploads that fit today's offset speak against a move
+        return offset_s if len(supporters) >= 2 * len(_fitting(uploads, current_s)) else None
+    if current_s - offset_s >= LEAST_MOVE_S:
+        late = smallest_s + current_s >= STALE_S and offset_s in zone_offsets
+        enough = len(uploads) >= LATE_QUORUM and uploads[-1].at - uploads[0].at >= LATE_SPAN
+        return offset_s if late and enough else None
+    return None
+
+
+def _fitting(uploads: Sequence[Upload], offset_s: int) -> list[Upload]:
+    return [upload for upload in uploads if FIT_S[0] <= upload.lag_s(offset_s) <= FIT_S[1]]
+
+
+def _by_settings(component: Component, zones: Zones, uploads: Sequence[Upload]) -> Anchor | None:
+    """The zone when the wearer last set the clock; an earlier setting only where uploads speak against the last one."""
+    candidates: list[Anchor] = []
+    for step in reversed(component.steps):
+        day = step.wall.date()
+        zone_s = _offset_at_setting(step, zones)
+        candidates += [
+            Anchor(at_key=step.done_key, offset_s=offset_s, basis=AT_CHANGE, zone=zones.name_at(day))
+            for offset_s in (zone_s, *_others(zones, day, zone_s))
+        ]
+    possible = [anchor for anchor in candidates if _possible(component, anchor, uploads)]
+    if not possible:
+        return candidates[0] if candidates else None
+    if uploads:
+        # set last on a trip: under that reading the upload looks hours late, under the one at home it is fresh
+        last_s = _last_offset(component, possible[0])
+        for anchor in possible[1:]:
+            offset_s = _last_offset(component, anchor)
+            if last_s - offset_s >= TRIP_S and _typical_lag_s(uploads, offset_s) <= FRESH_S:
+                return anchor
+    return possible[0]
+
+
+def _offset_at_setting(step: Step, zones: Zones) -> int:
+    """The zone's offset right after a setting; the coming one where the step is that of a change due within two days."""
+    now_s = zones.offset_of(step.wall, fold=1 if step.rounded_s < 0 else 0)
+    soon_s = zones.offset_of(step.wall + EARLY)
+    if (
+        soon_s != now_s
+        and step.rounded_s == soon_s - now_s
+        and zones.name_at(step.wall.date()) == zones.name_at((step.wall + EARLY).date())
+    ):
+        return soon_s
+    return now_s
+
+
+def _by_first_event(
+    component: Component, zones: Zones, first: tuple[int, datetime], uploads: Sequence[Upload]
+) -> Anchor:
+    """The zone at the first event, or its other offset (standard or daylight-saving time) where an upload says so."""
+    key, wall = first
+    day = wall.date()
+    zone_s = zones.offset_of(wall)
+
+    def anchor(offset_s: int) -> Anchor:
+        return Anchor(at_key=key, offset_s=offset_s, basis=AT_FIRST, zone=zones.name_at(day))
+
+    if uploads:
+        lag_s = _typical_lag_s(uploads, zone_s)
+        for other_s in _others(zones, day, zone_s):
+            other_lag_s = lag_s + other_s - zone_s
+            if (lag_s < IMPOSSIBLE_S or lag_s > FRESH_S) and IMPOSSIBLE_S <= other_lag_s <= FRESH_S:
+                return anchor(other_s)
+        for other_s in _others(zones, day, zone_s):
+            if lag_s < IMPOSSIBLE_S and _possible(component, anchor(other_s), uploads):
+                return anchor(other_s)
+    return anchor(zone_s)
+
+
+def _possible(component: Component, anchor: Anchor, uploads: Sequence[Upload]) -> bool:
+    offset_s = _last_offset(component, anchor)
+    return not uploads or _typical_lag_s(uploads, offset_s) >= IMPOSSIBLE_S
+
+
+def _last_offset(component: Component, anchor: Anchor) -> int:
+    return component.offsets(anchor.at_key, anchor.offset_s)[-1]
+
+
+def _typical_lag_s(uploads: Sequence[Upload], offset_s: int) -> float:
+    """A small lag, but not the smallest of many: one odd upload must not decide."""
+    return sorted(upload.lag_s(offset_s) for upload in uploads)[len(uploads) // 4]
+
+
+def _others(zones: Zones, day: date, offset_s: int) -> list[int]:
+    return [other_s for other_s in zones.offsets_near(day) if other_s != offset_s]

@@ -1,0 +1,125 @@
+"""The configuration file: where it is, its TOML, and what must be known of it before the plugins are loaded."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tconnectsync.errors import ConfigError
+
+SYSTEM_FILE = Path("/etc/tconnectsync/config.toml")
+"""Read when there is no other."""
+
+
+@attrs.frozen(kw_only=True)
+class ConfigFile:
+    """A parsed file, or no file at all (``path`` is None and ``tables`` empty: the environment alone is enough)."""
+
+    path: Path | None
+    tables: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        """How messages name it."""
+        return str(self.path) if self.path else "configuration"
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths in it are relative to."""
+        return self.path.parent if self.path else Path.cwd()
+
+    def readable_by_everyone(self) -> bool:
+        """Whether any user of the machine can read it."""
+        try:
+            return self.path is not None and bool(self.path.stat().st_mode & stat.S_IROTH)
+        except OSError:
+            return False
+
+
+@attrs.frozen(kw_only=True)
+class Bootstrap:
+    """What loading the plugins needs. Values of a wrong type are left out here; ``load_config`` reports them."""
+
+    origin: Path | None
+    plugins_dir: Path | None = None
+    blocked_plugins: tuple[str, ...] = ()
+
+
+def home_folder(environ: Mapping[str, str]) -> Path:
+    """The user's home, from ``HOME`` where it is set."""
+    return Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises without a home
+
+
+def full_path(text: str, folder: Path, environ: Mapping[str, str]) -> Path:
+    """``text`` as an absolute path: ``~/`` is the user's home, relative paths start at ``folder``."""
+    if text == "~" or text.startswith("~/"):
+        return home_folder(environ) / text[2:]
+    return Path(os.path.abspath(folder / text))  # noqa: PTH100 - resolve() would follow links
+
+
+def find_config(path: Path | None, environ: Mapping[str, str], *, system_file: Path = SYSTEM_FILE) -> Path | None:
+    """The file to read: ``path``, ``$TCONNECTSYNC_CONFIG``, the user's, the system's; None when there is none.
+
+    A file that was asked for by name is answered whether it exists or not.
+    """
+    if path is not None:
+        return Path.cwd() / path
+    named = environ.get("TCONNECTSYNC_CONFIG", "").strip()
+    if named:
+        return full_path(named, Path.cwd(), environ)
+    xdg = environ.get("XDG_CONFIG_HOME", "")
+    folder = Path(xdg) if xdg.startswith("/") else home_folder(environ) / ".config"
+    for candidate in (folder / "tconnectsync" / "config.toml", system_file):
+        if _is_there(candidate):
+            return candidate
+    return None
+
+
+def read_file(path: Path | None) -> ConfigFile:
+    """Parse ``path``. Errors: ConfigError, when it cannot be read or is not TOML."""
+    if path is None:
+        return ConfigFile(path=None)
+    import tomli
+
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError((f"{path}: no such file",), remedy="Give the path of a file that exists.") from None
+    except OSError as error:
+        raise ConfigError((f"{path}: cannot be read: {error.strerror or error}",)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError((f"{path}: byte {error.start + 1} is not UTF-8, expected a TOML file in UTF-8",)) from None
+    try:
+        tables = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        raise ConfigError(
+            (f"{path}: not TOML: {error}",), remedy='Texts need quotes: email = "me@example.org".'
+        ) from None
+    except RecursionError:
+        raise ConfigError((f"{path}: not usable: nested too deeply",)) from None
+    return ConfigFile(path=path, tables=tables)
+
+
+def read_bootstrap(path: Path | None, environ: Mapping[str, str], *, system_file: Path = SYSTEM_FILE) -> Bootstrap:
+    """Which file counts, and the plugins' folder and blocked names in it. Errors: ConfigError, as :func:`read_file`."""
+    file = read_file(find_config(path, environ, system_file=system_file))
+    folder = file.tables.get("plugins_dir")
+    blocked = file.tables.get("blocked_plugins")
+    return Bootstrap(
+        origin=file.path,
+        plugins_dir=full_path(folder, file.folder, environ) if isinstance(folder, str) and folder else None,
+        blocked_plugins=tuple(name for name in blocked if isinstance(name, str)) if isinstance(blocked, list) else (),
+    )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        # a folder that may not be entered: reading it will say so
+        return True

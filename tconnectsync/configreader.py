@@ -1,0 +1,235 @@
+"""From the tables of a configuration to a :class:`tconnectsync.config.Config`: what is on, in which zone, stored where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from tconnectsync.config import Config, Configured, DaemonOptions, LimitOptions
+from tconnectsync.configfile import full_path, home_folder
+from tconnectsync.configtables import Tables
+from tconnectsync.environment import Overlay, misspelt_variables, variables_of
+from tconnectsync.errors import ConfigError
+from tconnectsync.options import option
+from tconnectsync.optiontypes import keys_of
+from tconnectsync.wallclock import Zones
+from tconnectsync.wording import nearest
+from tconnectsync.zones import EXPECTED, names_place, unknown_zone
+
+if TYPE_CHECKING:
+    from tconnectsync.hookspecs import SinkSpec, SourceSpec
+
+FEATURES_VARIABLE = "TCONNECTSYNC_HEROKU_FEATURES"
+_OTHER_VARIABLES = ("TCONNECTSYNC_CONFIG", FEATURES_VARIABLE)
+
+
+@attrs.frozen(kw_only=True)
+class ZoneMove:
+    """``[[zones]]``: from this day on (a day in the new zone) the wearer lives in ``timezone``."""
+
+    first_day: date = attrs.field(metadata={"key": "from"})
+    timezone: str = option(check=unknown_zone)
+
+
+@attrs.frozen(kw_only=True)
+class CoreOptions:
+    """The part of the file that belongs to no plugin."""
+
+    timezone: str | None = option(None, env=("TIMEZONE_NAME",), check=unknown_zone)
+    zones: tuple[ZoneMove, ...] = option(())
+    data_dir: Path | None = attrs.field(default=None, metadata={"env": ("TCONNECTSYNC_DATA_DIR",)})
+    plugins_dir: Path | None = None
+    blocked_plugins: tuple[str, ...] = option(())
+    log_level: Literal["debug", "info", "warning", "error"] = option("info", env=("TCONNECTSYNC_LOG_LEVEL",))
+    daemon: DaemonOptions = attrs.field(factory=DaemonOptions)
+    limits: LimitOptions = attrs.field(factory=LimitOptions)
+
+
+@attrs.frozen(kw_only=True)
+class Reader:
+    """One reading. ``features`` is what ``--features`` said."""
+
+    tables: Tables
+    features: str | None = None
+
+    def read(self) -> Config:
+        """The configuration. Errors: ConfigError with every problem."""
+        tables = self.tables
+        sections = {name: section.options for name, section in tables.plugins.sections().items()}
+        keys = keys_of(CoreOptions)
+        tables.top_level([*keys, "sources", "sinks", *sections])
+        core, overlay = tables.build(
+            CoreOptions, {key: value for key, value in tables.file.tables.items() if key in keys}, ""
+        )
+        timezone = self._timezone(core, overlay)
+        shared = {name: tables.build(options, tables.given(name), name)[0] for name, options in sections.items()}
+        sources = self._sources(tables.plugins.sources())
+        sinks = self._sinks(tables.plugins.sinks(), shared)
+        self._judge_core(core)
+        known = [name for name, _ in (*variables_of(CoreOptions), *tables.variables())]
+        tables.notes.extend(misspelt_variables(tables.around.environ, [*known, *_OTHER_VARIABLES]))
+        if tables.secret_in_public():
+            name = tables.file.name
+            tables.notes.append(f"{name}: holds a secret and every user of this machine can read it: chmod 600 {name}")
+        if tables.problems or core is None or timezone is None:
+            hints = [*tables.notes, "Put these right, then run `tconnectsync check`."]
+            raise ConfigError(tuple(dict.fromkeys(tables.problems)), remedy="\n".join(dict.fromkeys(hints)))
+        return Config(
+            timezone=timezone,
+            zones=Zones(timezone=timezone, moves=tuple((move.first_day, move.timezone) for move in core.zones)),
+            data_dir=self._data_dir(core, overlay),
+            plugins_dir=core.plugins_dir and self._path(core.plugins_dir, tables.file.folder),
+            blocked_plugins=core.blocked_plugins,
+            log_level=core.log_level,
+            sources=sources,
+            sinks=sinks,
+            sections=shared,
+            daemon=core.daemon,
+            limits=core.limits,
+            origin=tables.file.path,
+            notes=tuple(dict.fromkeys(tables.notes)),
+        )
+
+    def _judge_core(self, core: CoreOptions | None) -> None:
+        if core is None:
+            return
+        shortest, longest = core.daemon.poll_min, core.daemon.poll_max
+        if longest < shortest:
+            self.tables.fault(
+                "daemon.poll_max", f"found {longest}, expected no less than poll_min, which is {shortest}"
+            )
+        days = [move.first_day for move in core.zones]
+        for day in sorted({day for day in days if days.count(day) > 1}):
+            self.tables.fault("zones", f"found two moves on {day}, expected one a day")
+
+    def _timezone(self, core: CoreOptions | None, overlay: Overlay) -> str | None:
+        """The zone, from ``TIMEZONE_NAME``, a ``TZ`` that names a place, or the file. There is no default."""
+        tables = self.tables
+        ambient = tables.variable("TZ")
+        written = overlay.raw.get("timezone")
+        by_name = "timezone" in overlay.origins or "timezone" in overlay.broken
+        if not by_name and names_place(ambient):
+            if written not in (None, ambient):
+                tables.notes.append(
+                    f'environment: TZ says "{ambient}", {tables.file.name} says "{written}"; the environment wins. '
+                    "Take TZ away, or set TIMEZONE_NAME."
+                )
+            return ambient
+        if written is not None or by_name:
+            return core.timezone if core else None
+        hint = f'; TZ is "{ambient}", which names no place' if ambient else ""
+        tables.fault(
+            "timezone",
+            f"found nothing, expected {EXPECTED} (or TIMEZONE_NAME in the environment); there is no default, because a "
+            f"wrong zone moves every dose{hint}",
+        )
+        return None
+
+    def _path(self, path: Path, folder: Path) -> Path:
+        return full_path(str(path), folder, self.tables.around.environ)
+
+    def _data_dir(self, core: CoreOptions, overlay: Overlay) -> Path:
+        if core.data_dir is not None:
+            return self._path(core.data_dir, Path.cwd() if "data_dir" in overlay.origins else self.tables.file.folder)
+        # systemd gives several folders separated by colons
+        state = self.tables.variable("STATE_DIRECTORY").split(":")[0]
+        if state:
+            return Path(state)
+        xdg = self.tables.variable("XDG_STATE_HOME")
+        base = Path(xdg) if xdg.startswith("/") else home_folder(self.tables.around.environ) / ".local" / "state"
+        return base / "tconnectsync"
+
+    # --- sources and sinks --------------------------------------------------------------------------------------
+
+    def _sources(self, specs: Mapping[str, SourceSpec]) -> dict[str, Configured]:
+        tables = self.tables
+        tables.members("sources", list(specs))
+        found: dict[str, Configured] = {}
+        unsure = False
+        for name, spec in specs.items():
+            key = f"sources.{name}"
+            table = dict(tables.given("sources", name))
+            wanted = tables.switch(table, key)
+            table.pop("enabled", None)
+            touched = bool(table) or any(tables.variable(variable) for variable, _ in variables_of(spec.options))
+            required = wanted is True or (wanted is None and touched)
+            options, overlay = tables.build(spec.options, table, key, required=required)
+            if options is None:
+                unsure = unsure or required
+                found[name] = Configured(False, None)
+                continue
+            enabled = bool(self._ask(key, spec.enabled, options)) if wanted is None else wanted
+            if enabled:
+                self._judge(key, overlay, spec.problems, options)
+            found[name] = Configured(enabled, options)
+        if not unsure and not any(part.enabled for part in found.values()):
+            self._no_source(specs)
+        return found
+
+    def _no_source(self, specs: Mapping[str, SourceSpec]) -> None:
+        plugins = self.tables.plugins
+        names = " or ".join(f"[sources.{name}]" for name in specs) or "a plugin that brings one"
+        variables = [variable for spec in specs.values() for variable, _ in variables_of(spec.options)]
+        beside = f" (or {variables[0]} in the environment)" if variables else ""
+        broken = "".join(f'; plugin "{name}": {message}' for name, message in plugins.problems)
+        self.tables.fault("sources", f"found no source that is on, expected {names}{beside}{broken}")
+
+    def _sinks(self, specs: Mapping[str, SinkSpec], shared: Mapping[str, Any]) -> dict[str, Configured]:
+        tables = self.tables
+        tables.members("sinks", list(specs))
+        chosen = self._by_features(specs)
+        found: dict[str, Configured] = {}
+        for name, spec in specs.items():
+            key = f"sinks.{name}"
+            table = dict(tables.given("sinks", name))
+            wanted = tables.switch(table, key)
+            table.pop("enabled", None)
+            enabled = spec.default_enabled if wanted is None else wanted
+            if chosen is not None:
+                enabled = name in chosen
+            options, overlay = tables.build(spec.options, table, key, required=enabled)
+            if options is not None and enabled and None not in shared.values():
+                self._judge(key, overlay, spec.problems, options, shared)
+            found[name] = Configured(enabled and options is not None, options)
+        return found
+
+    def _by_features(self, specs: Mapping[str, SinkSpec]) -> frozenset[str] | None:
+        """The sinks that the older feature names turn on (all others are off); None where no names are given."""
+        variable = self.tables.variable(FEATURES_VARIABLE)
+        if self.features is None and not variable:
+            return None
+        text = variable if self.features is None else self.features
+        origin = f"environment: {FEATURES_VARIABLE}" if self.features is None else "--features"
+        known = sorted({feature for spec in specs.values() for feature in spec.features})
+        names = [name for name in re.split(r"[,\s]+", text.strip("\"'")) if name]
+        if not names:
+            self.tables.problems.append(f"{origin}: found nothing, expected some of {', '.join(known)}")
+        chosen: set[str] = set()
+        for name in names:
+            sinks = {spec.name for spec in specs.values() if name.upper() in spec.features}
+            chosen |= sinks
+            if not sinks:
+                meant = nearest(name, known)
+                hint = f'; did you mean "{meant}"?' if meant else f", expected some of {', '.join(known)}"
+                self.tables.problems.append(f'{origin}: found "{name}", which no sink here offers{hint}')
+        return frozenset(chosen)
+
+    def _judge(self, key: str, overlay: Overlay, ask: Callable[..., Any], *arguments: Any) -> None:
+        """Note what a source or sink finds wrong with its own options."""
+        if overlay.broken:
+            return
+        for sentence in self._ask(key, ask, *arguments) or ():
+            self.tables.problems.append(f"{self.tables.file.name}: {sentence}")
+
+    def _ask(self, key: str, ask: Callable[..., Any], *arguments: Any) -> Any:
+        """A plugin's answer; its failure is a problem of the configuration, because nobody knows what would run."""
+        try:
+            return ask(*arguments)
+        except Exception as error:  # noqa: BLE001 - the border to code that is not ours
+            self.tables.fault(key, f"the plugin failed to judge it ({type(error).__name__}: {error})")
+            return None

@@ -1,0 +1,70 @@
+"""Sets of UTC time as sorted, half-open, disjoint spans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from itertools import pairwise
+
+import attrs
+
+EARLIEST = datetime(1, 1, 2, tzinfo=timezone.utc)
+LATEST = datetime(9999, 12, 30, tzinfo=timezone.utc)
+
+
+@attrs.frozen(kw_only=True)
+class Span:
+    """From ``begin`` until just before ``end``, aware UTC; None is open."""
+
+    begin: datetime | None = None
+    end: datetime | None = None
+
+    def holds(self, at: datetime) -> bool:
+        """Whether a time lies in it."""
+        return (self.begin is None or self.begin <= at) and (self.end is None or at < self.end)
+
+    def to_json(self) -> list[str | None]:
+        """``[begin, end]`` in ISO form."""
+        return [None if bound is None else bound.isoformat() for bound in (self.begin, self.end)]
+
+    @classmethod
+    def from_json(cls, pair: Sequence[str | None]) -> Span:
+        """The inverse of :meth:`to_json`."""
+        begin, end = (None if text is None else datetime.fromisoformat(text) for text in pair)
+        return cls(begin=begin, end=end)
+
+
+def any_holds(spans: Iterable[Span], at: datetime) -> bool:
+    """Whether a time lies in one of them."""
+    return any(span.holds(at) for span in spans)
+
+
+def union(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """The same times, sorted, with those that touch made one."""
+    joined: list[Span] = []
+    for span in sorted(spans, key=lambda span: span.begin or EARLIEST):
+        last = joined[-1] if joined else None
+        if last is not None and (last.end is None or (span.begin or EARLIEST) <= last.end):
+            end = None if last.end is None or span.end is None else max(last.end, span.end)
+            joined[-1] = Span(begin=last.begin, end=end)
+        else:
+            joined.append(span)
+    return tuple(joined)
+
+
+def difference(these: Sequence[Span], those: Sequence[Span]) -> tuple[Span, ...]:
+    """The times that lie in exactly one of two sets."""
+    bounds = sorted(
+        {bound for span in (*these, *those) for bound in (span.begin or EARLIEST, span.end or LATEST)}
+        | {EARLIEST, LATEST}
+    )
+    return union(
+        Span(begin=None if begin == EARLIEST else begin, end=None if end == LATEST else end)
+        for begin, end in pairwise(bounds)
+        if any_holds(these, begin) != any_holds(those, begin)
+    )
+
+
+def outside(spans: Sequence[Span]) -> tuple[Span, ...]:
+    """All other times."""
+    return difference((Span(),), spans)

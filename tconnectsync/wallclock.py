@@ -1,0 +1,87 @@
+"""The configured time zone, and the dated list of moves between zones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta, timezone
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import attrs
+
+UTC = timezone.utc
+
+
+def _by_day(moves: Iterable[tuple[date, str]]) -> tuple[tuple[date, str], ...]:
+    return tuple(sorted(moves))
+
+
+@attrs.frozen(kw_only=True)
+class Zones:
+    """Where the wearer lives: ``timezone`` (IANA name) until the first of ``moves``, each (first local day, IANA name).
+
+    ``moves`` are kept sorted by day. Unknown names raise ``ZoneInfoNotFoundError`` when they are first needed.
+    """
+
+    timezone: str
+    moves: tuple[tuple[date, str], ...] = attrs.field(default=(), converter=_by_day)
+
+    def name_at(self, day: date) -> str:
+        """The IANA name that holds on this local day."""
+        name = self.timezone
+        for first_day, moved_to in self.moves:
+            if first_day > day:
+                break
+            name = moved_to
+        return name
+
+    def zone_at(self, day: date) -> ZoneInfo:
+        """The zone that holds on this local day."""
+        return ZoneInfo(self.name_at(day))
+
+    def offset_of(self, wall: datetime, fold: int = 0) -> int:
+        """Offset from UTC in seconds at a naive local time; ``fold=1`` is the later one of an hour that happens twice."""
+        return _offset_s(wall.replace(tzinfo=self.zone_at(wall.date()), fold=fold))
+
+    def utc_of(self, wall: datetime, fold: int = 0) -> datetime:
+        """The UTC time of a naive local time; a time that a change skipped is read with the offset before the change."""
+        return (wall - timedelta(seconds=self.offset_of(wall, fold))).replace(tzinfo=UTC, fold=0)
+
+    def wall_of(self, at: datetime) -> datetime:
+        """The naive local time at an aware time: of two zones around a move, the one whose day it then is."""
+        wall = at.astimezone(self.zone_at(at.date())).replace(tzinfo=None, fold=0)
+        return at.astimezone(self.zone_at(wall.date())).replace(tzinfo=None, fold=0)
+
+    def offset_at(self, at: datetime) -> int:
+        """Offset from UTC in seconds at an aware time."""
+        return round((self.wall_of(at) - at.astimezone(UTC).replace(tzinfo=None)).total_seconds())
+
+    def day_start(self, day: date) -> datetime:
+        """The UTC time at which a local day begins."""
+        return self.utc_of(datetime(day.year, day.month, day.day))
+
+    def offsets_near(self, day: date) -> tuple[int, ...]:
+        """Every offset in seconds that the zone of this day has within about half a year of it: standard and daylight saving."""
+        return _offsets_near(self.name_at(day), day)
+
+    def to_json(self) -> list[list[str]]:
+        """``[["", zone], ["2025-06-01", zone], …]``."""
+        return [["", self.timezone], *([day.isoformat(), name] for day, name in self.moves)]
+
+    @classmethod
+    def from_json(cls, rows: Iterable[Iterable[str]]) -> Zones:
+        """The inverse of :meth:`to_json`."""
+        (_, first), *moves = ((day, name) for day, name in rows)
+        return cls(timezone=first, moves=tuple((date.fromisoformat(day), name) for day, name in moves))
+
+
+def _offset_s(aware: datetime) -> int:
+    offset = aware.utcoffset()
+    return 0 if offset is None else round(offset.total_seconds())
+
+
+@lru_cache(maxsize=512)
+def _offsets_near(name: str, day: date) -> tuple[int, ...]:
+    zone = ZoneInfo(name)
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=zone)
+    return tuple(sorted({_offset_s(noon + timedelta(days=away)) for away in range(-190, 191, 10)}))

@@ -1,0 +1,118 @@
+"""Requests to the daemon through its socket, and its words to systemd."""
+
+from __future__ import annotations
+
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tconnectsync.control import ControlServer, ask
+from tconnectsync.jobs import Job, Progress, Request, Result
+from tconnectsync.notify import Notifier
+
+
+def job(request: Request) -> Job:
+    yield Progress(message=f"doing {request.command}", done=1, total=2)
+    yield Result(status=6, lines=(str(request.args["sink"]), "ü"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ControlServer]:
+    server = ControlServer(tmp_path / "control.sock", job)
+    server.start()
+    yield server
+    server.close()
+
+
+def serve(server: ControlServer, times: int = 50) -> threading.Thread:
+    def work() -> None:
+        for _ in range(times):
+            server.wait(0.02)
+            server.step()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_a_request_is_worked_on_step_by_step_and_its_result_comes_back(server: ControlServer) -> None:
+    thread = serve(server)
+    steps = list(ask(server.path, Request(command="replay", args={"sink": "x"})))
+    thread.join()
+    assert steps == [Progress(message="doing replay", done=1, total=2), Result(status=6, lines=("x", "ü"))]
+
+
+def test_only_the_owner_may_open_the_socket(server: ControlServer) -> None:
+    assert stat.S_IMODE(server.path.stat().st_mode) == 0o600
+
+
+def test_nonsense_is_answered_and_harms_nothing(server: ControlServer) -> None:
+    thread = serve(server)
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.settimeout(5)
+        channel.connect(str(server.path))
+        channel.sendall(b"[1,2\n")
+        assert b'"status": 2' in channel.recv(4096)
+    assert isinstance(list(ask(server.path, Request(command="sync", args={"sink": 1})))[-1], Result)
+    thread.join()
+
+
+def test_an_asker_that_goes_away_does_not_stop_what_it_began(tmp_path: Path) -> None:
+    done = []
+
+    def long(request: Request) -> Job:
+        for number in range(5):
+            done.append(number)
+            yield Progress(message="on")
+        yield Result(status=0)
+
+    server = ControlServer(tmp_path / "control.sock", long)
+    server.start()
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.connect(str(server.path))
+        channel.sendall(b'{"command": "sync"}\n')
+        server.wait(1)
+        server.wait(1)
+    for _ in range(10):
+        server.wait(0.01)
+        server.step()
+    assert done == [0, 1, 2, 3, 4]
+    assert not server.busy
+    server.close()
+
+
+def test_a_deep_data_folder_is_no_obstacle(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 60) / ("b" * 60)
+    folder.mkdir(parents=True)
+    server = ControlServer(folder / "control.sock", job)
+    server.start()
+    thread = serve(server)
+    assert isinstance(list(ask(server.path, Request(command="x", args={"sink": 1})))[-1], Result)
+    thread.join()
+    server.close()
+
+
+def test_systemd_is_told_readiness_status_and_life(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(5)
+        notifier = Notifier.from_environment({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "3000000"})
+        notifier.ready()
+        notifier.alive()
+        notifier.status("all is well")
+        notifier.status("all is well")
+        notifier.stopping()
+        heard = [systemd.recv(4096).decode() for _ in range(4)]
+    assert heard == ["READY=1", "WATCHDOG=1", "STATUS=all is well", "STOPPING=1"]
+    assert notifier.watchdog_s == 3.0
+
+
+def test_without_systemd_nothing_is_said() -> None:
+    notifier = Notifier.from_environment({})
+    notifier.ready()
+    notifier.alive()
+    assert notifier.watchdog_s is None

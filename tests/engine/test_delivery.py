@@ -1,0 +1,245 @@
+"""Batches, halving, dead letters, withdrawals, lapses: one sink's outbox against a receiver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tconnectsync import Document, Retryable, document_id
+from tconnectsync.delivery import HALT_AFTER, Courier
+from tconnectsync.outbox import Outbox, milliseconds
+from worlds import START, Shelf
+
+NOW = START + timedelta(days=1)
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "sink.sqlite")
+    yield outbox
+    outbox.close()
+
+
+def document(number: int, *, at: datetime | None = None, **changes: object) -> Document:
+    known = Document(
+        id=document_id("test", number),
+        collection="things",
+        at=START + timedelta(minutes=number) if at is None else at,
+        content={"number": number},
+    )
+    return attrs.evolve(known, **changes)
+
+
+def want(outbox: Outbox, *documents: Document) -> None:
+    with outbox.transaction():
+        for known in documents:
+            outbox.want(known, "fold", "1:0", 0)
+
+
+def drain(courier: Courier, now: datetime = NOW) -> None:
+    for _ in range(1000):
+        if not courier.send_next(now):
+            return
+    raise AssertionError("delivery does not end")
+
+
+def test_equal_documents_are_sent_once(outbox: Outbox) -> None:
+    shelf = Shelf()
+    courier = Courier(outbox, shelf)
+    want(outbox, document(1), document(2))
+    drain(courier)
+    calls = shelf.calls
+    want(outbox, document(1), document(2))
+    drain(courier)
+    assert shelf.calls == calls
+    assert len(shelf.there) == 2
+
+
+def test_a_changed_document_replaces_the_old_one(outbox: Outbox) -> None:
+    shelf = Shelf()
+    courier = Courier(outbox, shelf)
+    want(outbox, document(1))
+    drain(courier)
+    want(outbox, document(1, content={"number": 11}))
+    drain(courier)
+    assert [known.content for known in shelf.there.values()] == [{"number": 11}]
+
+
+def test_the_newest_documents_of_a_backlog_go_first(outbox: Outbox) -> None:
+    shelf = Shelf(batch_size=3)
+    want(outbox, *(document(number) for number in range(10)))
+    Courier(outbox, shelf).send_next(NOW)
+    assert sorted(known.content["number"] for known in shelf.there.values()) == [7, 8, 9]
+
+
+def test_a_refused_batch_is_halved_until_the_culprit_is_alone_and_the_rest_goes_on(outbox: Outbox) -> None:
+    culprit = document(5)
+    shelf = Shelf(batch_size=16, poison=frozenset({culprit.id}))
+    want(outbox, *(document(number) for number in range(16)))
+    drain(Courier(outbox, shelf))
+    assert len(shelf.there) == 15
+    assert [(letter.id, letter.reason) for letter in outbox.dead_letters()] == [(culprit.id, "poison")]
+
+
+def test_a_receiver_that_refuses_everything_halts_the_sink_instead_of_draining_the_log(outbox: Outbox) -> None:
+    documents = [document(number) for number in range(100)]
+    shelf = Shelf(batch_size=50, poison=frozenset(known.id for known in documents))
+    want(outbox, *documents)
+    courier = Courier(outbox, shelf)
+    while not courier.halted():
+        assert courier.send_next(NOW)
+    assert outbox.counts().dead == HALT_AFTER
+    assert outbox.counts().pending == 100 - HALT_AFTER
+
+
+def test_dead_letters_are_tried_again_or_dropped_when_the_user_says_so(outbox: Outbox) -> None:
+    culprit, other = document(1), document(2)
+    shelf = Shelf(poison=frozenset({culprit.id, other.id}))
+    courier = Courier(outbox, shelf)
+    want(outbox, culprit, other)
+    drain(courier)
+    assert outbox.revive([culprit.id]) == 1
+    shelf.poison = frozenset()
+    drain(courier)
+    assert list(shelf.there) == [culprit.id]
+    assert outbox.drop(None) == 1
+    drain(courier)
+    assert list(shelf.there) == [culprit.id]
+    assert outbox.counts().dead == 0
+
+
+def test_a_dead_letter_whose_content_changes_is_tried_again_by_itself(outbox: Outbox) -> None:
+    shelf = Shelf(poison=frozenset({document(1).id}))
+    courier = Courier(outbox, shelf)
+    want(outbox, document(1))
+    drain(courier)
+    shelf.poison = frozenset()
+    want(outbox, document(1, content={"number": 2}))
+    drain(courier)
+    assert len(shelf.there) == 1
+    assert outbox.counts().dead == 0
+
+
+def test_an_impossible_value_is_set_aside_and_never_sent(outbox: Outbox) -> None:
+    shelf = Shelf()
+    want(outbox, document(1, problem="99 U is more than a pump can give"))
+    drain(Courier(outbox, shelf))
+    assert shelf.there == {}
+    assert [letter.reason for letter in outbox.dead_letters()] == ["99 U is more than a pump can give"]
+    assert outbox.revive(None) == 0
+
+
+def test_documents_of_the_future_wait(outbox: Outbox) -> None:
+    shelf = Shelf()
+    courier = Courier(outbox, shelf)
+    want(outbox, document(1, at=NOW + timedelta(minutes=6)), document(2, at=NOW + timedelta(minutes=4)))
+    drain(courier)
+    assert list(shelf.there) == [document(2).id]
+    assert outbox.waiting(NOW) == 0
+    drain(courier, NOW + timedelta(minutes=2))
+    assert len(shelf.there) == 2
+
+
+def test_a_document_lapses_when_it_is_not_worth_sending_any_more(outbox: Outbox) -> None:
+    shelf = Shelf()
+    want(outbox, document(1, worth_s=600.0))
+    assert outbox.lapse(START + timedelta(minutes=11, seconds=1)) == 1
+    drain(Courier(outbox, shelf))
+    assert shelf.there == {}
+
+
+def test_withdrawals_never_share_a_batch_with_what_may_take_their_place(outbox: Outbox) -> None:
+    shelf = Shelf()
+    courier = Courier(outbox, shelf)
+    want(outbox, document(1), document(2))
+    drain(courier)
+    with outbox.transaction():
+        outbox.doubt([document(1).id])
+        outbox.want(document(3), "fold", "1:0", 0)
+        outbox.settle("fold", "1:0")
+    batch = courier._next_batch(NOW)
+    assert [(delivery.document_id, delivery.document, delivery.stored) for delivery in batch] == [
+        (document(1).id, None, "here")
+    ]
+    drain(courier)
+    assert set(shelf.there) == {document(2).id, document(3).id}
+
+
+def test_a_gap_of_a_repaired_log_forbids_withdrawals_in_its_stretch(outbox: Outbox) -> None:
+    courier = Courier(outbox, Shelf())
+    want(outbox, document(1), document(100))
+    drain(courier)
+    with outbox.transaction():
+        outbox.doubt([document(1).id, document(100).id])
+        gap = (milliseconds(START), milliseconds(START + timedelta(minutes=50)))
+        assert outbox.settle("fold", "1:0", keep=[gap]) == 1
+    drain(courier)
+    assert list(courier.receiver.there) == [document(1).id]  # type: ignore[attr-defined]
+
+
+def test_an_attempt_without_an_answer_is_told_to_the_receiver_when_it_is_repeated(outbox: Outbox) -> None:
+    class Silent(Shelf):
+        def deliver(self, batch):  # type: ignore[no-untyped-def]
+            raise Retryable("no answer", unsure=True)
+
+    want(outbox, document(1))
+    with pytest.raises(Retryable):
+        Courier(outbox, Silent()).send_next(NOW)
+    assert [delivery.unsure for delivery in outbox.pending(NOW, 10)] == [True]
+
+
+def test_a_process_that_dies_while_sending_leaves_the_attempt_unsure(outbox: Outbox) -> None:
+    class Killed(Shelf):
+        def deliver(self, batch):  # type: ignore[no-untyped-def]
+            raise KeyboardInterrupt
+
+    want(outbox, document(1))
+    with pytest.raises(KeyboardInterrupt):
+        Courier(outbox, Killed()).send_next(NOW)
+    assert [delivery.unsure for delivery in outbox.pending(NOW, 10)] == [True]
+
+
+def test_what_was_not_reached_is_not_unsure(outbox: Outbox) -> None:
+    class Away(Shelf):
+        def deliver(self, batch):  # type: ignore[no-untyped-def]
+            raise Retryable("connection refused", unsure=False)
+
+    want(outbox, document(1))
+    with pytest.raises(Retryable):
+        Courier(outbox, Away()).send_next(NOW)
+    assert [delivery.unsure for delivery in outbox.pending(NOW, 10)] == [False]
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_of_two_documents_with_one_key_always_the_same_one_moves_by_a_millisecond(outbox: Outbox, order: tuple[int, int]) -> None:
+    shelf = Shelf()
+    courier = Courier(outbox, shelf)
+    outbox.save_state("fold", "1:0", 0, b"{}")
+    twins = {number: document(number, at=START, slot="Bolus") for number in order}
+    want(outbox, twins[order[0]])
+    drain(courier)
+    want(outbox, twins[order[1]])
+    want(outbox, twins[order[0]])  # its interval was marked, and is folded again
+    drain(courier)
+    first, second = sorted(twins.values(), key=lambda known: known.id)
+    assert (shelf.there[first.id].at, shelf.there[second.id].at) == (START, START + timedelta(milliseconds=1))
+
+
+def test_a_new_site_gets_everything_and_no_old_deletions(outbox: Outbox) -> None:
+    courier = Courier(outbox, Shelf())
+    want(outbox, document(1), document(2))
+    drain(courier)
+    with outbox.transaction():
+        outbox.doubt([document(2).id])
+        outbox.settle("fold", "1:0")
+        outbox.new_site()
+        outbox.replay(["fold"])
+    want(outbox, document(1))
+    other = Shelf(address="shelf://two")
+    drain(Courier(outbox, other))
+    assert list(other.there) == [document(1).id]
+    assert outbox.counts().pending == 0

@@ -77,7 +77,7 @@ class Reader:
             name = tables.file.name
             tables.notes.append(f"{name}: holds a secret and every user of this machine can read it: chmod 600 {name}")
         if tables.problems or core is None or timezone is None:
-            hints = [*tables.notes, "Put these right, then run `tconnectsync check`."]
+            hints = [*tables.notes, *self._no_file(), "Put these right, then run `tconnectsync check`."]
             raise ConfigError(tuple(dict.fromkeys(tables.problems)), remedy="\n".join(dict.fromkeys(hints)))
         return Config(
             timezone=timezone,
@@ -94,6 +94,14 @@ class Reader:
             origin=tables.file.path,
             notes=tuple(dict.fromkeys(tables.notes)),
         )
+
+    def _no_file(self) -> list[str]:
+        if self.tables.file.path is not None:
+            return []
+        return [
+            "No configuration file was found. Copy config.toml.example to ~/.config/tconnectsync/config.toml (or "
+            "/etc/tconnectsync/config.toml for the service), or name one with --config."
+        ]
 
     def _judge_core(self, core: CoreOptions | None) -> None:
         if core is None:

@@ -115,6 +115,22 @@ class TimeOrder:
         found = self._after(low - 1, stretch[1], kinds)
         return None if found is None else found[0]
 
+    def first_keys(self, times: Sequence[datetime]) -> list[int | None]:
+        """The key of the first event, in the stream's order, that is not before each of these times (sorted)."""
+        keys: list[int | None] = [None] * len(times)
+        for stretch in self.stretches:
+            waiting = [i for i, key in enumerate(keys) if key is None]
+            first = self.first_key(stretch, times[waiting[0]]) if waiting else None
+            if first is None:
+                continue
+            for key, pump_time in self.log.times(self.stream.id, None, first, stretch[1]):
+                at = self.clock.utc(key, pump_time)
+                while waiting and at is not None and at >= times[waiting[0]]:
+                    keys[waiting.pop(0)] = key
+                if not waiting:
+                    break
+        return keys
+
     def between(self, begin: datetime, end: datetime, kinds: frozenset[str] | None = None) -> list[datetime]:
         """UTC of the events of these kinds with begin <= time <= end, in order."""
         return sorted(at for at in self._from(begin, end, kinds) if begin <= at <= end)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import attrs
@@ -55,6 +55,21 @@ class Placement:
     def wear_changes(self) -> tuple[tuple[datetime, str], ...]:
         """Hand-overs: (UTC, "wear.began" or "wear.ended"); a stream not worn from its beginning starts with an end in 1970."""
         return wear.wear_changes(self.worn)
+
+    def hand_overs(self, view: StreamInLog) -> tuple[tuple[int, datetime, str], ...]:
+        """Where :meth:`wear_changes` lie in the stream's order: (key of the first event not before it, UTC, kind).
+
+        One that no event follows stands at the last key. Found through the index, whatever the stream's age.
+        """
+        order = TimeOrder.of(view.events, view.stream, self.clock)
+        found = []
+        for near in _neighbours(self.wear_changes()):
+            keys = order.first_keys([at for at, _ in near])
+            found += [
+                (view.stream.last_key if key is None else key, at, kind)
+                for key, (at, kind) in zip(keys, near, strict=True)
+            ]
+        return tuple(found)
 
     def changed_keys(self, old: Placement | None, view: StreamInLog) -> list[Stretch]:
         """Key ranges, both inclusive and disjoint, whose events lie elsewhere or count otherwise than under ``old``.
@@ -112,6 +127,17 @@ def _moved(old: Clock | ZoneClock, new: Clock | ZoneClock, whole: Stretch) -> li
         for first, after in zip(bounds, [*bounds[1:], whole[1] + 1], strict=True)
         if first <= whole[1] and old.piece(first).offset_s != new.piece(first).offset_s
     ]
+
+
+def _neighbours(changes: Sequence[tuple[datetime, str]]) -> list[list[tuple[datetime, str]]]:
+    """Changes that follow each other within a day, which are looked up in one go."""
+    groups: list[list[tuple[datetime, str]]] = []
+    for change in changes:
+        if groups and change[0] - groups[-1][-1][0] <= timedelta(days=1):
+            groups[-1].append(change)
+        else:
+            groups.append([change])
+    return groups
 
 
 def _joined(ranges: Sequence[Stretch]) -> list[Stretch]:

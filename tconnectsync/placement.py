@@ -41,6 +41,7 @@ class Placer:
     _clocks: dict[int, StreamClock] = attrs.field(factory=dict)
     _covered: dict[int, tuple[object, tuple[Span, ...]]] = attrs.field(factory=dict)
     _marks: dict[tuple[int, datetime, datetime], list[datetime]] = attrs.field(factory=dict)
+    _asked: set[tuple[int, datetime, datetime]] = attrs.field(factory=set)
     _placements: dict[int, Placement] = attrs.field(factory=dict)
 
     def place(self) -> dict[int, Placement]:
@@ -134,7 +135,9 @@ class Placer:
             clock: Clock | ZoneClock = self._clocks[id_].clock if id_ in self._clocks else ZoneClock(zones=self.zones)
             covered = () if stream.numbered else self._covered_of(stream)
             placements[id_] = Placement(clock=clock, covered=covered, horizon=self._horizon(stream.pump))
+        self._asked = set()
         worn = self._worn(placements)
+        self._marks = {name: marks for name, marks in self._marks.items() if name in self._asked}
         self._placements = {id_: attrs.evolve(placement, worn=worn[id_]) for id_, placement in placements.items()}
         self._seen = end
 
@@ -244,6 +247,7 @@ class Placer:
     def _range(self, order: TimeOrder, first: datetime, last: datetime) -> MarkRange:
         def between(begin: datetime, end: datetime) -> Iterable[datetime]:
             name = (order.stream.id, begin, end)
+            self._asked.add(name)
             if name not in self._marks:
                 self._marks[name] = order.between(begin, end, WEAR_MARKS)
             return self._marks[name]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
-from itertools import pairwise
 
 import attrs
 
@@ -54,17 +53,12 @@ def union(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 def difference(these: Sequence[Span], those: Sequence[Span]) -> tuple[Span, ...]:
     """The times that lie in exactly one of two sets."""
-    bounds = sorted(
-        {bound for span in (*these, *those) for bound in (span.begin or EARLIEST, span.end or LATEST)}
-        | {EARLIEST, LATEST}
-    )
-    return union(
+    bounds: set[datetime] = set()
+    for span in (*union(these), *union(those)):
+        bounds ^= {span.begin or EARLIEST}  # a bound that both sets have bounds nothing
+        bounds ^= {span.end or LATEST}
+    turns = iter(sorted(bounds))
+    return tuple(
         Span(begin=None if begin == EARLIEST else begin, end=None if end == LATEST else end)
-        for begin, end in pairwise(bounds)
-        if any_holds(these, begin) != any_holds(those, begin)
+        for begin, end in zip(turns, turns, strict=True)
     )
-
-
-def outside(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """All other times."""
-    return difference((Span(),), spans)

@@ -141,7 +141,7 @@ class Component:
 
     def offsets(self, at_key: int, offset_s: int) -> tuple[int, ...]:
         """The offset before the first step and after each, when it is ``offset_s`` at ``at_key``."""
-        known = sum(1 for step in self.steps if step.done_key <= at_key)
+        known = sum(1 for step in self.steps if step.key <= at_key)
         offsets = {known: offset_s}
         for i in range(known, len(self.steps)):
             offsets[i + 1] = _onward(offsets[i], self.steps[i])
@@ -258,7 +258,9 @@ def drift_message(
     )
 
 
-def _differs_since(newest: datetime, difference_s: int, offset_s: int, zones: Zones, since: datetime | None) -> datetime:
+def _differs_since(
+    newest: datetime, difference_s: int, offset_s: int, zones: Zones, since: datetime | None
+) -> datetime:
     """To the minute; at most about a year before ``newest``, since a zone's offset returns with the seasons."""
     began = newest
     for _ in range(366):

@@ -1,0 +1,12 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command that the process was started with; answers the exit status."""
+    from tconnectsync.cli.root import run
+
+    return run(sys.argv[1:])

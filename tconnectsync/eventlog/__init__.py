@@ -1,0 +1,30 @@
+"""The event log: segments of JSON lines with chained checksums, and a derived index over them."""
+
+from __future__ import annotations
+
+from tconnectsync.eventlog.codec import Decoder
+from tconnectsync.eventlog.files import AppendFile, Files, OsFiles
+from tconnectsync.eventlog.lock import FolderLock
+from tconnectsync.eventlog.log import Appended, EventLog, LogSize
+from tconnectsync.eventlog.order import Stream
+from tconnectsync.eventlog.repair import Gap, RepairReport, repair_log
+from tconnectsync.eventlog.segments import Damage
+from tconnectsync.eventlog.survey import CheckLine, check_log
+
+__all__ = [
+    "AppendFile",
+    "Appended",
+    "CheckLine",
+    "Damage",
+    "Decoder",
+    "EventLog",
+    "Files",
+    "FolderLock",
+    "Gap",
+    "LogSize",
+    "OsFiles",
+    "RepairReport",
+    "Stream",
+    "check_log",
+    "repair_log",
+]

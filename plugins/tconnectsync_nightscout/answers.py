@@ -1,0 +1,134 @@
+"""What an HTTP answer of a Nightscout site means: a value, or the error that names the decision that follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from tconnectsync import CredentialsRefused, Rejected, Retryable, TconnectsyncError
+
+_LONGEST_WAIT_S = 6 * 3600.0
+CHECK = "Run `tconnectsync check` to see what the site allows."
+
+
+class ServerFault(Retryable):
+    """The server itself failed (5xx). ``status`` tells how."""
+
+    status: int
+
+    def __init__(self, message: str, *, status: int, after_s: float | None, unsure: bool, remedy: str) -> None:
+        super().__init__(message, after_s=after_s, unsure=unsure, remedy=remedy)
+        self.status = status
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """One HTTP answer. ``headers`` are looked up without regard to case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@attrs.frozen(kw_only=True)
+class Question:
+    """What was asked, for the words of errors: the site's address, what it is about, and whether it changes anything."""
+
+    site: str
+    about: str
+    writing: bool
+
+
+def wait_of(answer: Answer, now: datetime) -> float | None:
+    """``Retry-After`` in seconds, at most six hours, whether it is given as seconds or as a date; None without one."""
+    text = answer.headers.get("Retry-After", "").strip()
+    if text.isdigit():
+        return min(float(text), _LONGEST_WAIT_S)
+    moment = date_of(text)
+    return None if moment is None else min(max((moment - now).total_seconds(), 0.0), _LONGEST_WAIT_S)
+
+
+def date_of(text: str) -> datetime | None:
+    """An HTTP date as UTC; None for anything else."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+
+
+def value_of(answer: Answer, question: Question, now: datetime) -> Any:
+    """The parsed JSON of a good answer. Raises what a bad one means."""
+    if not 200 <= answer.status < 300:
+        raise error_of(answer, question, now)
+    try:
+        return json.loads(answer.body)
+    except ValueError:
+        kind = answer.headers.get("Content-Type", "").split(";")[0].strip() or "something"
+        kind = kind if answer.body.strip() else "nothing"
+        raise Retryable(
+            f"{question.site} answered with {kind} instead of JSON to a request about {question.about}",
+            unsure=question.writing,
+            remedy=f"Open {question.site} in a browser: is it this Nightscout site, and is it awake? If not, mend nightscout.url.",
+        ) from None
+
+
+def error_of(answer: Answer, question: Question, now: datetime) -> TconnectsyncError:
+    """The error that a status other than success means."""
+    status, site, about, writing = answer.status, question.site, question.about, question.writing
+    after_s = wait_of(answer, now)
+    if 300 <= status < 400:
+        target = urlsplit(answer.headers.get("Location", ""))
+        place = f" to {target.scheme}://{target.hostname}" if target.hostname else ""
+        return Retryable(
+            f"{site} redirects{place} (HTTP {status}); the secret is not sent on to another address",
+            remedy="Set nightscout.url (NS_URL) to the address where the site really is.",
+        )
+    if status == 401:
+        return CredentialsRefused(
+            f"{site} refused the secret or token for {about} (HTTP 401)",
+            remedy="Check nightscout.api_secret (NS_SECRET) against the site's API_SECRET; an access token belongs into"
+            " nightscout.token, and its role needs the rights to create, read and delete. Then run `tconnectsync check`.",
+        )
+    if status in {400, 422}:
+        return Rejected(f"Nightscout cannot read this request about {about} (HTTP {status})")
+    if status == 413:
+        return Rejected(f"Nightscout calls this request about {about} too large (HTTP 413)")
+    if status == 403:
+        return Retryable(
+            f"{site} forbids the request about {about} (HTTP 403)",
+            remedy="Something in front of the site (a firewall, a bot check) blocks it, or the token lacks the right. "
+            + CHECK,
+        )
+    if status in {404, 405}:
+        cause = (
+            "Add careportal to the site's ENABLE setting and restart it: without it nothing can be written. "
+            if writing
+            else "Is nightscout.url (NS_URL) the address of the Nightscout site itself? "
+        )
+        return Retryable(
+            f"{site} knows no way to {'write' if writing else 'read'} {about} (HTTP {status})", remedy=cause + CHECK
+        )
+    if status == 429:
+        return Retryable(
+            f"{site} asks for fewer requests (HTTP 429)",
+            after_s=after_s,
+            remedy="Nothing to do: it is tried again later.",
+        )
+    if status >= 500:
+        return ServerFault(
+            f"{site} failed on a request about {about} (HTTP {status})",
+            status=status,
+            after_s=after_s,
+            unsure=writing,
+            remedy=f"Open {site} in a browser. Delivery goes on by itself once the site and its database answer.",
+        )
+    return Retryable(
+        f"{site} refused the request about {about} (HTTP {status})", after_s=after_s, unsure=writing, remedy=CHECK
+    )

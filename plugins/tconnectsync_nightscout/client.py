@@ -1,0 +1,294 @@
+"""Nightscout's API version 1 over HTTP: reads, creates and deletes, each with its time-outs and honest errors.
+
+The secret goes into the ``api-secret`` header and nowhere else; redirects are not followed, because they would carry it along
+and turn a POST into a GET.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from hashlib import sha1
+from typing import Any, TypeAlias
+from urllib.parse import quote, urlencode
+
+import requests
+import urllib3
+
+from tconnectsync import Clock, CredentialsRefused, Retryable, Secret, TconnectsyncError, __version__
+from tconnectsync_nightscout.answers import Answer, Question, date_of, value_of
+from tconnectsync_nightscout.site import SiteStatus, read_status
+
+CONNECT_S, READ_S = 10.0, 60.0
+WHOLE_ANSWER_S = 180.0
+"""An answer that trickles in is given up after this, although each read is within its own time-out."""
+LONGEST_ANSWER = 64 << 20
+IDLE_S = 4.0
+"""Servers close idle connections after five seconds; a write on one would end without an answer."""
+STATUS_S = 3600.0
+REFUSED_S = 60.0
+"""After a refused secret nothing is asked for this long: newer servers make the whole address wait after each failure."""
+COMPRESS_FROM = 8192
+
+Find: TypeAlias = Sequence[tuple[str, str]]
+"""Conditions: a path below ``find`` such as ``created_at[$gte]`` and its value."""
+
+_SHA1 = re.compile(r"[0-9a-f]{40}")
+_MONGO_ID = re.compile(r"[0-9a-f]{24}")
+
+
+def header_of(api_secret: Secret | None, token: Secret | None) -> Secret:
+    """What the ``api-secret`` header carries: the SHA-1 of the secret in lower case hex, or a token as it is."""
+    if token is not None:
+        return Secret(token.reveal())
+    if api_secret is None:
+        raise ValueError("neither a secret nor a token")
+    return Secret(sha1(api_secret.reveal().encode()).hexdigest())
+
+
+def is_mongo_id(value: object) -> bool:
+    """Whether this is an ``_id`` that the server made: any other text in a DELETE may mean more than one document."""
+    return isinstance(value, str) and _MONGO_ID.fullmatch(value) is not None
+
+
+def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+class NightscoutClient:
+    """One site. ``url`` is in the form of :func:`tconnectsync_nightscout.site.site_url`; ``key`` from :func:`header_of`.
+
+    ``clock_ahead_s`` is by how much this machine's clock was ahead of the site's at the last answer, ``created_count`` how many
+    posts succeeded. Not for several threads: the server may double a document that is posted over two connections at once.
+    """
+
+    def __init__(self, *, url: str, key: Secret, clock: Clock, verify_tls: bool = True) -> None:
+        self.url = url
+        self.verify_tls = verify_tls
+        self.clock = clock
+        self.clock_ahead_s: float | None = None
+        self.created_count = 0
+        self._key = key
+        self._session = requests.Session()
+        self._session.auth = _no_netrc
+        self._last_use: float | None = None
+        self._status: tuple[float, SiteStatus] | None = None
+        self._refused: tuple[float, str, str | None] | None = None
+        if not verify_tls:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    @property
+    def uses_token(self) -> bool:
+        """Whether it shows an access token, which may lack single rights, and not the API_SECRET, which has all."""
+        return _SHA1.fullmatch(self._key.reveal()) is None
+
+    def __repr__(self) -> str:
+        return f"NightscoutClient(url={self.url!r})"
+
+    def close(self) -> None:
+        """Close the connections; the client may be used again."""
+        self._session.close()
+        self._last_use = None
+
+    def status(self) -> SiteStatus:
+        """Version, units and plugins of the site; asked again hourly and after every error, because sites get upgraded."""
+        now_s = self.clock.monotonic()
+        if self._status is not None and 0 <= now_s - self._status[0] < STATUS_S:
+            return self._status[1]
+        answer = self._ask("GET", "status.json", about="its status")
+        if not isinstance(answer, dict) or not ({"version", "settings", "apiEnabled"} & answer.keys()):
+            raise Retryable(
+                f"{self.url} answered, but its status is not a Nightscout site's",
+                remedy="Is nightscout.url (NS_URL) the address of the Nightscout site itself?",
+            )
+        self._status = (now_s, read_status(answer))
+        return self._status[1]
+
+    def read(self, collection: str, find: Find, *, count: int) -> list[dict[str, Any]]:
+        """At most ``count`` documents, newest first. ``find`` must bound ``created_at``, else only four days are looked at.
+
+        An answer that is no list of documents is an error: a database that is down answers ``null``.
+        """
+        query = [*((_bracketed(path), value) for path, value in find), ("count", str(count))]
+        answer = self._ask("GET", collection, query=query, about=collection)
+        if not isinstance(answer, list) or not all(isinstance(item, dict) for item in answer):
+            raise self._failed(
+                Retryable(
+                    f"{self.url} answered a question about {collection} with {_shape(answer)} instead of a list:"
+                    " its database is down or did not understand",
+                    remedy=f"Open {self.url} in a browser. Delivery goes on by itself once its database answers.",
+                )
+            )
+        return answer
+
+    def create(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Post the documents in one request; answers those that the server says it stored. Never repeated by itself."""
+        body = json.dumps(list(documents), allow_nan=False, separators=(",", ":")).encode()
+        answer = self._ask("POST", collection, body=body, about=collection)
+        if not isinstance(answer, list):
+            raise self._failed(
+                Retryable(
+                    f"{self.url} answered {_shape(answer)} to new {collection}: nobody knows what it stored",
+                    unsure=True,
+                    remedy=f"Open {self.url} in a browser. It is looked at and tried again later.",
+                )
+            )
+        self.created_count += 1
+        return [item for item in answer if isinstance(item, dict)]
+
+    def delete(self, collection: str, mongo_id: str) -> None:
+        """Delete one document by the server's own ``_id``; one that is gone already is no error."""
+        if not is_mongo_id(mongo_id):
+            raise ValueError(f"not an _id of the server's: {mongo_id!r}")
+        self._ask("DELETE", f"{collection}/{mongo_id}", about=collection)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the secret was refused a moment ago."""
+        return self._refused is not None
+
+    def forget_refusal(self) -> None:
+        """Ask again although the secret was refused a moment ago."""
+        self._refused = None
+
+    def _ask(
+        self, method: str, path: str, *, about: str, query: Find = (), body: bytes | None = None
+    ) -> Any:  # whatever JSON the server answers
+        now_s = self.clock.monotonic()
+        if self._refused is not None and 0 <= now_s - self._refused[0] < REFUSED_S:
+            raise CredentialsRefused(self._refused[1], remedy=self._refused[2])
+        question = Question(site=self.url, about=about, writing=method != "GET")
+        try:
+            answer = self._exchange(method, path, query, body, question)
+            return value_of(answer, question, self.clock.now())
+        except TconnectsyncError as error:
+            self._status = None
+            if isinstance(error, CredentialsRefused):
+                self._refused = (now_s, error.message, error.remedy)
+            raise
+
+    def _failed(self, error: TconnectsyncError) -> TconnectsyncError:
+        self._status = None
+        return error
+
+    def _exchange(self, method: str, path: str, query: Find, body: bytes | None, question: Question) -> Answer:
+        url = f"{self.url}api/v1/{path}"
+        if query:
+            url += "?" + urlencode(query, quote_via=quote, safe="")
+        if self._last_use is None or not 0 <= self.clock.monotonic() - self._last_use < IDLE_S:
+            self._session.close()
+        try:
+            return self._send(method, url, body)
+        except requests.RequestException as error:
+            self.close()
+            if method == "POST" or not _is_reset(error):
+                raise _trouble(error, question) from error
+        # Reading or deleting by _id twice is deleting once: one more try after a connection that broke.
+        try:
+            return self._send(method, url, body)
+        except requests.RequestException as error:
+            self.close()
+            raise _trouble(error, question) from error
+
+    def _send(self, method: str, url: str, body: bytes | None) -> Answer:
+        headers = {
+            "api-secret": self._key.reveal(),
+            "Accept": "application/json",
+            "User-Agent": f"tconnectsync/{__version__}",
+        }
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            if len(body) >= COMPRESS_FROM:
+                body = gzip.compress(body, compresslevel=6, mtime=0)
+                headers["Content-Encoding"] = "gzip"
+        asked, began_s = self.clock.now(), self.clock.monotonic()
+        with self._session.request(
+            method,
+            url,
+            data=body,
+            headers=headers,
+            timeout=(CONNECT_S, READ_S),
+            allow_redirects=False,
+            verify=self.verify_tls,
+            stream=True,
+        ) as response:
+            parts, size = [], 0
+            for part in response.iter_content(1 << 16):
+                parts.append(part)
+                size += len(part)
+                if size > LONGEST_ANSWER or self.clock.monotonic() - began_s > WHOLE_ANSWER_S:
+                    raise requests.ReadTimeout("the answer does not end")
+            answer = Answer(status=response.status_code, headers=response.headers, body=b"".join(parts))
+        self._last_use = self.clock.monotonic()
+        self._note_date(answer, asked)
+        return answer
+
+    def _note_date(self, answer: Answer, asked: datetime) -> None:
+        server = date_of(answer.headers.get("Date", ""))
+        if server is not None:
+            middle = asked + (self.clock.now() - asked) / 2
+            self.clock_ahead_s = (middle - server).total_seconds()
+
+
+def _bracketed(path: str) -> str:
+    name, bracket, rest = path.partition("[")
+    return f"find[{name}]{bracket}{rest}"
+
+
+def _shape(answer: object) -> str:
+    return "`null`" if answer is None else "an object" if isinstance(answer, dict) else "something"
+
+
+def _is_reset(error: requests.RequestException) -> bool:
+    if _is_timeout(error) or isinstance(error, requests.exceptions.SSLError):
+        return False
+    return isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)) and not _never_sent(
+        error
+    )
+
+
+def _is_timeout(error: requests.RequestException) -> bool:
+    cause = error.args[0] if error.args else None
+    return isinstance(error, requests.Timeout) or isinstance(cause, urllib3.exceptions.ReadTimeoutError)
+
+
+def _never_sent(error: requests.RequestException) -> bool:
+    """Whether the request cannot have reached the server: no connection came about."""
+    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError, requests.exceptions.InvalidURL)):
+        return True
+    cause = error.args[0] if error.args else None
+    cause = getattr(cause, "reason", cause)
+    return isinstance(cause, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.NameResolutionError))
+
+
+def _trouble(error: requests.RequestException, question: Question) -> Retryable:
+    """A failed exchange in words; the library's own text is left out, because it may hold a proxy's password."""
+    site, again = question.site, "It is tried again by itself."
+    if isinstance(error, requests.exceptions.SSLError):
+        bad_certificate = "CERTIFICATE_VERIFY_FAILED" in str(error)
+        return Retryable(
+            f"{site} has a certificate that cannot be trusted"
+            if bad_certificate
+            else f"the TLS connection to {site} failed",
+            unsure=question.writing and not bad_certificate,
+            remedy="Renew the site's certificate, or, for one of your own making, set nightscout.verify_tls = false.",
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return Retryable(
+            f"the proxy on the way to {site} does not let it through", remedy="Check HTTPS_PROXY and NO_PROXY."
+        )
+    if _never_sent(error):
+        return Retryable(
+            f"{site} cannot be reached: no connection",
+            remedy=f"Is the address right, and is this machine on line? Open {site} in a browser. {again}",
+        )
+    if _is_timeout(error):
+        return Retryable(
+            f"{site} did not answer in time to a request about {question.about}", unsure=question.writing, remedy=again
+        )
+    return Retryable(
+        f"{site} broke the connection during a request about {question.about}", unsure=question.writing, remedy=again
+    )

@@ -1,0 +1,138 @@
+"""A Nightscout site as a receiver: what one sink delivers to it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from tconnectsync import Delivery, Finding, Hold, Outcome, Refused, Retryable, StoredDocument
+from tconnectsync_nightscout.client import Find, NightscoutClient
+from tconnectsync_nightscout.keyed import COLLECTION as TREATMENTS
+from tconnectsync_nightscout.keyed import deliver_keyed
+from tconnectsync_nightscout.patience import Patience
+from tconnectsync_nightscout.reading import copy_of, pages
+from tconnectsync_nightscout.rights import check_site
+from tconnectsync_nightscout.unkeyed import ACTIVITY, deliver_unkeyed
+from tconnectsync_nightscout.wire import SINK_FIELD, Task, made_ready, stored_text
+
+DEVICESTATUS = "devicestatus"
+BATCH_SIZE = 500
+"""Treatments per request: the sweet spot of ingest; ten times as many take most of a minute or fail."""
+OLDER_BRIDGE = "Pump (tconnectsync)"
+COUNT_UP_TO = 1000
+CURRENT = timedelta(hours=1)
+"""Device statuses older than this lapsed long ago and are nobody's business."""
+
+_ORDER = (TREATMENTS, ACTIVITY, DEVICESTATUS)
+"""What must not be sent twice comes last: nothing that fails after it makes it be sent again."""
+
+
+class NightscoutReceiver:
+    """Satisfies :class:`tconnectsync.Receiver` for the documents of one sink.
+
+    ``sink`` is written into every document, so that sinks of one site tell theirs apart; ``collections`` are those it uses.
+    ``in_use`` are those that all sinks of the site use, filled while they are opened: ``check`` looks at a site once.
+    """
+
+    def __init__(
+        self,
+        client: NightscoutClient,
+        *,
+        sink: str,
+        collections: Sequence[str],
+        entered_by: str = "tconnectsync",
+        in_use: Iterable[str] = (),
+    ) -> None:
+        self.address = client.url
+        self.batch_size = BATCH_SIZE
+        self.client = client
+        self.sink = sink
+        self.collections = tuple(collections)
+        self.entered_by = entered_by
+        self._in_use = in_use
+
+    def __repr__(self) -> str:
+        return f"NightscoutReceiver(sink={self.sink!r}, address={self.address!r})"
+
+    def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
+        """Take back what is to go, put the rest; one outcome each. See :class:`tconnectsync.Receiver`."""
+        outcomes: dict[str, Outcome] = {}
+        tasks: dict[str, list[Task]] = {collection: [] for collection in _ORDER}
+        for delivery in batch:
+            if delivery.collection not in tasks:
+                reason = f"Nightscout has no collection {delivery.collection!r} that this release knows how to fill"
+                outcomes[delivery.document_id] = Refused(reason=reason)
+                continue
+            task = made_ready(delivery, entered_by=self.entered_by, sink=self.sink)
+            if isinstance(task, Refused):
+                outcomes[delivery.document_id] = task
+            else:
+                tasks[delivery.collection].append(task)
+        outcomes |= self._do(tasks)
+        return [outcomes[delivery.document_id] for delivery in batch]
+
+    def _do(self, tasks: Mapping[str, Sequence[Task]]) -> dict[str, Outcome]:
+        """Once something is posted, a failure says ``unsure``: otherwise the outbox would believe that nothing was."""
+        posted, patience = self.client.created_count, Patience(self.client.clock)
+        try:
+            outcomes = deliver_keyed(self.client, tasks[TREATMENTS], patience)
+            for collection in (ACTIVITY, DEVICESTATUS):
+                outcomes |= deliver_unkeyed(self.client, collection, tasks[collection], patience)
+        except Retryable as error:
+            if error.unsure or self.client.created_count == posted:
+                raise
+            raise Retryable(error.message, after_s=error.after_s, unsure=True, remedy=error.remedy) from error
+        return outcomes
+
+    def inspect(self, first: datetime, last: datetime) -> Hold | None:
+        """Wait for the user where an older bridge wrote treatments of this stretch: sending would double its doses."""
+        if TREATMENTS not in self.collections:
+            return None
+        found: set[object] = set()
+        marks: tuple[Find, ...] = ([("enteredBy", OLDER_BRIDGE)], [("pump_event_id[$regex]", "[0-9]")])
+        for find in marks:
+            for item in pages(self.client, TREATMENTS, first, last, find):
+                if item.get("enteredBy") == OLDER_BRIDGE or item.get("pump_event_id"):
+                    found.add(item.get("_id"))
+                if len(found) >= COUNT_UP_TO:
+                    break
+        if not found:
+            return None
+        number = f"{len(found)}" if len(found) < COUNT_UP_TO else f"{COUNT_UP_TO} or more"
+        return Hold(
+            reason=f"{self.address} already holds {number} treatments of an older bridge ({OLDER_BRIDGE!r}) between"
+            f" {first:%Y-%m-%d} and {last:%Y-%m-%d}; sending now would show the same doses twice",
+            remedy="Stop the older bridge and delete its treatments of these days,"
+            f" or `tconnectsync adopt {self.sink} --skip` keeps both.",
+        )
+
+    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+        """Every document of this sink, newest first: made by it (:data:`SINK_FIELD`) and named as it names them."""
+        for collection in self.collections:
+            begin = first
+            if collection == DEVICESTATUS:
+                begin = max(first, self.client.clock.now() - CURRENT)
+            for item in pages(self.client, collection, begin, last, [(SINK_FIELD, self.sink)]):
+                copy = copy_of(item)
+                if copy is not None and item.get(SINK_FIELD) == self.sink and _is_ours(copy.identifier):
+                    yield StoredDocument(
+                        document_id=copy.identifier, collection=collection, at=copy.key.at, stored=stored_text(copy.key)
+                    )
+
+    def check(self) -> Iterator[Finding]:
+        """Version, clock, and rights by using them. Errors are findings; nothing is raised."""
+        collections = list(dict.fromkeys([*self.collections, *self._in_use]))
+        return check_site(self.client, collections, entered_by=self.entered_by)
+
+    def close(self) -> None:
+        """Close the connections; other sinks of the site open them again when they need them."""
+        self.client.close()
+
+
+def _is_ours(identifier: str) -> bool:
+    """Whether it was computed as this product computes identities (UUIDv5)."""
+    try:
+        return uuid.UUID(identifier).version == 5
+    except ValueError:
+        return False

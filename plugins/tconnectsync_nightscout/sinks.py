@@ -1,0 +1,165 @@
+"""The three sinks: their folds, and the site they share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+
+from tconnectsync import Context, Fold, Section, Sink, SinkSpec
+from tconnectsync_nightscout.options import IobOptions, NightscoutOptions, PumpEventsOptions, TreatmentsOptions
+from tconnectsync_nightscout.site import site_url
+
+SECTION = "nightscout"
+TREATMENTS, IOB, PUMP_EVENTS = "nightscout-treatments", "nightscout-iob", "nightscout-pump-events"
+UNITS = "mg/dl"
+"""The pump's own, which every document names."""
+
+
+class Sites:
+    """The client that all sinks of a process share, so that they share its connection and what is known of the site.
+
+    ``in_use`` are the collections of the sinks that were opened, in that order.
+    """
+
+    def __init__(self) -> None:
+        self.in_use: dict[str, None] = {}
+        self._name: object = None
+        self._client: Any = None
+
+    def client_of(self, options: NightscoutOptions, context: Context) -> Any:
+        """The client of the configured site. Raises ValueError where :func:`problems` would have said why."""
+        from tconnectsync_nightscout.client import NightscoutClient, header_of
+
+        url, key = site_url(options.url or ""), header_of(options.api_secret, options.token)
+        name = (url, key, options.verify_tls)
+        if self._name != name or self._client.clock is not context.clock:
+            if self._client is not None:
+                self._client.close()
+            self._client = NightscoutClient(url=url, key=key, clock=context.clock, verify_tls=options.verify_tls)
+            self._name = name
+        return self._client
+
+
+def problems(_options: Any, sections: Mapping[str, Any]) -> Sequence[str]:
+    """What is missing for a sink to reach its site, each a sentence that begins with the key path. Holds no secret."""
+    site = sections.get(SECTION) or NightscoutOptions()
+    found = []
+    if not site.url:
+        found.append(
+            "nightscout.url: missing; set it there or as NS_URL to the site's address, https://my-site.example/"
+        )
+    else:
+        try:
+            site_url(site.url)
+        except ValueError as error:
+            found.append(f"nightscout.url (NS_URL): {error}")
+    if site.api_secret is None and site.token is None:
+        found.append(
+            "nightscout.api_secret: missing; set it there, as NS_SECRET or API_SECRET, or set nightscout.token"
+        )
+    if site.api_secret is not None and site.token is not None:
+        found.append("nightscout.api_secret: set besides nightscout.token; keep one of them")
+    return found
+
+
+def sections() -> list[Section]:
+    """The table that the sinks share."""
+    return [Section(name=SECTION, options=NightscoutOptions)]
+
+
+def specs() -> list[SinkSpec]:
+    """The sinks; all on unless they are turned off."""
+    sites = Sites()
+    return [
+        SinkSpec(
+            name=TREATMENTS,
+            options=TreatmentsOptions,
+            open=partial(_open, sites, TREATMENTS, _treatments_only, _treatment_folds),
+            default_enabled=True,
+            features=("BASAL", "BOLUS"),
+            problems=problems,
+        ),
+        SinkSpec(
+            name=IOB,
+            options=IobOptions,
+            open=partial(_open, sites, IOB, _iob_collections, _iob_folds),
+            default_enabled=True,
+            features=("IOB",),
+            problems=problems,
+        ),
+        SinkSpec(
+            name=PUMP_EVENTS,
+            options=PumpEventsOptions,
+            open=partial(_open, sites, PUMP_EVENTS, _treatments_only, _pump_event_folds),
+            default_enabled=True,
+            features=("PUMP_EVENTS", "PUMP_EVENTS_BASAL_SUSPENSION"),
+            problems=problems,
+        ),
+    ]
+
+
+def fingerprint(folds: Sequence[Fold[Any]], options: Any) -> str:
+    """Changes whenever the same events give other documents: the folds' versions and the sink's options, nothing else."""
+    return json.dumps(
+        {"folds": {fold.name: fold.version for fold in folds}, "options": attrs.asdict(options)},
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+
+
+def _open(
+    sites: Sites,
+    name: str,
+    collections: Callable[[Any], Sequence[str]],
+    folds_of: Callable[[Any], Sequence[Fold[Any]]],
+    options: Any,
+    context: Context,
+) -> Sink:
+    from tconnectsync_nightscout.receiver import NightscoutReceiver
+
+    site: NightscoutOptions = context.sections[SECTION]
+    folds = folds_of(options)
+    client, used = sites.client_of(site, context), collections(options)
+    sites.in_use |= dict.fromkeys(used)
+    receiver = NightscoutReceiver(client, sink=name, collections=used, entered_by=site.entered_by, in_use=sites.in_use)
+    return Sink(folds=folds, receiver=receiver, fingerprint=fingerprint(folds, options))
+
+
+def _treatments_only(_options: Any) -> Sequence[str]:
+    return ("treatments",)
+
+
+def _iob_collections(options: IobOptions) -> Sequence[str]:
+    return ("activity", "devicestatus") if options.device_status else ("activity",)
+
+
+def _treatment_folds(options: TreatmentsOptions) -> Sequence[Fold[Any]]:
+    from tconnectsync_nightscout.folds import treatment_folds
+
+    return treatment_folds(
+        basal=options.basal, bolus=options.bolus, glucose=options.glucose, carbs=options.carbs, units=UNITS
+    )
+
+
+def _iob_folds(options: IobOptions) -> Sequence[Fold[Any]]:
+    from tconnectsync_nightscout.folds import iob_folds
+
+    return iob_folds(device_status=options.device_status)
+
+
+def _pump_event_folds(options: PumpEventsOptions) -> Sequence[Fold[Any]]:
+    from tconnectsync_nightscout.folds import pump_event_folds
+
+    return pump_event_folds(
+        cannula=options.cannula,
+        cartridge=options.cartridge,
+        tubing=options.tubing,
+        announce=options.announce,
+        alerts=options.alerts,
+        control_modes=options.control_modes,
+        sensor_alerts=options.sensor_alerts,
+    )

@@ -1,0 +1,81 @@
+"""Collections where the site stores whatever it is sent, twice if it is sent twice: activity and devicestatus.
+
+A document that may be there already is looked for first. It is replaced by reading, deleting and posting; each in a request of its
+own, so that a failure concerns one document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tconnectsync import Outcome, Postponed, Refused, Rejected, Taken
+from tconnectsync_nightscout.answers import ServerFault
+from tconnectsync_nightscout.client import NightscoutClient
+from tconnectsync_nightscout.patience import Patience, another_call, delete_all
+from tconnectsync_nightscout.reading import Copy, copies_of
+from tconnectsync_nightscout.wire import Task, stored_text
+
+ACTIVITY = "activity"
+"""Holds one object of ours per site, whatever its age: always read first."""
+
+
+def deliver_unkeyed(
+    client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: Patience
+) -> dict[str, Outcome]:
+    """Do these; one outcome per document id."""
+    outcomes: dict[str, Outcome] = {}
+    for task in tasks:
+        if patience.ended:
+            outcomes[task.id] = another_call()
+            continue
+        try:
+            outcomes[task.id] = _replace(client, collection, task, patience)
+        except Rejected as error:
+            outcomes[task.id] = Refused(reason=error.message)
+    return outcomes
+
+
+def _replace(client: NightscoutClient, collection: str, task: Task, patience: Patience) -> Outcome:
+    known = task.old is not None or task.delivery.unsure or task.body is None
+    copies = _copies(client, collection, task) if known or collection == ACTIVITY else []
+    keep = next((copy for copy in copies if _is_current(copy, task)), None)
+    if not delete_all(client, collection, [copy for copy in copies if copy is not keep], patience):
+        return another_call()
+    if task.body is None or task.key is None:
+        return Taken(stored="")
+    if keep is None and not _post(client, collection, task):
+        return Postponed(reason="Nightscout's answer does not name it")
+    return Taken(stored=stored_text(task.key))
+
+
+def _copies(client: NightscoutClient, collection: str, task: Task) -> list[Copy]:
+    times = () if collection == ACTIVITY else task.times
+    return copies_of(client, collection, {task.id: times})[task.id]
+
+
+def _is_current(copy: Copy, task: Task) -> bool:
+    return task.body is not None and task.key is not None and copy.key.at == task.key.at and copy.holds(task.body)
+
+
+def _post(client: NightscoutClient, collection: str, task: Task) -> bool:
+    """Whether the site names it as stored. A document on which it fails while it answers others is Rejected."""
+    try:
+        return _create(client, collection, task)
+    except ServerFault as fault:
+        if fault.status != 500:
+            raise
+        if any(_is_current(copy, task) for copy in _copies(client, collection, task)):
+            return True
+    try:
+        return _create(client, collection, task)
+    except ServerFault as fault:
+        if fault.status != 500:
+            raise
+        raise Rejected(
+            f"Nightscout fails on this {collection} each time (HTTP 500), while it answers others"
+        ) from fault
+
+
+def _create(client: NightscoutClient, collection: str, task: Task) -> bool:
+    body = [] if task.body is None else [task.body]
+    return any(item.get("identifier") == task.id for item in client.create(collection, body))

@@ -1,0 +1,134 @@
+"""What a document looks like on its way to Nightscout, and the text by which it is found there again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import attrs
+
+from tconnectsync import Delivery, Document, Refused
+
+SINK_FIELD = "sink"
+"""Names the sink that a document belongs to: two sinks of one site never take each other's for their own."""
+
+_RECEIVERS_OWN = frozenset({"_id", "created_at", "identifier", "enteredBy", SINK_FIELD})
+_FIRST_YEAR, _LAST_YEAR = 1990, 2100
+
+
+@attrs.frozen(kw_only=True)
+class Key:
+    """Under what an older server keeps a treatment: UTC to the millisecond, and the event type ("" elsewhere)."""
+
+    at: datetime
+    event_type: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Task:
+    """A delivery made ready. ``body`` under ``key`` is to be there afterwards, nothing where they are None.
+
+    ``old`` is the key of the last time that the site took it, as far as it is known.
+    """
+
+    delivery: Delivery
+    body: Mapping[str, Any] | None = None
+    key: Key | None = None
+    old: Key | None = None
+
+    @property
+    def id(self) -> str:
+        """The document's identity."""
+        return self.delivery.document_id
+
+    @property
+    def moved(self) -> bool:
+        """Whether an older copy lies under another key."""
+        return self.key is not None and self.old is not None and self.key != self.old
+
+    @property
+    def times(self) -> tuple[datetime, ...]:
+        """When copies of it are known to be stamped."""
+        return tuple(key.at for key in (self.old, self.key) if key is not None)
+
+
+def created_at_text(at: datetime) -> str:
+    """``2026-01-31T12:00:00.123Z``: servers compare these as text, so there is only this one form."""
+    moment = at.astimezone(timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def moment_of(text: object) -> datetime | None:
+    """A ``created_at`` that a server answered, as UTC cut to milliseconds; None where it is not one with an offset."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else whole_ms(moment)
+
+
+def whole_ms(at: datetime) -> datetime:
+    """UTC, cut to the milliseconds that servers keep."""
+    moment = at.astimezone(timezone.utc)
+    return moment - timedelta(microseconds=moment.microsecond % 1000)
+
+
+def stored_text(key: Key) -> str:
+    """The text handed to the outbox."""
+    fields = {"created_at": created_at_text(key.at)}
+    if key.event_type:
+        fields["eventType"] = key.event_type
+    return json.dumps(fields, separators=(",", ":"))
+
+
+def stored_key(text: str | None) -> Key | None:
+    """The inverse of :func:`stored_text`; None where the text says nothing of use."""
+    try:
+        fields = json.loads(text or "null")
+    except ValueError:
+        return None
+    at = moment_of(fields.get("created_at")) if isinstance(fields, dict) else None
+    return None if at is None else Key(at=at, event_type=str(fields.get("eventType") or ""))
+
+
+def made_ready(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refused:
+    """What has to be done for a delivery, or why its document can never be sent.
+
+    The server turns a time that it cannot read into now and answers 200, so nothing doubtful may leave.
+    """
+    old = stored_key(delivery.stored)
+    document = delivery.document
+    if document is None:
+        return Task(delivery=delivery, old=old)
+    reason = _flaw(delivery, document)
+    if reason is not None:
+        return Refused(reason=reason)
+    key = Key(at=whole_ms(document.at), event_type=str(document.content.get("eventType") or ""))
+    body = {name: value for name, value in document.content.items() if name not in _RECEIVERS_OWN}
+    body |= {
+        "created_at": created_at_text(key.at),
+        "identifier": document.id,
+        "enteredBy": entered_by,
+        SINK_FIELD: sink,
+    }
+    return Task(delivery=delivery, body=body, key=key, old=old)
+
+
+def _flaw(delivery: Delivery, document: Document) -> str | None:
+    if document.problem is not None:
+        return document.problem
+    if document.id != delivery.document_id or document.collection != delivery.collection:
+        return "the document is not the one that the delivery names"
+    if document.at.tzinfo is None or not _FIRST_YEAR <= document.at.year < _LAST_YEAR:
+        return f"its time, {document.at.isoformat()}, cannot be: Nightscout would store it as now"
+    if document.collection == "treatments" and not document.content.get("eventType"):
+        return "a treatment without an eventType"
+    try:
+        json.dumps(dict(document.content), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return f"its content is not JSON with finite numbers: {error}"
+    return None

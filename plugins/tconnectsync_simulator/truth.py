@@ -1,0 +1,183 @@
+"""What a simulated pump really did, in true UTC, worked out while it did it and never by the product's code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from typing import Protocol, TypeVar
+
+import attrs
+
+HOUR_S = 3600
+NOISE_ALARMS = frozenset({18, 23})
+"""Alarms that only repeat that delivery is stopped."""
+
+
+def utc(at_s: float) -> datetime:
+    """Unix seconds as an aware time."""
+    return datetime.fromtimestamp(at_s, timezone.utc)
+
+
+def read_time(text: str) -> datetime:
+    """A ``created_at`` as Nightscout stores it."""
+    at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)
+
+
+@attrs.frozen(kw_only=True)
+class TrueBolus:
+    """One bolus. ``immediate_u`` and ``extended_u`` are what was delivered of each part; ``reason`` is how it ended."""
+
+    serial: str
+    bolus_id: int
+    requested_at: datetime
+    started_at: datetime
+    ended_at: datetime | None
+    requested_u: float
+    immediate_u: float
+    extended_u: float
+    carbs_g: int
+    kind: str  # manual, quick, automatic
+    extended_min: int  # as requested; 0: no extended part
+    reason: str  # completed, user, alarm, plgs, running
+    uploaded_at: datetime  # when the last of its records was in the cloud
+
+    @property
+    def delivered_u(self) -> float:
+        """Both parts together."""
+        return self.immediate_u + self.extended_u
+
+    @property
+    def finished(self) -> bool:
+        """Whether the pump has logged its end."""
+        return self.ended_at is not None
+
+
+@attrs.frozen(kw_only=True)
+class TrueSpan:
+    """Something with a beginning and, unless it still goes on, an end: a suspension, a sleep, an exercise, an alarm."""
+
+    serial: str
+    name: str  # suspensions: user, alarm, plgs; modes: sleep, exercise; alarms: the alarm's number
+    started_at: datetime
+    ended_at: datetime | None
+    uploaded_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class TrueMark:
+    """Something at one time. Fills: ``name`` cartridge, tubing, cannula and ``value`` in U; carbs: g; sensors: signature."""
+
+    serial: str
+    name: str
+    at: datetime
+    value: float
+    uploaded_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class TrueGlucose:
+    """A sensor reading that the pump holds. ``mark`` is value, high or low; the number counts only for value."""
+
+    serial: str
+    at: datetime
+    glucose_mg_dl: int
+    mark: str
+    uploaded_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class TrueIob:
+    """Insulin on board as the pump said it."""
+
+    serial: str
+    at: datetime
+    iob_u: float
+    uploaded_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class Truth:
+    """Everything of one pump, or, merged, of all pumps of one person."""
+
+    begin: datetime
+    end: datetime
+    boluses: tuple[TrueBolus, ...] = ()
+    basal_u_per_hour: dict[datetime, float] = attrs.field(factory=dict, repr=False)
+    basal_uploaded_at: dict[datetime, datetime] = attrs.field(factory=dict, repr=False)
+    suspensions: tuple[TrueSpan, ...] = ()
+    modes: tuple[TrueSpan, ...] = ()
+    alarms: tuple[TrueSpan, ...] = ()
+    fills: tuple[TrueMark, ...] = ()
+    carbs_only: tuple[TrueMark, ...] = ()
+    sensor_starts: tuple[TrueMark, ...] = ()
+    finger_sticks: tuple[TrueMark, ...] = ()
+    glucose: tuple[TrueGlucose, ...] = attrs.field(default=(), repr=False)
+    iob: tuple[TrueIob, ...] = attrs.field(default=(), repr=False)
+
+    @property
+    def newest_iob(self) -> TrueIob | None:
+        """The last word on insulin on board."""
+        return max(self.iob, key=lambda each: each.at, default=None)
+
+    def until(self, when: datetime) -> Truth:
+        """Only what was wholly in the cloud at ``when``: spans that still went on by their beginning."""
+
+        def basal_known(hour: datetime) -> bool:
+            return self.basal_uploaded_at.get(hour, self.end) <= when
+
+        return attrs.evolve(
+            self,
+            end=min(self.end, when),
+            boluses=_known(self.boluses, when),
+            basal_u_per_hour={hour: u for hour, u in self.basal_u_per_hour.items() if basal_known(hour)},
+            suspensions=_known(self.suspensions, when),
+            modes=_known(self.modes, when),
+            alarms=_known(self.alarms, when),
+            fills=_known(self.fills, when),
+            carbs_only=_known(self.carbs_only, when),
+            sensor_starts=_known(self.sensor_starts, when),
+            finger_sticks=_known(self.finger_sticks, when),
+            glucose=_known(self.glucose, when),
+            iob=_known(self.iob, when),
+        )
+
+
+class _Uploaded(Protocol):
+    @property
+    def uploaded_at(self) -> datetime: ...
+
+
+Fact = TypeVar("Fact", bound=_Uploaded)
+
+
+def _known(facts: Sequence[Fact], when: datetime) -> tuple[Fact, ...]:
+    return tuple(fact for fact in facts if fact.uploaded_at <= when)
+
+
+def merge(truths: Iterable[Truth]) -> Truth:
+    """One person's truth from the truths of their pumps: each delivered only while it was worn."""
+    parts = tuple(truths)
+    basal: dict[datetime, float] = {}
+    uploaded: dict[datetime, datetime] = {}
+    for part in parts:
+        for hour, amount in part.basal_u_per_hour.items():
+            basal[hour] = basal.get(hour, 0.0) + amount
+        for hour, when in part.basal_uploaded_at.items():
+            uploaded[hour] = max(uploaded.get(hour, when), when)
+    return Truth(
+        begin=min(part.begin for part in parts),
+        end=max(part.end for part in parts),
+        boluses=tuple(sorted((b for part in parts for b in part.boluses), key=lambda each: each.started_at)),
+        basal_u_per_hour=basal,
+        basal_uploaded_at=uploaded,
+        suspensions=tuple(s for part in parts for s in part.suspensions),
+        modes=tuple(m for part in parts for m in part.modes),
+        alarms=tuple(a for part in parts for a in part.alarms),
+        fills=tuple(f for part in parts for f in part.fills),
+        carbs_only=tuple(c for part in parts for c in part.carbs_only),
+        sensor_starts=tuple(s for part in parts for s in part.sensor_starts),
+        finger_sticks=tuple(f for part in parts for f in part.finger_sticks),
+        glucose=tuple(sorted((g for part in parts for g in part.glucose), key=lambda each: each.at)),
+        iob=tuple(sorted((i for part in parts for i in part.iob), key=lambda each: each.at)),
+    )

@@ -1,0 +1,94 @@
+"""One entry of ``events`` or ``clockChanges``: who it is, when the pump wrote it, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from tconnectsync import events
+from tconnectsync.events import Body
+from tconnectsync_tandem.decode import delivery, glucose, insulin, modes
+from tconnectsync_tandem.decode.records import Record, shown
+
+RECORDS: Mapping[int, Record] = {
+    record.code: record for family in (insulin, delivery, glucose, modes) for record in family.RECORDS
+}
+"""Every record id that has a meaning here."""
+
+NO_SUCH_CODE = "no such code"
+
+_KEYS = frozenset(
+    {
+        "deviceAssignmentId",
+        "eventCode",
+        "sequenceGroup",
+        "sequenceNumber",
+        "pumpDateTime",
+        "estimatedDateTime",
+        "eventProperties",
+    }
+)
+_SPELLING = {key.lower(): key for key in _KEYS}
+_MOST = 2**63
+_FIRST_YEAR, _LAST_YEAR = 2008, 2150  # a 32-bit count of seconds since 2008 ends in 2144
+
+
+class Entry(NamedTuple):
+    """An entry as read. ``seq`` is None where the entry has no usable identity: then it is ``unknown``."""
+
+    kind: str
+    body: Body
+    group: int | None
+    seq: int | None
+    pump_time: datetime | None
+    notes: tuple[str, ...]
+
+
+def read_entry(raw: Mapping[str, Any]) -> Entry:
+    """Read ``raw``; never raises. ``notes`` say in words what is new or odd in it."""
+    notes: tuple[str, ...] = ()
+    found = raw
+    if not raw.keys() <= _KEYS:
+        notes = tuple(f"new key {str(key)[:60]}" for key in raw if str(key).lower() not in _SPELLING)
+        found = {_SPELLING[key.lower()]: raw[key] for key in raw if str(key).lower() in _SPELLING}
+        found.update({key: raw[key] for key in raw if key in _KEYS})
+    code = found.get("eventCode")
+    group = found.get("sequenceGroup")
+    seq = found.get("sequenceNumber")
+    pump_time = _wall_time(found.get("pumpDateTime"))
+    if group is None:
+        group = 0  # no entry with another one was ever seen
+    if type(code) is not int:
+        return _unidentified("?", "eventCode", code, pump_time, notes)
+    if type(seq) is not int or not 0 <= seq < _MOST:
+        return _unidentified(str(code), "sequenceNumber", seq, pump_time, notes)
+    if type(group) is not int or not 0 <= group < _MOST:
+        return _unidentified(str(code), "sequenceGroup", group, pump_time, notes)
+    if pump_time is None:
+        return _unidentified(str(code), "pumpDateTime", found.get("pumpDateTime"), pump_time, notes)
+    record = RECORDS.get(code)
+    if record is None:
+        return Entry("unknown", events.Unknown(code=str(code), reason=NO_SUCH_CODE), group, seq, pump_time, notes)
+    properties = found.get("eventProperties")
+    if type(properties) is not dict:
+        kind, body, more = record.unknown(f"eventProperties is {shown(properties)}")
+    else:
+        kind, body, more = record.read(properties, pump_time)
+    return Entry(kind, body, group, seq, pump_time, notes + more if more else notes)
+
+
+def _unidentified(code: str, key: str, value: Any, pump_time: datetime | None, notes: tuple[str, ...]) -> Entry:
+    body = events.Unknown(code=code[:40], reason=f"{key} is {shown(value)}")
+    return Entry("unknown", body, None, None, pump_time, notes)
+
+
+def _wall_time(text: Any) -> datetime | None:
+    """The pump's wall clock: the first nineteen characters; what may follow (a zone, a fraction) is decoration."""
+    if type(text) is not str or len(text) < 19:
+        return None
+    try:
+        time = datetime.fromisoformat(text[:19])
+    except ValueError:
+        return None
+    return time if _FIRST_YEAR <= time.year <= _LAST_YEAR and time.tzinfo is None else None

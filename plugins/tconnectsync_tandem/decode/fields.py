@@ -1,0 +1,158 @@
+"""How one property of a record is read: small readers that never raise, and never turn unknown into a number.
+
+A reader gets a JSON value that is not null. It answers the typed value, ``None`` where the pump says "none" (65535 and the
+like), or :data:`ODD` where the value cannot be what the property means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+
+class _Odd:
+    """The type of :data:`ODD`."""
+
+    def __repr__(self) -> str:
+        return "ODD"
+
+
+ODD: Final = _Odd()
+"""A value of the wrong type, not finite, or outside what the property can hold."""
+
+Read: TypeAlias = Callable[[Any], Any]
+
+_MOST_BITS = 64
+_WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+
+
+@attrs.frozen
+class Field:
+    """One value of a body: its name there, the spellings of its property, how to read it, whether it must be there."""
+
+    name: str
+    keys: tuple[str, ...]
+    read: Read
+    required: bool = False
+
+
+def need(name: str, key: str, read: Read) -> Field:
+    """A value without which the record means nothing."""
+    return Field(name, (key,), read, required=True)
+
+
+def may(name: str, key: str, read: Read, *more_keys: str) -> Field:
+    """A value that may be missing; ``more_keys`` are other spellings that have been seen."""
+    return Field(name, (key, *more_keys), read)
+
+
+def number(low: float, high: float, *, none: Collection[float] = (), per_unit: int = 1) -> Read:
+    """A finite number from ``low`` to ``high`` as sent; ``per_unit`` 1000 turns milliunits into units."""
+    nothing = frozenset(none)
+
+    def read(value: Any) -> Any:
+        kind = type(value)
+        if kind is not int and kind is not float:
+            return ODD
+        if value in nothing:
+            return None
+        if not low <= value <= high:  # NaN compares false
+            return ODD
+        return value / per_unit
+
+    return read
+
+
+def whole(low: int, high: int, *, none: Collection[int] = ()) -> Read:
+    """A whole number from ``low`` to ``high``."""
+    nothing = frozenset(none)
+
+    def read(value: Any) -> Any:
+        kind = type(value)
+        if kind is float and value == value // 1 and abs(value) < 2**53:
+            value = int(value)
+        elif kind is not int:
+            return ODD
+        if value in nothing:
+            return None
+        return value if low <= value <= high else ODD
+
+    return read
+
+
+def named(names: Mapping[int, str], *, none: Collection[int] = ()) -> Read:
+    """The name of a number; one that is not in ``names`` stays itself, as text."""
+    table = {number: None if number in none else name for number, name in names.items()}
+    table.update(dict.fromkeys(none))
+    plain = whole(-(2**32), 2**32)
+
+    def read(value: Any) -> Any:
+        if type(value) is int and value in table:
+            return table[value]
+        found = plain(int(value) if isinstance(value, bool) else value)
+        return ODD if found is ODD else table.get(found, str(found))
+
+    return read
+
+
+def flag(value: Any) -> Any:
+    """Yes or no: 0 and 1 in captures; true, false and their words are tolerated."""
+    if value in (0, 1) and isinstance(value, (int, float)):
+        return bool(value)
+    return _WORDS.get(value.strip().lower(), ODD) if isinstance(value, str) else ODD
+
+
+def bits(names: Mapping[int, str]) -> Read:
+    """Set bits as a tuple of names in bit order, from a list of bit numbers (as captured) or from a mask."""
+
+    @lru_cache(maxsize=256)
+    def words(found: frozenset[int]) -> tuple[str, ...]:
+        return tuple(names.get(bit, str(bit)) for bit in sorted(found))
+
+    def read(value: Any) -> Any:
+        found = bit_numbers(value)
+        return ODD if found is ODD else words(found)
+
+    return read
+
+
+def bit_numbers(value: Any) -> Any:
+    """Set bits as a frozen set of numbers, from a list of them or from a mask; :data:`ODD` for anything else."""
+    kind = type(value)
+    if kind is list:
+        try:
+            return _bits_of(tuple(value))
+        except TypeError:  # something in it cannot be a key
+            return ODD
+    if kind is int and 0 <= value < 2**_MOST_BITS:
+        return frozenset(bit for bit in range(value.bit_length()) if value >> bit & 1)
+    return ODD
+
+
+@lru_cache(maxsize=1024)
+def _bits_of(found: tuple[Any, ...]) -> Any:
+    if all(type(bit) is int and 0 <= bit < _MOST_BITS for bit in found):
+        return frozenset(found)
+    return ODD
+
+
+# What the pump can say, widely: 300 U is the largest cartridge. Whether a dose makes sense is for the reader of the log.
+INSULIN_U = number(0, 500)
+INSULIN_MU = number(0, 500_000, per_unit=1000)
+RATE_U_PER_H = number(0, 100)
+RATE_MU_PER_H = number(0, 65_534, none=(65_535,), per_unit=1000)
+RESERVOIR_U = number(0, 1_000)
+IOB_U = number(-100, 500)
+PRIME_U = number(0, 500, none=(-1,))
+PERCENT = number(0, 100)
+GLUCOSE_OR_NONE = number(1, 1_500, none=(0,))
+POSITIVE_OR_NONE = number(0.001, 1_000_000, none=(0,))
+MINUTES = number(0, 100_000)
+COUNT_32 = whole(0, 2**32 - 1)
+SIGNED_32 = whole(-(2**31), 2**32 - 1)
+SECONDS_OR_NONE = whole(0, 2**32 - 2, none=(2**32 - 1,))
+PARAMETER = number(-1e12, 1e12)
+YES_NO = flag

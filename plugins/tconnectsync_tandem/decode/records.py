@@ -1,0 +1,129 @@
+"""A record of the pump as a table of fields, and the one loop that reads any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import attrs
+
+from tconnectsync import events
+from tconnectsync.events import Body
+from tconnectsync_tandem.decode.fields import ODD, Field
+
+Values: TypeAlias = dict[str, Any]
+Reading: TypeAlias = tuple[str, Body, tuple[str, ...]]
+"""Kind, body, and what was odd about the properties, in words for the log."""
+
+_SHOWN = 60
+
+
+class ImpossibleRecordError(ValueError):
+    """The values of a record contradict each other or cannot be; the message says which."""
+
+
+@attrs.frozen(eq=False)
+class Record:
+    """One record id of the history log.
+
+    ``build`` makes the body from the values by field name and the record's pump time; it may raise
+    :class:`ImpossibleRecordError`. ``spare`` are properties that are known and not read; where ``tolerant``, a property
+    that is not known is no news either.
+    """
+
+    code: int
+    kind: str
+    fields: tuple[Field, ...]
+    build: Callable[[Values, datetime], Body]
+    spare: tuple[str, ...] = ()
+    tolerant: bool = False
+    known: frozenset[str] = attrs.field(init=False)
+    spelling: Mapping[str, str] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        known = frozenset(self.spare).union(*(field.keys for field in self.fields))
+        object.__setattr__(self, "known", known)
+        object.__setattr__(self, "spelling", {key.lower(): key for key in known})
+
+    def read(self, properties: Mapping[str, Any], pump_time: datetime) -> Reading:
+        """The kind, body and oddities of ``properties``; ``unknown`` where a required value is missing or impossible."""
+        notes: tuple[str, ...] = ()
+        if not properties.keys() <= self.known:
+            if not self.tolerant:
+                strange = (key for key in properties if key.lower() not in self.spelling)
+                notes = tuple(f"new property {key[:_SHOWN]}" for key in strange)
+            properties = self._respelled(properties)
+        values: Values = {}
+        for field in self.fields:
+            value = properties.get(field.keys[0])
+            if value is None and len(field.keys) > 1:
+                value = next((properties[key] for key in field.keys if properties.get(key) is not None), None)
+            if value is not None:
+                found = field.read(value)
+                if found is ODD:
+                    if field.required:
+                        return self.unknown(f"{field.keys[0]} is {shown(value)}", notes)
+                    notes += (f"{field.keys[0]} is odd",)
+                    found = None
+                elif found is None and field.required:
+                    return self.unknown(f"{field.keys[0]} says none", notes)
+                values[field.name] = found
+            elif field.required:
+                return self.unknown(f"{field.keys[0]} is missing", notes)
+            else:
+                values[field.name] = None
+        try:
+            return self.kind, self.build(values, pump_time), notes
+        except ImpossibleRecordError as error:
+            return self.unknown(str(error), notes)
+
+    def unknown(self, reason: str, notes: tuple[str, ...] = ()) -> Reading:
+        """This record as one that did not decode."""
+        return "unknown", events.Unknown(code=str(self.code), reason=reason), notes
+
+    def _respelled(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
+        """``properties`` by the spelling of the catalogue; one that already has it wins."""
+        found = {}
+        for key, value in properties.items():
+            spelling = self.spelling.get(key.lower())
+            if spelling is not None and (spelling == key or spelling not in properties):
+                found[spelling] = value
+        return found
+
+
+def record(code: int, kind: str, *fields: Field, spare: tuple[str, ...] = (), tolerant: bool = False) -> Record:
+    """A record whose fields are its body's, one to one."""
+    body = events.BODIES[kind]
+    defaults = {field.name: field.default for field in attrs.fields(body) if field.default not in (None, attrs.NOTHING)}
+
+    def fill(values: Values, _: datetime) -> Body:
+        return body(**values)
+
+    def fill_defaults(values: Values, _: datetime) -> Body:
+        return body(**{name: defaults.get(name) if value is None else value for name, value in values.items()})
+
+    return Record(code, kind, fields, fill_defaults if defaults else fill, spare, tolerant)
+
+
+def note(code: int, name: str, *fields: Field, spare: tuple[str, ...] = (), tolerant: bool = False) -> Record:
+    """A record that means nothing to a sink: kept under ``name`` with the values that the pump said."""
+
+    def build(values: Values, _: datetime) -> Body:
+        said = {
+            name: list(value) if type(value) is tuple else value for name, value in values.items() if value is not None
+        }
+        return events.PumpNoted(name=name, values=said)
+
+    return Record(code, "pump.noted", fields, build, spare, tolerant)
+
+
+def shown(value: Any) -> str:
+    """A value for a message: short, whatever it is."""
+    if isinstance(value, (list, dict)):
+        return "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, str):
+        return f"the text {value[:_SHOWN]!r}"
+    if isinstance(value, int) and value.bit_length() > 128:
+        return "a huge number"
+    return "null" if value is None else repr(value)[:_SHOWN]

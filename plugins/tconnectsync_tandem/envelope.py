@@ -1,0 +1,50 @@
+"""Events of the log, made from the vendor's entries."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from tconnectsync import Event
+from tconnectsync_tandem.decode import DECODER
+from tconnectsync_tandem.decode.entries import Entry, read_entry
+
+SOURCE = "tandem"
+
+_NO_TIME = datetime(2008, 1, 1)
+
+
+def make_event(raw: Any, *, pump: str, received_at: datetime) -> tuple[Event, Entry]:
+    """The event of one entry, and the entry as read.
+
+    The identity is pump, sequence group and sequence number. An entry without one is kept as ``unknown`` under a hash of
+    what it holds, so that fetching it again gives the same event.
+    """
+    record: Mapping[str, Any] = raw if type(raw) is dict else {"entry": raw}
+    entry = read_entry(record)
+    if entry.seq is None:
+        identity = f"{SOURCE}:{pump}:odd:{_digest(record)}"
+    else:
+        identity = f"{SOURCE}:{pump}:{entry.group}:{entry.seq}"
+    event = Event(
+        id=identity,
+        kind=entry.kind,
+        pump=pump,
+        group=entry.group,
+        seq=entry.seq,
+        pump_time=entry.pump_time or _NO_TIME,
+        source=SOURCE,
+        received_at=received_at,
+        body=entry.body,
+        raw=record,
+        decoder=DECODER,
+    )
+    return event, entry
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()

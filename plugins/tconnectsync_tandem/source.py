@@ -1,0 +1,270 @@
+"""The source: asks for the pumps, then for the days that may hold something new, and writes down what was asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
+from typing import Any
+
+import attrs
+import requests
+
+from tconnectsync import Batch, Context, Event, Finding, History, Retryable, SourceChanged, TconnectsyncError
+from tconnectsync.events import Body
+from tconnectsync_tandem import facts
+from tconnectsync_tandem.answers import whole_answer
+from tconnectsync_tandem.client import Account, Client
+from tconnectsync_tandem.decode import DECODER, decode
+from tconnectsync_tandem.drift import Drift
+from tconnectsync_tandem.endpoints import Endpoints, endpoints_of
+from tconnectsync_tandem.journal import Journal
+from tconnectsync_tandem.options import TandemOptions
+from tconnectsync_tandem.plan import (
+    LEAD_IN_DAYS,
+    MOST_DAYS_AHEAD,
+    Planner,
+    Window,
+    cut,
+    days_between,
+    in_use,
+    local_day,
+    stray_windows,
+)
+from tconnectsync_tandem.pumps import Pump, newest_used, read_pumps
+from tconnectsync_tandem.token import TokenFile, account_key
+from tconnectsync_tandem.transport import Transport
+from tconnectsync_tandem.windows import Unfinished, WindowReader, words_for
+
+log = logging.getLogger("tconnectsync.tandem")
+
+FUTURE_UPLOAD = timedelta(hours=1)
+
+
+def open_source(
+    options: TandemOptions, context: Context, *, make_session: Callable[[], requests.Session] = requests.Session
+) -> TandemSource:
+    """The source of a checked configuration: account, password and region are there."""
+    if options.email is None or options.password is None or options.region is None:
+        raise ValueError("the options were not checked")
+    endpoints = endpoints_of(options.region, options.endpoints)
+    account = Account(
+        email=options.email,
+        password=options.password,
+        endpoints=endpoints,
+        kept=TokenFile(context.folder / "token.json", account_key(options.email, endpoints)),
+        clock=context.clock,
+        make_session=make_session,
+    )
+    return TandemSource(
+        options=options, context=context, endpoints=endpoints, account=account, make_session=make_session
+    )
+
+
+@attrs.define(kw_only=True)
+class TandemSource:
+    """Tandem Source, for one account. See :class:`tconnectsync.Source`."""
+
+    options: TandemOptions
+    context: Context
+    endpoints: Endpoints
+    account: Account = attrs.field(repr=False)
+    make_session: Callable[[], requests.Session] = attrs.field(repr=False)
+    drift: Drift = attrs.field(factory=Drift)
+    journal: Journal = attrs.field(factory=Journal)
+    _told: set[str] = attrs.field(factory=set)
+
+    decoder = DECODER
+
+    @property
+    def unknown_codes(self) -> Mapping[str, int]:
+        """Record codes that nobody knows, with how many were kept verbatim in this run."""
+        return self.drift.unknown_codes
+
+    @property
+    def set_aside(self) -> int:
+        """How many entries of known codes did not make sense in this run; they are kept as ``unknown``."""
+        return self.drift.set_aside
+
+    def decode(self, raw: Mapping[str, Any]) -> tuple[str, Body]:
+        """See :func:`tconnectsync_tandem.decode.decode`."""
+        return decode(raw)
+
+    def poll(self, history: History) -> Iterator[Batch]:
+        """One request for the pumps; then the windows that may hold news, of every pump."""
+        with self._client() as client:
+            pumps = self._chosen(read_pumps(whole_answer(client.pumper(), "list of pumps")))
+            yield Batch(events=self._news(pumps, history), note="list of pumps")
+            newest = newest_used(pumps)
+            plans = [(pump, self._plan(pump, newest, history)) for pump in pumps]
+            yield from self._fetch(client, [(pump, windows) for pump, windows in plans if windows])
+
+    def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
+        """All chosen pumps, a day more on both sides; the days are opened for delivery once a pump's are complete."""
+        with self._client() as client:
+            pumps = self._chosen(read_pumps(whole_answer(client.pumper(), "list of pumps")))
+            yield Batch(events=self._news(pumps, history), note="list of pumps")
+            days = days_between(first - timedelta(days=LEAD_IN_DAYS), last + timedelta(days=LEAD_IN_DAYS))
+            windows = cut(days, self.options.window_days)
+            used = [pump for pump in pumps if pump.newest is not None or pump.uploaded_at is not None]
+            opened = {
+                pump.serial: facts.history_opened(pump, first, last, self.context.clock.now())
+                for pump in used
+                if (self.journal.horizon(pump, history) or last) > first
+            }
+            yield from self._fetch(client, [(pump, windows) for pump in used], opened)
+
+    def check(self) -> Iterator[Finding]:
+        """What can be told without reading events."""
+        try:
+            with self._client() as client:
+                token = self.account.token()
+                until = f"{token.expires_at:%Y-%m-%d %H:%M} UTC"
+                yield Finding(
+                    good=True, what=f"tandem: logged in, region {self.endpoints.region}, token good until {until}"
+                )
+                pumps = read_pumps(whole_answer(client.pumper(), "list of pumps"))
+        except TconnectsyncError as error:
+            yield Finding(good=False, what=f"tandem: {error.message}", remedy=error.remedy)
+            return
+        yield from self._pump_findings(pumps)
+
+    @contextmanager
+    def _client(self) -> Iterator[Client]:
+        """One session for one poll: the next is minutes away, longer than a server keeps a connection."""
+        session = self.make_session()
+        try:
+            yield Client(self.account, Transport(session, self.context.clock))
+        finally:
+            session.close()
+
+    def _fetch(
+        self,
+        client: Client,
+        plans: Sequence[tuple[Pump, Sequence[Window]]],
+        opened: Mapping[str, Event] | None = None,
+    ) -> Iterator[Batch]:
+        """All windows of all pumps. What one pump's requests run into does not keep the others' from being asked."""
+        reader = WindowReader(
+            client=client,
+            clock=self.context.clock,
+            drift=self.drift,
+            total=sum((last - first).days + 1 for _, windows in plans for first, last in windows),
+        )
+        trouble: Retryable | None = None
+        for pump, windows in plans:
+            unfinished = len(reader.unfinished)
+            try:
+                yield from reader.read(pump, windows)
+            except SourceChanged as error:
+                log.warning('pump_not_read pump=%s reason="%s"', pump.serial, error.message)
+                trouble = trouble or error
+                continue
+            fact = None if opened is None or len(reader.unfinished) > unfinished else opened.get(pump.serial)
+            if fact is not None:
+                yield Batch(events=(fact,), note=f"pump {pump.serial}", done=reader.done, total=reader.total)
+        if trouble is None and reader.unfinished:
+            trouble = _unfinished(reader.unfinished, any_read=reader.succeeded)
+        trouble = trouble or reader.odd_answer
+        if trouble is not None:
+            raise trouble
+
+    def _news(self, pumps: Sequence[Pump], history: History) -> list[Event]:
+        """Facts that the list of pumps brings and the log does not have."""
+        now = self.context.clock.now()
+        found = []
+        for pump in pumps:
+            uploaded, settings = pump.uploaded_at, pump.settings
+            if (
+                uploaded is not None
+                and uploaded <= now + FUTURE_UPLOAD
+                and not self.journal.knows_upload(pump, history)
+            ):
+                found.append(facts.upload_seen(pump, uploaded, now))
+            if settings is not None and not self.journal.knows_settings(pump, settings.settings_hash, history):
+                found.append(facts.settings_captured(pump, settings, now))
+            if self.journal.horizon(pump, history) is None:
+                found.append(facts.history_opened(pump, self._first_day(), None, now))
+        return found
+
+    def _first_day(self) -> date:
+        today = local_day(self.context.clock.now(), self.context.zone_of)
+        return today - timedelta(days=self.options.history_days)
+
+    def _plan(self, pump: Pump, newest: Pump, history: History) -> list[Window]:
+        now = self.context.clock.now()
+        zone_of = self.context.zone_of
+        start = (self.journal.horizon(pump, history) or self._first_day()) - timedelta(days=LEAD_IN_DAYS)
+        planner = Planner(pump=pump, start=start, now=now, zone_of=zone_of, used=in_use(pump, newest, now))
+        last = local_day(now, zone_of) + timedelta(days=MOST_DAYS_AHEAD)
+        strays = stray_windows(self.journal.clock_changes(pump, history), start, last)
+        return planner.windows(self.journal.coverage(pump, history), strays, most_days=self.options.window_days)
+
+    def _chosen(self, pumps: Sequence[Pump]) -> Sequence[Pump]:
+        """The pumps that the configuration wants. Errors: SourceChanged if it names none that is there."""
+        for finding in self._choice_findings(pumps):
+            if finding.what not in self._told:
+                self._told.add(finding.what)
+                log.warning('pumps_option what="%s"', finding.what)
+        wanted = self.options.pumps
+        chosen = [pump for pump in pumps if wanted == "all" or pump.serial in wanted]
+        if not chosen:
+            known = ", ".join(pump.serial for pump in pumps)
+            raise SourceChanged(
+                f"none of the pumps in `pumps` of [sources.tandem] is on the account; there are {known}",
+                remedy='Correct `pumps` (or PUMP_SERIAL_NUMBER), or set it to "all".',
+            )
+        return chosen
+
+    def _choice_findings(self, pumps: Sequence[Pump]) -> Iterator[Finding]:
+        wanted = self.options.pumps
+        if wanted == "all":
+            return
+        known = {pump.serial: pump for pump in pumps}
+        for serial in wanted:
+            if serial not in known:
+                yield Finding(
+                    good=False,
+                    what=f"tandem: pump {serial} is not on the account; there are {', '.join(known)}",
+                    remedy='Correct `pumps` of [sources.tandem] (or PUMP_SERIAL_NUMBER), or set it to "all".',
+                )
+        newest = newest_used(pumps)
+        if newest.serial not in wanted and any(serial in known for serial in wanted):
+            yield Finding(
+                good=False,
+                what=f"tandem: pump {newest.serial}, which is left out, has newer data than {', '.join(wanted)}",
+                remedy=f'If the pump was replaced, add "{newest.serial}" to `pumps` of [sources.tandem], or set it to "all".',
+            )
+
+    def _pump_findings(self, pumps: Sequence[Pump]) -> Iterator[Finding]:
+        newest = newest_used(pumps)
+        wanted = self.options.pumps
+        for pump in sorted(pumps, key=lambda pump: pump.age_key, reverse=True):
+            told = [f"tandem: pump {pump.serial}", pump.model, pump.software]
+            uploaded = (
+                "never uploaded" if pump.uploaded_at is None else f"uploaded {pump.uploaded_at:%Y-%m-%d %H:%M} UTC"
+            )
+            told.append(uploaded)
+            if pump.newest is not None:
+                told.append(f"newest data {pump.newest:%Y-%m-%d %H:%M} by its own clock")
+            if pump is newest:
+                told.append("probably the worn one")
+            if wanted != "all" and pump.serial not in wanted:
+                told.append("left out by `pumps`")
+            yield Finding(good=True, what=", ".join(part for part in told if part))
+        yield from self._choice_findings(pumps)
+
+
+def _unfinished(left: Sequence[Unfinished], *, any_read: bool) -> Retryable:
+    """The error for days that stayed broken. Where other days could be read, it is about those days and passes."""
+    one = left[0]
+    if not any_read:
+        return one.error
+    more = f" and {len(left) - 1} more days" if len(left) > 1 else ""
+    return Retryable(
+        f"{words_for((one.day, one.day))}{more} of pump {one.pump.serial} could not be read; the other days were."
+        f" {one.error.message}",
+        after_s=None if isinstance(one.error, SourceChanged) else one.error.after_s,
+        remedy="They are asked for again with every poll; nothing else waits for them.",
+    )

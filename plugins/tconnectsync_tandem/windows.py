@@ -1,0 +1,153 @@
+"""Reads windows of days: one request at a time, halved where the answer is broken, each finished one a fact in the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+
+import attrs
+
+from tconnectsync import Batch, Clock, Event, Retryable
+from tconnectsync_tandem.answers import LogAnswer, split_answer
+from tconnectsync_tandem.client import Client
+from tconnectsync_tandem.drift import Drift
+from tconnectsync_tandem.envelope import make_event
+from tconnectsync_tandem.facts import window_fetched
+from tconnectsync_tandem.plan import Window
+from tconnectsync_tandem.pumps import Pump
+from tconnectsync_tandem.transport import BrokenAnswer, BrokenShape, shape_changed
+
+log = logging.getLogger("tconnectsync.tandem")
+
+EVENTS_PER_BATCH = 2_000
+PATIENCE = 12
+"""Broken answers in a row after which it is not the window's fault."""
+
+PAUSE_S = 2.0
+KEPT_ANYWAY_WAIT_S = 900.0
+
+
+@attrs.define
+class Unfinished:
+    """A day that stayed broken, and why."""
+
+    pump: Pump
+    day: date
+    error: Retryable
+
+
+@attrs.define(kw_only=True)
+class WindowReader:
+    """Reads windows during one poll. ``unfinished`` and ``odd_answers`` tell afterwards what is not as it should be."""
+
+    client: Client
+    clock: Clock
+    drift: Drift
+    done: int = 0
+    total: int = 0
+    unfinished: list[Unfinished] = attrs.field(factory=list)
+    odd_answer: Retryable | None = None
+    succeeded: bool = False
+    _broken_in_a_row: int = 0
+    _changes_seen: set[tuple[str, tuple[int, int]]] = attrs.field(factory=set)
+
+    def read(self, pump: Pump, windows: Sequence[Window]) -> Iterator[Batch]:
+        """Batches of one pump's windows, oldest first; at most one request before each batch.
+
+        A window's last batch holds its ``window.fetched``. A broken answer is asked for once more if that can help, then
+        in halves down to a day; a day that stays broken is left out and noted. Errors: those of the client that no smaller
+        window cures, or the last broken answer when there were too many in a row.
+        """
+        waiting = [(window, False) for window in reversed(windows)]
+        while waiting:
+            window, again = waiting.pop()
+            try:
+                answers = [self._ask(assignment, window) for assignment in pump.assignments]
+            except (BrokenAnswer, BrokenShape) as error:
+                self._broken_in_a_row += 1
+                log.warning(
+                    'window_broken pump=%s first=%s last=%s reason="%s"',
+                    pump.serial,
+                    window[0],
+                    window[1],
+                    error.message,
+                )
+                if self._broken_in_a_row >= PATIENCE:
+                    raise
+                if isinstance(error, BrokenAnswer) and not again and self._broken_in_a_row <= 2:
+                    self.clock.sleep(PAUSE_S)
+                    waiting.append((window, True))
+                elif window[0] < window[1]:
+                    waiting += [(half, False) for half in reversed(halves(window))]
+                else:
+                    self.unfinished.append(Unfinished(pump, window[0], error))
+                    self.done += 1
+                yield self._batch(pump, window, ())
+                continue
+            self._broken_in_a_row = 0
+            self.succeeded = True
+            yield from self._batches(pump, window, answers)
+
+    def _ask(self, assignment: str, window: Window) -> LogAnswer:
+        first, last = window
+        what = f"events of {first} to {last}"
+        answer = split_answer(self.client.pump_logs(assignment, first, last), what)
+        for key in answer.new_keys:
+            self.drift.tell(f"key {key}", 'vendor_data_changed answer=pump-logs what="new key %s"', key)
+        if answer.clock_changes is None:
+            log.warning("vendor_data_changed answer=pump-logs missing=clockChanges")
+            error = shape_changed("events", "no clockChanges in it (the events were kept)")
+            error.after_s = KEPT_ANYWAY_WAIT_S
+            self.odd_answer = error
+        return answer
+
+    def _batches(self, pump: Pump, window: Window, answers: Sequence[LogAnswer]) -> Iterator[Batch]:
+        now = self.clock.now()
+        events: list[Event] = []
+        count = 0
+        for answer in answers:
+            for where, raw in answer.entries():
+                event, entry = make_event(raw, pump=pump.serial, received_at=now)
+                if event.kind == "clock.changed":
+                    # every answer holds the clock changes of the pump's whole life
+                    if (pump.serial, where) in self._changes_seen:
+                        continue
+                    self._changes_seen.add((pump.serial, where))
+                elif event.kind == "unknown" or entry.notes:
+                    self.drift.note(event.id, _code(raw), entry)
+                events.append(event)
+                count += 1
+                if len(events) == EVENTS_PER_BATCH:
+                    yield self._batch(pump, window, events)
+                    events = []
+        self.done += (window[1] - window[0]).days + 1
+        log.debug("window_read pump=%s first=%s last=%s events=%d", pump.serial, window[0], window[1], count)
+        yield self._batch(pump, window, [*events, window_fetched(pump, window, count, now)])
+
+    def _batch(self, pump: Pump, window: Window, events: Sequence[Event]) -> Batch:
+        note = f"pump {pump.serial}, {words_for(window)}"
+        return Batch(events=events, note=note, done=self.done, total=max(self.total, self.done))
+
+
+def _code(raw: object) -> str:
+    code = raw.get("eventCode") if isinstance(raw, dict) else None
+    return str(code)[:12] if isinstance(code, (int, str)) else "?"
+
+
+def words_for(window: Window) -> str:
+    """A window in words: 1 to 28 October 2026."""
+    first, last = window
+    end = f"{last.day} {last:%B %Y}"
+    if first == last:
+        return end
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day} to {end}"
+    return f"{first.day} {first:%B} to {end}" if first.year == last.year else f"{first.day} {first:%B %Y} to {end}"
+
+
+def halves(window: Window) -> tuple[Window, Window]:
+    """The first and the second half of a window of two days or more."""
+    first, last = window
+    middle = first + timedelta(days=((last - first).days + 1) // 2 - 1)
+    return (first, middle), (middle + timedelta(days=1), last)

@@ -1,0 +1,5 @@
+"""``python -m tconnectsync``."""
+
+from tconnectsync.cli import main
+
+raise SystemExit(main())

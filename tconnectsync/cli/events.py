@@ -1,0 +1,104 @@
+"""``tconnectsync events``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tconnectsync.cli.exit_status import ExitStatus
+from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.parameters import common_options, day_options, pass_invocation, require_order
+from tconnectsync.cli.requests import print_json
+
+if TYPE_CHECKING:
+    KindsType = click.ParamType[tuple[str, ...]]
+else:  # older click's is no generic class
+    KindsType = click.ParamType
+
+
+class Kind(KindsType):
+    """A kind of event, or the part before its dot for all of them."""
+
+    name = "kind"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        from tconnectsync.events import BODIES
+        from tconnectsync.wording import nearest
+
+        kinds = tuple(kind for kind in BODIES if value in (kind, kind.partition(".")[0]))
+        if not kinds:
+            meant = nearest(str(value), list(BODIES))
+            hint = f"; did you mean {meant!r}?" if meant else f", expected one of {', '.join(BODIES)}"
+            self.fail(f"there is no kind {value!r}{hint}", param, ctx)
+        return kinds
+
+
+@click.command("events")
+@day_options(required=False)
+@click.option(
+    "--kind", "kinds", type=Kind(), multiple=True, help='Only this kind; "bolus" means all "bolus.…". Repeatable.'
+)
+@click.option("--pump", metavar="SERIAL", help="Only this pump.")
+@click.option("--follow", is_flag=True, help="Go on printing what comes in, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="The log's records, one JSON object a line.")
+@common_options
+@pass_invocation
+def command(
+    invocation: Invocation,
+    first: date | None,
+    last: date | None,
+    kinds: tuple[tuple[str, ...], ...],
+    pump: str | None,
+    follow: bool,
+    as_json: bool,
+) -> int:
+    """Print what is in the event log, in the order it was written. Times are the pump's own.
+
+    \b
+    tconnectsync events --from 2025-03-01 --kind bolus
+    tconnectsync events --follow
+    tconnectsync events --json | jq 'select(.kind == "alarm.raised")'
+    """
+    require_order(first, last)
+    config, plugins = invocation.config(), invocation.plugins()
+    from tconnectsync import application
+
+    wanted = tuple(dict.fromkeys(kind for group in kinds for kind in group))
+    invocation.status = int(ExitStatus.DONE)
+    records = application.read_events(
+        config, plugins, first=first, last=last, kinds=wanted, pump=pump, follow=follow, clock=invocation.clock
+    )
+    try:
+        for record in records:
+            if as_json:
+                print_json(record)
+            else:
+                click.echo(event_words(record))
+            if follow:
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+    return ExitStatus.DONE
+
+
+def event_words(record: Mapping[str, Any]) -> str:
+    """A record of the log as one line for people."""
+    number = "" if record.get("seq") is None else f" {record.get('group')}:{record.get('seq')}"
+    body = record.get("body") or {}
+    values = " ".join(f"{name}={_value(value)}" for name, value in body.items() if value not in (None, [], {}))
+    when = str(record.get("pump_time", "")).replace("T", " ")
+    return f"{when}  {record.get('pump')}{number}  {record.get('kind')}  {values}".rstrip()
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return f"{{{len(value)}}}"
+    text = str(value)
+    return repr(text) if " " in text else text

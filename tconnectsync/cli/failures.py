@@ -1,0 +1,93 @@
+"""Errors as words and exit statuses: what happened, what to do, never a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from tconnectsync.cli.exit_status import ExitStatus
+from tconnectsync.cli.invocation import Invocation
+from tconnectsync.errors import (
+    ConfigError,
+    CredentialsRefused,
+    FolderOwned,
+    LogDamaged,
+    Rejected,
+    Retryable,
+    TconnectsyncError,
+)
+
+_STATUSES: tuple[tuple[type[TconnectsyncError], ExitStatus], ...] = (
+    (ConfigError, ExitStatus.USAGE),
+    (CredentialsRefused, ExitStatus.REFUSED),
+    (LogDamaged, ExitStatus.DAMAGED),
+    (FolderOwned, ExitStatus.OWNED),
+    (Rejected, ExitStatus.WAITING),
+    (Retryable, ExitStatus.SOURCE),
+)
+DETAILS_NAME = "last-failure.txt"
+
+
+def tell(error: TconnectsyncError) -> int:
+    """Say an expected error on stderr; answers the exit status."""
+    if isinstance(error, ConfigError):
+        count = len(error.problems)
+        noun = "1 problem" if count == 1 else f"{count} problems"
+        click.echo(f"The configuration has {noun}; nothing was done:", err=True)
+        for problem in error.problems:
+            click.echo(f"  {problem}", err=True)
+    else:
+        click.echo(error.message, err=True)
+    if error.remedy:
+        click.echo(error.remedy, err=True)
+    return int(next((status for kind, status in _STATUSES if isinstance(error, kind)), ExitStatus.FAILED))
+
+
+def tell_unexpected(error: BaseException, invocation: Invocation) -> int:
+    """Say in one line that something failed that should not, and where the details are; answers the exit status."""
+    redact = invocation.logs.redactor if invocation.logs else str
+    details = redact("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+    words = " ".join(redact(str(error)).split())
+    if invocation.verbose:
+        click.echo(details, err=True, nl=False)
+        where = "the details are above"
+    else:
+        path = _keep(details, invocation)
+        where = f"the details are in {path}" if path else "run it again with -v to see the details"
+    click.echo(
+        f"tconnectsync failed unexpectedly ({type(error).__name__}{': ' if words else ''}{words}); {where}. Nothing that was "
+        "stored is lost.",
+        err=True,
+    )
+    return int(ExitStatus.FAILED)
+
+
+def _keep(details: str, invocation: Invocation) -> Path | None:
+    """Write the details where only the user reads them: into the data folder, else into a temporary file."""
+    config = invocation.known_config()
+    attempts: list[Callable[[], tuple[int, Path]]] = []
+    if config is not None and config.data_dir.is_dir():
+        attempts.append(lambda: _open_private(config.data_dir / DETAILS_NAME))
+    attempts.append(_open_temporary)
+    for attempt in attempts:
+        with contextlib.suppress(OSError):
+            descriptor, path = attempt()
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
+                file.write(details)
+            return path
+    return None
+
+
+def _open_private(path: Path) -> tuple[int, Path]:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), path
+
+
+def _open_temporary() -> tuple[int, Path]:
+    descriptor, name = tempfile.mkstemp(prefix="tconnectsync-failure-", suffix=".txt")
+    return descriptor, Path(name)

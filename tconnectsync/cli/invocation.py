@@ -1,0 +1,80 @@
+"""What every command needs and few need all of: configuration, plugins, clock and logs, each made when first asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import attrs
+
+from tconnectsync.clock import Clock, SystemClock
+from tconnectsync.configfile import SYSTEM_FILE, Bootstrap, read_bootstrap
+from tconnectsync.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tconnectsync.cli.logs import Logs
+    from tconnectsync.config import Config
+    from tconnectsync.plugins import Plugins
+
+log = logging.getLogger("tconnectsync.cli")
+T = TypeVar("T")
+
+
+@attrs.define(kw_only=True)
+class Invocation:
+    """One run of the command line. Everything outside the process is an argument, for tests."""
+
+    environ: Mapping[str, str] = attrs.field(factory=lambda: os.environ, repr=False)
+    clock: Clock = attrs.field(factory=SystemClock)
+    system_file: Path = SYSTEM_FILE
+    config_path: Path | None = None
+    features: str | None = None
+    verbose: bool = False
+    logs: Logs | None = None
+    status: int | None = None
+    """The exit status, once it is known: a pipe that breaks while words are printed does not change it."""
+    _plugins: Plugins | None = None
+    _config: Config | None = None
+
+    def plugins(self, *, tolerant: bool = False) -> Plugins:
+        """The plugins; ``tolerant`` takes an unreadable configuration file for none. Errors: ConfigError."""
+        if self._plugins is None:
+            from tconnectsync.plugins import load_plugins
+
+            try:
+                bootstrap = read_bootstrap(self.config_path, self.environ, system_file=self.system_file)
+            except ConfigError:
+                if not tolerant:
+                    raise
+                bootstrap = Bootstrap(origin=None)
+            self._plugins = load_plugins(folder=bootstrap.plugins_dir, blocked=bootstrap.blocked_plugins)
+        return self._plugins
+
+    def config(self) -> Config:
+        """The configuration, read once. Errors: ConfigError."""
+        if self._config is None:
+            self._config = self.load_config()
+        return self._config
+
+    def known_config(self) -> Config | None:
+        """The configuration if it has been read."""
+        return self._config
+
+    def load_config(self) -> Config:
+        """The configuration, read now; its secrets are kept out of the logs from here on. Errors: ConfigError."""
+        from tconnectsync.config import load_config
+
+        plugins = self.plugins()
+        config = load_config(
+            self.config_path, self.environ, plugins, features=self.features, system_file=self.system_file
+        )
+        if self.logs is not None:
+            self.logs.redact(config.secrets())
+        for note in config.notes:
+            log.warning("config_note %s", note)
+        for name, message in plugins.problems:
+            log.warning("plugin_problem plugin=%s %s", name, message)
+        return config

@@ -1,0 +1,157 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tconnectsync.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from tconnectsync.plugins import Plugins
+
+    DayType = click.ParamType[date]
+    NameType = click.ParamType[str]
+else:  # older click's are no generic classes
+    DayType = NameType = click.ParamType
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+pass_invocation = click.make_pass_decorator(Invocation)
+
+
+class Day(DayType):
+    """A day as YYYY-MM-DD."""
+
+    name = "day"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        del param, ctx
+        return "DATE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        if isinstance(value, date):
+            return value
+        try:
+            return date.fromisoformat(value.strip())
+        except ValueError:
+            self.fail(f"found {value!r}, expected a day such as 2025-06-01", param, ctx)
+
+
+class PartName(NameType):
+    """The name of a source or sink that some plugin brings."""
+
+    name = "source or sink"
+
+    def known(self, plugins: Plugins) -> list[str]:
+        """The names to choose from."""
+        return sorted([*plugins.sources(), *plugins.sinks()])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from tconnectsync.wording import nearest
+
+        text = str(value)
+        invocation = ctx.find_object(Invocation) if ctx else None
+        known = self.known(invocation.plugins()) if invocation else [text]
+        if text not in known:
+            meant = nearest(text, known)
+            hint = f"; did you mean {meant!r}?" if meant else f", expected one of {', '.join(known) or 'none'}"
+            self.fail(f"there is no {self.name} {text!r}{hint}", param, ctx)
+        return text
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        del param
+        names = self.known((ctx.find_object(Invocation) or Invocation()).plugins(tolerant=True))
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class SinkName(PartName):
+    """The name of a sink that some plugin brings."""
+
+    name = "sink"
+
+    def known(self, plugins: Plugins) -> list[str]:
+        """The names to choose from."""
+        return sorted(plugins.sinks())
+
+
+def _remember_config(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.ensure_object(Invocation).config_path = value
+
+
+def _remember_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        invocation = ctx.ensure_object(Invocation)
+        invocation.verbose = True
+        if invocation.logs is not None:
+            invocation.logs.be_verbose()
+
+
+def _remember_features(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.ensure_object(Invocation).features = value
+
+
+def common_options(function: F) -> F:
+    """``--config FILE`` and ``-v``, before or after the command's name."""
+    config = click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        is_eager=True,
+        expose_value=False,
+        callback=_remember_config,
+        help="Configuration file to read.",
+    )
+    verbose = click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_remember_verbose,
+        help="Log everything, with details of failures.",
+    )
+    return config(verbose(function))
+
+
+def features_option(function: F) -> F:
+    """``--features A,B``: older bridges' feature names."""
+    return click.option(
+        "--features",
+        metavar="NAMES",
+        expose_value=False,
+        callback=_remember_features,
+        help="Feature names as older bridges know them, separated by commas; turns every other sink off.",
+    )(function)
+
+
+def day_options(*, required: bool) -> Callable[[F], F]:
+    """``--from`` and ``--to``, as ``first`` and ``last``."""
+
+    def decorate(function: F) -> F:
+        first = click.option("--from", "first", type=Day(), required=required, help="First day, YYYY-MM-DD.")
+        last = click.option("--to", "last", type=Day(), help="Last day, inclusive; default: to the end.")
+        return first(last(function))
+
+    return decorate
+
+
+def require_order(first: date | None, last: date | None) -> None:
+    """A range that ends before it begins is a usage error."""
+    if first is not None and last is not None and last < first:
+        raise click.BadParameter(f"{last} is before the first day, {first}", param_hint="--to")
+
+
+def iso(day: date | None) -> str | None:
+    """A day for a request."""
+    return None if day is None else day.isoformat()

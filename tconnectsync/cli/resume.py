@@ -1,0 +1,22 @@
+"""``tconnectsync resume``."""
+
+from __future__ import annotations
+
+import click
+
+from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.parameters import PartName, common_options, pass_invocation
+from tconnectsync.cli.requests import perform
+
+
+@click.command("resume")
+@click.argument("sink", type=PartName())
+@common_options
+@pass_invocation
+def command(invocation: Invocation, sink: str) -> int:
+    """Let SINK (or a source) go on after it stopped itself.
+
+    A sink halts after too many rejections in a row, and brakes before it rewrites many old documents; a source stops when its
+    credentials are refused. `tconnectsync status` says why.
+    """
+    return perform(invocation, "resume", sink=sink)

@@ -1,0 +1,172 @@
+"""The command group: commands are imported when they run, plugins are asked for theirs when somebody wants to know."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+import tconnectsync
+from tconnectsync.cli import failures
+from tconnectsync.cli.exit_status import INTERRUPTED, MEANINGS, ExitStatus
+from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.parameters import common_options, features_option
+from tconnectsync.errors import TconnectsyncError
+
+COMMANDS = {
+    "adopt": "Start delivery to a site that already holds another bridge's documents.",
+    "backfill": "Fetch these days again, whatever was fetched before.",
+    "check": "Try everything: configuration, login, pumps, Nightscout's rights, disk, clock.",
+    "dead-letters": "Documents that a receiver would not take: list, retry, drop.",
+    "events": "Print what is in the event log.",
+    "log": "Check or repair the event log.",
+    "plugins": "Which plugins run, what they bring, and what is wrong with the others.",
+    "replay": "Send again what a sink delivered, as after Nightscout lost its database.",
+    "resume": "Let a sink or a source that stopped itself go on.",
+    "run": "The daemon: sync for ever, at the pump's own rhythm.",
+    "status": "How each link of the chain is doing, since when, and what to do next.",
+    "sync": "One cycle: fetch what is new, deliver it, end. The default.",
+}
+"""The commands that come with the engine, with their first lines for the overview."""
+
+
+class RootGroup(click.Group):
+    """Imports a command's module only when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*COMMANDS, *_plugin_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS:
+            module = import_module(f"tconnectsync.cli.{cmd_name.replace('-', '_')}")
+            command: click.Command = module.command
+            return command
+        return _plugin_commands(ctx).get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            _no_such_command(ctx, name, self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        added = _plugin_commands(ctx)
+        rows = [
+            (name, COMMANDS[name] if name in COMMANDS else added[name].get_short_help_str(limit=90))
+            for name in self.list_commands(ctx)
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("First steps"):
+            formatter.write_dl(
+                [
+                    ("tconnectsync demo", "a simulated pump and cloud; needs no account"),
+                    ("tconnectsync check", "tries your configuration and says what is wrong"),
+                    ("tconnectsync sync --dry-run", "prints the documents it would send"),
+                    ("tconnectsync run", "goes on for ever; the systemd unit runs this"),
+                ]
+            )
+        with formatter.section("Configuration"):
+            formatter.write_text(
+                "--config FILE, else $TCONNECTSYNC_CONFIG, else ~/.config/tconnectsync/config.toml, else "
+                "/etc/tconnectsync/config.toml; the environment alone is enough too (TCONNECT_EMAIL, "
+                "TCONNECT_PASSWORD, TCONNECT_REGION, TIMEZONE_NAME, NS_URL, NS_SECRET)."
+            )
+        with formatter.section("Exit status"):
+            formatter.write_dl([(str(int(status)), words) for status, words in MEANINGS.items()])
+
+
+@click.group(
+    cls=RootGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(tconnectsync.__version__, "--version", message="tconnectsync %(version)s")
+@common_options
+@features_option
+@click.pass_context
+def root(ctx: click.Context) -> int:
+    """Carry a Tandem insulin pump's data from Tandem's cloud to Nightscout.
+
+    Sources write what the pump said into an event log; sinks keep Nightscout equal to it. Unofficial, no medical device, and
+    not for dosing decisions.
+    """
+    if ctx.invoked_subcommand is not None:
+        return ExitStatus.DONE
+    from tconnectsync.cli.sync import command
+
+    return int(ctx.invoke(command))
+
+
+def run(arguments: Sequence[str], invocation: Invocation | None = None) -> int:
+    """Run a command line; answers the exit status. Everything that goes wrong is said on stderr."""
+    from tconnectsync.cli.logs import start_logs
+
+    invocation = invocation or Invocation()
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            # a terminal that cannot show a character is no reason to fail
+            reconfigure(errors="replace")
+    invocation.logs = start_logs(sys.stderr, invocation.environ)
+    try:
+        return _guarded(list(arguments), invocation)
+    finally:
+        invocation.logs.stop()
+
+
+def _guarded(arguments: list[str], invocation: Invocation) -> int:
+    try:
+        status = root.main(arguments, prog_name="tconnectsync", obj=invocation, standalone_mode=False)
+        sys.stdout.flush()
+        return int(status or 0)
+    except click.ClickException as error:
+        error.show()
+        return int(ExitStatus.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted. Nothing is lost: the next run goes on from here.", err=True)
+        return INTERRUPTED
+    except TconnectsyncError as error:
+        return failures.tell(error)
+    except BrokenPipeError:
+        # whoever read the output has enough; Python would complain once more when it flushes at exit
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return invocation.status or int(ExitStatus.DONE)
+    except Exception as error:  # noqa: BLE001 - the last border: a person gets a sentence
+        return failures.tell_unexpected(error, invocation)
+
+
+def _plugin_commands(ctx: click.Context) -> dict[str, Any]:
+    invocation = ctx.find_object(Invocation)
+    if invocation is None:
+        return {}
+    plugins = invocation.plugins(tolerant=True)
+    commands = plugins.commands()
+    for name in commands.keys() & COMMANDS.keys():
+        plugins.problem(
+            plugins.owner_of("commands", name), f'command "{name}": this name is taken by the engine; it is not used'
+        )
+    return {name: command for name, command in commands.items() if name not in COMMANDS}
+
+
+def _no_such_command(ctx: click.Context, name: str, known: list[str]) -> NoReturn:
+    from tconnectsync.wording import nearest
+
+    meant = nearest(name, known)
+    words = f"there is no command {name!r}" + (f"; did you mean {meant!r}?" if meant else "")
+    invocation = ctx.find_object(Invocation)
+    if invocation is not None:
+        for plugin, message in invocation.plugins(tolerant=True).problems:
+            words += f'\nPlugin "{plugin}" has a problem: {message}'
+    raise click.UsageError(words, ctx)

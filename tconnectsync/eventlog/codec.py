@@ -1,0 +1,292 @@
+"""A record's bytes to an event and back; what is read is what was written, years and releases later.
+
+The record is JSON: ``pos id kind pump group seq pump_time received_at source decoder body raw``; ``pump_time`` has no zone,
+``received_at`` is UTC with a Z, what is None is left out. Reading tolerates keys that it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from hashlib import blake2b
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import attrs
+import cattrs
+import msgspec
+from cattrs.gen import make_dict_unstructure_fn, override
+
+from tconnectsync.events import BODIES, FACTS, Body, Event, Unknown
+
+EPOCH = datetime(2008, 1, 1)
+"""Where pump times are counted from: the pump's own zero, on its wall clock."""
+
+_MICROSECOND = timedelta(microseconds=1)
+
+Pack: TypeAlias = Callable[[Any], dict[str, Any]]
+
+
+class Decoder(Protocol):
+    """What reads a vendor's record again: a Source is one."""
+
+    decoder: int
+
+    def decode(self, raw: Mapping[str, Any]) -> tuple[str, Body]:
+        """The kind and body of ``raw``."""
+        ...
+
+
+class Place(NamedTuple):
+    """Where an event belongs, whenever it arrives; revisions of one event share it.
+
+    A numbered event is at its sequence number in the stream (pump, group). One without a number is at the milliseconds of its
+    pump time since 2008 in the stream (pump, source), and among equals at the hash of its id. A fact about the data (``pump``
+    None) is in no stream; its ``tie`` is the hash of its id.
+    """
+
+    pump: str | None
+    group: int | None
+    source: str | None
+    key: int
+    tie: int
+
+
+class Entry(msgspec.Struct, gc=False):
+    """What the index keeps of one record."""
+
+    place: Place
+    kind: str
+    pump: str
+    source: str
+    decoder: int
+    pump_us: int
+    digest: bytes
+    pos: int = 0
+    offset: int = 0
+
+
+class _Record(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    pos: int
+    id: str
+    kind: str
+    pump: str
+    group: int | None = None
+    seq: int | None = None
+    pump_time: datetime
+    received_at: datetime
+    source: str
+    decoder: int = -1  # a line without it counts as decoder 1
+    body: msgspec.Raw
+    raw: dict[str, Any] | None = None
+
+
+class _Envelope(msgspec.Struct, kw_only=True, gc=False):
+    pos: int
+    id: str
+    kind: str
+    pump: str
+    group: int | None = None
+    seq: int | None = None
+    pump_time: datetime
+    source: str
+    decoder: int = 1
+    body: msgspec.Raw
+
+
+def micros(pump_time: datetime) -> int:
+    """Microseconds of a pump's wall clock since 2008."""
+    return (pump_time - EPOCH) // _MICROSECOND
+
+
+def pump_time_of(micros: int) -> datetime:
+    """The pump's wall clock, of microseconds since 2008."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+def place_of(event: Event | _Envelope, pump_us: int) -> Place:
+    """Where ``event`` belongs; ``pump_us`` is its pump time as :func:`micros` counts it."""
+    if event.kind in FACTS:
+        return Place(None, None, None, 0, _hash(event.id))
+    if event.seq is not None:
+        return Place(event.pump, -1 if event.group is None else event.group, None, event.seq, 0)
+    return Place(event.pump, None, event.source, pump_us // 1000, _hash(event.id))
+
+
+def make_event_converter() -> cattrs.Converter:
+    """A converter that turns every body into a dict of JSON values by field name, without the fields that are None."""
+    converter = cattrs.Converter()
+    converter.register_unstructure_hook(datetime, _utc_if_aware)
+    for body in BODIES.values():
+        attrs.resolve_types(body)
+        optional = {field.name: override(omit_if_default=True) for field in attrs.fields(body) if field.default is None}
+        hook: Pack = make_dict_unstructure_fn(body, converter, **optional)  # type: ignore[arg-type]  # names vary
+        converter.register_unstructure_hook(body, hook)
+    return converter
+
+
+class Codec:
+    """Records and events. ``decoders`` are by source: one with another version than a record's reads its ``raw`` again."""
+
+    def __init__(self, decoders: Mapping[str, Decoder] | None = None) -> None:
+        self.decoders = dict(decoders or {})
+        converter = make_event_converter()
+        self._pack: dict[str, Pack] = {kind: converter.get_unstructure_hook(body) for kind, body in BODIES.items()}
+        self._readers = {kind: msgspec.json.Decoder(body) for kind, body in BODIES.items()}
+        self._encode = msgspec.json.Encoder().encode
+        self._sorted = msgspec.json.Encoder(order="sorted").encode
+        self._record = msgspec.json.Decoder(_Record).decode
+        self._envelope = msgspec.json.Decoder(_Envelope).decode
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def draft(self, event: Event) -> tuple[Entry, bytes, str]:
+        """What the index will keep of ``event``, and its body and kind as they will be written.
+
+        A body that would not read back (a text where a number belongs) is written as ``unknown``, with the reason. Raises
+        ValueError for a fact about the data that would not, and for a zone in ``pump_time`` or none in ``received_at``.
+        """
+        if event.pump_time.tzinfo is not None or event.received_at.tzinfo is None:
+            raise ValueError(f"{event.id}: pump_time has no zone and received_at has one, as they come from the source")
+        kind = event.kind
+        try:
+            if type(event.body) is not BODIES[kind]:
+                raise TypeError(f"not a {BODIES[kind].__name__}")
+            body = self._encode(self._pack[kind](event.body))
+            self._readers[kind].decode(body)
+        except (msgspec.MsgspecError, TypeError, ValueError, KeyError, OverflowError) as error:
+            if kind in FACTS:
+                raise ValueError(f"{event.id}: the body of {kind} cannot be written: {error}") from error
+            kind, body = "unknown", self._encode(attrs.asdict(Unknown(code=kind, reason=storable(f"body: {error}"))))
+        pump_us = (event.pump_time - EPOCH) // _MICROSECOND
+        entry = Entry(
+            place_of(event, pump_us), kind, event.pump, event.source, event.decoder, pump_us, digest(kind, body)
+        )
+        return entry, body, kind
+
+    def record(self, event: Event, position: int, kind: str, body: bytes) -> bytes:
+        """The bytes of ``event``'s record at ``position``, with a kind and body from :meth:`draft`."""
+        received_at = event.received_at
+        if received_at.tzinfo is not timezone.utc:
+            received_at = received_at.astimezone(timezone.utc)
+        record = _Record(
+            pos=position,
+            id=event.id,
+            kind=kind,
+            pump=event.pump,
+            group=event.group,
+            seq=event.seq,
+            pump_time=event.pump_time,
+            received_at=received_at,
+            source=event.source,
+            decoder=event.decoder,
+            body=msgspec.Raw(body),
+            raw=event.raw,  # type: ignore[arg-type]  # any mapping of JSON values is written as it is
+        )
+        try:
+            return self._encode(record)
+        except (TypeError, ValueError, OverflowError):
+            record.raw = storable(event.raw)
+            return self._encode(record)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def event(self, record: bytes) -> Event:
+        """The event of a record, read by today's decoder; ``unknown`` with the reason where it cannot be read."""
+        found = self._record(record)
+        kind, body, version = found.kind, None, 1 if found.decoder == -1 else found.decoder
+        decoder = self.decoders.get(found.source)
+        if decoder is not None and decoder.decoder != version and found.raw is not None and kind not in FACTS:
+            kind, body = decoder.decode(found.raw)
+            version = decoder.decoder
+        else:
+            reader = self._readers.get(kind)
+            try:
+                if reader is not None:
+                    body = reader.decode(found.body)
+            except msgspec.MsgspecError as error:
+                kind, body = "unknown", Unknown(code=kind, reason=f"body: {error}")
+            if body is None:
+                kind, body = "unknown", Unknown(code=kind, reason="this release does not know this kind of event")
+        return Event(
+            id=found.id,
+            kind=kind,
+            pump=found.pump,
+            group=found.group,
+            seq=found.seq,
+            pump_time=found.pump_time,
+            source=found.source,
+            received_at=found.received_at,
+            body=body,
+            raw=found.raw,
+            decoder=version,
+            pos=found.pos,
+        )
+
+    def entry(self, record: bytes, offset: int) -> Entry:
+        """What the index keeps of a record that stands at ``offset``: as :meth:`draft` said, or as decoders say now."""
+        found = self._envelope(record)
+        decoder = self.decoders.get(found.source)
+        kind, body = found.kind, bytes(found.body)
+        stale = decoder is not None and decoder.decoder != found.decoder and kind not in FACTS
+        try:
+            readable = kind in self._readers and self._readers[kind].decode(body) is not None
+        except msgspec.MsgspecError:
+            readable = False
+        if stale or not readable:
+            event = self.event(record)
+            kind, body = event.kind, self._encode(self._pack[event.kind](event.body))
+        pump_us = micros(found.pump_time)
+        return Entry(
+            place_of(found, pump_us),
+            kind,
+            found.pump,
+            found.source,
+            found.decoder,
+            pump_us,
+            digest(kind, body),
+            found.pos,
+            offset,
+        )
+
+    def received_at(self, record: bytes) -> datetime:
+        """When the record's event was received, UTC."""
+        return self._record(record).received_at
+
+    def rank(self, event: Event) -> tuple[bool, int, int, bytes]:
+        """Of several revisions of one event the greatest rank is the best, whatever arrived first.
+
+        Decodable before not, more fields before fewer, a longer vendor record, then the bytes.
+        """
+        pack = self._pack[event.kind]
+        body = pack(event.body)
+        raw = self._sorted(event.raw)
+        rest = self._sorted([event.kind, body, event.pump_time, event.id, event.source])
+        return event.kind != "unknown", len(body), len(raw), raw + rest
+
+
+def digest(kind: str, body: bytes) -> bytes:
+    """Eight bytes that tell bodies apart."""
+    return blake2b(b"%b\0%b" % (kind.encode(), body), digest_size=8).digest()
+
+
+def storable(value: Any) -> Any:
+    """``value`` with what JSON cannot hold (lone surrogates, huge integers, foreign objects) written as text."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [storable(item) for item in value]
+    if value is None or isinstance(value, (bool, float, datetime)):
+        return value
+    if isinstance(value, int):
+        return value if -(1 << 63) <= value < 1 << 63 else str(value)
+    return storable(repr(value))
+
+
+def _hash(event_id: str) -> int:
+    return int.from_bytes(blake2b(event_id.encode("utf-8", "replace"), digest_size=8).digest(), "big") >> 1
+
+
+def _utc_if_aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is None else moment.astimezone(timezone.utc)

@@ -1,0 +1,153 @@
+"""The file system as the event log needs it: few operations, each with a stated durability, so that tests can crash it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+
+class AppendFile(Protocol):
+    """A file open for appending. Every call may raise OSError."""
+
+    def write(self, data: bytes) -> None:
+        """Append all of ``data``; durable only after :meth:`sync`."""
+        ...
+
+    def sync(self) -> None:
+        """Make what was written durable (``fsync``)."""
+        ...
+
+    def truncate(self, size: int) -> None:
+        """Cut the file to ``size`` bytes; the next write appends there."""
+        ...
+
+    def close(self) -> None:
+        """Give the file back. Makes nothing durable."""
+        ...
+
+
+class Files(Protocol):
+    """All that the event log does to its folder. A name is durable only after :meth:`sync_folder`."""
+
+    def make_folder(self, folder: Path) -> None:
+        """Make ``folder`` and its parents, for their owner alone. Fine if it is there."""
+        ...
+
+    def names(self, folder: Path) -> Sequence[str]:
+        """The names in ``folder``, sorted; none when the folder is missing."""
+        ...
+
+    def size(self, path: Path) -> int:
+        """Length in bytes."""
+        ...
+
+    def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
+        """At most ``length`` bytes from ``offset`` on (all of them: None)."""
+        ...
+
+    def open_append(self, path: Path) -> AppendFile:
+        """Open for appending; made (readable by its owner alone) when missing."""
+        ...
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a whole file and sync it; what was there is replaced, not atomically."""
+        ...
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Rename, replacing ``target``, atomically."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        ...
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make the names in ``folder`` durable."""
+        ...
+
+    def free_bytes(self, folder: Path) -> int:
+        """Free space, in bytes, on the file system that holds ``folder``."""
+        ...
+
+
+class OsAppendFile:
+    """A file of the operating system, open for appending."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def sync(self) -> None:
+        os.fsync(self._descriptor)
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._descriptor, size)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class OsFiles:
+    """The operating system's files."""
+
+    def make_folder(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def names(self, folder: Path) -> Sequence[str]:
+        try:
+            return sorted(os.listdir(folder))  # noqa: PTH208 - names are wanted, not paths
+        except FileNotFoundError:
+            return []
+
+    def size(self, path: Path) -> int:
+        return path.stat().st_size
+
+    def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
+        with path.open("rb", buffering=0) as file:
+            if offset:
+                file.seek(offset)
+            parts = []
+            wanted = -1 if length is None else length
+            while wanted and (part := file.read(wanted)):
+                parts.append(part)
+                wanted -= len(part) if wanted > 0 else 0
+        return b"".join(parts) if len(parts) != 1 else parts[0]
+
+    def open_append(self, path: Path) -> AppendFile:
+        return OsAppendFile(path)
+
+    def write(self, path: Path, data: bytes) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        file = OsAppendFile(path)
+        try:
+            file.write(data)
+            file.sync()
+        finally:
+            file.close()
+
+    def rename(self, path: Path, target: Path) -> None:
+        path.replace(target)
+
+    def remove(self, path: Path) -> None:
+        path.unlink()
+
+    def sync_folder(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def free_bytes(self, folder: Path) -> int:
+        return shutil.disk_usage(folder).free

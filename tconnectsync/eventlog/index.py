@@ -1,0 +1,332 @@
+"""The derived index: which event stands where in the pump's order and in the log. Deleted, it is built again from the log.
+
+One SQLite file. ``event`` holds every record of a pump (revisions too; ``best`` marks the one to read), ``fact`` the records
+about the data, ``jump`` the places where a numbered stream's clock fell back without saying so. This module writes it; the
+questions are in ``order``.
+"""
+
+# ruff: noqa: S608 - what is put into the statements are constants of this package and question marks
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from tconnectsync.eventlog.codec import Decoder, Entry, Place, digest
+from tconnectsync.eventlog.segments import Damage
+from tconnectsync.events import BODIES, FACTS
+
+VERSION = 1
+"""Of the tables below; another one in the file means building it again."""
+
+FREQUENT = ("basal.delivered", "basal.rate_changed", "glucose.reading", "pump.noted", "unknown")
+"""Kinds that fill the log; the others have an index of their own."""
+
+RARE_FROM = 16
+"""Kind numbers from here on are rare ones."""
+
+JUMP_US = 3 * 3600 * 1_000_000
+"""A pump time this much before its predecessor's is a jump."""
+
+_FAR = 10_000
+SCHEMA = f"""
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
+CREATE TABLE stream (id INTEGER PRIMARY KEY, pump TEXT NOT NULL, grp INTEGER, source TEXT NOT NULL, numbered INTEGER NOT NULL);
+CREATE TABLE event (
+  stream INTEGER, key INTEGER, tie INTEGER, pos INTEGER, kind INTEGER, digest BLOB, pump_us INTEGER, offset INTEGER,
+  best INTEGER, PRIMARY KEY (stream, key, tie, pos)) WITHOUT ROWID;
+CREATE INDEX event_pos ON event (pos, kind);
+CREATE INDEX event_rare ON event (stream, kind, key) WHERE kind >= {RARE_FROM} AND best = 1;
+CREATE TABLE span (stream INTEGER, kind INTEGER, first INTEGER, last INTEGER, PRIMARY KEY (stream, kind)) WITHOUT ROWID;
+CREATE TABLE jump (stream INTEGER, key INTEGER, before_us INTEGER, after_us INTEGER, PRIMARY KEY (stream, key)) WITHOUT ROWID;
+CREATE TABLE fact (pos INTEGER PRIMARY KEY, kind INTEGER, source TEXT, pump TEXT, tie INTEGER, digest BLOB, offset INTEGER);
+CREATE INDEX fact_kind ON fact (kind, pos);
+CREATE INDEX fact_tie ON fact (tie);
+CREATE TABLE decoder (source TEXT, tag INTEGER, read_as INTEGER, PRIMARY KEY (source, tag)) WITHOUT ROWID;
+CREATE TABLE verified (segment INTEGER PRIMARY KEY, at TEXT NOT NULL);
+CREATE TABLE damage (
+  path TEXT, line INTEGER, position INTEGER, last INTEGER, what TEXT, stream INTEGER, first_key INTEGER, last_key INTEGER);
+"""
+
+Rank: TypeAlias = Callable[[int, int], tuple[object, ...]]
+"""Of a position and its offset: the rank of the revision that stands there."""
+
+StreamName: TypeAlias = tuple[str, "int | None", "str | None"]
+
+
+class Known(NamedTuple):
+    """A record that is in the index."""
+
+    position: int
+    offset: int
+    digest: bytes
+
+
+class Index:
+    """The index file, open. ``end`` is the last position that it covers."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self.database = database
+        self._kinds: dict[str, int] = {}
+        self._streams: dict[StreamName, int] = {}
+        self._last: dict[int, tuple[int, int]] = {}  # stream: last key, and its pump time
+        self._decoders: set[tuple[str, int]] = set()
+        self.end = 0
+        self.load()
+
+    def load(self) -> None:
+        """Read again what is kept in memory."""
+        query = self.database.execute
+        self._kinds = {name: number for number, name in query("SELECT id, name FROM kind")}
+        self._streams = {
+            (pump, group, None if numbered else source): number
+            for number, pump, group, source, numbered in query("SELECT id, pump, grp, source, numbered FROM stream")
+        }
+        self._last = {}
+        for stream in self._streams.values():
+            row = query(
+                "SELECT key, pump_us FROM event WHERE stream = ? AND best = 1 ORDER BY key DESC LIMIT 1", (stream,)
+            ).fetchone()
+            if row:
+                self._last[stream] = row
+        self._decoders = {(source, tag) for source, tag in query("SELECT source, tag FROM decoder")}
+        self.end = int(meta(self.database, "end") or 0)
+
+    def known(self, places: Iterable[Place]) -> dict[Place, list[Known]]:
+        """What the index has at ``places``; places with nothing are left out."""
+        wanted: dict[StreamName | None, list[Place]] = {}
+        for place in places:
+            name = None if place[0] is None else (place[0], place[1], place[2])
+            wanted.setdefault(name, []).append(place)
+        found: dict[Place, list[Known]] = {}
+        for name, here in wanted.items():
+            if name is None:
+                self._known_facts(here, found)
+                continue
+            stream = self._streams.get(name)
+            if stream is None:
+                continue
+            last = self._last[stream][0] if stream in self._last else -1
+            keys = [place[3] for place in here if place[3] <= last]
+            if not keys:
+                continue
+            pump, group, source = name
+            rows = self.database.execute(
+                "SELECT event.key, event.tie, event.pos, event.offset, event.digest FROM json_each(?) AS wanted "
+                "CROSS JOIN event ON event.stream = ? AND event.key = wanted.value",
+                (str(sorted(set(keys))), stream),
+            )
+            for key, tie, position, offset, seen in rows:
+                found.setdefault(Place(pump, group, source, key, tie), []).append(Known(position, offset, seen))
+        return found
+
+    def _known_facts(self, places: Sequence[Place], found: dict[Place, list[Known]]) -> None:
+        for place in places:
+            rows = self.database.execute("SELECT pos, offset, digest FROM fact WHERE tie = ?", (place.tie,))
+            if seen := [Known(*row) for row in rows]:
+                found[place] = seen
+
+    # --- adding -----------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        entries: Sequence[Entry],
+        known: Mapping[Place, Sequence[Known]],
+        *,
+        end: int,
+        crc: int,
+        rank: Rank,
+        decoders: Mapping[str, Decoder],
+    ) -> None:
+        """Take up records that are durable in the log, the last at ``end`` with checksum ``crc``. All or nothing.
+
+        ``known`` is what :meth:`known` said of their places. sqlite3.Error: nothing was taken up.
+        """
+        try:
+            with self.transaction():
+                self._add(entries, known, rank)
+                for source, tag in {(entry.source, entry.decoder) for entry in entries} - self._decoders:
+                    read_as = decoders[source].decoder if source in decoders else tag
+                    self.database.execute("INSERT OR REPLACE INTO decoder VALUES (?, ?, ?)", (source, tag, read_as))
+                    self._decoders.add((source, tag))
+                self.remark(end=end, crc=crc)
+        except BaseException:
+            self.load()
+            raise
+        self.end = end
+
+    def remark(self, **remarks: object) -> None:
+        """Write remarks about the index as a whole; read them with :func:`meta`."""
+        self.database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", remarks.items())
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing."""
+        self.database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.database.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self.database.execute("ROLLBACK")
+            raise
+
+    def _add(self, entries: Sequence[Entry], known: Mapping[Place, Sequence[Known]], rank: Rank) -> None:
+        rows, facts = [], []
+        spans: dict[tuple[int, int], list[int]] = {}
+        arrived: dict[int, list[tuple[int, int]]] = {}
+        for entry in entries:
+            place, kind = entry.place, self._kinds.get(entry.kind) or self._new_kind(entry.kind)
+            pump, group, source, key, tie = place
+            if pump is None:
+                facts.append((entry.pos, kind, entry.source, entry.pump, tie, entry.digest, entry.offset))
+                continue
+            stream = self._streams.get((pump, group, source))
+            if stream is None:
+                stream = self._new_stream((pump, group, source), entry.source)
+            rows.append((stream, key, tie, entry.pos, kind, entry.digest, entry.pump_us, entry.offset, 1))
+            span = spans.get((stream, kind))
+            if span is None:
+                spans[stream, kind] = [key, key]
+                arrived.setdefault(stream, [])
+            elif key > span[1]:
+                span[1] = key
+            elif key < span[0]:
+                span[0] = key
+            arrived[stream].append((key, entry.pump_us))
+        query = self.database
+        query.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        query.executemany("INSERT INTO fact VALUES (?, ?, ?, ?, ?, ?, ?)", facts)
+        query.executemany(
+            "INSERT INTO span VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET first = min(first, excluded.first), last = max(last, excluded.last)",
+            [(*name, *span) for name, span in spans.items()],
+        )
+        revised = self._settle_revisions(rows, entries, known, rank)
+        numbered = {stream for (_, _, source), stream in self._streams.items() if source is None}
+        for stream, places in arrived.items():
+            self._follow(stream, places, numbered=stream in numbered, revised=stream in revised)
+
+    def _settle_revisions(
+        self,
+        rows: Sequence[tuple[int, int, int, int, int, bytes, int, int, int]],
+        entries: Sequence[Entry],
+        known: Mapping[Place, Sequence[Known]],
+        rank: Rank,
+    ) -> set[int]:
+        """Mark the best of every event that has revisions now; the streams that have some."""
+        places = {row[:3] for row in rows}
+        if not known and len(places) == len(rows):
+            return set()
+        seen: set[tuple[int, int, int]] = set()
+        revised: set[tuple[int, int, int]] = set()
+        for row in rows:
+            if row[:3] in seen:
+                revised.add(row[:3])
+            seen.add(row[:3])
+        for entry in entries:
+            pump, group, source, key, tie = entry.place
+            if pump is not None and entry.place in known:
+                revised.add((self._streams[pump, group, source], key, tie))
+        for place in revised:
+            where = "WHERE stream = ? AND key = ? AND tie = ?"
+            found = self.database.execute(f"SELECT pos, offset FROM event {where}", place).fetchall()
+            best = max(found, key=lambda at: rank(*at))
+            self.database.execute(f"UPDATE event SET best = (pos = ?) {where}", (best[0], *place))
+        return {place[0] for place in revised}
+
+    def _follow(self, stream: int, arrived: list[tuple[int, int]], *, numbered: bool, revised: bool) -> None:
+        """Keep the stream's last key, and its jumps: those of the new events and of the ones behind them."""
+        arrived.sort()
+        last = self._last.get(stream)
+        if not revised and (last is None or arrived[0][0] > last[0]):
+            if numbered:
+                self._jumps(stream, arrived if last is None else [last, *arrived])
+            self._last[stream] = arrived[-1]
+            return
+        if numbered:
+            first = 0
+            for after in range(1, len(arrived) + 1):
+                if after == len(arrived) or arrived[after][0] > arrived[after - 1][0] + _FAR:
+                    self._jumps_again(stream, arrived[first][0], arrived[after - 1][0])
+                    first = after
+        row = self.database.execute(
+            "SELECT key, pump_us FROM event WHERE stream = ? AND best = 1 ORDER BY key DESC LIMIT 1", (stream,)
+        )
+        self._last[stream] = row.fetchone()
+
+    def _jumps_again(self, stream: int, first: int, last: int) -> None:
+        query = self.database.execute
+        look = "SELECT key FROM event WHERE stream = ? AND best = 1 AND key"
+        before = query(f"{look} < ? ORDER BY key DESC LIMIT 1", (stream, first)).fetchone() or (first,)
+        behind = query(f"{look} > ? ORDER BY key LIMIT 1", (stream, last)).fetchone() or (last,)
+        query("DELETE FROM jump WHERE stream = ? AND key >= ? AND key <= ?", (stream, first, behind[0]))
+        times = query(
+            "SELECT key, pump_us FROM event WHERE stream = ? AND best = 1 AND key >= ? AND key <= ? ORDER BY key",
+            (stream, before[0], behind[0]),
+        )
+        self._jumps(stream, times.fetchall())
+
+    def _jumps(self, stream: int, times: Sequence[tuple[int, int]]) -> None:
+        before = times[0][1]
+        for key, after in times:
+            if before - after > JUMP_US:
+                self.database.execute("INSERT OR REPLACE INTO jump VALUES (?, ?, ?, ?)", (stream, key, before, after))
+            before = after
+
+    def _new_kind(self, name: str) -> int:
+        if name in FREQUENT:
+            number = FREQUENT.index(name) + 1
+        else:
+            number = max(RARE_FROM, 1 + max(self._kinds.values(), default=0))
+        self.database.execute("INSERT INTO kind VALUES (?, ?)", (number, name))
+        self._kinds[name] = number
+        return number
+
+    def _new_stream(self, name: StreamName, source: str) -> int:
+        pump, group, unnumbered = name
+        stream = self.database.execute(
+            "INSERT INTO stream (pump, grp, source, numbered) VALUES (?, ?, ?, ?)",
+            (pump, group, source, int(unnumbered is None)),
+        ).lastrowid
+        assert stream is not None  # noqa: S101 - an INSERT has a row
+        self._streams[name] = stream
+        return stream
+
+    # --- what was found out about the log ---------------------------------------------------------------------------
+
+    def verified(self, segment: int, at: str) -> None:
+        """Remember that ``segment`` was read and checked whole."""
+        self.database.execute("INSERT OR REPLACE INTO verified VALUES (?, ?)", (segment, at))
+
+    def damaged(self, damage: Damage, stream: int | None = None, keys: tuple[int, int] = (0, 0)) -> None:
+        """Remember a damage; with ``stream``, that events of it with ``keys`` (first, last) may have stood there."""
+        self.database.execute(
+            "DELETE FROM damage WHERE path = ? AND line = ? AND stream IS ?", (damage.path, damage.line, stream)
+        )
+        self.database.execute(
+            "INSERT INTO damage VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (damage.path, damage.line, damage.position, damage.last_position, damage.what, stream, *keys),
+        )
+
+    def stream_of(self, place: Place) -> int | None:
+        """The number of the stream that ``place`` is in."""
+        return None if place.pump is None else self._streams.get((place.pump, place.group, place.source))
+
+    def close(self) -> None:
+        """Give the file back."""
+        self.database.close()
+
+
+def meta(database: sqlite3.Connection, name: str) -> str | None:
+    """A remark about the index as a whole."""
+    row = database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def vocabulary() -> str:
+    """Names the kinds that this release knows; an index made with others is built again."""
+    return digest("", "\n".join([*sorted(BODIES), "", *sorted(FACTS)]).encode()).hex()

@@ -1,0 +1,61 @@
+"""One process owns a data folder at a time, by a lock that the kernel gives back when that process dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from tconnectsync.errors import FolderOwned
+
+
+class FolderLock:
+    """Owns ``folder`` from its construction until :meth:`release` or the end of the process.
+
+    Raises FolderOwned, with the owner's process id where it is known. The id in ``<folder>/lock`` is for people; only the
+    lock itself counts, so a file left behind by a killed process is in nobody's way.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = folder / "lock"
+        self._descriptor: int | None = None
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
+            pid = _pid_in(descriptor)
+            os.close(descriptor)
+            owner = f"Process {pid}" if pid else "Another process"
+            raise FolderOwned(
+                f"{owner} is working in {folder}: two at once would harm the data.",
+                pid=pid,
+                remedy="Wait until it is done, or stop it (`systemctl stop tconnectsync`), then try again.",
+            ) from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the folder back. Fine to call twice."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def _pid_in(descriptor: int) -> int | None:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else None

@@ -1,0 +1,239 @@
+"""Taking damage out of the log: what is harmed goes to a side file, a gap record takes its place, no other line changes."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import attrs
+
+from tconnectsync.clock import Clock
+from tconnectsync.eventlog.catchup import INDEX_NAME, remove_index
+from tconnectsync.eventlog.codec import Codec
+from tconnectsync.eventlog.files import Files, OsFiles
+from tconnectsync.eventlog.gap import bridge_line, gap_event
+from tconnectsync.eventlog.index import meta
+from tconnectsync.eventlog.lines import RECORD_AT, START_CHAIN, Run, header_line, written_crc
+from tconnectsync.eventlog.segments import TEMPORARY, Damage, Segment, Segments, damage_of
+from tconnectsync.eventlog.survey import Surveyed, survey
+
+
+@attrs.frozen(kw_only=True)
+class Gap:
+    """One repaired place: positions ``first_position`` to ``last_position`` are missing now (none: only a header was harmed).
+
+    ``side_file`` keeps the segment as it was.
+    """
+
+    path: str
+    first_position: int
+    last_position: int
+    side_file: str
+
+
+@attrs.frozen(kw_only=True)
+class RepairReport:
+    """What :func:`repair_log` did, and what it could not do."""
+
+    gaps: tuple[Gap, ...]
+    unmended: tuple[Damage, ...]
+
+
+class _Unmendable(Exception):  # noqa: N818 - never leaves this module
+    """Nothing that could be put in place of a run would fit what follows."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+
+
+def repair_log(data_dir: Path, files: Files | None = None, *, clock: Clock) -> RepairReport:
+    """Put the log of ``data_dir`` right. The caller holds the folder's lock and has no log open.
+
+    Harmed segments are kept whole under ``<name>.damaged-<n>``. In the log a gap record stands for what is missing; every
+    other line stays as it was written. The index is forgotten, so that what is missing counts as absent and is fetched again.
+    Nothing is deleted. OSError: run it again.
+    """
+    segments = Segments(data_dir / "log", files or OsFiles())
+    log_id = _log_id(segments)
+    repair = _Repair(segments, log_id, _index_end(data_dir / INDEX_NAME, log_id), clock.now())
+    gaps: list[Gap] = []
+    while True:  # a header that was put right may be what the segment before it waited for
+        found, unmended = repair.pass_over() if log_id else ([], _all_damage(segments))
+        gaps += found
+        if not found or not unmended:
+            break
+    if gaps:
+        remove_index(data_dir / INDEX_NAME)
+    return RepairReport(gaps=tuple(gaps), unmended=tuple(unmended))
+
+
+class _Repair:
+    def __init__(self, segments: Segments, log_id: str, known_end: int, now: datetime) -> None:
+        self._segments = segments
+        self._files = segments.files
+        self._log_id = log_id
+        self._known_end = known_end
+        self._now = now
+        self._codec = Codec()
+
+    def pass_over(self) -> tuple[list[Gap], list[Damage]]:
+        """Mend what can be mended now, segment by segment; what was, and what could not be."""
+        gaps: list[Gap] = []
+        unmended: list[Damage] = []
+        for surveyed in survey(self._segments):
+            if surveyed.runs:
+                try:
+                    gaps += self.mend(surveyed)
+                except _Unmendable as error:
+                    unmended.append(damage_of(surveyed.segment, error.run))
+        return gaps, unmended
+
+    def mend(self, surveyed: Surveyed) -> list[Gap]:
+        """Write the segment anew, without its damage."""
+        segment = surveyed.segment
+        runs = list(surveyed.runs)
+        if runs[0].first_position < segment.first:
+            before = runs.pop(0)
+            gap = self._missing_segment(before)
+            return [gap, *(self.mend(attrs.evolve(surveyed, runs=tuple(runs))) if runs else [])]
+        side = self._side_file(segment)
+        text, gaps = self._mended(surveyed, runs, side.name)
+        self._files.write(side, self._files.read(segment.path))
+        self._files.sync_folder(self._segments.folder)
+        target = self._segments.path_for(segment.first)
+        temporary = target.with_name(target.name + TEMPORARY)
+        self._files.write(temporary, text)
+        self._files.rename(temporary, target)
+        self._files.sync_folder(self._segments.folder)
+        if segment.packed:
+            self._files.remove(segment.path)  # its copy is the side file
+        self._segments.refresh()
+        return gaps
+
+    def _mended(self, surveyed: Surveyed, runs: Sequence[Run], side: str) -> tuple[bytes, list[Gap]]:
+        segment, text = surveyed.segment, surveyed.text
+        parts: list[bytes] = []
+        gaps: list[Gap] = []
+        at = 0
+        for run in runs:
+            parts.append(text[at : run.offset])
+            at = run.end
+            if run.offset == 0:
+                line, chain = self._header(segment, text[: run.end], run)
+                parts.append(line)
+            else:
+                chain = _last_crc(text[: run.offset])
+            last = run.last_position
+            if last is None:  # the end of the log: none of these positions is ever given again
+                last = max(self._known_end, run.first_position + max(run.lines - (run.offset == 0), 0) - 1)
+            if last >= run.first_position:
+                next_chain = START_CHAIN if run.last_position is None else run.next_chain
+                if next_chain is None:
+                    raise _Unmendable(run)
+                event = gap_event(
+                    self._log_id,
+                    run.first_position,
+                    last,
+                    side_file=side,
+                    now=self._now,
+                    first_time=self._received_before(text, run),
+                    last_time=self._received_behind(text, run),
+                )
+                parts.append(bridge_line(event, self._codec, chain, next_chain))
+            elif run.next_chain is not None and chain != run.next_chain:
+                raise _Unmendable(run)
+            gaps.append(
+                Gap(path=str(segment.path), first_position=run.first_position, last_position=last, side_file=side)
+            )
+        parts.append(text[at:])
+        return b"".join(parts), gaps
+
+    def _header(self, segment: Segment, harmed: bytes, run: Run) -> tuple[bytes, int]:
+        """The header as it was: all that it says is known from elsewhere."""
+        chains = [self._crc_before(segment)]
+        with contextlib.suppress(ValueError):
+            at = harmed.index(b'"chain":"') + 9
+            chains.append(int(harmed[at : at + 8], 16))
+        for chain in chains:
+            if chain is not None:
+                line, crc = header_line(segment.first, self._log_id, chain)
+                lost = run.last_position is None or run.last_position >= run.first_position
+                if lost or crc == run.next_chain:
+                    return line, crc
+        raise _Unmendable(run)
+
+    def _crc_before(self, segment: Segment) -> int | None:
+        before = [each for each in self._segments.all() if each.first < segment.first]
+        if not before:
+            return START_CHAIN if segment.first == 1 else None
+        crc = None
+        for item in self._segments.walk(before[-1]):
+            crc = None if isinstance(item, Run) else item.crc
+        return crc
+
+    def _missing_segment(self, run: Run) -> Gap:
+        """A segment of one gap record in place of segments that are gone."""
+        if run.next_chain is None or run.last_position is None:
+            raise _Unmendable(run)
+        header, chain = header_line(run.first_position, self._log_id, START_CHAIN)
+        event = gap_event(self._log_id, run.first_position, run.last_position, side_file="", now=self._now)
+        line = bridge_line(event, self._codec, chain, run.next_chain)
+        path = self._segments.path_for(run.first_position)
+        temporary = path.with_name(path.name + TEMPORARY)
+        self._files.write(temporary, header + line)
+        self._files.rename(temporary, path)
+        self._files.sync_folder(self._segments.folder)
+        self._segments.refresh()
+        return Gap(path=str(path), first_position=run.first_position, last_position=run.last_position, side_file="")
+
+    def _side_file(self, segment: Segment) -> Path:
+        names = set(self._files.names(self._segments.folder))
+        number = 1
+        while f"{segment.path.name}.damaged-{number}" in names:
+            number += 1
+        return segment.path.with_name(f"{segment.path.name}.damaged-{number}")
+
+    def _received_before(self, text: bytes, run: Run) -> datetime | None:
+        line = text[text.rfind(b"\n", 0, max(run.offset - 1, 0)) + 1 : run.offset]
+        return self._received(line)
+
+    def _received_behind(self, text: bytes, run: Run) -> datetime | None:
+        return self._received(text[run.end : text.find(b"\n", run.end) + 1])
+
+    def _received(self, line: bytes) -> datetime | None:
+        try:
+            return self._codec.received_at(line[RECORD_AT:-2])
+        except ValueError:  # a header, or nothing
+            return None
+
+
+def _last_crc(text: bytes) -> int:
+    """The checksum of the last line of a good text."""
+    line = text[text.rfind(b"\n", 0, len(text) - 1) + 1 :]
+    return written_crc(line) or 0
+
+
+def _log_id(segments: Segments) -> str:
+    for each in survey(segments):
+        if each.header is not None:
+            return each.header.log
+    return ""
+
+
+def _all_damage(segments: Segments) -> list[Damage]:
+    return [damage_of(each.segment, run) for each in survey(segments) for run in each.runs]
+
+
+def _index_end(path: Path, log_id: str) -> int:
+    """The last position that the index has seen; 0 when it cannot say."""
+    if not path.exists():
+        return 0
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
+            return int(meta(database, "end") or 0) if meta(database, "log") == log_id else 0
+    except sqlite3.Error:
+        return 0

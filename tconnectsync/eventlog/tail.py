@@ -1,0 +1,225 @@
+"""The end of the log: where lines are appended, made durable, and put right after a crash or a failed write."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tconnectsync.errors import TconnectsyncError
+from tconnectsync.eventlog.files import AppendFile
+from tconnectsync.eventlog.lines import (
+    FORMAT,
+    START_CHAIN,
+    Line,
+    Run,
+    frame,
+    header_line,
+    position_after,
+    read_header,
+    walk,
+)
+from tconnectsync.eventlog.segments import TEMPORARY, Damage, PackedDamage, Segment, Segments, damage_of
+
+
+class Tail:
+    """The last segment, open for appending.
+
+    ``end`` is the last durable position and ``crc`` its line's checksum; ``notices`` tell what was put right at opening, and
+    ``damage`` what was found harmed before the tail.
+    """
+
+    def __init__(self, segments: Segments, segment_bytes: int, new_log_id: str) -> None:
+        self._segments = segments
+        self._files = segments.files
+        self._segment_bytes = segment_bytes
+        self._file: AppendFile | None = None
+        self._path: Path | None = None
+        self._doubtful = False
+        self.log_id = new_log_id
+        self.end = 0
+        self.crc = START_CHAIN
+        self.size = 0
+        self.notices: list[str] = []
+        self.damage: list[Damage] = []
+        self._open()
+
+    # --- opening ----------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        for name in self._files.names(self._segments.folder):
+            if name.endswith(TEMPORARY):
+                self._files.remove(self._segments.folder / name)
+        while segments := self._segments.all():
+            if self._take(segments[-1]):
+                return
+            self._segments.refresh()
+        self._begin_segment()
+
+    def _take(self, segment: Segment) -> bool:
+        """Take ``segment`` as the last one; False when there is no record in it and it is out of the way."""
+        try:
+            text = self._segments.text(segment)
+        except PackedDamage as error:
+            text = error.text
+        header = read_header(text, segment.first)
+        if (
+            header is None
+            and text.count(b"\n") < 2
+            and not any(isinstance(item, Line) for item in walk(text, segment.first))
+        ):
+            self._set_aside(text, segment.first)
+            self._files.remove(segment.path)
+            self._files.sync_folder(self._segments.folder)
+            return False
+        self.log_id = header[0].log if header else self._log_id_elsewhere(segment)
+        if header and header[0].format > FORMAT:
+            raise newer_format(segment.path)
+        self.end, self.crc, good = segment.first - 1, header[2] if header else START_CHAIN, header[1] if header else 0
+        last: Line | None = None
+        for item in walk(text, segment.first):
+            if isinstance(item, Line):
+                last = item
+            elif item.last_position is None:
+                self._mend(segment, text, item, last)
+                break
+            else:
+                self.damage.append(damage_of(segment, item))
+        if last is not None:
+            self.end = position_after(last.position, last.record) - 1
+            self.crc = last.crc
+            good = text.index(b"\n", last.offset) + 1
+        if segment.packed:
+            self.size = self._segment_bytes  # sealed: the next line begins a segment
+            return True
+        self.size = good
+        self._path = segment.path
+        return True
+
+    def _mend(self, segment: Segment, text: bytes, run: Run, last: Line | None) -> None:
+        """Move the torn end of the log to a side file."""
+        if last is None and read_header(text, segment.first) is None:
+            raise damage_of(segment, run).error()
+        if segment.packed:
+            self.damage.append(damage_of(segment, run))
+            return
+        side = self._set_aside(text[run.offset :], run.first_position)
+        file = self._files.open_append(segment.path)
+        try:
+            file.truncate(run.offset)
+            file.sync()
+        finally:
+            file.close()
+        self.notices.append(
+            f"The last write to the event log was cut short: what was torn from position {run.first_position} on is kept "
+            f"in {side}; it will be fetched again."
+        )
+
+    def _set_aside(self, torn: bytes, position: int) -> Path:
+        names = set(self._files.names(self._segments.folder))
+        name, number = f"torn-{position:012d}.bin", 1
+        while name in names:
+            name, number = f"torn-{position:012d}-{number}.bin", number + 1
+        side = self._segments.folder / name
+        if torn:
+            self._files.write(side, torn)
+            self._files.sync_folder(self._segments.folder)
+        return side
+
+    def _log_id_elsewhere(self, harmed: Segment) -> str:
+        for segment in reversed(self._segments.all()):
+            with contextlib.suppress(PackedDamage):
+                header = read_header(self._segments.text(segment), segment.first)
+                if header is not None:
+                    return header[0].log
+        what = "no segment has a header that can be read"
+        raise Damage(path=str(harmed.path), line=1, position=harmed.first, what=what).error()
+
+    # --- appending --------------------------------------------------------------------------------------------------
+
+    def write(self, records: Sequence[bytes]) -> list[int]:
+        """Append ``records`` at the next positions, durably, as many as the segment takes (at least one).
+
+        Answers the offset of each line that was written. The caller says where ``end`` is then. OSError: none was written.
+        """
+        self._settle()
+        if self.size >= self._segment_bytes or self._path is None:
+            self._begin_segment()
+        parts, offsets, crc, size = [], [], self.crc, self.size
+        for record in records:
+            line, crc = frame(record, crc)
+            parts.append(line)
+            offsets.append(size)
+            size += len(line)
+            if size >= self._segment_bytes:
+                break
+        if self._file is None:
+            assert self._path is not None  # noqa: S101 - set by _begin_segment or _take
+            self._file = self._files.open_append(self._path)
+        try:
+            self._file.write(b"".join(parts))
+            self._file.sync()
+        except BaseException:
+            self._doubtful = True
+            with contextlib.suppress(OSError):
+                self._file.truncate(self.size)
+            raise
+        self.crc, self.size = crc, size
+        return offsets
+
+    def _begin_segment(self) -> None:
+        line, crc = header_line(self.end + 1, self.log_id, self.crc)
+        path = self._segments.path_for(self.end + 1)
+        file = self._files.open_append(path)
+        try:
+            file.truncate(0)
+            file.write(line)
+            file.sync()
+            self._files.sync_folder(self._segments.folder)
+        except BaseException:
+            file.close()
+            with contextlib.suppress(OSError):
+                self._files.remove(path)
+            raise
+        self.close()
+        self._path, self._file, self.crc, self.size = path, file, crc, len(line)
+        self._segments.refresh()
+
+    def _settle(self) -> None:
+        """After a failed write: cut back to the last durable byte, and read that it is so. OSError when it is not."""
+        if not self._doubtful:
+            return
+        assert self._file is not None  # noqa: S101 - a write failed, so there is one
+        assert self._path is not None  # noqa: S101
+        self._file.truncate(self.size)
+        self._file.sync()
+        first = int(self._path.name[:12])
+        crc, end = 0, 0
+        text = self._files.read(self._path)
+        header = read_header(text, first)
+        if header is not None:
+            end, crc = header[1], header[2]
+        for item in walk(text, first):
+            if isinstance(item, Line):
+                crc, end = item.crc, text.index(b"\n", item.offset) + 1
+        if end != self.size or len(text) != self.size or crc != self.crc:
+            raise OSError(
+                errno.EIO, f"{os.strerror(errno.EIO)}: the log does not read back as written", str(self._path)
+            )
+        self._doubtful = False
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def newer_format(path: Path) -> TconnectsyncError:
+    """The error for a log that a later release wrote."""
+    return TconnectsyncError(
+        f"{path} was written by a newer release of tconnectsync, whose format this one does not know.",
+        remedy="Install the newer release again (`pip install --upgrade tconnectsync`).",
+    )

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Installs tconnectsync into .venv and runs its tests, with a real MongoDB and a real Nightscout. pytest's options go through:
+#     ./test.sh -k outbox          ./test.sh -m "not real"
+set -eu
+
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+venv=${TCONNECTSYNC_VENV:-$here/.venv}
+"$here/.ci/venv" "$venv" test
+cd "$here"
+case " $* " in
+    *"not real"*) ;;
+    # Fetched ahead, because the time that a test may take is limited.
+    *) "$venv/bin/python" tests/real_servers.py ;;
+esac
+exec "$venv/bin/python" -m pytest "$@"

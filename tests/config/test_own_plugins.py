@@ -1,0 +1,73 @@
+"""The folder of the user's own plugins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from plugin_worlds import vendor_plugin
+
+from tconnectsync.plugins import load_plugins
+
+SINK = """
+from __future__ import annotations
+import attrs
+from tconnectsync import SinkSpec, hookimpl, option
+
+@attrs.frozen(kw_only=True)
+class Options:
+    path: str = option("out.txt")
+
+@hookimpl
+def tconnectsync_sinks():
+    return [SinkSpec(name="my-file", options=Options, open=lambda options, context: None)]
+"""
+
+
+def test_a_file_of_the_folder_is_a_plugin_named_after_it(tmp_path: Path) -> None:
+    (tmp_path / "my-sink.py").write_text(SINK)
+    plugins = load_plugins([], tmp_path)
+    plugins.examine()
+    assert plugins.problems == []
+    assert list(plugins.sinks()) == ["my-file"]
+    assert plugins.brought_by("my-sink")["sinks"] == ["my-file"]
+
+
+def test_a_file_that_does_not_import_is_reported_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import nothing_like_this")
+    (tmp_path / "fine.py").write_text(SINK)
+    plugins = load_plugins([vendor_plugin()], tmp_path)
+    assert [plugin.name for plugin in plugins.loaded] == ["tandem", "fine"]
+    [(name, message)] = plugins.problems
+    assert name == "broken"
+    assert str(tmp_path / "broken.py") in message
+    assert "nothing_like_this" in message
+
+
+def test_a_syntax_error_is_one_line_of_words(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def (")
+    [(_, message)] = load_plugins([], tmp_path).problems
+    assert "SyntaxError" in message
+    assert "\n" not in message
+
+
+def test_files_that_begin_with_an_underscore_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "_draft.py").write_text("raise RuntimeError")
+    assert load_plugins([], tmp_path).problems == []
+
+
+def test_a_file_can_be_blocked_by_name(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SINK)
+    assert load_plugins([], tmp_path, ["mine"]).sinks() == {}
+
+
+def test_a_folder_that_is_not_there_is_reported(tmp_path: Path) -> None:
+    [(name, message)] = load_plugins([], tmp_path / "nowhere").problems
+    assert name == "plugins_dir"
+    assert "nowhere" in message
+
+
+def test_a_file_named_like_an_installed_plugin_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "tandem.py").write_text(SINK)
+    plugins = load_plugins([vendor_plugin()], tmp_path)
+    assert plugins.sinks() == {}
+    assert 'another plugin is named "tandem"' in plugins.problems[0].message

@@ -1,0 +1,45 @@
+"""What all tests share: real servers on request, and no way out of this machine."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from loopback_only import only_loopback
+from real_servers import ServersMissing, Site, cache_folder, find_programs, in_ci, running_nightscout
+
+__all__ = ["only_loopback", "real_nightscout", "site"]
+
+
+@pytest.fixture(scope="session")
+def real_nightscout() -> Iterator[Site]:
+    """One real Nightscout over a real MongoDB for the whole run. Tests take ``site``, which empties it first."""
+    try:
+        programs = find_programs(cache_folder(os.environ))
+    except ServersMissing as error:
+        if in_ci(os.environ):
+            pytest.fail(f"in CI the real servers must run: {error}", pytrace=False)
+        pytest.skip(f"no real Nightscout: {error}")
+    with (
+        tempfile.TemporaryDirectory(prefix="nightscout-") as folder,
+        running_nightscout(programs, Path(folder)) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+def site(real_nightscout: Site) -> Site:
+    """A real Nightscout that holds nothing."""
+    real_nightscout.drop_all()
+    return real_nightscout
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever takes the real servers carries the mark ``real``, so that ``-m "not real"`` leaves them out."""
+    for item in items:
+        if "real_nightscout" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.real)

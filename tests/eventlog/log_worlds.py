@@ -1,0 +1,186 @@
+"""Events and files that the tests of the event log share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from tconnectsync import events
+from tconnectsync.eventlog.files import AppendFile, OsFiles
+from tconnectsync.events import Event
+
+START = datetime(2025, 3, 1, 8, 0)
+RECEIVED = datetime(2025, 3, 2, 9, 30, 15, tzinfo=timezone.utc)
+
+
+class StillClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, now: datetime = RECEIVED) -> None:
+        self.time = now
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+    def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+def basal(
+    seq: int, rate: float = 0.8, *, at: datetime | None = None, pump: str = "123", group: int = 0, **more: Any
+) -> Event:
+    """A numbered event, five minutes after the one with the number before."""
+    return Event(
+        id=f"tandem:{pump}:{group}:{seq}",
+        kind="basal.delivered",
+        pump=pump,
+        group=group,
+        seq=seq,
+        pump_time=at or START + timedelta(minutes=5 * seq),
+        source="tandem",
+        received_at=RECEIVED,
+        body=events.BasalDelivered(rate_u_per_h=rate),
+        raw={"n": seq, "r": rate},
+        **more,
+    )
+
+
+def numbered(
+    seq: int,
+    body: Any,
+    *,
+    pump: str = "123",
+    at: datetime | None = None,
+    raw: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Event:
+    """A numbered event with any body."""
+    kind = next(kind for kind, known in events.BODIES.items() if known is type(body))
+    return Event(
+        id=f"tandem:{pump}:0:{seq}",
+        kind=kind,
+        pump=pump,
+        group=0,
+        seq=seq,
+        pump_time=at or START + timedelta(minutes=5 * seq),
+        source="tandem",
+        received_at=RECEIVED,
+        body=body,
+        raw=raw,
+        **more,
+    )
+
+
+def row(name: str, at: datetime, rate: float = 0.5, *, pump: str = "123", source: str = "csv") -> Event:
+    """An event without a number."""
+    return Event(
+        id=f"{source}:{pump}:{name}",
+        kind="basal.delivered",
+        pump=pump,
+        group=None,
+        seq=None,
+        pump_time=at,
+        source=source,
+        received_at=RECEIVED,
+        body=events.BasalDelivered(rate_u_per_h=rate),
+    )
+
+
+def fact(name: str, body: Any, *, pump: str = "123", source: str = "tandem") -> Event:
+    """A fact about the data."""
+    kind = next(kind for kind, known in events.BODIES.items() if known is type(body))
+    return Event(
+        id=f"{source}:{pump}:{name}",
+        kind=kind,
+        pump=pump,
+        group=None,
+        seq=None,
+        pump_time=START,
+        source=source,
+        received_at=RECEIVED,
+        body=body,
+    )
+
+
+def upload(name: str, *, pump: str = "123", source: str = "tandem") -> Event:
+    return fact(f"upload:{name}", events.UploadSeen(uploaded_at=RECEIVED), pump=pump, source=source)
+
+
+def last_segment(data_dir: Path) -> Path:
+    return max((data_dir / "log").glob("[0-9]*.jsonl"))
+
+
+def keys(found: Sequence[Event]) -> list[int]:
+    return [event.seq or 0 for event in found]
+
+
+class FailingFiles(OsFiles):
+    """The operating system's files, until the call whose turn it is fails with ``error``.
+
+    ``partly``: a failing write leaves half of its bytes behind, as a full disk does.
+    """
+
+    def __init__(self, error: OSError | None = None, *, partly: bool = True) -> None:
+        self.error = error
+        self.partly = partly
+        self.fail_at: int | None = None
+        self.calls = 0
+
+    def turn(self) -> bool:
+        self.calls += 1
+        return self.fail_at is not None and self.calls == self.fail_at
+
+    def _check(self) -> None:
+        if self.turn() and self.error is not None:
+            raise self.error
+
+    def open_append(self, path: Path) -> AppendFile:
+        self._check()
+        return _FailingFile(super().open_append(path), self)
+
+    def write(self, path: Path, data: bytes) -> None:
+        self._check()
+        super().write(path, data)
+
+    def rename(self, path: Path, target: Path) -> None:
+        self._check()
+        super().rename(path, target)
+
+    def remove(self, path: Path) -> None:
+        self._check()
+        super().remove(path)
+
+    def sync_folder(self, folder: Path) -> None:
+        self._check()
+        super().sync_folder(folder)
+
+
+class _FailingFile:
+    def __init__(self, file: AppendFile, files: FailingFiles) -> None:
+        self._file = file
+        self._files = files
+
+    def write(self, data: bytes) -> None:
+        if self._files.turn() and self._files.error is not None:
+            if self._files.partly:
+                self._file.write(data[: len(data) // 2])
+            raise self._files.error
+        self._file.write(data)
+
+    def sync(self) -> None:
+        if self._files.turn() and self._files.error is not None:
+            raise self._files.error
+        self._file.sync()
+
+    def truncate(self, size: int) -> None:
+        if self._files.turn() and self._files.error is not None:
+            raise self._files.error
+        self._file.truncate(size)
+
+    def close(self) -> None:
+        self._file.close()

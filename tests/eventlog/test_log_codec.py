@@ -1,0 +1,172 @@
+"""What is read is what was written."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from log_worlds import basal, upload
+
+from tconnectsync import events
+from tconnectsync.eventlog.codec import Codec, storable
+from tconnectsync.events import BODIES, Event
+
+CODEC = Codec()
+AWARE = {
+    ("upload.seen", "uploaded_at"),
+    ("window.fetched", "uploaded_at"),
+    ("log.gap", "first_time"),
+    ("log.gap", "last_time"),
+}
+
+texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+floats = st.floats(allow_nan=False, allow_infinity=False)
+integers = st.integers(-(2**63), 2**63 - 1)
+naive = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1))
+zones = st.sampled_from([timezone.utc, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))])
+aware = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=zones)
+json_values = st.recursive(
+    st.none() | st.booleans() | integers | floats | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+objects = st.dictionaries(texts, json_values, max_size=4)
+
+BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
+    "float": floats,
+    "int": integers,
+    "str": texts,
+    "bool": st.booleans(),
+    "datetime": naive,
+    "tuple[str, ...]": st.lists(texts, max_size=3).map(tuple),
+    "Mapping[str, Any]": objects,
+}
+
+
+def bodies(kind: str) -> st.SearchStrategy[Any]:
+    fields: dict[str, st.SearchStrategy[Any]] = {}
+    for field in attrs.fields(BODIES[kind]):
+        written = str(BODIES[kind].__annotations__[field.name])
+        base = written.removesuffix(" | None")
+        strategy = aware if (kind, field.name) in AWARE else BY_TYPE[base]
+        fields[field.name] = st.none() | strategy if written != base else strategy
+    return st.builds(BODIES[kind], **fields)
+
+
+@st.composite
+def any_event(draw: st.DrawFn) -> Event:
+    kind = draw(st.sampled_from(sorted(BODIES)))
+    seq = draw(st.none() | st.integers(0, 2**40))
+    return Event(
+        id=draw(texts),
+        kind=kind,
+        pump=draw(texts),
+        group=None if seq is None else draw(st.none() | st.integers(0, 9)),
+        seq=seq,
+        pump_time=draw(naive),
+        source=draw(texts),
+        received_at=draw(aware),
+        body=draw(bodies(kind)),
+        raw=draw(st.none() | objects),
+        decoder=draw(st.integers(0, 99)),
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(event=any_event(), position=st.integers(1, 2**40))
+def test_every_event_reads_back_as_it_was_written(event: Event, position: int) -> None:
+    entry, body, kind = CODEC.draft(event)
+    record = CODEC.record(event, position, kind, body)
+    assert CODEC.event(record) == attrs.evolve(event, pos=position)
+    entry.pos, entry.offset = position, 17
+    assert CODEC.entry(record, 17) == entry
+    assert CODEC.rank(CODEC.event(record)) == CODEC.rank(event)
+
+
+@pytest.mark.parametrize("kind", sorted(BODIES))
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_every_kind_reads_back(kind: str, data: st.DataObject) -> None:
+    body = data.draw(bodies(kind))
+    event = attrs.evolve(basal(1), kind=kind, body=body)
+    _, written, _ = CODEC.draft(event)
+    assert CODEC.event(CODEC.record(event, 1, kind, written)).body == body
+
+
+def written(event: Event) -> dict[str, Any]:
+    _, body, kind = CODEC.draft(event)
+    found: dict[str, Any] = json.loads(CODEC.record(event, 42, kind, body))
+    return found
+
+
+def test_a_record_is_what_the_documentation_shows() -> None:
+    event = attrs.evolve(basal(98765), pump_time=datetime(2025, 11, 18, 13, 12, 40))
+    assert list(written(event).items()) == [
+        ("pos", 42),
+        ("id", "tandem:123:0:98765"),
+        ("kind", "basal.delivered"),
+        ("pump", "123"),
+        ("group", 0),
+        ("seq", 98765),
+        ("pump_time", "2025-11-18T13:12:40"),
+        ("received_at", "2025-03-02T09:30:15Z"),
+        ("source", "tandem"),
+        ("decoder", 1),
+        ("body", {"rate_u_per_h": 0.8, "rate_source": "unknown"}),
+        ("raw", {"n": 98765, "r": 0.8}),
+    ]
+
+
+def test_moments_are_utc_and_pump_times_have_no_zone() -> None:
+    east = timezone(timedelta(hours=2))
+    body = events.UploadSeen(
+        uploaded_at=datetime(2025, 5, 1, 12, 0, tzinfo=east), newest_pump_time=datetime(2025, 5, 1, 11, 59)
+    )
+    event = attrs.evolve(upload("1"), body=body, received_at=datetime(2025, 5, 1, 14, 0, 0, 250_000, tzinfo=east))
+    record = written(event)
+    assert record["received_at"] == "2025-05-01T12:00:00.250000Z"
+    assert record["body"] == {"uploaded_at": "2025-05-01T10:00:00Z", "newest_pump_time": "2025-05-01T11:59:00"}
+
+
+def test_reading_tolerates_what_a_later_release_may_add() -> None:
+    record = written(basal(1))
+    record["later"] = {"x": 1}
+    record["body"]["rate_of_something"] = 4
+    assert CODEC.event(json.dumps(record).encode()).body == basal(1).body
+
+
+def test_a_record_without_decoder_counts_as_the_first() -> None:
+    record = written(basal(1))
+    del record["decoder"]
+    assert CODEC.event(json.dumps(record).encode()).decoder == 1
+    assert CODEC.entry(json.dumps(record).encode(), 0).decoder == 1
+
+
+@pytest.mark.parametrize("change", [{"kind": "moon.phase_changed"}, {"body": {"rate_u_per_h": "fast"}}, {"body": {}}])
+def test_what_cannot_be_read_is_unknown_with_the_reason(change: dict[str, Any]) -> None:
+    record = {**written(basal(1)), **change}
+    event = CODEC.event(json.dumps(record).encode())
+    assert event.kind == "unknown"
+    assert event.body.code == record["kind"]
+    assert event.body.reason
+    assert event.raw == record["raw"]
+    assert CODEC.entry(json.dumps(record).encode(), 0).kind == "unknown"
+
+
+def test_a_fact_that_cannot_be_written_is_a_mistake_of_ours() -> None:
+    event = attrs.evolve(upload("1"), body=events.CarbsEntered(carbs_g=1.0))
+    with pytest.raises(ValueError, match=r"upload\.seen"):
+        CODEC.draft(event)
+
+
+def test_what_json_cannot_hold_is_kept_as_text() -> None:
+    assert storable({1: "\ud800", "n": [1 << 80, True, 1.5, None], "o": {3}}) == {
+        "1": "\\ud800",
+        "n": [str(1 << 80), True, 1.5, None],
+        "o": "{3}",
+    }

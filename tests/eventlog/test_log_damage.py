@@ -1,0 +1,349 @@
+"""Whatever happens to the bytes of a log: it is found, told exactly, and put right without harming anything else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from log_worlds import RECEIVED, StillClock, basal, keys, last_segment, numbered, upload
+
+from tconnectsync import events
+from tconnectsync.errors import LogDamaged
+from tconnectsync.eventlog import EventLog, check_log, repair_log
+from tconnectsync.eventlog.codec import Codec
+from tconnectsync.eventlog.gap import bridge_line, gap_event
+from tconnectsync.eventlog.lines import Line, Run, frame, header_line, holds, walk
+
+
+def open_log(data_dir: Path, *, writable: bool = True, segment_bytes: int = 4 << 20) -> EventLog:
+    return EventLog.open(data_dir, clock=StillClock(), writable=writable, segment_bytes=segment_bytes)
+
+
+def filled(data_dir: Path, batches: list[list[events.Event]], segment_bytes: int = 4 << 20) -> None:
+    with open_log(data_dir, segment_bytes=segment_bytes) as log:
+        for batch in batches:
+            log.append(batch)
+
+
+def forget_index(data_dir: Path) -> None:
+    for path in data_dir.glob("index.sqlite*"):
+        path.unlink()
+
+
+def segments(data_dir: Path) -> list[Path]:
+    return sorted((data_dir / "log").glob("[0-9]*.jsonl*"))
+
+
+def flip(path: Path, bit: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(data)
+
+
+def bad(data_dir: Path) -> list[tuple[int | None, int | None, int | None]]:
+    return [(line.line, line.position, line.last_position) for line in check_log(data_dir) if not line.good]
+
+
+# --- lines ----------------------------------------------------------------------------------------------------------
+
+
+def text_of(count: int) -> bytes:
+    text, crc = header_line(1, "abc", 0)
+    for position in range(1, count + 1):
+        line, crc = frame(b'{"pos":%d,"x":"%d"}' % (position, position * 7), crc)
+        text += line
+    return text
+
+
+def test_every_bit_flip_is_found_and_costs_at_most_its_neighbours() -> None:
+    text = text_of(6)
+    line_of = [text.count(b"\n", 0, at) for at in range(len(text))]
+    for bit in range(len(text) * 8):
+        harmed = bytearray(text)
+        harmed[bit // 8] ^= 1 << bit % 8
+        items = list(walk(bytes(harmed), 1))
+        runs = [item for item in items if isinstance(item, Run)]
+        assert len(runs) == 1, bit
+        good = {item.position for item in items if isinstance(item, Line)}
+        line = line_of[bit // 8]
+        assert line not in good or line == 0
+        assert set(range(1, 7)) - good <= {line, line + 1, line + 2}
+        if text[bit // 8] != 10:
+            assert set(range(1, 7)) - good <= {line}, "only the harmed line is lost"
+        assert runs[0].line - 1 == line
+
+
+@given(
+    chain=st.integers(0, 2**32 - 1),
+    target=st.integers(0, 2**32 - 1),
+    first=st.integers(1, 10**9),
+    count=st.integers(0, 9),
+)
+def test_a_gap_record_can_stand_before_any_line(chain: int, target: int, first: int, count: int) -> None:
+    codec = Codec()
+    event = gap_event("id", first, first + count, side_file="x.damaged-1", now=RECEIVED)
+    line = bridge_line(event, codec, chain, target)
+    assert holds(line, chain)
+    assert int(line[8:16], 16) == target
+    assert codec.event(line[24:-2]) == attrs.evolve(event, pos=first)
+
+
+# --- a torn end -----------------------------------------------------------------------------------------------------
+
+
+def test_a_write_cut_at_any_byte_leaves_the_lines_before_it(tmp_path: Path) -> None:
+    """The index had not seen the batch: it was never durable."""
+    before = tmp_path / "before"
+    filled(before, [[basal(1), basal(2)]])
+    after = tmp_path / "after"
+    shutil.copytree(before, after)
+    filled(after, [[basal(3), upload("1")]])
+    whole = last_segment(after).read_bytes()
+    start = last_segment(before).stat().st_size
+    for cut in range(start, len(whole)):
+        work = tmp_path / "work"
+        shutil.copytree(before, work)
+        last_segment(work).write_bytes(whole[:cut])
+        complete = whole[:cut].count(b"\n") - 1
+        torn = whole[:cut].rpartition(b"\n")[2]
+        with open_log(work) as log:
+            assert log.end == complete
+            assert len(log.notices) == (1 if torn else 0)
+            assert [event.pos for event in log.events()] == list(range(1, complete + 1))
+            log.append([basal(3), upload("1"), basal(4)])
+            assert log.end == 5
+        sides = list((work / "log").glob("torn-*"))
+        assert [side.read_bytes() for side in sides] == ([torn] if torn else [])
+        with open_log(work) as log:
+            assert log.notices == ()
+            assert keys(list(log.events(kinds=frozenset({"basal.delivered"})))) == [1, 2, 3, 4]
+        assert bad(work) == []
+        shutil.rmtree(work)
+
+
+def test_a_first_start_cut_at_any_byte_begins_again(tmp_path: Path) -> None:
+    filled(tmp_path, [])
+    whole = last_segment(tmp_path).read_bytes()
+    for cut in range(len(whole)):
+        last_segment(tmp_path).write_bytes(whole[:cut])
+        with open_log(tmp_path) as log:
+            log.append([basal(1)])
+            assert log.end == 1
+        shutil.rmtree(tmp_path / "log")
+
+
+def test_a_new_segment_cut_in_its_header_is_begun_again(tmp_path: Path) -> None:
+    filled(tmp_path, [[basal(seq)] for seq in range(1, 10)], segment_bytes=1000)
+    last, previous = segments(tmp_path)[-1], segments(tmp_path)[-2]
+    header = last.read_bytes().split(b"\n")[0]
+    forget_index(tmp_path)
+    last.write_bytes(header[:20])
+    with open_log(tmp_path, segment_bytes=1000) as log:
+        assert log.end == int(last.name[:12]) - 1
+        log.append([basal(99)])
+    assert previous.exists()
+    assert bad(tmp_path) == []
+
+
+def test_positions_that_were_known_are_not_given_again(tmp_path: Path) -> None:
+    """A disk that lost what it had promised to keep: what is fetched again gets positions behind every cursor."""
+    filled(tmp_path, [[basal(1), basal(2)], [basal(3), basal(4), basal(5)]])
+    path = last_segment(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:4]) + lines[4][:30])
+    with open_log(tmp_path) as log:
+        assert log.end == 5
+        assert len(log.notices) == 2
+        [gap] = log.facts("log.gap")
+        assert (gap.body.first_position, gap.body.last_position) == (4, 5)
+        [stream] = log.streams()
+        assert keys(log.read(stream.id, 0, 9)) == [1, 2, 3]
+        assert log.append([basal(4), basal(5)]).first == 6
+    assert bad(tmp_path) == []
+    with open_log(tmp_path) as log:
+        assert log.notices == ()
+        assert [event.pos for event in log.events()] == [1, 2, 3, 4, 6, 7]
+
+
+# --- damage before the end ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def harmed(tmp_path: Path) -> Path:
+    """Line 4 of 7, position 3, has a flipped bit."""
+    filled(tmp_path, [[basal(seq) for seq in range(1, 7)]])
+    lines = last_segment(tmp_path).read_bytes().splitlines(keepends=True)
+    flip(last_segment(tmp_path), 8 * (sum(map(len, lines[:3])) + 60))
+    return tmp_path
+
+
+def test_what_needs_the_damage_stops_and_the_rest_goes_on(harmed: Path) -> None:
+    with open_log(harmed) as log:
+        [stream] = log.streams()
+        with pytest.raises(LogDamaged) as raised:
+            log.read(stream.id, 1, 6)
+        assert (raised.value.line, raised.value.position) == (4, 3)
+        assert "log check" in str(raised.value.remedy)
+        assert keys(log.read(stream.id, 1, 2)) == [1, 2]
+        assert keys(log.read(stream.id, 4, 6)) == [4, 5, 6]
+        assert [(found.line, found.position) for found in log.damage] == [(4, 3)]
+        assert log.append([basal(7)]).first == 7
+        found = []
+        with pytest.raises(LogDamaged):
+            found.extend(log.events())
+
+
+def test_a_rebuilt_index_still_stops_what_needs_the_damage(harmed: Path) -> None:
+    """An event that cannot be read must not look as if it had never been there."""
+    forget_index(harmed)
+    with open_log(harmed) as log:
+        [stream] = log.streams()
+        with pytest.raises(LogDamaged):
+            log.read(stream.id, 1, 6)
+        with pytest.raises(LogDamaged):
+            log.read(stream.id, 3, 3)
+        assert keys(log.read(stream.id, 5, 6)) == [5, 6]
+        assert log.damage
+
+
+def test_repair_takes_out_the_damage_and_nothing_else(harmed: Path) -> None:
+    before = last_segment(harmed).read_bytes().splitlines(keepends=True)
+    report = repair_log(harmed, clock=StillClock())
+    [gap] = report.gaps
+    assert (gap.first_position, gap.last_position, report.unmended) == (3, 3, ())
+    after = last_segment(harmed).read_bytes().splitlines(keepends=True)
+    assert after[:3] == before[:3]
+    assert after[4:] == before[4:]
+    assert (harmed / "log" / gap.side_file).read_bytes().splitlines(keepends=True) == before
+    assert bad(harmed) == []
+    with open_log(harmed) as log:
+        [record] = log.facts("log.gap")
+        assert record.body.side_file == gap.side_file
+        assert (record.body.first_time, record.body.last_time) == (RECEIVED, RECEIVED)
+        [stream] = log.streams()
+        assert keys(log.read(stream.id, 0, 9)) == [1, 2, 4, 5, 6]
+        assert log.append([basal(seq) for seq in range(1, 7)]).appended == 1, "what is missing counts as absent"
+        assert keys(log.read(stream.id, 0, 9)) == [1, 2, 3, 4, 5, 6]
+        assert log.damage == []
+    assert repair_log(harmed, clock=StillClock()).gaps == ()
+
+
+def test_damage_in_an_append_only_costs_a_revision(harmed: Path) -> None:
+    """Fetched again with other words, an event whose line is harmed is written again and can be read."""
+    with open_log(harmed) as log:
+        assert log.append([basal(3)]).duplicates == 1
+        assert log.append([basal(3, 1.5)]).revisions == 1
+        [stream] = log.streams()
+        assert [event.body.rate_u_per_h for event in log.read(stream.id, 3, 3)] == [1.5]
+
+
+def world(data_dir: Path) -> None:
+    filled(
+        data_dir, [[basal(seq), numbered(500 + seq, events.CarbsEntered(carbs_g=1.0))] for seq in range(1, 16)], 1500
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_any_damage_can_be_repaired(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Bytes changed, cut out or put in, whole segments gone: afterwards the log is whole, and what was lost is appended again."""
+    data_dir = tmp_path_factory.mktemp("any")
+    world(data_dir)
+    with open_log(data_dir, segment_bytes=1500) as log:
+        log.maintain(data.draw(st.integers(0, 2)))
+        wanted = {event.id: event.body for event in log.events()}
+    for _ in range(data.draw(st.integers(1, 3))):
+        here = segments(data_dir)
+        path = here[data.draw(st.integers(0, 99)) % len(here)]
+        text = path.read_bytes()
+        at, size = data.draw(st.integers(0, 9999)) % max(len(text), 1), data.draw(st.integers(1, 900))
+        match data.draw(st.sampled_from(["change", "cut", "insert", "truncate", "remove"])):
+            case "change":
+                path.write_bytes(text[:at] + bytes(255 - byte for byte in text[at : at + size]) + text[at + size :])
+            case "cut":
+                path.write_bytes(text[:at] + text[at + size :])
+            case "insert":
+                path.write_bytes(text[:at] + b"\0" * size + text[at:])
+            case "truncate":
+                path.write_bytes(text[:at])
+            case _ if len(segments(data_dir)) > 2:
+                path.unlink()
+    report = repair_log(data_dir, clock=StillClock())
+    assert report.unmended == ()
+    assert bad(data_dir) == []
+    with open_log(data_dir, segment_bytes=1500) as log:
+        found = {event.id: event.body for event in log.events() if event.kind != "log.gap"}
+        assert found.items() <= wanted.items(), "nothing harmed is believed"
+        log.append([basal(seq) for seq in range(1, 16)])
+        log.append([numbered(500 + seq, events.CarbsEntered(carbs_g=1.0)) for seq in range(1, 16)])
+        [stream] = log.streams()
+        assert {event.id: event.body for event in log.read(stream.id, 0, 999)} == wanted
+    assert bad(data_dir) == []
+    shutil.rmtree(data_dir)
+
+
+def test_check_tells_line_and_positions(harmed: Path) -> None:
+    [line] = check_log(harmed)
+    assert not line.good
+    assert (line.line, line.position, line.last_position) == (4, 3, 3)
+    assert line.path == str(last_segment(harmed))
+
+
+def test_check_finds_a_missing_segment(tmp_path: Path) -> None:
+    filled(tmp_path, [[basal(seq)] for seq in range(1, 20)], segment_bytes=1000)
+    gone = segments(tmp_path)[1]
+    following = int(segments(tmp_path)[2].name[:12])
+    gone.unlink()
+    assert [found[1:] for found in bad(tmp_path)] == [(int(gone.name[:12]), following - 1)]
+
+
+def test_check_of_nothing_finds_nothing(tmp_path: Path) -> None:
+    assert list(check_log(tmp_path)) == []
+
+
+def test_every_bit_flip_is_found_by_reading(tmp_path: Path) -> None:
+    """A read either answers what was written or raises: never something else."""
+    filled(tmp_path, [[basal(1), basal(2), basal(3)]])
+    path = last_segment(tmp_path)
+    whole = path.read_bytes()
+    with closing(open_log(tmp_path, writable=False)) as log:
+        [stream] = log.streams()
+        written = log.read(stream.id, 1, 3)
+        for bit in range(0, len(whole) * 8, 3):
+            harmed = bytearray(whole)
+            harmed[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(harmed)
+            for one in written:
+                with suppress(LogDamaged):
+                    assert log.read(stream.id, one.seq or 0, one.seq or 0) == [one]
+
+
+def test_a_harmed_compressed_segment_is_found(tmp_path: Path) -> None:
+    filled(tmp_path, [[basal(seq)] for seq in range(1, 20)], segment_bytes=1000)
+    with open_log(tmp_path, segment_bytes=1000) as log:
+        log.maintain(1)
+        written = {event.seq: event for event in log.events()}
+    packed = segments(tmp_path)[0]
+    assert packed.name.endswith(".gz")
+    whole = packed.read_bytes()
+    for bit in range(0, len(whole) * 8, 7):
+        flip(packed, bit)
+        with closing(open_log(tmp_path, writable=False)) as log:
+            [stream] = log.streams()
+            try:
+                assert log.read(stream.id, 1, 2) == [written[1], written[2]]
+            except LogDamaged:
+                assert bad(tmp_path)
+        flip(packed, bit)
+
+
+@pytest.fixture(autouse=True)
+def _no_rest(tmp_path: Path) -> Iterator[None]:
+    yield
+    assert not list(tmp_path.rglob("*.tmp"))

@@ -1,0 +1,116 @@
+"""Deliveries for receiver tests, and a sender that does what an outbox does."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+from stub_site import NOW
+
+from tconnectsync import Delivery, Document, Outcome, Rejected, Retryable, Taken, document_id
+from tconnectsync_nightscout.receiver import NightscoutReceiver
+
+
+def minutes(number: float) -> datetime:
+    return NOW + timedelta(minutes=number, milliseconds=123)
+
+
+START = minutes(0)
+
+
+def put(
+    name: object,
+    at: datetime = START,
+    *,
+    collection: str = "treatments",
+    stored: str | None = None,
+    unsure: bool = False,
+    problem: str | None = None,
+    **content: Any,
+) -> Delivery:
+    identity = document_id("test", str(name))
+    if collection == "treatments":
+        content = {"eventType": "Bolus", "insulin": 1.0, **content}
+    document = Document(id=identity, collection=collection, at=at, content=content, problem=problem)
+    return Delivery(document_id=identity, collection=collection, document=document, stored=stored, unsure=unsure)
+
+
+def take_back(name: object, stored: str | None, *, collection: str = "treatments", unsure: bool = False) -> Delivery:
+    identity = document_id("test", str(name))
+    return Delivery(document_id=identity, collection=collection, document=None, stored=stored, unsure=unsure)
+
+
+def taken(outcomes: object) -> list[str]:
+    assert isinstance(outcomes, list)
+    assert all(isinstance(outcome, Taken) for outcome in outcomes), outcomes
+    return [outcome.stored for outcome in outcomes]
+
+
+_places = st.tuples(st.integers(0, 4), st.sampled_from(["Bolus", "Note"]))
+_troubles = st.sampled_from(["", "", "", "before", "after", "after", "500", "null"])
+rounds = st.lists(
+    st.tuples(
+        st.dictionaries(st.integers(0, 3), st.one_of(_places, _places, _places, st.none()), min_size=1),
+        _troubles,
+        st.integers(1, 6),
+        st.sampled_from(["", "", "", "upgrade", "hours pass"]),
+    ),
+    min_size=2,
+    max_size=8,
+)
+
+
+class Sender:
+    """What an outbox does with a receiver, and nothing more."""
+
+    def __init__(self, receiver: NightscoutReceiver) -> None:
+        self.receiver = receiver
+        self.wanted: dict[str, Document] = {}
+        self.sent: dict[str, Document] = {}
+        self.stored: dict[str, str] = {}
+        self.unsure: set[str] = set()
+
+    def want(self, name: int, slot: int, event_type: str, revision: int) -> None:
+        document = put(name, minutes(slot), eventType=event_type, revision=revision).document
+        assert document is not None
+        key = (document.at, event_type)
+        if all((other.at, other.content["eventType"]) != key for other in self.wanted.values()):
+            self.wanted[document.id] = document
+
+    def pending(self) -> list[Delivery]:
+        names = sorted(self.wanted.keys() | self.sent.keys() | self.unsure)
+        found = [
+            Delivery(
+                document_id=name,
+                collection="treatments",
+                document=self.wanted.get(name),
+                stored=self.stored.get(name),
+                unsure=name in self.unsure,
+            )
+            for name in names
+            if self.wanted.get(name) != self.sent.get(name) or name in self.unsure
+        ]
+        return [delivery for delivery in found if delivery.document is None] or found
+
+    def deliver(self, limit: int) -> None:
+        batch = self.pending()[:limit]
+        before = set(self.unsure)
+        self.unsure |= {delivery.document_id for delivery in batch}
+        try:
+            outcomes: list[Outcome] = list(self.receiver.deliver(batch)) if batch else []
+        except Rejected:
+            return
+        except Retryable as error:
+            if not error.unsure:
+                self.unsure = before
+            return
+        for delivery, outcome in zip(batch, outcomes, strict=True):
+            assert isinstance(outcome, Taken)
+            self.unsure.discard(delivery.document_id)
+            if delivery.document is None:
+                self.sent.pop(delivery.document_id, None)
+                self.stored.pop(delivery.document_id, None)
+            else:
+                self.sent[delivery.document_id] = delivery.document
+                self.stored[delivery.document_id] = outcome.stored

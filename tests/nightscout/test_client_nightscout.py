@@ -1,0 +1,454 @@
+"""The client: secrets, errors, time-outs, connections and the site's status."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from stub_site import NOW, SECRET, Fault, HandClock, StubSite, running
+
+from tconnectsync import CredentialsRefused, Rejected, Retryable, Secret, TconnectsyncError
+from tconnectsync_nightscout import client as client_module
+from tconnectsync_nightscout.client import NightscoutClient, header_of
+from tconnectsync_nightscout.site import SiteStatus, is_exposed, read_status, site_url
+
+FIND = [("created_at[$gte]", "2026-01-01T00:00:00.000Z")]
+NOTE = {"eventType": "Note", "created_at": "2026-02-01T00:00:00.000Z", "identifier": "an-identifier"}
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def site() -> Iterator[StubSite]:
+    with running(StubSite()) as stub:
+        yield stub
+
+
+@pytest.fixture
+def client(site: StubSite, clock: HandClock) -> Iterator[NightscoutClient]:
+    made = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
+    yield made
+    made.close()
+
+
+def read(client: NightscoutClient) -> list[dict[str, object]]:
+    return client.read("treatments", FIND, count=10)
+
+
+def create(client: NightscoutClient) -> list[dict[str, object]]:
+    return client.create("treatments", [NOTE])
+
+
+# --- who we are -----------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_goes_as_lower_case_sha1_in_the_header_and_never_in_the_url(
+    site: StubSite, client: NightscoutClient
+) -> None:
+    create(client)
+    read(client)
+    digest = hashlib.sha1(SECRET.encode()).hexdigest()
+    assert {request.headers["api-secret"] for request in site.requests} == {digest}
+    assert not any(digest in request.target or "secret" in request.target for request in site.requests)
+    assert not any("Authorization" in request.headers for request in site.requests)
+
+
+def test_a_token_goes_as_it_is() -> None:
+    assert header_of(None, Secret("pump-0123456789abcdef")).reveal() == "pump-0123456789abcdef"
+
+
+def test_a_netrc_file_adds_no_second_credential(
+    site: StubSite, client: NightscoutClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password other\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    read(client)
+    assert "Authorization" not in site.requests[-1].headers
+
+
+def test_nothing_secret_shows_in_representations_or_errors(site: StubSite, client: NightscoutClient) -> None:
+    site.accepts = lambda key: False
+    with pytest.raises(CredentialsRefused) as refused:
+        read(client)
+    words = f"{client!r} {vars(client)!r} {refused.value!r} {refused.value} {refused.value.remedy}"
+    assert SECRET not in words
+    assert hashlib.sha1(SECRET.encode()).hexdigest() not in words
+
+
+def test_a_refused_secret_is_shown_once_and_asked_again_only_after_a_minute(
+    site: StubSite, client: NightscoutClient, clock: HandClock
+) -> None:
+    site.accepts = lambda key: False
+    for _ in range(5):
+        with pytest.raises(CredentialsRefused, match="401"):
+            create(client)
+    assert len(site.requests) == 1
+    site.accepts = lambda key: True
+    clock.advance(61)
+    assert len(create(client)) == 1
+
+
+# --- what answers mean ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [
+        (400, Rejected, "cannot read"),
+        (403, Retryable, "forbids"),
+        (404, Retryable, "no way to write"),
+        (405, Retryable, "no way to write"),
+        (413, Rejected, "too large"),
+        (429, Retryable, "fewer requests"),
+        (451, Retryable, "451"),
+        (500, Retryable, "failed"),
+        (503, Retryable, "failed"),
+    ],
+)
+def test_a_status_means_the_decision_that_follows(
+    site: StubSite, client: NightscoutClient, status: int, error: type[TconnectsyncError], words: str
+) -> None:
+    site.fail("POST", "treatments", Fault(status=status))
+    with pytest.raises(error, match=words):
+        create(client)
+    assert len(site.asked("POST")) == 1
+
+
+def test_a_site_that_knows_no_way_to_write_is_asked_to_enable_careportal(
+    site: StubSite, client: NightscoutClient
+) -> None:
+    site.fail("POST", "treatments", Fault(status=404))
+    with pytest.raises(Retryable) as told:
+        create(client)
+    assert "careportal" in (told.value.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("status", "unsure"), [(500, True), (502, True), (503, True), (504, True), (429, False), (404, False)]
+)
+def test_a_failed_write_tells_whether_it_may_have_happened(
+    site: StubSite, client: NightscoutClient, status: int, unsure: bool
+) -> None:
+    site.fail("POST", "treatments", Fault(status=status))
+    with pytest.raises(Retryable) as told:
+        create(client)
+    assert told.value.unsure is unsure
+
+
+@pytest.mark.parametrize(
+    ("header", "wait_s"),
+    [
+        ("120", 120.0),
+        ((NOW + timedelta(seconds=90)).strftime("%a, %d %b %Y %H:%M:%S GMT"), 90.0),
+        ((NOW - timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S GMT"), 0.0),
+        ("99999999", 6 * 3600.0),
+        ("soon", None),
+    ],
+)
+def test_retry_after_is_honoured_as_seconds_or_date(
+    site: StubSite, client: NightscoutClient, header: str, wait_s: float | None
+) -> None:
+    site.fail("GET", "treatments", Fault(status=503, headers={"Retry-After": header}))
+    with pytest.raises(Retryable) as told:
+        read(client)
+    assert told.value.after_s == wait_s
+
+
+@pytest.mark.parametrize("body", [b"null", b'{"status": 500}', b'"text"', b"[1, 2]"])
+def test_an_answer_that_is_no_list_of_documents_is_an_error_and_never_none(
+    site: StubSite, client: NightscoutClient, body: bytes
+) -> None:
+    site.fail("GET", "treatments", Fault(status=200, body=body))
+    with pytest.raises(Retryable, match="instead of a list"):
+        read(client)
+
+
+def test_a_created_answer_that_is_no_list_leaves_it_unsure(site: StubSite, client: NightscoutClient) -> None:
+    site.fail("POST", "treatments", Fault(status=200, body=b"null"))
+    with pytest.raises(Retryable) as told:
+        create(client)
+    assert told.value.unsure
+
+
+def test_a_web_page_with_status_200_is_called_one(site: StubSite, client: NightscoutClient) -> None:
+    page = Fault(status=200, body=b"<html>sleeping</html>", headers={"Content-Type": "text/html; charset=utf-8"})
+    site.fail("POST", "treatments", page)
+    with pytest.raises(Retryable, match="text/html") as told:
+        create(client)
+    assert told.value.unsure
+    site.fail("DELETE", "treatments", page)
+    with pytest.raises(Retryable, match="text/html"):
+        client.delete("treatments", "0" * 24)
+
+
+def test_a_redirect_is_told_and_the_secret_not_carried_along(site: StubSite, client: NightscoutClient) -> None:
+    with running(StubSite()) as elsewhere:
+        site.fail(
+            "POST", "treatments", Fault(status=301, headers={"Location": elsewhere.url + "api/v1/treatments?token=x"})
+        )
+        with pytest.raises(Retryable, match=r"redirects to http://127\.0\.0\.1") as told:
+            create(client)
+        assert elsewhere.requests == []
+    assert "token" not in str(told.value)
+    assert "nightscout.url" in (told.value.remedy or "")
+
+
+# --- connections ----------------------------------------------------------------------------------------------------
+
+
+def test_a_site_that_is_not_there_is_sure_not_to_have_acted(clock: HandClock) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        client = NightscoutClient(
+            url=f"http://127.0.0.1:{taken.getsockname()[1]}/", key=header_of(Secret(SECRET), None), clock=clock
+        )
+        with pytest.raises(Retryable, match="cannot be reached") as told:
+            create(client)
+    client.close()
+    assert not told.value.unsure
+
+
+def test_a_read_or_a_delete_whose_connection_breaks_is_repeated_once(site: StubSite, client: NightscoutClient) -> None:
+    held = site.add("treatments", **NOTE)
+    site.fail("GET", "treatments", Fault(broken="before"))
+    assert [item["_id"] for item in read(client)] == [held["_id"]]
+    site.fail("DELETE", "treatments", Fault(broken="after"))
+    client.delete("treatments", str(held["_id"]))
+    assert site.stored["treatments"] == []
+    site.fail("GET", "treatments", Fault(broken="before"), times=3)
+    with pytest.raises(Retryable, match="broke the connection") as told:
+        read(client)
+    assert not told.value.unsure
+    assert len(site.faults) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_write_whose_connection_breaks_is_never_repeated_by_itself(
+    site: StubSite, client: NightscoutClient, when: str
+) -> None:
+    site.fail("POST", "treatments", Fault(broken=when))
+    with pytest.raises(Retryable) as told:
+        create(client)
+    assert told.value.unsure
+    assert len(site.asked("POST")) == 1
+
+
+def test_a_write_that_is_not_answered_in_time_is_unsure(
+    site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "READ_S", 0.05)
+    site.fail("POST", "treatments", Fault(hang_s=0.2))
+    with pytest.raises(Retryable, match="in time") as told:
+        create(client)
+    assert told.value.unsure
+
+
+def test_a_read_that_is_not_answered_in_time_is_not_repeated_at_once(
+    site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "READ_S", 0.05)
+    site.fail("GET", "treatments", Fault(hang_s=0.2))
+    with pytest.raises(Retryable, match="in time"):
+        read(client)
+    assert len(site.asked("GET")) == 1
+
+
+def test_an_answer_without_end_is_given_up(
+    site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "LONGEST_ANSWER", 100)
+    site.fail("GET", "treatments", Fault(status=200, body=b"[" + b" " * 200 + b"]"))
+    with pytest.raises(Retryable, match="in time"):
+        read(client)
+
+
+def test_an_idle_connection_is_not_used_again(site: StubSite, client: NightscoutClient, clock: HandClock) -> None:
+    read(client)
+    read(client)
+    clock.advance(5)
+    create(client)
+    first, second, third = (request.connection for request in site.requests)
+    assert first == second != third
+
+
+def test_large_bodies_travel_compressed_and_small_ones_plain(site: StubSite, client: NightscoutClient) -> None:
+    create(client)
+    client.create("treatments", [{**NOTE, "notes": "x" * 20000, "created_at": "2026-02-01T00:00:01.000Z"}])
+    small, large = site.asked("POST")
+    assert "Content-Encoding" not in small.headers
+    assert large.headers["Content-Encoding"] == "gzip"
+    assert json.loads(large.raw)[0]["notes"] == "x" * 20000
+
+
+def test_dates_in_queries_are_encoded(site: StubSite, client: NightscoutClient) -> None:
+    read(client)
+    assert "find%5Bcreated_at%5D%5B%24gte%5D=2026-01-01T00%3A00%3A00.000Z" in site.requests[-1].target
+
+
+@pytest.mark.parametrize("mongo_id", ["*", "", "abc", "../treatments", "0" * 23, "0" * 24 + "?find[x]=y"])
+def test_only_a_single_document_can_be_deleted(site: StubSite, client: NightscoutClient, mongo_id: str) -> None:
+    with pytest.raises(ValueError, match="_id"):
+        client.delete("treatments", mongo_id)
+    assert site.requests == []
+
+
+# --- TLS ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def self_signed(tmp_path: Path) -> Callable[[socket.socket], socket.socket]:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.now(timezone.utc) - timedelta(days=1))
+        .not_valid_after(datetime.now(timezone.utc) + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "site.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return lambda plain: context.wrap_socket(plain, server_side=True)
+
+
+def test_a_certificate_is_verified_unless_that_is_turned_off(
+    clock: HandClock, self_signed: Callable[[socket.socket], socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(StubSite(), wrap=self_signed) as site:
+        strict = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
+        with pytest.raises(Retryable, match="certificate") as told:
+            create(strict)
+        strict.close()
+        assert not told.value.unsure
+        assert "verify_tls" in (told.value.remedy or "")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/at/all.pem")
+        trusting = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock, verify_tls=False)
+        assert len(create(trusting)) == 1
+        trusting.close()
+
+
+# --- the site -------------------------------------------------------------------------------------------------------
+
+
+def test_the_status_is_asked_hourly_and_after_errors(
+    site: StubSite, client: NightscoutClient, clock: HandClock
+) -> None:
+    assert client.status().version == "15.0.7"
+    site.version = "15.0.6"
+    assert client.status().version == "15.0.7"
+    clock.advance(3601)
+    assert client.status().version == "15.0.6"
+    site.version = "15.0.7"
+    site.fail("GET", "treatments", Fault(status=500))
+    with pytest.raises(Retryable):
+        read(client)
+    assert client.status().version == "15.0.7"
+    assert len(site.asked("GET", "status")) == 3
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b'{"hello": 1}'])
+def test_a_status_that_is_not_nightscouts_is_an_error(site: StubSite, client: NightscoutClient, body: bytes) -> None:
+    site.fail("GET", "status", Fault(status=200, body=body))
+    with pytest.raises(Retryable, match="not a Nightscout"):
+        client.status()
+
+
+def test_the_clock_is_compared_with_the_sites(site: StubSite, client: NightscoutClient) -> None:
+    site.date = (NOW - timedelta(minutes=10)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    read(client)
+    assert client.clock_ahead_s == 600.0
+
+
+@pytest.mark.parametrize(
+    ("version", "keyed"),
+    [
+        ("15.0.7", True),
+        ("15.0.8-dev-20260601", True),
+        ("15.1.0", True),
+        ("16.0.0", True),
+        ("15.0.7-dev", False),
+        ("15.0.6", False),
+        ("14.2.6", False),
+        ("0.12.8", False),
+        ("unknown", False),
+        ("", False),
+    ],
+)
+def test_the_version_tells_what_identifies_a_treatment(version: str, keyed: bool) -> None:
+    assert SiteStatus(version=version).identifier_is_key is keyed
+
+
+def test_a_status_with_odd_parts_is_read_as_far_as_it_goes() -> None:
+    assert read_status({"version": 15, "settings": None}) == SiteStatus(version="15")
+    assert read_status({"settings": {"enable": ["iob"], "units": "mmol"}}).careportal is False
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://My-Site.example", "https://my-site.example/"),
+        (" https://site.example/ ", "https://site.example/"),
+        ("http://localhost:1337", "http://localhost:1337/"),
+        ("https://site.example/child/", "https://site.example/child/"),
+        ("https://site.example/api/v1", "https://site.example/"),
+        ("https://site.example/child/api/v1/treatments.json", "https://site.example/child/"),
+        ("http://[::1]:1337", "http://[::1]:1337/"),
+    ],
+)
+def test_an_address_has_one_form(text: str, url: str) -> None:
+    assert site_url(text) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "site.example", "ftp://site.example", "https://", "https://me:word@site.example", "https://s.example/?token=word",
+     "https://s.example/#word", "https://s.example:port/"],
+)  # fmt: skip
+def test_an_address_that_cannot_be_is_refused_without_repeating_it(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected|belong|follow|port") as told:
+        site_url(text)
+    assert "word" not in str(told.value).replace("password", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "exposed"),
+    [
+        ("https://site.example/", False),
+        ("http://site.example/", True),
+        ("http://8.8.8.8/", True),
+        ("http://192.168.1.2:1337/", False),
+        ("http://127.0.0.1/", False),
+        ("http://[::1]/", False),
+        ("http://raspberry/", False),
+        ("http://raspberry.local/", False),
+    ],
+)
+def test_an_unencrypted_address_beyond_the_own_network_is_exposed(url: str, exposed: bool) -> None:
+    assert is_exposed(url) is exposed

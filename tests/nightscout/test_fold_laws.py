@@ -1,0 +1,157 @@
+"""Laws of every fold over random worlds; the incremental run of the engine stands on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fold_worlds import event, final_documents, keep_laws
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tconnectsync import Event, Fold, events
+from tconnectsync_nightscout.folds import iob_folds, pump_event_folds, treatment_folds
+
+FOLDS = [
+    *treatment_folds(),
+    *iob_folds(),
+    *pump_event_folds(announce=["occlusion"], alerts=True, control_modes=True, sensor_alerts=True),
+    *treatment_folds(carbs="note", glucose=False, units="mmol", basal=False),
+]
+
+some = st.sampled_from
+amounts = some([None, 0.0, 0.0, 0.0466, 1.0, 2.083, 3.0, 25.0, 26.0, -1.0, float("nan"), float("inf")])
+ids = some([1, 2, 3, 65535])
+statuses = some(["completed", "completed", "user_aborted", "stopped_by_plgs", "reserved_4"])
+spans = some([None, None, 0.0, 300.0, 3600.0, -5.0, float("nan")])
+
+
+def body(kind: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.builds(kind, **fields)
+
+
+BOLUS = [
+    body(
+        events.BolusRequested,
+        bolus_id=ids,
+        part=some([1, 2, 3]),
+        bolus_type=some([None, "insulin", "automatic_correction", "remote"]),
+        carbs_g=some([None, 0, 20, 5000]),
+        glucose_mg_dl=some([None, 120, 2]),
+        iob_u=amounts,
+        options=some([None, "standard", "extended", "quick", "automatic", "ble_extended"]),
+        immediate_percent=some([None, 0, 25, 100]),
+        food_u=amounts,
+        correction_u=amounts,
+        total_u=amounts,
+    ),
+    body(events.BolusStarted, bolus_id=ids, size_u=amounts, iob_u=amounts),
+    body(events.BolusExtendedStarted, bolus_id=ids, size_u=amounts, iob_u=amounts),
+    body(
+        events.BolusDelivered,
+        bolus_id=ids,
+        status=some(["started", "started", "completed"]),
+        types=some([(), ("now",), ("now", "later"), ("later", "carb")]),
+        requested_now_u=amounts,
+        requested_later_u=amounts,
+        delivered_u=amounts,
+    ),
+    body(events.BolusCompleted, bolus_id=ids, status=statuses, delivered_u=amounts, requested_u=amounts, iob_u=amounts),
+    body(
+        events.BolusExtendedCompleted,
+        bolus_id=ids,
+        status=statuses,
+        delivered_u=amounts,
+        requested_u=amounts,
+        duration_min=spans,
+    ),
+    body(events.GlucoseFingerstick, glucose_mg_dl=some([None, 120.0, float("nan")]), iob_u=amounts),
+]
+BASAL = [
+    body(
+        events.BasalDelivered,
+        rate_u_per_h=some([0.0, 0.0, 1.0, 1.0, 1.279, 65.535, float("nan")]),
+        rate_source=some(["suspended", "profile", "algorithm"]),
+        span_s=some([None, None, None, 0, 300, 90_000, -1]),
+    ),
+    body(events.BasalRateChanged, rate_u_per_h=some([0.0, 1.0, 1.5, 99.0])),
+    body(events.PumpingSuspended, reason=some(["user", "alarm", "unknown"])),
+    body(events.PumpingResumed),
+    body(events.WearBegan),
+    body(events.WearEnded),
+]
+OTHERS = [
+    body(events.ModeChanged, mode=some(["normal", "sleep", "exercise", "9"]), action=some([None, "stop_all"])),
+    body(events.AlarmRaised, alarm_id=some([2, 18, 61]), name=some(["occlusion", "61"])),
+    body(events.AlertRaised, alert_id=some([2]), name=some(["usb_connection"])),
+    body(events.MalfunctionRaised, malfunction_id=some([7]), name=some(["display"])),
+    body(events.CannulaFilled, prime_u=amounts, status=some([None, "completed", "user_aborted"])),
+    body(events.TubingFilled, prime_u=amounts),
+    body(events.CartridgeFilled, volume_u=amounts, measured_u=amounts),
+    body(events.SensorStarted, sensor=some(["dexcom_g6", "libre_2"]), session_age_s=spans),
+    body(events.SensorJoined, sensor=some(["dexcom_g7"]), session_age_s=spans, signature=some([None, "72", "73"])),
+    body(events.SensorStopped, sensor=some(["dexcom_g7"]), reason=some([None, "5", "user"])),
+    body(events.SensorAlertRaised, alert_id=some([1]), name=some(["1"])),
+    body(events.ControlChanged, control=some(["closed_loop", "9"])),
+    body(events.CarbsEntered, carbs_g=some([0.0, 12.0, 65_535.0, float("nan")])),
+    body(events.DaySummary, iob_u=amounts),
+]
+ANYTHING = st.one_of(*BOLUS) | st.one_of(*BASAL) | st.one_of(*OTHERS)
+STEPS_S = [0, 0, 1, 60, 300, 300, 900, 7200, 30_000, -3600]
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[list[Event], list[int]]:
+    """Up to 25 events in the pump's order, with or without numbers; now and then the clock is understood as going back."""
+    bodies, numbered = draw(some([ANYTHING, st.one_of(*BOLUS), st.one_of(*BASAL)])), draw(some([True, True, False]))
+    second, seq, world = 0, draw(st.integers(0, 1 << 19)), []
+    for number in range(draw(st.integers(1, 25))):
+        second += draw(some(STEPS_S if numbered else [1, 60, 300, 7200]))
+        seq += draw(some([1, 1, 2, 17]))
+        # the id of an event without a number holds its own name, as a source would give it
+        item = event(draw(bodies), second + (0 if numbered else number), seq if numbered else None)
+        world.append(item)
+    return world, draw(st.lists(st.integers(0, 25), max_size=4))
+
+
+@pytest.mark.parametrize("fold", FOLDS, ids=lambda fold: fold.name)
+@settings(max_examples=60, deadline=None)
+@given(world=worlds())
+def test_a_run_from_checkpoints_ends_as_one_pass(fold: Fold[Any], world: tuple[list[Event], list[int]]) -> None:
+    keep_laws(fold, *world)
+
+
+@pytest.mark.parametrize("fold", FOLDS, ids=lambda fold: fold.name)
+@settings(max_examples=25, deadline=None)
+@given(world=worlds())
+def test_what_is_finished_stays_as_it_is(fold: Fold[Any], world: tuple[list[Event], list[int]]) -> None:
+    state, finished = fold.initial(), {}
+    for item in world[0]:
+        if item.kind in fold.kinds:
+            state, documents = fold.step(state, item)
+            for document in documents:
+                assert document.id not in finished
+                finished[document.id] = document
+    final = {document.id: document for document in final_documents(fold, world[0])}
+    assert all(final[identity] == document for identity, document in finished.items())
+
+
+@pytest.mark.parametrize("fold", FOLDS, ids=lambda fold: fold.name)
+@settings(max_examples=25, deadline=None)
+@given(world=worlds())
+def test_insulin_that_is_sent_was_delivered(fold: Fold[Any], world: tuple[list[Event], list[int]]) -> None:
+    """No document holds an amount that the pump cannot give, nor more insulin than its records add up to."""
+    told = 0.0
+    for item in world[0]:
+        if item.kind in ("bolus.completed", "bolus.extended_completed", "bolus.delivered"):
+            delivered = item.body.delivered_u
+            told += delivered if delivered is not None and 0 <= delivered <= 26 else 0.0
+    sent = 0.0
+    for document in final_documents(fold, world[0]):
+        if document.problem is None:
+            units = document.content.get("enteredinsulin", document.content.get("insulin", 0.0))
+            assert 0 <= units <= 25.01
+            assert 0 <= document.content.get("absolute", 0.0) <= 15
+            assert document.content.get("duration", 1.0) > 0
+            sent += units
+    assert sent <= told + 0.001 * len(world[0])

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fold_worlds import NOON, event, keep_laws, timeline
+
+from tconnectsync import Document, Fold, events
+from tconnectsync_nightscout.alarms import AlarmsFold, AlertsFold
+from tconnectsync_nightscout.carbs import CarbsFold
+from tconnectsync_nightscout.fills import FillsFold
+from tconnectsync_nightscout.folds import iob_folds, pump_event_folds, treatment_folds
+from tconnectsync_nightscout.modes import ControlModesFold, ModesFold
+from tconnectsync_nightscout.sensors import SensorAlertsFold, SensorsFold
+from tconnectsync_nightscout.suspensions import SuspensionNotes
+
+
+def run(fold: Fold[Any], *steps: tuple[float, Any]) -> list[Document]:
+    world = timeline(*steps)
+    return keep_laws(fold, world, range(len(world)))
+
+
+def shown(documents: list[Document]) -> list[tuple[float, str, float | None]]:
+    """(minute after noon, eventType, duration)."""
+    return [
+        ((item.at.replace(microsecond=0) - NOON).total_seconds() / 60, item.slot, item.content.get("duration"))
+        for item in documents
+    ]
+
+
+# --- fills and suspensions --------------------------------------------------------------------------------------------
+
+
+def test_the_three_fills_of_one_change_are_three_different_things() -> None:
+    documents = run(
+        FillsFold(),
+        (0, events.CartridgeFilled(volume_u=180, measured_u=0.0)),
+        (0, events.TubingFilled(prime_u=None, status="completed")),
+        (23, events.CannulaFilled(prime_u=0.3, status="completed")),
+    )
+    assert [(item.slot, item.content["notes"]) for item in documents] == [
+        ("Insulin Change", "Cartridge filled with 180 U"),
+        ("Note", "Tubing filled"),
+        ("Site Change", "Cannula filled with 0.3 U"),
+    ]
+    assert documents[0].content["insulinVolume"] == 180
+    assert documents[0].content["pump"] == {"serial": "90556643", "events": [1000]}
+
+
+def test_the_kind_of_each_fill_can_be_chosen_or_left_out() -> None:
+    fold = FillsFold(cannula="Cannula Change", cartridge="", tubing="off")
+    world = ((0.0, events.CartridgeFilled(volume_u=180)), (1.0, events.TubingFilled()), (2.0, events.CannulaFilled()))
+    assert [item.slot for item in run(fold, *world)] == ["Cannula Change"]
+
+
+def test_a_fill_that_was_broken_off_is_no_new_site() -> None:
+    (document,) = run(FillsFold(), (0, events.CannulaFilled(prime_u=0.1, status="user_aborted")))
+    assert (document.slot, document.content["notes"]) == ("Note", "Cannula fill not completed with 0.1 U; user aborted")
+
+
+@pytest.mark.parametrize("volume", [None, 0, 0.0])
+def test_a_cartridge_without_an_amount_is_still_a_new_cartridge(volume: float | None) -> None:
+    (document,) = run(FillsFold(), (0, events.CartridgeFilled(volume_u=volume)))
+    assert document.slot == "Insulin Change"
+    assert "insulinVolume" not in document.content
+    (document,) = run(FillsFold(), (0, events.CartridgeFilled(volume_u=volume, measured_u=95.5)))
+    assert document.content["insulinVolume"] == 95.5
+
+
+def test_an_impossible_volume_is_shown_and_the_change_is_kept() -> None:
+    change, problem = run(FillsFold(), (0, events.CartridgeFilled(volume_u=10_595)))
+    assert change.problem is None
+    assert "insulinVolume" not in change.content
+    assert problem.problem == "cartridge volume in U of 10595 is not possible"
+
+
+def test_suspensions_are_notes_with_their_reason() -> None:
+    world = [
+        (float(minute), events.PumpingSuspended(reason=reason))
+        for minute, reason in enumerate(["user", "alarm", "malfunction", "plgs", "9"])
+    ]
+    assert [item.content["notes"] for item in run(SuspensionNotes(), *world, (9.0, events.PumpingResumed()))] == [
+        "Delivery suspended by the wearer",
+        "Delivery suspended by an alarm",
+        "Delivery suspended by a malfunction of the pump",
+        "Delivery suspended because low glucose was predicted",
+        "Delivery suspended",
+        "Delivery resumed",
+    ]
+
+
+# --- modes ------------------------------------------------------------------------------------------------------------
+
+
+def mode(name: str, action: str | None = None) -> events.ModeChanged:
+    return events.ModeChanged(mode=name, action=action)
+
+
+ALIVE = events.BasalDelivered(rate_u_per_h=1.0)
+
+
+def test_sleep_has_its_true_length() -> None:
+    assert shown(run(ModesFold(), (0, mode("sleep")), (5, ALIVE), (480, mode("normal")))) == [(0, "Sleep", 480)]
+
+
+def test_a_mode_that_goes_on_reaches_the_pumps_last_word() -> None:
+    assert shown(run(ModesFold(), (0, mode("exercise")), (5, ALIVE), (35, ALIVE))) == [(0, "Exercise", 35)]
+    assert run(ModesFold(), (0, mode("exercise"))) == []
+
+
+def test_exercise_during_sleep_splits_it() -> None:
+    world = ((0, mode("sleep")), (60, mode("exercise")), (90, mode("sleep", "stop_exercise")), (480, mode("normal")))
+    assert shown(run(ModesFold(), *world)) == [(0, "Sleep", 60), (60, "Exercise", 30), (90, "Sleep", 390)]
+
+
+@pytest.mark.parametrize("name", ["sleep", "exercise"])
+def test_stop_all_ends_both(name: str) -> None:
+    documents = run(ModesFold(), (0, mode(name)), (60, mode("normal", "stop_all")), (70, ALIVE))
+    assert [item.content["duration"] for item in documents] == [60]
+
+
+def test_a_start_without_a_stop_ends_at_the_next_change() -> None:
+    assert shown(run(ModesFold(), (0, mode("sleep")), (500, mode("exercise")), (530, mode("normal")))) == [
+        (0, "Sleep", 500),
+        (500, "Exercise", 30),
+    ]
+
+
+def test_a_repeated_start_goes_on() -> None:
+    assert shown(run(ModesFold(), (0, mode("sleep")), (10, mode("sleep")), (20, mode("normal")))) == [(0, "Sleep", 20)]
+
+
+def test_other_modes_and_stops_without_start_write_nothing() -> None:
+    assert run(ModesFold(), (0, mode("normal")), (1, mode("eating_soon")), (30, mode("normal")), (31, ALIVE)) == []
+
+
+def test_the_running_mode_keeps_its_identity_when_it_ends() -> None:
+    start, alive, end = timeline((0, mode("sleep")), (5, ALIVE), (10, mode("normal")))
+    assert keep_laws(ModesFold(), [start, alive])[0].id == keep_laws(ModesFold(), [start, alive, end])[0].id
+
+
+def test_control_modes_are_notes() -> None:
+    (document,) = run(ControlModesFold(), (0, events.ControlChanged(control="pining")))
+    assert document.content["notes"] == "Control: closed loop, waiting for sensor readings"
+
+
+# --- alarms -----------------------------------------------------------------------------------------------------------
+
+
+def alarm(number: int, name: str) -> events.AlarmRaised:
+    return events.AlarmRaised(alarm_id=number, name=name)
+
+
+def test_alarms_are_notes_and_reminders_to_resume_are_not() -> None:
+    documents = run(
+        AlarmsFold(),
+        (0, alarm(2, "occlusion")),
+        (1, alarm(18, "resume_pump")),
+        (1, alarm(23, "resume_pump_2")),
+        (2, alarm(61, "61")),
+        (3, events.MalfunctionRaised(malfunction_id=7, name="display")),
+    )
+    assert [item.content["notes"] for item in documents] == ["Alarm: occlusion", "Alarm: 61", "Malfunction: display"]
+    assert all(item.worth_s is None for item in documents)
+
+
+@pytest.mark.parametrize(
+    ("listed", "raised"),
+    [
+        ("occlusion", alarm(2, "occlusion")),
+        ("occlusion", alarm(26, "occlusion_2")),
+        ("empty cartridge", alarm(8, "empty_cartridge")),
+        ("Battery", alarm(12, "battery_shutdown")),
+        ("61", alarm(61, "61")),
+        ("malfunction", events.MalfunctionRaised(malfunction_id=7, name="display")),
+    ],
+)
+def test_chosen_alarms_are_also_announced_for_a_quarter_of_an_hour(listed: str, raised: Any) -> None:
+    note, announcement = run(AlarmsFold(announce=(listed,)), (0, raised))
+    assert (note.slot, note.worth_s) == ("Note", None)
+    assert (announcement.slot, announcement.worth_s) == ("Announcement", 900)
+    assert announcement.content["isAnnouncement"] is True
+    assert note.id != announcement.id
+
+
+@pytest.mark.parametrize("listed", ["occlusion_2", "cartridge", "", "6", "malfunction_displayed"])
+def test_alarms_that_were_not_chosen_are_not_announced(listed: str) -> None:
+    documents = run(
+        AlarmsFold(announce=(listed,)),
+        (0, alarm(2, "occlusion")),
+        (1, alarm(8, "empty_cartridge")),
+        (2, alarm(61, "61")),
+        (3, events.MalfunctionRaised(malfunction_id=6, name="display")),
+    )
+    assert {item.slot for item in documents} == {"Note"}
+
+
+def test_alerts_and_sensor_alerts_are_notes() -> None:
+    (document,) = run(AlertsFold(), (0, events.AlertRaised(alert_id=2, name="usb_connection")))
+    assert document.content["notes"] == "Alert: usb connection"
+    (document,) = run(SensorAlertsFold(), (0, events.SensorAlertRaised(alert_id=11, name="11", sensor="dexcom_g7")))
+    assert document.content["notes"] == "Sensor alert: 11"
+
+
+# --- sensors ----------------------------------------------------------------------------------------------------------
+
+
+def join(age_s: float | None, signature: str | None = None, sensor: str = "dexcom_g7") -> events.SensorJoined:
+    return events.SensorJoined(sensor=sensor, session_age_s=age_s, signature=signature)
+
+
+STOP = events.SensorStopped(sensor="dexcom_g7", session_age_s=890_598, reason="5")
+DAY = 1440.0
+
+
+def test_a_session_is_one_start_and_one_stop() -> None:
+    documents = run(
+        SensorsFold(), (0, STOP), (0.3, join(3042, "72")), (10 * DAY, STOP), (10 * DAY + 60, join(248, "117"))
+    )
+    assert [item.slot for item in documents] == ["Sensor Stop", "Sensor Start", "Sensor Stop", "Sensor Start"]
+    assert documents[1].content["notes"] == "Dexcom G7"
+
+
+def test_joining_again_in_mid_session_is_no_start() -> None:
+    documents = run(SensorsFold(), (0, join(300, "72")), (3 * DAY, join(300 + 3 * 86_400 + 40, "72")))
+    assert len(documents) == 1
+    documents = run(SensorsFold(), (0, join(300)), (3 * DAY, join(300 + 3 * 86_400 + 40)))
+    assert len(documents) == 1
+    assert len(run(SensorsFold(), (0, join(None, "72")), (3 * DAY, join(None, "72")))) == 0
+    assert len(run(SensorsFold(), (0, STOP), (1, join(None, "72")), (3 * DAY, join(None, "72")))) == 2
+
+
+def test_joining_a_session_that_began_before_the_data_is_no_start() -> None:
+    assert run(SensorsFold(), (0, join(768_646, sensor="dexcom_g6"))) == []
+
+
+def test_a_new_sensor_with_the_same_signature_is_a_start() -> None:
+    documents = run(SensorsFold(), (0, join(300, "72")), (10 * DAY, STOP), (10 * DAY + 30, join(250, "72")))
+    assert [item.slot for item in documents] == ["Sensor Start", "Sensor Stop", "Sensor Start"]
+
+
+def test_a_signature_says_nothing_after_a_stop() -> None:
+    documents = run(SensorsFold(), (0, join(300, "72")), (10 * DAY, STOP), (10 * DAY + 30, join(None, "72")))
+    assert [item.slot for item in documents] == ["Sensor Start", "Sensor Stop", "Sensor Start"]
+
+
+def test_a_new_sensor_is_a_start_without_a_stop_and_however_late_it_was_joined() -> None:
+    documents = run(SensorsFold(), (0, join(300, "72")), (12 * DAY, join(2 * 86_400, "73")))
+    assert [item.slot for item in documents] == ["Sensor Start", "Sensor Start"]
+    assert documents[1].content["notes"] == "Dexcom G7; begun 48 h before"
+
+
+def test_start_and_join_of_one_session_are_one_start() -> None:
+    started = events.SensorStarted(sensor="dexcom_g6", session_age_s=82)
+    documents = run(
+        SensorsFold(), (0, started), (5, join(385, sensor="dexcom_g6")), (60, join(3690, sensor="dexcom_g6"))
+    )
+    assert [item.slot for item in documents] == ["Sensor Start"]
+
+
+# --- carbs, and the sets of folds --------------------------------------------------------------------------------------
+
+
+def test_carbs_without_insulin() -> None:
+    entered = (0.0, events.CarbsEntered(carbs_g=12.0))
+    (document,) = run(CarbsFold(), entered)
+    assert (document.slot, document.content["carbs"], document.at) == ("Carb Correction", 12, NOON)
+    (document,) = run(CarbsFold(carbs="note"), entered)
+    assert (document.slot, document.content["notes"]) == ("Note", "12 g carbs")
+    assert run(CarbsFold(carbs="off"), entered) == []
+    assert run(CarbsFold(), (0, events.CarbsEntered(carbs_g=0))) == []
+    assert run(CarbsFold(), (0, events.CarbsEntered(carbs_g=65_535)))[0].problem is not None
+
+
+def test_milliseconds_keep_documents_of_one_second_apart() -> None:
+    documents = keep_laws(AlarmsFold(), [event(alarm(2, "occlusion"), 0, seq) for seq in (999, 1000, 1001)])
+    assert [item.at - NOON for item in documents] == [timedelta(milliseconds=ms) for ms in (999, 0, 1)]
+
+
+def test_the_options_choose_the_folds() -> None:
+    def names(folds: Any) -> list[str]:
+        assert len({fold.name for fold in folds}) == len(folds)
+        return [fold.name for fold in folds]
+
+    assert names(treatment_folds()) == ["boluses", "carbs", "basal"]
+    assert names(treatment_folds(basal=False, carbs="off")) == ["boluses"]
+    assert names(treatment_folds(bolus=False)) == ["basal"]
+    assert names(iob_folds()) == ["iob"]
+    assert names(pump_event_folds()) == ["fills", "suspension-notes", "modes", "alarms", "sensors"]
+    everything = pump_event_folds(announce=["occlusion"], alerts=True, control_modes=True, sensor_alerts=True)
+    assert names(everything)[5:] == ["alerts", "control-modes", "sensor-alerts"]

@@ -1,0 +1,144 @@
+"""``check``: rights found out by trying them, with a document that is never left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from stub_site import NOW, SECRET, Fault, HandClock, StubSite, running
+
+from tconnectsync import Finding, Secret, document_id
+from tconnectsync_nightscout.client import NightscoutClient, header_of
+from tconnectsync_nightscout.receiver import NightscoutReceiver
+
+COLLECTIONS = ("treatments", "activity", "devicestatus")
+
+
+@pytest.fixture
+def site() -> Iterator[StubSite]:
+    with running(StubSite()) as stub:
+        yield stub
+
+
+def findings(site: StubSite, *, token: str | None = None, url: str | None = None) -> list[Finding]:
+    key = header_of(Secret(SECRET), None if token is None else Secret(token))
+    client = NightscoutClient(url=url or site.url, key=key, clock=HandClock())
+    found = list(NightscoutReceiver(client, sink="nightscout-treatments", collections=COLLECTIONS).check())
+    client.close()
+    return found
+
+
+def bad(site: StubSite, *, token: str | None = None) -> list[Finding]:
+    return [finding for finding in findings(site, token=token) if not finding.good]
+
+
+@pytest.mark.parametrize("version", ["15.0.6", "15.0.7"])
+def test_a_site_in_order_is_told_with_version_units_and_rights(site: StubSite, version: str) -> None:
+    site.version = version
+    found = findings(site)
+    assert all(finding.good and finding.remedy is None for finding in found)
+    words = "\n".join(finding.what for finding in found)
+    assert f"Nightscout {version} at {site.url}, units mg/dl" in words
+    for collection in COLLECTIONS:
+        assert f"{collection}: may create, read and delete" in words
+        assert site.stored[collection] == []
+
+
+def test_nothing_of_the_check_can_be_seen_in_between(site: StubSite) -> None:
+    findings(site)
+    posted = [request.raw.decode() for request in site.asked("POST")]
+    assert len(posted) == 3
+    assert all('"created_at":"2001-02-03T04:05:06.000Z"' in body for body in posted)
+
+
+def test_what_an_earlier_check_left_is_removed_and_what_others_hold_is_not(site: StubSite) -> None:
+    stamp = "2001-02-03T04:05:06.000Z"
+    site.add("treatments", created_at=stamp, eventType="Note", identifier=document_id("check", "treatments"))
+    other = site.add("treatments", created_at="2001-02-03T04:05:07.000Z", eventType="Note", notes="a person's")
+    assert bad(site) == []
+    assert site.stored["treatments"] == [other]
+
+
+def test_a_wrong_secret_is_shown_once(site: StubSite) -> None:
+    site.accepts = lambda key: False
+    (finding,) = bad(site)
+    assert "refused the secret" in finding.what
+    assert "NS_SECRET" in (finding.remedy or "")
+    assert len(site.requests) == 1
+
+
+def test_a_wrong_secret_on_a_site_that_everybody_may_read_is_found_by_writing(site: StubSite) -> None:
+    site.allows = lambda method, collection: method == "GET"
+    (finding,) = bad(site)
+    assert "treatments: may not create" in finding.what
+    assert "NS_SECRET" in (finding.remedy or "")
+    assert len(site.asked("POST")) == 1
+
+
+@pytest.mark.parametrize(("method", "right"), [("GET", "read"), ("POST", "create"), ("DELETE", "delete")])
+def test_a_token_that_lacks_a_right_is_told_which(site: StubSite, method: str, right: str) -> None:
+    site.allows = lambda asked, collection: (asked, collection) != (method, "activity")
+    (finding,) = bad(site, token="pump-0123456789abcdef")
+    assert f"activity: may not {right}" in finding.what
+    assert "api:activity:create" in (finding.remedy or "")
+    assert ("may be left" in finding.what) is (right == "delete")
+    assert len(findings(site, token="pump-0123456789abcdef")) == 4
+
+
+def test_missing_careportal_is_told(site: StubSite) -> None:
+    site.enabled.remove("careportal")
+    site.fail("POST", "", Fault(status=404), times=3)
+    first, *others = bad(site)
+    assert "careportal" in first.what
+    assert "ENABLE" in (first.remedy or "")
+    assert len(others) == 3
+
+
+def test_a_document_that_vanishes_is_told(site: StubSite) -> None:
+    site.forgets = lambda document: "activityType" in document
+    (finding,) = bad(site)
+    assert "activity" in finding.what
+    assert "not there" in finding.what
+
+
+def test_the_document_is_removed_when_the_answer_was_lost(site: StubSite) -> None:
+    site.fail("POST", "treatments", Fault(broken="after"))
+    (finding,) = bad(site)
+    assert "may be left" not in finding.what
+    assert site.stored["treatments"] == []
+
+
+def test_a_document_that_cannot_be_removed_is_named(site: StubSite) -> None:
+    site.fail("DELETE", "treatments", Fault(status=500), times=2)
+    (finding,) = bad(site)
+    assert "2001-02-03T04:05:06.000Z, may be left there" in finding.what
+
+
+@pytest.mark.parametrize(("minutes_off", "words"), [(10, "600 s behind"), (-10, "600 s ahead of")])
+def test_a_clock_that_is_off_is_told(site: StubSite, minutes_off: int, words: str) -> None:
+    site.date = (NOW + timedelta(minutes=minutes_off)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    (finding,) = bad(site)
+    assert words in finding.what
+    assert "timedatectl" in (finding.remedy or "")
+
+
+def test_a_site_that_does_not_answer_is_one_finding(site: StubSite) -> None:
+    site.fail("GET", "status", Fault(status=502))
+    (finding,) = findings(site)
+    assert not finding.good
+    assert site.url in (finding.remedy or "")
+
+
+def test_an_unencrypted_or_unverified_connection_is_told() -> None:
+    clock = HandClock()
+    for url, verify_tls, words in (
+        ("http://site.invalid/", True, "not encrypted"),
+        ("https://site.invalid/", False, "not verified"),
+    ):
+        client = NightscoutClient(url=url, key=header_of(Secret(SECRET), None), clock=clock, verify_tls=verify_tls)
+        first = next(NightscoutReceiver(client, sink="x", collections=COLLECTIONS).check())
+        client.close()
+        assert not first.good
+        assert words in first.what
+        assert first.remedy

@@ -1,0 +1,612 @@
+"""The receiver: what ends up on a site of either generation, whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from deliveries import START, Sender, minutes, put, rounds, take_back, taken
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from stub_site import SECRET, Fault, HandClock, StubSite, running
+
+from tconnectsync import (
+    CredentialsRefused,
+    Delivery,
+    Postponed,
+    Receiver,
+    Refused,
+    Rejected,
+    Retryable,
+    Secret,
+    Taken,
+    document_id,
+)
+from tconnectsync_nightscout import patience, reading
+from tconnectsync_nightscout.client import NightscoutClient, header_of
+from tconnectsync_nightscout.receiver import NightscoutReceiver
+from tconnectsync_nightscout.wire import created_at_text, moment_of, stored_key
+
+SINK = "nightscout-treatments"
+OLD, NEW = "15.0.6", "15.0.7"
+both = pytest.mark.parametrize("version", [OLD, NEW])
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def site() -> Iterator[StubSite]:
+    with running(StubSite()) as stub:
+        yield stub
+
+
+@pytest.fixture
+def receiver(site: StubSite, clock: HandClock) -> Iterator[NightscoutReceiver]:
+    made = receiver_of(site, clock)
+    yield made
+    made.close()
+
+
+def receiver_of(site: StubSite, clock: HandClock, sink: str = SINK) -> NightscoutReceiver:
+    client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
+    return NightscoutReceiver(client, sink=sink, collections=("treatments", "activity", "devicestatus"))
+
+
+def held(site: StubSite, collection: str = "treatments") -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """By identifier; asserts that there is one of each."""
+    documents = [item for item in site.stored[collection] if "identifier" in item]
+    assert len({item["identifier"] for item in documents}) == len(documents)
+    return {item["identifier"]: (item["created_at"], item) for item in documents}
+
+
+def test_it_is_a_receiver(receiver: NightscoutReceiver, site: StubSite) -> None:
+    promised: Receiver = receiver
+    assert promised.address == site.url
+    assert promised.batch_size == 500
+    assert SECRET not in repr(receiver)
+
+
+# --- putting --------------------------------------------------------------------------------------------------------
+
+
+def test_a_document_is_stored_with_its_time_identity_author_and_sink(
+    site: StubSite, receiver: NightscoutReceiver
+) -> None:
+    at = datetime(2026, 3, 1, 13, 0, 0, 987654, tzinfo=timezone(timedelta(hours=1)))
+    (stored,) = taken(receiver.deliver([put("a", at, notes="n", _id="x", created_at="y", identifier="z")]))
+    (document,) = site.stored["treatments"]
+    assert {name: value for name, value in document.items() if not name.startswith("_")} == {
+        "created_at": "2026-03-01T12:00:00.987Z",
+        "identifier": document_id("test", "a"),
+        "enteredBy": "tconnectsync",
+        "sink": SINK,
+        "eventType": "Bolus",
+        "insulin": 1.0,
+        "notes": "n",
+    }
+    assert document["_id"] != "x"
+    assert json.loads(stored) == {"created_at": "2026-03-01T12:00:00.987Z", "eventType": "Bolus"}
+
+
+@both
+def test_a_batch_is_one_request_and_twice_is_once(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    site.version = version
+    batch = [put(number, minutes(-5 * number)) for number in range(500)]
+    taken(receiver.deliver(batch))
+    assert len(site.asked("POST")) == 1
+    taken(receiver.deliver(batch))
+    assert len(held(site)) == 500
+
+
+@pytest.mark.parametrize(
+    "delivery",
+    [
+        put("a", insulin=float("nan")),
+        put("a", insulin=float("inf")),
+        put("a", pump={"events": {1, 2}}),
+        put("a", problem="a bolus of 26 U"),
+        put("a", datetime(2026, 3, 1)),
+        put("a", datetime(1, 1, 1, tzinfo=timezone.utc)),
+        put("a", eventType=""),
+        put("a", collection="food", what="bread"),
+    ],
+)
+def test_what_the_site_would_mangle_is_refused_and_the_rest_goes_on(
+    site: StubSite, receiver: NightscoutReceiver, delivery: Delivery
+) -> None:
+    refused, good = receiver.deliver([delivery, put("b")])
+    assert isinstance(refused, Refused)
+    assert isinstance(good, Taken)
+    assert list(held(site)) == [document_id("test", "b")]
+
+
+def test_a_document_that_the_answer_does_not_name_is_postponed(site: StubSite, receiver: NightscoutReceiver) -> None:
+    site.forgets = lambda document: document["insulin"] == 2.0
+    first, second = receiver.deliver([put("a"), put("b", minutes(1), insulin=2.0)])
+    assert isinstance(first, Taken)
+    assert isinstance(second, Postponed)
+
+
+def test_two_documents_that_an_older_site_cannot_tell_apart_are_not_both_called_taken(
+    site: StubSite, receiver: NightscoutReceiver
+) -> None:
+    site.version = OLD
+    first, second = receiver.deliver([put("a"), put("b")])
+    assert isinstance(first, Taken)
+    assert isinstance(second, Refused)
+    assert list(held(site)) == [document_id("test", "a")]
+
+
+# --- moving and taking back -----------------------------------------------------------------------------------------
+
+
+@both
+def test_a_moved_document_leaves_no_copy_behind(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    site.version = version
+    (stored,) = taken(receiver.deliver([put("a")]))
+    (again,) = taken(receiver.deliver([put("a", minutes(60), stored=stored, eventType="Meal Bolus")]))
+    assert held(site)[document_id("test", "a")][0] == created_at_text(minutes(60))
+    assert json.loads(again)["eventType"] == "Meal Bolus"
+
+
+@both
+def test_documents_that_move_to_each_others_places_all_arrive(
+    site: StubSite, receiver: NightscoutReceiver, version: str
+) -> None:
+    site.version = version
+    stored = taken(receiver.deliver([put(number, minutes(5 * number)) for number in range(40)]))
+    moved = [put(number, minutes(5 * number + 5), stored=stored[number]) for number in range(40)]
+    # One batch for some, another for the rest, whose places the first have already taken.
+    taken(receiver.deliver(moved[::2]))
+    taken(receiver.deliver(moved[1::2]))
+    assert {at for at, _ in held(site).values()} == {created_at_text(minutes(5 * number + 5)) for number in range(40)}
+    assert len(held(site)) == len(site.stored["treatments"]) == 40
+
+
+def test_a_newer_site_moves_in_place(site: StubSite, receiver: NightscoutReceiver) -> None:
+    (stored,) = taken(receiver.deliver([put("a")]))
+    taken(receiver.deliver([put("a", minutes(60), stored=stored)]))
+    assert site.asked("DELETE") == []
+
+
+def test_an_older_site_loses_the_old_copy_before_it_gets_the_new(site: StubSite, receiver: NightscoutReceiver) -> None:
+    site.version = OLD
+    (stored,) = taken(receiver.deliver([put("a")]))
+    site.requests.clear()
+    taken(receiver.deliver([put("a", minutes(60), stored=stored)]))
+    assert [request.method for request in site.requests] == ["GET", "DELETE", "POST"]
+
+
+@pytest.mark.parametrize("unkeyed", [False, True])
+def test_a_document_from_before_the_sites_upgrade_moves_without_doubling(
+    site: StubSite, receiver: NightscoutReceiver, clock: HandClock, unkeyed: bool
+) -> None:
+    site.version = OLD
+    (stored,) = taken(receiver.deliver([put("a")]))
+    site.version, site.old_copies_are_unkeyed = NEW, unkeyed
+    clock.advance(4000)
+    taken(receiver.deliver([put("a", minutes(60), stored=stored)]))
+    assert held(site)[document_id("test", "a")][0] == created_at_text(minutes(60))
+
+
+@both
+def test_what_is_taken_back_is_deleted_by_the_id_that_was_read_with_our_identifier(
+    site: StubSite, receiver: NightscoutReceiver, version: str
+) -> None:
+    site.version = version
+    (stored,) = taken(receiver.deliver([put("a")]))
+    mongo_id = site.stored["treatments"][0]["_id"]
+    taken(receiver.deliver([take_back("a", stored)]))
+    assert site.stored["treatments"] == []
+    assert [request.path for request in site.asked("DELETE")] == [f"/api/v1/treatments/{mongo_id}"]
+    taken(receiver.deliver([take_back("a", stored)]))
+    assert len(site.asked("DELETE")) == 1
+
+
+@both
+def test_look_alikes_of_others_are_never_deleted(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    site.version = version
+    same = {"created_at": created_at_text(minutes(0)), "eventType": "Bolus", "insulin": 1.0}
+    site.add("treatments", **same)
+    site.add("treatments", **same, enteredBy="tconnectsync")
+    site.add("treatments", **same, identifier=document_id("test", "b"), enteredBy="tconnectsync", sink=SINK)
+    site.add("treatments", **same, identifier=document_id("test", "a"), _id="*")
+    before = [dict(item) for item in site.stored["treatments"]]
+    stored = json.dumps({"created_at": same["created_at"], "eventType": "Bolus"})
+    taken(receiver.deliver([take_back("a", stored), take_back("c", None), take_back("d", "not json")]))
+    assert site.stored["treatments"] == before
+    assert site.asked("DELETE") == []
+
+
+def test_a_site_whose_filter_does_not_work_loses_nothing_of_others(
+    site: StubSite, receiver: NightscoutReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.add("treatments", created_at=created_at_text(minutes(0)), eventType="Bolus", identifier="someone's")
+    monkeypatch.setattr(site, "_meets", lambda *_: True)
+    taken(receiver.deliver([take_back("a", '{"created_at":"2026-03-01T12:00:00.123Z","eventType":"Bolus"}')]))
+    assert len(site.stored["treatments"]) == 1
+
+
+@both
+def test_a_copy_that_someone_moved_a_little_is_still_found(
+    site: StubSite, receiver: NightscoutReceiver, version: str
+) -> None:
+    site.version = version
+    (stored,) = taken(receiver.deliver([put("a")]))
+    site.stored["treatments"][0]["created_at"] = created_at_text(minutes(45))
+    taken(receiver.deliver([take_back("a", stored)]))
+    assert site.stored["treatments"] == []
+
+
+def test_when_nothing_is_known_of_a_copy_all_times_are_searched(site: StubSite, receiver: NightscoutReceiver) -> None:
+    taken(receiver.deliver([put("a", minutes(-900 * 1440))]))
+    taken(receiver.deliver([take_back("a", None, unsure=True)]))
+    assert site.stored["treatments"] == []
+
+
+@both
+def test_scattered_documents_are_asked_for_one_by_one_and_dense_ones_by_their_days(
+    site: StubSite, receiver: NightscoutReceiver, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.version = version
+    monkeypatch.setattr(reading, "PAGE", 50)
+    dense = [put(number, minutes(5 * number)) for number in range(200)]
+    sparse = [put(f"far {number}", minutes(-6 * 1440 * (number + 1))) for number in range(12)]
+    stored = taken(receiver.deliver(dense)) + taken(receiver.deliver(sparse))
+    site.requests.clear()
+    gone = [
+        take_back(name, text)
+        for name, text in zip([*range(200), *(f"far {number}" for number in range(12))], stored, strict=True)
+    ]
+    taken(receiver.deliver(gone))
+    assert site.stored["treatments"] == []
+    assert len(site.asked("GET", "treatments")) < 12 + 8
+
+
+# --- lost answers and failures --------------------------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize("broken", ["before", "after"])
+def test_a_lost_answer_neither_loses_nor_doubles(
+    site: StubSite, receiver: NightscoutReceiver, version: str, broken: str
+) -> None:
+    site.version = version
+    batch = [put(number, minutes(number)) for number in range(20)]
+    site.fail("POST", "treatments", Fault(broken=broken))
+    with pytest.raises(Retryable) as told:
+        receiver.deliver(batch)
+    assert told.value.unsure
+    taken(receiver.deliver([put(number, minutes(number), unsure=True) for number in range(20)]))
+    assert len(held(site)) == 20
+
+
+@both
+def test_a_copy_under_a_key_that_nobody_remembers_is_found(
+    site: StubSite, receiver: NightscoutReceiver, version: str
+) -> None:
+    """Stored at one time, moved with a lost answer, and moved on before that was tried again."""
+    site.version = version
+    (stored,) = taken(receiver.deliver([put("a")]))
+    site.fail("POST", "treatments", Fault(broken="after"))
+    with pytest.raises(Retryable):
+        receiver.deliver([put("a", minutes(15), stored=stored)])
+    taken(receiver.deliver([put("a", minutes(30), stored=stored, unsure=True)]))
+    assert held(site)[document_id("test", "a")][0] == created_at_text(minutes(30))
+
+
+@both
+def test_copies_that_two_connections_doubled_become_one(
+    site: StubSite, receiver: NightscoutReceiver, version: str
+) -> None:
+    site.version = version
+    taken(receiver.deliver([put("a")]))
+    site.stored["treatments"].append({**site.stored["treatments"][0], "_id": "f" * 24})
+    taken(receiver.deliver([put("a", unsure=True, insulin=2.0)]))
+    assert held(site)[document_id("test", "a")][1]["insulin"] == 2.0
+
+
+def test_an_array_that_fails_on_a_healthy_site_is_rejected_so_that_it_is_halved(
+    site: StubSite, receiver: NightscoutReceiver
+) -> None:
+    site.culprit = lambda document: document["insulin"] == 9.0
+    batch = [put("a"), put("b", minutes(1), insulin=9.0), put("c", minutes(2))]
+    with pytest.raises(Rejected, match="one of 3"):
+        receiver.deliver(batch)
+    with pytest.raises(Rejected, match="each time"):
+        receiver.deliver(batch[1:2])
+    taken(receiver.deliver(batch[::2]))
+    assert len(held(site)) == 2
+
+
+def test_a_failing_array_on_a_site_whose_database_is_down_is_tried_again_later(
+    site: StubSite, receiver: NightscoutReceiver
+) -> None:
+    site.fail("POST", "treatments", Fault(status=500))
+    site.fail("GET", "treatments", Fault(status=200, body=b"null"))
+    with pytest.raises(Retryable):
+        receiver.deliver([put("a"), put("b", minutes(1))])
+
+
+def test_a_single_failure_that_passes_rejects_nothing(site: StubSite, receiver: NightscoutReceiver) -> None:
+    site.fail("POST", "treatments", Fault(status=500))
+    taken(receiver.deliver([put("a")]))
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_gateway_that_fails_rejects_nothing(site: StubSite, receiver: NightscoutReceiver, status: int) -> None:
+    site.fail("POST", "treatments", Fault(status=status))
+    with pytest.raises(Retryable):
+        receiver.deliver([put("a")])
+    assert len(site.asked("GET", "treatments")) == 0
+
+
+def test_too_large_a_batch_is_rejected_so_that_it_is_halved(site: StubSite, receiver: NightscoutReceiver) -> None:
+    site.fail("POST", "treatments", Fault(status=413))
+    with pytest.raises(Rejected, match="too large"):
+        receiver.deliver([put("a"), put("b", minutes(1))])
+
+
+def test_a_failed_read_before_a_withdrawal_deletes_and_forgets_nothing(
+    site: StubSite, receiver: NightscoutReceiver
+) -> None:
+    (stored,) = taken(receiver.deliver([put("a")]))
+    site.fail("GET", "treatments", Fault(status=200, body=b"null"))
+    with pytest.raises(Retryable):
+        receiver.deliver([take_back("a", stored)])
+    assert len(held(site)) == 1
+
+
+@both
+def test_a_slow_site_gets_its_work_in_several_calls(
+    site: StubSite, clock: HandClock, receiver: NightscoutReceiver, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.version = version
+    todo: dict[int, Delivery] = {
+        number: take_back(number, text)
+        for number, text in enumerate(taken(receiver.deliver([put(number, minutes(number)) for number in range(10)])))
+    }
+    delete = receiver.client.delete
+    monkeypatch.setattr(receiver.client, "delete", lambda *args: (clock.advance(patience.CALL_S / 4), delete(*args)))
+    calls = 0
+    while todo:
+        calls += 1
+        outcomes = receiver.deliver(list(todo.values()))
+        left = {}
+        for (number, delivery), outcome in zip(todo.items(), outcomes, strict=True):
+            if not isinstance(outcome, Taken):
+                assert isinstance(outcome, Postponed)
+                assert outcome.after_s == 0
+                left[number] = delivery
+        todo = left
+    assert calls == 3
+    assert site.stored["treatments"] == []
+
+
+# --- activity and devicestatus --------------------------------------------------------------------------------------
+
+
+def iob(value: float, at: datetime = START, **more: Any) -> Delivery:
+    return put("iob", at, collection="activity", activityType="tconnect_iob", iob=value, **more)
+
+
+@both
+def test_the_activity_stays_one_object_whatever_happened_before(
+    site: StubSite, receiver: NightscoutReceiver, version: str
+) -> None:
+    site.version = version
+    stranger = site.add("activity", activityType="tconnect_iob", iob=9.0, created_at=created_at_text(minutes(-9000)))
+    (stored,) = taken(receiver.deliver([iob(1.0, minutes(-10000))]))
+    (stored,) = taken(receiver.deliver([iob(2.0, stored=stored)]))
+    site.fail("POST", "activity", Fault(broken="after"))
+    with pytest.raises(Retryable):
+        receiver.deliver([iob(3.0, stored=stored)])
+    taken(receiver.deliver([iob(4.0, minutes(5))]))  # as after a wiped disk: nothing is remembered
+    assert stranger in site.stored["activity"]
+    assert [item["iob"] for _, item in held(site, "activity").values()] == [4.0]
+
+
+def test_an_activity_that_is_current_is_not_written_again(site: StubSite, receiver: NightscoutReceiver) -> None:
+    taken(receiver.deliver([iob(1.0)]))
+    taken(receiver.deliver([iob(1.0, unsure=True)]))
+    assert len(site.asked("POST")) == 1
+
+
+@pytest.mark.parametrize("broken", ["before", "after"])
+def test_a_devicestatus_whose_answer_was_lost_is_looked_for_before_it_is_sent_again(
+    site: StubSite, receiver: NightscoutReceiver, broken: str
+) -> None:
+    status = {"collection": "devicestatus", "device": "pump", "pump": {"iob": {"iob": 1.5, "bolusiob": 1.5}}}
+    site.fail("POST", "devicestatus", Fault(broken=broken))
+    with pytest.raises(Retryable) as told:
+        receiver.deliver([put("d", **status)])
+    assert told.value.unsure
+    taken(receiver.deliver([put("d", unsure=True, **status)]))
+    assert len(held(site, "devicestatus")) == 1
+
+
+@both
+def test_a_failure_after_something_was_posted_says_that_it_may_be_there(
+    site: StubSite, receiver: NightscoutReceiver, version: str
+) -> None:
+    site.version = version
+    site.fail("GET", "activity", Fault(status=200, body=b"null"))
+    with pytest.raises(Retryable) as told:
+        receiver.deliver([put("a"), iob(1.0)])
+    assert told.value.unsure
+    site.fail("GET", "activity", Fault(status=200, body=b"null"))
+    with pytest.raises(Retryable) as told:
+        receiver.deliver([iob(1.0)])
+    assert not told.value.unsure
+
+
+def test_a_failure_to_look_at_what_was_put_says_that_it_may_be_there(
+    site: StubSite, receiver: NightscoutReceiver
+) -> None:
+    site.fail("GET", "treatments", Fault(status=200, body=b"null"))
+    with pytest.raises(Retryable) as told:
+        receiver.deliver([put("a"), put("b", minutes(1), unsure=True)])
+    assert told.value.unsure
+
+
+def test_a_fresh_devicestatus_costs_one_request(site: StubSite, receiver: NightscoutReceiver) -> None:
+    taken(receiver.deliver([put("d", collection="devicestatus", pump={})]))
+    assert [request.method for request in site.requests] == ["POST"]
+
+
+def test_once_something_is_posted_twice_a_failure_calls_all_unsure(
+    site: StubSite, receiver: NightscoutReceiver
+) -> None:
+    batch = [put(name, minutes(number), collection="devicestatus", pump={}) for number, name in enumerate("ab")]
+    site.faults = [("POST", "devicestatus", Fault()), ("POST", "devicestatus", Fault(status=429))]
+    with pytest.raises(Retryable) as told:
+        receiver.deliver(batch)
+    assert told.value.unsure
+    taken(
+        receiver.deliver(
+            [put(n, minutes(i), collection="devicestatus", pump={}, unsure=True) for i, n in enumerate("ab")]
+        )
+    )
+    assert len(held(site, "devicestatus")) == 2
+
+
+@pytest.mark.parametrize("collection", ["activity", "devicestatus"])
+def test_one_bad_document_without_a_key_is_refused_alone(
+    site: StubSite, receiver: NightscoutReceiver, collection: str
+) -> None:
+    site.culprit = lambda document: document["value"] == 1
+    bad, good = receiver.deliver([put(value, collection=collection, value=value) for value in (1, 2)])
+    assert isinstance(bad, Refused)
+    assert isinstance(good, Taken)
+
+
+@pytest.mark.parametrize("collection", ["activity", "devicestatus"])
+def test_documents_without_a_key_are_replaced_and_taken_back(
+    site: StubSite, receiver: NightscoutReceiver, collection: str
+) -> None:
+    (stored,) = taken(receiver.deliver([put("x", collection=collection, value=1)]))
+    (stored,) = taken(receiver.deliver([put("x", minutes(3), collection=collection, value=2, stored=stored)]))
+    assert [item["value"] for _, item in held(site, collection).values()] == [2]
+    taken(receiver.deliver([take_back("x", stored, collection=collection)]))
+    assert site.stored[collection] == []
+
+
+def test_a_refused_secret_stops_at_once(site: StubSite, receiver: NightscoutReceiver) -> None:
+    site.accepts = lambda key: False
+    with pytest.raises(CredentialsRefused):
+        receiver.deliver([put("a"), iob(1.0)])
+    assert len(site.requests) == 1
+
+
+# --- what is there already ------------------------------------------------------------------------------------------
+
+
+def test_a_site_with_an_older_bridges_treatments_waits_for_the_user(
+    site: StubSite, receiver: NightscoutReceiver
+) -> None:
+    first, last = minutes(-2 * 1440), minutes(0)
+    site.add("treatments", created_at=created_at_text(minutes(-9 * 1440)), eventType="Bolus", pump_event_id="1")
+    site.add("treatments", created_at=created_at_text(minutes(-5)), eventType="Note", enteredBy="a person")
+    assert receiver.inspect(first, last) is None
+    site.add("treatments", created_at=created_at_text(minutes(-6)), eventType="Bolus", enteredBy="Pump (tconnectsync)")
+    site.add(
+        "treatments", created_at=created_at_text(minutes(-7)), eventType="Bolus", enteredBy="x", pump_event_id="2,3"
+    )
+    hold = receiver.inspect(first, last)
+    assert hold is not None
+    assert "2 treatments" in hold.reason
+    assert "2026-02-27 and 2026-03-01" in hold.reason
+    assert f"`tconnectsync adopt {SINK} --skip` keeps both" in hold.remedy
+
+
+def test_our_own_treatments_hold_nothing_up(site: StubSite, receiver: NightscoutReceiver) -> None:
+    taken(receiver.deliver([put("a")]))
+    assert receiver.inspect(minutes(-1440), minutes(1440)) is None
+
+
+def test_a_sink_that_writes_no_treatments_does_not_look_for_them(site: StubSite, clock: HandClock) -> None:
+    client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
+    receiver = NightscoutReceiver(client, sink="nightscout-iob", collections=("activity",))
+    assert receiver.inspect(minutes(-1440), minutes(0)) is None
+    assert site.requests == []
+
+
+def test_everything_of_this_sink_is_read_back_and_nothing_else(
+    site: StubSite, receiver: NightscoutReceiver, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PAGE", 20)
+    stored = taken(receiver.deliver([put(number, minutes(-number)) for number in range(70)]))
+    same_time = taken(receiver.deliver([put(f"same {number}", minutes(-30)) for number in range(50)]))
+    other = receiver_of(site, clock, sink="nightscout-pump-events")
+    taken(other.deliver([put("of the other sink", minutes(-3))]))
+    other.close()
+    site.add(
+        "treatments", created_at=created_at_text(minutes(-4)), eventType="Note", enteredBy="tconnectsync", sink=SINK
+    )
+    site.add("treatments", created_at=created_at_text(minutes(-4)), identifier="odd", sink=SINK)
+    site.add(
+        "treatments", created_at=created_at_text(minutes(-4)), identifier=document_id("x"), enteredBy="tconnectsync"
+    )
+    taken(receiver.deliver([iob(1.0)]))
+    found = list(receiver.read_back(minutes(-1440), minutes(0)))
+    treatments = [item for item in found if item.collection == "treatments"]
+    assert sorted(item.stored for item in treatments) == sorted(stored + same_time)
+    assert [item.at for item in treatments] == sorted((item.at for item in treatments), reverse=True)
+    assert all(stored_key(item.stored) is not None for item in treatments)
+    assert [item.collection for item in found if item not in treatments] == ["activity"]
+    assert {item.document_id for item in receiver.read_back(minutes(-10), minutes(-8))} == {
+        document_id("test", number) for number in ("8", "9", "10")
+    }
+
+
+# --- the law --------------------------------------------------------------------------------------------------------
+
+_FAULTS = {
+    "before": Fault(broken="before"),
+    "after": Fault(broken="after"),
+    "500": Fault(status=500),
+    "null": Fault(status=200, body=b"null"),
+}
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rounds=rounds, version=st.sampled_from([OLD, NEW]))
+def test_whatever_fails_on_the_way_the_site_ends_up_with_what_is_wanted_once(
+    site: StubSite, rounds: list[tuple[dict[int, tuple[int, str] | None], str, int, str]], version: str
+) -> None:
+    site.version, site.faults = version, []
+    stranger = {"_id": "e" * 24, "created_at": created_at_text(minutes(1)), "eventType": "Announcement"}
+    site.stored["treatments"] = [dict(stranger)]
+    clock = HandClock()
+    sender = Sender(receiver_of(site, clock))
+    for revision, (changes, trouble, limit, then) in enumerate(rounds):
+        for name, place in changes.items():
+            if place is None:
+                sender.wanted.pop(document_id("test", str(name)), None)
+            else:
+                sender.want(name, *place, revision)
+        if trouble:
+            site.fail("GET" if trouble == "null" else "POST", "treatments", _FAULTS[trouble])
+        sender.deliver(limit)
+        site.faults = []
+        if then == "upgrade":
+            site.version = NEW
+        elif then:
+            clock.advance(4000)
+    while sender.pending():
+        sender.deliver(3)
+    sender.receiver.close()
+    assert {
+        identifier: (moment_of(at), item["eventType"], item["revision"])
+        for identifier, (at, item) in held(site).items()
+    } == {
+        name: (wanted.at, wanted.content["eventType"], wanted.content["revision"])
+        for name, wanted in sender.wanted.items()
+    }
+    assert [item for item in site.stored["treatments"] if "identifier" not in item] == [stranger]

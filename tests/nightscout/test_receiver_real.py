@@ -1,0 +1,103 @@
+"""The receiver against a real Nightscout over a real MongoDB: what a fake would only flatter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from deliveries import put, take_back, taken
+from real_servers import Site
+
+from tconnectsync import Secret, document_id
+from tconnectsync.clock import SystemClock
+from tconnectsync_nightscout.client import NightscoutClient, header_of
+from tconnectsync_nightscout.receiver import NightscoutReceiver
+from tconnectsync_nightscout.wire import created_at_text
+
+COLLECTIONS = ("treatments", "activity", "devicestatus")
+LONG_AGO = datetime(2024, 3, 31, 1, 0, 0, 123000, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def receiver(site: Site) -> Iterator[NightscoutReceiver]:
+    client = NightscoutClient(url=site.url, key=header_of(Secret(site.secret), None), clock=SystemClock())
+    yield NightscoutReceiver(client, sink="nightscout-treatments", collections=COLLECTIONS)
+    client.close()
+
+
+def ours(site: Site, collection: str = "treatments") -> dict[str, str]:
+    found = site.documents(collection)
+    by_identifier = {item["identifier"]: item["created_at"] for item in found}
+    assert len(by_identifier) == len(found)
+    return by_identifier
+
+
+def test_a_history_arrives_once_moves_and_goes(site: Site, receiver: NightscoutReceiver) -> None:
+    times = [LONG_AGO + timedelta(minutes=5 * number) for number in range(400)]
+    basal = {"eventType": "Temp Basal", "absolute": 0, "rate": 0, "duration": 5.0833, "insulin": None}
+    batch = [put(number, at, **basal) for number, at in enumerate(times)]
+    stored = taken(receiver.deliver(batch))
+    taken(receiver.deliver([put(number, at, unsure=True, **basal) for number, at in enumerate(times)]))
+    assert len(ours(site)) == 400
+    assert {(item["absolute"], item["duration"]) for item in site.documents("treatments")} == {(0, 5.0833)}
+
+    hour = timedelta(hours=1)
+    moved = [put(number, at - hour, stored=stored[number], **basal) for number, at in enumerate(times)]
+    stored = taken(receiver.deliver(moved[200:])) + taken(receiver.deliver(moved[:200]))
+    stored = stored[200:] + stored[:200]
+    assert ours(site) == {
+        document_id("test", str(number)): created_at_text(at - hour) for number, at in enumerate(times)
+    }
+    assert len(list(receiver.read_back(times[0] - hour, times[-1]))) == 400
+
+    taken(receiver.deliver([take_back(number, text) for number, text in enumerate(stored)]))
+    assert site.documents("treatments") == []
+
+
+def test_what_others_wrote_at_the_same_time_stays(site: Site, receiver: NightscoutReceiver) -> None:
+    theirs = {
+        "created_at": created_at_text(LONG_AGO),
+        "eventType": "Note",
+        "notes": "a person's",
+        "enteredBy": "tconnectsync",
+    }
+    site.ask("POST", "treatments", json=theirs).raise_for_status()
+    (stored,) = taken(receiver.deliver([put("a", LONG_AGO)]))
+    taken(receiver.deliver([take_back("a", stored), take_back("b", stored.replace("Bolus", "Note"))]))
+    assert [item["notes"] for item in site.documents("treatments")] == ["a person's"]
+
+
+def test_one_activity_and_one_devicestatus_each(site: Site, receiver: NightscoutReceiver) -> None:
+    stored = None
+    for value in (1, 2, 3):
+        at = LONG_AGO + timedelta(minutes=value)
+        (stored,) = taken(receiver.deliver([put("iob", at, collection="activity", stored=stored, iob=value)]))
+        taken(
+            receiver.deliver([put("d", LONG_AGO, collection="devicestatus", unsure=True, pump={"iob": {"iob": value}})])
+        )
+        assert [item["iob"] for item in site.documents("activity")] == [value]
+        assert [item["pump"]["iob"]["iob"] for item in site.documents("devicestatus")] == [value]
+
+
+def test_check_finds_it_good_and_leaves_nothing(site: Site, receiver: NightscoutReceiver) -> None:
+    assert [finding for finding in receiver.check() if not finding.good] == []
+    assert all(site.documents(collection) == [] for collection in COLLECTIONS)
+
+
+def test_a_wrong_secret_is_found_although_everybody_may_read(site: Site) -> None:
+    client = NightscoutClient(url=site.url, key=header_of(Secret("not-the-secret"), None), clock=SystemClock())
+    receiver = NightscoutReceiver(client, sink="nightscout-treatments", collections=COLLECTIONS)
+    (bad,) = [finding for finding in receiver.check() if not finding.good]
+    client.close()
+    assert "refused the secret" in bad.what
+
+
+def test_an_older_bridges_treatments_are_seen(site: Site, receiver: NightscoutReceiver) -> None:
+    old = {"created_at": created_at_text(LONG_AGO), "eventType": "Bolus", "insulin": 1}
+    assert receiver.inspect(LONG_AGO, LONG_AGO) is None
+    site.ask("POST", "treatments", json={**old, "enteredBy": "Pump (tconnectsync)"}).raise_for_status()
+    site.ask("POST", "treatments", json={**old, "eventType": "Note", "pump_event_id": "12,13"}).raise_for_status()
+    hold = receiver.inspect(LONG_AGO, LONG_AGO)
+    assert hold is not None
+    assert "2 treatments" in hold.reason

@@ -1,0 +1,210 @@
+"""The receiver against the simulated Nightscout, whose quirks are those of real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+import pytest
+from deliveries import Sender, minutes, put, rounds, take_back, taken
+from hypothesis import HealthCheck, given, settings
+from stub_site import HandClock
+
+from tconnectsync import CredentialsRefused, Finding, Refused, Rejected, Retryable, Secret, Taken, document_id
+from tconnectsync_nightscout.client import NightscoutClient, header_of
+from tconnectsync_nightscout.receiver import NightscoutReceiver
+from tconnectsync_nightscout.wire import created_at_text
+from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
+
+SECRET = "a simulated secret"
+VERSIONS = ["0.12.8", "15.0.6", "15.0.7"]
+
+
+@pytest.fixture(params=VERSIONS)
+def site(request: pytest.FixtureRequest) -> Iterator[SimulatedNightscout]:
+    with SimulatedNightscout(version=request.param, api_secret=SECRET, now=lambda: minutes(0)) as running:
+        yield running
+
+
+def receiver_of(site: SimulatedNightscout, *, secret: str = SECRET, token: str | None = None) -> NightscoutReceiver:
+    key = header_of(Secret(secret), None if token is None else Secret(token))
+    client = NightscoutClient(url=site.url, key=key, clock=HandClock())
+    return NightscoutReceiver(
+        client, sink="nightscout-treatments", collections=("treatments", "activity", "devicestatus")
+    )
+
+
+@pytest.fixture
+def receiver(site: SimulatedNightscout) -> Iterator[NightscoutReceiver]:
+    made = receiver_of(site)
+    yield made
+    made.close()
+
+
+def ours(site: SimulatedNightscout, collection: str = "treatments") -> list[tuple[str, str]]:
+    """Identifier and time of every document that has an identifier."""
+    return sorted(
+        (item["identifier"], item["created_at"]) for item in site.documents(collection) if "identifier" in item
+    )
+
+
+def test_a_basal_history_arrives_moves_and_goes(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    basal = {"eventType": "Temp Basal", "absolute": 0, "rate": 0, "duration": 5, "insulin": None}
+    stored = taken(receiver.deliver([put(number, minutes(-5 * number), **basal) for number in range(300)]))
+    assert len(ours(site)) == 300
+    assert site.documents("treatments")[0]["absolute"] == 0
+    # A mended time zone: everything an hour earlier, to where others lay.
+    moved = [put(number, minutes(-5 * number - 60), stored=text, **basal) for number, text in enumerate(stored)]
+    stored = taken(receiver.deliver(moved[:150])) + taken(receiver.deliver(moved[150:]))
+    assert [at for _, at in ours(site)] == [
+        created_at_text(minutes(-5 * number - 60))
+        for _, number in sorted((document_id("test", str(number)), number) for number in range(300))
+    ]
+    taken(receiver.deliver([take_back(number, text) for number, text in enumerate(stored)]))
+    assert site.count("treatments") == 0
+    assert site.overlaps == 0
+
+
+def test_a_lost_answer_neither_loses_nor_doubles_anywhere(
+    site: SimulatedNightscout, receiver: NightscoutReceiver
+) -> None:
+    for collection in ("treatments", "activity", "devicestatus"):
+        for when in ("before", "after"):
+            site.fail(Fault(reset=when, method="POST", path=collection))
+            with pytest.raises(Retryable) as told:
+                receiver.deliver([put(collection, collection=collection, value=1)])
+            assert told.value.unsure
+        taken(receiver.deliver([put(collection, collection=collection, value=2, unsure=True)]))
+        assert [item["value"] for item in site.documents(collection)] == [2]
+
+
+def test_a_document_that_breaks_an_array_is_found_by_halving(
+    site: SimulatedNightscout, receiver: NightscoutReceiver
+) -> None:
+    site.refuses = lambda document: document.get("insulin") == 9.0
+    batch = [put(number, minutes(number), insulin=9.0 if number == 5 else 1.0) for number in range(8)]
+    refused, work = [], [batch]
+    while work:
+        part = work.pop()
+        try:
+            assert all(isinstance(outcome, Taken) for outcome in receiver.deliver(part))
+        except Rejected:
+            if len(part) == 1:
+                refused.append(part[0].document_id)
+            else:
+                work += [part[: len(part) // 2], part[len(part) // 2 :]]
+    assert refused == [document_id("test", "5")]
+    assert len(ours(site)) == 7
+
+
+def test_a_database_that_is_down_rejects_nothing(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    (stored,) = taken(receiver.deliver([put("a")]))
+    site.database_down = True
+    for delivery in (put("b", minutes(1)), put("c", collection="devicestatus", x=1), take_back("a", stored)):
+        with pytest.raises(Retryable):
+            receiver.deliver([delivery])
+    site.database_down = False
+    taken(receiver.deliver([take_back("a", stored)]))
+    assert site.count("treatments") == 0
+
+
+def test_a_site_without_careportal_says_what_to_enable(receiver: NightscoutReceiver, site: SimulatedNightscout) -> None:
+    site.careportal = False
+    with pytest.raises(Retryable) as told:
+        receiver.deliver([put("a")])
+    assert "careportal" in (told.value.remedy or "")
+    assert any("careportal is not enabled" in finding.what for finding in receiver.check())
+
+
+def test_check_finds_a_good_site_good_and_leaves_nothing(
+    site: SimulatedNightscout, receiver: NightscoutReceiver
+) -> None:
+    found = list(receiver.check())
+    assert [finding for finding in found if not finding.good] == []
+    assert [site.count(name) for name in ("treatments", "activity", "devicestatus")] == [0, 0, 0]
+
+
+def test_a_wrong_secret_is_tried_once(site: SimulatedNightscout) -> None:
+    receiver = receiver_of(site, secret="not the secret")
+    for _ in range(3):
+        with pytest.raises(CredentialsRefused):
+            receiver.deliver([put("d", collection="devicestatus", x=1)])
+    assert len(site.requests) == 1
+    bad: list[Finding] = [finding for finding in receiver.check() if not finding.good]
+    receiver.close()
+    assert len(bad) == 1
+
+
+def test_a_token_with_the_promised_rights_is_enough() -> None:
+    token = "pump-0123456789abcdef"
+    rights = [
+        f"api:{name}:{right}"
+        for name in ("treatments", "activity", "devicestatus")
+        for right in ("create", "read", "delete")
+    ]
+    with SimulatedNightscout(
+        tokens={token: [*rights, "api:status:read"]}, public=False, now=lambda: minutes(0)
+    ) as site:
+        receiver = receiver_of(site, token=token)
+        assert [finding for finding in receiver.check() if not finding.good] == []
+        (stored,) = taken(receiver.deliver([put("a")]))
+        taken(receiver.deliver([take_back("a", stored)]))
+        receiver.close()
+
+
+def test_an_older_bridges_site_waits(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    assert receiver.inspect(minutes(-1440), minutes(0)) is None
+    old = {"eventType": "Combo Bolus", "insulin": 1.0, "enteredBy": "Pump (tconnectsync)", "pump_event_id": "1,2,3"}
+    site.put("treatments", {**old, "created_at": created_at_text(minutes(-30))})
+    hold = receiver.inspect(minutes(-1440), minutes(0))
+    assert hold is not None
+    assert "1 treatments" in hold.reason
+
+
+def test_everything_is_read_back_after_a_wiped_disk(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    stored = taken(receiver.deliver([put(number, minutes(-number)) for number in range(30)]))
+    found = list(receiver.read_back(minutes(-1440), minutes(0)))
+    assert sorted(item.stored for item in found) == sorted(stored)
+
+
+def test_an_impossible_time_never_becomes_now(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    outcomes = receiver.deliver([put("a", datetime(3000, 1, 1, tzinfo=timezone.utc))])
+    assert isinstance(outcomes[0], Refused)
+    assert site.count("treatments") == 0
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rounds=rounds)
+def test_whatever_fails_a_real_servers_rules_end_in_what_is_wanted_once(
+    site: SimulatedNightscout, rounds: list[tuple[dict[int, tuple[int, str] | None], str, int, str]]
+) -> None:
+    begun = site.rules.version
+    site.drop("treatments")
+    clock = HandClock()
+    client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
+    sender = Sender(NightscoutReceiver(client, sink="nightscout-treatments", collections=("treatments",)))
+    faults = {
+        "before": Fault(reset="before", method="POST"),
+        "after": Fault(reset="after", method="POST"),
+        "500": Fault(stop_at=0, method="POST"),
+        "null": Fault(status=200, body="null", method="GET", path="treatments"),
+    }
+    for revision, (changes, trouble, limit, then) in enumerate(rounds):
+        for name, place in changes.items():
+            if place is None:
+                sender.wanted.pop(document_id("test", str(name)), None)
+            else:
+                sender.want(name, *place, revision)
+        if trouble:
+            site.fail(faults[trouble])
+        sender.deliver(limit)
+        site.mend()
+        if then == "upgrade":
+            site.become("15.0.7")
+        elif then:
+            clock.advance(4000)
+    while sender.pending():
+        sender.deliver(3)
+    client.close()
+    site.become(begun)
+    assert ours(site) == sorted((name, created_at_text(wanted.at)) for name, wanted in sender.wanted.items())

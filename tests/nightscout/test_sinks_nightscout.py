@@ -1,0 +1,239 @@
+"""The sinks: their options, their problems, and the site they share."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from stub_site import SECRET, HandClock
+
+import tconnectsync_nightscout
+from tconnectsync import Context, Secret, Sink, SinkSpec
+from tconnectsync_nightscout.options import IobOptions, NightscoutOptions, PumpEventsOptions, TreatmentsOptions
+from tconnectsync_nightscout.receiver import NightscoutReceiver
+from tconnectsync_nightscout.sinks import fingerprint, specs
+
+SITE = NightscoutOptions(url="https://My-Site.example", api_secret=Secret(SECRET))
+
+
+@pytest.fixture
+def sinks() -> dict[str, SinkSpec]:
+    return {spec.name: spec for spec in specs()}
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return context_with(SITE, tmp_path)
+
+
+def context_with(site: NightscoutOptions, folder: Path) -> Context:
+    return Context(
+        clock=HandClock(), folder=folder, version="4.0.0", sections={"nightscout": site}, zone_of=lambda day: "UTC"
+    )
+
+
+def opened(spec: SinkSpec, context: Context, options: Any = None) -> Sink:
+    return spec.open(spec.options() if options is None else options, context)
+
+
+def receiver_of(sink: Sink) -> NightscoutReceiver:
+    assert isinstance(sink.receiver, NightscoutReceiver)
+    return sink.receiver
+
+
+# --- hooks ----------------------------------------------------------------------------------------------------------
+
+
+def test_tconnectsync_sinks_brings_three_that_are_on_by_default() -> None:
+    found = tconnectsync_nightscout.tconnectsync_sinks()
+    assert {spec.name: tuple(spec.features) for spec in found} == {
+        "nightscout-treatments": ("BASAL", "BOLUS"),
+        "nightscout-iob": ("IOB",),
+        "nightscout-pump-events": ("PUMP_EVENTS", "PUMP_EVENTS_BASAL_SUSPENSION"),
+    }
+    assert all(spec.default_enabled for spec in found)
+
+
+def test_tconnectsync_sections_brings_the_table_they_share() -> None:
+    (section,) = tconnectsync_nightscout.tconnectsync_sections()
+    assert (section.name, section.options) == ("nightscout", NightscoutOptions)
+
+
+# --- options --------------------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_those_of_the_manual() -> None:
+    assert attrs.asdict(NightscoutOptions()) == {
+        "url": None,
+        "api_secret": None,
+        "token": None,
+        "verify_tls": True,
+        "entered_by": "tconnectsync",
+    }
+    assert attrs.asdict(TreatmentsOptions()) == {"basal": True, "bolus": True, "glucose": True, "carbs": "on"}
+    assert attrs.asdict(IobOptions()) == {"device_status": True}
+    assert attrs.asdict(PumpEventsOptions()) == {
+        "cannula": "Site Change",
+        "cartridge": "Insulin Change",
+        "tubing": "Note",
+        "announce": (),
+        "alerts": False,
+        "control_modes": False,
+        "sensor_alerts": False,
+    }
+
+
+def test_the_environment_and_credentials_have_the_promised_names() -> None:
+    fields = attrs.fields_dict(NightscoutOptions)
+    assert {name: field.metadata["env"] for name, field in fields.items()} == {
+        "url": ("NS_URL",),
+        "api_secret": ("NS_SECRET", "API_SECRET"),
+        "token": (),
+        "verify_tls": ("NS_SKIP_TLS_VERIFY",),
+        "entered_by": (),
+    }
+    assert fields["api_secret"].metadata["credential"] == "nightscout-api-secret"
+    assert fields["token"].metadata["credential"] == "nightscout-token"
+
+
+@pytest.mark.parametrize(
+    ("text", "verify"), [("true", False), ("1", False), ("YES", False), ("false", True), ("0", True)]
+)
+def test_skip_tls_verify_is_the_opposite_of_verify_tls(text: str, verify: bool) -> None:
+    parse = attrs.fields_dict(NightscoutOptions)["verify_tls"].metadata["parse_env"]
+    assert parse(text) is verify
+    with pytest.raises(ValueError, match="true or false"):
+        parse("perhaps")
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "bad", "expected"),
+    [
+        (TreatmentsOptions, "carbs", "yes", '"on" or "note" or "off"'),
+        (PumpEventsOptions, "cannula", " ", "a text that is not empty"),
+        (NightscoutOptions, "entered_by", "", "a text that is not empty"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_with_what_was_expected(
+    options: type[Any], key: str, bad: object, expected: str
+) -> None:
+    field = attrs.fields_dict(options)[key]
+    assert field.metadata["check"](bad) == expected
+    assert field.metadata["check"](field.default) is None
+
+
+# --- problems -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("site", "sentences"),
+    [
+        (None, ["nightscout.url: missing", "nightscout.api_secret: missing"]),
+        (NightscoutOptions(), ["nightscout.url: missing", "nightscout.api_secret: missing"]),
+        (SITE, []),
+        (NightscoutOptions(url="https://s.example", token=Secret("t-0123456789abcdef")), []),
+        (attrs.evolve(SITE, url="my-site.example"), ["nightscout.url (NS_URL): expected"]),
+        (attrs.evolve(SITE, url="https://s.example/?token=hush"), ["nightscout.url (NS_URL): nothing may follow"]),
+        (attrs.evolve(SITE, token=Secret("hush")), ["nightscout.api_secret: set besides nightscout.token"]),
+    ],
+)
+def test_problems_name_the_key_and_the_variable_and_nothing_secret(
+    sinks: dict[str, SinkSpec], site: NightscoutOptions | None, sentences: list[str]
+) -> None:
+    for spec in sinks.values():
+        found = spec.problems(spec.options(), {} if site is None else {"nightscout": site})
+        assert len(found) == len(sentences)
+        assert all(text.startswith(sentence) for text, sentence in zip(found, sentences, strict=True))
+        assert not any("hush" in text or SECRET in text for text in found)
+
+
+def test_what_is_missing_is_told_with_its_variable(sinks: dict[str, SinkSpec]) -> None:
+    words = " ".join(sinks["nightscout-iob"].problems(IobOptions(), {}))
+    assert "NS_URL" in words
+    assert "NS_SECRET" in words
+
+
+# --- opening --------------------------------------------------------------------------------------------------------
+
+
+def test_all_sinks_of_a_process_share_one_client(sinks: dict[str, SinkSpec], context: Context) -> None:
+    receivers = [receiver_of(opened(spec, context)) for spec in sinks.values()]
+    assert len({id(receiver.client) for receiver in receivers}) == 1
+    assert {receiver.address for receiver in receivers} == {"https://my-site.example/"}
+    assert [receiver.sink for receiver in receivers] == list(sinks)
+
+
+def test_another_site_gets_another_client(sinks: dict[str, SinkSpec], context: Context, tmp_path: Path) -> None:
+    spec = sinks["nightscout-treatments"]
+    first = receiver_of(opened(spec, context))
+    other = context_with(attrs.evolve(SITE, api_secret=Secret("another secret")), tmp_path)
+    assert receiver_of(opened(spec, other)).client is not first.client
+
+
+def test_a_sink_uses_the_collections_that_its_options_ask_for(sinks: dict[str, SinkSpec], context: Context) -> None:
+    spec = sinks["nightscout-iob"]
+    assert receiver_of(opened(spec, context)).collections == ("activity", "devicestatus")
+    assert receiver_of(opened(spec, context, IobOptions(device_status=False))).collections == ("activity",)
+
+
+def test_the_options_reach_the_folds(sinks: dict[str, SinkSpec], context: Context) -> None:
+    spec = sinks["nightscout-treatments"]
+    everything = {fold.name for fold in opened(spec, context).folds}
+    without_basal = {fold.name for fold in opened(spec, context, TreatmentsOptions(basal=False)).folds}
+    assert everything - without_basal == {"basal"}
+    assert len({fold.name for fold in opened(sinks["nightscout-pump-events"], context).folds}) >= 5
+
+
+def test_the_fingerprint_follows_every_option_and_fold_version(sinks: dict[str, SinkSpec], context: Context) -> None:
+    for name, changed in {
+        "nightscout-treatments": [
+            TreatmentsOptions(carbs="note"),
+            TreatmentsOptions(glucose=False),
+            TreatmentsOptions(basal=False),
+        ],
+        "nightscout-iob": [IobOptions(device_status=False)],
+        "nightscout-pump-events": [PumpEventsOptions(tubing="Site Change"), PumpEventsOptions(announce=("occlusion",))],
+    }.items():
+        prints = {opened(sinks[name], context, options).fingerprint for options in [None, *changed]}
+        assert len(prints) == len(changed) + 1
+        assert opened(sinks[name], context).fingerprint == opened(sinks[name], context).fingerprint
+
+
+def test_the_fingerprint_follows_the_version_of_a_fold() -> None:
+    @attrs.frozen
+    class Fold:
+        name: str
+        version: int
+
+    folds: list[Any] = [Fold("basal", 1)]
+    newer: list[Any] = [Fold("basal", 2)]
+    assert fingerprint(folds, TreatmentsOptions()) != fingerprint(newer, TreatmentsOptions())
+
+
+def test_nothing_secret_shows_in_an_opened_sink(sinks: dict[str, SinkSpec], context: Context) -> None:
+    sink = opened(sinks["nightscout-treatments"], context)
+    assert SECRET not in f"{sink!r} {context!r} {vars(receiver_of(sink))!r}"
+
+
+def test_check_covers_what_all_opened_sinks_use(
+    sinks: dict[str, SinkSpec], context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(
+        "tconnectsync_nightscout.receiver.check_site",
+        lambda client, collections, **_: asked.append(list(collections)) or iter(()),
+    )
+    receivers = [receiver_of(opened(spec, context)) for spec in sinks.values()]
+    assert list(receivers[0].check()) == []
+    assert asked == [["treatments", "activity", "devicestatus"]]
+
+
+def test_a_day_is_not_needed_to_open_a_sink(sinks: dict[str, SinkSpec], tmp_path: Path) -> None:
+    def no_zone(day: dt.date) -> str:
+        raise AssertionError(day)
+
+    context = attrs.evolve(context_with(SITE, tmp_path), zone_of=no_zone)
+    assert opened(sinks["nightscout-treatments"], context).folds

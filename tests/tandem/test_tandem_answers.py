@@ -1,0 +1,432 @@
+"""Answers that are not as they should be: each error row, halves, and odd entries."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tandem_world import SERIAL, START, CloudPump, Fault, MemoryLog, SetClock, TinyCloud, World, basal, entry, hourly
+from tconnectsync_tandem.answers import split_answer, whole_answer
+from tconnectsync_tandem.drift import Drift
+from tconnectsync_tandem.envelope import make_event
+from tconnectsync_tandem.pumps import read_pumps
+from tconnectsync_tandem.transport import Answer, BrokenAnswer, BrokenShape, check_clock, retry_after_s
+from tconnectsync_tandem.windows import PATIENCE, WindowReader, halves, words_for
+
+from tconnectsync import Retryable, SourceChanged
+
+
+@pytest.mark.parametrize("path", ["/bff/pumper", "/bff/pump-logs"])
+@pytest.mark.parametrize(
+    ("fault", "error", "after_s"),
+    [
+        ({"status": 400, "body": b'{"name":"ZodError","issues":[{"code":"unrecognized_keys"}]}'}, SourceChanged, 3600),
+        ({"status": 404, "body": b"<html><head><title>404 Not Found</title></head></html>"}, SourceChanged, 3600),
+        ({"status": 403, "body": b"<html>The request is blocked</html>"}, Retryable, 1800),
+        ({"status": 429, "headers": {"Retry-After": "240"}, "body": b""}, Retryable, 240),
+        ({"status": 429, "body": b""}, Retryable, None),
+        ({"status": 408, "body": b""}, Retryable, None),
+        ({"status": 500, "body": b""}, Retryable, None),
+        ({"status": 502, "body": b""}, Retryable, None),
+        ({"status": 503, "headers": {"Retry-After": "60"}, "body": b""}, Retryable, 60),
+        ({"status": 504, "body": b""}, Retryable, None),
+        ({"status": 302, "headers": {"Location": "/login"}, "body": b""}, SourceChanged, 3600),
+        ({"body": b"<html>maintenance</html>"}, SourceChanged, 3600),
+        ({"body": b"null"}, SourceChanged, 3600),
+        ({"body": b"[]"}, SourceChanged, 3600),
+        ({"body": b"{}"}, SourceChanged, 3600),
+        ({"body": b'{"pumps": null, "events": null}'}, SourceChanged, 3600),
+        ({"body": b'{"pumps": [], "records": []}'}, SourceChanged, 3600),
+        ({"body": b""}, Retryable, None),
+        ({"cut": True}, Retryable, None),
+        ({"reset": True}, Retryable, None),
+    ],
+)
+def test_every_error_row_is_told_apart_and_never_taken_for_no_data(
+    world: World, path: str, fault: dict[str, Any], error: type[Exception], after_s: float | None
+) -> None:
+    world.cloud.faults.append(Fault(path, times=999, **fault))
+    with pytest.raises(error) as caught:
+        world.poll()
+    assert isinstance(caught.value, Retryable)
+    assert isinstance(caught.value, SourceChanged) == (error is SourceChanged)
+    assert caught.value.after_s == after_s
+    assert world.log.of("window.fetched") == []
+    assert len(world.cloud.asked) < 6 + 2 * PATIENCE
+
+
+def test_no_connection_is_no_reason_to_halve(world: World) -> None:
+    world.poll()
+    world.clock.forward(hours=7)
+    source = world.source(endpoints=world.cloud.endpoints)
+    source.endpoints.__class__  # noqa: B018 - the address below is one where nobody listens
+    with pytest.raises(Retryable, match="no connection"):
+        world.poll(world.source(endpoints=_nobody(world)))
+    assert world.clock.slept_s == []
+
+
+def _nobody(world: World) -> Any:
+    import attrs
+
+    return attrs.evolve(world.cloud.endpoints, login_page="http://127.0.0.1:9/page", client_id="other")
+
+
+def test_a_passing_error_is_asked_again_once_and_keeps_the_token(world: World) -> None:
+    world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
+    world.cloud.faults.append(Fault("pump-logs", status=500, body=b""))
+    world.poll()
+    assert world.log.numbered() == [1]
+    assert world.cloud.count("/login") == 1
+    assert world.clock.slept_s == [2.0]
+    assert len(world.log.of("window.fetched")) == 2
+
+
+@pytest.mark.parametrize("fault", [{"status": 504, "body": b""}, {"cut": True}, {"body": b"<html>too large</html>"}])
+def test_a_window_that_is_too_large_is_halved(world: World, fault: dict[str, Any]) -> None:
+    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+    world.cloud.faults.append(Fault("pump-logs", times=99, when=lambda query: _length(query) > 7, **fault))
+    world.poll()
+    assert len(world.log.of("basal.delivered")) == 24 * 33
+    fetched = [(fact.body.first_day, fact.body.last_day) for fact in world.log.of("window.fetched")]
+    assert fetched[0] == ("2026-10-20", "2026-10-26")
+    assert fetched == sorted(fetched)
+
+
+def _length(query: dict[str, str]) -> int:
+    return (datetime.fromisoformat(query["endDate"][:10]) - datetime.fromisoformat(query["startDate"][:10])).days + 1
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"events": {}}', b'{"clockChanges": []}'])
+def test_a_day_that_stays_broken_costs_that_day_and_is_asked_for_again(world: World, body: bytes) -> None:
+    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+    bad = lambda query: query["startDate"][:10] <= "2026-11-05" <= query["endDate"][:10]  # noqa: E731
+    world.cloud.faults.append(Fault("pump-logs", times=99, when=bad, body=body))
+    with pytest.raises(Retryable, match="5 November 2026 of pump 1111111 could not be read") as caught:
+        world.poll()
+    assert not isinstance(caught.value, SourceChanged)  # the other days could be read
+    assert len(world.log.of("basal.delivered")) == 24 * 32
+    world.cloud.faults.clear()
+    world.cloud.asked.clear()
+    world.poll()
+    assert world.cloud.windows() == [("2026-11-05", "2026-11-05")]
+    assert len(world.log.of("basal.delivered")) == 24 * 33
+
+
+def test_missing_clock_changes_are_told_and_cost_no_events(world: World) -> None:
+    world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
+    drop = lambda answer: {"events": answer["events"]}  # noqa: E731
+    world.cloud.faults.append(Fault("pump-logs", times=99, change=drop))
+    with pytest.raises(SourceChanged, match="no clockChanges"):
+        world.poll()
+    assert world.log.numbered() == [1]
+    assert len(world.log.of("window.fetched")) == 2
+
+
+def test_null_clock_changes_and_new_keys_are_tolerated(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
+    change = lambda answer: {**answer, "clockChanges": None, "nextPage": "abc"}  # noqa: E731
+    world.cloud.faults.append(Fault("pump-logs", times=99, change=change))
+    world.poll()
+    assert world.log.numbered() == [1]
+    assert caplog.text.count("new key nextPage") == 1
+
+
+def test_an_entry_without_identity_is_kept_under_its_content(world: World) -> None:
+    odd: list[Any] = [
+        basal(1, "2026-11-20T00:00:00"),
+        {**basal(2, "2026-11-20T00:05:00"), "sequenceNumber": None},
+        {**basal(3, "2026-11-20T00:10:00"), "eventCode": "279"},
+        {**basal(4, "2026-11-20T00:15:00"), "pumpDateTime": "yesterday"},
+        {"eventCode": 20},
+        "text",
+        None,
+        7,
+        [],
+    ]
+    world.cloud.faults.append(
+        Fault("pump-logs", times=99, change=lambda answer: {"events": odd, "clockChanges": answer["clockChanges"]})
+    )
+    world.poll()
+    assert world.log.numbered() == [1]
+    unknown = world.log.of("unknown")
+    assert len(unknown) == 8
+    assert {event.id.split(":")[2] for event in unknown} == {"odd"}
+    assert all(event.seq is None and event.group is None and event.raw for event in unknown)
+    source = world.running_source
+    assert source.set_aside == 8
+    assert all(source.decode(event.raw or {}) == (event.kind, event.body) for event in unknown)
+
+
+def test_an_unknown_code_is_kept_verbatim_counted_once_and_told_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.cloud.pumps[0].records = [
+        entry(999, 5, "2026-11-20T00:00:00", {"x": 1}),
+        entry(999, 6, "2026-11-20T00:01:00", {}),
+    ]
+    world.poll()
+    world.clock.forward(hours=7)
+    world.poll()
+    assert [(event.seq, event.body.code, event.body.reason) for event in world.log.of("unknown")] == [
+        (5, "999", "no such code"),
+        (6, "999", "no such code"),
+    ]
+    assert dict(world.running_source.unknown_codes) == {"999": 2}
+    assert caplog.text.count("unknown_code code=999") == 1
+
+
+def test_a_new_property_is_told_once_and_the_record_still_read(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    records = [basal(seq, f"2026-11-20T00:0{seq}:00") for seq in range(3)]
+    for record in records:
+        record["eventProperties"]["flavour"] = 1
+        record["shelf"] = 2
+    world.cloud.pumps[0].records = records
+    world.poll()
+    assert len(world.log.of("basal.delivered")) == 3
+    assert caplog.text.count("new property flavour") == 1
+    assert caplog.text.count("new key shelf") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"NaN",
+        b"Infinity",
+        b"-Infinity",
+        b"1e999",
+        b"9" * 400,
+        b'"\\ud800"',
+        b'"\xff\xfe"',
+        b'"\\u0000"',
+        b"18446744073709551616",
+    ],
+)
+def test_values_that_no_log_can_hold_cost_their_own_entry_at_most(text: bytes) -> None:
+    good = json.dumps(basal(1, "2026-11-20T00:00:00")).encode()
+    bad = (
+        json.dumps(basal(2, "2026-11-20T00:05:00"))
+        .encode()
+        .replace(b'"commandedRate": 1000', b'"commandedRate": ' + text)
+    )
+    body = b'{"events": [' + bad + b", " + good + b'], "clockChanges": []}'
+    log = MemoryLog()
+    made = [make_event(raw, pump=SERIAL, received_at=START)[0] for _, raw in split_answer(body, "events").entries()]
+    log.append(made)
+    assert [event.kind for event in made] == ["basal.delivered", "unknown"]
+    assert [event.seq for event in made] == [1, 2]
+
+
+def test_deep_nesting_costs_its_own_entry_at_most() -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    with pytest.raises((BrokenAnswer, BrokenShape)):
+        split_answer(b'{"events": ' + deep + b"}", "events")
+    with pytest.raises((BrokenAnswer, BrokenShape)):
+        whole_answer(deep, "list of pumps")
+
+
+def test_the_same_clock_change_in_both_arrays_comes_once_but_repeats_in_events_stay() -> None:
+    change = entry(13, 95, "2025-07-20T04:38:28", {"timePrior": 0, "timeAfter": 5})
+    events = [change, basal(1, "2026-11-20T00:00:00"), basal(1, "2026-11-20T00:00:00", 2000)]
+    body = json.dumps({"events": events, "clockChanges": [change]}).encode()
+    assert [place for place, _ in split_answer(body, "events").entries()] == [(0, 1), (0, 1), (0, 95)]
+
+
+def test_pumps_are_read_one_by_one_and_odd_ones_skipped(caplog: pytest.LogCaptureFixture) -> None:
+    good = CloudPump().listed()
+    listed = [
+        None,
+        5,
+        {},
+        {**good, "serialNumber": None},
+        {**good, "assignmentId": 5},
+        {**good, "serialNumber": 90556643},
+        good,
+    ]
+    pumps = read_pumps({"pumps": listed})
+    assert [pump.serial for pump in pumps] == ["90556643", "1111111"]
+    assert "pumps_skipped count=5" in caplog.text
+
+
+@pytest.mark.parametrize("seconds", [0, 299, -299])
+def test_five_minutes_between_the_clocks_are_tolerated(seconds: int) -> None:
+    check_clock({"Date": _http(START.timestamp() + seconds)}, START, maybe_cached=False)
+
+
+def test_an_old_page_out_of_a_cache_says_nothing_about_the_clock() -> None:
+    hour_old = {"Date": _http(START.timestamp() - 3600)}
+    check_clock(hour_old, START, maybe_cached=True)
+    check_clock({**hour_old, "Age": "3600"}, START, maybe_cached=False)
+    with pytest.raises(Retryable, match="60 minutes ahead"):
+        check_clock(hour_old, START, maybe_cached=False)
+    check_clock({"Date": "some day"}, START, maybe_cached=False)
+    check_clock({}, START, maybe_cached=False)
+
+
+def _http(seconds: float) -> str:
+    from email.utils import formatdate
+
+    return formatdate(seconds, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("120", 120), ("", None), ("soon", None), ("-5", None), (_http(START.timestamp() + 90), 90), ("9" * 30, 86_400)],
+)
+def test_retry_after_is_a_number_or_a_date(text: str, seconds: float | None) -> None:
+    answer = Answer(status=429, headers={"Retry-After": text, "Date": _http(START.timestamp())}, body=b"", url="")
+    assert retry_after_s(answer) == seconds
+
+
+def test_a_read_that_times_out_is_a_broken_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.poll()
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise requests.exceptions.ReadTimeout("https://secret.example.org/pumper/uuid")
+
+    monkeypatch.setattr(requests.Session, "request", never)
+    with pytest.raises(BrokenAnswer, match="within 60 s") as caught:
+        world.poll()
+    assert "secret" not in str(caught.value)
+
+
+def test_windows_halve_without_gap_or_overlap() -> None:
+    from datetime import date
+
+    assert halves((date(2026, 11, 1), date(2026, 11, 2))) == (
+        (date(2026, 11, 1), date(2026, 11, 1)),
+        (date(2026, 11, 2), date(2026, 11, 2)),
+    )
+    assert halves((date(2026, 11, 1), date(2026, 11, 3)))[0][1] == date(2026, 11, 2)
+    assert words_for((date(2026, 10, 1), date(2026, 10, 28))) == "1 to 28 October 2026"
+    assert words_for((date(2025, 12, 9), date(2026, 1, 5))) == "9 December 2025 to 5 January 2026"
+
+
+_ABSURD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.text(max_size=8),
+    st.sampled_from(["2026-11-20T00:00:00", "0001-01-01T00:00:00", "9999-12-31T23:59:59Z", "TRUE", "65535", ""]),
+    st.lists(st.integers(-1, 70), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+_RECORDS = [
+    basal(1, "2026-11-19T00:00:00"),
+    entry(20, 2, "2026-11-19T00:01:00", {"completionStatus": 3, "bolusId": 7, "iob": 1, "insulinDelivered": 2, "insulinRequested": 2}),
+    entry(
+        399,
+        3,
+        "2026-11-19T00:02:00",
+        {
+            "glucoseValueStatus": 0,
+            "cgmDataType": [0],
+            "rate": -39,
+            "algorithmState": 32,
+            "rssi": -54,
+            "currentGlucoseDisplayValue": 195,
+            "egvTimeStamp": 595987200 + 86400,
+            "egvInfoBitmask": [0, 5],
+            "interval": 0,
+            "reservedD15": 0,
+        },
+    ),
+    entry(13, 4, "2026-11-19T00:03:00", {"timePrior": 1, "timeAfter": 60_001, "rawRtcTime": 1}),
+]  # fmt: skip
+
+
+def _replaced(found: Any, path: list[Any], absurd: Any, drop: bool) -> Any:
+    copy = json.loads(json.dumps(found))
+    place = copy
+    for step in path[:-1]:
+        place = place[step]
+    if drop:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = absurd
+    return copy
+
+
+def _paths(found: Any, before: tuple[Any, ...] = ()) -> list[list[Any]]:
+    steps = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+    return [path for key, value in steps for path in ([*before, key], *_paths(value, (*before, key)))]
+
+
+_LOG_ANSWER = {"events": _RECORDS, "clockChanges": [_RECORDS[3]]}
+_PUMPER_ANSWER = {
+    "firstName": "A",
+    "pumps": [CloudPump(settings={"settingsHash": "29EDDA8E", "details": {"a": 1}}).listed()],
+}
+
+
+class _Canned:
+    """A client whose answers are given."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    def pump_logs(self, *_: Any) -> bytes:
+        return self.body
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(_paths(_LOG_ANSWER)), _ABSURD, st.booleans())
+def test_any_absurd_value_anywhere_in_a_window_costs_no_other_event(path: list[Any], absurd: Any, drop: bool) -> None:
+    from datetime import date
+
+    body = json.dumps(_replaced(_LOG_ANSWER, path, absurd, drop)).encode()
+    (pump,) = read_pumps(_PUMPER_ANSWER)
+    reader = WindowReader(client=_Canned(body), clock=SetClock(), drift=Drift())  # type: ignore[arg-type]  # stands in for it
+    log = MemoryLog()
+    for batch in reader.read(pump, [(date(2026, 11, 19), date(2026, 11, 19))]):
+        log.append(batch.events)
+    if len(path) == 1:
+        return  # an answer that is broken as a whole; the rows above tell those apart
+    untouched = {1, 2, 3, 4} if path[0] == "clockChanges" else {1, 2, 3, 4} - {path[1] + 1}
+    known = {event.seq for event in log.events if event.kind not in ("unknown", "window.fetched")}
+    assert untouched <= known
+    assert len(log.of("window.fetched")) == 1
+    for event in log.events:
+        if event.raw is not None:
+            from tconnectsync_tandem.decode import decode
+
+            assert decode(event.raw) == (event.kind, event.body)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(_paths(_PUMPER_ANSWER)), _ABSURD, st.booleans())
+def test_any_absurd_value_anywhere_in_the_list_of_pumps_ends_in_pumps_or_in_a_change(
+    path: list[Any], absurd: Any, drop: bool
+) -> None:
+    body = json.dumps(_replaced(_PUMPER_ANSWER, path, absurd, drop)).encode()
+    try:
+        pumps = read_pumps(whole_answer(body, "list of pumps"))
+    except SourceChanged:
+        assert path[-1] in ("pumps", 0, "serialNumber", "assignmentId")
+    else:
+        assert len(pumps) == 1
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(_paths(_PUMPER_ANSWER)), _ABSURD, st.booleans())
+def test_a_whole_poll_survives_an_absurd_list_of_pumps(
+    tmp_path_factory: pytest.TempPathFactory, path: list[Any], absurd: Any, drop: bool
+) -> None:
+    from tandem_world import running
+
+    clock = SetClock()
+    cloud = TinyCloud(clock, [CloudPump(records=[basal(1, "2026-11-20T00:00:00")])])
+    answer = _replaced(_PUMPER_ANSWER, path, absurd, drop)
+    cloud.faults.append(Fault("/pumper/", times=9, change=lambda _: answer))
+    with running(cloud):
+        world = World(cloud, clock, tmp_path_factory.mktemp("tandem"))
+        try:
+            world.poll()
+        except SourceChanged:
+            return
+        assert len(world.log.of("window.fetched")) >= 1

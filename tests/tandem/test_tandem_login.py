@@ -1,0 +1,261 @@
+"""Logging in, keeping the token, and every way in which that goes wrong."""
+
+from __future__ import annotations
+
+import json
+import stat
+from datetime import timedelta
+
+import pytest
+from tandem_world import EMAIL, PASSWORD, PUMPER, Fault, World, basal
+
+from tconnectsync import CredentialsRefused, Retryable, Secret, SourceChanged
+
+
+def test_one_login_lasts_for_many_polls(world: World) -> None:
+    for _ in range(3):
+        world.clock.forward(hours=1)
+        world.poll()
+    assert world.cloud.count("/login") == 1
+
+
+def test_the_token_is_kept_over_a_restart_in_a_file_for_the_owner_alone(world: World) -> None:
+    world.poll()
+    world.poll(world.source())
+    assert world.cloud.count("/login") == 1
+    path = world.folder / "token.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    text = path.read_text()
+    assert PASSWORD not in text
+    assert EMAIL not in text
+
+
+def test_the_token_is_renewed_five_minutes_before_its_end(world: World) -> None:
+    world.cloud.expires_in = 1800
+    world.poll()
+    world.clock.forward(minutes=24, seconds=59)
+    world.poll()
+    assert world.cloud.count("/login") == 1
+    world.clock.forward(seconds=1)
+    world.poll()
+    assert world.cloud.count("/login") == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no json",
+        "[]",
+        "{}",
+        "null",
+        '{"account": 1}',
+        '{"account":"{account}","access_token":"","pumper_id":"x","obtained_at":"2026","expires_at":"2027"}',
+        '{"account":"{account}","access_token":5,"pumper_id":"x","obtained_at":"2026-11-20T00:00:00+00:00",'
+        '"expires_at":"2027-11-20T00:00:00+00:00"}',
+        '{"account":"{account}","access_token":"a","pumper_id":"x","obtained_at":"2026-11-20T00:00:00",'
+        '"expires_at":"2027-11-20T00:00:00"}',
+    ],
+)
+def test_a_damaged_token_file_costs_a_login_and_no_more(world: World, text: str) -> None:
+    world.poll()
+    path = world.folder / "token.json"
+    account = json.loads(path.read_text())["account"]
+    path.write_text(text.replace("{account}", account))
+    world.poll(world.source())
+    assert world.cloud.count("/login") == 2
+
+
+def test_a_token_file_that_cannot_be_read_or_written_costs_a_login_and_no_more(world: World) -> None:
+    (world.folder / "token.json").mkdir(parents=True)
+    world.poll()
+    world.poll()
+    assert world.cloud.count("/login") == 1
+    assert world.log.of("window.fetched") != []
+
+
+def test_a_token_of_another_account_is_not_used(world: World) -> None:
+    world.poll()
+    with pytest.raises(CredentialsRefused):
+        world.poll(world.source(email="other@example.org"))
+
+
+def test_a_token_that_the_server_has_forgotten_is_replaced_once(world: World) -> None:
+    world.poll()
+    world.cloud.tokens.clear()
+    world.clock.forward(hours=1)
+    world.poll()
+    assert world.cloud.count("/login") == 2
+
+
+def test_a_new_token_that_is_refused_is_no_reason_for_another_login(world: World) -> None:
+    world.cloud.faults.append(Fault("/bff/", status=401, body=b"{}", times=99))
+    for _ in range(3):
+        with pytest.raises(Retryable, match="just given") as caught:
+            world.poll(world.source())
+        assert (caught.value.after_s or 0) >= 1800
+    assert world.cloud.count("/login") == 1
+
+
+def test_a_revoked_old_token_whose_replacement_is_refused_ends_after_one_login(world: World) -> None:
+    world.poll()
+    world.clock.forward(hours=1)
+    world.cloud.faults.append(Fault("/bff/", status=401, body=b"{}", times=99))
+    with pytest.raises(Retryable, match="just given"):
+        world.poll()
+    assert world.cloud.count("/login") == 2
+
+
+def test_refused_credentials_name_the_region_and_the_other_one_and_no_secret(world: World) -> None:
+    world.cloud.password = "something else"
+    with pytest.raises(CredentialsRefused) as caught:
+        world.poll()
+    told = f"{caught.value.message} {caught.value.remedy}"
+    assert "region US" in told
+    assert 'region = "EU"' in told
+    assert "account/invalid_credentials" in told
+    assert PASSWORD not in told
+    assert EMAIL not in told
+    assert world.cloud.count("/login") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        (Fault("/login", status=200, body=b'{"status": "LOCKED"}'), CredentialsRefused, "refuses"),
+        (Fault("/login", status=400, body=b'{"message": "Max attempted logins exceeded."}'), CredentialsRefused, "locked"),
+        (Fault("/login", status=400, body=b'{"name": "ZodError"}'), SourceChanged, "400"),
+        (Fault("/login", status=404, body=b"<html>"), SourceChanged, "404"),
+        (Fault("/login", status=200, body=b"<html>"), SourceChanged, "something new"),
+        (Fault("/login", status=403, body=b"<html>Web Page Blocked!</html>"), Retryable, "firewall"),
+        (Fault("/login", status=429, headers={"Retry-After": "77"}), Retryable, "wait"),
+        (Fault("/login", status=503), Retryable, "503"),
+        (Fault("/login", reset=True), Retryable, "cut off"),
+        (Fault("/page", status=403, body=b"x"), Retryable, "firewall"),
+        (Fault("/page", status=502, body=b"x"), Retryable, "502"),
+        (Fault("/authorize", status=200, body=b"<html>new terms</html>"), SourceChanged, "not end where it should"),
+        (Fault("/authorize", status=302, headers={"Location": "/accounts/api/connect/authorize"}, times=99), SourceChanged, "never ends"),
+        (Fault("/hop", status=302, headers={"Location": "https://sso.example.org/auth/callback?error=consent_required"}), SourceChanged, "consent_required"),
+        (Fault("/hop", status=302, headers={"Location": "ftp://example.org/"}), SourceChanged, "unsafe"),
+        (Fault("/hop", status=302, headers={"Location": "https://[broken"}), SourceChanged, "no address"),
+        (Fault("/token", status=400, body=b'{"error": "invalid_client"}'), SourceChanged, "400"),
+        (Fault("/token", body=b"[]"), SourceChanged, "something new"),
+        (Fault("/token", change=lambda granted: {**granted, "access_token": None}), SourceChanged, "access_token"),
+        (Fault("/token", change=lambda granted: {**granted, "id_token": "a.b.c"}), SourceChanged, "signature"),
+        (Fault("/jwks", body=b'{"keys": []}'), SourceChanged, "no keys"),
+        (Fault("/jwks", body=b'{"keys": [{"kid": "k1", "kty": "RSA"}]}'), SourceChanged, "signature"),
+        (Fault("/jwks", body=b'{"keys": [{"kid": "k2"}]}'), SourceChanged, "does not list"),
+        (Fault("/jwks", status=500, body=b""), Retryable, "500"),
+    ],
+    ids=lambda value: f"{value.path[1:]}-{value.status}" if isinstance(value, Fault) else None,
+)  # fmt: skip
+def test_what_goes_wrong_on_the_way_is_told_apart(
+    world: World, fault: Fault, error: type[Exception], words: str
+) -> None:
+    world.cloud.faults.append(fault)
+    with pytest.raises(error, match=words) as caught:
+        world.poll()
+    assert type(caught.value).__mro__.index(error) <= 2
+    assert world.cloud.count("/login") <= 1
+    assert PASSWORD not in str(caught.value)
+
+
+def test_a_token_signed_by_someone_else_is_not_taken(world: World) -> None:
+    import jwt
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    claims = {"iss": world.cloud.endpoints.issuer, "pumperId": PUMPER}
+    forged = jwt.encode(claims, stranger, algorithm="RS256", headers={"kid": "k1"})
+    world.cloud.faults.append(Fault("/token", change=lambda granted: {**granted, "id_token": forged}))
+    with pytest.raises(SourceChanged, match="signature"):
+        world.poll()
+    unsigned = jwt.encode(claims, None, algorithm="none", headers={"kid": "k1"})
+    world.cloud.faults.append(Fault("/token", change=lambda granted: {**granted, "id_token": unsigned}))
+    with pytest.raises(SourceChanged, match="signature"):
+        world.poll()
+
+
+def test_a_token_of_another_issuer_is_not_taken(world: World) -> None:
+    world.cloud.issuer = "https://elsewhere.example.org"
+    with pytest.raises(SourceChanged, match="issued by someone else"):
+        world.poll()
+
+
+def test_another_audience_is_a_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.cloud.audience = "somebody-new"
+    world.poll()
+    assert "id_token_audience" in caplog.text
+
+
+@pytest.mark.parametrize(("off_s", "good"), [(-290, True), (-310, False), (290, True), (310, False)])
+def test_the_id_token_has_five_minutes_of_leeway(world: World, off_s: int, good: bool) -> None:
+    now = world.clock.now()
+    if off_s < 0:
+        world.cloud.claims = {"exp": (now + timedelta(seconds=off_s)).timestamp()}
+    else:
+        world.cloud.claims = {"nbf": (now + timedelta(seconds=off_s)).timestamp()}
+    if good:
+        world.poll()
+    else:
+        with pytest.raises(SourceChanged, match="not valid now"):
+            world.poll()
+
+
+def test_an_account_without_a_pump_wearer_is_told(world: World) -> None:
+    world.cloud.claims = {"pumperId": None}
+    with pytest.raises(SourceChanged, match="pumperId"):
+        world.poll()
+
+
+@pytest.mark.parametrize("told", [None, "soon", -5, True, 1e300])
+def test_a_life_that_is_not_told_is_the_id_tokens(world: World, told: object) -> None:
+    world.cloud.expires_in = told
+    world.poll()
+    world.clock.forward(minutes=50)
+    world.poll()
+    assert world.cloud.count("/login") == 1
+    world.clock.forward(minutes=6)
+    world.poll()
+    assert world.cloud.count("/login") == 2
+
+
+@pytest.mark.parametrize(("off_s", "words"), [(600, "behind"), (-600, "ahead of")])
+def test_a_host_clock_that_is_off_stops_it_before_the_password_goes_out_a_second_time(
+    world: World, off_s: float, words: str
+) -> None:
+    world.cloud.date_off_s = off_s
+    with pytest.raises(Retryable, match=f"this computer's clock .* {words}") as caught:
+        world.poll()
+    assert "timedatectl" in (caught.value.remedy or "")
+    assert world.cloud.count("/token") == 0
+    if off_s > 0:
+        assert world.cloud.count("/login") == 0
+
+
+def test_a_host_clock_that_is_off_is_seen_with_a_kept_token_too(world: World) -> None:
+    world.poll()
+    world.cloud.date_off_s = 400
+    with pytest.raises(Retryable, match="this computer's clock"):
+        world.poll()
+    world.cloud.date_off_s = 200
+    world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
+    world.cloud.pumps[0].uploaded = "2026-11-20T11:59:00Z"
+    world.poll()
+    assert world.log.numbered() == [1]
+
+
+def test_nothing_secret_shows(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", logger="tconnectsync")
+    source = world.source(password=Secret(PASSWORD))
+    world.poll(source)
+    shown = caplog.text + repr(source) + repr(source.account) + repr(world.log.events)
+    for secret in (PASSWORD, PUMPER, EMAIL.split("@")[0], *world.cloud.tokens, "Ada", "1990-01-01"):
+        assert secret not in shown, secret
+
+
+def test_sessions_are_closed_and_a_login_has_its_own_cookies(world: World) -> None:
+    world.poll()
+    data = [headers for headers in world.cloud.headers_seen if "authorization" in headers]
+    assert all("cookie" not in headers for headers in data)
+    assert all("Mozilla" in headers["user-agent"] for headers in world.cloud.headers_seen)

@@ -1,0 +1,361 @@
+"""What is asked, when, and what comes of it."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+from tandem_world import ASSIGNMENT, PUMPER, SERIAL, CloudPump, Fault, World, basal, entry, hourly
+from tconnectsync_tandem import windows
+
+from tconnectsync import Retryable, SourceChanged
+
+SETTINGS: dict[str, Any] = {
+    "id": "b7f931c8",
+    "deviceAssignmentId": ASSIGNMENT,
+    "uploadedTimeStamp": "2026-09-10T21:07:43.497",
+    "settingsHash": "29EDDA8E7A72C1AD060271268CC7AE81FAD54B9D",
+    "uploadId": "5da6a0ca-86c3-440f-9462-fa53168dcb9d",
+    "details": {"profiles": {"activeIdp": 0, "profile": [{"name": "A"}]}, "firstName": "Ada"},
+}
+
+
+def days(world: World) -> set[str]:
+    """Every day asked for so far."""
+    found: set[str] = set()
+    for first, last in world.cloud.windows():
+        day = date.fromisoformat(first)
+        while day <= date.fromisoformat(last):
+            found.add(day.isoformat())
+            day += timedelta(days=1)
+    return found
+
+
+def test_a_first_poll_fetches_the_horizon_with_a_day_of_lead_in_in_windows_without_gaps(world: World) -> None:
+    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 15), 24 * 40)
+    world.poll()
+    assert world.cloud.windows() == [("2026-10-20", "2026-11-16"), ("2026-11-17", "2026-11-21")]
+    (opened,) = world.log.of("history.opened")
+    assert (opened.body.first_day, opened.body.last_day) == ("2026-10-21", None)
+    assert len(world.log.of("basal.delivered")) == 24 * 33
+    assert [
+        (fact.body.first_day, fact.body.last_day) for fact in world.log.of("window.fetched")
+    ] == world.cloud.windows()
+    assert sum(fact.body.event_count for fact in world.log.of("window.fetched")) == 24 * 33
+
+
+def test_events_carry_identity_wall_time_and_the_record_verbatim(world: World) -> None:
+    record = basal(393131, "2026-11-20T00:03:29", 1061)
+    world.cloud.pumps[0].records = [record]
+    world.poll()
+    (event,) = world.log.of("basal.delivered")
+    assert event.id == f"tandem:{SERIAL}:0:393131"
+    assert (event.pump, event.group, event.seq, event.source) == (SERIAL, 0, 393131, "tandem")
+    assert event.pump_time == datetime(2026, 11, 20, 0, 3, 29)
+    assert event.received_at == world.clock.now()
+    assert event.raw == record
+    assert event.body.rate_u_per_h == 1.061
+
+
+def test_events_come_in_the_pumps_own_order_whatever_the_answer_has(world: World) -> None:
+    world.cloud.pumps[0].records = hourly(datetime(2026, 11, 20), 6)
+    world.poll()
+    assert [event.seq for event in world.log.of("basal.delivered")] == list(range(1000, 1006))
+
+
+def test_an_idle_poll_is_one_request_and_writes_nothing(world: World) -> None:
+    world.poll()
+    known, asked = len(world.log.events), len(world.cloud.asked)
+    world.clock.forward(minutes=10)
+    world.poll()
+    assert len(world.log.events) == known
+    assert [path for path, _ in world.cloud.asked[asked:]] == [f"/api/reports/bff/pumper/{PUMPER}"]
+
+
+def test_an_upload_makes_it_fetch_back_to_two_days_before_the_one_known_before(world: World) -> None:
+    world.poll()
+    world.cloud.asked.clear()
+    world.clock.forward(hours=1)
+    world.cloud.pumps[0].uploaded = "2026-11-20T12:50:00Z"
+    world.cloud.pumps[0].records = [basal(1, "2026-11-18T23:00:00")]
+    world.poll()
+    assert world.cloud.windows() == [("2026-11-18", "2026-11-21")]
+    assert world.log.numbered() == [1]
+    assert [fact.body.uploaded_at.isoformat() for fact in world.log.of("upload.seen")] == [
+        "2026-11-20T11:55:00+00:00",
+        "2026-11-20T12:50:00+00:00",
+    ]
+
+
+def test_a_phone_that_was_silent_for_days_is_fetched_back_to_its_last_upload(world: World) -> None:
+    world.poll()
+    for _ in range(4 * 5):  # five days of polls every six hours, nothing new
+        world.clock.forward(hours=6)
+        world.poll()
+    world.cloud.asked.clear()
+    world.cloud.pumps[0].uploaded = "2026-11-25T12:05:00Z"
+    late = [basal(1, "2026-11-20T12:30:00"), basal(2, "2026-11-19T09:00:00"), basal(3, "2026-11-25T06:00:00")]
+    world.cloud.pumps[0].records = late
+    world.clock.forward(minutes=10)
+    world.poll()
+    assert world.log.numbered() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("newest", ["2099-12-31T00:00:00", "2009-01-01T00:00:00", None])
+def test_a_bogus_newest_date_does_not_keep_it_from_fetching(world: World, newest: str | None) -> None:
+    world.poll()
+    world.cloud.pumps[0].newest = newest
+    world.cloud.pumps[0].records = [basal(7, "2026-11-20T07:30:00")]
+    world.clock.forward(hours=1)
+    world.cloud.pumps[0].uploaded = "2026-11-20T12:59:00Z"
+    world.poll()
+    assert world.log.numbered() == [7]
+
+
+def test_every_six_hours_it_asks_whatever_the_dates_say(world: World) -> None:
+    world.poll()
+    world.cloud.pumps[0].records = [basal(7, "2026-11-20T11:30:00")]
+    world.clock.forward(hours=5, minutes=50)
+    world.poll()
+    assert world.log.numbered() == []
+    world.clock.forward(minutes=11)
+    world.poll()
+    assert world.log.numbered() == [7]
+
+
+def test_a_batch_that_a_phone_kept_for_six_days_is_found_within_a_day_though_no_date_moves(world: World) -> None:
+    world.poll()
+    world.cloud.pumps[0].records = [basal(7, "2026-11-14T07:30:00")]
+    world.clock.forward(hours=24, minutes=1)
+    world.poll()
+    assert world.log.numbered() == [7]
+
+
+def test_a_batch_that_is_three_weeks_late_is_found_within_a_week(world: World) -> None:
+    world.poll()
+    world.cloud.pumps[0].records = [basal(7, "2026-11-04T07:30:00")]
+    for _ in range(8):
+        world.clock.forward(hours=24, minutes=1)
+        world.poll()
+    assert world.log.numbered() == [7]
+
+
+def test_pumps_in_a_drawer_are_asked_once_a_day_and_the_worn_one_every_six_hours(world: World) -> None:
+    drawer = CloudPump("90556643", "retired", uploaded="2022-09-20T05:50:12Z", newest="2022-02-16T22:45:58")
+    never = CloudPump("514387", "never", uploaded=None, newest=None)
+    world.cloud.pumps += [drawer, never]
+    world.poll()
+    world.cloud.asked.clear()
+    for _ in range(4):
+        world.clock.forward(hours=6, minutes=1)
+        world.poll()
+    assert world.cloud.count("pump-logs/retired") == 1
+    assert world.cloud.count("pump-logs/never") == 1
+    assert world.cloud.count(f"pump-logs/{ASSIGNMENT}") >= 4
+
+
+def test_a_clock_that_is_days_ahead_is_followed(world: World) -> None:
+    world.cloud.pumps[0].newest = "2026-11-26T06:50:00"
+    world.cloud.pumps[0].records = [basal(5, "2026-11-26T06:50:00")]
+    world.poll()
+    assert world.log.numbered() == [5]
+
+
+def test_a_clock_that_is_a_year_ahead_is_asked_for_where_it_is(world: World) -> None:
+    world.cloud.pumps[0].newest = "2027-11-20T06:50:00"
+    world.cloud.pumps[0].records = [basal(5, "2027-11-20T06:50:00"), basal(4, "2026-11-20T06:00:00")]
+    world.poll()
+    assert world.log.numbered() == [4, 5]
+
+
+def test_a_date_that_was_set_wrong_and_put_right_costs_no_dose(world: World) -> None:
+    day = 86_400
+    wrong, right = 6898, 7263  # days since 2008-01-01: 2026-11-20 and 2027-11-20
+    assert datetime(2008, 1, 1) + timedelta(days=wrong) == datetime(2026, 11, 20)
+    pump = world.cloud.pumps[0]
+    pump.changes = [
+        entry(14, 20, "2027-11-20T03:00:00", {"datePrior": wrong, "dateAfter": right, "rawRtcTime": 1000}),
+        entry(
+            14, 40, "2026-11-21T04:00:00", {"datePrior": right + 1, "dateAfter": wrong + 1, "rawRtcTime": day * 1000}
+        ),
+    ]
+    pump.newest = "2026-11-21T05:00:00"
+    pump.records = [
+        basal(10, "2026-11-20T02:00:00"),
+        basal(30, "2027-11-20T15:00:00"),
+        basal(50, "2026-11-21T05:00:00"),
+    ]
+    world.poll()
+    world.clock.forward(minutes=10)
+    world.poll()
+    assert world.log.numbered() == [10, 20, 30, 40, 50]
+    asked = len(world.cloud.windows())
+    world.clock.forward(minutes=10)
+    world.poll()
+    assert len(world.cloud.windows()) == asked
+
+
+def test_clock_changes_of_the_whole_life_are_kept_once(world: World) -> None:
+    change = entry(13, 95, "2025-07-20T04:38:28", {"timePrior": 59278139, "timeAfter": 55657000, "rawRtcTime": 1})
+    world.cloud.pumps[0].changes = [change]
+    world.cloud.pumps[0].records = [{**change, "pumpDateTime": "2026-11-19T04:38:28", "sequenceNumber": 96}]
+    world.cloud.pumps[0].changes.append(world.cloud.pumps[0].records[0])
+    world.poll()
+    assert [event.seq for event in world.log.of("clock.changed")] == [95, 96]
+    assert world.log.duplicates == 0
+
+
+def test_a_poll_that_is_killed_resumes_where_it_was(world: World) -> None:
+    world.settings["history_days"] = 120
+    world.cloud.pumps[0].records = hourly(datetime(2026, 7, 1), 24 * 142)
+    expected = {*range(1000 + 24 * 21, 1000 + 24 * 142)}  # from 22 July on, lead-in included
+    for kills in range(1, 4):
+        run = world.source().poll(world.log)
+        for _ in range(kills):
+            world.log.append(next(run).events)
+        run.close()
+    before = len(world.log.of("window.fetched"))
+    assert before > 0
+    world.cloud.asked.clear()
+    world.poll(world.source())
+    assert set(world.log.numbered()) == expected
+    whole = 1 + (date(2026, 11, 21) - date(2026, 7, 22)).days
+    assert len(days(world)) < whole
+    assert world.log.duplicates < 24 * 3 * 8
+
+
+def test_catch_up_after_three_months_away_leaves_no_gap(world: World) -> None:
+    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 1), 24 * 150)
+    world.poll()
+    world.clock.forward(days=90)
+    world.cloud.pumps[0].uploaded = "2027-02-18T11:55:00Z"
+    world.poll(world.source())
+    numbers = world.log.numbered()
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    assert numbers[-1] == 1000 + 24 * 142 - 1  # the end of tomorrow
+
+
+def test_an_upload_seen_names_the_newest_pump_time(world: World) -> None:
+    world.poll()
+    (fact,) = world.log.of("upload.seen")
+    assert fact.id == f"tandem:{SERIAL}:upload:2026-11-20T11:55:00Z"
+    assert fact.body.newest_pump_time == datetime(2026, 11, 20, 6, 50)
+
+
+def test_an_upload_from_the_future_is_no_fact(world: World) -> None:
+    world.cloud.pumps[0].uploaded = "2031-01-01T00:00:00Z"
+    world.poll()
+    assert world.log.of("upload.seen") == []
+    assert world.log.of("window.fetched") != []
+
+
+def test_settings_are_written_when_their_hash_changes_and_without_names(world: World) -> None:
+    pump = world.cloud.pumps[0]
+    pump.settings = SETTINGS
+    world.poll()
+    world.clock.forward(hours=1)
+    pump.settings = {**SETTINGS, "uploadId": "another"}
+    world.poll()
+    (captured,) = world.log.of("settings.captured")
+    assert captured.body.details == {"profiles": {"activeIdp": 0, "profile": [{"name": "A"}]}}
+    assert captured.raw is None
+    pump.settings = {**SETTINGS, "settingsHash": "0" * 40}
+    world.poll()
+    pump.settings = {**SETTINGS, "uploadId": "third"}
+    world.poll()
+    assert [fact.body.settings_hash[:4] for fact in world.log.of("settings.captured")] == ["29ED", "0000", "29ED"]
+    assert "Ada" not in repr(world.log.events)
+
+
+def test_only_the_chosen_pumps_are_read_and_a_newer_one_left_out_is_told(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.cloud.pumps.append(
+        CloudPump("2222222", "older", uploaded="2026-01-01T00:00:00Z", newest="2026-01-01T00:00:00")
+    )
+    world.settings["pumps"] = ("2222222", "3333333")
+    world.poll()
+    assert {event.pump for event in world.log.events} == {"2222222"}
+    assert "pump 3333333 is not on the account" in caplog.text
+    assert "pump 1111111, which is left out, has newer data" in caplog.text
+    world.poll()
+    assert caplog.text.count("3333333") == 2  # once in each of the two warnings
+
+
+def test_a_choice_of_pumps_that_are_not_there_is_an_error(world: World) -> None:
+    world.settings["pumps"] = ("3333333",)
+    with pytest.raises(SourceChanged, match="none of the pumps") as caught:
+        world.poll()
+    assert "`pumps`" in (caught.value.remedy or "")
+
+
+def test_a_pump_that_was_assigned_twice_is_read_under_both(world: World) -> None:
+    world.cloud.pumps.append(CloudPump(SERIAL, "before", records=[basal(3, "2026-11-19T00:00:00")]))
+    world.cloud.pumps[0].records = [basal(9, "2026-11-20T00:00:00")]
+    world.poll()
+    assert world.log.numbered() == [3, 9]
+
+
+def test_a_backfill_fetches_again_and_opens_its_days(world: World) -> None:
+    world.cloud.pumps[0].records = hourly(datetime(2026, 1, 1), 24 * 60)
+    world.poll()
+    world.cloud.asked.clear()
+    for batch in world.running_source.backfill(world.log, date(2026, 1, 10), date(2026, 2, 20)):
+        world.log.append(batch.events)
+    assert world.cloud.windows() == [("2026-01-09", "2026-02-05"), ("2026-02-06", "2026-02-21")]
+    opened = world.log.events[-1]
+    assert (opened.kind, opened.body.first_day, opened.body.last_day) == ("history.opened", "2026-01-10", "2026-02-20")
+    assert len(world.log.of("basal.delivered")) == 24 * 44
+
+
+def test_a_backfill_inside_the_open_history_opens_nothing(world: World) -> None:
+    world.poll()
+    for batch in world.running_source.backfill(world.log, date(2026, 11, 10), date(2026, 11, 12)):
+        world.log.append(batch.events)
+    assert len(world.log.of("history.opened")) == 1
+
+
+def test_a_month_comes_in_batches_of_bounded_size(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "EVENTS_PER_BATCH", 100)
+    world.cloud.pumps[0].records = hourly(datetime(2026, 11, 1), 480)
+    sizes = []
+    for batch in world.running_source.poll(world.log):
+        assert batch.done <= batch.total
+        sizes.append(len(batch.events))
+        world.log.append(batch.events)
+    assert max(sizes) <= 101
+    assert len(world.log.of("basal.delivered")) == 480
+    assert batch.done == batch.total
+
+
+def test_trouble_with_one_pump_leaves_the_others_alone(world: World) -> None:
+    world.cloud.pumps.insert(0, CloudPump("2222222", "gone"))
+    world.cloud.faults.append(Fault("pump-logs/gone", status=404, body=b"<html>404 Not Found</html>", times=99))
+    world.cloud.pumps[1].records = [basal(3, "2026-11-19T00:00:00")]
+    with pytest.raises(SourceChanged, match="404"):
+        world.poll()
+    assert world.log.numbered() == [3]
+
+
+def test_a_block_ends_the_poll_at_once(world: World) -> None:
+    world.cloud.pumps.insert(0, CloudPump("2222222", "blocked"))
+    world.cloud.faults.append(Fault("pump-logs/blocked", status=403, body=b"The request is blocked", times=99))
+    with pytest.raises(Retryable, match="firewall") as caught:
+        world.poll()
+    assert caught.value.after_s is not None
+    assert caught.value.after_s >= 1800
+    assert len(world.cloud.windows()) == 1
+
+
+def test_days_fetched_by_a_clock_that_was_ahead_are_fetched_again_once(world: World) -> None:
+    world.clock.forward(days=10)
+    world.poll()
+    world.clock.forward(days=-10)
+    world.cloud.pumps[0].records = [basal(3, "2026-11-19T00:00:00")]
+    world.poll(world.source())
+    assert world.log.numbered() == [3]
+    assert world.cloud.count("/login") == 2  # nor is a token from the future trusted
+    asked = len(world.cloud.windows())
+    world.poll(world.source())
+    assert len(world.cloud.windows()) == asked

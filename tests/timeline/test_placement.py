@@ -1,0 +1,384 @@
+"""Placements from a log: several pumps, sources without numbers, the edge of history, and what must be folded again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timeline_world import EPOCH, ListLog, ListStream, View, World, row, utc
+
+from tconnectsync.placement import Placement, Placer, placement_from_json, placement_to_json
+from tconnectsync.spans import Span
+from tconnectsync.timeline import Clock, Piece, ZoneClock, Zones
+
+HOUR = 3600
+BERLIN = Zones(timezone="Europe/Berlin")
+DAY = timedelta(days=1)
+
+
+def stream_of(log: ListLog, pump: str = "111", *, numbered: bool = True) -> ListStream:
+    return next(each for each in log.streams() if each.pump == pump and each.numbered == numbered)
+
+
+def place(log: ListLog, pump: str = "111", *, numbered: bool = True) -> Placement:
+    return Placer(log, BERLIN).place()[stream_of(log, pump, numbered=numbered).id]
+
+
+def clock(*pieces: tuple[int, int | None]) -> Clock:
+    return Clock(pieces=tuple(Piece(from_key=key, offset_s=offset_s) for key, offset_s in pieces))
+
+
+# --- several pumps --------------------------------------------------------------------------------------------------
+
+
+def test_the_new_pump_takes_over_where_it_shows_a_first_mark_and_the_old_one_ends_there() -> None:
+    old = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
+    new = World(now=utc("2025-06-09"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-12"), kind="basal.delivered")
+    new.run(utc("2025-06-14"))
+    old.run(utc("2025-06-20"), kind="basal.delivered")
+    log = ListLog()
+    log.append([*old.events, *new.events])
+    at = utc("2025-06-12T01:00")
+    assert place(log, "111").wear_changes() == ((at, "wear.ended"),)
+    assert [kind for _, kind in place(log, "222").wear_changes()] == ["wear.ended", "wear.began"]
+    assert place(log, "222").wear_changes()[1][0] == at
+    found = Placer(log, BERLIN).status()
+    assert (found["111"]["worn"], found["222"]["worn"]) == (False, True)
+
+
+def test_hand_overs_stand_before_the_first_event_behind_them() -> None:
+    old = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
+    new = World(now=utc("2025-06-09T00:30"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-12"))
+    log = ListLog()
+    log.append([*old.events, *new.events])
+    for world in (old, new):
+        placement, stream = place(log, world.pump), stream_of(log, world.pump)
+        found = placement.hand_overs(View(stream, log))
+        assert [(at, kind) for _, at, kind in found] == list(placement.wear_changes())
+        for key, at, _ in found:
+            assert key == min((key for key, true in world.truth.items() if true >= at), default=stream.last_key)
+
+
+def test_marks_are_counted_in_true_time_not_by_the_clocks() -> None:
+    old = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
+    new = World(now=utc("2025-06-09T12:00"), offset_s=2 * HOUR, pump="222")
+    new.set_clock(9 * HOUR).run(utc("2025-06-10T06:00")).set_clock(2 * HOUR).run(utc("2025-06-12"))
+    log = ListLog()
+    log.append([*old.events, *new.events])
+    worn = place(log, "222").worn
+    assert worn[0].begin == utc("2025-06-09T13:00:01")
+    assert worn[-1].begin is not None
+    assert worn[-1].begin > utc("2025-06-10")
+
+
+def test_a_pump_of_unknown_time_does_not_take_the_wear_away() -> None:
+    old = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
+    new = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-02"), kind="basal.delivered")
+    new.reset(EPOCH).run(utc("2025-06-05"))
+    log = ListLog()
+    log.append([*old.events, *new.events])
+    assert place(log, "111").worn == (Span(),)
+
+
+def test_a_closed_overlap_is_not_read_again_for_new_events() -> None:
+    old = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"), timedelta(minutes=30))
+    new = World(now=utc("2025-06-08"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-20"), timedelta(minutes=30))
+    log = ListLog()
+    log.append([*old.events, *new.events])
+    placer = Placer(log, BERLIN)
+    before = placer.place()
+    log.append(new.run(utc("2025-06-20T01:00"), timedelta(minutes=30)).events)
+    asked = log.questions
+    assert placer.place() == before
+    assert log.questions - asked < 400
+
+
+def test_a_late_mark_inside_an_overlap_is_seen() -> None:
+    old = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
+    new = World(now=utc("2025-06-05"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-12"), timedelta(hours=5))
+    log = ListLog()
+    late = [event for event in old.events if event.received_at == utc("2025-06-06T12:00")]
+    log.append(event for event in [*old.events, *new.events] if event not in late)
+    placer = Placer(log, BERLIN)
+    placer.place()
+    log.append(late)
+    assert placer.place() == Placer(log, BERLIN).place()
+
+
+def test_a_second_sequence_group_is_a_stream_of_its_own_and_told() -> None:
+    first = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    second = World(now=utc("2025-06-10"), offset_s=2 * HOUR, group=1).run(utc("2025-06-12"))
+    log = ListLog()
+    log.append([*first.events, *second.events])
+    placer = Placer(log, BERLIN)
+    assert len(placer.place()) == 2
+    assert any("sequence group 1" in words for words in placer.messages())
+    assert placer.status()["111"]["newest_event"] == utc("2025-06-12")
+
+
+# --- numbers beat no numbers ----------------------------------------------------------------------------------------
+
+
+def test_rows_without_numbers_are_ignored_only_where_numbered_events_are() -> None:
+    world = World(now=utc("2025-01-01"), offset_s=1 * HOUR).set_clock(1 * HOUR)  # the clock's records reach far back
+    world.now = utc("2025-06-01")
+    world.set_clock(2 * HOUR).run(utc("2025-06-10"))
+    log = ListLog()
+    log.append(world.events)
+    log.append(row(utc("2025-03-01") + n * DAY, BERLIN) for n in range(120))
+    placement = place(log, numbered=False)
+    assert not placement.ignored(utc("2025-04-01"))
+    assert placement.ignored(utc("2025-06-05"))
+    assert not placement.ignored(utc("2025-06-20"))
+    assert isinstance(placement.clock, ZoneClock)
+    assert place(log).covered == ()
+
+
+def test_a_hole_of_days_in_the_numbered_events_is_filled_by_rows() -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world.now = utc("2025-06-20")
+    world.run(utc("2025-06-25"))
+    log = ListLog()
+    log.append(world.events)
+    log.append(row(utc("2025-05-20") + n * DAY, BERLIN) for n in range(40))
+    placement = place(log, numbered=False)
+    ignored = [n for n in range(40) if placement.ignored(utc("2025-05-20") + n * DAY)]
+    assert ignored == [*range(13, 22), *range(32, 37)]
+
+
+def test_rows_before_the_numbered_source_are_worn_until_it_begins() -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    log = ListLog()
+    log.append(world.events)
+    log.append(row(utc("2025-05-20") + n * DAY, BERLIN) for n in range(40))
+    placements = Placer(log, BERLIN).place()
+    rows = placements[stream_of(log, numbered=False).id]
+    numbered = placements[stream_of(log).id]
+    assert rows.worn == (Span(end=utc("2025-06-01T01:00")), Span(begin=utc("2025-06-11")))
+    assert numbered.worn == (Span(begin=utc("2025-06-01T01:00"), end=utc("2025-06-11")),)
+
+
+def test_new_numbered_events_do_not_touch_old_rows() -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    log = ListLog()
+    log.append(row(utc("2025-05-01") + n * DAY, BERLIN) for n in range(35))
+    log.append(world.events)
+    placer = Placer(log, BERLIN)
+    before = placer.place()
+    log.append(world.run(utc("2025-06-11")).events)
+    after = placer.place()
+    stream = stream_of(log, numbered=False)
+    assert after == before
+    assert after == Placer(log, BERLIN).place()
+    assert after[stream.id].changed_keys(before[stream.id], View(stream, log)) == []
+
+
+def test_late_numbered_events_cover_rows_that_they_reach() -> None:
+    world = World(now=utc("2025-05-10"), offset_s=2 * HOUR).run(utc("2025-05-20"))
+    rows = [row(utc("2025-05-01") + n * DAY, BERLIN) for n in range(35)]
+    log = ListLog()
+    log.append(rows)
+    log.append(world.events[200:])
+    placer = Placer(log, BERLIN)
+    placer.place()
+    log.append(world.events[:200])
+    assert placer.place() == Placer(log, BERLIN).place()
+
+
+def test_rows_are_read_by_the_zones_own_rules() -> None:
+    log = ListLog()
+    log.append(row(at, BERLIN) for at in (utc("2025-01-15"), utc("2025-07-15"), utc("2025-10-26T00:30")))
+    placement = place(log, numbered=False)
+    times = [placement.at(0, event.pump_time) for event in log.records]
+    assert times == [utc("2025-01-15"), utc("2025-07-15"), utc("2025-10-26T00:30")]
+    assert Placer(log, BERLIN).status("csv")["111"]["clock_basis"] == "zone_rules"
+
+
+# --- the edge of history --------------------------------------------------------------------------------------------
+
+
+def test_without_an_opened_history_everything_is_wanted() -> None:
+    log = ListLog()
+    log.append(World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10")).events)
+    assert place(log).wanted(utc("1999-01-01"))
+
+
+def test_opened_days_are_local_whole_and_inclusive() -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world.opened("2025-06-05")
+    world.opened("2025-05-01", "2025-05-02")
+    log = ListLog()
+    log.append(world.events)
+    assert place(log).horizon == (
+        Span(begin=utc("2025-04-30T22:00"), end=utc("2025-05-02T22:00")),
+        Span(begin=utc("2025-06-04T22:00")),
+    )
+
+
+def test_another_pumps_history_opens_nothing_here() -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
+    other = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-10"))
+    other.opened("2025-06-05")
+    log = ListLog()
+    log.append([*world.events, *other.events])
+    assert place(log, "111").wanted(utc("2025-06-02"))
+    assert not place(log, "222").wanted(utc("2025-06-02"))
+
+
+# --- what must be folded again --------------------------------------------------------------------------------------
+
+
+def built(days: int = 20) -> tuple[ListLog, World]:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-01") + days * DAY)
+    log = ListLog()
+    log.append(world.events)
+    return log, world
+
+
+def changed(log: ListLog, old: Placement, new: Placement) -> list[tuple[int, int]]:
+    stream = stream_of(log)
+    return new.changed_keys(old, View(stream, log))
+
+
+def test_nothing_new_changes_nothing_and_nothing_known_changes_all() -> None:
+    log, world = built()
+    placement = place(log)
+    view = View(stream_of(log), log)
+    assert placement.changed_keys(placement, view) == []
+    assert placement.changed_keys(None, view) == [(1, world.seq)]
+
+
+def test_a_setting_at_the_end_leaves_old_keys_alone() -> None:
+    log, world = built()
+    placer = Placer(log, BERLIN)
+    log.append(placer.pending_facts(world.now))
+    before, last = placer.place()[1], world.seq
+    world.set_clock(-4 * HOUR).run(world.now + DAY)
+    log.append(world.events)
+    ranges = changed(log, before, placer.place()[1])
+    assert min(first for first, _ in ranges) > last
+
+
+def test_a_new_anchor_changes_its_component() -> None:
+    log, world = built()
+    before = place(log)
+    after = attrs.evolve(before, clock=clock((0, 1 * HOUR)))
+    assert changed(log, before, after) == [(1, world.seq)]
+    partly = attrs.evolve(before, clock=clock((0, 2 * HOUR), (100, 1 * HOUR), (200, 2 * HOUR)))
+    assert changed(log, before, partly) == [(100, 199)]
+
+
+def test_a_moved_hand_over_changes_what_lies_between_and_the_event_after() -> None:
+    log, world = built()
+    before = attrs.evolve(place(log), worn=(Span(end=utc("2025-06-05")),))
+    after = attrs.evolve(before, worn=(Span(end=utc("2025-06-06")),))
+    ((first, last),) = changed(log, before, after)
+    inside = [key for key, at in world.truth.items() if utc("2025-06-05") <= at < utc("2025-06-06")]
+    assert inside[0] - 2 <= first <= inside[0]
+    assert inside[-1] < last <= inside[-1] + 3
+
+
+def test_a_widened_horizon_changes_what_it_newly_wants() -> None:
+    log, world = built()
+    before = attrs.evolve(place(log), horizon=(Span(begin=utc("2025-06-15")),))
+    after = attrs.evolve(before, horizon=(Span(begin=utc("2025-06-10")),))
+    ((first, last),) = changed(log, before, after)
+    inside = [key for key, at in world.truth.items() if utc("2025-06-10") <= at < utc("2025-06-15")]
+    assert first <= inside[0]
+    assert last > inside[-1]
+    assert last - first < len(inside) + 6
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 480), st.sampled_from([None, 0, 3600, 7200])), max_size=4),
+    st.lists(st.tuples(st.integers(1, 480), st.sampled_from([None, 0, 3600, 7200])), max_size=4),
+    st.lists(st.integers(0, 500), max_size=4, unique=True),
+    st.lists(st.integers(0, 500), max_size=4, unique=True),
+)
+def test_every_event_that_lies_elsewhere_is_in_a_changed_range(
+    old_pieces: list[tuple[int, int | None]],
+    new_pieces: list[tuple[int, int | None]],
+    old_worn: list[int],
+    new_worn: list[int],
+) -> None:
+    log, _ = built()
+
+    def made(pieces: list[tuple[int, int | None]], hours: list[int]) -> Placement:
+        bounds = [utc("2025-06-01") + timedelta(hours=hour) for hour in sorted(hours)]
+        spans = tuple(Span(begin=begin, end=end) for begin, end in zip(bounds[::2], bounds[1::2], strict=False))
+        return Placement(clock=clock((0, 7200), *sorted(dict(pieces).items())), worn=spans)
+
+    old, new = made(old_pieces, old_worn), made(new_pieces, new_worn)
+    ranges = changed(log, old, new)
+    for event in log.records:
+        assert event.seq is not None
+        times = [each.at(event.seq, event.pump_time) for each in (old, new)]
+        worn = [
+            at is not None and any(span.holds(at) for span in each.worn)
+            for each, at in zip((old, new), times, strict=True)
+        ]
+        if times[0] != times[1] or worn[0] != worn[1]:
+            assert any(first <= event.seq <= last for first, last in ranges)
+
+
+# --- the value ------------------------------------------------------------------------------------------------------
+
+
+def test_a_placement_survives_json() -> None:
+    span = Span(begin=utc("2025-06-01"), end=None)
+    numbered = Placement(clock=clock((0, 3600), (7, None)), worn=(span,), horizon=(span, Span()))
+    rows = Placement(clock=ZoneClock(zones=BERLIN), covered=(span,))
+    for placement in (numbered, rows):
+        assert placement_from_json(placement_to_json(placement)) == placement
+        assert placement_to_json(placement_from_json(placement_to_json(placement))) == placement_to_json(placement)
+
+
+def test_an_idle_placer_asks_the_log_nothing() -> None:
+    log, world = built()
+    placer = Placer(log, BERLIN)
+    placer.place()
+    asked = log.questions
+    placer.place()
+    placer.pending_facts(world.now)
+    assert log.questions == asked
+
+
+def test_status_tells_offset_basis_wear_and_age() -> None:
+    log, world = built()
+    assert Placer(log, BERLIN).status("tandem") == {
+        "111": {
+            "clock_offset_minutes": 120,
+            "clock_basis": "zone_at_first_event",
+            "worn": True,
+            "newest_event": world.now,
+        }
+    }
+    assert Placer(log, BERLIN).status("other") == {}
+
+
+def test_a_clock_an_hour_ahead_is_a_message() -> None:
+    world = World(now=utc("2025-10-01"), offset_s=2 * HOUR).run(utc("2025-11-20"))
+    log = ListLog()
+    log.append(world.events)
+    assert [words.split(".")[0] for words in Placer(log, BERLIN).messages()] == [
+        "The clock of pump 111 looks 1 h ahead since 26 October"
+    ]
+
+
+def test_another_log_or_a_shorter_one_is_read_from_the_start() -> None:
+    log, world = built()
+    placer = Placer(log, BERLIN)
+    placer.place()
+    shorter = ListLog()
+    shorter.append(world.events[:5])
+    placer.log = shorter
+    assert placer.place() == Placer(shorter, BERLIN).place()
+
+
+def test_an_empty_log_has_no_placements() -> None:
+    placer = Placer(ListLog(), BERLIN)
+    assert (placer.place(), placer.messages(), placer.status()) == ({}, [], {})
+    assert placer.pending_facts(utc("2025-06-01")) == []

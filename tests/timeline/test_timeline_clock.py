@@ -1,0 +1,260 @@
+"""True worlds in, UTC out: the real time of every event decides."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+import pytest
+from timeline_world import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
+
+from tconnectsync.placement import Placer
+from tconnectsync.timeline import ClockSet, Zones, components_of, drift_message, steps_of
+from tconnectsync.wallclock import UTC
+
+HOUR = 3600
+BERLIN = Zones(timezone="Europe/Berlin")
+DRIFT_OK = 90.0
+"""Seconds a time may be off where the pump's clock itself had drifted."""
+
+
+def error_s(world: World, zones: Zones = BERLIN) -> float:
+    log = ListLog()
+    log.append(world.events)
+    return worst_s(placed_times(log, zones), world.truth)
+
+
+@pytest.mark.parametrize("hours_after", [-30, -14, 0, 1, 12, 48, 24 * 30])
+@pytest.mark.parametrize(
+    ("zone", "begin", "change", "before_h", "after_h"),
+    [
+        ("Europe/Berlin", "2025-10-01", "2025-10-26T01:00", 2, 1),
+        ("Europe/Berlin", "2025-03-01", "2025-03-30T01:00", 1, 2),
+        ("America/New_York", "2025-10-10", "2025-11-02T06:00", -4, -5),
+        ("Australia/Sydney", "2025-09-10", "2025-10-04T16:00", 10, 11),
+        ("Australia/Sydney", "2025-03-10", "2025-04-05T16:00", 11, 10),
+        ("Australia/Lord_Howe", "2025-09-10", "2025-10-04T15:30", 10.5, 11),
+    ],
+)
+def test_a_daylight_saving_change_is_right_whenever_the_wearer_follows_it(
+    zone: str, begin: str, change: str, before_h: float, after_h: float, hours_after: int
+) -> None:
+    world = World(now=utc(begin), offset_s=before_h * HOUR)
+    at = utc(change) + timedelta(hours=hours_after)
+    world.run(at).set_clock(after_h * HOUR, between=2).run(at + timedelta(days=40))
+    assert error_s(world, Zones(timezone=zone)) <= 2
+
+
+def test_a_clock_that_never_followed_daylight_saving_keeps_its_offset() -> None:
+    world = World(now=utc("2025-10-01"), offset_s=2 * HOUR).run(utc("2026-02-01"))
+    assert error_s(world) == 0
+
+
+def test_the_hour_that_happens_twice_has_each_event_once() -> None:
+    world = World(now=utc("2025-10-25T20:00"), offset_s=2 * HOUR)
+    world.run(utc("2025-10-26T00:52"), timedelta(minutes=5)).set_clock(1 * HOUR)
+    world.run(utc("2025-10-26T03:00"), timedelta(minutes=5))
+    log = ListLog()
+    log.append(world.events)
+    found = placed_times(log, BERLIN)
+    assert worst_s(found, world.truth) <= 2
+    assert len(set(found.values())) == len(found)
+
+
+def test_set_back_within_the_repeated_hour_reads_its_second_run() -> None:
+    world = World(now=utc("2025-10-26T01:20"), offset_s=2 * HOUR).set_clock(1 * HOUR).run(utc("2025-10-27"))
+    assert error_s(world) <= 2
+
+
+@pytest.mark.parametrize("away_h", [-5, 9, 5.5, 5.75, 0])
+def test_a_flight_and_the_way_back(away_h: float) -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world.set_clock(away_h * HOUR).run(utc("2025-06-20")).set_clock(2 * HOUR).run(utc("2025-07-01"))
+    assert error_s(world) <= 2
+
+
+def test_a_flight_after_the_first_anchor_leaves_the_past_alone() -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    log = ListLog()
+    log.append(world.events)
+    placer = Placer(log, BERLIN)
+    log.append(placer.pending_facts(world.now))
+    world.set_clock(-4 * HOUR).run(utc("2025-06-20"))
+    log.append(world.events)
+    assert worst_s(times_of(placer, log), world.truth) <= 2
+    assert worst_s(placed_times(log, BERLIN), world.truth) <= 2
+    assert placer.pending_facts(world.now) == []
+
+
+def test_a_date_set_wrong_and_put_right() -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world.set_clock(2 * HOUR + 31 * 86400).run(utc("2025-06-12"))
+    world.set_clock(2 * HOUR).run(utc("2025-06-20"))
+    assert error_s(world) <= 2
+
+
+def test_a_date_that_is_still_a_day_ahead_does_not_move_the_past() -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).set_clock(2 * HOUR).run(utc("2025-06-10"))
+    world.set_clock(2 * HOUR + 86400).run(utc("2025-06-12"))
+    world.upload()
+    assert error_s(world) <= 2
+
+
+def test_drift_that_is_put_right_is_no_step() -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world.drift(61).set_clock(2 * HOUR).run(utc("2025-06-20"))
+    assert error_s(world) <= 61
+
+
+def test_a_change_of_the_hour_that_puts_drift_right_too() -> None:
+    """As captured: 16:27:58.139 became 15:27:37, an hour and 21 seconds of drift."""
+    world = World(now=utc("2025-10-20"), offset_s=2 * HOUR + 21).run(utc("2025-11-02T14:27:37"))
+    world.set_clock(1 * HOUR).run(utc("2025-11-20"))
+    assert error_s(world) <= 23
+
+
+def test_between_date_and_time_only_the_date_is_new() -> None:
+    world = World(now=utc("2025-06-09T21:30"), offset_s=2 * HOUR).run(utc("2025-06-10T21:30"))
+    world.set_clock(9 * HOUR, between=3).run(utc("2025-06-12"))
+    world.set_clock(2 * HOUR, between=3).run(utc("2025-06-13"))
+    assert error_s(world) <= 2
+
+
+def test_without_the_counter_a_pair_is_known_by_its_times() -> None:
+    world = World(now=utc("2025-06-09T21:30"), offset_s=2 * HOUR + 50, rtc=False).run(utc("2025-06-10T21:30"))
+    world.set_clock(9 * HOUR, between=3).run(utc("2025-06-12"))
+    world.set_clock(2 * HOUR).run(utc("2025-06-13"))
+    assert error_s(world) <= DRIFT_OK
+
+
+def test_the_counter_may_wrap_within_a_pair() -> None:
+    day = datetime(2025, 6, 1, 12)
+    sets = [
+        ClockSet(key=1, part="date", pump_time=day, step_s=0.0, rtc_ms=(1 << 32) - 500),
+        ClockSet(key=2, part="time", pump_time=day + timedelta(hours=1), step_s=3600.0, rtc_ms=400),
+    ]
+    assert [(step.key, step.done_key, step.rounded_s) for step in steps_of(sets)] == [(1, 2, 3600)]
+
+
+def test_a_record_far_behind_a_date_change_is_a_step_of_its_own() -> None:
+    day = datetime(2025, 6, 1, 12)
+    sets = [
+        ClockSet(key=1, part="date", pump_time=day, step_s=86400.0, rtc_ms=1000),
+        ClockSet(key=2, part="time", pump_time=day + timedelta(hours=2), step_s=3600.0, rtc_ms=3_600_000),
+    ]
+    assert [(step.key, step.rounded_s, step.date_s) for step in steps_of(sets)] == [(1, 86400, None), (2, 3600, None)]
+
+
+def test_reset_and_set_again_places_what_was_logged_in_between() -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world.reset().run(utc("2025-06-10T07:23:45"), timedelta(minutes=7))
+    log = ListLog()
+    log.append(world.events)
+    reset_at = next(key for key, at in world.truth.items() if at > utc("2025-06-10T00:01"))
+    before = placed_times(log, BERLIN)
+    assert [key for key, at in before.items() if at is None] == list(range(reset_at, world.seq + 1))
+    assert any("Set the date and time on the pump" in words for words in Placer(log, BERLIN).messages())
+    world.set_clock(2 * HOUR).run(utc("2025-06-20"))
+    log.append(world.events)
+    assert worst_s(placed_times(log, BERLIN), world.truth) <= 2
+
+
+def test_reset_and_set_before_anything_else_was_logged() -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world.reset().set_clock(2 * HOUR).run(utc("2025-06-20"))
+    log = ListLog()
+    log.append(world.events)
+    first_set = next(event.seq for event in world.events if event.kind == "clock.changed")
+    assert first_set is not None
+    found = placed_times(log, BERLIN)
+    assert worst_s(found, world.truth, [key for key in world.truth if key < first_set]) == 0
+    assert worst_s(found, world.truth, [key for key in world.truth if key > first_set]) <= 2
+
+
+def test_a_new_pump_with_a_factory_date() -> None:
+    world = World(now=utc("2025-07-20T02:00"), offset_s=0.0).reset(datetime(2020, 1, 12, 3, 17, 21))
+    world.run(utc("2025-07-20T02:38:28"), timedelta(minutes=2)).set_clock(-7 * HOUR).run(utc("2025-07-30"))
+    assert error_s(world, Zones(timezone="America/Los_Angeles")) <= 2
+
+
+def test_a_set_clock_that_is_not_in_the_log_waits_for_its_record() -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world.set_clock(-5 * HOUR).run(utc("2025-06-12"))
+    log = ListLog()
+    log.append(event for event in world.events if event.kind != "clock.changed")
+    placer = Placer(log, BERLIN)
+    assert None in times_of(placer, log).values()
+    log.append(placer.pending_facts(world.now))
+    log.append(world.events)
+    assert worst_s(times_of(placer, log), world.truth) <= 2
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "Asia/Kathmandu", "Australia/Eucla", "America/St_Johns"])
+def test_zones_that_are_not_on_the_hour(zone: str) -> None:
+    zones = Zones(timezone=zone)
+    world = World(now=utc("2025-06-01"), offset_s=zones.offset_at(utc("2025-06-01"))).run(utc("2025-06-10"))
+    assert error_s(world, zones) == 0
+
+
+def test_a_dated_move_holds_from_its_day() -> None:
+    zones = Zones(timezone="Europe/Berlin", moves=((date(2025, 6, 1), "America/New_York"),))
+    world = World(now=utc("2025-05-01"), offset_s=2 * HOUR).run(utc("2025-06-01T14:00"))
+    world.set_clock(-4 * HOUR).run(utc("2025-11-03"))
+    world.set_clock(-5 * HOUR).run(utc("2025-12-01"))
+    assert error_s(world, zones) <= 2
+
+
+def test_a_pump_an_hour_ahead_is_named_with_its_day() -> None:
+    words = drift_message("111", offset_s=2 * HOUR, zones=BERLIN, newest=utc("2025-11-20"))
+    assert words is not None
+    assert words.startswith("The clock of pump 111 looks 1 h ahead since 26 October.")
+    assert drift_message("111", offset_s=1 * HOUR, zones=BERLIN, newest=utc("2025-11-20")) is None
+
+
+def test_a_clock_behind_since_it_was_set() -> None:
+    words = drift_message("111", offset_s=-5 * HOUR, zones=BERLIN, newest=utc("2025-01-20"), since=utc("2024-12-24"))
+    assert words is not None
+    assert "looks 6 h behind since 23 December 2024" in words
+
+
+def test_an_anchor_on_half_a_setting_holds_behind_the_whole_of_it() -> None:
+    day = datetime(2025, 6, 1, 12)
+    sets = [
+        ClockSet(key=5, part="date", pump_time=day, step_s=0.0, rtc_ms=1000),
+        ClockSet(key=6, part="time", pump_time=day + timedelta(hours=1), step_s=3600.0, rtc_ms=2000),
+    ]
+    (component,) = components_of(sets, ())
+    assert component.offsets(5, 7200) == (3600, 7200)
+    assert component.offsets(4, 7200) == (7200, 10800)
+
+
+def test_every_jump_without_a_record_begins_a_component() -> None:
+    from tconnectsync.timeline import Jump
+
+    jump = Jump(key=7, before=datetime(2025, 1, 1), after=EPOCH)
+    first, second = components_of((), [jump])
+    assert (first.from_key, first.jump, second.from_key, second.jump) == (0, None, 7, jump)
+
+
+@pytest.mark.parametrize(
+    ("wall", "fold", "expected"),
+    [
+        ("2025-10-26T02:30", 0, "2025-10-26T00:30"),
+        ("2025-10-26T02:30", 1, "2025-10-26T01:30"),
+        ("2025-03-30T02:30", 0, "2025-03-30T01:30"),
+        ("2025-07-01T12:00", 0, "2025-07-01T10:00"),
+    ],
+)
+def test_a_local_time_in_utc(wall: str, fold: int, expected: str) -> None:
+    assert BERLIN.utc_of(datetime.fromisoformat(wall), fold) == utc(expected)
+
+
+def test_the_zone_of_a_day_and_back() -> None:
+    zones = Zones(
+        timezone="Europe/Berlin", moves=((date(2025, 6, 1), "America/New_York"), (date(2024, 1, 1), "Asia/Tokyo"))
+    )
+    assert [zones.name_at(date(year, month, 1)) for year, month in ((2023, 1), (2024, 1), (2025, 5), (2025, 6))] == [
+        "Europe/Berlin", "Asia/Tokyo", "Asia/Tokyo", "America/New_York",
+    ]  # fmt: skip
+    assert Zones.from_json(zones.to_json()) == zones
+    assert zones.wall_of(utc("2025-06-02")) == datetime(2025, 6, 1, 20)
+    assert zones.day_start(date(2025, 7, 1)).astimezone(UTC) == utc("2025-07-01T04:00")

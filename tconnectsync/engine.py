@@ -14,7 +14,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.keeping import Keeper
 from tconnectsync.placement import Placer
 from tconnectsync.polling import Poller
-from tconnectsync.views import PlacedStream, hand_overs, stream_name
+from tconnectsync.views import PlacedStream
 
 log = logging.getLogger("tconnectsync.engine")
 MAINTAIN_EVERY = timedelta(minutes=10)
@@ -84,15 +84,8 @@ class Engine:
                 self.events.append(facts)
             placements = self.placer.place()
             streams = {stream.id: stream for stream in self.events.streams()}
-            views = {}
-            for id_, placement in placements.items():
-                stream = streams[id_]
-                name = stream_name(stream)
-                known = self.views.get(name)
-                over = known.hand_overs if known is not None and not placement.wear_changes() else None
-                if over is None or over:
-                    over = hand_overs(self.events, stream, placement)
-                views[name] = PlacedStream(self.events, stream, placement, over)
+            placed = [PlacedStream(self.events, streams[id_], placement) for id_, placement in placements.items()]
+            views = {view.name: view for view in placed}
         except LogDamaged as error:
             self._note_damage(error)
             return False

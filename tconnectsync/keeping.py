@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import sqlite3
@@ -103,22 +104,27 @@ class Keeper:
         for name, view in views.items():
             known = self.outbox.get(f"placement:{name}")
             now = placement_to_json(view.placement)
-            wear_known = self.outbox.get(f"wear:{name}")
-            wear_now = repr([(key, at.isoformat(), kind) for key, at, kind in view.hand_overs])
-            if known == now and wear_known == wear_now:
-                continue
-            old = placement_from_json(known) if known else None
-            folds = tuple(self.folding.folds)
-            for first, last in view.changed_keys(old):
-                low = interval_of(first, numbered=view.numbered)
-                self.outbox.mark_range(name, low, interval_of(last, numbered=view.numbered), folds)
-            for key, _, _ in view.hand_overs if wear_known != wear_now else ():
-                interval = interval_of(key, numbered=view.numbered)
-                self.outbox.mark([(name, interval, fold) for fold in folds])
-            if wear_known not in ("", "[]", wear_now):
-                self.outbox.mark_range(name, -(1 << 62), 1 << 62, folds)
-            self.outbox.put(f"placement:{name}", now)
-            self.outbox.put(f"wear:{name}", wear_now)
+            if known != now:
+                folds = tuple(self.folding.folds)
+                for first, last in view.changed_keys(placement_from_json(known) if known else None):
+                    low, high = (interval_of(key, numbered=view.numbered) for key in (first, last))
+                    self.outbox.mark_range(name, low, high, folds)
+                self.outbox.put(f"placement:{name}", now)
+            self._check_hand_overs(view)
+
+    def _check_hand_overs(self, view: PlacedStream) -> None:
+        """Where one came, went or moved, its interval is folded again; what follows from it spreads by itself."""
+        known = self.outbox.get(f"wear:{view.name}", "[]")
+        now = [[key, at.isoformat(), kind] for key, at, kind in view.hand_overs]
+        if json.dumps(now) == known:
+            return
+        before = json.loads(known)
+        for key, _, kind in [*(row for row in before if row not in now), *(row for row in now if row not in before)]:
+            interval = interval_of(key, numbered=view.numbered)
+            self.outbox.mark(
+                [(view.name, interval, name) for name, fold in self.folding.folds.items() if kind in fold.kinds]
+            )
+        self.outbox.put(f"wear:{view.name}", json.dumps(now))
 
     def _mark_new(self, views: Mapping[str, PlacedStream]) -> None:
         cursor = self.outbox.cursor

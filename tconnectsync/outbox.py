@@ -388,10 +388,9 @@ class Outbox:
         )
 
     def postpone(self, delivery: Delivery, until: datetime) -> None:
-        """Not now."""
+        """Not now; the attempt stays unsure, for some of it may have been stored."""
         self._db.execute(
-            "UPDATE document SET attempts = attempts + 1, next_try = ?, unsure = ? WHERE id = ?",
-            (milliseconds(until), int(delivery.unsure), delivery.document_id),
+            "UPDATE document SET attempts = attempts + 1, next_try = ? WHERE id = ?", (milliseconds(until), delivery.document_id)
         )
 
     def bury(self, delivery: Delivery, reason: str) -> None:

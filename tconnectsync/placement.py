@@ -196,7 +196,8 @@ class Placer:
         if kept is not None and kept[0] == shape:
             return kept[1]
         own = self._order(stream)
-        bounds = own.bounds(shape)
+        # a stream that tells nothing that a numbered one could tell better (settings) is never covered
+        bounds = None if own.bounds(shape, COVERING) is None else own.bounds(shape)
         spans: list[Span] = []
         for other in self._streams.values() if bounds is not None else ():
             if bounds is not None and other.numbered and other.pump == stream.pump:
@@ -207,7 +208,9 @@ class Placer:
     def _recovers(self, id_: int, touched: set[tuple[int, int, str]]) -> bool:
         """Whether new events of a numbered stream may cover more of this one: not when they are all later than it."""
         stream = self._streams[id_]
-        bounds = self._order(stream).bounds((stream.first_key, stream.last_key))
+        shape = (stream.first_key, stream.last_key)
+        own = self._order(stream)
+        bounds = None if own.bounds(shape, COVERING) is None else own.bounds(shape)
         for other in self._streams.values():
             if other.numbered and other.pump == stream.pump and bounds is not None:
                 keys = [key for stream_id, key, _ in touched if stream_id == other.id]

@@ -9,7 +9,6 @@ import attrs
 
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import Event
-from tconnectsync.order import TimeOrder
 from tconnectsync.placement import Placement
 
 
@@ -25,7 +24,10 @@ class PlacedStream:
     events: EventLog
     stream: Stream
     placement: Placement
-    hand_overs: tuple[tuple[int, datetime, str], ...]
+    hand_overs: tuple[tuple[int, datetime, str], ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        self.hand_overs = self.placement.hand_overs(self)
 
     @property
     def name(self) -> str:
@@ -76,18 +78,3 @@ class PlacedStream:
         if old is None:
             return ()
         return self.placement.changed_keys(old, self)
-
-
-def hand_overs(events: EventLog, stream: Stream, placement: Placement) -> tuple[tuple[int, datetime, str], ...]:
-    """Where the hand-overs of a stream lie in its order: before the first event at or after them, else behind the last."""
-    order = TimeOrder.of(events, stream, placement.clock)
-    return tuple((_first_key_from(order, at), at, kind) for at, kind in placement.wear_changes())
-
-
-def _first_key_from(order: TimeOrder, at: datetime) -> int:
-    for first, last in order.keys_between(at, None):
-        for key, pump_time in order.log.times(order.stream.id, None, first, last):
-            utc = order.clock.utc(key, pump_time)
-            if utc is not None and utc >= at:
-                return key
-    return order.stream.last_key

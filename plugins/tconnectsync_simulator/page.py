@@ -24,7 +24,12 @@ th{color:#5a6878;font-weight:500} code,pre{font:13px ui-monospace,monospace} pre
 
 
 def page(
-    *, now: datetime, status: Mapping[str, Any], treatments: Sequence[Mapping[str, Any]], log_lines: Sequence[str], folder: str
+    *,
+    now: datetime,
+    status: Mapping[str, Any],
+    treatments: Sequence[Mapping[str, Any]],
+    log_lines: Sequence[str],
+    folder: str,
 ) -> str:
     """The whole page. ``status`` is what ``tconnectsync status --json`` says, ``treatments`` what the site holds."""
     boluses = [known for known in treatments if known.get("insulin")]
@@ -91,8 +96,8 @@ def _chart(now: datetime, treatments: Sequence[Mapping[str, Any]]) -> str:
 
     shapes = []
     for hour in range(0, HOURS + 1, 3):
-        at = begin + timedelta(hours=hour)
-        shapes.append(f'<text x="{x(at):.0f}" y="{HEIGHT - 4}" font-size="11" fill="#8a97a5">{at:%H:%M}</text>')
+        tick = begin + timedelta(hours=hour)
+        shapes.append(f'<text x="{x(tick):.0f}" y="{HEIGHT - 4}" font-size="11" fill="#8a97a5">{tick:%H:%M}</text>')
     floor = HEIGHT - 20
     for known in treatments:
         at = _time(known.get("created_at"))
@@ -116,7 +121,9 @@ def _chart(now: datetime, treatments: Sequence[Mapping[str, Any]]) -> str:
         elif known.get("eventType") in ("Sleep", "Exercise") and end > begin:
             left = max(0.0, x(at))
             colour = "#5b4b8a" if known["eventType"] == "Sleep" else "#c98a1b"
-            shapes.append(f'<rect x="{left:.1f}" y="2" width="{max(1.0, x(end) - left):.1f}" height="6" fill="{colour}"/>')
+            shapes.append(
+                f'<rect x="{left:.1f}" y="2" width="{max(1.0, x(end) - left):.1f}" height="6" fill="{colour}"/>'
+            )
     legend = "light: basal (0 to 4 U/h), dark: boluses (0 to 12 U), top: sleep and exercise"
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{legend}">{"".join(shapes)}</svg><p class="lead">{legend}</p>'
 

@@ -121,7 +121,7 @@ class Truth:
         return max(self.iob, key=lambda each: each.at, default=None)
 
     def until(self, when: datetime) -> Truth:
-        """Only what was wholly in the cloud at ``when``: spans that still went on by their beginning."""
+        """Only what was wholly in the cloud at ``when``. A bolus that had begun, but was not wholly there, counts as running."""
 
         def basal_known(hour: datetime) -> bool:
             return self.basal_uploaded_at.get(hour, self.end) <= when
@@ -129,7 +129,11 @@ class Truth:
         return attrs.evolve(
             self,
             end=min(self.end, when),
-            boluses=_known(self.boluses, when),
+            boluses=tuple(
+                bolus if bolus.uploaded_at <= when else attrs.evolve(bolus, ended_at=None, reason="running")
+                for bolus in self.boluses
+                if bolus.requested_at <= when
+            ),
             basal_u_per_hour={hour: u for hour, u in self.basal_u_per_hour.items() if basal_known(hour)},
             suspensions=_known(self.suspensions, when),
             modes=_known(self.modes, when),

@@ -26,7 +26,7 @@ SHORT_LIFE = timedelta(minutes=10)
 class Account:
     """The account's token through its life: kept on disk, renewed near its end, one login for each."""
 
-    email: str
+    email: str = attrs.field(repr=False)
     password: Secret
     endpoints: Endpoints
     kept: TokenFile

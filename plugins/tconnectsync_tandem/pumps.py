@@ -132,7 +132,9 @@ def _settings(entry: Any) -> Settings | None:
         text = json.dumps(details, sort_keys=True, default=str)
         told = hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
     upload = entry.get("uploadId")
-    if not isinstance(upload, str) or (not _SERIAL.fullmatch(upload) and not re.fullmatch(r"[0-9A-Fa-f-]{1,64}", upload)):
+    if not isinstance(upload, str) or (
+        not _SERIAL.fullmatch(upload) and not re.fullmatch(r"[0-9A-Fa-f-]{1,64}", upload)
+    ):
         upload = ""
     return Settings(
         settings_hash=told.upper(),

@@ -66,8 +66,8 @@ def open_source(
 class TandemSource:
     """Tandem Source, for one account. See :class:`tconnectsync.Source`."""
 
-    options: TandemOptions
-    context: Context
+    options: TandemOptions = attrs.field(repr=False)
+    context: Context = attrs.field(repr=False)
     endpoints: Endpoints
     account: Account = attrs.field(repr=False)
     make_session: Callable[[], requests.Session] = attrs.field(repr=False)

@@ -107,6 +107,8 @@ class Transport:
             raise BrokenAnswer(
                 f"half an answer to the request for {what} ({type(error).__name__})", unsure=True
             ) from None
+        except ValueError:  # requests looks at the address of a redirect even when it is not followed
+            raise shape_changed(what, "a redirect to no address") from None
         check_clock(answer.headers, self.clock.now(), maybe_cached=maybe_cached)
         log.debug('answered what="%s" status=%d bytes=%d', what, answer.status, len(body))
         return answer

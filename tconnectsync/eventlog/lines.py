@@ -148,7 +148,7 @@ def walk(text: bytes, first: int) -> Iterator[Item]:
                     expected += 1
             else:
                 run = _Damage(number, offset, _what(line))
-                run.chains.append(found)
+                run.chains += [crc, found]  # something was put in between, or only the text of the checksum is harmed
         else:
             match = run.resumes(line, expected)
             if match is not None:

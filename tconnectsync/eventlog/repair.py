@@ -16,7 +16,7 @@ from tconnectsync.eventlog.codec import Codec
 from tconnectsync.eventlog.files import Files, OsFiles
 from tconnectsync.eventlog.gap import bridge_line, gap_event
 from tconnectsync.eventlog.index import meta
-from tconnectsync.eventlog.lines import RECORD_AT, START_CHAIN, Run, header_line, written_crc
+from tconnectsync.eventlog.lines import RECORD_AT, START_CHAIN, Run, header_line, position_after, written_crc
 from tconnectsync.eventlog.segments import TEMPORARY, Damage, Segment, Segments, damage_of
 from tconnectsync.eventlog.survey import Surveyed, survey
 
@@ -123,7 +123,12 @@ class _Repair:
             parts.append(text[at : run.offset])
             at = run.end
             if run.offset == 0:
-                line, chain = self._header(segment, text[: run.end], run)
+                try:
+                    line, chain = self._header(segment, text[: run.end], run)
+                except _Unmendable:  # what the first line followed is nowhere to be found: it is given up too
+                    run = _widened(text, run)
+                    at = run.end
+                    line, chain = self._header(segment, text[: run.end], run)
                 parts.append(line)
             else:
                 chain = _last_crc(text[: run.offset])
@@ -158,12 +163,14 @@ class _Repair:
         with contextlib.suppress(ValueError):
             at = harmed.index(b'"chain":"') + 9
             chains.append(int(harmed[at : at + 8], 16))
+        lost = run.last_position is None or run.last_position >= run.first_position
         for chain in chains:
             if chain is not None:
                 line, crc = header_line(segment.first, self._log_id, chain)
-                lost = run.last_position is None or run.last_position >= run.first_position
                 if lost or crc == run.next_chain:
                     return line, crc
+        if lost:  # the segment before is harmed too, and will be made to fit this one
+            return header_line(segment.first, self._log_id, START_CHAIN)
         raise _Unmendable(run)
 
     def _crc_before(self, segment: Segment) -> int | None:
@@ -209,6 +216,16 @@ class _Repair:
             return self._codec.received_at(line[RECORD_AT:-2])
         except ValueError:  # a header, or nothing
             return None
+
+
+def _widened(text: bytes, run: Run) -> Run:
+    """``run`` with the good line behind it, if there is one."""
+    end = text.find(b"\n", run.end) + 1
+    line = text[run.end : end]
+    if not line or run.last_position is None:
+        raise _Unmendable(run)
+    last = position_after(run.last_position + 1, line[RECORD_AT:-2]) - 1
+    return attrs.evolve(run, lines=run.lines + 1, end=end, last_position=last, next_chain=written_crc(line))
 
 
 def _last_crc(text: bytes) -> int:

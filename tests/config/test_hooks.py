@@ -43,6 +43,10 @@ def test_every_hook_has_its_test() -> None:
     assert {f"test_{hook}" for hook in hooks} <= set(globals())
 
 
+def nothing() -> list[object]:
+    return []
+
+
 def broken_source() -> list[SourceSpec]:
     raise KeyError("boom")
 
@@ -60,7 +64,9 @@ def broken_source() -> list[SourceSpec]:
         pytest.param(
             make_plugin("bad", tconnectsync_sources=lambda: 42), "tconnectsync_sources() failed", id="no list"
         ),
-        pytest.param(make_plugin("bad", tconnectsync_sink=list), 'did you mean "tconnectsync_sinks"?', id="misspelt"),
+        pytest.param(
+            make_plugin("bad", tconnectsync_sink=nothing), 'did you mean "tconnectsync_sinks"?', id="misspelt"
+        ),
         pytest.param(
             make_plugin("bad", tconnectsync_sources=lambda wrong: []), "PluginValidationError", id="wrong argument"
         ),
@@ -76,13 +82,18 @@ def test_a_broken_plugin_is_reported_and_the_rest_runs(broken: FakeEntryPoint, w
 
 
 def test_a_misspelt_hook_takes_its_plugin_out() -> None:
-    plugins = load_plugins([make_plugin("half", tconnectsync_sources=list, tconnectsync_snks=list), vendor_plugin()])
+    plugins = load_plugins(
+        [make_plugin("half", tconnectsync_sources=nothing, tconnectsync_snks=nothing), vendor_plugin()]
+    )
     assert [plugin.name for plugin in plugins.loaded] == ["tandem"]
 
 
 def test_a_hook_without_its_marker_is_reported() -> None:
+    def unmarked() -> list[object]:
+        return []
+
     entry = make_plugin("bare")
-    entry.plugin.tconnectsync_sinks = list
+    entry.plugin.tconnectsync_sinks = unmarked
     assert "lacks @tconnectsync.hookimpl" in load_plugins([entry]).problems[0].message
 
 

@@ -129,9 +129,11 @@ def test_a_write_cut_at_any_byte_leaves_the_lines_before_it(tmp_path: Path) -> N
 
 def test_a_first_start_cut_at_any_byte_begins_again(tmp_path: Path) -> None:
     filled(tmp_path, [])
-    whole = last_segment(tmp_path).read_bytes()
+    path = last_segment(tmp_path)
+    whole = path.read_bytes()
     for cut in range(len(whole)):
-        last_segment(tmp_path).write_bytes(whole[:cut])
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(whole[:cut])
         with open_log(tmp_path) as log:
             log.append([basal(1)])
             assert log.end == 1

@@ -158,7 +158,7 @@ def test_an_older_bridges_site_waits(site: SimulatedNightscout, receiver: Nights
     site.put("treatments", {**old, "created_at": created_at_text(minutes(-30))})
     hold = receiver.inspect(minutes(-1440), minutes(0))
     assert hold is not None
-    assert "1 treatments" in hold.reason
+    assert "1 treatment of" in hold.reason
 
 
 def test_everything_is_read_back_after_a_wiped_disk(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:

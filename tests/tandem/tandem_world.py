@@ -85,7 +85,7 @@ class Fault:
     """What the cloud does to the next ``times`` requests whose path contains ``path``."""
 
     path: str
-    status: int = 200
+    status: int | None = None
     body: bytes | None = None
     headers: dict[str, str] = attrs.field(factory=dict)
     times: int = 1
@@ -287,17 +287,18 @@ def _handler(cloud: TinyCloud) -> type[BaseHTTPRequestHandler]:
             headers = {key.lower(): value for key, value in self.headers.items()}
             cloud.headers_seen.append(headers)
             fault = next((f for f in cloud.faults if f.times and f.path in parts.path and f.when(query)), None)
-            status, more, content = cloud.answer(self.command, parts.path, query, headers, body)
             if fault is not None:
                 fault.times -= 1
-                if fault.reset:
-                    self.close_connection = True
-                    return
-                status, more = (fault.status if fault.status != 200 else status), {**more, **fault.headers}
-                if fault.change is not None:
-                    content = fault.change(content)
-                if fault.body is not None:
-                    content = fault.body
+            if fault is not None and fault.reset:
+                self.close_connection = True
+                return
+            status, more, content = 200, {}, b""
+            if fault is None or fault.status is None:
+                status, more, content = cloud.answer(self.command, parts.path, query, headers, body)
+            if fault is not None:
+                status, more = fault.status or status, {**more, **fault.headers}
+                content = content if fault.change is None else fault.change(content)
+                content = content if fault.body is None else fault.body
             sent = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response_only(status)
             now = cloud.clock.now() + timedelta(seconds=cloud.date_off_s)

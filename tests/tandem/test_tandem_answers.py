@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
+import attrs
 import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tandem_world import SERIAL, START, CloudPump, Fault, MemoryLog, SetClock, TinyCloud, World, basal, entry, hourly
+from tandem_world import (
+    SERIAL,
+    START,
+    CloudPump,
+    Fault,
+    MemoryLog,
+    SetClock,
+    TinyCloud,
+    World,
+    basal,
+    entry,
+    hourly,
+    running,
+)
 from tconnectsync_tandem.answers import split_answer, whole_answer
+from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.drift import Drift
 from tconnectsync_tandem.envelope import make_event
 from tconnectsync_tandem.pumps import read_pumps
@@ -63,17 +78,10 @@ def test_every_error_row_is_told_apart_and_never_taken_for_no_data(
 def test_no_connection_is_no_reason_to_halve(world: World) -> None:
     world.poll()
     world.clock.forward(hours=7)
-    source = world.source(endpoints=world.cloud.endpoints)
-    source.endpoints.__class__  # noqa: B018 - the address below is one where nobody listens
+    nobody_there = attrs.evolve(world.cloud.endpoints, login_page="http://127.0.0.1:9/page", client_id="other")
     with pytest.raises(Retryable, match="no connection"):
-        world.poll(world.source(endpoints=_nobody(world)))
+        world.poll(world.source(endpoints=nobody_there))
     assert world.clock.slept_s == []
-
-
-def _nobody(world: World) -> Any:
-    import attrs
-
-    return attrs.evolve(world.cloud.endpoints, login_page="http://127.0.0.1:9/page", client_id="other")
 
 
 def test_a_passing_error_is_asked_again_once_and_keeps_the_token(world: World) -> None:
@@ -295,13 +303,11 @@ def test_a_read_that_times_out_is_a_broken_answer(world: World, monkeypatch: pyt
 
 
 def test_windows_halve_without_gap_or_overlap() -> None:
-    from datetime import date
-
     assert halves((date(2026, 11, 1), date(2026, 11, 2))) == (
         (date(2026, 11, 1), date(2026, 11, 1)),
         (date(2026, 11, 2), date(2026, 11, 2)),
     )
-    assert halves((date(2026, 11, 1), date(2026, 11, 3)))[0][1] == date(2026, 11, 2)
+    assert [half[0].day for half in halves((date(2026, 11, 1), date(2026, 11, 3)))] == [1, 2]
     assert words_for((date(2026, 10, 1), date(2026, 10, 28))) == "1 to 28 October 2026"
     assert words_for((date(2025, 12, 9), date(2026, 1, 5))) == "9 December 2025 to 5 January 2026"
 
@@ -377,8 +383,6 @@ class _Canned:
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(_paths(_LOG_ANSWER)), _ABSURD, st.booleans())
 def test_any_absurd_value_anywhere_in_a_window_costs_no_other_event(path: list[Any], absurd: Any, drop: bool) -> None:
-    from datetime import date
-
     body = json.dumps(_replaced(_LOG_ANSWER, path, absurd, drop)).encode()
     (pump,) = read_pumps(_PUMPER_ANSWER)
     reader = WindowReader(client=_Canned(body), clock=SetClock(), drift=Drift())  # type: ignore[arg-type]  # stands in for it
@@ -393,8 +397,6 @@ def test_any_absurd_value_anywhere_in_a_window_costs_no_other_event(path: list[A
     assert len(log.of("window.fetched")) == 1
     for event in log.events:
         if event.raw is not None:
-            from tconnectsync_tandem.decode import decode
-
             assert decode(event.raw) == (event.kind, event.body)
 
 
@@ -417,8 +419,6 @@ def test_any_absurd_value_anywhere_in_the_list_of_pumps_ends_in_pumps_or_in_a_ch
 def test_a_whole_poll_survives_an_absurd_list_of_pumps(
     tmp_path_factory: pytest.TempPathFactory, path: list[Any], absurd: Any, drop: bool
 ) -> None:
-    from tandem_world import running
-
     clock = SetClock()
     cloud = TinyCloud(clock, [CloudPump(records=[basal(1, "2026-11-20T00:00:00")])])
     answer = _replaced(_PUMPER_ANSWER, path, absurd, drop)

@@ -137,7 +137,7 @@ def test_refused_credentials_name_the_region_and_the_other_one_and_no_secret(wor
         (Fault("/authorize", status=302, headers={"Location": "/accounts/api/connect/authorize"}, times=99), SourceChanged, "never ends"),
         (Fault("/hop", status=302, headers={"Location": "https://sso.example.org/auth/callback?error=consent_required"}), SourceChanged, "consent_required"),
         (Fault("/hop", status=302, headers={"Location": "ftp://example.org/"}), SourceChanged, "unsafe"),
-        (Fault("/hop", status=302, headers={"Location": "https://[broken"}), SourceChanged, "no address"),
+        (Fault("/hop", status=302, headers={"Location": "https://[broken"}), SourceChanged, "to no address"),
         (Fault("/token", status=400, body=b'{"error": "invalid_client"}'), SourceChanged, "400"),
         (Fault("/token", body=b"[]"), SourceChanged, "something new"),
         (Fault("/token", change=lambda granted: {**granted, "access_token": None}), SourceChanged, "access_token"),

@@ -1,0 +1,173 @@
+"""A command line without an engine: made-up plugins, a fake ``tconnectsync.application``, and what was asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+import click
+
+from tconnectsync import Secret, SinkSpec, SourceSpec, hookimpl, option
+from tconnectsync.cli.invocation import Invocation
+from tconnectsync.plugins import Plugins, load_plugins
+
+NOW = datetime(2025, 11, 18, 13, 12, tzinfo=timezone.utc)
+
+
+@attrs.frozen(kw_only=True)
+class AccountOptions:
+    email: str | None = option(None, env=("TCONNECT_EMAIL",))
+    password: Secret | None = option(None, env=("TCONNECT_PASSWORD",))  # noqa: RUF009 - declares a field
+
+
+@attrs.frozen(kw_only=True)
+class NoOptions:
+    """A sink without options."""
+
+
+@attrs.frozen
+class EntryPoint:
+    name: str
+    plugin: Any
+    value: str = "made_up"
+
+    def load(self) -> Any:
+        if isinstance(self.plugin, BaseException):
+            raise self.plugin
+        return self.plugin
+
+
+def made_up_plugin(command: str = "hello") -> ModuleType:
+    """A source "pump", the sinks "site" and "paper" (off), and a command."""
+
+    def sources() -> list[SourceSpec]:
+        enabled: Callable[[Any], bool] = lambda options: options.email is not None  # noqa: E731
+        return [SourceSpec(name="pump", options=AccountOptions, open=_never, enabled=enabled)]
+
+    def sinks() -> list[SinkSpec]:
+        return [
+            SinkSpec(name="site", options=NoOptions, open=_never, default_enabled=True, features=("SITE",)),
+            SinkSpec(name="paper", options=NoOptions, open=_never, features=("PAPER",)),
+        ]
+
+    def commands() -> list[click.Command]:
+        return [click.Command(command, callback=lambda: click.echo("hi") or 0, short_help="Say hi.")]
+
+    module = ModuleType("made_up")
+    for name, hook in (("sources", sources), ("sinks", sinks), ("commands", commands)):
+        setattr(module, f"tconnectsync_{name}", hookimpl(hook))
+    return module
+
+
+def _never(options: object, context: object) -> Any:
+    raise AssertionError("a command line opens nothing")
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    command: str
+    args: Mapping[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    message: str
+    done: int = 0
+    total: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    status: int
+    lines: tuple[str, ...] = ()
+
+
+@attrs.define
+class FakeApplication:
+    """Stands for ``tconnectsync.application``: remembers requests, answers what it was told to."""
+
+    answer: Any = attrs.field(factory=lambda: Result(status=0))
+    documents: tuple[dict[str, Any], ...] = ()
+    records: tuple[dict[str, Any], ...] = ()
+    letters: tuple[dict[str, Any], ...] = ()
+    findings: tuple[Any, ...] = ()
+    status: dict[str, Any] = attrs.field(factory=dict)
+    asked: list[Any] = attrs.field(factory=list)
+    Request: Any = Request
+    Progress: Any = Progress
+    Result: Any = Result
+
+    def execute(self, config: Any, plugins: Any, request: Request, *, clock: Any) -> Iterator[Any]:
+        self.asked.append((request.command, dict(request.args)))
+        yield Progress(message="reading", done=1, total=2)
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        yield self.answer
+
+    def preview(self, config: Any, plugins: Any, *, clock: Any, **wanted: Any) -> Iterator[dict[str, Any]]:
+        self.asked.append(("preview", wanted))
+        yield from self.documents
+
+    def run_daemon(self, load: Any, plugins: Any, *, clock: Any) -> int:
+        self.asked.append(("run", load()))
+        return 0
+
+    def read_status(self, config: Any, plugins: Any, *, clock: Any) -> dict[str, Any]:
+        return self.status
+
+    def read_events(self, config: Any, plugins: Any, *, clock: Any, **wanted: Any) -> Iterator[dict[str, Any]]:
+        self.asked.append(("events", wanted))
+        yield from self.records
+
+    def read_dead_letters(self, config: Any, plugins: Any, sink: str | None = None) -> list[dict[str, Any]]:
+        self.asked.append(("dead-letters", sink))
+        return list(self.letters)
+
+    def run_check(self, config: Any, plugins: Any, *, clock: Any) -> Iterator[Any]:
+        yield from self.findings
+
+
+class StillClock:
+    """A clock that stands at :data:`NOW`."""
+
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("a command line does not wait")
+
+
+@attrs.define
+class Said:
+    """What a command line ended with."""
+
+    status: int
+    out: str
+    err: str
+
+
+@attrs.define
+class World:
+    """Runs command lines in ``folder``, which holds ``config.toml``."""
+
+    folder: Path
+    application: FakeApplication
+    capture: Callable[[], tuple[str, str]]
+    environ: dict[str, str]
+    plugins: Plugins = attrs.field(factory=lambda: load_plugins([EntryPoint("made-up", made_up_plugin())]))
+
+    def run(self, *arguments: str) -> Said:
+        from tconnectsync.cli.root import run
+
+        invocation = Invocation(
+            environ=self.environ, clock=StillClock(), system_file=self.folder / "none", plugins=self.plugins
+        )
+        status = run(arguments, invocation)
+        return Said(status, *self.capture())

@@ -1,0 +1,100 @@
+"""The systemd units: systemd itself finds nothing to complain about, and they hold what the daemon relies on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from real_servers import in_ci
+
+FOLDER = Path(__file__).resolve().parent.parent / "systemd"
+UNITS = ("tconnectsync.service", "tconnectsync@.service")
+
+
+@pytest.fixture(params=UNITS)
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy that starts a program that is there; an instance of it, where it is a template."""
+    text = (FOLDER / request.param).read_text()
+    copy = tmp_path / request.param.replace("@.", "@anna.")
+    copy.write_text(text.replace("/opt/tconnectsync/bin/tconnectsync", shutil.which("true") or sys.executable))
+    return copy
+
+
+@pytest.fixture
+def analyze() -> str:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        if in_ci(os.environ):
+            pytest.fail("systemd-analyze is not here", pytrace=False)
+        pytest.skip("systemd-analyze is not here")
+    return program
+
+
+def settings(name: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in (FOLDER / name).read_text().splitlines():
+        if "=" in line and not line.startswith("#"):
+            key, value = line.split("=", 1)
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def test_systemd_finds_nothing_wrong(unit: Path, analyze: str) -> None:
+    done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_its_exposure_is_at_most_1_5(unit: Path, analyze: str) -> None:
+    done = subprocess.run(
+        [analyze, "security", "--offline=true", "--no-pager", "--threshold=15", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    level = re.search(r"Overall exposure level for .*: ([\d.]+)", done.stdout)
+    assert level is not None, done.stderr
+    assert float(level[1]) <= 1.5
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_it_is_not_started_again_after_a_bad_configuration_or_refused_credentials(name: str) -> None:
+    unit = settings(name)
+    assert unit["Restart"] == ["on-failure"]
+    assert unit["RestartPreventExitStatus"] == ["2 4"]
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_it_is_watched_and_given_time_to_stop(name: str) -> None:
+    unit = settings(name)
+    assert unit["Type"] == ["notify"]
+    assert unit["WatchdogSec"] == ["10min"]
+    assert int(unit["TimeoutStopSec"][0]) > 10
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_missing_credential_does_not_stop_it_from_starting(name: str) -> None:
+    # Only a credential that is looked up by name may be missing; a path must be there.
+    loaded = dict(value.split(":") for value in settings(name)["LoadCredential"])
+    assert set(loaded) == {"tandem-password", "nightscout-api-secret", "nightscout-token"}
+    assert not any(place.startswith("/") for place in loaded.values())
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_the_data_folder_belongs_to_it_alone(name: str) -> None:
+    unit = settings(name)
+    assert unit["StateDirectory"] == ["tconnectsync" if name == UNITS[0] else "tconnectsync-%i"]
+    assert unit["StateDirectoryMode"] == ["0700"]
+    assert unit["UMask"] == ["0077"]
+    assert "ReadWritePaths" not in unit
+
+
+def test_the_template_differs_only_where_an_instance_must() -> None:
+    single, template = (settings(name) for name in UNITS)
+    different = {key for key in single | template if single.get(key) != template.get(key)}
+    assert different == {"Description", "Environment", "ExecStartPre", "LoadCredential", "StateDirectory", "User"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -116,8 +115,10 @@ def _union_hook(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
         if len(arms) == 1:
             return converter.structure(value, arms[0])
         for arm in arms:
-            with suppress(MismatchError, ClassValidationError):
+            try:
                 return converter.structure(value, arm)
+            except (MismatchError, ClassValidationError):  # noqa: PERF203 - suppress() looks into exception groups
+                continue
         raise MismatchError(kind_words(value) if is_secret(kind) else found_words(value), expected_words(kind))
 
     return hook

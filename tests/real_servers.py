@@ -69,7 +69,7 @@ class Site:
             "api-secret": self.key,
             **arguments.pop("headers", {}),
         }
-        return self.session.request(method, f"{self.url}api/v1/{path}", headers=headers, timeout=120, **arguments)
+        return self.session.request(method, f"{self.url}api/v1/{path}", headers=headers, timeout=60, **arguments)
 
     def documents(self, collection: str) -> list[dict[str, Any]]:
         """All that a collection holds, whatever its date, newest first, as stored."""

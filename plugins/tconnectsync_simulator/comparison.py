@@ -99,7 +99,7 @@ def compare(
 ) -> Differences:
     """Everything that differs in ``window`` (default: the whole truth). ``entries``: sgv documents, where they count.
 
-    Boluses are matched by their start and amounts, not by any identity; basal by whole hours; suspensions by the 0 U/h that
+    Boluses are matched by their start and amounts, not by any identity; basal by whole hours that the pump has told to their end; suspensions by the 0 U/h that
     covers them and a note at their start; modes by the time they cover.
     """
     begin, end = window or (truth.begin, truth.end)
@@ -128,6 +128,8 @@ def compare(
 def _basal(truth: Truth, treatments: Sequence[Document], begin: datetime, end: datetime) -> dict[str, Any]:
     first = begin.replace(minute=0, second=0, microsecond=0)
     first = first if first == begin else first + HOUR
+    # nobody can show more than the pump has told: the hour of its last word is not compared
+    end = min(end, truth.basal_told_until or end)
     shown = shown_basal(treatments, begin, end)
     worst, worst_hour, true_u, shown_u = 0.0, None, 0.0, 0.0
     hour = first

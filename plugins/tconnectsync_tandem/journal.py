@@ -49,6 +49,10 @@ class Journal:
             known.upload = pump.uploaded_at if same else None
         return known.upload is not None
 
+    def ever_uploaded(self, pump: Pump, history: History) -> bool:
+        """Whether the log knows of any upload of this pump."""
+        return self._of(pump).upload is not None or bool(history.facts("upload.seen", pump=pump.serial, limit=1))
+
     def knows_settings(self, pump: Pump, settings_hash: str, history: History) -> bool:
         """Whether the settings that were captured last are these."""
         known = self._of(pump)

@@ -65,6 +65,8 @@ class Pump:
     uploaded_at: datetime | None = None
     newest: datetime | None = None
     settings: Settings | None = None
+    never_uploaded: bool = False
+    """The answer says so: its dates are there, and null."""
 
     @property
     def age_key(self) -> tuple[datetime, datetime]:
@@ -114,6 +116,7 @@ def _pump(entry: Any) -> Pump | None:
         uploaded_at=read_utc(by_key.get("lastuploaddate")),
         newest=read_wall(by_key.get("maxdateofevents")),
         settings=_settings(by_key.get("settings")),
+        never_uploaded=all(by_key.get(key, "") is None for key in ("lastuploaddate", "maxdateofevents")),
     )
 
 

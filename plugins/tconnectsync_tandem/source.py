@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import attrs
@@ -24,6 +24,7 @@ from tconnectsync_tandem.options import TandemOptions
 from tconnectsync_tandem.plan import (
     LEAD_IN_DAYS,
     MOST_DAYS_AHEAD,
+    UNASKED_FOR_UNUSED,
     Planner,
     Window,
     cut,
@@ -74,6 +75,7 @@ class TandemSource:
     drift: Drift = attrs.field(factory=Drift)
     journal: Journal = attrs.field(factory=Journal)
     _told: set[str] = attrs.field(factory=set)
+    _left_alone_until: dict[str, datetime] = attrs.field(factory=dict)
 
     decoder = DECODER
 
@@ -97,8 +99,10 @@ class TandemSource:
             pumps = self._chosen(read_pumps(whole_answer(client.pumper(), "list of pumps")))
             yield Batch(events=self._news(pumps, history), note="list of pumps")
             newest = newest_used(pumps)
-            plans = [(pump, self._plan(pump, newest, history)) for pump in pumps]
-            yield from self._fetch(client, [(pump, windows) for pump, windows in plans if windows])
+            plans = [
+                (pump, self._plan(pump, newest, history)) for pump in pumps if self._askable(pump, newest, history)
+            ]
+            yield from self._fetch(client, [(pump, windows) for pump, windows in plans if windows], newest)
 
     def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
         """All chosen pumps, a day more on both sides; the days are opened for delivery once a pump's are complete."""
@@ -107,13 +111,13 @@ class TandemSource:
             yield Batch(events=self._news(pumps, history), note="list of pumps")
             days = days_between(first - timedelta(days=LEAD_IN_DAYS), last + timedelta(days=LEAD_IN_DAYS))
             windows = cut(days, self.options.window_days)
-            used = [pump for pump in pumps if pump.newest is not None or pump.uploaded_at is not None]
+            used = [pump for pump in pumps if not pump.never_uploaded]
             opened = {
                 pump.serial: facts.history_opened(pump, first, last, self.context.clock.now())
                 for pump in used
                 if (self.journal.horizon(pump, history) or last) > first
             }
-            yield from self._fetch(client, [(pump, windows) for pump in used], opened)
+            yield from self._fetch(client, [(pump, windows) for pump in used], opened=opened)
 
     def check(self) -> Iterator[Finding]:
         """What can be told without reading events."""
@@ -143,9 +147,15 @@ class TandemSource:
         self,
         client: Client,
         plans: Sequence[tuple[Pump, Sequence[Window]]],
+        newest: Pump | None = None,
+        *,
         opened: Mapping[str, Event] | None = None,
     ) -> Iterator[Batch]:
-        """All windows of all pumps. What one pump's requests run into does not keep the others' from being asked."""
+        """All windows of all pumps. What one pump's requests run into does not keep the others' from being asked.
+
+        Given ``newest``, trouble with a pump that is not in use is only logged, and that pump left alone for a day: it must
+        not slow down the one that is.
+        """
         reader = WindowReader(
             client=client,
             clock=self.context.clock,
@@ -159,7 +169,11 @@ class TandemSource:
                 yield from reader.read(pump, windows)
             except SourceChanged as error:
                 log.warning('pump_not_read pump=%s reason="%s"', pump.serial, error.message)
-                trouble = trouble or error
+                now = self.context.clock.now()
+                if newest is None or in_use(pump, newest, now):
+                    trouble = trouble or error
+                else:
+                    self._left_alone_until[pump.serial] = now + UNASKED_FOR_UNUSED
                 continue
             fact = None if opened is None or len(reader.unfinished) > unfinished else opened.get(pump.serial)
             if fact is not None:
@@ -191,6 +205,13 @@ class TandemSource:
     def _first_day(self) -> date:
         today = local_day(self.context.clock.now(), self.context.zone_of)
         return today - timedelta(days=self.options.history_days)
+
+    def _askable(self, pump: Pump, newest: Pump, history: History) -> bool:
+        if pump.never_uploaded and not self.journal.ever_uploaded(pump, history):
+            return False
+        until = self._left_alone_until.get(pump.serial)
+        now = self.context.clock.now()
+        return until is None or now >= until or in_use(pump, newest, now)
 
     def _plan(self, pump: Pump, newest: Pump, history: History) -> list[Window]:
         now = self.context.clock.now()

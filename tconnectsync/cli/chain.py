@@ -48,16 +48,18 @@ def _source_links(name: str, source: Mapping[str, Any], now: datetime, zone: tzi
     fetched = parse_time(source.get("last_fetch"))
     last = f"last read {when_words(fetched, now, zone)}" if fetched else "not read yet: run `tconnectsync sync`"
     trouble = _trouble(source, now, zone)
-    refused, changed = state == "refused", state == "changed"
-    yield Link(name=f"{name} login", mark="bad" if refused else "ok", lines=trouble if refused else ("accepted",))
-    if refused:
+    if state == "refused":
+        yield Link(name=f"{name} login", mark="bad", lines=trouble)
         yield Link(name=f"{name} data", mark="wait", lines=(f"not asked while the login is refused; {last}",))
-    elif state == "ok" and not source.get("message"):
+        return
+    login = "accepted" if fetched else "not tried yet"
+    yield Link(name=f"{name} login", mark="ok" if fetched else "wait", lines=(login,))
+    if state == "ok" and not source.get("message"):
         due = parse_time(source.get("next_poll"))
         coming = f"; next {when_words(due, now, zone)}" if due and due > now else ""
         yield Link(name=f"{name} data", mark="ok" if fetched else "wait", lines=(last + coming, *_odd(source)))
     else:
-        mark = "bad" if changed else _MARKS.get(state, "bad")
+        mark = _MARKS.get(state, "bad")
         yield Link(name=f"{name} data", mark=mark, lines=(*trouble, last, *_odd(source)))
     for serial, pump in source.get("pumps", {}).items():
         yield _pump_link(serial, pump, now, zone)
@@ -107,7 +109,7 @@ def _log_link(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
     year = size_words(round(size / positions * _EVENTS_A_YEAR))
     verified = parse_time(log.get("verified_at"))
     checked = f"; read through {when_words(verified, now, zone)}" if verified else ""
-    words = f"{positions:,} records, {size_words(size)}; a pump-year adds about {year} uncompressed{checked}"
+    words = f"{positions:,} records, {size_words(size)}; a pump-year adds about {year}{checked}"
     return Link(name="event log", mark="ok", lines=(words,))
 
 

@@ -25,7 +25,10 @@ def command(invocation: Invocation, as_json: bool) -> int:
     when something is bad.
     """
     bad = 0
-    for finding in _findings(invocation):
+    redact = invocation.logs.redactor if invocation.logs else str
+    for found in _findings(invocation):
+        # plugins put no secrets into their words; the redactor sees to it
+        finding = attrs.evolve(found, what=redact(found.what), remedy=found.remedy and redact(found.remedy))
         bad += not finding.good
         if as_json:
             print_json(attrs.asdict(finding))

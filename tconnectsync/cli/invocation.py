@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tconnectsync.plugins import Plugins
 
 log = logging.getLogger("tconnectsync.cli")
-T = TypeVar("T")
 
 
 @attrs.define(kw_only=True)
@@ -38,6 +37,7 @@ class Invocation:
     """The exit status, once it is known: a pipe that breaks while words are printed does not change it."""
     _plugins: Plugins | None = None
     _config: Config | None = None
+    _warned: set[str] = attrs.field(factory=set)
 
     def plugins(self, *, tolerant: bool = False) -> Plugins:
         """The plugins; ``tolerant`` takes an unreadable configuration file for none. Errors: ConfigError."""
@@ -74,7 +74,13 @@ class Invocation:
         if self.logs is not None:
             self.logs.redact(config.secrets())
         for note in config.notes:
-            log.warning("config_note %s", note)
+            self._warn(f"config_note {note}")
         for name, message in plugins.problems:
-            log.warning("plugin_problem plugin=%s %s", name, message)
+            self._warn(f"plugin_problem plugin={name} {message}")
         return config
+
+    def _warn(self, line: str) -> None:
+        """A warning, once: the daemon reads the configuration again and again."""
+        if line not in self._warned:
+            self._warned.add(line)
+            log.warning("%s", line)

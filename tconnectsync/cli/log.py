@@ -27,8 +27,10 @@ def check(invocation: Invocation, as_json: bool) -> int:
     """
     from tconnectsync.eventlog import check_log
 
-    damaged = 0
-    for line in check_log(invocation.config().data_dir):
+    data_dir = invocation.config().data_dir
+    read = damaged = 0
+    for line in check_log(data_dir):
+        read += 1
         damaged += not line.good
         if as_json:
             print_json(attrs.asdict(line))
@@ -41,6 +43,8 @@ def check(invocation: Invocation, as_json: bool) -> int:
             "Stop the daemon, then run `tconnectsync log repair`: it sets the damaged lines aside, deletes nothing, and what "
             "is missing is fetched again."
         )
+    if not read and not as_json:
+        click.echo(f"There is no log in {data_dir} yet.")
     invocation.status = int(ExitStatus.DAMAGED if damaged else ExitStatus.DONE)
     return invocation.status
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,7 +39,8 @@ class Day(DayType):
         if isinstance(value, date):
             return value
         try:
-            return date.fromisoformat(value.strip())
+            # the one form of ISO 8601 that every Python version reads
+            return datetime.strptime(value.strip(), "%Y-%m-%d").date()
         except ValueError:
             self.fail(f"found {value!r}, expected a day such as 2025-06-01", param, ctx)
 

@@ -65,6 +65,23 @@ class Entry(msgspec.Struct, gc=False):
     offset: int = 0
 
 
+class Draft(msgspec.Struct, gc=False):
+    """An event that is about to be written: its body's bytes, and what the index will keep of it."""
+
+    event: Event
+    body: bytes
+    entry: Entry
+
+
+class _Shape(NamedTuple):
+    """How the bodies of one kind are written and read; ``tag`` tells their bytes from those of other kinds."""
+
+    body: type[Any]
+    pack: Pack
+    read: Callable[[bytes | msgspec.Raw], Any]
+    tag: bytes
+
+
 class _Record(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     pos: int
     id: str
@@ -130,8 +147,12 @@ class Codec:
     def __init__(self, decoders: Mapping[str, Decoder] | None = None) -> None:
         self.decoders = dict(decoders or {})
         converter = make_event_converter()
-        self._pack: dict[str, Pack] = {kind: converter.get_unstructure_hook(body) for kind, body in BODIES.items()}
-        self._readers = {kind: msgspec.json.Decoder(body) for kind, body in BODIES.items()}
+        self._shapes = {
+            kind: _Shape(
+                body, converter.get_unstructure_hook(body), msgspec.json.Decoder(body).decode, kind.encode() + b"\0"
+            )
+            for kind, body in BODIES.items()
+        }
         self._encode = msgspec.json.Encoder().encode
         self._sorted = msgspec.json.Encoder(order="sorted").encode
         self._record = msgspec.json.Decoder(_Record).decode
@@ -139,8 +160,8 @@ class Codec:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def draft(self, event: Event) -> tuple[Entry, bytes, str]:
-        """What the index will keep of ``event``, and its body and kind as they will be written.
+    def draft(self, event: Event) -> Draft:
+        """``event`` as it will be written.
 
         A body that would not read back (a text where a number belongs) is written as ``unknown``, with the reason. Raises
         ValueError for a fact about the data that would not, and for a zone in ``pump_time`` or none in ``received_at``.
@@ -149,29 +170,34 @@ class Codec:
             raise ValueError(f"{event.id}: pump_time has no zone and received_at has one, as they come from the source")
         kind = event.kind
         try:
-            if type(event.body) is not BODIES[kind]:
-                raise TypeError(f"not a {BODIES[kind].__name__}")
-            body = self._encode(self._pack[kind](event.body))
-            self._readers[kind].decode(body)
+            shape = self._shapes[kind]
+            if type(event.body) is not shape.body:
+                raise TypeError(f"not a {shape.body.__name__}")
+            body = self._encode(shape.pack(event.body))
+            shape.read(body)
         except (msgspec.MsgspecError, TypeError, ValueError, KeyError, OverflowError) as error:
             if kind in FACTS:
                 raise ValueError(f"{event.id}: the body of {kind} cannot be written: {error}") from error
-            kind, body = "unknown", self._encode(attrs.asdict(Unknown(code=kind, reason=storable(f"body: {error}"))))
+            shape, reason = self._shapes["unknown"], storable(f"body: {error}")
+            kind, body = "unknown", self._encode(shape.pack(Unknown(code=kind, reason=reason)))
         pump_us = (event.pump_time - EPOCH) // _MICROSECOND
-        entry = Entry(
-            place_of(event, pump_us), kind, event.pump, event.source, event.decoder, pump_us, digest(kind, body)
+        place = place_of(event, pump_us)
+        return Draft(
+            event,
+            body,
+            Entry(place, kind, event.pump, event.source, event.decoder, pump_us, digest(shape.tag + body)),
         )
-        return entry, body, kind
 
-    def record(self, event: Event, position: int, kind: str, body: bytes) -> bytes:
-        """The bytes of ``event``'s record at ``position``, with a kind and body from :meth:`draft`."""
+    def record(self, draft: Draft) -> bytes:
+        """The bytes of the record, at the position that the draft's entry has by now."""
+        event, entry = draft.event, draft.entry
         received_at = event.received_at
         if received_at.tzinfo is not timezone.utc:
             received_at = received_at.astimezone(timezone.utc)
         record = _Record(
-            pos=position,
+            pos=entry.pos,
             id=event.id,
-            kind=kind,
+            kind=entry.kind,
             pump=event.pump,
             group=event.group,
             seq=event.seq,
@@ -179,7 +205,7 @@ class Codec:
             received_at=received_at,
             source=event.source,
             decoder=event.decoder,
-            body=msgspec.Raw(body),
+            body=msgspec.Raw(draft.body),
             raw=event.raw,  # type: ignore[arg-type]  # any mapping of JSON values is written as it is
         )
         try:
@@ -199,10 +225,10 @@ class Codec:
             kind, body = decoder.decode(found.raw)
             version = decoder.decoder
         else:
-            reader = self._readers.get(kind)
+            shape = self._shapes.get(kind)
             try:
-                if reader is not None:
-                    body = reader.decode(found.body)
+                if shape is not None:
+                    body = shape.read(found.body)
             except msgspec.MsgspecError as error:
                 kind, body = "unknown", Unknown(code=kind, reason=f"body: {error}")
             if body is None:
@@ -229,12 +255,15 @@ class Codec:
         kind, body = found.kind, bytes(found.body)
         stale = decoder is not None and decoder.decoder != found.decoder and kind not in FACTS
         try:
-            readable = kind in self._readers and self._readers[kind].decode(body) is not None
+            shape = self._shapes.get(kind)
+            readable = shape is not None and shape.read(body) is not None
         except msgspec.MsgspecError:
             readable = False
         if stale or not readable:
             event = self.event(record)
-            kind, body = event.kind, self._encode(self._pack[event.kind](event.body))
+            kind, shape = event.kind, self._shapes[event.kind]
+            body = self._encode(shape.pack(event.body))
+        assert shape is not None  # noqa: S101 - it was read
         pump_us = micros(found.pump_time)
         return Entry(
             place_of(found, pump_us),
@@ -243,7 +272,7 @@ class Codec:
             found.source,
             found.decoder,
             pump_us,
-            digest(kind, body),
+            digest(shape.tag + body),
             found.pos,
             offset,
         )
@@ -257,16 +286,15 @@ class Codec:
 
         Decodable before not, more fields before fewer, a longer vendor record, then the bytes.
         """
-        pack = self._pack[event.kind]
-        body = pack(event.body)
+        body = self._shapes[event.kind].pack(event.body)
         raw = self._sorted(event.raw)
         rest = self._sorted([event.kind, body, event.pump_time, event.id, event.source])
         return event.kind != "unknown", len(body), len(raw), raw + rest
 
 
-def digest(kind: str, body: bytes) -> bytes:
-    """Eight bytes that tell bodies apart."""
-    return blake2b(b"%b\0%b" % (kind.encode(), body), digest_size=8).digest()
+def digest(content: bytes) -> bytes:
+    """Eight bytes that tell contents apart."""
+    return blake2b(content, digest_size=8).digest()
 
 
 def storable(value: Any) -> Any:

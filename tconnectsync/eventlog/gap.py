@@ -52,10 +52,9 @@ def bridge_line(event: Event, codec: Codec, chain: int, next_chain: int) -> byte
     digits ``mend``, each 0 or 1: the two differ in one bit, a checksum is linear in every bit of what it sums, and the effects
     of 32 neighbouring bytes are independent of each other. So there is exactly one solution for every wanted checksum.
     """
-    _, body, kind = codec.draft(event)
-    assert isinstance(event.body, LogGap)  # noqa: S101 - what else
-    record = codec.record(event, event.body.first_position, kind, body)
-    head = record[:-1] + b',"mend":"'
+    draft = codec.draft(event)
+    draft.entry.pos = event.body.first_position
+    head = codec.record(draft)[:-1] + b',"mend":"'
 
     def record_with(digits: int) -> bytes:
         return head + f"{digits:0{_FREE}b}".encode() + b'"}'

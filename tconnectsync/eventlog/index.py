@@ -176,34 +176,36 @@ class Index:
 
     def _add(self, entries: Sequence[Entry], known: Mapping[Place, Sequence[Known]], rank: Rank) -> None:
         rows, facts = [], []
-        spans: dict[tuple[int, int], list[int]] = {}
         arrived: dict[int, list[tuple[int, int]]] = {}
+        spans: dict[int, dict[int, list[int]]] = {}
+        current: StreamName | None = None
         for entry in entries:
-            place, kind = entry.place, self._kinds.get(entry.kind) or self._new_kind(entry.kind)
-            pump, group, source, key, tie = place
+            kind = self._kinds.get(entry.kind) or self._new_kind(entry.kind)
+            pump, group, source, key, tie = entry.place
             if pump is None:
                 facts.append((entry.pos, kind, entry.source, entry.pump, tie, entry.digest, entry.offset))
                 continue
-            stream = self._streams.get((pump, group, source))
-            if stream is None:
-                stream = self._new_stream((pump, group, source), entry.source)
+            name = (pump, group, source)
+            if name != current:
+                stream = self._streams.get(name) or self._new_stream(name, entry.source)
+                here, span_of = arrived.setdefault(stream, []), spans.setdefault(stream, {})
+                current = name
             rows.append((stream, key, tie, entry.pos, kind, entry.digest, entry.pump_us, entry.offset, 1))
-            span = spans.get((stream, kind))
+            here.append((key, entry.pump_us))
+            span = span_of.get(kind)
             if span is None:
-                spans[stream, kind] = [key, key]
-                arrived.setdefault(stream, [])
+                span_of[kind] = [key, key]
             elif key > span[1]:
                 span[1] = key
             elif key < span[0]:
                 span[0] = key
-            arrived[stream].append((key, entry.pump_us))
         query = self.database
         query.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         query.executemany("INSERT INTO fact VALUES (?, ?, ?, ?, ?, ?, ?)", facts)
         query.executemany(
             "INSERT INTO span VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
             "SET first = min(first, excluded.first), last = max(last, excluded.last)",
-            [(*name, *span) for name, span in spans.items()],
+            [(stream, kind, *span) for stream, of in spans.items() for kind, span in of.items()],
         )
         revised = self._settle_revisions(rows, entries, known, rank)
         numbered = {stream for (_, _, source), stream in self._streams.items() if source is None}
@@ -218,8 +220,7 @@ class Index:
         rank: Rank,
     ) -> set[int]:
         """Mark the best of every event that has revisions now; the streams that have some."""
-        places = {row[:3] for row in rows}
-        if not known and len(places) == len(rows):
+        if not known and len({entry.place for entry in entries}) == len(entries):
             return set()
         seen: set[tuple[int, int, int]] = set()
         revised: set[tuple[int, int, int]] = set()
@@ -329,4 +330,4 @@ def meta(database: sqlite3.Connection, name: str) -> str | None:
 
 def vocabulary() -> str:
     """Names the kinds that this release knows; an index made with others is built again."""
-    return digest("", "\n".join([*sorted(BODIES), "", *sorted(FACTS)]).encode()).hex()
+    return digest("\n".join([*sorted(BODIES), "", *sorted(FACTS)]).encode()).hex()

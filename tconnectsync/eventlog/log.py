@@ -25,7 +25,7 @@ from tconnectsync.eventlog.catchup import (
     ranker,
     remove_index,
 )
-from tconnectsync.eventlog.codec import Codec, Decoder, Entry, Place, micros
+from tconnectsync.eventlog.codec import Codec, Decoder, Draft, Entry, Place, micros
 from tconnectsync.eventlog.files import Files, OsFiles
 from tconnectsync.eventlog.gap import gap_event
 from tconnectsync.eventlog.index import Index, Known
@@ -168,7 +168,7 @@ class EventLog:
     def _bridge(self, tail: Tail, first: int, last: int) -> None:
         """Positions that were known to readers are gone: they are never given to other events."""
         event = gap_event(tail.log_id, first, last, side_file="", now=self._clock.now())
-        self._write(tail, [event], last_position=last)
+        self._write(tail, [self._codec.draft(event)], {}, last_position=last)
         self._notices.append(
             f"Positions {first} to {last} of the event log were lost after they had been written; they will be fetched again. "
             "The disk may not keep what it was told to: check it."
@@ -246,26 +246,46 @@ class EventLog:
         disk is full or fails (append the same events again later), ValueError for an event that is none.
         """
         tail = self._writer()
-        drafts = [(event, *self._codec.draft(event)) for event in events]
-        known = self._index.known(draft[1].place for draft in drafts)
-        fresh: dict[Place, list[tuple[Entry, Event]]] = {}
-        new: list[tuple[Event, Entry, bytes, str]] = []
-        duplicates = revisions = 0
-        for draft in drafts:
-            event, entry = draft[0], draft[1]
-            earlier = fresh.get(entry.place)
-            if earlier is None and entry.place not in known:
-                fresh[entry.place] = [(entry, event)]
-            elif self._is_there(entry, event, earlier or (), known.get(entry.place, ())):
-                duplicates += 1
-                continue
-            else:
-                revisions += 1
-                fresh.setdefault(entry.place, []).append((entry, event))
-            new.append(draft)
+        drafts = [self._codec.draft(event) for event in events]
+        places = [draft.entry.place for draft in drafts]
+        known = self._index.known(places)
+        new, revisions = drafts, 0
+        if known or len(set(places)) < len(places):
+            new, revisions = self._without_duplicates(drafts, known)
         first = tail.end + 1
-        self._write_drafts(tail, new, known)
-        return Appended(first=first, last=tail.end, appended=len(new), duplicates=duplicates, revisions=revisions)
+        self._write(tail, new, known)
+        return Appended(
+            first=first, last=tail.end, appended=len(new), duplicates=len(drafts) - len(new), revisions=revisions
+        )
+
+    def _without_duplicates(
+        self, drafts: Sequence[Draft], known: Mapping[Place, Sequence[Known]]
+    ) -> tuple[list[Draft], int]:
+        """The drafts that say something new, and how many of them revise an event."""
+        new: list[Draft] = []
+        revisions = 0
+        fresh: dict[Place, list[Draft]] = {}
+        for draft in drafts:
+            place = draft.entry.place
+            earlier, stored = fresh.get(place, []), known.get(place, ())
+            if earlier or stored:
+                if self._is_there(draft, earlier, stored):
+                    continue
+                revisions += 1
+            fresh[place] = [*earlier, draft]
+            new.append(draft)
+        return new, revisions
+
+    def _is_there(self, draft: Draft, fresh: Sequence[Draft], known: Sequence[Known]) -> bool:
+        digest = draft.entry.digest
+        if any(seen.digest == digest for seen in known) or any(seen.entry.digest == digest for seen in fresh):
+            return True
+        if draft.entry.kind != draft.event.kind:
+            return False
+        # the same body may have been written with other bytes, by an earlier release
+        others = [self._codec.event(record) for record in self._segments.readable(known)]
+        others += [other.event for other in fresh if other.entry.kind == other.event.kind]
+        return any(other.kind == draft.event.kind and other.body == draft.event.body for other in others)
 
     def _writer(self) -> Tail:
         if self._tail is None:
@@ -274,36 +294,18 @@ class EventLog:
             catch_up(self._index, self._segments, self._codec, self._tail.end, self._clock)
         return self._tail
 
-    def _is_there(
-        self, entry: Entry, event: Event, fresh: Sequence[tuple[Entry, Event]], known: Sequence[Known]
-    ) -> bool:
-        if any(seen.digest == entry.digest for seen in known) or any(seen.digest == entry.digest for seen, _ in fresh):
-            return True
-        # the same body may have been written with other bytes, by an earlier release
-        others = [self._codec.event(record) for record in self._segments.readable(known)]
-        others += [other for _, other in fresh]
-        return entry.kind == event.kind and any(
-            other.kind == event.kind and other.body == event.body for other in others
-        )
-
-    def _write(self, tail: Tail, events: Sequence[Event], last_position: int) -> None:
-        drafts = [(event, *self._codec.draft(event)) for event in events]
-        self._write_drafts(tail, drafts, {}, last_position)
-
-    def _write_drafts(
+    def _write(
         self,
         tail: Tail,
-        drafts: Sequence[tuple[Event, Entry, bytes, str]],
+        drafts: Sequence[Draft],
         known: Mapping[Place, Sequence[Known]],
         last_position: int | None = None,
     ) -> None:
-        position = tail.end
-        records = []
-        for event, entry, body, kind in drafts:
-            position += 1
-            entry.pos = position
-            records.append(self._codec.record(event, position, kind, body))
-        entries = [draft[1] for draft in drafts]
+        """Write and take up ``drafts``; the last position is ``last_position`` where they are a gap."""
+        for position, draft in enumerate(drafts, tail.end + 1):
+            draft.entry.pos = position
+        records = [self._codec.record(draft) for draft in drafts]
+        entries = [draft.entry for draft in drafts]
         while records:
             offsets = tail.write(records)
             taken = entries[: len(offsets)]

@@ -61,10 +61,11 @@ def repair_log(data_dir: Path, files: Files | None = None, *, clock: Clock) -> R
     log_id = _log_id(segments)
     repair = _Repair(segments, log_id, _index_end(data_dir / INDEX_NAME, log_id), clock.now())
     gaps: list[Gap] = []
-    while True:  # a header that was put right may be what the segment before it waited for
-        found, unmended = repair.pass_over() if log_id else ([], _all_damage(segments))
+    unmended = [] if log_id else _all_damage(segments)
+    while log_id:  # again after every pass: what was put right may be what a neighbour waited for
+        found, unmended = repair.pass_over()
         gaps += found
-        if not found or not unmended:
+        if not found:
             break
     if gaps:
         remove_index(data_dir / INDEX_NAME)
@@ -97,9 +98,9 @@ class _Repair:
         segment = surveyed.segment
         runs = list(surveyed.runs)
         if runs[0].first_position < segment.first:
-            before = runs.pop(0)
-            gap = self._missing_segment(before)
-            return [gap, *(self.mend(attrs.evolve(surveyed, runs=tuple(runs))) if runs else [])]
+            before, runs = runs[0], runs[1:]
+            if before.next_chain is not None or not runs:
+                return [self._missing_segment(before)]  # the rest in the next pass
         side = self._side_file(segment)
         text, gaps = self._mended(surveyed, runs, side.name)
         self._files.write(side, self._files.read(segment.path))
@@ -123,12 +124,8 @@ class _Repair:
             parts.append(text[at : run.offset])
             at = run.end
             if run.offset == 0:
-                try:
-                    line, chain = self._header(segment, text[: run.end], run)
-                except _Unmendable:  # what the first line followed is nowhere to be found: it is given up too
-                    run = _widened(text, run)
-                    at = run.end
-                    line, chain = self._header(segment, text[: run.end], run)
+                line, chain, run = self._header_over(segment, text, run)  # noqa: PLW2901 - it may have grown
+                at = run.end
                 parts.append(line)
             else:
                 chain = _last_crc(text[: run.offset])
@@ -156,6 +153,14 @@ class _Repair:
             )
         parts.append(text[at:])
         return b"".join(parts), gaps
+
+    def _header_over(self, segment: Segment, text: bytes, run: Run) -> tuple[bytes, int, Run]:
+        """The header, its checksum, and the run that it stands before, which may have to take in a line more."""
+        try:
+            return *self._header(segment, text[: run.end], run), run
+        except _Unmendable:  # what the first line follows is nowhere to be found: it is given up too
+            run = _widened(text, run)
+            return *self._header(segment, text[: run.end], run), run
 
     def _header(self, segment: Segment, harmed: bytes, run: Run) -> tuple[bytes, int]:
         """The header as it was: all that it says is known from elsewhere."""

@@ -21,7 +21,7 @@ NOW = datetime(2025, 11, 18, 13, 12, tzinfo=timezone.utc)
 @attrs.frozen(kw_only=True)
 class AccountOptions:
     email: str | None = option(None, env=("TCONNECT_EMAIL",))
-    password: Secret | None = option(None, env=("TCONNECT_PASSWORD",))  # noqa: RUF009 - declares a field
+    password: Secret | None = option(None, env=("TCONNECT_PASSWORD",))
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +55,7 @@ def made_up_plugin(command: str = "hello") -> ModuleType:
         ]
 
     def commands() -> list[click.Command]:
-        return [click.Command(command, callback=lambda: click.echo("hi") or 0, short_help="Say hi.")]
+        return [click.Command(command, callback=lambda: click.echo("hi"), short_help="Say hi.")]
 
     module = ModuleType("made_up")
     for name, hook in (("sources", sources), ("sinks", sinks), ("commands", commands)):

@@ -295,7 +295,8 @@ def test_a_command_of_a_plugin_runs(world: World) -> None:
 def test_a_plugin_cannot_take_a_command_of_the_engine(world: World) -> None:
     world.plugins = load_plugins([EntryPoint("greedy", made_up_plugin("status"))])
     assert "Say hi" not in world.run("--help").out
-    world.run("status")
+    world.application.status = {"version": "4.0.0", "data_dir": "/data"}
+    assert world.run("status").out.startswith("tconnectsync 4.0.0, data in /data")
     assert world.plugins.problems[0].message.startswith('command "status": this name is taken by the engine')
 
 
@@ -330,7 +331,7 @@ def test_help_imports_no_heavy_module() -> None:
     script = (
         "import sys; from tconnectsync.cli.root import run; status = run(['--help']);"
         "heavy = {'requests', 'cattrs', 'msgspec', 'sqlite3', 'cryptography', 'tconnectsync.engine', "
-        "'tconnectsync.config', 'tconnectsync.events', 'zoneinfo'} & set(sys.modules);"
+        "'tconnectsync.config', 'zoneinfo'} & set(sys.modules);"
         "print(sorted(heavy), file=sys.stderr); sys.exit(status)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

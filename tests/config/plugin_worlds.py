@@ -43,7 +43,7 @@ class Endpoints:
 @attrs.frozen(kw_only=True)
 class VendorOptions:
     email: str | None = option(None, env=("TCONNECT_EMAIL",))
-    password: Secret | None = option(None, env=("TCONNECT_PASSWORD",), credential="tandem-password")  # noqa: RUF009 - declares a field
+    password: Secret | None = option(None, env=("TCONNECT_PASSWORD",), credential="tandem-password")
     region: Literal["US", "EU"] | None = option(
         None, env=("TCONNECT_REGION",), default_with_env={"TCONNECT_EMAIL": "US"}
     )
@@ -52,13 +52,13 @@ class VendorOptions:
     )
     history_days: int = option(30, check=lambda days: None if days >= 1 else "a whole number from 1 on")
     ratio: float = option(1.0)
-    endpoints: Endpoints = option(Endpoints())  # noqa: RUF009
+    endpoints: Endpoints = option(Endpoints())
 
 
 @attrs.frozen(kw_only=True)
 class SiteOptions:
     url: str | None = option(None, env=("NS_URL",))
-    api_secret: Secret | None = option(None, env=("NS_SECRET", "API_SECRET"), credential="nightscout-api-secret")  # noqa: RUF009
+    api_secret: Secret | None = option(None, env=("NS_SECRET", "API_SECRET"), credential="nightscout-api-secret")
     verify_tls: bool = option(True, env=("NS_SKIP_TLS_VERIFY",), parse_env=lambda text: text != "true")
 
 

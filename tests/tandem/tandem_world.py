@@ -19,10 +19,10 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
-from tconnectsync_tandem.options import EndpointOptions, TandemOptions
-from tconnectsync_tandem.source import TandemSource, open_source
 
 from tconnectsync import Context, Event, Secret
+from tconnectsync_tandem.options import EndpointOptions, TandemOptions
+from tconnectsync_tandem.source import TandemSource, open_source
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 EMAIL, PASSWORD = "wearer@example.org", "correct horse"
@@ -58,6 +58,7 @@ class MemoryLog:
     events: list[Event] = attrs.field(factory=list)
     duplicates: int = 0
     _known: dict[str, list[Event]] = attrs.field(factory=dict)
+    _by_kind: dict[tuple[str, str | None], list[Event]] = attrs.field(factory=dict)
 
     def append(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -65,13 +66,14 @@ class MemoryLog:
             if any((one.kind, one.body) == (event.kind, event.body) for one in same):
                 self.duplicates += 1
                 continue
-            json.dumps(event.raw, allow_nan=False).encode()  # what cannot be written would stop the real log
+            json.dumps(event.raw, allow_nan=False, ensure_ascii=False).encode()  # else the real log could not write it
             same.append(event)
             self.events.append(event)
+            for pump in (None, event.pump):
+                self._by_kind.setdefault((event.kind, pump), []).append(event)
 
     def facts(self, kind: str, *, pump: str | None = None, limit: int = 100) -> Sequence[Event]:
-        found = [event for event in self.events if event.kind == kind and pump in (None, event.pump)]
-        return list(reversed(found))[:limit]
+        return self._by_kind.get((kind, pump), [])[: -limit - 1 : -1]
 
     def of(self, kind: str) -> list[Event]:
         return [event for event in self.events if event.kind == kind]

@@ -25,6 +25,8 @@ from tandem_world import (
     hourly,
     running,
 )
+
+from tconnectsync import Retryable, SourceChanged
 from tconnectsync_tandem.answers import split_answer, whole_answer
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.drift import Drift
@@ -32,8 +34,6 @@ from tconnectsync_tandem.envelope import make_event
 from tconnectsync_tandem.pumps import read_pumps
 from tconnectsync_tandem.transport import Answer, BrokenAnswer, BrokenShape, check_clock, retry_after_s
 from tconnectsync_tandem.windows import PATIENCE, WindowReader, halves, words_for
-
-from tconnectsync import Retryable, SourceChanged
 
 
 @pytest.mark.parametrize("path", ["/bff/pumper", "/bff/pump-logs"])

@@ -41,6 +41,11 @@ def test_the_token_is_renewed_five_minutes_before_its_end(world: World) -> None:
     assert world.cloud.count("/login") == 2
 
 
+def _token_file(**fields: object) -> str:
+    times = {"obtained_at": "2026-11-20T00:00:00+00:00", "expires_at": "2027-11-20T00:00:00+00:00"}
+    return json.dumps({"account": "{account}", "access_token": "a", "pumper_id": "x", **times, **fields})
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -50,11 +55,11 @@ def test_the_token_is_renewed_five_minutes_before_its_end(world: World) -> None:
         "{}",
         "null",
         '{"account": 1}',
-        '{"account":"{account}","access_token":"","pumper_id":"x","obtained_at":"2026","expires_at":"2027"}',
-        '{"account":"{account}","access_token":5,"pumper_id":"x","obtained_at":"2026-11-20T00:00:00+00:00",'
-        '"expires_at":"2027-11-20T00:00:00+00:00"}',
-        '{"account":"{account}","access_token":"a","pumper_id":"x","obtained_at":"2026-11-20T00:00:00",'
-        '"expires_at":"2027-11-20T00:00:00"}',
+        _token_file(access_token=""),
+        _token_file(access_token=5),
+        _token_file(pumper_id=None),
+        _token_file(expires_at="2027-11-20T00:00:00"),
+        _token_file(expires_at="soon"),
     ],
 )
 def test_a_damaged_token_file_costs_a_login_and_no_more(world: World, text: str) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from tandem_world import ASSIGNMENT, PUMPER, SERIAL, CloudPump, Fault, World, basal, entry, hourly
-from tconnectsync_tandem import windows
 
 from tconnectsync import Retryable, SourceChanged
+from tconnectsync_tandem import windows
 
 SETTINGS: dict[str, Any] = {
     "id": "b7f931c8",
@@ -151,7 +151,7 @@ def test_pumps_in_a_drawer_are_asked_once_a_day_and_the_worn_one_every_six_hours
         world.clock.forward(hours=6, minutes=1)
         world.poll()
     assert world.cloud.count("pump-logs/retired") == 1
-    assert world.cloud.count("pump-logs/never") == 1
+    assert world.cloud.count("pump-logs/never") == 0
     assert world.cloud.count(f"pump-logs/{ASSIGNMENT}") >= 4
 
 
@@ -335,6 +335,32 @@ def test_trouble_with_one_pump_leaves_the_others_alone(world: World) -> None:
     world.cloud.pumps[1].records = [basal(3, "2026-11-19T00:00:00")]
     with pytest.raises(SourceChanged, match="404"):
         world.poll()
+    assert world.log.numbered() == [3]
+
+
+def test_trouble_with_a_pump_in_a_drawer_is_logged_and_slows_nothing_down(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.cloud.pumps.append(
+        CloudPump("2222222", "gone", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00")
+    )
+    world.cloud.faults.append(Fault("pump-logs/gone", status=404, body=b"<html>404 Not Found</html>", times=99))
+    for _ in range(5):
+        world.poll()
+        world.clock.forward(hours=1)
+    assert world.cloud.count("pump-logs/gone") == 1
+    assert "pump_not_read pump=2222222" in caplog.text
+    world.clock.forward(hours=24)
+    world.poll()
+    assert world.cloud.count("pump-logs/gone") == 2
+
+
+def test_a_pump_whose_dates_vanish_is_still_asked(world: World) -> None:
+    world.poll()
+    world.cloud.pumps[0].uploaded = world.cloud.pumps[0].newest = None
+    world.cloud.pumps[0].records = [basal(3, "2026-11-20T09:00:00")]
+    world.clock.forward(hours=6, minutes=1)
+    world.poll()
     assert world.log.numbered() == [3]
 
 

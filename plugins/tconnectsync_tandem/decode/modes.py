@@ -59,13 +59,8 @@ def _profile(code: int, name: str, *fields: Field) -> Record:
     letters = tuple(may(f"name{place}", f"name{place}", whole(0, 255)) for place in range(_LETTERS))
 
     def build(values: Values, _: datetime) -> Body:
-        text = ""
-        for letter in letters:
-            number = values.pop(letter.name)
-            if number:
-                text += chr(number)
-            elif text:
-                break
+        numbers = [values.pop(letter.name) for letter in letters]
+        text = "".join(chr(number or 0) for number in numbers).lstrip("\0").split("\0")[0]
         said = {key: value for key, value in values.items() if value is not None}
         return events.PumpNoted(name=name, values={**said, "text": text})
 

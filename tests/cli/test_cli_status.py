@@ -1,0 +1,220 @@
+"""``status`` in words: the links of the chain told apart, each with since when and the next thing to do."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from cli_worlds import NOW, World
+
+from tconnectsync.cli.ages import size_words, span_words, when_words
+from tconnectsync.cli.chain import Link, links_of
+from tconnectsync.cli.progress import ProgressLine, bar_words
+
+BERLIN = ZoneInfo("Europe/Berlin")
+OK = {"state": "ok", "since": None, "message": "", "remedy": None}
+
+
+def a_status(source: dict[str, Any] | None = None, sink: dict[str, Any] | None = None) -> dict[str, Any]:
+    """All is well, but for the changes."""
+    return {
+        "version": "4.0.0",
+        "data_dir": "/var/lib/tconnectsync",
+        "log": {
+            "positions": 438_000,
+            "bytes": 96_000_000,
+            "segments": 23,
+            "damaged": False,
+            "verified_at": "2025-11-18T01:00:00Z",
+        },
+        "sources": {
+            "tandem": {
+                **OK,
+                "last_fetch": "2025-11-18T13:02:00Z",
+                "last_upload": "2025-11-18T13:00:00Z",
+                "newest_event": "2025-11-18T12:58:00Z",
+                "next_poll": "2025-11-18T13:20:00Z",
+                "pumps": {
+                    "1234567": {
+                        "newest_event": "2025-11-18T12:58:00Z",
+                        "clock_offset_minutes": 60,
+                        "clock_basis": "evidence",
+                        "worn": True,
+                    }
+                },
+                "unknown_codes": {},
+                "set_aside": 0,
+                **(source or {}),
+            }
+        },
+        "sinks": {
+            "nightscout-treatments": {
+                **OK,
+                "cursor": 438_000,
+                "behind": 0,
+                "pending": 0,
+                "dead": 0,
+                "last_delivered": "2025-11-18T13:02:10Z",
+                **(sink or {}),
+            }
+        },
+    }
+
+
+def link(status: dict[str, Any], name: str) -> Link:
+    return next(found for found in links_of(status, NOW, BERLIN) if found.name == name)
+
+
+def test_a_chain_that_is_well(world: World) -> None:
+    world.application.status = a_status()
+    assert world.run("status").out.splitlines() == [
+        "tconnectsync 4.0.0, data in /var/lib/tconnectsync",
+        "",
+        "ok    phone to tandem        last upload 14:00 (12 min ago)",
+        "ok    tandem login           accepted",
+        "ok    tandem data            last read 14:02 (10 min ago); next 14:20 (in 8 min)",
+        "ok    pump 1234567           newest data 13:58 (14 min ago); worn; clock UTC+01:00, by evidence",
+        "ok    event log              438,000 records, 96 MB; a pump-year adds about 96 MB; read through 02:00 (12 h ago)",
+        "ok    nightscout-treatments  last delivered 14:02 (10 min ago)",
+    ]
+
+
+def test_json_is_what_the_engine_says(world: World) -> None:
+    world.application.status = a_status()
+    said = world.run("status", "--json")
+    assert json.loads(said.out) == a_status()
+
+
+def test_a_phone_that_is_silent_is_told_apart() -> None:
+    found = link(a_status({"last_upload": "2025-11-18T06:00:00Z"}), "phone to tandem")
+    assert found.mark == "bad"
+    assert "7 h 12 min ago" in found.lines[0]
+    assert "app on the phone" in found.lines[1]
+
+
+def test_a_phone_is_not_blamed_when_nobody_asked_since() -> None:
+    asleep = {"last_upload": "2025-11-15T06:00:00Z", "last_fetch": "2025-11-15T06:10:00Z"}
+    assert link(a_status(asleep), "phone to tandem").mark == "ok"
+
+
+def test_a_refused_login_is_told_apart() -> None:
+    refused = {"state": "refused", "since": "2025-11-18T12:00:00Z", "message": "unknown in US", "remedy": "Try EU."}
+    status = a_status(refused)
+    assert link(status, "tandem login") == Link(
+        name="tandem login",
+        mark="bad",
+        lines=("refused since 13:00 (1 h 12 min ago): unknown in US", "Try EU."),
+    )
+    assert link(status, "tandem data").mark == "wait"
+    assert link(status, "phone to tandem").mark == "ok"
+
+
+def test_a_changed_vendor_is_told_apart() -> None:
+    found = link(a_status({"state": "changed", "message": "HTML instead of JSON", "remedy": "Update."}), "tandem data")
+    assert found.mark == "bad"
+    assert found.lines[:2] == ("changed: HTML instead of JSON", "Update.")
+
+
+def test_unknown_records_are_counted() -> None:
+    found = link(a_status({"unknown_codes": {"219": 4}, "set_aside": 2}), "tandem data")
+    assert "219 (4 times)" in found.lines[1]
+    assert "2 records" in found.lines[2]
+
+
+def test_damage_names_the_next_command() -> None:
+    status = a_status()
+    status["log"]["damaged"] = "000000000001.jsonl line 7: flipped"
+    found = link(status, "event log")
+    assert found.mark == "bad"
+    assert "line 7" in found.lines[0]
+    assert "tconnectsync log check" in found.lines[1]
+
+
+@pytest.mark.parametrize(
+    ("state", "mark"),
+    [("backing_off", "wait"), ("waiting", "wait"), ("refused", "bad"), ("halted", "bad"), ("braked", "bad")],
+)
+def test_a_sink_in_trouble(state: str, mark: str) -> None:
+    trouble = {"state": state, "since": "2025-11-16T13:12:00Z", "message": "no answer", "remedy": "Look.", "pending": 7}
+    found = link(a_status(sink=trouble), "nightscout-treatments")
+    assert found.mark == mark
+    assert found.lines == (
+        f"{state.replace('_', ' ')} since 2025-11-16 14:12 (2 days ago): no answer",
+        "Look.",
+        "last delivered 14:02 (10 min ago), 7 documents waiting",
+    )
+
+
+def test_dead_letters_are_bad_even_where_the_rest_is_well() -> None:
+    found = link(a_status(sink={"dead": 2}), "nightscout-treatments")
+    assert found.mark == "bad"
+    assert "tconnectsync dead-letters list nightscout-treatments" in found.lines[-1]
+
+
+def test_what_is_off_says_so() -> None:
+    assert link(a_status(sink={"state": "off"}), "nightscout-treatments").mark == "off"
+
+
+def test_a_first_start_has_nothing_to_show() -> None:
+    empty: dict[str, Any] = {
+        "last_fetch": None,
+        "last_upload": None,
+        "newest_event": None,
+        "next_poll": None,
+        "pumps": {},
+    }
+    status = a_status(empty, {"last_delivered": None})
+    status["log"] = {"positions": 0, "bytes": 0, "segments": 0, "damaged": False, "verified_at": None}
+    assert [found.mark for found in links_of(status, NOW, BERLIN)] == ["wait", "wait", "wait", "wait", "ok"]
+
+
+def test_ages_and_sizes() -> None:
+    spans = [timedelta(seconds=9), timedelta(minutes=59), timedelta(hours=2), timedelta(hours=30), timedelta(days=9)]
+    assert [span_words(span) for span in spans] == ["a moment", "59 min", "2 h", "30 h", "9 days"]
+    assert when_words(NOW + timedelta(minutes=5), NOW, timezone.utc) == "13:17 (in 5 min)"
+    assert when_words(datetime(2025, 11, 1, tzinfo=timezone.utc), NOW, BERLIN) == "2025-11-01 01:00 (17 days ago)"
+    assert [size_words(count) for count in (0, 1, 812_400, 1_500_000, 96_000_000)] == [
+        "0 kB",
+        "1 kB",
+        "812 kB",
+        "1.5 MB",
+        "96 MB",
+    ]
+
+
+class Screen:
+    """A stream that is, or is not, a terminal."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        self.terminal = terminal
+        self.text = ""
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing to do."""
+
+
+def test_progress_shows_on_a_terminal_alone() -> None:
+    screen, pipe = Screen(terminal=True), Screen(terminal=False)
+    for stream in (screen, pipe):
+        with ProgressLine(stream=stream, monotonic=lambda: 0.0) as line:  # type: ignore[arg-type]
+            line.show("pump 1, October", 1, 2)
+    assert "50%] " not in screen.text
+    assert "pump 1, October" in screen.text
+    assert screen.text.endswith("\r\x1b[K")
+    assert pipe.text == ""
+
+
+def test_a_bar_never_leaves_its_bounds() -> None:
+    assert bar_words(5, 2).endswith("100%")
+    assert bar_words(-1, 2).startswith("[---")
+    assert bar_words(1, 0) == "[…]"

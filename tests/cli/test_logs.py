@@ -1,0 +1,111 @@
+"""Log lines: one per record, no secrets, fit for the journal."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tconnectsync.cli.logs import Logs, Redactor, start_logs
+
+log = logging.getLogger("tconnectsync.engine")
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def logs(stream: io.StringIO) -> Iterator[Logs]:
+    started = start_logs(stream, {})
+    started.level("info")
+    yield started
+    started.stop()
+
+
+def test_a_line_has_time_level_logger_and_message(logs: Logs, stream: io.StringIO) -> None:
+    log.info("polled source=%s new=%d", "tandem", 3)
+    when, _, rest = stream.getvalue().partition(" ")
+    assert len(when) == len("2025-11-18T18:15:02Z")
+    assert rest == "level=info logger=engine polled source=tandem new=3\n"
+
+
+def test_secrets_are_taken_out_in_every_shape(logs: Logs, stream: io.StringIO) -> None:
+    secret = "pa ss/wö'rd"
+    logs.redact([secret])
+    digest = hashlib.sha1(secret.encode()).hexdigest()
+    log.warning("a=%s b=%r c=%s d=%s", secret, secret, "https://x/?t=pa%20ss/w%C3%B6%27rd", digest)
+    assert "pa ss" not in stream.getvalue()
+    assert "%20" not in stream.getvalue()
+    assert digest not in stream.getvalue()
+
+
+def test_a_secret_in_an_exception_is_taken_out(logs: Logs, stream: io.StringIO) -> None:
+    logs.redact(["hunter22"])
+    logs.be_verbose()
+    try:
+        raise ValueError("bad hunter22")
+    except ValueError:
+        log.exception("failed")
+    assert "ValueError: bad …" in stream.getvalue()
+    assert "hunter22" not in stream.getvalue()
+
+
+def test_a_traceback_is_written_only_when_verbose(logs: Logs, stream: io.StringIO) -> None:
+    try:
+        raise ValueError("odd")
+    except ValueError:
+        log.exception("failed")
+        assert stream.getvalue().endswith('failed error="ValueError: odd"\n')
+        logs.be_verbose()
+        log.exception("failed")
+    assert "Traceback" in stream.getvalue()
+
+
+def test_a_record_is_one_line(logs: Logs, stream: io.StringIO) -> None:
+    log.warning("first\nsecond\r")
+    assert stream.getvalue().endswith("first\\nsecond\\r\n")
+
+
+def test_wrong_arguments_are_no_error(logs: Logs) -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 0, "only %d", ("text",), None)
+    assert "log arguments do not fit" in logs.formatter.format(record)
+
+
+def test_lines_of_others_come_from_warning_on(logs: Logs, stream: io.StringIO) -> None:
+    logging.getLogger("urllib3").info("chatter")
+    logging.getLogger("urllib3").warning("trouble")
+    assert "chatter" not in stream.getvalue()
+    assert "trouble" in stream.getvalue()
+
+
+def test_under_systemd_lines_carry_a_priority_and_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with path.open("w") as file:
+        found = os.fstat(file.fileno())
+        logs = start_logs(file, {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"})
+        log.error("broken")
+        logs.stop()
+    assert path.read_text() == "<3>level=error logger=engine broken\n"
+
+
+def test_a_journal_stream_of_somebody_else_does_not_count() -> None:
+    logs = start_logs(sys.stderr, {"JOURNAL_STREAM": "1:1"})
+    try:
+        record = logging.LogRecord("x", logging.INFO, "", 0, "m", None, None)
+        assert not logs.formatter.format(record).startswith("<")
+    finally:
+        logs.stop()
+
+
+def test_short_words_are_no_secrets() -> None:
+    redactor = Redactor()
+    redactor.learn(["", "a"])
+    assert redactor("a banana") == "a banana"

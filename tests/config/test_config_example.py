@@ -1,0 +1,82 @@
+"""``config.toml.example`` loads as it is, with the plugins that ship here, and shows every key with its default."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tconnectsync import Secret
+from tconnectsync.config import Config, load_config
+from tconnectsync.configreader import CoreOptions
+from tconnectsync.options import Secret as SecretType
+from tconnectsync.optiontypes import key_of, keys_of, table_class
+from tconnectsync.plugins import Plugins, load_plugins
+
+EXAMPLE = Path(__file__).parents[2] / "config.toml.example"
+
+
+@pytest.fixture
+def plugins() -> Plugins:
+    found = load_plugins()
+    found.examine()
+    assert found.problems == []
+    return found
+
+
+def load(folder: Path, text: str, plugins: Plugins) -> Config:
+    for name in ("tandem-password", "nightscout-api-secret"):
+        (folder / name).write_text("a-dummy-secret\n")
+    (folder / "config.toml").write_text(text)
+    return load_config(folder / "config.toml", {"HOME": str(folder)}, plugins)
+
+
+def test_the_example_loads_as_it_is(tmp_path: Path, plugins: Plugins) -> None:
+    config = load(tmp_path, EXAMPLE.read_text(), plugins)
+    assert config.notes == ()
+    assert config.sources["tandem"].enabled
+    assert config.sources["tandem"].options.password == Secret("a-dummy-secret")
+    assert {name for name, sink in config.sinks.items() if sink.enabled} == {
+        "nightscout-treatments",
+        "nightscout-iob",
+        "nightscout-pump-events",
+    }
+
+
+def uncommented(text: str) -> str:
+    """The example with its settings in force; those that only show a shape stay comments."""
+    setting = re.compile(r'^# (?=\w+ = (?!"…"|"https://…))', re.MULTILINE)
+    hidden = re.compile(r"^# (token_file|from|timezone|plugins_dir|data_dir) .*$", re.MULTILINE)
+    return setting.sub("", hidden.sub("", text))
+
+
+def test_the_defaults_it_shows_are_the_defaults(tmp_path: Path, plugins: Plugins) -> None:
+    as_it_is = load(tmp_path, EXAMPLE.read_text(), plugins)
+    said_aloud = load(tmp_path, uncommented(EXAMPLE.read_text()), plugins)
+    assert said_aloud == as_it_is
+
+
+def test_it_shows_every_key(plugins: Plugins) -> None:
+    text = EXAMPLE.read_text()
+    owners = [CoreOptions, *(one.options for one in plugins.sections().values())]
+    owners += [one.options for one in (*plugins.sources().values(), *plugins.sinks().values())]
+    tables = [table for owner in owners for table in _tables(owner)]
+    missing = [key for table in tables for key in keys_of(table) if not re.search(rf"\b{key}\b", text)]
+    assert missing == []
+
+
+def _tables(options: type[attrs.AttrsInstance]) -> list[type[attrs.AttrsInstance]]:
+    attrs.resolve_types(options)
+    inner = [table_class(field.type) for field in attrs.fields(options) if key_of(field)]
+    return [options, *(table for one in inner if one is not None for table in _tables(one))]
+
+
+def test_secrets_of_the_plugins_that_ship_are_secrets(plugins: Plugins) -> None:
+    """A field that is named like a secret has the type that never shows itself."""
+    specs = (*plugins.sections().values(), *plugins.sources().values(), *plugins.sinks().values())
+    for spec in specs:
+        for field in attrs.fields(attrs.resolve_types(spec.options)):
+            if re.search(r"password|secret|^token$", field.name):
+                assert field.type == SecretType | None

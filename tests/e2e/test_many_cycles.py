@@ -1,0 +1,192 @@
+"""Days of polling on a simulated clock, in this process: the real engine, plugins, log and outboxes over real HTTP."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tconnectsync.application import open_engine
+from tconnectsync.config import load_config
+from tconnectsync.engine import Engine
+from tconnectsync.eventlog import FolderLock
+from tconnectsync.plugins import load_plugins
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.comparison import compare
+from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
+from tconnectsync_simulator.plan import Flight, SimulationPlan
+from tconnectsync_simulator.pump import SimulatedPump, simulate
+from tconnectsync_simulator.setup import config_text
+from whole_world import by_identity
+
+BEGIN = datetime(2026, 3, 3, 5, tzinfo=timezone.utc)
+ZONE = "America/New_York"
+
+
+@attrs.define
+class HandClock:
+    time: datetime
+    ticks: float = 0.0
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        self.ticks += 0.0005
+        return self.ticks
+
+    def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+@attrs.define
+class Running:
+    """The engine in this process, opened as the daemon opens it."""
+
+    folder: Path
+    cloud: Cloud
+    site: SimulatedNightscout
+    clock: HandClock
+    zone: str = ZONE
+    history_days: int = 2
+    engine: Engine = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.open()
+
+    def open(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / "config.toml"
+        path.touch(mode=0o600)
+        path.write_text(
+            config_text(
+                data_dir=self.folder / "data", zone=self.zone, endpoints=self.cloud.endpoints, site_url=self.site.url,
+                site_secret=self.site.secret, history_days=self.history_days,
+            )
+        )  # fmt: skip
+        plugins = load_plugins()
+        self.engine = open_engine(load_config(path, {}, plugins), plugins, clock=self.clock)
+
+    def reopen(self) -> None:
+        self.engine.close()
+        self.open()
+
+    def until(self, when: datetime) -> None:
+        while self.clock.now() < when:
+            if not self.engine.turn():
+                self.clock.sleep(min(max(0.5, self.engine.next_due()), (when - self.clock.now()).total_seconds() + 1))
+        for _ in range(500):
+            if not self.engine.turn(polling=False):
+                break
+
+
+def lived(pump: SimulatedPump, running: Running, days: float, **kills: int) -> None:
+    """Let time pass; every ``reopen_every_h`` hours the process is another one."""
+    end = running.clock.now() + timedelta(days=days)
+    step = timedelta(hours=kills.get("reopen_every_h", 1000))
+    while running.clock.now() < end:
+        running.until(min(end, running.clock.now() + step))
+        running.reopen()
+
+
+@pytest.mark.parametrize("version", ["15.0.6", "15.0.7"])
+def test_late_uploads_a_clock_change_and_restarts_end_in_the_truth(tmp_path: Path, version: str) -> None:
+    """Over the change of daylight saving, with the clock set two days after it and a fifth of the records late."""
+    plan = SimulationPlan(seed=21, zone=ZONE, start=BEGIN.date(), days=11, late_share=0.2, late_max_h=48)
+    pump = simulate(plan)
+    clock = HandClock(BEGIN + timedelta(days=2))
+    with Cloud([pump], clock) as cloud, SimulatedNightscout(version=version, now=clock.now) as site:
+        running = Running(tmp_path / "home", cloud, site, clock)
+        lived(pump, running, 8, reopen_every_h=13)
+        found = compare(pump.truth, site.documents("treatments"), window=(BEGIN + timedelta(days=1), clock.now() - timedelta(days=2, hours=6)))
+        assert found.lines() == []
+        assert found.boluses_compared > 20
+        by_identity(site.documents("treatments"))
+        running.engine.close()
+
+
+def test_a_site_that_fails_now_and_then_ends_up_the_same(tmp_path: Path) -> None:
+    plan = SimulationPlan(seed=22, zone=ZONE, start=BEGIN.date(), days=6, late_share=0.1, late_max_h=12)
+    pump = simulate(plan)
+    clock = HandClock(BEGIN + timedelta(days=2))
+    with Cloud([pump], clock) as cloud, SimulatedNightscout(version="15.0.6", now=clock.now) as site:
+        running = Running(tmp_path / "home", cloud, site, clock)
+        for number in range(36):
+            site.fail([Fault(status=503), Fault(status=500), Fault(reset="after"), Fault(reset="before"), Fault(status=429)][number % 5])
+            running.until(clock.now() + timedelta(hours=2))
+        running.until(clock.now() + timedelta(hours=3))
+        found = compare(pump.truth, site.documents("treatments"), window=(BEGIN + timedelta(days=1), clock.now() - timedelta(hours=20)))
+        assert found.lines() == []
+        by_identity(site.documents("treatments"))
+        running.engine.close()
+
+
+def test_a_flight_and_the_way_back_are_where_they_were_in_true_time(tmp_path: Path) -> None:
+    away = Flight(lands_at=BEGIN + timedelta(days=3, hours=9), zone="Europe/Berlin", set_after_h=3)
+    back = Flight(lands_at=BEGIN + timedelta(days=6, hours=20), zone=ZONE, set_after_h=12)
+    plan = SimulationPlan(seed=23, zone=ZONE, start=BEGIN.date(), days=10, flights=(away, back))
+    pump = simulate(plan)
+    clock = HandClock(BEGIN + timedelta(days=2))
+    with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+        running = Running(tmp_path / "home", cloud, site, clock)
+        lived(pump, running, 6.5)
+        found = compare(pump.truth, site.documents("treatments"), window=(BEGIN + timedelta(days=1), clock.now() - timedelta(hours=8)))
+        assert found.lines() == []
+        running.engine.close()
+
+
+def test_an_idle_cycle_asks_the_cloud_once_and_the_site_never(tmp_path: Path) -> None:
+    pump = simulate(SimulationPlan(seed=24, zone=ZONE, start=BEGIN.date(), days=3))
+    clock = HandClock(BEGIN + timedelta(days=3))
+    with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+        running = Running(tmp_path / "home", cloud, site, clock)
+        running.until(clock.now() + timedelta(seconds=30))
+        before = (len(cloud.requests), len(site.requests))
+        running.until(clock.now() + timedelta(minutes=26))
+        polls = cloud.count("pumper")
+        assert polls >= 2
+        assert len(cloud.requests) - before[0] == polls - 1
+        assert len(site.requests) == before[1]
+        running.engine.close()
+
+
+def test_a_bogus_future_date_stalls_nothing(tmp_path: Path) -> None:
+    pump = simulate(SimulationPlan(seed=25, zone=ZONE, start=BEGIN.date(), days=5))
+    clock = HandClock(BEGIN + timedelta(days=2))
+    with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+        cloud.newest_overrides[pump.plan.serial] = "2031-01-01T00:00:00"
+        running = Running(tmp_path / "home", cloud, site, clock)
+        running.until(BEGIN + timedelta(days=4))
+        found = compare(pump.truth, site.documents("treatments"), window=(BEGIN + timedelta(days=1), clock.now() - timedelta(hours=8)))
+        assert found.lines() == []
+        running.engine.close()
+
+
+def test_a_new_sequence_group_is_a_stream_of_its_own_and_told(tmp_path: Path) -> None:
+    day = timedelta(days=1)
+    change = BEGIN + 3 * day
+    one = SimulationPlan(seed=26, zone=ZONE, start=BEGIN.date(), days=3)
+    two = SimulationPlan(seed=27, zone=ZONE, start=change.date(), days=3, sequence_group=1, first_sequence=100)
+    first, second = simulate(one), simulate(two)
+    merged = attrs.evolve(first, records=(*first.records, *(dict_like(record, first) for record in second.records)))
+    clock = HandClock(BEGIN + 5 * day)
+    with Cloud([merged], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+        running = Running(tmp_path / "home", cloud, site, clock, history_days=5)
+        running.until(clock.now() + timedelta(minutes=1))
+        assert sorted(running.engine.views) == ["90556643:0", "90556643:1"]
+        words = " ".join(running.engine.placer.messages())
+        assert "sequence group 1" in words
+        running.engine.close()
+
+
+def dict_like(record: object, pump: SimulatedPump) -> object:
+    """The same record, of the other pump's assignment."""
+    entry = {**record.entry, "deviceAssignmentId": pump.assignment_id}  # type: ignore[attr-defined]
+    return attrs.evolve(record, entry=entry)  # type: ignore[type-var]
+
+
+def test_one_process_at_a_time_owns_the_data_folder(tmp_path: Path) -> None:
+    with FolderLock(tmp_path), pytest.raises(Exception, match="two at once"):
+        FolderLock(tmp_path)

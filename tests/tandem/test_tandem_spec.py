@@ -1,0 +1,110 @@
+"""The plugin as the engine sees it: hook, options, checks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tandem_world import CloudPump, Fault, SetClock, World, basal
+
+import tconnectsync_tandem
+from tconnectsync import Context, Secret, SourceSpec
+from tconnectsync_tandem.endpoints import REGIONS, endpoints_of
+from tconnectsync_tandem.options import EndpointOptions, TandemOptions, problems_of
+
+
+def spec() -> SourceSpec:
+    (found,) = tconnectsync_tandem.tconnectsync_sources()
+    return found
+
+
+def test_tconnectsync_sources_registers_tandem_which_is_on_once_there_is_an_account() -> None:
+    assert spec().name == "tandem"
+    assert not spec().enabled(TandemOptions())
+    assert spec().enabled(TandemOptions(email="a@example.org"))
+
+
+def test_every_missing_part_is_a_problem_with_its_key() -> None:
+    assert [problem.split(":")[0] for problem in problems_of(TandemOptions())] == [
+        "sources.tandem.email",
+        "sources.tandem.password",
+        "sources.tandem.region",
+    ]
+    assert problems_of(TandemOptions(email="a", password=Secret("b"), region="EU")) == []
+
+
+def test_the_plugin_is_light_until_it_is_opened() -> None:
+    code = (
+        "import sys, tconnectsync_tandem as t; t.tconnectsync_sources();"
+        "print([m for m in ('requests', 'jwt', 'msgspec', 'tconnectsync_tandem.source') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_it_opens_from_checked_options(tmp_path: Path) -> None:
+    context = Context(clock=SetClock(), folder=tmp_path, version="4", sections={}, zone_of=lambda day: "Europe/Berlin")
+    options = TandemOptions(email="a", password=Secret("b"), region="EU")
+    source: Any = spec().open(options, context)
+    assert source.decoder >= 1
+    assert source.endpoints == REGIONS["EU"]
+
+
+def test_every_address_can_be_replaced() -> None:
+    given = {
+        name: f"https://{name}.example.org/"
+        for name in ("login_page", "login_api", "authorize", "token", "jwks", "issuer", "redirect_uri", "data")
+    }
+    found = endpoints_of("EU", EndpointOptions(**given, client_id="abc"))
+    assert all(getattr(found, name) == value for name, value in given.items())
+    assert found.client_id == "abc"
+    assert endpoints_of("US", EndpointOptions(data="https://x.example.org")).data == "https://x.example.org/"
+
+
+@pytest.mark.parametrize("region", ["US", "EU"])
+def test_data_requests_carry_the_data_hosts_own_origin(region: str) -> None:
+    headers = REGIONS[region].data_headers
+    assert headers["Origin"] + "/" == headers["Referer"] == REGIONS[region].data
+
+
+def test_check_names_login_region_and_each_pump_with_its_newest_data(world: World) -> None:
+    world.cloud.pumps.append(CloudPump("90556643", "old", uploaded=None, newest=None))
+    found = list(world.source().check())
+    assert all(finding.good for finding in found)
+    text = "\n".join(finding.what for finding in found)
+    assert "logged in, region US" in text
+    assert "pump 1111111, Tandem Mobi™ System, 7.9.0.2, uploaded 2026-11-20 11:55 UTC" in text
+    assert "newest data 2026-11-20 06:50 by its own clock, probably the worn one" in text
+    assert "pump 90556643" in text
+    assert "never uploaded" in text
+
+
+def test_check_tells_a_pump_that_is_left_out_and_one_that_is_not_there(world: World) -> None:
+    world.cloud.pumps.append(CloudPump("90556643", "old", uploaded="2024-01-01T00:00:00Z", newest=None))
+    bad = [finding for finding in world.source(pumps=("90556643", "5")).check() if not finding.good]
+    assert [finding.what.split(" is ")[0] for finding in bad] == ["tandem: pump 5", "tandem: pump 1111111, which"]
+    assert all(finding.remedy for finding in bad)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault("/login", status=401, body=b'{"code": "account/invalid_credentials"}'), 'region = "EU"'),
+        (Fault("/authorize", body=b"<html>terms</html>", status=200), "new terms"),
+        (Fault("/bff/", status=403, body=b"x"), "firewall"),
+    ],
+)
+def test_check_turns_trouble_into_a_finding_with_a_remedy(world: World, fault: Fault, words: str) -> None:
+    world.cloud.faults.append(fault)
+    (bad,) = [finding for finding in world.source().check() if not finding.good]
+    assert words in f"{bad.what} {bad.remedy}"
+
+
+def test_a_check_does_not_log_in_again(world: World) -> None:
+    world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
+    world.poll()
+    list(world.source().check())
+    assert world.cloud.count("/login") == 1

@@ -9,7 +9,10 @@ venv=${TCONNECTSYNC_VENV:-$here/.venv}
 cd "$here"
 case " $* " in
     *"not real"*) ;;
-    # Fetched ahead, because the time that a test may take is limited.
-    *) "$venv/bin/python" tests/real_servers.py ;;
+    # Fetched ahead, because the time that a test may take is limited. Without them the tests say so, and in CI fail.
+    *)
+        ldconfig -p 2> /dev/null | grep -q libcurl.so.4 || .ci/need "MongoDB needs libcurl" libcurl4 || true
+        "$venv/bin/python" tests/real_servers.py
+        ;;
 esac
 exec "$venv/bin/python" -m pytest "$@"

@@ -91,7 +91,8 @@ def read_file(path: Path | None) -> ConfigFile:
     except FileNotFoundError:
         raise ConfigError((f"{path}: no such file",), remedy="Give the path of a file that exists.") from None
     except OSError as error:
-        raise ConfigError((f"{path}: cannot be read: {error.strerror or error}",)) from None
+        remedy = "Run it as a user who may read it: sudo tconnectsync …" if isinstance(error, PermissionError) else None
+        raise ConfigError((f"{path}: cannot be read: {error.strerror or error}",), remedy=remedy) from None
     except UnicodeDecodeError as error:
         raise ConfigError((f"{path}: byte {error.start + 1} is not UTF-8, expected a TOML file in UTF-8",)) from None
     try:

@@ -133,7 +133,7 @@ def _try_mongod(mongod: Path) -> None:
     done = subprocess.run([str(mongod), "--version"], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         wanted = done.stderr.strip() or f"status {done.returncode}"
-        raise ServersMissing(f"mongod does not run here ({wanted}); on Debian: apt install libcurl4")
+        raise ServersMissing(f"mongod does not run here; on Debian, apt install libcurl4 ({wanted})")
 
 
 def install_nightscout(cache: Path, node_package: str) -> Path:

@@ -190,7 +190,7 @@ class Index:
                 stream = self._streams.get(name) or self._new_stream(name, entry.source)
                 here, span_of = arrived.setdefault(stream, []), spans.setdefault(stream, {})
                 current = name
-            rows.append((stream, key, tie, entry.pos, kind, entry.digest, entry.pump_us, entry.offset, 1))
+            rows.append((stream, key, tie, entry.pos, kind, entry.digest, entry.pump_us, entry.offset))
             here.append((key, entry.pump_us))
             span = span_of.get(kind)
             if span is None:
@@ -200,7 +200,7 @@ class Index:
             elif key < span[0]:
                 span[0] = key
         query = self.database
-        query.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        query.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)", rows)
         query.executemany("INSERT INTO fact VALUES (?, ?, ?, ?, ?, ?, ?)", facts)
         query.executemany(
             "INSERT INTO span VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
@@ -214,7 +214,7 @@ class Index:
 
     def _settle_revisions(
         self,
-        rows: Sequence[tuple[int, int, int, int, int, bytes, int, int, int]],
+        rows: Sequence[tuple[int, int, int, int, int, bytes, int, int]],
         entries: Sequence[Entry],
         known: Mapping[Place, Sequence[Known]],
         rank: Rank,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from tconnectsync.eventlog.codec import Codec
@@ -11,7 +12,13 @@ from tconnectsync.events import Event
 
 def record_of(event: Event) -> dict[str, Any]:
     """The ``rec`` of ``event``'s line, its position included."""
-    codec = Codec(None)
-    _, body, kind = codec.draft(event)
-    record: dict[str, Any] = json.loads(codec.record(event, event.pos, kind, body))
+    codec = _codec()
+    draft = codec.draft(event)
+    draft.entry.pos = event.pos
+    record: dict[str, Any] = json.loads(codec.record(draft))
     return record
+
+
+@cache
+def _codec() -> Codec:
+    return Codec()

@@ -49,6 +49,8 @@ class Keeper:
         self.condition = from_json(self.outbox.get("condition", "{}"))
         if self.condition.state == "refused" and self.condition.mark != self.mark:
             self.condition = Condition()
+        if self.condition.since is None:
+            self._turn("ok")
 
     @property
     def outbox(self) -> Outbox:

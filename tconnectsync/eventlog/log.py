@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
 import attrs
 
 from tconnectsync.clock import Clock
+from tconnectsync.eventlog.care import Care
 from tconnectsync.eventlog.catchup import (
     INDEX_NAME,
     IndexStale,
@@ -22,38 +22,19 @@ from tconnectsync.eventlog.catchup import (
     in_silence,
     open_index,
     open_index_to_read,
-    ranker,
-    remove_index,
 )
-from tconnectsync.eventlog.codec import Codec, Decoder, Draft, Entry, Place, micros
+from tconnectsync.eventlog.codec import Codec, Decoder, micros
 from tconnectsync.eventlog.files import Files, OsFiles
-from tconnectsync.eventlog.gap import gap_event
-from tconnectsync.eventlog.index import Index, Known
+from tconnectsync.eventlog.index import Index
 from tconnectsync.eventlog.lines import FORMAT, Line, Run, read_header
 from tconnectsync.eventlog.order import Order, Stream
 from tconnectsync.eventlog.segments import Damage, PackedDamage, Segments, damage_of
 from tconnectsync.eventlog.tail import Tail, newer_format
+from tconnectsync.eventlog.writer import Appended, Writer, index_errors
 from tconnectsync.events import FACTS, Event
 
 SEGMENT_BYTES = 4 << 20
 """A segment that has reached this size is sealed."""
-
-VERIFY_AGAIN = timedelta(days=30)
-"""How often :meth:`EventLog.maintain` reads a sealed segment again."""
-
-
-@attrs.frozen(kw_only=True)
-class Appended:
-    """What :meth:`EventLog.append` did. Positions ``first`` to ``last`` are new (none: ``last`` is before ``first``).
-
-    ``appended`` counts them, ``revisions`` how many of them revise an event; ``duplicates`` were there already.
-    """
-
-    first: int
-    last: int
-    appended: int
-    duplicates: int
-    revisions: int
 
 
 @attrs.frozen(kw_only=True)

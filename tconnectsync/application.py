@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import random
 import shutil
@@ -19,17 +20,14 @@ import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.config import Config
 from tconnectsync.control import SOCKET_NAME, ask
-from tconnectsync.daemon import Daemon
+from tconnectsync.daemon import Daemon, Loaded
 from tconnectsync.delivery import Courier
 from tconnectsync.engine import Engine
-from tconnectsync.errors import FolderOwned
+from tconnectsync.errors import ConfigError, FolderOwned
 from tconnectsync.eventlog import EventLog, FolderLock
 from tconnectsync.folding import Folding
 from tconnectsync.hookspecs import Context, Sink
-from tconnectsync.jobs import Progress as Progress
-from tconnectsync.jobs import Request as Request
-from tconnectsync.jobs import Result as Result
-from tconnectsync.jobs import Step, perform, stretch
+from tconnectsync.jobs import Progress, Request, Result, Step, perform, stretch
 from tconnectsync.keeping import Keeper
 from tconnectsync.options import Secret
 from tconnectsync.outbox import Outbox
@@ -40,6 +38,7 @@ from tconnectsync.receiver import Finding
 from tconnectsync.schedule import Rhythm
 from tconnectsync.sources import Source
 
+log = logging.getLogger("tconnectsync.application")
 FREE_SPACE_FLOOR = 64 << 20
 """Bytes that polling leaves free, so that the outboxes can still commit."""
 
@@ -61,7 +60,7 @@ def open_engine(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Pat
                 memory=SourceMemory.load(folder / "state" / f"{name}.json"),
                 rhythm=rhythm,
                 mark=_mark(events.log_id, config.sources[name].options),
-                dice=random.Random(),  # noqa: S311 - jitter
+                dice=random.Random(),
                 free_space=lambda: _room(folder),
             )
             for name, source in sources.items()
@@ -93,7 +92,7 @@ def _keeper(
         courier=Courier(outbox, sink.receiver),
         events=events,
         clock=clock,
-        dice=random.Random(),  # noqa: S311 - jitter
+        dice=random.Random(),
         rewrite_brake=config.limits.rewrite_brake,
         mark=_mark(events.log_id, config.sections),
     )
@@ -161,9 +160,20 @@ def outbox_path(folder: Path, sink: str) -> Path:
     return folder / "outbox" / f"{sink}.sqlite"
 
 
+def _make_data_dir(config: Config) -> None:
+    """See to it that the data folder is there and nobody else's to read. Errors: ConfigError."""
+    try:
+        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        where = "" if config.origin is None else f"{config.origin}: "
+        problem = f"{where}data_dir: {config.data_dir} cannot be made ({error.strerror})"
+        remedy = "Name a folder that this user may write to, or run it as the user that owns it (as a service: with sudo)."
+        raise ConfigError((problem,), remedy=remedy) from error
+
+
 def execute(config: Config, plugins: Plugins, request: Request, *, clock: Clock) -> Iterator[Step]:
     """Do what is asked, here or through the daemon that owns the data folder. The last step is the Result."""
-    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_data_dir(config)
     try:
         lock = FolderLock(config.data_dir)
     except FolderOwned as error:
@@ -196,12 +206,15 @@ def _hand_over(path: Path, request: Request, error: FolderOwned) -> Iterator[Ste
 def run_daemon(load_config: Callable[[], Config], plugins: Plugins, *, clock: Clock) -> int:
     """Run until SIGTERM. Errors: ConfigError, FolderOwned."""
     config = load_config()
-    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_data_dir(config)
     folder = config.data_dir
 
-    def load() -> tuple[Callable[[], Engine], Callable[[date], Any]]:
+    def load() -> Loaded:
         fresh = load_config()
-        return lambda: open_engine(fresh, plugins, clock=clock, data_dir=folder), fresh.zones.zone_at
+        if fresh.data_dir != folder:
+            log.warning("data_dir_changed it stays %s until the daemon is started again", folder)
+            fresh = attrs.evolve(fresh, data_dir=folder)
+        return Loaded(lambda: open_engine(fresh, plugins, clock=clock), fresh.zones.zone_at)
 
     lock = FolderLock(folder)
     try:
@@ -223,11 +236,10 @@ def preview(
     clock: Clock,
 ) -> Iterator[dict[str, Any]]:
     """The documents that ``sync`` (or, with ``sink``, a replay of it) would send; worked out on a copy, sent nowhere."""
+    _make_data_dir(config)  # a login's token is kept there
     with tempfile.TemporaryDirectory(prefix="tconnectsync-preview-") as name:
         folder = Path(name)
-        for part in ("log", "outbox", "state"):
-            if (config.data_dir / part).is_dir():
-                shutil.copytree(config.data_dir / part, folder / part)
+        _copy_data(config.data_dir, folder)
         engine = open_engine(config, plugins, clock=clock, data_dir=folder)
         try:
             if sink is None:
@@ -261,9 +273,29 @@ def preview(
             engine.close()
 
 
+def _copy_data(source: Path, target: Path) -> None:
+    """What a preview needs, while a daemon may be writing: databases by SQLite's own means, files again if one was moved."""
+    for part in ("log", "state"):
+        if (source / part).is_dir():
+            for attempt in range(5):
+                try:
+                    shutil.copytree(source / part, target / part, ignore=shutil.ignore_patterns("*.new"))
+                    break
+                except shutil.Error:  # a segment was compressed, or a state replaced, while it was copied
+                    shutil.rmtree(target / part, ignore_errors=True)
+                    if attempt == 4:
+                        raise
+    (target / "outbox").mkdir(mode=0o700)
+    for path in sorted((source / "outbox").glob("*.sqlite")):
+        outbox = Outbox(path, writable=False)
+        try:
+            outbox.copy_to(target / "outbox" / path.name)
+        finally:
+            outbox.close()
+
+
 def read_events(
     config: Config,
-    plugins: Plugins,
     *,
     first: date | None = None,
     last: date | None = None,
@@ -294,7 +326,7 @@ def read_events(
         events.close()
 
 
-def read_dead_letters(config: Config, plugins: Plugins, sink: str | None = None) -> list[dict[str, Any]]:
+def read_dead_letters(config: Config, sink: str | None = None) -> list[dict[str, Any]]:
     """What was set aside, per sink, oldest first."""
     found: list[dict[str, Any]] = []
     for name in sorted(config.sinks):
@@ -313,7 +345,7 @@ def read_dead_letters(config: Config, plugins: Plugins, sink: str | None = None)
 
 def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Finding]:
     """Disk, clock, every source and every receiver, by trying them. Nothing secret in the words."""
-    config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_data_dir(config)
     room = _room(config.data_dir)
     free = shutil.disk_usage(config.data_dir).free >> 20
     yield Finding(
@@ -348,11 +380,13 @@ def _guarded(name: str, findings: Iterator[Finding]) -> Iterator[Finding]:
         yield from findings
     except tconnectsync.TconnectsyncError as error:
         yield Finding(good=False, what=f"{name}: {error.message}", remedy=error.remedy)
-    except Exception as error:  # noqa: BLE001 - the border to a plugin
-        yield Finding(good=False, what=f"{name}: the check itself failed ({type(error).__name__})", remedy="Run it with -v.")
+    except Exception as error:
+        yield Finding(
+            good=False, what=f"{name}: the check itself failed ({type(error).__name__})", remedy="Run it with -v."
+        )
 
 
-def read_status(config: Config, plugins: Plugins, *, clock: Clock) -> dict[str, Any]:
+def read_status(config: Config, *, clock: Clock) -> dict[str, Any]:
     """How everything is doing, from the files alone."""
     from tconnectsync.status import status_of
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -20,8 +23,10 @@ from tconnectsync.jobs import Job, Request, perform
 from tconnectsync.notify import Notifier
 
 log = logging.getLogger("tconnectsync.daemon")
-GRACE_S = 5
+GRACE_S = 5.0
 """A stop that is asked for waits so long for the network; then the call is cut short, which costs nothing but a repeat."""
+LAST_S = 8.0
+"""A call that not even a signal gets out of (a name server that does not answer) is left behind with the process."""
 
 
 class CutShort(BaseException):
@@ -38,42 +43,79 @@ class Signals:
     @contextlib.contextmanager
     def installed(self) -> Iterator[socket.socket]:
         """Handle signals inside; gives the socket that becomes readable when one came."""
-        inner, outer = socket.socketpair()
-        outer.setblocking(False)
-        inner.setblocking(False)
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
         before = {number: signal.getsignal(number) for number in numbers}
+        told, outer = socket.socketpair()
+        wake, waker = socket.socketpair()
+        for each in (outer, wake, waker):
+            each.setblocking(False)
+        watcher = threading.Thread(target=_watch, args=(told, waker), name="signals", daemon=True)
+        watcher.start()
         wakeup = signal.set_wakeup_fd(outer.fileno(), warn_on_full_buffer=False)
         for number in numbers:
             signal.signal(number, self._handle)
         try:
-            yield inner
+            yield wake
         finally:
-            signal.alarm(0)
+            no_more_alarms()
             signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
-            inner.close()
-            outer.close()
+            outer.close()  # ends the watcher
+            watcher.join()
+            for each in (told, wake, waker):
+                each.close()
 
     def _handle(self, number: int, _frame: object) -> None:
         if number == signal.SIGALRM:
             raise CutShort
         if number == signal.SIGHUP:
             self.reload = True
+        elif not self.stop:
+            self.stop = True
+            # again every second: an exception may be lost where Python swallows it, as in a destructor
+            signal.setitimer(signal.ITIMER_REAL, GRACE_S, 1.0)
+
+
+def no_more_alarms() -> None:
+    """From here on nothing is cut short."""
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+def _watch(told: socket.socket, waker: socket.socket) -> None:
+    """Wake the loop at each signal; end the process where the loop does not come back from some call after a stop."""
+    deadline: float | None = None
+    while True:
+        told.settimeout(None if deadline is None else max(0.01, deadline - time.monotonic()))
+        try:
+            numbers = told.recv(64)
+        except TimeoutError:
+            log.warning("left_behind a call that does not end; nothing is lost")
+            os._exit(0)
+        if not numbers:
             return
-        self.stop = True
-        signal.alarm(GRACE_S)
+        with contextlib.suppress(OSError):
+            waker.send(b"\0")
+        if deadline is None and (signal.SIGTERM in numbers or signal.SIGINT in numbers):
+            deadline = time.monotonic() + LAST_S
+
+
+@attrs.frozen
+class Loaded:
+    """A configuration in force: what opens the engine under it, and the zone of each day."""
+
+    open: Callable[[], Engine]
+    zone_at: Callable[[date], Any]
 
 
 @attrs.define
 class Daemon:
     """Runs until it is told to stop.
 
-    ``load`` reads the configuration (errors: ConfigError) and answers what opens the engine under it, with its zones.
+    ``load`` reads the configuration as it is now. Errors: ConfigError.
     """
 
-    load: Callable[[], tuple[Callable[[], Engine], Callable[[date], Any]]]
+    load: Callable[[], Loaded]
     control_path: Path
     environ: Mapping[str, str]
 
@@ -81,21 +123,15 @@ class Daemon:
         """The exit status: 0 after a stop that was asked for."""
         notifier = Notifier.from_environment(self.environ)
         signals = Signals()
-        open_engine, zone_at = self.load()
-        engine = open_engine()
-        with contextlib.ExitStack() as stack:
-            wake = stack.enter_context(signals.installed())
-            control: ControlServer | None = None
-            try:
-                control = ControlServer(self.control_path, lambda request: self._begin(engine, request, zone_at))
-                control.start(wake)
-                notifier.ready()
+        with signals.installed() as wake:
+            with contextlib.ExitStack() as stack:
+XX                notifier.ready()
                 log.info("started records=%d", engine.events.end)
                 while not signals.stop:
                     if signals.reload and not control.busy:
                         signals.reload = False
                         notifier.reloading()
-                        engine, zone_at = self._reload(engine, zone_at)
+                        engine, loaded = self._reload(engine, loaded)
                         notifier.ready()
                     notifier.alive()
                     control.step()
@@ -105,11 +141,12 @@ class Daemon:
             except CutShort:
                 log.info("cut_short")
             finally:
+                no_more_alarms()
                 notifier.stopping()
-                signal.alarm(0)
                 if control is not None:
                     control.close()
-                engine.close()
+                if engine is not None:
+                    engine.close()
         log.info("stopped")
         return 0
 
@@ -121,15 +158,22 @@ class Daemon:
         log.info("request command=%s", request.command)
         return perform(engine, request, zone_at)
 
-    def _reload(self, engine: Engine, zone_at: Callable[[date], Any]) -> tuple[Engine, Callable[[date], Any]]:
+    def _reload(self, engine: Engine, loaded: Loaded) -> tuple[Engine, Loaded]:
+        """The engine under the configuration as it is now; under the old one where that cannot be used."""
         try:
-            open_engine, fresh_zone_at = self.load()
+            fresh = self.load()
         except TconnectsyncError as error:
             log.error('reload_refused the old configuration stays in force: message="%s"', error.message)
-            return engine, zone_at
+            return engine, loaded
         engine.close()
+        try:
+            opened = fresh.open()
+        except Exception:
+            # whatever a plugin finds wrong with its options now: the old ones worked
+            log.exception("reload_failed the old configuration stays in force")
+            return loaded.open(), loaded
         log.info("reloaded")
-        return open_engine(), fresh_zone_at
+        return opened, fresh
 
 
 def _summary(engine: Engine) -> str:

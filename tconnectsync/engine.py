@@ -70,7 +70,9 @@ class Engine:
     def next_due(self) -> float:
         """Seconds until something is due, at most a minute."""
         now = self.clock.now()
-        dues = [poller.due(now) for poller in self.pollers.values()] + [keeper.due(now) for keeper in self.keepers.values()]
+        dues = [poller.due(now) for poller in self.pollers.values()] + [
+            keeper.due(now) for keeper in self.keepers.values()
+        ]
         waits = [(due - now).total_seconds() for due in dues if due is not None]
         return max(0.0, min([LONGEST_SLEEP_S, *waits]))
 

@@ -135,9 +135,7 @@ class Folding:
                 self.outbox.settle(name, stream, keep=gaps)
         return True
 
-    def _shared_events(
-        self, view: StreamView, interval: int, folds: Mapping[str, Fold[Any]]
-    ) -> list[Event] | None:
+    def _shared_events(self, view: StreamView, interval: int, folds: Mapping[str, Fold[Any]]) -> list[Event] | None:
         """What all these folds need, read once; None where a part is damaged, so that each fold reads its own."""
         try:
             return self._events(view, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
@@ -149,7 +147,9 @@ class Folding:
         events = list(view.read(first, last, kinds))
         for key, at, kind in view.wear():
             if first <= key <= last and kind in kinds:
-                place = next((i for i, event in enumerate(events) if event.at is not None and event.at >= at), len(events))
+                place = next(
+                    (i for i, event in enumerate(events) if event.at is not None and event.at >= at), len(events)
+                )
                 events.insert(place, _wear_event(view, key, at, kind))
         return events
 

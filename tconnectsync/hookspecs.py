@@ -62,7 +62,7 @@ class SourceSpec:
     options: type[Any]
     open: Callable[[Any, Context], Source]
     enabled: Callable[[Any], bool]
-    problems: Callable[[Any], Sequence[str]] = lambda options: ()
+    problems: Callable[[Any], Sequence[str]] = lambda _options: ()
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +86,7 @@ class SinkSpec:
     open: Callable[[Any, Context], Sink]
     default_enabled: bool = False
     features: Sequence[str] = ()
-    problems: Callable[[Any, Mapping[str, Any]], Sequence[str]] = lambda options, sections: ()
+    problems: Callable[[Any, Mapping[str, Any]], Sequence[str]] = lambda _options, _sections: ()
 
 
 @hookspec

@@ -171,7 +171,7 @@ class Keeper:
         now = self.clock.now()
         try:
             self.outbox.lapse(now)
-            if not self._admitted(now):
+            if not self._admitted():
                 return False
             done = self.courier.send_next(now)
         except CredentialsRefused as error:
@@ -206,7 +206,7 @@ class Keeper:
             self.outbox.forget("consent")
         return bool(done)
 
-    def _admitted(self, now: datetime) -> bool:
+    def _admitted(self) -> bool:
         """Before anything is sent to a place for the first time: is it the same place, is it inhabited, is it ours?"""
         receiver, outbox = self.courier.receiver, self.outbox
         known = outbox.get("address")
@@ -290,5 +290,3 @@ class Keeper:
                 self.outbox.put("condition", to_json(self.condition))
             except sqlite3.OperationalError as error:
                 log.warning('state_not_saved sink=%s reason="%s"', self.name, error)
-
-

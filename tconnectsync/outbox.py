@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,11 @@ class Outbox:
         """Close the file."""
         self._db.close()
 
+    def copy_to(self, path: Path) -> None:
+        """Copy it as it is now, also beside a writer."""
+        with closing(sqlite3.connect(path)) as target:
+            self._db.backup(target)
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing of what is done inside."""
@@ -129,7 +134,9 @@ class Outbox:
 
     def put(self, key: str, value: str) -> None:
         """Remember a text."""
-        self._db.execute("INSERT INTO meta VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", (key, value))
+        self._db.execute(
+            "INSERT INTO meta VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value", (key, value)
+        )
 
     def forget(self, prefix: str) -> None:
         """Forget all texts whose key begins so."""
@@ -165,8 +172,8 @@ class Outbox:
         folds = [fold for name, fold in allowed if name == stream]
         chosen = (stream, msgspec.json.encode(folds).decode())
         wanted = "stream = ? AND fold IN (SELECT value FROM json_each(?))"
-        (interval,) = self._db.execute(f"SELECT min(interval) FROM marked WHERE {wanted}", chosen).fetchone()  # noqa: S608
-        rows = self._db.execute(f"SELECT fold FROM marked WHERE {wanted} AND interval = ?", (*chosen, interval))  # noqa: S608
+        (interval,) = self._db.execute(f"SELECT min(interval) FROM marked WHERE {wanted}", chosen).fetchone()
+        rows = self._db.execute(f"SELECT fold FROM marked WHERE {wanted} AND interval = ?", (*chosen, interval))
         return stream, interval, tuple(fold for (fold,) in rows)
 
     def unmark(self, stream: str, interval: int, fold: str) -> None:
@@ -184,7 +191,9 @@ class Outbox:
 
     def state_before(self, fold: str, stream: str, interval: int) -> bytes | None:
         """The state at the end of the interval before this one."""
-        sql = "SELECT state FROM checkpoint WHERE fold = ? AND stream = ? AND interval < ? ORDER BY interval DESC LIMIT 1"
+        sql = (
+            "SELECT state FROM checkpoint WHERE fold = ? AND stream = ? AND interval < ? ORDER BY interval DESC LIMIT 1"
+        )
         row = self._db.execute(sql, (fold, stream, interval)).fetchone()
         return None if row is None else bytes(row[0])
 
@@ -265,14 +274,18 @@ class Outbox:
             " WHERE collection = ? AND slot = ? AND at = ? AND id <> ? AND want IS NOT NULL AND limbo = 0",
             (document.collection, document.slot, at, document.id),
         ).fetchall()
-        known = rows and self._db.execute(
-            "SELECT 1 FROM document WHERE id = ? AND at = ? AND slot = ? AND want IS NOT NULL", (document.id, at, document.slot)
-        ).fetchone()
+        known = (
+            rows
+            and self._db.execute(
+                "SELECT 1 FROM document WHERE id = ? AND at = ? AND slot = ? AND want IS NOT NULL",
+                (document.id, at, document.slot),
+            ).fetchone()
+        )
         if not known:
             self._fold_again([row for row in rows if row[0] > document.id])
         return sum(1 for row in rows if row[0] < document.id)
 
-    def _leave_slot(self, id: str, collection: str, slot: str, at: int) -> None:  # noqa: A002
+    def _leave_slot(self, id: str, collection: str, slot: str, at: int) -> None:
         rows = self._db.execute(
             "SELECT id, fold, stream, interval FROM document WHERE collection = ? AND slot = ? AND at = ? AND id > ?"
             " AND want IS NOT NULL",
@@ -390,7 +403,8 @@ class Outbox:
     def postpone(self, delivery: Delivery, until: datetime) -> None:
         """Not now; the attempt stays unsure, for some of it may have been stored."""
         self._db.execute(
-            "UPDATE document SET attempts = attempts + 1, next_try = ? WHERE id = ?", (milliseconds(until), delivery.document_id)
+            "UPDATE document SET attempts = attempts + 1, next_try = ? WHERE id = ?",
+            (milliseconds(until), delivery.document_id),
         )
 
     def bury(self, delivery: Delivery, reason: str) -> None:
@@ -441,10 +455,13 @@ class Outbox:
             (1 << 62) if last is None else milliseconds(last),
             msgspec.json.encode(list(folds)).decode(),
         )
-        chosen = "at BETWEEN ? AND ? AND fold IN (SELECT value FROM json_each(?)) AND want IS NOT NULL AND worth_s IS NULL"
-        rows = self._db.execute(f"SELECT DISTINCT fold, stream, interval FROM document WHERE {chosen}", stretch).fetchall()  # noqa: S608
+        chosen = (
+            "at BETWEEN ? AND ? AND fold IN (SELECT value FROM json_each(?)) AND want IS NOT NULL AND worth_s IS NULL"
+        )
+        select = f"SELECT DISTINCT fold, stream, interval FROM document WHERE {chosen}"
+        rows = self._db.execute(select, stretch).fetchall()
         changed = self._db.execute(
-            "UPDATE document SET want = '~', dead = NULL, next_try = NULL,"  # noqa: S608
+            "UPDATE document SET want = '~', dead = NULL, next_try = NULL,"
             f" sent = CASE WHEN sent IS NULL THEN NULL ELSE '' END WHERE {chosen}",
             stretch,
         ).rowcount
@@ -455,7 +472,9 @@ class Outbox:
     def new_site(self) -> None:
         """The receiver is another place: nothing is known to be there, and nothing is to be taken back from it."""
         self._db.execute("DELETE FROM document WHERE want IS NULL")
-        self._db.execute("UPDATE document SET stored = NULL, sent = CASE WHEN sent IS NULL THEN NULL ELSE '' END, unsure = 0")
+        self._db.execute(
+            "UPDATE document SET stored = NULL, sent = CASE WHEN sent IS NULL THEN NULL ELSE '' END, unsure = 0"
+        )
 
     # --- dead letters and counts ------------------------------------------------------------------------------------
 

@@ -169,7 +169,7 @@ class Plugins:
         caller = self._hooks.subset_hook_caller(hook, remove_plugins=others)
         try:
             answers = [list(answer) for answer in caller() if answer is not None]
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to code that is not ours
+        except (Exception, SystemExit) as error:
             self.problem(loaded.name, f"{hook}() failed: {_words(error)}")
             return []
         things: list[T] = []
@@ -200,7 +200,7 @@ def load_plugins(
             continue
         try:
             plugin = load()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to code that is not ours
+        except (Exception, SystemExit) as error:
             plugins.problem(name, f"{origin} does not import: {_words(error)}")
             continue
         fault = _registration_fault(hooks, plugin, name)
@@ -288,7 +288,7 @@ def _unknown_hooks(hooks: pluggy.PluginManager) -> list[PluginProblem]:
     while True:
         try:
             hooks.check_pending()
-        except pluggy.PluginValidationError as error:  # noqa: PERF203 - one plugin is reported a time
+        except pluggy.PluginValidationError as error:
             name = hooks.get_name(error.plugin) or "?"
             wrong = [caller.name for caller in hooks.get_hookcallers(error.plugin) or () if not caller.has_spec()]
             hooks.unregister(error.plugin)

@@ -168,7 +168,7 @@ class Poller:
             return
         self.start()
         try:
-            assert self._run is not None  # noqa: S101 - start() has just seen to it
+            assert self._run is not None
             batch = next(self._run)
             self.events.append(batch.events)
         except StopIteration:

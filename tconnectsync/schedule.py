@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from statistics import median
 
 import attrs
@@ -46,7 +47,7 @@ class Rhythm:
         known = sorted({at for at in uploads if at <= now + timedelta(minutes=5)})[-12:]
         if len(known) < 3:
             return soonest
-        usual = median((b - a).total_seconds() for a, b in zip(known, known[1:], strict=False))
+        usual = median((b - a).total_seconds() for a, b in pairwise(known))
         expected = known[-1] + timedelta(seconds=usual + UPLOAD_MARGIN_S)
         if expected < now - timedelta(seconds=usual):  # missed more than once: nothing to expect
             return latest

@@ -92,7 +92,10 @@ def _source(data_dir: Path, name: str, *, on: bool, events: EventLog | None, pla
 def _sink(path: Path, *, on: bool, end: int) -> dict[str, Any]:
     nothing = {"cursor": 0, "behind": end if on else 0, "pending": 0, "dead": 0, "last_delivered": None}
     if not path.exists():
-        return {**_condition(Condition(state="waiting" if on else "off", message="not run yet" if on else "")), **nothing}
+        return {
+            **_condition(Condition(state="waiting" if on else "off", message="not run yet" if on else "")),
+            **nothing,
+        }
     try:
         outbox = Outbox(path, writable=False)
         try:
@@ -110,7 +113,9 @@ def _sink(path: Path, *, on: bool, end: int) -> dict[str, Any]:
         finally:
             outbox.close()
     except sqlite3.Error as error:
-        broken = Condition(state="damaged", message=f"{path.name} cannot be read: {error}", remedy=f"Delete {path}: it is made anew.")
+        broken = Condition(
+            state="damaged", message=f"{path.name} cannot be read: {error}", remedy=f"Delete {path}: it is made anew."
+        )
         return {**_condition(broken), **nothing}
 
 

@@ -117,7 +117,7 @@ def _union_hook(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
         for arm in arms:
             try:
                 return converter.structure(value, arm)
-            except (MismatchError, ClassValidationError):  # noqa: PERF203 - suppress() looks into exception groups
+            except (MismatchError, ClassValidationError):
                 continue
         raise MismatchError(kind_words(value) if is_secret(kind) else found_words(value), expected_words(kind))
 
@@ -141,7 +141,7 @@ def _items(value: list[Any], item: Any, converter: Converter) -> list[Any]:
     for index, entry in enumerate(value):
         try:
             items.append(converter.structure(entry, item))
-        except Exception as error:  # noqa: BLE001, PERF203 - collected, with its index, and raised below
+        except Exception as error:
             # what cattrs does; add_note() came with Python 3.11
             error.__notes__ = [IterableValidationNote("", index, item)]  # type: ignore[attr-defined]
             errors.append(error)

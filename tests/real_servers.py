@@ -36,7 +36,7 @@ _START_S = 60
 _ATTEMPTS = 3
 
 
-class ServersMissing(Exception):  # noqa: N818 - a reason to skip
+class ServersMissing(Exception):
     """This machine cannot run the real servers; the text says what is missing."""
 
 

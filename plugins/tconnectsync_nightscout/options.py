@@ -38,10 +38,10 @@ class NightscoutOptions:
     url: str | None = option(
         None, env=("NS_URL",), help="the site's address, as a browser shows it: https://my-site.example/"
     )
-    api_secret: Secret | None = option(  # noqa: RUF009 - declares a field
+    api_secret: Secret | None = option(
         None, env=("NS_SECRET", "API_SECRET"), credential="nightscout-api-secret", help="the site's API_SECRET"
     )
-    token: Secret | None = option(  # noqa: RUF009
+    token: Secret | None = option(
         None, credential="nightscout-token", help="an access token (name-0123456789abcdef) instead of the API_SECRET"
     )
     verify_tls: bool = option(

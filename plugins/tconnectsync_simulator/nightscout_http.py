@@ -48,7 +48,7 @@ class Answer:
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
-class ConnectionBreaks(Exception):  # noqa: N818 - it is what shall happen, not an error
+class ConnectionBreaks(Exception):
     """Break the connection instead of answering."""
 
 
@@ -193,10 +193,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.body)
 
-    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - the names that the base class calls
+    do_GET = do_POST = do_PUT = do_DELETE = _handle
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return super().date_time_string(self.server.now().timestamp() if timestamp is None else timestamp)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+    def log_message(self, format: str, *args: object) -> None:
         """Nothing: the requests are kept in the site's list."""

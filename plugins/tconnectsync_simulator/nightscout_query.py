@@ -23,11 +23,11 @@ Find: TypeAlias = Mapping[str, Any]
 """``{field: value}`` or ``{field: {operator: value}}``; values are texts, numbers, patterns, or lists of them."""
 
 
-class QueryFails(Exception):  # noqa: N818 - it is what happens, not a fault of ours
+class QueryFails(Exception):
     """The server answers 500 with a page of HTML."""
 
 
-class QueryInvalid(Exception):  # noqa: N818 - the same
+class QueryInvalid(Exception):
     """The database refuses the question; the server answers 200 and no documents: not even an empty list."""
 
 

@@ -15,7 +15,7 @@ from tconnectsync_simulator.nightscout_query import MONGO_ID, Find, Typing, chec
 from tconnectsync_simulator.nightscout_values import Body
 
 
-class WriteFails(Exception):  # noqa: N818 - it is what happens, not a fault of ours
+class WriteFails(Exception):
     """The database refuses a document; the server answers 500. What came before it in the same array is stored."""
 
 

@@ -7,22 +7,29 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import repeat
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import attrs
 import msgspec
 
-from tconnectsync_tandem.transport import BrokenAnswer, shape_changed
+from tconnectsync_tandem.transport import Body, BrokenAnswer, shape_changed
 
 Piece: TypeAlias = Any
 """An entry: ``msgspec.Raw`` text, or already a value where the answer needed the patient parser."""
 
-LAST_PLACE = (2**63, 0)
+Place: TypeAlias = tuple[int, int]
+"""Sequence group and sequence number."""
+
+LAST_PLACE: Place = (2**63, 0)
 """Where an entry without a usable sequence number sorts to."""
 
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_DIGITS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
+_LONG_NUMBER = b"0" * 19
+_STRETCH = 1 << 20
 _KNOWN = frozenset({"events", "clockChanges"})
 _parse = msgspec.json.Decoder().decode
 
@@ -34,21 +41,23 @@ class LogAnswer:
     events: Sequence[Piece] = attrs.field(repr=False)
     clock_changes: Sequence[Piece] | None = attrs.field(repr=False)
     new_keys: tuple[str, ...] = ()
+    careful: bool = False
+    """Somewhere in it is a number that may be too long for the log."""
 
-    def entries(self) -> Iterator[tuple[tuple[int, int], Any]]:
+    def entries(self) -> Iterator[tuple[Place, Any]]:
         """Every entry once, with its sequence group and number, in that order: the server promises none."""
-        placed = [(place(piece), 0, piece) for piece in self.events]
-        placed += [(place(piece), 1, piece) for piece in self.clock_changes or ()]
-        placed.sort(key=_order)
-        before: tuple[int, int] | None = None
+        placed = list(zip(places(self.events), repeat(0), self.events, strict=False))
+        placed += zip(places(self.clock_changes or ()), repeat(1), self.clock_changes or (), strict=False)
+        placed.sort(key=_ORDER)
+        before: Place | None = None
         for where, again, piece in placed:
             # the same clock change stands in both arrays
             if not (again and where == before and where != LAST_PLACE):
-                yield where, value(piece)
+                yield where, value(piece, careful=self.careful)
             before = where
 
 
-def split_answer(body: bytes, what: str) -> LogAnswer:
+def split_answer(body: Body, what: str) -> LogAnswer:
     """A ``pump-logs`` body. Errors: BrokenAnswer (cut short), BrokenShape (HTML, or another contract)."""
     top = _object(body, what)
     if "events" not in top:
@@ -56,44 +65,50 @@ def split_answer(body: bytes, what: str) -> LogAnswer:
     events, changes = _array(top["events"]), _array(top.get("clockChanges", []))
     if events is None:
         raise shape_changed(what, "its events are not a list")
-    if changes is None and not _is_null(top["clockChanges"]):
+    if changes is None and value(top["clockChanges"]) is not None:
         raise shape_changed(what, "its clockChanges are not a list")
     return LogAnswer(
         events=events,
         clock_changes=(changes or ()) if "clockChanges" in top else None,
         new_keys=tuple(sorted(key[:60] for key in top.keys() - _KNOWN)),
+        careful=has_long_number(body),
     )
 
 
-def whole_answer(body: bytes, what: str) -> dict[str, Any]:
+def whole_answer(body: Body, what: str) -> dict[str, Any]:
     """A body as a JSON object. Errors: as for :func:`split_answer`."""
-    return {key: value(piece) for key, piece in _object(body, what).items()}
+    careful = has_long_number(body)
+    return {key: value(piece, careful=careful) for key, piece in _object(body, what).items()}
 
 
-def value(piece: Piece) -> Any:
-    """What an entry holds; text that no parser takes is kept as text."""
+def value(piece: Piece, *, careful: bool = False) -> Any:
+    """What an entry holds; text that no parser takes is kept as text. ``careful``: it may hold too long a number."""
     if type(piece) is not msgspec.Raw:
         return piece
+    if not (careful and has_long_number(bytes(piece))):
+        with suppress(ValueError, RecursionError):
+            return _parse(piece)
+    text = bytes(piece)
     try:
-        return _parse(piece)
+        return _patient(text)
     except (ValueError, RecursionError):
-        text = bytes(piece)
-        try:
-            return _patient(text)
-        except (ValueError, RecursionError):
-            return text.decode("utf-8", "replace")
+        return text.decode("utf-8", "replace")
 
 
-class _Place(msgspec.Struct):
-    sequenceGroup: int | None = 0  # noqa: N815 - the vendor's spelling
-    sequenceNumber: int | None = None  # noqa: N815
+class _Placed(msgspec.Struct, gc=False):
+    sequenceGroup: int | None = 0
+    sequenceNumber: int | None = None
 
 
-_read_place = msgspec.json.Decoder(_Place).decode
+_read_place = msgspec.json.Decoder(_Placed).decode
 
 
-def place(piece: Piece) -> tuple[int, int]:
-    """Sequence group and number of an entry; :data:`LAST_PLACE` where it has none."""
+def places(pieces: Sequence[Piece]) -> list[Place]:
+    """Sequence group and number of each entry; :data:`LAST_PLACE` where it has none."""
+    return [_place(piece) for piece in pieces]
+
+
+def _place(piece: Piece) -> Place:
     if type(piece) is msgspec.Raw:
         try:
             found = _read_place(piece)
@@ -107,17 +122,13 @@ def place(piece: Piece) -> tuple[int, int]:
     return (group, number) if type(group) is int and type(number) is int else LAST_PLACE
 
 
-def _order(entry: tuple[tuple[int, int], int, Piece]) -> tuple[tuple[int, int], int]:
-    return entry[:2]
+_ORDER = itemgetter(0, 1)
 
 
-def _object(body: bytes, what: str) -> dict[str, Piece]:
+def _object(body: Body, what: str) -> dict[str, Piece]:
     """The top level of a JSON object, its values as text where possible."""
-    if _LONG_NUMBER.search(body) is None:
-        try:
-            return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        except (ValueError, RecursionError):
-            pass  # the patient parser finds out what it is
+    with suppress(ValueError, RecursionError):  # the patient parser finds out what it is
+        return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     if body.lstrip()[:1] == b"<":
         raise shape_changed(what, "a web page")
     try:
@@ -129,6 +140,15 @@ def _object(body: bytes, what: str) -> dict[str, Piece]:
     return found
 
 
+def has_long_number(body: Body) -> bool:
+    """Whether a number may be larger than the log can write. (A search for nineteen digits costs four times as much.)"""
+    overlap = len(_LONG_NUMBER) - 1
+    return any(
+        _LONG_NUMBER in body[start : start + _STRETCH + overlap].translate(_DIGITS)
+        for start in range(0, len(body), _STRETCH)
+    )
+
+
 def _array(piece: Piece) -> Sequence[Piece] | None:
     if type(piece) is msgspec.Raw:
         try:
@@ -138,15 +158,11 @@ def _array(piece: Piece) -> Sequence[Piece] | None:
     return piece if isinstance(piece, list) else None
 
 
-def _is_null(piece: Piece) -> bool:
-    return value(piece) is None
-
-
 def _names(top: dict[str, Piece]) -> str:
     return ", ".join(sorted(key[:30] for key in top)[:5]) or "nothing"
 
 
-def _patient(body: bytes) -> Any:
+def _patient(body: Body) -> Any:
     """JSON with what the quick parser, or the log, would not take (NaN, huge numbers, broken text) turned into text."""
     found = json.loads(body.decode("utf-8", "replace"), parse_constant=str, parse_int=_whole, parse_float=_finite)
     return _mended(found)

@@ -14,7 +14,7 @@ from tconnectsync import Clock, Retryable, Secret
 from tconnectsync_tandem.endpoints import Endpoints
 from tconnectsync_tandem.login import Login
 from tconnectsync_tandem.token import Token, TokenFile
-from tconnectsync_tandem.transport import BLOCKED_WAIT_S, TokenOver, Transport, refusal
+from tconnectsync_tandem.transport import BLOCKED_WAIT_S, Body, TokenOver, Transport, refusal
 
 log = logging.getLogger("tconnectsync.tandem")
 
@@ -71,11 +71,11 @@ class Client:
     account: Account
     transport: Transport
 
-    def pumper(self) -> bytes:
+    def pumper(self) -> Body:
         """The account's pumps with their newest dates and settings."""
         return self._get("pumper/{pumper}", "list of pumps", {})
 
-    def pump_logs(self, assignment_id: str, first: date, last: date) -> bytes:
+    def pump_logs(self, assignment_id: str, first: date, last: date) -> Body:
         """All events of one pump in these pump-local days, both inclusive.
 
         ``eventCodes`` is left out: then everything comes. The ``Z`` is decoration: the page sends the pump's own day with it.
@@ -87,7 +87,7 @@ class Client:
             with_pumper=True,
         )
 
-    def _get(self, path: str, what: str, params: dict[str, str], *, with_pumper: bool = False) -> bytes:
+    def _get(self, path: str, what: str, params: dict[str, str], *, with_pumper: bool = False) -> Body:
         token = self.account.token()
         try:
             return self._get_with(token, path, what, params, with_pumper)
@@ -98,7 +98,7 @@ class Client:
         except TokenOver:
             raise _unwanted_token() from None
 
-    def _get_with(self, token: Token, path: str, what: str, params: dict[str, str], with_pumper: bool) -> bytes:
+    def _get_with(self, token: Token, path: str, what: str, params: dict[str, str], with_pumper: bool) -> Body:
         endpoints = self.account.endpoints
         answer = self.transport.ask(
             "GET",

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
@@ -15,6 +15,8 @@ import requests
 from tconnectsync import Clock, Retryable, SourceChanged
 
 log = logging.getLogger("tconnectsync.tandem")
+
+Body: TypeAlias = bytes | bytearray
 
 TIMEOUTS_S = (10.0, 60.0)
 """To connect, and between two pieces of an answer."""
@@ -38,18 +40,17 @@ class BrokenShape(SourceChanged):
     """An answer that is not what was asked for (HTML, another shape); a smaller question may help."""
 
 
-class TokenOver(Exception):  # noqa: N818 - not an error but an event: the client logs in and asks again
+class TokenOver(Exception):
     """401: the server does not take the token (any more)."""
 
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """A whole answer. ``url`` is where it came from."""
+    """A whole answer."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False)
-    url: str = attrs.field(repr=False)
+    body: Body = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -89,7 +90,7 @@ class Transport:
                 stream=True,
             ) as response:
                 body = self._read(response, what)
-                answer = Answer(status=response.status_code, headers=response.headers, body=body, url=url)
+                answer = Answer(status=response.status_code, headers=response.headers, body=body)
         except requests.exceptions.ConnectTimeout:
             raise Retryable(f"{host} does not answer (no connection within {TIMEOUTS_S[0]:.0f} s)") from None
         except requests.exceptions.SSLError:
@@ -113,7 +114,7 @@ class Transport:
         log.debug('answered what="%s" status=%d bytes=%d', what, answer.status, len(body))
         return answer
 
-    def _read(self, response: requests.Response, what: str) -> bytes:
+    def _read(self, response: requests.Response, what: str) -> Body:
         end = self.clock.monotonic() + LONGEST_ANSWER_S
         body = bytearray()
         for piece in response.iter_content(65536):
@@ -122,7 +123,7 @@ class Transport:
                 raise BrokenAnswer(f"the answer to the request for {what} is too large")
             if self.clock.monotonic() > end:
                 raise BrokenAnswer(f"the answer to the request for {what} takes too long")
-        return bytes(body)
+        return body  # a month's answer is not copied
 
 
 def refusal(answer: Answer, what: str) -> Exception:

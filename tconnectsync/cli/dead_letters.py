@@ -28,10 +28,10 @@ def command() -> None:
 @pass_invocation
 def list_letters(invocation: Invocation, sink: str | None, as_json: bool) -> int:
     """What was set aside, of SINK or of all, and why."""
-    config, plugins = invocation.config(), invocation.plugins()
+    config = invocation.config()
     from tconnectsync import application
 
-    letters = application.read_dead_letters(config, plugins, sink)
+    letters = application.read_dead_letters(config, sink)
     for letter in letters:
         if as_json:
             print_json(letter)

@@ -64,13 +64,13 @@ def command(
     tconnectsync events --json | jq 'select(.kind == "alarm.raised")'
     """
     require_order(first, last)
-    config, plugins = invocation.config(), invocation.plugins()
+    config = invocation.config()
     from tconnectsync import application
 
     wanted = tuple(dict.fromkeys(kind for group in kinds for kind in group))
     invocation.status = int(ExitStatus.DONE)
     records = application.read_events(
-        config, plugins, first=first, last=last, kinds=wanted, pump=pump, follow=follow, clock=invocation.clock
+        config, first=first, last=last, kinds=wanted, pump=pump, follow=follow, clock=invocation.clock
     )
     try:
         for record in records:

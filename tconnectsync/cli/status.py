@@ -30,10 +30,10 @@ def command(invocation: Invocation, as_json: bool) -> int:
     From the pump's phone to Nightscout: a link that is not ok says what happened and the next command to type. It reads the
     data folder alone, so that it works beside the daemon and after it died.
     """
-    config, plugins = invocation.config(), invocation.plugins()
+    config = invocation.config()
     from tconnectsync import application
 
-    status = application.read_status(config, plugins, clock=invocation.clock)
+    status = application.read_status(config, clock=invocation.clock)
     if as_json:
         print_json(status, indent=2)
         return ExitStatus.DONE

@@ -5,11 +5,12 @@ from __future__ import annotations
 from tconnectsync.eventlog.codec import Decoder
 from tconnectsync.eventlog.files import AppendFile, Files, OsFiles
 from tconnectsync.eventlog.lock import FolderLock
-from tconnectsync.eventlog.log import Appended, EventLog, LogSize
+from tconnectsync.eventlog.log import EventLog, LogSize
 from tconnectsync.eventlog.order import Stream
 from tconnectsync.eventlog.repair import Gap, RepairReport, repair_log
 from tconnectsync.eventlog.segments import Damage
 from tconnectsync.eventlog.survey import CheckLine, check_log
+from tconnectsync.eventlog.writer import Appended
 
 __all__ = [
     "AppendFile",

@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from tconnectsync.clock import Clock
 from tconnectsync.errors import LogDamaged
 from tconnectsync.eventlog.codec import Codec, Entry, Place
@@ -29,7 +31,7 @@ def in_silence(done: int, total: int) -> None:
     del done, total
 
 
-class IndexStale(Exception):  # noqa: N818 - never leaves this package
+class IndexStale(Exception):
     """The index is not of this log, or was made with other decoders: build it again."""
 
 
@@ -153,11 +155,15 @@ def catch_up(
             raise IndexStale
         if item.position <= start:
             continue
-        entry = codec.entry(item.record, item.offset)
+        reached, crc = position_after(item.position, item.record) - 1, item.crc
+        try:
+            entry = codec.entry(item.record, item.offset)
+        except msgspec.MsgspecError as error:
+            harmed.append((unreadable(segments, item, error), before, None))
+            continue
         batch.append(entry)
         harmed = [(damage, place, behind or entry.place) for damage, place, behind in harmed]
         before = entry.place
-        reached, crc = position_after(item.position, item.record) - 1, item.crc
         if len(batch) >= _BATCH:
             flush()
     flush()
@@ -192,6 +198,14 @@ def _block(index: Index, damage: Damage, before: Place | None, behind: Place | N
         index.damaged(damage, streams.pop(), (before.key, behind.key))
     for stream in streams:
         index.damaged(damage, stream, _EVERYTHING)
+
+
+def unreadable(segments: Segments, line: Line, error: msgspec.MsgspecError) -> Damage:
+    """A line that is what was written, and yet no record that this release can read."""
+    segment = segments.holding(line.position)
+    number = segments.text(segment).count(b"\n", 0, line.offset) + 1
+    what = f"the record cannot be read: {error}"
+    return Damage(path=str(segment.path), line=number, position=line.position, last_position=line.position, what=what)
 
 
 def ranker(segments: Segments, codec: Codec) -> Rank:

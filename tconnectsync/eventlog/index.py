@@ -1,11 +1,11 @@
 """The derived index: which event stands where in the pump's order and in the log. Deleted, it is built again from the log.
 
 One SQLite file. ``event`` holds every record of a pump (revisions too; ``best`` marks the one to read), ``fact`` the records
-about the data, ``jump`` the places where a numbered stream's clock fell back without saying so. This module writes it; the
+about the data, ``also`` the other kinds of an event whose revisions disagree, ``jump`` the places where a numbered stream's clock fell back without saying so. This module writes it; the
 questions are in ``order``.
 """
 
-# ruff: noqa: S608 - what is put into the statements are constants of this package and question marks
+
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ CREATE TABLE event (
 CREATE INDEX event_pos ON event (pos, kind);
 CREATE INDEX event_rare ON event (stream, kind, key) WHERE kind >= {RARE_FROM} AND best = 1;
 CREATE TABLE span (stream INTEGER, kind INTEGER, first INTEGER, last INTEGER, PRIMARY KEY (stream, kind)) WITHOUT ROWID;
+CREATE TABLE also (pos INTEGER, stream INTEGER, key INTEGER, kind INTEGER, PRIMARY KEY (pos, kind)) WITHOUT ROWID;
 CREATE TABLE jump (stream INTEGER, key INTEGER, before_us INTEGER, after_us INTEGER, PRIMARY KEY (stream, key)) WITHOUT ROWID;
 CREATE TABLE fact (pos INTEGER PRIMARY KEY, kind INTEGER, source TEXT, pump TEXT, tie INTEGER, digest BLOB, offset INTEGER);
 CREATE INDEX fact_kind ON fact (kind, pos);
@@ -232,11 +233,18 @@ class Index:
             pump, group, source, key, tie = entry.place
             if pump is not None and entry.place in known:
                 revised.add((self._streams[pump, group, source], key, tie))
+        new = {row[3] for row in rows}
         for place in revised:
             where = "WHERE stream = ? AND key = ? AND tie = ?"
-            found = self.database.execute(f"SELECT pos, offset FROM event {where}", place).fetchall()
-            best = max(found, key=lambda at: rank(*at))
+            found = self.database.execute(f"SELECT pos, offset, kind FROM event {where} ORDER BY pos", place).fetchall()
+            best = max(found, key=lambda row: rank(row[0], row[1]))
             self.database.execute(f"UPDATE event SET best = (pos = ?) {where}", (best[0], *place))
+            earlier: set[int] = set()
+            for position, _, kind in found:
+                if position in new:
+                    also = [(position, *place[:2], other) for other in earlier - {kind}]
+                    self.database.executemany("INSERT INTO also VALUES (?, ?, ?, ?)", also)
+                earlier.add(kind)
         return {place[0] for place in revised}
 
     def _follow(self, stream: int, arrived: list[tuple[int, int]], *, numbered: bool, revised: bool) -> None:
@@ -293,7 +301,7 @@ class Index:
             "INSERT INTO stream (pump, grp, source, numbered) VALUES (?, ?, ?, ?)",
             (pump, group, source, int(unnumbered is None)),
         ).lastrowid
-        assert stream is not None  # noqa: S101 - an INSERT has a row
+        assert stream is not None
         self._streams[name] = stream
         return stream
 

@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
 import attrs
+import msgspec
 
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog.care import Care
-from tconnectsync.eventlog.catchup import (
-    INDEX_NAME,
-    IndexStale,
-    Progress,
-    build_index,
-    catch_up,
-    in_silence,
-    open_index,
-    open_index_to_read,
-)
+from tconnectsync.eventlog.catchup import INDEX_NAME, Progress, in_silence, unreadable
 from tconnectsync.eventlog.codec import Codec, Decoder, micros
 from tconnectsync.eventlog.files import Files, OsFiles
-from tconnectsync.eventlog.index import Index
-from tconnectsync.eventlog.lines import FORMAT, Line, Run, read_header
+from tconnectsync.eventlog.lines import Run
+from tconnectsync.eventlog.opening import Opened, open_to_read, open_to_write
 from tconnectsync.eventlog.order import Order, Stream
-from tconnectsync.eventlog.segments import Damage, PackedDamage, Segments, damage_of
-from tconnectsync.eventlog.tail import Tail, newer_format
+from tconnectsync.eventlog.segments import Damage, Segments, damage_of
+from tconnectsync.eventlog.tail import Tail
 from tconnectsync.eventlog.writer import Appended, Writer, index_errors
 from tconnectsync.events import FACTS, Event
 
 SEGMENT_BYTES = 4 << 20
 """A segment that has reached this size is sealed."""
+
+_FIRST_KEY, _LAST_KEY = -(1 << 63), (1 << 63) - 1
 
 
 @attrs.frozen(kw_only=True)
@@ -49,37 +42,23 @@ class LogSize:
 class EventLog:
     """The log in ``<data_dir>/log`` with its index. Made by :meth:`open`; one writer, which owns the folder by its lock.
 
-    Where a method needs something that is not what was written, it raises LogDamaged; everything else goes on. When an append
-    fails with OSError (a full disk), nothing of the batch that is not reported by a later read was taken: append it again.
+    Where a method needs something that is not what was written, it raises LogDamaged; everything else goes on. An append that
+    fails with OSError (a full disk) may be repeated: what of it was taken already counts as duplicate.
     """
 
-    def __init__(
-        self,
-        *,
-        codec: Codec,
-        segments: Segments,
-        clock: Clock,
-        index_path: Path,
-        tail: Tail | None,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, opened: Opened, *, codec: Codec, segments: Segments, index_path: Path, clock: Clock) -> None:
+        self.log_id = opened.log_id
+        """Random, made with the log; another one means that positions mean something else. Empty: there is no log."""
+        self.notices = opened.notices
+        """What was put right at opening, in words."""
+        self._index = opened.index
+        self._writer = opened.writer
+        self._order = Order(opened.index.database)
         self._codec = codec
         self._segments = segments
-        self._clock = clock
-        self._tail = tail
         self._index_path = index_path
-        self._progress = progress
+        self._care = Care(segments, opened.index, self._order, clock)
         self._opened_at = clock.now()
-        self._notices: list[str] = []
-        self._found: list[Damage] = []
-        self.log_id = ""
-        if tail is None:
-            self._index = self._read_index()
-        else:
-            self.log_id = tail.log_id
-            self._notices += tail.notices
-            self._index = self._own_index(tail)
-        self._order = Order(self._index.database)
 
     @classmethod
     def open(
@@ -95,120 +74,56 @@ class EventLog:
     ) -> EventLog:
         """The log of ``data_dir``; an empty one where there is none.
 
-        ``writable``: the caller holds the folder's lock. A torn end is mended, once, and told in :attr:`notices`; the index is
+        ``writable``: the caller holds the folder's lock. A torn end is mended, once, and told in ``notices``; the index is
         brought up to date or built again (``progress`` is called meanwhile). Otherwise nothing is changed, and a writer may
         be at work beside. ``decoders`` are the sources by name. Raises LogDamaged when the last segment cannot be used at
         all, and OSError.
         """
         files = files or OsFiles()
-        folder = data_dir / "log"
-        tail = None
-        if writable:
-            files.make_folder(folder)
-        segments = Segments(folder, files, follow=not writable)
-        if writable:
-            tail = Tail(segments, segment_bytes, secrets.token_hex(8))
+        codec = Codec(decoders)
+        index_path = data_dir / INDEX_NAME
+        if not writable:
+            segments = Segments(data_dir / "log", files, follow=True)
+            opened = open_to_read(segments=segments, codec=codec, index_path=index_path, clock=clock, progress=progress)
+            return cls(opened, codec=codec, segments=segments, index_path=index_path, clock=clock)
+        files.make_folder(data_dir / "log")
+        segments = Segments(data_dir / "log", files)
+        tail = Tail(segments, segment_bytes, secrets.token_hex(8))
         try:
-            return cls(
-                codec=Codec(decoders),
-                segments=segments,
-                clock=clock,
-                index_path=data_dir / INDEX_NAME,
-                tail=tail,
-                progress=progress,
+            opened = open_to_write(
+                segments=segments, codec=codec, tail=tail, index_path=index_path, clock=clock, progress=progress
             )
         except BaseException:
-            if tail is not None:
-                tail.close()
+            tail.close()
             raise
-
-    # --- opening ----------------------------------------------------------------------------------------------------
-
-    def _own_index(self, tail: Tail) -> Index:
-        lost = None
-        index = None
-        try:
-            index = open_index(self._index_path, tail.log_id, self._codec)
-            if index.end > tail.end:
-                lost = (tail.end + 1, index.end)
-                raise IndexStale
-            catch_up(index, self._segments, self._codec, tail.end, self._clock, self._progress)
-        except (IndexStale, sqlite3.DatabaseError):
-            if index is not None:
-                index.close()
-            index = build_index(
-                self._index_path, tail.log_id, self._segments, self._codec, tail.end, self._clock, self._progress
-            )
-        self._index = index
-        for damage in tail.damage:
-            index.damaged(damage)
-        if lost is not None:
-            self._bridge(tail, *lost)
-        return index
-
-    def _bridge(self, tail: Tail, first: int, last: int) -> None:
-        """Positions that were known to readers are gone: they are never given to other events."""
-        event = gap_event(tail.log_id, first, last, side_file="", now=self._clock.now())
-        self._write(tail, [self._codec.draft(event)], {}, last_position=last)
-        self._notices.append(
-            f"Positions {first} to {last} of the event log were lost after they had been written; they will be fetched again. "
-            "The disk may not keep what it was told to: check it."
-        )
-
-    def _read_index(self) -> Index:
-        end = 0
-        for segment in reversed(self._segments.all()):
-            try:
-                text = self._segments.text(segment)
-            except PackedDamage as error:
-                text = error.text
-            header = read_header(text, segment.first)
-            if header is not None and header[0].format > FORMAT:
-                raise newer_format(segment.path)
-            self.log_id = self.log_id or (header[0].log if header else "")
-            lines = [item.position for item in self._segments.walk(segment) if isinstance(item, Line)]
-            end = max(end, *lines, 0)
-            if self.log_id and end:
-                break
-        try:
-            return open_index_to_read(self._index_path, self.log_id)
-        except IndexStale:
-            return build_index(None, self.log_id, self._segments, self._codec, end, self._clock, self._progress)
+        return cls(opened, codec=codec, segments=segments, index_path=index_path, clock=clock)
 
     # --- what it is -------------------------------------------------------------------------------------------------
 
     @property
     def end(self) -> int:
         """The last position; 0 when the log is empty. Positions start at 1."""
-        return self._tail.end if self._tail is not None else self._order.end()
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What was put right at opening, in words."""
-        return tuple(self._notices)
+        return self._writer.tail.end if self._writer is not None else self._order.end()
 
     @property
     def damage(self) -> list[Damage]:
         """Every damage that was found so far, by the background check too."""
-        known = self._order.damage()
-        return known + [damage for damage in self._found if damage not in known]
+        return self._order.damage()
 
     @property
     def verified_at(self) -> datetime | None:
         """Since when every sealed segment has been read and checked whole; None when one never was."""
         verified = self._order.verified()
         times = [verified.get(segment.first) for segment in self._segments.all()[:-1]]
-        if not times:
-            return self._opened_at
-        return min((time for time in times if time is not None), default=None) if None not in times else None
+        known = [at for at in times if at is not None]
+        if len(known) < len(times):
+            return None
+        return min(known, default=self._opened_at)  # the last segment was read whole at opening
 
     def size(self) -> LogSize:
         """How big it is."""
         segments = self._segments.all()
-        files = self._segments.files
-        return LogSize(
-            bytes=sum(files.size(segment.path) for segment in segments), segments=len(segments), positions=self.end
-        )
+        return LogSize(bytes=self._segments.total_bytes(), segments=len(segments), positions=self.end)
 
     def mark(self, position: int) -> str | None:
         """The checksum of the line at ``position``, which stands for everything before it too; None when there is none.
@@ -226,93 +141,24 @@ class EventLog:
         The same id with the same kind and body is a duplicate; with another one it revises the event. Raises OSError when the
         disk is full or fails (append the same events again later), ValueError for an event that is none.
         """
-        tail = self._writer()
-        drafts = [self._codec.draft(event) for event in events]
-        places = [draft.entry.place for draft in drafts]
-        known = self._index.known(places)
-        new, revisions = drafts, 0
-        if known or len(set(places)) < len(places):
-            new, revisions = self._without_duplicates(drafts, known)
-        first = tail.end + 1
-        self._write(tail, new, known)
-        return Appended(
-            first=first, last=tail.end, appended=len(new), duplicates=len(drafts) - len(new), revisions=revisions
-        )
+        return self._writing().append(events)
 
-    def _without_duplicates(
-        self, drafts: Sequence[Draft], known: Mapping[Place, Sequence[Known]]
-    ) -> tuple[list[Draft], int]:
-        """The drafts that say something new, and how many of them revise an event."""
-        new: list[Draft] = []
-        revisions = 0
-        fresh: dict[Place, list[Draft]] = {}
-        for draft in drafts:
-            place = draft.entry.place
-            earlier, stored = fresh.get(place, []), known.get(place, ())
-            if earlier or stored:
-                if self._is_there(draft, earlier, stored):
-                    continue
-                revisions += 1
-            fresh[place] = [*earlier, draft]
-            new.append(draft)
-        return new, revisions
+    def maintain(self, budget: int = 1) -> int:
+        """At most ``budget`` pieces of work in the background: compress a sealed segment, or read one again and check it.
 
-    def _is_there(self, draft: Draft, fresh: Sequence[Draft], known: Sequence[Known]) -> bool:
-        digest = draft.entry.digest
-        if any(seen.digest == digest for seen in known) or any(seen.entry.digest == digest for seen in fresh):
-            return True
-        if draft.entry.kind != draft.event.kind:
-            return False
-        # the same body may have been written with other bytes, by an earlier release
-        others = [self._codec.event(record) for record in self._segments.readable(known)]
-        others += [other.event for other in fresh if other.entry.kind == other.event.kind]
-        return any(other.kind == draft.event.kind and other.body == draft.event.body for other in others)
+        Answers how many there were. What it finds harmed is in :attr:`damage`. OSError as :meth:`append`.
+        """
+        self._writing().bring_along()
+        done = 0
+        with index_errors(self._index_path):
+            while done < budget and self._care.step():
+                done += 1
+        return done
 
-    def _writer(self) -> Tail:
-        if self._tail is None:
+    def _writing(self) -> Writer:
+        if self._writer is None:
             raise ValueError("this log was opened for reading")
-        if self._index.end != self._tail.end:  # an earlier append reached the log and not the index
-            catch_up(self._index, self._segments, self._codec, self._tail.end, self._clock)
-        return self._tail
-
-    def _write(
-        self,
-        tail: Tail,
-        drafts: Sequence[Draft],
-        known: Mapping[Place, Sequence[Known]],
-        last_position: int | None = None,
-    ) -> None:
-        """Write and take up ``drafts``; the last position is ``last_position`` where they are a gap."""
-        for position, draft in enumerate(drafts, tail.end + 1):
-            draft.entry.pos = position
-        records = [self._codec.record(draft) for draft in drafts]
-        entries = [draft.entry for draft in drafts]
-        while records:
-            offsets = tail.write(records)
-            taken = entries[: len(offsets)]
-            for entry, offset in zip(taken, offsets, strict=True):
-                entry.offset = offset
-            tail.end = last_position or taken[-1].pos
-            records, entries = records[len(offsets) :], entries[len(offsets) :]
-            self._take_up(tail, taken, known)
-            if records:  # a new segment begins; what was taken up so far may be revised by the rest
-                known = self._index.known(entry.place for entry in entries)
-
-    def _take_up(self, tail: Tail, entries: Sequence[Entry], known: Mapping[Place, Sequence[Known]]) -> None:
-        try:
-            self._index.add(
-                entries,
-                known,
-                end=tail.end,
-                crc=tail.crc,
-                rank=ranker(self._segments, self._codec),
-                decoders=self._codec.decoders,
-            )
-        except sqlite3.Error as error:
-            code = errno.ENOSPC if "full" in str(error) else errno.EIO
-            if not isinstance(error, sqlite3.OperationalError):
-                remove_index(self._index_path)  # harmed: built again at the next start
-            raise OSError(code, f"the log's index cannot be written: {error}", str(self._index_path)) from error
+        return self._writer
 
     # --- reading in the pump's order --------------------------------------------------------------------------------
 
@@ -353,8 +199,8 @@ class EventLog:
         self, stream_id: int, kinds: frozenset[str] | None = None
     ) -> tuple[tuple[int, datetime], tuple[int, datetime]] | None:
         """(key, pump time) of the first and of the last event of ``kinds`` in the stream; None when there is none."""
-        first = self._order.neighbour(stream_id, -(1 << 63), kinds, before=False)
-        last = self._order.neighbour(stream_id, (1 << 63) - 1, kinds, before=True)
+        first = self._order.neighbour(stream_id, _FIRST_KEY, kinds, before=False)
+        last = self._order.neighbour(stream_id, _LAST_KEY, kinds, before=True)
         return None if first is None or last is None else (first, last)
 
     def neighbour(
@@ -372,7 +218,10 @@ class EventLog:
     def touched(
         self, after_pos: int, up_to_pos: int | None = None, limit: int | None = None
     ) -> Iterator[tuple[int, int, int, str]]:
-        """(position, stream, key, kind) of the pump's events behind ``after_pos``, by position, revisions too."""
+        """(position, stream, key, kind) of the pump's events behind ``after_pos``, by position, revisions too.
+
+        A revision that has another kind than what it revises is told with each of the kinds. ``limit`` counts positions.
+        """
         return self._order.touched(after_pos, self.end if up_to_pos is None else up_to_pos, limit)
 
     def facts(self, kind: str, *, source: str | None = None, pump: str | None = None, limit: int = 100) -> list[Event]:
@@ -380,11 +229,11 @@ class EventLog:
         places = self._order.facts(kind, pump) if kind in FACTS else self._order.of_kind(kind, pump)
         found: list[Event] = []
         for place in places:
+            if len(found) >= limit:
+                break
             event = self._event_at(place)
             if source is None or event.source == source:
                 found.append(event)
-            if len(found) >= limit:
-                break
         return found
 
     def events(
@@ -403,60 +252,22 @@ class EventLog:
                     if item.last_position is None or item.last_position > after_pos:
                         raise damage_of(segment, item).error()
                 elif item.position > after_pos:
-                    event = self._codec.event(item.record)
+                    try:
+                        event = self._codec.event(item.record)
+                    except msgspec.MsgspecError as error:
+                        raise unreadable(self._segments, item, error).error() from error
                     if (kinds is None or event.kind in kinds) and (pump is None or event.pump == pump):
                         yield event
 
     def _event_at(self, place: tuple[int, int]) -> Event:
         return self._codec.event(self._segments.records([place])[0])
 
-    # --- care -------------------------------------------------------------------------------------------------------
-
-    def maintain(self, budget: int = 1) -> int:
-        """At most ``budget`` pieces of work in the background: compress a sealed segment, or read one again and check it.
-
-        Answers how many there were. What it finds harmed is in :attr:`damage`. OSError as :meth:`append`.
-        """
-        self._writer()
-        done = 0
-        while done < budget and (self._compress_one() or self._verify_one()):
-            done += 1
-        return done
-
-    def _compress_one(self) -> bool:
-        harmed = {damage.path for damage in self.damage}
-        for segment in self._segments.all()[:-1]:
-            if not segment.packed and str(segment.path) not in harmed:
-                if self._verify(segment.first):
-                    self._segments.pack(segment)
-                return True
-        return False
-
-    def _verify_one(self) -> bool:
-        verified, now = self._order.verified(), self._clock.now()
-        due = [
-            (verified.get(segment.first), segment.first)
-            for segment in self._segments.all()[:-1]
-            if segment.first not in verified or now - verified[segment.first] > VERIFY_AGAIN
-        ]
-        if not due:
-            return False
-        never = [first for at, first in due if at is None]
-        self._verify(never[0] if never else min((at, first) for at, first in due if at is not None)[1])
-        return True
-
-    def _verify(self, first: int) -> bool:
-        segment = self._segments.holding(first)
-        found = [damage_of(segment, item) for item in self._segments.walk(segment) if isinstance(item, Run)]
-        for damage in found:
-            self._index.damaged(damage)
-        self._index.verified(first, self._clock.now().isoformat())
-        return not found
+    # --- the end ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Give the files back. Fine to call twice."""
-        if self._tail is not None:
-            self._tail.close()
+        if self._writer is not None:
+            self._writer.tail.close()
         self._index.close()
 
     def __enter__(self) -> EventLog:

@@ -1,6 +1,6 @@
 """Questions about the pump's order, answered by the index without reading the log."""
 
-# ruff: noqa: S608 - what is put into the statements are constants of this package and question marks
+
 
 from __future__ import annotations
 
@@ -90,7 +90,10 @@ class Order:
         return row
 
     def touched(self, after: int, up_to: int, limit: int | None) -> Iterator[tuple[int, int, int, str]]:
-        """(position, stream, key, kind) of the pump's records after ``after``, by position; revisions are told too."""
+        """(position, stream, key, kind) of the pump's records behind ``after``, by position, revisions too.
+
+        A revision of another kind than what it revises is told with both kinds. ``limit`` counts positions.
+        """
         left = -1 if limit is None else limit
         while left:
             page = _PAGE if left < 0 else min(left, _PAGE)
@@ -99,7 +102,11 @@ class Order:
                 "ORDER BY pos LIMIT ?",
                 (after, up_to, page),
             ).fetchall()
-            for position, stream, key, kind in rows:
+            last = up_to if len(rows) < page else rows[-1][0]
+            also = self._query(
+                "SELECT pos, stream, key, kind FROM also WHERE pos > ? AND pos <= ?", (after, last)
+            ).fetchall()
+            for position, stream, key, kind in sorted([*rows, *also]) if also else rows:
                 yield position, stream, key, self._name(kind)
             if len(rows) < page:
                 return

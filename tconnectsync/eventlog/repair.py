@@ -42,7 +42,7 @@ class RepairReport:
     unmended: tuple[Damage, ...]
 
 
-class _Unmendable(Exception):  # noqa: N818 - never leaves this module
+class _Unmendable(Exception):
     """Nothing that could be put in place of a run would fit what follows."""
 
     def __init__(self, run: Run) -> None:
@@ -124,7 +124,7 @@ class _Repair:
             parts.append(text[at : run.offset])
             at = run.end
             if run.offset == 0:
-                line, chain, run = self._header_over(segment, text, run)  # noqa: PLW2901 - it may have grown
+                line, chain, run = self._header_over(segment, text, run)
                 at = run.end
                 parts.append(line)
             else:

@@ -66,7 +66,7 @@ class Damage:
         )
 
 
-class PackedDamage(Exception):  # noqa: N818 - never leaves this package
+class PackedDamage(Exception):
     """A compressed segment that does not decompress whole. ``text`` is what did."""
 
     def __init__(self, text: bytes) -> None:
@@ -106,6 +106,10 @@ class Segments:
         if self._follow:
             self.refresh()
         return tuple(self._list)
+
+    def total_bytes(self) -> int:
+        """What they take on disk."""
+        return sum(self._retry(segment, lambda found: self.files.size(found.path)) for segment in self._list)
 
     def path_for(self, first: int, ending: str = PLAIN) -> Path:
         """Where the segment that starts at ``first`` goes."""
@@ -259,7 +263,7 @@ def unpack(data: bytes) -> bytes:
     try:
         # in pieces, so that what comes before the damage is kept
         for start in range(0, len(data), 4096):
-            parts.append(unpacker.decompress(data[start : start + 4096]))  # noqa: PERF401 - parts outlive the error
+            parts.append(unpacker.decompress(data[start : start + 4096]))
     except zlib.error:
         raise PackedDamage(b"".join(parts)) from None
     text = b"".join(parts)

@@ -45,7 +45,7 @@ def made_up_plugin(command: str = "hello") -> ModuleType:
     """A source "pump", the sinks "site" and "paper" (off), and a command."""
 
     def sources() -> list[SourceSpec]:
-        enabled: Callable[[Any], bool] = lambda options: options.email is not None  # noqa: E731
+        enabled: Callable[[Any], bool] = lambda options: options.email is not None
         return [SourceSpec(name="pump", options=AccountOptions, open=_never, enabled=enabled)]
 
     def sinks() -> list[SinkSpec]:
@@ -116,14 +116,14 @@ class FakeApplication:
         self.asked.append(("run", load()))
         return 0
 
-    def read_status(self, config: Any, plugins: Any, *, clock: Any) -> dict[str, Any]:
+    def read_status(self, config: Any, *, clock: Any) -> dict[str, Any]:
         return self.status
 
-    def read_events(self, config: Any, plugins: Any, *, clock: Any, **wanted: Any) -> Iterator[dict[str, Any]]:
+    def read_events(self, config: Any, *, clock: Any, **wanted: Any) -> Iterator[dict[str, Any]]:
         self.asked.append(("events", wanted))
         yield from self.records
 
-    def read_dead_letters(self, config: Any, plugins: Any, sink: str | None = None) -> list[dict[str, Any]]:
+    def read_dead_letters(self, config: Any, sink: str | None = None) -> list[dict[str, Any]]:
         self.asked.append(("dead-letters", sink))
         return list(self.letters)
 

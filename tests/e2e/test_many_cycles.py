@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from whole_world import by_identity
 
 from tconnectsync.application import open_engine
 from tconnectsync.config import load_config
@@ -19,7 +20,6 @@ from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
 from tconnectsync_simulator.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump import simulate
 from tconnectsync_simulator.setup import config_text
-from whole_world import by_identity
 
 BEGIN = datetime(2026, 3, 3, 5, tzinfo=timezone.utc)
 ZONE = "America/New_York"
@@ -100,7 +100,11 @@ def test_late_uploads_a_clock_change_and_restarts_end_in_the_truth(tmp_path: Pat
     with Cloud([pump], clock) as cloud, SimulatedNightscout(version=version, now=clock.now) as site:
         running = Running(tmp_path / "home", cloud, site, clock)
         lived(running, 8, reopen_every_h=13)
-        found = compare(pump.truth, site.documents("treatments"), window=(BEGIN + timedelta(days=1), clock.now() - timedelta(days=2, hours=6)))
+        found = compare(
+            pump.truth,
+            site.documents("treatments"),
+            window=(BEGIN + timedelta(days=1), clock.now() - timedelta(days=2, hours=6)),
+        )
         assert found.lines() == []
         assert found.boluses_compared > 20
         by_identity(site.documents("treatments"))
@@ -114,10 +118,18 @@ def test_a_site_that_fails_now_and_then_ends_up_the_same(tmp_path: Path) -> None
     with Cloud([pump], clock) as cloud, SimulatedNightscout(version="15.0.6", now=clock.now) as site:
         running = Running(tmp_path / "home", cloud, site, clock)
         for number in range(36):
-            site.fail([Fault(status=503), Fault(status=500), Fault(reset="after"), Fault(reset="before"), Fault(status=429)][number % 5])
+            site.fail(
+                [Fault(status=503), Fault(status=500), Fault(reset="after"), Fault(reset="before"), Fault(status=429)][
+                    number % 5
+                ]
+            )
             running.until(clock.now() + timedelta(hours=2))
         running.until(clock.now() + timedelta(hours=3))
-        found = compare(pump.truth, site.documents("treatments"), window=(BEGIN + timedelta(days=1), clock.now() - timedelta(hours=20)))
+        found = compare(
+            pump.truth,
+            site.documents("treatments"),
+            window=(BEGIN + timedelta(days=1), clock.now() - timedelta(hours=20)),
+        )
         assert found.lines() == []
         by_identity(site.documents("treatments"))
         running.engine.close()
@@ -132,7 +144,11 @@ def test_a_flight_and_the_way_back_are_where_they_were_in_true_time(tmp_path: Pa
     with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = Running(tmp_path / "home", cloud, site, clock)
         lived(running, 6.5)
-        found = compare(pump.truth, site.documents("treatments"), window=(BEGIN + timedelta(days=1), clock.now() - timedelta(hours=8)))
+        found = compare(
+            pump.truth,
+            site.documents("treatments"),
+            window=(BEGIN + timedelta(days=1), clock.now() - timedelta(hours=8)),
+        )
         assert found.lines() == []
         running.engine.close()
 
@@ -159,7 +175,11 @@ def test_a_bogus_future_date_stalls_nothing(tmp_path: Path) -> None:
         cloud.newest_overrides[pump.plan.serial] = "2031-01-01T00:00:00"
         running = Running(tmp_path / "home", cloud, site, clock)
         running.until(BEGIN + timedelta(days=4))
-        found = compare(pump.truth, site.documents("treatments"), window=(BEGIN + timedelta(days=1), clock.now() - timedelta(hours=8)))
+        found = compare(
+            pump.truth,
+            site.documents("treatments"),
+            window=(BEGIN + timedelta(days=1), clock.now() - timedelta(hours=8)),
+        )
         assert found.lines() == []
         running.engine.close()
 
@@ -170,7 +190,9 @@ def test_a_new_sequence_group_is_a_stream_of_its_own_and_told(tmp_path: Path) ->
     one = SimulationPlan(seed=26, zone=ZONE, start=BEGIN.date(), days=3)
     two = SimulationPlan(seed=27, zone=ZONE, start=change.date(), days=3, sequence_group=1, first_sequence=100)
     first, second = simulate(one), simulate(two)
-    moved = (record._replace(entry={**record.entry, "deviceAssignmentId": first.assignment_id}) for record in second.log)
+    moved = (
+        record._replace(entry={**record.entry, "deviceAssignmentId": first.assignment_id}) for record in second.log
+    )
     merged = attrs.evolve(first, log=(*first.log, *moved))
     clock = HandClock(BEGIN + 5 * day)
     with Cloud([merged], clock) as cloud, SimulatedNightscout(now=clock.now) as site:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from whole_world import Installation, MovedClock, by_identity
 
 from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.plan import SimulationPlan
 from tconnectsync_simulator.pump import simulate
 from tconnectsync_simulator.truth import merge
-from whole_world import Installation, MovedClock, by_identity
 
 ZONE = "America/New_York"
 AFTER_UPLOADS = timedelta(days=4)
@@ -37,14 +37,25 @@ def window(days: int) -> tuple[datetime, datetime]:
 
 def test_every_fact_is_there_once_and_right_and_comes_back_after_a_loss(site: Any, tmp_path: Path, today: date) -> None:
     """Late uploads, a clock that drifts and is put right, interrupted and extended boluses, suspensions, fills, alarms."""
-    plan = SimulationPlan(seed=11, zone=ZONE, start=start_of(today, 36), days=38, late_share=0.2, clock_drift_s_per_day=0.05)
+    plan = SimulationPlan(
+        seed=11, zone=ZONE, start=start_of(today, 36), days=38, late_share=0.2, clock_drift_s_per_day=0.05
+    )
     pump = simulate(plan)
     with Cloud([pump], MovedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE)
         home.run("sync")
         documents = site.documents("treatments")
         kinds = Counter(doc["eventType"] for doc in documents)
-        assert {"Temp Basal", "Meal Bolus", "Correction Bolus", "Combo Bolus", "Site Change", "Insulin Change", "Sleep", "Exercise"} <= set(kinds)
+        assert {
+            "Temp Basal",
+            "Meal Bolus",
+            "Correction Bolus",
+            "Combo Bolus",
+            "Site Change",
+            "Insulin Change",
+            "Sleep",
+            "Exercise",
+        } <= set(kinds)
         found = compare(pump.truth, documents, window=window(29))
         assert found.lines() == []
         assert found.boluses_compared > 100
@@ -84,10 +95,24 @@ def test_a_wrong_time_zone_put_right_leaves_no_stale_document_behind(site: Any, 
 
 def test_a_new_pump_takes_over_while_the_old_one_logs_in_a_drawer(site: Any, tmp_path: Path, today: date) -> None:
     change = datetime.combine(today - timedelta(days=9), datetime.min.time(), timezone.utc) + timedelta(hours=15)
-    old = simulate(SimulationPlan(seed=13, serial="1111", zone=ZONE, start=start_of(today, 18), days=20, worn_until=change, drawer_rate="profile"))
-    new = simulate(SimulationPlan(seed=14, serial="2222", zone=ZONE, start=start_of(today, 10), days=12, worn_from=change))
+    old = simulate(
+        SimulationPlan(
+            seed=13,
+            serial="1111",
+            zone=ZONE,
+            start=start_of(today, 18),
+            days=20,
+            worn_until=change,
+            drawer_rate="profile",
+        )
+    )
+    new = simulate(
+        SimulationPlan(seed=14, serial="2222", zone=ZONE, start=start_of(today, 10), days=12, worn_from=change)
+    )
     with Cloud([old, new], MovedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=14)
         home.run("sync")
-        found = compare(merge([old.truth, new.truth]), site.documents("treatments"), window=window(13), parts=("boluses", "basal"))
+        found = compare(
+            merge([old.truth, new.truth]), site.documents("treatments"), window=window(13), parts=("boluses", "basal")
+        )
         assert found.lines(basal_u=0.2) == []

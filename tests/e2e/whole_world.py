@@ -63,7 +63,9 @@ class Installation:
         return {"HOME": str(self.folder), "no_proxy": "127.0.0.1", **{n: v for n, v in os.environ.items() if n in kept}}
 
     def run(self, *words: str, expect: Sequence[int] = (0,)) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(self.command(*words), env=self.environment, capture_output=True, text=True, timeout=280, check=False)
+        done = subprocess.run(
+            self.command(*words), env=self.environment, capture_output=True, text=True, timeout=280, check=False
+        )
         assert done.returncode in expect, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stdout + done.stderr
         return done

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import attrs
 import pytest
+from worlds import START, Shelf
 
 from tconnectsync import Document, Retryable, document_id
 from tconnectsync.delivery import HALT_AFTER, Courier
 from tconnectsync.outbox import Outbox, milliseconds
-from worlds import START, Shelf
 
 NOW = START + timedelta(days=1)
 
@@ -215,7 +215,9 @@ def test_what_was_not_reached_is_not_unsure(outbox: Outbox) -> None:
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
-def test_of_two_documents_with_one_key_always_the_same_one_moves_by_a_millisecond(outbox: Outbox, order: tuple[int, int]) -> None:
+def test_of_two_documents_with_one_key_always_the_same_one_moves_by_a_millisecond(
+    outbox: Outbox, order: tuple[int, int]
+) -> None:
     shelf = Shelf()
     courier = Courier(outbox, shelf)
     outbox.save_state("fold", "1:0", 0, b"{}")

@@ -1,166 +1,18 @@
-"""The whole engine with a pump in memory and a shelf for a receiver, on a simulated clock and a real folder."""
+"""What the engine does with one pump and one receiver, command by command."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta, timezone
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import attrs
-import pytest
-
-from tconnectsync import Batch, CredentialsRefused, Event, Finding, History, Hold, Retryable
-from tconnectsync.delivery import Courier
-from tconnectsync.engine import Engine
-from tconnectsync.eventlog import EventLog
-from tconnectsync.events import BasalDelivered, ClockChanged, HistoryOpened, UploadSeen, WindowFetched
-from tconnectsync.folding import Folding
-from tconnectsync.jobs import Progress, Request, Result, perform
-from tconnectsync.keeping import Keeper
-from tconnectsync.outbox import Outbox
-from tconnectsync.placement import Placer
-from tconnectsync.polling import Poller, SourceMemory
-from tconnectsync.schedule import Rhythm
-from tconnectsync.wallclock import Zones
+from engine_world import BEGIN, World
 from worlds import Shelf, StretchFold
 
-ZONE = Zones(timezone="Europe/Berlin")
-BEGIN = datetime(2026, 6, 1, tzinfo=timezone.utc)
-SUMMER = timedelta(hours=2)
-
-
-@attrs.define
-class HandClock:
-    """A clock that moves when somebody sleeps."""
-
-    time: datetime = BEGIN + timedelta(days=1)
-    ticks: float = 0.0
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        self.ticks += 0.001
-        return self.ticks
-
-    def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-
-
-@attrs.define
-class Pump:
-    """A source: a pump that reports its basal every five minutes, uploaded as it comes."""
-
-    clock: HandClock
-    decoder: int = 1
-    trouble: Exception | None = None
-    polls: int = 0
-    rate: Any = staticmethod(lambda minute: float(minute // 60 % 3))
-    hidden: set[int] = attrs.field(factory=set)
-    offset: timedelta = SUMMER
-
-    def event(self, seq: int, kind: str, at: datetime, body: Any) -> Event:
-        return Event(
-            id=f"pump:1:0:{seq}", kind=kind, pump="1", group=0, seq=seq, pump_time=(at + self.offset).replace(tzinfo=None),
-            source="pump", received_at=self.clock.now(), body=body, raw={"seq": seq},
-        )  # fmt: skip
-
-    def fact(self, kind: str, name: str, body: Any) -> Event:
-        return Event(
-            id=f"pump:1:{name}", kind=kind, pump="1", group=None, seq=None, pump_time=BEGIN.replace(tzinfo=None),
-            source="pump", received_at=self.clock.now(), body=body,
-        )  # fmt: skip
-
-    def poll(self, history: History) -> Iterator[Batch]:
-        self.polls += 1
-        if self.trouble is not None:
-            raise self.trouble
-        now = self.clock.now()
-        yield Batch(
-            events=[
-                self.fact("upload.seen", f"upload:{now.isoformat()}", UploadSeen(uploaded_at=now)),
-                self.fact("history.opened", "opened", HistoryOpened(first_day="2026-06-01")),
-                self.event(1, "clock.changed", BEGIN - timedelta(days=1), ClockChanged(part="time", step_s=3600.0)),
-            ]
-        )
-        minutes = int((now - BEGIN).total_seconds() // 60)
-        events = [
-            self.event(10 + minute, "basal.delivered", BEGIN + timedelta(minutes=minute), BasalDelivered(rate_u_per_h=self.rate(minute)))
-            for minute in range(0, minutes, 5)
-            if minute not in self.hidden
-        ]
-        window = WindowFetched(first_day="2026-06-01", last_day=f"{now:%Y-%m-%d}")
-        yield Batch(events=[*events, self.fact("window.fetched", f"window:{now.isoformat()}", window)])
-
-    def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
-        return self.poll(history)
-
-    def decode(self, raw: Any) -> tuple[str, Any]:
-        raise NotImplementedError
-
-    def check(self) -> Iterator[Finding]:
-        yield Finding(good=True, what="pump")
-
-
-@attrs.define
-class World:
-    folder: Path
-    clock: HandClock = attrs.field(factory=HandClock)
-    shelf: Shelf = attrs.field(factory=lambda: Shelf(batch_size=100))
-    zones: Zones = ZONE
-    fingerprint: str = "1"
-    room: list[str] = attrs.field(factory=list)
-    pump: Pump = attrs.field(init=False)
-    engine: Engine = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.pump = Pump(self.clock)
-        self.open()
-
-    def open(self) -> None:
-        events = EventLog.open(self.folder, clock=self.clock, writable=True, decoders={})
-        outbox = Outbox(self.folder / "outbox" / "shelf.sqlite")
-        dice = random.Random(1)
-        poller = Poller(
-            name="pump", source=self.pump, events=events, clock=self.clock, mark="m", dice=dice,
-            memory=SourceMemory.load(self.folder / "state" / "pump.json"),
-            rhythm=Rhythm(poll_min_s=300, poll_max_s=1500), free_space=lambda: self.room[0] if self.room else None,
-        )  # fmt: skip
-        keeper = Keeper(
-            name="shelf", fingerprint=self.fingerprint, folding=Folding(outbox, {"stretches": StretchFold()}),
-            courier=Courier(outbox, self.shelf), events=events, clock=self.clock, dice=dice, rewrite_brake=10, mark="m",
-        )  # fmt: skip
-        self.engine = Engine(
-            events=events, placer=Placer(events, self.zones), clock=self.clock, pollers={"pump": poller}, keepers={"shelf": keeper}
-        )
-
-    def reopen(self, **changes: Any) -> None:
-        self.engine.close()
-        for name, value in changes.items():
-            setattr(self, name, value)
-        self.open()
-
-    def ask(self, command: str, **args: Any) -> Result:
-        steps = list(perform(self.engine, Request(command=command, args=args), self.zones.zone_at))
-        assert all(isinstance(step, Progress) for step in steps[:-1])
-        assert isinstance(steps[-1], Result)
-        return steps[-1]
-
-    def starts(self) -> list[datetime]:
-        return sorted(known.at for known in self.shelf.there.values())
-
-    @property
-    def keeper(self) -> Keeper:
-        return self.engine.keepers["shelf"]
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.engine.close()
+from tconnectsync import CredentialsRefused, Hold, Retryable
+from tconnectsync.jobs import Result
+from tconnectsync.wallclock import Zones
 
 
 def hours(numbers: Sequence[int]) -> list[datetime]:
@@ -286,7 +138,9 @@ def test_a_wiped_disk_doubles_and_orphans_nothing(world: World, tmp_path: Path) 
     world.ask("sync")
     there = dict(world.shelf.there)
     other = World(tmp_path / "fresh", clock=world.clock, shelf=world.shelf)
-    stale = attrs.evolve(next(iter(there.values())), id="11111111-2222-5333-8444-555555555555", at=BEGIN + timedelta(hours=5, minutes=1))
+    stale = attrs.evolve(
+        next(iter(there.values())), id="11111111-2222-5333-8444-555555555555", at=BEGIN + timedelta(hours=5, minutes=1)
+    )
     world.shelf.there[stale.id] = stale
     assert other.ask("sync").status == 0
     assert world.shelf.there == there

@@ -12,12 +12,12 @@ import attrs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from worlds import START, MemoryStream, Shelf, StretchFold, event, one_pass
 
 from tconnectsync import Retryable
 from tconnectsync.delivery import Courier
 from tconnectsync.folding import Folding, interval_of
 from tconnectsync.outbox import Outbox
-from worlds import START, MemoryStream, Shelf, StretchFold, event, one_pass
 
 
 @attrs.define
@@ -145,7 +145,10 @@ class Law(RuleBasedStateMachine):
 
 def test_delivered_equals_the_fold_of_everything_whatever_happens() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Law, settings=settings(max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+        Law,
+        settings=settings(
+            max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
     )
 
 

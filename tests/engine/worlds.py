@@ -8,7 +8,19 @@ from datetime import datetime, timedelta, timezone
 
 import attrs
 
-from tconnectsync import Delivery, Document, Event, Hold, Outcome, Postponed, Refused, Rejected, Retryable, Taken, document_id
+from tconnectsync import (
+    Delivery,
+    Document,
+    Event,
+    Hold,
+    Outcome,
+    Postponed,
+    Refused,
+    Rejected,
+    Retryable,
+    Taken,
+    document_id,
+)
 from tconnectsync.events import BasalDelivered
 from tconnectsync.receiver import Finding, StoredDocument
 
@@ -98,7 +110,11 @@ class MemoryStream:
     horizon: datetime | None = None
 
     def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> list[Event]:
-        return [self.known[key] for key in sorted(self.known) if first_key <= key <= last_key and self.known[key].kind in kinds]
+        return [
+            self.known[key]
+            for key in sorted(self.known)
+            if first_key <= key <= last_key and self.known[key].kind in kinds
+        ]
 
     def wear(self) -> tuple[tuple[int, datetime, str], ...]:
         return self.hand_overs

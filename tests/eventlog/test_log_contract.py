@@ -140,6 +140,18 @@ class EventLogContract:
         assert list(log.touched(1, 3)) == told[1:2]
         assert list(log.touched(0, limit=2)) == told[:2]
 
+    def test_touched_tells_of_a_revision_what_it_was_before(self, log: EventLog) -> None:
+        """So that whoever made something of the old kind looks again."""
+        log.append([numbered(4, events.CarbsEntered(carbs_g=1.0)), basal(5)])
+        log.append([numbered(4, events.Unknown(code="48", reason="?")), basal(5, 1.0)])
+        [stream] = log.streams()
+        assert sorted(log.touched(2)) == [
+            (3, stream.id, 4, "carbs.entered"),
+            (3, stream.id, 4, "unknown"),
+            (4, stream.id, 5, "basal.delivered"),
+        ]
+        assert {kind for _, _, _, kind in log.touched(2, limit=1)} == {"carbs.entered", "unknown"}
+
     def test_facts_are_in_no_stream_and_come_newest_first(self, log: EventLog) -> None:
         window = fact("window", events.WindowFetched(first_day="2025-03-01", last_day="2025-03-02"))
         log.append([upload("1"), window, upload("2"), upload("3", pump="9"), upload("4", source="other")])

@@ -326,6 +326,21 @@ def test_with_any_damage_it_goes_on_as_far_as_it_can(
     shutil.rmtree(data_dir)
 
 
+def test_a_record_that_no_release_wrote_does_not_stop_the_rest(tmp_path: Path) -> None:
+    """Its checksum is right, and it is no record."""
+    filled(tmp_path, [[basal(1)]])
+    path = last_segment(tmp_path)
+    crc = int(path.read_bytes().splitlines()[-1][8:16], 16)
+    path.write_bytes(path.read_bytes() + frame(b'{"pos":2,"id":5}', crc)[0])
+    with open_log(tmp_path) as log:
+        assert log.append([basal(3)]).first == 3
+        assert [(damage.line, damage.position) for damage in log.damage] == [(3, 2)]
+        with pytest.raises(LogDamaged, match="cannot be read"):
+            list(log.events())
+        [stream] = log.streams()
+        assert keys(log.read(stream.id, 3, 3)) == [3]
+
+
 def test_check_tells_line_and_positions(harmed: Path) -> None:
     [line] = check_log(harmed)
     assert not line.good

@@ -43,7 +43,7 @@ def test_any_failing_call_costs_at_most_repeated_work(tmp_path: Path, code: int,
         try:
             scenario(data_dir, files)
         except OSError as error:
-            assert error.errno == code  # noqa: PT017
+            assert error.errno == code
         with EventLog.open(data_dir, clock=StillClock(), writable=True, segment_bytes=900) as log:
             log.append([basal(seq) for seq in range(1, 8)])
             [stream] = log.streams()
@@ -64,7 +64,7 @@ def test_the_same_log_goes_on_when_there_is_space_again(tmp_path: Path, partly: 
             for seq in range(2, 9):
                 try:
                     log.append([basal(seq)])
-                except OSError:  # noqa: PERF203 - every one may fail
+                except OSError:
                     failed += 1
                     end = log.end
                     log.append([basal(seq)])

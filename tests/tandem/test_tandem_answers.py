@@ -112,7 +112,7 @@ def _length(query: dict[str, str]) -> int:
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"events": {}}', b'{"clockChanges": []}'])
 def test_a_day_that_stays_broken_costs_that_day_and_is_asked_for_again(world: World, body: bytes) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
-    bad = lambda query: query["startDate"][:10] <= "2026-11-05" <= query["endDate"][:10]  # noqa: E731
+    bad = lambda query: query["startDate"][:10] <= "2026-11-05" <= query["endDate"][:10]
     world.cloud.faults.append(Fault("pump-logs", times=99, when=bad, body=body))
     with pytest.raises(Retryable, match="5 November 2026 of pump 1111111 could not be read") as caught:
         world.poll()
@@ -127,7 +127,7 @@ def test_a_day_that_stays_broken_costs_that_day_and_is_asked_for_again(world: Wo
 
 def test_missing_clock_changes_are_told_and_cost_no_events(world: World) -> None:
     world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
-    drop = lambda answer: {"events": answer["events"]}  # noqa: E731
+    drop = lambda answer: {"events": answer["events"]}
     world.cloud.faults.append(Fault("pump-logs", times=99, change=drop))
     with pytest.raises(SourceChanged, match="no clockChanges"):
         world.poll()
@@ -137,7 +137,7 @@ def test_missing_clock_changes_are_told_and_cost_no_events(world: World) -> None
 
 def test_null_clock_changes_and_new_keys_are_tolerated(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
-    change = lambda answer: {**answer, "clockChanges": None, "nextPage": "abc"}  # noqa: E731
+    change = lambda answer: {**answer, "clockChanges": None, "nextPage": "abc"}
     world.cloud.faults.append(Fault("pump-logs", times=99, change=change))
     world.poll()
     assert world.log.numbered() == [1]
@@ -286,7 +286,7 @@ def _http(seconds: float) -> str:
     [("120", 120), ("", None), ("soon", None), ("-5", None), (_http(START.timestamp() + 90), 90), ("9" * 30, 86_400)],
 )
 def test_retry_after_is_a_number_or_a_date(text: str, seconds: float | None) -> None:
-    answer = Answer(status=429, headers={"Retry-After": text, "Date": _http(START.timestamp())}, body=b"", url="")
+    answer = Answer(status=429, headers={"Retry-After": text, "Date": _http(START.timestamp())}, body=b"")
     assert retry_after_s(answer) == seconds
 
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
-
-import attrs
+from typing import Any, Final, NamedTuple, TypeAlias
 
 
 class _Odd:
@@ -29,24 +27,27 @@ _MOST_BITS = 64
 _WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
 
-@attrs.frozen
-class Field:
-    """One value of a body: its name there, the spellings of its property, how to read it, whether it must be there."""
+class Field(NamedTuple):
+    """One value of a body: its name there, its property, how to read it, whether it must be there, other spellings.
+
+    A tuple, because taking one apart is what decoding spends its time on.
+    """
 
     name: str
-    keys: tuple[str, ...]
+    key: str
     read: Read
-    required: bool = False
+    required: bool
+    more_keys: tuple[str, ...]
 
 
 def need(name: str, key: str, read: Read) -> Field:
     """A value without which the record means nothing."""
-    return Field(name, (key,), read, required=True)
+    return Field(name, key, read, True, ())
 
 
 def may(name: str, key: str, read: Read, *more_keys: str) -> Field:
     """A value that may be missing; ``more_keys`` are other spellings that have been seen."""
-    return Field(name, (key, *more_keys), read)
+    return Field(name, key, read, False, more_keys)
 
 
 def number(low: float, high: float, *, none: Collection[float] = (), per_unit: int = 1) -> Read:

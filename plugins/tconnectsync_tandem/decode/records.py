@@ -42,7 +42,7 @@ class Record:
     spelling: Mapping[str, str] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        known = frozenset(self.spare).union(*(field.keys for field in self.fields))
+        known = frozenset(self.spare).union(*((field.key, *field.more_keys) for field in self.fields))
         object.__setattr__(self, "known", known)
         object.__setattr__(self, "spelling", {key.lower(): key for key in known})
 
@@ -53,26 +53,27 @@ class Record:
             if not self.tolerant:
                 strange = (key for key in properties if key.lower() not in self.spelling)
                 notes = tuple(f"new property {key[:_SHOWN]}" for key in strange)
-            properties = self._respelled(properties)
+            if self.fields:
+                properties = self._respelled(properties)
         values: Values = {}
-        for field in self.fields:
-            value = properties.get(field.keys[0])
-            if value is None and len(field.keys) > 1:
-                value = next((properties[key] for key in field.keys if properties.get(key) is not None), None)
+        for name, key, read, required, more_keys in self.fields:
+            value = properties.get(key)
+            if value is None and more_keys:
+                value = next((properties[other] for other in more_keys if properties.get(other) is not None), None)
             if value is not None:
-                found = field.read(value)
+                found = read(value)
                 if found is ODD:
-                    if field.required:
-                        return self.unknown(f"{field.keys[0]} is {shown(value)}", notes)
-                    notes += (f"{field.keys[0]} is odd",)
+                    if required:
+                        return self.unknown(f"{key} is {shown(value)}", notes)
+                    notes += (f"{key} is odd",)
                     found = None
-                elif found is None and field.required:
-                    return self.unknown(f"{field.keys[0]} says none", notes)
-                values[field.name] = found
-            elif field.required:
-                return self.unknown(f"{field.keys[0]} is missing", notes)
+                elif found is None and required:
+                    return self.unknown(f"{key} says none", notes)
+                values[name] = found
+            elif required:
+                return self.unknown(f"{key} is missing", notes)
             else:
-                values[field.name] = None
+                values[name] = None
         try:
             return self.kind, self.build(values, pump_time), notes
         except ImpossibleRecordError as error:

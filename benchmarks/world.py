@@ -1,0 +1,180 @@
+"""A simulated cloud, and a simulated site if wanted, in a process of their own, so that their memory and work are not the product's.
+
+``with running_world(days=30) as world: ...`` starts one; ``world.counts()`` tells the requests so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import mmap
+import os
+import struct
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+ZONE = "America/New_York"
+SITE_VERSION = "15.0.6"
+
+
+class SharedClock:
+    """A clock that two processes share through a file of eight bytes; it stands still until somebody sleeps on it."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("r+b") as file:
+            self._cell = mmap.mmap(file.fileno(), 8)
+        self.ticks = 0.0
+
+    @classmethod
+    def made(cls, path: Path, now: datetime) -> SharedClock:
+        """A new file that says ``now``."""
+        path.write_bytes(struct.pack("d", now.timestamp()))
+        return cls(path)
+
+    def now(self) -> datetime:
+        """UTC."""
+        return datetime.fromtimestamp(struct.unpack("d", self._cell[:8])[0], timezone.utc)
+
+    def monotonic(self) -> float:
+        """Goes on a little at every look, so that slices of work end."""
+        self.ticks += 0.0005
+        return self.ticks
+
+    def sleep(self, seconds: float) -> None:
+        """Be later."""
+        self._cell[:8] = struct.pack("d", struct.unpack("d", self._cell[:8])[0] + seconds)
+
+    def until(self, when: datetime) -> None:
+        """Be at ``when``."""
+        self._cell[:8] = struct.pack("d", when.timestamp())
+
+
+class _HostClock:
+    def now(self) -> datetime:
+        return datetime.now(timezone.utc)
+
+
+@attrs.define
+class World:
+    """What a running world tells."""
+
+    endpoints: dict[str, str]
+    site_url: str
+    site_secret: str
+    process: subprocess.Popen[str]
+
+    def ask(self, word: str) -> Any:
+        """One question to the process."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def counts(self) -> dict[str, int]:
+        """Requests so far: ``cloud``, ``pumper``, ``pump-logs``, ``site``, ``site POST`` and so on; and ``treatments`` held."""
+        found: dict[str, int] = self.ask("counts")
+        return found
+
+    def spent_s(self) -> float:
+        """Processor time that cloud and site have used so far."""
+        return float(self.ask("spent"))
+
+    def configure(self, folder: Path, *, history_days: int, site: tuple[str, str] | None = None, more: str = "") -> Path:
+        """A configuration file in ``folder`` that points here, or at another ``site`` (address, secret)."""
+        from tconnectsync_simulator.setup import config_text
+
+        url, secret = site or (self.site_url, self.site_secret)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "config.toml"
+        path.touch(mode=0o600)
+        path.write_text(
+            config_text(
+                data_dir=folder / "data",
+                zone=ZONE,
+                endpoints=self.endpoints,
+                site_url=url,
+                site_secret=secret,
+                history_days=history_days,
+                more=more,
+            )
+        )
+        return path
+
+
+def clean_environment() -> dict[str, str]:
+    """Nothing of the user's own settings."""
+    kept = ("PATH", "LANG", "PYTHONPATH", "VIRTUAL_ENV")
+    return {"HOME": "/nonexistent", "no_proxy": "127.0.0.1", **{n: v for n, v in os.environ.items() if n in kept}}
+
+
+@contextlib.contextmanager
+def running_world(
+    *, days: int, start: date | None = None, clock: Path | None = None, upload_every_min: float = 60.0
+) -> Iterator[World]:
+    """``days`` of a pump's life that ended yesterday (or began at ``start``), its cloud and a site, in their own process."""
+    begin = start or datetime.now(timezone.utc).date() - timedelta(days=days)
+    words = ["--days", str(days), "--start", begin.isoformat(), "--upload-every-min", str(upload_every_min)]
+    if clock is not None:
+        words += ["--clock", str(clock)]
+    process = subprocess.Popen(
+        [sys.executable, __file__, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        told = json.loads(process.stdout.readline())
+        yield World(process=process, **told)
+    finally:
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--days", type=int, required=True)
+    parser.add_argument("--start", type=date.fromisoformat, required=True)
+    parser.add_argument("--upload-every-min", type=float, default=60.0)
+    parser.add_argument("--clock", type=Path, help="the file of a shared clock; otherwise this machine's clock")
+    given = parser.parse_args()
+
+    from tconnectsync_simulator.cloud import Cloud
+    from tconnectsync_simulator.nightscout import SimulatedNightscout
+    from tconnectsync_simulator.plan import SimulationPlan
+
+    clock = _HostClock() if given.clock is None else SharedClock(given.clock)
+    plan = SimulationPlan(zone=ZONE, start=given.start, days=given.days, upload_every_min=given.upload_every_min)
+    life_s = 1800 if given.clock is None else 8 * 3600
+    with (
+        Cloud([plan], clock, token_life_s=life_s) as cloud,
+        SimulatedNightscout(version=SITE_VERSION, now=clock.now) as site,
+    ):
+        print(
+            json.dumps({"endpoints": cloud.endpoints, "site_url": site.url, "site_secret": site.secret}), flush=True
+        )
+        for line in sys.stdin:
+            if line.strip() == "counts":
+                found = Counter(request.kind for request in list(cloud.requests))
+                found["cloud"] = len(cloud.requests)
+                sent = site.requests
+                found.update(f"site {request.method}" for request in sent)
+                found["site"] = len(sent)
+                found["treatments"] = len(site.documents("treatments"))
+                print(json.dumps(found), flush=True)
+            else:
+                used = os.times()
+                print(json.dumps(used.user + used.system), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attrs
 
-from tconnectsync.jobs import Job, Progress, Request, Result, Step
+from tconnectsync.jobs import Job, Progress, Request, Result, Step, next_step
 
 SOCKET_NAME = "control.sock"
 ANSWER_WAIT_S = 600.0
@@ -28,6 +28,21 @@ class _Conversation:
     channel: socket.socket
     received: bytes = b""
     job: Job | None = None
+    deaf: bool = False
+    """The asker is gone, or does not read: what was begun is finished all the same."""
+
+    def tell(self, step: Step) -> None:
+        """Send this, unless nobody listens any more."""
+        if self.deaf:
+            return
+        if isinstance(step, Result):
+            words = {"status": step.status, "lines": list(step.lines)}
+        else:
+            words = {"progress": step.message, "done": step.done, "total": step.total}
+        try:
+            self.channel.sendall(json.dumps(words).encode() + b"\n")
+        except OSError:
+            self.deaf = True
 
 
 @attrs.define
@@ -79,8 +94,8 @@ class ControlServer:
         for conversation in list(self._open):
             if conversation.job is None:
                 continue
-            step = next(conversation.job, None) or Result(status=1, lines=("the request ended without a result",))
-            _send(conversation.channel, step)
+            step = next_step(conversation.job)
+            conversation.tell(step)
             if isinstance(step, Result):
                 self._end(conversation)
 
@@ -103,7 +118,8 @@ class ControlServer:
         if not chunk or len(conversation.received) > _LONGEST_REQUEST:
             if conversation.job is None:
                 self._end(conversation)
-            else:  # the asker is gone; what was begun is finished
+            else:
+                conversation.deaf = True
                 self._selector.unregister(conversation.channel)
             return
         conversation.received += chunk
@@ -113,7 +129,7 @@ class ControlServer:
             found = json.loads(conversation.received)
             request = Request(command=str(found["command"]), args=dict(found.get("args") or {}))
         except (ValueError, KeyError, TypeError, AttributeError):
-            _send(conversation.channel, Result(status=2, lines=("the request could not be read",)))
+            conversation.tell(Result(status=2, lines=("the request could not be read",)))
             self._end(conversation)
             return
         conversation.job = self.begin(request)
@@ -127,22 +143,13 @@ class ControlServer:
     def close(self) -> None:
         """Stop listening; whoever still waits is told."""
         for conversation in list(self._open):
-            _send(conversation.channel, Result(status=8, lines=("the daemon stopped before this was done",)))
+            conversation.tell(Result(status=8, lines=("the daemon stopped before this was done",)))
             self._end(conversation)
         if self._listener is not None:
             self._listener.close()
             with contextlib.suppress(OSError):
                 self.path.unlink()
         self._selector.close()
-
-
-def _send(channel: socket.socket, step: Step) -> None:
-    if isinstance(step, Result):
-        words = {"status": step.status, "lines": list(step.lines)}
-    else:
-        words = {"progress": step.message, "done": step.done, "total": step.total}
-    with contextlib.suppress(OSError):  # the asker may be gone
-        channel.sendall(json.dumps(words).encode() + b"\n")
 
 
 @contextlib.contextmanager
@@ -167,6 +174,8 @@ def ask(path: Path, request: Request) -> Iterator[Step]:
         channel.sendall(json.dumps({"command": request.command, "args": dict(request.args)}).encode() + b"\n")
         with channel.makefile("rb") as lines:
             for line in lines:
+                if not line.endswith(b"\n"):
+                    break  # the daemon died in the middle of it
                 found = json.loads(line)
                 if "status" in found:
                     yield Result(status=int(found["status"]), lines=tuple(found["lines"]))

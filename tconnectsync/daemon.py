@@ -109,6 +109,37 @@ class Loaded:
 
 
 @attrs.define
+class _Running:
+    """The engine at work, and the configuration that it was opened under."""
+
+    loaded: Loaded
+    engine: Engine
+
+    def begin(self, request: Request) -> Job:
+        """The job for a request."""
+        log.info("request command=%s", request.command)
+        return perform(self.engine, request, self.loaded.zone_at)
+
+    def reload(self, load: Callable[[], Loaded]) -> None:
+        """Go on under the configuration as it is now; under the old one where that cannot be used."""
+        try:
+            fresh = load()
+        except TconnectsyncError as error:
+            log.error('reload_refused the old configuration stays in force: message="%s"', error.message)
+            return
+        self.engine.close()
+        try:
+            self.engine = fresh.open()
+        except Exception:
+            # whatever a plugin finds wrong with its options now: the old ones worked
+            log.exception("reload_failed the old configuration stays in force")
+            self.engine = self.loaded.open()
+        else:
+            self.loaded = fresh
+            log.info("reloaded")
+
+
+@attrs.define
 class Daemon:
     """Runs until it is told to stop.
 
@@ -124,56 +155,45 @@ class Daemon:
         notifier = Notifier.from_environment(self.environ)
         signals = Signals()
         with signals.installed() as wake:
-            with contextlib.ExitStack() as stack:
-XX                notifier.ready()
-                log.info("started records=%d", engine.events.end)
-                while not signals.stop:
-                    if signals.reload and not control.busy:
-                        signals.reload = False
-                        notifier.reloading()
-                        engine, loaded = self._reload(engine, loaded)
-                        notifier.ready()
-                    notifier.alive()
-                    control.step()
-                    worked = engine.turn()
-                    notifier.status(_summary(engine))
-                    control.wait(0.0 if worked or control.busy else self._nap(engine, notifier))
+            try:
+                loaded = self.load()
+                running = _Running(loaded, loaded.open())
+                try:
+                    self._serve(running, signals, notifier, wake)
+                finally:
+                    no_more_alarms()
+                    notifier.stopping()
+                    running.engine.close()
             except CutShort:
                 log.info("cut_short")
-            finally:
-                no_more_alarms()
-                notifier.stopping()
-                if control is not None:
-                    control.close()
-                if engine is not None:
-                    engine.close()
         log.info("stopped")
         return 0
 
-    def _nap(self, engine: Engine, notifier: Notifier) -> float:
-        nap_s = engine.next_due()
-        return nap_s if notifier.watchdog_s is None else min(nap_s, notifier.watchdog_s / 3)
-
-    def _begin(self, engine: Engine, request: Request, zone_at: Callable[[date], Any]) -> Job:
-        log.info("request command=%s", request.command)
-        return perform(engine, request, zone_at)
-
-    def _reload(self, engine: Engine, loaded: Loaded) -> tuple[Engine, Loaded]:
-        """The engine under the configuration as it is now; under the old one where that cannot be used."""
+    def _serve(self, running: _Running, signals: Signals, notifier: Notifier, wake: socket.socket) -> None:
+        control = ControlServer(self.control_path, running.begin)
         try:
-            fresh = self.load()
-        except TconnectsyncError as error:
-            log.error('reload_refused the old configuration stays in force: message="%s"', error.message)
-            return engine, loaded
-        engine.close()
-        try:
-            opened = fresh.open()
-        except Exception:
-            # whatever a plugin finds wrong with its options now: the old ones worked
-            log.exception("reload_failed the old configuration stays in force")
-            return loaded.open(), loaded
-        log.info("reloaded")
-        return opened, fresh
+            control.start(wake)
+            notifier.ready()
+            log.info("started records=%d", running.engine.events.end)
+            while not signals.stop:
+                if signals.reload and not control.busy:
+                    signals.reload = False
+                    notifier.reloading()
+                    running.reload(self.load)
+                    notifier.ready()
+                notifier.alive()
+                control.step()
+                worked = running.engine.turn()
+                notifier.status(_summary(running.engine))
+                control.wait(0.0 if worked or control.busy else _nap_s(running.engine, notifier))
+        finally:
+            no_more_alarms()
+            control.close()
+
+
+def _nap_s(engine: Engine, notifier: Notifier) -> float:
+    nap_s = engine.next_due()
+    return nap_s if notifier.watchdog_s is None else min(nap_s, notifier.watchdog_s / 3)
 
 
 def _summary(engine: Engine) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from typing import Any, TypeAlias
@@ -9,7 +10,10 @@ from typing import Any, TypeAlias
 import attrs
 
 from tconnectsync.engine import Engine
+from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retryable, TconnectsyncError
 from tconnectsync.keeping import Keeper
+
+log = logging.getLogger("tconnectsync.jobs")
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +58,25 @@ def stretch(args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> tuple[da
     if last:
         end = day_start(date.fromisoformat(last) + timedelta(days=1), zone_at) - timedelta(milliseconds=1)
     return begin, end
+
+
+def next_step(job: Job) -> Step:
+    """The job's next step; what goes wrong in it is its result, and no trouble of anybody else's."""
+    try:
+        return next(job, None) or Result(status=1, lines=("the request ended without a result",))
+    except TconnectsyncError as error:
+        lines = (error.message, error.remedy or "")
+        return Result(status=_status_of(error), lines=tuple(line for line in lines if line))
+    except Exception as error:
+        # the last border: one request that fails must not end the daemon
+        log.exception("request_failed")
+        words = f"the request failed unexpectedly ({type(error).__name__}); the daemon's log has the details"
+        return Result(status=1, lines=(f"{words}. Nothing that was stored is lost.",))
+
+
+def _status_of(error: TconnectsyncError) -> int:
+    kinds = ((CredentialsRefused, 4), (LogDamaged, 7), (Retryable, 3), (Rejected, 5))
+    return next((status for kind, status in kinds if isinstance(error, kind)), 1)
 
 
 def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) -> Job:

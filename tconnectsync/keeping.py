@@ -14,7 +14,7 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json, to_json
 from tconnectsync.delivery import Courier
-from tconnectsync.errors import CredentialsRefused, Rejected, Retryable
+from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
 from tconnectsync.folding import Folding, gap_stretches, interval_of
 from tconnectsync.outbox import Outbox
@@ -51,11 +51,24 @@ class Keeper:
             self.condition = Condition()
         if self.condition.since is None:
             self._turn("ok")
+        if not self._knows_this_log():
+            with self.outbox.transaction():
+                self.outbox.start_over()
 
     @property
     def outbox(self) -> Outbox:
         """The sink's file."""
         return self.folding.outbox
+
+    def _knows_this_log(self) -> bool:
+        """Whether the log is the one that the cursor was moved on: not after a restored backup, or a disk that lost some."""
+        cursor = self.outbox.cursor
+        if cursor > self.events.end:
+            return False
+        try:
+            return self.outbox.get("cursor_mark") in ("", self.events.mark(cursor))
+        except LogDamaged:
+            return True  # what needs the damaged part will say so
 
     # --- folding ----------------------------------------------------------------------------------------------------
 
@@ -138,8 +151,11 @@ class Keeper:
             touched.append((view.name, key, kind, view.numbered))
         if len(touched) < TOUCHED_AT_ONCE:
             last = self.events.end
+        else:
+            last -= 1  # a position may have several rows, of which the limit may have cut some
         if last != cursor:
             self.folding.mark_new(touched, cursor=last)
+            self.outbox.put("cursor_mark", self.events.mark(last) or "")
 
     def _check_brake(self) -> None:
         if self.condition.state in ("halted", "refused", "damaged"):

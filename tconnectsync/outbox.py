@@ -225,6 +225,7 @@ class Outbox:
         self._db.execute("DELETE FROM checkpoint")
         self._db.execute("DELETE FROM marked")
         self.put("cursor", "0")
+        self.put("cursor_mark", "")
 
     # --- documents wanted -------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -93,8 +93,8 @@ class TandemSource:
         """See :func:`tconnectsync_tandem.decode.decode`."""
         return decode(raw)
 
-    def poll(self, history: History) -> Iterator[Batch]:
-        """One request for the pumps; then the windows that may hold news, of every pump."""
+    def poll(self, history: History) -> Generator[Batch, None, None]:
+        """One request for the pumps; then the windows that may hold news, of every pump. Closing it closes the connection."""
         with self._client() as client:
             pumps = self._chosen(read_pumps(whole_answer(client.pumper(), "list of pumps")))
             yield Batch(events=self._news(pumps, history), note="list of pumps")

@@ -218,3 +218,27 @@ def test_a_simulated_year_polls_on_its_own_and_keeps_up(world: World) -> None:
             break
     assert world.starts()[-1] == hours([35])[0]
     assert world.pump.polls > 20
+
+
+def test_a_log_that_was_put_back_from_a_backup_is_folded_anew(world: World) -> None:
+    world.ask("sync")
+    there = dict(world.shelf.there)
+    world.engine.close()
+    kept = {path.name: path.read_bytes() for path in (world.folder / "log").iterdir()}
+    world.open()
+    world.pump.hidden = set(range(1441, 1800))
+    world.clock.sleep(6 * 3600)
+    world.ask("sync")
+    world.engine.close()
+    for path in (world.folder / "log").iterdir():
+        path.unlink()
+    for name, content in kept.items():
+        (world.folder / "log" / name).write_bytes(content)
+    for path in world.folder.glob("index.sqlite*"):
+        path.unlink()
+    world.open()
+    assert world.keeper.outbox.cursor == 0
+    world.pump.hidden = set()
+    world.ask("sync")
+    assert there.keys() <= world.shelf.there.keys()
+    assert world.starts()[-6:] == hours([24, 25, 26, 27, 28, 29])

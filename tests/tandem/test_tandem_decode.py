@@ -300,7 +300,8 @@ def test_records_for_no_sink_are_noted_by_name() -> None:
 
 
 def test_a_record_without_properties_is_unknown() -> None:
-    for properties in (None, [], "x", 5):
+    odd: list[Any] = [None, [], "x", 5]
+    for properties in odd:
         kind, found = decode({**entry(63, 1, NOON, {}), "eventProperties": properties})
         assert (kind, found.reason.split(" is ")[0]) == ("unknown", "eventProperties")
 

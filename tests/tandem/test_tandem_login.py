@@ -175,7 +175,7 @@ def test_a_token_signed_by_someone_else_is_not_taken(world: World) -> None:
     world.cloud.faults.append(Fault("/token", change=lambda granted: {**granted, "id_token": forged}))
     with pytest.raises(SourceChanged, match="signature"):
         world.poll()
-    unsigned = jwt.encode(claims, None, algorithm="none", headers={"kid": "k1"})
+    unsigned = jwt.encode(claims, "", algorithm="none", headers={"kid": "k1"})
     world.cloud.faults.append(Fault("/token", change=lambda granted: {**granted, "id_token": unsigned}))
     with pytest.raises(SourceChanged, match="signature"):
         world.poll()

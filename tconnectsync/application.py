@@ -48,6 +48,8 @@ def open_engine(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Pat
     folder = config.data_dir if data_dir is None else data_dir
     sources = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
     events = EventLog.open(folder, clock=clock, writable=True, decoders=sources)
+    for notice in events.notices:
+        log.warning('log_mended message="%s"', notice)
     keepers: dict[str, Keeper] = {}
     try:
         rhythm = Rhythm(poll_min_s=config.daemon.poll_min, poll_max_s=config.daemon.poll_max)

@@ -76,7 +76,7 @@ _HOME = {
     "option": "options",
 }
 
-__all__ = [
+__all__ = [  # noqa: PLE0604 - the names are plain strings
     "__version__",
     "events",
     *sorted(_HOME),

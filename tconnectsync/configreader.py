@@ -98,10 +98,11 @@ class Reader:
     def _no_file(self) -> list[str]:
         if self.tables.file.path is not None:
             return []
-        return [
+        words = (
             "No configuration file was found. Copy config.toml.example to ~/.config/tconnectsync/config.toml (or "
             "/etc/tconnectsync/config.toml for the service), or name one with --config."
-        ]
+        )
+        return [words]
 
     def _judge_core(self, core: CoreOptions | None) -> None:
         if core is None:
@@ -238,6 +239,6 @@ class Reader:
         """A plugin's answer; its failure is a problem of the configuration, because nobody knows what would run."""
         try:
             return ask(*arguments)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the border to code that is not ours
             self.tables.fault(key, f"the plugin failed to judge it ({type(error).__name__}: {error})")
             return None

@@ -457,12 +457,15 @@ class ClockAnchored:
 
 @attrs.frozen(kw_only=True)
 class LogGap:
-    """A repair took damaged lines out: positions first to last are missing, and perhaps events of this time."""
+    """A repair took damaged lines out: positions first to last are missing, and perhaps events of this time.
+
+    The times are the pump's wall clock at what was lost, or just around it, read as if it were UTC; None: nobody knows.
+    """
 
     first_position: int
     last_position: int
     side_file: str
-    first_time: datetime | None = None  # UTC, of the neighbours' receipt
+    first_time: datetime | None = None
     last_time: datetime | None = None
 
 

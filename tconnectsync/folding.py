@@ -8,7 +8,7 @@ following ones until the state at an end is what it was. ``docs/architecture.md`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any, Protocol
 
 import attrs
@@ -176,6 +176,8 @@ class Folding:
     def _keep(self, name: str, view: StreamView, interval: int, documents: Mapping[str, Document]) -> None:
         before = self.outbox.wanted_in(name, view.name, interval)
         kept = {id_: document for id_, document in documents.items() if view.wanted(document.at)}
+        beyond = [document.at for id_, document in documents.items() if id_ not in kept]
+        self.outbox.leave_out(name, view.name, interval, beyond)
         self.outbox.doubt(sorted(before - kept.keys()))
         for document in kept.values():
             self.outbox.want(document, name, view.name, interval)
@@ -214,14 +216,3 @@ def _wear_event(view: StreamView, key: int, at: datetime, kind: str) -> Event:
         body=WearBegan() if kind == "wear.began" else WearEnded(),
         at=at,
     )
-
-
-def gap_stretches(gaps: Sequence[Event]) -> list[tuple[int, int]]:
-    """The stretches (ms) in which a repaired log forbids withdrawals: a day around what the gap's neighbours say."""
-    day = timedelta(days=1)
-    stretches = []
-    for gap in gaps:
-        first = gap.body.first_time or datetime(1970, 1, 1, tzinfo=timezone.utc) + day
-        last = gap.body.last_time or gap.received_at
-        stretches.append((milliseconds(first - day), milliseconds(last + day)))
-    return stretches

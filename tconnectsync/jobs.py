@@ -114,7 +114,7 @@ def _drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Prog
     most = 0
     while engine.turn(polling=False, only=only):
         folding = sum(keeper.outbox.marked_count() for keeper in keepers)
-        pending = sum(keeper.outbox.counts().pending for keeper in keepers)
+        pending = sum(keeper.outbox.waiting(engine.clock.now()) for keeper in keepers)
         most = max(most, folding + pending)
         words = f"folding, {folding} intervals to go" if folding else f"delivering, {pending} documents to go"
         yield Progress(message=words, done=most - folding - pending, total=most)

@@ -16,7 +16,8 @@ from tconnectsync.condition import Condition, from_json, to_json
 from tconnectsync.delivery import Courier
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
-from tconnectsync.folding import Folding, gap_stretches, interval_of
+from tconnectsync.folding import Folding, interval_of
+from tconnectsync.gaps import gap_stretches, gaps_of
 from tconnectsync.outbox import Outbox
 from tconnectsync.placement import placement_from_json, placement_to_json
 from tconnectsync.schedule import backoff_s
@@ -92,7 +93,7 @@ class Keeper:
                 if version != self._seen_views:
                     self._check_placements(views)
                 self._mark_new(views)
-                gaps = gap_stretches(self.events.facts("log.gap", limit=1000))
+                gaps = gap_stretches(gaps_of(self.events))
                 while self.folding.fold_next(views.get, gaps=gaps) and self.clock.monotonic() < until:
                     pass
                 self.outbox.lapse(self.clock.now())
@@ -124,6 +125,8 @@ class Keeper:
                 for first, last in view.changed_keys(placement_from_json(known) if known else None):
                     low, high = (interval_of(key, numbered=view.numbered) for key in (first, last))
                     self.outbox.mark_range(name, low, high, folds)
+                for first_at, last_at in view.changed_edge(placement_from_json(known) if known else None):
+                    self.outbox.mark_left_out(name, first_at, last_at)
                 self.outbox.put(f"placement:{name}", now)
             self._check_hand_overs(view)
 

@@ -43,7 +43,7 @@ def option(
     parse_env: Callable[[str], Any] | None = None,
     default_with_env: Mapping[str, Any] | None = None,
     check: Callable[[Any], str | None] | None = None,
-    help: str = "",
+    help: str = "",  # noqa: A002 - the word people search for
 ) -> Any:
     """A field of an options class.
 

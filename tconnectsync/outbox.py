@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHO
 CREATE TABLE IF NOT EXISTS marked(stream TEXT, interval INTEGER, fold TEXT, PRIMARY KEY(stream, interval, fold)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoint(fold TEXT, stream TEXT, interval INTEGER, state BLOB NOT NULL,
     PRIMARY KEY(fold, stream, interval)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS beyond(fold TEXT, stream TEXT, interval INTEGER, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY(fold, stream, interval)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS document(
     id TEXT PRIMARY KEY, collection TEXT NOT NULL, slot TEXT NOT NULL, at INTEGER NOT NULL, shift INTEGER NOT NULL DEFAULT 0,
     fold TEXT, stream TEXT, interval INTEGER, limbo INTEGER NOT NULL DEFAULT 0,
@@ -39,6 +41,7 @@ CREATE TABLE IF NOT EXISTS document(
 CREATE INDEX IF NOT EXISTS document_origin ON document(fold, stream, interval);
 CREATE INDEX IF NOT EXISTS document_slot ON document(collection, slot, at);
 CREATE INDEX IF NOT EXISTS document_pending ON document(at) WHERE want IS NOT sent AND dead IS NULL;
+CREATE INDEX IF NOT EXISTS document_leaving ON document(fold, stream) WHERE want IS NULL;
 CREATE INDEX IF NOT EXISTS document_dead ON document(at) WHERE dead IS NOT NULL;
 CREATE INDEX IF NOT EXISTS document_worth ON document(at) WHERE worth_s IS NOT NULL;
 CREATE INDEX IF NOT EXISTS document_limbo ON document(fold, stream) WHERE limbo = 1;
@@ -224,8 +227,30 @@ class Outbox:
         """Fold everything again: checkpoints and cursor go, what was delivered stays known."""
         self._db.execute("DELETE FROM checkpoint")
         self._db.execute("DELETE FROM marked")
+        self._db.execute("DELETE FROM beyond")
         self.put("cursor", "0")
         self.put("cursor_mark", "")
+
+    # --- the edge of history ----------------------------------------------------------------------------------------
+
+    def leave_out(self, fold: str, stream: str, interval: int, times: Sequence[datetime]) -> None:
+        """The interval makes documents of these times that are not wanted, for they lie beyond the edge of history."""
+        if times:
+            row = (fold, stream, interval, milliseconds(min(times)), milliseconds(max(times)))
+            self._db.execute("INSERT OR REPLACE INTO beyond VALUES(?, ?, ?, ?, ?)", row)
+        else:
+            self._db.execute(
+                "DELETE FROM beyond WHERE fold = ? AND stream = ? AND interval = ?", (fold, stream, interval)
+            )
+
+    def mark_left_out(self, stream: str, first: datetime, last: datetime) -> None:
+        """Fold again what left out documents of these times, wherever the events lie that finish them."""
+        rows = self._db.execute(
+            "SELECT fold, interval FROM beyond WHERE stream = ? AND first <= ? AND last >= ?",
+            (stream, milliseconds(last), milliseconds(first)),
+        ).fetchall()
+        for fold, interval in rows:
+            self._mark_origin(fold, stream, interval)
 
     # --- documents wanted -------------------------------------------------------------------------------------------
 
@@ -286,7 +311,7 @@ class Outbox:
             self._fold_again([row for row in rows if row[0] > document.id])
         return sum(1 for row in rows if row[0] < document.id)
 
-    def _leave_slot(self, id: str, collection: str, slot: str, at: int) -> None:
+    def _leave_slot(self, id: str, collection: str, slot: str, at: int) -> None:  # noqa: A002
         rows = self._db.execute(
             "SELECT id, fold, stream, interval FROM document WHERE collection = ? AND slot = ? AND at = ? AND id > ?"
             " AND want IS NOT NULL",
@@ -340,7 +365,8 @@ class Outbox:
             )
             withdrawn += dead is None
         self._db.execute(
-            "DELETE FROM document WHERE want IS NULL AND sent IS NULL AND stored IS NULL AND unsure = 0 AND fold = ? AND stream = ?",
+            "DELETE FROM document INDEXED BY document_leaving"  # the fold's other documents are many
+            " WHERE want IS NULL AND sent IS NULL AND stored IS NULL AND unsure = 0 AND fold = ? AND stream = ?",
             (fold, stream),
         )
         return withdrawn
@@ -352,15 +378,11 @@ class Outbox:
 
         With ``ids`` only of these.
         """
-        chosen = None if ids is None else msgspec.json.encode(list(ids)).decode()
         ms, horizon = milliseconds(now), milliseconds(now + timedelta(minutes=5))
-        rows = self._db.execute(
-            "SELECT id, collection, slot, at, shift, want, content, worth_s, stored, unsure FROM document"
-            " WHERE want IS NOT sent AND dead IS NULL AND at <= ? AND (next_try IS NULL OR next_try <= ?) AND want IS NOT '~'"
-            " AND (? IS NULL OR id IN (SELECT value FROM json_each(?)))"
-            " ORDER BY want IS NOT NULL, at DESC, id LIMIT ?",
-            (horizon, ms, chosen, chosen, limit),
-        ).fetchall()
+        # each in its index's own order: with a long backlog nothing is sorted or looked at but what is sent
+        rows = self._pending(ms, horizon, limit, "INDEXED BY document_leaving", "want IS NULL", ids)
+        if len(rows) < limit:
+            rows += self._pending(ms, horizon, limit - len(rows), "", "want IS NOT NULL AND want IS NOT '~'", ids)
         found = []
         for id_, collection, slot, at, shift, want, content, worth_s, stored, unsure in rows:
             document = None
@@ -373,6 +395,20 @@ class Outbox:
                 Delivery(document_id=id_, collection=collection, document=document, stored=stored, unsure=bool(unsure))
             )
         return found
+
+    def _pending(
+        self, now: int, horizon: int, limit: int, index: str, condition: str, ids: Sequence[str] | None
+    ) -> list[Any]:
+        chosen, values = "", [horizon, now]
+        if ids is not None:
+            index, chosen = "", " AND id IN (SELECT value FROM json_each(?))"
+            values.append(msgspec.json.encode(list(ids)).decode())
+        return self._db.execute(
+            "SELECT id, collection, slot, at, shift, want, content, worth_s, stored, unsure"
+            f" FROM document {index} WHERE {condition} AND want IS NOT sent AND dead IS NULL AND at <= ?"
+            f" AND (next_try IS NULL OR next_try <= ?){chosen} ORDER BY at DESC, id LIMIT ?",
+            (*values, limit),
+        ).fetchall()
 
     def lapse(self, now: datetime) -> int:
         """Forget documents that are not worth anything any more, sent or not. Their number."""
@@ -417,10 +453,12 @@ class Outbox:
 
     def next_due(self, now: datetime) -> datetime | None:
         """When the next waiting document may be sent; None when nothing waits."""
-        row = self._db.execute(
-            "SELECT min(max(at - 300000, coalesce(next_try, 0))) FROM document WHERE want IS NOT sent AND dead IS NULL"
-            " AND want IS NOT '~'"
-        ).fetchone()
+        waits = "FROM document WHERE want IS NOT sent AND dead IS NULL AND want IS NOT '~'"
+        horizon = milliseconds(now + timedelta(minutes=5))
+        one = f"SELECT 1 {waits} AND at <= ? AND next_try IS NULL LIMIT 1"
+        if self._db.execute(one, (horizon,)).fetchone() is not None:
+            return now  # a long backlog is not looked through
+        row = self._db.execute(f"SELECT min(max(at - 300000, coalesce(next_try, 0))) {waits}").fetchone()
         return None if row[0] is None else max(now, moment(row[0]))
 
     def waiting(self, now: datetime) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -17,6 +18,7 @@ from tconnectsync.condition import Condition, from_json, to_json
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Retryable, SourceChanged
 from tconnectsync.eventlog import EventLog
 from tconnectsync.events import Event
+from tconnectsync.gaps import Missing, next_missing
 from tconnectsync.schedule import Rhythm, backoff_s
 from tconnectsync.sources import Batch, Source
 
@@ -63,6 +65,8 @@ class SourceMemory:
     last_fetch: datetime | None = None
     next_poll: datetime | None = None
     tally: Tally = attrs.field(factory=Tally)
+    mended: dict[str, str] = attrs.field(factory=dict)
+    """How far the days of each gap in the log were fetched again: see :func:`tconnectsync.gaps.next_missing`."""
 
     @classmethod
     def load(cls, path: Path) -> SourceMemory:
@@ -74,6 +78,7 @@ class SourceMemory:
             memory.last_fetch = _time(found["last_fetch"])
             memory.next_poll = _time(found["next_poll"])
             memory.tally = Tally({str(k): int(v) for k, v in found["unknown_codes"].items()}, int(found["set_aside"]))
+            memory.mended = {str(name): str(day) for name, day in found.get("mended", {}).items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls(path)
         return memory
@@ -86,6 +91,7 @@ class SourceMemory:
             "next_poll": self.next_poll and self.next_poll.isoformat(),
             "unknown_codes": self.tally.unknown_codes,
             "set_aside": self.tally.set_aside,
+            "mended": self.mended,
         }
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self.path.with_suffix(".new")
@@ -113,6 +119,8 @@ class Poller:
     """None while there is room on the disk, else what is wrong in words."""
     progress: Batch = attrs.field(factory=Batch)
     _run: Iterator[Batch] | None = None
+    _mending: Missing | None = None
+    _looked: bool = False
 
     @property
     def running(self) -> bool:
@@ -131,6 +139,7 @@ class Poller:
         condition = self.memory.condition
         if condition.state == "refused" and condition.mark == self.mark:
             return None
+        self._look_for_gaps()
         return max(self.memory.next_poll or now, condition.not_before or now, now)
 
     def may_ask(self, now: datetime) -> bool:
@@ -154,7 +163,7 @@ class Poller:
         """Give up the poll under way; what it brought is in the log."""
         if self._run is not None:
             close = getattr(self._run, "close", None)
-            self._run = None
+            self._run = self._mending = None
             if close is not None:
                 close()
 
@@ -168,11 +177,12 @@ class Poller:
             return
         self.start()
         try:
-            assert self._run is not None
-            batch = next(self._run)
+            assert self._run is not None  # noqa: S101 - start() has just seen to it
+            batch = next(self._run, None)
+            if batch is None:
+                self._ended(now)
+                return
             self.events.append(batch.events)
-        except StopIteration:
-            self._finished(now)
         except CredentialsRefused as error:
             self._fail(now, "refused", error.message, error.remedy)
         except SourceChanged as error:
@@ -180,8 +190,8 @@ class Poller:
             self._fail(now, "changed", error.message, error.remedy, after_s=after_s)
         except Retryable as error:
             self._fail(now, "backing_off", error.message, error.remedy, after_s=error.after_s)
-        except LogDamaged:
-            self.stop()
+        except LogDamaged as error:
+            self._fail(now, "damaged", error.message, error.remedy, after_s=600.0)
             raise
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS):
@@ -215,8 +225,30 @@ class Poller:
             return room, "Make room on the disk; what is known is still delivered, and polling goes on by itself."
         return None
 
+    def _look_for_gaps(self) -> None:
+        """Once: what a repair took out of the log is not left until the next poll would have come by itself."""
+        if not self._looked:
+            self._looked = True
+            with contextlib.suppress(LogDamaged):  # the poll says so
+                if next_missing(self.events, self.name, self.memory.mended) is not None:
+                    self.memory.next_poll = None
+
+    def _ended(self, now: datetime) -> None:
+        """The run is through: go on with what a repair took out of the log, or wait for the next poll."""
+        done, memory = self._mending, self.memory
+        if done is not None:
+            memory.mended[done.name] = done.last.isoformat()
+            self._save()
+        missing = next_missing(self.events, self.name, memory.mended)
+        if missing is None:
+            self._finished(now)
+            return
+        log.info("gap_fetched_again source=%s first=%s last=%s", self.name, missing.first, missing.last)
+        self._mending = missing
+        self._run = self.source.backfill(SourceHistory(self.events, self.name), missing.first, missing.last)
+
     def _finished(self, now: datetime) -> None:
-        self._run = None
+        self._run = self._mending = None
         memory = self.memory
         if memory.condition.state != "ok":
             log.info("source_ok source=%s", self.name)

@@ -82,7 +82,7 @@ class ZoneClock:
 
     zones: Zones
 
-    def utc(self, key: int, pump_time: datetime) -> datetime | None:
+    def utc(self, key: int, pump_time: datetime) -> datetime | None:  # noqa: ARG002 - the same call as Clock's
         """The UTC time of an event."""
         return self.zones.utc_of(pump_time)
 

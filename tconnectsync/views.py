@@ -10,6 +10,7 @@ import attrs
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import Event
 from tconnectsync.placement import Placement
+from tconnectsync.spans import EARLIEST, LATEST, difference
 
 
 def stream_name(stream: Stream) -> str:
@@ -78,3 +79,8 @@ class PlacedStream:
         if old is None:
             return ()
         return self.placement.changed_keys(old, self)
+
+    def changed_edge(self, old: Placement | None) -> Sequence[tuple[datetime, datetime]]:
+        """UTC spans, both inclusive, whose documents are wanted now and were not under ``old``, or the other way round."""
+        spans = () if old is None else difference(old.horizon, self.placement.horizon)
+        return [(span.begin or EARLIEST, span.end or LATEST) for span in spans]

@@ -54,7 +54,7 @@ class AlarmsFold:
             )
         return state, documents
 
-    def running(self, state: NoState) -> Sequence[Document]:
+    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing goes on."""
         return ()
 
@@ -91,6 +91,6 @@ class AlertsFold:
         notes = f"Alert: {words(body.name) or body.alert_id}"
         return state, (treatment("Note", mark, "alert", mark.key, fields={"notes": notes}),)
 
-    def running(self, state: NoState) -> Sequence[Document]:
+    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing goes on."""
         return ()

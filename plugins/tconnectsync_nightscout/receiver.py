@@ -114,6 +114,8 @@ class NightscoutReceiver:
             begin = first
             if collection == DEVICESTATUS:
                 begin = max(first, self.client.clock.now() - CURRENT)
+                if begin > last:
+                    continue
             for item in pages(self.client, collection, begin, last, [(SINK_FIELD, self.sink)]):
                 copy = copy_of(item)
                 if copy is not None and item.get(SINK_FIELD) == self.sink and _is_ours(copy.identifier):

@@ -95,9 +95,9 @@ def value(piece: Piece, *, careful: bool = False) -> Any:
         return text.decode("utf-8", "replace")
 
 
-class _Placed(msgspec.Struct, gc=False):
-    sequenceGroup: int | None = 0
-    sequenceNumber: int | None = None
+class _Placed(msgspec.Struct, gc=False, rename={"group": "sequenceGroup", "number": "sequenceNumber"}):
+    group: int | None = 0
+    number: int | None = None
 
 
 _read_place = msgspec.json.Decoder(_Placed).decode
@@ -114,7 +114,7 @@ def _place(piece: Piece) -> Place:
             found = _read_place(piece)
         except (ValueError, RecursionError):
             return LAST_PLACE
-        group, number = found.sequenceGroup or 0, found.sequenceNumber
+        group, number = found.group or 0, found.number
     elif isinstance(piece, dict):
         group, number = piece.get("sequenceGroup") or 0, piece.get("sequenceNumber")
     else:

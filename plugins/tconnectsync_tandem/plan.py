@@ -10,7 +10,7 @@ Days are the pump's own, as far as known: the configured zone's. Every day from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import date, datetime, timedelta, timezone
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
@@ -29,7 +29,10 @@ UNASKED_FOR = timedelta(hours=6)
 UNASKED_FOR_UNUSED = timedelta(hours=24)
 UNUSED_AFTER = timedelta(days=7)
 REFRESH = ((timedelta(hours=24), 7), (timedelta(days=7), 26))
-"""How long after it was fetched a day is fetched again, for days up to so many days ago."""
+"""How long after it was fetched a day is fetched again, for days up to so many days ago.
+
+So a batch that comes two weeks late is found within a week, though no date tells of it.
+"""
 
 MOST_DAYS_AHEAD = 31
 MOST_STRAY_DAYS = 31
@@ -90,7 +93,12 @@ class Planner:
     used: bool = True
 
     def windows(
-        self, coverage: Coverage, strays: Iterable[tuple[Window, bool]] = (), *, most_days: int
+        self,
+        coverage: Coverage,
+        strays: Iterable[tuple[Window, bool]] = (),
+        *,
+        most_days: int,
+        spared: Set[date] = frozenset(),
     ) -> list[Window]:
         """What to ask for now, oldest first, each at most ``most_days`` long."""
         today = local_day(self.now, self.zone_of)
@@ -105,7 +113,7 @@ class Planner:
             # a clock that is years ahead, or a bogus date: what is there is asked for, and nothing else depends on it
             ahead = (newest.date() - _DAY, newest.date())
             due.update(day for day in ahead if self._stray_due(coverage.days.get(day), still_there=True))
-        return cut(due, most_days)
+        return cut(due - spared, most_days)
 
     def _last_day(self, today: date) -> date:
         """Tomorrow, for pumps east of here; or the pump's own newest day where its clock is days ahead."""

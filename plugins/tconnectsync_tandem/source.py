@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import attrs
@@ -15,16 +15,18 @@ from tconnectsync import Batch, Context, Event, Finding, History, Retryable, Sou
 from tconnectsync.events import Body
 from tconnectsync_tandem import facts
 from tconnectsync_tandem.answers import whole_answer
+from tconnectsync_tandem.choice import choice_findings, chosen, none_chosen, pump_findings
 from tconnectsync_tandem.client import Account, Client
 from tconnectsync_tandem.decode import DECODER, decode
 from tconnectsync_tandem.drift import Drift
 from tconnectsync_tandem.endpoints import Endpoints, endpoints_of
 from tconnectsync_tandem.journal import Journal
 from tconnectsync_tandem.options import TandemOptions
+from tconnectsync_tandem.patience import Patience
 from tconnectsync_tandem.plan import (
     LEAD_IN_DAYS,
     MOST_DAYS_AHEAD,
-    UNASKED_FOR_UNUSED,
+    OVERLAP_DAYS,
     Planner,
     Window,
     cut,
@@ -75,7 +77,7 @@ class TandemSource:
     drift: Drift = attrs.field(factory=Drift)
     journal: Journal = attrs.field(factory=Journal)
     _told: set[str] = attrs.field(factory=set)
-    _left_alone_until: dict[str, datetime] = attrs.field(factory=dict)
+    _patience: Patience = attrs.field(factory=Patience)
 
     decoder = DECODER
 
@@ -96,7 +98,7 @@ class TandemSource:
     def poll(self, history: History) -> Generator[Batch, None, None]:
         """One request for the pumps; then the windows that may hold news, of every pump. Closing it closes the connection."""
         with self._client() as client:
-            pumps = self._chosen(read_pumps(whole_answer(client.pumper(), "list of pumps")))
+            pumps = self._pumps(client)
             yield Batch(events=self._news(pumps, history), note="list of pumps")
             newest = newest_used(pumps)
             plans = [
@@ -107,7 +109,7 @@ class TandemSource:
     def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
         """All chosen pumps, a day more on both sides; the days are opened for delivery once a pump's are complete."""
         with self._client() as client:
-            pumps = self._chosen(read_pumps(whole_answer(client.pumper(), "list of pumps")))
+            pumps = self._pumps(client)
             yield Batch(events=self._news(pumps, history), note="list of pumps")
             days = days_between(first - timedelta(days=LEAD_IN_DAYS), last + timedelta(days=LEAD_IN_DAYS))
             windows = cut(days, self.options.window_days)
@@ -132,7 +134,7 @@ class TandemSource:
         except TconnectsyncError as error:
             yield Finding(good=False, what=f"tandem: {error.message}", remedy=error.remedy)
             return
-        yield from self._pump_findings(pumps)
+        yield from pump_findings(pumps, self.options.pumps)
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
@@ -163,26 +165,41 @@ class TandemSource:
             total=sum((last - first).days + 1 for _, windows in plans for first, last in windows),
         )
         trouble: Retryable | None = None
+        left: list[Unfinished] = []
         for pump, windows in plans:
-            unfinished = len(reader.unfinished)
+            spare = newest is not None and not in_use(pump, newest, self.context.clock.now())
             try:
                 yield from reader.read(pump, windows)
             except SourceChanged as error:
                 log.warning('pump_not_read pump=%s reason="%s"', pump.serial, error.message)
-                now = self.context.clock.now()
-                if newest is None or in_use(pump, newest, now):
-                    trouble = trouble or error
+                reader.unfinished.clear()
+                if spare:
+                    self._patience.leave_pump(pump, self.context.clock.now())
                 else:
-                    self._left_alone_until[pump.serial] = now + UNASKED_FOR_UNUSED
+                    trouble = trouble or error
                 continue
-            fact = None if opened is None or len(reader.unfinished) > unfinished else opened.get(pump.serial)
-            if fact is not None:
+            unread = self._leave(reader, spare=spare)
+            left += [] if spare else unread
+            if opened is not None and pump.serial in opened and not unread:
+                fact = opened[pump.serial]
                 yield Batch(events=(fact,), note=f"pump {pump.serial}", done=reader.done, total=reader.total)
-        if trouble is None and reader.unfinished:
-            trouble = _unfinished(reader.unfinished, any_read=reader.succeeded)
+        if trouble is None and left:
+            trouble = _unfinished(left, any_read=reader.succeeded)
         trouble = trouble or reader.odd_answer
         if trouble is not None:
             raise trouble
+
+    def _leave(self, reader: WindowReader, *, spare: bool) -> list[Unfinished]:
+        """The pump's days that stayed broken. Old ones are left alone for an hour if it goes on, a spare pump for a day."""
+        unread, reader.unfinished = reader.unfinished, []
+        now = self.context.clock.now()
+        recent = local_day(now, self.context.zone_of) - timedelta(days=OVERLAP_DAYS)
+        for one in unread:
+            if spare:
+                self._patience.leave_pump(one.pump, now)
+            elif one.day < recent:
+                self._patience.leave_day(one.pump, one.day, now)
+        return unread
 
     def _news(self, pumps: Sequence[Pump], history: History) -> list[Event]:
         """Facts that the list of pumps brings and the log does not have."""
@@ -209,9 +226,8 @@ class TandemSource:
     def _askable(self, pump: Pump, newest: Pump, history: History) -> bool:
         if pump.never_uploaded and not self.journal.ever_uploaded(pump, history):
             return False
-        until = self._left_alone_until.get(pump.serial)
         now = self.context.clock.now()
-        return until is None or now >= until or in_use(pump, newest, now)
+        return in_use(pump, newest, now) or not self._patience.spares(pump, now)
 
     def _plan(self, pump: Pump, newest: Pump, history: History) -> list[Window]:
         now = self.context.clock.now()
@@ -219,62 +235,25 @@ class TandemSource:
         start = (self.journal.horizon(pump, history) or self._first_day()) - timedelta(days=LEAD_IN_DAYS)
         planner = Planner(pump=pump, start=start, now=now, zone_of=zone_of, used=in_use(pump, newest, now))
         last = local_day(now, zone_of) + timedelta(days=MOST_DAYS_AHEAD)
-        strays = stray_windows(self.journal.clock_changes(pump, history), start, last)
-        return planner.windows(self.journal.coverage(pump, history), strays, most_days=self.options.window_days)
+        return planner.windows(
+            self.journal.coverage(pump, history),
+            stray_windows(self.journal.clock_changes(pump, history), start, last),
+            most_days=self.options.window_days,
+            spared=self._patience.spared_days(pump, now),
+        )
 
-    def _chosen(self, pumps: Sequence[Pump]) -> Sequence[Pump]:
+    def _pumps(self, client: Client) -> Sequence[Pump]:
         """The pumps that the configuration wants. Errors: SourceChanged if it names none that is there."""
-        for finding in self._choice_findings(pumps):
+        pumps = read_pumps(whole_answer(client.pumper(), "list of pumps"))
+        for finding in choice_findings(pumps, self.options.pumps):
             if finding.what not in self._told:
                 self._told.add(finding.what)
                 log.warning('pumps_option what="%s"', finding.what)
-        wanted = self.options.pumps
-        chosen = [pump for pump in pumps if wanted == "all" or pump.serial in wanted]
-        if not chosen:
-            known = ", ".join(pump.serial for pump in pumps)
-            raise SourceChanged(
-                f"none of the pumps in `pumps` of [sources.tandem] is on the account; there are {known}",
-                remedy='Correct `pumps` (or PUMP_SERIAL_NUMBER), or set it to "all".',
-            )
-        return chosen
-
-    def _choice_findings(self, pumps: Sequence[Pump]) -> Iterator[Finding]:
-        wanted = self.options.pumps
-        if wanted == "all":
-            return
-        known = {pump.serial: pump for pump in pumps}
-        for serial in wanted:
-            if serial not in known:
-                yield Finding(
-                    good=False,
-                    what=f"tandem: pump {serial} is not on the account; there are {', '.join(known)}",
-                    remedy='Correct `pumps` of [sources.tandem] (or PUMP_SERIAL_NUMBER), or set it to "all".',
-                )
-        newest = newest_used(pumps)
-        if newest.serial not in wanted and any(serial in known for serial in wanted):
-            yield Finding(
-                good=False,
-                what=f"tandem: pump {newest.serial}, which is left out, has newer data than {', '.join(wanted)}",
-                remedy=f'If the pump was replaced, add "{newest.serial}" to `pumps` of [sources.tandem], or set it to "all".',
-            )
-
-    def _pump_findings(self, pumps: Sequence[Pump]) -> Iterator[Finding]:
-        newest = newest_used(pumps)
-        wanted = self.options.pumps
-        for pump in sorted(pumps, key=lambda pump: pump.age_key, reverse=True):
-            told = [f"tandem: pump {pump.serial}", pump.model, pump.software]
-            uploaded = (
-                "never uploaded" if pump.uploaded_at is None else f"uploaded {pump.uploaded_at:%Y-%m-%d %H:%M} UTC"
-            )
-            told.append(uploaded)
-            if pump.newest is not None:
-                told.append(f"newest data {pump.newest:%Y-%m-%d %H:%M} by its own clock")
-            if pump is newest:
-                told.append("probably the worn one")
-            if wanted != "all" and pump.serial not in wanted:
-                told.append("left out by `pumps`")
-            yield Finding(good=True, what=", ".join(part for part in told if part))
-        yield from self._choice_findings(pumps)
+        wanted = chosen(pumps, self.options.pumps)
+        if not wanted:
+            message, remedy = none_chosen(pumps)
+            raise SourceChanged(message, remedy=remedy)
+        return wanted
 
 
 def _unfinished(left: Sequence[Unfinished], *, any_read: bool) -> Retryable:
@@ -287,5 +266,5 @@ def _unfinished(left: Sequence[Unfinished], *, any_read: bool) -> Retryable:
         f"{words_for((one.day, one.day))}{more} of pump {one.pump.serial} could not be read; the other days were."
         f" {one.error.message}",
         after_s=None if isinstance(one.error, SourceChanged) else one.error.after_s,
-        remedy="They are asked for again with every poll; nothing else waits for them.",
+        remedy="They are asked for again, at last about hourly; nothing else waits for them.",
     )

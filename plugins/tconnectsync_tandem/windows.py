@@ -106,6 +106,8 @@ class WindowReader:
         now = self.clock.now()
         events: list[Event] = []
         count = 0
+        before, days = self.done, (window[1] - window[0]).days + 1
+        expected = sum(len(answer.events) for answer in answers)
         for answer in answers:
             for where, raw in answer.entries():
                 event, entry = make_event(raw, pump=pump.serial, received_at=now)
@@ -114,14 +116,15 @@ class WindowReader:
                     if (pump.serial, where) in self._changes_seen:
                         continue
                     self._changes_seen.add((pump.serial, where))
-                elif event.kind == "unknown" or entry.notes:
+                if event.kind == "unknown" or entry.notes:
                     self.drift.note(event.id, _code(raw), entry)
                 events.append(event)
                 count += 1
                 if len(events) == EVENTS_PER_BATCH:
+                    self.done = before + min(days, days * count // max(expected, 1))
                     yield self._batch(pump, window, events)
                     events = []
-        self.done += (window[1] - window[0]).days + 1
+        self.done = before + days
         log.debug("window_read pump=%s first=%s last=%s events=%d", pump.serial, window[0], window[1], count)
         yield self._batch(pump, window, [*events, window_fetched(pump, window, count, now)])
 

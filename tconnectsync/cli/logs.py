@@ -51,7 +51,7 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         try:
             message = record.getMessage()
-        except Exception as misfit:
+        except Exception as misfit:  # noqa: BLE001 - a log call with wrong arguments must not stop anything
             message = f"{record.msg!s} (log arguments do not fit: {misfit})"
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]

@@ -143,7 +143,7 @@ def _guarded(arguments: list[str], invocation: Invocation) -> int:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return invocation.status or int(ExitStatus.DONE)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last border: a person gets a sentence
         return failures.tell_unexpected(error, invocation)
 
 

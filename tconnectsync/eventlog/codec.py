@@ -263,7 +263,7 @@ class Codec:
             event = self.event(record)
             kind, shape = event.kind, self._shapes[event.kind]
             body = self._encode(shape.pack(event.body))
-        assert shape is not None
+        assert shape is not None  # noqa: S101 - it was read
         pump_us = micros(found.pump_time)
         return Entry(
             place_of(found, pump_us),
@@ -276,10 +276,6 @@ class Codec:
             found.pos,
             offset,
         )
-
-    def received_at(self, record: bytes) -> datetime:
-        """When the record's event was received, UTC."""
-        return self._record(record).received_at
 
     def rank(self, event: Event) -> tuple[bool, int, int, bytes]:
         """Of several revisions of one event the greatest rank is the best, whatever arrived first.

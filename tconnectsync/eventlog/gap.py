@@ -7,6 +7,7 @@ from zlib import crc32
 
 from tconnectsync.eventlog.codec import Codec
 from tconnectsync.eventlog.lines import frame
+from tconnectsync.eventlog.lost import Times
 from tconnectsync.events import Event, LogGap
 
 SOURCE = "log"
@@ -22,10 +23,10 @@ def gap_event(
     *,
     side_file: str,
     now: datetime,
-    first_time: datetime | None = None,
-    last_time: datetime | None = None,
+    times: Times | None = None,
 ) -> Event:
     """Positions ``first`` to ``last`` are missing; it stands at ``first`` itself. ``now`` is UTC."""
+    first_time, last_time = (None, None) if times is None else times
     return Event(
         id=f"log:{log_id}:gap:{first}",
         kind="log.gap",
@@ -71,5 +72,5 @@ def bridge_line(event: Event, codec: Codec, chain: int, next_chain: int) -> byte
         effect, part = basis[wanted.bit_length()]
         wanted, digits = wanted ^ effect, digits ^ part
     line, crc = frame(record_with(digits), chain)
-    assert crc == next_chain
+    assert crc == next_chain  # noqa: S101 - the algebra above
     return line

@@ -19,6 +19,7 @@ from tconnectsync.eventlog.catchup import (
 from tconnectsync.eventlog.codec import Codec
 from tconnectsync.eventlog.index import Index
 from tconnectsync.eventlog.lines import FORMAT, Line, read_header
+from tconnectsync.eventlog.lost import Times, indexed_times
 from tconnectsync.eventlog.segments import PackedDamage, Segments
 from tconnectsync.eventlog.tail import Tail, newer_format
 from tconnectsync.eventlog.writer import Writer, index_errors
@@ -38,13 +39,13 @@ def open_to_write(
     *, segments: Segments, codec: Codec, tail: Tail, index_path: Path, clock: Clock, progress: Progress
 ) -> Opened:
     """Bring the index to the log's end, or build it again. OSError when the disk does not take it."""
-    lost: tuple[int, int] | None = None
+    lost: tuple[int, int, Times | None] | None = None
     index: Index | None = None
     with index_errors(index_path):
         try:
             index = open_index(index_path, tail.log_id, codec)
             if index.end > tail.end:
-                lost = (tail.end + 1, index.end)
+                lost = (tail.end + 1, index.end, indexed_times(index.database, tail.end + 1, index.end))
                 raise IndexStale
             catch_up(index, segments, codec, tail.end, clock, progress)
         except (IndexStale, sqlite3.DatabaseError):

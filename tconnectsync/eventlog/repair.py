@@ -17,8 +17,10 @@ from tconnectsync.eventlog.files import Files, OsFiles
 from tconnectsync.eventlog.gap import bridge_line, gap_event
 from tconnectsync.eventlog.index import meta
 from tconnectsync.eventlog.lines import RECORD_AT, START_CHAIN, Run, header_line, position_after, written_crc
+from tconnectsync.eventlog.lost import neighbouring_times, remembered_times
 from tconnectsync.eventlog.segments import TEMPORARY, Damage, Segment, Segments, damage_of
 from tconnectsync.eventlog.survey import Surveyed, survey
+from tconnectsync.events import Event
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +61,7 @@ def repair_log(data_dir: Path, files: Files | None = None, *, clock: Clock) -> R
     """
     segments = Segments(data_dir / "log", files or OsFiles())
     log_id = _log_id(segments)
-    repair = _Repair(segments, log_id, _index_end(data_dir / INDEX_NAME, log_id), clock.now())
+    repair = _Repair(segments, log_id, data_dir / INDEX_NAME, clock.now())
     gaps: list[Gap] = []
     unmended = [] if log_id else _all_damage(segments)
     while log_id:  # again after every pass: what was put right may be what a neighbour waited for
@@ -73,11 +75,12 @@ def repair_log(data_dir: Path, files: Files | None = None, *, clock: Clock) -> R
 
 
 class _Repair:
-    def __init__(self, segments: Segments, log_id: str, known_end: int, now: datetime) -> None:
+    def __init__(self, segments: Segments, log_id: str, index_path: Path, now: datetime) -> None:
         self._segments = segments
         self._files = segments.files
         self._log_id = log_id
-        self._known_end = known_end
+        self._index_path = index_path
+        self._known_end = _index_end(index_path, log_id)
         self._now = now
         self._codec = Codec()
 
@@ -124,7 +127,7 @@ class _Repair:
             parts.append(text[at : run.offset])
             at = run.end
             if run.offset == 0:
-                line, chain, run = self._header_over(segment, text, run)
+                line, chain, run = self._header_over(segment, text, run)  # noqa: PLW2901 - it may have grown
                 at = run.end
                 parts.append(line)
             else:
@@ -136,15 +139,7 @@ class _Repair:
                 next_chain = START_CHAIN if run.last_position is None else run.next_chain
                 if next_chain is None:
                     raise _Unmendable(run)
-                event = gap_event(
-                    self._log_id,
-                    run.first_position,
-                    last,
-                    side_file=side,
-                    now=self._now,
-                    first_time=self._received_before(text, run),
-                    last_time=self._received_behind(text, run),
-                )
+                event = self._gap(run.first_position, last, side)
                 parts.append(bridge_line(event, self._codec, chain, next_chain))
             elif run.next_chain is not None and chain != run.next_chain:
                 raise _Unmendable(run)
@@ -192,7 +187,7 @@ class _Repair:
         if run.next_chain is None or run.last_position is None:
             raise _Unmendable(run)
         header, chain = header_line(run.first_position, self._log_id, START_CHAIN)
-        event = gap_event(self._log_id, run.first_position, run.last_position, side_file="", now=self._now)
+        event = self._gap(run.first_position, run.last_position, "")
         line = bridge_line(event, self._codec, chain, run.next_chain)
         path = self._segments.path_for(run.first_position)
         temporary = path.with_name(path.name + TEMPORARY)
@@ -202,25 +197,17 @@ class _Repair:
         self._segments.refresh()
         return Gap(path=str(path), first_position=run.first_position, last_position=run.last_position, side_file="")
 
+    def _gap(self, first: int, last: int, side: str) -> Event:
+        times = remembered_times(self._index_path, self._log_id, first, last)
+        times = times or neighbouring_times(self._segments, self._codec, first, last)
+        return gap_event(self._log_id, first, last, side_file=side, now=self._now, times=times)
+
     def _side_file(self, segment: Segment) -> Path:
         names = set(self._files.names(self._segments.folder))
         number = 1
         while f"{segment.path.name}.damaged-{number}" in names:
             number += 1
         return segment.path.with_name(f"{segment.path.name}.damaged-{number}")
-
-    def _received_before(self, text: bytes, run: Run) -> datetime | None:
-        line = text[text.rfind(b"\n", 0, max(run.offset - 1, 0)) + 1 : run.offset]
-        return self._received(line)
-
-    def _received_behind(self, text: bytes, run: Run) -> datetime | None:
-        return self._received(text[run.end : text.find(b"\n", run.end) + 1])
-
-    def _received(self, line: bytes) -> datetime | None:
-        try:
-            return self._codec.received_at(line[RECORD_AT:-2])
-        except ValueError:  # a header, or nothing
-            return None
 
 
 def _widened(text: bytes, run: Run) -> Run:

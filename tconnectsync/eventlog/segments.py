@@ -263,7 +263,7 @@ def unpack(data: bytes) -> bytes:
     try:
         # in pieces, so that what comes before the damage is kept
         for start in range(0, len(data), 4096):
-            parts.append(unpacker.decompress(data[start : start + 4096]))
+            parts.append(unpacker.decompress(data[start : start + 4096]))  # noqa: PERF401 - parts outlive the error
     except zlib.error:
         raise PackedDamage(b"".join(parts)) from None
     text = b"".join(parts)

@@ -16,6 +16,7 @@ from tconnectsync.eventlog.catchup import catch_up, ranker, remove_index
 from tconnectsync.eventlog.codec import Codec, Draft, Entry, Place
 from tconnectsync.eventlog.gap import gap_event
 from tconnectsync.eventlog.index import Index, Known
+from tconnectsync.eventlog.lost import Times
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.eventlog.tail import Tail
 from tconnectsync.events import Event
@@ -67,9 +68,9 @@ class Writer:
             revisions=revisions,
         )
 
-    def bridge(self, first: int, last: int, now: datetime) -> None:
+    def bridge(self, first: int, last: int, times: Times | None, now: datetime) -> None:
         """Write a gap record over the next positions, ``first`` to ``last``, so that no event ever gets them."""
-        event = gap_event(self.tail.log_id, first, last, side_file="", now=now)
+        event = gap_event(self.tail.log_id, first, last, side_file="", now=now, times=times)
         self._write([self._codec.draft(event)], {}, last_position=last)
 
     def bring_along(self) -> None:

@@ -58,6 +58,9 @@ class Pump:
     polls: int = 0
     hidden: set[int] = attrs.field(factory=set)
     offset: timedelta = SUMMER
+    stretch_h: int = 1
+    """How long a rate lasts."""
+    opened: tuple[HistoryOpened, ...] = (HistoryOpened(first_day="2026-06-01"),)
 
     def event(self, seq: int, kind: str, at: datetime, body: Any) -> Event:
         return Event(
@@ -79,7 +82,7 @@ class Pump:
         yield Batch(
             events=[
                 self.fact("upload.seen", f"upload:{now.isoformat()}", UploadSeen(uploaded_at=now)),
-                self.fact("history.opened", "opened", HistoryOpened(first_day="2026-06-01")),
+                *(self.fact("history.opened", f"opened:{body.first_day}", body) for body in self.opened),
                 self.event(1, "clock.changed", BEGIN - timedelta(days=1), ClockChanged(part="time", step_s=3600.0)),
             ]
         )
@@ -89,7 +92,7 @@ class Pump:
                 10 + minute,
                 "basal.delivered",
                 BEGIN + timedelta(minutes=minute),
-                BasalDelivered(rate_u_per_h=float(minute // 60 % 3)),
+                BasalDelivered(rate_u_per_h=float(minute // 60 // self.stretch_h % 3)),
             )
             for minute in range(0, minutes, 5)
             if minute not in self.hidden

@@ -11,6 +11,7 @@ from engine_world import BEGIN, World
 from worlds import Shelf, StretchFold
 
 from tconnectsync import CredentialsRefused, Hold, Retryable
+from tconnectsync.events import HistoryOpened
 from tconnectsync.jobs import Result
 from tconnectsync.wallclock import Zones
 
@@ -28,6 +29,29 @@ def test_the_edge_of_history_is_a_local_day(world: World) -> None:
     """The first wanted day began at 22:00 UTC of the day before; what the lead-in shows before it is not sent."""
     world.ask("sync")
     assert world.starts()[0] == BEGIN
+
+
+def test_history_that_is_opened_later_brings_what_reached_over_its_old_edge(world: World) -> None:
+    """A document that began before the edge and was finished long after it, as a night's sleep on the first wanted day."""
+    world.pump.stretch_h = 30
+    world.pump.opened = (HistoryOpened(first_day="2026-06-02"),)
+    world.clock.sleep(86400)
+    world.ask("sync")
+    assert BEGIN not in world.starts()
+    world.pump.opened += (HistoryOpened(first_day="2026-06-01", last_day="2026-06-01"),)
+    world.ask("backfill", first="2026-06-01", last="2026-06-01")
+    assert world.starts()[0] == BEGIN
+
+
+def test_history_that_is_opened_later_brings_what_still_goes_on(world: World) -> None:
+    world.pump.stretch_h = 100
+    world.pump.opened = (HistoryOpened(first_day="2026-06-02"),)
+    world.clock.sleep(86400)
+    world.ask("sync")
+    assert world.starts() == []
+    world.pump.opened += (HistoryOpened(first_day="2026-06-01", last_day="2026-06-01"),)
+    world.ask("backfill", first="2026-06-01", last="2026-06-01")
+    assert world.starts() == [BEGIN]
 
 
 def test_a_second_sync_sends_nothing(world: World) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
+from datetime import timedelta, timezone
 from pathlib import Path
 
 import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from log_worlds import RECEIVED, StillClock, basal, keys, last_segment, numbered, upload
+from log_worlds import RECEIVED, START, StillClock, basal, keys, last_segment, numbered, upload
 
 from tconnectsync import events
 from tconnectsync.errors import LogDamaged
@@ -164,6 +165,8 @@ def test_positions_that_were_known_are_not_given_again(tmp_path: Path) -> None:
         assert len(log.notices) == 2
         [gap] = log.facts("log.gap")
         assert (gap.body.first_position, gap.body.last_position) == (4, 5)
+        times = [(START + timedelta(minutes=minutes)).replace(tzinfo=timezone.utc) for minutes in (20, 25)]
+        assert [gap.body.first_time, gap.body.last_time] == times
         [stream] = log.streams()
         assert keys(log.read(stream.id, 0, 9)) == [1, 2, 3]
         assert log.append([basal(4), basal(5)]).first == 6
@@ -227,13 +230,36 @@ def test_repair_takes_out_the_damage_and_nothing_else(harmed: Path) -> None:
     with open_log(harmed) as log:
         [record] = log.facts("log.gap")
         assert record.body.side_file == gap.side_file
-        assert (record.body.first_time, record.body.last_time) == (RECEIVED, RECEIVED)
+        lost_at = (START + timedelta(minutes=15)).replace(tzinfo=timezone.utc)
+        assert (record.body.first_time, record.body.last_time) == (lost_at, lost_at)
         [stream] = log.streams()
         assert keys(log.read(stream.id, 0, 9)) == [1, 2, 4, 5, 6]
         assert log.append([basal(seq) for seq in range(1, 7)]).appended == 1, "what is missing counts as absent"
         assert keys(log.read(stream.id, 0, 9)) == [1, 2, 3, 4, 5, 6]
         assert log.damage == []
     assert repair_log(harmed, clock=StillClock()).gaps == ()
+
+
+def test_a_gap_tells_when_it_was_from_its_neighbours_where_the_index_cannot_say(harmed: Path) -> None:
+    forget_index(harmed)
+    repair_log(harmed, clock=StillClock())
+    with open_log(harmed) as log:
+        [record] = log.facts("log.gap")
+    around = [(START + timedelta(minutes=minutes)).replace(tzinfo=timezone.utc) for minutes in (10, 20)]
+    assert [record.body.first_time, record.body.last_time] == around
+
+
+def test_a_missing_segment_tells_when_it_was(tmp_path: Path) -> None:
+    filled(tmp_path, [[basal(seq)] for seq in range(1, 30)], segment_bytes=1500)
+    _, second, third = (int(path.name[:12]) for path in segments(tmp_path)[:3])
+    segments(tmp_path)[1].unlink()
+    forget_index(tmp_path)
+    [gap] = repair_log(tmp_path, clock=StillClock()).gaps
+    assert (gap.first_position, gap.last_position) == (second, third - 1)
+    with open_log(tmp_path) as log:
+        [record] = log.facts("log.gap")
+    around = [(START + timedelta(minutes=5 * seq)).replace(tzinfo=timezone.utc) for seq in (second - 1, third)]
+    assert [record.body.first_time, record.body.last_time] == around
 
 
 def test_damage_in_an_append_only_costs_a_revision(harmed: Path) -> None:

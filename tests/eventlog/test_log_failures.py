@@ -43,7 +43,7 @@ def test_any_failing_call_costs_at_most_repeated_work(tmp_path: Path, code: int,
         try:
             scenario(data_dir, files)
         except OSError as error:
-            assert error.errno == code
+            assert error.errno == code  # noqa: PT017
         with EventLog.open(data_dir, clock=StillClock(), writable=True, segment_bytes=900) as log:
             log.append([basal(seq) for seq in range(1, 8)])
             [stream] = log.streams()

@@ -134,6 +134,11 @@ def basal(seq: int, time: str, rate_mu: int = 1000) -> dict[str, Any]:
     )
 
 
+def holding(day: str) -> Callable[[dict[str, str]], bool]:
+    """Whether a request's window holds this day."""
+    return lambda query: query["startDate"][:10] <= day <= query["endDate"][:10]
+
+
 def hourly(first: datetime, hours: int, seq: int = 1000) -> list[dict[str, Any]]:
     """A basal record an hour."""
     return [basal(seq + i, (first + timedelta(hours=i)).isoformat()) for i in range(hours)]
@@ -313,9 +318,9 @@ def _handler(cloud: TinyCloud) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
             self.wfile.write(sent)
 
-        do_GET = do_POST = _serve
+        do_GET = do_POST = _serve  # noqa: N815 - the names that the standard library looks for
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its own name for it
             pass
 
     return Handler

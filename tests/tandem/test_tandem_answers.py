@@ -22,6 +22,7 @@ from tandem_world import (
     World,
     basal,
     entry,
+    holding,
     hourly,
     running,
 )
@@ -112,8 +113,7 @@ def _length(query: dict[str, str]) -> int:
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"events": {}}', b'{"clockChanges": []}'])
 def test_a_day_that_stays_broken_costs_that_day_and_is_asked_for_again(world: World, body: bytes) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
-    bad = lambda query: query["startDate"][:10] <= "2026-11-05" <= query["endDate"][:10]
-    world.cloud.faults.append(Fault("pump-logs", times=99, when=bad, body=body))
+    world.cloud.faults.append(Fault("pump-logs", times=99, when=holding("2026-11-05"), body=body))
     with pytest.raises(Retryable, match="5 November 2026 of pump 1111111 could not be read") as caught:
         world.poll()
     assert not isinstance(caught.value, SourceChanged)  # the other days could be read
@@ -125,10 +125,35 @@ def test_a_day_that_stays_broken_costs_that_day_and_is_asked_for_again(world: Wo
     assert len(world.log.of("basal.delivered")) == 24 * 33
 
 
+def test_an_old_day_that_stays_broken_is_in_the_end_asked_for_hourly_and_a_recent_one_with_every_poll(
+    world: World,
+) -> None:
+    for broken, polls in (("2026-11-05", 4), ("2026-11-19", 14)):
+        log, source = MemoryLog(), world.source()
+        world.cloud.faults[:] = [Fault("pump-logs", times=999, when=holding(broken), body=b"<html>")]
+        told = 0
+        for _ in range(14):
+            try:
+                for batch in source.poll(log):
+                    log.append(batch.events)
+            except Retryable:
+                told += 1
+            world.clock.forward(minutes=6)
+        assert told == polls
+
+
+def test_a_broken_day_of_a_pump_in_a_drawer_is_nobodys_trouble(world: World) -> None:
+    world.cloud.pumps.append(CloudPump("2222222", "old", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00"))
+    world.cloud.faults.append(Fault("pump-logs/old", times=999, when=holding("2026-11-05"), body=b"<html>"))
+    world.poll()
+    asked = world.cloud.count("pump-logs/old")
+    world.poll()
+    assert world.cloud.count("pump-logs/old") == asked
+
+
 def test_missing_clock_changes_are_told_and_cost_no_events(world: World) -> None:
     world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
-    drop = lambda answer: {"events": answer["events"]}
-    world.cloud.faults.append(Fault("pump-logs", times=99, change=drop))
+    world.cloud.faults.append(Fault("pump-logs", times=99, change=lambda answer: {"events": answer["events"]}))
     with pytest.raises(SourceChanged, match="no clockChanges"):
         world.poll()
     assert world.log.numbered() == [1]
@@ -137,8 +162,8 @@ def test_missing_clock_changes_are_told_and_cost_no_events(world: World) -> None
 
 def test_null_clock_changes_and_new_keys_are_tolerated(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
-    change = lambda answer: {**answer, "clockChanges": None, "nextPage": "abc"}
-    world.cloud.faults.append(Fault("pump-logs", times=99, change=change))
+    new = {"clockChanges": None, "nextPage": "abc"}
+    world.cloud.faults.append(Fault("pump-logs", times=99, change=lambda answer: {**answer, **new}))
     world.poll()
     assert world.log.numbered() == [1]
     assert caplog.text.count("new key nextPage") == 1

@@ -93,7 +93,7 @@ def test_windows_hold_every_day_once_and_are_short_enough(days: set[date], most:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=5, max_size=60), st.integers(0, 20))
+@given(st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=5, max_size=60), st.integers(0, 15))
 def test_a_record_that_arrives_late_is_fetched_within_a_week_of_polls(
     steps: list[tuple[int, bool]], late_days: int
 ) -> None:

@@ -1,0 +1,58 @@
+"""Which pumps of the account are meant, and what to say about the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+from tconnectsync import Finding
+from tconnectsync_tandem.pumps import Pump, newest_used
+
+Choice: TypeAlias = Literal["all"] | tuple[str, ...]
+
+_CORRECT = 'Correct `pumps` of [sources.tandem] (or PUMP_SERIAL_NUMBER), or set it to "all".'
+
+
+def chosen(pumps: Sequence[Pump], choice: Choice) -> list[Pump]:
+    """The pumps of the choice that are on the account."""
+    return [pump for pump in pumps if choice == "all" or pump.serial in choice]
+
+
+def choice_findings(pumps: Sequence[Pump], choice: Choice) -> Iterator[Finding]:
+    """What looks wrong about the choice: a pump that is not there, or one left out that has newer data."""
+    if choice == "all":
+        return
+    known = {pump.serial: pump for pump in pumps}
+    for serial in choice:
+        if serial not in known:
+            what = f"tandem: pump {serial} is not on the account; there are {', '.join(known)}"
+            yield Finding(good=False, what=what, remedy=_CORRECT)
+    newest = newest_used(pumps)
+    if newest.serial not in choice and any(serial in known for serial in choice):
+        yield Finding(
+            good=False,
+            what=f"tandem: pump {newest.serial}, which is left out, has newer data than {', '.join(choice)}",
+            remedy=f'If the pump was replaced, add "{newest.serial}" to `pumps` of [sources.tandem], or set it to "all".',
+        )
+
+
+def pump_findings(pumps: Sequence[Pump], choice: Choice) -> Iterator[Finding]:
+    """One line for every pump, the one used last first; then what looks wrong."""
+    newest = newest_used(pumps)
+    for pump in sorted(pumps, key=lambda pump: pump.age_key, reverse=True):
+        uploaded = "never uploaded" if pump.uploaded_at is None else f"uploaded {pump.uploaded_at:%Y-%m-%d %H:%M} UTC"
+        told = [f"tandem: pump {pump.serial}", pump.model, pump.software, uploaded]
+        if pump.newest is not None:
+            told.append(f"newest data {pump.newest:%Y-%m-%d %H:%M} by its own clock")
+        if pump is newest and not pump.never_uploaded:
+            told.append("probably the worn one")
+        if choice != "all" and pump.serial not in choice:
+            told.append("left out by `pumps`")
+        yield Finding(good=True, what=", ".join(part for part in told if part))
+    yield from choice_findings(pumps, choice)
+
+
+def none_chosen(pumps: Sequence[Pump]) -> tuple[str, str]:
+    """What to say when the choice names no pump of the account, and what to do."""
+    known = ", ".join(pump.serial for pump in pumps)
+    return f"none of the pumps in `pumps` of [sources.tandem] is on the account; there are {known}", _CORRECT

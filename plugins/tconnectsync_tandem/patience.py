@@ -1,0 +1,47 @@
+"""What is left alone for a while: pumps in a drawer and old days that cannot be read must not slow down the rest.
+
+Remembered for one process only: a restart asks again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Set
+from datetime import date, datetime, timedelta
+
+import attrs
+
+from tconnectsync_tandem.pumps import Pump
+
+PUMP_PAUSE = timedelta(hours=24)
+DAY_PAUSE = timedelta(hours=1)
+DAY_TRIES = 3
+"""Polls in which an old day stays broken before it is left alone for an hour."""
+
+
+@attrs.define
+class Patience:
+    """Until when a pump, or a day of one, is not asked for."""
+
+    _pumps: dict[str, datetime] = attrs.field(factory=dict)
+    _days: dict[tuple[str, date], datetime] = attrs.field(factory=dict)
+    _tries: Counter[tuple[str, date]] = attrs.field(factory=Counter)
+
+    def leave_pump(self, pump: Pump, now: datetime) -> None:
+        """A pump that is not in use gave trouble."""
+        self._pumps[pump.serial] = now + PUMP_PAUSE
+
+    def leave_day(self, pump: Pump, day: date, now: datetime) -> None:
+        """A day of the past stayed broken in one poll more."""
+        self._tries[pump.serial, day] += 1
+        if self._tries[pump.serial, day] >= DAY_TRIES:
+            self._days[pump.serial, day] = now + DAY_PAUSE
+
+    def spares(self, pump: Pump, now: datetime) -> bool:
+        """Whether the pump is left alone now."""
+        until = self._pumps.get(pump.serial)
+        return until is not None and now < until
+
+    def spared_days(self, pump: Pump, now: datetime) -> Set[date]:
+        """The pump's days that are left alone now."""
+        return {day for (serial, day), until in self._days.items() if serial == pump.serial and now < until}

@@ -1,0 +1,75 @@
+"""What repairs took out of the log: where nothing may be taken back for it, and the days that a source fetches again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta, timezone
+
+import attrs
+
+from tconnectsync.eventlog import EventLog
+from tconnectsync.events import Event
+from tconnectsync.outbox import milliseconds
+
+MARGIN = timedelta(days=2)
+"""Around what a gap says of its time, which is the pump's wall clock: a zone, and documents that began before the gap."""
+MOST_DAYS = 28
+"""Days per stretch: after each it is remembered how far fetching again has come."""
+_DAY = timedelta(days=1)
+_BEGINNING = datetime(2008, 1, 1, tzinfo=timezone.utc)
+_MOST_GAPS = 1000
+
+
+@attrs.frozen(kw_only=True)
+class Missing:
+    """Pump-local days, both inclusive, of which a gap (``name``) took events."""
+
+    name: str
+    first: date
+    last: date
+
+
+def gaps_of(events: EventLog) -> list[Event]:
+    """The log's gap records, newest first."""
+    return events.facts("log.gap", limit=_MOST_GAPS)
+
+
+def gap_stretches(gaps: Sequence[Event]) -> list[tuple[int, int]]:
+    """The stretches (ms since 1970, UTC) in which a repaired log forbids withdrawals."""
+    spans = [_span(gap) for gap in gaps]
+    return [(milliseconds(first), milliseconds(last)) for first, last in spans]
+
+
+def next_missing(events: EventLog, source: str, mended: Mapping[str, str]) -> Missing | None:
+    """What ``source`` should fetch again next; None when that is done.
+
+    Only days that are wanted (``history.opened``), oldest gap first. ``mended``: the last day (ISO) that was fetched again,
+    by the gap's name. LogDamaged where a record that it needs is damaged.
+    """
+    gaps = gaps_of(events)
+    opened = events.facts("history.opened", source=source, limit=10_000) if gaps else []
+    for gap in reversed(gaps):
+        name = f"{gap.body.first_position}-{gap.body.last_position}"
+        done = mended.get(name, "")
+        days = [day for day in _days(gap, opened) if day.isoformat() > done]
+        if days:
+            together = [day for number, day in enumerate(days[:MOST_DAYS]) if day == days[0] + number * _DAY]
+            return Missing(name=name, first=together[0], last=together[-1])
+    return None
+
+
+def _span(gap: Event) -> tuple[datetime, datetime]:
+    return (gap.body.first_time or _BEGINNING) - MARGIN, (gap.body.last_time or gap.received_at) + MARGIN
+
+
+def _days(gap: Event, opened: Sequence[Event]) -> list[date]:
+    """The days of a gap that are wanted, oldest first; nothing that was lost is later than the repair."""
+    first, last = (moment.date() for moment in _span(gap))
+    last = min(last, gap.received_at.date() + _DAY)
+    wanted = [
+        (date.fromisoformat(fact.body.first_day), date.fromisoformat(fact.body.last_day or "9999-12-31"))
+        for fact in opened
+    ]
+    first = max(first, min((begin for begin, _ in wanted), default=last - MOST_DAYS * _DAY))
+    days = [date.fromordinal(number) for number in range(first.toordinal(), last.toordinal() + 1)]
+    return [day for day in days if not wanted or any(begin <= day <= end for begin, end in wanted)]

@@ -169,7 +169,9 @@ def _make_data_dir(config: Config) -> None:
     except OSError as error:
         where = "" if config.origin is None else f"{config.origin}: "
         problem = f"{where}data_dir: {config.data_dir} cannot be made ({error.strerror})"
-        remedy = "Name a folder that this user may write to, or run it as the user that owns it (as a service: with sudo)."
+        remedy = (
+            "Name a folder that this user may write to, or run it as the user that owns it (as a service: with sudo)."
+        )
         raise ConfigError((problem,), remedy=remedy) from error
 
 

@@ -59,7 +59,7 @@ class Engine:
         for name, keeper in self.keepers.items():
             if only is not None and name not in only:
                 continue
-            if keeper.fold(self.views, version=self.version):
+            if keeper.fold(self.views, version=self.version) or keeper.judge_found(whole=lambda: self._whole(now)):
                 worked = True
             elif (due := keeper.due(now)) is not None and due <= now:
                 worked |= keeper.deliver()
@@ -99,6 +99,10 @@ class Engine:
         self.views = views
         self._placed_at = self.events.end
         return True
+
+    def _whole(self, now: datetime) -> bool:
+        """Whether the log holds all that the sources have: each was read to its end lately, and no gap waits."""
+        return all(poller.is_whole(now) for poller in self.pollers.values())
 
     def _note_damage(self, error: LogDamaged) -> None:
         if self.log_trouble is None:

@@ -7,6 +7,7 @@ following ones until the state at an end is what it was. ``docs/architecture.md`
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
@@ -16,11 +17,12 @@ import cattrs
 import msgspec
 from cattrs.preconf.json import make_converter
 
-from tconnectsync.errors import LogDamaged
+from tconnectsync.errors import LogDamaged, TconnectsyncError
 from tconnectsync.events import Event, WearBegan, WearEnded
 from tconnectsync.outbox import RUNNING, Outbox, milliseconds
 from tconnectsync.projection import Document, Fold
 
+log = logging.getLogger("tconnectsync.sinks")
 NUMBERED_INTERVAL = 512
 """Sequence numbers per interval: about four hours of a pump."""
 UNNUMBERED_INTERVAL = 6 * 3600 * 1000
@@ -83,6 +85,20 @@ def make_state_converter() -> cattrs.Converter:
     return converter
 
 
+class FoldFailed(TconnectsyncError):
+    """A fold raised: it stays where it is, the others go on."""
+
+
+@attrs.frozen(kw_only=True)
+class _Folded:
+    """What came of an interval. ``running`` is None where another interval follows."""
+
+    finished: Mapping[str, Document]
+    running: Mapping[str, Document] | None
+    state: bytes
+    following: int | None
+
+
 @attrs.define
 class Folding:
     """Runs the folds of one sink over the streams of the log, into its outbox."""
@@ -90,8 +106,8 @@ class Folding:
     outbox: Outbox
     folds: Mapping[str, Fold[Any]]
     converter: cattrs.Converter = attrs.field(factory=make_state_converter)
-    blocked: dict[tuple[str, str], LogDamaged] = attrs.field(factory=dict)
-    """(stream, fold) that need a damaged part of the log; the others go on."""
+    blocked: dict[tuple[str, str], TconnectsyncError] = attrs.field(factory=dict)
+    """(stream, fold) that need a damaged part of the log, or that fail; the others go on."""
 
     def mark_new(self, touched: Iterable[tuple[str, int, str, bool]], *, cursor: int) -> None:
         """Mark the intervals of new events, given as (stream, key, kind, numbered), and move the cursor."""
@@ -129,8 +145,13 @@ class Folding:
             except LogDamaged as error:
                 self.blocked[stream, name] = error
                 continue
+            try:
+                folded = self._fold(name, fold, view, interval, events)
+            except FoldFailed as error:
+                self.blocked[stream, name] = error
+                continue
             self.outbox.unmark(stream, interval, name)  # first: the folding may mark it again
-            self._fold_interval(name, fold, view, interval, events)
+            self._take_up(name, view, interval, folded)
             if not self.outbox.has_marks(stream, name):
                 self.outbox.settle(name, stream, keep=gaps)
         return True
@@ -153,25 +174,36 @@ class Folding:
                 events.insert(place, _wear_event(view, key, at, kind))
         return events
 
-    def _fold_interval(
-        self, name: str, fold: Fold[Any], view: StreamView, interval: int, events: Sequence[Event]
-    ) -> None:
-        outbox, stream = self.outbox, view.name
-        state = self._load(fold, outbox.state_before(name, stream, interval))
+    def _fold(self, name: str, fold: Fold[Any], view: StreamView, interval: int, events: Sequence[Event]) -> _Folded:
+        before = self.outbox.state_before(name, view.name, interval)
+        following = self.outbox.next_interval(name, view.name, interval)
         finished: dict[str, Document] = {}
-        for event in events:
-            if event.kind in fold.kinds:
-                state, documents = fold.step(state, event)
-                for document in documents:
-                    finished[document.id] = document
-        self._keep(name, view, interval, finished)
-        changed = outbox.save_state(name, stream, interval, self._dump(state))
-        following = outbox.next_interval(name, stream, interval)
-        if following is None:
-            running = {document.id: document for document in fold.running(state)}
-            self._keep(name, view, RUNNING, running)
-        elif changed:
-            outbox.mark([(stream, following, name)])
+        last: Event | None = None
+        try:
+            state = self._load(fold, before)
+            for last in events:
+                if last.kind in fold.kinds:
+                    state, documents = fold.step(state, last)
+                    for document in documents:
+                        finished[document.id] = document
+            running = None if following is not None else {document.id: document for document in fold.running(state)}
+            return _Folded(finished=finished, running=running, state=self._dump(state), following=following)
+        except Exception as error:
+            # the border to a plugin: its fault must not stop the other folds
+            log.exception("fold_failed fold=%s stream=%s", name, view.name)
+            where = f"interval {interval}" if last is None else f"event {last.id}"
+            message = f"{name!r} fails at {where} ({type(error).__name__}): what it makes of the later ones waits"
+            remedy = "This is a bug of the sink plugin: update it, or report what the log says. The rest goes on."
+            raise FoldFailed(message, remedy=remedy) from error
+
+    def _take_up(self, name: str, view: StreamView, interval: int, folded: _Folded) -> None:
+        outbox, stream = self.outbox, view.name
+        self._keep(name, view, interval, folded.finished)
+        changed = outbox.save_state(name, stream, interval, folded.state)
+        if folded.running is not None:
+            self._keep(name, view, RUNNING, folded.running)
+        elif changed and folded.following is not None:
+            outbox.mark([(stream, folded.following, name)])
 
     def _keep(self, name: str, view: StreamView, interval: int, documents: Mapping[str, Document]) -> None:
         before = self.outbox.wanted_in(name, view.name, interval)

@@ -16,6 +16,10 @@ from tconnectsync.keeping import Keeper
 log = logging.getLogger("tconnectsync.jobs")
 
 
+COUNT_EVERY_S = 1.0
+"""How often progress is counted anew."""
+
+
 @attrs.frozen(kw_only=True)
 class Request:
     """A command for whoever owns the data folder. ``args`` are JSON values."""
@@ -112,12 +116,18 @@ def _drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Prog
     """Until nothing can be folded or delivered now."""
     keepers = [keeper for name, keeper in engine.keepers.items() if only is None or name in only]
     most = 0
+    told, next_count_s = Progress(message="folding"), engine.clock.monotonic()
     while engine.turn(polling=False, only=only):
-        folding = sum(keeper.outbox.marked_count() for keeper in keepers)
-        pending = sum(keeper.outbox.waiting(engine.clock.now()) for keeper in keepers)
-        most = max(most, folding + pending)
-        words = f"folding, {folding} intervals to go" if folding else f"delivering, {pending} documents to go"
-        yield Progress(message=words, done=most - folding - pending, total=most)
+        if (
+            engine.clock.monotonic() >= next_count_s
+        ):  # counting a year's backlog takes longer than sending a batch of it
+            next_count_s = engine.clock.monotonic() + COUNT_EVERY_S
+            folding = sum(keeper.outbox.marked_count() for keeper in keepers)
+            pending = sum(keeper.outbox.waiting(engine.clock.now()) for keeper in keepers)
+            most = max(most, folding + pending)
+            words = f"folding, {folding} intervals to go" if folding else f"delivering, {pending} documents to go"
+            told = Progress(message=words, done=most - folding - pending, total=most)
+        yield told
 
 
 def _ask(engine: Engine, begin: Callable[[Any], None]) -> list[str]:

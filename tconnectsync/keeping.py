@@ -6,7 +6,7 @@ import json
 import logging
 import random
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import attrs
@@ -27,7 +27,9 @@ log = logging.getLogger("tconnectsync.sinks")
 SLICE_S = 0.25
 """How long a slice of folding may take before others get their turn."""
 TOUCHED_AT_ONCE = 20_000
-HOLD_LOOK_S = 1800.0
+ADMITTED_AHEAD = timedelta(days=1)
+"""So far before the first document a place is looked at, so that one that comes a little earlier needs no other look."""
+FUTURE = timedelta(days=2)
 
 
 @attrs.define
@@ -97,13 +99,14 @@ class Keeper:
                 while self.folding.fold_next(views.get, gaps=gaps) and self.clock.monotonic() < until:
                     pass
                 self.outbox.lapse(self.clock.now())
+        except LogDamaged as error:
+            self._turn("damaged", error.message, remedy=error.remedy)
+            return False
         except sqlite3.OperationalError as error:
             message = f"the outbox cannot be written ({error}): this sink waits"
             self._turn("waiting", message, remedy="Make room on the disk; nothing is lost.", wait_s=60.0)
             return False
         self._seen_views = version
-        for damage in self.folding.blocked.values():
-            self._turn("damaged", damage.message, remedy=damage.remedy)
         more = self.behind()
         if not more:
             self._check_brake()
@@ -161,7 +164,7 @@ class Keeper:
             self.outbox.put("cursor_mark", self.events.mark(last) or "")
 
     def _check_brake(self) -> None:
-        if self.condition.state in ("halted", "refused", "damaged"):
+        if self.condition.state in ("halted", "refused"):
             return
         rewrites = self.outbox.rewrites(self.clock.now())
         if rewrites > self.rewrite_brake and not self.outbox.get("consent"):
@@ -171,8 +174,21 @@ class Keeper:
                 f" (limit {self.rewrite_brake}): nothing is sent until you say so",
                 remedy=f"Look with `tconnectsync sync --dry-run`, then run `tconnectsync resume {self.name}`.",
             )
-        elif self.condition.state == "braked":
-            self._turn("ok")
+        elif self.condition.state in ("braked", "damaged") or self.folding.blocked:
+            self._well()
+
+    def judge_found(self, *, whole: Callable[[], bool]) -> bool:
+        """What was read back and no fold makes is taken back. Only when all is fetched (``whole``) and folded."""
+        outbox = self.outbox
+        if not outbox.get("found") or self.folding.blocked or self.behind() or not whole():
+            return False
+        with outbox.transaction():
+            gone = outbox.judge_found(keep=gap_stretches(gaps_of(self.events)))
+            outbox.forget("found")
+        if gone:
+            log.info("own_documents_not_made_any_more sink=%s count=%d", self.name, gone)
+        self._check_brake()
+        return True
 
     # --- delivery ---------------------------------------------------------------------------------------------------
 
@@ -219,8 +235,7 @@ class Keeper:
             )
         elif done:
             self.outbox.put("last_delivered", now.isoformat())
-            if self.condition.state not in ("ok", "damaged"):
-                self._turn("ok")
+            self._well()
         if self.outbox.get("consent") and self.outbox.next_due(now) is None and not self.behind():
             self.outbox.forget("consent")
         return bool(done)
@@ -228,19 +243,23 @@ class Keeper:
     def _admitted(self) -> bool:
         """Before anything is sent to a place for the first time: is it the same place, is it inhabited, is it ours?"""
         receiver, outbox = self.courier.receiver, self.outbox
-        known = outbox.get("address")
-        if known == receiver.address:
+        known, admitted_from = outbox.get("address"), outbox.get("admitted_from")
+        first = outbox.first_to_put()
+        if known == receiver.address and (
+            first is None or (admitted_from and first >= datetime.fromisoformat(admitted_from))
+        ):
             return True
-        if known:
+        if known and known != receiver.address:
             self._turn(
                 "halted",
                 f"the address changed from {known} to {receiver.address}: nothing is sent to the new one until you say so",
                 remedy=f"Run `tconnectsync replay {self.name}` to fill the new site, or put the old address back.",
             )
             return False
-        span = outbox.span()
-        if span is None:
+        if first is None:
             return True
+        first -= ADMITTED_AHEAD
+        span = first, datetime.fromisoformat(admitted_from) if known and admitted_from else self.clock.now() + FUTURE
         if not outbox.get("adopted"):
             hold = receiver.inspect(*span)
             if hold is not None:
@@ -251,6 +270,9 @@ class Keeper:
             for document in found:
                 outbox.recognise(document)
             outbox.put("address", receiver.address)
+            outbox.put("admitted_from", first.isoformat())
+            if found:
+                outbox.put("found", "1")
         if found:
             log.info("own_documents_found sink=%s count=%d", self.name, len(found))
         return True
@@ -262,7 +284,8 @@ class Keeper:
         with self.outbox.transaction():
             if self.outbox.get("address") not in ("", self.courier.receiver.address):
                 self.outbox.new_site()
-                self.outbox.put("address", self.courier.receiver.address)
+                for known in ("address", "admitted_from", "adopted", "found"):
+                    self.outbox.forget(known)
             count = self.outbox.replay(tuple(self.folding.folds), first, last)
             self.outbox.put("consent", "1")
         self._clear()
@@ -285,6 +308,14 @@ class Keeper:
         self._turn("ok")
 
     # --- condition --------------------------------------------------------------------------------------------------
+
+    def _well(self) -> None:
+        """As well as it can be: a fold may be left out because the log is damaged, or because it fails."""
+        for blocked in self.folding.blocked.values():
+            state = "damaged" if isinstance(blocked, LogDamaged) else "waiting"
+            self._turn(state, blocked.message, remedy=blocked.remedy)
+            return
+        self._turn("ok")
 
     def _back_off(self, message: str, remedy: str | None, *, after_s: float | None = None) -> None:
         failures = self.condition.failures + 1

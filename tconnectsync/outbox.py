@@ -273,7 +273,7 @@ class Outbox:
                         (fold, stream, interval, document.id),
                     )
                 return
-            if document.slot and (row[0], row[1], row[2]) != (at, document.slot, document.collection):
+            if document.slot and row[1] and (row[0], row[1], row[2]) != (at, document.slot, document.collection):
                 self._leave_slot(document.id, row[2], row[1], row[0])
         settled = row is not None and row[8] == want
         values = (
@@ -399,7 +399,8 @@ class Outbox:
     def _pending(
         self, now: int, horizon: int, limit: int, index: str, condition: str, ids: Sequence[str] | None
     ) -> list[Any]:
-        chosen, values = "", [horizon, now]
+        chosen = ""
+        values: list[int | str] = [horizon, now]
         if ids is not None:
             index, chosen = "", " AND id IN (SELECT value FROM json_each(?))"
             values.append(msgspec.json.encode(list(ids)).decode())
@@ -467,10 +468,13 @@ class Outbox:
         return int(self._db.execute(sql, (milliseconds(now + timedelta(minutes=5)),)).fetchone()[0])
 
     def rewrites(self, now: datetime) -> int:
-        """How many waiting documents change or take back what was delivered and is more than two days old."""
+        """How many waiting documents change or take back what was delivered and is more than two days old.
+
+        One that was read back and is put again does not count: nobody knows that it changes.
+        """
         sql = (
             "SELECT count(*) FROM document WHERE want IS NOT sent AND dead IS NULL AND stored IS NOT NULL AND sent IS NOT NULL"
-            " AND at < ?"
+            " AND NOT (sent = '?' AND want IS NOT NULL) AND at < ?"
         )
         return int(self._db.execute(sql, (milliseconds(now - timedelta(days=2)),)).fetchone()[0])
 
@@ -479,13 +483,29 @@ class Outbox:
         row = self._db.execute("SELECT min(at), max(at) FROM document WHERE want IS NOT NULL").fetchone()
         return None if row[0] is None else (moment(row[0]), moment(row[1]))
 
+    def first_to_put(self) -> datetime | None:
+        """UTC time of the first document that waits to be put."""
+        sql = "SELECT min(at) FROM document WHERE want IS NOT sent AND dead IS NULL AND want IS NOT NULL"
+        (at,) = self._db.execute(sql).fetchone()
+        return None if at is None else moment(at)
+
     def recognise(self, found: StoredDocument) -> None:
-        """The receiver already holds this document of ours (after a wiped disk): to be updated, or taken back."""
+        """The receiver already holds this document of ours (after a wiped disk): updated if a fold makes it.
+
+        One that no fold makes stays as it is until :meth:`judge_found`.
+        """
         self._db.execute(
-            "INSERT INTO document(id, collection, slot, at, sent, stored) VALUES(?, ?, '', ?, '?', ?)"
+            "INSERT INTO document(id, collection, slot, at, want, sent, stored) VALUES(?, ?, '', ?, '?', '?', ?)"
             " ON CONFLICT(id) DO UPDATE SET sent = coalesce(sent, '?'), stored = coalesce(document.stored, excluded.stored)",
             (found.document_id, found.collection, milliseconds(found.at), found.stored),
         )
+
+    def judge_found(self, *, keep: Sequence[tuple[int, int]] = ()) -> int:
+        """Everything is fetched and folded: what was found and is not made goes, except in ``keep`` (ms). Their number."""
+        rows = self._db.execute("SELECT id, at FROM document WHERE fold IS NULL AND want = '?'").fetchall()
+        gone = [(id_,) for id_, at in rows if not any(first <= at <= last for first, last in keep)]
+        self._db.executemany("UPDATE document SET want = NULL WHERE id = ?", gone)
+        return len(gone)
 
     def replay(self, folds: Sequence[str], first: datetime | None = None, last: datetime | None = None) -> int:
         """Forget what was delivered in this stretch (both inclusive; None: open) so that it is sent again. Their number."""
@@ -509,11 +529,9 @@ class Outbox:
         return changed
 
     def new_site(self) -> None:
-        """The receiver is another place: nothing is known to be there, and nothing is to be taken back from it."""
-        self._db.execute("DELETE FROM document WHERE want IS NULL")
-        self._db.execute(
-            "UPDATE document SET stored = NULL, sent = CASE WHEN sent IS NULL THEN NULL ELSE '' END, unsure = 0"
-        )
+        """The receiver is another place: nothing is to be taken back from it, and only what is replayed is put there."""
+        self._db.execute("DELETE FROM document WHERE want IS NULL OR fold IS NULL")
+        self._db.execute("UPDATE document SET stored = NULL, unsure = 0")
 
     # --- dead letters and counts ------------------------------------------------------------------------------------
 

@@ -25,6 +25,8 @@ from tconnectsync.sources import Batch, Source
 log = logging.getLogger("tconnectsync.polling")
 CLOCK_TOLERANCE = timedelta(minutes=5)
 CHANGED_WAIT_S = 3600.0
+DISK_TROUBLE = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
+LATELY = timedelta(days=1)
 
 
 @attrs.frozen
@@ -149,6 +151,15 @@ class Poller:
             return False
         return condition.not_before is None or condition.not_before <= now
 
+    def is_whole(self, now: datetime) -> bool:
+        """Whether the source was read to its end within the last day, and what repairs took from the log was read again."""
+        last = self.memory.last_fetch
+        if self._run is not None or last is None or not timedelta(0) <= now - last < LATELY:
+            return False
+        with contextlib.suppress(LogDamaged):
+            return next_missing(self.events, self.name, self.memory.mended) is None
+        return False
+
     def start(self) -> None:
         """Begin a poll."""
         if self._run is None:
@@ -170,19 +181,18 @@ class Poller:
     def step(self) -> None:
         """One request. Every outcome ends in the condition; only a damaged log is raised."""
         now = self.clock.now()
-        trouble = self._host_trouble(now)
-        if trouble is not None:
-            self.stop()
-            self._fail(now, "waiting", trouble[0], trouble[1], after_s=60.0)
-            return
-        self.start()
         try:
+            trouble = self._host_trouble(now)
+            if trouble is not None:
+                self._fail(now, "waiting", trouble[0], trouble[1], after_s=60.0)
+                return
+            self.start()
             assert self._run is not None  # noqa: S101 - start() has just seen to it
             batch = next(self._run, None)
             if batch is None:
                 self._ended(now)
                 return
-            self.events.append(batch.events)
+            appended = self.events.append(batch.events)
         except CredentialsRefused as error:
             self._fail(now, "refused", error.message, error.remedy)
         except SourceChanged as error:
@@ -193,20 +203,17 @@ class Poller:
         except LogDamaged as error:
             self._fail(now, "damaged", error.message, error.remedy, after_s=600.0)
             raise
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS):
-                raise
-            self._fail(
-                now, "waiting", f"the event log cannot be written: {error.strerror}",
-                "Make room on the disk (or look at its health); nothing is lost, polling goes on by itself.",
-            )  # fmt: skip
         except Exception as error:
             # the border to a plugin: its fault must not stop the others
+            if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
+                remedy = "Make room on the disk (or look at its health); nothing is lost, polling goes on by itself."
+                self._fail(now, "waiting", f"the event log cannot be written: {error.strerror}", remedy)
+                return
             log.exception("source_failed source=%s", self.name)
             remedy = "This is a bug of the source plugin; the log has the details. It is tried again."
             self._fail(now, "backing_off", f"the source failed unexpectedly: {type(error).__name__}", remedy)
         else:
-            self.memory.tally.count(batch.events)
+            self.memory.tally.count(appended.events)
             self.progress = batch
 
     def resume(self) -> None:

@@ -33,15 +33,16 @@ class Account:
     clock: Clock
     make_session: Callable[[], requests.Session] = attrs.field(repr=False)
     _token: Token | None = attrs.field(default=None, repr=False)
+    _told: set[str] = attrs.field(factory=set)
 
     def token(self) -> Token:
         """A token that is good now; logs in only if there is none."""
         now = self.clock.now()
-        for token in (self._token, self.kept.load()):
-            if token is not None and token.good_at(now):
-                self._token = token
-                return token
-        return self._log_in()
+        if self._token is None or not self._token.good_at(now):
+            self._token = self.kept.load()
+        if self._token is None or not self._token.good_at(now):
+            return self._log_in()
+        return self._token
 
     def renew(self, refused: Token) -> Token:
         """Another token in place of one that the server refused."""
@@ -56,7 +57,7 @@ class Account:
         self._token = None
         session = self.make_session()
         try:
-            token = Login(self.endpoints, Transport(session, self.clock)).run(self.email, self.password)
+            token = Login(self.endpoints, Transport(session, self.clock), self._told).run(self.email, self.password)
         finally:
             session.close()
         self._token = token

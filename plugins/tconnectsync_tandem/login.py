@@ -18,7 +18,15 @@ import attrs
 from tconnectsync import CredentialsRefused, Secret, SourceChanged
 from tconnectsync_tandem.endpoints import SCOPE, USER_AGENT, Endpoints
 from tconnectsync_tandem.token import Token
-from tconnectsync_tandem.transport import CHANGED_WAIT_S, Answer, TokenOver, Transport, refusal, shape_changed
+from tconnectsync_tandem.transport import (
+    CHANGED_WAIT_S,
+    NEW_RELEASE,
+    Answer,
+    TokenOver,
+    Transport,
+    refusal,
+    shape_changed,
+)
 
 log = logging.getLogger("tconnectsync.tandem")
 
@@ -36,6 +44,8 @@ class Login:
 
     endpoints: Endpoints
     transport: Transport
+    told: set[str]
+    """What was warned of already, in earlier logins of this process."""
 
     def run(self, email: str, password: Secret) -> Token:
         """The whole way: page, password, authorization, token, and the check of who signed it."""
@@ -205,7 +215,9 @@ class Login:
         if _time(claims, "exp", now) + LEEWAY < now or _time(claims, "nbf", now) - LEEWAY > now:
             raise _changed("the id_token is not valid now", "Check this computer's clock: `timedatectl`.")
         audience = claims.get("aud")
-        if self.endpoints.client_id not in (audience if isinstance(audience, list) else [audience]):
+        known = audience if isinstance(audience, list) else [audience]
+        if self.endpoints.client_id not in known and "audience" not in self.told:
+            self.told.add("audience")
             log.warning("id_token_audience expected=%s", self.endpoints.client_id)
         return claims
 
@@ -235,8 +247,9 @@ def _refused_step(answer: Answer, what: str) -> Exception:
 
 
 def _changed(words: str, remedy: str | None = None) -> SourceChanged:
-    hint = remedy or "Look whether there is a newer release of tconnectsync; until then it is tried again about hourly."
-    return SourceChanged(f"Tandem's login is not as it was: {words}", after_s=CHANGED_WAIT_S, remedy=hint)
+    return SourceChanged(
+        f"Tandem's login is not as it was: {words}", after_s=CHANGED_WAIT_S, remedy=remedy or NEW_RELEASE
+    )
 
 
 def _is_refusal(found: Any) -> bool:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
 from tconnectsync_tandem.transport import shape_changed
-
-log = logging.getLogger("tconnectsync.tandem")
 
 _SERIAL = re.compile(r"[A-Za-z0-9-]{1,32}")
 _MOST_TEXT = 80
@@ -75,8 +72,15 @@ class Pump:
         return (self.uploaded_at or never.replace(tzinfo=timezone.utc), self.newest or never)
 
 
-def read_pumps(answer: Mapping[str, Any]) -> tuple[Pump, ...]:
-    """Every usable pump of the answer; an unusable one is skipped and told. Errors: BrokenShape if none is left."""
+class PumpList(NamedTuple):
+    """The usable pumps of an answer, and how many others there were."""
+
+    pumps: tuple[Pump, ...]
+    skipped: int
+
+
+def read_pumps(answer: Mapping[str, Any]) -> PumpList:
+    """Every pump with a serial number and an assignment. Errors: BrokenShape if none is left."""
     listed = answer.get("pumps")
     if not isinstance(listed, list):
         raise shape_changed("list of pumps", "no pumps in it")
@@ -90,11 +94,9 @@ def read_pumps(answer: Mapping[str, Any]) -> tuple[Pump, ...]:
             found[pump.serial] = _joined(found[pump.serial], pump)
         else:
             found[pump.serial] = pump
-    if skipped:
-        log.warning("pumps_skipped count=%d reason=no_serial_or_assignment", skipped)
     if not found:
         raise shape_changed("list of pumps", "no pump that can be read" if listed else "an empty list")
-    return tuple(found.values())
+    return PumpList(tuple(found.values()), skipped)
 
 
 def _pump(entry: Any) -> Pump | None:

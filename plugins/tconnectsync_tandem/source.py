@@ -37,7 +37,7 @@ from tconnectsync_tandem.plan import (
 )
 from tconnectsync_tandem.pumps import Pump, newest_used, read_pumps
 from tconnectsync_tandem.token import TokenFile, account_key
-from tconnectsync_tandem.transport import Transport
+from tconnectsync_tandem.transport import NEW_RELEASE, Transport
 from tconnectsync_tandem.windows import Unfinished, WindowReader, words_for
 
 log = logging.getLogger("tconnectsync.tandem")
@@ -130,10 +130,12 @@ class TandemSource:
                 yield Finding(
                     good=True, what=f"tandem: logged in, region {self.endpoints.region}, token good until {until}"
                 )
-                pumps = read_pumps(whole_answer(client.pumper(), "list of pumps"))
+                pumps, skipped = read_pumps(whole_answer(client.pumper(), "list of pumps"))
         except TconnectsyncError as error:
             yield Finding(good=False, what=f"tandem: {error.message}", remedy=error.remedy)
             return
+        if skipped:
+            yield Finding(good=False, what=f"tandem: {skipped} pumps of the account cannot be read", remedy=NEW_RELEASE)
         yield from pump_findings(pumps, self.options.pumps)
 
     @contextmanager
@@ -244,7 +246,9 @@ class TandemSource:
 
     def _pumps(self, client: Client) -> Sequence[Pump]:
         """The pumps that the configuration wants. Errors: SourceChanged if it names none that is there."""
-        pumps = read_pumps(whole_answer(client.pumper(), "list of pumps"))
+        pumps, skipped = read_pumps(whole_answer(client.pumper(), "list of pumps"))
+        if skipped:
+            self.drift.tell(f"pumps {skipped}", "pumps_skipped count=%d reason=no_serial_or_assignment", skipped)
         for finding in choice_findings(pumps, self.options.pumps):
             if finding.what not in self._told:
                 self._told.add(finding.what)

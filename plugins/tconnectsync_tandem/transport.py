@@ -28,7 +28,7 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 BLOCKED_WAIT_S = 1800.0
 CHANGED_WAIT_S = 3600.0
 
-_NEW_RELEASE = "Look whether there is a newer release of tconnectsync; until then it is tried again about hourly."
+NEW_RELEASE = "Look whether there is a newer release of tconnectsync; until then it is tried again about hourly."
 _PASSING = frozenset({408, 500, 502, 503, 504})
 
 
@@ -146,17 +146,17 @@ def refusal(answer: Answer, what: str) -> Exception:
         return SourceChanged(
             f"Tandem does not understand the request for {what} any more (status 400{_validation(answer)})",
             after_s=CHANGED_WAIT_S,
-            remedy=_NEW_RELEASE,
+            remedy=NEW_RELEASE,
         )
     return SourceChanged(
-        f"Tandem's {what} is not where it was (status {status})", after_s=CHANGED_WAIT_S, remedy=_NEW_RELEASE
+        f"Tandem's {what} is not where it was (status {status})", after_s=CHANGED_WAIT_S, remedy=NEW_RELEASE
     )
 
 
 def shape_changed(what: str, how: str) -> BrokenShape:
     """The error for a good status with something else in it."""
     return BrokenShape(
-        f"Tandem answers the request for {what} with something new: {how}", after_s=CHANGED_WAIT_S, remedy=_NEW_RELEASE
+        f"Tandem answers the request for {what} with something new: {how}", after_s=CHANGED_WAIT_S, remedy=NEW_RELEASE
     )
 
 

@@ -28,7 +28,7 @@ PAUSE_S = 2.0
 KEPT_ANYWAY_WAIT_S = 900.0
 
 
-@attrs.define
+@attrs.frozen
 class Unfinished:
     """A day that stayed broken, and why."""
 

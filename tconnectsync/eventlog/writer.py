@@ -34,6 +34,8 @@ class Appended:
     appended: int
     duplicates: int
     revisions: int
+    events: Sequence[Event] = attrs.field(default=(), repr=False, eq=False)
+    """Those that were appended, in order."""
 
 
 class Writer:
@@ -66,6 +68,7 @@ class Writer:
             appended=len(new),
             duplicates=len(drafts) - len(new),
             revisions=revisions,
+            events=[draft.event for draft in new],
         )
 
     def bridge(self, first: int, last: int, times: Times | None, now: datetime) -> None:

@@ -77,7 +77,10 @@ class LivingDaemon:
 @contextlib.contextmanager
 def daemon(home: Installation, **environment: str) -> Iterator[LivingDaemon]:
     """The daemon over this installation, ready; killed at the end where it was not stopped."""
-    with tempfile.TemporaryDirectory(prefix="systemd-") as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+    with (
+        tempfile.TemporaryDirectory(prefix="systemd-") as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard,
+    ):
         address = f"{folder}/notify"
         heard.bind(address)
         heard.setblocking(False)

@@ -1,75 +1,29 @@
-"""The daemon as a process: systemd's signals, commands beside it, and SIGKILL at any moment."""
+"""The daemon as a process: systemd's signals, and commands beside it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import subprocess
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from datetime import date, datetime, timedelta, timezone
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from random import Random
 from typing import Any
 
-import attrs
 import pytest
-from living_daemon import LivingDaemon, daemon, eventually
-from whole_world import Installation, MovedClock, by_identity
+from living_daemon import daemon, eventually
+from quiet_world import PUMP_EVENTS, TREATMENTS, ZONE, World, a_pump, undisturbed
+from whole_world import Installation, MovedClock
 
 from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.faults import CloudFault
 from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import SimulatedPump, simulate
-
-ZONE = "America/New_York"
-TREATMENTS = "nightscout-treatments"
-PUMP_EVENTS = "nightscout-pump-events"
-
-
-def a_pump(days: int, **changes: Any) -> SimulatedPump:
-    """A pump that lived until now; its phone has uploaded until eight minutes ago and will not for hours."""
-    now = datetime.now(timezone.utc)
-    quiet = (now - timedelta(minutes=8), now + timedelta(hours=3))
-    plan = SimulationPlan(
-        seed=31, zone=ZONE, start=now.date() - timedelta(days=days), days=days + 2, upload_every_min=10, outages=(quiet,)
-    )
-    return simulate(attrs.evolve(plan, **changes))
+from tconnectsync_simulator.pump import SimulatedPump
 
 
 @pytest.fixture(scope="module")
 def pump() -> SimulatedPump:
     return a_pump(5)
-
-
-@attrs.define
-class World:
-    """A cloud, a site, and an installation between them."""
-
-    cloud: Cloud
-    site: SimulatedNightscout
-    home: Installation
-
-    @property
-    def requests(self) -> int:
-        return len(self.cloud.requests) + len(self.site.requests)
-
-    def treatments(self) -> dict[str, dict[str, Any]]:
-        return by_identity(self.site.documents("treatments"))
-
-    def settled(self, living: LivingDaemon) -> None:
-        """Wait until the daemon has delivered everything."""
-        eventually(lambda: self.site.count("activity"), "a delivery")
-        self.home.run("sync")
-        assert not living.ended
-
-    def differences(self, pump: SimulatedPump, days: int) -> list[str]:
-        """What the site shows otherwise than it was, but for the day that has begun and the edge of history."""
-        now = datetime.now(timezone.utc)
-        window = (now - timedelta(days=days), now - timedelta(hours=12))
-        return compare(pump.truth, self.site.documents("treatments"), window=window).lines()
 
 
 @pytest.fixture
@@ -90,32 +44,6 @@ def test_it_is_ready_feeds_the_watchdog_delivers_and_stops(world: World, pump: S
         assert living.heard[-1] == "STOPPING=1"
     assert world.differences(pump, 2) == []
     assert not (world.home.folder / "data/control.sock").exists()
-
-
-@pytest.mark.parametrize("where", ["cloud", "site"])
-def test_it_stops_in_time_although_nobody_answers_and_loses_nothing(
-    world: World, pump: SimulatedPump, where: str
-) -> None:
-    hangs_s = 7.0
-    if where == "cloud":
-        world.cloud.fail(CloudFault(path="pump-logs", wait_s=hangs_s))
-        waiting: Callable[[], object] = lambda: world.cloud.count("pump-logs")
-    else:
-        world.site.fail(Fault(path="treatments", method="POST", wait_s=hangs_s))
-        waiting = lambda: any(request.method == "POST" for request in world.site.requests)
-    with daemon(world.home) as living:
-        eventually(waiting, "the request that is not answered")
-        asked = time.monotonic()
-        assert living.stop() < 10
-        assert "cut_short" in living.log
-    with daemon(world.home) as living:
-        world.settled(living)
-        # what was left behind is served now, after its documents were sent again
-        eventually(lambda: time.monotonic() > asked + hangs_s + 0.3, "the late answer")
-        world.settled(living)
-        living.stop()
-    assert world.differences(pump, 2) == []
-    world.treatments()
 
 
 STUCK = """
@@ -144,22 +72,55 @@ def tconnectsync_sources():
 """
 
 
-def test_a_call_that_ignores_signals_does_not_keep_it(world: World, tmp_path: Path) -> None:
+def test_it_stops_in_time_whatever_it_waits_for_and_loses_nothing(
+    world: World, pump: SimulatedPump, tmp_path: Path
+) -> None:
+    """A cloud that does not answer, a site that does not, and a call that no signal gets out of."""
+    hangs_s = 7.0
+    homes = [
+        world.home,
+        *(
+            Installation(tmp_path / name, world.cloud, world.site.url, world.site.secret, ZONE, 3)
+            for name in ("b", "c")
+        ),
+    ]
     plugins = tmp_path / "plugins"
     plugins.mkdir()
     (plugins / "stuck.py").write_text(STUCK)
-    path = world.home.folder / "config.toml"
+    path = homes[2].folder / "config.toml"
     path.write_text(f'plugins_dir = "{plugins}"\n{path.read_text()}')
-    with daemon(world.home) as living:
-        eventually(lambda: world.cloud.count("pumper"), "the loop is at work")
-        assert living.stop() < 10
-        assert "left_behind" in living.log
+    with contextlib.ExitStack() as stack:
+        world.cloud.fail(CloudFault(path="pump-logs", wait_s=hangs_s))
+        living = [stack.enter_context(daemon(homes[0]))]
+        eventually(lambda: world.cloud.count("pump-logs"), "a request to the cloud")
+        world.site.fail(Fault(path="treatments", method="POST", wait_s=hangs_s))
+        living.append(stack.enter_context(daemon(homes[1])))
+        eventually(lambda: any(request.method == "POST" for request in world.site.requests), "a delivery")
+        asked = time.monotonic()
+        living.append(stack.enter_context(daemon(homes[2])))
+        eventually(lambda: world.cloud.count("pumper") == 3, "its loop is at work")
+        for each in living:
+            each.process.terminate()
+        for each in living:
+            each.stop()
+        assert time.monotonic() - asked < 10
+        assert ["cut_short" in each.log for each in living] == [True, True, False]
+        assert "left_behind" in living[2].log
+    with daemon(homes[1]) as again:
+        world.settled(again)
+        # what was left behind is served now, after its documents were sent again
+        eventually(lambda: time.monotonic() > asked + hangs_s + 0.3, "the late answer")
+        homes[1].run("sync")
+        again.stop()
+    homes[0].run("sync")
+    assert world.differences(pump, 2) == []
+    world.treatments()
 
 
 def test_a_reload_takes_what_changed_and_refuses_what_is_wrong(world: World) -> None:
     with daemon(world.home) as living:
         world.settled(living)
-        assert Counter(doc["eventType"] for doc in world.site.documents("treatments"))["Site Change"]
+        assert "Site Change" in {doc["eventType"] for doc in world.site.documents("treatments")}
         right = world.home.folder / "config.toml"
         world.home.configure(more='[sinks.nightscout-pump-events]\ncannula = "Note"\n')
         good = right.read_text()
@@ -173,7 +134,8 @@ def test_a_reload_takes_what_changed_and_refuses_what_is_wrong(world: World) -> 
         living.hang_up()
         living.wait_for("reloaded")
         eventually(
-            lambda: "Site Change" not in {doc["eventType"] for doc in world.site.documents("treatments")}, "the new option"
+            lambda: "Site Change" not in {doc["eventType"] for doc in world.site.documents("treatments")},
+            "the new option",
         )
         world.settled(living)
         world.treatments()
@@ -290,123 +252,3 @@ def test_a_request_that_cannot_be_done_does_not_end_it(world: World) -> None:
         assert not living.ended
         world.home.run("sync")
         living.stop()
-
-
-def undisturbed(world: World, *more: tuple[str, ...]) -> None:
-    """Another installation that nothing happens to leaves the same treatments on another site."""
-    home = world.home
-    with SimulatedNightscout() as site:
-        calm = Installation(home.folder.parent / "calm", world.cloud, site.url, site.secret, ZONE, home.history_days)
-        calm.run("sync")
-        for words in more:
-            calm.run(*words)
-        expected = by_identity(site.documents("treatments"))
-        found = world.treatments()
-        assert found.keys() == expected.keys()
-        assert found == expected
-        assert len(by_identity(world.site.documents("devicestatus"))) == site.count("devicestatus")
-    [_] = [doc for doc in world.site.documents("activity") if doc["activityType"] == "tconnect_iob"]
-
-
-# --- SIGKILL ----------------------------------------------------------------------------------------------------------
-
-
-def killed(world: World, dice: Random, times: int, *words: str) -> None:
-    """The daemon so many times, killed at some moment of its work, after it was handed the command."""
-    for _ in range(times):
-        with daemon(world.home) as living:
-            asker = None
-            if words:
-                asker = subprocess.Popen(
-                    world.home.command(*words), env=world.home.environment, stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT, text=True,
-                )  # fmt: skip
-                eventually(lambda: "request command" in living.log, "the command arrives")
-            moment, target = time.monotonic() + dice.uniform(0.0, 0.9), world.requests + dice.randint(1, 9)
-            while time.monotonic() < moment and world.requests < target:
-                time.sleep(0.001)
-            living.kill()
-            if asker is not None:
-                said, _ = asker.communicate(timeout=30)
-                assert asker.returncode in {0, 8}, said
-                assert "Traceback" not in said
-
-
-@pytest.mark.parametrize("seed", [1, 2])
-def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(seed: int, tmp_path: Path) -> None:
-    """First sync, late uploads, backfill and replay, each through several deaths."""
-    dice = Random(seed)
-    pump = a_pump(13, seed=40 + seed, late_share=0.2)
-    phone = MovedClock(timedelta(days=-3))
-    backfill = ("backfill", "--from", str(datetime.now(timezone.utc).date() - timedelta(days=11)))
-    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout(version=["15.0.7", "14.2.6"][seed % 2]) as site:
-        cloud._clock = phone  # what is uploaded when; the answers' Date stays right
-        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=8)
-        world = World(cloud, site, home)
-        killed(world, dice, 5)
-        phone.ahead = timedelta(days=-1)
-        killed(world, dice, 3, "sync")
-        phone.ahead = timedelta(0)
-        killed(world, dice, 3, *backfill)
-        killed(world, dice, 2, "replay", TREATMENTS)
-        with daemon(home) as living:
-            home.run(*backfill)
-            home.run("replay", TREATMENTS)
-            home.run("sync")
-            living.stop()
-        home.run("log", "check")
-        assert world.differences(pump, 10) == []
-        undisturbed(world, backfill)
-
-
-def test_a_catch_up_goes_on_behind_the_last_finished_window(tmp_path: Path) -> None:
-    pump = a_pump(40)
-    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
-        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=35)
-        world = World(cloud, site, home)
-
-        def windows() -> list[tuple[date, date]]:
-            asked = [request for request in cloud.requests if request.kind == "pump-logs"]
-            return [
-                tuple(date.fromisoformat((request.value(key) or "")[:10]) for key in ("startDate", "endDate"))  # type: ignore[misc]
-                for request in asked
-            ]
-
-        with daemon(home) as living:
-            eventually(lambda: len(windows()) == 1, "the first window")
-            cloud.fail(CloudFault(path="pump-logs", wait_s=2))
-            eventually(lambda: len(windows()) == 2, "the second window")
-            living.kill()
-        first, second = windows()
-        with daemon(home) as living:
-            world.settled(living)
-            living.stop()
-        assert windows()[2] == second
-        assert all(begin > first[1] for begin, _ in windows()[2:])
-        assert world.differences(pump, 34) == []
-        undisturbed(world)
-
-
-def test_a_recent_device_status_is_not_doubled_by_a_kill(tmp_path: Path) -> None:
-    """That collection keeps whatever it is sent: the answer that was lost must not make it two."""
-
-    def has_recent_iob(pump: SimulatedPump) -> bool:
-        newest = pump.truth.until(datetime.now(timezone.utc)).newest_iob
-        return newest is not None and datetime.now(timezone.utc) - newest.at < timedelta(minutes=25)
-
-    pump = next(pump for seed in range(60, 120) if has_recent_iob(pump := a_pump(3, seed=seed)))
-    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
-        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
-        world = World(cloud, site, home)
-        site.fail(Fault(path="devicestatus", method="POST", reset="after"))
-        for _ in range(3):
-            with daemon(home) as living:
-                eventually(lambda: site.count("devicestatus"), "the device status is stored")
-                living.kill()
-        with daemon(home) as living:
-            eventually(lambda: "all is well" in living.heard[-1], "it is well again", within_s=45)
-            home.run("resume", "nightscout-iob")
-            home.run("sync")
-            living.stop()
-        assert site.count("devicestatus") == 1
-        undisturbed(world)

@@ -118,6 +118,8 @@ class World:
     zones: Zones = ZONE
     fingerprint: str = "1"
     room: list[str] = attrs.field(factory=list)
+    folds: dict[str, Any] = attrs.field(factory=lambda: {"stretches": StretchFold()})
+    segment_bytes: int = 4 << 20
     pump: Pump = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
 
@@ -126,7 +128,9 @@ class World:
         self.open()
 
     def open(self) -> None:
-        events = EventLog.open(self.folder, clock=self.clock, writable=True, decoders={})
+        events = EventLog.open(
+            self.folder, clock=self.clock, writable=True, decoders={}, segment_bytes=self.segment_bytes
+        )
         outbox = Outbox(self.folder / "outbox" / "shelf.sqlite")
         dice = random.Random(1)
         poller = Poller(
@@ -135,7 +139,7 @@ class World:
             rhythm=Rhythm(poll_min_s=300, poll_max_s=1500), free_space=lambda: self.room[0] if self.room else None,
         )  # fmt: skip
         keeper = Keeper(
-            name="shelf", fingerprint=self.fingerprint, folding=Folding(outbox, {"stretches": StretchFold()}),
+            name="shelf", fingerprint=self.fingerprint, folding=Folding(outbox, self.folds),
             courier=Courier(outbox, self.shelf), events=events, clock=self.clock, dice=dice, rewrite_brake=10, mark="m",
         )  # fmt: skip
         self.engine = Engine(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import attrs
 from engine_world import BEGIN, World
 from worlds import Shelf, StretchFold
 
-from tconnectsync import CredentialsRefused, Hold, Retryable
-from tconnectsync.events import HistoryOpened
+from tconnectsync import Batch, CredentialsRefused, History, Hold, Retryable
+from tconnectsync.events import HistoryOpened, Unknown
 from tconnectsync.jobs import Result
 from tconnectsync.wallclock import Zones
 
@@ -266,3 +266,26 @@ def test_a_log_that_was_put_back_from_a_backup_is_folded_anew(world: World) -> N
     world.ask("sync")
     assert there.keys() <= world.shelf.there.keys()
     assert world.starts()[-6:] == hours([24, 25, 26, 27, 28, 29])
+
+
+def test_an_unknown_record_is_counted_once_however_often_it_is_fetched(world: World) -> None:
+    class Odd(type(world.pump)):  # type: ignore[misc]
+        def poll(self, history: History) -> Iterator[Batch]:
+            odd = self.event(7, "unknown", BEGIN, Unknown(code="999", reason="no such code"))
+            yield Batch(events=[odd])
+            yield from super().poll(history)
+
+    world.engine.pollers["pump"].source = Odd(world.clock)
+    for _ in range(3):
+        assert world.ask("sync").status == 0
+    assert world.engine.pollers["pump"].memory.tally.unknown_codes == {"999": 1}
+
+
+def test_a_source_whose_own_code_fails_is_told_and_tried_again(world: World) -> None:
+    world.pump.trouble = ConnectionError("a library's error that the source let through")
+    result = world.ask("sync")
+    assert result.status == 3
+    assert "failed unexpectedly: ConnectionError" in result.lines[0]
+    world.pump.trouble = None
+    world.clock.sleep(60)
+    assert world.ask("sync").status == 0

@@ -218,7 +218,7 @@ def test_captured_answers_are_read_whole() -> None:
         }
         assert len(everything) == len({place for place, _ in answer.entries()})
     for one in examples["pumper_responses"]:
-        pumps = read_pumps(one["body"])
+        pumps = read_pumps(one["body"]).pumps
         assert [pump.serial for pump in pumps] == [pump["serialNumber"] for pump in one["body"]["pumps"]]
         assert "Test" not in repr(pumps)
     for one in (*examples["synthetic"],):

@@ -28,6 +28,7 @@ from tandem_world import (
 )
 
 from tconnectsync import Retryable, SourceChanged
+from tconnectsync_tandem import transport
 from tconnectsync_tandem.answers import split_answer, whole_answer
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.drift import Drift
@@ -269,7 +270,7 @@ def test_the_same_clock_change_in_both_arrays_comes_once_but_repeats_in_events_s
     assert [place for place, _ in split_answer(body, "events").entries()] == [(0, 1), (0, 1), (0, 95)]
 
 
-def test_pumps_are_read_one_by_one_and_odd_ones_skipped(caplog: pytest.LogCaptureFixture) -> None:
+def test_pumps_are_read_one_by_one_and_odd_ones_skipped() -> None:
     good = CloudPump().listed()
     listed = [
         None,
@@ -277,12 +278,13 @@ def test_pumps_are_read_one_by_one_and_odd_ones_skipped(caplog: pytest.LogCaptur
         {},
         {**good, "serialNumber": None},
         {**good, "assignmentId": 5},
-        {**good, "serialNumber": 90556643},
         good,
+        {**good, "serialNumber": "a:b"},
     ]
-    pumps = read_pumps({"pumps": listed})
-    assert [pump.serial for pump in pumps] == ["90556643", "1111111"]
-    assert "pumps_skipped count=5" in caplog.text
+    pumps, skipped = read_pumps({"pumps": listed})
+    assert [pump.serial for pump in pumps] == ["1111111"]
+    assert skipped == 6
+    assert [pump.serial for pump in read_pumps({"pumps": [{**good, "serialNumber": 90556643}]}).pumps] == ["90556643"]
 
 
 @pytest.mark.parametrize("seconds", [0, 299, -299])
@@ -325,6 +327,42 @@ def test_a_read_that_times_out_is_a_broken_answer(world: World, monkeypatch: pyt
     with pytest.raises(BrokenAnswer, match="within 60 s") as caught:
         world.poll()
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "halvable"),
+    [
+        (requests.exceptions.ConnectTimeout("x"), "no connection within 10 s", False),
+        (requests.exceptions.SSLError("x"), "certificate", False),
+        (requests.exceptions.ConnectionError("x"), "cut off", True),
+        (requests.exceptions.ChunkedEncodingError("x"), "half an answer", True),
+        (requests.exceptions.ContentDecodingError("x"), "half an answer", True),
+        (ValueError("x"), "no address", True),
+    ],
+)
+def test_a_failing_connection_is_told_apart_from_a_failing_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str, halvable: bool
+) -> None:
+    world.poll()
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(requests.Session, "request", fail)
+    with pytest.raises(Retryable, match=words) as caught:
+        world.poll()
+    assert isinstance(caught.value, (BrokenAnswer, BrokenShape)) == halvable
+
+
+def test_an_answer_that_never_ends_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.poll()
+    monkeypatch.setattr(transport, "MOST_BYTES", 100)
+    with pytest.raises(BrokenAnswer, match="too large"):
+        world.poll()
+    monkeypatch.setattr(transport, "MOST_BYTES", 10**9)
+    monkeypatch.setattr(transport, "LONGEST_ANSWER_S", -1.0)
+    with pytest.raises(BrokenAnswer, match="too long"):
+        world.poll()
 
 
 def test_windows_halve_without_gap_or_overlap() -> None:
@@ -409,7 +447,7 @@ class _Canned:
 @given(st.sampled_from(_paths(_LOG_ANSWER)), _ABSURD, st.booleans())
 def test_any_absurd_value_anywhere_in_a_window_costs_no_other_event(path: list[Any], absurd: Any, drop: bool) -> None:
     body = json.dumps(_replaced(_LOG_ANSWER, path, absurd, drop)).encode()
-    (pump,) = read_pumps(_PUMPER_ANSWER)
+    ((pump,), _) = read_pumps(_PUMPER_ANSWER)
     reader = WindowReader(client=_Canned(body), clock=SetClock(), drift=Drift())  # type: ignore[arg-type]  # stands in for it
     log = MemoryLog()
     for batch in reader.read(pump, [(date(2026, 11, 19), date(2026, 11, 19))]):
@@ -432,7 +470,7 @@ def test_any_absurd_value_anywhere_in_the_list_of_pumps_ends_in_pumps_or_in_a_ch
 ) -> None:
     body = json.dumps(_replaced(_PUMPER_ANSWER, path, absurd, drop)).encode()
     try:
-        pumps = read_pumps(whole_answer(body, "list of pumps"))
+        pumps = read_pumps(whole_answer(body, "list of pumps")).pumps
     except SourceChanged:
         assert path[-1] in ("pumps", 0, "serialNumber", "assignmentId")
     else:

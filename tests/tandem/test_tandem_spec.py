@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from tandem_world import CloudPump, Fault, SetClock, World, basal
 
@@ -34,6 +35,42 @@ def test_every_missing_part_is_a_problem_with_its_key() -> None:
         "sources.tandem.region",
     ]
     assert problems_of(TandemOptions(email="a", password=Secret("b"), region="EU")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "pumps"), [("11111111", "all"), ("all", "all"), ("90556643", ["90556643"]), (" 90556643 ", ["90556643"])]
+)
+def test_the_environment_names_one_pump_or_all(text: str, pumps: object) -> None:
+    assert attrs.fields(TandemOptions).pumps.metadata["parse_env"](text) == pumps
+
+
+def test_the_region_is_the_us_only_where_the_account_comes_from_the_environment() -> None:
+    region = attrs.fields(TandemOptions).region
+    assert region.default is None
+    assert region.metadata["default_with_env"] == {"TCONNECT_EMAIL": "US"}
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        ("pumps", ("90556643",), ()),
+        ("pumps", "all", ("9055 6643",)),
+        ("history_days", 3650, 0),
+        ("window_days", 28, 29),
+        ("window_days", 1, 0),
+    ],
+)
+def test_values_that_no_pump_or_server_takes_are_told(key: str, good: object, bad: object) -> None:
+    check = getattr(attrs.fields(TandemOptions), key).metadata["check"]
+    assert check(good) is None
+    assert check(bad)
+
+
+def test_an_address_is_one() -> None:
+    check = attrs.fields(EndpointOptions).data.metadata["check"]
+    assert check(None) is None
+    assert check("https://source.tandemdiabetes.com/") is None
+    assert check("source.tandemdiabetes.com")
 
 
 def test_the_plugin_is_light_until_it_is_opened() -> None:

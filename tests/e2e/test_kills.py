@@ -1,0 +1,134 @@
+"""SIGKILL at any moment: in the end everything is there, once, and as if nothing had happened."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from living_daemon import LivingDaemon, daemon, eventually
+from quiet_world import TREATMENTS, ZONE, World, a_pump, undisturbed
+from whole_world import Installation, MovedClock
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.faults import CloudFault
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.pump import SimulatedPump
+
+
+def killed(world: World, dice: Random, times: int, *words: str) -> None:
+    """The daemon so many times, killed at some moment of its work, after it was handed the command."""
+    for _ in range(times):
+        with daemon(world.home) as living:
+            asker = None
+            if words:
+                asker = subprocess.Popen(
+                    world.home.command(*words), env=world.home.environment, stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT, text=True,
+                )  # fmt: skip
+                eventually(lambda: "request command" in living.log, "the command arrives")
+            moment, target = time.monotonic() + dice.uniform(0.0, 0.9), world.requests + dice.randint(1, 9)
+            while time.monotonic() < moment and world.requests < target:
+                time.sleep(0.001)
+            living.kill()
+            if asker is not None:
+                said, _ = asker.communicate(timeout=30)
+                assert asker.returncode in {0, 8}, said
+                assert "Traceback" not in said
+
+
+def killed_while_answering(site: SimulatedNightscout, collection: str, living: LivingDaemon) -> None:
+    """Killed when the site has stored what was posted, and before its answer is on the way."""
+    perform = site._perform
+
+    def perform_and_kill(held: Any, item: Any, request: Any, fault: Any) -> Any:
+        answer = perform(held, item, request, fault)
+        if request.method == "POST" and held.name == collection and not living.ended:
+            living.kill()
+        return answer
+
+    site._perform = perform_and_kill  # type: ignore[method-assign]
+    try:
+        eventually(lambda: living.ended, f"a delivery to {collection}")
+    finally:
+        site._perform = perform  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(seed: int, tmp_path: Path) -> None:
+    """First sync, late uploads, backfill and replay, each through several deaths."""
+    dice = Random(seed)
+    pump = a_pump(13, seed=40 + seed, late_share=0.2)
+    phone = MovedClock(timedelta(days=-3))
+    backfill = ("backfill", "--from", str(datetime.now(timezone.utc).date() - timedelta(days=11)))
+    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout(version=["15.0.7", "14.2.6"][seed % 2]) as site:
+        cloud._clock = phone  # what is uploaded when; the answers' Date stays right
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=8)
+        world = World(cloud, site, home)
+        killed(world, dice, 5)
+        phone.ahead = timedelta(days=-1)
+        killed(world, dice, 3, "sync")
+        phone.ahead = timedelta(0)
+        killed(world, dice, 3, *backfill)
+        killed(world, dice, 2, "replay", TREATMENTS)
+        with daemon(home) as living:
+            home.run(*backfill)
+            home.run("replay", TREATMENTS)
+            home.run("sync")
+            living.stop()
+        home.run("log", "check")
+        assert world.differences(pump, 10, until_days=3.2) == []
+        undisturbed(world, backfill)
+
+
+def test_a_catch_up_goes_on_behind_the_last_finished_window(tmp_path: Path) -> None:
+    pump = a_pump(40)
+    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=35)
+        world = World(cloud, site, home)
+
+        def windows() -> list[tuple[date, date]]:
+            asked = [request for request in cloud.requests if request.kind == "pump-logs"]
+            return [
+                tuple(date.fromisoformat((request.value(key) or "")[:10]) for key in ("startDate", "endDate"))  # type: ignore[misc]
+                for request in asked
+            ]
+
+        with daemon(home) as living:
+            eventually(lambda: len(windows()) == 1, "the first window")
+            cloud.fail(CloudFault(path="pump-logs", wait_s=2))
+            eventually(lambda: len(windows()) == 2, "the second window")
+            living.kill()
+        first, second = windows()
+        with daemon(home) as living:
+            world.settled(living)
+            living.stop()
+        assert windows()[2] == second
+        assert all(begin > first[1] for begin, _ in windows()[2:])
+        assert world.differences(pump, 34) == []
+        undisturbed(world)
+
+
+def test_what_was_stored_when_the_daemon_died_is_not_stored_twice(tmp_path: Path) -> None:
+    """Activity and device status keep whatever they are sent: an answer that nobody heard must not make it two."""
+
+    def has_recent_iob(pump: SimulatedPump) -> bool:
+        newest = pump.truth.until(datetime.now(timezone.utc)).newest_iob
+        return newest is not None and datetime.now(timezone.utc) - newest.at < timedelta(minutes=25)
+
+    pump = next(pump for seed in range(60, 160) if has_recent_iob(pump := a_pump(3, seed=seed)))
+    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
+        world = World(cloud, site, home)
+        for collection in ("treatments", "activity", "devicestatus"):
+            with daemon(home) as living:
+                killed_while_answering(site, collection, living)
+        with daemon(home) as living:
+            home.run("sync")
+            living.stop()
+        assert site.count("devicestatus") == 1
+        undisturbed(world)

@@ -24,7 +24,7 @@ from tconnectsync.eventlog.tail import Tail
 from tconnectsync.eventlog.writer import Appended, Writer, index_errors
 from tconnectsync.events import FACTS, Event
 
-SEGMENT_BYTES = 4 << 20
+SEGMENT_BYTES = 1 << 20
 """A segment that has reached this size is sealed."""
 
 _FIRST_KEY, _LAST_KEY = -(1 << 63), (1 << 63) - 1

@@ -55,3 +55,8 @@ def test_a_block_grows_when_it_goes_on() -> None:
     assert waits == sorted(waits)
     assert 1800 <= waits[0] < 2300
     assert waits[-1] >= LONGEST_ASKED_WAIT_S
+
+
+def test_what_only_a_new_release_can_mend_is_asked_again_about_hourly() -> None:
+    dice = random.Random(1)
+    assert all(3600 <= backoff_s(failures, after_s=3600.0, dice=dice, grows=False) <= 3960 for failures in (1, 5, 50))

@@ -1,0 +1,294 @@
+"""A harmed log: what needs the harm stops, the rest goes on, and after a repair everything is there again by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from engine_world import BEGIN, SUMMER, Pump, World
+from worlds import Shelf, State, StretchFold
+
+from tconnectsync import Batch, Document, Event, History, Retryable, document_id
+from tconnectsync.eventlog import repair_log
+from tconnectsync.events import BasalDelivered, CarbsEntered, WindowFetched
+from tconnectsync.status import status_of
+
+DAYS = 4
+
+
+@attrs.define
+class NewsOnly(Pump):
+    """Tells with every poll what came since the last one; older days only when it is asked for them."""
+
+    told: datetime = BEGIN
+    asked: list[tuple[date, date]] = attrs.field(factory=list)
+    backfill_trouble: Exception | None = None
+
+    def poll(self, history: History) -> Iterator[Batch]:
+        first, *_ = super().poll(history)
+        yield first
+        yield Batch(events=self.between(self.told, self.clock.now()))
+        self.told = self.clock.now()
+
+    def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
+        self.asked.append((first, last))
+        if self.backfill_trouble is not None:
+            raise self.backfill_trouble
+        midnights = [datetime(day.year, day.month, day.day, tzinfo=BEGIN.tzinfo) - SUMMER for day in (first, last)]
+        window = WindowFetched(first_day=f"{first}", last_day=f"{last}")
+        events = self.between(midnights[0], min(midnights[1] + timedelta(days=1), self.clock.now()))
+        yield Batch(events=[*events, self.fact("window.fetched", f"window:{first}:{self.clock.now()}", window)])
+
+    def between(self, begin: datetime, end: datetime) -> list[Event]:
+        found = []
+        for minute in range(0, int((end - BEGIN).total_seconds() // 60), 5):
+            at = BEGIN + timedelta(minutes=minute)
+            if at >= begin:
+                found.append(self.event(10 + minute, "basal.delivered", at, BasalDelivered(rate_u_per_h=float(minute // 60 % 3))))
+                if minute % 600 == 0:
+                    found.append(self.event(11 + minute, "carbs.entered", at, CarbsEntered(carbs_g=20.0)))
+        return found
+
+
+class CarbsFold:
+    """Every entry is a document."""
+
+    name = "carbs"
+    version = 1
+    kinds = frozenset({"carbs.entered"})
+    state_type = State
+
+    def initial(self) -> State:
+        return State()
+
+    def step(self, state: State, event: Event) -> tuple[State, Sequence[Document]]:
+        assert event.at is not None
+        content = {"carbs": event.body.carbs_g}
+        return state, [Document(id=document_id("carbs", event.id), collection="things", at=event.at, content=content)]
+
+    def running(self, state: State) -> Sequence[Document]:
+        return ()
+
+
+@pytest.fixture
+def harmed(tmp_path: Path) -> Iterator[World]:
+    """Four days are delivered; then a byte of the second day's basal flips in a sealed segment."""
+    world = World(tmp_path, folds={"stretches": StretchFold(), "carbs": CarbsFold()}, segment_bytes=40_000)
+    world.pump = NewsOnly(world.clock)
+    world.reopen()
+    for _ in range(DAYS):
+        assert world.ask("sync").status == 0
+        world.clock.sleep(86400)
+    assert world.ask("sync").status == 0
+    world.engine.close()
+    flip(world.folder, seq=10 + 1440 + 300)
+    world.open()
+    yield world
+    world.engine.close()
+
+
+def flip(folder: Path, *, seq: int) -> None:
+    mark = f'"id":"pump:1:0:{seq}"'.encode()
+    for path in sorted((folder / "log").glob("*.jsonl"))[:-1]:
+        data = bytearray(path.read_bytes())
+        if mark in data:
+            data[data.index(mark) + len(mark) + 10] ^= 1
+            path.write_bytes(data)
+            return
+    pytest.fail("there is no sealed segment with it")
+
+
+def read_status(world: World) -> dict[str, Any]:
+    return status_of(
+        world.folder, sources={"pump": True}, sinks={"shelf": True}, zones=world.zones, clock=world.clock
+    )  # fmt: skip
+
+
+def repaired(world: World) -> None:
+    world.engine.close()
+    [gap] = repair_log(world.folder, clock=world.clock).gaps
+    assert gap.first_position == gap.last_position
+    world.open()
+
+
+def forget_outbox(world: World) -> None:
+    world.engine.close()
+    for path in (world.folder / "outbox").iterdir():
+        path.unlink()
+    world.open()
+
+
+def test_news_go_on_while_nothing_needs_the_harmed_part(harmed: World) -> None:
+    harmed.clock.sleep(3600)
+    assert harmed.ask("sync").status == 0
+    assert harmed.starts()[-1] == BEGIN + timedelta(days=DAYS + 1, hours=1)
+
+
+def test_the_harm_stops_the_fold_that_needs_it_and_nothing_else(harmed: World) -> None:
+    """With the outbox gone everything is folded again: basal cannot, carbs can, and the site keeps what it has."""
+    there = dict(harmed.shelf.there)
+    carbs = [known for known in there.values() if "carbs" in known.content]
+    for known in carbs[:2]:
+        del harmed.shelf.there[known.id]
+    forget_outbox(harmed)
+    result = harmed.ask("sync")
+    assert result.status == 7
+    assert "tconnectsync log repair" in " ".join(result.lines)
+    assert harmed.shelf.there == there, "carbs came back, and no basal was taken from the site"
+    assert harmed.keeper.condition.state == "damaged"
+    found = read_status(harmed)
+    assert found["sinks"]["shelf"]["state"] == "damaged"
+    assert "log check" in found["sinks"]["shelf"]["remedy"]
+
+
+def test_the_background_check_tells_it_before_anything_needs_it(harmed: World) -> None:
+    for _ in range(50):
+        harmed.engine.turn(polling=False)
+        harmed.clock.sleep(600)
+    assert "line" in str(read_status(harmed)["log"]["damaged"])
+
+
+def test_a_repair_is_fetched_again_by_itself_and_takes_nothing_back_meanwhile(
+    harmed: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    there = dict(harmed.shelf.there)
+    pump = harmed.pump
+    assert isinstance(pump, NewsOnly)
+    forget_outbox(harmed)
+    assert harmed.ask("sync").status == 7
+    repaired(harmed)
+    pump.backfill_trouble = Retryable("the cloud is down")
+    assert harmed.ask("sync").status == 3
+    assert there.keys() <= harmed.shelf.there.keys(), "what the gap may have told is not taken back"
+    harmed.reopen()
+    pump.backfill_trouble = None
+    pump.asked.clear()
+    harmed.clock.sleep(120)
+    with caplog.at_level(logging.INFO):
+        assert harmed.ask("sync").status == 0
+    assert pump.asked == [(date(2026, 6, 1), date(2026, 6, 4))], "two days around it, not before the edge of history"
+    assert "gap_fetched_again source=pump first=2026-06-01 last=2026-06-04" in caplog.text
+    assert {name: known for name, known in harmed.shelf.there.items() if name in there} == there
+    assert harmed.keeper.condition.state == "ok"
+    harmed.reopen()
+    assert harmed.ask("sync").status == 0
+    assert len(pump.asked) == 1, "once"
+
+
+def test_the_daemon_does_not_wait_for_the_next_poll_to_mend(harmed: World) -> None:
+    repaired(harmed)
+    harmed.engine.turn()
+    assert harmed.engine.pollers["pump"].running
+
+
+def test_a_repaired_sink_is_well_again(harmed: World) -> None:
+    forget_outbox(harmed)
+    assert harmed.ask("sync").status == 7
+    repaired(harmed)
+    harmed.ask("sync")
+    assert harmed.keeper.condition.state == "ok"
+    assert harmed.ask("sync").status == 0
+
+
+def test_long_gaps_are_fetched_in_parts_and_go_on_after_a_restart(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.pump = NewsOnly(world.clock)
+    world.reopen()
+    world.clock.sleep(86400 * 70)
+    world.ask("sync")
+    world.engine.close()
+    path = next((tmp_path / "log").glob("*.jsonl"))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:100], *lines[-100:]]))
+    for name in tmp_path.glob("index.sqlite*"):
+        name.unlink()
+    repair_log(tmp_path, clock=world.clock)
+    world.open()
+    pump = world.pump
+    for number in range(3):
+        for _ in range(30):
+            world.engine.turn()
+            if len(pump.asked) > number:
+                break
+        world.reopen()
+        world.clock.sleep(3600)
+    firsts = {first for first, _ in pump.asked}
+    assert date(2026, 6, 1) in firsts
+    assert all((last - first).days < 28 for first, last in pump.asked)
+    while world.engine.turn(polling=False):
+        pass
+    before = dict(world.shelf.there)
+    assert world.ask("sync").status == 0
+    assert before.keys() <= world.shelf.there.keys()
+    assert {last for _, last in pump.asked} >= {date(2026, 6, 28), date(2026, 7, 26)}
+    assert len({event.at for event in world.shelf.there.values()}) == len(world.shelf.there)
+    world.engine.close()
+
+
+def test_a_source_that_needs_a_harmed_fact_waits_and_says_so_without_spinning(tmp_path: Path) -> None:
+    world = World(tmp_path, segment_bytes=2_000)
+
+    class Reader(Pump):
+        def poll(self, history: History) -> Iterator[Batch]:
+            list(history.facts("window.fetched"))
+            yield from super().poll(history)
+
+    world.pump = Reader(world.clock)
+    world.reopen()
+    world.ask("sync")
+    world.engine.close()
+    for path in sorted((tmp_path / "log").glob("*.jsonl")):
+        data = bytearray(path.read_bytes())
+        if b'"kind":"window.fetched"' in data:
+            data[data.index(b'"kind":"window.fetched"') + 30] ^= 1
+            path.write_bytes(data)
+    world.open()
+    world.clock.sleep(86400)
+    assert world.ask("sync").status == 7
+    poller = world.engine.pollers["pump"]
+    assert poller.condition.state == "damaged"
+    due = poller.due(world.clock.now())
+    assert due is not None
+    assert due > world.clock.now()
+    assert not world.engine.turn()
+    world.engine.close()
+
+
+class Failing(CarbsFold):
+    def step(self, state: State, event: Event) -> tuple[State, Sequence[Document]]:
+        if event.seq == 11 + 1200:
+            raise ZeroDivisionError
+        return super().step(state, event)
+
+
+def test_a_fold_that_fails_on_one_event_stops_alone_and_says_where(tmp_path: Path) -> None:
+    world = World(tmp_path, folds={"stretches": StretchFold(), "carbs": Failing()})
+    world.pump = NewsOnly(world.clock)
+    world.reopen()
+    world.clock.sleep(86400)
+    result = world.ask("sync")
+    assert result.status == 1
+    assert "'carbs' fails at event pump:1:0:1211 (ZeroDivisionError)" in result.lines[0]
+    assert world.starts()[-1] == BEGIN + timedelta(days=2, hours=-1)
+    world.reopen(folds={"stretches": StretchFold(), "carbs": CarbsFold()})
+    assert world.ask("sync").status == 0
+    assert sum("carbs" in known.content for known in world.shelf.there.values()) == 5
+    world.engine.close()
+
+
+def test_another_sink_goes_on_beside_one_that_is_harmed(harmed: World) -> None:
+    """One log, two shelves: the harm shows in the one that folds everything anew."""
+    other = World(harmed.folder / "unused")
+    other.engine.close()
+    harmed.engine.close()
+    shelf = Shelf(address="shelf://one", batch_size=100)
+    fresh = World(harmed.folder, clock=harmed.clock, shelf=shelf, fingerprint="2", folds=harmed.folds)
+    assert fresh.ask("sync").status == 7
+    fresh.reopen(fingerprint="1")
+    fresh.engine.close()
+    harmed.open()

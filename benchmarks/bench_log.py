@@ -1,20 +1,17 @@
-"""How fast the event log appends, reads and opens, beside what the disk and the encoder could do in the same run.
-
-``python benchmarks/bench_log.py [--events 200000] [--years 10]`` prints a row of a Markdown table per figure.
-"""
+"""How fast the event log appends, reads and opens, beside what the disk and the encoder can do in the same run."""
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+
+from measure import Ended, Row, Spread, main_of, run_python
 
 from tconnectsync import events
 from tconnectsync.clock import SystemClock
@@ -87,24 +84,15 @@ def batches(count: int) -> Iterator[Sequence[events.Event]]:
         yield list(day_of_events(first, min(BATCH, count + 1 - first)))
 
 
-def row(what: str, figure: str) -> None:
-    """One row of the table."""
-    print(f"| {what} | {figure} |", flush=True)
-
-
-def rate(count: int, seconds: float) -> str:
-    """Events a second."""
-    return f"{count / seconds:,.0f} events/s"
-
-
-def bare_limits(folder: Path, count: int) -> None:
-    """The same bytes, encoded and nothing else, and written and nothing else."""
+def bare_limits(folder: Path, count: int) -> tuple[float, float]:
+    """Events a second: the same bytes encoded and nothing else; written and synced in the same batches and nothing else."""
     codec = Codec()
-    encoding = writing = 0.0
+    encoding_s = writing_s = 0.0
     crc, position = 0, 0
-    descriptor = os.open(folder / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    path = folder / "bare"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for batch in batches(count):
-        start = time.perf_counter()
+        begin = time.perf_counter()
         lines = []
         for event in batch:
             position += 1
@@ -115,97 +103,110 @@ def bare_limits(folder: Path, count: int) -> None:
         between = time.perf_counter()
         os.write(descriptor, b"".join(lines))
         os.fsync(descriptor)
-        writing += time.perf_counter() - between
-        encoding += between - start
+        writing_s += time.perf_counter() - between
+        encoding_s += between - begin
     os.close(descriptor)
-    row("encode and checksum alone", rate(count, encoding))
-    row("write and sync the same bytes, alone", rate(count, writing))
+    path.unlink()
+    return count / encoding_s, count / writing_s
 
 
-def append_and_read(folder: Path, count: int) -> None:
-    """Append, append again, read in both orders, check."""
+def append_all(folder: Path, count: int) -> tuple[float, float]:
+    """Events a second, and events a second of CPU."""
+    spent_s = processor_s = 0.0
     with EventLog.open(folder, clock=SystemClock(), writable=True) as log:
-        seconds = 0.0
         for batch in batches(count):
-            start = time.perf_counter()
+            begin, processor_begin = time.perf_counter(), time.process_time()
             log.append(batch)
-            seconds += time.perf_counter() - start
-        row("append (encode, checksum, write, sync, index) in batches of 1,000", rate(count, seconds))
-        seconds = 0.0
-        for batch in batches(min(count, 50_000)):
-            start = time.perf_counter()
+            spent_s += time.perf_counter() - begin
+            processor_s += time.process_time() - processor_begin
+    return count / spent_s, count / processor_s
+
+
+def again_and_read(folder: Path, count: int) -> Iterator[Row]:
+    """What is there already appended again, both reading orders, the check."""
+    with EventLog.open(folder, clock=SystemClock(), writable=True) as log:
+        again, spent_s = min(count, 50_000), 0.0
+        for batch in batches(again):
+            begin = time.perf_counter()
             assert log.append(batch).duplicates == len(batch)
-            seconds += time.perf_counter() - start
-        row("append what is there already", rate(min(count, 50_000), seconds))
-        start = time.perf_counter()
+            spent_s += time.perf_counter() - begin
+        yield Row(what="append what is there already", measured=f"{again / spent_s:,.0f} events/s")
+        begin = time.perf_counter()
         assert sum(1 for _ in log.events()) == count
-        row("decode in the log's order", rate(count, time.perf_counter() - start))
+        yield Row(what="read in the log's order", measured=f"{count / (time.perf_counter() - begin):,.0f} events/s")
         [stream] = log.streams()
-        start = time.perf_counter()
-        read = sum(len(log.read(stream.id, key, key + 299)) for key in range(1, count + 1, 300))
-        assert read == count
-        row("read in the pump's order, 300 keys at a time", rate(count, time.perf_counter() - start))
-        start = time.perf_counter()
-        assert sum(1 for _ in log.touched(0)) == count
-        row("touched", rate(count, time.perf_counter() - start))
-        start = time.perf_counter()
-        packed = log.maintain(3)
-        row("compress a segment", f"{(time.perf_counter() - start) / max(packed, 1):.2f} s")
-    start = time.perf_counter()
+        begin = time.perf_counter()
+        assert sum(len(log.read(stream.id, key, key + 299)) for key in range(1, count + 1, 300)) == count
+        speed = count / (time.perf_counter() - begin)
+        yield Row(what="read in the pump's order, 300 keys at a time", measured=f"{speed:,.0f} events/s")
+    begin = time.perf_counter()
     assert all(line.good for line in check_log(folder))
-    row("log check", rate(count, time.perf_counter() - start))
+    yield Row(what="`log check`", measured=f"{count / (time.perf_counter() - begin):,.0f} events/s")
 
 
-def ten_years(folder: Path, years: float) -> None:
-    """Opening a long log, in a process of its own."""
-    count = int(years * 365 * EVENTS_A_DAY) or 1
-    with EventLog.open(folder, clock=SystemClock(), writable=True) as log:
-        for batch in batches(count):
-            log.append(batch)
-        [stream] = log.streams()
-        start = time.perf_counter()
-        log.read(stream.id, count - 300, count)
-        row(f"read the newest 300 of {count:,}", f"{(time.perf_counter() - start) * 1000:.1f} ms")
-    program = (
-        "import sys,time\n"
-        "from pathlib import Path\n"
-        "from tconnectsync.clock import SystemClock\n"
-        "from tconnectsync.eventlog import EventLog\n"
-        "start=time.perf_counter()\n"
-        "log=EventLog.open(Path(sys.argv[1]),clock=SystemClock(),writable=True)\n"
-        "seconds=time.perf_counter()-start\n"
-        "status=dict(line.split(':',1) for line in open('/proc/self/status'))\n"
-        "print(seconds, int(status['VmHWM'].split()[0])//1024, log.end)\n"
-        "log.close()\n"
-    )
-    answer = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True)
-    seconds, memory, end = answer.stdout.split()
-    assert int(end) == count
-    row(f"open {count:,} events", f"{float(seconds) * 1000:.0f} ms, peak {memory} MB")
-    for name in ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm"):
-        (folder / name).unlink(missing_ok=True)
-    start = time.perf_counter()
-    EventLog.open(folder, clock=SystemClock(), writable=True).close()
-    row(f"build the index of {count:,} events again", rate(count, time.perf_counter() - start))
-    row("index on disk", f"{(folder / 'index.sqlite').stat().st_size / count:.0f} bytes an event")
+def tell_opening(folder: Path) -> None:
+    """Open a log for writing, as the daemon does; tells milliseconds and the last position."""
+    begin = time.perf_counter()
+    log = EventLog.open(folder, clock=SystemClock(), writable=True)
+    took_s = time.perf_counter() - begin
+    end = log.end
+    log.close()
+    print(json.dumps([took_s * 1000, end]))
 
 
-def main() -> None:
-    """Run it all."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=200_000, help="events to append and read")
-    parser.add_argument("--years", type=float, default=10.0, help="length of the log that is opened; 0 leaves it out")
-    parser.add_argument("--folder", type=Path, default=None, help="where to work; a temporary folder by default")
-    options = parser.parse_args()
-    print("| what | figure |\n|---|---|")
-    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+def open_often(folder: Path, runs: int) -> tuple[Spread, Spread]:
+    """Milliseconds and peak memory of opening, each time in another process."""
+    ended: list[Ended] = [run_python(__file__, str(folder)) for _ in range(runs)]
+    return Spread.of([json.loads(each.told)[0] for each in ended]), Spread.of([each.peak_mb for each in ended])
+
+
+def rows(small: bool = False) -> Iterator[Row]:
+    """Appending, reading, and opening a log of five million events."""
+    count, runs, long = (20_000, 2, 100_000) if small else (200_000, 5, 5_000_000)
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bare_limits(folder, options.events)
-        append_and_read(folder / "short", options.events)
-        if options.years:
-            ten_years(folder / "long", options.years)
-    row("peak memory of this run", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
+        speeds, processor_speeds, encoding, writing = [], [], [], []
+        for number in range(runs):
+            encoded, written = bare_limits(folder, count)
+            encoding.append(encoded)
+            writing.append(written)
+            appended, by_processor = append_all(folder / f"short{number}", count)
+            speeds.append(appended)
+            processor_speeds.append(by_processor)
+        speed = Spread.of(speeds)
+        yield Row(
+            what="events to the log (encode, checksum, write, sync, index), batches of 1,000",
+            must="150,000 events/s",
+            measured=f"{speed.text(' events/s')}; {Spread.of(processor_speeds).text(' per second of CPU')}",
+            limit=f"encode and checksum alone {Spread.of(encoding).median:,.0f};"
+            f" write and fsync alone {Spread.of(writing).median:,.0f}",
+            met=speed.median >= 150_000,
+        )
+        yield from again_and_read(folder / "short0", count)
+        append_all(folder / "day", EVENTS_A_DAY)
+        append_all(folder / "long", long)
+        day_ms, day_mb = open_often(folder / "day", runs)
+        took_ms, memory = open_often(folder / "long", runs)
+        yield Row(
+            what=f"opening a log of {long:,} events",
+            must="1 s, memory as for one day",
+            measured=f"{took_ms.text(' ms')}, {memory.text(' MB')}",
+            limit=f"a log of one day: {day_ms.median:.0f} ms, {day_mb.median:.0f} MB",
+            met=took_ms.median <= 1000 and memory.median <= day_mb.median + 5,
+        )
+        for ending in ("", "-wal", "-shm"):
+            (folder / "long" / f"index.sqlite{ending}").unlink(missing_ok=True)
+        begin = time.perf_counter()
+        EventLog.open(folder / "long", clock=SystemClock(), writable=True).close()
+        took_s = time.perf_counter() - begin
+        yield Row(
+            what=f"– with its index lost: made again from {long:,} events",
+            measured=f"{took_s:.1f} s ({long / took_s:,.0f} events/s)",
+        )
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) == 2 and not sys.argv[1].startswith("-"):
+        tell_opening(Path(sys.argv[1]))
+    else:
+        main_of(__doc__, rows)

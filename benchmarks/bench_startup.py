@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from measure import Row, main_of, repeat, run_python, seconds
+from measure import Row, Spread, main_of, repeat, run_python, seconds
 from world import clean_environment
 
 
@@ -26,11 +26,13 @@ def rows(small: bool = False) -> Iterator[Row]:
         ("start-up: `--help`", ("--help",), 150),
         ("start-up: `--version`", ("--version",), None),
     ):
+        ended = [run_python("tconnectsync", *words, environment=clean_environment()) for _ in range(runs)]
+        processor = Spread.of([1000 * each.cpu_s for each in ended])
         spread = repeat(runs, lambda words=words: 1000 * _command(sys.executable, "-m", "tconnectsync", *words))
         yield Row(
             what=what,
             must=f"{must} ms" if must else "",
-            measured=spread.text(" ms"),
+            measured=f"{spread.text(' ms')}, {processor.median:.0f} ms of CPU",
             limit=limit,
             met=spread.median <= must if must else None,
         )

@@ -88,7 +88,9 @@ class World:
         """Processor time that cloud and site have used so far."""
         return float(self.ask("spent"))
 
-    def configure(self, folder: Path, *, history_days: int, site: tuple[str, str] | None = None, more: str = "") -> Path:
+    def configure(
+        self, folder: Path, *, history_days: int, site: tuple[str, str] | None = None, more: str = ""
+    ) -> Path:
         """A configuration file in ``folder`` that points here, or at another ``site`` (address, secret)."""
         from tconnectsync_simulator.setup import config_text
 
@@ -159,9 +161,7 @@ def main() -> None:
         Cloud([plan], clock, token_life_s=life_s) as cloud,
         SimulatedNightscout(version=SITE_VERSION, now=clock.now) as site,
     ):
-        print(
-            json.dumps({"endpoints": cloud.endpoints, "site_url": site.url, "site_secret": site.secret}), flush=True
-        )
+        print(json.dumps({"endpoints": cloud.endpoints, "site_url": site.url, "site_secret": site.secret}), flush=True)
         for line in sys.stdin:
             if line.strip() == "counts":
                 found = Counter(request.kind for request in list(cloud.requests))

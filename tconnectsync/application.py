@@ -81,7 +81,7 @@ def open_engine(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Pat
 def _keeper(
     config: Config, name: str, sink: Sink, events: EventLog, clock: Clock, folder: Path, decoders: Mapping[str, int]
 ) -> Keeper:
-    outbox = Outbox(outbox_path(folder, name))
+    outbox = Outbox.opened(outbox_path(folder, name))
     if outbox.get("log") not in ("", events.log_id):  # another log: positions mean nothing here
         with outbox.transaction():
             outbox.start_over()
@@ -223,6 +223,8 @@ def run_daemon(load_config: Callable[[], Config], plugins: Plugins, *, clock: Cl
     lock = FolderLock(folder)
     try:
         return Daemon(load, folder / SOCKET_NAME, os.environ).run()
+    except PermissionError as error:  # no matter of usage once it runs: systemd is to start it again
+        raise RuntimeError(f"permission denied: {error.filename}") from error
     finally:
         lock.release()
 
@@ -349,7 +351,14 @@ def read_dead_letters(config: Config, sink: str | None = None) -> list[dict[str,
 
 def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Finding]:
     """Disk, clock, every source and every receiver, by trying them. Nothing secret in the words."""
-    _make_data_dir(config)
+    try:
+        _make_data_dir(config)
+    except ConfigError as error:
+        yield Finding(good=False, what=error.message, remedy=error.remedy)
+        return
+    if not os.access(config.data_dir, os.R_OK | os.W_OK | os.X_OK):
+        remedy = "Run it as the user that owns it (as a service: with sudo)."
+        yield Finding(good=False, what=f"data folder: this user may not use {config.data_dir}", remedy=remedy)
     room = _room(config.data_dir)
     free = shutil.disk_usage(config.data_dir).free >> 20
     yield Finding(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -59,13 +60,24 @@ class Engine:
         for name, keeper in self.keepers.items():
             if only is not None and name not in only:
                 continue
-            if keeper.fold(self.views, version=self.version) or keeper.judge_found(whole=lambda: self._whole(now)):
-                worked = True
-            elif (due := keeper.due(now)) is not None and due <= now:
-                worked |= keeper.deliver()
+            worked |= self._serve(keeper, now)
         if not worked:
             self._maintain(now)
         return worked
+
+    def _serve(self, keeper: Keeper, now: datetime) -> bool:
+        try:
+            if keeper.fold(self.views, version=self.version) or keeper.judge_found(whole=lambda: self._whole(now)):
+                return True
+            due = keeper.due(now)
+            return due is not None and due <= now and keeper.deliver()
+        except sqlite3.OperationalError as error:
+            log.warning('outbox_not_read sink=%s reason="%s"', keeper.name, error)
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:  # a mistake of ours, not harm to the file
+                raise
+            keeper.renew(error)
+        return False
 
     def next_due(self) -> float:
         """Seconds until something is due, at most a minute."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 import cattrs
@@ -19,6 +19,7 @@ from cattrs.preconf.json import make_converter
 
 from tconnectsync.errors import LogDamaged, TconnectsyncError
 from tconnectsync.events import Event, WearBegan, WearEnded
+from tconnectsync.notes import Note
 from tconnectsync.outbox import RUNNING, Outbox, milliseconds
 from tconnectsync.projection import Document, Fold
 
@@ -83,6 +84,15 @@ def make_state_converter() -> cattrs.Converter:
     converter.register_unstructure_hook(datetime, datetime.isoformat)
     converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
     return converter
+
+
+@runtime_checkable
+class Waits(Protocol):
+    """What a fold may do besides: tell what it still waits for."""
+
+    def waiting(self, state: Any) -> Sequence[tuple[str, datetime]]:
+        """In words, and since when (UTC)."""
+        ...
 
 
 class FoldFailed(TconnectsyncError):
@@ -201,7 +211,9 @@ class Folding:
         self._keep(name, view, interval, folded.finished)
         changed = outbox.save_state(name, stream, interval, folded.state)
         if folded.running is not None:
-            self._keep(name, view, RUNNING, folded.running)
+            # while later intervals wait (or are harmed) the old ones stay: they tell more than what is known up to here
+            if not outbox.has_marks(stream, name, since=interval):
+                self._keep(name, view, RUNNING, folded.running)
         elif changed and folded.following is not None:
             outbox.mark([(stream, folded.following, name)])
 
@@ -222,16 +234,26 @@ class Folding:
     def _dump(self, state: Any) -> bytes:
         return msgspec.json.encode(self.converter.unstructure(state))
 
-    def waiting(self) -> list[tuple[str, datetime]]:
-        """What folds still wait for (``Fold.waiting``, optional), as words and since when."""
-        found: list[tuple[str, datetime]] = []
+    def notes(self, streams: Iterable[str]) -> list[Note]:
+        """What folds still wait for, and how old their newest values are that are worth something for a while only."""
+        found: list[Note] = []
+        wanted = list(streams)
         for name, fold in self.folds.items():
-            words = getattr(fold, "waiting", None)
-            if words is not None:
-                for stream in self.outbox.streams():
-                    state = self.outbox.last_state(name, stream)
-                    if state is not None:
-                        found.extend(words(self._load(fold, state)))
+            newest: Document | None = None
+            for stream in wanted:
+                stored = self.outbox.last_state(name, stream)
+                if stored is None or (stream, name) in self.blocked:
+                    continue
+                state = self._load(fold, stored)
+                if isinstance(fold, Waits):
+                    found += [Note(words=words, since=since) for words, since in fold.waiting(state)]
+                for document in fold.running(state):
+                    if document.worth_s is not None and (newest is None or document.at > newest.at):
+                        newest = document
+            if newest is not None and newest.worth_s is not None:
+                after = timedelta(seconds=newest.worth_s)
+                title = getattr(fold, "title", name)
+                found.append(Note(words=f"no current {title}", since=newest.at, after=after, current=True))
         return found
 
 

@@ -243,6 +243,9 @@ def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -
             found.append((status, _words(name, condition)))
         elif keeper.outbox.waiting(now):
             found.append((5, f"{name}: {keeper.outbox.waiting(now)} documents are waiting. {_words('', condition)}"))
+        for blocked in keeper.folding.blocked.values():
+            found.append((7 if isinstance(blocked, LogDamaged) else 1, _words(name, blocked)))
+            break
         if counts.dead:
             remedy = "See `tconnectsync dead-letters list`."
             found.append((6, f"{name}: {counts.dead} documents were set aside. {remedy}"))
@@ -250,9 +253,10 @@ def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -
         found.append((7, f"{engine.log_trouble.message} {engine.log_trouble.remedy}"))
     statuses = [status for status, _ in found]
     urgent = [status for status in statuses if status in (4, 7)]
-    return Result(status=min(urgent or statuses or [0]), lines=(*lines, *(words for _, words in found)))
+    chosen = urgent or [status for status in statuses if status > 1] or statuses or [0]
+    return Result(status=min(chosen), lines=(*lines, *dict.fromkeys(words for _, words in found)))
 
 
 def _words(name: str, condition: Any) -> str:
     head = f"{name}: " if name else ""
-    return f"{head}{condition.message}. {condition.remedy or ''}".rstrip()
+    return f"{head}{condition.message.rstrip('.')}. {condition.remedy or ''}".rstrip()

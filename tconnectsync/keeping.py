@@ -18,6 +18,7 @@ from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retrya
 from tconnectsync.eventlog import EventLog
 from tconnectsync.folding import Folding, interval_of
 from tconnectsync.gaps import gap_stretches, gaps_of
+from tconnectsync.notes import notes_to_json
 from tconnectsync.outbox import Outbox
 from tconnectsync.placement import placement_from_json, placement_to_json
 from tconnectsync.schedule import backoff_s
@@ -99,6 +100,8 @@ class Keeper:
                 while self.folding.fold_next(views.get, gaps=gaps) and self.clock.monotonic() < until:
                     pass
                 self.outbox.lapse(self.clock.now())
+                if not self.behind():
+                    self._write_notes(views)
         except LogDamaged as error:
             self._turn("damaged", error.message, remedy=error.remedy)
             return False
@@ -111,6 +114,15 @@ class Keeper:
         if not more:
             self._check_brake()
         return more
+
+    def _write_notes(self, views: Mapping[str, PlacedStream]) -> None:
+        try:
+            self.outbox.put("notes", notes_to_json(self.folding.notes(views)))
+        except sqlite3.Error:
+            raise
+        except Exception:
+            # the border to a plugin: what it has to say besides is not worth a stop
+            log.exception("notes_failed sink=%s", self.name)
 
     def _check_fingerprint(self) -> None:
         """Other folds or options make other documents: fold everything again."""
@@ -219,6 +231,8 @@ class Keeper:
         except sqlite3.OperationalError as error:
             self._back_off(f"the outbox cannot be written ({error})", "Make room on the disk; nothing is lost.")
             return False
+        except sqlite3.DatabaseError:
+            raise  # harmed: see renew
         except Exception as error:
             # the border to a plugin: its fault must not stop the others
             log.exception("sink_failed sink=%s", self.name)
@@ -276,6 +290,17 @@ class Keeper:
         if found:
             log.info("own_documents_found sink=%s count=%d", self.name, len(found))
         return True
+
+    def renew(self, error: sqlite3.DatabaseError) -> None:
+        """The outbox is harmed: it is put aside, and everything in it found out again from the log and the receiver."""
+        path = self.outbox.path
+        self.outbox.close()
+        fresh = Outbox.renewed(path, error)
+        fresh.put("log", self.events.log_id)
+        self.folding.outbox = self.courier.outbox = fresh
+        self.folding.blocked.clear()
+        self._seen_views = -1
+        self.condition = Condition()
 
     # --- what the user may ask --------------------------------------------------------------------------------------
 
@@ -338,5 +363,5 @@ class Keeper:
         if self.condition != before:
             try:
                 self.outbox.put("condition", to_json(self.condition))
-            except sqlite3.OperationalError as error:
+            except sqlite3.Error as error:
                 log.warning('state_not_saved sink=%s reason="%s"', self.name, error)

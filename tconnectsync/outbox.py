@@ -10,6 +10,7 @@ A document's row tells what is wanted (``want``, a content hash), what the recei
 from __future__ import annotations
 
 import hashlib
+import logging
 import sqlite3
 from collections.abc import Container, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -23,6 +24,7 @@ import msgspec
 from tconnectsync.projection import Document
 from tconnectsync.receiver import Delivery, StoredDocument
 
+log = logging.getLogger("tconnectsync.sinks")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -94,14 +96,38 @@ class Outbox:
         if writable:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("PRAGMA cache_size=-2000")
-            self._db.execute("PRAGMA journal_size_limit=1048576")
-            self._db.executescript(_SCHEMA)
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.execute("PRAGMA cache_size=-2000")
+                self._db.execute("PRAGMA journal_size_limit=1048576")
+                self._db.executescript(_SCHEMA)
+            except sqlite3.Error:
+                self._db.close()
+                raise
         else:
             self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10)
         self.path = path
+
+    @classmethod
+    def opened(cls, path: Path) -> Outbox:
+        """The outbox at ``path``. One that is no database any more is put aside: all that it said can be found out again."""
+        try:
+            return cls(path)
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:  # a full disk, or a locked file: what is in it is not harmed
+                raise
+            return cls.renewed(path, error)
+
+    @classmethod
+    def renewed(cls, path: Path, error: sqlite3.Error) -> Outbox:
+        """An empty one at ``path``; what was there is kept as ``<name>.damaged``."""
+        log.error('outbox_damaged path=%s reason="%s" it is made anew from the log and the receiver', path, error)
+        for ending in ("", "-wal", "-shm"):
+            old = path.with_name(path.name + ending)
+            if old.exists():
+                old.replace(path.with_name(f"{path.name}.damaged{ending}"))
+        return cls(path)
 
     def close(self) -> None:
         """Close the file."""
@@ -187,10 +213,10 @@ class Outbox:
         """How many intervals are still to fold."""
         return int(self._db.execute("SELECT count(*) FROM marked").fetchone()[0])
 
-    def has_marks(self, stream: str, fold: str) -> bool:
-        """Whether this fold still has intervals to do in this stream."""
-        sql = "SELECT 1 FROM marked WHERE stream = ? AND fold = ? LIMIT 1"
-        return self._db.execute(sql, (stream, fold)).fetchone() is not None
+    def has_marks(self, stream: str, fold: str, *, since: int = -(1 << 62)) -> bool:
+        """Whether this fold still has intervals to do in this stream, from ``since`` on."""
+        sql = "SELECT 1 FROM marked WHERE stream = ? AND fold = ? AND interval >= ? LIMIT 1"
+        return self._db.execute(sql, (stream, fold, since)).fetchone() is not None
 
     def state_before(self, fold: str, stream: str, interval: int) -> bytes | None:
         """The state at the end of the interval before this one."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import attrs
 
+from tconnectsync.errors import LogDamaged
 from tconnectsync.events import WEAR_MARKS, Event
 from tconnectsync.order import PlacedLog, StreamLike, TimeOrder
 from tconnectsync.placed import ALWAYS, Placement, placement_from_json, placement_to_json
@@ -19,6 +21,7 @@ from tconnectsync.wear import MarkRange, worn_spans
 
 __all__ = ["Placement", "Placer", "placement_from_json", "placement_to_json"]
 
+log = logging.getLogger("tconnectsync.timeline")
 COVERING = WEAR_MARKS | {"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"}
 """Kinds whose events show that a numbered source really tells a stretch; clock records come for a pump's whole life."""
 HOLE = timedelta(hours=36)
@@ -165,12 +168,20 @@ class Placer:
                 clock.read_settings(stream, changed=stream.id in changed)
         for pump in {stream.pump for stream in numbered}:
             anchored = self.log.facts("clock.anchored", pump=pump, limit=FACTS)
-            uploads = self.log.facts("upload.seen", pump=pump, limit=UPLOADS)
+            uploads = self._uploads(pump)
             groups = [stream for stream in numbered if stream.pump == pump]
             active = max(groups, key=self._position) if len(groups) > 1 else groups[0]
             for stream in groups:
                 facts = [fact for fact in anchored if fact.group == stream.group]
                 self._clocks[stream.id].choose(facts, uploads if stream is active else ())
+
+    def _uploads(self, pump: str) -> Sequence[Event]:
+        """Evidence, newest first. Where a record of it is harmed there is none: what was chosen stands without it."""
+        try:
+            return self.log.facts("upload.seen", pump=pump, limit=UPLOADS)
+        except LogDamaged as error:
+            log.warning('uploads_not_read pump=%s reason="%s"', pump, error.message)
+            return ()
 
     def _position(self, stream: StreamLike) -> int:
         newest = self.log.newest(stream.id)

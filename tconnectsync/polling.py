@@ -273,7 +273,9 @@ class Poller:
         failures = memory.condition.failures + 1
         not_before = None
         if state != "refused":
-            not_before = now + timedelta(seconds=backoff_s(failures, after_s=after_s, dice=self.dice, grows=state != "changed"))
+            not_before = now + timedelta(
+                seconds=backoff_s(failures, after_s=after_s, dice=self.dice, grows=state != "changed")
+            )
         if memory.condition.state != state or memory.condition.message != message:
             log.warning('source_trouble source=%s state=%s message="%s"', self.name, state, message)
         memory.condition = memory.condition.turned(

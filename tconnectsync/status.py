@@ -13,6 +13,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json
 from tconnectsync.errors import LogDamaged, TconnectsyncError
 from tconnectsync.eventlog import EventLog
+from tconnectsync.notes import due_texts
 from tconnectsync.outbox import Outbox
 from tconnectsync.placement import Placer
 from tconnectsync.polling import SourceMemory
@@ -37,7 +38,7 @@ def status_of(
             found["sources"][name] = _source(data_dir, name, on=on, events=events, placer=placer)
         for name, on in sorted(sinks.items()):
             end = 0 if events is None else events.end
-            found["sinks"][name] = _sink(data_dir / "outbox" / f"{name}.sqlite", on=on, end=end)
+            found["sinks"][name] = _sink(data_dir / "outbox" / f"{name}.sqlite", on=on, end=end, now=clock.now())
     finally:
         if events is not None:
             events.close()
@@ -89,7 +90,7 @@ def _source(data_dir: Path, name: str, *, on: bool, events: EventLog | None, pla
     }
 
 
-def _sink(path: Path, *, on: bool, end: int) -> dict[str, Any]:
+def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
     nothing = {"cursor": 0, "behind": end if on else 0, "pending": 0, "dead": 0, "last_delivered": None}
     if not path.exists():
         return {
@@ -101,9 +102,9 @@ def _sink(path: Path, *, on: bool, end: int) -> dict[str, Any]:
         try:
             counts = outbox.counts()
             condition = from_json(outbox.get("condition", "{}")) if on else Condition(state="off")
-            notes = outbox.get("notes")
+            notes = due_texts(outbox.get("notes"), now) if on else []
             return {
-                **_condition(condition, ". ".join(part for part in (condition.message, notes) if part)),
+                **_condition(condition, ". ".join(part for part in (condition.message, *notes) if part)),
                 "cursor": outbox.cursor,
                 "behind": max(0, end - outbox.cursor) if on else 0,
                 "pending": counts.pending,

@@ -43,6 +43,7 @@ class IobFold:
     device_status: bool = True
 
     name = "iob"
+    title = "IOB"
     version = 1
     kinds = frozenset(
         {

@@ -9,8 +9,6 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import repeat
-from operator import itemgetter
 from typing import Any, TypeAlias
 
 import attrs
@@ -46,15 +44,15 @@ class LogAnswer:
 
     def entries(self) -> Iterator[tuple[Place, Any]]:
         """Every entry once, with its sequence group and number, in that order: the server promises none."""
-        placed = list(zip(places(self.events), repeat(0), self.events, strict=False))
-        placed += zip(places(self.clock_changes or ()), repeat(1), self.clock_changes or (), strict=False)
-        placed.sort(key=_ORDER)
+        pieces = [*self.events, *(self.clock_changes or ())]
+        where = places(pieces)
         before: Place | None = None
-        for where, again, piece in placed:
+        for number in sorted(range(len(pieces)), key=where.__getitem__):
+            here = where[number]
             # the same clock change stands in both arrays
-            if not (again and where == before and where != LAST_PLACE):
-                yield where, value(piece, careful=self.careful)
-            before = where
+            if number < len(self.events) or here != before or here == LAST_PLACE:
+                yield here, value(pieces[number], careful=self.careful)
+            before = here
 
 
 def split_answer(body: Body, what: str) -> LogAnswer:
@@ -120,9 +118,6 @@ def _place(piece: Piece) -> Place:
     else:
         return LAST_PLACE
     return (group, number) if type(group) is int and type(number) is int else LAST_PLACE
-
-
-_ORDER = itemgetter(0, 1)
 
 
 def _object(body: Body, what: str) -> dict[str, Piece]:

@@ -20,7 +20,7 @@ from tconnectsync_tandem.transport import BrokenAnswer, BrokenShape, shape_chang
 
 log = logging.getLogger("tconnectsync.tandem")
 
-EVENTS_PER_BATCH = 2_000
+EVENTS_PER_BATCH = 1_000
 PATIENCE = 12
 """Broken answers in a row after which it is not the window's fault."""
 
@@ -88,6 +88,7 @@ class WindowReader:
             self._broken_in_a_row = 0
             self.succeeded = True
             yield from self._batches(pump, window, answers)
+            del answers  # a month of text: not kept while the next one is asked for
 
     def _ask(self, assignment: str, window: Window) -> LogAnswer:
         first, last = window

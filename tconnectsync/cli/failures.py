@@ -49,6 +49,15 @@ def tell(error: TconnectsyncError) -> int:
     return int(next((status for kind, status in _STATUSES if isinstance(error, kind)), ExitStatus.FAILED))
 
 
+def tell_forbidden(error: PermissionError) -> int:
+    """Say what may not be read or written, and how else to run it; answers the exit status."""
+    click.echo(f"This user may not use {error.filename}: permission denied; nothing was done.", err=True)
+    click.echo(
+        "Run it as the user that owns the data folder. Where tconnectsync runs as a service: with sudo.", err=True
+    )
+    return int(ExitStatus.USAGE)
+
+
 def tell_unexpected(error: BaseException, invocation: Invocation) -> int:
     """Say in one line that something failed that should not, and where the details are; answers the exit status."""
     redact = invocation.logs.redactor if invocation.logs else str

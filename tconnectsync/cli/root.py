@@ -143,6 +143,8 @@ def _guarded(arguments: list[str], invocation: Invocation) -> int:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return invocation.status or int(ExitStatus.DONE)
+    except PermissionError as error:
+        return failures.tell_forbidden(error) if error.filename else failures.tell_unexpected(error, invocation)
     except Exception as error:  # noqa: BLE001 - the last border: a person gets a sentence
         return failures.tell_unexpected(error, invocation)
 

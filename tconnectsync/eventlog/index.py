@@ -5,8 +5,6 @@ about the data, ``also`` the other kinds of an event whose revisions disagree, `
 questions are in ``order``.
 """
 
-
-
 from __future__ import annotations
 
 import contextlib

@@ -1,7 +1,5 @@
 """Questions about the pump's order, answered by the index without reading the log."""
 
-
-
 from __future__ import annotations
 
 import heapq

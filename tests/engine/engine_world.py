@@ -131,7 +131,7 @@ class World:
         events = EventLog.open(
             self.folder, clock=self.clock, writable=True, decoders={}, segment_bytes=self.segment_bytes
         )
-        outbox = Outbox(self.folder / "outbox" / "shelf.sqlite")
+        outbox = Outbox.opened(self.folder / "outbox" / "shelf.sqlite")
         dice = random.Random(1)
         poller = Poller(
             name="pump", source=self.pump, events=events, clock=self.clock, mark="m", dice=dice,

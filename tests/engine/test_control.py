@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tconnectsync.control import ControlServer, ask
+from tconnectsync.errors import CredentialsRefused, LogDamaged, Retryable
 from tconnectsync.jobs import Job, Progress, Request, Result
 from tconnectsync.notify import Notifier
 
@@ -83,6 +85,75 @@ def test_an_asker_that_goes_away_does_not_stop_what_it_began(tmp_path: Path) -> 
     assert done == [0, 1, 2, 3, 4]
     assert not server.busy
     server.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (KeyError("first"), 1, "KeyError"),
+        (LogDamaged("line 3 is harmed", path="p", line=3), 7, "log repair"),
+        (CredentialsRefused("no", remedy="Ask."), 4, "Ask."),
+        (Retryable("busy"), 3, "busy"),
+    ],
+)
+def test_a_request_that_fails_is_answered_and_ends_nothing_else(
+    tmp_path: Path, error: Exception, status: int, words: str
+) -> None:
+    def failing(request: Request) -> Job:
+        yield Progress(message="on")
+        raise error
+
+    server = ControlServer(tmp_path / "control.sock", failing)
+    server.start()
+    thread = serve(server)
+    *_, last = ask(server.path, Request(command="sync"))
+    thread.join()
+    assert isinstance(last, Result)
+    assert last.status == status
+    assert words in " ".join(last.lines)
+    assert not server.busy
+    server.close()
+
+
+def test_an_asker_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
+    def talkative(request: Request) -> Job:
+        for _ in range(40):
+            yield Progress(message="x" * 100_000)
+        yield Result(status=0)
+
+    server = ControlServer(tmp_path / "control.sock", talkative)
+    server.start()
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.connect(str(server.path))
+        channel.sendall(b'{"command": "sync"}\n')
+        server.wait(1)
+        server.wait(1)
+        begin = time.monotonic()
+        for _ in range(41):
+            server.step()
+        assert time.monotonic() - begin < 5
+        assert not server.busy
+    server.close()
+
+
+def test_half_an_answer_of_a_daemon_that_died_is_told_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def die() -> None:
+            channel, _ = listener.accept()
+            with channel:
+                channel.recv(4096)
+                channel.sendall(b'{"progress": "on", "done": 1, "total": 2}\n{"status')
+
+        thread = threading.Thread(target=die)
+        thread.start()
+        steps = list(ask(path, Request(command="sync")))
+        thread.join()
+    assert isinstance(steps[-1], Result)
+    assert steps[-1].status == 8
 
 
 def test_a_deep_data_folder_is_no_obstacle(tmp_path: Path) -> None:

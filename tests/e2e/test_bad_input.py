@@ -1,0 +1,164 @@
+"""What a user trips over: each mistake is told in words, with the next thing to do, and nothing is written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RIGHT = """timezone = "Europe/Berlin"
+data_dir = "{folder}/data"
+[sources.tandem]
+email = "a@example.org"
+password = "a password"
+region = "EU"
+[nightscout]
+url = "http://127.0.0.1:9/"
+api_secret = "a long secret"
+"""
+
+
+def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command line; it has no terminal, no traceback, and one problem or more in its words."""
+    environ = {"HOME": str(folder), "PATH": os.environ["PATH"], "no_proxy": "*", **environment}
+    command = [sys.executable, "-m", "tconnectsync", *words]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False, cwd=folder)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "failed unexpectedly" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_text(RIGHT.format(folder=tmp_path))
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('timezone = "Europe/Berlin"', "", ["timezone", "Europe/Berlin"]),
+        ("Europe/Berlin", "Europe/Belrin", ["timezone", "Europe/Belrin", "Europe/Berlin"]),
+        ("timezone =", "timezome =", ["timezome", "timezone"]),
+        ('region = "EU"', 'region = "DE"', ["sources.tandem.region", '"DE"', '"US"', '"EU"']),
+        ('region = "EU"', "", ["sources.tandem.region"]),
+        ("[nightscout]", "[nigthscout]", ["nigthscout", "nightscout"]),
+        ("http://127.0.0.1:9/", "my-site.example", ["nightscout.url", "https://"]),
+        ('api_secret = "a long secret"', "", ["nightscout", "api_secret", "NS_SECRET"]),
+        ('password = "a password"', 'password_file = "/nowhere/at-all"', ["password_file", "/nowhere/at-all"]),
+        ('password = "a password"', "", ["sources.tandem.password"]),
+        ("[sources.tandem]", "[sources.tandem", ["line 3"]),
+        ("[nightscout]", "[sinks.nightscout-treatmets]\n[nightscout]", ["nightscout-treatmets", "nightscout-treatments"]),
+        ("[nightscout]", "[daemon]\npoll_min = 0\n[nightscout]", ["daemon.poll_min", "0"]),
+    ],
+)  # fmt: skip
+def test_a_wrong_configuration_is_told_and_nothing_is_written(
+    tmp_path: Path, config: Path, old: str, new: str, words: list[str]
+) -> None:
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new))
+    for command in ("sync", "run", "check"):
+        done = run(tmp_path, "--config", str(config), command)
+        assert done.returncode == 2, done.stderr
+        assert str(config) in done.stderr
+        for word in words:
+            assert word in done.stderr
+        assert done.stdout == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml"]
+
+
+def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path, config: Path) -> None:
+    config.write_text(config.read_text().replace("/data", "/config.toml/data"))
+    for command, status in (("sync", 2), ("run", 2), ("check", 9)):
+        done = run(tmp_path, "--config", str(config), command)
+        assert done.returncode == status
+        said = done.stdout + done.stderr
+        assert f"{config}: data_dir: {config}/data cannot be made (Not a directory)" in said
+        assert "sudo" in said
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path, config: Path) -> None:
+    config.write_text('timezone = "Nowhere"\nfoo = 1\n[sources.tandem]\nemail = 5\n')
+    done = run(tmp_path, "--config", str(config), "sync")
+    assert done.returncode == 2
+    for word in ("timezone", "foo", "sources.tandem.email"):
+        assert f"{config}: {word}" in done.stderr
+
+
+def test_no_configuration_at_all_says_where_one_may_be(tmp_path: Path) -> None:
+    if Path("/etc/tconnectsync/config.toml").exists():
+        pytest.skip("this machine has a configuration")
+    done = run(tmp_path, "sync")
+    assert done.returncode == 2
+    for word in ("TIMEZONE_NAME", "config.toml", "TCONNECT_EMAIL"):
+        assert word in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = run(tmp_path, "--config", "nowhere.toml", "status")
+    assert done.returncode == 2
+    assert "nowhere.toml" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["snyc"], ["snyc", "did you mean 'sync'?"]),
+        (["sync", "--dryrun"], ["--dryrun", "--dry-run"]),
+        (["replay"], ["SINK"]),
+        (["replay", "nightscout-treatment"], ["did you mean 'nightscout-treatments'?"]),
+        (["replay", "treatments"], ["nightscout-treatments"]),
+        (["backfill"], ["--from"]),
+        (["backfill", "--from", "2025-13-01"], ["2025-13-01", "2025-06-01"]),
+        (["backfill", "--from", "2025-06-02", "--to", "2025-06-01"], ["2025-06-01 is before the first day, 2025-06-02"]),
+        (["events", "--kind", "bolous"], ["bolous", "bolus"]),
+        (["dead-letters"], ["list", "retry", "drop"]),
+        (["log"], ["check", "repair"]),
+        (["adopt", "nightscout-treatments"], ["--skip"]),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_told(tmp_path: Path, config: Path, words: list[str], told: list[str]) -> None:
+    done = run(tmp_path, "--config", str(config), *words)
+    assert done.returncode == 2
+    for word in told:
+        assert word in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_sink_that_is_off_is_told_with_the_way_to_turn_it_on(tmp_path: Path, config: Path) -> None:
+    config.write_text(config.read_text() + "[sinks.nightscout-iob]\nenabled = false\n")
+    done = run(tmp_path, "--config", str(config), "replay", "nightscout-iob")
+    assert done.returncode == 2
+    assert "nightscout-iob" in done.stderr
+    assert "nightscout-treatments" in done.stderr
+
+
+def test_readers_have_something_to_say_before_the_first_sync(tmp_path: Path, config: Path) -> None:
+    for words, told in (
+        (("status",), "tconnectsync sync"),
+        (("events",), ""),
+        (("log", "check"), "There is no log"),
+        (("log", "repair"), "There is no log"),
+        (("dead-letters", "list"), "Nothing is set aside."),
+        (("plugins",), "source tandem"),
+    ):
+        done = run(tmp_path, "--config", str(config), *words)
+        assert done.returncode == 0, done.stderr
+        assert told in done.stdout
+    assert not (tmp_path / "data").exists()
+
+
+def test_help_teaches_without_a_configuration(tmp_path: Path) -> None:
+    overview = run(tmp_path, "--help")
+    assert overview.returncode == 0
+    for word in ("sync", "run", "backfill", "replay", "demo", "Exit status", "TCONNECT_EMAIL"):
+        assert word in overview.stdout
+    for command in ("replay", "backfill", "dead-letters", "adopt", "log"):
+        assert run(tmp_path, command, "--help").returncode == 0

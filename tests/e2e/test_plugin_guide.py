@@ -1,0 +1,87 @@
+"""The plugin guide is true: its example works as it stands, and every hook stands in it as it is."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from quiet_world import ZONE, a_pump
+from whole_world import Installation, MovedClock
+
+from tconnectsync import hookspecs
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+
+GUIDE = Path(__file__).parents[2] / "docs" / "plugin-guide.md"
+
+
+def blocks(language: str) -> list[str]:
+    """The guide's code blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
+    [code], [switch_on] = blocks("python"), blocks("toml")
+    plugins, sites = tmp_path / "plugins", tmp_path / "sites"
+    plugins.mkdir()
+    (plugins / "site_changes.py").write_text(code)
+    top, _, table = switch_on.partition("\n\n")
+    top = top.replace("/etc/tconnectsync/plugins", str(plugins))
+    table = table.replace("/var/lib/tconnectsync/sites", str(sites))
+    assert str(plugins) in top
+    assert str(sites) in table
+
+    pump = a_pump(8)
+    now = datetime.now(timezone.utc)
+    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7, more=table)
+        path = home.folder / "config.toml"
+        path.write_text(f"{top}\n{path.read_text()}")
+
+        listed = home.run("plugins").stdout
+        assert "site_changes" in listed
+        assert "sink site-changes" in listed
+        assert "site changes go to" in home.run("check").stdout
+
+        shown = [json.loads(line) for line in home.run("sync", "--dry-run").stdout.splitlines()]
+        wanted = {each["id"] for each in shown if each["sink"] == "site-changes"}
+        assert not sites.exists()
+
+        home.run("sync")
+        written = {path.stem: json.loads(path.read_text()) for path in sites.iterdir()}
+        assert written.keys() == wanted
+        true_times = [fill.at for fill in pump.truth.until(now).fills if fill.name == "cannula"]
+        true_times = [at for at in true_times if at > now - timedelta(days=6)]
+        assert len(true_times) >= 1
+        told = [datetime.fromisoformat(each["at"]) for each in written.values()]
+        for at in true_times:
+            assert any(abs(at - each) < timedelta(seconds=5) for each in told)
+        assert {each["pump"] for each in written.values()} == {pump.plan.serial}
+
+        for file in sites.iterdir():
+            file.unlink()
+        assert f"{len(written)} documents" in home.run("replay", "site-changes").stdout
+        assert {path.stem: json.loads(path.read_text()) for path in sites.iterdir()} == written
+
+
+def hooks() -> list[str]:
+    return sorted(name for name in vars(hookspecs) if name.startswith("tconnectsync_"))
+
+
+def test_there_are_hooks() -> None:
+    assert len(hooks()) >= 4
+
+
+@pytest.mark.parametrize("name", hooks())
+def test_every_hook_stands_in_the_guide_with_its_exact_signature(name: str) -> None:
+    signature = inspect.signature(getattr(hookspecs, name))
+    parameters = ", ".join(f"{each.name}: {each.annotation}" for each in signature.parameters.values())
+    assert f"| `{name}({parameters}) -> {signature.return_annotation}` |" in GUIDE.read_text()
+
+
+def test_the_guide_names_no_hook_that_is_not_there() -> None:
+    assert set(re.findall(r"`(tconnectsync_\w+)\(", GUIDE.read_text())) == set(hooks())

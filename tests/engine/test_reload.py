@@ -1,0 +1,58 @@
+"""A reload never leaves the daemon without an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from tconnectsync.daemon import Loaded, _Running
+from tconnectsync.errors import ConfigError
+
+
+@attrs.define
+class FakeEngine:
+    name: str
+    closed: bool = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def loaded(open_engine: Callable[[], Any]) -> Loaded:
+    return Loaded(open_engine, lambda day: None)
+
+
+def test_the_new_configuration_is_in_force_after_a_reload() -> None:
+    old, new = FakeEngine("old"), FakeEngine("new")
+    fresh = loaded(lambda: new)
+    running = _Running(loaded(lambda: old), old)  # type: ignore[arg-type]
+    running.reload(lambda: fresh)
+    assert running.engine is new  # type: ignore[comparison-overlap]
+    assert running.loaded is fresh
+    assert old.closed
+
+
+def test_a_configuration_that_is_wrong_changes_nothing() -> None:
+    def refuse() -> Loaded:
+        raise ConfigError(("timezone: found nothing",))
+
+    old = FakeEngine("old")
+    running = _Running(loaded(lambda: old), old)  # type: ignore[arg-type]
+    running.reload(refuse)
+    assert running.engine is old  # type: ignore[comparison-overlap]
+    assert not old.closed
+
+
+def test_where_a_plugin_refuses_the_new_configuration_the_old_one_is_opened_again() -> None:
+    def fail() -> Any:
+        raise ValueError("a plugin's own")
+
+    old, again = FakeEngine("old"), FakeEngine("again")
+    before = loaded(lambda: again)
+    running = _Running(before, old)  # type: ignore[arg-type]
+    running.reload(lambda: loaded(fail))
+    assert running.engine is again  # type: ignore[comparison-overlap]
+    assert running.loaded is before
+    assert old.closed

@@ -69,6 +69,7 @@ WAYS = {way.__name__: way for way in (to_events, parse_by_json, parse_by_msgspec
 def read_windows(folder: Path, way: str) -> None:
     """Read every window one way; tells events and seconds of CPU."""
     events, spent_s = 0, 0.0
+    WAYS[way](b'{"events":[],"clockChanges":[]}')  # imports are no part of it
     for path in sorted(folder.iterdir()):
         body = path.read_bytes()
         begin = time.process_time()

@@ -259,11 +259,11 @@ def preview(
             for keeper_name, keeper in engine.keepers.items():
                 if sink is not None and keeper_name != sink:
                     continue
-                while keeper.fold(engine.views, version=engine.version):
+                while engine.placed and keeper.fold(engine.views, version=engine.version):
                     pass
                 if sink is not None:
                     keeper.replay(*stretch(args, config.zones.zone_at))
-                    while keeper.fold(engine.views, version=engine.version):
+                    while engine.placed and keeper.fold(engine.views, version=engine.version):
                         pass
                 for delivery in keeper.outbox.pending(clock.now(), 1 << 30):
                     document = delivery.document

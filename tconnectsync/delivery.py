@@ -23,12 +23,13 @@ class Courier:
 
     outbox: Outbox
     receiver: Receiver
-    refused_in_a_row: int = 0
+    refused: list[str] = attrs.field(factory=list)
+    """The documents that were refused in a row."""
     _halves: deque[tuple[str, ...]] = attrs.field(factory=deque)
 
     def halted(self) -> bool:
         """Whether too many documents in a row were refused."""
-        return self.refused_in_a_row >= HALT_AFTER
+        return len(self.refused) >= HALT_AFTER
 
     def send_next(self, now: datetime) -> int:
         """Send one batch; answers how many documents the receiver dealt with. 0: nothing was due.
@@ -81,11 +82,11 @@ class Courier:
 
     def _note(self, delivery: Delivery, outcome: Outcome, now: datetime) -> None:
         if isinstance(outcome, Taken):
-            self.refused_in_a_row = 0
+            self.refused.clear()
             self.outbox.taken(delivery, outcome.stored)
         elif isinstance(outcome, Postponed):
             wait_s = POSTPONE_S if outcome.after_s is None else outcome.after_s
             self.outbox.postpone(delivery, now + timedelta(seconds=wait_s))
         else:
-            self.refused_in_a_row += 1
+            self.refused.append(delivery.document_id)
             self.outbox.bury(delivery, outcome.reason)

@@ -36,6 +36,7 @@ class Engine:
     version: int = 0
     """Changes when a stream lies elsewhere in time."""
     _placed_at: int = -1
+    _unwritten: str = ""
     _next_maintenance: datetime | None = None
 
     def turn(self, *, polling: bool = True, only: Sequence[str] | None = None) -> bool:
@@ -47,7 +48,7 @@ class Engine:
         worked = False
         for poller in self.pollers.values():
             due = poller.due(now)
-            if poller.running or (polling and due is not None and due <= now):
+            if poller.busy or (polling and due is not None and due <= now):
                 worked = True
                 try:
                     poller.step()
@@ -55,19 +56,22 @@ class Engine:
                     self._note_damage(error)
         if any(poller.running for poller in self.pollers.values()):
             return worked  # what a poll brings belongs together: two pumps, a window and the clock changes in it
-        if not self._place():
-            return worked
+        placed = self._place()
         for name, keeper in self.keepers.items():
             if only is not None and name not in only:
                 continue
-            worked |= self._serve(keeper, now)
+            worked |= self._serve(keeper, now, placed=placed)
         if not worked:
             self._maintain(now)
         return worked
 
-    def _serve(self, keeper: Keeper, now: datetime) -> bool:
+    def _serve(self, keeper: Keeper, now: datetime, *, placed: bool) -> bool:
+        """Fold a slice, else deliver a batch; without a timeline only what was folded before is delivered."""
         try:
-            if keeper.fold(self.views, version=self.version) or keeper.judge_found(whole=lambda: self._whole(now)):
+            if placed and (
+                keeper.fold(self.views, version=self.version)
+                or keeper.judge_found(self.views, whole=lambda: self._whole(now))
+            ):
                 return True
             due = keeper.due(now)
             return due is not None and due <= now and keeper.deliver()
@@ -104,8 +108,11 @@ class Engine:
             self._note_damage(error)
             return False
         except OSError as error:
-            log.warning('facts_not_written reason="%s"', error.strerror)
+            if self._unwritten != str(error):
+                log.warning('facts_not_written reason="%s"', error)
+            self._unwritten = str(error)
             return False
+        self._unwritten = ""
         if any(view.differs(self.views.get(name)) for name, view in views.items()):
             self.version += 1
         self.views = views
@@ -114,7 +121,12 @@ class Engine:
 
     def _whole(self, now: datetime) -> bool:
         """Whether the log holds all that the sources have: each was read to its end lately, and no gap waits."""
-        return all(poller.is_whole(now) for poller in self.pollers.values())
+        return bool(self.pollers) and all(poller.is_whole(now) for poller in self.pollers.values())
+
+    @property
+    def placed(self) -> bool:
+        """Whether the timeline speaks of all that the log holds."""
+        return self._placed_at == self.events.end
 
     def _note_damage(self, error: LogDamaged) -> None:
         if self.log_trouble is None:

@@ -197,6 +197,8 @@ class Folding:
                     for document in documents:
                         finished[document.id] = document
             running = None if following is not None else {document.id: document for document in fold.running(state)}
+            for document in (*finished.values(), *(running or {}).values()):
+                _check(document)
             return _Folded(finished=finished, running=running, state=self._dump(state), following=following)
         except Exception as error:
             # the border to a plugin: its fault must not stop the other folds
@@ -255,6 +257,12 @@ class Folding:
                 title = getattr(fold, "title", name)
                 found.append(Note(words=f"no current {title}", since=newest.at, after=after, current=True))
         return found
+
+
+def _check(document: Document) -> None:
+    """What the outbox will need of a document: an aware time, and content that is JSON. ValueError, TypeError."""
+    milliseconds(document.at)
+    msgspec.json.encode(document.content)
 
 
 def _wear_event(view: StreamView, key: int, at: datetime, kind: str) -> Event:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ import attrs
 from tconnectsync.engine import Engine
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retryable, TconnectsyncError
 from tconnectsync.keeping import Keeper
+from tconnectsync.polling import Poller, Run
 
 log = logging.getLogger("tconnectsync.jobs")
 
@@ -100,16 +101,24 @@ def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) ->
     return job()
 
 
-def _poll(engine: Engine) -> Iterator[Progress]:
-    """Until no poll is under way."""
-    while True:
-        running = [poller for poller in engine.pollers.values() if poller.running]
-        if not running:
-            return
-        engine.turn(polling=False, only=())
-        for poller in running:
-            batch = poller.progress
-            yield Progress(message=batch.note or f"asking {poller.name}", done=batch.done, total=batch.total)
+def _poll(engine: Engine, runs: Sequence[Run]) -> Iterator[Progress]:
+    """Until these runs are over; between two of them the sinks are served."""
+    while not all(run.over for run in runs):
+        engine.turn(polling=False)
+        for poller in engine.pollers.values():
+            if poller.running:
+                batch = poller.progress
+                yield Progress(message=batch.note or f"asking {poller.name}", done=batch.done, total=batch.total)
+                break
+        else:
+            yield Progress(message="folding and delivering")
+
+
+def _judged(result: Result, runs: Sequence[Run]) -> Result:
+    """A run that failed is told also where the source is well again."""
+    if result.status or not any(run.state == "failed" for run in runs):
+        return result
+    return Result(status=3, lines=(*result.lines, "not all of it could be read; run it again: nothing is doubled"))
 
 
 def _drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Progress]:
@@ -130,25 +139,17 @@ def _drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Prog
         yield told
 
 
-def _ask(engine: Engine, begin: Callable[[Any], None]) -> list[str]:
-    """Begin with every source that may be asked; words about the others."""
-    lines = []
+def _ask(engine: Engine, begin: Callable[[Poller], list[Run]]) -> list[Run]:
+    """Begin with every source that may be asked; the others say why in their condition."""
     now = engine.clock.now()
-    for name, poller in engine.pollers.items():
-        if poller.may_ask(now):
-            begin(poller)
-        else:
-            condition = poller.condition
-            until = "" if condition.not_before is None else f" (not before {condition.not_before:%Y-%m-%d %H:%M} UTC)"
-            lines.append(f"{name}: not asked{until}: {condition.message}")
-    return lines
+    return [run for poller in engine.pollers.values() if poller.may_ask(now) for run in begin(poller)]
 
 
 def _sync(engine: Engine) -> Job:
-    _ask(engine, lambda poller: poller.start())
-    yield from _poll(engine)
+    runs = _ask(engine, lambda poller: poller.start())
+    yield from _poll(engine, runs)
     yield from _drain(engine)
-    yield conclude(engine)
+    yield _judged(conclude(engine), runs)
 
 
 def _backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
@@ -158,10 +159,10 @@ def _backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
         yield Result(status=2, lines=(f"the range is empty: {first} is after {last}",))
         return
     before = engine.events.end
-    _ask(engine, lambda poller: poller.start_backfill(first, last))
-    yield from _poll(engine)
+    runs = _ask(engine, lambda poller: poller.start_backfill(first, last))
+    yield from _poll(engine, runs)
     yield from _drain(engine)
-    yield conclude(engine, f"{engine.events.end - before} new records of {first} to {last}")
+    yield _judged(conclude(engine, f"{engine.events.end - before} new records of {first} to {last}"), runs)
 
 
 def _keeper(engine: Engine, args: Mapping[str, Any]) -> tuple[str, Keeper | None, Result]:
@@ -177,12 +178,15 @@ def _replay(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], A
         return
     while engine.turn(polling=False, only=()):  # a poll under way ends first
         yield Progress(message="reading the log")
-    while keeper.fold(engine.views, version=engine.version):
+    while engine.placed and keeper.fold(engine.views, version=engine.version):
         yield Progress(message="folding")
+    if not engine.placed:
+        yield conclude(engine)
+        return
     begin, end = stretch(args, zone_at)
     count = keeper.replay(begin, end)
     yield from _drain(engine, (name,))
-    yield conclude(engine, f"{name}: {count} documents were sent again", only=(name,))
+    yield conclude(engine, f"{name}: {count} documents to send again", only=(name,))
 
 
 def _resume(engine: Engine, args: Mapping[str, Any]) -> Job:
@@ -190,8 +194,7 @@ def _resume(engine: Engine, args: Mapping[str, Any]) -> Job:
     poller = engine.pollers.get(name)
     if poller is not None:
         poller.resume()
-        poller.start()
-        yield from _poll(engine)
+        yield from _poll(engine, poller.start())
         yield from _drain(engine)
         yield conclude(engine, f"{name}: goes on")
         return
@@ -220,6 +223,14 @@ def _dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Jo
         return
     ids = args.get("ids")
     count = keeper.outbox.revive(ids) if retry else keeper.outbox.drop(ids)
+    if ids and not count:
+        yield Result(
+            status=2,
+            lines=(
+                f"{name}: none of these is a dead letter that can be changed; see `tconnectsync dead-letters list`",
+            ),
+        )
+        return
     yield from _drain(engine, (name,))
     word = "tried again" if retry else "dropped"
     yield conclude(engine, f"{name}: {count} dead letters {word}", only=(name,))
@@ -241,6 +252,9 @@ def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -
         status = {"refused": 4, "damaged": 7, "halted": 6, "braked": 6}.get(condition.state)
         if status is not None:
             found.append((status, _words(name, condition)))
+        elif not keeper.folding.blocked and (condition.state == "waiting" or keeper.behind()):
+            message = _words(name, condition) if condition.message else f"{name}: not all of the log could be folded"
+            found.append((5, message))
         elif keeper.outbox.waiting(now):
             found.append((5, f"{name}: {keeper.outbox.waiting(now)} documents are waiting. {_words('', condition)}"))
         for blocked in keeper.folding.blocked.values():

@@ -53,6 +53,10 @@ class Keeper:
         self.condition = from_json(self.outbox.get("condition", "{}"))
         if self.condition.state == "refused" and self.condition.mark != self.mark:
             self.condition = Condition()
+        if self.condition.state == "halted" and self.condition.mark == self.courier.receiver.address:
+            pass  # still the new address
+        elif self.condition.state == "halted" and self.condition.mark:
+            self.condition = Condition()  # the old address is back
         if self.condition.since is None:
             self._turn("ok")
         if not self._knows_this_log():
@@ -186,16 +190,19 @@ class Keeper:
                 f" (limit {self.rewrite_brake}): nothing is sent until you say so",
                 remedy=f"Look with `tconnectsync sync --dry-run`, then run `tconnectsync resume {self.name}`.",
             )
-        elif self.condition.state in ("braked", "damaged") or self.folding.blocked:
+        elif self.condition.state in ("braked", "damaged", "waiting") or self.folding.blocked:
             self._well()
 
-    def judge_found(self, *, whole: Callable[[], bool]) -> bool:
+    def judge_found(self, views: Mapping[str, PlacedStream], *, whole: Callable[[], bool]) -> bool:
         """What was read back and no fold makes is taken back. Only when all is fetched (``whole``) and folded."""
         outbox = self.outbox
         if not outbox.get("found") or self.folding.blocked or self.behind() or not whole():
             return False
         with outbox.transaction():
-            gone = outbox.judge_found(keep=gap_stretches(gaps_of(self.events)))
+            gone = outbox.judge_found(
+                lambda pump, at: any(view.pump == pump and view.wanted(at) for view in views.values()),
+                keep=gap_stretches(gaps_of(self.events)),
+            )
             outbox.forget("found")
         if gone:
             log.info("own_documents_not_made_any_more sink=%s count=%d", self.name, gone)
@@ -242,13 +249,14 @@ class Keeper:
             )
             return False
         if self.courier.halted():
+            self.outbox.put("refused_before_halt", json.dumps(self.courier.refused))
             self._turn(
                 "halted",
-                f"{self.courier.refused_in_a_row} documents in a row were refused: nothing more is sent",
+                f"{len(self.courier.refused)} documents in a row were refused: nothing more is sent",
                 remedy=f"See why with `tconnectsync dead-letters list`, then `tconnectsync resume {self.name}`.",
             )
         elif done:
-            self.outbox.put("last_delivered", now.isoformat())
+            self.outbox.put("last_delivered", now.isoformat(timespec="seconds").replace("+00:00", "Z"))
             self._well()
         if self.outbox.get("consent") and self.outbox.next_due(now) is None and not self.behind():
             self.outbox.forget("consent")
@@ -268,6 +276,7 @@ class Keeper:
                 "halted",
                 f"the address changed from {known} to {receiver.address}: nothing is sent to the new one until you say so",
                 remedy=f"Run `tconnectsync replay {self.name}` to fill the new site, or put the old address back.",
+                mark=receiver.address,
             )
             return False
         if first is None:
@@ -317,9 +326,13 @@ class Keeper:
         return count
 
     def resume(self) -> None:
-        """Lift a halt, a brake, a refusal or a back-off."""
+        """Lift a halt, a brake, a refusal or a back-off. What was refused before a halt is tried once more."""
         with self.outbox.transaction():
-            self.outbox.put("consent", "1")
+            if self.condition.state == "braked":
+                self.outbox.put("consent", "1")
+            if self.condition.state == "halted":
+                self.outbox.revive(json.loads(self.outbox.get("refused_before_halt", "[]")))
+                self.outbox.forget("refused_before_halt")
         self._clear()
 
     def adopt(self) -> None:
@@ -329,7 +342,7 @@ class Keeper:
         self._clear()
 
     def _clear(self) -> None:
-        self.courier.refused_in_a_row = 0
+        self.courier.refused.clear()
         self._turn("ok")
 
     # --- condition --------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import sqlite3
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -521,16 +521,24 @@ class Outbox:
         One that no fold makes stays as it is until :meth:`judge_found`.
         """
         self._db.execute(
-            "INSERT INTO document(id, collection, slot, at, want, sent, stored) VALUES(?, ?, '', ?, '?', '?', ?)"
+            "INSERT INTO document(id, collection, slot, at, want, sent, stored, stream) VALUES(?, ?, '', ?, '?', '?', ?, ?)"
             " ON CONFLICT(id) DO UPDATE SET sent = coalesce(sent, '?'), stored = coalesce(document.stored, excluded.stored)",
-            (found.document_id, found.collection, milliseconds(found.at), found.stored),
+            (found.document_id, found.collection, milliseconds(found.at), found.stored, found.pump),
         )
 
-    def judge_found(self, *, keep: Sequence[tuple[int, int]] = ()) -> int:
-        """Everything is fetched and folded: what was found and is not made goes, except in ``keep`` (ms). Their number."""
-        rows = self._db.execute("SELECT id, at FROM document WHERE fold IS NULL AND want = '?'").fetchall()
-        gone = [(id_,) for id_, at in rows if not any(first <= at <= last for first, last in keep)]
+    def judge_found(self, known: Callable[[str, datetime], bool], *, keep: Sequence[tuple[int, int]] = ()) -> int:
+        """Everything is fetched and folded: what was found and is not made goes, except in ``keep`` (ms). Their number.
+
+        Only what the log speaks of is judged: ``known(pump, at)``. The rest is somebody else's, and forgotten here.
+        """
+        rows = self._db.execute("SELECT id, at, stream FROM document WHERE fold IS NULL AND want = '?'").fetchall()
+        gone: list[tuple[str]] = []
+        left: list[tuple[str]] = []
+        for id_, at, pump in rows:
+            kept = any(first <= at <= last for first, last in keep)
+            (gone if known(pump or "", moment(at)) and not kept else left).append((id_,))
         self._db.executemany("UPDATE document SET want = NULL WHERE id = ?", gone)
+        self._db.executemany("DELETE FROM document WHERE id = ?", left)
         return len(gone)
 
     def replay(self, folds: Sequence[str], first: datetime | None = None, last: datetime | None = None) -> int:
@@ -575,7 +583,7 @@ class Outbox:
     def revive(self, ids: Sequence[str] | None) -> int:
         """Try these dead letters once more (None: all that the receiver refused). Impossible values stay. Their number."""
         sql = (
-            "UPDATE document SET dead = NULL, attempts = 0, next_try = NULL WHERE dead IS NOT NULL AND want NOT LIKE '%!'"
+            "UPDATE document SET dead = NULL, attempts = 0, next_try = NULL WHERE dead IS NOT NULL AND coalesce(want, '') NOT LIKE '%!'"
             " AND (? IS NULL OR id IN (SELECT value FROM json_each(?)))"
         )
         chosen = None if ids is None else msgspec.json.encode(list(ids)).decode()

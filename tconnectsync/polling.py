@@ -7,6 +7,7 @@ import errno
 import json
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -69,6 +70,8 @@ class SourceMemory:
     tally: Tally = attrs.field(factory=Tally)
     mended: dict[str, str] = attrs.field(factory=dict)
     """How far the days of each gap in the log were fetched again: see :func:`tconnectsync.gaps.next_missing`."""
+    overruled: str = ""
+    """The time of a record that was written by a clock that was ahead: the user said so."""
 
     @classmethod
     def load(cls, path: Path) -> SourceMemory:
@@ -80,6 +83,7 @@ class SourceMemory:
             memory.last_fetch = _time(found["last_fetch"])
             memory.next_poll = _time(found["next_poll"])
             memory.tally = Tally({str(k): int(v) for k, v in found["unknown_codes"].items()}, int(found["set_aside"]))
+            memory.overruled = str(found.get("overruled", ""))
             memory.mended = {str(name): str(day) for name, day in found.get("mended", {}).items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls(path)
@@ -94,6 +98,7 @@ class SourceMemory:
             "unknown_codes": self.tally.unknown_codes,
             "set_aside": self.tally.set_aside,
             "mended": self.mended,
+            "overruled": self.overruled,
         }
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self.path.with_suffix(".new")
@@ -103,6 +108,30 @@ class SourceMemory:
 
 def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+LONGEST_BACK_OFF = timedelta(hours=25)
+DAYS_AT_ONCE = 28
+
+
+@attrs.define(eq=False)
+class Run:
+    """One thing asked of a source; ``state`` is waiting, running, done or failed. ``whole``: a poll of everything."""
+
+    begin: Callable[[], Iterator[Batch]]
+    whole: bool = False
+    gap: Missing | None = None
+    state: str = "waiting"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.state in ("done", "failed")
+
+
+def _believed(at: datetime | None, now: datetime, longest: timedelta) -> datetime:
+    """A plan for later, unless it is so far away that the clock must have been wrong when it was made."""
+    return now if at is None or at - now > longest else at
 
 
 @attrs.define
@@ -120,14 +149,20 @@ class Poller:
     free_space: Callable[[], str | None]
     """None while there is room on the disk, else what is wrong in words."""
     progress: Batch = attrs.field(factory=Batch)
-    _run: Iterator[Batch] | None = None
-    _mending: Missing | None = None
+    _run: Run | None = None
+    _batches: Iterator[Batch] | None = None
+    _queue: deque[Run] = attrs.field(factory=deque)
     _looked: bool = False
 
     @property
     def running(self) -> bool:
-        """Whether a poll is under way."""
+        """Whether something is being read."""
         return self._run is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being read or was asked for."""
+        return self._run is not None or bool(self._queue)
 
     @property
     def condition(self) -> Condition:
@@ -136,47 +171,75 @@ class Poller:
 
     def due(self, now: datetime) -> datetime | None:
         """When the next step may be; None: not by itself (refused credentials)."""
-        if self._run is not None:
+        if self.busy:
             return now
         condition = self.memory.condition
         if condition.state == "refused" and condition.mark == self.mark:
             return None
         self._look_for_gaps()
-        return max(self.memory.next_poll or now, condition.not_before or now, now)
+        planned = _believed(self.memory.next_poll, now, timedelta(seconds=self.rhythm.poll_max_s + 60))
+        return max(planned, _believed(condition.not_before, now, LONGEST_BACK_OFF), now)
 
     def may_ask(self, now: datetime) -> bool:
         """Whether a poll that the user asks for may go out: a back-off or a refusal forbids it, the rhythm does not."""
         condition = self.memory.condition
         if condition.state == "refused" and condition.mark == self.mark:
             return False
-        return condition.not_before is None or condition.not_before <= now
+        return _believed(condition.not_before, now, LONGEST_BACK_OFF) <= now
 
     def is_whole(self, now: datetime) -> bool:
         """Whether the source was read to its end within the last day, and what repairs took from the log was read again."""
         last = self.memory.last_fetch
-        if self._run is not None or last is None or not timedelta(0) <= now - last < LATELY:
+        if self.busy or last is None or not timedelta(0) <= now - last < LATELY:
             return False
         with contextlib.suppress(LogDamaged):
             return next_missing(self.events, self.name, self.memory.mended) is None
         return False
 
-    def start(self) -> None:
-        """Begin a poll."""
-        if self._run is None:
-            self._run = self.source.poll(SourceHistory(self.events, self.name))
+    def start(self) -> list[Run]:
+        """Ask for a poll; one that is waiting or under way will do."""
+        for run in (self._run, *self._queue):
+            if run is not None and run.whole:
+                return [run]
+        poll = Run(lambda: self.source.poll(SourceHistory(self.events, self.name)), whole=True)
+        self._queue.appendleft(poll)
+        return [poll]
 
-    def start_backfill(self, first: date, last: date) -> None:
-        """Begin to fetch these pump-local days again, both inclusive."""
-        self.stop()
-        self._run = self.source.backfill(SourceHistory(self.events, self.name), first, last)
+    def start_backfill(self, first: date, last: date) -> list[Run]:
+        """Ask for these pump-local days again, both inclusive: the newest part first, and others get their turn between."""
+        parts = []
+        while last >= first:
+            begin = max(first, last - timedelta(days=DAYS_AT_ONCE - 1))
+            parts.append(Run(self._backfill_of(begin, last)))
+            last = begin - timedelta(days=1)
+        self._queue.extend(parts)
+        return parts
+
+    def _backfill_of(self, first: date, last: date) -> Callable[[], Iterator[Batch]]:
+        return lambda: self.source.backfill(SourceHistory(self.events, self.name), first, last)
 
     def stop(self) -> None:
-        """Give up the poll under way; what it brought is in the log."""
-        if self._run is not None:
-            close = getattr(self._run, "close", None)
-            self._run = self._mending = None
-            if close is not None:
-                close()
+        """Give up what is under way and what was asked for; what came of it is in the log."""
+        for run in (self._run, *self._queue):
+            if run is not None:
+                run.state = "failed"
+        self._queue.clear()
+        batches, self._run, self._batches = self._batches, None, None
+        close = getattr(batches, "close", None)
+        if close is not None:
+            close()
+
+    def _next_batch(self, now: datetime) -> Batch | None:
+        """The next answer; None when the run is through."""
+        if self._run is None:
+            planned = _believed(self.memory.next_poll, now, timedelta(seconds=self.rhythm.poll_max_s + 60))
+            if not self._queue or (planned <= now and not any(run.whole for run in self._queue)):
+                self.start()
+            self._run = self._queue.popleft()
+            self._run.state = "running"
+            self._batches = self._run.begin()
+        assert self._batches is not None  # noqa: S101 - it belongs to the run
+        return next(self._batches, None)
 
     def step(self) -> None:
         """One request. Every outcome ends in the condition; only a damaged log is raised."""
@@ -186,9 +249,7 @@ class Poller:
             if trouble is not None:
                 self._fail(now, "waiting", trouble[0], trouble[1], after_s=60.0)
                 return
-            self.start()
-            assert self._run is not None  # noqa: S101 - start() has just seen to it
-            batch = next(self._run, None)
+            batch = self._next_batch(now)
             if batch is None:
                 self._ended(now)
                 return
@@ -217,16 +278,23 @@ class Poller:
             self.progress = batch
 
     def resume(self) -> None:
-        """Forget a refusal or a back-off: the user says it may be tried again."""
+        """Forget a refusal or a back-off: the user says it may be tried again, and that this computer's clock is right."""
+        newest = self.events.facts("window.fetched", limit=1)
+        self.memory.overruled = newest[0].received_at.isoformat() if newest else ""
         self.memory.condition = Condition()
         self.memory.next_poll = None
         self.memory.save()
 
     def _host_trouble(self, now: datetime) -> tuple[str, str] | None:
         newest = self.events.facts("window.fetched", limit=1)
-        if newest and now < newest[0].received_at - CLOCK_TOLERANCE:
+        if (
+            newest
+            and now < newest[0].received_at - CLOCK_TOLERANCE
+            and newest[0].received_at.isoformat() != self.memory.overruled
+        ):
             words = f"this computer's clock ({now:%Y-%m-%d %H:%M} UTC) is behind the newest record of the log"
-            return words, "Wait for the time to be set (systemd-timesyncd), or look at `timedatectl`."
+            remedy = "Wait for the time to be set, or look at `timedatectl`. If it is right and the record is not:"
+            return words, f"{remedy} `tconnectsync resume {self.name}`."
         room = self.free_space()
         if room is not None:
             return room, "Make room on the disk; what is known is still delivered, and polling goes on by itself."
@@ -241,29 +309,25 @@ class Poller:
                     self.memory.next_poll = None
 
     def _ended(self, now: datetime) -> None:
-        """The run is through: go on with what a repair took out of the log, or wait for the next poll."""
-        done, memory = self._mending, self.memory
-        if done is not None:
-            memory.mended[done.name] = done.last.isoformat()
-            self._save()
-        missing = next_missing(self.events, self.name, memory.mended)
-        if missing is None:
-            self._finished(now)
-            return
-        log.info("gap_fetched_again source=%s first=%s last=%s", self.name, missing.first, missing.last)
-        self._mending = missing
-        self._run = self.source.backfill(SourceHistory(self.events, self.name), missing.first, missing.last)
-
-    def _finished(self, now: datetime) -> None:
-        self._run = self._mending = None
-        memory = self.memory
+        """A run is through: go on with what a repair took out of the log, or wait for the next poll."""
+        run, memory = self._run, self.memory
+        assert run is not None  # noqa: S101 - it has just ended
+        self._run = self._batches = None
+        run.state = "done"
         if memory.condition.state != "ok":
             log.info("source_ok source=%s", self.name)
         memory.condition = memory.condition.turned(now, "ok")
-        memory.last_fetch = now
-        uploads = [fact.body.uploaded_at for fact in self.events.facts("upload.seen", source=self.name, limit=24)]
-        memory.next_poll = self.rhythm.next_poll(now, uploads)
+        if run.gap is not None:
+            memory.mended[run.gap.name] = run.gap.last.isoformat()
+        if run.whole:
+            memory.last_fetch = now
+            uploads = [fact.body.uploaded_at for fact in self.events.facts("upload.seen", source=self.name, limit=24)]
+            memory.next_poll = self.rhythm.next_poll(now, uploads)
         self._save()
+        missing = next_missing(self.events, self.name, memory.mended)
+        if missing is not None:
+            log.info("gap_fetched_again source=%s first=%s last=%s", self.name, missing.first, missing.last)
+            self._queue.appendleft(Run(self._backfill_of(missing.first, missing.last), gap=missing))
 
     def _fail(
         self, now: datetime, state: str, message: str, remedy: str | None, *, after_s: float | None = None

@@ -53,12 +53,17 @@ Outcome: TypeAlias = Taken | Postponed | Refused
 
 @attrs.frozen(kw_only=True)
 class StoredDocument:
-    """A document of ours that the receiver holds: its identity, our ``stored`` text for it, and its UTC time."""
+    """A document of ours that the receiver holds: its identity, our ``stored`` text for it, and its UTC time.
+
+    ``pump``: serial number of the pump that it tells of, where it says so. One that is not made any more is taken back only
+    if this log knows its pump and its time.
+    """
 
     document_id: str
     collection: str
     at: datetime
     stored: str
+    pump: str = ""
 
 
 @attrs.frozen(kw_only=True)

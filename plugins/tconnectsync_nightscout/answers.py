@@ -96,9 +96,9 @@ def error_of(answer: Answer, question: Question, now: datetime) -> TconnectsyncE
             remedy="Check nightscout.api_secret (NS_SECRET) against the site's API_SECRET; an access token belongs into"
             " nightscout.token, and its role needs the rights to create, read and delete. Then run `tconnectsync check`.",
         )
-    if status in {400, 422}:
+    if status in {400, 422} and writing:
         return Rejected(f"Nightscout cannot read this request about {about} (HTTP {status})")
-    if status == 413:
+    if status == 413 and writing:
         return Rejected(f"Nightscout calls this request about {about} too large (HTTP 413)")
     if status == 403:
         return Retryable(

@@ -25,8 +25,6 @@ from tconnectsync_nightscout.stretches import SUSPENDED, Stretch, stretch_docume
 
 CONFIRMED_FOR = timedelta(minutes=15)
 """How long a rate from record 279, which comes every five minutes, is believed without another one."""
-CHANGES_SUFFICE_AFTER = timedelta(days=1)
-"""Without any record 279 for this long, the pump tells changes only, and a change holds until the next."""
 JOINT = timedelta(seconds=1)
 """Rows with their own span that are this close are one stretch: their lengths are whole seconds."""
 RESUME_PAIR = timedelta(seconds=60)
@@ -155,8 +153,7 @@ def _changed(state: BasalState, event: Event, body: events.BasalRateChanged) -> 
     if run is not None and run.suspended and rate == 0:
         return attrs.evolve(state, run=run.seen(at, mark)), ()
     # where deliveries are told, their silence means missing data, and a change is believed no longer than they are
-    told = state.delivered is not None and at - state.delivered.at <= CHANGES_SUFFICE_AFTER
-    until = at + CONFIRMED_FOR if told else None
+    until = None if state.delivered is None else at + CONFIRMED_FOR
     if (
         run is not None
         and not run.delivered

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from tconnectsync import Delivery, Finding, Hold, Outcome, Refused, Retryable, StoredDocument
 from tconnectsync_nightscout.client import Find, NightscoutClient
@@ -120,7 +121,11 @@ class NightscoutReceiver:
                 copy = copy_of(item)
                 if copy is not None and item.get(SINK_FIELD) == self.sink and _is_ours(copy.identifier):
                     yield StoredDocument(
-                        document_id=copy.identifier, collection=collection, at=copy.key.at, stored=stored_text(copy.key)
+                        document_id=copy.identifier,
+                        collection=collection,
+                        at=copy.key.at,
+                        stored=stored_text(copy.key),
+                        pump=_pump_of(item),
                     )
 
     def check(self) -> Iterator[Finding]:
@@ -131,6 +136,11 @@ class NightscoutReceiver:
     def close(self) -> None:
         """Close the connections; other sinks of the site open them again when they need them."""
         self.client.close()
+
+
+def _pump_of(item: Mapping[str, Any]) -> str:
+    pump = item.get("pump")
+    return str(pump.get("serial", "")) if isinstance(pump, Mapping) else ""
 
 
 def _is_ours(identifier: str) -> bool:

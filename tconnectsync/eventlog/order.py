@@ -68,12 +68,25 @@ class Order:
 
     def places(self, stream: int, first: int, last: int, kinds: frozenset[str] | None) -> list[tuple[int, int]]:
         """(position, offset) of the events with keys from ``first`` to ``last``, in key order."""
+        if kinds is not None and all((self._number(kind) or RARE_FROM) >= RARE_FROM for kind in kinds):
+            return self._rare_places(stream, first, last, kinds)
         where, values = self._of_kinds(kinds)
         return self._query(
             f"SELECT pos, offset FROM event WHERE stream = ? AND best = 1 AND key >= ? AND key <= ?{where} "
             "ORDER BY key, tie",
             (stream, first, last, *values),
         ).fetchall()
+
+    def _rare_places(self, stream: int, first: int, last: int, kinds: frozenset[str]) -> list[tuple[int, int]]:
+        """The same for rare kinds, each by their own index: a stretch of years costs what is found in it."""
+        found = []
+        for where, values in self._groups(stream, kinds):
+            found += self._query(
+                f"SELECT key, tie, pos, offset FROM event INDEXED BY event_rare WHERE stream = ? AND best = 1{where}"
+                " AND key >= ? AND key <= ?",
+                (stream, *values, first, last),
+            ).fetchall()
+        return [place[2:] for place in sorted(found)]
 
     def place_at(self, position: int) -> tuple[int, int] | None:
         """(position, offset) of the record at ``position``, whatever it is."""
@@ -132,11 +145,16 @@ class Order:
             return
         wanted = "(? IS NULL OR stream IN (SELECT id FROM stream WHERE pump = ?))"
         if number >= RARE_FROM:
-            yield from self._query(
-                f"SELECT pos, offset FROM event WHERE stream IN (SELECT stream FROM span WHERE kind = ?) AND kind = ? "
-                f"AND kind >= {RARE_FROM} AND best = 1 AND {wanted} ORDER BY pos DESC",
-                (number, number, pump, pump),
-            ).fetchall()
+            found = []
+            streams = self._query(f"SELECT stream FROM span WHERE kind = ? AND {wanted}", (number, pump, pump))
+            for (stream,) in streams.fetchall():
+                # the bounds of the key let the index be entered at the kind itself, and not at all rare kinds
+                found += self._query(
+                    "SELECT pos, offset FROM event INDEXED BY event_rare WHERE stream = ? AND kind = ?"
+                    f" AND kind >= {RARE_FROM} AND best = 1 AND key >= ? AND key <= ?",
+                    (stream, number, _FIRST, _LAST),
+                ).fetchall()
+            yield from sorted(found, reverse=True)
             return
         before = _LAST
         while True:

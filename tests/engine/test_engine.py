@@ -231,6 +231,8 @@ def test_a_computer_whose_clock_is_behind_the_log_waits(world: World) -> None:
     assert result.status == 3
     assert "clock" in result.lines[0]
     assert world.pump.polls == 1
+    assert world.ask("resume", sink="pump").status == 0
+    assert world.pump.polls == 2
 
 
 def test_a_simulated_year_polls_on_its_own_and_keeps_up(world: World) -> None:

@@ -164,7 +164,9 @@ class Shelf:
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         for document in self.there.values():
-            yield StoredDocument(document_id=document.id, collection=document.collection, at=document.at, stored="here")
+            yield StoredDocument(
+                document_id=document.id, collection=document.collection, at=document.at, stored="here", pump="1"
+            )
 
     def check(self) -> Iterator[Finding]:
         yield Finding(good=True, what="shelf")

@@ -6,8 +6,9 @@ import json
 import logging
 import random
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
 
 import attrs
 
@@ -21,6 +22,7 @@ from tconnectsync.gaps import gap_stretches, gaps_of
 from tconnectsync.notes import notes_to_json
 from tconnectsync.outbox import Outbox
 from tconnectsync.placement import placement_from_json, placement_to_json
+from tconnectsync.receiver import StoredDocument
 from tconnectsync.schedule import backoff_s
 from tconnectsync.views import PlacedStream
 
@@ -28,6 +30,7 @@ log = logging.getLogger("tconnectsync.sinks")
 SLICE_S = 0.25
 """How long a slice of folding may take before others get their turn."""
 TOUCHED_AT_ONCE = 20_000
+READ_BACK_AT_ONCE = 500
 ADMITTED_AHEAD = timedelta(days=1)
 """So far before the first document a place is looked at, so that one that comes a little earlier needs no other look."""
 FUTURE = timedelta(days=2)
@@ -48,6 +51,7 @@ class Keeper:
     mark: str
     condition: Condition = attrs.field(factory=Condition)
     _seen_views: int = -1
+    _reading_back: Iterator[StoredDocument] | None = None
 
     def __attrs_post_init__(self) -> None:
         self.condition = from_json(self.outbox.get("condition", "{}"))
@@ -225,13 +229,15 @@ class Keeper:
         now = self.clock.now()
         try:
             self.outbox.lapse(now)
-            if not self._admitted():
-                return False
+            admitted = self._admitted()
+            if not admitted:
+                return admitted is None
             done = self.courier.send_next(now)
         except CredentialsRefused as error:
             self._turn("refused", error.message, remedy=error.remedy, mark=self.mark)
             return False
         except (Retryable, Rejected) as error:
+            self._reading_back = None
             after_s = error.after_s if isinstance(error, Retryable) else None
             self._back_off(error.message, error.remedy, after_s=after_s)
             return False
@@ -262,8 +268,11 @@ class Keeper:
             self.outbox.forget("consent")
         return bool(done)
 
-    def _admitted(self) -> bool:
-        """Before anything is sent to a place for the first time: is it the same place, is it inhabited, is it ours?"""
+    def _admitted(self) -> bool | None:
+        """Before anything is sent to a place for the first time: is it the same place, is it inhabited, is it ours?
+
+        None: some of what is there was read, and there is more; others get their turn first.
+        """
         receiver, outbox = self.courier.receiver, self.outbox
         known, admitted_from = outbox.get("address"), outbox.get("admitted_from")
         first = outbox.first_to_put()
@@ -288,16 +297,19 @@ class Keeper:
             if hold is not None:
                 self._turn("halted", hold.reason, remedy=hold.remedy.replace("SINK", self.name))
                 return False
-        found = list(receiver.read_back(*span))
+        if self._reading_back is None:
+            self._reading_back = receiver.read_back(*span)
         with outbox.transaction():
+            found = list(islice(self._reading_back, READ_BACK_AT_ONCE))
             for document in found:
                 outbox.recognise(document)
-            outbox.put("address", receiver.address)
-            outbox.put("admitted_from", first.isoformat())
             if found:
                 outbox.put("found", "1")
-        if found:
-            log.info("own_documents_found sink=%s count=%d", self.name, len(found))
+            if len(found) == READ_BACK_AT_ONCE:
+                return None
+            self._reading_back = None
+            outbox.put("address", receiver.address)
+            outbox.put("admitted_from", first.isoformat())
         return True
 
     def renew(self, error: sqlite3.DatabaseError) -> None:

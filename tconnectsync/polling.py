@@ -292,7 +292,8 @@ class Poller:
             and now < newest[0].received_at - CLOCK_TOLERANCE
             and newest[0].received_at.isoformat() != self.memory.overruled
         ):
-            words = f"this computer's clock ({now:%Y-%m-%d %H:%M} UTC) is behind the newest record of the log"
+            since = f"{newest[0].received_at:%Y-%m-%d %H:%M} UTC"
+            words = f"this computer's clock is behind the newest record of the log, which was written at {since}"
             remedy = "Wait for the time to be set, or look at `timedatectl`. If it is right and the record is not:"
             return words, f"{remedy} `tconnectsync resume {self.name}`."
         room = self.free_space()

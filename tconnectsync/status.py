@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.placement import Placer
 from tconnectsync.polling import SourceMemory
 from tconnectsync.wallclock import Zones
+
+UNASKED_FOR = timedelta(hours=2)
+"""After a poll that was planned this long ago and did not come, the daemon is taken for gone; cron may be slow."""
 
 
 def status_of(
@@ -35,7 +38,7 @@ def status_of(
     try:
         placer = None if events is None else Placer(events, zones)
         for name, on in sorted(sources.items()):
-            found["sources"][name] = _source(data_dir, name, on=on, events=events, placer=placer)
+            found["sources"][name] = _source(data_dir, name, on=on, events=events, placer=placer, now=clock.now())
         for name, on in sorted(sinks.items()):
             end = 0 if events is None else events.end
             found["sinks"][name] = _sink(data_dir / "outbox" / f"{name}.sqlite", on=on, end=end, now=clock.now())
@@ -65,7 +68,9 @@ def _open(data_dir: Path, clock: Clock, found: dict[str, Any]) -> EventLog | Non
     return events
 
 
-def _source(data_dir: Path, name: str, *, on: bool, events: EventLog | None, placer: Placer | None) -> dict[str, Any]:
+def _source(
+    data_dir: Path, name: str, *, on: bool, events: EventLog | None, placer: Placer | None, now: datetime
+) -> dict[str, Any]:
     memory = SourceMemory.load(data_dir / "state" / f"{name}.json")
     uploads, pumps, newest, words = [], {}, None, []
     if events is not None and placer is not None:
@@ -76,18 +81,33 @@ def _source(data_dir: Path, name: str, *, on: bool, events: EventLog | None, pla
         except LogDamaged as error:
             words = [error.message]
         newest = max((pump["newest_event"] for pump in pumps.values() if pump["newest_event"]), default=None)
-    condition = memory.condition if on else Condition(state="off")
+    condition = _asked(memory, now) if on else Condition(state="off")
     message = ". ".join(part for part in (condition.message, *words) if part)
     return {
         **_condition(condition, message),
         "last_fetch": iso(memory.last_fetch),
         "last_upload": iso(max(uploads, default=None)),
         "newest_event": iso(newest),
-        "next_poll": iso(memory.next_poll if condition.not_before is None else condition.not_before),
+        "next_poll": iso(condition.not_before or memory.next_poll)
+        if condition.state not in ("off", "refused")
+        else None,
         "pumps": {serial: {**pump, "newest_event": iso(pump["newest_event"])} for serial, pump in pumps.items()},
         "unknown_codes": memory.tally.unknown_codes,
         "set_aside": memory.tally.set_aside,
     }
+
+
+def _asked(memory: SourceMemory, now: datetime) -> Condition:
+    """How a source is doing; one that nobody asks any more, because the daemon is gone, is not well."""
+    condition = memory.condition
+    if condition.state != "ok":
+        return condition
+    if memory.last_fetch is None:
+        return Condition(state="waiting", message="not read yet", remedy="Run `tconnectsync sync`.")
+    if memory.next_poll is not None and now - memory.next_poll > UNASKED_FOR:
+        remedy = "Is the daemon running? See `systemctl status tconnectsync`, or run `tconnectsync sync`."
+        return Condition(state="waiting", since=memory.next_poll, message="nobody has asked since then", remedy=remedy)
+    return condition
 
 
 def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:

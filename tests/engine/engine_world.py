@@ -55,6 +55,7 @@ class Pump:
     clock: HandClock
     decoder: int = 1
     trouble: Exception | None = None
+    backfills: Any = None
     polls: int = 0
     hidden: set[int] = attrs.field(factory=set)
     offset: timedelta = SUMMER
@@ -101,7 +102,7 @@ class Pump:
         yield Batch(events=[*events, self.fact("window.fetched", f"window:{now.isoformat()}", window)])
 
     def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
-        return self.poll(history)
+        return self.poll(history) if self.backfills is None else self.backfills(history, first, last)
 
     def decode(self, raw: Any) -> tuple[str, Any]:
         raise NotImplementedError

@@ -10,9 +10,9 @@ import attrs
 from engine_world import BEGIN, World
 from worlds import Shelf, StretchFold
 
-from tconnectsync import Batch, CredentialsRefused, History, Hold, Retryable
+from tconnectsync import Batch, CredentialsRefused, Document, History, Hold, Retryable, document_id
 from tconnectsync.events import HistoryOpened, Unknown
-from tconnectsync.jobs import Result
+from tconnectsync.jobs import Request, Result, perform
 from tconnectsync.wallclock import Zones
 
 
@@ -291,3 +291,106 @@ def test_a_source_whose_own_code_fails_is_told_and_tried_again(world: World) -> 
     world.pump.trouble = None
     world.clock.sleep(60)
     assert world.ask("sync").status == 0
+
+
+def test_two_backfills_at_once_are_both_read_to_their_end(world: World) -> None:
+    asked = []
+    world.pump.backfills = lambda history, first, last: iter([asked.append((first, last)) or Batch()])
+    world.ask("sync")
+    stretches = [("2025-01-01", "2025-01-31"), ("2025-03-01", "2025-03-05")]
+    jobs = [
+        perform(world.engine, Request(command="backfill", args={"first": first, "last": last}), world.zones.zone_at)
+        for first, last in stretches
+    ]
+    results: list[Result] = []
+    while jobs:
+        for job in list(jobs):
+            step = next(job)
+            if isinstance(step, Result):
+                results.append(step)
+                jobs.remove(job)
+    assert [result.status for result in results] == [0, 0]
+    days = {day for first, last in asked for day in range(first.toordinal(), last.toordinal() + 1)}
+    assert len(days) == 31 + 5
+
+
+def test_a_long_backfill_lets_todays_data_through(world: World) -> None:
+    world.ask("sync")
+    seen = []
+
+    def slow(history: History, first: object, last: object) -> Iterator[Batch]:
+        for _ in range(10):
+            world.clock.sleep(60)
+            seen.append(len(world.shelf.there))
+            yield Batch()
+
+    world.pump.backfills = slow
+    polls = world.pump.polls
+    job = perform(world.engine, Request(command="backfill", args={"first": "2025-01-01"}), world.zones.zone_at)
+    while not isinstance(next(job), Result):
+        world.engine.turn()
+    assert world.pump.polls - polls >= 5
+    assert seen[-1] > seen[0]
+
+
+def test_a_backfill_that_could_not_be_read_says_so(world: World) -> None:
+    world.ask("sync")
+
+    def broken(history: History, first: object, last: object) -> Iterator[Batch]:
+        raise Retryable("no answer")
+        yield
+
+    world.pump.backfills = broken
+    assert world.ask("backfill", first="2025-01-01", last="2025-01-05").status == 3
+
+
+def test_documents_of_another_pump_on_the_same_site_are_left_alone(world: World) -> None:
+    """Another machine's, which this log knows nothing of."""
+    foreign = Document(id=document_id("other"), collection="things", at=BEGIN + timedelta(hours=3), content={})
+    world.shelf.there[foreign.id] = foreign
+    world.shelf.pump_of[foreign.id] = "2"
+    world.clock.sleep(86400)
+    assert world.ask("sync").status == 0
+    assert foreign.id in world.shelf.there
+
+
+def test_a_resume_without_a_brake_is_no_consent_to_a_later_one(world: World) -> None:
+    world.ask("sync")
+    world.ask("resume", sink="shelf")
+    assert not world.keeper.outbox.get("consent")
+
+
+def test_what_was_refused_before_a_halt_is_tried_again_by_resume(world: World) -> None:
+    world.shelf.refuse_all = True
+    assert world.ask("sync").status == 6
+    assert world.keeper.condition.state == "halted"
+    world.shelf.refuse_all = False
+    assert world.ask("resume", sink="shelf").status == 0
+    assert world.starts() == hours(range(24))
+
+
+def test_plans_made_by_a_clock_that_was_years_ahead_are_not_believed(world: World) -> None:
+    world.ask("sync")
+    right = world.clock.time
+    world.clock.time = right + timedelta(days=1400)
+    world.pump.trouble = Retryable("this computer's clock is wrong")
+    world.ask("sync")
+    world.pump.trouble = None
+    world.clock.time = right + timedelta(minutes=30)
+    world.reopen()
+    assert world.ask("sync").status == 0
+
+
+def test_reading_back_a_long_site_lets_others_have_their_turn(world: World) -> None:
+    for number in range(1200):
+        known = Document(
+            id=document_id("old", number), collection="things", at=BEGIN + timedelta(minutes=number), content={}
+        )
+        world.shelf.there[known.id] = known
+        world.shelf.pump_of[known.id] = "2"
+    world.engine.pollers["pump"].start()
+    turns = 0
+    while world.engine.turn(polling=False):
+        turns += 1
+    assert turns >= 5
+    assert len(world.shelf.there) == 1200 + 24

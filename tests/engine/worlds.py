@@ -134,6 +134,8 @@ class Shelf:
     there: dict[str, Document] = attrs.field(factory=dict)
     poison: frozenset[str] = frozenset()
     hold: Hold | None = None
+    refuse_all: bool = False
+    pump_of: dict[str, str] = attrs.field(factory=dict)
     calls: int = 0
 
     def inspect(self, first: datetime, last: datetime) -> Hold | None:
@@ -141,6 +143,8 @@ class Shelf:
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
         self.calls += 1
+        if self.refuse_all:
+            return [Refused(reason="nothing is taken here") for _ in batch]
         bad = self.dice.random() < self.trouble
         if bad and self.dice.random() < 0.3:
             raise Retryable("not reached", unsure=False)
@@ -165,7 +169,11 @@ class Shelf:
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         for document in self.there.values():
             yield StoredDocument(
-                document_id=document.id, collection=document.collection, at=document.at, stored="here", pump="1"
+                document_id=document.id,
+                collection=document.collection,
+                at=document.at,
+                stored="here",
+                pump=self.pump_of.get(document.id, "1"),
             )
 
     def check(self) -> Iterator[Finding]:

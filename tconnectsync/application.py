@@ -175,8 +175,14 @@ def _make_data_dir(config: Config) -> None:
         raise ConfigError((problem,), remedy=remedy) from error
 
 
+def _keep_private() -> None:
+    """What is written is the wearer's own: nobody else on this machine may read it."""
+    os.umask(0o077)
+
+
 def execute(config: Config, plugins: Plugins, request: Request, *, clock: Clock) -> Iterator[Step]:
     """Do what is asked, here or through the daemon that owns the data folder. The last step is the Result."""
+    _keep_private()
     _make_data_dir(config)
     try:
         lock = FolderLock(config.data_dir)
@@ -210,6 +216,7 @@ def _hand_over(path: Path, request: Request, error: FolderOwned) -> Iterator[Ste
 def run_daemon(load_config: Callable[[], Config], plugins: Plugins, *, clock: Clock) -> int:
     """Run until SIGTERM. Errors: ConfigError, FolderOwned."""
     config = load_config()
+    _keep_private()
     _make_data_dir(config)
     folder = config.data_dir
 
@@ -366,6 +373,7 @@ def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Fin
         what=room or f"disk: {free} MB free for {config.data_dir}",
         remedy=None if room is None else "Make room on the disk.",
     )
+    yield from _check_installation()
     yield from _check_clock(config, clock)
     for name, message in plugins.problems:
         yield Finding(good=False, what=f"plugin {name}: {message}", remedy="Fix it, or name it in `blocked_plugins`.")
@@ -376,6 +384,19 @@ def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Fin
         if sink.receiver.address not in seen:
             seen.add(sink.receiver.address)
             yield from _guarded(name, sink.receiver.check())
+
+
+def _check_installation() -> Iterator[Finding]:
+    """Older bridges bear the same name: files of one that are still there are mixed with these."""
+    from importlib.metadata import distributions
+
+    others = sorted({found.version for found in distributions(name="tconnectsync")} - {tconnectsync.__version__})
+    if others:
+        yield Finding(
+            good=False,
+            what=f"installation: files of tconnectsync {', '.join(others)} are still in this Python environment",
+            remedy="Remove them (`pip uninstall tconnectsync` until it finds nothing), then install this release again.",
+        )
 
 
 def _check_clock(config: Config, clock: Clock) -> Iterator[Finding]:

@@ -200,7 +200,8 @@ class Reader:
             table.pop("enabled", None)
             enabled = spec.default_enabled if wanted is None else wanted
             if chosen is not None:
-                enabled = name in chosen
+                enabled = any(feature in chosen for feature in spec.features)
+                table |= {option: feature in chosen for feature, option in spec.features.items() if option is not None}
             options, overlay = tables.build(spec.options, table, key, required=enabled)
             if options is not None and enabled and None not in shared.values():
                 self._judge(key, overlay, spec.problems, options, shared)
@@ -208,7 +209,7 @@ class Reader:
         return found
 
     def _by_features(self, specs: Mapping[str, SinkSpec]) -> frozenset[str] | None:
-        """The sinks that the older feature names turn on (all others are off); None where no names are given."""
+        """The older feature names that were given, in capitals: all others are off. None where no names are given."""
         variable = self.tables.variable(FEATURES_VARIABLE)
         if self.features is None and not variable:
             return None
@@ -220,9 +221,9 @@ class Reader:
             self.tables.problems.append(f"{origin}: found nothing, expected some of {', '.join(known)}")
         chosen: set[str] = set()
         for name in names:
-            sinks = {spec.name for spec in specs.values() if name.upper() in spec.features}
-            chosen |= sinks
-            if not sinks:
+            if name.upper() in known:
+                chosen.add(name.upper())
+            else:
                 meant = nearest(name, known)
                 hint = f'; did you mean "{meant}"?' if meant else f", expected some of {', '.join(known)}"
                 self.tables.problems.append(f'{origin}: found "{name}", which no sink here offers{hint}')

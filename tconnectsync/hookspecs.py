@@ -78,14 +78,16 @@ class Sink:
 class SinkSpec:
     """A kind of sink: configured by ``[sinks.NAME]``, opened with its options.
 
-    ``features`` are the older bridges' feature names that turn it on. ``problems(options, sections)`` as for sources.
+    ``features`` are the older bridges' feature names that turn it on, each with the option that it stands for (None: the sink
+    as a whole): where a user names features, the options of those that were not named are off. ``problems(options, sections)``
+    as for sources.
     """
 
     name: str
     options: type[Any]
     open: Callable[[Any, Context], Sink]
     default_enabled: bool = False
-    features: Sequence[str] = ()
+    features: Mapping[str, str | None] = attrs.field(factory=dict)
     problems: Callable[[Any, Mapping[str, Any]], Sequence[str]] = lambda _options, _sections: ()
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from tconnectsync.condition import Condition
 from tconnectsync.engine import Engine
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retryable, TconnectsyncError
 from tconnectsync.keeping import Keeper
@@ -244,7 +245,8 @@ def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -
         for name, poller in engine.pollers.items():
             condition = poller.condition
             if condition.state != "ok":
-                found.append((4 if condition.state == "refused" else 3, _words(name, condition)))
+                number = {"refused": 4, "damaged": 7}.get(condition.state, 3)
+                found.append((number, f"{_words(name, condition)}{_until(condition)}"))
     for name, keeper in engine.keepers.items():
         if only is not None and name not in only:
             continue
@@ -269,6 +271,10 @@ def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -
     urgent = [status for status in statuses if status in (4, 7)]
     chosen = urgent or [status for status in statuses if status > 1] or statuses or [0]
     return Result(status=min(chosen), lines=(*lines, *dict.fromkeys(words for _, words in found)))
+
+
+def _until(condition: Condition) -> str:
+    return "" if condition.not_before is None else f" It is tried again after {condition.not_before:%H:%M} UTC."
 
 
 def _words(name: str, condition: Any) -> str:

@@ -183,6 +183,8 @@ class Poller:
     def may_ask(self, now: datetime) -> bool:
         """Whether a poll that the user asks for may go out: a back-off or a refusal forbids it, the rhythm does not."""
         condition = self.memory.condition
+        if condition.state == "damaged":  # a repair may have mended it; reading tells
+            return True
         if condition.state == "refused" and condition.mark == self.mark:
             return False
         return _believed(condition.not_before, now, LONGEST_BACK_OFF) <= now

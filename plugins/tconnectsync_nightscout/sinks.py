@@ -84,7 +84,7 @@ def specs() -> list[SinkSpec]:
             options=TreatmentsOptions,
             open=partial(_open, sites, TREATMENTS, _treatments_only, _treatment_folds),
             default_enabled=True,
-            features=("BASAL", "BOLUS"),
+            features={"BASAL": "basal", "BOLUS": "bolus", "BOLUS_BG": "glucose"},
             problems=problems,
         ),
         SinkSpec(
@@ -92,7 +92,7 @@ def specs() -> list[SinkSpec]:
             options=IobOptions,
             open=partial(_open, sites, IOB, _iob_collections, _iob_folds),
             default_enabled=True,
-            features=("IOB",),
+            features={"IOB": None},
             problems=problems,
         ),
         SinkSpec(
@@ -100,7 +100,7 @@ def specs() -> list[SinkSpec]:
             options=PumpEventsOptions,
             open=partial(_open, sites, PUMP_EVENTS, _treatments_only, _pump_event_folds),
             default_enabled=True,
-            features=("PUMP_EVENTS", "PUMP_EVENTS_BASAL_SUSPENSION"),
+            features={"PUMP_EVENTS": None, "PUMP_EVENTS_BASAL_SUSPENSION": None},
             problems=problems,
         ),
     ]

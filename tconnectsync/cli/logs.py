@@ -72,6 +72,7 @@ class Logs:
     redactor: Redactor
     handler: logging.Handler
     formatter: LineFormatter
+    levels_before: dict[str | None, int]
 
     def redact(self, secrets: Iterable[str]) -> None:
         """Keep these out of every line from now on."""
@@ -87,9 +88,11 @@ class Logs:
         self.level("debug")
 
     def stop(self) -> None:
-        """Take the handler away again."""
+        """Take the handler away again, and leave the levels as they were found."""
         logging.captureWarnings(False)
         logging.getLogger().removeHandler(self.handler)
+        for name, level in self.levels_before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def start_logs(stream: TextIO, environ: Mapping[str, str]) -> Logs:
@@ -98,8 +101,9 @@ def start_logs(stream: TextIO, environ: Mapping[str, str]) -> Logs:
     formatter = LineFormatter(redactor, journal=_is_journal(stream, environ))
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
-    logs = Logs(redactor=redactor, handler=handler, formatter=formatter)
     root = logging.getLogger()
+    before: dict[str | None, int] = {None: root.level, "tconnectsync": logging.getLogger("tconnectsync").level}
+    logs = Logs(redactor=redactor, handler=handler, formatter=formatter, levels_before=before)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.captureWarnings(True)

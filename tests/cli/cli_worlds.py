@@ -50,8 +50,8 @@ def made_up_plugin(command: str = "hello") -> ModuleType:
 
     def sinks() -> list[SinkSpec]:
         return [
-            SinkSpec(name="site", options=NoOptions, open=_never, default_enabled=True, features=("SITE",)),
-            SinkSpec(name="paper", options=NoOptions, open=_never, features=("PAPER",)),
+            SinkSpec(name="site", options=NoOptions, open=_never, default_enabled=True, features={"SITE": None}),
+            SinkSpec(name="paper", options=NoOptions, open=_never, features={"PAPER": None}),
         ]
 
     def commands() -> list[click.Command]:

@@ -98,14 +98,14 @@ def site_plugin() -> FakeEntryPoint:
             options=SinkOptions,
             open=lambda options, context: None,  # type: ignore[arg-type,return-value]
             default_enabled=True,
-            features=("BASAL", "BOLUS"),
+            features={"BASAL": "basal", "BOLUS": None},
             problems=site_problems,
         ),
         SinkSpec(
             name="nightscout-profile",
             options=SinkOptions,
             open=lambda options, context: None,  # type: ignore[arg-type,return-value]
-            features=("PROFILES",),
+            features={"PROFILES": None},
             problems=site_problems,
         ),
     ]

@@ -183,6 +183,13 @@ def test_features_turn_their_sinks_on_and_all_others_off(load: Load) -> None:
     assert [name for name, sink in by_option.sinks.items() if sink.enabled] == ["nightscout-treatments"]
 
 
+def test_a_feature_that_is_not_named_is_off_within_its_sink(load: Load) -> None:
+    """Whose boluses come from another app must not get them twice."""
+    asked = load(LEAST, features="BOLUS").sinks["nightscout-treatments"]
+    assert (asked.enabled, asked.options.basal) == (True, False)
+    assert load(LEAST, features="BASAL,BOLUS").sinks["nightscout-treatments"].options.basal is True
+
+
 def test_a_source_is_off_without_an_account_and_its_table_can_turn_it_off(load: Load) -> None:
     second = LEAST.replace("[sources.tandem]", "[sources.tandem]\nenabled = true")
     assert load(second).sources["tandem"].enabled

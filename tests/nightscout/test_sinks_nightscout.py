@@ -50,7 +50,7 @@ def receiver_of(sink: Sink) -> NightscoutReceiver:
 def test_tconnectsync_sinks_brings_three_that_are_on_by_default() -> None:
     found = tconnectsync_nightscout.tconnectsync_sinks()
     assert {spec.name: tuple(spec.features) for spec in found} == {
-        "nightscout-treatments": ("BASAL", "BOLUS"),
+        "nightscout-treatments": ("BASAL", "BOLUS", "BOLUS_BG"),
         "nightscout-iob": ("IOB",),
         "nightscout-pump-events": ("PUMP_EVENTS", "PUMP_EVENTS_BASAL_SUSPENSION"),
     }

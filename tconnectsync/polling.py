@@ -277,7 +277,7 @@ class Poller:
             self._fail(now, "backing_off", f"the source failed unexpectedly: {type(error).__name__}", remedy)
         else:
             self.memory.tally.count(appended.events)
-            self.progress = batch
+            self.progress = attrs.evolve(batch, events=())  # they are in the log; not kept until the next poll
 
     def resume(self) -> None:
         """Forget a refusal or a back-off: the user says it may be tried again, and that this computer's clock is right."""

@@ -15,6 +15,7 @@ from engine_world import BEGIN, SUMMER, Pump, World
 from worlds import Shelf, State, StretchFold
 
 from tconnectsync import Batch, Document, Event, History, Retryable, document_id
+from tconnectsync.errors import LogDamaged
 from tconnectsync.eventlog import repair_log
 from tconnectsync.events import BasalDelivered, CarbsEntered, WindowFetched
 from tconnectsync.status import status_of
@@ -311,3 +312,27 @@ def test_a_harmed_upload_record_costs_evidence_and_no_sink(tmp_path: Path) -> No
     assert world.ask("sync").status == 7, "the source, whose rhythm is in these records, says so"
     assert len(world.shelf.there) == before + 1
     world.engine.close()
+
+
+def test_a_replay_while_the_timeline_cannot_be_made_drops_nothing_that_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poller = world.engine.pollers["pump"]
+    poller.start()
+    while poller.busy:
+        poller.step()
+    assert world.engine._place()
+    with world.keeper.outbox.transaction():
+        world.keeper._check_fingerprint()
+        world.keeper._mark_new(world.engine.views)  # the process died here: all is marked, nothing folded
+    world.reopen()
+
+    def harmed(*_: object) -> None:
+        raise LogDamaged("harmed", path="x", line=1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(world.engine.placer), "place", harmed)
+        assert world.ask("replay", sink="shelf").status == 7
+    world.reopen()
+    assert world.ask("sync").status == 0
+    assert len(world.shelf.there) == 24

@@ -126,6 +126,14 @@ def test_a_status_means_the_decision_that_follows(
     assert len(site.asked("POST")) == 1
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refused_question_condemns_no_document(site: StubSite, client: NightscoutClient, status: int) -> None:
+    """A proxy's page for a read is passing trouble: the doses that wait behind it are not set aside."""
+    site.fail("GET", "treatments", Fault(status=status))
+    with pytest.raises(Retryable):
+        client.read("treatments", [], count=1)
+
+
 def test_a_site_that_knows_no_way_to_write_is_asked_to_enable_careportal(
     site: StubSite, client: NightscoutClient
 ) -> None:

@@ -166,6 +166,13 @@ def test_a_rate_change_in_a_hole_of_delivered_rates_holds_no_longer_than_they_wo
     ]
 
 
+def test_a_pump_that_reports_deliveries_is_not_believed_to_go_on_at_a_changed_rate_in_silence() -> None:
+    """Not even when the last delivery was a day ago: 40 U were drawn once that nobody had confirmed."""
+    day = 25 * 60
+    shown = draw((0, delivered(1.0)), (5, delivered(1.0)), (day, changed(2.0)), (day + 20 * 60, delivered(1.0)))
+    assert (day, 15, 2.0) in shown
+
+
 def test_a_rate_change_ends_a_suspension_only_above_zero() -> None:
     assert draw((0, SUSPENDED), (0.1, changed(0, "suspended")), (30, changed(1.0, "resumed")), (60, changed(2.0))) == [
         (0, 30, 0),

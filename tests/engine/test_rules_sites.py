@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -121,3 +122,16 @@ def test_an_outbox_that_turns_out_to_be_harmed_is_made_anew_while_the_others_go_
     assert world.ask("sync").status == 0
     assert {name: world.shelf.there[name] for name in there} == there
     assert len(world.shelf.there) == len(there) + 1
+
+
+def test_an_outbox_of_another_release_is_put_aside_and_made_anew(world: World) -> None:
+    world.ask("sync")
+    there = dict(world.shelf.there)
+    path = world.keeper.outbox.path
+    world.engine.close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version=99")
+    world.open()
+    assert world.ask("sync").status == 0
+    assert world.shelf.there == there
+    assert path.with_name(f"{path.name}.damaged").exists()

@@ -1,0 +1,19 @@
+"""What one sink knows, in one SQLite file: cursor, checkpoints, documents wanted and delivered, dead letters.
+
+Everything here can be deleted and is made anew from the log (and, for what is already delivered, from the receiver). All that
+belongs together moves in one transaction: :meth:`Outbox.transaction`.
+
+A document's row tells what is wanted (``want``, a content hash), what the receiver took (``sent``), and under which key
+(``stored``). ``want`` and ``sent`` differ: something is to be sent. ``want`` is NULL: to be taken back, or nothing.
+"""
+
+from __future__ import annotations
+
+from tconnectsync.outbox.letters import Counts, DeadLetter, DeadLetters
+from tconnectsync.outbox.store import RUNNING, milliseconds, moment
+
+__all__ = ["RUNNING", "Counts", "DeadLetter", "Outbox", "milliseconds", "moment"]
+
+
+class Outbox(DeadLetters):
+    """One sink's file, in layers: the store, the intervals, what is wanted, what is sent, what was set aside."""

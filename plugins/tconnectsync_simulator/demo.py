@@ -33,12 +33,23 @@ ZONE = "America/New_York"
 )
 @click.option("--seed", default=1, show_default=True, help="Another seed is another person.")
 @click.option("--once", is_flag=True, help="One sync, a summary, and the end: no page, no daemon.")
-def demo(days: int, port: int, seed: int, once: bool) -> int:
+@click.option(
+    "--plugins-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Try your own plugins: the folder of their *.py files.",
+)
+@click.option(
+    "--tables",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A TOML file with more tables of the configuration, such as [sinks.mine].",
+)
+def demo(days: int, port: int, seed: int, once: bool, plugins_dir: Path | None, tables: Path | None) -> int:
     """A simulated pump, cloud and Nightscout around the real daemon: no account, nothing to configure.
 
     Everything lies in a temporary folder and goes when the demo ends. Nothing leaves this machine.
     """
-    with _world(days, seed) as world:
+    more = "" if tables is None else tables.read_text()
+    with _world(days, seed, plugins_dir.resolve() if plugins_dir is not None else None, more) as world:
         return _once(world) if once else _live(world, port)
 
 
@@ -70,7 +81,7 @@ class _HostClock:
 
 
 @contextlib.contextmanager
-def _world(days: int, seed: int) -> Iterator[_World]:
+def _world(days: int, seed: int, plugins_dir: Path | None = None, more: str = "") -> Iterator[_World]:
     from tconnectsync_simulator.cloud import Cloud
     from tconnectsync_simulator.nightscout import SimulatedNightscout
     from tconnectsync_simulator.plan import SimulationPlan
@@ -96,6 +107,8 @@ def _world(days: int, seed: int) -> Iterator[_World]:
             site_secret=site.secret,
             history_days=days,
             poll_s=(15, 60),
+            plugins_dir=plugins_dir,
+            more=more,
         )
         world.config.touch(mode=0o600)
         world.config.write_text(text)

@@ -19,13 +19,15 @@ def config_text(
     history_days: int = 30,
     poll_s: tuple[int, int] = (300, 1500),
     more: str = "",
+    plugins_dir: Path | None = None,
 ) -> str:
     """The text of a ``config.toml``. ``more`` is added at the end, as TOML tables."""
     account = Account() if account is None else account
     places = "\n".join(f'{name} = "{address}"' for name, address in endpoints.items())
+    own = "" if plugins_dir is None else f'plugins_dir = "{plugins_dir}"\n'
     return f"""timezone = "{zone}"
 data_dir = "{data_dir}"
-
+{own}
 [sources.tandem]
 email = "{account.email}"
 password = "{account.password}"

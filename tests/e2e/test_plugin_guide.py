@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -22,6 +24,20 @@ GUIDE = Path(__file__).parents[2] / "docs" / "plugin-guide.md"
 def blocks(language: str) -> list[str]:
     """The guide's code blocks of a language, in order."""
     return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_example_can_be_tried_on_the_demos_pump(tmp_path: Path) -> None:
+    [code], [switch_on] = blocks("python"), blocks("toml")
+    plugins, sites, tables = tmp_path / "plugins", tmp_path / "sites", tmp_path / "tables.toml"
+    plugins.mkdir()
+    (plugins / "site_changes.py").write_text(code)
+    tables.write_text(switch_on.partition("\n\n")[2].replace("/var/lib/tconnectsync/sites", str(sites)))
+    words = ["demo", "--once", "--days", "5", "--plugins-dir", str(plugins), "--tables", str(tables)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tconnectsync", *words], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(sites.iterdir())
 
 
 def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:

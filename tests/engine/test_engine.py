@@ -235,8 +235,7 @@ def test_a_computer_whose_clock_is_behind_the_log_waits(world: World) -> None:
     assert world.pump.polls == 2
 
 
-def test_a_simulated_year_polls_on_its_own_and_keeps_up(world: World) -> None:
-    """Twelve hours here, in the loop that the daemon runs: nothing but the clock moves it."""
+def test_the_daemons_loop_keeps_up_with_nothing_but_the_clock_to_move_it(world: World) -> None:
     for _ in range(20_000):
         if not world.engine.turn():
             world.clock.sleep(max(0.01, world.engine.next_due()))

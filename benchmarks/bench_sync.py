@@ -105,17 +105,22 @@ def rows(small: bool = False) -> Iterator[Row]:
         measured=f"{weekly.first.peak_mb:.0f} MB, {weekly.requests['cloud']} + {weekly.requests['site']} requests",
         met=weekly.first.peak_mb <= 60,
     )
-    with real_site() as site:
-        if site is not None:
+    into_real: list[Ended] = []
+    for _ in range(1 if small else 5):
+        with real_site() as site:
+            if site is None:
+                return
             with running_world(days=32) as world:
-                ended = sync_twice(world, 30, site=site).first
-            yield Row(
-                what="first sync of 30 days into a real Nightscout 0.12.8",
-                must="6 s",
-                measured=f"{ended.wall_s:.1f} s, of it {ended.cpu_s:.1f} s of CPU",
-                limit="see the bare client below",
-                met=ended.wall_s <= 6,
-            )
+                into_real.append(sync_twice(world, 30, site=site).first)
+    spread = Spread.of([ended.wall_s for ended in into_real])
+    processor_s = Spread.of([ended.cpu_s for ended in into_real]).median
+    yield Row(
+        what="first sync of 30 days into a real Nightscout 0.12.8",
+        must="6 s",
+        measured=f"{spread.text(' s', digits=2)}, of it {processor_s:.2f} s of CPU",
+        limit="see the bare client below",
+        met=spread.median <= 6,
+    )
 
 
 def _first(promise: Promise, found: list[Synced]) -> Iterator[Row]:

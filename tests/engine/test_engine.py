@@ -11,8 +11,9 @@ from engine_world import BEGIN, World
 from worlds import Shelf, StretchFold
 
 from tconnectsync import Batch, CredentialsRefused, Document, History, Hold, Retryable, document_id
-from tconnectsync.events import HistoryOpened, Unknown
+from tconnectsync.events import BasalDelivered, ClockChanged, HistoryOpened, Unknown, UploadSeen
 from tconnectsync.jobs import Request, Result, perform
+from tconnectsync.schedule import Rhythm
 from tconnectsync.wallclock import Zones
 
 
@@ -393,3 +394,41 @@ def test_reading_back_a_long_site_lets_others_have_their_turn(world: World) -> N
         turns += 1
     assert turns >= 5
     assert len(world.shelf.there) == 1200 + 24
+
+
+def test_a_year_passes_in_seconds(world: World) -> None:
+    """The daemon's own loop through 365 days of a pump that is read every six hours, with a real log and outbox."""
+
+    class Yearly(type(world.pump)):  # type: ignore[misc]
+        told: int = 0
+
+        def poll(self, history: History) -> Iterator[Batch]:
+            first, now = self.told, self.clock.now()
+            self.told = int((now - BEGIN).total_seconds() // 3600)
+            yield Batch(
+                events=[
+                    self.fact("upload.seen", f"upload:{now.isoformat()}", UploadSeen(uploaded_at=now)),
+                    *(self.fact("history.opened", f"opened:{body.first_day}", body) for body in self.opened),
+                    self.event(1, "clock.changed", BEGIN - timedelta(days=1), ClockChanged(part="time", step_s=3600.0)),
+                    *(
+                        self.event(
+                            10 + hour * 60,
+                            "basal.delivered",
+                            BEGIN + timedelta(hours=hour),
+                            BasalDelivered(rate_u_per_h=float(hour % 3)),
+                        )
+                        for hour in range(first, self.told)
+                    ),
+                ]
+            )
+
+    poller = world.engine.pollers["pump"]
+    poller.source, poller.rhythm = Yearly(world.clock), Rhythm(poll_min_s=6 * 3600, poll_max_s=6 * 3600)
+    end = world.clock.now() + timedelta(days=365)
+    while world.clock.now() < end:
+        if not world.engine.turn():
+            world.clock.sleep(
+                max(1.0, min(world.engine.next_due() * 30, (end - world.clock.now()).total_seconds() + 1))
+            )
+    assert len(world.shelf.there) >= 365 * 24
+    assert world.starts() == hours(range(len(world.shelf.there)))

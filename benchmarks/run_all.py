@@ -1,4 +1,4 @@
-"""Everything, one script after the other: prints the whole table of ``benchmarks/README.md``. Takes about an hour; ``--small`` a minute or two.
+"""Everything, one script after the other: prints the whole table of ``benchmarks/README.md``. Takes half an hour; ``--small`` a minute or two.
 
 The machine should have nothing else to do. ``--only startup,log`` picks scripts.
 """

@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 from whole_world import Installation
 
-LONGEST_S = 20.0
+LONGEST_S = 60.0
 
 
 def eventually(condition: Callable[[], object], what: str, *, within_s: float = LONGEST_S) -> None:

@@ -118,7 +118,7 @@ def test_what_was_stored_when_the_daemon_died_is_not_stored_twice(tmp_path: Path
 
     def has_recent_iob(pump: SimulatedPump) -> bool:
         newest = pump.truth.until(datetime.now(timezone.utc)).newest_iob
-        return newest is not None and datetime.now(timezone.utc) - newest.at < timedelta(minutes=25)
+        return newest is not None and datetime.now(timezone.utc) - newest.at < timedelta(minutes=15)
 
     pump = next(pump for seed in range(60, 160) if has_recent_iob(pump := a_pump(3, seed=seed)))
     with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:

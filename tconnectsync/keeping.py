@@ -6,12 +6,12 @@ import json
 import logging
 import random
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from itertools import islice
 
 import attrs
 
+from tconnectsync.admission import Admission, Stay
 from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json, to_json
 from tconnectsync.delivery import Courier
@@ -22,7 +22,6 @@ from tconnectsync.gaps import gap_stretches, gaps_of
 from tconnectsync.notes import notes_to_json
 from tconnectsync.outbox import Outbox
 from tconnectsync.placement import placement_from_json, placement_to_json
-from tconnectsync.receiver import StoredDocument
 from tconnectsync.schedule import backoff_s
 from tconnectsync.views import PlacedStream
 
@@ -30,10 +29,6 @@ log = logging.getLogger("tconnectsync.sinks")
 SLICE_S = 0.25
 """How long a slice of folding may take before others get their turn."""
 TOUCHED_AT_ONCE = 20_000
-READ_BACK_AT_ONCE = 500
-ADMITTED_AHEAD = timedelta(days=1)
-"""So far before the first document a place is looked at, so that one that comes a little earlier needs no other look."""
-FUTURE = timedelta(days=2)
 
 
 @attrs.define
@@ -51,9 +46,10 @@ class Keeper:
     mark: str
     condition: Condition = attrs.field(factory=Condition)
     _seen_views: int = -1
-    _reading_back: Iterator[StoredDocument] | None = None
+    admission: Admission = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.admission = Admission(self.courier, self.clock, self.name)
         self.condition = from_json(self.outbox.get("condition", "{}"))
         if self.condition.state == "refused" and self.condition.mark != self.mark:
             self.condition = Condition()
@@ -229,15 +225,19 @@ class Keeper:
         now = self.clock.now()
         try:
             self.outbox.lapse(now)
-            admitted = self._admitted()
+            admitted = self.admission.step()
+            if isinstance(admitted, Stay):
+                remedy = admitted.hold.remedy.replace("SINK", self.name)
+                self._turn("halted", admitted.hold.reason, remedy=remedy, mark=admitted.mark)
+                return False
             if not admitted:
-                return admitted is None
+                return True
             done = self.courier.send_next(now)
         except CredentialsRefused as error:
             self._turn("refused", error.message, remedy=error.remedy, mark=self.mark)
             return False
         except (Retryable, Rejected) as error:
-            self._reading_back = None
+            self.admission.start_over()
             after_s = error.after_s if isinstance(error, Retryable) else None
             self._back_off(error.message, error.remedy, after_s=after_s)
             return False
@@ -267,50 +267,6 @@ class Keeper:
         if self.outbox.get("consent") and self.outbox.next_due(now) is None and not self.behind():
             self.outbox.forget("consent")
         return bool(done)
-
-    def _admitted(self) -> bool | None:
-        """Before anything is sent to a place for the first time: is it the same place, is it inhabited, is it ours?
-
-        None: some of what is there was read, and there is more; others get their turn first.
-        """
-        receiver, outbox = self.courier.receiver, self.outbox
-        known, admitted_from = outbox.get("address"), outbox.get("admitted_from")
-        first = outbox.first_to_put()
-        if known == receiver.address and (
-            first is None or (admitted_from and first >= datetime.fromisoformat(admitted_from))
-        ):
-            return True
-        if known and known != receiver.address:
-            self._turn(
-                "halted",
-                f"the address changed from {known} to {receiver.address}: nothing is sent to the new one until you say so",
-                remedy=f"Run `tconnectsync replay {self.name}` to fill the new site, or put the old address back.",
-                mark=receiver.address,
-            )
-            return False
-        if first is None:
-            return True
-        first -= ADMITTED_AHEAD
-        span = first, datetime.fromisoformat(admitted_from) if known and admitted_from else self.clock.now() + FUTURE
-        if not outbox.get("adopted"):
-            hold = receiver.inspect(*span)
-            if hold is not None:
-                self._turn("halted", hold.reason, remedy=hold.remedy.replace("SINK", self.name))
-                return False
-        if self._reading_back is None:
-            self._reading_back = receiver.read_back(*span)
-        with outbox.transaction():
-            found = list(islice(self._reading_back, READ_BACK_AT_ONCE))
-            for document in found:
-                outbox.recognise(document)
-            if found:
-                outbox.put("found", "1")
-            if len(found) == READ_BACK_AT_ONCE:
-                return None
-            self._reading_back = None
-            outbox.put("address", receiver.address)
-            outbox.put("admitted_from", first.isoformat())
-        return True
 
     def renew(self, error: sqlite3.DatabaseError) -> None:
         """The outbox is harmed: it is put aside, and everything in it found out again from the log and the receiver."""

@@ -1,0 +1,86 @@
+"""Before anything is sent to a place for the first time: is it the same place, is it inhabited, is some of it ours?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+
+import attrs
+
+from tconnectsync.clock import Clock
+from tconnectsync.delivery import Courier
+from tconnectsync.receiver import Hold, StoredDocument
+
+READ_BACK_AT_ONCE = 500
+AHEAD = timedelta(days=1)
+"""So far before the first document a place is looked at, so that one that comes a little earlier needs no other look."""
+FUTURE = timedelta(days=2)
+
+
+@attrs.frozen(kw_only=True)
+class Stay:
+    """Nothing is sent until the user says so. ``mark`` is the new address, where that is the reason."""
+
+    hold: Hold
+    mark: str = ""
+
+
+@attrs.define
+class Admission:
+    """Looks a place over, once for the first delivery and again for days that are delivered for the first time later."""
+
+    courier: Courier
+    clock: Clock
+    name: str
+    _reading: Iterator[StoredDocument] | None = None
+
+    def step(self) -> Stay | bool:
+        """True: send. False: some of what is there was read, and there is more; others get their turn first."""
+        receiver, outbox = self.courier.receiver, self.courier.outbox
+        known, admitted_from = outbox.get("address"), outbox.get("admitted_from")
+        first = outbox.first_to_put()
+        if known == receiver.address and (
+            first is None or (admitted_from and first >= datetime.fromisoformat(admitted_from))
+        ):
+            return True
+        if known and known != receiver.address:
+            return Stay(hold=self._moved(known), mark=receiver.address)
+        if first is None:
+            return True
+        first -= AHEAD
+        last = datetime.fromisoformat(admitted_from) if known and admitted_from else self.clock.now() + FUTURE
+        if not outbox.get("adopted"):
+            hold = receiver.inspect(first, last)
+            if hold is not None:
+                return Stay(hold=hold)
+        return self._read_back(first, last)
+
+    def _read_back(self, first: datetime, last: datetime) -> bool:
+        """What is there of ours is known from now on; whether something makes it shows when all is folded."""
+        receiver, outbox = self.courier.receiver, self.courier.outbox
+        if self._reading is None:
+            self._reading = receiver.read_back(first, last)
+        with outbox.transaction():
+            found = list(islice(self._reading, READ_BACK_AT_ONCE))
+            for document in found:
+                outbox.recognise(document)
+            if found:
+                outbox.put("found", "1")
+            if len(found) == READ_BACK_AT_ONCE:
+                return False
+            self._reading = None
+            outbox.put("address", receiver.address)
+            outbox.put("admitted_from", first.isoformat())
+        return True
+
+    def start_over(self) -> None:
+        """What was being read ended with a failure."""
+        self._reading = None
+
+    def _moved(self, known: str) -> Hold:
+        address = self.courier.receiver.address
+        return Hold(
+            reason=f"the address changed from {known} to {address}: nothing is sent to the new one until you say so",
+            remedy=f"Run `tconnectsync replay {self.name}` to fill the new site, or put the old address back.",
+        )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
-import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
 import attrs
+
+from tconnectsync_simulator.loopback_http import LoopbackHandler, LoopbackServer
 
 IDLE_S = 30.0
 
@@ -63,67 +61,22 @@ def redirect(location: str, *headers: tuple[str, str]) -> CloudAnswer:
     return CloudAnswer(status=302, content_type="text/html", headers=(("Location", location), *headers))
 
 
-class CloudServer(ThreadingHTTPServer):
-    """Hands requests to ``serve``; :meth:`close` also ends open connections and waits for their threads."""
-
-    daemon_threads = False
-    block_on_close = True
+class CloudServer(LoopbackServer):
+    """Hands requests to ``serve``."""
 
     def __init__(self, serve: Callable[[CloudRequest], CloudAnswer], now: Callable[[], datetime]) -> None:
         self.serve, self.now = serve, now
-        self._open: set[socket.socket] = set()
-        self._guard = threading.Lock()
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self._thread = threading.Thread(
-            target=self.serve_forever, kwargs={"poll_interval": 0.02}, name="simulated-cloud", daemon=True
-        )
-        self._thread.start()
+        super().__init__(_Handler, name="simulated-cloud")
 
     @property
     def url(self) -> str:
         """Where it listens, without a last slash."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def enter(self, connection: socket.socket) -> None:
-        """A connection begins."""
-        with self._guard:
-            self._open.add(connection)
-
-    def leave(self, connection: socket.socket) -> None:
-        """A connection ended."""
-        with self._guard:
-            self._open.discard(connection)
-
-    def close(self) -> None:
-        """Listen no more, break every connection, and wait until its thread is gone."""
-        self.shutdown()
-        with self._guard:
-            for connection in self._open:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-        self.server_close()
-        self._thread.join()
+        return f"http://127.0.0.1:{self.port}"
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = 65536
+class _Handler(LoopbackHandler):
     timeout = IDLE_S
     server: CloudServer
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.enter(self.connection)
-
-    def finish(self) -> None:
-        self.server.leave(self.connection)
-        with contextlib.suppress(OSError):
-            super().finish()
-
-    def handle(self) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            super().handle()
 
     def _handle(self) -> None:
         parts = urlsplit(self.path)
@@ -133,13 +86,13 @@ class _Handler(BaseHTTPRequestHandler):
             path=parts.path,
             query=tuple(parse_qsl(parts.query, keep_blank_values=True)),
             headers={name.lower(): value for name, value in self.headers.items()},
-            body=self.rfile.read(int(self.headers.get("content-length") or 0)),
+            body=self.read_all(),
             at=self.server.now(),
         )
         try:
             answer = self.server.serve(request)
         except CutOff:
-            self._break()
+            self.hang_up()
             return
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
@@ -150,17 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
         self.wfile.flush()
         if answer.promised is not None:
-            self._break()
-
-    def _break(self) -> None:
-        self.close_connection = True
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self.hang_up()
 
     do_GET = do_POST = _handle  # noqa: N815 - the names that the base class calls
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return super().date_time_string(self.server.now().timestamp() if timestamp is None else timestamp)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Nothing: the requests are kept in the cloud's list."""

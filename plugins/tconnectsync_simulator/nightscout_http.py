@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
-import socket
-import threading
 import zlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import attrs
 
 from tconnectsync_simulator import nightscout_values as values
+from tconnectsync_simulator.loopback_http import LoopbackHandler, LoopbackServer
 
 LARGEST_BODY = 50 << 20
 
@@ -92,11 +89,8 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-class Server(ThreadingHTTPServer):
-    """Hands requests to ``serve(request, what is wrong with its body)``; :meth:`close` also ends open connections."""
-
-    daemon_threads = False
-    block_on_close = True
+class Server(LoopbackServer):
+    """Hands requests to ``serve(request, what is wrong with its body)``."""
 
     def __init__(
         self,
@@ -107,64 +101,18 @@ class Server(ThreadingHTTPServer):
         idle_s: float,
     ) -> None:
         self.serve, self.now, self.idle_s = serve, now, idle_s
-        self._open: dict[int, socket.socket] = {}
-        self._opened = 0
-        self._guard = threading.Lock()
-        super().__init__(("127.0.0.1", port), _Handler)
-        self._thread = threading.Thread(
-            target=self.serve_forever, kwargs={"poll_interval": 0.02}, name="simulated-nightscout", daemon=True
-        )
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self.server_address[1])
-
-    def enter(self, connection: socket.socket) -> int:
-        """Number a connection."""
-        with self._guard:
-            self._opened += 1
-            self._open[self._opened] = connection
-            return self._opened
-
-    def leave(self, number: int) -> None:
-        """A connection ended."""
-        with self._guard:
-            self._open.pop(number, None)
-
-    def close(self) -> None:
-        """Listen no more, break every connection, and wait until its thread is gone."""
-        self.shutdown()
-        with self._guard:
-            for connection in self._open.values():
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-        self.server_close()
-        self._thread.join()
+        super().__init__(_Handler, name="simulated-nightscout", port=port)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(LoopbackHandler):
     server: Server
 
     def setup(self) -> None:
         self.request.settimeout(self.server.idle_s)
         super().setup()
-        self.number = self.server.enter(self.connection)
-
-    def finish(self) -> None:
-        self.server.leave(self.number)
-        with contextlib.suppress(OSError):
-            super().finish()
-
-    def handle(self) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            super().handle()
 
     def _handle(self) -> None:
-        raw = self.rfile.read(int(self.headers.get("content-length") or 0))
+        raw = self.read_all()
         headers = {name.lower(): value for name, value in self.headers.items()}
         parts = urlsplit(self.path)
         body, problem = read_body(headers, raw)
@@ -181,9 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             answer = self.server.serve(request, problem)
         except ConnectionBreaks:
-            self.close_connection = True
-            with contextlib.suppress(OSError):
-                self.connection.shutdown(socket.SHUT_RDWR)
+            self.hang_up()
             return
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
@@ -192,11 +138,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(answer.body)
+        self.wfile.flush()
 
     do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - the names that the base class calls
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return super().date_time_string(self.server.now().timestamp() if timestamp is None else timestamp)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Nothing: the requests are kept in the site's list."""

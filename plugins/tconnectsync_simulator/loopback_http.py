@@ -1,0 +1,100 @@
+"""What the simulated servers share: HTTP/1.1 with keep-alive on the loopback, one thread a connection, and a clean end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+_RESET_AT_ONCE = struct.pack("ii", 1, 0)
+
+
+class LoopbackServer(ThreadingHTTPServer):
+    """Listens from the start, on ``port`` or a free one; :meth:`close` also ends open connections and their threads."""
+
+    daemon_threads = False
+    block_on_close = True
+
+    def __init__(self, handler: type[LoopbackHandler], *, name: str, port: int = 0) -> None:
+        self._open: dict[int, socket.socket] = {}
+        self._opened = 0
+        self._guard = threading.Lock()
+        super().__init__(("127.0.0.1", port), handler)
+        self._thread = threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.02}, name=name, daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.server_address[1])
+
+    def enter(self, connection: socket.socket) -> int:
+        """Number a connection, from 1."""
+        with self._guard:
+            self._opened += 1
+            self._open[self._opened] = connection
+            return self._opened
+
+    def leave(self, number: int) -> None:
+        """A connection ended."""
+        with self._guard:
+            self._open.pop(number, None)
+
+    def close(self) -> None:
+        """Listen no more, break every connection, and wait until its thread is gone."""
+        self.shutdown()
+        with self._guard:
+            for connection in self._open.values():
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+        self._thread.join()
+
+
+class LoopbackHandler(BaseHTTPRequestHandler):
+    """One connection. ``number`` is the connection's."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 65536
+    server: LoopbackServer
+
+    def setup(self) -> None:
+        super().setup()
+        self.number = self.server.enter(self.connection)
+
+    def finish(self) -> None:
+        self.server.leave(self.number)
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            super().handle()
+
+    def read_all(self) -> bytes:
+        """The request's whole body."""
+        return self.rfile.read(int(self.headers.get("content-length") or 0))
+
+    def hang_up(self) -> None:
+        """End the connection in good order (FIN): the client sees no answer, or the end of one."""
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        """Break the connection (RST)."""
+        self.close_connection = True
+        self.server.leave(self.number)
+        with contextlib.suppress(OSError):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE)
+            os.close(self.connection.detach())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Nothing: requests are kept in lists."""

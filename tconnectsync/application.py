@@ -7,7 +7,6 @@ import logging
 import os
 import random
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timezone
@@ -27,7 +26,7 @@ from tconnectsync.errors import ConfigError, FolderOwned
 from tconnectsync.eventlog import EventLog, FolderLock
 from tconnectsync.folding import Folding
 from tconnectsync.hookspecs import Context, Sink
-from tconnectsync.jobs import Progress, Request, Result, Step, perform, stretch
+from tconnectsync.jobs import Progress, Request, Result, Step, perform
 from tconnectsync.keeping import Keeper
 from tconnectsync.options import Secret
 from tconnectsync.outbox import Outbox
@@ -248,63 +247,11 @@ def preview(
     last: date | None = None,
     clock: Clock,
 ) -> Iterator[dict[str, Any]]:
-    """The documents that ``sync`` (or, with ``sink``, a replay of it) would send; worked out on a copy, sent nowhere."""
+    """What ``sync`` (or, with ``sink``, a replay of it) would send: see :func:`tconnectsync.preview.previewed`."""
+    from tconnectsync.preview import previewed
+
     _make_data_dir(config)  # a login's token is kept there
-    with tempfile.TemporaryDirectory(prefix="tconnectsync-preview-") as name:
-        folder = Path(name)
-        _copy_data(config.data_dir, folder)
-        engine = open_engine(config, plugins, clock=clock, data_dir=folder)
-        try:
-            if sink is None:
-                for poller in engine.pollers.values():
-                    if poller.may_ask(clock.now()):
-                        poller.start()
-                while engine.turn(polling=False, only=()):
-                    pass
-            engine.turn(polling=False, only=())
-            args = {"first": first and first.isoformat(), "last": last and last.isoformat()}
-            for keeper_name, keeper in engine.keepers.items():
-                if sink is not None and keeper_name != sink:
-                    continue
-                while engine.placed and keeper.fold(engine.views, version=engine.version):
-                    pass
-                if sink is not None:
-                    keeper.replay(*stretch(args, config.zones.zone_at))
-                    while engine.placed and keeper.fold(engine.views, version=engine.version):
-                        pass
-                for delivery in keeper.outbox.pending(clock.now(), 1 << 30):
-                    document = delivery.document
-                    yield {
-                        "sink": keeper_name,
-                        "action": "put" if document is not None else "withdraw",
-                        "id": delivery.document_id,
-                        "collection": delivery.collection,
-                        "at": None if document is None else document.at.isoformat().replace("+00:00", "Z"),
-                        "document": None if document is None else dict(document.content),
-                    }
-        finally:
-            engine.close()
-
-
-def _copy_data(source: Path, target: Path) -> None:
-    """What a preview needs, while a daemon may be writing: databases by SQLite's own means, files again if one was moved."""
-    for part in ("log", "state"):
-        if (source / part).is_dir():
-            for attempt in range(5):
-                try:
-                    shutil.copytree(source / part, target / part, ignore=shutil.ignore_patterns("*.new"))
-                    break
-                except shutil.Error:  # a segment was compressed, or a state replaced, while it was copied
-                    shutil.rmtree(target / part, ignore_errors=True)
-                    if attempt == 4:
-                        raise
-    (target / "outbox").mkdir(mode=0o700)
-    for path in sorted((source / "outbox").glob("*.sqlite")):
-        outbox = Outbox(path, writable=False)
-        try:
-            outbox.copy_to(target / "outbox" / path.name)
-        finally:
-            outbox.close()
+    yield from previewed(config, plugins, sink=sink, first=first, last=last, clock=clock)
 
 
 def read_events(

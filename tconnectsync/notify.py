@@ -9,10 +9,13 @@ from collections.abc import Mapping
 
 import attrs
 
+LONGEST_WAIT_S = 2.0
+"""What systemd must hear waits so long where its queue is full; the rest is left out, and said again."""
+
 
 @attrs.define
 class Notifier:
-    """Sends to ``$NOTIFY_SOCKET``; without one it does nothing."""
+    """Sends to ``$NOTIFY_SOCKET``; without one it does nothing. A systemd that does not read holds nobody up."""
 
     address: str = ""
     watchdog_s: float | None = None
@@ -27,15 +30,15 @@ class Notifier:
 
     def ready(self) -> None:
         """Start-up (or a reload) is over."""
-        self._send("READY=1")
+        self._send("READY=1", wait_s=LONGEST_WAIT_S)
 
     def reloading(self) -> None:
         """A reload begins."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", wait_s=LONGEST_WAIT_S)
 
     def stopping(self) -> None:
         """The end begins."""
-        self._send("STOPPING=1")
+        self._send("STOPPING=1", wait_s=LONGEST_WAIT_S)
 
     def alive(self) -> None:
         """Feed the watchdog."""
@@ -44,13 +47,15 @@ class Notifier:
 
     def status(self, words: str) -> None:
         """One line for ``systemctl status``; sent when it changes."""
-        if words != self._last:
+        if words != self._last and self._send(f"STATUS={words}"):
             self._last = words
-            self._send(f"STATUS={words}")
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str, *, wait_s: float = 0.0) -> bool:
         if not self.address:
-            return
+            return False
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.settimeout(wait_s)
             channel.sendto(text.encode(), address)
+            return True
+        return False

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -107,3 +107,21 @@ class Receiver(Protocol):
     def check(self) -> Iterator[Finding]:
         """Version, rights and reachability, by trying them."""
         ...
+
+
+@runtime_checkable
+class Rendering(Protocol):
+    """A receiver that can say beforehand what it sends. Not every one can: ask :func:`rendered`."""
+
+    def rendered(self, document: Document) -> Mapping[str, Any] | Refused:
+        """What would be sent for this document, JSON-able, or why it never can be. Without any request."""
+        ...
+
+
+def rendered(receiver: Receiver, document: Document) -> Mapping[str, Any] | Refused:
+    """What ``receiver`` would send for ``document``; the fold's content where the receiver does not say."""
+    if document.problem is not None:
+        return Refused(reason=document.problem)
+    if isinstance(receiver, Rendering):
+        return receiver.rendered(document)
+    return document.content

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from tconnectsync import Delivery, Finding, Hold, Outcome, Refused, Retryable, StoredDocument
+from tconnectsync import Delivery, Document, Finding, Hold, Outcome, Refused, Retryable, StoredDocument
 from tconnectsync_nightscout.client import Find, NightscoutClient
 from tconnectsync_nightscout.keyed import COLLECTION as TREATMENTS
 from tconnectsync_nightscout.keyed import deliver_keyed
@@ -61,17 +61,26 @@ class NightscoutReceiver:
         outcomes: dict[str, Outcome] = {}
         tasks: dict[str, list[Task]] = {collection: [] for collection in _ORDER}
         for delivery in batch:
-            if delivery.collection not in tasks:
-                reason = f"Nightscout has no collection {delivery.collection!r} that this release knows how to fill"
-                outcomes[delivery.document_id] = Refused(reason=reason)
-                continue
-            task = made_ready(delivery, entered_by=self.entered_by, sink=self.sink)
+            task = self._made_ready(delivery)
             if isinstance(task, Refused):
                 outcomes[delivery.document_id] = task
             else:
                 tasks[delivery.collection].append(task)
         outcomes |= self._do(tasks)
         return [outcomes[delivery.document_id] for delivery in batch]
+
+    def rendered(self, document: Document) -> Mapping[str, Any] | Refused:
+        """The body that is posted for a document. See :class:`tconnectsync.receiver.Rendering`."""
+        delivery = Delivery(document_id=document.id, collection=document.collection, document=document)
+        task = self._made_ready(delivery)
+        return task if isinstance(task, Refused) else task.body or {}
+
+    def _made_ready(self, delivery: Delivery) -> Task | Refused:
+        if delivery.collection not in _ORDER:
+            return Refused(
+                reason=f"Nightscout has no collection {delivery.collection!r} that this release knows how to fill"
+            )
+        return made_ready(delivery, entered_by=self.entered_by, sink=self.sink)
 
     def _do(self, tasks: Mapping[str, Sequence[Task]]) -> dict[str, Outcome]:
         """Once something is posted, a failure says ``unsure``: otherwise the outbox would believe that nothing was."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import stat
 import threading
@@ -180,6 +181,24 @@ def test_systemd_is_told_readiness_status_and_life(tmp_path: Path) -> None:
         heard = [systemd.recv(4096).decode() for _ in range(4)]
     assert heard == ["READY=1", "WATCHDOG=1", "STATUS=all is well", "STOPPING=1"]
     assert notifier.watchdog_s == 3.0
+
+
+@pytest.mark.timeout(60)
+def test_a_systemd_that_does_not_read_holds_nobody_up_and_hears_the_status_later(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        notifier = Notifier.from_environment({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "3000000"})
+        heard = 0
+        for _ in range(2000):
+            notifier.alive()
+        notifier.status("backing off")
+        with contextlib.suppress(BlockingIOError):
+            while systemd.recv(4096) == b"WATCHDOG=1":
+                heard += 1
+        assert 0 < heard < 2000
+        notifier.status("backing off")
+        assert systemd.recv(4096) == b"STATUS=backing off"
 
 
 def test_without_systemd_nothing_is_said() -> None:

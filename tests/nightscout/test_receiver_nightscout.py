@@ -25,6 +25,7 @@ from tconnectsync import (
     Taken,
     document_id,
 )
+from tconnectsync.receiver import rendered
 from tconnectsync_nightscout import patience, reading
 from tconnectsync_nightscout.client import NightscoutClient, header_of
 from tconnectsync_nightscout.receiver import NightscoutReceiver
@@ -94,6 +95,19 @@ def test_a_document_is_stored_with_its_time_identity_author_and_sink(
     assert json.loads(stored) == {"created_at": "2026-03-01T12:00:00.987Z", "eventType": "Bolus"}
 
 
+@pytest.mark.parametrize("collection", ["treatments", "activity", "devicestatus"])
+def test_what_it_says_it_would_send_is_what_arrives(
+    site: StubSite, receiver: NightscoutReceiver, collection: str
+) -> None:
+    delivery = put("a", minutes(0), collection=collection, notes="n", _id="x", glucose=100)
+    assert delivery.document is not None
+    said = rendered(receiver, delivery.document)
+    assert site.asked("POST") == []
+    taken(receiver.deliver([delivery]))
+    (arrived,) = site.stored[collection]
+    assert {name: value for name, value in arrived.items() if not name.startswith("_")} == said
+
+
 @both
 def test_a_batch_is_one_request_and_twice_is_once(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
     site.version = version
@@ -124,6 +138,8 @@ def test_what_the_site_would_mangle_is_refused_and_the_rest_goes_on(
     assert isinstance(refused, Refused)
     assert isinstance(good, Taken)
     assert list(held(site)) == [document_id("test", "b")]
+    assert delivery.document is not None
+    assert rendered(receiver, delivery.document) == refused
 
 
 def test_a_document_that_the_answer_does_not_name_is_postponed(site: StubSite, receiver: NightscoutReceiver) -> None:

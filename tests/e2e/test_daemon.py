@@ -177,9 +177,10 @@ def test_commands_work_beside_it_and_what_changes_something_is_handed_to_it(worl
         assert "Nothing is set aside." in home.run("dead-letters", "list").stdout
         assert home.run("sync", "--dry-run").stderr.startswith("0 documents would be sent")
         shown = [json.loads(line) for line in home.run("replay", TREATMENTS, "--dry-run").stdout.splitlines()]
-        bodies = {each["id"]: each["document"] for each in shown}
         held = {id_: document for id_, document in world.treatments().items() if document["sink"] == TREATMENTS}
-        assert {id_: {name: document[name] for name in bodies[id_]} for id_, document in held.items()} == bodies
+        assert {each["id"] for each in shown} == held.keys()
+        for each in shown:  # a site leaves out what is 0
+            assert all(held[each["id"]].get(name, 0) == value for name, value in each["document"].items())
 
         for words in (("run",), ("log", "repair")):
             refused = home.run(*words, expect=(8,))

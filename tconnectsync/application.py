@@ -23,7 +23,7 @@ from tconnectsync.daemon import Daemon, Loaded
 from tconnectsync.delivery import Courier
 from tconnectsync.engine import Engine
 from tconnectsync.errors import ConfigError, FolderOwned
-from tconnectsync.eventlog import EventLog, FolderLock
+from tconnectsync.eventlog import EventLog, Files, FolderLock
 from tconnectsync.folding import Folding
 from tconnectsync.hookspecs import Context, Sink
 from tconnectsync.jobs import Progress, Request, Result, Step, perform
@@ -42,11 +42,24 @@ FREE_SPACE_FLOOR = 64 << 20
 """Bytes that polling leaves free, so that the outboxes can still commit."""
 
 
-def open_engine(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path | None = None) -> Engine:
-    """Everything opened for work on the data folder, whose lock the caller holds."""
+def open_engine(
+    config: Config,
+    plugins: Plugins,
+    *,
+    clock: Clock,
+    data_dir: Path | None = None,
+    files: Files | None = None,
+    log_read_only: Path | None = None,
+) -> Engine:
+    """Everything opened for work on the data folder, whose lock the caller holds.
+
+    For a preview: ``data_dir`` is another folder to work in, ``files`` how its log is reached; with ``log_read_only`` the log
+    of that folder is read instead, beside its owner.
+    """
     folder = config.data_dir if data_dir is None else data_dir
     sources = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
-    events = EventLog.open(folder, clock=clock, writable=True, decoders=sources)
+    where, writable = (folder, True) if log_read_only is None else (log_read_only, False)
+    events = EventLog.open(where, clock=clock, writable=writable, files=files, decoders=sources)
     for notice in events.notices:
         log.warning('log_mended message="%s"', notice)
     keepers: dict[str, Keeper] = {}
@@ -246,7 +259,7 @@ def preview(
     first: date | None = None,
     last: date | None = None,
     clock: Clock,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Any] | Result]:
     """What ``sync`` (or, with ``sink``, a replay of it) would send: see :func:`tconnectsync.preview.previewed`."""
     from tconnectsync.preview import previewed
 

@@ -97,7 +97,7 @@ class Engine:
         if self._placed_at == self.events.end:
             return True
         try:
-            facts = self.placer.pending_facts(self.clock.now())
+            facts = self.placer.pending_facts(self.clock.now()) if self.events.writable else []
             if facts:
                 self.events.append(facts)
             placements = self.placer.place()
@@ -137,6 +137,8 @@ class Engine:
         if self._next_maintenance is not None and now < self._next_maintenance:
             return
         self._next_maintenance = now + MAINTAIN_EVERY
+        if not self.events.writable:
+            return
         try:
             self.events.maintain()
         except LogDamaged as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone
 from typing import Any, TypeAlias
 
@@ -168,8 +168,13 @@ def _backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
 
 def _keeper(engine: Engine, args: Mapping[str, Any]) -> tuple[str, Keeper | None, Result]:
     name = str(args.get("sink"))
+    return name, engine.keepers.get(name), no_such_sink(engine, name)
+
+
+def no_such_sink(engine: Engine, name: str) -> Result:
+    """What is said where this sink is not on."""
     known = ", ".join(sorted(engine.keepers)) or "none"
-    return name, engine.keepers.get(name), Result(status=2, lines=(f"no sink {name!r} is on; there are: {known}",))
+    return Result(status=2, lines=(f"no sink {name!r} is on; there are: {known}",))
 
 
 def _replay(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
@@ -238,7 +243,21 @@ def _dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Jo
 
 
 def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -> Result:
-    """Exit status and words, from how everything is doing now. The smallest number wins, but 4 and 7 win over all."""
+    """Exit status and words, from how everything is doing now."""
+    return result_of(troubles(engine, only), *lines)
+
+
+def result_of(found: Iterable[tuple[int, str]], *lines: str) -> Result:
+    """One result of these exit statuses and their words: the smallest number wins, but 4 and 7 win over all."""
+    troubled = list(found)
+    statuses = [status for status, _ in troubled]
+    urgent = [status for status in statuses if status in (4, 7)]
+    chosen = urgent or [status for status in statuses if status > 1] or statuses or [0]
+    return Result(status=min(chosen), lines=(*lines, *dict.fromkeys(words for _, words in troubled)))
+
+
+def troubles(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[int, str]]:
+    """What is not as it should be: exit status and words, of all or of ``only`` these sinks."""
     now = engine.clock.now()
     found: list[tuple[int, str]] = []
     if only is None:
@@ -267,10 +286,7 @@ def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -
             found.append((6, f"{name}: {counts.dead} documents were set aside. {remedy}"))
     if engine.log_trouble is not None:
         found.append((7, f"{engine.log_trouble.message} {engine.log_trouble.remedy}"))
-    statuses = [status for status, _ in found]
-    urgent = [status for status in statuses if status in (4, 7)]
-    chosen = urgent or [status for status in statuses if status > 1] or statuses or [0]
-    return Result(status=min(chosen), lines=(*lines, *dict.fromkeys(words for _, words in found)))
+    return found
 
 
 def _until(condition: Condition) -> str:

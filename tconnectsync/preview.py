@@ -1,10 +1,13 @@
-"""What would be sent: worked out on a copy that is thrown away, sent nowhere."""
+"""What would be sent: worked out beside the data folder's owner, sent nowhere."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,39 +16,54 @@ from tconnectsync.application import open_engine
 from tconnectsync.clock import Clock
 from tconnectsync.config import Config
 from tconnectsync.engine import Engine
-from tconnectsync.jobs import stretch
+from tconnectsync.eventlog import INDEX_NAME, LentFiles
+from tconnectsync.jobs import Result, no_such_sink, result_of, stretch, troubles
 from tconnectsync.keeping import Keeper
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugins import Plugins
 from tconnectsync.receiver import Delivery, Receiver, Refused, rendered
 
+_PREFIX = ".preview-"
+_LEFT_BEHIND_S = 86_400.0
+_DOCUMENTS_WAIT = 5
+_BATCH = 1000
+
 
 def previewed(
     config: Config, plugins: Plugins, *, sink: str | None, first: date | None, last: date | None, clock: Clock
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Any] | Result]:
     """The documents that ``sync`` (or, with ``sink``, a replay of its days) would send, as the receiver would get them.
 
     Each is ``{"sink", "action", "id", "collection", "at", "document"}``. ``action`` is "put", "withdraw" (``stored`` says
-    how the receiver knows it, there is no document) or "set aside" (``reason`` says why it would never be sent).
+    how the receiver knows it, there is no document) or "set aside" (``reason`` says why it would never be sent). Last comes the
+    Result: what keeps a source or a sink from doing so.
     """
-    with tempfile.TemporaryDirectory(prefix="tconnectsync-preview-") as name:
-        folder = Path(name)
-        _copy_data(config.data_dir, folder)
-        engine = open_engine(config, plugins, clock=clock, data_dir=folder)
+    with _scratch(config.data_dir, clock) as folder:
+        _copy_positions(config.data_dir, folder)
+        if sink is None:  # what is fetched must be folded: it goes to a log that begins where the real one ends
+            _copy_index(config.data_dir / INDEX_NAME, folder / INDEX_NAME)
+            files = LentFiles(config.data_dir / "log", folder / "log")
+            engine = open_engine(config, plugins, clock=clock, data_dir=folder, files=files)
+        else:
+            engine = open_engine(config, plugins, clock=clock, data_dir=folder, log_read_only=config.data_dir)
         try:
             if sink is None:
                 _poll(engine)
+            elif sink not in engine.keepers:
+                yield no_such_sink(engine, sink)
+                return
             engine.turn(polling=False, only=())
-            args = {"first": first and first.isoformat(), "last": last and last.isoformat()}
-            for keeper in engine.keepers.values():
-                if sink is not None and keeper.name != sink:
-                    continue
+            only = tuple(engine.keepers) if sink is None else (sink,)
+            for keeper in (engine.keepers[name] for name in only):
                 _fold(engine, keeper)
                 if sink is not None:
+                    args = {"first": first and first.isoformat(), "last": last and last.isoformat()}
                     keeper.replay(*stretch(args, config.zones.zone_at))
                     _fold(engine, keeper)
-                for delivery in keeper.outbox.pending(clock.now(), 1 << 30):
+                for delivery in _deliveries(keeper.outbox, clock):
                     yield {"sink": keeper.name, **_told(keeper.courier.receiver, delivery)}
+            found = troubles(engine, None if sink is None else only)
+            yield result_of(trouble for trouble in found if trouble[0] != _DOCUMENTS_WAIT)
         finally:
             engine.close()
 
@@ -63,6 +81,15 @@ def _fold(engine: Engine, keeper: Keeper) -> None:
         pass
 
 
+def _deliveries(outbox: Outbox, clock: Clock) -> Iterator[Delivery]:
+    """All that waits, a batch at a time: a replay of years does not fit into memory. They count as taken afterwards."""
+    while batch := outbox.pending(clock.now(), _BATCH):
+        yield from batch
+        with outbox.transaction():
+            for delivery in batch:
+                outbox.taken(delivery, "")
+
+
 def _told(receiver: Receiver, delivery: Delivery) -> dict[str, Any]:
     names = {"id": delivery.document_id, "collection": delivery.collection}
     document = delivery.document
@@ -75,22 +102,43 @@ def _told(receiver: Receiver, delivery: Delivery) -> dict[str, Any]:
     return {"action": "put", **names, "at": at, "document": dict(body)}
 
 
-def _copy_data(source: Path, target: Path) -> None:
-    """What a preview needs, while a daemon may be writing: databases by SQLite's own means, files again if one was moved."""
-    for part in ("log", "state"):
-        if (source / part).is_dir():
-            for attempt in range(5):
-                try:
-                    shutil.copytree(source / part, target / part, ignore=shutil.ignore_patterns("*.new"))
-                    break
-                except shutil.Error:  # a segment was compressed, or a state replaced, while it was copied
-                    shutil.rmtree(target / part, ignore_errors=True)
-                    if attempt == 4:
-                        raise
+@contextlib.contextmanager
+def _scratch(data_dir: Path, clock: Clock) -> Iterator[Path]:
+    """A folder that goes with the preview, on the disk of the data: /tmp is often memory, and an index of years is large."""
+    for left in data_dir.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if clock.now().timestamp() - left.stat().st_mtime > _LEFT_BEHIND_S:
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=data_dir) as name:
+        yield Path(name)
+
+
+def _copy_positions(source: Path, target: Path) -> None:
+    """Outboxes and the sources' states, by SQLite's own means. Before the log: a cursor is never ahead of it."""
+    for attempt in range(5):
+        try:
+            if (source / "state").is_dir():
+                ignore = shutil.ignore_patterns("*.new")
+                shutil.copytree(source / "state", target / "state", ignore=ignore, dirs_exist_ok=True)
+            break
+        except shutil.Error:  # one was replaced while it was copied
+            if attempt == 4:
+                raise
     (target / "outbox").mkdir(mode=0o700)
     for path in sorted((source / "outbox").glob("*.sqlite")):
-        outbox = Outbox(path, writable=False)
-        try:
+        with closing(Outbox(path, writable=False)) as outbox:
             outbox.copy_to(target / "outbox" / path.name)
-        finally:
-            outbox.close()
+
+
+def _copy_index(source: Path, target: Path) -> None:
+    """Before the last segment: an index that is behind the log catches up, one that is ahead would mean a loss."""
+    if not source.exists():
+        return
+    try:
+        with (
+            closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as index,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            index.backup(copy)
+    except sqlite3.Error:
+        target.unlink(missing_ok=True)  # built again from the log

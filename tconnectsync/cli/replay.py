@@ -30,8 +30,4 @@ def command(invocation: Invocation, sink: str, first: date | None, last: date | 
     require_order(first, last)
     if not dry_run:
         return perform(invocation, "replay", sink=sink, first=iso(first), last=iso(last))
-    config, plugins = invocation.config(), invocation.plugins()
-    from tconnectsync import application
-
-    found = application.preview(config, plugins, sink=sink, first=first, last=last, clock=invocation.clock)
-    return show_preview(invocation, found)
+    return show_preview(invocation, sink=sink, first=first, last=last)

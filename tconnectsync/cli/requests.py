@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -43,16 +44,30 @@ def conclude(invocation: Invocation, status: int, lines: Iterable[str]) -> int:
     return int(status)
 
 
-def show_preview(invocation: Invocation, documents: Iterable[Mapping[str, Any]]) -> int:
-    """Print documents that would be sent, one JSON object a line."""
-    count = 0
-    for document in documents:
-        count += 1
-        print_json(document)
-    noun = "document" if count == 1 else "documents"
-    click.echo(f"{count} {noun} would be sent; nothing was sent and nothing was written.", err=True)
-    invocation.status = int(ExitStatus.DONE)
-    return ExitStatus.DONE
+def show_preview(invocation: Invocation, **wanted: Any) -> int:
+    """Print what would be sent, one JSON object a line, and what would be in the way."""
+    config, plugins = invocation.config(), invocation.plugins()
+    from tconnectsync import application
+
+    counts: Counter[str] = Counter()
+    status = int(ExitStatus.DONE)
+    lines: tuple[str, ...] = ()
+    for step in application.preview(config, plugins, clock=invocation.clock, **wanted):
+        if isinstance(step, application.Result):
+            status, lines = step.status, step.lines
+        else:
+            counts[step.get("action", "put")] += 1
+            print_json(step)
+    for line in lines:
+        click.echo(line, err=True)
+    if status != ExitStatus.USAGE:
+        noun = "document" if counts["put"] == 1 else "documents"
+        words = f"{counts['put']} {noun} would be sent"
+        words += f", {counts['withdraw']} taken back" if counts["withdraw"] else ""
+        words += f", {counts['set aside']} set aside" if counts["set aside"] else ""
+        click.echo(f"{words}; nothing was sent and nothing was written.", err=True)
+    invocation.status = status
+    return status
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:

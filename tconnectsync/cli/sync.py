@@ -22,7 +22,4 @@ def command(invocation: Invocation, dry_run: bool = False) -> int:
     """
     if not dry_run:
         return perform(invocation, "sync")
-    config, plugins = invocation.config(), invocation.plugins()
-    from tconnectsync import application
-
-    return show_preview(invocation, application.preview(config, plugins, clock=invocation.clock))
+    return show_preview(invocation)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tconnectsync.eventlog.catchup import INDEX_NAME
 from tconnectsync.eventlog.codec import Decoder
 from tconnectsync.eventlog.files import AppendFile, Files, OsFiles
+from tconnectsync.eventlog.lent import LentFiles
 from tconnectsync.eventlog.lock import FolderLock
 from tconnectsync.eventlog.log import EventLog, LogSize
 from tconnectsync.eventlog.order import Stream
@@ -13,6 +15,7 @@ from tconnectsync.eventlog.survey import CheckLine, check_log
 from tconnectsync.eventlog.writer import Appended
 
 __all__ = [
+    "INDEX_NAME",
     "AppendFile",
     "Appended",
     "CheckLine",
@@ -22,6 +25,7 @@ __all__ = [
     "Files",
     "FolderLock",
     "Gap",
+    "LentFiles",
     "LogSize",
     "OsFiles",
     "RepairReport",

@@ -106,6 +106,11 @@ class EventLog:
         return self._writer.tail.end if self._writer is not None else self._order.end()
 
     @property
+    def writable(self) -> bool:
+        """Whether it was opened to append."""
+        return self._writer is not None
+
+    @property
     def damage(self) -> list[Damage]:
         """Every damage that was found so far, by the background check too."""
         return self._order.damage()

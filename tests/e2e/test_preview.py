@@ -1,0 +1,60 @@
+"""``--dry-run``: what it prints is what would arrive, and nothing of it is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from quiet_world import TREATMENTS, ZONE, World, a_pump
+from whole_world import Installation, MovedClock
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with Cloud([a_pump(4)], MovedClock()) as cloud, SimulatedNightscout() as site:
+        yield World(cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2))
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """What lies in the data folder; SQLite's own side files and the login's token may come and go."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "plugins" not in path.parts and not path.name.endswith(("-shm", "-wal"))
+    }
+
+
+def test_a_dry_run_of_a_first_sync_prints_what_the_sync_sends_and_leaves_nothing(world: World) -> None:
+    done = world.home.run("sync", "--dry-run")
+    shown = [json.loads(line) for line in done.stdout.splitlines()]
+    assert f"{len(shown)} documents would be sent; nothing was sent" in done.stderr
+    assert tree(world.home.folder / "data") == {}
+    assert world.site.documents("treatments") == []
+
+    world.home.run("sync")
+    held = world.treatments()
+    said = {each["id"]: each["document"] for each in shown if each["collection"] == "treatments"}
+    assert said.keys() == held.keys()
+    for id_, document in said.items():  # a site leaves out what is 0
+        assert all(held[id_].get(name, 0) == value for name, value in document.items())
+
+    before = tree(world.home.folder / "data")
+    assert world.home.run("sync", "--dry-run").stdout == ""
+    again = world.home.run("replay", TREATMENTS, "--dry-run")
+    replayed = {each["id"]: each["document"] for each in map(json.loads, again.stdout.splitlines())}
+    assert replayed == {id_: document for id_, document in said.items() if held[id_]["sink"] == TREATMENTS}
+    assert tree(world.home.folder / "data") == before
+
+
+def test_a_dry_run_says_what_is_in_the_way_and_ends_with_its_status(world: World) -> None:
+    path = world.home.folder / "config.toml"
+    text = path.read_text()
+    path.write_text(text.replace("password = ", 'password = "wrong"  # '))
+    done = world.home.run("sync", "--dry-run", expect=(4,))
+    assert "tandem: " in done.stderr
+    assert "0 documents would be sent" in done.stderr

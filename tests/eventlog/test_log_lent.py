@@ -1,0 +1,58 @@
+"""A log over another folder's files: what is appended stays beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from log_worlds import StillClock, basal
+
+from tconnectsync.eventlog import INDEX_NAME, EventLog, LentFiles
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "log").iterdir()}
+
+
+def numbers(log: EventLog) -> list[int]:
+    return [event.seq or 0 for event in log.events()]
+
+
+def lent(tmp_path: Path) -> EventLog:
+    files = LentFiles(tmp_path / "data/log", tmp_path / "own/log")
+    return EventLog.open(tmp_path / "own", clock=StillClock(), writable=True, files=files, segment_bytes=2000)
+
+
+def test_what_is_appended_over_lent_files_follows_theirs_and_changes_none_of_them(tmp_path: Path) -> None:
+    data, own = tmp_path / "data", tmp_path / "own"
+    with EventLog.open(data, clock=StillClock(), writable=True, segment_bytes=2000) as owner:
+        owner.append([basal(seq) for seq in range(1, 40)])
+        owner.maintain()
+        before = contents(data)
+        assert len(before) > 3
+        with lent(tmp_path) as log:
+            assert log.append([basal(seq) for seq in range(30, 60)]).duplicates == 10
+            assert numbers(log) == list(range(1, 60))
+            assert log.maintain(budget=20) > 0  # compresses sealed segments: those of its own folder
+            assert numbers(log) == list(range(1, 60))
+        assert contents(data) == before
+        assert not (own / INDEX_NAME).samefile(data / INDEX_NAME)
+        assert numbers(owner) == list(range(1, 40))
+
+
+def test_the_owner_may_append_seal_and_compress_meanwhile(tmp_path: Path) -> None:
+    with EventLog.open(tmp_path / "data", clock=StillClock(), writable=True, segment_bytes=2000) as owner:
+        owner.append([basal(seq) for seq in range(1, 40)])
+        with lent(tmp_path) as log:
+            owner.append([basal(seq) for seq in range(40, 80)])
+            while owner.maintain(budget=20):
+                pass
+            log.append([basal(100)])
+            assert numbers(log) == [*range(1, 40), 100]
+        assert numbers(owner) == list(range(1, 80))
+
+
+def test_lending_an_empty_log_is_an_empty_log(tmp_path: Path) -> None:
+    with lent(tmp_path) as log:
+        log.append([basal(1)])
+        assert numbers(log) == [1]
+    assert not (tmp_path / "data").exists()

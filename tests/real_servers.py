@@ -15,11 +15,12 @@ import json
 import os
 import platform
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,63 @@ class Programs:
     nightscout: Path
 
 
+@attrs.define(kw_only=True)
+class Server:
+    """A server process on a loopback port of its own, which it keeps when it is started again."""
+
+    command: Callable[[int], Sequence[str]]
+    log: Path
+    is_up: Callable[[int], bool]
+    folder: Path | None = None
+    environ: Callable[[int], Mapping[str, str]] = lambda _: {}
+    port: int = 0
+    _process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Begin, and wait until it is up. Another program may take a port that was free a moment ago: then it is tried again."""
+        for _ in range(_ATTEMPTS):
+            port = self.port or _free_port()
+            with self.log.open("ab") as output:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _DIE_WITH_PARENT, *self.command(port)],
+                    cwd=self.folder,
+                    env={**os.environ, **self.environ(port)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
+            if self._came_up(self._process, port):
+                self.port = port
+                return
+            self.stop()
+        tail = self.log.read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"{self.log.stem} did not come up; the end of its log:\n{tail}")
+
+    def stop(self) -> None:
+        """End it as a service manager does; what it has acknowledged stays."""
+        if self._process is not None:
+            _end(self._process)
+            self._process = None
+
+    def hold(self) -> None:
+        """It accepts connections and answers nothing, until :meth:`go_on`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After :meth:`hold`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _came_up(self, process: subprocess.Popen[bytes], port: int) -> bool:
+        deadline = time.monotonic() + _START_S
+        while process.poll() is None and time.monotonic() < deadline:
+            if self.is_up(port):
+                return True
+            time.sleep(0.05)
+        return False
+
+
 @attrs.frozen(kw_only=True)
 class Site:
     """A running Nightscout. ``url`` ends with a slash."""
@@ -56,6 +114,7 @@ class Site:
     url: str
     secret: str = attrs.field(repr=False)
     session: requests.Session = attrs.field(repr=False)
+    database: Server | None = attrs.field(default=None, repr=False)
 
     @property
     def key(self) -> str:
@@ -189,29 +248,30 @@ def running_nightscout(programs: Programs, folder: Path) -> Iterator[Site]:
     """A Nightscout over its own empty MongoDB, both ended on leaving. ``folder`` takes the database and the servers' logs."""
     database = folder / "database"
     database.mkdir()
+    mongod = Server(
+        command=lambda port: [
+            *(str(programs.mongod), "--dbpath", str(database), "--bind_ip", "127.0.0.1", "--port", str(port)),
+            *("--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"),
+        ],
+        log=folder / "mongod.log",
+        is_up=_accepts,
+    )
     with contextlib.ExitStack() as stack:
-        mongo_port = stack.enter_context(
-            _running(
-                lambda port: [
-                    *(str(programs.mongod), "--dbpath", str(database), "--bind_ip", "127.0.0.1", "--port", str(port)),
-                    *("--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"),
-                ],
-                log=folder / "mongod.log",
-                is_up=_accepts,
-            )
-        )
         session = stack.enter_context(requests.Session())
         session.trust_env = False
-        port = stack.enter_context(
-            _running(
-                lambda port: [str(programs.node), "server.js"],
-                log=folder / "nightscout.log",
-                is_up=lambda port: _answers(session, port),
-                folder=programs.nightscout,
-                environ=lambda port: _settings(mongo_port, port),
-            )
+        stack.callback(mongod.stop)
+        mongod.start()
+        nightscout = Server(
+            command=lambda _: [str(programs.node), "server.js"],
+            log=folder / "nightscout.log",
+            is_up=lambda port: _answers(session, port),
+            folder=programs.nightscout,
+            environ=lambda port: _settings(mongod.port, port),
         )
-        yield Site(url=f"http://127.0.0.1:{port}/", secret=API_SECRET, session=session)
+        stack.callback(nightscout.stop)
+        nightscout.start()
+        url = f"http://127.0.0.1:{nightscout.port}/"
+        yield Site(url=url, secret=API_SECRET, session=session, database=mongod)
 
 
 def _settings(mongo_port: int, port: int) -> dict[str, str]:
@@ -227,49 +287,8 @@ def _settings(mongo_port: int, port: int) -> dict[str, str]:
     }
 
 
-@contextlib.contextmanager
-def _running(
-    command: Any,  # port -> argument list
-    *,
-    log: Path,
-    is_up: Any,  # port -> bool
-    folder: Path | None = None,
-    environ: Any = lambda port: {},
-) -> Iterator[int]:
-    """A server process and its port. Another program may take a port that was free a moment ago, so it is tried again."""
-    for attempt in range(_ATTEMPTS):
-        port = _free_port()
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-c", _DIE_WITH_PARENT, *command(port)],
-                cwd=folder,
-                env={**os.environ, **environ(port)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            if _came_up(process, port, is_up):
-                yield port
-                return
-        finally:
-            _end(process)
-        if attempt == _ATTEMPTS - 1:
-            tail = log.read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"{log.stem} did not come up; the end of its log:\n{tail}")
-
-
 # A run that is killed must not leave servers behind: the kernel ends them with their parent (PR_SET_PDEATHSIG, SIGKILL).
 _DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
-
-
-def _came_up(process: subprocess.Popen[bytes], port: int, is_up: Any) -> bool:
-    deadline = time.monotonic() + _START_S
-    while process.poll() is None and time.monotonic() < deadline:
-        if is_up(port):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -37,6 +37,8 @@ class Installation:
     zone: str
     history_days: int = 30
     more: str = ""
+    program: tuple[str, ...] = (sys.executable, "-m", "tconnectsync")
+    """What runs the command line."""
 
     def __attrs_post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,7 @@ class Installation:
         )  # fmt: skip
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "tconnectsync", "--config", str(self.folder / "config.toml"), *words]
+        return [*self.program, "--config", str(self.folder / "config.toml"), *words]
 
     @property
     def environment(self) -> dict[str, str]:

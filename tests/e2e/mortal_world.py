@@ -1,0 +1,284 @@
+"""A daemon that is killed again and again, on a clock that leaps, before a cloud and a site; and what it must come to in the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+from deadly import POINTS, SharedClock
+from living_daemon import LivingDaemon, daemon, eventually
+from whole_world import Installation, by_identity
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.comparison import Differences, compare
+from tconnectsync_simulator.truth import Truth
+
+DEADLY = Path(__file__).with_name("deadly.py")
+TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"
+BACK_OFFS_OVER = timedelta(hours=26)
+"""Longer than anything waits by itself."""
+OTHER_WORDING = f'[sinks.{TREATMENTS}]\ncarbs = "note"\n[sinks.{PUMP_EVENTS}]\ncannula = "Note"\n'
+SETTLED_S = 120.0
+
+
+class AnySite(Protocol):
+    """A real or a simulated Nightscout."""
+
+    def documents(self, collection: str) -> list[dict[str, Any]]:
+        """All that a collection holds."""
+        ...
+
+    def drop(self, collection: str) -> None:
+        """Lose a collection's documents."""
+        ...
+
+
+def lose(site: AnySite) -> None:
+    """The site loses its database."""
+    for collection in ("treatments", "activity", "devicestatus"):
+        if site.documents(collection):
+            site.drop(collection)
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """What differs in the end, in words, and how many documents were compared."""
+
+    documents: int
+    lost: tuple[str, ...] = ()
+    doubled: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing differs."""
+        return not self.lost + self.doubled + self.wrong
+
+    def lines(self) -> list[str]:
+        """All of it, one a line."""
+        return [f"{name}: {text}" for name in ("lost", "doubled", "wrong") for text in getattr(self, name)]
+
+
+def verdict_of(
+    found: Differences, held: Sequence[dict[str, Any]], expected: Sequence[dict[str, Any]]
+) -> Verdict:  # fmt: skip
+    """Against the truth, and against what an installation that nothing happened to leaves (``expected``)."""
+    lost, doubled, wrong = [], [f"told twice or never happened: {text}" for text in found.boluses_doubled], []
+    for line in found.lines():
+        kind, _, text = line.partition(": ")
+        if kind in {"boluses_lost", "carbs_lost"} or text.startswith("no "):
+            lost.append(line)
+        elif kind != "boluses_doubled":
+            wrong.append(line)
+    times = Counter(doc.get("identifier") for doc in held)
+    doubled += [f"{count} documents {name}" for name, count in times.items() if count > 1]
+    ours, theirs = ({doc.get("identifier"): _without_id(doc) for doc in each} for each in (held, expected))
+    lost += [f"no document {_brief(theirs[name])}" for name in theirs.keys() - ours.keys()]
+    doubled += [f"a document that nothing makes: {_brief(ours[name])}" for name in ours.keys() - theirs.keys()]
+    wrong += [
+        f"{_brief(ours[name])} instead of {_brief(theirs[name])}"
+        for name in ours.keys() & theirs.keys()
+        if ours[name] != theirs[name]
+    ]
+    return Verdict(documents=len(held), lost=tuple(lost), doubled=tuple(doubled), wrong=tuple(wrong))
+
+
+def _without_id(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != "_id"}
+
+
+def _brief(document: dict[str, Any]) -> str:
+    return json.dumps(_without_id(document), sort_keys=True)
+
+
+@attrs.define(kw_only=True)
+class MortalWorld:
+    """``home`` is the installation; ``died`` counts its deaths by the point at which they came."""
+
+    clock: SharedClock
+    cloud: Cloud
+    site: AnySite
+    home: Installation
+    died: Counter[str] = attrs.field(factory=Counter)
+    missed: Counter[str] = attrs.field(factory=Counter)
+    """Points that were not reached in time."""
+
+    usual: str = attrs.field(init=False)
+    """What else the configuration says, where nothing has other wording."""
+
+    def __attrs_post_init__(self) -> None:
+        self.usual = self.home.more
+
+    def appoint(self, point: str = "", nth: int = 1) -> None:
+        """What the next process is to die of; nothing: it lives."""
+        appointment = {"point": point, "nth": nth, "clock": str(self.clock.path)}
+        self.home.program = (sys.executable, str(DEADLY), json.dumps(appointment))
+
+    # --- deaths -----------------------------------------------------------------------------------------------------
+
+    def dies_at(self, point: str, nth: int = 1, *, within_s: float = 60.0) -> bool:
+        """A life that ends at a named point. False: it was not reached in time, and the process was killed all the same."""
+        FIRST[POINTS[point].first](self)
+        self.clock.leap(timedelta(hours=2))
+        self.appoint(point, nth)
+        with daemon(self.home) as living:
+            asker = None
+            if POINTS[point].first == "a replay" and not living.ended:
+                asker = self.asks("replay", TREATMENTS)
+            if POINTS[point].first == "a stop" and not living.ended:
+                living.process.send_signal(signal.SIGTERM)
+            reached = self._leaps_until(lambda: living.ended, within_s)
+            living.kill()
+        if asker is not None:
+            self.answered(asker)
+        (self.died if reached else self.missed)[point] += 1
+        if not reached:
+            self.died["by hand"] += 1
+        return reached
+
+    def _leaps_until(self, condition: Callable[[], bool], within_s: float) -> bool:
+        """Whether it holds in time; meanwhile there is always something new at the cloud."""
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            pause = time.monotonic() + 1.0
+            while time.monotonic() < pause:
+                if condition():
+                    return True
+                time.sleep(0.01)
+            self.clock.leap(timedelta(minutes=40))
+        return False
+
+    def dies_after(self, wait_s: float, *words: str) -> None:
+        """A life that ends after so many seconds, beside a command if there is one."""
+        self.clock.leap(timedelta(hours=2))
+        self.appoint()
+        with daemon(self.home) as living:
+            asker = self.asks(*words) if words else None
+            time.sleep(wait_s)
+            self.kill(living)
+        if asker is not None:
+            self.answered(asker)
+
+    def kill(self, living: LivingDaemon) -> None:
+        """Kill it, and count."""
+        living.kill()
+        self.died["by hand"] += 1
+
+    # --- commands beside it -----------------------------------------------------------------------------------------
+
+    def asks(self, *words: str) -> subprocess.Popen[str]:
+        """A command as a user types it, at work."""
+        self.appoint()
+        return subprocess.Popen(
+            self.home.command(*words), env=self.home.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def answered(self, asker: subprocess.Popen[str]) -> str:
+        """What it said in the end: whatever happened, words and no traceback. A second daemon is refused, or lives on alone."""
+        if asker.args[-1] == "run":
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                asker.wait(1.0)
+            asker.kill()
+        said, _ = asker.communicate(timeout=SETTLED_S)
+        assert asker.returncode in {0, 2, 3, 4, 5, 6, 7, 8, 9, -signal.SIGKILL}, f"{asker.args}: {said}"
+        assert "Traceback" not in said, said
+        return said
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def attend(self) -> str:
+        """What a user does who reads what is said: a sync, and the next commands that it names. Empty: nothing waits."""
+        self.appoint()
+        done = self.home.run("sync", expect=range(10))
+        said = done.stdout + done.stderr
+        if done.returncode == 0:
+            return ""
+        for name in dict.fromkeys(re.findall(r"tconnectsync resume ([\w-]+)", said)):
+            self.home.run("resume", name, expect=range(10))
+        for name in dict.fromkeys(re.findall(r"([\w-]+): \d+ documents were set aside", said)):
+            self.home.run("dead-letters", "retry", name, expect=range(10))
+        for name in dict.fromkeys(re.findall(r"tconnectsync replay ([\w-]+)", said)):
+            self.home.run("replay", name, expect=range(10))
+        return said
+
+    def settle(self) -> None:
+        """Nothing goes wrong any more: what each failure names as the next command is followed, until nothing waits."""
+        self.home.configure(more=self.usual)
+        self.clock.leap(BACK_OFFS_OVER)
+        said = ""
+        for _ in range(8):
+            said = self.attend()
+            if not said:
+                return
+            self.clock.leap(timedelta(hours=1))
+        raise AssertionError(f"it does not come to rest: {said}")
+
+    def verdict(self, truth: Truth, window: tuple[datetime, datetime], *, parts: Sequence[str] = ()) -> Verdict:
+        """The site against the truth, and against what another installation leaves there that nothing happened to."""
+        self.home.run("log", "check")
+        held = self.site.documents("treatments")
+        named = {"parts": parts} if parts else {}
+        found = compare(truth, held, window=window, **named)
+        by_identity(self.site.documents("devicestatus"))
+        activity = [doc for doc in self.site.documents("activity") if doc["activityType"] == "tconnect_iob"]
+        lose(self.site)
+        home = self.home
+        calm = Installation(
+            home.folder.parent / "calm", self.cloud, home.site_url, home.site_secret, home.zone, home.history_days,
+            home.more, home.program,
+        )  # fmt: skip
+        calm.run("sync")
+        verdict = verdict_of(found, held, self.site.documents("treatments"))
+        if len(activity) > 1:
+            verdict = attrs.evolve(verdict, doubled=(*verdict.doubled, f"{len(activity)} activities"))
+        return verdict
+
+
+# --- what must happen first, for a point to be reached ------------------------------------------------------------------
+
+
+def _remove(pattern: str) -> Callable[[MortalWorld], None]:
+    def remove(world: MortalWorld) -> None:
+        for path in (world.home.folder / "data").glob(pattern):
+            path.unlink()
+
+    return remove
+
+
+def _torn(world: MortalWorld) -> None:
+    assert world.dies_at("half a write to the log")
+
+
+def _other_wording(world: MortalWorld) -> None:
+    world.home.configure(more=world.usual if world.home.more != world.usual else world.usual + OTHER_WORDING)
+
+
+def _nothing(_: MortalWorld) -> None:
+    pass
+
+
+FIRST: dict[str, Callable[[MortalWorld], None]] = {
+    "": _nothing,
+    "a replay": _nothing,
+    "a stop": _nothing,
+    "a sealed segment": _nothing,
+    "torn": _torn,
+    "no index": _remove("index.sqlite*"),
+    "no outbox": _remove("outbox/*.sqlite*"),
+    "no token": _remove("plugins/*/token.json"),
+    "other wording": _other_wording,
+}
+
+__all__ = ["AnySite", "MortalWorld", "Verdict", "eventually", "verdict_of"]

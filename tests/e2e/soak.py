@@ -1,0 +1,175 @@
+"""Worlds one after the other for hours, each from a seed, each compared with the truth at its end.
+
+    python tests/e2e/soak.py --hours 1                  # a summary at the end; status 1 if anything was lost, doubled or wrong
+    python tests/e2e/soak.py --seed 41 --worlds 1       # one world again
+
+Each world is a process of its own, with its own servers (a real Nightscout over a real MongoDB in most of them), all on the
+loopback; it ends with everything that it started. The folder of a world that failed is kept, with the daemon's log and data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+import attrs
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
+
+from soak_world import Report, run_world, setting_of  # noqa: E402 - the tests' folder comes first
+
+LONGEST_WORLD_S = 900.0
+KEPT_FOLDERS = 5
+"""So many failing worlds keep their folder: the disk stays bounded."""
+
+
+def in_its_own_process(seed: int, base: Path) -> Report:
+    """One world in a fresh process group; what does not end is ended."""
+    folder = base / f"world-{seed}"
+    folder.mkdir()
+    begin = time.monotonic()
+    with (folder / "world.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, __file__, "--inside", str(folder), "--seed", str(seed)],
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        try:
+            process.wait(LONGEST_WORLD_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    try:
+        return Report(**json.loads((folder / "report.json").read_text()))
+    except FileNotFoundError:
+        words = (folder / "world.log").read_text(errors="replace")[-3000:] or "no word from it"
+        return Report(
+            seed=seed, kind=setting_of(seed).words(), seconds=time.monotonic() - begin,
+            error=f"status {process.returncode}: {words}",
+        )  # fmt: skip
+
+
+def inside(seed: int, folder: Path) -> int:
+    """The process of one world: its report is a file; a traceback is enough where there is none."""
+    report = run_world(seed, folder)
+    (folder / "report.json").write_text(json.dumps(attrs.asdict(report)))
+    return 0
+
+
+def clean(report: Report) -> bool:
+    """Whether nothing was lost, doubled or wrong, and no promise broken on the way."""
+    return not (report.lost or report.doubled or report.wrong or report.error)
+
+
+def line_of(report: Report) -> str:
+    """One world in a line; what failed, in a few more."""
+    verdict = "ok" if clean(report) else "FAILED"
+    kills = sum(report.kills.values())
+    figures = (
+        f"{report.seconds:.0f} s, {kills} kills, {sum(report.faults.values())} faults, {report.documents} documents"
+    )
+    words = [f"{verdict} seed {report.seed}: {report.kind}; {figures}"]
+    for name in ("lost", "doubled", "wrong"):
+        found: Sequence[str] = getattr(report, name)
+        words += [f"    {name}: {text[:400]}" for text in found[:5]]
+        words += [f"    {name}: and {len(found) - 5} more"] * (len(found) > 5)
+    if report.error:
+        words.append("    " + report.error[-2500:].replace("\n", "\n    "))
+    return "\n".join(words)
+
+
+def summary(reports: Sequence[Report], hours: float) -> str:
+    """The table for ``docs/guarantees.md``."""
+    kills, faults, events = (Counter[str](), Counter[str](), Counter[str]())
+    for report in reports:
+        kills.update(report.kills)
+        faults.update(report.faults)
+        events.update(report.events)
+    by_hand = kills.pop("by hand", 0)
+    failed = sum(bool(report.error) for report in reports)
+    rows = [
+        ("hours", f"{hours:.2f}"),
+        ("worlds", str(len(reports))),
+        ("days of pumps' lives", f"{sum(report.days for report in reports):.0f}"),
+        ("kills (SIGKILL)", f"{sum(kills.values()) + by_hand}: {sum(kills.values())} at {len(kills)} named points, {by_hand} at any moment"),
+        ("stops (SIGTERM, SIGINT), each within 10 s", str(sum(report.stops for report in reports))),
+        ("faults of the network", f"{sum(faults.values())}: " + _counted(faults)),
+        ("other troubles", _counted(events)),
+        ("documents compared", f"{sum(report.documents for report in reports):,}"),
+        ("lost", str(sum(len(report.lost) for report in reports))),
+        ("doubled", str(sum(len(report.doubled) for report in reports))),
+        ("wrong", str(sum(len(report.wrong) for report in reports))),
+        ("worlds that did not come to an end", str(failed)),
+    ]  # fmt: skip
+    return "\n".join(["| what | how much |", "|---|---|", *(f"| {name} | {text} |" for name, text in rows)])
+
+
+def _counted(found: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(found.items())) or "none"
+
+
+def main() -> int:
+    """Run for so long; 0 if every world was clean."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hours", type=float, default=1.0, help="no world begins after this; default 1")
+    parser.add_argument("--worlds", type=int, default=1_000_000, help="at most so many")
+    parser.add_argument("--seed", type=int, default=1, help="of the first world; the next has the next; default 1")
+    parser.add_argument("--jobs", type=int, default=2, help="worlds at once; default 2")
+    parser.add_argument("--folder", type=Path, help="where worlds live while they run; default: a temporary one")
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.inside is not None:
+        return inside(given.seed, given.inside)
+    if given.folder is not None:
+        given.folder.mkdir(parents=True, exist_ok=True)
+    base = Path(tempfile.mkdtemp(prefix="soak-", dir=given.folder))
+    begin = time.monotonic()
+    reports: list[Report] = []
+    kept = 0
+    running: set[Future[Report]] = set()
+    seed = given.seed
+    with ThreadPoolExecutor(given.jobs) as pool, contextlib.suppress(KeyboardInterrupt):
+        while True:
+            while (
+                len(running) < given.jobs
+                and seed < given.seed + given.worlds
+                and time.monotonic() - begin < given.hours * 3600
+            ):
+                running.add(pool.submit(in_its_own_process, seed, base))
+                seed += 1
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for report in (each.result() for each in done):
+                reports.append(report)
+                print(line_of(report), flush=True)
+                folder = base / f"world-{report.seed}"
+                if clean(report) or kept >= KEPT_FOLDERS:
+                    shutil.rmtree(folder, ignore_errors=True)
+                else:
+                    kept += 1
+                    print(
+                        f"    kept in {folder}; again: python {sys.argv[0]} --seed {report.seed} --worlds 1", flush=True
+                    )
+    print("\n" + summary(reports, (time.monotonic() - begin) / 3600))
+    if not kept:
+        shutil.rmtree(base, ignore_errors=True)
+    return 0 if reports and all(map(clean, reports)) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,312 @@
+"""One world of the soak: all of it follows from a seed, but for the moments at which real processes are met.
+
+A pump's life of a week or two in some zone, perhaps two pumps, a flight, late uploads; proxies that lie before the cloud and the
+site; a database that stops; lost files; commands beside the daemon; and deaths, at named points and at any moment. In the end
+nothing goes wrong any more, and the site is held against the truth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from random import Random
+from zoneinfo import ZoneInfo
+
+import attrs
+from deadly import POINTS, TIME_OUT_S, SharedClock
+from living_daemon import LivingDaemon, daemon
+from mortal_world import PUMP_EVENTS, TREATMENTS, AnySite, MortalWorld, Verdict, lose
+from real_servers import Site, cache_folder, find_programs, running_nightscout
+from whole_world import Installation
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.fault_proxy import FaultProxy
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.plan import Flight, SimulationPlan
+from tconnectsync_simulator.proxy_faults import KINDS
+from tconnectsync_simulator.pump import simulate
+from tconnectsync_simulator.truth import merge
+
+ZONES = (
+    "America/New_York", "America/Los_Angeles", "America/St_Johns", "America/Sao_Paulo", "Europe/Berlin", "Europe/London",
+    "Asia/Kolkata", "Asia/Tokyo", "Australia/Lord_Howe", "Australia/Sydney", "Pacific/Auckland", "Pacific/Honolulu",
+)  # fmt: skip
+VERSIONS = ("14.2.6", "15.0.6", "15.0.7")
+SHARES = (0.0, 0.0, 0.02, 0.1, 0.25)
+"""Of the requests, how many meet a fault, for some hours."""
+AT_THE_CLOUD = tuple(KINDS)
+AT_THE_SITE = tuple(kind for kind in KINDS if kind not in {"twice", "loses_one"})
+"""A site that is told twice what it cannot recognise, or loses what it took, is only found out by reading it back."""
+COMMANDS: tuple[tuple[str, ...], ...] = (
+    (), (), (), ("sync",), ("replay", TREATMENTS), ("replay", PUMP_EVENTS), ("resume", TREATMENTS), ("resume", "tandem"),
+    ("log", "check"), ("status",), ("status", "--json"), ("sync", "--dry-run"), ("dead-letters", "list"), ("run",),
+    ("dead-letters", "retry", TREATMENTS), ("log", "repair"),
+)  # fmt: skip
+LOST_FILES = ("index.sqlite*", "outbox/*.sqlite*", f"outbox/{TREATMENTS}.sqlite*", "plugins/*/token.json", "state/*")
+STOP_S = 10.0
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """What came of one world. ``error``: it did not come to an end, or a promise on the way was broken."""
+
+    seed: int
+    kind: str = ""
+    seconds: float = 0.0
+    days: float = 0.0
+    kills: dict[str, int] = attrs.field(factory=dict)
+    stops: int = 0
+    faults: dict[str, int] = attrs.field(factory=dict)
+    events: dict[str, int] = attrs.field(factory=dict)
+    documents: int = 0
+    lost: tuple[str, ...] = ()
+    doubled: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    error: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Setting:
+    """What a seed decides about a world before it begins."""
+
+    plans: tuple[SimulationPlan, ...]
+    site: str
+    wrong_zone: str
+    token_life_s: int
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What is compared with the truth; of two pumps what the one that is worn gives."""
+        return () if len(self.plans) == 1 else ("boluses", "basal")
+
+    @property
+    def late(self) -> timedelta:
+        """After so long everything is uploaded."""
+        return timedelta(hours=max(plan.late_max_h for plan in self.plans))
+
+    @property
+    def moves(self) -> str:
+        """The configuration's dated zones."""
+        flights = [flight for plan in self.plans for flight in plan.flights]
+        return "".join(f'[[zones]]\nfrom = {each.lands_at:%Y-%m-%d}\ntimezone = "{each.zone}"\n' for each in flights)
+
+    def words(self) -> str:
+        """In short."""
+        plan = self.plans[0]
+        more = [f"{len(self.plans)} pumps"] * (len(self.plans) > 1) + ["a flight"] * bool(plan.flights)
+        more += [f"at first {self.wrong_zone}"] * bool(self.wrong_zone)
+        return f"{self.site}, {plan.zone}, {plan.start}, {plan.days} days" + "".join(f", {each}" for each in more)
+
+
+def changes_of(zone: str) -> list[date]:
+    """The days of 2026 on which daylight saving begins or ends there."""
+    place, first = ZoneInfo(zone), date(2026, 1, 10)
+    offsets = [
+        datetime.combine(first + timedelta(days=n), datetime.min.time(), place).utcoffset() for n in range(330)
+    ]  # fmt: skip
+    return [first + timedelta(days=n) for n in range(329) if offsets[n] != offsets[n + 1]]
+
+
+def setting_of(seed: int) -> Setting:
+    """The world of this seed."""
+    dice = Random(seed)
+    zone, days = dice.choice(ZONES), dice.randint(6, 11)
+    changes = changes_of(zone)
+    if changes and dice.random() < 0.4:
+        start = dice.choice(changes) - timedelta(days=dice.randint(2, days - 2))
+    else:
+        start = date(2026, 1, 20) + timedelta(days=dice.randrange(300))
+    plan = SimulationPlan(
+        seed=seed, zone=zone, start=start, days=days,
+        upload_every_min=dice.choice((10.0, 30.0, 60.0, 180.0)),
+        late_share=dice.choice((0.0, 0.05, 0.2)), late_max_h=dice.choice((6.0, 24.0, 48.0)),
+        clock_set_delay_h=dice.choice((0.0, 7.0, 48.0)), clock_drift_s_per_day=dice.choice((0.0, 0.05)),
+    )  # fmt: skip
+    middle = datetime.combine(start + timedelta(days=days // 2), datetime.min.time(), timezone.utc)
+    middle += timedelta(hours=dice.uniform(0, 24))
+    plans = (plan,)
+    if dice.random() < 0.2:
+        plans = (
+            attrs.evolve(plan, serial="1111", worn_until=middle, drawer_rate=dice.choice(("zero", "profile"))),
+            attrs.evolve(plan, serial="2222", seed=seed + 1, worn_from=middle),
+        )
+    elif dice.random() < 0.15:
+        away = dice.choice([each for each in ZONES if each != zone])
+        lands_at = middle.replace(hour=14)  # the clock is set on that day or the next, wherever that is
+        plans = (attrs.evolve(plan, flights=(Flight(lands_at=lands_at, zone=away, set_after_h=dice.uniform(1, 6)),)),)
+    return Setting(
+        plans=plans,
+        site="0.12.8" if dice.random() < 0.7 else dice.choice(VERSIONS),
+        wrong_zone=dice.choice(ZONES) if dice.random() < 0.15 else "",
+        token_life_s=dice.choice((1800, 8 * 3600)),
+    )
+
+
+@attrs.define
+class Behind:
+    """The cloud as it is seen through its proxy."""
+
+    endpoints: dict[str, str]
+
+
+@contextlib.contextmanager
+def running_site(kind: str, clock: SharedClock, folder: Path) -> Iterator[AnySite]:
+    """A real Nightscout over a real MongoDB, or a simulated one with the rules of a later version."""
+    if kind == "0.12.8":
+        with running_nightscout(find_programs(cache_folder(os.environ)), folder) as real:
+            yield real
+    else:
+        with SimulatedNightscout(version=kind, now=clock.now) as simulated:
+            yield simulated
+
+
+@attrs.define(kw_only=True)
+class Soak:
+    """A world at work."""
+
+    dice: Random
+    world: MortalWorld
+    proxies: tuple[FaultProxy, FaultProxy]
+    end: datetime
+    stops: int = 0
+    events: Counter[str] = attrs.field(factory=Counter)
+    zone: str = ""
+    """The right one, where it is not configured yet."""
+
+    def live(self) -> None:
+        """Until the pump's life is over."""
+        begin = self.world.clock.now()
+        while (now := self.world.clock.now()) < self.end:
+            self._trouble()
+            if self.zone and now > begin + (self.end - begin) / 2:
+                self.world.home.configure(zone=self.zone)
+                self.zone = ""
+                self.events["time zone put right"] += 1
+            step = self.dice.choices((self._named, self._any_moment, self._stopped), (5, 3, 2))[0]
+            step()
+            if self.dice.random() < 0.15:
+                self.world.attend()
+                self.events["a user's attention"] += 1
+
+    def _trouble(self) -> None:
+        for proxy, kinds in zip(self.proxies, (AT_THE_CLOUD, AT_THE_SITE), strict=True):
+            proxy.faults.at_random(self.dice.choice(SHARES), seed=self.dice.randrange(1 << 30), kinds=kinds)
+        data = self.world.home.folder / "data"
+        if self.dice.random() < 0.05:
+            pattern = self.dice.choice(LOST_FILES)
+            for path in data.glob(pattern):
+                path.unlink()
+            self.events[f"lost {pattern}"] += 1
+        if self.dice.random() < 0.01:
+            shutil.rmtree(data, ignore_errors=True)
+            self.events["a wiped disk"] += 1
+
+    def _named(self) -> None:
+        self.world.dies_at(self.dice.choice(list(POINTS)), self.dice.choice((1, 1, 1, 2, 3, 7)), within_s=6.0)
+
+    def _any_moment(self) -> None:
+        with self._database_trouble():
+            self.world.dies_after(self.dice.uniform(0.0, 2.0), *self.dice.choice(COMMANDS))
+
+    def _stopped(self) -> None:
+        """A life that ends as ``systemctl stop`` ends it, whatever it was doing."""
+        self.world.clock.leap(timedelta(hours=self.dice.uniform(0.5, 4)))
+        self.world.appoint()
+        words = self.dice.choice(COMMANDS)
+        with daemon(self.world.home) as living, self._database_trouble():
+            asker = self.world.asks(*words) if words else None
+            for _ in range(self.dice.randint(0, 3)):
+                time.sleep(self.dice.uniform(0.0, 0.8))
+                self.world.clock.leap(timedelta(hours=self.dice.uniform(0.1, 2)))
+            time.sleep(self.dice.uniform(0.0, 0.5))
+            self._stop(living)
+        if asker is not None:
+            self.world.answered(asker)
+
+    def _stop(self, living: LivingDaemon) -> None:
+        living.process.send_signal(self.dice.choice((signal.SIGTERM, signal.SIGINT)))
+        begin = time.monotonic()
+        assert living.process.wait(60) == 0, living.log
+        took_s = time.monotonic() - begin
+        assert took_s < STOP_S, f"a stop took {took_s:.1f} s: {living.log}"
+        self.stops += 1
+
+    @contextlib.contextmanager
+    def _database_trouble(self) -> Iterator[None]:
+        """Now and then the site's database is away, or hangs, inside."""
+        database = self.world.site.database if isinstance(self.world.site, Site) else None
+        if database is None or self.dice.random() < 0.9:
+            yield
+        elif self.dice.random() < 0.5:
+            database.stop()
+            self.events["database stopped"] += 1
+            try:
+                yield
+            finally:
+                database.start()
+        else:
+            database.hold()
+            self.events["database hung"] += 1
+            try:
+                yield
+            finally:
+                database.go_on()
+
+    def lose_the_site(self) -> None:
+        """Nightscout lost its database: what brings it all back is a replay."""
+        lose(self.world.site)
+        self.events["site lost everything"] += 1
+
+    def settled(self) -> None:
+        """Everything is well from now on."""
+        for proxy in self.proxies:
+            proxy.faults.clear()
+        self.world.clock.until(self.end)
+        if self.zone:
+            self.world.home.configure(zone=self.zone)
+        self.world.settle()
+        if self.dice.random() < 0.25:
+            self.lose_the_site()
+            for sink in (TREATMENTS, PUMP_EVENTS):
+                self.world.home.run("replay", sink)
+            self.world.settle()
+
+
+def run_world(seed: int, folder: Path) -> Report:
+    """The world of ``seed``, from its beginning to the comparison at its end."""
+    began = time.monotonic()
+    setting, dice = setting_of(seed), Random(f"{seed}/events")
+    pumps = [simulate(plan) for plan in setting.plans]
+    truth = pumps[0].truth if len(pumps) == 1 else merge([pump.truth for pump in pumps])
+    plan = setting.plans[0]
+    clock = SharedClock.at(folder / "clock", truth.begin + timedelta(days=1.5))
+    with contextlib.ExitStack() as stack:
+        cloud = stack.enter_context(Cloud(pumps, clock, token_life_s=setting.token_life_s))
+        site = stack.enter_context(running_site(setting.site, clock, folder))
+        late_s = TIME_OUT_S + 1
+        proxies = tuple(stack.enter_context(FaultProxy(url, late_s=late_s)) for url in (cloud.url + "/", site.url))
+        home = Installation(
+            folder / "home", Behind(proxies[0].endpoints(cloud.endpoints)), proxies[1].url, site.secret,
+            setting.wrong_zone or plan.zone, history_days=plan.days + 30, more=setting.moves,
+        )  # fmt: skip
+        world = MortalWorld(clock=clock, cloud=home.cloud, site=site, home=home)
+        zone = plan.zone if setting.wrong_zone else ""
+        soak = Soak(dice=dice, world=world, proxies=proxies, end=truth.end + setting.late, zone=zone)
+        soak.live()
+        soak.settled()
+        verdict: Verdict = world.verdict(truth, (truth.begin, truth.end), parts=setting.parts)
+    faults: Counter[str] = Counter()
+    for name, proxy in zip(("cloud", "site"), proxies, strict=True):
+        faults.update({f"{name}: {kind}": count for kind, count in proxy.injected.items()})
+    return Report(
+        seed=seed, kind=setting.words(), seconds=time.monotonic() - began, days=plan.days, kills=dict(world.died),
+        stops=soak.stops, faults=dict(faults), events=dict(soak.events), documents=verdict.documents,
+        lost=verdict.lost, doubled=verdict.doubled, wrong=verdict.wrong,
+    )  # fmt: skip

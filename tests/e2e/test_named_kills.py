@@ -1,0 +1,43 @@
+"""Killed exactly between two steps and at any moment, before a real Nightscout: in the end everything is there, once, and right."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from deadly import POINTS, SharedClock
+from mortal_world import PUMP_EVENTS, TREATMENTS, MortalWorld
+from whole_world import Installation
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.plan import SimulationPlan
+from tconnectsync_simulator.pump import simulate
+
+BEGIN = datetime(2026, 3, 3, 5, tzinfo=timezone.utc)
+ZONE = "America/New_York"
+DAYS = 9
+LATE_H = 24.0
+COMMANDS: tuple[tuple[str, ...], ...] = ((), (), ("sync",), ("replay", TREATMENTS), ("replay", PUMP_EVENTS))
+
+
+def test_killed_at_every_named_point_it_ends_as_if_nothing_had_happened(site: Any, tmp_path: Path) -> None:
+    """Each point of the table once and some deaths in between, over a change of daylight saving, with late uploads."""
+    dice = Random(1)
+    pump = simulate(SimulationPlan(seed=7, zone=ZONE, start=BEGIN.date(), days=DAYS, late_share=0.1, late_max_h=LATE_H))
+    clock = SharedClock.at(tmp_path / "clock", BEGIN + timedelta(days=2))
+    with Cloud([pump], clock, token_life_s=8 * 3600) as cloud:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=DAYS + 20)
+        world = MortalWorld(clock=clock, cloud=cloud, site=site, home=home)
+        for number, point in enumerate(POINTS):
+            world.dies_at(point)
+            if number % 4 == 3:
+                world.dies_after(dice.uniform(0.0, 1.0), *dice.choice(COMMANDS))
+        clock.until(pump.truth.end + timedelta(hours=LATE_H))
+        world.settle()
+        verdict = world.verdict(pump.truth, (BEGIN, pump.truth.end))
+        assert verdict.lines() == []
+        assert world.died.keys() == {*POINTS, "by hand"}
+        assert not world.missed
+        assert verdict.documents > 500

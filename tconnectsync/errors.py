@@ -54,8 +54,13 @@ class CredentialsRefused(TconnectsyncError):
 class LogDamaged(TconnectsyncError):
     """A record of the event log is not what was written. ``path`` and ``line`` (from 1) say where."""
 
-    def __init__(self, message: str, *, path: str, line: int, position: int | None = None) -> None:
-        super().__init__(message, remedy="Run `tconnectsync log check`, then `tconnectsync log repair`.")
+    def __init__(
+        self, message: str, *, path: str, line: int, position: int | None = None, remedy: str | None = None
+    ) -> None:
+        super().__init__(
+            message,
+            remedy=remedy or "Run `tconnectsync log check`, then stop the daemon and run `tconnectsync log repair`.",
+        )
         self.path = path
         self.line = line
         self.position = position

@@ -12,6 +12,7 @@ import requests
 
 from tconnectsync import Clock, Retryable, Secret
 from tconnectsync_tandem.endpoints import Endpoints
+from tconnectsync_tandem.id_token import Judge, judged_apart
 from tconnectsync_tandem.login import Login
 from tconnectsync_tandem.token import Token, TokenFile
 from tconnectsync_tandem.transport import BLOCKED_WAIT_S, Body, TokenOver, Transport, refusal
@@ -32,6 +33,7 @@ class Account:
     kept: TokenFile
     clock: Clock
     make_session: Callable[[], requests.Session] = attrs.field(repr=False)
+    judge: Judge = attrs.field(default=judged_apart, repr=False)
     _token: Token | None = attrs.field(default=None, repr=False)
     _told: set[str] = attrs.field(factory=set)
 
@@ -57,7 +59,8 @@ class Account:
         self._token = None
         session = self.make_session()
         try:
-            token = Login(self.endpoints, Transport(session, self.clock), self._told).run(self.email, self.password)
+            login = Login(self.endpoints, Transport(session, self.clock), self._told, self.judge)
+            token = login.run(self.email, self.password)
         finally:
             session.close()
         self._token = token

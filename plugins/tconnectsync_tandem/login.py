@@ -8,29 +8,28 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import attrs
 
-from tconnectsync import CredentialsRefused, Secret, SourceChanged
+from tconnectsync import CredentialsRefused, Secret
 from tconnectsync_tandem.endpoints import SCOPE, USER_AGENT, Endpoints
+from tconnectsync_tandem.id_token import Judge, claims_of, judged_apart, time_of
 from tconnectsync_tandem.token import Token
 from tconnectsync_tandem.transport import (
-    CHANGED_WAIT_S,
-    NEW_RELEASE,
     Answer,
     TokenOver,
     Transport,
+    login_changed,
     refusal,
     shape_changed,
 )
 
 log = logging.getLogger("tconnectsync.tandem")
 
-LEEWAY = timedelta(seconds=300)
 MOST_HOPS = 10
 
 _UNTOLD_LIFE_S = 1800.0
@@ -46,6 +45,7 @@ class Login:
     transport: Transport
     told: set[str]
     """What was warned of already, in earlier logins of this process."""
+    judge: Judge = judged_apart
 
     def run(self, email: str, password: Secret) -> Token:
         """The whole way: page, password, authorization, token, and the check of who signed it."""
@@ -55,10 +55,10 @@ class Login:
         code = self._authorize(verifier)
         granted = self._exchange(code, verifier)
         now = self.transport.clock.now()
-        claims = self._verify(_text(granted, "id_token"), now)
+        claims = self._check_signature(_text(granted, "id_token"), now)
         pumper_id = claims.get("pumperId")
         if not isinstance(pumper_id, str) or not pumper_id:
-            raise _changed(
+            raise login_changed(
                 "the login names no pump wearer (no pumperId)",
                 "Is this the account that the pump uploads to? Log in to Tandem Source in a browser and look.",
             )
@@ -138,19 +138,19 @@ class Login:
             if _same_page(url, self.endpoints.redirect_uri):
                 return self._code_of(url)
         else:
-            raise _changed("the authorization never ends")
+            raise login_changed("the authorization never ends")
         if answer.status >= 400:
             raise _refused_step(answer, "authorization")
-        raise _changed("the login did not end where it should", self._terms_hint())
+        raise login_changed("the login did not end where it should", self._terms_hint())
 
     def _next_hop(self, url: str, location: str) -> str:
         try:
             target = urljoin(url, location)
             scheme = urlsplit(target).scheme
         except ValueError:
-            raise _changed("the authorization leads to no address") from None
+            raise login_changed("the authorization leads to no address") from None
         if scheme not in {"https", urlsplit(self.endpoints.authorize).scheme}:
-            raise _changed("the authorization leads to an unsafe address")
+            raise login_changed("the authorization leads to an unsafe address")
         return target
 
     def _code_of(self, target: str) -> str:
@@ -159,7 +159,7 @@ class Login:
         if code:
             return code
         reason = re.sub(r"[^a-z_]", "", query.get("error", ["none told"])[0])[:40]
-        raise _changed(f"the authorization gave no code ({reason})", self._terms_hint())
+        raise login_changed(f"the authorization gave no code ({reason})", self._terms_hint())
 
     def _terms_hint(self) -> str:
         return (
@@ -188,32 +188,9 @@ class Login:
             raise shape_changed("token", "no JSON object")
         return found
 
-    def _verify(self, id_token: str, now: datetime) -> Mapping[str, Any]:
+    def _check_signature(self, id_token: str, now: datetime) -> Mapping[str, Any]:
         """The claims, if signature, issuer and times hold. Another audience is only worth a warning: it was never captured."""
-        import jwt
-
-        try:
-            key = self._signing_key(jwt.get_unverified_header(id_token).get("kid"))
-            claims: dict[str, Any] = jwt.decode(
-                id_token,
-                key,
-                algorithms=["RS256"],
-                issuer=self.endpoints.issuer,
-                # times are held against the clock that was passed in, below
-                options={
-                    "verify_aud": False,
-                    "verify_exp": False,
-                    "verify_iat": False,
-                    "verify_nbf": False,
-                    "require": ["iss"],
-                },
-            )
-        except jwt.InvalidIssuerError:
-            raise _changed("the id_token was issued by someone else than Tandem's accounts service") from None
-        except (jwt.PyJWTError, ValueError, KeyError, TypeError) as error:
-            raise _changed(f"the id_token's signature does not hold ({type(error).__name__})") from None
-        if _time(claims, "exp", now) + LEEWAY < now or _time(claims, "nbf", now) - LEEWAY > now:
-            raise _changed("the id_token is not valid now", "Check this computer's clock: `timedatectl`.")
+        claims = claims_of(self.judge(id_token, self._signing_keys(), self.endpoints.issuer), now)
         audience = claims.get("aud")
         known = audience if isinstance(audience, list) else [audience]
         if self.endpoints.client_id not in known and "audience" not in self.told:
@@ -221,9 +198,7 @@ class Login:
             log.warning("id_token_audience expected=%s", self.endpoints.client_id)
         return claims
 
-    def _signing_key(self, kid: Any) -> Any:
-        import jwt
-
+    def _signing_keys(self) -> Sequence[Any]:
         answer = self.transport.ask(
             "GET", self.endpoints.jwks, what="signing keys", headers=_BROWSER, maybe_cached=True
         )
@@ -233,23 +208,14 @@ class Login:
         keys = found.get("keys") if isinstance(found, dict) else None
         if not isinstance(keys, list) or not keys:
             raise shape_changed("signing keys", "no keys in it")
-        for key in keys:
-            if isinstance(key, dict) and (key.get("kid") == kid or (kid is None and len(keys) == 1)):
-                return jwt.PyJWK(key, algorithm="RS256").key
-        raise _changed("the id_token is signed with a key that Tandem does not list")
+        return keys
 
 
 def _refused_step(answer: Answer, what: str) -> Exception:
     error = refusal(answer, what)
     if isinstance(error, TokenOver):
-        return _changed(f"the {what} asks for a login (status 401)")
+        return login_changed(f"the {what} asks for a login (status 401)")
     return error
-
-
-def _changed(words: str, remedy: str | None = None) -> SourceChanged:
-    return SourceChanged(
-        f"Tandem's login is not as it was: {words}", after_s=CHANGED_WAIT_S, remedy=remedy or NEW_RELEASE
-    )
 
 
 def _is_refusal(found: Any) -> bool:
@@ -282,15 +248,8 @@ def _life(granted: Mapping[str, Any], claims: Mapping[str, Any], now: datetime) 
     if isinstance(told, str) and told.isdigit():
         told = int(told)
     if isinstance(told, bool) or not isinstance(told, (int, float)) or not 0 < told < 10**8:
-        told = (_time(claims, "exp", now + timedelta(seconds=_UNTOLD_LIFE_S)) - now).total_seconds()
+        told = (time_of(claims, "exp", now + timedelta(seconds=_UNTOLD_LIFE_S)) - now).total_seconds()
     return timedelta(seconds=told)
-
-
-def _time(claims: Mapping[str, Any], key: str, default: datetime) -> datetime:
-    seconds = claims.get(key)
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < 10**11:
-        return default
-    return datetime.fromtimestamp(seconds, default.tzinfo)
 
 
 def _same_page(url: str, other: str) -> bool:

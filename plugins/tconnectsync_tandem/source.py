@@ -20,6 +20,7 @@ from tconnectsync_tandem.client import Account, Client
 from tconnectsync_tandem.decode import DECODER, decode
 from tconnectsync_tandem.drift import Drift
 from tconnectsync_tandem.endpoints import Endpoints, endpoints_of
+from tconnectsync_tandem.id_token import Judge, judged_apart
 from tconnectsync_tandem.journal import Journal
 from tconnectsync_tandem.options import TandemOptions
 from tconnectsync_tandem.patience import Patience
@@ -46,7 +47,11 @@ FUTURE_UPLOAD = timedelta(hours=1)
 
 
 def open_source(
-    options: TandemOptions, context: Context, *, make_session: Callable[[], requests.Session] = requests.Session
+    options: TandemOptions,
+    context: Context,
+    *,
+    make_session: Callable[[], requests.Session] = requests.Session,
+    judge: Judge = judged_apart,
 ) -> TandemSource:
     """The source of a checked configuration: account, password and region are there."""
     if options.email is None or options.password is None or options.region is None:
@@ -59,6 +64,7 @@ def open_source(
         kept=TokenFile(context.folder / "token.json", account_key(options.email, endpoints)),
         clock=context.clock,
         make_session=make_session,
+        judge=judge,
     )
     return TandemSource(
         options=options, context=context, endpoints=endpoints, account=account, make_session=make_session

@@ -160,6 +160,13 @@ def shape_changed(what: str, how: str) -> BrokenShape:
     )
 
 
+def login_changed(words: str, remedy: str | None = None) -> SourceChanged:
+    """The error for a step of the login that went another way than is known."""
+    return SourceChanged(
+        f"Tandem's login is not as it was: {words}", after_s=CHANGED_WAIT_S, remedy=remedy or NEW_RELEASE
+    )
+
+
 def retry_after_s(answer: Answer) -> float | None:
     """Seconds that the server asks to wait: ``Retry-After`` as a number, or as a date against the server's own ``Date``."""
     text = answer.headers.get("Retry-After", "").strip()

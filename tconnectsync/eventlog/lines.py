@@ -37,6 +37,18 @@ class Header(msgspec.Struct, kw_only=True, frozen=True):
     chain: str
 
 
+class _GapBody(msgspec.Struct):
+    last_position: int
+
+
+class _Gap(msgspec.Struct):
+    kind: str
+    body: _GapBody
+
+
+_read_gap = msgspec.json.Decoder(_Gap).decode
+
+
 class Line(NamedTuple):
     """A line that is what was written. ``offset`` is where it starts in the segment's text."""
 
@@ -105,9 +117,13 @@ def read_header(text: bytes, first: int) -> tuple[Header, int, int] | None:
 
 def position_after(position: int, record: bytes) -> int:
     """The position that follows ``record``: the next one, or the one behind the gap that it tells of."""
-    if b'"kind":"log.gap"' in record:
-        gap: int = msgspec.json.decode(record)["body"]["last_position"]
-        return max(position, gap) + 1
+    if b'"kind":"log.gap"' in record:  # also where a vendor's record says so
+        try:
+            found = _read_gap(record)
+        except msgspec.MsgspecError:
+            return position + 1
+        if found.kind == "log.gap":
+            return max(position, found.body.last_position) + 1
     return position + 1
 
 

@@ -17,10 +17,10 @@ from tconnectsync.eventlog.catchup import (
     open_index_to_read,
 )
 from tconnectsync.eventlog.codec import Codec
-from tconnectsync.eventlog.index import Index
-from tconnectsync.eventlog.lines import FORMAT, Line, read_header
+from tconnectsync.eventlog.index import Index, meta
+from tconnectsync.eventlog.lines import Line
 from tconnectsync.eventlog.lost import Times, indexed_times
-from tconnectsync.eventlog.segments import PackedDamage, Segments
+from tconnectsync.eventlog.segments import Segments
 from tconnectsync.eventlog.tail import Tail, newer_format
 from tconnectsync.eventlog.writer import Writer, index_errors
 
@@ -44,6 +44,8 @@ def open_to_write(
     with index_errors(index_path):
         try:
             index = open_index(index_path, tail.log_id, codec)
+            if index.end == tail.end and tail.end and meta(index.database, "crc") != str(tail.crc):
+                raise IndexStale  # as long as this log, and not of it
             if index.end > tail.end:
                 lost = (tail.end + 1, index.end, indexed_times(index.database, tail.end + 1, index.end))
                 raise IndexStale
@@ -71,18 +73,14 @@ def open_to_write(
 
 def open_to_read(*, segments: Segments, codec: Codec, index_path: Path, clock: Clock, progress: Progress) -> Opened:
     """The index as the writer keeps it, or a private one where that cannot be used."""
-    log_id, end = "", 0
+    newer = segments.newer()
+    if newer is not None:
+        raise newer_format(newer.path)
+    segments.log_id = log_id = segments.owner()
+    end = 0
     for segment in reversed(segments.all()):
-        try:
-            text = segments.text(segment)
-        except PackedDamage as error:
-            text = error.text
-        header = read_header(text, segment.first)
-        if header is not None and header[0].format > FORMAT:
-            raise newer_format(segment.path)
-        log_id = log_id or (header[0].log if header else "")
         end = max([end, *(item.position for item in segments.walk(segment) if isinstance(item, Line))])
-        if log_id and end:
+        if end:
             break
     try:
         index = open_index_to_read(index_path, log_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,11 +17,24 @@ from tconnectsync.eventlog.codec import Codec
 from tconnectsync.eventlog.files import Files, OsFiles
 from tconnectsync.eventlog.gap import bridge_line, gap_event
 from tconnectsync.eventlog.index import meta
-from tconnectsync.eventlog.lines import RECORD_AT, START_CHAIN, Run, header_line, position_after, written_crc
+from tconnectsync.eventlog.lines import (
+    FORMAT,
+    RECORD_AT,
+    START_CHAIN,
+    Header,
+    Run,
+    header_line,
+    position_after,
+    written_crc,
+)
 from tconnectsync.eventlog.lost import neighbouring_times, remembered_times
-from tconnectsync.eventlog.segments import TEMPORARY, Damage, Segment, Segments, damage_of
+from tconnectsync.eventlog.segments import HARM, TEMPORARY, Damage, Segment, Segments, damage_of
 from tconnectsync.eventlog.survey import Surveyed, survey
+from tconnectsync.eventlog.tail import newer_format
 from tconnectsync.events import Event
+
+_MOST_MENDS = 4
+"""Of one segment, in one repair: neighbours may wait for each other."""
 
 
 @attrs.frozen(kw_only=True)
@@ -60,7 +74,10 @@ def repair_log(data_dir: Path, files: Files | None = None, *, clock: Clock) -> R
     Nothing is deleted. OSError: run it again.
     """
     segments = Segments(data_dir / "log", files or OsFiles())
-    log_id = _log_id(segments)
+    newer = next((each for each in segments.all() if _is_newer(segments.header(each))), None)
+    if newer is not None:
+        raise newer_format(newer.path)
+    segments.log_id = log_id = segments.owner()
     repair = _Repair(segments, log_id, data_dir / INDEX_NAME, clock.now())
     gaps: list[Gap] = []
     unmended = [] if log_id else _all_damage(segments)
@@ -69,7 +86,7 @@ def repair_log(data_dir: Path, files: Files | None = None, *, clock: Clock) -> R
         gaps += found
         if not found:
             break
-    if gaps:
+    if gaps or _remembers_damage(data_dir / INDEX_NAME):
         remove_index(data_dir / INDEX_NAME)
     return RepairReport(gaps=tuple(gaps), unmended=tuple(unmended))
 
@@ -83,6 +100,7 @@ class _Repair:
         self._known_end = _index_end(index_path, log_id)
         self._now = now
         self._codec = Codec()
+        self._mends: Counter[int] = Counter()
 
     def pass_over(self) -> tuple[list[Gap], list[Damage]]:
         """Mend what can be mended now, segment by segment; what was, and what could not be."""
@@ -90,6 +108,11 @@ class _Repair:
         unmended: list[Damage] = []
         for surveyed in survey(self._segments):
             if surveyed.runs:
+                first = surveyed.segment.first
+                self._mends[first] += 1
+                if self._mends[first] > _MOST_MENDS:  # what was written does not read back: the disk is failing
+                    unmended += [damage_of(surveyed.segment, run) for run in surveyed.runs]
+                    continue
                 try:
                     gaps += self.mend(surveyed)
                 except _Unmendable as error:
@@ -106,17 +129,30 @@ class _Repair:
                 return [self._missing_segment(before)]  # the rest in the next pass
         side = self._side_file(segment)
         text, gaps = self._mended(surveyed, runs, side.name)
-        self._files.write(side, self._files.read(segment.path))
-        self._files.sync_folder(self._segments.folder)
+        moved = self._keep(segment.path, side)
         target = self._segments.path_for(segment.first)
         temporary = target.with_name(target.name + TEMPORARY)
         self._files.write(temporary, text)
         self._files.rename(temporary, target)
         self._files.sync_folder(self._segments.folder)
-        if segment.packed:
+        if segment.packed and not moved:
             self._files.remove(segment.path)  # its copy is the side file
         self._segments.refresh()
         return gaps
+
+    def _keep(self, path: Path, side: Path) -> bool:
+        """Keep what is at ``path`` under the name ``side``: a copy, or, where it cannot be read, itself."""
+        try:
+            content = self._files.read(path)
+        except OSError as error:
+            if error.errno not in HARM:
+                raise
+            self._files.rename(path, side)
+            self._files.sync_folder(self._segments.folder)
+            return True
+        self._files.write(side, content)
+        self._files.sync_folder(self._segments.folder)
+        return False
 
     def _mended(self, surveyed: Surveyed, runs: Sequence[Run], side: str) -> tuple[bytes, list[Gap]]:
         segment, text = surveyed.segment, surveyed.text
@@ -226,15 +262,23 @@ def _last_crc(text: bytes) -> int:
     return written_crc(line) or 0
 
 
-def _log_id(segments: Segments) -> str:
-    for each in survey(segments):
-        if each.header is not None:
-            return each.header.log
-    return ""
+def _is_newer(header: Header | None) -> bool:
+    return header is not None and header.format > FORMAT
 
 
 def _all_damage(segments: Segments) -> list[Damage]:
     return [damage_of(each.segment, run) for each in survey(segments) for run in each.runs]
+
+
+def _remembers_damage(path: Path) -> bool:
+    """Whether the index speaks of damage: of a disk that could not be read for a while, perhaps."""
+    if not path.exists():
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
+            return database.execute("SELECT 1 FROM damage LIMIT 1").fetchone() is not None
+    except sqlite3.Error:
+        return False
 
 
 def _index_end(path: Path, log_id: str) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import errno
 import re
-import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -17,8 +18,10 @@ from typing import TypeVar
 import attrs
 
 from tconnectsync.errors import LogDamaged
+from tconnectsync.eventlog import seams
 from tconnectsync.eventlog.files import Files
-from tconnectsync.eventlog.lines import RECORD_AT, Line, Run, holds, walk, written_crc
+from tconnectsync.eventlog.lines import FORMAT, RECORD_AT, Header, Line, Run, holds, read_header, walk, written_crc
+from tconnectsync.eventlog.packing import Harmed, pack, unpack, unpack_head
 
 PLAIN = ".jsonl"
 PACKED = ".jsonl.gz"
@@ -27,6 +30,10 @@ TEMPORARY = ".tmp"
 _NAME = re.compile(r"(\d{12})\.jsonl(?:\.gz)?")
 _MARGIN = 64 << 10
 _CACHED = 2
+_HEADER_BYTES = 4096
+_BLOCK = 4096
+HARM = frozenset({errno.EIO, errno.EISDIR, errno.EUCLEAN, errno.EBADMSG})
+"""What a disk says of a file that it cannot give back. Anything else (no permission, no memory) is no harm to the file."""
 
 T = TypeVar("T")
 
@@ -66,14 +73,6 @@ class Damage:
         )
 
 
-class PackedDamage(Exception):
-    """A compressed segment that does not decompress whole. ``text`` is what did."""
-
-    def __init__(self, text: bytes) -> None:
-        super().__init__()
-        self.text = text
-
-
 class Segments:
     """The segments in ``folder``, oldest first; reading keeps the last two decompressed ones.
 
@@ -87,6 +86,9 @@ class Segments:
         self._list: list[Segment] = []
         self._firsts: list[int] = []
         self._texts: dict[int, bytes] = {}
+        self._known: set[int] = set()
+        self.log_id = ""
+        """The log that these are of, once it is known; a segment of another one counts as damage."""
         self.refresh()
 
     def refresh(self) -> None:
@@ -124,45 +126,126 @@ class Segments:
         return self._list[max(0, bisect.bisect_right(self._firsts, position) - 1)]
 
     def text(self, segment: Segment) -> bytes:
-        """All that ``segment`` says, decompressed. PackedDamage when that fails, and then no more is known."""
+        """All that ``segment`` says, decompressed. Harmed when its file cannot be read whole."""
         return self._retry(segment, self._text)
 
     def _text(self, segment: Segment) -> bytes:
         if not segment.packed:
-            return self.files.read(segment.path)
+            return self._content(segment)
         text = self._texts.pop(segment.first, None)
         if text is None:
-            text = unpack(self.files.read(segment.path))
+            text = unpack(self._content(segment))
         self._texts[segment.first] = text
         while len(self._texts) > _CACHED:
             del self._texts[next(iter(self._texts))]
         return text
 
-    def walk(self, segment: Segment) -> Iterator[Line | Run]:
-        """Every record of ``segment`` and every damage in it."""
+    def _content(self, segment: Segment) -> bytes:
+        """The bytes of the file. Harmed, with zeros for what the disk does not give back."""
         try:
-            text = self.text(segment)
-        except PackedDamage as error:
-            text = error.text
-            last, run = segment.first - 1, None
-            for item in walk(text, segment.first):
-                if isinstance(item, Run) and item.last_position is None:
-                    run = item
+            return self.files.read(segment.path)
+        except OSError as error:
+            if error.errno not in HARM:
+                raise
+            what = f"the disk does not give this file back ({error.strerror})"
+        data = bytearray()
+        with contextlib.suppress(OSError):
+            size = 0 if segment.path.is_dir() else self.files.size(segment.path)
+            for start in range(0, size, _BLOCK):
+                length = min(_BLOCK, size - start)
+                try:
+                    data += self.files.read(segment.path, start, length)
+                except OSError:
+                    data += bytes(length)
+        text = bytes(data)
+        if segment.packed:
+            try:
+                text = unpack(text)
+            except Harmed as error:
+                text = error.text
+        raise Harmed(text, what)
+
+    def header(self, segment: Segment) -> Header | None:
+        """What the header says; None when it is not what was written."""
+        found = self._retry(segment, self._header)
+        return found[0] if found else None
+
+    def _header(self, segment: Segment) -> tuple[Header, int, int] | None:
+        try:
+            head = self.files.read(segment.path, 0, _HEADER_BYTES)
+        except OSError as error:
+            if error.errno not in HARM:
+                raise
+            return None
+        return read_header(unpack_head(head, _HEADER_BYTES) if segment.packed else head, segment.first)
+
+    def owner(self) -> str:
+        """The id of the log that these are of: what most of them say, of as many the oldest. Empty: none can be read."""
+        if not self._list:
+            return ""
+        ends = [self.header(segment) for segment in {self._list[0], self._list[-1]}]
+        ids = {header.log for header in ends if header is not None}
+        if len(ids) == 1 and None not in ends:
+            return ids.pop()
+        every = [self.header(segment) for segment in self._list]
+        count = Counter(header.log for header in every if header is not None)
+        return max(count, key=lambda log_id: count[log_id], default="")
+
+    def newer(self) -> Segment | None:
+        """A segment that a later release wrote, where the first or the last is one."""
+        for segment in (*self._list[:1], *self._list[-1:]):
+            header = self.header(segment)
+            if header is not None and header.format > FORMAT:
+                return segment
+        return None
+
+    def walk(self, segment: Segment) -> Iterator[Line | Run]:
+        """Every record of ``segment`` and every damage in it, and at its seams to the segments around it.
+
+        Damage that reaches to the end of the log has no ``last_position``.
+        """
+        try:
+            text, harm = self.text(segment), ""
+        except Harmed as error:
+            text, harm = error.text, error.what
+        header = read_header(text, segment.first)
+        strange = seams.stranger(header[0], self.log_id, FORMAT) if header else None
+        if segment.first == self._firsts[0] and segment.first != 1:
+            yield seams.missing_before(segment.first, int(header[0].chain, 16) if header and not strange else None)
+        last: Line | None = None
+        found = False
+        tail: Run | None = seams.whole(text, segment.first, strange) if strange else None
+        for item in walk(text, segment.first) if not strange else ():
+            if isinstance(item, Run):
+                if item.last_position is None:
+                    tail = attrs.evolve(item, what=harm) if harm and not last else item
                     break
-                yield item
-                last = item.position if isinstance(item, Line) else item.last_position or last
-            yield run or Run(
-                line=text.count(b"\n") + 1,
-                lines=0,
-                offset=len(text),
-                end=len(text),
-                first_position=last + 1,
-                last_position=None,
-                next_chain=None,
-                what="the compressed file is harmed from here on",
-            )
-            return
-        yield from walk(text, segment.first)
+                found = True
+            else:
+                last = item
+            yield item
+        following = self._following(segment)
+        if tail is None and harm and (following is None or not found):
+            tail = seams.cut_short(text, segment.first, last, harm)
+        if following is not None:
+            next_chain = self._chain_of(following)
+            if tail is None:
+                tail = seams.between(text, segment.first, last, following.first, next_chain)
+            else:
+                tail = seams.bounded(tail, following.first, next_chain)
+        if tail is not None:
+            yield tail
+
+    def _following(self, segment: Segment) -> Segment | None:
+        at = bisect.bisect_right(self._firsts, segment.first)
+        return self._list[at] if at < len(self._list) else None
+
+    def _chain_of(self, segment: Segment) -> int | None:
+        """What the segment's header says that it follows; None when it is harmed, or not of this log."""
+        header = self.header(segment)
+        if header is None or seams.stranger(header, self.log_id, FORMAT):
+            return None
+        return int(header.chain, 16)
 
     def records(self, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
         """The records at (position, offset), in that order, each verified. LogDamaged where one is not what was written."""
@@ -193,14 +276,20 @@ class Segments:
         return written_crc(text) or 0
 
     def _read(self, segment: Segment, places: list[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        self._refuse_stranger(segment, places[0])
+        start = 0
         try:
             if segment.packed:
-                start, text = 0, self.text(segment)
+                text = self._text(segment)
             else:
                 start = max(0, places[0][1] - _MARGIN)
                 text = self.files.read(segment.path, start, places[-1][1] - start + _MARGIN)
-        except PackedDamage:
-            raise self._diagnose(segment, places[0]) from None
+        except Harmed as error:
+            text = error.text
+        except OSError as error:
+            if error.errno not in HARM:
+                raise
+            return {place: self._with_care(segment, place) for place in places}
         found: dict[tuple[int, int], bytes] = {}
         crc_end, crc = -1, 0
         for place in places:
@@ -209,12 +298,26 @@ class Segments:
             before = text[text.rfind(b"\n", 0, max(at - 1, 0)) + 1 : at]
             chain = crc if crc_end == at else written_crc(before)
             line = text[at:end]
-            if not end or chain is None or not holds(line, chain):
+            if (
+                not end
+                or chain is None
+                or not holds(line, chain)
+                or not line.startswith(b'{"pos":%d,' % place[0], RECORD_AT)
+            ):
                 found[place] = self._with_care(segment, place)
                 continue
             crc_end, crc = end, int(line[8:16], 16)
             found[place] = line[RECORD_AT:-2]
         return found
+
+    def _refuse_stranger(self, segment: Segment, place: tuple[int, int]) -> None:
+        """A file that was put in a segment's place is not believed, however well its lines hold."""
+        if segment.first in self._known:
+            return
+        header = self._header(segment)
+        if header is not None and seams.stranger(header[0], self.log_id, FORMAT):
+            raise self._diagnose(segment, place)
+        self._known.add(segment.first)
 
     def _with_care(self, segment: Segment, place: tuple[int, int]) -> bytes:
         """The record at ``place`` by reading the whole segment: a neighbour may be harmed and this line good."""
@@ -243,33 +346,19 @@ class Segments:
     def pack(self, segment: Segment) -> None:
         """Compress a sealed segment; at every moment one whole copy is on disk."""
         text = self.files.read(segment.path)
-        packer = zlib.compressobj(6, zlib.DEFLATED, 31)
-        data = packer.compress(text) + packer.flush()
         target = self.path_for(segment.first, PACKED)
         temporary = target.with_name(target.name + TEMPORARY)
-        self.files.write(temporary, data)
-        if unpack(self.files.read(temporary)) != text:
-            raise OSError(f"{temporary} does not read back as it was written")
+        self.files.write(temporary, pack(text))
+        try:
+            same = unpack(self.files.read(temporary)) == text
+        except Harmed:
+            same = False
+        if not same:
+            raise OSError(errno.EIO, "it does not read back as it was written", str(temporary))
         self.files.rename(temporary, target)
         self.files.sync_folder(self.folder)
         self.files.remove(segment.path)
         self.refresh()
-
-
-def unpack(data: bytes) -> bytes:
-    """The text of a compressed segment. PackedDamage when it is not whole."""
-    unpacker = zlib.decompressobj(31)
-    parts = []
-    try:
-        # in pieces, so that what comes before the damage is kept
-        for start in range(0, len(data), 4096):
-            parts.append(unpacker.decompress(data[start : start + 4096]))  # noqa: PERF401 - parts outlive the error
-    except zlib.error:
-        raise PackedDamage(b"".join(parts)) from None
-    text = b"".join(parts)
-    if not unpacker.eof or unpacker.unused_data:
-        raise PackedDamage(text)
-    return text
 
 
 def damages(segment: Segment, items: Iterator[Line | Run]) -> Iterator[Damage]:

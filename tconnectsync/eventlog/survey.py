@@ -8,10 +8,10 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.eventlog.files import Files, OsFiles
-from tconnectsync.eventlog.lines import START_CHAIN, Header, Line, Run, position_after, read_header
-from tconnectsync.eventlog.segments import PackedDamage, Segment, Segments
+from tconnectsync.eventlog.lines import Header, Line, Run, read_header
+from tconnectsync.eventlog.packing import Harmed
+from tconnectsync.eventlog.segments import Segment, Segments
 
-_HEADER_BYTES = 4096
 _LOOKS = 3
 
 
@@ -49,14 +49,10 @@ class CheckLine:
 def check_log(data_dir: Path, files: Files | None = None) -> Iterator[CheckLine]:
     """Every segment of the log of ``data_dir``, and everything in it that is not what was written. Needs no lock."""
     segments = Segments(data_dir / "log", files or OsFiles(), follow=True)
-    log_id = None
+    segments.log_id = segments.owner()
     for surveyed in survey(segments):
         path = str(surveyed.segment.path)
         runs = list(surveyed.runs)
-        if surveyed.header is not None:
-            log_id = log_id or surveyed.header.log
-            if surveyed.header.log != log_id:
-                yield CheckLine(good=False, path=path, what=f"this belongs to another log than {log_id}", line=1)
         for run in runs:
             yield CheckLine(
                 good=False,
@@ -81,21 +77,18 @@ def survey(segments: Segments) -> Iterator[Surveyed]:
     """Every segment with its damage, oldest first."""
     everything = segments.all()
     for number, segment in enumerate(everything):
-        following = everything[number + 1] if number + 1 < len(everything) else None
-        surveyed = _surveyed(segments, segment, following)
+        surveyed = _surveyed(segments, segment)
         # the last line may still be on its way to the disk
-        looks = _LOOKS
-        while following is None and looks and surveyed.runs and not surveyed.text.endswith(b"\n"):
-            surveyed, looks = _surveyed(segments, segment, None), looks - 1
-        if number == 0 and segment.first != 1:
-            surveyed = attrs.evolve(surveyed, runs=(_missing_before(surveyed), *surveyed.runs))
+        looks = _LOOKS if number == len(everything) - 1 else 0
+        while looks and surveyed.runs and not surveyed.text.endswith(b"\n"):
+            surveyed, looks = _surveyed(segments, segment), looks - 1
         yield surveyed
 
 
-def _surveyed(segments: Segments, segment: Segment, following: Segment | None) -> Surveyed:
+def _surveyed(segments: Segments, segment: Segment) -> Surveyed:
     try:
         text = segments.text(segment)
-    except PackedDamage as error:
+    except Harmed as error:
         text = error.text
     header = read_header(text, segment.first)
     first = last = None
@@ -107,8 +100,6 @@ def _surveyed(segments: Segments, segment: Segment, following: Segment | None) -
         else:
             records += 1
             first, last = first or item, item
-    if following is not None:
-        runs = _joined(segments, segment, following, text, runs, last, header)
     return Surveyed(
         segment=segment,
         text=text,
@@ -117,67 +108,4 @@ def _surveyed(segments: Segments, segment: Segment, following: Segment | None) -
         first_line=first,
         last_line=last,
         runs=tuple(runs),
-    )
-
-
-def _joined(
-    segments: Segments,
-    segment: Segment,
-    following: Segment,
-    text: bytes,
-    runs: list[Run],
-    last: Line | None,
-    header: tuple[Header, int, int] | None,
-) -> list[Run]:
-    """The runs of ``segment``, with what is wrong at its seam to the ``following`` one."""
-    next_chain = _chain_of(segments, following)
-    missing_to = following.first - 1
-    if runs and runs[-1].last_position is None:
-        return [*runs[:-1], attrs.evolve(runs[-1], last_position=missing_to, next_chain=next_chain)]
-    if last is not None:
-        expected, crc = position_after(last.position, last.record), last.crc
-    else:
-        expected, crc = segment.first, header[2] if header else START_CHAIN
-    what = None
-    if expected <= missing_to:
-        what = "lines are missing at the end"
-    elif expected > missing_to + 1 or (next_chain is not None and crc != next_chain):
-        what = "the next segment does not follow this one"
-    if what is None:
-        return runs
-    seam = Run(
-        line=text.count(b"\n") + 1,
-        lines=0,
-        offset=len(text),
-        end=len(text),
-        first_position=expected,
-        last_position=missing_to,
-        next_chain=next_chain,
-        what=what,
-    )
-    return [*runs, seam]
-
-
-def _chain_of(segments: Segments, segment: Segment) -> int | None:
-    """What the segment's header says that it follows; None when the header is harmed."""
-    try:
-        text = segments.text(segment) if segment.packed else segments.files.read(segment.path, 0, _HEADER_BYTES)
-    except PackedDamage as error:
-        text = error.text
-    except FileNotFoundError:  # compressed meanwhile
-        return None
-    header = read_header(text, segment.first)
-    return int(header[0].chain, 16) if header else None
-
-
-def _missing_before(surveyed: Surveyed) -> Run:
-    return Run(
-        line=1,
-        lines=0,
-        offset=0,
-        end=0,
-        first_position=1,
-        last_position=surveyed.segment.first - 1,
-        next_chain=int(surveyed.header.chain, 16) if surveyed.header else None,
-        what="the segments before this one are missing",
     )

@@ -8,10 +8,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tconnectsync.errors import TconnectsyncError
+from tconnectsync.errors import LogDamaged
 from tconnectsync.eventlog.files import AppendFile
 from tconnectsync.eventlog.lines import (
-    FORMAT,
     START_CHAIN,
     Line,
     Run,
@@ -21,7 +20,12 @@ from tconnectsync.eventlog.lines import (
     read_header,
     walk,
 )
-from tconnectsync.eventlog.segments import TEMPORARY, Damage, PackedDamage, Segment, Segments, damage_of
+from tconnectsync.eventlog.packing import Harmed
+from tconnectsync.eventlog.seams import FOREIGN, cut_short, whole
+from tconnectsync.eventlog.segments import TEMPORARY, Damage, Segment, Segments, damage_of
+
+_HEADER_BYTES = 200
+"""More than a header ever has."""
 
 
 class Tail:
@@ -52,31 +56,40 @@ class Tail:
         for name in self._files.names(self._segments.folder):
             if name.endswith(TEMPORARY):
                 self._files.remove(self._segments.folder / name)
+        newer = self._segments.newer()
+        if newer is not None:
+            raise newer_format(newer.path)
         while segments := self._segments.all():
+            self._segments.log_id = self._segments.owner()
             if self._take(segments[-1]):
                 return
             self._segments.refresh()
         self._begin_segment()
+        self._segments.log_id = self.log_id
 
     def _take(self, segment: Segment) -> bool:
         """Take ``segment`` as the last one; False when there is no record in it and it is out of the way."""
         try:
             text = self._segments.text(segment)
-        except PackedDamage as error:
+        except Harmed as error:
             text = error.text
+            if not segment.packed:  # a disk that does not give a file back is nothing to write to
+                raise damage_of(segment, cut_short(text, segment.first, None, error.what)).error() from None
         header = read_header(text, segment.first)
+        if header is not None and header[0].log != self._segments.log_id:
+            raise damage_of(segment, whole(text, segment.first, FOREIGN)).error()
         if (
             header is None
             and text.count(b"\n") < 2
             and not any(isinstance(item, Line) for item in walk(text, segment.first))
         ):
-            self._set_aside(text, segment.first)
+            side = self._set_aside(text, segment.first)
             self._files.remove(segment.path)
             self._files.sync_folder(self._segments.folder)
+            if len(text) > _HEADER_BYTES:
+                self.notices.append(f"{segment.path} was no part of the event log: it is kept in {side}.")
             return False
-        self.log_id = header[0].log if header else self._log_id_elsewhere(segment)
-        if header and header[0].format > FORMAT:
-            raise newer_format(segment.path)
+        self.log_id = self._segments.log_id or self._no_owner(segment)
         self.end, self.crc, good = segment.first - 1, header[2] if header else START_CHAIN, header[1] if header else 0
         last: Line | None = None
         for item in walk(text, segment.first):
@@ -128,12 +141,7 @@ class Tail:
             self._files.sync_folder(self._segments.folder)
         return side
 
-    def _log_id_elsewhere(self, harmed: Segment) -> str:
-        for segment in reversed(self._segments.all()):
-            with contextlib.suppress(PackedDamage):
-                header = read_header(self._segments.text(segment), segment.first)
-                if header is not None:
-                    return header[0].log
+    def _no_owner(self, harmed: Segment) -> str:
         what = "no segment has a header that can be read"
         raise Damage(path=str(harmed.path), line=1, position=harmed.first, what=what).error()
 
@@ -217,9 +225,11 @@ class Tail:
             self._file = None
 
 
-def newer_format(path: Path) -> TconnectsyncError:
+def newer_format(path: Path) -> LogDamaged:
     """The error for a log that a later release wrote."""
-    return TconnectsyncError(
+    return LogDamaged(
         f"{path} was written by a newer release of tconnectsync, whose format this one does not know.",
+        path=str(path),
+        line=1,
         remedy="Install the newer release again (`pip install --upgrade tconnectsync`).",
     )

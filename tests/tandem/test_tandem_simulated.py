@@ -16,6 +16,7 @@ from tconnectsync import Context, Retryable, Secret
 from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump import SimulatedPump, simulate
+from tconnectsync_tandem.id_token_check import verdict
 from tconnectsync_tandem.options import EndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
 
@@ -42,7 +43,7 @@ class Home:
         endpoints = EndpointOptions(**self.cloud.endpoints)
         password = Secret(account.password)
         given = TandemOptions(email=account.email, password=password, region="US", endpoints=endpoints, **options)
-        return open_source(given, context)
+        return open_source(given, context, judge=verdict)
 
     def live(self, until: datetime, every_min: float, source: TandemSource | None = None) -> None:
         """Poll at a rhythm, and get over trouble as the engine would: by asking again later."""

@@ -1,0 +1,131 @@
+"""The check of who signed a login: what it finds, that it happens in a process of its own, and what becomes of its failures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tandem_world import Fault, World
+
+import tconnectsync_tandem.id_token as module
+from tconnectsync import Retryable, SourceChanged
+from tconnectsync_tandem.id_token import judged_apart
+
+
+@pytest.fixture
+def apart(world: World) -> World:
+    """A world whose source asks a process of its own, as it does outside of tests."""
+    world.judge = judged_apart
+    return world
+
+
+def test_a_good_token_is_taken(apart: World) -> None:
+    apart.poll()
+    assert apart.log.of("window.fetched") != []
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("forged", r"signature does not hold \(InvalidSignatureError\)"),
+        ("issuer", "issued by someone else"),
+        ("unlisted", "a key that Tandem does not list"),
+        ("late", "not valid now"),
+    ],
+)
+def test_a_token_that_does_not_hold_is_not_taken(apart: World, how: str, words: str) -> None:
+    cloud = apart.cloud
+    if how == "issuer":
+        cloud.issuer = "https://elsewhere.example.org"
+    elif how == "late":
+        cloud.claims = {"exp": apart.clock.now().timestamp() - 310}
+    elif how == "forged":
+        change = lambda granted: {**granted, "id_token": _without_its_claims(granted["id_token"])}  # noqa: E731
+        cloud.faults.append(Fault("/token", change=change))
+    else:
+        cloud.faults.append(Fault("/jwks", body=b'{"keys": [{"kid": "k2"}]}'))
+    with pytest.raises(SourceChanged, match=words):
+        apart.poll()
+
+
+def _without_its_claims(token: str) -> str:
+    header, _, signature = token.split(".")
+    return f"{header}.e30.{signature}"
+
+
+SCRIPTS = {
+    "dies": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "signal 9"),
+    "fails": ("raise SystemExit(3)", "status 3"),
+    "says nothing": ("", "no verdict"),
+    "says something else": ("print('[1]')", "no verdict"),
+    "says half of it": ("print('{\"claims\": {')", "no verdict"),
+    "never ends": ("import time; time.sleep(600)", "longer than"),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_check_that_fails_is_tried_again_and_no_reason_to_trust(
+    apart: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    text, words = SCRIPTS[name]
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    monkeypatch.setattr(module, "SCRIPT", script)
+    if name == "never ends":
+        monkeypatch.setattr(module, "LONGEST_CHECK_S", 0.2)
+    with pytest.raises(Retryable, match=f"could not be checked: .*{words}") as caught:
+        apart.poll()
+    assert not isinstance(caught.value, SourceChanged)
+    assert "tconnectsync check" in (caught.value.remedy or "")
+    assert not (apart.folder / "token.json").exists()
+    monkeypatch.undo()
+    apart.poll()
+    assert apart.log.of("window.fetched") != []
+
+
+def test_a_process_that_cannot_be_started_is_told(apart: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.raises(Retryable, match=r"could not be checked: .*No such file"):
+        apart.poll()
+
+
+def test_nothing_secret_is_in_the_words_or_the_environment_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import json, os, sys; read = sys.stdin.read()\n"
+        "print(json.dumps({'claims': {'words': sys.orig_argv, 'environment': dict(os.environ), 'read': read}}))"
+    )
+    monkeypatch.setattr(module, "SCRIPT", script)
+    found: Any = judged_apart("a-secret-token", [{"kid": "k1"}], "https://issuer.example.org")["claims"]
+    assert "a-secret-token" in found["read"]
+    assert "a-secret-token" not in str(found["words"]) + str(found["environment"])
+
+
+def test_modules_of_the_working_folder_are_not_used(
+    apart: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "jwt.py").write_text("raise SystemExit(9)")
+    (tmp_path / "json.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    apart.poll()
+    assert apart.log.of("window.fetched") != []
+
+
+def test_a_signal_to_the_whole_group_ends_the_asker_and_not_the_check() -> None:
+    """``systemctl stop`` and Ctrl-C reach both: the login ends well or is cut short, and leaves no back-off behind."""
+    script = (
+        "import os, signal, subprocess, sys\n"
+        "import tconnectsync_tandem.id_token_check as check\n"
+        "class Stdin:\n"
+        "    def read(self):\n"
+        "        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM): os.kill(os.getpid(), number)\n"
+        '        return \'{"path": [], "token": "a", "keys": [], "issuer": "b"}\'\n'
+        "sys.stdin = Stdin(); check.verdict = lambda **question: {'claims': question}; check.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == '{"claims": {"token": "a", "keys": [], "issuer": "b"}}'

@@ -17,6 +17,8 @@ PUMP_PAUSE = timedelta(hours=24)
 DAY_PAUSE = timedelta(hours=1)
 DAY_TRIES = 3
 """Polls in which an old day stays broken before it is left alone for an hour."""
+BUSY_TRIES = 3
+"""Polls in which the server is too busy for a pump's events before it is taken for a matter of the question's size."""
 
 
 @attrs.define
@@ -26,6 +28,7 @@ class Patience:
     _pumps: dict[str, datetime] = attrs.field(factory=dict)
     _days: dict[tuple[str, date], datetime] = attrs.field(factory=dict)
     _tries: Counter[tuple[str, date]] = attrs.field(factory=Counter)
+    _busy: Counter[str] = attrs.field(factory=Counter)
 
     def leave_pump(self, pump: Pump, now: datetime) -> None:
         """A pump that is not in use gave trouble."""
@@ -36,6 +39,15 @@ class Patience:
         self._tries[pump.serial, day] += 1
         if self._tries[pump.serial, day] >= DAY_TRIES:
             self._days[pump.serial, day] = now + DAY_PAUSE
+
+    def waits_out(self, pump: Pump) -> bool:
+        """The server is too busy: whether to wait until that is over. Not for ever: a smaller question is tried then."""
+        self._busy[pump.serial] += 1
+        return self._busy[pump.serial] < BUSY_TRIES
+
+    def was_read(self, pump: Pump) -> None:
+        """All windows of the pump were answered."""
+        self._busy.pop(pump.serial, None)
 
     def spares(self, pump: Pump, now: datetime) -> bool:
         """Whether the pump is left alone now."""

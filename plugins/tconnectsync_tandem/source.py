@@ -38,7 +38,7 @@ from tconnectsync_tandem.plan import (
 )
 from tconnectsync_tandem.pumps import Pump, newest_used, read_pumps
 from tconnectsync_tandem.token import TokenFile, account_key
-from tconnectsync_tandem.transport import NEW_RELEASE, Transport
+from tconnectsync_tandem.transport import NEW_RELEASE, ServerBusy, Transport
 from tconnectsync_tandem.windows import Unfinished, WindowReader, words_for
 
 log = logging.getLogger("tconnectsync.tandem")
@@ -170,6 +170,7 @@ class TandemSource:
             client=client,
             clock=self.context.clock,
             drift=self.drift,
+            patience=self._patience,
             total=sum((last - first).days + 1 for _, windows in plans for first, last in windows),
         )
         trouble: Retryable | None = None
@@ -178,7 +179,7 @@ class TandemSource:
             spare = newest is not None and not in_use(pump, newest, self.context.clock.now())
             try:
                 yield from reader.read(pump, windows)
-            except SourceChanged as error:
+            except (SourceChanged, ServerBusy) as error:
                 log.warning('pump_not_read pump=%s reason="%s"', pump.serial, error.message)
                 reader.unfinished.clear()
                 if spare:

@@ -29,11 +29,16 @@ BLOCKED_WAIT_S = 1800.0
 CHANGED_WAIT_S = 3600.0
 
 NEW_RELEASE = "Look whether there is a newer release of tconnectsync; until then it is tried again about hourly."
-_PASSING = frozenset({408, 500, 502, 503, 504})
+_TOO_MUCH = frozenset({413, 500})
+"""What the server answers where it breaks off while it puts an answer together."""
 
 
 class BrokenAnswer(Retryable):
-    """No answer, half an answer, or an error of the server's that passes; a smaller question may help."""
+    """No answer, half an answer, or one that the server could not put together; a smaller question may help."""
+
+
+class ServerBusy(Retryable):
+    """The server has trouble that passes (502, 503, 504): the same question later, not more of them."""
 
 
 class BrokenShape(SourceChanged):
@@ -140,8 +145,12 @@ def refusal(answer: Answer, what: str) -> Exception:
         )
     if status == 429:
         return Retryable(f"Tandem asks to wait (status 429 for {what})", after_s=retry_after_s(answer))
-    if status in _PASSING or status >= 500:
-        return BrokenAnswer(f"Tandem's server has trouble (status {status} for {what})", after_s=retry_after_s(answer))
+    if status in _TOO_MUCH:
+        return BrokenAnswer(
+            f"Tandem's server failed on the request for {what} (status {status})", after_s=retry_after_s(answer)
+        )
+    if status == 408 or status >= 500:
+        return ServerBusy(f"Tandem's server has trouble (status {status} for {what})", after_s=retry_after_s(answer))
     if status == 400:
         return SourceChanged(
             f"Tandem does not understand the request for {what} any more (status 400{_validation(answer)})",

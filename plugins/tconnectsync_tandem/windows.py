@@ -14,9 +14,10 @@ from tconnectsync_tandem.client import Client
 from tconnectsync_tandem.drift import Drift
 from tconnectsync_tandem.envelope import make_event
 from tconnectsync_tandem.facts import window_fetched
+from tconnectsync_tandem.patience import Patience
 from tconnectsync_tandem.plan import Window
 from tconnectsync_tandem.pumps import Pump
-from tconnectsync_tandem.transport import BrokenAnswer, BrokenShape, shape_changed
+from tconnectsync_tandem.transport import BrokenAnswer, BrokenShape, ServerBusy, shape_changed
 
 log = logging.getLogger("tconnectsync.tandem")
 
@@ -44,6 +45,7 @@ class WindowReader:
     client: Client
     clock: Clock
     drift: Drift
+    patience: Patience = attrs.field(factory=Patience)
     done: int = 0
     total: int = 0
     unfinished: list[Unfinished] = attrs.field(factory=list)
@@ -56,15 +58,20 @@ class WindowReader:
         """Batches of one pump's windows, oldest first; at most one request before each batch.
 
         A window's last batch holds its ``window.fetched``. A broken answer is asked for once more if that can help, then
-        in halves down to a day; a day that stays broken is left out and noted. Errors: those of the client that no smaller
-        window cures, or the last broken answer when there were too many in a row.
+        in halves down to a day; a day that stays broken is left out and noted. A server that is busy is asked again in
+        another poll, and only after several of them in halves. Errors: those of the client that no smaller window cures,
+        or the last broken answer when there were too many in a row.
         """
+        busy = False
         waiting = [(window, False) for window in reversed(windows)]
         while waiting:
             window, again = waiting.pop()
             try:
                 answers = [self._ask(assignment, window) for assignment in pump.assignments]
-            except (BrokenAnswer, BrokenShape) as error:
+            except (BrokenAnswer, BrokenShape, ServerBusy) as error:
+                if isinstance(error, ServerBusy) and not busy and self.patience.waits_out(pump):
+                    raise
+                busy = busy or isinstance(error, ServerBusy)
                 self._broken_in_a_row += 1
                 log.warning(
                     'window_broken pump=%s first=%s last=%s reason="%s"',
@@ -89,6 +96,8 @@ class WindowReader:
             self.succeeded = True
             yield from self._batches(pump, window, answers)
             del answers  # a month of text: not kept while the next one is asked for
+        if not busy:
+            self.patience.was_read(pump)
 
     def _ask(self, assignment: str, window: Window) -> LogAnswer:
         first, last = window

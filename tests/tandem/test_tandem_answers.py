@@ -33,6 +33,7 @@ from tconnectsync_tandem.answers import split_answer, whole_answer
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.drift import Drift
 from tconnectsync_tandem.envelope import make_event
+from tconnectsync_tandem.patience import BUSY_TRIES
 from tconnectsync_tandem.pumps import read_pumps
 from tconnectsync_tandem.transport import Answer, BrokenAnswer, BrokenShape, check_clock, retry_after_s
 from tconnectsync_tandem.windows import PATIENCE, WindowReader, halves, words_for
@@ -96,7 +97,16 @@ def test_a_passing_error_is_asked_again_once_and_keeps_the_token(world: World) -
     assert len(world.log.of("window.fetched")) == 2
 
 
-@pytest.mark.parametrize("fault", [{"status": 504, "body": b""}, {"cut": True}, {"body": b"<html>too large</html>"}])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 413, "body": b""},
+        {"status": 500, "body": b""},
+        {"cut": True},
+        {"body": b'{"events": ['},
+        {"body": b"<html>too large</html>"},
+    ],
+)
 def test_a_window_that_is_too_large_is_halved(world: World, fault: dict[str, Any]) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     world.cloud.faults.append(Fault("pump-logs", times=99, when=lambda query: _length(query) > 7, **fault))
@@ -105,6 +115,44 @@ def test_a_window_that_is_too_large_is_halved(world: World, fault: dict[str, Any
     fetched = [(fact.body.first_day, fact.body.last_day) for fact in world.log.of("window.fetched")]
     assert fetched[0] == ("2026-10-20", "2026-10-26")
     assert fetched == sorted(fetched)
+
+
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504, 520])
+def test_a_busy_server_is_left_in_peace_instead_of_being_asked_more_often(world: World, status: int) -> None:
+    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+    world.cloud.faults.append(Fault("pump-logs", times=1, status=status, body=b"", headers={"Retry-After": "90"}))
+    with pytest.raises(Retryable, match=f"status {status}") as caught:
+        world.poll()
+    assert caught.value.after_s == 90
+    assert world.cloud.count("pump-logs") == 1
+    assert world.clock.slept_s == []
+    world.poll()
+    assert len(world.log.of("basal.delivered")) == 24 * 33
+    assert world.cloud.count("/login") == 1
+
+
+def test_a_window_that_a_server_is_too_busy_for_again_and_again_is_asked_for_in_parts_at_last(world: World) -> None:
+    """A gateway that gives up on large answers says 504: it must not keep the data away for good."""
+    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+    world.cloud.faults.append(
+        Fault("pump-logs", times=999, status=504, body=b"", when=lambda query: _length(query) > 7)
+    )
+    source = world.source()
+    for poll in range(1, BUSY_TRIES):
+        with pytest.raises(Retryable, match="status 504"):
+            world.poll(source)
+        assert world.cloud.count("pump-logs") == poll
+    world.poll(source)
+    assert len(world.log.of("basal.delivered")) == 24 * 33
+
+
+def test_a_spare_pump_that_the_server_is_too_busy_for_keeps_nothing_from_the_one_in_use(world: World) -> None:
+    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+    old = CloudPump(serial="2222222", assignment="other", uploaded="2026-06-01T11:55:00Z", newest="2026-06-01T06:50:00")
+    world.cloud.pumps.insert(0, old)
+    world.cloud.faults.append(Fault(old.assignment, times=999, status=503, body=b""))
+    world.poll()
+    assert len(world.log.of("basal.delivered")) == 24 * 33
 
 
 def _length(query: dict[str, str]) -> int:

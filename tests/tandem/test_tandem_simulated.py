@@ -117,7 +117,7 @@ def test_a_killed_and_faulty_catch_up_ends_in_the_same_log(tmp_path: Path) -> No
             for _ in range(batches):
                 there.log.append(next(run).events)
             run.close()
-            there.cloud.fail(answered(503, path="pump-logs", times=1))
+            there.cloud.fail(answered(500, path="pump-logs", times=1))
         there.live(at(20, 14), every_min=30, source=there.source(history_days=25))
         assert missing(there.log, uploaded(pump, at(20), since=at(1, 0))) == []
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tconnectsync import alarms as alarms
     from tconnectsync import events as events
     from tconnectsync.clock import Clock as Clock
     from tconnectsync.errors import CredentialsRefused as CredentialsRefused
@@ -78,14 +79,15 @@ _HOME = {
 
 __all__ = [  # noqa: PLE0604 - the names are plain strings
     "__version__",
+    "alarms",
     "events",
     *sorted(_HOME),
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "events":
-        return import_module("tconnectsync.events")
+    if name in ("alarms", "events"):
+        return import_module(f"tconnectsync.{name}")
     if name in _HOME:
         return getattr(import_module(f"tconnectsync.{_HOME[name]}"), name)
     raise AttributeError(name)

@@ -72,6 +72,10 @@ class Reader:
         sinks = self._sinks(tables.plugins.sinks(), shared)
         self._judge_core(core)
         known = [name for name, _ in (*variables_of(CoreOptions), *tables.variables())]
+        for name in tables.plugins.blocked_in_vain:
+            meant = nearest(name, tables.plugins.known)
+            words = f'; did you mean "{meant}"?' if meant else "; `tconnectsync plugins` lists those that there are"
+            tables.notes.append(f'{tables.file.name}: blocked_plugins: there is no plugin "{name}"{words}')
         tables.notes.extend(misspelt_variables(tables.around.environ, [*known, *_OTHER_VARIABLES]))
         if tables.secret_in_public():
             name = tables.file.name
@@ -205,6 +209,7 @@ class Reader:
             options, overlay = tables.build(spec.options, table, key, required=enabled)
             if options is not None and enabled and None not in shared.values():
                 self._judge(key, overlay, spec.problems, options, shared)
+                tables.notes.extend(f"{tables.file.name}: {note}" for note in self._ask(key, spec.notes, options) or ())
             found[name] = Configured(enabled and options is not None, options)
         return found
 

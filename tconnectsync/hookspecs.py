@@ -80,7 +80,7 @@ class SinkSpec:
 
     ``features`` are the older bridges' feature names that turn it on, each with the option that it stands for (None: the sink
     as a whole): where a user names features, the options of those that were not named are off. ``problems(options, sections)``
-    as for sources.
+    as for sources; ``notes(options)`` are sentences of the same form about what is allowed but looks wrong.
     """
 
     name: str
@@ -89,6 +89,7 @@ class SinkSpec:
     default_enabled: bool = False
     features: Mapping[str, str | None] = attrs.field(factory=dict)
     problems: Callable[[Any, Mapping[str, Any]], Sequence[str]] = lambda _options, _sections: ()
+    notes: Callable[[Any], Sequence[str]] = lambda _options: ()
 
 
 @hookspec

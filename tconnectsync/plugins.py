@@ -83,9 +83,16 @@ class Plugins:
 
     loaded: tuple[LoadedPlugin, ...]
     blocked: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    """The names of all that were found, those included that do not run."""
     problems: list[PluginProblem] = attrs.field(factory=list)
     _hooks: pluggy.PluginManager = attrs.field(repr=False)
     _answers: dict[str, dict[str, tuple[str, Any]]] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def blocked_in_vain(self) -> tuple[str, ...]:
+        """Names that are blocked and that no plugin has."""
+        return tuple(name for name in self.blocked if name not in self.known)
 
     def sources(self) -> dict[str, SourceSpec]:
         """Every source that can be configured, by name."""
@@ -195,7 +202,9 @@ def load_plugins(
     hooks.add_hookspecs(hookspecs)
     plugins = Plugins(loaded=(), blocked=tuple(dict.fromkeys(blocked)), hooks=hooks)
     loaded: list[LoadedPlugin] = []
-    for name, origin, load in [*_installed(entry_points), *_own_files(folder, plugins)]:
+    found = [*_installed(entry_points), *_own_files(folder, plugins)]
+    plugins.known = tuple(dict.fromkeys(name for name, _, _ in found))
+    for name, origin, load in found:
         if name in plugins.blocked:
             continue
         try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from tconnectsync import Document, Event, events
+from tconnectsync import Document, Event, alarms, events
 from tconnectsync_nightscout.documents import NoState, mark_of, treatment, words
 
 NOISE = frozenset({18, 23})
@@ -59,13 +59,26 @@ class AlarmsFold:
         return ()
 
     def _announced(self, names: Sequence[str]) -> bool:
-        listed = [_plain(name) for name in self.announce]
-        return any(
-            name == wanted or name.startswith(wanted + "_")
-            for wanted in listed
-            if wanted
-            for name in map(_plain, names)
-        )
+        return any(_means(wanted, name) for wanted in self.announce for name in names)
+
+
+def announceable() -> tuple[str, ...]:
+    """The names that ``announce`` can list: the alarms', those that only repeat left out, and the malfunctions'."""
+    alarm_names = (
+        name for number, name in alarms.ALARMS.items() if number not in NOISE and name not in ("unused", "reserved")
+    )
+    return (*alarm_names, "malfunction", *(f"malfunction_{name}" for name in alarms.MALFUNCTIONS.values()))
+
+
+def announced_in_vain(announce: Sequence[str]) -> list[str]:
+    """Those of ``announce`` that no alarm known today has as its name; a number may be an alarm of tomorrow's."""
+    names = announceable()
+    return [wanted for wanted in announce if not wanted.isdigit() and not any(_means(wanted, name) for name in names)]
+
+
+def _means(wanted: str, name: str) -> bool:
+    wanted, name = _plain(wanted), _plain(name)
+    return bool(wanted) and (name == wanted or name.startswith(wanted + "_"))
 
 
 def _plain(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -70,6 +71,20 @@ def problems(_options: Any, sections: Mapping[str, Any]) -> Sequence[str]:
     return found
 
 
+def pump_event_notes(options: PumpEventsOptions) -> Sequence[str]:
+    """Names to announce that no alarm has: each a sentence that begins with the key path."""
+    if not options.announce:
+        return ()
+    from tconnectsync_nightscout.alarms import announceable, announced_in_vain
+
+    found = []
+    for wanted in announced_in_vain(options.announce):
+        near = difflib.get_close_matches(wanted.lower(), announceable(), n=2, cutoff=0.6)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "; config.toml.example lists them"
+        found.append(f"sinks.{PUMP_EVENTS}.announce: no alarm is called {wanted!r}{hint}")
+    return found
+
+
 def sections() -> list[Section]:
     """The table that the sinks share."""
     return [Section(name=SECTION, options=NightscoutOptions)]
@@ -102,6 +117,7 @@ def specs() -> list[SinkSpec]:
             default_enabled=True,
             features={"PUMP_EVENTS": None, "PUMP_EVENTS_BASAL_SUSPENSION": None},
             problems=problems,
+            notes=pump_event_notes,
         ),
     ]
 

@@ -11,6 +11,7 @@ from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.cli.requests import print_json
 from tconnectsync.plugins import Plugins
+from tconnectsync.wording import nearest
 
 _WORDS = {"sources": "source", "sinks": "sink", "sections": "section", "commands": "command"}
 
@@ -35,12 +36,18 @@ def command(invocation: Invocation, as_json: bool) -> int:
             for name in plugin[kind]:
                 click.echo(f"    {word} {name}")
     for name in found["blocked"]:
-        click.echo(f"{click.style(name, bold=True)}  is blocked")
+        in_vain = "" if name not in found["blocked_in_vain"] else f", but there is no such plugin{_meant(name, found)}"
+        click.echo(f"{click.style(name, bold=True)}  is blocked{in_vain}")
     for problem in found["problems"]:
         click.echo(click.style(f"{problem['plugin']}: {problem['message']}", fg="red"))
     if not found["plugins"]:
         click.echo("No plugin was found. Install tconnectsync again: its own plugins come with it.")
     return ExitStatus.DONE
+
+
+def _meant(name: str, found: dict[str, Any]) -> str:
+    meant = nearest(name, [plugin["name"] for plugin in found["plugins"]])
+    return f"; did you mean {meant!r}?" if meant else ""
 
 
 def plugins_report(plugins: Plugins) -> dict[str, Any]:
@@ -52,5 +59,6 @@ def plugins_report(plugins: Plugins) -> dict[str, Any]:
             for plugin in plugins.loaded
         ],
         "blocked": list(plugins.blocked),
+        "blocked_in_vain": list(plugins.blocked_in_vain),
         "problems": [{"plugin": name, "message": message} for name, message in plugins.problems],
     }

@@ -255,11 +255,12 @@ def test_plugins_tells_what_runs_and_what_does_not(world: World) -> None:
             }
         ],
         "blocked": ["simulator"],
+        "blocked_in_vain": ["simulator"],
         "problems": [{"plugin": "acme", "message": "acme_sink does not import: ImportError: gone"}],
     }
     words = world.run("plugins").out
     assert "sink site" in words
-    assert "simulator  is blocked" in words
+    assert "simulator  is blocked, but there is no such plugin" in words
     assert "acme: acme_sink does not import" in words
 
 

@@ -80,3 +80,32 @@ def test_secrets_of_the_plugins_that_ship_are_secrets(plugins: Plugins) -> None:
         for field in attrs.fields(attrs.resolve_types(spec.options)):
             if re.search(r"password|secret|^token$", field.name):
                 assert field.type == SecretType | None
+
+
+def test_it_lists_every_alarm_that_can_be_announced() -> None:
+    from tconnectsync_nightscout.alarms import announceable
+
+    listed = EXAMPLE.read_text().partition("The names:\n")[2].partition("\n# announce")[0]
+    names = tuple(re.findall(r"\w+", listed))
+    assert names == tuple(name for name in announceable() if not name.startswith("malfunction_"))
+
+
+@pytest.mark.parametrize(
+    ("names", "notes"),
+    [
+        ('["occlusion", "battery", "Motor stall", "41", "malfunction", "malfunction_battery"]', []),
+        (
+            '["oclusion", "empty", "bell"]',
+            [
+                "no alarm is called 'oclusion'; did you mean 'occlusion' or 'occlusion_2'?",
+                "no alarm is called 'bell'; config.toml.example lists them",
+            ],
+        ),
+    ],
+)
+def test_a_name_to_announce_that_no_alarm_has_is_a_note(
+    tmp_path: Path, plugins: Plugins, names: str, notes: list[str]
+) -> None:
+    text = EXAMPLE.read_text().replace("# announce = []", f"announce = {names}")
+    key = f"{tmp_path}/config.toml: sinks.nightscout-pump-events.announce"
+    assert load(tmp_path, text, plugins).notes == tuple(f"{key}: {note}" for note in notes)

@@ -295,6 +295,15 @@ def test_a_file_with_a_secret_that_everybody_can_read_is_told(tmp_path: Path) ->
 # --- plugins that do not run ----------------------------------------------------------------------------------------
 
 
+def test_a_plugin_that_is_blocked_and_not_there_is_a_note(load: Load) -> None:
+    plugins = load_plugins([vendor_plugin(), site_plugin()], blocked=["tandme", "gone", "nightscout"])
+    notes = [note for note in load(LEAST, plugins=plugins).notes if "blocked_plugins" in note]
+    assert [note.partition(": blocked_plugins: ")[2] for note in notes] == [
+        'there is no plugin "tandme"; did you mean "tandem"?',
+        'there is no plugin "gone"; `tconnectsync plugins` lists those that there are',
+    ]
+
+
 def test_tables_of_a_blocked_plugin_are_a_note(load: Load) -> None:
     plugins = load_plugins([vendor_plugin(), site_plugin()], blocked=["nightscout"])
     config = load(LEAST + "[sinks.nightscout-treatments]\nbasal = false", plugins=plugins)

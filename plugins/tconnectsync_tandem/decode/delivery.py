@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from tconnectsync import events
+from tconnectsync import alarms, events
 from tconnectsync.events import Body
-from tconnectsync_tandem.decode.codes import ALARMS, ALERTS, MALFUNCTIONS
+from tconnectsync_tandem.decode.codes import ALERTS
 from tconnectsync_tandem.decode.fields import (
     COUNT_32,
     INSULIN_U,
@@ -61,9 +61,9 @@ _RTC = may("rtc_ms", "rawRtcTime", COUNT_32)
 RECORDS: tuple[Record, ...] = (
     _complaint(4, "alert.raised", "alert", "alertId", ALERTS, *_DETAILS),
     _complaint(26, "alert.cleared", "alert", "alertId", ALERTS, *_DETAILS),
-    _complaint(5, "alarm.raised", "alarm", "alarmId", ALARMS, *_DETAILS),
-    _complaint(28, "alarm.cleared", "alarm", "alarmId", ALARMS, *_DETAILS),
-    _complaint(6, "malfunction.raised", "malfunction", "malfId", MALFUNCTIONS, *_DETAILS),
+    _complaint(5, "alarm.raised", "alarm", "alarmId", alarms.ALARMS, *_DETAILS),
+    _complaint(28, "alarm.cleared", "alarm", "alarmId", alarms.ALARMS, *_DETAILS),
+    _complaint(6, "malfunction.raised", "malfunction", "malfId", alarms.MALFUNCTIONS, *_DETAILS),
     record(
         11,
         "pumping.suspended",

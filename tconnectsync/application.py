@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timezone
@@ -23,7 +22,7 @@ from tconnectsync.daemon import Daemon, Loaded
 from tconnectsync.delivery import Courier
 from tconnectsync.engine import Engine
 from tconnectsync.errors import ConfigError, FolderOwned
-from tconnectsync.eventlog import EventLog, Files, FolderLock
+from tconnectsync.eventlog import EventLog, Files, FolderLock, OsFiles
 from tconnectsync.folding import Folding
 from tconnectsync.hookspecs import Context, Sink
 from tconnectsync.jobs import Progress, Request, Result, Step, perform
@@ -163,7 +162,7 @@ def _mark(log_id: str, options: Any) -> str:
 
 
 def _room(folder: Path) -> str | None:
-    free = shutil.disk_usage(folder).free
+    free = OsFiles().free_bytes(folder)
     if free >= FREE_SPACE_FLOOR:
         return None
     return f"only {free >> 20} MB are free on the disk of {folder} (at least {FREE_SPACE_FLOOR >> 20} MB are needed)"
@@ -177,7 +176,7 @@ def outbox_path(folder: Path, sink: str) -> Path:
 def _make_data_dir(config: Config) -> None:
     """See to it that the data folder is there and nobody else's to read. Errors: ConfigError."""
     try:
-        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        OsFiles().make_folder(config.data_dir)
     except OSError as error:
         where = "" if config.origin is None else f"{config.origin}: "
         problem = f"{where}data_dir: {config.data_dir} cannot be made ({error.strerror})"
@@ -327,7 +326,7 @@ def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Fin
         remedy = "Run it as the user that owns it (as a service: with sudo)."
         yield Finding(good=False, what=f"data folder: this user may not use {config.data_dir}", remedy=remedy)
     room = _room(config.data_dir)
-    free = shutil.disk_usage(config.data_dir).free >> 20
+    free = OsFiles().free_bytes(config.data_dir) >> 20
     yield Finding(
         good=room is None,
         what=room or f"disk: {free} MB free for {config.data_dir}",

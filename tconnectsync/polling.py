@@ -17,7 +17,7 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json, to_json
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Retryable, SourceChanged
-from tconnectsync.eventlog import EventLog
+from tconnectsync.eventlog import EventLog, Files, OsFiles, replace_file
 from tconnectsync.events import Event
 from tconnectsync.gaps import Missing, next_missing
 from tconnectsync.schedule import Rhythm, backoff_s
@@ -64,6 +64,7 @@ class SourceMemory:
     """What is remembered of a source between runs, in a small file; it can be deleted."""
 
     path: Path
+    files: Files = attrs.field(factory=OsFiles)
     condition: Condition = attrs.field(factory=Condition)
     last_fetch: datetime | None = None
     next_poll: datetime | None = None
@@ -74,11 +75,12 @@ class SourceMemory:
     """The time of a record that was written by a clock that was ahead: the user said so."""
 
     @classmethod
-    def load(cls, path: Path) -> SourceMemory:
+    def load(cls, path: Path, files: Files | None = None) -> SourceMemory:
         """Read the file; an unreadable one is a fresh start."""
-        memory = cls(path)
+        files = files or OsFiles()
+        memory = cls(path, files)
         try:
-            found = json.loads(path.read_text())
+            found = json.loads(files.read(path))
             memory.condition = from_json(json.dumps(found["condition"]))
             memory.last_fetch = _time(found["last_fetch"])
             memory.next_poll = _time(found["next_poll"])
@@ -86,11 +88,11 @@ class SourceMemory:
             memory.overruled = str(found.get("overruled", ""))
             memory.mended = {str(name): str(day) for name, day in found.get("mended", {}).items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return cls(path)
+            return cls(path, files)
         return memory
 
     def save(self) -> None:
-        """Write the file, all or nothing."""
+        """Write the file, all or nothing, durably."""
         found = {
             "condition": json.loads(to_json(self.condition)),
             "last_fetch": self.last_fetch and self.last_fetch.isoformat(),
@@ -100,10 +102,8 @@ class SourceMemory:
             "mended": self.mended,
             "overruled": self.overruled,
         }
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self.path.with_suffix(".new")
-        draft.write_text(json.dumps(found, indent=1))
-        draft.replace(self.path)
+        self.files.make_folder(self.path.parent)
+        replace_file(self.files, self.path, json.dumps(found, indent=1).encode())
 
 
 def _time(text: str | None) -> datetime | None:

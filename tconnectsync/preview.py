@@ -17,6 +17,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.config import Config
 from tconnectsync.engine import Engine
 from tconnectsync.eventlog import INDEX_NAME, LentFiles
+from tconnectsync.eventlog.files import TEMPORARY
 from tconnectsync.jobs import Result, no_such_sink, result_of, stretch, troubles
 from tconnectsync.keeping import Keeper
 from tconnectsync.outbox import Outbox
@@ -118,7 +119,7 @@ def _copy_positions(source: Path, target: Path) -> None:
     for attempt in range(5):
         try:
             if (source / "state").is_dir():
-                ignore = shutil.ignore_patterns("*.new")
+                ignore = shutil.ignore_patterns(f"*{TEMPORARY}")
                 shutil.copytree(source / "state", target / "state", ignore=ignore, dirs_exist_ok=True)
             break
         except shutil.Error:  # one was replaced while it was copied

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tconnectsync.eventlog.catchup import INDEX_NAME
 from tconnectsync.eventlog.codec import Decoder
-from tconnectsync.eventlog.files import AppendFile, Files, OsFiles
+from tconnectsync.eventlog.files import AppendFile, Files, OsFiles, replace_file
 from tconnectsync.eventlog.lent import LentFiles
 from tconnectsync.eventlog.lock import FolderLock
 from tconnectsync.eventlog.log import EventLog, LogSize
@@ -32,4 +32,5 @@ __all__ = [
     "Stream",
     "check_log",
     "repair_log",
+    "replace_file",
 ]

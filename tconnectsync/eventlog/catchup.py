@@ -92,12 +92,8 @@ def build_index(
         index.close()
         raise
     index.close()
-    for synced in (new, new.parent):
-        descriptor = os.open(synced, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    _sync(new)
+    _sync(new.parent)
     new.replace(path)
     return Index(connect(path))
 
@@ -107,6 +103,27 @@ def remove_index(path: Path) -> None:
     for ending in ("", "-wal", "-shm", "-journal"):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + ending).unlink()
+
+
+def disown_index(path: Path) -> None:
+    """See to it, durably, that the index at ``path`` is built again at the next opening. It can still be asked until then."""
+    if not path.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as database:
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("UPDATE meta SET value = '' WHERE name = 'version'")
+    except sqlite3.Error:
+        remove_index(path)
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def connect(path: Path) -> sqlite3.Connection:

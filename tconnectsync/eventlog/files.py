@@ -18,7 +18,10 @@ class AppendFile(Protocol):
         ...
 
     def sync(self) -> None:
-        """Make what was written durable (``fsync``)."""
+        """Make what was written durable (``fsync``).
+
+        OSError: any of it may be lost, for good; no later sync will tell or mend it. What is read then is what the disk has.
+        """
         ...
 
     def truncate(self, size: int) -> None:
@@ -34,7 +37,7 @@ class Files(Protocol):
     """All that the event log does to its folder. A name is durable only after :meth:`sync_folder`."""
 
     def make_folder(self, folder: Path) -> None:
-        """Make ``folder`` and its parents, for their owner alone. Fine if it is there."""
+        """Make ``folder`` and its parents, for their owner alone, durably. Fine if it is there."""
         ...
 
     def names(self, folder: Path) -> Sequence[str]:
@@ -74,6 +77,18 @@ class Files(Protocol):
         ...
 
 
+TEMPORARY = ".tmp"
+"""How the name ends under which a file is written before it gets its own; one that is left over is in nobody's way."""
+
+
+def replace_file(files: Files, path: Path, data: bytes) -> None:
+    """Write a whole file, durably: after a crash it is what it was or what it is now. OSError: it is what it was."""
+    temporary = path.with_name(path.name + TEMPORARY)
+    files.write(temporary, data)
+    files.rename(temporary, path)
+    files.sync_folder(path.parent)
+
+
 class OsAppendFile:
     """A file of the operating system, open for appending."""
 
@@ -86,7 +101,14 @@ class OsAppendFile:
             view = view[os.write(self._descriptor, view) :]
 
     def sync(self) -> None:
-        os.fsync(self._descriptor)
+        try:
+            os.fsync(self._descriptor)
+        except OSError:
+            # the kernel takes the lost pages for written from here on: they must not be read any more
+            if hasattr(os, "posix_fadvise"):
+                with contextlib.suppress(OSError):
+                    os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            raise
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._descriptor, size)
@@ -101,7 +123,11 @@ class OsFiles:
     """The operating system's files."""
 
     def make_folder(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        for each in reversed(missing):
+            each.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(PermissionError):  # one may write into a folder that one may not read
+                self.sync_folder(each.parent)
 
     def names(self, folder: Path) -> Sequence[str]:
         try:

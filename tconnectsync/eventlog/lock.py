@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tconnectsync.errors import FolderOwned
+from tconnectsync.eventlog.files import OsFiles
 
 
 class FolderLock:
@@ -18,7 +19,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        OsFiles().make_folder(folder)
         self.path = folder / "lock"
         self._descriptor: int | None = None
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

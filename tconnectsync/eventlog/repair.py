@@ -12,9 +12,9 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.clock import Clock
-from tconnectsync.eventlog.catchup import INDEX_NAME, remove_index
+from tconnectsync.eventlog.catchup import INDEX_NAME, disown_index, remove_index
 from tconnectsync.eventlog.codec import Codec
-from tconnectsync.eventlog.files import Files, OsFiles
+from tconnectsync.eventlog.files import Files, OsFiles, replace_file
 from tconnectsync.eventlog.gap import bridge_line, gap_event
 from tconnectsync.eventlog.index import meta
 from tconnectsync.eventlog.lines import (
@@ -28,7 +28,7 @@ from tconnectsync.eventlog.lines import (
     written_crc,
 )
 from tconnectsync.eventlog.lost import neighbouring_times, remembered_times
-from tconnectsync.eventlog.segments import HARM, TEMPORARY, Damage, Segment, Segments, damage_of
+from tconnectsync.eventlog.segments import HARM, Damage, Segment, Segments, damage_of
 from tconnectsync.eventlog.survey import Surveyed, survey
 from tconnectsync.eventlog.tail import newer_format
 from tconnectsync.events import Event
@@ -130,11 +130,7 @@ class _Repair:
         side = self._side_file(segment)
         text, gaps = self._mended(surveyed, runs, side.name)
         moved = self._keep(segment.path, side)
-        target = self._segments.path_for(segment.first)
-        temporary = target.with_name(target.name + TEMPORARY)
-        self._files.write(temporary, text)
-        self._files.rename(temporary, target)
-        self._files.sync_folder(self._segments.folder)
+        self._put(self._segments.path_for(segment.first), text)
         if segment.packed and not moved:
             self._files.remove(segment.path)  # its copy is the side file
         self._segments.refresh()
@@ -226,12 +222,14 @@ class _Repair:
         event = self._gap(run.first_position, run.last_position, "")
         line = bridge_line(event, self._codec, chain, run.next_chain)
         path = self._segments.path_for(run.first_position)
-        temporary = path.with_name(path.name + TEMPORARY)
-        self._files.write(temporary, header + line)
-        self._files.rename(temporary, path)
-        self._files.sync_folder(self._segments.folder)
+        self._put(path, header + line)
         self._segments.refresh()
         return Gap(path=str(path), first_position=run.first_position, last_position=run.last_position, side_file="")
+
+    def _put(self, path: Path, text: bytes) -> None:
+        """Write a segment anew. From its first byte on no index counts what is missing as known."""
+        disown_index(self._index_path)
+        replace_file(self._files, path, text)
 
     def _gap(self, first: int, last: int, side: str) -> Event:
         times = remembered_times(self._index_path, self._log_id, first, last)

@@ -19,13 +19,12 @@ import attrs
 
 from tconnectsync.errors import LogDamaged
 from tconnectsync.eventlog import seams
-from tconnectsync.eventlog.files import Files
+from tconnectsync.eventlog.files import TEMPORARY, Files
 from tconnectsync.eventlog.lines import FORMAT, RECORD_AT, Header, Line, Run, holds, read_header, walk, written_crc
 from tconnectsync.eventlog.packing import Harmed, pack, unpack, unpack_head
 
 PLAIN = ".jsonl"
 PACKED = ".jsonl.gz"
-TEMPORARY = ".tmp"
 
 _NAME = re.compile(r"(\d{12})\.jsonl(?:\.gz)?")
 _MARGIN = 64 << 10
@@ -345,7 +344,11 @@ class Segments:
 
     def pack(self, segment: Segment) -> None:
         """Compress a sealed segment; at every moment one whole copy is on disk."""
-        text = self.files.read(segment.path)
+        try:
+            text = self.files.read(segment.path)
+        except FileNotFoundError:  # it was done; looking at the folder failed then
+            self.refresh()
+            return
         target = self.path_for(segment.first, PACKED)
         temporary = target.with_name(target.name + TEMPORARY)
         self.files.write(temporary, pack(text))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from tconnectsync.errors import LogDamaged
-from tconnectsync.eventlog.files import AppendFile
+from tconnectsync.eventlog.files import TEMPORARY, AppendFile
 from tconnectsync.eventlog.lines import (
     START_CHAIN,
     Line,
@@ -22,10 +23,13 @@ from tconnectsync.eventlog.lines import (
 )
 from tconnectsync.eventlog.packing import Harmed
 from tconnectsync.eventlog.seams import FOREIGN, cut_short, whole
-from tconnectsync.eventlog.segments import TEMPORARY, Damage, Segment, Segments, damage_of
+from tconnectsync.eventlog.segments import Damage, Segment, Segments, damage_of
 
 _HEADER_BYTES = 200
 """More than a header ever has."""
+
+_SECTOR = 512
+_ZEROS = re.compile(rb"\0+")
 
 
 class Tail:
@@ -62,10 +66,22 @@ class Tail:
         while segments := self._segments.all():
             self._segments.log_id = self._segments.owner()
             if self._take(segments[-1]):
+                self._confirm()
                 return
             self._segments.refresh()
         self._begin_segment()
         self._segments.log_id = self.log_id
+
+    def _confirm(self) -> None:
+        """Make durable what was found: a process that was killed may have written it and not lived to sync it."""
+        if self._path is not None:
+            self._file = self._files.open_append(self._path)
+            try:
+                self._file.sync()
+            except BaseException:
+                self.close()
+                raise
+        self._files.sync_folder(self._segments.folder)
 
     def _take(self, segment: Segment) -> bool:
         """Take ``segment`` as the last one; False when there is no record in it and it is out of the way."""
@@ -95,7 +111,7 @@ class Tail:
         for item in walk(text, segment.first):
             if isinstance(item, Line):
                 last = item
-            elif item.last_position is None:
+            elif item.last_position is None or (not segment.packed and unwritten(text, item)):
                 self._mend(segment, text, item, last)
                 break
             else:
@@ -173,6 +189,7 @@ class Tail:
             self._doubtful = True
             with contextlib.suppress(OSError):
                 self._file.truncate(self.size)
+            self.close()
             raise
         self.crc, self.size = crc, size
         return offsets
@@ -196,11 +213,12 @@ class Tail:
         self._segments.refresh()
 
     def _settle(self) -> None:
-        """After a failed write: cut back to the last durable byte, and read that it is so. OSError when it is not."""
+        """After a failed write: open the file anew, cut back to the last durable byte, and read that it is so. OSError: it is not."""
         if not self._doubtful:
             return
-        assert self._file is not None  # noqa: S101 - a write failed, so there is one
-        assert self._path is not None  # noqa: S101
+        assert self._path is not None  # noqa: S101 - a write failed, so there is one
+        self.close()
+        self._file = self._files.open_append(self._path)
         self._file.truncate(self.size)
         self._file.sync()
         first = int(self._path.name[:12])
@@ -223,6 +241,18 @@ class Tail:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def unwritten(text: bytes, run: Run) -> bool:
+    """Whether ``run`` holds what a power cut kept from the disk while it wrote what stands behind: whole sectors of zeros.
+
+    Nothing from there on was ever durable, because a sync would have written these sectors too. No flipped bit looks so.
+    """
+    for zeros in _ZEROS.finditer(text, run.offset, run.end):
+        begins = zeros.start() == run.offset or zeros.start() % _SECTOR == 0
+        if begins and (zeros.end() % _SECTOR == 0 or zeros.end() == len(text)):
+            return True
+    return False
 
 
 def newer_format(path: Path) -> LogDamaged:

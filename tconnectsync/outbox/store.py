@@ -10,6 +10,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TypeVar
 
+from tconnectsync.eventlog.files import OsFiles
+
 log = logging.getLogger("tconnectsync.sinks")
 S = TypeVar("S", bound="Store")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -54,7 +56,7 @@ class Store:
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
         if writable:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            OsFiles().make_folder(path.parent)
             self._db = sqlite3.connect(path, isolation_level=None)
             try:
                 self._db.execute("PRAGMA journal_mode=WAL")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from tconnectsync import events
-from tconnectsync.eventlog.files import AppendFile, OsFiles
 from tconnectsync.events import Event
 
 START = datetime(2025, 3, 1, 8, 0)
@@ -117,70 +116,3 @@ def last_segment(data_dir: Path) -> Path:
 
 def keys(found: Sequence[Event]) -> list[int]:
     return [event.seq or 0 for event in found]
-
-
-class FailingFiles(OsFiles):
-    """The operating system's files, until the call whose turn it is fails with ``error``.
-
-    ``partly``: a failing write leaves half of its bytes behind, as a full disk does.
-    """
-
-    def __init__(self, error: OSError | None = None, *, partly: bool = True) -> None:
-        self.error = error
-        self.partly = partly
-        self.fail_at: int | None = None
-        self.calls = 0
-
-    def turn(self) -> bool:
-        self.calls += 1
-        return self.fail_at is not None and self.calls == self.fail_at
-
-    def _check(self) -> None:
-        if self.turn() and self.error is not None:
-            raise self.error
-
-    def open_append(self, path: Path) -> AppendFile:
-        self._check()
-        return _FailingFile(super().open_append(path), self)
-
-    def write(self, path: Path, data: bytes) -> None:
-        self._check()
-        super().write(path, data)
-
-    def rename(self, path: Path, target: Path) -> None:
-        self._check()
-        super().rename(path, target)
-
-    def remove(self, path: Path) -> None:
-        self._check()
-        super().remove(path)
-
-    def sync_folder(self, folder: Path) -> None:
-        self._check()
-        super().sync_folder(folder)
-
-
-class _FailingFile:
-    def __init__(self, file: AppendFile, files: FailingFiles) -> None:
-        self._file = file
-        self._files = files
-
-    def write(self, data: bytes) -> None:
-        if self._files.turn() and self._files.error is not None:
-            if self._files.partly:
-                self._file.write(data[: len(data) // 2])
-            raise self._files.error
-        self._file.write(data)
-
-    def sync(self) -> None:
-        if self._files.turn() and self._files.error is not None:
-            raise self._files.error
-        self._file.sync()
-
-    def truncate(self, size: int) -> None:
-        if self._files.turn() and self._files.error is not None:
-            raise self._files.error
-        self._file.truncate(size)
-
-    def close(self) -> None:
-        self._file.close()

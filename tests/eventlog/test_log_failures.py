@@ -1,90 +1,99 @@
-"""A disk that is full or fails: nothing half-known, and it goes on when there is space again."""
+"""A disk that is full or fails: nothing half-known, and the same process goes on when there is space again."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
+import attrs
 import pytest
-from log_worlds import FailingFiles, StillClock, basal, keys, last_segment
+from crashing_files import CrashingFiles, Turns
+from log_lives import SCENARIOS, WHOLE, Life, Scenario, brought, restarted
+from log_worlds import START, StillClock, basal, keys, row
 
-from tconnectsync.eventlog import EventLog, check_log
+from tconnectsync.eventlog import EventLog, OsFiles, replace_file
 
+T = TypeVar("T")
 
-def failure(code: int) -> OSError:
-    return OSError(code, os.strerror(code))
-
-
-def scenario(data_dir: Path, files: FailingFiles) -> None:
-    """Three batches over several segments, some of them compressed; every call may be the one that fails."""
-    with EventLog.open(data_dir, clock=StillClock(), writable=True, files=files, segment_bytes=900) as log:
-        for batch in ([basal(1), basal(2)], [basal(3), basal(4), basal(5)], [basal(6)]):
-            log.append(batch)
-            log.maintain(1)
+LIVED = ("a first start", "one large append", "appends over segments", "mending a torn end")
 
 
-def total_calls(data_dir: Path) -> int:
-    files = FailingFiles()
-    scenario(data_dir, files)
-    return files.calls
-
-
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-@pytest.mark.parametrize("partly", [False, True])
-def test_any_failing_call_costs_at_most_repeated_work(tmp_path: Path, code: int, partly: bool) -> None:
-    """The same process goes on after the failure; what it then appends is all there, once."""
-    for number in range(1, total_calls(tmp_path / "count") + 1):
-        data_dir = tmp_path / str(number)
-        files = FailingFiles(failure(code), partly=partly)
-        files.fail_at = number
+def stubborn(turns: Turns, do: Callable[[], T]) -> T:
+    """Do it, again when it fails, and once more after the disk is well. Where it failed the disk's error must be what is raised."""
+    for _ in range(2):
         try:
-            scenario(data_dir, files)
+            return do()
         except OSError as error:
-            assert error.errno == code  # noqa: PT017
-        with EventLog.open(data_dir, clock=StillClock(), writable=True, segment_bytes=900) as log:
-            log.append([basal(seq) for seq in range(1, 8)])
-            [stream] = log.streams()
-            assert keys(log.read(stream.id, 0, 99)) == list(range(1, 8))
-            assert [event.seq for event in log.events()] == list(range(1, 8))
-        assert all(line.good for line in check_log(data_dir))
+            assert error.errno == turns.code  # noqa: PT017
+    turns.fail_at = None
+    return do()
 
 
-@pytest.mark.parametrize("partly", [False, True])
-def test_the_same_log_goes_on_when_there_is_space_again(tmp_path: Path, partly: bool) -> None:
-    for number in range(1, 12):
-        data_dir = tmp_path / str(number)
-        files = FailingFiles(failure(errno.ENOSPC), partly=partly)
-        with EventLog.open(data_dir, clock=StillClock(), writable=True, files=files, segment_bytes=900) as log:
-            log.append([basal(1)])
-            files.fail_at = files.calls + number
-            failed = 0
-            for seq in range(2, 9):
-                try:
-                    log.append([basal(seq)])
-                except OSError:
-                    failed += 1
-                    end = log.end
-                    log.append([basal(seq)])
-                    assert log.end in (end, end + 1)
-            [stream] = log.streams()
-            assert keys(log.read(stream.id, 0, 99)) == list(range(1, 9))
-            assert failed <= 1
-        assert all(line.good for line in check_log(data_dir))
+def live_through(life: Life, turns: Turns) -> None:
+    """One process: everything is appended, whatever fails, and old segments are compressed."""
+    log = stubborn(turns, life.open)
+    with log:
+        for batch in (brought(1, 2), [row("a", START)], brought(1, 9), WHOLE):
+            end = log.end
+            stubborn(turns, lambda batch=batch: life.append(log, batch))  # type: ignore[misc]
+            assert log.end >= end
+            stubborn(turns, lambda: log.maintain(1))
+        assert {event.id for event in stubborn(turns, lambda: list(log.events()))} >= {event.id for event in WHOLE}
+
+
+@pytest.mark.parametrize(
+    ("code", "partly", "looks_too", "forever"),
+    [
+        (errno.ENOSPC, 0.5, False, False),
+        (errno.ENOSPC, 0.5, False, True),
+        (errno.EIO, 0.0, True, False),
+        (errno.EIO, 1.0, False, False),
+    ],
+    ids=["full once", "full for a while", "failing", "failing when it is done"],
+)
+@pytest.mark.parametrize("name", LIVED)
+def test_whichever_call_fails_the_same_process_goes_on_and_a_power_cut_then_loses_nothing(
+    name: str, code: int, partly: float, looks_too: bool, forever: bool, folder: Path
+) -> None:
+    """Each call fails in turn, once or for a while. A sync that failed may have lost what it was to keep, for good."""
+    scenario: Scenario = SCENARIOS[name]
+    begun = folder / "begun"
+    begun.mkdir()
+    start = Life(begun, CrashingFiles(), scenario.segment_bytes)
+    scenario.begin(start)
+    image = start.files.now()
+    for number in range(1, 1000):
+        here = folder / "here"
+        shutil.copytree(begun, here)
+        turns = Turns(fail_at=number, code=code, partly=partly, forever=forever, looks_too=looks_too)
+        files = CrashingFiles({here / path.relative_to(begun): text for path, text in image.items()}, turns)
+        life = Life(here, files, scenario.segment_bytes, dict(start.known))
+        print(f"call {number} fails")
+        live_through(life, turns)
+        restarted(attrs.evolve(life, files=CrashingFiles(files.survivors()[0])), loses=False)
+        shutil.rmtree(here)
+        if not turns.failed:
+            assert number > 5
+            return
 
 
 def test_a_failed_append_leaves_the_end_where_it_was(tmp_path: Path) -> None:
-    files = FailingFiles(failure(errno.ENOSPC))
-    with EventLog.open(tmp_path, clock=StillClock(), writable=True, files=files) as log:
+    turns = Turns()
+    life = Life(tmp_path, CrashingFiles(turns=turns))
+    with life.open() as log:
         log.append([basal(1)])
-        size = last_segment(tmp_path).stat().st_size
-        files.fail_at = files.calls + 1
+        before = life.files.now()
+        turns.fail_at = turns.count + 1
         with pytest.raises(OSError, match="No space left"):
             log.append([basal(2), basal(3)])
         assert log.end == 1
-        assert last_segment(tmp_path).stat().st_size == size
+        assert life.files.now() == before
         assert list(log.touched(1)) == []
         [stream] = log.streams()
         assert stream.last_key == 1
@@ -102,3 +111,35 @@ def test_an_index_that_cannot_be_written_catches_up_later(tmp_path: Path) -> Non
         assert log.append([basal(2), basal(3)]).duplicates == 1
         [stream] = log.streams()
         assert keys(log.read(stream.id, 0, 9)) == [1, 2, 3]
+
+
+# --- whole files ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_replaced_file_is_what_it_was_or_what_it_is_now() -> None:
+    """Whatever call the power goes before, and in whatever state it leaves the disk."""
+    path = Path("/data/state/pump.json")
+    for number in range(1, 20):
+        turns = Turns(crash_at=number)
+        files = CrashingFiles({path: b"old" * 400}, turns)
+        try:
+            replace_file(files, path, b"new" * 500)
+        except BaseException:  # noqa: BLE001 - the power went
+            assert {image[path] for image in files.survivors(every_byte=True)} <= {b"old" * 400, b"new" * 500}
+        else:
+            assert {image[path] for image in files.survivors(every_byte=True)} == {b"new" * 500}
+            assert number > 4
+            return
+
+
+def test_a_folder_that_is_made_is_durable_with_its_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    sync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda number: (synced.append(Path(f"/proc/self/fd/{number}").resolve()), sync(number))
+    )
+    OsFiles().make_folder(tmp_path / "data" / "log")
+    assert synced == [tmp_path, tmp_path / "data"]
+    OsFiles().make_folder(tmp_path / "data" / "log")
+    assert len(synced) == 2
+    assert (tmp_path / "data").stat().st_mode & 0o077 == 0

@@ -1,0 +1,140 @@
+"""A power cut before any call, whatever it leaves on the disk: after a restart nothing that was known is lost, nothing is there
+twice, and the work can be finished. The power goes before each call of each scenario in turn; every state that may then be found
+is opened again, with the index as it was, as it had been before, and without it.
+
+``TCONNECTSYNC_EVERY_BYTE=1`` cuts at every byte, not only at the telling ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+from crashing_files import Crash, CrashingFiles, Image, Turns
+from log_lives import SCENARIOS, WHOLE, Life, Scenario, harm, restarted
+from log_worlds import StillClock
+
+from tconnectsync.eventlog import repair_log
+from tconnectsync.eventlog.lines import Run, frame, header_line, walk
+from tconnectsync.eventlog.tail import unwritten
+
+EVERY_BYTE = os.environ.get("TCONNECTSYNC_EVERY_BYTE") == "1"
+
+
+# --- crashing -----------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Cut:
+    """The power went before call ``number``: what may be on the disk, the index as it was, and as it is."""
+
+    number: int
+    images: Sequence[Image]
+    known: dict[str, int]
+    before: Path
+    after: Path
+
+
+def ends(scenario: Scenario, folder: Path) -> Iterator[tuple[int, Life, Path]]:
+    """Run until the process ends before a call, every call in turn, the last time at the end: number, what is left, index before."""
+    begun = folder / "begun"
+    begun.mkdir(parents=True)
+    life = Life(begun, CrashingFiles(), scenario.segment_bytes)
+    scenario.begin(life)
+    image, known = life.files.now(), life.known
+    for number in range(1, 1000):
+        here = folder / "here"
+        shutil.copytree(begun, here)
+        turns = Turns(crash_at=number)
+        files = CrashingFiles({here / path.relative_to(begun): text for path, text in image.items()}, turns)
+        life = Life(here, files, scenario.segment_bytes, dict(known))
+        with contextlib.suppress(Crash):
+            scenario.work(life)
+        ended_early = turns.dead
+        yield number, life, begun
+        shutil.rmtree(here)
+        if not ended_early:
+            return
+    pytest.fail("the scenario does not end")
+
+
+def cuts(scenario: Scenario, folder: Path) -> Iterator[Cut]:
+    """The same, with every state of the disk that a power cut may leave then, each once."""
+    seen: set[tuple[object, ...]] = set()
+    for number, life, begun in ends(scenario, folder):
+        states = life.files.survivors(every_byte=EVERY_BYTE)
+        keys = [(len(life.known), *sorted(state.items())) for state in states]
+        fresh = [state for state, key in zip(states, keys, strict=True) if key not in seen]
+        seen.update(keys)
+        yield Cut(number, fresh, life.known, begun, life.folder)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_after_a_power_cut_at_any_call_nothing_known_is_lost_and_the_work_goes_on(name: str, folder: Path) -> None:
+    scenario = SCENARIOS[name]
+    states = 0
+    for cut in cuts(scenario, folder / "work"):
+        for image in cut.images:
+            for index in indexes(cut, image, scenario):
+                states += 1
+                again = folder / "again"
+                if index is None:
+                    again.mkdir()
+                else:
+                    shutil.copytree(index, again)
+                there = {again / path.relative_to(cut.after): text for path, text in image.items()}
+                life = Life(again, CrashingFiles(there), scenario.segment_bytes, cut.known)
+                print(
+                    f"before call {cut.number}, index {index and index.name}: {describe(image)}"
+                )  # shown when it fails
+                restarted(life, loses=scenario.loses)
+                shutil.rmtree(again)
+    assert states > 20
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_a_killed_process_left_unsynced_is_durable_once_the_next_one_knows_it(name: str, folder: Path) -> None:
+    """Killed before each call in turn; another process finishes the work; then the power goes. All that it knew is there."""
+    scenario = SCENARIOS[name]
+    for number, life, _ in ends(scenario, folder / "work"):
+        print(f"killed before call {number}")
+        life.files.turns.dead, life.files.turns.crash_at = False, None
+        if scenario.loses and harm(life):
+            repair_log(life.folder, life.files, clock=StillClock())
+        with life.open() as log:
+            log.append(WHOLE)
+            life.known = {event.id: event.pos for event in log.events() if event.kind != "log.gap"}
+        restarted(attrs.evolve(life, files=CrashingFiles(life.files.survivors()[0])), loses=scenario.loses)
+
+
+def indexes(cut: Cut, image: Image, scenario: Scenario) -> Sequence[Path | None]:
+    """The index as the process left it; with the plainest states of the log also as it was before, and none.
+
+    A repair has seen to it that an index from before is not believed: that is on the disk before the log changes.
+    """
+    if image not in (cut.images[0], cut.images[-1]):
+        return (cut.after,)
+    return (cut.after, None) if scenario.loses else (cut.after, cut.before, None)
+
+
+def describe(image: Image) -> str:
+    return "; ".join(f"{path.name} {len(text)} bytes" for path, text in image.items())
+
+
+def test_a_byte_that_became_zero_is_damage_and_no_unfinished_write() -> None:
+    """Else good lines behind it would be taken for what never was durable. A line's first byte does not become zero by one bit."""
+    text, crc = header_line(1, "abc", 0)
+    for position in range(1, 9):
+        line, crc = frame(b'{"pos":%d,"x":"%s"}' % (position, b"x" * 100), crc)
+        text += line
+    for at in range(len(text)):
+        if text[at - 1 : at] != b"\n":
+            harmed = text[:at] + b"\0" + text[at + 1 :]
+            assert not any(unwritten(harmed, item) for item in walk(harmed, 1) if isinstance(item, Run))
+    harmed = text[:512] + bytes(512) + text[1024:]
+    assert any(unwritten(harmed, item) for item in walk(harmed, 1) if isinstance(item, Run))

@@ -13,6 +13,7 @@ from tconnectsync.condition import Condition
 from tconnectsync.engine import Engine
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retryable, TconnectsyncError
 from tconnectsync.keeping import Keeper
+from tconnectsync.outbox import set_aside_words
 from tconnectsync.polling import Poller, Run
 
 log = logging.getLogger("tconnectsync.jobs")
@@ -283,7 +284,7 @@ def troubles(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[
             break
         if counts.dead:
             remedy = "See `tconnectsync dead-letters list`."
-            found.append((6, f"{name}: {counts.dead} documents were set aside. {remedy}"))
+            found.append((6, f"{name}: {set_aside_words(counts.dead, keeper.outbox.last_reason())}. {remedy}"))
     if engine.log_trouble is not None:
         found.append((7, f"{engine.log_trouble.message} {engine.log_trouble.remedy}"))
     return found

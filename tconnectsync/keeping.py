@@ -255,14 +255,14 @@ class Keeper:
             )
             return False
         if self.courier.halted():
-            self.outbox.put("refused_before_halt", json.dumps(self.courier.refused))
             self._turn(
                 "halted",
                 f"{len(self.courier.refused)} documents in a row were refused: nothing more is sent",
                 remedy=f"See why with `tconnectsync dead-letters list`, then `tconnectsync resume {self.name}`.",
             )
         elif done:
-            self.outbox.put("last_delivered", now.isoformat(timespec="seconds").replace("+00:00", "Z"))
+            if self.courier.taken:
+                self.outbox.put("last_delivered", now.isoformat(timespec="seconds").replace("+00:00", "Z"))
             self._well()
         if self.outbox.get("consent") and self.outbox.next_due(now) is None and not self.behind():
             self.outbox.forget("consent")
@@ -299,8 +299,7 @@ class Keeper:
             if self.condition.state == "braked":
                 self.outbox.put("consent", "1")
             if self.condition.state == "halted":
-                self.outbox.revive(json.loads(self.outbox.get("refused_before_halt", "[]")))
-                self.outbox.forget("refused_before_halt")
+                self.outbox.revive(self.courier.refused)
         self._clear()
 
     def adopt(self) -> None:
@@ -310,7 +309,7 @@ class Keeper:
         self._clear()
 
     def _clear(self) -> None:
-        self.courier.refused.clear()
+        self.courier.forget_refusals()
         self._turn("ok")
 
     # --- condition --------------------------------------------------------------------------------------------------

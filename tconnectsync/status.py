@@ -14,7 +14,7 @@ from tconnectsync.condition import Condition, from_json
 from tconnectsync.errors import LogDamaged, TconnectsyncError
 from tconnectsync.eventlog import EventLog
 from tconnectsync.notes import due_texts
-from tconnectsync.outbox import Outbox
+from tconnectsync.outbox import Outbox, set_aside_words
 from tconnectsync.placement import Placer
 from tconnectsync.polling import SourceMemory
 from tconnectsync.wallclock import Zones
@@ -123,6 +123,8 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
             counts = outbox.counts()
             condition = from_json(outbox.get("condition", "{}")) if on else Condition(state="off")
             notes = due_texts(outbox.get("notes"), now) if on else []
+            if counts.dead and on:
+                notes.insert(0, set_aside_words(counts.dead, outbox.last_reason()))
             return {
                 **_condition(condition, ". ".join(part for part in (condition.message, *notes) if part)),
                 "cursor": outbox.cursor,

@@ -72,6 +72,12 @@ def value_of(answer: Answer, question: Question, now: datetime) -> Any:
     except ValueError:
         kind = answer.headers.get("Content-Type", "").split(";")[0].strip() or "something"
         kind = kind if answer.body.strip() else "nothing"
+        if "json" in kind:
+            raise Retryable(
+                f"{question.site} gave half an answer to a request about {question.about} (no whole JSON)",
+                unsure=question.writing,
+                remedy="It is tried again by itself. If it stays, look at what stands between here and the site.",
+            ) from None
         raise Retryable(
             f"{question.site} answered with {kind} instead of JSON to a request about {question.about}",
             unsure=question.writing,

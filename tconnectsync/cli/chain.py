@@ -128,7 +128,7 @@ def _sink_link(name: str, sink: Mapping[str, Any], now: datetime, zone: tzinfo) 
     mark = _MARKS.get(state, "bad")
     if sink.get("dead"):
         mark = "bad" if mark == "ok" else mark
-        lines.append(f"{sink['dead']:,} documents were set aside: `tconnectsync dead-letters list {name}`")
+        lines.append(f"what was set aside: `tconnectsync dead-letters list {name}`")
     return Link(name=name, mark=mark, lines=tuple(lines))
 
 

@@ -9,10 +9,10 @@ A document's row tells what is wanted (``want``, a content hash), what the recei
 
 from __future__ import annotations
 
-from tconnectsync.outbox.letters import Counts, DeadLetter, DeadLetters
+from tconnectsync.outbox.letters import Counts, DeadLetter, DeadLetters, set_aside_words
 from tconnectsync.outbox.store import RUNNING, milliseconds, moment
 
-__all__ = ["RUNNING", "Counts", "DeadLetter", "Outbox", "milliseconds", "moment"]
+__all__ = ["RUNNING", "Counts", "DeadLetter", "Outbox", "milliseconds", "moment", "set_aside_words"]
 
 
 class Outbox(DeadLetters):

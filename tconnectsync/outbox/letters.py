@@ -34,6 +34,12 @@ class Counts:
     delivered: int
 
 
+def set_aside_words(count: int, reason: str) -> str:
+    """That so many documents were set aside, and why the newest was."""
+    documents = "1 document was" if count == 1 else f"{count:,} documents were"
+    return f"{documents} set aside: {reason.rstrip('.')}"
+
+
 class DeadLetters(Sending):
     """Documents that were set aside, and counts."""
 
@@ -47,6 +53,12 @@ class DeadLetters(Sending):
             )
             for row in self._db.execute(sql)
         ]  # fmt: skip
+
+    def last_reason(self) -> str:
+        """Why the newest dead letter was set aside; empty where there is none."""
+        sql = "SELECT dead FROM document WHERE dead IS NOT NULL ORDER BY at DESC, id LIMIT 1"
+        row = self._db.execute(sql).fetchone()
+        return "" if row is None else str(row[0])
 
     def revive(self, ids: Sequence[str] | None) -> int:
         """Try these dead letters once more (None: all that the receiver refused). Impossible values stay. Their number."""

@@ -2,84 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 
 import attrs
 import pytest
+from running_engine import BEGIN, ZONE, HandClock, Running
 from whole_world import by_identity
 
-from tconnectsync.application import open_engine
-from tconnectsync.config import load_config
-from tconnectsync.engine import Engine
 from tconnectsync.eventlog import FolderLock
-from tconnectsync.plugins import load_plugins
 from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
 from tconnectsync_simulator.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump import simulate
-from tconnectsync_simulator.setup import config_text
-
-BEGIN = datetime(2026, 3, 3, 5, tzinfo=timezone.utc)
-ZONE = "America/New_York"
-
-
-@attrs.define
-class HandClock:
-    time: datetime
-    ticks: float = 0.0
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        self.ticks += 0.0005
-        return self.ticks
-
-    def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-
-
-@attrs.define
-class Running:
-    """The engine in this process, opened as the daemon opens it."""
-
-    folder: Path
-    cloud: Cloud
-    site: SimulatedNightscout
-    clock: HandClock
-    zone: str = ZONE
-    history_days: int = 2
-    engine: Engine = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.open()
-
-    def open(self) -> None:
-        self.folder.mkdir(exist_ok=True)
-        path = self.folder / "config.toml"
-        path.touch(mode=0o600)
-        path.write_text(
-            config_text(
-                data_dir=self.folder / "data", zone=self.zone, endpoints=self.cloud.endpoints, site_url=self.site.url,
-                site_secret=self.site.secret, history_days=self.history_days,
-            )
-        )  # fmt: skip
-        plugins = load_plugins()
-        self.engine = open_engine(load_config(path, {}, plugins), plugins, clock=self.clock)
-
-    def reopen(self) -> None:
-        self.engine.close()
-        self.open()
-
-    def until(self, when: datetime) -> None:
-        while self.clock.now() < when:
-            if not self.engine.turn():
-                self.clock.sleep(min(max(0.5, self.engine.next_due()), (when - self.clock.now()).total_seconds() + 1))
-        for _ in range(500):
-            if not self.engine.turn(polling=False):
-                break
 
 
 def lived(running: Running, days: float, **kills: int) -> None:

@@ -103,13 +103,52 @@ def test_dead_letters_are_tried_again_or_dropped_when_the_user_says_so(outbox: O
     want(outbox, culprit, other)
     drain(courier)
     assert outbox.revive([culprit.id]) == 1
-    shelf.poison = frozenset()
+    shelf.poison = frozenset({other.id})
     drain(courier)
     assert list(shelf.there) == [culprit.id]
     assert outbox.drop(None) == 1
     drain(courier)
     assert list(shelf.there) == [culprit.id]
     assert outbox.counts().dead == 0
+
+
+def test_what_was_refused_while_everything_was_is_tried_again_when_the_receiver_takes_something(outbox: Outbox) -> None:
+    """A site that answered every write with 400 for an hour: the doses of that hour are not left out."""
+    hour, later = [document(number) for number in range(7)], document(8)
+    shelf = Shelf(poison=frozenset(known.id for known in hour))
+    want(outbox, *hour)
+    drain(Courier(outbox, shelf))
+    assert outbox.counts().dead == 7
+    shelf.poison = frozenset()
+    want(outbox, later)
+    drain(Courier(outbox, shelf))  # another process
+    assert len(shelf.there) == 8
+    assert outbox.counts().dead == 0
+
+
+def test_a_document_that_is_refused_a_second_time_stays_aside(outbox: Outbox) -> None:
+    culprit = document(5)
+    shelf = Shelf(batch_size=4, poison=frozenset({culprit.id}))
+    courier = Courier(outbox, shelf)
+    for begin in range(0, 40, 10):
+        want(outbox, *(document(number) for number in range(begin, begin + 10)))
+        drain(courier)
+    assert len(shelf.there) == 39
+    assert [(letter.id, letter.attempts) for letter in outbox.dead_letters()] == [(culprit.id, 1)]
+    asked = shelf.calls
+    want(outbox, document(40))
+    drain(courier)
+    assert shelf.calls == asked + 1
+
+
+def test_refusals_in_a_row_are_counted_over_restarts(outbox: Outbox) -> None:
+    documents = [document(number) for number in range(HALT_AFTER)]
+    shelf = Shelf(batch_size=50, poison=frozenset(known.id for known in documents))
+    for known in documents:
+        want(outbox, known)
+        courier = Courier(outbox, shelf)
+        drain(courier)
+    assert courier.halted()
 
 
 def test_a_dead_letter_whose_content_changes_is_tried_again_by_itself(outbox: Outbox) -> None:

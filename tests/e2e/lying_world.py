@@ -1,0 +1,96 @@
+"""A wearer's day between a cloud and a site, each behind a proxy that lies, and what the same day leaves without lies."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+from running_engine import BEGIN, ZONE, HandClock, Running
+from whole_world import by_identity
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.fault_proxy import FaultProxy
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.plan import SimulationPlan
+from tconnectsync_simulator.pump import SimulatedPump, simulate
+
+FIRST = BEGIN + timedelta(days=1)
+"""The first sync."""
+TROUBLE = FIRST + timedelta(minutes=40)
+PASSED = TROUBLE + timedelta(minutes=80)
+END = PASSED + timedelta(hours=2, minutes=30)
+"""Longer after it than the longest back-off of a trouble so short."""
+LAST_UPLOAD = PASSED + timedelta(minutes=50)
+"""After it nothing is new, so that it does not matter when the last poll was."""
+TREATMENTS, IOB, EVENTS = "nightscout-treatments", "nightscout-iob", "nightscout-pump-events"
+
+Documents = Mapping[str, Mapping[str, dict[str, Any]]]
+
+
+@lru_cache(maxsize=1)
+def a_day() -> SimulatedPump:
+    """A pump whose phone uploads every twenty minutes, some of it late."""
+    plan = SimulationPlan(
+        seed=71, zone=ZONE, start=BEGIN.date(), days=3, upload_every_min=20, late_share=0.1, late_max_h=3,
+        outages=((LAST_UPLOAD, END + timedelta(days=2)),),
+    )  # fmt: skip
+    return simulate(plan)
+
+
+@attrs.define
+class LyingWorld:
+    """An installation that reaches its cloud and its site through proxies only."""
+
+    cloud: Cloud
+    site: Any
+    clock: HandClock
+    to_cloud: FaultProxy
+    to_site: FaultProxy
+    running: Running
+
+    def proxy(self, side: str) -> FaultProxy:
+        return self.to_cloud if side == "cloud" else self.to_site
+
+    def documents(self) -> Documents:
+        return documents_of(self.site)
+
+
+def documents_of(site: Any) -> Documents:
+    """What must not depend on what went wrong: each identity once. (Device statuses lapse: how many there are does.)"""
+    activity = by_identity(site.documents("activity"))
+    assert len(activity) == 1
+    by_identity(site.documents("devicestatus"))
+    return {"treatments": by_identity(site.documents("treatments")), "activity": activity}
+
+
+@contextlib.contextmanager
+def lying_world(folder: Path, site: Any, clock: HandClock) -> Iterator[LyingWorld]:
+    """``site`` runs already: a simulated or a real one."""
+    with (
+        Cloud([a_day()], clock, token_life_s=8 * 3600) as cloud,
+        FaultProxy(cloud.url, late_s=60.0) as to_cloud,
+        FaultProxy(site.url, late_s=60.0) as to_site,
+    ):
+        running = Running(
+            folder, cloud, site, clock, history_days=1, poll_s=(1500, 2400),
+            endpoints=to_cloud.endpoints(cloud.endpoints), site_url=to_site.url,
+        )  # fmt: skip
+        try:
+            yield LyingWorld(cloud, site, clock, to_cloud, to_site, running)
+        finally:
+            running.engine.close()
+
+
+@lru_cache(maxsize=4)
+def without_lies(folder: Path, version: str) -> Documents:
+    """What the day leaves on a site of this version where nothing goes wrong."""
+    clock = HandClock(FIRST)
+    with SimulatedNightscout(version=version, now=clock.now) as site, lying_world(folder, site, clock) as world:
+        world.running.until(END)
+        assert world.running.ask("sync").status == 0
+        return world.documents()

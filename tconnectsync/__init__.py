@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tconnectsync.projection import Document as Document
     from tconnectsync.projection import Fold as Fold
     from tconnectsync.projection import document_id as document_id
+    from tconnectsync.receiver import Contrast as Contrast
     from tconnectsync.receiver import Delivery as Delivery
     from tconnectsync.receiver import Finding as Finding
     from tconnectsync.receiver import Hold as Hold
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from tconnectsync.receiver import Receiver as Receiver
     from tconnectsync.receiver import Refused as Refused
     from tconnectsync.receiver import StoredDocument as StoredDocument
+    from tconnectsync.receiver import Surveyed as Surveyed
     from tconnectsync.receiver import Taken as Taken
     from tconnectsync.sources import Batch as Batch
     from tconnectsync.sources import History as History
@@ -48,6 +50,7 @@ _HOME = {
     "Batch": "sources",
     "Clock": "clock",
     "Context": "hookspecs",
+    "Contrast": "receiver",
     "CredentialsRefused": "errors",
     "Delivery": "receiver",
     "Document": "projection",
@@ -70,6 +73,7 @@ _HOME = {
     "SourceChanged": "errors",
     "SourceSpec": "hookspecs",
     "StoredDocument": "receiver",
+    "Surveyed": "receiver",
     "Taken": "receiver",
     "TconnectsyncError": "errors",
     "document_id": "projection",

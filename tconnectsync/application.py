@@ -35,6 +35,7 @@ from tconnectsync.polling import Poller, SourceMemory
 from tconnectsync.receiver import Finding
 from tconnectsync.schedule import Rhythm
 from tconnectsync.sources import Source
+from tconnectsync.verdicts import Slice
 
 log = logging.getLogger("tconnectsync.application")
 FREE_SPACE_FLOOR = 64 << 20
@@ -266,6 +267,15 @@ def preview(
     yield from previewed(config, plugins, sink=sink, first=first, last=last, clock=clock)
 
 
+def verify(
+    config: Config, plugins: Plugins, *, sink: str, first: date | None = None, last: date | None = None, clock: Clock
+) -> Iterator[Slice]:
+    """What the receiver holds, against what the log makes: see :func:`tconnectsync.reading_back.compared`."""
+    from tconnectsync.reading_back import compared
+
+    yield from compared(config, plugins, sink=sink, first=first, last=last, clock=clock)
+
+
 def read_events(
     config: Config,
     *,
@@ -394,5 +404,5 @@ def read_status(config: Config, *, clock: Clock) -> dict[str, Any]:
 
 __all__ = [
     "Progress", "Request", "Result", "execute", "open_engine", "preview", "read_dead_letters", "read_events",
-    "read_status", "run_check", "run_daemon",
+    "read_status", "run_check", "run_daemon", "verify",
 ]  # fmt: skip

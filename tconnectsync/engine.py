@@ -15,6 +15,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.keeping import Keeper
 from tconnectsync.placement import Placer
 from tconnectsync.polling import Poller
+from tconnectsync.reconciling import FRESH
 from tconnectsync.views import PlacedStream
 
 log = logging.getLogger("tconnectsync.engine")
@@ -70,11 +71,13 @@ class Engine:
         try:
             if placed and (
                 keeper.fold(self.views, version=self.version)
-                or keeper.judge_found(self.views, whole=lambda: self._whole(now))
+                or keeper.judge_found(self.views, whole=lambda since: self._whole(now, since))
             ):
                 return True
             due = keeper.due(now)
-            return due is not None and due <= now and keeper.deliver()
+            if due is not None and due <= now:
+                return keeper.deliver()
+            return placed and keeper.compare(self.views, fresh=lambda: self._whole(now, now - FRESH))
         except sqlite3.OperationalError as error:
             log.warning('outbox_not_read sink=%s reason="%s"', keeper.name, error)
         except sqlite3.DatabaseError as error:
@@ -119,9 +122,9 @@ class Engine:
         self._placed_at = self.events.end
         return True
 
-    def _whole(self, now: datetime) -> bool:
-        """Whether the log holds all that the sources have: each was read to its end lately, and no gap waits."""
-        return bool(self.pollers) and all(poller.is_whole(now) for poller in self.pollers.values())
+    def _whole(self, now: datetime, since: datetime | None = None) -> bool:
+        """Whether the log holds all that the sources have: each was read to its end lately (after ``since``), no gap waits."""
+        return bool(self.pollers) and all(poller.is_whole(now, since) for poller in self.pollers.values())
 
     @property
     def placed(self) -> bool:

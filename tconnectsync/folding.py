@@ -228,6 +228,23 @@ class Folding:
         for document in kept.values():
             self.outbox.want(document, name, view.name, interval)
 
+    def made_in(self, view: StreamView, interval: int, names: Sequence[str]) -> list[tuple[str, Document]]:
+        """What these folds made in an interval (RUNNING: what is going on), worked out again; nothing is stored.
+
+        The outbox keeps no contents of what was delivered. Raises LogDamaged and FoldFailed.
+        """
+        folds = {name: self.folds[name] for name in names if name in self.folds}
+        if interval == RUNNING:
+            states = {name: self.outbox.last_state(name, view.name) for name in folds}
+            known = [(name, self._load(folds[name], state)) for name, state in states.items() if state is not None]
+            return [(name, document) for name, state in known for document in folds[name].running(state)]
+        events = self._events(view, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
+        return [
+            (name, document)
+            for name, fold in folds.items()
+            for document in self._fold(name, fold, view, interval, events).finished.values()
+        ]
+
     def _load(self, fold: Fold[Any], state: bytes | None) -> Any:
         if state is None:
             return fold.initial()

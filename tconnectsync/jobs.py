@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone
@@ -15,12 +16,16 @@ from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retrya
 from tconnectsync.keeping import Keeper
 from tconnectsync.outbox import set_aside_words
 from tconnectsync.polling import Poller, Run
+from tconnectsync.receiver import Surveyed
+from tconnectsync.verdicts import Tally, cannot_be_verified
 
 log = logging.getLogger("tconnectsync.jobs")
 
 
 COUNT_EVERY_S = 1.0
 """How often progress is counted anew."""
+_MOST_LINES, _MOST_JSON = 20, 1000
+"""So many documents of each verdict are listed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -94,6 +99,7 @@ def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) ->
         "replay": lambda: _replay(engine, request.args, zone_at),
         "resume": lambda: _resume(engine, request.args),
         "adopt": lambda: _adopt(engine, request.args),
+        "verify": lambda: _verify(engine, request.args, zone_at),
         "dead_letters_retry": lambda: _dead_letters(engine, request.args, retry=True),
         "dead_letters_drop": lambda: _dead_letters(engine, request.args, retry=False),
     }
@@ -221,6 +227,56 @@ def _adopt(engine: Engine, args: Mapping[str, Any]) -> Job:
     keeper.adopt()
     yield from _drain(engine, (name,))
     yield conclude(engine, f"{name}: what others left there stays beside ours", only=(name,))
+
+
+def _verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
+    """Compare, mend, and compare again. What nobody makes is only taken back when all was fetched once more."""
+    name, keeper, unknown = _keeper(engine, args)
+    if keeper is None:
+        yield unknown
+        return
+    if not isinstance(keeper.courier.receiver, Surveyed):
+        yield Result(status=2, lines=(cannot_be_verified(name),))
+        return
+    while engine.turn(polling=False, only=()):  # a poll under way ends first
+        yield Progress(message="reading the log")
+    yield from _drain(engine, (name,))
+    hindrance = conclude(engine, only=(name,))
+    if not engine.placed or hindrance.status in (4, 7) or keeper.condition.state != "ok":
+        yield hindrance
+        return
+    span = stretch(args, zone_at)
+    most = _MOST_JSON if args.get("json") else _MOST_LINES
+    try:
+        before, after = Tally(most=most), Tally(most=most)
+        for part in keeper.verifier(engine.views).run(*span):
+            before.add(part)
+            keeper.mend(part.found)
+            yield Progress(message=f"comparing, {before.good:,} documents so far")
+        if before.counts["orphaned"]:
+            yield from _poll(engine, _ask(engine, lambda poller: poller.start()))
+        yield from _drain(engine, (name,))
+        for part in keeper.verifier(engine.views).run(*span) if before.wrong else ():
+            after.add(part)
+            yield Progress(message=f"comparing again, {after.good:,} documents so far")
+    except Retryable as error:
+        yield Result(status=5, lines=(error.message, *([error.remedy] if error.remedy else [])))
+        return
+    yield _mended(
+        conclude(engine, only=(name,)), before, after if before.wrong else before, as_json=bool(args.get("json"))
+    )
+
+
+def _mended(end: Result, before: Tally, after: Tally, *, as_json: bool) -> Result:
+    if as_json:
+        objects = [*(each.to_json() for each in before.listed), {"before": before.to_json(), "after": after.to_json()}]
+        lines = [json.dumps(found, ensure_ascii=False) for found in objects]
+    else:
+        lines = before.lines()
+        if before.wrong:
+            lines += ["after the repair:", *after.lines()]
+    status = end.status or (9 if after.wrong else 5 if after.counts["waiting"] else 0)
+    return Result(status=status, lines=(*lines, *(() if as_json else end.lines)))
 
 
 def _dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Job:

@@ -6,7 +6,7 @@ import json
 import logging
 import random
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import attrs
@@ -22,7 +22,11 @@ from tconnectsync.gaps import gap_stretches, gaps_of
 from tconnectsync.notes import notes_to_json
 from tconnectsync.outbox import Outbox
 from tconnectsync.placement import placement_from_json, placement_to_json
+from tconnectsync.receiver import Surveyed
+from tconnectsync.reconciling import Reconciler
 from tconnectsync.schedule import backoff_s
+from tconnectsync.verdicts import Difference, cannot_be_verified
+from tconnectsync.verifying import Verifier, mend
 from tconnectsync.views import PlacedStream
 
 log = logging.getLogger("tconnectsync.sinks")
@@ -47,9 +51,11 @@ class Keeper:
     condition: Condition = attrs.field(factory=Condition)
     _seen_views: int = -1
     admission: Admission = attrs.field(init=False)
+    reconciler: Reconciler = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.admission = Admission(self.courier, self.clock, self.name)
+        self.reconciler = Reconciler(self.name, self.folding, self.courier, self.events, self.clock, self.dice)
         self.condition = from_json(self.outbox.get("condition", "{}"))
         if self.condition.state == "refused" and self.condition.mark != self.mark:
             self.condition = Condition()
@@ -193,10 +199,15 @@ class Keeper:
         elif self.condition.state in ("braked", "damaged", "waiting") or self.folding.blocked:
             self._well()
 
-    def judge_found(self, views: Mapping[str, PlacedStream], *, whole: Callable[[], bool]) -> bool:
-        """What was read back and no fold makes is taken back. Only when all is fetched (``whole``) and folded."""
+    def judge_found(self, views: Mapping[str, PlacedStream], *, whole: Callable[[datetime | None], bool]) -> bool:
+        """What was read back and no fold makes is taken back. Only when all is fetched (``whole``) and folded.
+
+        What was found beside another machine's documents: only when all is fetched once more, for that one may know more.
+        """
         outbox = self.outbox
-        if not outbox.get("found") or self.folding.blocked or self.behind() or not whole():
+        found = outbox.get("found")
+        since = None if found in ("", "1") else datetime.fromisoformat(found)
+        if not found or self.folding.blocked or self.behind() or not whole(since):
             return False
         with outbox.transaction():
             gone = outbox.judge_found(
@@ -275,6 +286,8 @@ class Keeper:
         fresh = Outbox.renewed(path, error)
         fresh.put("log", self.events.log_id)
         self.folding.outbox = self.courier.outbox = fresh
+        self.admission.start_over()
+        self.reconciler = Reconciler(self.name, self.folding, self.courier, self.events, self.clock, self.dice)
         self.folding.blocked.clear()
         self._seen_views = -1
         self.condition = Condition()
@@ -311,6 +324,40 @@ class Keeper:
     def _clear(self) -> None:
         self.courier.forget_refusals()
         self._turn("ok")
+
+    # --- the daily comparison -------------------------------------------------------------------------------------------
+
+    def compare(self, views: Mapping[str, PlacedStream], *, fresh: Callable[[], bool]) -> bool:
+        """A slice of the daily comparison, when all is folded and delivered and the log is ``fresh``; True when it did one."""
+        now = self.clock.now()
+        if self.condition.state != "ok" or not self.reconciler.due(now):
+            return False
+        outbox = self.outbox
+        idle = not self.behind() and not self._waits(now) and not outbox.get("found")
+        if not idle or outbox.get("address") != self.courier.receiver.address or not fresh():
+            self.reconciler.give_up()
+            return False
+        try:
+            self.reconciler.step(views)
+        except CredentialsRefused as error:
+            self._turn("refused", error.message, remedy=error.remedy, mark=self.mark)
+        return True
+
+    def verifier(self, views: Mapping[str, PlacedStream]) -> Verifier:
+        """A comparison with what the receiver holds. TypeError where it cannot be read back."""
+        receiver = self.courier.receiver
+        if not isinstance(receiver, Surveyed):
+            raise TypeError(cannot_be_verified(self.name))
+        return Verifier(self.folding, receiver, self.events, views, self.clock)
+
+    def mend(self, found: Sequence[Difference]) -> int:
+        """Send again what is wrong and ours. How many."""
+        with self.outbox.transaction():
+            return mend(self.outbox, found, now=self.clock.now())
+
+    def _waits(self, now: datetime) -> bool:
+        due = self.outbox.next_due(now)
+        return due is not None and due <= now
 
     # --- condition --------------------------------------------------------------------------------------------------
 

@@ -189,10 +189,13 @@ class Poller:
             return False
         return _believed(condition.not_before, now, LONGEST_BACK_OFF) <= now
 
-    def is_whole(self, now: datetime) -> bool:
-        """Whether the source was read to its end within the last day, and what repairs took from the log was read again."""
+    def is_whole(self, now: datetime, since: datetime | None = None) -> bool:
+        """Whether the source was read to its end within the last day, and what repairs took from the log was read again.
+
+        ``since``: also not before this.
+        """
         last = self.memory.last_fetch
-        if self.busy or last is None or not timedelta(0) <= now - last < LATELY:
+        if self.busy or last is None or not timedelta(0) <= now - last < LATELY or (since is not None and last < since):
             return False
         with contextlib.suppress(LogDamaged):
             return next_missing(self.events, self.name, self.memory.mended) is None

@@ -53,17 +53,33 @@ Outcome: TypeAlias = Taken | Postponed | Refused
 
 @attrs.frozen(kw_only=True)
 class StoredDocument:
-    """A document of ours that the receiver holds: its identity, our ``stored`` text for it, and its UTC time.
+    """One stored copy of a document: its identity, our ``stored`` text for it, and its UTC time.
 
-    ``pump``: serial number of the pump that it tells of, where it says so. One that is not made any more is taken back only
-    if this log knows its pump and its time.
+    ``document_id`` is "" for what others wrote; their ``stored`` text is "" too, unless the receiver could not hold a document
+    of ours with that text beside it. ``slot`` as in :class:`tconnectsync.projection.Document`. ``pump``: serial number of the
+    pump that it tells of, where it says so: one that is not made any more is taken back only if this log knows its pump and
+    its time. ``passing``: of a class that is worth something for a while only, never missed and never taken back afterwards.
+    ``content`` is the copy as it is there, ``author`` who wrote it, where others did.
     """
 
     document_id: str
     collection: str
     at: datetime
     stored: str
+    slot: str = ""
     pump: str = ""
+    passing: bool = False
+    author: str = ""
+    content: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Contrast:
+    """A field in which a stored copy differs from our document. None: not there."""
+
+    field: str
+    ours: Any
+    theirs: Any
 
 
 @attrs.frozen(kw_only=True)
@@ -125,3 +141,22 @@ def rendered(receiver: Receiver, document: Document) -> Mapping[str, Any] | Refu
     if isinstance(receiver, Rendering):
         return receiver.rendered(document)
     return document.content
+
+
+@runtime_checkable
+class Surveyed(Protocol):
+    """What a receiver may do besides, so that ``verify`` and the daily comparison can be done: show all that is there.
+
+    One that cannot read back what it wrote leaves it out. The calls may raise as those of :class:`Receiver`.
+    """
+
+    def survey(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+        """Every stored copy from ``first`` to ``last`` (UTC, both inclusive): this sink's, two of one document too, and others'.
+
+        Without documents of other sinks of this product. It may be slow: others get their turn after every few hundred.
+        """
+        ...
+
+    def compare(self, document: Document, stored: StoredDocument) -> Sequence[Contrast]:
+        """In what a copy differs from ``document``; what the receiver adds, drops or writes in another way is no difference."""
+        ...

@@ -17,6 +17,7 @@ from tconnectsync.notes import due_texts
 from tconnectsync.outbox import Outbox, set_aside_words
 from tconnectsync.placement import Placer
 from tconnectsync.polling import SourceMemory
+from tconnectsync.reconciling import Comparison
 from tconnectsync.wallclock import Zones
 
 UNASKED_FOR = timedelta(hours=2)
@@ -111,7 +112,8 @@ def _asked(memory: SourceMemory, now: datetime) -> Condition:
 
 
 def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
-    nothing = {"cursor": 0, "behind": end if on else 0, "pending": 0, "dead": 0, "last_delivered": None}
+    nothing: dict[str, Any] = {"cursor": 0, "behind": end if on else 0, "pending": 0, "dead": 0, "last_delivered": None}
+    nothing |= {"verified_at": None, "verified": {}}
     if not path.exists():
         return {
             **_condition(Condition(state="waiting" if on else "off", message="not run yet" if on else "")),
@@ -125,8 +127,13 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
             notes = due_texts(outbox.get("notes"), now) if on else []
             if counts.dead and on:
                 notes.insert(0, set_aside_words(counts.dead, outbox.last_reason()))
+            comparison = Comparison.of(outbox)
+            if on and comparison.trouble:
+                notes.append(f"what it holds could not be compared with the log: {comparison.trouble}")
             return {
                 **_condition(condition, ". ".join(part for part in (condition.message, *notes) if part)),
+                "verified_at": iso(comparison.at),
+                "verified": dict(comparison.counts),
                 "cursor": outbox.cursor,
                 "behind": max(0, end - outbox.cursor) if on else 0,
                 "pending": counts.pending,

@@ -9,6 +9,7 @@ import attrs
 
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import Event
+from tconnectsync.order import TimeOrder
 from tconnectsync.placement import Placement
 from tconnectsync.spans import EARLIEST, LATEST, difference
 
@@ -69,6 +70,10 @@ class PlacedStream:
     def wanted(self, at: datetime) -> bool:
         """See :class:`tconnectsync.folding.StreamView`."""
         return self.placement.wanted(at)
+
+    def keys_between(self, first: datetime, last: datetime) -> Sequence[tuple[int, int]]:
+        """Key ranges, both inclusive, that hold all events from ``first`` to ``last`` (UTC), rather too many than too few."""
+        return TimeOrder.of(self.events, self.stream, self.placement.clock).keys_between(first, last)
 
     def differs(self, other: PlacedStream | None) -> bool:
         """Whether anything lies elsewhere in time than under ``other``."""

@@ -13,6 +13,7 @@ from typing import Any
 from tconnectsync import Outcome, Postponed, Refused, Rejected, Taken
 from tconnectsync_nightscout.answers import ServerFault
 from tconnectsync_nightscout.client import NightscoutClient
+from tconnectsync_nightscout.comparing import contrasts
 from tconnectsync_nightscout.patience import Patience, another_call, delete_all
 from tconnectsync_nightscout.reading import Copy, copies_of
 from tconnectsync_nightscout.wire import Key, Task, created_at_text, stored_text
@@ -44,7 +45,7 @@ def _clear(client: NightscoutClient, tasks: Sequence[Task], patience: Patience) 
     outcomes: dict[str, Outcome] = {}
     held = copies_of(client, COLLECTION, {task.id: task.times for task in tasks})
     for task in tasks:
-        if not delete_all(client, COLLECTION, _unwanted(held[task.id], task.key), patience):
+        if not delete_all(client, COLLECTION, _unwanted(held[task.id], task), patience):
             outcomes[task.id] = another_call()
         elif task.body is None:
             outcomes[task.id] = Taken(stored="")
@@ -58,15 +59,19 @@ def _settle(client: NightscoutClient, tasks: Sequence[Task], patience: Patience)
     for task in tasks:
         if all(copy.key != task.key for copy in held[task.id]):
             outcomes[task.id] = Postponed(reason="Nightscout took it but does not hold it")
-        elif not delete_all(client, COLLECTION, _unwanted(held[task.id], task.key), patience):
+        elif not delete_all(client, COLLECTION, _unwanted(held[task.id], task), patience):
             outcomes[task.id] = another_call()
     return outcomes
 
 
-def _unwanted(copies: Iterable[Copy], key: Key | None) -> list[Copy]:
-    """All copies but the first that lies under ``key``."""
-    here = [copy for copy in copies if copy.key == key]
-    return [copy for copy in copies if copy.key != key] + here[1:]
+def _unwanted(copies: Iterable[Copy], task: Task) -> list[Copy]:
+    """All copies but one that lies where the document is to be: one that says the same, else the first that was made.
+
+    Two machines that do this at the same moment choose the same one.
+    """
+    here = [copy for copy in copies if task.body is not None and copy.key == task.key]
+    kept = min(here, key=lambda copy: (bool(contrasts(task.body or {}, copy.fields)), copy.mongo_id), default=None)
+    return [copy for copy in copies if copy is not kept]
 
 
 def _same_key(puts: Sequence[Task]) -> dict[str, Outcome]:

@@ -7,17 +7,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from tconnectsync import Delivery, Document, Finding, Hold, Outcome, Refused, Retryable, StoredDocument
+from tconnectsync import Contrast, Delivery, Document, Finding, Hold, Outcome, Refused, Retryable, StoredDocument
 from tconnectsync_nightscout.client import Find, NightscoutClient
+from tconnectsync_nightscout.comparing import contrasts
 from tconnectsync_nightscout.keyed import COLLECTION as TREATMENTS
 from tconnectsync_nightscout.keyed import deliver_keyed
 from tconnectsync_nightscout.patience import Patience
 from tconnectsync_nightscout.reading import copy_of, pages
 from tconnectsync_nightscout.rights import check_site
 from tconnectsync_nightscout.unkeyed import ACTIVITY, deliver_unkeyed
-from tconnectsync_nightscout.wire import SINK_FIELD, Task, made_ready, stored_text
+from tconnectsync_nightscout.wire import SINK_FIELD, Key, Task, made_ready, moment_of, stored_text
 
 DEVICESTATUS = "devicestatus"
+ANNOUNCEMENT = "Announcement"
+"""It rings phones, and lapses like a device status; what was sent of it stays."""
 BATCH_SIZE = 500
 """Treatments per request: the sweet spot of ingest; ten times as many take most of a minute or fail."""
 OLDER_BRIDGE = "Pump (tconnectsync)"
@@ -120,22 +123,45 @@ class NightscoutReceiver:
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         """Every document of this sink, newest first: made by it (:data:`SINK_FIELD`) and named as it names them."""
+        for found in self._found(first, last, [(SINK_FIELD, self.sink)]):
+            if found.document_id:
+                yield found
+
+    def survey(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+        """See :class:`tconnectsync.Surveyed`. On a site that keeps one treatment per key, others' keys are told."""
+        yield from self._found(first, last, ())
+
+    def _found(self, first: datetime, last: datetime, find: Find) -> Iterator[StoredDocument]:
         for collection in self.collections:
-            begin = first
-            if collection == DEVICESTATUS:
-                begin = max(first, self.client.clock.now() - CURRENT)
-                if begin > last:
-                    continue
-            for item in pages(self.client, collection, begin, last, [(SINK_FIELD, self.sink)]):
-                copy = copy_of(item)
-                if copy is not None and item.get(SINK_FIELD) == self.sink and _is_ours(copy.identifier):
-                    yield StoredDocument(
-                        document_id=copy.identifier,
-                        collection=collection,
-                        at=copy.key.at,
-                        stored=stored_text(copy.key),
-                        pump=_pump_of(item),
-                    )
+            begin = max(first, self.client.clock.now() - CURRENT) if collection == DEVICESTATUS else first
+            for item in pages(self.client, collection, begin, last, find) if begin <= last else ():
+                if (
+                    item.get(SINK_FIELD) == self.sink
+                    or not _is_ours(item.get("identifier"))
+                    or not item.get(SINK_FIELD)
+                ):
+                    yield self._stored(collection, item, begin)
+
+    def _stored(self, collection: str, item: Mapping[str, Any], begin: datetime) -> StoredDocument:
+        copy, event_type = copy_of(item), str(item.get("eventType") or "")
+        passing = collection == DEVICESTATUS or event_type == ANNOUNCEMENT
+        if copy is not None and item.get(SINK_FIELD) == self.sink and _is_ours(copy.identifier):
+            return StoredDocument(
+                document_id=copy.identifier, collection=collection, at=copy.key.at, stored=stored_text(copy.key),
+                slot=event_type, pump=_pump_of(item), passing=passing, content=item,
+            )  # fmt: skip
+        at = moment_of(item.get("created_at"))
+        alone = collection == TREATMENTS and at is not None and not self.client.status().identifier_is_key
+        return StoredDocument(
+            document_id="", collection=collection, at=at or begin, slot=event_type, passing=passing, content=item,
+            author=str(item.get("enteredBy") or item.get("device") or ""),
+            stored=stored_text(Key(at=at, event_type=event_type)) if alone and at is not None else "",
+        )  # fmt: skip
+
+    def compare(self, document: Document, stored: StoredDocument) -> Sequence[Contrast]:
+        """See :class:`tconnectsync.Surveyed`."""
+        body = self.rendered(document)
+        return () if isinstance(body, Refused) else contrasts(body, stored.content)
 
     def check(self) -> Iterator[Finding]:
         """Version, clock, and rights by using them. Errors are findings; nothing is raised."""
@@ -152,9 +178,9 @@ def _pump_of(item: Mapping[str, Any]) -> str:
     return str(pump.get("serial", "")) if isinstance(pump, Mapping) else ""
 
 
-def _is_ours(identifier: str) -> bool:
+def _is_ours(identifier: object) -> bool:
     """Whether it was computed as this product computes identities (UUIDv5)."""
     try:
-        return uuid.UUID(identifier).version == 5
+        return isinstance(identifier, str) and uuid.UUID(identifier).version == 5
     except ValueError:
         return False

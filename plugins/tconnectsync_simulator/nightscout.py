@@ -281,6 +281,8 @@ class SimulatedNightscout:
                 continue
             try:
                 answer.append(write(collection, document, self.now(), alone=not isinstance(body, list)))
+                if index == fault.double:
+                    collection.insert(values.treatment(document, self.now()))
             except WriteFails as error:
                 return _mongo_error(str(error))
         return as_json(answer)

@@ -25,6 +25,9 @@ class Fault:
     lose: int | None = None
     """Forget the array's document of this index, and answer as if it were stored."""
 
+    double: int | None = None
+    """Store the array's document of this index twice, as when two connections post it at the same moment."""
+
     stop_at: int | None = None
     """Answer 500 at the array's document of this index; those before it are stored."""
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,9 +14,18 @@ from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.progress import ProgressLine
 
+if TYPE_CHECKING:
+    from tconnectsync.jobs import Result
+
 
 def perform(invocation: Invocation, command: str, **arguments: Any) -> int:
     """Hand a request to the engine, here or in the daemon, and wait for its end."""
+    result = ask(invocation, command, **arguments)
+    return conclude(invocation, result.status, result.lines)
+
+
+def ask(invocation: Invocation, command: str, **arguments: Any) -> Result:
+    """The end of a request that is handed to the engine, here or in the daemon."""
     config, plugins = invocation.config(), invocation.plugins()
     from tconnectsync import application
 
@@ -30,7 +39,7 @@ def perform(invocation: Invocation, command: str, **arguments: Any) -> int:
                 line.show(step.message, step.done, step.total)
     if result is None:
         raise RuntimeError(f"the request {command!r} ended without a result")
-    return conclude(invocation, result.status, result.lines)
+    return result
 
 
 def conclude(invocation: Invocation, status: int, lines: Iterable[str]) -> int:

@@ -31,6 +31,7 @@ COMMANDS = {
     "run": "The daemon: sync for ever, at the pump's own rhythm.",
     "status": "How each link of the chain is doing, since when, and what to do next.",
     "sync": "One cycle: fetch what is new, deliver it, end. The default.",
+    "verify": "Compare what a sink's site holds with the log; with --repair mend it.",
 }
 """The commands that come with the engine, with their first lines for the overview."""
 

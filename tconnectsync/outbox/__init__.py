@@ -9,11 +9,12 @@ A document's row tells what is wanted (``want``, a content hash), what the recei
 
 from __future__ import annotations
 
-from tconnectsync.outbox.letters import Counts, DeadLetter, DeadLetters, set_aside_words
+from tconnectsync.outbox.comparing import Compared, Row
+from tconnectsync.outbox.letters import Counts, DeadLetter, set_aside_words
 from tconnectsync.outbox.store import RUNNING, milliseconds, moment
 
-__all__ = ["RUNNING", "Counts", "DeadLetter", "Outbox", "milliseconds", "moment", "set_aside_words"]
+__all__ = ["RUNNING", "Counts", "DeadLetter", "Outbox", "Row", "milliseconds", "moment", "set_aside_words"]
 
 
-class Outbox(DeadLetters):
-    """One sink's file, in layers: the store, the intervals, what is wanted, what is sent, what was set aside."""
+class Outbox(Compared):
+    """One sink's file, in layers: the store, the intervals, what is wanted, what is sent, what was set aside, what is compared."""

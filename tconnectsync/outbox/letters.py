@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from tconnectsync.outbox.sending import Sending
+from tconnectsync.outbox.sending import GIVEN_UP, Sending
 from tconnectsync.outbox.store import moment
 
 
@@ -72,11 +72,11 @@ class DeadLetters(Sending):
     def drop(self, ids: Sequence[str] | None) -> int:
         """Let these dead letters go (None: all): counted as delivered until their content changes. Their number."""
         sql = (
-            "UPDATE document SET dead = NULL, sent = want, content = NULL WHERE dead IS NOT NULL"
+            "UPDATE document SET dead = NULL, sent = want, content = NULL, next_try = ? WHERE dead IS NOT NULL"
             " AND (? IS NULL OR id IN (SELECT value FROM json_each(?)))"
         )
         chosen = None if ids is None else msgspec.json.encode(list(ids)).decode()
-        return self._db.execute(sql, (chosen, chosen)).rowcount
+        return self._db.execute(sql, (GIVEN_UP, chosen, chosen)).rowcount
 
     def counts(self) -> Counts:
         """For status."""

@@ -13,6 +13,9 @@ from tconnectsync.outbox.wanted import Wanted, content_hash
 from tconnectsync.projection import Document
 from tconnectsync.receiver import Delivery, StoredDocument
 
+GIVEN_UP = 1 << 62
+"""The next attempt (ms) of a dead letter that the user dropped: never, unless its content changes or it is replayed."""
+
 
 class Sending(Wanted):
     """Pending documents and withdrawals, attempts and their outcomes, what was found at the receiver, replays."""
@@ -136,28 +139,41 @@ class Sending(Wanted):
     def recognise(self, found: StoredDocument) -> None:
         """The receiver already holds this document of ours (after a wiped disk): updated if a fold makes it.
 
-        One that no fold makes stays as it is until :meth:`judge_found`.
+        One that no fold makes stays as it is until :meth:`judge_found`; one that is passing stays for good.
         """
+        if not found.passing:
+            self._db.execute(  # until then its slot stands where its content would
+                "INSERT INTO document(id, collection, slot, at, want, content, stream) VALUES(?, ?, '', ?, '?', ?, ?)"
+                " ON CONFLICT(id) DO NOTHING",
+                (found.document_id, found.collection, milliseconds(found.at), found.slot.encode(), found.pump),
+            )
         self._db.execute(
-            "INSERT INTO document(id, collection, slot, at, want, sent, stored, stream) VALUES(?, ?, '', ?, '?', '?', ?, ?)"
-            " ON CONFLICT(id) DO UPDATE SET sent = coalesce(sent, '?'), stored = coalesce(document.stored, excluded.stored)",
-            (found.document_id, found.collection, milliseconds(found.at), found.stored, found.pump),
+            "UPDATE document SET sent = coalesce(sent, '?'), stored = coalesce(stored, ?) WHERE id = ?",
+            (found.stored, found.document_id),
         )
 
     def judge_found(self, known: Callable[[str, datetime], bool], *, keep: Sequence[tuple[int, int]] = ()) -> int:
         """Everything is fetched and folded: what was found and is not made goes, except in ``keep`` (ms). Their number.
 
-        Only what the log speaks of is judged: ``known(pump, at)``. The rest is somebody else's, and forgotten here.
+        Only what the log speaks of is judged (``known(pump, at)``), and only what is of a kind that is made here: another
+        installation may make others. The rest is forgotten here.
         """
-        rows = self._db.execute("SELECT id, at, stream FROM document WHERE fold IS NULL AND want = '?'").fetchall()
+        sql = "SELECT id, at, stream, collection, content FROM document WHERE fold IS NULL AND want = '?'"
         gone: list[tuple[str]] = []
         left: list[tuple[str]] = []
-        for id_, at, pump in rows:
+        for id_, at, pump, collection, slot in self._db.execute(sql).fetchall():
             kept = any(first <= at <= last for first, last in keep)
-            (gone if known(pump or "", moment(at)) and not kept else left).append((id_,))
-        self._db.executemany("UPDATE document SET want = NULL WHERE id = ?", gone)
+            judged = known(pump or "", moment(at)) and not kept and self.makes(collection, (slot or b"").decode())
+            (gone if judged else left).append((id_,))
+        self._db.executemany("UPDATE document SET want = NULL, content = NULL WHERE id = ?", gone)
         self._db.executemany("DELETE FROM document WHERE id = ?", left)
         return len(gone)
+
+    def makes(self, collection: str, slot: str) -> bool:
+        """Whether some fold makes documents of this kind (no slot: of this collection)."""
+        chosen, values = ("AND slot = ?", (collection, slot)) if slot else ("", (collection,))
+        sql = f"SELECT 1 FROM document INDEXED BY document_slot WHERE collection = ? {chosen} AND fold IS NOT NULL LIMIT 1"
+        return self._db.execute(sql, values).fetchone() is not None
 
     def replay(self, folds: Sequence[str], first: datetime | None = None, last: datetime | None = None) -> int:
         """Forget what was delivered in this stretch (both inclusive; None: open) so that it is sent again. Their number."""

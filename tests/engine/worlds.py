@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import attrs
 
 from tconnectsync import (
+    Contrast,
     Delivery,
     Document,
     Event,
@@ -178,3 +180,41 @@ class Shelf:
 
     def check(self) -> Iterator[Finding]:
         yield Finding(good=True, what="shelf")
+
+
+@attrs.define
+class OpenShelf(Shelf):
+    """A shelf that shows all that stands on it; beside what was put there may be second copies, and others' things."""
+
+    beside: list[StoredDocument] = attrs.field(factory=list)
+    trouble_reading: Exception | None = None
+    surveys: int = 0
+
+    def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+        outcomes = Shelf.deliver(self, batch)
+        looked_for = {each.document_id for each in batch if each.unsure or each.document is None}
+        self.beside = [copy for copy in self.beside if copy.document_id not in looked_for]
+        return outcomes
+
+    def copy_of(self, document: Document, **changes: Any) -> StoredDocument:
+        copy = StoredDocument(
+            document_id=document.id, collection=document.collection, at=document.at, stored="here", slot=document.slot,
+            pump=self.pump_of.get(document.id, "1"), content=document.content,
+        )  # fmt: skip
+        return attrs.evolve(copy, **changes)
+
+    def survey(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+        self.surveys += 1
+        if self.trouble_reading is not None:
+            raise self.trouble_reading
+        for copy in [*(self.copy_of(document) for document in self.there.values()), *self.beside]:
+            if first <= copy.at <= last:
+                yield copy
+
+    def compare(self, document: Document, stored: StoredDocument) -> list[Contrast]:
+        ours, theirs = ({"at": known.at, **known.content} for known in (document, stored))
+        return [
+            Contrast(field=name, ours=ours.get(name), theirs=theirs.get(name))
+            for name in sorted(ours.keys() | theirs.keys())
+            if ours.get(name) != theirs.get(name)
+        ]

@@ -1,0 +1,52 @@
+"""``verify`` beside the daemon: opens everything for reading alone, and compares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date
+
+from tconnectsync.application import open_sinks, open_sources, outbox_path
+from tconnectsync.clock import Clock
+from tconnectsync.config import Config
+from tconnectsync.errors import ConfigError
+from tconnectsync.eventlog import EventLog
+from tconnectsync.folding import Folding
+from tconnectsync.jobs import stretch
+from tconnectsync.outbox import Outbox
+from tconnectsync.placement import Placer
+from tconnectsync.plugins import Plugins
+from tconnectsync.receiver import Surveyed
+from tconnectsync.verdicts import Slice, cannot_be_verified
+from tconnectsync.verifying import Verifier
+from tconnectsync.views import PlacedStream
+
+
+def compared(
+    config: Config, plugins: Plugins, *, sink: str, first: date | None, last: date | None, clock: Clock
+) -> Iterator[Slice]:
+    """What a comparison of one sink finds, slice by slice. Takes no lock and writes nothing.
+
+    Errors: ConfigError (the sink is off, cannot read back, or delivered nothing yet), LogDamaged, and those of the receiver.
+    """
+    opened = open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).get(sink)
+    if opened is None:
+        raise ConfigError((f"sinks.{sink}: this sink is off",))
+    if not isinstance(opened.receiver, Surveyed):
+        raise ConfigError((cannot_be_verified(sink),))
+    path = outbox_path(config.data_dir, sink)
+    if not path.exists() or not (config.data_dir / "log").is_dir():
+        raise ConfigError((f"{sink} has not delivered anything yet",), remedy="Run `tconnectsync sync`.")
+    decoders = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
+    args = {"first": first and first.isoformat(), "last": last and last.isoformat()}
+    with (
+        closing(EventLog.open(config.data_dir, clock=clock, writable=False, decoders=decoders)) as events,
+        closing(Outbox(path, writable=False)) as outbox,
+    ):
+        streams = {stream.id: stream for stream in events.streams()}
+        placed = [
+            PlacedStream(events, streams[id_], where) for id_, where in Placer(events, config.zones).place().items()
+        ]
+        folding = Folding(outbox, {fold.name: fold for fold in opened.folds})
+        verifier = Verifier(folding, opened.receiver, events, {view.name: view for view in placed}, clock)
+        yield from verifier.run(*stretch(args, config.zones.zone_at))

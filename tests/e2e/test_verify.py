@@ -1,0 +1,207 @@
+"""What the site holds: compared with the log and mended, by command, once a day, and by two machines at one site."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from living_daemon import daemon
+from quiet_world import ZONE, a_pump
+from quiet_world import World as QuietWorld
+from test_many_cycles import Running
+from test_rules import BEGIN, DAY, GENERATIONS, house, plan_of
+from whole_world import Installation, MovedClock
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
+from tconnectsync_simulator.pump import SimulatedPump, simulate
+
+SINKS = ("nightscout-treatments", "nightscout-pump-events", "nightscout-iob")
+Document = dict[str, Any]
+
+
+def without_id(document: Document) -> Document:
+    return {name: value for name, value in document.items() if name != "_id"}
+
+
+def double(site: SimulatedNightscout, document: Document, **changes: Any) -> None:
+    """A second copy is there, as when two connections post it at the same moment."""
+    site._collections["treatments"].insert(without_id(document) | changes)
+
+
+def lose(site: SimulatedNightscout, document: Document) -> None:
+    """As a database that said 200."""
+    site._collections["treatments"]._forget(("object", document["_id"]))
+
+
+def some(documents: list[Document], event_type: str, number: int) -> Document:
+    return [known for known in documents if event_type in known["eventType"] and "identifier" in known][number]
+
+
+FOREIGN = (
+    {"eventType": "Note", "created_at": "2026-03-20T12:00:00.000Z", "notes": "mine", "enteredBy": "me"},
+    {"eventType": "Meal Bolus", "created_at": "2026-03-21T12:00:00.000Z", "insulin": 2, "enteredBy": "another app"},
+    {"eventType": "Temp Basal", "created_at": "2026-03-21T13:00:00.000Z", "absolute": 1, "duration": 30},
+)
+
+
+def foreign(site: SimulatedNightscout) -> list[Document]:
+    return [known for known in site.documents("treatments") if "identifier" not in known]
+
+
+@GENERATIONS
+def test_what_the_site_lost_altered_and_doubled_is_found_and_mended(tmp_path: Path, version: str) -> None:
+    with house(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
+        home.site.put("treatments", *FOREIGN)
+        home.site.fail(Fault(method="POST", path="treatments", lose=3))
+        assert home.ask("sync").status == 0
+        for sink in SINKS:
+            result = home.ask("verify", sink=sink)
+            assert result.status == 0
+            lost = sink == "nightscout-treatments"
+            assert ("1 missing" in result.lines[0]) == lost, "one document of a batch was answered with 200 and is gone"
+        good, others = home.held(), foreign(home.site)
+        documents = home.site.documents("treatments")
+        double(home.site, some(documents, "Correction Bolus", 0))
+        altered = some(documents, "Meal Bolus", 1)
+        home.site.put("treatments", {**without_id(altered), "insulin": 0.05})
+        lose(home.site, some(home.site.documents("treatments"), "Temp Basal", 30))
+
+        result = home.ask("verify", sink="nightscout-treatments")
+        words = "\n".join(result.lines)
+        assert "1 missing, 1 different, 1 doubled, 3 foreign" in result.lines[0]
+        assert f"insulin should be {altered['insulin']} and is 0.05" in words
+        assert "another app (1)" in words
+        assert result.status == 0
+        assert home.held() == good
+        assert foreign(home.site) == others, "byte for byte, with their own _id"
+
+
+@GENERATIONS
+def test_a_stale_second_copy_goes_and_the_right_one_stays(tmp_path: Path, version: str) -> None:
+    """Two copies with one identity, of which the first that the site shows is wrong."""
+    with house(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
+        home.ask("sync")
+        good = home.held()
+        bolus = some(home.site.documents("treatments"), "Meal Bolus", 1)
+        for wrong_first in (True, False):
+            if wrong_first:
+                lose(home.site, bolus)
+            double(home.site, bolus, insulin=9.0)
+            if wrong_first:
+                double(home.site, bolus)
+            assert home.ask("verify", sink="nightscout-treatments").status == 0
+            assert home.held() == good
+
+
+@GENERATIONS
+def test_a_day_of_the_daemon_mends_it_without_being_asked_and_costs_a_few_requests(
+    tmp_path: Path, version: str
+) -> None:
+    with house(tmp_path, simulate(plan_of(62)), now=BEGIN + 5 * DAY, version=version) as home:
+        home.ask("sync")
+        home.site.put("treatments", FOREIGN[1])
+        others = foreign(home.site)
+        bolus = some(home.site.documents("treatments"), "Meal Bolus", 0)
+        lose(home.site, bolus)
+        before = len(home.site.requests)
+        home.running.until(home.clock.now() + 26 * timedelta(hours=1))
+        assert home.treatments()[bolus["identifier"]]["insulin"] == bolus["insulin"]
+        assert foreign(home.site) == others
+        compared = [
+            request for request in home.site.requests[before:]
+            if request.method == "GET" and "treatments" in request.path and "identifier" not in str(request.query)
+        ]  # fmt: skip
+        assert len(compared) <= 8
+        assert home.status()["sinks"]["nightscout-treatments"]["verified"]["missing"] == 1
+
+
+def of_other_sinks(known: dict[str, Document]) -> int:
+    return sum(doc["sink"] != "nightscout-treatments" for doc in known.values())
+
+
+STEP = timedelta(minutes=40)
+TROUBLED, STEPS = 36, 78
+"""A day of trouble, and a little more than a day without."""
+
+
+def together(folder: Path, pump: SimulatedPump, machines: int, version: str) -> dict[str, Document]:
+    """What the site holds of ours when so many machines served it for a day of trouble and a day without."""
+    with house(folder, pump, now=BEGIN + 4 * DAY, version=version, history_days=1) as home:
+        home.site.put("treatments", *FOREIGN)
+        others = foreign(home.site)
+        more = [
+            Running(folder / f"machine {number}", home.cloud, home.site, home.clock, history_days=1)
+            for number in range(1, machines)
+        ]
+        running = [home.running, *more]
+        for step in range(STEPS):
+            if step % 2 == 0 and step < TROUBLED:
+                home.site.fail(Fault(method="POST", path="treatments", double=0))
+            if step == TROUBLED:
+                home.site.mend()
+            for number, machine in enumerate(running if step % 2 else reversed(running)):
+                if (step // 6 + number) % 4 == 3 and step < TROUBLED and machines > 1:
+                    continue  # one of them is off for hours
+                while machine.engine.turn():
+                    pass
+            home.clock.sleep(STEP.total_seconds())
+        for machine in running:
+            while machine.engine.turn(polling=False):
+                pass
+        for machine in more:
+            machine.engine.close()
+        assert foreign(home.site) == others
+        return home.treatments()
+
+
+@GENERATIONS
+def test_two_machines_at_one_site_leave_it_as_one_does(tmp_path: Path, version: str) -> None:
+    """Same account, same site; what both post at once is doubled, one is off now and then and knows less than the other."""
+    pump = simulate(plan_of(63, late_share=0.1, late_max_h=12))
+    alone = together(tmp_path / "one", pump, 1, version)
+    assert len(alone) > 300
+    both = together(tmp_path / "two", pump, 2, version)
+    assert {name: without_id(known) for name, known in both.items()} == {
+        name: without_id(known) for name, known in alone.items()
+    }
+
+
+def test_verify_beside_the_daemon_and_mended_through_it(tmp_path: Path) -> None:
+    pump = a_pump(3)
+    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
+        refused = home.run("verify", "nightscout-treatments", expect=(2,))
+        assert "has not delivered anything yet" in refused.stderr
+        world = QuietWorld(cloud, site, home)
+        with daemon(home) as living:
+            world.settled(living)
+            good = world.treatments()
+            assert "documents are as they should be" in home.run("verify", "nightscout-treatments").stdout
+            bolus = some(site.documents("treatments"), "Bolus", 1)
+            double(site, some(site.documents("treatments"), "Temp Basal", 5))
+            lose(site, bolus)
+
+            told = home.run("verify", "nightscout-treatments", expect=(9,)).stdout
+            assert "1 missing, 1 doubled" in told
+            assert "Run `tconnectsync verify nightscout-treatments --repair`" in told
+            listed = home.run("verify", "nightscout-treatments", "--json", expect=(9,)).stdout
+            *found, counts = map(json.loads, listed.splitlines())
+            assert {each["verdict"] for each in found} == {"missing", "doubled"}
+            [missing] = [each for each in found if each["verdict"] == "missing"]
+            assert (missing["id"], missing["kind"]) == (bolus["identifier"], bolus["eventType"])
+            assert (counts["missing"], counts["doubled"], counts["good"]) == (
+                1,
+                1,
+                len(good) - 2 - of_other_sinks(good),
+            )
+            day = datetime.now(timezone.utc).date() + timedelta(days=2)
+            assert home.run("verify", "nightscout-treatments", "--from", f"{day}").returncode == 0
+
+            mended = home.run("verify", "nightscout-treatments", "--repair").stdout
+            assert "after the repair:" in mended
+            assert world.treatments() == good
+            home.run("verify", "nightscout-treatments")
+        home.run("verify", "nightscout-treatments", "--repair", "--json")

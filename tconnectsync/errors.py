@@ -25,6 +25,10 @@ class ConfigError(TconnectsyncError):
         self.problems = problems
 
 
+class NotDone(TconnectsyncError):
+    """What was asked cannot be done as things are; nothing was changed. Exit status 2."""
+
+
 class Retryable(TconnectsyncError):
     """Passing trouble: try again later. ``after_s`` is the least wait in seconds, None leaves it to the back-off.
 

@@ -18,6 +18,7 @@ from tconnectsync.errors import (
     CredentialsRefused,
     FolderOwned,
     LogDamaged,
+    NotDone,
     Rejected,
     Retryable,
     TconnectsyncError,
@@ -25,6 +26,7 @@ from tconnectsync.errors import (
 
 _STATUSES: tuple[tuple[type[TconnectsyncError], ExitStatus], ...] = (
     (ConfigError, ExitStatus.USAGE),
+    (NotDone, ExitStatus.USAGE),
     (CredentialsRefused, ExitStatus.REFUSED),
     (LogDamaged, ExitStatus.DAMAGED),
     (FolderOwned, ExitStatus.OWNED),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tconnectsync.eventlog.catchup import INDEX_NAME
 from tconnectsync.eventlog.codec import Decoder
+from tconnectsync.eventlog.copying import LogCopy, copied_log
 from tconnectsync.eventlog.files import AppendFile, Files, OsFiles, replace_file
 from tconnectsync.eventlog.lent import LentFiles
 from tconnectsync.eventlog.lock import FolderLock
@@ -26,11 +27,13 @@ __all__ = [
     "FolderLock",
     "Gap",
     "LentFiles",
+    "LogCopy",
     "LogSize",
     "OsFiles",
     "RepairReport",
     "Stream",
     "check_log",
+    "copied_log",
     "repair_log",
     "replace_file",
 ]

@@ -1,0 +1,64 @@
+"""An old backup is put back: what is newer comes again, what the site holds is recognised, nothing is doubled or lost."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from test_rules import BEGIN, DAY, GENERATIONS, differences, house, plan_of
+
+from tconnectsync.backup import back_up, restore
+from tconnectsync.eventlog import FolderLock, check_log
+from tconnectsync_simulator.faults import answered
+from tconnectsync_simulator.pump import simulate
+
+
+@GENERATIONS
+@pytest.mark.parametrize("cloud_is_down_first", [False, True])
+def test_an_old_backup_put_back_ends_as_if_nothing_had_happened(
+    tmp_path: Path, version: str, cloud_is_down_first: bool
+) -> None:
+    """Two days newer is what the site holds. It stays there while the cloud cannot be asked."""
+    pump = simulate(plan_of(43))
+    with house(tmp_path, pump, now=BEGIN + 3 * DAY, version=version) as home:
+        assert home.ask("sync").status == 0
+        data = home.running.folder / "data"
+        backup = back_up(data, tmp_path / "b.tar.gz", clock=home.clock)  # the engine holds the folder and goes on
+        home.clock.sleep(2 * 86400)
+        assert home.ask("sync").status == 0
+        before = home.held()
+
+        home.running.engine.close()
+        shutil.rmtree(data)
+        data.mkdir()
+        with FolderLock(data):
+            restore(backup.path, data)
+        home.running.open()
+        assert home.running.engine.events.end == backup.manifest.positions
+        if cloud_is_down_first:
+            home.cloud.fail(answered(503, path="pumper", times=50))
+            assert home.ask("sync").status == 3
+            assert home.treatments().keys() >= {id_ for id_, doc in before.items() if "eventType" in doc}
+            home.cloud.faults.clear()
+            home.clock.sleep(120)
+        home.clock.sleep(60)
+        assert home.ask("sync").status == 0
+        home.clock.sleep(60)
+        assert home.ask("sync").status == 0
+        held = home.held()
+        changed = {
+            id_: (doc, held.get(id_)) for id_, doc in before.items() if "eventType" in doc and held.get(id_) != doc
+        }
+        assert changed.keys() <= _running(before), changed
+        assert len(home.site.documents("treatments")) == len(home.treatments())
+        assert differences(home, pump, begin=home.clock.now() - timedelta(days=3)) == []
+        assert all(line.good for line in check_log(data))
+
+
+def _running(documents: dict[str, dict[str, object]]) -> set[str]:
+    """The basal stretch that was going on: it may have grown."""
+    stretches = [doc for doc in documents.values() if doc.get("eventType") == "Temp Basal"]
+    newest = max(stretches, key=lambda doc: str(doc["created_at"]))
+    return {str(newest["identifier"])}

@@ -1,0 +1,235 @@
+"""A backup is whole or it is not there; put back, it is what was written; anything else is refused and changes nothing."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import shutil
+import tarfile
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from log_worlds import RECEIVED, StillClock, basal, last_segment
+
+from tconnectsync.backup import Backup, back_up, restore
+from tconnectsync.errors import LogDamaged, NotDone
+from tconnectsync.eventlog import EventLog, OsFiles, check_log, repair_log
+
+SEGMENT_BYTES = 1500
+
+
+def open_log(data_dir: Path, *, writable: bool = True) -> EventLog:
+    return EventLog.open(data_dir, clock=StillClock(), writable=writable, segment_bytes=SEGMENT_BYTES)
+
+
+def made(data_dir: Path, target: Path) -> Backup:
+    return back_up(data_dir, target, clock=StillClock())
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    with open_log(folder) as log:
+        for seq in range(1, 20):
+            log.append([basal(seq)])
+        log.maintain(3)
+    return folder
+
+
+def test_a_backup_put_back_is_the_log_and_nothing_else(tmp_path: Path, data: Path) -> None:
+    for name in ("outbox/a.sqlite", "state/tandem.json", "plugins/tandem/token.json"):
+        path = data / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a secret")
+    done = made(data, tmp_path)
+    assert done.path == tmp_path / f"tconnectsync-{done.manifest.log[:8]}-{RECEIVED:%Y%m%dT%H%M%SZ}.tar.gz"
+    assert done.path.stat().st_mode & 0o777 == 0o600
+    assert b"a secret" not in gzip.decompress(done.path.read_bytes())
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    assert restore(done.path, target).manifest == done.manifest
+    assert tree(target) == {name: content for name, content in tree(data).items() if name.startswith("log/")}
+    assert (target / "log").stat().st_mode & 0o077 == 0
+    with open_log(target) as log, open_log(data, writable=False) as original:
+        assert log.end == done.manifest.positions == 19
+        assert log.log_id == original.log_id
+        assert list(log.events()) == list(original.events())
+        assert log.append([basal(20)]).first == 20
+
+
+def test_what_a_repair_set_aside_is_in_it(tmp_path: Path, data: Path) -> None:
+    path = sorted((data / "log").glob("*.gz"))[1]
+    path.write_bytes(b"")
+    with pytest.raises(LogDamaged) as raised:
+        made(data, tmp_path)
+    assert (raised.value.path, raised.value.line) == (str(path), 1)
+    assert "log repair" in str(raised.value.remedy)
+    assert list(tmp_path.glob("tconnectsync-*")) == [], "nothing is left behind"
+    [gap] = repair_log(data, clock=StillClock()).gaps
+    assert f"log/{gap.side_file}" in made(data, tmp_path).manifest.files
+
+
+def test_a_torn_line_at_the_end_is_left_out(tmp_path: Path, data: Path) -> None:
+    """The owner is in the middle of a write."""
+    with last_segment(data).open("ab") as file:
+        file.write(b'{"crc":"12')
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    assert restore(made(data, tmp_path / "b.tar.gz").path, target).manifest.positions == 19
+    assert all(line.good for line in check_log(target))
+
+
+def test_the_owner_may_write_seal_and_compress_between_any_two_reads(tmp_path: Path) -> None:
+    """The backup is a beginning of the log, as long as it was when the backup began or longer."""
+    data = tmp_path / "data"
+    with open_log(data) as log:
+        for seq in range(1, 12):
+            log.append([basal(seq)])
+
+        class Beside(OsFiles):
+            next_seq = 12
+
+            def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
+                for _ in range(2):
+                    log.append([basal(self.next_seq)])
+                    self.next_seq += 1
+                log.maintain(1)
+                return super().read(path, offset, length)
+
+        done = back_up(data, tmp_path / "b.tar.gz", clock=StillClock(), files=Beside())
+    assert done.manifest.positions >= 11
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    restore(done.path, target)
+    with open_log(target) as log:
+        assert [event.seq for event in log.events()] == list(range(1, done.manifest.positions + 1))
+
+
+def test_no_log_and_no_place_are_told(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(NotDone, match="no log") as raised:
+        made(tmp_path / "nothing", tmp_path)
+    assert "sync" in str(raised.value.remedy)
+    with pytest.raises(NotDone, match="cannot be written"):
+        made(data, tmp_path / "no" / "such" / "folder")
+    there = tmp_path / "there.tar.gz"
+    there.write_text("precious")
+    with pytest.raises(NotDone, match="already"):
+        made(data, there)
+    assert there.read_text() == "precious"
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "fsync", full)
+    target = tmp_path / "usb"
+    target.mkdir()
+    with pytest.raises(NotDone, match="No space left"):
+        made(data, target)
+    assert list(target.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["log", "outbox", "state", "index.sqlite"])
+def test_only_an_empty_data_folder_is_filled(tmp_path: Path, data: Path, name: str) -> None:
+    done = made(data, tmp_path)
+    target = tmp_path / "elsewhere"
+    (target / name).mkdir(parents=True)
+    with pytest.raises(NotDone, match="not empty") as raised:
+        restore(done.path, target)
+    assert "move" in str(raised.value.remedy)
+    assert tree(target) == {}
+
+
+def refused(path: Path, folder: Path, words: str = "no whole backup") -> None:
+    folder.mkdir(exist_ok=True)
+    with pytest.raises(NotDone, match=words) as raised:
+        restore(path, folder)
+    assert raised.value.remedy
+    assert list(folder.iterdir()) == [], "nothing is put in place"
+
+
+@settings(max_examples=60, deadline=None)
+@given(part=st.floats(0, 0.9999), change=st.integers(1, 255), cut=st.booleans())
+def test_a_harmed_backup_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, part: float, change: int, cut: bool
+) -> None:
+    """Cut, or with changed bytes: nothing of it is put in place unless all of it is what was written."""
+    folder = tmp_path_factory.mktemp("harmed")
+    with open_log(folder / "data") as log:
+        log.append([basal(seq) for seq in range(1, 9)])
+    done = made(folder / "data", folder / "b.tar.gz")
+    whole = done.path.read_bytes()
+    at = int(part * len(whole))
+    done.path.write_bytes(whole[:at] if cut else whole[:at] + bytes([whole[at] ^ change]) + whole[at + 1 :])
+    target = folder / "target"
+    target.mkdir()
+    with suppress(NotDone):
+        restore(done.path, target)
+    there = tree(target)
+    assert not there or there == {name: text for name, text in tree(folder / "data").items() if name[:4] == "log/"}
+    shutil.rmtree(folder)
+
+
+def remade(path: Path, target: Path, *, drop: str = "", more: tuple[tarfile.TarInfo, ...] = ()) -> Path:
+    """The same archive with other members."""
+    with tarfile.open(path) as old, tarfile.open(target, "w:gz") as new:
+        for extra in more:
+            new.addfile(extra, io.BytesIO(bytes(extra.size)))
+        for member in old:
+            if member.name != drop:
+                new.addfile(member, old.extractfile(member))
+    return target
+
+
+def test_what_does_not_belong_into_a_backup_is_refused(tmp_path: Path, data: Path) -> None:
+    """Somebody may hand over a file that was made to write elsewhere."""
+    done = made(data, tmp_path)
+    segment = last_segment(data).name
+    evil = tarfile.TarInfo("log/../../evil")
+    evil.size = 5
+    link = tarfile.TarInfo("log/link")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    absolute = tarfile.TarInfo("/log/evil")
+    secret = tarfile.TarInfo("plugins/tandem/token.json")
+    for number, member in enumerate((evil, link, absolute, secret)):
+        refused(remade(done.path, tmp_path / f"{number}.tar.gz", more=(member,)), tmp_path / "target")
+    refused(remade(done.path, tmp_path / "less.tar.gz", drop=f"log/{segment}"), tmp_path / "target", segment)
+    refused(remade(done.path, tmp_path / "none.tar.gz", drop="manifest.json"), tmp_path / "target", "manifest")
+    assert not (tmp_path / "evil").exists()
+    for number, content in enumerate((b"", b"no archive", gzip.compress(b"no archive"), os.urandom(5000))):
+        path = tmp_path / f"none-{number}"
+        path.write_bytes(content)
+        refused(path, tmp_path / "target")
+    refused(tmp_path / "nowhere", tmp_path / "target", "There is no")
+    refused(tmp_path, tmp_path / "target", "cannot be put|no whole")
+
+
+def test_a_backup_of_a_newer_release_is_told(tmp_path: Path, data: Path) -> None:
+    done = made(data, tmp_path)
+    manifest = msgspec.json.encode({**msgspec.to_builtins(done.manifest), "format": 2})
+    newer = tmp_path / "newer.tar.gz"
+    remade(done.path, newer, drop="manifest.json")
+    with tarfile.open(done.path) as old, tarfile.open(newer, "w:gz") as new:
+        for member in old:
+            content = manifest if member.name == "manifest.json" else old.extractfile(member).read()  # type: ignore[union-attr]
+            member.size = len(content)
+            new.addfile(member, io.BytesIO(content))
+    refused(newer, tmp_path / "target", "newer release")
+
+
+def test_what_a_killed_restore_left_is_cleared_away(tmp_path: Path, data: Path) -> None:
+    done = made(data, tmp_path)
+    target = tmp_path / "elsewhere"
+    (target / ".restore-abc" / "log").mkdir(parents=True)
+    restore(done.path, target)
+    assert [path.name for path in target.iterdir()] == ["log"]

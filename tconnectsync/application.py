@@ -22,7 +22,7 @@ from tconnectsync.daemon import Daemon, Loaded
 from tconnectsync.delivery import Courier
 from tconnectsync.engine import Engine
 from tconnectsync.errors import ConfigError, FolderOwned
-from tconnectsync.eventlog import EventLog, Files, FolderLock, OsFiles
+from tconnectsync.eventlog import Damage, EventLog, Files, FolderLock, OsFiles
 from tconnectsync.folding import Folding
 from tconnectsync.hookspecs import Context, Sink
 from tconnectsync.jobs import Progress, Request, Result, Step, perform
@@ -284,22 +284,33 @@ def read_events(
     kinds: tuple[str, ...] = (),
     pump: str | None = None,
     follow: bool = False,
+    left_out: Callable[[Damage], None],
     clock: Clock,
 ) -> Iterator[dict[str, Any]]:
-    """The log's records in the order they were written; ``first`` and ``last`` are pump-local days, both inclusive."""
+    """The log's records in the order they were written; ``first`` and ``last`` are pump-local days, both inclusive.
+
+    What is damaged is told to ``left_out``, each damage once, and passed over.
+    """
     from tconnectsync.eventlog.record import record_of
 
     if not (config.data_dir / "log").is_dir():
         return
     events = EventLog.open(config.data_dir, clock=clock, writable=False, decoders={})
-    wanted = frozenset(kinds) or None
     position = 0
+    told: set[tuple[str, int]] = set()
+
+    def tell(damage: Damage) -> None:
+        if (damage.path, damage.line) not in told:
+            told.add((damage.path, damage.line))
+            left_out(damage)
+
     try:
         while True:
-            for event in events.events(position, kinds=wanted, pump=pump):
+            for event in events.events(position, left_out=tell):
                 position = event.pos
                 day = event.pump_time.date()
-                if (first is None or day >= first) and (last is None or day <= last):
+                chosen = (not kinds or event.kind in kinds) and (pump is None or event.pump == pump)
+                if chosen and (first is None or day >= first) and (last is None or day <= last):
                     yield record_of(event)
             if not follow:
                 return

@@ -15,6 +15,8 @@ from tconnectsync.cli.parameters import common_options, day_options, pass_invoca
 from tconnectsync.cli.requests import print_json
 
 if TYPE_CHECKING:
+    from tconnectsync.eventlog import Damage
+
     KindsType = click.ParamType[tuple[str, ...]]
 else:  # older click's is no generic class
     KindsType = click.ParamType
@@ -62,6 +64,8 @@ def command(
     tconnectsync events --from 2025-03-01 --kind bolus
     tconnectsync events --follow
     tconnectsync events --json | jq 'select(.kind == "alarm.raised")'
+
+    What is damaged is left out and told on stderr; the exit status is 7 then.
     """
     require_order(first, last)
     config = invocation.config()
@@ -69,8 +73,24 @@ def command(
 
     wanted = tuple(dict.fromkeys(kind for group in kinds for kind in group))
     invocation.status = int(ExitStatus.DONE)
+
+    def left_out(damage: Damage) -> None:
+        if invocation.status != ExitStatus.DAMAGED:
+            click.echo(
+                "Some of the log is damaged and left out here; `tconnectsync log check` tells all of it:", err=True
+            )
+        invocation.status = int(ExitStatus.DAMAGED)
+        click.echo(f"  {damage_words(damage)}", err=True)
+
     records = application.read_events(
-        config, first=first, last=last, kinds=wanted, pump=pump, follow=follow, clock=invocation.clock
+        config,
+        first=first,
+        last=last,
+        kinds=wanted,
+        pump=pump,
+        follow=follow,
+        left_out=left_out,
+        clock=invocation.clock,
     )
     try:
         for record in records:
@@ -83,7 +103,21 @@ def command(
     except KeyboardInterrupt:
         if not follow:
             raise
-    return ExitStatus.DONE
+    return invocation.status
+
+
+def damage_words(damage: Damage) -> str:
+    """What is missing and where: file, line and positions."""
+    first, last = damage.position, damage.last_position
+    if first is None:
+        where = ""
+    elif last is None:
+        where = f", from position {first} on"
+    elif last < first:
+        where = ""  # but a header is harmed
+    else:
+        where = f", position {first}" if first == last else f", positions {first} to {last}"
+    return f"{damage.path} line {damage.line}{where}: {damage.what}"
 
 
 def event_words(record: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from tconnectsync.eventlog.files import Files, OsFiles
 from tconnectsync.eventlog.lines import Run
 from tconnectsync.eventlog.opening import Opened, open_to_read, open_to_write
 from tconnectsync.eventlog.order import Order, Stream
-from tconnectsync.eventlog.segments import Damage, Segments, damage_of
+from tconnectsync.eventlog.segments import Damage, Segment, Segments, damage_of
 from tconnectsync.eventlog.tail import Tail
 from tconnectsync.eventlog.writer import Appended, Writer, index_errors
 from tconnectsync.events import FACTS, Event
@@ -242,27 +242,46 @@ class EventLog:
         return found
 
     def events(
-        self, after_pos: int = 0, *, kinds: frozenset[str] | None = None, pump: str | None = None
+        self,
+        after_pos: int = 0,
+        *,
+        kinds: frozenset[str] | None = None,
+        pump: str | None = None,
+        left_out: Callable[[Damage], None] | None = None,
     ) -> Iterator[Event]:
-        """Everything behind ``after_pos`` as it was appended: revisions, facts and gaps too. Reads the log, not the index."""
+        """Everything behind ``after_pos`` as it was appended: revisions, facts and gaps too. Reads the log, not the index.
+
+        Where something is not what was written, it ends with LogDamaged; with ``left_out`` that is told, and what is behind
+        goes on.
+        """
         segments = self._segments.all()
         first = self._segments.holding(after_pos + 1).first if segments else 0
         for segment in segments:
             if segment.first < first:
                 continue
             for item in self._segments.walk(segment):
+                damage = None
                 if isinstance(item, Run):
-                    if item.last_position is None and segment is segments[-1]:
-                        return  # a writer beside us is in the middle of a line
+                    if item.last_position is None and segment is segments[-1] and self._is_being_written(segment, item):
+                        return
                     if item.last_position is None or item.last_position > after_pos:
-                        raise damage_of(segment, item).error()
+                        damage = damage_of(segment, item)
                 elif item.position > after_pos:
                     try:
                         event = self._codec.event(item.record)
                     except msgspec.MsgspecError as error:
-                        raise unreadable(self._segments, item, error).error() from error
-                    if (kinds is None or event.kind in kinds) and (pump is None or event.pump == pump):
-                        yield event
+                        damage = unreadable(self._segments, item, error)
+                    else:
+                        if (kinds is None or event.kind in kinds) and (pump is None or event.pump == pump):
+                            yield event
+                if damage is not None and left_out is None:
+                    raise damage.error()
+                if damage is not None and left_out is not None:
+                    left_out(damage)
+
+    def _is_being_written(self, segment: Segment, run: Run) -> bool:
+        """Whether the harm at the log's end is but a line that a writer beside us is in the middle of."""
+        return run.lines <= 1 and not segment.packed and not self._segments.text(segment).endswith(b"\n")
 
     def _event_at(self, place: tuple[int, int]) -> Event:
         return self._codec.event(self._segments.records([place])[0])

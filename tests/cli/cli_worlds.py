@@ -93,6 +93,7 @@ class FakeApplication:
     answer: Any = attrs.field(factory=lambda: Result(status=0))
     documents: tuple[dict[str, Any], ...] = ()
     records: tuple[dict[str, Any], ...] = ()
+    damages: tuple[Any, ...] = ()
     letters: tuple[dict[str, Any], ...] = ()
     findings: tuple[Any, ...] = ()
     status: dict[str, Any] = attrs.field(factory=dict)
@@ -119,8 +120,10 @@ class FakeApplication:
     def read_status(self, config: Any, *, clock: Any) -> dict[str, Any]:
         return self.status
 
-    def read_events(self, config: Any, *, clock: Any, **wanted: Any) -> Iterator[dict[str, Any]]:
+    def read_events(self, config: Any, *, clock: Any, left_out: Any, **wanted: Any) -> Iterator[dict[str, Any]]:
         self.asked.append(("events", wanted))
+        for damage in self.damages:
+            left_out(damage)
         yield from self.records
 
     def read_dead_letters(self, config: Any, sink: str | None = None) -> list[dict[str, Any]]:

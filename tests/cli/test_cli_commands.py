@@ -23,6 +23,7 @@ from tconnectsync.errors import (
     SourceChanged,
     TconnectsyncError,
 )
+from tconnectsync.eventlog import Damage
 from tconnectsync.plugins import load_plugins
 from tconnectsync.receiver import Finding
 
@@ -212,6 +213,22 @@ def test_events_are_a_line_each(world: World) -> None:
 def test_events_as_json_are_the_records(world: World) -> None:
     world.application.records = (RECORD, RECORD)
     assert [json.loads(line) for line in world.run("events", "--json").out.splitlines()] == [RECORD, RECORD]
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--follow",)])
+def test_events_leave_out_what_is_damaged_and_say_where(world: World, options: tuple[str, ...]) -> None:
+    harm = Damage(path="/data/log/1.jsonl", line=4, position=3, last_position=5, what="the checksum is not right")
+    end = Damage(path="/data/log/2.jsonl", line=9, position=9, what="cut")
+    world.application.damages = (harm, end)
+    world.application.records = (RECORD,)
+    said = world.run("events", *options)
+    assert said.status == 7
+    assert len(said.out.splitlines()) == 1
+    assert said.err.splitlines() == [
+        "Some of the log is damaged and left out here; `tconnectsync log check` tells all of it:",
+        "  /data/log/1.jsonl line 4, positions 3 to 5: the checksum is not right",
+        "  /data/log/2.jsonl line 9, from position 9 on: cut",
+    ]
 
 
 def test_check_prints_good_and_bad_with_the_remedy(world: World) -> None:

@@ -1,0 +1,145 @@
+"""Printing a damaged log: everything that is whole, and every damage once, by file, line and positions."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from log_worlds import StillClock, basal, last_segment
+
+from tconnectsync.application import read_events
+from tconnectsync.config import Config
+from tconnectsync.eventlog import Damage, EventLog, check_log
+from tconnectsync.eventlog.lines import frame
+from tconnectsync.wallclock import Zones
+
+COUNT = 60
+
+
+def config_of(data_dir: Path) -> Config:
+    return Config(timezone="UTC", zones=Zones(timezone="UTC", moves=()), data_dir=data_dir)
+
+
+def read(data_dir: Path, **wanted: object) -> tuple[list[int], list[Damage]]:
+    told: list[Damage] = []
+    records = read_events(config_of(data_dir), left_out=told.append, clock=StillClock(), **wanted)  # type: ignore[arg-type]
+    return [record["pos"] for record in records], told
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A log in several segments, some of them compressed: name and content."""
+    folder = tmp_path_factory.mktemp("whole")
+    with EventLog.open(folder, clock=StillClock(), writable=True, segment_bytes=2500) as log:
+        for seq in range(1, COUNT + 1):
+            log.append([basal(seq)])
+        log.maintain(2)
+    found = {path.name: path.read_bytes() for path in (folder / "log").iterdir()}
+    assert len(found) > 3
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_what_is_whole_is_printed_and_the_rest_is_told_whatever_is_harmed(
+    tmp_path_factory: pytest.TempPathFactory, whole: dict[str, bytes], data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("harmed")
+    (folder / "log").mkdir()
+    texts = {name: bytearray(text) for name, text in whole.items()}
+    for _ in range(data.draw(st.integers(1, 3))):
+        text = texts[data.draw(st.sampled_from(sorted(texts)))]
+        text[data.draw(st.integers(0, len(text) - 2))] ^= 1 << data.draw(st.integers(0, 7))
+    for name, text in texts.items():
+        (folder / "log" / name).write_bytes(text)
+
+    positions, told = read(folder)
+    assert positions == sorted(set(positions))
+    bad = [line for line in check_log(folder) if not line.good]
+    assert {(Path(damage.path).name, damage.line) for damage in told} >= {
+        (Path(line.path).name, line.line) for line in bad if line.line is not None and line.position is not None
+    }
+    covered = set(positions)
+    for damage in told:
+        if damage.position is not None:
+            last = damage.last_position
+            covered |= set(range(damage.position, (COUNT if last is None else last) + 1))
+    assert covered >= set(range(1, COUNT + 1))
+    assert len({(damage.path, damage.line) for damage in told}) == len(told)
+
+
+def test_a_record_that_cannot_be_read_is_told_and_the_next_ones_come(tmp_path: Path) -> None:
+    with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
+        log.append([basal(1)])
+    path = last_segment(tmp_path)
+    crc = int(path.read_bytes().splitlines()[-1][8:16], 16)
+    path.write_bytes(path.read_bytes() + frame(b'{"pos":2,"id":5}', crc)[0])
+    with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
+        log.append([basal(3)])
+    positions, [damage] = read(tmp_path)
+    assert positions == [1, 3]
+    assert (damage.position, damage.last_position) == (2, 2)
+
+
+def test_a_line_that_is_being_written_is_no_damage_and_comes_when_it_is_whole(tmp_path: Path) -> None:
+    with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
+        log.append([basal(1), basal(2)])
+    path = last_segment(tmp_path)
+    text = path.read_bytes()
+    path.write_bytes(text[:-30])
+    assert read(tmp_path) == ([1], [])
+
+    @attrs.define
+    class Writer(StillClock):
+        """Ends the line while the reader waits, then ends the reader."""
+
+        waits: int = 0
+
+        def now(self) -> datetime:
+            return datetime(2025, 3, 2, tzinfo=timezone.utc)
+
+        def sleep(self, seconds: float) -> None:
+            self.waits += 1
+            if self.waits == 3:
+                raise KeyboardInterrupt
+            path.write_bytes(text)
+
+    told: list[Damage] = []
+    records = read_events(config_of(tmp_path), left_out=told.append, follow=True, clock=Writer())
+    assert [next(records)["pos"], next(records)["pos"]] == [1, 2]
+    with pytest.raises(KeyboardInterrupt):
+        next(records)
+    assert told == []
+
+
+def test_damage_is_told_once_while_it_is_followed(tmp_path: Path) -> None:
+    with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
+        log.append([basal(seq) for seq in range(1, 6)])
+    path = last_segment(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[-1] = lines[-1].replace(b"0.8", b"8.0", 1)
+    path.write_bytes(b"".join(lines))
+    told: list[Damage] = []
+    clock = StillClock()
+    records = read_events(
+        config_of(tmp_path), left_out=told.append, follow=True, kinds=("basal.delivered",), clock=clock
+    )
+    assert [next(records)["pos"] for _ in range(4)] == [1, 2, 3, 4]
+
+    class Enough(Exception):
+        pass
+
+    waits = iter(range(3))
+
+    def sleep(seconds: float) -> None:
+        if next(waits, None) is None:
+            raise Enough
+
+    clock.sleep = sleep  # type: ignore[method-assign]
+    with pytest.raises(Enough):
+        next(records)
+    assert [(damage.position, damage.last_position) for damage in told] == [(5, None)]

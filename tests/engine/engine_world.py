@@ -14,7 +14,7 @@ from worlds import Shelf, StretchFold
 from tconnectsync import Batch, Event, Finding, History
 from tconnectsync.delivery import Courier
 from tconnectsync.engine import Engine
-from tconnectsync.eventlog import EventLog
+from tconnectsync.eventlog import EventLog, Files, OsFiles
 from tconnectsync.events import BasalDelivered, ClockChanged, HistoryOpened, UploadSeen, WindowFetched
 from tconnectsync.folding import Folding
 from tconnectsync.jobs import Progress, Request, Result, perform
@@ -121,6 +121,7 @@ class World:
     room: list[str] = attrs.field(factory=list)
     folds: dict[str, Any] = attrs.field(factory=lambda: {"stretches": StretchFold()})
     segment_bytes: int = 4 << 20
+    files: Files = attrs.field(factory=OsFiles)
     pump: Pump = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
 
@@ -130,13 +131,18 @@ class World:
 
     def open(self) -> None:
         events = EventLog.open(
-            self.folder, clock=self.clock, writable=True, decoders={}, segment_bytes=self.segment_bytes
+            self.folder,
+            clock=self.clock,
+            writable=True,
+            decoders={},
+            segment_bytes=self.segment_bytes,
+            files=self.files,
         )
         outbox = Outbox.opened(self.folder / "outbox" / "shelf.sqlite")
         dice = random.Random(1)
         poller = Poller(
             name="pump", source=self.pump, events=events, clock=self.clock, mark="m", dice=dice,
-            memory=SourceMemory.load(self.folder / "state" / "pump.json"),
+            memory=SourceMemory.load(self.folder / "state" / "pump.json", self.files),
             rhythm=Rhythm(poll_min_s=300, poll_max_s=1500), free_space=lambda: self.room[0] if self.room else None,
         )  # fmt: skip
         keeper = Keeper(

@@ -1,0 +1,236 @@
+"""The whole engine on a disk that crashes or fails: what is delivered in the end is the same as without.
+
+The process dies before each thing that lasts in turn: a call to the log's disk, a commit of the outbox, a delivery, and the
+answer to one. Or each of them fails, once, and the same process goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from crashing_files import Crash, CrashingFiles, Image, Turns
+from engine_world import BEGIN, HandClock, World
+from worlds import Shelf
+
+from tconnectsync import Delivery, Document, Outcome, Retryable
+from tconnectsync.outbox import Outbox
+
+FIRST, LATER, END = (BEGIN + timedelta(hours=hours) for hours in (3, 5, 12))
+SEGMENT_BYTES = 12_000
+"""So that one poll fills more than one segment."""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder in memory, where the machine has one."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
+        yield Path(name)
+
+
+@attrs.define
+class TurnShelf(Shelf):
+    """A receiver that may be out of reach, and whose answer may be lost."""
+
+    turns: Turns = attrs.field(factory=Turns)
+
+    def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+        if self.turns.next("deliver"):
+            raise Retryable("not reached", unsure=False)
+        outcomes = super().deliver(batch)
+        if self.turns.next("answer"):
+            raise Retryable("no answer came", unsure=True)
+        return outcomes
+
+
+@pytest.fixture
+def turns_of_outboxes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Turns]:
+    """Every commit of an outbox is a turn: of those under the key "now"."""
+    now: dict[str, Turns] = {"now": Turns()}
+    transaction, put = Outbox.transaction, Outbox.put
+
+    def turn(call: str) -> None:
+        if now["now"].next(call):
+            raise sqlite3.OperationalError("database or disk is full")
+
+    @contextlib.contextmanager
+    def turned(outbox: Outbox) -> Iterator[None]:
+        with transaction(outbox):
+            yield
+            turn("commit")
+
+    def put_by_turns(outbox: Outbox, key: str, value: str) -> None:
+        if not outbox._db.in_transaction:
+            turn("commit")
+        put(outbox, key, value)
+
+    monkeypatch.setattr(Outbox, "transaction", turned)
+    monkeypatch.setattr(Outbox, "put", put_by_turns)
+    return now
+
+
+# --- the scenarios ------------------------------------------------------------------------------------------------------
+
+
+def sync(world: World) -> None:
+    world.ask("sync")
+
+
+def replay(world: World) -> None:
+    world.ask("replay", sink="shelf")
+
+
+def no_one(world: World) -> None:
+    del world
+
+
+def synced(world: World) -> None:
+    assert world.ask("sync").status == 0
+    world.clock.time = LATER
+
+
+def lost_at_the_site(world: World) -> None:
+    synced(world)
+    assert world.ask("sync").status == 0
+    world.shelf.there.clear()
+
+
+@attrs.frozen
+class Scenario:
+    """``begin`` where nothing fails, then ``work``."""
+
+    begin: Callable[[World], None]
+    work: Callable[[World], None]
+
+
+SCENARIOS = {
+    "the first sync": Scenario(no_one, sync),
+    "catching up": Scenario(synced, sync),
+    "a replay": Scenario(lost_at_the_site, replay),
+}
+
+
+def started(folder: Path, image: Image, there: Mapping[str, Document], at: HandClock, turns: Turns) -> World:
+    shelf = TurnShelf(batch_size=3, there=dict(there), turns=turns)
+    clock = HandClock(time=at.time)
+    return World(folder, clock=clock, shelf=shelf, files=CrashingFiles(image, turns), segment_bytes=SEGMENT_BYTES)
+
+
+def moved(image: Image, old: Path, new: Path) -> Image:
+    return {new / path.relative_to(old): text for path, text in image.items()}
+
+
+def begun(name: str, folder: Path) -> World:
+    """The world in which the scenario's work begins; closed."""
+    folder.mkdir(parents=True)
+    world = started(folder, {}, {}, HandClock(time=FIRST), Turns())
+    SCENARIOS[name].begin(world)
+    world.engine.close()
+    return world
+
+
+def lives(name: str, folder: Path, outboxes: dict[str, Turns], **how: Any) -> Iterator[tuple[World, Turns]]:
+    """The scenario's beginning again and again, each time with the next turn as the one that ``how`` speaks of."""
+    before = begun(name, folder / "begun")
+    [(which, _)] = [(key, value) for key, value in how.items() if value is None]
+    for number in range(1, 1000):
+        here = folder / "here"
+        shutil.copytree(before.folder, here)
+        turns = Turns(**{**how, which: number})
+        image = moved(before.files.now(), before.folder, here)  # type: ignore[attr-defined]
+        outboxes["now"] = Turns()
+        world = started(here, image, before.shelf.there, before.clock, Turns())
+        world.files.turns = world.shelf.turns = outboxes["now"] = turns  # type: ignore[attr-defined]
+        print(f"{which} {number}")  # shown when it fails
+        yield world, turns
+        world.engine.close()
+        shutil.rmtree(here)
+        if turns.count < number:
+            assert number > 10
+            return
+
+
+# --- what must hold -----------------------------------------------------------------------------------------------------
+
+
+def finished(world: World) -> dict[str, tuple[Any, ...]]:
+    """What is there when everything has been read and delivered up to the end."""
+    world.clock.time = END
+    for _ in range(20):
+        if world.ask("sync").status == 0:
+            break
+        world.clock.sleep(7200)
+    else:
+        pytest.fail(f"it does not end: {world.keeper.condition}, {world.engine.pollers['pump'].condition}")
+    return {id_: (known.at, known.content) for id_, known in world.shelf.there.items() if known.at < END}
+
+
+def undisturbed(name: str, folder: Path) -> dict[str, tuple[Any, ...]]:
+    world = begun(name, folder)
+    world.open()
+    SCENARIOS[name].work(world)
+    try:
+        return finished(world)
+    finally:
+        world.engine.close()
+
+
+def check_position(world: World) -> None:
+    """The source says that it has read nothing that is not in the log."""
+    poller = world.engine.pollers["pump"]
+    numbers = {event.seq for event in world.engine.events.events() if event.seq is not None}
+    windows = world.engine.events.facts("window.fetched")
+    for window in windows:
+        minutes = int((window.received_at - BEGIN).total_seconds() // 60)
+        assert numbers >= {10 + minute for minute in range(0, minutes, 5)}
+    last = poller.memory.last_fetch
+    assert last is None or (windows and last <= windows[0].received_at)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_after_a_crash_at_any_turn_the_same_documents_are_delivered(
+    name: str, folder: Path, turns_of_outboxes: dict[str, Turns]
+) -> None:
+    wanted = undisturbed(name, folder / "undisturbed")
+    for world, _ in lives(name, folder, turns_of_outboxes, crash_at=None):
+        ended = False
+        with contextlib.suppress(Crash):
+            SCENARIOS[name].work(world)
+            ended = True
+        turns_of_outboxes["now"] = Turns()
+        images = world.files.survivors()  # type: ignore[attr-defined]
+        for image in {id(found): found for found in (images[0], images[len(images) // 2], images[-1])}.values():
+            again = folder / "again"
+            shutil.copytree(world.folder, again)
+            fresh = started(again, moved(image, world.folder, again), world.shelf.there, world.clock, Turns())
+            check_position(fresh)
+            if not ended:  # a command that was cut off is given again
+                SCENARIOS[name].work(fresh)
+            assert finished(fresh) == wanted
+            check_position(fresh)
+            fresh.engine.close()
+            shutil.rmtree(again)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_after_any_failure_the_same_process_delivers_the_same_documents(
+    name: str, folder: Path, turns_of_outboxes: dict[str, Turns]
+) -> None:
+    wanted = undisturbed(name, folder / "undisturbed")
+    for world, _ in lives(name, folder, turns_of_outboxes, fail_at=None):
+        try:
+            SCENARIOS[name].work(world)
+        except sqlite3.OperationalError:  # a command says so, and is given again
+            SCENARIOS[name].work(world)
+        assert finished(world) == wanted
+        check_position(world)

@@ -110,13 +110,9 @@ class Store:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        try:
             self._db.execute("COMMIT")
         except BaseException:
-            if self._db.in_transaction:
+            if self._db.in_transaction:  # where the disk is full, SQLite has rolled back by itself
                 self._db.execute("ROLLBACK")
             raise
 

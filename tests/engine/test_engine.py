@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,8 +12,12 @@ from engine_world import BEGIN, World
 from worlds import Shelf, StretchFold
 
 from tconnectsync import Batch, CredentialsRefused, Document, History, Hold, Retryable, document_id
+from tconnectsync.delivery import Courier
 from tconnectsync.events import BasalDelivered, ClockChanged, HistoryOpened, Unknown, UploadSeen
+from tconnectsync.folding import Folding
 from tconnectsync.jobs import Request, Result, perform
+from tconnectsync.keeping import Keeper
+from tconnectsync.outbox import Outbox
 from tconnectsync.schedule import Rhythm
 from tconnectsync.wallclock import Zones
 
@@ -223,6 +228,32 @@ def test_a_full_disk_stops_polling_and_nothing_else(world: World) -> None:
     world.room.clear()
     world.clock.sleep(120)
     assert world.ask("sync").status == 0
+
+
+def test_an_outbox_without_room_stops_its_sink_alone_and_goes_on_by_itself(world: World) -> None:
+    """SQLite is given no page more; polling and the other sink go on, and the sink says what it waits for."""
+    shelf = Shelf(address="shelf://other", batch_size=100)
+    outbox = Outbox.opened(world.folder / "outbox" / "other.sqlite")
+    other = Keeper(
+        name="other", fingerprint="1", folding=Folding(outbox, world.folds), courier=Courier(outbox, shelf),
+        events=world.engine.events, clock=world.clock, dice=random.Random(1), rewrite_brake=10, mark="m",
+    )  # fmt: skip
+    world.engine.keepers = {"other": other, **world.engine.keepers}
+    pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
+    outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+    world.clock.sleep(86400 * 5)
+    assert world.ask("sync").status != 0
+    assert world.starts()[-1] == hours([6 * 24 - 1])[0]
+    assert (other.condition.state, shelf.there) == ("waiting", {})
+    assert "full" in other.condition.message
+    assert world.pump.polls == 1
+    assert world.engine.pollers["pump"].condition.state == "ok"
+    outbox._db.execute("PRAGMA max_page_count = 100000")
+    world.clock.sleep(120)
+    while world.engine.turn(polling=False):
+        pass
+    assert shelf.there == world.shelf.there
+    assert other.condition.state == "ok"
 
 
 def test_a_computer_whose_clock_is_behind_the_log_waits(world: World) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -67,9 +67,11 @@ class Reader:
             CoreOptions, {key: value for key, value in tables.file.tables.items() if key in keys}, ""
         )
         timezone = self._timezone(core, overlay)
-        shared = {name: tables.build(options, tables.given(name), name)[0] for name, options in sections.items()}
+        built = {name: tables.build(options, tables.given(name), name) for name, options in sections.items()}
+        shared = {name: options for name, (options, _) in built.items()}
+        overlays = {name: section for name, (_, section) in built.items()}
         sources = self._sources(tables.plugins.sources())
-        sinks = self._sinks(tables.plugins.sinks(), shared)
+        sinks = self._sinks(tables.plugins.sinks(), overlays)
         self._judge_core(core)
         known = [name for name, _ in (*variables_of(CoreOptions), *tables.variables())]
         for name in tables.plugins.blocked_in_vain:
@@ -174,11 +176,13 @@ class Reader:
             options, overlay = tables.build(spec.options, table, key, required=required)
             if options is None:
                 unsure = unsure or required
+                if required:
+                    self._judge(key, [overlay], spec.problems, overlay.sound)
                 found[name] = Configured(False, None)
                 continue
             enabled = bool(self._ask(key, spec.enabled, options)) if wanted is None else wanted
             if enabled:
-                self._judge(key, overlay, spec.problems, options)
+                self._judge(key, [overlay], spec.problems, options)
             found[name] = Configured(enabled, options)
         if not unsure and not any(part.enabled for part in found.values()):
             self._no_source(specs)
@@ -192,7 +196,7 @@ class Reader:
         broken = "".join(f'; plugin "{name}": {message}' for name, message in plugins.problems)
         self.tables.fault("sources", f"found no source that is on, expected {names}{beside}{broken}")
 
-    def _sinks(self, specs: Mapping[str, SinkSpec], shared: Mapping[str, Any]) -> dict[str, Configured]:
+    def _sinks(self, specs: Mapping[str, SinkSpec], sections: Mapping[str, Overlay]) -> dict[str, Configured]:
         tables = self.tables
         tables.members("sinks", list(specs))
         chosen = self._by_features(specs)
@@ -207,8 +211,10 @@ class Reader:
                 enabled = any(feature in chosen for feature in spec.features)
                 table |= {option: feature in chosen for feature, option in spec.features.items() if option is not None}
             options, overlay = tables.build(spec.options, table, key, required=enabled)
-            if options is not None and enabled and None not in shared.values():
-                self._judge(key, overlay, spec.problems, options, shared)
+            if enabled:
+                shared = {section: each.sound for section, each in sections.items()}
+                self._judge(key, [overlay, *sections.values()], spec.problems, overlay.sound, shared)
+            if enabled and options is not None:
                 tables.notes.extend(f"{tables.file.name}: {note}" for note in self._ask(key, spec.notes, options) or ())
             found[name] = Configured(enabled and options is not None, options)
         return found
@@ -234,12 +240,14 @@ class Reader:
                 self.tables.problems.append(f'{origin}: found "{name}", which no sink here offers{hint}')
         return frozenset(chosen)
 
-    def _judge(self, key: str, overlay: Overlay, ask: Callable[..., Any], *arguments: Any) -> None:
-        """Note what a source or sink finds wrong with its own options."""
-        if overlay.broken:
+    def _judge(self, key: str, overlays: Sequence[Overlay], ask: Callable[..., Any], *arguments: Any) -> None:
+        """Note what a source or sink finds wrong with its own options, but for what was told of a key already."""
+        if any(overlay.sound is None for overlay in overlays):
             return
+        told = {faulty for overlay in overlays for faulty in overlay.faulty}
         for sentence in self._ask(key, ask, *arguments) or ():
-            self.tables.problems.append(f"{self.tables.file.name}: {sentence}")
+            if re.split(r"[: ]", sentence, maxsplit=1)[0] not in told:
+                self.tables.problems.append(f"{self.tables.file.name}: {sentence}")
 
     def _ask(self, key: str, ask: Callable[..., Any], *arguments: Any) -> Any:
         """A plugin's answer; its failure is a problem of the configuration, because nobody knows what would run."""

@@ -11,7 +11,7 @@ import attrs
 from tconnectsync.configfile import ConfigFile
 from tconnectsync.environment import Overlay, Surroundings, lay_over, variables_of
 from tconnectsync.optiontypes import is_secret, key_of
-from tconnectsync.structuring import structure
+from tconnectsync.structuring import Fault, structure
 from tconnectsync.wording import UNKNOWN_KEY, found_words, nearest, unknown_key_words
 
 if TYPE_CHECKING:
@@ -64,6 +64,11 @@ class Tables:
         overlay = lay_over(options, given, self.around, prefix=prefix)
         self.problems.extend(overlay.problems)
         built, faults = structure(overlay.raw, options)
+        overlay.faulty |= overlay.broken | {prefix + key for fault in faults for key in _keys_of(fault)}
+        overlay.sound = built
+        if built is None:
+            rest = {key: value for key, value in overlay.raw.items() if prefix + key not in overlay.faulty}
+            overlay.sound = structure(rest, options)[0]
         for fault in faults:
             key = (prefix + fault.path) if fault.path else name
             if fault.missing and (key in overlay.broken or not required):
@@ -147,3 +152,9 @@ class Tables:
             if last.casefold() == variable.casefold() or last == path.rpartition(".")[2]:
                 return f'; did you mean "{path}"?'
         return ""
+
+
+def _keys_of(fault: Fault) -> list[str]:
+    """The key of the table that a fault is about, and the one that was meant by a misspelt one."""
+    meant = re.search(r'did you mean "([^"]*)"', fault.words) if fault.words.startswith(UNKNOWN_KEY) else None
+    return [key for key in (re.split(r"[.\[]", fault.path, maxsplit=1)[0], meant and meant[1]) if key]

@@ -38,13 +38,16 @@ class Overlay:
     """A raw table with everything laid over it. Keys are dotted from the top of the file.
 
     ``origins`` names where a value came from, if not from the file; ``broken`` are keys that were given and cannot be used,
-    each with its sentence in ``problems``.
+    each with its sentence in ``problems``. ``sound`` are the options without what is wrong with them, to judge the rest by
+    (None: not even that can be made), and ``faulty`` the keys that it lacks for it.
     """
 
     raw: dict[str, Any] = attrs.field(repr=False)
     origins: dict[str, str] = attrs.field(factory=dict)
     broken: set[str] = attrs.field(factory=set)
     problems: list[str] = attrs.field(factory=list)
+    sound: Any = attrs.field(default=None, repr=False)
+    faulty: set[str] = attrs.field(factory=set)
 
 
 def lay_over(options: type[Any], table: Mapping[str, Any], around: Surroundings, *, prefix: str = "") -> Overlay:

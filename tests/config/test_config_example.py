@@ -11,6 +11,7 @@ import pytest
 from tconnectsync import Secret
 from tconnectsync.config import Config, load_config
 from tconnectsync.configreader import CoreOptions
+from tconnectsync.errors import ConfigError
 from tconnectsync.options import Secret as SecretType
 from tconnectsync.optiontypes import key_of, keys_of, table_class
 from tconnectsync.plugins import Plugins, load_plugins
@@ -109,3 +110,34 @@ def test_a_name_to_announce_that_no_alarm_has_is_a_note(
     text = EXAMPLE.read_text().replace("# announce = []", f"announce = {names}")
     key = f"{tmp_path}/config.toml: sinks.nightscout-pump-events.announce"
     assert load(tmp_path, text, plugins).notes == tuple(f"{key}: {note}" for note in notes)
+
+
+def test_what_is_wrong_is_told_in_one_round(tmp_path: Path, plugins: Plugins) -> None:
+    """Types, unknown keys, values that only a plugin can judge, and what is missing beside them."""
+    text = """
+    timezone = "Nowhere"
+    [sources.tandem]
+    email = 5
+    histroy_days = 3
+    [nightscout]
+    url = "n"
+    verify_tls = "perhaps"
+    [sinks.nightscout-iob]
+    device_status = "yes"
+    """
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, plugins)
+    told = [problem.partition("config.toml: ")[2].partition(":")[0] for problem in caught.value.problems]
+    assert sorted(told) == sorted(
+        [
+            "timezone",
+            "sources.tandem.email",
+            "sources.tandem.histroy_days",
+            "sources.tandem.password",
+            "sources.tandem.region",
+            "nightscout.url (NS_URL)",
+            "nightscout.verify_tls",
+            "nightscout.api_secret",
+            "sinks.nightscout-iob.device_status",
+        ]
+    )

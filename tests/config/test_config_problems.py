@@ -158,6 +158,7 @@ def test_all_problems_come_at_once(problems: Problems) -> None:
         "daemon.poll_min",
         "sources.tandem.history_days",
         "sources.tandem.foo",
+        "sources.tandem.region",
     ]
 
 

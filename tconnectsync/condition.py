@@ -32,6 +32,11 @@ class Condition:
         return Condition(state=state, since=since, message=message, **changes)  # type: ignore[arg-type]  # checked by attrs users
 
 
+def goes_on(remedy: str | None, name: str) -> str:
+    """What to do about refused credentials: changed ones are tried by themselves, the same ones only when the user says so."""
+    return f"{remedy or ''} If they were right all along: `tconnectsync resume {name}`.".lstrip()
+
+
 _converter = make_converter()
 _converter.register_unstructure_hook(datetime, datetime.isoformat)
 _converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))

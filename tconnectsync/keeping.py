@@ -13,7 +13,7 @@ import attrs
 
 from tconnectsync.admission import Admission, Stay
 from tconnectsync.clock import Clock
-from tconnectsync.condition import Condition, from_json, to_json
+from tconnectsync.condition import Condition, from_json, goes_on, to_json
 from tconnectsync.delivery import Courier
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
@@ -245,7 +245,7 @@ class Keeper:
                 return True
             done = self.courier.send_next(now)
         except CredentialsRefused as error:
-            self._turn("refused", error.message, remedy=error.remedy, mark=self.mark)
+            self._turn("refused", error.message, remedy=goes_on(error.remedy, self.name), mark=self.mark)
             return False
         except (Retryable, Rejected) as error:
             self.admission.start_over()

@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.clock import Clock
-from tconnectsync.condition import Condition, from_json, to_json
+from tconnectsync.condition import Condition, from_json, goes_on, to_json
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Retryable, SourceChanged
 from tconnectsync.eventlog import EventLog, Files, OsFiles, replace_file
 from tconnectsync.events import Event
@@ -260,7 +260,7 @@ class Poller:
                 return
             appended = self.events.append(batch.events)
         except CredentialsRefused as error:
-            self._fail(now, "refused", error.message, error.remedy)
+            self._fail(now, "refused", error.message, goes_on(error.remedy, self.name))
         except SourceChanged as error:
             after_s = CHANGED_WAIT_S if error.after_s is None else error.after_s
             self._fail(now, "changed", error.message, error.remedy, after_s=after_s)

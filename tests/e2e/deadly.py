@@ -127,18 +127,18 @@ POINTS: dict[str, Point] = {
     "appended": _point(f"{_LOG}.append", "after"),
     "index built, not in place": _point("pathlib:Path.replace", "before", _in_file(".sqlite.new"), first="no index"),
     "index half built": _point("tconnectsync.eventlog.index:Index.add", "after", first="no index"),
-    "segment begun, folder not synced": _point(f"{_FILES}:OsFiles.sync_folder", "before"),
+    "segment begun, folder not synced": _point(f"{_FILES}:OsFiles.sync_folder", "before", _in_file("/log")),
     "segment begun": _point(f"{_TAIL}._begin_segment", "after"),
     "half a packed segment": _point(
         f"{_FILES}:OsAppendFile.write", "half", _in_file(".gz.tmp"), first="a sealed segment"
     ),
-    "packed, not in place": _point(f"{_FILES}:OsFiles.rename", "before", first="a sealed segment"),
+    "packed, not in place": _point(f"{_FILES}:OsFiles.rename", "before", _in_file(".gz.tmp"), first="a sealed segment"),
     "packed, both there": _point(f"{_FILES}:OsFiles.remove", "before", _in_file(".jsonl"), first="a sealed segment"),
     "packed, plain one gone": _point(f"{_FILES}:OsFiles.remove", "after", _in_file(".jsonl"), first="a sealed segment"),
     # small files
-    "half a state": _point("pathlib:Path.write_text", "half", _in_file("tandem.new")),
-    "state not in place": _point("pathlib:Path.replace", "before", _in_file("tandem.new")),
-    "state in place": _point("pathlib:Path.replace", "after", _in_file("tandem.new")),
+    "half a state": _point(f"{_FILES}:OsAppendFile.write", "half", _in_file("tandem.json.tmp")),
+    "state not in place": _point(f"{_FILES}:OsFiles.rename", "before", _in_file("tandem.json.tmp")),
+    "state in place, folder not synced": _point(f"{_FILES}:OsFiles.rename", "after", _in_file("tandem.json.tmp")),
     "token not in place": _point("pathlib:Path.replace", "before", _in_file("token.json.new"), first="no token"),
     "token in place": _point("pathlib:Path.replace", "after", _in_file("token.json.new"), first="no token"),
     # a poll

@@ -11,7 +11,7 @@ import attrs
 from engine_world import BEGIN, World
 from worlds import Shelf, StretchFold
 
-from tconnectsync import Batch, CredentialsRefused, Document, History, Hold, Retryable, document_id
+from tconnectsync import Batch, CredentialsRefused, Delivery, Document, History, Hold, Outcome, Retryable, document_id
 from tconnectsync.delivery import Courier
 from tconnectsync.events import BasalDelivered, ClockChanged, HistoryOpened, Unknown, UploadSeen
 from tconnectsync.folding import Folding
@@ -195,8 +195,27 @@ def test_refused_credentials_are_not_tried_again_by_themselves(world: World) -> 
     world.reopen()
     assert world.ask("sync").status == 4
     assert world.pump.polls == 1
+    assert "`tconnectsync resume pump`" in (world.engine.pollers["pump"].condition.remedy or "")
     world.pump.trouble = None
     assert world.ask("resume", sink="pump").status == 0
+
+
+class LockedShelf(Shelf):
+    def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+        raise CredentialsRefused("refused the secret", remedy="Check the secret.")
+
+
+def test_a_sink_whose_secret_was_refused_by_mistake_says_how_it_goes_on(world: World) -> None:
+    """A server that was set up anew, or a page in front of it, may refuse what is right."""
+    courier = world.engine.keepers["shelf"].courier
+    courier.receiver = LockedShelf()
+    said = world.ask("sync")
+    assert said.status == 4
+    assert "Check the secret." in said.lines[0]
+    assert "`tconnectsync resume shelf`" in said.lines[0]
+    courier.receiver = world.shelf
+    assert world.ask("sync").status == 4
+    assert world.ask("resume", sink="shelf").status == 0
 
 
 def test_a_back_off_survives_a_restart(world: World) -> None:

@@ -25,7 +25,7 @@ from tconnectsync.errors import ConfigError, FolderOwned
 from tconnectsync.eventlog import Damage, EventLog, Files, FolderLock, OsFiles
 from tconnectsync.folding import Folding
 from tconnectsync.hookspecs import Context, Sink
-from tconnectsync.jobs import Progress, Request, Result, Step, perform
+from tconnectsync.jobs import Notice, Progress, Request, Result, Step, perform
 from tconnectsync.keeping import Keeper
 from tconnectsync.options import Secret
 from tconnectsync.outbox import Outbox
@@ -142,6 +142,12 @@ def _context(config: Config, clock: Clock, data_dir: Path, name: str) -> Context
     )
 
 
+def config_mark(config: Config) -> str:
+    """Four bytes that tell one configuration from another, as far as it decides what is fetched and delivered."""
+    parts = (config.sources, config.sinks, config.sections, config.zones, config.limits, config.daemon)
+    return _mark(str(config.data_dir), dict(enumerate(parts)))
+
+
 def _mark(log_id: str, options: Any) -> str:
     """Four bytes that tell one set of credentials from another without telling them."""
     digest = hashlib.blake2b(key=log_id.encode()[:64], digest_size=4)
@@ -199,7 +205,8 @@ def execute(config: Config, plugins: Plugins, request: Request, *, clock: Clock)
     try:
         lock = FolderLock(config.data_dir)
     except FolderOwned as error:
-        yield from _hand_over(config.data_dir / SOCKET_NAME, request, error)
+        marked = attrs.evolve(request, mark=config_mark(config))
+        yield from _hand_over(config.data_dir / SOCKET_NAME, marked, error)
         return
     try:
         engine = open_engine(config, plugins, clock=clock)
@@ -237,7 +244,8 @@ def run_daemon(load_config: Callable[[], Config], plugins: Plugins, *, clock: Cl
         if fresh.data_dir != folder:
             log.warning("data_dir_changed it stays %s until the daemon is started again", folder)
             fresh = attrs.evolve(fresh, data_dir=folder)
-        return Loaded(lambda: open_engine(fresh, plugins, clock=clock), fresh.zones.zone_at)
+        name = str(fresh.origin or "the environment alone")
+        return Loaded(lambda: open_engine(fresh, plugins, clock=clock), fresh.zones.zone_at, config_mark(fresh), name)
 
     lock = FolderLock(folder)
     try:
@@ -414,6 +422,6 @@ def read_status(config: Config, *, clock: Clock) -> dict[str, Any]:
 
 
 __all__ = [
-    "Progress", "Request", "Result", "execute", "open_engine", "preview", "read_dead_letters", "read_events",
+    "Notice", "Progress", "Request", "Result", "execute", "open_engine", "preview", "read_dead_letters", "read_events",
     "read_status", "run_check", "run_daemon", "verify",
 ]  # fmt: skip

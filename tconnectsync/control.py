@@ -1,7 +1,7 @@
 """The socket in the data folder through which commands reach the daemon: one JSON line in, JSON lines out.
 
-A request is ``{"command": …, "args": {…}}``; answers are ``{"progress": …, "done": n, "total": n}`` and last
-``{"status": n, "lines": […]}``. Only the owner of the data folder may open it (mode 0600).
+A request is ``{"command": …, "args": {…}, "mark": …}``; answers are ``{"notice": …}``, ``{"progress": …, "done": n, "total": n}``
+and last ``{"status": n, "lines": […]}``. Only the owner of the data folder may open it (mode 0600).
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import selectors
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-from tconnectsync.jobs import Job, Progress, Request, Result, Step, next_step
+from tconnectsync.jobs import Job, Notice, Progress, Request, Result, Step, next_step
 
 SOCKET_NAME = "control.sock"
 ANSWER_WAIT_S = 600.0
@@ -36,7 +37,9 @@ class _Conversation:
         if self.deaf:
             return
         if isinstance(step, Result):
-            words = {"status": step.status, "lines": list(step.lines)}
+            words: dict[str, Any] = {"status": step.status, "lines": list(step.lines)}
+        elif isinstance(step, Notice):
+            words = {"notice": step.words}
         else:
             words = {"progress": step.message, "done": step.done, "total": step.total}
         try:
@@ -127,7 +130,9 @@ class ControlServer:
             return
         try:
             found = json.loads(conversation.received)
-            request = Request(command=str(found["command"]), args=dict(found.get("args") or {}))
+            request = Request(
+                command=str(found["command"]), args=dict(found.get("args") or {}), mark=str(found.get("mark") or "")
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             conversation.tell(Result(status=2, lines=("the request could not be read",)))
             self._end(conversation)
@@ -171,7 +176,8 @@ def ask(path: Path, request: Request) -> Iterator[Step]:
         channel.settimeout(ANSWER_WAIT_S)
         with _short_path(path) as address:
             channel.connect(address)
-        channel.sendall(json.dumps({"command": request.command, "args": dict(request.args)}).encode() + b"\n")
+        words = {"command": request.command, "args": dict(request.args), "mark": request.mark}
+        channel.sendall(json.dumps(words).encode() + b"\n")
         with channel.makefile("rb") as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
@@ -180,5 +186,8 @@ def ask(path: Path, request: Request) -> Iterator[Step]:
                 if "status" in found:
                     yield Result(status=int(found["status"]), lines=tuple(found["lines"]))
                     return
+                if "notice" in found:
+                    yield Notice(words=found["notice"])
+                    continue
                 yield Progress(message=found["progress"], done=found["done"], total=found["total"])
     yield Result(status=8, lines=("the daemon closed the connection before it answered; see its log",))

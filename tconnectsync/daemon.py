@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import attrs
 from tconnectsync.control import ControlServer
 from tconnectsync.engine import Engine
 from tconnectsync.errors import TconnectsyncError
-from tconnectsync.jobs import Job, Request, perform
+from tconnectsync.jobs import Job, Notice, Request, perform
 from tconnectsync.notify import Notifier
 
 log = logging.getLogger("tconnectsync.daemon")
@@ -102,10 +103,12 @@ def _watch(told: socket.socket, waker: socket.socket) -> None:
 
 @attrs.frozen
 class Loaded:
-    """A configuration in force: what opens the engine under it, and the zone of each day."""
+    """A configuration in force: what opens the engine under it, the zone of each day, its mark, and its name in words."""
 
     open: Callable[[], Engine]
     zone_at: Callable[[date], Any]
+    mark: str = ""
+    name: str = ""
 
 
 @attrs.define
@@ -118,7 +121,14 @@ class _Running:
     def begin(self, request: Request) -> Job:
         """The job for a request."""
         log.info("request command=%s", request.command)
-        return perform(self.engine, request, self.loaded.zone_at)
+        job = perform(self.engine, request, self.loaded.zone_at)
+        if not request.mark or request.mark == self.loaded.mark:
+            return job
+        words = (
+            f"The running daemon does this, under its own configuration ({self.loaded.name}), which differs from the one given"
+            " here. For another one, stop it first; what changed in its file it reads at `systemctl reload` (SIGHUP)."
+        )
+        return chain((Notice(words=words),), job)
 
     def reload(self, load: Callable[[], Loaded]) -> None:
         """Go on under the configuration as it is now; under the old one where that cannot be used."""

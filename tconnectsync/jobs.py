@@ -30,10 +30,14 @@ _MOST_LINES, _MOST_JSON = 20, 1000
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """A command for whoever owns the data folder. ``args`` are JSON values."""
+    """A command for whoever owns the data folder. ``args`` are JSON values.
+
+    ``mark`` stands for the configuration that the asker has read; one who has none is not told of a difference.
+    """
 
     command: str
     args: Mapping[str, Any] = attrs.field(factory=dict)
+    mark: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,7 +57,14 @@ class Result:
     lines: tuple[str, ...] = ()
 
 
-Step: TypeAlias = Progress | Result
+@attrs.frozen(kw_only=True)
+class Notice:
+    """Something that the user is to know before it goes on."""
+
+    words: str
+
+
+Step: TypeAlias = Progress | Notice | Result
 Job: TypeAlias = Iterator[Step]
 
 
@@ -166,11 +177,12 @@ def _backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
     if last < first:
         yield Result(status=2, lines=(f"the range is empty: {first} is after {last}",))
         return
-    before = engine.events.end
     runs = _ask(engine, lambda poller: poller.start_backfill(first, last))
     yield from _poll(engine, runs)
     yield from _drain(engine)
-    yield _judged(conclude(engine, f"{engine.events.end - before} new records of {first} to {last}"), runs)
+    new, known = sum(run.new for run in runs), sum(run.known for run in runs)
+    words = f"{new:,} new pump events, {known:,} were in the log already"
+    yield _judged(conclude(engine, f"{words} ({first} to {last}, and a day on both sides)"), runs)
 
 
 def _keeper(engine: Engine, args: Mapping[str, Any]) -> tuple[str, Keeper | None, Result]:

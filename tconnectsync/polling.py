@@ -18,7 +18,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json, goes_on, to_json
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Retryable, SourceChanged
 from tconnectsync.eventlog import EventLog, Files, OsFiles, replace_file
-from tconnectsync.events import Event
+from tconnectsync.events import FACTS, Event
 from tconnectsync.gaps import Missing, next_missing
 from tconnectsync.schedule import Rhythm, backoff_s
 from tconnectsync.sources import Batch, Source
@@ -116,12 +116,17 @@ DAYS_AT_ONCE = 28
 
 @attrs.define(eq=False)
 class Run:
-    """One thing asked of a source; ``state`` is waiting, running, done or failed. ``whole``: a poll of everything."""
+    """One thing asked of a source; ``state`` is waiting, running, done or failed. ``whole``: a poll of everything.
+
+    ``new`` and ``known`` count the pump's events that it brought: those that were appended, and those that were there.
+    """
 
     begin: Callable[[], Iterator[Batch]]
     whole: bool = False
     gap: Missing | None = None
     state: str = "waiting"
+    new: int = 0
+    known: int = 0
 
     @property
     def over(self) -> bool:
@@ -280,6 +285,12 @@ class Poller:
             self._fail(now, "backing_off", f"the source failed unexpectedly: {type(error).__name__}", remedy)
         else:
             self.memory.tally.count(appended.events)
+            if self._run is not None:
+                new, given = (
+                    sum(event.kind not in FACTS for event in some) for some in (appended.events, batch.events)
+                )
+                self._run.new += new
+                self._run.known += given - new
             self.progress = attrs.evolve(batch, events=())  # they are in the log; not kept until the next poll
 
     def resume(self) -> None:

@@ -35,6 +35,8 @@ def ask(invocation: Invocation, command: str, **arguments: Any) -> Result:
         for step in application.execute(config, plugins, request, clock=invocation.clock):
             if isinstance(step, application.Result):
                 result = step
+            elif isinstance(step, application.Notice):
+                click.echo(step.words, err=True)
             else:
                 line.show(step.message, step.done, step.total)
     if result is None:

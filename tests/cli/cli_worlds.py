@@ -81,6 +81,11 @@ class Progress:
 
 
 @attrs.frozen(kw_only=True)
+class Notice:
+    words: str
+
+
+@attrs.frozen(kw_only=True)
 class Result:
     status: int
     lines: tuple[str, ...] = ()
@@ -99,6 +104,7 @@ class FakeApplication:
     status: dict[str, Any] = attrs.field(factory=dict)
     asked: list[Any] = attrs.field(factory=list)
     Request: Any = Request
+    Notice: Any = Notice
     Progress: Any = Progress
     Result: Any = Result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -159,7 +160,12 @@ def test_commands_work_beside_it_and_what_changes_something_is_handed_to_it(worl
         home.run("dead-letters", "drop", TREATMENTS, "--all")
         home.run("adopt", TREATMENTS, "--skip")
         said = home.run("backfill", "--from", str(today - timedelta(days=5)), "--to", str(today - timedelta(days=4)))
-        assert "new records" in said.stdout
+        assert re.search(r"[1-9][\d,]+ new pump events, [\d,]+ were in the log already", said.stdout)
+        again = home.run("backfill", "--from", str(today - timedelta(days=5)), "--to", str(today - timedelta(days=4)))
+        assert re.search(r"^0 new pump events, [1-9][\d,]+ were in the log already", again.stdout, re.MULTILINE)
+        assert "under its own configuration" not in said.stderr
+        other = home.run("--features", "BASAL", "sync")
+        assert f"under its own configuration ({home.folder}/config.toml), which differs" in other.stderr
         after = world.treatments()
         assert after.items() >= before.items()
         assert len(after) > len(before)

@@ -12,7 +12,7 @@ import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json
 from tconnectsync.errors import LogDamaged, TconnectsyncError
-from tconnectsync.eventlog import EventLog
+from tconnectsync.eventlog import EventLog, LogSize
 from tconnectsync.notes import due_texts
 from tconnectsync.outbox import Outbox, set_aside_words
 from tconnectsync.placement import Placer
@@ -23,6 +23,15 @@ from tconnectsync.wallclock import Zones
 UNASKED_FOR = timedelta(hours=2)
 """After a poll that was planned this long ago and did not come, the daemon is taken for gone; cron may be slow."""
 
+TYPICAL_EVENTS_A_DAY = 1_200.0
+"""Of a pump with a control algorithm and a sensor."""
+TYPICAL_BYTES = 48.0
+"""An event in a compressed segment."""
+ENOUGH_DAYS = 7
+ENOUGH_PACKED = 5_000
+FEWEST_EVENTS_A_DAY = 100
+"""Fewer than these mean that a clock that was not set stretched the span."""
+
 
 def status_of(
     data_dir: Path, *, sources: Mapping[str, bool], sinks: Mapping[str, bool], zones: Zones, clock: Clock
@@ -31,7 +40,15 @@ def status_of(
     found: dict[str, Any] = {
         "version": tconnectsync.__version__,
         "data_dir": str(data_dir),
-        "log": {"positions": 0, "bytes": 0, "segments": 0, "damaged": False, "verified_at": None},
+        "log": {
+            "positions": 0,
+            "bytes": 0,
+            "segments": 0,
+            "damaged": False,
+            "verified_at": None,
+            "bytes_a_year": None,
+            "bytes_a_year_basis": None,
+        },
         "sources": {},
         "sinks": {},
     }
@@ -65,8 +82,28 @@ def _open(data_dir: Path, clock: Clock, found: dict[str, Any]) -> EventLog | Non
         "segments": size.segments,
         "damaged": "; ".join(damaged) or False,
         "verified_at": iso(events.verified_at),
+        **_growth(events, size),
     }
     return events
+
+
+def _growth(events: EventLog, size: LogSize) -> dict[str, Any]:
+    """What a year adds: by the events a day seen, and what one takes once compressed; each a typical figure until it shows."""
+    spans = [
+        (found[0][1], found[1][1])
+        for stream in events.streams()
+        if stream.numbered and (found := events.first_last(stream.id)) is not None
+    ]
+    a_day: float = TYPICAL_EVENTS_A_DAY
+    basis = "typical"
+    if spans:
+        days = (max(last for _, last in spans) - min(first for first, _ in spans)) / timedelta(days=1)
+        if days >= ENOUGH_DAYS and size.positions / days >= FEWEST_EVENTS_A_DAY:
+            a_day, basis = size.positions / days, "measured"
+    each = TYPICAL_BYTES
+    if size.packed_positions >= ENOUGH_PACKED:
+        each = size.packed_bytes / size.packed_positions
+    return {"bytes_a_year": round(a_day * 365 * each), "bytes_a_year_basis": basis}
 
 
 def _source(
@@ -82,7 +119,8 @@ def _source(
         except LogDamaged as error:
             words = [error.message]
         newest = max((pump["newest_event"] for pump in pumps.values() if pump["newest_event"]), default=None)
-    condition = _asked(memory, now) if on else Condition(state="off")
+    begun = bool(uploads) or newest is not None
+    condition = _asked(memory, now, begun=begun) if on else Condition(state="off")
     message = ". ".join(part for part in (condition.message, *words) if part)
     return {
         **_condition(condition, message),
@@ -98,11 +136,14 @@ def _source(
     }
 
 
-def _asked(memory: SourceMemory, now: datetime) -> Condition:
+def _asked(memory: SourceMemory, now: datetime, *, begun: bool) -> Condition:
     """How a source is doing; one that nobody asks any more, because the daemon is gone, is not well."""
     condition = memory.condition
     if condition.state != "ok":
         return condition
+    if memory.last_fetch is None and begun:
+        remedy = "The daemon goes on with it by itself; without one run `tconnectsync sync`."
+        return Condition(state="waiting", message="the first read is not complete yet", remedy=remedy)
     if memory.last_fetch is None:
         return Condition(state="waiting", message="not read yet", remedy="Run `tconnectsync sync`.")
     if memory.next_poll is not None and now - memory.next_poll > UNASKED_FOR:

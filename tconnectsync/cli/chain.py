@@ -13,9 +13,6 @@ from tconnectsync.cli.ages import parse_time, size_words, when_words
 LATE_UPLOAD = timedelta(hours=3)
 """Phones upload about hourly; after this a silent one is worth a look."""
 
-_EVENTS_A_YEAR = 1_200 * 365
-"""A pump with a control algorithm and a sensor logs about 1,200 records a day."""
-
 _MARKS = {"ok": "ok", "off": "off", "waiting": "wait", "backing_off": "wait"}
 
 
@@ -46,14 +43,15 @@ def _source_links(name: str, source: Mapping[str, Any], now: datetime, zone: tzi
         return
     yield _upload_link(name, source, now, zone)
     fetched = parse_time(source.get("last_fetch"))
-    last = f"last read {when_words(fetched, now, zone)}" if fetched else "not read yet: run `tconnectsync sync`"
+    accepted = fetched or parse_time(source.get("last_upload")) or parse_time(source.get("newest_event"))
+    last = f"last read {when_words(fetched, now, zone)}" if fetched else "never read to its end"
     trouble = _trouble(source, now, zone)
     if state == "refused":
         yield Link(name=f"{name} login", mark="bad", lines=trouble)
         yield Link(name=f"{name} data", mark="wait", lines=(f"not asked while the login is refused; {last}",))
         return
-    login = "accepted" if fetched else "not tried yet"
-    yield Link(name=f"{name} login", mark="ok" if fetched else "wait", lines=(login,))
+    login = "accepted" if accepted else "no answer to it so far"
+    yield Link(name=f"{name} login", mark="ok" if accepted else "wait", lines=(login,))
     if state == "ok" and not source.get("message"):
         due = parse_time(source.get("next_poll"))
         coming = f"; next {when_words(due, now, zone)}" if due and due > now else ""
@@ -106,10 +104,12 @@ def _log_link(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
         )
     if not positions:
         return Link(name="event log", mark="wait", lines=("empty",))
-    year = size_words(round(size / positions * _EVENTS_A_YEAR))
+    year = int(log.get("bytes_a_year") or 0)
+    typical = " as pumps go" if log.get("bytes_a_year_basis") == "typical" else ""
+    grows = f"; a year adds about {size_words(year)}{typical}" if year else ""
     verified = parse_time(log.get("verified_at"))
     checked = f"; read through {when_words(verified, now, zone)}" if verified else ""
-    words = f"{positions:,} records, {size_words(size)}; a pump-year adds about {year}{checked}"
+    words = f"{positions:,} records, {size_words(size)}{grows}{checked}"
     return Link(name="event log", mark="ok", lines=(words,))
 
 

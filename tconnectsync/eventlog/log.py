@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -32,11 +33,13 @@ _FIRST_KEY, _LAST_KEY = -(1 << 63), (1 << 63) - 1
 
 @attrs.frozen(kw_only=True)
 class LogSize:
-    """``bytes`` on disk (the index not counted), ``segments``, and the last position."""
+    """``bytes`` on disk (the index not counted), ``segments``, and the last position; of the compressed ones alone, too."""
 
     bytes: int
     segments: int
     positions: int
+    packed_bytes: int = 0
+    packed_positions: int = 0
 
 
 class EventLog:
@@ -128,7 +131,14 @@ class EventLog:
     def size(self) -> LogSize:
         """How big it is."""
         segments = self._segments.all()
-        return LogSize(bytes=self._segments.total_bytes(), segments=len(segments), positions=self.end)
+        packed = [(segment, behind.first - segment.first) for segment, behind in pairwise(segments) if segment.packed]
+        return LogSize(
+            bytes=self._segments.total_bytes(),
+            segments=len(segments),
+            positions=self.end,
+            packed_bytes=sum(self._segments.size(segment) for segment, _ in packed),
+            packed_positions=sum(positions for _, positions in packed),
+        )
 
     def mark(self, position: int) -> str | None:
         """The checksum of the line at ``position``, which stands for everything before it too; None when there is none.

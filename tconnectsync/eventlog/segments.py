@@ -110,7 +110,11 @@ class Segments:
 
     def total_bytes(self) -> int:
         """What they take on disk."""
-        return sum(self._retry(segment, lambda found: self.files.size(found.path)) for segment in self._list)
+        return sum(map(self.size, self._list))
+
+    def size(self, segment: Segment) -> int:
+        """What one takes on disk."""
+        return self._retry(segment, lambda found: self.files.size(found.path))
 
     def path_for(self, first: int, ending: str = PLAIN) -> Path:
         """Where the segment that starts at ``first`` goes."""

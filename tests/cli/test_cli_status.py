@@ -13,6 +13,7 @@ from cli_worlds import NOW, World
 from tconnectsync.cli.ages import size_words, span_words, when_words
 from tconnectsync.cli.chain import Link, links_of
 from tconnectsync.cli.progress import ProgressLine, bar_words
+from tconnectsync.notes import Note, due_texts, notes_to_json
 
 BERLIN = ZoneInfo("Europe/Berlin")
 OK = {"state": "ok", "since": None, "message": "", "remedy": None}
@@ -29,6 +30,8 @@ def a_status(source: dict[str, Any] | None = None, sink: dict[str, Any] | None =
             "segments": 23,
             "damaged": False,
             "verified_at": "2025-11-18T01:00:00Z",
+            "bytes_a_year": 21_000_000,
+            "bytes_a_year_basis": "measured",
         },
         "sources": {
             "tandem": {
@@ -77,7 +80,7 @@ def test_a_chain_that_is_well(world: World) -> None:
         "ok    tandem login           accepted",
         "ok    tandem data            last read 14:02 (10 min ago); next 14:20 (in 8 min)",
         "ok    pump 1234567           newest data 13:58 (14 min ago); worn; clock UTC+01:00, by evidence",
-        "ok    event log              438,000 records, 96 MB; a pump-year adds about 96 MB; read through 02:00 (12 h ago)",
+        "ok    event log              438,000 records, 96 MB; a year adds about 21 MB; read through 02:00 (12 h ago)",
         "ok    nightscout-treatments  last delivered 14:02 (10 min ago)",
     ]
 
@@ -218,3 +221,30 @@ def test_a_bar_never_leaves_its_bounds() -> None:
     assert bar_words(5, 2).endswith("100%")
     assert bar_words(-1, 2).startswith("[---")
     assert bar_words(1, 0) == "[…]"
+
+
+def test_a_first_read_that_is_not_complete_says_what_is_known_of_the_login() -> None:
+    begun = {"state": "waiting", "message": "the first read is not complete yet", "remedy": "Wait.", "last_fetch": None}
+    status = a_status(begun)
+    assert link(status, "tandem login") == Link(name="tandem login", mark="ok", lines=("accepted",))
+    assert link(status, "tandem data").lines[:2] == ("waiting: the first read is not complete yet", "Wait.")
+    nothing = a_status({**begun, "last_upload": None, "newest_event": None})
+    assert link(nothing, "tandem login").lines == ("no answer to it so far",)
+
+
+def test_a_year_of_a_young_log_is_told_as_typical() -> None:
+    status = a_status()
+    status["log"] |= {"bytes_a_year": 21_000_000, "bytes_a_year_basis": "typical"}
+    assert "; a year adds about 21 MB as pumps go;" in link(status, "event log").lines[0]
+
+
+@pytest.mark.parametrize(
+    ("age", "words"), [(31, "31 minutes"), (48, "48 minutes"), (119, "119 minutes"), (240, "4 h"), (3 * 1440, "3 days")]
+)
+def test_a_value_that_is_not_current_is_told_with_its_age(age: int, words: str) -> None:
+    note = Note(words="no current IOB", since=NOW - timedelta(minutes=age), after=timedelta(minutes=30), current=True)
+    [said] = due_texts(notes_to_json([note]), NOW)
+    assert said == f"no current IOB: the pump's data is {words} old"
+    assert due_texts(notes_to_json([note]), NOW - timedelta(minutes=age - 29)) == []
+    found = link(a_status(sink={"message": said}), "nightscout-treatments")
+    assert (found.mark, found.lines[0]) == ("ok", said)

@@ -1,0 +1,58 @@
+"""How much a year adds, as ``status`` tells it: measured where there is enough to measure, else what is typical."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from log_worlds import RECEIVED, StillClock, basal
+
+from tconnectsync.eventlog import EventLog
+from tconnectsync.status import TYPICAL_BYTES, TYPICAL_EVENTS_A_DAY, status_of
+from tconnectsync.wallclock import Zones
+
+
+def told(data_dir: Path) -> dict[str, Any]:
+    found: dict[str, Any] = status_of(data_dir, sources={}, sinks={}, zones=Zones(timezone="UTC"), clock=StillClock())[
+        "log"
+    ]
+    return found
+
+
+def filled(data_dir: Path, count: int, *, pack: bool) -> EventLog:
+    """An event every five minutes."""
+    log = EventLog.open(data_dir, clock=StillClock(), writable=True, segment_bytes=100_000)
+    for first in range(1, count + 1, 500):
+        log.append([basal(seq) for seq in range(first, min(first + 500, count + 1))])
+    while pack and log.maintain(50):
+        pass
+    log.close()
+    return log
+
+
+def test_no_log_grows_by_nothing(tmp_path: Path) -> None:
+    assert told(tmp_path)["bytes_a_year"] is None
+
+
+def test_a_few_days_say_little_so_that_a_typical_pump_is_told(tmp_path: Path) -> None:
+    filled(tmp_path, 288 * 3, pack=True)
+    found = told(tmp_path)
+    assert found["bytes_a_year_basis"] == "typical"
+    assert found["bytes_a_year"] == round(TYPICAL_EVENTS_A_DAY * 365 * TYPICAL_BYTES)
+
+
+def test_a_week_and_compressed_segments_are_measured(tmp_path: Path) -> None:
+    filled(tmp_path, 288 * 25, pack=True)
+    found = told(tmp_path)
+    packed = sum(path.stat().st_size for path in (tmp_path / "log").glob("*.gz"))
+    assert found["bytes_a_year_basis"] == "measured"
+    assert found["bytes_a_year"] < found["bytes"] / 25 * 365  # what is not compressed yet does not count
+    assert 0.8 < found["bytes_a_year"] / (packed / 25 * 365) < 1.3
+
+
+def test_a_clock_that_was_not_set_stretches_nothing(tmp_path: Path) -> None:
+    with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
+        log.append([basal(1, at=RECEIVED.replace(tzinfo=None) - timedelta(days=6000))])
+        log.append([basal(seq) for seq in range(2, 600)])
+    assert told(tmp_path)["bytes_a_year_basis"] == "typical"

@@ -103,6 +103,8 @@ def read_file(path: Path | None) -> ConfigFile:
         ) from None
     except RecursionError:
         raise ConfigError((f"{path}: not usable: nested too deeply",)) from None
+    except ValueError:  # Python reads no more than some thousand digits
+        raise ConfigError((f"{path}: not usable: a number in it is too long",)) from None
     return ConfigFile(path=path, tables=tables)
 
 
@@ -110,6 +112,8 @@ def read_bootstrap(path: Path | None, environ: Mapping[str, str], *, system_file
     """Which file counts, and the plugins' folder and blocked names in it. Errors: ConfigError, as :func:`read_file`."""
     file = read_file(find_config(path, environ, system_file=system_file))
     folder = file.tables.get("plugins_dir")
+    if isinstance(folder, str) and "\0" in folder:
+        folder = None
     blocked = file.tables.get("blocked_plugins")
     return Bootstrap(
         origin=file.path,

@@ -81,6 +81,15 @@ def quoted_words(text: str) -> str | None:
     return None
 
 
+def _not_text(text: str) -> str | None:
+    """What to say of a variable that holds bytes that are no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "found bytes that are not UTF-8, expected text"
+    return None
+
+
 def misspelt_variables(environ: Mapping[str, str], known: Iterable[str]) -> Iterator[str]:
     """A sentence for each variable that looks like ours and is not."""
     names = sorted(set(known))
@@ -175,8 +184,14 @@ class _Entry:
 
     def _from_credential(self) -> bool:
         name, folder = self.field.metadata.get("credential"), self.around.credentials_folder
-        if not name or folder is None or not (folder / name).exists():
+        if not name or folder is None:
             return False
+        try:
+            if not (folder / name).exists():
+                return False
+        except OSError as error:
+            self.refuse(f"credential {name}", f"found {folder}, which cannot be read ({error.strerror})")
+            return True
         text, words = read_secret(folder / name)
         if words is None:
             self.put(text, f"credential {name}")
@@ -195,9 +210,9 @@ class _Entry:
 
     def _put_text(self, text: str, origin: str) -> None:
         parse = self.field.metadata.get("parse_env")
-        quoted = quoted_words(text.strip())
-        if quoted:
-            self.refuse(origin, quoted)
+        wrong = quoted_words(text.strip()) or _not_text(text)
+        if wrong:
+            self.refuse(origin, wrong)
             return
         try:
             self.put(parse_text(text, self.field.type) if parse is None else parse(text), origin)

@@ -18,11 +18,18 @@ class TconnectsyncError(Exception):
 
 
 class ConfigError(TconnectsyncError):
-    """The configuration cannot be used. ``problems`` holds every problem, one sentence each. Exit status 2."""
+    """The configuration cannot be used. ``problems`` holds every problem, one sentence each. Exit status 2.
+
+    Characters that a terminal would obey, or not show, are written as escapes.
+    """
 
     def __init__(self, problems: tuple[str, ...], *, remedy: str | None = None) -> None:
-        super().__init__("\n".join(problems), remedy=remedy)
-        self.problems = problems
+        self.problems = tuple(map(_visible, problems))
+        super().__init__("\n".join(self.problems), remedy=remedy)
+
+
+def _visible(text: str) -> str:
+    return "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
 
 
 class NotDone(TconnectsyncError):

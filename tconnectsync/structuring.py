@@ -81,7 +81,9 @@ def _accepts(value: Any, kind: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind is date:
         return isinstance(value, date) and not isinstance(value, datetime)
-    if kind in (Path, Secret):
+    if kind is Path:
+        return isinstance(value, str) and bool(value) and "\0" not in value
+    if kind is Secret:
         return isinstance(value, str) and bool(value)
     return isinstance(value, kind)
 

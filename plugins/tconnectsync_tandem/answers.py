@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -28,6 +29,9 @@ LAST_PLACE: Place = (2**63, 0)
 _DIGITS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
 _LONG_NUMBER = b"0" * 19
 _STRETCH = 1 << 20
+_MOST_LEVELS = 50
+"""No record has more than four; deeper ones are kept as text."""
+_MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')
 _KNOWN = frozenset({"events", "clockChanges"})
 _parse = msgspec.json.Decoder().decode
 
@@ -83,6 +87,8 @@ def value(piece: Piece, *, careful: bool = False) -> Any:
     """What an entry holds; text that no parser takes is kept as text. ``careful``: it may hold too long a number."""
     if type(piece) is not msgspec.Raw:
         return piece
+    if _nested_too_deeply(bytes(piece)):
+        return bytes(piece).decode("utf-8", "replace")
     if not (careful and has_long_number(bytes(piece))):
         with suppress(ValueError, RecursionError):
             return _parse(piece)
@@ -91,6 +97,17 @@ def value(piece: Piece, *, careful: bool = False) -> Any:
         return _patient(text)
     except (ValueError, RecursionError):
         return text.decode("utf-8", "replace")
+
+
+def _nested_too_deeply(text: bytes) -> bool:
+    if text.count(b"[") + text.count(b"{") <= _MOST_LEVELS:
+        return False
+    level = 0
+    for mark in _MARKS.finditer(text):
+        level += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(mark[0], 0)
+        if level > _MOST_LEVELS:
+            return True
+    return False
 
 
 class _Placed(msgspec.Struct, gc=False, rename={"group": "sequenceGroup", "number": "sequenceNumber"}):

@@ -16,6 +16,7 @@ import cattrs
 import msgspec
 from cattrs.gen import make_dict_unstructure_fn, override
 
+from tconnectsync.eventlog.storable import nested_too_deeply, storable
 from tconnectsync.events import BODIES, FACTS, Body, Event, Unknown
 
 EPOCH = datetime(2008, 1, 1)
@@ -174,8 +175,10 @@ class Codec:
             if type(event.body) is not shape.body:
                 raise TypeError(f"not a {shape.body.__name__}")
             body = self._encode(shape.pack(event.body))
+            if nested_too_deeply(body):
+                raise ValueError("nested too deeply")
             shape.read(body)
-        except (msgspec.MsgspecError, TypeError, ValueError, KeyError, OverflowError) as error:
+        except (msgspec.MsgspecError, TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
             if kind in FACTS:
                 raise ValueError(f"{event.id}: the body of {kind} cannot be written: {error}") from error
             shape, reason = self._shapes["unknown"], storable(f"body: {error}")
@@ -209,10 +212,13 @@ class Codec:
             raw=event.raw,  # type: ignore[arg-type]  # any mapping of JSON values is written as it is
         )
         try:
-            return self._encode(record)
-        except (TypeError, ValueError, OverflowError):
+            text = self._encode(record)
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            text = b""
+        if not text or nested_too_deeply(text):
             record.raw = storable(event.raw)
-            return self._encode(record)
+            text = self._encode(record)
+        return text
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -291,21 +297,6 @@ class Codec:
 def digest(content: bytes) -> bytes:
     """Eight bytes that tell contents apart."""
     return blake2b(content, digest_size=8).digest()
-
-
-def storable(value: Any) -> Any:
-    """``value`` with what JSON cannot hold (lone surrogates, huge integers, foreign objects) written as text."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, Mapping):
-        return {storable(str(key)): storable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [storable(item) for item in value]
-    if value is None or isinstance(value, (bool, float, datetime)):
-        return value
-    if isinstance(value, int):
-        return value if -(1 << 63) <= value < 1 << 63 else str(value)
-    return storable(repr(value))
 
 
 def _hash(event_id: str) -> int:

@@ -8,10 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from loopback_only import only_loopback
 from real_servers import ServersMissing, Site, cache_folder, find_programs, in_ci, running_nightscout
 
 __all__ = ["only_loopback", "real_nightscout", "site"]
+
+settings.register_profile("dev", max_examples=20, deadline=None)
+settings.register_profile("ci", max_examples=80, deadline=None, print_blob=True)
+settings.register_profile("deterministic", parent=settings.get_profile("ci"), derandomize=True, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci(os.environ) else "dev"))
 
 
 @pytest.fixture(scope="session")

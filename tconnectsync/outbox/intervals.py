@@ -89,6 +89,7 @@ class Intervals(Store):
         self._db.execute("DELETE FROM checkpoint")
         self._db.execute("DELETE FROM marked")
         self._db.execute("DELETE FROM beyond")
+        self.forget("wear:")  # a hand-over may stand where no event is: its interval must be marked, too
         self.put("cursor", "0")
         self.put("cursor_mark", "")
 

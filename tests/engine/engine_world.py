@@ -122,6 +122,8 @@ class World:
     folds: dict[str, Any] = attrs.field(factory=lambda: {"stretches": StretchFold()})
     segment_bytes: int = 4 << 20
     files: Files = attrs.field(factory=OsFiles)
+    decoders: dict[str, Any] = attrs.field(factory=dict)
+    outbox_type: type[Outbox] = Outbox
     pump: Pump = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
 
@@ -134,11 +136,11 @@ class World:
             self.folder,
             clock=self.clock,
             writable=True,
-            decoders={},
+            decoders=self.decoders,
             segment_bytes=self.segment_bytes,
             files=self.files,
         )
-        outbox = Outbox.opened(self.folder / "outbox" / "shelf.sqlite")
+        outbox = self.outbox_type.opened(self.folder / "outbox" / "shelf.sqlite")
         dice = random.Random(1)
         poller = Poller(
             name="pump", source=self.pump, events=events, clock=self.clock, mark="m", dice=dice,

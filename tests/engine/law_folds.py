@@ -1,0 +1,198 @@
+"""Three folds with long memories, and all that they make of a log in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from tconnectsync import Document, Event, document_id
+from tconnectsync.eventlog import EventLog
+from tconnectsync.eventlog.codec import EPOCH
+from tconnectsync.events import WearBegan
+from tconnectsync.placement import Placer
+from tconnectsync.projection import Fold
+from tconnectsync.views import PlacedStream
+from tconnectsync.wallclock import Zones
+
+ALL = 1 << 62
+
+
+def stream_of(event: Event) -> str:
+    return f"{event.pump}:{event.source if event.seq is None else event.group}"
+
+
+@attrs.frozen(kw_only=True)
+class Stretch:
+    first: str
+    begin: datetime
+    last: datetime
+    rate: float
+
+
+@attrs.frozen(kw_only=True)
+class Worn:
+    worn: bool = True
+    running: Stretch | None = None
+
+
+@attrs.frozen
+class RateFold:
+    """Equal rates in a row are one document, while the pump is worn; an hour of silence ends it."""
+
+    words: int
+    name = "rates"
+    version = 1
+    kinds = frozenset({"basal.delivered", "wear.began", "wear.ended"})
+    state_type = Worn
+
+    def initial(self) -> Worn:
+        return Worn()
+
+    def step(self, state: Worn, event: Event) -> tuple[Worn, Sequence[Document]]:
+        assert event.at is not None
+        running = state.running
+        if event.kind != "basal.delivered":
+            return Worn(worn=event.kind == "wear.began"), () if running is None else (self._document(running, event),)
+        if not state.worn:
+            return state, ()
+        rate = event.body.rate_u_per_h
+        near = running is not None and timedelta(0) <= event.at - running.last <= timedelta(hours=1)
+        if running is not None and running.rate == rate and near:
+            return attrs.evolve(state, running=attrs.evolve(running, last=event.at)), ()
+        fresh = attrs.evolve(state, running=Stretch(first=event.id, begin=event.at, last=event.at, rate=rate))
+        return fresh, () if running is None else (self._document(running, event),)
+
+    def running(self, state: Worn) -> Sequence[Document]:
+        return () if state.running is None else (self._document(state.running, None),)
+
+    def _document(self, stretch: Stretch, event: Event | None) -> Document:
+        minutes = (stretch.last - stretch.begin).total_seconds() / 60
+        pump = stretch.first.split(":")[1]
+        content = {"pump": pump, "rate": stretch.rate, "minutes": minutes, "words": self.words}
+        content["ended"] = event is not None
+        return Document(
+            id=document_id("rate", stretch.first), collection="things", slot="rate", at=stretch.begin, content=content
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Asked:
+    bolus_id: int
+    pump: str
+    stream: str
+    at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class Waiting:
+    asked: tuple[Asked, ...] = ()
+
+
+@attrs.frozen
+class BolusFold:
+    """A request and its completion are one document, however far apart; a request alone is a provisional one."""
+
+    words: int
+    name = "boluses"
+    version = 1
+    kinds = frozenset({"bolus.requested", "bolus.completed"})
+    state_type = Waiting
+
+    def initial(self) -> Waiting:
+        return Waiting()
+
+    def step(self, state: Waiting, event: Event) -> tuple[Waiting, Sequence[Document]]:
+        assert event.at is not None
+        mine = Asked(bolus_id=event.body.bolus_id, pump=event.pump, stream=stream_of(event), at=event.at)
+        known = next((asked for asked in state.asked if asked.bolus_id == mine.bolus_id), None)
+        if event.kind == "bolus.requested":
+            return state if known else Waiting(asked=(*state.asked, mine)), ()
+        left = tuple(asked for asked in state.asked if asked is not known)
+        return Waiting(asked=left), (self._document(known or mine, event.body.delivered_u),)
+
+    def running(self, state: Waiting) -> Sequence[Document]:
+        return [self._document(asked, None) for asked in state.asked]
+
+    def _document(self, asked: Asked, delivered_u: float | None) -> Document:
+        content = {"pump": asked.pump, "bolus": asked.bolus_id, "delivered": delivered_u, "words": self.words}
+        id_ = document_id("bolus", asked.stream, asked.bolus_id)
+        return Document(id=id_, collection="things", slot="dose", at=asked.at, content=content)
+
+
+@attrs.frozen(kw_only=True)
+class Nothing:
+    pass
+
+
+@attrs.frozen
+class CarbsFold:
+    """Every entry is a document of the boluses' slot, so that they get into each other's way."""
+
+    words: int
+    name = "carbs"
+    version = 1
+    kinds = frozenset({"carbs.entered"})
+    state_type = Nothing
+
+    def initial(self) -> Nothing:
+        return Nothing()
+
+    def step(self, state: Nothing, event: Event) -> tuple[Nothing, Sequence[Document]]:
+        assert event.at is not None
+        content = {"pump": event.pump, "carbs": event.body.carbs_g, "words": self.words}
+        id_ = document_id("carbs", event.id)
+        return state, [Document(id=id_, collection="things", slot="dose", at=event.at, content=content)]
+
+    def running(self, state: Nothing) -> Sequence[Document]:
+        return ()
+
+
+def sink_folds(words: int) -> dict[str, Fold[Any]]:
+    """The sink as one of its releases words it."""
+    return {fold.name: fold for fold in (RateFold(words), BolusFold(words), CarbsFold(words))}
+
+
+def document_of_everything(log: EventLog, zones: Zones, folds: Mapping[str, Fold[Any]]) -> dict[str, Document]:
+    """What should be there: each fold once over each stream, from its first event to its last."""
+    found: dict[str, Document] = {}
+    placements = Placer(log, zones).place()
+    for stream in log.streams():
+        view = PlacedStream(log, stream, placements[stream.id])
+        for fold in folds.values():
+            state, made = fold.initial(), {}
+            for event in _with_hand_overs(view, fold.kinds):
+                state, finished = fold.step(state, event)
+                made.update({document.id: document for document in finished})
+            made.update({document.id: document for document in fold.running(state)})
+            found.update({id_: document for id_, document in made.items() if view.wanted(document.at)})
+    taken: dict[tuple[str, datetime], int] = {}
+    for id_ in sorted(found):  # of two in one place, the greater id moves by a millisecond
+        place = found[id_].slot, found[id_].at
+        rank = taken[place] = taken.get(place, -1) + 1
+        found[id_] = attrs.evolve(found[id_], at=found[id_].at + timedelta(milliseconds=rank))
+    return found
+
+
+def _with_hand_overs(view: PlacedStream, kinds: frozenset[str]) -> list[Event]:
+    events = list(view.read(-ALL, ALL, kinds))
+    for first_key, at, kind in view.wear():
+        if kind in kinds:
+            place = next(
+                (i for i, event in enumerate(events) if _key(event) >= first_key and event.at >= at), len(events)
+            )
+            events.insert(place, _wear(view, first_key, at, kind))
+    return events
+
+
+def _key(event: Event) -> int:
+    return event.seq if event.seq is not None else (event.pump_time - EPOCH) // timedelta(milliseconds=1)
+
+
+def _wear(view: PlacedStream, key: int, at: datetime, kind: str) -> Event:
+    return Event(
+        id=f"wear:{view.name}:{at}", kind=kind, pump=view.pump, group=view.group, seq=key if view.numbered else None,
+        pump_time=EPOCH + timedelta(milliseconds=0 if view.numbered else key), source="timeline", received_at=at, body=WearBegan(), at=at,
+    )  # fmt: skip

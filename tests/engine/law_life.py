@@ -1,0 +1,160 @@
+"""A life with known truth: what two pumps logged, when that really was, and how a vendor tells it, well or badly."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta, timezone
+from typing import Any, TypeAlias
+
+import attrs
+
+from tconnectsync import Event
+from tconnectsync.events import (
+    BasalDelivered,
+    Body,
+    BolusCompleted,
+    BolusRequested,
+    CarbsEntered,
+    ClockChanged,
+    HistoryOpened,
+    Unknown,
+)
+from tconnectsync.wallclock import Zones
+
+BEGIN = datetime(2026, 6, 1, tzinfo=timezone.utc)
+END = BEGIN + timedelta(days=90)
+"""No zone changes its offset in between."""
+HOME = Zones(timezone="Europe/Berlin")
+HOME_S = 7200
+FIRST_DAY = date(2026, 6, 6)
+"""Where history is opened first; the events before it are a lead-in."""
+
+
+@attrs.frozen(kw_only=True)
+class Happening:
+    """One record of a pump. ``at`` is when it really was, ``offset_s`` what its clock showed ahead of UTC."""
+
+    pump: str
+    group: int | None
+    seq: int | None
+    at: datetime
+    offset_s: int
+    raw: Mapping[str, Any] = attrs.field(hash=False)
+
+    @property
+    def name(self) -> str:
+        """Its identity in the log."""
+        source = "csv" if self.seq is None else "pump"
+        return f"{source}:{self.pump}:{self.group}:{self.seq}:{self.at.isoformat()}"
+
+    @property
+    def stream(self) -> str:
+        """The name of the log's stream that it belongs to."""
+        return f"{self.pump}@csv" if self.seq is None else f"{self.pump}:{self.group}"
+
+    def told(self, decoder: int, *, half: bool = False) -> Event:
+        """The event as the vendor tells it now; ``half``: with what is essential left out."""
+        raw = {key: value for key, value in self.raw.items() if not half or key in ("kind", "id")}
+        kind, body = decoded(raw, decoder)
+        return Event(
+            id=self.name, kind=kind, pump=self.pump, group=self.group, seq=self.seq,
+            pump_time=(self.at + timedelta(seconds=self.offset_s)).replace(tzinfo=None),
+            source="csv" if self.seq is None else "pump", received_at=END, body=body, raw=raw, decoder=decoder,
+        )  # fmt: skip
+
+
+Unit: TypeAlias = tuple[Happening, ...]
+"""What a vendor tells together."""
+
+
+def decoded(raw: Mapping[str, Any], decoder: int) -> tuple[str, Body]:
+    """What a release reads in a record: the second one knows snacks, and that a rate's last digit was cut."""
+    kind, value = raw["kind"], raw.get("value")
+    if kind == "bolus.requested":
+        return kind, BolusRequested(bolus_id=raw["id"], part=1)
+    if value is None or (kind == "snack" and decoder < 2):
+        return "unknown", Unknown(code=kind, reason="no such code" if value is not None else "no value")
+    if kind == "basal.delivered":
+        return kind, BasalDelivered(rate_u_per_h=value + (0.05 if decoder > 1 and value else 0.0))
+    if kind == "bolus.completed":
+        return kind, BolusCompleted(bolus_id=raw["id"], status="completed", delivered_u=value)
+    if kind == "clock.changed":
+        return kind, ClockChanged(part="time", step_s=value)
+    return "carbs.entered", CarbsEntered(carbs_g=value)
+
+
+def opened(pump: str, first_day: date) -> Event:
+    """The wish for a pump's history from this local day on."""
+    return Event(
+        id=f"pump:{pump}:opened:{first_day}", kind="history.opened", pump=pump, group=None, seq=None,
+        pump_time=BEGIN.replace(tzinfo=None), source="pump", received_at=END,
+        body=HistoryOpened(first_day=first_day.isoformat()),
+    )  # fmt: skip
+
+
+def lived(dice: random.Random) -> list[Unit]:
+    """Everything that happened, in no order.
+
+    A pump with a trip, which may number its records anew; another pump that takes over, or is only tried, while the first goes
+    on in a drawer; rows without numbers from an older source. Much of it falls on the same minutes.
+    """
+    change = dice.randint(20, 70)
+    streams = [("1", 0, 0, 90 if dice.random() < 0.4 else change)]
+    if dice.random() < 0.4:
+        streams.append(("1", 1, streams[0][3], 90))
+    if dice.random() < 0.6:
+        streams.append(("2", 0, dice.randint(10, change), dice.choice([change + 2, 90])))
+    units = [unit for stream in streams for unit in _logged(dice, *stream)]
+    if dice.random() < 0.3:
+        units += [(row,) for row in _rows(dice, dice.randint(5, 60))]
+    return units
+
+
+def _logged(dice: random.Random, pump: str, group: int, first: int, last: int) -> Iterator[Unit]:
+    times = _times(dice, first, last, dice.randint(8, 30))
+    seqs = sorted(dice.sample(range(1, 120 * len(times)), len(times)))
+    trip = sorted(dice.sample(range(1, len(times)), 2)) if len(times) > 3 and dice.random() < 0.4 else []
+    away_s = dice.choice([-5 * 3600, 9 * 3600, 0, 19_800])
+    bolus, offset_s = 0, HOME_S
+    settings = []
+    for number, (seq, at) in enumerate(zip(seqs, times, strict=True)):
+        raw: dict[str, Any] = {"kind": "basal.delivered", "value": dice.choice([0.0, 1.0, 1.0, 2.0])}
+        if number in trip:
+            after_s = away_s if number == trip[0] else HOME_S
+            raw = {"kind": "clock.changed", "value": float(after_s - offset_s)}
+            offset_s = after_s
+        elif dice.random() < 0.4 and number:
+            bolus += dice.random() < 0.6
+            raw = dice.choice(
+                [
+                    {"kind": "bolus.requested", "id": bolus},
+                    {"kind": "bolus.completed", "id": bolus, "value": float(number)},
+                    {"kind": "carbs.entered", "value": float(number)},
+                    {"kind": "snack", "value": float(number)},
+                ]
+            )
+        happening = Happening(pump=pump, group=group, seq=seq, at=at, offset_s=offset_s, raw=raw)
+        if number in trip:
+            settings.append(happening)
+        else:
+            yield (happening,)
+    if settings:  # first seen in the middle of a journey, a clock can be misread: that is the timeline's business
+        yield tuple(settings)
+
+
+def _rows(dice: random.Random, last: int) -> Iterator[Happening]:
+    for number, at in enumerate(_times(dice, 0, last, 12)):
+        raw = {"kind": dice.choice(["carbs.entered", "basal.delivered"]), "value": float(number % 3)}
+        yield Happening(pump="1", group=None, seq=None, at=at, offset_s=HOME_S, raw=raw)
+
+
+def _times(dice: random.Random, first: int, last: int, count: int) -> list[datetime]:
+    """Some minutes apart, or days; on the grid of half hours, so that things of several pumps coincide."""
+    at = BEGIN + timedelta(days=first)
+    times = []
+    for _ in range(count):
+        at += dice.choice([timedelta(minutes=30), timedelta(minutes=30), timedelta(hours=2), timedelta(days=3)])
+        if at < BEGIN + timedelta(days=last):
+            times.append(at)
+    return times or [BEGIN + timedelta(days=first)]

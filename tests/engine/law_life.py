@@ -116,7 +116,8 @@ def _logged(dice: random.Random, pump: str, group: int, first: int, last: int) -
     seqs = sorted(dice.sample(range(1, 120 * len(times)), len(times)))
     trip = sorted(dice.sample(range(1, len(times)), 2)) if len(times) > 3 and dice.random() < 0.4 else []
     away_s = dice.choice([-5 * 3600, 9 * 3600, 0, 19_800])
-    bolus, offset_s = 0, HOME_S
+    open_boluses: list[int] = []
+    offset_s = HOME_S
     settings = []
     for number, (seq, at) in enumerate(zip(seqs, times, strict=True)):
         raw: dict[str, Any] = {"kind": "basal.delivered", "value": dice.choice([0.0, 1.0, 1.0, 2.0])}
@@ -125,15 +126,7 @@ def _logged(dice: random.Random, pump: str, group: int, first: int, last: int) -
             raw = {"kind": "clock.changed", "value": float(after_s - offset_s)}
             offset_s = after_s
         elif dice.random() < 0.4 and number:
-            bolus += dice.random() < 0.6
-            raw = dice.choice(
-                [
-                    {"kind": "bolus.requested", "id": bolus},
-                    {"kind": "bolus.completed", "id": bolus, "value": float(number)},
-                    {"kind": "carbs.entered", "value": float(number)},
-                    {"kind": "snack", "value": float(number)},
-                ]
-            )
+            raw = _entry(dice, number, open_boluses)
         happening = Happening(pump=pump, group=group, seq=seq, at=at, offset_s=offset_s, raw=raw)
         if number in trip:
             settings.append(happening)
@@ -141,6 +134,18 @@ def _logged(dice: random.Random, pump: str, group: int, first: int, last: int) -
             yield (happening,)
     if settings:  # first seen in the middle of a journey, a clock can be misread: that is the timeline's business
         yield tuple(settings)
+
+
+def _entry(dice: random.Random, number: int, open_boluses: list[int]) -> dict[str, Any]:
+    """What the wearer did; each bolus ends once, if its end is ever logged."""
+    kind = dice.choice(["bolus.requested", "bolus.completed", "carbs.entered", "snack"])
+    if kind == "bolus.requested":
+        open_boluses.append(number)
+        return {"kind": kind, "id": number}
+    entry = {"kind": kind, "value": float(number)}
+    if kind == "bolus.completed":
+        entry["id"] = open_boluses.pop(dice.randrange(len(open_boluses))) if open_boluses else number
+    return entry
 
 
 def _rows(dice: random.Random, last: int) -> Iterator[Happening]:

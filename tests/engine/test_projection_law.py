@@ -240,7 +240,10 @@ def test_delivered_equals_the_fold_of_everything_whatever_happens() -> None:
         Law,
         settings=settings(
             stateful_step_count=25,
-            phases=(Phase.reuse, Phase.generate),  # the first failure tells its steps; shrinking them would take minutes
+            phases=(
+                Phase.reuse,
+                Phase.generate,
+            ),  # the first failure tells its steps; shrinking them would take minutes
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -12,15 +12,8 @@ from datetime import timedelta
 import attrs
 
 from tconnectsync import Document, Event, events
-from tconnectsync_nightscout.documents import (
-    MAX_RATE_U_PER_H,
-    Mark,
-    impossible,
-    mark_of,
-    milli,
-    possible,
-    utc_of,
-)
+from tconnectsync.limits import MAX_RATE_U_PER_H, possible
+from tconnectsync_nightscout.documents import Mark, impossible, mark_of, milli, utc_of
 from tconnectsync_nightscout.stretches import SUSPENDED, Stretch, stretch_document
 
 CONFIRMED_FOR = timedelta(minutes=15)

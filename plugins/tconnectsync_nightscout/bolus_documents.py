@@ -9,11 +9,9 @@ from typing import Any
 import attrs
 
 from tconnectsync import Document
+from tconnectsync.limits import GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_CARBS_G, possible
 from tconnectsync_nightscout.bolus_parts import JoinedBolus, Part
 from tconnectsync_nightscout.documents import (
-    GLUCOSE_MG_DL,
-    MAX_BOLUS_U,
-    MAX_CARBS_G,
     Mark,
     amount,
     glucose_fields,
@@ -21,7 +19,6 @@ from tconnectsync_nightscout.documents import (
     milli,
     minutes,
     plain_notes,
-    possible,
     treatment,
     words,
 )

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync import Document, Event, events
+from tconnectsync.limits import possible
 from tconnectsync_nightscout.bolus_documents import BolusStyle, bolus_documents
 from tconnectsync_nightscout.bolus_parts import Fingerstick, JoinedBolus, another, joined
-from tconnectsync_nightscout.documents import Mark, amount, mark_of, possible
+from tconnectsync_nightscout.documents import Mark, amount, mark_of
 
 QUIET = timedelta(hours=6)
 """A bolus without a record for this long is finished."""

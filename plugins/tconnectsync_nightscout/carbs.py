@@ -7,16 +7,8 @@ from collections.abc import Sequence
 import attrs
 
 from tconnectsync import Document, Event
-from tconnectsync_nightscout.documents import (
-    MAX_CARBS_G,
-    NoState,
-    amount,
-    impossible,
-    mark_of,
-    milli,
-    possible,
-    treatment,
-)
+from tconnectsync.limits import MAX_CARBS_G, possible
+from tconnectsync_nightscout.documents import NoState, amount, impossible, mark_of, milli, treatment
 
 
 @attrs.frozen(kw_only=True)

@@ -13,15 +13,6 @@ from tconnectsync import Document, Event, document_id
 
 TREATMENTS = "treatments"
 
-MAX_BOLUS_U = 25.0
-"""The largest bolus that the pump gives."""
-MAX_RATE_U_PER_H = 15.0
-"""The highest basal rate that the pump gives."""
-MAX_IOB_U = 100.0
-MAX_CARBS_G = 999.0
-"""The most carbs that the pump's keypad takes."""
-GLUCOSE_MG_DL = (10.0, 1000.0)
-MAX_VOLUME_U = 1000.0
 _MMOL = 18.0182
 """mg/dL in one mmol/L."""
 
@@ -118,11 +109,6 @@ def impossible(what: str, value: object, mark: Mark, *identity: str | int, colle
         slot=f"impossible {what}",
         problem=reason,
     )
-
-
-def possible(value: float | None, low: float, high: float) -> bool:
-    """Whether a number was said and the pump can produce it (NaN and infinities never)."""
-    return value is not None and math.isfinite(value) and low <= value <= high
 
 
 def milli(value: float) -> float:

@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 
 from tconnectsync import Document, Event, events
+from tconnectsync.limits import MAX_VOLUME_U, possible
 from tconnectsync_nightscout.documents import (
-    MAX_VOLUME_U,
     Mark,
     NoState,
     amount,
@@ -17,7 +17,6 @@ from tconnectsync_nightscout.documents import (
     mark_of,
     milli,
     plain_notes,
-    possible,
     treatment,
     words,
 )

@@ -7,15 +7,8 @@ from collections.abc import Sequence
 import attrs
 
 from tconnectsync import Document, Event, document_id, events
-from tconnectsync_nightscout.documents import (
-    MAX_IOB_U,
-    Mark,
-    impossible,
-    mark_of,
-    milli,
-    possible,
-    provenance,
-)
+from tconnectsync.limits import MAX_IOB_U, possible
+from tconnectsync_nightscout.documents import Mark, impossible, mark_of, milli, provenance
 
 ACTIVITY_TYPE = "tconnect_iob"
 """The name that users of IOB activities look for."""

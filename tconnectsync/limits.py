@@ -1,0 +1,23 @@
+"""What a pump can do: a value outside of this was not delivered, measured or entered, whatever a record says."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeGuard
+
+MAX_BOLUS_U = 25.0
+"""The largest bolus that the pump gives."""
+MAX_RATE_U_PER_H = 15.0
+"""The highest basal rate that the pump gives."""
+MAX_IOB_U = 100.0
+MAX_CARBS_G = 999.0
+"""The most carbs that the pump's keypad takes."""
+MAX_VOLUME_U = 1000.0
+GLUCOSE_MG_DL = (10.0, 1000.0)
+BATTERY_MV = (2500.0, 5000.0)
+"""What a lithium cell can have."""
+
+
+def possible(value: float | None, low: float, high: float) -> TypeGuard[float]:
+    """Whether a number was said and lies within these, both inclusive (NaN and infinities never)."""
+    return value is not None and math.isfinite(value) and low <= value <= high

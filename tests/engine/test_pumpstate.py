@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from tconnectsync import Event, events
+from tconnectsync.pumpstate import PumpState, Said, after
+
+NOON = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
+KIND_OF = {body: kind for kind, body in events.BODIES.items()}
+
+
+def state_after(*steps: tuple[float, Any]) -> PumpState:
+    """The state after (minutes after noon, body) pairs, on a pump two hours ahead of UTC."""
+    state = PumpState()
+    for number, (minute, body) in enumerate(steps):
+        at = NOON + timedelta(minutes=minute)
+        event = Event(
+            id=f"tandem:1:0:{number}", kind=KIND_OF[type(body)], pump="1", group=0, seq=number,
+            pump_time=(at + timedelta(hours=2)).replace(tzinfo=None), source="tandem", received_at=at, body=body, at=at,
+        )  # fmt: skip
+        state = after(state, event)
+    return state
+
+
+def glucose(minute: float, value: float | None = 120.0, mark: str = "value") -> events.GlucoseReading:
+    wall = (NOON + timedelta(hours=2, minutes=minute)).replace(tzinfo=None)
+    return events.GlucoseReading(mark=mark, reading_time=wall, glucose_mg_dl=value)
+
+
+def done(bolus_id: int, units: float | None) -> events.BolusCompleted:
+    return events.BolusCompleted(bolus_id=bolus_id, status="completed", delivered_u=units, iob_u=1.25)
+
+
+def test_each_value_carries_its_own_time() -> None:
+    state = state_after(
+        (0, events.BatteryMeasured(battery_percent=80.0)),
+        (1, done(7, 2.0)),
+        (2, events.BasalDelivered(rate_u_per_h=0.8)),
+    )
+    assert state.battery_percent == Said(value=80.0, at=NOON)
+    assert state.bolus_u == Said(value=2.0, at=NOON + timedelta(minutes=1))
+    assert state.iob_u == Said(value=1.25, at=NOON + timedelta(minutes=1))
+    assert state.rate_u_per_h == Said(value=0.8, at=NOON + timedelta(minutes=2))
+    assert (state.at, state.suspended, state.seq) == (NOON + timedelta(minutes=2), False, 2)
+
+
+def test_a_bolus_that_delivered_nothing_is_not_the_last_bolus() -> None:
+    state = state_after((0, done(7, 2.0)), (5, done(8, 0.0)), (6, done(9, None)), (7, done(10, 65_535.0)))
+    assert state.bolus_u == Said(value=2.0, at=NOON)
+
+
+def test_a_backfilled_reading_is_no_news() -> None:
+    state = state_after((0, glucose(0, 140.0)), (10, glucose(-30, 90.0)))
+    assert state.glucose_mg_dl == Said(value=140.0, at=NOON)
+
+
+def test_high_has_no_number_and_hidden_changes_nothing() -> None:
+    state = state_after((0, glucose(0)), (5, glucose(5, None, "high")), (10, glucose(10, None, "hidden")))
+    assert (state.glucose_mg_dl, state.glucose_mark) == (None, "high")
+
+
+def test_a_suspension_is_a_rate_of_zero_until_delivery_goes_on() -> None:
+    state = state_after((0, events.BasalDelivered(rate_u_per_h=1.0)), (1, events.PumpingSuspended(reason="user")))
+    assert (state.suspended, state.rate_u_per_h) == (True, Said(value=0.0, at=NOON + timedelta(minutes=1)))
+    resumed = state_after((0, events.PumpingSuspended()), (9, events.PumpingResumed()))
+    assert (resumed.suspended, resumed.rate_u_per_h) == (False, None)
+
+
+@pytest.mark.parametrize("body", [
+    events.DaySummary(iob_u=-1.0), events.DaySummary(iob_u=float("nan")), events.BasalDelivered(rate_u_per_h=65_535.0),
+    events.BatteryMeasured(battery_percent=200.0, battery_mv=1), glucose(0, 5_000.0),
+])  # fmt: skip
+def test_what_cannot_be_is_not_known(body: Any) -> None:
+    state = state_after((0, body))
+    known = (state.iob_u, state.rate_u_per_h, state.battery_percent, state.battery_mv, state.glucose_mg_dl)
+    assert known == (None,) * 5

@@ -12,6 +12,7 @@ case " $* " in
     # Fetched ahead, because the time that a test may take is limited. Without them the tests say so, and in CI fail.
     *)
         ldconfig -p 2> /dev/null | grep -q libcurl.so.4 || .ci/need "MongoDB needs libcurl" libcurl4 || true
+        command -v mosquitto > /dev/null || [ -x /usr/sbin/mosquitto ] || .ci/need "The MQTT sink is tested with a real broker" mosquitto || true
         "$venv/bin/python" tests/real_servers.py
         ;;
 esac

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from loopback_only import only_loopback
+from real_broker import broker
 from real_servers import ServersMissing, Site, cache_folder, find_programs, in_ci, running_nightscout
 
-__all__ = ["only_loopback", "real_nightscout", "site"]
+__all__ = ["broker", "only_loopback", "real_nightscout", "site"]
 
 settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile("ci", max_examples=80, deadline=None, print_blob=True)
@@ -47,5 +48,5 @@ def site(real_nightscout: Site) -> Site:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever takes the real servers carries the mark ``real``, so that ``-m "not real"`` leaves them out."""
     for item in items:
-        if "real_nightscout" in getattr(item, "fixturenames", ()):
+        if {"broker", "real_nightscout"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.real)

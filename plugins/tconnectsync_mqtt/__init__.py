@@ -1,0 +1,15 @@
+"""The ``mqtt`` sink: how the pump is doing, for Home Assistant and whatever else listens to an MQTT broker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tconnectsync import SinkSpec, hookimpl
+
+
+@hookimpl
+def tconnectsync_sinks() -> Sequence[SinkSpec]:
+    """``mqtt``."""
+    from tconnectsync_mqtt.sink import spec
+
+    return [spec()]

@@ -1,0 +1,100 @@
+"""One visit to an MQTT broker: connect, publish, be sure that it arrived, leave."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Sequence
+
+import attrs
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessageInfo
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from tconnectsync import CredentialsRefused, Retryable
+from tconnectsync_mqtt.options import MqttOptions
+
+CONNECT_S, ANSWER_S = 10.0, 20.0
+TURN_S = 0.2
+_REFUSED = frozenset({"Bad user name or password", "Not authorized"})
+
+
+@attrs.frozen(kw_only=True)
+class Message:
+    """What goes where. ``retained``: the broker shows it to whoever asks later."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+class Visit:
+    """Tells the broker some messages with QoS 1, on the caller's own thread."""
+
+    def __init__(self, options: MqttOptions) -> None:
+        self.options = options
+        self._answer: ReasonCode | None = None
+        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311, reconnect_on_failure=False)
+        client.connect_timeout = CONNECT_S
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        if options.username is not None:
+            client.username_pw_set(options.username, options.password.reveal() if options.password else None)
+        if options.tls:
+            context = ssl.create_default_context()
+            if not options.verify_tls:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            client.tls_set_context(context)
+        self._client = client
+
+    def tell(self, messages: Sequence[Message]) -> None:
+        """Publish all of them. Raises Retryable, or CredentialsRefused where the broker does not let us in."""
+        where = f"the MQTT broker {self.options.host}:{self.options.broker_port}"
+        try:
+            self._client.connect(self.options.host or "", self.options.broker_port)
+            self._until(lambda: self._answer is not None, where)
+            self._check_answer(where)
+            sent = [self._publish(message) for message in messages]
+            self._until(lambda: all(info.is_published() for info in sent), where)
+        except (OSError, ValueError) as error:
+            raise Retryable(
+                f"{where} cannot be reached: {error}", remedy="See whether it runs, and sinks.mqtt.host and port."
+            ) from error
+        finally:
+            self._client.disconnect()
+            self._client.loop(0)
+
+    def _publish(self, message: Message) -> MQTTMessageInfo:
+        return self._client.publish(message.topic, message.payload, qos=1, retain=message.retained)
+
+    def _until(self, done: Callable[[], bool], where: str) -> None:
+        deadline = time.monotonic() + ANSWER_S
+        while not done():
+            code = self._client.loop(TURN_S)
+            self._check_answer(where)
+            if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                raise Retryable(f"{where} closed the connection ({code.name})", remedy="Its log says why.")
+            if time.monotonic() > deadline:
+                raise Retryable(f"{where} did not answer within {ANSWER_S:.0f} s", remedy="Its log may say why.")
+
+    def _check_answer(self, where: str) -> None:
+        if self._answer is None or not self._answer.is_failure:
+            return
+        reason = self._answer.getName()
+        if reason in _REFUSED:
+            raise CredentialsRefused(
+                f"{where} does not let us in: {reason}", remedy="Put sinks.mqtt.username and password right."
+            )
+        raise Retryable(f"{where} refuses us: {reason}", remedy="Its log says why.")
+
+    def _connected(
+        self, _client: Client, _data: object, _flags: ConnectFlags, answer: ReasonCode, _more: Properties | None
+    ) -> None:
+        self._answer = answer
+
+    def _disconnected(
+        self, _client: Client, _data: object, _flags: DisconnectFlags, _answer: ReasonCode, _more: Properties | None
+    ) -> None:
+        """The loop's return value says it."""

@@ -1,0 +1,47 @@
+"""``[sinks.mqtt]``."""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+
+from tconnectsync import Secret, option
+
+_TOPIC = re.compile(r"[^+#\0/]+(/[^+#\0/]+)*")
+
+
+def _topic(value: object) -> str | None:
+    fits = isinstance(value, str) and _TOPIC.fullmatch(value) and len(value) <= 200
+    return None if fits else "a topic without +, # and empty levels, such as tconnectsync"
+
+
+def _topic_or_off(value: object) -> str | None:
+    return None if value == "" else _topic(value)
+
+
+def _port(value: object) -> str | None:
+    return None if isinstance(value, int) and 0 < value < 65536 else "a port between 1 and 65535"
+
+
+@attrs.frozen(kw_only=True)
+class MqttOptions:
+    """The broker, and under which topics it is told."""
+
+    host: str | None = option(None, help="the broker's name or address")
+    port: int | None = option(
+        None, check=lambda value: None if value is None else _port(value), help="1883, or 8883 with tls"
+    )
+    username: str | None = option(None, help="the broker's user, where it asks for one")
+    password: Secret | None = option(None, credential="mqtt-password", help="that user's password")
+    tls: bool = option(False, help="encrypt, as every broker outside the house asks for")
+    verify_tls: bool = option(True, help="false: accept any certificate")
+    prefix: str = option("tconnectsync", check=_topic, help="the topics are PREFIX/current and PREFIX/lasting")
+    discovery_prefix: str = option(
+        "homeassistant", check=_topic_or_off, help='where Home Assistant looks for new sensors; "" tells it nothing'
+    )
+
+    @property
+    def broker_port(self) -> int:
+        """The port in use."""
+        return self.port or (8883 if self.tls else 1883)

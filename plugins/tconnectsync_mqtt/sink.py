@@ -1,0 +1,121 @@
+"""The sink: its fold, and the broker as a receiver."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tconnectsync import (
+    Context,
+    CredentialsRefused,
+    Delivery,
+    Finding,
+    Hold,
+    Outcome,
+    Retryable,
+    Sink,
+    SinkSpec,
+    StoredDocument,
+    Taken,
+    document_id,
+)
+from tconnectsync_mqtt.discovery import SENSORS, configuration, configuration_topic
+from tconnectsync_mqtt.options import MqttOptions
+from tconnectsync_mqtt.state import COLLECTION, CURRENT, LASTING, StateFold
+
+if TYPE_CHECKING:
+    from tconnectsync_mqtt.broker import Message
+
+_TOPICS = {document_id("site", COLLECTION, topic): topic for topic in (CURRENT, LASTING)}
+
+
+def spec() -> SinkSpec:
+    """``mqtt``, off unless it is turned on."""
+    return SinkSpec(name="mqtt", options=MqttOptions, open=open_sink, problems=problems)
+
+
+def problems(options: MqttOptions, _sections: Mapping[str, Any]) -> Sequence[str]:
+    """What is missing to reach a broker."""
+    found = []
+    if not options.host:
+        found.append("sinks.mqtt.host: missing; set it to the broker's name, such as homeassistant.local")
+    if options.password is not None and not options.username:
+        found.append("sinks.mqtt.username: missing; a password alone is no use")
+    return found
+
+
+def open_sink(options: MqttOptions, context: Context) -> Sink:
+    """The sink with its receiver."""
+    fold = StateFold()
+    return Sink(
+        folds=[fold], receiver=Broker(options, version=context.version), fingerprint=f"{fold.name} {fold.version}"
+    )
+
+
+class Broker:
+    """Satisfies :class:`tconnectsync.Receiver`. A broker cannot be asked what it holds: the newest message is what counts."""
+
+    batch_size = 10
+
+    def __init__(self, options: MqttOptions, *, version: str) -> None:
+        self.options, self.version = options, version
+        scheme = "mqtts" if options.tls else "mqtt"
+        self.address = f"{scheme}://{options.host}:{options.broker_port}/{options.prefix}"
+
+    def inspect(self, first: datetime, last: datetime) -> Hold | None:  # noqa: ARG002 - the protocol's signature
+        """Nobody else's messages are ours to judge."""
+        return None
+
+    def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
+        """Publish the newest state; one that is to go becomes an empty message, which takes what is retained away."""
+        messages = [self._message(delivery) for delivery in batch]
+        self._tell([*self._discovery(), *(message for message in messages if message.payload or message.retained)])
+        return [Taken(stored=_TOPICS.get(delivery.document_id, "")) for delivery in batch]
+
+    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:  # noqa: ARG002
+        """Nothing: see the class."""
+        return iter(())
+
+    def check(self) -> Iterator[Finding]:
+        """Whether the broker lets us in."""
+        try:
+            self._tell(self._discovery())
+        except (Retryable, CredentialsRefused) as error:
+            yield Finding(good=False, what=error.message, remedy=error.remedy)
+        else:
+            yield Finding(good=True, what=f"MQTT broker {self.address} takes our messages")
+
+    def _tell(self, messages: Sequence[Message]) -> None:
+        from tconnectsync_mqtt.broker import Visit
+
+        Visit(self.options).tell(messages)
+
+    def _discovery(self) -> list[Message]:
+        """Each time anew: a broker that was set up again knows nothing."""
+        from tconnectsync_mqtt.broker import Message
+
+        options = self.options
+        if not options.discovery_prefix:
+            return []
+        return [
+            Message(
+                topic=configuration_topic(sensor, options.prefix, options.discovery_prefix),
+                payload=_json(configuration(sensor, options.prefix, self.version)),
+                retained=True,
+            )
+            for sensor in SENSORS
+        ]
+
+    def _message(self, delivery: Delivery) -> Message:
+        """What is current is not retained: a broker would show it as news to whoever comes an hour later."""
+        from tconnectsync_mqtt.broker import Message
+
+        topic = _TOPICS[delivery.document_id]
+        payload = b"" if delivery.document is None else _json(delivery.document.content)
+        return Message(topic=f"{self.options.prefix}/{topic}", payload=payload, retained=topic == LASTING)
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()

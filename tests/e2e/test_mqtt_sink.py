@@ -1,0 +1,65 @@
+"""From the pump to a real MQTT broker."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
+from quiet_world import ZONE, a_pump
+from whole_world import Installation, MovedClock
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+
+
+def heard_on(port: int, topic: str, arrived: threading.Event, found: list[bytes]) -> Client:
+    """A client that listens to ``topic`` on a thread of its own."""
+
+    def hear(_client: Client, _data: object, message: MQTTMessage) -> None:
+        found.append(message.payload)
+        arrived.set()
+
+    client = Client(CallbackAPIVersion.VERSION2)
+    client.on_message = hear
+    client.on_connect = lambda *_: client.subscribe(topic, qos=1)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    return client
+
+
+def test_a_sync_tells_the_broker_what_the_pump_said_last(tmp_path: Path, broker: Callable[..., int]) -> None:
+    port, pump = broker(), a_pump(3)
+    table = f'[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = {port}\n'
+    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=table)
+        assert "takes our messages" in home.run("check").stdout
+        home.run("sync")
+        assert home.run("sync").stdout.count("mqtt") == 0
+    arrived, found = threading.Event(), list[bytes]()
+    client = heard_on(port, "tconnectsync/lasting", arrived, found)
+    assert arrived.wait(20)
+    client.disconnect()
+    client.loop_stop()
+    told = json.loads(found[0])
+    now = datetime.now(timezone.utc)
+    doses = [
+        bolus
+        for bolus in pump.truth.until(now).boluses
+        if bolus.delivered_u and bolus.reason != "running" and bolus.uploaded_at <= now
+    ]
+    assert told["last_bolus"] == round(doses[-1].delivered_u, 3)
+    assert now - datetime.fromisoformat(told["data_at"]) < timedelta(hours=2)
+
+
+def test_a_broker_that_is_away_holds_nobody_up(tmp_path: Path) -> None:
+    table = '[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = 1\n'
+    with Cloud([a_pump(2)], MovedClock()) as cloud, SimulatedNightscout() as site:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=table)
+        done = home.run("sync", expect=[5])
+        assert "127.0.0.1:1 cannot be reached" in done.stdout + done.stderr
+        assert json.loads(home.run("status", "--json").stdout)["sinks"]["nightscout-treatments"]["pending"] == 0

@@ -244,7 +244,16 @@ class Placer:
         if len(streams) == 1:
             return {streams[0].id: ALWAYS}
         ranges = {stream.id: self._ranges(stream, placements[stream.id].covered) for stream in streams}
-        return worn_spans(ranges)
+        worn = worn_spans(ranges)
+        for stream in streams:
+            if self._tells_settings_only(stream):
+                others = [other for other in streams if other.pump == stream.pump and other.id != stream.id]
+                worn[stream.id] = union([span for other in others for span in worn[other.id]])
+        return worn
+
+    def _tells_settings_only(self, stream: StreamLike) -> bool:
+        """Whether nothing in it shows that the pump is worn or delivers: it then goes with the pump's other streams."""
+        return not stream.numbered and self._order(stream).bounds((stream.first_key, stream.last_key), COVERING) is None
 
     def _ranges(self, stream: StreamLike, covered: tuple[Span, ...]) -> list[MarkRange]:
         order = self._order(stream)

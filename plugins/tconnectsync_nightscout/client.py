@@ -139,6 +139,22 @@ class NightscoutClient:
         self.created_count += 1
         return [item for item in answer if isinstance(item, dict)]
 
+    def read_current_profile(self) -> dict[str, Any] | None:
+        """The profile document in force; None where the site has none."""
+        answer = self._ask("GET", "profile/current", about="its profile")
+        if answer is None or (isinstance(answer, dict) and not answer):
+            return None
+        if not isinstance(answer, dict):
+            raise self._failed(Retryable(f"{self.url} answered {_shape(answer)} instead of its profile"))
+        return answer
+
+    def replace(self, collection: str, document: Mapping[str, Any]) -> None:
+        """Put the document in the place of the one with its ``_id``. Doing it twice is doing it once."""
+        if not is_mongo_id(document.get("_id")):
+            raise ValueError(f"not an _id of the server's: {document.get('_id')!r}")
+        body = json.dumps(dict(document), allow_nan=False, separators=(",", ":")).encode()
+        self._ask("PUT", collection, body=body, about=collection)
+
     def delete(self, collection: str, mongo_id: str) -> None:
         """Delete one document by the server's own ``_id``; one that is gone already is no error."""
         if not is_mongo_id(mongo_id):

@@ -10,6 +10,8 @@ from tconnectsync_nightscout.alarms import AlarmsFold, AlertsFold
 from tconnectsync_nightscout.basal import BasalFold
 from tconnectsync_nightscout.boluses import BolusFold
 from tconnectsync_nightscout.carbs import CarbsFold
+from tconnectsync_nightscout.cgm import FingersticksFold, ReadingsFold
+from tconnectsync_nightscout.device_status import DeviceStatusFold
 from tconnectsync_nightscout.fills import FillsFold
 from tconnectsync_nightscout.iob import IobFold
 from tconnectsync_nightscout.modes import ControlModesFold, ModesFold
@@ -34,6 +36,19 @@ def treatment_folds(
 def iob_folds(*, device_status: bool = True) -> tuple[Fold[Any], ...]:
     """Insulin on board as the pump reports it."""
     return (IobFold(device_status=device_status),)
+
+
+def cgm_folds(*, alerts: bool = False) -> tuple[Fold[Any], ...]:
+    """Sensor readings and finger sticks."""
+    folds: list[Fold[Any]] = [ReadingsFold(), FingersticksFold()]
+    if alerts:
+        folds.append(SensorAlertsFold())
+    return tuple(folds)
+
+
+def device_status_folds() -> tuple[Fold[Any], ...]:
+    """How the pump is doing."""
+    return (DeviceStatusFold(),)
 
 
 def pump_event_folds(

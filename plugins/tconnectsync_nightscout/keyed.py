@@ -1,8 +1,9 @@
-"""Treatments: the site keeps one per key, so that putting the same twice is putting it once.
+"""Treatments and entries: the site keeps one per key, so that putting the same twice is putting it once.
 
-Up to 15.0.6 the key is ``created_at`` and ``eventType``, and whatever has the same key is replaced: the old copy of a document
-that moved is taken away first, then the new one put. From 15.0.7 on the key is the ``identifier``: it is put, which moves it, and
-then looked at, because a copy from before the site's upgrade or from two connections at once may have stayed.
+An entry's key is its time and its type, as a treatment's up to 15.0.6 is ``created_at`` and ``eventType``, and whatever has the
+same key is replaced: the old copy of a document that moved is taken away first, then the new one put. From 15.0.7 on a
+treatment's key is the ``identifier``: it is put, which moves it, and then looked at, because a copy from before the site's upgrade
+or from two connections at once may have stayed.
 """
 
 from __future__ import annotations
@@ -15,51 +16,55 @@ from tconnectsync_nightscout.answers import ServerFault
 from tconnectsync_nightscout.client import NightscoutClient
 from tconnectsync_nightscout.comparing import contrasts
 from tconnectsync_nightscout.patience import Patience, another_call, delete_all
-from tconnectsync_nightscout.reading import Copy, copies_of
-from tconnectsync_nightscout.wire import Key, Task, created_at_text, stored_text
+from tconnectsync_nightscout.reading import FIRST_TIME, Copy, between, copies_of
+from tconnectsync_nightscout.wire import Key, Task, created_at_text, moment_of, stored_text
 
-COLLECTION = "treatments"
+TREATMENTS = "treatments"
 
 
-def deliver_keyed(client: NightscoutClient, tasks: Sequence[Task], patience: Patience) -> dict[str, Outcome]:
+def deliver_keyed(
+    client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: Patience
+) -> dict[str, Outcome]:
     """Do these; one outcome per document id. Repeating it is safe."""
     if not tasks:
         return {}
-    by_identifier = client.status().identifier_is_key
+    by_identifier = collection == TREATMENTS and client.status().identifier_is_key
     leaving = [task for task in tasks if task.body is None]
     doubtful = [task for task in tasks if task.body is not None and (task.moved or task.delivery.unsure)]
 
-    outcomes = _clear(client, leaving if by_identifier else [*leaving, *doubtful], patience)
+    outcomes = _clear(client, collection, leaving if by_identifier else [*leaving, *doubtful], patience)
     puts = [task for task in tasks if task.body is not None and task.id not in outcomes]
     if not by_identifier:
         outcomes |= _same_key(puts)
         puts = [task for task in puts if task.id not in outcomes]
-    outcomes |= _put(client, puts)
+    outcomes |= _put(client, collection, puts)
     if by_identifier:
-        outcomes |= _settle(client, [task for task in doubtful if isinstance(outcomes[task.id], Taken)], patience)
+        outcomes |= _settle(
+            client, collection, [task for task in doubtful if isinstance(outcomes[task.id], Taken)], patience
+        )
     return outcomes
 
 
-def _clear(client: NightscoutClient, tasks: Sequence[Task], patience: Patience) -> dict[str, Outcome]:
+def _clear(client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: Patience) -> dict[str, Outcome]:
     """Take away every copy that is not where its document is to be. Outcomes of what ends with that."""
     outcomes: dict[str, Outcome] = {}
-    held = copies_of(client, COLLECTION, {task.id: task.times for task in tasks})
+    held = copies_of(client, collection, {task.id: task.times for task in tasks})
     for task in tasks:
-        if not delete_all(client, COLLECTION, _unwanted(held[task.id], task), patience):
+        if not delete_all(client, collection, _unwanted(held[task.id], task), patience):
             outcomes[task.id] = another_call()
         elif task.body is None:
             outcomes[task.id] = Taken(stored="")
     return outcomes
 
 
-def _settle(client: NightscoutClient, tasks: Sequence[Task], patience: Patience) -> dict[str, Outcome]:
+def _settle(client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: Patience) -> dict[str, Outcome]:
     """Look at what was put: one copy each, where it belongs. Outcomes of what is not yet so."""
     outcomes: dict[str, Outcome] = {}
-    held = copies_of(client, COLLECTION, {task.id: task.times for task in tasks})
+    held = copies_of(client, collection, {task.id: task.times for task in tasks})
     for task in tasks:
         if all(copy.key != task.key for copy in held[task.id]):
             outcomes[task.id] = Postponed(reason="Nightscout took it but does not hold it")
-        elif not delete_all(client, COLLECTION, _unwanted(held[task.id], task), patience):
+        elif not delete_all(client, collection, _unwanted(held[task.id], task), patience):
             outcomes[task.id] = another_call()
     return outcomes
 
@@ -87,11 +92,11 @@ def _same_key(puts: Sequence[Task]) -> dict[str, Outcome]:
     return outcomes
 
 
-def _put(client: NightscoutClient, puts: Sequence[Task]) -> dict[str, Outcome]:
+def _put(client: NightscoutClient, collection: str, puts: Sequence[Task]) -> dict[str, Outcome]:
     bodies = [task.body for task in puts if task.body is not None]
     if not bodies:
         return {}
-    answered = {item.get("identifier") for item in _create(client, bodies)}
+    answered = {item.get("identifier") for item in _create(client, collection, bodies)}
     outcomes: dict[str, Outcome] = {}
     for task in puts:
         if task.key is not None and task.id in answered:
@@ -101,23 +106,25 @@ def _put(client: NightscoutClient, puts: Sequence[Task]) -> dict[str, Outcome]:
     return outcomes
 
 
-def _create(client: NightscoutClient, bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _create(client: NightscoutClient, collection: str, bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Post; a failure that is the documents' own fault and not the site's becomes Rejected.
 
     An array stops at its first bad document with status 500. The same status means a database that is down, so a read decides.
     """
     try:
-        return client.create(COLLECTION, bodies)
+        return client.create(collection, bodies)
     except ServerFault as fault:
         if fault.status != 500:
             raise
-        at = str(bodies[0]["created_at"])
-        client.read(COLLECTION, [("created_at[$gte]", at), ("created_at[$lte]", at)], count=1)
+        at = moment_of(bodies[0]["created_at"]) or FIRST_TIME
+        client.read(collection, between(collection, at, at), count=1)
         if len(bodies) > 1:
-            raise Rejected(f"Nightscout failed on one of {len(bodies)} treatments (HTTP 500)") from fault
+            raise Rejected(f"Nightscout failed on one of {len(bodies)} {collection} (HTTP 500)") from fault
     try:
-        return client.create(COLLECTION, bodies)
+        return client.create(collection, bodies)
     except ServerFault as fault:
         if fault.status != 500:
             raise
-        raise Rejected("Nightscout fails on this treatment each time (HTTP 500), while it answers others") from fault
+        raise Rejected(
+            f"Nightscout fails on this one of its {collection} each time (HTTP 500), while it answers others"
+        ) from fault

@@ -80,3 +80,26 @@ class PumpEventsOptions:
     alerts: bool = option(False, help="notes for alerts")
     control_modes: bool = option(False, help="notes when the control loop changes its state")
     sensor_alerts: bool = option(False, help="notes for sensor alerts")
+
+
+@attrs.frozen(kw_only=True)
+class CgmOptions:
+    """``[sinks.nightscout-cgm]``: the sensor's readings and typed finger sticks, as late as the pump uploads them."""
+
+    alerts: bool = option(False, help="notes for sensor alerts (not together with sensor_alerts of the pump events)")
+
+
+@attrs.frozen(kw_only=True)
+class ProfilesOptions:
+    """``[sinks.nightscout-profiles]``: the pump's profiles as the site's."""
+
+    mode: str = option(
+        "add",
+        check=_one_of("add", "replace"),
+        help="a changed profile as a new one, or in the place of the current one",
+    )
+
+
+@attrs.frozen(kw_only=True)
+class DeviceStatusOptions:
+    """``[sinks.nightscout-device-status]``: battery, reservoir, suspended or not, insulin on board."""

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from tconnectsync_nightscout.client import Find, NightscoutClient, is_mongo_id
-from tconnectsync_nightscout.wire import Key, created_at_text, moment_of
+from tconnectsync_nightscout.wire import ENTRIES, Key, created_at_text, epoch_ms, moment_of, slot_of
 
 PAGE = 1000
 REACH = timedelta(days=2)
@@ -42,11 +42,11 @@ def pages(
     seen: set[object] = set()
     count = PAGE
     while True:
-        page = client.read(collection, [*_between(first, last), *find], count=count)
+        page = client.read(collection, [*between(collection, first, last), *find], count=count)
         fresh = [item for item in page if item.get("_id") not in seen]
         seen = {item.get("_id") for item in page}
         yield from fresh
-        times = [moment for moment in (moment_of(item.get("created_at")) for item in page) if moment is not None]
+        times = [moment for moment in map(time_of, page) if moment is not None]
         if len(page) < count or not times:
             return
         # The next page begins with the oldest time again, because more may be stamped with it than fitted on this one.
@@ -55,12 +55,17 @@ def pages(
         last = min(oldest, last)
 
 
+def time_of(item: Mapping[str, Any]) -> datetime | None:
+    """When a stored document says that it happened; others' entries have a ``dateString`` only."""
+    return moment_of(item.get("created_at")) or moment_of(item.get("dateString"))
+
+
 def copy_of(item: Mapping[str, Any]) -> Copy | None:
     """A stored document as a copy of one of ours; None where it has no identifier, no time, or a foreign ``_id``."""
-    mongo_id, identifier, at = item.get("_id"), item.get("identifier"), moment_of(item.get("created_at"))
+    mongo_id, identifier, at = item.get("_id"), item.get("identifier"), time_of(item)
     if not isinstance(mongo_id, str) or not is_mongo_id(mongo_id) or not isinstance(identifier, str) or at is None:
         return None
-    key = Key(at=at, event_type=str(item.get("eventType") or ""))
+    key = Key(at=at, event_type=slot_of(item))
     return Copy(mongo_id=mongo_id, identifier=identifier, key=key, fields=item)
 
 
@@ -118,5 +123,8 @@ def _questions(group: Sequence[_Span]) -> Iterator[tuple[datetime, datetime, Fin
         yield span.first, span.last, [("identifier", span.identifier)]
 
 
-def _between(first: datetime, last: datetime) -> list[tuple[str, str]]:
+def between(collection: str, first: datetime, last: datetime) -> list[tuple[str, str]]:
+    """Conditions on the time. Entries have theirs as a number; without a condition on it only two days are looked at."""
+    if collection == ENTRIES:
+        return [("date[$gte]", str(epoch_ms(first))), ("date[$lte]", str(epoch_ms(last)))]
     return [("created_at[$gte]", created_at_text(first)), ("created_at[$lte]", created_at_text(last))]

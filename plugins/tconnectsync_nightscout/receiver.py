@@ -10,13 +10,14 @@ from typing import Any
 from tconnectsync import Contrast, Delivery, Document, Finding, Hold, Outcome, Refused, Retryable, StoredDocument
 from tconnectsync_nightscout.client import Find, NightscoutClient
 from tconnectsync_nightscout.comparing import contrasts
-from tconnectsync_nightscout.keyed import COLLECTION as TREATMENTS
-from tconnectsync_nightscout.keyed import deliver_keyed
+from tconnectsync_nightscout.keyed import TREATMENTS, deliver_keyed
 from tconnectsync_nightscout.patience import Patience
-from tconnectsync_nightscout.reading import copy_of, pages
+from tconnectsync_nightscout.profile_delivery import ADD, deliver_profiles
+from tconnectsync_nightscout.profile_delivery import COLLECTION as PROFILE
+from tconnectsync_nightscout.reading import copy_of, pages, time_of
 from tconnectsync_nightscout.rights import check_site
 from tconnectsync_nightscout.unkeyed import ACTIVITY, deliver_unkeyed
-from tconnectsync_nightscout.wire import SINK_FIELD, Key, Task, made_ready, moment_of, stored_text
+from tconnectsync_nightscout.wire import ENTRIES, SINK_FIELD, Key, Task, made_ready, slot_of, stored_text
 
 DEVICESTATUS = "devicestatus"
 ANNOUNCEMENT = "Announcement"
@@ -28,7 +29,7 @@ COUNT_UP_TO = 1000
 CURRENT = timedelta(hours=1)
 """Device statuses older than this lapsed long ago and are nobody's business."""
 
-_ORDER = (TREATMENTS, ACTIVITY, DEVICESTATUS)
+_ORDER = (TREATMENTS, ENTRIES, PROFILE, ACTIVITY, DEVICESTATUS)
 """What must not be sent twice comes last: nothing that fails after it makes it be sent again."""
 
 
@@ -37,6 +38,7 @@ class NightscoutReceiver:
 
     ``sink`` is written into every document, so that sinks of one site tell theirs apart; ``collections`` are those it uses.
     ``in_use`` are those that all sinks of the site use, filled while they are opened: ``check`` looks at a site once.
+    ``profile_mode``: whether a changed profile is added to the site's or takes the place of the current one.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class NightscoutReceiver:
         collections: Sequence[str],
         entered_by: str = "tconnectsync",
         in_use: Iterable[str] = (),
+        profile_mode: str = ADD,
     ) -> None:
         self.address = client.url
         self.batch_size = BATCH_SIZE
@@ -55,6 +58,7 @@ class NightscoutReceiver:
         self.collections = tuple(collections)
         self.entered_by = entered_by
         self._in_use = in_use
+        self._profile_mode = profile_mode
 
     def __repr__(self) -> str:
         return f"NightscoutReceiver(sink={self.sink!r}, address={self.address!r})"
@@ -89,7 +93,9 @@ class NightscoutReceiver:
         """Once something is posted, a failure says ``unsure``: otherwise the outbox would believe that nothing was."""
         posted, patience = self.client.created_count, Patience(self.client.clock)
         try:
-            outcomes = deliver_keyed(self.client, tasks[TREATMENTS], patience)
+            outcomes = deliver_keyed(self.client, TREATMENTS, tasks[TREATMENTS], patience)
+            outcomes |= deliver_keyed(self.client, ENTRIES, tasks[ENTRIES], patience)
+            outcomes |= deliver_profiles(self.client, tasks[PROFILE], mode=self._profile_mode)
             for collection in (ACTIVITY, DEVICESTATUS):
                 outcomes |= deliver_unkeyed(self.client, collection, tasks[collection], patience)
         except Retryable as error:
@@ -99,9 +105,12 @@ class NightscoutReceiver:
         return outcomes
 
     def inspect(self, first: datetime, last: datetime) -> Hold | None:
-        """Wait for the user where an older bridge wrote treatments of this stretch: sending would double its doses."""
-        if TREATMENTS not in self.collections:
-            return None
+        """Wait for the user where somebody else wrote the same facts of this stretch: sending would show them twice."""
+        if TREATMENTS in self.collections:
+            return self._older_bridge(first, last)
+        return self._other_readings(first, last) if ENTRIES in self.collections else None
+
+    def _older_bridge(self, first: datetime, last: datetime) -> Hold | None:
         found: set[object] = set()
         marks: tuple[Find, ...] = ([("enteredBy", OLDER_BRIDGE)], [("pump_event_id[$regex]", "[0-9]")])
         for find in marks:
@@ -121,6 +130,18 @@ class NightscoutReceiver:
             f" `tconnectsync resume {self.sink}`, or `tconnectsync adopt {self.sink} --skip` keeps both.",
         )
 
+    def _other_readings(self, first: datetime, last: datetime) -> Hold | None:
+        """Readings of the sensor by an uploader of its own, which nearly every site has."""
+        others = (item for item in pages(self.client, ENTRIES, first, last) if item.get(SINK_FIELD) != self.sink)
+        reading = next((item for item in others if item.get("type") == "sgv"), None)
+        if reading is None:
+            return None
+        return Hold(
+            reason=f"{self.address} already gets its glucose readings from {reading.get('device') or 'someone else'};"
+            " sending the pump's copies would show each of them twice",
+            remedy=f"Leave sinks.{self.sink} off, or `tconnectsync adopt {self.sink} --skip` sends them all the same.",
+        )
+
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         """Every document of this sink, newest first: made by it (:data:`SINK_FIELD`) and named as it names them."""
         for found in self._found(first, last, [(SINK_FIELD, self.sink)]):
@@ -133,6 +154,8 @@ class NightscoutReceiver:
 
     def _found(self, first: datetime, last: datetime, find: Find) -> Iterator[StoredDocument]:
         for collection in self.collections:
+            if collection == PROFILE:
+                continue  # one document in force, which is compared whenever it is delivered
             begin = max(first, self.client.clock.now() - CURRENT) if collection == DEVICESTATUS else first
             for item in pages(self.client, collection, begin, last, find) if begin <= last else ():
                 if (
@@ -143,15 +166,15 @@ class NightscoutReceiver:
                     yield self._stored(collection, item, begin)
 
     def _stored(self, collection: str, item: Mapping[str, Any], begin: datetime) -> StoredDocument:
-        copy, event_type = copy_of(item), str(item.get("eventType") or "")
+        copy, event_type = copy_of(item), slot_of(item)
         passing = collection == DEVICESTATUS or event_type == ANNOUNCEMENT
         if copy is not None and item.get(SINK_FIELD) == self.sink and _is_ours(copy.identifier):
             return StoredDocument(
                 document_id=copy.identifier, collection=collection, at=copy.key.at, stored=stored_text(copy.key),
                 slot=event_type, pump=_pump_of(item), passing=passing, content=item,
             )  # fmt: skip
-        at = moment_of(item.get("created_at"))
-        alone = collection == TREATMENTS and at is not None and not self.client.status().identifier_is_key
+        at = time_of(item)
+        alone = collection == ENTRIES or (collection == TREATMENTS and not self.client.status().identifier_is_key)
         return StoredDocument(
             document_id="", collection=collection, at=at or begin, slot=event_type, passing=passing, content=item,
             author=str(item.get("enteredBy") or item.get("device") or ""),

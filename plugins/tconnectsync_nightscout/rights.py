@@ -8,9 +8,10 @@ from typing import Any
 
 from tconnectsync import CredentialsRefused, Finding, Retryable, TconnectsyncError, document_id
 from tconnectsync_nightscout.client import NightscoutClient
+from tconnectsync_nightscout.profile_delivery import COLLECTION as PROFILE
 from tconnectsync_nightscout.reading import Copy, copies_of
 from tconnectsync_nightscout.site import SiteStatus, is_exposed
-from tconnectsync_nightscout.wire import created_at_text
+from tconnectsync_nightscout.wire import ENTRIES, created_at_text, epoch_ms
 
 CHECK_TIME = datetime(2001, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
 """Long before any page or report of a site begins."""
@@ -19,6 +20,7 @@ CLOCK_LIMIT_S = 120.0
 _TRIAL: Mapping[str, Mapping[str, Any]] = {
     "treatments": {"eventType": "Note", "notes": "tconnectsync check: may be deleted"},
     "activity": {"activityType": "tconnectsync_check"},
+    "entries": {"type": "mbg", "mbg": 100, "device": "tconnectsync check: may be deleted"},
     "devicestatus": {"device": "tconnectsync check: may be deleted"},
 }
 _ROLE = (
@@ -83,12 +85,16 @@ def _site(client: NightscoutClient, status: SiteStatus) -> Iterator[Finding]:
 def _rights(client: NightscoutClient, collection: str, entered_by: str) -> Finding:
     """One finding per collection; the document is removed even when something fails in between."""
     identifier = document_id("check", collection)
+    if collection == PROFILE:
+        return _may_read_profiles(client)
     body = {
         **_TRIAL[collection],
         "created_at": created_at_text(CHECK_TIME),
         "identifier": identifier,
         "enteredBy": entered_by,
     }
+    if collection == ENTRIES:
+        body |= {"date": epoch_ms(CHECK_TIME), "dateString": created_at_text(CHECK_TIME)}
     step = "read"
     try:
         _remove(client, collection, _trials(client, collection, identifier))  # left by a check that was cut off
@@ -109,6 +115,17 @@ def _rights(client: NightscoutClient, collection: str, entered_by: str) -> Findi
     except TconnectsyncError as error:
         return _failed(client, collection, identifier, step, error)
     return Finding(good=True, what=f"{collection}: may create, read and delete")
+
+
+def _may_read_profiles(client: NightscoutClient) -> Finding:
+    """Nothing is written to try it: for that moment the site would show a profile that is nobody's."""
+    try:
+        client.read_current_profile()
+    except TconnectsyncError as error:
+        if isinstance(error, CredentialsRefused) and client.uses_token:
+            client.forget_refusal()
+        return Finding(good=False, what=f"profile: may not read: {error.message}", remedy=error.remedy)
+    return Finding(good=True, what="profile: may read (writing is not tried)")
 
 
 def _failed(client: NightscoutClient, collection: str, identifier: str, step: str, error: TconnectsyncError) -> Finding:

@@ -1,4 +1,4 @@
-"""The three sinks: their folds, and the site they share."""
+"""The sinks: their folds, and the site they share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from tconnectsync import Context, Fold, Section, Sink, SinkSpec
-from tconnectsync_nightscout.options import IobOptions, NightscoutOptions, PumpEventsOptions, TreatmentsOptions
+from tconnectsync_nightscout.options import (
+    CgmOptions,
+    DeviceStatusOptions,
+    IobOptions,
+    NightscoutOptions,
+    ProfilesOptions,
+    PumpEventsOptions,
+    TreatmentsOptions,
+)
 from tconnectsync_nightscout.site import site_url
 
 if TYPE_CHECKING:
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
 
 SECTION = "nightscout"
 TREATMENTS, IOB, PUMP_EVENTS = "nightscout-treatments", "nightscout-iob", "nightscout-pump-events"
+CGM, DEVICE_STATUS, PROFILES = "nightscout-cgm", "nightscout-device-status", "nightscout-profiles"
 UNITS = "mg/dl"
 """The pump's own, which every document names."""
 
@@ -91,7 +100,7 @@ def sections() -> list[Section]:
 
 
 def specs() -> list[SinkSpec]:
-    """The sinks; all on unless they are turned off."""
+    """The sinks: treatments, insulin on board and pump events are on unless they are turned off, the others off."""
     sites = Sites()
     return [
         SinkSpec(
@@ -119,6 +128,27 @@ def specs() -> list[SinkSpec]:
             problems=problems,
             notes=pump_event_notes,
         ),
+        SinkSpec(
+            name=CGM,
+            options=CgmOptions,
+            open=partial(_open, sites, CGM, _cgm_collections, _cgm_folds),
+            features={"CGM": None, "CGM_ALERTS": "alerts"},
+            problems=problems,
+        ),
+        SinkSpec(
+            name=DEVICE_STATUS,
+            options=DeviceStatusOptions,
+            open=partial(_open, sites, DEVICE_STATUS, _device_status_only, _device_status_folds),
+            features={"DEVICE_STATUS": None},
+            problems=problems,
+        ),
+        SinkSpec(
+            name=PROFILES,
+            options=ProfilesOptions,
+            open=partial(_open_profiles, sites),
+            features={"PROFILES": None},
+            problems=problems,
+        ),
     ]
 
 
@@ -138,6 +168,8 @@ def _open(
     folds_of: Callable[[Any], Sequence[Fold[Any]]],
     options: Any,
     context: Context,
+    *,
+    profile_mode: str = "add",
 ) -> Sink:
     from tconnectsync_nightscout.receiver import NightscoutReceiver
 
@@ -145,12 +177,40 @@ def _open(
     folds = folds_of(options)
     client, used = sites.client_of(site, context), collections(options)
     sites.in_use |= dict.fromkeys(used)
-    receiver = NightscoutReceiver(client, sink=name, collections=used, entered_by=site.entered_by, in_use=sites.in_use)
+    receiver = NightscoutReceiver(
+        client, sink=name, collections=used, entered_by=site.entered_by, in_use=sites.in_use,
+        profile_mode=profile_mode,
+    )  # fmt: skip
     return Sink(folds=folds, receiver=receiver, fingerprint=fingerprint(folds, options))
+
+
+def _open_profiles(sites: Sites, options: ProfilesOptions, context: Context) -> Sink:
+    from tconnectsync_nightscout.profiles import ProfilesFold
+
+    zone = context.zone_of(context.clock.now().date())
+    folds = (ProfilesFold(zone=zone),)
+    opened = _open(
+        sites,
+        PROFILES,
+        lambda _options: ("profile",),
+        lambda _options: folds,
+        options,
+        context,
+        profile_mode=options.mode,
+    )
+    return attrs.evolve(opened, fingerprint=f"{opened.fingerprint} {zone}")
 
 
 def _treatments_only(_options: Any) -> Sequence[str]:
     return ("treatments",)
+
+
+def _device_status_only(_options: Any) -> Sequence[str]:
+    return ("devicestatus",)
+
+
+def _cgm_collections(options: CgmOptions) -> Sequence[str]:
+    return ("entries", "treatments") if options.alerts else ("entries",)
 
 
 def _iob_collections(options: IobOptions) -> Sequence[str]:
@@ -169,6 +229,18 @@ def _iob_folds(options: IobOptions) -> Sequence[Fold[Any]]:
     from tconnectsync_nightscout.folds import iob_folds
 
     return iob_folds(device_status=options.device_status)
+
+
+def _cgm_folds(options: CgmOptions) -> Sequence[Fold[Any]]:
+    from tconnectsync_nightscout.folds import cgm_folds
+
+    return cgm_folds(alerts=options.alerts)
+
+
+def _device_status_folds(_options: DeviceStatusOptions) -> Sequence[Fold[Any]]:
+    from tconnectsync_nightscout.folds import device_status_folds
+
+    return device_status_folds()
 
 
 def _pump_event_folds(options: PumpEventsOptions) -> Sequence[Fold[Any]]:

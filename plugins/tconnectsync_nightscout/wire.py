@@ -14,7 +14,12 @@ from tconnectsync import Delivery, Document, Refused
 SINK_FIELD = "sink"
 """Names the sink that a document belongs to: two sinks of one site never take each other's for their own."""
 
+ENTRIES = "entries"
+"""Glucose values: a collection of its own, with the time as a number and a text, and a ``type`` instead of an event type."""
+
+_NAMED_BY_SLOT = frozenset({"treatments", ENTRIES})
 _RECEIVERS_OWN = frozenset({"_id", "created_at", "identifier", "enteredBy", SINK_FIELD})
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 
 
@@ -71,6 +76,16 @@ def moment_of(text: object) -> datetime | None:
     return None if moment.tzinfo is None else whole_ms(moment)
 
 
+def epoch_ms(at: datetime) -> int:
+    """Milliseconds since 1970, as entries carry their time."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def slot_of(item: Mapping[str, Any]) -> str:
+    """What tells documents of one time apart: a treatment's event type, an entry's type, "" elsewhere."""
+    return str(item.get("eventType") or (item.get("type") if "dateString" in item else "") or "")
+
+
 def whole_ms(at: datetime) -> datetime:
     """UTC, cut to the milliseconds that servers keep."""
     moment = at.astimezone(timezone.utc)
@@ -107,8 +122,10 @@ def made_ready(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refu
     reason = _flaw(delivery, document)
     if reason is not None:
         return Refused(reason=reason)
-    key = Key(at=whole_ms(document.at), event_type=str(document.content.get("eventType") or ""))
+    key = Key(at=whole_ms(document.at), event_type=_slot_there(document))
     body = {name: value for name, value in document.content.items() if name not in _RECEIVERS_OWN}
+    if document.collection == ENTRIES:
+        body |= {"date": epoch_ms(key.at), "dateString": created_at_text(key.at)}
     body |= {
         "created_at": created_at_text(key.at),
         "identifier": document.id,
@@ -118,6 +135,11 @@ def made_ready(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refu
     return Task(delivery=delivery, body=body, key=key, old=old)
 
 
+def _slot_there(document: Document) -> str:
+    """What :func:`slot_of` will say of it."""
+    return str(document.content.get("type" if document.collection == ENTRIES else "eventType") or "")
+
+
 def _flaw(delivery: Delivery, document: Document) -> str | None:
     if document.problem is not None:
         return document.problem
@@ -125,8 +147,8 @@ def _flaw(delivery: Delivery, document: Document) -> str | None:
         return "the document is not the one that the delivery names"
     if document.at.tzinfo is None or not _FIRST_YEAR <= document.at.year < _LAST_YEAR:
         return f"its time, {document.at.isoformat()}, cannot be: Nightscout would store it as now"
-    if document.collection == "treatments" and not document.content.get("eventType"):
-        return "a treatment without an eventType"
+    if document.collection in _NAMED_BY_SLOT and not _slot_there(document):
+        return f"one of the {document.collection} without its type"
     try:
         json.dumps(dict(document.content), allow_nan=False)
     except (TypeError, ValueError) as error:

@@ -47,14 +47,17 @@ def receiver_of(sink: Sink) -> NightscoutReceiver:
 # --- hooks ----------------------------------------------------------------------------------------------------------
 
 
-def test_tconnectsync_sinks_brings_three_that_are_on_by_default() -> None:
+def test_tconnectsync_sinks_brings_three_that_are_on_by_default_and_more() -> None:
     found = tconnectsync_nightscout.tconnectsync_sinks()
     assert {spec.name: tuple(spec.features) for spec in found} == {
         "nightscout-treatments": ("BASAL", "BOLUS", "BOLUS_BG"),
         "nightscout-iob": ("IOB",),
         "nightscout-pump-events": ("PUMP_EVENTS", "PUMP_EVENTS_BASAL_SUSPENSION"),
+        "nightscout-cgm": ("CGM", "CGM_ALERTS"),
+        "nightscout-device-status": ("DEVICE_STATUS",),
+        "nightscout-profiles": ("PROFILES",),
     }
-    assert all(spec.default_enabled for spec in found)
+    assert [spec.default_enabled for spec in found] == [True] * 3 + [False] * 3
 
 
 def test_tconnectsync_sections_brings_the_table_they_share() -> None:
@@ -228,7 +231,7 @@ def test_check_covers_what_all_opened_sinks_use(
     )
     receivers = [receiver_of(opened(spec, context)) for spec in sinks.values()]
     assert list(receivers[0].check()) == []
-    assert asked == [["treatments", "activity", "devicestatus"]]
+    assert asked == [["treatments", "activity", "devicestatus", "entries", "profile"]]
 
 
 def test_a_day_is_not_needed_to_open_a_sink(sinks: dict[str, SinkSpec], tmp_path: Path) -> None:

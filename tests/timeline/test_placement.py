@@ -73,6 +73,19 @@ def test_marks_are_counted_in_true_time_not_by_the_clocks() -> None:
     assert worn[-1].begin > utc("2025-06-10")
 
 
+def test_settings_go_with_the_pump_that_they_were_read_from() -> None:
+    """They come without a number and show no wear: their pump's other events decide whether they count."""
+    log = ListLog()
+    for pump, first, last in (("111", "2025-10-01", "2025-10-10"), ("222", "2025-10-10", "2025-10-20")):
+        log.append(World(now=utc(first), offset_s=2 * HOUR, pump=pump).run(utc(last)).events)
+        log.append([row(utc(first), BERLIN, pump=pump, kind="settings.captured", source="tandem")])
+    placements = Placer(log, BERLIN).place()
+    worn = {(each.pump, each.numbered): placements[each.id].worn for each in log.streams()}
+    assert worn["111", False] == worn["111", True]
+    assert worn["222", False] == worn["222", True]
+    assert worn["111", True] != worn["222", True]
+
+
 def test_a_pump_of_unknown_time_does_not_take_the_wear_away() -> None:
     old = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
     new = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-02"), kind="basal.delivered")

@@ -1,0 +1,52 @@
+"""The sinks that are off by default, from the pump to the site: glucose, the pump's status, its profiles."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from quiet_world import ZONE, a_pump
+from whole_world import Installation, MovedClock, by_identity
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+
+TABLES = "\n".join(f"[sinks.nightscout-{name}]\nenabled = true" for name in ("cgm", "device-status", "profiles"))
+
+
+@pytest.mark.parametrize("version", ["15.0.6", "15.0.7"])
+def test_glucose_status_and_profiles_reach_the_site_once(tmp_path: Path, version: str) -> None:
+    pump = a_pump(3)
+    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout(version=version) as site:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=TABLES)
+        home.run("sync")
+        now = datetime.now(timezone.utc)
+        entries = [entry for entry in site.documents("entries") if entry["type"] == "sgv"]
+        assert len(by_identity(entries)) == len(entries)
+        times = [datetime.fromisoformat(entry["dateString"].replace("Z", "+00:00")) for entry in entries]
+        assert len({at.replace(second=0) for at in times}) == len(times)
+        true = {
+            reading.at.replace(second=0, microsecond=0): {"high": 401, "low": 39}.get(
+                reading.mark, reading.glucose_mg_dl
+            )
+            for reading in pump.truth.until(now).glucose
+            if now - timedelta(days=1) < reading.at < now - timedelta(hours=2)
+        }
+        by_minute = {at.replace(second=0): entry["sgv"] for at, entry in zip(times, entries, strict=True)}
+        assert len(true) > 200
+        assert true.items() <= by_minute.items()
+
+        statuses = [each for each in site.documents("devicestatus") if each["sink"] == "nightscout-device-status"]
+        assert len(statuses) <= 1
+        (profile,) = site.documents("profile")
+        assert {"Weekday", "Weekend"} <= profile["store"].keys()
+        assert profile["defaultProfile"] in profile["store"]
+
+        before = by_identity(site.documents("entries"))
+        site.drop("entries")
+        home.run("replay", "nightscout-cgm")
+        assert by_identity(site.documents("entries")) == before
+        home.run("verify", "nightscout-cgm")  # exit status 0: nothing differs
+        home.run("sync")
+        assert len(site.documents("profile")) == 1

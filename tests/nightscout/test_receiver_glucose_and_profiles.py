@@ -1,0 +1,200 @@
+"""Entries and profiles: against the simulated site under either rules, and against a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any, Protocol
+
+import pytest
+from deliveries import taken
+
+from tconnectsync import Delivery, Document, Secret, document_id
+from tconnectsync.clock import SystemClock
+from tconnectsync_nightscout.client import NightscoutClient, header_of
+from tconnectsync_nightscout.profile_delivery import planned
+from tconnectsync_nightscout.receiver import NightscoutReceiver
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+
+LONG_AGO = datetime(2025, 3, 31, 1, 0, 0, tzinfo=timezone.utc)
+
+
+class AnySite(Protocol):
+    url: str
+    secret: str
+
+    def documents(self, collection: str) -> list[dict[str, Any]]: ...
+
+
+@pytest.fixture(params=["simulated 15.0.6", "simulated 15.0.7", pytest.param("real", marks=pytest.mark.real)])
+def place(request: pytest.FixtureRequest) -> Iterator[AnySite]:
+    if request.param == "real":
+        yield request.getfixturevalue("site")
+        return
+    with SimulatedNightscout(version=request.param.split()[1]) as site:
+        yield site
+
+
+def receiver_at(place: AnySite, sink: str, *collections: str, mode: str = "add") -> NightscoutReceiver:
+    client = NightscoutClient(url=place.url, key=header_of(Secret(place.secret), None), clock=SystemClock())
+    return NightscoutReceiver(client, sink=sink, collections=collections, profile_mode=mode)
+
+
+# --- entries --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def readings(place: AnySite) -> Iterator[NightscoutReceiver]:
+    receiver = receiver_at(place, "nightscout-cgm", "entries")
+    yield receiver
+    receiver.close()
+
+
+def reading(number: int, at: datetime, sgv: int = 120, *, stored: str | None = None, unsure: bool = False) -> Delivery:
+    content = {"type": "sgv", "sgv": sgv, "device": "tandem 1", "pump": {"serial": "1", "events": [number]}}
+    identity = document_id("test", number)
+    document = Document(id=identity, collection="entries", at=at, content=content, slot="sgv")
+    return Delivery(document_id=identity, collection="entries", document=document, stored=stored, unsure=unsure)
+
+
+def held(place: AnySite) -> dict[str, tuple[str, int]]:
+    found = place.documents("entries")
+    by_identifier = {item["identifier"]: (item["dateString"], item["sgv"]) for item in found}
+    assert len(by_identifier) == len(found)
+    return by_identifier
+
+
+def test_readings_arrive_once_change_move_and_go(place: AnySite, readings: NightscoutReceiver) -> None:
+    times = [LONG_AGO + timedelta(minutes=5 * number) for number in range(30)]
+    stored = taken(readings.deliver([reading(number, at) for number, at in enumerate(times)]))
+    assert len(held(place)) == 30
+    taken(readings.deliver([reading(number, at, unsure=True) for number, at in enumerate(times)]))
+    taken(readings.deliver([reading(0, times[0], 180, stored=stored[0])]))
+    assert held(place)[document_id("test", 0)] == ("2025-03-31T01:00:00.000Z", 180)
+    assert len(held(place)) == 30
+
+    hour = timedelta(hours=1)
+    moved = [reading(number, at - hour, stored=stored[number]) for number, at in enumerate(times)]
+    stored = taken(readings.deliver(moved))
+    assert max(at for at, _ in held(place).values()) == "2025-03-31T02:25:00.000Z"
+    assert len(held(place)) == 30
+    assert len(list(readings.read_back(times[0] - hour, times[-1]))) == 30
+
+    taken(readings.deliver([
+        Delivery(document_id=document_id("test", number), collection="entries", document=None, stored=text)
+        for number, text in enumerate(stored)
+    ]))  # fmt: skip
+    assert place.documents("entries") == []
+
+
+def test_an_entry_has_its_time_as_a_number_and_as_a_text(place: AnySite, readings: NightscoutReceiver) -> None:
+    taken(readings.deliver([reading(1, LONG_AGO)]))
+    (entry,) = place.documents("entries")
+    assert (entry["date"], entry["dateString"], entry["sysTime"]) == (
+        1743382800000, "2025-03-31T01:00:00.000Z", "2025-03-31T01:00:00.000Z",
+    )  # fmt: skip
+
+
+def test_a_survey_tells_what_differs(place: AnySite, readings: NightscoutReceiver) -> None:
+    right, wrong = reading(1, LONG_AGO), reading(2, LONG_AGO + timedelta(minutes=5))
+    taken(readings.deliver([right, wrong]))
+    found = {copy.document_id: copy for copy in readings.survey(LONG_AGO, LONG_AGO + timedelta(hours=1))}
+    assert right.document is not None
+    assert wrong.document is not None
+    assert readings.compare(right.document, found[right.document_id]) == []
+    changed = reading(2, LONG_AGO + timedelta(minutes=5), 99).document
+    assert changed is not None
+    (contrast,) = readings.compare(changed, found[wrong.document_id])
+    assert (contrast.field, contrast.ours, contrast.theirs) == ("sgv", 99, 120)
+
+
+def test_a_site_with_an_uploader_of_its_own_waits_for_the_user(place: AnySite, readings: NightscoutReceiver) -> None:
+    span = LONG_AGO, LONG_AGO + timedelta(hours=1)
+    taken(readings.deliver([reading(1, LONG_AGO)]))
+    assert readings.inspect(*span) is None
+    other = {"type": "sgv", "sgv": 101, "device": "another uploader", "date": 1743382860000}
+    readings.client.create("entries", [{**other, "dateString": "2025-03-31T01:01:00.000Z"}])
+    hold = readings.inspect(*span)
+    assert hold is not None
+    assert "another uploader" in hold.reason
+    assert "adopt nightscout-cgm --skip" in hold.remedy
+
+
+def test_check_tries_the_rights_to_entries_and_leaves_nothing(place: AnySite, readings: NightscoutReceiver) -> None:
+    assert "entries: may create, read and delete" in [finding.what for finding in readings.check() if finding.good]
+    assert place.documents("entries") == []
+
+
+# --- profiles -------------------------------------------------------------------------------------------------------
+
+
+def profile(rate: str) -> dict[str, Any]:
+    row = {"time": "00:00", "timeAsSeconds": "0"}
+    rows = {name: [{**row, "value": value}] for name, value in
+            (("basal", rate), ("carbratio", "8"), ("sens", "45"), ("target_low", "80"), ("target_high", "200"))}  # fmt: skip
+    return {**rows, "dia": "5", "units": "mg/dl", "timezone": "Europe/Berlin"}
+
+
+def settings(store: Mapping[str, Any], active: str, at: datetime = LONG_AGO) -> Delivery:
+    content = {"defaultProfile": active, "store": store, "pump": {"serial": "1", "events": ["settings"]}}
+    identity = document_id("site", "profiles")
+    document = Document(id=identity, collection="profile", at=at, content=content)
+    return Delivery(document_id=identity, collection="profile", document=document)
+
+
+@pytest.mark.parametrize("mode", ["add", "replace"])
+def test_only_a_difference_is_written_and_foreign_profiles_stay(place: AnySite, mode: str) -> None:
+    receiver = receiver_at(place, "nightscout-profiles", "profile", mode=mode)
+    theirs = {"Mine": profile("0.5")}
+    receiver.client.create("profile", [
+        {"defaultProfile": "Mine", "store": theirs, "startDate": "2025-01-01T00:00:00.000Z"}
+    ])  # fmt: skip
+    first = settings({"Day": profile("1"), "Old": profile("0.9")}, "Day")
+    taken(receiver.deliver([first]))
+    taken(receiver.deliver([first]))
+    shown = receiver.client.read_current_profile()
+    assert shown is not None
+    assert (shown["defaultProfile"], sorted(shown["store"])) == ("Day", ["Day", "Mine", "Old"])
+    assert shown["store"]["Mine"] == theirs["Mine"]
+    count = {"add": 2, "replace": 1}[mode]
+    assert len(place.documents("profile")) == count
+
+    taken(receiver.deliver([settings({"Day": profile("1.1")}, "Day", LONG_AGO + timedelta(days=1))]))
+    shown = receiver.client.read_current_profile()
+    assert shown is not None
+    assert sorted(shown["store"]) == ["Day", "Mine"]
+    assert shown["store"]["Day"]["basal"][0]["value"] == "1.1"
+    assert len(place.documents("profile")) == {"add": 3, "replace": 1}[mode]
+    receiver.close()
+
+
+def test_a_profile_that_was_made_by_hand_meanwhile_does_not_hide_the_pumps(place: AnySite) -> None:
+    receiver = receiver_at(place, "nightscout-profiles", "profile")
+    receiver.client.create("profile", [{"defaultProfile": "X", "store": {}, "startDate": "2025-06-01T00:00:00.000Z"}])
+    taken(receiver.deliver([settings({"Day": profile("1")}, "Day")]))
+    shown = receiver.client.read_current_profile()
+    assert shown is not None
+    assert (shown["defaultProfile"], shown["startDate"]) == ("Day", "2025-06-01T00:00:01.000Z")
+    receiver.close()
+
+
+def test_a_site_in_mmol_gets_mmol() -> None:
+    document = settings({"Day": profile("1")}, "Day").document
+    assert document is not None
+    plan = planned(None, {**document.content, "created_at": "2025-03-31T01:00:00.000Z"}, mode="add", units="mmol")
+    assert plan.document is not None
+    day = plan.document["store"]["Day"]
+    assert (day["sens"][0]["value"], day["target_low"][0]["value"], day["target_high"][0]["value"]) == (
+        "2.5", "4.4", "11.1",
+    )  # fmt: skip
+    assert day["basal"][0]["value"] == "1"
+    assert (day["units"], plan.document["units"]) == ("mmol", "mmol")
+
+
+def test_nothing_is_taken_back_because_a_site_without_a_profile_shows_nothing(place: AnySite) -> None:
+    receiver = receiver_at(place, "nightscout-profiles", "profile")
+    taken(receiver.deliver([settings({"Day": profile("1")}, "Day")]))
+    gone = Delivery(document_id=document_id("site", "profiles"), collection="profile", document=None, stored="{}")
+    taken(receiver.deliver([gone]))
+    assert len(place.documents("profile")) == 1
+    receiver.close()

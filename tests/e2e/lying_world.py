@@ -69,7 +69,9 @@ def documents_of(site: Any) -> Documents:
 
 
 @contextlib.contextmanager
-def lying_world(folder: Path, site: Any, clock: HandClock) -> Iterator[LyingWorld]:
+def lying_world(
+    folder: Path, site: Any, clock: HandClock, *, poll_s: tuple[int, int] = (1500, 2400)
+) -> Iterator[LyingWorld]:
     """``site`` runs already: a simulated or a real one."""
     with (
         Cloud([a_day()], clock, token_life_s=8 * 3600) as cloud,
@@ -77,7 +79,7 @@ def lying_world(folder: Path, site: Any, clock: HandClock) -> Iterator[LyingWorl
         FaultProxy(site.url, late_s=60.0) as to_site,
     ):
         running = Running(
-            folder, cloud, site, clock, history_days=1, poll_s=(1500, 2400),
+            folder / "home", cloud, site, clock, history_days=1, poll_s=poll_s,
             endpoints=to_cloud.endpoints(cloud.endpoints), site_url=to_site.url,
         )  # fmt: skip
         try:
@@ -90,7 +92,10 @@ def lying_world(folder: Path, site: Any, clock: HandClock) -> Iterator[LyingWorl
 def without_lies(folder: Path, version: str) -> Documents:
     """What the day leaves on a site of this version where nothing goes wrong."""
     clock = HandClock(FIRST)
-    with SimulatedNightscout(version=version, now=clock.now) as site, lying_world(folder, site, clock) as world:
+    with (
+        SimulatedNightscout(version=version, now=clock.now) as site,
+        lying_world(folder / version, site, clock) as world,
+    ):
         world.running.until(END)
         assert world.running.ask("sync").status == 0
         return world.documents()

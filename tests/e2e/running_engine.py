@@ -61,7 +61,7 @@ class Running:
         self.open()
 
     def open(self) -> None:
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "config.toml"
         path.touch(mode=0o600)
         path.write_text(

@@ -22,7 +22,7 @@ import click
 ZONE = "America/New_York"
 
 
-@click.command()
+@click.command(short_help="Everything with a simulated pump, cloud and Nightscout; no account.")
 @click.option("--days", default=3, show_default=True, type=click.IntRange(1, 90), help="Days of history to begin with.")
 @click.option(
     "--port",

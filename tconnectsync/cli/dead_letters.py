@@ -14,6 +14,7 @@ from tconnectsync.cli.requests import perform, print_json
 
 
 @click.group("dead-letters")
+@common_options
 def command() -> None:
     """Documents that a receiver would not take: list, retry, drop.
 

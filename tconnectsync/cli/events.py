@@ -92,8 +92,10 @@ def command(
         left_out=left_out,
         clock=invocation.clock,
     )
+    printed = False
     try:
         for record in records:
+            printed = True
             if as_json:
                 print_json(record)
             else:
@@ -103,6 +105,8 @@ def command(
     except KeyboardInterrupt:
         if not follow:
             raise
+    if not printed and not (config.data_dir / "log").is_dir():
+        click.echo(f"There is no event log in {config.data_dir} yet: run `tconnectsync sync`.", err=True)
     return invocation.status
 
 

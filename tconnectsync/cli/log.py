@@ -12,6 +12,7 @@ from tconnectsync.cli.requests import print_json
 
 
 @click.group("log")
+@common_options
 def command() -> None:
     """Check or repair the event log."""
 

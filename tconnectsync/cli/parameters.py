@@ -23,6 +23,9 @@ else:  # older click's are no generic classes
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_YEARS = range(2000, 2100)
+"""In which pumps log, and Nightscout keeps."""
+
 pass_invocation = click.make_pass_decorator(Invocation)
 
 
@@ -40,9 +43,12 @@ class Day(DayType):
             return value
         try:
             # the one form of ISO 8601 that every Python version reads
-            return datetime.strptime(value.strip(), "%Y-%m-%d").date()
+            day = datetime.strptime(value.strip(), "%Y-%m-%d").date()
         except ValueError:
             self.fail(f"found {value!r}, expected a day such as 2025-06-01", param, ctx)
+        if day.year not in _YEARS:
+            self.fail(f"found {value!r}, expected a day between {_YEARS[0]} and {_YEARS[-1]}", param, ctx)
+        return day
 
 
 class PartName(NameType):
@@ -141,7 +147,7 @@ def day_options(*, required: bool) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         first = click.option("--from", "first", type=Day(), required=required, help="First day, YYYY-MM-DD.")
-        last = click.option("--to", "last", type=Day(), help="Last day, inclusive; default: to the end.")
+        last = click.option("--to", "last", type=Day(), help="Last day, inclusive; default: until now.")
         return first(last(function))
 
     return decorate

@@ -10,11 +10,11 @@ from tconnectsync.cli.requests import perform
 
 
 @click.command("resume")
-@click.argument("sink", type=PartName())
+@click.argument("sink", metavar="NAME", type=PartName())
 @common_options
 @pass_invocation
 def command(invocation: Invocation, sink: str) -> int:
-    """Let SINK (or a source) go on after it stopped itself.
+    """Let NAME, a sink or a source, go on after it stopped itself.
 
     A sink halts after too many rejections in a row, and brakes before it rewrites many old documents; a source stops when its
     credentials are refused. `tconnectsync status` says why.

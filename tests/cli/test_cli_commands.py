@@ -65,6 +65,8 @@ def test_a_command_is_one_request(world: World, arguments: tuple[str, ...], requ
         (("backfill", "--from", "yesterday"), "found 'yesterday', expected a day such as 2025-06-01"),
         (("backfill", "--from", "2025-02-30"), "expected a day"),
         (("backfill", "--from", "2025-03-02", "--to", "2025-03-01"), "2025-03-01 is before the first day, 2025-03-02"),
+        (("replay", "site", "--from", "0001-01-01"), "expected a day between 2000 and 2099"),
+        (("backfill", "--from", "9999-12-31"), "expected a day between 2000 and 2099"),
         (("replay",), "SINK"),
         (("replay", "siet"), "there is no sink 'siet'; did you mean 'site'?"),
         (("adopt", "site"), "--skip"),

@@ -29,6 +29,8 @@ TYPICAL_BYTES = 48.0
 """An event in a compressed segment."""
 ENOUGH_DAYS = 7
 ENOUGH_PACKED = 5_000
+DENSE = frozenset({"basal.delivered", "basal.rate_changed"})
+"""What a pump logs all day; clock changes come for its whole life."""
 FEWEST_EVENTS_A_DAY = 100
 """Fewer than these mean that a clock that was not set stretched the span."""
 
@@ -92,7 +94,7 @@ def _growth(events: EventLog, size: LogSize) -> dict[str, Any]:
     spans = [
         (found[0][1], found[1][1])
         for stream in events.streams()
-        if stream.numbered and (found := events.first_last(stream.id)) is not None
+        if stream.numbered and (found := events.first_last(stream.id, DENSE)) is not None
     ]
     a_day: float = TYPICAL_EVENTS_A_DAY
     basis = "typical"

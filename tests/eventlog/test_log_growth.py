@@ -6,8 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from log_worlds import RECEIVED, StillClock, basal
+from log_worlds import RECEIVED, START, StillClock, basal, numbered
 
+from tconnectsync import events
 from tconnectsync.eventlog import EventLog
 from tconnectsync.status import TYPICAL_BYTES, TYPICAL_EVENTS_A_DAY, status_of
 from tconnectsync.wallclock import Zones
@@ -44,6 +45,9 @@ def test_a_few_days_say_little_so_that_a_typical_pump_is_told(tmp_path: Path) ->
 
 def test_a_week_and_compressed_segments_are_measured(tmp_path: Path) -> None:
     filled(tmp_path, 288 * 25, pack=True)
+    with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
+        bought = events.ClockChanged(part="time", step_s=60.0)
+        log.append([numbered(90_000, bought, at=START - timedelta(days=700))])  # comes for the pump's whole life
     found = told(tmp_path)
     packed = sum(path.stat().st_size for path in (tmp_path / "log").glob("*.gz"))
     assert found["bytes_a_year_basis"] == "measured"

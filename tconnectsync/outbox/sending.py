@@ -93,10 +93,13 @@ class Sending(Wanted):
         )
 
     def bury(self, delivery: Delivery, reason: str) -> None:
-        """The receiver will never take it: a dead letter, until its content changes or the user says so."""
+        """The receiver will never take it: a dead letter, until its content changes or the user says so.
+
+        Of one that it took before the old copy may be gone.
+        """
         self._db.execute(
             "UPDATE document SET dead = ?, attempts = attempts + 1, unsure = ? WHERE id = ?",
-            (reason, int(delivery.unsure), delivery.document_id),
+            (reason, int(delivery.unsure or delivery.stored is not None), delivery.document_id),
         )
 
     def next_due(self, now: datetime) -> datetime | None:

@@ -23,10 +23,13 @@ class Wanted(Intervals):
     """Documents wanted, moved, doubted and taken back."""
 
     def want(self, document: Document, fold: str, stream: str, interval: int) -> None:
-        """The folds want this document; equal to what is there costs nothing."""
+        """The folds want this document; equal to what is there costs nothing.
+
+        After an attempt whose end nobody knows, what the receiver took last is not what is there.
+        """
         at = milliseconds(document.at)
         row = self._db.execute(
-            "SELECT at, slot, collection, want, fold, stream, interval, limbo, sent FROM document WHERE id = ?",
+            "SELECT at, slot, collection, want, fold, stream, interval, limbo, sent, unsure FROM document WHERE id = ?",
             (document.id,),
         ).fetchone()
         shift = self._shift(document, at) if document.slot else 0
@@ -43,7 +46,7 @@ class Wanted(Intervals):
                 return
             if document.slot and row[1] and (row[0], row[1], row[2]) != (at, document.slot, document.collection):
                 self._leave_slot(document.id, row[2], row[1], row[0])
-        settled = row is not None and row[8] == want
+        settled = row is not None and row[8] == want and not row[9]
         values = (
             document.collection, document.slot, at, shift, fold, stream, interval, want,
             None if settled else content, document.worth_s, document.problem,
@@ -57,8 +60,9 @@ class Wanted(Intervals):
         else:
             self._db.execute(
                 "UPDATE document SET collection = ?, slot = ?, at = ?, shift = ?, fold = ?, stream = ?, interval = ?,"
-                " want = ?, content = ?, worth_s = ?, dead = ?, limbo = 0, attempts = 0, next_try = NULL WHERE id = ?",
-                (*values, document.id),
+                " want = ?, content = ?, worth_s = ?, dead = ?, limbo = 0, attempts = 0, next_try = NULL,"
+                " sent = CASE WHEN unsure AND sent = ? THEN '' ELSE sent END WHERE id = ?",
+                (*values, want, document.id),
             )
 
     def _shift(self, document: Document, at: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import attrs
 import pytest
 from worlds import START, Shelf
 
-from tconnectsync import Document, Retryable, document_id
+from tconnectsync import Delivery, Document, Outcome, Retryable, document_id
 from tconnectsync.delivery import HALT_AFTER, Courier
 from tconnectsync.outbox import Outbox, milliseconds
 
@@ -67,6 +67,46 @@ def test_a_changed_document_replaces_the_old_one(outbox: Outbox) -> None:
     want(outbox, document(1, content={"number": 11}))
     drain(courier)
     assert [known.content for known in shelf.there.values()] == [{"number": 11}]
+
+
+def test_what_changes_back_after_an_attempt_that_nobody_heard_of_is_sent_again(outbox: Outbox) -> None:
+    """The receiver may hold the other one by now: equal to what it took last is not equal to what is there."""
+    shelf = Shelf()
+    courier = Courier(outbox, shelf)
+    want(outbox, document(1))
+    drain(courier)
+    want(outbox, document(1, content={"number": 11}))
+    with outbox.transaction():
+        outbox.set_unsure([document(1).id], True)
+    shelf.deliver(outbox.pending(NOW, 1))  # and the process dies
+    want(outbox, document(1))
+    drain(courier)
+    assert [known.content for known in shelf.there.values()] == [{"number": 1}]
+
+
+class ClearingShelf(Shelf):
+    """Takes the old copy of a document away before it looks at the new one."""
+
+    def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+        if any(delivery.document_id in self.poison for delivery in batch):
+            for delivery in batch:
+                self.there.pop(delivery.document_id, None)
+        return super().deliver(batch)
+
+
+def test_what_changes_back_after_a_refusal_is_sent_again(outbox: Outbox) -> None:
+    """A site that keeps documents by their time has lost the old copy of one that moved when it refuses the new one."""
+    shelf = ClearingShelf()
+    courier = Courier(outbox, shelf)
+    want(outbox, document(1))
+    drain(courier)
+    shelf.poison = frozenset({document(1).id})
+    want(outbox, document(1, content={"number": 11}))
+    drain(courier)
+    shelf.poison = frozenset()
+    want(outbox, document(1))
+    drain(courier)
+    assert [known.content for known in shelf.there.values()] == [{"number": 1}]
 
 
 def test_the_newest_documents_of_a_backlog_go_first(outbox: Outbox) -> None:

@@ -340,7 +340,7 @@ class Keeper:
         try:
             self.reconciler.step(views)
         except CredentialsRefused as error:
-            self._turn("refused", error.message, remedy=error.remedy, mark=self.mark)
+            self._turn("refused", error.message, remedy=goes_on(error.remedy, self.name), mark=self.mark)
         return True
 
     def verifier(self, views: Mapping[str, PlacedStream]) -> Verifier:

@@ -61,8 +61,8 @@ def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
 class NightscoutClient:
     """One site. ``url`` is in the form of :func:`tconnectsync_nightscout.site.site_url`; ``key`` from :func:`header_of`.
 
-    ``clock_ahead_s`` is by how much this machine's clock was ahead of the site's at the last answer, ``created_count`` how many
-    posts succeeded. Not for several threads: the server may double a document that is posted over two connections at once.
+    ``clock_ahead_s`` is by how much this machine's clock was ahead of the site's at the last answer, ``changed_count`` how many
+    requests have changed the site, or may have. Not for several threads: the server may double a document that is posted over two connections at once.
     """
 
     def __init__(self, *, url: str, key: Secret, clock: Clock, verify_tls: bool = True) -> None:
@@ -70,7 +70,7 @@ class NightscoutClient:
         self.verify_tls = verify_tls
         self.clock = clock
         self.clock_ahead_s: float | None = None
-        self.created_count = 0
+        self.changed_count = 0
         self._key = key
         self._session = requests.Session()
         self._session.auth = _no_netrc
@@ -136,7 +136,6 @@ class NightscoutClient:
                     remedy=f"Open {self.url} in a browser. It is looked at and tried again later.",
                 )
             )
-        self.created_count += 1
         return [item for item in answer if isinstance(item, dict)]
 
     def read_current_profile(self) -> dict[str, Any] | None:
@@ -156,10 +155,21 @@ class NightscoutClient:
         self._ask("PUT", collection, body=body, about=collection)
 
     def delete(self, collection: str, mongo_id: str) -> None:
-        """Delete one document by the server's own ``_id``; one that is gone already is no error."""
+        """Delete one document by the server's own ``_id``; one that is gone already is no error.
+
+        Every server answers an object; anything else was said by something in between.
+        """
         if not is_mongo_id(mongo_id):
             raise ValueError(f"not an _id of the server's: {mongo_id!r}")
-        self._ask("DELETE", f"{collection}/{mongo_id}", about=collection)
+        answer = self._ask("DELETE", f"{collection}/{mongo_id}", about=collection)
+        if not isinstance(answer, dict):
+            raise self._failed(
+                Retryable(
+                    f"{self.url} answered {_shape(answer)} to taking back {collection}: nobody knows whether it is gone",
+                    unsure=True,
+                    remedy=f"Open {self.url} in a browser. It is looked at and tried again later.",
+                )
+            )
 
     @property
     def refused(self) -> bool:
@@ -179,12 +189,15 @@ class NightscoutClient:
         question = Question(site=self.url, about=about, writing=method != "GET")
         try:
             answer = self._exchange(method, path, query, body, question)
-            return value_of(answer, question, self.clock.now())
+            found = value_of(answer, question, self.clock.now())
         except TconnectsyncError as error:
+            self.changed_count += isinstance(error, Retryable) and error.unsure
             self._status = None
             if isinstance(error, CredentialsRefused):
                 self._refused = (now_s, error.message, error.remedy)
             raise
+        self.changed_count += question.writing
+        return found
 
     def _failed(self, error: TconnectsyncError) -> TconnectsyncError:
         self._status = None

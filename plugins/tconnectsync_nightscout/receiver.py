@@ -90,8 +90,8 @@ class NightscoutReceiver:
         return made_ready(delivery, entered_by=self.entered_by, sink=self.sink)
 
     def _do(self, tasks: Mapping[str, Sequence[Task]]) -> dict[str, Outcome]:
-        """Once something is posted, a failure says ``unsure``: otherwise the outbox would believe that nothing was."""
-        posted, patience = self.client.created_count, Patience(self.client.clock)
+        """Once something is put or taken away, a failure says ``unsure``: otherwise the outbox would believe that all is as it was."""
+        changed, patience = self.client.changed_count, Patience(self.client.clock)
         try:
             outcomes = deliver_keyed(self.client, TREATMENTS, tasks[TREATMENTS], patience)
             outcomes |= deliver_keyed(self.client, ENTRIES, tasks[ENTRIES], patience)
@@ -99,7 +99,7 @@ class NightscoutReceiver:
             for collection in (ACTIVITY, DEVICESTATUS):
                 outcomes |= deliver_unkeyed(self.client, collection, tasks[collection], patience)
         except Retryable as error:
-            if error.unsure or self.client.created_count == posted:
+            if error.unsure or self.client.changed_count == changed:
                 raise
             raise Retryable(error.message, after_s=error.after_s, unsure=True, remedy=error.remedy) from error
         return outcomes

@@ -190,6 +190,15 @@ def test_a_created_answer_that_is_no_list_leaves_it_unsure(site: StubSite, clien
     assert told.value.unsure
 
 
+@pytest.mark.parametrize("body", [b"null", b"[]", b'"gone"'])
+def test_an_answer_to_a_delete_that_is_none_is_an_error(site: StubSite, client: NightscoutClient, body: bytes) -> None:
+    """Something in between said it: the document is still there."""
+    site.fail("DELETE", "treatments", Fault(status=200, body=body))
+    with pytest.raises(Retryable) as told:
+        client.delete("treatments", "0123456789abcdef01234567")
+    assert told.value.unsure
+
+
 def test_a_web_page_with_status_200_is_called_one(site: StubSite, client: NightscoutClient) -> None:
     page = Fault(status=200, body=b"<html>sleeping</html>", headers={"Content-Type": "text/html; charset=utf-8"})
     site.fail("POST", "treatments", page)

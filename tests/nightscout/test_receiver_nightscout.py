@@ -346,8 +346,21 @@ def test_a_failing_array_on_a_site_whose_database_is_down_is_tried_again_later(
 ) -> None:
     site.fail("POST", "treatments", Fault(status=500))
     site.fail("GET", "treatments", Fault(status=200, body=b"null"))
-    with pytest.raises(Retryable):
+    with pytest.raises(Retryable) as told:
         receiver.deliver([put("a"), put("b", minutes(1))])
+    assert told.value.unsure, "what stood before the culprit may be stored"
+
+
+def test_a_document_whose_old_copy_is_gone_is_unsure_whatever_became_of_the_new_one(
+    site: StubSite, receiver: NightscoutReceiver
+) -> None:
+    site.version = "15.0.6"
+    (stored,) = taken(receiver.deliver([put("a")]))
+    site.fail("POST", "treatments", Fault(status=429))
+    with pytest.raises(Retryable) as told:
+        receiver.deliver([put("a", minutes(9), stored=stored)])
+    assert held(site) == {}
+    assert told.value.unsure
 
 
 def test_a_single_failure_that_passes_rejects_nothing(site: StubSite, receiver: NightscoutReceiver) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 import tconnectsync
+from tconnectsync.allocator import give_back_large_blocks
 from tconnectsync.clock import Clock
 from tconnectsync.config import Config
 from tconnectsync.control import SOCKET_NAME, ask
@@ -56,6 +57,7 @@ def open_engine(
     For a preview: ``data_dir`` is another folder to work in, ``files`` how its log is reached; with ``log_read_only`` the log
     of that folder is read instead, beside its owner.
     """
+    give_back_large_blocks()
     folder = config.data_dir if data_dir is None else data_dir
     sources = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
     where, writable = (folder, True) if log_read_only is None else (log_read_only, False)

@@ -130,7 +130,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """The index file for writing; a power cut costs at most its last transactions, which the log has."""
     database = sqlite3.connect(path, isolation_level=None, timeout=10)
     try:
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 4000", "cache_size = -2000"):
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 4000", "cache_size = -500"):
             database.execute(f"PRAGMA {pragma}").fetchall()
         path.chmod(0o600)
     except BaseException:

@@ -61,7 +61,7 @@ class Store:
             try:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
-                self._db.execute("PRAGMA cache_size=-2000")
+                self._db.execute("PRAGMA cache_size=-500")  # kilobytes, which stay for years; more was no quicker
                 self._db.execute("PRAGMA journal_size_limit=1048576")
                 (version,) = self._db.execute("PRAGMA user_version").fetchone()
                 if version not in (0, _SCHEMA_VERSION):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from quiet_world import ZONE, a_pump
 from whole_world import Installation, MovedClock
 
+from tconnectsync.allocator import give_back_large_blocks
 from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.nightscout import SimulatedNightscout
 
@@ -26,3 +30,38 @@ def test_what_checks_a_signature_is_not_loaded_by_who_logs_in(tmp_path: Path) ->
         assert cloud.count("jwks") == 1
         assert site.documents("treatments") != []
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+@pytest.mark.parametrize("told", [True, False])
+def test_large_blocks_go_back_to_the_system(told: bool) -> None:
+    """Untold, glibc keeps what lies below a small block that came later: a month's answer, for good."""
+    script = f"""
+from pathlib import Path
+from tconnectsync.allocator import give_back_large_blocks
+def resident_mb():
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+if {told}:
+    give_back_large_blocks()
+bytes(24 << 20)
+before_mb = resident_mb()
+answers = [(bytearray(b"x") * (8 << 20), bytearray(b"y") * 9000) for _ in range(2)]
+small = [small for large, small in answers]
+del answers
+print(resident_mb() - before_mb)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (float(done.stdout) < 4) is told
+
+
+def test_a_c_library_without_such_settings_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_back_large_blocks()
+    for library in (OSError("no libc"), MemoryError(), object()):
+
+        def load(name: object, library: object = library) -> object:
+            if isinstance(library, Exception):
+                raise library
+            return library
+
+        monkeypatch.setattr(ctypes, "CDLL", load)
+        give_back_large_blocks()

@@ -22,7 +22,7 @@ from tconnectsync.control import SOCKET_NAME, ask
 from tconnectsync.daemon import Daemon, Loaded
 from tconnectsync.delivery import Courier
 from tconnectsync.engine import Engine
-from tconnectsync.errors import ConfigError, FolderOwned
+from tconnectsync.errors import ConfigError, FolderOwned, IndexHarmed
 from tconnectsync.eventlog import Damage, EventLog, Files, FolderLock, OsFiles
 from tconnectsync.folding import Folding
 from tconnectsync.hookspecs import Context, Sink
@@ -211,13 +211,21 @@ def execute(config: Config, plugins: Plugins, request: Request, *, clock: Clock)
         yield from _hand_over(config.data_dir / SOCKET_NAME, marked, error)
         return
     try:
-        engine = open_engine(config, plugins, clock=clock)
         try:
-            yield from perform(engine, request, config.zones.zone_at)
-        finally:
-            engine.close()
+            yield from _performed(config, plugins, request, clock)
+        except IndexHarmed as error:  # forgotten by now: once more, with a new one
+            log.error('index_harmed message="%s"', error.message)
+            yield from _performed(config, plugins, request, clock)
     finally:
         lock.release()
+
+
+def _performed(config: Config, plugins: Plugins, request: Request, clock: Clock) -> Iterator[Step]:
+    engine = open_engine(config, plugins, clock=clock)
+    try:
+        yield from perform(engine, request, config.zones.zone_at)
+    finally:
+        engine.close()
 
 
 def _hand_over(path: Path, request: Request, error: FolderOwned) -> Iterator[Step]:

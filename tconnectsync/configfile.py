@@ -15,6 +15,8 @@ from tconnectsync.errors import ConfigError
 SYSTEM_FILE = Path("/etc/tconnectsync/config.toml")
 """Read when there is no other."""
 
+_EXAMPLE = "config.toml.example shows how one looks: `tconnectsync check` tells when it is right."
+
 
 @attrs.frozen(kw_only=True)
 class ConfigFile:
@@ -94,7 +96,9 @@ def read_file(path: Path | None) -> ConfigFile:
         remedy = "Run it as a user who may read it: sudo tconnectsync …" if isinstance(error, PermissionError) else None
         raise ConfigError((f"{path}: cannot be read: {error.strerror or error}",), remedy=remedy) from None
     except UnicodeDecodeError as error:
-        raise ConfigError((f"{path}: byte {error.start + 1} is not UTF-8, expected a TOML file in UTF-8",)) from None
+        raise ConfigError(
+            (f"{path}: byte {error.start + 1} is not UTF-8, expected a TOML file in UTF-8",), remedy=_EXAMPLE
+        ) from None
     try:
         tables = tomli.loads(text)
     except tomli.TOMLDecodeError as error:
@@ -102,9 +106,9 @@ def read_file(path: Path | None) -> ConfigFile:
             (f"{path}: not TOML: {error}",), remedy='Texts need quotes: email = "me@example.org".'
         ) from None
     except RecursionError:
-        raise ConfigError((f"{path}: not usable: nested too deeply",)) from None
+        raise ConfigError((f"{path}: not usable: nested too deeply",), remedy=_EXAMPLE) from None
     except ValueError:  # Python reads no more than some thousand digits
-        raise ConfigError((f"{path}: not usable: a number in it is too long",)) from None
+        raise ConfigError((f"{path}: not usable: a number in it is too long",), remedy=_EXAMPLE) from None
     return ConfigFile(path=path, tables=tables)
 
 

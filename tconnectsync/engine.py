@@ -43,8 +43,16 @@ class Engine:
     def turn(self, *, polling: bool = True, only: Sequence[str] | None = None) -> bool:
         """One slice of everything that is due; True when something was done.
 
-        ``polling`` False leaves the sources alone unless a poll is under way; ``only`` names the sinks to serve.
+        ``polling`` False leaves the sources alone unless a poll is under way; ``only`` names the sinks to serve. Errors:
+        IndexHarmed, when all has to be opened anew.
         """
+        try:
+            return self._turn(polling=polling, only=only)
+        except sqlite3.DatabaseError:
+            self.events.refuse_harmed_index()
+            raise
+
+    def _turn(self, *, polling: bool, only: Sequence[str] | None) -> bool:
         now = self.clock.now()
         worked = False
         for poller in self.pollers.values():
@@ -83,6 +91,7 @@ class Engine:
         except sqlite3.DatabaseError as error:
             if type(error) is not sqlite3.DatabaseError:  # a mistake of ours, not harm to the file
                 raise
+            self.events.refuse_harmed_index()
             keeper.renew(error)
         return False
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class TconnectsyncError(Exception):
     """What happened, and what to do about it.
@@ -10,11 +12,13 @@ class TconnectsyncError(Exception):
     """
 
     remedy: str | None
+    usual_remedy: ClassVar[str | None] = None
+    """What to do where whoever raises it knows nothing better."""
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.remedy = remedy
+        self.remedy = remedy or self.usual_remedy
 
 
 class ConfigError(TconnectsyncError):
@@ -42,6 +46,8 @@ class Retryable(TconnectsyncError):
     ``unsure`` is true when the other side may have acted on the request although no answer came.
     """
 
+    usual_remedy = "It is tried again by itself; `tconnectsync check` tries everything now and says what is wrong."
+
     def __init__(
         self, message: str, *, after_s: float | None = None, unsure: bool = False, remedy: str | None = None
     ) -> None:
@@ -56,6 +62,8 @@ class SourceChanged(Retryable):
 
 class Rejected(TconnectsyncError):
     """The receiver will never take this batch as it is. Delivery halves the batch until the culprit is alone."""
+
+    usual_remedy = "`tconnectsync dead-letters list` shows what was set aside; `tconnectsync check` tries the site."
 
 
 class CredentialsRefused(TconnectsyncError):
@@ -75,6 +83,16 @@ class LogDamaged(TconnectsyncError):
         self.path = path
         self.line = line
         self.position = position
+
+
+class IndexHarmed(TconnectsyncError):
+    """The log's index is no database any more: it was forgotten, and is made anew from the log at the next opening."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"The event log's index {path} was harmed; it is made anew from the log. Nothing is lost.",
+            remedy="Run the command again; a service starts again by itself. If it happens again, look at the disk's health.",
+        )
 
 
 class FolderOwned(TconnectsyncError):

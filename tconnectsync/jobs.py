@@ -12,7 +12,7 @@ import attrs
 
 from tconnectsync.condition import Condition
 from tconnectsync.engine import Engine
-from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retryable, TconnectsyncError
+from tconnectsync.errors import CredentialsRefused, IndexHarmed, LogDamaged, Rejected, Retryable, TconnectsyncError
 from tconnectsync.keeping import Keeper
 from tconnectsync.outbox import set_aside_words
 from tconnectsync.polling import Poller, Run
@@ -87,6 +87,8 @@ def next_step(job: Job) -> Step:
     """The job's next step; what goes wrong in it is its result, and no trouble of anybody else's."""
     try:
         return next(job, None) or Result(status=1, lines=("the request ended without a result",))
+    except IndexHarmed:
+        raise  # all has to be opened anew
     except TconnectsyncError as error:
         lines = (error.message, error.remedy or "")
         return Result(status=_status_of(error), lines=tuple(line for line in lines if line))
@@ -338,7 +340,8 @@ def troubles(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[
     for name, keeper in engine.keepers.items():
         if only is not None and name not in only:
             continue
-        condition, counts = keeper.condition, keeper.outbox.counts()
+        counts = keeper.counts()
+        condition = keeper.condition
         status = {"refused": 4, "damaged": 7, "halted": 6, "braked": 6}.get(condition.state)
         if status is not None:
             found.append((status, _words(name, condition)))

@@ -20,7 +20,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.folding import Folding, interval_of
 from tconnectsync.gaps import gap_stretches, gaps_of
 from tconnectsync.notes import notes_to_json
-from tconnectsync.outbox import Outbox
+from tconnectsync.outbox import Counts, Outbox
 from tconnectsync.placement import placement_from_json, placement_to_json
 from tconnectsync.receiver import Surveyed
 from tconnectsync.reconciling import Reconciler
@@ -278,6 +278,16 @@ class Keeper:
         if self.outbox.get("consent") and self.outbox.next_due(now) is None and not self.behind():
             self.outbox.forget("consent")
         return bool(done)
+
+    def counts(self) -> Counts:
+        """How many documents were delivered and set aside; none from an outbox that turns out to be harmed: see renew."""
+        try:
+            return self.outbox.counts()
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:
+                raise
+            self.renew(error)
+            return self.outbox.counts()
 
     def renew(self, error: sqlite3.DatabaseError) -> None:
         """The outbox is harmed: it is put aside, and everything in it found out again from the log and the receiver."""

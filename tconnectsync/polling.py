@@ -7,6 +7,7 @@ import errno
 import json
 import logging
 import random
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
@@ -16,7 +17,7 @@ import attrs
 
 from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json, goes_on, to_json
-from tconnectsync.errors import CredentialsRefused, LogDamaged, Retryable, SourceChanged
+from tconnectsync.errors import CredentialsRefused, IndexHarmed, LogDamaged, Retryable, SourceChanged
 from tconnectsync.eventlog import EventLog, Files, OsFiles, replace_file
 from tconnectsync.events import FACTS, Event
 from tconnectsync.gaps import Missing, next_missing
@@ -274,7 +275,11 @@ class Poller:
         except LogDamaged as error:
             self._fail(now, "damaged", error.message, error.remedy, after_s=600.0)
             raise
+        except IndexHarmed:
+            raise
         except Exception as error:
+            if isinstance(error, sqlite3.DatabaseError):
+                self.events.refuse_harmed_index()
             # the border to a plugin: its fault must not stop the others
             if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
                 remedy = "Make room on the disk (or look at its health); nothing is lost, polling goes on by itself."

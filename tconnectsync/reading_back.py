@@ -31,9 +31,12 @@ def compared(
     """
     opened = open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).get(sink)
     if opened is None:
-        raise ConfigError((f"sinks.{sink}: this sink is off",))
+        raise ConfigError(
+            (f"sinks.{sink}: this sink is off",),
+            remedy="`tconnectsync plugins` lists the sinks and which of them are on.",
+        )
     if not isinstance(opened.receiver, Surveyed):
-        raise ConfigError((cannot_be_verified(sink),))
+        raise ConfigError((cannot_be_verified(sink),), remedy="`tconnectsync plugins` lists the sinks.")
     path = outbox_path(config.data_dir, sink)
     if not path.exists() or not (config.data_dir / "log").is_dir():
         raise ConfigError((f"{sink} has not delivered anything yet",), remedy="Run `tconnectsync sync`.")

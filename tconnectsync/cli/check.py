@@ -48,7 +48,9 @@ def _findings(invocation: Invocation) -> Iterator[Finding]:
     origin = config.origin or "the environment alone"
     yield Finding(good=True, what=f"configuration: {origin}; zone {config.timezone}; on: {', '.join(on)}")
     for note in config.notes:
-        yield Finding(good=False, what=f"configuration: {note}")
+        yield Finding(
+            good=False, what=f"configuration: {note}", remedy="Put it right in the configuration, or leave it so."
+        )
     yield from application.run_check(config, invocation.plugins(), clock=invocation.clock)
 
 

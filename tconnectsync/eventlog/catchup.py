@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tconnectsync.clock import Clock
-from tconnectsync.errors import LogDamaged
+from tconnectsync.errors import IndexHarmed, LogDamaged
 from tconnectsync.eventlog.codec import Codec, Entry, Place
 from tconnectsync.eventlog.index import SCHEMA, VERSION, Index, Rank, meta, vocabulary
 from tconnectsync.eventlog.lines import Line, Run, position_after
@@ -103,6 +103,19 @@ def remove_index(path: Path) -> None:
     for ending in ("", "-wal", "-shm", "-journal"):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + ending).unlink()
+
+
+def refuse_harmed(database: sqlite3.Connection, path: Path) -> None:
+    """After an error of some database: when it was this one, the index at ``path`` is forgotten. IndexHarmed."""
+    try:
+        whole = database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+    except sqlite3.OperationalError:
+        return  # a full or busy disk
+    except sqlite3.DatabaseError:
+        whole = False
+    if not whole:
+        remove_index(path)
+        raise IndexHarmed(str(path))
 
 
 def disown_index(path: Path) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog.care import Care
-from tconnectsync.eventlog.catchup import INDEX_NAME, Progress, in_silence, unreadable
+from tconnectsync.eventlog.catchup import INDEX_NAME, Progress, in_silence, refuse_harmed, unreadable
 from tconnectsync.eventlog.codec import Codec, Decoder, micros
 from tconnectsync.eventlog.files import Files, OsFiles
 from tconnectsync.eventlog.lines import Run
@@ -169,6 +169,10 @@ class EventLog:
             while done < budget and self._care.step():
                 done += 1
         return done
+
+    def refuse_harmed_index(self) -> None:
+        """After an error of some database: IndexHarmed when it was this log's index, which is forgotten."""
+        refuse_harmed(self._index.database, self._index_path)
 
     def _writing(self) -> Writer:
         if self._writer is None:

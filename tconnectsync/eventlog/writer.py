@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.clock import Clock
+from tconnectsync.errors import IndexHarmed
 from tconnectsync.eventlog.catchup import catch_up, ranker, remove_index
 from tconnectsync.eventlog.codec import Codec, Draft, Entry, Place
 from tconnectsync.eventlog.gap import gap_event
@@ -152,11 +153,12 @@ class Writer:
 
 @contextlib.contextmanager
 def index_errors(path: Path) -> Iterator[None]:
-    """Failures of the index as OSError: to a caller they are the disk's."""
+    """Failures of the index as OSError: to a caller they are the disk's. One that is harmed is forgotten: IndexHarmed."""
     try:
         yield
     except sqlite3.Error as error:
-        code = errno.ENOSPC if "full" in str(error) else errno.EIO
         if not isinstance(error, sqlite3.OperationalError):
-            remove_index(path)  # harmed: built again at the next start
+            remove_index(path)
+            raise IndexHarmed(str(path)) from error
+        code = errno.ENOSPC if "full" in str(error) else errno.EIO
         raise OSError(code, f"the log's index cannot be written: {error}", str(path)) from error

@@ -44,8 +44,9 @@ class Admission:
             first is None or (admitted_from and first >= datetime.fromisoformat(admitted_from))
         ):
             return True
-        if known and known != receiver.address:
-            return Stay(hold=self._moved(known), mark=receiver.address)
+        moved = self.moved()
+        if moved is not None:
+            return moved
         if first is None:
             return True
         first -= AHEAD
@@ -78,9 +79,13 @@ class Admission:
         """What was being read ended with a failure."""
         self._reading = None
 
-    def _moved(self, known: str) -> Hold:
-        address = self.courier.receiver.address
-        return Hold(
+    def moved(self) -> Stay | None:
+        """Why nothing is sent where the address is another one than that of the deliveries so far."""
+        known, address = self.courier.outbox.get("address"), self.courier.receiver.address
+        if known in ("", address):
+            return None
+        hold = Hold(
             reason=f"the address changed from {known} to {address}: nothing is sent to the new one until you say so",
             remedy=f"Run `tconnectsync replay {self.name}` to fill the new site, or put the old address back.",
         )
+        return Stay(hold=hold, mark=address)

@@ -12,6 +12,7 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.errors import LogDamaged
 from tconnectsync.eventlog import EventLog
+from tconnectsync.gaps import waiting_stretches
 from tconnectsync.keeping import Keeper
 from tconnectsync.placement import Placer
 from tconnectsync.polling import Poller
@@ -37,6 +38,7 @@ class Engine:
     version: int = 0
     """Changes when a stream lies elsewhere in time."""
     _placed_at: int = -1
+    _mended: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
     _unwritten: str = ""
     _next_maintenance: datetime | None = None
 
@@ -106,15 +108,20 @@ class Engine:
 
     def _place(self) -> bool:
         """Where each stream lies in time, made anew when the log grew; choices are facts and go to the log first."""
-        if self._placed_at == self.events.end:
+        mended = {name: dict(poller.memory.mended) for name, poller in self.pollers.items()}
+        if self._placed_at == self.events.end and mended == self._mended:
             return True
         try:
+            gaps_of_source = waiting_stretches(self.events, mended)
             facts = self.placer.pending_facts(self.clock.now()) if self.events.writable else []
             if facts:
                 self.events.append(facts)
             placements = self.placer.place()
             streams = {stream.id: stream for stream in self.events.streams()}
-            placed = [PlacedStream(self.events, streams[id_], placement) for id_, placement in placements.items()]
+            placed = [
+                PlacedStream(self.events, streams[id_], placement, gaps=gaps_of_source(streams[id_].source))
+                for id_, placement in placements.items()
+            ]
             views = {view.name: view for view in placed}
         except LogDamaged as error:
             self._note_damage(error)
@@ -128,7 +135,7 @@ class Engine:
         if any(view.differs(self.views.get(name)) for name, view in views.items()):
             self.version += 1
         self.views = views
-        self._placed_at = self.events.end
+        self._placed_at, self._mended = self.events.end, mended
         return True
 
     def _whole(self, now: datetime, since: datetime | None = None) -> bool:

@@ -54,6 +54,11 @@ class StreamView(Protocol):
         """Whether the pump's own sequence numbers order it."""
         ...
 
+    @property
+    def gaps(self) -> Sequence[tuple[int, int]]:
+        """Stretches (ms since 1970) in which nothing is taken back: what a repair took out was not fetched again yet."""
+        ...
+
     def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Sequence[Event]:
         """Events of these kinds in key order with ``at`` set; without those that have no UTC time or are ignored."""
         ...
@@ -133,7 +138,7 @@ class Folding:
         self.outbox.mark(sorted(rows))
         self.outbox.put("cursor", str(cursor))
 
-    def fold_next(self, view_of: Callable[[str], StreamView | None], *, gaps: Sequence[tuple[int, int]] = ()) -> bool:
+    def fold_next(self, view_of: Callable[[str], StreamView | None]) -> bool:
         """Fold the lowest marked interval. False when nothing is marked. Call inside a transaction."""
         marked = self.outbox.first_marked(except_for=self.blocked)
         if marked is None:
@@ -163,7 +168,7 @@ class Folding:
             self.outbox.unmark(stream, interval, name)  # first: the folding may mark it again
             self._take_up(name, view, interval, folded)
             if not self.outbox.has_marks(stream, name):
-                self.outbox.settle(name, stream, keep=gaps)
+                self.outbox.settle(name, stream, keep=view.gaps)
         return True
 
     def _shared_events(self, view: StreamView, interval: int, folds: Mapping[str, Fold[Any]]) -> list[Event] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 
 import attrs
@@ -40,6 +40,27 @@ def gap_stretches(gaps: Sequence[Event]) -> list[tuple[int, int]]:
     return [(milliseconds(first), milliseconds(last)) for first, last in spans]
 
 
+def waiting_stretches(
+    events: EventLog, mended: Mapping[str, Mapping[str, str]]
+) -> Callable[[str], tuple[tuple[int, int], ...]]:
+    """By a stream's source: the stretches of those gaps whose days it has not fetched again.
+
+    ``mended`` by source, as :func:`next_missing` takes it. Of a source that is not in it nobody fetches anything: all gaps.
+    """
+    gaps = gaps_of(events)
+    opened = {source: events.facts("history.opened", source=source, limit=10_000) for source in mended if gaps}
+    everywhere = tuple(gap_stretches(gaps))
+    waiting = {
+        source: tuple(
+            gap_stretches(
+                [gap for gap in gaps if _days_to_fetch(gap, opened[source], mended[source].get(_name(gap), ""))]
+            )
+        )
+        for source in opened
+    }
+    return lambda source: waiting.get(source, everywhere)
+
+
 def next_missing(events: EventLog, source: str, mended: Mapping[str, str]) -> Missing | None:
     """What ``source`` should fetch again next; None when that is done.
 
@@ -49,13 +70,20 @@ def next_missing(events: EventLog, source: str, mended: Mapping[str, str]) -> Mi
     gaps = gaps_of(events)
     opened = events.facts("history.opened", source=source, limit=10_000) if gaps else []
     for gap in reversed(gaps):
-        name = f"{gap.body.first_position}-{gap.body.last_position}"
-        done = mended.get(name, "")
-        days = [day for day in _days(gap, opened) if day.isoformat() > done]
+        name = _name(gap)
+        days = _days_to_fetch(gap, opened, mended.get(name, ""))
         if days:
             together = [day for number, day in enumerate(days[:MOST_DAYS]) if day == days[0] + number * _DAY]
             return Missing(name=name, first=together[0], last=together[-1])
     return None
+
+
+def _name(gap: Event) -> str:
+    return f"{gap.body.first_position}-{gap.body.last_position}"
+
+
+def _days_to_fetch(gap: Event, opened: Sequence[Event], done: str) -> list[date]:
+    return [day for day in _days(gap, opened) if day.isoformat() > done]
 
 
 def _span(gap: Event) -> tuple[datetime, datetime]:

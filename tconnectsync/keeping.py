@@ -18,7 +18,6 @@ from tconnectsync.delivery import Courier
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
 from tconnectsync.folding import Folding, interval_of
-from tconnectsync.gaps import gap_stretches, gaps_of
 from tconnectsync.notes import notes_to_json
 from tconnectsync.outbox import Counts, Outbox
 from tconnectsync.placement import placement_from_json, placement_to_json
@@ -65,6 +64,9 @@ class Keeper:
             self.condition = Condition()  # the old address is back
         if self.condition.since is None:
             self._turn("ok")
+        moved = self.admission.moved()
+        if moved is not None and self.condition.state != "refused":
+            self._stay(moved)
         if not self._knows_this_log():
             with self.outbox.transaction():
                 self.outbox.start_over()
@@ -106,9 +108,10 @@ class Keeper:
                 if version != self._seen_views:
                     self._check_placements(views)
                 self._mark_new(views)
-                gaps = gap_stretches(gaps_of(self.events))
-                while self.folding.fold_next(views.get, gaps=gaps) and self.clock.monotonic() < until:
+                while self.folding.fold_next(views.get) and self.clock.monotonic() < until:
                     pass
+                if not self.behind():
+                    self._check_gaps(views)
                 self.outbox.lapse(self.clock.now())
                 if not self.behind():
                     self._write_notes(views)
@@ -169,6 +172,16 @@ class Keeper:
             )
         self.outbox.put(f"wear:{view.name}", json.dumps(now))
 
+    def _check_gaps(self, views: Mapping[str, PlacedStream]) -> None:
+        """What a gap kept from being taken back is judged again when its days were fetched."""
+        for name, view in views.items():
+            now = json.dumps(view.gaps)
+            if now != self.outbox.get(f"gaps:{name}", "[]"):
+                for fold in self.outbox.doubt_kept(name):
+                    if not self.outbox.has_marks(name, fold):  # else when it is through
+                        self.outbox.settle(fold, name, keep=view.gaps)
+                self.outbox.put(f"gaps:{name}", now)
+
     def _mark_new(self, views: Mapping[str, PlacedStream]) -> None:
         cursor = self.outbox.cursor
         by_id = {view.stream.id: view for view in views.values()}
@@ -212,7 +225,7 @@ class Keeper:
         with outbox.transaction():
             gone = outbox.judge_found(
                 lambda pump, at: any(view.pump == pump and view.wanted(at) for view in views.values()),
-                keep=gap_stretches(gaps_of(self.events)),
+                keep=[stretch for view in views.values() for stretch in view.gaps],
             )
             outbox.forget("found")
         if gone:
@@ -238,8 +251,7 @@ class Keeper:
             self.outbox.lapse(now)
             admitted = self.admission.step()
             if isinstance(admitted, Stay):
-                remedy = admitted.hold.remedy.replace("SINK", self.name)
-                self._turn("halted", admitted.hold.reason, remedy=remedy, mark=admitted.mark)
+                self._stay(admitted)
                 return False
             if not admitted:
                 return True
@@ -378,6 +390,10 @@ class Keeper:
             self._turn(state, blocked.message, remedy=blocked.remedy)
             return
         self._turn("ok")
+
+    def _stay(self, stay: Stay) -> None:
+        remedy = stay.hold.remedy.replace("SINK", self.name)
+        self._turn("halted", stay.hold.reason, remedy=remedy, mark=stay.mark)
 
     def _back_off(self, message: str, remedy: str | None, *, after_s: float | None = None) -> None:
         failures = self.condition.failures + 1

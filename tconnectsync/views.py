@@ -26,6 +26,8 @@ class PlacedStream:
     events: EventLog
     stream: Stream
     placement: Placement
+    gaps: tuple[tuple[int, int], ...] = ()
+    """See :class:`tconnectsync.folding.StreamView`."""
     hand_overs: tuple[tuple[int, datetime, str], ...] = ()
 
     def __attrs_post_init__(self) -> None:
@@ -76,8 +78,9 @@ class PlacedStream:
         return TimeOrder.of(self.events, self.stream, self.placement.clock).keys_between(first, last)
 
     def differs(self, other: PlacedStream | None) -> bool:
-        """Whether anything lies elsewhere in time than under ``other``."""
-        return other is None or (self.placement, self.hand_overs) != (other.placement, other.hand_overs)
+        """Whether anything lies elsewhere in time than under ``other``, or has become certain."""
+        mine = self.placement, self.hand_overs, self.gaps
+        return other is None or mine != (other.placement, other.hand_overs, other.gaps)
 
     def changed_keys(self, old: Placement | None) -> Sequence[tuple[int, int]]:
         """Key ranges, both inclusive, whose events lie elsewhere than under ``old``."""

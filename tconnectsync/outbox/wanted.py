@@ -69,7 +69,7 @@ class Wanted(Intervals):
         """Milliseconds that keep two documents of one slot and time apart; the greater id moves, whichever came first."""
         rows = self._db.execute(
             "SELECT id, fold, stream, interval FROM document"
-            " WHERE collection = ? AND slot = ? AND at = ? AND id <> ? AND want IS NOT NULL AND limbo = 0",
+            " WHERE collection = ? AND slot = ? AND at = ? AND id <> ? AND want IS NOT NULL AND limbo <> 1",
             (document.collection, document.slot, at, document.id),
         ).fetchall()
         known = (
@@ -106,9 +106,18 @@ class Wanted(Intervals):
         """These are not made by their interval any more; another may still make them before the fold is through."""
         self._db.executemany("UPDATE document SET limbo = 1 WHERE id = ?", [(id_,) for id_ in ids])
 
+    def doubt_kept(self, stream: str) -> list[str]:
+        """The stretches changed in which nothing is taken back: what was kept is in doubt once more. The folds that made it."""
+        rows = self._db.execute(
+            "SELECT DISTINCT fold FROM document WHERE limbo = 2 AND stream = ?", (stream,)
+        ).fetchall()
+        self._db.execute("UPDATE document SET limbo = 1 WHERE limbo = 2 AND stream = ?", (stream,))
+        return [fold for (fold,) in rows]
+
     def settle(self, fold: str, stream: str, *, keep: Sequence[tuple[int, int]] = ()) -> int:
         """The fold is through: what is still in doubt is taken back, except in the ``keep`` stretches (ms). Their number.
 
+        What is kept stays as it is until :meth:`doubt_kept`.
         A document that is worth something for a while only is forgotten instead: its absence is no difference.
         """
         sql = "SELECT id, at, slot, collection, worth_s, dead FROM document WHERE limbo = 1 AND fold = ? AND stream = ?"
@@ -116,7 +125,7 @@ class Wanted(Intervals):
         withdrawn = 0
         for id_, at, slot, collection, worth_s, dead in rows:
             if any(first <= at <= last for first, last in keep):
-                self._db.execute("UPDATE document SET limbo = 0 WHERE id = ?", (id_,))
+                self._db.execute("UPDATE document SET limbo = 2 WHERE id = ?", (id_,))
                 continue
             if slot:
                 self._leave_slot(id_, collection, slot, at)

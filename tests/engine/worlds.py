@@ -108,6 +108,7 @@ class MemoryStream:
     pump: str = "1"
     group: int | None = 0
     numbered: bool = True
+    gaps: tuple[tuple[int, int], ...] = ()
     hand_overs: tuple[tuple[int, datetime, str], ...] = ()
     horizon: datetime | None = None
 

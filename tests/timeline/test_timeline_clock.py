@@ -85,9 +85,10 @@ def test_a_flight_after_the_first_anchor_leaves_the_past_alone() -> None:
     assert placer.pending_facts(world.now) == []
 
 
-def test_a_date_set_wrong_and_put_right() -> None:
+@pytest.mark.parametrize("days", [31, 1, -1, -31, -365])
+def test_a_date_set_wrong_and_put_right(days: int) -> None:
     world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
-    world.set_clock(2 * HOUR + 31 * 86400).run(utc("2025-06-12"))
+    world.set_clock(2 * HOUR + days * 86400).run(utc("2025-06-12"))
     world.set_clock(2 * HOUR).run(utc("2025-06-20"))
     assert error_s(world) <= 2
 
@@ -103,6 +104,17 @@ def test_drift_that_is_put_right_is_no_step() -> None:
     world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.drift(61).set_clock(2 * HOUR).run(utc("2025-06-20"))
     assert error_s(world) <= 61
+
+
+@pytest.mark.parametrize("drift_s", [-55, 40])
+def test_a_minute_put_right_every_month_for_two_years_never_adds_up(drift_s: int) -> None:
+    world = World(now=utc("2024-01-10"), offset_s=1 * HOUR)
+    world.set_clock(1 * HOUR)
+    for month in range(24):
+        world.run(utc("2024-01-10") + timedelta(days=30 * month + 29), timedelta(days=1))
+        world.drift(drift_s).log()
+        world.set_clock(BERLIN.offset_at(world.now))
+    assert error_s(world) <= abs(drift_s) + 2
 
 
 def test_a_change_of_the_hour_that_puts_drift_right_too() -> None:
@@ -201,6 +213,27 @@ def test_a_dated_move_holds_from_its_day() -> None:
     world.set_clock(-4 * HOUR).run(utc("2025-11-03"))
     world.set_clock(-5 * HOUR).run(utc("2025-12-01"))
     assert error_s(world, zones) <= 2
+
+
+def test_only_the_zone_of_today_is_configured_and_the_history_begins_in_another() -> None:
+    world = World(now=utc("2025-05-01"), offset_s=2 * HOUR).run(utc("2025-06-01"))
+    world.set_clock(-4 * HOUR).run(utc("2025-07-01"))
+    assert error_s(world, Zones(timezone="America/New_York")) <= 2
+
+
+def test_a_move_that_is_added_to_the_list_later_puts_its_days_right_and_no_others() -> None:
+    """The pump was bought after the move; `timezone` still named the old home."""
+    world = World(now=utc("2025-06-05"), offset_s=-4 * HOUR).run(utc("2025-06-20"))
+    log = ListLog()
+    log.append(world.events)
+    log.append(Placer(log, BERLIN).pending_facts(world.now))
+    assert worst_s(placed_times(log, BERLIN), world.truth) == 6 * HOUR
+    moved = Zones(timezone="Europe/Berlin", moves=((date(2025, 6, 1), "America/New_York"),))
+    log.append(Placer(log, moved).pending_facts(world.now))
+    assert worst_s(placed_times(log, moved), world.truth) == 0
+    later = Zones(timezone="Europe/Berlin", moves=(*moved.moves, (date(2025, 6, 19), "Asia/Tokyo")))
+    assert Placer(log, later).pending_facts(world.now) == []
+    assert worst_s(placed_times(log, later), world.truth) == 0
 
 
 def test_a_pump_an_hour_ahead_is_named_with_its_day() -> None:

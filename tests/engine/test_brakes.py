@@ -1,0 +1,205 @@
+"""What holds a sink back, each shown to hold and to let go, through the whole engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+from engine_world import BEGIN, World
+from test_rules_damage import NewsOnly, flip, repaired
+from worlds import Shelf, State, StretchFold
+
+from tconnectsync import Document, Event, Hold, Retryable
+from tconnectsync.wallclock import Zones
+
+
+class Reworded(StretchFold):
+    """The same stretches in other words."""
+
+    def step(self, state: State, event: Event) -> tuple[State, Sequence[Document]]:
+        state, finished = super().step(state, event)
+        return state, [attrs.evolve(known, content={"words": "new"}) for known in finished]
+
+    def running(self, state: State) -> Sequence[Document]:
+        return [attrs.evolve(known, content={"words": "new"}) for known in super().running(state)]
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Iterator[World]:
+    """Four days are delivered, by a source that tells older days only when it is asked for them."""
+    world = World(tmp_path, segment_bytes=40_000)
+    world.pump = NewsOnly(world.clock)
+    world.reopen()
+    for _ in range(4):
+        assert world.ask("sync").status == 0
+        world.clock.sleep(86400)
+    yield world
+    world.engine.close()
+
+
+def reworded(world: World) -> None:
+    world.reopen(fingerprint="2", folds={"stretches": Reworded()})
+
+
+def words(world: World) -> set[bool]:
+    return {known.content == {"words": "new"} for known in world.shelf.there.values()}
+
+
+# --- the rewrite brake ----------------------------------------------------------------------------------------------
+
+
+def test_many_rewrites_of_the_past_hold_through_restarts_and_news(told: World) -> None:
+    reworded(told)
+    before = dict(told.shelf.there)
+    for _ in range(3):
+        assert told.ask("sync").status == 6
+        assert told.keeper.condition.state == "braked"
+        assert told.shelf.there == before
+        told.reopen()
+        told.clock.sleep(3600)
+
+
+@pytest.mark.parametrize("command", ["resume", "replay"])
+def test_the_users_word_lets_the_rewrites_go_and_is_no_consent_to_later_ones(told: World, command: str) -> None:
+    reworded(told)
+    assert told.ask("sync").status == 6
+    assert told.ask(command, sink="shelf").status == 0
+    assert words(told) == {True}
+    told.reopen(fingerprint="3", folds={"stretches": StretchFold()})
+    assert told.ask("sync").status == 6
+    assert words(told) == {True}
+
+
+def test_rewrites_that_come_to_nothing_let_go_by_themselves(told: World) -> None:
+    """An update that was taken back before anybody agreed to it."""
+    reworded(told)
+    assert told.ask("sync").status == 6
+    before = dict(told.shelf.there)
+    calls = told.shelf.calls
+    told.reopen(fingerprint="1", folds={"stretches": StretchFold()})
+    assert told.ask("sync").status == 0
+    assert {id_: told.shelf.there[id_] for id_ in before} == before
+    assert told.shelf.calls - calls <= 1, "what was held back is not sent; the newest hours are"
+
+
+def test_as_many_rewrites_as_the_brake_allows_need_no_consent(told: World) -> None:
+    told.ask("sync")
+    reworded(told)
+    told.keeper.rewrite_brake = 10_000
+    assert told.ask("sync").status == 0
+    assert words(told) == {True}
+
+
+def test_a_zone_put_right_is_held_and_with_consent_every_document_moves_once(told: World) -> None:
+    before = {id_: known.at for id_, known in told.shelf.there.items()}
+    told.reopen(zones=Zones(timezone="Europe/London"))
+    assert told.ask("sync").status == 6
+    assert {id_: told.shelf.there[id_].at for id_ in before} == before
+    assert told.ask("resume", sink="shelf").status == 0
+    moved = {id_: known.at for id_, known in told.shelf.there.items() if id_ in before}
+    assert moved.items() <= {id_: at + timedelta(hours=1) for id_, at in before.items()}.items()
+
+
+# --- the gap of a repair --------------------------------------------------------------------------------------------
+
+
+def torn(world: World, seq: int) -> NewsOnly:
+    """The record is harmed, quarantined, and cannot be fetched again for now."""
+    world.engine.close()
+    flip(world.folder, seq=seq)
+    world.open()
+    repaired(world)
+    assert isinstance(world.pump, NewsOnly)
+    world.pump.backfill_trouble = Retryable("the cloud is down")
+    world.reopen(fingerprint="2")  # everything is folded again, without the record
+    assert world.ask("sync").status == 3
+    return world.pump
+
+
+def test_a_gap_takes_nothing_back_and_lets_go_once_its_days_were_fetched_again(told: World) -> None:
+    """A rate's first record: without it the rate seems to begin five minutes later, under another identity."""
+    before = dict(told.shelf.there)
+    pump = torn(told, seq=10 + 29 * 60)
+    assert before.keys() <= told.shelf.there.keys(), "what the gap may have told stays"
+    pump.backfill_trouble = None
+    told.clock.sleep(600)
+    assert told.ask("sync").status == 0
+    began = [known.at for known in told.shelf.there.values() if known.at < BEGIN + timedelta(days=3)]
+    assert sorted(began) == [BEGIN + timedelta(hours=hour) for hour in range(72)], "each hour's rate once"
+
+
+def test_a_gap_holds_until_the_last_of_its_days_was_fetched(told: World) -> None:
+    """Days are fetched, but not those: nothing lets go, through restarts either."""
+    torn(told, seq=10 + 29 * 60)
+    there = dict(told.shelf.there)
+    for _ in range(3):
+        told.clock.sleep(7200)
+        told.reopen()
+        assert told.ask("sync").status == 3
+        assert there.keys() <= told.shelf.there.keys()
+
+
+def test_days_that_the_vendor_has_no_more_are_taken_back_only_with_consent_where_they_are_many(told: World) -> None:
+    pump = torn(told, seq=10 + 29 * 60)
+    before = dict(told.shelf.there)
+    told.keeper.rewrite_brake = 0
+    pump.backfill_trouble = None
+    pump.hidden = {29 * 60}
+    told.clock.sleep(600)
+    told.ask("sync")
+    assert told.keeper.condition.state == "braked"
+    assert before.keys() <= told.shelf.there.keys()
+
+
+# --- another address ------------------------------------------------------------------------------------------------
+
+
+def test_another_address_is_told_at_once_and_not_when_something_waits(told: World) -> None:
+    told.ask("sync")
+    told.reopen(shelf=Shelf(address="shelf://two", batch_size=100))
+    assert told.keeper.condition.state == "halted"
+    assert "tconnectsync replay shelf" in (told.keeper.condition.remedy or "")
+
+
+def test_the_old_address_put_back_lets_go_by_itself(told: World) -> None:
+    old = told.shelf
+    told.reopen(shelf=Shelf(address="shelf://two", batch_size=100))
+    assert told.ask("sync").status == 6
+    told.reopen(shelf=old)
+    assert told.ask("sync").status == 0
+    assert told.starts()[-1] > BEGIN + timedelta(days=3)
+
+
+def test_a_new_address_that_is_filled_by_a_replay_is_the_known_one_from_then_on(told: World) -> None:
+    told.reopen(shelf=Shelf(address="shelf://two", batch_size=100))
+    assert told.ask("sync").status == 6
+    assert told.shelf.there == {}
+    assert told.ask("replay", sink="shelf").status == 0
+    filled = dict(told.shelf.there)
+    assert len(filled) >= 72
+    told.reopen()
+    told.clock.sleep(3600)
+    assert told.ask("sync").status == 0
+    assert filled.keys() <= told.shelf.there.keys()
+
+
+# --- a place that somebody lives in ---------------------------------------------------------------------------------
+
+
+def test_an_inhabited_site_gets_nothing_through_restarts_until_it_is_adopted(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.shelf.hold = Hold(reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`.")
+    for _ in range(3):
+        assert world.ask("sync").status == 6
+        world.reopen()
+        world.clock.sleep(3600)
+    assert world.shelf.there == {}
+    assert world.ask("adopt", sink="shelf").status == 0
+    assert world.shelf.there
+    world.reopen()
+    world.clock.sleep(3600)
+    assert world.ask("sync").status == 0
+    world.engine.close()

@@ -1,0 +1,188 @@
+"""A simulated pump's life against its true UTC times: read upload by upload, as the daemon does, and all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from timeline_world import ListLog, times_of, utc
+
+from tconnectsync import Event
+from tconnectsync.events import UploadSeen
+from tconnectsync.placement import Placer
+from tconnectsync.timeline import Zones
+from tconnectsync_simulator.plan import Flight, SimulationPlan
+from tconnectsync_simulator.pump import SimulatedPump, simulate
+from tconnectsync_simulator.truth import utc as utc_of_s
+from tconnectsync_tandem.envelope import make_event
+
+SERIAL = "90556643"
+QUIET = SimulationPlan(upload_every_min=240.0, noise_codes=False)
+EXACT_S = 2.0
+"""The seconds that setting a clock takes."""
+
+Upload = tuple[datetime, list[Event]]
+
+
+@attrs.define
+class Lived:
+    """What the cloud had of a pump, upload by upload, and when each event really was."""
+
+    uploads: list[Upload]
+    truth: dict[int, datetime]
+
+    @property
+    def end(self) -> datetime:
+        return self.uploads[-1][0]
+
+    def errors_s(self, found: dict[int, datetime | None]) -> list[float]:
+        """By how much each event lies elsewhere, in the pump's order; infinite where nobody knows."""
+        assert found.keys() == self.truth.keys()
+        ats = [(found[seq], at) for seq, at in sorted(self.truth.items())]
+        return [float("inf") if got is None else abs((got - at).total_seconds()) for got, at in ats]
+
+    def live(self, zones: Zones) -> Iterator[tuple[Placer, ListLog]]:
+        """The log and its placer after each upload, every choice made a fact."""
+        log = ListLog()
+        placer = Placer(log, zones)
+        newest: datetime | None = None
+        for at, events in self.uploads:
+            newest = max([event.pump_time for event in events] + ([newest] if newest else []))
+            log.append([*events, seen(at, newest)])
+            log.append(placer.pending_facts(at))
+            yield placer, log
+
+    def shown(self, zones: Zones) -> dict[int, datetime | None]:
+        """Every event's time in the end."""
+        *_, (placer, log) = self.live(zones)
+        return times_of(placer, log, SERIAL)
+
+
+def seen(at: datetime, newest: datetime) -> Event:
+    return Event(
+        id=f"tandem:{SERIAL}:upload:{at.isoformat()}", kind="upload.seen", pump=SERIAL, group=None, seq=None,
+        pump_time=newest, source="tandem", received_at=at, body=UploadSeen(uploaded_at=at, newest_pump_time=newest),
+    )  # fmt: skip
+
+
+def lived(plan: SimulationPlan) -> Lived:
+    """The settings of the clock, every fortieth record, and what was newest in each upload."""
+    pump: SimulatedPump = simulate(attrs.evolve(plan, serial=SERIAL))
+    by_upload: dict[int, list[tuple[Event, int]]] = {}
+    for record in pump.log:
+        at_upload = by_upload.setdefault(record.uploaded_s, [])
+        event, _ = make_event(record.entry, pump=SERIAL, received_at=utc_of_s(record.uploaded_s))
+        if at_upload and at_upload[-1][0].kind != "clock.changed" and at_upload[-1][0].seq % 40:
+            at_upload.pop()
+        at_upload.append((event, record.at_s))
+    uploads = [(utc_of_s(at_s), [event for event, _ in told]) for at_s, told in sorted(by_upload.items())]
+    truth = {event.seq: utc_of_s(at_s) for told in by_upload.values() for event, at_s in told if event.seq is not None}
+    return Lived(uploads=uploads, truth=truth)
+
+
+CHANGES = [
+    ("Europe/Berlin", date(2026, 3, 24)),
+    ("Europe/Berlin", date(2025, 10, 20)),
+    ("America/New_York", date(2026, 3, 3)),
+    ("America/New_York", date(2025, 10, 28)),
+    ("Australia/Sydney", date(2026, 3, 31)),
+    ("Australia/Sydney", date(2025, 9, 30)),
+    ("Australia/Lord_Howe", date(2025, 9, 30)),
+    ("Pacific/Chatham", date(2025, 9, 22)),
+]
+
+
+@pytest.mark.parametrize("delay_h", [0.0, 1.0, 48.0, None])
+@pytest.mark.parametrize(("zone", "start"), CHANGES)
+def test_a_daylight_saving_change_is_right_when_it_is_followed_at_once_later_or_never(
+    zone: str, start: date, delay_h: float | None
+) -> None:
+    life = lived(attrs.evolve(QUIET, zone=zone, start=start, days=11, clock_set_delay_h=delay_h))
+    assert max(life.errors_s(life.shown(Zones(timezone=zone)))) <= EXACT_S
+
+
+@pytest.mark.parametrize("away", ["Asia/Tokyo", "America/Los_Angeles", "Asia/Kathmandu", "Pacific/Auckland"])
+def test_flights_there_and_back_with_the_clock_set_hours_after_landing(away: str) -> None:
+    flights = (
+        Flight(lands_at=utc("2026-06-04T11:00"), zone=away, set_after_h=5.0),
+        Flight(lands_at=utc("2026-06-09T17:00"), zone="Europe/Berlin", set_after_h=20.0),
+    )
+    life = lived(attrs.evolve(QUIET, zone="Europe/Berlin", start=date(2026, 6, 1), days=13, flights=flights))
+    assert max(life.errors_s(life.shown(Zones(timezone="Europe/Berlin")))) <= EXACT_S
+
+
+def test_a_move_for_good_is_right_with_and_without_the_new_zone_in_the_list() -> None:
+    flights = (Flight(lands_at=utc("2026-06-05T11:00"), zone="America/Chicago"),)
+    life = lived(attrs.evolve(QUIET, zone="Europe/Berlin", start=date(2026, 6, 1), days=12, flights=flights))
+    moved = Zones(timezone="Europe/Berlin", moves=((date(2026, 6, 5), "America/Chicago"),))
+    for zones in (Zones(timezone="Europe/Berlin"), moved):
+        assert max(life.errors_s(life.shown(zones))) <= EXACT_S
+
+
+def test_a_reset_is_unknown_until_the_clock_is_set_and_then_right() -> None:
+    plan = attrs.evolve(QUIET, start=date(2026, 6, 1), days=8, reset_at=utc("2026-06-04T15:10"), upload_every_min=20.0)
+    life = lived(attrs.evolve(plan, reset_set_after_min=70.0))
+    unknown = [
+        sum(at is None for at in times_of(placer, log, SERIAL).values())
+        for placer, log in life.live(Zones(timezone="America/New_York"))
+    ]
+    assert max(unknown) > 0
+    assert unknown[-1] == 0
+    assert max(life.errors_s(life.shown(Zones(timezone="America/New_York")))) <= EXACT_S
+
+
+def test_drift_costs_as_many_seconds_as_the_clock_was_off() -> None:
+    life = lived(attrs.evolve(QUIET, start=date(2026, 10, 20), days=20, clock_drift_s_per_day=2.0))
+    assert max(life.errors_s(life.shown(Zones(timezone="America/New_York")))) <= 2.0 * 60 + EXACT_S
+
+
+@pytest.mark.parametrize("ahead_min", [60, -60])
+def test_a_clock_that_is_an_hour_off_all_its_life_is_known_by_its_uploads(ahead_min: int) -> None:
+    life = lived(attrs.evolve(QUIET, start=date(2026, 6, 1), days=9, clock_ahead_min=ahead_min, upload_every_min=60.0))
+    assert max(life.errors_s(life.shown(Zones(timezone="America/New_York")))) <= EXACT_S
+
+
+@pytest.mark.parametrize("wrong", [timedelta(days=-400), timedelta(hours=-7), timedelta(hours=9), timedelta(days=800)])
+def test_this_computers_own_clock_decides_nothing(wrong: timedelta) -> None:
+    """What is stamped by it (when a record was received) may be years off."""
+    life = lived(attrs.evolve(QUIET, zone="Europe/Berlin", start=date(2025, 10, 20), days=9))
+    right, log = life.shown(Zones(timezone="Europe/Berlin")), ListLog()
+    placer = Placer(log, Zones(timezone="Europe/Berlin"))
+    newest: list[datetime] = []
+    for at, events in life.uploads:
+        newest.append(max([event.pump_time for event in events] + newest[-1:]))
+        told = [attrs.evolve(event, received_at=at + wrong) for event in [*events, seen(at, newest[-1])]]
+        log.append(told)
+        log.append(placer.pending_facts(at + wrong))
+    assert times_of(placer, log, SERIAL) == right
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> SimulationPlan:
+    """A life anywhere, with what happens to clocks there."""
+    zone = draw(st.sampled_from(sorted({zone for zone, _ in CHANGES} | {"Asia/Kolkata", "Asia/Kathmandu"})))
+    start = date(2025, 1, 1) + timedelta(days=draw(st.integers(0, 500)))
+    noon = datetime(start.year, start.month, start.day, 12, tzinfo=utc("2025-01-01").tzinfo)
+    flights: tuple[Flight, ...] = ()
+    if draw(st.booleans()):
+        there = noon + timedelta(days=draw(st.integers(3, 5)))
+        away = draw(st.sampled_from(["Asia/Tokyo", "America/Denver", "Asia/Kolkata", "UTC"]))
+        flights = (
+            Flight(lands_at=there, zone=away, set_after_h=draw(st.floats(0, 12))),
+            Flight(lands_at=there + timedelta(days=4), zone=zone, set_after_h=draw(st.floats(0, 12))),
+        )
+    return attrs.evolve(
+        QUIET, seed=draw(st.integers(0, 99)), zone=zone, start=start, days=12, flights=flights,
+        clock_set_delay_h=draw(st.sampled_from([0.0, 48.0, None])), late_share=draw(st.sampled_from([0.0, 0.3])),
+    )  # fmt: skip
+
+
+@settings(deadline=None, max_examples=12, suppress_health_check=list(HealthCheck))
+@given(plans())
+def test_any_life_ends_in_its_true_times(plan: SimulationPlan) -> None:
+    life = lived(plan)
+    assert max(life.errors_s(life.shown(Zones(timezone=plan.zone)))) <= EXACT_S

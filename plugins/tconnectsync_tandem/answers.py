@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import math
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import attrs
 import msgspec
@@ -23,7 +24,8 @@ Piece: TypeAlias = Any
 Place: TypeAlias = tuple[int, int]
 """Sequence group and sequence number."""
 
-LAST_PLACE: Place = (2**63, 0)
+_HIGHEST = 2**63 - 1
+LAST_PLACE: Place = (_HIGHEST, 0)
 """Where an entry without a usable sequence number sorts to."""
 
 _DIGITS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
@@ -49,10 +51,17 @@ class LogAnswer:
     def entries(self) -> Iterator[tuple[Place, Any]]:
         """Every entry once, with its sequence group and number, in that order: the server promises none."""
         pieces = [*self.events, *(self.clock_changes or ())]
-        where = places(pieces)
+        groups, numbers = array("q"), array("q")
+        for piece in pieces:
+            group, number = _place(piece)
+            groups.append(group)
+            numbers.append(number)
+        by_number = sorted(range(len(pieces)), key=numbers.__getitem__)
+        order = array("q", sorted(by_number, key=groups.__getitem__))
+        del by_number
         before: Place | None = None
-        for number in sorted(range(len(pieces)), key=where.__getitem__):
-            here = where[number]
+        for number in order:
+            here = groups[number], numbers[number]
             # the same clock change stands in both arrays
             if number < len(self.events) or here != before or here == LAST_PLACE:
                 yield here, value(pieces[number], careful=self.careful)
@@ -118,12 +127,8 @@ class _Placed(msgspec.Struct, gc=False, rename={"group": "sequenceGroup", "numbe
 _read_place = msgspec.json.Decoder(_Placed).decode
 
 
-def places(pieces: Sequence[Piece]) -> list[Place]:
-    """Sequence group and number of each entry; :data:`LAST_PLACE` where it has none."""
-    return [_place(piece) for piece in pieces]
-
-
 def _place(piece: Piece) -> Place:
+    """Sequence group and number of an entry; :data:`LAST_PLACE` where it has none."""
     if type(piece) is msgspec.Raw:
         try:
             found = _read_place(piece)
@@ -134,7 +139,11 @@ def _place(piece: Piece) -> Place:
         group, number = piece.get("sequenceGroup") or 0, piece.get("sequenceNumber")
     else:
         return LAST_PLACE
-    return (group, number) if type(group) is int and type(number) is int else LAST_PLACE
+    return (group, number) if _is_whole(group) and _is_whole(number) else LAST_PLACE
+
+
+def _is_whole(number: object) -> TypeGuard[int]:
+    return type(number) is int and -_HIGHEST <= number <= _HIGHEST
 
 
 def _object(body: Body, what: str) -> dict[str, Piece]:

@@ -29,7 +29,7 @@ from tandem_world import (
 
 from tconnectsync import Retryable, SourceChanged
 from tconnectsync_tandem import transport
-from tconnectsync_tandem.answers import split_answer, whole_answer
+from tconnectsync_tandem.answers import LAST_PLACE, split_answer, whole_answer
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.drift import Drift
 from tconnectsync_tandem.envelope import make_event
@@ -316,6 +316,17 @@ def test_the_same_clock_change_in_both_arrays_comes_once_but_repeats_in_events_s
     events = [change, basal(1, "2026-11-20T00:00:00"), basal(1, "2026-11-20T00:00:00", 2000)]
     body = json.dumps({"events": events, "clockChanges": [change]}).encode()
     assert [place for place, _ in split_answer(body, "events").entries()] == [(0, 1), (0, 1), (0, 95)]
+
+
+def test_entries_come_by_group_and_number_and_those_without_a_place_last() -> None:
+    odd = ["no entry", {"sequenceNumber": None}, {"sequenceNumber": 2**63}, {"sequenceNumber": -(2**70)}]
+    placed = [{"sequenceGroup": group, "sequenceNumber": number} for group, number in ((1, 2), (0, 9), (1, -1), (0, 3))]
+    body = json.dumps({"events": [*odd, *placed], "clockChanges": []}).encode()
+    found = list(split_answer(body, "events").entries())
+    assert [place for place, _ in found[:4]] == [(0, 3), (0, 9), (1, -1), (1, 2)]
+    assert [entry["sequenceNumber"] for _, entry in found[:4]] == [3, 9, -1, 2]
+    assert len(found) == 8
+    assert {place for place, _ in found[4:]} == {LAST_PLACE}
 
 
 def test_pumps_are_read_one_by_one_and_odd_ones_skipped() -> None:

@@ -12,7 +12,7 @@ from quiet_world import ZONE, a_pump
 from quiet_world import World as QuietWorld
 from test_many_cycles import Running
 from test_rules import BEGIN, DAY, GENERATIONS, house, plan_of
-from whole_world import Installation, MovedClock
+from whole_world import Installation, MovedClock, by_identity
 
 from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
@@ -205,3 +205,39 @@ def test_verify_beside_the_daemon_and_mended_through_it(tmp_path: Path) -> None:
             assert world.treatments() == good
             home.run("verify", "nightscout-treatments")
         home.run("verify", "nightscout-treatments", "--repair", "--json")
+
+
+def test_on_a_real_site_what_is_lost_altered_and_doubled_is_mended_and_others_stay(site: Any, tmp_path: Path) -> None:
+    """Every field that a real server adds, drops or rewrites is no difference; every change of a dose is one."""
+    with Cloud([a_pump(8)], MovedClock()) as cloud:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7)
+        today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+        theirs = [known | {"created_at": today + known["created_at"][10:]} for known in FOREIGN]
+        for known in theirs:
+            site.ask("POST", "treatments", json=known).raise_for_status()
+        home.run("sync")
+        for sink in SINKS:
+            home.run("verify", sink)
+        documents = site.documents("treatments")
+        good = {known["identifier"]: without_id(known) for known in documents if "identifier" in known}
+        others = [known for known in documents if "identifier" not in known]
+        assert len(others) == len(theirs)
+
+        lost, altered, doubled = (
+            some(documents, "Bolus", 3),
+            some(documents, "Bolus", 5),
+            some(documents, "Temp Basal", 9),
+        )
+        site.ask("DELETE", f"treatments/{lost['_id']}").raise_for_status()
+        site.ask("PUT", "treatments", json={**altered, "insulin": 0.05}).raise_for_status()
+        site.ask("PUT", "treatments", json={**doubled, "_id": "0123456789abcdef01234567"}).raise_for_status()
+        assert len(site.documents("treatments")) == len(documents)
+
+        told = home.run("verify", "nightscout-treatments", expect=(9,)).stdout
+        assert "1 missing, 1 different, 1 doubled, 3 foreign" in told
+        assert "and is 0.05" in told
+        home.run("verify", "nightscout-treatments", "--repair")
+        documents = site.documents("treatments")
+        assert by_identity([known for known in documents if "identifier" in known]) == good
+        assert [known for known in documents if "identifier" not in known] == others, "byte for byte"
+        home.run("verify", "nightscout-treatments")

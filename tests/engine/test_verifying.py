@@ -199,8 +199,29 @@ def test_what_lapsed_is_neither_missing_nor_orphaned(tmp_path: Path, shelf: Open
         world.ask("sync")
     del shelf.there[passing.id]
     assert compared(world).wrong == 0
-    shelf.beside.append(shelf.copy_of(passing, passing=True))
+    shelf.beside.append(shelf.copy_of(passing))
     assert compared(world).wrong == 0
+    world.engine.close()
+
+
+def test_after_a_wiped_disk_what_lapsed_is_not_taken_from_the_place(tmp_path: Path, shelf: OpenShelf) -> None:
+    """An announcement of yesterday is made by no fold any more; it was right when it was sent."""
+    world = World(tmp_path, shelf=shelf, folds={"stretches": StretchFold(), "passing": PassingFold()})
+    world.clock.time = BEGIN + DAY - timedelta(minutes=45)
+    world.ask("sync")
+    world.clock.sleep(7200)
+    world.ask("sync")
+    before = dict(shelf.there)
+    assert "passing" in {document.slot for document in before.values()}
+    world.engine.close()
+    for path in (tmp_path / "outbox").iterdir():
+        path.unlink()
+    world.open()
+    world.clock.sleep(7200)
+    assert world.ask("sync").status == 0
+    world.clock.sleep(7200)
+    assert world.ask("sync").status == 0
+    assert before.keys() <= shelf.there.keys()
     world.engine.close()
 
 

@@ -200,9 +200,12 @@ class OpenShelf(Shelf):
     def copy_of(self, document: Document, **changes: Any) -> StoredDocument:
         copy = StoredDocument(
             document_id=document.id, collection=document.collection, at=document.at, stored="here", slot=document.slot,
-            pump=self.pump_of.get(document.id, "1"), content=document.content,
+            pump=self.pump_of.get(document.id, "1"), content=document.content, passing=document.slot == "passing",
         )  # fmt: skip
         return attrs.evolve(copy, **changes)
+
+    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+        yield from map(self.copy_of, list(self.there.values()))
 
     def survey(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         self.surveys += 1

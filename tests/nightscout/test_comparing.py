@@ -1,0 +1,119 @@
+"""What is a difference between our document and a stored copy, and what is only a server's way of writing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from deliveries import minutes, put, taken
+from stub_site import HandClock
+
+from tconnectsync import Secret
+from tconnectsync.receiver import StoredDocument, Surveyed
+from tconnectsync_nightscout.client import NightscoutClient, header_of
+from tconnectsync_nightscout.comparing import contrasts
+from tconnectsync_nightscout.receiver import NightscoutReceiver
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+
+SECRET = "a simulated secret"
+SINK = "nightscout-treatments"
+BODY = {
+    "eventType": "Meal Bolus", "created_at": "2026-03-01T12:00:00.123Z", "insulin": 2.5, "carbs": 0, "notes": "",
+    "duration": 0, "pump": {"serial": "1", "events": [7]}, "identifier": "x", "enteredBy": "tconnectsync", "sink": SINK,
+}  # fmt: skip
+
+
+def stored(**changes: Any) -> dict[str, Any]:
+    """As a server holds it: without what is 0 or empty, with fields of its own."""
+    held = {name: value for name, value in BODY.items() if name not in ("carbs", "notes")}
+    return {**held, "_id": "0" * 24, "utcOffset": 0, "srvModified": 1, "carbs": None, **changes}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"carbs": 0},
+        {"created_at": "2026-03-01T13:00:00.123+01:00"},
+        {"insulin": 2.50},
+        {"enteredBy": "another name since"},
+        {"subject": "device", "modifiedBy": "me", "glucoseType": "Finger", "units": "mg/dl"},
+    ],
+    ids=["as it is", "a zero", "another way to write the time", "a number", "an author", "additions"],
+)
+def test_a_servers_way_of_writing_it_is_no_difference(changes: dict[str, Any]) -> None:
+    assert contrasts(BODY, stored(**changes)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"insulin": 2.4}, "insulin"),
+        ({"insulin": None}, "insulin"),
+        ({"carbs": 30}, "carbs"),
+        ({"absolute": 0}, "absolute"),
+        ({"duration": 5}, "duration"),
+        ({"notes": "not what the pump said"}, "notes"),
+        ({"glucose": 100}, "glucose"),
+        ({"eventType": "Correction Bolus"}, "eventType"),
+        ({"created_at": "2026-03-01T12:00:00.124Z"}, "created_at"),
+        ({"pump": {"serial": "1", "events": [8]}}, "pump"),
+    ],
+)
+def test_whatever_changes_what_it_says_is_one(changes: dict[str, Any], field: str) -> None:
+    assert [each.field for each in contrasts(BODY, stored(**changes))] == [field]
+
+
+@pytest.fixture(params=["0.12.8", "15.0.6", "15.0.7"])
+def site(request: pytest.FixtureRequest) -> Iterator[SimulatedNightscout]:
+    with SimulatedNightscout(version=request.param, api_secret=SECRET, now=lambda: minutes(0)) as running:
+        yield running
+
+
+@pytest.fixture
+def receiver(site: SimulatedNightscout) -> Iterator[NightscoutReceiver]:
+    client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=HandClock())
+    yield NightscoutReceiver(client, sink=SINK, collections=("treatments", "activity", "devicestatus"))
+    client.close()
+
+
+def test_everything_there_is_shown_and_whose_it_is(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    assert isinstance(receiver, Surveyed)
+    deliveries = [put("mine", minutes(-5), insulin=1.5, carbs=0), put("rings", minutes(-4), eventType="Announcement")]
+    taken(receiver.deliver(deliveries))
+    rings, mine = receiver.survey(minutes(-60), minutes(0))
+    assert (mine.document_id, mine.slot, mine.passing) == (deliveries[0].document_id, "Bolus", False)
+    assert (rings.slot, rings.passing) == ("Announcement", True)
+    assert deliveries[0].document is not None
+    assert receiver.compare(deliveries[0].document, mine) == []
+
+    site.put(
+        "treatments", {"eventType": "Note", "created_at": "2026-03-01T11:50:00Z", "enteredBy": "me", "notes": "hi"}
+    )
+    site.put("treatments", {**mine.content, "_id": None, "identifier": "loop-1", "eventType": "Carbs", "sink": None})
+    other = {**mine.content, "eventType": "Site Change", "sink": "nightscout-pump-events"}
+    site.put(
+        "treatments", {name: value for name, value in other.items() if name != "_id"} | {"identifier": rings_like()}
+    )
+    found = list(receiver.survey(minutes(-60), minutes(0)))
+    foreign = [each for each in found if not each.document_id]
+    assert sorted(each.author for each in foreign) == ["me", "tconnectsync"]
+    assert {each.slot for each in found} == {"Bolus", "Announcement", "Note", "Carbs"}, "not the other sink's"
+    assert all(bool(each.stored) != site.rules.identifier_is_key for each in foreign), (
+        "only older sites keep one per key"
+    )
+
+
+def rings_like() -> str:
+    return "11111111-2222-5333-8444-555555555555"
+
+
+def test_old_device_statuses_are_nobodys_business(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    for ago in (10, 300):
+        taken(
+            receiver.deliver([put(f"status {ago}", minutes(-ago), collection="devicestatus", pump={"iob": {"iob": 1}})])
+        )
+    found: list[StoredDocument] = list(receiver.survey(minutes(0) - timedelta(days=1), minutes(0)))
+    assert [(each.at, each.passing) for each in found] == [(minutes(-10), True)]

@@ -10,13 +10,12 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from tconnectsync.condition import Condition
 from tconnectsync.engine import Engine
 from tconnectsync.errors import CredentialsRefused, IndexHarmed, LogDamaged, Rejected, Retryable, TconnectsyncError
 from tconnectsync.keeping import Keeper
-from tconnectsync.outbox import set_aside_words
 from tconnectsync.polling import Poller, Run
 from tconnectsync.receiver import Surveyed
+from tconnectsync.troubles import troubles
 from tconnectsync.verdicts import Tally, cannot_be_verified
 
 log = logging.getLogger("tconnectsync.jobs")
@@ -325,46 +324,3 @@ def result_of(found: Iterable[tuple[int, str]], *lines: str) -> Result:
     urgent = [status for status in statuses if status in (4, 7)]
     chosen = urgent or [status for status in statuses if status > 1] or statuses or [0]
     return Result(status=min(chosen), lines=(*lines, *dict.fromkeys(words for _, words in troubled)))
-
-
-def troubles(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[int, str]]:
-    """What is not as it should be: exit status and words, of all or of ``only`` these sinks."""
-    now = engine.clock.now()
-    found: list[tuple[int, str]] = []
-    if only is None:
-        for name, poller in engine.pollers.items():
-            condition = poller.condition
-            if condition.state != "ok":
-                number = {"refused": 4, "damaged": 7}.get(condition.state, 3)
-                found.append((number, f"{_words(name, condition)}{_until(condition)}"))
-    for name, keeper in engine.keepers.items():
-        if only is not None and name not in only:
-            continue
-        counts = keeper.counts()
-        condition = keeper.condition
-        status = {"refused": 4, "damaged": 7, "halted": 6, "braked": 6}.get(condition.state)
-        if status is not None:
-            found.append((status, _words(name, condition)))
-        elif not keeper.folding.blocked and (condition.state == "waiting" or keeper.behind()):
-            message = _words(name, condition) if condition.message else f"{name}: not all of the log could be folded"
-            found.append((5, message))
-        elif keeper.outbox.waiting(now):
-            found.append((5, f"{name}: {keeper.outbox.waiting(now)} documents are waiting. {_words('', condition)}"))
-        for blocked in keeper.folding.blocked.values():
-            found.append((7 if isinstance(blocked, LogDamaged) else 1, _words(name, blocked)))
-            break
-        if counts.dead:
-            remedy = "See `tconnectsync dead-letters list`."
-            found.append((6, f"{name}: {set_aside_words(counts.dead, keeper.outbox.last_reason())}. {remedy}"))
-    if engine.log_trouble is not None:
-        found.append((7, f"{engine.log_trouble.message} {engine.log_trouble.remedy}"))
-    return found
-
-
-def _until(condition: Condition) -> str:
-    return "" if condition.not_before is None else f" It is tried again after {condition.not_before:%H:%M} UTC."
-
-
-def _words(name: str, condition: Any) -> str:
-    head = f"{name}: " if name else ""
-    return f"{head}{condition.message.rstrip('.')}. {condition.remedy or ''}".rstrip()

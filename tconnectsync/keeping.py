@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import sqlite3
@@ -17,10 +16,10 @@ from tconnectsync.condition import Condition, from_json, goes_on, to_json
 from tconnectsync.delivery import Courier
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
-from tconnectsync.folding import Folding, interval_of
+from tconnectsync.folding import Folding
+from tconnectsync.marking import check_fingerprint, mark_moved, mark_new, settle_mended
 from tconnectsync.notes import notes_to_json
 from tconnectsync.outbox import Counts, Outbox
-from tconnectsync.placement import placement_from_json, placement_to_json
 from tconnectsync.receiver import Surveyed
 from tconnectsync.reconciling import Reconciler
 from tconnectsync.schedule import backoff_s
@@ -31,7 +30,6 @@ from tconnectsync.views import PlacedStream
 log = logging.getLogger("tconnectsync.sinks")
 SLICE_S = 0.25
 """How long a slice of folding may take before others get their turn."""
-TOUCHED_AT_ONCE = 20_000
 
 
 @attrs.define
@@ -104,14 +102,16 @@ class Keeper:
         until = self.clock.monotonic() + SLICE_S
         try:
             with self.outbox.transaction():
-                self._check_fingerprint()
+                check_fingerprint(self.outbox, self.fingerprint)
                 if version != self._seen_views:
-                    self._check_placements(views)
-                self._mark_new(views)
+                    for view in views.values():
+                        mark_moved(self.folding, view)
+                mark_new(self.folding, self.events, views)
                 while self.folding.fold_next(views.get) and self.clock.monotonic() < until:
                     pass
                 if not self.behind():
-                    self._check_gaps(views)
+                    for view in views.values():
+                        settle_mended(self.outbox, view)
                 self.outbox.lapse(self.clock.now())
                 if not self.behind():
                     self._write_notes(views)
@@ -136,67 +136,6 @@ class Keeper:
         except Exception:
             # the border to a plugin: what it has to say besides is not worth a stop
             log.exception("notes_failed sink=%s", self.name)
-
-    def _check_fingerprint(self) -> None:
-        """Other folds or options make other documents: fold everything again."""
-        if self.outbox.get("fingerprint") != self.fingerprint:
-            self.outbox.start_over()
-            self.outbox.put("fingerprint", self.fingerprint)
-
-    def _check_placements(self, views: Mapping[str, PlacedStream]) -> None:
-        """Mark what a changed clock, hand-over or edge of history concerns."""
-        for name, view in views.items():
-            known = self.outbox.get(f"placement:{name}")
-            now = placement_to_json(view.placement)
-            if known != now:
-                folds = tuple(self.folding.folds)
-                for first, last in view.changed_keys(placement_from_json(known) if known else None):
-                    low, high = (interval_of(key, numbered=view.numbered) for key in (first, last))
-                    self.outbox.mark_range(name, low, high, folds)
-                for first_at, last_at in view.changed_edge(placement_from_json(known) if known else None):
-                    self.outbox.mark_left_out(name, first_at, last_at)
-                self.outbox.put(f"placement:{name}", now)
-            self._check_hand_overs(view)
-
-    def _check_hand_overs(self, view: PlacedStream) -> None:
-        """Where one came, went or moved, its interval is folded again; what follows from it spreads by itself."""
-        known = self.outbox.get(f"wear:{view.name}", "[]")
-        now = [[key, at.isoformat(), kind] for key, at, kind in view.hand_overs]
-        if json.dumps(now) == known:
-            return
-        before = json.loads(known)
-        for key, _, kind in [*(row for row in before if row not in now), *(row for row in now if row not in before)]:
-            interval = interval_of(key, numbered=view.numbered)
-            self.outbox.mark(
-                [(view.name, interval, name) for name, fold in self.folding.folds.items() if kind in fold.kinds]
-            )
-        self.outbox.put(f"wear:{view.name}", json.dumps(now))
-
-    def _check_gaps(self, views: Mapping[str, PlacedStream]) -> None:
-        """What a gap kept from being taken back is judged again when its days were fetched."""
-        for name, view in views.items():
-            now = json.dumps(view.gaps)
-            if now != self.outbox.get(f"gaps:{name}", "[]"):
-                for fold in self.outbox.doubt_kept(name):
-                    if not self.outbox.has_marks(name, fold):  # else when it is through
-                        self.outbox.settle(fold, name, keep=view.gaps)
-                self.outbox.put(f"gaps:{name}", now)
-
-    def _mark_new(self, views: Mapping[str, PlacedStream]) -> None:
-        cursor = self.outbox.cursor
-        by_id = {view.stream.id: view for view in views.values()}
-        touched, last = [], cursor
-        for position, stream_id, key, kind in self.events.touched(cursor, limit=TOUCHED_AT_ONCE):
-            last = position
-            view = by_id[stream_id]
-            touched.append((view.name, key, kind, view.numbered))
-        if len(touched) < TOUCHED_AT_ONCE:
-            last = self.events.end
-        else:
-            last -= 1  # a position may have several rows, of which the limit may have cut some
-        if last != cursor:
-            self.folding.mark_new(touched, cursor=last)
-            self.outbox.put("cursor_mark", self.events.mark(last) or "")
 
     def _check_brake(self) -> None:
         if self.condition.state in ("halted", "refused"):

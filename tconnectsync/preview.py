@@ -18,11 +18,12 @@ from tconnectsync.config import Config
 from tconnectsync.engine import Engine
 from tconnectsync.eventlog import INDEX_NAME, LentFiles
 from tconnectsync.eventlog.files import TEMPORARY
-from tconnectsync.jobs import Result, no_such_sink, result_of, stretch, troubles
+from tconnectsync.jobs import Result, no_such_sink, result_of, stretch
 from tconnectsync.keeping import Keeper
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugins import Plugins
 from tconnectsync.receiver import Delivery, Receiver, Refused, rendered
+from tconnectsync.troubles import troubles
 
 _PREFIX = ".preview-"
 _LEFT_BEHIND_S = 86_400.0

@@ -13,7 +13,6 @@ from tconnectsync.clock import Clock
 from tconnectsync.errors import LogDamaged, TconnectsyncError
 from tconnectsync.eventlog import EventLog
 from tconnectsync.folding import FoldFailed, Folding, interval_of
-from tconnectsync.gaps import gap_stretches, gaps_of
 from tconnectsync.outbox import Outbox, Row, milliseconds
 from tconnectsync.outbox.wanted import content_hash
 from tconnectsync.projection import Document
@@ -219,7 +218,8 @@ class Verifier:
 
     def _speaks_of(self, copy: StoredDocument) -> bool:
         """Whether this log knows the pump and the time of a copy, and this sink its kind: else another installation made it."""
-        if any(first <= milliseconds(copy.at) <= last for first, last in gap_stretches(gaps_of(self.events))):
+        gaps = [stretch for view in self.views.values() for stretch in view.gaps]
+        if any(first <= milliseconds(copy.at) <= last for first, last in gaps):
             return False
         known = any(view.pump == copy.pump and view.wanted(copy.at) for view in self.views.values())
         return known and self.outbox.makes(copy.collection, copy.slot)

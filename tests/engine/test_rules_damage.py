@@ -18,6 +18,7 @@ from tconnectsync import Batch, Document, Event, History, Retryable, document_id
 from tconnectsync.errors import LogDamaged
 from tconnectsync.eventlog import repair_log
 from tconnectsync.events import BasalDelivered, CarbsEntered, WindowFetched
+from tconnectsync.marking import check_fingerprint, mark_new
 from tconnectsync.status import status_of
 
 DAYS = 4
@@ -323,8 +324,10 @@ def test_a_replay_while_the_timeline_cannot_be_made_drops_nothing_that_waits(
         poller.step()
     assert world.engine._place()
     with world.keeper.outbox.transaction():
-        world.keeper._check_fingerprint()
-        world.keeper._mark_new(world.engine.views)  # the process died here: all is marked, nothing folded
+        check_fingerprint(world.keeper.outbox, world.keeper.fingerprint)
+        mark_new(
+            world.keeper.folding, world.keeper.events, world.engine.views
+        )  # the process died here: all is marked, nothing folded
     world.reopen()
 
     def harmed(*_: object) -> None:

@@ -213,16 +213,31 @@ def test_after_a_wiped_disk_what_lapsed_is_not_taken_from_the_place(tmp_path: Pa
     world.ask("sync")
     before = dict(shelf.there)
     assert "passing" in {document.slot for document in before.values()}
-    world.engine.close()
-    for path in (tmp_path / "outbox").iterdir():
-        path.unlink()
-    world.open()
-    world.clock.sleep(7200)
-    assert world.ask("sync").status == 0
-    world.clock.sleep(7200)
-    assert world.ask("sync").status == 0
+    wiped(world)
     assert before.keys() <= shelf.there.keys()
     world.engine.close()
+
+
+def wiped(world: World) -> None:
+    """The outbox is gone; the log is read to its end twice since."""
+    world.engine.close()
+    for path in (world.folder / "outbox").iterdir():
+        path.unlink()
+    world.open()
+    for _ in range(2):
+        world.clock.sleep(7200)
+        assert world.ask("sync").status == 0
+
+
+def test_after_a_wiped_disk_what_is_of_a_kind_that_is_not_made_here_stays(world: World, shelf: OpenShelf) -> None:
+    """An option switched it off since, or it is another machine's, which has it on."""
+    known = at_hour(shelf, 3)
+    for kind in ("another kind", "stretch"):
+        other = attrs.evolve(known, id=document_id(kind), slot=kind, at=BEGIN + 3.5 * HOUR)
+        shelf.there[other.id] = other
+    wiped(world)
+    assert document_id("another kind") in shelf.there
+    assert document_id("stretch") not in shelf.there
 
 
 def test_a_document_that_the_outbox_lost_is_found_and_made_again(world: World, shelf: OpenShelf) -> None:
@@ -473,14 +488,10 @@ def test_nothing_is_compared_before_the_first_delivery_was_allowed(tmp_path: Pat
     world.engine.close()
 
 
-def test_a_gap_left_by_a_repair_of_the_log_makes_nothing_orphaned(
-    world: World, shelf: OpenShelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gap_left_by_a_repair_of_the_log_makes_nothing_orphaned(world: World, shelf: OpenShelf) -> None:
     stale = shelf.copy_of(at_hour(shelf, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
     shelf.beside.append(stale)
     assert verdicts(world) == {"orphaned": 1}
-    from tconnectsync import verifying
-
     span = (int((stale.at - MARGIN).timestamp() * 1000), int((stale.at + MARGIN).timestamp() * 1000))
-    monkeypatch.setattr(verifying, "gap_stretches", lambda gaps: [span])
+    world.engine.views = {name: attrs.evolve(view, gaps=(span,)) for name, view in world.engine.views.items()}
     assert verdicts(world) == {"foreign": 1}

@@ -150,6 +150,10 @@ class Surveyed(Protocol):
     One that cannot read back what it wrote leaves it out. The calls may raise as those of :class:`Receiver`.
     """
 
+    def shows(self, collection: str) -> bool:
+        """Whether the survey shows documents of this collection: others are not compared."""
+        ...
+
     def survey(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         """Every stored copy from ``first`` to ``last`` (UTC, both inclusive): this sink's, two of one document too, and others'.
 

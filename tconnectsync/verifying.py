@@ -160,8 +160,10 @@ class Verifier:
             return self._unknown(span, id_, copies)
         if row.dead is not None or row.given_up:
             return self._told("set_aside", row, copies, note=row.dead or "given up: `dead-letters drop`")
-        if row.lapsed(self.clock.now()) or (row.fold is not None and row.fold not in self.folding.folds):
+        if row.lapsed(self.clock.now()) or not self.receiver.shows(row.collection):
             return False
+        if row.fold is not None and row.fold not in self.folding.folds:
+            return False  # an option switched it off: what it delivered stays
         if not row.settled:
             note = "it is taken back once everything was fetched anew" if row.want == "?" else ""
             return False if row.want is None and not copies else self._told("waiting", row, copies, note=note)

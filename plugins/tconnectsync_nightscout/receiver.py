@@ -148,14 +148,18 @@ class NightscoutReceiver:
             if found.document_id:
                 yield found
 
+    def shows(self, collection: str) -> bool:
+        """See :class:`tconnectsync.Surveyed`. All but profiles: one is in force, and it is read whenever ours is delivered."""
+        return collection in self.collections and collection != PROFILE
+
     def survey(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         """See :class:`tconnectsync.Surveyed`. On a site that keeps one treatment per key, others' keys are told."""
         yield from self._found(first, last, ())
 
     def _found(self, first: datetime, last: datetime, find: Find) -> Iterator[StoredDocument]:
         for collection in self.collections:
-            if collection == PROFILE:
-                continue  # one document in force, which is compared whenever it is delivered
+            if not self.shows(collection):
+                continue
             begin = max(first, self.client.clock.now() - CURRENT) if collection == DEVICESTATUS else first
             for item in pages(self.client, collection, begin, last, find) if begin <= last else ():
                 if (

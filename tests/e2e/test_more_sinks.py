@@ -47,6 +47,7 @@ def test_glucose_status_and_profiles_reach_the_site_once(tmp_path: Path, version
         site.drop("entries")
         home.run("replay", "nightscout-cgm")
         assert by_identity(site.documents("entries")) == before
-        home.run("verify", "nightscout-cgm")  # exit status 0: nothing differs
+        for name in ("cgm", "device-status", "profiles"):
+            home.run("verify", f"nightscout-{name}")  # exit status 0: nothing differs
         home.run("sync")
         assert len(site.documents("profile")) == 1

@@ -123,12 +123,12 @@ def of_other_sinks(known: dict[str, Document]) -> int:
 
 
 STEP = timedelta(minutes=40)
-TROUBLED, STEPS = 36, 78
-"""A day of trouble, and a little more than a day without."""
+TROUBLED, STEPS = 18, 44
+"""Half a day of trouble; then until a while after the daily comparison of each."""
 
 
 def together(folder: Path, pump: SimulatedPump, machines: int, version: str) -> dict[str, Document]:
-    """What the site holds of ours when so many machines served it for a day of trouble and a day without."""
+    """What the site holds of ours when so many machines served it, with trouble, until after their comparison."""
     with house(folder, pump, now=BEGIN + 4 * DAY, version=version, history_days=1) as home:
         home.site.put("treatments", *FOREIGN)
         others = foreign(home.site)
@@ -143,7 +143,7 @@ def together(folder: Path, pump: SimulatedPump, machines: int, version: str) -> 
             if step == TROUBLED:
                 home.site.mend()
             for number, machine in enumerate(running if step % 2 else reversed(running)):
-                if (step // 6 + number) % 4 == 3 and step < TROUBLED and machines > 1:
+                if (step // 4 + number) % 3 == 2 and step < TROUBLED and machines > 1:
                     continue  # one of them is off for hours
                 while machine.engine.turn():
                     pass

@@ -207,6 +207,9 @@ class OpenShelf(Shelf):
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         yield from map(self.copy_of, list(self.there.values()))
 
+    def shows(self, collection: str) -> bool:
+        return True
+
     def survey(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         self.surveys += 1
         if self.trouble_reading is not None:

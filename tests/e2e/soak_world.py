@@ -41,15 +41,15 @@ ZONES = (
 VERSIONS = ("14.2.6", "15.0.6", "15.0.7")
 SHARES = (0.0, 0.0, 0.02, 0.1, 0.25)
 """Of the requests, how many meet a fault, for some hours."""
-AT_THE_CLOUD = tuple(KINDS)
-AT_THE_SITE = tuple(kind for kind in KINDS if kind not in {"twice", "loses_one"})
-"""A site that is told twice what it cannot recognise, or loses what it took, is only found out by reading it back."""
+UNSEEN = ("loses_one", "twice")
+"""What a site can do that only reading it back shows: some worlds have it, and end with ``verify --repair``."""
 COMMANDS: tuple[tuple[str, ...], ...] = (
     (), (), (), ("sync",), ("replay", TREATMENTS), ("replay", PUMP_EVENTS), ("resume", TREATMENTS), ("resume", "tandem"),
     ("log", "check"), ("status",), ("status", "--json"), ("sync", "--dry-run"), ("dead-letters", "list"), ("run",),
     ("dead-letters", "retry", TREATMENTS), ("log", "repair"),
 )  # fmt: skip
 LOST_FILES = ("index.sqlite*", "outbox/*.sqlite*", f"outbox/{TREATMENTS}.sqlite*", "plugins/*/token.json", "state/*")
+SINKS = (TREATMENTS, PUMP_EVENTS)
 STOP_S = 10.0
 
 
@@ -80,6 +80,8 @@ class Setting:
     site: str
     wrong_zone: str
     token_life_s: int
+    unseen: bool
+    other_machine: bool
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -102,6 +104,7 @@ class Setting:
         plan = self.plans[0]
         more = [f"{len(self.plans)} pumps"] * (len(self.plans) > 1) + ["a flight"] * bool(plan.flights)
         more += [f"at first {self.wrong_zone}"] * bool(self.wrong_zone)
+        more += ["a site that loses documents"] * self.unseen + ["a second machine"] * self.other_machine
         return f"{self.site}, {plan.zone}, {plan.start}, {plan.days} days" + "".join(f", {each}" for each in more)
 
 
@@ -141,11 +144,15 @@ def setting_of(seed: int) -> Setting:
         away = dice.choice([each for each in ZONES if each != zone])
         lands_at = middle.replace(hour=14)  # the clock is set on that day or the next, wherever that is
         plans = (attrs.evolve(plan, flights=(Flight(lands_at=lands_at, zone=away, set_after_h=dice.uniform(1, 6)),)),)
+    site = "0.12.8" if dice.random() < 0.7 else dice.choice(VERSIONS)
+    wrong_zone = dice.choice(ZONES) if dice.random() < 0.15 else ""
     return Setting(
         plans=plans,
-        site="0.12.8" if dice.random() < 0.7 else dice.choice(VERSIONS),
-        wrong_zone=dice.choice(ZONES) if dice.random() < 0.15 else "",
+        site=site,
+        wrong_zone=wrong_zone,
         token_life_s=dice.choice((1800, 8 * 3600)),
+        unseen=dice.random() < 0.25,
+        other_machine=not wrong_zone and dice.random() < 0.15,
     )
 
 
@@ -175,6 +182,10 @@ class Soak:
     world: MortalWorld
     proxies: tuple[FaultProxy, FaultProxy]
     end: datetime
+    unseen: bool
+    other: Installation | None
+    """The same account and the same site, on another machine."""
+
     stops: int = 0
     events: Counter[str] = attrs.field(factory=Counter)
     zone: str = ""
@@ -191,12 +202,17 @@ class Soak:
                 self.events["time zone put right"] += 1
             step = self.dice.choices((self._named, self._any_moment, self._stopped), (5, 3, 2))[0]
             step()
+            if self.other is not None and self.dice.random() < 0.3:
+                self.other.program = self.world.home.program
+                self.other.run("sync", expect=range(10))
+                self.events["a sync of the other machine"] += 1
             if self.dice.random() < 0.15:
                 self.world.attend()
                 self.events["a user's attention"] += 1
 
     def _trouble(self) -> None:
-        for proxy, kinds in zip(self.proxies, (AT_THE_CLOUD, AT_THE_SITE), strict=True):
+        seen = tuple(kind for kind in KINDS if self.unseen or kind not in UNSEEN)
+        for proxy, kinds in zip(self.proxies, (tuple(KINDS), seen), strict=True):
             proxy.faults.at_random(self.dice.choice(SHARES), seed=self.dice.randrange(1 << 30), kinds=kinds)
         data = self.world.home.folder / "data"
         if self.dice.random() < 0.05:
@@ -274,9 +290,14 @@ class Soak:
         self.world.settle()
         if self.dice.random() < 0.25:
             self.lose_the_site()
-            for sink in (TREATMENTS, PUMP_EVENTS):
+            for sink in SINKS:
                 self.world.home.run("replay", sink)
             self.world.settle()
+        if self.unseen or self.other is not None:
+            for sink in SINKS:
+                self.world.home.run("verify", sink, "--repair")
+        for sink in SINKS:
+            self.world.home.run("verify", sink)
 
 
 def run_world(seed: int, folder: Path) -> Report:
@@ -296,9 +317,13 @@ def run_world(seed: int, folder: Path) -> Report:
             folder / "home", Behind(proxies[0].endpoints(cloud.endpoints)), proxies[1].url, site.secret,
             setting.wrong_zone or plan.zone, history_days=plan.days + 30, more=setting.moves,
         )  # fmt: skip
-        world = MortalWorld(clock=clock, cloud=home.cloud, site=site, home=home)
-        zone = plan.zone if setting.wrong_zone else ""
-        soak = Soak(dice=dice, world=world, proxies=proxies, end=truth.end + setting.late, zone=zone)
+        alone = not (setting.unseen or setting.other_machine)
+        world = MortalWorld(clock=clock, cloud=home.cloud, site=site, home=home, alone=alone)
+        soak = Soak(
+            dice=dice, world=world, proxies=proxies, end=truth.end + setting.late, unseen=setting.unseen,
+            zone=plan.zone if setting.wrong_zone else "",
+            other=attrs.evolve(home, folder=folder / "other") if setting.other_machine else None,
+        )  # fmt: skip
         soak.live()
         soak.settled()
         verdict: Verdict = world.verdict(truth, (truth.begin, truth.end), parts=setting.parts)

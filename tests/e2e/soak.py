@@ -35,36 +35,57 @@ KEPT_FOLDERS = 5
 """So many failing worlds keep their folder: the disk stays bounded."""
 
 
-def in_its_own_process(seed: int, base: Path) -> Report:
-    """One world in a fresh process group; what does not end is ended."""
-    folder = base / f"world-{seed}"
-    folder.mkdir()
-    begin = time.monotonic()
-    with (folder / "world.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, __file__, "--inside", str(folder), "--seed", str(seed)],
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+@attrs.define
+class Worlds:
+    """Runs worlds below ``base``, each in a fresh process group that ends with it."""
+
+    base: Path
+    _alive: set[int] = attrs.field(factory=set)
+
+    def run(self, seed: int) -> Report:
+        """One world; what does not end is ended."""
+        folder = self.base / f"world-{seed}"
+        folder.mkdir()
+        begin = time.monotonic()
+        with (folder / "world.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, __file__, "--inside", str(folder), "--seed", str(seed)],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+        self._alive.add(process.pid)
         try:
             process.wait(LONGEST_WORLD_S)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGABRT)
+            pass
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _end(process.pid)
+            self._alive.discard(process.pid)
             process.wait()
-    try:
-        return Report(**json.loads((folder / "report.json").read_text()))
-    except FileNotFoundError:
-        words = (folder / "world.log").read_text(errors="replace")[-3000:] or "no word from it"
-        return Report(
-            seed=seed, kind=setting_of(seed).words(), seconds=time.monotonic() - begin,
-            error=f"status {process.returncode}: {words}",
-        )  # fmt: skip
+        try:
+            return Report(**json.loads((folder / "report.json").read_text()))
+        except FileNotFoundError:
+            seconds = time.monotonic() - begin
+            words = (folder / "world.log").read_text(errors="replace")[-3000:]
+            error = f"status {process.returncode} after {seconds:.0f} s: {words}"
+            return Report(seed=seed, kind=setting_of(seed).words(), seconds=seconds, error=error)
+
+    def end(self) -> None:
+        """End those that run."""
+        for group in list(self._alive):
+            _end(group)
+
+
+def _end(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def inside(seed: int, folder: Path) -> int:
-    """The process of one world: its report is a file; a traceback is enough where there is none."""
+    """The process of one world: its report is a file."""
     report = run_world(seed, folder)
     (folder / "report.json").write_text(json.dumps(attrs.asdict(report)))
     return 0
@@ -106,7 +127,7 @@ def summary(reports: Sequence[Report], hours: float) -> str:
         ("worlds", str(len(reports))),
         ("days of pumps' lives", f"{sum(report.days for report in reports):.0f}"),
         ("kills (SIGKILL)", f"{sum(kills.values()) + by_hand}: {sum(kills.values())} at {len(kills)} named points, {by_hand} at any moment"),
-        ("stops (SIGTERM, SIGINT), each within 10 s", str(sum(report.stops for report in reports))),
+        ("stops (SIGTERM, SIGINT), each in time", str(sum(report.stops for report in reports))),
         ("faults of the network", f"{sum(faults.values())}: " + _counted(faults)),
         ("other troubles", _counted(events)),
         ("documents compared", f"{sum(report.documents for report in reports):,}"),
@@ -137,34 +158,34 @@ def main() -> int:
     if given.folder is not None:
         given.folder.mkdir(parents=True, exist_ok=True)
     base = Path(tempfile.mkdtemp(prefix="soak-", dir=given.folder))
-    begin = time.monotonic()
+    worlds, begin, kept = Worlds(base), time.monotonic(), 0
     reports: list[Report] = []
-    kept = 0
     running: set[Future[Report]] = set()
-    seed = given.seed
-    with ThreadPoolExecutor(given.jobs) as pool, contextlib.suppress(KeyboardInterrupt):
-        while True:
-            while (
-                len(running) < given.jobs
-                and seed < given.seed + given.worlds
-                and time.monotonic() - begin < given.hours * 3600
-            ):
-                running.add(pool.submit(in_its_own_process, seed, base))
-                seed += 1
-            if not running:
-                break
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for report in (each.result() for each in done):
-                reports.append(report)
-                print(line_of(report), flush=True)
-                folder = base / f"world-{report.seed}"
-                if clean(report) or kept >= KEPT_FOLDERS:
-                    shutil.rmtree(folder, ignore_errors=True)
-                else:
+    seeds = iter(range(given.seed, given.seed + given.worlds))
+    signal.signal(signal.SIGTERM, _interrupt)
+    with ThreadPoolExecutor(given.jobs) as pool:
+        try:
+            while True:
+                while len(running) < given.jobs and time.monotonic() - begin < given.hours * 3600:
+                    seed = next(seeds, None)
+                    if seed is None:
+                        break
+                    running.add(pool.submit(worlds.run, seed))
+                if not running:
+                    break
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for report in (each.result() for each in done):
+                    reports.append(report)
+                    print(line_of(report), flush=True)
+                    folder = base / f"world-{report.seed}"
+                    if clean(report) or kept >= KEPT_FOLDERS:
+                        shutil.rmtree(folder, ignore_errors=True)
+                        continue
                     kept += 1
-                    print(
-                        f"    kept in {folder}; again: python {sys.argv[0]} --seed {report.seed} --worlds 1", flush=True
-                    )
+                    again = f"python {sys.argv[0]} --seed {report.seed} --worlds 1"
+                    print(f"    kept in {folder}; again: {again}", flush=True)
+        except KeyboardInterrupt:
+            worlds.end()
     print("\n" + summary(reports, (time.monotonic() - begin) / 3600))
     if not kept:
         shutil.rmtree(base, ignore_errors=True)

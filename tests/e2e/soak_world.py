@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
@@ -50,7 +51,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 LOST_FILES = ("index.sqlite*", "outbox/*.sqlite*", f"outbox/{TREATMENTS}.sqlite*", "plugins/*/token.json", "state/*")
 SINKS = (TREATMENTS, PUMP_EVENTS)
-STOP_S = 10.0
+STOP_S = 15.0
+"""What is promised are ten; the rest is for a machine that is busy with other worlds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -324,14 +326,18 @@ def run_world(seed: int, folder: Path) -> Report:
             zone=plan.zone if setting.wrong_zone else "",
             other=attrs.evolve(home, folder=folder / "other") if setting.other_machine else None,
         )  # fmt: skip
-        soak.live()
-        soak.settled()
-        verdict: Verdict = world.verdict(truth, (truth.begin, truth.end), parts=setting.parts)
+        verdict, error = Verdict(documents=0), ""
+        try:
+            soak.live()
+            soak.settled()
+            verdict = world.verdict(truth, (truth.begin, truth.end), parts=setting.parts)
+        except Exception:  # noqa: BLE001 - a world that fails is told with what happened in it before
+            error = traceback.format_exc()
     faults: Counter[str] = Counter()
     for name, proxy in zip(("cloud", "site"), proxies, strict=True):
         faults.update({f"{name}: {kind}": count for kind, count in proxy.injected.items()})
     return Report(
         seed=seed, kind=setting.words(), seconds=time.monotonic() - began, days=plan.days, kills=dict(world.died),
         stops=soak.stops, faults=dict(faults), events=dict(soak.events), documents=verdict.documents,
-        lost=verdict.lost, doubled=verdict.doubled, wrong=verdict.wrong,
+        lost=verdict.lost, doubled=verdict.doubled, wrong=verdict.wrong, error=error,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 from deadly import POINTS, SharedClock
 from mortal_world import PUMP_EVENTS, TREATMENTS, MortalWorld
 from whole_world import Installation
@@ -22,6 +23,7 @@ LATE_H = 24.0
 COMMANDS: tuple[tuple[str, ...], ...] = ((), (), ("sync",), ("replay", TREATMENTS), ("replay", PUMP_EVENTS))
 
 
+@pytest.mark.timeout(900)  # under a minute, but for a machine that is busy with other things
 def test_killed_at_every_named_point_it_ends_as_if_nothing_had_happened(site: Any, tmp_path: Path) -> None:
     """Each point of the table once and some deaths in between, over a change of daylight saving, with late uploads."""
     dice = Random(1)

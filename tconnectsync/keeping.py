@@ -83,6 +83,9 @@ class Keeper:
             return self.outbox.get("cursor_mark") in ("", self.events.mark(cursor))
         except LogDamaged:
             return True  # what needs the damaged part will say so
+        except sqlite3.DatabaseError:
+            self.events.refuse_harmed_index()
+            raise
 
     # --- folding ----------------------------------------------------------------------------------------------------
 

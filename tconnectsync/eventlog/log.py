@@ -13,14 +13,15 @@ import attrs
 import msgspec
 
 from tconnectsync.clock import Clock
+from tconnectsync.errors import IndexHarmed
 from tconnectsync.eventlog.care import Care
-from tconnectsync.eventlog.catchup import INDEX_NAME, Progress, in_silence, refuse_harmed, unreadable
+from tconnectsync.eventlog.catchup import INDEX_NAME, Progress, in_silence, refuse_harmed, remove_index, unreadable
 from tconnectsync.eventlog.codec import Codec, Decoder, micros
 from tconnectsync.eventlog.files import Files, OsFiles
 from tconnectsync.eventlog.lines import Run
 from tconnectsync.eventlog.opening import Opened, open_to_read, open_to_write
 from tconnectsync.eventlog.order import Order, Stream
-from tconnectsync.eventlog.segments import Damage, Segment, Segments, damage_of
+from tconnectsync.eventlog.segments import Damage, Misplaced, Segment, Segments, damage_of
 from tconnectsync.eventlog.tail import Tail
 from tconnectsync.eventlog.writer import Appended, Writer, index_errors
 from tconnectsync.events import FACTS, Event
@@ -194,7 +195,7 @@ class EventLog:
         if damage is not None:
             raise damage.error()
         places = self._order.places(stream_id, first_key, last_key, kinds)
-        events = [self._codec.event(record) for record in self._segments.records(places)]
+        events = [self._codec.event(record) for record in self._records(places)]
         if events and events[0].seq is None:
             events.sort(key=lambda event: (micros(event.pump_time) // 1000, event.id))
         return events
@@ -298,7 +299,17 @@ class EventLog:
         return run.lines <= 1 and not segment.packed and not self._segments.text(segment).endswith(b"\n")
 
     def _event_at(self, place: tuple[int, int]) -> Event:
-        return self._codec.event(self._segments.records([place])[0])
+        return self._codec.event(self._records([place])[0])
+
+    def _records(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The records there. Where only the index is wrong, its owner forgets it: IndexHarmed."""
+        try:
+            return self._segments.records(places)
+        except Misplaced as error:
+            if self._writer is None:
+                raise
+            remove_index(self._index_path)
+            raise IndexHarmed(str(self._index_path)) from error
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

@@ -72,6 +72,10 @@ class Damage:
         )
 
 
+class Misplaced(LogDamaged):
+    """The log is as it was written; what it was asked for is not there."""
+
+
 class Segments:
     """The segments in ``folder``, oldest first; reading keeps the last two decompressed ones.
 
@@ -330,13 +334,16 @@ class Segments:
         raise self._diagnose(segment, place)
 
     def _diagnose(self, segment: Segment, place: tuple[int, int]) -> LogDamaged:
-        for damage in damages(segment, self.walk(segment)):
+        """What is wrong at ``place``; Misplaced where all of the segment is as it was written."""
+        harmed = list(damages(segment, self.walk(segment)))
+        for damage in harmed:
             if damage.position is not None and damage.position <= place[0]:
                 last = damage.last_position
                 if last is None or place[0] <= last:
                     return damage.error()
         what = "it is not where the index says"
-        return Damage(path=str(segment.path), line=1, position=place[0], what=what).error()
+        error = Damage(path=str(segment.path), line=1, position=place[0], what=what).error()
+        return error if harmed else Misplaced(error.message, path=error.path, line=1, position=place[0])
 
     def _retry(self, segment: Segment, read: Callable[[Segment], T]) -> T:
         """Read; once more when another process compressed the file in between."""

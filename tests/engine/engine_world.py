@@ -141,6 +141,14 @@ class World:
             files=self.files,
         )
         outbox = self.outbox_type.opened(self.folder / "outbox" / "shelf.sqlite")
+        try:
+            self.engine = self._engine(events, outbox)
+        except BaseException:
+            outbox.close()
+            events.close()
+            raise
+
+    def _engine(self, events: EventLog, outbox: Outbox) -> Engine:
         dice = random.Random(1)
         poller = Poller(
             name="pump", source=self.pump, events=events, clock=self.clock, mark="m", dice=dice,
@@ -151,7 +159,7 @@ class World:
             name="shelf", fingerprint=self.fingerprint, folding=Folding(outbox, self.folds),
             courier=Courier(outbox, self.shelf), events=events, clock=self.clock, dice=dice, rewrite_brake=10, mark="m",
         )  # fmt: skip
-        self.engine = Engine(
+        return Engine(
             events=events,
             placer=Placer(events, self.zones),
             clock=self.clock,

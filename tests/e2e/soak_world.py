@@ -205,6 +205,7 @@ class Soak:
             step = self.dice.choices((self._named, self._any_moment, self._stopped), (5, 3, 2))[0]
             step()
             if self.other is not None and self.dice.random() < 0.3:
+                self.world.appoint()
                 self.other.program = self.world.home.program
                 self.other.run("sync", expect=range(10))
                 self.events["a sync of the other machine"] += 1

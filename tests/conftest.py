@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from loopback_only import only_loopback
 from real_broker import broker
 from real_servers import ServersMissing, Site, cache_folder, find_programs, in_ci, running_nightscout
@@ -18,6 +18,9 @@ __all__ = ["broker", "only_loopback", "real_nightscout", "site"]
 settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile("ci", max_examples=80, deadline=None, print_blob=True)
 settings.register_profile("deterministic", parent=settings.get_profile("ci"), derandomize=True, database=None)
+settings.register_profile(
+    "first failure", parent=settings.get_profile("deterministic"), phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if in_ci(os.environ) else "dev"))
 
 

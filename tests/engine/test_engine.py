@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import attrs
+import pytest
 from engine_world import BEGIN, World
 from worlds import Shelf, StretchFold
 
@@ -75,6 +76,21 @@ def test_a_restart_goes_on_where_it_was(world: World) -> None:
     world.ask("sync")
     assert world.shelf.calls == calls + 1
     assert len(world.shelf.there) == len(there) + 1
+
+
+def test_what_was_being_folded_when_the_process_died_is_folded_by_the_next_one(world: World) -> None:
+    """The cursor moves together with what is to be folded: else nothing would ever touch those events again."""
+
+    class Dying(StretchFold):
+        def step(self, state, event):  # type: ignore[no-untyped-def]
+            raise KeyboardInterrupt
+
+    world.reopen(folds={"stretches": Dying()})
+    with pytest.raises(KeyboardInterrupt):
+        world.ask("sync")
+    world.reopen(folds={"stretches": StretchFold()})
+    assert world.ask("sync") == Result(status=0)
+    assert world.starts() == hours(range(24))
 
 
 def test_late_events_are_put_where_they_belong(world: World) -> None:

@@ -254,12 +254,14 @@ def test_delivered_equals_the_fold_of_everything_whatever_happens() -> None:
 def test_any_order_of_arrival_ends_in_the_same_documents(dice: random.Random) -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), Shelf())
-        events = [event(seq, seq * 3, dice.choice([0.0, 1.0])) for seq in range(0, 2000, 40)]
+        events = [event(seq, seq, dice.choice([0.0, 1.0])) for seq in range(0, 2000, 40)]
         dice.shuffle(events)
         while events:
             size = dice.randint(1, 9)
             bench.arrive(events[:size])
             events = events[size:]
+            if dice.random() < 0.3:
+                bench.deliver()  # what later turns out to be a part of something else is there by then
         bench.check()
         bench.outbox.close()
 

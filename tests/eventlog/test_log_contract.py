@@ -102,6 +102,14 @@ class EventLogContract:
         assert keys(log.read(stream.id, 50, 60)) == list(range(50, 61))
         assert (stream.first_key, stream.last_key, stream.numbered) == (1, 199, True)
 
+    def test_a_clock_that_was_set_back_leaves_the_order_as_it_is(self, log: EventLog) -> None:
+        back = START - timedelta(hours=1)
+        log.append([basal(1), basal(2), numbered(3, events.CarbsEntered(carbs_g=3.0)), basal(4, at=back)])
+        log.append([numbered(5, events.CarbsEntered(carbs_g=5.0), at=back)])
+        [stream] = log.streams()
+        assert keys(log.read(stream.id, 0, 9)) == [1, 2, 3, 4, 5]
+        assert keys(log.read(stream.id, 0, 9, frozenset({"carbs.entered"}))) == [3, 5]
+
     def test_groups_pumps_and_unnumbered_sources_are_streams_of_their_own(self, log: EventLog) -> None:
         log.append([basal(1), basal(1, group=1), basal(1, pump="9"), row("a", START), row("b", START, source="legacy")])
         assert [(s.pump, s.group, s.source, s.numbered) for s in log.streams()] == [

@@ -160,6 +160,13 @@ def doubled(path: Path, other: Path) -> None:
     rewritten(path, lambda lines: [*lines[:2], lines[1], *lines[2:]])
 
 
+def a_strangers_line(path: Path, other: Path) -> None:
+    """A line that is whole by itself, at the right position, and of another log: only the chain tells."""
+    [theirs] = [theirs for theirs in segments(other) if theirs.name[:12] == path.name[:12]]
+    line = gzip.decompress(theirs.read_bytes()) if theirs.suffix == ".gz" else theirs.read_bytes()
+    rewritten(path, lambda lines: [lines[0], line.splitlines(keepends=True)[1], *lines[2:]])
+
+
 def headless(path: Path, other: Path) -> None:
     rewritten(path, lambda lines: lines[1:])
 
@@ -178,7 +185,7 @@ def older(path: Path, other: Path) -> None:
 
 
 HARMS = [
-    remove, empty, zeros, noise, folder, strangers, swapped, doubled, headless, neighbours, older,
+    remove, empty, zeros, noise, folder, strangers, swapped, doubled, a_strangers_line, headless, neighbours, older,
 ]  # fmt: skip
 
 

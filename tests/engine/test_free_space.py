@@ -1,0 +1,21 @@
+"""How much room polling leaves on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tconnectsync.application import FREE_SPACE_FLOOR, _room
+from tconnectsync.eventlog import OsFiles
+
+
+@pytest.mark.parametrize(("free", "stops"), [(FREE_SPACE_FLOOR, False), (FREE_SPACE_FLOOR - 1, True), (0, True)])
+def test_polling_ends_where_the_outboxes_still_have_room(
+    free: int, stops: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OsFiles, "free_bytes", lambda _, folder: free if folder == tmp_path else 0)
+    words = _room(tmp_path)
+    assert (words is not None) == stops
+    assert words is None or f"{free >> 20} MB are free" in words
+    assert FREE_SPACE_FLOOR >= 64_000_000

@@ -1,0 +1,171 @@
+"""Breaks each invariant on purpose, in a copy of the tree, and sees that a test fails for it.
+
+Run by hand: ``python tests/mutations.py [--only NAME ...] [--jobs N]``. Prints the table of ``docs/guarantees.md``; status 1
+when a mutation is caught by no test, or a test fails by something else than what it asserts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from py_compile import PycInvalidationMode
+from queue import SimpleQueue
+from xml.etree import ElementTree as ET
+
+import attrs
+from mutation_table import MUTATIONS, Mutation, markdown_row
+
+ROOT = Path(__file__).parents[1]
+TIME_OUT_S = 1800
+_NO_PROGRAM = (
+    "SyntaxError",
+    "IndentationError",
+    "ImportError",
+    "ModuleNotFoundError",
+    "NameError",
+    "UnboundLocalError",
+)
+"""Errors of a mutation that is no program any more: they prove nothing."""
+
+
+class Unproven(Exception):
+    """The tests did not do what was to be shown."""
+
+
+@attrs.frozen
+class Tree:
+    """A copy of the working tree, whose packages are the ones that its tests import."""
+
+    folder: Path
+
+    @classmethod
+    def copied(cls, folder: Path) -> Tree:
+        """Everything that git knows or would add, as it is now."""
+        names = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        for name in filter(None, names.split("\0")):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        tree = cls(folder)
+        # by content, not by time and size: a mutation and its original may share both
+        compileall.compile_dir(folder, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+        tree.check_imports()
+        return tree
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        path = os.pathsep.join(str(self.folder / part) for part in (".", "plugins"))
+        return {**os.environ, "PYTHONPATH": path, "HYPOTHESIS_PROFILE": "first failure", "CI": "false"}
+
+    def check_imports(self) -> None:
+        """The copy is what runs, not what is installed."""
+        packages = ["tconnectsync", *(found.name for found in (self.folder / "plugins").iterdir() if found.is_dir())]
+        code = "import importlib, sys\nfor name in sys.argv[1:]: print(importlib.import_module(name).__file__)"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *packages],
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        strange = [path for path in done.stdout.split() if not Path(path).is_relative_to(self.folder)]
+        if strange:
+            raise Unproven(f"not the copy is imported, but {strange}")
+
+    @contextmanager
+    def mutated(self, mutation: Mutation) -> Iterator[None]:
+        """The copy with a mutation in it. Unproven: its old text does not stand there exactly once."""
+        before = {name: (self.folder / name).read_text() for name, _, _ in mutation.edits}
+        after = dict(before)
+        for name, old, new in mutation.edits:
+            if after[name].count(old) != 1:
+                raise Unproven(f"the old text stands {after[name].count(old)} times in {name}: {old}")
+            after[name] = after[name].replace(old, new)
+        for name, text in after.items():
+            compile(text, name, "exec")
+            (self.folder / name).write_text(text)
+        try:
+            yield
+        finally:
+            for name, text in before.items():
+                (self.folder / name).write_text(text)
+
+    def failures(self, tests: Sequence[str], *options: str) -> list[str]:
+        """What made tests fail, in one line each. Unproven: they could not be run."""
+        report = self.folder / "report.xml"
+        report.unlink(missing_ok=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *options, *tests],
+            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=TIME_OUT_S, check=False,
+        )  # fmt: skip
+        if done.returncode not in (0, 1) or not report.exists():
+            raise Unproven(f"pytest ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        cases = ET.parse(report).getroot().iter("testcase")  # noqa: S314 - pytest has just written it
+        outcomes = [found for case in cases for found in case]
+        broken = [found for found in outcomes if found.tag in ("error", "skipped")]
+        if broken:
+            raise Unproven(f"a test could not be run: {broken[0].get('message')}")
+        return [str(found.get("message")) for found in outcomes if found.tag == "failure"]
+
+
+def prove(tree: Tree, mutation: Mutation) -> None:
+    """Every test of the mutation fails, by what it asserts. Unproven: one does not."""
+    with tree.mutated(mutation):
+        for test in mutation.tests:
+            failures = tree.failures([test], "-x")
+            if not failures:
+                raise Unproven(f"{test} does not notice it")
+            if re.match(rf"(?:{'|'.join(_NO_PROGRAM)})\b|Failed: Timeout", failures[0]):
+                raise Unproven(f"{test} fails by something else: {failures[0][:500]}")
+
+
+def main() -> int:
+    """Prints the table; what is wrong goes to stderr."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="mutations whose name holds one of these")
+    parser.add_argument("--jobs", type=int, default=1, help="so many at once")
+    given = parser.parse_args()
+    chosen = [each for each in MUTATIONS if not given.only or any(word in each.name for word in given.only)]
+    with tempfile.TemporaryDirectory(prefix="mutations-") as folder, ThreadPoolExecutor(given.jobs) as pool:
+        trees: SimpleQueue[Tree] = SimpleQueue()
+        for number in range(given.jobs):
+            trees.put(Tree.copied(Path(folder) / str(number)))
+        tree = trees.get()
+        failing = tree.failures(sorted({test for mutation in chosen for test in mutation.tests}))
+        trees.put(tree)
+        if failing:
+            raise SystemExit(f"without any mutation {len(failing)} tests fail: {failing[0]}")
+
+        def tried(mutation: Mutation) -> str | None:
+            tree = trees.get()
+            try:
+                prove(tree, mutation)
+            except Unproven as error:
+                return str(error)
+            finally:
+                trees.put(tree)
+            return None
+
+        missed = 0
+        for mutation, trouble in zip(chosen, pool.map(tried, chosen), strict=True):
+            if trouble is None:
+                print(markdown_row(mutation), flush=True)
+            else:
+                missed += 1
+                print(f"NOT CAUGHT: {mutation.name}: {trouble}", file=sys.stderr, flush=True)
+    print(f"{len(chosen)} mutations, {len(chosen) - missed} caught", file=sys.stderr)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

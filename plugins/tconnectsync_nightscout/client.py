@@ -152,7 +152,14 @@ class NightscoutClient:
         if not is_mongo_id(document.get("_id")):
             raise ValueError(f"not an _id of the server's: {document.get('_id')!r}")
         body = json.dumps(dict(document), allow_nan=False, separators=(",", ":")).encode()
-        self._ask("PUT", collection, body=body, about=collection)
+        if self._ask("PUT", collection, body=body, about=collection) is None:
+            raise self._failed(
+                Retryable(
+                    f"{self.url} answered `null` to a changed {collection}: nobody knows whether it was stored",
+                    unsure=True,
+                    remedy=f"Open {self.url} in a browser. It is looked at and tried again later.",
+                )
+            )
 
     def delete(self, collection: str, mongo_id: str) -> None:
         """Delete one document by the server's own ``_id``; one that is gone already is no error.

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import pytest
 from deliveries import taken
 
-from tconnectsync import Delivery, Document, Secret, document_id
+from tconnectsync import Delivery, Document, Retryable, Secret, document_id
 from tconnectsync.clock import SystemClock
 from tconnectsync_nightscout.client import NightscoutClient, header_of
 from tconnectsync_nightscout.profile_delivery import planned
 from tconnectsync_nightscout.receiver import NightscoutReceiver
-from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
 
 LONG_AGO = datetime(2025, 3, 31, 1, 0, 0, tzinfo=timezone.utc)
 
@@ -198,3 +198,14 @@ def test_nothing_is_taken_back_because_a_site_without_a_profile_shows_nothing(pl
     taken(receiver.deliver([gone]))
     assert len(place.documents("profile")) == 1
     receiver.close()
+
+
+def test_null_is_no_answer_to_a_changed_profile() -> None:
+    with SimulatedNightscout() as place:
+        receiver = receiver_at(place, "nightscout-profiles", "profile", mode="replace")
+        taken(receiver.deliver([settings({"Day": profile("1")}, "Day")]))
+        place.fail(Fault(method="PUT", status=200, body="null"))
+        with pytest.raises(Retryable, match="null"):
+            receiver.deliver([settings({"Day": profile("1.1")}, "Day", LONG_AGO + timedelta(days=1))])
+        taken(receiver.deliver([settings({"Day": profile("1.1")}, "Day", LONG_AGO + timedelta(days=1))]))
+        receiver.close()

@@ -31,14 +31,14 @@ import msgspec
 import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.errors import NotDone
-from tconnectsync.eventlog import Files, check_log, copied_log
+from tconnectsync.eventlog import FILE_NAME, Files, check_log, copied_log
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 LOG = "log"
 _OURS = (LOG, "outbox", "state", "index.sqlite")
 _TEMPORARY = ".restore-"
-_NAME = re.compile(r"log/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = re.compile(f"{LOG}/{FILE_NAME.pattern}")
 _PIECE = 1 << 20
 
 

@@ -162,6 +162,9 @@ class Keeper:
         outbox = self.outbox
         found = outbox.get("found")
         since = None if found in ("", "1") else datetime.fromisoformat(found)
+        if since is not None and since > self.clock.now():  # by a clock that was ahead
+            since = self.clock.now()
+            outbox.put("found", since.isoformat())
         if not found or self.folding.blocked or self.behind() or not whole(since):
             return False
         with outbox.transaction():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import sqlite3
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ import attrs
 
 from tconnectsync.clock import Clock
 from tconnectsync.delivery import Courier
-from tconnectsync.errors import CredentialsRefused, Rejected, Retryable
+from tconnectsync.errors import CredentialsRefused, IndexHarmed, LogDamaged, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
 from tconnectsync.folding import Folding
 from tconnectsync.outbox import Outbox
@@ -94,7 +95,10 @@ class Reconciler:
         return not_before <= now
 
     def step(self, views: Mapping[str, PlacedStream]) -> None:
-        """One slice: about one request, or one interval. Raises CredentialsRefused; other failures are tried again later."""
+        """One slice: about one request, or one interval.
+
+        Raises CredentialsRefused, IndexHarmed and those of a database; other failures are tried again later.
+        """
         receiver = self.courier.receiver
         if not isinstance(receiver, Surveyed):
             return
@@ -104,10 +108,10 @@ class Reconciler:
             self._tally, self._wrong, self._slices = Tally(), [], verifier.run(now - REACH, now)
         try:
             part = next(self._slices, None)
-        except CredentialsRefused:
+        except (CredentialsRefused, IndexHarmed, sqlite3.Error):
             self.give_up()
             raise
-        except (Retryable, Rejected) as error:
+        except (Retryable, Rejected, LogDamaged) as error:
             self._failed(error.message, error.after_s if isinstance(error, Retryable) else None)
         except Exception as error:
             # the border to a plugin: its fault must not stop the others

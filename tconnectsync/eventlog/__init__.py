@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tconnectsync.eventlog.catchup import INDEX_NAME
 from tconnectsync.eventlog.codec import Decoder
-from tconnectsync.eventlog.copying import LogCopy, copied_log
+from tconnectsync.eventlog.copying import FILE_NAME, LogCopy, copied_log
 from tconnectsync.eventlog.files import AppendFile, Files, OsFiles, replace_file
 from tconnectsync.eventlog.lent import LentFiles
 from tconnectsync.eventlog.lock import FolderLock
@@ -16,6 +16,7 @@ from tconnectsync.eventlog.survey import CheckLine, check_log
 from tconnectsync.eventlog.writer import Appended
 
 __all__ = [
+    "FILE_NAME",
     "INDEX_NAME",
     "AppendFile",
     "Appended",

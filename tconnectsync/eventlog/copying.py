@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from tconnectsync.eventlog.packing import Harmed, unpack
 from tconnectsync.eventlog.segments import Damage, Segment, Segments, damage_of
 
 _TRIES = 5
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""What the log calls its files; others that lie beside them (a desktop's, a network drive's) are not copied."""
 
 
 @attrs.define(kw_only=True)
@@ -96,6 +99,8 @@ def copied_log(data_dir: Path, files: Files | None = None) -> LogCopy | None:
     beside = tuple(
         path
         for path in (folder / name for name in files.names(folder))
-        if not path.name.endswith((TEMPORARY, ".jsonl", ".jsonl.gz")) and path.is_file()
+        if FILE_NAME.fullmatch(path.name)
+        and not path.name.endswith((TEMPORARY, ".jsonl", ".jsonl.gz"))
+        and path.is_file()
     )
     return LogCopy(log_id=segments.log_id, segments=segments, everything=everything, beside=beside)

@@ -14,6 +14,8 @@ from engine_world import BEGIN, World
 from worlds import OpenShelf, Shelf, StretchFold
 
 from tconnectsync import CredentialsRefused, Document, Hold, Retryable, StoredDocument, document_id
+from tconnectsync.errors import IndexHarmed
+from tconnectsync.folding import Folding
 from tconnectsync.gaps import MARGIN
 from tconnectsync.receiver import Delivery, Outcome
 from tconnectsync.reconciling import EVERY, REACH, Comparison
@@ -472,6 +474,32 @@ def test_a_fault_of_the_receivers_stops_nothing(world: World, shelf: OpenShelf) 
     lived(world, EVERY + 6 * HOUR)
     assert world.keeper.condition.state == "ok"
     assert len(shelf.there) >= 24 + 24 + 5
+
+
+def test_an_index_that_the_comparison_finds_harmed_ends_the_run_as_anywhere(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is forgotten by then: going on with it would be going on with a file that is not there any more."""
+
+    def harmed(*_args: object) -> None:
+        raise IndexHarmed("index.sqlite")
+
+    monkeypatch.setattr(Folding, "made_in", harmed)
+    with pytest.raises(IndexHarmed):
+        lived(world, EVERY + 6 * HOUR)
+
+
+def test_what_was_found_by_a_clock_that_was_years_ahead_does_not_wait_for_that_year(
+    world: World, shelf: OpenShelf
+) -> None:
+    stale = shelf.copy_of(at_hour(shelf, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
+    outbox = world.keeper.outbox
+    with outbox.transaction():
+        outbox.recognise(stale)
+        outbox.put("found", (BEGIN + 1000 * DAY).isoformat())
+    lived(world, 2 * DAY)
+    assert outbox.get("found") == ""
+    assert shelf.surveys >= 1
 
 
 def test_a_plan_made_by_a_clock_that_was_years_ahead_is_not_believed(world: World, shelf: OpenShelf) -> None:

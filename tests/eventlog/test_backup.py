@@ -66,6 +66,20 @@ def test_a_backup_put_back_is_the_log_and_nothing_else(tmp_path: Path, data: Pat
         assert log.append([basal(20)]).first == 20
 
 
+@pytest.mark.parametrize("name", [".DS_Store", ".nfs0000000000a1b2c3", "notes (1).txt", "größe.txt", "n" * 150])
+def test_a_file_that_is_not_the_logs_is_left_out_and_does_not_spoil_the_backup(
+    tmp_path: Path, data: Path, name: str
+) -> None:
+    """Whatever is written can be put back."""
+    (data / "log" / name).write_text("somebody else's")
+    done = made(data, tmp_path)
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    restore(done.path, target)
+    (data / "log" / name).unlink()
+    assert tree(target / "log") == tree(data / "log")
+
+
 def test_what_a_repair_set_aside_is_in_it(tmp_path: Path, data: Path) -> None:
     path = sorted((data / "log").glob("*.gz"))[1]
     path.write_bytes(b"")

@@ -112,7 +112,7 @@ def lived(dice: random.Random) -> list[Unit]:
 
 
 def _logged(dice: random.Random, pump: str, group: int, first: int, last: int) -> Iterator[Unit]:
-    times = _times(dice, first, last, dice.randint(8, 30))
+    times = _times(dice, first, last, dice.randint(10, 40))
     seqs = sorted(dice.sample(range(1, 120 * len(times)), len(times)))
     trip = sorted(dice.sample(range(1, len(times)), 2)) if len(times) > 3 and dice.random() < 0.4 else []
     away_s = dice.choice([-5 * 3600, 9 * 3600, 0, 19_800])
@@ -120,7 +120,7 @@ def _logged(dice: random.Random, pump: str, group: int, first: int, last: int) -
     offset_s = HOME_S
     settings = []
     for number, (seq, at) in enumerate(zip(seqs, times, strict=True)):
-        raw: dict[str, Any] = {"kind": "basal.delivered", "value": dice.choice([0.0, 1.0, 1.0, 2.0])}
+        raw: dict[str, Any] = {"kind": "basal.delivered", "value": dice.choice([0.0, 1.0, 1.0])}
         if number in trip:
             after_s = away_s if number == trip[0] else HOME_S
             raw = {"kind": "clock.changed", "value": float(after_s - offset_s)}
@@ -149,17 +149,20 @@ def _entry(dice: random.Random, number: int, open_boluses: list[int]) -> dict[st
 
 
 def _rows(dice: random.Random, last: int) -> Iterator[Happening]:
-    for number, at in enumerate(_times(dice, 0, last, 12)):
+    for number, at in enumerate(dict.fromkeys(_times(dice, 0, last, 12))):
         raw = {"kind": dice.choice(["carbs.entered", "basal.delivered"]), "value": float(number % 3)}
         yield Happening(pump="1", group=None, seq=None, at=at, offset_s=HOME_S, raw=raw)
 
 
+_STEPS = timedelta(0), timedelta(minutes=30), timedelta(hours=2), timedelta(days=3)
+
+
 def _times(dice: random.Random, first: int, last: int, count: int) -> list[datetime]:
-    """Some minutes apart, or days; on the grid of half hours, so that things of several pumps coincide."""
+    """At once, some time apart, or days; on the grid of half hours, so that things of several pumps coincide."""
     at = BEGIN + timedelta(days=first)
     times = []
     for _ in range(count):
-        at += dice.choice([timedelta(minutes=30), timedelta(minutes=30), timedelta(hours=2), timedelta(days=3)])
+        at += dice.choices(_STEPS, weights=(2, 8, 1, 1))[0]
         if at < BEGIN + timedelta(days=last):
             times.append(at)
     return times or [BEGIN + timedelta(days=first)]

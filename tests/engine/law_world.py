@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 from engine_world import Pump, World
-from law_folds import document_of_everything, sink_folds
+from law_folds import ALL, document_of_everything, sink_folds
 from law_life import END, FIRST_DAY, HOME, Unit, decoded, opened
 from worlds import Shelf
 
@@ -31,7 +31,7 @@ from tconnectsync import (
 from tconnectsync.outbox import Outbox
 from tconnectsync.placement import Placer
 from tconnectsync.receiver import StoredDocument
-from tconnectsync.views import stream_name
+from tconnectsync.views import PlacedStream, stream_name
 
 
 class Died(BaseException):
@@ -72,6 +72,7 @@ class MoodyShelf(Shelf):
     fuse: Fuse = attrs.field(factory=Fuse)
     bad: float = 0.0
     refused_share: float = 0.0
+    silent: bool = False
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
         self.calls += 1
@@ -95,7 +96,7 @@ class MoodyShelf(Shelf):
                 self._store(delivery)
                 outcomes.append(Taken(stored=f"key of {delivery.document_id}"))
         self.fuse.burn()
-        if mood == "silent":
+        if mood == "silent" or self.silent:
             raise Retryable("no answer came", unsure=True)
         return outcomes
 
@@ -147,7 +148,7 @@ class LawWorld(World):
     def __attrs_post_init__(self) -> None:
         self.clock.time = END + timedelta(days=3)
         self.zones = HOME
-        self.shelf = MoodyShelf(dice=self.dice, fuse=self.fuse, batch_size=7)
+        self.shelf = MoodyShelf(dice=self.dice, fuse=self.fuse, batch_size=self.dice.choice([7, 50]))
         self.pump = Vendor(self.clock)
         self.tell(())
         self.open()
@@ -196,6 +197,7 @@ class LawWorld(World):
         """Everybody behaves, and the user agrees to everything, until nothing waits."""
         self.fuse.left = None
         self.shelf.bad = self.shelf.refused_share = 0.0
+        self.shelf.silent = False
         for _ in range(30):
             self.clock.sleep(7200)
             result = self.ask("sync")
@@ -220,15 +222,19 @@ class LawWorld(World):
         """One pass over everything that the log holds."""
         return document_of_everything(self.engine.events, self.zones, self.folds)
 
-    def errors(self) -> dict[str, timedelta]:
-        """By how much events lie elsewhere than they were, but for what the configured zone is off; by name."""
+    def errors(self) -> dict[str, str]:
+        """Events that are shown at another time than they were (but for what the configured zone is off), or half; by name."""
         log = self.engine.events
         shift = timedelta(seconds=HOME.offset_at(END) - self.zones.offset_at(END))
-        placements = {stream_name(stream): Placer(log, self.zones).place()[stream.id] for stream in log.streams()}
+        placements = Placer(log, self.zones).place()
+        views = {stream_name(stream): PlacedStream(log, stream, placements[stream.id]) for stream in log.streams()}
+        read = {event.id: event for view in views.values() for event in log.read(view.stream.id, -ALL, ALL)}
         found = {}
         for known in (each for unit in set(self.known.values()) for each in unit):
-            event = known.told(1)
-            at = placements[known.stream].at(known.seq or 0, event.pump_time)
+            event = known.told(self.pump.decoder)
+            at = views[known.stream].placement.at(known.seq or 0, event.pump_time)
             if at != known.at + shift:
-                found[known.name] = timedelta.max if at is None else at - known.at - shift
+                found[known.name] = f"at {at}, not {known.at + shift}"
+            elif (read[event.id].kind, read[event.id].body) != (event.kind, event.body):
+                found[known.name] = f"{read[event.id].body}, not {event.body}"
         return found

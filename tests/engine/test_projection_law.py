@@ -250,6 +250,7 @@ def is_spoilt(unit: Unit) -> bool:
     return unit[0].raw["kind"] != "clock.changed"
 
 
+@pytest.mark.timeout(1200)
 def test_delivered_equals_the_fold_of_everything_whatever_happens() -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Law,

@@ -77,7 +77,7 @@ def after(reservoir: Reservoir, event: Event) -> Reservoir:
     if isinstance(body, events.PumpingSuspended):
         return attrs.evolve(reservoir, rate_u_per_h=0.0)
     if isinstance(body, events.TubingFilled | events.CannulaFilled):
-        return _less(reservoir, body.prime_u or 0.0, MAX_VOLUME_U)
+        return _less(reservoir, body.prime_u, MAX_VOLUME_U)
     if isinstance(body, events.BolusCompleted):
         return _counted(reservoir, body.bolus_id, "immediate_u", body.delivered_u)
     if isinstance(body, events.BolusExtendedCompleted):
@@ -93,10 +93,10 @@ def _said(left_u: float | None, at: datetime) -> Reservoir:
     return Reservoir(left_u=left_u, at=at)
 
 
-def _less(reservoir: Reservoir, amount_u: float, most_u: float) -> Reservoir:
+def _less(reservoir: Reservoir, amount_u: float | None, most_u: float) -> Reservoir:
     if reservoir.left_u is None:
         return reservoir
-    if not possible(amount_u, 0.0, most_u):
+    if amount_u is None or not possible(amount_u, 0.0, most_u):
         return Reservoir()
     return attrs.evolve(reservoir, left_u=round(reservoir.left_u - amount_u, 6))
 

@@ -82,6 +82,8 @@ def test_a_suspension_says_so_and_what_is_left() -> None:
         (5.0, events.BolusCompleted(bolus_id=9, status="completed")),
         (5.0, events.BolusCompleted(bolus_id=9, status="completed", delivered_u=300.0)),
         (5.0, events.PumpingSuspended(reservoir_u=float("nan"))),
+        (5.0, events.TubingFilled(status="completed")),
+        (5.0, events.CannulaFilled(status="completed")),
     ],
 )
 def test_an_unknown_amount_makes_the_reservoir_unknown(trouble: tuple[float, Any]) -> None:

@@ -50,15 +50,24 @@ class FaultProxy:
 
     Its own address in a request, also in the query or a form, becomes upstream's, and the other way round in redirects.
     ``late_s``: how long a late answer is held back, or until :meth:`stop`; ``away_s``: how long a refused moment is.
-    ``recorded`` are the latest ``remember`` requests, oldest first.
+    ``recorded`` are the latest ``remember`` requests, oldest first; ``answers``, with ``keep_answers``, what upstream said.
     """
 
-    def __init__(self, upstream: str, *, late_s: float = 5.0, away_s: float = 0.2, remember: int = 10_000) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        late_s: float = 5.0,
+        away_s: float = 0.2,
+        remember: int = 10_000,
+        keep_answers: bool = False,
+    ) -> None:
         self.upstream = upstream
         self.late_s = late_s
         self.away_s = away_s
         self.faults = ProxyFaults()
         self.recorded: deque[Asked] = deque(maxlen=remember)
+        self.answers: deque[Reply] = deque(maxlen=remember if keep_answers else 0)
         self._dice = random.Random(0)
         self._server: _Server | None = None
         self._port = 0
@@ -199,7 +208,9 @@ class FaultProxy:
                 for name, value in answer.getheaders()
                 if name.lower() not in _OWN_HEADERS
             )
-            return Reply(status=answer.status, headers=kept, body=answer.read())
+            reply = Reply(status=answer.status, headers=kept, body=answer.read())
+            self.answers.append(reply)
+            return reply
         except (OSError, http.client.HTTPException):
             raise _Breaks from None
         finally:

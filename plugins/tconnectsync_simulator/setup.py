@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +31,7 @@ data_dir = "{data_dir}"
 {own}
 [sources.tandem]
 email = "{account.email}"
-password = "{account.password}"
+password = {_quoted(account.password)}
 region = "{account.region}"
 history_days = {history_days}
 
@@ -39,9 +40,13 @@ history_days = {history_days}
 
 [nightscout]
 url = "{site_url}"
-api_secret = "{site_secret}"
+api_secret = {_quoted(site_secret)}
 
 [daemon]
 poll_min = {poll_s[0]}
 poll_max = {poll_s[1]}
 {more}"""
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import lru_cache
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from marked_secrets import ACCOUNT, PASSWORD, PERSON, PERSONAL, all_strays, files, learned, told
 from running_engine import BEGIN, ZONE, HandClock, Running
 from whole_world import by_identity
 
@@ -59,6 +61,16 @@ class LyingWorld:
     def documents(self) -> Documents:
         return documents_of(self.site)
 
+    def tales(self, log: str) -> list[str]:
+        """What was told to anybody who need not know: in this log, a file, the status, or a request."""
+        on_the_way = learned(self.to_cloud)
+        assert all(on_the_way.values())
+        own = {"password": {PASSWORD}, "site secret": {self.site.secret}}
+        secrets = {**own, **on_the_way, **{name: {text} for name, text in PERSONAL.items()}}
+        kept = [(name, text) for name, text in files(self.running.folder) if not name.endswith("token.json")]
+        said = [("the log", log.encode()), ("the status", json.dumps(self.running.status()).encode())]
+        return told(said + kept, secrets) + all_strays(self.to_cloud, self.to_site, self.site.secret)
+
 
 def documents_of(site: Any) -> Documents:
     """What must not depend on what went wrong: each identity once. (Device statuses lapse: how many there are does.)"""
@@ -74,12 +86,13 @@ def lying_world(
 ) -> Iterator[LyingWorld]:
     """``site`` runs already: a simulated or a real one."""
     with (
-        Cloud([a_day()], clock, token_life_s=8 * 3600) as cloud,
-        FaultProxy(cloud.url, late_s=60.0) as to_cloud,
+        Cloud([a_day()], clock, accounts=(ACCOUNT,), token_life_s=8 * 3600) as cloud,
+        FaultProxy(cloud.url, late_s=60.0, keep_answers=True) as to_cloud,
         FaultProxy(site.url, late_s=60.0) as to_site,
     ):
+        cloud.fail(PERSON)
         running = Running(
-            folder / "home", cloud, site, clock, history_days=1, poll_s=poll_s,
+            folder / "home", cloud, site, clock, history_days=1, poll_s=poll_s, account=ACCOUNT,
             endpoints=to_cloud.endpoints(cloud.endpoints), site_url=to_site.url,
         )  # fmt: skip
         try:

@@ -14,6 +14,7 @@ from tconnectsync.config import Config, load_config
 from tconnectsync.engine import Engine
 from tconnectsync.jobs import Request, Result, perform
 from tconnectsync.plugins import load_plugins
+from tconnectsync_simulator.accounts import Account
 from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.setup import config_text
 
@@ -54,6 +55,7 @@ class Running:
     """Where the cloud is asked, if not directly."""
     site_url: str = ""
     """Where the site is, if not directly."""
+    account: Account = attrs.field(factory=Account)
     config: Config = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
 
@@ -68,7 +70,7 @@ class Running:
             config_text(
                 data_dir=self.folder / "data", zone=self.zone, endpoints=self.endpoints or self.cloud.endpoints,
                 site_url=self.site_url or self.site.url, site_secret=self.site.secret, history_days=self.history_days,
-                poll_s=self.poll_s,
+                poll_s=self.poll_s, account=self.account,
             )
         )  # fmt: skip
         plugins = load_plugins()

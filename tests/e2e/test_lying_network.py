@@ -20,6 +20,7 @@ from whole_world import by_identity
 
 import tconnectsync_nightscout.client
 import tconnectsync_tandem.transport
+from tconnectsync_nightscout.wire import moment_of
 from tconnectsync_simulator.nightscout import SimulatedNightscout
 from tconnectsync_simulator.proxy_faults import KINDS, ProxyFault
 
@@ -128,11 +129,12 @@ def inflicted(world: LyingWorld, side: str, method: str, kind: str) -> Iterator[
 @pytest.mark.parametrize(
     ("side", "method", "kind", "told"), TABLE, ids=["-".join(filter(None, row[:3])) for row in TABLE]
 )
-def test_a_fault_is_named_while_it_lasts_and_leaves_nothing_behind(
-    tmp_path: Path, calm: Path, side: str, method: str, kind: str, told: Told
+def test_a_fault_is_named_while_it_lasts_leaves_nothing_behind_and_tells_no_secret(
+    tmp_path: Path, calm: Path, caplog: pytest.LogCaptureFixture, side: str, method: str, kind: str, told: Told
 ) -> None:
     clock = HandClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, lying_world(tmp_path, site, clock) as world:
+        caplog.set_level("DEBUG", "tconnectsync")
         running, proxy = world.running, world.proxy(side)
         running.until(TROUBLE)
         before = len(proxy.recorded)
@@ -165,6 +167,7 @@ def test_a_fault_is_named_while_it_lasts_and_leaves_nothing_behind(
         last = running.ask("sync")
         assert last.status == 0, last.lines
         assert world.documents() == without_lies(calm, "15.0.6")
+        assert world.tales(caplog.text) == []
 
 
 LOGIN_STEPS = ("sso/", "api/login", "connect/authorize", "connect/token", "jwks")
@@ -178,10 +181,11 @@ LOGIN_FAULTS = [
 
 @pytest.mark.parametrize(("step", "kind"), LOGIN_FAULTS)
 def test_a_login_that_fails_on_its_way_is_told_and_not_stormed(
-    tmp_path: Path, calm: Path, step: str, kind: str
+    tmp_path: Path, calm: Path, caplog: pytest.LogCaptureFixture, step: str, kind: str
 ) -> None:
     clock = HandClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, lying_world(tmp_path, site, clock) as world:
+        caplog.set_level("DEBUG", "tconnectsync")
         running, faults = world.running, world.to_cloud.faults
         running.until(TROUBLE)
         world.cloud.revoke_tokens()
@@ -197,6 +201,7 @@ def test_a_login_that_fails_on_its_way_is_told_and_not_stormed(
         running.until(END)
         assert running.ask("sync").status == 0
         assert world.documents() == without_lies(calm, "15.0.6")
+        assert world.tales(caplog.text) == []
 
 
 def test_refused_credentials_are_tried_once_and_not_again_until_somebody_says_so(tmp_path: Path, calm: Path) -> None:
@@ -256,7 +261,7 @@ def test_a_site_that_is_upgraded_between_two_cycles_keeps_one_of_each(tmp_path: 
         assert world.documents() == without_lies(calm, "15.0.6")
 
 
-def test_a_document_that_the_site_loses_in_silence_comes_back_with_a_replay(tmp_path: Path, calm: Path) -> None:
+def test_a_document_that_the_site_loses_in_silence_is_found_and_brought_back(tmp_path: Path, calm: Path) -> None:
     clock = HandClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, lying_world(tmp_path, site, clock) as world:
         world.to_site.faults.add(ProxyFault("loses_one", path="treatments"))
@@ -264,19 +269,23 @@ def test_a_document_that_the_site_loses_in_silence_comes_back_with_a_replay(tmp_
         assert world.running.ask("sync").status == 0
         expected = without_lies(calm, "15.0.6")
         [lost] = expected["treatments"].keys() - world.documents()["treatments"].keys()
-        assert world.running.ask("replay", sink=TREATMENTS).status == 0
+        found = world.running.ask("verify", sink=TREATMENTS)
+        assert found.status == 0, found.lines
         assert lost in world.documents()["treatments"]
         assert world.documents() == expected
 
 
-def test_writes_that_are_carried_out_twice_leave_one_treatment_and_one_activity(tmp_path: Path, calm: Path) -> None:
-    """A device status has no key at the site and stays twice: it is history after some minutes."""
+def test_writes_that_are_carried_out_twice_leave_one_of_each(tmp_path: Path, calm: Path) -> None:
+    """A device status has no key at the site: one of the last hour is found by looking, an older one is history."""
     clock = HandClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, lying_world(tmp_path, site, clock) as world:
         world.to_site.faults.add(ProxyFault("twice", times=ALWAYS))
         world.running.until(PASSED)
         assert world.running.ask("sync").status == 0
         world.to_site.faults.clear()
+        assert world.running.ask("verify", sink=IOB).status == 0
+        lately = clock.now() - timedelta(minutes=50)
+        by_identity([doc for doc in site.documents("devicestatus") if moment_of(doc["created_at"]) > lately])
         world.running.until(END)
         expected = without_lies(calm, "15.0.6")
         assert by_identity(site.documents("treatments")) == expected["treatments"]

@@ -1,56 +1,43 @@
-"""Nothing secret leaves: every command and many failures with marked secrets, and then a search of all that was written."""
+"""Nothing secret leaves: every command and many failures with marked secrets, and then a search of all that was written and sent.
+
+What every fault of the network says is searched in ``test_lying_network.py``.
+"""
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import json
 import stat
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import attrs
 import pytest
 from living_daemon import daemon, eventually
+from marked_secrets import ACCOUNT, MAY_BE, PASSWORD, PERSONAL, SECRET, all_strays, files, forms, learned, told
 from quiet_world import PUMP_EVENTS, TREATMENTS, ZONE, a_pump
 from whole_world import Installation, MovedClock
 
-from tconnectsync_simulator.accounts import Account
+from tconnectsync.cli.root import COMMANDS
 from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.faults import CloudFault, answered, html_page, null_answer
+from tconnectsync_simulator.fault_proxy import FaultProxy
+from tconnectsync_simulator.faults import CloudFault, answered, html_page
 from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
+from tconnectsync_simulator.proxy_answers import Asked
 
-PASSWORD = 'Marked pass/word+"q%ä'
-SECRET = "marked secret/of the=site ü"
 WRONG = "marked wrong secret"
-PERSONAL = ("Simulated Wearer", "1990-01-01")
-"""What the account's answers tell about the wearer."""
-
-
-def forms(secret: str) -> Iterator[bytes]:
-    """How a secret may look in a text or a file."""
-    plain = secret.encode()
-    yield plain
-    yield hashlib.sha1(plain).hexdigest().encode()
-    yield quote(secret).encode()
-    yield quote(secret, safe="").encode()
-    yield quote_plus(secret).encode()
-    yield repr(secret)[1:-1].encode()
-    yield secret.encode("unicode_escape")
-    for lead in (b"", b"a", b"ab"):  # as a part of something longer
-        encoded = base64.b64encode(lead + plain)
-        yield encoded[4 if lead else 0 : -4]
-        yield base64.urlsafe_b64encode(lead + plain)[4 if lead else 0 : -4]
 
 
 @attrs.define
 class Guarded:
-    """An installation with marked secrets, and everything that it has said."""
+    """An installation with marked secrets between two proxies, and everything that it has said."""
 
     home: Installation
+    to_cloud: FaultProxy
+    to_site: FaultProxy
+    secret: str
     said: list[tuple[str, bytes]] = attrs.field(factory=list)
 
     def run(self, *words: str, expect: tuple[int, ...] = (0,)) -> str:
@@ -58,43 +45,61 @@ class Guarded:
         self.said.append((" ".join(words), (done.stdout + done.stderr).encode()))
         return done.stdout + done.stderr
 
-    def found(self, *secrets: str) -> list[str]:
-        """Where one of them stands: in what was said, and in every file but the configuration."""
-        texts = list(self.said)
-        files = [path for path in self.home.folder.rglob("*") if path.is_file() and path.name != "config.toml"]
-        texts += [(str(path.relative_to(self.home.folder)), path.read_bytes()) for path in files]
-        assert files
-        return [
-            f"{form!r} in {where}"
-            for secret in secrets
-            for form in forms(secret)
-            for where, text in texts
-            if form in text
-        ]
+    def found(self, *more: str) -> list[str]:
+        """Which secret stands in what was said, in a file (but the configuration and the token's), or in the wrong part of a
+        request."""
+        secrets = {"password": {PASSWORD}, "site secret": {self.secret}, **learned(self.to_cloud), "more": set(more)}
+        secrets |= {name: {text} for name, text in PERSONAL.items()}
+        texts = [*self.said, *(file for file in files(self.home.folder) if not file[0].endswith("token.json"))]
+        assert texts
+        return told(texts, secrets) + all_strays(self.to_cloud, self.to_site, self.secret)
 
 
 @contextlib.contextmanager
 def guarded(folder: Path, **changes: str) -> Iterator[tuple[Guarded, Cloud, SimulatedNightscout]]:
-    account = Account(password=PASSWORD)
+    """``password``, ``secret``: what is configured instead of what is right; ``token``: an access token instead of the secret."""
+    token = changes.get("token", "")
     with (
-        Cloud([a_pump(3)], MovedClock(), accounts=(account,)) as cloud,
-        SimulatedNightscout(api_secret=SECRET) as site,
+        Cloud([a_pump(3)], MovedClock(), accounts=(ACCOUNT,)) as cloud,
+        SimulatedNightscout(api_secret=SECRET, tokens={token: ("*:*:*",)} if token else {}) as site,
+        FaultProxy(cloud.url, keep_answers=True) as to_cloud,
+        FaultProxy(site.url) as to_site,
     ):
-        home = Installation(folder / "home", cloud, site.url, SECRET, ZONE, history_days=2)
-        path = home.folder / "config.toml"
-        password = changes.get("password", PASSWORD).replace('"', '\\"')
-        text = path.read_text().replace('password = "simulated password"', f'password = "{password}"')
-        text = text.replace(f'api_secret = "{SECRET}"', f'api_secret = "{changes.get("secret", SECRET)}"')
-        path.write_text(text)
-        yield Guarded(home), cloud, site
+        home = Installation(
+            folder / "home", cloud, to_site.url, changes.get("secret", SECRET), ZONE, history_days=2,
+            endpoints=to_cloud.endpoints(cloud.endpoints),
+            account=attrs.evolve(ACCOUNT, password=changes.get("password", PASSWORD)),
+        )  # fmt: skip
+        if token:
+            path = home.folder / "config.toml"
+            path.write_text(path.read_text().replace(f'api_secret = "{SECRET}"', f'token = "{token}"'))
+        yield Guarded(home, to_cloud, to_site, token or SECRET), cloud, site
 
 
 def test_the_search_finds_what_there_is(tmp_path: Path) -> None:
-    with guarded(tmp_path) as (world, _, _site):
-        for form in forms(SECRET):
-            world.said = [("a command", b"before " + form + b" after")]
-            (world.home.folder / "a file").write_bytes(form)
-            assert {where.partition(" in ")[2] for where in world.found(SECRET)} == {"a command", "a file"}
+    for form in forms(SECRET):
+        (tmp_path / "a file").write_bytes(form)
+        texts = [("a command", b"before " + form + b" after"), *files(tmp_path)]
+        assert told(texts, {"mark": {SECRET}}) == ["mark in a command", "mark in a file"]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("password", "target"), ("password", "referer"), ("email", "target"), ("code", "target"), ("access token", "body"),
+     ("access token", "cookie"), ("cookie", "authorization"), ("id token", "body"), ("site secret, hashed", "target"),
+     ("full name", "body")],
+)  # fmt: skip
+def test_the_search_finds_what_was_sent_in_the_wrong_place(name: str, place: str) -> None:
+    from marked_secrets import strays
+
+    with FaultProxy("http://127.0.0.1:9") as proxy:
+        mark = quote("a mark") if place == "target" else "a mark"
+        sent = {"target": f"/x?y={mark}"} if place == "target" else {"target": "/x"}
+        headers = {} if place in {"target", "body"} else {place: mark}
+        body = mark.encode() if place == "body" else b""
+        proxy.recorded.append(Asked(method="GET", headers=headers, body=body, **sent))
+        assert strays(proxy, {name: {"a mark"}}) == [f"{name} in the {place} of GET /x"]
+    assert not {"id token", "full name", "site secret"} & MAY_BE.keys()
 
 
 def test_no_command_tells_a_secret(tmp_path: Path) -> None:
@@ -110,23 +115,48 @@ def test_no_command_tells_a_secret(tmp_path: Path) -> None:
         world.run("log", "check")
         world.run("log", "repair")
         world.run("replay", TREATMENTS, "--dry-run")
+        world.run("-v", "verify", TREATMENTS, "--json")
+        world.run("-v", "verify", TREATMENTS, "--repair")
+        world.run("adopt", TREATMENTS, "--skip")
+        world.run("dead-letters", "retry", TREATMENTS)
+        world.run("dead-letters", "drop", TREATMENTS, "--all")
+        world.run("backup", str(world.home.folder / "backup.tar.gz"))
+        world.run("restore", str(world.home.folder / "backup.tar.gz"), expect=(2,))
+        for name in (*COMMANDS, "demo"):
+            world.run(name, "--help")
         with daemon(world.home) as living:
             world.run("-v", "replay", PUMP_EVENTS)
             world.run("-v", "backfill", "--from", str(today - timedelta(days=3)))
             world.run("resume", "tandem")
             world.run("dead-letters", "list")
             living.stop()
+        world.said.append(("daemon", living.log.encode()))
         assert site.count("treatments") > 100
-        assert world.found(PASSWORD, SECRET, *PERSONAL) == []
+        words = {word for said, _ in world.said for word in said.split()[:2]}
+        assert words | {"run"} >= COMMANDS.keys()
+        on_the_way = learned(world.to_cloud)
+        assert all(on_the_way.values())
+        assert world.found() == []
 
         data = world.home.folder / "data"
         assert stat.S_IMODE(data.stat().st_mode) == 0o700
         [token] = data.rglob("token.json")
         assert stat.S_IMODE(token.stat().st_mode) == 0o600
-        access = json.loads(token.read_text())["access_token"]
-        assert {where.partition(" in ")[2] for where in world.found(access)} == {
-            str(token.relative_to(world.home.folder))
-        }
+        kept = json.loads(token.read_text())
+        assert kept["access_token"] in on_the_way["access token"]
+        assert told([("it", token.read_bytes())], on_the_way) == ["access token in it"]
+
+
+def test_a_sites_token_is_sent_in_its_header_alone(tmp_path: Path) -> None:
+    with guarded(tmp_path, token="marked-3f6a1c0d9e8b7a65") as (world, _, site):
+        world.run("-v", "check")
+        world.run("-v", "sync")
+        world.run("-v", "verify", TREATMENTS)
+        assert site.count("treatments") > 100
+        assert {asked.headers["api-secret"] for asked in world.to_site.recorded} == {world.secret}
+        site.fail(Fault(status=401, times=100))
+        world.run("-v", "replay", TREATMENTS, expect=(4,))
+        assert [each for each in world.found() if "api-secret" not in each] == []
 
 
 def test_no_failure_tells_a_secret(tmp_path: Path) -> None:
@@ -134,15 +164,10 @@ def test_no_failure_tells_a_secret(tmp_path: Path) -> None:
     with guarded(tmp_path) as (world, cloud, site):
         troubles = (
             html_page(path="pumper"),
-            null_answer(path="pumper"),
-            answered(403, path="pumper"),
             answered(500, path="login", body=PASSWORD),
             CloudFault(
                 path="connect/token", status=400, body=f'{{"error": "{SECRET}"}}', content_type="application/json"
             ),
-            CloudFault(path="pumper", reset="before", times=2),
-            CloudFault(path="pumper", cut=True),
-            CloudFault(path="pumper", drop=frozenset({"pumps"})),
         )
         for trouble in troubles:
             for token in world.home.folder.rglob("token.json"):
@@ -156,24 +181,22 @@ def test_no_failure_tells_a_secret(tmp_path: Path) -> None:
         world.run("resume", "tandem")
         for fault in (
             Fault(status=200, body="<html>wrong page</html>"),
-            Fault(status=200, body="null", content_type="application/json"),
             Fault(status=500, body=f"failed with {SECRET}"),
             Fault(status=302, headers={"Location": f"https://elsewhere.example/?secret={quote(SECRET)}"}),
-            Fault(reset="after"),
         ):
             site.fail(attrs.evolve(fault, times=100))
             world.run("-v", "check", expect=(9,))
             world.run("-v", "replay", TREATMENTS, expect=(5, 6))
             site.mend()
             world.run("resume", TREATMENTS, expect=(0, 6))
-        with site.down():
+        with world.to_site.down():
             world.run("-v", "check", expect=(9,))
             world.run("-v", "replay", TREATMENTS, expect=(5,))
             with daemon(world.home) as living:
                 eventually(lambda: "cannot be reached" in world.run("status"), "the daemon notices")
                 living.stop()
             world.said.append(("daemon", living.log.encode()))
-        assert world.found(PASSWORD, SECRET, *PERSONAL) == []
+        assert world.found() == []
 
 
 @pytest.mark.parametrize("what", ["password", "secret"])
@@ -187,7 +210,7 @@ def test_a_wrong_secret_is_not_told_either(tmp_path: Path, what: str) -> None:
         with daemon(world.home) as living:
             world.run("sync", expect=(4,))
             living.stop()
-        assert world.found(PASSWORD, SECRET, WRONG) == []
+        assert world.found(WRONG) == []
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from tconnectsync_simulator.accounts import Account
 from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.setup import config_text
 
@@ -39,6 +40,9 @@ class Installation:
     more: str = ""
     program: tuple[str, ...] = (sys.executable, "-m", "tconnectsync")
     """What runs the command line."""
+    endpoints: Mapping[str, str] | None = None
+    """Where the cloud is asked, if not directly."""
+    account: Account = attrs.field(factory=Account)
 
     def __attrs_post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -51,8 +55,9 @@ class Installation:
         path.touch(mode=0o600)
         path.write_text(
             config_text(
-                data_dir=self.folder / "data", zone=self.zone, endpoints=self.cloud.endpoints, site_url=self.site_url,
+                data_dir=self.folder / "data", zone=self.zone, endpoints=self.endpoints or self.cloud.endpoints, site_url=self.site_url,
                 site_secret=self.site_secret, history_days=self.history_days, more=self.more,
+                account=self.account,
             )
         )  # fmt: skip
 

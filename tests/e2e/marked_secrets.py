@@ -1,0 +1,140 @@
+"""Secrets that can be recognised, where each of them may be, and the search for them everywhere else."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from urllib.parse import parse_qs, quote, quote_plus
+
+from tconnectsync_simulator.accounts import Account
+from tconnectsync_simulator.fault_proxy import FaultProxy
+from tconnectsync_simulator.faults import CloudFault
+from tconnectsync_simulator.proxy_answers import Asked
+
+PASSWORD = 'Marked pass/word+"q%ä'
+SECRET = "marked secret/of the=site ü"
+ACCOUNT = Account(email="marked+wearer@example.org", password=PASSWORD)
+PERSONAL = {
+    "first name": "Markedfirst", "last name": "Markedlast", "full name": "Simulated Wearer", "birth date": "1957-03-09",
+    "account": ACCOUNT.account_id, "wearer": ACCOUNT.pumper_id, "email": ACCOUNT.email,
+}  # fmt: skip
+"""What the cloud knows about the wearer, and nobody else needs."""
+
+PERSON = CloudFault(
+    path="/pumper/", times=1_000_000,
+    put={"firstName": PERSONAL["first name"], "lastName": PERSONAL["last name"], "dateOfBirth": PERSONAL["birth date"]},
+)  # fmt: skip
+"""For a simulated cloud: whose pumps they are."""
+
+MAY_BE: Mapping[str, Callable[[Asked, str], bool]] = {
+    "password": lambda asked, part: part == "body" and asked.path.endswith("/accounts/api/login"),
+    "email": lambda asked, part: part == "body" and asked.path.endswith("/accounts/api/login"),
+    "wearer": lambda asked, part: part == "target" and "/api/reports/bff/" in asked.path,
+    "access token": lambda asked, part: part == "authorization" and "/api/reports/bff/" in asked.path,
+    "cookie": lambda asked, part: part == "cookie",
+    "code": lambda asked, part: part == "body" and asked.path.endswith("/connect/token"),
+    "code verifier": lambda asked, part: part == "body" and asked.path.endswith("/connect/token"),
+    "site secret, hashed": lambda asked, part: part == "api-secret",
+}
+"""In which part of which request each is needed; those that are not named are needed in none."""
+
+
+def forms(secret: str) -> Iterator[bytes]:
+    """How a secret may look in a text or a file."""
+    plain = secret.encode()
+    yield plain
+    yield hashlib.sha1(plain).hexdigest().encode()
+    yield from plain_forms(secret)
+
+
+def plain_forms(secret: str) -> Iterator[bytes]:
+    """The same, unless it is hashed."""
+    plain = secret.encode()
+    yield plain
+    yield quote(secret).encode()
+    yield quote(secret, safe="").encode()
+    yield quote_plus(secret).encode()
+    yield repr(secret)[1:-1].encode()
+    yield json.dumps(secret)[1:-1].encode()
+    yield secret.encode("unicode_escape")
+    for lead in (b"", b"a", b"ab"):  # as a part of something longer
+        encoded = base64.b64encode(lead + plain)
+        yield encoded[4 if lead else 0 : -4]
+        yield base64.urlsafe_b64encode(lead + plain)[4 if lead else 0 : -4]
+
+
+def learned(to_cloud: FaultProxy) -> dict[str, set[str]]:
+    """The secrets that came about on the way: what logins sent and were given. The proxy has to keep answers."""
+    found: dict[str, set[str]] = {
+        name: set() for name in ("access token", "id token", "cookie", "code", "code verifier")
+    }
+    for asked in to_cloud.recorded:
+        scheme, _, token = asked.headers.get("authorization", "").partition(" ")
+        if scheme == "Bearer":
+            found["access token"].add(token)
+        for part in asked.headers.get("cookie", "").split(";"):
+            value = part.strip().partition("=")[2]
+            if len(value) > 8:
+                found["cookie"].add(value)
+        if asked.path.endswith("/connect/token"):
+            form = parse_qs(asked.body.decode())
+            found["code"] |= set(form["code"])
+            found["code verifier"] |= set(form["code_verifier"])
+    for reply in to_cloud.answers:
+        if reply.body.startswith(b'{"access_token"'):
+            granted = json.loads(reply.body)
+            found["id token"].add(granted["id_token"])
+            found["access token"].add(granted["access_token"])
+    return found
+
+
+def told(texts: Iterable[tuple[str, bytes]], secrets: Mapping[str, Iterable[str]]) -> list[str]:
+    """Which secret stands in which text, in whatever form."""
+    looks = {name: [form for mark in marks for form in forms(mark)] for name, marks in secrets.items()}
+    return [
+        f"{name} in {where}"
+        for where, text in texts
+        for name, sought in looks.items()
+        if any(form in text for form in sought)
+    ]
+
+
+def files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file below a folder, but the configuration."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != "config.toml":
+            yield str(path.relative_to(folder)), path.read_bytes()
+
+
+def strays(proxy: FaultProxy, secrets: Mapping[str, Iterable[str]]) -> list[str]:
+    """Which secret was sent in which part of a request that does not need it. The site's secret is looked for unhashed."""
+    found = []
+    looks = {
+        name: [form for mark in marks for form in (plain_forms if name.startswith("site secret") else forms)(mark)]
+        for name, marks in secrets.items()
+    }
+    for asked in proxy.recorded:
+        body = gzip.decompress(asked.body) if asked.headers.get("content-encoding") == "gzip" else asked.body
+        parts = [("target", asked.target.encode()), ("body", body)]
+        parts += [(name, value.encode("latin-1")) for name, value in asked.headers.items()]
+        for name, sought in looks.items():
+            needed = MAY_BE.get(name, lambda _asked, _part: False)
+            found += [
+                f"{name} in the {part} of {asked.method} {asked.path}"
+                for part, text in parts
+                if not needed(asked, part) and any(form in text for form in sought)
+            ]
+    return found
+
+
+def all_strays(to_cloud: FaultProxy, to_site: FaultProxy, secret: str) -> list[str]:
+    """Everything that was sent where it does not belong, over both proxies."""
+    hashed = hashlib.sha1(secret.encode()).hexdigest()
+    clouds = {"password": {PASSWORD}, **learned(to_cloud), **{name: {text} for name, text in PERSONAL.items()}}
+    sites = {"site secret": {secret}, "site secret, hashed": {hashed}}
+    foreign = {f"the cloud's {name}": marks for name, marks in clouds.items()}
+    return strays(to_cloud, {**clouds, **sites}) + strays(to_site, {**foreign, **sites})

@@ -33,7 +33,10 @@ def test_late_uploads_a_clock_change_and_restarts_end_in_the_truth(tmp_path: Pat
     plan = SimulationPlan(seed=21, zone=ZONE, start=BEGIN.date(), days=11, late_share=0.2, late_max_h=48)
     pump = simulate(plan)
     clock = HandClock(BEGIN + timedelta(days=2))
-    with Cloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(version=version, now=clock.now) as site:
+    with (
+        Cloud([pump], clock, token_life_s=8 * 3600) as cloud,
+        SimulatedNightscout(version=version, now=clock.now) as site,
+    ):
         running = Running(tmp_path / "home", cloud, site, clock)
         lived(running, 8, reopen_every_h=13)
         found = compare(
@@ -51,7 +54,10 @@ def test_a_site_that_fails_now_and_then_ends_up_the_same(tmp_path: Path) -> None
     plan = SimulationPlan(seed=22, zone=ZONE, start=BEGIN.date(), days=6, late_share=0.1, late_max_h=12)
     pump = simulate(plan)
     clock = HandClock(BEGIN + timedelta(days=2))
-    with Cloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(version="15.0.6", now=clock.now) as site:
+    with (
+        Cloud([pump], clock, token_life_s=8 * 3600) as cloud,
+        SimulatedNightscout(version="15.0.6", now=clock.now) as site,
+    ):
         running = Running(tmp_path / "home", cloud, site, clock)
         for number in range(36):
             site.fail(

@@ -498,3 +498,23 @@ def test_a_year_passes_in_seconds(world: World) -> None:
             )
     assert len(world.shelf.there) >= 365 * 24
     assert world.starts() == hours(range(len(world.shelf.there)))
+
+
+def test_a_receiver_that_was_away_for_thirty_days_is_caught_up_newest_first(tmp_path: Path) -> None:
+    """Polling goes on meanwhile, so that nothing depends on what the vendor still has by then."""
+    world = World(tmp_path)
+    world.clock.time = BEGIN + timedelta(days=1)
+    assert world.ask("sync").status == 0
+    world.shelf.trouble_delivering = Retryable("the site is down")
+    for _ in range(30):
+        world.clock.sleep(24 * 3600)
+        assert world.ask("sync").status == 5
+    assert len(world.shelf.there) == 24
+    world.pump.trouble = Retryable("and now the cloud")
+    world.shelf.trouble_delivering = None
+    world.clock.sleep(3600)
+    world.ask("sync")
+    caught_up = [known.at for known in world.shelf.there.values()][24:]
+    assert caught_up == sorted(caught_up, reverse=True)
+    assert world.starts() == [BEGIN + timedelta(hours=hour) for hour in range(31 * 24)]
+    world.engine.close()

@@ -140,12 +140,15 @@ class Shelf:
     refuse_all: bool = False
     pump_of: dict[str, str] = attrs.field(factory=dict)
     calls: int = 0
+    trouble_delivering: Exception | None = None
 
     def inspect(self, first: datetime, last: datetime) -> Hold | None:
         return self.hold
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
         self.calls += 1
+        if self.trouble_delivering is not None:
+            raise self.trouble_delivering
         if self.refuse_all:
             return [Refused(reason="nothing is taken here") for _ in batch]
         bad = self.dice.random() < self.trouble

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -73,6 +74,7 @@ class Reader:
         sources = self._sources(tables.plugins.sources())
         sinks = self._sinks(tables.plugins.sinks(), overlays)
         self._judge_core(core)
+        data_dir = None if core is None else self._data_dir(core, overlay)
         known = [name for name, _ in (*variables_of(CoreOptions), *tables.variables())]
         for name in tables.plugins.blocked_in_vain:
             meant = nearest(name, tables.plugins.known)
@@ -82,13 +84,13 @@ class Reader:
         if tables.secret_in_public():
             name = tables.file.name
             tables.notes.append(f"{name}: holds a secret and every user of this machine can read it: chmod 600 {name}")
-        if tables.problems or core is None or timezone is None:
+        if tables.problems or core is None or data_dir is None or timezone is None:
             hints = [*tables.notes, *self._no_file(), "Put these right, then run `tconnectsync check`."]
             raise ConfigError(tuple(dict.fromkeys(tables.problems)), remedy="\n".join(dict.fromkeys(hints)))
         return Config(
             timezone=timezone,
             zones=Zones(timezone=timezone, moves=tuple((move.first_day, move.timezone) for move in core.zones)),
-            data_dir=self._data_dir(core, overlay),
+            data_dir=data_dir,
             plugins_dir=core.plugins_dir and self._path(core.plugins_dir, tables.file.folder),
             blocked_plugins=core.blocked_plugins,
             log_level=core.log_level,
@@ -149,6 +151,13 @@ class Reader:
         return full_path(str(path), folder, self.tables.around.environ)
 
     def _data_dir(self, core: CoreOptions, overlay: Overlay) -> Path:
+        path = self._wanted_data_dir(core, overlay)
+        if _is_no_folder(path):
+            key = "data_dir (TCONNECTSYNC_DATA_DIR)" if "data_dir" in overlay.origins else "data_dir"
+            self.tables.fault(key, f"found {path}, which is no folder, expected a folder for the event log")
+        return path
+
+    def _wanted_data_dir(self, core: CoreOptions, overlay: Overlay) -> Path:
         if core.data_dir is not None:
             return self._path(core.data_dir, Path.cwd() if "data_dir" in overlay.origins else self.tables.file.folder)
         # systemd gives several folders separated by colons
@@ -256,3 +265,11 @@ class Reader:
         except Exception as error:  # noqa: BLE001 - the border to code that is not ours
             self.tables.fault(key, f"the plugin failed to judge it ({type(error).__name__}: {error})")
             return None
+
+
+def _is_no_folder(path: Path) -> bool:
+    """Whether something else is there. What cannot be looked at may be one."""
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False

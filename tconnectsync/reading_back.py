@@ -9,7 +9,7 @@ from datetime import date
 from tconnectsync.application import open_sinks, open_sources, outbox_path
 from tconnectsync.clock import Clock
 from tconnectsync.config import Config
-from tconnectsync.errors import ConfigError
+from tconnectsync.errors import NotDone
 from tconnectsync.eventlog import EventLog
 from tconnectsync.folding import Folding
 from tconnectsync.jobs import stretch
@@ -27,19 +27,18 @@ def compared(
 ) -> Iterator[Slice]:
     """What a comparison of one sink finds, slice by slice. Takes no lock and writes nothing.
 
-    Errors: ConfigError (the sink is off, cannot read back, or delivered nothing yet), LogDamaged, and those of the receiver.
+    Errors: NotDone (the sink is off, cannot read back, or delivered nothing yet), LogDamaged, and those of the receiver.
     """
     opened = open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).get(sink)
     if opened is None:
-        raise ConfigError(
-            (f"sinks.{sink}: this sink is off",),
-            remedy="`tconnectsync plugins` lists the sinks and which of them are on.",
+        raise NotDone(
+            f"the sink {sink} is off", remedy="`tconnectsync status` lists the sinks and which of them are on."
         )
     if not isinstance(opened.receiver, Surveyed):
-        raise ConfigError((cannot_be_verified(sink),), remedy="`tconnectsync plugins` lists the sinks.")
+        raise NotDone(cannot_be_verified(sink), remedy="`tconnectsync plugins` lists the sinks.")
     path = outbox_path(config.data_dir, sink)
     if not path.exists() or not (config.data_dir / "log").is_dir():
-        raise ConfigError((f"{sink} has not delivered anything yet",), remedy="Run `tconnectsync sync`.")
+        raise NotDone(f"{sink} has not delivered anything yet", remedy="Run `tconnectsync sync`.")
     decoders = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
     args = {"first": first and first.isoformat(), "last": last and last.isoformat()}
     with (

@@ -112,7 +112,10 @@ class Tally:
     def summary(self) -> str:
         """One line: what was compared, and what came of it."""
         found = [f"{self.counts[name]:,} {name.replace('_', ' ')}" for name in VERDICTS if self.counts[name]]
-        return f"{self.good:,} documents are as they should be" + (f"; {', '.join(found)}" if found else "")
+        if not self.good and not found:
+            return "there is nothing to compare"
+        whole = "1 document is as it" if self.good == 1 else f"{self.good:,} documents are as they"
+        return f"{whole} should be" + (f"; {', '.join(found)}" if found else "")
 
     def lines(self) -> list[str]:
         """For people: the summary, what is wrong in the order of time, and whose the others are."""

@@ -49,6 +49,18 @@ def compared(world: World, first: datetime | None = None, last: datetime | None 
     return tally
 
 
+@pytest.mark.parametrize(
+    ("good", "words"),
+    [
+        (0, "there is nothing to compare"),
+        (1, "1 document is as it should be"),
+        (1400, "1,400 documents are as they should be"),
+    ],
+)
+def test_the_summary_of_a_comparison(good: int, words: str) -> None:
+    assert Tally(good=good).lines() == [words]
+
+
 def verdicts(world: World) -> dict[str, int]:
     return {name: count for name, count in compared(world).counts.items() if count}
 

@@ -162,13 +162,15 @@ class EventLog:
     def maintain(self, budget: int = 1) -> int:
         """At most ``budget`` pieces of work in the background: compress a sealed segment, or read one again and check it.
 
-        Answers how many there were. What it finds harmed is in :attr:`damage`. OSError as :meth:`append`.
+        Answers how many there were. What it finds harmed is in :attr:`damage`. What was decompressed for earlier readers is
+        forgotten: this is called when nothing else is to be done. OSError as :meth:`append`.
         """
         self._writing().bring_along()
         done = 0
         with index_errors(self._index_path):
             while done < budget and self._care.step():
                 done += 1
+        self._segments.forget_texts()
         return done
 
     def refuse_harmed_index(self) -> None:

@@ -136,6 +136,10 @@ class Segments:
         """All that ``segment`` says, decompressed. Harmed when its file cannot be read whole."""
         return self._retry(segment, self._text)
 
+    def forget_texts(self) -> None:
+        """Keep no decompressed segment: a megabyte each, which otherwise stays until another one is read."""
+        self._texts.clear()
+
     def _text(self, segment: Segment) -> bytes:
         if not segment.packed:
             return self._content(segment)

@@ -203,6 +203,18 @@ def test_compressed_segments_are_read_by_zcat(tmp_path: Path) -> None:
         assert keys(log.read(stream.id, 0, 99)) == list(range(1, 30))
 
 
+def test_no_decompressed_segment_stays_in_memory_when_nothing_is_to_be_done(tmp_path: Path) -> None:
+    with open_log(tmp_path, segment_bytes=2000) as log:
+        log.append([basal(seq) for seq in range(1, 30)])
+        while log.maintain(1):
+            pass
+        assert len(list(log.events())) == 29
+        assert log._segments._texts != {}
+        log.maintain(1)
+        assert log._segments._texts == {}
+        assert len(list(log.events())) == 29
+
+
 def test_a_crash_while_compressing_leaves_two_copies_and_no_trouble(tmp_path: Path) -> None:
     with open_log(tmp_path, segment_bytes=2000) as log:
         log.append([basal(seq) for seq in range(1, 30)])

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from types import TracebackType
@@ -92,6 +91,7 @@ class Cloud:
         self.requests: list[CloudRequest] = []
         self._clock = clock
         self._guard = threading.RLock()
+        self._closing = threading.Event()
         self._server = CloudServer(self._serve, clock.now)
         self._service = Accounts(self._server.url, CLIENT_ID, self.accounts, clock.now, token_life_s)
 
@@ -105,6 +105,7 @@ class Cloud:
 
     def close(self) -> None:
         """Stop serving."""
+        self._closing.set()
         self._server.close()
 
     @property
@@ -148,7 +149,7 @@ class Cloud:
             with self._guard:
                 return self._answer(request, region, argument)
         if fault.wait_s:
-            time.sleep(fault.wait_s)
+            self._closing.wait(fault.wait_s)
         if fault.reset == "before":
             raise CutOff
         if fault.status is not None:

@@ -11,7 +11,7 @@ import re
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias
 
 import attrs
 import msgspec
@@ -96,12 +96,12 @@ def value(piece: Piece, *, careful: bool = False) -> Any:
     """What an entry holds; text that no parser takes is kept as text. ``careful``: it may hold too long a number."""
     if type(piece) is not msgspec.Raw:
         return piece
-    if _nested_too_deeply(bytes(piece)):
-        return bytes(piece).decode("utf-8", "replace")
-    if not (careful and has_long_number(bytes(piece))):
-        with suppress(ValueError, RecursionError):
-            return _parse(piece)
     text = bytes(piece)
+    if text.count(b"[") + text.count(b"{") > _MOST_LEVELS and _nested_too_deeply(text):
+        return text.decode("utf-8", "replace")
+    if not (careful and has_long_number(text)):
+        with suppress(ValueError, RecursionError):
+            return _parse(text)
     try:
         return _patient(text)
     except (ValueError, RecursionError):
@@ -109,8 +109,6 @@ def value(piece: Piece, *, careful: bool = False) -> Any:
 
 
 def _nested_too_deeply(text: bytes) -> bool:
-    if text.count(b"[") + text.count(b"{") <= _MOST_LEVELS:
-        return False
     level = 0
     for mark in _MARKS.finditer(text):
         level += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(mark[0], 0)
@@ -139,11 +137,10 @@ def _place(piece: Piece) -> Place:
         group, number = piece.get("sequenceGroup") or 0, piece.get("sequenceNumber")
     else:
         return LAST_PLACE
-    return (group, number) if _is_whole(group) and _is_whole(number) else LAST_PLACE
-
-
-def _is_whole(number: object) -> TypeGuard[int]:
-    return type(number) is int and -_HIGHEST <= number <= _HIGHEST
+    if type(group) is not int or type(number) is not int:
+        return LAST_PLACE
+    fits = -_HIGHEST <= group <= _HIGHEST and -_HIGHEST <= number <= _HIGHEST
+    return (group, number) if fits else LAST_PLACE
 
 
 def _object(body: Body, what: str) -> dict[str, Piece]:

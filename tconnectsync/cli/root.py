@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "Try everything: configuration, login, pumps, Nightscout's rights, disk, clock.",
     "dead-letters": "Documents that a receiver would not take: list, retry, drop.",
     "events": "Print what is in the event log.",
+    "init": "Write a complete, commented configuration, after trying what is in it.",
     "log": "Check or repair the event log.",
     "plugins": "Which plugins run, what they bring, and what is wrong with the others.",
     "replay": "Send again what a sink delivered, as after Nightscout lost its database.",

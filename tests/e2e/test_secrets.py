@@ -122,6 +122,16 @@ def test_no_command_tells_a_secret(tmp_path: Path) -> None:
         world.run("dead-letters", "drop", TREATMENTS, "--all")
         world.run("backup", str(world.home.folder / "backup.tar.gz"))
         world.run("restore", str(world.home.folder / "backup.tar.gz"), expect=(2,))
+        old = world.home.folder / "old.env"
+        old.write_text(
+            f"TCONNECT_EMAIL={ACCOUNT.email}\nTCONNECT_PASSWORD='{PASSWORD}'\nTCONNECT_REGION=US\nNS_SECRET='{world.secret}'\n"
+            f"NS_URL={world.to_site.url}\nTIMEZONE_NAME={ZONE}\n"
+        )
+        written = world.home.folder / "written.toml"
+        world.run("init", "--from-env", str(old), "--output", str(written), "--no-check")
+        assert stat.S_IMODE(written.stat().st_mode) == 0o600
+        old.unlink()
+        written.unlink()
         for name in (*COMMANDS, "demo"):
             world.run(name, "--help")
         with daemon(world.home) as living:

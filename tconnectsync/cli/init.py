@@ -1,0 +1,208 @@
+"""``tconnectsync init``."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+import click
+
+from tconnectsync.cli.exit_status import ExitStatus
+from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.old_settings import read_settings
+from tconnectsync.cli.parameters import common_options, pass_invocation
+from tconnectsync.cli.template import Answers, filled
+
+_EVERY_PUMP = "11111111"
+_FEATURES = "TCONNECTSYNC_HEROKU_FEATURES"
+_NAMES = (
+    "TCONNECT_EMAIL", "TCONNECT_PASSWORD", "TCONNECT_REGION", "PUMP_SERIAL_NUMBER", "NS_URL", "NS_SECRET", "API_SECRET",
+    "NS_SKIP_TLS_VERIFY", "TIMEZONE_NAME", _FEATURES,
+)  # fmt: skip
+
+
+@attrs.frozen
+class _Asking:
+    """Where an answer comes from: a flag, the old settings, a person at a terminal."""
+
+    old: Mapping[str, str]
+    terminal: bool
+
+    def answer(
+        self, flag: str, given: str | None, names: tuple[str, ...], words: str, default: str | None = None
+    ) -> str:
+        found = given or next((self.old[name] for name in names if self.old.get(name)), None)
+        if found is not None:
+            return found
+        if not self.terminal:
+            raise click.UsageError(
+                f"{words} is not known: give {flag}, or {names[0]} in the environment. Nothing was written."
+            )
+        return str(click.prompt(words, default=default, hide_input="secret" in words or "password" in words, err=True))
+
+
+@click.command("init")
+@click.option("--timezone", metavar="ZONE", help='Where the wearer lives, such as "Europe/Berlin".')
+@click.option("--email", help="Of the Tandem Source account.")
+@click.option("--region", help="Of the account: US or EU.")
+@click.option("--url", help="Of the Nightscout site.")
+@click.option("--password-file", type=click.Path(path_type=Path), help="A file that holds the password alone.")
+@click.option("--api-secret-file", type=click.Path(path_type=Path), help="A file that holds the site's secret alone.")
+@click.option(
+    "--from-env", type=click.Path(path_type=Path), metavar="FILE", help="An older bridge's .env or secret.py."
+)
+@click.option("--output", type=click.Path(path_type=Path), metavar="PATH", help="Where to write it.")
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--no-check", is_flag=True, help="Do not try the login and Nightscout first.")
+@common_options
+@pass_invocation
+def command(
+    invocation: Invocation, timezone: str | None, email: str | None, region: str | None, url: str | None,
+    password_file: Path | None, api_secret_file: Path | None, from_env: Path | None, output: Path | None,
+    force: bool, no_check: bool,
+) -> int:  # fmt: skip
+    """Write a complete, commented configuration, after trying what is in it.
+
+    Asks for what neither a flag, nor --from-env, nor the environment says. The file can be read by its owner alone.
+    """
+    from tconnectsync.configfile import home_folder
+
+    path = output or invocation.config_path or home_folder(invocation.environ) / ".config/tconnectsync/config.toml"
+    path = Path.cwd() / path
+    if path.is_dir():
+        raise click.UsageError(f"--output: {path} is a folder, expected the path of a file. Nothing was written.")
+    if os.path.lexists(path) and not force:
+        raise click.UsageError(
+            f"{path} is there already: --force overwrites it, --output names another. Nothing was written."
+        )
+    old = {name: invocation.environ[name] for name in _NAMES if invocation.environ.get(name)}
+    if from_env is not None:
+        old |= _old_settings(from_env)
+    if old.get(_FEATURES):
+        raise click.UsageError(
+            f"{_FEATURES} chooses what is sent, and init does not carry that over: take it away here, and set "
+            "`enabled` and the options of the sinks in the written file before the first sync. Nothing was written."
+        )
+    asking = _Asking(old, sys.stdin.isatty())
+    answers = Answers(
+        timezone=_zone(asking.answer("--timezone", timezone, ("TIMEZONE_NAME",), "The time zone", _host_zone())),
+        email=asking.answer("--email", email, ("TCONNECT_EMAIL",), "The account's email"),
+        password=None if password_file else asking.answer(
+            "--password-file", None, ("TCONNECT_PASSWORD",), "The account's password"),
+        password_file=str(Path.cwd() / password_file) if password_file else None,
+        region=_region(asking.answer("--region", region, ("TCONNECT_REGION",), "The account's region, US or EU")),
+        url=_url(asking.answer("--url", url, ("NS_URL",), "Nightscout's address")),
+        api_secret=None if api_secret_file else asking.answer(
+            "--api-secret-file", None, ("NS_SECRET", "API_SECRET"), "Nightscout's API secret"),
+        api_secret_file=str(Path.cwd() / api_secret_file) if api_secret_file else None,
+        pump=_pump(old),
+        verify_tls=old.get("NS_SKIP_TLS_VERIFY", "").strip().lower() not in {"1", "true", "yes", "on"},
+    )  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        _write(draft, filled(answers))
+        good = _loads_and_works(invocation, draft, check=not no_check)
+        if not good and not (asking.terminal and click.confirm("Write it nevertheless?", err=True)):
+            click.echo("Nothing was written. Put it right, or give --no-check.", err=True)
+            return int(ExitStatus.DIFFERENT)
+        if force:
+            draft.replace(path)
+        else:
+            os.link(draft, path)
+    except FileExistsError:
+        raise click.UsageError(f"{path} is there already: --force overwrites it. Nothing was written.") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    click.echo(f"Written: {path}. Next: tconnectsync --config {path} sync --dry-run")
+    return int(ExitStatus.DONE)
+
+
+def _old_settings(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise click.UsageError(f"--from-env: {path} cannot be read: {error.strerror}. Nothing was written.") from None
+    except UnicodeDecodeError:
+        raise click.UsageError(f"--from-env: {path} is no text. Nothing was written.") from None
+    found = {name: value for name, value in read_settings(text).items() if name in _NAMES and value}
+    if not found:
+        raise click.UsageError(f"--from-env: {path} holds no setting that is known here. Nothing was written.")
+    return found
+
+
+def _zone(name: str) -> str:
+    from zoneinfo import available_timezones
+
+    from tconnectsync.wording import nearest
+    from tconnectsync.zones import names_place
+
+    if names_place(name):
+        return name
+    meant = nearest(name, sorted(available_timezones()))
+    hint = f'; did you mean "{meant}"?' if meant else ""
+    raise click.UsageError(
+        f'--timezone (TIMEZONE_NAME): "{name}" is no place\'s zone{hint or "."} Nothing was written.'
+    )
+
+
+def _region(text: str) -> str:
+    if text.strip().upper() not in {"US", "EU"}:
+        raise click.UsageError('--region (TCONNECT_REGION): expected "US" or "EU". Nothing was written.')
+    return text.strip().upper()
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("https://", "http://")):
+        raise click.UsageError("--url (NS_URL): expected an address that begins with https://. Nothing was written.")
+    return text
+
+
+def _pump(old: Mapping[str, str]) -> str | None:
+    serial = old.get("PUMP_SERIAL_NUMBER", "").strip()
+    if serial in {"", _EVERY_PUMP}:
+        return None
+    click.secho(
+        f"ONLY PUMP {serial} WILL BE READ, because PUMP_SERIAL_NUMBER names it. If it is not the one that is worn now, doses "
+        'are missed: set pumps = "all" under [sources.tandem] in the written file.', fg="red", bold=True, err=True,
+    )  # fmt: skip
+    return serial
+
+
+def _host_zone() -> str | None:
+    """What the machine says: offered at the prompt, never taken unasked."""
+    target = os.path.realpath("/etc/localtime")
+    return target.partition("/zoneinfo/")[2] or None
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _loads_and_works(invocation: Invocation, draft: Path, *, check: bool) -> bool:
+    """Read the draft as every command will, without the environment that it came from. Errors: ConfigError."""
+    from tconnectsync import application
+    from tconnectsync.config import load_config
+
+    around = {name: value for name, value in invocation.environ.items() if name not in {*_NAMES, "TZ"}}
+    plugins = invocation.plugins(tolerant=True)
+    config = load_config(draft, around, plugins)
+    if not check:
+        return True
+    if invocation.logs is not None:
+        invocation.logs.redact(config.secrets())
+    redact = invocation.logs.redactor if invocation.logs else str
+    bad = [found for found in application.run_check(config, plugins, clock=invocation.clock) if not found.good]
+    for found in bad:
+        click.echo(f"BAD  {redact(found.what)}", err=True)
+        if found.remedy:
+            click.echo(f"     {redact(found.remedy)}", err=True)
+    return not bad

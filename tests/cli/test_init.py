@@ -1,0 +1,135 @@
+"""``tconnectsync init``: what it writes, what it takes from older settings, and when it writes nothing."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+import tomli
+from cli_worlds import Said, World
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tconnectsync.cli.old_settings import read_settings
+from tconnectsync.cli.template import Answers, filled, template
+from tconnectsync.config import load_config
+from tconnectsync.plugins import load_plugins
+from tconnectsync.receiver import Finding
+
+OLD = {
+    "TCONNECT_EMAIL": "a@example.org",
+    "TCONNECT_PASSWORD": "hidden#1 $x",
+    "TCONNECT_REGION": "EU",
+    "NS_URL": "https://site.example/",
+    "NS_SECRET": "site-hidden-1234",
+    "TIMEZONE_NAME": "Europe/Berlin",
+}
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
+
+
+@pytest.fixture
+def real(world: World) -> World:
+    """The plugins that ship, and no configuration."""
+    del world.environ["TCONNECTSYNC_CONFIG"]
+    world.plugins = load_plugins()
+    return world
+
+
+def init(world: World, *more: str, **changes: str) -> Said:
+    old = world.folder / "old.env"
+    old.write_text("".join(f"{name}='{value}'\n" for name, value in {**OLD, **changes}.items() if value))
+    return world.run("init", "--from-env", str(old), "--output", str(world.folder / "new.toml"), *more)
+
+
+def test_the_template_is_the_example_that_ships() -> None:
+    assert template() == (Path(__file__).parents[2] / "config.toml.example").read_text(encoding="utf-8")
+
+
+@given(password=TEXT, secret=TEXT)
+def test_odd_secrets_survive(password: str, secret: str) -> None:
+    answers = Answers(timezone="Europe/Berlin", email="a", region="US", url="u", password=password, api_secret=secret)
+    read = tomli.loads(filled(answers))
+    assert read["sources"]["tandem"]["password"] == password
+    assert read["nightscout"]["api_secret"] == secret
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["K=v", 'K = "v"', "export K='v'", "K=v # a comment", "K = 'v'  # c", "K = os.environ.get('K', 'v')", "#\nK=v"],
+)
+def test_old_settings_are_read_as_text(line: str) -> None:
+    assert read_settings(line) == {"K": "v"}
+
+
+def test_old_settings_keep_signs_and_run_nothing(tmp_path: Path) -> None:
+    assert read_settings("A='x#y$z'\nB=x#y\nC='a\\b'") == {"A": "x#y$z", "B": "x#y", "C": "a\\b"}
+    read_settings(f"A = open({str(tmp_path / 'made')!r}, 'w')")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_written_loads_and_only_its_owner_can_read_it(real: World) -> None:
+    said = init(real)
+    path = real.folder / "new.toml"
+    assert said.status == 0, said.err
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    config = load_config(path, {"HOME": str(real.folder)}, real.plugins)
+    assert config.timezone == "Europe/Berlin"
+    assert config.secrets()
+    assert "hidden" not in said.out + said.err
+    assert not list(real.folder.glob(".new.toml*"))
+
+
+def test_a_bad_check_writes_nothing_unless_it_is_left_out(real: World) -> None:
+    real.application.findings = (Finding(good=False, what="the login was refused", remedy="Correct it."),)
+    said = init(real)
+    assert said.status == 9
+    assert "login was refused" in said.err
+    assert not list(real.folder.glob("*new.toml*"))
+    assert init(real, "--no-check").status == 0
+
+
+def test_a_file_that_is_there_stays_without_force(real: World) -> None:
+    path = real.folder / "new.toml"
+    path.write_text("mine")
+    assert init(real).status == 2
+    assert path.read_text() == "mine"
+    assert init(real, "--force").status == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_pinned_pump_is_said_loudly(real: World) -> None:
+    said = init(real, PUMP_SERIAL_NUMBER="7654321")
+    assert "ONLY PUMP 7654321" in said.err
+    assert 'pumps = ["7654321"]' in (real.folder / "new.toml").read_text()
+    assert "ONLY" not in init(real, "--force", PUMP_SERIAL_NUMBER="11111111").err
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"TIMEZONE_NAME": "Europe/Berlim"}, "Europe/Berlin"),
+        ({"TIMEZONE_NAME": ""}, "--timezone"),
+        ({"TCONNECT_PASSWORD": ""}, "--password-file"),
+        ({"NS_URL": "site.example"}, "https://"),
+        ({"TCONNECT_REGION": "DE"}, "--region"),
+        ({"TCONNECTSYNC_HEROKU_FEATURES": "BASAL"}, "TCONNECTSYNC_HEROKU_FEATURES"),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_is_written(real: World, changes: dict[str, str], told: str) -> None:
+    said = init(real, **changes)
+    assert said.status == 2
+    assert told in said.err
+    assert not list(real.folder.glob("*new.toml*"))
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00\x01", b"nothing here"])
+def test_an_unreadable_older_file_is_named(real: World, content: bytes | None) -> None:
+    path = real.folder / "noise"
+    if content is not None:
+        path.write_bytes(content)
+    for given_path in (path, real.folder):
+        said = real.run("init", "--from-env", str(given_path), "--output", str(real.folder / "new.toml"))
+        assert said.status == 2
+        assert "--from-env" in said.err
+    assert not (real.folder / "new.toml").exists()

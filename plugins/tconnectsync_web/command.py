@@ -86,7 +86,7 @@ def _serve(engine: Engine, options: WebOptions, secret: bytes, host: str, port: 
         from tconnectsync_web.app import web_app
     except ImportError as error:
         raise click.ClickException(
-            f"the package {error.name!r} is missing; run `pip install tconnectsync[web]`"
+            f"the package {error.name!r} is missing; run: pip install 'tconnectsync[web]'"
         ) from error
     cycles = Cycles(lambda: _cycle(engine))
     app = web_app(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tconnectsync.cli.logs import Logs
     from tconnectsync.config import Config
     from tconnectsync.plugins import Plugins
+    from tconnectsync.receiver import Finding
 
 log = logging.getLogger("tconnectsync.cli")
 
@@ -78,6 +79,35 @@ class Invocation:
         for name, message in plugins.problems:
             self._warn(f"plugin_problem plugin={name} {message}")
         return config
+
+    def request(self, command: str, **arguments: Any) -> tuple[int, tuple[str, ...]]:
+        """Have whoever owns the data folder do this, and say nothing: exit status and words. Errors: ConfigError."""
+        config, plugins = self.config(), self.plugins()
+        from tconnectsync import application
+
+        asked = application.Request(command=command, args=arguments)
+        for step in application.execute(config, plugins, asked, clock=self.clock):
+            if isinstance(step, application.Result):
+                return step.status, step.lines
+        raise RuntimeError(f"the request {command!r} ended without a result")
+
+    def read_status(self) -> dict[str, Any]:
+        """The shape that ``status --json`` prints. Errors: ConfigError."""
+        config = self.config()
+        from tconnectsync import application
+
+        return application.read_status(config, clock=self.clock)
+
+    def findings(self) -> Iterator[Finding]:
+        """What ``check`` finds, one after the other. Errors: ConfigError."""
+        config, plugins = self.config(), self.plugins()
+        from tconnectsync import application
+
+        yield from application.run_check(config, plugins, clock=self.clock)
+
+    def redact(self, text: str) -> str:
+        """The text without the secrets that the configuration holds."""
+        return text if self.logs is None else self.logs.redactor(text)
 
     def _warn(self, line: str) -> None:
         """A warning, once: the daemon reads the configuration again and again."""

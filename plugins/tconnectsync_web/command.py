@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import attrs
 import click
 
-from tconnectsync import Finding, TconnectsyncError
+from tconnectsync import Finding
 from tconnectsync_web.cycles import Cycles, Outcome, at_intervals
 from tconnectsync_web.gate import Gate
 from tconnectsync_web.options import WebOptions
@@ -128,8 +128,6 @@ def _cycle(engine: Engine) -> Outcome:
     """One ``tconnectsync sync``. What goes wrong is its outcome."""
     try:
         status, lines = engine.request("sync")
-    except TconnectsyncError as error:
-        status, lines = 1, tuple(line for line in (error.message, error.remedy) if line)
     except Exception as error:  # the thread's border: the next cycle is to run
         log.exception("cycle_failed")
         status, lines = 1, (f"the cycle failed unexpectedly ({type(error).__name__}); the log has the details",)

@@ -12,7 +12,7 @@ import attrs
 
 from tconnectsync.clock import Clock, SystemClock
 from tconnectsync.configfile import SYSTEM_FILE, Bootstrap, read_bootstrap
-from tconnectsync.errors import ConfigError
+from tconnectsync.errors import ConfigError, TconnectsyncError
 
 if TYPE_CHECKING:
     from tconnectsync.cli.logs import Logs
@@ -81,14 +81,17 @@ class Invocation:
         return config
 
     def request(self, command: str, **arguments: Any) -> tuple[int, tuple[str, ...]]:
-        """Have whoever owns the data folder do this, and say nothing: exit status and words. Errors: ConfigError."""
-        config, plugins = self.config(), self.plugins()
+        """Have whoever owns the data folder do this, and say nothing: exit status and words, also of expected errors."""
         from tconnectsync import application
+        from tconnectsync.cli.failures import status_of
 
         asked = application.Request(command=command, args=arguments)
-        for step in application.execute(config, plugins, asked, clock=self.clock):
-            if isinstance(step, application.Result):
-                return step.status, step.lines
+        try:
+            for step in application.execute(self.config(), self.plugins(), asked, clock=self.clock):
+                if isinstance(step, application.Result):
+                    return step.status, step.lines
+        except TconnectsyncError as error:
+            return status_of(error), tuple(line for line in (error.message, error.remedy) if line)
         raise RuntimeError(f"the request {command!r} ended without a result")
 
     def read_status(self) -> dict[str, Any]:

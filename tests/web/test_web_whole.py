@@ -13,7 +13,7 @@ import requests
 
 sys.path.append(str(Path(__file__).parents[1] / "e2e"))
 
-from living_daemon import daemon
+from living_daemon import daemon, eventually
 from quiet_world import ZONE, a_pump
 from whole_world import Installation, MovedClock, by_identity
 
@@ -109,6 +109,31 @@ def test_a_cycle_is_handed_to_the_daemon_that_owns_the_folder(tmp_path: Path) ->
             assert answer.json()["status"] == 0, answer.text
             assert site.count("treatments") > 100
             living.stop()
+
+
+def test_with_an_interval_it_syncs_unasked(tmp_path: Path) -> None:
+    with Cloud([a_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
+        more = "[web]\ninterval_mins = 60\n"
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=more)
+        with web(home, []) as url:
+            headers = {"Authorization": SECRET}
+            eventually(
+                lambda: requests.get(url, headers=headers, timeout=30).json()["last_cycle_status"] == 0,
+                "a cycle that nobody asked for ends",
+            )
+        assert site.count("treatments") > 100
+
+
+def test_a_cycle_that_fails_unexpectedly_is_an_answer_and_not_the_end(tmp_path: Path) -> None:
+    with Cloud([], MovedClock()) as cloud:
+        home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
+        with web(home, []) as url:
+            (home.folder / "data").write_text("a file where a folder is to be")
+            for _ in range(2):
+                answer = requests.get(f"{url}/update", headers={"Authorization": SECRET}, timeout=60)
+                assert (answer.status_code, answer.json()["status"]) == (503, 1)
+                assert "unexpectedly" in answer.json()["lines"][0]
+            assert requests.get(f"{url}/healthz", timeout=30).status_code == 200
 
 
 def test_without_its_packages_it_says_what_to_install(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class RootGroup(click.Group):
 @features_option
 @older_options
 @click.pass_context
-def root(ctx: click.Context, **older: Any) -> int:
+def root(ctx: click.Context, /, **older: Any) -> int:
     """Carry a Tandem insulin pump's data from Tandem's cloud to Nightscout.
 
     Sources write what the pump said into an event log; sinks keep Nightscout equal to it. Unofficial, no medical device, and

@@ -23,10 +23,19 @@ def _kinds(value: object) -> str | None:
     return None if fits else "kinds of pump events, such as bolus.completed and glucose.reading"
 
 
+def _whole_path(value: object) -> str | None:
+    """Commands are typed anywhere: a relative path would mean another folder each time."""
+    return (
+        None
+        if isinstance(value, Path) and value.is_absolute()
+        else 'a whole path, such as "/var/lib/tconnectsync/files"'
+    )
+
+
 @attrs.frozen(kw_only=True)
 class FileOptions:
     """Where the files go, and what is in them."""
 
-    folder: Path | None = option(None, help="where the files go")
+    folder: Path | None = option(None, check=_whole_path, help="where the files go")
     format: Literal["jsonl", "csv"] = option("jsonl", help="jsonl or csv")
     kinds: tuple[str, ...] = option(USUAL, check=_kinds, help="the kinds of events that are written")

@@ -122,8 +122,9 @@ def test_no_command_tells_a_secret(tmp_path: Path) -> None:
         world.run("dead-letters", "drop", TREATMENTS, "--all")
         world.run("backup", str(world.home.folder / "backup.tar.gz"))
         world.run("restore", str(world.home.folder / "backup.tar.gz"), expect=(2,))
-        for name in (*COMMANDS, "demo"):
+        for name in (*COMMANDS, "demo", "web"):
             world.run(name, "--help")
+        world.run("web", expect=(2,))  # with a secret: tests/web
         with daemon(world.home) as living:
             world.run("-v", "replay", PUMP_EVENTS)
             world.run("-v", "backfill", "--from", str(today - timedelta(days=3)))

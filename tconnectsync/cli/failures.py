@@ -48,6 +48,11 @@ def tell(error: TconnectsyncError) -> int:
         click.echo(error.message, err=True)
     if error.remedy:
         click.echo(error.remedy, err=True)
+    return status_of(error)
+
+
+def status_of(error: TconnectsyncError) -> int:
+    """The exit status that an expected error means."""
     return int(next((status for kind, status in _STATUSES if isinstance(error, kind)), ExitStatus.FAILED))
 
 

@@ -13,7 +13,7 @@ import click
 
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
-from tconnectsync.cli.old_settings import read_settings
+from tconnectsync.cli.old_settings import OldSettings, read_settings
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.cli.template import Answers, filled
 
@@ -67,7 +67,8 @@ def command(
 ) -> int:  # fmt: skip
     """Write a complete, commented configuration, after trying what is in it.
 
-    Asks for what neither a flag, nor --from-env, nor the environment says. The file can be read by its owner alone.
+    A flag wins, then a value that the file of --from-env gives, then the environment, then a default in that file
+    (os.environ.get). What none of them says is asked for. The file can be read by its owner alone.
     """
     from tconnectsync.configfile import home_folder
 
@@ -81,7 +82,8 @@ def command(
         )
     old = {name: invocation.environ[name] for name in _NAMES if invocation.environ.get(name)}
     if from_env is not None:
-        old |= _old_settings(from_env)
+        said = _old_settings(from_env)
+        old = said.defaults | old | said.explicit
     if old.get(_FEATURES):
         raise click.UsageError(
             f"{_FEATURES} chooses what is sent, and init does not carry that over: take it away here, and set "
@@ -122,17 +124,25 @@ def command(
     return int(ExitStatus.DONE)
 
 
-def _old_settings(path: Path) -> dict[str, str]:
+def _old_settings(path: Path) -> OldSettings:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        said = read_settings(path.read_bytes().decode("utf-8-sig"), python=path.suffix == ".py")
     except OSError as error:
         raise click.UsageError(f"--from-env: {path} cannot be read: {error.strerror}. Nothing was written.") from None
     except UnicodeDecodeError:
         raise click.UsageError(f"--from-env: {path} is no text. Nothing was written.") from None
-    found = {name: value for name, value in read_settings(text).items() if name in _NAMES and value}
-    if not found:
+    except SyntaxError:
+        raise click.UsageError(f"--from-env: {path} is no Python. Nothing was written.") from None
+    for key, line in said.unread.items():
+        if key in _NAMES:
+            click.echo(f"{path} line {line}: {key} cannot be read without running it: not taken.", err=True)
+    known = OldSettings(
+        explicit={name: value for name, value in said.explicit.items() if name in _NAMES and value},
+        defaults={name: value for name, value in said.defaults.items() if name in _NAMES and value},
+    )
+    if not known.explicit and not known.defaults:
         raise click.UsageError(f"--from-env: {path} holds no setting that is known here. Nothing was written.")
-    return found
+    return known
 
 
 def _zone(name: str) -> str:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from tconnectsync.clock import Clock, SystemClock
 from tconnectsync.configfile import SYSTEM_FILE, Bootstrap, read_bootstrap
-from tconnectsync.errors import ConfigError
+from tconnectsync.errors import ConfigError, TconnectsyncError
 
 if TYPE_CHECKING:
     from tconnectsync.cli.logs import Logs
     from tconnectsync.config import Config
     from tconnectsync.plugins import Plugins
+    from tconnectsync.receiver import Finding
 
 log = logging.getLogger("tconnectsync.cli")
 
@@ -78,6 +79,38 @@ class Invocation:
         for name, message in plugins.problems:
             self._warn(f"plugin_problem plugin={name} {message}")
         return config
+
+    def request(self, command: str, **arguments: Any) -> tuple[int, tuple[str, ...]]:
+        """Have whoever owns the data folder do this, and say nothing: exit status and words, also of expected errors."""
+        from tconnectsync import application
+        from tconnectsync.cli.failures import status_of
+
+        asked = application.Request(command=command, args=arguments)
+        try:
+            for step in application.execute(self.config(), self.plugins(), asked, clock=self.clock):
+                if isinstance(step, application.Result):
+                    return step.status, step.lines
+        except TconnectsyncError as error:
+            return status_of(error), tuple(line for line in (error.message, error.remedy) if line)
+        raise RuntimeError(f"the request {command!r} ended without a result")
+
+    def read_status(self) -> dict[str, Any]:
+        """The shape that ``status --json`` prints. Errors: ConfigError."""
+        config = self.config()
+        from tconnectsync import application
+
+        return application.read_status(config, clock=self.clock)
+
+    def findings(self) -> Iterator[Finding]:
+        """What ``check`` finds, one after the other. Errors: ConfigError."""
+        config, plugins = self.config(), self.plugins()
+        from tconnectsync import application
+
+        yield from application.run_check(config, plugins, clock=self.clock)
+
+    def redact(self, text: str) -> str:
+        """The text without the secrets that the configuration holds."""
+        return text if self.logs is None else self.logs.redactor(text)
 
     def _warn(self, line: str) -> None:
         """A warning, once: the daemon reads the configuration again and again."""

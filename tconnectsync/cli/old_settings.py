@@ -5,32 +5,112 @@ from __future__ import annotations
 import ast
 import re
 
-_LINE = re.compile(r"^\s*(?:export\s+)?([A-Z][A-Z0-9_]*)\s*=\s*(.*?)\s*$")
+import attrs
+
+_LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
+_SINGLE = re.compile(r"'([^']*)'\s*(?:#.*)?$")
+_DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"\s*(?:#.*)?$')
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "'": "'"}
 
 
-def read_settings(text: str) -> dict[str, str]:
-    """The values by name. Lines that hold no plain value are left out."""
-    found: dict[str, str] = {}
-    for line in text.lstrip("\ufeff").splitlines():
-        matched = _LINE.match(line)
-        value = _plain(matched[2]) if matched else None
-        if matched and value is not None:
-            found[matched[1]] = value
+@attrs.define
+class OldSettings:
+    """``explicit`` values, ``defaults`` that the environment wins over, and the line of each key that could not be read."""
+
+    explicit: dict[str, str] = attrs.field(factory=dict, repr=False)
+    defaults: dict[str, str] = attrs.field(factory=dict, repr=False)
+    unread: dict[str, int] = attrs.field(factory=dict)
+
+    def forget(self, key: str) -> None:
+        """What is said of ``key`` further down counts alone."""
+        for kept in (self.explicit, self.defaults):
+            kept.pop(key, None)
+        self.unread.pop(key, None)
+
+
+def read_settings(text: str, *, python: bool = False) -> OldSettings:
+    """What ``text`` says, as Python where ``python`` says so or where it imports or calls. Errors: SyntaxError."""
+    text = text.lstrip("\ufeff")
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        if python:
+            raise SyntaxError("no Python") from None
+        return _dotenv(text)
+    if python or any(isinstance(node, ast.Import | ast.ImportFrom | ast.Call) for node in ast.walk(tree)):
+        return _python(tree)
+    return _dotenv(text)
+
+
+def _python(tree: ast.Module) -> OldSettings:
+    found = OldSettings()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            targets, value = node.targets, node.value
+        elif isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value is not None:
+            targets, value = [node.target], node.value
+        else:
+            continue
+        plain = node in tree.body and not isinstance(node, ast.AugAssign)
+        for target in targets:
+            for name in (each for each in ast.walk(target) if isinstance(each, ast.Name)):
+                found.forget(name.id)
+                if not (plain and name is target and _take(found, name.id, value)):
+                    found.unread[name.id] = node.lineno
     return found
 
 
-def _plain(written: str) -> str | None:
-    try:
-        node = ast.parse(written, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        node = None
+def _take(found: OldSettings, key: str, node: ast.expr) -> bool:
+    """Note what ``node`` says of ``key``; False where it would have to be run."""
+    number = False
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"int", "str"}:
+        if len(node.args) != 1 or node.keywords:
+            return False
+        number = number or node.func.id == "int"
+        node = node.args[0]
+    kept = found.explicit
+    if isinstance(node, ast.Subscript):
+        return ast.unparse(node.value) == "os.environ" and ast.unparse(node.slice) == repr(key)
     if isinstance(node, ast.Call):
-        # os.environ.get("KEY", "default"): what counts is the default
-        node = node.args[1] if len(node.args) > 1 else None
-        return str(node.value) if isinstance(node, ast.Constant) and node.value is not None else None
-    if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\\" not in written:
-        return node.value
-    if written[:1] in {"'", '"'}:
-        quoted = re.match(r"""(['"])(.*)\1\s*(?:#.*)?$""", written)
-        return quoted[2] if quoted else None
-    return re.split(r"\s#", written, maxsplit=1)[0].strip()
+        called = ast.unparse(node.func) in {"os.environ.get", "os.getenv"} and not node.keywords
+        if not called or len(node.args) not in {1, 2} or ast.unparse(node.args[0]) != repr(key):
+            return False
+        if len(node.args) == 1:
+            return True
+        node, kept = node.args[1], found.defaults
+    if not isinstance(node, ast.Constant) or not isinstance(node.value, str | int | None):
+        return False
+    if node.value is None:
+        return True
+    if number and not str(node.value).strip().isdecimal():
+        return False
+    kept[key] = str(node.value).strip() if number else str(node.value)
+    return True
+
+
+def _dotenv(text: str) -> OldSettings:
+    found = OldSettings()
+    for number, line in enumerate(text.splitlines(), start=1):
+        matched = _LINE.match(line)
+        if not matched:
+            continue
+        key, written = matched[1], matched[2]
+        found.forget(key)
+        value = _dotenv_value(written)
+        if value is None:
+            found.unread[key] = number
+        else:
+            found.explicit[key] = value
+    return found
+
+
+def _dotenv_value(written: str) -> str | None:
+    if written[:1] == "'":
+        single = _SINGLE.match(written)
+        return single[1] if single else None
+    if written[:1] == '"':
+        double = _DOUBLE.match(written)
+        return re.sub(r"\\(.)", lambda each: _ESCAPES.get(each[1], each[0]), double[1]) if double else None
+    if "os.environ" in written or "os.getenv" in written:
+        return None
+    return re.split(r"(?:^|\s)#", written, maxsplit=1)[0].strip()

@@ -15,6 +15,7 @@ import tconnectsync
 from tconnectsync.cli import failures
 from tconnectsync.cli.exit_status import INTERRUPTED, MEANINGS, ExitStatus
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.older_flags import joined_features, older_options, perform_older
 from tconnectsync.cli.parameters import common_options, features_option
 from tconnectsync.errors import TconnectsyncError
 
@@ -41,6 +42,9 @@ COMMANDS = {
 
 class RootGroup(click.Group):
     """Imports a command's module only when that command is asked for."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, joined_features(args))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*COMMANDS, *_plugin_commands(ctx)})
@@ -98,13 +102,17 @@ class RootGroup(click.Group):
 @click.version_option(tconnectsync.__version__, "--version", message="tconnectsync %(version)s")
 @common_options
 @features_option
+@older_options
 @click.pass_context
-def root(ctx: click.Context) -> int:
+def root(ctx: click.Context, /, **older: Any) -> int:
     """Carry a Tandem insulin pump's data from Tandem's cloud to Nightscout.
 
     Sources write what the pump said into an event log; sinks keep Nightscout equal to it. Unofficial, no medical device, and
     not for dosing decisions.
     """
+    status = perform_older(ctx, ctx.ensure_object(Invocation), older)
+    if status is not None:
+        return status
     if ctx.invoked_subcommand is not None:
         return ExitStatus.DONE
     from tconnectsync.cli.sync import command

@@ -56,14 +56,14 @@ def test_odd_secrets_survive(password: str, secret: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["K=v", 'K = "v"', "export K='v'", "K=v # a comment", "K = 'v'  # c", "K = os.environ.get('K', 'v')", "#\nK=v"],
+    ["K=v", 'K = "v"', "export K='v'", "K=v # a comment", "K = 'v'  # c", "#\nK=v"],
 )
 def test_old_settings_are_read_as_text(line: str) -> None:
-    assert read_settings(line) == {"K": "v"}
+    assert read_settings(line).explicit == {"K": "v"}
 
 
 def test_old_settings_keep_signs_and_run_nothing(tmp_path: Path) -> None:
-    assert read_settings("A='x#y$z'\nB=x#y\nC='a\\b'") == {"A": "x#y$z", "B": "x#y", "C": "a\\b"}
+    assert read_settings("A='x#y$z'\nB=x#y\nC='a\\b'").explicit == {"A": "x#y$z", "B": "x#y", "C": "a\\b"}
     read_settings(f"A = open({str(tmp_path / 'made')!r}, 'w')")
     assert not list(tmp_path.iterdir())
 
@@ -132,4 +132,40 @@ def test_an_unreadable_older_file_is_named(real: World, content: bytes | None) -
         said = real.run("init", "--from-env", str(given_path), "--output", str(real.folder / "new.toml"))
         assert said.status == 2
         assert "--from-env" in said.err
+    assert not (real.folder / "new.toml").exists()
+
+
+@pytest.mark.parametrize(
+    "written", ["int(os.environ.get('PUMP_SERIAL_NUMBER', '7654321'))", "os.getenv('PUMP_SERIAL_NUMBER', '7654321')"]
+)
+def test_a_pump_pinned_by_a_default_in_python_is_said_loudly(real: World, written: str) -> None:
+    old = real.folder / "secret.py"
+    lines = "".join(f"{name} = {value!r}\n" for name, value in OLD.items())
+    old.write_text(f"import os\n{lines}PUMP_SERIAL_NUMBER = {written}\n")
+    said = real.run("init", "--from-env", str(old), "--output", str(real.folder / "new.toml"))
+    assert said.status == 0, said.err
+    assert "ONLY PUMP 7654321" in said.err
+    assert 'pumps = ["7654321"]' in (real.folder / "new.toml").read_text()
+
+
+def test_the_environment_wins_over_a_default_and_loses_to_an_explicit_value(real: World) -> None:
+    old = real.folder / "secret.py"
+    lines = "".join(f"{name} = {value!r}\n" for name, value in OLD.items() if name != "NS_URL")
+    old.write_text(f"import os\n{lines}NS_URL = os.environ.get('NS_URL', 'https://default.example/')\n")
+    real.environ |= {"NS_URL": "https://real.example/", "TCONNECT_EMAIL": "other@example.org"}
+    said = real.run("init", "--from-env", str(old), "--output", str(real.folder / "new.toml"))
+    assert said.status == 0, said.err
+    written = tomli.loads((real.folder / "new.toml").read_text())
+    assert written["nightscout"]["url"] == "https://real.example/"
+    assert written["sources"]["tandem"]["email"] == "a@example.org"
+
+
+def test_a_value_that_cannot_be_read_without_running_it_is_named_and_not_told(real: World) -> None:
+    old = real.folder / "secret.py"
+    lines = "".join(f"{name} = {value!r}\n" for name, value in OLD.items() if name != "NS_SECRET")
+    old.write_text(f"{lines}NS_SECRET = 'hid' + 'den'\n")
+    said = real.run("init", "--from-env", str(old), "--output", str(real.folder / "new.toml"))
+    assert said.status == 2
+    assert "line 6: NS_SECRET" in said.err
+    assert "hid" not in said.err
     assert not (real.folder / "new.toml").exists()

@@ -132,8 +132,9 @@ def test_no_command_tells_a_secret(tmp_path: Path) -> None:
         assert stat.S_IMODE(written.stat().st_mode) == 0o600
         old.unlink()
         written.unlink()
-        for name in (*COMMANDS, "demo"):
+        for name in (*COMMANDS, "demo", "web"):
             world.run(name, "--help")
+        world.run("web", expect=(2,))  # with a secret: tests/web
         with daemon(world.home) as living:
             world.run("-v", "replay", PUMP_EVENTS)
             world.run("-v", "backfill", "--from", str(today - timedelta(days=3)))

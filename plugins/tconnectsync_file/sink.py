@@ -1,0 +1,197 @@
+"""The sink: its fold, and a folder as a receiver."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tconnectsync import (
+    Context,
+    Delivery,
+    Document,
+    Event,
+    Finding,
+    Hold,
+    Outcome,
+    Retryable,
+    Sink,
+    SinkSpec,
+    StoredDocument,
+    Taken,
+    document_id,
+)
+from tconnectsync_file.options import FileOptions
+from tconnectsync_file.rows import Row, fields_of, read, row_of, utc_time, written
+
+COLLECTION = "events"
+
+
+def spec() -> SinkSpec:
+    """``file``, off unless it is turned on."""
+    return SinkSpec(name="file", options=FileOptions, open=open_sink, problems=problems)
+
+
+def problems(options: FileOptions, _sections: Mapping[str, Any]) -> Sequence[str]:
+    """What is missing to write files."""
+    return [] if options.folder else ["sinks.file.folder: missing; set it to the folder where the files go"]
+
+
+def open_sink(options: FileOptions, _context: Context) -> Sink:
+    """The sink with its receiver."""
+    kinds = frozenset(options.kinds)
+    fold = EventFold(kinds)
+    fingerprint = f"{fold.name} {fold.version} {','.join(sorted(kinds))}"
+    receiver = Folder(Path(options.folder or "."), options.format, fields=fields_of(kinds))
+    return Sink(folds=[fold], receiver=receiver, fingerprint=fingerprint)
+
+
+@attrs.frozen(kw_only=True)
+class Nothing:
+    """Every event stands for itself."""
+
+
+class EventFold:
+    """Each chosen event becomes one document."""
+
+    name = "events"
+    version = 1
+    state_type = Nothing
+
+    def __init__(self, kinds: frozenset[str]) -> None:
+        self.kinds = kinds
+
+    def initial(self) -> Nothing:
+        """Nothing."""
+        return Nothing()
+
+    def step(self, state: Nothing, event: Event) -> tuple[Nothing, Sequence[Document]]:
+        """The event as it is, flat."""
+        if event.at is None:
+            return state, []
+        body = attrs.asdict(event.body, value_serializer=lambda _owner, _field, value: _plain(value))
+        content = {**body, "pump_time": event.pump_time.isoformat(), "pump": event.pump, "kind": event.kind}
+        numbered = event.group is not None and event.seq is not None
+        names = (event.pump, event.group, event.seq) if numbered else (event.pump, event.id)
+        identity = document_id(*(str(name) for name in names), "file")
+        return state, [Document(id=identity, collection=COLLECTION, at=event.at, content=content)]
+
+    def running(self, _state: Nothing) -> Sequence[Document]:
+        """Nothing goes on."""
+        return []
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+class Folder:
+    """Satisfies :class:`tconnectsync.Receiver`: a file a month, replaced as a whole. ``stored`` is the month."""
+
+    batch_size = 2000
+
+    def __init__(self, folder: Path, file_format: str, *, fields: Sequence[str]) -> None:
+        self.folder, self.format, self.fields = folder, file_format, fields
+        self.address = f"{folder} ({file_format})"
+
+    def inspect(self, first: datetime, last: datetime) -> Hold | None:  # noqa: ARG002 - the protocol's signature
+        """Files that are not ours are refused when they are read."""
+        return None
+
+    def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
+        """Replace the files of the touched months; what an earlier attempt may have left is looked for in every month."""
+        wrote = False
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            old: dict[str, dict[str, Row]] = {}
+            new: dict[str, dict[str, Row]] = {}
+            everywhere = self._months() if any(delivery.unsure for delivery in batch) else []
+
+            def rows(month: str) -> dict[str, Row]:
+                if month not in old:
+                    old[month] = read(self._path(month), self.format)
+                    new[month] = dict(old[month])
+                return new[month]
+
+            outcomes: list[Outcome] = []
+            for delivery in batch:
+                for month in [
+                    *(everywhere if delivery.unsure else ()),
+                    *([delivery.stored] if delivery.stored else ()),
+                ]:
+                    rows(month).pop(delivery.document_id, None)
+                month = delivery.stored or ""
+                if delivery.document is not None:
+                    row = row_of(delivery.document, self.format)
+                    month = str(row["time"])[:7]
+                    rows(month)[delivery.document_id] = row
+                outcomes.append(Taken(stored=month))
+            for month in sorted(new, reverse=True):
+                data = written(new[month], self.format, self.fields)
+                if old[month] or new[month]:
+                    wrote = True
+                    self._replace(self._path(month), data)
+        except OSError as error:
+            raise Retryable(
+                f"{self.folder} cannot be written: {error.strerror or error}",
+                unsure=wrote,
+                remedy="Make room there and let tconnectsync write to it; the documents wait until then.",
+            ) from error
+        return outcomes
+
+    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+        """Every row of these times."""
+        try:
+            for month in self._months():
+                for identity, row in read(self._path(month), self.format).items():
+                    at = utc_time(str(row["time"]))
+                    if first <= at <= last:
+                        yield StoredDocument(
+                            document_id=identity, collection=COLLECTION, at=at, stored=month,
+                            pump=str(row.get("pump", "")), content=row,
+                        )  # fmt: skip
+        except OSError as error:
+            raise Retryable(
+                f"{self.folder} cannot be read: {error.strerror or error}", remedy="Let tconnectsync read it."
+            ) from error
+
+    def check(self) -> Iterator[Finding]:
+        """Whether the folder can be written to, by trying."""
+        probe = self.folder / ".tconnectsync-check"
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            yield Finding(
+                good=False, what=f"{self.folder} cannot be written: {error.strerror or error}",
+                remedy="Let tconnectsync write to it.",
+            )  # fmt: skip
+        else:
+            yield Finding(good=True, what=f"{self.folder} takes our files")
+
+    def _path(self, month: str) -> Path:
+        return self.folder / f"tconnectsync-{month}.{self.format}"
+
+    def _months(self) -> list[str]:
+        found = self.folder.glob(f"tconnectsync-????-??.{self.format}")
+        return sorted(path.stem.removeprefix("tconnectsync-") for path in found)
+
+    def _replace(self, path: Path, data: bytes) -> None:
+        """Whole or not at all, also when the power fails; readable by its owner alone (health data)."""
+        aside = path.with_name(f".{path.name}.new")
+        aside.unlink(missing_ok=True)
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - the mode
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

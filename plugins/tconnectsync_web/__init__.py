@@ -1,0 +1,27 @@
+"""A small web application: sync cycles on request, for hosts that only run web applications, and for pingers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tconnectsync import Section, hookimpl
+
+if TYPE_CHECKING:
+    import click
+
+
+@hookimpl
+def tconnectsync_sections() -> Sequence[Section]:
+    """``[web]``."""
+    from tconnectsync_web.options import WebOptions
+
+    return [Section(name="web", options=WebOptions)]
+
+
+@hookimpl
+def tconnectsync_commands() -> Sequence[click.Command]:
+    """``web``."""
+    from tconnectsync_web.command import web
+
+    return [web]

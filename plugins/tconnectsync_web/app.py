@@ -1,0 +1,112 @@
+"""The routes. None tells a secret, and the status tells nothing about the wearer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from flask import Flask, Response, jsonify, request
+
+from tconnectsync import Finding
+from tconnectsync_web.cycles import Cycles
+from tconnectsync_web.gate import Gate
+
+_PLAIN = ("state", "since", "last_fetch", "last_delivered", "next_poll", "pending", "dead", "behind")
+"""What a link's status says without personal data: messages may hold serial numbers, pumps have them as names."""
+
+
+def web_app(
+    *,
+    gate: Gate,
+    cycles: Cycles,
+    read_status: Callable[[], Mapping[str, Any]],
+    read_findings: Callable[[], Sequence[Finding]],
+) -> Flask:
+    """The application. The callables are asked in the threads of the server."""
+    app = Flask("tconnectsync_web", static_folder=None)
+
+    def admit() -> Response | None:
+        if request.path == "/healthz":
+            return None
+        offered = _offered()
+        if offered is None:
+            answer = _words("a secret is needed: Authorization: Bearer SECRET", 401)
+            answer.headers["WWW-Authenticate"] = "Bearer"
+            return answer
+        wait_s = gate.wait_s()
+        if wait_s:
+            answer = _words("too many wrong secrets; wait", 429)
+            answer.headers["Retry-After"] = str(wait_s)
+            return answer
+        return None if gate.admits(offered) else _words("this is not the secret", 403)
+
+    def healthz() -> Response:
+        return Response("ok\n", mimetype="text/plain")
+
+    def index() -> Response:
+        return jsonify(_without_personal_data(read_status(), cycles))
+
+    def run() -> tuple[Response, int]:
+        _, new = cycles.start()
+        return jsonify({"message": "started" if new else "already running"}), 202
+
+    def update() -> tuple[Response, int]:
+        cycle, _ = cycles.start()
+        outcome = cycle.wait()
+        if outcome is None:
+            raise RuntimeError("a cycle ended without an outcome")
+        return jsonify({"status": outcome.status, "lines": list(outcome.lines)}), 200 if outcome.status == 0 else 503
+
+    def check_login() -> tuple[Response, int]:
+        findings = read_findings()
+        good = all(finding.good for finding in findings)
+        body = {"good": good, "findings": [attrs.asdict(finding) for finding in findings]}
+        return jsonify(body), 200 if good else 503
+
+    app.before_request(admit)
+    app.after_request(_keep_to_yourself)
+    app.add_url_rule("/healthz", view_func=healthz)
+    app.add_url_rule("/", view_func=index)
+    app.add_url_rule("/run", view_func=run, methods=["GET", "POST"])
+    app.add_url_rule("/update", view_func=update, methods=["GET", "POST"])
+    app.add_url_rule("/check_login", view_func=check_login)
+    return app
+
+
+def _offered() -> bytes | None:
+    """The secret that the request brings. A header's bytes come as Latin-1."""
+    header = request.headers.get("Authorization", "").strip()
+    if header:
+        scheme, _, rest = header.partition(" ")
+        return (rest.strip() if scheme.lower() == "bearer" else header).encode("latin-1", "replace")
+    query = request.args.get("secret")
+    return None if query is None else query.encode("utf-8", "replace")
+
+
+def _words(message: str, status: int) -> Response:
+    answer = jsonify({"message": message})
+    answer.status_code = status
+    return answer
+
+
+def _keep_to_yourself(answer: Response) -> Response:
+    """An address with ``?secret=`` is neither kept nor passed on."""
+    answer.headers["Cache-Control"] = "no-store"
+    answer.headers["Referrer-Policy"] = "no-referrer"
+    return answer
+
+
+def _without_personal_data(status: Mapping[str, Any], cycles: Cycles) -> dict[str, Any]:
+    links = {
+        group: {name: {key: link[key] for key in _PLAIN if key in link} for name, link in status.get(group, {}).items()}
+        for group in ("sources", "sinks")
+    }
+    last = cycles.last
+    return {
+        "version": status.get("version"),
+        "log_damaged": bool(status.get("log", {}).get("damaged")),
+        **links,
+        "cycle_running": cycles.running is not None,
+        "last_cycle_status": None if last is None else last.status,
+    }

@@ -1,0 +1,143 @@
+"""``tconnectsync web``."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from types import FrameType
+from typing import Any, Protocol
+
+import attrs
+import click
+
+from tconnectsync import Finding
+from tconnectsync_web.cycles import Cycles, Outcome, at_intervals
+from tconnectsync_web.gate import Gate
+from tconnectsync_web.options import WebOptions
+
+log = logging.getLogger("tconnectsync.web")
+THREADS = 8
+PATIENCE_S = 10.0
+"""So long a cycle may go on when the application is to end; one that is cut off goes on at the next start."""
+
+
+class Configured(Protocol):
+    """The part of a loaded configuration that is used here."""
+
+    @property
+    def sections(self) -> Mapping[str, Any]:
+        """The loaded sections by name."""
+
+
+class Engine(Protocol):
+    """What the command line lends to a plugin's command as click's context object."""
+
+    def config(self) -> Configured:
+        """The configuration. Errors: ConfigError."""
+
+    def request(self, command: str) -> tuple[int, tuple[str, ...]]:
+        """Have the engine, here or in the daemon, do a command: exit status and words."""
+
+    def read_status(self) -> dict[str, Any]:
+        """The shape that ``status --json`` prints."""
+
+    def findings(self) -> Iterator[Finding]:
+        """What ``check`` finds."""
+
+    def redact(self, text: str) -> str:
+        """The text without secrets."""
+
+
+@click.command(short_help="A web application: syncs on request.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where it listens; 0.0.0.0: everywhere.")
+@click.option(
+    "--port",
+    default=8080,
+    show_default=True,
+    envvar="PORT",
+    show_envvar=True,
+    type=click.IntRange(0, 65535),
+    help="0: any free port.",
+)
+@click.pass_obj
+def web(engine: Engine, host: str, port: int) -> int:
+    """Sync cycles on request over HTTP, for hosts that run web applications only, and for pingers.
+
+    /run starts a cycle, /update waits for its end, / shows the status, /check_login tries the logins; each asks for the
+    secret of [web] (TCONNECTSYNC_HEROKU_SECRET). /healthz asks for none. It runs beside the daemon or instead of it.
+    """
+    options = engine.config().sections["web"]
+    secret = b"" if options.secret is None else options.secret.reveal().encode()
+    if not secret.strip():
+        raise click.ClickException(
+            "the web application needs a secret, and none is configured; nothing was started. Set"
+            " TCONNECTSYNC_HEROKU_SECRET, or `secret_file` under [web], to a long random text."
+        )
+    return _serve(engine, options, secret, host, port)
+
+
+def _serve(engine: Engine, options: WebOptions, secret: bytes, host: str, port: int) -> int:
+    try:
+        from waitress.server import create_server
+
+        from tconnectsync_web.app import web_app
+    except ImportError as error:
+        raise click.ClickException(
+            f"the package {error.name!r} is missing; run: pip install 'tconnectsync[web]'"
+        ) from error
+    cycles = Cycles(lambda: _cycle(engine))
+    app = web_app(
+        gate=Gate(secret, time.monotonic),
+        cycles=cycles,
+        read_status=engine.read_status,
+        read_findings=lambda: [_redacted(engine, finding) for finding in engine.findings()],
+    )
+    try:
+        server = create_server(app, host=host, port=port, threads=THREADS, ident=None)
+    except OSError as error:
+        raise click.ClickException(
+            f"{host} port {port} cannot be used ({error.strerror}); try `tconnectsync web --port 0`"
+        ) from error
+    address = f"http://{host}:{server.effective_port}/" if hasattr(server, "effective_port") else host
+    click.echo(f"Listening on {address}", err=True)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, _end)
+    if options.interval_mins:
+        interval = (cycles, options.interval_mins * 60.0, stop.wait)
+        threading.Thread(target=at_intervals, args=interval, name="interval", daemon=True).start()
+    try:
+        server.run()
+    finally:
+        stop.set()
+        server.close()
+        running = cycles.running
+        if running is not None:
+            running.wait(PATIENCE_S)
+    return 0
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """The server takes this for its end."""
+    raise SystemExit(0)
+
+
+def _cycle(engine: Engine) -> Outcome:
+    """One ``tconnectsync sync``. What goes wrong is its outcome."""
+    try:
+        status, lines = engine.request("sync")
+    except Exception as error:  # the thread's border: the next cycle is to run
+        log.exception("cycle_failed")
+        status, lines = 1, (f"the cycle failed unexpectedly ({type(error).__name__}); the log has the details",)
+    outcome = Outcome(status=int(status), lines=tuple(engine.redact(line) for line in lines))
+    if outcome.status:
+        log.warning("cycle_ended status=%d %s", outcome.status, " ".join(outcome.lines))
+    return outcome
+
+
+def _redacted(engine: Engine, finding: Finding) -> Finding:
+    return attrs.evolve(
+        finding, what=engine.redact(finding.what), remedy=finding.remedy and engine.redact(finding.remedy)
+    )

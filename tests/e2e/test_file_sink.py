@@ -1,0 +1,42 @@
+"""From the pump to files."""
+
+from __future__ import annotations
+
+import csv
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from quiet_world import ZONE, a_pump
+from whole_world import Installation, MovedClock
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    return [row for path in sorted(folder.iterdir()) for row in csv.DictReader(path.read_text().splitlines())]
+
+
+def test_every_dose_of_the_pump_is_in_the_files_once(tmp_path: Path) -> None:
+    pump, files = a_pump(3), tmp_path / "files"
+    table = f'[sinks.file]\nenabled = true\nfolder = "{files}"\nformat = "csv"\n'
+    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=table)
+        assert "takes our files" in home.run("check").stdout
+        home.run("sync")
+        before = rows_of(files)
+        now = datetime.now(timezone.utc)
+        true = [
+            round(bolus.delivered_u, 2)
+            for bolus in pump.truth.until(now).boluses
+            if bolus.delivered_u and bolus.reason != "running" and now - timedelta(days=1) < bolus.uploaded_at < now
+        ]
+        told = [round(float(row["delivered_u"]), 2) for row in before if row["kind"] == "bolus.completed"]
+        assert true
+        assert all(told.count(dose) >= true.count(dose) for dose in true)
+        assert len({row["id"] for row in before}) == len(before)
+        for path in files.iterdir():
+            path.unlink()
+        home.run("replay", "file")
+        after = {row["id"]: row for row in rows_of(files)}
+        assert [after[row["id"]] for row in before] == before

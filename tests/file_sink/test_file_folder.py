@@ -1,0 +1,100 @@
+"""The folder as a receiver, and the whole way from the pump."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from tconnectsync import Delivery, Document, Retryable
+from tconnectsync_file.options import USUAL
+from tconnectsync_file.rows import LEADING, fields_of
+from tconnectsync_file.sink import Folder
+
+NOVEMBER = datetime(2026, 11, 3, 8, tzinfo=timezone.utc)
+DECEMBER = datetime(2026, 12, 1, 0, 30, tzinfo=timezone.utc)
+
+
+def folder(path: Path, file_format: str = "jsonl") -> Folder:
+    return Folder(path / "files", file_format, fields=fields_of(USUAL))
+
+
+def put(
+    name: str, at: datetime = NOVEMBER, stored: str | None = None, unsure: bool = False, **body: object
+) -> Delivery:
+    content = {"pump_time": "2026-11-03T09:00:00", "pump": "1", "kind": "bolus.completed", **body}
+    document = Document(id=name, collection="events", at=at, content=content)
+    return Delivery(document_id=name, collection="events", document=document, stored=stored, unsure=unsure)
+
+
+def held(path: Path) -> dict[str, list[str]]:
+    return {
+        file.name: [json.loads(line)["id"] for line in file.read_text().splitlines()]
+        for file in sorted((path / "files").iterdir())
+    }
+
+
+def test_the_same_twice_is_the_same_once_and_the_owner_alone_reads_it(tmp_path: Path) -> None:
+    batch = [put("b"), put("a", delivered_u=1.5)]
+    folder(tmp_path).deliver(batch)
+    path = tmp_path / "files" / "tconnectsync-2026-11.jsonl"
+    before = path.read_bytes()
+    folder(tmp_path).deliver(batch)
+    assert path.read_bytes() == before
+    assert held(tmp_path) == {path.name: ["a", "b"]}
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unsure"])
+def test_a_correction_moves_a_line_to_its_month(tmp_path: Path, known: bool) -> None:
+    folder(tmp_path).deliver([put("a"), put("b")])
+    folder(tmp_path).deliver([put("a", DECEMBER, stored="2026-11" if known else None, unsure=not known)])
+    assert held(tmp_path) == {"tconnectsync-2026-11.jsonl": ["b"], "tconnectsync-2026-12.jsonl": ["a"]}
+
+
+def test_what_is_taken_back_goes(tmp_path: Path) -> None:
+    folder(tmp_path).deliver([put("a"), put("b")])
+    folder(tmp_path).deliver([Delivery(document_id="a", collection="events", document=None, stored="2026-11")])
+    assert held(tmp_path) == {"tconnectsync-2026-11.jsonl": ["b"]}
+
+
+def test_a_failure_before_the_rename_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder(tmp_path).deliver([put("a")])
+    path = tmp_path / "files" / "tconnectsync-2026-11.jsonl"
+    before = path.read_bytes()
+
+    def full(_file: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(Retryable, match="No space left"):
+            folder(tmp_path).deliver([put("b")])
+    assert path.read_bytes() == before
+    folder(tmp_path).deliver([put("b", unsure=True)])
+    assert held(tmp_path) == {path.name: ["a", "b"]}
+
+
+def test_columns_do_not_depend_on_data_and_no_text_becomes_a_formula(tmp_path: Path) -> None:
+    for _ in range(2):
+        folder(tmp_path, "csv").deliver([put("a", notes="=1+1", delivered_u=-2.0), put("b")])
+    with (tmp_path / "files" / "tconnectsync-2026-11.csv").open(newline="") as file:
+        header, first, _second = csv.reader(file)
+    assert tuple(header) == (*LEADING, *fields_of(USUAL))
+    row = dict(zip(header, first, strict=True))
+    assert (row["notes"], row["delivered_u"]) == ("'=1+1", "-2.0")
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "csv"])
+def test_a_damaged_file_is_named_with_its_line_and_stays(tmp_path: Path, file_format: str) -> None:
+    folder(tmp_path, file_format).deliver([put("a")])
+    path = tmp_path / "files" / f"tconnectsync-2026-11.{file_format}"
+    path.write_text(path.read_text() + "my own words\n")
+    before, line = path.read_bytes(), len(path.read_text().splitlines())
+    with pytest.raises(Retryable, match=rf"2026-11\.{file_format} .* line {line} "):
+        folder(tmp_path, file_format).deliver([put("b")])
+    assert path.read_bytes() == before

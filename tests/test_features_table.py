@@ -1,0 +1,24 @@
+"""The table of features names tests that are there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NAMED = re.findall(r"`(tests/\S+\.py)::(\w+)`", (ROOT / "docs" / "features.md").read_text())
+
+
+@pytest.mark.parametrize(("file", "test"), NAMED, ids=[test for _, test in NAMED])
+def test_the_test_that_shows_a_feature_is_there(file: str, test: str) -> None:
+    defined = {node.name for node in ast.walk(ast.parse((ROOT / file).read_text())) if hasattr(node, "name")}
+    assert test in defined
+
+
+def test_a_row_without_a_test_says_that_the_feature_is_not_there() -> None:
+    rows = [line for line in (ROOT / "docs" / "features.md").read_text().splitlines() if line.startswith("| ")]
+    bare = [row for row in rows if "`tests/" not in row and "| test |" not in row]
+    assert all("not there" in row for row in bare)

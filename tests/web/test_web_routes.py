@@ -1,0 +1,192 @@
+"""The routes of the web application, over HTTP on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+import pytest
+import requests
+from waitress.server import create_server
+
+from tconnectsync import Finding
+from tconnectsync_web.app import web_app
+from tconnectsync_web.cycles import Cycle, Cycles, Outcome, at_intervals
+from tconnectsync_web.gate import Gate
+
+SECRET = "a long secret ü"
+BEARER = {"Authorization": b"Bearer " + SECRET.encode()}
+STATUS = {
+    "version": "4",
+    "data_dir": "/home/somebody",
+    "log": {"damaged": "segment of 1234567"},
+    "sources": {
+        "tandem": {"state": "ok", "since": None, "message": "pump 1234567 is silent", "remedy": "x", "pumps": {"1234567": {}}}
+    },
+    "sinks": {"nightscout-iob": {"state": "ok", "since": None, "message": "1.5 U", "pending": 2, "dead": 0}},
+}  # fmt: skip
+
+
+@attrs.define
+class Served:
+    url: str = ""
+    now: float = 1000.0
+    work: Callable[[], Outcome] = lambda: Outcome(status=0, lines=("done",))
+    began: int = 0
+    findings: tuple[Finding, ...] = (Finding(good=True, what="disk: fine"),)
+    asked: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(0))
+
+    def get(self, path: str, headers: dict[str, bytes] | None = None) -> requests.Response:
+        return requests.get(self.url + path, headers=headers, timeout=30)
+
+    def cycle(self) -> Outcome:
+        self.began += 1
+        return self.work()
+
+
+class CountedCycles(Cycles):
+    def __init__(self, world: Served) -> None:
+        super().__init__(world.cycle)
+        self.world = world
+
+    def start(self) -> tuple[Cycle, bool]:
+        started = super().start()
+        self.world.asked.release()
+        return started
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    world = Served()
+    app = web_app(
+        gate=Gate(SECRET.encode(), lambda: world.now), cycles=CountedCycles(world),
+        read_status=lambda: STATUS, read_findings=lambda: world.findings,
+    )  # fmt: skip
+    server = create_server(app, host="127.0.0.1", port=0, threads=6, clear_untrusted_proxy_headers=True)
+    world.url = f"http://127.0.0.1:{server.effective_port}"
+    thread = threading.Thread(target=_until_closed, args=(server,), daemon=True)
+    thread.start()
+    yield world
+    server.close()
+    server.task_dispatcher.shutdown()
+    thread.join(5)
+
+
+def _until_closed(server: object) -> None:
+    with contextlib.suppress(OSError):  # closed under it: the end of a test
+        server.run()  # type: ignore[attr-defined]
+
+
+def test_healthz_needs_no_secret_and_tells_nothing(served: Served) -> None:
+    answer = served.get("/healthz")
+    assert (answer.status_code, answer.text) == (200, "ok\n")
+
+
+@pytest.mark.parametrize("path", ["/", "/run", "/update", "/check_login", "/nothing-here", "/healthz/"])
+def test_everything_else_needs_the_secret(served: Served, path: str) -> None:
+    assert served.get(path).status_code == 401
+    assert served.get(path, {"Authorization": b"Bearer wrong"}).status_code == 403
+    assert served.began == 0
+
+
+@pytest.mark.parametrize("header", [b"Bearer " + SECRET.encode(), b"bearer  " + SECRET.encode()])
+def test_the_secret_comes_in_the_header_or_in_the_address(served: Served, header: bytes) -> None:
+    assert served.get("/update", {"Authorization": header}).status_code == 200
+    answer = requests.get(f"{served.url}/update", params={"secret": SECRET}, timeout=30)
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert served.began == 2
+
+
+def test_guessing_shuts_the_gate_for_longer_and_longer(served: Served) -> None:
+    wrong = {"Authorization": b"wrong"}
+    assert [served.get("/", wrong).status_code for _ in range(4)] == [403] * 4
+    shut = served.get("/", BEARER)
+    assert (shut.status_code, shut.headers["Retry-After"]) == (429, "2")
+    served.now += 2
+    assert served.get("/", wrong).status_code == 403
+    assert served.get("/", wrong).headers["Retry-After"] == "4"
+    assert served.get("/healthz").status_code == 200
+    served.now += 4
+    assert served.get("/", BEARER).status_code == 200
+    assert served.get("/", wrong).status_code == 403
+    assert served.get("/", BEARER).status_code == 200
+
+
+def test_the_wait_has_an_end() -> None:
+    now = [0.0]
+    gate = Gate(b"x", lambda: now[0])
+    for _ in range(50):
+        gate.admits(b"y")
+        now[0] += gate.wait_s()
+    gate.admits(b"y")
+    assert gate.wait_s() == 60
+    assert not gate.admits(b"x")
+
+
+def test_the_status_tells_nothing_about_the_wearer(served: Served) -> None:
+    answer = served.get("/", BEARER)
+    assert answer.json()["sinks"] == {"nightscout-iob": {"state": "ok", "since": None, "pending": 2, "dead": 0}}
+    assert answer.json()["log_damaged"] is True
+    for personal in ("1234567", "1.5 U", "somebody"):
+        assert personal not in answer.text
+
+
+def test_an_update_that_fails_is_503_with_its_words(served: Served) -> None:
+    served.work = lambda: Outcome(status=5, lines=("the site is away",))
+    answer = served.get("/update", BEARER)
+    assert answer.status_code == 503
+    assert answer.json() == {"status": 5, "lines": ["the site is away"]}
+    assert served.get("/", BEARER).json()["last_cycle_status"] == 5
+
+
+def test_two_triggers_at_once_run_one_cycle(served: Served) -> None:
+    go_on = threading.Event()
+    served.work = lambda: Outcome(status=0 if go_on.wait(30) else 1)
+    first = served.get("/run", BEARER)
+    assert (first.status_code, first.json()) == (202, {"message": "started"})
+    assert served.get("/run", BEARER).json() == {"message": "already running"}
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(served.get, "/update", BEARER) for _ in range(2)]
+        assert served.get("/", BEARER).json()["cycle_running"] is True
+        for _ in range(4):
+            assert served.asked.acquire(timeout=30)
+        go_on.set()
+        assert [one.result().status_code for one in waiting] == [200, 200]
+    assert served.began == 1
+
+
+def test_check_login_answers_the_findings(served: Served) -> None:
+    assert served.get("/check_login", BEARER).json()["good"] is True
+    served.findings = (Finding(good=False, what="login refused", remedy="Correct it."),)
+    answer = served.get("/check_login", BEARER)
+    assert answer.status_code == 503
+    assert answer.json()["findings"] == [{"good": False, "what": "login refused", "remedy": "Correct it."}]
+
+
+def test_cycles_come_by_themselves_at_the_interval() -> None:
+    waited: list[float] = []
+    began: list[int] = []
+    cycles = Cycles(lambda: began.append(1) or Outcome(status=0))  # type: ignore[func-returns-value]
+
+    def pause(seconds: float) -> bool:
+        waited.append(seconds)
+        running = cycles.running
+        if running is not None:
+            running.wait(30)
+        return len(waited) == 3
+
+    at_intervals(cycles, 600.0, pause)
+    assert waited == [600.0] * 3
+    assert len(began) == 3
+
+
+def test_a_cycle_that_breaks_lets_the_next_one_run() -> None:
+    cycles = Cycles(lambda: Outcome(status=3))
+    assert cycles.start()[0].wait(30) == Outcome(status=3)
+    cycle, new = cycles.start()
+    assert new
+    assert cycle.wait(30) == Outcome(status=3)

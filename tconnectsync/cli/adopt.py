@@ -19,9 +19,9 @@ from tconnectsync.cli.requests import conclude, perform
 @common_options
 @pass_invocation
 def command(invocation: Invocation, sink: str, first: date | None, last: date | None, dry_run: bool, skip: bool) -> int:
-    """Replace what an older bridge wrote of the same facts by SINK's documents. Stop the older bridge first.
+    """Replace what an older bridge wrote of the same facts by a sink's documents.
 
-    The pump's data is fetched, then each document of the older bridge that tells of a record which SINK tells too is deleted,
+    Stop the older bridge first. The pump's data is fetched, then each document of the older bridge that tells of a record which SINK tells too is deleted,
     and SINK's are delivered. What others wrote, and what tells of something else, stays. With --skip all of it stays: days
     that both wrote then show everything twice.
 

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from tconnectsync.projection import Document as Document
     from tconnectsync.projection import Fold as Fold
     from tconnectsync.projection import document_id as document_id
+    from tconnectsync.receiver import Adopting as Adopting
     from tconnectsync.receiver import Contrast as Contrast
     from tconnectsync.receiver import Delivery as Delivery
     from tconnectsync.receiver import Finding as Finding
     from tconnectsync.receiver import Hold as Hold
+    from tconnectsync.receiver import Older as Older
     from tconnectsync.receiver import Outcome as Outcome
     from tconnectsync.receiver import Postponed as Postponed
     from tconnectsync.receiver import Receiver as Receiver
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 __version__ = "4.0.0"
 
 _HOME = {
+    "Adopting": "receiver",
     "Batch": "sources",
     "Clock": "clock",
     "Context": "hookspecs",
@@ -59,6 +62,7 @@ _HOME = {
     "Fold": "projection",
     "History": "sources",
     "Hold": "receiver",
+    "Older": "receiver",
     "Outcome": "receiver",
     "Postponed": "receiver",
     "Receiver": "receiver",

@@ -66,7 +66,7 @@ class Admission:
             found = list(islice(self._reading, READ_BACK_AT_ONCE))
             for document in found:
                 outbox.recognise(document)
-            if found:
+            if found and not outbox.get("found"):  # else it may say since when a whole read is waited for
                 outbox.put("found", "1")
             if len(found) == READ_BACK_AT_ONCE:
                 return False

@@ -285,6 +285,16 @@ def preview(
     yield from previewed(config, plugins, sink=sink, first=first, last=last, clock=clock)
 
 
+def preview_adoption(
+    config: Config, plugins: Plugins, *, sink: str, first: date | None = None, last: date | None = None, clock: Clock
+) -> Result:
+    """What ``adopt`` would replace: see :func:`tconnectsync.preview.adoption_previewed`."""
+    from tconnectsync.preview import adoption_previewed
+
+    _make_data_dir(config)  # a login's token is kept there
+    return adoption_previewed(config, plugins, sink=sink, first=first, last=last, clock=clock)
+
+
 def verify(
     config: Config, plugins: Plugins, *, sink: str, first: date | None = None, last: date | None = None, clock: Clock
 ) -> Iterator[Slice]:
@@ -432,6 +442,6 @@ def read_status(config: Config, *, clock: Clock) -> dict[str, Any]:
 
 
 __all__ = [
-    "Notice", "Progress", "Request", "Result", "execute", "open_engine", "preview", "read_dead_letters", "read_events",
+    "Notice", "Progress", "Request", "Result", "execute", "open_engine", "preview", "preview_adoption", "read_dead_letters", "read_events",
     "read_status", "run_check", "run_daemon", "verify",
 ]  # fmt: skip

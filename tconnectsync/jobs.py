@@ -10,11 +10,12 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from tconnectsync.adopting import Found, adopted, cannot_be_adopted
 from tconnectsync.engine import Engine
 from tconnectsync.errors import CredentialsRefused, IndexHarmed, LogDamaged, Rejected, Retryable, TconnectsyncError
 from tconnectsync.keeping import Keeper
 from tconnectsync.polling import Poller, Run
-from tconnectsync.receiver import Surveyed
+from tconnectsync.receiver import Adopting, Surveyed
 from tconnectsync.troubles import troubles
 from tconnectsync.verdicts import Tally, cannot_be_verified
 
@@ -110,7 +111,7 @@ def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) ->
         "backfill": lambda: _backfill(engine, request.args),
         "replay": lambda: _replay(engine, request.args, zone_at),
         "resume": lambda: _resume(engine, request.args),
-        "adopt": lambda: _adopt(engine, request.args),
+        "adopt": lambda: _adopt(engine, request.args, zone_at),
         "verify": lambda: _verify(engine, request.args, zone_at),
         "dead_letters_retry": lambda: _dead_letters(engine, request.args, retry=True),
         "dead_letters_drop": lambda: _dead_letters(engine, request.args, retry=False),
@@ -232,14 +233,50 @@ def _resume(engine: Engine, args: Mapping[str, Any]) -> Job:
     yield conclude(engine, f"{name}: goes on", only=(name,))
 
 
-def _adopt(engine: Engine, args: Mapping[str, Any]) -> Job:
+def _adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
+    """Fetch and fold all, then let what an older bridge wrote of the same facts make room for ours, or leave both."""
     name, keeper, unknown = _keeper(engine, args)
     if keeper is None:
         yield unknown
         return
-    keeper.adopt()
-    yield from _drain(engine, (name,))
-    yield conclude(engine, f"{name}: what others left there stays beside ours", only=(name,))
+    if args.get("skip"):
+        keeper.adopt()
+        yield from _drain(engine, (name,))
+        yield conclude(engine, f"{name}: what others left there stays beside ours", only=(name,))
+        return
+    if not isinstance(keeper.courier.receiver, Adopting):
+        yield Result(status=2, lines=(cannot_be_adopted(name),))
+        return
+    runs = _ask(engine, lambda poller: poller.start())
+    yield from _poll(engine, runs)
+    while engine.placed and keeper.fold(engine.views, version=engine.version):
+        yield Progress(message="folding")
+    hindrance = not_adoptable(engine, keeper)
+    if hindrance is not None:
+        yield hindrance
+        return
+    begin, end = stretch(args, zone_at)
+    found = Found()
+    try:
+        receiver, verifier = keeper.courier.receiver, keeper.verifier(engine.views)
+        for _ in adopted(found, verifier, receiver, begin, end, dry_run=False):
+            yield Progress(message=f"replacing an older bridge's documents, {sum(found.replaced.values()):,} so far")
+    except Retryable as error:
+        again = f"Run `tconnectsync adopt {name}` again: it goes on where it was, and until then {name} sends nothing."
+        yield Result(status=5, lines=(error.message, again))
+        return
+    with keeper.for_now(whole=begin is None and end is None and not found.unclear):
+        yield from _drain(engine, (name,))
+    yield conclude(engine, *found.lines(dry_run=False), only=(name,))
+
+
+def not_adoptable(engine: Engine, keeper: Keeper) -> Result | None:
+    """Why nothing can be replaced now: what is not fetched or folded would be taken away and not come back."""
+    unread = [poller.condition for poller in engine.pollers.values() if poller.condition.state != "ok"]
+    if not engine.placed or keeper.behind() or unread:
+        words = "nothing was replaced: not all of the pump's data could be read and worked out"
+        return result_of(troubles(engine), words) if unread or engine.log_trouble else conclude(engine, words)
+    return None
 
 
 def _verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:

@@ -68,6 +68,8 @@ class SourceMemory:
     files: Files = attrs.field(factory=OsFiles)
     condition: Condition = attrs.field(factory=Condition)
     last_fetch: datetime | None = None
+    last_began: datetime | None = None
+    """When the read that ended at ``last_fetch`` began; None where an older release wrote the file."""
     next_poll: datetime | None = None
     tally: Tally = attrs.field(factory=Tally)
     mended: dict[str, str] = attrs.field(factory=dict)
@@ -84,6 +86,7 @@ class SourceMemory:
             found = json.loads(files.read(path))
             memory.condition = from_json(json.dumps(found["condition"]))
             memory.last_fetch = _time(found["last_fetch"])
+            memory.last_began = _time(found.get("last_began"))
             memory.next_poll = _time(found["next_poll"])
             memory.tally = Tally({str(k): int(v) for k, v in found["unknown_codes"].items()}, int(found["set_aside"]))
             memory.overruled = str(found.get("overruled", ""))
@@ -97,6 +100,7 @@ class SourceMemory:
         found = {
             "condition": json.loads(to_json(self.condition)),
             "last_fetch": self.last_fetch and self.last_fetch.isoformat(),
+            "last_began": self.last_began and self.last_began.isoformat(),
             "next_poll": self.next_poll and self.next_poll.isoformat(),
             "unknown_codes": self.tally.unknown_codes,
             "set_aside": self.tally.set_aside,
@@ -126,6 +130,7 @@ class Run:
     whole: bool = False
     gap: Missing | None = None
     state: str = "waiting"
+    began: datetime | None = None
     new: int = 0
     known: int = 0
 
@@ -198,10 +203,12 @@ class Poller:
     def is_whole(self, now: datetime, since: datetime | None = None) -> bool:
         """Whether the source was read to its end within the last day, and what repairs took from the log was read again.
 
-        ``since``: also not before this.
+        ``since``: that read also began no earlier than this, for what it asked for first may be older than its end.
         """
-        last = self.memory.last_fetch
-        if self.busy or last is None or not timedelta(0) <= now - last < LATELY or (since is not None and last < since):
+        last, began = self.memory.last_fetch, self.memory.last_began
+        if self.busy or last is None or not timedelta(0) <= now - last < LATELY:
+            return False
+        if since is not None and (began is None or began < since):
             return False
         with contextlib.suppress(LogDamaged):
             return next_missing(self.events, self.name, self.memory.mended) is None
@@ -247,7 +254,7 @@ class Poller:
             if not self._queue or (planned <= now and not any(run.whole for run in self._queue)):
                 self.start()
             self._run = self._queue.popleft()
-            self._run.state = "running"
+            self._run.state, self._run.began = "running", now
             self._batches = self._run.begin()
         assert self._batches is not None  # noqa: S101 - it belongs to the run
         return next(self._batches, None)
@@ -343,6 +350,7 @@ class Poller:
             memory.mended[run.gap.name] = run.gap.last.isoformat()
         if run.whole:
             memory.last_fetch = now
+            memory.last_began = now if run.began is None else min(run.began, now)
             uploads = [fact.body.uploaded_at for fact in self.events.facts("upload.seen", source=self.name, limit=24)]
             memory.next_poll = self.rhythm.next_poll(now, uploads)
         self._save()

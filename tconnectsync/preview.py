@@ -8,21 +8,22 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from tconnectsync.adopting import Found, adopted, cannot_be_adopted
 from tconnectsync.application import open_engine
 from tconnectsync.clock import Clock
 from tconnectsync.config import Config
 from tconnectsync.engine import Engine
 from tconnectsync.eventlog import INDEX_NAME, LentFiles
 from tconnectsync.eventlog.files import TEMPORARY
-from tconnectsync.jobs import Result, no_such_sink, result_of, stretch
+from tconnectsync.jobs import Result, no_such_sink, not_adoptable, result_of, stretch
 from tconnectsync.keeping import Keeper
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugins import Plugins
-from tconnectsync.receiver import Delivery, Receiver, Refused, rendered
+from tconnectsync.receiver import Adopting, Delivery, Receiver, Refused, rendered
 from tconnectsync.troubles import troubles
 
 _PREFIX = ".preview-"
@@ -40,32 +41,66 @@ def previewed(
     how the receiver knows it, there is no document) or "set aside" (``reason`` says why it would never be sent). Last comes the
     Result: what keeps a source or a sink from doing so.
     """
+    with _lent(config, plugins, clock, polling=sink is None) as engine:
+        if sink is not None and sink not in engine.keepers:
+            yield no_such_sink(engine, sink)
+            return
+        engine.turn(polling=False, only=())
+        only = tuple(engine.keepers) if sink is None else (sink,)
+        for keeper in (engine.keepers[name] for name in only):
+            _fold(engine, keeper)
+            if sink is not None:
+                keeper.replay(*_stretch(config, first, last))
+                _fold(engine, keeper)
+            for delivery in _deliveries(keeper.outbox, clock):
+                yield {"sink": keeper.name, **_told(keeper.courier.receiver, delivery)}
+        found = troubles(engine, None if sink is None else only)
+        yield result_of(trouble for trouble in found if trouble[0] != _DOCUMENTS_WAIT)
+
+
+def adoption_previewed(
+    config: Config, plugins: Plugins, *, sink: str, first: date | None, last: date | None, clock: Clock
+) -> Result:
+    """What ``adopt`` of ``sink`` would replace: fetched and worked out, and nothing written, here or there."""
+    with _lent(config, plugins, clock, polling=True) as engine:
+        keeper = engine.keepers.get(sink)
+        if keeper is None:
+            return no_such_sink(engine, sink)
+        receiver = keeper.courier.receiver
+        if not isinstance(receiver, Adopting):
+            return Result(status=2, lines=(cannot_be_adopted(sink),))
+        engine.turn(polling=False, only=())
+        _fold(engine, keeper)
+        hindrance = not_adoptable(engine, keeper)
+        if hindrance is not None:
+            return hindrance
+        found = Found()
+        days = _stretch(config, first, last)
+        for _ in adopted(found, keeper.verifier(engine.views), receiver, *days, dry_run=True):
+            pass
+        return Result(status=0, lines=found.lines(dry_run=True))
+
+
+def _stretch(config: Config, first: date | None, last: date | None) -> tuple[datetime | None, datetime | None]:
+    args = {"first": first and first.isoformat(), "last": last and last.isoformat()}
+    return stretch(args, config.zones.zone_at)
+
+
+@contextlib.contextmanager
+def _lent(config: Config, plugins: Plugins, clock: Clock, *, polling: bool) -> Iterator[Engine]:
+    """An engine over copies. ``polling``: what is fetched must be folded, and goes to a log that begins where the real one ends."""
     with _scratch(config.data_dir, clock) as folder:
         _copy_positions(config.data_dir, folder)
-        if sink is None:  # what is fetched must be folded: it goes to a log that begins where the real one ends
+        if polling:
             _copy_index(config.data_dir / INDEX_NAME, folder / INDEX_NAME)
             files = LentFiles(config.data_dir / "log", folder / "log")
             engine = open_engine(config, plugins, clock=clock, data_dir=folder, files=files)
         else:
             engine = open_engine(config, plugins, clock=clock, data_dir=folder, log_read_only=config.data_dir)
         try:
-            if sink is None:
+            if polling:
                 _poll(engine)
-            elif sink not in engine.keepers:
-                yield no_such_sink(engine, sink)
-                return
-            engine.turn(polling=False, only=())
-            only = tuple(engine.keepers) if sink is None else (sink,)
-            for keeper in (engine.keepers[name] for name in only):
-                _fold(engine, keeper)
-                if sink is not None:
-                    args = {"first": first and first.isoformat(), "last": last and last.isoformat()}
-                    keeper.replay(*stretch(args, config.zones.zone_at))
-                    _fold(engine, keeper)
-                for delivery in _deliveries(keeper.outbox, clock):
-                    yield {"sink": keeper.name, **_told(keeper.courier.receiver, delivery)}
-            found = troubles(engine, None if sink is None else only)
-            yield result_of(trouble for trouble in found if trouble[0] != _DOCUMENTS_WAIT)
+            yield engine
         finally:
             engine.close()
 

@@ -12,10 +12,12 @@ from tconnectsync.config import Config
 from tconnectsync.errors import NotDone
 from tconnectsync.eventlog import EventLog
 from tconnectsync.folding import Folding
+from tconnectsync.gaps import waiting_stretches
 from tconnectsync.jobs import stretch
 from tconnectsync.outbox import Outbox
 from tconnectsync.placement import Placer
 from tconnectsync.plugins import Plugins
+from tconnectsync.polling import SourceMemory
 from tconnectsync.receiver import Surveyed
 from tconnectsync.verdicts import Slice, cannot_be_verified
 from tconnectsync.verifying import Verifier
@@ -45,9 +47,12 @@ def compared(
         closing(EventLog.open(config.data_dir, clock=clock, writable=False, decoders=decoders)) as events,
         closing(Outbox(path, writable=False)) as outbox,
     ):
+        mended = {name: SourceMemory.load(config.data_dir / "state" / f"{name}.json").mended for name in decoders}
+        gaps_of_source = waiting_stretches(events, mended)  # as the daemon does: its verdict is the same
         streams = {stream.id: stream for stream in events.streams()}
         placed = [
-            PlacedStream(events, streams[id_], where) for id_, where in Placer(events, config.zones).place().items()
+            PlacedStream(events, streams[id_], where, gaps=gaps_of_source(streams[id_].source))
+            for id_, where in Placer(events, config.zones).place().items()
         ]
         folding = Folding(outbox, {fold.name: fold for fold in opened.folds})
         verifier = Verifier(folding, opened.receiver, events, {view.name: view for view in placed}, clock)

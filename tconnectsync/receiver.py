@@ -143,6 +143,30 @@ def rendered(receiver: Receiver, document: Document) -> Mapping[str, Any] | Refu
     return document.content
 
 
+@attrs.frozen(kw_only=True)
+class Older:
+    """A document of an older bridge beside ours. ``same``: ours describe the same fact; None: nobody can tell."""
+
+    stored: StoredDocument
+    same: bool | None
+
+
+@runtime_checkable
+class Adopting(Protocol):
+    """What a receiver that is :class:`Surveyed` may do besides, for ``adopt``: tell an older bridge's documents, and remove them."""
+
+    def recognise_older(self, documents: Sequence[Document], others: Sequence[StoredDocument]) -> Sequence[Older]:
+        """Which of ``others`` (of the survey, not ours) an older bridge wrote, of the kinds of facts that ``documents`` tell.
+
+        ``documents`` are all of ours from a day before to a day after the others. Everybody else's are left out.
+        """
+        ...
+
+    def remove(self, others: Sequence[StoredDocument]) -> None:
+        """Delete exactly these, each by the place's own name for it; one that is gone already is no error."""
+        ...
+
+
 @runtime_checkable
 class Surveyed(Protocol):
     """What a receiver may do besides, so that ``verify`` and the daily comparison can be done: show all that is there.

@@ -7,10 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from tconnectsync import Contrast, Delivery, Document, Finding, Hold, Outcome, Refused, Retryable, StoredDocument
-from tconnectsync_nightscout.client import Find, NightscoutClient
+from tconnectsync import (
+    Contrast,
+    Delivery,
+    Document,
+    Finding,
+    Hold,
+    Older,
+    Outcome,
+    Refused,
+    Retryable,
+    StoredDocument,
+)
+from tconnectsync_nightscout.client import Find, NightscoutClient, is_mongo_id
 from tconnectsync_nightscout.comparing import contrasts
 from tconnectsync_nightscout.keyed import TREATMENTS, deliver_keyed
+from tconnectsync_nightscout.older_bridge import OLDER_BRIDGE, is_older, recognised
 from tconnectsync_nightscout.patience import Patience
 from tconnectsync_nightscout.profile_delivery import ADD, deliver_profiles
 from tconnectsync_nightscout.profile_delivery import COLLECTION as PROFILE
@@ -24,7 +36,6 @@ ANNOUNCEMENT = "Announcement"
 """It rings phones, and lapses like a device status; what was sent of it stays."""
 BATCH_SIZE = 500
 """Treatments per request: the sweet spot of ingest; ten times as many take most of a minute or fail."""
-OLDER_BRIDGE = "Pump (tconnectsync)"
 COUNT_UP_TO = 1000
 CURRENT = timedelta(hours=1)
 """Device statuses older than this lapsed long ago and are nobody's business."""
@@ -115,7 +126,7 @@ class NightscoutReceiver:
         marks: tuple[Find, ...] = ([("enteredBy", OLDER_BRIDGE)], [("pump_event_id[$regex]", "[0-9]")])
         for find in marks:
             for item in pages(self.client, TREATMENTS, first, last, find):
-                if item.get("enteredBy") == OLDER_BRIDGE or item.get("pump_event_id"):
+                if is_older(item):
                     found.add(item.get("_id"))
                 if len(found) >= COUNT_UP_TO:
                     break
@@ -126,8 +137,8 @@ class NightscoutReceiver:
         return Hold(
             reason=f"{self.address} already holds {number} {treatments} of an older bridge ({OLDER_BRIDGE!r}) between"
             f" {first:%Y-%m-%d} and {last:%Y-%m-%d}; sending now would show the same doses twice",
-            remedy="Stop the older bridge first. Then delete its treatments of these days and run"
-            f" `tconnectsync resume {self.sink}`, or `tconnectsync adopt {self.sink} --skip` keeps both.",
+            remedy=f"Stop the older bridge first. Then `tconnectsync adopt {self.sink} --dry-run` tells what ours would replace,"
+            f" and `tconnectsync adopt {self.sink}` replaces it; `tconnectsync adopt {self.sink} --skip` keeps both.",
         )
 
     def _other_readings(self, first: datetime, last: datetime) -> Hold | None:
@@ -189,6 +200,17 @@ class NightscoutReceiver:
         """See :class:`tconnectsync.Surveyed`."""
         body = self.rendered(document)
         return () if isinstance(body, Refused) else contrasts(body, stored.content)
+
+    def recognise_older(self, documents: Sequence[Document], others: Sequence[StoredDocument]) -> Sequence[Older]:
+        """See :class:`tconnectsync.Adopting`."""
+        return recognised(documents, others)
+
+    def remove(self, others: Sequence[StoredDocument]) -> None:
+        """See :class:`tconnectsync.Adopting`. What has no ``_id`` of the server's own is left where it is."""
+        for stored in others:
+            mongo_id = stored.content.get("_id")
+            if isinstance(mongo_id, str) and is_mongo_id(mongo_id) and is_older(stored.content):
+                self.client.delete(stored.collection, mongo_id)
 
     def check(self) -> Iterator[Finding]:
         """Version, clock, and rights by using them. Errors are findings; nothing is raised."""

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import click
 
 from tconnectsync.cli.invocation import Invocation
-from tconnectsync.cli.parameters import SinkName, common_options, pass_invocation
-from tconnectsync.cli.requests import perform
+from tconnectsync.cli.parameters import SinkName, common_options, day_options, iso, pass_invocation, require_order
+from tconnectsync.cli.requests import conclude, perform
 
 
 @click.command("adopt")
 @click.argument("sink", type=SinkName())
+@day_options(required=False)
+@click.option("--dry-run", is_flag=True, help="Tell what would be replaced; change nothing.")
 @click.option("--skip", is_flag=True, help="Leave the other bridge's documents as they are, and deliver beside them.")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, sink: str, skip: bool) -> int:
-    """Start the first delivery of SINK to a site that already holds another bridge's documents.
+def command(invocation: Invocation, sink: str, first: date | None, last: date | None, dry_run: bool, skip: bool) -> int:
+    """Replace what an older bridge wrote of the same facts by a sink's documents.
 
-    Until then the sink waits, so that nothing appears twice without your consent. With --skip both stay: days that the other
-    bridge has written too show everything twice, unless you delete its documents first.
+    Stop the older bridge first. The pump's data is fetched, then each document of the older bridge that tells of a record which SINK tells too is deleted,
+    and SINK's are delivered. What others wrote, and what tells of something else, stays. With --skip all of it stays: days
+    that both wrote then show everything twice.
+
+    \b
+    tconnectsync adopt nightscout-treatments --dry-run
+    tconnectsync adopt nightscout-treatments
     """
-    if not skip:
-        raise click.UsageError(
-            "say --skip to deliver beside what is there; taking the other bridge's documents over is not built yet"
-        )
-    return perform(invocation, "adopt", sink=sink, skip=True)
+    require_order(first, last)
+    if skip and (dry_run or first or last):
+        raise click.UsageError("--skip keeps everything: it goes with no days, and there is nothing to try")
+    if not dry_run:
+        return perform(invocation, "adopt", sink=sink, first=iso(first), last=iso(last), skip=skip)
+    config, plugins = invocation.config(), invocation.plugins()
+    from tconnectsync import application
+
+    found = application.preview_adoption(config, plugins, sink=sink, first=first, last=last, clock=invocation.clock)
+    return conclude(invocation, found.status, found.lines)

@@ -20,7 +20,7 @@ from tconnectsync.cli.parameters import common_options, features_option
 from tconnectsync.errors import TconnectsyncError
 
 COMMANDS = {
-    "adopt": "Start delivery to a site that already holds another bridge's documents.",
+    "adopt": "Replace what an older bridge wrote of the same facts by a sink's documents.",
     "backfill": "Fetch these days again, whatever was fetched before.",
     "backup": "Copy the event log into one file, also while the daemon runs.",
     "check": "Try everything: configuration, login, pumps, Nightscout's rights, disk, clock.",

@@ -121,7 +121,7 @@ def test_a_configuration_file_that_is_not_there_is_named(tmp_path: Path) -> None
         (["events", "--kind", "bolous"], ["bolous", "bolus"]),
         (["dead-letters"], ["list", "retry", "drop"]),
         (["log"], ["check", "repair"]),
-        (["adopt", "nightscout-treatments"], ["--skip"]),
+        (["adopt", "nightscout-treatments", "--skip", "--dry-run"], ["--skip"]),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_told(tmp_path: Path, config: Path, words: list[str], told: list[str]) -> None:

@@ -16,6 +16,7 @@ from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
 from tconnectsync_simulator.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump import simulate
+from tconnectsync_simulator.truth import merge
 
 
 def lived(running: Running, days: float, **kills: int) -> None:
@@ -143,6 +144,15 @@ def test_a_new_sequence_group_is_a_stream_of_its_own_and_told(tmp_path: Path) ->
         assert {"90556643:0", "90556643:1"} <= running.engine.views.keys()
         words = " ".join(running.engine.placer.messages())
         assert "sequence group 1" in words
+        documents = site.documents("treatments")
+        found = compare(
+            merge([first.truth, second.truth]), documents, window=(BEGIN + day, clock.now() - timedelta(hours=8)),
+            parts=("boluses", "basal"),
+        )  # fmt: skip
+        # the second simulated pump tells its first rate three minutes after the first one's log ends
+        assert found.lines(basal_u=0.02) == []
+        assert found.boluses_compared > 10
+        by_identity(documents)
         running.engine.close()
 
 

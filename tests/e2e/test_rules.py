@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -15,9 +15,12 @@ import pytest
 from test_many_cycles import HandClock, Running
 from whole_world import by_identity
 
+from tconnectsync.application import verify
 from tconnectsync.eventlog import repair_log
 from tconnectsync.jobs import Progress, Request, Result, perform
+from tconnectsync.plugins import load_plugins
 from tconnectsync.status import status_of
+from tconnectsync.verdicts import Slice, Tally
 from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.faults import CloudFault, answered
@@ -164,6 +167,40 @@ def test_damage_stops_what_needs_it_and_a_repair_brings_everything_back(tmp_path
         assert home.cloud.count("pump-logs") == calls, "once is enough"
 
 
+def tallied(parts: Iterable[Slice]) -> Tally:
+    tally = Tally()
+    for part in parts:
+        tally.add(part)
+    return tally
+
+
+def test_verify_beside_the_daemon_says_of_a_repaired_log_what_the_daemon_says(tmp_path: Path) -> None:
+    """Until the repaired days were fetched again, a document there that nothing makes may be one of what was lost."""
+    sink = "nightscout-treatments"
+    with house(tmp_path, simulate(plan_of(42)), now=BEGIN + 6 * DAY) as home:
+        assert home.ask("sync").status == 0
+        home.running.engine.close()
+        data = home.running.folder / "data"
+        flip(data, "basal.delivered", 700)
+        assert repair_log(data, clock=home.clock).unmended == ()
+        home.running.open()
+        [gap] = home.running.engine.events.facts("log.gap")
+        stale = next(doc for doc in home.treatments().values() if doc["eventType"] == "Temp Basal")
+        stale["identifier"] = "11111111-2222-5333-8444-555555555555"
+        stale["created_at"] = f"{gap.body.first_time:%Y-%m-%d}T12:00:00.001Z"
+        home.site.put("treatments", stale)
+        home.cloud.fail(answered(503, path="pump-logs", times=100))
+        for fetched, verdict in ((False, "foreign"), (True, "orphaned")):
+            if fetched:
+                home.cloud.faults.clear()
+                home.clock.sleep(3600)
+            assert home.ask("sync").status == (0 if fetched else 3)
+            told = tallied(verify(home.running.config, load_plugins(), sink=sink, clock=home.clock))
+            engine = home.running.engine
+            assert told.lines() == tallied(engine.keepers[sink].verifier(engine.views).run()).lines()
+            assert told.counts[verdict] == 1
+
+
 # --- a wiped disk ---------------------------------------------------------------------------------------------------
 
 
@@ -273,11 +310,11 @@ def test_a_site_with_an_older_bridges_boluses_gets_nothing_until_the_user_says_s
         assert home.ask("sync").status == 6
         assert home.treatments() == {}
 
-        assert home.ask("adopt", sink="nightscout-treatments").status == 0
+        assert home.ask("adopt", sink="nightscout-treatments", skip=True).status == 0
         kinds = {doc["eventType"] for doc in home.treatments().values()}
         assert {"Temp Basal", "Meal Bolus"} <= kinds
         assert "Site Change" not in kinds, "the other sink still waits"
-        assert home.ask("adopt", sink="nightscout-pump-events").status == 0
+        assert home.ask("adopt", sink="nightscout-pump-events", skip=True).status == 0
         assert home.ask("sync").status == 0
         assert any(doc.get("pump_event_id") == "4711" for doc in home.site.documents("treatments"))
 
@@ -291,7 +328,7 @@ def test_a_backfill_into_an_older_bridges_time_waits_too(tmp_path: Path) -> None
         result = home.ask("backfill", first="2026-03-17", last="2026-03-19")
         assert result.status == 6
         assert home.treatments() == before
-        assert home.ask("adopt", sink="nightscout-treatments").status == 0
+        assert home.ask("adopt", sink="nightscout-treatments", skip=True).status == 0
         oldest = min(doc["created_at"] for doc in home.treatments().values())
         assert oldest < "2026-03-18"
 

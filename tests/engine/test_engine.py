@@ -165,7 +165,7 @@ def test_an_inhabited_site_is_left_alone_until_the_user_says_so(world: World) ->
     result = world.ask("sync")
     assert (result.status, world.shelf.there) == (6, {})
     assert "adopt shelf --skip" in result.lines[0]
-    assert world.ask("adopt", sink="shelf").status == 0
+    assert world.ask("adopt", sink="shelf", skip=True).status == 0
     assert world.shelf.there
 
 

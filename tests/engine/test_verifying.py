@@ -10,10 +10,10 @@ from typing import Any
 
 import attrs
 import pytest
-from engine_world import BEGIN, World
+from engine_world import BEGIN, Pump, World
 from worlds import OpenShelf, Shelf, StretchFold
 
-from tconnectsync import CredentialsRefused, Document, Hold, Retryable, StoredDocument, document_id
+from tconnectsync import Batch, CredentialsRefused, Document, History, Hold, Retryable, StoredDocument, document_id
 from tconnectsync.errors import IndexHarmed
 from tconnectsync.folding import Folding
 from tconnectsync.gaps import MARGIN
@@ -345,6 +345,66 @@ def test_what_nobody_makes_goes_only_after_all_was_fetched_once_more(world: Worl
     assert result.lines[-1] == "24 documents are as they should be; 1 waiting"
     assert shelf.beside == [stale]
     world.pump.trouble = None
+    world.clock.sleep(3600)
+    assert world.ask("sync").status == 0
+    assert shelf.beside == []
+
+
+class UnhurriedPump(Pump):
+    """Its first answer brings nothing yet."""
+
+    def poll(self, history: History) -> Iterator[Batch]:
+        yield Batch()
+        yield from super().poll(history)
+
+
+def stale_of(shelf: OpenShelf) -> StoredDocument:
+    """A document under our name that no fold makes, left at the receiver; another machine may have delivered it."""
+    stale = shelf.copy_of(at_hour(shelf, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
+    shelf.beside.append(stale)
+    return stale
+
+
+def found_now(world: World) -> None:
+    """What a repair does with what it finds, without the poll that it asks for afterwards."""
+    for part in world.keeper.verifier(world.engine.views).run():
+        world.keeper.mend(part.found)
+    assert world.keeper.outbox.get("found") == world.clock.now().isoformat()
+
+
+def test_a_read_that_began_before_something_was_found_does_not_judge_it(world: World, shelf: OpenShelf) -> None:
+    """What it asked for first may be older than what another machine delivered while it was still reading."""
+    world.pump = UnhurriedPump(world.clock)
+    world.reopen()
+    world.engine.turn(polling=False)
+    world.clock.sleep(7200)
+    world.engine.turn()
+    assert world.engine.pollers["pump"].running
+    stale = stale_of(shelf)
+    world.clock.sleep(5)
+    found_now(world)
+    world.clock.sleep(5)
+    while world.engine.turn():
+        pass
+    assert shelf.beside == [stale]
+    world.reopen()
+    while world.engine.turn(polling=False):
+        pass
+    assert shelf.beside == [stale], "it is remembered between runs when the read began"
+    world.clock.sleep(3600)
+    assert world.ask("sync").status == 0
+    assert shelf.beside == []
+
+
+def test_what_a_backfill_reads_back_does_not_hurry_what_was_found_before(world: World, shelf: OpenShelf) -> None:
+    """Days that are opened later are read back too; what a comparison found waits for a whole read nevertheless."""
+    stale = stale_of(shelf)
+    world.clock.sleep(60)
+    found_now(world)
+    world.keeper.outbox.put("admitted_from", (BEGIN + DAY).isoformat())
+    world.ask("replay", sink="shelf")
+    assert world.keeper.outbox.get("admitted_from") < BEGIN.isoformat(), "the place was looked over again"
+    assert shelf.beside == [stale]
     world.clock.sleep(3600)
     assert world.ask("sync").status == 0
     assert shelf.beside == []

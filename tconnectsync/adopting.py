@@ -1,0 +1,80 @@
+"""``adopt``: what an older bridge wrote of the same facts makes room for ours. The only place where others' documents go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+
+import attrs
+
+from tconnectsync.receiver import Adopting, StoredDocument
+from tconnectsync.verifying import Verifier
+
+_LISTED = 20
+
+
+def cannot_be_adopted(sink: str) -> str:
+    """For a receiver that cannot tell an older bridge's documents."""
+    return f"{sink} cannot take over what others wrote; `tconnectsync adopt {sink} --skip` delivers beside it"
+
+
+@attrs.define
+class Found:
+    """What was found so far: by kind what ours replace, and what they do not; ``unclear``: nobody can tell."""
+
+    replaced: Counter[str] = attrs.field(factory=Counter)
+    left: Counter[str] = attrs.field(factory=Counter)
+    unclear: list[str] = attrs.field(factory=list)
+
+    def lines(self, *, dry_run: bool) -> tuple[str, ...]:
+        """For people."""
+        words = "would be replaced by ours" if dry_run else "were replaced by ours"
+        said = [f"{_counted(self.replaced)} of an older bridge {words}"]
+        if self.left:
+            said.append(f"{_counted(self.left)} of it tell of nothing that is delivered from here, and stay")
+        if self.unclear:
+            said.append(
+                f"{len(self.unclear)} carry no record numbers and are like none of ours; whether they tell of the same, nobody knows:"
+            )
+            said += [f"  {line}" for line in self.unclear[:_LISTED]]
+            said += [f"  and {len(self.unclear) - _LISTED} more"] * (len(self.unclear) > _LISTED)
+        return tuple(said)
+
+
+def adopted(
+    found: Found,
+    verifier: Verifier,
+    receiver: Adopting,
+    first: datetime | None,
+    last: datetime | None,
+    *,
+    dry_run: bool,
+) -> Iterator[None]:
+    """Remove what an older bridge wrote of the facts that our documents tell, the newest first, and note it in ``found``.
+
+    ``dry_run``: only look. It may be broken off and begun again at any moment: what is gone is not found again, and ours
+    are delivered afterwards, so that nothing is there twice in between. Raises what the receiver and the folds raise.
+    """
+    for week in verifier.beside(first, last):
+        if week is not None:
+            documents, others = week
+            going: list[StoredDocument] = []
+            for older in receiver.recognise_older(documents, others):
+                kind = older.stored.slot or older.stored.collection
+                if older.same:
+                    going.append(older.stored)
+                    found.replaced[kind] += 1
+                elif older.same is None:
+                    found.unclear.append(f"{older.stored.at:%Y-%m-%d %H:%M:%S} UTC  {kind}")
+                else:
+                    found.left[kind] += 1
+            if not dry_run:
+                receiver.remove(going)
+        yield
+
+
+def _counted(kinds: Counter[str]) -> str:
+    total = sum(kinds.values())
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    return f"{total} documents ({told})" if told else "no documents"

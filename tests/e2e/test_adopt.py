@@ -1,0 +1,199 @@
+"""The way over: a site that an older bridge filled gets ours in the place of what told of the same facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_rules import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_of
+
+from tconnectsync_simulator.nightscout_faults import Fault
+from tconnectsync_simulator.pump import simulate
+
+TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"
+DOSES = {"Bolus", "Meal Bolus", "Correction Bolus", "Combo Bolus", "Carb Correction"}
+FOREIGN = (
+    {"eventType": "Note", "created_at": "2026-03-20T12:00:00.000Z", "notes": "mine", "enteredBy": "me"},
+    {"eventType": "Meal Bolus", "created_at": "2026-03-20T13:00:00.000Z", "insulin": 1.5, "carbs": 20, "enteredBy": "a pen"},
+)  # fmt: skip
+
+
+def as_older(ours: Mapping[str, Any], *, off: timedelta = timedelta(0), numbered: bool = True) -> dict[str, Any]:
+    """The same fact as an older bridge wrote it: boluses all of one type, stamped at their end, the record's number beside."""
+    at = datetime.fromisoformat(ours["created_at"].replace("Z", "+00:00"))
+    dose = ours["eventType"] in DOSES
+    found = {
+        "eventType": "Combo Bolus" if dose else "Site Change" if "Change" in ours["eventType"] else ours["eventType"],
+        "created_at": f"{at.replace(microsecond=0) + timedelta(seconds=97 if dose else 0) + off:%Y-%m-%dT%H:%M:%SZ}",
+        "enteredBy": "Pump (tconnectsync)",
+    }
+    found |= {name: ours[name] for name in ("carbs", "duration", "absolute", "notes") if name in ours}
+    if "insulin" in ours or "enteredinsulin" in ours:
+        found["insulin"] = ours.get("enteredinsulin", ours.get("insulin"))
+    events = ours["pump"]["events"]
+    if numbered:
+        found["pump_event_id"] = ",".join(str(number) for number in (events[-1:] if dose else events))
+    return found
+
+
+def inhabited(home: House, **how: Any) -> dict[str, dict[str, Any]]:
+    """Deliver, then put the clock back: the site holds an older bridge's documents and others', this installation knows nothing."""
+    assert home.ask("sync").status == 0
+    before = home.treatments()
+    older = [as_older(document, **how) for document in before.values()]
+    for collection in COLLECTIONS:
+        home.site.drop(collection)
+    home.site.put("treatments", *older, *FOREIGN)
+    home.wipe()
+    return before
+
+
+def older_left(home: House) -> list[dict[str, Any]]:
+    return [doc for doc in home.site.documents("treatments") if doc.get("enteredBy") == "Pump (tconnectsync)"]
+
+
+def foreign_stays(home: House) -> bool:
+    held = [{k: v for k, v in doc.items() if k != "_id"} for doc in home.site.documents("treatments")]
+    return all(any(wanted.items() <= doc.items() for doc in held) for wanted in FOREIGN)
+
+
+@GENERATIONS
+def test_ours_take_the_place_of_an_older_bridges_and_nothing_else_is_touched(tmp_path: Path, version: str) -> None:
+    with house(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
+        before = inhabited(home)
+        assert home.ask("sync").status == 6
+        assert home.treatments() == {}
+        for sink in (TREATMENTS, PUMP_EVENTS):
+            result = home.ask("adopt", sink=sink)
+            assert result.status == 0, result.lines
+            assert "were replaced by ours" in result.lines[0]
+        assert home.treatments() == before
+        assert older_left(home) == []
+        assert foreign_stays(home)
+        assert home.ask("sync").status == 0
+        assert home.treatments() == before
+
+
+def test_a_dose_is_never_there_twice_on_the_way(tmp_path: Path) -> None:
+    with house(tmp_path, simulate(plan_of(62)), now=BEGIN + 6 * DAY) as home:
+        before = inhabited(home)
+        home.ask("sync")
+        most = sum("insulin" in doc for doc in home.site.documents("treatments"))
+        served = home.site._perform
+        seen: list[int] = []
+
+        def watched(*args: Any) -> Any:
+            answer = served(*args)
+            seen.append(sum("insulin" in doc for doc in home.site.documents("treatments")))
+            return answer
+
+        home.site._perform = watched  # type: ignore[method-assign]
+        assert home.ask("adopt", sink=TREATMENTS).status == 0
+        assert max(seen) <= most
+        assert len(seen) > 10
+        assert {id_ for id_, doc in before.items() if "insulin" in doc} <= home.treatments().keys()
+
+
+def test_it_may_be_broken_off_and_begun_again(tmp_path: Path) -> None:
+    with house(tmp_path, simulate(plan_of(63)), now=BEGIN + 6 * DAY) as home:
+        before = inhabited(home)
+        home.ask("sync")
+        many = len(older_left(home))
+        home.site.fail(Fault(status=503, method="DELETE", times=1000))
+        result = home.ask("adopt", sink=TREATMENTS)
+        assert result.status == 5
+        assert "again" in " ".join(result.lines)
+        assert home.treatments() == {}
+        assert len(older_left(home)) == many
+        home.site.mend()
+        home.running.reopen()
+        assert home.ask("sync").status == 6
+        for sink in (TREATMENTS, PUMP_EVENTS):
+            assert home.ask("adopt", sink=sink).status == 0
+        assert home.treatments() == before
+        assert older_left(home) == []
+
+
+def test_it_mends_a_site_where_both_were_kept(tmp_path: Path) -> None:
+    """The daemon had already delivered beside the older bridge's documents."""
+    with house(tmp_path, simulate(plan_of(64)), now=BEGIN + 6 * DAY) as home:
+        before = inhabited(home)
+        home.ask("sync")
+        for sink in (TREATMENTS, PUMP_EVENTS):
+            home.ask("adopt", sink=sink, skip=True)
+        assert older_left(home) != []
+        for sink in (TREATMENTS, PUMP_EVENTS):
+            assert home.ask("adopt", sink=sink).status == 0
+        assert home.treatments() == before
+        assert older_left(home) == []
+        assert foreign_stays(home)
+
+
+def test_what_was_written_in_another_time_zone_is_found_by_its_record_numbers(tmp_path: Path) -> None:
+    with house(tmp_path, simulate(plan_of(65)), now=BEGIN + 6 * DAY) as home:
+        before = inhabited(home, off=timedelta(hours=-3))
+        home.ask("sync")
+        for sink in (TREATMENTS, PUMP_EVENTS):
+            assert home.ask("adopt", sink=sink).status == 0
+        assert home.treatments() == before
+        assert older_left(home) == []
+
+
+def test_without_record_numbers_amount_and_time_decide_and_what_is_unclear_waits_for_the_user(tmp_path: Path) -> None:
+    with house(tmp_path, simulate(plan_of(66)), now=BEGIN + 6 * DAY) as home:
+        before = inhabited(home, numbered=False)
+        strange = {"eventType": "Combo Bolus", "created_at": "2026-03-20T03:33:00Z", "insulin": 7.77, "enteredBy": "Pump (tconnectsync)"}  # fmt: skip
+        home.site.put("treatments", strange)
+        home.ask("sync")
+        result = home.ask("adopt", sink=TREATMENTS)
+        assert result.status == 6
+        assert "2026-03-20 03:33:00 UTC  Combo Bolus" in " ".join(result.lines)
+        assert not any("insulin" in doc for doc in home.treatments().values()), "it waits for the user"
+        assert [doc["insulin"] for doc in older_left(home) if "insulin" in doc] == [7.77]
+        assert home.ask("adopt", sink=TREATMENTS, skip=True).status == 0
+        assert {id_ for id_, doc in before.items() if doc["eventType"] in DOSES} <= home.treatments().keys()
+
+
+def test_nothing_is_replaced_while_not_all_can_be_read(tmp_path: Path) -> None:
+    from tconnectsync_simulator.faults import answered
+
+    with house(tmp_path, simulate(plan_of(67)), now=BEGIN + 6 * DAY) as home:
+        inhabited(home)
+        home.cloud.fail(answered(503, path="pump-logs", times=1000))
+        many = len(older_left(home))
+        result = home.ask("adopt", sink=TREATMENTS)
+        assert result.status == 3
+        assert "nothing was replaced" in " ".join(result.lines)
+        assert len(older_left(home)) == many
+        assert home.treatments() == {}
+
+
+def test_a_dry_run_tells_what_would_be_replaced_and_changes_nothing(tmp_path: Path) -> None:
+    from quiet_world import ZONE, a_pump
+    from whole_world import Installation, MovedClock
+
+    from tconnectsync_simulator.cloud import Cloud
+    from tconnectsync_simulator.nightscout import SimulatedNightscout
+
+    with Cloud([a_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
+        home = Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=2)
+        home.run("sync")
+        older = [as_older(doc) for doc in site.documents("treatments")]
+        for collection in COLLECTIONS:
+            site.drop(collection)
+        site.put("treatments", *older)
+        fresh = Installation(tmp_path / "fresh", cloud, site.url, site.secret, ZONE, history_days=2)
+        said = fresh.run("adopt", TREATMENTS, "--dry-run").stdout
+        assert "would be replaced by ours" in said
+        assert "Combo Bolus" in said
+        assert site.count("treatments") == len(older)
+        assert not list((tmp_path / "fresh" / "data").glob("log/*"))
+
+
+@pytest.mark.parametrize("sink", ["nightscout-iob"])
+def test_a_sink_without_an_older_bridges_documents_has_nothing_to_replace(tmp_path: Path, sink: str) -> None:
+    with house(tmp_path, simulate(plan_of(68)), now=BEGIN + 4 * DAY) as home:
+        assert home.ask("adopt", sink=sink).status == 0

@@ -1,0 +1,82 @@
+"""The vendor's cloud is away for thirty days: what is said meanwhile, and what the site holds afterwards."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from running_engine import BEGIN, ZONE, HandClock, Running
+from whole_world import by_identity
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.comparison import compare
+from tconnectsync_simulator.fault_proxy import FaultProxy
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.plan import SimulationPlan
+from tconnectsync_simulator.pump import simulate
+
+DAY = timedelta(days=1)
+FIRST = BEGIN + 2 * DAY
+GONE = FIRST + timedelta(hours=5)
+BACK = GONE + 30 * DAY
+LATEST = timedelta(hours=12)
+"""So late a record of the plan below is uploaded at most."""
+
+
+def waited(running: Running, when: datetime) -> None:
+    """The daemon's loop with naps of a quarter of an hour: a month of minutes brings nothing more."""
+    while running.clock.now() < when:
+        while running.engine.turn():
+            pass
+        running.clock.sleep(min(900.0, (when - running.clock.now()).total_seconds()))
+
+
+@pytest.mark.parametrize("version", ["15.0.6", "15.0.7"])
+def test_thirty_days_without_the_cloud_are_named_and_then_there_without_a_hole_and_once(
+    tmp_path: Path, version: str
+) -> None:
+    """Daylight saving begins meanwhile, the daemon is started anew each week, and the user asks now and then."""
+    plan = SimulationPlan(seed=28, zone=ZONE, start=BEGIN.date(), days=36, late_share=0.1, late_max_h=12.0)
+    pump, clock = simulate(plan), HandClock(FIRST)
+    with (
+        Cloud([pump], clock, token_life_s=8 * 3600) as cloud,
+        FaultProxy(cloud.url) as way,
+        SimulatedNightscout(version=version, now=clock.now) as site,
+    ):
+        running = Running(tmp_path / "home", cloud, site, clock, endpoints=way.endpoints(cloud.endpoints))
+        running.until(GONE)
+        assert running.ask("sync").status == 0
+        before, asked = by_identity(site.documents("treatments")), len(cloud.requests)
+        begun = set()
+        with way.down():
+            for days in (1, 7, 14, 21, 28, 30):
+                waited(running, GONE + days * DAY)
+                assert running.ask("sync").status == 3
+                told = running.status()["sources"]["tandem"]
+                assert told["state"] == "backing_off"
+                assert "no connection to 127.0.0.1" in told["message"]
+                begun.add(told["since"])
+                sinks = running.status()["sinks"]
+                assert {sink["state"] for sink in sinks.values()} == {"ok", "off"}, sinks
+                assert "no current IOB: the pump's data is" in sinks["nightscout-iob"]["message"]
+                running.reopen()
+        [since] = begun
+        assert timedelta() <= datetime.fromisoformat(since) - GONE < timedelta(hours=1)
+        assert len(cloud.requests) == asked
+        held = by_identity(site.documents("treatments"))
+        assert before.keys() <= held.keys(), "nothing is taken back for a cloud that is away"
+
+        waited(running, BACK + timedelta(hours=26))
+        assert running.ask("sync").status == 0
+        assert running.status()["sources"]["tandem"]["state"] == "ok"
+        documents = site.documents("treatments")
+        window = (BEGIN + DAY, clock.now() - LATEST - timedelta(hours=2))
+        assert window[1] > BACK
+        found = compare(pump.truth, documents, window=window)
+        assert found.lines() == []
+        assert found.boluses_compared > 150
+        assert found.basal_true_u > 300
+        assert before.keys() <= by_identity(documents).keys()
+        assert running.ask("verify", sink="nightscout-treatments").status == 0
+        running.engine.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import secrets
 import sys
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.old_settings import OldSettings, read_settings
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.cli.template import Answers, filled
+from tconnectsync.errors import ConfigError
 
 _EVERY_PUMP = "11111111"
 _FEATURES = "TCONNECTSYNC_HEROKU_FEATURES"
@@ -80,15 +83,10 @@ def command(
         raise click.UsageError(
             f"{path} is there already: --force overwrites it, --output names another. Nothing was written."
         )
-    old = {name: invocation.environ[name] for name in _NAMES if invocation.environ.get(name)}
+    old = {name: _plain(name, invocation.environ[name]) for name in _NAMES if invocation.environ.get(name)}
     if from_env is not None:
         said = _old_settings(from_env)
         old = said.defaults | old | said.explicit
-    if old.get(_FEATURES):
-        raise click.UsageError(
-            f"{_FEATURES} chooses what is sent, and init does not carry that over: take it away here, and set "
-            "`enabled` and the options of the sinks in the written file before the first sync. Nothing was written."
-        )
     asking = _Asking(old, sys.stdin.isatty())
     answers = Answers(
         timezone=_zone(asking.answer("--timezone", timezone, ("TIMEZONE_NAME",), "The time zone", _host_zone())),
@@ -102,26 +100,69 @@ def command(
             "--api-secret-file", None, ("NS_SECRET", "API_SECRET"), "Nightscout's API secret"),
         api_secret_file=str(Path.cwd() / api_secret_file) if api_secret_file else None,
         pump=_pump(old),
+        sinks=_sinks(invocation, old.get(_FEATURES, "")),
         verify_tls=old.get("NS_SKIP_TLS_VERIFY", "").strip().lower() not in {"1", "true", "yes", "on"},
     )  # fmt: skip
+    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         _write(draft, filled(answers))
-        good = _loads_and_works(invocation, draft, check=not no_check)
+        good = _loads_and_works(invocation, draft, path, check=not no_check)
         if not good and not (asking.terminal and click.confirm("Write it nevertheless?", err=True)):
             click.echo("Nothing was written. Put it right, or give --no-check.", err=True)
             return int(ExitStatus.DIFFERENT)
-        if force:
-            draft.replace(path)
-        else:
-            os.link(draft, path)
-    except FileExistsError:
-        raise click.UsageError(f"{path} is there already: --force overwrites it. Nothing was written.") from None
+        _put(draft, path, force=force)
     finally:
         draft.unlink(missing_ok=True)
+        for folder in made:
+            with contextlib.suppress(OSError):  # what holds the file stays
+                folder.rmdir()
     click.echo(f"Written: {path}. Next: tconnectsync --config {path} sync --dry-run")
     return int(ExitStatus.DONE)
+
+
+def _put(draft: Path, path: Path, *, force: bool) -> None:
+    """Give the draft its name, and never the name of a file that is there, unless it is to be overwritten."""
+    try:
+        if not force:
+            os.link(draft, path)
+            return
+    except FileExistsError:
+        raise click.UsageError(f"{path} is there already: --force overwrites it. Nothing was written.") from None
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise click.UsageError(f"{path} is there already: --force overwrites it. Nothing was written.") from None
+    draft.replace(path)
+
+
+def _plain(name: str, value: str) -> str:
+    """A variable's value, without the quotes that env files leave around it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError(f"{name} in the environment is no text (UTF-8). Nothing was written.") from None
+    value = value.strip()
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+
+
+def _sinks(invocation: Invocation, features: str) -> Mapping[str, Mapping[str, bool]]:
+    """What older feature names choose, as keys of the sinks' tables: all that is not named is off. No names: nothing."""
+    chosen = {name.upper() for name in re.split(r"[,\s]+", features) if name}
+    specs = invocation.plugins(tolerant=True).sinks()
+    known = {feature for spec in specs.values() for feature in spec.features}
+    if chosen - known:
+        raise click.UsageError(
+            f"{_FEATURES}: there is no feature {', '.join(sorted(chosen - known))}; there are {', '.join(sorted(known))}."
+            " Nothing was written."
+        )
+    if not chosen:
+        return {}
+    return {
+        name: {"enabled": bool(chosen & spec.features.keys())}
+        | {option: feature in chosen for feature, option in spec.features.items() if option is not None}
+        for name, spec in specs.items()
+    }
 
 
 def _old_settings(path: Path) -> OldSettings:
@@ -197,14 +238,22 @@ def _write(path: Path, text: str) -> None:
         os.fsync(descriptor)
 
 
-def _loads_and_works(invocation: Invocation, draft: Path, *, check: bool) -> bool:
-    """Read the draft as every command will, without the environment that it came from. Errors: ConfigError."""
+def _loads_and_works(invocation: Invocation, draft: Path, path: Path, *, check: bool) -> bool:
+    """Read the draft as every command will read ``path``, without the environment that it came from. Errors: ConfigError."""
     from tconnectsync import application
     from tconnectsync.config import load_config
 
     around = {name: value for name, value in invocation.environ.items() if name not in {*_NAMES, "TZ"}}
     plugins = invocation.plugins(tolerant=True)
-    config = load_config(draft, around, plugins)
+    try:
+        config = load_config(draft, around, plugins)
+    except ConfigError as error:
+        problems = tuple(
+            words.replace(str(draft), str(path)).replace(draft.name, path.name) for words in error.problems
+        )
+        raise ConfigError(
+            problems, remedy="Nothing was written. Put it right and run `tconnectsync init` again."
+        ) from None
     if not check:
         return True
     if invocation.logs is not None:

@@ -113,7 +113,7 @@ def test_a_pinned_pump_is_said_loudly(real: World) -> None:
         ({"TCONNECT_PASSWORD": ""}, "--password-file"),
         ({"NS_URL": "site.example"}, "https://"),
         ({"TCONNECT_REGION": "DE"}, "--region"),
-        ({"TCONNECTSYNC_HEROKU_FEATURES": "BASAL"}, "TCONNECTSYNC_HEROKU_FEATURES"),
+        ({"TCONNECTSYNC_HEROKU_FEATURES": "BASALT"}, "there is no feature BASALT"),
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_is_written(real: World, changes: dict[str, str], told: str) -> None:
@@ -169,3 +169,56 @@ def test_a_value_that_cannot_be_read_without_running_it_is_named_and_not_told(re
     assert "line 6: NS_SECRET" in said.err
     assert "hid" not in said.err
     assert not (real.folder / "new.toml").exists()
+
+
+@pytest.mark.parametrize(
+    "names", ["BASAL,BOLUS", "bolus", "IOB PUMP_EVENTS CGM", "BASAL BOLUS BOLUS_BG DEVICE_STATUS PROFILES CGM_ALERTS"]
+)
+def test_older_feature_names_choose_the_same_sinks_as_the_variable_does(real: World, names: str) -> None:
+    assert init(real, "--no-check", TCONNECTSYNC_HEROKU_FEATURES=names).status == 0
+    written = load_config(real.folder / "new.toml", {}, real.plugins)
+    real.folder.joinpath("new.toml").unlink()
+    assert init(real, "--no-check").status == 0
+    variable = {"TCONNECTSYNC_HEROKU_FEATURES": names}
+    assert written.sinks == load_config(real.folder / "new.toml", variable, real.plugins).sinks
+
+
+def test_quotes_around_a_variable_are_not_part_of_it(real: World) -> None:
+    real.environ.update({name: f'"{value}"' for name, value in OLD.items()})
+    assert real.run("init", "--no-check", "--output", str(real.folder / "new.toml")).status == 0
+    config = load_config(real.folder / "new.toml", {}, real.plugins)
+    assert config.sources["tandem"].options.password.reveal() == OLD["TCONNECT_PASSWORD"]
+
+
+def test_a_variable_that_is_no_text_is_named(real: World) -> None:
+    real.environ["TCONNECT_PASSWORD"] = "\udcff"
+    said = real.run("init", "--no-check", "--output", str(real.folder / "new.toml"))
+    assert (said.status, "TCONNECT_PASSWORD in the environment" in said.err) == (2, True)
+
+
+def test_a_wrong_value_is_told_under_the_name_that_was_asked_for(real: World) -> None:
+    said = init(real, "--no-check", NS_URL="https://")
+    assert said.status == 2
+    assert ".new.toml." not in said.err
+    assert "new.toml" in said.err
+    assert not list(real.folder.glob("*new.toml*"))
+
+
+def test_a_folder_that_was_made_goes_with_the_failure(real: World) -> None:
+    real.application.findings = [Finding(good=False, what="no", remedy="Look.")]
+    old = real.folder / "old.env"
+    old.write_text("".join(f"{name}='{value}'\n" for name, value in OLD.items()))
+    path = real.folder / "deep" / "er" / "new.toml"
+    assert real.run("init", "--from-env", str(old), "--output", str(path)).status == 9
+    assert not (real.folder / "deep").exists()
+    assert real.run("init", "--from-env", str(old), "--output", str(path), "--no-check").status == 0
+    assert path.is_file()
+
+
+def test_without_hard_links_it_is_written_and_nothing_overwritten(real: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refuse)
+    assert init(real, "--no-check").status == 0
+    assert init(real, "--no-check").status == 2

@@ -19,6 +19,7 @@ from tconnectsync.errors import BadFile, NotDone
 from tconnectsync.events import FACTS, Event, HistoryOpened
 from tconnectsync.hookspecs import Importer, ImportOptions
 from tconnectsync.jobs import Notice, Progress, Step
+from tconnectsync.polling import DISK_TROUBLE
 from tconnectsync.sameness import Sameness
 from tconnectsync.sources import Batch
 
@@ -181,17 +182,26 @@ def _take(
     for batch, read in _batches(file, options):
         trouble = engine.room()
         if trouble is not None:
-            raise NotDone(
-                f"{trouble}; the import stopped after {found.new:,} new events, which stay in the log.",
-                remedy="Make room on the disk and import again: nothing is doubled.",
-            )
-        appended = engine.events.append(batch.events)
+            raise _stopped(trouble, found)
+        try:
+            appended = engine.events.append(batch.events)
+        except OSError as error:
+            if error.errno not in DISK_TROUBLE:
+                raise
+            raise _stopped(f"the event log cannot be written ({error.strerror})", found) from None
         new, given = (sum(event.kind not in FACTS for event in some) for some in (appended.events, batch.events))
         found.new += new
         found.known += given - new
         note = batch.note or note
         yield Progress(message=f"importing {file.path.name}", done=(done + read) // 2, total=total)
     found.notes.append(f"{file.path.name}: {note or file.importer.name}")
+
+
+def _stopped(trouble: str, found: _Found) -> NotDone:
+    return NotDone(
+        f"{trouble}; the import stopped after {found.new:,} new events, which stay in the log.",
+        remedy="Make room on the disk and import again: nothing is doubled.",
+    )
 
 
 def _opened(engine: Engine, days: Mapping[tuple[str, str], set[date]], now: datetime) -> list[Event]:

@@ -201,13 +201,14 @@ def test_a_pump_that_is_new_to_the_log_is_told_loudly(home: World, tmp_path: Pat
 
 
 def test_a_full_disk_ends_it_and_a_second_time_completes_it(home: World, tmp_path: Path) -> None:
-    file = file_of(tmp_path, *basal(60))
-    home.engine.room = lambda: "only 1 MB are free"
-    with pytest.raises(Exception, match="stopped after 0 new events"):
+    file, batches = file_of(tmp_path, *basal(60)), iter((None, None, "only 1 MB are free"))
+    home.engine.room = lambda: next(batches)
+    with pytest.raises(Exception, match="only 1 MB are free; the import stopped after 4 new events"):
         steps(home, file)
-    assert home.engine.holds == 0
+    assert (home.engine.holds, opened(home)) == (0, [])
     home.engine.room = lambda: None
-    assert imported(home, file).status == 0
+    assert imported(home, file).lines[0] == "8 new pump events, 4 were in the log already"
+    assert opened(home) == [("2026-06-01", "2026-06-01")]
 
 
 def test_progress_goes_from_nothing_to_all(home: World, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ class Sameness:
     _streams: Sequence[Stream] = attrs.field(init=False)
     _devices: dict[str, set[str]] = attrs.field(factory=lambda: defaultdict(set))
     """By pump, as the files say."""
+    _known: dict[str, set[str]] = attrs.field(factory=dict)
+    """By pump, as the log says."""
     _asked: list[Device] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -53,8 +55,8 @@ class Sameness:
 
     def judge(self) -> None:
         """When all was looked at. Errors: NotDone."""
+        known = self._known = self._sampled()
         for pump, devices in self._devices.items():
-            known = self._known()
             for other, theirs in known.items():
                 if other != pump and devices & theirs - known.get(pump, set()):
                     raise NotDone(
@@ -76,7 +78,7 @@ class Sameness:
                     f"ATTENTION: pump {pump} is new to the log, which knows {', '.join(known)}. If this is data of one of those,"
                     " every dose will count twice: compare the serial number with the one on the pump's back."
                 )
-            theirs = self._known().get(pump, set()) if devices else set()
+            theirs = self._known.get(pump, set()) if devices else set()
             if theirs and not devices & theirs:
                 yield (
                     f"ATTENTION: the log knows pump {pump} as another device of the vendor's than this data. If it is another"
@@ -106,7 +108,7 @@ class Sameness:
                         " twice.",
                     )
 
-    def _known(self) -> dict[str, set[str]]:
+    def _sampled(self) -> dict[str, set[str]]:
         """The devices of each pump in the log, by samples."""
         found: dict[str, set[str]] = defaultdict(set)
         if not any(self._devices.values()):

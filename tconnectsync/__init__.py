@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tconnectsync import alarms as alarms
     from tconnectsync import events as events
     from tconnectsync.clock import Clock as Clock
+    from tconnectsync.errors import BadFile as BadFile
     from tconnectsync.errors import CredentialsRefused as CredentialsRefused
     from tconnectsync.errors import Rejected as Rejected
     from tconnectsync.errors import Retryable as Retryable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tconnectsync.errors import TconnectsyncError as TconnectsyncError
     from tconnectsync.events import Event as Event
     from tconnectsync.hookspecs import Context as Context
+    from tconnectsync.hookspecs import Importer as Importer
+    from tconnectsync.hookspecs import ImportOptions as ImportOptions
     from tconnectsync.hookspecs import Section as Section
     from tconnectsync.hookspecs import Sink as Sink
     from tconnectsync.hookspecs import SinkSpec as SinkSpec
@@ -50,6 +53,7 @@ __version__ = "4.0.0"
 
 _HOME = {
     "Adopting": "receiver",
+    "BadFile": "errors",
     "Batch": "sources",
     "Clock": "clock",
     "Context": "hookspecs",
@@ -62,6 +66,8 @@ _HOME = {
     "Fold": "projection",
     "History": "sources",
     "Hold": "receiver",
+    "ImportOptions": "hookspecs",
+    "Importer": "hookspecs",
     "Older": "receiver",
     "Outcome": "receiver",
     "Postponed": "receiver",

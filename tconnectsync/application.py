@@ -89,7 +89,15 @@ def open_engine(
             keeper.outbox.close()
         events.close()
         raise
-    return Engine(events=events, placer=Placer(events, config.zones), clock=clock, pollers=pollers, keepers=keepers)
+    return Engine(
+        events=events,
+        placer=Placer(events, config.zones),
+        clock=clock,
+        pollers=pollers,
+        keepers=keepers,
+        importers=tuple(plugins.importers().values()),
+        room=lambda: _room(folder),
+    )
 
 
 def _keeper(

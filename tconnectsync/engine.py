@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import attrs
@@ -13,6 +13,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.errors import LogDamaged
 from tconnectsync.eventlog import EventLog
 from tconnectsync.gaps import waiting_stretches
+from tconnectsync.hookspecs import Importer
 from tconnectsync.keeping import Keeper
 from tconnectsync.placement import Placer
 from tconnectsync.polling import Poller
@@ -33,6 +34,11 @@ class Engine:
     clock: Clock
     pollers: Mapping[str, Poller]
     keepers: Mapping[str, Keeper]
+    importers: Sequence[Importer] = ()
+    room: Callable[[], str | None] = lambda: None
+    """None while there is room on the disk, else what is wrong in words."""
+    holds: int = 0
+    """While this is above 0, something that belongs together is being appended: nothing is folded or delivered."""
     views: dict[str, PlacedStream] = attrs.field(factory=dict)
     log_trouble: LogDamaged | None = None
     version: int = 0
@@ -67,6 +73,8 @@ class Engine:
                     self._note_damage(error)
         if any(poller.running for poller in self.pollers.values()):
             return worked  # what a poll brings belongs together: two pumps, a window and the clock changes in it
+        if self.holds:
+            return True
         placed = self._place()
         for name, keeper in self.keepers.items():
             if only is not None and name not in only:

@@ -40,6 +40,15 @@ class NotDone(TconnectsyncError):
     """What was asked cannot be done as things are; nothing was changed. Exit status 2."""
 
 
+class BadFile(TconnectsyncError):
+    """A file cannot be read as what it seems to be; the message says at which line or byte. Exit status 2."""
+
+    usual_remedy = (
+        "Save the file anew where it came from; `tconnectsync import --skip-bad FILE` takes what can be read of it, and the"
+        " rest is then missing."
+    )
+
+
 class Retryable(TconnectsyncError):
     """Passing trouble: try again later. ``after_s`` is the least wait in seconds, None leaves it to the back-off.
 

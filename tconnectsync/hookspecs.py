@@ -5,9 +5,10 @@ All are called once at start; an exception from one is reported as that plugin's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import attrs
 import pluggy
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     import click
 
     from tconnectsync.clock import Clock
+    from tconnectsync.events import Event
     from tconnectsync.projection import Fold
     from tconnectsync.receiver import Receiver
-    from tconnectsync.sources import Source
+    from tconnectsync.sources import Batch, Source
 
 hookspec = pluggy.HookspecMarker("tconnectsync")
 hookimpl = pluggy.HookimplMarker("tconnectsync")
@@ -92,6 +94,36 @@ class SinkSpec:
     notes: Callable[[Any], Sequence[str]] = lambda _options: ()
 
 
+@attrs.frozen(kw_only=True)
+class ImportOptions:
+    """What the user says about files to import.
+
+    ``pump`` is the serial number for data that names none. ``skip_bad``: leave out what is damaged instead of refusing the
+    file. ``received_at`` (aware UTC) is for the events.
+    """
+
+    pump: str | None
+    skip_bad: bool
+    received_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class Importer:
+    """A kind of file that ``tconnectsync import`` takes; ``name`` says in words what it is.
+
+    ``recognises(head)`` tells from a file's first 64 KiB whether it is one. ``read(stream, options)`` gives its events in
+    batches of a moderate size, with deterministic ids: the same file gives the same events. It is called twice, to look
+    through the whole file and then to take it; ``note`` of a file's last batch is shown to the user. Errors: BadFile, whose
+    message says at which line or byte. ``device(event)`` is an id of the vendor's that tells one pump from another, where the
+    event holds one: the same id under two serial numbers is refused.
+    """
+
+    name: str
+    recognises: Callable[[bytes], bool]
+    read: Callable[[BinaryIO, ImportOptions], Iterator[Batch]]
+    device: Callable[[Event], str | None] = lambda _event: None
+
+
 @hookspec
 def tconnectsync_sources() -> Sequence[SourceSpec]:  # type: ignore[empty-body]  # a specification has no body
     """The sources that this plugin brings."""
@@ -105,6 +137,11 @@ def tconnectsync_sinks() -> Sequence[SinkSpec]:  # type: ignore[empty-body]
 @hookspec
 def tconnectsync_sections() -> Sequence[Section]:  # type: ignore[empty-body]
     """Tables of the configuration that this plugin's sources and sinks share."""
+
+
+@hookspec
+def tconnectsync_importers() -> Sequence[Importer]:  # type: ignore[empty-body]
+    """The kinds of files that this plugin can read into the event log."""
 
 
 @hookspec

@@ -12,7 +12,16 @@ import attrs
 
 from tconnectsync.adopting import Found, adopted, cannot_be_adopted
 from tconnectsync.engine import Engine
-from tconnectsync.errors import CredentialsRefused, IndexHarmed, LogDamaged, Rejected, Retryable, TconnectsyncError
+from tconnectsync.errors import (
+    BadFile,
+    CredentialsRefused,
+    IndexHarmed,
+    LogDamaged,
+    NotDone,
+    Rejected,
+    Retryable,
+    TconnectsyncError,
+)
 from tconnectsync.keeping import Keeper
 from tconnectsync.polling import Poller, Run
 from tconnectsync.receiver import Adopting, Surveyed
@@ -100,7 +109,7 @@ def next_step(job: Job) -> Step:
 
 
 def _status_of(error: TconnectsyncError) -> int:
-    kinds = ((CredentialsRefused, 4), (LogDamaged, 7), (Retryable, 3), (Rejected, 5))
+    kinds = ((BadFile, 2), (NotDone, 2), (CredentialsRefused, 4), (LogDamaged, 7), (Retryable, 3), (Rejected, 5))
     return next((status for kind, status in kinds if isinstance(error, kind)), 1)
 
 
@@ -109,6 +118,7 @@ def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) ->
     jobs: dict[str, Callable[[], Job]] = {
         "sync": lambda: _sync(engine),
         "backfill": lambda: _backfill(engine, request.args),
+        "import": lambda: _import(engine, request.args),
         "replay": lambda: _replay(engine, request.args, zone_at),
         "resume": lambda: _resume(engine, request.args),
         "adopt": lambda: _adopt(engine, request.args, zone_at),
@@ -185,6 +195,14 @@ def _backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
     new, known = sum(run.new for run in runs), sum(run.known for run in runs)
     words = f"{new:,} new pump events, {known:,} were in the log already"
     yield _judged(conclude(engine, f"{words} ({first} to {last}, and a day on both sides)"), runs)
+
+
+def _import(engine: Engine, args: Mapping[str, Any]) -> Job:
+    from tconnectsync.importing import import_files
+
+    lines = yield from import_files(engine, args)
+    yield from _drain(engine)
+    yield conclude(engine, *lines)
 
 
 def _keeper(engine: Engine, args: Mapping[str, Any]) -> tuple[str, Keeper | None, Result]:

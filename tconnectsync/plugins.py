@@ -18,7 +18,7 @@ import attrs
 import pluggy
 
 from tconnectsync import hookspecs
-from tconnectsync.hookspecs import Section, SinkSpec, SourceSpec
+from tconnectsync.hookspecs import Importer, Section, SinkSpec, SourceSpec
 
 if TYPE_CHECKING:
     import click
@@ -108,6 +108,10 @@ class Plugins:
             "tconnectsync_sections", Section, "section", lambda section: section.name, taken=RESERVED_TABLES
         )
 
+    def importers(self) -> dict[str, Importer]:
+        """Every kind of file that can be imported, by name."""
+        return self._registry("tconnectsync_importers", Importer, "importer", lambda importer: importer.name)
+
     def commands(self) -> dict[str, click.Command]:
         """Every command that a plugin adds, by name."""
         import click
@@ -115,15 +119,17 @@ class Plugins:
         return self._registry("tconnectsync_commands", click.Command, "command", lambda command: command.name)
 
     def brought_by(self, name: str) -> dict[str, list[str]]:
-        """What the plugin ``name`` brings: names by "sources", "sinks", "sections" and "commands"."""
+        """What the plugin ``name`` brings: names by "sources", "sinks", "sections", "importers"
+        and "commands"."""
         self.examine()
         return {
             kind: [thing for thing, (owner, _) in self._answers[f"{GROUP}_{kind}"].items() if owner == name]
-            for kind in ("sources", "sinks", "sections", "commands")
+            for kind in ("sources", "sinks", "sections", "importers", "commands")
         }
 
     def owner_of(self, kind: str, thing: str) -> str:
-        """The plugin that brings ``thing``, one of the ``kind`` "sources", "sinks", "sections" or "commands"."""
+        """The plugin that brings ``thing``, one of the ``kind`` "sources", "sinks", "sections", "importers" or
+        "commands"."""
         return self._answers[f"{GROUP}_{kind}"][thing][0]
 
     def examine(self) -> None:
@@ -131,6 +137,7 @@ class Plugins:
         self.sources()
         self.sinks()
         self.sections()
+        self.importers()
         self.commands()
 
     def problem(self, name: str, message: str) -> None:
@@ -243,10 +250,10 @@ def _own_files(folder: Path | None, plugins: Plugins) -> list[tuple[str, str, Ca
     except OSError as error:
         plugins.problem("plugins_dir", f"{folder} cannot be read: {error.strerror or error}")
         return []
-    return [(path.stem, str(path), _importer(path)) for path in files]
+    return [(path.stem, str(path), _file_loader(path)) for path in files]
 
 
-def _importer(path: Path) -> Callable[[], Any]:
+def _file_loader(path: Path) -> Callable[[], Any]:
     def load() -> Any:
         from importlib.util import module_from_spec, spec_from_file_location
 

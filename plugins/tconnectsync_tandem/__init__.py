@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
 
-from tconnectsync import Context, Source, SourceSpec, hookimpl
+from tconnectsync import Batch, Context, Event, Importer, ImportOptions, Source, SourceSpec, hookimpl
 from tconnectsync_tandem.options import TandemOptions, problems_of
 
 
@@ -21,6 +21,37 @@ def tconnectsync_sources() -> Sequence[SourceSpec]:
             problems=problems_of,
         )
     ]
+
+
+@hookimpl
+def tconnectsync_importers() -> Sequence[Importer]:
+    """Answers that somebody saved."""
+    return [
+        Importer(
+            name="saved answers of Tandem's JSON API (pump-logs)",
+            recognises=_is_saved,
+            read=_read_saved,
+            device=_device_of,
+        )
+    ]
+
+
+def _is_saved(head: bytes) -> bool:
+    from tconnectsync_tandem.saved import recognises
+
+    return recognises(head)
+
+
+def _read_saved(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
+    from tconnectsync_tandem.saved import read
+
+    return read(stream, options)
+
+
+def _device_of(event: Event) -> str | None:
+    from tconnectsync_tandem.envelope import device_of
+
+    return device_of(event)
 
 
 def _open(options: Any, context: Context) -> Source:

@@ -45,6 +45,12 @@ def make_event(raw: Any, *, pump: str, received_at: datetime) -> tuple[Event, En
     return event, entry
 
 
+def device_of(event: Event) -> str | None:
+    """Tandem's own id of a pump in an account, as every entry bears it."""
+    told = (event.raw or {}).get("deviceAssignmentId")
+    return told if isinstance(told, str) and told else None
+
+
 def _digest(record: Mapping[str, Any]) -> str:
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()

@@ -99,6 +99,11 @@ def read_pumps(answer: Mapping[str, Any]) -> PumpList:
     return PumpList(tuple(found.values()), skipped)
 
 
+def is_serial(text: str) -> bool:
+    """Whether this may be a pump's serial number."""
+    return bool(_SERIAL.fullmatch(text))
+
+
 def _pump(entry: Any) -> Pump | None:
     if not isinstance(entry, dict):
         return None

@@ -14,6 +14,7 @@ import click
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.errors import (
+    BadFile,
     ConfigError,
     CredentialsRefused,
     FolderOwned,
@@ -27,6 +28,7 @@ from tconnectsync.errors import (
 _STATUSES: tuple[tuple[type[TconnectsyncError], ExitStatus], ...] = (
     (ConfigError, ExitStatus.USAGE),
     (NotDone, ExitStatus.USAGE),
+    (BadFile, ExitStatus.USAGE),
     (CredentialsRefused, ExitStatus.REFUSED),
     (LogDamaged, ExitStatus.DAMAGED),
     (FolderOwned, ExitStatus.OWNED),

@@ -13,7 +13,13 @@ from tconnectsync.cli.requests import print_json
 from tconnectsync.plugins import Plugins
 from tconnectsync.wording import nearest
 
-_WORDS = {"sources": "source", "sinks": "sink", "sections": "section", "commands": "command"}
+_WORDS = {
+    "sources": "source",
+    "sinks": "sink",
+    "sections": "section",
+    "importers": "importer of",
+    "commands": "command",
+}
 
 
 @click.command("plugins")

@@ -26,6 +26,7 @@ COMMANDS = {
     "check": "Try everything: configuration, login, pumps, Nightscout's rights, disk, clock.",
     "dead-letters": "Documents that a receiver would not take: list, retry, drop.",
     "events": "Print what is in the event log.",
+    "import": "Read files into the event log: what pumps logged, saved by other means.",
     "init": "Write a complete, commented configuration, after trying what is in it.",
     "log": "Check or repair the event log.",
     "plugins": "Which plugins run, what they bring, and what is wrong with the others.",
@@ -40,6 +41,11 @@ COMMANDS = {
 """The commands that come with the engine, with their first lines for the overview."""
 
 
+def module_of(command: str) -> str:
+    """Which module of this package a command is in."""
+    return "import_files" if command == "import" else command.replace("-", "_")
+
+
 class RootGroup(click.Group):
     """Imports a command's module only when that command is asked for."""
 
@@ -51,7 +57,7 @@ class RootGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
-            module = import_module(f"tconnectsync.cli.{cmd_name.replace('-', '_')}")
+            module = import_module(f"tconnectsync.cli.{module_of(cmd_name)}")
             command: click.Command = module.command
             return command
         return _plugin_commands(ctx).get(cmd_name)

@@ -12,7 +12,7 @@ import attrs
 import pytest
 from cli_worlds import EntryPoint, Result, World, made_up_plugin
 
-from tconnectsync.cli.root import COMMANDS
+from tconnectsync.cli.root import COMMANDS, module_of
 from tconnectsync.errors import (
     ConfigError,
     CredentialsRefused,
@@ -42,6 +42,10 @@ from tconnectsync.receiver import Finding
         (
             ("replay", "site", "--from", "2025-03-01", "--to", "2025-03-01"),
             ("replay", {"sink": "site", "first": "2025-03-01", "last": "2025-03-01"}),
+        ),
+        (
+            ("import", "/dev/../proc/version", "--pump", "12"),
+            ("import", {"files": ["/dev/../proc/version"], "pump": "12", "skip_bad": False}),
         ),
         (("resume", "site"), ("resume", {"sink": "site"})),
         (("resume", "pump"), ("resume", {"sink": "pump"})),
@@ -274,6 +278,7 @@ def test_plugins_tells_what_runs_and_what_does_not(world: World) -> None:
                 "sources": ["pump"],
                 "sinks": ["site", "paper"],
                 "sections": [],
+                "importers": [],
                 "commands": ["hello"],
             }
         ],
@@ -337,7 +342,7 @@ def test_help_lists_every_command_and_every_exit_status(world: World) -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_overview_says_what_the_commands_own_help_says(world: World, name: str) -> None:
-    command = import_module(f"tconnectsync.cli.{name.replace('-', '_')}").command
+    command = import_module(f"tconnectsync.cli.{module_of(name)}").command
     assert (command.help or "").replace("\n    ", " ").split("\n")[0].strip()
     assert command.name == name
     assert world.run(name, "--help").status == 0

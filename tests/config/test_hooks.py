@@ -6,7 +6,7 @@ import click
 import pytest
 from plugin_worlds import FakeEntryPoint, SiteOptions, VendorOptions, make_plugin, site_plugin, vendor_plugin
 
-from tconnectsync import Section, SourceSpec, hookspecs
+from tconnectsync import Importer, Section, SourceSpec, hookspecs
 from tconnectsync.plugins import load_plugins
 
 
@@ -29,6 +29,14 @@ def test_tconnectsync_sections() -> None:
     """A section of a plugin is a top-level table."""
     plugins = load_plugins([site_plugin()])
     assert plugins.sections() == {"nightscout": Section(name="nightscout", options=SiteOptions)}
+
+
+def test_tconnectsync_importers() -> None:
+    """A kind of file that a plugin reads is known by what it is in words."""
+    papers = Importer(name="papers", recognises=lambda head: head == b"paper", read=lambda stream, options: iter(()))
+    plugins = load_plugins([make_plugin("reader", tconnectsync_importers=lambda: [papers])])
+    assert plugins.importers() == {"papers": papers}
+    assert plugins.brought_by("reader")["importers"] == ["papers"]
 
 
 def test_tconnectsync_commands() -> None:

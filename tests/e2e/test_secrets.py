@@ -132,6 +132,9 @@ def test_no_command_tells_a_secret(tmp_path: Path) -> None:
         assert stat.S_IMODE(written.stat().st_mode) == 0o600
         old.unlink()
         written.unlink()
+        saved = world.home.folder / "saved.json"
+        saved.write_text('{"events": [}')
+        world.run("-v", "import", str(saved), "--pump", "7654321", expect=(2,))
         for name in (*COMMANDS, "demo", "web"):
             world.run(name, "--help")
         world.run("web", expect=(2,))  # with a secret: tests/web
@@ -140,6 +143,7 @@ def test_no_command_tells_a_secret(tmp_path: Path) -> None:
             world.run("-v", "backfill", "--from", str(today - timedelta(days=3)))
             world.run("resume", "tandem")
             world.run("dead-letters", "list")
+            world.run("-v", "import", str(saved), "--pump", "7654321", expect=(2,))
             living.stop()
         world.said.append(("daemon", living.log.encode()))
         assert site.count("treatments") > 100

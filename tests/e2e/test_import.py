@@ -1,0 +1,144 @@
+"""Files that pumps' data was saved in, through the real command line: read once, doubled never, refused whole where damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from living_daemon import daemon
+from quiet_world import ZONE, a_pump
+from whole_world import Installation, MovedClock, by_identity
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+
+
+@attrs.define
+class Saved:
+    """An installation that has fetched a pump's days, and a second one that has not: only a file."""
+
+    fetched: Installation
+    fresh: Installation
+    site: SimulatedNightscout
+    fresh_site: SimulatedNightscout
+    serial: str
+    file: Path
+    days: tuple[str, str]
+
+    def records(self, home: Installation) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in home.run("events", "--json").stdout.splitlines()]
+
+    def imported(self, *words: str, expect: tuple[int, ...] = (0,), home: Installation | None = None) -> str:
+        done = (home or self.fresh).run("import", *words, expect=expect)
+        return done.stdout + done.stderr
+
+    def treatments(self, site: SimulatedNightscout) -> dict[str, dict[str, Any]]:
+        return by_identity(site.documents("treatments"))
+
+
+@pytest.fixture(scope="module")
+def fetched(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Installation, SimulatedNightscout, Cloud, bytes]]:
+    folder = tmp_path_factory.mktemp("fetched")
+    with Cloud([a_pump(1)], MovedClock()) as cloud, SimulatedNightscout(api_secret="a long secret") as site:
+        home = Installation(folder, cloud, site.url, "a long secret", ZONE, history_days=1)
+        home.run("sync")
+        records = [json.loads(line) for line in home.run("events", "--json").stdout.splitlines()]
+        entries = [record["raw"] for record in records if "sequenceNumber" in (record.get("raw") or {})]
+        half = len(entries) // 2
+        answers = [{"events": part, "clockChanges": []} for part in (entries[:half], entries[half:])]
+        yield home, site, cloud, "\n".join(map(json.dumps, answers)).encode()
+
+
+@pytest.fixture
+def saved(fetched: Any, tmp_path: Path) -> Iterator[Saved]:
+    home, site, cloud, text = fetched
+    file = tmp_path / "whatever.txt"
+    file.write_bytes(text)
+    with SimulatedNightscout(api_secret="a long secret") as fresh_site:
+        fresh = Installation(tmp_path / "fresh", cloud, fresh_site.url, "a long secret", ZONE, history_days=1)
+        serial = json.loads(home.run("events", "--json").stdout.splitlines()[-1])["pump"]
+        entries = [entry for line in text.splitlines() for entry in json.loads(line)["events"]]
+        days = sorted(entry["pumpDateTime"][:10] for entry in entries if entry["eventCode"] not in (13, 14))
+        yield Saved(home, fresh, site, fresh_site, serial, file, (days[0], days[-1]))
+
+
+def test_a_file_gives_the_site_what_fetching_gives_it(saved: Saved) -> None:
+    words = saved.imported(str(saved.file), "--pump", saved.serial)
+    count = saved.file.read_bytes().count(b'"sequenceNumber"')
+    assert f"{count:,} new pump events, 0 were in the log already" in words
+    assert f"pump {saved.serial} (tandem): {saved.days[0]} to {saved.days[1]}" in words
+    there, fetched = saved.treatments(saved.fresh_site), saved.treatments(saved.site)
+    assert fetched.items() <= there.items()  # the file's first days are opened too
+    assert len(fetched) > 50
+    before = saved.records(saved.fresh)
+    assert "\n0 new pump events" in f"\n{saved.imported(str(saved.file), '--pump', saved.serial)}"
+    assert saved.records(saved.fresh) == before
+    assert saved.treatments(saved.fresh_site) == there
+
+
+def test_after_fetching_nothing_is_new(saved: Saved) -> None:
+    numbered = [record for record in saved.records(saved.fetched) if record.get("seq") is not None]
+    words = saved.imported(str(saved.file), "--pump", saved.serial, home=saved.fetched)
+    assert "\n0 new pump events" in f"\n{words}"
+    assert [record for record in saved.records(saved.fetched) if record.get("seq") is not None] == numbered
+
+
+def test_fetching_after_an_import_finds_nothing_new(saved: Saved) -> None:
+    saved.imported(str(saved.file), "--pump", saved.serial)
+    numbered = [record for record in saved.records(saved.fresh) if record.get("seq") is not None]
+    saved.fresh.run("sync")
+    assert [record for record in saved.records(saved.fresh) if record.get("seq") is not None] == numbered
+
+
+def test_a_truncated_file_is_refused_whole_with_the_position(saved: Saved) -> None:
+    text = saved.file.read_bytes()
+    other = saved.file.with_name("cut.json")
+    other.write_bytes(text[:-50])
+    words = saved.imported(str(saved.file), str(other), "--pump", saved.serial, expect=(2,))
+    assert f"{other}: Byte {len(text) - 50:,}: the file ends there in the middle of an answer" in words
+    assert "--skip-bad" in words
+    assert saved.records(saved.fresh) == []
+    words = saved.imported(str(other), "--pump", saved.serial, "--skip-bad")
+    assert f"left out at byte {len(text) - 50:,}" in words
+    assert saved.records(saved.fresh) != []
+
+
+def test_a_wrong_serial_number_is_refused(saved: Saved) -> None:
+    before = saved.records(saved.fetched)
+    words = saved.imported(str(saved.file), "--pump", "7654321", home=saved.fetched, expect=(2,))
+    assert f"--pump {saved.serial}" in words
+    assert saved.records(saved.fetched) == before
+
+
+def test_what_is_no_file_is_refused(saved: Saved) -> None:
+    assert "does not exist" in saved.imported(str(saved.file) + "x", expect=(2,))
+    saved.file.write_text("hello")
+    words = saved.imported(str(saved.file), "--pump", saved.serial, expect=(2,))
+    assert "Known kinds: saved answers of Tandem's JSON API" in words
+    assert "is a directory" in saved.imported(str(saved.file.parent), expect=(2,))
+
+
+def test_the_daemon_takes_the_file(saved: Saved) -> None:
+    with daemon(saved.fresh) as living:
+        living.wait_for("started")
+        relative = os.path.relpath(saved.file)
+        words = saved.imported(relative, "--pump", saved.serial)
+        assert "new pump events" in words
+        assert "request command=import" in living.log
+        gone = saved.imported(str(saved.file), "--pump", saved.serial)
+        assert "\n0 new pump events" in f"\n{gone}"
+        living.stop()
+    assert saved.treatments(saved.site).items() <= saved.treatments(saved.fresh_site).items()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_told(saved: Saved) -> None:
+    saved.file.chmod(0)
+    assert "not readable" in saved.imported(str(saved.file), expect=(2,))

@@ -1,0 +1,240 @@
+"""Files into the log: all or nothing of what is damaged, each record once, and folded when all of it is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from engine_world import BEGIN, World
+
+from tconnectsync import BadFile, Batch, Event, Importer, ImportOptions
+from tconnectsync.events import BasalDelivered
+from tconnectsync.importing import runs_of
+from tconnectsync.jobs import Notice, Progress, Request, Result, Step, perform
+
+
+def record(seq: int, minute: int, rate: float, pump: str = "1", device: str | None = "d1") -> Event:
+    """What the world's pump makes of the same record."""
+    at = BEGIN + timedelta(minutes=minute)
+    return Event(
+        id=f"pump:{pump}:0:{seq}", kind="basal.delivered", pump=pump, group=0, seq=seq,
+        pump_time=(at + timedelta(hours=2)).replace(tzinfo=None), source="pump", received_at=BEGIN,
+        body=BasalDelivered(rate_u_per_h=rate), raw={"seq": seq, "device": device},
+    )  # fmt: skip
+
+
+def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
+    """Lines ``seq minute rate [device]``, two a batch; "bad" is a damaged one."""
+    events = []
+    for number, line in enumerate(stream.read().decode().splitlines()[1:], start=2):
+        if line == "bad" and not options.skip_bad:
+            raise BadFile(f"Line {number}: bad.")
+        if line == "broken importer":
+            raise KeyError("boom")
+        if line != "bad":
+            seq, minute, rate, *device = line.split()
+            told = device[0] if device else None
+            events.append(record(int(seq), int(minute), float(rate), options.pump or "1", told))
+    for first in range(0, len(events), 2):
+        yield Batch(events=events[first : first + 2], note=f"{len(events)} lines")
+
+
+LINES = Importer(
+    name="lines",
+    recognises=lambda head: head.startswith(b"lines"),
+    read=read,
+    device=lambda event: (event.raw or {}).get("device"),
+)
+CRASHING = Importer(name="crashing", recognises=lambda head: bool(1 // 0), read=read)
+
+
+@pytest.fixture
+def home(world: World) -> World:
+    world.engine.importers = (CRASHING, LINES)
+    return world
+
+
+def steps(
+    world: World, *files: Path, turning: bool = False, pump: str | None = None, skip_bad: bool = False
+) -> list[Step]:
+    """Every step of an import."""
+    args = {"files": [str(file) for file in files], "pump": pump, "skip_bad": skip_bad}
+    return list(perform(world.engine, Request(command="import", args=args), world.zones.zone_at))
+
+
+def imported(world: World, *files: Path, pump: str | None = None, skip_bad: bool = False) -> Result:
+    result = steps(world, *files, pump=pump, skip_bad=skip_bad)[-1]
+    assert isinstance(result, Result)
+    return result
+
+
+def file_of(folder: Path, *lines: str, name: str = "a file") -> Path:
+    path = folder / name
+    path.write_text("\n".join(("lines", *lines)))
+    return path
+
+
+def basal(minutes: int, first: int = 0) -> list[str]:
+    return [f"{10 + minute} {minute} {minute // 60 % 3}" for minute in range(first, minutes, 5)]
+
+
+def opened(world: World) -> list[tuple[str, str | None]]:
+    return [(fact.body.first_day, fact.body.last_day) for fact in world.engine.events.facts("history.opened")]
+
+
+def refused(world: World, error: type[Exception], words: str, *files: Path, pump: str | None = None) -> None:
+    end = world.engine.events.end
+    with pytest.raises(error, match=words):
+        steps(world, *files, pump=pump)
+    assert world.engine.events.end == end
+    assert world.engine.holds == 0
+
+
+def test_a_file_is_taken_once_and_its_days_are_delivered(home: World, tmp_path: Path) -> None:
+    file = file_of(tmp_path, *basal(24 * 60))
+    result = imported(home, file)
+    assert result.status == 0
+    assert result.lines[:2] == (
+        "288 new pump events, 0 were in the log already", "pump 1 (pump): 2026-06-01 to 2026-06-02",
+    )  # fmt: skip
+    assert result.lines[2] == "a file: 288 lines"
+    assert opened(home) == [("2026-06-01", "2026-06-02")]
+    there, end = home.starts(), home.engine.events.end
+    assert len(there) == 24
+    assert imported(home, file).lines[0] == "0 new pump events, 288 were in the log already"
+    assert (home.starts(), home.engine.events.end) == (there, end)
+
+
+def test_what_the_source_fetched_is_known_and_nothing_is_appended(home: World, tmp_path: Path) -> None:
+    home.ask("sync")
+    end = home.engine.events.end
+    assert imported(home, file_of(tmp_path, *basal(12 * 60))).lines[0].startswith("0 new pump events, 144 were")
+    assert home.engine.events.end == end
+
+
+def test_nothing_is_folded_before_all_is_there(home: World, tmp_path: Path) -> None:
+    """What would be delivered of half an hour of one rate would have to be sent once more."""
+    file = file_of(tmp_path, *reversed(basal(24 * 60)))
+    args = {"files": [str(file)]}
+    for step in perform(home.engine, Request(command="import", args=args), home.zones.zone_at):
+        if isinstance(step, Progress) and "a file" in step.message:
+            home.engine.turn(polling=False)  # as in the daemon
+            home.engine.turn(polling=False)
+            assert home.shelf.there == {}
+    assert len(home.starts()) == 24
+
+
+def test_a_damaged_file_is_refused_with_all_others_of_the_command(home: World, tmp_path: Path) -> None:
+    good, bad = file_of(tmp_path, *basal(60)), file_of(tmp_path, *basal(60), "bad", name="bad file")
+    refused(home, BadFile, f"{bad}: Line 14: bad", good, bad)
+    assert imported(home, good, bad, skip_bad=True).status == 0
+    assert home.engine.events.end > 0
+
+
+def test_the_end_of_a_refused_request_is_usage(home: World, tmp_path: Path) -> None:
+    from tconnectsync.jobs import next_step
+
+    args = {"files": [str(file_of(tmp_path, "bad"))]}
+    result = next_step(perform(home.engine, Request(command="import", args=args), home.zones.zone_at))
+    assert isinstance(result, Result)
+    assert result.status == 2
+    assert "--skip-bad" in result.lines[1]
+
+
+def test_a_mistake_of_an_importer_leaves_the_log_as_it_was(home: World, tmp_path: Path) -> None:
+    refused(home, KeyError, "boom", file_of(tmp_path, *basal(60), "broken importer"))
+
+
+@pytest.mark.parametrize(("content", "words"), [("papers", "Known kinds: crashing; lines"), ("", "Known kinds")])
+def test_a_file_that_nobody_knows_names_the_known_kinds(home: World, tmp_path: Path, content: str, words: str) -> None:
+    file = tmp_path / "other"
+    file.write_text(content)
+    refused(home, Exception, words, file)
+
+
+def test_what_is_no_file_is_told(home: World, tmp_path: Path) -> None:
+    refused(home, Exception, "is no file", tmp_path)
+    refused(home, Exception, "cannot be read by user", tmp_path / "gone")
+
+
+def test_a_file_that_changes_in_between_is_refused(home: World, tmp_path: Path) -> None:
+    file = file_of(tmp_path, *basal(60))
+    job = perform(home.engine, Request(command="import", args={"files": [str(file)]}), home.zones.zone_at)
+    next(job)
+    file.write_text(file.read_text() + "\n900 900 1")
+    with pytest.raises(BadFile, match="was changed while"):
+        list(job)
+    assert home.engine.events.end == 0
+
+
+def test_days_between_the_files_stay_closed(home: World, tmp_path: Path) -> None:
+    imported(home, file_of(tmp_path, "10 0 1", "11 5 2", "9000 8640 1", "9001 8645 2"))
+    assert sorted(opened(home)) == [("2026-06-01", "2026-06-01"), ("2026-06-07", "2026-06-07")]
+
+
+def test_another_serial_number_for_known_records_is_refused(home: World, tmp_path: Path) -> None:
+    home.ask("sync")
+    refused(home, Exception, "already, of pump 1, not of 2", file_of(tmp_path, *basal(60)), pump="2")
+
+
+def test_another_pumps_records_under_a_known_serial_number_are_refused(home: World, tmp_path: Path) -> None:
+    home.ask("sync")
+    refused(home, Exception, "this is another pump's data", file_of(tmp_path, "10 777 1"))
+
+
+def test_a_device_that_the_log_knows_under_another_serial_number_is_refused(home: World, tmp_path: Path) -> None:
+    imported(home, file_of(tmp_path, *(f"{line} d1" for line in basal(60))))
+    refused(home, Exception, "device as pump 1, not as 2", file_of(tmp_path, "90 9000 1 d1"), pump="2")
+    refused(home, Exception, "2 devices", file_of(tmp_path, "90 9000 1 d2", "91 9005 1 d3"), pump="2")
+
+
+def test_a_pump_that_is_new_to_the_log_is_told_loudly(home: World, tmp_path: Path) -> None:
+    imported(home, file_of(tmp_path, *basal(60)))
+    told = [step for step in steps(home, file_of(tmp_path, "90 9000 1"), pump="2") if isinstance(step, Notice)]
+    assert ["ATTENTION: pump 2 is new to the log, which knows 1." in notice.words for notice in told] == [True]
+
+
+def test_a_full_disk_ends_it_and_a_second_time_completes_it(home: World, tmp_path: Path) -> None:
+    file, batches = file_of(tmp_path, *basal(60)), iter((None, None, "only 1 MB are free"))
+    home.engine.room = lambda: next(batches)
+    with pytest.raises(Exception, match="only 1 MB are free; the import stopped after 4 new events"):
+        steps(home, file)
+    assert (home.engine.holds, opened(home)) == (0, [])
+    home.engine.room = lambda: None
+    assert imported(home, file).lines[0] == "8 new pump events, 4 were in the log already"
+    assert opened(home) == [("2026-06-01", "2026-06-01")]
+
+
+def test_progress_goes_from_nothing_to_all(home: World, tmp_path: Path) -> None:
+    file = file_of(tmp_path, *basal(24 * 60))
+    shown = [step for step in steps(home, file) if isinstance(step, Progress) and "a file" in step.message]
+    assert [step.done for step in shown] == sorted(step.done for step in shown)
+    assert shown[-1].done == shown[-1].total == file.stat().st_size
+
+
+def test_days_in_a_row_are_one_stretch() -> None:
+    days = {date(2026, 6, day) for day in (1, 2, 3, 5, 9, 10)}
+    assert [(first.day, last.day) for first, last in runs_of(days)] == [(1, 3), (5, 5), (9, 10)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_file_that_its_user_may_not_read_is_told(home: World, tmp_path: Path) -> None:
+    file = file_of(tmp_path, *basal(60))
+    file.chmod(0o600)
+    program = (
+        "from pathlib import Path; import sys; from tconnectsync.errors import NotDone\n"
+        "from tconnectsync.importing import _look_at\n"
+        "import os; os.setuid(65534)\n"
+        "try: _look_at(Path(sys.argv[1]), ())\n"
+        "except NotDone as error: print(error.message, error.remedy)"
+    )
+    said = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True).stdout
+    assert "cannot be read by user" in said
+    assert "Permission denied" in said
+    assert "a service has its own /tmp" in said

@@ -156,6 +156,8 @@ class _Page(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         if tag == "input" and given.get("type", "").lower() == "hidden":
             self.hidden[given.get("name") or given.get("id", "")] = given.get("value", "")
+        if self._depth and tag == "br":
+            self.notice.append(" ")
         if tag not in _VOID and (self._depth or "notice_error" in given.get("class", "").split()):
             self._depth += 1
 

@@ -171,12 +171,17 @@ def _suspended(unexplained: Sequence[Suspension], segments: Sequence[Segment]) -
     still: Suspension | None = None
     for one in unexplained:
         found += kept(timeline.SUSPENSION, one.row, READERS[timeline.SUSPENSION](one.row, {}))
-        after = next((segment for segment in segments if segment.at > one.at and segment.rate_u_per_h > 0), None)
+        after = next((segment.at for segment in segments if segment.at > one.at and segment.rate_u_per_h > 0), None)
         if after is None:
             still = still or one
         else:
-            found += kept(timeline.RESUMPTION, after.row, READERS[timeline.RESUMPTION](after.row, {}))
+            found += _resumed(one.row, after)
     return found, still
+
+
+def _resumed(row: Mapping[str, Any], at: datetime) -> list[Kept]:
+    around = {"at": at.isoformat()}
+    return kept(timeline.RESUMPTION, row, READERS[timeline.RESUMPTION](row, around), **around)
 
 
 def _sites(
@@ -185,15 +190,18 @@ def _sites(
     """Site changes; a suspension counts as one where the basal says 0 there, and the timeline does not tell it by itself."""
     found: list[Kept] = []
     for one in sites:
-        if any(abs((one.at - other.at).total_seconds()) <= _SAME_S for other in suspensions):
-            around = {"confirmed": False}
-        else:
-            zero = any(
-                fact.body.rate_u_per_h == 0 and abs((one.at - fact.at).total_seconds()) <= _SAME_S for fact in basal
-            )
-            around = {"confirmed": zero}
+        told = any(_near(one.at, other.at) for other in suspensions)
+        confirmed = not told and any(fact.body.rate_u_per_h == 0 and _near(one.at, fact.at) for fact in basal)
+        around = {"confirmed": confirmed}
         found += kept(siteevents.SITE, one.row, READERS[siteevents.SITE](one.row, around), **around)
+        if confirmed and one.stops_delivery:
+            after = next((fact.at for fact in basal if fact.at > one.at and fact.body.rate_u_per_h > 0), None)
+            found += [] if after is None else _resumed(one.row, after)
     return found
+
+
+def _near(one: datetime, other: datetime) -> bool:
+    return abs((one - other).total_seconds()) <= _SAME_S
 
 
 def _filled(first: Sequence[Kept], second: Sequence[Kept]) -> list[Kept]:

@@ -21,7 +21,17 @@ from tconnectsync_tconnect.api import Api
 from tconnectsync_tconnect.asked import BadFile
 from tconnectsync_tconnect.entry import DECODER, decode
 from tconnectsync_tconnect.merging import Answers, Rest, merged
-from tconnectsync_tconnect.plan import Window, cut, days_between, follows, position_of, windows
+from tconnectsync_tconnect.plan import (
+    Moment,
+    Window,
+    cut,
+    days_between,
+    follows,
+    horizon_of,
+    knows_upload,
+    position_of,
+    windows,
+)
 from tconnectsync_tconnect.settings import TconnectOptions
 from tconnectsync_tconnect.tables import Damaged, Row, read_rows
 from tconnectsync_tconnect.transport import Transport, changed
@@ -72,12 +82,15 @@ class TconnectSource:
         with self._api() as api:
             news, trouble = self._news(api, history)
             yield Batch(events=news, note="newest upload")
-            position = position_of(self.pump, history)
-            now, today = self.context.clock.now(), self._today()
-            start = (position.horizon or self._first_day()) - LEAD_IN
+            start = (horizon_of(self.pump, history) or self._first_day()) - LEAD_IN
             newest = self._newest_upload(news, history)
-            unasked = UNASKED if self.account.has_phone else UNASKED_BLIND
-            yield from self._fetch(api, windows(position, start, now, today, newest, unasked), newest)
+            moment = Moment(
+                now=self.context.clock.now(),
+                today=self._today(),
+                uploaded_at=newest,
+                unasked=UNASKED if self.account.has_phone else UNASKED_BLIND,
+            )
+            yield from self._fetch(api, windows(position_of(self.pump, history), start, moment), newest)
             if trouble is not None:
                 raise trouble
 
@@ -88,7 +101,7 @@ class TconnectSource:
             yield Batch(events=news, note="newest upload")
             plan = cut(days_between(first - LEAD_IN, last + LEAD_IN))
             yield from self._fetch(api, plan, self._newest_upload(news, history))
-            horizon = position_of(self.pump, history).horizon
+            horizon = horizon_of(self.pump, history)
             if horizon is None or horizon > first:
                 opened = ownfacts.history_opened(self.pump, first, last, self.context.clock.now())
                 yield Batch(events=(opened,), note=f"pump {self.pump}", done=1, total=1)
@@ -136,9 +149,9 @@ class TconnectSource:
                 log.warning('newest_upload_unknown pump=%s reason="%s"', pump, error.message)
                 trouble = trouble or error
                 continue
-            if not position_of(pump, history).knows(index):
+            if not knows_upload(pump, index, history):
                 found.append(ownfacts.upload_seen(pump, index, now))
-        if position_of(self.pump, history).horizon is None:
+        if horizon_of(self.pump, history) is None:
             found.append(ownfacts.history_opened(self.pump, self._first_day(), None, now))
         return found, trouble
 

@@ -104,9 +104,13 @@ def suspended(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[Fa
     return [named("pumping.suspended", found.at, body)]
 
 
-def resumed(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[Fact]:
-    """``pumping.resumed`` where a basal row ends such a suspension."""
-    return [named("pumping.resumed", wall.at_seconds(row), events.PumpingResumed())]
+def resumed(_row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[Fact]:
+    """``pumping.resumed`` at the time, ``at``, of the basal that ends a suspension. Raises BadRow."""
+    try:
+        at = datetime.fromisoformat(str(around.get("at")))
+    except ValueError:
+        raise BadRow("is no time", column="at") from None
+    return [named("pumping.resumed", at, events.PumpingResumed())]
 
 
 def mode_changed(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[Fact]:

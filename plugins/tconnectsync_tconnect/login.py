@@ -47,7 +47,7 @@ def enter(transport: Transport, base: str, email: str, password: Secret) -> Ente
     headers = {**BROWSER, "Referer": url}
     answer = transport.ask("POST", url, what="login", headers=headers, form=_form(page.hidden, email, password))
     if answer.status == 200:
-        raise _refused(answer)
+        raise _refused(answer, (email, password.reveal()))
     if answer.status != 302:
         _page(answer, "login")
         raise changed("login", f"status {answer.status}")
@@ -114,10 +114,13 @@ def _client_state(value: str) -> str:
     return json.dumps(state, separators=(",", ":"))
 
 
-def _refused(answer: Answer) -> Exception:
+def _refused(answer: Answer, private: tuple[str, ...]) -> Exception:
     page = _Page()
     page.feed(_text(answer.body))
-    words = " ".join("".join(page.notice).split())[:_MOST_WORDS]
+    said = "".join(page.notice)
+    for text in private:
+        said = said.replace(text, "…")
+    words = " ".join(said.split())[:_MOST_WORDS]
     if not words:
         return changed("login", "the form again, without a reason")
     return CredentialsRefused(f"t:connect refuses the login: {words}", remedy=_CHECK)

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
+from zoneinfo import ZoneInfo
 
 import attrs
 
@@ -198,8 +199,8 @@ def serving(services: Services) -> Iterator[Services]:
 
 
 def x_of(wall: str) -> int:
-    """The timeline's seconds for a wall clock (in a summer: Pacific is UTC-7)."""
-    return int((datetime.fromisoformat(wall).replace(tzinfo=timezone.utc) + timedelta(hours=7)).timestamp())
+    """The timeline's seconds for a wall clock."""
+    return int(datetime.fromisoformat(wall).replace(tzinfo=ZoneInfo("America/Los_Angeles")).timestamp())
 
 
 def segment(wall: str, rate: float, duration: int, kind: int = 3) -> dict[str, Any]:

@@ -57,6 +57,13 @@ def test_a_refusal_has_the_websites_words(services: Services, tmp_path: Path) ->
     assert "check" in str(caught.value.remedy)
 
 
+def test_a_refusal_that_quotes_the_account_is_not_quoted(services: Services, tmp_path: Path) -> None:
+    services.notice = f"{EMAIL} is locked"
+    with pytest.raises(CredentialsRefused, match="is locked") as caught:
+        polled(services.source(tmp_path, phone=False), MemoryLog())
+    assert EMAIL not in str(caught.value)
+
+
 def test_the_firewalls_page_is_waited_out_for_half_an_hour(services: Services, tmp_path: Path) -> None:
     services.fail("login.aspx", 200, body=BLOCKED)
     with pytest.raises(Retryable) as caught:

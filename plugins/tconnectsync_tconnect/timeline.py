@@ -76,7 +76,8 @@ def suspension_of(row: Mapping[str, Any]) -> Suspension | None:
 
 def mode_of(row: Mapping[str, Any]) -> Mode | None:
     """A row of the events; None for one that is neither sleep nor exercise. Raises BadRow."""
-    mode = _MODES.get(row.get("eventType", 0))
+    kind = row.get("eventType")
+    mode = _MODES.get(kind) if type(kind) is int else None
     if mode is None:
         return None
     at = wall.at_seconds(row)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from datetime import date, datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from exports import EXTENDED, STANDARD, basal, boluses, device, documents_of, events_of, export, iob
-from older_services import GUID, PUMP, bolus, segment, site, timeline, x_of
+from older_services import GUID, PUMP, SetClock, bolus, segment, site, timeline, x_of
 
 from tconnectsync import Event
+from tconnectsync.eventlog import EventLog
 from tconnectsync_nightscout.basal import BasalFold
 from tconnectsync_nightscout.boluses import BolusFold
 from tconnectsync_nightscout.modes import ModesFold
@@ -262,3 +265,24 @@ def test_a_row_that_cannot_be_read_is_kept_and_stops_nothing(answers: dict[str, 
     assert found.bad >= 1
     assert doses(found) == [2.0]
     assert sum(event.kind == "unknown" for event in events(found)) == found.bad
+
+
+@pytest.mark.parametrize("longer_first", [True, False])
+def test_a_row_that_lasts_longer_at_the_next_look_is_that_long_in_the_log(
+    tmp_path: Path, *, longer_first: bool
+) -> None:
+    looks = [
+        together(
+            timeline=timeline(segment("2021-04-01T08:00", 1.0, length, 1)),
+            csv=export(basal(("05:00:00", "1.0"), (f"0{hour}:00:00", "1.2"))),
+        )
+        for length, hour in ((900, 6), (1200, 7))
+    ]
+    clock = SetClock()
+    with closing(EventLog.open(tmp_path, clock=clock, writable=True)) as log:
+        for found in reversed(looks) if longer_first else looks:
+            log.append(events(found))
+        (stream,) = log.streams()
+        back = list(log.read(stream.id, stream.first_key, stream.last_key))
+    spans = {f"{event.pump_time:%H:%M}": event.body.span_s for event in back}
+    assert (spans["05:00"], spans["08:00"]) == (7200, 1200)

@@ -1,0 +1,91 @@
+"""One row as facts: what it says in the product's own vocabulary, when, and what names it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import attrs
+
+from tconnectsync import events
+from tconnectsync.events import Body
+from tconnectsync_tconnect import values
+from tconnectsync_tconnect.asked import BadRow
+from tconnectsync_tconnect.boluses import bolus_facts
+from tconnectsync_tconnect.fact import Fact
+from tconnectsync_tconnect.tables import BOLUS, IOB, TIME, Row
+
+_READINGS = "Readings (CGM / BGM)"
+_SENSOR = frozenset({"egv", "cgm"})
+_METER = frozenset({"bg", "bgm"})
+_SENSOR_MG_DL = (40.0, 400.0)
+"""What a sensor measures; beyond it a number only says on which side."""
+
+
+@attrs.frozen(kw_only=True)
+class BasalStart:
+    """A basal row: the rate from here until the next row."""
+
+    at: datetime
+    rate_u_per_h: float
+
+
+def facts_of(row: Row) -> list[Fact]:
+    """What a row of any table but Basal says. Raises BadRow."""
+    if row.table == BOLUS:
+        return bolus_facts(row.cells)
+    at = values.needed_time(row.cells, TIME)
+    if row.table == IOB:
+        return [_at("day.summary", at, events.DaySummary(iob_u=values.needed_number(row.cells, "IOB")))]
+    return [_glucose(row, at)]
+
+
+def basal_start(row: Row) -> BasalStart:
+    """What a row of the Basal table says. Raises BadRow."""
+    return BasalStart(at=values.needed_time(row.cells, TIME), rate_u_per_h=values.needed_number(row.cells, "BasalRate"))
+
+
+def basal_fact(start: BasalStart, end: datetime) -> Fact:
+    """The rate of a row, and for how long: the vocabulary's row with its own span."""
+    span_s = round((end - start.at).total_seconds())
+    return _at("basal.delivered", start.at, events.BasalDelivered(rate_u_per_h=start.rate_u_per_h, span_s=span_s))
+
+
+def serial_of(row: Row) -> str | None:
+    """The pump's serial number, where a row of the device table says it; other devices have serial numbers too."""
+    if "pump" not in values.text(row.cells, "DeviceType").lower():
+        return None
+    return values.text(row.cells, "SerialNumber") or None
+
+
+def _glucose(row: Row, at: datetime) -> Fact:
+    described = values.text(row.cells, "Description")
+    if serial_of(row) is None or described.lower() not in _SENSOR | _METER:
+        name = described or "no description"
+        return _at(
+            "unknown", at, events.Unknown(code=name, reason="no such description of a reading"), name=f"unknown:{name}"
+        )
+    if described.lower() in _METER:
+        return _at("glucose.fingerstick", at, events.GlucoseFingerstick(glucose_mg_dl=_reading(row), entry="manual"))
+    return _at("glucose.reading", at, _sensor_reading(row, at))
+
+
+def _sensor_reading(row: Row, at: datetime) -> Body:
+    said = values.text(row.cells, _READINGS).lower()
+    if said in ("high", "low"):
+        return events.GlucoseReading(mark=said, reading_time=at)
+    glucose = _reading(row)
+    low, high = _SENSOR_MG_DL
+    if glucose < low or glucose > high:
+        return events.GlucoseReading(mark="low" if glucose < low else "high", reading_time=at)
+    return events.GlucoseReading(mark="value", reading_time=at, glucose_mg_dl=glucose)
+
+
+def _reading(row: Row) -> float:
+    glucose = values.needed_number(row.cells, _READINGS)
+    if glucose <= 0:
+        raise BadRow("is no glucose value", column=_READINGS)
+    return glucose
+
+
+def _at(kind: str, at: datetime, body: Body, *, name: str | None = None) -> Fact:
+    return Fact(name=f"{name or kind}:{at.isoformat()}", kind=kind, at=at, body=body)

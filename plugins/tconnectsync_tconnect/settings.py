@@ -1,0 +1,77 @@
+"""What ``[sources.tconnect]`` may say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from tconnectsync import Secret, option
+
+
+def _address(text: str) -> str | None:
+    return None if text.startswith(("https://", "http://")) else "an address that begins with https://"
+
+
+def _few_days(least: int, most: int) -> Any:
+    return lambda days: None if least <= days <= most else f"{least} to {most} days"
+
+
+def _serial_list(pumps: tuple[str, ...]) -> str | None:
+    if all(serial and serial.isalnum() for serial in pumps):
+        return None
+    return "a list of serial numbers as they stand on the back of the pump"
+
+
+@attrs.frozen(kw_only=True)
+class EndpointOptions:
+    """Where each of the four services is, with a slash at the end."""
+
+    login: str = option("https://tconnect.tandemdiabetes.com/", check=_address, help="the website, with its login form")
+    android: str = option(
+        "https://tdcservices.tandemdiabetes.com/", check=_address, help="what the phone app asks: newest upload, tokens"
+    )
+    controliq: str = option(
+        "https://tdcservices.tandemdiabetes.com/", check=_address, help="basal, boluses and readings"
+    )
+    ws2: str = option(
+        "https://tconnectws2.tandemdiabetes.com/", check=_address, help="the CSV export, site changes and suspensions"
+    )
+
+
+@attrs.frozen(kw_only=True)
+class TconnectOptions:
+    """The account, its pump, how far back, and where the services are."""
+
+    email: str | None = option(None, help="e-mail address of the t:connect account")
+    password: Secret | None = option(None, credential="tconnect-password", help="password of the account")
+    pumps: tuple[str, ...] = option(
+        (), check=_serial_list, help="serial numbers; what is read is written down as of the first one"
+    )
+    history_days: int = option(30, check=_few_days(1, 3660), help="days before the first start to fetch")
+    client_id: str | None = option(None, help="client id of the phone app")
+    client_secret: Secret | None = option(
+        None, credential="tconnect-client-secret", help="client secret of the phone app"
+    )
+    endpoints: EndpointOptions = option(EndpointOptions(), help="where the services are")
+
+
+def problems_of(options: TconnectOptions) -> Sequence[str]:
+    """What is missing for a source that is on."""
+    found = []
+    if options.email is None:
+        found.append("sources.tconnect.email: found nothing, expected the account's e-mail address")
+    if options.password is None:
+        found.append(
+            "sources.tconnect.password: found nothing, expected the password, password_file or the systemd credential"
+            " tconnect-password"
+        )
+    if not options.pumps:
+        found.append(
+            'sources.tconnect.pumps: found nothing, expected the serial number on the back of the pump: ["1234567"]'
+        )
+    if (options.client_id is None) != (options.client_secret is None):
+        missing = "client_id" if options.client_id is None else "client_secret"
+        found.append(f"sources.tconnect.{missing}: found nothing, expected it too: the phone app's two go together")
+    return found

@@ -1,0 +1,220 @@
+"""The source: asks whether anything new was uploaded, then for the days that may hold it, and writes down what was asked."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import attrs
+import requests
+
+from tconnectsync import Batch, Context, Event, Finding, History, Retryable, TconnectsyncError
+from tconnectsync.events import Body
+from tconnectsync_tconnect import ownfacts
+from tconnectsync_tconnect.account import Account
+from tconnectsync_tconnect.api import Api
+from tconnectsync_tconnect.asked import BadFile
+from tconnectsync_tconnect.entry import DECODER, decode
+from tconnectsync_tconnect.merging import Answers, Rest, merged
+from tconnectsync_tconnect.plan import (
+    Moment,
+    Window,
+    cut,
+    days_between,
+    follows,
+    horizon_of,
+    knows_upload,
+    position_of,
+    windows,
+)
+from tconnectsync_tconnect.settings import TconnectOptions
+from tconnectsync_tconnect.tables import Damaged, Row, read_rows
+from tconnectsync_tconnect.transport import Transport, changed
+
+log = logging.getLogger("tconnectsync.tconnect")
+
+LEAD_IN = timedelta(days=1)
+UNASKED = timedelta(hours=6)
+UNASKED_BLIND = timedelta(hours=1)
+"""The same where nothing tells whether there was an upload."""
+
+
+def open_source(
+    options: TconnectOptions, context: Context, *, make_session: Callable[[], requests.Session] = requests.Session
+) -> TconnectSource:
+    """The source of a checked configuration: account, password and a pump are there."""
+    if options.email is None or options.password is None or not options.pumps:
+        raise ValueError("the options were not checked")
+    account = Account(options=options, clock=context.clock, make_session=make_session)
+    return TconnectSource(options=options, context=context, account=account, make_session=make_session)
+
+
+@attrs.define(kw_only=True)
+class TconnectSource:
+    """The older t:connect, for one account. See :class:`tconnectsync.Source`.
+
+    The services do not say of which pump a dose is: all is written down as of the first pump of the options.
+    """
+
+    options: TconnectOptions = attrs.field(repr=False)
+    context: Context = attrs.field(repr=False)
+    account: Account = attrs.field(repr=False)
+    make_session: Callable[[], requests.Session] = attrs.field(repr=False)
+
+    decoder = DECODER
+
+    @property
+    def pump(self) -> str:
+        """The serial number that stands on everything that is read."""
+        return self.options.pumps[0]
+
+    def decode(self, raw: Mapping[str, Any]) -> tuple[str, Body]:
+        """See :func:`tconnectsync_tconnect.entry.decode`."""
+        return decode(raw)
+
+    def poll(self, history: History) -> Generator[Batch, None, None]:
+        """One question for each pump whether there is news; then the windows that may hold it."""
+        with self._api() as api:
+            news, trouble = self._news(api, history)
+            yield Batch(events=news, note="newest upload")
+            start = (horizon_of(self.pump, history) or self._first_day()) - LEAD_IN
+            newest = self._newest_upload(news, history)
+            moment = Moment(
+                now=self.context.clock.now(),
+                today=self._today(),
+                uploaded_at=newest,
+                unasked=UNASKED if self.account.has_phone else UNASKED_BLIND,
+            )
+            yield from self._fetch(api, windows(position_of(self.pump, history), start, moment), newest)
+            if trouble is not None:
+                raise trouble
+
+    def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
+        """These days and one more on both sides; they are opened for delivery once all are complete."""
+        with self._api() as api:
+            news, trouble = self._news(api, history)
+            yield Batch(events=news, note="newest upload")
+            plan = cut(days_between(first - LEAD_IN, last + LEAD_IN))
+            yield from self._fetch(api, plan, self._newest_upload(news, history))
+            horizon = horizon_of(self.pump, history)
+            if horizon is None or horizon > first:
+                opened = ownfacts.history_opened(self.pump, first, last, self.context.clock.now())
+                yield Batch(events=(opened,), note=f"pump {self.pump}", done=1, total=1)
+            if trouble is not None:
+                raise trouble
+
+    def check(self) -> Iterator[Finding]:
+        """What can be told without reading events."""
+        try:
+            with self._api() as api:
+                token = self.account.token()
+                yield Finding(
+                    good=True, what=f"tconnect: logged in, token good until {token.expires_at:%Y-%m-%d %H:%M} UTC"
+                )
+                since = api.control_iq_since()
+                told = "has no Control:IQ" if since is None else f"has had Control:IQ since {since}"
+                yield Finding(good=True, what=f"tconnect: the wearer {told}")
+                for pump in self.options.pumps if self.account.has_phone else ():
+                    index = api.newest_index(pump)["maxPumpEventIndex"]
+                    yield Finding(good=True, what=f"tconnect: pump {pump}, uploaded up to its event {index}")
+        except TconnectsyncError as error:
+            yield Finding(good=False, what=f"tconnect: {error.message}", remedy=error.remedy)
+            return
+        if not self.account.has_phone:
+            what = "tconnect: without client_id and client_secret nothing tells of new uploads; it is asked hourly"
+            yield Finding(good=True, what=what)
+
+    @contextmanager
+    def _api(self) -> Iterator[Api]:
+        session = self.make_session()
+        try:
+            yield Api(account=self.account, transport=Transport(session, self.context.clock))
+        finally:
+            session.close()
+
+    def _news(self, api: Api, history: History) -> tuple[list[Event], Retryable | None]:
+        """Facts that the log does not have yet. That nobody tells of uploads does not keep the days from being asked for."""
+        now = self.context.clock.now()
+        found: list[Event] = []
+        trouble: Retryable | None = None
+        for pump in self.options.pumps if self.account.has_phone else ():
+            try:
+                index = api.newest_index(pump)
+            except Retryable as error:
+                log.warning('newest_upload_unknown pump=%s reason="%s"', pump, error.message)
+                trouble = trouble or error
+                continue
+            if not knows_upload(pump, index, history):
+                found.append(ownfacts.upload_seen(pump, index, now))
+        if horizon_of(self.pump, history) is None:
+            found.append(ownfacts.history_opened(self.pump, self._first_day(), None, now))
+        return found, trouble
+
+    def _newest_upload(self, news: Sequence[Event], history: History) -> datetime | None:
+        """When the newest upload of any of the pumps was seen."""
+        known = [event.body.uploaded_at for event in news if event.kind == "upload.seen"]
+        for pump in self.options.pumps:
+            known += [fact.body.uploaded_at for fact in history.facts("upload.seen", pump=pump, limit=1)]
+        return max(known, default=None)
+
+    def _fetch(self, api: Api, plan: Sequence[Window], uploaded_at: datetime | None) -> Iterator[Batch]:
+        """All windows. Where the older service fails, the others' facts are kept, and the days are asked for again."""
+        total = sum((last - first).days + 1 for first, last in plan)
+        done = 0
+        rest, trouble = Rest(), None
+        read: list[Window] = []
+        for window in plan:
+            first, last = window
+            note = f"pump {self.pump}, {first} to {last}"
+            if not follows(read, window):
+                rest = Rest()
+            answers = Answers(first=first, timeline=api.timeline(first, last))
+            yield Batch(note=note, done=done, total=total)
+            answers = attrs.evolve(answers, therapy=api.therapy_events(first, last))
+            yield Batch(note=note, done=done, total=total)
+            if trouble is None:
+                try:
+                    csv: Sequence[Row | Damaged] = ()
+                    for text in api.csv_export(first, last):
+                        csv = () if text is None else _rows(text)
+                        yield Batch(note=note, done=done, total=total)
+                    sites: Sequence[Any] = ()
+                    for listed in api.suspensions(first, last):
+                        sites = listed or ()
+                        yield Batch(note=note, done=done, total=total)
+                    answers = attrs.evolve(answers, csv=csv, sites=sites)
+                except Retryable as error:
+                    log.warning('older_service_failed first=%s last=%s reason="%s"', first, last, error.message)
+                    trouble = error
+            found = merged(answers, rest)
+            rest = found.rest
+            if found.bad:
+                log.warning("rows_set_aside first=%s last=%s count=%d", first, last, found.bad)
+            now = self.context.clock.now()
+            events = [ownfacts.event_of(one, self.pump, now) for one in found.facts]
+            if trouble is None:
+                events.append(ownfacts.window_fetched(self.pump, window, len(events), uploaded_at, now))
+            read.append(window)
+            done += (last - first).days + 1
+            yield Batch(events=events, note=note, done=done, total=total)
+        if trouble is not None:
+            raise trouble
+
+    def _today(self) -> date:
+        now = self.context.clock.now()
+        return now.astimezone(ZoneInfo(self.context.zone_of(now.date()))).date()
+
+    def _first_day(self) -> date:
+        return self._today() - timedelta(days=self.options.history_days)
+
+
+def _rows(text: bytes) -> list[Row | Damaged]:
+    try:
+        return list(read_rows(io.BytesIO(text)))
+    except BadFile as error:
+        raise changed("the CSV export", error.message) from None

@@ -1,0 +1,44 @@
+"""What a login gives, kept in memory for as long as the process lives."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from urllib.parse import unquote
+
+import attrs
+
+from tconnectsync import Secret
+
+RENEW_BEFORE = timedelta(minutes=5)
+"""A token this near its end is not used any more."""
+UNTOLD_LIFE = timedelta(minutes=30)
+
+
+@attrs.frozen(kw_only=True)
+class Token:
+    """A bearer token. Times are UTC."""
+
+    access: Secret
+    obtained_at: datetime
+    expires_at: datetime
+
+    def good_at(self, now: datetime) -> bool:
+        """Whether it can be used: not near its end, and not obtained in the future of a clock that was put back."""
+        return self.obtained_at - RENEW_BEFORE <= now < self.expires_at - RENEW_BEFORE
+
+
+def token_of(access: str, expires_at: object, now: datetime) -> Token:
+    """A token that was obtained now; one without a readable end lives for half an hour."""
+    return Token(access=Secret(access), obtained_at=now, expires_at=_utc(expires_at) or now + UNTOLD_LIFE)
+
+
+def _utc(text: object) -> datetime | None:
+    if not isinstance(text, str):
+        return None
+    text = re.sub(r"\.(\d+)", lambda part: "." + part.group(1)[:6].ljust(6, "0"), unquote(text).strip('" '))
+    try:
+        found = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1:] in "zZ" else text)
+    except ValueError:
+        return None
+    return found.replace(tzinfo=timezone.utc) if found.tzinfo is None else found.astimezone(timezone.utc)

@@ -1,0 +1,257 @@
+"""A small server on 127.0.0.1 that answers as the older t:connect did, what each test lays down; a clock, and a log."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+from zoneinfo import ZoneInfo
+
+import attrs
+
+from tconnectsync import Context, Event, Secret
+from tconnectsync_tconnect.settings import EndpointOptions, TconnectOptions
+from tconnectsync_tconnect.source import TconnectSource, open_source
+
+START = datetime(2021, 4, 1, 22, 0, tzinfo=timezone.utc)
+PUMP, GUID = "90556643", "6aa1d3c0-0000-4444-8888-1234567890ab"
+EMAIL, PASSWORD = "wearer@example.org", 'correct "horse"'
+FORM = """<html><body><form method="post"><input type="hidden" name="__VIEWSTATE" value="VS==" />
+<input type="hidden" name="__VIEWSTATEGENERATOR" value="GEN"><input type="hidden" name="__EVENTVALIDATION" value="EV">
+{notice}</form><span id="footer_version">t:connect 7.17.2.3</span></body></html>"""
+BLOCKED = "<html><h1>Web Page Blocked!</h1><p>Attack ID: 20000051</p></html>"
+
+
+@attrs.define
+class SetClock:
+    """Stands still; waiting puts it forward."""
+
+    time: datetime = START
+    slept_s: list[float] = attrs.field(factory=list)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        self.time += timedelta(seconds=seconds)
+
+
+@attrs.define
+class MemoryLog:
+    """Appends once per id and content; answers newest first."""
+
+    events: list[Event] = attrs.field(factory=list)
+    duplicates: int = 0
+
+    def append(self, events: Sequence[Event]) -> None:
+        for event in events:
+            json.dumps(event.raw, allow_nan=False, ensure_ascii=False).encode()  # else the real log could not write it
+            if any((one.id, one.kind, one.body) == (event.id, event.kind, event.body) for one in self.events):
+                self.duplicates += 1
+            else:
+                self.events.append(event)
+
+    def facts(self, kind: str, *, pump: str | None = None, limit: int = 100) -> Sequence[Event]:
+        found = [event for event in self.events if event.kind == kind and pump in (None, event.pump)]
+        return found[: -limit - 1 : -1]
+
+    def of(self, kind: str) -> list[Event]:
+        return [event for event in self.events if event.kind == kind]
+
+
+@attrs.define
+class Services:
+    """What the server answers, and what it was asked."""
+
+    clock: SetClock
+    index: int = 1000
+    with_token: bool = True
+    notice: str = ""
+    timeline: dict[str, Any] = attrs.field(factory=dict)
+    therapy: list[Any] = attrs.field(factory=list)
+    csv: str = ""
+    sites: list[Any] = attrs.field(factory=list)
+    since: str | None = "2020-02-10T00:00:00"
+    faults: list[tuple[str, int, str]] = attrs.field(factory=list)
+    """Part of a path, status and body for the next request to it."""
+    asked: list[str] = attrs.field(factory=list)
+    forms: list[dict[str, str]] = attrs.field(factory=list)
+    refused: set[str] = attrs.field(factory=set)
+    tokens: int = 0
+    url: str = ""
+
+    def count(self) -> Counter[str]:
+        names = (
+            "login.aspx",
+            "oauth2",
+            "getlast",
+            "pumpfeatures",
+            "therapytimeline/",
+            "TherapyEvents",
+            "2csv",
+            "suspension",
+        )
+        return Counter(name for path in self.asked for name in names if name in path)
+
+    def fail(self, path: str, status: int, times: int = 1, body: str = "") -> None:
+        self.faults += [(path, status, body)] * times
+
+    def answer(self, method: str, path: str, headers: Any, body: str) -> tuple[int, str, dict[str, str] | list[Any]]:
+        self.asked.append(f"{method} {path}")
+        for fault in self.faults:
+            if fault[0] in path:
+                self.faults.remove(fault)
+                return fault[1], fault[2], []
+        if path.startswith("/login.aspx"):
+            return self._form(method, body)
+        if path == "/cloud/oauth2/token":
+            return 200, json.dumps({"accessToken": self._token(), "accessTokenExpiresAt": self._expiry()}), []
+        if path == "/":
+            return 200, "welcome", []
+        if "therapytimeline2csv" in path:
+            return 200, self.csv, []
+        if "basalsuspension" in path:
+            return 200, f"cb({json.dumps({'BasalSuspension': self.sites})})", []
+        if headers.get("Authorization", "").removeprefix("Bearer ") not in self._good():
+            return 401, "", []
+        if "getlasteventuploaded" in path:
+            return 200, json.dumps({"maxPumpEventIndex": self.index, "processingStatus": 1}), []
+        if "pumpfeatures" in path:
+            control_iq = {"controlIQ": {"feature": 1, "dateTimeFirstDetected": self.since}} if self.since else {}
+            return 200, json.dumps([{"serialNumber": PUMP, "features": control_iq}]), []
+        if "therapytimeline/" in path:
+            return 200, json.dumps(self.timeline), []
+        if "TherapyEvents" in path:
+            return 200, json.dumps({"event": self.therapy}), []
+        return 404, "", []
+
+    def _form(self, method: str, body: str) -> tuple[int, str, list[Any]]:
+        if method == "GET":
+            return 200, FORM.format(notice=""), []
+        self.forms.append({key: values[0] for key, values in parse_qs(body, keep_blank_values=True).items()})
+        if self.notice:
+            return 200, FORM.format(notice=f'<div class="x notice_error">{self.notice}</div>'), []
+        cookies = [f"UserGUID={GUID}"]
+        if self.with_token:
+            cookies += [f"accessToken={self._token()}", f"accessTokenExpiresAt={self._expiry()}"]
+        return 302, "", [("Location", "/"), *(("Set-Cookie", f"{cookie}; Path=/") for cookie in cookies)]
+
+    def _token(self) -> str:
+        self.tokens += 1
+        return f"token-{self.tokens}"
+
+    def _good(self) -> set[str]:
+        return {f"token-{number + 1}" for number in range(self.tokens)} - self.refused
+
+    def _expiry(self) -> str:
+        return (self.clock.time + timedelta(hours=8)).strftime("%Y-%m-%dT%H:%M:%S.123Z")
+
+    def source(
+        self, folder: Path, *, phone: bool = True, zone: str = "America/New_York", **options: Any
+    ) -> TconnectSource:
+        context = Context(clock=self.clock, folder=folder, version="4", sections={}, zone_of=lambda _: zone)
+        app = {"client_id": "app", "client_secret": Secret("app-secret")} if phone else {}
+        endpoints = EndpointOptions(login=self.url, android=self.url, controliq=self.url, ws2=self.url)
+        given = {"email": EMAIL, "password": Secret(PASSWORD), "pumps": (PUMP,), "history_days": 1, **app, **options}
+        return open_source(TconnectOptions(endpoints=endpoints, **given), context)
+
+
+@contextmanager
+def serving(services: Services) -> Iterator[Services]:
+    class Handler(BaseHTTPRequestHandler):
+        def _serve(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            status, text, more = services.answer(self.command, self.path, self.headers, body)
+            self.send_response(status)
+            for name, value in more:
+                self.send_header(name, value)
+            content = text.encode()
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = _serve  # noqa: N815 - the names that http.server looks for
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing: the tests look at what was asked."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    services.url = f"http://127.0.0.1:{server.server_address[1]}/"
+    try:
+        yield services
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def x_of(wall: str) -> int:
+    """The timeline's seconds for a wall clock."""
+    return int(datetime.fromisoformat(wall).replace(tzinfo=ZoneInfo("America/Los_Angeles")).timestamp())
+
+
+def segment(wall: str, rate: float, duration: int, kind: int = 3) -> dict[str, Any]:
+    return {"x": x_of(wall), "y": rate, "type": kind, "duration": duration}
+
+
+def timeline(
+    *segments: dict[str, Any], suspensions: Sequence[tuple[str, str]] = (), modes: Sequence[tuple[str, int, int]] = ()
+) -> dict[str, Any]:
+    names = {1: "profileDeliveryEvents", 2: "tempDeliveryEvents", 3: "algorithmDeliveryEvents"}
+    return {
+        "basal": {name: [one for one in segments if one["type"] == kind] for kind, name in names.items()},
+        "suspensionDeliveryEvents": [
+            {"x": x_of(at), "suspendReason": reason, "continuation": None, "type": 0} for at, reason in suspensions
+        ],
+        "events": [
+            {
+                "x": x_of(at),
+                "eventType": kind,
+                "duration": duration,
+                "continuation": None,
+                "timeZoneId": "America/Los_Angeles",
+            }
+            for at, kind, duration in modes
+        ],
+    }
+
+
+def bolus(bolus_id: int, at: str, units: float, **more: Any) -> dict[str, Any]:
+    """A therapy event of a bolus as the service has it."""
+    return {
+        "type": "Bolus", "requestDateTime": at, "eventDateTime": at, "actualTotalBolusRequested": units, "bg": 141,
+        "bolusRequestOptions": "Standard", "bolusType": "Carb", "carbSize": 75, "correctionBolusSize": 0.0,
+        "foodBolusSize": units, "correctionFactor": 30, "declinedCorrection": False, "duration": 0, "iob": 0.5,
+        "isQuickBolus": False, "standardPercent": 100, "targetBG": 110, "userOverride": 0, "description": "Standard",
+        "sourceRecId": 812, "userId": GUID,
+        "standard": {
+            "insulinDelivered": {"completionDateTime": at, "value": units}, "foodDelivered": units,
+            "correctionDelivered": 0.0, "insulinRequested": units, "completionStatusId": 3,
+            "completionStatusDesc": "Completed", "bolusIsComplete": 1, "bolusRequestId": float(bolus_id),
+            "bolusCompletionId": float(bolus_id),
+        },
+        **more,
+    }  # fmt: skip
+
+
+def site(wall: str, reason: str) -> dict[str, str]:
+    return {"EventDateTime": f"/Date({x_of(wall) * 1000}-0000)/", "SuspendReason": reason}
+
+
+def polled(source: TconnectSource, log: MemoryLog) -> MemoryLog:
+    for batch in source.poll(log):
+        log.append(batch.events)
+    return log

@@ -1,0 +1,145 @@
+"""What Nightscout gets of an export: exact documents, through the folds that every source's events go through."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from exports import EXTENDED, PUMP, STANDARD, basal, boluses, device, documents_of, events_of, export, iob
+
+from tconnectsync import Document
+from tconnectsync_nightscout.basal import BasalFold
+from tconnectsync_nightscout.boluses import BolusFold
+from tconnectsync_nightscout.cgm import ReadingsFold
+from tconnectsync_nightscout.iob import IobFold
+
+
+def bolus_documents(*rows: dict[str, str]) -> list[Document]:
+    return documents_of(BolusFold(), events_of(export(boluses(*rows)), pump=PUMP))
+
+
+def at(hour: int, minute: int, second: int = 0) -> datetime:
+    return datetime(2021, 4, 1, hour, minute, second, tzinfo=timezone.utc)
+
+
+def made_from(*names: str) -> dict[str, Any]:
+    return {"serial": PUMP, "events": [f"tconnect:{PUMP}:{name}" for name in names]}
+
+
+def test_a_standard_bolus_is_one_meal_bolus() -> None:
+    (document,) = bolus_documents(dict(STANDARD))
+    assert (document.collection, document.at, document.problem) == ("treatments", at(12, 58, 26), None)
+    assert document.content == {
+        "eventType": "Meal Bolus",
+        "insulin": 13.53,
+        "carbs": 75.0,
+        "glucose": 141.0,
+        "units": "mg/dl",
+        "pump": made_from("bolus:7007/7007"),
+    }
+
+
+def test_an_extended_bolus_is_one_combo_bolus_of_both_parts() -> None:
+    (document,) = bolus_documents(dict(EXTENDED))
+    assert document.at == at(15, 0)
+    content = dict(document.content)
+    assert set(content.pop("pump")["events"]) == {
+        f"tconnect:{PUMP}:bolus:7010/7010{part}" for part in ("", "/extended_started", "/extended_completed")
+    }
+    assert content == {
+        "eventType": "Combo Bolus",
+        "insulin": 0.2,
+        "enteredinsulin": 0.4,
+        "splitNow": 50.0,
+        "splitExt": 50.0,
+        "duration": 30.0,
+        "relative": 0.4,
+    }
+
+
+def test_an_extended_part_that_ended_at_once_loses_no_insulin() -> None:
+    (document,) = bolus_documents(
+        {**EXTENDED, "BolexCompletionDateTime": EXTENDED["BolexStartDateTime"], "Duration": "0"}
+    )
+    assert (document.content["eventType"], document.content["insulin"]) == ("Bolus", 0.4)
+
+
+def test_a_bolus_that_was_all_extended_counts_though_it_has_no_immediate_end() -> None:
+    (document,) = bolus_documents(
+        {**EXTENDED, "BolusIsComplete": "0", "CompletionDateTime": "", "InsulinDelivered": "", "StandardPercent": "0"}
+    )
+    assert (document.content["insulin"], document.content["enteredinsulin"]) == (0.0, 0.2)
+    assert (document.content["duration"], document.content["relative"]) == (30.0, 0.4)
+
+
+def test_an_incomplete_bolus_makes_no_document_and_is_waited_for() -> None:
+    fold, state = BolusFold(), BolusFold().initial()
+    found = events_of(export(boluses({**STANDARD, "BolusIsComplete": "0"})), pump=PUMP)
+    assert documents_of(fold, found) == []
+    for event in found:
+        state, _ = fold.step(state, _placed(event))
+    ((words, _),) = fold.waiting(state)
+    assert words == "bolus 7007 of 13.53 U: the pump's data does not say how it ended"
+
+
+def test_a_bolus_that_is_complete_in_a_later_export_is_one_bolus() -> None:
+    before = events_of(export(boluses({**STANDARD, "BolusIsComplete": "0"})), pump=PUMP)
+    after = events_of(export(boluses(STANDARD)), pump=PUMP)
+    (document,) = documents_of(BolusFold(), [*before, *after])
+    assert document.content["insulin"] == 13.53
+    assert document.id == bolus_documents(dict(STANDARD))[0].id
+
+
+def test_impossible_doses_are_set_aside() -> None:
+    rows = [{**STANDARD, "InsulinDelivered": "-1"}, {**STANDARD, "BolusRequestID": "8000", "InsulinDelivered": "25.5"}]
+    documents = bolus_documents(*rows)
+    assert len(documents) == 2
+    assert all(document.problem is not None and "not possible" in document.problem for document in documents)
+
+
+def test_basal_rows_are_temp_basals_that_meet() -> None:
+    content = export(basal(("00:00:00", "0.8"), ("06:30:00", "1.1"), ("07:00:00", "0"), ("08:00:00", "0.9")))
+    documents = documents_of(BasalFold(), events_of(content, pump=PUMP))
+    assert [(document.at, document.content) for document in documents] == [
+        (
+            begin,
+            {
+                "eventType": "Temp Basal",
+                "absolute": rate,
+                "rate": rate,
+                "duration": minutes,
+                "reason": "unknown",
+                "pump": made_from(f"basal.delivered:{begin:%Y-%m-%dT%H:%M:%S}"),
+            },
+        )
+        for begin, rate, minutes in ((at(0, 0), 0.8, 390.0), (at(6, 30), 1.1, 30.0), (at(7, 0), 0.0, 60.0))
+    ]
+
+
+def test_sensor_readings_are_entries() -> None:
+    documents = documents_of(
+        ReadingsFold(), events_of(export(device(("00:01:39", "174"), ("00:06:39", "500"), ("00:11:39", "20"))))
+    )
+    assert [(document.collection, document.at, document.content["sgv"]) for document in documents] == [
+        ("entries", at(0, 1, 39), 174),
+        ("entries", at(0, 6, 39), 401),
+        ("entries", at(0, 11, 39), 39),
+    ]
+    assert documents[0].content == {
+        "type": "sgv",
+        "sgv": 174,
+        "device": f"tandem {PUMP}",
+        "pump": made_from("glucose.reading:2021-04-01T00:01:39"),
+    }
+
+
+def test_the_newest_iob_row_is_the_iob() -> None:
+    found = events_of(export(iob(("00:05:19", "12.5"), ("00:00:19", "13.24"))), pump=PUMP)
+    activity, _ = documents_of(IobFold(), found)
+    assert (activity.content["iob"], activity.at) == (12.5, at(0, 5, 19))
+
+
+def _placed(event: Any) -> Any:
+    import attrs
+
+    return attrs.evolve(event, at=event.pump_time.replace(tzinfo=timezone.utc))

@@ -1,0 +1,47 @@
+"""An export in the real event log: taken once however often it is read, and ordered as the folds need it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+
+from exports import EXTENDED, PUMP, RECEIVED, STANDARD, basal, boluses, device, documents_of, events_of, export, iob
+
+from tconnectsync.eventlog import EventLog
+from tconnectsync_nightscout.boluses import BolusFold
+
+
+class StillClock:
+    """The log only asks it for the time."""
+
+    def now(self) -> datetime:
+        return RECEIVED
+
+    def monotonic(self) -> float:
+        return RECEIVED.timestamp()
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("nothing sleeps here")
+
+
+def test_an_export_that_is_read_twice_is_in_the_log_once_and_comes_back_whole(tmp_path: Path) -> None:
+    content = export(
+        boluses(EXTENDED, STANDARD),
+        iob(("00:00:19", "13.24")),
+        basal(("00:00:00", "0.8"), ("06:30:00", "1.1")),
+        device(("00:01:39", "174")),
+    )
+    found = events_of(content)
+    with closing(EventLog.open(tmp_path, clock=StillClock(), writable=True)) as log:
+        first, second = log.append(found), log.append(events_of(content, received_at=datetime.now(timezone.utc)))
+        assert (first.appended, first.revisions, second.appended) == (len(found), 0, 0)
+        (stream,) = log.streams()
+        assert (stream.pump, stream.source, stream.numbered) == (PUMP, "tconnect", False)
+        back = log.read(stream.id, stream.first_key, stream.last_key)
+        assert {event.id: (event.body, event.raw) for event in back} == {
+            event.id: (event.body, event.raw) for event in found
+        }
+        assert [event.pump_time for event in back] == sorted(event.pump_time for event in found)
+        doses = [document.content["insulin"] for document in documents_of(BolusFold(), back)]
+        assert sorted(doses) == [0.2, 13.53]

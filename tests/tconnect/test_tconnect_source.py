@@ -1,0 +1,282 @@
+"""The source against a server that answers as the older t:connect did: what it asks, when, and what gets into the log."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from exports import PUMP, basal, boluses, export, iob
+from exports import STANDARD as CSV_BOLUS
+from older_services import (
+    BLOCKED,
+    EMAIL,
+    GUID,
+    PASSWORD,
+    MemoryLog,
+    Services,
+    bolus,
+    polled,
+    segment,
+    site,
+    timeline,
+)
+
+from tconnectsync import CredentialsRefused, Retryable, SourceChanged
+
+
+def fill(services: Services) -> None:
+    services.timeline = timeline(segment("2021-04-01T08:00", 1.0, 3600), segment("2021-04-01T09:00", 0.5, 3600))
+    services.therapy = [bolus(7007, "2021-04-01T12:58:26", 13.53)]
+    services.csv = export(iob(("00:00:19", "13.24"))).decode()
+    services.sites = [site("2021-04-01T11:00", "site-cart")]
+
+
+def test_the_form_is_sent_as_the_website_sends_it(services: Services, tmp_path: Path) -> None:
+    polled(services.source(tmp_path), MemoryLog())
+    (form,) = services.forms
+    prefix = "ctl00$ContentBody$LoginControl$"
+    assert form["__VIEWSTATE"] == "VS=="
+    assert (form["__VIEWSTATEGENERATOR"], form["__EVENTVALIDATION"], form["__LASTFOCUS"]) == ("GEN", "EV", "")
+    assert form["__EVENTTARGET"] == f"{prefix}linkLogin"
+    assert (form[f"{prefix}txtLoginEmailAddress"], form[f"{prefix}txtLoginPassword"]) == (EMAIL, PASSWORD)
+    state = json.loads(form["txtLoginPassword_ClientState"])
+    assert state == {
+        "enabled": True, "emptyMessage": "", "validationText": PASSWORD, "valueAsString": PASSWORD,
+        "lastSetTextBoxValue": PASSWORD,
+    }  # fmt: skip
+    assert services.asked.count("POST /") == 1
+
+
+def test_a_refusal_has_the_websites_words(services: Services, tmp_path: Path) -> None:
+    services.notice = "The email or <b>password</b> is<br>wrong."
+    with pytest.raises(CredentialsRefused, match=r"refuses the login: The email or password is wrong\.") as caught:
+        polled(services.source(tmp_path, phone=False), MemoryLog())
+    assert "check" in str(caught.value.remedy)
+
+
+def test_a_refusal_that_quotes_the_account_is_not_quoted(services: Services, tmp_path: Path) -> None:
+    services.notice = f"{EMAIL} is locked"
+    with pytest.raises(CredentialsRefused, match="is locked") as caught:
+        polled(services.source(tmp_path, phone=False), MemoryLog())
+    assert EMAIL not in str(caught.value)
+
+
+def test_the_firewalls_page_is_waited_out_for_half_an_hour(services: Services, tmp_path: Path) -> None:
+    services.fail("login.aspx", 200, body=BLOCKED)
+    with pytest.raises(Retryable) as caught:
+        polled(services.source(tmp_path, phone=False), MemoryLog())
+    assert (caught.value.after_s, isinstance(caught.value, SourceChanged)) == (1800.0, False)
+
+
+def test_another_form_is_a_change_and_not_a_refusal(services: Services, tmp_path: Path) -> None:
+    services.fail("login.aspx", 200, body="<html>Welcome to something else</html>")
+    with pytest.raises(SourceChanged, match="__VIEWSTATE"):
+        polled(services.source(tmp_path, phone=False), MemoryLog())
+
+
+def test_without_a_token_of_the_website_the_phones_is_taken(services: Services, tmp_path: Path) -> None:
+    services.with_token = False
+    fill(services)
+    assert polled(services.source(tmp_path), MemoryLog()).of("bolus.completed")
+    assert services.count()["oauth2"] == 1
+    with pytest.raises(SourceChanged, match="client_id"):
+        polled(services.source(tmp_path, phone=False), MemoryLog())
+
+
+def test_one_poll_brings_every_service_and_the_next_one_only_asks_for_the_index(
+    services: Services, tmp_path: Path
+) -> None:
+    fill(services)
+    source, log = services.source(tmp_path), MemoryLog()
+    polled(source, log)
+    assert {event.kind for event in log.events} == {
+        "basal.delivered",
+        "bolus.completed",
+        "cannula.filled",
+        "day.summary",
+        "history.opened",
+        "upload.seen",
+        "window.fetched",
+    }
+    assert {event.pump for event in log.events} == {PUMP}
+    windows = [(fact.body.first_day, fact.body.last_day) for fact in log.of("window.fetched")]
+    assert windows == [("2021-03-30", "2021-03-31"), ("2021-04-01", "2021-04-02")]
+    assert len(log.of("bolus.completed")) == 1
+    before = services.count()
+    services.clock.time += timedelta(minutes=5)
+    polled(source, log)
+    after = services.count()
+    assert after["getlast"] == before["getlast"] + 1
+    assert all(after[name] == before[name] for name in after if name != "getlast")
+
+
+def test_an_index_that_moves_and_six_hours_without_asking_bring_the_last_days(
+    services: Services, tmp_path: Path
+) -> None:
+    source, log = services.source(tmp_path), polled(services.source(tmp_path), MemoryLog())
+    for wait, moves in ((timedelta(minutes=10), True), (timedelta(hours=6), False)):
+        services.clock.time += wait
+        services.index += moves
+        asked = services.count()["TherapyEvents"]
+        polled(source, log)
+        assert services.count()["TherapyEvents"] > asked
+    assert len(log.of("upload.seen")) == 2
+    # another process goes on where this one was
+    asked = services.count()["TherapyEvents"]
+    polled(services.source(tmp_path), log)
+    assert services.count()["TherapyEvents"] == asked
+
+
+def test_an_upload_after_weeks_of_silence_brings_the_days_of_the_silence(services: Services, tmp_path: Path) -> None:
+    """Also those before the first start, of which nobody knows when they were uploaded up to."""
+    source, log = services.source(tmp_path, history_days=12), MemoryLog()
+    polled(source, log)
+    for _ in range(48):
+        services.clock.time += timedelta(hours=8)
+        polled(source, log)
+    services.asked.clear()
+    services.index += 1
+    polled(source, log)
+    asked = {path.split("startDate=")[1] for path in services.asked if "startDate=" in path}
+    first, last = date(2021, 3, 19), date(2021, 4, 17)
+    days = {first + timedelta(days=number) for number in range((last - first).days + 1)}
+    whole = {day for one in asked for day in days if f"{day:%m-%d-%Y}" in one}
+    assert whole == days
+
+
+def test_a_cycle_that_is_cut_off_is_made_up_for(services: Services, tmp_path: Path) -> None:
+    fill(services)
+    log = MemoryLog()
+    run = services.source(tmp_path).poll(log)
+    for _ in range(3):
+        log.append(next(run).events)
+    run.close()
+    assert log.of("upload.seen")
+    assert not log.of("window.fetched")
+    polled(services.source(tmp_path), log)
+    assert [event.body.delivered_u for event in log.of("bolus.completed")] == [13.53]
+
+
+def test_questions_have_their_parameters_in_the_order_that_the_firewall_wants(
+    services: Services, tmp_path: Path
+) -> None:
+    polled(services.source(tmp_path), MemoryLog())
+    timelines = [path for path in services.asked if "therapytimeline/" in path]
+    assert timelines[0].endswith(f"users/{GUID}?startDate=03-30-2021&endDate=03-31-2021")
+    assert any(f"TherapyEvents/03-30-2021/03-31-2021/false?userId={GUID}" in path for path in services.asked)
+    assert any(f"/therapytimeline2csv/{GUID}/03-30-2021/03-31-2021?format=csv" in path for path in services.asked)
+    assert parse_qs(urlsplit(next(path for path in services.asked if "getlast" in path)).query) == {"sn": [PUMP]}
+
+
+def test_a_status_of_500_is_asked_once_more(services: Services, tmp_path: Path) -> None:
+    fill(services)
+    services.fail("TherapyEvents", 500)
+    assert polled(services.source(tmp_path), MemoryLog()).of("bolus.completed")
+    services.fail("TherapyEvents", 500, times=2)
+    with pytest.raises(Retryable, match="500"):
+        polled(services.source(tmp_path), MemoryLog())
+
+
+def test_a_token_that_is_refused_is_followed_by_one_login(services: Services, tmp_path: Path) -> None:
+    fill(services)
+    source = services.source(tmp_path, phone=False)
+    log = polled(source, MemoryLog())
+    services.refused = {"token-1"}
+    services.clock.time += timedelta(hours=2)
+    polled(source, log)
+    assert len(services.forms) == 2
+    services.fail("therapytimeline/", 401, times=2)
+    services.clock.time += timedelta(hours=2)
+    with pytest.raises(Retryable, match="token") as caught:
+        polled(source, log)
+    assert caught.value.after_s == 1800.0
+
+
+def test_a_token_near_its_end_is_not_used_any_more(services: Services, tmp_path: Path) -> None:
+    source = services.source(tmp_path, phone=False)
+    log = polled(source, MemoryLog())
+    services.clock.time += timedelta(hours=7, minutes=58)
+    polled(source, log)
+    assert len(services.forms) == 2
+
+
+def test_404_means_no_data_before_control_iq_and_trouble_after_it(services: Services, tmp_path: Path) -> None:
+    services.csv = export(basal(("08:00:00", "1.0"), ("10:00:00", "0.9")), boluses(CSV_BOLUS)).decode()
+    services.since = None
+    services.fail("therapytimeline/", 404, times=2)
+    services.fail("TherapyEvents", 404, times=2)
+    log = polled(services.source(tmp_path), MemoryLog())
+    assert [event.body.span_s for event in log.of("basal.delivered")] == [7200]
+    assert [event.body.delivered_u for event in log.of("bolus.completed")] == [13.53]
+    assert services.count()["pumpfeatures"] == 1
+    services.since = "2021-03-01T00:00:00"
+    services.fail("therapytimeline/", 404)
+    with pytest.raises(SourceChanged, match="404"):
+        polled(services.source(tmp_path), MemoryLog())
+
+
+def test_the_slow_service_is_given_a_minute_and_two_and_then_left(services: Services, tmp_path: Path) -> None:
+    fill(services)
+    services.fail("2csv", 500, times=2)
+    assert polled(services.source(tmp_path), MemoryLog()).of("day.summary")
+    assert services.clock.slept_s == [60.0, 120.0]
+
+
+def test_doses_come_in_while_the_slow_service_fails_and_the_days_are_asked_for_again(
+    services: Services, tmp_path: Path
+) -> None:
+    fill(services)
+    services.fail("2csv", 500, times=3)
+    source, log = services.source(tmp_path), MemoryLog()
+    with pytest.raises(Retryable, match="CSV export"):
+        polled(source, log)
+    assert log.of("bolus.completed")
+    assert log.of("basal.delivered")
+    assert not log.of("window.fetched")
+    polled(source, log)
+    assert log.of("window.fetched")
+    assert log.of("day.summary")
+    assert len(log.of("bolus.completed")) == 1
+
+
+def test_no_answer_about_uploads_does_not_keep_the_days_from_being_read(services: Services, tmp_path: Path) -> None:
+    fill(services)
+    services.fail("getlast", 503)
+    log = MemoryLog()
+    with pytest.raises(Retryable, match="newest upload"):
+        polled(services.source(tmp_path), log)
+    assert log.of("bolus.completed")
+
+
+def test_older_days_are_opened_once_they_are_complete(services: Services, tmp_path: Path) -> None:
+    source, log = services.source(tmp_path), polled(services.source(tmp_path), MemoryLog())
+    for batch in source.backfill(log, date(2021, 3, 1), date(2021, 3, 3)):
+        log.append(batch.events)
+    opened = log.of("history.opened")[-1]
+    assert (opened.body.first_day, opened.body.last_day) == ("2021-03-01", "2021-03-03")
+    assert opened is log.events[-1]
+    assert any("03-04-2021" in path for path in services.asked)
+
+
+def test_a_check_tells_who_and_how_far_without_secrets(services: Services, tmp_path: Path) -> None:
+    findings = list(services.source(tmp_path).check())
+    assert all(finding.good for finding in findings)
+    told = "\n".join(finding.what for finding in findings)
+    assert "logged in" in told
+    assert "Control:IQ since 2020-02-10" in told
+    assert f"pump {PUMP}, uploaded up to its event 1000" in told
+    assert not any(secret in told for secret in (PASSWORD, EMAIL, GUID, "token-1"))
+    services.notice = "no such account"
+    (refused,) = services.source(tmp_path, phone=False).check()
+    assert not refused.good
+    assert "no such account" in refused.what
+
+
+@pytest.mark.parametrize("body", ["<html>maintenance</html>", "[]", '{"event": 5}', '{"events": []}'])
+def test_an_answer_of_another_shape_is_never_no_data(services: Services, tmp_path: Path, body: str) -> None:
+    services.fail("TherapyEvents", 200, body=body)
+    with pytest.raises(SourceChanged, match="something new"):
+        polled(services.source(tmp_path), MemoryLog())

@@ -5,10 +5,10 @@ Tandem switched the website off; the files that people saved from it stay readab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
 
-from tconnectsync import Context, Source, SourceSpec, hookimpl
+from tconnectsync import Batch, Context, Importer, ImportOptions, Source, SourceSpec, hookimpl
 from tconnectsync_tconnect.settings import TconnectOptions, problems_of
 
 
@@ -24,6 +24,24 @@ def tconnectsync_sources() -> Sequence[SourceSpec]:
             problems=problems_of,
         )
     ]
+
+
+@hookimpl
+def tconnectsync_importers() -> Sequence[Importer]:
+    """The CSV export of the website."""
+    return [Importer(name="CSV export of t:connect's therapy timeline", recognises=_is_export, read=_read_export)]
+
+
+def _is_export(head: bytes) -> bool:
+    from tconnectsync_tconnect.importer import recognises
+
+    return recognises(head)
+
+
+def _read_export(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
+    from tconnectsync_tconnect.importer import read
+
+    return read(stream, options)
 
 
 def _open(options: Any, context: Context) -> Source:

@@ -12,10 +12,12 @@ from typing import BinaryIO, cast
 
 import attrs
 
-from tconnectsync import Batch, Event
-from tconnectsync_tconnect.asked import BadFile, BadRow, Options
+from tconnectsync import BadFile, Batch, Event, ImportOptions
+from tconnectsync_tconnect.asked import BadRow
+from tconnectsync_tconnect.entry import CSV, CSV_BASAL, DECODER
 from tconnectsync_tconnect.fact import Fact
 from tconnectsync_tconnect.facts import BasalStart, basal_fact, basal_start, facts_of, serial_of
+from tconnectsync_tconnect.kept import Kept, kept
 from tconnectsync_tconnect.tables import BASAL, BOLUS, DEVICE, Damaged, Row, looks_like_export, read_rows
 
 SOURCE = "tconnect"
@@ -24,12 +26,6 @@ AT_ONCE = 1000
 _LINES_SHOWN = 5
 
 recognises = looks_like_export
-
-
-@attrs.frozen(kw_only=True)
-class _Told:
-    row: Row
-    fact: Fact
 
 
 @attrs.define
@@ -41,7 +37,7 @@ class _Looked:
     skipped: list[int] = attrs.field(factory=list)
 
 
-def read(stream: BinaryIO, options: Options) -> Iterator[Batch]:
+def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
     """The export's events, in the file's order and basal last; equal files give equal events, whenever they are read.
 
     Raises BadFile before the first batch, so that of a file that cannot be taken nothing is. With ``skip_bad`` damaged rows
@@ -63,7 +59,7 @@ def read(stream: BinaryIO, options: Options) -> Iterator[Batch]:
         yield from _batches(events, total, _note(pump, looked))
 
 
-def _facts(stream: BinaryIO, looked: _Looked, *, skip_bad: bool) -> Iterator[_Told]:
+def _facts(stream: BinaryIO, looked: _Looked, *, skip_bad: bool) -> Iterator[Kept]:
     """Every fact of the file; basal ones last, since a row's length is known by the next one only.
 
     The last basal row is no fact: the file does not say how long it held. Nor is one that a damaged row follows.
@@ -93,17 +89,18 @@ def _facts(stream: BinaryIO, looked: _Looked, *, skip_bad: bool) -> Iterator[_To
             serial = serial_of(row)
             if serial is not None and serial not in looked.serials:
                 looked.serials.append(serial)
-        yield from (_Told(row=row, fact=fact) for fact in facts)
+        yield from kept(CSV, row.cells, facts)
     yield from _basal(basal, gaps)
 
 
-def _basal(basal: Sequence[tuple[BasalStart, Row]], gaps: Collection[int]) -> Iterator[_Told]:
+def _basal(basal: Sequence[tuple[BasalStart, Row]], gaps: Collection[int]) -> Iterator[Kept]:
     """``gaps``: before which of these a damaged row stood; whichever way the file runs, both its neighbours may end there."""
     unknown = {index for gap in gaps for index in (gap - 1, gap)}
     by_time = sorted(enumerate(basal), key=lambda each: each[1][0].at)
     for (index, (start, row)), (_, (following, _)) in pairwise(by_time):
         if following.at > start.at and index not in unknown:
-            yield _Told(row=row, fact=basal_fact(start, following.at))
+            around = {"at": start.at.isoformat(), "span_s": round((following.at - start.at).total_seconds())}
+            yield from kept(CSV_BASAL, row.cells, [basal_fact(start, following.at)], **around)
 
 
 def _named_once(names: dict[str, Fact], facts: Iterable[Fact]) -> None:
@@ -140,7 +137,7 @@ def _pump(serials: list[str], asked: str | None) -> str:
     return serials[0] if serials else str(asked)
 
 
-def _event(told: _Told, pump: str, received_at: datetime) -> Event:
+def _event(told: Kept, pump: str, received_at: datetime) -> Event:
     fact = told.fact
     return Event(
         id=f"{SOURCE}:{pump}:{fact.name}",
@@ -152,7 +149,8 @@ def _event(told: _Told, pump: str, received_at: datetime) -> Event:
         source=SOURCE,
         received_at=received_at,
         body=fact.body,
-        raw=dict(told.row.cells),
+        raw=told.raw,
+        decoder=DECODER,
     )
 
 

@@ -13,12 +13,11 @@ from zoneinfo import ZoneInfo
 import attrs
 import requests
 
-from tconnectsync import Batch, Context, Event, Finding, History, Retryable, TconnectsyncError
+from tconnectsync import BadFile, Batch, Context, Event, Finding, History, Retryable, TconnectsyncError
 from tconnectsync.events import Body
 from tconnectsync_tconnect import ownfacts
 from tconnectsync_tconnect.account import Account
 from tconnectsync_tconnect.api import Api
-from tconnectsync_tconnect.asked import BadFile
 from tconnectsync_tconnect.entry import DECODER, decode
 from tconnectsync_tconnect.merging import Answers, Rest, merged
 from tconnectsync_tconnect.plan import (

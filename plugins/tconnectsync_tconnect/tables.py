@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 import attrs
 
-from tconnectsync_tconnect.asked import BadFile, BadRow
+from tconnectsync import BadFile
+from tconnectsync_tconnect.asked import BadRow
 
 TIME = "EventDateTime"
 """Every table has this column, and nothing else of the file does: it tells a header."""

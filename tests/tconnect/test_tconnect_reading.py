@@ -23,8 +23,7 @@ from exports import (
     table,
 )
 
-from tconnectsync import Event, events
-from tconnectsync_tconnect.asked import BadFile
+from tconnectsync import BadFile, Event, events
 from tconnectsync_tconnect.importer import read, recognises
 
 TABLES = (

@@ -142,3 +142,23 @@ def test_the_daemon_takes_the_file(saved: Saved) -> None:
 def test_a_file_that_may_not_be_read_is_told(saved: Saved) -> None:
     saved.file.chmod(0)
     assert "not readable" in saved.imported(str(saved.file), expect=(2,))
+
+
+def test_the_older_websites_export_reaches_the_site_once(saved: Saved) -> None:
+    header = "Type,BolusRequestID,BolusCompletionID,CompletionDateTime,InsulinDelivered,BolusIsComplete,EventDateTime,CarbSize"
+    rows = [
+        '"Bolus","7001","7001","2021-04-01T12:58:26","13.53","1","2021-04-01T12:58:26","75"',
+        '"Bolus","7002","7002","2021-04-01T18:03:00","2.5","1","2021-04-01T18:03:00","0"',
+    ]
+    export = saved.file.with_name("export.csv")
+    export.write_text("\r\n".join(["t:connect Therapy Timeline Data Export", "", header, *rows, ""]))
+    assert "--pump SERIAL" in saved.imported(str(export), expect=(2,))
+    for _ in range(2):
+        saved.imported(str(export), "--pump", "7654321")
+        old = [doc for doc in saved.fresh_site.documents("treatments") if doc["created_at"] < "2022"]
+        assert sorted(doc["insulin"] for doc in old) == [2.5, 13.53]
+        assert [doc.get("carbs") for doc in old if doc["insulin"] == 13.53] == [75]
+    export.write_text(export.read_text().replace('"2.5"', '"2.5.1"'))
+    assert 'Line 5, Bolus table, column "InsulinDelivered"' in saved.imported(
+        str(export), "--pump", "7654321", expect=(2,)
+    )

@@ -24,6 +24,7 @@ from exports import (
 )
 
 from tconnectsync import BadFile, Event, events
+from tconnectsync_tconnect.entry import decode
 from tconnectsync_tconnect.importer import read, recognises
 
 TABLES = (
@@ -93,7 +94,7 @@ def test_a_bolus_is_told_with_all_that_its_row_says() -> None:
         notes="pizza",
     )
     assert event.raw is not None
-    assert event.raw["InsulinDelivered"] == "13.53"
+    assert event.raw["row"]["InsulinDelivered"] == "13.53"
     assert event.raw["BolusRequestID"] == "7007.000"
 
 
@@ -191,7 +192,7 @@ def test_a_description_that_nobody_knows_is_kept_as_such() -> None:
     event = only(events_of(export(device(("00:01:39", "5"), description="Ketones"))))
     assert event.body == events.Unknown(code="Ketones", reason="no such description of a reading")
     assert event.raw is not None
-    assert event.raw["Readings (CGM / BGM)"] == "5"
+    assert event.raw["row"]["Readings (CGM / BGM)"] == "5"
 
 
 def test_columns_may_stand_in_any_order_and_there_may_be_more_or_fewer() -> None:
@@ -419,3 +420,10 @@ def test_no_error_shows_what_a_note_says() -> None:
         events_of(content)
     assert "secret" not in str(caught.value)
     assert "private" not in str(caught.value)
+
+
+def test_what_is_kept_of_each_row_is_read_again_as_the_same() -> None:
+    """A newer decoder reads the log again and not the file."""
+    for event in events_of(export(*TABLES)):
+        assert event.raw is not None
+        assert decode(event.raw) == (event.kind, event.body)

@@ -95,7 +95,7 @@ def test_a_bolus_is_told_with_all_that_its_row_says() -> None:
     )
     assert event.raw is not None
     assert event.raw["row"]["InsulinDelivered"] == "13.53"
-    assert event.raw["BolusRequestID"] == "7007.000"
+    assert event.raw["row"]["BolusRequestID"] == "7007.000"
 
 
 def test_what_is_delivered_counts_and_not_what_was_asked_for() -> None:

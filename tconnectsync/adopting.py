@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 import attrs
 
+from tconnectsync.outbox import Row
 from tconnectsync.receiver import Adopting, StoredDocument
 from tconnectsync.verifying import Verifier
 
@@ -50,15 +51,17 @@ def adopted(
     last: datetime | None,
     *,
     dry_run: bool,
+    send_again: Callable[[Sequence[Row]], None] = lambda _: None,
 ) -> Iterator[None]:
     """Remove what an older bridge wrote of the facts that our documents tell, the newest first, and note it in ``found``.
 
-    ``dry_run``: only look. It may be broken off and begun again at any moment: what is gone is not found again, and ours
+    ``dry_run``: only look. ``send_again`` is told which of ours were delivered and are not there any more, before what stands
+    in their place goes. It may be broken off and begun again at any moment: what is gone is not found again, and ours
     are delivered afterwards, so that nothing is there twice in between. Raises what the receiver and the folds raise.
     """
     for week in verifier.beside(first, last):
         if week is not None:
-            documents, others = week
+            documents, others, lost = week
             going: list[StoredDocument] = []
             for older in receiver.recognise_older(documents, others):
                 kind = older.stored.slot or older.stored.collection
@@ -69,7 +72,8 @@ def adopted(
                     found.unclear.append(f"{older.stored.at:%Y-%m-%d %H:%M:%S} UTC  {kind}")
                 else:
                     found.left[kind] += 1
-            if not dry_run:
+            if going and not dry_run:
+                send_again(lost)
                 receiver.remove(going)
         yield
 

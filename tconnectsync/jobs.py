@@ -277,7 +277,7 @@ def _adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
     found = Found()
     try:
         receiver, verifier = keeper.courier.receiver, keeper.verifier(engine.views)
-        for _ in adopted(found, verifier, receiver, begin, end, dry_run=False):
+        for _ in adopted(found, verifier, receiver, begin, end, dry_run=False, send_again=keeper.send_again):
             yield Progress(message=f"replacing an older bridge's documents, {sum(found.replaced.values()):,} so far")
     except Retryable as error:
         again = f"Run `tconnectsync adopt {name}` again: it goes on where it was, and until then {name} sends nothing."
@@ -289,7 +289,12 @@ def _adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
 
 
 def not_adoptable(engine: Engine, keeper: Keeper) -> Result | None:
-    """Why nothing can be replaced now: what is not fetched or folded would be taken away and not come back."""
+    """Why nothing can be replaced now: what is not fetched, folded or sent there would be taken away and not come back."""
+    moved = keeper.admission.moved()
+    if moved is not None:
+        return Result(status=6, lines=("nothing was replaced", f"{keeper.name}: {moved.hold.reason}. {moved.hold.remedy}"))
+    if keeper.condition.state in ("braked", "refused") or keeper.folding.blocked:
+        return conclude(engine, "nothing was replaced: ours could not take the place of what goes", only=(keeper.name,))
     unread = [poller.condition for poller in engine.pollers.values() if poller.condition.state != "ok"]
     if not engine.placed or keeper.behind() or unread:
         words = "nothing was replaced: not all of the pump's data could be read and worked out"

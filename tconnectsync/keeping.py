@@ -20,7 +20,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.folding import Folding
 from tconnectsync.marking import check_fingerprint, mark_moved, mark_new, settle_mended
 from tconnectsync.notes import notes_to_json
-from tconnectsync.outbox import Counts, Outbox
+from tconnectsync.outbox import Counts, Outbox, Row
 from tconnectsync.receiver import Surveyed
 from tconnectsync.reconciling import Reconciler
 from tconnectsync.schedule import backoff_s
@@ -333,6 +333,11 @@ class Keeper:
         """Send again what is wrong and ours. How many."""
         with self.outbox.transaction():
             return mend(self.outbox, found, now=self.clock.now())
+
+    def send_again(self, lost: Sequence[Row]) -> None:
+        """Deliver once more what the receiver took and does not hold any more."""
+        with self.outbox.transaction():
+            self.outbox.send_again(lost, lost=True)
 
     def _waits(self, now: datetime) -> bool:
         due = self.outbox.next_due(now)

@@ -91,26 +91,28 @@ class Verifier:
 
     def beside(
         self, first: datetime | None = None, last: datetime | None = None
-    ) -> Iterator[tuple[Sequence[Document], Sequence[StoredDocument]] | None]:
+    ) -> Iterator[tuple[Sequence[Document], Sequence[StoredDocument], Sequence[Row]] | None]:
         """Week by week, the newest first: our documents of it and of a day on both sides, and others' in it. None: not yet.
 
-        Ours are those that the receiver holds or is to get. Raises what the receiver raises; LogDamaged, FoldFailed.
+        Ours are those that the receiver took or is to get; last come those of them that it took and does not hold any more. Raises what the receiver raises; LogDamaged, FoldFailed.
         """
         known = self.outbox.span()
         first = first or (known[0] - MARGIN if known else None)
         last = last or self.clock.now() + MARGIN
         while first is not None and first <= last:
             begin = max(first, last - AT_ONCE)
-            theirs, ours = _Span(begin, last), _Span(begin - MARGIN, last + MARGIN)
-            for _ in self._survey(theirs):
+            ours = _Span(begin - MARGIN, last + MARGIN)
+            for _ in self._survey(ours):
                 yield None
-            ours.rows = self.outbox.rows_between(ours.first, ours.last) if theirs.foreign else {}
-            for _ in self._make_again(ours) if theirs.foreign else ():
+            others = [copy for copy in ours.foreign if begin <= copy.at <= last]
+            ours.rows = self.outbox.rows_between(ours.first, ours.last) if others else {}
+            for _ in self._make_again(ours) if others else ():
                 yield None
             for error in ours.unread.values():
                 raise error
             rows = {id_ for id_, row in ours.rows.items() if row.want and row.dead is None and not row.given_up}
-            yield [made.document for id_, made in ours.made.items() if id_ in rows], theirs.foreign
+            lost = [row for id_, row in ours.rows.items() if row.settled and id_ not in ours.copies]
+            yield [made.document for id_, made in ours.made.items() if id_ in rows], others, lost
             last = begin - _MS
 
     def _compare(self, span: _Span) -> Iterator[Slice]:

@@ -185,11 +185,12 @@ def test_a_dry_run_tells_what_would_be_replaced_and_changes_nothing(tmp_path: Pa
         for collection in COLLECTIONS:
             site.drop(collection)
         site.put("treatments", *older)
+        held = site.count("treatments")  # some may have one key
         fresh = Installation(tmp_path / "fresh", cloud, site.url, site.secret, ZONE, history_days=2)
         said = fresh.run("adopt", TREATMENTS, "--dry-run").stdout
         assert "would be replaced by ours" in said
         assert "Combo Bolus" in said
-        assert site.count("treatments") == len(older)
+        assert site.count("treatments") == held
         assert not list((tmp_path / "fresh" / "data").glob("log/*"))
 
 
@@ -197,3 +198,34 @@ def test_a_dry_run_tells_what_would_be_replaced_and_changes_nothing(tmp_path: Pa
 def test_a_sink_without_an_older_bridges_documents_has_nothing_to_replace(tmp_path: Path, sink: str) -> None:
     with house(tmp_path, simulate(plan_of(68)), now=BEGIN + 4 * DAY) as home:
         assert home.ask("adopt", sink=sink).status == 0
+
+
+def test_what_ours_lost_at_the_site_is_sent_again_before_the_older_copy_goes(tmp_path: Path) -> None:
+    """Both were kept, and somebody cleaned up the wrong half of the doubles."""
+    with house(tmp_path, simulate(plan_of(69, days=5)), now=BEGIN + 4 * DAY, history_days=2) as home:
+        before = inhabited(home)
+        home.ask("sync")
+        home.ask("adopt", sink=TREATMENTS, skip=True)
+        older = older_left(home)
+        home.site.drop("treatments")
+        home.site.put("treatments", *older)
+        assert home.ask("adopt", sink=TREATMENTS).status == 0
+        doses = {id_ for id_, doc in before.items() if doc["eventType"] in {*DOSES, "Temp Basal"}}
+        assert doses <= home.treatments().keys()
+        assert not any("insulin" in doc for doc in older_left(home))
+
+
+def test_at_a_new_address_nothing_is_replaced_before_anything_is_sent_there(tmp_path: Path) -> None:
+    from tconnectsync_simulator.nightscout import SimulatedNightscout
+
+    with house(tmp_path, simulate(plan_of(69, days=5)), now=BEGIN + 4 * DAY, history_days=2) as home:
+        assert home.ask("sync").status == 0
+        older = [as_older(document) for document in home.treatments().values()]
+        with SimulatedNightscout(now=home.clock.now) as other:
+            other.put("treatments", *older)
+            home.running.site = other
+            home.running.reopen()
+            result = home.ask("adopt", sink=TREATMENTS)
+            assert result.status == 6
+            assert "nothing was replaced" in result.lines[0]
+            assert other.count("treatments") == len(older)

@@ -292,7 +292,9 @@ def not_adoptable(engine: Engine, keeper: Keeper) -> Result | None:
     """Why nothing can be replaced now: what is not fetched, folded or sent there would be taken away and not come back."""
     moved = keeper.admission.moved()
     if moved is not None:
-        return Result(status=6, lines=("nothing was replaced", f"{keeper.name}: {moved.hold.reason}. {moved.hold.remedy}"))
+        return Result(
+            status=6, lines=("nothing was replaced", f"{keeper.name}: {moved.hold.reason}. {moved.hold.remedy}")
+        )
     if keeper.condition.state in ("braked", "refused") or keeper.folding.blocked:
         return conclude(engine, "nothing was replaced: ours could not take the place of what goes", only=(keeper.name,))
     unread = [poller.condition for poller in engine.pollers.values() if poller.condition.state != "ok"]

@@ -294,13 +294,16 @@ def preview(
 
 
 def preview_adoption(
-    config: Config, plugins: Plugins, *, sink: str, first: date | None = None, last: date | None = None, clock: Clock
-) -> Result:
+    config: Config, plugins: Plugins, *, sink: str, first: date | None = None, last: date | None = None,
+    keep_unclear: bool = False, clock: Clock,
+) -> Result:  # fmt: skip
     """What ``adopt`` would replace: see :func:`tconnectsync.preview.adoption_previewed`."""
     from tconnectsync.preview import adoption_previewed
 
     _make_data_dir(config)  # a login's token is kept there
-    return adoption_previewed(config, plugins, sink=sink, first=first, last=last, clock=clock)
+    return adoption_previewed(
+        config, plugins, sink=sink, first=first, last=last, keep_unclear=keep_unclear, clock=clock
+    )
 
 
 def verify(

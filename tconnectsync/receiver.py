@@ -155,15 +155,26 @@ class Older:
 class Adopting(Protocol):
     """What a receiver that is :class:`Surveyed` may do besides, for ``adopt``: tell an older bridge's documents, and remove them."""
 
-    def recognise_older(self, documents: Sequence[Document], others: Sequence[StoredDocument]) -> Sequence[Older]:
-        """Which of ``others`` (of the survey, not ours) an older bridge wrote, of the kinds of facts that ``documents`` tell.
+    @property
+    def adopts(self) -> bool:
+        """Whether an older bridge wrote of the kinds of facts that this sink tells."""
+        ...
 
-        ``documents`` are all of ours from a day before to a day after the others. Everybody else's are left out.
+    def recognise_older(
+        self, documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str]
+    ) -> Sequence[Older]:
+        """Which of ``others`` (of the survey, not ours) an older bridge wrote, of the kinds of facts that this sink tells.
+
+        ``documents`` are all of ours from two days before to two days after the others. ``claimed``, which this adds to, holds the
+        identities of those whose likeness was found already, in these days or in others. Everybody else's are left out.
         """
         ...
 
     def remove(self, others: Sequence[StoredDocument]) -> None:
-        """Delete exactly these, each by the place's own name for it; one that is gone already is no error."""
+        """Delete exactly these, each by the place's own name for it; one that is gone already is no error.
+
+        Raises Retryable also where the place says that it did so, and holds some of them still.
+        """
         ...
 
 

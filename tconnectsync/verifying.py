@@ -24,6 +24,8 @@ AT_ONCE = timedelta(days=7)
 """So many days are held in memory together."""
 READ_AT_ONCE = 500
 MARGIN = timedelta(days=1)
+REACH = timedelta(days=2)
+"""So far from ours lies what somebody else wrote of the same with a wrong time zone."""
 _MS = timedelta(milliseconds=1)
 
 
@@ -92,16 +94,16 @@ class Verifier:
     def beside(
         self, first: datetime | None = None, last: datetime | None = None
     ) -> Iterator[tuple[Sequence[Document], Sequence[StoredDocument], Sequence[Row]] | None]:
-        """Week by week, the newest first: our documents of it and of a day on both sides, and others' in it. None: not yet.
+        """Week by week, the newest first: our documents of it and of two days on both sides, and others' in it. None: not yet.
 
         Ours are those that the receiver took or is to get; last come those of them that it took and does not hold any more. Raises what the receiver raises; LogDamaged, FoldFailed.
         """
         known = self.outbox.span()
-        first = first or (known[0] - MARGIN if known else None)
-        last = last or self.clock.now() + MARGIN
+        first = first or (known[0] - REACH if known else None)
+        last = last or self.clock.now() + REACH
         while first is not None and first <= last:
             begin = max(first, last - AT_ONCE)
-            ours = _Span(begin - MARGIN, last + MARGIN)
+            ours = _Span(begin - REACH, last + REACH)
             for _ in self._survey(ours):
                 yield None
             others = [copy for copy in ours.foreign if begin <= copy.at <= last]

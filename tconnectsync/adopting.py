@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import TypeGuard
 
 import attrs
 
@@ -19,11 +18,6 @@ _LISTED = 20
 def cannot_be_adopted(sink: str) -> str:
     """For a receiver that cannot tell an older bridge's documents."""
     return f"{sink} cannot take over what others wrote; `tconnectsync adopt {sink} --skip` delivers beside it"
-
-
-def can_adopt(receiver: object) -> TypeGuard[Adopting]:
-    """Whether it tells and removes what an older bridge wrote of its sink's facts."""
-    return isinstance(receiver, Adopting) and receiver.adopts
 
 
 @attrs.define

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from tconnectsync.adopting import Found, adopted, can_adopt, cannot_be_adopted
+from tconnectsync.adopting import Found, adopted, cannot_be_adopted
 from tconnectsync.engine import Engine
 from tconnectsync.errors import (
     BadFile,
@@ -24,7 +24,7 @@ from tconnectsync.errors import (
 )
 from tconnectsync.keeping import Keeper
 from tconnectsync.polling import Poller, Run
-from tconnectsync.receiver import Surveyed
+from tconnectsync.receiver import Surveyed, can_adopt
 from tconnectsync.troubles import troubles
 from tconnectsync.verdicts import Tally, cannot_be_verified
 
@@ -350,19 +350,19 @@ def _verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], A
         yield Result(status=5, lines=(error.message, *([error.remedy] if error.remedy else [])))
         return
     yield _mended(
-        conclude(engine, only=(name,)), before, after if before.wrong else before, as_json=bool(args.get("json"))
+        name, conclude(engine, only=(name,)), before, after if before.wrong else before, as_json=bool(args.get("json"))
     )
 
 
-def _mended(end: Result, before: Tally, after: Tally, *, as_json: bool) -> Result:
+def _mended(sink: str, end: Result, before: Tally, after: Tally, *, as_json: bool) -> Result:
     if as_json:
         objects = [*(each.to_json() for each in before.listed), {"before": before.to_json(), "after": after.to_json()}]
         lines = [json.dumps(found, ensure_ascii=False) for found in objects]
     else:
-        lines = before.lines()
+        lines = before.lines(sink)
         if before.wrong:
-            lines += ["after the repair:", *after.lines()]
-    status = end.status or (9 if after.wrong else 5 if after.counts["waiting"] else 0)
+            lines += ["after the repair:", *after.lines(sink)]
+    status = end.status or (9 if after.wrong or after.twice else 5 if after.counts["waiting"] else 0)
     return Result(status=status, lines=(*lines, *(() if as_json else end.lines)))
 
 

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from tconnectsync.adopting import Found, adopted, can_adopt, cannot_be_adopted
+from tconnectsync.adopting import Found, adopted, cannot_be_adopted
 from tconnectsync.application import open_engine
 from tconnectsync.clock import Clock
 from tconnectsync.config import Config
@@ -23,7 +23,7 @@ from tconnectsync.jobs import Result, no_such_sink, not_adoptable, result_of, st
 from tconnectsync.keeping import Keeper
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugins import Plugins
-from tconnectsync.receiver import Delivery, Receiver, Refused, rendered
+from tconnectsync.receiver import Delivery, Receiver, Refused, can_adopt, rendered
 from tconnectsync.troubles import troubles
 
 _PREFIX = ".preview-"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import attrs
 
@@ -176,6 +176,11 @@ class Adopting(Protocol):
         Raises Retryable also where the place says that it did so, and holds some of them still.
         """
         ...
+
+
+def can_adopt(receiver: object) -> TypeGuard[Adopting]:
+    """Whether it tells and removes what an older bridge wrote of its sink's facts."""
+    return isinstance(receiver, Adopting) and receiver.adopts
 
 
 @runtime_checkable

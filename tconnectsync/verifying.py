@@ -16,7 +16,7 @@ from tconnectsync.folding import FoldFailed, Folding, interval_of
 from tconnectsync.outbox import Outbox, Row, milliseconds
 from tconnectsync.outbox.wanted import content_hash
 from tconnectsync.projection import Document
-from tconnectsync.receiver import Contrast, StoredDocument, Surveyed
+from tconnectsync.receiver import Contrast, StoredDocument, Surveyed, can_adopt
 from tconnectsync.verdicts import Difference, Slice
 from tconnectsync.views import PlacedStream
 
@@ -133,7 +133,15 @@ class Verifier:
             good=judged.count(True),
             found=(*(each for each in judged if isinstance(each, Difference)), *map(_foreign, span.foreign)),
             harm=next((error.message for error in span.unread.values() if isinstance(error, LogDamaged)), ""),
+            twice=self._told_twice(span),
         )
+
+    def _told_twice(self, span: _Span) -> int:
+        """How many of the others' documents an older bridge wrote of facts that ours tell too."""
+        if not span.foreign or not can_adopt(self.receiver):
+            return 0
+        ours = [made.document for id_, made in span.made.items() if id_ in span.copies]
+        return sum(older.same is True for older in self.receiver.recognise_older(ours, span.foreign, set()))
 
     def _survey(self, span: _Span) -> Iterator[None]:
         copies = self.receiver.survey(span.first, span.last)

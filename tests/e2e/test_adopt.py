@@ -302,3 +302,22 @@ def test_at_a_new_address_nothing_is_replaced_before_anything_is_sent_there(tmp_
             assert result.status == 6
             assert "nothing was replaced" in result.lines[0]
             assert other.count("treatments") == len(older)
+
+
+def test_an_older_bridge_that_still_writes_is_noticed(tmp_path: Path) -> None:
+    """It was not stopped, or came back with an update of its machine: every dose is there twice from then on."""
+    with house(tmp_path, simulate(plan_of(73, days=6)), now=BEGIN + 4 * DAY) as home:
+        inhabited(home)
+        assert home.ask("adopt", sink=TREATMENTS).status == 0
+        newest = max(
+            (doc for doc in home.treatments().values() if doc["eventType"] in DOSES),
+            key=lambda doc: str(doc["created_at"]),
+        )
+        home.site.put("treatments", as_older(newest))
+        home.running.until(home.clock.now() + DAY * 1.2)
+        status = home.status()["sinks"][TREATMENTS]
+        assert status["verified"]["twice"] == 1
+        assert f"tconnectsync adopt {TREATMENTS}" in status["message"]
+        assert home.ask("adopt", sink=TREATMENTS).status == 0
+        assert not [doc for doc in older_left(home) if doc["eventType"] in DOSES]
+        assert home.ask("verify", sink=TREATMENTS).status == 0

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from quiet_world import ZONE, a_pump
 from test_rules import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_of
+from whole_world import Installation, MovedClock, by_identity
 
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.faults import answered
+from tconnectsync_simulator.nightscout import SimulatedNightscout
 from tconnectsync_simulator.nightscout_faults import Fault
 from tconnectsync_simulator.nightscout_http import as_json
 from tconnectsync_simulator.pump import simulate
@@ -230,8 +235,6 @@ def test_a_site_that_deletes_nothing_is_found_out_before_ours_are_sent(tmp_path:
 
 
 def test_nothing_is_replaced_while_not_all_can_be_read(tmp_path: Path) -> None:
-    from tconnectsync_simulator.faults import answered
-
     with house(tmp_path, simulate(plan_of(67)), now=BEGIN + 6 * DAY) as home:
         inhabited(home)
         home.cloud.fail(answered(503, path="pump-logs", times=1000))
@@ -244,12 +247,6 @@ def test_nothing_is_replaced_while_not_all_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_tells_what_would_be_replaced_and_changes_nothing(tmp_path: Path) -> None:
-    from quiet_world import ZONE, a_pump
-    from whole_world import Installation, MovedClock
-
-    from tconnectsync_simulator.cloud import Cloud
-    from tconnectsync_simulator.nightscout import SimulatedNightscout
-
     with Cloud([a_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=2)
         home.run("sync")
@@ -289,8 +286,6 @@ def test_what_ours_lost_at_the_site_is_sent_again_before_the_older_copy_goes(tmp
 
 
 def test_at_a_new_address_nothing_is_replaced_before_anything_is_sent_there(tmp_path: Path) -> None:
-    from tconnectsync_simulator.nightscout import SimulatedNightscout
-
     with house(tmp_path, simulate(plan_of(69, days=5)), now=BEGIN + 4 * DAY, history_days=2) as home:
         assert home.ask("sync").status == 0
         older = [as_older(document) for document in home.treatments().values()]
@@ -321,3 +316,29 @@ def test_an_older_bridge_that_still_writes_is_noticed(tmp_path: Path) -> None:
         assert home.ask("adopt", sink=TREATMENTS).status == 0
         assert not [doc for doc in older_left(home) if doc["eventType"] in DOSES]
         assert home.ask("verify", sink=TREATMENTS).status == 0
+
+
+def test_on_a_real_site_ours_take_the_place_of_an_older_bridges(site: Any, tmp_path: Path) -> None:
+    """By the commands, before a real Nightscout that keeps one treatment per time and type."""
+    with Cloud([a_pump(5)], MovedClock()) as cloud:
+        Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=4).run("sync")
+        before = by_identity([doc for doc in site.documents("treatments") if "identifier" in doc])
+        site.drop_all()
+        theirs = [as_older(doc) for doc in before.values()]
+        today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+        foreign = [doc | {"created_at": today + doc["created_at"][10:]} for doc in FOREIGN]
+        site.ask("POST", "treatments", json=[*theirs, *foreign]).raise_for_status()
+        held = site.documents("treatments")
+
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=4)
+        assert "tconnectsync adopt nightscout-treatments" in home.run("sync", expect=(6,)).stderr
+        home.run("adopt", TREATMENTS, "--dry-run")
+        assert site.documents("treatments") == held
+        for sink in (TREATMENTS, PUMP_EVENTS):
+            assert "were replaced by ours" in home.run("adopt", sink).stdout
+        after = site.documents("treatments")
+        assert by_identity([doc for doc in after if "identifier" in doc]) == before
+        assert [doc["enteredBy"] for doc in after if "identifier" not in doc] == ["a pen", "me"]
+        home.run("sync")
+        home.run("verify", TREATMENTS)
+        assert site.documents("treatments") == after

@@ -172,11 +172,14 @@ def _old_settings(path: Path) -> OldSettings:
         raise click.UsageError(f"--from-env: {path} cannot be read: {error.strerror}. Nothing was written.") from None
     except UnicodeDecodeError:
         raise click.UsageError(f"--from-env: {path} is no text. Nothing was written.") from None
-    except SyntaxError:
-        raise click.UsageError(f"--from-env: {path} is no Python. Nothing was written.") from None
-    for key, line in said.unread.items():
+    except SyntaxError as error:
+        raise click.UsageError(f"--from-env: {path} is {error}. Nothing was written.") from None
+    for key, unread in said.unread.items():
         if key in _NAMES:
-            click.echo(f"{path} line {line}: {key} cannot be read without running it: not taken.", err=True)
+            why = (
+                f"the quotes of {key} do not match" if unread.bad_quotes else f"{key} cannot be read without running it"
+            )
+            click.echo(f"{path} line {unread.line}: {why}: not taken.", err=True)
     known = OldSettings(
         explicit={name: value for name, value in said.explicit.items() if name in _NAMES and value},
         defaults={name: value for name, value in said.defaults.items() if name in _NAMES and value},

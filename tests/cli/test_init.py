@@ -171,6 +171,34 @@ def test_a_value_that_cannot_be_read_without_running_it_is_named_and_not_told(re
     assert not (real.folder / "new.toml").exists()
 
 
+@pytest.mark.parametrize("written", ["'hidden", '"hidden', "'hid'den'", "\"hidden'"])
+def test_quotes_that_do_not_match_are_named_with_their_line(real: World, written: str) -> None:
+    old = real.folder / "old.env"
+    lines = "".join(f"{name}={value}\n" for name, value in OLD.items() if name != "NS_SECRET")
+    old.write_text(f"{lines}NS_SECRET={written}\n")
+    said = real.run("init", "--from-env", str(old), "--output", str(real.folder / "new.toml"))
+    assert said.status == 2
+    assert f"{old} line 6: the quotes of NS_SECRET do not match: not taken." in said.err
+    assert "running" not in said.err
+    assert "hid" not in said.err
+    assert not (real.folder / "new.toml").exists()
+
+
+def test_a_quote_in_a_comment_or_of_a_setting_that_nobody_needs_is_no_matter() -> None:
+    said = read_settings("A='x' # it's\nB='x' y\nC=it's\n")
+    assert said.explicit == {"A": "x", "C": "it's"}
+    assert said.unread.keys() == {"B"}
+
+
+def test_the_line_that_is_no_python_is_named(real: World) -> None:
+    old = real.folder / "secret.py"
+    old.write_text("NS_URL = 'https://site.example/'\nNS_SECRET = 'hidden\n")
+    said = real.run("init", "--from-env", str(old), "--output", str(real.folder / "new.toml"))
+    assert said.status == 2
+    assert f"{old} is no Python (line 2)" in said.err
+    assert "hidden" not in said.err
+
+
 @pytest.mark.parametrize(
     "names", ["BASAL,BOLUS", "bolus", "IOB PUMP_EVENTS CGM", "BASAL BOLUS BOLUS_BG DEVICE_STATUS PROFILES CGM_ALERTS"]
 )

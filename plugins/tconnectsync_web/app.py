@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import attrs
 from flask import Flask, Response, jsonify, request
 
 from tconnectsync import Finding
@@ -62,7 +61,7 @@ def web_app(
     def check_login() -> tuple[Response, int]:
         findings = read_findings()
         good = all(finding.good for finding in findings)
-        body = {"good": good, "findings": [attrs.asdict(finding) for finding in findings]}
+        body = {"good": good, "findings": [finding.told() for finding in findings]}
         return jsonify(body), 200 if good else 503
 
     app.before_request(admit)

@@ -211,6 +211,42 @@ def test_older_feature_names_choose_the_same_sinks_as_the_variable_does(real: Wo
     assert written.sinks == load_config(real.folder / "new.toml", variable, real.plugins).sinks
 
 
+def test_any_key_can_be_set_in_its_place(real: World) -> None:
+    path = real.folder / "new.toml"
+    more = (
+        "log_level=debug",
+        "daemon.poll_min=600",
+        "sinks.file.enabled=true",
+        f"sinks.file.folder={real.folder}",
+        "web.secret=a\\b",
+    )
+    said = init(real, "--no-check", *(f"--set={each}" for each in more), "--set", "sources.tandem.email=b@example.org")
+    assert said.status == 0, said.err
+    config = load_config(path, {}, real.plugins)
+    assert (config.log_level, config.daemon.poll_min) == ("debug", 600)
+    assert config.sinks["file"].options.folder == real.folder
+    assert config.sections["web"].secret.reveal() == "a\\b"
+    assert config.sources["tandem"].options.email == "b@example.org"
+    assert path.read_text().count("# log_level =") == 0, "in its place, not beside it"
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("log_level", "KEY=VALUE"),
+        ("=x", "KEY=VALUE"),
+        ("a b=x", "KEY=VALUE"),
+        ("log_levl=info", "log_level"),
+        ("daemon.poll_min=soon", "poll_min"),
+    ],
+)
+def test_a_setting_that_is_none_is_named_and_nothing_is_written(real: World, setting: str, told: str) -> None:
+    said = init(real, "--no-check", "--set", setting)
+    assert said.status == 2
+    assert told in said.err
+    assert not list(real.folder.glob("*new.toml*"))
+
+
 def test_quotes_around_a_variable_are_not_part_of_it(real: World) -> None:
     real.environ.update({name: f'"{value}"' for name, value in OLD.items()})
     assert real.run("init", "--no-check", "--output", str(real.folder / "new.toml")).status == 0

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import requests
+from waitress import wasyncore
 from waitress.server import create_server
 
 from tconnectsync import Finding
@@ -82,17 +83,13 @@ def serving(router: Mapping[str, Any]) -> Iterator[Served]:
     )  # fmt: skip
     server = create_server(app, host="127.0.0.1", port=0, threads=6, **router)
     world.url = f"http://127.0.0.1:{server.effective_port}"
-    thread = threading.Thread(target=_until_closed, args=(server,), daemon=True)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     yield world
-    server.close()
-    server.task_dispatcher.shutdown()
+    server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))  # the end of its loop, in its thread
     thread.join(5)
-
-
-def _until_closed(server: object) -> None:
-    with contextlib.suppress(OSError):  # closed under it: the end of a test
-        server.run()  # type: ignore[attr-defined]
+    server.task_dispatcher.shutdown()
+    assert not thread.is_alive()
 
 
 def test_healthz_needs_no_secret_and_tells_nothing(served: Served) -> None:

@@ -135,6 +135,18 @@ def test_an_unreadable_older_file_is_named(real: World, content: bytes | None) -
     assert not (real.folder / "new.toml").exists()
 
 
+@pytest.mark.parametrize("region", ["US", "us"])
+def test_the_regions_flag_wins_over_the_older_settings(real: World, region: str) -> None:
+    assert init(real, "--no-check", "--region", region, TCONNECT_REGION="EU").status == 0
+    config = load_config(real.folder / "new.toml", {}, real.plugins)
+    assert config.sources["tandem"].options.region == "US"
+
+
+def test_the_region_is_asked_for_where_nothing_says_it(real: World) -> None:
+    said = init(real, "--no-check", TCONNECT_REGION="")
+    assert (said.status, "--region" in said.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     "written", ["int(os.environ.get('PUMP_SERIAL_NUMBER', '7654321'))", "os.getenv('PUMP_SERIAL_NUMBER', '7654321')"]
 )

@@ -63,6 +63,9 @@ def test_every_command_of_the_document_in_its_order(tmp_path: Path, capsys: pyte
             status, said = typed("home", *words)
             waits = words == ["sync"] and "sync" not in typed_before
             assert (program, status) == ("tconnectsync", WAITS if waits else 0), (words, said)
+            assert not waits or (
+                site.count("activity") == 1 and all("identifier" not in doc for doc in site.documents("treatments"))
+            )
             typed_before.add(" ".join(words))
         assert typed_before >= {"check", "sync", f"adopt {TREATMENTS}", f"verify {TREATMENTS}"}
         assert by_identity([doc for doc in site.documents("treatments") if "identifier" in doc]) == before

@@ -256,9 +256,11 @@ def _pump(old: Mapping[str, str]) -> str | None:
 
 
 def _host_zone() -> str | None:
-    """What the machine says: offered at the prompt, never taken unasked."""
-    target = os.path.realpath("/etc/localtime")
-    return target.partition("/zoneinfo/")[2] or None
+    """What the machine says, if that is a place: offered at the prompt, never taken unasked."""
+    from tconnectsync.zones import names_place
+
+    name = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
+    return name if names_place(name) else None
 
 
 def _write(path: Path, text: str) -> None:

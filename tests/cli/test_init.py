@@ -11,6 +11,7 @@ from cli_worlds import Said, World
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tconnectsync.cli.init import _host_zone
 from tconnectsync.cli.old_settings import read_settings
 from tconnectsync.cli.template import Answers, filled, template
 from tconnectsync.config import load_config
@@ -257,6 +258,14 @@ def test_a_setting_that_is_none_is_named_and_nothing_is_written(real: World, set
     assert said.status == 2
     assert told in said.err
     assert not list(real.folder.glob("*new.toml*"))
+
+
+@pytest.mark.parametrize(("target", "offered"), [("Europe/Vienna", "Europe/Vienna"), ("Etc/UTC", None), ("", None)])
+def test_the_machines_zone_is_offered_if_it_names_a_place(
+    target: str, offered: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.path.realpath", lambda _: f"/usr/share/zoneinfo/{target}")
+    assert _host_zone() == offered
 
 
 def test_quotes_around_a_variable_are_not_part_of_it(real: World) -> None:

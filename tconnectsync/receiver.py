@@ -92,11 +92,20 @@ class Hold:
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """One line of ``check``: good or bad, what was looked at, and what to do about it."""
+    """One line of ``check``: good or bad, what was looked at, and what to do about it.
+
+    ``upload``, from a source and of the pump that is worn: the UTC time of its newest upload, and the newest time in that upload
+    by the pump's own clock (naive). The configured zone is held against it.
+    """
 
     good: bool
     what: str
     remedy: str | None = None
+    upload: tuple[datetime, datetime] | None = None
+
+    def told(self) -> dict[str, Any]:
+        """What is printed: ``good``, ``what``, ``remedy``."""
+        return {"good": self.good, "what": self.what, "remedy": self.remedy}
 
 
 class Receiver(Protocol):

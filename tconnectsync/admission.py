@@ -16,6 +16,8 @@ READ_BACK_AT_ONCE = 500
 AHEAD = timedelta(days=1)
 """So far before the first document a place is looked at, so that one that comes a little earlier needs no other look."""
 FUTURE = timedelta(days=2)
+SILENCE = timedelta(days=1)
+"""After so long without a delivery somebody else may have filled in for this one."""
 ONCE, ALWAYS = "once", "1"
 """What the user agreed to: the place as it is now, for the one look that is due; or whatever others have there, for good."""
 
@@ -57,7 +59,8 @@ class Admission:
     def unseen(self) -> tuple[datetime, datetime] | None:
         """The days (UTC) that are to be looked over before what waits may go; None: nothing waits, or all of it was.
 
-        A fold that was switched on since may tell what an older bridge told there: all days count as unseen for it.
+        A fold that was switched on since may tell what an older bridge told there: all days count as unseen for it. So do the
+        days of a long silence.
         """
         outbox = self.courier.outbox
         first = outbox.first_to_put()
@@ -67,7 +70,13 @@ class Admission:
         if not outbox.get("address") or not admitted_from or self._new_folds():
             return first - AHEAD, everything
         begin = datetime.fromisoformat(admitted_from)
-        return None if first >= begin else (first - AHEAD, begin)
+        if first < begin:
+            return first - AHEAD, begin
+        return (first, everything) if self._was_silent() else None
+
+    def _was_silent(self) -> bool:
+        delivered = self.courier.outbox.get("last_delivered")
+        return bool(delivered) and self.clock.now() - datetime.fromisoformat(delivered[:19] + "+00:00") > SILENCE
 
     def _new_folds(self) -> bool:
         admitted = self.courier.outbox.get("admitted_folds")

@@ -721,6 +721,16 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     _mutation(
+        "a site is not looked over after a long silence",
+        _INHABITED,
+        "tests/e2e/test_migrating.py::test_back_to_the_older_bridge_and_here_again",
+        (
+            "tconnectsync/admission.py",
+            "        return (first, everything) if self._was_silent() else None\n",
+            "        return None\n",
+        ),
+    ),
+    _mutation(
         "a deletion is believed without a look",
         _INHABITED,
         "tests/e2e/test_adopt.py::test_a_site_that_deletes_nothing_is_found_out_before_ours_are_sent",

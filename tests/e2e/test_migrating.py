@@ -88,7 +88,7 @@ def older_writes(home: House, folder: Path, begin: datetime) -> int:
 
 
 def test_back_to_the_older_bridge_and_here_again(tmp_path: Path) -> None:
-    """Two days of the older one; the way back here is `adopt` before anything else."""
+    """Two days of the older one: after such a silence the site is looked over as before the first delivery."""
     with house(tmp_path, simulate(plan_of(72, days=5)), now=BEGIN + 2 * DAY, history_days=2) as home:
         assert home.ask("sync").status == 0
         home.running.engine.close()
@@ -96,6 +96,9 @@ def test_back_to_the_older_bridge_and_here_again(tmp_path: Path) -> None:
         home.clock.sleep(2 * 86400)
         assert older_writes(home, tmp_path / "other", left + timedelta(hours=1)) > 100
         home.running.open()
+        ours = home.treatments()
+        assert home.ask("sync").status == WAITS
+        assert home.treatments() == ours
         for sink in (TREATMENTS, PUMP_EVENTS):
             result = home.ask("adopt", sink=sink)
             assert result.status == 0, result.lines

@@ -16,4 +16,5 @@ case " $* " in
         "$venv/bin/python" tests/real_servers.py
         ;;
 esac
-exec "$venv/bin/python" -m pytest "$@"
+# A worker for each core; the last of two options wins, so that `./test.sh -n 0` runs them one after the other.
+exec "$venv/bin/python" -m pytest --numprocesses=auto --dist=worksteal "$@"

@@ -75,6 +75,22 @@ def plugins() -> Plugins:
     return load_plugins()
 
 
+def misplaced(content: bytes) -> bool:
+    """Whether the secret stands where the file asks for none: nobody can know that it is one, and a problem may show it."""
+
+    def found(value: object, key: str) -> bool:
+        if isinstance(value, dict):
+            return any(SECRET in name or found(inner, name) for name, inner in value.items())
+        if isinstance(value, list):
+            return any(found(inner, key) for inner in value)
+        return isinstance(value, str) and SECRET in value and key not in {"password", "api_secret"}
+
+    try:
+        return found(tomllib.loads(content.decode()), "")
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
+        return False
+
+
 def judged(content: bytes, folder: Path, plugins: Plugins, environ: dict[str, str] | None = None) -> Config | None:
     """The configuration, or None where it was refused: in words, each with a place, none with the secret."""
     path = folder / "config.toml"
@@ -89,7 +105,7 @@ def judged(content: bytes, folder: Path, plugins: Plugins, environ: dict[str, st
         refusal = error
     if refusal is not None:
         assert refusal.problems
-        assert SECRET not in f"{refusal.problems} {refusal.remedy}"
+        assert SECRET not in f"{refusal.problems} {refusal.remedy}" or misplaced(content)
         for problem in refusal.problems:
             assert len(problem.strip()) > 10
             assert problem.replace("\n", "").isprintable()

@@ -301,7 +301,7 @@ def test_at_a_new_address_nothing_is_replaced_before_anything_is_sent_there(tmp_
 
 def test_an_older_bridge_that_still_writes_is_noticed(tmp_path: Path) -> None:
     """It was not stopped, or came back with an update of its machine: every dose is there twice from then on."""
-    with house(tmp_path, simulate(plan_of(73, days=6)), now=BEGIN + 4 * DAY) as home:
+    with house(tmp_path, simulate(plan_of(73, days=4)), now=BEGIN + 2 * DAY, poll_s=(1800, 3600)) as home:
         inhabited(home)
         assert home.ask("adopt", sink=TREATMENTS).status == 0
         newest = max(

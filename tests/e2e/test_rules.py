@@ -83,12 +83,17 @@ class House:
 
 @contextmanager
 def house(
-    folder: Path, *pumps: SimulatedPump, now: datetime, version: str = "15.0.7", history_days: int = 4
+    folder: Path,
+    *pumps: SimulatedPump,
+    now: datetime,
+    version: str = "15.0.7",
+    history_days: int = 4,
+    poll_s: tuple[int, int] = (300, 1500),
 ) -> Iterator[House]:
     clock = HandClock(now)
     folder.mkdir(exist_ok=True)
     with Cloud(pumps, clock) as cloud, SimulatedNightscout(version=version, now=clock.now) as site:
-        running = Running(folder / "home", cloud, site, clock, history_days=history_days)
+        running = Running(folder / "home", cloud, site, clock, history_days=history_days, poll_s=poll_s)
         try:
             yield House(running, cloud, site, clock)
         finally:
@@ -279,6 +284,7 @@ def test_a_long_history_that_is_put_again_after_a_wiped_disk_needs_no_consent(tm
         while len(home.site.requests) < 40 or keeper.behind():
             home.running.engine.turn()
         keeper.outbox.start_over()
+        keeper.courier.receiver.batch_size = 500
         assert home.ask("sync").status == 0
         assert keeper.condition.state == "ok"
         assert {name: home.treatments()[name] for name in before} == before
@@ -450,13 +456,13 @@ def test_a_newer_decoder_reads_the_log_again_and_not_the_vendor(
 def test_what_uploads_say_of_the_clock_is_told_before_it_is_done_and_braked(tmp_path: Path) -> None:
     """The configured zone is an hour off. Days of uploads say so: first in words, then, with consent, in the documents."""
     pump = simulate(plan_of(53, zone="America/Chicago", days=11, upload_every_min=60.0))
-    with house(tmp_path, pump, now=BEGIN + 2 * DAY, history_days=1) as home:
+    with house(tmp_path, pump, now=BEGIN + 2 * DAY, history_days=1, poll_s=(1800, 3600)) as home:
         home.running.until(BEGIN + 3 * DAY)
         told = None
         while told is None and home.clock.now() < BEGIN + 9 * DAY:
             for keeper in home.running.engine.keepers.values():
                 keeper.rewrite_brake = 10
-            home.running.until(home.clock.now() + timedelta(minutes=20))
+            home.running.until(home.clock.now() + timedelta(minutes=40))
             told = next((words for words in home.running.engine.placer.messages() if "Uploads show" in words), None)
         assert told is not None
         assert "UTC-05:00, not UTC-04:00" in told

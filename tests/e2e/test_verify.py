@@ -96,11 +96,8 @@ def test_a_stale_second_copy_goes_and_the_right_one_stays(tmp_path: Path, versio
             assert home.held() == good
 
 
-@GENERATIONS
-def test_a_day_of_the_daemon_mends_it_without_being_asked_and_costs_a_few_requests(
-    tmp_path: Path, version: str
-) -> None:
-    with house(tmp_path, simulate(plan_of(62)), now=BEGIN + 5 * DAY, version=version) as home:
+def test_a_day_of_the_daemon_mends_it_without_being_asked_and_costs_a_few_requests(tmp_path: Path) -> None:
+    with house(tmp_path, simulate(plan_of(62, days=7)), now=BEGIN + 5 * DAY) as home:
         home.ask("sync")
         home.site.put("treatments", FOREIGN[1])
         others = foreign(home.site)

@@ -287,7 +287,8 @@ def test_a_long_history_that_is_put_again_after_a_wiped_disk_needs_no_consent(tm
         keeper.courier.receiver.batch_size = 500
         assert home.ask("sync").status == 0
         assert keeper.condition.state == "ok"
-        assert {name: home.treatments()[name] for name in before} == before
+        after = home.treatments()
+        assert {name: after[name] for name in before} == before
 
 
 # --- somebody else was there ----------------------------------------------------------------------------------------

@@ -92,7 +92,10 @@ def house(
 ) -> Iterator[House]:
     clock = HandClock(now)
     folder.mkdir(exist_ok=True)
-    with Cloud(pumps, clock) as cloud, SimulatedNightscout(version=version, now=clock.now) as site:
+    with (
+        Cloud(pumps, clock, token_life_s=8 * 3600) as cloud,
+        SimulatedNightscout(version=version, now=clock.now) as site,
+    ):
         running = Running(folder / "home", cloud, site, clock, history_days=history_days, poll_s=poll_s)
         try:
             yield House(running, cloud, site, clock)

@@ -60,7 +60,7 @@ class Home:
 @contextmanager
 def home(tmp_path: Path, start: datetime, *pumps: SimulatedPump, **options: Any) -> Iterator[Home]:
     clock = SetClock(start)
-    with Cloud(pumps, clock, **options) as cloud:
+    with Cloud(pumps, clock, **({"token_life_s": 8 * 3600} | options)) as cloud:
         yield Home(cloud, clock, tmp_path)
 
 

@@ -1,0 +1,64 @@
+"""The real engine between the older t:connect and a site, and what of the truth that t:connect tells."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import attrs
+from running_engine import Running
+
+from tconnectsync_simulator.pump import SimulatedPump
+from tconnectsync_simulator.setup import older_config_text
+from tconnectsync_simulator.truth import TrueBolus, TrueMark, Truth, utc
+
+
+@attrs.define
+class RunningOlder(Running):
+    """The engine with the source ``tconnect`` as its only one; ``cloud`` is a LegacyCloud."""
+
+    def text(self) -> str:
+        return older_config_text(
+            data_dir=self.folder / "data", zone=self.zone, cloud=self.cloud, site_url=self.site_url or self.site.url,
+            site_secret=self.site.secret, history_days=self.history_days, poll_s=self.poll_s,
+        )  # fmt: skip
+
+
+def as_told(pump: SimulatedPump, *, export_until: datetime | None = None) -> Truth:
+    """The truth as far as the older services tell it.
+
+    - When a bolus was delivered: they tell its request and the end of its immediate part (of one without, the beginning of
+      the extended part), never its start. Before Control:IQ (``export_until``) amounts have two digits.
+    - Of a change of site, cartridge and tubing there is one entry: where the wearer stopped the pump for it, or, after an
+      alarm, at the new cannula.
+    - Neither alarms nor carbs without insulin, and a stop by a predicted low is told as a rate of 0, not as a suspension.
+    """
+    truth = pump.truth
+    shown_at: dict[int, datetime] = {}
+    for record in pump.log:
+        if record.entry["eventCode"] in (20, 59):
+            shown_at.setdefault(record.entry["eventProperties"]["bolusId"], utc(record.at_s))
+
+    def told(bolus: TrueBolus) -> TrueBolus:
+        digits = 2 if export_until is not None and bolus.started_at < export_until else 6
+        return attrs.evolve(
+            bolus,
+            started_at=shown_at.get(bolus.bolus_id, bolus.started_at),
+            immediate_u=round(bolus.immediate_u, digits),
+            extended_u=round(bolus.extended_u, digits),
+        )
+
+    def told_site(site: TrueMark) -> TrueMark:
+        during = next(
+            (s for s in truth.suspensions if s.started_at <= site.at and (s.ended_at is None or site.at <= s.ended_at)),
+            None,
+        )
+        return attrs.evolve(site, at=during.started_at if during is not None and during.name == "user" else site.at)
+
+    return attrs.evolve(
+        truth,
+        boluses=tuple(told(bolus) for bolus in truth.boluses),
+        fills=tuple(told_site(fill) for fill in truth.fills if fill.name == "cannula"),
+        suspensions=tuple(each for each in truth.suspensions if each.name != "plgs"),
+        alarms=(),
+        carbs_only=(),
+    )

@@ -34,12 +34,11 @@ def bolus_facts(cells: Cells) -> list[Fact]:
         raise BadRow("names no bolus", column="BolusRequestID")
     completion_id = values.identity(cells, "BolusCompletionID")
     name = f"bolus:{bolus_id}/{'-' if completion_id is None else completion_id}"
-    facts: list[Fact] = []
     complete, extended = values.flag(cells, "BolusIsComplete"), _is_extended(cells)
-    if complete:
-        facts.append(_immediate(cells, bolus_id, name, extended=extended))
-    else:
-        facts += _request(cells, bolus_id, extended=extended)
+    ended = _immediate(cells, bolus_id, name, extended=extended) if complete else None
+    facts = _request(cells, bolus_id, ended, extended=extended)
+    if ended is not None:
+        facts.append(ended)
     if extended:
         facts += _extended(cells, bolus_id, name)
     return facts
@@ -67,11 +66,17 @@ def _immediate(cells: Cells, bolus_id: int, name: str, *, extended: bool) -> Fac
     return Fact(name=name, kind="bolus.completed", at=at, body=body)
 
 
-def _request(cells: Cells, bolus_id: int, *, extended: bool) -> list[Fact]:
-    """A bolus whose immediate part has not ended: that it was asked for, so that people are told of it."""
+def _request(cells: Cells, bolus_id: int, ended: Fact | None, *, extended: bool) -> list[Fact]:
+    """What was asked for, and when: the nearest to the start of delivery that a row tells.
+
+    The same facts whether the row is complete yet or not, so that a bolus does not depend on when it was asked for first. One
+    that ends as it begins is told by its end alone, which must not be read first.
+    """
     at = values.time(cells, "RequestDateTime") or values.time(cells, TIME)
-    if at is None:
+    if at is None and ended is None:
         raise BadRow("is no time", column="RequestDateTime")
+    if at is None or (ended is not None and at >= ended.at):
+        return []
     amounts = events.BolusRequested(
         bolus_id=bolus_id,
         part=3,
@@ -80,6 +85,10 @@ def _request(cells: Cells, bolus_id: int, *, extended: bool) -> list[Fact]:
         total_u=values.number(cells, "ActualTotalBolusRequested"),
     )
     facts = [Fact(name=f"bolus:{bolus_id}/requested", kind="bolus.requested", at=at, body=amounts)]
+    carbs_g, glucose = values.number(cells, "CarbSize") or None, values.number(cells, "BG") or None
+    if carbs_g is not None or glucose is not None:
+        reasons = events.BolusRequested(bolus_id=bolus_id, part=1, carbs_g=carbs_g, glucose_mg_dl=glucose)
+        facts.append(Fact(name=f"bolus:{bolus_id}/reasons", kind="bolus.requested", at=at, body=reasons))
     if extended:
         split = events.BolusRequested(
             bolus_id=bolus_id,

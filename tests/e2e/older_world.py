@@ -9,7 +9,7 @@ from running_engine import Running
 
 from tconnectsync_simulator.pump import SimulatedPump
 from tconnectsync_simulator.setup import older_config_text
-from tconnectsync_simulator.truth import TrueBolus, TrueMark, Truth, utc
+from tconnectsync_simulator.truth import TrueBolus, TrueMark, Truth
 
 
 @attrs.define
@@ -26,23 +26,19 @@ class RunningOlder(Running):
 def as_told(pump: SimulatedPump, *, export_until: datetime | None = None) -> Truth:
     """The truth as far as the older services tell it.
 
-    - When a bolus was delivered: they tell its request and the end of its immediate part (of one without, the beginning of
-      the extended part), never its start. Before Control:IQ (``export_until``) amounts have two digits.
+    - Of a bolus they tell when it was asked for, some seconds before its start, which they do not tell. Before Control:IQ
+      (``export_until``) amounts have two digits.
     - Of a change of site, cartridge and tubing there is one entry: where the wearer stopped the pump for it, or, after an
       alarm, at the new cannula.
     - Neither alarms nor carbs without insulin, and a stop by a predicted low is told as a rate of 0, not as a suspension.
     """
     truth = pump.truth
-    shown_at: dict[int, datetime] = {}
-    for record in pump.log:
-        if record.entry["eventCode"] in (20, 59):
-            shown_at.setdefault(record.entry["eventProperties"]["bolusId"], utc(record.at_s))
 
     def told(bolus: TrueBolus) -> TrueBolus:
         digits = 2 if export_until is not None and bolus.started_at < export_until else 6
         return attrs.evolve(
             bolus,
-            started_at=shown_at.get(bolus.bolus_id, bolus.started_at),
+            started_at=bolus.requested_at,
             immediate_u=round(bolus.immediate_u, digits),
             extended_u=round(bolus.extended_u, digits),
         )

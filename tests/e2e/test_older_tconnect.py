@@ -8,7 +8,6 @@ from pathlib import Path
 
 from older_world import RunningOlder, as_told
 from running_engine import ZONE, HandClock
-from whole_world import by_identity
 
 from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.nightscout import SimulatedNightscout

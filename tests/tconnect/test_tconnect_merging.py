@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exports import EXTENDED, STANDARD, basal, boluses, device, documents_of, events_of, export, iob
+from exports import EXTENDED, STANDARD, basal, boluses, device, documents_of, ended, events_of, export, iob
 from older_services import GUID, PUMP, SetClock, bolus, segment, site, timeline, x_of
 
 from tconnectsync import Event
@@ -123,9 +123,9 @@ def test_basal_of_the_export_has_the_ids_and_bodies_that_an_import_gives() -> No
 
 def test_a_bolus_has_the_same_id_in_every_service_and_counts_once() -> None:
     csv = export(boluses(STANDARD))
-    (imported,) = events_of(csv, pump=PUMP)
+    imported = ended(events_of(csv, pump=PUMP))
     found = together(csv=csv, therapy=[bolus(7007, "2021-04-01T12:58:26", 13.53)])
-    (one,) = events(found)
+    one = ended(events(found))
     assert (one.id, one.kind, one.pump_time) == (imported.id, imported.kind, imported.pump_time)
     assert one.body == imported.body
     assert doses(found) == [13.53]
@@ -144,8 +144,8 @@ def test_an_extended_bolus_delivers_both_parts() -> None:
         "extendedBolusIsComplete": 1, "bolexCompletionId": 7011.0,
     }  # fmt: skip
     event = bolus(
-        7010, "2021-04-01T15:00:00", 0.2, bolex=later, bolusRequestOptions="Extended", duration=30,
-        actualTotalBolusRequested=0.4, standardPercent=50,
+        7010, "2021-04-01T15:00:00", 0.2, bolex=later, bolusRequestOptions="Extended", duration=30, bg=0, carbSize=0,
+        actualTotalBolusRequested=0.4, standardPercent=50, requestDateTime="2021-04-01T14:59:40",
     )  # fmt: skip
     found = events(together(therapy=[event]))
     completed = [one.body.delivered_u for one in found if one.kind in ("bolus.completed", "bolus.extended_completed")]

@@ -14,12 +14,13 @@ SETTLED = timedelta(minutes=30)
 """Data this much younger than a mode's end show that it did end."""
 
 
-def mode_changes(modes: Sequence[Mode], newest: datetime) -> tuple[list[Kept], tuple[Mode, ...]]:
+def mode_changes(modes: Sequence[Mode], newest: datetime | None) -> tuple[list[Kept], tuple[Mode, ...]]:
     """One change for every time at which a mode begins or ends; and the modes that are still going on.
 
-    A mode that reaches to the ``newest`` data may last longer yet, so it has no end. Where one ends inside another, that goes on.
+    A mode that reaches to the ``newest`` data (None: there is none) may last longer yet, so it has no end. Where one ends
+    inside another, that goes on.
     """
-    settled = newest - SETTLED
+    settled = datetime.min if newest is None else newest - SETTLED
     latest: dict[datetime, Mode] = {}
     for mode in modes:
         known = latest.get(mode.at)

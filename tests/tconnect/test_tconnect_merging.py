@@ -201,6 +201,18 @@ def test_a_sleep_that_reaches_to_the_newest_data_has_no_end_yet() -> None:
     assert [f"{event.pump_time:%H:%M}" for event in ends] == ["07:00"]
 
 
+def test_days_without_any_data_do_not_end_a_sleep() -> None:
+    """Tomorrow is asked for, too: that it is empty says nothing about the night that has begun."""
+    asleep = together(timeline=timeline(segment("2021-04-01T03:00", 1.0, 300), modes=[("2021-04-01T01:00", 1, 7200)]))
+    tomorrow = merged(Answers(first=date(2021, 4, 2)), asleep.rest)
+    assert [event for event in events(tomorrow) if event.body.mode == "normal"] == []
+    later = merged(
+        Answers(first=date(2021, 4, 3), timeline=timeline(segment("2021-04-03T00:00", 1.0, 300))), tomorrow.rest
+    )
+    ends = [event for event in events(later) if event.kind == "mode.changed" and event.body.mode == "normal"]
+    assert [f"{event.pump_time:%d %H:%M}" for event in ends] == ["01 03:00"]
+
+
 def test_a_site_change_is_one_and_a_suspension_counts_where_basal_says_so() -> None:
     rows = timeline(
         segment("2021-04-01T08:00", 1.0, 3600, 1),

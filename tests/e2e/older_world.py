@@ -26,22 +26,28 @@ class RunningOlder(Running):
 def as_told(pump: SimulatedPump, *, export_until: datetime | None = None) -> Truth:
     """The truth as far as the older services tell it.
 
-    - Of a bolus they tell when it was asked for, some seconds before its start, which they do not tell. Before Control:IQ
-      (``export_until``) amounts have two digits.
+    - Of a bolus they tell when it was asked for, some seconds before its start, which they do not tell.
+    - Before Control:IQ (``export_until``) there is only the CSV export: amounts have two digits, and modes are not told.
     - Of a change of site, cartridge and tubing there is one entry: where the wearer stopped the pump for it, or, after an
       alarm, at the new cannula.
     - Neither alarms nor carbs without insulin, and a stop by a predicted low is told as a rate of 0, not as a suspension.
     """
     truth = pump.truth
+    since = truth.begin if export_until is None else export_until
+
+    said = {
+        (record.entry["eventProperties"]["bolusId"], code): record.entry["eventProperties"]["insulinDelivered"]
+        for record in pump.log
+        if (code := record.entry["eventCode"]) in (20, 21)
+    }
 
     def told(bolus: TrueBolus) -> TrueBolus:
-        digits = 2 if export_until is not None and bolus.started_at < export_until else 6
-        return attrs.evolve(
-            bolus,
-            started_at=bolus.requested_at,
-            immediate_u=round(bolus.immediate_u, digits),
-            extended_u=round(bolus.extended_u, digits),
-        )
+        bolus = attrs.evolve(bolus, started_at=bolus.requested_at)
+        if bolus.requested_at >= since:
+            return bolus
+        # of the number that the pump said: half a hundredth may be told either way
+        now_u, later_u = (round(said.get((bolus.bolus_id, code), 0.0), 2) for code in (20, 21))
+        return attrs.evolve(bolus, immediate_u=now_u, extended_u=later_u)
 
     def told_site(site: TrueMark) -> TrueMark:
         during = next(
@@ -55,6 +61,7 @@ def as_told(pump: SimulatedPump, *, export_until: datetime | None = None) -> Tru
         boluses=tuple(told(bolus) for bolus in truth.boluses),
         fills=tuple(told_site(fill) for fill in truth.fills if fill.name == "cannula"),
         suspensions=tuple(each for each in truth.suspensions if each.name != "plgs"),
+        modes=tuple(mode for mode in truth.modes if mode.started_at >= since),
         alarms=(),
         carbs_only=(),
     )

@@ -19,6 +19,8 @@ SLEEP, EXERCISE, AUTOMATIC_BOLUS, CARBS_ONLY = 1, 2, 3, 4
 CONTROL_IQ, MANUAL, ALARM, SITE, PREVIOUS = "control-iq", "manual", "alarm", "site-cart", "previous"
 REASONS = {0: MANUAL, 1: ALARM, 6: CONTROL_IQ}
 """Record 11's ``suspendReason``."""
+REQUEST_CODES = frozenset({64, 65, 66})
+"""A bolus whose request is not there yet is not told."""
 BOLUS_CODES = frozenset({20, 21, 55, 59, 64, 65, 66})
 
 
@@ -80,8 +82,8 @@ class BolusRecords:
 
     @property
     def event_at(self) -> datetime:
-        """Where it stands among the events: its request, or the earliest that is known of it."""
-        return self.at.get(64) or min(self.at.values())
+        """Where it stands among the events."""
+        return self.at[64]
 
     def value(self, code: int, key: str, default: Any = 0) -> Any:
         """A property of one of its records."""
@@ -155,7 +157,8 @@ class _Writer:
         self._end_mode(newest_s)
         if self._held is not None:
             self._end_hold(None)
-        book.boluses = sorted(self._boluses.values(), key=lambda each: each.event_at)
+        asked = (bolus for bolus in self._boluses.values() if bolus.said.keys() >= REQUEST_CODES)
+        book.boluses = sorted(asked, key=lambda each: each.event_at)
         for rows in (book.suspensions, book.sites, book.events, book.readings, book.iob):
             rows.sort(key=lambda row: row.at)
         return book

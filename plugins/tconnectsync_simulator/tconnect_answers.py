@@ -87,7 +87,7 @@ def therapy_events(book: Book, days: Days, serial: str) -> dict[str, Any]:
     """Boluses, readings and temporary rates of these days."""
     first, last = (day.isoformat() for day in days)
     found = [bolus_event(bolus) for bolus in book.boluses if days[0] <= bolus.event_at.date() <= days[1]]
-    found += [_reading_event(row, serial, number) for number, row in enumerate(within(book.readings, days))]
+    found += [_reading_event(row, serial) for row in within(book.readings, days)]
     found += [
         {
             "type": "Basal",
@@ -100,12 +100,12 @@ def therapy_events(book: Book, days: Days, serial: str) -> dict[str, Any]:
     return {"event": sorted(found, key=lambda event: str(event["eventDateTime"]))}
 
 
-def _reading_event(row: ReadingRow, serial: str, number: int) -> dict[str, Any]:
+def _reading_event(row: ReadingRow, serial: str) -> dict[str, Any]:
     if row.sensor:
         return {
             "type": "CGM",
             "eventDateTime": row.at.isoformat(),
-            "eventID": number,
+            "eventID": row.number,
             "serialNumber": serial,
             "egv": {"estimatedGlucoseValue": row.glucose_mg_dl},
         }

@@ -54,9 +54,10 @@ class EventRow:
 
 @attrs.frozen(kw_only=True)
 class ReadingRow:
-    """A reading of the sensor, or one of a meter with the insulin on board then."""
+    """A reading of the sensor, or one of a meter with the insulin on board then. ``number``: its record's."""
 
     at: datetime
+    number: int
     glucose_mg_dl: int
     sensor: bool
     iob_u: float = 0.0
@@ -142,9 +143,9 @@ class _Writer:
         elif code == 229:
             self._change_mode(at, record.at_s, int(said["currentUserMode"]))
         elif code == 399:
-            self._sensor(said)
+            self._sensor(entry["sequenceNumber"], said)
         elif code == 16:
-            self._meter(at, said)
+            self._meter(at, entry["sequenceNumber"], said)
         elif code == 81:
             self.book.iob.append(IobRow(at=at, code=code, iob_u=float(said["iob"])))
         elif code == 48:
@@ -236,16 +237,17 @@ class _Writer:
         bolus = self._boluses.setdefault(bolus_id, BolusRecords(bolus_id=bolus_id))
         bolus.said[code], bolus.at[code] = said, at
 
-    def _sensor(self, said: Mapping[str, Any]) -> None:
+    def _sensor(self, number: int, said: Mapping[str, Any]) -> None:
         value = int(said["currentGlucoseDisplayValue"])
         if value > 0 and int(said["algorithmState"]) == 32:
             at = datetime(1970, 1, 1) + timedelta(seconds=PUMP_EPOCH_S + int(said["egvTimeStamp"]))
-            self.book.readings.append(ReadingRow(at=at, glucose_mg_dl=value, sensor=True))
+            self.book.readings.append(ReadingRow(at=at, number=number, glucose_mg_dl=value, sensor=True))
 
-    def _meter(self, at: datetime, said: Mapping[str, Any]) -> None:
+    def _meter(self, at: datetime, number: int, said: Mapping[str, Any]) -> None:
         self.book.readings.append(
             ReadingRow(
                 at=at,
+                number=number,
                 glucose_mg_dl=int(said["bg"]),
                 sensor=False,
                 iob_u=float(said["iob"]),

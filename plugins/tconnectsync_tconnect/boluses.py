@@ -27,7 +27,8 @@ def bolus_facts(cells: Cells) -> list[Fact]:
     """The facts of a bolus. Raises BadRow.
 
     Only parts that are complete have an end with an amount: of one that is not, nobody knows what will be delivered. Both
-    parts of an extended bolus count, each with its own amount.
+    parts of an extended bolus count, each with its own amount. Only the immediate part's end is named by the completion's
+    id, too: another fact must not get another name once that is there.
     """
     bolus_id = values.identity(cells, "BolusRequestID")
     if bolus_id is None:
@@ -40,7 +41,7 @@ def bolus_facts(cells: Cells) -> list[Fact]:
     if ended is not None:
         facts.append(ended)
     if extended:
-        facts += _extended(cells, bolus_id, name)
+        facts += _extended(cells, bolus_id)
     return facts
 
 
@@ -101,7 +102,7 @@ def _request(cells: Cells, bolus_id: int, ended: Fact | None, *, extended: bool)
     return facts
 
 
-def _extended(cells: Cells, bolus_id: int, name: str) -> list[Fact]:
+def _extended(cells: Cells, bolus_id: int) -> list[Fact]:
     begin, end = values.time(cells, "BolexStartDateTime"), values.time(cells, "BolexCompletionDateTime")
     size_u = values.number(cells, "BolexSize")
     complete = values.flag(cells, "ExtendedBolusIsComplete")
@@ -111,15 +112,17 @@ def _extended(cells: Cells, bolus_id: int, name: str) -> list[Fact]:
     # one that ends as it begins is told by its end alone, which must not be read first
     if begin is not None and (not complete or end is None or begin < end):
         started = events.BolusExtendedStarted(bolus_id=bolus_id, size_u=size_u)
-        facts.append(Fact(name=f"{name}/extended_started", kind="bolus.extended_started", at=begin, body=started))
+        facts.append(
+            Fact(name=f"bolus:{bolus_id}/extended_started", kind="bolus.extended_started", at=begin, body=started)
+        )
     if complete and end is not None:
         if begin is not None and begin > end:
             raise BadRow("is before the extended part's start", column="BolexCompletionDateTime")
-        facts.append(_extended_end(cells, bolus_id, name, end, size_u))
+        facts.append(_extended_end(cells, bolus_id, end, size_u))
     return facts
 
 
-def _extended_end(cells: Cells, bolus_id: int, name: str, end: datetime, size_u: float | None) -> Fact:
+def _extended_end(cells: Cells, bolus_id: int, end: datetime, size_u: float | None) -> Fact:
     delivered_u = values.number(cells, "BolexInsulinDelivered")
     if delivered_u is None:
         raise BadRow("is empty, although the extended part is complete", column="BolexInsulinDelivered")
@@ -130,7 +133,7 @@ def _extended_end(cells: Cells, bolus_id: int, name: str, end: datetime, size_u:
         requested_u=size_u,
         duration_min=values.number(cells, "Duration"),
     )
-    return Fact(name=f"{name}/extended_completed", kind="bolus.extended_completed", at=end, body=body)
+    return Fact(name=f"bolus:{bolus_id}/extended_completed", kind="bolus.extended_completed", at=end, body=body)
 
 
 def _is_extended(cells: Cells) -> bool:

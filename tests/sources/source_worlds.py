@@ -52,7 +52,7 @@ class SetClock:
 @cache
 def pump() -> SimulatedPump:
     """Eight days, uploaded every hour."""
-    return simulate(SimulationPlan(seed=61, zone=ZONE, start=date(2021, 4, 1), days=8))
+    return simulate(SimulationPlan(seed=61, zone=ZONE, start=date(2021, 4, 1), days=8, noise_codes=False))
 
 
 @attrs.frozen(kw_only=True)

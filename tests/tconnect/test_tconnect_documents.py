@@ -47,7 +47,7 @@ def test_an_extended_bolus_is_one_combo_bolus_of_both_parts() -> None:
     (document,) = bolus_documents(dict(EXTENDED))
     assert document.at == at(14, 59, 40)
     content = dict(document.content)
-    names = ("requested", "split", "7010", "7010/extended_started", "7010/extended_completed")
+    names = ("requested", "split", "7010", "extended_started", "extended_completed")
     assert set(content.pop("pump")["events"]) == set(made_from(*(f"bolus:7010/{name}" for name in names))["events"])
     assert content == {
         "eventType": "Combo Bolus",
@@ -92,6 +92,25 @@ def test_a_bolus_is_the_same_whether_it_was_asked_for_before_it_ended_or_not(row
     (whole,) = documents_of(BolusFold(), after)
     assert (seen.id, seen.at) == (whole.id, whole.at)
     assert {**seen.content, "pump": None} == {**whole.content, "pump": None}
+
+
+def test_an_extended_part_that_was_told_before_the_immediate_one_counts_once() -> None:
+    """The end of the immediate part was uploaded late."""
+    late = {
+        **EXTENDED,
+        "BolusIsComplete": "0",
+        "BolusCompletionID": "0",
+        "CompletionDateTime": "",
+        "InsulinDelivered": "",
+    }
+    before, after = (events_of(export(boluses(row)), pump=PUMP) for row in (late, EXTENDED))
+    known = {event.id for event in after}
+    told = [*(event for event in before if event.id not in known), *after]
+    assert [document.content["enteredinsulin"] for document in documents_of(BolusFold(), told)] == [0.4]
+    fold, state = BolusFold(), BolusFold().initial()
+    for event in sorted(told, key=lambda each: each.pump_time):
+        state, _ = fold.step(state, _placed(event))
+    assert fold.waiting(state) == ()
 
 
 def test_an_incomplete_bolus_makes_no_document_and_is_waited_for() -> None:

@@ -62,8 +62,8 @@ def test_tables_in_any_order_give_the_same_events(tables: Sequence[str]) -> None
             "bolus:7010/requested",
             "bolus:7010/split",
             "bolus:7010/7010",
-            "bolus:7010/7010/extended_started",
-            "bolus:7010/7010/extended_completed",
+            "bolus:7010/extended_started",
+            "bolus:7010/extended_completed",
         )
     }
     assert len(named(found)) == len(found)

@@ -1,7 +1,7 @@
 """What the older t:connect made of a pump's uploaded records: basal by kind, suspensions, modes, boluses, readings.
 
 Worked out from the records that were there at a time, so that a late one changes the answers as it did there. Times are the
-pump's wall clock, naive.
+pump's wall clock, naive, and lengths what that clock showed in between: the services knew nothing else.
 """
 
 from __future__ import annotations
@@ -112,7 +112,6 @@ class _Held:
 
     at: datetime
     reason: str
-    begun_s: int
     site_told: bool = False
 
 
@@ -120,12 +119,13 @@ class _Held:
 class _Writer:
     book: Book = attrs.field(factory=Book)
     _boluses: dict[int, BolusRecords] = attrs.field(factory=dict)
-    _basal: tuple[datetime, int, int, float] | None = None
-    """Since when, the same in true seconds, kind and rate."""
-    _mode: tuple[datetime, int, int] | None = None
+    _basal: tuple[datetime, int, float] | None = None
+    """Since when, kind and rate."""
+    _mode: tuple[datetime, int] | None = None
     _held: _Held | None = None
 
-    def read(self, record: SimulatedRecord) -> None:
+    def read(self, record: SimulatedRecord) -> datetime:
+        """Write down what a record says; its time."""
         entry = record.entry
         code, said = int(entry["eventCode"]), entry["eventProperties"]
         at = datetime.fromisoformat(entry["pumpDateTime"])
@@ -133,15 +133,15 @@ class _Writer:
         if code in BOLUS_CODES:
             self._bolus(code, at, said)
         elif code == 279:
-            self._rate(at, record.at_s, int(said["commandedRateSource"]), int(said["commandedRate"]) / 1000)
+            self._rate(at, int(said["commandedRateSource"]), int(said["commandedRate"]) / 1000)
         elif code == 11:
-            self._suspend(at, record.at_s, REASONS.get(int(said["suspendReason"]), MANUAL))
+            self._suspend(at, REASONS.get(int(said["suspendReason"]), MANUAL))
         elif code == 12:
-            self._resume(at, record.at_s)
+            self._resume(at)
         elif code == 61:
             self._site(at)
         elif code == 229:
-            self._change_mode(at, record.at_s, int(said["currentUserMode"]))
+            self._change_mode(at, int(said["currentUserMode"]))
         elif code == 399:
             self._sensor(entry["sequenceNumber"], said)
         elif code == 16:
@@ -150,48 +150,49 @@ class _Writer:
             self.book.iob.append(IobRow(at=at, code=code, iob_u=float(said["iob"])))
         elif code == 48:
             self.book.events.append(EventRow(at=at, kind=CARBS_ONLY, span_s=0))
+        return at
 
-    def closed(self, newest_s: int) -> Book:
+    def closed(self, newest: datetime) -> Book:
         """What goes on is told as far as the newest record."""
         book = self.book
-        self._end_basal(newest_s)
-        self._end_mode(newest_s)
+        self._end_basal(newest)
+        self._end_mode(newest)
         if self._held is not None:
             self._end_hold(None)
         asked = (bolus for bolus in self._boluses.values() if bolus.said.keys() >= REQUEST_CODES)
         book.boluses = sorted(asked, key=lambda each: each.event_at)
-        for rows in (book.suspensions, book.sites, book.events, book.readings, book.iob):
+        for rows in (book.basal, book.suspensions, book.sites, book.events, book.readings, book.iob):
             rows.sort(key=lambda row: row.at)
         return book
 
-    def _rate(self, at: datetime, at_s: int, kind: int, rate: float) -> None:
+    def _rate(self, at: datetime, kind: int, rate: float) -> None:
         if kind == SUSPENDED:
             if self._held is None:
-                self._end_basal(at_s)
+                self._end_basal(at)
             return
         if self._held is not None:
             self._end_hold(at)
         going = self._basal
-        if going is not None and going[2:] == (kind, rate) and kind != ALGORITHM:
+        if going is not None and going[1:] == (kind, rate) and kind != ALGORITHM:
             return
-        self._end_basal(at_s)
-        if kind == ALGORITHM and rate == 0 and (going is None or going[2:] != (ALGORITHM, 0.0)):
+        self._end_basal(at)
+        if kind == ALGORITHM and rate == 0 and (going is None or going[1:] != (ALGORITHM, 0.0)):
             self.book.suspensions.append(SuspensionRow(at=at, reason=CONTROL_IQ))
         if kind == TEMP:
             self.book.temp_rates.append((at, rate))
-        self._basal = (at, at_s, kind, rate)
+        self._basal = (at, kind, rate)
 
-    def _suspend(self, at: datetime, at_s: int, reason: str) -> None:
-        self._end_basal(at_s)
+    def _suspend(self, at: datetime, reason: str) -> None:
+        self._end_basal(at)
         if self._held is not None:
             self._end_hold(at)
-        self._held = _Held(at=at, reason=reason, begun_s=at_s)
+        self._held = _Held(at=at, reason=reason)
         if reason == CONTROL_IQ:
-            self._basal = (at, at_s, ALGORITHM, 0.0)
+            self._basal = (at, ALGORITHM, 0.0)
 
-    def _resume(self, at: datetime, at_s: int) -> None:
+    def _resume(self, at: datetime) -> None:
         if self._held is not None:
-            self._end_basal(at_s)
+            self._end_basal(at)
             self._end_hold(at)
 
     def _end_hold(self, ended_at: datetime | None) -> None:
@@ -213,24 +214,24 @@ class _Writer:
         else:
             self.book.sites.append(SuspensionRow(at=at, reason=SITE, ended_at=at))
 
-    def _end_basal(self, at_s: int) -> None:
+    def _end_basal(self, end: datetime) -> None:
         if self._basal is not None:
-            at, since_s, kind, rate = self._basal
+            at, kind, rate = self._basal
             self._basal = None
-            self.book.basal.append(BasalRow(at=at, kind=kind, rate_u_per_h=rate, span_s=at_s - since_s))
+            self.book.basal.append(BasalRow(at=at, kind=kind, rate_u_per_h=rate, span_s=_between_s(at, end)))
 
-    def _change_mode(self, at: datetime, at_s: int, mode: int) -> None:
-        if self._mode is not None and self._mode[2] == mode:
+    def _change_mode(self, at: datetime, mode: int) -> None:
+        if self._mode is not None and self._mode[1] == mode:
             return
-        self._end_mode(at_s)
+        self._end_mode(at)
         if mode in (SLEEP, EXERCISE):
-            self._mode = (at, at_s, mode)
+            self._mode = (at, mode)
 
-    def _end_mode(self, at_s: int) -> None:
+    def _end_mode(self, end: datetime) -> None:
         if self._mode is not None:
-            at, since_s, mode = self._mode
+            at, mode = self._mode
             self._mode = None
-            self.book.events.append(EventRow(at=at, kind=mode, span_s=at_s - since_s))
+            self.book.events.append(EventRow(at=at, kind=mode, span_s=_between_s(at, end)))
 
     def _bolus(self, code: int, at: datetime, said: Mapping[str, Any]) -> None:
         bolus_id = int(said["bolusId"])
@@ -256,10 +257,14 @@ class _Writer:
         )
 
 
+def _between_s(begin: datetime, end: datetime) -> int:
+    """0, where the clock was put back in between."""
+    return max(0, round((end - begin).total_seconds()))
+
+
 def booked(records: Iterable[SimulatedRecord]) -> Book:
     """The book of these records, which are in the log's order."""
-    writer, newest_s = _Writer(), 0
+    writer, newest = _Writer(), datetime(2008, 1, 1)
     for record in records:
-        writer.read(record)
-        newest_s = max(newest_s, record.at_s)
-    return writer.closed(newest_s)
+        newest = max(newest, writer.read(record))
+    return writer.closed(newest)

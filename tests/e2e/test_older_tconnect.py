@@ -107,7 +107,7 @@ def test_late_uploads_faults_and_restarts_end_in_the_truth(tmp_path: Path) -> No
         LegacyCloud(pump, clock, csv_fails_every=11) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
-        running = RunningOlder(tmp_path / "home", cloud, site, clock, history_days=2)
+        running = RunningOlder(tmp_path / "home", cloud, site, clock, history_days=2, poll_s=(900, 1800))
         for fault in (*faults, *faults):
             cloud.fail(fault)
             running.until(clock.now() + timedelta(hours=days * 24 / 16))

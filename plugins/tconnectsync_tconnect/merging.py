@@ -139,6 +139,8 @@ class _Bad:
         name = hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:16]
         body = Unknown(code=origin, reason=reason)
         fact = Fact(name=f"unknown:{origin}:{name}", kind="unknown", at=self.at, body=body)
+        if any(one.fact == fact for one in self.facts[-1:]):
+            return  # several facts of one row
         self.facts.append(Kept(fact=fact, raw={"from": origin, "fact": fact.name, "row": clean}))
 
 

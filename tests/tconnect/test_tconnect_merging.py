@@ -155,7 +155,8 @@ def test_an_extended_bolus_delivers_both_parts() -> None:
 
 
 def test_two_boluses_of_one_name_are_not_made_one() -> None:
-    found = together(therapy=[bolus(7007, "2021-04-01T12:00:00", 2.0), bolus(7007, "2021-04-01T12:00:00", 3.0)])
+    asked = "2021-04-01T11:59:00"
+    found = together(therapy=[bolus(7007, "2021-04-01T12:00:00", units, requestDateTime=asked) for units in (2.0, 3.0)])
     assert doses(found) == [2.0]
     assert [event.body.reason for event in events(found) if event.kind == "unknown"] == [
         "names a bolus that another row tells otherwise"

@@ -16,6 +16,10 @@ READ_BACK_AT_ONCE = 500
 AHEAD = timedelta(days=1)
 """So far before the first document a place is looked at, so that one that comes a little earlier needs no other look."""
 FUTURE = timedelta(days=2)
+SILENCE = timedelta(days=1)
+"""After so long without a delivery somebody else may have filled in for this one."""
+ONCE, ALWAYS = "once", "1"
+"""What the user agreed to: the place as it is now, for the one look that is due; or whatever others have there, for good."""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,29 +37,50 @@ class Admission:
     courier: Courier
     clock: Clock
     name: str
+    folds: tuple[str, ...]
+    """Names of what makes the sink's documents."""
     _reading: Iterator[StoredDocument] | None = None
 
     def step(self) -> Stay | bool:
         """True: send. False: some of what is there was read, and there is more; others get their turn first."""
-        receiver, outbox = self.courier.receiver, self.courier.outbox
-        known, admitted_from = outbox.get("address"), outbox.get("admitted_from")
-        first = outbox.first_to_put()
-        if known == receiver.address and (
-            first is None or (admitted_from and first >= datetime.fromisoformat(admitted_from))
-        ):
-            return True
         moved = self.moved()
         if moved is not None:
             return moved
-        if first is None:
+        days = self.unseen()
+        if days is None:
             return True
-        first -= AHEAD
-        last = datetime.fromisoformat(admitted_from) if known and admitted_from else self.clock.now() + FUTURE
-        if not outbox.get("adopted"):
+        receiver, (first, last) = self.courier.receiver, days
+        if not self.courier.outbox.get("adopted"):
             hold = receiver.inspect(first, last)
             if hold is not None:
                 return Stay(hold=hold)
         return self._read_back(first, last)
+
+    def unseen(self) -> tuple[datetime, datetime] | None:
+        """The days (UTC) that are to be looked over before what waits may go; None: nothing waits, or all of it was.
+
+        A fold that was switched on since may tell what an older bridge told there: all days count as unseen for it. So do the
+        days of a long silence.
+        """
+        outbox = self.courier.outbox
+        first = outbox.first_to_put()
+        if first is None:
+            return None
+        admitted_from, everything = outbox.get("admitted_from"), self.clock.now() + FUTURE
+        if not outbox.get("address") or not admitted_from or self._new_folds():
+            return first - AHEAD, everything
+        begin = datetime.fromisoformat(admitted_from)
+        if first < begin:
+            return first - AHEAD, begin
+        return (first, everything) if self._was_silent() else None
+
+    def _was_silent(self) -> bool:
+        delivered = self.courier.outbox.get("last_delivered")
+        return bool(delivered) and self.clock.now() - datetime.fromisoformat(delivered[:19] + "+00:00") > SILENCE
+
+    def _new_folds(self) -> bool:
+        admitted = self.courier.outbox.get("admitted_folds")
+        return bool(admitted) and not set(self.folds) <= set(admitted.split())
 
     def _read_back(self, first: datetime, last: datetime) -> bool:
         """What is there of ours is known from now on; whether something makes it shows when all is folded."""
@@ -72,7 +97,11 @@ class Admission:
                 return False
             self._reading = None
             outbox.put("address", receiver.address)
-            outbox.put("admitted_from", first.isoformat())
+            known = outbox.get("admitted_from")
+            outbox.put("admitted_from", min(first, datetime.fromisoformat(known or first.isoformat())).isoformat())
+            outbox.put("admitted_folds", " ".join(sorted({*self.folds, *outbox.get("admitted_folds").split()})))
+            if outbox.get("adopted") == ONCE:
+                outbox.forget("adopted")
         return True
 
     def start_over(self) -> None:

@@ -28,18 +28,23 @@ class Found:
     left: Counter[str] = attrs.field(factory=Counter)
     unclear: list[str] = attrs.field(factory=list)
 
-    def lines(self, *, dry_run: bool) -> tuple[str, ...]:
-        """For people."""
-        words = "would be replaced by ours" if dry_run else "were replaced by ours"
+    def lines(self, sink: str, *, done: bool, keep_unclear: bool) -> tuple[str, ...]:
+        """For people. ``done``: what is to be replaced has been."""
+        words = "were replaced by ours" if done else "would be replaced by ours"
         said = [f"{_counted(self.replaced)} of an older bridge {words}"]
         if self.left:
             said.append(f"{_counted(self.left)} of it tell of nothing that is delivered from here, and stay")
         if self.unclear:
             said.append(
-                f"{len(self.unclear)} carry no record numbers and are like none of ours; whether they tell of the same, nobody knows:"
+                f"{len(self.unclear)} are surely none of ours and surely nothing else (no record numbers, or of several pumps):"
             )
             said += [f"  {line}" for line in self.unclear[:_LISTED]]
             said += [f"  and {len(self.unclear) - _LISTED} more"] * (len(self.unclear) > _LISTED)
+            if not keep_unclear:
+                said.append(
+                    "nothing is replaced while these are there: look at them on the site and delete what tells of the same as the pump,"
+                    f" or leave them beside ours with `tconnectsync adopt {sink} --keep-unclear`"
+                )
         return tuple(said)
 
 
@@ -50,20 +55,20 @@ def adopted(
     first: datetime | None,
     last: datetime | None,
     *,
-    dry_run: bool,
-    send_again: Callable[[Sequence[Row]], None] = lambda _: None,
+    send_again: Callable[[Sequence[Row]], None] | None = None,
 ) -> Iterator[None]:
-    """Remove what an older bridge wrote of the facts that our documents tell, the newest first, and note it in ``found``.
+    """Note in ``found`` what an older bridge wrote of the facts that our documents tell, the newest first, and remove it.
 
-    ``dry_run``: only look. ``send_again`` is told which of ours were delivered and are not there any more, before what stands
+    Without ``send_again``: only look. It is told which of ours were delivered and are not there any more, before what stands
     in their place goes. It may be broken off and begun again at any moment: what is gone is not found again, and ours
     are delivered afterwards, so that nothing is there twice in between. Raises what the receiver and the folds raise.
     """
+    claimed: set[str] = set()
     for week in verifier.beside(first, last):
         if week is not None:
             documents, others, lost = week
             going: list[StoredDocument] = []
-            for older in receiver.recognise_older(documents, others):
+            for older in receiver.recognise_older(documents, others, claimed):
                 kind = older.stored.slot or older.stored.collection
                 if older.same:
                     going.append(older.stored)
@@ -72,7 +77,7 @@ def adopted(
                     found.unclear.append(f"{older.stored.at:%Y-%m-%d %H:%M:%S} UTC  {kind}")
                 else:
                     found.left[kind] += 1
-            if going and not dry_run:
+            if going and send_again is not None:
                 send_again(lost)
                 receiver.remove(going)
         yield

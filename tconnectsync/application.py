@@ -16,7 +16,9 @@ import attrs
 
 import tconnectsync
 from tconnectsync.allocator import give_back_large_blocks
+from tconnectsync.anchoring import Upload
 from tconnectsync.clock import Clock
+from tconnectsync.clockcheck import zone_doubt
 from tconnectsync.config import Config
 from tconnectsync.control import SOCKET_NAME, ask
 from tconnectsync.daemon import Daemon, Loaded
@@ -37,6 +39,7 @@ from tconnectsync.receiver import Finding
 from tconnectsync.schedule import Rhythm
 from tconnectsync.sources import Source
 from tconnectsync.verdicts import Slice
+from tconnectsync.wallclock import Zones
 
 log = logging.getLogger("tconnectsync.application")
 FREE_SPACE_FLOOR = 64 << 20
@@ -294,13 +297,16 @@ def preview(
 
 
 def preview_adoption(
-    config: Config, plugins: Plugins, *, sink: str, first: date | None = None, last: date | None = None, clock: Clock
-) -> Result:
+    config: Config, plugins: Plugins, *, sink: str, first: date | None = None, last: date | None = None,
+    keep_unclear: bool = False, clock: Clock,
+) -> Result:  # fmt: skip
     """What ``adopt`` would replace: see :func:`tconnectsync.preview.adoption_previewed`."""
     from tconnectsync.preview import adoption_previewed
 
     _make_data_dir(config)  # a login's token is kept there
-    return adoption_previewed(config, plugins, sink=sink, first=first, last=last, clock=clock)
+    return adoption_previewed(
+        config, plugins, sink=sink, first=first, last=last, keep_unclear=keep_unclear, clock=clock
+    )
 
 
 def verify(
@@ -394,7 +400,12 @@ def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Fin
     for name, message in plugins.problems:
         yield Finding(good=False, what=f"plugin {name}: {message}", remedy="Fix it, or name it in `blocked_plugins`.")
     for name, source in open_sources(config, plugins, clock=clock, data_dir=config.data_dir).items():
-        yield from _guarded(name, source.check())
+        for finding in _guarded(name, source.check()):
+            yield finding
+            if (
+                finding.upload is not None and not (config.data_dir / "log").is_dir()
+            ):  # a log knows more than one upload
+                yield from _check_zone(finding.upload, config.zones)
     seen: set[str] = set()
     for name, sink in open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).items():
         if sink.receiver.address not in seen:
@@ -422,6 +433,13 @@ def _check_clock(config: Config, clock: Clock) -> Iterator[Finding]:
     else:
         zone = config.zone_of(now.date())
         yield Finding(good=True, what=f"clock: {now:%Y-%m-%d %H:%M} UTC, zone {zone}")
+
+
+def _check_zone(upload: tuple[datetime, datetime], zones: Zones) -> Iterator[Finding]:
+    at, newest = upload
+    doubt = zone_doubt(Upload(at=at, newest=newest), zones)
+    if doubt is not None:
+        yield doubt.finding
 
 
 def _guarded(name: str, findings: Iterator[Finding]) -> Iterator[Finding]:

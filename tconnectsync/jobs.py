@@ -24,7 +24,7 @@ from tconnectsync.errors import (
 )
 from tconnectsync.keeping import Keeper
 from tconnectsync.polling import Poller, Run
-from tconnectsync.receiver import Adopting, Surveyed
+from tconnectsync.receiver import Surveyed, can_adopt
 from tconnectsync.troubles import troubles
 from tconnectsync.verdicts import Tally, cannot_be_verified
 
@@ -262,40 +262,52 @@ def _adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
         yield from _drain(engine, (name,))
         yield conclude(engine, f"{name}: what others left there stays beside ours", only=(name,))
         return
-    if not isinstance(keeper.courier.receiver, Adopting):
+    receiver = keeper.courier.receiver
+    if not can_adopt(receiver):
         yield Result(status=2, lines=(cannot_be_adopted(name),))
         return
     runs = _ask(engine, lambda poller: poller.start())
     yield from _poll(engine, runs)
     while engine.placed and keeper.fold(engine.views, version=engine.version):
         yield Progress(message="folding")
-    hindrance = not_adoptable(engine, keeper)
+    days, keep_unclear = stretch(args, zone_at), bool(args.get("keep_unclear"))
+    hindrance = not_adoptable(engine, keeper, *days)
     if hindrance is not None:
         yield hindrance
         return
-    begin, end = stretch(args, zone_at)
-    found = Found()
+    seen, found = Found(), Found()
     try:
-        receiver, verifier = keeper.courier.receiver, keeper.verifier(engine.views)
-        for _ in adopted(found, verifier, receiver, begin, end, dry_run=False, send_again=keeper.send_again):
+        verifier = keeper.verifier(engine.views)
+        for _ in adopted(seen, verifier, receiver, *days):
+            yield Progress(message="looking at what an older bridge wrote")
+        if seen.unclear and not keep_unclear:
+            yield Result(status=6, lines=seen.lines(name, done=False, keep_unclear=False))
+            return
+        for _ in adopted(found, verifier, receiver, *days, send_again=keeper.send_again):
             yield Progress(message=f"replacing an older bridge's documents, {sum(found.replaced.values()):,} so far")
     except Retryable as error:
-        again = f"Run `tconnectsync adopt {name}` again: it goes on where it was, and until then {name} sends nothing."
-        yield Result(status=5, lines=(error.message, again))
+        again = f"Run `tconnectsync adopt {name}` again: it goes on where it was."
+        waits = f" Until then {name} sends nothing of these days." if keeper.admission.unseen() is not None else ""
+        yield Result(status=5, lines=(error.message, *([error.remedy] if error.remedy else []), f"{again}{waits}"))
         return
-    with keeper.for_now(whole=begin is None and end is None and not found.unclear):
-        yield from _drain(engine, (name,))
-    yield conclude(engine, *found.lines(dry_run=False), only=(name,))
+    keeper.adopt_once()
+    yield from _drain(engine, (name,))
+    yield conclude(engine, *found.lines(name, done=True, keep_unclear=True), only=(name,))
 
 
-def not_adoptable(engine: Engine, keeper: Keeper) -> Result | None:
+def not_adoptable(engine: Engine, keeper: Keeper, first: datetime | None, last: datetime | None) -> Result | None:
     """Why nothing can be replaced now: what is not fetched, folded or sent there would be taken away and not come back."""
+    if (first or last) and keeper.admission.unseen() is not None:
+        words = (
+            f"{keeper.name} has not delivered all of its days to this place, so that some days alone cannot be replaced"
+        )
+        return Result(status=2, lines=("nothing was replaced", f"{words}. Leave --from and --to out."))
     moved = keeper.admission.moved()
     if moved is not None:
         return Result(
             status=6, lines=("nothing was replaced", f"{keeper.name}: {moved.hold.reason}. {moved.hold.remedy}")
         )
-    if keeper.condition.state in ("braked", "refused") or keeper.folding.blocked:
+    if keeper.condition.state in ("braked", "refused") or keeper.courier.halted() or keeper.folding.blocked:
         return conclude(engine, "nothing was replaced: ours could not take the place of what goes", only=(keeper.name,))
     unread = [poller.condition for poller in engine.pollers.values() if poller.condition.state != "ok"]
     if not engine.placed or keeper.behind() or unread:
@@ -338,19 +350,19 @@ def _verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], A
         yield Result(status=5, lines=(error.message, *([error.remedy] if error.remedy else [])))
         return
     yield _mended(
-        conclude(engine, only=(name,)), before, after if before.wrong else before, as_json=bool(args.get("json"))
+        name, conclude(engine, only=(name,)), before, after if before.wrong else before, as_json=bool(args.get("json"))
     )
 
 
-def _mended(end: Result, before: Tally, after: Tally, *, as_json: bool) -> Result:
+def _mended(sink: str, end: Result, before: Tally, after: Tally, *, as_json: bool) -> Result:
     if as_json:
         objects = [*(each.to_json() for each in before.listed), {"before": before.to_json(), "after": after.to_json()}]
         lines = [json.dumps(found, ensure_ascii=False) for found in objects]
     else:
-        lines = before.lines()
+        lines = before.lines(sink)
         if before.wrong:
-            lines += ["after the repair:", *after.lines()]
-    status = end.status or (9 if after.wrong else 5 if after.counts["waiting"] else 0)
+            lines += ["after the repair:", *after.lines(sink)]
+    status = end.status or (9 if after.wrong or after.twice else 5 if after.counts["waiting"] else 0)
     return Result(status=status, lines=(*lines, *(() if as_json else end.lines)))
 
 

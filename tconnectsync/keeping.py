@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import attrs
 
-from tconnectsync.admission import Admission, Stay
+from tconnectsync.admission import ALWAYS, ONCE, Admission, Stay
 from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json, goes_on, to_json
 from tconnectsync.delivery import Courier
@@ -52,7 +51,7 @@ class Keeper:
     reconciler: Reconciler = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.admission = Admission(self.courier, self.clock, self.name)
+        self.admission = Admission(self.courier, self.clock, self.name, tuple(self.folding.folds))
         self.reconciler = Reconciler(self.name, self.folding, self.courier, self.events, self.clock, self.dice)
         self.condition = from_json(self.outbox.get("condition", "{}"))
         if self.condition.state == "refused" and self.condition.mark != self.mark:
@@ -267,7 +266,7 @@ class Keeper:
         with self.outbox.transaction():
             if self.outbox.get("address") not in ("", self.courier.receiver.address):
                 self.outbox.new_site()
-                for known in ("address", "admitted_from", "adopted", "found"):
+                for known in ("address", "admitted", "adopted", "found"):
                     self.outbox.forget(known)
             count = self.outbox.replay(tuple(self.folding.folds), first, last)
             self.outbox.put("consent", "1")
@@ -286,19 +285,15 @@ class Keeper:
     def adopt(self) -> None:
         """Keep what others left at the receiver, beside ours."""
         with self.outbox.transaction():
-            self.outbox.put("adopted", "1")
+            self.outbox.put("adopted", ALWAYS)
         self._clear()
 
-    @contextlib.contextmanager
-    def for_now(self, *, whole: bool) -> Iterator[None]:
-        """Deliver what waits. ``whole``: what others still have there is known to tell of other facts, this time only."""
-        lasting = self.outbox.get("adopted")
-        if whole and not lasting:
-            self.outbox.put("adopted", "1")
+    def adopt_once(self) -> None:
+        """What others still have there tells of other facts: for the one look that is due, if one is."""
+        with self.outbox.transaction():
+            if self.admission.unseen() is not None and not self.outbox.get("adopted"):
+                self.outbox.put("adopted", ONCE)
         self._clear()
-        yield
-        if whole and not lasting and self.outbox.get("address"):
-            self.outbox.forget("adopted")
 
     def _clear(self) -> None:
         self.courier.forget_refusals()

@@ -23,7 +23,7 @@ from tconnectsync.jobs import Result, no_such_sink, not_adoptable, result_of, st
 from tconnectsync.keeping import Keeper
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugins import Plugins
-from tconnectsync.receiver import Adopting, Delivery, Receiver, Refused, rendered
+from tconnectsync.receiver import Delivery, Receiver, Refused, can_adopt, rendered
 from tconnectsync.troubles import troubles
 
 _PREFIX = ".preview-"
@@ -59,7 +59,14 @@ def previewed(
 
 
 def adoption_previewed(
-    config: Config, plugins: Plugins, *, sink: str, first: date | None, last: date | None, clock: Clock
+    config: Config,
+    plugins: Plugins,
+    *,
+    sink: str,
+    first: date | None,
+    last: date | None,
+    keep_unclear: bool,
+    clock: Clock,
 ) -> Result:
     """What ``adopt`` of ``sink`` would replace: fetched and worked out, and nothing written, here or there."""
     with _lent(config, plugins, clock, polling=True) as engine:
@@ -67,18 +74,19 @@ def adoption_previewed(
         if keeper is None:
             return no_such_sink(engine, sink)
         receiver = keeper.courier.receiver
-        if not isinstance(receiver, Adopting):
+        if not can_adopt(receiver):
             return Result(status=2, lines=(cannot_be_adopted(sink),))
         engine.turn(polling=False, only=())
         _fold(engine, keeper)
-        hindrance = not_adoptable(engine, keeper)
+        days = _stretch(config, first, last)
+        hindrance = not_adoptable(engine, keeper, *days)
         if hindrance is not None:
             return hindrance
         found = Found()
-        days = _stretch(config, first, last)
-        for _ in adopted(found, keeper.verifier(engine.views), receiver, *days, dry_run=True):
+        for _ in adopted(found, keeper.verifier(engine.views), receiver, *days):
             pass
-        return Result(status=0, lines=found.lines(dry_run=True))
+        waits = bool(found.unclear) and not keep_unclear
+        return Result(status=6 if waits else 0, lines=found.lines(sink, done=False, keep_unclear=keep_unclear))
 
 
 def _stretch(config: Config, first: date | None, last: date | None) -> tuple[datetime | None, datetime | None]:

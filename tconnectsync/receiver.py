@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import attrs
 
@@ -92,11 +92,20 @@ class Hold:
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """One line of ``check``: good or bad, what was looked at, and what to do about it."""
+    """One line of ``check``: good or bad, what was looked at, and what to do about it.
+
+    ``upload``, from a source and of the pump that is worn: the UTC time of its newest upload, and the newest time in that upload
+    by the pump's own clock (naive). The configured zone is held against it.
+    """
 
     good: bool
     what: str
     remedy: str | None = None
+    upload: tuple[datetime, datetime] | None = None
+
+    def told(self) -> dict[str, Any]:
+        """What is printed: ``good``, ``what``, ``remedy``."""
+        return {"good": self.good, "what": self.what, "remedy": self.remedy}
 
 
 class Receiver(Protocol):
@@ -155,16 +164,32 @@ class Older:
 class Adopting(Protocol):
     """What a receiver that is :class:`Surveyed` may do besides, for ``adopt``: tell an older bridge's documents, and remove them."""
 
-    def recognise_older(self, documents: Sequence[Document], others: Sequence[StoredDocument]) -> Sequence[Older]:
-        """Which of ``others`` (of the survey, not ours) an older bridge wrote, of the kinds of facts that ``documents`` tell.
+    @property
+    def adopts(self) -> bool:
+        """Whether an older bridge wrote of the kinds of facts that this sink tells."""
+        ...
 
-        ``documents`` are all of ours from a day before to a day after the others. Everybody else's are left out.
+    def recognise_older(
+        self, documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str]
+    ) -> Sequence[Older]:
+        """Which of ``others`` (of the survey, not ours) an older bridge wrote, of the kinds of facts that this sink tells.
+
+        ``documents`` are all of ours from two days before to two days after the others. ``claimed``, which this adds to, holds the
+        identities of those whose likeness was found already, in these days or in others. Everybody else's are left out.
         """
         ...
 
     def remove(self, others: Sequence[StoredDocument]) -> None:
-        """Delete exactly these, each by the place's own name for it; one that is gone already is no error."""
+        """Delete exactly these, each by the place's own name for it; one that is gone already is no error.
+
+        Raises Retryable also where the place says that it did so, and holds some of them still.
+        """
         ...
+
+
+def can_adopt(receiver: object) -> TypeGuard[Adopting]:
+    """Whether it tells and removes what an older bridge wrote of its sink's facts."""
+    return isinstance(receiver, Adopting) and receiver.adopts
 
 
 @runtime_checkable

@@ -133,6 +133,8 @@ class Reconciler:
         with outbox.transaction():
             mend(outbox, self._wrong, now=now)
             self._remember(Comparison(at=now, not_before=now + EVERY, counts=dict(tally.to_json())))
+        if tally.twice and not outbox.get("adopted"):
+            log.warning("older_bridge_writes sink=%s documents=%d", self.name, tally.twice)
         if tally.wrong:
             found = " ".join(f"{verdict}={tally.counts[verdict]}" for verdict in WRONG if tally.counts[verdict])
             log.warning('site_differed sink=%s %s mended="what is ours is sent again"', self.name, found)

@@ -18,6 +18,7 @@ from tconnectsync.outbox import Outbox, set_aside_words
 from tconnectsync.placement import Placer
 from tconnectsync.polling import SourceMemory
 from tconnectsync.reconciling import Comparison
+from tconnectsync.verdicts import twice_words
 from tconnectsync.wallclock import Zones
 
 UNASKED_FOR = timedelta(hours=2)
@@ -173,6 +174,9 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
             comparison = Comparison.of(outbox)
             if on and comparison.trouble:
                 notes.append(f"what it holds could not be compared with the log: {comparison.trouble}")
+            twice = comparison.counts.get("twice", 0)
+            if on and twice and not outbox.get("adopted"):
+                notes.append(twice_words(twice, path.stem))
             return {
                 **_condition(condition, ". ".join(part for part in (condition.message, *notes) if part)),
                 "verified_at": iso(comparison.at),

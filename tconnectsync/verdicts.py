@@ -70,13 +70,26 @@ def _contrast_words(contrast: Contrast) -> str:
     return f"{contrast.field} should be {ours} and is {theirs}"
 
 
+def twice_words(number: int, sink: str) -> str:
+    """An older bridge still writes, or wrote and was left where it is."""
+    documents = "1 document" if number == 1 else f"{number:,} documents"
+    return (
+        f"an older bridge wrote {documents} of what ours tell too, so that it is there twice:"
+        f" stop that bridge, then run `tconnectsync adopt {sink}`"
+    )
+
+
 @attrs.frozen(kw_only=True)
 class Slice:
-    """What one slice of a comparison found: how many documents are as they should be, the others, and harm to the log."""
+    """What one slice of a comparison found: how many documents are as they should be, the others, and harm to the log.
+
+    ``twice``: how many of the others' an older bridge wrote of facts that ours tell too.
+    """
 
     good: int = 0
     found: tuple[Difference, ...] = ()
     harm: str = ""
+    twice: int = 0
 
 
 @attrs.define
@@ -86,6 +99,7 @@ class Tally:
     most: int = 20
     good: int = 0
     harm: str = ""
+    twice: int = 0
     counts: Counter[str] = attrs.field(factory=Counter)
     authors: Counter[str] = attrs.field(factory=Counter)
     listed: list[Difference] = attrs.field(factory=list)
@@ -94,6 +108,7 @@ class Tally:
         """Count a slice."""
         self.good += part.good
         self.harm = self.harm or part.harm
+        self.twice += part.twice
         for difference in part.found:
             self.counts[difference.verdict] += 1
             if difference.verdict == "foreign":
@@ -117,7 +132,7 @@ class Tally:
         whole = "1 document is as it" if self.good == 1 else f"{self.good:,} documents are as they"
         return f"{whole} should be" + (f"; {', '.join(found)}" if found else "")
 
-    def lines(self) -> list[str]:
+    def lines(self, sink: str) -> list[str]:
         """For people: the summary, what is wrong in the order of time, and whose the others are."""
         found = [self.summary()]
         for verdict in (*WRONG, "set_aside"):
@@ -128,8 +143,10 @@ class Tally:
         if self.authors:
             others = ", ".join(f"{author} ({number:,})" for author, number in self.authors.most_common(5))
             found.append(f"  of others, never touched: {others}")
+        if self.twice:
+            found.append(f"  {twice_words(self.twice, sink)}")
         return found
 
     def to_json(self) -> Mapping[str, int]:
         """The counts, for scripts."""
-        return {"good": self.good, **{verdict: self.counts[verdict] for verdict in VERDICTS}}
+        return {"good": self.good, **{verdict: self.counts[verdict] for verdict in VERDICTS}, "twice": self.twice}

@@ -16,7 +16,7 @@ from tconnectsync.folding import FoldFailed, Folding, interval_of
 from tconnectsync.outbox import Outbox, Row, milliseconds
 from tconnectsync.outbox.wanted import content_hash
 from tconnectsync.projection import Document
-from tconnectsync.receiver import Contrast, StoredDocument, Surveyed
+from tconnectsync.receiver import Contrast, StoredDocument, Surveyed, can_adopt
 from tconnectsync.verdicts import Difference, Slice
 from tconnectsync.views import PlacedStream
 
@@ -24,6 +24,8 @@ AT_ONCE = timedelta(days=7)
 """So many days are held in memory together."""
 READ_AT_ONCE = 500
 MARGIN = timedelta(days=1)
+REACH = timedelta(days=2)
+"""So far from ours lies what somebody else wrote of the same with a wrong time zone."""
 _MS = timedelta(milliseconds=1)
 
 
@@ -92,16 +94,16 @@ class Verifier:
     def beside(
         self, first: datetime | None = None, last: datetime | None = None
     ) -> Iterator[tuple[Sequence[Document], Sequence[StoredDocument], Sequence[Row]] | None]:
-        """Week by week, the newest first: our documents of it and of a day on both sides, and others' in it. None: not yet.
+        """Week by week, the newest first: our documents of it and of two days on both sides, and others' in it. None: not yet.
 
         Ours are those that the receiver took or is to get; last come those of them that it took and does not hold any more. Raises what the receiver raises; LogDamaged, FoldFailed.
         """
         known = self.outbox.span()
-        first = first or (known[0] - MARGIN if known else None)
-        last = last or self.clock.now() + MARGIN
+        first = first or (known[0] - REACH if known else None)
+        last = last or self.clock.now() + REACH
         while first is not None and first <= last:
             begin = max(first, last - AT_ONCE)
-            ours = _Span(begin - MARGIN, last + MARGIN)
+            ours = _Span(begin - REACH, last + REACH)
             for _ in self._survey(ours):
                 yield None
             others = [copy for copy in ours.foreign if begin <= copy.at <= last]
@@ -131,7 +133,15 @@ class Verifier:
             good=judged.count(True),
             found=(*(each for each in judged if isinstance(each, Difference)), *map(_foreign, span.foreign)),
             harm=next((error.message for error in span.unread.values() if isinstance(error, LogDamaged)), ""),
+            twice=self._told_twice(span),
         )
+
+    def _told_twice(self, span: _Span) -> int:
+        """How many of the others' documents an older bridge wrote of facts that ours tell too."""
+        if not span.foreign or not can_adopt(self.receiver):
+            return 0
+        ours = [made.document for id_, made in span.made.items() if id_ in span.copies]
+        return sum(older.same is True for older in self.receiver.recognise_older(ours, span.foreign, set()))
 
     def _survey(self, span: _Span) -> Iterator[None]:
         copies = self.receiver.survey(span.first, span.last)

@@ -682,6 +682,86 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     _mutation(
+        "adopt goes on where nobody can tell",
+        _INHABITED,
+        "tests/e2e/test_adopt.py::test_without_record_numbers_amount_and_time_decide_and_what_is_unclear_waits_for_the_user",
+        (
+            "tconnectsync/jobs.py",
+            "        if seen.unclear and not keep_unclear:\n",
+            "        if False:\n",
+        ),
+    ),
+    _mutation(
+        "adopt of some days before the first delivery",
+        _INHABITED,
+        "tests/e2e/test_adopt.py::test_some_days_alone_are_not_replaced_before_ours_were_delivered",
+        (
+            "tconnectsync/jobs.py",
+            "    if (first or last) and keeper.admission.unseen() is not None:\n",
+            "    if False:\n",
+        ),
+    ),
+    _mutation(
+        "the consent to a place lasts for good",
+        _INHABITED,
+        "tests/e2e/test_adopt.py::test_the_consent_ends_with_the_look_that_it_was_for",
+        (
+            "tconnectsync/admission.py",
+            '            if outbox.get("adopted") == ONCE:\n',
+            "            if False:\n",
+        ),
+    ),
+    _mutation(
+        "a fold that is switched on later is believed to be known there",
+        _INHABITED,
+        "tests/e2e/test_adopt.py::test_a_fold_that_is_switched_on_later_meets_the_older_bridges_documents_held",
+        (
+            "tconnectsync/admission.py",
+            "        return bool(admitted) and not set(self.folds) <= set(admitted.split())\n",
+            "        return False\n",
+        ),
+    ),
+    _mutation(
+        "a site is not looked over after a long silence",
+        _INHABITED,
+        "tests/e2e/test_migrating.py::test_back_to_the_older_bridge_and_here_again",
+        (
+            "tconnectsync/admission.py",
+            "        return (first, everything) if self._was_silent() else None\n",
+            "        return None\n",
+        ),
+    ),
+    _mutation(
+        "a deletion is believed without a look",
+        _INHABITED,
+        "tests/e2e/test_adopt.py::test_a_site_that_deletes_nothing_is_found_out_before_ours_are_sent",
+        (
+            "plugins/tconnectsync_nightscout/receiver.py",
+            "        if stayed:\n",
+            "        if False:\n",
+        ),
+    ),
+    _mutation(
+        "an older bridge that still writes is not told",
+        _INHABITED,
+        "tests/e2e/test_adopt.py::test_an_older_bridge_that_still_writes_is_noticed",
+        (
+            "tconnectsync/verifying.py",
+            "        if not span.foreign or not can_adopt(self.receiver):\n",
+            "        if True:\n",
+        ),
+    ),
+    _mutation(
+        "carbs are not compared",
+        _INHABITED,
+        "tests/e2e/test_adopt.py::test_without_record_numbers_amount_and_time_decide_and_what_is_unclear_waits_for_the_user",
+        (
+            "plugins/tconnectsync_nightscout/older_bridge.py",
+            " and abs(grams[0] - grams[1]) < 0.6\n",
+            "\n",
+        ),
+    ),
+    _mutation(
         "verify takes away what another installation made",
         _ONCE,
         "tests/engine/test_verifying.py::test_what_another_installation_made_is_foreign",

@@ -13,8 +13,12 @@ from typing import Any
 import attrs
 
 from tconnectsync import Document, Older, StoredDocument
+from tconnectsync_nightscout.client import is_mongo_id
+from tconnectsync_nightscout.wire import SINK_FIELD
 
 OLDER_BRIDGE = "Pump (tconnectsync)"
+KINDS_OF_SINK = {"nightscout-treatments": frozenset({"dose", "basal"}), "nightscout-pump-events": frozenset({"other"})}
+"""What a sink tells of the facts that the older bridges told as well."""
 
 _DOSES = frozenset({"Bolus", "Meal Bolus", "Correction Bolus", "Snack Bolus", "Combo Bolus", "Carb Correction"})
 _REACH = timedelta(hours=36)
@@ -26,7 +30,14 @@ _SLACK = timedelta(minutes=5)
 
 def is_older(item: Mapping[str, Any]) -> bool:
     """Whether an older bridge wrote this treatment."""
-    return item.get("enteredBy") == OLDER_BRIDGE or bool(item.get("pump_event_id"))
+    marked = item.get("enteredBy") == OLDER_BRIDGE or bool(item.get("pump_event_id"))
+    return marked and not item.get(SINK_FIELD)
+
+
+def removable(item: Mapping[str, Any]) -> bool:
+    """Whether it can be deleted by a name that is the server's own, which no other document has."""
+    mongo_id = item.get("_id")
+    return is_older(item) and isinstance(mongo_id, str) and is_mongo_id(mongo_id)
 
 
 def numbers_of(item: Mapping[str, Any]) -> frozenset[int]:
@@ -41,13 +52,11 @@ def numbers_of(item: Mapping[str, Any]) -> frozenset[int]:
     )
 
 
-def recognised(documents: Sequence[Document], others: Sequence[StoredDocument]) -> Sequence[Older]:
-    """See :class:`tconnectsync.Adopting`."""
+def recognised(
+    documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str], *, kinds: frozenset[str]
+) -> Sequence[Older]:
+    """See :class:`tconnectsync.Adopting`; ``kinds`` are the sink's of :data:`KINDS_OF_SINK`."""
     ours = [_Ours.of(document) for document in documents]
-    kinds = {one.kind for one in ours}
-    if kinds & {"dose", "basal"}:
-        kinds.discard("other")  # notes about carbs are no pump events
-    claimed: set[str] = set()
     found = []
     for stored in others:
         item = stored.content
@@ -55,6 +64,9 @@ def recognised(documents: Sequence[Document], others: Sequence[StoredDocument]) 
             continue
         numbers = numbers_of(item)
         near = [one for one in ours if one.kind == _kind(stored.slot) and one.is_near(stored.at)]
+        if not removable(item):
+            found.append(Older(stored=stored, same=None if near else False))
+            continue
         if numbers:
             found.append(Older(stored=stored, same=_same_records(numbers, near)))
             continue
@@ -62,7 +74,7 @@ def recognised(documents: Sequence[Document], others: Sequence[StoredDocument]) 
         alike = min(like, key=lambda one: abs(stored.at - one.until), default=None)
         if alike is not None and alike.kind != "basal":
             claimed.add(alike.document.id)
-        found.append(Older(stored=stored, same=True if alike is not None else None))
+        found.append(Older(stored=stored, same=True if alike is not None else None if near else False))
     return found
 
 
@@ -98,8 +110,10 @@ class _Ours:
     def is_like(self, stored: StoredDocument) -> bool:
         content, item, at = self.document.content, stored.content, self.document.at
         if self.kind == "dose":
-            amounts = [_amount(content, "enteredinsulin", "insulin"), _amount(item, "enteredinsulin", "insulin")]
-            return abs(amounts[0] - amounts[1]) < 0.006 and at - _SLACK <= stored.at <= self.until + _LATEST_END
+            units = [_amount(told, "enteredinsulin", "insulin") for told in (content, item)]
+            grams = [_amount(told, "carbs") for told in (content, item)]
+            same = abs(units[0] - units[1]) < 0.006 and abs(grams[0] - grams[1]) < 0.6
+            return same and at - _SLACK <= stored.at <= self.until + _LATEST_END
         if self.kind == "basal":
             rates = _amount(content, "absolute"), _amount(item, "absolute", "rate")
             return abs(rates[0] - rates[1]) < 0.0006 and at - _SLACK <= stored.at <= self.until + _SLACK

@@ -19,14 +19,14 @@ from tconnectsync import (
     Retryable,
     StoredDocument,
 )
-from tconnectsync_nightscout.client import Find, NightscoutClient, is_mongo_id
+from tconnectsync_nightscout.client import Find, NightscoutClient
 from tconnectsync_nightscout.comparing import contrasts
 from tconnectsync_nightscout.keyed import TREATMENTS, deliver_keyed
-from tconnectsync_nightscout.older_bridge import OLDER_BRIDGE, is_older, recognised
+from tconnectsync_nightscout.older_bridge import KINDS_OF_SINK, OLDER_BRIDGE, is_older, recognised, removable
 from tconnectsync_nightscout.patience import Patience
 from tconnectsync_nightscout.profile_delivery import ADD, deliver_profiles
 from tconnectsync_nightscout.profile_delivery import COLLECTION as PROFILE
-from tconnectsync_nightscout.reading import copy_of, pages, time_of
+from tconnectsync_nightscout.reading import REACH, copy_of, pages, time_of
 from tconnectsync_nightscout.rights import check_site
 from tconnectsync_nightscout.unkeyed import ACTIVITY, deliver_unkeyed
 from tconnectsync_nightscout.wire import ENTRIES, SINK_FIELD, Key, Task, made_ready, slot_of, stored_text
@@ -201,16 +201,30 @@ class NightscoutReceiver:
         body = self.rendered(document)
         return () if isinstance(body, Refused) else contrasts(body, stored.content)
 
-    def recognise_older(self, documents: Sequence[Document], others: Sequence[StoredDocument]) -> Sequence[Older]:
+    @property
+    def adopts(self) -> bool:
         """See :class:`tconnectsync.Adopting`."""
-        return recognised(documents, others)
+        return self.sink in KINDS_OF_SINK
+
+    def recognise_older(
+        self, documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str]
+    ) -> Sequence[Older]:
+        """See :class:`tconnectsync.Adopting`."""
+        return recognised(documents, others, claimed, kinds=KINDS_OF_SINK.get(self.sink, frozenset()))
 
     def remove(self, others: Sequence[StoredDocument]) -> None:
-        """See :class:`tconnectsync.Adopting`. What has no ``_id`` of the server's own is left where it is."""
-        for stored in others:
-            mongo_id = stored.content.get("_id")
-            if isinstance(mongo_id, str) and is_mongo_id(mongo_id) and is_older(stored.content):
-                self.client.delete(stored.collection, mongo_id)
+        """See :class:`tconnectsync.Adopting`."""
+        going = {item["_id"]: item for stored in others if removable(item := stored.content)}
+        for mongo_id in going:
+            self.client.delete(TREATMENTS, mongo_id)
+        times = [stored.at for stored in others]
+        first, last = min(times) - REACH, max(times) + REACH
+        stayed = sum(item.get("_id") in going for item in pages(self.client, TREATMENTS, first, last))
+        if stayed:
+            raise Retryable(
+                f"{self.address} still holds {stayed} of {len(going)} treatments that it was asked to delete",
+                remedy="Give the token of nightscout.token the right to delete, or use the site's API secret.",
+            )
 
     def check(self) -> Iterator[Finding]:
         """Version, clock, and rights by using them. Errors are findings; nothing is raised."""

@@ -36,6 +36,8 @@ class SimulationPlan:
     first_bolus_id: int = 1400
     noise_codes: bool = True  # 219, 9, 81, 27, 8: what an unfiltered answer holds besides the documented records
 
+    hourly_record_at_min: int = 30  # insulin on board, once an hour: so long past the wearer's hour
+
     # the phone
     upload_every_min: float = 60.0
     late_share: float = 0.0  # of the records: uploaded hours to days after their time

@@ -35,7 +35,7 @@ class Routine:
         if self.machine.plan.noise_codes:
             self.machine.after(137, self._scan)
             self.machine.after(400, self._status)
-            self.machine.after(1800, self._hour)
+            self.machine.after(self.machine.plan.hourly_record_at_min * 60, self._hour)
 
     def arm_midnight(self) -> None:
         """Wait for the pump's next midnight; again whenever its clock was set."""

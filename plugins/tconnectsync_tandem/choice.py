@@ -48,7 +48,10 @@ def pump_findings(pumps: Sequence[Pump], choice: Choice) -> Iterator[Finding]:
             told.append("probably the worn one")
         if choice != "all" and pump.serial not in choice:
             told.append("left out by `pumps`")
-        yield Finding(good=True, what=", ".join(part for part in told if part))
+        upload = None
+        if pump is newest and pump.uploaded_at is not None and pump.newest is not None:
+            upload = (pump.uploaded_at, pump.newest)
+        yield Finding(good=True, what=", ".join(part for part in told if part), upload=upload)
     yield from choice_findings(pumps, choice)
 
 

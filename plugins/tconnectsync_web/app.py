@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import attrs
 from flask import Flask, Response, jsonify, request
 
 from tconnectsync import Finding
 from tconnectsync_web.cycles import Cycles
-from tconnectsync_web.gate import Gate
+from tconnectsync_web.gate import Gate, client_of
 
 _PLAIN = ("state", "since", "last_fetch", "last_delivered", "next_poll", "pending", "dead", "behind")
 """What a link's status says without personal data: messages may hold serial numbers, pumps have them as names."""
@@ -34,12 +33,13 @@ def web_app(
             answer = _words("a secret is needed: Authorization: Bearer SECRET", 401)
             answer.headers["WWW-Authenticate"] = "Bearer"
             return answer
-        wait_s = gate.wait_s()
+        client = client_of(request.remote_addr or "")
+        wait_s = gate.wait_s(client)
         if wait_s:
             answer = _words("too many wrong secrets; wait", 429)
             answer.headers["Retry-After"] = str(wait_s)
             return answer
-        return None if gate.admits(offered) else _words("this is not the secret", 403)
+        return None if gate.admits(offered, client) else _words("this is not the secret", 403)
 
     def healthz() -> Response:
         return Response("ok\n", mimetype="text/plain")
@@ -61,7 +61,7 @@ def web_app(
     def check_login() -> tuple[Response, int]:
         findings = read_findings()
         good = all(finding.good for finding in findings)
-        body = {"good": good, "findings": [attrs.asdict(finding) for finding in findings]}
+        body = {"good": good, "findings": [finding.told() for finding in findings]}
         return jsonify(body), 200 if good else 503
 
     app.before_request(admit)

@@ -22,6 +22,11 @@ log = logging.getLogger("tconnectsync.web")
 THREADS = 8
 PATIENCE_S = 10.0
 """So long a cycle may go on when the application is to end; one that is cut off goes on at the next start."""
+ROUTER = {"trusted_proxy": "*", "trusted_proxy_count": 1, "trusted_proxy_headers": "x-forwarded-for"}
+"""The server takes the last hop for the caller: the router wrote that one, what stands before it the caller itself may have.
+
+Without this the header is removed, so that nobody who reaches the port directly can be somebody else with each request.
+"""
 
 
 class Configured(Protocol):
@@ -62,8 +67,11 @@ class Engine(Protocol):
     type=click.IntRange(0, 65535),
     help="0: any free port.",
 )
+@click.option(
+    "--behind-router", is_flag=True, help="All comes through one router, which adds the caller to X-Forwarded-For."
+)
 @click.pass_obj
-def web(engine: Engine, host: str, port: int) -> int:
+def web(engine: Engine, host: str, port: int, behind_router: bool) -> int:
     """Sync cycles on request over HTTP, for hosts that run web applications only, and for pingers.
 
     /run starts a cycle, /update waits for its end, / shows the status, /check_login tries the logins; each asks for the
@@ -76,10 +84,10 @@ def web(engine: Engine, host: str, port: int) -> int:
             "the web application needs a secret, and none is configured; nothing was started. Set"
             " TCONNECTSYNC_HEROKU_SECRET, or `secret_file` under [web], to a long random text."
         )
-    return _serve(engine, options, secret, host, port)
+    return _serve(engine, options, secret, host, port, ROUTER if behind_router else {})
 
 
-def _serve(engine: Engine, options: WebOptions, secret: bytes, host: str, port: int) -> int:
+def _serve(engine: Engine, options: WebOptions, secret: bytes, host: str, port: int, router: Mapping[str, Any]) -> int:
     try:
         from waitress.server import create_server
 
@@ -96,7 +104,7 @@ def _serve(engine: Engine, options: WebOptions, secret: bytes, host: str, port: 
         read_findings=lambda: [_redacted(engine, finding) for finding in engine.findings()],
     )
     try:
-        server = create_server(app, host=host, port=port, threads=THREADS, ident=None)
+        server = create_server(app, host=host, port=port, threads=THREADS, ident=None, **router)
     except OSError as error:
         raise click.ClickException(
             f"{host} port {port} cannot be used ({error.strerror}); try `tconnectsync web --port 0`"

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -17,8 +17,8 @@ from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.old_settings import OldSettings, read_settings
 from tconnectsync.cli.parameters import common_options, pass_invocation
-from tconnectsync.cli.template import Answers, filled
-from tconnectsync.errors import ConfigError
+from tconnectsync.cli.template import Answers, filled, value_of
+from tconnectsync.cli.trial import load_draft, try_out
 
 _EVERY_PUMP = "11111111"
 _FEATURES = "TCONNECTSYNC_HEROKU_FEATURES"
@@ -59,6 +59,13 @@ class _Asking:
     "--from-env", type=click.Path(path_type=Path), metavar="FILE", help="An older bridge's .env or secret.py."
 )
 @click.option("--output", type=click.Path(path_type=Path), metavar="PATH", help="Where to write it.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Another key, such as sinks.nightscout-cgm.enabled=true. Repeat it for more.",
+)
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 @click.option("--no-check", is_flag=True, help="Do not try the login and Nightscout first.")
 @common_options
@@ -66,7 +73,7 @@ class _Asking:
 def command(
     invocation: Invocation, timezone: str | None, email: str | None, region: str | None, url: str | None,
     password_file: Path | None, api_secret_file: Path | None, from_env: Path | None, output: Path | None,
-    force: bool, no_check: bool,
+    settings: tuple[str, ...], force: bool, no_check: bool,
 ) -> int:  # fmt: skip
     """Write a complete, commented configuration, after trying what is in it.
 
@@ -100,7 +107,7 @@ def command(
             "--api-secret-file", None, ("NS_SECRET", "API_SECRET"), "Nightscout's API secret"),
         api_secret_file=str(Path.cwd() / api_secret_file) if api_secret_file else None,
         pump=_pump(old),
-        sinks=_sinks(invocation, old.get(_FEATURES, "")),
+        tables=_tables(settings, _sinks(invocation, old.get(_FEATURES, ""))),
         verify_tls=old.get("NS_SKIP_TLS_VERIFY", "").strip().lower() not in {"1", "true", "yes", "on"},
     )  # fmt: skip
     made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
@@ -108,7 +115,15 @@ def command(
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         _write(draft, filled(answers))
-        good = _loads_and_works(invocation, draft, path, check=not no_check)
+        config = load_draft(invocation, draft, path, frozenset({*_NAMES, "TZ"}))
+        good, doubt = (True, None) if no_check else try_out(invocation, config)
+        if doubt is not None and asking.terminal:
+            likely = doubt.places[0] if doubt.sure and doubt.places else answers.timezone
+            answers = attrs.evolve(answers, timezone=_zone(click.prompt("The time zone", default=likely, err=True)))
+            draft.unlink()
+            _write(draft, filled(answers))
+        elif doubt is not None:
+            good = good and not doubt.sure
         if not good and not (asking.terminal and click.confirm("Write it nevertheless?", err=True)):
             click.echo("Nothing was written. Put it right, or give --no-check.", err=True)
             return int(ExitStatus.DIFFERENT)
@@ -146,7 +161,19 @@ def _plain(name: str, value: str) -> str:
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
-def _sinks(invocation: Invocation, features: str) -> Mapping[str, Mapping[str, bool]]:
+def _tables(settings: Sequence[str], tables: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
+    """The tables with what ``--set`` says, which wins."""
+    found = {name: dict(keys) for name, keys in tables.items()}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key.strip()):
+            raise click.UsageError(f"--set {setting}: expected KEY=VALUE. Nothing was written.")
+        table, _, name = key.strip().rpartition(".")
+        found.setdefault(table, {})[name] = value_of(value.strip())
+    return found
+
+
+def _sinks(invocation: Invocation, features: str) -> Mapping[str, Mapping[str, str]]:
     """What older feature names choose, as keys of the sinks' tables: all that is not named is off. No names: nothing."""
     chosen = {name.upper() for name in re.split(r"[,\s]+", features) if name}
     specs = invocation.plugins(tolerant=True).sinks()
@@ -158,11 +185,12 @@ def _sinks(invocation: Invocation, features: str) -> Mapping[str, Mapping[str, b
         )
     if not chosen:
         return {}
-    return {
+    tables = {
         name: {"enabled": bool(chosen & spec.features.keys())}
         | {option: feature in chosen for feature, option in spec.features.items() if option is not None}
         for name, spec in specs.items()
     }
+    return {f"sinks.{name}": {key: str(on).lower() for key, on in keys.items()} for name, keys in tables.items()}
 
 
 def _old_settings(path: Path) -> OldSettings:
@@ -172,11 +200,14 @@ def _old_settings(path: Path) -> OldSettings:
         raise click.UsageError(f"--from-env: {path} cannot be read: {error.strerror}. Nothing was written.") from None
     except UnicodeDecodeError:
         raise click.UsageError(f"--from-env: {path} is no text. Nothing was written.") from None
-    except SyntaxError:
-        raise click.UsageError(f"--from-env: {path} is no Python. Nothing was written.") from None
-    for key, line in said.unread.items():
+    except SyntaxError as error:
+        raise click.UsageError(f"--from-env: {path} is {error}. Nothing was written.") from None
+    for key, unread in said.unread.items():
         if key in _NAMES:
-            click.echo(f"{path} line {line}: {key} cannot be read without running it: not taken.", err=True)
+            why = (
+                f"the quotes of {key} do not match" if unread.bad_quotes else f"{key} cannot be read without running it"
+            )
+            click.echo(f"{path} line {unread.line}: {why}: not taken.", err=True)
     known = OldSettings(
         explicit={name: value for name, value in said.explicit.items() if name in _NAMES and value},
         defaults={name: value for name, value in said.defaults.items() if name in _NAMES and value},
@@ -225,9 +256,11 @@ def _pump(old: Mapping[str, str]) -> str | None:
 
 
 def _host_zone() -> str | None:
-    """What the machine says: offered at the prompt, never taken unasked."""
-    target = os.path.realpath("/etc/localtime")
-    return target.partition("/zoneinfo/")[2] or None
+    """What the machine says, if that is a place: offered at the prompt, never taken unasked."""
+    from tconnectsync.zones import names_place
+
+    name = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
+    return name if names_place(name) else None
 
 
 def _write(path: Path, text: str) -> None:
@@ -236,32 +269,3 @@ def _write(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(descriptor)
-
-
-def _loads_and_works(invocation: Invocation, draft: Path, path: Path, *, check: bool) -> bool:
-    """Read the draft as every command will read ``path``, without the environment that it came from. Errors: ConfigError."""
-    from tconnectsync import application
-    from tconnectsync.config import load_config
-
-    around = {name: value for name, value in invocation.environ.items() if name not in {*_NAMES, "TZ"}}
-    plugins = invocation.plugins(tolerant=True)
-    try:
-        config = load_config(draft, around, plugins)
-    except ConfigError as error:
-        problems = tuple(
-            words.replace(str(draft), str(path)).replace(draft.name, path.name) for words in error.problems
-        )
-        raise ConfigError(
-            problems, remedy="Nothing was written. Put it right and run `tconnectsync init` again."
-        ) from None
-    if not check:
-        return True
-    if invocation.logs is not None:
-        invocation.logs.redact(config.secrets())
-    redact = invocation.logs.redactor if invocation.logs else str
-    bad = [found for found in application.run_check(config, plugins, clock=invocation.clock) if not found.good]
-    for found in bad:
-        click.echo(f"BAD  {redact(found.what)}", err=True)
-        if found.remedy:
-            click.echo(f"     {redact(found.remedy)}", err=True)
-    return not bad

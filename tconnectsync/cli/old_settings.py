@@ -13,13 +13,21 @@ _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"\s*(?:#.*)?$')
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "'": "'"}
 
 
+@attrs.frozen
+class Unread:
+    """The line of a key that could not be read: its quotes do not match, or it would have to be run."""
+
+    line: int
+    bad_quotes: bool = False
+
+
 @attrs.define
 class OldSettings:
-    """``explicit`` values, ``defaults`` that the environment wins over, and the line of each key that could not be read."""
+    """``explicit`` values, ``defaults`` that the environment wins over, and what could not be read."""
 
     explicit: dict[str, str] = attrs.field(factory=dict, repr=False)
     defaults: dict[str, str] = attrs.field(factory=dict, repr=False)
-    unread: dict[str, int] = attrs.field(factory=dict)
+    unread: dict[str, Unread] = attrs.field(factory=dict)
 
     def forget(self, key: str) -> None:
         """What is said of ``key`` further down counts alone."""
@@ -33,9 +41,10 @@ def read_settings(text: str, *, python: bool = False) -> OldSettings:
     text = text.lstrip("\ufeff")
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if python:
-            raise SyntaxError("no Python") from None
+            line = error.lineno if isinstance(error, SyntaxError) else None
+            raise SyntaxError("no Python" + (f" (line {line})" if line else "")) from None
         return _dotenv(text)
     if python or any(isinstance(node, ast.Import | ast.ImportFrom | ast.Call) for node in ast.walk(tree)):
         return _python(tree)
@@ -56,7 +65,7 @@ def _python(tree: ast.Module) -> OldSettings:
             for name in (each for each in ast.walk(target) if isinstance(each, ast.Name)):
                 found.forget(name.id)
                 if not (plain and name is target and _take(found, name.id, value)):
-                    found.unread[name.id] = node.lineno
+                    found.unread[name.id] = Unread(node.lineno)
     return found
 
 
@@ -98,7 +107,7 @@ def _dotenv(text: str) -> OldSettings:
         found.forget(key)
         value = _dotenv_value(written)
         if value is None:
-            found.unread[key] = number
+            found.unread[key] = Unread(number, bad_quotes=written.startswith(("'", '"')))
         else:
             found.explicit[key] = value
     return found

@@ -24,12 +24,19 @@ OLDER = {
 """Parameter: the older flag, the command of today."""
 
 _TOGETHER = {"start_date", "end_date"}
+_REGION = "TCONNECT_REGION, or `region` under [sources.tandem]"
+
+
+def _region(_ctx: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
+    if given is not None and given.upper() not in {"US", "EU"}:
+        raise click.BadParameter(f"found {given!r}, expected US or EU")
+    return given and given.upper()
 
 
 def older_options(function: F) -> F:
     """The older flags. The main help leaves them out; docs/running.md lists them."""
     for option in (
-        click.option("--region", type=click.Choice(["US", "EU"], case_sensitive=False), hidden=True),
+        click.option("--region", callback=_region, hidden=True),
         click.option("--days", type=click.IntRange(1, 3650), hidden=True),
         click.option("--end-date", type=Day(), hidden=True),
         click.option("--start-date", type=Day(), hidden=True),
@@ -60,7 +67,7 @@ def perform_older(ctx: click.Context, invocation: Invocation, given: dict[str, A
     if ctx.invoked_subcommand is not None:
         if used or region:
             flag = OLDER[used[0]][0] if used else "--region"
-            hint = f"`tconnectsync {OLDER[used[0]][1]}`" if used else "`region` in the configuration or TCONNECT_REGION"
+            hint = f"`tconnectsync {OLDER[used[0]][1]}`" if used else _REGION
             raise click.UsageError(f"{flag} is of the older command line and goes with no command; use {hint}", ctx)
         return None
     if len(used) > 1 and set(used) != _TOGETHER:
@@ -71,16 +78,17 @@ def perform_older(ctx: click.Context, invocation: Invocation, given: dict[str, A
         raise click.UsageError(
             "--end-date needs --start-date; or use `tconnectsync backfill --from DATE --to DATE`", ctx
         )
-    require_order(given["start_date"], given["end_date"])
+    require_order(given["start_date"], given["end_date"], flag="--end-date")
     if region:
         invocation.environ = {**invocation.environ, "TCONNECT_REGION": region}
-    if not used:
-        return None
-    flag, instead = OLDER[used[-1]]
-    if set(used) == _TOGETHER:
-        flag = "--start-date … --end-date"
-    click.echo(f"{flag} is the older name of `tconnectsync {instead}`", err=True)
-    return _perform(ctx, invocation, used[0], given)
+    if used:
+        flag, instead = OLDER[used[-1]]
+        if set(used) == _TOGETHER:
+            flag = "--start-date … --end-date"
+        click.echo(f"{flag} is the older name of `tconnectsync {instead}`", err=True)
+    if region:
+        click.echo(f"--region is the older name of {_REGION}", err=True)
+    return _perform(ctx, invocation, used[0], given) if used else None
 
 
 def _perform(ctx: click.Context, invocation: Invocation, name: str, given: dict[str, Any]) -> int:

@@ -153,10 +153,10 @@ def day_options(*, required: bool) -> Callable[[F], F]:
     return decorate
 
 
-def require_order(first: date | None, last: date | None) -> None:
-    """A range that ends before it begins is a usage error."""
+def require_order(first: date | None, last: date | None, *, flag: str = "--to") -> None:
+    """A range that ends before it begins is a usage error, of ``flag``."""
     if first is not None and last is not None and last < first:
-        raise click.BadParameter(f"{last} is before the first day, {first}", param_hint="--to")
+        raise click.BadParameter(f"{last} is before the first day, {first}", param_hint=flag)
 
 
 def iso(day: date | None) -> str | None:

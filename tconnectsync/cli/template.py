@@ -24,8 +24,8 @@ class Answers:
     pump: str | None = None
     """The one serial number; None is every pump."""
     verify_tls: bool = True
-    sinks: Mapping[str, Mapping[str, bool]] = attrs.field(factory=dict)
-    """Keys of the sinks' tables that are not left at their defaults."""
+    tables: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
+    """Keys that are not left at their defaults, by table ("": the top), with their values as TOML."""
 
 
 def template() -> str:
@@ -65,29 +65,39 @@ def filled(answers: Answers) -> str:
     # each is wanted once: [sinks.mqtt] has keys of the same name further down
     written = [lines.pop(line, line) for line in template().split("\n")]
     assert not lines, "the template lacks a line"  # noqa: S101 - a test holds the template to it
-    return "\n".join(_with_sinks(written, answers.sinks))
+    return "\n".join(_with_tables(written, answers.tables))
 
 
-def _with_sinks(lines: Sequence[str], sinks: Mapping[str, Mapping[str, bool]]) -> Iterator[str]:
-    """The keys of the sinks' tables in their places; a key or a table that the template does not show is added."""
-    waiting: dict[str, dict[str, bool]] = {name: dict(keys) for name, keys in sinks.items()}
-    table: dict[str, bool] = {}
+def value_of(text: str) -> str:
+    """What was typed as a value, in TOML: as it is where it is a value there, else as a text."""
+    import tomli
+
+    try:
+        one_value = tomli.loads(f"value = {text}").keys() == {"value"} and "\n" not in text
+    except tomli.TOMLDecodeError:
+        one_value = False
+    return text if one_value else quoted(text)
+
+
+def _with_tables(lines: Sequence[str], tables: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """The keys of the tables in their places; a key or a table that the template does not show is added."""
+    waiting = {name: dict(keys) for name, keys in tables.items()}
+    table = waiting.pop("", {})
     for line in lines:
         heading = re.fullmatch(r"\[(.+)\]", line)
         if heading is not None:
             yield from _keys(table)
-            table = waiting.pop(heading[1].removeprefix("sinks."), {}) if heading[1].startswith("sinks.") else {}
-        key = re.match(r"# (\w+) = ", line)
-        known = key is not None and key[1] in table
-        yield f"{key[1]} = {str(table.pop(key[1])).lower()}" if key is not None and known else line
+            table = waiting.pop(heading[1], {})
+        key = re.match(r"(?:# )?(\w+) = ", line)
+        yield f"{key[1]} = {table.pop(key[1])}" if key is not None and key[1] in table else line
     yield from _keys(table)
     for name, keys in waiting.items():
-        yield f"\n[sinks.{name}]"
+        yield f"\n[{name}]"
         yield from _keys(keys)
 
 
-def _keys(table: dict[str, bool]) -> Iterator[str]:
+def _keys(table: dict[str, str]) -> Iterator[str]:
     """What is left of a table, taken out of it."""
     while table:
-        name, value = table.popitem()
-        yield f"{name} = {str(value).lower()}"
+        name = next(iter(table))
+        yield f"{name} = {table.pop(name)}"

@@ -56,12 +56,14 @@ def command(
         if error.remedy:
             click.echo(error.remedy, err=True)
         return ExitStatus.WAITING
-    status = ExitStatus.DAMAGED if tally.harm else ExitStatus.DIFFERENT if tally.wrong else ExitStatus.DONE
+    status = (
+        ExitStatus.DAMAGED if tally.harm else ExitStatus.DIFFERENT if tally.wrong or tally.twice else ExitStatus.DONE
+    )
     invocation.status = int(status)
     if as_json:
         print_json(tally.to_json())
         return status
-    for line in tally.lines():
+    for line in tally.lines(sink):
         click.echo(line)
     if tally.harm:
         click.echo(f"{tally.harm} Run `tconnectsync log check`, then `tconnectsync log repair`.")

@@ -49,10 +49,13 @@ from tconnectsync.receiver import Finding
         ),
         (("resume", "site"), ("resume", {"sink": "site"})),
         (("resume", "pump"), ("resume", {"sink": "pump"})),
-        (("adopt", "site", "--skip"), ("adopt", {"sink": "site", "first": None, "last": None, "skip": True})),
+        (
+            ("adopt", "site", "--skip"),
+            ("adopt", {"sink": "site", "first": None, "last": None, "skip": True, "keep_unclear": False}),
+        ),
         (
             ("adopt", "site", "--from", "2025-03-01"),
-            ("adopt", {"sink": "site", "first": "2025-03-01", "last": None, "skip": False}),
+            ("adopt", {"sink": "site", "first": "2025-03-01", "last": None, "skip": False, "keep_unclear": False}),
         ),
         (("dead-letters", "retry", "site"), ("dead_letters_retry", {"sink": "site", "ids": None})),
         (("dead-letters", "retry", "site", "a", "b"), ("dead_letters_retry", {"sink": "site", "ids": ["a", "b"]})),

@@ -11,6 +11,7 @@ from cli_worlds import Said, World
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tconnectsync.cli.init import _host_zone
 from tconnectsync.cli.old_settings import read_settings
 from tconnectsync.cli.template import Answers, filled, template
 from tconnectsync.config import load_config
@@ -135,6 +136,18 @@ def test_an_unreadable_older_file_is_named(real: World, content: bytes | None) -
     assert not (real.folder / "new.toml").exists()
 
 
+@pytest.mark.parametrize("region", ["US", "us"])
+def test_the_regions_flag_wins_over_the_older_settings(real: World, region: str) -> None:
+    assert init(real, "--no-check", "--region", region, TCONNECT_REGION="EU").status == 0
+    config = load_config(real.folder / "new.toml", {}, real.plugins)
+    assert config.sources["tandem"].options.region == "US"
+
+
+def test_the_region_is_asked_for_where_nothing_says_it(real: World) -> None:
+    said = init(real, "--no-check", TCONNECT_REGION="")
+    assert (said.status, "--region" in said.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     "written", ["int(os.environ.get('PUMP_SERIAL_NUMBER', '7654321'))", "os.getenv('PUMP_SERIAL_NUMBER', '7654321')"]
 )
@@ -171,6 +184,34 @@ def test_a_value_that_cannot_be_read_without_running_it_is_named_and_not_told(re
     assert not (real.folder / "new.toml").exists()
 
 
+@pytest.mark.parametrize("written", ["'hidden", '"hidden', "'hid'den'", "\"hidden'"])
+def test_quotes_that_do_not_match_are_named_with_their_line(real: World, written: str) -> None:
+    old = real.folder / "old.env"
+    lines = "".join(f"{name}={value}\n" for name, value in OLD.items() if name != "NS_SECRET")
+    old.write_text(f"{lines}NS_SECRET={written}\n")
+    said = real.run("init", "--from-env", str(old), "--output", str(real.folder / "new.toml"))
+    assert said.status == 2
+    assert f"{old} line 6: the quotes of NS_SECRET do not match: not taken." in said.err
+    assert "running" not in said.err
+    assert "hid" not in said.err
+    assert not (real.folder / "new.toml").exists()
+
+
+def test_a_quote_in_a_comment_or_of_a_setting_that_nobody_needs_is_no_matter() -> None:
+    said = read_settings("A='x' # it's\nB='x' y\nC=it's\n")
+    assert said.explicit == {"A": "x", "C": "it's"}
+    assert said.unread.keys() == {"B"}
+
+
+def test_the_line_that_is_no_python_is_named(real: World) -> None:
+    old = real.folder / "secret.py"
+    old.write_text("NS_URL = 'https://site.example/'\nNS_SECRET = 'hidden\n")
+    said = real.run("init", "--from-env", str(old), "--output", str(real.folder / "new.toml"))
+    assert said.status == 2
+    assert f"{old} is no Python (line 2)" in said.err
+    assert "hidden" not in said.err
+
+
 @pytest.mark.parametrize(
     "names", ["BASAL,BOLUS", "bolus", "IOB PUMP_EVENTS CGM", "BASAL BOLUS BOLUS_BG DEVICE_STATUS PROFILES CGM_ALERTS"]
 )
@@ -181,6 +222,50 @@ def test_older_feature_names_choose_the_same_sinks_as_the_variable_does(real: Wo
     assert init(real, "--no-check").status == 0
     variable = {"TCONNECTSYNC_HEROKU_FEATURES": names}
     assert written.sinks == load_config(real.folder / "new.toml", variable, real.plugins).sinks
+
+
+def test_any_key_can_be_set_in_its_place(real: World) -> None:
+    path = real.folder / "new.toml"
+    more = (
+        "log_level=debug",
+        "daemon.poll_min=600",
+        "sinks.file.enabled=true",
+        f"sinks.file.folder={real.folder}",
+        "web.secret=a\\b",
+    )
+    said = init(real, "--no-check", *(f"--set={each}" for each in more), "--set", "sources.tandem.email=b@example.org")
+    assert said.status == 0, said.err
+    config = load_config(path, {}, real.plugins)
+    assert (config.log_level, config.daemon.poll_min) == ("debug", 600)
+    assert config.sinks["file"].options.folder == real.folder
+    assert config.sections["web"].secret.reveal() == "a\\b"
+    assert config.sources["tandem"].options.email == "b@example.org"
+    assert path.read_text().count("# log_level =") == 0, "in its place, not beside it"
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("log_level", "KEY=VALUE"),
+        ("=x", "KEY=VALUE"),
+        ("a b=x", "KEY=VALUE"),
+        ("log_levl=info", "log_level"),
+        ("daemon.poll_min=soon", "poll_min"),
+    ],
+)
+def test_a_setting_that_is_none_is_named_and_nothing_is_written(real: World, setting: str, told: str) -> None:
+    said = init(real, "--no-check", "--set", setting)
+    assert said.status == 2
+    assert told in said.err
+    assert not list(real.folder.glob("*new.toml*"))
+
+
+@pytest.mark.parametrize(("target", "offered"), [("Europe/Vienna", "Europe/Vienna"), ("Etc/UTC", None), ("", None)])
+def test_the_machines_zone_is_offered_if_it_names_a_place(
+    target: str, offered: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.path.realpath", lambda _: f"/usr/share/zoneinfo/{target}")
+    assert _host_zone() == offered
 
 
 def test_quotes_around_a_variable_are_not_part_of_it(real: World) -> None:

@@ -7,6 +7,8 @@ from datetime import date
 import pytest
 from cli_worlds import World
 
+from tconnectsync.plugins import load_plugins
+
 
 @pytest.mark.parametrize(
     ("arguments", "request_", "words"),
@@ -66,6 +68,8 @@ def test_pretend_sends_nothing(world: World) -> None:
         (("--days", "3", "sync"), "tconnectsync backfill --from DATE"),
         (("--region", "EU", "sync"), "TCONNECT_REGION"),
         (("--days", "0"), "--days"),
+        (("--region", "DE"), "expected US or EU"),
+        (("--start-date", "2025-03-02", "--end-date", "2025-03-01"), "Invalid value for --end-date"),
     ],
 )
 def test_what_contradicts_is_refused_and_nothing_is_asked(world: World, arguments: tuple[str, ...], words: str) -> None:
@@ -73,3 +77,38 @@ def test_what_contradicts_is_refused_and_nothing_is_asked(world: World, argument
     assert said.status == 2
     assert words in " ".join(said.err.split())
     assert world.application.asked == []
+
+
+@pytest.fixture
+def account(world: World) -> World:
+    """The plugins that ship, and an account of the US in the environment, as the older bridge's users have it."""
+    world.plugins = load_plugins()
+    world.environ |= {
+        "TCONNECTSYNC_CONFIG": "", "TCONNECT_EMAIL": "a@example.org", "TCONNECT_PASSWORD": "x-password", "TCONNECT_REGION": "US",
+        "TIMEZONE_NAME": "Europe/Berlin", "NS_URL": "https://site.example/", "NS_SECRET": "x-site-secret",
+    }  # fmt: skip
+    return world
+
+
+@pytest.mark.parametrize("written", ["EU", "eu"])
+def test_the_region_wins_over_the_environment_and_says_what_it_stands_for(account: World, written: str) -> None:
+    said = account.run("--auto-update", "--region", written)
+    [(asked, config)] = account.application.asked
+    assert (said.status, asked, config.sources["tandem"].options.region) == (0, "run", "EU")
+    assert said.err.splitlines() == [
+        "--auto-update is the older name of `tconnectsync run`",
+        "--region is the older name of TCONNECT_REGION, or `region` under [sources.tandem]",
+    ]
+
+
+def test_a_region_alone_is_a_sync(account: World) -> None:
+    said = account.run("--region", "EU")
+    assert (said.status, account.application.asked) == (0, [("sync", {})])
+    assert said.err.count("--region") == 1
+
+
+def test_more_words_goes_with_every_older_flag(world: World) -> None:
+    for flag in ("-v", "--verbose"):
+        assert world.run(flag, "--pretend").status == 0
+        assert world.run("--days", "3", flag).status == 0
+    assert [name for name, _ in world.application.asked] == ["preview", "backfill"] * 2

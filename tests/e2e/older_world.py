@@ -19,7 +19,7 @@ class RunningOlder(Running):
     def text(self) -> str:
         return older_config_text(
             data_dir=self.folder / "data", zone=self.zone, cloud=self.cloud, site_url=self.site_url or self.site.url,
-            site_secret=self.site.secret, history_days=self.history_days, poll_s=self.poll_s,
+            site_secret=self.site.secret, history_days=self.history_days, poll_s=self.poll_s, more=self.more,
         )  # fmt: skip
 
 

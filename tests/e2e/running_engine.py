@@ -55,6 +55,8 @@ class Running:
     site_url: str = ""
     """Where the site is, if not directly."""
     account: Account = attrs.field(factory=Account)
+    more: str = ""
+    """Tables of the configuration besides."""
     config: Config = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
 
@@ -75,7 +77,7 @@ class Running:
         return config_text(
             data_dir=self.folder / "data", zone=self.zone, endpoints=self.endpoints or self.cloud.endpoints,
             site_url=self.site_url or self.site.url, site_secret=self.site.secret, history_days=self.history_days,
-            poll_s=self.poll_s, account=self.account,
+            poll_s=self.poll_s, account=self.account, more=self.more,
         )  # fmt: skip
 
     def reopen(self) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import pytest
+from quiet_world import ZONE, a_pump
 from test_rules import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_of
+from whole_world import Installation, MovedClock, by_identity
 
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.faults import answered
+from tconnectsync_simulator.nightscout import SimulatedNightscout
 from tconnectsync_simulator.nightscout_faults import Fault
+from tconnectsync_simulator.nightscout_http import as_json
 from tconnectsync_simulator.pump import simulate
 
 TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"
@@ -143,23 +148,93 @@ def test_what_was_written_in_another_time_zone_is_found_by_its_record_numbers(tm
 
 
 def test_without_record_numbers_amount_and_time_decide_and_what_is_unclear_waits_for_the_user(tmp_path: Path) -> None:
-    with house(tmp_path, simulate(plan_of(66)), now=BEGIN + 6 * DAY) as home:
+    """Of some documents nobody can tell: nothing at all is replaced, else ours would be held beside a gap."""
+    with house(tmp_path, simulate(plan_of(66, days=5)), now=BEGIN + 4 * DAY) as home:
         before = inhabited(home, numbered=False)
         strange = {"eventType": "Combo Bolus", "created_at": "2026-03-20T03:33:00Z", "insulin": 7.77, "enteredBy": "Pump (tconnectsync)"}  # fmt: skip
-        home.site.put("treatments", strange)
+        held = home.site.documents("treatments")
+        other_carbs = next(
+            doc for doc in held if doc.get("insulin") and doc.get("carbs") and doc["enteredBy"] != "a pen"
+        )
+        other_carbs["carbs"] += 5
+        home.site.drop("treatments")
+        home.site.put("treatments", *held, strange)
         home.ask("sync")
+        held = home.site.documents("treatments")
         result = home.ask("adopt", sink=TREATMENTS)
+        said = "\n".join(result.lines)
         assert result.status == 6
-        assert "2026-03-20 03:33:00 UTC  Combo Bolus" in " ".join(result.lines)
-        assert not any("insulin" in doc for doc in home.treatments().values()), "it waits for the user"
-        assert [doc["insulin"] for doc in older_left(home) if "insulin" in doc] == [7.77]
-        assert home.ask("adopt", sink=TREATMENTS, skip=True).status == 0
+        assert "2026-03-20 03:33:00 UTC  Combo Bolus" in said
+        assert f"tconnectsync adopt {TREATMENTS} --keep-unclear" in said
+        assert home.site.documents("treatments") == held
+        result = home.ask("adopt", sink=TREATMENTS, keep_unclear=True)
+        assert result.status == 0, result.lines
+        left = [doc["insulin"] for doc in older_left(home) if "insulin" in doc]
+        assert sorted(left) == sorted([7.77, other_carbs["insulin"]])
         assert {id_ for id_, doc in before.items() if doc["eventType"] in DOSES} <= home.treatments().keys()
+        assert not any("insulin" in doc for doc in held if doc.get("sink"))
+
+
+def test_some_days_alone_are_not_replaced_before_ours_were_delivered(tmp_path: Path) -> None:
+    """What goes from these days would not be followed by ours: the place is still looked over."""
+    with house(tmp_path, simulate(plan_of(66, days=5)), now=BEGIN + 4 * DAY) as home:
+        inhabited(home)
+        held = home.site.documents("treatments")
+        day = f"{BEGIN + DAY:%Y-%m-%d}"
+        result = home.ask("adopt", sink=TREATMENTS, first=day, last=day)
+        assert result.status == 2
+        assert "Leave --from and --to out" in result.lines[1]
+        assert home.site.documents("treatments") == held
+        home.ask("adopt", sink=TREATMENTS, skip=True)
+        assert home.ask("adopt", sink=TREATMENTS, first=day, last=day).status == 0
+        left = [doc for doc in older_left(home) if doc["eventType"] in {*DOSES, "Temp Basal"}]
+        assert 0 < len(left) < sum(doc["eventType"] in {*DOSES, "Temp Basal"} for doc in held)
+
+
+def test_the_consent_ends_with_the_look_that_it_was_for(tmp_path: Path) -> None:
+    """Days that are delivered for the first time later are looked over again."""
+    with house(tmp_path, simulate(plan_of(70, days=6)), now=BEGIN + 5 * DAY, history_days=2) as home:
+        before = inhabited(home)
+        early = {**as_older(next(doc for doc in before.values() if doc["eventType"] in DOSES)), "pump_event_id": "9"}
+        early["created_at"] = f"{BEGIN + DAY:%Y-%m-%dT%H:%M:%SZ}"
+        assert home.ask("adopt", sink=TREATMENTS).status == 0
+        delivered = home.treatments()
+        home.site.put("treatments", early)
+        first = f"{BEGIN:%Y-%m-%d}"
+        assert home.ask("backfill", first=first, last=first).status == 6
+        assert home.treatments() == delivered
+
+
+def test_a_fold_that_is_switched_on_later_meets_the_older_bridges_documents_held(tmp_path: Path) -> None:
+    with house(tmp_path, simulate(plan_of(71, days=5)), now=BEGIN + 4 * DAY) as home:
+        before = inhabited(home)
+        basal = {id_ for id_, doc in before.items() if doc["eventType"] == "Temp Basal"}
+        home.running.more = f"[sinks.{TREATMENTS}]\nbasal = false\n"
+        home.running.reopen()
+        assert home.ask("adopt", sink=TREATMENTS).status == 0
+        assert not basal & home.treatments().keys()
+        assert any(doc["eventType"] == "Temp Basal" for doc in older_left(home))
+        home.running.more = ""
+        home.running.reopen()
+        assert home.ask("sync").status == 6
+        assert not basal & home.treatments().keys()
+        assert home.ask("adopt", sink=TREATMENTS).status == 0
+        assert basal <= home.treatments().keys()
+        assert not any(doc["eventType"] == "Temp Basal" for doc in older_left(home))
+
+
+def test_a_site_that_deletes_nothing_is_found_out_before_ours_are_sent(tmp_path: Path) -> None:
+    """It answers as if it had: ours beside theirs would show every dose twice."""
+    with house(tmp_path, simulate(plan_of(72, days=5)), now=BEGIN + 4 * DAY) as home:
+        inhabited(home)
+        home.site._remove = lambda *_: as_json({"n": 1, "ok": 1})  # type: ignore[method-assign]
+        result = home.ask("adopt", sink=TREATMENTS)
+        assert result.status == 5
+        assert "still holds" in result.lines[0]
+        assert home.treatments() == {}
 
 
 def test_nothing_is_replaced_while_not_all_can_be_read(tmp_path: Path) -> None:
-    from tconnectsync_simulator.faults import answered
-
     with house(tmp_path, simulate(plan_of(67)), now=BEGIN + 6 * DAY) as home:
         inhabited(home)
         home.cloud.fail(answered(503, path="pump-logs", times=1000))
@@ -172,12 +247,6 @@ def test_nothing_is_replaced_while_not_all_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_tells_what_would_be_replaced_and_changes_nothing(tmp_path: Path) -> None:
-    from quiet_world import ZONE, a_pump
-    from whole_world import Installation, MovedClock
-
-    from tconnectsync_simulator.cloud import Cloud
-    from tconnectsync_simulator.nightscout import SimulatedNightscout
-
     with Cloud([a_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=2)
         home.run("sync")
@@ -194,10 +263,11 @@ def test_a_dry_run_tells_what_would_be_replaced_and_changes_nothing(tmp_path: Pa
         assert not list((tmp_path / "fresh" / "data").glob("log/*"))
 
 
-@pytest.mark.parametrize("sink", ["nightscout-iob"])
-def test_a_sink_without_an_older_bridges_documents_has_nothing_to_replace(tmp_path: Path, sink: str) -> None:
-    with house(tmp_path, simulate(plan_of(68)), now=BEGIN + 4 * DAY) as home:
-        assert home.ask("adopt", sink=sink).status == 0
+def test_a_sink_whose_facts_no_older_bridge_wrote_as_treatments_says_so(tmp_path: Path) -> None:
+    with house(tmp_path, simulate(plan_of(68, days=3)), now=BEGIN + 2 * DAY) as home:
+        result = home.ask("adopt", sink="nightscout-iob")
+        assert result.status == 2
+        assert "--skip" in result.lines[0]
 
 
 def test_what_ours_lost_at_the_site_is_sent_again_before_the_older_copy_goes(tmp_path: Path) -> None:
@@ -216,8 +286,6 @@ def test_what_ours_lost_at_the_site_is_sent_again_before_the_older_copy_goes(tmp
 
 
 def test_at_a_new_address_nothing_is_replaced_before_anything_is_sent_there(tmp_path: Path) -> None:
-    from tconnectsync_simulator.nightscout import SimulatedNightscout
-
     with house(tmp_path, simulate(plan_of(69, days=5)), now=BEGIN + 4 * DAY, history_days=2) as home:
         assert home.ask("sync").status == 0
         older = [as_older(document) for document in home.treatments().values()]
@@ -229,3 +297,48 @@ def test_at_a_new_address_nothing_is_replaced_before_anything_is_sent_there(tmp_
             assert result.status == 6
             assert "nothing was replaced" in result.lines[0]
             assert other.count("treatments") == len(older)
+
+
+def test_an_older_bridge_that_still_writes_is_noticed(tmp_path: Path) -> None:
+    """It was not stopped, or came back with an update of its machine: every dose is there twice from then on."""
+    with house(tmp_path, simulate(plan_of(73, days=6)), now=BEGIN + 4 * DAY) as home:
+        inhabited(home)
+        assert home.ask("adopt", sink=TREATMENTS).status == 0
+        newest = max(
+            (doc for doc in home.treatments().values() if doc["eventType"] in DOSES),
+            key=lambda doc: str(doc["created_at"]),
+        )
+        home.site.put("treatments", as_older(newest))
+        home.running.until(home.clock.now() + DAY * 1.2)
+        status = home.status()["sinks"][TREATMENTS]
+        assert status["verified"]["twice"] == 1
+        assert f"tconnectsync adopt {TREATMENTS}" in status["message"]
+        assert home.ask("adopt", sink=TREATMENTS).status == 0
+        assert not [doc for doc in older_left(home) if doc["eventType"] in DOSES]
+        assert home.ask("verify", sink=TREATMENTS).status == 0
+
+
+def test_on_a_real_site_ours_take_the_place_of_an_older_bridges(site: Any, tmp_path: Path) -> None:
+    """By the commands, before a real Nightscout that keeps one treatment per time and type."""
+    with Cloud([a_pump(5)], MovedClock()) as cloud:
+        Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=4).run("sync")
+        before = by_identity([doc for doc in site.documents("treatments") if "identifier" in doc])
+        site.drop_all()
+        theirs = [as_older(doc) for doc in before.values()]
+        today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+        foreign = [doc | {"created_at": today + doc["created_at"][10:]} for doc in FOREIGN]
+        site.ask("POST", "treatments", json=[*theirs, *foreign]).raise_for_status()
+        held = site.documents("treatments")
+
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=4)
+        assert "tconnectsync adopt nightscout-treatments" in home.run("sync", expect=(6,)).stderr
+        home.run("adopt", TREATMENTS, "--dry-run")
+        assert site.documents("treatments") == held
+        for sink in (TREATMENTS, PUMP_EVENTS):
+            assert "were replaced by ours" in home.run("adopt", sink).stdout
+        after = site.documents("treatments")
+        assert by_identity([doc for doc in after if "identifier" in doc]) == before
+        assert [doc["enteredBy"] for doc in after if "identifier" not in doc] == ["a pen", "me"]
+        home.run("sync")
+        home.run("verify", TREATMENTS)
+        assert site.documents("treatments") == after

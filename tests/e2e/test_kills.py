@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from living_daemon import LivingDaemon, daemon, eventually
@@ -17,7 +18,6 @@ from whole_world import Installation, MovedClock
 from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.faults import CloudFault
 from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.pump import SimulatedPump
 
 
 def killed(world: World, dice: Random, times: int, *words: str) -> None:
@@ -119,12 +119,14 @@ def test_what_was_stored_when_the_daemon_died_is_not_stored_twice(collection: st
 
     Each in an installation of its own: which sink is served first is nobody's promise.
     """
-
-    def has_recent_iob(pump: SimulatedPump) -> bool:
-        newest = pump.truth.until(datetime.now(timezone.utc)).newest_iob
-        return newest is not None and datetime.now(timezone.utc) - newest.at < timedelta(minutes=15)
-
-    pump = next(pump for seed in range(60, 160) if has_recent_iob(pump := a_pump(3, seed=seed)))
+    now = datetime.now(ZoneInfo(ZONE))
+    pump = a_pump(
+        3, hourly_record_at_min=(now.minute - 8) % 60, upload_every_min=5,
+        outages=((now - timedelta(minutes=1), now + timedelta(hours=3)),),
+    )  # fmt: skip
+    newest = pump.truth.until(now).newest_iob
+    assert newest is not None
+    assert now - newest.at < timedelta(minutes=10), "else its device status is on the point of lapsing"
     with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         world = World(cloud, site, home)

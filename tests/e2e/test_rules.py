@@ -197,7 +197,7 @@ def test_verify_beside_the_daemon_says_of_a_repaired_log_what_the_daemon_says(tm
             assert home.ask("sync").status == (0 if fetched else 3)
             told = tallied(verify(home.running.config, load_plugins(), sink=sink, clock=home.clock))
             engine = home.running.engine
-            assert told.lines() == tallied(engine.keepers[sink].verifier(engine.views).run()).lines()
+            assert told.lines(sink) == tallied(engine.keepers[sink].verifier(engine.views).run()).lines(sink)
             assert told.counts[verdict] == 1
 
 

@@ -123,8 +123,8 @@ def of_other_sinks(known: dict[str, Document]) -> int:
 
 
 STEP = timedelta(minutes=40)
-TROUBLED, STEPS = 18, 44
-"""Half a day of trouble; then until a while after the daily comparison of each."""
+TROUBLED, STEPS = 12, 40
+"""Eight hours of trouble; then until a while after the daily comparison of each."""
 
 
 def together(folder: Path, pump: SimulatedPump, machines: int, version: str) -> dict[str, Document]:

@@ -58,7 +58,7 @@ def compared(world: World, first: datetime | None = None, last: datetime | None 
     ],
 )
 def test_the_summary_of_a_comparison(good: int, words: str) -> None:
-    assert Tally(good=good).lines() == [words]
+    assert Tally(good=good).lines("site") == [words]
 
 
 def verdicts(world: World) -> dict[str, int]:
@@ -86,7 +86,7 @@ def lived(world: World, stretch: timedelta, step: timedelta = timedelta(minutes=
 def test_a_place_that_holds_what_was_delivered_is_good(world: World) -> None:
     tally = compared(world)
     assert (tally.good, tally.wrong, dict(tally.counts)) == (24, 0, {})
-    assert tally.lines() == ["24 documents are as they should be"]
+    assert tally.lines("site") == ["24 documents are as they should be"]
 
 
 def test_what_is_lost_altered_doubled_or_made_by_nobody_is_told_apart(world: World, shelf: OpenShelf) -> None:
@@ -106,7 +106,7 @@ def test_what_is_lost_altered_doubled_or_made_by_nobody_is_told_apart(world: Wor
     }  # fmt: skip
     [contrast] = told["different"].contrasts
     assert (contrast.field, contrast.ours, contrast.theirs) == ("rate", altered.content["rate"], 9.9)
-    words = "\n".join(tally.lines())
+    words = "\n".join(tally.lines("site"))
     assert "21 documents are as they should be; 1 missing, 1 different, 1 doubled, 1 orphaned, 1 foreign" in words
     assert "2026-06-01 04:00:00 UTC  stretch: rate should be 1.0 and is 9.9" in words
     assert "of others, never touched: me (1)" in words
@@ -173,9 +173,9 @@ def test_a_dead_letter_is_told_as_such_and_a_dropped_one_stays_dropped(world: Wo
     assert world.ask("sync").status == 6
     tally = compared(world)
     assert {name: count for name, count in tally.counts.items() if name != "waiting"} == {"set_aside": 1}
-    assert "poison" in "\n".join(tally.lines())
+    assert "poison" in "\n".join(tally.lines("site"))
     assert world.ask("dead_letters_drop", sink="shelf", ids=None).status == 0
-    assert "given up" in "\n".join(compared(world).lines())
+    assert "given up" in "\n".join(compared(world).lines("site"))
     assert world.ask("verify", sink="shelf").status == 0
     assert victim not in shelf.there
     shelf.poison = frozenset()

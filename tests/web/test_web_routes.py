@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import attrs
 import pytest
 import requests
+from waitress import wasyncore
 from waitress.server import create_server
 
 from tconnectsync import Finding
 from tconnectsync_web.app import web_app
+from tconnectsync_web.command import ROUTER
 from tconnectsync_web.cycles import Cycle, Cycles, Outcome, at_intervals
-from tconnectsync_web.gate import Gate
+from tconnectsync_web.gate import Gate, client_of
 
 SECRET = "a long secret ü"
 BEARER = {"Authorization": b"Bearer " + SECRET.encode()}
@@ -60,24 +63,33 @@ class CountedCycles(Cycles):
 
 @pytest.fixture
 def served() -> Iterator[Served]:
+    with serving({}) as world:
+        yield world
+
+
+@pytest.fixture
+def routed() -> Iterator[Served]:
+    """As behind a host's router."""
+    with serving(ROUTER) as world:
+        yield world
+
+
+@contextlib.contextmanager
+def serving(router: Mapping[str, Any]) -> Iterator[Served]:
     world = Served()
     app = web_app(
         gate=Gate(SECRET.encode(), lambda: world.now), cycles=CountedCycles(world),
         read_status=lambda: STATUS, read_findings=lambda: world.findings,
     )  # fmt: skip
-    server = create_server(app, host="127.0.0.1", port=0, threads=6, clear_untrusted_proxy_headers=True)
+    server = create_server(app, host="127.0.0.1", port=0, threads=6, **router)
     world.url = f"http://127.0.0.1:{server.effective_port}"
-    thread = threading.Thread(target=_until_closed, args=(server,), daemon=True)
+    thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     yield world
-    server.close()
-    server.task_dispatcher.shutdown()
+    server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))  # the end of its loop, in its thread
     thread.join(5)
-
-
-def _until_closed(server: object) -> None:
-    with contextlib.suppress(OSError):  # closed under it: the end of a test
-        server.run()  # type: ignore[attr-defined]
+    server.task_dispatcher.shutdown()
+    assert not thread.is_alive()
 
 
 def test_healthz_needs_no_secret_and_tells_nothing(served: Served) -> None:
@@ -116,15 +128,70 @@ def test_guessing_shuts_the_gate_for_longer_and_longer(served: Served) -> None:
     assert served.get("/", BEARER).status_code == 200
 
 
+def guesses(world: Served, many: int, forwarded: str) -> list[int]:
+    headers = {"Authorization": b"wrong", "X-Forwarded-For": forwarded.encode()}
+    return [world.get("/", headers).status_code for _ in range(many)]
+
+
+def right(world: Served, forwarded: str) -> int:
+    return world.get("/", {**BEARER, "X-Forwarded-For": forwarded.encode()}).status_code
+
+
+def test_who_guesses_shuts_nobody_else_out(routed: Served) -> None:
+    assert guesses(routed, 6, "203.0.113.7") == [403] * 4 + [429] * 2
+    assert right(routed, "203.0.113.7") == 429
+    assert right(routed, "198.51.100.2") == 200
+    assert right(routed, "203.0.113.7") == 429, "another caller's secret frees no guesser"
+
+
+def test_what_a_guesser_writes_before_the_routers_hop_makes_him_nobody_else(routed: Served) -> None:
+    for number in range(4):
+        assert guesses(routed, 1, f"198.51.100.{number}, 203.0.113.7") == [403]
+    assert guesses(routed, 1, "198.51.100.9, 203.0.113.7") == [429]
+    assert right(routed, "203.0.113.7, 198.51.100.0") == 200
+
+
+def test_without_a_router_the_header_says_nothing(served: Served) -> None:
+    assert [guesses(served, 1, f"203.0.113.{number}")[0] for number in range(6)] == [403] * 4 + [429] * 2
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1%eth0", "2001:db8:1:2::/64"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("unknown", "unknown"),
+        ("", ""),
+    ],
+)
+def test_the_addresses_of_one_line_are_one_client(address: str, client: str) -> None:
+    assert client_of(address) == client
+
+
 def test_the_wait_has_an_end() -> None:
     now = [0.0]
     gate = Gate(b"x", lambda: now[0])
     for _ in range(50):
-        gate.admits(b"y")
-        now[0] += gate.wait_s()
-    gate.admits(b"y")
-    assert gate.wait_s() == 60
-    assert not gate.admits(b"x")
+        gate.admits(b"y", "a")
+        now[0] += gate.wait_s("a")
+    gate.admits(b"y", "a")
+    assert gate.wait_s("a") == 60
+    assert not gate.admits(b"x", "a")
+    assert gate.admits(b"x", "b")
+
+
+def test_of_too_many_clients_the_one_that_failed_longest_ago_is_forgotten() -> None:
+    gate = Gate(b"x", lambda: 0.0, most_clients=3)
+    for client in ("a", "b", "c", "a", "a", "a"):
+        gate.admits(b"y", client)
+    gate.admits(b"y", "d")
+    assert [client for client in "abcd" if not gate.admits(b"x", client)] == ["a"]
+    assert gate.wait_s("a") == 2
+    for client in ("b", "c", "d"):
+        gate.admits(b"y", client)
+    assert gate.wait_s("a") == 0, "three others failed since"
 
 
 def test_the_status_tells_nothing_about_the_wearer(served: Served) -> None:

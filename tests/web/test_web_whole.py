@@ -86,7 +86,7 @@ def test_without_a_secret_it_does_not_start(tmp_path: Path) -> None:
 
 
 def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
-    """With a host's empty variables for the fields of its form that nobody filled in, and the host's port."""
+    """The host's line, its port and router, and its empty variables for the fields of its form that nobody filled in."""
     with Cloud([], MovedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
     environment = {
@@ -95,8 +95,14 @@ def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
         "TIMEZONE_NAME": ZONE, "NS_URL": "http://127.0.0.1:1/", "NS_SECRET": "x-site-secret", "PORT": "0",
         "TCONNECTSYNC_HEROKU_SECRET": SECRET, "TCONNECTSYNC_HEROKU_FEATURES": "", "TCONNECTSYNC_HEROKU_INTERVAL_MINS": "",
     }  # fmt: skip
-    with listening([*home.program, "web"], environment, []) as url:
-        answer = requests.get(url, headers={"Authorization": f"Bearer {SECRET}"}, timeout=30).json()
+    words = (Path(__file__).parents[2] / "Procfile").read_text().removeprefix("web: tconnectsync").split()
+    with listening([*home.program, *words, "--host", "127.0.0.1"], environment, []) as url:
+        for number in range(5):
+            stranger = {"Authorization": "wrong", "X-Forwarded-For": f"198.51.100.{number}, 203.0.113.7"}
+            refused = requests.get(url, headers=stranger, timeout=30)
+        assert refused.status_code == 429
+        mine = {"Authorization": f"Bearer {SECRET}", "X-Forwarded-For": "198.51.100.1"}
+        answer = requests.get(url, headers=mine, timeout=30).json()
     assert answer["sinks"]["nightscout-treatments"]["state"] == "waiting"
     assert answer["last_cycle_status"] is None
 

@@ -1,0 +1,65 @@
+"""Whether the pump's clock is one of the configured zone, as far as a single upload tells; for the time before the log knows."""
+
+from __future__ import annotations
+
+import attrs
+
+from tconnectsync.anchoring import BOGUS, FIT_S, FRESH_S, IMPOSSIBLE_S, Upload
+from tconnectsync.receiver import Finding
+from tconnectsync.wallclock import Zones
+
+PLACES = (
+    "America/New_York", "America/Chicago", "America/Denver", "America/Phoenix", "America/Los_Angeles", "America/Anchorage",
+    "Pacific/Honolulu", "America/Halifax", "America/St_Johns", "Europe/London", "Europe/Berlin", "Europe/Helsinki",
+    "Africa/Johannesburg", "Europe/Istanbul", "Asia/Dubai", "Asia/Kolkata", "Asia/Singapore", "Asia/Tokyo", "Australia/Sydney",
+    "Australia/Perth", "Australia/Adelaide", "Australia/Darwin", "Australia/Brisbane", "Pacific/Auckland", "America/Bogota",
+    "America/Sao_Paulo",
+)  # fmt: skip
+"""One well-known place for each clock that wearers of these pumps have; the likelier of two with one clock comes first."""
+
+
+@attrs.frozen(kw_only=True)
+class ZoneDoubt:
+    """The pump's clock is not that of ``zone``, in words.
+
+    ``sure``: an event would be later than the upload that brought it. Else that upload may only have come late. ``places``:
+    zones with the pump's clock, the likeliest first; there may be none.
+    """
+
+    zone: str
+    sure: bool
+    places: tuple[str, ...]
+    words: str
+
+    @property
+    def finding(self) -> Finding:
+        """A line of ``check``."""
+        places = " or ".join(f'"{place}"' for place in self.places[:3])
+        instead = f" (its clock is that of {places})" if places else ""
+        remedy = f"If the wearer lives elsewhere, correct `timezone`{instead}; else set the pump's clock."
+        return Finding(good=not self.sure, what=self.words, remedy=remedy)
+
+
+def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
+    """What speaks against the zone; None where standard or daylight-saving time there fits, or nothing can be told."""
+    day = upload.newest.date()
+    lags_s = [upload.lag_s(offset_s) for offset_s in zones.offsets_near(day)]
+    if any(IMPOSSIBLE_S <= lag_s <= FRESH_S for lag_s in lags_s):
+        return None
+    if upload.newest - upload.at.replace(tzinfo=None) > BOGUS:  # a clock that is days ahead is no matter of zones
+        return None
+    sure = max(lags_s) < IMPOSSIBLE_S
+    possible = {place: upload.lag_s(Zones(timezone=place).offset_at(upload.at)) for place in PLACES}
+    possible = {place: lag_s for place, lag_s in possible.items() if lag_s >= IMPOSSIBLE_S}
+    least_s = min(possible.values(), default=float("inf"))
+    if not sure and least_s > FIT_S[1]:
+        return None  # an upload of data that is old in any zone
+    zone = zones.name_at(day)
+    at_home = zones.wall_of(upload.at)
+    words = (
+        f"pump clock: an upload at {at_home:%Y-%m-%d %H:%M} in {zone} brought data of {upload.newest:%Y-%m-%d %H:%M} by the"
+        f" pump's clock: {'it is not set to that zone' if sure else 'it may be set to another zone, or the phone was late'}"
+    )
+    return ZoneDoubt(
+        zone=zone, sure=sure, places=tuple(place for place, lag_s in possible.items() if lag_s == least_s), words=words
+    )

@@ -1,0 +1,112 @@
+"""docs/migrating.md, typed in order by somebody who has an older bridge's `.env` and a site that it filled."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from running_engine import ZONE, HandClock
+from test_adopt import FOREIGN, PUMP_EVENTS, TREATMENTS, as_older, older_left
+from test_rules import BEGIN, COLLECTIONS, DAY, House, house, plan_of
+from whole_world import by_identity
+
+from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.root import run
+from tconnectsync.plugins import load_plugins
+from tconnectsync_simulator.accounts import Account
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.pump import simulate
+
+TEXT = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text(encoding="utf-8")
+WAITS = 6
+
+
+def commands() -> list[list[str]]:
+    blocks = re.findall(r"^ *```sh\n(.*?)```", TEXT, flags=re.DOTALL | re.MULTILINE)
+    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def test_every_command_of_the_document_in_its_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = HandClock(BEGIN + 3 * DAY)
+    with Cloud([simulate(plan_of(71, days=4))], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+        old = tmp_path / "old.env"
+        account = Account()
+        old.write_text(
+            f"TCONNECT_EMAIL={account.email}\nTCONNECT_PASSWORD='{account.password}'\nTIMEZONE_NAME='{ZONE}'\n"
+            f"NS_URL={site.url}\nNS_SECRET='{site.secret}'\nTCONNECT_REGION={account.region}\nPUMP_SERIAL_NUMBER=11111111\n"
+        )
+        places = [f"--set=sources.tandem.endpoints.{name}={value}" for name, value in cloud.endpoints.items()]
+
+        def typed(home: str, *words: str) -> tuple[int, str]:
+            environ = {"HOME": str(tmp_path / home), "no_proxy": "127.0.0.1"}
+            added = places if words[0] == "init" else []
+            given = [str(old) if word == "/path/of/the/old/.env" else word for word in words]
+            invocation = Invocation(environ=environ, clock=clock, system_file=tmp_path / "none", plugins=load_plugins())
+            status = run([*given, *added], invocation)
+            return status, "".join(capsys.readouterr())
+
+        assert typed("first", "init", "--from-env", "/path/of/the/old/.env")[0] == 0
+        assert typed("first", "sync")[0] == 0
+        before = by_identity(site.documents("treatments"))
+        older = [as_older(document) for document in before.values()]
+        for collection in COLLECTIONS:
+            site.drop(collection)
+        site.put("treatments", *older, *FOREIGN)
+
+        typed_before: set[str] = set()
+        for program, *words in commands():
+            status, said = typed("home", *words)
+            waits = words == ["sync"] and "sync" not in typed_before
+            assert (program, status) == ("tconnectsync", WAITS if waits else 0), (words, said)
+            assert not waits or (
+                site.count("activity") == 1 and all("identifier" not in doc for doc in site.documents("treatments"))
+            )
+            typed_before.add(" ".join(words))
+        assert typed_before >= {"check", "sync", f"adopt {TREATMENTS}", f"verify {TREATMENTS}"}
+        assert by_identity([doc for doc in site.documents("treatments") if "identifier" in doc]) == before
+        assert [doc for doc in site.documents("treatments") if doc.get("enteredBy") == "Pump (tconnectsync)"] == []
+
+
+def older_writes(home: House, folder: Path, begin: datetime) -> int:
+    """What the older bridge writes of everything since ``begin``: it does not know this one's documents."""
+    with SimulatedNightscout(now=home.clock.now) as site:
+        there = home.running.__class__(folder, home.cloud, site, home.clock, history_days=4)
+        assert there.ask("sync").status == 0
+        older = [
+            as_older(doc)
+            for doc in site.documents("treatments")
+            if datetime.fromisoformat(doc["created_at"].replace("Z", "+00:00")) >= begin
+        ]
+        there.engine.close()
+    home.site.put("treatments", *older)
+    return len(older)
+
+
+def test_back_to_the_older_bridge_and_here_again(tmp_path: Path) -> None:
+    """Two days of the older one: after such a silence the site is looked over as before the first delivery."""
+    with house(tmp_path, simulate(plan_of(72, days=5)), now=BEGIN + 2 * DAY, history_days=2) as home:
+        assert home.ask("sync").status == 0
+        home.running.engine.close()
+        left = home.clock.now()
+        home.clock.sleep(2 * 86400)
+        assert older_writes(home, tmp_path / "other", left + timedelta(hours=1)) > 100
+        home.running.open()
+        ours = home.treatments()
+        assert home.ask("sync").status == WAITS
+        assert home.treatments() == ours
+        for sink in (TREATMENTS, PUMP_EVENTS):
+            result = home.ask("adopt", sink=sink)
+            assert result.status == 0, result.lines
+        assert home.ask("sync").status == 0
+        assert older_left(home) == []
+        with SimulatedNightscout(now=home.clock.now) as site:
+            there = home.running.__class__(tmp_path / "straight", home.cloud, site, home.clock, history_days=4)
+            assert there.ask("sync").status == 0
+            there.engine.close()
+            expected = by_identity(site.documents("treatments"))
+        assert home.treatments().keys() >= {name for name, doc in expected.items() if "insulin" in doc}

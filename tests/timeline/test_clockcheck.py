@@ -1,0 +1,74 @@
+"""A zone that the pump's clock speaks against, told by one upload."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tconnectsync.anchoring import Upload
+from tconnectsync.clockcheck import PLACES, ZoneDoubt, zone_doubt
+from tconnectsync.wallclock import Zones
+from tconnectsync.zones import names_place
+
+WINTER = datetime(2026, 1, 20, 17, 10, tzinfo=timezone.utc)
+SUMMER = datetime(2026, 7, 20, 17, 10, tzinfo=timezone.utc)
+
+
+def doubt(pump_at: str, chosen: str, *, at: datetime = WINTER, late_min: float = 6.0) -> ZoneDoubt | None:
+    """The pump is set to the clock of ``pump_at``, its newest event is ``late_min`` older than the upload."""
+    newest = (at - timedelta(minutes=late_min)).astimezone(ZoneInfo(pump_at)).replace(tzinfo=None)
+    return zone_doubt(Upload(at=at, newest=newest), Zones(timezone=chosen))
+
+
+@pytest.mark.parametrize("late_min", [-1.5, 0, 6, 14])
+@pytest.mark.parametrize("place", PLACES)
+def test_the_right_zone_is_not_doubted(place: str, late_min: float) -> None:
+    assert doubt(place, place, late_min=late_min) is None
+    assert doubt(place, place, at=SUMMER, late_min=late_min) is None
+
+
+@pytest.mark.parametrize(
+    ("pump_at", "chosen", "sure", "place"),
+    [
+        ("America/New_York", "America/Los_Angeles", True, "America/New_York"),
+        ("Europe/Berlin", "America/New_York", True, "Europe/Berlin"),
+        ("Australia/Sydney", "Europe/London", True, "Australia/Sydney"),
+        ("America/New_York", "Europe/Berlin", False, "America/New_York"),
+        ("America/Denver", "America/New_York", False, "America/Denver"),
+    ],
+)
+@pytest.mark.parametrize("at", [WINTER, SUMMER])
+def test_another_clock_is_told_with_a_place_that_has_it(
+    pump_at: str, chosen: str, sure: bool, place: str, at: datetime
+) -> None:
+    found = doubt(pump_at, chosen, at=at)
+    assert found is not None
+    assert (found.sure, found.places[0], found.zone) == (sure, place, chosen)
+    assert found.finding.good is not sure
+    assert place in str(found.finding.remedy)
+
+
+def test_a_clock_that_was_not_set_for_daylight_saving_speaks_against_no_zone() -> None:
+    """In New York it shows winter's time in July: that is Chicago's."""
+    assert doubt("America/Chicago", "America/New_York", at=WINTER) is not None
+    assert doubt("America/Bogota", "America/New_York", at=SUMMER) is None
+
+
+def test_an_upload_that_was_late_speaks_against_a_zone_only_where_it_cannot_be() -> None:
+    assert doubt("America/New_York", "America/New_York", late_min=35) is None
+    assert doubt("America/New_York", "America/New_York", late_min=60 * 24 * 30) is None
+    found = doubt("Europe/Berlin", "America/New_York", late_min=35)
+    assert found is not None
+    assert (found.sure, found.places[0]) == (True, "Europe/Berlin")
+
+
+def test_a_clock_that_is_days_ahead_is_no_matter_of_zones() -> None:
+    newest = WINTER.replace(tzinfo=None) + timedelta(days=400)
+    assert zone_doubt(Upload(at=WINTER, newest=newest), Zones(timezone="Europe/Berlin")) is None
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_offered_can_be_configured(place: str) -> None:
+    assert names_place(place)

@@ -58,6 +58,7 @@ _FOLDING = "tconnectsync/folding.py"
 _DELIVERY = "tconnectsync/delivery.py"
 _SENDING = "tconnectsync/outbox/sending.py"
 _POLLING = "tconnectsync/polling.py"
+_TCONNECT = "plugins/tconnectsync_tconnect"
 _ANCHORING = "tconnectsync/anchoring.py"
 _PLACEMENT = "tconnectsync/placement.py"
 _NIGHTSCOUT = "plugins/tconnectsync_nightscout"
@@ -797,5 +798,31 @@ MUTATIONS: tuple[Mutation, ...] = (
         _NETWORK,
         "tests/nightscout/test_client_nightscout.py::test_a_certificate_is_verified_unless_that_is_turned_off",
         (f"{_NIGHTSCOUT}/client.py", "            verify=self.verify_tls,\n", "            verify=False,\n"),
+    ),
+    _mutation(
+        "of what lasts over midnight only the day that is due is read",
+        _DOSE,
+        "tests/sources/test_source_contract.py::test_a_poll_that_is_killed_is_gone_on_with_and_ends_in_the_same_log[tconnect-8]",
+        (f"{_TCONNECT}/plan.py", "    due |= {day - _DAY for day in due if day > start}", "    due |= set()"),
+    ),
+    _mutation(
+        "days without any data end the sleep that goes on",
+        _DOSE,
+        "tests/tconnect/test_tconnect_merging.py::test_days_without_any_data_do_not_end_a_sleep",
+        (
+            f"{_TCONNECT}/merging.py",
+            "*told, *csv_told))), default=None)",
+            "*told, *csv_told))), default=None)\n    newest = newest and max(newest, datetime.combine(answers.first, time()))",
+        ),
+    ),
+    _mutation(
+        "a bolus is where it was asked for only if it was read before it ended",
+        _FACTS,
+        "tests/tconnect/test_tconnect_documents.py::test_a_bolus_is_the_same_whether_it_was_asked_for_before_it_ended_or_not",
+        (
+            f"{_TCONNECT}/boluses.py",
+            "    if at is None or (ended is not None and at >= ended.at):",
+            "    if at is None or ended is not None:",
+        ),
     ),
 )

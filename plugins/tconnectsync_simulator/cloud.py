@@ -11,28 +11,17 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from types import TracebackType
-from typing import Any, Protocol
-
-import attrs
-import msgspec
+from typing import Any
 
 from tconnectsync_simulator.accounts import Account, Accounts
-from tconnectsync_simulator.cloud_http import (
-    CloudAnswer,
-    CloudRequest,
-    CloudServer,
-    CutOff,
-    html_answer,
-    json_answer,
-)
-from tconnectsync_simulator.faults import BLOCKED, NOT_FOUND, CloudFault, CloudFaults
+from tconnectsync_simulator.cloud_http import CloudAnswer, CloudRequest, html_answer, json_answer
+from tconnectsync_simulator.faults import BLOCKED, NOT_FOUND
 from tconnectsync_simulator.plan import SimulationPlan
 from tconnectsync_simulator.pump import SimulatedPump
 from tconnectsync_simulator.shelf import Shelf, shelve
+from tconnectsync_simulator.simulated_service import SimulatedService, TellsTime
 
 CLIENT_ID = "simulated-client"
 LOG_KEYS = frozenset({"pumperId", "startDate", "endDate", "eventCodes"})
@@ -51,15 +40,7 @@ KINDS = {
 }
 
 
-class TellsTime(Protocol):
-    """A clock: what :class:`tconnectsync.Clock` is, and a test's own."""
-
-    def now(self) -> datetime:
-        """The current time, aware, UTC."""
-        ...
-
-
-class Cloud:
+class Cloud(SimulatedService):
     """A running server; close it, or use it as a context manager. All methods may be called while requests are served.
 
     ``pumps``: simulated pumps, plans (simulated here, bounded in memory) or shelves. ``clock`` decides what has been uploaded,
@@ -87,31 +68,8 @@ class Cloud:
         self.window_status = window_status
         self.unused_serials = tuple(unused_serials)
         self.newest_overrides: dict[str, str] = {}
-        self.faults = CloudFaults()
-        self.requests: list[CloudRequest] = []
-        self._clock = clock
-        self._guard = threading.RLock()
-        self._closing = threading.Event()
-        self._server = CloudServer(self._serve, clock.now)
-        self._service = Accounts(self._server.url, CLIENT_ID, self.accounts, clock.now, token_life_s)
-
-    def __enter__(self) -> Cloud:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._closing.set()
-        self._server.close()
-
-    @property
-    def url(self) -> str:
-        """Where it listens, without a last slash."""
-        return self._server.url
+        super().__init__(clock)
+        self._service = Accounts(self.url, CLIENT_ID, self.accounts, clock.now, token_life_s)
 
     @property
     def endpoints(self) -> dict[str, str]:
@@ -122,58 +80,18 @@ class Cloud:
         """The same for any region: in the wrong one the right password is refused."""
         return self._service.endpoints(region)
 
-    def fail(self, *faults: CloudFault) -> None:
-        """Let these go wrong, in order."""
-        with self._guard:
-            self.faults.add(*faults)
-
-    def revoke_tokens(self) -> None:
+    def forget_tokens(self) -> None:
         """Every access token is over from now on."""
-        with self._guard:
-            self._service.revoke()
+        self._service.revoke()
 
-    def count(self, kind: str) -> int:
-        """How many requests of a kind came: login_page, login, authorize, authorize_next, redirect, token, jwks, pumper, pump-logs, other."""
-        with self._guard:
-            return sum(request.kind == kind for request in self.requests)
+    def kind_of(self, request: CloudRequest) -> str:
+        """login_page, login, authorize, authorize_next, redirect, token, jwks, pumper, pump-logs, other."""
+        return _route(request)[0]
 
-    # --- serving ---
-
-    def _serve(self, request: CloudRequest) -> CloudAnswer:
-        with self._guard:
-            kind, region, argument = _route(request)
-            request = attrs.evolve(request, kind=kind)
-            self.requests.append(request)
-            fault = self.faults.take(request.path)
-        if fault is None:
-            with self._guard:
-                return self._answer(request, region, argument)
-        if fault.wait_s:
-            self._closing.wait(fault.wait_s)
-        if fault.reset == "before":
-            raise CutOff
-        if fault.status is not None:
-            return CloudAnswer(
-                status=fault.status,
-                body=fault.body.encode(),
-                content_type=fault.content_type,
-                headers=tuple(fault.headers.items()),
-            )
-        with self._guard:
-            if fault.revoke:
-                self._service.revoke()
-            answer = self._answer(request, region, argument)
-        if fault.reset == "after":
-            raise CutOff
-        if fault.harms_json:
-            answer = attrs.evolve(answer, body=msgspec.json.encode(fault.harm(msgspec.json.decode(answer.body))))
-        half = answer.body[: len(answer.body) // 2]
-        if fault.short:
-            return attrs.evolve(answer, body=half, promised=len(answer.body))
-        return attrs.evolve(answer, body=half) if fault.cut else answer
-
-    def _answer(self, request: CloudRequest, region: str, argument: str) -> CloudAnswer:
+    def answer(self, request: CloudRequest) -> CloudAnswer:
+        """What goes back."""
         service = self._service
+        _, region, argument = _route(request)
         match (request.kind, request.method):
             case ("login_page", "GET"):
                 return service.login_page()
@@ -207,7 +125,7 @@ class Cloud:
         return self._pump_logs(request, argument, account)
 
     def _pumper(self) -> dict[str, Any]:
-        now_s = self._clock.now().timestamp()
+        now_s = self.clock.now().timestamp()
         entries = [self._entry(shelf, now_s) for shelf in self.shelves]
         entries += [unused_pump(serial) for serial in self.unused_serials]
         return {
@@ -237,7 +155,7 @@ class Cloud:
         if self.largest_window_days is not None and _days(first, last) > self.largest_window_days:
             return json_answer({"message": "Internal server error"}, self.window_status)
         lists = [value for key, value in request.query if key == "eventCodes"]
-        now_s = self._clock.now().timestamp()
+        now_s = self.clock.now().timestamp()
         found: list[bytes] = []
         if len(lists) < 2:  # a repeated key gives nothing
             wanted = (

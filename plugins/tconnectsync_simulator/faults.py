@@ -11,6 +11,11 @@ BLOCKED = (
     "<html><head><title>Request Rejected</title></head><body>The request is blocked. Attack ID: 20000051</body></html>"
 )
 MAINTENANCE = "<html><head><title>Scheduled maintenance</title></head><body>We will be back soon.</body></html>"
+WEB_PAGE_BLOCKED = (
+    "<html><head><title>Web Page Blocked!</title></head><body><h1>Web Page Blocked!</h1><p>The page cannot be displayed."
+    "</p><p>Attack ID: 20000051</p></body></html>"
+)
+"""The older website's firewall, with status 200."""
 NOT_FOUND = "<html><head><title>404 Not Found</title></head><body>404 Not Found</body></html>"
 
 
@@ -81,6 +86,11 @@ def answered(
 def html_page(*, path: str = "pump-logs", times: int = 1) -> CloudFault:
     """A page of HTML with status 200."""
     return CloudFault(path=path, times=times, status=200)
+
+
+def web_page_blocked(*, path: str = "", times: int = 1) -> CloudFault:
+    """The firewall before the older t:connect."""
+    return CloudFault(path=path, times=times, status=200, body=WEB_PAGE_BLOCKED)
 
 
 def null_answer(*, path: str = "pump-logs", times: int = 1) -> CloudFault:

@@ -27,21 +27,21 @@ def bolus_facts(cells: Cells) -> list[Fact]:
     """The facts of a bolus. Raises BadRow.
 
     Only parts that are complete have an end with an amount: of one that is not, nobody knows what will be delivered. Both
-    parts of an extended bolus count, each with its own amount.
+    parts of an extended bolus count, each with its own amount. Only the immediate part's end is named by the completion's
+    id, too: another fact must not get another name once that is there.
     """
     bolus_id = values.identity(cells, "BolusRequestID")
     if bolus_id is None:
         raise BadRow("names no bolus", column="BolusRequestID")
     completion_id = values.identity(cells, "BolusCompletionID")
     name = f"bolus:{bolus_id}/{'-' if completion_id is None else completion_id}"
-    facts: list[Fact] = []
     complete, extended = values.flag(cells, "BolusIsComplete"), _is_extended(cells)
-    if complete:
-        facts.append(_immediate(cells, bolus_id, name, extended=extended))
-    else:
-        facts += _request(cells, bolus_id, extended=extended)
+    ended = _immediate(cells, bolus_id, name, extended=extended) if complete else None
+    facts = _request(cells, bolus_id, ended, extended=extended)
+    if ended is not None:
+        facts.append(ended)
     if extended:
-        facts += _extended(cells, bolus_id, name)
+        facts += _extended(cells, bolus_id)
     return facts
 
 
@@ -67,11 +67,17 @@ def _immediate(cells: Cells, bolus_id: int, name: str, *, extended: bool) -> Fac
     return Fact(name=name, kind="bolus.completed", at=at, body=body)
 
 
-def _request(cells: Cells, bolus_id: int, *, extended: bool) -> list[Fact]:
-    """A bolus whose immediate part has not ended: that it was asked for, so that people are told of it."""
+def _request(cells: Cells, bolus_id: int, ended: Fact | None, *, extended: bool) -> list[Fact]:
+    """What was asked for, and when: the nearest to the start of delivery that a row tells.
+
+    The same facts whether the row is complete yet or not, so that a bolus does not depend on when it was asked for first. One
+    that ends as it begins is told by its end alone, which must not be read first.
+    """
     at = values.time(cells, "RequestDateTime") or values.time(cells, TIME)
-    if at is None:
+    if at is None and ended is None:
         raise BadRow("is no time", column="RequestDateTime")
+    if at is None or (ended is not None and at >= ended.at):
+        return []
     amounts = events.BolusRequested(
         bolus_id=bolus_id,
         part=3,
@@ -80,6 +86,10 @@ def _request(cells: Cells, bolus_id: int, *, extended: bool) -> list[Fact]:
         total_u=values.number(cells, "ActualTotalBolusRequested"),
     )
     facts = [Fact(name=f"bolus:{bolus_id}/requested", kind="bolus.requested", at=at, body=amounts)]
+    carbs_g, glucose = values.number(cells, "CarbSize") or None, values.number(cells, "BG") or None
+    if carbs_g is not None or glucose is not None:
+        reasons = events.BolusRequested(bolus_id=bolus_id, part=1, carbs_g=carbs_g, glucose_mg_dl=glucose)
+        facts.append(Fact(name=f"bolus:{bolus_id}/reasons", kind="bolus.requested", at=at, body=reasons))
     if extended:
         split = events.BolusRequested(
             bolus_id=bolus_id,
@@ -92,7 +102,7 @@ def _request(cells: Cells, bolus_id: int, *, extended: bool) -> list[Fact]:
     return facts
 
 
-def _extended(cells: Cells, bolus_id: int, name: str) -> list[Fact]:
+def _extended(cells: Cells, bolus_id: int) -> list[Fact]:
     begin, end = values.time(cells, "BolexStartDateTime"), values.time(cells, "BolexCompletionDateTime")
     size_u = values.number(cells, "BolexSize")
     complete = values.flag(cells, "ExtendedBolusIsComplete")
@@ -102,15 +112,17 @@ def _extended(cells: Cells, bolus_id: int, name: str) -> list[Fact]:
     # one that ends as it begins is told by its end alone, which must not be read first
     if begin is not None and (not complete or end is None or begin < end):
         started = events.BolusExtendedStarted(bolus_id=bolus_id, size_u=size_u)
-        facts.append(Fact(name=f"{name}/extended_started", kind="bolus.extended_started", at=begin, body=started))
+        facts.append(
+            Fact(name=f"bolus:{bolus_id}/extended_started", kind="bolus.extended_started", at=begin, body=started)
+        )
     if complete and end is not None:
         if begin is not None and begin > end:
             raise BadRow("is before the extended part's start", column="BolexCompletionDateTime")
-        facts.append(_extended_end(cells, bolus_id, name, end, size_u))
+        facts.append(_extended_end(cells, bolus_id, end, size_u))
     return facts
 
 
-def _extended_end(cells: Cells, bolus_id: int, name: str, end: datetime, size_u: float | None) -> Fact:
+def _extended_end(cells: Cells, bolus_id: int, end: datetime, size_u: float | None) -> Fact:
     delivered_u = values.number(cells, "BolexInsulinDelivered")
     if delivered_u is None:
         raise BadRow("is empty, although the extended part is complete", column="BolexInsulinDelivered")
@@ -121,7 +133,7 @@ def _extended_end(cells: Cells, bolus_id: int, name: str, end: datetime, size_u:
         requested_u=size_u,
         duration_min=values.number(cells, "Duration"),
     )
-    return Fact(name=f"{name}/extended_completed", kind="bolus.extended_completed", at=end, body=body)
+    return Fact(name=f"bolus:{bolus_id}/extended_completed", kind="bolus.extended_completed", at=end, body=body)
 
 
 def _is_extended(cells: Cells) -> bool:

@@ -43,11 +43,12 @@ class Answers:
 
 @attrs.frozen(kw_only=True)
 class Rest:
-    """What the days before left open: only later rows tell how long it lasts."""
+    """What the days before left open: only later rows tell how long it lasts. ``newest``: the time of their newest data."""
 
     csv_row: OpenRow | None = None
     suspension: Suspension | None = None
     modes: tuple[Mode, ...] = ()
+    newest: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -83,13 +84,14 @@ def merged(answers: Answers, rest: Rest) -> Merged:
     stops, open_stop = _suspended(unexplained, segments)
     found += stops
     found += _sites(sites, suspensions, basal)
-    newest = max((one.fact.at for one in (*found, *told, *csv_told)), default=datetime.combine(answers.first, time()))
+    before = () if rest.newest is None else (rest.newest,)
+    newest = max((*before, *(one.fact.at for one in (*found, *told, *csv_told))), default=None)
     changes, open_modes = mode_changes([*rest.modes, *modes], newest)
     found += changes
     found += _filled(told, csv_told)
     return Merged(
         facts=[*_each_once(found, bad), *bad.facts],
-        rest=Rest(csv_row=csv_row, suspension=open_stop, modes=open_modes),
+        rest=Rest(csv_row=csv_row, suspension=open_stop, modes=open_modes, newest=newest),
         bad=len(bad.facts),
     )
 
@@ -137,6 +139,8 @@ class _Bad:
         name = hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:16]
         body = Unknown(code=origin, reason=reason)
         fact = Fact(name=f"unknown:{origin}:{name}", kind="unknown", at=self.at, body=body)
+        if any(one.fact == fact for one in self.facts[-1:]):
+            return  # several facts of one row
         self.facts.append(Kept(fact=fact, raw={"from": origin, "fact": fact.name, "row": clean}))
 
 

@@ -14,12 +14,12 @@ SETTLED = timedelta(minutes=30)
 """Data this much younger than a mode's end show that it did end."""
 
 
-def mode_changes(modes: Sequence[Mode], newest: datetime) -> tuple[list[Kept], tuple[Mode, ...]]:
+def mode_changes(modes: Sequence[Mode], newest: datetime | None) -> tuple[list[Kept], tuple[Mode, ...]]:
     """One change for every time at which a mode begins or ends; and the modes that are still going on.
 
-    A mode that reaches to the ``newest`` data may last longer yet, so it has no end. Where one ends inside another, that goes on.
+    A mode that reaches to the ``newest`` data (None: there is none) may last longer yet, so it has no end. Where one ends
+    inside another, that goes on.
     """
-    settled = newest - SETTLED
     latest: dict[datetime, Mode] = {}
     for mode in modes:
         known = latest.get(mode.at)
@@ -28,13 +28,17 @@ def mode_changes(modes: Sequence[Mode], newest: datetime) -> tuple[list[Kept], t
     found = [change for mode in lasting for change in _change(mode, mode.mode, ends=False)]
     begins = {mode.at for mode in lasting}
     for mode in lasting:
-        if mode.end >= settled or mode.end in begins:
+        if _may_last(mode, newest) or mode.end in begins:
             continue
         around = [other for other in lasting if other.at < mode.end < other.end]
         if mode is not _ruling(mode, lasting):
             continue
         found += _change(mode, around[-1].mode if around else "normal", ends=True)
-    return found, tuple(mode for mode in lasting if mode.end >= settled)
+    return found, tuple(mode for mode in lasting if _may_last(mode, newest))
+
+
+def _may_last(mode: Mode, newest: datetime | None) -> bool:
+    return newest is None or mode.end >= newest - SETTLED
 
 
 def _ruling(mode: Mode, lasting: Sequence[Mode]) -> Mode:

@@ -5,6 +5,8 @@ Days are the wearer's own, as far as known: the configured zone's. Every day fro
 - when something was uploaded since: back to two days before the newest data that came, and before what was known then;
 - the last days when they were not asked for during some hours, whatever was uploaded;
 - once a day the last week, once a week the last four: uploads that the phone kept for long.
+
+The day before goes with each: only its rows tell what a sleep, a suspension or a rate that ends in the morning began as.
 """
 
 from __future__ import annotations
@@ -95,6 +97,7 @@ def windows(position: Position, start: date, moment: Moment) -> list[Window]:
     brought = [day for day, fetched in position.days.items() if fetched.brought]
     empty_since = max((day for day in brought if day <= moment.today), default=start)
     due = {day for day in days_between(start, moment.today) if _due(day, position, moment, empty_since)}
+    due |= {day - _DAY for day in due if day > start}  # there began what lasts over midnight
     if moment.today in due:
         due.add(moment.today + _DAY)  # wearers east of here
     return cut(due)

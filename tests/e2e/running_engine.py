@@ -15,7 +15,6 @@ from tconnectsync.engine import Engine
 from tconnectsync.jobs import Request, Result, perform
 from tconnectsync.plugins import load_plugins
 from tconnectsync_simulator.accounts import Account
-from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.setup import config_text
 
 BEGIN = datetime(2026, 3, 3, 5, tzinfo=timezone.utc)
@@ -42,10 +41,10 @@ class HandClock:
 
 @attrs.define
 class Running:
-    """The engine, opened as the daemon opens it. ``site`` has a ``url`` and a ``secret``."""
+    """The engine, opened as the daemon opens it. ``site`` has a ``url`` and a ``secret``; ``cloud`` is what :meth:`text` names."""
 
     folder: Path
-    cloud: Cloud
+    cloud: Any
     site: Any
     clock: HandClock
     zone: str = ZONE
@@ -68,16 +67,18 @@ class Running:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "config.toml"
         path.touch(mode=0o600)
-        path.write_text(
-            config_text(
-                data_dir=self.folder / "data", zone=self.zone, endpoints=self.endpoints or self.cloud.endpoints,
-                site_url=self.site_url or self.site.url, site_secret=self.site.secret, history_days=self.history_days,
-                poll_s=self.poll_s, account=self.account, more=self.more,
-            )
-        )  # fmt: skip
+        path.write_text(self.text())
         plugins = load_plugins()
         self.config = load_config(path, {}, plugins)
         self.engine = open_engine(self.config, plugins, clock=self.clock)
+
+    def text(self) -> str:
+        """The configuration."""
+        return config_text(
+            data_dir=self.folder / "data", zone=self.zone, endpoints=self.endpoints or self.cloud.endpoints,
+            site_url=self.site_url or self.site.url, site_secret=self.site.secret, history_days=self.history_days,
+            poll_s=self.poll_s, account=self.account, more=self.more,
+        )  # fmt: skip
 
     def reopen(self) -> None:
         self.engine.close()

@@ -66,7 +66,7 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(seed: int, tmp_
     phone = MovedClock(timedelta(days=-3))
     backfill = ("backfill", "--from", str(datetime.now(timezone.utc).date() - timedelta(days=11)))
     with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout(version=["15.0.7", "14.2.6"][seed % 2]) as site:
-        cloud._clock = phone  # what is uploaded when; the answers' Date stays right
+        cloud.clock = phone  # what is uploaded when; the answers' Date stays right
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=8)
         world = World(cloud, site, home)
         killed(world, dice, 5)

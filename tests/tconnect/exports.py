@@ -92,6 +92,12 @@ def events_of(content: bytes, **asked: Any) -> list[Event]:
     return [event for batch in read(io.BytesIO(content), Asked(**asked)) for event in batch.events]
 
 
+def ended(events: Sequence[Event]) -> Event:
+    """The one end of an immediate part among them."""
+    (found,) = [event for event in events if event.kind == "bolus.completed"]
+    return found
+
+
 def documents_of(fold: Fold[Any], events: Sequence[Event]) -> list[Document]:
     """What a sink holds after all of them, on a wall clock that is UTC, in the log's order."""
     state, finished = fold.initial(), []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
+import pytest
 from exports import EXTENDED, PUMP, STANDARD, basal, boluses, device, documents_of, events_of, export, iob
 
 from tconnectsync import Document
@@ -28,24 +29,26 @@ def made_from(*names: str) -> dict[str, Any]:
 
 def test_a_standard_bolus_is_one_meal_bolus() -> None:
     (document,) = bolus_documents(dict(STANDARD))
-    assert (document.collection, document.at, document.problem) == ("treatments", at(12, 58, 26), None)
-    assert document.content == {
+    assert (document.collection, document.at, document.problem) == ("treatments", at(12, 53, 36), None)
+    content = dict(document.content)
+    told_by = content.pop("pump")
+    assert told_by == made_from("bolus:7007/requested", "bolus:7007/reasons", "bolus:7007/7007")
+    assert content == {
         "eventType": "Meal Bolus",
         "insulin": 13.53,
         "carbs": 75.0,
         "glucose": 141.0,
+        "glucoseType": "Sensor",
         "units": "mg/dl",
-        "pump": made_from("bolus:7007/7007"),
     }
 
 
 def test_an_extended_bolus_is_one_combo_bolus_of_both_parts() -> None:
     (document,) = bolus_documents(dict(EXTENDED))
-    assert document.at == at(15, 0)
+    assert document.at == at(14, 59, 40)
     content = dict(document.content)
-    assert set(content.pop("pump")["events"]) == {
-        f"tconnect:{PUMP}:bolus:7010/7010{part}" for part in ("", "/extended_started", "/extended_completed")
-    }
+    names = ("requested", "split", "7010", "extended_started", "extended_completed")
+    assert set(content.pop("pump")["events"]) == set(made_from(*(f"bolus:7010/{name}" for name in names))["events"])
     assert content == {
         "eventType": "Combo Bolus",
         "insulin": 0.2,
@@ -70,6 +73,44 @@ def test_a_bolus_that_was_all_extended_counts_though_it_has_no_immediate_end() -
     )
     assert (document.content["insulin"], document.content["enteredinsulin"]) == (0.0, 0.2)
     assert (document.content["duration"], document.content["relative"]) == (30.0, 0.4)
+
+
+def test_the_carbs_of_a_bolus_that_was_all_extended_are_shown() -> None:
+    (document,) = bolus_documents(
+        {**EXTENDED, "BolusIsComplete": "0", "CompletionDateTime": "", "InsulinDelivered": "", "StandardPercent": "0",
+         "CarbSize": "28"}
+    )  # fmt: skip
+    assert (document.content["carbs"], document.content["enteredinsulin"]) == (28.0, 0.2)
+
+
+@pytest.mark.parametrize("row", [STANDARD, EXTENDED])
+def test_a_bolus_is_the_same_whether_it_was_asked_for_before_it_ended_or_not(row: dict[str, str]) -> None:
+    running = {**row, "BolusIsComplete": "0", "BolusCompletionID": "0", "ExtendedBolusIsComplete": "0"}
+    before, after = (events_of(export(boluses(one)), pump=PUMP) for one in (running, row))
+    known = {event.id for event in after}
+    (seen,) = documents_of(BolusFold(), [*(event for event in before if event.id not in known), *after])
+    (whole,) = documents_of(BolusFold(), after)
+    assert (seen.id, seen.at) == (whole.id, whole.at)
+    assert {**seen.content, "pump": None} == {**whole.content, "pump": None}
+
+
+def test_an_extended_part_that_was_told_before_the_immediate_one_counts_once() -> None:
+    """The end of the immediate part was uploaded late."""
+    late = {
+        **EXTENDED,
+        "BolusIsComplete": "0",
+        "BolusCompletionID": "0",
+        "CompletionDateTime": "",
+        "InsulinDelivered": "",
+    }
+    before, after = (events_of(export(boluses(row)), pump=PUMP) for row in (late, EXTENDED))
+    known = {event.id for event in after}
+    told = [*(event for event in before if event.id not in known), *after]
+    assert [document.content["enteredinsulin"] for document in documents_of(BolusFold(), told)] == [0.4]
+    fold, state = BolusFold(), BolusFold().initial()
+    for event in sorted(told, key=lambda each: each.pump_time):
+        state, _ = fold.step(state, _placed(event))
+    assert fold.waiting(state) == ()
 
 
 def test_an_incomplete_bolus_makes_no_document_and_is_waited_for() -> None:

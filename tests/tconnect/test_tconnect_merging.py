@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exports import EXTENDED, STANDARD, basal, boluses, device, documents_of, events_of, export, iob
+from exports import EXTENDED, STANDARD, basal, boluses, device, documents_of, ended, events_of, export, iob
 from older_services import GUID, PUMP, SetClock, bolus, segment, site, timeline, x_of
 
 from tconnectsync import Event
@@ -123,9 +123,9 @@ def test_basal_of_the_export_has_the_ids_and_bodies_that_an_import_gives() -> No
 
 def test_a_bolus_has_the_same_id_in_every_service_and_counts_once() -> None:
     csv = export(boluses(STANDARD))
-    (imported,) = events_of(csv, pump=PUMP)
+    imported = ended(events_of(csv, pump=PUMP))
     found = together(csv=csv, therapy=[bolus(7007, "2021-04-01T12:58:26", 13.53)])
-    (one,) = events(found)
+    one = ended(events(found))
     assert (one.id, one.kind, one.pump_time) == (imported.id, imported.kind, imported.pump_time)
     assert one.body == imported.body
     assert doses(found) == [13.53]
@@ -144,8 +144,8 @@ def test_an_extended_bolus_delivers_both_parts() -> None:
         "extendedBolusIsComplete": 1, "bolexCompletionId": 7011.0,
     }  # fmt: skip
     event = bolus(
-        7010, "2021-04-01T15:00:00", 0.2, bolex=later, bolusRequestOptions="Extended", duration=30,
-        actualTotalBolusRequested=0.4, standardPercent=50,
+        7010, "2021-04-01T15:00:00", 0.2, bolex=later, bolusRequestOptions="Extended", duration=30, bg=0, carbSize=0,
+        actualTotalBolusRequested=0.4, standardPercent=50, requestDateTime="2021-04-01T14:59:40",
     )  # fmt: skip
     found = events(together(therapy=[event]))
     completed = [one.body.delivered_u for one in found if one.kind in ("bolus.completed", "bolus.extended_completed")]
@@ -155,7 +155,8 @@ def test_an_extended_bolus_delivers_both_parts() -> None:
 
 
 def test_two_boluses_of_one_name_are_not_made_one() -> None:
-    found = together(therapy=[bolus(7007, "2021-04-01T12:00:00", 2.0), bolus(7007, "2021-04-01T12:00:00", 3.0)])
+    asked = "2021-04-01T11:59:00"
+    found = together(therapy=[bolus(7007, "2021-04-01T12:00:00", units, requestDateTime=asked) for units in (2.0, 3.0)])
     assert doses(found) == [2.0]
     assert [event.body.reason for event in events(found) if event.kind == "unknown"] == [
         "names a bolus that another row tells otherwise"
@@ -199,6 +200,18 @@ def test_a_sleep_that_reaches_to_the_newest_data_has_no_end_yet() -> None:
     )
     ends = [event for event in events(longer) if event.kind == "mode.changed" and event.body.mode == "normal"]
     assert [f"{event.pump_time:%H:%M}" for event in ends] == ["07:00"]
+
+
+def test_days_without_any_data_do_not_end_a_sleep() -> None:
+    """Tomorrow is asked for, too: that it is empty says nothing about the night that has begun."""
+    asleep = together(timeline=timeline(segment("2021-04-01T03:00", 1.0, 300), modes=[("2021-04-01T01:00", 1, 7200)]))
+    tomorrow = merged(Answers(first=date(2021, 4, 2)), asleep.rest)
+    assert [event for event in events(tomorrow) if event.body.mode == "normal"] == []
+    later = merged(
+        Answers(first=date(2021, 4, 3), timeline=timeline(segment("2021-04-03T00:00", 1.0, 300))), tomorrow.rest
+    )
+    ends = [event for event in events(later) if event.kind == "mode.changed" and event.body.mode == "normal"]
+    assert [f"{event.pump_time:%d %H:%M}" for event in ends] == ["01 03:00"]
 
 
 def test_a_site_change_is_one_and_a_suspension_counts_where_basal_says_so() -> None:

@@ -1,0 +1,163 @@
+"""One simulated pump behind each of the clouds that a source asks, and the real event log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tconnectsync import Batch, Context, Event, Secret, Source
+from tconnectsync.eventlog import EventLog
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.plan import SimulationPlan
+from tconnectsync_simulator.pump import SimulatedPump, simulate
+from tconnectsync_simulator.simulated_service import SimulatedService
+from tconnectsync_simulator.tconnect import LegacyCloud
+from tconnectsync_simulator.truth import utc
+from tconnectsync_tandem.id_token_check import verdict
+from tconnectsync_tandem.options import EndpointOptions as TandemEndpoints
+from tconnectsync_tandem.options import TandemOptions
+from tconnectsync_tandem.source import open_source as open_tandem
+from tconnectsync_tconnect.settings import EndpointOptions as OlderEndpoints
+from tconnectsync_tconnect.settings import TconnectOptions
+from tconnectsync_tconnect.source import open_source as open_older
+
+ZONE = "America/New_York"
+HISTORY_DAYS = 4
+OWN = frozenset({"history.opened", "upload.seen", "window.fetched"})
+"""Facts about the data itself, which a source writes each time."""
+
+
+@attrs.define
+class SetClock:
+    """Stands still; waiting puts it forward."""
+
+    time: datetime
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+    def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+@cache
+def pump() -> SimulatedPump:
+    """Eight days, uploaded every hour."""
+    return simulate(SimulationPlan(seed=61, zone=ZONE, start=date(2021, 4, 1), days=8, noise_codes=False))
+
+
+@attrs.frozen(kw_only=True)
+class Kind:
+    """What differs between the sources: the cloud, how the source is opened, and what a test has to know of both."""
+
+    name: str
+    make_cloud: Callable[[SetClock], SimulatedService]
+    open: Callable[[Any, Context, str], Source]
+    data: str
+    """Part of the path of a request for data."""
+    login: str
+    """The kind of request that the first login is."""
+    private: Callable[[Any], tuple[str, ...]]
+    """What must be nowhere."""
+
+
+def _tandem(cloud: Cloud, context: Context, password: str) -> Source:
+    options = TandemOptions(
+        email=cloud.accounts[0].email, password=Secret(password), region="US", history_days=HISTORY_DAYS,
+        endpoints=TandemEndpoints(**cloud.endpoints),
+    )  # fmt: skip
+    return open_tandem(options, context, judge=verdict)
+
+
+def _older(cloud: LegacyCloud, context: Context, password: str) -> Source:
+    account = cloud.account
+    options = TconnectOptions(
+        email=account.email, password=Secret(password), pumps=(cloud.pump.plan.serial,), history_days=HISTORY_DAYS,
+        client_id=account.client_id, client_secret=Secret(account.client_secret),
+        endpoints=OlderEndpoints(**cloud.endpoints),
+    )  # fmt: skip
+    return open_older(options, context)
+
+
+KINDS = (
+    Kind(
+        name="tandem",
+        make_cloud=lambda clock: Cloud([pump()], clock, token_life_s=8 * 3600),
+        open=_tandem,
+        data="pump-logs",
+        login="login",
+        private=lambda cloud: (cloud.accounts[0].email, cloud.accounts[0].password, cloud.accounts[0].pumper_id),
+    ),
+    Kind(
+        name="tconnect",
+        make_cloud=lambda clock: LegacyCloud(pump(), clock),
+        open=_older,
+        data="therapytimeline/users",
+        login="phone_token",
+        private=lambda cloud: (
+            cloud.account.email, cloud.account.password, cloud.account.guid, cloud.account.client_secret
+        ),
+    ),
+)  # fmt: skip
+
+
+@attrs.define
+class SourceWorld:
+    """A cloud, a clock and a log; each :meth:`source` is as a new process would open it."""
+
+    kind: Kind
+    cloud: Any
+    clock: SetClock
+    folder: Path
+    log: EventLog
+
+    def source(self, password: str | None = None) -> Source:
+        account = getattr(self.cloud, "account", None) or self.cloud.accounts[0]
+        folder = self.folder / "plugin"
+        folder.mkdir(exist_ok=True)
+        context = Context(clock=self.clock, folder=folder, version="4", sections={}, zone_of=lambda _: ZONE)
+        return self.kind.open(self.cloud, context, account.password if password is None else password)
+
+    def take(self, batches: Iterator[Batch]) -> list[Batch]:
+        """Append what comes, as the engine does: each batch before the next one is asked for."""
+        taken = []
+        for batch in batches:
+            self.log.append(batch.events)
+            taken.append(batch)
+        return taken
+
+    def poll(self) -> list[Batch]:
+        return self.take(self.source().poll(self.log))
+
+    def events(self) -> list[Event]:
+        """The best revision of everything that the pump said."""
+        return [
+            event
+            for stream in self.log.streams()
+            for event in self.log.read(stream.id, stream.first_key, stream.last_key)
+            if event.kind not in OWN
+        ]
+
+    def told(self) -> Mapping[str, tuple[Any, ...]]:
+        """The same by identity, without when it was read."""
+        return {event.id: (event.kind, event.pump_time, event.body, event.raw) for event in self.events()}
+
+
+@contextmanager
+def source_world(kind: Kind, folder: Path) -> Iterator[SourceWorld]:
+    """Six days into the pump's life, a minute after an upload."""
+    morning = pump().truth.begin + timedelta(days=6, hours=9)
+    uploaded_s = next(at_s for at_s in pump().upload_times_s if at_s > morning.timestamp())
+    clock = SetClock(utc(uploaded_s + 60))
+    folder.mkdir(exist_ok=True)
+    with kind.make_cloud(clock) as cloud, closing(EventLog.open(folder, clock=clock, writable=True)) as log:
+        yield SourceWorld(kind, cloud, clock, folder, log)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from tconnectsync import BadFile, Batch, Event, ImportOptions
@@ -23,7 +23,7 @@ def recognises(head: bytes) -> bool:
 
 def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
     """The events of every entry, under the same ids as the source's. Errors: BadFile."""
-    pump = _pump(options)
+    pump = pump_of(options)
     reader = EntryReader(stream=stream, skip_bad=options.skip_bad)
     events: list[Event] = []
     count = 0
@@ -37,10 +37,11 @@ def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
     yield Batch(events=events, note=_note(pump, count, reader))
 
 
-def _pump(options: ImportOptions) -> str:
+def pump_of(options: ImportOptions) -> str:
+    """The serial number that the command names, for files that name none. Errors: BadFile."""
     if options.pump is None:
         raise BadFile(
-            "Saved answers do not say of which pump they are.",
+            "Such a file does not say of which pump it is.",
             remedy="Give the serial number on the pump's back: `tconnectsync import FILE --pump SERIAL`. A wrong one doubles"
             " doses.",
         )
@@ -52,10 +53,14 @@ def _pump(options: ImportOptions) -> str:
     return options.pump
 
 
+def left_out(skipped: Sequence[int]) -> str:
+    """For the end of a note: where in the file the damaged parts are."""
+    if not skipped:
+        return ""
+    shown = ", ".join(f"{position:,}" for position in skipped[:_POSITIONS_SHOWN])
+    more = len(skipped) - _POSITIONS_SHOWN
+    return f"; damaged parts were left out at byte {shown}{f' and {more} more places' if more > 0 else ''}"
+
+
 def _note(pump: str, count: int, reader: EntryReader) -> str:
-    note = f"pump {pump}, {count:,} entries of {reader.answers:,} saved answers"
-    if not reader.skipped:
-        return note
-    shown = ", ".join(f"{position:,}" for position in reader.skipped[:_POSITIONS_SHOWN])
-    more = len(reader.skipped) - _POSITIONS_SHOWN
-    return f"{note}; damaged parts were left out at byte {shown}{f' and {more} more places' if more > 0 else ''}"
+    return f"pump {pump}, {count:,} entries of {reader.answers:,} saved answers{left_out(reader.skipped)}"

@@ -27,6 +27,7 @@ _KEYS = frozenset(
         "pumpDateTime",
         "estimatedDateTime",
         "eventProperties",
+        "payload",  # beside a record of the binary log: what no property says
     }
 )
 _SPELLING = {key.lower(): key for key in _KEYS}

@@ -184,7 +184,7 @@ def _take(
         if trouble is not None:
             raise _stopped(trouble, found)
         try:
-            appended = engine.events.append(batch.events)
+            appended = engine.events.append(_untold(engine, file.importer, batch.events))
         except OSError as error:
             if error.errno not in DISK_TROUBLE:
                 raise
@@ -195,6 +195,22 @@ def _take(
         note = batch.note or note
         yield Progress(message=f"importing {file.path.name}", done=(done + read) // 2, total=total)
     found.notes.append(f"{file.path.name}: {note or file.importer.name}")
+
+
+def _untold(engine: Engine, importer: Importer, events: Sequence[Event]) -> Sequence[Event]:
+    """Without those that the file tells in part only and the log holds already, whole or in part."""
+    partial = {event.id for event in events if event.seq is not None and importer.partial(event)}
+    if not partial:
+        return events
+    streams = {(stream.pump, stream.group): stream for stream in engine.events.streams() if stream.numbered}
+
+    def held(event: Event) -> bool:
+        stream = streams.get((event.pump, event.group))
+        if stream is None or event.seq is None or not stream.first_key <= event.seq <= stream.last_key:
+            return False
+        return bool(engine.events.read(stream.id, event.seq, event.seq))
+
+    return [event for event in events if event.id not in partial or not held(event)]
 
 
 def _stopped(trouble: str, found: _Found) -> NotDone:

@@ -38,6 +38,7 @@ def tconnectsync_importers() -> Sequence[Importer]:
             recognises=_is_binary,
             read=_read_binary,
             device=_device_of,
+            partial=_is_partial,
         ),
     ]
 
@@ -64,6 +65,12 @@ def _read_binary(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
     from tconnectsync_tandem.binary.importer import read
 
     return read(stream, options)
+
+
+def _is_partial(event: Event) -> bool:
+    from tconnectsync_tandem.binary.record import is_partial
+
+    return is_partial(event.raw or {})
 
 
 def _device_of(event: Event) -> str | None:

@@ -116,7 +116,7 @@ LAYOUTS: Mapping[int, str] = {
     279: "commandedRateSource u16 2, reservedA2 u8 1, spareA3 u8 0, commandedRate u16 6, profileBasalRate u16 4,"
     " algorithmRate u16 10, tempRate u16 8",
     280: "bolusId u16 2, bolusDeliveryStatus u8 1, bolusType bits8 0, bolusSource u8 7, remoteId u8 6, requestedNow u16 4,"
-    " correction u16 8, requestedLater u16 10, deliveredTotal u16 12, extendedDurationRequested u16 14",
+    " requestedLater u16 10, correction u16 8, extendedDurationRequested u16 14, deliveredTotal u16 12",
     307: "armPartNumber u32 0, armSwVersion u32 4, blePartNumber u32 8, bleSwVersion u32 12",
     313: "pumpControlState u8 3, usermode u8 2, sensorType u8 1, weightUnit rest, weight rest, currentTdIpop rest",
     369: _SENSOR_COMPLAINT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -81,6 +81,11 @@ def entry_of(record: bytes) -> dict[str, Any]:
     return entry
 
 
+def is_partial(entry: Mapping[str, Any]) -> bool:
+    """Whether the JSON API may tell more of this record than :func:`entry_of` could."""
+    return "payload" in entry
+
+
 @attrs.frozen(eq=False)
 class _Layout:
     """A line of the table, made ready: one ``unpack`` and the makers of its values, in the JSON's order."""
@@ -141,15 +146,13 @@ def short(single: float) -> float | int | str:
     """
     if not abs(single) < float("inf"):
         return str(single)
-    if single.is_integer() and abs(single) < _SMALL:
-        return int(single)
     number = single
     stored = _SINGLE.pack(single)
     for digits in range(6, 10):
         number = float(f"{single:.{digits}g}")
         if _SINGLE.pack(number) == stored:
             break
-    return number
+    return int(number) if number.is_integer() and abs(number) < _SMALL else number
 
 
 def _set_bits(mask: int) -> list[int]:

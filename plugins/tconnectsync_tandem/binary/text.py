@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 _RUN = re.compile(rb"[A-Za-z0-9+/]+|[ \t\r\n]+|.", re.DOTALL)
+_BLANKS = b" \t\r\n"
+_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 _BETWEEN = b'",[]\xef\xbb\xbf'
 """What may stand between two answers: JSON's own marks, and a byte order mark."""
 _GROUP = 4
@@ -43,25 +45,27 @@ def decoded(chunks: Iterable[bytes]) -> Iterator[Piece]:
     for chunk in chunks:
         for run in _RUN.finditer(chunk):
             text, at = run[0], position + run.start()
-            if text.isspace():
+            if text[0] in _BLANKS:
                 continue
-            if text.isalnum() or text[0] in b"+/" or len(text) > 1:
-                begin, text = at - len(waiting), waiting + text
-                whole = len(text) // _GROUP * _GROUP
-                waiting, filled = text[whole:], False
-                if whole:
-                    yield Piece(a2b_base64(text[:whole]), begin)
-            elif text == b"=" and len(waiting) > 1:
-                content = a2b_base64(waiting.ljust(_GROUP, b"="))
-                yield Piece(content, at - len(waiting), ends=True)
+            if text == b"=" and len(waiting) > 1:
+                yield Piece(a2b_base64(waiting.ljust(_GROUP, b"=")), at - len(waiting), ends=True)
                 waiting, filled = b"", True
-            elif text in _BETWEEN:
+                continue
+            if text == b"=" and filled:
+                continue
+            if text in _BETWEEN:
                 trouble = "base64 text that ends in the middle" if waiting else None
                 yield Piece(b"", at, ends=True, trouble=trouble)
                 waiting, filled = b"", False
-            elif text != b"=" or not filled:
+                continue
+            if text[0] not in _LETTERS:
                 yield Piece(b"", at, trouble="no base64 text")
-                waiting += b"A"  # in its place, so that what follows is read as it was written
+                text = b"A"  # in its place, so that what follows is read as it was written
+            begin, text = at - len(waiting), waiting + text
+            whole = len(text) // _GROUP * _GROUP
+            waiting, filled = text[whole:], False
+            if whole:
+                yield Piece(a2b_base64(text[:whole]), begin)
         position += len(chunk)
     if waiting:
         yield Piece(b"", position, ends=True, trouble="the file ends there in the middle of a record")

@@ -129,11 +129,12 @@ MEMORY: Mapping[int, str] = {
 
 
 def payload_of(code: int, properties: Mapping[str, Any]) -> bytes:
-    """The 16 bytes that say ``properties``; lists of numbers are set bits."""
+    """The 16 bytes that say ``properties``; lists of numbers are set bits, and a profile's name stands in the second half."""
     form, *names = MEMORY[code].split()
     values = [properties[name] for name in names]
     packed = struct.pack(form, *(sum(1 << bit for bit in one) if isinstance(one, list) else one for one in values))
-    return turned(packed.ljust(16, b"\0"))
+    name = bytes(value for key, value in properties.items() if key.startswith("name"))
+    return turned(packed.ljust(16 - len(name), b"\0") + name)
 
 
 def turned(payload: bytes) -> bytes:

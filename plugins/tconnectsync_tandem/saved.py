@@ -28,7 +28,7 @@ def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
     events: list[Event] = []
     count = 0
     for entry in reader.entries():
-        event, _ = make_event(entry.value, pump=pump, received_at=options.received_at)
+        event, _ = make_event(entry, pump=pump, received_at=options.received_at)
         events.append(event)
         count += 1
         if len(events) == AT_ONCE:

@@ -99,12 +99,14 @@ class ImportOptions:
     """What the user says about files to import.
 
     ``pump`` is the serial number for data that names none. ``skip_bad``: leave out what is damaged instead of refusing the
-    file. ``received_at`` (aware UTC) is for the events.
+    file. ``received_at`` (aware UTC) is for the events. ``looking``: the file is only looked through, so what may be wrong with
+    it matters, and of the events some will do, one of each device among them.
     """
 
     pump: str | None
     skip_bad: bool
     received_at: datetime
+    looking: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -67,8 +67,8 @@ def import_files(engine: Engine, args: Mapping[str, Any]) -> Generator[Step, Non
     found, before = _Found(), 0
     sameness = Sameness(engine.events)
     for file in files:
-        for batch, read in _batches(file, options):
-            _note_days(found, batch)
+        for batch, read in _batches(file, attrs.evolve(options, looking=True)):
+            _must_be_timed(batch)
             sameness.look_at(batch.events, file.importer.device)
             yield Progress(message=f"looking through {file.path.name}", done=(before + read) // 2, total=whole)
         before += file.size
@@ -167,10 +167,14 @@ def _position(stream: BinaryIO, size: int) -> int:
 # --- what is in them -----------------------------------------------------------------------------------------------
 
 
-def _note_days(found: _Found, batch: Batch) -> None:
+def _must_be_timed(batch: Batch) -> None:
     for event in batch.events:
         if event.pump_time.tzinfo is not None or event.received_at.tzinfo is None:
             raise ValueError(f"{event.id}: pump_time has no zone and received_at has one")
+
+
+def _note_days(found: _Found, batch: Batch) -> None:
+    for event in batch.events:
         if event.kind not in FACTS and event.kind not in _UNDATED:
             found.days[event.source, event.pump].add(event.pump_time.date())
 
@@ -192,6 +196,7 @@ def _take(
         new, given = (sum(event.kind not in FACTS for event in some) for some in (appended.events, batch.events))
         found.new += new
         found.known += given - new
+        _note_days(found, batch)
         note = batch.note or note
         yield Progress(message=f"importing {file.path.name}", done=(done + read) // 2, total=total)
     found.notes.append(f"{file.path.name}: {note or file.importer.name}")

@@ -134,6 +134,20 @@ def test_what_a_file_tells_in_part_is_taken_only_where_the_log_has_nothing(home:
     assert imported(home, more).lines[0].startswith("2 new pump events, 143 were")
 
 
+def test_a_file_is_looked_through_before_it_is_taken(home: World, tmp_path: Path) -> None:
+    asked = []
+
+    def noted(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
+        asked.append((options.looking, home.engine.events.end))
+        found = list(read(stream, options))
+        return iter(found[:1] if options.looking else found)
+
+    home.engine.importers = (attrs.evolve(LINES, read=noted),)
+    assert imported(home, file_of(tmp_path, *basal(24 * 60))).lines[0].startswith("288 new pump events")
+    assert asked == [(True, 0), (False, 0)]
+    assert opened(home) == [("2026-06-01", "2026-06-02")]
+
+
 def test_nothing_is_folded_before_all_is_there(home: World, tmp_path: Path) -> None:
     """What would be delivered of half an hour of one rate would have to be sent once more."""
     file = file_of(tmp_path, *reversed(basal(24 * 60)))

@@ -232,6 +232,14 @@ def test_a_pumps_clock_may_be_ahead_by_months_not_by_years() -> None:
                 batches(content)
 
 
+def test_where_a_file_is_only_looked_through_damage_is_told_and_a_few_events_do() -> None:
+    options = ImportOptions(pump="90556643", skip_bad=False, received_at=NOW, looking=True)
+    some = [event for batch in read(io.BytesIO(PLAIN), options) for event in batch.events]
+    assert some == list(batches(PLAIN)[0].events[:1])
+    with pytest.raises(BadFile, match="the record that begins there is cut"):
+        list(read(io.BytesIO(PLAIN[:-1]), options))
+
+
 EDITS = st.lists(
     st.tuples(
         st.sampled_from(["cut", "put", "flip", "swap"]), st.floats(0, 1), st.integers(1, 40), st.integers(0, 2**32)

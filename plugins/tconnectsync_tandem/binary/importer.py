@@ -7,11 +7,10 @@ from datetime import timedelta
 from itertools import chain
 from typing import BinaryIO
 
-from tconnectsync import Batch, Event, ImportOptions
+from tconnectsync import Batch, ImportOptions
 from tconnectsync_tandem.binary.record import EPOCH, entry_of
 from tconnectsync_tandem.binary.splitting import RecordReader, holds_records, is_text
-from tconnectsync_tandem.envelope import make_event
-from tconnectsync_tandem.saved import AT_ONCE, left_out, pump_of
+from tconnectsync_tandem.imported import batches, left_out
 
 _FUTURE = timedelta(days=366)
 """So far a pump's clock may be ahead; what is later is damage."""
@@ -22,7 +21,6 @@ recognises = holds_records
 
 def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
     """The events of every record, under the same ids as the source's. Errors: BadFile."""
-    pump = pump_of(options)
     head = stream.read(_CHUNK)
     latest = options.received_at.replace(tzinfo=None) + _FUTURE - EPOCH
     reader = RecordReader(
@@ -31,17 +29,8 @@ def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
         latest_s=int(latest.total_seconds()),
         skip_bad=options.skip_bad,
     )
-    events: list[Event] = []
-    count = 0
-    for record in reader.records():
-        event, _ = make_event(entry_of(record), pump=pump, received_at=options.received_at)
-        events.append(event)
-        count += 1
-        if len(events) == AT_ONCE:
-            yield Batch(events=events, note=_note(pump, count, reader))
-            events = []
-    yield Batch(events=events, note=_note(pump, count, reader))
 
+    def note(count: int) -> str:
+        return f"pump {options.pump}, {count:,} records of its history log{left_out(reader.skipped)}"
 
-def _note(pump: str, count: int, reader: RecordReader) -> str:
-    return f"pump {pump}, {count:,} records of its history log{left_out(reader.skipped)}"
+    return batches(reader.records(), options, note, entry_of=entry_of, device_of=lambda _record: None)

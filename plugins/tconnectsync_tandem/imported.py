@@ -32,13 +32,9 @@ def batches(
     devices: set[object] = set()
     count = 0
     for count, one in enumerate(told, start=1):
-        if options.looking and count % _LOOKED_AT != 1:
-            device = device_of(one)
-            wanted = device not in devices
+        device = device_of(one)
+        if not options.looking or count % _LOOKED_AT == 1 or device not in devices:
             devices.add(device)
-        else:
-            wanted = True
-        if wanted:
             events.append(make_event(entry_of(one), pump=pump, received_at=options.received_at)[0])
         if count % AT_ONCE == 0:
             yield Batch(events=events, note=note(count))

@@ -504,7 +504,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "a binary record that lost some of its bytes is read with its neighbour's",
         _DOSE,
         "tests/tandem/test_binary_files.py::test_missing_bytes_cost_the_records_around_them_and_nothing_is_misread",
-        (f"{_TANDEM}/binary/splitting.py", "keep=self._lost % SIZE == 0", "keep=True"),
+        (f"{_TANDEM}/binary/splitting.py", "but=1 if aligned else _HELD_BACK", "but=0"),
     ),
     _mutation(
         "a binary field is read from its neighbour's place",

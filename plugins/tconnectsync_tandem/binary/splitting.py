@@ -12,9 +12,11 @@ from tconnectsync_tandem.binary.record import HEADER_BYTES, SIZE, header_of, tro
 from tconnectsync_tandem.binary.text import Piece, decoded, plain
 
 _ENOUGH = 1 << 16
-_CHAIN = 4
+_CHAIN = 8
 """So many records in a row, their numbers rising, are not met by chance."""
-_LONGEST_GAP = 1_000_000
+_LONGEST_GAP = 100_000
+_HELD_BACK = 3
+"""So many records before missing bytes may be made of what follows them."""
 _ANY_TIME = 2**32 - 1
 _ANY_PLACE = 2**63
 _RECORDS_LOOKED_AT = 40
@@ -62,8 +64,9 @@ class RecordReader:
     """The records of every answer in a file that is read in ``chunks``, in the file's order.
 
     ``latest_s`` is the latest time, in seconds since 2008, that a record can have. Errors: BadFile, with the byte's position.
-    With ``skip_bad`` what cannot be read is left out up to the next records that can; ``skipped`` are the positions. Where
-    bytes are missing or too many, the record before them is left out too: they may be its own.
+    With ``skip_bad`` what cannot be read is left out up to the next records that can; ``skipped`` are the positions. A record is
+    then right only where its number follows on the one before, or where a row of records begins: with bytes missing, others
+    look like a header. The records beside such a place are left out too: the damage may begin or end in them.
     """
 
     chunks: Iterable[bytes]
@@ -77,8 +80,10 @@ class RecordReader:
     """How many bytes of records stood before it."""
     _places: list[tuple[int, int]] = attrs.field(factory=list)
     """Number of a byte among those of the records, and where in the file it stands."""
-    _held: bytes | None = None
-    """A record that is told when what follows it is known to be right."""
+    _held: list[bytes] = attrs.field(factory=list)
+    """Records that are told when what follows them is known to be right."""
+    _before: int | None = None
+    """The number of the last record that was right, in this answer."""
     _lost: int | None = None
     """How many bytes were passed since a record could not be read."""
     _spoiled: list[int] = attrs.field(factory=list)
@@ -114,18 +119,23 @@ class RecordReader:
                 at, self._lost = found, self._lost + found - at
                 if not self._is_right(content, at, last=last):
                     break
-                yield from self._release(keep=self._lost % SIZE == 0)
-                self._lost = None
-            elif len(content) - at < SIZE:
+                aligned = self._lost % SIZE == 0
+                yield from self._release(but=1 if aligned else _HELD_BACK)
+                self._lost = self._before = None
+                at += SIZE
+                continue
+            if len(content) - at < (SIZE if last or not self.skip_bad else _CHAIN * SIZE):
                 break
-            trouble = trouble_of(content, self.latest_s, at)
+            trouble = trouble_of(content, self.latest_s, at) or self._stray(content, at, last=last)
             if trouble is not None or self._is_spoiled(at):
                 if trouble is not None:
                     self._bad(self._position(at), trouble)
                 self._lost, at = 1, at + 1
                 continue
-            yield from self._release(keep=True)
-            self._held = content[at : at + SIZE]
+            self._held.append(content[at : at + SIZE])
+            if len(self._held) > _HELD_BACK:
+                yield self._held.pop(0)
+            self._before = header_of(content, at).seq
             at += SIZE
         if last:
             yield from self._finish(content[at:], at)
@@ -137,19 +147,27 @@ class RecordReader:
 
     def _finish(self, rest: bytes, at: int) -> Iterator[bytes]:
         """The end of an answer: nothing may be left of it."""
-        keep = True
+        but = 0
         if self._lost is not None:
-            keep = (self._lost + len(rest)) % SIZE == 0
+            but = _HELD_BACK if (self._lost + len(rest)) % SIZE else 1
         elif rest:
             self._bad(self._position(at), "the record that begins there is cut")
-            keep = len(rest) >= HEADER_BYTES and trouble_of(rest, self.latest_s) is None
-        yield from self._release(keep=keep)
-        self._lost = None
+            if len(rest) < HEADER_BYTES or trouble_of(rest, self.latest_s) is not None:
+                but = _HELD_BACK
+        yield from self._release(but=but)
+        self._lost = self._before = None
 
-    def _release(self, *, keep: bool) -> Iterator[bytes]:
-        if keep and self._held is not None:
-            yield self._held
-        self._held = None
+    def _stray(self, content: bytes, at: int, *, last: bool) -> str | None:
+        """What is wrong about a number that does not follow on the one before, with no row of records to begin there."""
+        seq = header_of(content, at).seq
+        if not self.skip_bad or self._before is None or 0 < seq - self._before <= _LONGEST_GAP:
+            return None
+        return None if self._is_right(content, at, last=last) else f"number {seq:,} behind {self._before:,}"
+
+    def _release(self, *, but: int) -> Iterator[bytes]:
+        """What was held back, without the last few."""
+        yield from self._held[: len(self._held) - but] if but < len(self._held) else ()
+        self._held.clear()
 
     def _find(self, content: bytes, at: int, *, last: bool) -> int:
         """Where the next records begin; where none do, as far as was looked."""

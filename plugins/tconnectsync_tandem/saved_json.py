@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Generator, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import attrs
 import msgspec
@@ -26,6 +26,9 @@ _LAST = re.compile(r"\}[ \t\r\n]*\]")
 _NEXT = re.compile(r"\}[ \t\r\n]*,[ \t\r\n]*\{")
 _NEAR_THE_END = 1 << 16
 _BYTE_ORDER_MARK = "\xef\xbb\xbf"
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_FLAT_LEVELS = 4
+_parse = msgspec.json.Decoder(list[dict[str, Any]]).decode
 _scan = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).raw_decode
 
 
@@ -144,14 +147,12 @@ class EntryReader:
         end = self._end_of_many()
         self._one_by_one = self._base + end
         text = self._text[self._at : end].encode("latin-1")
+        if has_long_number(text) or not _is_flat(text):
+            return False
         try:
             text.decode()
-            pieces = msgspec.json.decode(b"[" + text + b"]", type=list[msgspec.Raw])
+            found = _parse(b"[" + text + b"]")
         except (ValueError, RecursionError):
-            return False
-        careful = has_long_number(text)
-        found = [value(piece, careful=careful) for piece in pieces]
-        if any(type(entry) is not dict for entry in found):
             return False
         self._at = end
         yield from found
@@ -250,3 +251,11 @@ class EntryReader:
         cut = self._at >= len(self._text) and not self._read_on()
         words = "the file ends there in the middle of an answer" if cut else what
         return BadFile(f"Byte {at:,}: {words}. Nothing of the file was taken.")
+
+
+def _is_flat(text: bytes) -> bool:
+    """Whether nothing in it is nested more deeply than an entry is."""
+    brackets = text.translate(None, _NO_BRACKETS)
+    for _ in range(_FLAT_LEVELS):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return not brackets

@@ -29,7 +29,10 @@ def make_event(raw: Any, *, pump: str, received_at: datetime) -> tuple[Event, En
     The identity is pump, sequence group and sequence number. An entry without one is kept as ``unknown`` under a hash of
     what it holds, so that fetching it again gives the same event.
     """
-    record = _without_secrets(raw) if type(raw) is dict else {"entry": raw}
+    record: Mapping[str, Any] = raw if type(raw) is dict else {"entry": raw}
+    code = record.get("eventCode")
+    if type(code) is not int or code in _SECRET_CODES:
+        record = _without_secrets(record)
     entry = read_entry(record)
     if entry.seq is None:
         identity = f"{SOURCE}:{pump}:odd:{_digest(record)}"

@@ -9,7 +9,7 @@ from tconnectsync import BadFile, Batch, Event, ImportOptions
 from tconnectsync_tandem.envelope import make_event
 from tconnectsync_tandem.pumps import is_serial
 
-AT_ONCE = 1_000
+AT_ONCE = 2_000
 """Entries in one batch."""
 _LOOKED_AT = 400
 """Of so many entries one is decoded where a file is only looked through, and the first of each device."""

@@ -6,18 +6,20 @@ import io
 import math
 import struct
 from datetime import date, datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from binary_records import MEMORY, binary, payload_of, record_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tandem_world import entry
+from tandem_world import SetClock, entry
 
 from tconnectsync import Event, ImportOptions
+from tconnectsync.eventlog import EventLog
 from tconnectsync_simulator.plan import SimulationPlan
 from tconnectsync_simulator.pump import simulate
-from tconnectsync_simulator.records import short_float
+from tconnectsync_simulator.records import profile_name, short_float
 from tconnectsync_tandem.binary.importer import read
 from tconnectsync_tandem.binary.layouts import LAYOUTS
 from tconnectsync_tandem.binary.record import entry_of, is_partial, short
@@ -168,6 +170,42 @@ def test_a_property_without_a_place_is_0_only_where_nothing_can_be_it() -> None:
 def test_a_profiles_name_is_not_guessed() -> None:
     kind, body = decode(entry_of(record_of(69, 1, NOON_S, b"\0\1\2\3" + bytes(4) + b"roop" + bytes(4))))
     assert (kind, body.values) == ("pump.noted", {"profile_slot": 3, "status": "delete", "source_profile_slot": 1})
+
+
+FULLER: dict[int, tuple[bytes, dict[str, Any]]] = {
+    9: (bytes(15) + b"\1", {"abc": 79, "ibc": 83}),
+    57: (payload_of(57, {"idp": 1, "name8": 97, "name9": 98}), {"idp": 1, **profile_name(8, "Weekdays ab")}),
+    69: (
+        payload_of(69, {"idp": 1, "status": 3, "sourceIdp": 0, "name0": 97}),
+        {"idp": 1, "status": 3, "sourceIdp": 0, **profile_name(0, "a")},
+    ),
+    212: (
+        payload_of(212, {"currentTransmitterTime": 9, "sessionStartTime": 5, "sessionDuration": 10})[:-2] + b"\x05\x0a",
+        {"currentTransmitterTime": 9, "sessionStartTime": 5, "sessionDuration": 10, "sessionStartReason": 5},
+    ),
+    313: (
+        payload_of(313, {"pumpControlState": 3, "usermode": 1, "sensorType": 3})[:-1] + b"\x2a",
+        {"pumpControlState": 3, "usermode": 1, "sensorType": 3, "weightUnit": 2, "weight": 70, "currentTdIpop": 42},
+    ),
+}
+"""Records that the JSON API tells more fully: the older form's payload, and the JSON's properties."""
+
+
+@pytest.mark.parametrize("code", FULLER)
+@pytest.mark.parametrize("first", ["binary", "json"])
+def test_the_fuller_telling_wins_whichever_came_first(code: int, first: str, tmp_path: Path) -> None:
+    payload, properties = FULLER[code]
+    part, _ = make_event(entry_of(record_of(code, 7, NOON_S, payload)), pump="90556643", received_at=NOW)
+    full, _ = make_event(entry(code, 7, NOON, properties), pump="90556643", received_at=NOW)
+    assert is_partial(part.raw or {})
+    assert not is_partial(full.raw or {})
+    assert part.id == full.id
+    with EventLog.open(tmp_path, clock=SetClock(), writable=True) as log:
+        for event in (part, full) if first == "binary" else (full, part):
+            log.append([event])
+        [stream] = log.streams()
+        [best] = log.read(stream.id, 7, 7)
+        assert (best.kind, best.body, best.raw) == (full.kind, full.body, full.raw)
 
 
 @pytest.mark.parametrize("code", [156, 216, 217, 390, 395])

@@ -99,12 +99,14 @@ class ImportOptions:
     """What the user says about files to import.
 
     ``pump`` is the serial number for data that names none. ``skip_bad``: leave out what is damaged instead of refusing the
-    file. ``received_at`` (aware UTC) is for the events.
+    file. ``received_at`` (aware UTC) is for the events. ``looking``: the file is only looked through, so what may be wrong with
+    it matters, and of the events some will do, one of each device among them.
     """
 
     pump: str | None
     skip_bad: bool
     received_at: datetime
+    looking: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -115,13 +117,15 @@ class Importer:
     batches of a moderate size, with deterministic ids: the same file gives the same events. It is called twice, to look
     through the whole file and then to take it; ``note`` of a file's last batch is shown to the user. Errors: BadFile, whose
     message says at which line or byte. ``device(event)`` is an id of the vendor's that tells one pump from another, where the
-    event holds one: the same id under two serial numbers is refused.
+    event holds one: the same id under two serial numbers is refused. ``partial(event)`` is whether a source may tell the same
+    record more fully: such an event is taken only where the log does not hold the record.
     """
 
     name: str
     recognises: Callable[[bytes], bool]
     read: Callable[[BinaryIO, ImportOptions], Iterator[Batch]]
     device: Callable[[Event], str | None] = lambda _event: None
+    partial: Callable[[Event], bool] = lambda _event: False
 
 
 @hookspec

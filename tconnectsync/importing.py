@@ -67,8 +67,8 @@ def import_files(engine: Engine, args: Mapping[str, Any]) -> Generator[Step, Non
     found, before = _Found(), 0
     sameness = Sameness(engine.events)
     for file in files:
-        for batch, read in _batches(file, options):
-            _note_days(found, batch)
+        for batch, read in _batches(file, attrs.evolve(options, looking=True)):
+            _must_be_timed(batch)
             sameness.look_at(batch.events, file.importer.device)
             yield Progress(message=f"looking through {file.path.name}", done=(before + read) // 2, total=whole)
         before += file.size
@@ -167,10 +167,14 @@ def _position(stream: BinaryIO, size: int) -> int:
 # --- what is in them -----------------------------------------------------------------------------------------------
 
 
-def _note_days(found: _Found, batch: Batch) -> None:
+def _must_be_timed(batch: Batch) -> None:
     for event in batch.events:
         if event.pump_time.tzinfo is not None or event.received_at.tzinfo is None:
             raise ValueError(f"{event.id}: pump_time has no zone and received_at has one")
+
+
+def _note_days(found: _Found, batch: Batch) -> None:
+    for event in batch.events:
         if event.kind not in FACTS and event.kind not in _UNDATED:
             found.days[event.source, event.pump].add(event.pump_time.date())
 
@@ -184,7 +188,7 @@ def _take(
         if trouble is not None:
             raise _stopped(trouble, found)
         try:
-            appended = engine.events.append(batch.events)
+            appended = engine.events.append(_untold(engine, file.importer, batch.events))
         except OSError as error:
             if error.errno not in DISK_TROUBLE:
                 raise
@@ -192,9 +196,26 @@ def _take(
         new, given = (sum(event.kind not in FACTS for event in some) for some in (appended.events, batch.events))
         found.new += new
         found.known += given - new
+        _note_days(found, batch)
         note = batch.note or note
         yield Progress(message=f"importing {file.path.name}", done=(done + read) // 2, total=total)
     found.notes.append(f"{file.path.name}: {note or file.importer.name}")
+
+
+def _untold(engine: Engine, importer: Importer, events: Sequence[Event]) -> Sequence[Event]:
+    """Without those that the file tells in part only and the log holds already, whole or in part."""
+    partial = {event.id for event in events if event.seq is not None and importer.partial(event)}
+    if not partial:
+        return events
+    streams = {(stream.pump, stream.group): stream for stream in engine.events.streams() if stream.numbered}
+
+    def held(event: Event) -> bool:
+        stream = streams.get((event.pump, event.group))
+        if stream is None or event.seq is None or not stream.first_key <= event.seq <= stream.last_key:
+            return False
+        return bool(engine.events.read(stream.id, event.seq, event.seq))
+
+    return [event for event in events if event.id not in partial or not held(event)]
 
 
 def _stopped(trouble: str, found: _Found) -> NotDone:

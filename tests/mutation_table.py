@@ -106,6 +106,16 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     _mutation(
+        "a file that tells a record in part only revises what the log holds of it",
+        _REVISIONS,
+        "tests/engine/test_importing.py::test_what_a_file_tells_in_part_is_taken_only_where_the_log_has_nothing",
+        (
+            "tconnectsync/importing.py",
+            "    return [event for event in events if event.id not in partial or not held(event)]\n",
+            "    return events\n",
+        ),
+    ),
+    _mutation(
         "of two revisions the later to arrive is the best",
         _REVISIONS,
         "tests/eventlog/test_log_contract.py::TestEventLogOnDisk::test_the_best_revision_does_not_depend_on_arrival",
@@ -480,7 +490,33 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/tandem/test_tandem_login.py::test_the_token_is_kept_over_a_restart_in_a_file_for_the_owner_alone",
         (f"{_TANDEM}/token.py", "os.O_EXCL, 0o600)", "os.O_EXCL, 0o644)"),
     ),
+    _mutation(
+        "what a sensor is paired with is kept in the log",
+        _SECRET,
+        "tests/tandem/test_binary_records.py::test_what_a_sensor_is_paired_with_is_never_kept",
+        (
+            f"{_TANDEM}/envelope.py",
+            "        record = _without_secrets(record)\n",
+            "        pass\n",
+        ),
+    ),
     # --- 9 a wrong dose is worse than a missing one ---------------------------------------------------------------------
+    _mutation(
+        "a binary record that lost some of its bytes is read with its neighbour's",
+        _DOSE,
+        "tests/tandem/test_binary_files.py::test_missing_bytes_cost_the_records_around_them_and_nothing_is_misread",
+        (f"{_TANDEM}/binary/splitting.py", "but=1 if aligned else _HELD_BACK", "but=0"),
+    ),
+    _mutation(
+        "a binary field is read from its neighbour's place",
+        _DOSE,
+        "tests/tandem/test_binary_records.py::test_every_layout_reads_its_fields_where_the_pump_wrote_them",
+        (
+            f"{_TANDEM}/binary/layouts.py",
+            "correction u16 8, extendedDurationRequested u16 14, deliveredTotal u16 12",
+            "correction u16 8, extendedDurationRequested u16 12, deliveredTotal u16 14",
+        ),
+    ),
     _mutation(
         "a reading that is HIGH or LOW is a number",
         _DOSE,

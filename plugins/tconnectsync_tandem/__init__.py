@@ -25,14 +25,21 @@ def tconnectsync_sources() -> Sequence[SourceSpec]:
 
 @hookimpl
 def tconnectsync_importers() -> Sequence[Importer]:
-    """Answers that somebody saved."""
+    """Answers that somebody saved, of today's API and of the one before it."""
     return [
         Importer(
             name="saved answers of Tandem's JSON API (pump-logs)",
             recognises=_is_saved,
             read=_read_saved,
             device=_device_of,
-        )
+        ),
+        Importer(
+            name="a pump's binary history log (26-byte records, as bytes or base64 text)",
+            recognises=_is_binary,
+            read=_read_binary,
+            device=_device_of,
+            partial=_is_partial,
+        ),
     ]
 
 
@@ -46,6 +53,24 @@ def _read_saved(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
     from tconnectsync_tandem.saved import read
 
     return read(stream, options)
+
+
+def _is_binary(head: bytes) -> bool:
+    from tconnectsync_tandem.binary.importer import recognises
+
+    return recognises(head)
+
+
+def _read_binary(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
+    from tconnectsync_tandem.binary.importer import read
+
+    return read(stream, options)
+
+
+def _is_partial(event: Event) -> bool:
+    from tconnectsync_tandem.binary.record import is_partial
+
+    return is_partial(event.raw or {})
 
 
 def _device_of(event: Event) -> str | None:

@@ -15,6 +15,12 @@ from tconnectsync_tandem.decode.entries import Entry, read_entry
 SOURCE = "tandem"
 
 _NO_TIME = datetime(2008, 1, 1)
+_SECRET_CODES = frozenset({156, 216, 217, 390, 395, "156", "216", "217", "390", "395"})
+"""Records that may hold what a sensor or transmitter is paired with: its number, or the code on its box."""
+_TOLD_OF_SECRETS = frozenset(
+    {"deviceassignmentid", "eventcode", "sequencegroup", "sequencenumber", "pumpdatetime", "estimateddatetime"}
+)
+_BLANK = {"eventProperties": {"blanked": "may hold a sensor's pairing code"}}
 
 
 def make_event(raw: Any, *, pump: str, received_at: datetime) -> tuple[Event, Entry]:
@@ -24,6 +30,9 @@ def make_event(raw: Any, *, pump: str, received_at: datetime) -> tuple[Event, En
     what it holds, so that fetching it again gives the same event.
     """
     record: Mapping[str, Any] = raw if type(raw) is dict else {"entry": raw}
+    code = record.get("eventCode")
+    if type(code) is not int or code in _SECRET_CODES:
+        record = _without_secrets(record)
     entry = read_entry(record)
     if entry.seq is None:
         identity = f"{SOURCE}:{pump}:odd:{_digest(record)}"
@@ -49,6 +58,16 @@ def device_of(event: Event) -> str | None:
     """Tandem's own id of a pump in an account, as every entry bears it."""
     told = (event.raw or {}).get("deviceAssignmentId")
     return told if isinstance(told, str) and told else None
+
+
+def _without_secrets(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An entry as it may be kept: of some records no more than which they are and when they were written."""
+    code = record.get("eventCode")
+    if code is None:
+        code = next((value for key, value in record.items() if str(key).lower() == "eventcode"), None)
+    if not isinstance(code, (int, float, str)) or code not in _SECRET_CODES:
+        return record
+    return {key: value for key, value in record.items() if str(key).lower() in _TOLD_OF_SECRETS} | _BLANK
 
 
 def _digest(record: Mapping[str, Any]) -> str:

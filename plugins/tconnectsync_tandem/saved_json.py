@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Generator, Iterator
+from typing import Any, BinaryIO
 
 import attrs
 import msgspec
 
 from tconnectsync import BadFile
-from tconnectsync_tandem.answers import value
+from tconnectsync_tandem.answers import has_long_number, value
 
 ARRAYS = frozenset({"events", "clockChanges"})
 _CHUNK = 1 << 20
@@ -22,16 +22,14 @@ _BLANKS = re.compile(r"[ \t\r\n]*")
 _ENTRY = re.compile(
     r'\{\s*"(?:deviceAssignmentId|eventCode|sequenceGroup|sequenceNumber|pumpDateTime|estimatedDateTime|eventProperties)"\s*:'
 )
+_LAST = re.compile(r"\}[ \t\r\n]*\]")
+_NEXT = re.compile(r"\}[ \t\r\n]*,[ \t\r\n]*\{")
+_NEAR_THE_END = 1 << 16
 _BYTE_ORDER_MARK = "\xef\xbb\xbf"
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_FLAT_LEVELS = 4
+_parse = msgspec.json.Decoder(list[dict[str, Any]]).decode
 _scan = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).raw_decode
-
-
-@attrs.frozen(kw_only=True)
-class Entry:
-    """One entry of an answer: its value, and where it begins in the file."""
-
-    position: int
-    value: object
 
 
 @attrs.define
@@ -52,10 +50,12 @@ class EntryReader:
     _base: int = 0
     """Where in the file the part begins."""
     _ended: bool = False
+    _one_by_one: int = 0
+    """Up to this byte of the file entries are read one by one."""
     _listed: bool = False
     """Inside a list of answers."""
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[object]:
         """Every entry once."""
         inside = False
         while True:
@@ -73,7 +73,7 @@ class EntryReader:
 
     # --- the grammar ------------------------------------------------------------------------------------------------
 
-    def _answers(self, *, inside_answer: bool) -> Iterator[Entry]:
+    def _answers(self, *, inside_answer: bool) -> Iterator[object]:
         if inside_answer:
             yield from self._rest_of_answer(has_events=True)
         elif self._peek() == _BYTE_ORDER_MARK[0] and self._text.startswith(_BYTE_ORDER_MARK):
@@ -93,7 +93,7 @@ class EntryReader:
                 raise self._bad('an answer without "events"')
             yield from self._members(has_events=False)
 
-    def _members(self, *, has_events: bool) -> Iterator[Entry]:
+    def _members(self, *, has_events: bool) -> Iterator[object]:
         while True:
             if self._peek() != '"':
                 raise self._bad("no name where one belongs")
@@ -114,7 +114,7 @@ class EntryReader:
             self._peek()
         yield from self._rest_of_answer(has_events=has_events)
 
-    def _rest_of_answer(self, *, has_events: bool) -> Iterator[Entry]:
+    def _rest_of_answer(self, *, has_events: bool) -> Iterator[object]:
         if self._peek() == ",":
             self._at += 1
             self._peek()
@@ -126,19 +126,48 @@ class EntryReader:
             raise self._bad('an answer without "events"')
         self.answers += 1
 
-    def _rest_of_array(self, *, first: bool = False) -> Iterator[Entry]:
+    def _rest_of_array(self, *, first: bool = False) -> Iterator[object]:
         """The entries from here to the end of their list; ``first``: the list has just begun."""
         if first and self._peek() == "]":
             self._at += 1
             return
         while True:
-            yield self._entry()
+            taken = yield from self._many()
+            if not taken:
+                yield self._entry()
             if self._peek() == "]":
                 self._at += 1
                 return
             self._take(",", "the next entry")
 
-    def _entry(self) -> Entry:
+    def _many(self) -> Generator[object, None, bool]:
+        """As many entries as are there and have nothing odd, at once; False where there is none to be had so."""
+        if self._peek() != "{" or self._base + self._at < self._one_by_one:
+            return False
+        end = self._end_of_many()
+        self._one_by_one = self._base + end
+        text = self._text[self._at : end].encode("latin-1")
+        if has_long_number(text) or not _is_flat(text):
+            return False
+        try:
+            text.decode()
+            found = _parse(b"[" + text + b"]")
+        except (ValueError, RecursionError):
+            return False
+        self._at = end
+        yield from found
+        return True
+
+    def _end_of_many(self) -> int:
+        """Where in the text an entry ends that is probably the last of its list, or else of this part of the file."""
+        last = _LAST.search(self._text, self._at)
+        if last is not None:
+            return last.start() + 1
+        begin = max(self._at, len(self._text) - _NEAR_THE_END)
+        ends = [found.start() for found in _NEXT.finditer(self._text, begin)]
+        return (ends[-1] if ends else self._at) + 1
+
+    def _entry(self) -> object:
         if self._peek() != "{":
             raise self._bad("an entry that is no object")
         begin, _ = self._value()
@@ -148,7 +177,7 @@ class EntryReader:
         except UnicodeDecodeError as error:
             self._at = begin + error.start
             raise self._bad("no UTF-8 text") from None
-        return Entry(position=self._base + begin, value=value(msgspec.Raw(text), careful=True))
+        return value(msgspec.Raw(text), careful=True)
 
     # --- the text ---------------------------------------------------------------------------------------------------
 
@@ -222,3 +251,11 @@ class EntryReader:
         cut = self._at >= len(self._text) and not self._read_on()
         words = "the file ends there in the middle of an answer" if cut else what
         return BadFile(f"Byte {at:,}: {words}. Nothing of the file was taken.")
+
+
+def _is_flat(text: bytes) -> bool:
+    """Whether nothing in it is nested more deeply than an entry is."""
+    brackets = text.translate(None, _NO_BRACKETS)
+    for _ in range(_FLAT_LEVELS):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return not brackets

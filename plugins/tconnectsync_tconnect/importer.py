@@ -55,7 +55,8 @@ def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
         pump = _pump(looked.serials, options.pump)
         again.seek(start)
         facts = _facts(again, _Looked(), skip_bad=options.skip_bad)
-        events = (_event(told, pump, options.received_at) for told in facts)
+        enough = AT_ONCE if options.looking else None  # all that can be wrong was seen already
+        events = (_event(told, pump, options.received_at) for told in islice(facts, enough))
         yield from _batches(events, total, _note(pump, looked))
 
 

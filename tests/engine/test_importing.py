@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+import attrs
 import pytest
 from engine_world import BEGIN, World
 
@@ -51,6 +52,8 @@ LINES = Importer(
     read=read,
     device=lambda event: (event.raw or {}).get("device"),
 )
+VAGUE = attrs.evolve(LINES, partial=lambda event: event.seq is not None and event.seq % 50 == 0)
+"""An importer of which a source may tell some records more fully."""
 CRASHING = Importer(name="crashing", recognises=lambda head: bool(1 // 0), read=read)
 
 
@@ -116,6 +119,33 @@ def test_what_the_source_fetched_is_known_and_nothing_is_appended(home: World, t
     end = home.engine.events.end
     assert imported(home, file_of(tmp_path, *basal(12 * 60))).lines[0].startswith("0 new pump events, 144 were")
     assert home.engine.events.end == end
+
+
+def test_what_a_file_tells_in_part_is_taken_only_where_the_log_has_nothing(home: World, tmp_path: Path) -> None:
+    home.engine.importers = (VAGUE,)
+    home.ask("sync")
+    end = home.engine.events.end
+    otherwise = [f"{line.rsplit(' ', 1)[0]} 9" if line.startswith(("50 ", "100 ")) else line for line in basal(12 * 60)]
+    assert imported(home, file_of(tmp_path, *otherwise)).lines[0].startswith("0 new pump events, 144 were")
+    assert home.engine.events.end == end
+    more = file_of(tmp_path, *otherwise, "5000 4990 3", name="more")
+    assert imported(home, more).lines[0].startswith("1 new pump events, 144 were")
+    home.engine.importers = (LINES,)
+    assert imported(home, more).lines[0].startswith("2 new pump events, 143 were")
+
+
+def test_a_file_is_looked_through_before_it_is_taken(home: World, tmp_path: Path) -> None:
+    asked = []
+
+    def noted(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
+        asked.append((options.looking, home.engine.events.end))
+        found = list(read(stream, options))
+        return iter(found[:1] if options.looking else found)
+
+    home.engine.importers = (attrs.evolve(LINES, read=noted),)
+    assert imported(home, file_of(tmp_path, *basal(24 * 60))).lines[0].startswith("288 new pump events")
+    assert asked == [(True, 0), (False, 0)]
+    assert opened(home) == [("2026-06-01", "2026-06-02")]
 
 
 def test_nothing_is_folded_before_all_is_there(home: World, tmp_path: Path) -> None:

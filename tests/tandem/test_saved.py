@@ -7,6 +7,7 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
+import attrs
 import pytest
 from tandem_world import hourly
 
@@ -107,6 +108,23 @@ def test_the_serial_number_is_asked_for(pump: str | None) -> None:
 @pytest.mark.parametrize("text", [b"", b"hello", b"<html>", b'{"raw": {}}', b"sequenceNumber,events", b"\x00" * 100])
 def test_other_files_are_not_recognised(text: bytes) -> None:
     assert not recognises(text)
+
+
+def test_where_a_file_is_only_looked_through_a_few_events_do_and_one_of_each_device() -> None:
+    entries = hourly(datetime(2026, 6, 1), 3000)
+    entries[1234]["deviceAssignmentId"] = "another"
+    text = json.dumps({"events": entries}).encode()
+    options = ImportOptions(pump="90556643", skip_bad=False, received_at=NOW)
+    looked = list(read(io.BytesIO(text), attrs.evolve(options, looking=True)))
+    whole = list(read(io.BytesIO(text), options))
+    assert [batch.note for batch in looked] == [batch.note for batch in whole]
+    some, every = ([event for batch in found for event in batch.events] for found in (looked, whole))
+    assert len(every) == 3000
+    assert len(some) < 15
+    assert set(map(repr, some)) <= set(map(repr, every))
+    assert {(event.raw or {})["deviceAssignmentId"] for event in some} == {"another", entries[0]["deviceAssignmentId"]}
+    with pytest.raises(BadFile, match="the file ends there"):
+        list(read(io.BytesIO(text[:-1]), attrs.evolve(options, looking=True)))
 
 
 def test_numbers_that_the_log_cannot_write_stay_text() -> None:

@@ -361,6 +361,15 @@ def test_nothing_is_handed_over_of_a_file_that_is_damaged_further_on() -> None:
         next(batches)
 
 
+def test_where_a_file_is_only_looked_through_its_first_events_do() -> None:
+    rates = [(f"{minute // 60:02}:{minute % 60:02}:00", str(minute / 1000)) for minute in range(1, 1200)]
+    content = export(TABLES[0], basal(*rates))
+    looked, whole = events_of(content, looking=True), events_of(content)
+    assert looked == whole[:1000] != whole
+    with pytest.raises(BadFile, match="Line "):
+        events_of(content.replace(b"1.199", b"1,199"), looking=True)
+
+
 def test_rows_left_out_are_told() -> None:
     content = export(TABLES[0], iob(*((f"0{hour}:00:00", "x") for hour in range(7))))
     batch = next(read(io.BytesIO(content), Asked(skip_bad=True)))

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from tconnectsync import events
 from tconnectsync.events import Body
-from tconnectsync_tandem.decode import delivery, glucose, insulin, modes
+from tconnectsync_tandem.decode import delivery, glucose, insulin, modes, older
 from tconnectsync_tandem.decode.records import Record, shown
 
 RECORDS: Mapping[int, Record] = {
-    record.code: record for family in (insulin, delivery, glucose, modes) for record in family.RECORDS
+    record.code: record for family in (insulin, delivery, glucose, modes, older) for record in family.RECORDS
 }
 """Every record id that has a meaning here."""
 
@@ -27,6 +27,7 @@ _KEYS = frozenset(
         "pumpDateTime",
         "estimatedDateTime",
         "eventProperties",
+        "payload",  # beside a record of the binary log: what no property says
     }
 )
 _SPELLING = {key.lower(): key for key in _KEYS}

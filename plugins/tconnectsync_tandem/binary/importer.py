@@ -1,0 +1,36 @@
+"""Files of history-log records, read into the events that the source makes of the JSON API's entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import chain
+from typing import BinaryIO
+
+from tconnectsync import Batch, ImportOptions
+from tconnectsync_tandem.binary.record import EPOCH, entry_of
+from tconnectsync_tandem.binary.splitting import RecordReader, holds_records, is_text
+from tconnectsync_tandem.imported import batches, left_out
+
+_FUTURE = timedelta(days=366)
+"""So far a pump's clock may be ahead; what is later is damage."""
+_CHUNK = 1 << 16
+
+recognises = holds_records
+
+
+def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
+    """The events of every record, under the same ids as the source's. Errors: BadFile."""
+    head = stream.read(_CHUNK)
+    latest = options.received_at.replace(tzinfo=None) + _FUTURE - EPOCH
+    reader = RecordReader(
+        chunks=chain([head], iter(lambda: stream.read(_CHUNK), b"")),
+        text=is_text(head),
+        latest_s=int(latest.total_seconds()),
+        skip_bad=options.skip_bad,
+    )
+
+    def note(count: int) -> str:
+        return f"pump {options.pump}, {count:,} records of its history log{left_out(reader.skipped)}"
+
+    return batches(reader.records(), options, note, entry_of=entry_of, device_of=lambda _record: None)

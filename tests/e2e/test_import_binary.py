@@ -1,0 +1,118 @@
+"""A pump's binary history log through the real command line: the same events and documents as fetching the same days as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from binary_records import as_text, binary
+from quiet_world import ZONE, a_pump
+from whole_world import Installation, MovedClock, by_identity
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+
+NO_LAYOUT = 9  # the battery's own record
+UNEXPLAINED = 219
+NOT_WHOLE = {NO_LAYOUT, 57, 69}
+"""Of these the older form is not known, or not where a profile's name is in it."""
+DAYS = 3
+
+
+@attrs.define
+class Worlds:
+    """An installation that has fetched a pump's days, and what the older web service would have saved of them."""
+
+    fetched: Installation
+    site: SimulatedNightscout
+    serial: str
+    records: list[bytes]
+
+
+def events_of(home: Installation) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in home.run("events", "--json").stdout.splitlines()]
+    return [line for line in lines if line.get("seq") is not None]
+
+
+def what_is_told(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """What both forms tell."""
+    return {
+        event["id"]: (event["kind"], event["pump_time"], event["body"])
+        for event in events
+        if event["raw"]["eventCode"] not in NOT_WHOLE
+    }
+
+
+def imported(home: Installation, *words: str, expect: tuple[int, ...] = (0,)) -> str:
+    done = home.run("import", *words, expect=expect)
+    return "\n" + done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
+    folder = tmp_path_factory.mktemp("fetched")
+    with Cloud([a_pump(DAYS)], MovedClock()) as cloud, SimulatedNightscout(api_secret="a long secret") as site:
+        home = Installation(folder, cloud, site.url, "a long secret", ZONE, history_days=DAYS)
+        home.run("sync")
+        fetched = events_of(home)
+        records = [
+            binary(event["raw"], bytes(15) + b"\1" if event["raw"]["eventCode"] in (NO_LAYOUT, UNEXPLAINED) else None)
+            for event in fetched
+        ]
+        yield Worlds(home, site, fetched[0]["pump"], records)
+
+
+def test_the_older_form_gives_the_site_what_fetching_gives_it(worlds: Worlds, tmp_path: Path) -> None:
+    file = tmp_path / "saved.txt"
+    file.write_bytes(b'"' + as_text(worlds.records, 10**9) + b'"')
+    with SimulatedNightscout(api_secret="a long secret") as site:
+        fresh = Installation(
+            tmp_path / "fresh", worlds.fetched.cloud, site.url, "a long secret", ZONE, history_days=DAYS
+        )
+        assert "--pump SERIAL" in imported(fresh, str(file), expect=(2,))
+        words = imported(fresh, str(file), "--pump", worlds.serial)
+        assert f"\n{len(worlds.records):,} new pump events, 0 were in the log already" in words
+        assert f"{len(worlds.records):,} records of its history log" in words
+        assert len(worlds.records) > 3_000
+        first = events_of(fresh)
+        assert what_is_told(first) == what_is_told(events_of(worlds.fetched))
+        there = by_identity(site.documents("treatments"))
+        assert by_identity(worlds.site.documents("treatments")).items() <= there.items()
+        assert "\n0 new pump events" in imported(fresh, str(file), "--pump", worlds.serial)
+        fresh.run("sync")  # and what is fetched then is what is there, but for what the older form could not tell
+        again = events_of(fresh)
+        assert what_is_told(again) == what_is_told(first)
+        kept = {json.dumps(event["raw"]) for event in first}
+        newly = [event["raw"]["eventCode"] for event in again if json.dumps(event["raw"]) not in kept]
+        assert set(newly) <= NOT_WHOLE
+        assert by_identity(site.documents("treatments")) == there
+
+
+def test_after_fetching_nothing_of_the_older_form_is_new(worlds: Worlds, tmp_path: Path) -> None:
+    file = tmp_path / "saved.bin"
+    file.write_bytes(b"".join(worlds.records))
+    before = events_of(worlds.fetched)
+    words = imported(worlds.fetched, str(file), "--pump", worlds.serial)
+    assert f"\n0 new pump events, {len(worlds.records):,} were in the log already" in words
+    assert events_of(worlds.fetched) == before
+
+
+def test_a_damaged_file_is_refused_whole_with_the_position(worlds: Worlds, tmp_path: Path) -> None:
+    file = tmp_path / "saved.bin"
+    content = b"".join(worlds.records)
+    file.write_bytes(content[:52_000] + b"\xff" + content[52_001:])
+    with SimulatedNightscout(api_secret="a long secret") as site:
+        fresh = Installation(
+            tmp_path / "fresh", worlds.fetched.cloud, site.url, "a long secret", ZONE, history_days=DAYS
+        )
+        words = imported(fresh, str(file), "--pump", worlds.serial, expect=(2,))
+        assert f"{file}: Byte 52,000: no record of a pump begins with ff" in words
+        assert "--skip-bad" in words
+        assert events_of(fresh) == []
+        words = imported(fresh, str(file), "--pump", worlds.serial, "--skip-bad")
+        assert f"\n{len(worlds.records) - 3:,} new pump events" in words  # damage may begin in one and end in another
+        assert "left out at byte 52,000" in words

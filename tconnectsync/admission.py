@@ -75,8 +75,13 @@ class Admission:
         return (first, everything) if self._was_silent() else None
 
     def _was_silent(self) -> bool:
-        delivered = self.courier.outbox.get("last_delivered")
-        return bool(delivered) and self.clock.now() - datetime.fromisoformat(delivered[:19] + "+00:00") > SILENCE
+        outbox = self.courier.outbox
+        times = [
+            datetime.fromisoformat(text[:19] + "+00:00")
+            for text in (outbox.get("last_delivered"), outbox.get("looked_at"))
+            if text
+        ]
+        return bool(times) and self.clock.now() - max(times) > SILENCE
 
     def _new_folds(self) -> bool:
         admitted = self.courier.outbox.get("admitted_folds")
@@ -97,6 +102,7 @@ class Admission:
                 return False
             self._reading = None
             outbox.put("address", receiver.address)
+            outbox.put("looked_at", self.clock.now().isoformat(timespec="seconds"))
             known = outbox.get("admitted_from")
             outbox.put("admitted_from", min(first, datetime.fromisoformat(known or first.isoformat())).isoformat())
             outbox.put("admitted_folds", " ".join(sorted({*self.folds, *outbox.get("admitted_folds").split()})))

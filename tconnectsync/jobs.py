@@ -292,7 +292,8 @@ def _adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
         return
     keeper.adopt_once()
     yield from _drain(engine, (name,))
-    yield conclude(engine, *found.lines(name, done=True, keep_unclear=True), only=(name,))
+    pending = keeper.counts().pending
+    yield conclude(engine, *found.lines(name, done=True, keep_unclear=True, pending=pending), only=(name,))
 
 
 def not_adoptable(engine: Engine, keeper: Keeper, first: datetime | None, last: datetime | None) -> Result | None:

@@ -758,6 +758,26 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     _mutation(
+        "what adopt left counts as an inhabited site for good",
+        _INHABITED,
+        "tests/e2e/test_adopt.py::test_what_adopt_left_holds_nothing_up_after_a_silence_or_a_wiped_disk",
+        (
+            "plugins/tconnectsync_nightscout/receiver.py",
+            "                if at is None or not covered.holds(slot_of(item), at):\n",
+            "                if True:\n",
+        ),
+    ),
+    _mutation(
+        "record numbers prove something against documents without any",
+        _INHABITED,
+        "tests/e2e/test_adopt.py::test_an_older_bridges_numbers_are_no_proof_against_a_source_that_has_none",
+        (
+            "plugins/tconnectsync_nightscout/older_bridge.py",
+            "        if numbers and (by_number is not False or not near):\n",
+            "        if numbers:\n",
+        ),
+    ),
+    _mutation(
         "a site is not looked over after a long silence",
         _INHABITED,
         "tests/e2e/test_migrating.py::test_back_to_the_older_bridge_and_here_again",

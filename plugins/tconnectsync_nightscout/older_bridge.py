@@ -14,7 +14,7 @@ import attrs
 
 from tconnectsync import Document, Older, StoredDocument
 from tconnectsync_nightscout.client import is_mongo_id
-from tconnectsync_nightscout.wire import SINK_FIELD
+from tconnectsync_nightscout.wire import SINK_FIELD, slot_of
 
 OLDER_BRIDGE = "Pump (tconnectsync)"
 KINDS_OF_SINK = {"nightscout-treatments": frozenset({"dose", "basal"}), "nightscout-pump-events": frozenset({"other"})}
@@ -26,12 +26,19 @@ _REACH = timedelta(hours=36)
 _LATEST_END = timedelta(minutes=45)
 """A dose without record numbers is stamped so long after its end at most: twenty-five units take a quarter of an hour."""
 _SLACK = timedelta(minutes=5)
+_SPARSE = timedelta(hours=12)
+"""Events of a pump other than doses are some hours apart; one that is told twice is a note too many, and no dose."""
 
 
 def is_older(item: Mapping[str, Any]) -> bool:
     """Whether an older bridge wrote this treatment."""
     marked = item.get("enteredBy") == OLDER_BRIDGE or bool(item.get("pump_event_id"))
     return marked and not item.get(SINK_FIELD)
+
+
+def told_by(sink: str, item: Mapping[str, Any]) -> bool:
+    """Whether an older bridge wrote it, of a kind of facts that this sink tells."""
+    return is_older(item) and _kind(slot_of(item)) in KINDS_OF_SINK.get(sink, ())
 
 
 def removable(item: Mapping[str, Any]) -> bool:
@@ -67,8 +74,13 @@ def recognised(
         if not removable(item):
             found.append(Older(stored=stored, same=None if near else False))
             continue
+        by_number = _same_records(numbers, [one for one in near if one.numbers])
         if numbers:
-            found.append(Older(stored=stored, same=_same_records(numbers, near)))
+            near = [
+                one for one in near if not one.numbers
+            ]  # of a source that knows none: only amounts and times are left
+        if numbers and (by_number is not False or not near):
+            found.append(Older(stored=stored, same=by_number))
             continue
         like = [one for one in near if one.document.id not in claimed and one.is_like(stored)]
         alike = min(like, key=lambda one: abs(stored.at - one.until), default=None)
@@ -132,6 +144,26 @@ def _same_records(numbers: frozenset[int], near: Sequence[_Ours]) -> bool | None
 
 def _kind(event_type: str) -> str:
     return "dose" if event_type in _DOSES else "basal" if event_type == "Temp Basal" else "other"
+
+
+@attrs.define
+class Covered:
+    """From when to when a place holds documents of one sink, by what they tell: what others wrote in between was there before."""
+
+    spans: dict[str, tuple[datetime, datetime]] = attrs.field(factory=dict)
+
+    def add(self, ours: StoredDocument) -> None:
+        """A document of the sink."""
+        kind = _kind(ours.slot)
+        first, last = self.spans.get(kind, (ours.at, ours.at))
+        self.spans[kind] = min(first, ours.at), max(last, ours.at)
+
+    def holds(self, event_type: str, at: datetime) -> bool:
+        """Whether the sink delivered such facts of that time, so that the user has seen what stands beside them."""
+        kind = _kind(event_type)
+        first, last = self.spans.get(kind, (None, None))
+        before, after = (_SPARSE, _SPARSE) if kind == "other" else (_SLACK, _LATEST_END)
+        return first is not None and last is not None and first - before <= at <= last + after
 
 
 def _amount(item: Mapping[str, Any], *names: str) -> float:

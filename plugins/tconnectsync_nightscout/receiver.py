@@ -22,7 +22,7 @@ from tconnectsync import (
 from tconnectsync_nightscout.client import Find, NightscoutClient
 from tconnectsync_nightscout.comparing import contrasts
 from tconnectsync_nightscout.keyed import TREATMENTS, deliver_keyed
-from tconnectsync_nightscout.older_bridge import KINDS_OF_SINK, OLDER_BRIDGE, is_older, recognised, removable
+from tconnectsync_nightscout.older_bridge import KINDS_OF_SINK, OLDER_BRIDGE, Covered, recognised, removable, told_by
 from tconnectsync_nightscout.patience import Patience
 from tconnectsync_nightscout.profile_delivery import ADD, deliver_profiles
 from tconnectsync_nightscout.profile_delivery import COLLECTION as PROFILE
@@ -117,16 +117,25 @@ class NightscoutReceiver:
 
     def inspect(self, first: datetime, last: datetime) -> Hold | None:
         """Wait for the user where somebody else wrote the same facts of this stretch: sending would show them twice."""
-        if TREATMENTS in self.collections:
+        if self.adopts:
             return self._older_bridge(first, last)
         return self._other_readings(first, last) if ENTRIES in self.collections else None
 
     def _older_bridge(self, first: datetime, last: datetime) -> Hold | None:
+        """What stands where this sink delivered already does not count: the user has seen it, or wanted it so."""
         found: set[object] = set()
+        covered: Covered | None = None
         marks: tuple[Find, ...] = ([("enteredBy", OLDER_BRIDGE)], [("pump_event_id[$regex]", "[0-9]")])
         for find in marks:
             for item in pages(self.client, TREATMENTS, first, last, find):
-                if is_older(item):
+                if not told_by(self.sink, item):
+                    continue
+                if covered is None:
+                    covered = Covered()
+                    for ours in self.read_back(first, last):
+                        covered.add(ours)
+                at = time_of(item)
+                if at is None or not covered.holds(slot_of(item), at):
                     found.add(item.get("_id"))
                 if len(found) >= COUNT_UP_TO:
                     break

@@ -11,6 +11,8 @@ from quiet_world import ZONE, a_pump
 from test_rules import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_of
 from whole_world import Installation, MovedClock, by_identity
 
+from tconnectsync import Document, StoredDocument
+from tconnectsync_nightscout.older_bridge import recognised
 from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.faults import answered
 from tconnectsync_simulator.nightscout import SimulatedNightscout
@@ -342,3 +344,47 @@ def test_on_a_real_site_ours_take_the_place_of_an_older_bridges(site: Any, tmp_p
         home.run("sync")
         home.run("verify", TREATMENTS)
         assert site.documents("treatments") == after
+
+
+def older_note(at: datetime) -> dict[str, Any]:
+    return {
+        "eventType": "Sleep",
+        "created_at": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+        "enteredBy": "Pump (tconnectsync)",
+        "pump_event_id": "9",
+    }
+
+
+def test_what_adopt_left_holds_nothing_up_after_a_silence_or_a_wiped_disk(tmp_path: Path) -> None:
+    """It tells of nothing that is delivered from here, and stands where ours stand: the user has seen it."""
+    gone = BEGIN + 4 * DAY
+    pump = simulate(plan_of(74, outages=((gone + timedelta(minutes=20), gone + timedelta(hours=30)),)))
+    with house(tmp_path, pump, now=gone, poll_s=(900, 1800)) as home:
+        inhabited(home)
+        home.site.put("treatments", older_note(gone - timedelta(minutes=10)), older_note(gone - timedelta(days=1)))
+        for sink in (TREATMENTS, PUMP_EVENTS):
+            assert home.ask("adopt", sink=sink).status == 0
+        assert len(older_left(home)) == 2
+        home.running.until(gone + timedelta(hours=36))
+        assert [home.status()["sinks"][sink]["state"] for sink in (TREATMENTS, PUMP_EVENTS)] == ["ok", "ok"]
+        held = len(home.treatments())
+        home.wipe()
+        home.clock.sleep(6 * 3600)
+        assert home.ask("sync").status == 0
+        assert len(home.treatments()) > held
+
+
+def test_an_older_bridges_numbers_are_no_proof_against_a_source_that_has_none(tmp_path: Path) -> None:
+    """What the older services told carries no record numbers: amount and time decide then."""
+    at = datetime(2026, 3, 20, 12, tzinfo=timezone.utc)
+    ours = Document(
+        id="a", collection="treatments", slot="Meal Bolus", at=at, content={"insulin": 2.5, "pump": {"serial": "1"}}
+    )
+
+    def judged(**more: Any) -> list[bool | None]:
+        content = {**older_note(at), "_id": "0" * 24, "eventType": "Combo Bolus", **more}
+        copy = StoredDocument(document_id="", collection="treatments", at=at + timedelta(seconds=80), stored="", slot="Combo Bolus", content=content)  # fmt: skip
+        return [found.same for found in recognised([ours], [copy], set(), kinds=frozenset({"dose"}))]
+
+    assert judged(insulin=2.5) == [True]
+    assert judged(insulin=1.5) == [None]

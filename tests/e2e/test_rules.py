@@ -306,7 +306,9 @@ def older_bridges_bolus(at: str) -> dict[str, Any]:
 
 def test_a_site_with_an_older_bridges_boluses_gets_nothing_until_the_user_says_so(tmp_path: Path) -> None:
     with house(tmp_path, simulate(plan_of(44)), now=BEGIN + 6 * DAY) as home:
-        home.site.put("treatments", older_bridges_bolus("2026-03-20T17:00:00Z"))
+        note = {"eventType": "Sleep", "insulin": None, "pump_event_id": "4712"}
+        at = "2026-03-20T17:00:00Z"
+        home.site.put("treatments", older_bridges_bolus(at), older_bridges_bolus(at) | note)
         result = home.ask("sync")
         assert result.status == 6
         words = " ".join(result.lines)
@@ -334,10 +336,15 @@ def test_a_backfill_into_an_older_bridges_time_waits_too(tmp_path: Path) -> None
     with house(tmp_path, simulate(plan_of(45)), now=BEGIN + 7 * DAY, history_days=2) as home:
         home.site.put("treatments", older_bridges_bolus("2026-03-18T17:00:00Z"))
         assert home.ask("sync").status == 0
-        before = home.treatments()
+
+        def doses() -> set[str]:
+            return {id_ for id_, doc in home.treatments().items() if doc["sink"] == "nightscout-treatments"}
+
+        before, events = doses(), len(home.treatments())
         result = home.ask("backfill", first="2026-03-17", last="2026-03-19")
         assert result.status == 6
-        assert home.treatments() == before
+        assert doses() == before
+        assert len(home.treatments()) > events, "what the other sink tells, nobody else has told there"
         assert home.ask("adopt", sink="nightscout-treatments", skip=True).status == 0
         oldest = min(doc["created_at"] for doc in home.treatments().values())
         assert oldest < "2026-03-18"

@@ -97,7 +97,9 @@ def test_an_older_bridges_treatments_are_seen(site: Site, receiver: NightscoutRe
     old = {"created_at": created_at_text(LONG_AGO), "eventType": "Bolus", "insulin": 1}
     assert receiver.inspect(LONG_AGO, LONG_AGO) is None
     site.ask("POST", "treatments", json={**old, "enteredBy": "Pump (tconnectsync)"}).raise_for_status()
-    site.ask("POST", "treatments", json={**old, "eventType": "Note", "pump_event_id": "12,13"}).raise_for_status()
+    site.ask("POST", "treatments", json={**old, "eventType": "Temp Basal", "pump_event_id": "12,13"}).raise_for_status()
     hold = receiver.inspect(LONG_AGO, LONG_AGO)
     assert hold is not None
     assert "2 treatments" in hold.reason
+    site.ask("POST", "treatments", json={**old, "eventType": "Note", "pump_event_id": "14"}).raise_for_status()
+    assert receiver.inspect(LONG_AGO, LONG_AGO) == hold, "a note is no dose, and this sink's are doses"

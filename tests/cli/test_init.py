@@ -260,6 +260,26 @@ def test_a_setting_that_is_none_is_named_and_nothing_is_written(real: World, set
     assert not list(real.folder.glob("*new.toml*"))
 
 
+@pytest.mark.parametrize("setting", ["nightscout api_secret=marked-9f3c", "nightscout.api_secret:marked-9f3c"])
+def test_a_setting_that_is_none_does_not_show_its_value(real: World, setting: str) -> None:
+    said = init(real, "--no-check", "--set", setting)
+    assert said.status == 2
+    assert "KEY=VALUE" in said.err
+    assert "marked" not in said.out + said.err
+
+
+@pytest.mark.parametrize("text", ["12345678", "true", "1979-05-27", "[1]", "0x10", '"12345678"'])
+@pytest.mark.parametrize("key", ["sources.tandem.password", "web.secret"])
+def test_a_text_that_looks_like_a_number_stays_a_text(real: World, key: str, text: str) -> None:
+    said = init(real, "--no-check", "--set", f"{key}={text}", "--set", "sources.tandem.endpoints.client_id=7")
+    assert said.status == 0, said.err
+    config = load_config(real.folder / "new.toml", {}, real.plugins)
+    tandem = config.sources["tandem"].options
+    secret = tandem.password if key == "sources.tandem.password" else config.sections["web"].secret
+    assert secret.reveal() == text.strip('"')
+    assert tandem.endpoints.client_id == "7"
+
+
 @pytest.mark.parametrize(("target", "offered"), [("Europe/Vienna", "Europe/Vienna"), ("Etc/UTC", None), ("", None)])
 def test_the_machines_zone_is_offered_if_it_names_a_place(
     target: str, offered: str | None, monkeypatch: pytest.MonkeyPatch

@@ -83,7 +83,10 @@ class Reader:
         tables.notes.extend(misspelt_variables(tables.around.environ, [*known, *_OTHER_VARIABLES]))
         if tables.file.readable_by_everyone() and holds_secret(tables.file, tables.plugins):
             name = tables.file.name
-            tables.notes.append(f"{name}: holds a secret and every user of this machine can read it: chmod 600 {name}")
+            tables.notes.append(
+                f"{name}: holds a secret and every user of this machine can read it: chmod 600 {name} (the service needs it "
+                "readable: there, put each secret into a file of its own, password_file and so on)"
+            )
         if tables.problems or core is None or data_dir is None or timezone is None:
             hints = [*tables.notes, *self._no_file(), "Put these right, then run `tconnectsync check`."]
             raise ConfigError(tuple(dict.fromkeys(tables.problems)), remedy="\n".join(dict.fromkeys(hints)))

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import secrets
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -127,6 +128,7 @@ def command(
         if not good and not (asking.terminal and click.confirm("Write it nevertheless?", err=True)):
             click.echo("Nothing was written. Put it right, or give --no-check.", err=True)
             return int(ExitStatus.DIFFERENT)
+        service = _for_the_service(invocation, draft, path)
         _put(draft, path, force=force)
     finally:
         draft.unlink(missing_ok=True)
@@ -134,7 +136,23 @@ def command(
             with contextlib.suppress(OSError):  # what holds the file stays
                 folder.rmdir()
     click.echo(f"Written: {path}. Next: tconnectsync --config {path} sync --dry-run")
+    click.echo(service)
     return int(ExitStatus.DONE)
+
+
+def _for_the_service(invocation: Invocation, draft: Path, path: Path) -> str:
+    """How the service, which is a user of its own, gets at the file: not at all where a secret is in it."""
+    from tconnectsync import configfile
+    from tconnectsync.configtables import holds_secret
+
+    if holds_secret(configfile.read_file(draft), invocation.plugins(tolerant=True)):
+        return (
+            "Only its owner can read it, for secrets are in it. For the service, a user of its own, keep them in files: "
+            "--password-file, --api-secret-file (see README.md)."
+        )
+    there, name = configfile.SYSTEM_FILE, shlex.quote(str(path))
+    command = f"chmod 644 {name}" if path.parent == there.parent else f"install -D -m 644 {name} {there}"
+    return f"Only its owner can read it. No secret is in it, so the service, a user of its own, may: sudo {command}"
 
 
 def _put(draft: Path, path: Path, *, force: bool) -> None:

@@ -300,6 +300,22 @@ def test_a_file_with_a_secret_that_everybody_can_read_is_told(tmp_path: Path) ->
     path.chmod(0o644)
     [note] = load_config(path, {}, usual_plugins()).notes
     assert f"chmod 600 {path}" in note
+    assert "password_file" in note, "what the service reads cannot be hidden from everybody"
+
+
+def test_a_file_that_may_not_be_read_is_told_with_a_remedy_for_people_and_for_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    with pytest.raises(ConfigError, match="cannot be read: Permission denied") as caught:
+        load_config(tmp_path / "c.toml", {}, usual_plugins())
+    remedy = caught.value.remedy or ""
+    assert "sudo tconnectsync" in remedy
+    assert f"sudo chmod 644 {tmp_path / 'c.toml'}" in remedy
+    assert "/etc/credstore" in remedy
 
 
 # --- plugins that do not run ----------------------------------------------------------------------------------------

@@ -25,10 +25,16 @@ TEXT = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text(encoding=
 WAITS = 6
 
 
+SECRETS = {"tandem-password": "TCONNECT_PASSWORD", "nightscout-api-secret": "NS_SECRET"}
+"""The service's credentials, with the older names of what is in them."""
+OF_SYSTEMD = {"cp", "systemctl"}
+
+
 def commands() -> list[list[str]]:
     blocks = re.findall(r"^ *```sh\n(.*?)```", TEXT, flags=re.DOTALL | re.MULTILINE)
-    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line]
+    lines = [shlex.split(line, comments=True) for block in blocks for line in block.replace("\\\n", "").splitlines()]
+    found = [line[line[0] == "sudo" :] for line in lines if line]
+    return [line for line in found if line[0] not in OF_SYSTEMD]
 
 
 def test_every_command_of_the_document_in_its_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

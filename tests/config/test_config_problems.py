@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from plugin_worlds import FakeEntryPoint, site_plugin, usual_plugins, vendor_plugin
@@ -228,6 +229,22 @@ def test_a_secret_file_that_is_no_good(problems: Problems, tmp_path: Path, conte
     [problem] = problems(LEAST.replace('password = "pump-password"', 'password_file = "secret"'))
     assert problem.startswith("config.toml: sources.tandem.password_file: found")
     assert words in problem
+
+
+def test_a_secret_file_that_may_not_be_read_is_told_with_what_the_service_has_instead(
+    problems: Problems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def forbidden(self: Path, *given: Any, **more: Any) -> Any:
+        if self.name == "secret":
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *given, **more)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    [problem] = problems(LEAST.replace('password = "pump-password"', 'password_file = "secret"'))
+    assert "Permission denied" in problem
+    assert "/etc/credstore" in problem
 
 
 def test_an_empty_credential_is_a_problem(problems: Problems, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def read_file(path: Path | None) -> ConfigFile:
     except FileNotFoundError:
         raise ConfigError((f"{path}: no such file",), remedy="Give the path of a file that exists.") from None
     except OSError as error:
-        remedy = "Run it as a user who may read it: sudo tconnectsync …" if isinstance(error, PermissionError) else None
+        remedy = _forbidden(path) if isinstance(error, PermissionError) else None
         raise ConfigError((f"{path}: cannot be read: {error.strerror or error}",), remedy=remedy) from None
     except UnicodeDecodeError as error:
         raise ConfigError(
@@ -123,6 +123,13 @@ def read_bootstrap(path: Path | None, environ: Mapping[str, str], *, system_file
         origin=file.path,
         plugins_dir=full_path(folder, file.folder, environ) if isinstance(folder, str) and folder else None,
         blocked_plugins=tuple(name for name in blocked if isinstance(name, str)) if isinstance(blocked, list) else (),
+    )
+
+
+def _forbidden(path: Path) -> str:
+    return (
+        "Run it as a user who may read it: sudo tconnectsync … The service runs as a user of its own and reads what everybody "
+        f"may: put the secrets into /etc/credstore and none into the file (see README.md), then sudo chmod 644 {path}"
     )
 
 

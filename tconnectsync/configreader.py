@@ -13,7 +13,7 @@ import attrs
 
 from tconnectsync.config import Config, Configured, DaemonOptions, LimitOptions
 from tconnectsync.configfile import full_path, home_folder
-from tconnectsync.configtables import Tables
+from tconnectsync.configtables import Tables, holds_secret
 from tconnectsync.environment import Overlay, misspelt_variables, variables_of
 from tconnectsync.errors import ConfigError
 from tconnectsync.options import option
@@ -81,9 +81,12 @@ class Reader:
             words = f'; did you mean "{meant}"?' if meant else "; `tconnectsync plugins` lists those that there are"
             tables.notes.append(f'{tables.file.name}: blocked_plugins: there is no plugin "{name}"{words}')
         tables.notes.extend(misspelt_variables(tables.around.environ, [*known, *_OTHER_VARIABLES]))
-        if tables.secret_in_public():
+        if tables.file.readable_by_everyone() and holds_secret(tables.file, tables.plugins):
             name = tables.file.name
-            tables.notes.append(f"{name}: holds a secret and every user of this machine can read it: chmod 600 {name}")
+            tables.notes.append(
+                f"{name}: holds a secret and every user of this machine can read it: chmod 600 {name} (the service needs it "
+                "readable: there, put each secret into a file of its own, password_file and so on)"
+            )
         if tables.problems or core is None or data_dir is None or timezone is None:
             hints = [*tables.notes, *self._no_file(), "Put these right, then run `tconnectsync check`."]
             raise ConfigError(tuple(dict.fromkeys(tables.problems)), remedy="\n".join(dict.fromkeys(hints)))

@@ -104,30 +104,10 @@ class Tables:
         self.fault(f"{name}.enabled", f"found {found_words(given)}, expected true or false")
         return None
 
-    def parts(self) -> Iterator[tuple[str, type[Any]]]:
-        """Every table that a plugin owns, with its options class."""
-        yield from ((name, section.options) for name, section in self.plugins.sections().items())
-        yield from ((f"sources.{name}", source.options) for name, source in self.plugins.sources().items())
-        yield from ((f"sinks.{name}", sink.options) for name, sink in self.plugins.sinks().items())
-
     def variables(self) -> Iterator[tuple[str, str]]:
         """Every variable that a plugin knows, with the dotted key that it sets."""
-        for name, options in self.parts():
+        for name, options in parts_of(self.plugins):
             yield from variables_of(options, f"{name}.")
-
-    def secret_in_public(self) -> bool:
-        """Whether the file itself holds a secret (not the path of one) and every user of the machine can read it."""
-        if not self.file.readable_by_everyone():
-            return False
-        for name, options in self.parts():
-            table: Any = self.file.tables
-            for part in name.split("."):
-                table = table.get(part) if isinstance(table, dict) else None
-            if isinstance(table, dict) and any(
-                is_secret(field.type) and key_of(field) in table for field in attrs.fields(options)
-            ):
-                return True
-        return False
 
     def _explained(self, name: str, key: str, known: Sequence[str]) -> bool:
         """Whether a table belongs, or may belong, to a plugin that is not running: then it is a note, not a problem."""
@@ -152,6 +132,27 @@ class Tables:
             if last.casefold() == variable.casefold() or last == path.rpartition(".")[2]:
                 return f'; did you mean "{path}"?'
         return ""
+
+
+def parts_of(plugins: Plugins) -> Iterator[tuple[str, type[Any]]]:
+    """Every table that a plugin owns, with its options class."""
+    yield from ((name, section.options) for name, section in plugins.sections().items())
+    yield from ((f"sources.{name}", source.options) for name, source in plugins.sources().items())
+    yield from ((f"sinks.{name}", sink.options) for name, sink in plugins.sinks().items())
+
+
+def holds_secret(file: ConfigFile, plugins: Plugins) -> bool:
+    """Whether the file itself holds a secret (not the path of one)."""
+    for name, options in parts_of(plugins):
+        table: Any = file.tables
+        for part in name.split("."):
+            table = table.get(part) if isinstance(table, dict) else None
+        attrs.resolve_types(options)
+        if isinstance(table, dict) and any(
+            is_secret(field.type) and key_of(field) in table for field in attrs.fields(options)
+        ):
+            return True
+    return False
 
 
 def _keys_of(fault: Fault) -> list[str]:

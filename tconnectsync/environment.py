@@ -122,7 +122,10 @@ def read_secret(path: Path) -> tuple[str, str | None]:
         with path.open("rb") as file:
             content = file.read(_MOST_SECRET_BYTES)
     except OSError as error:
-        return "", f"found {path}, which cannot be read ({error.strerror or error}), {_ALONE}"
+        instead = (
+            "; the service gets it as a credential, from /etc/credstore" if isinstance(error, PermissionError) else ""
+        )
+        return "", f"found {path}, which cannot be read ({error.strerror or error}{instead}), {_ALONE}"
     try:
         text = content.decode("utf-8-sig").strip("\r\n")
     except UnicodeDecodeError:

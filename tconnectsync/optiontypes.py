@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -54,6 +55,26 @@ def arms_of(kind: Any) -> tuple[Any, ...]:
     """The types that a value may have, without None, which a file cannot say."""
     arms = get_args(kind) if is_union(kind) else (kind,)
     return tuple(arm for arm in arms if arm is not type(None))
+
+
+def is_text(kind: Any) -> bool:
+    """Whether the value is a text whatever it looks like, a number in quotes included."""
+    return all(
+        arm in (str, Path, Secret) or (is_literal(arm) and all(isinstance(choice, str) for choice in get_args(arm)))
+        for arm in arms_of(kind)
+    )
+
+
+def type_at(options: type[Any], path: Sequence[str]) -> Any:
+    """The type of the key at ``path`` below ``options``; None where there is no such key."""
+    attrs.resolve_types(options)
+    for field in attrs.fields(options):
+        inner = table_class(field.type)
+        if key_of(field) == path[0] and (inner is None) == (len(path) == 1):
+            return field.type if inner is None else type_at(inner, path[1:])
+        if is_secret(field.type) and path == [f"{key_of(field)}_file"]:
+            return Path
+    return None
 
 
 def table_class(kind: Any) -> type[Any] | None:

@@ -69,7 +69,11 @@ class Gate:
 
 
 def client_of(address: str) -> str:
-    """Who is counted together: an IPv4 address; of IPv6 the /64 network, for one line has all of its addresses."""
+    """Who is counted together: an IPv4 address; of IPv6 the /64 network, for one line has all of its addresses.
+
+    The port, which some routers add, is another one with each connection and tells nobody apart.
+    """
+    address = _without_port(address)
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -79,3 +83,10 @@ def client_of(address: str) -> str:
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
     return str(ipaddress.ip_network((found, 64), strict=False))
+
+
+def _without_port(address: str) -> str:
+    """``a.b.c.d:port`` and ``[v6]:port`` without port and brackets."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address

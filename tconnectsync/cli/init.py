@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import secrets
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -107,7 +108,7 @@ def command(
             "--api-secret-file", None, ("NS_SECRET", "API_SECRET"), "Nightscout's API secret"),
         api_secret_file=str(Path.cwd() / api_secret_file) if api_secret_file else None,
         pump=_pump(old),
-        tables=_tables(settings, _sinks(invocation, old.get(_FEATURES, ""))),
+        tables=_tables(invocation, settings, _sinks(invocation, old.get(_FEATURES, ""))),
         verify_tls=old.get("NS_SKIP_TLS_VERIFY", "").strip().lower() not in {"1", "true", "yes", "on"},
     )  # fmt: skip
     made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
@@ -127,6 +128,7 @@ def command(
         if not good and not (asking.terminal and click.confirm("Write it nevertheless?", err=True)):
             click.echo("Nothing was written. Put it right, or give --no-check.", err=True)
             return int(ExitStatus.DIFFERENT)
+        service = _for_the_service(invocation, draft, path)
         _put(draft, path, force=force)
     finally:
         draft.unlink(missing_ok=True)
@@ -134,7 +136,23 @@ def command(
             with contextlib.suppress(OSError):  # what holds the file stays
                 folder.rmdir()
     click.echo(f"Written: {path}. Next: tconnectsync --config {path} sync --dry-run")
+    click.echo(service)
     return int(ExitStatus.DONE)
+
+
+def _for_the_service(invocation: Invocation, draft: Path, path: Path) -> str:
+    """How the service, which is a user of its own, gets at the file: not at all where a secret is in it."""
+    from tconnectsync import configfile
+    from tconnectsync.configtables import holds_secret
+
+    if holds_secret(configfile.read_file(draft), invocation.plugins(tolerant=True)):
+        return (
+            "Only its owner can read it, for secrets are in it. For the service, a user of its own, keep them in files: "
+            "--password-file, --api-secret-file (see README.md)."
+        )
+    there, name = configfile.SYSTEM_FILE, shlex.quote(str(path))
+    command = f"chmod 644 {name}" if path.parent == there.parent else f"install -D -m 644 {name} {there}"
+    return f"Only its owner can read it. No secret is in it, so the service, a user of its own, may: sudo {command}"
 
 
 def _put(draft: Path, path: Path, *, force: bool) -> None:
@@ -161,16 +179,34 @@ def _plain(name: str, value: str) -> str:
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
 
 
-def _tables(settings: Sequence[str], tables: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
+def _tables(
+    invocation: Invocation, settings: Sequence[str], tables: Mapping[str, Mapping[str, str]]
+) -> Mapping[str, Mapping[str, str]]:
     """The tables with what ``--set`` says, which wins."""
     found = {name: dict(keys) for name, keys in tables.items()}
     for setting in settings:
         key, equals, value = setting.partition("=")
-        if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key.strip()):
-            raise click.UsageError(f"--set {setting}: expected KEY=VALUE. Nothing was written.")
-        table, _, name = key.strip().rpartition(".")
-        found.setdefault(table, {})[name] = value_of(value.strip())
+        key = key.strip()
+        if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
+            shown = f" {key}" if equals else ""  # the rest may be a secret
+            raise click.UsageError(f"--set{shown}: expected KEY=VALUE. Nothing was written.")
+        table, _, name = key.rpartition(".")
+        found.setdefault(table, {})[name] = value_of(value.strip(), is_text=_is_text(invocation, key))
     return found
+
+
+def _is_text(invocation: Invocation, key: str) -> bool:
+    """Whether an option is declared as a text."""
+    from tconnectsync.configreader import CoreOptions
+    from tconnectsync.configtables import parts_of
+    from tconnectsync.optiontypes import is_text, type_at
+
+    for name, options in (("", CoreOptions), *parts_of(invocation.plugins(tolerant=True))):
+        prefix = f"{name}." if name else ""
+        kind = type_at(options, key[len(prefix) :].split(".")) if key.startswith(prefix) else None
+        if kind is not None:
+            return is_text(kind)
+    return False
 
 
 def _sinks(invocation: Invocation, features: str) -> Mapping[str, Mapping[str, str]]:

@@ -112,7 +112,7 @@ def common_options(function: F) -> F:
     """``--config FILE`` and ``-v``, before or after the command's name."""
     config = click.option(
         "--config",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),  # reading it tells more
         metavar="FILE",
         is_eager=True,
         expose_value=False,

@@ -68,15 +68,16 @@ def filled(answers: Answers) -> str:
     return "\n".join(_with_tables(written, answers.tables))
 
 
-def value_of(text: str) -> str:
-    """What was typed as a value, in TOML: as it is where it is a value there, else as a text."""
+def value_of(text: str, *, is_text: bool = False) -> str:
+    """What was typed as a value, in TOML: as it is where it is a value there, else as a text. ``is_text``: always a text."""
     import tomli
 
     try:
-        one_value = tomli.loads(f"value = {text}").keys() == {"value"} and "\n" not in text
+        read = tomli.loads(f"value = {text}")
     except tomli.TOMLDecodeError:
-        one_value = False
-    return text if one_value else quoted(text)
+        return quoted(text)
+    one_value = read.keys() == {"value"} and "\n" not in text
+    return text if one_value and (not is_text or isinstance(read["value"], str)) else quoted(text)
 
 
 def _with_tables(lines: Sequence[str], tables: Mapping[str, Mapping[str, str]]) -> Iterator[str]:

@@ -262,6 +262,16 @@ def test_check_prints_good_and_bad_with_the_remedy(world: World) -> None:
     assert as_json[-1] == {"good": False, "what": "login refused", "remedy": "Is the region right?"}
 
 
+def test_check_tells_of_a_secret_that_everybody_can_read(world: World) -> None:
+    path = world.folder / "config.toml"
+    path.chmod(0o644)
+    said = world.run("check")
+    assert said.status == 9
+    assert f"chmod 600 {path}" in said.out
+    path.chmod(0o600)
+    assert world.run("check").status == 0
+
+
 def test_check_ends_with_0_when_all_is_well(world: World) -> None:
     world.application.findings = (Finding(good=True, what="disk"),)
     assert world.run("check").status == 0

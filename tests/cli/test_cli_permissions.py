@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from cli_worlds import World
 
 
@@ -12,3 +15,18 @@ def test_what_may_not_be_read_is_told_with_the_way_out(world: World) -> None:
     assert "This user may not use /var/lib/tconnectsync/lock" in said.err
     assert "sudo" in said.err
     assert "Traceback" not in said.err
+
+
+def test_a_named_configuration_that_may_not_be_read_is_told_with_the_way_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+    path = world.folder / "config.toml"
+    said = world.run("--config", str(path), "check")
+    assert said.status == 2
+    assert f"{path}: cannot be read: Permission denied" in said.err
+    assert f"sudo chmod 644 {path}" in said.err

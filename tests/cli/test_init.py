@@ -81,6 +81,28 @@ def test_what_is_written_loads_and_only_its_owner_can_read_it(real: World) -> No
     assert not list(real.folder.glob(".new.toml*"))
 
 
+def test_with_the_secrets_inside_it_is_not_for_the_service(real: World) -> None:
+    last = init(real).out.splitlines()[-1]
+    assert "service" in last
+    assert "--password-file" in last
+    assert "chmod 644" not in last
+
+
+@pytest.mark.parametrize("more", ["web.secret=hidden", "sources.tconnect.password=hidden"])
+def test_with_the_secrets_in_files_it_says_how_the_service_may_read_it(
+    real: World, more: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = real.folder / "new.toml"
+    (real.folder / "hidden").write_text("hidden")
+    flags = [f"--{name}={real.folder / 'hidden'}" for name in ("password-file", "api-secret-file")]
+    last = init(real, *flags).out.splitlines()[-1]
+    assert f"sudo install -D -m 644 {path} /etc/tconnectsync/config.toml" in last
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    monkeypatch.setattr("tconnectsync.configfile.SYSTEM_FILE", real.folder / "config.toml")
+    assert f"sudo chmod 644 {path}" in init(real, *flags, "--force").out.splitlines()[-1]
+    assert "644" not in init(real, *flags, "--force", "--set", more).out.splitlines()[-1]
+
+
 def test_a_bad_check_writes_nothing_unless_it_is_left_out(real: World) -> None:
     real.application.findings = (Finding(good=False, what="the login was refused", remedy="Correct it."),)
     said = init(real)
@@ -258,6 +280,26 @@ def test_a_setting_that_is_none_is_named_and_nothing_is_written(real: World, set
     assert said.status == 2
     assert told in said.err
     assert not list(real.folder.glob("*new.toml*"))
+
+
+@pytest.mark.parametrize("setting", ["nightscout api_secret=marked-9f3c", "nightscout.api_secret:marked-9f3c"])
+def test_a_setting_that_is_none_does_not_show_its_value(real: World, setting: str) -> None:
+    said = init(real, "--no-check", "--set", setting)
+    assert said.status == 2
+    assert "KEY=VALUE" in said.err
+    assert "marked" not in said.out + said.err
+
+
+@pytest.mark.parametrize("text", ["12345678", "true", "1979-05-27", "[1]", "0x10", '"12345678"'])
+@pytest.mark.parametrize("key", ["sources.tandem.password", "web.secret"])
+def test_a_text_that_looks_like_a_number_stays_a_text(real: World, key: str, text: str) -> None:
+    said = init(real, "--no-check", "--set", f"{key}={text}", "--set", "sources.tandem.endpoints.client_id=7")
+    assert said.status == 0, said.err
+    config = load_config(real.folder / "new.toml", {}, real.plugins)
+    tandem = config.sources["tandem"].options
+    secret = tandem.password if key == "sources.tandem.password" else config.sections["web"].secret
+    assert secret.reveal() == text.strip('"')
+    assert tandem.endpoints.client_id == "7"
 
 
 @pytest.mark.parametrize(("target", "offered"), [("Europe/Vienna", "Europe/Vienna"), ("Etc/UTC", None), ("", None)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from plugin_worlds import FakeEntryPoint, site_plugin, usual_plugins, vendor_plugin
@@ -230,6 +231,22 @@ def test_a_secret_file_that_is_no_good(problems: Problems, tmp_path: Path, conte
     assert words in problem
 
 
+def test_a_secret_file_that_may_not_be_read_is_told_with_what_the_service_has_instead(
+    problems: Problems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def forbidden(self: Path, *given: Any, **more: Any) -> Any:
+        if self.name == "secret":
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *given, **more)
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    [problem] = problems(LEAST.replace('password = "pump-password"', 'password_file = "secret"'))
+    assert "Permission denied" in problem
+    assert "/etc/credstore" in problem
+
+
 def test_an_empty_credential_is_a_problem(problems: Problems, tmp_path: Path) -> None:
     (tmp_path / "tandem-password").touch()
     [problem] = problems(LEAST, credentials_folder=tmp_path)
@@ -300,6 +317,22 @@ def test_a_file_with_a_secret_that_everybody_can_read_is_told(tmp_path: Path) ->
     path.chmod(0o644)
     [note] = load_config(path, {}, usual_plugins()).notes
     assert f"chmod 600 {path}" in note
+    assert "password_file" in note, "what the service reads cannot be hidden from everybody"
+
+
+def test_a_file_that_may_not_be_read_is_told_with_a_remedy_for_people_and_for_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    with pytest.raises(ConfigError, match="cannot be read: Permission denied") as caught:
+        load_config(tmp_path / "c.toml", {}, usual_plugins())
+    remedy = caught.value.remedy or ""
+    assert "sudo tconnectsync" in remedy
+    assert f"sudo chmod 644 {tmp_path / 'c.toml'}" in remedy
+    assert "/etc/credstore" in remedy
 
 
 # --- plugins that do not run ----------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import stat
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from whole_world import by_identity
 
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.root import run
+from tconnectsync.config import load_config
 from tconnectsync.plugins import load_plugins
 from tconnectsync_simulator.accounts import Account
 from tconnectsync_simulator.cloud import Cloud
@@ -25,10 +28,28 @@ TEXT = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text(encoding=
 WAITS = 6
 
 
-def commands() -> list[list[str]]:
-    blocks = re.findall(r"^ *```sh\n(.*?)```", TEXT, flags=re.DOTALL | re.MULTILINE)
-    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line]
+OF_SYSTEMD = {"cp", "systemctl"}
+
+
+def commands(there: Mapping[str, Path]) -> list[list[str]]:
+    """What is typed, without sudo and systemd's own, with its paths moved ``there``."""
+    blocks = "".join(re.findall(r"^ *```sh\n(.*?)```", TEXT, flags=re.DOTALL | re.MULTILINE)).replace("\\\n", "")
+    for path, moved in there.items():
+        blocks = blocks.replace(path, str(moved))
+    lines = [shlex.split(line, comments=True) for line in blocks.splitlines()]
+    found = [line[line[0] == "sudo" :] for line in lines if line]
+    return [line for line in found if line[0] not in OF_SYSTEMD]
+
+
+def for_the_service(path: Path, credentials: Path, secrets: Iterable[str]) -> None:
+    """Everybody may read the file, nothing secret is in it, and with systemd's credentials alone it is whole."""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert not any(secret in path.read_text() for secret in secrets)
+    for file in credentials.glob("tconnectsync.*"):
+        file.unlink()  # what the service may not read is not there for it
+    config = load_config(path, {"CREDENTIALS_DIRECTORY": str(credentials)}, load_plugins())
+    assert {*config.secrets()} == {*secrets}
+    assert config.notes == ()
 
 
 def test_every_command_of_the_document_in_its_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,15 +63,27 @@ def test_every_command_of_the_document_in_its_order(tmp_path: Path, capsys: pyte
         )
         places = [f"--set=sources.tandem.endpoints.{name}={value}" for name, value in cloud.endpoints.items()]
 
+        credentials = tmp_path / "credstore"
+        credentials.mkdir()
+        secrets = {"tandem-password": account.password, "nightscout-api-secret": site.secret}
+        for name, secret in secrets.items():
+            for path in (credentials / f"tconnectsync.{name}", credentials / name):
+                path.write_text(secret)
+        system_file = tmp_path / "etc" / "config.toml"
+        there = {
+            "/path/of/the/old/.env": old, "/etc/tconnectsync/config.toml": system_file,
+            "/var/lib/tconnectsync": tmp_path / "data", "/etc/credstore": credentials,
+        }  # fmt: skip
+
         def typed(home: str, *words: str) -> tuple[int, str]:
             environ = {"HOME": str(tmp_path / home), "no_proxy": "127.0.0.1"}
             added = places if words[0] == "init" else []
-            given = [str(old) if word == "/path/of/the/old/.env" else word for word in words]
-            invocation = Invocation(environ=environ, clock=clock, system_file=tmp_path / "none", plugins=load_plugins())
-            status = run([*given, *added], invocation)
+            file = system_file if home == "home" else tmp_path / "none"
+            invocation = Invocation(environ=environ, clock=clock, system_file=file, plugins=load_plugins())
+            status = run([*words, *added], invocation)
             return status, "".join(capsys.readouterr())
 
-        assert typed("first", "init", "--from-env", "/path/of/the/old/.env")[0] == 0
+        assert typed("first", "init", "--from-env", str(old))[0] == 0
         assert typed("first", "sync")[0] == 0
         before = by_identity(site.documents("treatments"))
         older = [as_older(document) for document in before.values()]
@@ -59,7 +92,11 @@ def test_every_command_of_the_document_in_its_order(tmp_path: Path, capsys: pyte
         site.put("treatments", *older, *FOREIGN)
 
         typed_before: set[str] = set()
-        for program, *words in commands():
+        for program, *words in commands(there):
+            if program == "chmod":
+                mode, path = words
+                Path(path).chmod(int(mode, 8))
+                continue
             status, said = typed("home", *words)
             waits = words == ["sync"] and "sync" not in typed_before
             assert (program, status) == ("tconnectsync", WAITS if waits else 0), (words, said)
@@ -67,6 +104,7 @@ def test_every_command_of_the_document_in_its_order(tmp_path: Path, capsys: pyte
                 site.count("activity") == 1 and all("identifier" not in doc for doc in site.documents("treatments"))
             )
             typed_before.add(" ".join(words))
+        for_the_service(system_file, credentials, secrets.values())
         assert typed_before >= {"check", "sync", f"adopt {TREATMENTS}", f"verify {TREATMENTS}"}
         assert by_identity([doc for doc in site.documents("treatments") if "identifier" in doc]) == before
         assert [doc for doc in site.documents("treatments") if doc.get("enteredBy") == "Pump (tconnectsync)"] == []

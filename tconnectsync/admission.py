@@ -43,18 +43,19 @@ class Admission:
 
     def step(self) -> Stay | bool:
         """True: send. False: some of what is there was read, and there is more; others get their turn first."""
-        moved = self.moved()
-        if moved is not None:
-            return moved
+        stay = self.hindrance()
         days = self.unseen()
-        if days is None:
-            return True
-        receiver, (first, last) = self.courier.receiver, days
-        if not self.courier.outbox.get("adopted"):
-            hold = receiver.inspect(first, last)
-            if hold is not None:
-                return Stay(hold=hold)
-        return self._read_back(first, last)
+        if stay is not None or days is None:
+            return stay or True
+        return self._read_back(*days)
+
+    def hindrance(self) -> Stay | None:
+        """Why what waits would stay here, if it would. Raises what the receiver raises."""
+        moved, days = self.moved(), self.unseen()
+        if moved is not None or days is None or self.courier.outbox.get("adopted"):
+            return moved
+        hold = self.courier.receiver.inspect(*days)
+        return None if hold is None else Stay(hold=hold)
 
     def unseen(self) -> tuple[datetime, datetime] | None:
         """The days (UTC) that are to be looked over before what waits may go; None: nothing waits, or all of it was.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import sqlite3
@@ -298,6 +299,13 @@ class Keeper:
     def _clear(self) -> None:
         self.courier.forget_refusals()
         self._turn("ok")
+
+    def look_over(self) -> None:
+        """For a dry run: note what would hold the next delivery up, where the receiver can be asked."""
+        with contextlib.suppress(Retryable, Rejected, CredentialsRefused):
+            stay = self.admission.hindrance()
+            if stay is not None:
+                self._stay(stay)
 
     # --- the daily comparison -------------------------------------------------------------------------------------------
 

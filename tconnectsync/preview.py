@@ -52,6 +52,7 @@ def previewed(
             if sink is not None:
                 keeper.replay(*_stretch(config, first, last))
                 _fold(engine, keeper)
+            keeper.look_over()
             for delivery in _deliveries(keeper.outbox, clock):
                 yield {"sink": keeper.name, **_told(keeper.courier.receiver, delivery)}
         found = troubles(engine, None if sink is None else only)

@@ -43,15 +43,15 @@ class Admission:
 
     def step(self) -> Stay | bool:
         """True: send. False: some of what is there was read, and there is more; others get their turn first."""
-        stay = self.hindrance()
         days = self.unseen()
+        stay = self.hindrance(days)
         if stay is not None or days is None:
             return stay or True
         return self._read_back(*days)
 
-    def hindrance(self) -> Stay | None:
-        """Why what waits would stay here, if it would. Raises what the receiver raises."""
-        moved, days = self.moved(), self.unseen()
+    def hindrance(self, days: tuple[datetime, datetime] | None) -> Stay | None:
+        """Why what waits stays here, if it does; ``days`` are the :meth:`unseen` ones. Raises what the receiver raises."""
+        moved = self.moved()
         if moved is not None or days is None or self.courier.outbox.get("adopted"):
             return moved
         hold = self.courier.receiver.inspect(*days)

@@ -30,19 +30,13 @@ class Found:
 
     def lines(self, sink: str, *, done: bool, keep_unclear: bool, pending: int = 0) -> tuple[str, ...]:
         """For people. ``done``: what is to be replaced is gone; ``pending``: how many of ours are not there yet."""
-        words = (
-            "would be replaced by ours"
-            if not done
-            else "made room for ours, which follow"
-            if pending
-            else "were replaced by ours"
-        )
-        said = [f"{_counted(self.replaced)} of an older bridge {words}"]
+        gone = "made room for ours, which follow" if pending else "were replaced by ours"
+        said = [f"{_counted(self.replaced)} of an older bridge {gone if done else 'would be replaced by ours'}"]
         if self.left:
             said.append(f"{_counted(self.left)} of it tell of nothing that is delivered from here, and stay")
         if self.unclear:
             said.append(
-                f"{len(self.unclear)} are may tell of the same as ours or of something else (no record numbers, or of several pumps):"
+                f"{len(self.unclear)} may tell of the same as ours or of something else (no record numbers, or of several pumps):"
             )
             said += [f"  {line}" for line in self.unclear[:_LISTED]]
             said += [f"  and {len(self.unclear) - _LISTED} more"] * (len(self.unclear) > _LISTED)

@@ -303,7 +303,7 @@ class Keeper:
     def look_over(self) -> None:
         """For a dry run: note what would hold the next delivery up, where the receiver can be asked."""
         with contextlib.suppress(Retryable, Rejected, CredentialsRefused):
-            stay = self.admission.hindrance()
+            stay = self.admission.hindrance(self.admission.unseen())
             if stay is not None:
                 self._stay(stay)
 

@@ -773,8 +773,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/e2e/test_adopt.py::test_an_older_bridges_numbers_are_no_proof_against_a_source_that_has_none",
         (
             "plugins/tconnectsync_nightscout/older_bridge.py",
-            "        if numbers and (by_number is not False or not near):\n",
-            "        if numbers:\n",
+            "            if by_number is not False or not near:\n",
+            "            if True:\n",
         ),
     ),
     _mutation(

@@ -74,14 +74,14 @@ def recognised(
         if not removable(item):
             found.append(Older(stored=stored, same=None if near else False))
             continue
-        by_number = _same_records(numbers, [one for one in near if one.numbers])
         if numbers:
+            by_number = _same_records(numbers, [one for one in near if one.numbers])
             near = [
                 one for one in near if not one.numbers
-            ]  # of a source that knows none: only amounts and times are left
-        if numbers and (by_number is not False or not near):
-            found.append(Older(stored=stored, same=by_number))
-            continue
+            ]  # a source may know none: only amounts and times are left then
+            if by_number is not False or not near:
+                found.append(Older(stored=stored, same=by_number))
+                continue
         like = [one for one in near if one.document.id not in claimed and one.is_like(stored)]
         alike = min(like, key=lambda one: abs(stored.at - one.until), default=None)
         if alike is not None and alike.kind != "basal":

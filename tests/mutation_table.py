@@ -713,8 +713,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/engine/test_engine.py::test_an_inhabited_site_is_left_alone_until_the_user_says_so",
         (
             "tconnectsync/admission.py",
-            "            if hold is not None:\n",
-            "            if hold is not None and first is None:\n",
+            "        return None if hold is None else Stay(hold=hold)\n",
+            "        return None\n",
         ),
     ),
     _mutation(

@@ -544,16 +544,18 @@ MUTATIONS: tuple[Mutation, ...] = (
         (
             f"{_NIGHTSCOUT}/bolus_parts.py",
             (
-                '        "immediate": Part(\n'
-                "            mark=mark,\n"
-                "            status=body.status,\n"
-                "            delivered_u=_number(body.delivered_u),\n"
+                '            told["immediate"] = Part(\n'
+                "                mark=mark,\n"
+                "                received_at=event.received_at,\n"
+                "                status=body.status,\n"
+                "                delivered_u=_number(body.delivered_u),\n"
             ),
             (
-                '        "immediate": Part(\n'
-                "            mark=mark,\n"
-                "            status=body.status,\n"
-                "            delivered_u=_number(body.requested_u, body.delivered_u),\n"
+                '            told["immediate"] = Part(\n'
+                "                mark=mark,\n"
+                "                received_at=event.received_at,\n"
+                "                status=body.status,\n"
+                "                delivered_u=_number(body.requested_u, body.delivered_u),\n"
             ),
         ),
     ),
@@ -849,6 +851,26 @@ MUTATIONS: tuple[Mutation, ...] = (
             f"{_TCONNECT}/merging.py",
             "*told, *csv_told))), default=None)",
             "*told, *csv_told))), default=None)\n    newest = newest and max(newest, datetime.combine(answers.first, time()))",
+        ),
+    ),
+    _mutation(
+        "a bolus whose end is told with another time is two",
+        _REVISIONS,
+        "tests/tconnect/test_tconnect_documents.py::test_an_end_that_is_told_otherwise_later_is_one_bolus_and_the_last_telling_counts",
+        (
+            f"{_NIGHTSCOUT}/bolus_parts.py",
+            "if event.seq is None and any(_row(key) == _row(mark.key) for key in bolus.sources):",
+            "if False:",
+        ),
+    ),
+    _mutation(
+        "of two tellings of a bolus's end, the one with the later time counts",
+        _REVISIONS,
+        "tests/tconnect/test_tconnect_documents.py::test_an_end_that_is_told_otherwise_later_is_one_bolus_and_the_last_telling_counts",
+        (
+            f"{_NIGHTSCOUT}/bolus_parts.py",
+            "return end is not None and event.seq is None and (",
+            "return False and end is not None and event.seq is None and (",
         ),
     ),
     _mutation(

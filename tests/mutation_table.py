@@ -854,6 +854,24 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     _mutation(
+        "an account is read although it is another pump's",
+        _DOSE,
+        "tests/tconnect/test_tconnect_source.py::test_a_serial_number_that_is_not_the_accounts_is_refused_before_anything_is_written",
+        (f"{_TCONNECT}/source.py", "if told and self.pump not in told:", "if False:"),
+    ),
+    _mutation(
+        "days are written down although their readings are another pump's",
+        _DOSE,
+        "tests/tconnect/test_tconnect_source.py::test_days_whose_readings_are_of_another_pump_are_not_written_down",
+        (f"{_TCONNECT}/source.py", "if told and not told & set(self.options.pumps):", "if False:"),
+    ),
+    _mutation(
+        "days that failed are not read again with what ends in the days after",
+        _DURABLE,
+        "tests/tconnect/test_tconnect_source.py::test_days_that_always_fail_keep_no_newer_days_back",
+        (f"{_TCONNECT}/source.py", "after_partial = follows(partial, window)", "after_partial = False"),
+    ),
+    _mutation(
         "a bolus whose end is told with another time is two",
         _REVISIONS,
         "tests/tconnect/test_tconnect_documents.py::test_an_end_that_is_told_otherwise_later_is_one_bolus_and_the_last_telling_counts",

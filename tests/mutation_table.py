@@ -872,6 +872,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         (f"{_TCONNECT}/source.py", "after_partial = follows(partial, window)", "after_partial = False"),
     ),
     _mutation(
+        "boluses that cannot be read are no boluses",
+        _DOSE,
+        "tests/tconnect/test_tconnect_source.py::test_boluses_that_lack_what_counts_are_filled_from_the_export_or_told",
+        (f"{_TCONNECT}/source.py", "if found.no_bolus_read:", "if False:"),
+    ),
+    _mutation(
         "a bolus whose end is told with another time is two",
         _REVISIONS,
         "tests/tconnect/test_tconnect_documents.py::test_an_end_that_is_told_otherwise_later_is_one_bolus_and_the_last_telling_counts",

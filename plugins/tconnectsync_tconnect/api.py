@@ -91,7 +91,7 @@ class Api:
         found = self._days(url, what, [("startDate", _day(first)), ("endDate", _day(last))], first)
         if found is None:
             return {}
-        if not isinstance(found, dict) or not isinstance(found.get("basal", {}), (dict, type(None))):
+        if not isinstance(found, dict) or not isinstance(found.get("basal", ""), (dict, type(None))):
             raise changed(what, "no basal in it")
         return found
 

@@ -46,6 +46,9 @@ def _immediate(cells: Cells, bolus_id: int, *, extended: bool) -> Fact:
     at = values.time(cells, "CompletionDateTime") or values.time(cells, TIME)
     if at is None:
         raise BadRow("is no time, although the bolus is complete", column="CompletionDateTime")
+    delivered_u = values.number(cells, "InsulinDelivered")
+    if delivered_u is None:
+        raise BadRow("is empty, although the bolus is complete", column="InsulinDelivered")
     automatic = any(
         "automatic" in values.text(cells, column).lower()
         for column in ("BolusRequestOptions", "BolusType", "Description")
@@ -53,7 +56,7 @@ def _immediate(cells: Cells, bolus_id: int, *, extended: bool) -> Fact:
     body = events.BolusCompleted(
         bolus_id=bolus_id,
         status=_status(cells, "CompletionStatus"),
-        delivered_u=values.number(cells, "InsulinDelivered"),
+        delivered_u=delivered_u,
         # of an extended bolus this is the amount of both parts
         requested_u=None if extended else values.number(cells, "ActualTotalBolusRequested"),
         carbs_g=values.number(cells, "CarbSize"),

@@ -189,7 +189,7 @@ class TconnectSource:
         """SourceChanged where the account is not that of the pump that everything is written down as of."""
         told = self._told_pumps(api)
         if told and self.pump not in told:
-            raise other_pump("the account is", told, self.pump)
+            raise other_pump("the account is", told, f"{self.pump} first")
 
     def _newest_upload(self, news: Sequence[Event], history: History) -> datetime | None:
         """When the newest upload of any of the pumps was seen."""
@@ -236,13 +236,15 @@ class TconnectSource:
                     todo = todo[-1:]
                 continue
             failed = 0
-            trouble = missed if isinstance(missed, AskedTooMuch) else trouble or missed
             found = merged(answers, rest)
             rest = found.rest
             if found.bad:
                 log.warning("rows_set_aside first=%s last=%s count=%d", first, last, found.bad)
             now = self.context.clock.now()
             events = [ownfacts.event_of(one, self.pump, now) for one in found.facts]
+            if found.no_bolus_read:
+                missed = missed or changed("the boluses", "not one of these days can be read")
+            trouble = missed if isinstance(missed, AskedTooMuch) else trouble or missed
             if missed is not None:
                 partial.append(window)
             elif not after_partial:  # else what began in the days before would have no end

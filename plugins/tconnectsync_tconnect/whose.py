@@ -12,7 +12,7 @@ from tconnectsync_tconnect.tables import DEVICE, Row
 from tconnectsync_tconnect.therapy import cell
 from tconnectsync_tconnect.transport import CHANGED_WAIT_S
 
-CORRECT_THE_LIST = "Correct the list (the serial number stands on the back of the pump), then `tconnectsync check`. Nothing was written down."
+CORRECT_THE_LIST = "Correct the list (the serial number stands on the back of the pump), then `tconnectsync check`. Nothing of it was written down."
 
 
 def serials_of(features: Sequence[Any]) -> frozenset[str]:

@@ -78,7 +78,7 @@ class Services:
     index: int = 1000
     with_token: bool = True
     notice: str = ""
-    timeline: dict[str, Any] = attrs.field(factory=dict)
+    timeline: dict[str, Any] = attrs.field(factory=lambda: timeline())  # noqa: PLW0108 - it is defined below
     therapy: list[Any] = attrs.field(factory=list)
     csv: str = ""
     sites: list[Any] = attrs.field(factory=list)

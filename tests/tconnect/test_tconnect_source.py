@@ -293,7 +293,9 @@ def test_a_serial_number_that_is_not_the_accounts_is_refused_before_anything_is_
     """Beside the source ``tandem`` every dose would be there twice."""
     fill(services)
     log, source = MemoryLog(), services.source(tmp_path, phone=False, pumps=("90556634",))
-    with pytest.raises(SourceChanged, match=f"of pump {PUMP}, but sources.tconnect.pumps names 90556634") as caught:
+    with pytest.raises(
+        SourceChanged, match=f"of pump {PUMP}, but sources.tconnect.pumps names 90556634 first"
+    ) as caught:
         polled(source, log)
     assert "tconnectsync check" in str(caught.value.remedy)
     assert log.events == []
@@ -396,3 +398,30 @@ def test_an_older_service_that_is_down_is_asked_for_two_windows_and_the_newest(
     assert services.count()["2csv"] == 9
     assert log.of("bolus.completed")
     assert not log.of("window.fetched")
+
+
+def test_a_timeline_without_basal_is_never_no_data(services: Services, tmp_path: Path) -> None:
+    services.timeline = {"basal": None, "suspensionDeliveryEvents": [], "events": None}
+    assert polled(services.source(tmp_path), MemoryLog()).of("window.fetched")
+    services.timeline["delivered"] = services.timeline.pop("basal")
+    with pytest.raises(SourceChanged, match="no basal"):
+        polled(services.source(tmp_path), MemoryLog())
+
+
+@pytest.mark.parametrize("key", ["bolusIsComplete", "insulinDelivered"])
+def test_boluses_that_lack_what_counts_are_filled_from_the_export_or_told(
+    services: Services, tmp_path: Path, key: str
+) -> None:
+    services.therapy = [bolus(7007, "2021-04-01T12:58:26", 13.53), bolus(7008, "2021-04-01T14:58:26", 2.0)]
+    for row in services.therapy:
+        if key == "insulinDelivered":
+            row["standard"][key]["units"] = row["standard"][key].pop("value")
+        else:
+            del row["standard"][key]
+    log, source = MemoryLog(), services.source(tmp_path)
+    with pytest.raises(SourceChanged, match="the boluses"):
+        polled(source, log)
+    assert len([event for event in log.of("unknown") if event.raw and event.raw["row"]["type"] == "Bolus"]) == 2
+    assert "2021-04-01" not in {event.body.first_day for event in log.of("window.fetched")}
+    services.csv = export(boluses(CSV_BOLUS)).decode()
+    assert [event.body.delivered_u for event in polled(source, log).of("bolus.completed")] == [13.53]

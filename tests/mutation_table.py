@@ -878,6 +878,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         (f"{_TCONNECT}/source.py", "if found.no_bolus_read:", "if False:"),
     ),
     _mutation(
+        "of two tellings of a row, the one with more digits counts",
+        _REVISIONS,
+        "tests/eventlog/test_log_contract.py::TestEventLogOnDisk::test_a_row_that_was_corrected_is_as_it_was_read_last",
+        ("tconnectsync/eventlog/codec.py", "read_us = 0 if event.seq is not None else", "read_us = 0 if True else"),
+    ),
+    _mutation(
         "a bolus whose end is told with another time is two",
         _REVISIONS,
         "tests/tconnect/test_tconnect_documents.py::test_an_end_that_is_told_otherwise_later_is_one_bolus_and_the_last_telling_counts",

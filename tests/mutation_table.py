@@ -544,16 +544,18 @@ MUTATIONS: tuple[Mutation, ...] = (
         (
             f"{_NIGHTSCOUT}/bolus_parts.py",
             (
-                '        "immediate": Part(\n'
-                "            mark=mark,\n"
-                "            status=body.status,\n"
-                "            delivered_u=_number(body.delivered_u),\n"
+                '            told["immediate"] = Part(\n'
+                "                mark=mark,\n"
+                "                received_at=event.received_at,\n"
+                "                status=body.status,\n"
+                "                delivered_u=_number(body.delivered_u),\n"
             ),
             (
-                '        "immediate": Part(\n'
-                "            mark=mark,\n"
-                "            status=body.status,\n"
-                "            delivered_u=_number(body.requested_u, body.delivered_u),\n"
+                '            told["immediate"] = Part(\n'
+                "                mark=mark,\n"
+                "                received_at=event.received_at,\n"
+                "                status=body.status,\n"
+                "                delivered_u=_number(body.requested_u, body.delivered_u),\n"
             ),
         ),
     ),
@@ -869,6 +871,56 @@ MUTATIONS: tuple[Mutation, ...] = (
             f"{_TCONNECT}/merging.py",
             "*told, *csv_told))), default=None)",
             "*told, *csv_told))), default=None)\n    newest = newest and max(newest, datetime.combine(answers.first, time()))",
+        ),
+    ),
+    _mutation(
+        "an account is read although it is another pump's",
+        _DOSE,
+        "tests/tconnect/test_tconnect_source.py::test_a_serial_number_that_is_not_the_accounts_is_refused_before_anything_is_written",
+        (f"{_TCONNECT}/source.py", "if told and self.pump not in told:", "if False:"),
+    ),
+    _mutation(
+        "days are written down although their readings are another pump's",
+        _DOSE,
+        "tests/tconnect/test_tconnect_source.py::test_days_whose_readings_are_of_another_pump_are_not_written_down",
+        (f"{_TCONNECT}/source.py", "if told and not told & set(self.options.pumps):", "if False:"),
+    ),
+    _mutation(
+        "days that failed are not read again with what ends in the days after",
+        _DURABLE,
+        "tests/tconnect/test_tconnect_source.py::test_days_that_always_fail_keep_no_newer_days_back",
+        (f"{_TCONNECT}/source.py", "after_partial = follows(partial, window)", "after_partial = False"),
+    ),
+    _mutation(
+        "boluses that cannot be read are no boluses",
+        _DOSE,
+        "tests/tconnect/test_tconnect_source.py::test_boluses_that_lack_what_counts_are_filled_from_the_export_or_told",
+        (f"{_TCONNECT}/source.py", "if found.no_bolus_read:", "if False:"),
+    ),
+    _mutation(
+        "of two tellings of a row, the one with more digits counts",
+        _REVISIONS,
+        "tests/eventlog/test_log_contract.py::TestEventLogOnDisk::test_a_row_that_was_corrected_is_as_it_was_read_last",
+        ("tconnectsync/eventlog/codec.py", "read_us = 0 if event.seq is not None else", "read_us = 0 if True else"),
+    ),
+    _mutation(
+        "a bolus whose end is told with another time is two",
+        _REVISIONS,
+        "tests/tconnect/test_tconnect_documents.py::test_an_end_that_is_told_otherwise_later_is_one_bolus_and_the_last_telling_counts",
+        (
+            f"{_NIGHTSCOUT}/bolus_parts.py",
+            "if event.seq is None and any(_row(key) == _row(mark.key) for key in bolus.sources):",
+            "if False:",
+        ),
+    ),
+    _mutation(
+        "of two tellings of a bolus's end, the one with the later time counts",
+        _REVISIONS,
+        "tests/tconnect/test_tconnect_documents.py::test_an_end_that_is_told_otherwise_later_is_one_bolus_and_the_last_telling_counts",
+        (
+            f"{_NIGHTSCOUT}/bolus_parts.py",
+            "return end is not None and event.seq is None and (",
+            "return False and end is not None and event.seq is None and (",
         ),
     ),
     _mutation(

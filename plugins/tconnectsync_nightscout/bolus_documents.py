@@ -188,4 +188,6 @@ def _sources(bolus: JoinedBolus) -> list[int | str]:
     keys = list(bolus.sources)
     if bolus.progress is not None and not bolus.over:
         keys.append(bolus.progress.mark.key)
-    return [int(key) for key in keys] if bolus.start.seq is not None else list(keys)
+    if bolus.start.seq is None:
+        return list(keys)
+    return [int(key) if key.isdecimal() else key for key in keys]

@@ -31,6 +31,7 @@ class Part:
     """How the immediate or the extended part ended (records 20, 21), or the whole (280). Amounts in U, as the pump said."""
 
     mark: Mark
+    received_at: datetime
     status: str
     delivered_u: float | None = None
     requested_u: float | None = None
@@ -171,8 +172,14 @@ class JoinedBolus:
 
 
 def another(bolus: JoinedBolus, event: Event) -> bool:
-    """Whether ``event``, which has the same bolus id, belongs to another bolus: the id was given anew."""
+    """Whether ``event``, which has the same bolus id, belongs to another bolus: the id was given anew.
+
+    A source without numbers reads its rows again and again, and may tell another time: a row that is a part of an open
+    bolus already, by its name, is the same one. Others are whole boluses: two of them are two.
+    """
     body, mark = event.body, mark_of(event)
+    if event.seq is None and any(_row(key) == _row(mark.key) for key in bolus.sources):
+        return False
     if isinstance(body, events.BolusRequested | events.BolusStarted):
         if bolus.immediate is not None or bolus.extended is not None or bolus.whole is not None:
             return True
@@ -187,8 +194,12 @@ def another(bolus: JoinedBolus, event: Event) -> bool:
         end = bolus.extended
     elif isinstance(body, events.BolusDelivered):
         end = bolus.whole
-    # rows without numbers are whole boluses: two of them are two
     return end is not None and (event.seq is None or abs(mark.at - end.mark.at) > SAME_BOLUS)
+
+
+def _row(key: str) -> str:
+    """What an event's id says before the part of the bolus."""
+    return key.rpartition("/")[0] or key
 
 
 def joined(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None) -> JoinedBolus:
@@ -204,12 +215,21 @@ def joined(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None) ->
         told["extended_started"] = bolus.extended_started or mark
         told["extended_u"] = _number(body.size_u, bolus.extended_u)
     elif isinstance(body, events.BolusDelivered):
-        told |= _delivery(bolus, body, mark)
+        told |= _delivery(bolus, body, mark, event.received_at)
     elif isinstance(body, events.BolusCompleted):
-        told |= _completion(bolus, body, mark)
-    elif isinstance(body, events.BolusExtendedCompleted):
+        told |= _completion(bolus, body)
+        if not _stands(bolus.immediate, event):
+            told["immediate"] = Part(
+                mark=mark,
+                received_at=event.received_at,
+                status=body.status,
+                delivered_u=_number(body.delivered_u),
+                requested_u=_number(body.requested_u),
+            )
+    elif isinstance(body, events.BolusExtendedCompleted) and not _stands(bolus.extended, event):
         told["extended"] = Part(
             mark=mark,
+            received_at=event.received_at,
             status=body.status,
             delivered_u=_number(body.delivered_u),
             requested_u=_number(body.requested_u),
@@ -219,6 +239,11 @@ def joined(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None) ->
     if not repeats and mark.key not in bolus.sources:
         told["sources"] = (*bolus.sources, mark.key)
     return attrs.evolve(bolus, **told)
+
+
+def _stands(end: Part | None, event: Event) -> bool:
+    """Whether ``end`` is not replaced by ``event``'s: without numbers, the end that was read last counts."""
+    return end is not None and event.seq is None and (end.mark.seq is not None or end.received_at > event.received_at)
 
 
 def _request(
@@ -243,7 +268,7 @@ def _request(
     return told
 
 
-def _delivery(bolus: JoinedBolus, body: events.BolusDelivered, mark: Mark) -> dict[str, Any]:
+def _delivery(bolus: JoinedBolus, body: events.BolusDelivered, mark: Mark, received_at: datetime) -> dict[str, Any]:
     now, later = _number(body.requested_now_u), _number(body.requested_later_u)
     told: dict[str, Any] = {
         "types": tuple(body.types or bolus.types),
@@ -256,7 +281,9 @@ def _delivery(bolus: JoinedBolus, body: events.BolusDelivered, mark: Mark) -> di
     }
     delivered = _number(body.delivered_u)
     if body.status == "completed":
-        told["whole"] = Part(mark=mark, status="ended", delivered_u=delivered, requested_u=told["total_u"])
+        told["whole"] = Part(
+            mark=mark, received_at=received_at, status="ended", delivered_u=delivered, requested_u=told["total_u"]
+        )
     elif delivered == 0:
         told["delivery_started"] = bolus.delivery_started or mark
     elif delivered is not None and (bolus.progress is None or delivered >= bolus.progress.delivered_u):
@@ -264,14 +291,8 @@ def _delivery(bolus: JoinedBolus, body: events.BolusDelivered, mark: Mark) -> di
     return told
 
 
-def _completion(bolus: JoinedBolus, body: events.BolusCompleted, mark: Mark) -> dict[str, Any]:
+def _completion(bolus: JoinedBolus, body: events.BolusCompleted) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "immediate": Part(
-            mark=mark,
-            status=body.status,
-            delivered_u=_number(body.delivered_u),
-            requested_u=_number(body.requested_u),
-        ),
         "bolus_source": bolus.bolus_source or body.bolus_source,
         "said": body.notes or bolus.said,
     }

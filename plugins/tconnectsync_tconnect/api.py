@@ -9,10 +9,12 @@ from typing import Any
 
 import attrs
 
+from tconnectsync import SourceChanged
 from tconnectsync_tconnect.account import Account, base, unwanted_token
 from tconnectsync_tconnect.login import BROWSER, PHONE
 from tconnectsync_tconnect.token import Token
 from tconnectsync_tconnect.transport import (
+    CHANGED_WAIT_S,
     NotThere,
     ServerFailed,
     TokenOver,
@@ -28,14 +30,17 @@ SLOW_TIMEOUTS_S = (10.0, 10.0)
 SLOW_WAITS_S = (60.0, 120.0)
 
 
+class NoSuchPump(SourceChanged):
+    """A serial number that the account does not have (any more)."""
+
+
 @attrs.define(kw_only=True)
 class Api:
     """Asks for one wearer. Errors: Retryable, SourceChanged, CredentialsRefused."""
 
     account: Account
     transport: Transport
-    _control_iq_since: date | None = None
-    _features_known: bool = False
+    _features: Sequence[Any] | None = None
 
     def newest_index(self, serial: str) -> Mapping[str, Any]:
         """How far the pump's uploads have come: ``maxPumpEventIndex`` and ``processingStatus``."""
@@ -51,27 +56,33 @@ class Api:
                 what,
             )
         except NotThere:
-            raise changed(what, "status 404") from None
+            raise NoSuchPump(
+                f"t:connect says that the account has no pump {serial}, which sources.tconnect.pumps names",
+                after_s=CHANGED_WAIT_S,
+                remedy="Correct the list (the serial number stands on the back of the pump), then `tconnectsync check`.",
+            ) from None
         index = found.get("maxPumpEventIndex") if isinstance(found, dict) else None
         if type(index) is not int:
             raise changed(what, "no maxPumpEventIndex in it")
         return {"maxPumpEventIndex": index, "processingStatus": found.get("processingStatus")}
 
-    def control_iq_since(self) -> date | None:
-        """The first day of the wearer's Control:IQ; None: never had it. Asked once for each Api."""
-        if not self._features_known:
+    def features(self) -> Sequence[Any]:
+        """What the wearer's pumps can do, an entry for each. Asked once for each Api."""
+        if self._features is None:
             what = "the pump's features"
-            guid = self.account.guid()
-            url = f"{self._controliq}tconnect/controliq/api/pumpfeatures/users/{guid}"
+            url = f"{self._controliq}tconnect/controliq/api/pumpfeatures/users/{self.account.guid()}"
             try:
                 found = read_json(self._with_token(url, what, []), what)
             except NotThere:
                 raise changed(what, "status 404") from None
             if not isinstance(found, list):
                 raise changed(what, "no list")
-            self._control_iq_since = min(_first_detected(found), default=None)
-            self._features_known = True
-        return self._control_iq_since
+            self._features = found
+        return self._features
+
+    def control_iq_since(self) -> date | None:
+        """The first day of the wearer's Control:IQ; None: never had it."""
+        return min(_first_detected(self.features()), default=None)
 
     def timeline(self, first: date, last: date) -> Mapping[str, Any]:
         """Basal, suspensions, sleep and exercise of these days; empty where there is no such data yet."""
@@ -80,7 +91,7 @@ class Api:
         found = self._days(url, what, [("startDate", _day(first)), ("endDate", _day(last))], first)
         if found is None:
             return {}
-        if not isinstance(found, dict) or not isinstance(found.get("basal", {}), (dict, type(None))):
+        if not isinstance(found, dict) or not isinstance(found.get("basal", ""), (dict, type(None))):
             raise changed(what, "no basal in it")
         return found
 

@@ -27,16 +27,13 @@ def bolus_facts(cells: Cells) -> list[Fact]:
     """The facts of a bolus. Raises BadRow.
 
     Only parts that are complete have an end with an amount: of one that is not, nobody knows what will be delivered. Both
-    parts of an extended bolus count, each with its own amount. Only the immediate part's end is named by the completion's
-    id, too: another fact must not get another name once that is there.
+    parts of an extended bolus count, each with its own amount. No name has the completion's id in it: that may come later.
     """
     bolus_id = values.identity(cells, "BolusRequestID")
     if bolus_id is None:
         raise BadRow("names no bolus", column="BolusRequestID")
-    completion_id = values.identity(cells, "BolusCompletionID")
-    name = f"bolus:{bolus_id}/{'-' if completion_id is None else completion_id}"
     complete, extended = values.flag(cells, "BolusIsComplete"), _is_extended(cells)
-    ended = _immediate(cells, bolus_id, name, extended=extended) if complete else None
+    ended = _immediate(cells, bolus_id, extended=extended) if complete else None
     facts = _request(cells, bolus_id, ended, extended=extended)
     if ended is not None:
         facts.append(ended)
@@ -45,10 +42,13 @@ def bolus_facts(cells: Cells) -> list[Fact]:
     return facts
 
 
-def _immediate(cells: Cells, bolus_id: int, name: str, *, extended: bool) -> Fact:
+def _immediate(cells: Cells, bolus_id: int, *, extended: bool) -> Fact:
     at = values.time(cells, "CompletionDateTime") or values.time(cells, TIME)
     if at is None:
         raise BadRow("is no time, although the bolus is complete", column="CompletionDateTime")
+    delivered_u = values.number(cells, "InsulinDelivered")
+    if delivered_u is None:
+        raise BadRow("is empty, although the bolus is complete", column="InsulinDelivered")
     automatic = any(
         "automatic" in values.text(cells, column).lower()
         for column in ("BolusRequestOptions", "BolusType", "Description")
@@ -56,7 +56,7 @@ def _immediate(cells: Cells, bolus_id: int, name: str, *, extended: bool) -> Fac
     body = events.BolusCompleted(
         bolus_id=bolus_id,
         status=_status(cells, "CompletionStatus"),
-        delivered_u=values.number(cells, "InsulinDelivered"),
+        delivered_u=delivered_u,
         # of an extended bolus this is the amount of both parts
         requested_u=None if extended else values.number(cells, "ActualTotalBolusRequested"),
         carbs_g=values.number(cells, "CarbSize"),
@@ -64,7 +64,7 @@ def _immediate(cells: Cells, bolus_id: int, name: str, *, extended: bool) -> Fac
         bolus_source="algorithm" if automatic else None,
         notes=values.text(cells, "Note") or None,
     )
-    return Fact(name=name, kind="bolus.completed", at=at, body=body)
+    return Fact(name=f"bolus:{bolus_id}/completed", kind="bolus.completed", at=at, body=body)
 
 
 def _request(cells: Cells, bolus_id: int, ended: Fact | None, *, extended: bool) -> list[Fact]:

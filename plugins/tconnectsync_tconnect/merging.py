@@ -53,11 +53,15 @@ class Rest:
 
 @attrs.frozen(kw_only=True)
 class Merged:
-    """The facts of a window, each once, and what it leaves open. ``bad``: rows that could not be read."""
+    """The facts of a window, each once, and what it leaves open.
+
+    ``bad``: rows that could not be read; ``no_bolus_read``: there are boluses among them, and none that could be read.
+    """
 
     facts: Sequence[Kept]
     rest: Rest
     bad: int
+    no_bolus_read: bool
 
 
 def merged(answers: Answers, rest: Rest) -> Merged:
@@ -93,6 +97,7 @@ def merged(answers: Answers, rest: Rest) -> Merged:
         facts=[*_each_once(found, bad), *bad.facts],
         rest=Rest(csv_row=csv_row, suspension=open_stop, modes=open_modes, newest=newest),
         bad=len(bad.facts),
+        no_bolus_read=bad.boluses and not any(_sort(one) == BOLUS for one in found),
     )
 
 
@@ -102,6 +107,12 @@ class _Bad:
     def __init__(self, day: date) -> None:
         self.at = datetime.combine(day, time())
         self.facts: list[Kept] = []
+
+    @property
+    def boluses(self) -> bool:
+        """Whether a bolus is among them."""
+        rows = (one.raw["row"] for one in self.facts)
+        return any(isinstance(row, Mapping) and BOLUS in (row.get("type"), row.get("Type")) for row in rows)
 
     def read(self, origin: str, rows: Any, reader: Any) -> list[Any]:
         """What ``reader`` makes of each row, nothing where it skips one."""

@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 import attrs
 import requests
 
-from tconnectsync import BadFile, Batch, Context, Event, Finding, History, Retryable, TconnectsyncError
+from tconnectsync import BadFile, Batch, Context, Event, Finding, History, Retryable, SourceChanged, TconnectsyncError
 from tconnectsync.events import Body
 from tconnectsync_tconnect import ownfacts
 from tconnectsync_tconnect.account import Account
-from tconnectsync_tconnect.api import Api
+from tconnectsync_tconnect.api import Api, NoSuchPump
 from tconnectsync_tconnect.entry import DECODER, decode
 from tconnectsync_tconnect.merging import Answers, Rest, merged
 from tconnectsync_tconnect.plan import (
@@ -33,11 +33,16 @@ from tconnectsync_tconnect.plan import (
 )
 from tconnectsync_tconnect.settings import TconnectOptions
 from tconnectsync_tconnect.tables import Damaged, Row, read_rows
-from tconnectsync_tconnect.transport import Transport, changed
+from tconnectsync_tconnect.transport import AskedTooMuch, ServerFailed, Transport, changed
+from tconnectsync_tconnect.whose import other_pump, serials_in, serials_of
 
 log = logging.getLogger("tconnectsync.tconnect")
 
 LEAD_IN = timedelta(days=1)
+FAILURES = 3
+"""After as many windows in a row that are not answered for, only the newest one is asked for."""
+OLDER_FAILURES = 2
+"""The same of the older service, which takes minutes for each."""
 UNASKED = timedelta(hours=6)
 UNASKED_BLIND = timedelta(hours=1)
 """The same where nothing tells whether there was an upload."""
@@ -80,8 +85,6 @@ class TconnectSource:
         """One question for each pump whether there is news; then the windows that may hold it."""
         with self._api() as api:
             news, trouble = self._news(api, history)
-            yield Batch(events=news, note="newest upload")
-            start = (horizon_of(self.pump, history) or self._first_day()) - LEAD_IN
             newest = self._newest_upload(news, history)
             moment = Moment(
                 now=self.context.clock.now(),
@@ -89,7 +92,12 @@ class TconnectSource:
                 uploaded_at=newest,
                 unasked=UNASKED if self.account.has_phone else UNASKED_BLIND,
             )
-            yield from self._fetch(api, windows(position_of(self.pump, history), start, moment), newest)
+            start = (horizon_of(self.pump, history) or self._first_day()) - LEAD_IN
+            plan = windows(position_of(self.pump, history), start, moment)
+            if plan:
+                self._refuse_other_pumps(api)
+            yield Batch(events=news, note="newest upload")
+            yield from self._fetch(api, plan, newest)
             if trouble is not None:
                 raise trouble
 
@@ -97,6 +105,7 @@ class TconnectSource:
         """These days and one more on both sides; they are opened for delivery once all are complete."""
         with self._api() as api:
             news, trouble = self._news(api, history)
+            self._refuse_other_pumps(api)
             yield Batch(events=news, note="newest upload")
             plan = cut(days_between(first - LEAD_IN, last + LEAD_IN))
             yield from self._fetch(api, plan, self._newest_upload(news, history))
@@ -118,8 +127,14 @@ class TconnectSource:
                 since = api.control_iq_since()
                 told = "has no Control:IQ" if since is None else f"has had Control:IQ since {since}"
                 yield Finding(good=True, what=f"tconnect: the wearer {told}")
+                self._refuse_other_pumps(api)
+                yield Finding(good=True, what=f"tconnect: everything is written down as of pump {self.pump}")
                 for pump in self.options.pumps if self.account.has_phone else ():
-                    index = api.newest_index(pump)["maxPumpEventIndex"]
+                    try:
+                        index = api.newest_index(pump)["maxPumpEventIndex"]
+                    except NoSuchPump as error:
+                        yield Finding(good=pump != self.pump, what=f"tconnect: {error.message}", remedy=error.remedy)
+                        continue
                     yield Finding(good=True, what=f"tconnect: pump {pump}, uploaded up to its event {index}")
         except TconnectsyncError as error:
             yield Finding(good=False, what=f"tconnect: {error.message}", remedy=error.remedy)
@@ -144,6 +159,13 @@ class TconnectSource:
         for pump in self.options.pumps if self.account.has_phone else ():
             try:
                 index = api.newest_index(pump)
+            except NoSuchPump as error:
+                log.warning('newest_upload_unknown pump=%s reason="%s"', pump, error.message)
+                if pump == self.pump:
+                    if pump not in self._told_pumps(api):
+                        raise
+                    trouble = trouble or error
+                continue
             except Retryable as error:
                 log.warning('newest_upload_unknown pump=%s reason="%s"', pump, error.message)
                 trouble = trouble or error
@@ -154,6 +176,21 @@ class TconnectSource:
             found.append(ownfacts.history_opened(self.pump, self._first_day(), None, now))
         return found, trouble
 
+    def _told_pumps(self, api: Api) -> frozenset[str]:
+        """The account's pumps; empty where nobody tells."""
+        self.account.token()  # a login that fails is told as such
+        try:
+            return serials_of(api.features())
+        except (ServerFailed, SourceChanged) as error:
+            log.warning('pumps_unknown reason="%s"', error.message)
+            return frozenset()
+
+    def _refuse_other_pumps(self, api: Api) -> None:
+        """SourceChanged where the account is not that of the pump that everything is written down as of."""
+        told = self._told_pumps(api)
+        if told and self.pump not in told:
+            raise other_pump("the account is", told, f"{self.pump} first")
+
     def _newest_upload(self, news: Sequence[Event], history: History) -> datetime | None:
         """When the newest upload of any of the pumps was seen."""
         known = [event.body.uploaded_at for event in news if event.kind == "upload.seen"]
@@ -162,47 +199,84 @@ class TconnectSource:
         return max(known, default=None)
 
     def _fetch(self, api: Api, plan: Sequence[Window], uploaded_at: datetime | None) -> Iterator[Batch]:
-        """All windows. Where the older service fails, the others' facts are kept, and the days are asked for again."""
+        """All windows, oldest first. What fails for some days keeps no others back: those are asked for again."""
+        if plan:
+            self.account.token()  # a login that fails is tried once, and not for each window
         total = sum((last - first).days + 1 for first, last in plan)
-        done = 0
-        rest, trouble = Rest(), None
+        done = failed = older_failed = 0
+        rest = Rest()
+        trouble: Retryable | None = None
         read: list[Window] = []
-        for window in plan:
+        partial: list[Window] = []
+        todo = list(plan)
+        while todo:
+            window = todo.pop(0)
             first, last = window
-            note = f"pump {self.pump}, {first} to {last}"
+            step = Batch(note=f"pump {self.pump}, {first} to {last}", done=done, total=total)
+            done += (last - first).days + 1
+            after_partial = follows(partial, window)
             if not follows(read, window):
                 rest = Rest()
-            answers = Answers(first=first, timeline=api.timeline(first, last))
-            yield Batch(note=note, done=done, total=total)
-            answers = attrs.evolve(answers, therapy=api.therapy_events(first, last))
-            yield Batch(note=note, done=done, total=total)
-            if trouble is None:
-                try:
-                    csv: Sequence[Row | Damaged] = ()
-                    for text in api.csv_export(first, last):
-                        csv = () if text is None else _rows(text)
-                        yield Batch(note=note, done=done, total=total)
-                    sites: Sequence[Any] = ()
-                    for listed in api.suspensions(first, last):
-                        sites = listed or ()
-                        yield Batch(note=note, done=done, total=total)
-                    answers = attrs.evolve(answers, csv=csv, sites=sites)
-                except Retryable as error:
-                    log.warning('older_service_failed first=%s last=%s reason="%s"', first, last, error.message)
-                    trouble = error
+            try:
+                answers = Answers(first=first, timeline=api.timeline(first, last))
+                yield step
+                answers = attrs.evolve(answers, therapy=api.therapy_events(first, last))
+                yield step
+                missed = trouble
+                if not isinstance(trouble, AskedTooMuch) and (older_failed < OLDER_FAILURES or not todo):
+                    answers, missed = yield from self._older(api, answers, window, step)
+                    older_failed = older_failed + 1 if isinstance(missed, ServerFailed) else 0
+                self._refuse_other_days(answers)
+            except (ServerFailed, SourceChanged) as error:
+                log.warning('days_not_read first=%s last=%s reason="%s"', first, last, error.message)
+                trouble = trouble or error
+                partial.append(window)
+                failed += 1
+                if failed >= FAILURES:
+                    todo = todo[-1:]
+                continue
+            failed = 0
             found = merged(answers, rest)
             rest = found.rest
             if found.bad:
                 log.warning("rows_set_aside first=%s last=%s count=%d", first, last, found.bad)
             now = self.context.clock.now()
             events = [ownfacts.event_of(one, self.pump, now) for one in found.facts]
-            if trouble is None:
+            if found.no_bolus_read:
+                missed = missed or changed("the boluses", "not one of these days can be read")
+            trouble = missed if isinstance(missed, AskedTooMuch) else trouble or missed
+            if missed is not None:
+                partial.append(window)
+            elif not after_partial:  # else what began in the days before would have no end
                 events.append(ownfacts.window_fetched(self.pump, window, len(events), uploaded_at, now))
             read.append(window)
-            done += (last - first).days + 1
-            yield Batch(events=events, note=note, done=done, total=total)
+            yield attrs.evolve(step, events=events, done=done)
         if trouble is not None:
             raise trouble
+
+    def _older(
+        self, api: Api, answers: Answers, window: Window, step: Batch
+    ) -> Generator[Batch, None, tuple[Answers, Retryable | None]]:
+        """``answers`` with what the older service says of these days, as far as it does; and what went wrong."""
+        first, last = window
+        try:
+            for text in api.csv_export(first, last):
+                if text is not None:
+                    answers = attrs.evolve(answers, csv=_rows(text))
+                yield step
+            for listed in api.suspensions(first, last):
+                answers = attrs.evolve(answers, sites=listed or ())
+                yield step
+        except Retryable as error:
+            log.warning('older_service_failed first=%s last=%s reason="%s"', first, last, error.message)
+            return answers, error
+        return answers, None
+
+    def _refuse_other_days(self, answers: Answers) -> None:
+        """SourceChanged where the readings of these days are all of pumps that the options do not name."""
+        told = serials_in(answers)
+        if told and not told & set(self.options.pumps):
+            raise other_pump("there are readings", told, ", ".join(self.options.pumps))
 
     def _today(self) -> date:
         now = self.context.clock.now()

@@ -39,8 +39,10 @@ def therapy_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequenc
 
 
 def bolus_cells(row: Mapping[str, Any]) -> dict[str, str]:
-    """A bolus as the row of the Bolus table that the CSV export has for it."""
+    """A bolus as the row of the Bolus table that the CSV export has for it. Raises BadRow."""
     now, later = _part(row, "standard"), _part(row, "bolex")
+    if now and "bolusIsComplete" not in now:
+        raise BadRow("is not there", column="bolusIsComplete")
     now_insulin, later_insulin = _part(now, "insulinDelivered"), _part(later, "insulinDelivered")
     found = {
         "Type": "Bolus",

@@ -27,6 +27,10 @@ class ServerFailed(Retryable):
     """No whole answer, or a status of 500 and more."""
 
 
+class AskedTooMuch(Retryable):
+    """The firewall, or a status of 429: no more questions for now."""
+
+
 class TokenOver(Exception):
     """401: the server does not take the token (any more)."""
 
@@ -111,8 +115,8 @@ class Transport:
         return bytes(body)
 
 
-def _blocked(what: str) -> Retryable:
-    return Retryable(
+def _blocked(what: str) -> AskedTooMuch:
+    return AskedTooMuch(
         f"Tandem's firewall blocks the request for {what}",
         after_s=BLOCKED_WAIT_S,
         remedy="Nothing to do at first: it is tried again after half an hour. If it stays, stop other programs that ask"
@@ -134,7 +138,8 @@ def good(answer: Answer, what: str) -> bytes:
     if status in (408, 429) or status >= 500:
         wait = answer.headers.get("Retry-After", "").strip()
         after_s = float(min(int(wait[:9]), 86_400)) if wait.isdigit() else None
-        raise ServerFailed(f"t:connect has trouble (status {status} for {what})", after_s=after_s)
+        kind = AskedTooMuch if status == 429 else ServerFailed
+        raise kind(f"t:connect has trouble (status {status} for {what})", after_s=after_s)
     raise changed(what, f"status {status}")
 
 

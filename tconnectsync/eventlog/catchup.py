@@ -245,7 +245,7 @@ def ranker(segments: Segments, codec: Codec) -> Rank:
         try:
             return codec.rank(codec.event(segments.records([(position, offset)])[0]))
         except LogDamaged:
-            return (False, -1, -1, b"")
+            return (False, -1, 0, -1, b"")
 
     return rank
 

@@ -23,6 +23,7 @@ EPOCH = datetime(2008, 1, 1)
 """Where pump times are counted from: the pump's own zero, on its wall clock."""
 
 _MICROSECOND = timedelta(microseconds=1)
+_EPOCH_UTC = EPOCH.replace(tzinfo=timezone.utc)
 
 Pack: TypeAlias = Callable[[Any], dict[str, Any]]
 
@@ -283,15 +284,17 @@ class Codec:
             offset,
         )
 
-    def rank(self, event: Event) -> tuple[bool, int, int, bytes]:
-        """Of several revisions of one event the greatest rank is the best, whatever arrived first.
+    def rank(self, event: Event) -> tuple[bool, int, int, int, bytes]:
+        """Of several revisions of one event the greatest rank is the best, in whatever order they are folded.
 
-        Decodable before not, more fields before fewer, a longer vendor record, then the bytes.
+        Decodable before not, more fields before fewer; without a number, what a source read last (a vendor's rows are
+        corrected, a pump's records are not); a longer vendor record, then the bytes.
         """
+        read_us = 0 if event.seq is not None else (event.received_at - _EPOCH_UTC) // _MICROSECOND
         body = self._shapes[event.kind].pack(event.body)
         raw = self._sorted(event.raw)
         rest = self._sorted([event.kind, body, event.pump_time, event.id, event.source])
-        return event.kind != "unknown", len(body), len(raw), raw + rest
+        return event.kind != "unknown", len(body), read_us, len(raw), raw + rest
 
 
 def digest(content: bytes) -> bytes:

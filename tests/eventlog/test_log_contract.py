@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from log_worlds import START, StillClock, basal, fact, keys, numbered, row, upload
+from log_worlds import RECEIVED, START, StillClock, basal, fact, keys, numbered, row, upload
 
 from tconnectsync import events
 from tconnectsync.eventlog import EventLog
@@ -91,6 +91,27 @@ class EventLogContract:
         [stream] = log.streams()
         assert {event.body for event in log.read(stream.id, 1, 30)} == {events.BolusCompleted(bolus_id=1, status="x")}
         assert keys(log.read(stream.id, 1, 30)) == list(range(1, 30))
+
+    @pytest.mark.parametrize("amounts", [(0.88, 1.7), (1.7, 0.88), (13.53, 2.0), (2.0, 13.53)])
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_a_row_that_was_corrected_is_as_it_was_read_last(
+        self, log: EventLog, amounts: tuple[float, float], turned: bool
+    ) -> None:
+        told = [
+            attrs.evolve(
+                row("a", START),
+                kind="bolus.completed",
+                body=events.BolusCompleted(bolus_id=4, status="completed", delivered_u=amount),
+                raw={"row": {"InsulinDelivered": str(amount)}},
+                received_at=RECEIVED + number * timedelta(hours=7),
+            )
+            for number, amount in enumerate(amounts)
+        ]
+        for event in reversed(told) if turned else told:
+            log.append([event])
+        [stream] = log.streams()
+        [event] = log.read(stream.id, 0, 2**60)
+        assert event.body.delivered_u == amounts[-1]
 
     def test_events_come_in_the_pumps_order_whatever_arrived_first(self, log: EventLog) -> None:
         numbers = list(range(1, 200))

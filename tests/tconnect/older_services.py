@@ -78,7 +78,7 @@ class Services:
     index: int = 1000
     with_token: bool = True
     notice: str = ""
-    timeline: dict[str, Any] = attrs.field(factory=dict)
+    timeline: dict[str, Any] = attrs.field(factory=lambda: timeline())  # noqa: PLW0108 - it is defined below
     therapy: list[Any] = attrs.field(factory=list)
     csv: str = ""
     sites: list[Any] = attrs.field(factory=list)
@@ -88,6 +88,8 @@ class Services:
     asked: list[str] = attrs.field(factory=list)
     forms: list[dict[str, str]] = attrs.field(factory=list)
     refused: set[str] = attrs.field(factory=set)
+    gone: set[str] = attrs.field(factory=set)
+    """Pumps that the account does not have any more."""
     tokens: int = 0
     url: str = ""
 
@@ -126,6 +128,8 @@ class Services:
         if headers.get("Authorization", "").removeprefix("Bearer ") not in self._good():
             return 401, "", []
         if "getlasteventuploaded" in path:
+            if path.rpartition("sn=")[2] in self.gone:
+                return 404, "", []
             return 200, json.dumps({"maxPumpEventIndex": self.index, "processingStatus": 1}), []
         if "pumpfeatures" in path:
             control_iq = {"controlIQ": {"feature": 1, "dateTimeFirstDetected": self.since}} if self.since else {}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from exports import EXTENDED, PUMP, STANDARD, basal, boluses, device, documents_of, events_of, export, iob
+from exports import EXTENDED, PUMP, RECEIVED, STANDARD, basal, boluses, device, documents_of, events_of, export, iob
 
 from tconnectsync import Document
 from tconnectsync_nightscout.basal import BasalFold
@@ -32,7 +32,7 @@ def test_a_standard_bolus_is_one_meal_bolus() -> None:
     assert (document.collection, document.at, document.problem) == ("treatments", at(12, 53, 36), None)
     content = dict(document.content)
     told_by = content.pop("pump")
-    assert told_by == made_from("bolus:7007/requested", "bolus:7007/reasons", "bolus:7007/7007")
+    assert told_by == made_from("bolus:7007/requested", "bolus:7007/reasons", "bolus:7007/completed")
     assert content == {
         "eventType": "Meal Bolus",
         "insulin": 13.53,
@@ -47,7 +47,7 @@ def test_an_extended_bolus_is_one_combo_bolus_of_both_parts() -> None:
     (document,) = bolus_documents(dict(EXTENDED))
     assert document.at == at(14, 59, 40)
     content = dict(document.content)
-    names = ("requested", "split", "7010", "extended_started", "extended_completed")
+    names = ("requested", "split", "completed", "extended_started", "extended_completed")
     assert set(content.pop("pump")["events"]) == set(made_from(*(f"bolus:7010/{name}" for name in names))["events"])
     assert content == {
         "eventType": "Combo Bolus",
@@ -129,6 +129,31 @@ def test_a_bolus_that_is_complete_in_a_later_export_is_one_bolus() -> None:
     (document,) = documents_of(BolusFold(), [*before, *after])
     assert document.content["insulin"] == 13.53
     assert document.id == bolus_documents(dict(STANDARD))[0].id
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"CompletionDateTime": "0001-01-01T00:00:00"},
+        {"BolusCompletionID": "0"},
+        {"CompletionDateTime": "2021-04-01T12:58:27"},
+        {"CompletionDateTime": "2021-04-01T13:20:00"},
+        {"InsulinDelivered": "12", "CompletionDateTime": "2021-04-01T13:58:27"},
+    ],
+)
+def test_an_end_that_is_told_otherwise_later_is_one_bolus_and_the_last_telling_counts(first: dict[str, str]) -> None:
+    before = events_of(export(boluses({**STANDARD, **first})), pump=PUMP)
+    after = events_of(export(boluses(STANDARD)), pump=PUMP, received_at=RECEIVED + timedelta(hours=7))
+    known = {(event.id, event.pump_time, event.body) for event in after}
+    both = [*(event for event in before if (event.id, event.pump_time, event.body) not in known), *after]
+    (document,) = documents_of(BolusFold(), both)
+    assert (document.at, document.content["insulin"]) == (at(12, 53, 36), 13.53)
+
+
+def test_a_bolus_id_that_comes_round_is_another_bolus() -> None:
+    later = {**STANDARD, "CompletionDateTime": "2023-09-01T12:58:26", "RequestDateTime": "2023-09-01T12:53:36"}
+    both = [*events_of(export(boluses(STANDARD)), pump=PUMP), *events_of(export(boluses(later)), pump=PUMP)]
+    assert [document.content["insulin"] for document in documents_of(BolusFold(), both)] == [13.53, 13.53]
 
 
 def test_impossible_doses_are_set_aside() -> None:

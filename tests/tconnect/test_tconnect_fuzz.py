@@ -54,7 +54,7 @@ def test_junk_in_any_place_of_an_answer_is_kept_aside(data: st.DataObject) -> No
     target[path[-1]] = data.draw(JUNK)
     answer["therapy"].append(bolus(7100, "2021-04-01T18:00:00", 2.0))
     found = merged(Answers(first=date(2021, 4, 1), **answer), Rest())
-    assert [one.fact.body.delivered_u for one in found.facts if one.fact.name == "bolus:7100/7100"] == [2.0]
+    assert [one.fact.body.delivered_u for one in found.facts if one.fact.name == "bolus:7100/completed"] == [2.0]
     for one in found.facts:
         json.dumps(one.raw, allow_nan=False, ensure_ascii=False).encode()
         if one.fact.kind != "unknown":

@@ -58,10 +58,10 @@ def test_tables_in_any_order_give_the_same_events(tables: Sequence[str]) -> None
             "basal.delivered:2021-04-01T06:30:00",
             "bolus:7007/requested",
             "bolus:7007/reasons",
-            "bolus:7007/7007",
+            "bolus:7007/completed",
             "bolus:7010/requested",
             "bolus:7010/split",
-            "bolus:7010/7010",
+            "bolus:7010/completed",
             "bolus:7010/extended_started",
             "bolus:7010/extended_completed",
         )
@@ -250,7 +250,7 @@ def test_without_readings_the_serial_number_is_asked_for() -> None:
     with pytest.raises(BadFile) as caught:
         events_of(export(boluses(STANDARD)))
     assert "--pump SERIAL" in str(caught.value.remedy)
-    assert ended(events_of(export(boluses(STANDARD)), pump="777")).id == "tconnect:777:bolus:7007/7007"
+    assert ended(events_of(export(boluses(STANDARD)), pump="777")).id == "tconnect:777:bolus:7007/completed"
 
 
 def test_another_serial_number_than_the_files_is_refused() -> None:

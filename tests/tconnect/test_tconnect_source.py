@@ -280,3 +280,148 @@ def test_an_answer_of_another_shape_is_never_no_data(services: Services, tmp_pat
     services.fail("TherapyEvents", 200, body=body)
     with pytest.raises(SourceChanged, match="something new"):
         polled(services.source(tmp_path), MemoryLog())
+
+
+def reading(serial: str) -> dict[str, object]:
+    at = "2021-04-01T00:01:39"
+    return {"type": "CGM", "eventDateTime": at, "serialNumber": serial, "egv": {"estimatedGlucoseValue": 174}}
+
+
+def test_a_serial_number_that_is_not_the_accounts_is_refused_before_anything_is_written(
+    services: Services, tmp_path: Path
+) -> None:
+    """Beside the source ``tandem`` every dose would be there twice."""
+    fill(services)
+    log, source = MemoryLog(), services.source(tmp_path, phone=False, pumps=("90556634",))
+    with pytest.raises(
+        SourceChanged, match=f"of pump {PUMP}, but sources.tconnect.pumps names 90556634 first"
+    ) as caught:
+        polled(source, log)
+    assert "tconnectsync check" in str(caught.value.remedy)
+    assert log.events == []
+    with pytest.raises(SourceChanged, match=PUMP):
+        list(source.backfill(log, date(2021, 3, 1), date(2021, 3, 3)))
+    assert any(not finding.good and PUMP in finding.what for finding in source.check())
+
+
+def test_days_whose_readings_are_of_another_pump_are_not_written_down(services: Services, tmp_path: Path) -> None:
+    fill(services)
+    services.fail("pumpfeatures", 404, times=2)
+    services.therapy.append(reading("1111111"))
+    log = MemoryLog()
+    with pytest.raises(SourceChanged, match="of pump 1111111"):
+        polled(services.source(tmp_path, phone=False), log)
+    assert {event.kind for event in log.events} == {"history.opened"}
+    services.therapy[-1] = reading(PUMP)
+    assert polled(services.source(tmp_path, phone=False), log).of("bolus.completed")
+
+
+def test_a_pump_that_the_account_does_not_have_is_named(services: Services, tmp_path: Path) -> None:
+    services.fail("getlast", 404)
+    services.fail("pumpfeatures", 404)
+    log = MemoryLog()
+    with pytest.raises(SourceChanged, match=f"no pump {PUMP}") as caught:
+        polled(services.source(tmp_path), log)
+    assert "Correct the list" in str(caught.value.remedy)
+    assert log.events == []
+
+
+def test_a_retired_pump_in_the_list_is_only_a_warning(services: Services, tmp_path: Path) -> None:
+    fill(services)
+    log, source = MemoryLog(), services.source(tmp_path, pumps=(PUMP, "1111111"))
+    services.gone = {"1111111"}
+    assert polled(source, log).of("bolus.completed")
+    found = list(source.check())
+    assert all(finding.good for finding in found)
+    assert any("no pump 1111111" in finding.what for finding in found)
+
+
+WINDOWS = ["2021-03-28", "2021-03-30", "2021-04-01"]
+"""The first days of the windows of a first poll with three days of history."""
+
+
+@pytest.mark.parametrize("service", ["therapytimeline/", "TherapyEvents"])
+def test_days_that_always_fail_keep_no_newer_days_back(services: Services, tmp_path: Path, service: str) -> None:
+    fill(services)
+    services.fail(service, 500, times=2)
+    log, source = MemoryLog(), services.source(tmp_path, history_days=3)
+    with pytest.raises(Retryable, match="500"):
+        polled(source, log)
+    assert [event.body.delivered_u for event in log.of("bolus.completed")] == [13.53]
+    # the days after the failed ones are read again with them: there ends what began in those
+    assert [event.body.first_day for event in log.of("window.fetched")] == WINDOWS[2:]
+    polled(source, log)
+    assert {event.body.first_day for event in log.of("window.fetched")} == set(WINDOWS)
+    assert len(log.of("bolus.completed")) == 1
+
+
+def test_a_server_that_is_down_is_not_asked_for_every_day(services: Services, tmp_path: Path) -> None:
+    services.fail("therapytimeline/", 500, times=100)
+    with pytest.raises(Retryable, match="500"):
+        polled(services.source(tmp_path, history_days=40), MemoryLog())
+    asked = [path for path in services.asked if "therapytimeline/" in path]
+    assert len(asked) == 8
+    assert "startDate=04-01-2021" in asked[-1] or "endDate=04-02-2021" in asked[-1]
+
+
+@pytest.mark.parametrize(
+    ("service", "status", "body"), [("therapytimeline/", 429, ""), ("TherapyEvents", 200, BLOCKED)]
+)
+def test_who_asks_too_much_stops_at_once(
+    services: Services, tmp_path: Path, service: str, status: int, body: str
+) -> None:
+    services.fail(service, status, times=5, body=body)
+    with pytest.raises(Retryable):
+        polled(services.source(tmp_path, history_days=9), MemoryLog())
+    assert services.count()[service] == 1
+
+
+def test_a_damaged_export_keeps_no_newer_export_back(services: Services, tmp_path: Path) -> None:
+    fill(services)
+    services.fail("2csv", 200, body=f'{services.csv}"cut')
+    log, source = MemoryLog(), services.source(tmp_path, history_days=3)
+    with pytest.raises(SourceChanged, match="CSV export"):
+        polled(source, log)
+    assert services.count()["2csv"] == 3
+    assert log.of("day.summary")
+    assert [event.body.first_day for event in log.of("window.fetched")] == WINDOWS[2:]
+
+
+def test_an_older_service_that_is_down_is_asked_for_two_windows_and_the_newest(
+    services: Services, tmp_path: Path
+) -> None:
+    fill(services)
+    services.fail("2csv", 500, times=100)
+    log = MemoryLog()
+    with pytest.raises(Retryable, match="CSV export"):
+        polled(services.source(tmp_path, history_days=20), log)
+    assert services.count()["2csv"] == 9
+    assert log.of("bolus.completed")
+    assert not log.of("window.fetched")
+
+
+def test_a_timeline_without_basal_is_never_no_data(services: Services, tmp_path: Path) -> None:
+    services.timeline = {"basal": None, "suspensionDeliveryEvents": [], "events": None}
+    assert polled(services.source(tmp_path), MemoryLog()).of("window.fetched")
+    services.timeline["delivered"] = services.timeline.pop("basal")
+    with pytest.raises(SourceChanged, match="no basal"):
+        polled(services.source(tmp_path), MemoryLog())
+
+
+@pytest.mark.parametrize("key", ["bolusIsComplete", "insulinDelivered"])
+def test_boluses_that_lack_what_counts_are_filled_from_the_export_or_told(
+    services: Services, tmp_path: Path, key: str
+) -> None:
+    services.therapy = [bolus(7007, "2021-04-01T12:58:26", 13.53), bolus(7008, "2021-04-01T14:58:26", 2.0)]
+    for row in services.therapy:
+        if key == "insulinDelivered":
+            row["standard"][key]["units"] = row["standard"][key].pop("value")
+        else:
+            del row["standard"][key]
+    log, source = MemoryLog(), services.source(tmp_path)
+    with pytest.raises(SourceChanged, match="the boluses"):
+        polled(source, log)
+    assert len([event for event in log.of("unknown") if event.raw and event.raw["row"]["type"] == "Bolus"]) == 2
+    assert "2021-04-01" not in {event.body.first_day for event in log.of("window.fetched")}
+    services.csv = export(boluses(CSV_BOLUS)).decode()
+    assert [event.body.delivered_u for event in polled(source, log).of("bolus.completed")] == [13.53]

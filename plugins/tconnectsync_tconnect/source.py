@@ -34,15 +34,17 @@ from tconnectsync_tconnect.plan import (
 from tconnectsync_tconnect.settings import TconnectOptions
 from tconnectsync_tconnect.tables import Damaged, Row, read_rows
 from tconnectsync_tconnect.transport import AskedTooMuch, ServerFailed, Transport, changed
-from tconnectsync_tconnect.whose import other_pump, serials_in, serials_of
+from tconnectsync_tconnect.whose import OtherPump, other_pump, serials_in, serials_of
 
 log = logging.getLogger("tconnectsync.tconnect")
 
 LEAD_IN = timedelta(days=1)
 FAILURES = 3
-"""After as many windows in a row that are not answered for, only the newest one is asked for."""
+"""After as many windows in a row that the server fails for, only today's days are asked for."""
 OLDER_FAILURES = 2
 """The same of the older service, which takes minutes for each."""
+OLDER_SKIPPED = 4
+"""After so many windows that it was not asked for, it gets another chance."""
 UNASKED = timedelta(hours=6)
 UNASKED_BLIND = timedelta(hours=1)
 """The same where nothing tells whether there was an upload."""
@@ -203,7 +205,8 @@ class TconnectSource:
         if plan:
             self.account.token()  # a login that fails is tried once, and not for each window
         total = sum((last - first).days + 1 for first, last in plan)
-        done = failed = older_failed = 0
+        done = failed = older_failed = older_skipped = 0
+        today = self._today()
         rest = Rest()
         trouble: Retryable | None = None
         read: list[Window] = []
@@ -223,17 +226,20 @@ class TconnectSource:
                 answers = attrs.evolve(answers, therapy=api.therapy_events(first, last))
                 yield step
                 missed = trouble
-                if not isinstance(trouble, AskedTooMuch) and (older_failed < OLDER_FAILURES or not todo):
+                in_trouble = older_failed >= OLDER_FAILURES and older_skipped < OLDER_SKIPPED and last < today
+                if in_trouble or isinstance(trouble, AskedTooMuch):
+                    older_skipped += 1
+                else:
                     answers, missed = yield from self._older(api, answers, window, step)
-                    older_failed = older_failed + 1 if isinstance(missed, ServerFailed) else 0
+                    older_failed, older_skipped = older_failed + 1 if isinstance(missed, ServerFailed) else 0, 0
                 self._refuse_other_days(answers)
             except (ServerFailed, SourceChanged) as error:
                 log.warning('days_not_read first=%s last=%s reason="%s"', first, last, error.message)
                 trouble = trouble or error
                 partial.append(window)
-                failed += 1
+                failed += not isinstance(error, OtherPump)  # which is an answer
                 if failed >= FAILURES:
-                    todo = todo[-1:]
+                    todo = [window for window in todo if window[1] >= today]
                 continue
             failed = 0
             found = merged(answers, rest)

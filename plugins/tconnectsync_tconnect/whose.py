@@ -15,6 +15,10 @@ from tconnectsync_tconnect.transport import CHANGED_WAIT_S
 CORRECT_THE_LIST = "Correct the list (the serial number stands on the back of the pump), then `tconnectsync check`. Nothing of it was written down."
 
 
+class OtherPump(SourceChanged):
+    """Data of a pump that the options do not name."""
+
+
 def serials_of(features: Sequence[Any]) -> frozenset[str]:
     """The pumps that the features are of; empty where they do not say."""
     return frozenset(_serials(features))
@@ -27,9 +31,9 @@ def serials_in(answers: Answers) -> frozenset[str]:
     return frozenset(told | {serial for row in rows if (serial := serial_of(row)) is not None})
 
 
-def other_pump(what: str, told: Collection[str], pump: str) -> SourceChanged:
+def other_pump(what: str, told: Collection[str], pump: str) -> OtherPump:
     """The error for data of a pump that the options do not name: written down as of ``pump`` they would count twice."""
-    return SourceChanged(
+    return OtherPump(
         f"{what} of pump {', '.join(sorted(told))}, but sources.tconnect.pumps names {pump}",
         after_s=CHANGED_WAIT_S,
         remedy=CORRECT_THE_LIST,

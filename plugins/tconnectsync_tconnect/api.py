@@ -121,6 +121,16 @@ class Api:
         for body in self._slow(path, what, [("callback", "cb")]):
             yield None if body is None else _suspensions(body, what)
 
+    def basal_iq(self, first: date, last: date) -> Iterator[Sequence[Any] | None]:
+        """The stops of Basal-IQ, as entries of :meth:`suspensions`; none for days with Control:IQ, whose timeline tells its own."""
+        since = self.control_iq_since()
+        if since is not None and first >= since:
+            return
+        what = "suspensions by Basal-IQ"
+        path = f"basaliqtech/{self.account.guid()}/{_day(first)}/{_day(last)}"
+        for body in self._slow(path, what, [("callback", "cb")]):
+            yield None if body is None else [_by_basal_iq(entry) for entry in _only_list(_jsonp(body, what), what)]
+
     @property
     def _controliq(self) -> str:
         return base(self.account.options.endpoints.controliq)
@@ -190,16 +200,38 @@ def _first_detected(features: Sequence[Any]) -> Iterator[date]:
 
 def _suspensions(body: bytes, what: str) -> Sequence[Any]:
     """The list inside ``cb({"BasalSuspension": [...]})``."""
-    inner = re.fullmatch(rb"\s*(?:/\*\*/)?\s*[\w.]+\s*\((.*)\)\s*;?\s*", body, re.DOTALL)
-    if inner is None:
-        raise changed(what, "no JSONP")
-    found = read_json(inner.group(1), what)
+    found = _jsonp(body, what)
     entries = found.get("BasalSuspension") if isinstance(found, dict) else None
     if entries is None and isinstance(found, dict) and "BasalSuspension" in found:
         return []
     if not isinstance(entries, list):
         raise changed(what, "no BasalSuspension in it")
     return entries
+
+
+def _only_list(found: Any, what: str) -> Sequence[Any]:
+    """The one list of an answer, whose name nobody has written down; empty where there is none but null."""
+    lists = [value for value in found.values() if isinstance(value, list)] if isinstance(found, dict) else []
+    if (
+        len(lists) > 1
+        or not isinstance(found, dict)
+        or (not lists and any(value is not None for value in found.values()))
+    ):
+        raise changed(what, "not one list in it")
+    return lists[0] if lists else []
+
+
+def _by_basal_iq(entry: Any) -> Any:
+    if not isinstance(entry, dict) or entry.get("SuspendReason") == "previous":
+        return entry
+    return {**entry, "SuspendReason": "basal-iq"}
+
+
+def _jsonp(body: bytes, what: str) -> Any:
+    inner = re.fullmatch(rb"\s*(?:/\*\*/)?\s*[\w.]+\s*\((.*)\)\s*;?\s*", body, re.DOTALL)
+    if inner is None:
+        raise changed(what, "no JSONP")
+    return read_json(inner.group(1), what)
 
 
 def _day(day: date) -> str:

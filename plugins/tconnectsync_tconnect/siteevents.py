@@ -15,7 +15,7 @@ from tconnectsync_tconnect.timeline import named
 
 SITE = "site and suspensions"
 _SKIPPED = frozenset({"basal-profile", "previous"})
-_REASONS = {"manual": "user", "alarm": "alarm", "site-cart": "user"}
+_REASONS = {"manual": "user", "alarm": "alarm", "site-cart": "user", "basal-iq": "plgs"}
 
 
 @attrs.frozen(kw_only=True)

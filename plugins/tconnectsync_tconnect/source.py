@@ -273,6 +273,10 @@ class TconnectSource:
             for listed in api.suspensions(first, last):
                 answers = attrs.evolve(answers, sites=listed or ())
                 yield step
+            sites = answers.sites
+            for listed in api.basal_iq(first, last):
+                answers = attrs.evolve(answers, sites=[*sites, *(listed or ())])
+                yield step
         except Retryable as error:
             log.warning('older_service_failed first=%s last=%s reason="%s"', first, last, error.message)
             return answers, error

@@ -30,7 +30,7 @@ def as_told(pump: SimulatedPump, *, export_until: datetime | None = None) -> Tru
     - Before Control:IQ (``export_until``) there is only the CSV export: amounts have two digits, and modes are not told.
     - Of a change of site, cartridge and tubing there is one entry: where the wearer stopped the pump for it, or, after an
       alarm, at the new cannula.
-    - Neither alarms nor carbs without insulin, and a stop by a predicted low is told as a rate of 0, not as a suspension.
+    - Neither alarms nor carbs without insulin, and with Control:IQ a stop by a predicted low is told as a rate of 0, not as a suspension.
     """
     truth = pump.truth
     since = truth.begin if export_until is None else export_until
@@ -60,7 +60,7 @@ def as_told(pump: SimulatedPump, *, export_until: datetime | None = None) -> Tru
         truth,
         boluses=tuple(told(bolus) for bolus in truth.boluses),
         fills=tuple(told_site(fill) for fill in truth.fills if fill.name == "cannula"),
-        suspensions=tuple(each for each in truth.suspensions if each.name != "plgs"),
+        suspensions=tuple(each for each in truth.suspensions if each.name != "plgs" or each.started_at < since),
         modes=tuple(mode for mode in truth.modes if mode.started_at >= since),
         alarms=(),
         carbs_only=(),

@@ -82,6 +82,7 @@ class Services:
     therapy: list[Any] = attrs.field(factory=list)
     csv: str = ""
     sites: list[Any] = attrs.field(factory=list)
+    basal_iq: list[Any] = attrs.field(factory=list)
     since: str | None = "2020-02-10T00:00:00"
     faults: list[tuple[str, int, str]] = attrs.field(factory=list)
     """Part of a path, status and body for the next request to it."""
@@ -123,6 +124,8 @@ class Services:
             return 200, "welcome", []
         if "therapytimeline2csv" in path:
             return 200, self.csv, []
+        if "basaliqtech" in path:
+            return 200, f"cb({json.dumps({'BasalIQ': self.basal_iq})})", []
         if "basalsuspension" in path:
             return 200, f"cb({json.dumps({'BasalSuspension': self.sites})})", []
         if headers.get("Authorization", "").removeprefix("Bearer ") not in self._good():

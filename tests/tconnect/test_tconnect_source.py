@@ -445,3 +445,26 @@ def test_boluses_that_lack_what_counts_are_filled_from_the_export_or_told(
     assert "2021-04-01" not in {event.body.first_day for event in log.of("window.fetched")}
     services.csv = export(boluses(CSV_BOLUS)).decode()
     assert [event.body.delivered_u for event in polled(source, log).of("bolus.completed")] == [13.53]
+
+
+def test_the_stops_of_basal_iq_are_asked_for_where_there_is_no_control_iq(services: Services, tmp_path: Path) -> None:
+    services.since = None
+    services.csv = export(
+        basal(("08:00:00", "1.0"), ("11:00:00", "0"), ("11:20:00", "1.0"), ("12:00:00", "0.9"))
+    ).decode()
+    services.basal_iq = [site("2021-04-01T11:00", "x"), site("2021-04-02T00:00", "previous")]
+    log = polled(services.source(tmp_path, history_days=3), MemoryLog())
+    assert [(event.body.reason, event.pump_time.hour) for event in log.of("pumping.suspended")] == [("plgs", 11)]
+    assert [event.pump_time.minute for event in log.of("pumping.resumed")] == [20]
+
+
+def test_with_control_iq_basal_iq_is_not_asked_for(services: Services, tmp_path: Path) -> None:
+    fill(services)
+    polled(services.source(tmp_path, history_days=3), MemoryLog())
+    assert not [path for path in services.asked if "basaliqtech" in path]
+
+
+def test_an_answer_of_basal_iq_that_is_no_list_is_told(services: Services, tmp_path: Path) -> None:
+    services.since, services.basal_iq = None, "what"  # type: ignore[assignment]
+    with pytest.raises(SourceChanged, match="Basal-IQ"):
+        polled(services.source(tmp_path, history_days=1), MemoryLog())

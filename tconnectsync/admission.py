@@ -44,7 +44,7 @@ class Admission:
     def step(self) -> Stay | bool:
         """True: send. False: some of what is there was read, and there is more; others get their turn first."""
         days = self.unseen()
-        stay = self.hindrance(days)
+        stay = None if self._reading is not None else self.hindrance(days)  # looked over when the reading began
         if stay is not None or days is None:
             return stay or True
         return self._read_back(*days)
@@ -94,7 +94,11 @@ class Admission:
         if self._reading is None:
             self._reading = receiver.read_back(first, last)
         with outbox.transaction():
-            found = list(islice(self._reading, READ_BACK_AT_ONCE))
+            try:
+                found = list(islice(self._reading, READ_BACK_AT_ONCE))
+            except BaseException:
+                self.start_over()  # a generator that failed is at its end, and would pass for one that was read
+                raise
             for document in found:
                 outbox.recognise(document)
             if found and not outbox.get("found"):  # else it may say since when a whole read is waited for

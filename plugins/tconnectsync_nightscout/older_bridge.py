@@ -76,9 +76,7 @@ def recognised(
             continue
         if numbers:
             by_number = _same_records(numbers, [one for one in near if one.numbers])
-            near = [
-                one for one in near if not one.numbers
-            ]  # a source may know none: only amounts and times are left then
+            near = [one for one in near if not one.numbers]  # a source may know none: amounts and times decide then
             if by_number is not False or not near:
                 found.append(Older(stored=stored, same=by_number))
                 continue

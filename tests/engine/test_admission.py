@@ -1,0 +1,42 @@
+"""Looking a place over: what is interrupted is begun again, never taken for done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tconnectsync.admission import Admission
+from tconnectsync.delivery import Courier
+from tconnectsync.errors import CredentialsRefused
+from tconnectsync.outbox import Outbox
+from tconnectsync.projection import Document
+from tconnectsync.receiver import StoredDocument
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
+
+
+def test_a_reading_that_a_refused_secret_ended_is_begun_again(tmp_path: Path) -> None:
+    """A generator that failed is at its end: what it had not told yet would be sent as if it were not there."""
+    trouble = [CredentialsRefused("refused", remedy="")]
+
+    def read_back(*_: Any) -> Iterator[StoredDocument]:
+        if trouble:
+            raise trouble.pop()
+        yield StoredDocument(document_id="a", collection="c", at=NOW, stored="there", slot="s", content={})
+
+    receiver: Any = SimpleNamespace(address="site", inspect=lambda *_: None, read_back=read_back)
+    clock: Any = SimpleNamespace(now=lambda: NOW)
+    outbox = Outbox(tmp_path / "outbox.sqlite")
+    with outbox.transaction():
+        outbox.want(Document(id="a", collection="c", slot="s", at=NOW, content={}), "fold", "stream", 0)
+    admission = Admission(Courier(outbox, receiver), clock, "sink", ("fold",))
+    with pytest.raises(CredentialsRefused):
+        admission.step()
+    assert admission.step() is True
+    assert outbox.get("found"), "what is there was read"
+    outbox.close()

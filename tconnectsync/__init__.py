@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tconnectsync.hookspecs import hookimpl as hookimpl
     from tconnectsync.options import Secret as Secret
     from tconnectsync.options import option as option
+    from tconnectsync.plural import counted as counted
     from tconnectsync.projection import Document as Document
     from tconnectsync.projection import Fold as Fold
     from tconnectsync.projection import document_id as document_id
@@ -86,6 +87,7 @@ _HOME = {
     "Surveyed": "receiver",
     "Taken": "receiver",
     "TconnectsyncError": "errors",
+    "counted": "plural",
     "document_id": "projection",
     "hookimpl": "hookspecs",
     "option": "options",

@@ -188,7 +188,7 @@ def _unpacked(path: Path, folder: Path) -> Manifest:
     if manifest.format > FORMAT:
         raise NotDone(
             f"{path} was made by a newer release of tconnectsync ({manifest.version}).",
-            remedy="Install that release (`pip install --upgrade tconnectsync`), then restore again.",
+            remedy="Install that release (in its source's folder: `pip install .`), then restore again.",
         )
     wrong = sorted(name for name in {*found, *manifest.files} if found.get(name) != manifest.files.get(name))
     if wrong:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -61,7 +62,11 @@ class _World:
         self.config = folder / "config.toml"
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "tconnectsync", "--config", str(self.config), *words]
+        return [*_program(), "--config", str(self.config), *words]
+
+    def typed(self, *words: str) -> str:
+        """The command as a person can paste it into another terminal, whatever is on its PATH."""
+        return shlex.join(self.command(*words))
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(*words), env=_environment(), capture_output=True, text=True, check=False)  # noqa: S603
@@ -73,6 +78,12 @@ class _World:
         except ValueError:
             return {}
         return status
+
+
+def _program() -> list[str]:
+    """The command line that is running now, by its full path: it may be in an environment that is not on the PATH."""
+    script = Path(sys.executable).with_name("tconnectsync")
+    return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "tconnectsync"]
 
 
 class _HostClock:
@@ -165,7 +176,12 @@ def _live(world: _World, port: int) -> int:
     with _serve(port, content) as address:
         daemon = subprocess.Popen(world.command("run"), env=_environment())  # noqa: S603
         click.echo(f"The page is at {address} (it renews itself). Ctrl-C ends the demo.")
-        click.echo(f"Try in another terminal: tconnectsync --config {world.config} status")
+        click.echo(
+            "Try in another terminal:\n"
+            f"  {world.typed('status')}\n"
+            f"  {world.typed('events', '--follow')}\n"
+            f"  {world.typed('verify', 'nightscout-treatments')}"
+        )
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
@@ -194,7 +210,7 @@ def _serve(port: int, content: Any) -> Iterator[str]:
         server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     except OSError as error:
         raise click.ClickException(
-            f"port {port} cannot be used ({error.strerror}); try `tconnectsync demo --port 0`"
+            f"port {port} cannot be used ({error.strerror}); try `{shlex.join([*_program(), 'demo', '--port', '0'])}`"
         ) from error
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

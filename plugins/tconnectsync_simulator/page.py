@@ -94,10 +94,10 @@ def _chart(now: datetime, treatments: Sequence[Mapping[str, Any]]) -> str:
     def x(at: datetime) -> float:
         return WIDTH * (at - begin) / (now - begin)
 
-    shapes = []
+    ticks, basal, modes, boluses = [], [], [], []  # drawn in this order: what is drawn later lies on top
     for hour in range(0, HOURS + 1, 3):
         tick = begin + timedelta(hours=hour)
-        shapes.append(f'<text x="{x(tick):.0f}" y="{HEIGHT - 4}" font-size="11" fill="#8a97a5">{tick:%H:%M}</text>')
+        ticks.append(f'<text x="{x(tick):.0f}" y="{HEIGHT - 4}" font-size="11" fill="#8a97a5">{tick:%H:%M}</text>')
     floor = HEIGHT - 20
     for known in treatments:
         at = _time(known.get("created_at"))
@@ -108,24 +108,25 @@ def _chart(now: datetime, treatments: Sequence[Mapping[str, Any]]) -> str:
         if known.get("eventType") == "Temp Basal" and end > begin:
             height = min(float(known.get("absolute") or 0), MOST_BASAL_U_PER_H) / MOST_BASAL_U_PER_H * (floor - TOP)
             left = max(0.0, x(at))
-            shapes.append(
+            basal.append(
                 f'<rect x="{left:.1f}" y="{floor - height:.1f}" width="{max(0.0, x(end) - left):.1f}" height="{height:.1f}"'
                 ' fill="#8fbfe8"/>'
             )
         elif known.get("insulin") and at >= begin:
             height = min(float(known["insulin"]), MOST_BOLUS_U) / MOST_BOLUS_U * (floor - TOP)
-            shapes.append(
+            boluses.append(
                 f'<rect x="{x(at):.1f}" y="{floor - height:.1f}" width="4" height="{height:.1f}" fill="#1f5fa8">'
                 f"<title>{escape(_words(known))}</title></rect>"
             )
         elif known.get("eventType") in ("Sleep", "Exercise") and end > begin:
             left = max(0.0, x(at))
             colour = "#5b4b8a" if known["eventType"] == "Sleep" else "#c98a1b"
-            shapes.append(
+            modes.append(
                 f'<rect x="{left:.1f}" y="2" width="{max(1.0, x(end) - left):.1f}" height="6" fill="{colour}"/>'
             )
+    shapes = "".join((*ticks, *basal, *modes, *boluses))
     legend = "light: basal (0 to 4 U/h), dark: boluses (0 to 12 U), top: sleep and exercise"
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{legend}">{"".join(shapes)}</svg><p class="lead">{legend}</p>'
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{legend}">{shapes}</svg><p class="lead">{legend}</p>'
 
 
 def _time(text: Any) -> datetime | None:

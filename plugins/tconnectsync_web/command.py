@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -94,7 +96,8 @@ def _serve(engine: Engine, options: WebOptions, secret: bytes, host: str, port: 
         from tconnectsync_web.app import web_app
     except ImportError as error:
         raise click.ClickException(
-            f"the package {error.name!r} is missing; run: pip install 'tconnectsync[web]'"
+            f"the package {error.name!r} is missing. In the folder of tconnectsync's source run:"
+            f" {shlex.quote(sys.executable)} -m pip install '.[web]'"
         ) from error
     cycles = Cycles(lambda: _cycle(engine))
     app = web_app(

@@ -261,5 +261,5 @@ def newer_format(path: Path) -> LogDamaged:
         f"{path} was written by a newer release of tconnectsync, whose format this one does not know.",
         path=str(path),
         line=1,
-        remedy="Install the newer release again (`pip install --upgrade tconnectsync`).",
+        remedy="Install the newer release again (in its source's folder: `pip install .`).",
     )

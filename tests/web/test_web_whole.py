@@ -150,4 +150,4 @@ def test_without_its_packages_it_says_what_to_install(tmp_path: Path) -> None:
     environment = {**home.environment, "TCONNECTSYNC_HEROKU_SECRET": SECRET}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert "pip install 'tconnectsync[web]'" in done.stderr
+    assert f"{sys.executable} -m pip install '.[web]'" in done.stderr

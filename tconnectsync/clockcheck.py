@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
+from zoneinfo import ZoneInfo, available_timezones
+
 import attrs
 
 from tconnectsync.anchoring import BOGUS, FIT_S, FRESH_S, IMPOSSIBLE_S, Upload
@@ -13,9 +17,15 @@ PLACES = (
     "Pacific/Honolulu", "America/Halifax", "America/St_Johns", "Europe/London", "Europe/Berlin", "Europe/Helsinki",
     "Africa/Johannesburg", "Europe/Istanbul", "Asia/Dubai", "Asia/Kolkata", "Asia/Singapore", "Asia/Tokyo", "Australia/Sydney",
     "Australia/Perth", "Australia/Adelaide", "Australia/Darwin", "Australia/Brisbane", "Pacific/Auckland", "America/Bogota",
-    "America/Sao_Paulo",
+    "America/Sao_Paulo", "America/Toronto", "America/Detroit", "America/Winnipeg", "America/Edmonton", "America/Vancouver",
+    "Europe/Dublin", "Europe/Lisbon", "Europe/Paris", "Europe/Rome", "Europe/Athens", "Europe/Warsaw",
 )  # fmt: skip
-"""One well-known place for each clock that wearers of these pumps have; the likelier of two with one clock comes first."""
+"""Well-known places for each clock that wearers of these pumps have; the likeliest of those with one clock comes first."""
+MOST_NAMED = 3
+_REGIONS = frozenset({
+    "Africa", "America", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific",
+})  # fmt: skip
+"""Regions whose zones are called after cities."""
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +44,7 @@ class ZoneDoubt:
     @property
     def finding(self) -> Finding:
         """A line of ``check``."""
-        places = " or ".join(f'"{place}"' for place in self.places[:3])
+        places = " or ".join(f'"{place}"' for place in self.places[:MOST_NAMED])
         instead = f" (its clock is that of {places})" if places else ""
         remedy = f"If the wearer lives elsewhere, correct `timezone`{instead}; else set the pump's clock."
         return Finding(good=not self.sure, what=self.words, remedy=remedy)
@@ -54,12 +64,27 @@ def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
     least_s = min(possible.values(), default=float("inf"))
     if not sure and least_s > FIT_S[1]:
         return None  # an upload of data that is old in any zone
+    fitting = tuple(place for place, lag_s in possible.items() if lag_s == least_s)
+    if fitting:
+        fitting += places_with_clock_of(fitting[0], upload.at, many=MOST_NAMED - len(fitting), beside=fitting)
     zone = zones.name_at(day)
     at_home = zones.wall_of(upload.at)
     words = (
         f"pump clock: an upload at {at_home:%Y-%m-%d %H:%M} in {zone} brought data of {upload.newest:%Y-%m-%d %H:%M} by the"
         f" pump's clock: {'it is not set to that zone' if sure else 'it may be set to another zone, or the phone was late'}"
     )
-    return ZoneDoubt(
-        zone=zone, sure=sure, places=tuple(place for place, lag_s in possible.items() if lag_s == least_s), words=words
-    )
+    return ZoneDoubt(zone=zone, sure=sure, places=fitting, words=words)
+
+
+def places_with_clock_of(place: str, at: datetime, *, many: int, beside: Collection[str] = ()) -> tuple[str, ...]:
+    """At most ``many`` further zones that have the clock of ``place`` at ``at``, those of its own region first."""
+    region = place.partition("/")[0]
+    wanted = at.astimezone(ZoneInfo(place)).utcoffset()
+    candidates = (name for name in available_timezones() if name.partition("/")[0] in _REGIONS and name not in beside)
+    found = []
+    for name in sorted(candidates, key=lambda name: (not name.startswith(f"{region}/"), name)):
+        if len(found) >= many:
+            break
+        if at.astimezone(ZoneInfo(name)).utcoffset() == wanted:
+            found.append(name)
+    return tuple(found)

@@ -20,7 +20,7 @@ from tconnectsync.options import option
 from tconnectsync.optiontypes import keys_of
 from tconnectsync.wallclock import Zones
 from tconnectsync.wording import nearest
-from tconnectsync.zones import EXPECTED, names_place, unknown_zone
+from tconnectsync.zones import EXPECTED, names_place, not_a_place
 
 if TYPE_CHECKING:
     from tconnectsync.hookspecs import SinkSpec, SourceSpec
@@ -34,14 +34,14 @@ class ZoneMove:
     """``[[zones]]``: from this day on (a day in the new zone) the wearer lives in ``timezone``."""
 
     first_day: date = attrs.field(metadata={"key": "from"})
-    timezone: str = option(check=unknown_zone)
+    timezone: str = option(check=not_a_place)
 
 
 @attrs.frozen(kw_only=True)
 class CoreOptions:
     """The part of the file that belongs to no plugin."""
 
-    timezone: str | None = option(None, env=("TIMEZONE_NAME",), check=unknown_zone)
+    timezone: str | None = option(None, env=("TIMEZONE_NAME",), check=not_a_place)
     zones: tuple[ZoneMove, ...] = option(())
     data_dir: Path | None = attrs.field(default=None, metadata={"env": ("TCONNECTSYNC_DATA_DIR",)})
     plugins_dir: Path | None = None
@@ -128,20 +128,13 @@ class Reader:
             self.tables.fault("zones", f"found two moves on {day}, expected one a day")
 
     def _timezone(self, core: CoreOptions | None, overlay: Overlay) -> str | None:
-        """The zone, from ``TIMEZONE_NAME``, a ``TZ`` that names a place, or the file. There is no default."""
+        """The zone of the file or of ``TIMEZONE_NAME``; ``TZ``, which every container sets, only where neither says one."""
         tables = self.tables
-        ambient = tables.variable("TZ")
-        written = overlay.raw.get("timezone")
-        by_name = "timezone" in overlay.origins or "timezone" in overlay.broken
-        if not by_name and names_place(ambient):
-            if written not in (None, ambient):
-                tables.notes.append(
-                    f'environment: TZ says "{ambient}", {tables.file.name} says "{written}"; the environment wins. '
-                    "Take TZ away, or set TIMEZONE_NAME."
-                )
-            return ambient
-        if written is not None or by_name:
+        if "timezone" in overlay.raw or "timezone" in overlay.broken:
             return core.timezone if core else None
+        ambient = tables.variable("TZ")
+        if names_place(ambient):
+            return ambient
         hint = f'; TZ is "{ambient}", which names no place' if ambient else ""
         tables.fault(
             "timezone",

@@ -102,7 +102,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         (
             "tconnectsync/configreader.py",
             '        hint = f\'; TZ is "{ambient}", which names no place\' if ambient else ""\n',
-            '        if not written:\n            return "UTC"\n        hint = ""\n',
+            '        return "UTC"\n        hint = ""\n',
         ),
     ),
     _mutation(

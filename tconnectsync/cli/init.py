@@ -97,7 +97,7 @@ def command(
         old = said.defaults | old | said.explicit
     asking = _Asking(old, sys.stdin.isatty())
     answers = Answers(
-        timezone=_zone(asking.answer("--timezone", timezone, ("TIMEZONE_NAME",), "The time zone", _host_zone())),
+        timezone=_zone(asking.answer("--timezone", timezone, ("TIMEZONE_NAME",), "The time zone", _host_zone(invocation.environ))),
         email=asking.answer("--email", email, ("TCONNECT_EMAIL",), "The account's email"),
         password=None if password_file else asking.answer(
             "--password-file", None, ("TCONNECT_PASSWORD",), "The account's password"),
@@ -254,18 +254,12 @@ def _old_settings(path: Path) -> OldSettings:
 
 
 def _zone(name: str) -> str:
-    from zoneinfo import available_timezones
+    from tconnectsync.zones import not_a_place
 
-    from tconnectsync.wording import nearest
-    from tconnectsync.zones import names_place
-
-    if names_place(name):
+    expected = not_a_place(name)
+    if expected is None:
         return name
-    meant = nearest(name, sorted(available_timezones()))
-    hint = f'; did you mean "{meant}"?' if meant else ""
-    raise click.UsageError(
-        f'--timezone (TIMEZONE_NAME): "{name}" is no place\'s zone{hint or "."} Nothing was written.'
-    )
+    raise click.UsageError(f'--timezone (TIMEZONE_NAME): found "{name}", expected {expected} Nothing was written.')
 
 
 def _region(text: str) -> str:
@@ -291,12 +285,12 @@ def _pump(old: Mapping[str, str]) -> str | None:
     return serial
 
 
-def _host_zone() -> str | None:
+def _host_zone(environ: Mapping[str, str]) -> str | None:
     """What the machine says, if that is a place: offered at the prompt, never taken unasked."""
     from tconnectsync.zones import names_place
 
-    name = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
-    return name if names_place(name) else None
+    names = (environ.get("TZ", "").strip(), os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2])
+    return next(filter(names_place, names), None)
 
 
 def _write(path: Path, text: str) -> None:

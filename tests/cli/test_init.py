@@ -131,7 +131,9 @@ def test_a_pinned_pump_is_said_loudly(real: World) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"TIMEZONE_NAME": "Europe/Berlim"}, "Europe/Berlin"),
+        ({"TIMEZONE_NAME": "europe/berlin"}, 'did you mean "Europe/Berlin"?'),
+        ({"TIMEZONE_NAME": "Europe/Muenchen"}, "no zone of that name"),
+        ({"TIMEZONE_NAME": "UTC"}, "no place"),
         ({"TIMEZONE_NAME": ""}, "--timezone"),
         ({"TCONNECT_PASSWORD": ""}, "--password-file"),
         ({"NS_URL": "site.example"}, "https://"),
@@ -307,7 +309,8 @@ def test_the_machines_zone_is_offered_if_it_names_a_place(
     target: str, offered: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.path.realpath", lambda _: f"/usr/share/zoneinfo/{target}")
-    assert _host_zone() == offered
+    assert _host_zone({"TZ": "UTC"}) == offered
+    assert _host_zone({"TZ": "America/Chicago"}) == "America/Chicago"
 
 
 def test_quotes_around_a_variable_are_not_part_of_it(real: World) -> None:

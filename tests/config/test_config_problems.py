@@ -124,7 +124,7 @@ LEAST = HEAD + TANDEM + SITE
             + '[[zones]]\nfrom = 2025-06-01\ntimezone = "Europe/Oslo"',
             "config.toml: zones: found two moves on 2025-06-01",
         ),
-        (LEAST.replace("Europe/Berlin", "Europe/Berln"), 'did you mean "Europe/Berlin"?'),
+        (LEAST.replace("Europe/Berlin", "europe/berlin"), 'did you mean "Europe/Berlin"?'),
         (LEAST.replace("Europe/Berlin", "Denver"), 'did you mean "America/Denver"?'),
         (LEAST.replace("Europe/Berlin", "../etc/passwd"), "expected an IANA zone name"),
         (LEAST.replace("Europe/Berlin", "Europe"), "expected an IANA zone name"),
@@ -167,6 +167,69 @@ def test_without_a_zone_there_is_no_default(problems: Problems) -> None:
     [problem] = problems(LEAST.replace(HEAD, ""), {"TZ": "UTC"})
     assert "found nothing, expected an IANA zone name" in problem
     assert 'TZ is "UTC", which names no place' in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("UTC", "fixed distance"),
+        ("utc", "fixed distance"),
+        ("GMT", "fixed distance"),
+        ("GMT-5", "fixed distance"),
+        ("GMT+1", "fixed distance"),
+        ("UTC-5", "fixed distance"),
+        ("GMT\N{MINUS SIGN}5", "fixed distance"),
+        ("-05:00", "fixed distance"),
+        ("Etc/GMT+5", "fixed distance"),
+        ("Etc/UTC", "fixed distance"),
+        ("Zulu", "fixed distance"),
+        ("EST", "abbreviation"),
+        ("CET", "abbreviation"),
+        ("CEST", "abbreviation"),
+        ("EST5EDT", "abbreviation"),
+        ("Factory", "no place"),
+        ("localtime", "no place"),
+        ("Europe/Muenchen", "no zone of that name"),
+        ("Europe/Berlim", "no zone of that name"),
+        ("America/London", "no zone of that name"),
+        ("Europe", "no zone of that name"),
+    ],
+)
+def test_a_name_that_is_no_wearers_zone_is_explained_and_nothing_is_guessed(
+    problems: Problems, name: str, why: str
+) -> None:
+    for key, found in (
+        ("timezone", problems(LEAST.replace("Europe/Berlin", name))),
+        ("TIMEZONE_NAME", problems(LEAST, {"TIMEZONE_NAME": name})),
+        ("zones[0].timezone", problems(f'{LEAST}[[zones]]\nfrom = 2025-06-01\ntimezone = "{name}"\n')),
+    ):
+        [problem] = found
+        assert key in problem
+        assert why in problem
+        assert "did you mean" not in problem
+        assert "Copenhagen" not in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("America/NewYork", ["America/New_York"]),
+        ("america/new york", ["America/New_York"]),
+        ("New York", ["America/New_York"]),
+        ("America/S\N{LATIN SMALL LETTER A WITH TILDE}o Paulo", ["America/Sao_Paulo"]),
+        ("berlin", ["Europe/Berlin"]),
+        ("/usr/share/zoneinfo/Europe/Paris", ["Europe/Paris"]),
+        ("America/Buenos-Aires", ["America/Argentina/Buenos_Aires", "America/Buenos_Aires"]),
+    ],
+)
+def test_a_zone_is_suggested_by_its_region_and_city_alone(problems: Problems, name: str, meant: list[str]) -> None:
+    [problem] = problems(LEAST.replace("Europe/Berlin", name))
+    assert f"did you mean {' or '.join(map(repr, meant))}?".replace("'", '"') in problem
+
+
+@pytest.mark.parametrize("name", ["US/Eastern", "Japan", "GB", "Atlantic/Reykjavik", "America/Kentucky/Louisville"])
+def test_every_name_of_a_place_is_a_zone(load: Load, name: str) -> None:
+    assert load(LEAST.replace("Europe/Berlin", name)).timezone == name
 
 
 def test_nothing_at_all_says_what_to_set(problems: Problems) -> None:

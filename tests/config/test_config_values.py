@@ -117,10 +117,21 @@ def test_tz_counts_only_where_it_names_a_place(load: Load, zone: str) -> None:
     assert load(LEAST, {"TZ": zone}).timezone == "Europe/Berlin"
 
 
-def test_a_tz_that_names_a_place_wins_and_the_difference_is_told(load: Load) -> None:
-    config = load(LEAST, {"TZ": "America/Denver"})
-    assert config.timezone == "America/Denver"
-    assert "the environment wins" in config.notes[0]
+@pytest.mark.parametrize("text", [LEAST, LEAST.replace('timezone = "Europe/Berlin"', "")])
+def test_tz_loses_to_the_file_and_to_its_own_variable(load: Load, text: str) -> None:
+    given = {} if "timezone" in text else {"TIMEZONE_NAME": "Europe/Berlin"}
+    config = load(text, {"TZ": "America/Chicago", **given})
+    assert config.timezone == "Europe/Berlin"
+    assert config.zones.name_at(date(2026, 1, 20)) == "Europe/Berlin"
+    assert config.notes == ()
+
+
+@pytest.mark.parametrize(("named", "zone"), [("America/Chicago", "America/Chicago"), ("Japan", "Japan")])
+def test_tz_counts_where_nothing_else_says_a_zone(load: Load, named: str, zone: str) -> None:
+    assert load(LEAST.replace('timezone = "Europe/Berlin"', ""), {"TZ": named}).timezone == zone
+
+
+def test_the_variable_of_the_zone_wins_over_the_file(load: Load) -> None:
     assert load(LEAST, {"TZ": "America/Denver", "TIMEZONE_NAME": "Europe/Paris"}).timezone == "Europe/Paris"
 
 

@@ -48,6 +48,17 @@ def test_another_clock_is_told_with_a_place_that_has_it(
     assert (found.sure, found.places[0], found.zone) == (sure, place, chosen)
     assert found.finding.good is not sure
     assert place in str(found.finding.remedy)
+    assert len(found.places) >= 3
+    for offered in found.places:
+        assert at.astimezone(ZoneInfo(offered)).utcoffset() == at.astimezone(ZoneInfo(pump_at)).utcoffset()
+
+
+@pytest.mark.parametrize("pump_at", ["Asia/Kolkata", "Pacific/Honolulu", "Australia/Brisbane"])
+def test_three_zones_are_named_for_a_rare_clock_too(pump_at: str) -> None:
+    found = doubt(pump_at, "America/Bogota" if pump_at != "Pacific/Honolulu" else "Europe/Berlin")
+    assert found is not None
+    named = [name for name in found.places if name in str(found.finding.remedy)]
+    assert len(named) == 3
 
 
 def test_a_clock_that_was_not_set_for_daylight_saving_speaks_against_no_zone() -> None:

@@ -81,7 +81,7 @@ def places_with_clock_of(place: str, at: datetime, *, many: int, beside: Collect
     region = place.partition("/")[0]
     wanted = at.astimezone(ZoneInfo(place)).utcoffset()
     candidates = (name for name in available_timezones() if name.partition("/")[0] in _REGIONS and name not in beside)
-    found = []
+    found: list[str] = []
     for name in sorted(candidates, key=lambda name: (not name.startswith(f"{region}/"), name)):
         if len(found) >= many:
             break

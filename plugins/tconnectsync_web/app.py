@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, jsonify, request
 
@@ -11,8 +13,16 @@ from tconnectsync import Finding
 from tconnectsync_web.cycles import Cycles
 from tconnectsync_web.gate import Gate, client_of
 
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
+
 _PLAIN = ("state", "since", "last_fetch", "last_delivered", "next_poll", "pending", "dead", "behind")
 """What a link's status says without personal data: messages may hold serial numbers, pumps have them as names."""
+
+
+MOST_AT_WORK = 8
+"""So many requests may read the status, try the logins or wait for a cycle at a time; the other threads answer the rest at once."""
+BUSY_S = 5
 
 
 def web_app(
@@ -22,8 +32,25 @@ def web_app(
     read_status: Callable[[], Mapping[str, Any]],
     read_findings: Callable[[], Sequence[Finding]],
 ) -> Flask:
-    """The application. The callables are asked in the threads of the server."""
+    """The application. The callables are asked in the threads of the server, which must be more than ``MOST_AT_WORK``."""
     app = Flask("tconnectsync_web", static_folder=None)
+    places = threading.BoundedSemaphore(MOST_AT_WORK)
+
+    def at_work(view: Callable[[], ResponseReturnValue]) -> Callable[[], ResponseReturnValue]:
+        """The view, where a place is free: those who wait must not keep `/healthz` from its answer."""
+
+        @functools.wraps(view)
+        def placed() -> ResponseReturnValue:
+            if not places.acquire(blocking=False):
+                answer = _words("too many requests are being answered; ask again", 503)
+                answer.headers["Retry-After"] = str(BUSY_S)
+                return answer
+            try:
+                return view()
+            finally:
+                places.release()
+
+        return placed
 
     def admit() -> Response | None:
         if request.path == "/healthz":
@@ -67,10 +94,10 @@ def web_app(
     app.before_request(admit)
     app.after_request(_keep_to_yourself)
     app.add_url_rule("/healthz", view_func=healthz)
-    app.add_url_rule("/", view_func=index)
+    app.add_url_rule("/", view_func=at_work(index))
     app.add_url_rule("/run", view_func=run, methods=["GET", "POST"])
-    app.add_url_rule("/update", view_func=update, methods=["GET", "POST"])
-    app.add_url_rule("/check_login", view_func=check_login)
+    app.add_url_rule("/update", view_func=at_work(update), methods=["GET", "POST"])
+    app.add_url_rule("/check_login", view_func=at_work(check_login))
     return app
 
 

@@ -21,7 +21,6 @@ from tconnectsync_web.gate import Gate
 from tconnectsync_web.options import WebOptions
 
 log = logging.getLogger("tconnectsync.web")
-THREADS = 8
 PATIENCE_S = 10.0
 """So long a cycle may go on when the application is to end; one that is cut off goes on at the next start."""
 ROUTER = {"trusted_proxy": "*", "trusted_proxy_count": 1, "trusted_proxy_headers": "x-forwarded-for"}
@@ -91,9 +90,8 @@ def web(engine: Engine, host: str, port: int, behind_router: bool) -> int:
 
 def _serve(engine: Engine, options: WebOptions, secret: bytes, host: str, port: int, router: Mapping[str, Any]) -> int:
     try:
-        from waitress.server import create_server
-
         from tconnectsync_web.app import web_app
+        from tconnectsync_web.server import web_server
     except ImportError as error:
         raise click.ClickException(
             f"the package {error.name!r} is missing. In the folder of tconnectsync's source run:"
@@ -107,7 +105,7 @@ def _serve(engine: Engine, options: WebOptions, secret: bytes, host: str, port: 
         read_findings=lambda: [_redacted(engine, finding) for finding in engine.findings()],
     )
     try:
-        server = create_server(app, host=host, port=port, threads=THREADS, ident=None, **router)
+        server = web_server(app, host=host, port=port, router=router)
     except OSError as error:
         raise click.ClickException(
             f"{host} port {port} cannot be used ({error.strerror}); try `tconnectsync web --port 0`"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,13 @@ import attrs
 import pytest
 import requests
 from waitress import wasyncore
-from waitress.server import create_server
 
 from tconnectsync import Finding
-from tconnectsync_web.app import web_app
+from tconnectsync_web.app import MOST_AT_WORK, web_app
 from tconnectsync_web.command import ROUTER
 from tconnectsync_web.cycles import Cycle, Cycles, Outcome, at_intervals
 from tconnectsync_web.gate import Gate, client_of
+from tconnectsync_web.server import LONGEST_BODY, THREADS, LimitedChannel, web_server
 
 SECRET = "a long secret ü"
 BEARER = {"Authorization": b"Bearer " + SECRET.encode()}
@@ -81,7 +82,7 @@ def serving(router: Mapping[str, Any]) -> Iterator[Served]:
         gate=Gate(SECRET.encode(), lambda: world.now), cycles=CountedCycles(world),
         read_status=lambda: STATUS, read_findings=lambda: world.findings,
     )  # fmt: skip
-    server = create_server(app, host="127.0.0.1", port=0, threads=6, **router)
+    server = web_server(app, host="127.0.0.1", port=0, router=router)
     world.url = f"http://127.0.0.1:{server.effective_port}"
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -263,3 +264,115 @@ def test_a_cycle_that_breaks_lets_the_next_one_run() -> None:
     cycle, new = cycles.start()
     assert new
     assert cycle.wait(30) == Outcome(status=3)
+
+
+# --- limits --------------------------------------------------------------------------------------------------------
+
+
+def connected(served: Served, sent: bytes = b"") -> socket.socket:
+    host, port = served.url.removeprefix("http://").split(":")
+    line = socket.create_connection((host, int(port)), timeout=10)
+    line.sendall(sent)
+    return line
+
+
+def end_of(line: socket.socket) -> bytes:
+    """All that still comes, up to the end of the connection. Fails when there is none."""
+    got = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := line.recv(1 << 16):
+            got += part
+    return got
+
+
+POST = b"POST /run HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+
+
+@pytest.mark.parametrize("length", [LONGEST_BODY + 1, 1 << 40])
+def test_a_large_body_is_refused_before_it_is_read(served: Served, length: int) -> None:
+    with connected(served, POST + SECRET.encode() + b"\r\nContent-Length: %d\r\n\r\n" % length) as line:
+        assert end_of(line).startswith(b"HTTP/1.1 413 ")
+    assert served.began == 0
+
+
+def test_a_large_body_in_chunks_is_refused_too(served: Served) -> None:
+    chunk = b"400\r\n" + b"x" * 0x400 + b"\r\n"
+    head = POST + SECRET.encode() + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connected(served, head) as line:
+        with contextlib.suppress(OSError):
+            for _ in range(40):
+                line.sendall(chunk)
+        assert b"413" in end_of(line)[:20]
+    assert served.began == 0
+
+
+def test_a_body_of_4096_bytes_is_no_matter(served: Served) -> None:
+    answer = requests.post(f"{served.url}/run", data=b"x" * LONGEST_BODY, headers=BEARER, timeout=30)
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /heal", b"GET / HTTP/1.1\r\nHost: x\r\n", POST + b"x\r\nContent-Length: 9\r\n\r\n12"]
+)
+def test_half_a_request_is_dropped(served: Served, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LimitedChannel, "request_s", 0.1)
+    with connected(served, sent) as line:
+        assert end_of(line) == b""
+
+
+def test_a_request_that_trickles_in_is_dropped(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LimitedChannel, "request_s", 0.3)
+    with connected(served) as line:
+        line.settimeout(0.05)
+        for sent in range(200):  # a byte at a time, until it is cut
+            try:
+                line.sendall(b"G")
+                if line.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+    assert 3 < sent < 150
+
+
+def test_a_connection_may_stay_open_between_requests(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LimitedChannel, "request_s", 0.1)
+    with connected(served) as line:
+        for _ in range(2):
+            line.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" in line.recv(1 << 16)
+            threading.Event().wait(0.2)
+
+
+def test_many_connections_without_a_request_keep_nobody_out(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LimitedChannel, "most_connections", 10)
+    with contextlib.ExitStack() as lines:
+        many = [lines.enter_context(connected(served, b"GET /")) for _ in range(40)]
+        assert served.get("/healthz").status_code == 200
+        assert end_of(many[0]) == b""
+
+
+def test_those_who_wait_for_a_cycle_keep_healthz_from_nothing(served: Served) -> None:
+    gate = threading.Event()
+
+    def work() -> Outcome:
+        gate.wait(20)
+        return Outcome(status=0)
+
+    served.work = work
+    assert MOST_AT_WORK < THREADS
+    with ThreadPoolExecutor(THREADS * 2) as pool:
+        asked = [pool.submit(served.get, "/update", BEARER) for _ in range(THREADS * 2)]
+        for _ in range(MOST_AT_WORK):
+            assert served.asked.acquire(timeout=20)
+        try:
+            assert served.get("/healthz").status_code == 200
+            assert served.get("/run", BEARER).status_code == 202
+            refused = served.get("/update", BEARER)
+            assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+        finally:
+            gate.set()
+        statuses = [each.result(timeout=20).status_code for each in asked]
+    assert statuses.count(200) == MOST_AT_WORK
+    assert set(statuses) == {200, 503}

@@ -1,0 +1,94 @@
+"""The HTTP server and its limits: no stranger holds it up with large, slow or many requests."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer, create_server
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+THREADS = 12
+LONGEST_BODY = 4096
+"""Bytes of a request's body; no route reads one."""
+LONGEST_HEADER = 16 * 1024
+REQUEST_S = 10.0
+"""A request that is not whole by then is dropped, and so is a connection that never sends one."""
+IDLE_S = 60.0
+"""How long a connection may stay open between two requests."""
+MOST_CONNECTIONS = 200
+"""One more than this drops the one that has waited longest without a whole request."""
+
+
+class LimitedChannel(HTTPChannel):
+    """A connection that is cut when its request does not arrive in time."""
+
+    request_s = REQUEST_S
+    idle_s = IDLE_S
+    most_connections = MOST_CONNECTIONS
+
+    def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:  # noqa: A002 - its name there
+        super().__init__(server, sock, addr, adj, map=map)
+        self.served = False
+        self.since = time.monotonic()
+        self._phase = self._phase_now()
+        waiting = [each for each in server.active_channels.values() if each is not self and each.is_waiting]
+        if waiting and len(server.active_channels) > self.most_connections:
+            min(waiting, key=lambda each: each.since).cut()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no whole request came since the last answer."""
+        return not (self.requests or self.total_outbufs_len or self.will_close)
+
+    def _phase_now(self) -> tuple[bool, bool]:
+        return self.is_waiting, self.request is None
+
+    def readable(self) -> bool:
+        """Whether to read on. The loop asks this at least once a second, so this is where lateness is seen."""
+        phase, now = self._phase_now(), time.monotonic()
+        if phase != self._phase:
+            self._phase, self.since = phase, now
+        longest_s = self.idle_s if self.served and self.request is None else self.request_s
+        if self.is_waiting and now - self.since > longest_s:
+            self.cut()
+        return bool(super().readable())
+
+    def service(self) -> None:
+        """Answer, in a thread of the server."""
+        self.served = True
+        super().service()
+
+    def cut(self) -> None:
+        """End the connection: the loop sees it and closes."""
+        self.will_close = True
+        if self.socket is not None:
+            with contextlib.suppress(OSError):  # gone already
+                self.socket.shutdown(socket.SHUT_RDWR)
+
+
+def web_server(app: WSGIApplication, *, host: str, port: int, router: Mapping[str, Any]) -> Any:
+    """The server of ``app``, listening. ``router`` are further options of waitress. Errors: OSError."""
+    found: dict[Any, Any] = {}
+    server = create_server(
+        app,
+        map=found,
+        host=host,
+        port=port,
+        threads=THREADS,
+        ident=None,
+        max_request_body_size=LONGEST_BODY + 1,  # the server refuses what is as long as this
+        max_request_header_size=LONGEST_HEADER,
+        connection_limit=2 * MOST_CONNECTIONS,
+        **router,
+    )
+    for each in found.values():
+        if isinstance(each, BaseWSGIServer):
+            each.channel_class = LimitedChannel
+    return server

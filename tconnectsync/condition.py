@@ -15,7 +15,7 @@ class Condition:
     """A state (one of :data:`STATES`), since when, why in words, and the next thing to do.
 
     ``not_before``: no attempt sooner than this (survives a restart). ``mark`` names the credentials that were refused,
-    without telling them, so that changed ones are tried.
+    without telling them, so that changed ones are tried. ``refusals``: how often in a row they were refused.
     """
 
     state: str = "ok"
@@ -25,6 +25,7 @@ class Condition:
     failures: int = 0
     not_before: datetime | None = None
     mark: str = ""
+    refusals: int = 0
 
     def turned(self, now: datetime, state: str, message: str = "", **changes: object) -> Condition:
         """The next condition; ``since`` stays while the state does."""

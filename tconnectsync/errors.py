@@ -76,7 +76,7 @@ class Rejected(TconnectsyncError):
 
 
 class CredentialsRefused(TconnectsyncError):
-    """The account or secret was refused. Not tried again until the configuration changes."""
+    """The account or secret was refused. A source is not asked again until the configuration changes; a receiver seldom."""
 
 
 class LogDamaged(TconnectsyncError):

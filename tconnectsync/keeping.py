@@ -13,7 +13,7 @@ import attrs
 
 from tconnectsync.admission import ALWAYS, ONCE, Admission, Stay
 from tconnectsync.clock import Clock
-from tconnectsync.condition import Condition, from_json, goes_on, to_json
+from tconnectsync.condition import Condition, from_json, to_json
 from tconnectsync.delivery import Courier
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
@@ -23,6 +23,9 @@ from tconnectsync.notes import notes_to_json
 from tconnectsync.outbox import Counts, Outbox, Row
 from tconnectsync.receiver import Surveyed
 from tconnectsync.reconciling import Reconciler
+from tconnectsync.refusals import COUNTS_FROM
+from tconnectsync.refusals import remedy as refusals_remedy
+from tconnectsync.refusals import wait_s as refusals_wait_s
 from tconnectsync.schedule import backoff_s
 from tconnectsync.verdicts import Difference, cannot_be_verified
 from tconnectsync.verifying import Verifier, mend
@@ -55,7 +58,7 @@ class Keeper:
         self.admission = Admission(self.courier, self.clock, self.name, tuple(self.folding.folds))
         self.reconciler = Reconciler(self.name, self.folding, self.courier, self.events, self.clock, self.dice)
         self.condition = from_json(self.outbox.get("condition", "{}"))
-        if self.condition.state == "refused" and self.condition.mark != self.mark:
+        if self.condition.refusals and self.condition.mark != self.mark:
             self.condition = Condition()
         if self.condition.state == "halted" and self.condition.mark == self.courier.receiver.address:
             pass  # still the new address
@@ -183,7 +186,7 @@ class Keeper:
 
     def due(self, now: datetime) -> datetime | None:
         """When the next delivery may be; None: nothing waits, or the user must act first."""
-        if self.condition.state in ("halted", "braked", "refused"):
+        if self.condition.state in ("halted", "braked"):
             return None
         due = self.outbox.next_due(now)
         if due is None:
@@ -203,7 +206,8 @@ class Keeper:
                 return True
             done = self.courier.send_next(now)
         except CredentialsRefused as error:
-            self._turn("refused", error.message, remedy=goes_on(error.remedy, self.name), mark=self.mark)
+            self.admission.start_over()
+            self._refuse(error)
             return False
         except (Retryable, Rejected) as error:
             self.admission.start_over()
@@ -319,10 +323,7 @@ class Keeper:
         if not idle or outbox.get("address") != self.courier.receiver.address or not fresh():
             self.reconciler.give_up()
             return False
-        try:
-            self.reconciler.step(views)
-        except CredentialsRefused as error:
-            self._turn("refused", error.message, remedy=goes_on(error.remedy, self.name), mark=self.mark)
+        self.reconciler.step(views)
         return True
 
     def verifier(self, views: Mapping[str, PlacedStream]) -> Verifier:
@@ -365,9 +366,17 @@ class Keeper:
         wait_s = backoff_s(failures, after_s=after_s, dice=self.dice)
         self._turn("backing_off", message, remedy=remedy, wait_s=wait_s, failures=failures)
 
+    def _refuse(self, error: CredentialsRefused) -> None:
+        refusals = self.condition.refusals + 1
+        wait = refusals_wait_s(refusals, self.dice)
+        remedy = refusals_remedy(error, self.name, self.clock.now(), wait)
+        state = "backing_off" if refusals < COUNTS_FROM else "refused"
+        log.warning("credentials_refused sink=%s in_a_row=%d next_try_s=%.0f", self.name, refusals, wait)
+        self._turn(state, error.message, remedy=remedy, wait_s=wait, mark=self.mark, refusals=refusals)
+
     def _turn(
         self, state: str, message: str = "", *, remedy: str | None = None, wait_s: float | None = None,
-        failures: int = 0, mark: str = "",
+        failures: int = 0, mark: str = "", refusals: int = 0,
     ) -> None:  # fmt: skip
         now = self.clock.now()
         if (state, message) != (self.condition.state, self.condition.message):
@@ -376,7 +385,7 @@ class Keeper:
         not_before = None if wait_s is None else now + timedelta(seconds=wait_s)
         before = self.condition
         self.condition = before.turned(
-            now, state, message, remedy=remedy, not_before=not_before, failures=failures, mark=mark
+            now, state, message, remedy=remedy, not_before=not_before, failures=failures, mark=mark, refusals=refusals
         )
         if self.condition != before:
             try:

@@ -19,6 +19,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.folding import Folding
 from tconnectsync.outbox import Outbox
 from tconnectsync.receiver import Surveyed
+from tconnectsync.refusals import REFUSED_WAIT_S
 from tconnectsync.schedule import backoff_s
 from tconnectsync.verdicts import WRONG, Difference, Slice, Tally
 from tconnectsync.verifying import Verifier, mend
@@ -97,7 +98,8 @@ class Reconciler:
     def step(self, views: Mapping[str, PlacedStream]) -> None:
         """One slice: about one request, or one interval.
 
-        Raises CredentialsRefused, IndexHarmed and those of a database; other failures are tried again later.
+        Raises IndexHarmed and errors of a database; other failures are tried again later. Refused credentials too: whether
+        they stop the sink, its deliveries show.
         """
         receiver = self.courier.receiver
         if not isinstance(receiver, Surveyed):
@@ -108,9 +110,11 @@ class Reconciler:
             self._tally, self._wrong, self._slices = Tally(), [], verifier.run(now - REACH, now)
         try:
             part = next(self._slices, None)
-        except (CredentialsRefused, IndexHarmed, sqlite3.Error):
+        except (IndexHarmed, sqlite3.Error):
             self.give_up()
             raise
+        except CredentialsRefused as error:
+            self._failed(error.message, REFUSED_WAIT_S)
         except (Retryable, Rejected, LogDamaged) as error:
             self._failed(error.message, error.after_s if isinstance(error, Retryable) else None)
         except Exception as error:

@@ -26,6 +26,8 @@ def troubles(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[
         counts = keeper.counts()
         condition = keeper.condition
         status = {"refused": 4, "damaged": 7, "halted": 6, "braked": 6}.get(condition.state)
+        if condition.refusals:  # the first one does not stop the sink yet, but it is what the user has to know
+            status = 4
         if status is not None:
             found.append((status, _words(name, condition)))
         elif not keeper.folding.blocked and (condition.state == "waiting" or keeper.behind()):

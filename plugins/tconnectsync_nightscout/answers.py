@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -37,12 +37,34 @@ class Answer:
 
 
 @attrs.frozen(kw_only=True)
+class Token:
+    """An access token was shown for ``collection``. ``in_use`` are the collections of this process and the sinks that use them."""
+
+    collection: str
+    in_use: Mapping[str, Sequence[str]]
+
+    def unaffected(self) -> list[str]:
+        """The sinks that use other collections only."""
+        affected = set(self.in_use.get(self.collection, ()))
+        return sorted({name for names in self.in_use.values() for name in names} - affected)
+
+
+@attrs.frozen(kw_only=True)
 class Question:
-    """What was asked, for the words of errors: the site's address, what it is about, and whether it changes anything."""
+    """What was asked, for the words of errors: the site's address, what it is about, and the method.
+
+    ``token`` is None if the site's own secret was shown.
+    """
 
     site: str
     about: str
-    writing: bool
+    method: str
+    token: Token | None = None
+
+    @property
+    def writing(self) -> bool:
+        """Whether it changes anything."""
+        return self.method != "GET"
 
 
 def wait_of(answer: Answer, now: datetime) -> float | None:
@@ -85,6 +107,28 @@ def value_of(answer: Answer, question: Question, now: datetime) -> Any:
         ) from None
 
 
+_RIGHTS = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}
+
+
+def _refusal(question: Question) -> CredentialsRefused:
+    """Of the site's secret, or of a token, which may lack this one right."""
+    if question.token is None:
+        return CredentialsRefused(
+            f"{question.site} refused the secret or token for {question.about} (HTTP 401)",
+            remedy="Check nightscout.api_secret (NS_SECRET) against the site's API_SECRET; an access token belongs into"
+            " nightscout.token, and its role needs the rights to create, read and delete. Then run `tconnectsync check`.",
+        )
+    right = f"api:{question.token.collection}:{_RIGHTS[question.method]}"
+    unaffected = question.token.unaffected()
+    rest = f". Not affected: {', '.join(unaffected)}" if unaffected else ""
+    return CredentialsRefused(
+        f"{question.site} refused the secret or token for {question.about} (HTTP 401): the token is unknown there, or it"
+        f" lacks the right {right}{rest}",
+        remedy=f"Add {right} to the token's role in Nightscout's Admin Tools, or check nightscout.token."
+        " Then run `tconnectsync check`.",
+    )
+
+
 def error_of(answer: Answer, question: Question, now: datetime) -> TconnectsyncError:
     """The error that a status other than success means."""
     status, site, about, writing = answer.status, question.site, question.about, question.writing
@@ -97,11 +141,7 @@ def error_of(answer: Answer, question: Question, now: datetime) -> TconnectsyncE
             remedy="Set nightscout.url (NS_URL) to the address where the site really is.",
         )
     if status == 401:
-        return CredentialsRefused(
-            f"{site} refused the secret or token for {about} (HTTP 401)",
-            remedy="Check nightscout.api_secret (NS_SECRET) against the site's API_SECRET; an access token belongs into"
-            " nightscout.token, and its role needs the rights to create, read and delete. Then run `tconnectsync check`.",
-        )
+        return _refusal(question)
     if status in {400, 422} and writing:
         return Rejected(f"Nightscout cannot read this request about {about} (HTTP {status})")
     if status == 413 and writing:

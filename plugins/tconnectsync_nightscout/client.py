@@ -19,7 +19,7 @@ import requests
 import urllib3
 
 from tconnectsync import Clock, CredentialsRefused, Retryable, Secret, TconnectsyncError, __version__
-from tconnectsync_nightscout.answers import Answer, Question, date_of, value_of
+from tconnectsync_nightscout.answers import Answer, Question, Token, date_of, value_of
 from tconnectsync_nightscout.site import SiteStatus, read_status
 
 CONNECT_S, READ_S = 10.0, 60.0
@@ -30,7 +30,7 @@ IDLE_S = 4.0
 """Servers close idle connections after five seconds; a write on one would end without an answer."""
 STATUS_S = 3600.0
 REFUSED_S = 60.0
-"""After a refused secret nothing is asked for this long: newer servers make the whole address wait after each failure."""
+"""After a refusal the same is not asked for this long: newer servers make the whole address wait after each failure."""
 COMPRESS_FROM = 8192
 
 Find: TypeAlias = Sequence[tuple[str, str]]
@@ -62,10 +62,19 @@ class NightscoutClient:
     """One site. ``url`` is in the form of :func:`tconnectsync_nightscout.site.site_url`; ``key`` from :func:`header_of`.
 
     ``clock_ahead_s`` is by how much this machine's clock was ahead of the site's at the last answer, ``changed_count`` how many
-    requests have changed the site, or may have. Not for several threads: the server may double a document that is posted over two connections at once.
+    requests have changed the site, or may have. ``in_use`` names the sinks that use each collection, for the words about a
+    right that is missing. Not for several threads: the server may double a document that is posted over two connections at once.
     """
 
-    def __init__(self, *, url: str, key: Secret, clock: Clock, verify_tls: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        key: Secret,
+        clock: Clock,
+        verify_tls: bool = True,
+        in_use: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self.url = url
         self.verify_tls = verify_tls
         self.clock = clock
@@ -76,7 +85,8 @@ class NightscoutClient:
         self._session.auth = _no_netrc
         self._last_use: float | None = None
         self._status: tuple[float, SiteStatus] | None = None
-        self._refused: tuple[float, str, str | None] | None = None
+        self._refused: dict[str, tuple[float, CredentialsRefused]] = {}
+        self._in_use: Mapping[str, Sequence[str]] = {} if in_use is None else in_use
         if not verify_tls:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
@@ -180,20 +190,24 @@ class NightscoutClient:
 
     @property
     def refused(self) -> bool:
-        """Whether the secret was refused a moment ago."""
-        return self._refused is not None
+        """Whether the secret, or the token for some collection, was refused a moment ago."""
+        return bool(self._refused)
 
     def forget_refusal(self) -> None:
         """Ask again although the secret was refused a moment ago."""
-        self._refused = None
+        self._refused.clear()
 
     def _ask(
         self, method: str, path: str, *, about: str, query: Find = (), body: bytes | None = None
     ) -> Any:  # whatever JSON the server answers
         now_s = self.clock.monotonic()
-        if self._refused is not None and 0 <= now_s - self._refused[0] < REFUSED_S:
-            raise CredentialsRefused(self._refused[1], remedy=self._refused[2])
-        question = Question(site=self.url, about=about, writing=method != "GET")
+        collection = path.partition("/")[0]
+        key = collection if self.uses_token else ""  # a secret has all rights or none, a token some
+        since_s, refusal = self._refused.get(key, (0.0, None))
+        if refusal is not None and 0 <= now_s - since_s < REFUSED_S:
+            raise CredentialsRefused(refusal.message, remedy=refusal.remedy)
+        token = Token(collection=collection, in_use=self._in_use) if self.uses_token else None
+        question = Question(site=self.url, about=about, method=method, token=token)
         try:
             answer = self._exchange(method, path, query, body, question)
             found = value_of(answer, question, self.clock.now())
@@ -201,8 +215,9 @@ class NightscoutClient:
             self.changed_count += isinstance(error, Retryable) and error.unsure
             self._status = None
             if isinstance(error, CredentialsRefused):
-                self._refused = (now_s, error.message, error.remedy)
+                self._refused[key] = (now_s, error)
             raise
+        self._refused.pop(key, None)
         self.changed_count += question.writing
         return found
 

@@ -35,11 +35,11 @@ UNITS = "mg/dl"
 class Sites:
     """The client that all sinks of a process share, so that they share its connection and what is known of the site.
 
-    ``in_use`` are the collections of the sinks that were opened, in that order.
+    ``in_use`` are the collections of the sinks that were opened, in that order, each with the names of its sinks.
     """
 
     def __init__(self) -> None:
-        self.in_use: dict[str, None] = {}
+        self.in_use: dict[str, list[str]] = {}
         self._name: object = None
         self._client: NightscoutClient | None = None
 
@@ -53,7 +53,9 @@ class Sites:
             self._client.close()
             self._client = None
         if self._client is None:
-            self._client = NightscoutClient(url=url, key=key, clock=context.clock, verify_tls=options.verify_tls)
+            self._client = NightscoutClient(
+                url=url, key=key, clock=context.clock, verify_tls=options.verify_tls, in_use=self.in_use
+            )
             self._name = name
         return self._client
 
@@ -176,7 +178,10 @@ def _open(
     site: NightscoutOptions = context.sections[SECTION]
     folds = folds_of(options)
     client, used = sites.client_of(site, context), collections(options)
-    sites.in_use |= dict.fromkeys(used)
+    for collection in used:
+        names = sites.in_use.setdefault(collection, [])
+        if name not in names:
+            names.append(name)
     receiver = NightscoutReceiver(
         client, sink=name, collections=used, entered_by=site.entered_by, in_use=sites.in_use,
         profile_mode=profile_mode,

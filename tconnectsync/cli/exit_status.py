@@ -28,7 +28,7 @@ MEANINGS = {
     ExitStatus.FAILED: "an unexpected failure of tconnectsync itself",
     ExitStatus.USAGE: "usage or configuration; nothing was done",
     ExitStatus.SOURCE: "a source could not be read; sinks were still served",
-    ExitStatus.REFUSED: "credentials refused; will not be tried again by itself",
+    ExitStatus.REFUSED: "credentials refused; a source's login is not tried again until you say so",
     ExitStatus.WAITING: "a receiver could not be reached; documents are waiting",
     ExitStatus.SET_ASIDE: "documents were set aside, or a sink is halted or braked",
     ExitStatus.DAMAGED: "the log is damaged where it is needed",

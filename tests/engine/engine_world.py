@@ -124,6 +124,8 @@ class World:
     files: Files = attrs.field(factory=OsFiles)
     decoders: dict[str, Any] = attrs.field(factory=dict)
     outbox_type: type[Outbox] = Outbox
+    mark: str = "m"
+    """Of the receiver's credentials."""
     pump: Pump = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
 
@@ -157,7 +159,7 @@ class World:
         )  # fmt: skip
         keeper = Keeper(
             name="shelf", fingerprint=self.fingerprint, folding=Folding(outbox, self.folds),
-            courier=Courier(outbox, self.shelf), events=events, clock=self.clock, dice=dice, rewrite_brake=10, mark="m",
+            courier=Courier(outbox, self.shelf), events=events, clock=self.clock, dice=dice, rewrite_brake=10, mark=self.mark,
         )  # fmt: skip
         return Engine(
             events=events,

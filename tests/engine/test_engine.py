@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import attrs
 import pytest
-from engine_world import BEGIN, World
+from engine_world import BEGIN, HandClock, World
 from worlds import Shelf, StretchFold
 
 from tconnectsync import Batch, CredentialsRefused, Delivery, Document, History, Hold, Outcome, Retryable, document_id
@@ -232,6 +233,70 @@ def test_a_sink_whose_secret_was_refused_by_mistake_says_how_it_goes_on(world: W
     courier.receiver = world.shelf
     assert world.ask("sync").status == 4
     assert world.ask("resume", sink="shelf").status == 0
+
+
+@attrs.define
+class Bouncer(Shelf):
+    """Refuses the credentials so many times."""
+
+    refusals: int = 1
+    asked: list[datetime] = attrs.field(factory=list)
+    clock: HandClock | None = None
+
+    def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+        if self.refusals:
+            self.refusals -= 1
+            assert self.clock is not None
+            self.asked.append(self.clock.now())
+            raise CredentialsRefused("refused the secret", remedy="Check the secret.")
+        return super().deliver(batch)
+
+
+def bouncer(world: World, refusals: int) -> Bouncer:
+    shelf = Bouncer(batch_size=100, refusals=refusals, clock=world.clock)
+    world.shelf = world.keeper.courier.receiver = shelf
+    return shelf
+
+
+def test_one_refusal_of_the_receivers_is_a_hiccup(world: World) -> None:
+    shelf = bouncer(world, 1)
+    assert world.ask("sync").status == 4
+    assert world.keeper.condition.state == "backing_off"
+    world.clock.sleep(120)
+    assert world.ask("sync").status == 0
+    assert len(shelf.there) > 20
+    assert world.keeper.condition == attrs.evolve(world.keeper.condition, state="ok", refusals=0, message="")
+
+
+def test_a_receiver_that_refuses_for_days_is_tried_now_and_then_and_delivery_resumes_by_itself(world: World) -> None:
+    """After two refusals: an hour, then every six; each is told, also over restarts."""
+    shelf = bouncer(world, 5)
+    end = world.clock.now() + timedelta(hours=21)
+    while world.clock.now() < end:
+        result = world.ask("sync")
+        if shelf.refusals:
+            assert result.status == 4
+            assert "`tconnectsync resume shelf`" in " ".join(result.lines)
+        world.reopen()
+        world.clock.sleep(1200)
+    assert not shelf.refusals
+    waits = [(b - a).total_seconds() / 60 for a, b in pairwise(shelf.asked)]
+    assert waits == [20, 60, 360, 360]
+    assert world.keeper.condition.state == "ok"
+    assert len(shelf.there) >= 24
+
+
+def test_after_two_refusals_the_sink_says_so_and_changed_credentials_are_tried_at_once(world: World) -> None:
+    shelf = bouncer(world, 2)
+    world.ask("sync")
+    world.clock.sleep(120)
+    world.ask("sync")
+    assert world.keeper.condition.state == "refused"
+    world.engine.close()
+    world.mark = "other"
+    world.open()
+    assert world.ask("sync").status == 0
+    assert len(shelf.there) > 20
 
 
 def test_a_back_off_survives_a_restart(world: World) -> None:

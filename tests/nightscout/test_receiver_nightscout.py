@@ -533,6 +533,34 @@ def test_a_refused_secret_stops_at_once(site: StubSite, receiver: NightscoutRece
     assert len(site.requests) == 1
 
 
+@pytest.mark.parametrize(("method", "right"), [("POST", "create"), ("GET", "read")])
+def test_a_token_without_one_right_stops_the_sink_that_needs_it_and_no_other(
+    site: StubSite, clock: HandClock, method: str, right: str
+) -> None:
+    site.allows = lambda asked, collection: (asked, collection) != (method, "activity")
+    in_use = {"treatments": [SINK], "activity": ["nightscout-iob"], "devicestatus": ["nightscout-iob"]}
+    key = header_of(None, Secret("pump-0123456789abcdef"))
+    client = NightscoutClient(url=site.url, key=key, clock=clock, in_use=in_use)
+    of_iob = NightscoutReceiver(client, sink="nightscout-iob", collections=("activity", "devicestatus"))
+    of_treatments = NightscoutReceiver(client, sink=SINK, collections=("treatments",))
+    for _ in range(2):
+        with pytest.raises(CredentialsRefused, match=f"api:activity:{right}") as refused:
+            of_iob.deliver([iob(1.0)])
+        assert SINK in refused.value.message
+        assert f"api:activity:{right}" in (refused.value.remedy or "")
+    assert len(site.asked(method, "activity")) == 1
+    taken(of_treatments.deliver([put("a")]))
+    client.close()
+
+
+def test_a_wrong_secret_is_shown_to_no_other_collection_either(site: StubSite, receiver: NightscoutReceiver) -> None:
+    site.accepts = lambda key: False
+    for delivery in (put("a"), iob(1.0)):
+        with pytest.raises(CredentialsRefused):
+            receiver.deliver([delivery])
+    assert len(site.requests) == 1
+
+
 # --- what is there already ------------------------------------------------------------------------------------------
 
 

@@ -25,10 +25,11 @@ _NEVER = datetime(9999, 1, 1)
 
 @attrs.frozen(kw_only=True)
 class CsvBasal:
-    """A row of the Basal table: the rate from ``at`` on."""
+    """A row of the Basal table: the rate from ``at`` on; not ``known`` if the row does not say it."""
 
     at: datetime
     cells: Mapping[str, Any]
+    known: bool = True
 
     @classmethod
     def of(cls, cells: Mapping[str, Any]) -> CsvBasal:
@@ -67,7 +68,7 @@ def without_covered(
     last = rows[-1]
     after = next((begin for begin, end in covered if end > last.at), None)
     if after is None:
-        return found, OpenRow(start=last)
+        return found, OpenRow(start=last) if last.known else None
     found += _pieces(last, after, covered)
     return found, None
 
@@ -82,6 +83,8 @@ def _covered(segments: Sequence[Segment], suspensions: Sequence[Suspension]) -> 
 
 def _pieces(row: CsvBasal, end: datetime, covered: Sequence[tuple[datetime, datetime]]) -> list[Kept]:
     found: list[Kept] = []
+    if not row.known:
+        return found
     at = row.at
     for begin, over in (*covered, (end, end)):
         stop = min(begin, end)

@@ -12,9 +12,9 @@ from tconnectsync_tconnect import values
 from tconnectsync_tconnect.asked import BadRow
 from tconnectsync_tconnect.boluses import bolus_facts
 from tconnectsync_tconnect.fact import Fact
-from tconnectsync_tconnect.tables import BOLUS, IOB, TIME, Row
+from tconnectsync_tconnect.serials import plain_serial
+from tconnectsync_tconnect.tables import BOLUS, IOB, READINGS, SERIAL, TIME, Row
 
-_READINGS = "Readings (CGM / BGM)"
 _SENSOR = frozenset({"egv", "cgm"})
 _METER = frozenset({"bg", "bgm"})
 _SENSOR_MG_DL = (40.0, 400.0)
@@ -23,10 +23,10 @@ _SENSOR_MG_DL = (40.0, 400.0)
 
 @attrs.frozen(kw_only=True)
 class BasalStart:
-    """A basal row: the rate from here until the next row."""
+    """A basal row: the rate from here until the next row; None if the row does not say it."""
 
     at: datetime
-    rate_u_per_h: float
+    rate_u_per_h: float | None
 
 
 def facts_of(row: Row) -> list[Fact]:
@@ -45,7 +45,9 @@ def basal_start(row: Row) -> BasalStart:
 
 
 def basal_fact(start: BasalStart, end: datetime) -> Fact:
-    """The rate of a row, and for how long: the vocabulary's row with its own span."""
+    """The rate of a row, and for how long: the vocabulary's row with its own span. Raises BadRow if the rate is unknown."""
+    if start.rate_u_per_h is None:
+        raise BadRow("is empty", column="BasalRate", empty=True)
     span_s = round((end - start.at).total_seconds())
     return _at("basal.delivered", start.at, events.BasalDelivered(rate_u_per_h=start.rate_u_per_h, span_s=span_s))
 
@@ -54,7 +56,12 @@ def serial_of(row: Row) -> str | None:
     """The pump's serial number, where a row of the device table says it; other devices have serial numbers too."""
     if "pump" not in values.text(row.cells, "DeviceType").lower():
         return None
-    return values.text(row.cells, "SerialNumber") or None
+    return plain_serial(values.text(row.cells, SERIAL)) or None
+
+
+def reading_column(row: Row) -> str:
+    """The column that holds a device row's glucose."""
+    return next((column for column in READINGS if column in row.cells), READINGS[0])
 
 
 def _glucose(row: Row, at: datetime) -> Fact:
@@ -65,12 +72,14 @@ def _glucose(row: Row, at: datetime) -> Fact:
             "unknown", at, events.Unknown(code=name, reason="no such description of a reading"), name=f"unknown:{name}"
         )
     if described.lower() in _METER:
-        return _at("glucose.fingerstick", at, events.GlucoseFingerstick(glucose_mg_dl=_reading(row), entry="manual"))
+        iob_u = values.number(row.cells, "IOB") if reading_column(row) != READINGS[0] else None
+        body = events.GlucoseFingerstick(glucose_mg_dl=_reading(row), entry="manual", iob_u=iob_u)
+        return _at("glucose.fingerstick", at, body)
     return _at("glucose.reading", at, _sensor_reading(row, at))
 
 
 def _sensor_reading(row: Row, at: datetime) -> Body:
-    said = values.text(row.cells, _READINGS).lower()
+    said = values.text(row.cells, reading_column(row)).lower()
     if said in ("high", "low"):
         return events.GlucoseReading(mark=said, reading_time=at)
     glucose = _reading(row)
@@ -81,9 +90,10 @@ def _sensor_reading(row: Row, at: datetime) -> Body:
 
 
 def _reading(row: Row) -> float:
-    glucose = values.needed_number(row.cells, _READINGS)
+    column = reading_column(row)
+    glucose = values.needed_number(row.cells, column)
     if glucose <= 0:
-        raise BadRow("is no glucose value", column=_READINGS)
+        raise BadRow("is no glucose value", column=column)
     return glucose
 
 

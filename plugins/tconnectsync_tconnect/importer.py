@@ -1,9 +1,13 @@
-"""An export read whole: looked through first, so that a damaged one hands nothing over, then told batch by batch."""
+"""An export read whole: looked through first, so that a damaged one hands nothing over, then told batch by batch.
+
+Of a row that lacks something, what can be read is taken: a note with commas in it costs no dose. What is missing is unknown.
+"""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,8 +21,10 @@ from tconnectsync_tconnect.asked import BadRow
 from tconnectsync_tconnect.entry import CSV, CSV_BASAL, DECODER
 from tconnectsync_tconnect.fact import Fact
 from tconnectsync_tconnect.facts import BasalStart, basal_fact, basal_start, facts_of, serial_of
-from tconnectsync_tconnect.kept import Kept, kept
-from tconnectsync_tconnect.tables import BASAL, BOLUS, DEVICE, Damaged, Row, looks_like_export, read_rows
+from tconnectsync_tconnect.kept import Kept, kept, kept_aside
+from tconnectsync_tconnect.partial import Readable, readable, time_of
+from tconnectsync_tconnect.serials import can_be, is_rounded, plain_serial
+from tconnectsync_tconnect.tables import BASAL, BOLUS, DEVICE, PUMP, Damaged, Row, looks_like_export, read_rows
 
 SOURCE = "tconnect"
 AT_ONCE = 1000
@@ -30,18 +36,20 @@ recognises = looks_like_export
 
 @attrs.define
 class _Looked:
-    """What the first look at a file found."""
+    """What the first look at a file found. Lines by table, of rows that were not read whole."""
 
     serials: list[str] = attrs.field(factory=list)
     rows: int = 0
     skipped: list[int] = attrs.field(factory=list)
+    partial: dict[str, list[int]] = attrs.field(factory=lambda: defaultdict(list))
+    no_value: dict[str, list[int]] = attrs.field(factory=lambda: defaultdict(list))
 
 
 def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
     """The export's events, in the file's order and basal last; equal files give equal events, whenever they are read.
 
     Raises BadFile before the first batch, so that of a file that cannot be taken nothing is. With ``skip_bad`` damaged rows
-    are left out, and the first batch's note says which.
+    are left out. The first batch's note says which rows were not read whole.
     """
     with _seekable(stream) as again:
         start = again.tell()
@@ -63,51 +71,100 @@ def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
 def _facts(stream: BinaryIO, looked: _Looked, *, skip_bad: bool) -> Iterator[Kept]:
     """Every fact of the file; basal ones last, since a row's length is known by the next one only.
 
-    The last basal row is no fact: the file does not say how long it held. Nor is one that a damaged row follows.
+    The last basal row is no fact: the file does not say how long it held. Nor is one whose end cannot be read.
     """
     basal: list[tuple[BasalStart, Row]] = []
     gaps: set[int] = set()
     names: dict[str, Fact] = {}
     for row in read_rows(stream):
-        looked.rows += 1
+        looked.rows += row.table != PUMP
         try:
             if isinstance(row, Damaged):
                 raise row.problem
-            if row.table == BASAL:
-                basal.append((basal_start(row), row))
+            _note_serial(row, looked)
+            if row.table == PUMP:
                 continue
-            facts = facts_of(row)
-            if row.table == BOLUS:
-                _named_once(names, facts)
+            if row.ends_file and not skip_bad:
+                raise BadRow("is cut off, and the file with it")
+            found = readable(row)
+            if found.damage is not None and not skip_bad:
+                raise found.damage
+            facts, start = _read(row, found)
+            _named_once(names, facts)
         except BadRow as problem:
-            if not skip_bad:
+            if not skip_bad and not (problem.empty and row.table != BOLUS):
                 raise _refused(row.line, row.table, problem) from None
-            looked.skipped.append(row.line)
-            if row.table == BASAL:
+            (looked.no_value[row.table] if problem.empty else looked.skipped).append(row.line)
+            at = _time_in(row)
+            if row.table == BASAL and at is None:
                 gaps.add(len(basal))
+            elif row.table == BASAL and isinstance(row, Row) and at is not None:
+                basal.append((BasalStart(at=at, rate_u_per_h=None), row))
+            if at is not None:
+                yield _aside(row, problem, at)
             continue
-        if row.table == DEVICE:
-            serial = serial_of(row)
-            if serial is not None and serial not in looked.serials:
-                looked.serials.append(serial)
-        yield from kept(CSV, row.cells, facts)
+        if found.no_amount:
+            looked.no_value[row.table].append(row.line)
+        elif found.reasons:
+            looked.partial[row.table].append(row.line)
+        if start is not None:
+            basal.append((start, attrs.evolve(row, cells=found.cells)))
+        yield from kept(CSV, found.cells, facts, **found.around)
     yield from _basal(basal, gaps)
 
 
+def _note_serial(row: Row, looked: _Looked) -> None:
+    if row.table in (DEVICE, PUMP):
+        serial = serial_of(row)
+        if serial is not None and serial not in looked.serials:
+            looked.serials.append(serial)
+
+
+def _read(row: Row, found: Readable) -> tuple[list[Fact], BasalStart | None]:
+    """What a row says; of a basal row the rate and since when. Raises BadRow."""
+    row = attrs.evolve(row, cells=found.cells)
+    return ([], basal_start(row)) if row.table == BASAL else (facts_of(row), None)
+
+
+def _time_in(row: Row | Damaged) -> datetime | None:
+    """When a row is of that cannot be read."""
+    if isinstance(row, Row):
+        return time_of(row.cells)
+    cells = {str(index): cell for index, cell in enumerate(row.rest)}
+    return time_of(cells, *cells) if cells else None
+
+
+def _aside(row: Row | Damaged, problem: BadRow, at: datetime) -> Kept:
+    """The row verbatim, so that a newer release can read it."""
+    if isinstance(row, Damaged):
+        return kept_aside(CSV, {"table": row.table, "cells": list(row.rest)}, problem.reason, at)
+    around = {"rest": list(row.rest)} if row.rest else {}
+    return kept_aside(CSV_BASAL if row.table == BASAL else CSV, row.cells, problem.reason, at, **around)
+
+
 def _basal(basal: Sequence[tuple[BasalStart, Row]], gaps: Collection[int]) -> Iterator[Kept]:
-    """``gaps``: before which of these a damaged row stood; whichever way the file runs, both its neighbours may end there."""
-    unknown = {index for gap in gaps for index in (gap - 1, gap)}
+    """``gaps``: before which of these a row stood that says no time: the rate before it ended nobody knows when."""
+    unknown = _endless(basal, gaps)
     by_time = sorted(enumerate(basal), key=lambda each: each[1][0].at)
     for (index, (start, row)), (_, (following, _)) in pairwise(by_time):
-        if following.at > start.at and index not in unknown:
+        if following.at > start.at and start.rate_u_per_h is not None and index not in unknown:
             around = {"at": start.at.isoformat(), "span_s": round((following.at - start.at).total_seconds())}
             yield from kept(CSV_BASAL, row.cells, [basal_fact(start, following.at)], **around)
+
+
+def _endless(basal: Sequence[tuple[BasalStart, Row]], gaps: Collection[int]) -> set[int]:
+    """The rows that a row without a time may have ended: the ones before it, whichever way the file runs."""
+    times = [start.at for start, _ in basal]
+    forward = all(one <= other for one, other in pairwise(times))
+    backward = all(one >= other for one, other in pairwise(times))
+    steps = {(True, False): (-1,), (False, True): (0,)}.get((forward, backward), (-1, 0))
+    return {gap + step for gap in gaps for step in steps}
 
 
 def _named_once(names: dict[str, Fact], facts: Iterable[Fact]) -> None:
     """Two boluses of one name would become one in the log, and a dose would be lost."""
     for fact in facts:
-        if names.setdefault(fact.name, fact) != fact:
+        if fact.kind.startswith("bolus.") and names.setdefault(fact.name, fact) != fact:
             raise BadRow("names a bolus that another row tells otherwise", column="BolusRequestID")
 
 
@@ -119,23 +176,40 @@ def _refused(line: int, table: str, problem: BadRow) -> BadFile:
     )
 
 
-def _pump(serials: list[str], asked: str | None) -> str:
+def _pump(told: list[str], asked: str | None) -> str:
+    asked = plain_serial(asked) if asked else None
+    serials = [serial for serial in told if not is_rounded(serial)]
+    rounded = [serial for serial in told if is_rounded(serial)]
     if len(serials) > 1:
         raise BadFile(
             f"The file holds data of {len(serials)} pumps, and its boluses do not say of which one they are.",
             remedy="Export the days of each pump by themselves, and import those files.",
-        )
-    if not serials and not asked:
-        raise BadFile(
-            "The file does not say of which pump it is.",
-            remedy="Give the serial number on the back of the pump: `tconnectsync import FILE --pump SERIAL`.",
         )
     if serials and asked and asked != serials[0]:
         raise BadFile(
             f"The file is of pump {serials[0]}, not of pump {asked}.",
             remedy="Leave `--pump` out, or import the file of the other pump.",
         )
-    return serials[0] if serials else str(asked)
+    pump = serials[0] if serials else asked
+    if pump is None:
+        raise BadFile(
+            f"The file shows the pump's serial number as {rounded[0]}: a spreadsheet program rounded it."
+            if rounded
+            else "The file does not say of which pump it is.",
+            remedy="Give the serial number on the back of the pump: `tconnectsync import FILE --pump SERIAL`.",
+        )
+    if is_rounded(pump):
+        raise BadFile(
+            f"{pump} is no serial number but a rounded one.",
+            remedy="Give all digits, as on the back of the pump: `tconnectsync import FILE --pump SERIAL`.",
+        )
+    for said in rounded:
+        if not can_be(said, pump):
+            raise BadFile(
+                f"The file shows the pump's serial number as {said}, which cannot be {pump}.",
+                remedy="Compare it with the number on the back of the pump, and import the file of the right one.",
+            )
+    return pump
 
 
 def _event(told: Kept, pump: str, received_at: datetime) -> Event:
@@ -165,13 +239,33 @@ def _batches(events: Iterator[Event], total: int, note: str) -> Iterator[Batch]:
 
 
 def _note(pump: str, looked: _Looked) -> str:
-    note = f"pump {pump}, {looked.rows} rows of a t:connect export"
-    if not looked.skipped:
-        return note
-    shown = ", ".join(map(str, looked.skipped[:_LINES_SHOWN]))
-    more = len(looked.skipped) - _LINES_SHOWN
-    count = f"{len(looked.skipped)} damaged row{'s' if len(looked.skipped) > 1 else ''} left out"
-    return f"{note}; {count} (line {shown}{f' and {more} more' if more > 0 else ''})"
+    parts = [f"pump {pump}, {looked.rows} rows of a t:connect export"]
+    parts += [
+        f"{_rows(f'{table} row', lines)} read in part, with what counts ({_lines(lines)}; the log keeps the rest as it stands)"
+        for table, lines in sorted(looked.partial.items())
+    ]
+    parts += [
+        f"{_rows(f'{table} row', lines)} without {_WITHOUT.get(table, 'a value')} ({_lines(lines)})"
+        for table, lines in sorted(looked.no_value.items())
+    ]
+    if looked.skipped:
+        parts.append(f"{_rows('damaged row', looked.skipped)} left out ({_lines(looked.skipped)})")
+    return "; ".join(parts)
+
+
+_WITHOUT = {
+    BASAL: "a rate: no basal is known from there to the next row",
+    BOLUS: "the amount that was delivered: that dose is missing",
+}
+
+
+def _rows(what: str, lines: Sequence[int]) -> str:
+    return f"{len(lines):,} {what}{'s' if len(lines) > 1 else ''}"
+
+
+def _lines(lines: Sequence[int]) -> str:
+    more = len(lines) - _LINES_SHOWN
+    return f"line {', '.join(map(str, lines[:_LINES_SHOWN]))}{f' and {more} more' if more > 0 else ''}"
 
 
 @contextmanager

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import attrs
 
+from tconnectsync.events import Unknown
 from tconnectsync_tconnect.fact import Fact
 
 Row: TypeAlias = Mapping[str, Any]
@@ -45,6 +49,15 @@ def kept(origin: str, row: Row, facts: Sequence[Fact], **around: Any) -> list[Ke
     """The facts that ``origin``'s reader made of ``row`` and ``around``."""
     clean = impersonal(row)
     return [Kept(fact=fact, raw={"from": origin, **around, "fact": fact.name, "row": clean}) for fact in facts]
+
+
+def kept_aside(origin: str, row: Any, reason: str, at: datetime, **around: Any) -> Kept:
+    """A row that cannot be read, as ``unknown``: named by its content, verbatim but for what names a person."""
+    clean = impersonal(row)
+    text = json.dumps(clean, sort_keys=True, default=str)
+    name = hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:16]
+    fact = Fact(name=f"unknown:{origin}:{name}", kind="unknown", at=at, body=Unknown(code=origin, reason=reason))
+    return Kept(fact=fact, raw={"from": origin, **around, "fact": fact.name, "row": clean})
 
 
 def impersonal(value: Any) -> Any:

@@ -6,23 +6,21 @@ CSV export's on days where those have none of that sort. A row that cannot be re
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from typing import Any
 
 import attrs
 
-from tconnectsync.events import Unknown
 from tconnectsync_tconnect import siteevents, therapy, timeline
 from tconnectsync_tconnect.asked import BadRow
 from tconnectsync_tconnect.basal import CsvBasal, OpenRow, segment_kept, without_covered
 from tconnectsync_tconnect.entry import CSV, READERS
 from tconnectsync_tconnect.fact import Fact
-from tconnectsync_tconnect.kept import Kept, impersonal, kept
+from tconnectsync_tconnect.kept import Kept, kept, kept_aside
 from tconnectsync_tconnect.modes import mode_changes
-from tconnectsync_tconnect.tables import BASAL, BOLUS, Damaged
+from tconnectsync_tconnect.partial import readable, time_of
+from tconnectsync_tconnect.tables import BASAL, BOLUS, PUMP, Damaged
 from tconnectsync_tconnect.tables import Row as CsvRow
 from tconnectsync_tconnect.timeline import Mode, Segment, Suspension
 
@@ -144,15 +142,11 @@ class _Bad:
         return found
 
     def add(self, origin: str, row: Any, reason: str) -> None:
-        """Keep a row as ``unknown``, named by its content."""
-        clean = impersonal(row)
-        text = json.dumps(clean, sort_keys=True, default=str)
-        name = hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:16]
-        body = Unknown(code=origin, reason=reason)
-        fact = Fact(name=f"unknown:{origin}:{name}", kind="unknown", at=self.at, body=body)
-        if any(one.fact == fact for one in self.facts[-1:]):
+        """Keep a row as ``unknown``."""
+        one = kept_aside(origin, row, reason, self.at)
+        if any(other.fact == one.fact for other in self.facts[-1:]):
             return  # several facts of one row
-        self.facts.append(Kept(fact=fact, raw={"from": origin, "fact": fact.name, "row": clean}))
+        self.facts.append(one)
 
 
 def _segments(answer: Mapping[str, Any], bad: _Bad) -> list[Segment]:
@@ -172,12 +166,25 @@ def _csv(rows: Sequence[CsvRow | Damaged], before: OpenRow | None, bad: _Bad) ->
     told: list[Kept] = []
     for row in rows:
         if isinstance(row, Damaged):
-            bad.add(CSV, {"table": row.table, "line": row.line}, row.problem.reason)
-        elif row.table == BASAL:
-            basal += bad.read(CSV, [row.cells], CsvBasal.of)
-        else:
-            told += bad.kept(CSV, [row.cells])
+            bad.add(CSV, {"table": row.table, "cells": list(row.rest)}, row.problem.reason)
+            continue
+        try:
+            if row.table == BASAL:
+                basal.append(_csv_basal(row))
+            elif row.table != PUMP:
+                read = readable(row)
+                told += kept(CSV, read.cells, READERS[CSV](read.cells, {}), **read.around)
+                if read.damage is not None:
+                    raise read.damage
+        except BadRow as problem:
+            bad.add(CSV, row.cells, problem.reason)
+            if row.table == BASAL and (at := time_of(row.cells)) is not None:
+                basal.append(CsvBasal(at=at, cells=row.cells, known=False))
     return sorted(basal, key=lambda one: one.at), told
+
+
+def _csv_basal(row: CsvRow) -> CsvBasal:
+    return CsvBasal.of(readable(row).cells)
 
 
 def _suspended(unexplained: Sequence[Suspension], segments: Sequence[Segment]) -> tuple[list[Kept], Suspension | None]:

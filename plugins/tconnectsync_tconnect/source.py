@@ -298,6 +298,9 @@ class TconnectSource:
 
 def _rows(text: bytes) -> list[Row | Damaged]:
     try:
-        return list(read_rows(io.BytesIO(text)))
+        rows = list(read_rows(io.BytesIO(text)))
     except BadFile as error:
         raise changed("the CSV export", error.message) from None
+    if any(row.ends_file for row in rows[-1:]):
+        raise changed("the CSV export", f"it ends within line {rows[-1].line}")
+    return rows

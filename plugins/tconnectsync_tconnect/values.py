@@ -76,7 +76,7 @@ def needed_number(cells: Mapping[str, str], column: str) -> float:
     """As :func:`number`, where an empty cell is damage."""
     found = number(cells, column)
     if found is None:
-        raise BadRow("is empty", column=column)
+        raise BadRow("is empty", column=column, empty=True)
     return found
 
 
@@ -84,5 +84,5 @@ def needed_time(cells: Mapping[str, str], column: str) -> datetime:
     """As :func:`time`, where no time is damage."""
     found = time(cells, column)
     if found is None:
-        raise BadRow("is no time", column=column)
+        raise BadRow("is no time", column=column, empty=True)
     return found

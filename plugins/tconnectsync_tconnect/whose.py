@@ -8,7 +8,8 @@ from typing import Any
 from tconnectsync import SourceChanged
 from tconnectsync_tconnect.facts import serial_of
 from tconnectsync_tconnect.merging import Answers
-from tconnectsync_tconnect.tables import DEVICE, Row
+from tconnectsync_tconnect.serials import is_rounded
+from tconnectsync_tconnect.tables import DEVICE, PUMP, Row
 from tconnectsync_tconnect.therapy import cell
 from tconnectsync_tconnect.transport import CHANGED_WAIT_S
 
@@ -27,8 +28,9 @@ def serials_of(features: Sequence[Any]) -> frozenset[str]:
 def serials_in(answers: Answers) -> frozenset[str]:
     """The pumps that the readings of some days are of."""
     told = set(_serials(one for one in answers.therapy if isinstance(one, Mapping) and one.get("type") == "CGM"))
-    rows = (row for row in answers.csv if isinstance(row, Row) and row.table == DEVICE)
-    return frozenset(told | {serial for row in rows if (serial := serial_of(row)) is not None})
+    rows = (row for row in answers.csv if isinstance(row, Row) and row.table in (DEVICE, PUMP))
+    told |= {serial for row in rows if (serial := serial_of(row)) is not None}
+    return frozenset(serial for serial in told if not is_rounded(serial))
 
 
 def other_pump(what: str, told: Collection[str], pump: str) -> OtherPump:

@@ -299,3 +299,16 @@ def test_a_row_that_lasts_longer_at_the_next_look_is_that_long_in_the_log(
         back = list(log.read(stream.id, stream.first_key, stream.last_key))
     spans = {f"{event.pump_time:%H:%M}": event.body.span_s for event in back}
     assert (spans["05:00"], spans["08:00"]) == (7200, 1200)
+
+
+@pytest.mark.parametrize("rate", ["", "x"])
+def test_a_row_of_the_export_without_a_rate_is_a_hole_and_lengthens_no_other(rate: str) -> None:
+    rows = basal(("00:00:00", "1"), ("01:00:00", rate), ("02:00:00", "2"), ("03:00:00", "2"))
+    assert [row[:2] for row in rates(together(csv=export(rows)))] == [("01 00:00", 1.0), ("01 02:00", 2.0)]
+    assert rates(together(csv=export(rows)))[0][2] == 60
+
+
+def test_a_bolus_row_of_the_export_with_a_cell_too_many_is_a_dose() -> None:
+    row = boluses(STANDARD).rstrip() + ',"half now",\r\n'
+    found = together(csv=export(row))
+    assert (doses(found), found.bad) == ([13.53], 0)

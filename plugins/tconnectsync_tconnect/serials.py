@@ -1,0 +1,37 @@
+"""Serial numbers as files show them. A spreadsheet turns 90001234 into 9.0001234E7, or rounds it to 9.00012E7."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+_NUMBER = re.compile(r"\+?(\d+)(?:\.(\d*))?(?:[eE]\+?(\d{1,2}))?", re.ASCII)
+
+
+def plain_serial(said: str) -> str:
+    """The serial number that ``said`` stands for: ``9.0001234E7`` is 90001234. Anything that is no such number is left as it is."""
+    said = said.strip()
+    found = _NUMBER.fullmatch(said)
+    if found is None or said.isdecimal() or is_rounded(said):
+        return said
+    return str(int(Decimal(said)))
+
+
+def is_rounded(said: str) -> bool:
+    """Whether digits of the serial number are lost: ``9.00012E7`` may be any number from 90001150 to 90001250."""
+    found = _NUMBER.fullmatch(said.strip())
+    if found is None:
+        return False
+    decimals, exponent = found[2] or "", int(found[3] or 0)
+    if exponent == 0:
+        return bool(decimals.strip("0"))
+    return len(decimals) != exponent and not (len(decimals) > exponent and not decimals[exponent:].strip("0"))
+
+
+def can_be(said: str, serial: str) -> bool:
+    """Whether a rounded number may stand for this serial number."""
+    found = _NUMBER.fullmatch(said.strip())
+    if found is None or not serial.isdecimal():
+        return False
+    unit = Decimal(10) ** (int(found[3] or 0) - len(found[2] or ""))
+    return abs(Decimal(serial) - Decimal(said.strip())) <= unit / 2

@@ -1,0 +1,308 @@
+"""Rows of an export that lack something or have too much: no dose is lost for it, none is made up, and nothing is silent."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from exports import (
+    BASAL_COLUMNS,
+    BOLUS_COLUMNS,
+    EXTENDED,
+    PREAMBLE,
+    PUMP,
+    STANDARD,
+    Asked,
+    basal,
+    boluses,
+    device,
+    ended,
+    events_of,
+    export,
+    iob,
+    table,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tconnectsync import BadFile, Event, events
+from tconnectsync_tconnect.csvtext import split, text_rows
+from tconnectsync_tconnect.entry import decode
+from tconnectsync_tconnect.importer import read
+from tconnectsync_tconnect.serials import can_be, is_rounded, plain_serial
+
+SAMPLES = Path(__file__).parent / "samples"
+READINGS = device(("00:01:39", "174"))
+
+
+def note_of(content: bytes, **asked: bool) -> str:
+    return next(read(io.BytesIO(content), Asked(**asked))).note
+
+
+def doses(found: Sequence[Event]) -> list[tuple[str, float]]:
+    return [(str(event.pump_time), event.body.delivered_u) for event in found if event.kind == "bolus.completed"]
+
+
+def rates(found: Sequence[Event]) -> list[tuple[float, int]]:
+    kept = [event for event in found if event.kind == "basal.delivered"]
+    return [(event.body.rate_u_per_h, event.body.span_s) for event in sorted(kept, key=lambda each: each.pump_time)]
+
+
+def lines_of(text: str) -> list[str]:
+    return text.splitlines(keepends=True)
+
+
+def bolus_line(*more: str, before: int = 0, **changes: str) -> str:
+    """A row as the website wrote it, with cells put in ``before`` columns from its end and a comma behind."""
+    cells = [{**STANDARD, "NoteID": "0", "IndexID": "118", **changes}.get(column, "") for column in BOLUS_COLUMNS]
+    at = len(cells) - before
+    return ",".join(f'"{cell}"' for cell in [*cells[:at], *more, *cells[at:]]) + ",\r\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "words"),
+    [
+        ("note-with-commas.csv", [("2021-06-03 07:31:20", 4.25), ("2021-06-03 12:04:51", 2.1)], "2 Bolus rows read in part"),
+        ("older-layout.csv", [("2016-02-09 18:22:10", 6.0)], "1 Bolus row read in part"),
+        ("quotes-in-name.csv", [("2021-06-03 07:31:20", 4.25)], "3 rows of a t:connect export"),
+        ("without-values.csv", [("2021-06-03 12:04:51", 2.1)], "1 Bolus row without the amount"),
+    ],
+)  # fmt: skip
+def test_samples_of_real_shapes_give_every_dose(name: str, expected: list[tuple[str, float]], words: str) -> None:
+    content = (SAMPLES / name).read_bytes()
+    found = events_of(content)
+    assert doses(found) == expected
+    assert words in note_of(content)
+    assert {event.pump for event in found} == {"80055667"}
+    assert "Made Up" not in repr(found)
+    for event in found:
+        assert event.raw is not None
+        kind, body = decode(event.raw)
+        assert (kind, body) == (event.kind, event.body)
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        (bolus_line(Note="pizza"), "pizza"),
+        (bolus_line("0", before=5, Note="pizza, half now"), "pizza, half now"),
+        (bolus_line("0", before=5, Note=""), None),
+        (bolus_line(" half now", Note="pizza"), "pizza, half now"),
+        (bolus_line(" half", " now", Note="pizza"), "pizza, half, now"),
+        (bolus_line(Note='5" pizza "large"'), '5" pizza "large"'),
+    ],
+)
+def test_a_note_in_the_way_costs_no_dose(line: str, note: str | None) -> None:
+    found = events_of(export(READINGS, boluses() + line + bolus_line(BolusRequestID="7008")))
+    first, second = [event for event in found if event.kind == "bolus.completed"]
+    assert (first.body.delivered_u, first.body.carbs_g, first.body.notes) == (13.53, 75.0, note)
+    assert second.body.delivered_u == 13.53
+
+
+def test_the_rest_of_the_line_is_kept_verbatim() -> None:
+    event = ended(events_of(export(READINGS, boluses() + bolus_line("0", before=5, Note="a, b"))))
+    assert event.raw is not None
+    assert event.raw["rest"] == ["0", "", "", "0", "118", "a, b", ""]
+    assert event.raw["row"]["InsulinDelivered"] == "13.53"
+
+
+def test_a_comma_at_the_end_of_each_row_is_nothing_to_tell() -> None:
+    assert "in part" not in note_of(export(READINGS, boluses() + bolus_line(Note="pizza")))
+
+
+@given(st.integers(1, len(BOLUS_COLUMNS) - 6), st.sampled_from(["0", "2.5", "", "x", "2021-04-01T12:00:00"]))
+def test_a_cell_too_many_or_too_few_never_makes_another_dose(at: int, cell: str) -> None:
+    """Wherever it stands: the dose is right, unknown, or the file is refused."""
+    whole = [{**EXTENDED, "NoteID": "0", "IndexID": "118"}.get(column, "") for column in BOLUS_COLUMNS]
+    for cells in ([*whole[:at], cell, *whole[at:]], [*whole[:at], *whole[at + 1 :]]):
+        text = boluses() + ",".join(f'"{each}"' for each in cells) + "\r\n"
+        for skip_bad in (False, True):
+            try:
+                found = events_of(export(READINGS, text), skip_bad=skip_bad)
+            except BadFile:
+                assert not skip_bad
+                continue
+            told = {event.kind: event.body for event in found}
+            if (one := told.get("bolus.completed")) is not None:
+                assert (one.delivered_u, one.bolus_id, one.carbs_g or 0.0) == (0.2, 7010, 0.0)
+            if (one := told.get("bolus.extended_completed")) is not None:
+                assert (one.delivered_u, one.bolus_id) == (0.2, 7010)
+            times = {str(event.pump_time) for event in found if event.kind == "bolus.completed"}
+            assert times <= {"2021-04-01 15:00:00"}
+
+
+@pytest.mark.parametrize("cells", [("0", "8"), ("0", "8", "")])
+def test_a_decimal_comma_is_no_rate_and_a_second_cell(cells: tuple[str, ...]) -> None:
+    text = table(BASAL_COLUMNS) + f"Basal,3,2021-04-01T01:00:00,{','.join(cells)}\r\n"
+    with pytest.raises(BadFile, match="more cells"):
+        events_of(export(READINGS, text))
+    assert rates(events_of(export(READINGS, text, basal(("02:00:00", "1"))), skip_bad=True)) == []
+
+
+def test_what_beside_the_dose_cannot_be_read_is_unknown_and_told() -> None:
+    content = export(READINGS, boluses({**STANDARD, "CarbSize": "lots"}))
+    event = ended(events_of(content))
+    assert (event.body.delivered_u, event.body.carbs_g) == (13.53, None)
+    assert event.raw is not None
+    assert event.raw["unread"] == {"CarbSize": "lots"}
+    assert "1 Bolus row read in part" in note_of(content)
+
+
+def test_a_dose_of_unknown_size_is_unknown_and_never_nothing() -> None:
+    content = export(READINGS, boluses({**STANDARD, "InsulinDelivered": ""}))
+    found = events_of(content)
+    assert {event.kind for event in found} == {"glucose.reading", "bolus.requested"}
+    assert "1 Bolus row without the amount that was delivered" in note_of(content)
+
+
+@pytest.mark.parametrize("changes", [{"BolexInsulinDelivered": ""}, {"BolexCompletionDateTime": ""}])
+def test_of_an_extended_bolus_the_part_that_is_told_counts(changes: dict[str, str]) -> None:
+    content = export(READINGS, boluses({**EXTENDED, **changes}))
+    kinds = {event.kind for event in events_of(content)}
+    assert kinds == {"glucose.reading", "bolus.requested", "bolus.completed", "bolus.extended_started"}
+    assert "without the amount" in note_of(content)
+
+
+def test_an_extended_part_counts_though_the_immediate_one_says_no_amount() -> None:
+    found = events_of(export(READINGS, boluses({**EXTENDED, "InsulinDelivered": ""})))
+    assert [event.body.delivered_u for event in found if "completed" in event.kind] == [0.2]
+
+
+@pytest.mark.parametrize("column", ["BolexInsulinDelivered", "BolexCompletionDateTime"])
+def test_a_damaged_extended_part_costs_no_immediate_one(column: str) -> None:
+    content = export(READINGS, boluses({**EXTENDED, column: "0,2"}))
+    with pytest.raises(BadFile, match=column):
+        events_of(content)
+    assert doses(events_of(content, skip_bad=True)) == [("2021-04-01 15:00:00", 0.2)]
+
+
+@pytest.mark.parametrize("bad", ["x", ""])
+def test_the_neighbours_of_a_bad_basal_row_keep_their_lengths(bad: str) -> None:
+    hours = [("00:00:00", "1"), ("01:00:00", "2"), ("02:00:00", bad), ("03:00:00", "4"), ("04:00:00", "5")]
+    for order in (hours, hours[::-1]):
+        found = events_of(export(basal(*order)), pump=PUMP, skip_bad=bad == "x")
+        assert rates(found) == [(1.0, 3600), (2.0, 3600), (4.0, 3600)]
+        (aside,) = [event for event in found if event.kind == "unknown"]
+        assert str(aside.pump_time) == "2021-04-01 02:00:00"
+
+
+def test_a_basal_row_without_a_rate_is_a_hole_and_told() -> None:
+    content = export(READINGS, basal(("00:00:00", "1"), ("01:00:00", ""), ("02:00:00", "2"), ("03:00:00", "2")))
+    assert rates(events_of(content)) == [(1.0, 3600), (2.0, 3600)]
+    assert "1 Basal row without a rate" in note_of(content)
+    assert "(line 10)" in note_of(content)
+
+
+def test_a_basal_row_that_is_cut_short_is_a_hole() -> None:
+    text = (
+        basal(("00:00:00", "1")) + '"Basal","3","2021-04-01T01:00:00"\r\n' + '"Basal","3","2021-04-01T02:00:00","2"\r\n'
+    )
+    assert rates(events_of(export(READINGS, text))) == [(1.0, 3600)]
+
+
+def test_a_basal_row_without_a_time_takes_the_length_of_the_row_before_it_only() -> None:
+    hours = [("00:00:00", "1"), ("01:00:00", "2"), ("", "3"), ("03:00:00", "4"), ("04:00:00", "5")]
+    text = basal(*hours).replace("2021-04-01T,", ",").replace('"2021-04-01T"', '""')
+    for order in (lines_of(text), [lines_of(text)[0], *lines_of(text)[:0:-1]]):
+        found = events_of(export(READINGS, "".join(order)))
+        assert rates(found) == [(1.0, 3600), (4.0, 3600)]
+
+
+@pytest.mark.parametrize("bad", [iob(("00:00:19", "")), device(("00:05:00", ""))])
+def test_a_row_without_a_value_is_no_number_and_costs_no_other_row(bad: str) -> None:
+    content = export(READINGS, bad, boluses(STANDARD))
+    found = events_of(content)
+    assert doses(found) == [("2021-04-01 12:58:26", 13.53)]
+    assert [event.kind for event in found if event.kind in ("day.summary", "glucose.reading")] == ["glucose.reading"]
+    assert "without a value" in note_of(content)
+
+
+# --- quotes and lines ----------------------------------------------------------------------------------------------
+
+
+def names_with(name: str) -> bytes:
+    return (PREAMBLE.replace('"Jane Q. Sample"', name) + READINGS + "\r\n" + boluses(STANDARD, EXTENDED)).encode()
+
+
+@pytest.mark.parametrize("name", ['"Jo" Sample', 'Jo "the" Sample', '"Jo Sample', 'Jo" Sample', '"""', '"Jo, "Q", S"'])
+def test_a_name_with_quotes_costs_nothing(name: str) -> None:
+    assert [event.id for event in events_of(names_with(name))] == [event.id for event in events_of(names_with("Jo"))]
+
+
+@pytest.mark.parametrize("note", ['"pizza "big"', '"pizza', 'big "pizza"', '"a\r\n\r\nb"'])
+def test_a_stray_quote_costs_no_other_row(note: str) -> None:
+    line = bolus_line(BolusRequestID="7009").replace('"",\r\n', f"{note},\r\n")
+    assert note in line
+    found = events_of(export(READINGS, boluses() + line + bolus_line(BolusRequestID="7008"), iob(("00:00:19", "1"))))
+    assert [event.body.bolus_id for event in found if event.kind == "bolus.completed"] == [7009, 7008]
+    assert "day.summary" in {event.kind for event in found}
+
+
+def test_a_quote_that_is_never_closed_swallows_no_row() -> None:
+    rows = text_rows(lines_of('a,"b\nBolus,1,2,3\nBolus,4,5,"6"\n'))
+    assert [(row.line, row.cells, row.proper) for row in rows] == [
+        (1, ["a", "b"], False),
+        (2, ["Bolus", "1", "2", "3"], True),
+        (3, ["Bolus", "4", "5", "6"], True),
+    ]
+
+
+@given(st.lists(st.text(alphabet='ab ,"', max_size=5), min_size=1, max_size=4))
+def test_any_text_is_split_and_nothing_of_it_is_lost(parts: list[str]) -> None:
+    cells, _ = split(",".join(parts))
+    assert [letter for letter in "".join(cells) if letter in "ab"] == [x for x in "".join(parts) if x in "ab"]
+
+
+# --- whose file it is ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "serial"),
+    [
+        ("9.0001234E7", "90001234"),
+        ("9.0001234e+07", "90001234"),
+        ("90001234.0", "90001234"),
+        ("090001234", "090001234"),
+    ],
+)
+def test_a_serial_number_that_a_spreadsheet_rewrote_is_repaired(said: str, serial: str) -> None:
+    assert (plain_serial(said), is_rounded(said)) == (serial, False)
+    assert {event.pump for event in events_of(export(device(("00:01:39", "174"), serial=said)))} == {serial}
+    assert {event.pump for event in events_of(export(READINGS, boluses(STANDARD)), pump="9.0556643E7")} == {PUMP}
+
+
+@pytest.mark.parametrize("said", ["9.00012E7", "9E7", "9.00012345E7", "90001234.5"])
+def test_a_rounded_serial_number_is_refused_and_no_new_pump(said: str) -> None:
+    content = export(device(("00:01:39", "174"), serial=said))
+    for skip_bad in (False, True):
+        with pytest.raises(BadFile) as caught:
+            events_of(content, skip_bad=skip_bad)
+        assert "--pump SERIAL" in str(caught.value.remedy)
+    with pytest.raises(BadFile, match="no serial number"):
+        events_of(export(boluses(STANDARD)), pump=said)
+
+
+def test_a_rounded_serial_number_is_the_pumps_that_is_named_if_it_can_be() -> None:
+    content = export(device(("00:01:39", "174"), serial="9.00012E7"))
+    assert {event.pump for event in events_of(content, pump="90001234")} == {"90001234"}
+    with pytest.raises(BadFile, match="cannot be"):
+        events_of(content, pump="90009999")
+    assert not can_be("9.00012E7", "AB1234")
+
+
+def test_a_table_that_says_only_whose_pump_it_is_is_read() -> None:
+    content = f'DeviceType,SerialNumber\r\n"t:slim Insulin Pump","777"\r\n{PREAMBLE}\r\n{boluses(STANDARD)}'
+    assert {event.pump for event in events_of(content.encode())} == {"777"}
+    assert "Sample" not in repr(events_of(content.encode()))
+
+
+def test_a_device_table_before_the_name_without_a_blank_line_is_read() -> None:
+    content = READINGS + PREAMBLE.replace('"Patient name"', "Patient Name") + "\r\n" + boluses(STANDARD)
+    found = events_of(content.encode())
+    assert doses(found) == [("2021-04-01 12:58:26", 13.53)]
+    assert "Sample" not in repr(found)
+    assert found[-1].body == events.BolusCompleted(
+        bolus_id=7007, status="completed", delivered_u=13.53, requested_u=13.53, carbs_g=75.0, glucose_mg_dl=141.0
+    )

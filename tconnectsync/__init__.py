@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from tconnectsync.hookspecs import SinkSpec as SinkSpec
     from tconnectsync.hookspecs import SourceSpec as SourceSpec
     from tconnectsync.hookspecs import hookimpl as hookimpl
+    from tconnectsync.http import HttpClient as HttpClient
+    from tconnectsync.http import HttpLimits as HttpLimits
+    from tconnectsync.http import HttpResponse as HttpResponse
+    from tconnectsync.http import host_of as host_of
+    from tconnectsync.http import http_date as http_date
+    from tconnectsync.http import retry_after_s as retry_after_s
+    from tconnectsync.http_failures import HttpFailed as HttpFailed
+    from tconnectsync.http_failures import HttpFailure as HttpFailure
     from tconnectsync.options import Secret as Secret
     from tconnectsync.options import option as option
     from tconnectsync.plural import counted as counted
@@ -67,6 +75,11 @@ _HOME = {
     "Fold": "projection",
     "History": "sources",
     "Hold": "receiver",
+    "HttpClient": "http",
+    "HttpFailed": "http_failures",
+    "HttpFailure": "http_failures",
+    "HttpLimits": "http",
+    "HttpResponse": "http",
     "ImportOptions": "hookspecs",
     "Importer": "hookspecs",
     "Older": "receiver",
@@ -90,7 +103,10 @@ _HOME = {
     "counted": "plural",
     "document_id": "projection",
     "hookimpl": "hookspecs",
+    "host_of": "http",
+    "http_date": "http",
     "option": "options",
+    "retry_after_s": "http",
 }
 
 __all__ = [  # noqa: PLE0604 - the names are plain strings

@@ -855,7 +855,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         "any certificate is accepted",
         _NETWORK,
         "tests/nightscout/test_client_nightscout.py::test_a_certificate_is_verified_unless_that_is_turned_off",
-        (f"{_NIGHTSCOUT}/client.py", "            verify=self.verify_tls,\n", "            verify=False,\n"),
+        (
+            "tconnectsync/http.py",
+            '            "verify": None if self._verify_tls else False,',
+            '            "verify": False,',
+        ),
     ),
     _mutation(
         "of what lasts over midnight only the day that is due is read",

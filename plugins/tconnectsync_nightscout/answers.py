@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from typing import Any
-from urllib.parse import urlsplit
+from datetime import datetime
+from typing import Any, TypeAlias
 
 import attrs
 
-from tconnectsync import CredentialsRefused, Rejected, Retryable, TconnectsyncError
+from tconnectsync import (
+    CredentialsRefused,
+    HttpResponse,
+    Rejected,
+    Retryable,
+    TconnectsyncError,
+    host_of,
+    retry_after_s,
+)
 
-_LONGEST_WAIT_S = 6 * 3600.0
+Answer: TypeAlias = HttpResponse
 CHECK = "Run `tconnectsync check` to see what the site allows."
 
 
@@ -25,15 +31,6 @@ class ServerFault(Retryable):
     def __init__(self, message: str, *, status: int, after_s: float | None, unsure: bool, remedy: str) -> None:
         super().__init__(message, after_s=after_s, unsure=unsure, remedy=remedy)
         self.status = status
-
-
-@attrs.frozen(kw_only=True)
-class Answer:
-    """One HTTP answer. ``headers`` are looked up without regard to case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @attrs.frozen(kw_only=True)
@@ -67,31 +64,13 @@ class Question:
         return self.method != "GET"
 
 
-def wait_of(answer: Answer, now: datetime) -> float | None:
-    """``Retry-After`` in seconds, at most six hours, whether it is given as seconds or as a date; None without one."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return min(float(text), _LONGEST_WAIT_S)
-    moment = date_of(text)
-    return None if moment is None else min(max((moment - now).total_seconds(), 0.0), _LONGEST_WAIT_S)
-
-
-def date_of(text: str) -> datetime | None:
-    """An HTTP date as UTC; None for anything else."""
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        return None
-    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
-
-
 def value_of(answer: Answer, question: Question, now: datetime) -> Any:
     """The parsed JSON of a good answer. Raises what a bad one means."""
     if not 200 <= answer.status < 300:
         raise error_of(answer, question, now)
     try:
         return json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         kind = answer.headers.get("Content-Type", "").split(";")[0].strip() or "something"
         kind = kind if answer.body.strip() else "nothing"
         if "json" in kind:
@@ -132,10 +111,10 @@ def _refusal(question: Question) -> CredentialsRefused:
 def error_of(answer: Answer, question: Question, now: datetime) -> TconnectsyncError:
     """The error that a status other than success means."""
     status, site, about, writing = answer.status, question.site, question.about, question.writing
-    after_s = wait_of(answer, now)
+    after_s = retry_after_s(answer, now)
     if 300 <= status < 400:
-        target = urlsplit(answer.headers.get("Location", ""))
-        place = f" to {target.scheme}://{target.hostname}" if target.hostname else ""
+        target = host_of(answer.headers.get("Location", ""))
+        place = f" to {target}" if target else ""
         return Retryable(
             f"{site} redirects{place} (HTTP {status}); the secret is not sent on to another address",
             remedy="Set nightscout.url (NS_URL) to the address where the site really is.",

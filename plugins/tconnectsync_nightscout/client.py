@@ -1,7 +1,6 @@
 """Nightscout's API version 1 over HTTP: reads, creates and deletes, each with its time-outs and honest errors.
 
-The secret goes into the ``api-secret`` header and nowhere else; redirects are not followed, because they would carry it along
-and turn a POST into a GET.
+The secret goes into the ``api-secret`` header and nowhere else; redirects are not followed.
 """
 
 from __future__ import annotations
@@ -15,17 +14,23 @@ from hashlib import sha1
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
-import requests
-import urllib3
-
-from tconnectsync import Clock, CredentialsRefused, Retryable, Secret, TconnectsyncError, __version__
-from tconnectsync_nightscout.answers import Answer, Question, Token, date_of, value_of
+from tconnectsync import (
+    Clock,
+    CredentialsRefused,
+    HttpClient,
+    HttpFailed,
+    HttpFailure,
+    HttpLimits,
+    Retryable,
+    Secret,
+    TconnectsyncError,
+    __version__,
+    http_date,
+)
+from tconnectsync_nightscout.answers import Answer, Question, Token, value_of
 from tconnectsync_nightscout.site import SiteStatus, read_status
 
-CONNECT_S, READ_S = 10.0, 60.0
-WHOLE_ANSWER_S = 180.0
-"""An answer that trickles in is given up after this, although each read is within its own time-out."""
-LONGEST_ANSWER = 64 << 20
+LIMITS = HttpLimits(connect_s=10.0, silence_s=60.0, whole_s=180.0, most_bytes=64 << 20)
 IDLE_S = 4.0
 """Servers close idle connections after five seconds; a write on one would end without an answer."""
 STATUS_S = 3600.0
@@ -35,6 +40,20 @@ COMPRESS_FROM = 8192
 
 Find: TypeAlias = Sequence[tuple[str, str]]
 """Conditions: a path below ``find`` such as ``created_at[$gte]`` and its value."""
+
+_OWN_CERTIFICATE = "Or, for a certificate of your own making, set nightscout.verify_tls = false."
+_REMEDIES: Mapping[HttpFailure, str] = {
+    HttpFailure.BAD_ADDRESS: "It is nightscout.url (NS_URL).",
+    HttpFailure.BAD_HEADER: "It is nightscout.token, or nightscout.api_secret (NS_SECRET).",
+    HttpFailure.CERTIFICATE_BAD: _OWN_CERTIFICATE,
+    HttpFailure.CERTIFICATE_EXPIRED: _OWN_CERTIFICATE,
+    HttpFailure.CERTIFICATE_OTHER_HOST: _OWN_CERTIFICATE,
+    HttpFailure.CERTIFICATE_UNKNOWN_AUTHORITY: _OWN_CERTIFICATE,
+    HttpFailure.PLAIN_PORT: "The address is nightscout.url (NS_URL).",
+    HttpFailure.TLS_PORT: "The address is nightscout.url (NS_URL).",
+    HttpFailure.UNKNOWN_NAME: "The address is nightscout.url (NS_URL).",
+}
+"""What to add to the remedy: where the setting stands."""
 
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _MONGO_ID = re.compile(r"[0-9a-f]{24}")
@@ -52,10 +71,6 @@ def header_of(api_secret: Secret | None, token: Secret | None) -> Secret:
 def is_mongo_id(value: object) -> bool:
     """Whether this is an ``_id`` that the server made: any other text in a DELETE may mean more than one document."""
     return isinstance(value, str) and _MONGO_ID.fullmatch(value) is not None
-
-
-def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 class NightscoutClient:
@@ -81,14 +96,11 @@ class NightscoutClient:
         self.clock_ahead_s: float | None = None
         self.changed_count = 0
         self._key = key
-        self._session = requests.Session()
-        self._session.auth = _no_netrc
+        self._http = HttpClient(clock=clock, verify_tls=verify_tls)
         self._last_use: float | None = None
         self._status: tuple[float, SiteStatus] | None = None
         self._refused: dict[str, tuple[float, CredentialsRefused]] = {}
         self._in_use: Mapping[str, Sequence[str]] = {} if in_use is None else in_use
-        if not verify_tls:
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     @property
     def uses_token(self) -> bool:
@@ -100,7 +112,7 @@ class NightscoutClient:
 
     def close(self) -> None:
         """Close the connections; the client may be used again."""
-        self._session.close()
+        self._http.close()
         self._last_use = None
 
     def status(self) -> SiteStatus:
@@ -209,7 +221,7 @@ class NightscoutClient:
         token = Token(collection=collection, in_use=self._in_use) if self.uses_token else None
         question = Question(site=self.url, about=about, method=method, token=token)
         try:
-            answer = self._exchange(method, path, query, body, question)
+            answer = self._exchange(method, path, query, body, about)
             found = value_of(answer, question, self.clock.now())
         except TconnectsyncError as error:
             self.changed_count += isinstance(error, Retryable) and error.unsure
@@ -225,26 +237,26 @@ class NightscoutClient:
         self._status = None
         return error
 
-    def _exchange(self, method: str, path: str, query: Find, body: bytes | None, question: Question) -> Answer:
+    def _exchange(self, method: str, path: str, query: Find, body: bytes | None, about: str) -> Answer:
         url = f"{self.url}api/v1/{path}"
         if query:
             url += "?" + urlencode(query, quote_via=quote, safe="")
         if self._last_use is None or not 0 <= self.clock.monotonic() - self._last_use < IDLE_S:
-            self._session.close()
+            self._http.close()
         try:
-            return self._send(method, url, body)
-        except requests.RequestException as error:
+            return self._send(method, url, body, about)
+        except HttpFailed as error:
             self.close()
-            if method == "POST" or not _is_reset(error):
-                raise _trouble(error, question) from error
+            if method == "POST" or error.reason is not HttpFailure.CUT_OFF:
+                raise _trouble(error) from error
         # Reading or deleting by _id twice is deleting once: one more try after a connection that broke.
         try:
-            return self._send(method, url, body)
-        except requests.RequestException as error:
+            return self._send(method, url, body, about)
+        except HttpFailed as error:
             self.close()
-            raise _trouble(error, question) from error
+            raise _trouble(error) from error
 
-    def _send(self, method: str, url: str, body: bytes | None) -> Answer:
+    def _send(self, method: str, url: str, body: bytes | None, about: str) -> Answer:
         headers = {
             "api-secret": self._key.reveal(),
             "Accept": "application/json",
@@ -255,30 +267,14 @@ class NightscoutClient:
             if len(body) >= COMPRESS_FROM:
                 body = gzip.compress(body, compresslevel=6, mtime=0)
                 headers["Content-Encoding"] = "gzip"
-        asked, began_s = self.clock.now(), self.clock.monotonic()
-        with self._session.request(
-            method,
-            url,
-            data=body,
-            headers=headers,
-            timeout=(CONNECT_S, READ_S),
-            allow_redirects=False,
-            verify=self.verify_tls,
-            stream=True,
-        ) as response:
-            parts, size = [], 0
-            for part in response.iter_content(1 << 16):
-                parts.append(part)
-                size += len(part)
-                if size > LONGEST_ANSWER or self.clock.monotonic() - began_s > WHOLE_ANSWER_S:
-                    raise requests.ReadTimeout("the answer does not end")
-            answer = Answer(status=response.status_code, headers=response.headers, body=b"".join(parts))
+        asked = self.clock.now()
+        answer = self._http.request(method, url, what=about, headers=headers, body=body, limits=LIMITS)
         self._last_use = self.clock.monotonic()
         self._note_date(answer, asked)
         return answer
 
     def _note_date(self, answer: Answer, asked: datetime) -> None:
-        server = date_of(answer.headers.get("Date", ""))
+        server = http_date(answer.headers.get("Date", ""))
         if server is not None:
             middle = asked + (self.clock.now() - asked) / 2
             self.clock_ahead_s = (middle - server).total_seconds()
@@ -293,53 +289,8 @@ def _shape(answer: object) -> str:
     return "`null`" if answer is None else "an object" if isinstance(answer, dict) else "something"
 
 
-def _is_reset(error: requests.RequestException) -> bool:
-    if _is_timeout(error) or isinstance(error, requests.exceptions.SSLError):
-        return False
-    return isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)) and not _never_sent(
-        error
-    )
-
-
-def _is_timeout(error: requests.RequestException) -> bool:
-    cause = error.args[0] if error.args else None
-    return isinstance(error, requests.Timeout) or isinstance(cause, urllib3.exceptions.ReadTimeoutError)
-
-
-def _never_sent(error: requests.RequestException) -> bool:
-    """Whether the request cannot have reached the server: no connection came about."""
-    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError, requests.exceptions.InvalidURL)):
-        return True
-    cause = error.args[0] if error.args else None
-    cause = getattr(cause, "reason", cause)
-    return isinstance(cause, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.NameResolutionError))
-
-
-def _trouble(error: requests.RequestException, question: Question) -> Retryable:
-    """A failed exchange in words; the library's own text is left out, because it may hold a proxy's password."""
-    site, again = question.site, "It is tried again by itself."
-    if isinstance(error, requests.exceptions.SSLError):
-        bad_certificate = "CERTIFICATE_VERIFY_FAILED" in str(error)
-        return Retryable(
-            f"{site} has a certificate that cannot be trusted"
-            if bad_certificate
-            else f"the TLS connection to {site} failed",
-            unsure=question.writing and not bad_certificate,
-            remedy="Renew the site's certificate, or, for one of your own making, set nightscout.verify_tls = false.",
-        )
-    if isinstance(error, requests.exceptions.ProxyError):
-        return Retryable(
-            f"the proxy on the way to {site} does not let it through", remedy="Check HTTPS_PROXY and NO_PROXY."
-        )
-    if _never_sent(error):
-        return Retryable(
-            f"{site} cannot be reached: no connection",
-            remedy=f"Is the address right, and is this machine on line? Open {site} in a browser. {again}",
-        )
-    if _is_timeout(error):
-        return Retryable(
-            f"{site} did not answer in time to a request about {question.about}", unsure=question.writing, remedy=again
-        )
-    return Retryable(
-        f"{site} broke the connection during a request about {question.about}", unsure=question.writing, remedy=again
-    )
+def _trouble(error: HttpFailed) -> HttpFailed:
+    """The failed exchange with what can be done about it at a Nightscout site."""
+    if error.reason in _REMEDIES:
+        error.remedy = f"{error.remedy} {_REMEDIES[error.reason]}"
+    return error

@@ -232,7 +232,7 @@ def _hasten(clock: SharedClock | None) -> None:
     """Small segments, short waits and time-outs, and the shared time."""
     import tconnectsync_nightscout.client
     import tconnectsync_tandem.transport
-    from tconnectsync import engine
+    from tconnectsync import HttpLimits, engine
     from tconnectsync.clock import SystemClock
     from tconnectsync.eventlog.log import EventLog
 
@@ -240,7 +240,7 @@ def _hasten(clock: SharedClock | None) -> None:
     if clock is None:
         return
     engine.LONGEST_SLEEP_S = LONGEST_NAP_S
-    tconnectsync_nightscout.client.READ_S = TIME_OUT_S
+    tconnectsync_nightscout.client.LIMITS = HttpLimits(connect_s=TIME_OUT_S, silence_s=TIME_OUT_S)
     tconnectsync_tandem.transport.TIMEOUTS_S = (TIME_OUT_S, TIME_OUT_S)
     SystemClock.now = lambda self: clock.now()  # type: ignore[method-assign]
     SystemClock.sleep = lambda self, seconds: time.sleep(min(seconds, LONGEST_PAUSE_S))  # type: ignore[method-assign]

@@ -20,6 +20,7 @@ from whole_world import by_identity
 
 import tconnectsync_nightscout.client
 import tconnectsync_tandem.transport
+from tconnectsync import HttpLimits
 from tconnectsync_nightscout.wire import moment_of
 from tconnectsync_simulator.nightscout import SimulatedNightscout
 from tconnectsync_simulator.proxy_faults import KINDS, ProxyFault
@@ -119,7 +120,7 @@ def inflicted(world: LyingWorld, side: str, method: str, kind: str) -> Iterator[
     proxy.faults.add(ProxyFault(kind, path=path, method=method, times=ALWAYS, retry_after="600"))
     with pytest.MonkeyPatch.context() as patch:
         if kind == "late":  # a time-out of a moment, so that it costs no minutes
-            patch.setattr(tconnectsync_nightscout.client, "READ_S", 0.2)
+            patch.setattr(tconnectsync_nightscout.client, "LIMITS", HttpLimits(silence_s=0.2))
             patch.setattr(tconnectsync_tandem.transport, "TIMEOUTS_S", (10.0, 0.2))
         yield
     proxy.faults.clear()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from stub_site import NOW, SECRET, Fault, HandClock, StubSite, running
 
-from tconnectsync import CredentialsRefused, Rejected, Retryable, Secret, TconnectsyncError
+from tconnectsync import CredentialsRefused, HttpLimits, Rejected, Retryable, Secret, TconnectsyncError
 from tconnectsync_nightscout import client as client_module
 from tconnectsync_nightscout.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site import SiteStatus, is_exposed, read_status, site_url
@@ -161,7 +161,8 @@ def test_a_failed_write_tells_whether_it_may_have_happened(
         ("120", 120.0),
         ((NOW + timedelta(seconds=90)).strftime("%a, %d %b %Y %H:%M:%S GMT"), 90.0),
         ((NOW - timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S GMT"), 0.0),
-        ("99999999", 6 * 3600.0),
+        ("86400", 4 * 3600.0),
+        ("99999999", 4 * 3600.0),
         ("soon", None),
     ],
 )
@@ -222,6 +223,27 @@ def test_a_redirect_is_told_and_the_secret_not_carried_along(site: StubSite, cli
     assert "nightscout.url" in (told.value.remedy or "")
 
 
+@pytest.mark.parametrize("location", ["http://[", "//[", "http://a..b/", "\x00", "x" * 5000])
+def test_a_redirect_to_no_address_is_told_like_any_other(
+    site: StubSite, client: NightscoutClient, location: str
+) -> None:
+    site.fail("POST", "treatments", Fault(status=302, headers={"Location": location}))
+    with pytest.raises(Retryable, match="redirects") as told:
+        create(client)
+    assert "nightscout.url" in (told.value.remedy or "")
+
+
+@pytest.mark.parametrize("token", ["uploader–0123456789abcdef", "uploader-0123\u200b", " uploader-01", "uploader-01\n"])
+def test_a_token_that_no_header_can_carry_is_told_and_not_shown(site: StubSite, clock: HandClock, token: str) -> None:
+    client = NightscoutClient(url=site.url, key=header_of(None, Secret(token)), clock=clock)
+    with pytest.raises(Retryable, match="api-secret") as told:
+        create(client)
+    client.close()
+    assert "nightscout.token" in (told.value.remedy or "")
+    assert token not in f"{told.value} {told.value.remedy}"
+    assert site.requests == []
+
+
 # --- connections ----------------------------------------------------------------------------------------------------
 
 
@@ -265,7 +287,7 @@ def test_a_write_whose_connection_breaks_is_never_repeated_by_itself(
 def test_a_write_that_is_not_answered_in_time_is_unsure(
     site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "READ_S", 0.05)
+    monkeypatch.setattr(client_module, "LIMITS", HttpLimits(silence_s=0.05))
     site.fail("POST", "treatments", Fault(hang_s=0.2))
     with pytest.raises(Retryable, match="in time") as told:
         create(client)
@@ -275,7 +297,7 @@ def test_a_write_that_is_not_answered_in_time_is_unsure(
 def test_a_read_that_is_not_answered_in_time_is_not_repeated_at_once(
     site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "READ_S", 0.05)
+    monkeypatch.setattr(client_module, "LIMITS", HttpLimits(silence_s=0.05))
     site.fail("GET", "treatments", Fault(hang_s=0.2))
     with pytest.raises(Retryable, match="in time"):
         read(client)
@@ -285,9 +307,9 @@ def test_a_read_that_is_not_answered_in_time_is_not_repeated_at_once(
 def test_an_answer_without_end_is_given_up(
     site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "LONGEST_ANSWER", 100)
+    monkeypatch.setattr(client_module, "LIMITS", HttpLimits(most_bytes=100))
     site.fail("GET", "treatments", Fault(status=200, body=b"[" + b" " * 200 + b"]"))
-    with pytest.raises(Retryable, match="in time"):
+    with pytest.raises(Retryable, match="too large"):
         read(client)
 
 

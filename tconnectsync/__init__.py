@@ -9,8 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tconnectsync import addresses as addresses
     from tconnectsync import alarms as alarms
     from tconnectsync import events as events
+    from tconnectsync import pasted as pasted
     from tconnectsync.clock import Clock as Clock
     from tconnectsync.errors import BadFile as BadFile
     from tconnectsync.errors import CredentialsRefused as CredentialsRefused
@@ -111,14 +113,16 @@ _HOME = {
 
 __all__ = [  # noqa: PLE0604 - the names are plain strings
     "__version__",
+    "addresses",
     "alarms",
     "events",
+    "pasted",
     *sorted(_HOME),
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("alarms", "events"):
+    if name in ("addresses", "alarms", "events", "pasted"):
         return import_module(f"tconnectsync.{name}")
     if name in _HOME:
         return getattr(import_module(f"tconnectsync.{_HOME[name]}"), name)

@@ -14,10 +14,11 @@ import attrs
 from tconnectsync.config import Config, Configured, DaemonOptions, LimitOptions
 from tconnectsync.configfile import full_path, home_folder
 from tconnectsync.configtables import Tables, holds_secret
-from tconnectsync.environment import Overlay, misspelt_variables, variables_of
+from tconnectsync.environment import Overlay, misspelt_variables, proxy_notes, variables_of
 from tconnectsync.errors import ConfigError
 from tconnectsync.options import option
 from tconnectsync.optiontypes import keys_of
+from tconnectsync.pasted import without_unseen
 from tconnectsync.wallclock import Zones
 from tconnectsync.wording import nearest
 from tconnectsync.zones import EXPECTED, names_place, not_a_place
@@ -34,14 +35,14 @@ class ZoneMove:
     """``[[zones]]``: from this day on (a day in the new zone) the wearer lives in ``timezone``."""
 
     first_day: date = attrs.field(metadata={"key": "from"})
-    timezone: str = option(check=not_a_place)
+    timezone: str = option(clean=without_unseen, check=not_a_place)
 
 
 @attrs.frozen(kw_only=True)
 class CoreOptions:
     """The part of the file that belongs to no plugin."""
 
-    timezone: str | None = option(None, env=("TIMEZONE_NAME",), check=not_a_place)
+    timezone: str | None = option(None, env=("TIMEZONE_NAME",), clean=without_unseen, check=not_a_place)
     zones: tuple[ZoneMove, ...] = option(())
     data_dir: Path | None = attrs.field(default=None, metadata={"env": ("TCONNECTSYNC_DATA_DIR",)})
     plugins_dir: Path | None = None
@@ -81,6 +82,7 @@ class Reader:
             words = f'; did you mean "{meant}"?' if meant else "; `tconnectsync plugins` lists those that there are"
             tables.notes.append(f'{tables.file.name}: blocked_plugins: there is no plugin "{name}"{words}')
         tables.notes.extend(misspelt_variables(tables.around.environ, [*known, *_OTHER_VARIABLES]))
+        tables.notes.extend(proxy_notes(tables.around.environ))
         if tables.file.readable_by_everyone() and holds_secret(tables.file, tables.plugins):
             name = tables.file.name
             tables.notes.append(
@@ -246,12 +248,12 @@ class Reader:
         return frozenset(chosen)
 
     def _judge(self, key: str, overlays: Sequence[Overlay], ask: Callable[..., Any], *arguments: Any) -> None:
-        """Note what a source or sink finds wrong with its own options, but for what was told of a key already."""
+        """Note what a source or sink finds wrong with its own options, but for what is about a key that was told already."""
         if any(overlay.sound is None for overlay in overlays):
             return
         told = {faulty for overlay in overlays for faulty in overlay.faulty}
         for sentence in self._ask(key, ask, *arguments) or ():
-            if re.split(r"[: ]", sentence, maxsplit=1)[0] not in told:
+            if told.isdisjoint(re.findall(r"[\w-]+(?:\.[\w-]+)+", sentence)):
                 self.tables.problems.append(f"{self.tables.file.name}: {sentence}")
 
     def _ask(self, key: str, ask: Callable[..., Any], *arguments: Any) -> Any:

@@ -7,6 +7,7 @@ names the variable and not the file.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +20,8 @@ from tconnectsync.wording import found_words, nearest
 _TRUE = frozenset({"1", "on", "true", "yes"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _OURS = ("TCONNECT_", "TCONNECTSYNC_")
+_PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+"""Which proxy https addresses are asked through: the first of these that is set."""
 _MOST_SECRET_BYTES = 64 * 1024
 _ALONE = "expected a file that holds the secret alone"
 
@@ -99,6 +102,17 @@ def misspelt_variables(environ: Mapping[str, str], known: Iterable[str]) -> Iter
             yield f"environment: {variable} means nothing here" + (f"; did you mean {meant}?" if meant else "")
 
 
+def proxy_notes(environ: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for a SOCKS proxy that requests to https addresses would go through, and cannot."""
+    variable = next((name for name in _PROXIES if environ.get(name, "").strip()), None)
+    if variable is None or not environ[variable].strip().lower().startswith("socks") or find_spec("socks"):
+        return
+    yield (
+        f"environment: {variable} names a SOCKS proxy, which needs the package PySocks; until it is installed, neither Tandem nor"
+        f" Nightscout can be reached. Install it where tconnectsync is installed (pip install PySocks), or unset {variable}"
+    )
+
+
 def parse_text(text: str, kind: Any) -> Any:
     """A variable's text as the value that the file would hold; text that fits nothing is left for the types to refuse."""
     arms = arms_of(kind)
@@ -132,9 +146,9 @@ def read_secret(path: Path) -> tuple[str, str | None]:
         return "", f"found {path}, which is not UTF-8 text, {_ALONE}"
     if not text.strip():
         return "", f"found {path}, which is empty, {_ALONE}"
-    if "\n" in text:
+    if "\n" in text.strip():
         return "", f"found {path}, which has several lines, {_ALONE}"
-    return text, None
+    return text if "\n" not in text else text.strip(), None
 
 
 def _lay_inner(overlay: Overlay, inner: type[Any], key: str, around: Surroundings, prefix: str) -> None:

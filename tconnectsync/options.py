@@ -43,6 +43,7 @@ def option(
     parse_env: Callable[[str], Any] | None = None,
     default_with_env: Mapping[str, Any] | None = None,
     check: Callable[[Any], str | None] | None = None,
+    clean: Callable[[str], str] | None = None,
     help: str = "",  # noqa: A002 - the word people search for
 ) -> Any:
     """A field of an options class.
@@ -50,8 +51,8 @@ def option(
     ``env``: environment variables, first found wins over the file. ``credential``: name of a systemd credential, wins over
     both. ``parse_env`` turns the variable's text into the value that the file would hold (ValueError: what was expected).
     ``default_with_env`` maps variables to the value to take when the option is given nowhere but that variable is set.
-    ``check`` answers what was expected
-    when a value is no good. A field of type ``Secret | None`` named ``x`` also accepts the key ``x_file``.
+    ``clean`` makes the text that is meant of the one that was typed or pasted, wherever it comes from. ``check`` answers what
+    was expected when a value is no good. A field of type ``Secret | None`` named ``x`` also accepts the key ``x_file``.
     """
     metadata = {
         "env": tuple(env),
@@ -59,6 +60,7 @@ def option(
         "parse_env": parse_env,
         "default_with_env": dict(default_with_env or {}),
         "check": check,
+        "clean": clean,
         "help": help,
     }
     if isinstance(default, (list, dict)):

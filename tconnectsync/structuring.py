@@ -22,6 +22,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from tconnectsync.options import Secret
 from tconnectsync.optiontypes import arms_of, is_list, is_literal, is_secret, is_union, key_of, keys_of
+from tconnectsync.pasted import trim_lines
 from tconnectsync.wording import (
     PLAIN_TYPES,
     expected_words,
@@ -175,11 +176,15 @@ def _class_hook(options: type[Any], converter: Converter) -> Callable[[Any, Any]
 
 
 def _checked(field: attrs.Attribute[Any], converter: Converter) -> Callable[[Any, Any], Any]:
-    """Structure a field's value, then ask the field's own ``check``."""
-    check = field.metadata.get("check")
+    """Clean a field's text, structure the value, then ask the field's own ``check``."""
+    check, clean = field.metadata.get("check"), field.metadata.get("clean")
+    if clean is None and is_secret(field.type):
+        clean = trim_lines
     kind: Any = field.type
 
     def hook(value: Any, _: Any) -> Any:
+        if clean is not None and isinstance(value, str):
+            value = clean(value)
         built: Any = converter.structure(value, kind)
         expected = check(built) if check is not None else None
         if expected is not None:

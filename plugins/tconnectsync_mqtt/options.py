@@ -6,7 +6,7 @@ import re
 
 import attrs
 
-from tconnectsync import Secret, option
+from tconnectsync import Secret, option, pasted
 
 _TOPIC = re.compile(r"[^+#\0/]+(/[^+#\0/]+)*")
 
@@ -28,7 +28,7 @@ def _port(value: object) -> str | None:
 class MqttOptions:
     """The broker, and under which topics it is told."""
 
-    host: str | None = option(None, help="the broker's name or address")
+    host: str | None = option(None, clean=pasted.without_unseen, help="the broker's name or address")
     port: int | None = option(
         None, check=lambda value: None if value is None else _port(value), help="1883, or 8883 with tls"
     )

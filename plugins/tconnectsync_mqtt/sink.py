@@ -19,6 +19,7 @@ from tconnectsync import (
     SinkSpec,
     StoredDocument,
     Taken,
+    addresses,
     document_id,
 )
 from tconnectsync_mqtt.discovery import SENSORS, configuration, configuration_topic
@@ -33,7 +34,7 @@ _TOPICS = {document_id("site", COLLECTION, topic): topic for topic in (CURRENT, 
 
 def spec() -> SinkSpec:
     """``mqtt``, off unless it is turned on."""
-    return SinkSpec(name="mqtt", options=MqttOptions, open=open_sink, problems=problems)
+    return SinkSpec(name="mqtt", options=MqttOptions, open=open_sink, problems=problems, notes=notes)
 
 
 def problems(options: MqttOptions, _sections: Mapping[str, Any]) -> Sequence[str]:
@@ -44,6 +45,15 @@ def problems(options: MqttOptions, _sections: Mapping[str, Any]) -> Sequence[str
     if options.password is not None and not options.username:
         found.append("sinks.mqtt.username: missing; a password alone is no use")
     return found
+
+
+def notes(options: MqttOptions) -> Sequence[str]:
+    """What works and is not safe."""
+    if options.password is None or options.tls or not options.host or addresses.is_at_home(options.host):
+        return ()
+    return [
+        "sinks.mqtt.tls: the broker's password goes unencrypted to a host outside your own network; set tls = true (port 8883)"
+    ]
 
 
 def open_sink(options: MqttOptions, context: Context) -> Sink:

@@ -74,7 +74,8 @@ def is_mongo_id(value: object) -> bool:
 
 
 class NightscoutClient:
-    """One site. ``url`` is in the form of :func:`tconnectsync_nightscout.site.site_url`; ``key`` from :func:`header_of`.
+    """One site. ``url`` is in the form of :func:`tconnectsync_nightscout.site.site_url`; ``key`` from :func:`header_of`,
+    ``doubt`` is what may be wrong with it, told when it is refused.
 
     ``clock_ahead_s`` is by how much this machine's clock was ahead of the site's at the last answer, ``changed_count`` how many
     requests have changed the site, or may have. ``in_use`` names the sinks that use each collection, for the words about a
@@ -89,13 +90,14 @@ class NightscoutClient:
         clock: Clock,
         verify_tls: bool = True,
         in_use: Mapping[str, Sequence[str]] | None = None,
+        doubt: str | None = None,
     ) -> None:
         self.url = url
         self.verify_tls = verify_tls
         self.clock = clock
         self.clock_ahead_s: float | None = None
         self.changed_count = 0
-        self._key = key
+        self._key, self._doubt = key, doubt
         self._http = HttpClient(clock=clock, verify_tls=verify_tls)
         self._last_use: float | None = None
         self._status: tuple[float, SiteStatus] | None = None
@@ -227,6 +229,7 @@ class NightscoutClient:
             self.changed_count += isinstance(error, Retryable) and error.unsure
             self._status = None
             if isinstance(error, CredentialsRefused):
+                error.remedy = " ".join(part for part in (self._doubt, error.remedy) if part)
                 self._refused[key] = (now_s, error)
             raise
         self._refused.pop(key, None)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import attrs
 
-from tconnectsync import Secret, option
+from tconnectsync import Secret, option, pasted
 
 _ON = frozenset({"1", "true", "yes", "on"})
 _OFF = frozenset({"", "0", "false", "no", "off"})
+_ACCESS_TOKEN = re.compile(r"[a-z0-9_]{0,10}-[0-9a-f]{16}")
+"""An access token as every Nightscout makes it: what is left of the subject's name, and 16 hexadecimal digits."""
+_SHA1 = re.compile(r"[0-9a-fA-F]{40}")
 
 
 def _verify_unless(text: str) -> bool:
@@ -31,23 +36,83 @@ def _words(value: object) -> str | None:
     return None if isinstance(value, str) and value.strip() else "a text that is not empty"
 
 
+def _sendable(token: Secret | None) -> str | None:
+    odd = None if token is None else pasted.odd_character(token.reveal())
+    return (
+        None if odd is None else f"an access token such as name-0123456789abcdef ({odd}); copy it from the site again"
+    )
+
+
 @attrs.frozen(kw_only=True)
 class NightscoutOptions:
-    """``[nightscout]``: the site and who may write there. Either ``api_secret`` or ``token``."""
+    """``[nightscout]``: the site and who may write there. Either ``api_secret`` or ``token``.
+
+    An access token counts as ``token`` also where it was given as the API secret, or in the address (``?token=…``).
+    """
 
     url: str | None = option(
-        None, env=("NS_URL",), help="the site's address, as a browser shows it: https://my-site.example/"
+        None,
+        env=("NS_URL",),
+        clean=pasted.without_unseen,
+        help="the site's address, as a browser shows it: https://my-site.example/",
     )
     api_secret: Secret | None = option(
-        None, env=("NS_SECRET", "API_SECRET"), credential="nightscout-api-secret", help="the site's API_SECRET"
+        None,
+        env=("NS_SECRET", "API_SECRET", "NS_API_SECRET"),
+        credential="nightscout-api-secret",
+        clean=pasted.trim,
+        help="the site's API_SECRET",
     )
     token: Secret | None = option(
-        None, credential="nightscout-token", help="an access token (name-0123456789abcdef) instead of the API_SECRET"
+        None,
+        env=("NS_TOKEN",),
+        credential="nightscout-token",
+        clean=pasted.plain_token,
+        check=_sendable,
+        help="an access token (name-0123456789abcdef) instead of the API_SECRET",
     )
     verify_tls: bool = option(
         True, env=("NS_SKIP_TLS_VERIFY",), parse_env=_verify_unless, help="false: accept any certificate"
     )
     entered_by: str = option("tconnectsync", check=_words, help="who Nightscout shows as the one who entered it")
+
+    def __attrs_post_init__(self) -> None:
+        url, from_url = _without_token(self.url)
+        from_secret = None if self.api_secret is None else as_token(self.api_secret.reveal())
+        if from_url is not None:
+            object.__setattr__(self, "url", url)
+        if from_secret is not None and self.token in (None, Secret(from_secret)):
+            object.__setattr__(self, "api_secret", None)
+            object.__setattr__(self, "token", Secret(from_secret))
+        if from_url is not None and self.token is None and self.api_secret is None:
+            object.__setattr__(self, "token", Secret(from_url))
+
+    @property
+    def doubt(self) -> str | None:
+        """What may be wrong with the API secret, for when the site refuses it."""
+        secret = "" if self.api_secret is None else self.api_secret.reveal()
+        if _SHA1.fullmatch(secret):
+            return "It looks like a SHA-1 hash: give the API_SECRET itself, not its hash."
+        if not secret.isascii():
+            return "It holds characters that a word processor makes of others, such as a long hyphen: type it anew."
+        return None
+
+
+def as_token(text: str) -> str | None:
+    """The access token that ``text`` is; None where it is something else."""
+    token = pasted.plain_token(text)
+    return token if _ACCESS_TOKEN.fullmatch(token) else None
+
+
+def _without_token(url: str | None) -> tuple[str | None, str | None]:
+    """The address without an access token, and the token in it. Whatever else follows the path stays."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return url, None
+    given = parse_qs(parts.query)
+    token = as_token(given["token"][0]) if given.keys() == {"token"} and len(given["token"]) == 1 else None
+    return (url, None) if token is None else (urlunsplit((*parts[:3], "", parts.fragment)), token)
 
 
 @attrs.frozen(kw_only=True)

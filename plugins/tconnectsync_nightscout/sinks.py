@@ -54,7 +54,12 @@ class Sites:
             self._client = None
         if self._client is None:
             self._client = NightscoutClient(
-                url=url, key=key, clock=context.clock, verify_tls=options.verify_tls, in_use=self.in_use
+                url=url,
+                key=key,
+                clock=context.clock,
+                verify_tls=options.verify_tls,
+                in_use=self.in_use,
+                doubt=options.doubt,
             )
             self._name = name
         return self._client
@@ -75,7 +80,7 @@ def problems(_options: Any, sections: Mapping[str, Any]) -> Sequence[str]:
             found.append(f"nightscout.url (NS_URL): {error}")
     if site.api_secret is None and site.token is None:
         found.append(
-            "nightscout.api_secret: missing; set it there, as NS_SECRET or API_SECRET, or set nightscout.token"
+            "nightscout.api_secret: missing; set it there, as NS_SECRET or API_SECRET, or set nightscout.token (NS_TOKEN)"
         )
     if site.api_secret is not None and site.token is not None:
         found.append("nightscout.api_secret: set besides nightscout.token; keep one of them")

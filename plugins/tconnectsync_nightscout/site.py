@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
+
+from tconnectsync import addresses
 
 _API_TAIL = re.compile(r"/api(/v\d+)?(/[a-z]+(\.json)?)?/*$")
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(-?)")
@@ -20,19 +21,17 @@ def site_url(text: str) -> str:
 
     Raises ValueError with what is wrong; neither the error nor the answer holds anything secret.
     """
-    parts = urlsplit(text.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("expected an address that begins with https://, such as https://my-site.example/")
+    try:
+        parts = addresses.web_address(text)
+    except ValueError as error:
+        raise ValueError(f"expected {error}") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError("a user name or password does not belong into the address; set nightscout.api_secret instead")
     if parts.query or parts.fragment:
         raise ValueError("nothing may follow the path (no ?token=…); set nightscout.token instead")
-    try:
-        port = parts.port
-    except ValueError:
-        raise ValueError("the port after the colon is not a number that a port can have") from None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    netloc = host if port is None else f"{host}:{port}"
+    name = parts.hostname or ""
+    host = f"[{name}]" if ":" in name else name
+    netloc = host if parts.port is None else f"{host}:{parts.port}"
     path = _API_TAIL.sub("", parts.path).rstrip("/") + "/"
     return urlunsplit((parts.scheme, netloc, path, "", ""))
 
@@ -40,13 +39,7 @@ def site_url(text: str) -> str:
 def is_exposed(url: str) -> bool:
     """Whether the address carries the secret unencrypted over a network that is not the user's own."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme == "https":
-        return False
-    try:
-        return not ipaddress.ip_address(host).is_private
-    except ValueError:
-        return "." in host and not host.endswith((".local", ".lan", ".home.arpa", ".internal", ".localhost"))
+    return parts.scheme != "https" and not addresses.is_at_home(parts.hostname or "")
 
 
 @attrs.frozen(kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-from tconnectsync import Secret, option
+from tconnectsync import Secret, addresses, option, pasted
 
 _ALL_PUMPS = "11111111"
 """The serial number by which users of older bridges say that any pump will do."""
@@ -21,12 +21,6 @@ def _serials(text: str) -> str | list[str]:
     return "all" if text.strip() in (_ALL_PUMPS, "all", "") else [text.strip()]
 
 
-def _address(text: str | None) -> str | None:
-    if text is None or text.startswith(("https://", "http://")):
-        return None
-    return "an address that begins with https://"
-
-
 def _serial_list(pumps: str | tuple[str, ...]) -> str | None:
     if pumps == "all" or (pumps and all(serial and serial.isalnum() for serial in pumps)):
         return None
@@ -37,22 +31,26 @@ def _serial_list(pumps: str | tuple[str, ...]) -> str | None:
 class EndpointOptions:
     """Addresses that differ from the region's own: for a change of Tandem's before a release knows it, and for tests."""
 
-    login_page: str | None = option(None, check=_address, help="page that is opened first, for its cookies")
-    login_api: str | None = option(None, check=_address, help="takes user name and password")
-    authorize: str | None = option(None, check=_address, help="OpenID Connect authorization endpoint")
-    token: str | None = option(None, check=_address, help="OpenID Connect token endpoint")
-    jwks: str | None = option(None, check=_address, help="keys that sign the id_token")
+    login_page: str | None = option(
+        None, check=addresses.address_problem, help="page that is opened first, for its cookies"
+    )
+    login_api: str | None = option(None, check=addresses.address_problem, help="takes user name and password")
+    authorize: str | None = option(None, check=addresses.address_problem, help="OpenID Connect authorization endpoint")
+    token: str | None = option(None, check=addresses.address_problem, help="OpenID Connect token endpoint")
+    jwks: str | None = option(None, check=addresses.address_problem, help="keys that sign the id_token")
     issuer: str | None = option(None, help="who must have issued the id_token")
     client_id: str | None = option(None, help="the web page's client id")
-    redirect_uri: str | None = option(None, check=_address, help="where the authorization ends")
-    data: str | None = option(None, check=_address, help="host of the data, with a slash at the end")
+    redirect_uri: str | None = option(None, check=addresses.address_problem, help="where the authorization ends")
+    data: str | None = option(None, check=addresses.address_problem, help="host of the data, with a slash at the end")
 
 
 @attrs.frozen(kw_only=True)
 class TandemOptions:
     """The account, its region, which pumps, and how far back."""
 
-    email: str | None = option(None, env=["TCONNECT_EMAIL"], help="e-mail address of the Tandem Source account")
+    email: str | None = option(
+        None, env=["TCONNECT_EMAIL"], clean=pasted.without_unseen, help="e-mail address of the Tandem Source account"
+    )
     password: Secret | None = option(
         None, env=["TCONNECT_PASSWORD"], credential="tandem-password", help="password of the account"
     )

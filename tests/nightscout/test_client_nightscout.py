@@ -468,10 +468,11 @@ def test_an_address_has_one_form(text: str, url: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "site.example", "ftp://site.example", "https://", "https://me:word@site.example", "https://s.example/?token=word",
-     "https://s.example/#word", "https://s.example:port/"],
+     "https://s.example/#word", "https://s.example:port/", "https://https://word.example", "https:// word.example",
+     "https://word..example/", f"https://{'word' * 16}.example/", "https://[", "https://word.example/a b"],
 )  # fmt: skip
 def test_an_address_that_cannot_be_is_refused_without_repeating_it(text: str) -> None:
-    with pytest.raises(ValueError, match=r"expected|belong|follow|port") as told:
+    with pytest.raises(ValueError, match=r"expected|belong|follow") as told:
         site_url(text)
     assert "word" not in str(told.value).replace("password", "")
 

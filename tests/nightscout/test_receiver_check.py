@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from stub_site import NOW, SECRET, Fault, HandClock, StubSite, running
 
-from tconnectsync import Finding, Secret, document_id
+from tconnectsync import Context, CredentialsRefused, Finding, Secret, document_id
 from tconnectsync_nightscout.client import NightscoutClient, header_of
+from tconnectsync_nightscout.options import NightscoutOptions
 from tconnectsync_nightscout.receiver import NightscoutReceiver
+from tconnectsync_nightscout.sinks import Sites
 
 COLLECTIONS = ("treatments", "activity", "devicestatus")
 
@@ -66,6 +69,24 @@ def test_a_wrong_secret_is_shown_once(site: StubSite) -> None:
     assert "refused the secret" in finding.what
     assert "NS_SECRET" in (finding.remedy or "")
     assert len(site.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("secret", "told"),
+    [("0123456789abcdef0123456789abcdef01234567", "SHA-1"), ("site\u2013secret-1234", "word processor")],
+)
+def test_what_may_be_wrong_with_a_refused_secret_is_told(site: StubSite, secret: str, told: str) -> None:
+    site.accepts = lambda key: False
+    options = NightscoutOptions(url=site.url, api_secret=Secret(secret))
+    client = Sites().client_of(
+        options, Context(clock=HandClock(), folder=Path(), version="4", sections={}, zone_of=str)
+    )
+    for _ in range(2):
+        with pytest.raises(CredentialsRefused) as refused:
+            client.status()
+        assert told in (refused.value.remedy or "")
+        assert secret not in f"{refused.value.message} {refused.value.remedy}"
+    client.close()
 
 
 def test_a_wrong_secret_on_a_site_that_everybody_may_read_is_found_by_writing(site: StubSite) -> None:

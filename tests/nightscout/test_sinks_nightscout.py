@@ -93,8 +93,8 @@ def test_the_environment_and_credentials_have_the_promised_names() -> None:
     fields = attrs.fields_dict(NightscoutOptions)
     assert {name: field.metadata["env"] for name, field in fields.items()} == {
         "url": ("NS_URL",),
-        "api_secret": ("NS_SECRET", "API_SECRET"),
-        "token": (),
+        "api_secret": ("NS_SECRET", "API_SECRET", "NS_API_SECRET"),
+        "token": ("NS_TOKEN",),
         "verify_tls": ("NS_SKIP_TLS_VERIFY",),
         "entered_by": (),
     }

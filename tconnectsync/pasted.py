@@ -1,0 +1,53 @@
+"""Texts that were copied and pasted: without what copying adds to them and nobody sees."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+
+_DASHES = "Pd"
+_FORMAT = "Cf"
+_MINUS = "\N{MINUS SIGN}"
+
+
+def trim(text: str) -> str:
+    """The text without blanks, line ends and zero-width characters at its ends."""
+    return _cut(text, lambda each: each.isspace() or _is_unseen(each))
+
+
+def trim_lines(text: str) -> str:
+    """The text without line ends and zero-width characters at its ends; a blank may be part of a password."""
+    return _cut(text, lambda each: each in "\r\n" or _is_unseen(each))
+
+
+def without_unseen(text: str) -> str:
+    """The text without zero-width characters, and without blanks and line ends around it."""
+    return "".join(each for each in text if not _is_unseen(each)).strip()
+
+
+def plain_token(text: str) -> str:
+    """As :func:`without_unseen`, and with plain hyphens for those that a word processor made."""
+    seen = without_unseen(text)
+    return "".join("-" if unicodedata.category(each) == _DASHES or each == _MINUS else each for each in seen)
+
+
+def odd_character(text: str) -> str | None:
+    """Which character cannot be sent in a header, in words; None when all can. The text itself is not in them."""
+    for place, each in enumerate(text, start=1):
+        if not "!" <= each <= "~":
+            name = "a blank" if each.isspace() else unicodedata.name(each, f"U+{ord(each):04X}").lower()
+            return f"its character {place} is {name}"
+    return None
+
+
+def _is_unseen(character: str) -> bool:
+    return unicodedata.category(character) == _FORMAT
+
+
+def _cut(text: str, drop: Callable[[str], bool]) -> str:
+    first, last = 0, len(text)
+    while first < last and drop(text[first]):
+        first += 1
+    while last > first and drop(text[last - 1]):
+        last -= 1
+    return text[first:last]

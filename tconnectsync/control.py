@@ -21,7 +21,37 @@ from tconnectsync.jobs import Job, Notice, Progress, Request, Result, Step, next
 
 SOCKET_NAME = "control.sock"
 ANSWER_WAIT_S = 600.0
-_LONGEST_REQUEST = 1 << 20
+LONGEST_REQUEST = 1 << 20
+"""Bytes: thousands of ids of dead letters fit into it."""
+DEEPEST_REQUEST = 8
+"""Lists and tables within each other; a request needs three."""
+MOST_ASKERS = 32
+"""So many may be connected at once; one more takes the place of the one that has waited longest without a request."""
+
+
+def read_request(line: bytes) -> Request:
+    """Return the request that is written there. ValueError, in words, for anything else."""
+    if len(line) > LONGEST_REQUEST:
+        raise ValueError(f"the request is longer than {LONGEST_REQUEST:,} bytes")
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError("the request could not be read") from None
+    if not isinstance(found, dict) or not _is_shallow(found):
+        raise ValueError("the request could not be read")
+    command, args, mark = found.get("command"), found.get("args") or {}, found.get("mark") or ""
+    if not isinstance(command, str) or not isinstance(args, dict) or not isinstance(mark, str):
+        raise ValueError("the request could not be read")
+    return Request(command=command, args=args, mark=mark)
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether nothing in it lies deeper than :data:`DEEPEST_REQUEST`: what walks through it later has no limit of its own."""
+    level = [value]
+    for _ in range(DEEPEST_REQUEST):
+        within = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list))]
+        level = [each for some in within for each in some]
+    return not level
 
 
 @attrs.define
@@ -110,6 +140,13 @@ class ControlServer:
             return
         channel.settimeout(1.0)
         conversation = _Conversation(channel)
+        idle = next((each for each in self._open if each.job is None), None)
+        if len(self._open) >= MOST_ASKERS and idle is not None:
+            self._end(idle)
+        elif len(self._open) >= MOST_ASKERS:
+            conversation.tell(Result(status=8, lines=("the daemon is busy with other requests; try again later",)))
+            channel.close()
+            return
         self._open.append(conversation)
         self._selector.register(channel, selectors.EVENT_READ, conversation)
 
@@ -118,25 +155,23 @@ class ControlServer:
             chunk = conversation.channel.recv(65536)
         except OSError:
             chunk = b""
-        if not chunk or len(conversation.received) > _LONGEST_REQUEST:
-            if conversation.job is None:
-                self._end(conversation)
-            else:
-                conversation.deaf = True
-                self._selector.unregister(conversation.channel)
+        if not chunk and conversation.job is None:
+            self._end(conversation)
+        elif not chunk:
+            conversation.deaf = True
+            self._selector.unregister(conversation.channel)
+        if not chunk or conversation.job is not None:  # what comes after the request is nobody's
             return
         conversation.received += chunk
-        if b"\n" not in conversation.received or conversation.job is not None:
+        if b"\n" not in chunk and len(conversation.received) <= LONGEST_REQUEST:
             return
         try:
-            found = json.loads(conversation.received)
-            request = Request(
-                command=str(found["command"]), args=dict(found.get("args") or {}), mark=str(found.get("mark") or "")
-            )
-        except (ValueError, KeyError, TypeError, AttributeError):
-            conversation.tell(Result(status=2, lines=("the request could not be read",)))
+            request = read_request(conversation.received)
+        except ValueError as error:
+            conversation.tell(Result(status=2, lines=(str(error),)))
             self._end(conversation)
             return
+        conversation.received = b""
         conversation.job = self.begin(request)
 
     def _end(self, conversation: _Conversation) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from tconnectsync.printable import printable
+
 
 class TconnectsyncError(Exception):
     """What happened, and what to do about it.
 
-    ``remedy`` is a sentence for the person who reads it, naming the next command where there is one.
+    ``remedy`` is a sentence for the person who reads it, naming the next command where there is one. Both may quote what came
+    from outside: characters that a terminal would obey, or not show, are written as escapes.
     """
 
     remedy: str | None
@@ -16,24 +19,17 @@ class TconnectsyncError(Exception):
     """What to do where whoever raises it knows nothing better."""
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy or self.usual_remedy
+        self.message = printable(message)
+        super().__init__(self.message)
+        self.remedy = printable(remedy) if remedy else self.usual_remedy
 
 
 class ConfigError(TconnectsyncError):
-    """The configuration cannot be used. ``problems`` holds every problem, one sentence each. Exit status 2.
-
-    Characters that a terminal would obey, or not show, are written as escapes.
-    """
+    """The configuration cannot be used. ``problems`` holds every problem, one sentence each. Exit status 2."""
 
     def __init__(self, problems: tuple[str, ...], *, remedy: str | None = None) -> None:
-        self.problems = tuple(map(_visible, problems))
+        self.problems = tuple(map(printable, problems))
         super().__init__("\n".join(self.problems), remedy=remedy)
-
-
-def _visible(text: str) -> str:
-    return "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in text)
 
 
 class NotDone(TconnectsyncError):

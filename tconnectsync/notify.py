@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import attrs
 
+from tconnectsync.printable import one_line
+
 LONGEST_WAIT_S = 2.0
 """What systemd must hear waits so long where its queue is full; the rest is left out, and said again."""
 
@@ -47,6 +49,7 @@ class Notifier:
 
     def status(self, words: str) -> None:
         """One line for ``systemctl status``; sent when it changes."""
+        words = one_line(words)  # a line end would begin another message to systemd
         if words != self._last and self._send(f"STATUS={words}"):
             self._last = words
 

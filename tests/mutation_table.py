@@ -472,7 +472,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "log lines are written as they are",
         _SECRET,
         "tests/cli/test_logs.py::test_secrets_are_taken_out_in_every_shape",
-        ("tconnectsync/cli/logs.py", "line = self._redactor(line).replace", "line = line.replace"),
+        ("tconnectsync/cli/logs.py", "line = one_line(self._redactor(line))", "line = one_line(line)"),
     ),
     _mutation(
         "an unexpected failure is told with all that it holds",

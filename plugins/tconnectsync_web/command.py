@@ -56,6 +56,9 @@ class Engine(Protocol):
     def redact(self, text: str) -> str:
         """The text without secrets."""
 
+    def serve(self) -> None:
+        """Write log lines from here on."""
+
 
 @click.command(short_help="A web application: syncs on request.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where it listens; 0.0.0.0: everywhere.")
@@ -78,6 +81,7 @@ def web(engine: Engine, host: str, port: int, behind_router: bool) -> int:
     /run starts a cycle, /update waits for its end, / shows the status, /check_login tries the logins; each asks for the
     secret of [web] (TCONNECTSYNC_HEROKU_SECRET). /healthz asks for none. It runs beside the daemon or instead of it.
     """
+    engine.serve()
     options = engine.config().sections["web"]
     secret = b"" if options.secret is None else options.secret.reveal().encode()
     if not secret.strip():

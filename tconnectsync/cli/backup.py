@@ -8,6 +8,7 @@ import click
 
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 
 
@@ -27,6 +28,6 @@ def command(invocation: Invocation, target: Path) -> int:
     from tconnectsync.backup import back_up
 
     made = back_up(invocation.config().data_dir, target, clock=invocation.clock)
-    click.echo(f"{made.path}: positions 1 to {made.manifest.positions} of the event log {made.manifest.log}")
-    click.echo("Keep a copy of the configuration too: it is not in there, nor is anything secret.")
+    say(f"{made.path}: positions 1 to {made.manifest.positions} of the event log {made.manifest.log}")
+    say("Keep a copy of the configuration too: it is not in there, nor is anything secret.")
     return ExitStatus.DONE

@@ -9,8 +9,8 @@ import click
 
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
-from tconnectsync.cli.requests import print_json
 from tconnectsync.receiver import Finding
 
 
@@ -24,7 +24,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
     Each line is good or bad, with what to do about it. Nothing secret is printed, so the output may be shared. Exit status 9
     when something is bad.
     """
-    bad = 0
+    bad, invocation.tells_notes = 0, False
     redact = invocation.logs.redactor if invocation.logs else str
     for found in _findings(invocation):
         # plugins put no secrets into their words; the redactor sees to it
@@ -35,7 +35,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
         else:
             _print(finding)
     if bad and not as_json:
-        click.echo(f"{bad} of these need attention." if bad > 1 else "One of these needs attention.")
+        say(f"{bad} of these need attention." if bad > 1 else "One of these needs attention.")
     invocation.status = int(ExitStatus.DIFFERENT if bad else ExitStatus.DONE)
     return invocation.status
 
@@ -56,6 +56,6 @@ def _findings(invocation: Invocation) -> Iterator[Finding]:
 
 def _print(finding: Finding) -> None:
     mark = click.style("good", fg="green") if finding.good else click.style("BAD ", fg="red", bold=True)
-    click.echo(f"{mark}  {finding.what}")
+    say(f"  {finding.what}", mark=mark)
     if finding.remedy:
-        click.echo(f"      {finding.remedy}")
+        say(f"      {finding.remedy}")

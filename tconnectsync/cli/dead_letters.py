@@ -9,8 +9,9 @@ import click
 
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import SinkName, common_options, pass_invocation
-from tconnectsync.cli.requests import perform, print_json
+from tconnectsync.cli.requests import perform
 
 
 @click.group("dead-letters")
@@ -37,9 +38,9 @@ def list_letters(invocation: Invocation, sink: str | None, as_json: bool) -> int
         if as_json:
             print_json(letter)
         else:
-            click.echo(letter_words(letter))
+            say(letter_words(letter))
     if not as_json:
-        click.echo(
+        say(
             "Nothing is set aside."
             if not letters
             else "`tconnectsync dead-letters retry SINK [ID…]` tries again, `… drop SINK ID…` gives up on them."

@@ -11,8 +11,8 @@ import click
 
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, day_options, pass_invocation, require_order
-from tconnectsync.cli.requests import print_json
 
 if TYPE_CHECKING:
     from tconnectsync.eventlog import Damage
@@ -76,11 +76,9 @@ def command(
 
     def left_out(damage: Damage) -> None:
         if invocation.status != ExitStatus.DAMAGED:
-            click.echo(
-                "Some of the log is damaged and left out here; `tconnectsync log check` tells all of it:", err=True
-            )
+            say("Some of the log is damaged and left out here; `tconnectsync log check` tells all of it:", err=True)
         invocation.status = int(ExitStatus.DAMAGED)
-        click.echo(f"  {damage_words(damage)}", err=True)
+        say(f"  {damage_words(damage)}", err=True)
 
     records = application.read_events(
         config,
@@ -99,14 +97,14 @@ def command(
             if as_json:
                 print_json(record)
             else:
-                click.echo(event_words(record))
+                say(event_words(record))
             if follow:
                 sys.stdout.flush()
     except KeyboardInterrupt:
         if not follow:
             raise
     if not printed and not (config.data_dir / "log").is_dir():
-        click.echo(f"There is no event log in {config.data_dir} yet: run `tconnectsync sync`.", err=True)
+        say(f"There is no event log in {config.data_dir} yet: run `tconnectsync sync`.", err=True)
     return invocation.status
 
 

@@ -9,10 +9,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import click
-
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import say
 from tconnectsync.errors import (
     BadFile,
     ConfigError,
@@ -24,6 +23,7 @@ from tconnectsync.errors import (
     Retryable,
     TconnectsyncError,
 )
+from tconnectsync.printable import printable
 
 _STATUSES: tuple[tuple[type[TconnectsyncError], ExitStatus], ...] = (
     (ConfigError, ExitStatus.USAGE),
@@ -43,13 +43,13 @@ def tell(error: TconnectsyncError) -> int:
     if isinstance(error, ConfigError):
         count = len(error.problems)
         noun = "1 problem" if count == 1 else f"{count} problems"
-        click.echo(f"The configuration has {noun}; nothing was done:", err=True)
+        say(f"The configuration has {noun}; nothing was done:", err=True)
         for problem in error.problems:
-            click.echo(f"  {problem}", err=True)
+            say(f"  {problem}", err=True)
     else:
-        click.echo(error.message, err=True)
+        say(error.message, err=True)
     if error.remedy:
-        click.echo(error.remedy, err=True)
+        say(error.remedy, err=True)
     return status_of(error)
 
 
@@ -60,10 +60,8 @@ def status_of(error: TconnectsyncError) -> int:
 
 def tell_forbidden(error: PermissionError) -> int:
     """Say what may not be read or written, and how else to run it; answers the exit status."""
-    click.echo(f"This user may not use {error.filename}: permission denied; nothing was done.", err=True)
-    click.echo(
-        "Run it as the user that owns the data folder. Where tconnectsync runs as a service: with sudo.", err=True
-    )
+    say(f"This user may not use {error.filename}: permission denied; nothing was done.", err=True)
+    say("Run it as the user that owns the data folder. Where tconnectsync runs as a service: with sudo.", err=True)
     return int(ExitStatus.USAGE)
 
 
@@ -73,12 +71,12 @@ def tell_unexpected(error: BaseException, invocation: Invocation) -> int:
     details = redact("".join(traceback.format_exception(type(error), error, error.__traceback__)))
     words = " ".join(redact(str(error)).split())
     if invocation.verbose:
-        click.echo(details, err=True, nl=False)
+        say(details, err=True, nl=False)
         where = "the details are above"
     else:
         path = _keep(details, invocation)
         where = f"the details are in {path}" if path else "run it again with -v to see the details"
-    click.echo(
+    say(
         f"tconnectsync failed unexpectedly ({type(error).__name__}{': ' if words else ''}{words}); {where}. Nothing that was "
         "stored is lost.",
         err=True,
@@ -97,7 +95,7 @@ def _keep(details: str, invocation: Invocation) -> Path | None:
         with contextlib.suppress(OSError):
             descriptor, path = attempt()
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-                file.write(details)
+                file.write(printable(details))
             return path
     return None
 

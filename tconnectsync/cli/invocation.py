@@ -34,6 +34,8 @@ class Invocation:
     features: str | None = None
     verbose: bool = False
     logs: Logs | None = None
+    tells_notes: bool = True
+    """Whether remarks on the configuration are told on stderr; ``check`` has them among what it finds."""
     status: int | None = None
     """The exit status, once it is known: a pipe that breaks while words are printed does not change it."""
     _plugins: Plugins | None = None
@@ -75,10 +77,15 @@ class Invocation:
         if self.logs is not None:
             self.logs.redact(config.secrets())
         for note in config.notes:
-            self._warn(f"config_note {note}")
+            self._warn("config_note", note)
         for name, message in plugins.problems:
-            self._warn(f"plugin_problem plugin={name} {message}")
+            self._warn("plugin_problem", f"plugin {name}: {message}")
         return config
+
+    def serve(self) -> None:
+        """From here on this process is a service: it writes log lines, not words for a person at a terminal."""
+        if self.logs is not None:
+            self.logs.level("warning")
 
     def request(self, command: str, **arguments: Any) -> tuple[int, tuple[str, ...]]:
         """Have whoever owns the data folder do this, and say nothing: exit status and words, also of expected errors."""
@@ -112,8 +119,14 @@ class Invocation:
         """The text without the secrets that the configuration holds."""
         return text if self.logs is None else self.logs.redactor(text)
 
-    def _warn(self, line: str) -> None:
+    def _warn(self, event: str, words: str) -> None:
         """A warning, once: the daemon reads the configuration again and again."""
-        if line not in self._warned:
-            self._warned.add(line)
-            log.warning("%s", line)
+        if words in self._warned:
+            return
+        self._warned.add(words)
+        if self.logs is None or self.logs.lines:
+            log.warning("%s %s", event, words)
+        elif self.tells_notes:
+            from tconnectsync.cli.output import say
+
+            say(f"Note: {self.redact(words)}", err=True)

@@ -7,8 +7,8 @@ import click
 
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
-from tconnectsync.cli.requests import print_json
 
 
 @click.group("log")
@@ -38,14 +38,14 @@ def check(invocation: Invocation, as_json: bool) -> int:
         else:
             mark = click.style("good", fg="green") if line.good else click.style("BAD ", fg="red", bold=True)
             where = line.path if line.line is None else f"{line.path}, line {line.line}"
-            click.echo(f"{mark}  {where}: {line.what}")
+            say(f"  {where}: {line.what}", mark=mark)
     if damaged and not as_json:
-        click.echo(
+        say(
             "Stop the daemon, then run `tconnectsync log repair`: it sets the damaged lines aside, deletes nothing, and what "
             "is missing is fetched again."
         )
     if not read and not as_json:
-        click.echo(f"There is no log in {data_dir} yet.")
+        say(f"There is no log in {data_dir} yet.")
     invocation.status = int(ExitStatus.DAMAGED if damaged else ExitStatus.DONE)
     return invocation.status
 
@@ -63,21 +63,21 @@ def repair(invocation: Invocation) -> int:
 
     data_dir = invocation.config().data_dir
     if not (data_dir / "log").is_dir():
-        click.echo(f"There is no log in {data_dir} yet.")
+        say(f"There is no log in {data_dir} yet.")
         return ExitStatus.DONE
     with FolderLock(data_dir):
         report = repair_log(data_dir, clock=invocation.clock)
     for gap in report.gaps:
-        click.echo(
+        say(
             f"{gap.path}: positions {gap.first_position} to {gap.last_position} were set aside; the segment as it was is kept "
             f"in {gap.side_file}"
         )
     for damage in report.unmended:
-        click.echo(f"{damage.path}, line {damage.line}: {damage.what}; this could not be mended", err=True)
+        say(f"{damage.path}, line {damage.line}: {damage.what}; this could not be mended", err=True)
     if report.unmended:
         return ExitStatus.DAMAGED
     if report.gaps:
-        click.echo("The log is whole again. Run `tconnectsync sync`: what is missing is fetched again.")
+        say("The log is whole again. Run `tconnectsync sync`: what is missing is fetched again.")
     else:
-        click.echo("Nothing is damaged; nothing was changed.")
+        say("Nothing is damaged; nothing was changed.")
     return ExitStatus.DONE

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import Day, require_order
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,9 +86,9 @@ def perform_older(ctx: click.Context, invocation: Invocation, given: dict[str, A
         flag, instead = OLDER[used[-1]]
         if set(used) == _TOGETHER:
             flag = "--start-date … --end-date"
-        click.echo(f"{flag} is the older name of `tconnectsync {instead}`", err=True)
+        say(f"{flag} is the older name of `tconnectsync {instead}`", err=True)
     if region:
-        click.echo(f"--region is the older name of {_REGION}", err=True)
+        say(f"--region is the older name of {_REGION}", err=True)
     return _perform(ctx, invocation, used[0], given) if used else None
 
 

@@ -8,9 +8,10 @@ import click
 
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
-from tconnectsync.cli.requests import print_json
 from tconnectsync.plugins import Plugins
+from tconnectsync.printable import printable
 from tconnectsync.wording import nearest
 
 _WORDS = {
@@ -37,18 +38,22 @@ def command(invocation: Invocation, as_json: bool) -> int:
         print_json(found, indent=2)
         return ExitStatus.DONE
     for plugin in found["plugins"]:
-        click.echo(f"{click.style(plugin['name'], bold=True)}  ({plugin['origin']})")
+        say(f"  ({plugin['origin']})", mark=_name(plugin["name"]))
         for kind, word in _WORDS.items():
             for name in plugin[kind]:
-                click.echo(f"    {word} {name}")
+                say(f"    {word} {name}")
     for name in found["blocked"]:
         in_vain = "" if name not in found["blocked_in_vain"] else f", but there is no such plugin{_meant(name, found)}"
-        click.echo(f"{click.style(name, bold=True)}  is blocked{in_vain}")
+        say(f"  is blocked{in_vain}", mark=_name(name))
     for problem in found["problems"]:
-        click.echo(click.style(f"{problem['plugin']}: {problem['message']}", fg="red"))
+        say("", mark=click.style(printable(f"{problem['plugin']}: {problem['message']}"), fg="red"))
     if not found["plugins"]:
-        click.echo("No plugin was found. Install tconnectsync again: its own plugins come with it.")
+        say("No plugin was found. Install tconnectsync again: its own plugins come with it.")
     return ExitStatus.DONE
+
+
+def _name(name: str) -> str:
+    return click.style(printable(name), bold=True)
 
 
 def _meant(name: str, found: dict[str, Any]) -> str:

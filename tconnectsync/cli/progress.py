@@ -10,6 +10,8 @@ from typing import TextIO
 
 import attrs
 
+from tconnectsync.printable import one_line
+
 _BAR_WIDTH = 24
 _LEAST_WAIT_S = 0.05
 
@@ -40,7 +42,7 @@ class ProgressLine:
         self._shown_at = now
         bar = bar_words(done, total)
         width = shutil.get_terminal_size().columns - len(bar) - 2
-        self.stream.write(f"\r\x1b[K{bar} {message[: max(width, 10)]}")
+        self.stream.write(f"\r\x1b[K{bar} {one_line(message)[: max(width, 10)]}")
         self.stream.flush()
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ def ask(invocation: Invocation, command: str, **arguments: Any) -> Result:
             if isinstance(step, application.Result):
                 result = step
             elif isinstance(step, application.Notice):
-                click.echo(step.words, err=True)
+                say(step.words, err=True)
             else:
                 line.show(step.message, step.done, step.total)
     if result is None:
@@ -49,9 +47,9 @@ def conclude(invocation: Invocation, status: int, lines: Iterable[str]) -> int:
     invocation.status = int(status)
     said = tuple(lines)
     for line in said:
-        click.echo(line, err=status != ExitStatus.DONE)
+        say(line, err=status != ExitStatus.DONE)
     if not said and status == ExitStatus.DONE and sys.stdout.isatty():
-        click.echo("Done; nothing is waiting.")
+        say("Done; nothing is waiting.")
     return int(status)
 
 
@@ -70,17 +68,12 @@ def show_preview(invocation: Invocation, **wanted: Any) -> int:
             counts[step.get("action", "put")] += 1
             print_json(step)
     for line in lines:
-        click.echo(line, err=True)
+        say(line, err=True)
     if status != ExitStatus.USAGE:
         noun = "document" if counts["put"] == 1 else "documents"
         words = f"{counts['put']} {noun} would be sent"
         words += f", {counts['withdraw']} taken back" if counts["withdraw"] else ""
         words += f", {counts['set aside']} set aside" if counts["set aside"] else ""
-        click.echo(f"{words}; nothing was sent and nothing was written.", err=True)
+        say(f"{words}; nothing was sent and nothing was written.", err=True)
     invocation.status = status
     return status
-
-
-def print_json(value: object, *, indent: int | None = None) -> None:
-    """One JSON value on stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=indent, default=str))

@@ -8,6 +8,7 @@ import click
 
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 
 
@@ -29,8 +30,8 @@ def command(invocation: Invocation, path: Path, data_dir: Path | None) -> int:
     with FolderLock(folder):
         put_back = restore(path, folder)
     made = put_back.manifest
-    click.echo(
+    say(
         f"{folder} holds positions 1 to {made.positions} of the event log {made.log}, of {made.made_at:%Y-%m-%d %H:%M} UTC."
     )
-    click.echo("Run `tconnectsync sync`, or start the daemon: what is newer is fetched again.")
+    say("Run `tconnectsync sync`, or start the daemon: what is newer is fetched again.")
     return ExitStatus.DONE

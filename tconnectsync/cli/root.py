@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from tconnectsync.cli import failures
 from tconnectsync.cli.exit_status import INTERRUPTED, MEANINGS, ExitStatus
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.older_flags import joined_features, older_options, perform_older
+from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, features_option
 from tconnectsync.errors import TconnectsyncError
 
@@ -149,10 +151,12 @@ def _guarded(arguments: list[str], invocation: Invocation) -> int:
         sys.stdout.flush()
         return int(status or 0)
     except click.ClickException as error:
-        error.show()
+        words = io.StringIO()
+        error.show(words)
+        say(words.getvalue(), err=True, nl=False)
         return int(ExitStatus.USAGE)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. Nothing is lost: the next run goes on from here.", err=True)
+        say("Interrupted. Nothing is lost: the next run goes on from here.", err=True)
         return INTERRUPTED
     except TconnectsyncError as error:
         return failures.tell(error)

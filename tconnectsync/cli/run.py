@@ -19,6 +19,7 @@ def command(invocation: Invocation) -> int:
     SIGTERM ends it within ten seconds with nothing lost, SIGHUP reads the configuration again. Log lines go to stderr
     (`log_level` in the configuration). The other commands may be used beside it.
     """
+    invocation.serve()
     config = invocation.config()
     from tconnectsync import application
 

@@ -9,8 +9,8 @@ import click
 from tconnectsync.cli.chain import Link, links_of
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
-from tconnectsync.cli.requests import print_json
 
 _MARKS = {
     "ok": click.style("ok  ", fg="green"),
@@ -39,7 +39,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
         return ExitStatus.DONE
     now = invocation.clock.now()
     zone = ZoneInfo(config.zone_of(now.date()))
-    click.echo(f"tconnectsync {status['version']}, data in {status['data_dir']}\n")
+    say(f"tconnectsync {status['version']}, data in {status['data_dir']}\n")
     links = links_of(status, now, zone)
     width = max((len(link.name) for link in links), default=0)
     for link in links:
@@ -49,6 +49,6 @@ def command(invocation: Invocation, as_json: bool) -> int:
 
 def _print(link: Link, width: int) -> None:
     first, *others = link.lines or ("",)
-    click.echo(f"{_MARKS[link.mark]}  {link.name.ljust(width)}  {first}".rstrip())
+    say(f"  {link.name.ljust(width)}  {first}".rstrip(), mark=_MARKS[link.mark])
     for line in others:
-        click.echo(f"{' ' * (width + 8)}{line}")
+        say(f"{' ' * (width + 8)}{line}")

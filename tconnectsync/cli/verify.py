@@ -10,9 +10,10 @@ import click
 
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import SinkName, common_options, day_options, iso, pass_invocation, require_order
 from tconnectsync.cli.progress import ProgressLine
-from tconnectsync.cli.requests import ask, print_json
+from tconnectsync.cli.requests import ask
 from tconnectsync.errors import Retryable
 
 if TYPE_CHECKING:
@@ -47,14 +48,14 @@ def command(
         result = ask(invocation, "verify", sink=sink, first=iso(first), last=iso(last), json=as_json)
         invocation.status = result.status
         for told in result.lines:
-            click.echo(told)
+            say(told)
         return result.status
     try:
         tally = _compare(invocation, sink, first, last, as_json=as_json)
     except Retryable as error:
-        click.echo(error.message, err=True)
+        say(error.message, err=True)
         if error.remedy:
-            click.echo(error.remedy, err=True)
+            say(error.remedy, err=True)
         return ExitStatus.WAITING
     status = (
         ExitStatus.DAMAGED if tally.harm else ExitStatus.DIFFERENT if tally.wrong or tally.twice else ExitStatus.DONE
@@ -64,11 +65,11 @@ def command(
         print_json(tally.to_json())
         return status
     for line in tally.lines(sink):
-        click.echo(line)
+        say(line)
     if tally.harm:
-        click.echo(f"{tally.harm} Run `tconnectsync log check`, then `tconnectsync log repair`.")
+        say(f"{tally.harm} Run `tconnectsync log check`, then `tconnectsync log repair`.")
     elif tally.wrong:
-        click.echo(f"Run `tconnectsync verify {sink} --repair`: it mends what is ours and touches nothing else.")
+        say(f"Run `tconnectsync verify {sink} --repair`: it mends what is ours and touches nothing else.")
     return status
 
 

@@ -91,6 +91,7 @@ def test_under_systemd_lines_carry_a_priority_and_no_time(tmp_path: Path) -> Non
     with path.open("w") as file:
         found = os.fstat(file.fileno())
         logs = start_logs(file, {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"})
+        logs.level("warning")
         log.error("broken")
         logs.stop()
     assert path.read_text() == "<3>level=error logger=engine broken\n"
@@ -103,6 +104,41 @@ def test_a_journal_stream_of_somebody_else_does_not_count() -> None:
         assert not logs.formatter.format(record).startswith("<")
     finally:
         logs.stop()
+
+
+def test_a_commands_words_are_not_mixed_with_log_lines(stream: io.StringIO) -> None:
+    """A failure that nobody foresaw is told, as a sentence; what the command says itself is not said twice."""
+    logs = start_logs(stream, {})
+    try:
+        log.warning("source_trouble source=tandem state=backing_off")
+        logging.getLogger("urllib3").warning("trouble")
+        assert stream.getvalue() == ""
+        try:
+            raise ValueError("odd\x1b[2J")
+        except ValueError:
+            log.exception("source_failed source=%s", "tandem")
+        told = stream.getvalue()
+        assert "ValueError: odd\\x1b[2J" in told
+        assert "-v" in told
+        assert "level=" not in told
+        assert told.count("\n") == 1
+        logs.be_verbose()
+        log.info("polled")
+        assert "level=info logger=engine polled" in stream.getvalue()
+    finally:
+        logs.stop()
+
+
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\x9b31m", "\u202e", "\u2028", "\x07", "\udce4", "\x00", "\x7f", "\r"])
+def test_nothing_from_outside_commands_the_terminal_or_the_journal(logs: Logs, stream: io.StringIO, odd: str) -> None:
+    log.warning('site_said reason="%s"', f"a{odd}b")
+    logs.be_verbose()
+    try:
+        raise ValueError(f"c{odd}d")
+    except ValueError:
+        log.exception("failed")
+    assert all(each.isprintable() or each == "\n" for each in stream.getvalue())
+    assert "Traceback" in stream.getvalue()
 
 
 def test_short_words_are_no_secrets() -> None:

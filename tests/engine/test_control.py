@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import stat
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync.control import ControlServer, ask
+from tconnectsync.control import LONGEST_REQUEST, MOST_ASKERS, ControlServer, ask, read_request
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Retryable
 from tconnectsync.jobs import Job, Progress, Request, Result
 from tconnectsync.notify import Notifier
@@ -62,6 +63,53 @@ def test_nonsense_is_answered_and_harms_nothing(server: ControlServer) -> None:
         assert b'"status": 2' in channel.recv(4096)
     assert isinstance(list(ask(server.path, Request(command="sync", args={"sink": 1})))[-1], Result)
     thread.join()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000 + b"\n",
+        b'{"command": "sync", "args": ' + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"}\n",
+        b'{"command": "sync", "args": {"ids": ' + b"[" * 20 + b"]" * 20 + b"}}\n",
+        b'{"command": [[["sync"]]]}\n',
+        b'{"command": "sync", "args": [["a", 1]]}\n',
+        b'{"args": {}}\n',
+        b"\xff\xfe\n",
+        b"x" * (LONGEST_REQUEST + 1),
+        b'{"command": "' + b"x" * LONGEST_REQUEST + b'"}\n',
+    ],
+    ids=["lists", "tables", "deep ids", "command", "args", "no command", "no text", "no end", "long"],
+)
+def test_a_request_that_is_too_deep_or_too_long_is_refused_and_the_daemon_goes_on(
+    server: ControlServer, line: bytes
+) -> None:
+    thread = serve(server, times=200)
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.settimeout(5)
+        channel.connect(str(server.path))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            channel.sendall(line)
+        assert b'"status": 2' in channel.recv(4096)
+    assert list(ask(server.path, Request(command="sync", args={"sink": 1})))[-1] == Result(status=6, lines=("1", "ü"))
+    thread.join()
+
+
+def test_ids_of_many_dead_letters_fit_into_a_request() -> None:
+    ids = [f"{number:040}" for number in range(10_000)]
+    line = json.dumps({"command": "dead_letters_drop", "args": {"sink": "x", "ids": ids}, "mark": "m"}).encode()
+    assert read_request(line) == Request(command="dead_letters_drop", args={"sink": "x", "ids": ids}, mark="m")
+
+
+def test_askers_that_say_nothing_lock_nobody_out(server: ControlServer) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST_ASKERS + 3):
+            channel = stack.enter_context(socket.socket(socket.AF_UNIX))
+            channel.connect(str(server.path))
+            server.wait(1)
+        assert len(server._open) == MOST_ASKERS
+        thread = serve(server)
+        assert isinstance(list(ask(server.path, Request(command="sync", args={"sink": 1})))[-1], Result)
+        thread.join()
 
 
 def test_an_asker_that_goes_away_does_not_stop_what_it_began(tmp_path: Path) -> None:
@@ -199,6 +247,15 @@ def test_a_systemd_that_does_not_read_holds_nobody_up_and_hears_the_status_later
         assert 0 < heard < 2000
         notifier.status("backing off")
         assert systemd.recv(4096) == b"STATUS=backing off"
+
+
+def test_words_from_outside_cannot_say_more_to_systemd(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(5)
+        notifier = Notifier.from_environment({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        notifier.status("refused\nMAINPID=1\x1b[31m")
+        assert systemd.recv(4096) == rb"STATUS=refused\nMAINPID=1\x1b[31m"
 
 
 def test_without_systemd_nothing_is_said() -> None:

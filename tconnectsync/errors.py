@@ -48,17 +48,25 @@ class BadFile(TconnectsyncError):
 class Retryable(TconnectsyncError):
     """Passing trouble: try again later. ``after_s`` is the least wait in seconds, None leaves it to the back-off.
 
-    ``unsure`` is true when the other side may have acted on the request although no answer came.
+    ``unsure`` is true when the other side may have acted on the request although no answer came, ``narrow`` when its size or
+    its time may be the reason: a smaller batch may pass.
     """
 
     usual_remedy = "It is tried again by itself; `tconnectsync check` tries everything now and says what is wrong."
 
     def __init__(
-        self, message: str, *, after_s: float | None = None, unsure: bool = False, remedy: str | None = None
+        self,
+        message: str,
+        *,
+        after_s: float | None = None,
+        unsure: bool = False,
+        narrow: bool = False,
+        remedy: str | None = None,
     ) -> None:
         super().__init__(message, remedy=remedy)
         self.after_s = after_s
         self.unsure = unsure
+        self.narrow = narrow
 
 
 class SourceChanged(Retryable):
@@ -66,9 +74,18 @@ class SourceChanged(Retryable):
 
 
 class Rejected(TconnectsyncError):
-    """The receiver will never take this batch as it is. Delivery halves the batch until the culprit is alone."""
+    """The receiver will never take this batch as it is. Delivery halves the batch until the culprit is alone.
+
+    ``narrow``: because of its size, which is remembered. ``passing``: it may be the receiver's own trouble; a document that
+    fails alone is set aside only after others have passed again and again.
+    """
 
     usual_remedy = "`tconnectsync dead-letters list` shows what was set aside; `tconnectsync check` tries the site."
+
+    def __init__(self, message: str, *, narrow: bool = False, passing: bool = False, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.narrow = narrow
+        self.passing = passing
 
 
 class CredentialsRefused(TconnectsyncError):

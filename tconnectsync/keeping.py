@@ -14,7 +14,7 @@ import attrs
 from tconnectsync.admission import ALWAYS, ONCE, Admission, Stay
 from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json, to_json
-from tconnectsync.delivery import Courier
+from tconnectsync.delivery import UNRECOGNISED, Courier, unrecognised_remedy
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
 from tconnectsync.folding import Folding
@@ -211,8 +211,11 @@ class Keeper:
             return False
         except (Retryable, Rejected) as error:
             self.admission.start_over()
+            if self.courier.unrecognised():
+                self._turn("halted", f"{error.message}; {UNRECOGNISED}", remedy=unrecognised_remedy(self.name))
+                return False
             after_s = error.after_s if isinstance(error, Retryable) else None
-            self._back_off(error.message, error.remedy, after_s=after_s)
+            self._back_off(error.message, error.remedy, after_s=after_s, soon=self.courier.narrowed)
             return False
         except sqlite3.OperationalError as error:
             self._back_off(f"the outbox cannot be written ({error})", "Make room on the disk; nothing is lost.")
@@ -236,7 +239,8 @@ class Keeper:
         elif done:
             if self.courier.taken:
                 self.outbox.put("last_delivered", now.isoformat(timespec="seconds").replace("+00:00", "Z"))
-            self._well()
+            if not self.courier.undecided:
+                self._well()
         if self.outbox.get("consent") and self.outbox.next_due(now) is None and not self.behind():
             self.outbox.forget("consent")
         return bool(done)
@@ -273,6 +277,7 @@ class Keeper:
                 self.outbox.new_site()
                 for known in ("address", "admitted", "adopted", "found"):
                     self.outbox.forget(known)
+                self.courier.forget_place()
             count = self.outbox.replay(tuple(self.folding.folds), first, last)
             self.outbox.put("consent", "1")
         self._clear()
@@ -355,14 +360,15 @@ class Keeper:
             state = "damaged" if isinstance(blocked, LogDamaged) else "waiting"
             self._turn(state, blocked.message, remedy=blocked.remedy)
             return
-        self._turn("ok")
+        self._turn("ok", self.courier.waits_why())
 
     def _stay(self, stay: Stay) -> None:
         remedy = stay.hold.remedy.replace("SINK", self.name)
         self._turn("halted", stay.hold.reason, remedy=remedy, mark=stay.mark)
 
-    def _back_off(self, message: str, remedy: str | None, *, after_s: float | None = None) -> None:
-        failures = self.condition.failures + 1
+    def _back_off(self, message: str, remedy: str | None, *, after_s: float | None = None, soon: bool = False) -> None:
+        """Wait, longer after each failure in a row; ``soon``: what is tried next is not what failed."""
+        failures = 1 if soon else self.condition.failures + 1
         wait_s = backoff_s(failures, after_s=after_s, dice=self.dice)
         self._turn("backing_off", message, remedy=remedy, wait_s=wait_s, failures=failures)
 

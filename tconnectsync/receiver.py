@@ -35,17 +35,24 @@ class Taken:
 
 @attrs.frozen(kw_only=True)
 class Postponed:
-    """Not now; ``after_s`` is the least wait in seconds."""
+    """Not now; ``after_s`` is the least wait in seconds.
+
+    ``unconfirmed``: the receiver says that it took it, and nothing that it shows is known as this document. A sink whose
+    documents are all so stops after a few rounds, because each round may store them once more.
+    """
 
     reason: str
     after_s: float | None = None
+    unconfirmed: bool = False
 
 
 @attrs.frozen(kw_only=True)
 class Refused:
-    """Never: the document goes to the dead letters with this reason."""
+    """Never: the document goes to the dead letters with this reason. ``passing`` as in :class:`tconnectsync.Rejected`."""
 
     reason: str
+    passing: bool = False
+    remedy: str | None = None
 
 
 Outcome: TypeAlias = Taken | Postponed | Refused
@@ -131,6 +138,19 @@ class Receiver(Protocol):
 
     def check(self) -> Iterator[Finding]:
         """Version, rights and reachability, by trying them."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A receiver that learns something about its place that is worth keeping over a restart."""
+
+    def memory(self) -> str:
+        """What it learned, as text; "" for nothing."""
+        ...
+
+    def recall(self, memory: str) -> None:
+        """What it learned before, from :meth:`memory`. Asked once, before the first delivery."""
         ...
 
 

@@ -296,8 +296,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/engine/test_delivery.py::test_withdrawals_never_share_a_batch_with_what_may_take_their_place",
         (
             _DELIVERY,
-            "return withdrawals or pending",
-            "return [one for one in pending if one.document is not None] or pending",
+            "return withdrawals or others",
+            "return [one for one in others if one.document is not None] or others",
         ),
     ),
     _mutation(
@@ -389,9 +389,10 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/engine/test_delivery.py::test_a_refused_batch_is_halved_until_the_culprit_is_alone_and_the_rest_goes_on",
         (
             _DELIVERY,
-            "        if len(batch) == 1:\n            self._note(batch, [Refused(reason=error.message)], now)\n",
-            "        if batch:\n            self._note(batch, [Refused(reason=error.message)] * len(batch), now)\n",
+            "            if len(batch) == 1:\n                refused",
+            "            if batch:\n                refused",
         ),
+        (_DELIVERY, "self._note(batch, [refused], now)", "self._note(batch, [refused] * len(batch), now)"),
     ),
     # --- 6 damage is found and told -------------------------------------------------------------------------------------
     _mutation(

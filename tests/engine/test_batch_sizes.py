@@ -1,0 +1,286 @@
+"""Receivers that take small batches only, that are full for a while, or that show nothing of what they took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+from engine_world import World
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_delivery import NOW, document, want
+from worlds import Shelf
+
+from tconnectsync import Delivery, Outcome, Postponed, Refused, Rejected, Retryable
+from tconnectsync.batching import GROW_AFTER, BatchSize
+from tconnectsync.delivery import UNCONFIRMED_ROUNDS, Courier
+from tconnectsync.outbox import Outbox
+from tconnectsync.suspects import STRIKES
+
+MOST = 64
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "sink.sqlite")
+    yield outbox
+    outbox.close()
+
+
+@attrs.define
+class Narrow(Shelf):
+    """Takes no batch of more than ``most``. ``error`` is what it answers then; ``sizes`` are those that it was asked for."""
+
+    batch_size: int = MOST
+    most: int = 10
+    error: Callable[[], Exception] = lambda: Retryable("HTTP 503", narrow=True, unsure=True)
+    bad: frozenset[str] = frozenset()
+    sizes: list[int] = attrs.field(factory=list)
+
+    def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+        self.sizes.append(len(batch))
+        if len(batch) > self.most or any(delivery.document_id in self.bad for delivery in batch):
+            raise self.error()
+        return super().deliver(batch)
+
+
+def backed_off(courier: Courier, now: datetime) -> bool:
+    """Whether a keeper would wait after sending what there is to send."""
+    try:
+        while courier.send_next(now):
+            pass
+    except Retryable:
+        return True
+    return False
+
+
+def drain(outbox: Outbox, shelf: Shelf, *, now: datetime = NOW, restart: bool = True, rounds: int = 300) -> int:
+    """What a keeper does, minute by minute, with another process each time. How many minutes it took."""
+    courier = Courier(outbox, shelf)
+    for minute in range(rounds):
+        at = now + timedelta(minutes=minute)
+        courier = Courier(outbox, shelf) if restart else courier
+        if not backed_off(courier, at) and not outbox.waiting(at):
+            return minute
+    raise AssertionError(f"{outbox.waiting(at)} still wait")
+
+
+@pytest.mark.parametrize("most", [1, 3, 31, 40])
+def test_a_batch_that_fails_twice_is_halved_and_the_size_that_works_is_remembered(outbox: Outbox, most: int) -> None:
+    want(outbox, *(document(number) for number in range(200)))
+    shelf = Narrow(most=most)
+    minutes = drain(outbox, shelf)
+    assert len(shelf.there) == 200
+    assert shelf.sizes[:3] == [MOST, MOST, MOST // 2]
+    assert minutes <= 20
+    shelf.sizes.clear()
+    want(outbox, *(document(number) for number in range(200, 200 + MOST)))
+    drain(outbox, shelf)
+    assert len(shelf.there) == 200 + MOST
+    assert sum(size > most for size in shelf.sizes) <= 2
+
+
+def test_one_failure_alone_makes_no_batch_smaller(outbox: Outbox) -> None:
+    want(outbox, *(document(number) for number in range(MOST)))
+    shelf = Narrow(most=0)
+    with pytest.raises(Retryable):
+        Courier(outbox, shelf).send_next(NOW)
+    shelf.most = MOST
+    assert Courier(outbox, shelf).send_next(NOW) == MOST
+
+
+def test_a_refusal_for_size_is_halved_at_once_and_remembered(outbox: Outbox) -> None:
+    want(outbox, *(document(number) for number in range(3 * MOST)))
+    shelf = Narrow(most=20, error=lambda: Rejected("HTTP 413", narrow=True))
+    assert drain(outbox, shelf, restart=False) == 0
+    assert len(shelf.there) == 3 * MOST
+    assert sum(size > 20 for size in shelf.sizes) <= 5
+
+
+def test_after_an_outage_batches_are_soon_as_large_as_before(outbox: Outbox) -> None:
+    want(outbox, *(document(number) for number in range(600)))
+    shelf = Narrow(most=0)
+    for minute in range(40):
+        with pytest.raises(Retryable):
+            Courier(outbox, shelf).send_next(NOW + timedelta(minutes=minute))
+    shelf.most, shelf.sizes = 1000, []
+    drain(outbox, shelf)
+    assert len(shelf.there) == 600
+    assert len(shelf.sizes) <= 32
+    assert outbox.counts().dead == 0
+
+
+@given(st.lists(st.tuples(st.integers(1, 200), st.booleans()), max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_whatever_happens_a_batch_has_one_document_and_no_more_than_the_receiver_takes(
+    events: list[tuple[int, bool]],
+) -> None:
+    size = BatchSize()
+    for count, good in events:
+        asked = min(count, size.most(MOST))
+        size = size.after_success(asked, MOST) if good else size.after_failure(asked)
+        assert 1 <= size.most(MOST) <= MOST
+        assert BatchSize.from_json(size.to_json()) == size
+
+
+def test_a_size_that_fails_again_is_tried_seldom() -> None:
+    """A receiver that takes 20 at most: the more often more failed, the longer nothing greater is tried."""
+    size, failed = BatchSize(), 0
+    for _ in range(400):
+        asked = size.most(MOST)
+        failed += asked > 20
+        size = size.after_failure(asked) if asked > 20 else size.after_success(asked, MOST)
+    assert failed <= 12
+    assert 10 <= size.most(20) <= 20
+
+
+# --- whose fault ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error",
+    [lambda: Rejected("HTTP 500", passing=True), lambda: Retryable("HTTP 503", narrow=True, unsure=True)],
+    ids=["500 with a working read", "503"],
+)
+def test_a_receiver_that_is_full_for_hours_loses_nothing_and_needs_nobody(
+    outbox: Outbox, error: Callable[[], Exception]
+) -> None:
+    shelf = Narrow(most=0, error=error)
+    for hour in range(48):
+        want(outbox, document(hour), document(100 + hour))
+        assert backed_off(Courier(outbox, shelf), NOW + timedelta(hours=hour))
+        assert not Courier(outbox, shelf).halted()
+    assert outbox.counts().dead == 0
+    shelf.most = MOST
+    drain(outbox, shelf, now=NOW + timedelta(hours=48))
+    assert len(shelf.there) == 96
+    assert outbox.counts().dead == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [lambda: Rejected("HTTP 500", passing=True), lambda: Retryable("HTTP 403", narrow=True)],
+    ids=["500 with a working read", "403"],
+)
+def test_one_document_that_fails_each_time_holds_nothing_up_and_is_set_aside_in_the_end(
+    outbox: Outbox, error: Callable[[], Exception]
+) -> None:
+    """A firewall may dislike a word in a note; the newest one, which goes first."""
+    culprit = document(30)
+    shelf = Narrow(most=MOST, error=error, bad=frozenset({culprit.id}))
+    want(outbox, *(document(number) for number in range(31)))
+    courier = Courier(outbox, shelf)
+    for minute in range(10):
+        backed_off(courier, NOW + timedelta(minutes=minute))
+    assert len(shelf.there) == 30
+    assert outbox.counts().dead == 0
+    hour = 0
+    while not outbox.counts().dead:
+        hour += 1
+        assert hour < 12
+        want(outbox, document(100 + hour))
+        courier = Courier(outbox, shelf)
+        assert not backed_off(courier, NOW + timedelta(hours=hour))
+        assert len(shelf.there) == 30 + hour
+        assert "HTTP" in courier.waits_why() or outbox.counts().dead
+    assert [letter.id for letter in outbox.dead_letters()] == [culprit.id]
+    assert shelf.calls - 30 < 40 + STRIKES
+
+
+def test_a_document_that_fails_while_others_of_its_batch_pass_holds_nothing_up(outbox: Outbox) -> None:
+    """As at a receiver that does one document a request."""
+
+    class OneByOne(Shelf):
+        def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+            answers = {each.document_id: outcome for each, outcome in zip(batch, super().deliver(batch), strict=True)}
+            answers |= {id_: Refused(reason="HTTP 500", passing=True) for id_ in answers if id_ == document(3).id}
+            return list(answers.values())
+
+    want(outbox, *(document(number) for number in range(5)))
+    courier = Courier(outbox, OneByOne())
+    assert courier.send_next(NOW) == 5
+    assert outbox.waiting(NOW) == 1
+    assert outbox.counts().dead == 0
+
+
+# --- receivers that show nothing --------------------------------------------------------------------------------------
+
+
+class Mute(Shelf):
+    """Takes everything, and names nothing of it."""
+
+    def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+        super().deliver(batch)
+        return [Postponed(reason="its answer does not name it", unconfirmed=True) for _ in batch]
+
+
+def test_a_receiver_that_names_nothing_stops_the_sink_after_three_rounds(world: World) -> None:
+    shelf = world.shelf = world.keeper.courier.receiver = Mute(batch_size=10)
+    for hour in range(12):
+        result = world.ask("sync")
+        assert result.status == (5 if hour < UNCONFIRMED_ROUNDS - 1 else 6)
+        world.reopen()
+        world.clock.sleep(3600)
+    assert shelf.calls == UNCONFIRMED_ROUNDS
+    assert world.keeper.condition.state == "halted"
+    assert "does not name it" in " ".join(result.lines)
+    assert "`tconnectsync resume shelf`" in " ".join(result.lines)
+    world.shelf = world.keeper.courier.receiver = Shelf(batch_size=10)
+    assert world.ask("resume", sink="shelf").status == 0
+    assert len(world.shelf.there) > 24
+
+
+def test_one_document_that_is_never_named_stops_no_sink(outbox: Outbox) -> None:
+    class Forgetful(Shelf):
+        def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+            odd = Postponed(reason="not named", unconfirmed=True)
+            return [
+                odd if each.document_id == document(0).id else outcome
+                for each, outcome in zip(batch, super().deliver(batch), strict=True)
+            ]
+
+    shelf = Forgetful()
+    for hour in range(24):
+        want(outbox, document(0), document(100 + hour))
+        courier = Courier(outbox, shelf)
+        assert not backed_off(courier, NOW + timedelta(hours=hour))
+        assert not courier.unrecognised()
+    assert shelf.calls < 24 * 2 + 2
+    assert outbox.counts().dead == 1
+
+
+def test_what_a_receiver_learned_of_its_place_survives_a_restart_and_not_a_move(outbox: Outbox) -> None:
+    @attrs.define
+    class Learner(Shelf):
+        learned: str = ""
+        recalled: str | None = None
+
+        def memory(self) -> str:
+            return self.learned
+
+        def recall(self, memory: str) -> None:
+            self.recalled = memory
+
+    want(outbox, document(1))
+    Courier(outbox, Learner(learned="no gzip")).send_next(NOW)
+    want(outbox, document(2))
+    again = Learner(learned="no gzip")
+    courier = Courier(outbox, again)
+    courier.send_next(NOW)
+    assert again.recalled == "no gzip"
+    courier.forget_place()
+    other = Learner()
+    Courier(outbox, other).send_next(NOW)
+    assert other.recalled == ""
+
+
+def test_growing_is_slow_after_a_failure() -> None:
+    assert BatchSize(limit=8).after_success(8, MOST).most(MOST) == 8
+    size = BatchSize(limit=8)
+    for _ in range(GROW_AFTER):
+        size = size.after_success(8, MOST)
+    assert size.most(MOST) == 16
+    assert size.after_failure(16).most(MOST) == 8

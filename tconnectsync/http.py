@@ -150,15 +150,18 @@ class HttpClient:
         return HttpFailure.TLS_PORT if _speaks_tls(parts.hostname, parts.port or 80) else failure
 
 
-def retry_after_s(response: HttpResponse, now: datetime) -> float | None:
-    """``Retry-After`` in seconds, from 0 to 4 hours; None without one. A date is held against the answer's own ``Date``."""
+def retry_after_s(response: HttpResponse, now: datetime | None = None) -> float | None:
+    """``Retry-After`` in seconds, from 0 to 4 hours; None without one. A date is held against the answer's own ``Date``.
+
+    ``now`` stands in for an answer without ``Date``.
+    """
     text = response.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), LONGEST_ASKED_WAIT_S)
     until = http_date(text)
-    if until is None:
-        return None
     since = http_date(response.headers.get("Date", "")) or now
+    if until is None or since is None:
+        return None
     return min(max((until - since).total_seconds(), 0.0), LONGEST_ASKED_WAIT_S)
 
 
@@ -275,6 +278,7 @@ class _Deadline:
         with self._lock:
             self._sockets.add(sock)
             if self.passed:
+                sock.close()
                 raise TimeoutError
 
     def cut(self) -> None:

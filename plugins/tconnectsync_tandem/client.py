@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from contextlib import closing
 from datetime import date, timedelta
 from urllib.parse import quote
 
 import attrs
-import requests
 
-from tconnectsync import Clock, Retryable, Secret
+from tconnectsync import Clock, HttpClient, Retryable, Secret
 from tconnectsync_tandem.endpoints import Endpoints
 from tconnectsync_tandem.id_token import Judge, judged_apart
 from tconnectsync_tandem.login import Login
@@ -32,7 +31,6 @@ class Account:
     endpoints: Endpoints
     kept: TokenFile
     clock: Clock
-    make_session: Callable[[], requests.Session] = attrs.field(repr=False)
     judge: Judge = attrs.field(default=judged_apart, repr=False)
     _token: Token | None = attrs.field(default=None, repr=False)
     _told: set[str] = attrs.field(factory=set)
@@ -57,12 +55,9 @@ class Account:
 
     def _log_in(self) -> Token:
         self._token = None
-        session = self.make_session()
-        try:
-            login = Login(self.endpoints, Transport(session, self.clock), self._told, self.judge)
+        with closing(HttpClient(clock=self.clock)) as client:
+            login = Login(self.endpoints, Transport(client, self.clock), self._told, self.judge)
             token = login.run(self.email, self.password)
-        finally:
-            session.close()
         self._token = token
         self.kept.save(token)
         return token

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import date, timedelta
 from typing import Any
 
 import attrs
-import requests
 
-from tconnectsync import Batch, Context, Event, Finding, History, Retryable, SourceChanged, TconnectsyncError
+from tconnectsync import (
+    Batch,
+    Context,
+    Event,
+    Finding,
+    History,
+    HttpClient,
+    Retryable,
+    SourceChanged,
+    TconnectsyncError,
+)
 from tconnectsync.events import Body
 from tconnectsync_tandem import facts
 from tconnectsync_tandem.answers import whole_answer
@@ -50,7 +59,6 @@ def open_source(
     options: TandemOptions,
     context: Context,
     *,
-    make_session: Callable[[], requests.Session] = requests.Session,
     judge: Judge = judged_apart,
 ) -> TandemSource:
     """The source of a checked configuration: account, password and region are there."""
@@ -63,12 +71,9 @@ def open_source(
         endpoints=endpoints,
         kept=TokenFile(context.folder / "token.json", account_key(options.email, endpoints)),
         clock=context.clock,
-        make_session=make_session,
         judge=judge,
     )
-    return TandemSource(
-        options=options, context=context, endpoints=endpoints, account=account, make_session=make_session
-    )
+    return TandemSource(options=options, context=context, endpoints=endpoints, account=account)
 
 
 @attrs.define(kw_only=True)
@@ -79,7 +84,6 @@ class TandemSource:
     context: Context = attrs.field(repr=False)
     endpoints: Endpoints
     account: Account = attrs.field(repr=False)
-    make_session: Callable[[], requests.Session] = attrs.field(repr=False)
     drift: Drift = attrs.field(factory=Drift)
     journal: Journal = attrs.field(factory=Journal)
     _told: set[str] = attrs.field(factory=set)
@@ -146,12 +150,9 @@ class TandemSource:
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
-        """One session for one poll: the next is minutes away, longer than a server keeps a connection."""
-        session = self.make_session()
-        try:
-            yield Client(self.account, Transport(session, self.context.clock))
-        finally:
-            session.close()
+        """One client for one poll: the next is minutes away, longer than a server keeps a connection."""
+        with closing(HttpClient(clock=self.context.clock)) as client:
+            yield Client(self.account, Transport(client, self.context.clock))
 
     def _fetch(
         self,

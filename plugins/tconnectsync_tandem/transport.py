@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 import attrs
-import requests
 
-from tconnectsync import Clock, Retryable, SourceChanged
+from tconnectsync import (
+    Clock,
+    HttpClient,
+    HttpFailed,
+    HttpLimits,
+    HttpResponse,
+    Retryable,
+    SourceChanged,
+    http_date,
+    retry_after_s,
+)
 
 log = logging.getLogger("tconnectsync.tandem")
 
+Answer: TypeAlias = HttpResponse
 Body: TypeAlias = bytes | bytearray
 
-TIMEOUTS_S = (10.0, 60.0)
-"""To connect, and between two pieces of an answer."""
-
-LONGEST_ANSWER_S = 300.0
-MOST_BYTES = 128 * 1024 * 1024
+LIMITS = HttpLimits(connect_s=10.0, silence_s=60.0, whole_s=300.0, most_bytes=128 << 20)
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 BLOCKED_WAIT_S = 1800.0
@@ -49,20 +53,11 @@ class TokenOver(Exception):
     """401: the server does not take the token (any more)."""
 
 
-@attrs.frozen(kw_only=True)
-class Answer:
-    """A whole answer."""
-
-    status: int
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    body: Body = attrs.field(repr=False)
-
-
 @attrs.frozen
 class Transport:
-    """Asks over one ``requests`` session. ``clock`` is the host's, which every answer's ``Date`` is held against."""
+    """Asks over one HTTP client. ``clock`` is the host's, which every answer's ``Date`` is held against."""
 
-    session: requests.Session
+    client: HttpClient
     clock: Clock
 
     def ask(
@@ -81,54 +76,24 @@ class Transport:
 
         Errors: Retryable (no connection, or the host's clock is wrong), BrokenAnswer (a time-out, half an answer).
         """
-        host = urlsplit(url).hostname or "the server"
         try:
-            with self.session.request(
+            answer = self.client.request(
                 method,
                 url,
-                params=params,
-                data=form,
-                json=document,
-                headers=dict(headers),
-                timeout=TIMEOUTS_S,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = self._read(response, what)
-                answer = Answer(status=response.status_code, headers=response.headers, body=body)
-        except requests.exceptions.ConnectTimeout:
-            raise Retryable(f"{host} does not answer (no connection within {TIMEOUTS_S[0]:.0f} s)") from None
-        except requests.exceptions.SSLError:
-            raise Retryable(
-                f"the certificate of {host} is not good",
-                remedy="Check this computer's date, and that no proxy stands between it and the internet.",
-            ) from None
-        except requests.exceptions.Timeout:
-            raise BrokenAnswer(
-                f"no answer to the request for {what} within {TIMEOUTS_S[1]:.0f} s", unsure=True
-            ) from None
-        except requests.exceptions.ConnectionError as error:
-            raise _no_connection(error, host, what) from None
-        except requests.exceptions.RequestException as error:
-            raise BrokenAnswer(
-                f"half an answer to the request for {what} ({type(error).__name__})", unsure=True
-            ) from None
-        except ValueError:  # requests looks at the address of a redirect even when it is not followed
-            raise shape_changed(what, "a redirect to no address") from None
+                what=what,
+                headers=headers,
+                params=params or {},
+                form=form,
+                document=document,
+                limits=LIMITS,
+            )
+        except HttpFailed as error:
+            if error.broke_off:
+                raise BrokenAnswer(error.message, unsure=error.unsure, remedy=error.remedy) from error
+            raise
         check_clock(answer.headers, self.clock.now(), maybe_cached=maybe_cached)
-        log.debug('answered what="%s" status=%d bytes=%d', what, answer.status, len(body))
+        log.debug('answered what="%s" status=%d bytes=%d', what, answer.status, len(answer.body))
         return answer
-
-    def _read(self, response: requests.Response, what: str) -> Body:
-        end = self.clock.monotonic() + LONGEST_ANSWER_S
-        body = bytearray()
-        for piece in response.iter_content(65536):
-            body += piece
-            if len(body) > MOST_BYTES:
-                raise BrokenAnswer(f"the answer to the request for {what} is too large")
-            if self.clock.monotonic() > end:
-                raise BrokenAnswer(f"the answer to the request for {what} takes too long")
-        return body  # a month's answer is not copied
 
 
 def refusal(answer: Answer, what: str) -> Exception:
@@ -176,23 +141,12 @@ def login_changed(words: str, remedy: str | None = None) -> SourceChanged:
     )
 
 
-def retry_after_s(answer: Answer) -> float | None:
-    """Seconds that the server asks to wait: ``Retry-After`` as a number, or as a date against the server's own ``Date``."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(min(int(text[:9]), 86_400))
-    until, now = _http_date(text), _http_date(answer.headers.get("Date", ""))
-    if until is None or now is None:
-        return None
-    return min(max((until - now).total_seconds(), 0.0), 86_400.0)
-
-
 def check_clock(headers: Mapping[str, str], now: datetime, *, maybe_cached: bool) -> None:
     """Raise Retryable if the host's clock is more than five minutes off the server's.
 
     A page may come out of a cache with an old ``Date``: then only a host that is behind can be told.
     """
-    server = _http_date(headers.get("Date", ""))
+    server = http_date(headers.get("Date", ""))
     if server is None:
         return
     age = headers.get("Age", "").strip()
@@ -216,24 +170,5 @@ def _span(span: timedelta) -> str:
     return f"{minutes // 60} hours" if minutes < 72 * 60 else f"{minutes // 1440} days"
 
 
-def _http_date(text: str) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    return found.replace(tzinfo=timezone.utc) if found.tzinfo is None else found.astimezone(timezone.utc)
-
-
 def _validation(answer: Answer) -> str:
     return ", unknown keys" if b"unrecognized_keys" in answer.body else ""
-
-
-def _no_connection(error: requests.exceptions.ConnectionError, host: str, what: str) -> Retryable:
-    """A request that never got out is not the same as one that was cut off."""
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    name = type(reason).__name__
-    if name == "NameResolutionError":
-        return Retryable(f"the address of {host} cannot be looked up: is this computer online?")
-    if name == "NewConnectionError":
-        return Retryable(f"no connection to {host}")
-    return BrokenAnswer(f"{host} cut off the request for {what}", unsure=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from contextlib import closing
 
 import attrs
-import requests
 
-from tconnectsync import Clock, Retryable, Secret
+from tconnectsync import Clock, HttpClient, Retryable, Secret
 from tconnectsync_tconnect.login import Entered, enter, phone_token
 from tconnectsync_tconnect.settings import TconnectOptions
 from tconnectsync_tconnect.token import Token
@@ -28,7 +27,6 @@ class Account:
 
     options: TconnectOptions = attrs.field(repr=False)
     clock: Clock
-    make_session: Callable[[], requests.Session] = attrs.field(default=requests.Session, repr=False)
     _entered: Entered | None = attrs.field(default=None, repr=False)
     _token: Token | None = attrs.field(default=None, repr=False)
     _phone: Token | None = attrs.field(default=None, repr=False)
@@ -66,13 +64,10 @@ class Account:
         log.info("token_refused")
 
     def _log_in(self) -> Token:
-        session = self.make_session()
-        try:
-            transport = Transport(session, self.clock)
-            email, password = self._credentials()
+        email, password = self._credentials()
+        with closing(HttpClient(clock=self.clock)) as client:
+            transport = Transport(client, self.clock)
             self._entered = enter(transport, base(self.options.endpoints.login), email, password)
-        finally:
-            session.close()
         if self._entered.token is not None:
             return self._entered.token
         if not self.has_phone:
@@ -80,16 +75,13 @@ class Account:
         return self.phone()
 
     def _phone_in(self) -> Token:
-        session = self.make_session()
-        try:
-            email, password = self._credentials()
-            client_id, client_secret = self.options.client_id, self.options.client_secret
-            if client_id is None or client_secret is None:
-                raise ValueError("the options were not checked")
-            url = base(self.options.endpoints.android)
-            return phone_token(Transport(session, self.clock), url, email, password, client_id, client_secret)
-        finally:
-            session.close()
+        email, password = self._credentials()
+        client_id, client_secret = self.options.client_id, self.options.client_secret
+        if client_id is None or client_secret is None:
+            raise ValueError("the options were not checked")
+        url = base(self.options.endpoints.android)
+        with closing(HttpClient(clock=self.clock)) as client:
+            return phone_token(Transport(client, self.clock), url, email, password, client_id, client_secret)
 
     def _credentials(self) -> tuple[str, Secret]:
         if self.options.email is None or self.options.password is None:

@@ -15,6 +15,7 @@ from tconnectsync_tconnect.login import BROWSER, PHONE
 from tconnectsync_tconnect.token import Token
 from tconnectsync_tconnect.transport import (
     CHANGED_WAIT_S,
+    LIMITS,
     NotThere,
     ServerFailed,
     TokenOver,
@@ -26,7 +27,7 @@ from tconnectsync_tconnect.transport import (
 
 CONTROL_IQ_BEGAN = date(2020, 2, 1)
 """Before this nobody had Control:IQ."""
-SLOW_TIMEOUTS_S = (10.0, 10.0)
+SLOW_LIMITS = attrs.evolve(LIMITS, silence_s=10.0)
 SLOW_WAITS_S = (60.0, 120.0)
 
 
@@ -171,9 +172,7 @@ class Api:
         url = f"{base(self.account.options.endpoints.ws2)}{path}"
         for wait_s in (*SLOW_WAITS_S, None):
             try:
-                answer = self.transport.ask(
-                    "GET", url, what=what, headers=BROWSER, params=params, timeouts_s=SLOW_TIMEOUTS_S
-                )
+                answer = self.transport.ask("GET", url, what=what, headers=BROWSER, params=params, limits=SLOW_LIMITS)
                 body = good(answer, what)
             except ServerFailed:
                 if wait_s is None:

@@ -51,12 +51,12 @@ def enter(transport: Transport, base: str, email: str, password: Secret) -> Ente
     if answer.status != 302:
         _page(answer, "login")
         raise changed("login", f"status {answer.status}")
-    target = urljoin(url, answer.headers.get("Location", ""))
+    target = _target(url, answer.headers.get("Location", ""))
     if _host(target) == _host(url):  # the cookies are nobody else's business
         after = transport.ask("POST", target, what="page after the login", headers=headers)
         if after.status >= 500:
             _page(after, "page after the login")
-    cookies = {cookie.name: cookie.value or "" for cookie in transport.session.cookies}
+    cookies = transport.client.cookies
     guid = cookies.get("UserGUID", "")
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", guid):
         raise changed("login", "no cookie that names the wearer (UserGUID)")
@@ -129,13 +129,20 @@ def _refused(answer: Answer, private: tuple[str, ...]) -> Exception:
 def _page(answer: Answer, what: str) -> bytes:
     """The body of a step that must succeed."""
     try:
-        return good(answer, what) if answer.status >= 400 else answer.body
+        return good(answer, what) if answer.status >= 400 else bytes(answer.body)
     except (TokenOver, NotThere):
         raise changed(what, f"status {answer.status}") from None
 
 
-def _text(body: bytes) -> str:
+def _text(body: bytes | bytearray) -> str:
     return body.decode("utf-8", "replace")
+
+
+def _target(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise changed("login", "a redirect to no address") from None
 
 
 def _host(url: str) -> tuple[str, str]:

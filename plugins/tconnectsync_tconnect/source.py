@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import attrs
-import requests
 
-from tconnectsync import BadFile, Batch, Context, Event, Finding, History, Retryable, SourceChanged, TconnectsyncError
+from tconnectsync import (
+    BadFile,
+    Batch,
+    Context,
+    Event,
+    Finding,
+    History,
+    HttpClient,
+    Retryable,
+    SourceChanged,
+    TconnectsyncError,
+)
 from tconnectsync.events import Body
 from tconnectsync_tconnect import ownfacts
 from tconnectsync_tconnect.account import Account
@@ -50,14 +60,12 @@ UNASKED_BLIND = timedelta(hours=1)
 """The same where nothing tells whether there was an upload."""
 
 
-def open_source(
-    options: TconnectOptions, context: Context, *, make_session: Callable[[], requests.Session] = requests.Session
-) -> TconnectSource:
+def open_source(options: TconnectOptions, context: Context) -> TconnectSource:
     """The source of a checked configuration: account, password and a pump are there."""
     if options.email is None or options.password is None or not options.pumps:
         raise ValueError("the options were not checked")
-    account = Account(options=options, clock=context.clock, make_session=make_session)
-    return TconnectSource(options=options, context=context, account=account, make_session=make_session)
+    account = Account(options=options, clock=context.clock)
+    return TconnectSource(options=options, context=context, account=account)
 
 
 @attrs.define(kw_only=True)
@@ -70,7 +78,6 @@ class TconnectSource:
     options: TconnectOptions = attrs.field(repr=False)
     context: Context = attrs.field(repr=False)
     account: Account = attrs.field(repr=False)
-    make_session: Callable[[], requests.Session] = attrs.field(repr=False)
 
     decoder = DECODER
 
@@ -147,11 +154,8 @@ class TconnectSource:
 
     @contextmanager
     def _api(self) -> Iterator[Api]:
-        session = self.make_session()
-        try:
-            yield Api(account=self.account, transport=Transport(session, self.context.clock))
-        finally:
-            session.close()
+        with closing(HttpClient(clock=self.context.clock)) as client:
+            yield Api(account=self.account, transport=Transport(client, self.context.clock))
 
     def _news(self, api: Api, history: History) -> tuple[list[Event], Retryable | None]:
         """Facts that the log does not have yet. That nobody tells of uploads does not keep the days from being asked for."""

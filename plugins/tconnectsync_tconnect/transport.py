@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeAlias
 
 import attrs
-import requests
 
-from tconnectsync import Clock, Retryable, SourceChanged
+from tconnectsync import (
+    Clock,
+    HttpClient,
+    HttpFailed,
+    HttpFailure,
+    HttpLimits,
+    HttpResponse,
+    Retryable,
+    SourceChanged,
+    retry_after_s,
+)
 
-TIMEOUTS_S = (10.0, 60.0)
-"""To connect, and between two pieces of an answer."""
-LONGEST_ANSWER_S = 300.0
-MOST_BYTES = 64 * 1024 * 1024
+Answer: TypeAlias = HttpResponse
+
+LIMITS = HttpLimits(connect_s=10.0, silence_s=60.0, whole_s=300.0, most_bytes=64 << 20)
 BLOCKED_WAIT_S = 1800.0
 CHANGED_WAIT_S = 3600.0
 NEW_RELEASE = "Look whether there is a newer release of tconnectsync; until then it is tried again about hourly."
@@ -39,20 +46,11 @@ class NotThere(Exception):
     """404: for days before there was such data, "no data"."""
 
 
-@attrs.frozen(kw_only=True)
-class Answer:
-    """A whole answer."""
-
-    status: int
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False)
-
-
 @attrs.frozen
 class Transport:
-    """Asks over one ``requests`` session."""
+    """Asks over one HTTP client."""
 
-    session: requests.Session
+    client: HttpClient
     clock: Clock
 
     def ask(
@@ -65,54 +63,23 @@ class Transport:
         params: Sequence[tuple[str, str]] = (),
         form: Mapping[str, str] | None = None,
         basic: tuple[str, str] | None = None,
-        timeouts_s: tuple[float, float] = TIMEOUTS_S,
+        limits: HttpLimits = LIMITS,
     ) -> Answer:
         """The answer, whatever its status; redirects are not followed. ``params`` are sent in their order.
 
         Errors: Retryable (no connection, the firewall), ServerFailed (a time-out, half an answer).
         """
-        host = urlsplit(url).hostname or "the server"
         try:
-            with self.session.request(
-                method,
-                url,
-                params=list(params),
-                data=form,
-                headers=dict(headers),
-                auth=basic,
-                timeout=timeouts_s,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = self._read(response, what)
-                answer = Answer(status=response.status_code, headers=response.headers, body=body)
-        except requests.exceptions.ConnectTimeout:
-            raise ServerFailed(f"{host} does not answer (no connection within {timeouts_s[0]:.0f} s)") from None
-        except requests.exceptions.SSLError:
-            raise Retryable(
-                f"the certificate of {host} is not good",
-                remedy="Check this computer's date, and that no proxy stands between it and the internet.",
-            ) from None
-        except requests.exceptions.Timeout:
-            raise ServerFailed(f"no answer to the request for {what} within {timeouts_s[1]:.0f} s") from None
-        except (requests.exceptions.RequestException, ValueError) as error:
-            raise ServerFailed(
-                f"no whole answer of {host} to the request for {what} ({type(error).__name__})"
-            ) from None
-        if b"__VIEWSTATE" not in body and any(mark in body for mark in _FIREWALL):
+            answer = self.client.request(
+                method, url, what=what, headers=headers, params=params, form=form, basic=basic, limits=limits
+            )
+        except HttpFailed as error:
+            if error.broke_off or error.reason is HttpFailure.CONNECT_TIMEOUT:
+                raise ServerFailed(error.message, remedy=error.remedy) from error
+            raise
+        if b"__VIEWSTATE" not in answer.body and any(mark in answer.body for mark in _FIREWALL):
             raise _blocked(what)
         return answer
-
-    def _read(self, response: requests.Response, what: str) -> bytes:
-        end = self.clock.monotonic() + LONGEST_ANSWER_S
-        body = bytearray()
-        for piece in response.iter_content(65536):
-            body += piece
-            if len(body) > MOST_BYTES:
-                raise ServerFailed(f"the answer to the request for {what} is too large")
-            if self.clock.monotonic() > end:
-                raise ServerFailed(f"the answer to the request for {what} takes too long")
-        return bytes(body)
 
 
 def _blocked(what: str) -> AskedTooMuch:
@@ -128,7 +95,7 @@ def good(answer: Answer, what: str) -> bytes:
     """The body of an answer with status 200. Errors: TokenOver, NotThere, and what any other status means."""
     status = answer.status
     if status == 200:
-        return answer.body
+        return bytes(answer.body)
     if status == 401:
         raise TokenOver
     if status == 404:
@@ -136,10 +103,8 @@ def good(answer: Answer, what: str) -> bytes:
     if status == 403:
         raise _blocked(what)
     if status in (408, 429) or status >= 500:
-        wait = answer.headers.get("Retry-After", "").strip()
-        after_s = float(min(int(wait[:9]), 86_400)) if wait.isdigit() else None
         kind = AskedTooMuch if status == 429 else ServerFailed
-        raise kind(f"t:connect has trouble (status {status} for {what})", after_s=after_s)
+        raise kind(f"t:connect has trouble (status {status} for {what})", after_s=retry_after_s(answer))
     raise changed(what, f"status {status}")
 
 

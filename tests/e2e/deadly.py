@@ -241,7 +241,7 @@ def _hasten(clock: SharedClock | None) -> None:
         return
     engine.LONGEST_SLEEP_S = LONGEST_NAP_S
     tconnectsync_nightscout.client.LIMITS = HttpLimits(connect_s=TIME_OUT_S, silence_s=TIME_OUT_S)
-    tconnectsync_tandem.transport.TIMEOUTS_S = (TIME_OUT_S, TIME_OUT_S)
+    tconnectsync_tandem.transport.LIMITS = tconnectsync_nightscout.client.LIMITS
     SystemClock.now = lambda self: clock.now()  # type: ignore[method-assign]
     SystemClock.sleep = lambda self, seconds: time.sleep(min(seconds, LONGEST_PAUSE_S))  # type: ignore[method-assign]
 

@@ -44,12 +44,12 @@ def quiet(state: str = "ok", status: int = 0) -> Told:
 
 
 CLOUD = {
-    "refused": Told(state="backing_off", status=3, words="no connection to 127.0.0.1"),
-    "reset_before": Told(state="backing_off", status=3, words="cut off"),
-    "reset_after": Told(state="backing_off", status=3, words="cut off"),
+    "refused": Told(state="backing_off", status=3, words="no connection"),
+    "reset_before": Told(state="backing_off", status=3, words="broke the connection"),
+    "reset_after": Told(state="backing_off", status=3, words="broke the connection"),
     "half": Told(state="backing_off", status=3, words="half an answer"),
     "truncated": Told(state="backing_off", status=3, words="half an answer"),
-    "late": Told(state="backing_off", status=3, words="no answer"),
+    "late": Told(state="backing_off", status=3, words="in time"),
     "gateway": Told(state="backing_off", status=3, words="status 504"),
     "html": Told(state="changed", status=3, words="a web page"),
     "null": Told(state="changed", status=3, words="JSON NoneType"),
@@ -121,7 +121,7 @@ def inflicted(world: LyingWorld, side: str, method: str, kind: str) -> Iterator[
     with pytest.MonkeyPatch.context() as patch:
         if kind == "late":  # a time-out of a moment, so that it costs no minutes
             patch.setattr(tconnectsync_nightscout.client, "LIMITS", HttpLimits(silence_s=0.2))
-            patch.setattr(tconnectsync_tandem.transport, "TIMEOUTS_S", (10.0, 0.2))
+            patch.setattr(tconnectsync_tandem.transport, "LIMITS", HttpLimits(silence_s=0.2))
         yield
     proxy.faults.clear()
     assert proxy.injected[kind]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import socket
@@ -82,6 +83,13 @@ def test_an_answer_that_drips_is_cut_at_the_deadline(tmp_path: Path, slow: str, 
     assert caught.unsure
     assert caught.broke_off
     assert "in time" in caught.message
+
+
+def test_a_deadline_that_passes_while_connecting_leaves_no_socket_open(client: HttpClient) -> None:
+    with serving(saying(GOOD)) as port:
+        caught = failure(client, f"http://127.0.0.1:{port}/", limits=HttpLimits(whole_s=0.0))
+        gc.collect()  # an open socket would be warned of here
+    assert caught.reason is HttpFailure.TOO_SLOW
 
 
 def test_a_server_that_takes_a_large_body_slowly_is_cut_too() -> None:

@@ -13,7 +13,7 @@ import pytest
 import requests
 from real_servers import Site
 
-from tconnectsync import Secret
+from tconnectsync import HttpClient, Secret
 from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.fault_proxy import FaultProxy
 from tconnectsync_simulator.nightscout import SimulatedNightscout
@@ -211,12 +211,14 @@ def test_a_login_with_all_its_redirects_goes_through() -> None:
         def sleep(self, seconds: float) -> None:
             raise AssertionError("nobody waits")
 
-    with Cloud([], Clock()) as cloud, FaultProxy(cloud.url) as proxy, requests.Session() as session:
+    with Cloud([], Clock()) as cloud, FaultProxy(cloud.url) as proxy:
         options = EndpointOptions(**proxy.endpoints(cloud.endpoints))
+        client = HttpClient(clock=Clock())
         account = cloud.accounts[0]
-        token = Login(endpoints_of(account.region, options), Transport(session, Clock()), set()).run(
+        token = Login(endpoints_of(account.region, options), Transport(client, Clock()), set()).run(
             account.email, Secret(account.password)
         )
+        client.close()
         assert token.pumper_id == account.pumper_id
         assert len(proxy.recorded) == len(cloud.requests) == 6
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fault-proxy")]

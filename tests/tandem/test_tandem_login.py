@@ -135,7 +135,7 @@ def test_refused_credentials_name_the_region_and_the_other_one_and_no_secret(wor
         (Fault("/login", status=403, body=b"<html>Web Page Blocked!</html>"), Retryable, "firewall"),
         (Fault("/login", status=429, headers={"Retry-After": "77"}), Retryable, "wait"),
         (Fault("/login", status=503), Retryable, "503"),
-        (Fault("/login", reset=True), Retryable, "cut off"),
+        (Fault("/login", reset=True), Retryable, "broke the connection"),
         (Fault("/page", status=403, body=b"x"), Retryable, "firewall"),
         (Fault("/page", status=502, body=b"x"), Retryable, "502"),
         (Fault("/authorize", status=200, body=b"<html>new terms</html>"), SourceChanged, "not end where it should"),

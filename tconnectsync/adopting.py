@@ -22,9 +22,13 @@ def cannot_be_adopted(sink: str) -> str:
 
 @attrs.define
 class Found:
-    """What was found so far: by kind what ours replace, and what they do not; ``unclear``: nobody can tell."""
+    """What was found so far: by kind what ours replace, and what they do not; ``unclear``: nobody can tell.
+
+    ``impossible``: what goes because it cannot be true, such as a glucose of 0.
+    """
 
     replaced: Counter[str] = attrs.field(factory=Counter)
+    impossible: Counter[str] = attrs.field(factory=Counter)
     left: Counter[str] = attrs.field(factory=Counter)
     unclear: list[str] = attrs.field(factory=list)
 
@@ -32,11 +36,15 @@ class Found:
         """For people. ``done``: what is to be replaced is gone; ``pending``: how many of ours are not there yet."""
         gone = "made room for ours, which follow" if pending else "were replaced by ours"
         said = [f"{_counted(self.replaced)} of an older bridge {gone if done else 'would be replaced by ours'}"]
+        if self.impossible:
+            deleted = "were deleted" if done else "would be deleted"
+            said.append(f"{_counted(self.impossible)} of it cannot be true (such as a glucose of 0), and {deleted}")
         if self.left:
             said.append(f"{_counted(self.left)} of it tell of nothing that is delivered from here, and stay")
         if self.unclear:
             said.append(
-                f"{len(self.unclear)} may tell of the same as ours or of something else (no record numbers, or of several pumps):"
+                f"{len(self.unclear)} may tell of the same as ours or of something else (no record numbers, of several pumps, or"
+                " another uploader's):"
             )
             said += [f"  {line}" for line in self.unclear[:_LISTED]]
             said += [f"  and {len(self.unclear) - _LISTED} more"] * (len(self.unclear) > _LISTED)
@@ -72,9 +80,10 @@ def adopted(
                 kind = older.stored.slot or older.stored.collection
                 if older.same:
                     going.append(older.stored)
-                    found.replaced[kind] += 1
+                    (found.impossible if older.impossible else found.replaced)[kind] += 1
                 elif older.same is None:
-                    found.unclear.append(f"{older.stored.at:%Y-%m-%d %H:%M:%S} UTC  {kind}")
+                    author = f" of {older.stored.author}" if older.stored.author else ""
+                    found.unclear.append(f"{older.stored.at:%Y-%m-%d %H:%M:%S} UTC  {kind}{author}")
                 else:
                     found.left[kind] += 1
             if going and send_again is not None:

@@ -174,10 +174,14 @@ def rendered(receiver: Receiver, document: Document) -> Mapping[str, Any] | Refu
 
 @attrs.frozen(kw_only=True)
 class Older:
-    """A document of an older bridge beside ours. ``same``: ours describe the same fact; None: nobody can tell."""
+    """A document of an older bridge beside ours. ``same``: ours describe the same fact; None: nobody can tell.
+
+    ``impossible`` (with ``same``): it says what cannot be, and goes though nothing of ours takes its place.
+    """
 
     stored: StoredDocument
     same: bool | None
+    impossible: bool = False
 
 
 @runtime_checkable

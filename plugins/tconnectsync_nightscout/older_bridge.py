@@ -17,11 +17,15 @@ from tconnectsync_nightscout.client import is_mongo_id
 from tconnectsync_nightscout.wire import SINK_FIELD, slot_of
 
 OLDER_BRIDGE = "Pump (tconnectsync)"
-KINDS_OF_SINK = {"nightscout-treatments": frozenset({"dose", "basal"}), "nightscout-pump-events": frozenset({"other"})}
+KINDS_OF_SINK = {
+    "nightscout-treatments": frozenset({"dose", "basal"}),
+    "nightscout-pump-events": frozenset({"other"}),
+    "nightscout-cgm": frozenset({"glucose"}),
+}
 """What a sink tells of the facts that the older bridges told as well."""
 
 _DOSES = frozenset({"Bolus", "Meal Bolus", "Correction Bolus", "Snack Bolus", "Combo Bolus", "Carb Correction"})
-_REACH = timedelta(hours=36)
+REACH = timedelta(hours=36)
 """A wrong zone is at most 26 hours; a sequence number that comes again is another pump's, or years away."""
 _LATEST_END = timedelta(minutes=45)
 """A dose without record numbers is stamped so long after its end at most: twenty-five units take a quarter of an hour."""
@@ -31,8 +35,8 @@ _SPARSE = timedelta(hours=12)
 
 
 def is_older(item: Mapping[str, Any]) -> bool:
-    """Whether an older bridge wrote this treatment."""
-    marked = item.get("enteredBy") == OLDER_BRIDGE or bool(item.get("pump_event_id"))
+    """Whether an older bridge wrote this treatment or entry; entries have its mark as their ``device``."""
+    marked = OLDER_BRIDGE in (item.get("enteredBy"), item.get("device")) or bool(item.get("pump_event_id"))
     return marked and not item.get(SINK_FIELD)
 
 
@@ -108,7 +112,7 @@ class _Ours:
         )  # fmt: skip
 
     def is_near(self, at: datetime) -> bool:
-        return self.document.at - _REACH <= at <= self.until + _REACH
+        return self.document.at - REACH <= at <= self.until + REACH
 
     def tells(self, numbers: frozenset[int]) -> frozenset[int]:
         """A stretch of basal names its first and its last record."""
@@ -141,6 +145,8 @@ def _same_records(numbers: frozenset[int], near: Sequence[_Ours]) -> bool | None
 
 
 def _kind(event_type: str) -> str:
+    if event_type in ("sgv", "mbg"):
+        return "glucose"
     return "dose" if event_type in _DOSES else "basal" if event_type == "Temp Basal" else "other"
 
 

@@ -56,8 +56,17 @@ def pages(
 
 
 def time_of(item: Mapping[str, Any]) -> datetime | None:
-    """When a stored document says that it happened; others' entries have a ``dateString`` only."""
-    return moment_of(item.get("created_at")) or moment_of(item.get("dateString"))
+    """When a stored document says that it happened; others' entries have a ``dateString`` in any form, and a ``date``."""
+    return moment_of(item.get("created_at")) or moment_of(item.get("dateString")) or _moment_at(item.get("date"))
+
+
+def _moment_at(milliseconds: object) -> datetime | None:
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
+        return None
+    try:
+        return datetime.fromtimestamp(int(milliseconds) / 1000, timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def copy_of(item: Mapping[str, Any]) -> Copy | None:

@@ -22,7 +22,16 @@ from tconnectsync import (
 from tconnectsync_nightscout.client import Find, NightscoutClient
 from tconnectsync_nightscout.comparing import contrasts
 from tconnectsync_nightscout.keyed import TREATMENTS, deliver_keyed
-from tconnectsync_nightscout.older_bridge import KINDS_OF_SINK, OLDER_BRIDGE, Covered, recognised, removable, told_by
+from tconnectsync_nightscout.older_bridge import (
+    KINDS_OF_SINK,
+    OLDER_BRIDGE,
+    Covered,
+    is_older,
+    recognised,
+    removable,
+    told_by,
+)
+from tconnectsync_nightscout.older_readings import recognised_readings
 from tconnectsync_nightscout.patience import Patience
 from tconnectsync_nightscout.profile_delivery import ADD, deliver_profiles
 from tconnectsync_nightscout.profile_delivery import COLLECTION as PROFILE
@@ -117,17 +126,17 @@ class NightscoutReceiver:
 
     def inspect(self, first: datetime, last: datetime) -> Hold | None:
         """Wait for the user where somebody else wrote the same facts of this stretch: sending would show them twice."""
-        if self.adopts:
-            return self._older_bridge(first, last)
-        return self._other_readings(first, last) if ENTRIES in self.collections else None
+        hold = self._older_bridge(first, last) if self.adopts else None
+        return hold or (self._other_readings(first, last) if ENTRIES in self.collections else None)
 
     def _older_bridge(self, first: datetime, last: datetime) -> Hold | None:
         """What stands where this sink delivered already does not count: the user has seen it, or wanted it so."""
         found: set[object] = set()
         covered: Covered | None = None
-        marks: tuple[Find, ...] = ([("enteredBy", OLDER_BRIDGE)], [("pump_event_id[$regex]", "[0-9]")])
+        collection, mark = (ENTRIES, "device") if ENTRIES in self.collections else (TREATMENTS, "enteredBy")
+        marks: tuple[Find, ...] = ([(mark, OLDER_BRIDGE)], [("pump_event_id[$regex]", "[0-9]")])
         for find in marks:
-            for item in pages(self.client, TREATMENTS, first, last, find):
+            for item in pages(self.client, collection, first, last, find):
                 if not told_by(self.sink, item):
                     continue
                 if covered is None:
@@ -142,18 +151,18 @@ class NightscoutReceiver:
         if not found:
             return None
         number = f"{COUNT_UP_TO} or more" if len(found) >= COUNT_UP_TO else len(found)
-        treatments = "treatment" if number == 1 else "treatments"
+        what, facts = ("reading", "readings") if collection == ENTRIES else ("treatment", "doses")
         return Hold(
-            reason=f"{self.address} already holds {number} {treatments} of an older bridge ({OLDER_BRIDGE!r}) between"
-            f" {first:%Y-%m-%d} and {last:%Y-%m-%d}; sending now would show the same doses twice",
+            reason=f"{self.address} already holds {number} {what}{'' if number == 1 else 's'} of an older bridge ({OLDER_BRIDGE!r})"
+            f" between {first:%Y-%m-%d} and {last:%Y-%m-%d}; sending now would show the same {facts} twice",
             remedy=f"Stop the older bridge first. Then `tconnectsync adopt {self.sink} --dry-run` tells what ours would replace,"
             f" and `tconnectsync adopt {self.sink}` replaces it; `tconnectsync adopt {self.sink} --skip` keeps both.",
         )
 
     def _other_readings(self, first: datetime, last: datetime) -> Hold | None:
-        """Readings of the sensor by an uploader of its own, which nearly every site has."""
+        """Readings of the sensor by an uploader of its own, which nearly every site has. An older bridge's were looked for before."""
         others = (item for item in pages(self.client, ENTRIES, first, last) if item.get(SINK_FIELD) != self.sink)
-        reading = next((item for item in others if item.get("type") == "sgv"), None)
+        reading = next((item for item in others if item.get("type") == "sgv" and not is_older(item)), None)
         if reading is None:
             return None
         return Hold(
@@ -219,19 +228,25 @@ class NightscoutReceiver:
         self, documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str]
     ) -> Sequence[Older]:
         """See :class:`tconnectsync.Adopting`."""
+        if ENTRIES in self.collections:
+            return recognised_readings(documents, others)
         return recognised(documents, others, claimed, kinds=KINDS_OF_SINK.get(self.sink, frozenset()))
 
     def remove(self, others: Sequence[StoredDocument]) -> None:
         """See :class:`tconnectsync.Adopting`."""
-        going = {item["_id"]: item for stored in others if removable(item := stored.content)}
-        for mongo_id in going:
-            self.client.delete(TREATMENTS, mongo_id)
+        going = {item["_id"]: stored.collection for stored in others if removable(item := stored.content)}
+        for mongo_id, collection in going.items():
+            self.client.delete(collection, mongo_id)
         times = [stored.at for stored in others]
         first, last = min(times) - REACH, max(times) + REACH
-        stayed = sum(item.get("_id") in going for item in pages(self.client, TREATMENTS, first, last))
+        stayed = sum(
+            item.get("_id") in going
+            for collection in sorted(set(going.values()))
+            for item in pages(self.client, collection, first, last)
+        )
         if stayed:
             raise Retryable(
-                f"{self.address} still holds {stayed} of {len(going)} treatments that it was asked to delete",
+                f"{self.address} still holds {stayed} of {len(going)} documents that it was asked to delete",
                 remedy="Give the token of nightscout.token the right to delete, or use the site's API secret.",
             )
 

@@ -120,6 +120,35 @@ def test_a_site_with_an_uploader_of_its_own_waits_for_the_user(place: AnySite, r
     assert "adopt nightscout-cgm --skip" in hold.remedy
 
 
+def test_an_older_bridges_readings_are_told_and_removed_and_no_one_elses(
+    place: AnySite, readings: NightscoutReceiver
+) -> None:
+    span = LONG_AGO, LONG_AGO + timedelta(hours=1)
+    older = {"type": "sgv", "device": "Pump (tconnectsync)", "dateString": "2025-03-31T01:00:20+0000"}
+    someones = {"type": "sgv", "sgv": 101, "device": "another uploader", "dateString": "2025-03-31T01:30:00.000Z"}
+    readings.client.create(
+        "entries",
+        [
+            {**older, "sgv": 120, "date": 1743382820000, "pump_event_id": "1"},
+            {**older, "sgv": 0, "date": 1743383120000, "dateString": "2025-03-31T01:05:20+0000"},
+            {**someones, "date": 1743384600000},
+        ],
+    )
+    hold = readings.inspect(*span)
+    assert hold is not None
+    assert "2 readings of an older bridge" in hold.reason
+    assert "tconnectsync adopt nightscout-cgm" in hold.remedy
+    ours = reading(1, LONG_AGO).document
+    assert ours is not None
+    found = readings.recognise_older([ours], list(readings.survey(*span)), set())
+    assert sorted((each.same, each.impossible) for each in found) == [(True, False), (True, True)]
+    readings.remove([each.stored for each in found])
+    assert [entry["device"] for entry in place.documents("entries")] == ["another uploader"]
+    hold = readings.inspect(*span)
+    assert hold is not None
+    assert "--skip" in hold.remedy
+
+
 def test_check_tries_the_rights_to_entries_and_leaves_nothing(place: AnySite, readings: NightscoutReceiver) -> None:
     assert "entries: may create, read and delete" in [finding.what for finding in readings.check() if finding.good]
     assert place.documents("entries") == []

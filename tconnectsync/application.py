@@ -20,11 +20,12 @@ from tconnectsync.anchoring import Upload
 from tconnectsync.clock import Clock
 from tconnectsync.clockcheck import zone_doubt
 from tconnectsync.config import Config
+from tconnectsync.configfile import is_mistake
 from tconnectsync.control import SOCKET_NAME, ask
 from tconnectsync.daemon import Daemon, Loaded
 from tconnectsync.delivery import Courier
 from tconnectsync.engine import Engine
-from tconnectsync.errors import ConfigError, FolderOwned, IndexHarmed
+from tconnectsync.errors import ConfigError, FolderOwned, IndexHarmed, MachineNotReady
 from tconnectsync.eventlog import Damage, EventLog, Files, FolderLock, OsFiles
 from tconnectsync.folding import Folding
 from tconnectsync.hookspecs import Context, Sink
@@ -194,7 +195,7 @@ def outbox_path(folder: Path, sink: str) -> Path:
 
 
 def _make_data_dir(config: Config) -> None:
-    """See to it that the data folder is there and nobody else's to read. Errors: ConfigError."""
+    """See to it that the data folder is there and nobody else's to read. Errors: ConfigError, MachineNotReady."""
     try:
         OsFiles().make_folder(config.data_dir)
     except OSError as error:
@@ -203,7 +204,7 @@ def _make_data_dir(config: Config) -> None:
         remedy = (
             "Name a folder that this user may write to, or run it as the user that owns it (as a service: with sudo)."
         )
-        raise ConfigError((problem,), remedy=remedy) from error
+        raise (ConfigError if is_mistake(error) else MachineNotReady)((problem,), remedy=remedy) from error
 
 
 def _keep_private() -> None:

@@ -30,7 +30,7 @@ import msgspec
 
 import tconnectsync
 from tconnectsync.clock import Clock
-from tconnectsync.errors import NotDone
+from tconnectsync.errors import MachineTrouble, NotDone
 from tconnectsync.eventlog import FILE_NAME, Files, check_log, copied_log
 
 MANIFEST = "manifest.json"
@@ -106,7 +106,7 @@ def back_up(data_dir: Path, target: Path, *, clock: Clock, files: Files | None =
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
-        raise NotDone(
+        raise MachineTrouble(
             f"The backup {path} cannot be written ({error.strerror or error}).",
             remedy="Name a file in a folder with room that this user may write to.",
         ) from error
@@ -153,7 +153,7 @@ def restore(path: Path, data_dir: Path) -> Backup:
             raise
         raise NotDone(f"There is no {path}.", remedy="Name the file that `tconnectsync backup` wrote.") from error
     except OSError as error:
-        raise NotDone(
+        raise MachineTrouble(
             f"The backup {path} cannot be put into {data_dir} ({error.strerror or error}).",
             remedy="See to it that there is room and that this user may read the one and write the other.",
         ) from error

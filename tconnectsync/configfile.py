@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -10,11 +11,12 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.errors import ConfigError
+from tconnectsync.errors import ConfigError, MachineNotReady
 
 SYSTEM_FILE = Path("/etc/tconnectsync/config.toml")
 """Read when there is no other."""
 
+_MISTAKES = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 _EXAMPLE = "config.toml.example shows how one looks: `tconnectsync check` tells when it is right."
 
 
@@ -83,18 +85,15 @@ def find_config(path: Path | None, environ: Mapping[str, str], *, system_file: P
 
 
 def read_file(path: Path | None) -> ConfigFile:
-    """Parse ``path``. Errors: ConfigError, when it cannot be read or is not TOML."""
+    """Parse ``path``. Errors: ConfigError, when it is not there or not TOML; MachineNotReady, when it cannot be read now."""
     if path is None:
         return ConfigFile(path=None)
     import tomli
 
     try:
         text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError((f"{path}: no such file",), remedy="Give the path of a file that exists.") from None
     except OSError as error:
-        remedy = _forbidden(path) if isinstance(error, PermissionError) else None
-        raise ConfigError((f"{path}: cannot be read: {error.strerror or error}",), remedy=remedy) from None
+        raise _unreadable(path, error) from None
     except UnicodeDecodeError as error:
         raise ConfigError(
             (f"{path}: byte {error.start + 1} is not UTF-8, expected a TOML file in UTF-8",), remedy=_EXAMPLE
@@ -124,6 +123,24 @@ def read_bootstrap(path: Path | None, environ: Mapping[str, str], *, system_file
         plugins_dir=full_path(folder, file.folder, environ) if isinstance(folder, str) and folder else None,
         blocked_plugins=tuple(name for name in blocked if isinstance(name, str)) if isinstance(blocked, list) else (),
     )
+
+
+def is_mistake(error: OSError) -> bool:
+    """Whether a path itself is wrong, so that no wait helps: a folder for a file, a name that is too long."""
+    return error.errno in _MISTAKES
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    """What to raise for a file that cannot be read: a wrong name is to be put right, anything else may pass."""
+    words = f"{path}: cannot be read: {error.strerror or error}"
+    if isinstance(error, FileNotFoundError):
+        words = f"{path}: no such file"
+        if path.parent.is_dir():
+            return ConfigError((words,), remedy="Give the path of a file that exists.")
+        return MachineNotReady((words,), remedy=f"Its folder {path.parent} is not there: is its disk mounted?")
+    if is_mistake(error):
+        return ConfigError((words,), remedy="Give the path of a file.")
+    return MachineNotReady((words,), remedy=_forbidden(path) if isinstance(error, PermissionError) else None)
 
 
 def _forbidden(path: Path) -> str:

@@ -15,7 +15,7 @@ from tconnectsync.config import Config, Configured, DaemonOptions, LimitOptions
 from tconnectsync.configfile import full_path, home_folder
 from tconnectsync.configtables import Tables, holds_secret
 from tconnectsync.environment import Overlay, misspelt_variables, proxy_notes, variables_of
-from tconnectsync.errors import ConfigError
+from tconnectsync.errors import ConfigError, MachineNotReady
 from tconnectsync.options import option
 from tconnectsync.optiontypes import keys_of
 from tconnectsync.pasted import without_unseen
@@ -60,7 +60,7 @@ class Reader:
     features: str | None = None
 
     def read(self) -> Config:
-        """The configuration. Errors: ConfigError with every problem."""
+        """The configuration. Errors: ConfigError with every problem; MachineNotReady where none needs an edit."""
         tables = self.tables
         sections = {name: section.options for name, section in tables.plugins.sections().items()}
         keys = keys_of(CoreOptions)
@@ -91,7 +91,9 @@ class Reader:
             )
         if tables.problems or core is None or data_dir is None or timezone is None:
             hints = [*tables.notes, *self._no_file(), "Put these right, then run `tconnectsync check`."]
-            raise ConfigError(tuple(dict.fromkeys(tables.problems)), remedy="\n".join(dict.fromkeys(hints)))
+            passing = bool(tables.problems) and tables.passing.issuperset(tables.problems)
+            kind = MachineNotReady if passing else ConfigError
+            raise kind(tuple(dict.fromkeys(tables.problems)), remedy="\n".join(dict.fromkeys(hints)))
         return Config(
             timezone=timezone,
             zones=Zones(timezone=timezone, moves=tuple((move.first_day, move.timezone) for move in core.zones)),

@@ -32,6 +32,8 @@ class Tables:
     around: Surroundings
     plugins: Plugins
     problems: list[str] = attrs.field(factory=list)
+    passing: set[str] = attrs.field(factory=set)
+    """Those of the problems that may pass without an edit: a file that cannot be read now."""
     notes: list[str] = attrs.field(factory=list)
 
     def fault(self, key: str, words: str) -> None:
@@ -63,6 +65,7 @@ class Tables:
         prefix = f"{name}." if name else ""
         overlay = lay_over(options, given, self.around, prefix=prefix)
         self.problems.extend(overlay.problems)
+        self.passing |= overlay.passing
         built, faults = structure(overlay.raw, options)
         overlay.faulty |= overlay.broken | {prefix + key for fault in faults for key in _keys_of(fault)}
         overlay.sound = built

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import attrs
 
-from tconnectsync.configfile import full_path
+from tconnectsync.configfile import full_path, is_mistake
 from tconnectsync.optiontypes import arms_of, is_list, is_literal, is_secret, key_of, table_class
 from tconnectsync.wording import found_words, nearest
 
@@ -41,7 +41,7 @@ class Overlay:
     """A raw table with everything laid over it. Keys are dotted from the top of the file.
 
     ``origins`` names where a value came from, if not from the file; ``broken`` are keys that were given and cannot be used,
-    each with its sentence in ``problems``. ``sound`` are the options without what is wrong with them, to judge the rest by
+    each with its sentence in ``problems``; those that may pass without an edit are in ``passing``, too. ``sound`` are the options without what is wrong with them, to judge the rest by
     (None: not even that can be made), and ``faulty`` the keys that it lacks for it.
     """
 
@@ -49,6 +49,7 @@ class Overlay:
     origins: dict[str, str] = attrs.field(factory=dict)
     broken: set[str] = attrs.field(factory=set)
     problems: list[str] = attrs.field(factory=list)
+    passing: set[str] = attrs.field(factory=set)
     sound: Any = attrs.field(default=None, repr=False)
     faulty: set[str] = attrs.field(factory=set)
 
@@ -131,15 +132,12 @@ def parse_text(text: str, kind: Any) -> Any:
 
 
 def read_secret(path: Path) -> tuple[str, str | None]:
-    """The text of a secret file without the line end, or what is wrong with the file. The text is in no message."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_SECRET_BYTES)
-    except OSError as error:
-        instead = (
-            "; the service gets it as a credential, from /etc/credstore" if isinstance(error, PermissionError) else ""
-        )
-        return "", f"found {path}, which cannot be read ({error.strerror or error}{instead}), {_ALONE}"
+    """The text of a secret file without the line end, or what is wrong with the file. The text is in no message.
+
+    Errors: OSError, when it cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(_MOST_SECRET_BYTES)
     try:
         text = content.decode("utf-8-sig").strip("\r\n")
     except UnicodeDecodeError:
@@ -149,6 +147,12 @@ def read_secret(path: Path) -> tuple[str, str | None]:
     if "\n" in text.strip():
         return "", f"found {path}, which has several lines, {_ALONE}"
     return text if "\n" not in text else text.strip(), None
+
+
+def unreadable_secret(path: Path, error: OSError) -> str:
+    """What to say of a secret file that cannot be read."""
+    instead = "; the service gets it as a credential, from /etc/credstore" if isinstance(error, PermissionError) else ""
+    return f"found {path}, which cannot be read ({error.strerror or error}{instead}), {_ALONE}"
 
 
 def _lay_inner(overlay: Overlay, inner: type[Any], key: str, around: Surroundings, prefix: str) -> None:
@@ -161,6 +165,7 @@ def _lay_inner(overlay: Overlay, inner: type[Any], key: str, around: Surrounding
     overlay.origins.update(below.origins)
     overlay.broken.update(below.broken)
     overlay.problems.extend(below.problems)
+    overlay.passing |= below.passing
 
 
 @attrs.frozen(kw_only=True)
@@ -194,10 +199,24 @@ class _Entry:
         self.overlay.raw[self.key] = value
         self.overlay.origins[self.prefix + self.key] = origin
 
-    def refuse(self, where: str, words: str) -> None:
+    def refuse(self, where: str, words: str, *, passing: bool = False) -> None:
         self.overlay.raw.pop(self.key, None)
         self.overlay.broken.add(self.prefix + self.key)
         self.overlay.problems.append(f"{where}: {words}")
+        if passing:
+            self.overlay.passing.add(f"{where}: {words}")
+
+    def take(self, path: Path, origin: str, where: str) -> None:
+        """The secret in the file at ``path``. A file that cannot be read may be on a disk that is not there yet."""
+        try:
+            text, words = read_secret(path)
+        except OSError as error:
+            self.refuse(where, unreadable_secret(path, error), passing=not is_mistake(error))
+            return
+        if words is None:
+            self.put(text, origin)
+        else:
+            self.refuse(where, words)
 
     def _from_credential(self) -> bool:
         name, folder = self.field.metadata.get("credential"), self.around.credentials_folder
@@ -207,13 +226,10 @@ class _Entry:
             if not (folder / name).exists():
                 return False
         except OSError as error:
-            self.refuse(f"credential {name}", f"found {folder}, which cannot be read ({error.strerror})")
+            words = f"found {folder}, which cannot be read ({error.strerror})"
+            self.refuse(f"credential {name}", words, passing=True)
             return True
-        text, words = read_secret(folder / name)
-        if words is None:
-            self.put(text, f"credential {name}")
-        else:
-            self.refuse(f"credential {name}", words)
+        self.take(folder / name, f"credential {name}", f"credential {name}")
         return True
 
     def _from_environment(self) -> bool:
@@ -248,11 +264,7 @@ class _Entry:
             self.refuse(where, f"found {found_words(given)}, expected the path of {_ALONE.removeprefix('expected ')}")
         else:
             path = full_path(given, self.around.folder, self.around.environ)
-            text, words = read_secret(path)
-            if words is None:
-                self.put(text, str(path))
-            else:
-                self.refuse(where, words)
+            self.take(path, str(path), where)
 
     def _from_company(self) -> None:
         """The default that this option has where another variable is set."""

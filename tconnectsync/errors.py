@@ -32,8 +32,19 @@ class ConfigError(TconnectsyncError):
         super().__init__("\n".join(self.problems), remedy=remedy)
 
 
+class MachineNotReady(ConfigError):
+    """The configuration may be right: a file or folder that it names cannot be used now, as on a disk that is mounted late.
+
+    Exit status 1, so that a service is started again.
+    """
+
+
 class NotDone(TconnectsyncError):
     """What was asked cannot be done as things are; nothing was changed. Exit status 2."""
+
+
+class MachineTrouble(NotDone):
+    """What was asked cannot be done because of the disk or a permission, not because of how it was asked. Exit status 1."""
 
 
 class BadFile(TconnectsyncError):

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import attrs
 
 from tconnectsync.engine import Engine
-from tconnectsync.errors import BadFile, NotDone
+from tconnectsync.errors import BadFile, MachineTrouble, NotDone
 from tconnectsync.events import FACTS, Event, HistoryOpened
 from tconnectsync.hookspecs import Importer, ImportOptions
 from tconnectsync.jobs import Notice, Progress, Step
@@ -236,8 +236,8 @@ def _untold(engine: Engine, importer: Importer, events: Sequence[Event]) -> Sequ
     return [event for event in events if event.id not in partial or not held(event)]
 
 
-def _stopped(trouble: str, found: _Found) -> NotDone:
-    return NotDone(
+def _stopped(trouble: str, found: _Found) -> MachineTrouble:
+    return MachineTrouble(
         f"{trouble}; the import stopped after {found.new:,} new events, which stay in the log.",
         remedy="Make room on the disk and import again: nothing is doubled.",
     )

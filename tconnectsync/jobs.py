@@ -17,6 +17,7 @@ from tconnectsync.errors import (
     CredentialsRefused,
     IndexHarmed,
     LogDamaged,
+    MachineTrouble,
     NotDone,
     Rejected,
     Retryable,
@@ -109,7 +110,15 @@ def next_step(job: Job) -> Step:
 
 
 def _status_of(error: TconnectsyncError) -> int:
-    kinds = ((BadFile, 2), (NotDone, 2), (CredentialsRefused, 4), (LogDamaged, 7), (Retryable, 3), (Rejected, 5))
+    kinds = (
+        (MachineTrouble, 1),
+        (BadFile, 2),
+        (NotDone, 2),
+        (CredentialsRefused, 4),
+        (LogDamaged, 7),
+        (Retryable, 3),
+        (Rejected, 5),
+    )
     return next((status for kind, status in kinds if isinstance(error, kind)), 1)
 
 

@@ -60,6 +60,12 @@ class Engine(Protocol):
         """Write log lines from here on."""
 
 
+class _NotSetUp(click.ClickException):
+    """Something is missing that a person must provide: starting again does not help."""
+
+    exit_code = 2
+
+
 @click.command(short_help="A web application: syncs on request.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where it listens; 0.0.0.0: everywhere.")
 @click.option(
@@ -85,7 +91,7 @@ def web(engine: Engine, host: str, port: int, behind_router: bool) -> int:
     options = engine.config().sections["web"]
     secret = b"" if options.secret is None else options.secret.reveal().encode()
     if not secret.strip():
-        raise click.ClickException(
+        raise _NotSetUp(
             "the web application needs a secret, and none is configured; nothing was started. Set"
             " TCONNECTSYNC_HEROKU_SECRET, or `secret_file` under [web], to a long random text."
         )
@@ -97,7 +103,7 @@ def _serve(engine: Engine, options: WebOptions, secret: bytes, host: str, port: 
         from tconnectsync_web.app import web_app
         from tconnectsync_web.server import web_server
     except ImportError as error:
-        raise click.ClickException(
+        raise _NotSetUp(
             f"the package {error.name!r} is missing. In the folder of tconnectsync's source run:"
             f" {shlex.quote(sys.executable)} -m pip install '.[web]'"
         ) from error

@@ -25,7 +25,7 @@ INTERRUPTED = 130
 
 MEANINGS = {
     ExitStatus.DONE: "done; nothing is waiting",
-    ExitStatus.FAILED: "an unexpected failure of tconnectsync itself",
+    ExitStatus.FAILED: "an unexpected failure, or the machine is not ready: a disk, a folder, a permission",
     ExitStatus.USAGE: "usage or configuration; nothing was done",
     ExitStatus.SOURCE: "a source could not be read; sinks were still served",
     ExitStatus.REFUSED: "credentials refused; a source's login is not tried again until you say so",

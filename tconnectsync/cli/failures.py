@@ -18,6 +18,8 @@ from tconnectsync.errors import (
     CredentialsRefused,
     FolderOwned,
     LogDamaged,
+    MachineNotReady,
+    MachineTrouble,
     NotDone,
     Rejected,
     Retryable,
@@ -26,6 +28,8 @@ from tconnectsync.errors import (
 from tconnectsync.printable import printable
 
 _STATUSES: tuple[tuple[type[TconnectsyncError], ExitStatus], ...] = (
+    (MachineNotReady, ExitStatus.FAILED),
+    (MachineTrouble, ExitStatus.FAILED),
     (ConfigError, ExitStatus.USAGE),
     (NotDone, ExitStatus.USAGE),
     (BadFile, ExitStatus.USAGE),
@@ -43,7 +47,9 @@ def tell(error: TconnectsyncError) -> int:
     if isinstance(error, ConfigError):
         count = len(error.problems)
         noun = "1 problem" if count == 1 else f"{count} problems"
-        say(f"The configuration has {noun}; nothing was done:", err=True)
+        not_ready = isinstance(error, MachineNotReady)
+        about = "What the configuration names cannot be used now" if not_ready else f"The configuration has {noun}"
+        say(f"{about}; nothing was done:", err=True)
         for problem in error.problems:
             say(f"  {problem}", err=True)
     else:
@@ -59,10 +65,10 @@ def status_of(error: TconnectsyncError) -> int:
 
 
 def tell_forbidden(error: PermissionError) -> int:
-    """Say what may not be read or written, and how else to run it; answers the exit status."""
+    """Say what may not be read or written, and how else to run it; answers the exit status, 1: it may pass."""
     say(f"This user may not use {error.filename}: permission denied; nothing was done.", err=True)
     say("Run it as the user that owns the data folder. Where tconnectsync runs as a service: with sudo.", err=True)
-    return int(ExitStatus.USAGE)
+    return int(ExitStatus.FAILED)
 
 
 def tell_unexpected(error: BaseException, invocation: Invocation) -> int:

@@ -154,7 +154,7 @@ def _guarded(arguments: list[str], invocation: Invocation) -> int:
         words = io.StringIO()
         error.show(words)
         say(words.getvalue(), err=True, nl=False)
-        return int(ExitStatus.USAGE)
+        return int(error.exit_code)  # 2 for usage, 1 for what is no mistake of whoever typed it
     except (click.Abort, KeyboardInterrupt):
         say("Interrupted. Nothing is lost: the next run goes on from here.", err=True)
         return INTERRUPTED

@@ -26,7 +26,7 @@ def load_draft(invocation: Invocation, draft: Path, path: Path, names: frozenset
         problems = tuple(
             words.replace(str(draft), str(path)).replace(draft.name, path.name) for words in error.problems
         )
-        raise ConfigError(
+        raise type(error)(
             problems, remedy="Nothing was written. Put it right and run `tconnectsync init` again."
         ) from None
     if invocation.logs is not None:

@@ -10,7 +10,7 @@ import pytest
 from plugin_worlds import FakeEntryPoint, site_plugin, usual_plugins, vendor_plugin
 
 from tconnectsync.config import Config, load_config
-from tconnectsync.errors import ConfigError
+from tconnectsync.errors import ConfigError, MachineNotReady
 from tconnectsync.plugins import load_plugins
 
 Load = Callable[..., Config]
@@ -361,6 +361,25 @@ def test_a_file_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
         load_config(tmp_path / "none.toml", {}, usual_plugins())
     with pytest.raises(ConfigError, match="no such file"):
         load_config(None, {"TCONNECTSYNC_CONFIG": str(tmp_path / "none.toml")}, usual_plugins())
+
+
+def test_what_cannot_be_read_now_is_told_apart_from_what_must_be_edited(tmp_path: Path, load: Load) -> None:
+    late = LEAST.replace('password = "pump-password"', 'password_file = "/nowhere/at-all"')
+    with pytest.raises(MachineNotReady):
+        load(late)
+    with pytest.raises(MachineNotReady):
+        load_config(tmp_path / "not" / "mounted" / "none.toml", {}, usual_plugins())
+    for wrong in (
+        late.replace("Europe/Berlin", "UTC"),
+        LEAST.replace('password = "pump-password"', 'password_file = "config.toml/x"'),
+        LEAST.replace('password = "pump-password"', f'password_file = "{"x" * 300}"'),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load(wrong)
+        assert not isinstance(caught.value, MachineNotReady)
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "none.toml", {}, usual_plugins())
+    assert not isinstance(caught.value, MachineNotReady)
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

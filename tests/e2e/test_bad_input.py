@@ -50,7 +50,6 @@ def config(tmp_path: Path) -> Path:
         ("[nightscout]", "[nigthscout]", ["nigthscout", "nightscout"]),
         ("http://127.0.0.1:9/", "my-site.example", ["nightscout.url", "https://"]),
         ('api_secret = "a long secret"', "", ["nightscout", "api_secret", "NS_SECRET"]),
-        ('password = "a password"', 'password_file = "/nowhere/at-all"', ["password_file", "/nowhere/at-all"]),
         ('password = "a password"', "", ["sources.tandem.password"]),
         ("[sources.tandem]", "[sources.tandem", ["line 3"]),
         ("[nightscout]", "[sinks.nightscout-treatmets]\n[nightscout]", ["nightscout-treatmets", "nightscout-treatments"]),
@@ -71,6 +70,38 @@ def test_a_wrong_configuration_is_told_and_nothing_is_written(
             assert word in done.stderr
         assert done.stdout == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({'password = "a password"': 'password_file = "/nowhere/at-all"'}, 1),
+        ({'api_secret = "a long secret"': 'api_secret_file = "/nowhere/at-all"'}, 1),
+        ({'api_secret = "a long secret"': 'token_file = "/nowhere/at-all"'}, 1),
+        ({'password = "a password"': 'password_file = "/nowhere/at-all"', "data_dir": "dota_dir"}, 2),
+        ({'password = "a password"': 'password_file = "."'}, 2),
+    ],
+)
+def test_a_secret_on_a_disk_that_is_not_mounted_yet_is_no_matter_of_usage(
+    tmp_path: Path, config: Path, changes: dict[str, str], status: int
+) -> None:
+    """systemd starts the service again after 1 and never after 2."""
+    text = config.read_text()
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    config.write_text(text)
+    for command in ("sync", "run", "check"):
+        done = run(tmp_path, "--config", str(config), command)
+        assert done.returncode == status, done.stderr
+        assert "_file: found" in done.stderr
+        assert "missing;" not in done.stderr
+
+
+def test_a_configuration_on_a_disk_that_is_not_mounted_yet_is_no_matter_of_usage(tmp_path: Path) -> None:
+    done = run(tmp_path, "--config", "/nowhere/at-all/config.toml", "run")
+    assert done.returncode == 1
+    assert "/nowhere/at-all" in done.stderr
+    assert "mounted" in done.stderr
 
 
 def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path, config: Path) -> None:

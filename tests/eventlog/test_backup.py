@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from log_worlds import RECEIVED, StillClock, basal, last_segment
 
 from tconnectsync.backup import Backup, back_up, restore
-from tconnectsync.errors import LogDamaged, NotDone
+from tconnectsync.errors import LogDamaged, MachineTrouble, NotDone
 from tconnectsync.eventlog import EventLog, OsFiles, check_log, repair_log
 
 SEGMENT_BYTES = 1500
@@ -132,7 +132,7 @@ def test_no_log_and_no_place_are_told(tmp_path: Path, data: Path) -> None:
     with pytest.raises(NotDone, match="no log") as raised:
         made(tmp_path / "nothing", tmp_path)
     assert "sync" in str(raised.value.remedy)
-    with pytest.raises(NotDone, match="cannot be written"):
+    with pytest.raises(MachineTrouble, match="cannot be written"):
         made(data, tmp_path / "no" / "such" / "folder")
     there = tmp_path / "there.tar.gz"
     there.write_text("precious")
@@ -148,7 +148,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, data: Path, monkeypat
     monkeypatch.setattr(os, "fsync", full)
     target = tmp_path / "usb"
     target.mkdir()
-    with pytest.raises(NotDone, match="No space left"):
+    with pytest.raises(MachineTrouble, match="No space left"):
         made(data, target)
     assert list(target.iterdir()) == []
 

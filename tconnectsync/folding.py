@@ -100,6 +100,16 @@ class Waits(Protocol):
         ...
 
 
+@runtime_checkable
+class SentOnce(Protocol):
+    """What a fold may have besides: its documents with a ``worth_s`` call somebody, and are never sent a second time.
+
+    Those of other folds tell the present: a replay sends them again, and `status` says when there is none.
+    """
+
+    sent_once: bool
+
+
 class FoldFailed(TconnectsyncError):
     """A fold raised: it stays where it is, the others go on."""
 
@@ -123,6 +133,11 @@ class Folding:
     converter: cattrs.Converter = attrs.field(factory=make_state_converter)
     blocked: dict[tuple[str, str], TconnectsyncError] = attrs.field(factory=dict)
     """(stream, fold) that need a damaged part of the log, or that fail; the others go on."""
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The folds whose documents with a ``worth_s`` tell the present."""
+        return tuple(name for name, fold in self.folds.items() if not isinstance(fold, SentOnce))
 
     def mark_new(self, touched: Iterable[tuple[str, int, str, bool]], *, cursor: int) -> None:
         """Mark the intervals of new events, given as (stream, key, kind, numbered), and move the cursor."""
@@ -271,7 +286,7 @@ class Folding:
                 state = self._load(fold, stored)
                 if isinstance(fold, Waits):
                     found += [Note(words=words, since=since) for words, since in fold.waiting(state)]
-                for document in fold.running(state):
+                for document in () if isinstance(fold, SentOnce) else fold.running(state):
                     if document.worth_s is not None and (newest is None or document.at > newest.at):
                         newest = document
             if newest is not None and newest.worth_s is not None:

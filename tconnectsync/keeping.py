@@ -278,7 +278,9 @@ class Keeper:
                 for known in ("address", "admitted", "adopted", "found"):
                     self.outbox.forget(known)
                 self.courier.forget_place()
-            count = self.outbox.replay(tuple(self.folding.folds), first, last)
+            count = self.outbox.replay(
+                tuple(self.folding.folds), first, last, present=self.folding.present, now=self.clock.now()
+            )
             self.outbox.put("consent", "1")
         self._clear()
         return count

@@ -28,7 +28,7 @@ class Note:
         if self.current:
             minutes = round((now - self.since).total_seconds() / 60)
             age = f"{minutes} minutes" if minutes < 120 else span_text(minutes * 60)
-            return f"{self.words}: the pump's data is {age} old"
+            return f"{self.words}: the pump last told it {age} ago"
         return f"{self.words} (since {self.since:%Y-%m-%d %H:%M} UTC)"
 
 

@@ -111,7 +111,7 @@ def _battery(body: events.BatteryMeasured | events.DaySummary, at: datetime) -> 
     if body.battery_percent is not None and possible(body.battery_percent, 0.0, 100.0):
         changes["battery_percent"] = Said(value=body.battery_percent, at=at)
     if body.battery_mv is not None and possible(body.battery_mv, *BATTERY_MV):
-        changes["battery_mv"] = Said(value=body.battery_mv, at=at)
+        changes["battery_mv"] = Said(value=float(body.battery_mv), at=at)
     return changes
 
 

@@ -210,6 +210,8 @@ class Verifier:
                 "waiting", row, copies, note=why.message if why else "what it should say is being worked out anew"
             )
         document = attrs.evolve(made.document, at=made.document.at + row.shift * _MS)
+        if row.worth_s is not None and not (copies and span.first <= row.at <= span.last):
+            return False  # it lapses: that it is missing is no difference, and it may have been sent later than it happened
         if not span.first <= row.at <= span.last:
             contrast = Contrast(field="time", ours=row.at.isoformat(), theirs=copies[0].at.isoformat())
             return self._told("different", row, copies, contrasts=(contrast,))

@@ -368,7 +368,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "a replay sends documents that were worth something for a while only",
         _ONCE,
         "tests/engine/test_delivery.py::test_a_replay_sends_nothing_that_was_worth_something_for_a_while_only",
-        (_SENDING, ' AND want IS NOT NULL AND worth_s IS NULL"', ' AND want IS NOT NULL"'),
+        (_SENDING, " AND (worth_s IS NULL OR (interval = ?", " AND (1 OR (interval = ?"),
     ),
     _mutation(
         "after a wiped disk nothing is read back from the site",
@@ -596,8 +596,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/nightscout/test_fold_basal.py::test_equal_rates_are_one_document_that_reaches_the_newest_record",
         (
             f"{_NIGHTSCOUT}/stretches.py",
-            "return self.until if self.spanned else min(self.seen_at, self.until)",
-            "return self.until",
+            "return ahead if self.until is None else min(ahead, self.until)",
+            "return self.until or ahead",
         ),
     ),
     _mutation(

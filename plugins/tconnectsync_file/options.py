@@ -10,11 +10,16 @@ import attrs
 from tconnectsync import events, option
 
 USUAL = (
-    "alarm.cleared", "alarm.raised", "basal.rate_changed", "bolus.completed", "bolus.extended_completed",
-    "cannula.filled", "carbs.entered", "cartridge.filled", "glucose.reading", "malfunction.raised", "mode.changed",
-    "pumping.resumed", "pumping.suspended", "temp_basal.ended", "temp_basal.started", "tubing.filled",
+    "alarm.cleared", "alarm.raised", "basal.delivered", "basal.dose_completed", "basal.rate_changed", "bolus.completed",
+    "bolus.extended_completed", "bolus.requested", "cannula.filled", "carbs.entered", "cartridge.filled",
+    "control.changed", "day.summary", "glucose.fingerstick", "glucose.reading", "malfunction.raised", "mode.changed",
+    "pumping.resumed", "pumping.suspended", "sensor.joined", "sensor.started", "sensor.stopped", "temp_basal.ended",
+    "temp_basal.started", "tubing.filled",
 )  # fmt: skip
-"""What a person wants to see."""
+"""What a person wants to see: all insulin, carbs and glucose among it. The carbs of a bolus are in ``bolus.requested``.
+
+Without ``bolus.delivered``, which tells the same insulin as ``bolus.completed``: whoever adds up would count it twice.
+"""
 POSSIBLE = frozenset(events.BODIES) - events.FACTS - {"wear.began", "wear.ended"}
 
 

@@ -23,18 +23,15 @@ JOINT = timedelta(seconds=1)
 RESUME_PAIR = timedelta(seconds=60)
 """A rate this close before record 12 is the one that the pump resumed with."""
 
-_SIGNS_OF_LIFE = frozenset(
-    {
-        "alarm.raised",
-        "alert.raised",
-        "bolus.completed",
-        "bolus.started",
-        "day.started",
-        "day.summary",
-        "mode.changed",
-    }
+_RECORDS = frozenset({"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"})
+_WEAR = frozenset({"wear.began", "wear.ended"})
+_SIGNS_OF_LIFE = (
+    frozenset(events.BODIES) - events.FACTS - _RECORDS - _WEAR - {"clock.changed", "settings.captured", "unknown"}
 )
-"""Show how far a suspension, or a rate that holds until the next change, has come."""
+"""Whatever the pump logs shows how far a suspension, or a rate that holds until the next change, has come.
+
+Settings carry the account's time, a change of the clock and an unknown record perhaps none that is right.
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,18 +49,13 @@ class BasalFold:
 
     A rate ends at the next basal record or suspension, at most 15 minutes past the last record that confirmed it; then
     there is a hole. A suspension ends at ``pumping.resumed`` or a rate above 0. A stretch that is not worn is not drawn.
+
+    What is still going on is drawn ahead of the newest record (see :attr:`Stretch.shown_until`), and cut when it ends.
     """
 
     name = "basal"
-    version = 1
-    kinds = _SIGNS_OF_LIFE | {
-        "basal.delivered",
-        "basal.rate_changed",
-        "pumping.resumed",
-        "pumping.suspended",
-        "wear.began",
-        "wear.ended",
-    }
+    version = 2
+    kinds = _SIGNS_OF_LIFE | _RECORDS | _WEAR
     state_type = BasalState
 
     def initial(self) -> BasalState:
@@ -91,11 +83,11 @@ class BasalFold:
         return state, ()
 
     def running(self, state: BasalState) -> Sequence[Document]:
-        """The stretch so far: to the newest event that still speaks for it."""
+        """The stretch so far, and a little ahead: without it the site shows the scheduled rate until the next upload."""
         run = state.run
         if run is None or not state.worn:
             return ()
-        return stretch_document(run, run.known_until)
+        return stretch_document(run, run.shown_until)
 
 
 def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> tuple[BasalState, Sequence[Document]]:
@@ -190,7 +182,7 @@ def _resumed(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Docu
     if run.suspended or run.rate_source == SUSPENDED:
         mark = mark_of(event)
         return attrs.evolve(state, run=None), _drawn(state, run.seen(at, mark).ended(at, shown=mark.stamp))
-    if at - run.seen_at <= RESUME_PAIR or run.spanned:
+    if at - run.told_at <= RESUME_PAIR or run.spanned:
         return state, ()  # the rate that it resumed with came first
     # the suspension before was not seen: after its last confirmation nothing is known of this rate
     return attrs.evolve(state, run=None), _drawn(state, run.ended(run.seen_at))

@@ -131,6 +131,11 @@ class NightscoutClient:
         self._status = (now_s, read_status(answer))
         return self._status[1]
 
+    @property
+    def known_units(self) -> str | None:
+        """The site's units, where it told them lately; without any request."""
+        return None if self._status is None else self._status[1].units
+
     def read(self, collection: str, find: Find, *, count: int) -> list[dict[str, Any]]:
         """At most ``count`` documents, newest first. ``find`` must bound ``created_at``, else only four days are looked at.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tconnectsync import Contrast
+from tconnectsync_nightscout.glucose_units import in_units
 from tconnectsync_nightscout.wire import SINK_FIELD, moment_of
 
 DROPPED_WHEN_EMPTY = frozenset({"insulin", "carbs", "percent", "relative", "notes", "preBolus", "glucose"})
@@ -20,7 +21,11 @@ _WITH_GLUCOSE = frozenset({"glucoseType", "units"})
 
 
 def contrasts(body: Mapping[str, Any], fields: Mapping[str, Any]) -> list[Contrast]:
-    """In what the stored ``fields`` differ from ``body``, which is in the form that is sent."""
+    """In what the stored ``fields`` differ from ``body``, which is in the form that is sent.
+
+    The same glucose in other units is the same: a site may have changed its units since.
+    """
+    body, fields = in_units(body, fields.get("units")), in_units(fields, body.get("units"))
     found = []
     for name in sorted((body.keys() | (SPEAKING & fields.keys())) - _SIGNS):
         ours, theirs = _said(name, body), _said(name, fields)

@@ -10,11 +10,9 @@ from typing import Any
 import attrs
 
 from tconnectsync import Document, Event, document_id
+from tconnectsync_nightscout.glucose_units import in_units
 
 TREATMENTS = "treatments"
-
-_MMOL = 18.0182
-"""mg/dL in one mmol/L."""
 
 
 @attrs.frozen(kw_only=True)
@@ -128,9 +126,7 @@ def minutes(span: timedelta) -> float:
 
 def glucose_fields(mg_dl: float, units: str, kind: str | None) -> dict[str, Any]:
     """A glucose value as Nightscout's careportal writes it, in the asked units ("mg/dl" or "mmol")."""
-    if units.lower().startswith("mmol"):
-        return {"glucose": round(mg_dl / _MMOL, 1), "units": "mmol", "glucoseType": kind}
-    return {"glucose": milli(mg_dl), "units": "mg/dl", "glucoseType": kind}
+    return dict(in_units({"glucose": milli(mg_dl), "units": "mg/dl", "glucoseType": kind}, units))
 
 
 def words(name: str) -> str:

@@ -89,21 +89,23 @@ class IobFold:
         )
         if not self.device_status:
             return (activity,)
-        # both numbers, because Nightscout shows nothing for iob 0 alone, and ignores a bare number
-        status = Document(
-            id=document_id(
-                "site", "iob", "devicestatus", mark.pump, "-" if mark.group is None else mark.group, mark.key
-            ),
-            collection="devicestatus",
-            at=mark.stamp,
-            content={
-                "device": f"tandem {mark.pump}",
-                "pump": {
-                    "iob": {"iob": state.iob_u, "bolusiob": state.iob_u},
-                    "clock": mark.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                    **provenance(mark.pump, [mark.source]),
-                },
+        return (activity, iob_status(mark, state.iob_u, "iob", "devicestatus"))
+
+
+def iob_status(mark: Mark, iob_u: float, *names: str) -> Document:
+    """A device status of insulin on board alone, stamped when ``mark``'s record told it: from then on a site counts its age."""
+    return Document(
+        id=document_id("site", *names, mark.pump, "-" if mark.group is None else mark.group, mark.key),
+        collection="devicestatus",
+        at=mark.stamp,
+        content={
+            "device": f"tandem {mark.pump}",
+            "pump": {
+                # both numbers, because Nightscout shows nothing for iob 0 alone, and ignores a bare number
+                "iob": {"iob": iob_u, "bolusiob": iob_u},
+                "clock": mark.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                **provenance(mark.pump, [mark.source]),
             },
-            worth_s=SHOWN_FOR_S,
-        )
-        return (activity, status)
+        },
+        worth_s=SHOWN_FOR_S,
+    )

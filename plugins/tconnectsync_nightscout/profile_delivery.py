@@ -14,12 +14,11 @@ import attrs
 
 from tconnectsync import Outcome, Taken
 from tconnectsync_nightscout.client import NightscoutClient
+from tconnectsync_nightscout.glucose_units import MG_DL_PER_MMOL_L, is_mmol
 from tconnectsync_nightscout.wire import Task, created_at_text, moment_of, stored_text
 
 COLLECTION = "profile"
 ADD, REPLACE = "add", "replace"
-_MMOL = 18.0182
-"""mg/dL in one mmol/L."""
 _SECOND = timedelta(seconds=1)
 _IN_UNITS = ("sens", "target_low", "target_high")
 
@@ -66,7 +65,7 @@ def planned(current: Mapping[str, Any] | None, body: Mapping[str, Any], *, mode:
         **{name: value for name, value in body.items() if name not in ("store", "created_at")},
         "store": wanted,
         "startDate": began,
-        "units": "mmol" if _is_mmol(units) else "mg/dl",
+        "units": "mmol" if is_mmol(units) else "mg/dl",
         "pump": {**_mapping(body.get("pump")), "profiles": sorted(ours)},
     }
     if mode == REPLACE and held.get("_id"):
@@ -80,16 +79,13 @@ def _store(held: Mapping[str, Any]) -> dict[str, Any]:
 
 def _in_units(profile: Mapping[str, Any], units: str) -> dict[str, Any]:
     """A profile in mg/dL as the site writes its glucose values."""
-    if not _is_mmol(units):
+    if not is_mmol(units):
         return dict(profile)
     rows = {
-        name: [{**row, "value": f"{float(row['value']) / _MMOL:.1f}"} for row in profile[name]] for name in _IN_UNITS
+        name: [{**row, "value": f"{float(row['value']) / MG_DL_PER_MMOL_L:.1f}"} for row in profile[name]]
+        for name in _IN_UNITS
     }
     return {**profile, **rows, "units": "mmol"}
-
-
-def _is_mmol(units: str) -> bool:
-    return units.lower().startswith("mmol")
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import attrs
+
 from tconnectsync import (
     Contrast,
     Delivery,
@@ -19,8 +21,10 @@ from tconnectsync import (
     Retryable,
     StoredDocument,
 )
+from tconnectsync_nightscout.announcing import ANNOUNCEMENT, TOLD_LATE, with_its_age
 from tconnectsync_nightscout.client import Find, NightscoutClient
 from tconnectsync_nightscout.comparing import contrasts
+from tconnectsync_nightscout.glucose_units import in_units
 from tconnectsync_nightscout.keyed import TREATMENTS, deliver_keyed
 from tconnectsync_nightscout.older_bridge import (
     KINDS_OF_SINK,
@@ -41,8 +45,6 @@ from tconnectsync_nightscout.unkeyed import ACTIVITY, deliver_unkeyed
 from tconnectsync_nightscout.wire import ENTRIES, SINK_FIELD, Key, Task, made_ready, slot_of, stored_text
 
 DEVICESTATUS = "devicestatus"
-ANNOUNCEMENT = "Announcement"
-"""It rings phones, and lapses like a device status; what was sent of it stays."""
 BATCH_SIZE = 500
 """Treatments per request: the sweet spot of ingest; ten times as many take most of a minute or fail."""
 COUNT_UP_TO = 1000
@@ -87,8 +89,12 @@ class NightscoutReceiver:
         """Take back what is to go, put the rest; one outcome each. See :class:`tconnectsync.Receiver`."""
         outcomes: dict[str, Outcome] = {}
         tasks: dict[str, list[Task]] = {collection: [] for collection in _ORDER}
+        now = self.client.clock.now()
+        if any(delivery.document is not None and "glucose" in delivery.document.content for delivery in batch):
+            self.client.status()  # which units it shows
         for delivery in batch:
-            task = self._made_ready(delivery)
+            document = None if delivery.document is None else with_its_age(delivery.document, now)
+            task = self._made_ready(attrs.evolve(delivery, document=document))
             if isinstance(task, Refused):
                 outcomes[delivery.document_id] = task
             else:
@@ -107,6 +113,10 @@ class NightscoutReceiver:
             return Refused(
                 reason=f"Nightscout has no collection {delivery.collection!r} that this release knows how to fill"
             )
+        document = delivery.document
+        if document is not None and document.collection == TREATMENTS:
+            content = in_units(document.content, self.client.known_units)
+            delivery = attrs.evolve(delivery, document=attrs.evolve(document, content=content))
         return made_ready(delivery, entered_by=self.entered_by, sink=self.sink)
 
     def _do(self, tasks: Mapping[str, Sequence[Task]]) -> dict[str, Outcome]:
@@ -217,7 +227,10 @@ class NightscoutReceiver:
     def compare(self, document: Document, stored: StoredDocument) -> Sequence[Contrast]:
         """See :class:`tconnectsync.Surveyed`."""
         body = self.rendered(document)
-        return () if isinstance(body, Refused) else contrasts(body, stored.content)
+        found = [] if isinstance(body, Refused) else contrasts(body, stored.content)
+        return [
+            each for each in found if document.content.get("eventType") != ANNOUNCEMENT or each.field not in TOLD_LATE
+        ]
 
     @property
     def adopts(self) -> bool:

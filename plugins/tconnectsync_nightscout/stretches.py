@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -12,6 +12,11 @@ from tconnectsync_nightscout.documents import Mark, minutes, stamp, treatment, w
 
 SUSPENDED = "suspended"
 """The rate source of a suspension, and of record 279 while one lasts."""
+
+SUSPENSION_AHEAD = timedelta(hours=2)
+"""A suspension whose end was not seen is drawn so far past the newest sign of life: phones upload about hourly."""
+RATE_AHEAD = timedelta(minutes=5)
+"""The running rate is drawn so far past the newest record that told it: the next one comes five minutes later."""
 
 SUSPENSION_WORDS = {
     "user": "suspended by the wearer",
@@ -43,11 +48,17 @@ class Stretch:
     part: int = 0
 
     @property
-    def known_until(self) -> datetime:
-        """How far the rate is known now."""
-        if self.until is None:
-            return self.seen_at
-        return self.until if self.spanned else min(self.seen_at, self.until)
+    def told_at(self) -> datetime:
+        """When a record last told this rate."""
+        return (self.last or self.first).at
+
+    @property
+    def shown_until(self) -> datetime:
+        """How far it is drawn while nothing ended it. A row with its own length counts exactly that."""
+        if self.spanned and self.until is not None:
+            return self.until
+        ahead = self.seen_at + (SUSPENSION_AHEAD if self.suspended else RATE_AHEAD)
+        return ahead if self.until is None else min(ahead, self.until)
 
     def seen(self, at: datetime, mark: Mark | None = None) -> Stretch:
         """Still going on at ``at``; ``mark`` is a record that says so."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tconnectsync.outbox.store import milliseconds, moment
+from tconnectsync.outbox.store import RUNNING, milliseconds, moment
 from tconnectsync.outbox.wanted import Wanted, content_hash
 from tconnectsync.projection import Document
 from tconnectsync.receiver import Delivery, StoredDocument
@@ -178,15 +178,25 @@ class Sending(Wanted):
         sql = f"SELECT 1 FROM document INDEXED BY document_slot WHERE collection = ? {chosen} AND fold IS NOT NULL LIMIT 1"
         return self._db.execute(sql, values).fetchone() is not None
 
-    def replay(self, folds: Sequence[str], first: datetime | None = None, last: datetime | None = None) -> int:
-        """Forget what was delivered in this stretch (both inclusive; None: open) so that it is sent again. Their number."""
+    def replay(
+        self, folds: Sequence[str], first: datetime | None = None, last: datetime | None = None, *,
+        present: Sequence[str] = (), now: datetime | None = None,
+    ) -> int:  # fmt: skip
+        """Forget what was delivered in this stretch (both inclusive; None: open) so that it is sent again. Their number.
+
+        What is worth something for a while only stays as it is, but for what the folds of ``present`` tell of ``now``.
+        """
         stretch = (
             -(1 << 62) if first is None else milliseconds(first),
             (1 << 62) if last is None else milliseconds(last),
             msgspec.json.encode(list(folds)).decode(),
+            RUNNING,
+            msgspec.json.encode(list(present) if now is not None else []).decode(),
+            0 if now is None else milliseconds(now),
         )
         chosen = (
-            "at BETWEEN ? AND ? AND fold IN (SELECT value FROM json_each(?)) AND want IS NOT NULL AND worth_s IS NULL"
+            "at BETWEEN ? AND ? AND fold IN (SELECT value FROM json_each(?)) AND want IS NOT NULL"
+            " AND (worth_s IS NULL OR (interval = ? AND fold IN (SELECT value FROM json_each(?)) AND at >= ? - worth_s * 1000))"
         )
         select = f"SELECT DISTINCT fold, stream, interval FROM document WHERE {chosen}"
         rows = self._db.execute(select, stretch).fetchall()

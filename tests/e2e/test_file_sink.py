@@ -6,6 +6,7 @@ import csv
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import pytest
 from quiet_world import ZONE, a_pump
 from whole_world import Installation, MovedClock
 
@@ -15,6 +16,10 @@ from tconnectsync_simulator.nightscout import SimulatedNightscout
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
     return [row for path in sorted(folder.iterdir()) for row in csv.DictReader(path.read_text().splitlines())]
+
+
+def at_of(row: dict[str, str]) -> datetime:
+    return datetime.fromisoformat(row["time"].replace("Z", "+00:00"))
 
 
 def test_every_dose_of_the_pump_is_in_the_files_once(tmp_path: Path) -> None:
@@ -35,6 +40,17 @@ def test_every_dose_of_the_pump_is_in_the_files_once(tmp_path: Path) -> None:
         assert true
         assert all(told.count(dose) >= true.count(dose) for dose in true)
         assert len({row["id"] for row in before}) == len(before)
+        recent = [row for row in before if now - timedelta(hours=24) < at_of(row) < now - timedelta(hours=4)]
+        meals = [
+            bolus.carbs_g
+            for bolus in pump.truth.until(now).boluses
+            if bolus.carbs_g and now - timedelta(hours=24) < bolus.requested_at < now - timedelta(hours=4)
+        ]
+        eaten = sum(float(row["carbs_g"]) for row in recent if row["kind"] == "bolus.requested" and row["carbs_g"])
+        assert meals
+        assert eaten == pytest.approx(sum(meals))
+        rates = [row for row in recent if row["kind"] == "basal.delivered"]
+        assert len(rates) > 200, "all insulin that the pump gave, not its boluses alone"
         for path in files.iterdir():
             path.unlink()
         home.run("replay", "file")

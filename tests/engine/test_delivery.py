@@ -12,7 +12,7 @@ from worlds import START, Shelf
 
 from tconnectsync import Delivery, Document, Outcome, Retryable, document_id
 from tconnectsync.delivery import HALT_AFTER, Courier
-from tconnectsync.outbox import Outbox, milliseconds
+from tconnectsync.outbox import RUNNING, Outbox, milliseconds
 
 NOW = START + timedelta(days=1)
 
@@ -342,3 +342,22 @@ def test_a_replay_sends_nothing_that_was_worth_something_for_a_while_only(outbox
     want(outbox, document(1), document(2, worth_s=1e6))  # the interval was marked, and is folded again
     drain(courier)
     assert list(shelf.there) == [document(1).id]
+
+
+def test_a_replay_sends_the_present_again_while_it_is_worth_something(outbox: Outbox) -> None:
+    """A status of ten minutes ago that the place lost; one that lapsed, and a call that was made, stay as they are."""
+    shelf = Shelf()
+    courier = Courier(outbox, shelf)
+    passing = {"worth_s": 1800.0}
+    status, old, call = (document(n, at=NOW - timedelta(minutes=n), **passing) for n in (10, 31, 5))
+    with outbox.transaction():
+        for each, fold in ((status, "status"), (old, "status"), (call, "calls")):
+            outbox.save_state(fold, "1:0", 0, b"{}")
+            outbox.want(each, fold, "1:0", RUNNING)
+    drain(courier)
+    shelf.there.clear()
+    assert outbox.replay(["status", "calls"], present=["status"], now=NOW) == 1
+    with outbox.transaction():
+        outbox.want(status, "status", "1:0", RUNNING)
+    drain(courier)
+    assert list(shelf.there) == [status.id]

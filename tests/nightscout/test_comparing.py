@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 from deliveries import minutes, put, taken
 from stub_site import HandClock
@@ -66,6 +67,41 @@ def test_whatever_changes_what_it_says_is_one(changes: dict[str, Any], field: st
     assert [each.field for each in contrasts(BODY, stored(**changes))] == [field]
 
 
+WITH_GLUCOSE = {**BODY, "glucose": 255.0, "units": "mg/dl", "glucoseType": "Sensor"}
+IN_MMOL = {**WITH_GLUCOSE, "glucose": 14.2, "units": "mmol"}
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(WITH_GLUCOSE, IN_MMOL), (IN_MMOL, WITH_GLUCOSE), (IN_MMOL, IN_MMOL)])
+def test_the_same_glucose_in_other_units_is_no_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """A site whose units were changed is not written anew for that; another value is told in the copy's units."""
+    assert contrasts(ours, {**theirs, "_id": "0" * 24}) == []
+    (other,) = contrasts(ours, {**theirs, "glucose": theirs["glucose"] * 2})
+    assert other.field == "glucose"
+
+
+@pytest.mark.parametrize(
+    ("units", "shown"), [("mmol", (14.2, "mmol")), ("mmol/L", (14.2, "mmol")), ("mg/dl", (255, "mg/dl"))]
+)
+def test_the_glucose_of_a_bolus_is_sent_in_the_units_that_the_site_shows(units: str, shown: tuple[float, str]) -> None:
+    with SimulatedNightscout(api_secret=SECRET, now=lambda: minutes(0), units=units) as site:
+        client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=HandClock())
+        receiver = NightscoutReceiver(client, sink=SINK, collections=("treatments",))
+        delivery = put("bolus", minutes(-5), glucose=255.0, units="mg/dl", glucoseType="Sensor")
+        assert delivery.document is not None
+        taken(receiver.deliver([delivery]))
+        (stored,) = site.documents("treatments")
+        assert (stored["glucose"], stored["units"], stored["glucoseType"]) == (*shown, "Sensor")
+        site.units = "mg/dl" if shown[1] == "mmol" else "mmol"
+        client._status = None
+        client.status()
+        (copy,) = receiver.survey(minutes(-10), minutes(0))
+        assert receiver.compare(delivery.document, copy) == []
+        taken(receiver.deliver([attrs.evolve(delivery, stored=copy.stored)]))  # a replay
+        (stored,) = site.documents("treatments")
+        assert stored["units"] != shown[1]
+        client.close()
+
+
 @pytest.fixture(params=["0.12.8", "15.0.6", "15.0.7"])
 def site(request: pytest.FixtureRequest) -> Iterator[SimulatedNightscout]:
     with SimulatedNightscout(version=request.param, api_secret=SECRET, now=lambda: minutes(0)) as running:
@@ -104,6 +140,27 @@ def test_everything_there_is_shown_and_whose_it_is(site: SimulatedNightscout, re
     assert all(bool(each.stored) != site.rules.identifier_is_key for each in foreign), (
         "only older sites keep one per key"
     )
+
+
+@pytest.mark.parametrize(("age_min", "words"), [(1, ""), (43, ", 43 minutes ago"), (125, ", 2 hours 5 minutes ago")])
+def test_a_late_alarm_is_announced_now_with_its_age(
+    site: SimulatedNightscout, receiver: NightscoutReceiver, age_min: int, words: str
+) -> None:
+    """A site rings for what is stamped within the last ten minutes; what the document says does not depend on when it was sent."""
+    notes = "Occlusion alarm at 02:10"
+    delivery = put("rings", minutes(-age_min), eventType="Announcement", notes=notes, isAnnouncement=True)
+    taken(receiver.deliver([delivery]))
+    (stored,) = site.documents("treatments")
+    assert stored["notes"] == notes + words
+    (copy,) = receiver.survey(minutes(-10), minutes(0))
+    assert timedelta() < minutes(0) - copy.at <= timedelta(minutes=2)
+    assert delivery.document is not None
+    assert receiver.compare(delivery.document, copy) == []
+    again = attrs.evolve(delivery, unsure=True)
+    receiver.client.clock.sleep(300)
+    taken(receiver.deliver([again]))  # after a lost answer
+    (stored,) = site.documents("treatments")
+    assert stored["notes"] != notes
 
 
 def rings_like() -> str:

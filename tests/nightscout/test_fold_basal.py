@@ -43,11 +43,15 @@ def draw(*steps: tuple[float, Any]) -> list[tuple[float, float, float]]:
 
 
 def test_equal_rates_are_one_document_that_reaches_the_newest_record() -> None:
-    assert draw((0, delivered(1.0)), (5, delivered(1.0)), (10, delivered(1.0))) == [(0, 10, 1.0)]
+    """And five minutes on, when the next record comes: until then the site must not fall back to the scheduled rate."""
+    assert draw((0, delivered(1.0)), (5, delivered(1.0)), (10, delivered(1.0))) == [(0, 15, 1.0)]
+    assert draw((0, delivered(1.0))) == [(0, 5, 1.0)]
 
 
-def test_a_single_record_has_no_length_yet() -> None:
-    assert draw((0, delivered(1.0))) == []
+def test_what_was_drawn_ahead_is_cut_where_the_next_record_says_otherwise() -> None:
+    assert draw((0, delivered(1.0)), (2, delivered(0.5))) == [(0, 2, 1.0), (2, 5, 0.5)]
+    assert draw((0, delivered(1.0)), (2, SUSPENDED), (3, RESUMED)) == [(0, 2, 1.0), (2, 1, 0)]
+    assert draw((0, delivered(1.0)), (2, events.WearEnded())) == [(0, 2, 1.0)]
 
 
 def test_a_new_rate_ends_the_one_before_exactly_where_it_begins() -> None:
@@ -66,23 +70,26 @@ def test_a_new_rate_ends_the_one_before_exactly_where_it_begins() -> None:
 def test_zero_is_a_rate() -> None:
     assert draw((0, delivered(0)), (5, delivered(0)), (10, delivered(1.0)), (15, delivered(1.0))) == [
         (0, 10, 0),
-        (10, 5, 1.0),
+        (10, 10, 1.0),
     ]
 
 
 def test_another_source_of_the_same_rate_is_another_stretch() -> None:
-    assert draw((0, delivered(1.0, "profile")), (5, delivered(1.0)), (10, delivered(1.0))) == [(0, 5, 1.0), (5, 5, 1.0)]
+    assert draw((0, delivered(1.0, "profile")), (5, delivered(1.0)), (10, delivered(1.0))) == [
+        (0, 5, 1.0),
+        (5, 10, 1.0),
+    ]
 
 
 def test_silence_leaves_a_hole_fifteen_minutes_after_the_last_confirmation() -> None:
     assert draw((0, delivered(1.0)), (5, delivered(1.0)), (60, delivered(1.0)), (65, delivered(1.0))) == [
         (0, 20, 1.0),
-        (60, 5, 1.0),
+        (60, 10, 1.0),
     ]
 
 
 def test_a_gap_of_exactly_fifteen_minutes_is_no_hole() -> None:
-    assert draw((0, delivered(1.0)), (15, delivered(1.0)), (30, delivered(1.0))) == [(0, 30, 1.0)]
+    assert draw((0, delivered(1.0)), (15, delivered(1.0)), (30, delivered(1.0))) == [(0, 35, 1.0)]
 
 
 def test_a_suspension_is_zero_until_the_pump_resumes_however_silent() -> None:
@@ -90,7 +97,7 @@ def test_a_suspension_is_zero_until_the_pump_resumes_however_silent() -> None:
         (0, delivered(1.0)), (5, SUSPENDED), (300, RESUMED), (300.1, delivered(0.8)), (305, delivered(0.8))
     )
     documents = keep_laws(BasalFold(), world, [2, 4])
-    assert drawn(documents) == [(0, 5, 1.0), (5, 295, 0), (300.1, 4.9, 0.8)]
+    assert drawn(documents) == [(0, 5, 1.0), (5, 295, 0), (300.1, 9.9, 0.8)]
     assert documents[1].content["notes"] == "Delivery suspended by the wearer"
     assert documents[1].content["pump"]["events"] == [1001, 1002]
 
@@ -102,12 +109,38 @@ def test_zero_rates_during_a_suspension_continue_it() -> None:
 
 
 def test_a_rate_above_zero_ends_a_suspension_whose_resume_is_missing() -> None:
-    assert draw((0, SUSPENDED), (20, delivered(0.7)), (25, delivered(0.7))) == [(0, 20, 0), (20, 5, 0.7)]
+    assert draw((0, SUSPENDED), (20, delivered(0.7)), (25, delivered(0.7))) == [(0, 20, 0), (20, 10, 0.7)]
 
 
-def test_a_running_suspension_reaches_the_newest_sign_of_life() -> None:
-    reminder = events.AlarmRaised(alarm_id=18, name="resume_pump")
-    assert draw((0, SUSPENDED), (15, reminder), (30, reminder)) == [(0, 30, 0)]
+NOTED = (NOON + timedelta(hours=2)).replace(tzinfo=None)
+ALIVE = (
+    delivered(0, "suspended"), events.AlarmRaised(alarm_id=18, name="resume_pump"), events.DaySummary(),
+    events.GlucoseReading(mark="value", reading_time=NOTED, glucose_mg_dl=120.0), events.BatteryMeasured(),
+    events.AlarmCleared(alarm_id=2, name="occlusion"), events.CartridgeFilled(volume_u=180.0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("sign", ALIVE, ids=lambda sign: type(sign).__name__)
+def test_an_open_suspension_is_drawn_two_hours_past_the_newest_sign_of_life(sign: Any) -> None:
+    """Seen on a real site: a pump that an occlusion had stopped showed the profile's full rate for the whole upload lag."""
+    occlusion = events.PumpingSuspended(reason="alarm")
+    assert draw((0, delivered(1.0)), (2, occlusion)) == [(0, 2, 1.0), (2, 120, 0)]
+    assert draw((0, delivered(1.0)), (2, occlusion), (60, sign)) == [(0, 2, 1.0), (2, 178, 0)]
+    assert draw((0, delivered(1.0)), (2, occlusion), (60, sign), (61, RESUMED)) == [(0, 2, 1.0), (2, 59, 0)]
+
+
+def test_an_open_suspension_grows_under_the_identity_that_it_ends_with() -> None:
+    steps = ((0, SUSPENDED), (60, ALIVE[1]), (300, ALIVE[2]), (301, RESUMED))
+    shown = [keep_laws(BasalFold(), timeline(*steps[:count])) for count in range(1, 5)]
+    assert [drawn(documents) for documents in shown] == [[(0, length, 0)] for length in (120, 180, 420, 301)]
+    assert len({document.id for documents in shown for document in documents}) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [events.ClockChanged(part="time", step_s=9e5), events.SettingsCaptured(settings_hash="", details={})]
+)
+def test_a_time_that_may_be_wrong_does_not_lengthen_a_suspension(body: Any) -> None:
+    assert draw((0, SUSPENDED), (3000, body)) == [(0, 120, 0)]
 
 
 def test_a_second_suspension_record_goes_on_with_the_first() -> None:
@@ -118,18 +151,29 @@ def test_after_resuming_nothing_is_known_until_the_next_rate() -> None:
     assert draw((0, delivered(1)), (5, SUSPENDED), (10, RESUMED), (13, delivered(1)), (18, delivered(1))) == [
         (0, 5, 1),
         (5, 5, 0),
-        (13, 5, 1),
+        (13, 10, 1),
     ]
 
 
 def test_a_rate_just_before_the_resume_record_belongs_to_the_resumed_delivery() -> None:
-    assert draw((0, SUSPENDED), (10, delivered(1.0)), (10.1, RESUMED), (15, delivered(1.0))) == [(0, 10, 0), (10, 5, 1)]
+    assert draw((0, SUSPENDED), (10, delivered(1.0)), (10.1, RESUMED), (15, delivered(1.0))) == [
+        (0, 10, 0),
+        (10, 10, 1),
+    ]
 
 
 def test_a_resume_whose_suspension_is_missing_ends_the_rate_at_its_last_confirmation() -> None:
     assert draw((0, delivered(1)), (5, delivered(1)), (14, RESUMED), (15, delivered(1)), (20, delivered(1))) == [
         (0, 5, 1),
-        (15, 5, 1),
+        (15, 10, 1),
+    ]
+
+
+def test_a_sign_of_life_just_before_a_resume_does_not_make_an_old_rate_the_resumed_one() -> None:
+    """A pump that tells changes only, and whose suspension is missing: the rate of hours ago is not the one it resumed with."""
+    assert draw((0, changed(1.0)), (179.8, events.DaySummary()), (180, RESUMED), (300, changed(0.5))) == [
+        (0, 179.8, 1.0),
+        (300, 5, 0.5),
     ]
 
 
@@ -151,18 +195,18 @@ def test_a_row_is_cut_by_the_next_one() -> None:
 
 def test_rate_changes_hold_until_the_next_where_there_is_nothing_else() -> None:
     alive = events.DaySummary()
-    assert draw((0, changed(1.0)), (600, changed(0.5)), (660, alive)) == [(0, 600, 1.0), (600, 60, 0.5)]
+    assert draw((0, changed(1.0)), (600, changed(0.5)), (660, alive)) == [(0, 600, 1.0), (600, 65, 0.5)]
 
 
 def test_rate_changes_are_ignored_while_a_delivered_rate_is_in_force() -> None:
-    assert draw((0, delivered(1.0)), (3, changed(2.0)), (5, delivered(1.0)), (10, delivered(1.0))) == [(0, 10, 1.0)]
+    assert draw((0, delivered(1.0)), (3, changed(2.0)), (5, delivered(1.0)), (10, delivered(1.0))) == [(0, 15, 1.0)]
 
 
 def test_a_rate_change_in_a_hole_of_delivered_rates_holds_no_longer_than_they_would() -> None:
     assert draw((0, delivered(1.0)), (60, changed(2.0)), (180, delivered(1.0)), (185, delivered(1.0))) == [
         (0, 15, 1.0),
         (60, 15, 2.0),
-        (180, 5, 1.0),
+        (180, 10, 1.0),
     ]
 
 
@@ -177,6 +221,7 @@ def test_a_rate_change_ends_a_suspension_only_above_zero() -> None:
     assert draw((0, SUSPENDED), (0.1, changed(0, "suspended")), (30, changed(1.0, "resumed")), (60, changed(2.0))) == [
         (0, 30, 0),
         (30, 30, 1.0),
+        (60, 5, 2.0),
     ]
 
 
@@ -184,7 +229,7 @@ def test_a_rate_change_ends_a_suspension_only_above_zero() -> None:
 def test_a_rate_that_cannot_be_is_shown_and_leaves_a_hole(rate: float) -> None:
     world = timeline((0, delivered(1.0)), (5, delivered(rate)), (10, delivered(1.0)), (15, delivered(1.0)))
     documents = keep_laws(BasalFold(), world, [2])
-    assert drawn(documents) == [(0, 5, 1.0), (10, 5, 1.0)]
+    assert drawn(documents) == [(0, 5, 1.0), (10, 10, 1.0)]
     (problem,) = [document for document in documents if document.problem]
     assert "basal rate" in str(problem.problem)
 
@@ -205,8 +250,12 @@ def test_a_hand_over_ends_the_stretch_exactly_there_and_begins_with_the_rate_in_
         event(delivered(2.0), 1500, 1005),
     ]
     documents = keep_laws(BasalFold(), world, range(8))
-    assert drawn(documents) == [(0, 7, 1.0), (pytest.approx(1000 / 60), pytest.approx(500 / 60, abs=1 / 60), 1.0)]
-    assert documents[0].id != documents[1].id
+    assert drawn(documents) == [
+        (0, 7, 1.0),
+        (pytest.approx(1000 / 60), pytest.approx(500 / 60, abs=1 / 60), 1.0),
+        (25, 5, 2.0),
+    ]
+    assert len({document.id for document in documents}) == 3
 
 
 def test_a_pump_that_is_not_worn_is_not_drawn() -> None:
@@ -225,7 +274,8 @@ def test_a_suspension_over_a_hand_over_is_drawn_from_there() -> None:
 
 def test_a_rate_that_ran_out_before_the_hand_over_is_not_drawn_after_it() -> None:
     assert draw((0, delivered(1.0)), (5, events.WearEnded()), (40, events.WearBegan()), (41, delivered(2.0))) == [
-        (0, 5, 1)
+        (0, 5, 1),
+        (41, 5, 2),
     ]
 
 

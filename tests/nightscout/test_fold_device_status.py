@@ -3,10 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fold_worlds import keep_laws, timeline
+from fold_worlds import NOON, keep_laws, timeline
 
 from tconnectsync import Document, events
 from tconnectsync_nightscout.device_status import DeviceStatusFold
+from tconnectsync_nightscout.iob import IobFold
 
 
 def run(*steps: tuple[float, Any]) -> list[Document]:
@@ -15,8 +16,8 @@ def run(*steps: tuple[float, Any]) -> list[Document]:
 
 
 def pump(*steps: tuple[float, Any]) -> dict[str, Any]:
-    (document,) = run(*steps)
-    return dict(document.content["pump"])
+    """The newest document, which Nightscout's pump pill shows."""
+    return dict(max(run(*steps), key=lambda document: document.at).content["pump"])
 
 
 def basal(rate: float) -> events.BasalDelivered:
@@ -28,31 +29,63 @@ DONE = events.BolusCompleted(bolus_id=7, status="completed", delivered_u=3.0, io
 
 
 def test_all_that_the_pump_said_lately_is_one_status_that_lapses() -> None:
-    (document,) = run(
-        (0, FILLED), (1, basal(1.2)), (6, DONE), (7, events.BatteryMeasured(battery_percent=81.0, battery_mv=3950))
-    )
+    battery = events.BatteryMeasured(battery_percent=81.0, battery_mv=3950)
+    (document,) = run((0, FILLED), (1, basal(1.2)), (6, battery), (7, DONE))
     assert (document.collection, document.worth_s) == ("devicestatus", 1800)
     assert document.content == {
         "device": "tandem 90556643",
         "pump": {
-            "battery": {"percent": 81, "voltage": 3.95},
+            "battery": {"percent": 81, "voltage": 3.95, "timestamp": "2026-05-14T12:06:00.000Z"},
             "reservoir": 196.9,
+            "reservoir_timestamp": "2026-05-14T12:07:00.000Z",
             "status": {"status": "normal", "suspended": False},
             "iob": {"iob": 2.5, "bolusiob": 2.5},
-            "clock": "2026-05-14T12:07:00Z",
+            "clock": "2026-05-14T12:07:00.003Z",
             "serial": "90556643",
             "events": [1003],
         },
     }
 
 
-def test_each_has_its_own_clock() -> None:
-    battery = events.BatteryMeasured(battery_percent=81.0)
-    steps = [(0.0, FILLED), (0.0, battery), (0.0, DONE), *((5.0 * n, basal(0.6)) for n in range(1, 8))]
+BATTERY = events.BatteryMeasured(battery_percent=81.0)
+
+
+def test_insulin_on_board_of_an_older_record_is_stamped_with_that_record() -> None:
+    """Nightscout counts its age from the document's time: 29 minutes old it was shown for half an hour more."""
+    iob, newest = run((0, DONE), (29, basal(0.6)))
+    assert iob.content["pump"]["iob"] == {"iob": 2.5, "bolusiob": 2.5}
+    assert (iob.at, iob.worth_s) == (NOON.replace(microsecond=0), 1800)
+    assert newest.at == NOON.replace(minute=29, microsecond=1000)
+    assert "iob" not in newest.content["pump"]
+    assert [document.at for document in run((0, DONE), (31, basal(0.6)))] == [NOON.replace(minute=31, microsecond=1000)]
+
+
+def test_the_pump_pill_takes_the_newest_clock_and_that_is_never_the_one_of_insulin_on_board_alone() -> None:
+    (whole,) = run((0, BATTERY), (5, DONE))
+    alone = IobFold().running(IobFold().step(IobFold().initial(), timeline((0, BATTERY), (5, DONE))[1])[0])[1]
+    assert whole.content["pump"]["clock"] > alone.content["pump"]["clock"].replace("Z", ".000Z")
+    assert "battery" in whole.content["pump"]
+
+
+@pytest.mark.parametrize(("minutes", "shown"), [(35, True), (65, True), (115, True), (125, False)])
+def test_what_is_told_hourly_is_kept_as_long_as_that_with_its_own_time(minutes: int, shown: bool) -> None:
+    steps = [(0.0, FILLED), (0.0, BATTERY), *((5.0 * n, basal(0.6)) for n in range(1, minutes // 5 + 1))]
     said = pump(*steps)
-    assert "battery" not in said
-    assert "iob" not in said
-    assert said["reservoir"] == 196.7
+    assert said["clock"].startswith(f"2026-05-14T{12 + minutes // 60}:{minutes % 60:02}")
+    assert said.get("battery") == ({"percent": 81, "timestamp": "2026-05-14T12:00:00.000Z"} if shown else None)
+
+
+def test_hourly_values_never_come_and_go() -> None:
+    steps = [(0.0, BATTERY)]
+    for minute in range(5, 300, 5):
+        steps.append((float(minute), BATTERY if minute % 60 == 0 else basal(0.6)))
+        assert "battery" in pump(*steps)
+
+
+def test_the_reservoir_of_a_stopped_pump_stays_true() -> None:
+    alive = [(10.0 * n, events.DaySummary(iob_u=0.5)) for n in range(1, 9)]
+    said = pump((0, FILLED), (1, events.PumpingSuspended(reason="alarm", reservoir_u=77.0)), *alive)
+    assert (said["reservoir"], said["reservoir_timestamp"]) == (77.0, "2026-05-14T12:01:00.000Z")
 
 
 def test_what_was_delivered_leaves_the_reservoir_once() -> None:

@@ -176,12 +176,35 @@ def test_alarms_are_notes_and_reminders_to_resume_are_not() -> None:
         ("malfunction", events.MalfunctionRaised(malfunction_id=7, name="display")),
     ],
 )
-def test_chosen_alarms_are_also_announced_for_a_quarter_of_an_hour(listed: str, raised: Any) -> None:
+def test_chosen_alarms_are_also_announced_for_three_hours(listed: str, raised: Any) -> None:
     note, announcement = run(AlarmsFold(announce=(listed,)), (0, raised))
     assert (note.slot, note.worth_s) == ("Note", None)
-    assert (announcement.slot, announcement.worth_s) == ("Announcement", 900)
+    assert (announcement.slot, announcement.worth_s) == ("Announcement", 3 * 3600)
     assert announcement.content["isAnnouncement"] is True
+    assert announcement.content["notes"].endswith(" at 14:00"), "as the pump's clock shows it"
     assert note.id != announcement.id
+
+
+OCCLUSION, CLEARED = alarm(2, "occlusion"), events.AlarmCleared(alarm_id=2, name="occlusion")
+OTHER_CLEARED = events.AlarmCleared(alarm_id=8, name="empty_cartridge")
+
+
+@pytest.mark.parametrize(
+    ("later", "announced"),
+    [
+        ([(43, CLEARED)], []),
+        ([(43, OTHER_CLEARED)], ["Occlusion alarm at 14:00"]),
+        ([(43, CLEARED), (50, OCCLUSION)], ["Occlusion alarm at 14:50"]),
+        ([(50, OCCLUSION)], ["Occlusion alarm at 14:00", "Occlusion alarm at 14:50"]),
+        ([(179, alarm(61, "61"))], ["Occlusion alarm at 14:00"]),
+        ([(181, alarm(61, "61"))], []),
+    ],
+)
+def test_an_alarm_that_was_cleared_or_is_old_is_not_announced(later: list[Any], announced: list[str]) -> None:
+    documents = run(AlarmsFold(announce=("occlusion",)), (0, OCCLUSION), *later)
+    assert [item.content["notes"] for item in documents if item.slot == "Announcement"] == announced
+    raised = 1 + sum(isinstance(body, events.AlarmRaised) for _, body in later)
+    assert len([item for item in documents if item.slot == "Note"]) == raised, "the notes stay"
 
 
 @pytest.mark.parametrize("listed", ["occlusion_2", "cartridge", "", "6", "malfunction_displayed"])

@@ -1,0 +1,118 @@
+"""What a site shows of the present, on a simulated clock: a stopped pump, its alarm, its status; and what was lost of it comes back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running_engine import ZONE, HandClock, Running
+
+from tconnectsync.verdicts import Tally
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.comparison import compare
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.plan import SimulationPlan
+from tconnectsync_simulator.pump import simulate
+
+OCCLUDED = datetime(2026, 3, 4, 12, 35, 5, tzinfo=timezone.utc)
+"""Until 13:19:36; the phone uploads every twenty minutes."""
+SYNCED = OCCLUDED + timedelta(minutes=37)
+RESUMED = OCCLUDED + timedelta(hours=2)
+SINKS = ("treatments", "pump-events", "iob", "device-status", "profiles")
+MORE = """
+[sinks.nightscout-device-status]
+enabled = true
+[sinks.nightscout-profiles]
+enabled = true
+[sinks.nightscout-pump-events]
+announce = ["occlusion"]
+"""
+A_PUMP = simulate(SimulationPlan(seed=5, zone=ZONE, start=date(2026, 3, 3), days=3, upload_every_min=20))
+Home = tuple[Running, SimulatedNightscout, HandClock]
+
+
+@pytest.fixture(params=["15.0.6", "15.0.7"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
+    """Synced once, half an hour after an occlusion that nobody has seen to."""
+    clock = HandClock(SYNCED)
+    with (
+        Cloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud,
+        SimulatedNightscout(version=request.param, units="mmol", now=clock.now) as site,
+    ):
+        running = Running(tmp_path / "home", cloud, site, clock, history_days=1, more=MORE)
+        assert running.ask("sync").status == 0
+        yield running, site, clock
+        running.engine.close()
+
+
+def at_of(document: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(document["created_at"].replace("Z", "+00:00"))
+
+
+def of_type(site: SimulatedNightscout, event_type: str) -> list[dict[str, Any]]:
+    return [each for each in site.documents("treatments") if each["eventType"] == event_type]
+
+
+def differences(running: Running) -> dict[str, list[Any]]:
+    found = {}
+    for sink in SINKS:
+        if sink != "profiles":
+            tally = verified(running, f"nightscout-{sink}")
+            assert tally.good, sink
+            found[sink] = list(tally.listed)
+    return found
+
+
+def verified(running: Running, sink: str) -> Tally:
+    tally = Tally()
+    for part in running.engine.keepers[sink].verifier(running.engine.views).run():
+        tally.add(part)
+    return tally
+
+
+def test_a_stopped_pump_is_shown_stopped_and_its_alarm_is_announced_with_its_age(home: Home) -> None:
+    running, site, _ = home
+    (announced,) = of_type(site, "Announcement")
+    assert re.fullmatch(r"Occlusion alarm at 07:35, 3[67] minutes ago", announced["notes"])
+    assert timedelta() < SYNCED - at_of(announced) < timedelta(minutes=1), "an older one rings nobody"
+    newest = max(of_type(site, "Temp Basal"), key=at_of)
+    assert newest["absolute"] == 0
+    assert at_of(newest) + timedelta(minutes=newest["duration"]) > SYNCED + timedelta(hours=1)
+    assert differences(running) == {sink: [] for sink in SINKS if sink != "profiles"}
+
+    running.until(RESUMED)
+    (still,) = of_type(site, "Announcement")
+    assert still == announced
+    window = (SYNCED - timedelta(hours=12), RESUMED - timedelta(hours=1))
+    assert compare(A_PUMP.truth, site.documents("treatments"), window=window).lines() == []
+
+
+def test_a_bolus_shows_its_glucose_in_the_sites_units(home: Home) -> None:
+    _, site, _ = home
+    shown = [each for each in site.documents("treatments") if "glucose" in each]
+    assert shown
+    assert all(each["units"] == "mmol" and 2 < each["glucose"] < 30 for each in shown)
+
+
+def test_a_status_and_a_profile_that_were_lost_come_back_and_nobody_is_called_twice(home: Home) -> None:
+    running, site, clock = home
+    clock.sleep(240)
+    statuses = {each["identifier"] for each in site.documents("devicestatus") if each["sink"].endswith("device-status")}
+    (profile,) = site.documents("profile")
+    (announced,) = of_type(site, "Announcement")
+    assert statuses
+    for name in ("devicestatus", "profile"):
+        site.drop(name)
+    for sink in ("device-status", "profiles", "pump-events"):
+        result = running.ask("replay", sink=f"nightscout-{sink}")
+        assert result.status == 0
+        assert not any(line.startswith("0 ") for line in result.lines), result.lines
+    assert {each["identifier"] for each in site.documents("devicestatus")} == statuses
+    (back,) = site.documents("profile")
+    assert (back["store"], back["defaultProfile"]) == (profile["store"], profile["defaultProfile"])
+    assert of_type(site, "Announcement") == [announced]
+    assert differences(running)["device-status"] == []

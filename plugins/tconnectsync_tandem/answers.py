@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
+from tconnectsync_tandem.decode.fields import plain_whole
 from tconnectsync_tandem.transport import Body, BrokenAnswer, shape_changed
 
 Piece: TypeAlias = Any
@@ -123,6 +124,7 @@ class _Placed(msgspec.Struct, gc=False, rename={"group": "sequenceGroup", "numbe
 
 
 _read_place = msgspec.json.Decoder(_Placed).decode
+_read_place_of_text = msgspec.json.Decoder(_Placed, strict=False).decode
 
 
 def _place(piece: Piece) -> Place:
@@ -131,10 +133,13 @@ def _place(piece: Piece) -> Place:
         try:
             found = _read_place(piece)
         except (ValueError, RecursionError):
-            return LAST_PLACE
+            try:
+                found = _read_place_of_text(piece)
+            except (ValueError, RecursionError):
+                return LAST_PLACE
         group, number = found.group or 0, found.number
     elif isinstance(piece, dict):
-        group, number = piece.get("sequenceGroup") or 0, piece.get("sequenceNumber")
+        group, number = plain_whole(piece.get("sequenceGroup") or 0), plain_whole(piece.get("sequenceNumber"))
     else:
         return LAST_PLACE
     if type(group) is not int or type(number) is not int:

@@ -11,11 +11,12 @@ from typing import Any
 from tconnectsync import Event
 from tconnectsync_tandem.decode import DECODER
 from tconnectsync_tandem.decode.entries import Entry, read_entry
+from tconnectsync_tandem.decode.fields import plain_whole
 
 SOURCE = "tandem"
 
 _NO_TIME = datetime(2008, 1, 1)
-_SECRET_CODES = frozenset({156, 216, 217, 390, 395, "156", "216", "217", "390", "395"})
+_SECRET_CODES = frozenset({156, 216, 217, 390, 395})
 """Records that may hold what a sensor or transmitter is paired with: its number, or the code on its box."""
 _TOLD_OF_SECRETS = frozenset(
     {"deviceassignmentid", "eventcode", "sequencegroup", "sequencenumber", "pumpdatetime", "estimateddatetime"}
@@ -62,10 +63,14 @@ def device_of(event: Event) -> str | None:
 
 def _without_secrets(record: Mapping[str, Any]) -> Mapping[str, Any]:
     """An entry as it may be kept: of some records no more than which they are and when they were written."""
-    code = record.get("eventCode")
-    if code is None:
-        code = next((value for key, value in record.items() if str(key).lower() == "eventcode"), None)
-    if not isinstance(code, (int, float, str)) or code not in _SECRET_CODES:
+    code = next((value for key, value in record.items() if str(key).lower() == "eventcode"), None)
+    code = record.get("eventCode", code)
+    if not isinstance(code, (int, float, str)):  # under another name, or packed into an object
+        others = (value for key, value in record.items() if str(key).lower() not in _TOLD_OF_SECRETS)
+        told = [*others, *(code.values() if isinstance(code, dict) else ())]
+    else:
+        told = [code]
+    if not any(plain_whole(each) in _SECRET_CODES for each in told if isinstance(each, (int, float, str))):
         return record
     return {key: value for key, value in record.items() if str(key).lower() in _TOLD_OF_SECRETS} | _BLANK
 

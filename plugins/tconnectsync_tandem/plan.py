@@ -98,12 +98,14 @@ class Planner:
         strays: Iterable[tuple[Window, bool]] = (),
         *,
         most_days: int,
+        unread: Set[date] = frozenset(),
         spared: Set[date] = frozenset(),
     ) -> list[Window]:
-        """What to ask for now, oldest first, each at most ``most_days`` long."""
+        """What to ask for now, oldest first, each at most ``most_days`` long. ``unread``: days that are due whatever else."""
         today = local_day(self.now, self.zone_of)
         last = self._last_day(today)
         due = {day for day in days_between(self.start, today) if self._due(day, today, coverage)}
+        due.update(day for day in unread if self.start <= day <= last)
         if today in due:
             due.update(days_between(today, last))
         for (first, end), still_there in strays:

@@ -31,6 +31,7 @@ from tconnectsync_tandem.drift import Drift
 from tconnectsync_tandem.endpoints import Endpoints, endpoints_of
 from tconnectsync_tandem.id_token import Judge, judged_apart
 from tconnectsync_tandem.journal import Journal
+from tconnectsync_tandem.memo import Memo
 from tconnectsync_tandem.options import TandemOptions
 from tconnectsync_tandem.patience import Patience
 from tconnectsync_tandem.plan import (
@@ -48,6 +49,7 @@ from tconnectsync_tandem.plan import (
 from tconnectsync_tandem.pumps import Pump, newest_used, read_pumps
 from tconnectsync_tandem.token import TokenFile, account_key
 from tconnectsync_tandem.transport import NEW_RELEASE, ServerBusy, Transport
+from tconnectsync_tandem.unreadable import changed_records
 from tconnectsync_tandem.windows import Unfinished, WindowReader, words_for
 
 log = logging.getLogger("tconnectsync.tandem")
@@ -73,7 +75,13 @@ def open_source(
         clock=context.clock,
         judge=judge,
     )
-    return TandemSource(options=options, context=context, endpoints=endpoints, account=account)
+    return TandemSource(
+        options=options,
+        context=context,
+        endpoints=endpoints,
+        account=account,
+        memo=Memo.load(context.folder / "windows.json"),
+    )
 
 
 @attrs.define(kw_only=True)
@@ -84,6 +92,7 @@ class TandemSource:
     context: Context = attrs.field(repr=False)
     endpoints: Endpoints
     account: Account = attrs.field(repr=False)
+    memo: Memo
     drift: Drift = attrs.field(factory=Drift)
     journal: Journal = attrs.field(factory=Journal)
     _told: set[str] = attrs.field(factory=set)
@@ -171,6 +180,7 @@ class TandemSource:
             client=client,
             clock=self.context.clock,
             drift=self.drift,
+            memo=self.memo,
             patience=self._patience,
             total=sum((last - first).days + 1 for _, windows in plans for first, last in windows),
         )
@@ -183,6 +193,7 @@ class TandemSource:
             except (SourceChanged, ServerBusy) as error:
                 log.warning('pump_not_read pump=%s reason="%s"', pump.serial, error.message)
                 reader.unfinished.clear()
+                reader.changed.clear()
                 if spare:
                     self._patience.leave_pump(pump, self.context.clock.now())
                 else:
@@ -190,7 +201,12 @@ class TandemSource:
                 continue
             unread = self._leave(reader, spare=spare)
             left += [] if spare else unread
-            if opened is not None and pump.serial in opened and not unread:
+            changed, reader.changed = reader.changed, []
+            if changed and spare:
+                self._patience.leave_pump(pump, self.context.clock.now())
+            elif changed:
+                trouble = trouble or changed_records(pump.serial, changed)
+            if opened is not None and pump.serial in opened and not unread and not changed:
                 fact = opened[pump.serial]
                 yield Batch(events=(fact,), note=f"pump {pump.serial}", done=reader.done, total=reader.total)
         if trouble is None and left:
@@ -205,6 +221,7 @@ class TandemSource:
         now = self.context.clock.now()
         recent = local_day(now, self.context.zone_of) - timedelta(days=OVERLAP_DAYS)
         for one in unread:
+            self.memo.leave(one.pump.serial, {one.day}, now)
             if spare:
                 self._patience.leave_pump(one.pump, now)
             elif one.day < recent:
@@ -245,10 +262,12 @@ class TandemSource:
         start = (self.journal.horizon(pump, history) or self._first_day()) - timedelta(days=LEAD_IN_DAYS)
         planner = Planner(pump=pump, start=start, now=now, zone_of=zone_of, used=in_use(pump, newest, now))
         last = local_day(now, zone_of) + timedelta(days=MOST_DAYS_AHEAD)
+        coverage = self.journal.coverage(pump, history)
         return planner.windows(
-            self.journal.coverage(pump, history),
+            coverage,
             stray_windows(self.journal.clock_changes(pump, history), start, last),
             most_days=self.options.window_days,
+            unread=self.memo.unread(pump.serial, coverage.days),
             spared=self._patience.spared_days(pump, now),
         )
 

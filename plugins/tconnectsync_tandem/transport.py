@@ -33,6 +33,7 @@ BLOCKED_WAIT_S = 1800.0
 CHANGED_WAIT_S = 3600.0
 
 NEW_RELEASE = "Look whether there is a newer release of tconnectsync; until then it is tried again about hourly."
+_REFUSED = frozenset({400, 422})
 _TOO_MUCH = frozenset({413, 500})
 """What the server answers where it breaks off while it puts an answer together."""
 
@@ -47,6 +48,10 @@ class ServerBusy(Retryable):
 
 class BrokenShape(SourceChanged):
     """An answer that is not what was asked for (HTML, another shape); a smaller question may help."""
+
+
+class WindowRefused(SourceChanged):
+    """400 or 422: the server does not take the question as it is; a smaller one may help."""
 
 
 class TokenOver(Exception):
@@ -116,9 +121,12 @@ def refusal(answer: Answer, what: str) -> Exception:
         )
     if status == 408 or status >= 500:
         return ServerBusy(f"Tandem's server has trouble (status {status} for {what})", after_s=retry_after_s(answer))
-    if status == 400:
-        return SourceChanged(
-            f"Tandem does not understand the request for {what} any more (status 400{_validation(answer)})",
+    if status in _REFUSED:
+        unknown_keys = b"unrecognized_keys" in answer.body
+        error = SourceChanged if unknown_keys else WindowRefused
+        return error(
+            f"Tandem does not understand the request for {what} any more (status {status}"
+            f"{', unknown keys' if unknown_keys else ''})",
             after_s=CHANGED_WAIT_S,
             remedy=NEW_RELEASE,
         )
@@ -168,7 +176,3 @@ def _span(span: timedelta) -> str:
     if minutes < 120:
         return f"{minutes} minutes"
     return f"{minutes // 60} hours" if minutes < 72 * 60 else f"{minutes // 1440} days"
-
-
-def _validation(answer: Answer) -> str:
-    return ", unknown keys" if b"unrecognized_keys" in answer.body else ""

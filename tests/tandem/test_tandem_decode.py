@@ -54,7 +54,10 @@ def test_basal_comes_in_milliunits_and_65535_is_no_rate() -> None:
     assert reason(279, **{**BASAL, "commandedRate": 65535}) == "commandedRate says none"
 
 
-@pytest.mark.parametrize("rate", ["1061", -1, 65_536, 1e300, math.nan, math.inf, True, [1], {}, 2**200])
+@pytest.mark.parametrize(
+    "rate",
+    ["1061 mU", "1,061", "", "nan", "1e999", "٣", "0x10", -1, 65_536, 1e300, math.nan, math.inf, True, [1], {}, 2**200],
+)
 def test_a_rate_that_cannot_be_is_no_rate(rate: Any) -> None:
     assert "commandedRate is " in reason(279, **{**BASAL, "commandedRate": rate})
     assert body(279, **{**BASAL, "tempRate": rate}).temp_rate_u_per_h is None
@@ -124,7 +127,7 @@ def test_a_record_without_what_it_is_about_is_unknown(code: int, missing: str, p
     assert reason(code, **properties) == f"{missing} is missing"
 
 
-@pytest.mark.parametrize("amount", [-0.5, 501, "8", math.nan, math.inf, None, True])
+@pytest.mark.parametrize("amount", [-0.5, 501, "8 U", "8,5", "", math.nan, math.inf, None, True])
 def test_a_dose_that_cannot_be_is_unknown(amount: Any) -> None:
     assert "insulinDelivered" in reason(20, bolusId=1, completionStatus=3, insulinDelivered=amount)
 

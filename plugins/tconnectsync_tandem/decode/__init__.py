@@ -8,7 +8,7 @@ from typing import Any
 from tconnectsync.events import Body
 from tconnectsync_tandem.decode.entries import read_entry
 
-DECODER = 2
+DECODER = 3
 """Raise it whenever the same entry gives another body; every stored entry is then read again."""
 
 

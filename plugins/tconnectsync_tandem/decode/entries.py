@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
+
+import msgspec
 
 from tconnectsync import events
 from tconnectsync.events import Body
 from tconnectsync_tandem.decode import delivery, glucose, insulin, modes, older
+from tconnectsync_tandem.decode.fields import plain_whole
 from tconnectsync_tandem.decode.records import Record, shown
 
 RECORDS: Mapping[int, Record] = {
@@ -17,6 +22,8 @@ RECORDS: Mapping[int, Record] = {
 """Every record id that has a meaning here."""
 
 NO_SUCH_CODE = "no such code"
+NO_CODE = "?"
+"""The code of an entry whose ``eventCode`` cannot be read."""
 
 _KEYS = frozenset(
     {
@@ -32,6 +39,7 @@ _KEYS = frozenset(
 )
 _SPELLING = {key.lower(): key for key in _KEYS}
 _MOST = 2**63
+_TO_THE_MINUTE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?![:\d])", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 2008, 2150  # a 32-bit count of seconds since 2008 ends in 2144
 
 
@@ -54,14 +62,14 @@ def read_entry(raw: Mapping[str, Any]) -> Entry:
         notes = tuple(f"new key {str(key)[:60]}" for key in raw if str(key).lower() not in _SPELLING)
         found = {_SPELLING[key.lower()]: raw[key] for key in raw if str(key).lower() in _SPELLING}
         found.update({key: raw[key] for key in raw if key in _KEYS})
-    code = found.get("eventCode")
-    group = found.get("sequenceGroup")
-    seq = found.get("sequenceNumber")
+    code = plain_whole(found.get("eventCode"))
+    group = plain_whole(found.get("sequenceGroup"))
+    seq = plain_whole(found.get("sequenceNumber"))
     pump_time = _wall_time(found.get("pumpDateTime"))
     if group is None:
         group = 0  # no entry with another one was ever seen
     if type(code) is not int:
-        return _unidentified("?", "eventCode", code, pump_time, notes)
+        return _unidentified(NO_CODE, "eventCode", code, pump_time, notes)
     if type(seq) is not int or not 0 <= seq < _MOST:
         return _unidentified(str(code), "sequenceNumber", seq, pump_time, notes)
     if type(group) is not int or not 0 <= group < _MOST:
@@ -71,7 +79,7 @@ def read_entry(raw: Mapping[str, Any]) -> Entry:
     record = RECORDS.get(code)
     if record is None:
         return Entry("unknown", events.Unknown(code=str(code), reason=NO_SUCH_CODE), group, seq, pump_time, notes)
-    properties = found.get("eventProperties")
+    properties = _unpacked(found.get("eventProperties"))
     if type(properties) is not dict:
         kind, body, more = record.unknown(f"eventProperties is {shown(properties)}")
     else:
@@ -84,12 +92,26 @@ def _unidentified(code: str, key: str, value: Any, pump_time: datetime | None, n
     return Entry("unknown", body, None, None, pump_time, notes)
 
 
+def _unpacked(properties: Any) -> Any:
+    """Properties that were sent as the text of a JSON object; anything else as it is."""
+    if type(properties) is str:
+        with suppress(ValueError, RecursionError):
+            return msgspec.json.decode(properties)
+    return properties
+
+
 def _wall_time(text: Any) -> datetime | None:
-    """The pump's wall clock: the first nineteen characters; what may follow (a zone, a fraction) is decoration."""
-    if type(text) is not str or len(text) < 19:
+    """The pump's wall clock: the first nineteen characters; what may follow (a zone, a fraction) is decoration.
+
+    Without seconds the minute's beginning.
+    """
+    if type(text) is not str:
+        return None
+    to_the_minute = _TO_THE_MINUTE.match(text)
+    if to_the_minute is None and len(text) < 19:
         return None
     try:
-        time = datetime.fromisoformat(text[:19])
+        time = datetime.fromisoformat(to_the_minute[0] if to_the_minute else text[:19])
     except ValueError:
         return None
     return time if _FIRST_YEAR <= time.year <= _LAST_YEAR and time.tzinfo is None else None

@@ -6,6 +6,7 @@ like), or :data:`ODD` where the value cannot be what the property means.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -24,6 +25,8 @@ ODD: Final = _Odd()
 Read: TypeAlias = Callable[[Any], Any]
 
 _MOST_BITS = 64
+_NUMBER = re.compile(r"\s*[+-]?(\d{1,19}|\d{0,19}\.\d{1,30}|\d{1,19}\.)([eE][+-]?\d{1,2})?\s*", re.ASCII)
+_WHOLE = re.compile(r"\s*[+-]?\d{1,19}\s*", re.ASCII)
 _WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 
 
@@ -50,12 +53,30 @@ def may(name: str, key: str, read: Read, *more_keys: str) -> Field:
     return Field(name, key, read, False, more_keys)
 
 
+def plain(value: Any) -> Any:
+    """A number that was sent as text as the number it says ("1000", "1.05"); anything else as it is."""
+    if type(value) is not str:
+        return value
+    if _WHOLE.fullmatch(value):
+        return int(value)
+    return float(value) if _NUMBER.fullmatch(value) else value
+
+
+def plain_whole(value: Any) -> Any:
+    """A whole number that was sent as text or as 279.0; anything else as it is."""
+    value = plain(value)
+    return int(value) if type(value) is float and value == value // 1 and abs(value) < 2**53 else value
+
+
 def number(low: float, high: float, *, none: Collection[float] = (), per_unit: int = 1) -> Read:
     """A finite number from ``low`` to ``high`` as sent; ``per_unit`` 1000 turns milliunits into units."""
     nothing = frozenset(none)
 
     def read(value: Any) -> Any:
         kind = type(value)
+        if kind is str:
+            value = plain(value)
+            kind = type(value)
         if kind is not int and kind is not float:
             return ODD
         if value in nothing:
@@ -72,11 +93,10 @@ def whole(low: int, high: int, *, none: Collection[int] = ()) -> Read:
     nothing = frozenset(none)
 
     def read(value: Any) -> Any:
-        kind = type(value)
-        if kind is float and value == value // 1 and abs(value) < 2**53:
-            value = int(value)
-        elif kind is not int:
-            return ODD
+        if type(value) is not int:
+            value = plain_whole(value)
+            if type(value) is not int:
+                return ODD
         if value in nothing:
             return None
         return value if low <= value <= high else ODD
@@ -88,12 +108,12 @@ def named(names: Mapping[int, str], *, none: Collection[int] = ()) -> Read:
     """The name of a number; one that is not in ``names`` stays itself, as text."""
     table = {number: None if number in none else name for number, name in names.items()}
     table.update(dict.fromkeys(none))
-    plain = whole(-(2**32), 2**32)
+    any_number = whole(-(2**32), 2**32)
 
     def read(value: Any) -> Any:
         if type(value) is int and value in table:
             return table[value]
-        found = plain(int(value) if isinstance(value, bool) else value)
+        found = any_number(int(value) if isinstance(value, bool) else value)
         return ODD if found is ODD else table.get(found, str(found))
 
     return read
@@ -122,10 +142,11 @@ def bits(names: Mapping[int, str]) -> Read:
 
 def bit_numbers(value: Any) -> Any:
     """Set bits as a frozen set of numbers, from a list of them or from a mask; :data:`ODD` for anything else."""
+    value = plain(value)
     kind = type(value)
     if kind is list:
         try:
-            return _bits_of(tuple(value))
+            return _bits_of(tuple(map(plain, value)))
         except TypeError:  # something in it cannot be a key
             return ODD
     if kind is int and 0 <= value < 2**_MOST_BITS:

@@ -1,0 +1,330 @@
+"""The vendor changes a type or a name: what is beyond doubt is read, and the rest is never taken for "no data"."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tandem_world import CloudPump, Fault, World, basal, entry, hourly
+
+from tconnectsync import SourceChanged
+from tconnectsync_tandem.decode import decode
+from tconnectsync_tandem.decode.entries import read_entry
+from tconnectsync_tandem.memo import FORGOTTEN_AFTER, Memo
+from tconnectsync_tandem.unreadable import Unreadable
+
+Change = Callable[[dict[str, Any]], Any]
+
+BOLUS = {"completionStatus": 3, "bolusId": 7, "iob": 1.5, "insulinDelivered": 2.25, "insulinRequested": 2.25}
+
+
+def bolus(seq: int, time: str, **changed: Any) -> dict[str, Any]:
+    return entry(20, seq, time, {**BOLUS, **changed})
+
+
+def records() -> list[dict[str, Any]]:
+    """Two days, in whole minutes: an hourly rate, a bolus, a change of the clock."""
+    clock = entry(13, 3000, "2026-11-19T10:00:00", {"timePrior": 35_000_000, "timeAfter": 36_000_000, "rawRtcTime": 1})
+    return [*hourly(datetime(2026, 11, 18), 48), bolus(2000, "2026-11-19T09:30:00"), clock]
+
+
+def every(change: Change, code: int | None = None) -> Fault:
+    """All entries of a window, or those of one code, changed in this way."""
+
+    def changed(found: dict[str, Any]) -> Any:
+        return change(json.loads(json.dumps(found))) if code in (None, found["eventCode"]) else found
+
+    return Fault(
+        "pump-logs", times=9999, change=lambda answer: {part: [changed(one) for one in answer[part]] for part in answer}
+    )
+
+
+def text_of(key: str) -> Change:
+    return lambda found: {**found, key: str(found[key])}
+
+
+def renamed(key: str, name: str) -> Change:
+    return lambda found: {name if each == key else each: value for each, value in found.items()}
+
+
+def of_properties(change: Change) -> Change:
+    return lambda found: {**found, "eventProperties": change(found["eventProperties"])}
+
+
+TOLERATED: dict[str, Change] = {
+    "sequence number as text": text_of("sequenceNumber"),
+    "sequence group as text": text_of("sequenceGroup"),
+    "code as text": text_of("eventCode"),
+    "code as a fraction": lambda found: {**found, "eventCode": float(found["eventCode"])},
+    "values as text": of_properties(lambda found: {key: str(value) for key, value in found.items()}),
+    "properties as text": of_properties(json.dumps),
+    "no seconds": lambda found: {**found, "pumpDateTime": found["pumpDateTime"][:16]},
+    "no seconds, with a zone": lambda found: {**found, "pumpDateTime": found["pumpDateTime"][:16] + "+00:00"},
+    "other capitals": lambda found: {key[0].upper() + key[1:]: value for key, value in found.items()},
+}
+UNREADABLE: dict[str, tuple[Change, str]] = {
+    "time renamed": (renamed("pumpDateTime", "pumpTime"), "bolus completed"),
+    "code renamed": (renamed("eventCode", "type"), "bolus records of an unreadable type"),
+    "code in words": (lambda found: {**found, "eventCode": "BOLUS_COMPLETED"}, "bolus records"),
+    "code in an object": (lambda found: {**found, "eventCode": {"id": found["eventCode"]}}, "bolus records"),
+    "number renamed": (renamed("sequenceNumber", "sequence"), "basal delivered"),
+    "properties renamed": (renamed("eventProperties", "properties"), "48 basal delivered"),
+    "properties as a list": (of_properties(lambda found: list(found.items())), "48 basal delivered"),
+    "rate renamed": (of_properties(renamed("commandedRate", "rate")), "48 basal delivered"),
+    "no dose": (of_properties(lambda found: {k: v for k, v in found.items() if k != "insulinDelivered"}), "1 bolus"),
+    "a null dose": (of_properties(lambda found: {**found, "insulinDelivered": None}), "insulinDelivered is missing"),
+    "a dose in words": (of_properties(lambda found: {**found, "insulinDelivered": "2,25 U"}), "1 bolus completed"),
+    "clock changes without a step": (of_properties(renamed("timeAfter", "after")), "1 clock changed"),
+}
+
+
+def backfill(world: World, first: date, last: date) -> None:
+    for batch in world.source().backfill(world.log, first, last):
+        world.log.append(batch.events)
+
+
+@pytest.mark.parametrize("change", TOLERATED.values(), ids=TOLERATED)
+def test_what_is_beyond_doubt_is_read_as_ever(world: World, change: Change) -> None:
+    world.cloud.pumps[0].records = records()
+    world.cloud.faults.append(every(change))
+    world.poll()
+    assert world.log.of("unknown") == []
+    known = {event.seq: (event.kind, event.pump_time, event.body) for event in world.log.events if event.seq}
+    assert known == {
+        one["sequenceNumber"]: (decode(one)[0], datetime.fromisoformat(one["pumpDateTime"]), decode(one)[1])
+        for one in records()
+    }
+    assert all(decode(event.raw or {}) == (event.kind, event.body) for event in world.log.events if event.seq)
+
+
+def test_clock_changes_with_numbers_as_text_are_all_kept(world: World) -> None:
+    world.cloud.pumps[0].changes = [
+        entry(13, number, f"2026-11-1{number}T10:00:00", {"timePrior": 0, "timeAfter": number, "rawRtcTime": 1})
+        for number in range(1, 5)
+    ]
+    world.cloud.faults.append(every(text_of("sequenceNumber")))
+    world.poll()
+    assert [event.seq for event in world.log.of("clock.changed")] == [1, 2, 3, 4]
+
+
+@given(st.from_regex(r"-?[0-9]{1,6}(\.[0-9]{1,4})?", fullmatch=True))
+def test_a_number_as_text_is_the_number(text: str) -> None:
+    told = [decode(bolus(1, "2026-11-19T09:30:00", insulinDelivered=each)) for each in (text, json.loads(repr(float(text))))]  # fmt: skip
+    assert told[0][0] == told[1][0]
+    if told[0][0] != "unknown":
+        assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "2026-11-20",
+        "2026-11-20T00",
+        "2026-11-20T00:03:",
+        "2026-11-20T00:03:5",
+        "20 Nov 2026 00:03",
+        "00:03",
+        1795132980,
+    ],
+)
+def test_a_time_that_may_mean_something_else_is_none(time: Any) -> None:
+    assert read_entry({**basal(1, "2026-11-20T00:03:00"), "pumpDateTime": time}).kind == "unknown"
+
+
+@pytest.mark.parametrize(("change", "words"), UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_read_is_a_change_and_comes_by_itself_once_it_can(
+    world: World, change: Change, words: str
+) -> None:
+    """Over restarts, and though nothing was uploaded since."""
+    world.cloud.pumps[0].records = records()
+    world.cloud.faults.append(every(change))
+    for _ in range(3):
+        with pytest.raises(SourceChanged, match="cannot be read") as caught:
+            world.poll(world.source())
+        assert words in caught.value.message
+        assert caught.value.after_s == 3600
+        world.clock.forward(hours=1)
+    assert not {fact.body.first_day for fact in world.log.of("window.fetched")} & {"2026-11-18", "2026-11-19"}
+    world.cloud.faults.clear()
+    world.poll(world.source())
+    assert set(world.log.numbered()) == {one["sequenceNumber"] for one in records()}
+    known = {event.seq for event in world.log.events if event.kind not in ("unknown", "window.fetched")}
+    assert {one["sequenceNumber"] for one in records()} <= known
+    asked = len(world.cloud.windows())
+    world.clock.forward(minutes=5)
+    world.poll(world.source())
+    assert len(world.cloud.windows()) == asked
+
+
+def test_the_rest_of_the_window_is_delivered_and_only_the_days_around_it_are_asked_for_again(world: World) -> None:
+    world.cloud.pumps[0].records = [*hourly(datetime(2026, 10, 20), 24 * 31), bolus(5, "2026-11-05T09:30:00")]
+    world.cloud.faults.append(every(of_properties(lambda found: {**found, "insulinDelivered": None}), code=20))
+    with pytest.raises(SourceChanged, match="1 bolus completed"):
+        world.poll()
+    assert len(world.log.of("basal.delivered")) == 24 * 31
+    fetched = [(fact.body.first_day, fact.body.last_day) for fact in world.log.of("window.fetched")]
+    assert fetched == [("2026-10-20", "2026-11-03"), ("2026-11-07", "2026-11-16"), ("2026-11-17", "2026-11-21")]
+    world.cloud.asked.clear()
+    world.clock.forward(hours=1)
+    with pytest.raises(SourceChanged):
+        world.poll(world.source())
+    assert world.cloud.windows() == [("2026-11-04", "2026-11-06")]
+
+
+def test_a_day_that_could_not_be_read_is_asked_for_again_after_months(world: World) -> None:
+    """More has happened since than is looked at of the log."""
+    world.cloud.pumps[0].records = [bolus(5, "2026-11-05T09:30:00")]
+    fault = every(of_properties(lambda found: {**found, "insulinDelivered": None}), code=20)
+    world.cloud.faults.append(fault)
+    with pytest.raises(SourceChanged):
+        world.poll()
+    world.log.append([_fetched_later(world, number) for number in range(1200)])
+    world.cloud.asked.clear()
+    world.clock.forward(days=60)
+    with pytest.raises(SourceChanged):
+        world.poll(world.source())
+    assert ("2026-11-04", "2026-11-06") in world.cloud.windows()
+    world.cloud.faults.clear()
+    world.poll(world.source())
+    assert [event.body.delivered_u for event in world.log.of("bolus.completed")] == [2.25]
+    world.poll(world.source())
+    assert Memo.load(world.folder / "windows.json").unread("1111111", {}) == set()
+
+
+def _fetched_later(world: World, number: int) -> Any:
+    from tconnectsync_tandem.facts import window_fetched
+    from tconnectsync_tandem.pumps import Pump
+
+    day = date(2026, 11, 20) + timedelta(days=number // 24)
+    return window_fetched(Pump(serial="1111111", assignments=()), (day, day), 0, world.clock.now() + timedelta(hours=number))  # fmt: skip
+
+
+def test_a_few_odd_records_that_are_no_doses_are_no_change(world: World) -> None:
+    world.cloud.pumps[0].records = [
+        *hourly(datetime(2026, 11, 18), 40),
+        {**basal(1, "2026-11-19T00:01:00"), "eventProperties": {}},
+        entry(69, 2, "2026-11-19T00:02:00", {"name0": 65}),
+        *(entry(999, number, "2026-11-19T00:03:00", {"bolusId": number}) for number in range(3, 40)),
+        {**entry(999, 0, "2026-11-19T00:03:00", {}), "sequenceNumber": "x"},
+        *({**entry(60, number, "2026-11-19T00:04:00", {}), "eventProperties": None} for number in range(50, 60)),
+    ]
+    world.poll()
+    assert world.running_source.set_aside == 12
+    assert dict(world.running_source.unknown_codes) == {"999": 37}
+
+
+@pytest.mark.parametrize(("odd", "changed"), [(5, False), (6, True)])
+def test_more_than_one_in_twenty_is_a_change(world: World, odd: int, changed: bool) -> None:
+    world.cloud.pumps[0].records = hourly(datetime(2026, 11, 17, 20), 100)
+    for record in world.cloud.pumps[0].records[:odd]:
+        record["eventProperties"]["commandedRate"] = "fast"
+    if changed:
+        with pytest.raises(SourceChanged, match="6 of 100"):
+            world.poll()
+    else:
+        world.poll()
+
+
+def test_a_clock_change_of_years_ago_that_cannot_be_read_is_no_change(world: World) -> None:
+    world.cloud.pumps[0].changes = [entry(13, 5, "2023-11-19T10:00:00", {"timePrior": -5})]
+    world.cloud.pumps[0].records = [basal(6, "2026-11-19T00:00:00")]
+    world.poll()
+    assert len(world.log.of("unknown")) == 1
+
+
+def test_a_pump_in_a_drawer_that_cannot_be_read_is_left_alone_for_a_day(world: World) -> None:
+    old = CloudPump("2222222", "old", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00")
+    old.records = [{**bolus(1, "2026-11-10T00:00:00"), "eventProperties": None}]
+    world.cloud.pumps.append(old)
+    world.poll()
+    asked = world.cloud.count("pump-logs/old")
+    world.poll()
+    assert world.cloud.count("pump-logs/old") == asked
+
+
+def test_a_backfill_of_which_a_dose_cannot_be_read_opens_nothing(world: World) -> None:
+    world.cloud.pumps[0].records = [bolus(5, "2026-01-15T09:30:00")]
+    world.poll()
+    world.cloud.faults.append(every(renamed("pumpDateTime", "time")))
+    with pytest.raises(SourceChanged):
+        backfill(world, date(2026, 1, 10), date(2026, 1, 20))
+    assert len(world.log.of("history.opened")) == 1
+
+
+@given(st.sets(st.integers(0, 27)), st.sampled_from(["bolus.completed", "basal.delivered"]))
+def test_a_window_is_finished_but_for_the_days_around_what_cannot_be_read(days: set[int], kind: str) -> None:
+    window = date(2026, 10, 20), date(2026, 11, 16)
+    unread = {window[0] + timedelta(days=number) for number in days}
+    found = Unreadable(window, kinds=Counter({kind: len(unread)}) if unread else Counter())
+    found._days.update(unread)
+    finished = [
+        date.fromordinal(number)
+        for first, last in found.finished()
+        for number in range(first.toordinal(), last.toordinal() + 1)
+    ]
+    assert len(finished) == len(set(finished))
+    everything = {window[0] + timedelta(days=number) for number in range(28)}
+    near = {day + timedelta(days=step) for day in unread for step in (-1, 0, 1)}
+    assert set(finished) == everything - near
+
+
+# --- windows that are refused ---------------------------------------------------------------------------------------
+
+
+def days_of(query: dict[str, str]) -> int:
+    return (date.fromisoformat(query["endDate"][:10]) - date.fromisoformat(query["startDate"][:10])).days + 1
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_window_that_is_refused_is_asked_for_in_halves_and_the_size_is_remembered(world: World, status: int) -> None:
+    world.settings["history_days"] = 100
+    world.cloud.pumps[0].records = hourly(datetime(2026, 8, 12), 24 * 102)
+    refusal = b'{"name":"ZodError","issues":[{"code":"custom","message":"range too large"}]}'
+    fault = Fault("pump-logs", times=9999, status=status, body=refusal, when=lambda query: days_of(query) > 14)
+    world.cloud.faults.append(fault)
+    world.poll()
+    assert len(world.log.of("basal.delivered")) == 24 * 102
+    assert Memo.load(world.folder / "windows.json").limit(world.clock.now()) == 14
+    world.cloud.asked.clear()
+    backfill(world, date(2026, 6, 1), date(2026, 7, 28))
+    assert {days_of(query) for path, query in world.cloud.asked if "pump-logs" in path} == {14, 4}
+    world.clock.forward(seconds=FORGOTTEN_AFTER.total_seconds() + 1)
+    fault.times = 0
+    world.cloud.asked.clear()
+    backfill(world, date(2026, 6, 1), date(2026, 7, 28))
+    assert max(days_of(query) for path, query in world.cloud.asked if "pump-logs" in path) == 28
+
+
+def test_a_service_that_refuses_even_a_day_has_changed(world: World) -> None:
+    world.cloud.faults.append(Fault("pump-logs", times=9999, status=400, body=b"{}"))
+    with pytest.raises(SourceChanged, match="status 400"):
+        world.poll()
+    assert min(days_of(query) for path, query in world.cloud.asked if "pump-logs" in path) == 1
+    assert world.cloud.count("pump-logs") <= 12
+    assert Memo.load(world.folder / "windows.json").limit(world.clock.now()) is None
+
+
+def test_an_unknown_key_is_no_matter_of_size(world: World) -> None:
+    body = b'{"name":"ZodError","issues":[{"code":"unrecognized_keys"}]}'
+    world.cloud.faults.append(Fault("pump-logs", times=9999, status=400, body=body))
+    with pytest.raises(SourceChanged, match="unknown keys"):
+        world.poll()
+    assert world.cloud.count("pump-logs") == 1
+
+
+def test_a_day_that_is_refused_costs_that_day(world: World) -> None:
+    world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
+    at = "2026-10-20"
+    world.cloud.faults.append(
+        Fault("pump-logs", times=9999, status=400, body=b"{}", when=lambda query: query["startDate"][:10] == at)
+    )
+    with pytest.raises(Exception, match="20 October 2026 of pump 1111111 could not be read"):
+        world.poll()
+    assert len(world.log.of("basal.delivered")) == 24 * 32
+    assert (Memo.load(world.folder / "windows.json").limit(world.clock.now()) or 99) >= 14

@@ -401,6 +401,7 @@ def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Fin
     for name, message in plugins.problems:
         yield Finding(good=False, what=f"plugin {name}: {message}", remedy="Fix it, or name it in `blocked_plugins`.")
     for name, source in open_sources(config, plugins, clock=clock, data_dir=config.data_dir).items():
+        yield from _check_last_read(config, name)
         for finding in _guarded(name, source.check()):
             yield finding
             if (
@@ -412,6 +413,13 @@ def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Fin
         if sink.receiver.address not in seen:
             seen.add(sink.receiver.address)
             yield from _guarded(name, sink.receiver.check())
+
+
+def _check_last_read(config: Config, name: str) -> Iterator[Finding]:
+    """What the vendor sends may be as ever today, and yet days of the last read wait for a release that understands them."""
+    condition = SourceMemory.load(config.data_dir / "state" / f"{name}.json").condition
+    if condition.state == "changed":
+        yield Finding(good=False, what=f"{name}: at the last read: {condition.message}", remedy=condition.remedy)
 
 
 def _check_installation() -> Iterator[Finding]:

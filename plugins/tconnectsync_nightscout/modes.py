@@ -11,8 +11,8 @@ from tconnectsync import Document, Event, events
 from tconnectsync_nightscout.documents import Mark, NoState, mark_of, minutes, treatment, utc_of, words
 
 _SHOWN = {"sleep": "Sleep", "exercise": "Exercise"}
-_SIGNS_OF_LIFE = frozenset({"basal.delivered", "day.summary", "pumping.resumed", "pumping.suspended"})
-"""Show how far a mode that goes on has come."""
+_SIGNS_OF_LIFE = frozenset({"basal.delivered", "day.summary", "pumping.resumed", "pumping.suspended", "unknown"})
+"""Show how far a mode that goes on has come: a record that cannot be read does so too."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +39,7 @@ class ModesFold:
     """
 
     name = "modes"
-    version = 1
+    version = 2
     kinds = _SIGNS_OF_LIFE | {"mode.changed"}
     state_type = ModesState
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -56,22 +56,27 @@ class CloudFault:
     put: Mapping[str, Any] = attrs.field(factory=dict)
     """Keys that have another value wherever they stand in the JSON."""
 
+    retype: Mapping[str, Callable[[Any], Any]] = attrs.field(factory=dict)
+    """Keys whose value is sent as something else wherever they stand in the JSON."""
+
     @property
     def harms_json(self) -> bool:
         """Whether the answer has to be taken apart."""
-        return bool(self.rename or self.drop or self.put)
+        return bool(self.rename or self.drop or self.put or self.retype)
 
     def harm(self, value: Any) -> Any:
-        """The JSON value with the keys renamed, dropped and replaced, at every depth."""
+        """The JSON value with the keys renamed, dropped, replaced and retyped, at every depth."""
         if isinstance(value, list):
             return [self.harm(each) for each in value]
         if not isinstance(value, dict):
             return value
         return {
-            self.rename.get(key, key): self.put[key] if key in self.put else self.harm(each)
-            for key, each in value.items()
-            if key not in self.drop
+            self.rename.get(key, key): self._harmed(key, each) for key, each in value.items() if key not in self.drop
         }
+
+    def _harmed(self, key: str, value: Any) -> Any:
+        found = self.put[key] if key in self.put else self.harm(value)
+        return self.retype[key](found) if key in self.retype else found
 
 
 def answered(

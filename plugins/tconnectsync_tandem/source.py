@@ -47,6 +47,7 @@ from tconnectsync_tandem.plan import (
     stray_windows,
 )
 from tconnectsync_tandem.pumps import Pump, newest_used, read_pumps
+from tconnectsync_tandem.record_check import check_records
 from tconnectsync_tandem.token import TokenFile, account_key
 from tconnectsync_tandem.transport import NEW_RELEASE, ServerBusy, Transport
 from tconnectsync_tandem.unreadable import changed_records
@@ -141,7 +142,7 @@ class TandemSource:
             yield from self._fetch(client, [(pump, windows) for pump in used], opened=opened)
 
     def check(self) -> Iterator[Finding]:
-        """What can be told without reading events."""
+        """The login, the pumps, and whether the newest records can be read."""
         try:
             with self._client() as client:
                 token = self.account.token()
@@ -150,12 +151,21 @@ class TandemSource:
                     good=True, what=f"tandem: logged in, region {self.endpoints.region}, token good until {until}"
                 )
                 pumps, skipped = read_pumps(whole_answer(client.pumper(), "list of pumps"))
+                if skipped:
+                    what = f"tandem: {skipped} pumps of the account cannot be read"
+                    yield Finding(good=False, what=what, remedy=NEW_RELEASE)
+                yield from pump_findings(pumps, self.options.pumps)
+                yield from self._check_records(client, pumps)
         except TconnectsyncError as error:
             yield Finding(good=False, what=f"tandem: {error.message}", remedy=error.remedy)
-            return
-        if skipped:
-            yield Finding(good=False, what=f"tandem: {skipped} pumps of the account cannot be read", remedy=NEW_RELEASE)
-        yield from pump_findings(pumps, self.options.pumps)
+
+    def _check_records(self, client: Client, pumps: Sequence[Pump]) -> Iterator[Finding]:
+        """Of the pump that was used last, among those that are wanted."""
+        wanted = [pump for pump in chosen(pumps, self.options.pumps) if not pump.never_uploaded]
+        if wanted:
+            now = self.context.clock.now()
+            today = local_day(now, self.context.zone_of)
+            yield check_records(client, newest_used(wanted), today=today, now=now)
 
     @contextmanager
     def _client(self) -> Iterator[Client]:

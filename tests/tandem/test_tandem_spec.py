@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
-from tandem_world import CloudPump, Fault, SetClock, World, basal
+from tandem_world import CloudPump, Fault, SetClock, World, basal, entry
 
 import tconnectsync_tandem
 from tconnectsync import Context, Secret, SourceSpec
@@ -138,6 +138,20 @@ def test_check_turns_trouble_into_a_finding_with_a_remedy(world: World, fault: F
     world.cloud.faults.append(fault)
     (bad,) = [finding for finding in world.source().check() if not finding.good]
     assert words in f"{bad.what} {bad.remedy}"
+
+
+def test_check_reads_the_newest_records(world: World) -> None:
+    pump = world.cloud.pumps[0]
+    pump.records = [basal(1, "2026-11-19T00:00:00"), basal(2, "2026-11-20T00:00:00"), basal(3, "2026-11-18T23:00:00")]
+    *_, found = world.source().check()
+    assert found.good
+    assert "2 records" in found.what
+    pump.records.append(entry(20, 4, "2026-11-20T01:00:00", {"bolusId": 1, "completionStatus": 3}))
+    *_, found = world.source().check()
+    assert not found.good
+    assert "1 bolus completed" in found.what
+    assert "release" in (found.remedy or "")
+    assert world.log.events == []
 
 
 def test_a_check_does_not_log_in_again(world: World) -> None:

@@ -1,0 +1,31 @@
+"""Whether a pump's newest records can be read, for ``check``: two days are asked for, and nothing is kept."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+from tconnectsync import Finding
+from tconnectsync_tandem.answers import split_answer
+from tconnectsync_tandem.client import Client
+from tconnectsync_tandem.envelope import make_event
+from tconnectsync_tandem.pumps import Pump
+from tconnectsync_tandem.unreadable import Unreadable, changed_records
+
+
+def check_records(client: Client, pump: Pump, *, today: date, now: datetime) -> Finding:
+    """What can be read of the pump's last two days. Errors: those of the client."""
+    last = today if pump.newest is None else pump.newest.date()
+    found = Unreadable((last - timedelta(days=1), last))
+    for assignment in pump.assignments:
+        answer = split_answer(client.pump_logs(assignment, *found.window), "the newest events")
+        for _, raw in answer.entries():
+            found.note(*make_event(raw, pump=pump.serial, received_at=now))
+    if found.is_changed:
+        error = changed_records(pump.serial, [found])
+        return Finding(good=False, what=f"tandem: {error.message}", remedy=error.remedy)
+    odd = found.kinds.total()
+    but = f", but {odd:,}" if odd else ""
+    records = "1 record" if found.read == 1 else f"{found.read:,} records"
+    return Finding(
+        good=True, what=f"tandem: pump {pump.serial}, {records} of {last} and the day before can be read{but}"
+    )

@@ -1,0 +1,137 @@
+"""The vendor changes a type or a name for half a night: what the site, the status and the user see, and what is there after."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from running_engine import BEGIN, ZONE, HandClock, Running
+from whole_world import by_identity
+
+from tconnectsync.application import run_check
+from tconnectsync.plugins import load_plugins
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.faults import CloudFault
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.plan import SimulationPlan
+from tconnectsync_simulator.pump import SimulatedPump, simulate
+
+HOUR = timedelta(hours=1)
+CHANGE = BEGIN + timedelta(days=1, hours=23, minutes=30)
+"""Half past eleven at night: a sleep is running."""
+BACK = CHANGE + 3 * HOUR
+END = BACK + 3 * HOUR
+
+TOLERATED = {
+    "numbers as text": CloudFault(
+        retype=dict.fromkeys(("sequenceNumber", "eventCode", "insulinDelivered", "commandedRate"), str)
+    ),
+    "properties as text": CloudFault(retype={"eventProperties": json.dumps}),
+}
+UNREADABLE = {
+    "rate renamed": CloudFault(rename={"commandedRate": "rate"}),
+    "time renamed": CloudFault(rename={"pumpDateTime": "time"}),
+    "code in words": CloudFault(retype={"eventCode": lambda code: f"CODE_{code}"}),
+    "null doses": CloudFault(put={"insulinDelivered": None, "deliveredTotal": None}),
+}
+
+
+@lru_cache(maxsize=1)
+def a_pump() -> SimulatedPump:
+    return simulate(
+        SimulationPlan(seed=61, zone=ZONE, start=BEGIN.date(), days=3, upload_every_min=30, noise_codes=False)
+    )
+
+
+@contextlib.contextmanager
+def a_world(folder: Path) -> Iterator[tuple[Cloud, Any, Running]]:
+    clock = HandClock(CHANGE)
+    with Cloud([a_pump()], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
+        running = Running(folder, cloud, site, clock, history_days=1, poll_s=(1500, 2400))
+        try:
+            yield cloud, site, running
+        finally:
+            running.engine.close()
+
+
+def distort(cloud: Cloud, fault: CloudFault) -> None:
+    cloud.fail(attrs.evolve(fault, path="pump-logs", times=100_000))
+
+
+def treatments(site: Any) -> dict[str, dict[str, Any]]:
+    return by_identity(site.documents("treatments"))
+
+
+@lru_cache(maxsize=1)
+def undisturbed(folder: Path) -> dict[str, dict[str, Any]]:
+    with a_world(folder / "calm") as (_, site, running):
+        running.until(CHANGE + timedelta(minutes=1))
+        running.until(END)
+        assert running.ask("sync").status == 0
+        return treatments(site)
+
+
+@pytest.mark.parametrize("fault", TOLERATED.values(), ids=TOLERATED)
+def test_what_means_the_same_makes_the_same_documents(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, fault: CloudFault
+) -> None:
+    with a_world(tmp_path / "home") as (cloud, site, running):
+        distort(cloud, fault)
+        running.until(END)
+        assert running.ask("sync").status == 0
+        assert running.status()["sources"]["tandem"]["state"] == "ok"
+        assert treatments(site) == undisturbed(tmp_path_factory.getbasetemp())
+
+
+@pytest.mark.parametrize("fault", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_read_is_told_and_comes_by_itself(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, fault: CloudFault
+) -> None:
+    with a_world(tmp_path / "home") as (cloud, site, running):
+        running.until(CHANGE + timedelta(minutes=1))
+        assert running.ask("sync").status == 0
+        before = treatments(site)
+        assert any(each["eventType"] == "Sleep" for each in before.values())
+        distort(cloud, fault)
+        for _ in range(3):
+            running.until(running.clock.now() + HOUR)
+            held = treatments(site)
+            assert before.keys() <= held.keys(), {before[key]["eventType"] for key in before.keys() - held.keys()}
+            running.reopen()
+        result = running.ask("sync")
+        assert result.status == 3
+        status = running.status()["sources"]["tandem"]
+        assert status["state"] == "changed"
+        assert "cannot be read" in status["message"]
+        bad = [each.what for each in run_check(running.config, load_plugins(), clock=running.clock) if not each.good]
+        assert sum("cannot be read" in what for what in bad) == 2, bad
+        cloud.faults.clear()
+        running.until(END)
+        assert running.ask("sync").status == 0
+        assert running.status()["sources"]["tandem"]["state"] == "ok"
+        assert treatments(site) == undisturbed(tmp_path_factory.getbasetemp())
+
+
+def test_a_first_read_during_the_change_is_made_good_without_a_backfill(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The running sleep is drawn although no rate can be read, and nothing is uploaded between the two reads."""
+    with a_world(tmp_path / "home") as (cloud, site, running):
+        distort(cloud, UNREADABLE["rate renamed"])
+        assert running.ask("sync").status == 3
+        running.until(CHANGE + timedelta(minutes=1))
+        sleeps = [each["duration"] for each in treatments(site).values() if each["eventType"] == "Sleep"]
+        assert any(20 < minutes <= 60 for minutes in sleeps), sleeps
+        cloud.faults.clear()
+        running.until(CHANGE + timedelta(minutes=75))
+        assert running.status()["sources"]["tandem"]["state"] == "ok"
+        running.until(END)
+        assert running.ask("sync").status == 0
+        assert treatments(site) == undisturbed(tmp_path_factory.getbasetemp())

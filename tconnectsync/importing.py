@@ -16,11 +16,13 @@ from typing import Any, BinaryIO
 
 import attrs
 
+from tconnectsync.brought import Brought
 from tconnectsync.engine import Engine
 from tconnectsync.errors import BadFile, MachineTrouble, NotDone
 from tconnectsync.events import FACTS, Event, HistoryOpened
 from tconnectsync.hookspecs import Importer, ImportOptions
 from tconnectsync.jobs import Notice, Progress, Step
+from tconnectsync.plural import counted
 from tconnectsync.polling import DISK_TROUBLE
 from tconnectsync.sameness import Sameness
 from tconnectsync.sources import Batch
@@ -52,8 +54,7 @@ class _Found:
 
     days: dict[tuple[str, str], set[date]] = attrs.field(factory=lambda: defaultdict(set))
     notes: list[str] = attrs.field(factory=list)
-    new: int = 0
-    known: int = 0
+    brought: Brought = attrs.field(factory=Brought)
 
 
 def import_files(engine: Engine, args: Mapping[str, Any]) -> Generator[Step, None, tuple[str, ...]]:
@@ -71,7 +72,7 @@ def import_files(engine: Engine, args: Mapping[str, Any]) -> Generator[Step, Non
 
 def _import(engine: Engine, files: Sequence[_File], options: ImportOptions) -> Generator[Step, None, tuple[str, ...]]:
     whole = sum(file.size for file in files)
-    found, before = _Found(), 0
+    found, before = _Found(brought=Brought(engine.events.end)), 0
     sameness = Sameness(engine.events)
     for file in files:
         for batch, read in _batches(file, attrs.evolve(options, looking=True)):
@@ -89,7 +90,7 @@ def _import(engine: Engine, files: Sequence[_File], options: ImportOptions) -> G
         engine.events.append(_opened(engine, found.days, options.received_at))
     finally:
         engine.holds -= 1
-    log.info("imported files=%d new=%d known=%d", len(files), found.new, found.known)
+    log.info("imported files=%d new=%d known=%d", len(files), found.brought.new, found.brought.known)
     return _words(found)
 
 
@@ -206,39 +207,41 @@ def _take(
         if trouble is not None:
             raise _stopped(trouble, found)
         try:
-            appended = engine.events.append(_untold(engine, file.importer, batch.events))
+            untold, held = _untold(engine, file.importer, batch.events)
+            appended = engine.events.append(untold)
         except OSError as error:
             if error.errno not in DISK_TROUBLE:
                 raise
             raise _stopped(f"the event log cannot be written ({error.strerror})", found) from None
-        new, given = (sum(event.kind not in FACTS for event in some) for some in (appended.events, batch.events))
-        found.new += new
-        found.known += given - new
+        found.brought.count(appended)
+        found.brought.count_known(held)
         _note_days(found, batch)
         note = batch.note or note
         yield Progress(message=f"importing {file.path.name}", done=(done + read) // 2, total=total)
     found.notes.append(f"{file.path.name}: {note or file.importer.name}")
 
 
-def _untold(engine: Engine, importer: Importer, events: Sequence[Event]) -> Sequence[Event]:
-    """Without those that the file tells in part only and the log holds already, whole or in part."""
+def _untold(engine: Engine, importer: Importer, events: Sequence[Event]) -> tuple[Sequence[Event], Sequence[int]]:
+    """Without those that the file tells in part only and the log holds already, whole or in part; and where those stand."""
     partial = {event.id for event in events if event.seq is not None and importer.partial(event)}
     if not partial:
-        return events
+        return events, ()
     streams = {(stream.pump, stream.group): stream for stream in engine.events.streams() if stream.numbered}
 
-    def held(event: Event) -> bool:
+    def place(event: Event) -> int | None:
         stream = streams.get((event.pump, event.group))
         if stream is None or event.seq is None or not stream.first_key <= event.seq <= stream.last_key:
-            return False
-        return bool(engine.events.read(stream.id, event.seq, event.seq))
+            return None
+        found = engine.events.read(stream.id, event.seq, event.seq)
+        return min((each.pos for each in found), default=None)
 
-    return [event for event in events if event.id not in partial or not held(event)]
+    places = {event.id: at for event in events if event.id in partial and (at := place(event)) is not None}
+    return [event for event in events if event.id not in places], list(places.values())
 
 
 def _stopped(trouble: str, found: _Found) -> MachineTrouble:
     return MachineTrouble(
-        f"{trouble}; the import stopped after {found.new:,} new events, which stay in the log.",
+        f"{trouble}; the import stopped after {counted(found.brought.new, 'new event')}, which stay in the log.",
         remedy="Make room on the disk and import again: nothing is doubled.",
     )
 
@@ -284,7 +287,7 @@ def runs_of(days: set[date]) -> list[_Range]:
 
 
 def _words(found: _Found) -> tuple[str, ...]:
-    lines = [f"{found.new:,} new pump events, {found.known:,} were in the log already"]
+    lines = [found.brought.words()]
     for (source, pump), days in sorted(found.days.items()):
         runs = runs_of(days)
         shown = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in runs[:_RUNS_SHOWN])

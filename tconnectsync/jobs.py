@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from tconnectsync.adopting import Found, adopted, cannot_be_adopted
+from tconnectsync.brought import Brought
 from tconnectsync.engine import Engine
 from tconnectsync.errors import (
     BadFile,
@@ -198,12 +199,11 @@ def _backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
     if last < first:
         yield Result(status=2, lines=(f"the range is empty: {first} is after {last}",))
         return
-    runs = _ask(engine, lambda poller: poller.start_backfill(first, last))
+    brought = Brought(engine.events.end)
+    runs = _ask(engine, lambda poller: poller.start_backfill(first, last, brought))
     yield from _poll(engine, runs)
     yield from _drain(engine)
-    new, known = sum(run.new for run in runs), sum(run.known for run in runs)
-    words = f"{new:,} new pump events, {known:,} were in the log already"
-    yield _judged(conclude(engine, f"{words} ({first} to {last}, and a day on both sides)"), runs)
+    yield _judged(conclude(engine, f"{brought.words()} ({first} to {last}, and a day on both sides)"), runs)
 
 
 def _import(engine: Engine, args: Mapping[str, Any]) -> Job:

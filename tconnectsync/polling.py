@@ -15,11 +15,12 @@ from pathlib import Path
 
 import attrs
 
+from tconnectsync.brought import Brought
 from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json, goes_on, to_json
 from tconnectsync.errors import CredentialsRefused, IndexHarmed, LogDamaged, Retryable, SourceChanged
 from tconnectsync.eventlog import EventLog, Files, OsFiles, replace_file
-from tconnectsync.events import FACTS, Event
+from tconnectsync.events import Event
 from tconnectsync.gaps import Missing, next_missing
 from tconnectsync.schedule import Rhythm, backoff_s
 from tconnectsync.sources import Batch, Source
@@ -121,18 +122,14 @@ DAYS_AT_ONCE = 28
 
 @attrs.define(eq=False)
 class Run:
-    """One thing asked of a source; ``state`` is waiting, running, done or failed. ``whole``: a poll of everything.
-
-    ``new`` and ``known`` count the pump's events that it brought: those that were appended, and those that were there.
-    """
+    """One thing asked of a source; ``state`` is waiting, running, done or failed. ``whole``: a poll of everything."""
 
     begin: Callable[[], Iterator[Batch]]
     whole: bool = False
     gap: Missing | None = None
     state: str = "waiting"
     began: datetime | None = None
-    new: int = 0
-    known: int = 0
+    brought: Brought = attrs.field(factory=Brought)
 
     @property
     def over(self) -> bool:
@@ -223,12 +220,16 @@ class Poller:
         self._queue.appendleft(poll)
         return [poll]
 
-    def start_backfill(self, first: date, last: date) -> list[Run]:
-        """Ask for these pump-local days again, both inclusive: the newest part first, and others get their turn between."""
+    def start_backfill(self, first: date, last: date, brought: Brought | None = None) -> list[Run]:
+        """Ask for these pump-local days again, both inclusive: the newest part first, and others get their turn between.
+
+        ``brought`` counts what comes of it.
+        """
+        brought = brought or Brought(self.events.end)
         parts = []
         while last >= first:
             begin = max(first, last - timedelta(days=DAYS_AT_ONCE - 1))
-            parts.append(Run(self._backfill_of(begin, last)))
+            parts.append(Run(self._backfill_of(begin, last), brought=brought))
             last = begin - timedelta(days=1)
         self._queue.extend(parts)
         return parts
@@ -298,11 +299,7 @@ class Poller:
         else:
             self.memory.tally.count(appended.events)
             if self._run is not None:
-                new, given = (
-                    sum(event.kind not in FACTS for event in some) for some in (appended.events, batch.events)
-                )
-                self._run.new += new
-                self._run.known += given - new
+                self._run.brought.count(appended)
             self.progress = attrs.evolve(batch, events=())  # they are in the log; not kept until the next poll
 
     def resume(self) -> None:

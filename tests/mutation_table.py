@@ -111,8 +111,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         "tests/engine/test_importing.py::test_what_a_file_tells_in_part_is_taken_only_where_the_log_has_nothing",
         (
             "tconnectsync/importing.py",
-            "    return [event for event in events if event.id not in partial or not held(event)]\n",
-            "    return events\n",
+            "    return [event for event in events if event.id not in places], list(places.values())\n",
+            "    return events, ()\n",
         ),
     ),
     _mutation(

@@ -20,7 +20,7 @@ from tconnectsync.eventlog.index import Index, Known
 from tconnectsync.eventlog.lost import Times
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.eventlog.tail import Tail
-from tconnectsync.events import Event
+from tconnectsync.events import FACTS, Event
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +37,8 @@ class Appended:
     revisions: int
     events: Sequence[Event] = attrs.field(default=(), repr=False, eq=False)
     """Those that were appended, in order."""
+    known: Sequence[int] = attrs.field(default=(), repr=False, eq=False)
+    """Where in the log the pump events stand that were there already: for each duplicate the first position of its event."""
 
 
 class Writer:
@@ -59,8 +61,9 @@ class Writer:
         places = [draft.entry.place for draft in drafts]
         known = self._index.known(places)
         new, revisions = drafts, 0
+        there: list[int] = []
         if known or len(set(places)) < len(places):
-            new, revisions = self._without_duplicates(drafts, known)
+            new, revisions, there = self._without_duplicates(drafts, known)
         first = self.tail.end + 1
         self._write(new, known)
         return Appended(
@@ -70,6 +73,7 @@ class Writer:
             duplicates=len(drafts) - len(new),
             revisions=revisions,
             events=[draft.event for draft in new],
+            known=there,
         )
 
     def bridge(self, first: int, last: int, times: Times | None, now: datetime) -> None:
@@ -87,9 +91,10 @@ class Writer:
 
     def _without_duplicates(
         self, drafts: Sequence[Draft], known: Mapping[Place, Sequence[Known]]
-    ) -> tuple[list[Draft], int]:
-        """The drafts that say something new, and how many of them revise an event."""
+    ) -> tuple[list[Draft], int, list[int]]:
+        """The drafts that say something new, how many of them revise an event, and where the pump's others stand."""
         new: list[Draft] = []
+        there: list[int] = []
         revisions = 0
         fresh: dict[Place, list[Draft]] = {}
         for draft in drafts:
@@ -97,11 +102,13 @@ class Writer:
             earlier, stored = fresh.get(place, []), known.get(place, ())
             if earlier or stored:
                 if self._is_there(draft, earlier, stored):
+                    if stored and draft.event.kind not in FACTS:
+                        there.append(min(each.position for each in stored))
                     continue
                 revisions += 1
             fresh[place] = [*earlier, draft]
             new.append(draft)
-        return new, revisions
+        return new, revisions, there
 
     def _is_there(self, draft: Draft, fresh: Sequence[Draft], known: Sequence[Known]) -> bool:
         digest = draft.entry.digest

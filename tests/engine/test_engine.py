@@ -15,7 +15,7 @@ from worlds import Shelf, StretchFold
 
 from tconnectsync import Batch, CredentialsRefused, Delivery, Document, History, Hold, Outcome, Retryable, document_id
 from tconnectsync.delivery import Courier
-from tconnectsync.events import BasalDelivered, ClockChanged, HistoryOpened, Unknown, UploadSeen
+from tconnectsync.events import FACTS, BasalDelivered, ClockChanged, HistoryOpened, Unknown, UploadSeen
 from tconnectsync.folding import Folding
 from tconnectsync.jobs import Request, Result, perform
 from tconnectsync.keeping import Keeper
@@ -462,6 +462,23 @@ def test_a_long_backfill_lets_todays_data_through(world: World) -> None:
         world.engine.turn()
     assert world.pump.polls - polls >= 5
     assert seen[-1] > seen[0]
+
+
+def test_an_event_that_a_backfill_gives_several_times_is_counted_once(world: World) -> None:
+    """Its parts overlap. What it brought itself was not there before."""
+    world.pump.hidden = {30, 60, 90}
+    world.ask("sync")
+    held = sum(event.kind not in FACTS for event in world.engine.events.events())
+    assert held == 286
+    parts = 4
+    world.pump.polls = 0
+    first = f"{BEGIN - timedelta(days=28 * parts - 10):%Y-%m-%d}"
+    result = world.ask("backfill", first=first, last="2026-06-02")
+    assert world.pump.polls >= parts
+    assert result.lines[0].startswith("0 new pump events, 286 were in the log already")
+    world.pump.hidden = set()
+    result = world.ask("backfill", first=first, last="2026-06-02")
+    assert result.lines[0].startswith("3 new pump events, 286 were in the log already")
 
 
 def test_a_backfill_that_could_not_be_read_says_so(world: World) -> None:

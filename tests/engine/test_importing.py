@@ -129,7 +129,7 @@ def test_what_a_file_tells_in_part_is_taken_only_where_the_log_has_nothing(home:
     assert imported(home, file_of(tmp_path, *otherwise)).lines[0].startswith("0 new pump events, 144 were")
     assert home.engine.events.end == end
     more = file_of(tmp_path, *otherwise, "5000 4990 3", name="more")
-    assert imported(home, more).lines[0].startswith("1 new pump events, 144 were")
+    assert imported(home, more).lines[0].startswith("1 new pump event, 144 were")
     home.engine.importers = (LINES,)
     assert imported(home, more).lines[0].startswith("2 new pump events, 143 were")
 
@@ -228,6 +228,15 @@ def test_a_pump_that_is_new_to_the_log_is_told_loudly(home: World, tmp_path: Pat
     imported(home, file_of(tmp_path, *basal(60)))
     told = [step for step in steps(home, file_of(tmp_path, "90 9000 1"), pump="2") if isinstance(step, Notice)]
     assert ["ATTENTION: pump 2 is new to the log, which knows 1." in notice.words for notice in told] == [True]
+
+
+def test_an_event_that_two_files_hold_is_counted_once(home: World, tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    whole.mkdir()
+    part.mkdir()
+    files = file_of(whole, *basal(60)), file_of(part, *basal(30))
+    assert imported(home, *files).lines[0] == "12 new pump events, 0 were in the log already"
+    assert imported(home, *files).lines[0] == "0 new pump events, 12 were in the log already"
 
 
 def test_a_full_disk_ends_it_and_a_second_time_completes_it(home: World, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ class TimeOrder:
             first, last = max(piece.from_key, whole[0]), min(end, whole[1])
             if piece.offset_s is not None and first <= last:
                 stretches.append((first, last))
-        return cls(log=log, stream=stream, clock=clock, stretches=tuple(stretches), slack=timedelta(minutes=20))
+        return cls(log=log, stream=stream, clock=clock, stretches=tuple(stretches), slack=timedelta(minutes=30))
 
     def bounds(self, stretch: Stretch, kinds: frozenset[str] | None = None) -> tuple[datetime, datetime] | None:
         """UTC of the first and the last event of these kinds in a stretch, by key."""

@@ -21,7 +21,6 @@ from tconnectsync.anchoring import (
 from tconnectsync.events import ClockAnchored, Event
 from tconnectsync.order import PlacedLog, StreamLike
 from tconnectsync.timeline import (
-    ZONE_STEP_S,
     Clock,
     ClockSet,
     Component,
@@ -33,6 +32,7 @@ from tconnectsync.timeline import (
     span_text,
     steps_of,
 )
+from tconnectsync.utcoffsets import ZONE_STEP_S, is_place
 from tconnectsync.wallclock import Zones
 
 CLOCK_CHANGED = frozenset({"clock.changed"})
@@ -88,23 +88,23 @@ class StreamClock:
     def choose(self, facts: Sequence[Event], uploads: Sequence[Event]) -> None:
         """Choose an anchor per component. ``facts`` (clock.anchored) are this stream's, newest first; ``uploads`` its pump's."""
         self._facts = facts
-        came, coming, waits = self._matched(uploads)
+        came, coming, waits = self._matched(uploads, bogus=not facts)
         chosen = []
         ends = [component.from_key for component in self.components[1:]]
-        for component, end in zip(self.components, [*ends, None], strict=True):
+        for bare, end in zip(self.components, [*ends, None], strict=True):
+            first = self._first(bare, end)
+            component = bare.at_home(self.zones, None if first is None else first[1])
             fact = next((anchor for anchor in self._valid(facts, component, end)), None)
             is_last = end is None
             evidence = () if not is_last else came or (coming if fact is None else ())
-            choice = choose_anchor(
-                component, known=fact, zones=self.zones, first=self._first(component, end), uploads=evidence
-            )
+            choice = choose_anchor(component, known=fact, zones=self.zones, first=first, uploads=evidence)
             chosen.append(Chosen(component=component, fact=fact, choice=choice, waits=is_last and waits is not None))
         self.chosen = tuple(chosen)
         self._waits_since = waits
         anchors = [
             None if (anchor := each.choice.anchor) is None else (anchor.at_key, anchor.offset_s) for each in chosen
         ]
-        self.clock = clock_of(self.components, anchors)
+        self.clock = clock_of([each.component for each in chosen], anchors)
 
     def pending_facts(self, now: datetime) -> list[Event]:
         """The choices that the log does not hold yet, as clock.anchored events."""
@@ -156,6 +156,13 @@ class StreamClock:
                     "a record, so nobody knows when the events after that happened: their documents wait. Set the date and "
                     "time on the pump; after its next upload they are sent."
                 )
+            if choice.anchor is None and jump is None and (newest := self._newest()) is not None:
+                words.append(
+                    f"The clock of pump {pump} shows {newest[1]:%Y-%m-%d %H:%M}, which is more than 14 hours ahead of the upload and of "
+                    f"{self.zones.name_at(newest[1].date())}: nobody knows when its events happened. They are stored, and their "
+                    "documents wait. Set the date and time on the pump, or correct `timezone` in config.toml; then run "
+                    "`tconnectsync sync`."
+                )
             if choice.proposed is not None and choice.anchor is not None:
                 now_s = each.component.offsets(choice.anchor.at_key, choice.anchor.offset_s)[-1]
                 moved_s = now_s - choice.proposed.offset_s
@@ -166,13 +173,16 @@ class StreamClock:
                 )
         return words
 
-    def _matched(self, events: Iterable[Event]) -> tuple[tuple[Upload, ...], tuple[Upload, ...], datetime | None]:
+    def _matched(
+        self, events: Iterable[Event], *, bogus: bool
+    ) -> tuple[tuple[Upload, ...], tuple[Upload, ...], datetime | None]:
         """Uploads of the last piece whose events are in the log; those whose events are to come; and since when they are.
 
+        ``bogus``: with those whose newest event is days later than they are, if that event is in the log.
         A newest pump time has no key. It belongs to the last piece when it is later than every wall time that the clock showed
         up to its last setting or fall, the one just before it included.
         """
-        newest = self.log.neighbour(self.stream.id, self.stream.last_key + 1, before=True)
+        newest = self._newest()
         if newest is None:
             return (), (), None
         walls = [wall for part in self.components for step in part.steps for wall in (step.wall, step.wall_before)]
@@ -186,10 +196,13 @@ class StreamClock:
                 pairs.append(upload)
                 received[upload] = event.received_at
         all_ = uploads_of(pairs)
-        came = tuple(upload for upload in all_ if upload.newest <= newest[1] + NEWER)
+        came = tuple(upload for upload in uploads_of(pairs, bogus=bogus) if upload.newest <= newest[1] + NEWER)
         coming = tuple(upload for upload in all_ if upload.newest > newest[1] + NEWER)
         waiting = [received[upload] for upload in coming if upload.newest - upload.at.replace(tzinfo=None) <= BOGUS]
         return came, coming, min(waiting, default=None)
+
+    def _newest(self) -> tuple[int, datetime] | None:
+        return self.log.neighbour(self.stream.id, self.stream.last_key + 1, before=True)
 
     def _first(self, component: Component, end: int | None) -> tuple[int, datetime] | None:
         first = self.log.neighbour(self.stream.id, component.from_key - 1, before=False)
@@ -213,6 +226,8 @@ class StreamClock:
             set_before = any(step.done_key <= body.at_key for step in component.steps)
             return first is not None and not set_before and body.zone == self.zones.name_at(first[1].date())
         if body.basis == EVIDENCE:
+            if not is_place(body.offset_min * 60):
+                return False  # drift that was taken for an offset
             return body.zone in {self.zones.timezone, *(name for _, name in self.zones.moves)}
         return True
 

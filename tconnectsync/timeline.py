@@ -8,12 +8,13 @@ where the clock fell back without a record (a reset), a new component begins tha
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import attrs
 
-from tconnectsync.events import Event
+from tconnectsync.clocksettings import ClockSet, Step, clock_sets, steps_of
+from tconnectsync.utcoffsets import LONGEST_DRIFT_S, PLACES_S, ZoneOffsets, offset_beside_s
 from tconnectsync.wallclock import UTC, Zones
 
 __all__ = [
@@ -34,16 +35,9 @@ __all__ = [
     "steps_of",
 ]
 
-QUARTER_S = 900
-DAY_S = 86400
-DRIFT_S = 60
-"""More than a pump's clock usually drifts between two settings: beyond this, what is left of a long step was not drift."""
-ZONE_STEP_S = 26 * 3600
-"""The longest way between two zones. A longer step put a wrong date right, or wrong."""
-PAIR_S = 60
-PAIR_KEYS = 64
 JUMP = timedelta(hours=3)
-RTC_WRAP_MS = 1 << 32
+EARLY = timedelta(hours=48)
+"""How long before a daylight-saving change a wearer may set the clock for it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -88,41 +82,6 @@ class ZoneClock:
 
 
 @attrs.frozen(kw_only=True)
-class ClockSet:
-    """A clock.changed event: ``part`` date (record 14) or time (13), stamped on the clock after this part's change."""
-
-    key: int
-    part: str
-    pump_time: datetime
-    step_s: float
-    rtc_ms: int | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Step:
-    """The wearer set the clock: at ``key`` it began to change, from ``done_key`` on it is as set.
-
-    ``wall`` is the wall time right after; ``date_s`` the date's part where time and date changed apart (a 14-13 pair).
-    """
-
-    key: int
-    done_key: int
-    wall: datetime
-    exact_s: float
-    date_s: int | None = None
-
-    @property
-    def rounded_s(self) -> int:
-        """The step between two zones' clocks: a quarter of an hour is the grain, what is left is drift put right."""
-        return round_s(self.exact_s)
-
-    @property
-    def wall_before(self) -> datetime:
-        """The wall time that the clock showed just before."""
-        return self.wall - timedelta(seconds=self.exact_s)
-
-
-@attrs.frozen(kw_only=True)
 class Jump:
     """An event more than three hours before the one that precedes it in the pump's own order."""
 
@@ -133,22 +92,53 @@ class Jump:
 
 @attrs.frozen(kw_only=True)
 class Component:
-    """A stretch whose pieces recorded steps tie together; ``jump`` is the unrecorded fall-back that it begins with."""
+    """A stretch whose pieces recorded steps tie together; ``jump`` is the unrecorded fall-back that it begins with.
+
+    ``zone_offsets``: what the configured zones say before the first step and after each; empty where no zone is known.
+    """
 
     from_key: int
     jump: Jump | None
     steps: tuple[Step, ...]
+    zone_offsets: tuple[ZoneOffsets, ...] = ()
+
+    def at_home(self, zones: Zones, first_wall: datetime | None) -> Component:
+        """The component of a wearer who lives in ``zones``; ``first_wall`` is the wall time of its first event."""
+        if not self.steps:
+            return self
+        before = self.steps[0].wall_before if first_wall is None else first_wall
+        offsets = [(before, zones.offset_of(before))]
+        offsets += [(step.wall, zone_offset_after(self.steps, i, zones)) for i, step in enumerate(self.steps)]
+        zone_offsets = tuple(
+            ZoneOffsets(
+                offset_s=offset_s, others_s=tuple(o for o in zones.all_offsets_near(wall.date()) if o != offset_s)
+            )
+            for wall, offset_s in offsets
+        )
+        return attrs.evolve(self, zone_offsets=zone_offsets)
 
     def offsets(self, at_key: int, offset_s: int) -> tuple[int, ...]:
         """The offset before the first step and after each, when it is ``offset_s`` at ``at_key``."""
         known = sum(1 for step in self.steps if step.key <= at_key)
         offsets = {known: offset_s}
         for i in range(known, len(self.steps)):
-            offsets[i + 1] = _onward(offsets[i], self.steps[i])
+            offsets[i + 1] = self._beside(offsets[i], i, before=False)
         for i in range(known, 0, -1):
-            arbitrary = self.jump is not None and i == 1
-            offsets[i - 1] = offsets[i] - _backward_s(self.steps[i - 1], arbitrary=arbitrary)
+            offsets[i - 1] = self._beside(offsets[i], i - 1, before=True)
         return tuple(offsets[i] for i in range(len(self.steps) + 1))
+
+    def _beside(self, known_s: int, index: int, *, before: bool) -> int:
+        """The offset before or after a step, when it is ``known_s`` on its other side."""
+        exact_s = self.steps[index].exact_s
+        if before and index == 0 and self.jump is not None:
+            return known_s - round(exact_s)  # a clock that came up after a reset was on no zone's grid
+        zone: ZoneOffsets | None = None
+        zone_moved = False
+        if self.zone_offsets:
+            earlier, later = self.zone_offsets[index], self.zone_offsets[index + 1]
+            zone, zone_moved = (earlier if before else later), earlier.offset_s != later.offset_s
+        moved_s = -exact_s if before else exact_s
+        return offset_beside_s(known_s, moved_s, zone, zone_moved=zone_moved, before=before)
 
     def pieces(self, anchor: tuple[int, int] | None) -> tuple[Piece, ...]:
         """The pieces for an anchor (key, offset in seconds); without one, a single piece of unknown time."""
@@ -157,51 +147,32 @@ class Component:
         offsets = self.offsets(*anchor)
         pieces = [Piece(from_key=self.from_key, offset_s=offsets[0])]
         for i, step in enumerate(self.steps):
-            if step.date_s is not None:
-                pieces.append(Piece(from_key=step.key, offset_s=offsets[i] + step.date_s))
+            if step.first_s is not None:
+                pieces.append(Piece(from_key=step.key, offset_s=offsets[i] + step.first_s))
             pieces.append(Piece(from_key=step.done_key, offset_s=offsets[i + 1]))
         return tuple(pieces)
 
 
-def round_s(seconds: float) -> int:
-    """To the next quarter of an hour, in seconds."""
-    return round(seconds / QUARTER_S) * QUARTER_S
+def zone_offset_after(steps: Sequence[Step], index: int, zones: Zones) -> int:
+    """The zone's offset right after a setting; the coming one if the clock was set for a change due within two days.
+
+    In the hour that happens twice it is the second run if the clock was set back since.
+    """
+    step = steps[index]
+    lately = [each for each in steps[: index + 1] if abs(step.wall - each.wall) <= EARLY]
+    repeated = [each for each in lately if abs(step.wall - each.wall) <= JUMP]
+    now_s = zones.offset_of(step.wall, fold=1 if any(each.exact_s < -LONGEST_DRIFT_S for each in repeated) else 0)
+    soon = step.wall + EARLY
+    change_s = zones.offset_of(soon) - now_s
+    if change_s and zones.name_at(step.wall.date()) == zones.name_at(soon.date()):
+        followed = sum(_explains(change_s, each.exact_s) - _explains(-change_s, each.exact_s) for each in lately)
+        return now_s + change_s if followed > 0 else now_s
+    return now_s
 
 
-def clock_sets(events: Iterable[Event]) -> tuple[ClockSet, ...]:
-    """The clock.changed events of a numbered stream, in key order."""
-    sets = [
-        ClockSet(
-            key=event.seq,
-            part=event.body.part,
-            pump_time=event.pump_time,
-            step_s=event.body.step_s,
-            rtc_ms=event.body.rtc_ms,
-        )
-        for event in events
-        if event.kind == "clock.changed" and event.seq is not None
-    ]
-    return tuple(sorted(sets, key=lambda each: each.key))
-
-
-def steps_of(sets: Sequence[ClockSet]) -> tuple[Step, ...]:
-    """What the wearer did: a 14 and the 13 right behind it are one step, any other record is one of its own."""
-    steps: list[Step] = []
-    waiting: ClockSet | None = None
-    for each in sets:
-        if waiting is not None and _is_pair(waiting, each):
-            steps[-1] = Step(
-                key=waiting.key,
-                done_key=each.key,
-                wall=each.pump_time,
-                exact_s=waiting.step_s + each.step_s,
-                date_s=round(waiting.step_s),
-            )
-            waiting = None
-            continue
-        steps.append(Step(key=each.key, done_key=each.key, wall=each.pump_time, exact_s=each.step_s))
-        waiting = each if each.part == "date" else None
-    return tuple(steps)
+def _explains(change_s: int, exact_s: float) -> bool:
+    """Whether a step is rather this change of a zone's offset than drift."""
+    return abs(exact_s - change_s) <= LONGEST_DRIFT_S and abs(exact_s - change_s) < abs(exact_s)
 
 
 def hidden_jump(step: Step, previous: tuple[int, datetime] | None) -> Jump | None:
@@ -252,8 +223,11 @@ def drift_message(
     day = (began + timedelta(seconds=offset_s)).date()
     when = f"{day.day} {_MONTHS[day.month - 1]}" + (f" {day.year}" if day.year != newest.year else "")
     side = "ahead" if difference_s > 0 else "behind"
+    looks = f"The clock of pump {pump} looks {span_text(abs(difference_s))} {side} since {when}."
+    if offset_s not in PLACES_S:  # no zone could be configured for it
+        return f"{looks} Times in the documents allow for it. Set the pump's clock when it suits."
     return (
-        f"The clock of pump {pump} looks {span_text(abs(difference_s))} {side} since {when}. Times in the documents allow for it. "
+        f"{looks} Times in the documents allow for it. "
         "Set the pump's clock when it suits; if the pump is right, correct `timezone` or add a `[[zones]]` entry for the move."
     )
 
@@ -298,31 +272,6 @@ _MONTHS = (
 
 def _keys(pieces: Sequence[Piece]) -> tuple[int, ...]:
     return tuple(piece.from_key for piece in pieces)
-
-
-def _onward(offset_s: int, step: Step) -> int:
-    """After a set clock the offset is on a quarter of an hour again, whatever the clock showed before."""
-    if offset_s % QUARTER_S:
-        return round_s(offset_s + step.exact_s)
-    return offset_s + step.rounded_s
-
-
-def _backward_s(step: Step, *, arbitrary: bool) -> int:
-    """How far the step moved the clock. A clock that came up after a reset, or with a factory date, was on no zone's grid."""
-    left_s = abs(step.exact_s - step.rounded_s)
-    if arbitrary or (abs(step.exact_s) > ZONE_STEP_S and left_s > DRIFT_S):
-        return round(step.exact_s)
-    return step.rounded_s
-
-
-def _is_pair(date: ClockSet, time: ClockSet) -> bool:
-    """Setting the clock writes 14 (date) then 13 (time), each stamped after its own change."""
-    if time.part != "time" or not 0 < time.key - date.key <= PAIR_KEYS:
-        return False
-    if date.rtc_ms is not None and time.rtc_ms is not None:
-        return (time.rtc_ms - date.rtc_ms) % RTC_WRAP_MS <= PAIR_S * 1000
-    between_s = (time.pump_time - date.pump_time).total_seconds() - time.step_s
-    return -2 <= between_s <= PAIR_S
 
 
 def _explained(jump: Jump, recorded: dict[int, float], steps: Sequence[Step]) -> bool:

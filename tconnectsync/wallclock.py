@@ -64,6 +64,11 @@ class Zones:
         """Every offset in seconds that the zone of this day has within about half a year of it: standard and daylight saving."""
         return _offsets_near(self.name_at(day), day)
 
+    def all_offsets_near(self, day: date) -> tuple[int, ...]:
+        """As :meth:`offsets_near`, of every zone in the list, whichever holds on this day."""
+        names = {self.timezone, *(name for _, name in self.moves)}
+        return tuple(sorted({offset_s for name in names for offset_s in _offsets_near(name, day)}))
+
     def to_json(self) -> list[list[str]]:
         """``[["", zone], ["2025-06-01", zone], …]``."""
         return [["", self.timezone], *([day.isoformat(), name] for day, name in self.moves)]

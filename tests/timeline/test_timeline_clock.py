@@ -153,7 +153,7 @@ def test_a_record_far_behind_a_date_change_is_a_step_of_its_own() -> None:
         ClockSet(key=1, part="date", pump_time=day, step_s=86400.0, rtc_ms=1000),
         ClockSet(key=2, part="time", pump_time=day + timedelta(hours=2), step_s=3600.0, rtc_ms=3_600_000),
     ]
-    assert [(step.key, step.rounded_s, step.date_s) for step in steps_of(sets)] == [(1, 86400, None), (2, 3600, None)]
+    assert [(step.key, step.rounded_s, step.first_s) for step in steps_of(sets)] == [(1, 86400, None), (2, 3600, None)]
 
 
 def test_reset_and_set_again_places_what_was_logged_in_between() -> None:
@@ -241,6 +241,14 @@ def test_a_pump_an_hour_ahead_is_named_with_its_day() -> None:
     assert words is not None
     assert words.startswith("The clock of pump 111 looks 1 h ahead since 26 October.")
     assert drift_message("111", offset_s=1 * HOUR, zones=BERLIN, newest=utc("2025-11-20")) is None
+
+
+@pytest.mark.parametrize("offset_s", [2 * HOUR + 900, HOUR - 1800, 26 * HOUR])
+def test_no_zone_is_advised_for_an_offset_that_no_zone_has(offset_s: int) -> None:
+    words = drift_message("111", offset_s=offset_s, zones=BERLIN, newest=utc("2025-11-20"))
+    assert words is not None
+    assert "Set the pump's clock" in words
+    assert "zone" not in words
 
 
 def test_a_clock_behind_since_it_was_set() -> None:

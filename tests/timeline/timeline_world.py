@@ -63,24 +63,27 @@ class World:
         self.now = until
         return self
 
-    def set_clock(self, offset_s: float, *, pair: bool = True, between: int = 0) -> World:
-        """The wearer sets the clock: 14 with the new date and the old time, then 13."""
+    def set_clock(self, offset_s: float, *, pair: bool = True, between: int = 0, time_first: bool = False) -> World:
+        """The wearer sets the clock: 14 with the new date and the old time, then 13, or the other way round.
+
+        ``between``: events that lie between the two, a second apart.
+        """
         self.deeds.append(f"{self.now:%m-%d %H:%M} set {offset_s / 3600:g} h")
         before = self.wall
         after = (self.now + timedelta(seconds=offset_s)).replace(tzinfo=None)
-        date_s = (after.date() - before.date()).days * 86400
-        rtc_ms = int(self.now.timestamp() * 1000) % (1 << 32) if self.rtc else None
+        date_s = float((after.date() - before.date()).days * 86400)
+        parts = [("time", offset_s - self.offset_s - date_s)]
         if pair or date_s:
-            self.offset_s += date_s
-            self.log("clock.changed", ev.ClockChanged(part="date", step_s=float(date_s), rtc_ms=rtc_ms))
-        for _ in range(between):
-            self.now += timedelta(seconds=1)
-            self.log()
-        step_s = offset_s - self.offset_s
-        self.offset_s = offset_s
-        self.now += timedelta(seconds=1)
-        rtc_ms = None if rtc_ms is None else (rtc_ms + 1000 * (between + 1)) % (1 << 32)
-        self.log("clock.changed", ev.ClockChanged(part="time", step_s=step_s, rtc_ms=rtc_ms))
+            parts.insert(1 if time_first else 0, ("date", date_s))
+        for i, (part, step_s) in enumerate(parts):
+            if i:
+                for _ in range(between):
+                    self.now += timedelta(seconds=1)
+                    self.log()
+                self.now += timedelta(seconds=1)
+            self.offset_s += step_s
+            rtc_ms = int(self.now.timestamp() * 1000) % (1 << 32) if self.rtc else None
+            self.log("clock.changed", ev.ClockChanged(part=part, step_s=step_s, rtc_ms=rtc_ms))
         return self
 
     def drift(self, seconds: float) -> World:

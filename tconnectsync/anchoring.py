@@ -135,6 +135,12 @@ def weigh(
     return Verdict(offset_s=offset_s, confirmed=before_s == offset_s)
 
 
+def seconds_ahead(component: Component, anchor: Anchor | None, uploads: Sequence[Upload]) -> float:
+    """How many seconds the clock is ahead at least, if that is drift: its events are later than their uploads. Else 0."""
+    lag_s = 0.0 if anchor is None or not uploads else _lag_s(component, anchor, uploads)
+    return -lag_s if IMPOSSIBLE_S <= lag_s < FIT_S[0] else 0.0
+
+
 def _asked_for(
     uploads: Sequence[Upload], current_s: int | None, zone_offsets: Sequence[int], least_move_s: int
 ) -> int | None:

@@ -18,7 +18,7 @@ import tconnectsync
 from tconnectsync.allocator import give_back_large_blocks
 from tconnectsync.anchoring import Upload
 from tconnectsync.clock import Clock
-from tconnectsync.clockcheck import zone_doubt
+from tconnectsync.clockcheck import clock_ahead, zone_doubt
 from tconnectsync.config import Config
 from tconnectsync.configfile import is_mistake
 from tconnectsync.control import SOCKET_NAME, ask
@@ -449,6 +449,9 @@ def _check_zone(upload: tuple[datetime, datetime], zones: Zones) -> Iterator[Fin
     doubt = zone_doubt(Upload(at=at, newest=newest), zones)
     if doubt is not None:
         yield doubt.finding
+    ahead = clock_ahead(Upload(at=at, newest=newest), zones)
+    if ahead is not None:
+        yield ahead
 
 
 def _guarded(name: str, findings: Iterator[Finding]) -> Iterator[Finding]:

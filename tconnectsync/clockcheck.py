@@ -10,6 +10,7 @@ import attrs
 
 from tconnectsync.anchoring import BOGUS, FIT_S, FRESH_S, IMPOSSIBLE_S, Upload
 from tconnectsync.receiver import Finding
+from tconnectsync.timeline import span_text
 from tconnectsync.wallclock import Zones
 
 PLACES = (
@@ -22,6 +23,8 @@ PLACES = (
 )  # fmt: skip
 """Well-known places for each clock that wearers of these pumps have; the likeliest of those with one clock comes first."""
 MOST_NAMED = 3
+USUAL_S = 240.0
+"""Lag of an upload behind its newest event when everything works."""
 _REGIONS = frozenset({
     "Africa", "America", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific",
 })  # fmt: skip
@@ -61,10 +64,10 @@ def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
     sure = max(lags_s) < IMPOSSIBLE_S
     possible = {place: upload.lag_s(Zones(timezone=place).offset_at(upload.at)) for place in PLACES}
     possible = {place: lag_s for place, lag_s in possible.items() if lag_s >= IMPOSSIBLE_S}
-    least_s = min(possible.values(), default=float("inf"))
-    if not sure and least_s > FIT_S[1]:
-        return None  # an upload of data that is old in any zone
-    fitting = tuple(place for place, lag_s in possible.items() if lag_s == least_s)
+    best_s = min(possible.values(), key=lambda lag_s: abs(lag_s - USUAL_S), default=float("inf"))
+    if not sure and not FIT_S[0] <= best_s <= FIT_S[1]:
+        return None  # an upload of data that is old in any zone, or a clock that is slow
+    fitting = tuple(place for place, lag_s in possible.items() if lag_s == best_s)
     if fitting:
         fitting += places_with_clock_of(fitting[0], upload.at, many=MOST_NAMED - len(fitting), beside=fitting)
     zone = zones.name_at(day)
@@ -74,6 +77,19 @@ def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
         f" pump's clock: {'it is not set to that zone' if sure else 'it may be set to another zone, or the phone was late'}"
     )
     return ZoneDoubt(zone=zone, sure=sure, places=fitting, words=words)
+
+
+def clock_ahead(upload: Upload, zones: Zones) -> Finding | None:
+    """A clock that is minutes ahead of its zone's: its newest event would be later than the upload. None where it is not."""
+    lags_s = [upload.lag_s(offset_s) for offset_s in zones.offsets_near(upload.newest.date())]
+    ahead_s = -max((lag_s for lag_s in lags_s if IMPOSSIBLE_S <= lag_s < FIT_S[0]), default=0.0)
+    if not ahead_s or any(FIT_S[0] <= lag_s <= FRESH_S for lag_s in lags_s):
+        return None
+    return Finding(
+        good=True,
+        what=f"pump clock: seems at least {span_text(ahead_s)} ahead of {zones.name_at(upload.newest.date())}",
+        remedy="Set the time on the pump. Until then its events are shown as much too late; they stay as they are after that.",
+    )
 
 
 def places_with_clock_of(place: str, at: datetime, *, many: int, beside: Collection[str] = ()) -> tuple[str, ...]:

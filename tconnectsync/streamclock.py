@@ -16,6 +16,7 @@ from tconnectsync.anchoring import (
     Choice,
     Upload,
     choose_anchor,
+    seconds_ahead,
     uploads_of,
 )
 from tconnectsync.events import ClockAnchored, Event
@@ -38,18 +39,24 @@ from tconnectsync.wallclock import Zones
 CLOCK_CHANGED = frozenset({"clock.changed"})
 NEWER = timedelta(hours=1)
 """An upload's newest event may be of a kind that is not fetched: this much later than the newest one in the log."""
+RECENT = 4
+"""How many uploads tell whether the clock is ahead now."""
 PATIENCE = timedelta(hours=24)
 """How long a choice is not yet made a fact while the events of a newer upload are still to come."""
 
 
 @attrs.frozen(kw_only=True)
 class Chosen:
-    """A component, the valid fact about it (None: there is none yet), and what holds."""
+    """A component, the valid fact about it (None: there is none yet), and what holds.
+
+    ``ahead_s``: how much later its events are than the uploads that brought them.
+    """
 
     component: Component
     fact: Anchor | None
     choice: Choice
     waits: bool
+    ahead_s: float = 0.0
 
     @property
     def is_news(self) -> bool:
@@ -98,7 +105,9 @@ class StreamClock:
             is_last = end is None
             evidence = () if not is_last else came or (coming if fact is None else ())
             choice = choose_anchor(component, known=fact, zones=self.zones, first=first, uploads=evidence)
-            chosen.append(Chosen(component=component, fact=fact, choice=choice, waits=is_last and waits is not None))
+            ahead_s = seconds_ahead(component, choice.anchor, came[-RECENT:]) if is_last else 0.0
+            waits_here = is_last and waits is not None
+            chosen.append(Chosen(component=component, fact=fact, choice=choice, waits=waits_here, ahead_s=ahead_s))
         self.chosen = tuple(chosen)
         self._waits_since = waits
         anchors = [
@@ -156,13 +165,6 @@ class StreamClock:
                     "a record, so nobody knows when the events after that happened: their documents wait. Set the date and "
                     "time on the pump; after its next upload they are sent."
                 )
-            if choice.anchor is None and jump is None and (newest := self._newest()) is not None:
-                words.append(
-                    f"The clock of pump {pump} shows {newest[1]:%Y-%m-%d %H:%M}, which is more than 14 hours ahead of the upload and of "
-                    f"{self.zones.name_at(newest[1].date())}: nobody knows when its events happened. They are stored, and their "
-                    "documents wait. Set the date and time on the pump, or correct `timezone` in config.toml; then run "
-                    "`tconnectsync sync`."
-                )
             if choice.proposed is not None and choice.anchor is not None:
                 now_s = each.component.offsets(choice.anchor.at_key, choice.anchor.offset_s)[-1]
                 moved_s = now_s - choice.proposed.offset_s
@@ -171,7 +173,32 @@ class StreamClock:
                     f"with the next upload that agrees, its documents move {span_text(abs(moved_s))} "
                     f"{'later' if moved_s > 0 else 'earlier'}. If that is wrong, correct `timezone` in config.toml before then."
                 )
-        return words
+        return words + self._wrong_clock()
+
+    def _wrong_clock(self) -> list[str]:
+        """A clock that no offset explains, or that is minutes ahead."""
+        newest = self._newest()
+        if not self.chosen or newest is None:
+            return []
+        last, pump = self.chosen[-1], self.stream.pump
+        if last.choice.anchor is None and last.component.jump is None:
+            return [
+                (
+                    f"The clock of pump {pump} shows {newest[1]:%Y-%m-%d %H:%M}, more than 14 hours ahead of the upload and of "
+                    f"{self.zones.name_at(newest[1].date())}, so nobody knows when its events happened. They are stored, and their "
+                    "documents wait. Set the date and time on the pump, or correct `timezone` in config.toml; then run "
+                    "`tconnectsync sync`."
+                )
+            ]
+        if last.ahead_s > 0:
+            return [
+                (
+                    f"The clock of pump {pump} seems at least {span_text(last.ahead_s)} ahead: its newest events are later than the "
+                    "uploads that brought them. Set the time on the pump. Until then its events are shown as much too late; they "
+                    "stay as they are after that."
+                )
+            ]
+        return []
 
     def _matched(
         self, events: Iterable[Event], *, bogus: bool

@@ -91,7 +91,6 @@ class Machine:
 
     def set_clock(self, offset_s: int) -> None:
         """The wearer sets the clock: a 14 and a 13, in the log and in the list of clock changes."""
-        for code, (local_s, properties) in zip(
-            (14, 13), self.clock.set(self.now_s, offset_s, self.rng.randrange(1000)), strict=True
-        ):
+        readings = self.clock.set(self.now_s, offset_s, self.rng.randrange(1000), time_first=self.plan.sets_time_first)
+        for code, local_s, properties in readings:
             self.clock_changes.append(self.write_reading(code, properties, local_s))

@@ -49,6 +49,7 @@ class SimulationPlan:
     clock_set_delay_h: float | None = 48.0  # from a change of daylight saving to the wearer's setting; None: never set
     clock_ahead_min: int = 0  # a clock that is wrong on purpose, all the time
     clock_drift_s_per_day: float = 0.0  # corrected whenever the wearer sets the clock
+    sets_time_first: bool = False  # the time before the date, not the date first
     flights: tuple[Flight, ...] = ()
     reset_at: datetime | None = None  # the clock falls back to 2008 without a record
     reset_set_after_min: float = 40.0

@@ -53,29 +53,27 @@ class PumpClock:
         self.set_at_s = at_s
         self.rtc_zero_s = at_s
 
-    def set(self, at_s: int, offset_s: int, milliseconds: int) -> tuple[tuple[int, Properties], tuple[int, Properties]]:
-        """The wearer sets the clock. Returns (local reading, properties) of the 14 and of the 13 that this writes.
+    def set(
+        self, at_s: int, offset_s: int, milliseconds: int, *, time_first: bool = False
+    ) -> list[tuple[int, int, Properties]]:
+        """The wearer sets the clock. Returns (event code, local reading, properties) of the two records that this writes.
 
         The date is set first, also when it stays: the 14 is stamped with the new date and the old time of day, the 13 with
-        the new time, a few milliseconds later.
+        the new time, a few milliseconds later. With ``time_first`` it is the other way round.
         """
         before_s = self.local_s(at_s)
         after_s = at_s + offset_s
-        rtc_ms = ((at_s - self.rtc_zero_s) * 1000 + milliseconds) % RTC_WRAP_MS
-        between_s = after_s // DAY_S * DAY_S + before_s % DAY_S
-        date = {
-            "datePrior": (before_s - PUMP_EPOCH_S) // DAY_S,
-            "dateAfter": (after_s - PUMP_EPOCH_S) // DAY_S,
-            "rawRtcTime": rtc_ms,
-        }
-        time = {
-            "timePrior": before_s % DAY_S * 1000 + milliseconds,
-            "timeAfter": after_s % DAY_S * 1000,
-            "rawRtcTime": (rtc_ms + 2) % RTC_WRAP_MS,
-        }
+        rtc_ms = [((at_s - self.rtc_zero_s) * 1000 + milliseconds + more) % RTC_WRAP_MS for more in (0, 2)]
+        between_s = (
+            before_s // DAY_S * DAY_S + after_s % DAY_S if time_first else after_s // DAY_S * DAY_S + before_s % DAY_S
+        )
+        date = {"datePrior": (before_s - PUMP_EPOCH_S) // DAY_S, "dateAfter": (after_s - PUMP_EPOCH_S) // DAY_S}
+        time = {"timePrior": before_s % DAY_S * 1000 + milliseconds, "timeAfter": after_s % DAY_S * 1000}
+        parts = [(13, time), (14, date)] if time_first else [(14, date), (13, time)]
+        stamped = zip(parts, (between_s, after_s), rtc_ms, strict=True)
         self.offset_s = offset_s
         self.set_at_s = at_s
-        return (between_s, date), (after_s, time)
+        return [(code, local_s, {**values, "rawRtcTime": rtc}) for (code, values), local_s, rtc in stamped]
 
 
 @attrs.frozen

@@ -186,6 +186,21 @@ def test_drift_and_daylight_saving_in_any_order(
         assert_bounded(live(world, utc(change) + timedelta(days=6)), Zones(timezone=zone), drift_min)
 
 
+def test_a_fast_clock_is_told_in_minutes_until_it_is_set() -> None:
+    world = live(World(now=utc("2025-06-01"), offset_s=2 * HOUR), utc("2025-06-03"))
+    log = ListLog()
+    placer = Placer(log, BERLIN)
+    log.append(world.events)
+    log.append(placer.pending_facts(world.now))
+    assert placer.messages() == []
+    log.append(live(world.drift(9 * MINUTE), utc("2025-06-06")).events)
+    (words,) = placer.messages()
+    assert "5 min ahead" in words
+    assert "zone" not in words
+    log.append(live(world.set_clock(2 * HOUR), utc("2025-06-08")).events)
+    assert placer.messages() == []
+
+
 # --- every step ----------------------------------------------------------------------------------------------------
 
 

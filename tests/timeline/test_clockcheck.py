@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tconnectsync.anchoring import Upload
-from tconnectsync.clockcheck import PLACES, ZoneDoubt, zone_doubt
+from tconnectsync.clockcheck import PLACES, ZoneDoubt, clock_ahead, zone_doubt
 from tconnectsync.wallclock import Zones
 from tconnectsync.zones import names_place
 
@@ -83,3 +83,21 @@ def test_a_clock_that_is_days_ahead_is_no_matter_of_zones() -> None:
 @pytest.mark.parametrize("place", PLACES)
 def test_what_is_offered_can_be_configured(place: str) -> None:
     assert names_place(place)
+
+
+@pytest.mark.parametrize("fast_min", [-15, -8, 8, 14, 20])
+@pytest.mark.parametrize("place", ["America/New_York", "America/St_Johns", "Europe/Berlin", "Asia/Kolkata"])
+def test_a_clock_that_drifted_is_no_doubt_of_its_zone(place: str, fast_min: int) -> None:
+    assert doubt(place, place, late_min=6.0 - fast_min) is None
+    newest = (WINTER - timedelta(minutes=6 - fast_min)).astimezone(ZoneInfo(place)).replace(tzinfo=None)
+    found = clock_ahead(Upload(at=WINTER, newest=newest), Zones(timezone=place))
+    assert (found is not None) is (fast_min > 8)
+    if found is not None:
+        assert f"{fast_min - 6} min ahead" in found.what
+        assert found.good
+        assert "zone" not in str(found.remedy)
+
+
+def test_an_hour_ahead_is_no_drift() -> None:
+    newest = (WINTER - timedelta(minutes=6)).astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None)
+    assert clock_ahead(Upload(at=WINTER, newest=newest), Zones(timezone="Europe/London")) is None

@@ -115,6 +115,27 @@ def test_flights_there_and_back_with_the_clock_set_hours_after_landing(away: str
     assert max(life.errors_s(life.shown(Zones(timezone="Europe/Berlin")))) <= EXACT_S
 
 
+@pytest.mark.parametrize("sets_time_first", [False, True])
+@pytest.mark.parametrize(
+    ("away", "set_at"), [("Europe/Berlin", "2026-06-08T23:30"), ("Pacific/Auckland", "2026-06-08T14:00")]
+)
+def test_a_first_sync_abroad_is_right_in_whichever_order_the_clock_was_set(
+    away: str, set_at: str, sets_time_first: bool
+) -> None:
+    """Over midnight, from New York: the whole history at once, with one upload."""
+    flight = Flight(lands_at=utc(set_at), zone=away)
+    plan = attrs.evolve(QUIET, start=date(2026, 6, 1), days=10, flights=(flight,), sets_time_first=sets_time_first)
+    life = lived(plan)
+    log = ListLog()
+    events = [event for _, told in life.uploads for event in told]
+    newest = max(event.pump_time for event in life.uploads[-1][1])
+    log.append([*events, seen(life.end, newest)])
+    placer = Placer(log, Zones(timezone="America/New_York"))
+    assert max(life.errors_s(times_of(placer, log, SERIAL))) <= EXACT_S
+    log.append(placer.pending_facts(life.end))
+    assert placer.status()[SERIAL]["newest_event"] == utc_of_s(round(max(life.truth.values()).timestamp()))
+
+
 def test_a_move_for_good_is_right_with_and_without_the_new_zone_in_the_list() -> None:
     flights = (Flight(lands_at=utc("2026-06-05T11:00"), zone="America/Chicago"),)
     life = lived(attrs.evolve(QUIET, zone="Europe/Berlin", start=date(2026, 6, 1), days=12, flights=flights))

@@ -104,6 +104,7 @@ class Courier:
                 if not error.unsure:
                     self.outbox.set_unsure([id_ for id_ in ids if id_ not in unsure_before], False)
                 passed_over = error.narrow and self._too_much(batch, error, now)
+                self._remember()
             if passed_over:
                 return len(batch)
             raise

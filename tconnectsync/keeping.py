@@ -196,6 +196,7 @@ class Keeper:
     def deliver(self) -> bool:
         """Send one batch; True when something was done. Every outcome ends in the condition."""
         now = self.clock.now()
+        self.courier.narrowed = False
         try:
             self.outbox.lapse(now)
             admitted = self.admission.step()

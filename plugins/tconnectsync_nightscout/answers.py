@@ -18,9 +18,14 @@ from tconnectsync import (
     host_of,
     retry_after_s,
 )
+from tconnectsync_nightscout.site_words import site_words
 
 Answer: TypeAlias = HttpResponse
 CHECK = "Run `tconnectsync check` to see what the site allows."
+SLOW = frozenset({408, 502, 503, 504, *range(520, 528)})
+"""Gateways that gave up on a request: a smaller one may be done in time."""
+BULKY = frozenset({403, 406, 411, 415, 431, 501}) | SLOW
+"""What firewalls and proxies answer to a body that they call too large, or cannot look into."""
 
 
 class ServerFault(Retryable):
@@ -28,8 +33,10 @@ class ServerFault(Retryable):
 
     status: int
 
-    def __init__(self, message: str, *, status: int, after_s: float | None, unsure: bool, remedy: str) -> None:
-        super().__init__(message, after_s=after_s, unsure=unsure, remedy=remedy)
+    def __init__(
+        self, message: str, *, status: int, after_s: float | None, unsure: bool, narrow: bool, remedy: str
+    ) -> None:
+        super().__init__(message, after_s=after_s, unsure=unsure, narrow=narrow, remedy=remedy)
         self.status = status
 
 
@@ -77,11 +84,13 @@ def value_of(answer: Answer, question: Question, now: datetime) -> Any:
             raise Retryable(
                 f"{question.site} gave half an answer to a request about {question.about} (no whole JSON)",
                 unsure=question.writing,
+                narrow=question.writing,
                 remedy="It is tried again by itself. If it stays, look at what stands between here and the site.",
             ) from None
         raise Retryable(
             f"{question.site} answered with {kind} instead of JSON to a request about {question.about}",
             unsure=question.writing,
+            narrow=question.writing,
             remedy=f"Open {question.site} in a browser: is it this Nightscout site, and is it awake? If not, mend nightscout.url.",
         ) from None
 
@@ -112,6 +121,9 @@ def error_of(answer: Answer, question: Question, now: datetime) -> TconnectsyncE
     """The error that a status other than success means."""
     status, site, about, writing = answer.status, question.site, question.about, question.writing
     after_s = retry_after_s(answer, now)
+    words = site_words(answer)
+    said = f'; it says "{words}"' if words else ""
+    narrow = status in (BULKY if writing else SLOW)
     if 300 <= status < 400:
         target = host_of(answer.headers.get("Location", ""))
         place = f" to {target}" if target else ""
@@ -122,12 +134,13 @@ def error_of(answer: Answer, question: Question, now: datetime) -> TconnectsyncE
     if status == 401:
         return _refusal(question)
     if status in {400, 422} and writing:
-        return Rejected(f"Nightscout cannot read this request about {about} (HTTP {status})")
+        return Rejected(f"Nightscout cannot read this request about {about} (HTTP {status}){said}")
     if status == 413 and writing:
-        return Rejected(f"Nightscout calls this request about {about} too large (HTTP 413)")
+        return Rejected(f"Nightscout calls this request about {about} too large (HTTP 413)", narrow=True)
     if status == 403:
         return Retryable(
-            f"{site} forbids the request about {about} (HTTP 403)",
+            f"{site} forbids the request about {about} (HTTP 403){said}",
+            narrow=narrow,
             remedy="Something in front of the site (a firewall, a bot check) blocks it, or the token lacks the right. "
             + CHECK,
         )
@@ -148,12 +161,17 @@ def error_of(answer: Answer, question: Question, now: datetime) -> TconnectsyncE
         )
     if status >= 500:
         return ServerFault(
-            f"{site} failed on a request about {about} (HTTP {status})",
+            f"{site} failed on a request about {about} (HTTP {status}){said}",
             status=status,
             after_s=after_s,
             unsure=writing,
-            remedy=f"Open {site} in a browser. Delivery goes on by itself once the site and its database answer.",
+            narrow=narrow,
+            remedy=f"Open {site} in a browser: do the site and its database answer? Nothing is lost; it is tried again.",
         )
     return Retryable(
-        f"{site} refused the request about {about} (HTTP {status})", after_s=after_s, unsure=writing, remedy=CHECK
+        f"{site} refused the request about {about} (HTTP {status}){said}",
+        after_s=after_s,
+        unsure=writing,
+        narrow=narrow,
+        remedy=CHECK,
     )

@@ -5,7 +5,6 @@ The secret goes into the ``api-secret`` header and nowhere else; redirects are n
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,8 @@ from tconnectsync import (
     __version__,
     http_date,
 )
-from tconnectsync_nightscout.answers import Answer, Question, Token, value_of
+from tconnectsync_nightscout.answers import SLOW, Answer, Question, Token, value_of
+from tconnectsync_nightscout.compression import REFUSED, Compression
 from tconnectsync_nightscout.site import SiteStatus, read_status
 
 LIMITS = HttpLimits(connect_s=10.0, silence_s=60.0, whole_s=180.0, most_bytes=64 << 20)
@@ -36,7 +36,6 @@ IDLE_S = 4.0
 STATUS_S = 3600.0
 REFUSED_S = 60.0
 """After a refusal the same is not asked for this long: newer servers make the whole address wait after each failure."""
-COMPRESS_FROM = 8192
 
 Find: TypeAlias = Sequence[tuple[str, str]]
 """Conditions: a path below ``find`` such as ``created_at[$gte]`` and its value."""
@@ -97,6 +96,7 @@ class NightscoutClient:
         self.clock = clock
         self.clock_ahead_s: float | None = None
         self.changed_count = 0
+        self.compression = Compression()
         self._key, self._doubt = key, doubt
         self._http = HttpClient(clock=clock, verify_tls=verify_tls)
         self._last_use: float | None = None
@@ -148,7 +148,7 @@ class NightscoutClient:
                 Retryable(
                     f"{self.url} answered a question about {collection} with {_shape(answer)} instead of a list:"
                     " its database is down or did not understand",
-                    remedy=f"Open {self.url} in a browser. Delivery goes on by itself once its database answers.",
+                    remedy=f"Open {self.url} in a browser: does its database answer? Nothing is lost; it is tried again.",
                 )
             )
         return answer
@@ -255,6 +255,8 @@ class NightscoutClient:
             return self._send(method, url, body, about)
         except HttpFailed as error:
             self.close()
+            if error.broke_off and body is not None:
+                self.compression.failed(body)
             if method == "POST" or error.reason is not HttpFailure.CUT_OFF:
                 raise _trouble(error) from error
         # Reading or deleting by _id twice is deleting once: one more try after a connection that broke.
@@ -270,15 +272,31 @@ class NightscoutClient:
             "Accept": "application/json",
             "User-Agent": f"tconnectsync/{__version__}",
         }
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            if len(body) >= COMPRESS_FROM:
-                body = gzip.compress(body, compresslevel=6, mtime=0)
-                headers["Content-Encoding"] = "gzip"
         asked = self.clock.now()
-        answer = self._http.request(method, url, what=about, headers=headers, body=body, limits=LIMITS)
+        if body is None:
+            answer = self._http.request(method, url, what=about, headers=headers, limits=LIMITS)
+        else:
+            headers["Content-Type"] = "application/json"
+            answer = self._send_body(method, url, body, about, headers)
         self._last_use = self.clock.monotonic()
         self._note_date(answer, asked)
+        return answer
+
+    def _send_body(self, method: str, url: str, body: bytes, about: str, headers: Mapping[str, str]) -> Answer:
+        """Compressed if it is large. The same plain, if the site refuses that before it carried it out."""
+        small = self.compression.compressed(body)
+        if small is not None:
+            packed = {**headers, "Content-Encoding": "gzip"}
+            answer = self._http.request(method, url, what=about, headers=packed, body=small, limits=LIMITS)
+            if answer.status not in REFUSED:
+                if answer.status in SLOW:
+                    self.compression.failed(body)
+                return answer
+        answer = self._http.request(method, url, what=about, headers=headers, body=body, limits=LIMITS)
+        if answer.status < 300:
+            self.compression.passed_plain(body, after_refusal=small is not None)
+        elif small is None and answer.status in {*SLOW, 413}:
+            self.compression.failed(body)
         return answer
 
     def _note_date(self, answer: Answer, asked: datetime) -> None:
@@ -299,6 +317,7 @@ def _shape(answer: object) -> str:
 
 def _trouble(error: HttpFailed) -> HttpFailed:
     """The failed exchange with what can be done about it at a Nightscout site."""
+    error.narrow = error.broke_off
     if error.reason in _REMEDIES:
         error.remedy = f"{error.remedy} {_REMEDIES[error.reason]}"
     return error

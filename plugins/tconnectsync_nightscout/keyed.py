@@ -107,9 +107,10 @@ def _put(client: NightscoutClient, collection: str, puts: Sequence[Task]) -> dic
 
 
 def _create(client: NightscoutClient, collection: str, bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Post; a failure that is the documents' own fault and not the site's becomes Rejected.
+    """Post; a failure that may be the documents' own fault becomes Rejected.
 
-    An array stops at its first bad document with status 500. The same status means a database that is down, so a read decides.
+    An array stops at its first bad document with status 500. The same status means a database that is down, which a read
+    shows, or one that is full, which it does not.
     """
     try:
         return client.create(collection, bodies)
@@ -119,12 +120,19 @@ def _create(client: NightscoutClient, collection: str, bodies: Sequence[Mapping[
         at = moment_of(bodies[0]["created_at"]) or FIRST_TIME
         client.read(collection, between(collection, at, at), count=1)
         if len(bodies) > 1:
-            raise Rejected(f"Nightscout failed on one of {len(bodies)} {collection} (HTTP 500)") from fault
+            raise fails_on(fault) from fault
     try:
         return client.create(collection, bodies)
     except ServerFault as fault:
         if fault.status != 500:
             raise
-        raise Rejected(
-            f"Nightscout fails on this one of its {collection} each time (HTTP 500), while it answers others"
-        ) from fault
+        raise fails_on(fault) from fault
+
+
+def fails_on(fault: ServerFault) -> Rejected:
+    """Status 500 to a write, while reading works."""
+    return Rejected(
+        f"{fault.message}, while it answers questions",
+        passing=True,
+        remedy="Look at the site's own log: its database may be full or read-only. Nothing is lost; it is tried again.",
+    )

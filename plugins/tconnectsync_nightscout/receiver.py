@@ -108,6 +108,14 @@ class NightscoutReceiver:
         task = self._made_ready(delivery)
         return task if isinstance(task, Refused) else task.body or {}
 
+    def memory(self) -> str:
+        """See :class:`tconnectsync.receiver.Remembering`: whether this site takes compressed bodies."""
+        return self.client.compression.memory
+
+    def recall(self, memory: str) -> None:
+        """See :class:`tconnectsync.receiver.Remembering`."""
+        self.client.compression.recall(memory)
+
     def _made_ready(self, delivery: Delivery) -> Task | Refused:
         if delivery.collection not in _ORDER:
             return Refused(
@@ -131,7 +139,9 @@ class NightscoutReceiver:
         except Retryable as error:
             if error.unsure or self.client.changed_count == changed:
                 raise
-            raise Retryable(error.message, after_s=error.after_s, unsure=True, remedy=error.remedy) from error
+            raise Retryable(
+                error.message, after_s=error.after_s, unsure=True, narrow=error.narrow, remedy=error.remedy
+            ) from error
         return outcomes
 
     def inspect(self, first: datetime, last: datetime) -> Hold | None:

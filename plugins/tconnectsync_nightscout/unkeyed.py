@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from tconnectsync import Outcome, Postponed, Refused, Rejected, Taken
 from tconnectsync_nightscout.answers import ServerFault
 from tconnectsync_nightscout.client import NightscoutClient
+from tconnectsync_nightscout.keyed import fails_on
 from tconnectsync_nightscout.patience import Patience, another_call, delete_all
 from tconnectsync_nightscout.reading import Copy, copies_of
 from tconnectsync_nightscout.wire import Task, stored_text
 
+ENOUGH = 2
+"""So many failures in a row look like the site's own trouble: the rest would meet it too."""
 ACTIVITY = "activity"
 """Holds one object of ours per site, whatever its age: always read first."""
 
@@ -24,14 +27,17 @@ def deliver_unkeyed(
 ) -> dict[str, Outcome]:
     """Do these; one outcome per document id."""
     outcomes: dict[str, Outcome] = {}
+    in_a_row = 0
     for task in tasks:
-        if patience.ended:
+        if in_a_row >= ENOUGH or patience.ended:
             outcomes[task.id] = another_call()
             continue
         try:
             outcomes[task.id] = _replace(client, collection, task, patience)
+            in_a_row = 0
         except Rejected as error:
-            outcomes[task.id] = Refused(reason=error.message)
+            in_a_row += error.passing
+            outcomes[task.id] = Refused(reason=error.message, passing=error.passing, remedy=error.remedy)
     return outcomes
 
 
@@ -71,9 +77,7 @@ def _post(client: NightscoutClient, collection: str, task: Task) -> bool:
     except ServerFault as fault:
         if fault.status != 500:
             raise
-        raise Rejected(
-            f"Nightscout fails on this {collection} each time (HTTP 500), while it answers others"
-        ) from fault
+        raise fails_on(fault) from fault
 
 
 def _create(client: NightscoutClient, collection: str, task: Task) -> bool:

@@ -84,7 +84,7 @@ SITE = {
 POSTS = {
     "400": Told(state="ok", status=6, words="(HTTP 400)"),
     "413": Told(state="ok", status=6, words="(HTTP 413)"),
-    "500": Told(state="ok", status=6, words="(HTTP 500)"),
+    "500": SITE["500"],
     "404": SITE["404"],
     "html": SITE["html"],
     "null": Told(state="backing_off", status=5, words="nobody knows what it stored"),

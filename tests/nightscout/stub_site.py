@@ -82,6 +82,7 @@ class StubSite:
         self.old_copies_are_unkeyed = False
         self.culprit: Callable[[Mapping[str, Any]], bool] = lambda document: False
         self.forgets: Callable[[Mapping[str, Any]], bool] = lambda document: False
+        self.judge: Callable[[Request], Fault | None] = lambda request: None
         self.date: str | None = None
         self.stored: dict[str, list[dict[str, Any]]] = {"treatments": [], "activity": [], "devicestatus": []}
         self.requests: list[Request] = []
@@ -179,6 +180,9 @@ class StubSite:
         return self.post(collection, documents if isinstance(documents, list) else [documents])
 
     def next_fault(self, request: Request) -> Fault:
+        judged = self.judge(request)
+        if judged is not None:
+            return judged
         for index, (method, part, fault) in enumerate(self.faults):
             if method == request.method and part in request.path:
                 del self.faults[index]

@@ -1,0 +1,42 @@
+"""What a site itself says about a failure, fit for a message: short, on one line, and with nothing secret in it."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+
+from tconnectsync import HttpResponse
+
+LONGEST = 200
+_LOOKED_AT = 1 << 16
+_NAMES = ("message", "description", "error", "detail", "title")
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_SECRETS = re.compile(r"[0-9a-fA-F]{40,}|[\w.]+-[0-9a-f]{16}\b|\beyJ[\w.-]{20,}")
+"""A SHA-1, an access token, a JWT: an error page may repeat what it was sent."""
+
+
+def site_words(answer: HttpResponse) -> str:
+    """At most :data:`LONGEST` characters of what the answer says; "" where it says nothing in words."""
+    text = bytes(answer.body[:_LOOKED_AT]).decode("utf-8", "replace")
+    kind = answer.headers.get("Content-Type", "").lower()
+    if "html" in kind or text.lstrip()[:1] == "<":
+        title = _TITLE.search(text)
+        found = html.unescape(title[1]) if title else ""
+    else:
+        found = _of_json(text) if text.lstrip()[:1] in {"{", "["} else text
+    one_line = " ".join("".join(each if each.isprintable() else " " for each in found).split())
+    return _SECRETS.sub("…", one_line)[:LONGEST].strip()
+
+
+def _of_json(text: str) -> str:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    if isinstance(found, dict):
+        inner = found.get("error")
+        fields = {**found, **inner} if isinstance(inner, dict) else found
+        parts = [fields[name] for name in _NAMES if isinstance(fields.get(name), str)]
+        return ": ".join(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    return ""

@@ -1,0 +1,223 @@
+"""Sites behind proxies that bound a request's size or time, that take nothing compressed, or whose database is full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from deliveries import minutes, put, taken
+from stub_site import NOW, SECRET, Fault, HandClock, Request, StubSite, running
+
+from tconnectsync import Rejected, Retryable, Secret
+from tconnectsync.delivery import Courier
+from tconnectsync.outbox import Outbox
+from tconnectsync_nightscout.client import NightscoutClient, header_of
+from tconnectsync_nightscout.receiver import NightscoutReceiver
+from tconnectsync_nightscout.site_words import LONGEST
+
+SINK = "nightscout-treatments"
+BACKLOG = 700
+SMALL, LARGE = 5_000, 60_000
+GZIP = "Content-Encoding"
+
+
+@pytest.fixture
+def site() -> Iterator[StubSite]:
+    with running(StubSite()) as stub:
+        yield stub
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "sink.sqlite")
+    yield outbox
+    outbox.close()
+
+
+def receiver_of(site: StubSite, clock: HandClock) -> NightscoutReceiver:
+    client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
+    return NightscoutReceiver(client, sink=SINK, collections=("treatments",))
+
+
+def fill(outbox: Outbox, first: int = 0, count: int = BACKLOG) -> None:
+    with outbox.transaction():
+        for number in range(first, first + count):
+            document = put(number, minutes(-number), notes=f"{number * 7919:x}" * 20).document
+            assert document is not None
+            outbox.want(document, "fold", "1:0", 0)
+
+
+def drain(courier: Courier, clock: HandClock) -> None:
+    while courier.send_next(clock.now()):
+        pass
+
+
+def deliver(outbox: Outbox, site: StubSite, clock: HandClock, *, rounds: int = 60) -> int:
+    """What a daemon does, with another process for each round. How many rounds it took."""
+    for number in range(rounds):
+        clock.advance(60)
+        receiver = receiver_of(site, clock)
+        courier = Courier(outbox, receiver)
+        try:
+            drain(courier, clock)
+        except Retryable:
+            continue
+        finally:
+            receiver.close()
+        if not outbox.waiting(clock.now()):
+            return number + 1
+    raise AssertionError(f"{outbox.waiting(clock.now())} documents still wait")
+
+
+def wire_bytes(request: Request) -> int:
+    return int(request.headers.get("Content-Length", "0"))
+
+
+def over(most: int, fault: Fault) -> Callable[[Request], Fault | None]:
+    return lambda request: fault if request.method == "POST" and wire_bytes(request) > most else None
+
+
+FAULTS = {
+    **{str(status): Fault(status=status) for status in (403, 406, 408, 413, 415, 501, 502, 503, 504, 524)},
+    "reset": Fault(broken="before"),
+    "done, and no answer": Fault(broken="after"),
+    "a page": Fault(status=200, body=b"<html>", headers={"Content-Type": "text/html"}),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_site_that_takes_small_requests_only_gets_everything(
+    site: StubSite, clock: HandClock, outbox: Outbox, kind: str
+) -> None:
+    site.judge = over(SMALL, FAULTS[kind])
+    fill(outbox)
+    assert deliver(outbox, site, clock) <= 20
+    assert len(site.stored["treatments"]) == BACKLOG
+    assert outbox.counts().dead == 0
+    site.requests.clear()
+    fill(outbox, BACKLOG, 200)
+    deliver(outbox, site, clock)
+    assert len(site.stored["treatments"]) == BACKLOG + 200
+    assert sum(wire_bytes(request) > SMALL for request in site.asked("POST")) <= 8, "the size is remembered"
+
+
+@pytest.mark.parametrize("status", [400, 403, 406, 415, 422, 501])
+def test_what_is_refused_compressed_is_sent_plain_at_once_and_so_from_then_on(
+    site: StubSite, clock: HandClock, outbox: Outbox, status: int
+) -> None:
+    site.judge = lambda request: Fault(status=status) if GZIP in request.headers else None
+    fill(outbox)
+    assert deliver(outbox, site, clock) == 1
+    assert len(site.stored["treatments"]) == BACKLOG
+    fill(outbox, BACKLOG)
+    deliver(outbox, site, clock)
+    assert sum(GZIP in request.headers for request in site.asked("POST")) == 1
+    assert outbox.counts().dead == 0
+
+
+@pytest.mark.parametrize("fault", [Fault(broken="before"), Fault(status=502)], ids=["reset", "502"])
+def test_what_breaks_compressed_is_tried_plain(site: StubSite, clock: HandClock, outbox: Outbox, fault: Fault) -> None:
+    site.judge = lambda request: fault if GZIP in request.headers else None
+    fill(outbox)
+    assert deliver(outbox, site, clock) <= 3
+    assert len(site.stored["treatments"]) == BACKLOG
+    fill(outbox, BACKLOG)
+    deliver(outbox, site, clock)
+    assert sum(GZIP in request.headers for request in site.asked("POST")) == 1
+
+
+def test_after_an_outage_bodies_travel_compressed_where_plain_ones_are_too_large(
+    site: StubSite, clock: HandClock, outbox: Outbox
+) -> None:
+    """What an outage taught about compression is unlearned when it does not hold."""
+    down = True
+    site.judge = lambda request: (
+        Fault(status=503) if down or (request.method == "POST" and wire_bytes(request) > LARGE) else None
+    )
+    fill(outbox, count=2 * BACKLOG)
+    for _ in range(7):
+        receiver = receiver_of(site, clock)
+        with pytest.raises(Retryable):
+            Courier(outbox, receiver).send_next(clock.now())
+        receiver.close()
+    down = False
+    deliver(outbox, site, clock)
+    assert len(site.stored["treatments"]) == 2 * BACKLOG
+    assert outbox.counts().dead == 0
+
+
+# --- a full database --------------------------------------------------------------------------------------------------
+
+FULL = b'{"status":500,"message":"Mongo Error","description":"you are over your space quota, using 512 MB of 512 MB"}'
+
+
+@pytest.mark.parametrize("collection", ["treatments", "activity", "devicestatus"])
+def test_a_full_database_that_has_room_again_goes_on_by_itself(
+    site: StubSite, clock: HandClock, outbox: Outbox, collection: str
+) -> None:
+    full = True
+    site.judge = lambda request: Fault(status=500, body=FULL) if full and request.method == "POST" else None
+    with outbox.transaction():
+        for number in range(60):
+            document = put(number, minutes(-number), collection=collection, value=number).document
+            assert document is not None
+            outbox.want(document, "fold", "1:0", 0)
+    for _ in range(30):
+        clock.advance(1800)
+        receiver = receiver_of(site, clock)
+        courier = Courier(outbox, receiver)
+        with pytest.raises(Retryable, match="over your space quota") as told:
+            drain(courier, clock)
+        assert "HTTP 500" in told.value.message
+        assert "full" in (told.value.remedy or "")
+        assert not courier.halted()
+        receiver.close()
+    assert outbox.counts().dead == 0
+    assert len(site.asked("POST")) < 300
+    full = False
+    deliver(outbox, site, clock)
+    assert len(site.stored[collection]) == 60
+    assert outbox.counts().dead == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "expected"),
+    [
+        ("application/json", FULL, "Mongo Error: you are over your space quota"),
+        ("application/json", b'{"error": {"code": 7, "message": "disk full"}}', "disk full"),
+        ("text/html; charset=utf-8", b"<html><head><title>Blocked &amp; logged</title></head>", "Blocked & logged"),
+        ("text/plain", b"no \x1b[31mroom\x00\nleft \xe2\x80\xae here", "no [31mroom left here"),
+        ("text/plain", b"sent: " + b"ab" * 20 + b" and pump-0123456789abcdef", "sent: \u2026 and \u2026"),
+        ("application/json", b"[" * 100_000, ""),
+        ("text/plain", "\u00e9".encode() * 5000, "\u00e9" * LONGEST),
+    ],
+)
+def test_the_sites_own_words_are_told(site: StubSite, clock: HandClock, kind: str, body: bytes, expected: str) -> None:
+    fault = Fault(status=503, body=body, headers={"Content-Type": kind})
+    site.fail("POST", "treatments", fault)
+    receiver = receiver_of(site, clock)
+    with pytest.raises(Retryable, match="HTTP 503") as told:
+        receiver.deliver([put("a")])
+    receiver.close()
+    assert expected in told.value.message
+    assert len(told.value.message) < LONGEST + 120
+    assert ('says "' in told.value.message) is bool(expected)
+
+
+def test_a_refusal_condemns_only_what_it_names_as_such(site: StubSite, clock: HandClock) -> None:
+    """400 to a small plain body is the document's fault; 413 of the size."""
+    receiver = receiver_of(site, clock)
+    for status, narrow in ((400, False), (413, True)):
+        site.fail("POST", "treatments", Fault(status=status))
+        with pytest.raises(Rejected) as told:
+            receiver.deliver([put("a")])
+        assert (told.value.narrow, told.value.passing) == (narrow, False)
+    taken(receiver.deliver([put("a", NOW - timedelta(minutes=1))]))
+    receiver.close()

@@ -17,6 +17,7 @@ SYSTEM_FILE = Path("/etc/tconnectsync/config.toml")
 """Read when there is no other."""
 
 _MISTAKES = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
+_MOST_SEARCHED = 64 * 1024
 _EXAMPLE = "config.toml.example shows how one looks: `tconnectsync check` tells when it is right."
 
 
@@ -81,6 +82,18 @@ def find_config(path: Path | None, environ: Mapping[str, str], *, system_file: P
     for candidate in (folder / "tconnectsync" / "config.toml", system_file):
         if _is_there(candidate):
             return candidate
+    return None
+
+
+def find_older_settings(environ: Mapping[str, str]) -> Path | None:
+    """The older bridge's ``.env``, where that bridge looked for it: this folder, the user's configuration."""
+    for path in (Path.cwd() / ".env", home_folder(environ) / ".config" / "tconnectsync" / ".env"):
+        try:
+            with path.open("rb") as file:
+                if b"TCONNECT_" in file.read(_MOST_SEARCHED):
+                    return path
+        except OSError:
+            continue
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from tconnectsync.config import Config, Configured, DaemonOptions, LimitOptions
-from tconnectsync.configfile import full_path, home_folder
+from tconnectsync.configfile import find_older_settings, full_path, home_folder
 from tconnectsync.configtables import Tables, holds_secret
 from tconnectsync.environment import Overlay, misspelt_variables, proxy_notes, variables_of
 from tconnectsync.errors import ConfigError, MachineNotReady
@@ -113,6 +114,13 @@ class Reader:
     def _no_file(self) -> list[str]:
         if self.tables.file.path is not None:
             return []
+        older = find_older_settings(self.tables.around.environ)
+        if older is not None:
+            words = (
+                f"No configuration file was found, but the settings of an older bridge, {older}. Make a configuration of them:"
+                f" tconnectsync init --from-env {shlex.quote(str(older))}"
+            )
+            return [words]
         words = (
             "No configuration file was found. Copy config.toml.example to ~/.config/tconnectsync/config.toml (or "
             "/etc/tconnectsync/config.toml for the service), or name one with --config."

@@ -10,13 +10,28 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import attrs
 import click
 
+from tconnectsync.cli.asking import (
+    EMAIL,
+    PASSWORD,
+    QUESTIONS,
+    REGION,
+    SECRET,
+    TOKENS,
+    URL,
+    ZONE,
+    Asking,
+    ask,
+    host_zone,
+)
 from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.old_settings import OldSettings, read_settings
+from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.cli.template import Answers, filled, value_of
 from tconnectsync.cli.trial import load_draft, try_out
@@ -24,29 +39,8 @@ from tconnectsync.cli.trial import load_draft, try_out
 _EVERY_PUMP = "11111111"
 _FEATURES = "TCONNECTSYNC_HEROKU_FEATURES"
 _NAMES = (
-    "TCONNECT_EMAIL", "TCONNECT_PASSWORD", "TCONNECT_REGION", "PUMP_SERIAL_NUMBER", "NS_URL", "NS_SECRET", "API_SECRET",
-    "NS_SKIP_TLS_VERIFY", "TIMEZONE_NAME", _FEATURES,
+    *(name for question in QUESTIONS for name in question.names), *TOKENS, "PUMP_SERIAL_NUMBER", "NS_SKIP_TLS_VERIFY", _FEATURES,
 )  # fmt: skip
-
-
-@attrs.frozen
-class _Asking:
-    """Where an answer comes from: a flag, the old settings, a person at a terminal."""
-
-    old: Mapping[str, str]
-    terminal: bool
-
-    def answer(
-        self, flag: str, given: str | None, names: tuple[str, ...], words: str, default: str | None = None
-    ) -> str:
-        found = given or next((self.old[name] for name in names if self.old.get(name)), None)
-        if found is not None:
-            return found
-        if not self.terminal:
-            raise click.UsageError(
-                f"{words} is not known: give {flag}, or {names[0]} in the environment. Nothing was written."
-            )
-        return str(click.prompt(words, default=default, hide_input="secret" in words or "password" in words, err=True))
 
 
 @click.command("init")
@@ -93,24 +87,20 @@ def command(
         )
     old = {name: _plain(name, invocation.environ[name]) for name in _NAMES if invocation.environ.get(name)}
     if from_env is not None:
-        said = _old_settings(from_env)
+        said = _old_settings(from_env, invocation.environ)
         old = said.defaults | old | said.explicit
-    asking = _Asking(old, sys.stdin.isatty())
-    answers = Answers(
-        timezone=_zone(asking.answer("--timezone", timezone, ("TIMEZONE_NAME",), "The time zone", _host_zone(invocation.environ))),
-        email=asking.answer("--email", email, ("TCONNECT_EMAIL",), "The account's email"),
-        password=None if password_file else asking.answer(
-            "--password-file", None, ("TCONNECT_PASSWORD",), "The account's password"),
-        password_file=str(Path.cwd() / password_file) if password_file else None,
-        region=_region(asking.answer("--region", region, ("TCONNECT_REGION",), "The account's region, US or EU")),
-        url=_url(asking.answer("--url", url, ("NS_URL",), "Nightscout's address")),
-        api_secret=None if api_secret_file else asking.answer(
-            "--api-secret-file", None, ("NS_SECRET", "API_SECRET"), "Nightscout's API secret"),
-        api_secret_file=str(Path.cwd() / api_secret_file) if api_secret_file else None,
+    else:
+        _name_older_settings(invocation)
+    asking = Asking(old, sys.stdin.isatty(), path)
+    answers = _answers(
+        asking, host_zone(invocation.environ), timezone, email, password_file, region, url, api_secret_file
+    )
+    answers = attrs.evolve(
+        answers,
         pump=_pump(old),
         tables=_tables(invocation, settings, _sinks(invocation, old.get(_FEATURES, ""))),
         verify_tls=old.get("NS_SKIP_TLS_VERIFY", "").strip().lower() not in {"1", "true", "yes", "on"},
-    )  # fmt: skip
+    )
     made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -120,7 +110,7 @@ def command(
         good, doubt = (True, None) if no_check else try_out(invocation, config)
         if doubt is not None and asking.terminal:
             likely = doubt.places[0] if doubt.sure and doubt.places else answers.timezone
-            answers = attrs.evolve(answers, timezone=_zone(click.prompt("The time zone", default=likely, err=True)))
+            answers = attrs.evolve(answers, timezone=ask(ZONE, likely))
             draft.unlink()
             _write(draft, filled(answers))
         elif doubt is not None:
@@ -138,6 +128,49 @@ def command(
     click.echo(f"Written: {path}. Next: tconnectsync --config {path} sync --dry-run")
     click.echo(service)
     return int(ExitStatus.DONE)
+
+
+def _answers(
+    asking: Asking, here: str | None, timezone: str | None, email: str | None, password_file: Path | None, region: str | None,
+    url: str | None, api_secret_file: Path | None,
+) -> Answers:  # fmt: skip
+    """What flags, older settings and a person say, in the order in which a person is asked. ``here`` is the machine's zone."""
+    zone = asking.answer(ZONE, timezone, here)
+    account = asking.answer(EMAIL, email)
+    password = None if password_file else asking.answer(PASSWORD)
+    made_in = asking.answer(REGION, region)
+    address, token = _without_token(asking.answer(URL, url))
+    token = next(filter(None, map(asking.old.get, TOKENS)), None) or token
+    if api_secret_file is not None or any(asking.old.get(name) for name in SECRET.names):
+        token = None
+    return Answers(
+        timezone=zone,
+        email=account,
+        password=password,
+        password_file=str(Path.cwd() / password_file) if password_file else None,
+        region=made_in,
+        url=address,
+        token=token,
+        api_secret=None if token or api_secret_file else asking.answer(SECRET),
+        api_secret_file=str(Path.cwd() / api_secret_file) if api_secret_file else None,
+    )
+
+
+def _without_token(url: str) -> tuple[str, str | None]:
+    """The address, and the access token that stands in it (``?token=…``)."""
+    parts = urlsplit(url)
+    given = parse_qs(parts.query)
+    return (urlunsplit((*parts[:3], "", "")), given["token"][0]) if given.keys() == {"token"} else (url, None)
+
+
+def _name_older_settings(invocation: Invocation) -> None:
+    """Say where the settings of an older bridge are, if there are any."""
+    from tconnectsync.configfile import find_older_settings
+
+    older = find_older_settings(invocation.environ)
+    if older is not None:
+        words = f"`tconnectsync init --from-env {shlex.quote(str(older))}` takes them."
+        say(f"The settings of an older bridge are in {older}: {words}", err=True)
 
 
 def _for_the_service(invocation: Invocation, draft: Path, path: Path) -> str:
@@ -229,9 +262,10 @@ def _sinks(invocation: Invocation, features: str) -> Mapping[str, Mapping[str, s
     return {f"sinks.{name}": {key: str(on).lower() for key, on in keys.items()} for name, keys in tables.items()}
 
 
-def _old_settings(path: Path) -> OldSettings:
+def _old_settings(path: Path, environ: Mapping[str, str]) -> OldSettings:
     try:
-        said = read_settings(path.read_bytes().decode("utf-8-sig"), python=path.suffix == ".py")
+        text = path.read_bytes().decode("utf-8-sig")
+        said = read_settings(text, python=path.suffix == ".py", environ=environ)
     except OSError as error:
         raise click.UsageError(f"--from-env: {path} cannot be read: {error.strerror}. Nothing was written.") from None
     except UnicodeDecodeError:
@@ -244,6 +278,12 @@ def _old_settings(path: Path) -> OldSettings:
                 f"the quotes of {key} do not match" if unread.bad_quotes else f"{key} cannot be read without running it"
             )
             click.echo(f"{path} line {unread.line}: {why}: not taken.", err=True)
+    for key, names in said.unset.items():
+        if key in _NAMES:
+            say(
+                f"{path}: {key} refers to {', '.join(names)}, which nothing sets: nothing is put in its place.",
+                err=True,
+            )
     known = OldSettings(
         explicit={name: value for name, value in said.explicit.items() if name in _NAMES and value},
         defaults={name: value for name, value in said.defaults.items() if name in _NAMES and value},
@@ -251,27 +291,6 @@ def _old_settings(path: Path) -> OldSettings:
     if not known.explicit and not known.defaults:
         raise click.UsageError(f"--from-env: {path} holds no setting that is known here. Nothing was written.")
     return known
-
-
-def _zone(name: str) -> str:
-    from tconnectsync.zones import not_a_place
-
-    expected = not_a_place(name)
-    if expected is None:
-        return name
-    raise click.UsageError(f'--timezone (TIMEZONE_NAME): found "{name}", expected {expected} Nothing was written.')
-
-
-def _region(text: str) -> str:
-    if text.strip().upper() not in {"US", "EU"}:
-        raise click.UsageError('--region (TCONNECT_REGION): expected "US" or "EU". Nothing was written.')
-    return text.strip().upper()
-
-
-def _url(text: str) -> str:
-    if not text.startswith(("https://", "http://")):
-        raise click.UsageError("--url (NS_URL): expected an address that begins with https://. Nothing was written.")
-    return text
 
 
 def _pump(old: Mapping[str, str]) -> str | None:
@@ -283,14 +302,6 @@ def _pump(old: Mapping[str, str]) -> str | None:
         'are missed: set pumps = "all" under [sources.tandem] in the written file.', fg="red", bold=True, err=True,
     )  # fmt: skip
     return serial
-
-
-def _host_zone(environ: Mapping[str, str]) -> str | None:
-    """What the machine says, if that is a place: offered at the prompt, never taken unasked."""
-    from tconnectsync.zones import names_place
-
-    names = (environ.get("TZ", "").strip(), os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2])
-    return next(filter(names_place, names), None)
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 
 import attrs
 
 _LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
 _SINGLE = re.compile(r"'([^']*)'\s*(?:#.*)?$")
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"\s*(?:#.*)?$')
+_REFERENCE = re.compile(r"\$\{([^}:]*)(?::-([^}]*))?\}")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "'": "'"}
 
 
@@ -28,16 +30,22 @@ class OldSettings:
     explicit: dict[str, str] = attrs.field(factory=dict, repr=False)
     defaults: dict[str, str] = attrs.field(factory=dict, repr=False)
     unread: dict[str, Unread] = attrs.field(factory=dict)
+    unset: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+    """Keys whose value refers to variables that nothing sets, with those."""
 
     def forget(self, key: str) -> None:
         """What is said of ``key`` further down counts alone."""
         for kept in (self.explicit, self.defaults):
             kept.pop(key, None)
         self.unread.pop(key, None)
+        self.unset.pop(key, None)
 
 
-def read_settings(text: str, *, python: bool = False) -> OldSettings:
-    """What ``text`` says, as Python where ``python`` says so or where it imports or calls. Errors: SyntaxError."""
+def read_settings(text: str, *, python: bool = False, environ: Mapping[str, str] | None = None) -> OldSettings:
+    """What ``text`` says, as Python where ``python`` says so or where it imports or calls. Errors: SyntaxError.
+
+    ``${NAME}`` in a ``.env`` is what the file said of NAME further up, else what ``environ`` says.
+    """
     text = text.lstrip("\ufeff")
     try:
         tree = ast.parse(text)
@@ -45,10 +53,10 @@ def read_settings(text: str, *, python: bool = False) -> OldSettings:
         if python:
             line = error.lineno if isinstance(error, SyntaxError) else None
             raise SyntaxError("no Python" + (f" (line {line})" if line else "")) from None
-        return _dotenv(text)
+        return _dotenv(text, environ or {})
     if python or any(isinstance(node, ast.Import | ast.ImportFrom | ast.Call) for node in ast.walk(tree)):
         return _python(tree)
-    return _dotenv(text)
+    return _dotenv(text, environ or {})
 
 
 def _python(tree: ast.Module) -> OldSettings:
@@ -97,20 +105,29 @@ def _take(found: OldSettings, key: str, node: ast.expr) -> bool:
     return True
 
 
-def _dotenv(text: str) -> OldSettings:
+def _dotenv(text: str, environ: Mapping[str, str]) -> OldSettings:
     found = OldSettings()
     for number, line in enumerate(text.splitlines(), start=1):
         matched = _LINE.match(line)
         if not matched:
             continue
         key, written = matched[1], matched[2]
+        around = {**environ, **found.explicit}
         found.forget(key)
         value = _dotenv_value(written)
         if value is None:
             found.unread[key] = Unread(number, bad_quotes=written.startswith(("'", '"')))
         else:
-            found.explicit[key] = value
+            found.explicit[key], unset = _expanded(value, around)
+            if unset:
+                found.unset[key] = unset
     return found
+
+
+def _expanded(value: str, around: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """The value with what ``${NAME}`` and ``${NAME:-default}`` stand for, within single quotes too; and the names that nothing sets."""
+    unset = [name for name, default in _REFERENCE.findall(value) if name not in around and not default]
+    return _REFERENCE.sub(lambda each: around.get(each[1], each[2] or ""), value), tuple(dict.fromkeys(unset))
 
 
 def _dotenv_value(written: str) -> str | None:

@@ -21,6 +21,8 @@ class Answers:
     password_file: str | None = None
     api_secret: str | None = attrs.field(default=None, repr=False)
     api_secret_file: str | None = None
+    token: str | None = attrs.field(default=None, repr=False)
+    """An access token, instead of the API secret."""
     pump: str | None = None
     """The one serial number; None is every pump."""
     verify_tls: bool = True
@@ -53,7 +55,10 @@ def filled(answers: Answers) -> str:
         lines['password_file = "tandem-password"'] = '# password_file = "tandem-password"'  # noqa: S105 - a line of the template
     else:
         lines['password_file = "tandem-password"'] = f"password_file = {quoted(answers.password_file or '')}"
-    if answers.api_secret is not None:
+    if answers.token is not None:
+        lines['# token = "…"'] = f"token = {quoted(answers.token)}"
+        lines['api_secret_file = "nightscout-api-secret"'] = '# api_secret_file = "nightscout-api-secret"'  # noqa: S105 - a line of the template
+    elif answers.api_secret is not None:
         lines['# api_secret = "…"'] = f"api_secret = {quoted(answers.api_secret)}"
         lines['api_secret_file = "nightscout-api-secret"'] = '# api_secret_file = "nightscout-api-secret"'  # noqa: S105 - a line of the template
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cli_worlds import Said, World
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tconnectsync.cli.init import _host_zone
+from tconnectsync.cli.asking import host_zone
 from tconnectsync.cli.old_settings import read_settings
 from tconnectsync.cli.template import Answers, filled, template
 from tconnectsync.config import load_config
@@ -309,8 +310,8 @@ def test_the_machines_zone_is_offered_if_it_names_a_place(
     target: str, offered: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.path.realpath", lambda _: f"/usr/share/zoneinfo/{target}")
-    assert _host_zone({"TZ": "UTC"}) == offered
-    assert _host_zone({"TZ": "America/Chicago"}) == "America/Chicago"
+    assert host_zone({"TZ": "UTC"}) == offered
+    assert host_zone({"TZ": "America/Chicago"}) == "America/Chicago"
 
 
 def test_quotes_around_a_variable_are_not_part_of_it(real: World) -> None:
@@ -326,8 +327,9 @@ def test_a_variable_that_is_no_text_is_named(real: World) -> None:
     assert (said.status, "TCONNECT_PASSWORD in the environment" in said.err) == (2, True)
 
 
-def test_a_wrong_value_is_told_under_the_name_that_was_asked_for(real: World) -> None:
-    said = init(real, "--no-check", NS_URL="https://")
+@pytest.mark.parametrize("url", ["https://", "https://me:word@site.example/"])
+def test_a_wrong_value_is_told_under_the_name_that_was_asked_for(real: World, url: str) -> None:
+    said = init(real, "--no-check", NS_URL=url)
     assert said.status == 2
     assert ".new.toml." not in said.err
     assert "new.toml" in said.err
@@ -352,3 +354,121 @@ def test_without_hard_links_it_is_written_and_nothing_overwritten(real: World, m
     monkeypatch.setattr("os.link", refuse)
     assert init(real, "--no-check").status == 0
     assert init(real, "--no-check").status == 2
+
+
+# --- at a terminal ---------------------------------------------------------------------------------------------------
+
+
+def typed(real: World, monkeypatch: pytest.MonkeyPatch, *lines: str, more: tuple[str, ...] = ("--no-check",)) -> Said:
+    terminal = io.StringIO("".join(f"{line}\n" for line in lines))
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", terminal)
+    monkeypatch.setattr("getpass.getpass", lambda prompt="", stream=None: terminal.readline().rstrip("\n"))
+    monkeypatch.setattr("click.termui.hidden_prompt_func", lambda prompt: terminal.readline().rstrip("\n"))
+    return real.run("init", "--output", str(real.folder / "new.toml"), *more)
+
+
+def test_a_wrong_answer_is_asked_again_with_an_example(real: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = typed(
+        real, monkeypatch, "GMT-5", "Europe/Muenchen", "UTC", "Europe/Berlin", "me", "me@example.org", "hidden-word",
+        "Germany", "eu", "site.example", "https://https://site.example", "https://a b.example", "HTTPS://site.example",
+        "  hidden-secret-12 ",
+    )  # fmt: skip
+    assert said.status == 0, said.err
+    for example in ("Europe/Berlin", "me@example.org", '"US" or "EU"', "https://my-site.example/"):
+        assert example in said.err
+    assert "hidden" not in said.out + said.err
+    config = load_config(real.folder / "new.toml", {}, real.plugins)
+    assert config.timezone == "Europe/Berlin"
+    assert config.sources["tandem"].options.email == "me@example.org"
+    assert config.sources["tandem"].options.region == "EU"
+    assert config.sections["nightscout"].api_secret.reveal() == "hidden-secret-12"
+
+
+def test_a_wrong_older_value_is_asked_for_at_a_terminal(real: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real.environ |= {**OLD, "TIMEZONE_NAME": "UTC", "NS_URL": "site.example"}
+    said = typed(real, monkeypatch, "Europe/Vienna", "https://other.example")
+    assert said.status == 0, said.err
+    assert "TIMEZONE_NAME" in said.err
+    config = load_config(real.folder / "new.toml", {}, real.plugins)
+    assert (config.timezone, config.sections["nightscout"].url) == ("Europe/Vienna", "https://other.example")
+
+
+def test_who_ends_the_questions_leaves_nothing_behind(real: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert typed(real, monkeypatch, "nonsense").status == 130
+    assert not list(real.folder.glob("*new.toml*"))
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"NS_SECRET": "", "NS_TOKEN": "reader-0123456789abcdef"},
+        {"NS_SECRET": "", "NS_URL": "https://site.example/?token=reader-0123456789abcdef"},
+        {"NS_SECRET": "reader\u20130123456789abcdef"},
+    ],
+)
+def test_a_token_is_taken_wherever_it_is_given(real: World, changes: dict[str, str]) -> None:
+    said = init(real, "--no-check", **changes)
+    assert said.status == 0, said.err
+    assert "secrets are in it" in said.out, "it must not be made readable for everybody"
+    site = load_config(real.folder / "new.toml", {}, real.plugins).sections["nightscout"]
+    assert (site.url, site.api_secret, site.token.reveal()) == (
+        "https://site.example/",
+        None,
+        "reader-0123456789abcdef",
+    )
+
+
+@pytest.mark.parametrize("url", ["HTTPS://site.example", " https://site.example/\u200b"])
+def test_an_address_is_taken_as_the_configuration_takes_it(real: World, url: str) -> None:
+    assert init(real, "--no-check", NS_URL=url).status == 0
+
+
+# --- the older bridge's .env -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "expected"),
+    [
+        ("A=one\nB=${A}", {}, "one"),
+        ("A=one\nB=x${A}y", {}, "xoney"),
+        ("A=one\nB='${A}'", {}, "one"),
+        ('A=one\nB="${A}"', {}, "one"),
+        ("B=${A}", {"A": "around"}, "around"),
+        ("A=file\nB=${A}", {"A": "around"}, "file"),
+        ("B=${A:-default}", {}, "default"),
+        ("B=x${A}", {}, "x"),
+        ("B=$A", {"A": "around"}, "$A"),
+        ("A=${B}\nB=later", {"B": "around"}, "later"),
+    ],
+)
+def test_references_are_put_in_as_the_older_bridge_did(text: str, environ: dict[str, str], expected: str) -> None:
+    assert read_settings(text, environ=environ).explicit["B"] == expected
+
+
+def test_a_reference_that_nothing_sets_is_told(real: World) -> None:
+    real.environ["OTHER"] = "hidden-secret-12"
+    assert init(real, "--no-check", NS_SECRET="${OTHER}").status == 0
+    config = load_config(real.folder / "new.toml", {}, real.plugins)
+    assert config.sections["nightscout"].api_secret.reveal() == "hidden-secret-12"
+    del real.environ["OTHER"]
+    said = init(real, "--no-check", "--force", NS_SECRET="${OTHER}")
+    assert (said.status, "NS_SECRET refers to OTHER" in said.err) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("--auto-update",), ("sync",), ("init",)])
+def test_the_settings_of_an_older_bridge_are_noticed(
+    real: World, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real.environ["HOME"] = str(real.folder / "home")
+    monkeypatch.chdir(real.folder)
+    assert "--from-env" not in real.run(*words).err
+    path = real.folder / "home" / ".config" / "tconnectsync" / ".env"
+    path.parent.mkdir(parents=True)
+    path.write_text("TCONNECT_EMAIL=a@example.org\n")
+    said = real.run(*words)
+    assert said.status == 2
+    assert f"tconnectsync init --from-env {path}" in said.err

@@ -532,6 +532,12 @@ BODIES: dict[str, type[Any]] = {
 FACTS = frozenset({"clock.anchored", "history.opened", "log.gap", "upload.seen", "window.fetched"})
 """Kinds that speak about the data, not about the pump: no stream, no place in the pump's order, never given to a fold."""
 
+ACCOUNT_KINDS = frozenset({"settings.captured"})
+"""Kinds that the vendor's account says and stamps: no sign of life of the pump, and never later than when they came."""
+
+PUMP_KINDS = frozenset(BODIES) - FACTS - ACCOUNT_KINDS - {"unknown", "wear.began", "wear.ended"}
+"""Kinds that a pump said and that could be read: what "the newest data" means."""
+
 WEAR_MARKS = frozenset(
     {
         "bolus.completed",

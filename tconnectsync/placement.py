@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from tconnectsync.errors import LogDamaged
-from tconnectsync.events import WEAR_MARKS, Event
+from tconnectsync.events import PUMP_KINDS, WEAR_MARKS, Event
 from tconnectsync.order import PlacedLog, StreamLike, TimeOrder
 from tconnectsync.placed import ALWAYS, Placement, placement_from_json, placement_to_json
 from tconnectsync.spans import Span, any_holds, union
@@ -96,7 +96,7 @@ class Placer:
 
     def _stream_status(self, id_: int, stream: StreamLike) -> dict[str, Any]:
         placement = self._placements[id_]
-        newest = self._newest(stream)
+        newest = self._newest(stream, PUMP_KINDS)
         offset_s = None
         if newest is not None:
             if isinstance(placement.clock, Clock):
@@ -187,8 +187,8 @@ class Placer:
         newest = self.log.newest(stream.id)
         return 0 if newest is None else newest.pos
 
-    def _newest(self, stream: StreamLike) -> tuple[int, datetime] | None:
-        return self.log.neighbour(stream.id, stream.last_key + 1, before=True)
+    def _newest(self, stream: StreamLike, kinds: frozenset[str] | None = None) -> tuple[int, datetime] | None:
+        return self.log.neighbour(stream.id, stream.last_key + 1, kinds, before=True)
 
     def _horizon(self, pump: str) -> tuple[Span, ...]:
         opened = self.log.facts("history.opened", pump=pump, limit=FACTS)

@@ -8,7 +8,7 @@ from datetime import datetime
 import attrs
 
 from tconnectsync.eventlog import EventLog, Stream
-from tconnectsync.events import Event
+from tconnectsync.events import ACCOUNT_KINDS, Event
 from tconnectsync.order import TimeOrder
 from tconnectsync.placement import Placement
 from tconnectsync.spans import EARLIEST, LATEST, difference
@@ -62,6 +62,8 @@ class PlacedStream:
         for event in self.events.read(self.stream.id, first_key, last_key, kinds):
             key = event.seq if event.seq is not None else first_key
             at = placement.at(key, event.pump_time)
+            if at is not None and event.kind in ACCOUNT_KINDS:  # stamped by the account, maybe in another zone
+                at = min(at, event.received_at)
             if at is not None and not placement.ignored(at):
                 yield attrs.evolve(event, at=at)
 

@@ -25,7 +25,6 @@ from tconnectsync_simulator.pump_clock import (
     PumpClock,
     clock_settings,
     wearer_zones,
-    zone_offset_s,
 )
 from tconnectsync_simulator.records import SimulatedRecord
 from tconnectsync_simulator.routine import Routine
@@ -239,8 +238,7 @@ class SimulatedPump:
         active = next((idp for since_s, idp in reversed(self.profile_changes) if since_s <= uploaded_s), 0)
         changed_s = next((since_s for since_s, _ in reversed(self.profile_changes) if since_s <= uploaded_s), 0)
         carried_s = next((at_s for at_s in self.upload_times_s if at_s >= changed_s), uploaded_s)
-        local = utc(carried_s + zone_offset_s(self.plan.zone, carried_s))
-        text = local.strftime("%Y-%m-%dT%H:%M:%S.497")
+        text = utc(carried_s).strftime("%Y-%m-%dT%H:%M:%S.497")  # the server's own stamp, very likely UTC
         return settings_envelope(self.plan, self.assignment_id, active, text)
 
     def pumper_entry(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timezone
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from tconnectsync import Event, events
 from tconnectsync_tandem.envelope import SOURCE
@@ -35,10 +38,20 @@ def upload_seen(pump: Pump, uploaded_at: datetime, now: datetime) -> Event:
     return _fact(f"upload:{_iso(uploaded_at)}", "upload.seen", pump, body, now, wall)
 
 
-def settings_captured(pump: Pump, settings: Settings, now: datetime) -> Event:
-    """``settings.captured``: the details alone, without anything of the account."""
+def settings_captured(
+    pump: Pump, settings: Settings, now: datetime, *, zone_of: Callable[[Any], str], first: date, before: Event | None
+) -> Event:
+    """``settings.captured``: the details alone, without anything of the account.
+
+    Its time is the account's stamp on the wearer's wall clock: never later than now, never before the ``first`` day that is
+    wanted (older ones are in force then), and behind the settings ``before``, which it replaces.
+    """
     body = events.SettingsCaptured(settings_hash=settings.settings_hash, details=settings.details)
-    wall = settings.uploaded_at or pump.newest or now.replace(tzinfo=None, microsecond=0)
+    at = min(settings.uploaded_at or pump.uploaded_at or now, now)
+    wall = at.astimezone(ZoneInfo(zone_of(at.date()))).replace(tzinfo=None)
+    wall = max(wall, datetime.combine(first, time()))
+    if before is not None:
+        wall = max(wall, before.pump_time + timedelta(milliseconds=1))
     which = settings.upload or wall.isoformat()
     return _fact(f"settings:{settings.settings_hash}:{which}", "settings.captured", pump, body, now, wall)
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
+from tconnectsync_tandem.decode.entries import unpacked
 from tconnectsync_tandem.transport import shape_changed
 
 _SERIAL = re.compile(r"[A-Za-z0-9-]{1,32}")
@@ -39,7 +40,10 @@ _PERSONAL = frozenset(
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """The pump's settings as the cloud keeps them: their hash, which upload brought them, and the details."""
+    """The pump's settings as the cloud keeps them: their hash, which upload brought them, and the details.
+
+    ``uploaded_at`` is the account's own stamp. It has no zone, but milliseconds, which pumps do not have: taken as UTC.
+    """
 
     settings_hash: str
     upload: str
@@ -134,9 +138,10 @@ def _joined(one: Pump, other: Pump) -> Pump:
 
 
 def _settings(entry: Any) -> Settings | None:
-    if not isinstance(entry, dict) or not isinstance(entry.get("details"), dict) or not entry["details"]:
+    found = unpacked(entry.get("details")) if isinstance(entry, dict) else None
+    if not isinstance(found, dict) or not found:
         return None
-    details = _impersonal(entry["details"])
+    details = _impersonal(found)
     told = entry.get("settingsHash")
     if not isinstance(told, str) or not re.fullmatch(r"[0-9A-Fa-f]{8,128}", told):
         text = json.dumps(details, sort_keys=True, default=str)
@@ -149,7 +154,7 @@ def _settings(entry: Any) -> Settings | None:
     return Settings(
         settings_hash=told.upper(),
         upload=upload,
-        uploaded_at=read_wall(entry.get("uploadedTimeStamp")),
+        uploaded_at=read_utc(entry.get("uploadedTimeStamp")),
         details=details,
     )
 

@@ -250,9 +250,18 @@ class TandemSource:
                 and not self.journal.knows_upload(pump, history)
             ):
                 found.append(facts.upload_seen(pump, uploaded, now))
+            first = self.journal.horizon(pump, history)
             if settings is not None and not self.journal.knows_settings(pump, settings.settings_hash, history):
-                found.append(facts.settings_captured(pump, settings, now))
-            if self.journal.horizon(pump, history) is None:
+                fact = facts.settings_captured(
+                    pump,
+                    settings,
+                    now,
+                    zone_of=self.context.zone_of,
+                    first=first or self._first_day(),
+                    before=next(iter(history.facts("settings.captured", pump=pump.serial, limit=1)), None),
+                )
+                found.append(fact)
+            if first is None:
                 found.append(facts.history_opened(pump, self._first_day(), None, now))
         return found
 

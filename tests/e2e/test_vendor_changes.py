@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ CHANGE = BEGIN + timedelta(days=1, hours=23, minutes=30)
 BACK = CHANGE + 3 * HOUR
 END = BACK + 3 * HOUR
 
+PROFILES = """
+[sinks.nightscout-profiles]
+enabled = true
+"""
 TOLERATED = {
     "numbers as text": CloudFault(
         retype=dict.fromkeys(("sequenceNumber", "eventCode", "insulinDelivered", "commandedRate"), str)
@@ -135,3 +139,28 @@ def test_a_first_read_during_the_change_is_made_good_without_a_backfill(
         running.until(END)
         assert running.ask("sync").status == 0
         assert treatments(site) == undisturbed(tmp_path_factory.getbasetemp())
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Pacific/Auckland"])
+def test_the_profile_is_there_at_once_and_its_stamp_is_no_sign_of_life(tmp_path: Path, zone: str) -> None:
+    """The phone has been silent for five hours; then the account stamps settings anew, and nothing else comes."""
+    pump = simulate(SimulationPlan(seed=62, zone=zone, start=BEGIN.date(), days=2, upload_every_min=30))
+    clock = HandClock(BEGIN + timedelta(days=1, hours=12))
+    with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+        running = Running(tmp_path, cloud, site, clock, zone=zone, history_days=1, more=PROFILES)
+        assert running.ask("sync").status == 0
+        [profile] = site.documents("profile")
+        begun = datetime.fromisoformat(profile["startDate"])
+        assert begun <= clock.now()
+        newest = running.status()["sources"]["tandem"]["newest_event"]
+        clock.sleep(5 * 3600)
+        stamp = clock.now().strftime("%Y-%m-%dT%H:%M:%S.123")
+        changed = {"uploadedTimeStamp": stamp, "settingsHash": "AB" * 20, "basalRate": 700}
+        cloud.fail(CloudFault(path="pumper", times=9, put={**changed, "lastUploadDate": stamp + "Z"}))
+        cloud.fail(CloudFault(path="pump-logs", times=9, put={"events": []}))
+        assert running.ask("sync").status == 0
+        assert running.status()["sources"]["tandem"]["newest_event"] == newest
+        latest = max(site.documents("profile"), key=lambda each: each["startDate"])
+        begun = datetime.fromisoformat(latest["startDate"])
+        assert clock.now() - timedelta(minutes=10) <= begun <= clock.now()
+        running.engine.close()

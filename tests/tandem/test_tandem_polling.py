@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import attrs
 import pytest
 from tandem_world import ASSIGNMENT, PUMPER, SERIAL, CloudPump, Fault, World, basal, entry, hourly
 
@@ -266,6 +268,51 @@ def test_settings_are_written_when_their_hash_changes_and_without_names(world: W
     world.poll()
     assert [fact.body.settings_hash[:4] for fact in world.log.of("settings.captured")] == ["29ED", "0000", "29ED"]
     assert "Ada" not in repr(world.log.events)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "wall"),
+    [
+        ("2026-11-20T11:50:43.497", datetime(2026, 11, 20, 6, 50, 43, 497_000)),  # UTC: New York is five hours behind
+        ("2026-11-20T11:50:43.497Z", datetime(2026, 11, 20, 6, 50, 43, 497_000)),
+        ("2026-11-20T06:50:43-05:00", datetime(2026, 11, 20, 6, 50, 43)),
+        ("2026-10-25T11:50:43", datetime(2026, 10, 25, 7, 50, 43)),
+        ("2026-07-20T11:50:43", datetime(2026, 10, 21)),  # in force when the history begins
+        ("2026-11-20T17:00:00", datetime(2026, 11, 20, 7)),  # later than now: never
+        ("2031-01-01T00:00:00", datetime(2026, 11, 20, 7)),
+        (None, datetime(2026, 11, 20, 6, 55)),  # then the upload's time
+        (1795175443, datetime(2026, 11, 20, 6, 55)),
+    ],
+)
+def test_settings_begin_when_the_account_says_and_never_later_than_they_came(
+    world: World, stamp: Any, wall: datetime
+) -> None:
+    world.cloud.pumps[0].settings = {**SETTINGS, "uploadedTimeStamp": stamp}
+    world.poll()
+    (captured,) = world.log.of("settings.captured")
+    assert captured.pump_time == wall
+
+
+def test_newer_settings_never_lie_before_those_that_they_replace(world: World) -> None:
+    """An earlier release wrote the stamp as it was: hours ahead, west of Greenwich."""
+    pump = world.cloud.pumps[0]
+    pump.settings = {**SETTINGS, "uploadedTimeStamp": "2026-11-20T11:50:00"}
+    world.poll()
+    world.log._by_kind["settings.captured", pump.serial][0] = attrs.evolve(
+        world.log.of("settings.captured")[0], pump_time=datetime(2026, 11, 20, 11, 50)
+    )
+    world.clock.forward(hours=1)
+    pump.settings = {**SETTINGS, "uploadedTimeStamp": "2026-11-20T12:55:00", "settingsHash": "0" * 40, "uploadId": "b"}
+    world.poll(world.source())
+    newest = world.log.of("settings.captured")[-1]
+    assert newest.pump_time == datetime(2026, 11, 20, 11, 50, 0, 1000)
+
+
+def test_settings_whose_details_are_the_text_of_json_are_read(world: World) -> None:
+    world.cloud.pumps[0].settings = {**SETTINGS, "details": json.dumps(SETTINGS["details"])}
+    world.poll()
+    (captured,) = world.log.of("settings.captured")
+    assert captured.body.details == {"profiles": {"activeIdp": 0, "profile": [{"name": "A"}]}}
 
 
 def test_only_the_chosen_pumps_are_read_and_a_newer_one_left_out_is_told(

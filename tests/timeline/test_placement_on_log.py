@@ -16,6 +16,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.events import Event
 from tconnectsync.placement import Placement, Placer
 from tconnectsync.timeline import Zones
+from tconnectsync.views import PlacedStream
 
 BERLIN = Zones(timezone="Europe/Berlin")
 HOUR = 3600
@@ -62,3 +63,36 @@ def test_the_event_log_and_plain_lists_give_the_same_placements(tmp_path: Path, 
         assert facts == [(fact.group, fact.body) for fact in plain.facts("clock.anchored")]
         assert Placer(log, BERLIN).pending_facts(utc("2025-11-21")) == []
         assert by_name(log, Placer(log, BERLIN).place()) == by_name(log, on_log.place())
+
+
+def test_the_newest_data_is_the_pumps_and_readable_whatever_the_account_stamps(tmp_path: Path) -> None:
+    """Settings are stamped by the account, and a record that cannot be read is no data yet."""
+    world = World(now=utc("2025-10-01"), offset_s=2 * HOUR).run(utc("2025-10-03"))
+    newest = world.now
+    world.now += timedelta(hours=4)
+    broken = world.log("unknown", ev.Unknown(code="279", reason="commandedRate is missing"))
+    settings = attrs.evolve(
+        broken, id="s", kind="settings.captured", group=None, seq=None, pump_time=datetime(2025, 10, 3, 6),
+        body=ev.SettingsCaptured(settings_hash="A", details={}),
+    )  # fmt: skip
+    with EventLog.open(tmp_path, clock=SystemClock(), writable=True) as log:
+        log.append(with_bodies([*world.events, settings]))
+        found = Placer(log, BERLIN).status()["111"]
+        assert (found["newest_event"], found["worn"], found["clock_offset_minutes"]) == (newest, True, 120)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "Pacific/Auckland"])
+def test_settings_begin_no_later_than_they_came(tmp_path: Path, zone: str) -> None:
+    """An earlier release kept the account's stamp, which is UTC, as if the pump had said it."""
+    came = utc("2025-10-03")
+    event = Event(
+        id="s", kind="settings.captured", pump="111", group=None, seq=None, pump_time=datetime(2025, 10, 2, 23, 50),
+        source="tandem", received_at=came, body=ev.SettingsCaptured(settings_hash="A", details={}),
+    )  # fmt: skip
+    with EventLog.open(tmp_path, clock=SystemClock(), writable=True) as log:
+        log.append([event])
+        (stream,) = log.streams()
+        view = PlacedStream(log, stream, Placer(log, Zones(timezone=zone)).place()[stream.id])
+        (seen,) = view.read(stream.first_key, stream.last_key, frozenset({"settings.captured"}))
+        assert seen.at is not None
+        assert seen.at <= came

@@ -79,7 +79,7 @@ def read_entry(raw: Mapping[str, Any]) -> Entry:
     record = RECORDS.get(code)
     if record is None:
         return Entry("unknown", events.Unknown(code=str(code), reason=NO_SUCH_CODE), group, seq, pump_time, notes)
-    properties = _unpacked(found.get("eventProperties"))
+    properties = unpacked(found.get("eventProperties"))
     if type(properties) is not dict:
         kind, body, more = record.unknown(f"eventProperties is {shown(properties)}")
     else:
@@ -92,8 +92,8 @@ def _unidentified(code: str, key: str, value: Any, pump_time: datetime | None, n
     return Entry("unknown", body, None, None, pump_time, notes)
 
 
-def _unpacked(properties: Any) -> Any:
-    """Properties that were sent as the text of a JSON object; anything else as it is."""
+def unpacked(properties: Any) -> Any:
+    """An object that was sent as the text of its JSON; anything else as it is."""
     if type(properties) is str:
         with suppress(ValueError, RecursionError):
             return msgspec.json.decode(properties)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias
 
 from tconnectsync import Finding
-from tconnectsync_tandem.pumps import Pump, newest_used
+from tconnectsync_tandem.pumps import HiddenPump, Pump, PumpList, newest_used
+from tconnectsync_tandem.transport import NEW_RELEASE
 
 Choice: TypeAlias = Literal["all"] | tuple[str, ...]
 
@@ -36,15 +37,15 @@ def choice_findings(pumps: Sequence[Pump], choice: Choice) -> Iterator[Finding]:
         )
 
 
-def pump_findings(pumps: Sequence[Pump], choice: Choice) -> Iterator[Finding]:
-    """One line for every pump, the one used last first; then what looks wrong."""
+def pump_findings(pumps: Sequence[Pump], choice: Choice, *, hidden: bool = False) -> Iterator[Finding]:
+    """One line for every pump, the one used last first; then what looks wrong. ``hidden``: another one is worn."""
     newest = newest_used(pumps)
     for pump in sorted(pumps, key=lambda pump: pump.age_key, reverse=True):
         uploaded = "never uploaded" if pump.uploaded_at is None else f"uploaded {pump.uploaded_at:%Y-%m-%d %H:%M} UTC"
         told = [f"tandem: pump {pump.serial}", pump.model, pump.software, uploaded]
         if pump.newest is not None:
             told.append(f"newest data {pump.newest:%Y-%m-%d %H:%M} by its own clock")
-        if pump is newest and not pump.never_uploaded:
+        if pump is newest and not pump.never_uploaded and not hidden:
             told.append("probably the worn one")
         if choice != "all" and pump.serial not in choice:
             told.append("left out by `pumps`")
@@ -53,6 +54,29 @@ def pump_findings(pumps: Sequence[Pump], choice: Choice) -> Iterator[Finding]:
             upload = (pump.uploaded_at, pump.newest)
         yield Finding(good=True, what=", ".join(part for part in told if part), upload=upload)
     yield from choice_findings(pumps, choice)
+
+
+def hidden_findings(listed: PumpList, choice: Choice) -> Iterator[Finding]:
+    """What looks wrong about pumps that cannot be asked for."""
+    worn = listed.perhaps_worn
+    if worn is not None:
+        message, remedy = worn_hidden(worn, choice)
+        yield Finding(good=False, what=f"tandem: {message}", remedy=remedy)
+    others = listed.skipped - (worn is not None)
+    if others:
+        count = "1 pump" if others == 1 else f"{others} pumps"
+        yield Finding(good=False, what=f"tandem: {count} of the account cannot be read", remedy=NEW_RELEASE)
+
+
+def worn_hidden(worn: HiddenPump, choice: Choice) -> tuple[str, str]:
+    """What to say where the pump that was used last cannot be asked for, and what to do."""
+    message = (
+        f"the pump that was used last ({worn.words}) cannot be read: Tandem's list has {worn.lacks} of it. Its data are not"
+        " fetched; the phone is not to blame"
+    )
+    if choice != "all":
+        return message, "If the pumps in `pumps` of [sources.tandem] are all that you want, leave it so."
+    return message, f"Look on Tandem's website whether the pump has its serial number there. {NEW_RELEASE}"
 
 
 def none_chosen(pumps: Sequence[Pump]) -> tuple[str, str]:

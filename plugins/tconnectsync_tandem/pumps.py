@@ -72,15 +72,53 @@ class Pump:
     @property
     def age_key(self) -> tuple[datetime, datetime]:
         """Sorts pumps by how lately they were used: by upload, then by their own newest date."""
-        never = datetime(1, 1, 1)
-        return (self.uploaded_at or never.replace(tzinfo=timezone.utc), self.newest or never)
+        return _age_key(self.uploaded_at, self.newest)
+
+
+@attrs.frozen(kw_only=True)
+class HiddenPump:
+    """A pump of the account that cannot be asked for. ``lacks``: what is missing or unreadable, in words."""
+
+    lacks: str
+    model: str = ""
+    uploaded_at: datetime | None = None
+    newest: datetime | None = None
+    never_uploaded: bool = False
+
+    @property
+    def age_key(self) -> tuple[datetime, datetime]:
+        """As :attr:`Pump.age_key`."""
+        return _age_key(self.uploaded_at, self.newest)
+
+    @property
+    def words(self) -> str:
+        """The pump in words."""
+        uploaded = "" if self.uploaded_at is None else f"uploaded {self.uploaded_at:%Y-%m-%d %H:%M} UTC"
+        return ", ".join(part for part in (self.model or "a pump of an unnamed model", uploaded) if part)
 
 
 class PumpList(NamedTuple):
-    """The usable pumps of an answer, and how many others there were."""
+    """The usable pumps of an answer, the others, and how many entries were no pumps at all."""
 
     pumps: tuple[Pump, ...]
-    skipped: int
+    hidden: tuple[HiddenPump, ...] = ()
+    odd: int = 0
+
+    @property
+    def skipped(self) -> int:
+        """How many cannot be used."""
+        return len(self.hidden) + self.odd
+
+    @property
+    def perhaps_worn(self) -> HiddenPump | None:
+        """A hidden pump that was used later than all that can be read, or of which nobody knows when."""
+        newest = newest_used(self.pumps).age_key
+        candidates = [
+            pump
+            for pump in self.hidden
+            if not pump.never_uploaded and (pump.age_key > newest or pump.age_key == _age_key(None, None))
+        ]
+        return max(candidates, key=lambda pump: pump.age_key, default=None)
 
 
 def read_pumps(answer: Mapping[str, Any]) -> PumpList:
@@ -89,18 +127,23 @@ def read_pumps(answer: Mapping[str, Any]) -> PumpList:
     if not isinstance(listed, list):
         raise shape_changed("list of pumps", "no pumps in it")
     found: dict[str, Pump] = {}
-    skipped = 0
+    hidden: list[HiddenPump] = []
+    odd = 0
     for entry in listed:
-        pump = _pump(entry)
+        pump = _pump(entry) if isinstance(entry, dict) and entry else None
         if pump is None:
-            skipped += 1
+            odd += 1
+        elif isinstance(pump, HiddenPump):
+            hidden.append(pump)
         elif pump.serial in found:
             found[pump.serial] = _joined(found[pump.serial], pump)
         else:
             found[pump.serial] = pump
     if not found:
-        raise shape_changed("list of pumps", "no pump that can be read" if listed else "an empty list")
-    return PumpList(tuple(found.values()), skipped)
+        lacks = sorted({pump.lacks for pump in hidden})
+        why = f"no pump that can be read ({', '.join(lacks)})" if lacks else "no pump that can be read"
+        raise shape_changed("list of pumps", why if listed else "an empty list")
+    return PumpList(tuple(found.values()), tuple(hidden), odd)
 
 
 def is_serial(text: str) -> bool:
@@ -108,27 +151,42 @@ def is_serial(text: str) -> bool:
     return bool(_SERIAL.fullmatch(text))
 
 
-def _pump(entry: Any) -> Pump | None:
-    if not isinstance(entry, dict):
-        return None
+def _pump(entry: Mapping[Any, Any]) -> Pump | HiddenPump:
     by_key = {str(key).lower(): value for key, value in entry.items()}
-    serial, assignment = by_key.get("serialnumber"), by_key.get("assignmentid")
-    serial = str(serial) if type(serial) is int else serial
-    if not isinstance(serial, str) or not _SERIAL.fullmatch(serial.strip()):
-        return None
-    if not isinstance(assignment, str) or not assignment.strip():
-        return None
+    serial, assignment = (_identity(by_key.get(key)) for key in ("serialnumber", "assignmentid"))
+    uploaded_at, newest = read_utc(by_key.get("lastuploaddate")), read_wall(by_key.get("maxdateofevents"))
+    never_uploaded = all(by_key.get(key, "") is None for key in ("lastuploaddate", "maxdateofevents"))
+    if not _SERIAL.fullmatch(serial) or not assignment:
+        return HiddenPump(
+            lacks="no assignment" if _SERIAL.fullmatch(serial) else "no serial number",
+            model=_text(by_key.get("modelname")),
+            uploaded_at=uploaded_at,
+            newest=newest,
+            never_uploaded=never_uploaded,
+        )
     return Pump(
-        serial=serial.strip(),
-        assignments=(assignment.strip(),),
+        serial=serial,
+        assignments=(assignment,),
         model=_text(by_key.get("modelname")),
         software=_text(by_key.get("softwareversion")),
         algorithm=_text(by_key.get("algorithm")),
-        uploaded_at=read_utc(by_key.get("lastuploaddate")),
-        newest=read_wall(by_key.get("maxdateofevents")),
+        uploaded_at=uploaded_at,
+        newest=newest,
         settings=_settings(by_key.get("settings")),
-        never_uploaded=all(by_key.get(key, "") is None for key in ("lastuploaddate", "maxdateofevents")),
+        never_uploaded=never_uploaded,
     )
+
+
+def _identity(value: Any) -> str:
+    """A name that may be sent as a number; empty where it is none."""
+    if type(value) is int:
+        return str(value)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _age_key(uploaded_at: datetime | None, newest: datetime | None) -> tuple[datetime, datetime]:
+    never = datetime(1, 1, 1)
+    return (uploaded_at or never.replace(tzinfo=timezone.utc), newest or never)
 
 
 def _joined(one: Pump, other: Pump) -> Pump:

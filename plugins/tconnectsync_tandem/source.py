@@ -24,7 +24,14 @@ from tconnectsync import (
 from tconnectsync.events import Body
 from tconnectsync_tandem import facts
 from tconnectsync_tandem.answers import whole_answer
-from tconnectsync_tandem.choice import choice_findings, chosen, none_chosen, pump_findings
+from tconnectsync_tandem.choice import (
+    choice_findings,
+    chosen,
+    hidden_findings,
+    none_chosen,
+    pump_findings,
+    worn_hidden,
+)
 from tconnectsync_tandem.client import Account, Client
 from tconnectsync_tandem.decode import DECODER, decode
 from tconnectsync_tandem.drift import Drift
@@ -49,7 +56,7 @@ from tconnectsync_tandem.plan import (
 from tconnectsync_tandem.pumps import Pump, newest_used, read_pumps
 from tconnectsync_tandem.record_check import check_records
 from tconnectsync_tandem.token import TokenFile, account_key
-from tconnectsync_tandem.transport import NEW_RELEASE, ServerBusy, Transport
+from tconnectsync_tandem.transport import CHANGED_WAIT_S, ServerBusy, Transport
 from tconnectsync_tandem.unreadable import changed_records
 from tconnectsync_tandem.windows import Unfinished, WindowReader, words_for
 
@@ -118,18 +125,20 @@ class TandemSource:
     def poll(self, history: History) -> Generator[Batch, None, None]:
         """One request for the pumps; then the windows that may hold news, of every pump. Closing it closes the connection."""
         with self._client() as client:
-            pumps = self._pumps(client)
+            pumps, hidden = self._pumps(client)
             yield Batch(events=self._news(pumps, history), note="list of pumps")
             newest = newest_used(pumps)
             plans = [
                 (pump, self._plan(pump, newest, history)) for pump in pumps if self._askable(pump, newest, history)
             ]
             yield from self._fetch(client, [(pump, windows) for pump, windows in plans if windows], newest)
+            if hidden is not None:
+                raise hidden
 
     def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
         """All chosen pumps, a day more on both sides; the days are opened for delivery once a pump's are complete."""
         with self._client() as client:
-            pumps = self._pumps(client)
+            pumps, _ = self._pumps(client)
             yield Batch(events=self._news(pumps, history), note="list of pumps")
             days = days_between(first - timedelta(days=LEAD_IN_DAYS), last + timedelta(days=LEAD_IN_DAYS))
             windows = cut(days, self.options.window_days)
@@ -150,12 +159,10 @@ class TandemSource:
                 yield Finding(
                     good=True, what=f"tandem: logged in, region {self.endpoints.region}, token good until {until}"
                 )
-                pumps, skipped = read_pumps(whole_answer(client.pumper(), "list of pumps"))
-                if skipped:
-                    what = f"tandem: {skipped} pumps of the account cannot be read"
-                    yield Finding(good=False, what=what, remedy=NEW_RELEASE)
-                yield from pump_findings(pumps, self.options.pumps)
-                yield from self._check_records(client, pumps)
+                listed = read_pumps(whole_answer(client.pumper(), "list of pumps"))
+                yield from hidden_findings(listed, self.options.pumps)
+                yield from pump_findings(listed.pumps, self.options.pumps, hidden=listed.perhaps_worn is not None)
+                yield from self._check_records(client, listed.pumps)
         except TconnectsyncError as error:
             yield Finding(good=False, what=f"tandem: {error.message}", remedy=error.remedy)
 
@@ -290,20 +297,27 @@ class TandemSource:
             spared=self._patience.spared_days(pump, now),
         )
 
-    def _pumps(self, client: Client) -> Sequence[Pump]:
-        """The pumps that the configuration wants. Errors: SourceChanged if it names none that is there."""
-        pumps, skipped = read_pumps(whole_answer(client.pumper(), "list of pumps"))
-        if skipped:
-            self.drift.tell(f"pumps {skipped}", "pumps_skipped count=%d reason=no_serial_or_assignment", skipped)
-        for finding in choice_findings(pumps, self.options.pumps):
+    def _pumps(self, client: Client) -> tuple[Sequence[Pump], SourceChanged | None]:
+        """The pumps that the configuration wants, and the error that ends the poll if the worn one cannot be asked for.
+
+        Errors: SourceChanged if the configuration names none that is there.
+        """
+        choice = self.options.pumps
+        listed = read_pumps(whole_answer(client.pumper(), "list of pumps"))
+        if listed.skipped:
+            self.drift.tell(f"pumps {listed.skipped}", "pumps_skipped count=%d reason=unreadable", listed.skipped)
+        for finding in (*choice_findings(listed.pumps, choice), *hidden_findings(listed, choice)):
             if finding.what not in self._told:
                 self._told.add(finding.what)
                 log.warning('pumps_option what="%s"', finding.what)
-        wanted = chosen(pumps, self.options.pumps)
+        wanted = chosen(listed.pumps, choice)
         if not wanted:
-            message, remedy = none_chosen(pumps)
+            message, remedy = none_chosen(listed.pumps)
             raise SourceChanged(message, remedy=remedy)
-        return wanted
+        if listed.perhaps_worn is None or choice != "all":
+            return wanted, None
+        message, remedy = worn_hidden(listed.perhaps_worn, choice)
+        return wanted, SourceChanged(message, remedy=remedy, after_s=CHANGED_WAIT_S)
 
 
 def _unfinished(left: Sequence[Unfinished], *, any_read: bool) -> Retryable:

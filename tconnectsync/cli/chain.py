@@ -12,6 +12,8 @@ from tconnectsync.cli.ages import parse_time, size_words, when_words
 
 LATE_UPLOAD = timedelta(hours=3)
 """Phones upload about hourly; after this a silent one is worth a look."""
+LONG_SILENT = timedelta(days=3)
+"""A pump without newer data may have been replaced."""
 
 _MARKS = {"ok": "ok", "off": "off", "waiting": "wait", "backing_off": "wait"}
 
@@ -73,6 +75,8 @@ def _upload_link(name: str, source: Mapping[str, Any], now: datetime, zone: tzin
     # a phone is silent only if somebody asked since
     if now - uploaded <= LATE_UPLOAD or (fetched is not None and fetched - uploaded <= LATE_UPLOAD):
         return Link(name=title, mark="ok", lines=(words,))
+    if source.get("state") == "changed":
+        return Link(name=title, mark="wait", lines=(f"{words}; newer ones cannot be told while data cannot be read",))
     remedy = "Open the pump's app on the phone: is it logged in, connected to the pump, and on the internet?"
     return Link(name=title, mark="bad", lines=(words, remedy))
 
@@ -84,6 +88,8 @@ def _pump_link(serial: str, pump: Mapping[str, Any], now: datetime, zone: tzinfo
     clock = "its clock is not anchored yet" if offset is None else f"clock {_offset_words(offset)}"
     basis = pump.get("clock_basis")
     worn = "worn" if pump.get("worn") else "not worn"
+    if pump.get("worn") and newest is not None and now - newest > LONG_SILENT:
+        worn = "the last one that was worn, as far as is known"
     parts = [words, worn, f"{clock}, by {str(basis).replace('_', ' ')}" if basis else clock]
     return Link(name=f"pump {serial}", mark="ok" if newest else "wait", lines=("; ".join(parts),))
 

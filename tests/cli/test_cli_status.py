@@ -232,6 +232,22 @@ def test_a_first_read_that_is_not_complete_says_what_is_known_of_the_login() -> 
     assert link(nothing, "tandem login").lines == ("no answer to it so far",)
 
 
+def test_a_worn_pump_that_cannot_be_read_is_not_the_phones_fault() -> None:
+    """The log knows the retired pump alone."""
+    long_ago = {"last_upload": "2025-03-01T00:00:00Z", "last_fetch": None}
+    hidden = {"state": "changed", "message": "the pump that was used last cannot be read", "remedy": "Look there."}
+    status = a_status({**long_ago, **hidden})
+    status["sources"]["tandem"]["pumps"]["1234567"]["newest_event"] = "2025-03-01T00:00:00Z"
+    phone = link(status, "phone to tandem")
+    assert phone.mark == "wait"
+    assert "app" not in " ".join(phone.lines)
+    assert link(status, "tandem data").mark == "bad"
+    assert "the last one that was worn" in link(status, "pump 1234567").lines[0]
+    asked = link(a_status({**long_ago, "last_fetch": "2025-11-18T13:00:00Z"}), "phone to tandem")
+    assert asked.mark == "bad"
+    assert "app" in asked.lines[1]
+
+
 def test_a_year_of_a_young_log_is_told_as_typical() -> None:
     status = a_status()
     status["log"] |= {"bytes_a_year": 21_000_000, "bytes_a_year_basis": "typical"}

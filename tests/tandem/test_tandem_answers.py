@@ -339,13 +339,14 @@ def test_pumps_are_read_one_by_one_and_odd_ones_skipped() -> None:
         5,
         {},
         {**good, "serialNumber": None},
-        {**good, "assignmentId": 5},
+        {**good, "assignmentId": " "},
         good,
         {**good, "serialNumber": "a:b"},
     ]
-    pumps, skipped = read_pumps({"pumps": listed})
-    assert [pump.serial for pump in pumps] == ["1111111"]
-    assert skipped == 6
+    found = read_pumps({"pumps": listed})
+    assert [pump.serial for pump in found.pumps] == ["1111111"]
+    assert found.skipped == 6
+    assert [pump.lacks for pump in found.hidden] == ["no serial number", "no assignment", "no serial number"]
     assert [pump.serial for pump in read_pumps({"pumps": [{**good, "serialNumber": 90556643}]}).pumps] == ["90556643"]
 
 
@@ -524,7 +525,7 @@ def test_any_absurd_value_anywhere_in_a_window_costs_no_other_event(
     tmp_path_factory: pytest.TempPathFactory, path: list[Any], absurd: Any, drop: bool
 ) -> None:
     body = json.dumps(_replaced(_LOG_ANSWER, path, absurd, drop)).encode()
-    ((pump,), _) = read_pumps(_PUMPER_ANSWER)
+    ((pump,), *_) = read_pumps(_PUMPER_ANSWER)
     reader = WindowReader(
         client=_Canned(body), clock=SetClock(), drift=Drift(), memo=Memo(tmp_path_factory.getbasetemp() / "memo.json")
     )  # type: ignore[arg-type]  # stands in for it

@@ -229,7 +229,7 @@ def test_a_pump_of_the_list_may_hold_anything() -> None:
             good = {**PUMP, "serialNumber": "111", "assignmentId": "other"}
             body = json.dumps({"pumps": [good, changed]}).replace(json.dumps(mark), text)
             with suppress(Retryable):
-                pumps, _ = read_pumps(whole_answer(body.encode(), "list of pumps"))
+                pumps, *_ = read_pumps(whole_answer(body.encode(), "list of pumps"))
                 assert "111" in {pump.serial for pump in pumps}
                 assert (
                     "A Secret Name" not in json.dumps([attrs.asdict(pump) for pump in pumps], default=str)

@@ -315,6 +315,62 @@ def test_settings_whose_details_are_the_text_of_json_are_read(world: World) -> N
     assert captured.body.details == {"profiles": {"activeIdp": 0, "profile": [{"name": "A"}]}}
 
 
+RETIRED = ("2222222", "retired")
+
+
+def hidden_pump(world: World, **lacking: Any) -> None:
+    """The worn pump of two as the list has it without what is ``lacking``."""
+    retired = CloudPump(*RETIRED, uploaded="2026-03-01T00:00:00Z", newest="2026-03-01T00:00:00")
+    world.cloud.pumps.append(retired)
+    worn = {**world.cloud.pumps[0].listed(), **lacking}
+    answer = {"firstName": "Ada", "pumps": [worn, retired.listed()]}
+    world.cloud.faults.append(Fault("/pumper/", times=99, change=lambda _: answer))
+
+
+@pytest.mark.parametrize("lacking", [{"serialNumber": None}, {"serialNumber": "a:b"}, {"assignmentId": None}])
+def test_a_worn_pump_that_the_list_hides_is_told_and_the_phone_is_not_to_blame(
+    world: World, lacking: dict[str, Any]
+) -> None:
+    hidden_pump(world, **lacking)
+    with pytest.raises(
+        SourceChanged, match="used last .*Mobi.*uploaded 2026-11-20 11:55 UTC.* cannot be read"
+    ) as caught:
+        world.poll()
+    assert "phone" in caught.value.message
+    assert "website" in (caught.value.remedy or "")
+    assert caught.value.after_s == 3600
+    assert {fact.pump for fact in world.log.of("window.fetched")} == {"2222222"}  # the others are read all the same
+    findings = list(world.source().check())
+    assert sum("cannot be read" in finding.what and not finding.good for finding in findings) == 1
+    assert not any("probably the worn one" in finding.what for finding in findings)
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        {"lastUploadDate": None, "maxDateOfEvents": None},  # never used
+        {"lastUploadDate": "2025-01-01T00:00:00Z", "maxDateOfEvents": "2025-01-01T00:00:00"},
+    ],
+)
+def test_a_hidden_pump_that_is_not_worn_is_no_trouble(world: World, dates: dict[str, Any]) -> None:
+    hidden_pump(world, serialNumber=None, **dates)
+    world.poll()
+    assert [finding.good for finding in world.source().check() if "cannot be read" in finding.what] == [False]
+
+
+def test_a_hidden_pump_without_any_date_may_be_the_worn_one(world: World) -> None:
+    hidden_pump(world, serialNumber=None, lastUploadDate=7, maxDateOfEvents=[])
+    with pytest.raises(SourceChanged, match="cannot be read"):
+        world.poll()
+
+
+def test_whoever_chose_the_pumps_is_told_in_the_log_alone(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.settings["pumps"] = ("2222222",)
+    hidden_pump(world, serialNumber=None)
+    world.poll()
+    assert "no serial number" in caplog.text
+
+
 def test_only_the_chosen_pumps_are_read_and_a_newer_one_left_out_is_told(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

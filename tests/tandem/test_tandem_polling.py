@@ -333,7 +333,7 @@ def test_a_worn_pump_that_the_list_hides_is_told_and_the_phone_is_not_to_blame(
 ) -> None:
     hidden_pump(world, **lacking)
     with pytest.raises(
-        SourceChanged, match="used last .*Mobi.*uploaded 2026-11-20 11:55 UTC.* cannot be read"
+        SourceChanged, match=r"used last .*Mobi.*uploaded 2026-11-20 11:55 UTC.* cannot be read"
     ) as caught:
         world.poll()
     assert "phone" in caught.value.message

@@ -20,7 +20,7 @@ STALE_S = 2700.0
 LEAST_MOVE_S = 1800
 """Uploads never move a clock by less: a quarter of an hour may be drift."""
 QUARTER_S = 900
-"""… unless the last setting was by this much, and every event since would be later than its upload."""
+"""… unless the last setting was by this much: then uploads tell whether that was a journey (India and Nepal)."""
 QUORUM, QUORUM_SPAN = 3, timedelta(hours=24)
 LATE_QUORUM, LATE_SPAN = 6, timedelta(days=3)
 FARTHEST_S = 14 * 3600
@@ -147,27 +147,33 @@ def _asked_for(
     if not uploads:
         return None
     smallest_s = min(upload.lag_s(0) for upload in uploads)
-    fitting = [offset_s for offset_s in sorted(PLACES_S) if FIT_S[0] <= smallest_s + offset_s <= FIT_S[1]]
+    fit_s = FIT_S
+    fitting = [offset_s for offset_s in sorted(PLACES_S) if fit_s[0] <= smallest_s + offset_s <= fit_s[1]]
+    if not fitting and current_s is not None and smallest_s + current_s < IMPOSSIBLE_S:
+        fit_s = (IMPOSSIBLE_S, FIT_S[1])  # a clock that is minutes ahead as well
+        fitting = [offset_s for offset_s in zone_offsets if fit_s[0] <= smallest_s + offset_s <= fit_s[1]]
     if not fitting:
         return None
     offset_s = fitting[0]
-    supporters = _fitting(uploads, offset_s)
+    supporters = _fitting(uploads, offset_s, fit_s)
     if len(supporters) < QUORUM or supporters[-1].at - supporters[0].at < QUORUM_SPAN:
         return None
     if current_s is None:
         return offset_s
     if offset_s - current_s >= least_move_s:
         # every supporter holds an event later than its upload; uploads that fit today's offset speak against a move
-        return offset_s if len(supporters) >= 2 * len(_fitting(uploads, current_s)) else None
-    if current_s - offset_s >= LEAST_MOVE_S:
-        late = smallest_s + current_s >= STALE_S and offset_s in zone_offsets
+        return offset_s if len(supporters) >= 2 * len(_fitting(uploads, current_s, FIT_S)) else None
+    if current_s - offset_s >= least_move_s:
+        by_quarter = current_s - offset_s == QUARTER_S
+        late_s = QUARTER_S + FIT_S[0] if by_quarter else STALE_S
+        late = smallest_s + current_s >= late_s and (by_quarter or offset_s in zone_offsets)
         enough = len(uploads) >= LATE_QUORUM and uploads[-1].at - uploads[0].at >= LATE_SPAN
         return offset_s if late and enough else None
     return None
 
 
-def _fitting(uploads: Sequence[Upload], offset_s: int) -> list[Upload]:
-    return [upload for upload in uploads if FIT_S[0] <= upload.lag_s(offset_s) <= FIT_S[1]]
+def _fitting(uploads: Sequence[Upload], offset_s: int, fit_s: tuple[float, float]) -> list[Upload]:
+    return [upload for upload in uploads if fit_s[0] <= upload.lag_s(offset_s) <= fit_s[1]]
 
 
 def _first_choice(

@@ -214,6 +214,19 @@ def test_a_wrong_anchor_is_first_announced_and_then_moved() -> None:
     assert worst_s(times_of(placer, log), world.truth) == 0
 
 
+@pytest.mark.parametrize("fast_min", [5, 9, 19])
+def test_a_clock_an_hour_and_some_minutes_ahead_is_moved_by_the_hour(fast_min: int) -> None:
+    """The minutes are drift, whatever the uploads of some days say."""
+    log = ListLog()
+    placer = Placer(log, BERLIN)
+    world = World(now=utc("2025-11-20"), offset_s=2 * HOUR + fast_min * 60).run(utc("2025-11-22"))
+    log.append(world.events)
+    log.append(placer.pending_facts(world.now))
+    live(world, placer, log, 5 * 24, every=12)
+    assert anchors(log) == [(60, "zone_at_first_event"), (120, "evidence")]
+    assert worst_s(times_of(placer, log), world.truth) <= fast_min * 60
+
+
 def test_an_untouched_clock_is_never_moved_in_two_years() -> None:
     """Uploads every few hours, drifting two minutes a year, summer and winter."""
     log = ListLog()
@@ -310,6 +323,50 @@ def test_after_a_reset_no_upload_gives_the_clock_a_time() -> None:
     live(world, placer, log, 100)
     assert anchors(log) == [(120, "zone_at_first_event")]
     assert None in times_of(placer, log).values()
+
+
+@pytest.mark.parametrize(("zone", "home_h", "away_h"), [("Asia/Kolkata", 5.5, 5.75), ("Asia/Kathmandu", 5.75, 5.5)])
+def test_uploads_tell_a_journey_by_a_quarter_of_an_hour_from_drift(zone: str, home_h: float, away_h: float) -> None:
+    zones = Zones(timezone=zone)
+    log = ListLog()
+    placer = Placer(log, zones)
+    world = World(now=utc("2025-06-01"), offset_s=home_h * HOUR)
+    live(world, placer, log, 72)
+    world.set_clock(away_h * HOUR)
+    live(world, placer, log, 6 * 24)
+    assert worst_s(times_of(placer, log), world.truth) <= 2
+    world.set_clock(home_h * HOUR)
+    live(world, placer, log, 72)
+    assert worst_s(times_of(placer, log), world.truth) <= 2
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "Asia/Kathmandu", "America/New_York"])
+@pytest.mark.parametrize("drift_min", [-15, 15])
+def test_uploads_do_not_take_a_quarter_of_an_hour_of_drift_for_a_journey(zone: str, drift_min: int) -> None:
+    zones = Zones(timezone=zone)
+    home_s = zones.offset_at(utc("2025-06-01"))
+    log = ListLog()
+    placer = Placer(log, zones)
+    world = World(now=utc("2025-06-01"), offset_s=home_s)
+    live(world, placer, log, 72)
+    world.drift(drift_min * 60)
+    live(world, placer, log, 120)
+    world.set_clock(home_s)
+    live(world, placer, log, 6 * 24)
+    assert worst_s(times_of(placer, log), world.truth) <= 15 * 60 + 2
+    assert worst_s(times_of(placer, log), world.truth, [key for key in world.truth if key > world.seq - 20]) <= 2
+
+
+@pytest.mark.parametrize("away", ["Asia/Kolkata", "Asia/Tokyo"])
+def test_a_quarter_of_an_hour_that_a_configured_move_explains_is_no_drift(away: str) -> None:
+    zones = Zones(timezone="Asia/Kathmandu", moves=((date(2025, 6, 10), away),))
+    away_s = zones.offset_at(utc("2025-06-11"))
+    for hours in (-3, 20):
+        world = World(now=utc("2025-06-01"), offset_s=5.75 * HOUR).run(utc("2025-06-10") + timedelta(hours=hours))
+        world.set_clock(away_s).run(utc("2025-06-20"))
+        log = ListLog()
+        log.append(world.events)
+        assert worst_s(placed_times(log, zones), world.truth) <= 2
 
 
 # --- one law --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,75 @@
+"""A pump's clock that is abroad, minutes fast or days ahead: the real engine, over real HTTP, on a simulated clock."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+from running_engine import BEGIN, ZONE, HandClock, Running
+
+from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.comparison import compare
+from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.plan import Flight, SimulationPlan
+from tconnectsync_simulator.pump import simulate
+
+DAY = timedelta(days=1)
+PLAN = SimulationPlan(seed=61, zone=ZONE, start=BEGIN.date(), days=4, clock_set_delay_h=None)
+
+
+def messages(running: Running) -> str:
+    """What ``status`` says of the source."""
+    return str(running.status()["sources"]["tandem"])
+
+
+@pytest.mark.parametrize("sets_time_first", [True, False])
+def test_a_first_sync_abroad_is_right_in_whichever_order_date_and_time_were_set(
+    tmp_path: Path, sets_time_first: bool
+) -> None:
+    """From New York to Berlin over midnight, a day before the first sync; the zone in the file is the one at home."""
+    flight = Flight(lands_at=BEGIN + DAY + timedelta(hours=17), zone="Europe/Berlin")
+    pump = simulate(attrs.evolve(PLAN, flights=(flight,), sets_time_first=sets_time_first))
+    clock = HandClock(BEGIN + 3 * DAY)
+    with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+        running = Running(tmp_path / "home", cloud, site, clock)
+        running.until(clock.now() + timedelta(hours=2))
+        window = (BEGIN + DAY + timedelta(hours=2), clock.now() - timedelta(hours=4))
+        found = compare(pump.truth, site.documents("treatments"), window=window)
+        assert found.lines() == []
+        assert found.boluses_compared > 3
+        assert "6 h ahead" in messages(running)
+        running.engine.close()
+
+
+def test_a_clock_nine_minutes_fast_that_is_set_right_moves_nothing_by_a_quarter_of_an_hour(tmp_path: Path) -> None:
+    set_right = BEGIN + 2 * DAY + timedelta(hours=9)
+    plan = attrs.evolve(
+        PLAN, flights=(Flight(lands_at=set_right, zone=ZONE),), clock_drift_s_per_day=13.0, set_up_days_before=40
+    )
+    pump = simulate(plan)
+    clock = HandClock(BEGIN + 2 * DAY)
+    with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+        running = Running(tmp_path / "home", cloud, site, clock)
+        running.until(BEGIN + 2 * DAY + timedelta(hours=3))
+        assert "min ahead" in messages(running)
+        running.until(BEGIN + 3 * DAY + timedelta(hours=9))
+        window = (set_right + timedelta(hours=1), clock.now() - timedelta(hours=4))
+        found = compare(pump.truth, site.documents("treatments"), window=window, tolerance_s=20.0, parts=["boluses"])
+        assert found.lines() == []
+        assert found.boluses_compared > 2
+        assert "ahead" not in messages(running)
+        running.engine.close()
+
+
+def test_a_clock_that_is_days_ahead_delivers_nothing_and_status_asks(tmp_path: Path) -> None:
+    pump = simulate(attrs.evolve(PLAN, clock_ahead_min=2 * 1440))
+    clock = HandClock(BEGIN + 2 * DAY)
+    with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+        running = Running(tmp_path / "home", cloud, site, clock)
+        running.until(clock.now() + timedelta(hours=2))
+        assert site.documents("treatments") == []
+        assert "documents wait" in messages(running)
+        assert "`tconnectsync sync`" in messages(running)
+        running.engine.close()

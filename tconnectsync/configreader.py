@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tconnectsync.hookspecs import SinkSpec, SourceSpec
 
 FEATURES_VARIABLE = "TCONNECTSYNC_HEROKU_FEATURES"
+_NEXT = "Put these right, then run `tconnectsync check`."
+_LATER = "Is the disk mounted, and may this user read the file? A service starts again by itself; then run `tconnectsync check`."
 _OTHER_VARIABLES = ("TCONNECTSYNC_CONFIG", FEATURES_VARIABLE)
 
 
@@ -91,9 +93,9 @@ class Reader:
                 "readable: there, put each secret into a file of its own, password_file and so on)"
             )
         if tables.problems or core is None or data_dir is None or timezone is None:
-            hints = [*tables.notes, *self._no_file(), "Put these right, then run `tconnectsync check`."]
             passing = bool(tables.problems) and tables.passing.issuperset(tables.problems)
             kind = MachineNotReady if passing else ConfigError
+            hints = [*tables.notes, *self._no_file(), _LATER if passing else _NEXT]
             raise kind(tuple(dict.fromkeys(tables.problems)), remedy="\n".join(dict.fromkeys(hints)))
         return Config(
             timezone=timezone,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from tconnectsync import Secret, option
+from tconnectsync import Secret, option, pasted
 
 
 def _minutes(text: str) -> int:
@@ -24,7 +24,11 @@ class WebOptions:
     """``[web]``: who may ask, and how often it syncs unasked."""
 
     secret: Secret | None = option(
-        None, env=("TCONNECTSYNC_HEROKU_SECRET",), credential="web-secret", help="what a request has to bring"
+        None,
+        env=("TCONNECTSYNC_HEROKU_SECRET",),
+        credential="web-secret",
+        clean=pasted.trim,  # a header loses the blanks around it, too
+        help="what a request has to bring",
     )
     interval_mins: int = option(
         0,

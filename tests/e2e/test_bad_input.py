@@ -114,6 +114,15 @@ def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path, config: Path)
         assert "sudo" in said
 
 
+def test_a_data_folder_that_cannot_be_made_yet_is_tried_again_by_systemd(tmp_path: Path, config: Path) -> None:
+    folder = "/proc/nowhere/data"  # where nobody may make one, root neither
+    config.write_text(config.read_text().replace(f"{tmp_path}/data", folder))
+    for command, status in (("sync", 1), ("run", 1), ("check", 9)):
+        done = run(tmp_path, "--config", str(config), command)
+        assert done.returncode == status
+        assert f"data_dir: {folder} cannot be made" in done.stdout + done.stderr
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path, config: Path) -> None:
     config.write_text('timezone = "Nowhere"\nfoo = 1\n[sources.tandem]\nemail = 5\n')
     done = run(tmp_path, "--config", str(config), "sync")

@@ -40,6 +40,8 @@ _OURS = (LOG, "outbox", "state", "index.sqlite")
 _TEMPORARY = ".restore-"
 _NAME = re.compile(f"{LOG}/{FILE_NAME.pattern}")
 _PIECE = 1 << 20
+MOST_MANIFEST_BYTES = 16 << 20
+"""A century's manifest has about three; a larger one was made to fill the memory."""
 
 
 class _File(msgspec.Struct, kw_only=True, frozen=True):
@@ -172,6 +174,8 @@ def _unpacked(path: Path, folder: Path) -> Manifest:
                 if manifest is not None or source is None:
                     raise _no_backup(path, f"{member.name!r} does not belong there")
                 if member.name == MANIFEST:
+                    if member.size > MOST_MANIFEST_BYTES:
+                        raise _no_backup(path, f"its manifest of {member.size >> 20} MB is too large")
                     manifest = msgspec.json.decode(source.read(), type=Manifest)
                 elif _NAME.fullmatch(member.name) and member.name not in found:
                     found[member.name] = _written(source, folder / member.name)

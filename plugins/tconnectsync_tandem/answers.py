@@ -32,6 +32,7 @@ LAST_PLACE: Place = (_HIGHEST, 0)
 _DIGITS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
 _LONG_NUMBER = b"0" * 19
 _STRETCH = 1 << 20
+_EDGE = 1024
 _MOST_LEVELS = 50
 """No record has more than four; deeper ones are kept as text."""
 _MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')
@@ -152,12 +153,16 @@ def _object(body: Body, what: str) -> dict[str, Piece]:
     """The top level of a JSON object, its values as text where possible."""
     with suppress(ValueError, RecursionError):  # the patient parser finds out what it is
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    if body.lstrip()[:1] == b"<":
+    first, last = body[:_EDGE].lstrip()[:1], body[-_EDGE:].rstrip()[-1:]
+    if first == b"<":
         raise shape_changed(what, "a web page")
+    half = BrokenAnswer(f"half an answer to the request for {what} (no whole JSON)", unsure=True)
+    if first == b"{" and last != b"}":  # the patient parser would need many times its size to find that out
+        raise half
     try:
         found = _patient(body)
     except (ValueError, RecursionError):
-        raise BrokenAnswer(f"half an answer to the request for {what} (no whole JSON)", unsure=True) from None
+        raise half from None
     if not isinstance(found, dict):
         raise shape_changed(what, f"a JSON {type(found).__name__}")
     return found

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_worlds import RECEIVED, StillClock, basal, last_segment
 
-from tconnectsync.backup import Backup, back_up, restore
+from tconnectsync.backup import MOST_MANIFEST_BYTES, Backup, back_up, restore
 from tconnectsync.errors import LogDamaged, MachineTrouble, NotDone
 from tconnectsync.eventlog import EventLog, OsFiles, check_log, repair_log
 
@@ -226,6 +226,20 @@ def test_what_does_not_belong_into_a_backup_is_refused(tmp_path: Path, data: Pat
         refused(path, tmp_path / "target")
     refused(tmp_path / "nowhere", tmp_path / "target", "There is no")
     refused(tmp_path, tmp_path / "target", "cannot be put|no whole")
+
+
+def test_a_manifest_that_would_fill_the_memory_is_not_read(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of a few megabytes can unpack to gigabytes of blanks."""
+    done = made(data, tmp_path)
+    (tmp_path / "good").mkdir()
+    assert restore(done.path, tmp_path / "good").manifest == done.manifest
+    large = tarfile.TarInfo("manifest.json")
+    large.size = MOST_MANIFEST_BYTES + 1
+    path = remade(done.path, tmp_path / "large.tar.gz", drop="manifest.json", more=(large,))
+    monkeypatch.setattr(msgspec.json, "decode", lambda *_, **__: pytest.fail("it was read"))
+    refused(path, tmp_path / "target", "too large")
 
 
 def test_a_backup_of_a_newer_release_is_told(tmp_path: Path, data: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -36,7 +39,7 @@ from tconnectsync_tandem.drift import Drift
 from tconnectsync_tandem.envelope import make_event
 from tconnectsync_tandem.memo import Memo
 from tconnectsync_tandem.patience import BUSY_TRIES
-from tconnectsync_tandem.pumps import read_pumps
+from tconnectsync_tandem.pumps import Pump, read_pumps
 from tconnectsync_tandem.transport import Answer, BrokenAnswer, BrokenShape, check_clock
 from tconnectsync_tandem.windows import PATIENCE, WindowReader, halves, words_for
 
@@ -449,6 +452,46 @@ def test_windows_halve_without_gap_or_overlap() -> None:
     assert [half[0].day for half in halves((date(2026, 11, 1), date(2026, 11, 3)))] == [1, 2]
     assert words_for((date(2026, 10, 1), date(2026, 10, 28))) == "1 to 28 October 2026"
     assert words_for((date(2025, 12, 9), date(2026, 1, 5))) == "9 December 2025 to 5 January 2026"
+
+
+class _TrackedBody(bytearray):
+    """A body that can be asked whether it is still there."""
+
+
+class _BrokenClient:
+    """Answers each window with a new broken body, and counts how many of them are still in memory then."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.bodies: list[weakref.ref[_TrackedBody]] = []
+        self.most = 0
+
+    def pump_logs(self, *_: Any) -> _TrackedBody:
+        self.most = max(self.most, sum(body() is not None for body in self.bodies))
+        body = _TrackedBody(self.content)
+        self.bodies.append(weakref.ref(body))
+        return body
+
+
+@pytest.mark.parametrize("content", [b"<html>maintenance</html>", b'{"events": [1, 2', b'{"events": {}}', b"[]", b""])
+def test_the_bodies_of_broken_windows_are_not_kept(tmp_path: Path, content: bytes) -> None:
+    """Twelve of a hundred megabytes would be more than a small computer has."""
+    client = _BrokenClient(content)
+    reader = WindowReader(
+        client=client,  # type: ignore[arg-type]  # stands in for it
+        clock=SetClock(),
+        drift=Drift(),
+        memo=Memo(tmp_path / "memo.json"),
+    )
+    gc.disable()
+    try:
+        with pytest.raises(Retryable):
+            for _ in reader.read(Pump(serial="1", assignments=("a",)), [(date(2026, 10, 20), date(2026, 11, 16))]):
+                pass
+    finally:
+        gc.enable()
+    assert len(client.bodies) == PATIENCE
+    assert client.most == 0
 
 
 _ABSURD = st.one_of(

@@ -77,7 +77,8 @@ def test_every_command_of_the_document_in_its_order(tmp_path: Path, capsys: pyte
 
         def typed(home: str, *words: str) -> tuple[int, str]:
             environ = {"HOME": str(tmp_path / home), "no_proxy": "127.0.0.1"}
-            added = places if words[0] == "init" else []
+            glucose = ["--set=sinks.nightscout-cgm.enabled=true"] if home == "home" else []
+            added = [*places, *glucose] if words[0] == "init" else []
             file = system_file if home == "home" else tmp_path / "none"
             invocation = Invocation(environ=environ, clock=clock, system_file=file, plugins=load_plugins())
             status = run([*words, *added], invocation)

@@ -24,8 +24,9 @@ from tconnectsync.configfile import is_mistake
 from tconnectsync.control import SOCKET_NAME, ask
 from tconnectsync.daemon import Daemon, Loaded
 from tconnectsync.delivery import Courier
+from tconnectsync.diskcheck import look_at_disk, room_words
 from tconnectsync.engine import Engine
-from tconnectsync.errors import ConfigError, FolderOwned, IndexHarmed, MachineNotReady
+from tconnectsync.errors import ConfigError, FolderOwned, IndexHarmed, MachineNotReady, NotDone
 from tconnectsync.eventlog import Damage, EventLog, Files, FolderLock, OsFiles
 from tconnectsync.folding import Folding
 from tconnectsync.hookspecs import Context, Sink
@@ -43,8 +44,6 @@ from tconnectsync.verdicts import Slice
 from tconnectsync.wallclock import Zones
 
 log = logging.getLogger("tconnectsync.application")
-FREE_SPACE_FLOOR = 64 << 20
-"""Bytes that polling leaves free, so that the outboxes can still commit."""
 
 
 def open_engine(
@@ -183,10 +182,7 @@ def _mark(log_id: str, options: Any) -> str:
 
 
 def _room(folder: Path) -> str | None:
-    free = OsFiles().free_bytes(folder)
-    if free >= FREE_SPACE_FLOOR:
-        return None
-    return f"only {free >> 20} MB are free on the disk of {folder} (at least {FREE_SPACE_FLOOR >> 20} MB are needed)"
+    return room_words(folder, OsFiles().free_bytes(folder)) or None
 
 
 def outbox_path(folder: Path, sink: str) -> Path:
@@ -332,13 +328,21 @@ def read_events(
 ) -> Iterator[dict[str, Any]]:
     """The log's records in the order they were written; ``first`` and ``last`` are pump-local days, both inclusive.
 
-    What is damaged is told to ``left_out``, each damage once, and passed over.
+    What is damaged is told to ``left_out``, each damage once, and passed over. Errors: NotDone for a pump that the log does
+    not know.
     """
     from tconnectsync.eventlog.record import record_of
 
     if not (config.data_dir / "log").is_dir():
         return
     events = EventLog.open(config.data_dir, clock=clock, writable=False, decoders={})
+    known = sorted({stream.pump for stream in events.streams()})
+    if pump is not None and pump not in known:
+        events.close()
+        raise NotDone(
+            f"The event log has no pump {pump!r}; it knows {', '.join(known) or 'none yet'}.",
+            remedy="`tconnectsync status` shows the pumps.",
+        )
     position = 0
     told: set[tuple[str, int]] = set()
 
@@ -381,6 +385,13 @@ def read_dead_letters(config: Config, sink: str | None = None) -> list[dict[str,
 
 def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Finding]:
     """Disk, clock, every source and every receiver, by trying them. Nothing secret in the words."""
+    from tconnectsync.checkwords import remedy_within_check
+
+    for finding in _tried(config, plugins, clock):
+        yield attrs.evolve(finding, remedy=remedy_within_check(finding.remedy))
+
+
+def _tried(config: Config, plugins: Plugins, clock: Clock) -> Iterator[Finding]:
     try:
         _make_data_dir(config)
     except ConfigError as error:
@@ -389,12 +400,10 @@ def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Fin
     if not os.access(config.data_dir, os.R_OK | os.W_OK | os.X_OK):
         remedy = "Run it as the user that owns it (as a service: with sudo)."
         yield Finding(good=False, what=f"data folder: this user may not use {config.data_dir}", remedy=remedy)
-    room = _room(config.data_dir)
-    free = OsFiles().free_bytes(config.data_dir) >> 20
+    disk = look_at_disk(config.data_dir)
+    free = (disk.free_bytes or 0) >> 20
     yield Finding(
-        good=room is None,
-        what=room or f"disk: {free} MB free for {config.data_dir}",
-        remedy=None if room is None else "Make room on the disk.",
+        good=not disk.message, what=disk.message or f"disk: {free:,} MB free for {config.data_dir}", remedy=disk.remedy
     )
     yield from _check_installation()
     yield from _check_clock(config, clock)

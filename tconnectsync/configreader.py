@@ -96,7 +96,9 @@ class Reader:
             passing = bool(tables.problems) and tables.passing.issuperset(tables.problems)
             kind = MachineNotReady if passing else ConfigError
             hints = [*tables.notes, *self._no_file(), _LATER if passing else _NEXT]
-            raise kind(tuple(dict.fromkeys(tables.problems)), remedy="\n".join(dict.fromkeys(hints)))
+            if data_dir is None and overlay.sound is not None:
+                data_dir = self._wanted_data_dir(overlay.sound, overlay)
+            raise kind(tuple(dict.fromkeys(tables.problems)), remedy="\n".join(dict.fromkeys(hints)), data_dir=data_dir)
         return Config(
             timezone=timezone,
             zones=Zones(timezone=timezone, moves=tuple((move.first_day, move.timezone) for move in core.zones)),

@@ -95,7 +95,7 @@ class ControlServer:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
         try:
-            with _short_path(self.path) as address:
+            with short_path(self.path) as address:
                 listener.bind(address)
         finally:
             os.umask(before)
@@ -193,7 +193,7 @@ class ControlServer:
 
 
 @contextlib.contextmanager
-def _short_path(path: Path) -> Iterator[str]:
+def short_path(path: Path) -> Iterator[str]:
     """A socket's address may be 107 bytes long at the most: a deep folder is named through its descriptor."""
     if len(os.fsencode(path)) < 100:
         yield str(path)
@@ -209,7 +209,7 @@ def ask(path: Path, request: Request) -> Iterator[Step]:
     """Hand a request to the daemon; ends with its Result. Raises OSError when nobody listens."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
         channel.settimeout(ANSWER_WAIT_S)
-        with _short_path(path) as address:
+        with short_path(path) as address:
             channel.connect(address)
         words = {"command": request.command, "args": dict(request.args), "mark": request.mark}
         channel.sendall(json.dumps(words).encode() + b"\n")

@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 
 from tconnectsync.control import ControlServer
+from tconnectsync.daemonstate import DaemonRecord
 from tconnectsync.engine import Engine
 from tconnectsync.errors import TconnectsyncError
 from tconnectsync.jobs import Job, Notice, Request, perform
@@ -40,6 +41,8 @@ class Signals:
 
     stop: bool = False
     reload: bool = False
+    last_words: Callable[[], None] = lambda: None
+    """Called before a process that does not come back from some call is ended."""
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[socket.socket]:
@@ -50,7 +53,7 @@ class Signals:
         wake, waker = socket.socketpair()
         for each in (outer, wake, waker):
             each.setblocking(False)
-        watcher = threading.Thread(target=_watch, args=(told, waker), name="signals", daemon=True)
+        watcher = threading.Thread(target=_watch, args=(told, waker, self), name="signals", daemon=True)
         watcher.start()
         wakeup = signal.set_wakeup_fd(outer.fileno(), warn_on_full_buffer=False)
         for number in numbers:
@@ -83,7 +86,7 @@ def no_more_alarms() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
-def _watch(told: socket.socket, waker: socket.socket) -> None:
+def _watch(told: socket.socket, waker: socket.socket, signals: Signals) -> None:
     """Wake the loop at each signal; end the process where the loop does not come back from some call after a stop."""
     deadline: float | None = None
     while True:
@@ -92,6 +95,7 @@ def _watch(told: socket.socket, waker: socket.socket) -> None:
             numbers = told.recv(64)
         except TimeoutError:
             log.warning("left_behind a call that does not end; nothing is lost")
+            signals.last_words()
             os._exit(0)
         if not numbers:
             return
@@ -117,6 +121,7 @@ class _Running:
 
     loaded: Loaded
     engine: Engine
+    record: DaemonRecord | None = None
 
     def begin(self, request: Request) -> Job:
         """The job for a request."""
@@ -136,17 +141,25 @@ class _Running:
             fresh = load()
         except TconnectsyncError as error:
             log.error('reload_refused the old configuration stays in force: message="%s"', error.message)
+            self._refused(error.message)
             return
         self.engine.close()
         try:
             self.engine = fresh.open()
-        except Exception:
+        except Exception as error:
             # whatever a plugin finds wrong with its options now: the old ones worked
             log.exception("reload_failed the old configuration stays in force")
             self.engine = self.loaded.open()
+            self._refused(f"it cannot be opened under it ({type(error).__name__}); the daemon's log has the details")
         else:
             self.loaded = fresh
             log.info("reloaded")
+            if self.record is not None:
+                self.record.reloaded()
+
+    def _refused(self, message: str) -> None:
+        if self.record is not None:
+            self.record.reload_refused(message)
 
 
 @attrs.define
@@ -168,11 +181,15 @@ class Daemon:
             try:
                 loaded = self.load()
                 running = _Running(loaded, loaded.open())
+                running.record = DaemonRecord(self.control_path.parent, os.getpid(), running.engine.clock.now)
+                signals.last_words = running.record.stopped
                 try:
                     self._serve(running, signals, notifier, wake)
                 finally:
                     no_more_alarms()
                     notifier.stopping()
+                    if signals.stop:
+                        running.record.stopped()
                     running.engine.close()
             except CutShort:
                 log.info("cut_short")
@@ -183,6 +200,8 @@ class Daemon:
         control = ControlServer(self.control_path, running.begin)
         try:
             control.start(wake)
+            if running.record is not None:
+                running.record.started()
             notifier.ready()
             log.info("started records=%d", running.engine.events.end)
             while not signals.stop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from tconnectsync.printable import printable
@@ -25,9 +26,13 @@ class TconnectsyncError(Exception):
 
 
 class ConfigError(TconnectsyncError):
-    """The configuration cannot be used. ``problems`` holds every problem, one sentence each. Exit status 2."""
+    """The configuration cannot be used. ``problems`` holds every problem, one sentence each. Exit status 2.
 
-    def __init__(self, problems: tuple[str, ...], *, remedy: str | None = None) -> None:
+    ``data_dir`` is what it says of the data folder, as far as that is known.
+    """
+
+    def __init__(self, problems: tuple[str, ...], *, remedy: str | None = None, data_dir: Path | None = None) -> None:
+        self.data_dir = data_dir
         self.problems = tuple(map(printable, problems))
         super().__init__("\n".join(self.problems), remedy=remedy)
 

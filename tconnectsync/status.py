@@ -11,6 +11,9 @@ from typing import Any
 import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json
+from tconnectsync.control import SOCKET_NAME
+from tconnectsync.daemonstate import daemon_condition
+from tconnectsync.diskcheck import FAILING, disk_remedy, look_at_disk
 from tconnectsync.errors import LogDamaged, TconnectsyncError
 from tconnectsync.eventlog import EventLog, LogSize
 from tconnectsync.notes import due_texts
@@ -20,6 +23,9 @@ from tconnectsync.polling import SourceMemory
 from tconnectsync.reconciling import Comparison
 from tconnectsync.verdicts import twice_words
 from tconnectsync.wallclock import Zones
+
+COMPARED_LATE = timedelta(days=3)
+"""The daily comparison with the receiver may fail so long before that is bad."""
 
 UNASKED_FOR = timedelta(hours=2)
 """After a poll that was planned this long ago and did not come, the daemon is taken for gone; cron may be slow."""
@@ -40,14 +46,18 @@ def status_of(
     data_dir: Path, *, sources: Mapping[str, bool], sinks: Mapping[str, bool], zones: Zones, clock: Clock
 ) -> dict[str, Any]:
     """The shape that ``status --json`` prints. ``sources`` and ``sinks`` tell by name which are on."""
+    machine = machine_status(data_dir)
+    pid = machine["daemon"]["pid"]
     found: dict[str, Any] = {
         "version": tconnectsync.__version__,
         "data_dir": str(data_dir),
+        **machine,
         "log": {
             "positions": 0,
             "bytes": 0,
             "segments": 0,
             "damaged": False,
+            "remedy": None,
             "verified_at": None,
             "bytes_a_year": None,
             "bytes_a_year_basis": None,
@@ -59,7 +69,10 @@ def status_of(
     try:
         placer = None if events is None else Placer(events, zones)
         for name, on in sorted(sources.items()):
-            found["sources"][name] = _source(data_dir, name, on=on, events=events, placer=placer, now=clock.now())
+            memory = SourceMemory.load(data_dir / "state" / f"{name}.json")
+            found["sources"][name] = _source(
+                name, memory, on=on, events=events, placer=placer, now=clock.now(), daemon=pid
+            )
         for name, on in sorted(sinks.items()):
             end = 0 if events is None else events.end
             found["sinks"][name] = _sink(data_dir / "outbox" / f"{name}.sqlite", on=on, end=end, now=clock.now())
@@ -69,13 +82,30 @@ def status_of(
     return found
 
 
+def machine_status(data_dir: Path) -> dict[str, Any]:
+    """The part that is measured now: the disk, and whether the daemon lives."""
+    disk = look_at_disk(data_dir)
+    daemon, pid = daemon_condition(data_dir, data_dir / SOCKET_NAME)
+    room = Condition(state="halted" if disk.message else "ok", message=disk.message, remedy=disk.remedy)
+    return {
+        "disk": {**_condition(room), "free_bytes": disk.free_bytes, "read_only": disk.read_only},
+        "daemon": {**_condition(daemon), "pid": pid},
+    }
+
+
 def _open(data_dir: Path, clock: Clock, found: dict[str, Any]) -> EventLog | None:
     if not (data_dir / "log").is_dir():
         return None
     try:
         events = EventLog.open(data_dir, clock=clock, writable=False, decoders={})
     except TconnectsyncError as error:
-        found["log"]["damaged"] = error.message
+        found["log"] |= {"damaged": error.message, "remedy": error.remedy}
+        return None
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise
+        words = f"it cannot be read: {error.strerror}"
+        found["log"] |= {"damaged": words, "remedy": disk_remedy(error) or FAILING}
         return None
     size = events.size()
     damaged = [f"{damage.path} line {damage.line}: {damage.what}" for damage in events.damage]
@@ -84,10 +114,18 @@ def _open(data_dir: Path, clock: Clock, found: dict[str, Any]) -> EventLog | Non
         "bytes": size.bytes,
         "segments": size.segments,
         "damaged": "; ".join(damaged) or False,
+        "remedy": _log_remedy(events) if damaged else None,
         "verified_at": iso(events.verified_at),
         **_growth(events, size),
     }
     return events
+
+
+def _log_remedy(events: EventLog) -> str:
+    """A torn end is set aside when the log is opened for writing; everything else needs a repair."""
+    if all(damage.last_position is None and damage.position is not None for damage in events.damage):
+        return "Run `systemctl restart tconnectsync`, without a daemon `tconnectsync sync`: the end is set aside and fetched again."
+    return "Run `tconnectsync log check`, then stop the daemon and run `tconnectsync log repair`."
 
 
 def _growth(events: EventLog, size: LogSize) -> dict[str, Any]:
@@ -110,9 +148,9 @@ def _growth(events: EventLog, size: LogSize) -> dict[str, Any]:
 
 
 def _source(
-    data_dir: Path, name: str, *, on: bool, events: EventLog | None, placer: Placer | None, now: datetime
-) -> dict[str, Any]:
-    memory = SourceMemory.load(data_dir / "state" / f"{name}.json")
+    name: str, memory: SourceMemory, *, on: bool, events: EventLog | None, placer: Placer | None, now: datetime,
+    daemon: int | None,
+) -> dict[str, Any]:  # fmt: skip
     uploads, pumps, newest, words = [], {}, None, []
     if events is not None and placer is not None:
         try:
@@ -123,7 +161,7 @@ def _source(
             words = [error.message]
         newest = max((pump["newest_event"] for pump in pumps.values() if pump["newest_event"]), default=None)
     begun = bool(uploads) or newest is not None
-    condition = _asked(memory, now, begun=begun) if on else Condition(state="off")
+    condition = _asked(memory, now, begun=begun, daemon=daemon) if on else Condition(state="off")
     message = ". ".join(part for part in (condition.message, *words) if part)
     return {
         **_condition(condition, message),
@@ -139,8 +177,8 @@ def _source(
     }
 
 
-def _asked(memory: SourceMemory, now: datetime, *, begun: bool) -> Condition:
-    """How a source is doing; one that nobody asks any more, because the daemon is gone, is not well."""
+def _asked(memory: SourceMemory, now: datetime, *, begun: bool, daemon: int | None) -> Condition:
+    """How a source is doing; one that nobody asks any more, because the daemon is gone or hangs, is not well."""
     condition = memory.condition
     if condition.state != "ok":
         return condition
@@ -150,8 +188,15 @@ def _asked(memory: SourceMemory, now: datetime, *, begun: bool) -> Condition:
     if memory.last_fetch is None:
         return Condition(state="waiting", message="not read yet", remedy="Run `tconnectsync sync`.")
     if memory.next_poll is not None and now - memory.next_poll > UNASKED_FOR:
-        remedy = "Is the daemon running? See `systemctl status tconnectsync`, or run `tconnectsync sync`."
-        return Condition(state="waiting", since=memory.next_poll, message="nobody has asked since then", remedy=remedy)
+        if daemon is None:
+            message, remedy = (
+                "nobody has asked since then",
+                "Run `systemctl start tconnectsync`, or `tconnectsync sync`.",
+            )
+        else:
+            message = f"the daemon (process {daemon}) has not asked since then"
+            remedy = "Run `systemctl restart tconnectsync`."
+        return Condition(state="waiting", since=memory.next_poll, message=message, remedy=remedy)
     return condition
 
 
@@ -172,8 +217,8 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
             if counts.dead and on:
                 notes.insert(0, set_aside_words(counts.dead, outbox.last_reason()))
             comparison = Comparison.of(outbox)
-            if on and comparison.trouble:
-                notes.append(f"what it holds could not be compared with the log: {comparison.trouble}")
+            if on and comparison.trouble and condition.state == "ok":
+                condition = _unread(comparison, condition, now)
             twice = comparison.counts.get("twice", 0)
             if on and twice and not outbox.get("adopted"):
                 notes.append(twice_words(twice, path.stem))
@@ -189,11 +234,37 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
             }
         finally:
             outbox.close()
-    except sqlite3.Error as error:
-        broken = Condition(
-            state="damaged", message=f"{path.name} cannot be read: {error}", remedy=f"Delete {path}: it is made anew."
-        )
-        return {**_condition(broken), **nothing}
+    except (OSError, sqlite3.Error) as error:
+        if isinstance(error, PermissionError):
+            raise
+        return {**_condition(_unreadable(path, error)), **nothing}
+
+
+def _unread(comparison: Comparison, condition: Condition, now: datetime) -> Condition:
+    """What the receiver holds could not be read back: not bad at once, for it is tried again."""
+    again = (
+        "" if comparison.not_before is None else f" It is tried again after {comparison.not_before:%Y-%m-%d %H:%M} UTC."
+    )
+    return Condition(
+        state="backing_off" if comparison.at is None or now - comparison.at < COMPARED_LATE else "halted",
+        since=comparison.at or condition.since,
+        message=f"what it holds could not be compared with the log: {comparison.trouble}",
+        remedy=f"Deliveries go on.{again} `tconnectsync check` tries the site now.",
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> Condition:
+    """Why an outbox cannot be read, and what to do: only one that is no database any more is harmed."""
+    disk = look_at_disk(path.parent)
+    message = f"{path.name} cannot be read: {error}"
+    if disk.message:
+        return Condition(state="waiting", message=message, remedy=disk.remedy)
+    if isinstance(error, OSError):
+        return Condition(state="halted", message=message, remedy=disk_remedy(error) or FAILING)
+    if isinstance(error, sqlite3.OperationalError):
+        return Condition(state="waiting", message=message, remedy="Run `tconnectsync status` again in a minute.")
+    remedy = "Run `systemctl restart tconnectsync`, without a daemon `tconnectsync sync`: it is put aside and rebuilt."
+    return Condition(state="damaged", message=message, remedy=remedy)
 
 
 def _condition(condition: Condition, message: str | None = None) -> dict[str, Any]:

@@ -427,7 +427,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "the lock of the data folder is not taken",
         _DAMAGE,
         "tests/eventlog/test_folder_lock.py::test_a_second_owner_is_told_who_the_first_is",
-        ("tconnectsync/eventlog/lock.py", "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", ""),
+        ("tconnectsync/eventlog/lock.py", "            _take(descriptor)\n", ""),
     ),
     _mutation(
         "a full disk does not stop polling",
@@ -439,7 +439,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "there is no free-space floor",
         _DAMAGE,
         "tests/engine/test_free_space.py::test_polling_ends_where_the_outboxes_still_have_room",
-        ("tconnectsync/application.py", "    if free >= FREE_SPACE_FLOOR:\n", "    if free > 0:\n"),
+        ("tconnectsync/diskcheck.py", "    if free >= FREE_SPACE_FLOOR:\n", "    if free > 0:\n"),
     ),
     # --- 7 bounded ------------------------------------------------------------------------------------------------------
     _mutation(

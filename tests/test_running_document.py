@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,20 @@ def test_supervisord_gives_it_time_to_stop(program: configparser.SectionProxy) -
 def test_what_is_run_are_commands_that_there_are(program: configparser.SectionProxy) -> None:
     assert shlex.split(program["command"])[-1] == "run"
     assert "run" in COMMANDS
-    [cron] = blocks("cron")
-    [line] = [line for line in cron.splitlines() if line.startswith("*")]
-    assert "%" not in line, "cron takes it for the end of the line"
-    assert shlex.split(line)[5:-2] == ["/opt/tconnectsync/bin/tconnectsync"], "a bare call is one cycle"
+    cycle, monitor = [line for cron in blocks("cron") for line in cron.splitlines() if line.startswith("*")]
+    for line in (cycle, monitor):
+        assert "%" not in line, "cron takes it for the end of the line"
+    assert shlex.split(cycle)[5:-2] == ["/opt/tconnectsync/bin/tconnectsync"], "a bare call is one cycle"
+
+
+@pytest.mark.parametrize(("status", "mailed"), [(0, ""), (9, "BAD  disk\nold\n")])
+def test_the_monitors_line_says_something_only_when_something_is_bad(tmp_path: Path, status: int, mailed: str) -> None:
+    program = tmp_path / "tconnectsync"
+    program.write_text(f"#!/bin/sh\necho 'BAD  disk'; echo old >&2; exit {status}\n")
+    program.chmod(0o755)
+    _, monitor = [line for cron in blocks("cron") for line in cron.splitlines() if line.startswith("*")]
+    command = monitor.split(None, 5)[5]
+    assert {"--exit-code", "--max-age"} <= set(command.split())
+    command = command.replace("/opt/tconnectsync/bin/tconnectsync", str(program))
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (mailed, "")

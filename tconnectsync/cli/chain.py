@@ -8,12 +8,16 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.cli.ages import parse_time, size_words, when_words
+from tconnectsync.cli.ages import parse_time, size_words, span_words, when_words
+from tconnectsync.plural import counted
 
 LATE_UPLOAD = timedelta(hours=3)
 """Phones upload about hourly; after this a silent one is worth a look."""
 LONG_SILENT = timedelta(days=3)
 """A pump without newer data may have been replaced."""
+
+LONG_TROUBLE = timedelta(hours=3)
+"""What waits or is tried again for longer than this is bad."""
 
 _MARKS = {"ok": "ok", "off": "off", "waiting": "wait", "backing_off": "wait"}
 
@@ -30,12 +34,46 @@ class Link:
 def links_of(status: Mapping[str, Any], now: datetime, zone: tzinfo) -> Sequence[Link]:
     """Every link, in the order in which data passes them."""
     links: list[Link] = []
+    if "disk" in status:
+        links.append(_disk_link(status["disk"]))
+    if "daemon" in status:
+        links.append(_daemon_link(status["daemon"], now, zone))
     for name, source in status.get("sources", {}).items():
         links.extend(_source_links(name, source, now, zone))
-    links.append(_log_link(status.get("log", {}), now, zone))
+    if "log" in status:
+        links.append(_log_link(status["log"], now, zone))
     for name, sink in status.get("sinks", {}).items():
         links.append(_sink_link(name, sink, now, zone))
     return links
+
+
+def _disk_link(disk: Mapping[str, Any]) -> Link:
+    if disk.get("message"):
+        lines = tuple(str(line) for line in (disk["message"], disk.get("remedy")) if line)
+        return Link(name="disk", mark="bad", lines=lines)
+    return Link(name="disk", mark="ok", lines=(f"{size_words(int(disk.get('free_bytes') or 0))} free",))
+
+
+def _daemon_link(daemon: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
+    state, message = daemon.get("state", "off"), daemon.get("message") or ""
+    since = parse_time(daemon.get("since"))
+    if state == "ok":
+        words = f"running since {when_words(since, now, zone)}" if since else "running"
+        return Link(name="daemon", mark="ok", lines=(f"{words}, process {daemon.get('pid')}",))
+    if since:
+        message = f"since {when_words(since, now, zone)}: {message}"
+    lines = tuple(str(line) for line in (message, daemon.get("remedy")) if line)
+    return Link(name="daemon", mark=_MARKS.get(state, "bad"), lines=lines)
+
+
+def is_late(part: Mapping[str, Any], now: datetime) -> bool:
+    """Whether trouble that usually passes by itself has lasted too long."""
+    since = parse_time(part.get("since"))
+    return part.get("state") in ("waiting", "backing_off") and since is not None and now - since > LONG_TROUBLE
+
+
+def _mark(part: Mapping[str, Any], now: datetime) -> str:
+    return "bad" if is_late(part, now) else _MARKS.get(part.get("state", "ok"), "bad")
 
 
 def _source_links(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> Iterator[Link]:
@@ -59,8 +97,7 @@ def _source_links(name: str, source: Mapping[str, Any], now: datetime, zone: tzi
         coming = f"; next {when_words(due, now, zone)}" if due and due > now else ""
         yield Link(name=f"{name} data", mark="ok" if fetched else "wait", lines=(last + coming, *_odd(source)))
     else:
-        mark = _MARKS.get(state, "bad")
-        yield Link(name=f"{name} data", mark=mark, lines=(*trouble, last, *_odd(source)))
+        yield Link(name=f"{name} data", mark=_mark(source, now), lines=(*trouble, last, *_odd(source)))
     for serial, pump in source.get("pumps", {}).items():
         yield _pump_link(serial, pump, now, zone)
 
@@ -106,7 +143,10 @@ def _log_link(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
         return Link(
             name="event log",
             mark="bad",
-            lines=(f"damaged: {what}", "Run `tconnectsync log check`, then `tconnectsync log repair`."),
+            lines=(
+                f"damaged: {what}",
+                log.get("remedy") or "Run `tconnectsync log check`, then `tconnectsync log repair`.",
+            ),
         )
     if not positions:
         return Link(name="event log", mark="wait", lines=("empty",))
@@ -115,7 +155,7 @@ def _log_link(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
     grows = f"; a year adds about {size_words(year)}{typical}" if year else ""
     verified = parse_time(log.get("verified_at"))
     checked = f"; read through {when_words(verified, now, zone)}" if verified else ""
-    words = f"{positions:,} records, {size_words(size)}{grows}{checked}"
+    words = f"{counted(positions, 'record')}, {size_words(size)}{grows}{checked}"
     return Link(name="event log", mark="ok", lines=(words,))
 
 
@@ -126,12 +166,12 @@ def _sink_link(name: str, sink: Mapping[str, Any], now: datetime, zone: tzinfo) 
     delivered = parse_time(sink.get("last_delivered"))
     words = [f"last delivered {when_words(delivered, now, zone)}" if delivered else "nothing delivered yet"]
     if sink.get("behind"):
-        words.append(f"{sink['behind']:,} records to read")
+        words.append(f"{counted(sink['behind'], 'record')} to read")
     if sink.get("pending"):
-        words.append(f"{sink['pending']:,} documents waiting")
+        words.append(f"{counted(sink['pending'], 'document')} waiting")
     lines = list(_trouble(sink, now, zone)) if state != "ok" or sink.get("message") else []
     lines.append(", ".join(words))
-    mark = _MARKS.get(state, "bad")
+    mark = _mark(sink, now)
     if sink.get("dead"):
         mark = "bad" if mark == "ok" else mark
         lines.append(f"what was set aside: `tconnectsync dead-letters list {name}`")
@@ -155,8 +195,22 @@ def _odd(source: Mapping[str, Any]) -> tuple[str, ...]:
     codes = source.get("unknown_codes") or {}
     lines = []
     if codes:
-        listed = ", ".join(f"{code} ({count} times)" for code, count in list(codes.items())[:5])
+        listed = ", ".join(f"{code} ({counted(count, 'time')})" for code, count in list(codes.items())[:5])
         lines.append(f"kept without knowing what they mean: record types {listed}")
     if source.get("set_aside"):
-        lines.append(f"kept but not understood: {source['set_aside']} records")
+        lines.append(f"kept but not understood: {counted(source['set_aside'], 'record')}")
     return tuple(lines)
+
+
+def too_old(status: Mapping[str, Any], now: datetime, max_age: timedelta) -> str | None:
+    """What is wrong when the newest data of the pumps that are worn is older than this, or there is none; None: it is not.
+
+    Where no pump is known to be worn, the newest data of any source that is on counts.
+    """
+    sources = [source for source in status.get("sources", {}).values() if source.get("state") != "off"]
+    pumps = [pump for source in sources for pump in source.get("pumps", {}).values() if pump.get("worn")]
+    times = [at for part in pumps or sources if (at := parse_time(part.get("newest_event"))) is not None]
+    if not times:
+        return f"There is no pump data yet (limit {span_words(max_age)})."
+    age = now - max(times)
+    return f"The newest pump data is {span_words(age)} old (limit {span_words(max_age)})." if age > max_age else None

@@ -105,6 +105,8 @@ def command(
             raise
     if not printed and not (config.data_dir / "log").is_dir():
         say(f"There is no event log in {config.data_dir} yet: run `tconnectsync sync`.", err=True)
+    elif not printed and not follow:
+        say("The event log has no such events.", err=True)
     return invocation.status
 
 

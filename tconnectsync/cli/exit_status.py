@@ -33,5 +33,5 @@ MEANINGS = {
     ExitStatus.SET_ASIDE: "documents were set aside, or a sink is halted or braked",
     ExitStatus.DAMAGED: "the log is damaged where it is needed",
     ExitStatus.OWNED: "another process owns the data folder",
-    ExitStatus.DIFFERENT: "check or verify found something bad",
+    ExitStatus.DIFFERENT: "check, verify or status --exit-code found something bad",
 }

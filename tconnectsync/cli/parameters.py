@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
 
     DayType = click.ParamType[date]
     NameType = click.ParamType[str]
+    SpanType = click.ParamType[timedelta]
 else:  # older click's are no generic classes
-    DayType = NameType = click.ParamType
+    DayType = NameType = SpanType = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _YEARS = range(2000, 2100)
 """In which pumps log, and Nightscout keeps."""
+
+_DURATION = re.compile(r"(\d{1,6}(?:\.\d+)?)\s*(s|m|min|h|d)")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 pass_invocation = click.make_pass_decorator(Invocation)
 
@@ -49,6 +54,20 @@ class Day(DayType):
         if day.year not in _YEARS:
             self.fail(f"found {value!r}, expected a day between {_YEARS[0]} and {_YEARS[-1]}", param, ctx)
         return day
+
+
+class Duration(SpanType):
+    """A length of time: a number and its unit, such as 90m, 3h or 2d."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        found = _DURATION.fullmatch(value.strip().lower())
+        if found is None or not float(found[1]):
+            self.fail(f"found {value!r}, expected a number and its unit: 90m, 3h or 2d", param, ctx)
+        return timedelta(seconds=float(found[1]) * _SECONDS[found[2][0]])
 
 
 class PartName(NameType):

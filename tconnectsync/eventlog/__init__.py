@@ -7,7 +7,7 @@ from tconnectsync.eventlog.codec import Decoder
 from tconnectsync.eventlog.copying import FILE_NAME, LogCopy, copied_log
 from tconnectsync.eventlog.files import AppendFile, Files, OsFiles, replace_file
 from tconnectsync.eventlog.lent import LentFiles
-from tconnectsync.eventlog.lock import FolderLock
+from tconnectsync.eventlog.lock import FolderLock, lock_holder
 from tconnectsync.eventlog.log import EventLog, LogSize
 from tconnectsync.eventlog.order import Stream
 from tconnectsync.eventlog.repair import Gap, RepairReport, repair_log
@@ -35,6 +35,7 @@ __all__ = [
     "Stream",
     "check_log",
     "copied_log",
+    "lock_holder",
     "repair_log",
     "replace_file",
 ]

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tconnectsync.clock import Clock
+from tconnectsync.diskcheck import connect_to_read
 from tconnectsync.errors import IndexHarmed, LogDamaged
 from tconnectsync.eventlog.codec import Codec, Entry, Place
 from tconnectsync.eventlog.index import SCHEMA, VERSION, Index, Rank, meta, vocabulary
@@ -62,8 +63,8 @@ def open_index_to_read(path: Path, log_id: str) -> Index:
     if not path.exists():
         raise IndexStale
     try:
-        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10)
-    except sqlite3.Error:
+        database = connect_to_read(path)
+    except (OSError, sqlite3.Error):
         raise IndexStale from None
     try:
         if meta(database, "version") == str(VERSION) and meta(database, "log") == log_id:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 
 from tconnectsync.errors import FolderOwned
 from tconnectsync.eventlog.files import OsFiles
+
+LOOKS, LOOK_S = 3, 0.02
+"""Whoever asks who the owner is has the lock for a moment: an owner tries so often, after so long."""
 
 
 class FolderLock:
@@ -24,7 +28,7 @@ class FolderLock:
         self._descriptor: int | None = None
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(descriptor)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
@@ -55,6 +59,33 @@ class FolderLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def lock_holder(folder: Path) -> int | None:
+    """Return the process id of the one that owns ``folder``: 0 where it is not known, None where nobody does."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _pid_in(descriptor) or 0
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _take(descriptor: int) -> None:
+    """Lock it. BlockingIOError: it is owned, and not only looked at by :func:`lock_holder`."""
+    for _ in range(LOOKS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOOK_S)
+        else:
+            return
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _pid_in(descriptor: int) -> int | None:

@@ -57,6 +57,7 @@ class EventLog:
         """What was put right at opening, in words."""
         self._index = opened.index
         self._writer = opened.writer
+        self._tail_damage = opened.tail_damage
         self._order = Order(opened.index.database)
         self._codec = codec
         self._segments = segments
@@ -116,8 +117,12 @@ class EventLog:
 
     @property
     def damage(self) -> list[Damage]:
-        """Every damage that was found so far, by the background check too."""
-        return self._order.damage()
+        """Every damage that was found so far, by the background check too; to a reader also what its look at the end found.
+
+        One without ``last_position`` reaches to the end: the next opening for writing sets it aside.
+        """
+        known = self._order.damage()
+        return [*known, *(damage for damage in self._tail_damage if damage not in known)]
 
     @property
     def verified_at(self) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from tconnectsync.eventlog.catchup import (
 )
 from tconnectsync.eventlog.codec import Codec
 from tconnectsync.eventlog.index import Index, meta
-from tconnectsync.eventlog.lines import Line
+from tconnectsync.eventlog.lines import Line, Run, position_after
 from tconnectsync.eventlog.lost import Times, indexed_times
-from tconnectsync.eventlog.segments import Segments
+from tconnectsync.eventlog.segments import Damage, Segment, Segments, damage_of
 from tconnectsync.eventlog.tail import Tail, newer_format
 from tconnectsync.eventlog.writer import Writer, index_errors
+from tconnectsync.plural import counted
 
 
 @attrs.frozen(kw_only=True)
@@ -33,6 +35,8 @@ class Opened:
     index: Index
     writer: Writer | None
     notices: tuple[str, ...] = ()
+    tail_damage: tuple[Damage, ...] = ()
+    """What a reader finds harmed in the last segment, which no background check has read yet."""
 
 
 def open_to_write(
@@ -77,13 +81,27 @@ def open_to_read(*, segments: Segments, codec: Codec, index_path: Path, clock: C
     if newer is not None:
         raise newer_format(newer.path)
     segments.log_id = log_id = segments.owner()
+    index: Index | None = None
+    with contextlib.suppress(IndexStale):
+        index = open_index_to_read(index_path, log_id)
+    # the index first: what it holds was durable before, so that a log which ends sooner has lost it
     end = 0
+    damage: list[Damage] = []
     for segment in reversed(segments.all()):
-        end = max([end, *(item.position for item in segments.walk(segment) if isinstance(item, Line))])
+        found = list(segments.walk(segment))
+        if not damage:
+            damage = [damage_of(segment, item) for item in found if isinstance(item, Run) and item.last_position]
+        end = max([end, *(position_after(item.position, item.record) - 1 for item in found if isinstance(item, Line))])
         if end:
             break
-    try:
-        index = open_index_to_read(index_path, log_id)
-    except IndexStale:
+    if index is None:
         index = build_index(None, log_id, segments, codec, end, clock, progress)
-    return Opened(log_id=log_id, index=index, writer=None)
+    elif index.end > end and segments.all():
+        damage.append(torn(segments.all()[-1], end + 1, index.end))
+    return Opened(log_id=log_id, index=index, writer=None, tail_damage=tuple(damage))
+
+
+def torn(segment: Segment, first: int, last: int) -> Damage:
+    """The end of the log does not hold what was written there."""
+    what = f"the end of the log is torn: {counted(last - first + 1, 'record')} that were written are not there"
+    return Damage(path=str(segment.path), line=1, position=first, what=what)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TypeVar
 
+from tconnectsync.diskcheck import connect_to_read
 from tconnectsync.eventlog.files import OsFiles
 
 log = logging.getLogger("tconnectsync.sinks")
@@ -72,7 +73,7 @@ class Store:
                 self._db.close()
                 raise
         else:
-            self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=10)
+            self._db = connect_to_read(path)
         self.path = path
 
     @classmethod

@@ -351,7 +351,7 @@ def test_help_lists_every_command_and_every_exit_status(world: World) -> None:
     assert said.status == 0
     for name in (*COMMANDS, "hello"):
         assert f"\n  {name} " in said.out
-    assert "9  check or verify found something bad" in said.out
+    assert "9  check, verify or status --exit-code found something bad" in said.out
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

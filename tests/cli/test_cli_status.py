@@ -11,7 +11,7 @@ import pytest
 from cli_worlds import NOW, World
 
 from tconnectsync.cli.ages import size_words, span_words, when_words
-from tconnectsync.cli.chain import Link, links_of
+from tconnectsync.cli.chain import Link, links_of, too_old
 from tconnectsync.cli.progress import ProgressLine, bar_words
 from tconnectsync.notes import Note, due_texts, notes_to_json
 
@@ -141,14 +141,82 @@ def test_damage_names_the_next_command() -> None:
     [("backing_off", "wait"), ("waiting", "wait"), ("refused", "bad"), ("halted", "bad"), ("braked", "bad")],
 )
 def test_a_sink_in_trouble(state: str, mark: str) -> None:
-    trouble = {"state": state, "since": "2025-11-16T13:12:00Z", "message": "no answer", "remedy": "Look.", "pending": 7}
+    trouble = {"state": state, "since": "2025-11-18T11:12:00Z", "message": "no answer", "remedy": "Look.", "pending": 7}
     found = link(a_status(sink=trouble), "nightscout-treatments")
     assert found.mark == mark
     assert found.lines == (
-        f"{state.replace('_', ' ')} since 2025-11-16 14:12 (2 days ago): no answer",
+        f"{state.replace('_', ' ')} since 12:12 (2 h ago): no answer",
         "Look.",
         "last delivered 14:02 (10 min ago), 7 documents waiting",
     )
+
+
+@pytest.mark.parametrize("state", ["backing_off", "waiting"])
+def test_trouble_that_should_pass_and_does_not_is_bad(state: str) -> None:
+    trouble = {"state": state, "since": "2025-11-16T13:12:00Z", "message": "no answer"}
+    assert link(a_status(sink=trouble), "nightscout-treatments").mark == "bad"
+    assert link(a_status(trouble), "tandem data").mark == "bad"
+    assert "2025-11-16 14:12 (2 days ago)" in link(a_status(sink=trouble), "nightscout-treatments").lines[0]
+
+
+def test_status_ends_with_0_whatever_it_finds_unless_it_is_asked_to_judge(world: World) -> None:
+    world.application.status = a_status(sink={"state": "halted", "message": "no", "remedy": "Look."})
+    assert world.run("status").status == 0
+    assert world.run("status", "--exit-code").status == 9
+    assert world.run("status", "--exit-code", "--json").status == 9
+    world.application.status = a_status()
+    assert world.run("status", "--exit-code").status == 0
+    world.application.status = a_status({"state": "backing_off", "since": "2025-11-18T13:00:00Z"})
+    assert world.run("status", "--exit-code").status == 0, "it passes, as a rule"
+
+
+@pytest.mark.parametrize(
+    ("limit", "status"), [("3h", 0), ("15m", 0), ("13m", 9), ("10 min", 9), ("1.5h", 0), ("2d", 0), ("600s", 9)]
+)
+def test_data_that_is_too_old_is_an_exit_status(world: World, limit: str, status: int) -> None:
+    world.application.status = a_status()
+    said = world.run("status", "--max-age", limit)
+    assert said.status == status
+    assert ("14 min old" in said.err) == bool(status)
+    assert world.run("status", "--json", "--max-age", limit).status == status
+
+
+def test_the_pump_that_is_worn_counts_and_no_data_is_too_old() -> None:
+    status = a_status()
+    pumps = status["sources"]["tandem"]["pumps"]
+    pumps["7654321"] = {"newest_event": "2025-11-18T01:00:00Z", "worn": True}
+    pumps["1234567"]["worn"] = False
+    assert "12 h old" in str(too_old(status, NOW, timedelta(hours=3)))
+    assert "no pump data" in str(too_old(a_status({"pumps": {}, "newest_event": None}), NOW, timedelta(hours=3)))
+    assert too_old(a_status({"pumps": {}}), NOW, timedelta(hours=3)) is None
+    off = a_status({"state": "off"})
+    assert "no pump data" in str(too_old(off, NOW, timedelta(hours=3)))
+
+
+@pytest.mark.parametrize("limit", ["3", "h", "-3h", "0h", "3 weeks", "", "1e3h", "nan h"])
+def test_an_age_without_a_unit_is_refused(world: World, limit: str) -> None:
+    said = world.run("status", "--max-age", limit)
+    assert said.status == 2
+    assert "3h" in said.err
+
+
+def test_disk_and_daemon_are_links_of_their_own() -> None:
+    status = a_status()
+    status["disk"] = {"state": "halted", "message": "the disk is read-only", "remedy": "Look.", "free_bytes": 5}
+    status["daemon"] = {
+        "state": "halted",
+        "since": None,
+        "message": "ended without being stopped",
+        "remedy": "Start it.",
+    }
+    assert link(status, "disk") == Link(name="disk", mark="bad", lines=("the disk is read-only", "Look."))
+    assert link(status, "daemon").mark == "bad"
+    status["disk"] = {"state": "ok", "message": "", "remedy": None, "free_bytes": 12_000_000_000}
+    status["daemon"] = {"state": "ok", "since": "2025-11-18T13:00:00Z", "message": "", "remedy": None, "pid": 77}
+    assert [link(status, "disk").mark, link(status, "daemon").mark] == ["ok", "ok"]
+    assert "77" in link(status, "daemon").lines[0]
+    status["daemon"] = {"state": "off", "since": None, "message": "not running", "remedy": None}
+    assert link(status, "daemon").mark == "off", "cron may do it"
 
 
 def test_dead_letters_are_bad_even_where_the_rest_is_well() -> None:

@@ -128,11 +128,16 @@ def test_a_reload_takes_what_changed_and_refuses_what_is_wrong(world: World) -> 
         living.hang_up()
         living.wait_for("reload_refused")
         assert "timezone" in living.log
+        said = world.home.run("status", expect=(2,))
+        assert "BAD   daemon" in said.stdout
+        assert "systemctl reload" in said.stdout
         eventually(lambda: living.heard.count("READY=1") == 2, "it goes on")
         assert "Site Change" in {doc["eventType"] for doc in world.site.documents("treatments")}
         right.write_text(good)
+        assert world.home.run("status", "--exit-code", expect=(9,)).stdout.count("BAD ") == 1
         living.hang_up()
         living.wait_for("reloaded")
+        assert json.loads(world.home.run("status", "--json").stdout)["daemon"]["state"] == "ok"
         eventually(
             lambda: "Site Change" not in {doc["eventType"] for doc in world.site.documents("treatments")},
             "the new option",

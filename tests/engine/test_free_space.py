@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync.application import FREE_SPACE_FLOOR, _room
+from tconnectsync.application import _room
+from tconnectsync.diskcheck import FREE_SPACE_FLOOR
 from tconnectsync.eventlog import OsFiles
 
 

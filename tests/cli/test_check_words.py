@@ -1,0 +1,30 @@
+"""Within ``check`` no remedy says that ``check`` tries everything now."""
+
+from __future__ import annotations
+
+import pytest
+
+from tconnectsync import Rejected, Retryable
+from tconnectsync.checkwords import AGAIN, remedy_within_check
+
+CHECK = "`tconnectsync check`"
+
+
+@pytest.mark.parametrize(
+    ("remedy", "within"),
+    [
+        (None, None),
+        ("Wait an hour.", "Wait an hour."),
+        (Retryable("x").remedy, "It is tried again by itself."),
+        (Rejected("x").remedy, "`tconnectsync dead-letters list` shows what was set aside."),
+        (f"Run {CHECK} to see what the site allows.", AGAIN),
+        (
+            f"Correct the list, then {CHECK}. Nothing was written.",
+            f"Correct the list, then {CHECK}. Nothing was written.",
+        ),
+        (f"Set `nightscout.token`. Then run {CHECK}.", f"Set `nightscout.token`. Then run {CHECK}."),
+        (f"Run {CHECK}. If it stays, look at the free memory.", "If it stays, look at the free memory."),
+    ],
+)
+def test_what_only_points_at_check_is_left_out(remedy: str | None, within: str | None) -> None:
+    assert remedy_within_check(remedy) == within

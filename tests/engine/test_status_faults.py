@@ -1,0 +1,341 @@
+"""``status`` measures disk, lock and daemon itself, and names a remedy that helps and harms nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import attrs
+import pytest
+from engine_world import ZONE, World
+
+from tconnectsync import diskcheck
+from tconnectsync.application import read_events
+from tconnectsync.control import SOCKET_NAME, ControlServer
+from tconnectsync.daemon import Loaded, _Running
+from tconnectsync.daemonstate import FILE_NAME, DaemonRecord, load_state
+from tconnectsync.diskcheck import FREE_SPACE_FLOOR, look_at_disk
+from tconnectsync.errors import ConfigError, NotDone
+from tconnectsync.eventlog import FolderLock, lock_holder
+from tconnectsync.reconciling import Comparison
+from tconnectsync.status import status_of
+
+USAGE = type(shutil.disk_usage("/"))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A day is delivered; everything is closed."""
+    world = World(tmp_path / "data")
+    assert world.ask("sync").status == 0
+    world.engine.close()
+    yield world
+    world.engine.close()
+
+
+def status(world: World) -> dict[str, Any]:
+    return status_of(world.folder, sources={"pump": True}, sinks={"shelf": True}, zones=ZONE, clock=world.clock)
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system says that every disk is read-only."""
+    real = os.statvfs
+
+    def statvfs(path: Any) -> Any:
+        found = list(real(path))
+        found[8] |= os.ST_RDONLY
+        return os.statvfs_result(found)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+
+
+# --- the disk -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_disk_with_room_is_well(world: World) -> None:
+    found = status(world)
+    assert found["disk"]["state"] == "ok"
+    assert found["disk"]["free_bytes"] > 0
+    assert found["sinks"]["shelf"]["state"] == "ok"
+
+
+def test_a_full_disk_is_told_and_nothing_is_to_be_deleted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diskcheck.shutil, "disk_usage", lambda _: USAGE(1 << 40, 1 << 40, FREE_SPACE_FLOOR - 1))
+    found = status(world)["disk"]
+    assert found["state"] == "halted"
+    assert "63 MB are free" in found["message"]
+    assert "Make room" in found["remedy"]
+
+
+@pytest.mark.usefixtures("read_only")
+def test_a_read_only_disk_is_told_and_outbox_and_log_are_read_all_the_same(world: World) -> None:
+    for path in world.folder.rglob("*.sqlite-*"):
+        path.unlink()
+    before = {path: path.read_bytes() for path in world.folder.rglob("*") if path.is_file()}
+    found = status(world)
+    assert found["disk"]["read_only"]
+    assert "read-only" in found["disk"]["message"]
+    assert "remount" in found["disk"]["remedy"]
+    assert found["sinks"]["shelf"]["state"] == "ok"
+    assert found["log"]["positions"] > 0
+    assert {path: path.read_bytes() for path in world.folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.usefixtures("read_only")
+def test_an_outbox_that_a_read_only_disk_keeps_from_being_read_is_not_to_be_deleted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> NoReturn:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr("tconnectsync.status.Outbox", fail)
+    found = status(world)["sinks"]["shelf"]
+    assert found["state"] == "waiting"
+    assert "Delete nothing" in found["remedy"]
+
+
+def test_an_outbox_that_is_no_database_is_rebuilt_and_not_deleted_by_hand(world: World) -> None:
+    (world.folder / "outbox" / "shelf.sqlite").write_bytes(b"noise" * 4096)
+    found = status(world)["sinks"]["shelf"]
+    assert found["state"] == "damaged"
+    assert "tconnectsync sync" in found["remedy"]
+    assert "elete" not in found["remedy"]
+    world.open()
+    assert world.ask("sync").status == 0
+    world.engine.close()
+    assert status(world)["sinks"]["shelf"]["state"] == "ok"
+
+
+def test_an_outbox_that_is_busy_is_not_damaged(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> NoReturn:
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr("tconnectsync.status.Outbox", fail)
+    assert status(world)["sinks"]["shelf"]["state"] == "waiting"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOTCONN])
+def test_a_disk_that_does_not_answer_is_told(world: World, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail(*_: Any, **__: Any) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("tconnectsync.status.EventLog.open", fail)
+    found = status(world)["log"]
+    assert os.strerror(number) in found["damaged"]
+    assert "backup" in found["remedy"]
+    monkeypatch.setattr(diskcheck.shutil, "disk_usage", fail)
+    assert look_at_disk(world.folder).remedy == diskcheck.FAILING
+
+
+# --- the log's end ------------------------------------------------------------------------------------------------------
+
+
+def last_segment(world: World) -> Path:
+    return max((world.folder / "log").glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("cut", [1, 10, 400])
+def test_a_torn_end_under_a_running_daemon_is_told_and_a_restart_mends_it(world: World, cut: int) -> None:
+    path = last_segment(world)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - cut)
+    found = status(world)
+    assert "torn" in found["log"]["damaged"]
+    assert "systemctl restart" in found["log"]["remedy"]
+    assert "log repair" not in found["log"]["remedy"]
+    world.open()
+    assert world.ask("sync").status == 0
+    world.engine.close()
+    assert status(world)["log"]["damaged"] is False
+
+
+def test_harm_in_the_last_segment_is_told_before_the_background_check_comes_by(world: World) -> None:
+    path = last_segment(world)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    found = status(world)["log"]
+    assert str(path) in found["damaged"]
+    assert "log repair" in found["remedy"]
+
+
+def test_a_line_that_is_being_written_is_no_damage(world: World) -> None:
+    with last_segment(world).open("ab") as file:
+        file.write(b'01234567 {"pos":')
+    assert status(world)["log"]["damaged"] is False
+
+
+# --- the daemon ---------------------------------------------------------------------------------------------------------
+
+
+@attrs.define
+class FakeEngine:
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture
+def record(world: World) -> Iterator[DaemonRecord]:
+    """A daemon: this process owns the folder and listens."""
+    record = DaemonRecord(world.folder, os.getpid(), world.clock.now)
+    server = ControlServer(world.folder / SOCKET_NAME, lambda _: iter(()))
+    with FolderLock(world.folder):
+        server.start()
+        record.started()
+        yield record
+        server.close()
+
+
+def test_a_daemon_that_runs_is_told_with_its_process(world: World, record: DaemonRecord) -> None:
+    found = status(world)["daemon"]
+    assert (found["state"], found["pid"]) == ("ok", os.getpid())
+    record.stopped()
+    assert not (world.folder / FILE_NAME).exists()
+
+
+def test_no_daemon_is_no_trouble(world: World) -> None:
+    assert lock_holder(world.folder) is None
+    assert status(world)["daemon"]["state"] == "off"
+    with FolderLock(world.folder):
+        assert lock_holder(world.folder) == os.getpid()
+        assert "a command" in status(world)["daemon"]["message"]
+
+
+def test_looking_who_the_owner_is_keeps_nobody_out(world: World) -> None:
+    """The look holds the lock for a moment."""
+    (world.folder / "lock").touch()
+    descriptor = os.open(world.folder / "lock", os.O_RDONLY)
+    looker = subprocess.Popen(
+        [sys.executable, "-c", "import fcntl,time; fcntl.flock(0, fcntl.LOCK_SH); print('on', flush=True); time.sleep(9)"],
+        stdin=descriptor, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(descriptor)
+    assert looker.stdout is not None
+    looker.stdout.readline()
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        looker.kill()
+        looker.wait()
+
+    with pytest.MonkeyPatch.context() as patched, looker.stdout:
+        patched.setattr("tconnectsync.eventlog.lock.time.sleep", nap)
+        with FolderLock(world.folder):
+            assert lock_holder(world.folder) == os.getpid()
+    assert len(naps) == 1
+
+
+def test_a_daemon_that_was_killed_is_told(world: World) -> None:
+    DaemonRecord(world.folder, 4_000_000, world.clock.now).started()
+    found = status(world)["daemon"]
+    assert found["state"] == "halted"
+    assert "journalctl" in found["remedy"]
+    assert "systemctl start" in found["remedy"]
+
+
+def test_a_daemon_that_hangs_is_told(world: World, record: DaemonRecord) -> None:
+    world.clock.sleep(86_400)
+    found = status(world)["sources"]["pump"]
+    assert found["state"] == "waiting"
+    assert str(os.getpid()) in found["message"]
+    assert "systemctl restart" in found["remedy"]
+
+
+def test_a_daemon_that_is_suspended_or_deaf_is_told(world: World) -> None:
+    program = "import sys; from pathlib import Path; from tconnectsync.eventlog import FolderLock\n"
+    program += "lock = FolderLock(Path(sys.argv[1])); print('on', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(world.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        DaemonRecord(world.folder, process.pid, world.clock.now).started()
+        deaf = status(world)["daemon"]
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        suspended = status(world)["daemon"]
+        process.kill()
+    assert (deaf["state"], deaf["pid"]) == ("waiting", process.pid)
+    assert "takes no commands" in deaf["message"]
+    assert "suspended" in suspended["message"]
+
+
+def test_a_refused_reload_is_told_until_one_is_taken(world: World, record: DaemonRecord) -> None:
+    def refuse() -> Loaded:
+        raise ConfigError(("config.toml: timezone: found nothing",), remedy="Put it right.")
+
+    def loaded() -> Loaded:
+        return Loaded(FakeEngine, lambda _: None)  # type: ignore[arg-type]
+
+    def fail() -> NoReturn:
+        raise ValueError("a secret of the plugin's")
+
+    running = _Running(loaded(), FakeEngine(), record)  # type: ignore[arg-type]
+    running.reload(refuse)
+    found = status(world)["daemon"]
+    assert found["state"] == "refused"
+    assert "timezone: found nothing" in found["message"]
+    assert "systemctl reload" in found["remedy"]
+    running.reload(loaded)
+    assert status(world)["daemon"]["state"] == "ok"
+    running.reload(lambda: Loaded(fail, lambda _: None))
+    found = status(world)["daemon"]
+    assert "ValueError" in found["message"]
+    assert "secret" not in found["message"]
+
+
+def test_a_daemon_state_that_cannot_be_read_or_written_stops_nothing(world: World, tmp_path: Path) -> None:
+    (world.folder / FILE_NAME).write_text('{"pid": "x"')
+    assert load_state(world.folder) is None
+    gone = DaemonRecord(tmp_path / "gone", 1, world.clock.now)
+    gone.started()
+    gone.reload_refused("no")
+    gone.stopped()
+    assert not (tmp_path / "gone").exists()
+
+
+# --- reading back -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("days", "state"), [(1, "backing_off"), (4, "halted")])
+def test_a_reading_back_that_fails_is_told_with_when_it_is_tried_again(world: World, days: int, state: str) -> None:
+    world.open()
+    keeper = world.engine.keepers["shelf"]
+    now = world.clock.now()
+    compared = Comparison(
+        at=now - timedelta(days=days), not_before=now + timedelta(hours=1), failures=2, trouble="HTML"
+    )
+    keeper.outbox.put("compared", compared.to_json())
+    world.engine.close()
+    found = status(world)["sinks"]["shelf"]
+    assert found["state"] == state
+    assert "HTML" in found["message"]
+    assert "tconnectsync check" in found["remedy"]
+    assert "tried again after" in found["remedy"]
+
+
+# --- events -------------------------------------------------------------------------------------------------------------
+
+
+def test_events_of_a_pump_that_the_log_does_not_know_are_refused(world: World) -> None:
+    config: Any = SimpleNamespace(data_dir=world.folder)
+
+    def read(pump: str) -> list[Any]:
+        return list(read_events(config, pump=pump, left_out=lambda _: None, clock=world.clock))
+
+    assert read("1")
+    with pytest.raises(NotDone, match="no pump '123'; it knows 1") as caught:
+        read("123")
+    assert "tconnectsync status" in str(caught.value.remedy)

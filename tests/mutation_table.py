@@ -900,7 +900,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "boluses that cannot be read are no boluses",
         _DOSE,
         "tests/tconnect/test_tconnect_source.py::test_boluses_that_lack_what_counts_are_filled_from_the_export_or_told",
-        (f"{_TCONNECT}/source.py", "if found.no_bolus_read:", "if False:"),
+        (f"{_TCONNECT}/source.py", "if found.is_changed:", "if False:"),
     ),
     _mutation(
         "of two tellings of a row, the one with more digits counts",

@@ -24,6 +24,7 @@ from tconnectsync_tconnect.transport import (
     good,
     read_json,
 )
+from tconnectsync_tconnect.wall import plain
 
 CONTROL_IQ_BEGAN = date(2020, 2, 1)
 """Before this nobody had Control:IQ."""
@@ -62,7 +63,7 @@ class Api:
                 after_s=CHANGED_WAIT_S,
                 remedy="Correct the list (the serial number stands on the back of the pump), then `tconnectsync check`.",
             ) from None
-        index = found.get("maxPumpEventIndex") if isinstance(found, dict) else None
+        index = plain(found.get("maxPumpEventIndex")) if isinstance(found, dict) else None
         if type(index) is not int:
             raise changed(what, "no maxPumpEventIndex in it")
         return {"maxPumpEventIndex": index, "processingStatus": found.get("processingStatus")}

@@ -15,7 +15,7 @@ from tconnectsync_tconnect.kept import Reader
 from tconnectsync_tconnect.tables import BASAL as BASAL_TABLE
 from tconnectsync_tconnect.tables import BOLUS, DEVICE, IOB, Row
 
-DECODER = 1
+DECODER = 2
 """Version of what is made of a vendor's row."""
 CSV, CSV_BASAL = "csv", "csv basal"
 

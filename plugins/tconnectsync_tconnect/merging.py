@@ -23,6 +23,7 @@ from tconnectsync_tconnect.partial import readable, time_of
 from tconnectsync_tconnect.tables import BASAL, BOLUS, PUMP, Damaged
 from tconnectsync_tconnect.tables import Row as CsvRow
 from tconnectsync_tconnect.timeline import Mode, Segment, Suspension
+from tconnectsync_tconnect.unreadable import is_bolus, is_changed, unreadable
 
 _SAME_S = 60
 """Two services tell of one suspension within this time."""
@@ -53,13 +54,18 @@ class Rest:
 class Merged:
     """The facts of a window, each once, and what it leaves open.
 
-    ``bad``: rows that could not be read; ``no_bolus_read``: there are boluses among them, and none that could be read.
+    ``bad``: rows that could not be read; ``unreadable``: those of them that a user would miss, by sort.
     """
 
     facts: Sequence[Kept]
     rest: Rest
     bad: int
-    no_bolus_read: bool
+    unreadable: Mapping[str, int]
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether so much is missing that the vendor must have changed something."""
+        return is_changed(self.unreadable, len(self.facts) - self.bad)
 
 
 def merged(answers: Answers, rest: Rest) -> Merged:
@@ -90,12 +96,14 @@ def merged(answers: Answers, rest: Rest) -> Merged:
     newest = max((*before, *(one.fact.at for one in (*found, *told, *csv_told))), default=None)
     changes, open_modes = mode_changes([*rest.modes, *modes], newest)
     found += changes
-    found += _filled(told, csv_told)
+    filled = _filled(told, csv_told, lacks_boluses=any(is_bolus(one.raw["row"]) for one in bad.facts))
+    found += filled
+    missed = unreadable(bad.facts, _boluses(told), _boluses(filled[len(told) :]))
     return Merged(
         facts=[*_each_once(found, bad), *bad.facts],
         rest=Rest(csv_row=csv_row, suspension=open_stop, modes=open_modes, newest=newest),
         bad=len(bad.facts),
-        no_bolus_read=bad.boluses and not any(_sort(one) == BOLUS for one in found),
+        unreadable=missed,
     )
 
 
@@ -105,12 +113,6 @@ class _Bad:
     def __init__(self, day: date) -> None:
         self.at = datetime.combine(day, time())
         self.facts: list[Kept] = []
-
-    @property
-    def boluses(self) -> bool:
-        """Whether a bolus is among them."""
-        rows = (one.raw["row"] for one in self.facts)
-        return any(isinstance(row, Mapping) and BOLUS in (row.get("type"), row.get("Type")) for row in rows)
 
     def read(self, origin: str, rows: Any, reader: Any) -> list[Any]:
         """What ``reader`` makes of each row, nothing where it skips one."""
@@ -226,9 +228,16 @@ def _near(one: datetime, other: datetime) -> bool:
     return abs((one - other).total_seconds()) <= _SAME_S
 
 
-def _filled(first: Sequence[Kept], second: Sequence[Kept]) -> list[Kept]:
-    """``first``, and of ``second`` what is of a sort and a day that ``first`` has nothing of."""
-    days = {(_sort(one), day) for one, day in _days(first)}
+def _boluses(facts: Sequence[Kept]) -> set[str]:
+    return {_thing(one) for one in facts if _sort(one) == BOLUS}
+
+
+def _filled(first: Sequence[Kept], second: Sequence[Kept], *, lacks_boluses: bool) -> list[Kept]:
+    """``first``, and of ``second`` what is of a sort and a day that ``first`` has nothing of.
+
+    ``lacks_boluses``: of ``first`` some could not be read, so that each bolus of ``second`` counts that it does not name.
+    """
+    days = {(_sort(one), day) for one, day in _days(first) if _sort(one) != BOLUS or not lacks_boluses}
     names = {_thing(one) for one in first}
     more = [one for one, day in _days(second) if (_sort(one), day) not in days and _thing(one) not in names]
     return [*first, *more]

@@ -44,6 +44,7 @@ from tconnectsync_tconnect.plan import (
 from tconnectsync_tconnect.settings import TconnectOptions
 from tconnectsync_tconnect.tables import Damaged, Row, read_rows
 from tconnectsync_tconnect.transport import AskedTooMuch, ServerFailed, Transport, changed
+from tconnectsync_tconnect.unreadable import words_of
 from tconnectsync_tconnect.whose import OtherPump, other_pump, serials_in, serials_of
 
 log = logging.getLogger("tconnectsync.tconnect")
@@ -252,8 +253,8 @@ class TconnectSource:
                 log.warning("rows_set_aside first=%s last=%s count=%d", first, last, found.bad)
             now = self.context.clock.now()
             events = [ownfacts.event_of(one, self.pump, now) for one in found.facts]
-            if found.no_bolus_read:
-                missed = missed or changed("the boluses", "not one of these days can be read")
+            if found.is_changed:
+                missed = missed or changed(f"the days {first} to {last}", words_of(found.unreadable))
             trouble = missed if isinstance(missed, AskedTooMuch) else trouble or missed
             if missed is not None:
                 partial.append(window)

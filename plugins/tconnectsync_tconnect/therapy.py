@@ -17,6 +17,7 @@ from tconnectsync_tconnect.tables import DEVICE, TIME, Row
 from tconnectsync_tconnect.timeline import named
 
 THERAPY = "therapy event"
+_TYPES = {kind.lower(): kind for kind in ("Bolus", "CGM", "BG", "Basal")}
 _PUMP = "t:slim X2 Insulin Pump"
 _READINGS = "Readings (CGM / BGM)"
 
@@ -24,6 +25,9 @@ _READINGS = "Readings (CGM / BGM)"
 def therapy_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[Fact]:
     """What an entry of the therapy events says. Raises BadRow."""
     kind = row.get("type")
+    if not isinstance(kind, str) or not kind:
+        raise BadRow("is no type of a therapy event", column="type")
+    kind = _TYPES.get(kind.lower(), kind)
     if kind == "Bolus":
         return bolus_facts(bolus_cells(row))
     if kind == "CGM":
@@ -34,7 +38,7 @@ def therapy_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequenc
     if kind == "Basal":  # the timeline and the CSV export tell the basal that was delivered
         body = events.PumpNoted(name="basal_event", values=_plain(_part(row, "basalRate")))
         return [Fact(name=f"pump.noted:basal_event:{at.isoformat()}", kind="pump.noted", at=at, body=body)]
-    code = str(kind)[:40]
+    code = kind[:40]
     return [named("unknown", at, events.Unknown(code=code, reason="no such type of therapy event"))]
 
 

@@ -58,7 +58,7 @@ class Mode:
 
 def segment_of(row: Mapping[str, Any]) -> Segment:
     """A row of one of the three basal lists. Raises BadRow."""
-    kind = row.get("type")
+    kind = wall.plain(row.get("type"))
     return Segment(
         at=wall.at_seconds(row),
         span_s=_span_s(row),
@@ -76,7 +76,7 @@ def suspension_of(row: Mapping[str, Any]) -> Suspension | None:
 
 def mode_of(row: Mapping[str, Any]) -> Mode | None:
     """A row of the events; None for one that is neither sleep nor exercise. Raises BadRow."""
-    kind = row.get("eventType")
+    kind = wall.plain(row.get("eventType"))
     mode = _MODES.get(kind) if type(kind) is int else None
     if mode is None:
         return None

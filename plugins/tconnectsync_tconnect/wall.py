@@ -13,12 +13,13 @@ from tconnectsync_tconnect.values import FIRST_YEAR
 
 _PACIFIC = "America/Los_Angeles"
 _LAST_YEAR = 2150
+_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?", re.ASCII)
 _DATE = re.compile(r"/Date\((-?\d{1,17})(?:[+-]\d{4})?\)/", re.ASCII)
 
 
 def at_seconds(row: Mapping[str, Any], key: str = "x") -> datetime:
     """The Pacific rule: read as a Pacific wall clock, the seconds give the wearer's wall clock, wherever that is."""
-    found = row.get(key)
+    found = plain(row.get(key))
     if isinstance(found, bool) or not isinstance(found, (int, float)):
         raise BadRow("is no time in seconds", column=key)
     return _pacific(found, key)
@@ -30,6 +31,13 @@ def at_date(row: Mapping[str, Any], key: str = "EventDateTime") -> datetime:
     if match is None:
         raise BadRow("is no /Date(milliseconds)/", column=key)
     return _pacific(int(match[1]) / 1000, key)
+
+
+def plain(value: Any) -> Any:
+    """A number that was sent as text as the number; anything else as it is."""
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value.strip()):
+        return value
+    return float(value) if "." in value else int(value)
 
 
 def _pacific(seconds: float, key: str) -> datetime:
@@ -44,7 +52,7 @@ def _pacific(seconds: float, key: str) -> datetime:
 
 def number(row: Mapping[str, Any], key: str) -> float:
     """A number that must be there."""
-    found = row.get(key)
+    found = plain(row.get(key))
     if isinstance(found, bool) or not isinstance(found, (int, float)):
         raise BadRow("is no number", column=key)
     return float(found) + 0.0

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from copy import deepcopy
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -439,12 +442,68 @@ def test_boluses_that_lack_what_counts_are_filled_from_the_export_or_told(
         else:
             del row["standard"][key]
     log, source = MemoryLog(), services.source(tmp_path)
-    with pytest.raises(SourceChanged, match="the boluses"):
+    with pytest.raises(SourceChanged, match="2 Bolus"):
         polled(source, log)
     assert len([event for event in log.of("unknown") if event.raw and event.raw["row"]["type"] == "Bolus"]) == 2
     assert "2021-04-01" not in {event.body.first_day for event in log.of("window.fetched")}
     services.csv = export(boluses(CSV_BOLUS)).decode()
-    assert [event.body.delivered_u for event in polled(source, log).of("bolus.completed")] == [13.53]
+    with pytest.raises(SourceChanged, match="1 Bolus"):  # the export has one of them only
+        polled(source, log)
+    assert [event.body.delivered_u for event in log.of("bolus.completed")] == [13.53]
+    services.therapy.pop()
+    assert "2021-04-01" in {event.body.first_day for event in polled(source, log).of("window.fetched")}
+
+
+CHANGES: dict[str, Callable[[Services], None]] = {
+    "one bolus of two": lambda services: services.therapy[1]["standard"]["insulinDelivered"].update(value=None),
+    "a type renamed": lambda services: services.therapy[1].update(kind=services.therapy[1].pop("type")),
+    "a rate renamed": lambda services: [row.update(rate=row.pop("y")) for row in _rows_of(services)] and None,
+}
+
+
+def _rows_of(services: Services) -> list[dict[str, Any]]:
+    return [row for rows in services.timeline["basal"].values() for row in rows]
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_cannot_be_read_is_a_change_and_is_read_again_by_itself(
+    services: Services, tmp_path: Path, change: Callable[[Services], None]
+) -> None:
+    fill(services)
+    services.therapy.append(bolus(7008, "2021-04-01T14:58:26", 2.0))
+    good = deepcopy((services.timeline, services.therapy))
+    change(services)
+    log = MemoryLog()
+    for _ in range(2):
+        with pytest.raises(SourceChanged, match="cannot be read") as caught:
+            polled(services.source(tmp_path), log)
+        assert caught.value.after_s == 3600
+        services.clock.time += timedelta(hours=1)
+    assert log.of("bolus.completed"), "what can be read is there"
+    assert not log.of("window.fetched")
+    services.timeline, services.therapy = good
+    polled(services.source(tmp_path), log)
+    assert {event.body.delivered_u for event in log.of("bolus.completed")} == {13.53, 2.0}
+    assert {event.body.rate_u_per_h for event in log.of("basal.delivered")} == {1.0, 0.5}
+
+
+def test_numbers_as_text_are_numbers(services: Services, tmp_path: Path) -> None:
+    fill(services)
+    wanted = polled(services.source(tmp_path / "plain"), MemoryLog())
+
+    def as_text(found: Any) -> Any:
+        if isinstance(found, dict):
+            return {key: as_text(value) for key, value in found.items()}
+        if isinstance(found, list):
+            return [as_text(value) for value in found]
+        return str(found) if isinstance(found, (int, float)) else found
+
+    services.timeline, services.therapy = as_text(services.timeline), as_text(services.therapy)
+    services.index = as_text(services.index)
+    found = polled(services.source(tmp_path / "text"), MemoryLog())
+    told = [[(event.kind, event.pump_time, event.body) for event in log.events if event.kind.startswith(("bolus", "basal"))] for log in (wanted, found)]  # fmt: skip
+    assert told[0] == told[1]
+    assert {kind for kind, _, _ in told[0]} >= {"basal.delivered", "bolus.completed"}
 
 
 def test_the_stops_of_basal_iq_are_asked_for_where_there_is_no_control_iq(services: Services, tmp_path: Path) -> None:

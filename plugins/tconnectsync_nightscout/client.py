@@ -55,7 +55,7 @@ _REMEDIES: Mapping[HttpFailure, str] = {
 """What to add to the remedy: where the setting stands."""
 
 _SHA1 = re.compile(r"[0-9a-f]{40}")
-_MONGO_ID = re.compile(r"[0-9a-f]{24}")
+_MONGO_ID = re.compile(r"[0-9a-f]{24}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def header_of(api_secret: Secret | None, token: Secret | None) -> Secret:
@@ -68,7 +68,7 @@ def header_of(api_secret: Secret | None, token: Secret | None) -> Secret:
 
 
 def is_mongo_id(value: object) -> bool:
-    """Whether this is an ``_id`` that the server made: any other text in a DELETE may mean more than one document."""
+    """Whether this is an ``_id`` that a server made, MongoDB's or a UUID: any other text in a DELETE may mean more than one document."""
     return isinstance(value, str) and _MONGO_ID.fullmatch(value) is not None
 
 
@@ -97,6 +97,8 @@ class NightscoutClient:
         self.clock_ahead_s: float | None = None
         self.changed_count = 0
         self.compression = Compression()
+        self.drops_identifier: set[str] = set()
+        """The collections whose answers do not name our ``identifier``: the site may not keep it, and not know a key by it."""
         self._key, self._doubt = key, doubt
         self._http = HttpClient(clock=clock, verify_tls=verify_tls)
         self._last_use: float | None = None
@@ -157,6 +159,8 @@ class NightscoutClient:
         """Post the documents in one request; answers those that the server says it stored. Never repeated by itself."""
         body = json.dumps(list(documents), allow_nan=False, separators=(",", ":")).encode()
         answer = self._ask("POST", collection, body=body, about=collection)
+        if isinstance(answer, dict):  # of a compatible site: the one document, or nothing that names one
+            return [answer]
         if not isinstance(answer, list):
             raise self._failed(
                 Retryable(

@@ -7,7 +7,7 @@ from typing import Any
 
 from tconnectsync import Contrast
 from tconnectsync_nightscout.glucose_units import in_units
-from tconnectsync_nightscout.wire import SINK_FIELD, moment_of
+from tconnectsync_nightscout.wire import SINK_FIELD, SYNC_IDENTIFIER, moment_of
 
 DROPPED_WHEN_EMPTY = frozenset({"insulin", "carbs", "percent", "relative", "notes", "preBolus", "glucose"})
 """Fields of treatments that a server removes when they are 0 or empty (``absolute`` and ``duration`` keep their 0)."""
@@ -15,7 +15,7 @@ SPEAKING = DROPPED_WHEN_EMPTY | {
     "absolute", "duration", "rate", "enteredinsulin", "splitNow", "splitExt", "protein", "fat", "iob",
 }  # fmt: skip
 """Fields that change what a document says even where ours has none; other additions are the server's or nobody's business."""
-_SIGNS = frozenset({"_id", "identifier", "enteredBy", SINK_FIELD})
+_SIGNS = frozenset({"_id", "identifier", SYNC_IDENTIFIER, "enteredBy", SINK_FIELD})
 """Who wrote it and which copy it is: no part of what it says."""
 _WITH_GLUCOSE = frozenset({"glucoseType", "units"})
 

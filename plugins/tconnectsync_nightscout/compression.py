@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 
 import attrs
 
@@ -26,10 +27,10 @@ class Compression:
         """As text."""
         return PLAIN if self.plain else DOUBT if self._doubt else ""
 
-    def recall(self, memory: str) -> None:
-        """What was learned before."""
-        self.plain = self.plain or memory == PLAIN
-        self._doubt = self._doubt or memory == DOUBT
+    def recall(self, memory: Sequence[str]) -> None:
+        """What was learned before, word by word."""
+        self.plain = self.plain or PLAIN in memory
+        self._doubt = self._doubt or DOUBT in memory
 
     def compressed(self, body: bytes) -> bytes | None:
         """The body as it travels, None if it is to travel as it is."""

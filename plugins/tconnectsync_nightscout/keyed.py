@@ -17,6 +17,7 @@ from tconnectsync_nightscout.client import NightscoutClient
 from tconnectsync_nightscout.comparing import contrasts
 from tconnectsync_nightscout.patience import Patience, another_call, delete_all
 from tconnectsync_nightscout.reading import FIRST_TIME, Copy, between, copies_of
+from tconnectsync_nightscout.recognising import Named, named_in, named_of
 from tconnectsync_nightscout.wire import Key, Task, created_at_text, moment_of, stored_text
 
 TREATMENTS = "treatments"
@@ -28,9 +29,13 @@ def deliver_keyed(
     """Do these; one outcome per document id. Repeating it is safe."""
     if not tasks:
         return {}
-    by_identifier = collection == TREATMENTS and client.status().identifier_is_key
+    drops = collection in client.drops_identifier
+    by_identifier = collection == TREATMENTS and client.status().identifier_is_key and not drops
     leaving = [task for task in tasks if task.body is None]
-    doubtful = [task for task in tasks if task.body is not None and (task.moved or task.delivery.unsure)]
+    doubtful = [
+        task for task in tasks
+        if task.body is not None and (task.moved or task.delivery.unsure or (drops and task.old is not None))
+    ]  # fmt: skip
 
     outcomes = _clear(client, collection, leaving if by_identifier else [*leaving, *doubtful], patience)
     puts = [task for task in tasks if task.body is not None and task.id not in outcomes]
@@ -48,12 +53,21 @@ def deliver_keyed(
 def _clear(client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: Patience) -> dict[str, Outcome]:
     """Take away every copy that is not where its document is to be. Outcomes of what ends with that."""
     outcomes: dict[str, Outcome] = {}
-    held = copies_of(client, collection, {task.id: task.times for task in tasks})
+    held = copies_of(client, collection, {task.id: task.times for task in tasks}, tasks=tasks)
+    drops = (
+        collection in client.drops_identifier
+    )  # and knows no key either: whatever is put stands beside what is there
     for task in tasks:
-        if not delete_all(client, collection, _unwanted(held[task.id], task), patience):
+        unwanted = _unwanted(held[task.id], task)
+        kept = next((copy for copy in held[task.id] if copy not in unwanted), None)
+        if drops and kept is not None and contrasts(task.body or {}, kept.fields):
+            unwanted, kept = [*unwanted, kept], None
+        if not delete_all(client, collection, unwanted, patience):
             outcomes[task.id] = another_call()
         elif task.body is None:
             outcomes[task.id] = Taken(stored="")
+        elif drops and kept is not None and task.key is not None:
+            outcomes[task.id] = Taken(stored=stored_text(task.key, kept.mongo_id))
     return outcomes
 
 
@@ -96,14 +110,42 @@ def _put(client: NightscoutClient, collection: str, puts: Sequence[Task]) -> dic
     bodies = [task.body for task in puts if task.body is not None]
     if not bodies:
         return {}
-    answered = {item.get("identifier") for item in _create(client, collection, bodies)}
-    outcomes: dict[str, Outcome] = {}
-    for task in puts:
-        if task.key is not None and task.id in answered:
-            outcomes[task.id] = Taken(stored=stored_text(task.key))
-        else:
-            outcomes[task.id] = Postponed(reason="Nightscout's answer does not name it")
-    return outcomes
+    named = recognise(client, collection, puts, _create(client, collection, bodies))
+    return {task.id: outcome_of(client, task, named.get(task.id)) for task in puts}
+
+
+def recognise(
+    client: NightscoutClient, collection: str, puts: Sequence[Task], answered: Sequence[Mapping[str, Any]]
+) -> dict[str, Named]:
+    """Which of these the site has stored: by its answer, else by looking. What it keeps of our identity is learned from it."""
+    named = named_in(answered, puts)
+    kept = any(each.by_identifier for each in named.values())
+    missing = [task for task in puts if task.id not in named]
+    if missing:
+        held = copies_of(client, collection, {task.id: task.times for task in missing}, tasks=missing, unfiltered=True)
+        named |= {
+            task.id: named_of(task.id, copy.fields)
+            for task in missing
+            for copy in held[task.id]
+            if copy.key == task.key
+            # an older copy does not show that this one was stored
+            and (
+                task.old is None or collection in client.drops_identifier or not contrasts(task.body or {}, copy.fields)
+            )
+        }
+    if named:
+        (client.drops_identifier.discard if kept else client.drops_identifier.add)(collection)
+    return named
+
+
+def outcome_of(client: NightscoutClient, task: Task, named: Named | None) -> Outcome:
+    """What is handed to the outbox for a document that was put."""
+    if task.key is None or named is None:
+        reason = (
+            f"{client.url} answers that it stored {task.delivery.collection}, but shows nothing that is known as ours"
+        )
+        return Postponed(reason=reason, unconfirmed=True)
+    return Taken(stored=stored_text(task.key, named.mongo_id))
 
 
 def _create(client: NightscoutClient, collection: str, bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

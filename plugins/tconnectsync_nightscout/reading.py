@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from tconnectsync_nightscout.client import Find, NightscoutClient, is_mongo_id
-from tconnectsync_nightscout.wire import ENTRIES, Key, created_at_text, epoch_ms, moment_of, slot_of
+from tconnectsync_nightscout.recognising import Likeness, identity_of, when
+from tconnectsync_nightscout.wire import ENTRIES, Key, Task, created_at_text, epoch_ms, moment_of, slot_of
 
 PAGE = 1000
 REACH = timedelta(days=2)
@@ -69,9 +70,9 @@ def _moment_at(milliseconds: object) -> datetime | None:
         return None
 
 
-def copy_of(item: Mapping[str, Any]) -> Copy | None:
+def copy_of(item: Mapping[str, Any], identifier: object = None) -> Copy | None:
     """A stored document as a copy of one of ours; None where it has no identifier, no time, or a foreign ``_id``."""
-    mongo_id, identifier, at = item.get("_id"), item.get("identifier"), time_of(item)
+    mongo_id, identifier, at = item.get("_id"), identifier or item.get("identifier"), when(item)
     if not isinstance(mongo_id, str) or not is_mongo_id(mongo_id) or not isinstance(identifier, str) or at is None:
         return None
     key = Key(at=at, event_type=slot_of(item))
@@ -79,15 +80,25 @@ def copy_of(item: Mapping[str, Any]) -> Copy | None:
 
 
 def copies_of(
-    client: NightscoutClient, collection: str, wanted: Mapping[str, Sequence[datetime]]
+    client: NightscoutClient,
+    collection: str,
+    wanted: Mapping[str, Sequence[datetime]],
+    *,
+    tasks: Sequence[Task] = (),
+    unfiltered: bool = False,
 ) -> dict[str, list[Copy]]:
-    """What the site holds under these identifiers, near the times that are known of each (none known: anywhere)."""
+    """What the site holds under these identifiers, near the times that are known of each (none known: anywhere).
+
+    On a site that does not keep identifiers, or ``unfiltered``: also what is like these ``tasks`` otherwise.
+    """
+    loose = unfiltered or collection in client.drops_identifier
+    likeness = Likeness(tasks if loose else ())
     found: dict[str, list[Copy]] = {identifier: [] for identifier in wanted}
     for group in _neighbourhoods(wanted):
         members = {span.identifier for span in group}
-        for first, last, find in _questions(group):
+        for first, last, find in _questions(group, filtered=not loose):
             for item in pages(client, collection, first, last, find):
-                copy = copy_of(item)
+                copy = copy_of(item, identity_of(item, members) or likeness.owner(item))
                 # The server's filter is never trusted: what is not ours by its identifier is not touched.
                 if copy is not None and copy.identifier in members:
                     found[copy.identifier].append(copy)
@@ -123,9 +134,9 @@ def _neighbourhoods(wanted: Mapping[str, Sequence[datetime]]) -> Iterator[list[_
         yield group
 
 
-def _questions(group: Sequence[_Span]) -> Iterator[tuple[datetime, datetime, Find]]:
+def _questions(group: Sequence[_Span], *, filtered: bool) -> Iterator[tuple[datetime, datetime, Find]]:
     first, last = min(span.first for span in group), max(span.last for span in group)
-    if len(group) > max(FEW, (last - first) / timedelta(days=1) * DENSITY_PER_DAY):
+    if not filtered or len(group) > max(FEW, (last - first) / timedelta(days=1) * DENSITY_PER_DAY):
         yield first, last, ()
         return
     for span in group:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,11 +39,13 @@ from tconnectsync_nightscout.patience import Patience
 from tconnectsync_nightscout.profile_delivery import ADD, deliver_profiles
 from tconnectsync_nightscout.profile_delivery import COLLECTION as PROFILE
 from tconnectsync_nightscout.reading import REACH, copy_of, pages, time_of
+from tconnectsync_nightscout.recognising import is_ours
 from tconnectsync_nightscout.rights import check_site
 from tconnectsync_nightscout.unkeyed import ACTIVITY, deliver_unkeyed
 from tconnectsync_nightscout.wire import ENTRIES, SINK_FIELD, Key, Task, made_ready, slot_of, stored_text
 
 DEVICESTATUS = "devicestatus"
+DROPS_IDENTIFIER = "drops-identifier:"
 BATCH_SIZE = 500
 """Treatments per request: the sweet spot of ingest; ten times as many take most of a minute or fail."""
 COUNT_UP_TO = 1000
@@ -109,12 +110,16 @@ class NightscoutReceiver:
         return task if isinstance(task, Refused) else task.body or {}
 
     def memory(self) -> str:
-        """See :class:`tconnectsync.receiver.Remembering`: whether this site takes compressed bodies."""
-        return self.client.compression.memory
+        """See :class:`tconnectsync.receiver.Remembering`: whether this site takes compressed bodies and keeps identifiers."""
+        drops = [f"{DROPS_IDENTIFIER}{collection}" for collection in sorted(self.client.drops_identifier)]
+        return " ".join([self.client.compression.memory, *drops]).strip()
 
     def recall(self, memory: str) -> None:
         """See :class:`tconnectsync.receiver.Remembering`."""
-        self.client.compression.recall(memory)
+        words = memory.split()
+        self.client.compression.recall(words)
+        drops = (word for word in words if word.startswith(DROPS_IDENTIFIER))
+        self.client.drops_identifier |= {word.removeprefix(DROPS_IDENTIFIER) for word in drops}
 
     def _made_ready(self, delivery: Delivery) -> Task | Refused:
         if delivery.collection not in _ORDER:
@@ -198,8 +203,11 @@ class NightscoutReceiver:
                 yield found
 
     def shows(self, collection: str) -> bool:
-        """See :class:`tconnectsync.Surveyed`. All but profiles: one is in force, and it is read whenever ours is delivered."""
-        return collection in self.collections and collection != PROFILE
+        """See :class:`tconnectsync.Surveyed`. All but profiles: one is in force, and it is read whenever ours is delivered.
+
+        Nothing of what a site keeps without our identifiers: every document would be called missing, and sent once more.
+        """
+        return collection in self.collections and collection not in {PROFILE, *self.client.drops_identifier}
 
     def survey(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         """See :class:`tconnectsync.Surveyed`. On a site that keeps one treatment per key, others' keys are told."""
@@ -211,17 +219,13 @@ class NightscoutReceiver:
                 continue
             begin = max(first, self.client.clock.now() - CURRENT) if collection == DEVICESTATUS else first
             for item in pages(self.client, collection, begin, last, find) if begin <= last else ():
-                if (
-                    item.get(SINK_FIELD) == self.sink
-                    or not _is_ours(item.get("identifier"))
-                    or not item.get(SINK_FIELD)
-                ):
+                if item.get(SINK_FIELD) == self.sink or not is_ours(item.get("identifier")) or not item.get(SINK_FIELD):
                     yield self._stored(collection, item, begin)
 
     def _stored(self, collection: str, item: Mapping[str, Any], begin: datetime) -> StoredDocument:
         copy, event_type = copy_of(item), slot_of(item)
         passing = collection == DEVICESTATUS or event_type == ANNOUNCEMENT
-        if copy is not None and item.get(SINK_FIELD) == self.sink and _is_ours(copy.identifier):
+        if copy is not None and item.get(SINK_FIELD) == self.sink and is_ours(copy.identifier):
             return StoredDocument(
                 document_id=copy.identifier, collection=collection, at=copy.key.at, stored=stored_text(copy.key),
                 slot=event_type, pump=_pump_of(item), passing=passing, content=item,
@@ -286,11 +290,3 @@ class NightscoutReceiver:
 def _pump_of(item: Mapping[str, Any]) -> str:
     pump = item.get("pump")
     return str(pump.get("serial", "")) if isinstance(pump, Mapping) else ""
-
-
-def _is_ours(identifier: object) -> bool:
-    """Whether it was computed as this product computes identities (UUIDv5)."""
-    try:
-        return isinstance(identifier, str) and uuid.UUID(identifier).version == 5
-    except ValueError:
-        return False

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tconnectsync import Outcome, Postponed, Refused, Rejected, Taken
+from tconnectsync import Outcome, Refused, Rejected, Taken
 from tconnectsync_nightscout.answers import ServerFault
 from tconnectsync_nightscout.client import NightscoutClient
-from tconnectsync_nightscout.keyed import fails_on
+from tconnectsync_nightscout.keyed import fails_on, outcome_of, recognise
 from tconnectsync_nightscout.patience import Patience, another_call, delete_all
 from tconnectsync_nightscout.reading import Copy, copies_of
+from tconnectsync_nightscout.recognising import Named, named_of
 from tconnectsync_nightscout.wire import Task, stored_text
 
 ENOUGH = 2
@@ -49,29 +50,30 @@ def _replace(client: NightscoutClient, collection: str, task: Task, patience: Pa
         return another_call()
     if task.body is None or task.key is None:
         return Taken(stored="")
-    if keep is None and not _post(client, collection, task):
-        return Postponed(reason="Nightscout's answer does not name it")
-    return Taken(stored=stored_text(task.key))
+    if keep is not None:
+        return Taken(stored=stored_text(task.key, named_of(task.id, keep.fields).mongo_id))
+    return outcome_of(client, task, _post(client, collection, task))
 
 
 def _copies(client: NightscoutClient, collection: str, task: Task) -> list[Copy]:
-    times = () if collection == ACTIVITY else task.times
-    return copies_of(client, collection, {task.id: times})[task.id]
+    times = () if collection == ACTIVITY and collection not in client.drops_identifier else task.times
+    return copies_of(client, collection, {task.id: times}, tasks=[task])[task.id]
 
 
 def _is_current(copy: Copy, task: Task) -> bool:
     return task.body is not None and task.key is not None and copy.key.at == task.key.at and copy.holds(task.body)
 
 
-def _post(client: NightscoutClient, collection: str, task: Task) -> bool:
-    """Whether the site names it as stored. A document on which it fails while it answers others is Rejected."""
+def _post(client: NightscoutClient, collection: str, task: Task) -> Named | None:
+    """How the site names it; None where it does not. A document on which it fails while it answers others is Rejected."""
     try:
         return _create(client, collection, task)
     except ServerFault as fault:
         if fault.status != 500:
             raise
-        if any(_is_current(copy, task) for copy in _copies(client, collection, task)):
-            return True
+        current = [copy for copy in _copies(client, collection, task) if _is_current(copy, task)]
+        if current:
+            return named_of(task.id, current[0].fields)
     try:
         return _create(client, collection, task)
     except ServerFault as fault:
@@ -80,6 +82,6 @@ def _post(client: NightscoutClient, collection: str, task: Task) -> bool:
         raise fails_on(fault) from fault
 
 
-def _create(client: NightscoutClient, collection: str, task: Task) -> bool:
+def _create(client: NightscoutClient, collection: str, task: Task) -> Named | None:
     body = [] if task.body is None else [task.body]
-    return any(item.get("identifier") == task.id for item in client.create(collection, body))
+    return recognise(client, collection, [task], client.create(collection, body)).get(task.id)

@@ -14,11 +14,14 @@ from tconnectsync import Delivery, Document, Refused
 SINK_FIELD = "sink"
 """Names the sink that a document belongs to: two sinks of one site never take each other's for their own."""
 
+SYNC_IDENTIFIER = "syncIdentifier"
+"""Another name of a treatment's identity, which compatible sites keep that drop ``identifier``."""
+
 ENTRIES = "entries"
 """Glucose values: a collection of its own, with the time as a number and a text, and a ``type`` instead of an event type."""
 
 _NAMED_BY_SLOT = frozenset({"treatments", ENTRIES})
-_RECEIVERS_OWN = frozenset({"_id", "created_at", "identifier", "enteredBy", SINK_FIELD})
+_RECEIVERS_OWN = frozenset({"_id", "created_at", "identifier", SYNC_IDENTIFIER, "enteredBy", SINK_FIELD})
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 
@@ -35,13 +38,16 @@ class Key:
 class Task:
     """A delivery made ready. ``body`` under ``key`` is to be there afterwards, nothing where they are None.
 
-    ``old`` is the key of the last time that the site took it, as far as it is known.
+    ``old`` is the key of the last time that the site took it, as far as it is known. ``mongo_id`` is the site's own name for
+    it, known only where the site does not keep ours. ``author`` is who the site shows as the one who entered it.
     """
 
     delivery: Delivery
     body: Mapping[str, Any] | None = None
     key: Key | None = None
     old: Key | None = None
+    mongo_id: str = ""
+    author: str = ""
 
     @property
     def id(self) -> str:
@@ -92,21 +98,33 @@ def whole_ms(at: datetime) -> datetime:
     return moment - timedelta(microseconds=moment.microsecond % 1000)
 
 
-def stored_text(key: Key) -> str:
+def stored_text(key: Key, mongo_id: str = "") -> str:
     """The text handed to the outbox."""
     fields = {"created_at": created_at_text(key.at)}
     if key.event_type:
         fields["eventType"] = key.event_type
+    if mongo_id:
+        fields["_id"] = mongo_id
     return json.dumps(fields, separators=(",", ":"))
+
+
+def stored_id(text: str | None) -> str:
+    """The site's own name in a :func:`stored_text`; "" if there is none."""
+    return str(_stored_fields(text).get("_id") or "")
+
+
+def _stored_fields(text: str | None) -> dict[str, Any]:
+    try:
+        fields = json.loads(text or "null")
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def stored_key(text: str | None) -> Key | None:
     """The inverse of :func:`stored_text`; None where the text says nothing of use."""
-    try:
-        fields = json.loads(text or "null")
-    except ValueError:
-        return None
-    at = moment_of(fields.get("created_at")) if isinstance(fields, dict) else None
+    fields = _stored_fields(text)
+    at = moment_of(fields.get("created_at"))
     return None if at is None else Key(at=at, event_type=str(fields.get("eventType") or ""))
 
 
@@ -115,10 +133,10 @@ def made_ready(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refu
 
     The server turns a time that it cannot read into now and answers 200, so nothing doubtful may leave.
     """
-    old = stored_key(delivery.stored)
+    old, mongo_id = stored_key(delivery.stored), stored_id(delivery.stored)
     document = delivery.document
     if document is None:
-        return Task(delivery=delivery, old=old)
+        return Task(delivery=delivery, old=old, mongo_id=mongo_id, author=entered_by)
     reason = _flaw(delivery, document)
     if reason is not None:
         return Refused(reason=reason)
@@ -132,7 +150,9 @@ def made_ready(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refu
         "enteredBy": entered_by,
         SINK_FIELD: sink,
     }
-    return Task(delivery=delivery, body=body, key=key, old=old)
+    if document.collection == "treatments":
+        body[SYNC_IDENTIFIER] = document.id
+    return Task(delivery=delivery, body=body, key=key, old=old, mongo_id=mongo_id, author=entered_by)
 
 
 def _slot_there(document: Document) -> str:

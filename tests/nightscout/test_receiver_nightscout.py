@@ -85,6 +85,7 @@ def test_a_document_is_stored_with_its_time_identity_author_and_sink(
     assert {name: value for name, value in document.items() if not name.startswith("_")} == {
         "created_at": "2026-03-01T12:00:00.987Z",
         "identifier": document_id("test", "a"),
+        "syncIdentifier": document_id("test", "a"),
         "enteredBy": "tconnectsync",
         "sink": SINK,
         "eventType": "Bolus",

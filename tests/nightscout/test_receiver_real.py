@@ -103,3 +103,16 @@ def test_an_older_bridges_treatments_are_seen(site: Site, receiver: NightscoutRe
     assert "2 treatments" in hold.reason
     site.ask("POST", "treatments", json={**old, "eventType": "Note", "pump_event_id": "14"}).raise_for_status()
     assert receiver.inspect(LONG_AGO, LONG_AGO) == hold, "a note is no dose, and this sink's are doses"
+
+
+def test_a_second_name_of_the_identity_is_kept_and_changes_nothing(site: Site, receiver: NightscoutReceiver) -> None:
+    """Compatible sites that drop ``identifier`` know ``syncIdentifier``; the real one keeps both."""
+    (stored,) = taken(receiver.deliver([put("a", LONG_AGO)]))
+    taken(receiver.deliver([put("a", LONG_AGO, stored=stored, insulin=2.0)]))
+    (document,) = site.documents("treatments")
+    assert document["syncIdentifier"] == document["identifier"] == document_id("test", "a")
+    assert document["insulin"] == 2.0
+    assert not receiver.client.drops_identifier
+    assert receiver.shows("treatments")
+    taken(receiver.deliver([take_back("a", stored)]))
+    assert site.documents("treatments") == []

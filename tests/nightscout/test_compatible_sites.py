@@ -1,0 +1,240 @@
+"""Sites that speak Nightscout's API and keep documents in their own way: nothing is posted again and again, nothing is doubled."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from deliveries import minutes, put
+from stub_site import SECRET, Fault, HandClock, StubSite, running
+
+from tconnectsync import Document, Retryable, Secret, StoredDocument, document_id
+from tconnectsync.delivery import Courier
+from tconnectsync.outbox import Outbox
+from tconnectsync_nightscout.client import NightscoutClient, header_of
+from tconnectsync_nightscout.receiver import NightscoutReceiver
+
+SINK = "nightscout-treatments"
+
+
+@attrs.frozen(kw_only=True)
+class Manner:
+    """``keeps``: of our marks, these; ``own``: writes an identifier of its own; ``answer``: what a POST is answered with."""
+
+    keeps: frozenset[str] = frozenset({"enteredBy"})
+    own: bool = False
+    uuids: bool = False
+    answer: str = "stored"
+    offset: bool = False
+    """Writes times with ``+00:00``."""
+
+
+MARKS = frozenset({"identifier", "syncIdentifier", "enteredBy", "sink"})
+MANNERS = {
+    "keeps syncIdentifier": Manner(keeps=frozenset({"syncIdentifier", "enteredBy"})),
+    "keeps neither": Manner(),
+    "has UUIDs for _id": Manner(uuids=True),
+    "writes an identifier of its own": Manner(own=True, keeps=frozenset({"syncIdentifier", "enteredBy"})),
+    "writes times in another way": Manner(offset=True),
+    "keeps syncIdentifier and answers with an empty list": Manner(
+        answer="[]", keeps=frozenset({"syncIdentifier", "enteredBy"})
+    ),
+    "keeps neither and answers with an empty list": Manner(answer="[]"),
+    "keeps our identifier and answers with nothing": Manner(answer="", keeps=MARKS),
+    "answers with a count": Manner(answer="{}"),
+}
+
+
+class CompatibleSite(StubSite):
+    """Stores whatever it is sent, twice if it is sent twice, and keeps only some of it."""
+
+    def __init__(self, manner: Manner) -> None:
+        super().__init__("15.0.7")
+        self.manner = manner
+        self.judge = self._judge
+
+    def _store(self, collection: str, document: dict[str, Any]) -> dict[str, Any]:
+        for name in MARKS - self.manner.keeps:
+            document.pop(name, None)
+        if self.manner.own:
+            document["identifier"] = str(uuid.uuid4())
+        if self.manner.offset:
+            document["created_at"] = document["created_at"].replace("Z", "+00:00")
+        document["_id"] = str(uuid.uuid4()) if self.manner.uuids else self._new_id()
+        self.stored[collection].append(document)
+        return dict(document)
+
+    def _meets(self, document: Mapping[str, Any], name: str, value: str) -> bool:
+        plain = {**document, "created_at": document["created_at"].replace("+00:00", "Z")}
+        return super()._meets(plain, name, value)
+
+    def _judge(self, request: Any) -> Fault | None:
+        if request.method != "POST" or self.manner.answer == "stored":
+            return None
+        self.serve(request)
+        if self.manner.answer:
+            return Fault(status=200, body=self.manner.answer.encode())
+        return Fault(status=201, body=b"")
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "sink.sqlite")
+    yield outbox
+    outbox.close()
+
+
+def receiver_of(site: StubSite, clock: HandClock) -> NightscoutReceiver:
+    client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
+    return NightscoutReceiver(client, sink=SINK, collections=("treatments", "activity", "devicestatus"))
+
+
+def want(outbox: Outbox, *documents: Document) -> None:
+    with outbox.transaction():
+        for known in documents:
+            outbox.want(known, "fold", "1:0", 0)
+
+
+def deliver(outbox: Outbox, site: StubSite, clock: HandClock) -> None:
+    """What a daemon does in an hour, with another process each time."""
+    for _ in range(6):
+        clock.advance(600)
+        receiver = receiver_of(site, clock)
+        courier = Courier(outbox, receiver)
+        try:
+            while courier.send_next(clock.now()):
+                pass
+        except Retryable:
+            assert not courier.unrecognised()
+        finally:
+            receiver.close()
+
+
+def basal(number: int, duration: float, *, shift: float = 0.0, collection: str = "treatments") -> Document:
+    kind = {"eventType": "Temp Basal"} if collection == "treatments" else {}
+    document = put(number, minutes(-5 * number + shift), collection=collection, duration=duration, **kind).document
+    assert document is not None
+    return document
+
+
+def shown(site: StubSite, collection: str = "treatments") -> list[tuple[str, float]]:
+    return sorted((item["created_at"].replace("+00:00", "Z"), item["duration"]) for item in site.stored[collection])
+
+
+@pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
+def test_each_document_is_there_once_also_when_it_grows_moves_or_goes(
+    outbox: Outbox, clock: HandClock, manner: Manner
+) -> None:
+    with running(CompatibleSite(manner)) as site:
+        want(outbox, *(basal(number, 5.0) for number in range(30)))
+        deliver(outbox, site, clock)
+        assert len(site.asked("POST")) <= 3
+        assert len(shown(site)) == 30
+        for growth in range(1, 4):
+            want(outbox, basal(0, 5.0 + growth))
+            deliver(outbox, site, clock)
+        want(outbox, basal(1, 5.0, shift=2.0))
+        deliver(outbox, site, clock)
+        with outbox.transaction():
+            outbox.doubt([basal(2, 5.0).id])
+            outbox.settle("fold", "1:0")
+        deliver(outbox, site, clock)
+        wanted = [basal(0, 8.0), basal(1, 5.0, shift=2.0), *(basal(number, 5.0) for number in range(3, 30))]
+        assert [duration for _, duration in shown(site)] == [
+            document.content["duration"] for document in sorted(wanted, key=lambda document: document.at)
+        ]
+        assert outbox.waiting(clock.now()) == 0
+        assert len(site.asked("POST")) <= 12
+
+
+@pytest.mark.parametrize("collection", ["activity", "devicestatus"])
+@pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
+def test_what_has_no_key_is_replaced_and_not_doubled(
+    outbox: Outbox, clock: HandClock, manner: Manner, collection: str
+) -> None:
+    with running(CompatibleSite(manner)) as site:
+        for value in range(4):
+            want(outbox, basal(0, float(value), shift=value, collection=collection))
+            deliver(outbox, site, clock)
+        assert [duration for _, duration in shown(site, collection)] == [3.0]
+        assert len(site.asked("POST")) <= 6
+
+
+@pytest.mark.parametrize("manner", ["keeps syncIdentifier", "keeps neither"])
+def test_a_lost_answer_doubles_nothing(outbox: Outbox, clock: HandClock, manner: str) -> None:
+    with running(CompatibleSite(MANNERS[manner])) as site:
+        want(outbox, basal(9, 5.0))
+        deliver(outbox, site, clock)
+        site.fail("POST", "treatments", Fault(broken="after"), times=2)
+        want(outbox, *(basal(number, 5.0) for number in range(3)))
+        deliver(outbox, site, clock)
+        assert len(shown(site)) == 4
+
+
+def test_others_documents_are_never_taken_for_ours(outbox: Outbox, clock: HandClock) -> None:
+    """The same time and type, by someone else; and one of ours that another identity belongs to."""
+    with running(CompatibleSite(MANNERS["keeps neither"])) as site:
+        ours = basal(0, 5.0)
+        want(outbox, ours)
+        deliver(outbox, site, clock)
+        fields = {name: value for name, value in site.stored["treatments"][0].items() if name != "_id"}
+        others = [
+            site.add("treatments", **{**fields, "enteredBy": "Loop"}),
+            site.add("treatments", **fields, identifier=document_id("another", "sink")),
+        ]
+        with outbox.transaction():
+            outbox.doubt([ours.id])
+            outbox.settle("fold", "1:0")
+        deliver(outbox, site, clock)
+        assert site.stored["treatments"] == others
+
+
+def test_a_site_that_shows_nothing_of_ours_stops_the_sink(outbox: Outbox, clock: HandClock) -> None:
+    with running(CompatibleSite(Manner(keeps=frozenset(), answer="[]"))) as site:
+        want(outbox, *(basal(number, 5.0) for number in range(30)))
+        courier = None
+        for _ in range(3):
+            clock.advance(600)
+            receiver = receiver_of(site, clock)
+            courier = Courier(outbox, receiver)
+            with pytest.raises(Retryable, match="nothing that is known as ours") as told:
+                courier.send_next(clock.now())
+            receiver.close()
+            assert site.url in told.value.message
+        assert courier is not None
+        assert courier.unrecognised()
+        assert len(site.asked("POST")) == 3
+
+
+def test_what_is_kept_without_our_identifier_is_not_called_missing(outbox: Outbox, clock: HandClock) -> None:
+    with running(CompatibleSite(MANNERS["keeps neither"])) as site:
+        want(outbox, basal(0, 5.0))
+        deliver(outbox, site, clock)
+        again = receiver_of(site, clock)
+        again.recall(outbox.get("receiver_memory"))
+        assert not again.shows("treatments")
+        assert again.shows("devicestatus")
+        found: list[StoredDocument] = list(again.survey(minutes(-60), minutes(60)))
+        assert found == []
+        again.close()
+
+
+def test_what_a_site_calls_a_document_is_remembered_only_where_it_keeps_no_name_of_ours(
+    outbox: Outbox, clock: HandClock
+) -> None:
+    for manner, expected in (("keeps neither", True), ("keeps our identifier and answers with nothing", False)):
+        with running(CompatibleSite(MANNERS[manner])) as site:
+            receiver = receiver_of(site, clock)
+            (outcome,) = receiver.deliver([put("a")])
+            receiver.close()
+        assert ("_id" in json.loads(getattr(outcome, "stored", "{}"))) is expected

@@ -22,7 +22,7 @@ from tconnectsync_tconnect.entry import CSV, CSV_BASAL, DECODER
 from tconnectsync_tconnect.fact import Fact
 from tconnectsync_tconnect.facts import BasalStart, basal_fact, basal_start, facts_of, serial_of
 from tconnectsync_tconnect.kept import Kept, kept, kept_aside
-from tconnectsync_tconnect.partial import Readable, readable, time_of
+from tconnectsync_tconnect.partial import Readable, readable, time_among, time_of
 from tconnectsync_tconnect.serials import can_be, is_rounded, plain_serial
 from tconnectsync_tconnect.tables import BASAL, BOLUS, DEVICE, PUMP, Damaged, Row, looks_like_export, read_rows
 
@@ -98,8 +98,9 @@ def _facts(stream: BinaryIO, looked: _Looked, *, skip_bad: bool) -> Iterator[Kep
             at = _time_in(row)
             if row.table == BASAL and at is None:
                 gaps.add(len(basal))
-            elif row.table == BASAL and isinstance(row, Row) and at is not None:
-                basal.append((BasalStart(at=at, rate_u_per_h=None), row))
+            elif row.table == BASAL and at is not None:
+                known = row if isinstance(row, Row) else Row(table=BASAL, line=row.line, cells={})
+                basal.append((BasalStart(at=at, rate_u_per_h=None), known))
             if at is not None:
                 yield _aside(row, problem, at)
             continue
@@ -128,10 +129,7 @@ def _read(row: Row, found: Readable) -> tuple[list[Fact], BasalStart | None]:
 
 def _time_in(row: Row | Damaged) -> datetime | None:
     """When a row is of that cannot be read."""
-    if isinstance(row, Row):
-        return time_of(row.cells)
-    cells = {str(index): cell for index, cell in enumerate(row.rest)}
-    return time_of(cells, *cells) if cells else None
+    return time_of(row.cells) if isinstance(row, Row) else time_among(row.rest)
 
 
 def _aside(row: Row | Damaged, problem: BadRow, at: datetime) -> Kept:

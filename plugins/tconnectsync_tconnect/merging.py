@@ -19,7 +19,7 @@ from tconnectsync_tconnect.entry import CSV, READERS
 from tconnectsync_tconnect.fact import Fact
 from tconnectsync_tconnect.kept import Kept, kept, kept_aside
 from tconnectsync_tconnect.modes import mode_changes
-from tconnectsync_tconnect.partial import readable, time_of
+from tconnectsync_tconnect.partial import readable, time_among, time_of
 from tconnectsync_tconnect.tables import BASAL, BOLUS, PUMP, Damaged
 from tconnectsync_tconnect.tables import Row as CsvRow
 from tconnectsync_tconnect.timeline import Mode, Segment, Suspension
@@ -167,10 +167,9 @@ def _csv(rows: Sequence[CsvRow | Damaged], before: OpenRow | None, bad: _Bad) ->
     basal = [] if before is None else [before.start]
     told: list[Kept] = []
     for row in rows:
-        if isinstance(row, Damaged):
-            bad.add(CSV, {"table": row.table, "cells": list(row.rest)}, row.problem.reason)
-            continue
         try:
+            if isinstance(row, Damaged):
+                raise row.problem
             if row.table == BASAL:
                 basal.append(_csv_basal(row))
             elif row.table != PUMP:
@@ -179,10 +178,20 @@ def _csv(rows: Sequence[CsvRow | Damaged], before: OpenRow | None, bad: _Bad) ->
                 if read.damage is not None:
                     raise read.damage
         except BadRow as problem:
-            bad.add(CSV, row.cells, problem.reason)
-            if row.table == BASAL and (at := time_of(row.cells)) is not None:
-                basal.append(CsvBasal(at=at, cells=row.cells, known=False))
+            cells = {"table": row.table, "cells": list(row.rest)} if isinstance(row, Damaged) else row.cells
+            bad.add(CSV, cells, problem.reason)
+            if row.table == BASAL:
+                _end_basal(basal, row)
     return sorted(basal, key=lambda one: one.at), told
+
+
+def _end_basal(basal: list[CsvBasal], row: CsvRow | Damaged) -> None:
+    """A row that cannot be read ends the one before it: at its time, or nobody knows when."""
+    at = time_among(row.rest) if isinstance(row, Damaged) else time_of(row.cells)
+    if at is not None:
+        basal.append(CsvBasal(at=at, cells={}, known=False))
+    elif basal:
+        basal[-1] = attrs.evolve(basal[-1], known=False)
 
 
 def _csv_basal(row: CsvRow) -> CsvBasal:

@@ -162,6 +162,12 @@ def _take_out(cells: dict[str, str], unread: dict[str, str], columns: Sequence[s
     unread.update({column: cells.pop(column) for column in columns if column in cells})
 
 
+def time_among(cells: Sequence[str]) -> datetime | None:
+    """The first of these cells that is a time: of a row that fits no header."""
+    named = {str(index): cell for index, cell in enumerate(cells)}
+    return time_of(named, *named) if named else None
+
+
 def time_of(cells: Cells, *columns: str) -> datetime | None:
     """The first time that can be read in these columns."""
     for column in columns or (TIME, "RequestDateTime", "CompletionDateTime"):

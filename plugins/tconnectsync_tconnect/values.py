@@ -13,7 +13,7 @@ NO_TIME_YEAR = 1
 """``0001-01-01T00:00:00`` means that there is no time."""
 FIRST_YEAR = 2008
 """Pumps count their time from 2008."""
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d+)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(\.\d+)?", re.ASCII)
 
 

@@ -301,9 +301,10 @@ def test_a_row_that_lasts_longer_at_the_next_look_is_that_long_in_the_log(
     assert (spans["05:00"], spans["08:00"]) == (7200, 1200)
 
 
-@pytest.mark.parametrize("rate", ["", "x"])
-def test_a_row_of_the_export_without_a_rate_is_a_hole_and_lengthens_no_other(rate: str) -> None:
+@pytest.mark.parametrize(("rate", "first"), [("", "Basal"), ("x", "Basal"), ("3", "Baal")])
+def test_a_row_of_the_export_without_a_rate_is_a_hole_and_lengthens_no_other(rate: str, first: str) -> None:
     rows = basal(("00:00:00", "1"), ("01:00:00", rate), ("02:00:00", "2"), ("03:00:00", "2"))
+    rows = rows.replace('"Basal","3","2021-04-01T01', f'"{first}","3","2021-04-01T01')
     assert [row[:2] for row in rates(together(csv=export(rows)))] == [("01 00:00", 1.0), ("01 02:00", 2.0)]
     assert rates(together(csv=export(rows)))[0][2] == 60
 

@@ -178,6 +178,13 @@ def test_a_damaged_extended_part_costs_no_immediate_one(column: str) -> None:
     assert doses(events_of(content, skip_bad=True)) == [("2021-04-01 15:00:00", 0.2)]
 
 
+@pytest.mark.parametrize("first", ["Baal", "Bolus", ""])
+def test_a_row_of_no_table_among_basal_rows_is_a_hole_too(first: str) -> None:
+    text = basal(("00:00:00", "1"), ("01:00:00", "2"), ("02:00:00", "3"), ("03:00:00", "4"))
+    text = text.replace('"Basal","3","2021-04-01T01', f'"{first}","3","2021-04-01T01')
+    assert rates(events_of(export(READINGS, text), skip_bad=True)) == [(1.0, 3600), (3.0, 3600)]
+
+
 @pytest.mark.parametrize("bad", ["x", ""])
 def test_the_neighbours_of_a_bad_basal_row_keep_their_lengths(bad: str) -> None:
     hours = [("00:00:00", "1"), ("01:00:00", "2"), ("02:00:00", bad), ("03:00:00", "4"), ("04:00:00", "5")]

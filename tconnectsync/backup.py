@@ -32,6 +32,7 @@ import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.errors import MachineTrouble, NotDone
 from tconnectsync.eventlog import FILE_NAME, Files, check_log, copied_log
+from tconnectsync.owner import as_caller
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -82,13 +83,17 @@ def back_up(data_dir: Path, target: Path, *, clock: Clock, files: Files | None =
         raise NotDone(
             f"There is no log in {data_dir} yet: nothing to back up.", remedy="Run `tconnectsync sync` first."
         )
-    path = target / f"tconnectsync-{copy.log_id[:8]}-{now:%Y%m%dT%H%M%SZ}.tar.gz" if target.is_dir() else target
-    if path.exists():
+    with as_caller():
+        path = target / f"tconnectsync-{copy.log_id[:8]}-{now:%Y%m%dT%H%M%SZ}.tar.gz" if target.is_dir() else target
+        is_there = path.exists()
+    if is_there:
         raise NotDone(f"{path} is there already.", remedy="Name another file, or a folder: then a new name is made.")
     temporary = path.with_name(path.name + ".tmp")
     found: dict[str, _File] = {}
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with as_caller():
+            temporary.unlink(missing_ok=True)  # by a backup that was killed
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             with tarfile.open(fileobj=file, mode="w:gz", compresslevel=3, format=tarfile.PAX_FORMAT) as archive:
                 for name, content in copy.contents():
@@ -105,15 +110,16 @@ def back_up(data_dir: Path, target: Path, *, clock: Clock, files: Files | None =
                 _add(archive, MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)), now)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync(path.parent)
+        with as_caller():
+            temporary.replace(path)
+            _sync(path.parent)
     except OSError as error:
         raise MachineTrouble(
             f"The backup {path} cannot be written ({error.strerror or error}).",
             remedy="Name a file in a folder with room that this user may write to.",
         ) from error
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), as_caller():
             temporary.unlink()
     return Backup(path=path, manifest=manifest)
 
@@ -168,7 +174,9 @@ def _unpacked(path: Path, folder: Path) -> Manifest:
     found: dict[str, _File] = {}
     (folder / LOG).mkdir(mode=0o700)
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:gz") as archive:
+        with as_caller():
+            opened = path.open("rb")
+        with opened as file, tarfile.open(fileobj=file, mode="r:gz") as archive:
             for member in archive:
                 source = archive.extractfile(member) if member.isreg() else None
                 if manifest is not None or source is None:

@@ -65,6 +65,7 @@ class Tables:
         prefix = f"{name}." if name else ""
         overlay = lay_over(options, given, self.around, prefix=prefix)
         self.problems.extend(overlay.problems)
+        self.notes.extend(overlay.notes)
         self.passing |= overlay.passing
         built, faults = structure(overlay.raw, options)
         overlay.faulty |= overlay.broken | {prefix + key for fault in faults for key in _keys_of(fault)}

@@ -15,6 +15,7 @@ import attrs
 
 from tconnectsync.configfile import full_path, is_mistake
 from tconnectsync.optiontypes import arms_of, is_list, is_literal, is_secret, key_of, table_class
+from tconnectsync.owner import readable_by_everyone
 from tconnectsync.wording import found_words, nearest
 
 _TRUE = frozenset({"1", "on", "true", "yes"})
@@ -48,6 +49,7 @@ class Overlay:
     raw: dict[str, Any] = attrs.field(repr=False)
     origins: dict[str, str] = attrs.field(factory=dict)
     broken: set[str] = attrs.field(factory=set)
+    notes: list[str] = attrs.field(factory=list)
     problems: list[str] = attrs.field(factory=list)
     passing: set[str] = attrs.field(factory=set)
     sound: Any = attrs.field(default=None, repr=False)
@@ -165,6 +167,7 @@ def _lay_inner(overlay: Overlay, inner: type[Any], key: str, around: Surrounding
     overlay.origins.update(below.origins)
     overlay.broken.update(below.broken)
     overlay.problems.extend(below.problems)
+    overlay.notes.extend(below.notes)
     overlay.passing |= below.passing
 
 
@@ -265,6 +268,10 @@ class _Entry:
         else:
             path = full_path(given, self.around.folder, self.around.environ)
             self.take(path, str(path), where)
+            if readable_by_everyone(path):
+                self.overlay.notes.append(
+                    f"{where}: every user of this machine can read the secret in {path}: run `chmod 600 {path}`, as its owner"
+                )
 
     def _from_company(self) -> None:
         """The default that this option has where another variable is set."""

@@ -22,6 +22,7 @@ from tconnectsync.errors import BadFile, MachineTrouble, NotDone
 from tconnectsync.events import FACTS, Event, HistoryOpened
 from tconnectsync.hookspecs import Importer, ImportOptions
 from tconnectsync.jobs import Notice, Progress, Step
+from tconnectsync.owner import as_caller
 from tconnectsync.plural import counted
 from tconnectsync.polling import DISK_TROUBLE
 from tconnectsync.sameness import Sameness
@@ -111,11 +112,12 @@ def _few_collections() -> Iterator[None]:
 def _look_at(path: Path, importers: Sequence[Importer]) -> _File:
     """What kind of file it is. Errors: NotDone."""
     try:
-        state = path.stat()
-        if not stat.S_ISREG(state.st_mode):
-            raise NotDone(f"{path} is no file; nothing was imported.", remedy="Name the files themselves.")
-        with path.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
+        with as_caller():
+            state = path.stat()
+            if not stat.S_ISREG(state.st_mode):
+                raise NotDone(f"{path} is no file; nothing was imported.", remedy="Name the files themselves.")
+            with path.open("rb") as stream:
+                head = stream.read(HEAD_BYTES)
     except OSError as error:
         raise _unreadable(path, error) from None
     for importer in importers:
@@ -160,7 +162,8 @@ def _recognises(importer: Importer, head: bytes) -> bool:
 def _batches(file: _File, options: ImportOptions) -> Iterator[tuple[Batch, int]]:
     """The file's batches, each with how many bytes are read by now. Errors: BadFile, NotDone."""
     try:
-        stream = file.path.open("rb")
+        with as_caller():
+            stream = file.path.open("rb")
     except OSError as error:
         raise _unreadable(file.path, error) from None
     with stream:

@@ -19,6 +19,7 @@ import pluggy
 
 from tconnectsync import hookspecs
 from tconnectsync.hookspecs import Importer, Section, SinkSpec, SourceSpec
+from tconnectsync.owner import who_else_may_write
 
 if TYPE_CHECKING:
     import click
@@ -246,9 +247,13 @@ def _own_files(folder: Path | None, plugins: Plugins) -> list[tuple[str, str, Ca
     if folder is None:
         return []
     try:
+        others = who_else_may_write(folder)
         files = sorted(path for path in folder.iterdir() if path.suffix == ".py" and not path.name.startswith("_"))
     except OSError as error:
         plugins.problem("plugins_dir", f"{folder} cannot be read: {error.strerror or error}")
+        return []
+    if others is not None and files:
+        plugins.problem("plugins_dir", f"{folder}: no plugin in it was loaded, because {others}")
         return []
     return [(path.stem, str(path), _file_loader(path)) for path in files]
 
@@ -257,6 +262,9 @@ def _file_loader(path: Path) -> Callable[[], Any]:
     def load() -> Any:
         from importlib.util import module_from_spec, spec_from_file_location
 
+        others = who_else_may_write(path)
+        if others is not None:
+            raise PermissionError(f"it was not loaded, because {others}")
         module_name = f"{GROUP}_own_{path.stem}"
         spec = spec_from_file_location(module_name, path)
         if spec is None or spec.loader is None:

@@ -25,6 +25,7 @@ from tconnectsync.errors import (
     Retryable,
     TconnectsyncError,
 )
+from tconnectsync.owner import open_own
 from tconnectsync.printable import printable
 
 _STATUSES: tuple[tuple[type[TconnectsyncError], ExitStatus], ...] = (
@@ -98,7 +99,7 @@ def _keep(details: str, invocation: Invocation) -> Path | None:
         attempts.append(lambda: _open_private(config.data_dir / DETAILS_NAME))
     attempts.append(_open_temporary)
     for attempt in attempts:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, NotDone):
             descriptor, path = attempt()
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
                 file.write(printable(details))
@@ -107,7 +108,9 @@ def _keep(details: str, invocation: Invocation) -> Path | None:
 
 
 def _open_private(path: Path) -> tuple[int, Path]:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), path
+    descriptor = open_own(path, os.O_WRONLY | os.O_CREAT)
+    os.ftruncate(descriptor, 0)
+    return descriptor, path
 
 
 def _open_temporary() -> tuple[int, Path]:

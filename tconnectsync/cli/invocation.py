@@ -13,6 +13,7 @@ import attrs
 from tconnectsync.clock import Clock, SystemClock
 from tconnectsync.configfile import SYSTEM_FILE, Bootstrap, read_bootstrap
 from tconnectsync.errors import ConfigError, TconnectsyncError
+from tconnectsync.owner import as_caller, become_owner_of
 
 if TYPE_CHECKING:
     from tconnectsync.cli.logs import Logs
@@ -57,9 +58,10 @@ class Invocation:
         return self._plugins
 
     def config(self) -> Config:
-        """The configuration, read once. Errors: ConfigError."""
+        """The configuration, read once. From then on root works as the owner of its data folder. Errors: ConfigError."""
         if self._config is None:
             self._config = self.load_config()
+            become_owner_of(self._config.data_dir)
         return self._config
 
     def known_config(self) -> Config | None:
@@ -70,10 +72,11 @@ class Invocation:
         """The configuration, read now; its secrets are kept out of the logs from here on. Errors: ConfigError."""
         from tconnectsync.config import load_config
 
-        plugins = self.plugins()
-        config = load_config(
-            self.config_path, self.environ, plugins, features=self.features, system_file=self.system_file
-        )
+        with as_caller():  # a daemon that reads it again may have become the owner of its folder
+            plugins = self.plugins()
+            config = load_config(
+                self.config_path, self.environ, plugins, features=self.features, system_file=self.system_file
+            )
         if self.logs is not None:
             self.logs.redact(config.secrets())
         for note in config.notes:

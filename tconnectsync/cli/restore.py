@@ -25,8 +25,10 @@ def command(invocation: Invocation, path: Path, data_dir: Path | None) -> int:
     """
     from tconnectsync.backup import restore
     from tconnectsync.eventlog import FolderLock
+    from tconnectsync.owner import become_owner_of
 
     folder = data_dir or invocation.config().data_dir
+    become_owner_of(folder)
     with FolderLock(folder):
         put_back = restore(path, folder)
     made = put_back.manifest

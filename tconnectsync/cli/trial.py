@@ -9,6 +9,7 @@ import click
 
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.errors import ConfigError
+from tconnectsync.owner import as_owner_of
 
 if TYPE_CHECKING:
     from tconnectsync.clockcheck import ZoneDoubt
@@ -42,7 +43,9 @@ def try_out(invocation: Invocation, config: Config) -> tuple[bool, ZoneDoubt | N
 
     redact = invocation.logs.redactor if invocation.logs else str
     good, doubt = True, None
-    for found in application.run_check(config, invocation.plugins(tolerant=True), clock=invocation.clock):
+    with as_owner_of(config.data_dir):
+        every = list(application.run_check(config, invocation.plugins(tolerant=True), clock=invocation.clock))
+    for found in every:
         if found.upload is not None:
             doubt = zone_doubt(Upload(at=found.upload[0], newest=found.upload[1]), config.zones)
         of_zone = doubt is not None and found.what == doubt.words

@@ -17,6 +17,7 @@ from tconnectsync.eventlog.codec import Codec, Entry, Place
 from tconnectsync.eventlog.index import SCHEMA, VERSION, Index, Rank, meta, vocabulary
 from tconnectsync.eventlog.lines import Line, Run, position_after
 from tconnectsync.eventlog.segments import Damage, Segments, damage_of
+from tconnectsync.owner import require_own_database
 
 INDEX_NAME = "index.sqlite"
 
@@ -62,6 +63,7 @@ def open_index_to_read(path: Path, log_id: str) -> Index:
     """The index at ``path`` as the writer keeps it. IndexStale when it cannot be used."""
     if not path.exists():
         raise IndexStale
+    require_own_database(path)
     try:
         database = connect_to_read(path)
     except (OSError, sqlite3.Error):
@@ -123,6 +125,7 @@ def disown_index(path: Path) -> None:
     """See to it, durably, that the index at ``path`` is built again at the next opening. It can still be asked until then."""
     if not path.exists():
         return
+    require_own_database(path)
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as database:
             database.execute("PRAGMA synchronous = FULL")
@@ -142,6 +145,7 @@ def _sync(path: Path) -> None:
 
 def connect(path: Path) -> sqlite3.Connection:
     """The index file for writing; a power cut costs at most its last transactions, which the log has."""
+    require_own_database(path)
     database = sqlite3.connect(path, isolation_level=None, timeout=10)
     try:
         for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 4000", "cache_size = -500"):

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tconnectsync.owner import open_own
+
 
 class AppendFile(Protocol):
     """A file open for appending. Every call may raise OSError."""
@@ -93,7 +95,7 @@ class OsAppendFile:
     """A file of the operating system, open for appending."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_own(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -139,7 +141,7 @@ class OsFiles:
         return path.stat().st_size
 
     def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
-        with path.open("rb", buffering=0) as file:
+        with os.fdopen(open_own(path, os.O_RDONLY), "rb", buffering=0) as file:
             if offset:
                 file.seek(offset)
             parts = []

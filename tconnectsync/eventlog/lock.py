@@ -10,6 +10,7 @@ from types import TracebackType
 
 from tconnectsync.errors import FolderOwned
 from tconnectsync.eventlog.files import OsFiles
+from tconnectsync.owner import open_own
 
 LOOKS, LOOK_S = 3, 0.02
 """Whoever asks who the owner is has the lock for a moment: an owner tries so often, after so long."""
@@ -26,7 +27,7 @@ class FolderLock:
         OsFiles().make_folder(folder)
         self.path = folder / "lock"
         self._descriptor: int | None = None
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_own(self.path, os.O_RDWR | os.O_CREAT)
         try:
             _take(descriptor)
             os.ftruncate(descriptor, 0)

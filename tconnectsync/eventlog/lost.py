@@ -14,6 +14,7 @@ from tconnectsync.eventlog.index import meta
 from tconnectsync.eventlog.lines import Line
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.events import FACTS
+from tconnectsync.owner import require_own_database
 
 Times: TypeAlias = tuple[datetime, datetime]
 """The first and the last pump time, read as if it were UTC: half a day off at most."""
@@ -39,6 +40,7 @@ def remembered_times(path: Path, log_id: str, first: int, last: int) -> Times | 
     """The same from the index file at ``path``, if there is one that can be read and is of this log."""
     if not path.exists():
         return None
+    require_own_database(path)
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
             return indexed_times(database, first, last) if meta(database, "log") == log_id else None

@@ -32,6 +32,7 @@ from tconnectsync.eventlog.segments import HARM, Damage, Segment, Segments, dama
 from tconnectsync.eventlog.survey import Surveyed, survey
 from tconnectsync.eventlog.tail import newer_format
 from tconnectsync.events import Event
+from tconnectsync.owner import require_own_database
 
 _MOST_MENDS = 4
 """Of one segment, in one repair: neighbours may wait for each other."""
@@ -272,6 +273,7 @@ def _remembers_damage(path: Path) -> bool:
     """Whether the index speaks of damage: of a disk that could not be read for a while, perhaps."""
     if not path.exists():
         return False
+    require_own_database(path)
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
             return database.execute("SELECT 1 FROM damage LIMIT 1").fetchone() is not None
@@ -283,6 +285,7 @@ def _index_end(path: Path, log_id: str) -> int:
     """The last position that the index has seen; 0 when it cannot say."""
     if not path.exists():
         return 0
+    require_own_database(path)
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
             return int(meta(database, "end") or 0) if meta(database, "log") == log_id else 0

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from tconnectsync.diskcheck import connect_to_read
 from tconnectsync.eventlog.files import OsFiles
+from tconnectsync.owner import require_own_database
 
 log = logging.getLogger("tconnectsync.sinks")
 S = TypeVar("S", bound="Store")
@@ -56,6 +57,7 @@ class Store:
     """One sink's file. ``writable=False`` reads it beside a running daemon."""
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
+        require_own_database(path)
         if writable:
             OsFiles().make_folder(path.parent)
             self._db = sqlite3.connect(path, isolation_level=None)

@@ -71,3 +71,21 @@ def test_a_file_named_like_an_installed_plugin_is_reported(tmp_path: Path) -> No
     plugins = load_plugins([vendor_plugin()], tmp_path)
     assert plugins.sinks() == {}
     assert 'another plugin is named "tandem"' in plugins.problems[0].message
+
+
+def test_plugins_that_others_may_write_are_not_loaded(tmp_path: Path) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "fine.py").write_text(SINK)
+    (folder / "open.py").write_text(SINK)
+    (folder / "open.py").chmod(0o666)
+    plugins = load_plugins([], folder)
+    assert [plugin.name for plugin in plugins.loaded] == ["fine"]
+    [(name, message)] = plugins.problems
+    assert name == "open"
+    assert f"chmod go-w {folder / 'open.py'}" in message
+    folder.chmod(0o777)
+    plugins = load_plugins([], folder)
+    assert plugins.loaded == ()
+    [(name, message)] = plugins.problems
+    assert (name, f"chmod go-w {folder}" in message) == ("plugins_dir", True)

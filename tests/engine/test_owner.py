@@ -1,0 +1,238 @@
+"""Root in a folder of somebody else's: works as its owner, follows no link of his, and loses nothing of what it may."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tconnectsync.clock import SystemClock
+from tconnectsync.errors import NotDone
+from tconnectsync.eventlog import EventLog, FolderLock, OsFiles
+from tconnectsync.outbox import Outbox
+from tconnectsync.owner import become_owner_of, open_own, readable_by_everyone, who_else_may_write
+from tconnectsync_tandem.options import EndpointOptions
+
+NOBODY = 65534
+PLACES = "\n".join(
+    f'{each.name} = "http://127.0.0.1:9/"' for each in attrs.fields(EndpointOptions) if each.name != "client_id"
+)
+ROOT = pytest.mark.skipif(
+    os.geteuid() != 0 or not hasattr(os, "setresuid"), reason="only root can become somebody else"
+)
+
+
+def in_a_process(code: str, *words: object) -> str:
+    """What the code prints, run by itself: a process that became somebody else stays so."""
+    lines = f"import os, sys\nfrom pathlib import Path\nfrom tconnectsync.owner import *\nfolder = Path(sys.argv[1])\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", lines, *map(str, words)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Path:
+    """A service's folder inside one that only root may enter, as systemd keeps it."""
+    inner = tmp_path / "private" / "service"
+    inner.mkdir(parents=True)
+    os.chown(inner, NOBODY, NOBODY)
+    inner.chmod(0o700)
+    (tmp_path / "private").chmod(0o700)
+    return inner
+
+
+@ROOT
+def test_root_becomes_the_owner_and_reaches_his_folder_though_not_its_neighbours(private: Path) -> None:
+    root_only = private.parent / "root-only"
+    root_only.write_text("secret")
+    code = """
+become_owner_of(folder)
+(folder / "made").write_text("x")
+print(os.geteuid(), os.getegid(), os.getgroups(), (folder / "made").stat().st_uid)
+for what in (lambda: (folder.parent / "new").write_text("x"), lambda: os.open(folder.parent / "root-only", os.O_RDWR)):
+    try:
+        what()
+    except PermissionError:
+        print("refused")
+with as_caller():
+    print(os.geteuid(), (folder.parent / "root-only").read_text())
+print(os.geteuid(), sorted(os.listdir(folder)))
+"""
+    said = in_a_process(code, private).splitlines()
+    assert said == [f"{NOBODY} {NOBODY} [{NOBODY}] {NOBODY}", "refused", "refused", "0 secret", f"{NOBODY} ['made']"]
+
+
+@ROOT
+def test_a_child_process_cannot_become_root_again(private: Path) -> None:
+    code = """
+import subprocess
+become_owner_of(folder)
+print(subprocess.check_output(["id", "-u"], text=True).strip())
+print(subprocess.check_output(["cat", "/proc/self/status"], text=True).split("Uid:")[1].split("\\n")[0].split())
+"""
+    assert in_a_process(code, private).splitlines() == [str(NOBODY), str([str(NOBODY)] * 4)]
+
+
+@ROOT
+def test_a_block_as_owner_ends_as_root(private: Path) -> None:
+    code = """
+with as_owner_of(folder):
+    print(os.geteuid())
+print(os.getresuid(), os.getresgid())
+"""
+    assert in_a_process(code, private).splitlines() == [str(NOBODY), "(0, 0, 0) (0, 0, 0)"]
+
+
+@ROOT
+def test_a_folder_that_is_not_there_yet_counts_as_that_of_the_folder_above(private: Path) -> None:
+    code = "become_owner_of(folder / 'a' / 'b')\nprint(os.geteuid())"
+    assert in_a_process(code, private) == str(NOBODY)
+    assert in_a_process("become_owner_of(folder)\nprint(os.geteuid())", private.parent) == "0"
+
+
+@ROOT
+def test_what_root_left_behind_is_handed_over_and_nothing_else(private: Path, tmp_path: Path) -> None:
+    (private / "log").mkdir()
+    left = private / "log" / "1"
+    left.write_text("x")
+    outside = tmp_path / "outside"
+    outside.write_text("root's")
+    (private / "link").symlink_to(outside)
+    os.link(outside, private / "second-name")
+    os.mkfifo(private / "pipe")
+    in_a_process("become_owner_of(folder)", private)
+    assert [each.stat().st_uid for each in (left.parent, left)] == [NOBODY, NOBODY]
+    assert (outside.stat().st_uid, outside.read_text()) == (0, "root's")
+
+
+@ROOT
+@pytest.mark.parametrize("command", ["status", "sync", "backup", "import"])
+def test_a_command_of_roots_works_in_a_services_folder_as_its_owner(
+    private: Path, tmp_path: Path, command: str
+) -> None:
+    """Through the command line; secrets, the file to import and the backup's place are root's alone."""
+    settings = tmp_path / "etc"
+    settings.mkdir(mode=0o700)
+    (settings / "secret").write_text("a long secret")
+    (settings / "secret").chmod(0o600)
+    (settings / "config.toml").write_text(
+        f'timezone = "Europe/Berlin"\ndata_dir = "{private}"\n[sources.tandem]\nemail = "a@example.org"\nregion = "EU"\n'
+        f'password_file = "{settings}/secret"\n[sources.tandem.endpoints]\n{PLACES}\n'
+        f'[nightscout]\nurl = "http://127.0.0.1:9/"\napi_secret_file = "{settings}/secret"\n'
+    )
+    with EventLog.open(private, clock=SystemClock(), writable=True, decoders={}):
+        pass
+    target = {"backup": [str(settings / "b.tar.gz")], "import": [str(settings / "secret")]}.get(command, [])
+    done = subprocess.run(
+        [sys.executable, "-m", "tconnectsync", "--config", str(settings / "config.toml"), command, *target],
+        capture_output=True, text=True, timeout=120, check=False, env={"PATH": os.environ["PATH"], "HOME": "/root"},
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert "permission denied" not in said.lower()
+    assert "unexpectedly" not in said
+    if command == "import":
+        assert "of no kind that can be imported" in said
+    if command == "backup":
+        assert done.returncode == 0, said
+        assert (settings / "b.tar.gz").stat().st_uid == 0
+    for folder, _, names in os.walk(private):
+        assert {os.lstat(Path(folder, name)).st_uid for name in (*names, "")} == {NOBODY}
+
+
+# --- which files ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lock", "log/00000000000000000001.jsonl", "index.sqlite", "outbox/x.sqlite"])
+def test_no_link_in_the_folder_is_followed(tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious\n")
+    data = tmp_path / "data"
+    path = data / name
+    path.parent.mkdir(parents=True)
+    path.symlink_to(victim)
+    opens: dict[str, Callable[[], object]] = {
+        "lock": lambda: FolderLock(data),
+        "log": lambda: OsFiles().open_append(path),
+        "index.sqlite": lambda: EventLog.open(data, clock=SystemClock(), writable=True, decoders={}),
+        "outbox": lambda: Outbox(path),
+    }
+    with pytest.raises(NotDone, match="is a link") as raised:
+        opens[name.split("/", maxsplit=1)[0]]()
+    assert str(path) in raised.value.message
+    assert victim.read_text() == "precious\n"
+
+
+def test_a_pipe_is_no_file_and_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock")
+    with pytest.raises(NotDone, match="no regular file"):
+        FolderLock(tmp_path)
+    with pytest.raises(NotDone, match="no regular file"):
+        OsFiles().read(tmp_path / "lock")
+
+
+def test_files_are_made_for_their_owner_alone(tmp_path: Path) -> None:
+    os.close(open_own(tmp_path / "new", os.O_WRONLY | os.O_CREAT))
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+
+
+@ROOT
+def test_a_file_of_another_user_is_refused_with_the_command_that_hands_it_over(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    path.write_text("")
+    os.chown(path, NOBODY, NOBODY)
+    with pytest.raises(NotDone, match=f"number {NOBODY}") as raised:
+        open_own(path, os.O_RDONLY)
+    assert "sudo chown" in str(raised.value.remedy)
+
+
+def test_who_is_no_root_stays_who_he_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    before = os.getresuid()
+    become_owner_of(tmp_path)
+    assert os.getresuid() == before
+
+
+# --- what others may change ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("mode", "refused"), [(0o755, False), (0o777, True), (0o757, True), (0o700, False)])
+def test_code_that_others_may_write_is_told(tmp_path: Path, mode: int, refused: bool) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    file = folder / "mine.py"
+    file.write_text("")
+    for each in (folder, file):
+        each.chmod(mode)
+        assert (who_else_may_write(file) is not None) is refused
+        assert f"chmod go-w {each}" in (who_else_may_write(file) or f"chmod go-w {each}")
+        each.chmod(0o755)
+
+
+@ROOT
+def test_code_of_another_user_or_his_group_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("")
+    os.chown(file, 0, NOBODY)
+    file.chmod(0o664)
+    assert "chmod go-w" in (who_else_may_write(file) or "")
+    os.chown(file, NOBODY, 0)
+    file.chmod(0o644)
+    assert "belongs to another user" in (who_else_may_write(file) or "")
+
+
+def test_a_secret_in_a_private_folder_is_nobody_elses(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    secret.chmod(0o644)
+    tmp_path.chmod(0o700)
+    assert not readable_by_everyone(secret)
+    assert readable_by_everyone(Path("/etc/passwd"))
+    assert not readable_by_everyone(tmp_path / "missing")

@@ -49,15 +49,18 @@ class Visit:
             client.tls_set_context(context)
         self._client = client
 
-    def tell(self, messages: Sequence[Message]) -> None:
-        """Publish all of them. Raises Retryable, or CredentialsRefused where the broker does not let us in."""
+    def tell(self, *groups: Sequence[Message]) -> None:
+        """Publish all of them, each group once the broker has the one before.
+
+        Raises Retryable, or CredentialsRefused where the broker does not let us in.
+        """
         where = f"the MQTT broker {self.options.host}:{self.options.broker_port}"
         try:
             self._client.connect(self.options.host or "", self.options.broker_port)
             self._until(lambda: self._answer is not None, where)
             self._check_answer(where)
-            sent = [self._publish(message) for message in messages]
-            self._until(lambda: all(info.is_published() for info in sent), where)
+            for messages in groups:
+                self._send(messages, where)
         except (OSError, ValueError) as error:
             raise Retryable(
                 f"{where} cannot be reached: {error}", remedy="See whether it runs, and sinks.mqtt.host and port."
@@ -65,6 +68,10 @@ class Visit:
         finally:
             self._client.disconnect()
             self._client.loop(0)
+
+    def _send(self, messages: Sequence[Message], where: str) -> None:
+        sent = [self._publish(message) for message in messages]
+        self._until(lambda: all(info.is_published() for info in sent), where)
 
     def _publish(self, message: Message) -> MQTTMessageInfo:
         return self._client.publish(message.topic, message.payload, qos=1, retain=message.retained)

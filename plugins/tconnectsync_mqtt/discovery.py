@@ -8,14 +8,22 @@ import attrs
 
 from tconnectsync_mqtt.state import CURRENT, CURRENT_FOR_S, LASTING
 
+LASTING_FOR_S = 3 * 3600.0
+"""What the pump tells hourly, and phones upload hourly, is taken for lost after this."""
+
 
 @attrs.frozen(kw_only=True)
 class Sensor:
-    """One value of a document as a sensor. ``key`` is its field there."""
+    """One value of a document as a sensor. ``key`` is its field there, ``at`` the field with its time.
+
+    ``good_for_s``: how long after that time it is shown (None: always, it is a time itself).
+    """
 
     key: str
     name: str
     topic: str
+    at: str = "data_at"
+    good_for_s: float | None = None
     unit: str | None = None
     device_class: str | None = None
     state_class: str | None = "measurement"
@@ -23,36 +31,67 @@ class Sensor:
 
 
 SENSORS = (
-    Sensor(key="iob", name="Insulin on board", topic=CURRENT, unit="U", icon="mdi:needle"),
-    Sensor(key="glucose", name="Glucose", topic=CURRENT, unit="mg/dL", icon="mdi:water"),
-    Sensor(key="basal_rate", name="Basal rate", topic=CURRENT, unit="U/h", icon="mdi:chart-timeline-variant"),
-    Sensor(key="pump_state", name="Pump state", topic=CURRENT, state_class=None, icon="mdi:pump"),
-    Sensor(key="last_bolus", name="Last bolus", topic=LASTING, unit="U", state_class=None, icon="mdi:needle"),
+    Sensor(
+        key="iob", name="Insulin on board", topic=CURRENT, at="iob_at", good_for_s=CURRENT_FOR_S, unit="U",
+        icon="mdi:needle",
+    ),
+    Sensor(
+        key="glucose", name="Glucose", topic=CURRENT, at="glucose_at", good_for_s=CURRENT_FOR_S, unit="mg/dL",
+        icon="mdi:water",
+    ),
+    Sensor(
+        key="basal_rate", name="Basal rate", topic=CURRENT, at="basal_rate_at", good_for_s=CURRENT_FOR_S, unit="U/h",
+        icon="mdi:chart-timeline-variant",
+    ),
+    Sensor(
+        key="pump_state", name="Pump state", topic=CURRENT, good_for_s=CURRENT_FOR_S, state_class=None, icon="mdi:pump"
+    ),
+    # not older than the newest data: a later bolus would be there
+    Sensor(
+        key="last_bolus", name="Last bolus", topic=LASTING, good_for_s=LASTING_FOR_S, unit="U", state_class=None,
+        icon="mdi:needle",
+    ),
     Sensor(key="last_bolus_at", name="Time of last bolus", topic=LASTING, device_class="timestamp", state_class=None),
-    Sensor(key="reservoir", name="Reservoir", topic=LASTING, unit="U", icon="mdi:cup"),
-    Sensor(key="battery", name="Battery", topic=LASTING, unit="%", device_class="battery"),
+    Sensor(
+        key="reservoir", name="Reservoir", topic=LASTING, at="reservoir_at", good_for_s=LASTING_FOR_S, unit="U",
+        icon="mdi:cup",
+    ),
+    Sensor(
+        key="battery", name="Battery", topic=LASTING, at="battery_at", good_for_s=LASTING_FOR_S, unit="%",
+        device_class="battery",
+    ),
     Sensor(key="data_at", name="Newest pump data", topic=LASTING, device_class="timestamp", state_class=None),
-)
+)  # fmt: skip
 """Every sensor. The age of the data is what Home Assistant shows of its timestamp."""
 
 
-def configuration(sensor: Sensor, prefix: str, version: str) -> dict[str, Any]:
-    """The retained message that makes Home Assistant create ``sensor``."""
-    node = node_of(prefix)
-    said = {
+def configuration(sensor: Sensor, prefix: str, version: str, *, left_s: float | None = None) -> dict[str, Any]:
+    """The retained message that makes Home Assistant create ``sensor``.
+
+    Home Assistant counts ``expire_after`` from a value's arrival: it is what is left of the value's time then, ``left_s`` (None:
+    all of it). A message that arrives late, or that a broker had kept, is held against its own time by the template.
+    """
+    node, topic = node_of(prefix), f"{prefix}/{sensor.topic}"
+    said: dict[str, Any] = {
         "name": sensor.name,
         "unique_id": f"{node}_{sensor.key}",
         "object_id": f"{node}_{sensor.key}",
-        "state_topic": f"{prefix}/{sensor.topic}",
+        "state_topic": topic,
         "value_template": f"{{{{ value_json.{sensor.key} }}}}",
         "unit_of_measurement": sensor.unit,
         "device_class": sensor.device_class,
         "state_class": sensor.state_class,
         "icon": sensor.icon,
-        "expire_after": int(CURRENT_FOR_S) if sensor.topic == CURRENT else None,
         "device": {"identifiers": [node], "name": "Insulin pump", "manufacturer": "Tandem", "sw_version": version},
         "origin": {"name": "tconnectsync", "sw_version": version},
     }
+    if sensor.good_for_s is not None:
+        said["expire_after"] = int(sensor.good_for_s if left_s is None else left_s)
+        said["availability_topic"] = topic
+        said["availability_template"] = (
+            "{{ 'online' if value_json is defined and now().timestamp() - "
+            f"as_timestamp(value_json.{sensor.at}, 0) < {int(sensor.good_for_s)} else 'offline' }}}}"
+        )
     return {name: value for name, value in said.items() if value is not None}
 
 

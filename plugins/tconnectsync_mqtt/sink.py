@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tconnectsync import (
+    Clock,
     Context,
     CredentialsRefused,
     Delivery,
@@ -22,7 +23,8 @@ from tconnectsync import (
     addresses,
     document_id,
 )
-from tconnectsync_mqtt.discovery import SENSORS, configuration, configuration_topic
+from tconnectsync_mqtt.ageing import as_known, left_s
+from tconnectsync_mqtt.discovery import SENSORS, Sensor, configuration, configuration_topic
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.state import COLLECTION, CURRENT, LASTING, StateFold
 
@@ -59,9 +61,8 @@ def notes(options: MqttOptions) -> Sequence[str]:
 def open_sink(options: MqttOptions, context: Context) -> Sink:
     """The sink with its receiver."""
     fold = StateFold()
-    return Sink(
-        folds=[fold], receiver=Broker(options, version=context.version), fingerprint=f"{fold.name} {fold.version}"
-    )
+    receiver = Broker(options, version=context.version, clock=context.clock)
+    return Sink(folds=[fold], receiver=receiver, fingerprint=f"{fold.name} {fold.version}")
 
 
 class Broker:
@@ -69,8 +70,8 @@ class Broker:
 
     batch_size = 10
 
-    def __init__(self, options: MqttOptions, *, version: str) -> None:
-        self.options, self.version = options, version
+    def __init__(self, options: MqttOptions, *, version: str, clock: Clock) -> None:
+        self.options, self.version, self.clock = options, version, clock
         scheme = "mqtts" if options.tls else "mqtt"
         self.address = f"{scheme}://{options.host}:{options.broker_port}/{options.prefix}"
 
@@ -80,8 +81,17 @@ class Broker:
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         """Publish the newest state; one that is to go becomes an empty message, which takes what is retained away."""
-        messages = [self._message(delivery) for delivery in batch]
-        self._tell([*self._discovery(), *(message for message in messages if message.payload or message.retained)])
+        now = self.clock.now()
+        contents = {
+            _TOPICS[delivery.document_id]: delivery.document.content
+            for delivery in batch
+            if delivery.document is not None
+        }
+        messages = [self._message(delivery, now) for delivery in batch]
+        # first how long each value is good for: Home Assistant counts from its arrival
+        self._tell(
+            self._discovery(contents, now), [message for message in messages if message.payload or message.retained]
+        )
         return [Taken(stored=_TOPICS.get(delivery.document_id, "")) for delivery in batch]
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:  # noqa: ARG002
@@ -91,19 +101,19 @@ class Broker:
     def check(self) -> Iterator[Finding]:
         """Whether the broker lets us in."""
         try:
-            self._tell(self._discovery())
+            self._tell(self._discovery({}, self.clock.now()))
         except (Retryable, CredentialsRefused) as error:
             yield Finding(good=False, what=error.message, remedy=error.remedy)
         else:
             yield Finding(good=True, what=f"MQTT broker {self.address} takes our messages")
 
-    def _tell(self, messages: Sequence[Message]) -> None:
+    def _tell(self, *groups: Sequence[Message]) -> None:
         from tconnectsync_mqtt.broker import Visit
 
-        Visit(self.options).tell(messages)
+        Visit(self.options).tell(*groups)
 
-    def _discovery(self) -> list[Message]:
-        """Each time anew: a broker that was set up again knows nothing."""
+    def _discovery(self, contents: Mapping[str, Mapping[str, Any]], now: datetime) -> list[Message]:
+        """Each time anew: a broker that was set up again knows nothing. ``contents`` by topic is what follows."""
         from tconnectsync_mqtt.broker import Message
 
         options = self.options
@@ -112,19 +122,25 @@ class Broker:
         return [
             Message(
                 topic=configuration_topic(sensor, options.prefix, options.discovery_prefix),
-                payload=_json(configuration(sensor, options.prefix, self.version)),
+                payload=_json(configuration(sensor, options.prefix, self.version, left_s=_left(sensor, contents, now))),
                 retained=True,
             )
             for sensor in SENSORS
         ]
 
-    def _message(self, delivery: Delivery) -> Message:
+    def _message(self, delivery: Delivery, now: datetime) -> Message:
         """What is current is not retained: a broker would show it as news to whoever comes an hour later."""
         from tconnectsync_mqtt.broker import Message
 
         topic = _TOPICS[delivery.document_id]
-        payload = b"" if delivery.document is None else _json(delivery.document.content)
+        payload = b"" if delivery.document is None else _json(as_known(topic, delivery.document.content, now))
         return Message(topic=f"{self.options.prefix}/{topic}", payload=payload, retained=topic == LASTING)
+
+
+def _left(sensor: Sensor, contents: Mapping[str, Mapping[str, Any]], now: datetime) -> float | None:
+    content = contents.get(sensor.topic)
+    found = None if content is None else left_s(sensor, content, now)
+    return None if found is None else max(found, 1.0)
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 import attrs
@@ -22,11 +22,13 @@ class StateFold:
     """The worn pump's :class:`~tconnectsync.pumpstate.PumpState` to the documents ``current`` and ``lasting``.
 
     ``current`` (insulin on board, glucose, basal rate, delivering or not) lapses after half an hour. ``lasting`` (last bolus,
-    reservoir, battery, time of the newest data) is true until it changes. A value that is not known is null.
+    reservoir, battery, time of the newest data) is kept by the broker. A value that is not known is null. Each carries its
+    own time: how old it is only the receiver can say (``ageing.py``).
     """
 
     name = "pump-state"
-    version = 1
+    title = "pump state"
+    version = 2
     kinds = KINDS
     state_type = PumpState
 
@@ -59,15 +61,16 @@ def _document(topic: str, at: datetime, content: dict[str, Any], *, worth_s: flo
 
 
 def _current(state: PumpState, now: datetime) -> dict[str, Any]:
-    suspended = {None: None, True: "suspended", False: "delivering"}[state.suspended]
     return {
-        "iob": _fresh(state.iob_u, now, 3),
+        "iob": _rounded(state.iob_u, 3),
         "iob_at": _time(state.iob_u),
-        "glucose": _fresh(state.glucose_mg_dl, now, 0),
-        "glucose_mark": state.glucose_mark if state.glucose_at and _is_near(state.glucose_at, now) else None,
+        "glucose": _rounded(state.glucose_mg_dl, 0),
+        "glucose_mark": state.glucose_mark,
         "glucose_at": None if state.glucose_at is None else iso(state.glucose_at),
-        "basal_rate": _fresh(state.rate_u_per_h, now, 3),
-        "pump_state": suspended,
+        "basal_rate": _rounded(state.rate_u_per_h, 3),
+        # while delivery is stopped nothing repeats that the rate is 0
+        "basal_rate_at": iso(now) if state.suspended and state.rate_u_per_h else _time(state.rate_u_per_h),
+        "pump_state": {None: None, True: "suspended", False: "delivering"}[state.suspended],
         "data_at": iso(now),
     }
 
@@ -77,6 +80,7 @@ def _lasting(state: PumpState, now: datetime) -> dict[str, Any]:
         "last_bolus": _rounded(state.bolus_u, 3),
         "last_bolus_at": _time(state.bolus_u),
         "reservoir": _rounded(state.reservoir_u, 1),
+        "reservoir_at": _time(state.reservoir_u),
         "battery": _rounded(state.battery_percent, 0),
         "battery_at": _time(state.battery_percent),
         "data_at": iso(now),
@@ -90,14 +94,6 @@ def iso(at: datetime) -> str:
 
 def _time(said: Said | None) -> str | None:
     return None if said is None else iso(said.at)
-
-
-def _fresh(said: Said | None, now: datetime, digits: int) -> float | None:
-    return _rounded(said, digits) if said is not None and _is_near(said.at, now) else None
-
-
-def _is_near(at: datetime, now: datetime) -> bool:
-    return abs(now - at) <= timedelta(seconds=CURRENT_FOR_S)
 
 
 def _rounded(said: Said | None, digits: int) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_servers import Site
 from running_engine import ZONE, HandClock, Running
 
 from tconnectsync.verdicts import Tally
@@ -44,9 +46,11 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
         SimulatedNightscout(version=request.param, units="mmol", now=clock.now) as site,
     ):
         running = Running(tmp_path / "home", cloud, site, clock, history_days=1, more=MORE)
-        assert running.ask("sync").status == 0
-        yield running, site, clock
-        running.engine.close()
+        try:
+            assert running.ask("sync").status == 0
+            yield running, site, clock
+        finally:
+            running.engine.close()
 
 
 def at_of(document: dict[str, Any]) -> datetime:
@@ -116,3 +120,22 @@ def test_a_status_and_a_profile_that_were_lost_come_back_and_nobody_is_called_tw
     assert (back["store"], back["defaultProfile"]) == (profile["store"], profile["defaultProfile"])
     assert of_type(site, "Announcement") == [announced]
     assert differences(running)["device-status"] == []
+
+
+def test_a_profile_that_a_real_site_lost_comes_back(tmp_path: Path, site: Site) -> None:
+    clock = HandClock(SYNCED)
+    with Cloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud, contextlib.ExitStack() as stack:
+        running = Running(tmp_path / "home", cloud, site, clock, history_days=1, more=MORE)
+        stack.callback(running.engine.close)
+        assert running.ask("sync").status == 0
+        (profile,) = site.documents("profile")
+        assert {"Weekday", "Weekend"} <= profile["store"].keys()
+        site.drop("profile")
+        assert site.documents("profile") == []
+        for day in ({}, {"first": "2026-01-01"}):
+            result = running.ask("replay", sink="nightscout-profiles", **day)
+            assert (result.status, [line for line in result.lines if line.startswith("0 ")]) == (0, [])
+            (back,) = site.documents("profile")
+            assert (back["store"], back["defaultProfile"]) == (profile["store"], profile["defaultProfile"])
+        shown = site.ask("GET", "profile/current").json()
+        assert shown["defaultProfile"] == profile["defaultProfile"]

@@ -10,16 +10,35 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import attrs
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tconnectsync import CredentialsRefused, Delivery, Event, Fold, Retryable, Secret, Taken, events
+from tconnectsync_mqtt.ageing import as_known
+from tconnectsync_mqtt.discovery import SENSORS, configuration
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.sink import Broker, problems
 from tconnectsync_mqtt.state import StateFold
 
 NOON = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
+
+
+@attrs.frozen
+class Told:
+    """A clock that stands: so long after noon."""
+
+    minutes: float = 2.0
+
+    def now(self) -> datetime:
+        return NOON + timedelta(minutes=self.minutes)
+
+    def monotonic(self) -> float:
+        return 60 * self.minutes
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError(f"nobody waits {seconds} s here")
 
 
 def deliveries(fold: Fold[object] | None = None) -> list[Delivery]:
@@ -79,7 +98,7 @@ def listening(port: int) -> Iterator[Listener]:
 
 def test_a_listener_hears_the_pumps_state(broker: Callable[..., int]) -> None:
     port = broker()
-    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4")
+    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
     with listening(port) as listener:
         outcomes = receiver.deliver(deliveries())
         listener.until("tconnectsync/current", "tconnectsync/lasting")
@@ -93,21 +112,87 @@ def test_a_listener_hears_the_pumps_state(broker: Callable[..., int]) -> None:
 
 def test_whoever_comes_later_finds_the_sensors_but_no_old_insulin_on_board(broker: Callable[..., int]) -> None:
     port = broker()
-    Broker(MqttOptions(host="127.0.0.1", port=port), version="4").deliver(deliveries())
+    Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told()).deliver(deliveries())
     with listening(port) as listener:
         listener.until("tconnectsync/lasting", "homeassistant/sensor/tconnectsync/iob/config")
     assert "tconnectsync/current" not in listener.heard
     sensor = listener.said("homeassistant/sensor/tconnectsync/iob/config")
     assert sensor["state_topic"] == "tconnectsync/current"
     assert sensor["value_template"] == "{{ value_json.iob }}"
-    assert sensor["expire_after"] == 1800
+    assert sensor["expire_after"] == 1740, (
+        "insulin on board is a minute old, and Home Assistant counts from its arrival"
+    )
+    assert sensor["availability_topic"] == sensor["state_topic"]
+    assert "value_json.iob_at" in str(sensor["availability_template"])
     assert listener.said("homeassistant/sensor/tconnectsync/data_at/config")["device_class"] == "timestamp"
     assert len([topic for topic in listener.heard if topic.endswith("/config")]) == 9
 
 
+def said_at(minutes: float) -> dict[str, object]:
+    """What is told of a state of noon (and a minute later) so long after it, with what Home Assistant makes of its age."""
+    now = NOON + timedelta(minutes=minutes)
+    said: dict[str, object] = {}
+    for each in deliveries():
+        assert each.document is not None
+        said |= as_known("current" if each.document.worth_s else "lasting", each.document.content, now)
+    return said
+
+
+def test_what_is_too_old_when_it_is_told_is_not_known_any_more() -> None:
+    """The rate is of noon, insulin on board of a minute later; each by its own time, and against now."""
+    young, older, old, lost = said_at(29), said_at(30.5), said_at(31.5), said_at(182)
+    assert (young["basal_rate"], young["iob"], young["pump_state"]) == (0.8, 3.25, "delivering")
+    assert (older["basal_rate"], older["iob"]) == (None, 3.25)
+    assert (old["basal_rate"], old["iob"], old["pump_state"], old["last_bolus"]) == (None, None, None, 3.5)
+    assert lost["last_bolus"] is None
+    assert old["iob_at"] == lost["data_at"] == lost["last_bolus_at"] == "2026-05-14T12:01:00+00:00"
+
+
+@pytest.mark.parametrize(("minutes", "left_s"), [(1, 1800), (29, 120), (30.9, 6), (45, 1)])
+def test_the_time_that_is_left_counts_from_when_the_pump_said_it(
+    broker: Callable[..., int], minutes: float, left_s: int
+) -> None:
+    port = broker()
+    with listening(port) as listener:
+        Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told(minutes)).deliver(deliveries())
+        listener.until("tconnectsync/current", "homeassistant/sensor/tconnectsync/iob/config")
+        topics = list(listener.heard)
+    assert listener.said("homeassistant/sensor/tconnectsync/iob/config")["expire_after"] == left_s
+    assert max(place for place, topic in enumerate(topics) if topic.endswith("/config")) < topics.index(
+        "tconnectsync/current"
+    ), "how long a value is good for is known before it comes"
+
+
+def test_every_sensor_expires_and_goes_by_the_time_of_its_value_but_for_those_that_are_times() -> None:
+    for sensor in SENSORS:
+        said = configuration(sensor, "tconnectsync", "4")
+        if sensor.device_class == "timestamp":
+            assert not {"expire_after", "availability_topic"} & said.keys()
+        else:
+            assert 0 < said["expire_after"] <= 3 * 3600
+            assert f"value_json.{sensor.at}, 0) < {said['expire_after']} " in said["availability_template"]
+
+
+def test_a_stopped_pump_is_known_to_give_nothing_as_long_as_it_speaks() -> None:
+    fold = StateFold()
+    state = fold.initial()
+    for minute, body in ((0, events.PumpingSuspended(reason="alarm")), (45, events.DaySummary(iob_u=1.0))):
+        at = NOON + timedelta(minutes=minute)
+        kind = "pumping.suspended" if minute == 0 else "day.summary"
+        state, _ = fold.step(
+            state,
+            Event(
+                id=f"tandem:1:0:{minute}", kind=kind, pump="1", group=0, seq=minute, pump_time=at.replace(tzinfo=None),
+                source="tandem", received_at=at, body=body, at=at,
+            ),
+        )  # fmt: skip
+    current = as_known("current", fold.running(state)[0].content, NOON + timedelta(minutes=46))
+    assert (current["pump_state"], current["basal_rate"], current["iob"]) == ("suspended", 0.0, 1.0)
+
+
 def test_what_is_withdrawn_leaves_the_broker(broker: Callable[..., int]) -> None:
     port = broker()
-    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4")
+    receiver = Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told())
     told = deliveries()
     receiver.deliver(told)
     gone = [Delivery(document_id=each.document_id, collection=each.collection, document=None) for each in told]
@@ -121,7 +206,7 @@ def test_topics_are_the_users_and_discovery_can_be_off(broker: Callable[..., int
     port = broker()
     options = MqttOptions(host="127.0.0.1", port=port, prefix="home/pump", discovery_prefix="")
     with listening(port) as listener:
-        Broker(options, version="4").deliver(deliveries())
+        Broker(options, version="4", clock=Told()).deliver(deliveries())
         listener.until("home/pump/current", "home/pump/lasting")
     assert set(listener.heard) == {"home/pump/current", "home/pump/lasting"}
 
@@ -131,7 +216,7 @@ def test_a_broker_that_is_not_there_is_asked_again_later() -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(Retryable, match="cannot be reached"):
-        Broker(MqttOptions(host="127.0.0.1", port=port), version="4").deliver(deliveries())
+        Broker(MqttOptions(host="127.0.0.1", port=port), version="4", clock=Told()).deliver(deliveries())
 
 
 def test_a_password_opens_the_broker_and_a_wrong_one_is_the_users_to_mend(
@@ -142,13 +227,13 @@ def test_a_password_opens_the_broker_and_a_wrong_one_is_the_users_to_mend(
     subprocess.run(["mosquitto_passwd", "-b", str(users), "pump", "right"], check=True)
     port = broker(f"password_file {users}")
     right = MqttOptions(host="127.0.0.1", port=port, username="pump", password=Secret("right"))
-    (finding,) = Broker(right, version="4").check()
+    (finding,) = Broker(right, version="4", clock=Told()).check()
     assert finding.good
     wrong = MqttOptions(host="127.0.0.1", port=port, username="pump", password=Secret("wr0ng"))
     with pytest.raises(CredentialsRefused) as refused:
-        Broker(wrong, version="4").deliver(deliveries())
+        Broker(wrong, version="4", clock=Told()).deliver(deliveries())
     assert "wr0ng" not in str(refused.value)
-    (finding,) = Broker(wrong, version="4").check()
+    (finding,) = Broker(wrong, version="4", clock=Told()).check()
     assert not finding.good
 
 

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timeline_world import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
 
+from tconnectsync import Event
 from tconnectsync.anchoring import Upload, uploads_of, weigh
+from tconnectsync.events import ClockAnchored
 from tconnectsync.placement import Placer
 from tconnectsync.timeline import Zones
 
@@ -367,6 +369,44 @@ def test_a_quarter_of_an_hour_that_a_configured_move_explains_is_no_drift(away: 
         log = ListLog()
         log.append(world.events)
         assert worst_s(placed_times(log, zones), world.truth) <= 2
+
+
+# --- a log of an earlier release --------------------------------------------------------------------------------------
+
+
+def fact(at_key: int, offset_min: int, basis: str) -> Event:
+    """A clock.anchored event as an earlier release wrote it."""
+    return Event(
+        id=f"tandem:111:0:anchor:0:{offset_min}:{basis}:0", kind="clock.anchored", pump="111", group=0, seq=None,
+        pump_time=datetime(2025, 6, 1), source="tandem", received_at=utc("2025-06-01"),
+        body=ClockAnchored(from_key=0, at_key=at_key, offset_min=offset_min, basis=basis, zone="Europe/Berlin"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("at_key", "basis"), [(1, "zone_at_first_event"), (219, "zone_at_clock_change"), (219, "evidence")]
+)
+def test_an_anchor_of_an_earlier_release_stands_and_what_was_rounded_after_it_is_exact(at_key: int, basis: str) -> None:
+    """Nine minutes of drift were set right; the earlier release put everything behind it a quarter of an hour later."""
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10")).drift(540)
+    world.log()
+    world.set_clock(2 * HOUR).run(utc("2025-06-20"))
+    assert [event.seq for event in world.events if event.kind == "clock.changed"] == [218, 219]
+    log = ListLog()
+    log.append([*world.events, fact(at_key, 120, basis)])
+    placer = Placer(log, BERLIN)
+    assert placer.pending_facts(world.now) == []
+    assert worst_s(times_of(placer, log), world.truth, [key for key in world.truth if key not in {217, 218}]) <= 2
+
+
+def test_drift_that_an_earlier_release_took_for_an_offset_is_not_believed() -> None:
+    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    log = ListLog()
+    log.append([*world.events, fact(0, 135, "evidence")])
+    placer = Placer(log, BERLIN)
+    log.append(placer.pending_facts(world.now))
+    assert anchors(log) == [(135, "evidence"), (120, "zone_at_first_event")]
+    assert worst_s(times_of(placer, log), world.truth) == 0
 
 
 # --- one law --------------------------------------------------------------------------------------------------------

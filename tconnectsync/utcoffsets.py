@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import attrs
 
 DAY_S = 86400
-HALF_HOUR_S = 1800
+HOUR_S, HALF_HOUR_S = 3600, 1800
 LONGEST_DRIFT_S = 25 * 60
 """A step up to this size that no zone explains corrects drift: the offset stays. A zone explains a step that misses by this."""
 USUAL_DRIFT_S = 20 * 60
@@ -63,12 +63,13 @@ def offset_beside_s(known_s: int, moved_s: float, zone: ZoneOffsets | None, *, z
     1. the zone's own offset, where its rules (daylight saving, a move in the list) explain the step, or it fits to the minute;
     2. no change: the step is at most 25 minutes long;
     3. an offset that the configured zones have now or at another time of the year, at most 20 minutes away;
-    4. an offset that a place on Earth has, to the minute (so a flight to Kathmandu is right), or at most 20 minutes away and a
+    4. one hour, if the step is 40 to 80 minutes long and some place has the offset that results;
+    5. an offset that a place on Earth has, to the minute (so a flight to Kathmandu is right), or at most 20 minutes away and a
        multiple of half an hour from the known one;
-    5. the nearest multiple of half an hour.
+    6. the nearest multiple of half an hour.
 
-    So an offset that was right before the step is right after it, and the other way round, if the clock had drifted by less than
-    15 minutes, or by up to 20 where zones or places leave one reading. Events before the step are then as wrong as the clock was.
+    So whatever the clock had drifted by, up to 20 minutes, times are wrong by no more than that if the zone's rules, drift alone
+    or one hour explain the step. For any other change that holds up to 9 minutes of drift, and mostly up to 14.
     """
     target_s = known_s + moved_s
     if abs(moved_s) > ZONE_STEP_S:
@@ -101,6 +102,9 @@ def _dated_offset_s(known_s: int, moved_s: float, zone: ZoneOffsets | None, *, b
 
 
 def _place_beside_s(known_s: int, target_s: float) -> int:
+    hour_s = known_s + (HOUR_S if target_s > known_s else -HOUR_S)
+    if abs(hour_s - target_s) <= USUAL_DRIFT_S and is_place(hour_s):
+        return hour_s
     places_s = [_by_days(place_s, target_s) for place_s in PLACES_S]
     exact_s = _nearest(places_s, target_s, TO_THE_MINUTE_S)
     if exact_s is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tconnectsync import events as events
     from tconnectsync import pasted as pasted
     from tconnectsync.clock import Clock as Clock
+    from tconnectsync.deadlines import RememberedDeadline as RememberedDeadline
     from tconnectsync.errors import BadFile as BadFile
     from tconnectsync.errors import CredentialsRefused as CredentialsRefused
     from tconnectsync.errors import Rejected as Rejected
@@ -90,6 +91,7 @@ _HOME = {
     "Receiver": "receiver",
     "Refused": "receiver",
     "Rejected": "errors",
+    "RememberedDeadline": "deadlines",
     "Retryable": "errors",
     "Secret": "options",
     "Section": "hookspecs",

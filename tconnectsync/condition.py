@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 import attrs
-from cattrs.preconf.json import make_converter
+
+from tconnectsync.deadlines import RememberedDeadline, remembering_converter
 
 STATES = ("ok", "waiting", "backing_off", "refused", "changed", "halted", "braked", "damaged", "off")
 
@@ -23,7 +24,7 @@ class Condition:
     message: str = ""
     remedy: str | None = None
     failures: int = 0
-    not_before: datetime | None = None
+    not_before: RememberedDeadline | None = None
     mark: str = ""
     refusals: int = 0
 
@@ -38,9 +39,7 @@ def goes_on(remedy: str | None, name: str) -> str:
     return f"{remedy or ''} If they were right all along: `tconnectsync resume {name}`.".lstrip()
 
 
-_converter = make_converter()
-_converter.register_unstructure_hook(datetime, datetime.isoformat)
-_converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
+_converter = remembering_converter()
 
 
 def to_json(condition: Condition) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import attrs
 
@@ -17,6 +17,7 @@ from tconnectsync.batching import ONE_BY_ONE, BatchSize
 from tconnectsync.errors import Rejected, Retryable
 from tconnectsync.outbox import Outbox
 from tconnectsync.receiver import Delivery, Outcome, Postponed, Receiver, Refused, Remembering, Taken
+from tconnectsync.schedule import LONGEST_ASKED_WAIT_S
 from tconnectsync.suspects import Suspects
 
 HALT_AFTER = 20
@@ -200,7 +201,7 @@ class Courier:
                 self.outbox.bury(delivery, reason)
                 self.outbox.put("refused_in_a_row", json.dumps([*self.refused, delivery.document_id]))
             else:
-                self.outbox.postpone(delivery, now + timedelta(seconds=suspect.wait_s))
+                self.outbox.postpone(delivery, now, suspect.wait_s)
         self.outbox.put("suspects", suspects.to_json())
         return suspect.strikes > 0
 
@@ -219,8 +220,8 @@ class Courier:
                     row = []
                     puts.append(delivery.document_id)
             elif isinstance(outcome, Postponed):
-                wait_s = POSTPONE_S if outcome.after_s is None else outcome.after_s
-                self.outbox.postpone(delivery, now + timedelta(seconds=wait_s))
+                wait_s = POSTPONE_S if outcome.after_s is None else min(outcome.after_s, LONGEST_ASKED_WAIT_S)
+                self.outbox.postpone(delivery, now, wait_s)
                 if outcome.unconfirmed:
                     unconfirmed.append((delivery, outcome))
             elif outcome.passing:
@@ -255,7 +256,7 @@ class Courier:
             return None
         if passed:
             for delivery, _ in fresh:
-                self.outbox.postpone(delivery, now + timedelta(seconds=POSTPONE_S))
+                self.outbox.postpone(delivery, now, POSTPONE_S)
             self._passed([])
             return None
         if self._halves and self._suspects().undecided() == 1:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import attrs
 
 from tconnectsync.clock import Clock
+from tconnectsync.deadlines import RememberedDeadline
 from tconnectsync.errors import LogDamaged
 from tconnectsync.eventlog import EventLog
 from tconnectsync.gaps import waiting_stretches
@@ -21,7 +22,7 @@ from tconnectsync.reconciling import FRESH
 from tconnectsync.views import PlacedStream
 
 log = logging.getLogger("tconnectsync.engine")
-MAINTAIN_EVERY = timedelta(minutes=10)
+MAINTAIN_EVERY_S = 600.0
 LONGEST_SLEEP_S = 60.0
 
 
@@ -46,7 +47,7 @@ class Engine:
     _placed_at: int = -1
     _mended: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
     _unwritten: str = ""
-    _next_maintenance: datetime | None = None
+    _next_maintenance: RememberedDeadline | None = None
 
     def turn(self, *, polling: bool = True, only: Sequence[str] | None = None) -> bool:
         """One slice of everything that is due; True when something was done.
@@ -81,7 +82,7 @@ class Engine:
                 continue
             worked |= self._serve(keeper, now, placed=placed)
         if not worked:
-            self._maintain(now)
+            self._maintain()
         return worked
 
     def _serve(self, keeper: Keeper, now: datetime, *, placed: bool) -> bool:
@@ -160,10 +161,10 @@ class Engine:
             log.error('log_damaged message="%s" remedy="%s"', error.message, error.remedy)
         self.log_trouble = error
 
-    def _maintain(self, now: datetime) -> None:
-        if self._next_maintenance is not None and now < self._next_maintenance:
+    def _maintain(self) -> None:
+        if self._next_maintenance is not None and not self._next_maintenance.is_over(self.clock):
             return
-        self._next_maintenance = now + MAINTAIN_EVERY
+        self._next_maintenance = RememberedDeadline.after(MAINTAIN_EVERY_S, self.clock)
         if not self.events.writable:
             return
         try:

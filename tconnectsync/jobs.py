@@ -182,8 +182,7 @@ def _drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Prog
 
 def _ask(engine: Engine, begin: Callable[[Poller], list[Run]]) -> list[Run]:
     """Begin with every source that may be asked; the others say why in their condition."""
-    now = engine.clock.now()
-    return [run for poller in engine.pollers.values() if poller.may_ask(now) for run in begin(poller)]
+    return [run for poller in engine.pollers.values() if poller.may_ask() for run in begin(poller)]
 
 
 def _sync(engine: Engine) -> Job:

@@ -7,13 +7,14 @@ import logging
 import random
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import attrs
 
 from tconnectsync.admission import ALWAYS, ONCE, Admission, Stay
 from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json, to_json
+from tconnectsync.deadlines import RememberedDeadline
 from tconnectsync.delivery import UNRECOGNISED, Courier, unrecognised_remedy
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
@@ -103,8 +104,8 @@ class Keeper:
         """One slice of folding; True while there is more to do. ``version`` changes when the views did."""
         if not self.behind() and version == self._seen_views:
             return False
-        now = self.clock.now()
-        if self.condition.state == "waiting" and self.condition.not_before and self.condition.not_before > now:
+        not_before = self.condition.not_before
+        if self.condition.state == "waiting" and not_before is not None and not not_before.is_over(self.clock):
             return False
         until = self.clock.monotonic() + SLICE_S
         try:
@@ -191,7 +192,8 @@ class Keeper:
         due = self.outbox.next_due(now)
         if due is None:
             return None
-        return max(due, self.condition.not_before or now)
+        not_before = self.condition.not_before
+        return due if not_before is None else max(due, not_before.time(self.clock))
 
     def deliver(self) -> bool:
         """Send one batch; True when something was done. Every outcome ends in the condition."""
@@ -391,7 +393,7 @@ class Keeper:
         if (state, message) != (self.condition.state, self.condition.message):
             level = logging.INFO if state == "ok" else logging.WARNING
             log.log(level, 'sink_state sink=%s state=%s message="%s"', self.name, state, message)
-        not_before = None if wait_s is None else now + timedelta(seconds=wait_s)
+        not_before = None if wait_s is None else RememberedDeadline.after(wait_s, self.clock)
         before = self.condition
         self.condition = before.turned(
             now, state, message, remedy=remedy, not_before=not_before, failures=failures, mark=mark, refusals=refusals

@@ -18,6 +18,7 @@ import attrs
 from tconnectsync.brought import Brought
 from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json, goes_on, to_json
+from tconnectsync.deadlines import RememberedDeadline, remembering_converter
 from tconnectsync.errors import CredentialsRefused, IndexHarmed, LogDamaged, Retryable, SourceChanged
 from tconnectsync.eventlog import EventLog, Files, OsFiles, replace_file
 from tconnectsync.events import Event
@@ -71,7 +72,7 @@ class SourceMemory:
     last_fetch: datetime | None = None
     last_began: datetime | None = None
     """When the read that ended at ``last_fetch`` began; None where an older release wrote the file."""
-    next_poll: datetime | None = None
+    next_poll: RememberedDeadline | None = None
     tally: Tally = attrs.field(factory=Tally)
     mended: dict[str, str] = attrs.field(factory=dict)
     """How far the days of each gap in the log were fetched again: see :func:`tconnectsync.gaps.next_missing`."""
@@ -88,7 +89,7 @@ class SourceMemory:
             memory.condition = from_json(json.dumps(found["condition"]))
             memory.last_fetch = _time(found["last_fetch"])
             memory.last_began = _time(found.get("last_began"))
-            memory.next_poll = _time(found["next_poll"])
+            memory.next_poll = _CONVERTER.structure(found["next_poll"], RememberedDeadline | None)  # type: ignore[arg-type]  # a union
             memory.tally = Tally({str(k): int(v) for k, v in found["unknown_codes"].items()}, int(found["set_aside"]))
             memory.overruled = str(found.get("overruled", ""))
             memory.mended = {str(name): str(day) for name, day in found.get("mended", {}).items()}
@@ -102,7 +103,7 @@ class SourceMemory:
             "condition": json.loads(to_json(self.condition)),
             "last_fetch": self.last_fetch and self.last_fetch.isoformat(),
             "last_began": self.last_began and self.last_began.isoformat(),
-            "next_poll": self.next_poll and self.next_poll.isoformat(),
+            "next_poll": _CONVERTER.unstructure(self.next_poll),
             "unknown_codes": self.tally.unknown_codes,
             "set_aside": self.tally.set_aside,
             "mended": self.mended,
@@ -116,7 +117,7 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-LONGEST_BACK_OFF = timedelta(hours=25)
+_CONVERTER = remembering_converter()
 DAYS_AT_ONCE = 28
 
 
@@ -135,11 +136,6 @@ class Run:
     def over(self) -> bool:
         """Whether nothing more comes of it."""
         return self.state in ("done", "failed")
-
-
-def _believed(at: datetime | None, now: datetime, longest: timedelta) -> datetime:
-    """A plan for later, unless it is so far away that the clock must have been wrong when it was made."""
-    return now if at is None or at - now > longest else at
 
 
 @attrs.define
@@ -185,17 +181,19 @@ class Poller:
         if condition.state == "refused" and condition.mark == self.mark:
             return None
         self._look_for_gaps()
-        planned = _believed(self.memory.next_poll, now, timedelta(seconds=self.rhythm.poll_max_s + 60))
-        return max(planned, _believed(condition.not_before, now, LONGEST_BACK_OFF), now)
+        deadlines = [
+            each.time(self.clock) for each in (self.memory.next_poll, condition.not_before) if each is not None
+        ]
+        return max([now, *deadlines])
 
-    def may_ask(self, now: datetime) -> bool:
+    def may_ask(self) -> bool:
         """Whether a poll that the user asks for may go out: a back-off or a refusal forbids it, the rhythm does not."""
         condition = self.memory.condition
         if condition.state == "damaged":  # a repair may have mended it; reading tells
             return True
         if condition.state == "refused" and condition.mark == self.mark:
             return False
-        return _believed(condition.not_before, now, LONGEST_BACK_OFF) <= now
+        return condition.not_before is None or condition.not_before.is_over(self.clock)
 
     def is_whole(self, now: datetime, since: datetime | None = None) -> bool:
         """Whether the source was read to its end within the last day, and what repairs took from the log was read again.
@@ -251,8 +249,8 @@ class Poller:
     def _next_batch(self, now: datetime) -> Batch | None:
         """The next answer; None when the run is through."""
         if self._run is None:
-            planned = _believed(self.memory.next_poll, now, timedelta(seconds=self.rhythm.poll_max_s + 60))
-            if not self._queue or (planned <= now and not any(run.whole for run in self._queue)):
+            planned = self.memory.next_poll is None or self.memory.next_poll.is_over(self.clock)
+            if not self._queue or (planned and not any(run.whole for run in self._queue)):
                 self.start()
             self._run = self._queue.popleft()
             self._run.state, self._run.began = "running", now
@@ -349,7 +347,8 @@ class Poller:
             memory.last_fetch = now
             memory.last_began = now if run.began is None else min(run.began, now)
             uploads = [fact.body.uploaded_at for fact in self.events.facts("upload.seen", source=self.name, limit=24)]
-            memory.next_poll = self.rhythm.next_poll(now, uploads)
+            wait = self.rhythm.next_poll(now, uploads) - now
+            memory.next_poll = RememberedDeadline.after(wait.total_seconds(), self.clock)
         self._save()
         missing = next_missing(self.events, self.name, memory.mended)
         if missing is not None:
@@ -364,9 +363,8 @@ class Poller:
         failures = memory.condition.failures + 1
         not_before = None
         if state != "refused":
-            not_before = now + timedelta(
-                seconds=backoff_s(failures, after_s=after_s, dice=self.dice, grows=state != "changed")
-            )
+            wait_s = backoff_s(failures, after_s=after_s, dice=self.dice, grows=state != "changed")
+            not_before = RememberedDeadline.after(wait_s, self.clock)
         if memory.condition.state != state or memory.condition.message != message:
             log.warning('source_trouble source=%s state=%s message="%s"', self.name, state, message)
         memory.condition = memory.condition.turned(

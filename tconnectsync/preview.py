@@ -116,7 +116,7 @@ def _lent(config: Config, plugins: Plugins, clock: Clock, *, polling: bool) -> I
 
 def _poll(engine: Engine) -> None:
     for poller in engine.pollers.values():
-        if poller.may_ask(engine.clock.now()):
+        if poller.may_ask():
             poller.start()
     while engine.turn(polling=False, only=()):
         pass

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import sqlite3
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 import attrs
 
 from tconnectsync.clock import Clock
+from tconnectsync.deadlines import RememberedDeadline, remembering_converter
 from tconnectsync.delivery import Courier
 from tconnectsync.errors import CredentialsRefused, IndexHarmed, LogDamaged, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
@@ -33,6 +32,7 @@ FRESH = timedelta(minutes=45)
 """Only with sources that were read so lately: another machine may know more, and what it delivered is not to be undone."""
 FAILED_WAIT_S = 900.0
 _MEMORY = "compared"
+_CONVERTER = remembering_converter()
 
 
 @attrs.frozen(kw_only=True)
@@ -40,24 +40,21 @@ class Comparison:
     """What is remembered of the last one: when it ended (UTC), what it found, when the next may be, why the last try failed."""
 
     at: datetime | None = None
-    not_before: datetime | None = None
+    not_before: RememberedDeadline | None = None
     failures: int = 0
     trouble: str = ""
     counts: Mapping[str, int] = attrs.field(factory=dict)
 
     def to_json(self) -> str:
         """As text for the outbox."""
-        return json.dumps(attrs.asdict(self), default=datetime.isoformat)
+        return _CONVERTER.dumps(self)
 
     @classmethod
     def from_json(cls, text: str) -> Comparison:
         """From :meth:`to_json`; anything unreadable is a fresh start."""
         try:
-            found: dict[str, Any] = json.loads(text or "{}")
-            for name in ("at", "not_before"):
-                found[name] = datetime.fromisoformat(found[name]) if found.get(name) else None
-            return cls(**found)
-        except (ValueError, TypeError):
+            return _CONVERTER.loads(text or "{}", cls)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, the remedy is the same
             return cls()
 
     @classmethod
@@ -90,10 +87,10 @@ class Reconciler:
         if self._memory is None:
             self._memory = Comparison.of(self.folding.outbox)
         not_before = self._memory.not_before
-        if not_before is None or not_before - now > EVERY:  # the first, or a plan that a wrong clock made
-            self._remember(attrs.evolve(self._memory, not_before=now + EVERY))
+        if not_before is None or not not_before.is_believed(now):  # the first, or a plan that a wrong clock made
+            self._remember(attrs.evolve(self._memory, not_before=self._after(EVERY)))
             return False
-        return not_before <= now
+        return not_before.is_over(self.clock)
 
     def step(self, views: Mapping[str, PlacedStream]) -> None:
         """One slice: about one request, or one interval.
@@ -136,7 +133,7 @@ class Reconciler:
         outbox, now, tally = self.folding.outbox, self.clock.now(), self._tally
         with outbox.transaction():
             mend(outbox, self._wrong, now=now)
-            self._remember(Comparison(at=now, not_before=now + EVERY, counts=dict(tally.to_json())))
+            self._remember(Comparison(at=now, not_before=self._after(EVERY), counts=dict(tally.to_json())))
         if tally.twice and not outbox.get("adopted"):
             log.warning("older_bridge_writes sink=%s documents=%d", self.name, tally.twice)
         if tally.wrong:
@@ -150,8 +147,11 @@ class Reconciler:
         if memory.trouble != message:
             log.warning('comparison_failed sink=%s message="%s"', self.name, message)
         wait_s = backoff_s(memory.failures + 1, after_s=max(FAILED_WAIT_S, after_s or 0.0), dice=self.dice)
-        not_before = self.clock.now() + timedelta(seconds=wait_s)
+        not_before = RememberedDeadline.after(wait_s, self.clock)
         self._remember(attrs.evolve(memory, not_before=not_before, failures=memory.failures + 1, trouble=message))
+
+    def _after(self, wait: timedelta) -> RememberedDeadline:
+        return RememberedDeadline.after(wait.total_seconds(), self.clock)
 
     def _remember(self, memory: Comparison) -> None:
         self._memory = memory

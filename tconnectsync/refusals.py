@@ -27,5 +27,5 @@ def wait_s(refusals: int, dice: random.Random) -> float:
 def remedy(error: CredentialsRefused, name: str, now: datetime, wait: float) -> str:
     """What to do, and when the sink tries again by itself."""
     then = now + timedelta(seconds=wait)
-    again = f"The next try is at {then:%H:%M} UTC; `tconnectsync resume {name}` tries now."
+    again = f"The next try is at {then:%Y-%m-%d %H:%M} UTC; `tconnectsync resume {name}` tries now."
     return f"{error.remedy or ''} {again}".lstrip()

@@ -13,6 +13,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.condition import Condition, from_json
 from tconnectsync.control import SOCKET_NAME
 from tconnectsync.daemonstate import daemon_condition
+from tconnectsync.deadlines import RememberedDeadline
 from tconnectsync.diskcheck import FAILING, disk_remedy, look_at_disk
 from tconnectsync.errors import LogDamaged, TconnectsyncError
 from tconnectsync.eventlog import EventLog, LogSize
@@ -165,16 +166,24 @@ def _source(
     message = ". ".join(part for part in (condition.message, *words) if part)
     return {
         **_condition(condition, message),
+        "next_try": iso(_next_try(condition.not_before, now)),
         "last_fetch": iso(memory.last_fetch),
         "last_upload": iso(max(uploads, default=None)),
         "newest_event": iso(newest),
-        "next_poll": iso(condition.not_before or memory.next_poll)
+        "next_poll": iso(_next_try(condition.not_before or memory.next_poll, now))
         if condition.state not in ("off", "refused")
         else None,
         "pumps": {serial: {**pump, "newest_event": iso(pump["newest_event"])} for serial, pump in pumps.items()},
         "unknown_codes": memory.tally.unknown_codes,
         "set_aside": memory.tally.set_aside,
     }
+
+
+def _next_try(deadline: RememberedDeadline | None, now: datetime) -> datetime | None:
+    """As it was planned, unless a wrong clock planned it: then now."""
+    if deadline is None:
+        return None
+    return deadline.until if deadline.is_believed(now) else now
 
 
 def _asked(memory: SourceMemory, now: datetime, *, begun: bool, daemon: int | None) -> Condition:
@@ -187,7 +196,8 @@ def _asked(memory: SourceMemory, now: datetime, *, begun: bool, daemon: int | No
         return Condition(state="waiting", message="the first read is not complete yet", remedy=remedy)
     if memory.last_fetch is None:
         return Condition(state="waiting", message="not read yet", remedy="Run `tconnectsync sync`.")
-    if memory.next_poll is not None and now - memory.next_poll > UNASKED_FOR:
+    planned = _next_try(memory.next_poll, now)
+    if planned is not None and now - planned > UNASKED_FOR:
         if daemon is None:
             message, remedy = (
                 "nobody has asked since then",
@@ -196,7 +206,7 @@ def _asked(memory: SourceMemory, now: datetime, *, begun: bool, daemon: int | No
         else:
             message = f"the daemon (process {daemon}) has not asked since then"
             remedy = "Run `systemctl restart tconnectsync`."
-        return Condition(state="waiting", since=memory.next_poll, message=message, remedy=remedy)
+        return Condition(state="waiting", since=planned, message=message, remedy=remedy)
     return condition
 
 
@@ -224,6 +234,7 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
                 notes.append(twice_words(twice, path.stem))
             return {
                 **_condition(condition, ". ".join(part for part in (condition.message, *notes) if part)),
+                "next_try": iso(_next_try(condition.not_before, now)),
                 "verified_at": iso(comparison.at),
                 "verified": dict(comparison.counts),
                 "cursor": outbox.cursor,
@@ -243,7 +254,9 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
 def _unread(comparison: Comparison, condition: Condition, now: datetime) -> Condition:
     """What the receiver holds could not be read back: not bad at once, for it is tried again."""
     again = (
-        "" if comparison.not_before is None else f" It is tried again after {comparison.not_before:%Y-%m-%d %H:%M} UTC."
+        ""
+        if comparison.not_before is None
+        else f" It is tried again after {comparison.not_before.until:%Y-%m-%d %H:%M} UTC."
     )
     return Condition(
         state="backing_off" if comparison.at is None or now - comparison.at < COMPARED_LATE else "halted",

@@ -47,7 +47,9 @@ def troubles(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[
 
 
 def _until(condition: Condition) -> str:
-    return "" if condition.not_before is None else f" It is tried again after {condition.not_before:%H:%M} UTC."
+    if condition.not_before is None:
+        return ""
+    return f" It is tried again after {condition.not_before.until:%Y-%m-%d %H:%M} UTC."
 
 
 def _words(name: str, condition: Any) -> str:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Set
-from datetime import date, datetime, timedelta
+from datetime import date
 
 import attrs
 
+from tconnectsync import Clock, RememberedDeadline
 from tconnectsync_tandem.pumps import Pump
 
-PUMP_PAUSE = timedelta(hours=24)
-DAY_PAUSE = timedelta(hours=1)
+PUMP_PAUSE_S = 24 * 3600.0
+DAY_PAUSE_S = 3600.0
 DAY_TRIES = 3
 """Polls in which an old day stays broken before it is left alone for an hour."""
 BUSY_TRIES = 3
@@ -25,20 +26,20 @@ BUSY_TRIES = 3
 class Patience:
     """Until when a pump, or a day of one, is not asked for."""
 
-    _pumps: dict[str, datetime] = attrs.field(factory=dict)
-    _days: dict[tuple[str, date], datetime] = attrs.field(factory=dict)
+    _pumps: dict[str, RememberedDeadline] = attrs.field(factory=dict)
+    _days: dict[tuple[str, date], RememberedDeadline] = attrs.field(factory=dict)
     _tries: Counter[tuple[str, date]] = attrs.field(factory=Counter)
     _busy: Counter[str] = attrs.field(factory=Counter)
 
-    def leave_pump(self, pump: Pump, now: datetime) -> None:
+    def leave_pump(self, pump: Pump, clock: Clock) -> None:
         """A pump that is not in use gave trouble."""
-        self._pumps[pump.serial] = now + PUMP_PAUSE
+        self._pumps[pump.serial] = RememberedDeadline.after(PUMP_PAUSE_S, clock)
 
-    def leave_day(self, pump: Pump, day: date, now: datetime) -> None:
+    def leave_day(self, pump: Pump, day: date, clock: Clock) -> None:
         """A day of the past stayed broken in one poll more."""
         self._tries[pump.serial, day] += 1
         if self._tries[pump.serial, day] >= DAY_TRIES:
-            self._days[pump.serial, day] = now + DAY_PAUSE
+            self._days[pump.serial, day] = RememberedDeadline.after(DAY_PAUSE_S, clock)
 
     def waits_out(self, pump: Pump) -> bool:
         """The server is too busy: whether to wait until that is over. Not for ever: a smaller question is tried then."""
@@ -49,11 +50,13 @@ class Patience:
         """All windows of the pump were answered."""
         self._busy.pop(pump.serial, None)
 
-    def spares(self, pump: Pump, now: datetime) -> bool:
+    def spares(self, pump: Pump, clock: Clock) -> bool:
         """Whether the pump is left alone now."""
         until = self._pumps.get(pump.serial)
-        return until is not None and now < until
+        return until is not None and not until.is_over(clock)
 
-    def spared_days(self, pump: Pump, now: datetime) -> Set[date]:
+    def spared_days(self, pump: Pump, clock: Clock) -> Set[date]:
         """The pump's days that are left alone now."""
-        return {day for (serial, day), until in self._days.items() if serial == pump.serial and now < until}
+        return {
+            day for (serial, day), until in self._days.items() if serial == pump.serial and not until.is_over(clock)
+        }

@@ -212,7 +212,7 @@ class TandemSource:
                 reader.unfinished.clear()
                 reader.changed.clear()
                 if spare:
-                    self._patience.leave_pump(pump, self.context.clock.now())
+                    self._patience.leave_pump(pump, self.context.clock)
                 else:
                     trouble = trouble or error
                 continue
@@ -220,7 +220,7 @@ class TandemSource:
             left += [] if spare else unread
             changed, reader.changed = reader.changed, []
             if changed and spare:
-                self._patience.leave_pump(pump, self.context.clock.now())
+                self._patience.leave_pump(pump, self.context.clock)
             elif changed:
                 trouble = trouble or changed_records(pump.serial, changed)
             if opened is not None and pump.serial in opened and not unread and not changed:
@@ -235,14 +235,14 @@ class TandemSource:
     def _leave(self, reader: WindowReader, *, spare: bool) -> list[Unfinished]:
         """The pump's days that stayed broken. Old ones are left alone for an hour if it goes on, a spare pump for a day."""
         unread, reader.unfinished = reader.unfinished, []
-        now = self.context.clock.now()
-        recent = local_day(now, self.context.zone_of) - timedelta(days=OVERLAP_DAYS)
+        clock = self.context.clock
+        recent = local_day(clock.now(), self.context.zone_of) - timedelta(days=OVERLAP_DAYS)
         for one in unread:
-            self.memo.leave(one.pump.serial, {one.day}, now)
+            self.memo.leave(one.pump.serial, {one.day}, clock.now())
             if spare:
-                self._patience.leave_pump(one.pump, now)
+                self._patience.leave_pump(one.pump, clock)
             elif one.day < recent:
-                self._patience.leave_day(one.pump, one.day, now)
+                self._patience.leave_day(one.pump, one.day, clock)
         return unread
 
     def _news(self, pumps: Sequence[Pump], history: History) -> list[Event]:
@@ -280,7 +280,7 @@ class TandemSource:
         if pump.never_uploaded and not self.journal.ever_uploaded(pump, history):
             return False
         now = self.context.clock.now()
-        return in_use(pump, newest, now) or not self._patience.spares(pump, now)
+        return in_use(pump, newest, now) or not self._patience.spares(pump, self.context.clock)
 
     def _plan(self, pump: Pump, newest: Pump, history: History) -> list[Window]:
         now = self.context.clock.now()
@@ -294,7 +294,7 @@ class TandemSource:
             stray_windows(self.journal.clock_changes(pump, history), start, last),
             most_days=self.options.window_days,
             unread=self.memo.unread(pump.serial, coverage.days),
-            spared=self._patience.spared_days(pump, now),
+            spared=self._patience.spared_days(pump, self.context.clock),
         )
 
     def _pumps(self, client: Client) -> tuple[Sequence[Pump], SourceChanged | None]:

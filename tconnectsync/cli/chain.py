@@ -187,7 +187,10 @@ def _trouble(part: Mapping[str, Any], now: datetime, zone: tzinfo) -> tuple[str,
         words += f" since {when_words(since, now, zone)}"
     message = part.get("message") or ""
     first = f"{words}: {message}" if words and message else words or message
-    return tuple(line for line in (first, part.get("remedy")) if line)
+    due = parse_time(part.get("next_try"))
+    told = "next try" in (part.get("remedy") or "").lower()
+    again = f"next try {when_words(due, now, zone)}" if due and due > now and not told else ""
+    return tuple(line for line in (first, part.get("remedy"), again) if line)
 
 
 def _odd(source: Mapping[str, Any]) -> tuple[str, ...]:

@@ -13,6 +13,9 @@ from tconnectsync.eventlog.segments import Segment, Segments, damage_of
 VERIFY_AGAIN = timedelta(days=30)
 """How often a sealed segment is read again."""
 
+CLOCK_TOLERANCE = timedelta(days=1)
+"""A check so little in the future is believed: reading the whole log again for a clock that is a little behind is not worth it."""
+
 
 class Care:
     """Looks after the sealed segments, one at a time; damage that it finds is remembered in the index."""
@@ -49,6 +52,8 @@ class Care:
         for segment in self._segments.all()[:-1]:
             at = verified.get(segment.first)
             if at is None:
+                return segment
+            if at > now + CLOCK_TOLERANCE:  # by a clock that was ahead
                 return segment
             if now - at > VERIFY_AGAIN and (oldest is None or at < oldest[0]):
                 oldest = (at, segment)

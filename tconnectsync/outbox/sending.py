@@ -8,13 +8,22 @@ from typing import Any
 
 import msgspec
 
+from tconnectsync.deadlines import TOLERANCE_S
 from tconnectsync.outbox.store import RUNNING, milliseconds, moment
 from tconnectsync.outbox.wanted import Wanted, content_hash
 from tconnectsync.projection import Document
 from tconnectsync.receiver import Delivery, StoredDocument
+from tconnectsync.schedule import LONGEST_ASKED_WAIT_S
 
 GIVEN_UP = 1 << 62
 """The next attempt (ms) of a dead letter that the user dropped: never, unless its content changes or it is replayed."""
+
+_NOT_BELIEVED = "(postponed_at > ? OR next_try > ?)"
+"""A clock that was wrong postponed it: see :class:`tconnectsync.deadlines.RememberedDeadline`."""
+
+
+def _not_believed(now: int) -> tuple[int, int]:
+    return now + round(TOLERANCE_S * 1000), now + round((LONGEST_ASKED_WAIT_S + TOLERANCE_S) * 1000)
 
 
 class Sending(Wanted):
@@ -47,14 +56,14 @@ class Sending(Wanted):
         self, now: int, horizon: int, limit: int, index: str, condition: str, ids: Sequence[str] | None
     ) -> list[Any]:
         chosen = ""
-        values: list[int | str] = [horizon, now]
+        values: list[int | str] = [horizon, now, *_not_believed(now)]
         if ids is not None:
             index, chosen = "", " AND id IN (SELECT value FROM json_each(?))"
             values.append(msgspec.json.encode(list(ids)).decode())
         return self._db.execute(
             "SELECT id, collection, slot, at, shift, want, content, worth_s, stored, unsure"
             f" FROM document {index} WHERE {condition} AND want IS NOT sent AND dead IS NULL AND at <= ?"
-            f" AND (next_try IS NULL OR next_try <= ?){chosen} ORDER BY at DESC, id LIMIT ?",
+            f" AND (next_try IS NULL OR next_try <= ? OR {_NOT_BELIEVED}){chosen} ORDER BY at DESC, id LIMIT ?",
             (*values, limit),
         ).fetchall()
 
@@ -85,11 +94,12 @@ class Sending(Wanted):
             (sent, stored, sent, delivery.document_id),
         )
 
-    def postpone(self, delivery: Delivery, until: datetime) -> None:
-        """Not now; the attempt stays unsure, for some of it may have been stored."""
+    def postpone(self, delivery: Delivery, now: datetime, wait_s: float) -> None:
+        """Not before ``wait_s`` seconds; the attempt stays unsure, for some of it may have been stored."""
+        ms = milliseconds(now)
         self._db.execute(
-            "UPDATE document SET attempts = attempts + 1, next_try = ? WHERE id = ?",
-            (milliseconds(until), delivery.document_id),
+            "UPDATE document SET attempts = attempts + 1, next_try = ?, postponed_at = ? WHERE id = ?",
+            (ms + round(wait_s * 1000), ms, delivery.document_id),
         )
 
     def bury(self, delivery: Delivery, reason: str) -> None:
@@ -109,7 +119,9 @@ class Sending(Wanted):
         one = f"SELECT 1 {waits} AND at <= ? AND next_try IS NULL LIMIT 1"
         if self._db.execute(one, (horizon,)).fetchone() is not None:
             return now  # a long backlog is not looked through
-        row = self._db.execute(f"SELECT min(max(at - 300000, coalesce(next_try, 0))) {waits}").fetchone()
+        next_try = f"CASE WHEN {_NOT_BELIEVED} THEN 0 ELSE coalesce(next_try, 0) END"
+        sql = f"SELECT min(max(at - 300000, {next_try})) {waits}"
+        row = self._db.execute(sql, _not_believed(milliseconds(now))).fetchone()
         return None if row[0] is None else max(now, moment(row[0]))
 
     def waiting(self, now: datetime) -> int:

@@ -29,7 +29,8 @@ CREATE TABLE IF NOT EXISTS document(
     id TEXT PRIMARY KEY, collection TEXT NOT NULL, slot TEXT NOT NULL, at INTEGER NOT NULL, shift INTEGER NOT NULL DEFAULT 0,
     fold TEXT, stream TEXT, interval INTEGER, limbo INTEGER NOT NULL DEFAULT 0,
     want TEXT, content BLOB, worth_s REAL, dead TEXT,
-    sent TEXT, stored TEXT, unsure INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0, next_try INTEGER
+    sent TEXT, stored TEXT, unsure INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0, next_try INTEGER,
+    postponed_at INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS document_origin ON document(fold, stream, interval);
 CREATE INDEX IF NOT EXISTS document_slot ON document(collection, slot, at);
@@ -70,6 +71,7 @@ class Store:
                 if version not in (0, _SCHEMA_VERSION):
                     raise sqlite3.DatabaseError(f"it is of another release (version {version})")
                 self._db.executescript(_SCHEMA)
+                self._add_new_columns()
                 self._db.execute(f"PRAGMA user_version={_SCHEMA_VERSION}")
             except sqlite3.Error:
                 self._db.close()
@@ -77,6 +79,12 @@ class Store:
         else:
             self._db = connect_to_read(path)
         self.path = path
+
+    def _add_new_columns(self) -> None:
+        """An outbox of an older release of the same version lacks these."""
+        there = {row[1] for row in self._db.execute("PRAGMA table_info(document)")}
+        if "postponed_at" not in there:
+            self._db.execute("ALTER TABLE document ADD COLUMN postponed_at INTEGER")
 
     @classmethod
     def opened(cls: type[S], path: Path) -> S:

@@ -1,0 +1,31 @@
+"""What is left alone for a while is asked for again, whatever the host's clock said."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from tandem_world import CloudPump, SetClock
+
+from tconnectsync_tandem.patience import DAY_TRIES, Patience
+from tconnectsync_tandem.pumps import read_pumps
+
+DAY = date(2026, 11, 19)
+
+
+@pytest.mark.parametrize("wrong_by", [timedelta(hours=1), timedelta(days=1), timedelta(days=400)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_pause_that_began_while_the_clock_was_wrong_ends(wrong_by: timedelta, sign: int) -> None:
+    ((pump,), _) = read_pumps({"pumps": [CloudPump().listed()]})
+    clock, patience = SetClock(), Patience()
+    clock.time += sign * wrong_by
+    patience.leave_pump(pump, clock)
+    for _ in range(DAY_TRIES):
+        patience.leave_day(pump, DAY, clock)
+    assert patience.spares(pump, clock)
+    assert patience.spared_days(pump, clock) == {DAY}
+    clock.time -= sign * wrong_by
+    clock.forward(hours=1, minutes=2)
+    assert not patience.spared_days(pump, clock)
+    clock.forward(hours=24)
+    assert not patience.spares(pump, clock)

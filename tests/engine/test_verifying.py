@@ -14,6 +14,7 @@ from engine_world import BEGIN, Pump, World
 from worlds import OpenShelf, Shelf, StretchFold
 
 from tconnectsync import Batch, CredentialsRefused, Document, History, Hold, Retryable, StoredDocument, document_id
+from tconnectsync.deadlines import RememberedDeadline
 from tconnectsync.errors import IndexHarmed
 from tconnectsync.folding import Folding
 from tconnectsync.gaps import MARGIN
@@ -579,7 +580,7 @@ def test_what_was_found_by_a_clock_that_was_years_ahead_does_not_wait_for_that_y
 
 
 def test_a_plan_made_by_a_clock_that_was_years_ahead_is_not_believed(world: World, shelf: OpenShelf) -> None:
-    world.keeper.reconciler._remember(Comparison(not_before=BEGIN + 1000 * DAY))
+    world.keeper.reconciler._remember(Comparison(not_before=RememberedDeadline(until=BEGIN + 1000 * DAY)))
     lived(world, 2 * DAY + 6 * HOUR)
     assert shelf.surveys >= 1
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
+import attrs
 import pytest
 from tandem_world import CloudPump, SetClock
 
@@ -13,18 +14,27 @@ from tconnectsync_tandem.pumps import read_pumps
 DAY = date(2026, 11, 19)
 
 
+@attrs.define
+class WrongClock(SetClock):
+    """The monotonic clock does not move when the other one is set."""
+
+    wrong_by: timedelta = timedelta(0)
+
+    def now(self) -> datetime:
+        return self.time + self.wrong_by
+
+
 @pytest.mark.parametrize("wrong_by", [timedelta(hours=1), timedelta(days=1), timedelta(days=400)])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_pause_that_began_while_the_clock_was_wrong_ends(wrong_by: timedelta, sign: int) -> None:
     ((pump,), _) = read_pumps({"pumps": [CloudPump().listed()]})
-    clock, patience = SetClock(), Patience()
-    clock.time += sign * wrong_by
+    clock, patience = WrongClock(wrong_by=sign * wrong_by), Patience()
     patience.leave_pump(pump, clock)
     for _ in range(DAY_TRIES):
         patience.leave_day(pump, DAY, clock)
     assert patience.spares(pump, clock)
     assert patience.spared_days(pump, clock) == {DAY}
-    clock.time -= sign * wrong_by
+    clock.wrong_by = timedelta(0)
     clock.forward(hours=1, minutes=2)
     assert not patience.spared_days(pump, clock)
     clock.forward(hours=24)

@@ -27,7 +27,7 @@ class WrongClock(SetClock):
 @pytest.mark.parametrize("wrong_by", [timedelta(hours=1), timedelta(days=1), timedelta(days=400)])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_pause_that_began_while_the_clock_was_wrong_ends(wrong_by: timedelta, sign: int) -> None:
-    ((pump,), _) = read_pumps({"pumps": [CloudPump().listed()]})
+    (pump,) = read_pumps({"pumps": [CloudPump().listed()]}).pumps
     clock, patience = WrongClock(wrong_by=sign * wrong_by), Patience()
     patience.leave_pump(pump, clock)
     for _ in range(DAY_TRIES):

@@ -47,9 +47,11 @@ class ZoneDoubt:
     @property
     def finding(self) -> Finding:
         """A line of ``check``."""
+        if not self.places:
+            remedy = f"Set the date and time on the pump to those of {self.zone}; then run `tconnectsync check` again."
+            return Finding(good=not self.sure, what=self.words, remedy=remedy)
         places = " or ".join(f'"{place}"' for place in self.places[:MOST_NAMED])
-        instead = f" (its clock is that of {places})" if places else ""
-        remedy = f"If the wearer lives elsewhere, correct `timezone`{instead}; else set the pump's clock."
+        remedy = f"If the wearer lives elsewhere, correct `timezone` (its clock is that of {places}); else set the pump's clock."
         return Finding(good=not self.sure, what=self.words, remedy=remedy)
 
 

@@ -98,6 +98,15 @@ def test_a_clock_that_drifted_is_no_doubt_of_its_zone(place: str, fast_min: int)
         assert "zone" not in str(found.remedy)
 
 
+def test_a_clock_that_no_zone_has_is_to_be_set_and_no_zone_is_named() -> None:
+    newest = WINTER.replace(tzinfo=None) + timedelta(hours=30)
+    found = zone_doubt(Upload(at=WINTER, newest=newest), Zones(timezone="Europe/Berlin"))
+    assert found is not None
+    assert (found.sure, found.places) == (True, ())
+    assert "Set the date and time on the pump" in str(found.finding.remedy)
+    assert "timezone" not in str(found.finding.remedy)
+
+
 def test_an_hour_ahead_is_no_drift() -> None:
     newest = (WINTER - timedelta(minutes=6)).astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None)
     assert clock_ahead(Upload(at=WINTER, newest=newest), Zones(timezone="Europe/London")) is None

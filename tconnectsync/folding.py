@@ -2,7 +2,7 @@
 
 The pump's order is cut into intervals. The outbox keeps the state at each interval's end and which documents were finished in
 it. Intervals that got new events, or whose times changed, are folded again from the state before them, and on through the
-following ones until the state at an end is what it was. ``docs/architecture.md`` tells why that is exact.
+following ones until the state at an end is what it was. ``docs/engineering/architecture.md`` tells why that is exact.
 """
 
 from __future__ import annotations

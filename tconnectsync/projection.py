@@ -1,7 +1,7 @@
 """What a sink author writes: pure folds of events into documents.
 
 A fold has no I/O, no clock but the event's and no memory but its state. The engine runs it incrementally, from checkpoints,
-so that late and re-ordered events end in the same documents as one pass (see ``docs/architecture.md``).
+so that late and re-ordered events end in the same documents as one pass (see ``docs/engineering/architecture.md``).
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Difference:
         return f"  {self.verdict:<9}  {self.at:%Y-%m-%d %H:%M:%S} UTC  {self.kind}: {words}".rstrip(": ")
 
     def to_json(self) -> dict[str, Any]:
-        """For scripts: see ``docs/running.md``."""
+        """For scripts: see ``docs/user/operating.md``."""
         return {
             "verdict": self.verdict,
             "id": self.id,

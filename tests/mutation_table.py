@@ -22,7 +22,7 @@ class Mutation:
 
 
 def markdown_row(mutation: Mutation) -> str:
-    """One line of the table in ``docs/guarantees.md``."""
+    """One line of the table in ``docs/engineering/guarantees.md``."""
     caught_by = ", ".join(f"`{test.removeprefix('tests/')}`" for test in mutation.tests)
     return f"| {mutation.name} | {mutation.invariant} | {caught_by} |"
 

@@ -1,6 +1,6 @@
 """Breaks each invariant on purpose, in a copy of the tree, and sees that a test fails for it.
 
-Run by hand: ``python tests/mutations.py [--only NAME ...] [--jobs N]``. Prints the table of ``docs/guarantees.md``; status 1
+Run by hand: ``python tests/mutations.py [--only NAME ...] [--jobs N]``. Prints the table of ``docs/engineering/guarantees.md``; status 1
 when a mutation is caught by no test, or a test fails by something else than what it asserts.
 """
 

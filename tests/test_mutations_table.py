@@ -33,7 +33,7 @@ def test_no_name_comes_twice() -> None:
 
 
 def test_the_guarantees_show_the_table() -> None:
-    shown = (ROOT / "docs" / "guarantees.md").read_text().partition("## Mutations")[2]
+    shown = (ROOT / "docs" / "engineering" / "guarantees.md").read_text().partition("## Mutations")[2]
     assert [line for line in shown.splitlines() if line.startswith("| ")][1:] == [
         markdown_row(each) for each in MUTATIONS
     ]

@@ -1,4 +1,4 @@
-"""What docs/running.md tells people to copy holds what the contract of exit statuses says, and runs commands that there are."""
+"""What docs/user/operating.md tells people to copy holds what the contract of exit statuses says, and runs commands that there are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tconnectsync.cli.root import COMMANDS
 
 NO_PROGRAM = 127
 """What supervisord's child ends with where the command may not be run."""
-TEXT = (Path(__file__).parents[1] / "docs" / "running.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[1] / "docs" / "user" / "operating.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:

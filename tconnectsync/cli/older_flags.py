@@ -35,7 +35,7 @@ def _region(_ctx: click.Context, _parameter: click.Parameter, given: str | None)
 
 
 def older_options(function: F) -> F:
-    """The older flags. The main help leaves them out; docs/running.md lists them."""
+    """The older flags. The main help leaves them out; docs/user/operating.md lists them."""
     for option in (
         click.option("--region", callback=_region, hidden=True),
         click.option("--days", type=click.IntRange(1, 3650), hidden=True),

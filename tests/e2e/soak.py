@@ -115,7 +115,7 @@ def line_of(report: Report) -> str:
 
 
 def summary(reports: Sequence[Report], hours: float) -> str:
-    """The table for ``docs/guarantees.md``."""
+    """The table for ``docs/engineering/guarantees.md``."""
     kills, faults, events = (Counter[str](), Counter[str](), Counter[str]())
     for report in reports:
         kills.update(report.kills)

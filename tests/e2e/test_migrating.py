@@ -1,4 +1,4 @@
-"""docs/migrating.md, typed in order by somebody who has an older bridge's `.env` and a site that it filled."""
+"""docs/user/migrating.md, typed in order by somebody who has an older bridge's `.env` and a site that it filled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.nightscout import SimulatedNightscout
 from tconnectsync_simulator.pump import simulate
 
-TEXT = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "user" / "migrating.md").read_text(encoding="utf-8")
 WAITS = 6
 
 

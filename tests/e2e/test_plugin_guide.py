@@ -18,7 +18,7 @@ from tconnectsync import hookspecs
 from tconnectsync_simulator.cloud import Cloud
 from tconnectsync_simulator.nightscout import SimulatedNightscout
 
-GUIDE = Path(__file__).parents[2] / "docs" / "plugin-guide.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "engineering" / "plugin-guide.md"
 
 
 def blocks(language: str) -> list[str]:

@@ -39,6 +39,7 @@ from tconnectsync.plugins import Plugins
 from tconnectsync.polling import Poller, SourceMemory
 from tconnectsync.receiver import Finding
 from tconnectsync.schedule import Rhythm
+from tconnectsync.sinkcheck import sink_findings
 from tconnectsync.sources import Source
 from tconnectsync.verdicts import Slice
 from tconnectsync.wallclock import Zones
@@ -419,6 +420,7 @@ def _tried(config: Config, plugins: Plugins, clock: Clock) -> Iterator[Finding]:
                 yield from _check_zone(finding.upload, config.zones)
     seen: set[str] = set()
     for name, sink in open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).items():
+        yield from sink_findings(config.data_dir, name)
         if sink.receiver.address not in seen:
             seen.add(sink.receiver.address)
             yield from _guarded(name, sink.receiver.check())

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timezone
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from tconnectsync import CredentialsRefused, Finding, Retryable, TconnectsyncError, document_id
+from tconnectsync import CredentialsRefused, Finding, Retryable, TconnectsyncError
 from tconnectsync_nightscout.client import NightscoutClient
 from tconnectsync_nightscout.profile_delivery import COLLECTION as PROFILE
-from tconnectsync_nightscout.reading import Copy, copies_of
 from tconnectsync_nightscout.site import SiteStatus, is_exposed
-from tconnectsync_nightscout.wire import ENTRIES, created_at_text, epoch_ms
+from tconnectsync_nightscout.trial import BATCH, CHECK_TIME, Trial
+from tconnectsync_nightscout.wire import created_at_text
 
-CHECK_TIME = datetime(2001, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
-"""Long before any page or report of a site begins."""
 CLOCK_LIMIT_S = 120.0
 
-_TRIAL: Mapping[str, Mapping[str, Any]] = {
-    "treatments": {"eventType": "Note", "notes": "tconnectsync check: may be deleted"},
-    "activity": {"activityType": "tconnectsync_check"},
-    "entries": {"type": "mbg", "mbg": 100, "device": "tconnectsync check: may be deleted"},
-    "devicestatus": {"device": "tconnectsync check: may be deleted"},
-}
+_LIMITS = (
+    "Delivery uses smaller requests, which takes longer. If the proxy or firewall before the site is yours, raise its limits"
+    " for the size and the time of a request (nginx: client_max_body_size, proxy_read_timeout)."
+)
 _ROLE = (
     "Give the token's role the rights to create, read and delete {0} (api:{0}:create, :read, :delete) in Admin Tools."
 )
@@ -83,38 +77,34 @@ def _site(client: NightscoutClient, status: SiteStatus) -> Iterator[Finding]:
 
 
 def _rights(client: NightscoutClient, collection: str, entered_by: str) -> Finding:
-    """One finding per collection; the document is removed even when something fails in between."""
-    identifier = document_id("check", collection)
+    """One finding per collection; the documents are deleted even when something fails in between."""
     if collection == PROFILE:
         return _may_read_profiles(client)
-    body = {
-        **_TRIAL[collection],
-        "created_at": created_at_text(CHECK_TIME),
-        "identifier": identifier,
-        "enteredBy": entered_by,
-    }
-    if collection == ENTRIES:
-        body |= {"date": epoch_ms(CHECK_TIME), "dateString": created_at_text(CHECK_TIME)}
+    trial = Trial(client=client, collection=collection, entered_by=entered_by)
     step = "read"
     try:
-        _remove(client, collection, _trials(client, collection, identifier))  # left by a check that was cut off
+        trial.remove()  # left by a check that was cut off
         step = "create"
-        client.create(collection, [body])
+        trial.create()
         step = "read"
-        found = _trials(client, collection, identifier)
-        if not found:
+        if not trial.held() and not trial.known_by_answer:
             return Finding(
                 good=False,
                 what=f"{collection}: the site answered that it stored a document, but it is not there",
                 remedy="Look at the site's own log; its database may be full.",
             )
         step = "delete"
-        _remove(client, collection, found)
-        if _trials(client, collection, identifier):
+        trial.remove()
+        if trial.held():
             raise Retryable(f"{client.url} does not delete {collection}")
     except TconnectsyncError as error:
-        return _failed(client, collection, identifier, step, error)
-    return Finding(good=True, what=f"{collection}: may create, read and delete")
+        return _failed(trial, step, error)
+    if trial.batch_error is not None:
+        why = trial.batch_error.message
+        what = f"{collection}: small requests pass, one as large as a full batch ({BATCH}) does not: {why}"
+        return Finding(good=False, what=what, remedy=_LIMITS)
+    plain = "; compressed requests are refused, so they are sent plain" if client.compression.plain else ""
+    return Finding(good=True, what=f"{collection}: may create, read and delete{plain}")
 
 
 def _may_read_profiles(client: NightscoutClient) -> Finding:
@@ -128,28 +118,17 @@ def _may_read_profiles(client: NightscoutClient) -> Finding:
     return Finding(good=True, what="profile: may read (writing is not tried)")
 
 
-def _failed(client: NightscoutClient, collection: str, identifier: str, step: str, error: TconnectsyncError) -> Finding:
-    left = (
-        ""
-        if step != "delete"
-        else f" A document of the check, stamped {created_at_text(CHECK_TIME)}, may be left there."
-    )
+def _failed(trial: Trial, step: str, error: TconnectsyncError) -> Finding:
+    client, collection = trial.client, trial.collection
+    rest = f" A document of the check, stamped {created_at_text(CHECK_TIME)}, may be left there."
+    left = rest if step == "delete" else ""
     if step != "delete" and not isinstance(error, CredentialsRefused):
         try:
-            _remove(client, collection, _trials(client, collection, identifier))
+            trial.remove()
         except TconnectsyncError:
-            left = f" A document of the check, stamped {created_at_text(CHECK_TIME)}, may be left there."
+            left = rest
     remedy = error.remedy
     if isinstance(error, CredentialsRefused) and client.uses_token:
         client.forget_refusal()
         remedy = _ROLE.format(collection)
     return Finding(good=False, what=f"{collection}: may not {step}: {error.message}.{left}", remedy=remedy)
-
-
-def _trials(client: NightscoutClient, collection: str, identifier: str) -> list[Copy]:
-    return copies_of(client, collection, {identifier: (CHECK_TIME,)})[identifier]
-
-
-def _remove(client: NightscoutClient, collection: str, copies: Sequence[Copy]) -> None:
-    for copy in copies:
-        client.delete(collection, copy.mongo_id)

@@ -63,6 +63,34 @@ def test_what_an_earlier_check_left_is_removed_and_what_others_hold_is_not(site:
     assert site.stored["treatments"] == [other]
 
 
+def test_a_site_that_takes_small_requests_only_is_told(site: StubSite) -> None:
+    """As large as a full batch of treatments; nothing of it stays."""
+    for fault in (Fault(status=413), Fault(status=503), Fault(broken="before"), Fault(broken="after")):
+        site.judge = lambda request, fault=fault: fault if len(request.raw) > 100_000 else None
+        (finding,) = bad(site)
+        assert "treatments: small requests pass" in finding.what
+        assert "client_max_body_size" in (finding.remedy or "")
+        assert site.stored["treatments"] == []
+    site.judge = lambda request: Fault(status=415) if "Content-Encoding" in request.headers else None
+    assert bad(site) == []
+    assert "sent plain" in "\n".join(finding.what for finding in findings(site))
+
+
+def test_the_trial_is_as_large_as_a_full_batch_plain_and_compressed(site: StubSite) -> None:
+    findings(site)
+    largest = max(site.asked("POST"), key=lambda request: len(request.raw))
+    assert 120_000 < len(largest.raw) < 250_000
+    assert 15_000 < int(largest.headers["Content-Length"]) < 60_000
+
+
+def test_a_site_that_keeps_no_identifier_of_ours_is_cleaned_by_its_own_names(site: StubSite) -> None:
+    site._store = lambda collection, document: (  # type: ignore[method-assign]
+        site.add(collection, **{name: value for name, value in document.items() if name != "identifier"})
+    )
+    assert bad(site) == []
+    assert all(site.stored[collection] == [] for collection in COLLECTIONS)
+
+
 def test_a_wrong_secret_is_shown_once(site: StubSite) -> None:
     site.accepts = lambda key: False
     (finding,) = bad(site)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_PART = re.compile(r"[^.;]*(?:`[^`]*`[^.;`]*)*(?:[.;]\s*|$)")
+_PART = re.compile(r"(?:`[^`]*`|[^.;?`]|[.;?](?=\S))+(?:[.;?]\s*|$)")
 AGAIN = "Put this right, then run `tconnectsync check` again."
 
 
@@ -15,4 +15,4 @@ def remedy_within_check(remedy: str | None) -> str | None:
     parts = [part for part in _PART.findall(remedy) if part]
     kept = [part for part in parts if "`tconnectsync check`" not in part or re.search(r"\bthen\b", part, re.IGNORECASE)]
     words = "".join(kept).strip().rstrip(";").strip()
-    return AGAIN if not words else words if words.endswith(".") else f"{words}."
+    return AGAIN if not words else words if words.endswith((".", "?")) else f"{words}."

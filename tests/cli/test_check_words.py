@@ -23,6 +23,7 @@ CHECK = "`tconnectsync check`"
             f"Correct the list, then {CHECK}. Nothing was written.",
         ),
         (f"Set `nightscout.token`. Then run {CHECK}.", f"Set `nightscout.token`. Then run {CHECK}."),
+        (f"Is nightscout.url (NS_URL) right? Run {CHECK} to see.", "Is nightscout.url (NS_URL) right?"),
         (f"Run {CHECK}. If it stays, look at the free memory.", "If it stays, look at the free memory."),
     ],
 )

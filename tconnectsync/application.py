@@ -384,6 +384,12 @@ def read_dead_letters(config: Config, sink: str | None = None) -> list[dict[str,
     return found
 
 
+def _may_use(folder: Path) -> bool:
+    """Whether this process may, as whom it works: root works as the folder's owner."""
+    effective = os.access in os.supports_effective_ids
+    return os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=effective)
+
+
 def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Finding]:
     """Disk, clock, every source and every receiver, by trying them. Nothing secret in the words."""
     from tconnectsync.checkwords import remedy_within_check
@@ -398,7 +404,7 @@ def _tried(config: Config, plugins: Plugins, clock: Clock) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding(good=False, what=error.message, remedy=error.remedy)
         return
-    if not os.access(config.data_dir, os.R_OK | os.W_OK | os.X_OK):
+    if not _may_use(config.data_dir):
         remedy = "Run it as the user that owns it (as a service: with sudo)."
         yield Finding(good=False, what=f"data folder: this user may not use {config.data_dir}", remedy=remedy)
     disk = look_at_disk(config.data_dir)

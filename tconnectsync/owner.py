@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import stat
 import sys
@@ -20,6 +21,7 @@ _ROOT = 0
 _DAC_READ_SEARCH = 1 << 2
 """Linux: may enter and read any folder, and write nothing."""
 _CAPABILITY_VERSION = 0x20080522
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
 
 
 # --- who works ---------------------------------------------------------------------------------------------------------
@@ -41,11 +43,19 @@ def become_owner_of(folder: Path) -> None:
         os.setresuid(uid, uid, _ROOT)
     except PermissionError:  # a container's root without the right to: then it may use nobody else's files either
         return
-    for needed in (folder / ".", Path(__file__), Path(sys.prefix, ".")):
+    for needed in (
+        folder / ".",
+        Path(__file__),
+        Path(sys.prefix, "."),
+        Path(sys.base_prefix, "."),
+        Path(sys.executable),
+    ):
         with contextlib.suppress(FileNotFoundError):
             try:
                 needed.stat()
-            except PermissionError:  # systemd keeps a service's folder inside one of root's
+            except (
+                PermissionError
+            ):  # systemd keeps a service's folder inside one of root's; Python may lie in root's home
                 _may_enter_folders()
 
 
@@ -98,7 +108,7 @@ def _hand_over(folder: Path, uid: int, gid: int) -> None:
     """Files and folders of root's inside ``folder`` become its owner's. A file with a second name may be somebody else's: it stays."""
     if not folder.is_dir():
         return
-    for _, folders, files, descriptor in os.fwalk(folder, follow_symlinks=False):
+    for _, folders, files, descriptor in os.fwalk(folder.resolve(), follow_symlinks=False):
         for name in (*folders, *files):
             with contextlib.suppress(OSError):
                 one = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
@@ -129,14 +139,17 @@ def _capabilities() -> tuple[int, int]:
 
 
 def _may_enter_folders() -> None:
-    """Keep of root's rights the one to enter folders; without it a service's folder inside one of root's is out of reach."""
+    """Keep of root's rights the one to enter folders, for child processes too: what lies inside a folder of root's stays in reach."""
     data = (_Data * 2)()
-    call = getattr(ctypes.CDLL(None), "capset", None)
+    library = ctypes.CDLL(None)
+    call = getattr(library, "capset", None)
     if call is None:
         return
     permitted = _capabilities()[1]
     data[0].permitted, data[0].effective = permitted, permitted & _DAC_READ_SEARCH
+    data[0].inheritable = permitted & _DAC_READ_SEARCH
     call(ctypes.byref(_Header(_CAPABILITY_VERSION, 0)), data)
+    library.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, ctypes.c_ulong(2), ctypes.c_ulong(0), ctypes.c_ulong(0))
 
 
 # --- which files --------------------------------------------------------------------------------------------------------
@@ -163,7 +176,9 @@ def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
 def require_own(path: Path) -> None:
     """For what opens files by itself, as SQLite does: whether it is a regular file of the owner, or not there. Errors: NotDone."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-        _judge(path, path.lstat())
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode):  # which leads nowhere: the one who opens it says so
+            _judge(path, found)
 
 
 def require_own_database(path: Path) -> None:
@@ -173,6 +188,8 @@ def require_own_database(path: Path) -> None:
 
 
 def _judge(path: Path, found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(found.st_mode):
         kind = "a link" if stat.S_ISLNK(found.st_mode) else "no regular file"
         raise NotDone(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -101,6 +102,18 @@ def test_a_secret_file_is_relative_to_the_configuration_and_loses_its_line_end(l
     (tmp_path / "secret").write_text(" with spaces \n")
     config = load(LEAST.replace('password = "pump-password"', 'password_file = "secret"'))
     assert config.sources["tandem"].options.password == Secret(" with spaces ")
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o644, True), (0o640, False), (0o600, False)])
+def test_a_secret_file_that_everybody_can_read_is_told(load: Load, mode: int, told: bool) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        secret = Path(folder, "secret")
+        secret.write_text("pump-password")
+        secret.chmod(mode)
+        notes = load(LEAST.replace('password = "pump-password"', f'password_file = "{secret}"')).notes
+    assert [f"chmod 600 {secret}" in note and "password_file" in note for note in notes] == ([True] if told else [])
+    assert "pump-password" not in repr(notes)
 
 
 def test_variables_are_parsed_by_their_type(load: Load) -> None:

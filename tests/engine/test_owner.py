@@ -82,6 +82,19 @@ print(subprocess.check_output(["cat", "/proc/self/status"], text=True).split("Ui
 
 
 @ROOT
+def test_a_child_process_reaches_what_its_parent_reaches_and_writes_no_more(private: Path) -> None:
+    """Python itself may lie in root's home: the login's signature is checked by a process of its own."""
+    code = """
+import subprocess
+become_owner_of(folder)
+child = "import os, sys; print(os.listdir(sys.argv[1])); open(os.path.join(sys.argv[1], '..', 'x'), 'w')"
+done = subprocess.run([sys.executable, "-c", child, str(folder)], capture_output=True, text=True)
+print(done.stdout.strip(), "PermissionError" in done.stderr)
+"""
+    assert in_a_process(code, private) == "[] True"
+
+
+@ROOT
 def test_a_block_as_owner_ends_as_root(private: Path) -> None:
     code = """
 with as_owner_of(folder):
@@ -114,7 +127,17 @@ def test_what_root_left_behind_is_handed_over_and_nothing_else(private: Path, tm
 
 
 @ROOT
-@pytest.mark.parametrize("command", ["status", "sync", "backup", "import"])
+def test_the_link_that_systemd_makes_to_a_services_folder_is_that_folder(private: Path, tmp_path: Path) -> None:
+    """/var/lib/tconnectsync leads into /var/lib/private, which is root's alone."""
+    (private / "left").write_text("root's, from an earlier command")
+    (tmp_path / "service").symlink_to("private/service")
+    said = in_a_process("become_owner_of(folder)\nprint(os.geteuid(), os.listdir(folder))", tmp_path / "service")
+    assert said == f"{NOBODY} ['left']"
+    assert (private / "left").stat().st_uid == NOBODY
+
+
+@ROOT
+@pytest.mark.parametrize("command", ["status", "sync", "check", "backup", "import"])
 def test_a_command_of_roots_works_in_a_services_folder_as_its_owner(
     private: Path, tmp_path: Path, command: str
 ) -> None:
@@ -138,6 +161,7 @@ def test_a_command_of_roots_works_in_a_services_folder_as_its_owner(
     said = done.stdout + done.stderr
     assert "permission denied" not in said.lower()
     assert "unexpectedly" not in said
+    assert "may not use" not in said
     if command == "import":
         assert "of no kind that can be imported" in said
     if command == "backup":
@@ -176,6 +200,13 @@ def test_a_pipe_is_no_file_and_holds_nobody_up(tmp_path: Path) -> None:
         FolderLock(tmp_path)
     with pytest.raises(NotDone, match="no regular file"):
         OsFiles().read(tmp_path / "lock")
+
+
+def test_a_folder_in_a_files_place_is_told_as_the_system_tells_it(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        open_own(tmp_path, os.O_RDONLY)
+    with pytest.raises(IsADirectoryError):
+        open_own(tmp_path, os.O_WRONLY)
 
 
 def test_files_are_made_for_their_owner_alone(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def test_what_cannot_be_read_is_told_and_comes_by_itself(
             running.until(running.clock.now() + HOUR)
             held = treatments(site)
             assert before.keys() <= held.keys(), {before[key]["eventType"] for key in before.keys() - held.keys()}
+            assert not [each for each in held.values() if each.get("insulin") == 0], "unknown is never 0 U"
             running.reopen()
         result = running.ask("sync")
         assert result.status == 3

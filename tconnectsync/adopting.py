@@ -9,6 +9,7 @@ from datetime import datetime
 import attrs
 
 from tconnectsync.outbox import Row
+from tconnectsync.plural import counted
 from tconnectsync.receiver import Adopting, StoredDocument
 from tconnectsync.verifying import Verifier
 
@@ -35,19 +36,19 @@ class Found:
     def lines(self, sink: str, *, done: bool, keep_unclear: bool, pending: int = 0) -> tuple[str, ...]:
         """For people. ``done``: what is to be replaced is gone; ``pending``: how many of ours are not there yet."""
         gone = "made room for ours, which follow" if pending else "were replaced by ours"
-        said = [f"{_counted(self.replaced)} of an older bridge {gone if done else 'would be replaced by ours'}"]
+        said = [f"{_kinds(self.replaced)} of an older bridge {gone if done else 'would be replaced by ours'}"]
         if self.impossible:
             deleted = "were deleted" if done else "would be deleted"
-            said.append(f"{_counted(self.impossible)} of it cannot be true (such as a glucose of 0), and {deleted}")
+            said.append(f"{_kinds(self.impossible)} of it cannot be true (such as a glucose of 0), and {deleted}")
         if self.left:
-            said.append(f"{_counted(self.left)} of it tell of nothing that is delivered from here, and stay")
+            said.append(f"{_kinds(self.left)} of it tell of nothing that is delivered from here, and stay")
         if self.unclear:
             said.append(
-                f"{len(self.unclear)} may tell of the same as ours or of something else (no record numbers, of several pumps, or"
+                f"{len(self.unclear):,} may tell of the same as ours or of something else (no record numbers, of several pumps, or"
                 " another uploader's):"
             )
             said += [f"  {line}" for line in self.unclear[:_LISTED]]
-            said += [f"  and {len(self.unclear) - _LISTED} more"] * (len(self.unclear) > _LISTED)
+            said += [f"  and {len(self.unclear) - _LISTED:,} more"] * (len(self.unclear) > _LISTED)
             if not keep_unclear:
                 said.append(
                     "nothing is replaced while these are there: look at them on the site and delete what tells of the same as the pump,"
@@ -92,7 +93,7 @@ def adopted(
         yield
 
 
-def _counted(kinds: Counter[str]) -> str:
+def _kinds(kinds: Counter[str]) -> str:
     total = sum(kinds.values())
-    told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    return f"{total} documents ({told})" if told else "no documents"
+    told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+    return f"{counted(total, 'document')} ({told})" if told else "no documents"

@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 
 from tconnectsync.jobs import Job, Notice, Progress, Request, Result, Step, next_step
+from tconnectsync.plural import counted
 
 SOCKET_NAME = "control.sock"
 ANSWER_WAIT_S = 600.0
@@ -32,7 +33,7 @@ MOST_ASKERS = 32
 def read_request(line: bytes) -> Request:
     """Return the request that is written there. ValueError, in words, for anything else."""
     if len(line) > LONGEST_REQUEST:
-        raise ValueError(f"the request is longer than {LONGEST_REQUEST:,} bytes")
+        raise ValueError(f"the request is longer than {counted(LONGEST_REQUEST, 'byte')}")
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):

@@ -16,6 +16,7 @@ import attrs
 from tconnectsync.batching import ONE_BY_ONE, BatchSize
 from tconnectsync.errors import Rejected, Retryable
 from tconnectsync.outbox import Outbox
+from tconnectsync.plural import counted
 from tconnectsync.receiver import Delivery, Outcome, Postponed, Receiver, Refused, Remembering, Taken
 from tconnectsync.schedule import LONGEST_ASKED_WAIT_S
 from tconnectsync.suspects import Suspects
@@ -110,7 +111,7 @@ class Courier:
                 return len(batch)
             raise
         if len(outcomes) != len(batch):
-            raise RuntimeError(f"a receiver answered {len(outcomes)} of {len(batch)} deliveries")
+            raise RuntimeError(f"a receiver answered {len(outcomes)} of {counted(len(batch), 'delivery')}")
         with self.outbox.transaction():
             trouble = self._note(batch, outcomes, now)
             self._remember_size(self._size().after_success(len(batch), self.receiver.batch_size))

@@ -294,6 +294,6 @@ def _words(found: _Found) -> tuple[str, ...]:
     for (source, pump), days in sorted(found.days.items()):
         runs = runs_of(days)
         shown = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in runs[:_RUNS_SHOWN])
-        more = f" and {len(runs) - _RUNS_SHOWN} more stretches" if len(runs) > _RUNS_SHOWN else ""
+        more = f" and {counted(len(runs) - _RUNS_SHOWN, 'more stretch')}" if len(runs) > _RUNS_SHOWN else ""
         lines.append(f"pump {pump} ({source}): {shown}{more}")
     return (*lines, *found.notes)

@@ -25,6 +25,7 @@ from tconnectsync.errors import (
     TconnectsyncError,
 )
 from tconnectsync.keeping import Keeper
+from tconnectsync.plural import counted
 from tconnectsync.polling import Poller, Run
 from tconnectsync.receiver import Surveyed, can_adopt
 from tconnectsync.troubles import troubles
@@ -175,7 +176,11 @@ def _drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Prog
             folding = sum(keeper.outbox.marked_count() for keeper in keepers)
             pending = sum(keeper.outbox.waiting(engine.clock.now()) for keeper in keepers)
             most = max(most, folding + pending)
-            words = f"folding, {folding} intervals to go" if folding else f"delivering, {pending} documents to go"
+            words = (
+                f"folding, {counted(folding, 'interval')} to go"
+                if folding
+                else f"delivering, {counted(pending, 'document')} to go"
+            )
             told = Progress(message=words, done=most - folding - pending, total=most)
         yield told
 
@@ -239,7 +244,7 @@ def _replay(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], A
     begin, end = stretch(args, zone_at)
     count = keeper.replay(begin, end)
     yield from _drain(engine, (name,))
-    yield conclude(engine, f"{name}: {count} documents to send again", only=(name,))
+    yield conclude(engine, f"{name}: {counted(count, 'document')} to send again", only=(name,))
 
 
 def _resume(engine: Engine, args: Mapping[str, Any]) -> Job:
@@ -348,13 +353,13 @@ def _verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], A
         for part in keeper.verifier(engine.views).run(*span):
             before.add(part)
             keeper.mend(part.found)
-            yield Progress(message=f"comparing, {before.good:,} documents so far")
+            yield Progress(message=f"comparing, {counted(before.good, 'document')} so far")
         if before.counts["orphaned"]:
             yield from _poll(engine, _ask(engine, lambda poller: poller.start()))
         yield from _drain(engine, (name,))
         for part in keeper.verifier(engine.views).run(*span) if before.wrong else ():
             after.add(part)
-            yield Progress(message=f"comparing again, {after.good:,} documents so far")
+            yield Progress(message=f"comparing again, {counted(after.good, 'document')} so far")
     except Retryable as error:
         yield Result(status=5, lines=(error.message, *([error.remedy] if error.remedy else [])))
         return
@@ -392,7 +397,7 @@ def _dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Jo
         return
     yield from _drain(engine, (name,))
     word = "tried again" if retry else "dropped"
-    yield conclude(engine, f"{name}: {count} dead letters {word}", only=(name,))
+    yield conclude(engine, f"{name}: {counted(count, 'dead letter')} {word}", only=(name,))
 
 
 def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -> Result:

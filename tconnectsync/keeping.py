@@ -22,6 +22,7 @@ from tconnectsync.folding import Folding
 from tconnectsync.marking import check_fingerprint, mark_moved, mark_new, settle_mended
 from tconnectsync.notes import notes_to_json
 from tconnectsync.outbox import Counts, Outbox, Row
+from tconnectsync.plural import counted
 from tconnectsync.receiver import Surveyed
 from tconnectsync.reconciling import Reconciler
 from tconnectsync.refusals import COUNTS_FROM
@@ -152,8 +153,8 @@ class Keeper:
         if rewrites > self.rewrite_brake and not self.outbox.get("consent"):
             self._turn(
                 "braked",
-                f"{rewrites} documents that were delivered more than two days ago would change or go"
-                f" (limit {self.rewrite_brake}): nothing is sent until you say so",
+                f"{counted(rewrites, 'document')} delivered more than two days ago would change or go"
+                f" (limit {self.rewrite_brake:,}): nothing is sent until you say so",
                 remedy=f"Look with `tconnectsync sync --dry-run`, then run `tconnectsync resume {self.name}`.",
             )
         elif self.condition.state in ("braked", "damaged", "waiting") or self.folding.blocked:
@@ -236,7 +237,7 @@ class Keeper:
         if self.courier.halted():
             self._turn(
                 "halted",
-                f"{len(self.courier.refused)} documents in a row were refused: nothing more is sent",
+                f"{counted(len(self.courier.refused), 'document')} in a row {'was' if len(self.courier.refused) == 1 else 'were'} refused: nothing more is sent",
                 remedy=f"See why with `tconnectsync dead-letters list`, then `tconnectsync resume {self.name}`.",
             )
         elif done:

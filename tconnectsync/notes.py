@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from tconnectsync.plural import counted
 from tconnectsync.timeline import span_text
 
 WAITED = timedelta(days=1)
@@ -27,7 +28,7 @@ class Note:
         """A sentence, without its full stop."""
         if self.current:
             minutes = round((now - self.since).total_seconds() / 60)
-            age = f"{minutes} minutes" if minutes < 120 else span_text(minutes * 60)
+            age = counted(minutes, "minute") if minutes < 120 else span_text(minutes * 60)
             return f"{self.words}: the pump last told it {age} ago"
         return f"{self.words} (since {self.since:%Y-%m-%d %H:%M} UTC)"
 

@@ -14,6 +14,7 @@ import attrs
 from tconnectsync.errors import NotDone
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import FACTS, Event
+from tconnectsync.plural import counted
 
 Device = Callable[[Event], "str | None"]
 _SAMPLES = 32
@@ -65,7 +66,7 @@ class Sameness:
                     )
             if len(devices) > 1 and devices - known.get(pump, set()):
                 raise NotDone(
-                    f"This is data of {len(devices)} devices ({', '.join(sorted(devices))}), all to be of pump {pump}; {_WRONG}.",
+                    f"This is data of {counted(len(devices), 'device')} ({', '.join(sorted(devices))}), all to be of pump {pump}; {_WRONG}.",
                     remedy="Import the files of each pump by themselves, each with its own `--pump`.",
                 )
 

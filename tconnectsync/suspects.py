@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import attrs
 
+from tconnectsync.plural import counted
+
 STRIKES = 5
 """So often a document fails alone, with others taken in between, before it is set aside."""
 WAIT_S, LONGEST_WAIT_S = 60.0, 1800.0
@@ -79,8 +81,8 @@ class Suspects:
         struck = [suspect for suspect in self.known.values() if suspect.strikes]
         if not struck:
             return ""
-        waits = "1 document fails" if len(struck) == 1 else f"{len(struck)} documents fail"
-        return f"{waits} while others pass, and is tried again: {struck[-1].reason}"
+        waits = counted(len(struck), "document fails", "documents fail")
+        return f"{waits} while others pass, and {'is' if len(struck) == 1 else 'are'} tried again: {struck[-1].reason}"
 
     def to_json(self) -> str:
         """As text for the outbox."""

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync.clocksettings import ClockSet, Step, clock_sets, steps_of
+from tconnectsync.plural import counted
 from tconnectsync.utcoffsets import LONGEST_DRIFT_S, PLACES_S, ZoneOffsets, offset_beside_s
 from tconnectsync.wallclock import UTC, Zones
 
@@ -258,7 +259,7 @@ def span_text(seconds: float) -> str:
     minutes = round(seconds / 60)
     days, minutes = divmod(minutes, 1440)
     hours, minutes = divmod(minutes, 60)
-    parts = [f"{days} day{'s' if days > 1 else ''}"] if days else []
+    parts = [counted(days, "day")] if days else []
     parts += [f"{hours} h"] if hours else []
     parts += [f"{minutes} min"] if minutes else []
     return " ".join(parts) or "0 min"

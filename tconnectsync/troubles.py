@@ -8,6 +8,7 @@ from tconnectsync.condition import Condition
 from tconnectsync.engine import Engine
 from tconnectsync.errors import LogDamaged
 from tconnectsync.outbox import set_aside_words
+from tconnectsync.plural import counted
 
 
 def troubles(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[int, str]]:
@@ -34,7 +35,12 @@ def troubles(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[
             message = _words(name, condition) if condition.message else f"{name}: not all of the log could be folded"
             found.append((5, message))
         elif keeper.outbox.waiting(now):
-            found.append((5, f"{name}: {keeper.outbox.waiting(now)} documents are waiting. {_words('', condition)}"))
+            found.append(
+                (
+                    5,
+                    f"{name}: {counted(keeper.outbox.waiting(now), 'document is', 'documents are')} waiting. {_words('', condition)}",
+                )
+            )
         for blocked in keeper.folding.blocked.values():
             found.append((7 if isinstance(blocked, LogDamaged) else 1, _words(name, blocked)))
             break

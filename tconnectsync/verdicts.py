@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from tconnectsync.outbox import Row
+from tconnectsync.plural import counted
 from tconnectsync.receiver import Contrast, StoredDocument
 
 WRONG = ("missing", "different", "doubled", "orphaned")
@@ -72,9 +73,8 @@ def _contrast_words(contrast: Contrast) -> str:
 
 def twice_words(number: int, sink: str) -> str:
     """An older bridge still writes, or wrote and was left where it is."""
-    documents = "1 document" if number == 1 else f"{number:,} documents"
     return (
-        f"an older bridge wrote {documents} of what ours tell too, so that it is there twice:"
+        f"an older bridge wrote {counted(number, 'document')} of what ours tell too, so that it is there twice:"
         f" stop that bridge, then run `tconnectsync adopt {sink}`"
     )
 
@@ -129,7 +129,7 @@ class Tally:
         found = [f"{self.counts[name]:,} {name.replace('_', ' ')}" for name in VERDICTS if self.counts[name]]
         if not self.good and not found:
             return "there is nothing to compare"
-        whole = "1 document is as it" if self.good == 1 else f"{self.good:,} documents are as they"
+        whole = counted(self.good, "document is as it", "documents are as they")
         return f"{whole} should be" + (f"; {', '.join(found)}" if found else "")
 
     def lines(self, sink: str) -> list[str]:

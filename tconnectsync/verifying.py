@@ -15,6 +15,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.folding import FoldFailed, Folding, interval_of
 from tconnectsync.outbox import Outbox, Row, milliseconds
 from tconnectsync.outbox.wanted import content_hash
+from tconnectsync.plural import counted
 from tconnectsync.projection import Document
 from tconnectsync.receiver import Contrast, StoredDocument, Surveyed, can_adopt
 from tconnectsync.verdicts import Difference, Slice
@@ -221,7 +222,7 @@ class Verifier:
         contrasts = [tuple(self.receiver.compare(document, copy)) for copy in copies]
         if len(copies) > 1:
             least = min(contrasts, key=len)
-            return self._told("doubled", row, copies, note=f"{len(copies)} copies", contrasts=least)
+            return self._told("doubled", row, copies, note=counted(len(copies), "copy"), contrasts=least)
         if copies:
             return self._told("different", row, copies, contrasts=contrasts[0]) if contrasts[0] else True
         if row.stored and row.stored in {copy.stored for copy in span.foreign}:

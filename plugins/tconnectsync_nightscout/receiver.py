@@ -19,6 +19,7 @@ from tconnectsync import (
     Refused,
     Retryable,
     StoredDocument,
+    counted,
 )
 from tconnectsync_nightscout.announcing import ANNOUNCEMENT, TOLD_LATE, with_its_age
 from tconnectsync_nightscout.client import Find, NightscoutClient
@@ -175,10 +176,12 @@ class NightscoutReceiver:
                     break
         if not found:
             return None
-        number = f"{COUNT_UP_TO} or more" if len(found) >= COUNT_UP_TO else len(found)
         what, facts = ("reading", "readings") if collection == ENTRIES else ("treatment", "doses")
+        number = counted(len(found), what)
+        if len(found) >= COUNT_UP_TO:
+            number = f"{COUNT_UP_TO:,} or more {what}s"
         return Hold(
-            reason=f"{self.address} already holds {number} {what}{'' if number == 1 else 's'} of an older bridge ({OLDER_BRIDGE!r})"
+            reason=f"{self.address} already holds {number} of an older bridge ({OLDER_BRIDGE!r})"
             f" between {first:%Y-%m-%d} and {last:%Y-%m-%d}; sending now would show the same {facts} twice",
             remedy=f"Stop the older bridge first. Then `tconnectsync adopt {self.sink} --dry-run` tells what ours would replace,"
             f" and `tconnectsync adopt {self.sink}` replaces it; `tconnectsync adopt {self.sink} --skip` keeps both.",
@@ -273,7 +276,7 @@ class NightscoutReceiver:
         )
         if stayed:
             raise Retryable(
-                f"{self.address} still holds {stayed} of {len(going)} documents that it was asked to delete",
+                f"{self.address} still holds {stayed:,} of {counted(len(going), 'document')} that it was asked to delete",
                 remedy="Give the token of nightscout.token the right to delete, or use the site's API secret.",
             )
 

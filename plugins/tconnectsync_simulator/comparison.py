@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from tconnectsync import counted
 from tconnectsync_simulator.doses import dose_differences
 from tconnectsync_simulator.truth import NOISE_ALARMS, TrueGlucose, Truth, read_time
 
@@ -257,10 +258,10 @@ def _glucose(
         if not near:
             found.append(f"no reading at {reading.at}")
         elif len(near) > 1:
-            found.append(f"{len(near)} readings at {reading.at}")
+            found.append(f"{counted(len(near), 'reading')} at {reading.at}")
         elif near[0].get("sgv") != expected:
             found.append(f"{near[0].get('sgv')} at {reading.at} instead of {expected}")
     extra = sum(len(left) for at_s, left in shown.items() if begin.timestamp() <= at_s < end.timestamp())
     if extra:
-        found.append(f"{extra} readings that the pump does not hold")
+        found.append(f"{counted(extra, 'reading')} that the pump does not hold")
     return tuple(found)

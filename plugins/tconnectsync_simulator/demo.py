@@ -20,6 +20,8 @@ from typing import Any
 
 import click
 
+from tconnectsync import counted
+
 ZONE = "America/New_York"
 
 
@@ -152,8 +154,8 @@ def _once(world: _World) -> int:
     doses = [float(known["insulin"]) for known in treatments if known.get("insulin")]
     status = world.status()
     click.echo(
-        f"{status['log']['positions']} records in the event log, {len(treatments)} documents on the simulated Nightscout"
-        f" ({len(doses)} boluses, {sum(doses):.2f} U) after {time.monotonic() - began:.1f} s."
+        f"{counted(status['log']['positions'], 'record')} in the event log, {counted(len(treatments), 'document')} on the simulated"
+        f" Nightscout ({counted(len(doses), 'bolus')}, {sum(doses):.2f} U) after {time.monotonic() - began:.1f} s."
     )
     again = world.run("sync")
     click.echo("A second sync found nothing to send." if again.returncode == 0 else again.stderr)

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta, timezone
 from html import escape
 from typing import Any
 
+from tconnectsync import counted
+
 WIDTH, HEIGHT, TOP = 960, 220, 14
 HOURS = 24
 MOST_BASAL_U_PER_H = 4.0
@@ -36,8 +38,8 @@ def page(
     tiles = (
         (f"{_number(status, 'log', 'positions'):,}", "events in the log"),
         (f"{len(treatments):,}", "documents on the site"),
-        (f"{sum(float(known['insulin']) for known in boluses):.1f} U", f"in {len(boluses)} boluses"),
-        (f"{sum(int(sink.get('pending', 0)) for sink in status.get('sinks', {}).values())}", "documents waiting"),
+        (f"{sum(float(known['insulin']) for known in boluses):.1f} U", f"in {counted(len(boluses), 'bolus')}"),
+        (f"{sum(int(sink.get('pending', 0)) for sink in status.get('sinks', {}).values()):,}", "documents waiting"),
     )
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="5">
 <title>tconnectsync demo</title><style>{_STYLE}</style></head><body>

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias
 
-from tconnectsync import Finding
+from tconnectsync import Finding, counted
 from tconnectsync_tandem.pumps import HiddenPump, Pump, PumpList, newest_used
 from tconnectsync_tandem.transport import NEW_RELEASE
 
@@ -64,8 +64,9 @@ def hidden_findings(listed: PumpList, choice: Choice) -> Iterator[Finding]:
         yield Finding(good=False, what=f"tandem: {message}", remedy=remedy)
     others = listed.skipped - (worn is not None)
     if others:
-        count = "1 pump" if others == 1 else f"{others} pumps"
-        yield Finding(good=False, what=f"tandem: {count} of the account cannot be read", remedy=NEW_RELEASE)
+        yield Finding(
+            good=False, what=f"tandem: {counted(others, 'pump')} of the account cannot be read", remedy=NEW_RELEASE
+        )
 
 
 def worn_hidden(worn: HiddenPump, choice: Choice) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
-from tconnectsync import Finding
+from tconnectsync import Finding, counted
 from tconnectsync_tandem.answers import split_answer
 from tconnectsync_tandem.client import Client
 from tconnectsync_tandem.envelope import make_event
@@ -25,7 +25,7 @@ def check_records(client: Client, pump: Pump, *, today: date, now: datetime) -> 
         return Finding(good=False, what=f"tandem: {error.message}", remedy=error.remedy)
     odd = found.kinds.total()
     but = f", but {odd:,}" if odd else ""
-    records = "1 record" if found.read == 1 else f"{found.read:,} records"
+    records = counted(found.read, "record")
     return Finding(
         good=True, what=f"tandem: pump {pump.serial}, {records} of {last} and the day before can be read{but}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from tconnectsync import Batch, ImportOptions
+from tconnectsync import Batch, ImportOptions, counted
 from tconnectsync_tandem.imported import batches, left_out
 from tconnectsync_tandem.saved_json import EntryReader
 
@@ -22,7 +22,7 @@ def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
     reader = EntryReader(stream=stream, skip_bad=options.skip_bad)
 
     def note(count: int) -> str:
-        return f"pump {options.pump}, {count:,} entries of {reader.answers:,} saved answers{left_out(reader.skipped)}"
+        return f"pump {options.pump}, {counted(count, 'entry')} of {counted(reader.answers, 'saved answer')}{left_out(reader.skipped)}"
 
     return batches(reader.entries(), options, note, entry_of=lambda entry: entry, device_of=_device_of)
 

@@ -20,6 +20,7 @@ from tconnectsync import (
     Retryable,
     SourceChanged,
     TconnectsyncError,
+    counted,
 )
 from tconnectsync.events import Body
 from tconnectsync_tandem import facts
@@ -325,7 +326,7 @@ def _unfinished(left: Sequence[Unfinished], *, any_read: bool) -> Retryable:
     one = left[0]
     if not any_read:
         return one.error
-    more = f" and {len(left) - 1} more days" if len(left) > 1 else ""
+    more = f" and {counted(len(left) - 1, 'more day')}" if len(left) > 1 else ""
     return Retryable(
         f"{words_for((one.day, one.day))}{more} of pump {one.pump.serial} could not be read; the other days were."
         f" {one.error.message}",

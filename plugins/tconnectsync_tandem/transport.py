@@ -17,6 +17,7 @@ from tconnectsync import (
     HttpResponse,
     Retryable,
     SourceChanged,
+    counted,
     http_date,
     retry_after_s,
 )
@@ -174,5 +175,5 @@ def check_clock(headers: Mapping[str, str], now: datetime, *, maybe_cached: bool
 def _span(span: timedelta) -> str:
     minutes = round(span.total_seconds() / 60)
     if minutes < 120:
-        return f"{minutes} minutes"
-    return f"{minutes // 60} hours" if minutes < 72 * 60 else f"{minutes // 1440} days"
+        return counted(minutes, "minute")
+    return counted(minutes // 60, "hour") if minutes < 72 * 60 else counted(minutes // 1440, "day")

@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 
 import attrs
 
-from tconnectsync import BadFile, Batch, Event, ImportOptions
+from tconnectsync import BadFile, Batch, Event, ImportOptions, counted
 from tconnectsync_tconnect.asked import BadRow
 from tconnectsync_tconnect.entry import CSV, CSV_BASAL, DECODER
 from tconnectsync_tconnect.fact import Fact
@@ -180,7 +180,7 @@ def _pump(told: list[str], asked: str | None) -> str:
     rounded = [serial for serial in told if is_rounded(serial)]
     if len(serials) > 1:
         raise BadFile(
-            f"The file holds data of {len(serials)} pumps, and its boluses do not say of which one they are.",
+            f"The file holds data of {counted(len(serials), 'pump')}, and its boluses do not say of which one they are.",
             remedy="Export the days of each pump by themselves, and import those files.",
         )
     if serials and asked and asked != serials[0]:
@@ -237,7 +237,7 @@ def _batches(events: Iterator[Event], total: int, note: str) -> Iterator[Batch]:
 
 
 def _note(pump: str, looked: _Looked) -> str:
-    parts = [f"pump {pump}, {looked.rows} rows of a t:connect export"]
+    parts = [f"pump {pump}, {counted(looked.rows, 'row')} of a t:connect export"]
     parts += [
         f"{_rows(f'{table} row', lines)} read in part, with what counts ({_lines(lines)}; the log keeps the rest as it stands)"
         for table, lines in sorted(looked.partial.items())
@@ -258,7 +258,7 @@ _WITHOUT = {
 
 
 def _rows(what: str, lines: Sequence[int]) -> str:
-    return f"{len(lines):,} {what}{'s' if len(lines) > 1 else ''}"
+    return counted(len(lines), what)
 
 
 def _lines(lines: Sequence[int]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
 
+from tconnectsync.plural import counted
+
 
 def parse_time(text: object) -> datetime | None:
     """A UTC time of the JSON shapes (``2025-11-18T18:15:02Z``); None where there is none."""
@@ -26,7 +28,7 @@ def span_words(span: timedelta) -> str:
     hours, rest = divmod(minutes, 60)
     if hours < 48:
         return f"{hours} h {rest} min" if rest and hours < 10 else f"{hours} h"
-    return f"{hours // 24} days"
+    return counted(hours // 24, "day")
 
 
 def when_words(at: datetime, now: datetime, zone: tzinfo) -> str:

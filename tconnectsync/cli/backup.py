@@ -28,6 +28,6 @@ def command(invocation: Invocation, target: Path) -> int:
     from tconnectsync.backup import back_up
 
     made = back_up(invocation.config().data_dir, target, clock=invocation.clock)
-    say(f"{made.path}: positions 1 to {made.manifest.positions} of the event log {made.manifest.log}")
+    say(f"{made.path}: positions 1 to {made.manifest.positions:,} of the event log {made.manifest.log}")
     say("Keep a copy of the configuration too: it is not in there, nor is anything secret.")
     return ExitStatus.DONE

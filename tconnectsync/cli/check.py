@@ -35,7 +35,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
         else:
             _print(finding)
     if bad and not as_json:
-        say(f"{bad} of these need attention." if bad > 1 else "One of these needs attention.")
+        say(f"{bad:,} of these need attention." if bad > 1 else "One of these needs attention.")
     invocation.status = int(ExitStatus.DIFFERENT if bad else ExitStatus.DONE)
     return invocation.status
 

@@ -12,6 +12,7 @@ from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import SinkName, common_options, pass_invocation
 from tconnectsync.cli.requests import perform
+from tconnectsync.plural import counted
 
 
 @click.group("dead-letters")
@@ -76,6 +77,6 @@ def letter_words(letter: Mapping[str, Any]) -> str:
     content = letter.get("content") or {}
     kind = content.get("eventType") or letter.get("collection")
     return (
-        f"{letter.get('sink')}  {letter.get('id')}  {kind} of {letter.get('at')}, tried {letter.get('attempts')} times\n"
+        f"{letter.get('sink')}  {letter.get('id')}  {kind} of {letter.get('at')}, tried {counted(int(letter.get('attempts') or 0), 'time')}\n"
         f"    {letter.get('reason')}"
     )

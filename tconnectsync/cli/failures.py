@@ -26,6 +26,7 @@ from tconnectsync.errors import (
     TconnectsyncError,
 )
 from tconnectsync.owner import open_own
+from tconnectsync.plural import counted
 from tconnectsync.printable import printable
 
 _STATUSES: tuple[tuple[type[TconnectsyncError], ExitStatus], ...] = (
@@ -47,7 +48,7 @@ def tell(error: TconnectsyncError) -> int:
     """Say an expected error on stderr; answers the exit status."""
     if isinstance(error, ConfigError):
         count = len(error.problems)
-        noun = "1 problem" if count == 1 else f"{count} problems"
+        noun = counted(count, "problem")
         not_ready = isinstance(error, MachineNotReady)
         about = "What the configuration names cannot be used now" if not_ready else f"The configuration has {noun}"
         say(f"{about}; nothing was done:", err=True)

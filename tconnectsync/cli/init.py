@@ -35,6 +35,7 @@ from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.cli.template import Answers, filled, value_of
 from tconnectsync.cli.trial import load_draft, try_out
+from tconnectsync.printable import printable
 
 _EVERY_PUMP = "11111111"
 _FEATURES = "TCONNECTSYNC_HEROKU_FEATURES"
@@ -116,7 +117,7 @@ def command(
         elif doubt is not None:
             good = good and not doubt.sure
         if not good and not (asking.terminal and click.confirm("Write it nevertheless?", err=True)):
-            click.echo("Nothing was written. Put it right, or give --no-check.", err=True)
+            say("Nothing was written. Put it right, or give --no-check.", err=True)
             return int(ExitStatus.DIFFERENT)
         service = _for_the_service(invocation, draft, path)
         _put(draft, path, force=force)
@@ -125,8 +126,8 @@ def command(
         for folder in made:
             with contextlib.suppress(OSError):  # what holds the file stays
                 folder.rmdir()
-    click.echo(f"Written: {path}. Next: tconnectsync --config {path} sync --dry-run")
-    click.echo(service)
+    say(f"Written: {path}. Next: tconnectsync --config {path} sync --dry-run")
+    say(service)
     return int(ExitStatus.DONE)
 
 
@@ -277,7 +278,7 @@ def _old_settings(path: Path, environ: Mapping[str, str]) -> OldSettings:
             why = (
                 f"the quotes of {key} do not match" if unread.bad_quotes else f"{key} cannot be read without running it"
             )
-            click.echo(f"{path} line {unread.line}: {why}: not taken.", err=True)
+            say(f"{path} line {unread.line}: {why}: not taken.", err=True)
     for key, names in said.unset.items():
         if key in _NAMES:
             say(
@@ -297,10 +298,11 @@ def _pump(old: Mapping[str, str]) -> str | None:
     serial = old.get("PUMP_SERIAL_NUMBER", "").strip()
     if serial in {"", _EVERY_PUMP}:
         return None
-    click.secho(
+    words = (
         f"ONLY PUMP {serial} WILL BE READ, because PUMP_SERIAL_NUMBER names it. If it is not the one that is worn now, doses "
-        'are missed: set pumps = "all" under [sources.tandem] in the written file.', fg="red", bold=True, err=True,
-    )  # fmt: skip
+        'are missed: set pumps = "all" under [sources.tandem] in the written file.'
+    )
+    say("", mark=click.style(printable(words), fg="red", bold=True), err=True)
     return serial
 
 

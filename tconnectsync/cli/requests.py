@@ -11,6 +11,7 @@ from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.progress import ProgressLine
+from tconnectsync.plural import counted
 
 if TYPE_CHECKING:
     from tconnectsync.jobs import Result
@@ -70,10 +71,9 @@ def show_preview(invocation: Invocation, **wanted: Any) -> int:
     for line in lines:
         say(line, err=True)
     if status != ExitStatus.USAGE:
-        noun = "document" if counts["put"] == 1 else "documents"
-        words = f"{counts['put']} {noun} would be sent"
-        words += f", {counts['withdraw']} taken back" if counts["withdraw"] else ""
-        words += f", {counts['set aside']} set aside" if counts["set aside"] else ""
+        words = f"{counted(counts['put'], 'document')} would be sent"
+        words += f", {counts['withdraw']:,} taken back" if counts["withdraw"] else ""
+        words += f", {counts['set aside']:,} set aside" if counts["set aside"] else ""
         say(f"{words}; nothing was sent and nothing was written.", err=True)
     invocation.status = status
     return status

@@ -33,7 +33,7 @@ def command(invocation: Invocation, path: Path, data_dir: Path | None) -> int:
         put_back = restore(path, folder)
     made = put_back.manifest
     say(
-        f"{folder} holds positions 1 to {made.positions} of the event log {made.log}, of {made.made_at:%Y-%m-%d %H:%M} UTC."
+        f"{folder} holds positions 1 to {made.positions:,} of the event log {made.log}, of {made.made_at:%Y-%m-%d %H:%M} UTC."
     )
     say("Run `tconnectsync sync`, or start the daemon: what is newer is fetched again.")
     return ExitStatus.DONE

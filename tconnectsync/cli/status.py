@@ -68,12 +68,12 @@ def command(invocation: Invocation, as_json: bool, exit_code: bool, max_age: tim
 
 
 def _without_configuration(data_dir: Path, now: datetime) -> None:
-    """What can be told all the same: a daemon goes on under the configuration that it was started with."""
+    """What is wrong besides: a daemon goes on under the configuration that it was started with."""
     from tconnectsync.status import machine_status
 
     links = links_of(machine_status(data_dir), now, timezone.utc)
     for link in links:
-        if link.mark != "off":
+        if link.mark not in ("ok", "off"):
             _print(link, max(len(each.name) for each in links))
 
 

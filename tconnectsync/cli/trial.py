@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import say
 from tconnectsync.errors import ConfigError
 from tconnectsync.owner import as_owner_of
 
@@ -52,7 +51,7 @@ def try_out(invocation: Invocation, config: Config) -> tuple[bool, ZoneDoubt | N
         good = good and (found.good or of_zone)
         if found.good and not of_zone:
             continue
-        click.echo(f"{'LOOK' if found.good else 'BAD '} {redact(found.what)}", err=True)
+        say(f"{'LOOK' if found.good else 'BAD '} {redact(found.what)}", err=True)
         if found.remedy:
-            click.echo(f"     {redact(found.remedy)}", err=True)
+            say(f"     {redact(found.remedy)}", err=True)
     return good, doubt

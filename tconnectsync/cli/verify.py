@@ -15,6 +15,7 @@ from tconnectsync.cli.parameters import SinkName, common_options, day_options, i
 from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.cli.requests import ask
 from tconnectsync.errors import Retryable
+from tconnectsync.plural import counted
 
 if TYPE_CHECKING:
     from tconnectsync.verdicts import Tally
@@ -82,7 +83,7 @@ def _compare(invocation: Invocation, sink: str, first: date | None, last: date |
     with ProgressLine(stream=sys.stderr) as line:
         for part in application.verify(config, plugins, sink=sink, first=first, last=last, clock=invocation.clock):
             tally.add(part)
-            line.show(f"comparing, {tally.good:,} documents so far", 0, 0)
+            line.show(f"comparing, {counted(tally.good, 'document')} so far", 0, 0)
             if as_json:
                 for difference in part.found:
                     print_json(difference.to_json())

@@ -11,6 +11,7 @@ from tconnectsync.eventlog.files import Files, OsFiles
 from tconnectsync.eventlog.lines import Header, Line, Run, read_header
 from tconnectsync.eventlog.packing import Harmed
 from tconnectsync.eventlog.segments import Segment, Segments
+from tconnectsync.plural import counted
 
 _LOOKS = 3
 
@@ -67,7 +68,7 @@ def check_log(data_dir: Path, files: Files | None = None) -> Iterator[CheckLine]
             yield CheckLine(
                 good=True,
                 path=path,
-                what=f"{surveyed.records} records",
+                what=counted(surveyed.records, "record"),
                 position=first.position if first else None,
                 last_position=last.position if last else None,
             )

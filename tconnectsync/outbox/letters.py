@@ -11,6 +11,7 @@ import msgspec
 
 from tconnectsync.outbox.sending import GIVEN_UP, Sending
 from tconnectsync.outbox.store import moment
+from tconnectsync.plural import counted
 
 
 @attrs.frozen(kw_only=True)
@@ -36,8 +37,7 @@ class Counts:
 
 def set_aside_words(count: int, reason: str) -> str:
     """That so many documents were set aside, and why the newest was."""
-    documents = "1 document was" if count == 1 else f"{count:,} documents were"
-    return f"{documents} set aside: {reason.rstrip('.')}"
+    return f"{counted(count, 'document was', 'documents were')} set aside: {reason.rstrip('.')}"
 
 
 class DeadLetters(Sending):

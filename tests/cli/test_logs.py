@@ -129,16 +129,22 @@ def test_a_commands_words_are_not_mixed_with_log_lines(stream: io.StringIO) -> N
         logs.stop()
 
 
-@pytest.mark.parametrize("odd", ["\x1b[31m", "\x9b31m", "\u202e", "\u2028", "\x07", "\udce4", "\x00", "\x7f", "\r"])
-def test_nothing_from_outside_commands_the_terminal_or_the_journal(logs: Logs, stream: io.StringIO, odd: str) -> None:
-    log.warning('site_said reason="%s"', f"a{odd}b")
+@pytest.mark.parametrize("odd", [0x1B, 0x9B, 0x202E, 0x2028, 0x07, 0x00, 0x7F, 0x0D], ids=hex)
+def test_nothing_from_outside_commands_the_terminal_or_the_journal(logs: Logs, stream: io.StringIO, odd: int) -> None:
+    log.warning('site_said reason="%s"', f"a{chr(odd)}b")
     logs.be_verbose()
     try:
-        raise ValueError(f"c{odd}d")
+        raise ValueError(f"c{chr(odd)}d")
     except ValueError:
         log.exception("failed")
     assert all(each.isprintable() or each == "\n" for each in stream.getvalue())
     assert "Traceback" in stream.getvalue()
+
+
+def test_a_file_name_that_is_no_text_can_be_logged(logs: Logs) -> None:
+    name = os.fsdecode(b"M\xe4rz.csv")
+    record = logging.LogRecord("x", logging.INFO, "", 0, "imported %s", (name,), None)
+    assert logs.formatter.format(record).endswith(r"imported M\udce4rz.csv")
 
 
 def test_short_words_are_no_secrets() -> None:

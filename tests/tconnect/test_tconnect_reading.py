@@ -270,7 +270,7 @@ def test_a_batch_says_whose_rows_it_holds_and_how_far_it_is() -> None:
         (1000, 1000, 1250),
         (250, 1250, 1250),
     ]
-    assert batches[0].note == "pump 90556643, 1250 rows of a t:connect export"
+    assert batches[0].note == "pump 90556643, 1,250 rows of a t:connect export"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import chain
 from typing import BinaryIO
 
-from tconnectsync import Batch, ImportOptions
+from tconnectsync import Batch, ImportOptions, counted
 from tconnectsync_tandem.binary.record import EPOCH, entry_of
 from tconnectsync_tandem.binary.splitting import RecordReader, holds_records, is_text
 from tconnectsync_tandem.imported import batches, left_out
@@ -31,6 +31,6 @@ def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
     )
 
     def note(count: int) -> str:
-        return f"pump {options.pump}, {count:,} records of its history log{left_out(reader.skipped)}"
+        return f"pump {options.pump}, {counted(count, 'record')} of its history log{left_out(reader.skipped)}"
 
     return batches(reader.records(), options, note, entry_of=entry_of, device_of=lambda _record: None)

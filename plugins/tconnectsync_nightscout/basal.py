@@ -25,12 +25,12 @@ RESUME_PAIR = timedelta(seconds=60)
 
 _RECORDS = frozenset({"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"})
 _WEAR = frozenset({"wear.began", "wear.ended"})
-_SIGNS_OF_LIFE = (
-    frozenset(events.BODIES) - events.FACTS - _RECORDS - _WEAR - {"clock.changed", "settings.captured", "unknown"}
-)
+_NO_SIGNS = frozenset({"clock.changed", "pump.noted", "settings.captured", "unknown"})
+_SIGNS_OF_LIFE = frozenset(events.BODIES) - events.FACTS - _RECORDS - _WEAR - _NO_SIGNS
 """Whatever the pump logs shows how far a suspension, or a rate that holds until the next change, has come.
 
-Settings carry the account's time, a change of the clock and an unknown record perhaps none that is right.
+Settings carry the account's time, a change of the clock and an unknown record perhaps none that is right; and a third of
+a whole answer are diagnostics, which are not worth reading for that.
 """
 
 

@@ -73,6 +73,13 @@ def tell_forbidden(error: PermissionError) -> int:
     return int(ExitStatus.FAILED)
 
 
+def tell_disk(error: OSError, remedy: str) -> int:
+    """Say that the disk is full, read-only or failing; answers the exit status, after which a service is started again."""
+    where = f" ({error.filename})" if error.filename else ""
+    say(f"The disk does not do what it should: {error.strerror}{where}. {remedy}", err=True)
+    return int(ExitStatus.FAILED)
+
+
 def tell_unexpected(error: BaseException, invocation: Invocation) -> int:
     """Say in one line that something failed that should not, and where the details are; answers the exit status."""
     redact = invocation.logs.redactor if invocation.logs else str

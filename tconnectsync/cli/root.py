@@ -167,6 +167,11 @@ def _guarded(arguments: list[str], invocation: Invocation) -> int:
         return invocation.status or int(ExitStatus.DONE)
     except PermissionError as error:
         return failures.tell_forbidden(error) if error.filename else failures.tell_unexpected(error, invocation)
+    except OSError as error:
+        from tconnectsync.diskcheck import disk_remedy
+
+        remedy = disk_remedy(error)
+        return failures.tell_disk(error, remedy) if remedy else failures.tell_unexpected(error, invocation)
     except Exception as error:  # noqa: BLE001 - the last border: a person gets a sentence
         return failures.tell_unexpected(error, invocation)
 

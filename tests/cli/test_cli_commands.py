@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from datetime import date
@@ -344,6 +346,19 @@ def test_a_plugin_cannot_take_a_command_of_the_engine(world: World) -> None:
 
 
 # --- help -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.EROFS, "remount"), (errno.ENOSPC, "Make room"), (errno.EIO, "dmesg")]
+)
+def test_a_disk_that_is_read_only_full_or_failing_is_told_as_such(world: World, number: int, remedy: str) -> None:
+    world.application.answer = OSError(number, os.strerror(number), "/data/lock")
+    said = world.run("sync")
+    assert said.status == 1, "a service is started again"
+    assert os.strerror(number) in said.err
+    assert remedy in said.err
+    assert "Delete nothing" in said.err
+    assert "unexpectedly" not in said.err
 
 
 def test_help_lists_every_command_and_every_exit_status(world: World) -> None:

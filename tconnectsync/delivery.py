@@ -200,7 +200,7 @@ class Courier:
             if suspect.guilty:
                 suspects.forget([delivery.document_id])
                 self.outbox.bury(delivery, reason)
-                self.outbox.put("refused_in_a_row", json.dumps([*self.refused, delivery.document_id]))
+                self.outbox.put("refused_in_a_row", json.dumps(_with(self.refused, delivery.document_id)))
             else:
                 self.outbox.postpone(delivery, now, suspect.wait_s)
         self.outbox.put("suspects", suspects.to_json())
@@ -229,7 +229,7 @@ class Courier:
                 doubtful.append((delivery, outcome))
             else:
                 self.outbox.bury(delivery, outcome.reason)
-                row = [*row, delivery.document_id]
+                row = _with(row, delivery.document_id)
         if row != before:
             self.outbox.put("refused_in_a_row", json.dumps(row))
         if puts:
@@ -290,3 +290,8 @@ class Courier:
             self.outbox.revive(fresh)
             self.outbox.put("tried_once_more", json.dumps([*known, *fresh][-REMEMBERED:]))
             self._halves.extend((id_,) for id_ in fresh)
+
+
+def _with(row: Sequence[str], id_: str) -> list[str]:
+    """One that grows is refused again with each version, and is one document all the same."""
+    return [*(known for known in row if known != id_), id_]

@@ -191,6 +191,17 @@ def test_refusals_in_a_row_are_counted_over_restarts(outbox: Outbox) -> None:
     assert courier.halted()
 
 
+def test_a_document_that_is_refused_in_every_version_is_one_in_the_row(outbox: Outbox) -> None:
+    growing = document(1)
+    shelf = Shelf(poison=frozenset({growing.id}))
+    for number in range(HALT_AFTER + 5):
+        want(outbox, document(1, content={"number": number}))
+        courier = Courier(outbox, shelf)
+        drain(courier)
+        assert not courier.halted()
+    assert courier.refused == [growing.id]
+
+
 def test_a_dead_letter_whose_content_changes_is_tried_again_by_itself(outbox: Outbox) -> None:
     shelf = Shelf(poison=frozenset({document(1).id}))
     courier = Courier(outbox, shelf)

@@ -106,6 +106,16 @@ MUTATIONS: tuple[Mutation, ...] = (
         ),
     ),
     _mutation(
+        "TZ, which every container sets, wins over the configured zone",
+        _DOSE,
+        "tests/config/test_config_values.py::test_tz_loses_to_the_file_and_to_its_own_variable",
+        (
+            "tconnectsync/configreader.py",
+            '        if "timezone" in overlay.raw or "timezone" in overlay.broken:\n',
+            '        if not tables.variable("TZ") and ("timezone" in overlay.raw or "timezone" in overlay.broken):\n',
+        ),
+    ),
+    _mutation(
         "a file that tells a record in part only revises what the log holds of it",
         _REVISIONS,
         "tests/engine/test_importing.py::test_what_a_file_tells_in_part_is_taken_only_where_the_log_has_nothing",
@@ -393,6 +403,24 @@ MUTATIONS: tuple[Mutation, ...] = (
             "            if batch:\n                refused",
         ),
         (_DELIVERY, "self._note(batch, [refused], now)", "self._note(batch, [refused] * len(batch), now)"),
+    ),
+    _mutation(
+        "a refusal of size is tried again as it was",
+        _NETWORK,
+        "tests/engine/test_batch_sizes.py::test_a_batch_that_fails_twice_is_halved_and_the_size_that_works_is_remembered[31]",
+        (_DELIVERY, '            self.outbox.put("batch_size", size.to_json())\n', "            pass\n"),
+    ),
+    _mutation(
+        "what may be the receiver's trouble condemns the document",
+        _OWN_TROUBLE,
+        "tests/engine/test_batch_sizes.py::test_a_receiver_that_is_full_for_hours_loses_nothing_and_needs_nobody[503]",
+        ("tconnectsync/suspects.py", "strikes=self.strikes + self.others_passed", "strikes=self.strikes + STRIKES"),
+    ),
+    _mutation(
+        "one refusal of the credentials stops a sink",
+        _NETWORK,
+        "tests/engine/test_engine.py::test_one_refusal_of_the_receivers_is_a_hiccup",
+        ("tconnectsync/refusals.py", "COUNTS_FROM = 2\n", "COUNTS_FROM = 1\n"),
     ),
     # --- 6 damage is found and told -------------------------------------------------------------------------------------
     _mutation(

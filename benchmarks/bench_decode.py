@@ -23,8 +23,8 @@ def simulate_windows(folder: Path, days: int) -> int:
     """Write one answer per window; returns how many events there are."""
     import msgspec
 
-    from tconnectsync_simulator.plan import SimulationPlan
-    from tconnectsync_simulator.pump import Simulation
+    from tconnectsync_simulator.pump.plan import SimulationPlan
+    from tconnectsync_simulator.pump.pump import Simulation
 
     count, window = 0, []
     simulation = Simulation(SimulationPlan(start=date(2025, 1, 1), days=days))
@@ -40,8 +40,8 @@ def simulate_windows(folder: Path, days: int) -> int:
 
 def to_events(body: bytes) -> int:
     """What a poll does with an answer, but for the log."""
-    from tconnectsync_tandem.answers import split_answer
-    from tconnectsync_tandem.envelope import make_event
+    from tconnectsync_tandem.api.responses import split_answer
+    from tconnectsync_tandem.event_factory import make_event
 
     now = datetime.now(timezone.utc)
     count = 0

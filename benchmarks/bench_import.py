@@ -78,8 +78,8 @@ def write_files(folder: Path, start: date, days: int) -> dict[str, Path]:
     sys.path.insert(0, str(HERE.parent / "tests"))
     from binary_records import MEMORY, binary
 
-    from tconnectsync_simulator.plan import SimulationPlan
-    from tconnectsync_simulator.pump import Simulation
+    from tconnectsync_simulator.pump.plan import SimulationPlan
+    from tconnectsync_simulator.pump.pump import Simulation
 
     paths = {"JSON": folder / "year.json", "binary": folder / "year.txt", "CSV": folder / "year.csv"}
     window: list[dict[str, Any]] = []

@@ -17,7 +17,7 @@ from tconnectsync import events
 from tconnectsync.clock import SystemClock
 from tconnectsync.eventlog import EventLog, check_log
 from tconnectsync.eventlog.codec import Codec
-from tconnectsync.eventlog.lines import frame
+from tconnectsync.eventlog.framing import frame
 
 BATCH = 1000
 EVENTS_A_DAY = 1200

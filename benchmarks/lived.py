@@ -14,10 +14,10 @@ from pathlib import Path
 
 from world import SharedClock
 
-from tconnectsync.application import open_engine
-from tconnectsync.config import load_config
-from tconnectsync.engine import Engine
-from tconnectsync.plugins import load_plugins
+from tconnectsync.config.load import load_config
+from tconnectsync.plugin.manager import load_plugins
+from tconnectsync.runtime.assembly import open_engine
+from tconnectsync.runtime.engine import Engine
 
 
 def resident_mb() -> float:

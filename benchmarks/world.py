@@ -92,7 +92,7 @@ class World:
         self, folder: Path, *, history_days: int, site: tuple[str, str] | None = None, more: str = ""
     ) -> Path:
         """A configuration file in ``folder`` that points here, or at another ``site`` (address, secret)."""
-        from tconnectsync_simulator.setup import config_text
+        from tconnectsync_simulator.demo.setup import config_text
 
         url, secret = site or (self.site_url, self.site_secret)
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,9 +150,9 @@ def main() -> None:
     parser.add_argument("--clock", type=Path, help="the file of a shared clock; otherwise this machine's clock")
     given = parser.parse_args()
 
-    from tconnectsync_simulator.cloud import Cloud
-    from tconnectsync_simulator.nightscout import SimulatedNightscout
-    from tconnectsync_simulator.plan import SimulationPlan
+    from tconnectsync_simulator.cloud.tandem import Cloud
+    from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+    from tconnectsync_simulator.pump.plan import SimulationPlan
 
     clock = _HostClock() if given.clock is None else SharedClock(given.clock)
     plan = SimulationPlan(zone=ZONE, start=given.start, days=given.days, upload_every_min=given.upload_every_min)

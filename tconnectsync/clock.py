@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Protocol
 
 
@@ -34,3 +34,16 @@ class SystemClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def milliseconds(at: datetime) -> int:
+    """UTC time as whole milliseconds since 1970, cut, not rounded: the resolution that receivers keep."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def moment(ms: int) -> datetime:
+    """The inverse of :func:`milliseconds`."""
+    return _EPOCH + timedelta(milliseconds=ms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from tconnectsync.printable import printable
+from tconnectsync.text.printable import printable
 
 
 class TconnectsyncError(Exception):

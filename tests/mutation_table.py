@@ -51,16 +51,16 @@ _REVISIONS = "revisions"
 _NETWORK = "the network"
 
 _TAIL = "tconnectsync/eventlog/tail.py"
-_LINES = "tconnectsync/eventlog/lines.py"
+_LINES = "tconnectsync/eventlog/framing.py"
 _WRITER = "tconnectsync/eventlog/writer.py"
-_KEEPING = "tconnectsync/keeping.py"
-_FOLDING = "tconnectsync/folding.py"
-_DELIVERY = "tconnectsync/delivery.py"
-_SENDING = "tconnectsync/outbox/sending.py"
-_POLLING = "tconnectsync/polling.py"
+_KEEPING = "tconnectsync/runtime/sink_runner.py"
+_FOLDING = "tconnectsync/projection/fold_runner.py"
+_DELIVERY = "tconnectsync/outbox/sender.py"
+_SENDING = "tconnectsync/outbox/queue.py"
+_POLLING = "tconnectsync/ingest/poller.py"
 _TCONNECT = "plugins/tconnectsync_tconnect"
-_ANCHORING = "tconnectsync/anchoring.py"
-_PLACEMENT = "tconnectsync/placement.py"
+_ANCHORING = "tconnectsync/timeline/anchoring.py"
+_PLACEMENT = "tconnectsync/timeline/resolver.py"
 _NIGHTSCOUT = "plugins/tconnectsync_nightscout"
 _TANDEM = "plugins/tconnectsync_tandem"
 
@@ -100,7 +100,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _DOSE,
         "tests/config/test_config_problems.py::test_without_a_zone_there_is_no_default",
         (
-            "tconnectsync/configreader.py",
+            "tconnectsync/config/reader.py",
             '        hint = f\'; TZ is "{ambient}", which names no place\' if ambient else ""\n',
             '        return "UTC"\n        hint = ""\n',
         ),
@@ -110,7 +110,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _DOSE,
         "tests/config/test_config_values.py::test_tz_loses_to_the_file_and_to_its_own_variable",
         (
-            "tconnectsync/configreader.py",
+            "tconnectsync/config/reader.py",
             '        if "timezone" in overlay.raw or "timezone" in overlay.broken:\n',
             '        if not tables.variable("TZ") and ("timezone" in overlay.raw or "timezone" in overlay.broken):\n',
         ),
@@ -120,7 +120,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _REVISIONS,
         "tests/engine/test_importing.py::test_what_a_file_tells_in_part_is_taken_only_where_the_log_has_nothing",
         (
-            "tconnectsync/importing.py",
+            "tconnectsync/jobs/import_files.py",
             "    return [event for event in events if event.id not in places], list(places.values())\n",
             "    return events, ()\n",
         ),
@@ -181,7 +181,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _APPEND,
         "tests/eventlog/test_log_contract.py::TestEventLogOnDisk::test_a_clock_that_was_set_back_leaves_the_order_as_it_is",
         (
-            "tconnectsync/eventlog/order.py",
+            "tconnectsync/eventlog/index_queries.py",
             '            "ORDER BY key, tie",\n',
             '            "ORDER BY pump_us, tie",\n',
         ),
@@ -247,7 +247,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _DURABLE,
         "tests/engine/test_engine.py::test_what_was_being_folded_when_the_process_died_is_folded_by_the_next_one",
         (
-            "tconnectsync/marking.py",
+            "tconnectsync/projection/invalidation.py",
             "    if last != cursor:\n",
             (
                 "    if last != cursor:\n"
@@ -295,7 +295,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _ONCE,
         "tests/engine/test_projection_law.py::test_any_order_of_arrival_ends_in_the_same_documents",
         (
-            "tconnectsync/outbox/wanted.py",
+            "tconnectsync/outbox/documents.py",
             '"UPDATE document SET want = NULL, content = NULL, limbo = 0,',
             '"UPDATE document SET limbo = 0,',
         ),
@@ -315,7 +315,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _ONCE,
         "tests/engine/test_projection_law.py::test_delivered_equals_the_fold_of_everything_whatever_happens",
         (
-            "tconnectsync/outbox/intervals.py",
+            "tconnectsync/outbox/checkpoints.py",
             '"SELECT state FROM checkpoint WHERE fold = ? AND stream = ? AND interval < ? ORDER BY interval DESC LIMIT 1"',
             '"SELECT state FROM checkpoint WHERE fold >= ? AND stream = ? AND interval < ? ORDER BY interval DESC, fold DESC LIMIT 1"',
         ),
@@ -372,7 +372,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "of two documents with one time and type neither moves",
         _OLD_SERVERS,
         "tests/engine/test_delivery.py::test_of_two_documents_with_one_key_always_the_same_one_moves_by_a_millisecond",
-        ("tconnectsync/outbox/wanted.py", "return sum(1 for row in rows if row[0] < document.id)", "return 0"),
+        ("tconnectsync/outbox/documents.py", "return sum(1 for row in rows if row[0] < document.id)", "return 0"),
     ),
     _mutation(
         "a replay sends documents that were worth something for a while only",
@@ -384,7 +384,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "after a wiped disk nothing is read back from the site",
         _ONCE,
         "tests/engine/test_engine.py::test_a_wiped_disk_doubles_and_orphans_nothing",
-        ("tconnectsync/admission.py", "                outbox.recognise(document)\n", "                pass\n"),
+        ("tconnectsync/outbox/preflight.py", "                outbox.recognise(document)\n", "                pass\n"),
     ),
     # --- 5 one sink's trouble is its own --------------------------------------------------------------------------------
     _mutation(
@@ -414,13 +414,17 @@ MUTATIONS: tuple[Mutation, ...] = (
         "what may be the receiver's trouble condemns the document",
         _OWN_TROUBLE,
         "tests/engine/test_batch_sizes.py::test_a_receiver_that_is_full_for_hours_loses_nothing_and_needs_nobody[503]",
-        ("tconnectsync/suspects.py", "strikes=self.strikes + self.others_passed", "strikes=self.strikes + STRIKES"),
+        (
+            "tconnectsync/outbox/suspects.py",
+            "strikes=self.strikes + self.others_passed",
+            "strikes=self.strikes + STRIKES",
+        ),
     ),
     _mutation(
         "one refusal of the credentials stops a sink",
         _NETWORK,
         "tests/engine/test_engine.py::test_one_refusal_of_the_receivers_is_a_hiccup",
-        ("tconnectsync/refusals.py", "COUNTS_FROM = 2\n", "COUNTS_FROM = 1\n"),
+        ("tconnectsync/retry/refusals.py", "COUNTS_FROM = 2\n", "COUNTS_FROM = 1\n"),
     ),
     # --- 6 damage is found and told -------------------------------------------------------------------------------------
     _mutation(
@@ -467,7 +471,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "there is no free-space floor",
         _DAMAGE,
         "tests/engine/test_free_space.py::test_polling_ends_where_the_outboxes_still_have_room",
-        ("tconnectsync/diskcheck.py", "    if free >= FREE_SPACE_FLOOR:\n", "    if free > 0:\n"),
+        ("tconnectsync/disk_check.py", "    if free >= FREE_SPACE_FLOOR:\n", "    if free > 0:\n"),
     ),
     # --- 7 bounded ------------------------------------------------------------------------------------------------------
     _mutation(
@@ -475,7 +479,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _BOUNDED,
         "tests/engine/test_projection_law.py::test_a_late_event_folds_about_one_interval_whatever_the_age_of_the_log",
         (
-            "tconnectsync/outbox/intervals.py",
+            "tconnectsync/outbox/checkpoints.py",
             "        if row is not None and bytes(row[0]) == state:\n            return False\n",
             "",
         ),
@@ -495,20 +499,24 @@ MUTATIONS: tuple[Mutation, ...] = (
         "a secret shows itself in its repr",
         _SECRET,
         "tests/config/test_config_values.py::test_secrets_are_known_to_redaction_and_shown_nowhere",
-        ("tconnectsync/options.py", "        return \"Secret('…')\"\n", '        return f"Secret({self._text!r})"\n'),
+        (
+            "tconnectsync/plugin/options.py",
+            "        return \"Secret('…')\"\n",
+            '        return f"Secret({self._text!r})"\n',
+        ),
     ),
     _mutation(
         "log lines are written as they are",
         _SECRET,
         "tests/cli/test_logs.py::test_secrets_are_taken_out_in_every_shape",
-        ("tconnectsync/cli/logs.py", "line = one_line(self._redactor(line))", "line = one_line(line)"),
+        ("tconnectsync/cli/logging_setup.py", "line = one_line(self._redactor(line))", "line = one_line(line)"),
     ),
     _mutation(
         "an unexpected failure is told with all that it holds",
         _SECRET,
         "tests/cli/test_cli_commands.py::test_an_unexpected_failure_is_one_line_and_a_private_file_without_secrets",
         (
-            "tconnectsync/cli/failures.py",
+            "tconnectsync/cli/error_output.py",
             "    redact = invocation.logs.redactor if invocation.logs else str\n",
             "    redact = str\n",
         ),
@@ -650,7 +658,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _TIME,
         "tests/timeline/test_timeline_clock.py::test_a_flight_and_the_way_back",
         (
-            "tconnectsync/timeline.py",
+            "tconnectsync/timeline/pump_clock.py",
             "    steps = steps_of(sets)\n    unexplained",
             "    steps = steps_of(())\n    unexplained",
         ),
@@ -727,7 +735,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _BRAKES,
         "tests/engine/test_engine.py::test_a_new_site_address_stops_the_sink_until_a_replay",
         (
-            "tconnectsync/admission.py",
+            "tconnectsync/outbox/preflight.py",
             '        if known in ("", address):\n',
             "        if isinstance(known, str):\n",
         ),
@@ -743,7 +751,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _INHABITED,
         "tests/engine/test_engine.py::test_an_inhabited_site_is_left_alone_until_the_user_says_so",
         (
-            "tconnectsync/admission.py",
+            "tconnectsync/outbox/preflight.py",
             "        return None if hold is None else Stay(hold=hold)\n",
             "        return None\n",
         ),
@@ -753,7 +761,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _INHABITED,
         "tests/e2e/test_adopt.py::test_without_record_numbers_amount_and_time_decide_and_what_is_unclear_waits_for_the_user",
         (
-            "tconnectsync/jobs.py",
+            "tconnectsync/jobs/dispatch.py",
             "        if seen.unclear and not keep_unclear:\n",
             "        if False:\n",
         ),
@@ -763,7 +771,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _INHABITED,
         "tests/e2e/test_adopt.py::test_some_days_alone_are_not_replaced_before_ours_were_delivered",
         (
-            "tconnectsync/jobs.py",
+            "tconnectsync/jobs/dispatch.py",
             "    if (first or last) and keeper.admission.unseen() is not None:\n",
             "    if False:\n",
         ),
@@ -773,7 +781,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _INHABITED,
         "tests/e2e/test_adopt.py::test_the_consent_ends_with_the_look_that_it_was_for",
         (
-            "tconnectsync/admission.py",
+            "tconnectsync/outbox/preflight.py",
             '            if outbox.get("adopted") == ONCE:\n',
             "            if False:\n",
         ),
@@ -783,7 +791,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _INHABITED,
         "tests/e2e/test_adopt.py::test_a_fold_that_is_switched_on_later_meets_the_older_bridges_documents_held",
         (
-            "tconnectsync/admission.py",
+            "tconnectsync/outbox/preflight.py",
             "        return bool(admitted) and not set(self.folds) <= set(admitted.split())\n",
             "        return False\n",
         ),
@@ -793,7 +801,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _INHABITED,
         "tests/e2e/test_adopt.py::test_what_adopt_left_holds_nothing_up_after_a_silence_or_a_wiped_disk",
         (
-            "plugins/tconnectsync_nightscout/receiver.py",
+            "plugins/tconnectsync_nightscout/delivery/receiver.py",
             "                if at is None or not covered.holds(slot_of(item), at):\n",
             "                if True:\n",
         ),
@@ -803,7 +811,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _INHABITED,
         "tests/e2e/test_adopt.py::test_an_older_bridges_numbers_are_no_proof_against_a_source_that_has_none",
         (
-            "plugins/tconnectsync_nightscout/older_bridge.py",
+            "plugins/tconnectsync_nightscout/delivery/legacy_documents.py",
             "            if by_number is not False or not near:\n",
             "            if True:\n",
         ),
@@ -813,7 +821,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _INHABITED,
         "tests/e2e/test_migrating.py::test_back_to_the_older_bridge_and_here_again",
         (
-            "tconnectsync/admission.py",
+            "tconnectsync/outbox/preflight.py",
             "        return (first, everything) if self._was_silent() else None\n",
             "        return None\n",
         ),
@@ -823,7 +831,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _INHABITED,
         "tests/e2e/test_adopt.py::test_a_site_that_deletes_nothing_is_found_out_before_ours_are_sent",
         (
-            "plugins/tconnectsync_nightscout/receiver.py",
+            "plugins/tconnectsync_nightscout/delivery/receiver.py",
             "        if stayed:\n",
             "        if False:\n",
         ),
@@ -833,7 +841,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _INHABITED,
         "tests/e2e/test_adopt.py::test_an_older_bridge_that_still_writes_is_noticed",
         (
-            "tconnectsync/verifying.py",
+            "tconnectsync/reconcile/comparison.py",
             "        if not span.foreign or not can_adopt(self.receiver):\n",
             "        if True:\n",
         ),
@@ -843,7 +851,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _INHABITED,
         "tests/e2e/test_adopt.py::test_without_record_numbers_amount_and_time_decide_and_what_is_unclear_waits_for_the_user",
         (
-            "plugins/tconnectsync_nightscout/older_bridge.py",
+            "plugins/tconnectsync_nightscout/delivery/legacy_documents.py",
             " and abs(grams[0] - grams[1]) < 0.6\n",
             "\n",
         ),
@@ -852,7 +860,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "verify takes away what another installation made",
         _ONCE,
         "tests/engine/test_verifying.py::test_what_another_installation_made_is_foreign",
-        ("tconnectsync/verifying.py", "found if self._speaks_of(copy) else", "found if copy else"),
+        ("tconnectsync/reconcile/comparison.py", "found if self._speaks_of(copy) else", "found if copy else"),
     ),
     # --- network --------------------------------------------------------------------------------------------------------
     _mutation(
@@ -885,7 +893,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         _NETWORK,
         "tests/nightscout/test_client_nightscout.py::test_a_certificate_is_verified_unless_that_is_turned_off",
         (
-            "tconnectsync/http.py",
+            "tconnectsync/plugin/http.py",
             '            "verify": None if self._verify_tls else False,',
             '            "verify": False,',
         ),

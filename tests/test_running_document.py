@@ -40,7 +40,7 @@ def test_supervisord_does_not_start_it_again_after_a_stop_a_bad_configuration_or
 
 
 def test_supervisord_gives_it_time_to_stop(program: configparser.SectionProxy) -> None:
-    from tconnectsync.daemon import LAST_S
+    from tconnectsync.daemon.loop import LAST_S
 
     assert program["stopsignal"] == "TERM"
     assert int(program["stopwaitsecs"]) > LAST_S

@@ -6,7 +6,8 @@ import re
 
 import attrs
 
-from tconnectsync import Secret, option, pasted
+from tconnectsync import Secret, option
+from tconnectsync.plugin import pasted
 
 _TOPIC = re.compile(r"[^+#\0/]+(/[^+#\0/]+)*")
 

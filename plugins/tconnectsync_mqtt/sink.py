@@ -20,13 +20,13 @@ from tconnectsync import (
     SinkSpec,
     StoredDocument,
     Taken,
-    addresses,
     document_id,
 )
-from tconnectsync_mqtt.ageing import as_known, left_s
+from tconnectsync.plugin import addresses
 from tconnectsync_mqtt.discovery import SENSORS, Sensor, configuration, configuration_topic
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.state import COLLECTION, CURRENT, LASTING, StateFold
+from tconnectsync_mqtt.value_age import as_known, left_s
 
 if TYPE_CHECKING:
     from tconnectsync_mqtt.broker import Message

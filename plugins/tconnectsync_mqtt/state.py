@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from tconnectsync import Document, Event, document_id
-from tconnectsync.pumpstate import KINDS, PumpState, Said, after
+from tconnectsync.events.pump_state import KINDS, PumpState, Said, after
 
 COLLECTION = "mqtt"
 CURRENT, LASTING = "current", "lasting"
@@ -19,7 +19,7 @@ CURRENT_FOR_S = 1800.0
 
 @attrs.frozen(kw_only=True)
 class StateFold:
-    """The worn pump's :class:`~tconnectsync.pumpstate.PumpState` to the documents ``current`` and ``lasting``.
+    """The worn pump's :class:`~tconnectsync.events.pump_state.PumpState` to the documents ``current`` and ``lasting``.
 
     ``current`` (insulin on board, glucose, basal rate, delivering or not) lapses after half an hour. ``lasting`` (last bolus,
     reservoir, battery, time of the newest data) is kept by the broker. A value that is not known is null. Each carries its

@@ -20,10 +20,10 @@ from tconnectsync_nightscout.options import (
     PumpEventsOptions,
     TreatmentsOptions,
 )
-from tconnectsync_nightscout.site import site_url
+from tconnectsync_nightscout.site.address import site_url
 
 if TYPE_CHECKING:
-    from tconnectsync_nightscout.client import NightscoutClient
+    from tconnectsync_nightscout.site.client import NightscoutClient
 
 SECTION = "nightscout"
 TREATMENTS, IOB, PUMP_EVENTS = "nightscout-treatments", "nightscout-iob", "nightscout-pump-events"
@@ -45,7 +45,7 @@ class Sites:
 
     def client_of(self, options: NightscoutOptions, context: Context) -> NightscoutClient:
         """The client of the configured site. Raises ValueError where :func:`problems` would have said why."""
-        from tconnectsync_nightscout.client import NightscoutClient, header_of
+        from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 
         url, key = site_url(options.url or ""), header_of(options.api_secret, options.token)
         name = (url, key, options.verify_tls)
@@ -91,7 +91,7 @@ def pump_event_notes(options: PumpEventsOptions) -> Sequence[str]:
     """Names to announce that no alarm has: each a sentence that begins with the key path."""
     if not options.announce:
         return ()
-    from tconnectsync_nightscout.alarms import announceable, announced_in_vain
+    from tconnectsync_nightscout.folds.alarms import announceable, announced_in_vain
 
     found = []
     for wanted in announced_in_vain(options.announce):
@@ -178,7 +178,7 @@ def _open(
     *,
     profile_mode: str = "add",
 ) -> Sink:
-    from tconnectsync_nightscout.receiver import NightscoutReceiver
+    from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 
     site: NightscoutOptions = context.sections[SECTION]
     folds = folds_of(options)
@@ -195,7 +195,7 @@ def _open(
 
 
 def _open_profiles(sites: Sites, options: ProfilesOptions, context: Context) -> Sink:
-    from tconnectsync_nightscout.profiles import ProfilesFold
+    from tconnectsync_nightscout.folds.profiles import ProfilesFold
 
     zone = context.zone_of(context.clock.now().date())
     folds = (ProfilesFold(zone=zone),)
@@ -228,7 +228,7 @@ def _iob_collections(options: IobOptions) -> Sequence[str]:
 
 
 def _treatment_folds(options: TreatmentsOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds import treatment_folds
+    from tconnectsync_nightscout.folds.select import treatment_folds
 
     return treatment_folds(
         basal=options.basal, bolus=options.bolus, glucose=options.glucose, carbs=options.carbs, units=UNITS
@@ -236,25 +236,25 @@ def _treatment_folds(options: TreatmentsOptions) -> Sequence[Fold[Any]]:
 
 
 def _iob_folds(options: IobOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds import iob_folds
+    from tconnectsync_nightscout.folds.select import iob_folds
 
     return iob_folds(device_status=options.device_status)
 
 
 def _cgm_folds(options: CgmOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds import cgm_folds
+    from tconnectsync_nightscout.folds.select import cgm_folds
 
     return cgm_folds(alerts=options.alerts)
 
 
 def _device_status_folds(_options: DeviceStatusOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds import device_status_folds
+    from tconnectsync_nightscout.folds.select import device_status_folds
 
     return device_status_folds()
 
 
 def _pump_event_folds(options: PumpEventsOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds import pump_event_folds
+    from tconnectsync_nightscout.folds.select import pump_event_folds
 
     return pump_event_folds(
         cannula=options.cannula,

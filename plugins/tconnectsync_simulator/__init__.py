@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 @hookimpl
 def tconnectsync_commands() -> Sequence[click.Command]:
     """``demo``."""
-    from tconnectsync_simulator.demo import demo
+    from tconnectsync_simulator.demo.command import demo
 
     return [demo]

@@ -24,7 +24,7 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
-from tconnectsync_simulator.loopback_http import LoopbackHandler, LoopbackServer
+from tconnectsync_simulator.http.server import LoopbackHandler, LoopbackServer
 from tconnectsync_simulator.proxy_answers import (
     Asked,
     Reply,

@@ -44,13 +44,13 @@ def tconnectsync_importers() -> Sequence[Importer]:
 
 
 def _is_saved(head: bytes) -> bool:
-    from tconnectsync_tandem.saved import recognises
+    from tconnectsync_tandem.files.saved import recognises
 
     return recognises(head)
 
 
 def _read_saved(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
-    from tconnectsync_tandem.saved import read
+    from tconnectsync_tandem.files.saved import read
 
     return read(stream, options)
 
@@ -74,7 +74,7 @@ def _is_partial(event: Event) -> bool:
 
 
 def _device_of(event: Event) -> str | None:
-    from tconnectsync_tandem.envelope import device_of
+    from tconnectsync_tandem.event_factory import device_of
 
     return device_of(event)
 

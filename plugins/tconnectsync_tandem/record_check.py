@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 from tconnectsync import Finding, counted
-from tconnectsync_tandem.answers import split_answer
-from tconnectsync_tandem.client import Client
-from tconnectsync_tandem.envelope import make_event
-from tconnectsync_tandem.pumps import Pump
-from tconnectsync_tandem.unreadable import Unreadable, changed_records
+from tconnectsync_tandem.api.client import Client
+from tconnectsync_tandem.api.pumps import Pump
+from tconnectsync_tandem.api.responses import split_answer
+from tconnectsync_tandem.event_factory import make_event
+from tconnectsync_tandem.unreadable_days import Unreadable, changed_records
 
 
 def check_records(client: Client, pump: Pump, *, today: date, now: datetime) -> Finding:

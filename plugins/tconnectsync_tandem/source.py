@@ -23,26 +23,19 @@ from tconnectsync import (
     counted,
 )
 from tconnectsync.events import Body
-from tconnectsync_tandem import facts
-from tconnectsync_tandem.answers import whole_answer
-from tconnectsync_tandem.choice import (
-    choice_findings,
-    chosen,
-    hidden_findings,
-    none_chosen,
-    pump_findings,
-    worn_hidden,
-)
-from tconnectsync_tandem.client import Account, Client
+from tconnectsync_tandem import source_events as facts
+from tconnectsync_tandem.api.client import Account, Client
+from tconnectsync_tandem.api.endpoints import Endpoints, endpoints_of
+from tconnectsync_tandem.api.id_token import Judge, judged_apart
+from tconnectsync_tandem.api.pumps import Pump, newest_used, read_pumps
+from tconnectsync_tandem.api.responses import whole_answer
+from tconnectsync_tandem.api.token import TokenFile, account_key
+from tconnectsync_tandem.api.transport import CHANGED_WAIT_S, ServerBusy, Transport
+from tconnectsync_tandem.cooldown import Patience
 from tconnectsync_tandem.decode import DECODER, decode
-from tconnectsync_tandem.drift import Drift
-from tconnectsync_tandem.endpoints import Endpoints, endpoints_of
-from tconnectsync_tandem.id_token import Judge, judged_apart
-from tconnectsync_tandem.journal import Journal
-from tconnectsync_tandem.memo import Memo
+from tconnectsync_tandem.history import Journal
 from tconnectsync_tandem.options import TandemOptions
-from tconnectsync_tandem.patience import Patience
-from tconnectsync_tandem.plan import (
+from tconnectsync_tandem.planner import (
     LEAD_IN_DAYS,
     MOST_DAYS_AHEAD,
     OVERLAP_DAYS,
@@ -54,12 +47,19 @@ from tconnectsync_tandem.plan import (
     local_day,
     stray_windows,
 )
-from tconnectsync_tandem.pumps import Pump, newest_used, read_pumps
+from tconnectsync_tandem.pump_choice import (
+    choice_findings,
+    chosen,
+    hidden_findings,
+    none_chosen,
+    pump_findings,
+    worn_hidden,
+)
 from tconnectsync_tandem.record_check import check_records
-from tconnectsync_tandem.token import TokenFile, account_key
-from tconnectsync_tandem.transport import CHANGED_WAIT_S, ServerBusy, Transport
-from tconnectsync_tandem.unreadable import changed_records
-from tconnectsync_tandem.windows import Unfinished, WindowReader, words_for
+from tconnectsync_tandem.schema_drift import Drift
+from tconnectsync_tandem.unreadable_days import changed_records
+from tconnectsync_tandem.window_reader import Unfinished, WindowReader, words_for
+from tconnectsync_tandem.window_state import Memo
 
 log = logging.getLogger("tconnectsync.tandem")
 

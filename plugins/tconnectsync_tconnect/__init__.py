@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from tconnectsync import Batch, Context, Importer, ImportOptions, Source, SourceSpec, hookimpl
-from tconnectsync_tconnect.settings import TconnectOptions, problems_of
+from tconnectsync_tconnect.options import TconnectOptions, problems_of
 
 
 @hookimpl

@@ -17,14 +17,14 @@ from typing import BinaryIO, cast
 import attrs
 
 from tconnectsync import BadFile, Batch, Event, ImportOptions, counted
-from tconnectsync_tconnect.asked import BadRow
-from tconnectsync_tconnect.entry import CSV, CSV_BASAL, DECODER
-from tconnectsync_tconnect.fact import Fact
-from tconnectsync_tconnect.facts import BasalStart, basal_fact, basal_start, facts_of, serial_of
-from tconnectsync_tconnect.kept import Kept, kept, kept_aside
-from tconnectsync_tconnect.partial import Readable, readable, time_among, time_of
-from tconnectsync_tconnect.serials import can_be, is_rounded, plain_serial
-from tconnectsync_tconnect.tables import BASAL, BOLUS, DEVICE, PUMP, Damaged, Row, looks_like_export, read_rows
+from tconnectsync_tconnect.rows.bad_row import BadRow
+from tconnectsync_tconnect.rows.csv_rows import BasalStart, basal_fact, basal_start, facts_of, serial_of
+from tconnectsync_tconnect.rows.csv_tables import BASAL, BOLUS, DEVICE, PUMP, Damaged, Row, looks_like_export, read_rows
+from tconnectsync_tconnect.rows.entry import CSV, CSV_BASAL, DECODER
+from tconnectsync_tconnect.rows.partial_rows import Readable, readable, time_among, time_of
+from tconnectsync_tconnect.rows.provenance import Kept, kept, kept_aside
+from tconnectsync_tconnect.rows.row_event import Fact
+from tconnectsync_tconnect.rows.serial_numbers import can_be, is_rounded, plain_serial
 
 SOURCE = "tconnect"
 AT_ONCE = 1000

@@ -25,12 +25,12 @@ from tconnectsync import (
     TconnectsyncError,
 )
 from tconnectsync.events import Body
-from tconnectsync_tconnect import ownfacts
-from tconnectsync_tconnect.account import Account
-from tconnectsync_tconnect.api import Api, NoSuchPump
-from tconnectsync_tconnect.entry import DECODER, decode
-from tconnectsync_tconnect.merging import Answers, Rest, merged
-from tconnectsync_tconnect.plan import (
+from tconnectsync_tconnect import source_events as ownfacts
+from tconnectsync_tconnect.api.account import Account
+from tconnectsync_tconnect.api.client import Api, NoSuchPump
+from tconnectsync_tconnect.api.transport import AskedTooMuch, ServerFailed, Transport, changed
+from tconnectsync_tconnect.options import TconnectOptions
+from tconnectsync_tconnect.planner import (
     Moment,
     Window,
     cut,
@@ -41,11 +41,11 @@ from tconnectsync_tconnect.plan import (
     position_of,
     windows,
 )
-from tconnectsync_tconnect.settings import TconnectOptions
-from tconnectsync_tconnect.tables import Damaged, Row, read_rows
-from tconnectsync_tconnect.transport import AskedTooMuch, ServerFailed, Transport, changed
-from tconnectsync_tconnect.unreadable import words_of
-from tconnectsync_tconnect.whose import OtherPump, other_pump, serials_in, serials_of
+from tconnectsync_tconnect.pump_identity import OtherPump, other_pump, serials_in, serials_of
+from tconnectsync_tconnect.rows.csv_tables import Damaged, Row, read_rows
+from tconnectsync_tconnect.rows.entry import DECODER, decode
+from tconnectsync_tconnect.rows.merge import Answers, Rest, merged
+from tconnectsync_tconnect.rows.unreadable_rows import words_of
 
 log = logging.getLogger("tconnectsync.tconnect")
 
@@ -88,7 +88,7 @@ class TconnectSource:
         return self.options.pumps[0]
 
     def decode(self, raw: Mapping[str, Any]) -> tuple[str, Body]:
-        """See :func:`tconnectsync_tconnect.entry.decode`."""
+        """See :func:`tconnectsync_tconnect.rows.entry.decode`."""
         return decode(raw)
 
     def poll(self, history: History) -> Generator[Batch, None, None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from tconnectsync import Secret, option, pasted
+from tconnectsync import Secret, option
+from tconnectsync.plugin import pasted
 
 
 def _minutes(text: str) -> int:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from tconnectsync.clock import Clock, SystemClock
-from tconnectsync.configfile import SYSTEM_FILE, Bootstrap, read_bootstrap
+from tconnectsync.config.file import SYSTEM_FILE, Bootstrap, read_bootstrap
 from tconnectsync.errors import ConfigError, TconnectsyncError
-from tconnectsync.owner import as_caller, become_owner_of
+from tconnectsync.folder_owner import as_caller, become_owner_of
 
 if TYPE_CHECKING:
-    from tconnectsync.cli.logs import Logs
-    from tconnectsync.config import Config
-    from tconnectsync.plugins import Plugins
-    from tconnectsync.receiver import Finding
+    from tconnectsync.cli.logging_setup import Logs
+    from tconnectsync.config.model import Config
+    from tconnectsync.plugin.manager import Plugins
+    from tconnectsync.plugin.receiver import Finding
 
 log = logging.getLogger("tconnectsync.cli")
 
@@ -46,7 +46,7 @@ class Invocation:
     def plugins(self, *, tolerant: bool = False) -> Plugins:
         """The plugins; ``tolerant`` takes an unreadable configuration file for none. Errors: ConfigError."""
         if self._plugins is None:
-            from tconnectsync.plugins import load_plugins
+            from tconnectsync.plugin.manager import load_plugins
 
             try:
                 bootstrap = read_bootstrap(self.config_path, self.environ, system_file=self.system_file)
@@ -70,7 +70,7 @@ class Invocation:
 
     def load_config(self) -> Config:
         """The configuration, read now; its secrets are kept out of the logs from here on. Errors: ConfigError."""
-        from tconnectsync.config import load_config
+        from tconnectsync.config.load import load_config
 
         with as_caller():  # a daemon that reads it again may have become the owner of its folder
             plugins = self.plugins()
@@ -92,13 +92,14 @@ class Invocation:
 
     def request(self, command: str, **arguments: Any) -> tuple[int, tuple[str, ...]]:
         """Have whoever owns the data folder do this, and say nothing: exit status and words, also of expected errors."""
-        from tconnectsync import application
-        from tconnectsync.cli.failures import status_of
+        from tconnectsync.cli.error_output import status_of
+        from tconnectsync.daemon.execute import execute
+        from tconnectsync.jobs.messages import Request, Result
 
-        asked = application.Request(command=command, args=arguments)
+        asked = Request(command=command, args=arguments)
         try:
-            for step in application.execute(self.config(), self.plugins(), asked, clock=self.clock):
-                if isinstance(step, application.Result):
+            for step in execute(self.config(), self.plugins(), asked, clock=self.clock):
+                if isinstance(step, Result):
                     return step.status, step.lines
         except TconnectsyncError as error:
             return status_of(error), tuple(line for line in (error.message, error.remedy) if line)
@@ -107,16 +108,16 @@ class Invocation:
     def read_status(self) -> dict[str, Any]:
         """The shape that ``status --json`` prints. Errors: ConfigError."""
         config = self.config()
-        from tconnectsync import application
+        from tconnectsync.queries.status import read_status
 
-        return application.read_status(config, clock=self.clock)
+        return read_status(config, clock=self.clock)
 
     def findings(self) -> Iterator[Finding]:
         """What ``check`` finds, one after the other. Errors: ConfigError."""
         config, plugins = self.config(), self.plugins()
-        from tconnectsync import application
+        from tconnectsync.queries.check import run_check
 
-        yield from application.run_check(config, plugins, clock=self.clock)
+        yield from run_check(config, plugins, clock=self.clock)
 
     def redact(self, text: str) -> str:
         """The text without the secrets that the configuration holds."""

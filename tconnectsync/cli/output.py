@@ -6,7 +6,7 @@ import json
 
 import click
 
-from tconnectsync.printable import printable, printable_json
+from tconnectsync.text.printable import printable, printable_json
 
 
 def say(text: str, *, err: bool = False, mark: str = "", nl: bool = True) -> None:

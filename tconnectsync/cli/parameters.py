@@ -15,7 +15,7 @@ from tconnectsync.cli.invocation import Invocation
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from tconnectsync.plugins import Plugins
+    from tconnectsync.plugin.manager import Plugins
 
     DayType = click.ParamType[date]
     NameType = click.ParamType[str]
@@ -80,7 +80,7 @@ class PartName(NameType):
         return sorted([*plugins.sources(), *plugins.sinks()])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from tconnectsync.wording import nearest
+        from tconnectsync.config.messages import nearest
 
         text = str(value)
         invocation = ctx.find_object(Invocation) if ctx else None

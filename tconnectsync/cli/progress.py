@@ -10,7 +10,7 @@ from typing import TextIO
 
 import attrs
 
-from tconnectsync.printable import one_line
+from tconnectsync.text.printable import one_line
 
 _BAR_WIDTH = 24
 _LEAST_WAIT_S = 0.05

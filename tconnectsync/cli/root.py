@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 import click
 
 import tconnectsync
-from tconnectsync.cli import failures
+from tconnectsync.cli import error_output as failures
 from tconnectsync.cli.exit_status import INTERRUPTED, MEANINGS, ExitStatus
 from tconnectsync.cli.invocation import Invocation
-from tconnectsync.cli.older_flags import joined_features, older_options, perform_older
+from tconnectsync.cli.legacy_flags import joined_features, older_options, perform_older
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, features_option
 from tconnectsync.errors import TconnectsyncError
@@ -59,7 +59,7 @@ class RootGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
-            module = import_module(f"tconnectsync.cli.{module_of(cmd_name)}")
+            module = import_module(f"tconnectsync.cli.commands.{module_of(cmd_name)}")
             command: click.Command = module.command
             return command
         return _plugin_commands(ctx).get(cmd_name)
@@ -123,14 +123,14 @@ def root(ctx: click.Context, /, **older: Any) -> int:
         return status
     if ctx.invoked_subcommand is not None:
         return ExitStatus.DONE
-    from tconnectsync.cli.sync import command
+    from tconnectsync.cli.commands.sync import command
 
     return int(ctx.invoke(command))
 
 
 def run(arguments: Sequence[str], invocation: Invocation | None = None) -> int:
     """Run a command line; answers the exit status. Everything that goes wrong is said on stderr."""
-    from tconnectsync.cli.logs import start_logs
+    from tconnectsync.cli.logging_setup import start_logs
 
     invocation = invocation or Invocation()
     for stream in (sys.stdout, sys.stderr):
@@ -168,7 +168,7 @@ def _guarded(arguments: list[str], invocation: Invocation) -> int:
     except PermissionError as error:
         return failures.tell_forbidden(error) if error.filename else failures.tell_unexpected(error, invocation)
     except OSError as error:
-        from tconnectsync.diskcheck import disk_remedy
+        from tconnectsync.disk_check import disk_remedy
 
         remedy = disk_remedy(error)
         return failures.tell_disk(error, remedy) if remedy else failures.tell_unexpected(error, invocation)
@@ -190,7 +190,7 @@ def _plugin_commands(ctx: click.Context) -> dict[str, Any]:
 
 
 def _no_such_command(ctx: click.Context, name: str, known: list[str]) -> NoReturn:
-    from tconnectsync.wording import nearest
+    from tconnectsync.config.messages import nearest
 
     meant = nearest(name, known)
     words = f"there is no command {name!r}" + (f"; did you mean {meant!r}?" if meant else "")

@@ -16,7 +16,7 @@ import cattrs
 import msgspec
 from cattrs.gen import make_dict_unstructure_fn, override
 
-from tconnectsync.eventlog.storable import nested_too_deeply, storable
+from tconnectsync.eventlog.json_safe import nested_too_deeply, storable
 from tconnectsync.events import BODIES, FACTS, Body, Event, Unknown
 
 EPOCH = datetime(2008, 1, 1)

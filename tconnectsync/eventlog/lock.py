@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from tconnectsync.errors import FolderOwned
-from tconnectsync.eventlog.files import OsFiles
-from tconnectsync.owner import open_own
+from tconnectsync.filesystem import OsFiles
+from tconnectsync.folder_owner import open_own
 
 LOOKS, LOOK_S = 3, 0.02
 """Whoever asks who the owner is has the lock for a moment: an owner tries so often, after so long."""

@@ -14,17 +14,17 @@ import msgspec
 
 from tconnectsync.clock import Clock
 from tconnectsync.errors import IndexHarmed
-from tconnectsync.eventlog.care import Care
-from tconnectsync.eventlog.catchup import INDEX_NAME, Progress, in_silence, refuse_harmed, remove_index, unreadable
 from tconnectsync.eventlog.codec import Codec, Decoder, micros
-from tconnectsync.eventlog.files import Files, OsFiles
-from tconnectsync.eventlog.lines import Run
+from tconnectsync.eventlog.framing import Run
+from tconnectsync.eventlog.index_build import INDEX_NAME, Progress, in_silence, refuse_harmed, remove_index, unreadable
+from tconnectsync.eventlog.index_queries import Order, Stream
+from tconnectsync.eventlog.maintenance import Care
 from tconnectsync.eventlog.opening import Opened, open_to_read, open_to_write
-from tconnectsync.eventlog.order import Order, Stream
 from tconnectsync.eventlog.segments import Damage, Misplaced, Segment, Segments, damage_of
 from tconnectsync.eventlog.tail import Tail
 from tconnectsync.eventlog.writer import Appended, Writer, index_errors
 from tconnectsync.events import FACTS, Event
+from tconnectsync.filesystem import Files, OsFiles
 
 SEGMENT_BYTES = 1 << 20
 """A segment that has reached this size is sealed."""

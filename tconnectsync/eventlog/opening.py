@@ -9,7 +9,11 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.clock import Clock
-from tconnectsync.eventlog.catchup import (
+from tconnectsync.eventlog.codec import Codec
+from tconnectsync.eventlog.framing import Line, Run, position_after
+from tconnectsync.eventlog.gap_times import Times, indexed_times
+from tconnectsync.eventlog.index import Index, meta
+from tconnectsync.eventlog.index_build import (
     IndexStale,
     Progress,
     build_index,
@@ -17,14 +21,10 @@ from tconnectsync.eventlog.catchup import (
     open_index,
     open_index_to_read,
 )
-from tconnectsync.eventlog.codec import Codec
-from tconnectsync.eventlog.index import Index, meta
-from tconnectsync.eventlog.lines import Line, Run, position_after
-from tconnectsync.eventlog.lost import Times, indexed_times
 from tconnectsync.eventlog.segments import Damage, Segment, Segments, damage_of
 from tconnectsync.eventlog.tail import Tail, newer_format
 from tconnectsync.eventlog.writer import Writer, index_errors
-from tconnectsync.plural import counted
+from tconnectsync.text.plural import counted
 
 
 @attrs.frozen(kw_only=True)

@@ -12,12 +12,9 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.clock import Clock
-from tconnectsync.eventlog.catchup import INDEX_NAME, disown_index, remove_index
+from tconnectsync.eventlog.check import Surveyed, survey
 from tconnectsync.eventlog.codec import Codec
-from tconnectsync.eventlog.files import Files, OsFiles, replace_file
-from tconnectsync.eventlog.gap import bridge_line, gap_event
-from tconnectsync.eventlog.index import meta
-from tconnectsync.eventlog.lines import (
+from tconnectsync.eventlog.framing import (
     FORMAT,
     RECORD_AT,
     START_CHAIN,
@@ -27,12 +24,15 @@ from tconnectsync.eventlog.lines import (
     position_after,
     written_crc,
 )
-from tconnectsync.eventlog.lost import neighbouring_times, remembered_times
+from tconnectsync.eventlog.gap_record import bridge_line, gap_event
+from tconnectsync.eventlog.gap_times import neighbouring_times, remembered_times
+from tconnectsync.eventlog.index import meta
+from tconnectsync.eventlog.index_build import INDEX_NAME, disown_index, remove_index
 from tconnectsync.eventlog.segments import HARM, Damage, Segment, Segments, damage_of
-from tconnectsync.eventlog.survey import Surveyed, survey
 from tconnectsync.eventlog.tail import newer_format
 from tconnectsync.events import Event
-from tconnectsync.owner import require_own_database
+from tconnectsync.filesystem import Files, OsFiles, replace_file
+from tconnectsync.folder_owner import require_own_database
 
 _MOST_MENDS = 4
 """Of one segment, in one repair: neighbours may wait for each other."""

@@ -18,10 +18,10 @@ from typing import TypeVar
 import attrs
 
 from tconnectsync.errors import LogDamaged
-from tconnectsync.eventlog import seams
-from tconnectsync.eventlog.files import TEMPORARY, Files
-from tconnectsync.eventlog.lines import FORMAT, RECORD_AT, Header, Line, Run, holds, read_header, walk, written_crc
-from tconnectsync.eventlog.packing import Harmed, pack, unpack, unpack_head
+from tconnectsync.eventlog import continuity as seams
+from tconnectsync.eventlog.compression import Harmed, pack, unpack, unpack_head
+from tconnectsync.eventlog.framing import FORMAT, RECORD_AT, Header, Line, Run, holds, read_header, walk, written_crc
+from tconnectsync.filesystem import TEMPORARY, Files
 
 PLAIN = ".jsonl"
 PACKED = ".jsonl.gz"

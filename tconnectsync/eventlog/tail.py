@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tconnectsync.errors import LogDamaged
-from tconnectsync.eventlog.files import TEMPORARY, AppendFile
-from tconnectsync.eventlog.lines import (
+from tconnectsync.eventlog.compression import Harmed
+from tconnectsync.eventlog.continuity import FOREIGN, cut_short, whole
+from tconnectsync.eventlog.framing import (
     START_CHAIN,
     Line,
     Run,
@@ -21,9 +22,8 @@ from tconnectsync.eventlog.lines import (
     read_header,
     walk,
 )
-from tconnectsync.eventlog.packing import Harmed
-from tconnectsync.eventlog.seams import FOREIGN, cut_short, whole
 from tconnectsync.eventlog.segments import Damage, Segment, Segments, damage_of
+from tconnectsync.filesystem import TEMPORARY, AppendFile
 
 _HEADER_BYTES = 200
 """More than a header ever has."""

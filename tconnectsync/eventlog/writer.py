@@ -13,11 +13,11 @@ import attrs
 
 from tconnectsync.clock import Clock
 from tconnectsync.errors import IndexHarmed
-from tconnectsync.eventlog.catchup import catch_up, ranker, remove_index
 from tconnectsync.eventlog.codec import Codec, Draft, Entry, Place
-from tconnectsync.eventlog.gap import gap_event
+from tconnectsync.eventlog.gap_record import gap_event
+from tconnectsync.eventlog.gap_times import Times
 from tconnectsync.eventlog.index import Index, Known
-from tconnectsync.eventlog.lost import Times
+from tconnectsync.eventlog.index_build import catch_up, ranker, remove_index
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.eventlog.tail import Tail
 from tconnectsync.events import FACTS, Event

@@ -9,9 +9,10 @@ A document's row tells what is wanted (``want``, a content hash), what the recei
 
 from __future__ import annotations
 
-from tconnectsync.outbox.comparing import Compared, Row
-from tconnectsync.outbox.letters import Counts, DeadLetter, set_aside_words
-from tconnectsync.outbox.store import RUNNING, milliseconds, moment
+from tconnectsync.clock import milliseconds, moment
+from tconnectsync.outbox.dead_letters import Counts, DeadLetter, set_aside_words
+from tconnectsync.outbox.rows import Compared, Row
+from tconnectsync.outbox.store import RUNNING
 
 __all__ = ["RUNNING", "Counts", "DeadLetter", "Outbox", "Row", "milliseconds", "moment", "set_aside_words"]
 

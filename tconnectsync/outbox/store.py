@@ -6,17 +6,15 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TypeVar
 
-from tconnectsync.diskcheck import connect_to_read
-from tconnectsync.eventlog.files import OsFiles
-from tconnectsync.owner import require_own_database
+from tconnectsync.disk_check import connect_to_read
+from tconnectsync.filesystem import OsFiles
+from tconnectsync.folder_owner import require_own_database
 
 log = logging.getLogger("tconnectsync.sinks")
 S = TypeVar("S", bound="Store")
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -42,16 +40,6 @@ CREATE INDEX IF NOT EXISTS document_limbo ON document(fold, stream) WHERE limbo 
 """
 RUNNING = -1
 """The interval of documents that are still going on."""
-
-
-def milliseconds(at: datetime) -> int:
-    """UTC time as whole milliseconds since 1970, cut, not rounded: the resolution that receivers keep."""
-    return (at - _EPOCH) // timedelta(milliseconds=1)
-
-
-def moment(ms: int) -> datetime:
-    """The inverse of :func:`milliseconds`."""
-    return _EPOCH + timedelta(milliseconds=ms)
 
 
 class Store:

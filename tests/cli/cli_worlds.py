@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +13,8 @@ import click
 
 from tconnectsync import Secret, SinkSpec, SourceSpec, hookimpl, option
 from tconnectsync.cli.invocation import Invocation
-from tconnectsync.plugins import Plugins, load_plugins
+from tconnectsync.jobs.messages import Progress, Request, Result
+from tconnectsync.plugin.manager import Plugins, load_plugins
 
 NOW = datetime(2025, 11, 18, 13, 12, tzinfo=timezone.utc)
 
@@ -67,33 +68,9 @@ def _never(options: object, context: object) -> Any:
     raise AssertionError("a command line opens nothing")
 
 
-@attrs.frozen(kw_only=True)
-class Request:
-    command: str
-    args: Mapping[str, Any]
-
-
-@attrs.frozen(kw_only=True)
-class Progress:
-    message: str
-    done: int = 0
-    total: int = 0
-
-
-@attrs.frozen(kw_only=True)
-class Notice:
-    words: str
-
-
-@attrs.frozen(kw_only=True)
-class Result:
-    status: int
-    lines: tuple[str, ...] = ()
-
-
 @attrs.define
 class FakeApplication:
-    """Stands for ``tconnectsync.application``: remembers requests, answers what it was told to."""
+    """Stands for the functions behind the commands: remembers requests, answers what it was told to."""
 
     answer: Any = attrs.field(factory=lambda: Result(status=0))
     documents: tuple[dict[str, Any], ...] = ()
@@ -103,10 +80,6 @@ class FakeApplication:
     findings: tuple[Any, ...] = ()
     status: dict[str, Any] = attrs.field(factory=dict)
     asked: list[Any] = attrs.field(factory=list)
-    Request: Any = Request
-    Notice: Any = Notice
-    Progress: Any = Progress
-    Result: Any = Result
 
     def execute(self, config: Any, plugins: Any, request: Request, *, clock: Any) -> Iterator[Any]:
         self.asked.append((request.command, dict(request.args)))

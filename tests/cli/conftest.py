@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 from cli_worlds import FakeApplication, World
 
-import tconnectsync
-
+COMMANDS = {
+    "execute": "daemon.execute",
+    "run_daemon": "daemon.execute",
+    "preview": "queries.preview",
+    "read_status": "queries.status",
+    "read_events": "queries.log_records",
+    "read_dead_letters": "queries.dead_letters",
+    "run_check": "queries.check",
+}
+"""The functions behind the commands, and the modules they are taken from."""
 CONFIG = """
 timezone = "Europe/Berlin"
 data_dir = "data"
@@ -23,8 +30,8 @@ password = "pump-password"
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> World:
     """A made-up plugin, a fake engine and a configuration that is right."""
     application = FakeApplication()
-    monkeypatch.setitem(sys.modules, "tconnectsync.application", application)
-    monkeypatch.setattr(tconnectsync, "application", application, raising=False)
+    for name, module in COMMANDS.items():
+        monkeypatch.setattr(f"tconnectsync.{module}.{name}", getattr(application, name))
     path = tmp_path / "config.toml"
     path.write_text(CONFIG)
     path.chmod(0o600)

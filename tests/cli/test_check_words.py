@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tconnectsync import Rejected, Retryable
-from tconnectsync.checkwords import AGAIN, remedy_within_check
+from tconnectsync.queries.check_remedies import AGAIN, remedy_within_check
 
 CHECK = "`tconnectsync check`"
 

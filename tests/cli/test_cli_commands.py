@@ -26,8 +26,8 @@ from tconnectsync.errors import (
     TconnectsyncError,
 )
 from tconnectsync.eventlog import Damage
-from tconnectsync.plugins import load_plugins
-from tconnectsync.receiver import Finding
+from tconnectsync.plugin.manager import load_plugins
+from tconnectsync.plugin.receiver import Finding
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_help_lists_every_command_and_every_exit_status(world: World) -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_overview_says_what_the_commands_own_help_says(world: World, name: str) -> None:
-    command = import_module(f"tconnectsync.cli.{module_of(name)}").command
+    command = import_module(f"tconnectsync.cli.commands.{module_of(name)}").command
     assert (command.help or "").replace("\n    ", " ").split("\n")[0].strip()
     assert command.name == name
     assert world.run(name, "--help").status == 0

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from cli_worlds import NOW, World
 
-from tconnectsync.cli.ages import size_words, span_words, when_words
-from tconnectsync.cli.chain import Link, links_of, too_old
+from tconnectsync.cli.durations import size_words, span_words, when_words
 from tconnectsync.cli.progress import ProgressLine, bar_words
-from tconnectsync.notes import Note, due_texts, notes_to_json
+from tconnectsync.cli.status_links import Link, links_of, too_old
+from tconnectsync.projection.notes import Note, due_texts, notes_to_json
 
 BERLIN = ZoneInfo("Europe/Berlin")
 OK = {"state": "ok", "since": None, "message": "", "remedy": None}

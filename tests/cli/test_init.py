@@ -12,12 +12,12 @@ from cli_worlds import Said, World
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tconnectsync.cli.asking import host_zone
-from tconnectsync.cli.old_settings import read_settings
-from tconnectsync.cli.template import Answers, filled, template
-from tconnectsync.config import load_config
-from tconnectsync.plugins import load_plugins
-from tconnectsync.receiver import Finding
+from tconnectsync.cli.init.legacy_env import read_settings
+from tconnectsync.cli.init.questions import host_zone
+from tconnectsync.cli.init.template import Answers, filled, template
+from tconnectsync.config.load import load_config
+from tconnectsync.plugin.manager import load_plugins
+from tconnectsync.plugin.receiver import Finding
 
 OLD = {
     "TCONNECT_EMAIL": "a@example.org",
@@ -99,7 +99,7 @@ def test_with_the_secrets_in_files_it_says_how_the_service_may_read_it(
     last = init(real, *flags).out.splitlines()[-1]
     assert f"sudo install -D -m 644 {path} /etc/tconnectsync/config.toml" in last
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    monkeypatch.setattr("tconnectsync.configfile.SYSTEM_FILE", real.folder / "config.toml")
+    monkeypatch.setattr("tconnectsync.config.file.SYSTEM_FILE", real.folder / "config.toml")
     assert f"sudo chmod 644 {path}" in init(real, *flags, "--force").out.splitlines()[-1]
     assert "644" not in init(real, *flags, "--force", "--set", more).out.splitlines()[-1]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync.cli.logs import Logs, Redactor, start_logs
+from tconnectsync.cli.logging_setup import Logs, Redactor, start_logs
 
 log = logging.getLogger("tconnectsync.engine")
 

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 from cli_worlds import World
 
-from tconnectsync.plugins import load_plugins
+from tconnectsync.plugin.manager import load_plugins
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from test_cli_status import Screen, a_status
 
 from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.errors import BadFile, ConfigError, Retryable
-from tconnectsync.printable import one_line, printable, printable_json
-from tconnectsync.receiver import Finding
+from tconnectsync.plugin.receiver import Finding
+from tconnectsync.text.printable import one_line, printable, printable_json
 
 CLI = Path(__file__).parents[2] / "tconnectsync" / "cli"
 EVIL = "\x1b]0;mine\x07\x1b[2J\x9b31mred\u202etxt\u2066\x00"

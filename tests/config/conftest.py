@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from plugin_worlds import usual_plugins
 
-from tconnectsync.config import Config, load_config
+from tconnectsync.config.load import load_config
+from tconnectsync.config.model import Config
 from tconnectsync.errors import ConfigError
 
 Load = Callable[..., Config]

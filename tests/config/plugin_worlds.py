@@ -9,7 +9,7 @@ from typing import Any, Literal
 import attrs
 
 from tconnectsync import Secret, Section, SinkSpec, SourceSpec, hookimpl, option
-from tconnectsync.plugins import Plugins, load_plugins
+from tconnectsync.plugin.manager import Plugins, load_plugins
 
 
 @attrs.frozen

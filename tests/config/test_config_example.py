@@ -9,12 +9,13 @@ import attrs
 import pytest
 
 from tconnectsync import Secret
-from tconnectsync.config import Config, load_config
-from tconnectsync.configreader import CoreOptions
+from tconnectsync.config.load import load_config
+from tconnectsync.config.model import Config
+from tconnectsync.config.option_types import key_of, keys_of, table_class
+from tconnectsync.config.reader import CoreOptions
 from tconnectsync.errors import ConfigError
-from tconnectsync.options import Secret as SecretType
-from tconnectsync.optiontypes import key_of, keys_of, table_class
-from tconnectsync.plugins import Plugins, load_plugins
+from tconnectsync.plugin.manager import Plugins, load_plugins
+from tconnectsync.plugin.options import Secret as SecretType
 
 EXAMPLE = Path(__file__).parents[2] / "config.toml.example"
 
@@ -84,7 +85,7 @@ def test_secrets_of_the_plugins_that_ship_are_secrets(plugins: Plugins) -> None:
 
 
 def test_it_lists_every_alarm_that_can_be_announced() -> None:
-    from tconnectsync_nightscout.alarms import announceable
+    from tconnectsync_nightscout.folds.alarms import announceable
 
     listed = EXAMPLE.read_text().partition("The names:\n")[2].partition("\n# announce")[0]
     names = tuple(re.findall(r"\w+", listed))

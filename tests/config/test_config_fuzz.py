@@ -14,12 +14,13 @@ import tomli as tomllib
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tconnectsync.application import _mark as mark_of
-from tconnectsync.config import Config, load_config
-from tconnectsync.configfile import read_bootstrap
-from tconnectsync.environment import variables_of
+from tconnectsync.config.environment import variables_of
+from tconnectsync.config.file import read_bootstrap
+from tconnectsync.config.fingerprint import _mark as mark_of
+from tconnectsync.config.load import load_config
+from tconnectsync.config.model import Config
 from tconnectsync.errors import ConfigError
-from tconnectsync.plugins import Plugins, load_plugins
+from tconnectsync.plugin.manager import Plugins, load_plugins
 
 SECRET = "kept-between-us-0451"
 VALID = f"""timezone = "Europe/Berlin"

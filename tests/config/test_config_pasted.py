@@ -10,9 +10,9 @@ import pytest
 import tomli
 
 from tconnectsync import Secret
-from tconnectsync.config import Config
+from tconnectsync.config.model import Config
 from tconnectsync.errors import ConfigError
-from tconnectsync.plugins import load_plugins
+from tconnectsync.plugin.manager import load_plugins
 
 Load = Callable[..., Config]
 TOKEN = "uploader-0123456789abcdef"
@@ -143,7 +143,7 @@ def test_an_address_that_cannot_be_is_found_at_load(site: Callable[..., Any], ur
     "url", ["HTTPS://My-Site.example.org", " https://my-site.example.org\n", "https://my-site.example.org\u200b"]
 )
 def test_an_address_that_is_meant_well_is_taken(site: Callable[..., Any], url: str) -> None:
-    from tconnectsync_nightscout.site import site_url
+    from tconnectsync_nightscout.site.address import site_url
 
     options = site(None, {"NS_URL": url, "NS_SECRET": "site-secret-1234"})
     assert site_url(options.url) == "https://my-site.example.org/"
@@ -163,10 +163,10 @@ def test_a_socks_proxy_without_its_package_is_told(
     load: Load, environ: dict[str, str], told: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = {**ENVIRON, "NS_SECRET": "site-secret-1234", **environ}
-    monkeypatch.setattr("tconnectsync.environment.find_spec", lambda name: None)
+    monkeypatch.setattr("tconnectsync.config.environment.find_spec", lambda name: None)
     notes = load(None, given, plugins=load_plugins()).notes
     assert [told in note and "pip install PySocks" in note for note in notes] == ([] if told is None else [True])
-    monkeypatch.setattr("tconnectsync.environment.find_spec", lambda name: object())
+    monkeypatch.setattr("tconnectsync.config.environment.find_spec", lambda name: object())
     assert load(None, given, plugins=load_plugins()).notes == ()
 
 

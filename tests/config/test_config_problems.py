@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from plugin_worlds import FakeEntryPoint, site_plugin, usual_plugins, vendor_plugin
 
-from tconnectsync.config import Config, load_config
+from tconnectsync.config.load import load_config
+from tconnectsync.config.model import Config
 from tconnectsync.errors import ConfigError, MachineNotReady
-from tconnectsync.plugins import load_plugins
+from tconnectsync.plugin.manager import load_plugins
 
 Load = Callable[..., Config]
 Problems = Callable[..., tuple[str, ...]]

@@ -11,7 +11,9 @@ import pytest
 from plugin_worlds import usual_plugins
 
 from tconnectsync import Secret
-from tconnectsync.config import Config, find_config, load_config, read_bootstrap
+from tconnectsync.config.file import find_config, read_bootstrap
+from tconnectsync.config.load import load_config
+from tconnectsync.config.model import Config
 
 Load = Callable[..., Config]
 

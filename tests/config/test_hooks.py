@@ -6,8 +6,9 @@ import click
 import pytest
 from plugin_worlds import FakeEntryPoint, SiteOptions, VendorOptions, make_plugin, site_plugin, vendor_plugin
 
-from tconnectsync import Importer, Section, SourceSpec, hookspecs
-from tconnectsync.plugins import load_plugins
+from tconnectsync import Importer, Section, SourceSpec
+from tconnectsync.plugin import spec as hookspecs
+from tconnectsync.plugin.manager import load_plugins
 
 
 def test_tconnectsync_sources() -> None:

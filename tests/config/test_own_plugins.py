@@ -6,7 +6,7 @@ from pathlib import Path
 
 from plugin_worlds import vendor_plugin
 
-from tconnectsync.plugins import load_plugins
+from tconnectsync.plugin.manager import load_plugins
 
 SINK = """
 from __future__ import annotations

@@ -230,18 +230,19 @@ def arm(point: Point, nth: int) -> None:
 
 def _hasten(clock: SharedClock | None) -> None:
     """Small segments, short waits and time-outs, and the shared time."""
-    import tconnectsync_nightscout.client
-    import tconnectsync_tandem.transport
-    from tconnectsync import HttpLimits, engine
+    import tconnectsync_nightscout.site.client
+    import tconnectsync_tandem.api.transport
+    from tconnectsync import HttpLimits
     from tconnectsync.clock import SystemClock
     from tconnectsync.eventlog.log import EventLog
+    from tconnectsync.runtime import engine
 
     EventLog.open.__func__.__kwdefaults__["segment_bytes"] = SEGMENT_BYTES  # type: ignore[attr-defined]
     if clock is None:
         return
     engine.LONGEST_SLEEP_S = LONGEST_NAP_S
-    tconnectsync_nightscout.client.LIMITS = HttpLimits(connect_s=TIME_OUT_S, silence_s=TIME_OUT_S)
-    tconnectsync_tandem.transport.LIMITS = tconnectsync_nightscout.client.LIMITS
+    tconnectsync_nightscout.site.client.LIMITS = HttpLimits(connect_s=TIME_OUT_S, silence_s=TIME_OUT_S)
+    tconnectsync_tandem.api.transport.LIMITS = tconnectsync_nightscout.site.client.LIMITS
     SystemClock.now = lambda self: clock.now()  # type: ignore[method-assign]
     SystemClock.sleep = lambda self, seconds: time.sleep(min(seconds, LONGEST_PAUSE_S))  # type: ignore[method-assign]
 

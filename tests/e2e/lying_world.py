@@ -15,11 +15,11 @@ from marked_secrets import ACCOUNT, PASSWORD, PERSON, PERSONAL, all_strays, file
 from running_engine import BEGIN, ZONE, HandClock, Running
 from whole_world import by_identity
 
-from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.fault_proxy import FaultProxy
-from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import SimulatedPump, simulate
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 
 FIRST = BEGIN + timedelta(days=1)
 """The first sync."""

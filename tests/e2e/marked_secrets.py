@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, quote, quote_plus
 
-from tconnectsync_simulator.accounts import Account
+from tconnectsync_simulator.cloud.accounts import Account
+from tconnectsync_simulator.cloud.faults import CloudFault
 from tconnectsync_simulator.fault_proxy import FaultProxy
-from tconnectsync_simulator.faults import CloudFault
 from tconnectsync_simulator.proxy_answers import Asked
 
 PASSWORD = 'Marked pass/word+"q%ä'

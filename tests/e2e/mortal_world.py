@@ -20,9 +20,9 @@ from deadly import POINTS, SharedClock
 from living_daemon import LivingDaemon, daemon, eventually
 from whole_world import Installation, by_identity
 
-from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import Differences, compare
-from tconnectsync_simulator.truth import Truth
+from tconnectsync_simulator.pump.truth import Truth
 
 DEADLY = Path(__file__).with_name("deadly.py")
 TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"

@@ -7,9 +7,9 @@ from datetime import datetime
 import attrs
 from running_engine import Running
 
-from tconnectsync_simulator.pump import SimulatedPump
-from tconnectsync_simulator.setup import older_config_text
-from tconnectsync_simulator.truth import TrueBolus, TrueMark, Truth
+from tconnectsync_simulator.demo.setup import older_config_text
+from tconnectsync_simulator.pump.pump import SimulatedPump
+from tconnectsync_simulator.pump.truth import TrueBolus, TrueMark, Truth
 
 
 @attrs.define

@@ -10,11 +10,11 @@ import attrs
 from living_daemon import LivingDaemon, eventually
 from whole_world import Installation, by_identity
 
-from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import compare
-from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import SimulatedPump, simulate
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 
 STEADY_ZONES = (
     "Pacific/Honolulu", "America/Phoenix", "America/Bogota", "America/Argentina/Buenos_Aires", "Africa/Lagos",

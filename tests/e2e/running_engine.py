@@ -9,13 +9,16 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.application import open_engine, read_status
-from tconnectsync.config import Config, load_config
-from tconnectsync.engine import Engine
-from tconnectsync.jobs import Request, Result, perform
-from tconnectsync.plugins import load_plugins
-from tconnectsync_simulator.accounts import Account
-from tconnectsync_simulator.setup import config_text
+from tconnectsync.config.load import load_config
+from tconnectsync.config.model import Config
+from tconnectsync.jobs.dispatch import perform
+from tconnectsync.jobs.messages import Request, Result
+from tconnectsync.plugin.manager import load_plugins
+from tconnectsync.queries.status import read_status
+from tconnectsync.runtime.assembly import open_engine
+from tconnectsync.runtime.engine import Engine
+from tconnectsync_simulator.cloud.accounts import Account
+from tconnectsync_simulator.demo.setup import config_text
 
 BEGIN = datetime(2026, 3, 3, 5, tzinfo=timezone.utc)
 ZONE = "America/New_York"

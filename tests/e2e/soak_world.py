@@ -27,13 +27,13 @@ from mortal_world import PUMP_EVENTS, TREATMENTS, AnySite, MortalWorld, Verdict,
 from real_servers import Site, cache_folder, find_programs, running_nightscout
 from whole_world import Installation
 
-from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.fault_proxy import FaultProxy
-from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.plan import Flight, SimulationPlan
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.proxy_faults import KINDS
-from tconnectsync_simulator.pump import simulate
-from tconnectsync_simulator.truth import merge
+from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
+from tconnectsync_simulator.pump.truth import merge
 
 ZONES = (
     "America/New_York", "America/Los_Angeles", "America/St_Johns", "America/Sao_Paulo", "Europe/Berlin", "Europe/London",

@@ -12,13 +12,13 @@ from test_rules import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_
 from whole_world import Installation, MovedClock, by_identity
 
 from tconnectsync import Document, StoredDocument
-from tconnectsync_nightscout.older_bridge import recognised
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.faults import answered
-from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.nightscout_faults import Fault
-from tconnectsync_simulator.nightscout_http import as_json
-from tconnectsync_simulator.pump import simulate
+from tconnectsync_nightscout.delivery.legacy_documents import recognised
+from tconnectsync_simulator.cloud.faults import answered
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.nightscout.faults import Fault
+from tconnectsync_simulator.nightscout.server import as_json
+from tconnectsync_simulator.pump.pump import simulate
 
 TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"
 DOSES = {"Bolus", "Meal Bolus", "Correction Bolus", "Combo Bolus", "Carb Correction"}

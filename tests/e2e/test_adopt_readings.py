@@ -14,11 +14,11 @@ from test_rules import BEGIN, DAY, House, house, plan_of
 from whole_world import Installation, MovedClock
 
 from tconnectsync import Document, StoredDocument
-from tconnectsync_nightscout.older_readings import recognised_readings
-from tconnectsync_nightscout.reading import time_of
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.pump import simulate
+from tconnectsync_nightscout.delivery.legacy_readings import recognised_readings
+from tconnectsync_nightscout.site.find_copies import time_of
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.pump.pump import simulate
 
 CGM = "nightscout-cgm"
 TABLE = f"[sinks.{CGM}]\nenabled = true\n"

@@ -13,12 +13,12 @@ import pytest
 from real_servers import Site
 from running_engine import ZONE, HandClock, Running
 
-from tconnectsync.verdicts import Tally
-from tconnectsync_simulator.cloud import Cloud
+from tconnectsync.reconcile.report import Tally
+from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import compare
-from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import simulate
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
 
 OCCLUDED = datetime(2026, 3, 4, 12, 35, 5, tzinfo=timezone.utc)
 """Until 13:19:36; the phone uploads every twenty minutes."""

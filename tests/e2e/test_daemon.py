@@ -16,10 +16,11 @@ from living_daemon import daemon, eventually
 from quiet_world import PUMP_EVENTS, TREATMENTS, ZONE, World, a_pump, undisturbed
 from whole_world import Installation, MovedClock
 
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.faults import CloudFault
-from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
-from tconnectsync_simulator.pump import SimulatedPump
+from tconnectsync_simulator.cloud.faults import CloudFault
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.nightscout.faults import Fault
+from tconnectsync_simulator.pump.pump import SimulatedPump
 
 
 @pytest.fixture(scope="module")
@@ -253,8 +254,8 @@ def test_a_sink_that_stopped_itself_goes_on_when_it_is_told_to(world: World) -> 
 
 
 def test_a_request_that_cannot_be_done_does_not_end_it(world: World) -> None:
-    from tconnectsync.control import SOCKET_NAME, ask
-    from tconnectsync.jobs import Request, Result
+    from tconnectsync.daemon.control import SOCKET_NAME, ask
+    from tconnectsync.jobs.messages import Request, Result
 
     with daemon(world.home) as living:
         world.settled(living)

@@ -10,8 +10,8 @@ import pytest
 from quiet_world import ZONE, a_pump
 from whole_world import Installation, MovedClock
 
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:

@@ -14,8 +14,8 @@ from living_daemon import daemon
 from quiet_world import ZONE, a_pump
 from whole_world import Installation, MovedClock, by_identity
 
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 
 
 @attrs.define

@@ -13,8 +13,8 @@ from binary_records import as_text, binary
 from quiet_world import ZONE, a_pump
 from whole_world import Installation, MovedClock, by_identity
 
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 
 NO_LAYOUT = 9  # the battery's own record
 UNEXPLAINED = 219

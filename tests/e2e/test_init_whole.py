@@ -13,13 +13,13 @@ from running_engine import ZONE, HandClock
 
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.root import run
-from tconnectsync.config import load_config
-from tconnectsync.plugins import load_plugins
-from tconnectsync_simulator.accounts import Account
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import simulate
+from tconnectsync.config.load import load_config
+from tconnectsync.plugin.manager import load_plugins
+from tconnectsync_simulator.cloud.accounts import Account
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
 
 NOON = datetime(2026, 3, 20, 16, 3, tzinfo=timezone.utc)
 

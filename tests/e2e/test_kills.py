@@ -15,9 +15,9 @@ from living_daemon import LivingDaemon, daemon, eventually
 from quiet_world import TREATMENTS, ZONE, World, a_pump, undisturbed
 from whole_world import Installation, MovedClock
 
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.faults import CloudFault
-from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.cloud.faults import CloudFault
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 
 
 def killed(world: World, dice: Random, times: int, *words: str) -> None:

@@ -18,11 +18,11 @@ from real_servers import Site
 from running_engine import HandClock
 from whole_world import by_identity
 
-import tconnectsync_nightscout.client
-import tconnectsync_tandem.transport
+import tconnectsync_nightscout.site.client
+import tconnectsync_tandem.api.transport
 from tconnectsync import HttpLimits
-from tconnectsync_nightscout.wire import moment_of
-from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_nightscout.site.wire import moment_of
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.proxy_faults import KINDS, ProxyFault
 
 SINKS = (TREATMENTS, IOB, EVENTS)

@@ -11,12 +11,13 @@ from running_engine import BEGIN, ZONE, HandClock, Running
 from whole_world import by_identity
 
 from tconnectsync.eventlog import FolderLock
-from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import compare
-from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
-from tconnectsync_simulator.plan import Flight, SimulationPlan
-from tconnectsync_simulator.pump import simulate
-from tconnectsync_simulator.truth import merge
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.nightscout.faults import Fault
+from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
+from tconnectsync_simulator.pump.truth import merge
 
 
 def lived(running: Running, days: float, **kills: int) -> None:

@@ -12,9 +12,9 @@ import pytest
 from quiet_world import ZONE, a_pump
 from whole_world import Installation, MovedClock
 
-from tconnectsync.allocator import give_back_large_blocks
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync.runtime.allocator import give_back_large_blocks
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 
 
 def test_what_checks_a_signature_is_not_loaded_by_who_logs_in(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ from whole_world import by_identity
 
 from tconnectsync.cli.invocation import Invocation
 from tconnectsync.cli.root import run
-from tconnectsync.config import load_config
-from tconnectsync.plugins import load_plugins
-from tconnectsync_simulator.accounts import Account
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.pump import simulate
+from tconnectsync.config.load import load_config
+from tconnectsync.plugin.manager import load_plugins
+from tconnectsync_simulator.cloud.accounts import Account
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.pump.pump import simulate
 
 TEXT = (Path(__file__).parents[2] / "docs" / "user" / "migrating.md").read_text(encoding="utf-8")
 WAITS = 6

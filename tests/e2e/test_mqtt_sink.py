@@ -13,8 +13,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from quiet_world import ZONE, a_pump
 from whole_world import Installation, MovedClock
 
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 
 
 def heard_on(port: int, topic: str, arrived: threading.Event, found: list[bytes]) -> Client:

@@ -12,9 +12,9 @@ from deadly import POINTS, SharedClock
 from mortal_world import PUMP_EVENTS, TREATMENTS, MortalWorld
 from whole_world import Installation
 
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import simulate
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
 
 BEGIN = datetime(2026, 3, 3, 5, tzinfo=timezone.utc)
 ZONE = "America/New_York"

@@ -14,12 +14,12 @@ from older_world import RunningOlder, as_told
 from running_engine import ZONE, HandClock
 from whole_world import by_identity
 
+from tconnectsync_simulator.cloud.faults import CloudFault, answered, web_page_blocked
+from tconnectsync_simulator.cloud.tconnect import CONTROL_IQ_BEGAN, LegacyCloud
 from tconnectsync_simulator.comparison import compare
-from tconnectsync_simulator.faults import CloudFault, answered, web_page_blocked
-from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import simulate
-from tconnectsync_simulator.tconnect import CONTROL_IQ_BEGAN, LegacyCloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
 
 BEGIN = datetime(2021, 4, 1, 4, tzinfo=timezone.utc)
 """Midnight in the wearer's zone; no change of daylight saving is near."""

@@ -14,9 +14,9 @@ import pytest
 from quiet_world import ZONE, a_pump
 from whole_world import Installation, MovedClock
 
-from tconnectsync import hookspecs
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync.plugin import spec as hookspecs
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 
 GUIDE = Path(__file__).parents[2] / "docs" / "engineering" / "plugin-guide.md"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from test_rules import BEGIN, DAY, GENERATIONS, differences, house, plan_of
 
-from tconnectsync.backup import back_up, restore
 from tconnectsync.eventlog import FolderLock, check_log
-from tconnectsync_simulator.faults import answered
-from tconnectsync_simulator.pump import simulate
+from tconnectsync.eventlog.backup import back_up, restore
+from tconnectsync_simulator.cloud.faults import answered
+from tconnectsync_simulator.pump.pump import simulate
 
 
 @GENERATIONS

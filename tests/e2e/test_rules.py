@@ -15,19 +15,20 @@ import pytest
 from test_many_cycles import HandClock, Running
 from whole_world import by_identity
 
-from tconnectsync.application import verify
 from tconnectsync.eventlog import repair_log
-from tconnectsync.jobs import Progress, Request, Result, perform
-from tconnectsync.plugins import load_plugins
-from tconnectsync.status import status_of
-from tconnectsync.verdicts import Slice, Tally
-from tconnectsync_simulator.cloud import Cloud
+from tconnectsync.jobs.dispatch import perform
+from tconnectsync.jobs.messages import Progress, Request, Result
+from tconnectsync.plugin.manager import load_plugins
+from tconnectsync.queries.status import status_of
+from tconnectsync.queries.verify import verify
+from tconnectsync.reconcile.report import Slice, Tally
+from tconnectsync_simulator.cloud.faults import CloudFault, answered
+from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import compare
-from tconnectsync_simulator.faults import CloudFault, answered
-from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import SimulatedPump, simulate
-from tconnectsync_simulator.truth import merge
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tconnectsync_simulator.pump.truth import merge
 
 ZONE = "America/New_York"
 BEGIN = datetime(2026, 3, 16, 4, tzinfo=timezone.utc)

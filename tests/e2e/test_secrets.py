@@ -21,10 +21,11 @@ from quiet_world import PUMP_EVENTS, TREATMENTS, ZONE, a_pump
 from whole_world import Installation, MovedClock
 
 from tconnectsync.cli.root import COMMANDS
-from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
+from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.fault_proxy import FaultProxy
-from tconnectsync_simulator.faults import CloudFault, answered, html_page
-from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.nightscout.faults import Fault
 from tconnectsync_simulator.proxy_answers import Asked
 
 WRONG = "marked wrong secret"

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from whole_world import Installation, MovedClock, by_identity
 
-from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import compare
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import simulate
-from tconnectsync_simulator.truth import merge
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
+from tconnectsync_simulator.pump.truth import merge
 
 ZONE = "America/New_York"
 AFTER_UPLOADS = timedelta(days=4)

@@ -15,13 +15,13 @@ import pytest
 from running_engine import BEGIN, ZONE, HandClock, Running
 from whole_world import by_identity
 
-from tconnectsync.application import run_check
-from tconnectsync.plugins import load_plugins
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.faults import CloudFault
-from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import SimulatedPump, simulate
+from tconnectsync.plugin.manager import load_plugins
+from tconnectsync.queries.check import run_check
+from tconnectsync_simulator.cloud.faults import CloudFault
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 
 HOUR = timedelta(hours=1)
 CHANGE = BEGIN + timedelta(days=1, hours=23, minutes=30)

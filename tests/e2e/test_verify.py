@@ -14,9 +14,10 @@ from test_many_cycles import Running
 from test_rules import BEGIN, DAY, GENERATIONS, house, plan_of
 from whole_world import Installation, MovedClock, by_identity
 
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
-from tconnectsync_simulator.pump import SimulatedPump, simulate
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.nightscout.faults import Fault
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 
 SINKS = ("nightscout-treatments", "nightscout-pump-events", "nightscout-iob")
 Document = dict[str, Any]

@@ -9,11 +9,11 @@ import attrs
 import pytest
 from running_engine import BEGIN, ZONE, HandClock, Running
 
-from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import compare
-from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.plan import Flight, SimulationPlan
-from tconnectsync_simulator.pump import simulate
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
 
 DAY = timedelta(days=1)
 PLAN = SimulationPlan(seed=61, zone=ZONE, start=BEGIN.date(), days=4, clock_set_delay_h=None)

@@ -12,9 +12,9 @@ from typing import Any
 
 import attrs
 
-from tconnectsync_simulator.accounts import Account
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.setup import config_text
+from tconnectsync_simulator.cloud.accounts import Account
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.demo.setup import config_text
 
 
 @attrs.define

@@ -12,18 +12,19 @@ import attrs
 from worlds import Shelf, StretchFold
 
 from tconnectsync import Batch, Event, Finding, History
-from tconnectsync.delivery import Courier
-from tconnectsync.engine import Engine
 from tconnectsync.eventlog import EventLog, Files, OsFiles
 from tconnectsync.events import BasalDelivered, ClockChanged, HistoryOpened, UploadSeen, WindowFetched
-from tconnectsync.folding import Folding
-from tconnectsync.jobs import Progress, Request, Result, perform
-from tconnectsync.keeping import Keeper
+from tconnectsync.ingest.poller import Poller, SourceMemory
+from tconnectsync.ingest.schedule import Rhythm
+from tconnectsync.jobs.dispatch import perform
+from tconnectsync.jobs.messages import Progress, Request, Result
 from tconnectsync.outbox import Outbox
-from tconnectsync.placement import Placer
-from tconnectsync.polling import Poller, SourceMemory
-from tconnectsync.schedule import Rhythm
-from tconnectsync.wallclock import Zones
+from tconnectsync.outbox.sender import Courier
+from tconnectsync.projection.fold_runner import Folding
+from tconnectsync.runtime.engine import Engine
+from tconnectsync.runtime.sink_runner import Keeper
+from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.zones import Zones
 
 ZONE = Zones(timezone="Europe/Berlin")
 BEGIN = datetime(2026, 6, 1, tzinfo=timezone.utc)

@@ -12,10 +12,10 @@ from tconnectsync import Document, Event, document_id
 from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.codec import EPOCH
 from tconnectsync.events import WearBegan
-from tconnectsync.placement import Placer
-from tconnectsync.projection import Fold
-from tconnectsync.views import PlacedStream
-from tconnectsync.wallclock import Zones
+from tconnectsync.plugin.fold import Fold
+from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.stream_view import PlacedStream
+from tconnectsync.timeline.zones import Zones
 
 ALL = 1 << 62
 

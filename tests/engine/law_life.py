@@ -20,7 +20,7 @@ from tconnectsync.events import (
     HistoryOpened,
     Unknown,
 )
-from tconnectsync.wallclock import Zones
+from tconnectsync.timeline.zones import Zones
 
 BEGIN = datetime(2026, 6, 1, tzinfo=timezone.utc)
 END = BEGIN + timedelta(days=90)

@@ -29,9 +29,9 @@ from tconnectsync import (
     Taken,
 )
 from tconnectsync.outbox import Outbox
-from tconnectsync.placement import Placer
-from tconnectsync.receiver import StoredDocument
-from tconnectsync.views import PlacedStream, stream_name
+from tconnectsync.plugin.receiver import StoredDocument
+from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.stream_view import PlacedStream, stream_name
 
 
 class Died(BaseException):

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tconnectsync.admission import Admission
-from tconnectsync.delivery import Courier
 from tconnectsync.errors import CredentialsRefused
 from tconnectsync.outbox import Outbox
-from tconnectsync.projection import Document
-from tconnectsync.receiver import StoredDocument
+from tconnectsync.outbox.preflight import Admission
+from tconnectsync.outbox.sender import Courier
+from tconnectsync.plugin.fold import Document
+from tconnectsync.plugin.receiver import StoredDocument
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 

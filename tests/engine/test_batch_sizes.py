@@ -15,10 +15,10 @@ from test_delivery import NOW, document, want
 from worlds import Shelf
 
 from tconnectsync import Delivery, Outcome, Postponed, Refused, Rejected, Retryable
-from tconnectsync.batching import GROW_AFTER, BatchSize
-from tconnectsync.delivery import UNCONFIRMED_ROUNDS, Courier
 from tconnectsync.outbox import Outbox
-from tconnectsync.suspects import STRIKES
+from tconnectsync.outbox.batch_size import GROW_AFTER, BatchSize
+from tconnectsync.outbox.sender import UNCONFIRMED_ROUNDS, Courier
+from tconnectsync.outbox.suspects import STRIKES
 
 MOST = 64
 

@@ -13,7 +13,7 @@ from test_rules_damage import NewsOnly, flip, repaired
 from worlds import Shelf, State, StretchFold
 
 from tconnectsync import Document, Event, Hold, Retryable
-from tconnectsync.wallclock import Zones
+from tconnectsync.timeline.zones import Zones
 
 
 class Reworded(StretchFold):

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync.control import LONGEST_REQUEST, MOST_ASKERS, ControlServer, ask, read_request
+from tconnectsync.daemon.control import LONGEST_REQUEST, MOST_ASKERS, ControlServer, ask, read_request
+from tconnectsync.daemon.systemd import Notifier
 from tconnectsync.errors import CredentialsRefused, LogDamaged, Retryable
-from tconnectsync.jobs import Job, Progress, Request, Result
-from tconnectsync.notify import Notifier
+from tconnectsync.jobs.messages import Job, Progress, Request, Result
 
 
 def job(request: Request) -> Job:

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import OpenShelf
 
-from tconnectsync.condition import Condition, from_json, to_json
-from tconnectsync.deadlines import TOLERANCE_S, RememberedDeadline
 from tconnectsync.errors import CredentialsRefused, Retryable
 from tconnectsync.eventlog import EventLog
-from tconnectsync.polling import SourceMemory
-from tconnectsync.receiver import Delivery, Outcome, Postponed
-from tconnectsync.reconciling import Comparison
-from tconnectsync.schedule import LONGEST_ASKED_WAIT_S, backoff_s
+from tconnectsync.ingest.poller import SourceMemory
+from tconnectsync.plugin.receiver import Delivery, Outcome, Postponed
+from tconnectsync.reconcile.daily import Comparison
+from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S, backoff_s
+from tconnectsync.retry.deadline import TOLERANCE_S, RememberedDeadline
+from tconnectsync.retry.state import Condition, from_json, to_json
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 WRONG_BY = [sign * timedelta(**by) for sign in (1, -1) for by in ({"hours": 1}, {"days": 1}, {"days": 400})]

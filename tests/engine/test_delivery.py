@@ -11,8 +11,8 @@ import pytest
 from worlds import START, Shelf
 
 from tconnectsync import Delivery, Document, Outcome, Retryable, document_id
-from tconnectsync.delivery import HALT_AFTER, Courier
 from tconnectsync.outbox import RUNNING, Outbox, milliseconds
+from tconnectsync.outbox.sender import HALT_AFTER, Courier
 
 NOW = START + timedelta(days=1)
 

@@ -14,14 +14,15 @@ from engine_world import BEGIN, HandClock, World
 from worlds import Shelf, StretchFold
 
 from tconnectsync import Batch, CredentialsRefused, Delivery, Document, History, Hold, Outcome, Retryable, document_id
-from tconnectsync.delivery import Courier
 from tconnectsync.events import FACTS, BasalDelivered, ClockChanged, HistoryOpened, Unknown, UploadSeen
-from tconnectsync.folding import Folding
-from tconnectsync.jobs import Request, Result, perform
-from tconnectsync.keeping import Keeper
+from tconnectsync.ingest.schedule import Rhythm
+from tconnectsync.jobs.dispatch import perform
+from tconnectsync.jobs.messages import Request, Result
 from tconnectsync.outbox import Outbox
-from tconnectsync.schedule import Rhythm
-from tconnectsync.wallclock import Zones
+from tconnectsync.outbox.sender import Courier
+from tconnectsync.projection.fold_runner import Folding
+from tconnectsync.runtime.sink_runner import Keeper
+from tconnectsync.timeline.zones import Zones
 
 
 def hours(numbers: Sequence[int]) -> list[datetime]:

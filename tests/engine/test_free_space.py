@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync.application import _room
-from tconnectsync.diskcheck import FREE_SPACE_FLOOR
+from tconnectsync.disk_check import FREE_SPACE_FLOOR
 from tconnectsync.eventlog import OsFiles
+from tconnectsync.runtime.data_dir import _room
 
 
 @pytest.mark.parametrize(("free", "stops"), [(FREE_SPACE_FLOOR, False), (FREE_SPACE_FLOOR - 1, True), (0, True)])

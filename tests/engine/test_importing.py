@@ -16,8 +16,9 @@ from engine_world import BEGIN, World
 
 from tconnectsync import BadFile, Batch, Event, Importer, ImportOptions
 from tconnectsync.events import BasalDelivered
-from tconnectsync.importing import runs_of
-from tconnectsync.jobs import Notice, Progress, Request, Result, Step, perform
+from tconnectsync.jobs.dispatch import perform
+from tconnectsync.jobs.import_files import runs_of
+from tconnectsync.jobs.messages import Notice, Progress, Request, Result, Step
 
 
 def record(seq: int, minute: int, rate: float, pump: str = "1", device: str | None = "d1") -> Event:
@@ -168,7 +169,7 @@ def test_a_damaged_file_is_refused_with_all_others_of_the_command(home: World, t
 
 
 def test_the_end_of_a_refused_request_is_usage(home: World, tmp_path: Path) -> None:
-    from tconnectsync.jobs import next_step
+    from tconnectsync.jobs.dispatch import next_step
 
     args = {"files": [str(file_of(tmp_path, "bad"))]}
     result = next_step(perform(home.engine, Request(command="import", args=args), home.zones.zone_at))

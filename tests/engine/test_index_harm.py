@@ -10,7 +10,7 @@ from engine_world import HandClock, World
 from worlds import Shelf
 
 from tconnectsync.errors import IndexHarmed
-from tconnectsync.eventlog.catchup import connect
+from tconnectsync.eventlog.index_build import connect
 
 PAGE = 4096
 

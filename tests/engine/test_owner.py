@@ -15,8 +15,8 @@ import pytest
 from tconnectsync.clock import SystemClock
 from tconnectsync.errors import NotDone
 from tconnectsync.eventlog import EventLog, FolderLock, OsFiles
+from tconnectsync.folder_owner import become_owner_of, open_own, readable_by_everyone, who_else_may_write
 from tconnectsync.outbox import Outbox
-from tconnectsync.owner import become_owner_of, open_own, readable_by_everyone, who_else_may_write
 from tconnectsync_tandem.options import EndpointOptions
 
 NOBODY = 65534

@@ -20,10 +20,10 @@ from law_world import Died, LawWorld
 from worlds import START, MemoryStream, Shelf, State, StretchFold, event, one_pass
 
 from tconnectsync import Document, Event, Retryable
-from tconnectsync.delivery import Courier
-from tconnectsync.folding import Folding, interval_of
 from tconnectsync.outbox import Outbox
-from tconnectsync.wallclock import Zones
+from tconnectsync.outbox.sender import Courier
+from tconnectsync.projection.fold_runner import Folding, interval_of
+from tconnectsync.timeline.zones import Zones
 
 
 @attrs.define

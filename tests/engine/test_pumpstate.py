@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tconnectsync import Event, events
-from tconnectsync.pumpstate import PumpState, Said, after
+from tconnectsync.events.pump_state import PumpState, Said, after
 
 NOON = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
 KIND_OF = {body: kind for kind, body in events.BODIES.items()}

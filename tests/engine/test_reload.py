@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.daemon import Loaded, _Running
+from tconnectsync.daemon.loop import Loaded, _Running
 from tconnectsync.errors import ConfigError
 
 

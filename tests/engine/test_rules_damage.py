@@ -18,8 +18,8 @@ from tconnectsync import Batch, Document, Event, History, Retryable, document_id
 from tconnectsync.errors import LogDamaged
 from tconnectsync.eventlog import repair_log
 from tconnectsync.events import BasalDelivered, CarbsEntered, WindowFetched
-from tconnectsync.marking import check_fingerprint, mark_new
-from tconnectsync.status import status_of
+from tconnectsync.projection.invalidation import check_fingerprint, mark_new
+from tconnectsync.queries.status import status_of
 
 DAYS = 4
 

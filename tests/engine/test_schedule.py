@@ -7,7 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tconnectsync.schedule import LONGEST_ASKED_WAIT_S, Rhythm, backoff_s
+from tconnectsync.ingest.schedule import Rhythm
+from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S, backoff_s
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 RHYTHM = Rhythm(poll_min_s=300, poll_max_s=1500)

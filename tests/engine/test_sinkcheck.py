@@ -6,7 +6,7 @@ import pytest
 from engine_world import World
 
 from tconnectsync import CredentialsRefused, Hold
-from tconnectsync.sinkcheck import sink_findings
+from tconnectsync.queries.sink_check import sink_findings
 
 
 def test_a_sink_that_delivers_or_never_ran_is_not_named(world: World) -> None:

@@ -19,16 +19,16 @@ import attrs
 import pytest
 from engine_world import ZONE, World
 
-from tconnectsync import diskcheck
-from tconnectsync.application import read_events
-from tconnectsync.control import SOCKET_NAME, ControlServer
-from tconnectsync.daemon import Loaded, _Running
-from tconnectsync.daemonstate import FILE_NAME, DaemonRecord, load_state
-from tconnectsync.diskcheck import FREE_SPACE_FLOOR, look_at_disk
+from tconnectsync import disk_check as diskcheck
+from tconnectsync.daemon.control import SOCKET_NAME, ControlServer
+from tconnectsync.daemon.loop import Loaded, _Running
+from tconnectsync.daemon.state import FILE_NAME, DaemonRecord, load_state
+from tconnectsync.disk_check import FREE_SPACE_FLOOR, look_at_disk
 from tconnectsync.errors import ConfigError, NotDone
 from tconnectsync.eventlog import FolderLock, lock_holder
-from tconnectsync.reconciling import Comparison
-from tconnectsync.status import status_of
+from tconnectsync.queries.log_records import read_events
+from tconnectsync.queries.status import status_of
+from tconnectsync.reconcile.daily import Comparison
 
 USAGE = type(shutil.disk_usage("/"))
 
@@ -99,7 +99,7 @@ def test_an_outbox_that_a_read_only_disk_keeps_from_being_read_is_not_to_be_dele
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise sqlite3.OperationalError("unable to open database file")
 
-    monkeypatch.setattr("tconnectsync.status.Outbox", fail)
+    monkeypatch.setattr("tconnectsync.queries.status.Outbox", fail)
     found = status(world)["sinks"]["shelf"]
     assert found["state"] == "waiting"
     assert "Delete nothing" in found["remedy"]
@@ -121,7 +121,7 @@ def test_an_outbox_that_is_busy_is_not_damaged(world: World, monkeypatch: pytest
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise sqlite3.OperationalError("database is locked")
 
-    monkeypatch.setattr("tconnectsync.status.Outbox", fail)
+    monkeypatch.setattr("tconnectsync.queries.status.Outbox", fail)
     assert status(world)["sinks"]["shelf"]["state"] == "waiting"
 
 
@@ -130,7 +130,7 @@ def test_a_disk_that_does_not_answer_is_told(world: World, monkeypatch: pytest.M
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("tconnectsync.status.EventLog.open", fail)
+    monkeypatch.setattr("tconnectsync.queries.status.EventLog.open", fail)
     found = status(world)["log"]
     assert os.strerror(number) in found["damaged"]
     assert "backup" in found["remedy"]

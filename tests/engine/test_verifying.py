@@ -14,15 +14,15 @@ from engine_world import BEGIN, Pump, World
 from worlds import OpenShelf, Shelf, StretchFold
 
 from tconnectsync import Batch, CredentialsRefused, Document, History, Hold, Retryable, StoredDocument, document_id
-from tconnectsync.deadlines import RememberedDeadline
 from tconnectsync.errors import IndexHarmed
-from tconnectsync.folding import Folding
-from tconnectsync.gaps import MARGIN
-from tconnectsync.receiver import Delivery, Outcome
-from tconnectsync.reconciling import EVERY, REACH, Comparison
-from tconnectsync.status import status_of
-from tconnectsync.verdicts import Tally
-from tconnectsync.verifying import AT_ONCE
+from tconnectsync.ingest.gaps import MARGIN
+from tconnectsync.plugin.receiver import Delivery, Outcome
+from tconnectsync.projection.fold_runner import Folding
+from tconnectsync.queries.status import status_of
+from tconnectsync.reconcile.comparison import AT_ONCE
+from tconnectsync.reconcile.daily import EVERY, REACH, Comparison
+from tconnectsync.reconcile.report import Tally
+from tconnectsync.retry.deadline import RememberedDeadline
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

@@ -24,7 +24,7 @@ from tconnectsync import (
     document_id,
 )
 from tconnectsync.events import BasalDelivered
-from tconnectsync.receiver import Finding, StoredDocument
+from tconnectsync.plugin.receiver import Finding, StoredDocument
 
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 

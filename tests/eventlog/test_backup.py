@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_worlds import RECEIVED, StillClock, basal, last_segment
 
-from tconnectsync.backup import MOST_MANIFEST_BYTES, Backup, back_up, restore
 from tconnectsync.errors import LogDamaged, MachineTrouble, NotDone
 from tconnectsync.eventlog import EventLog, OsFiles, check_log, repair_log
+from tconnectsync.eventlog.backup import MOST_MANIFEST_BYTES, Backup, back_up, restore
 
 SEGMENT_BYTES = 1500
 

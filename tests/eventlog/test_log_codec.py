@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from log_worlds import basal, upload
 
 from tconnectsync import events
-from tconnectsync.eventlog.codec import Codec, storable
+from tconnectsync.eventlog.codec import Codec
+from tconnectsync.eventlog.json_safe import storable
 from tconnectsync.events import BODIES, Event
 
 CODEC = Codec()

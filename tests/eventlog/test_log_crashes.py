@@ -20,7 +20,7 @@ from log_lives import SCENARIOS, WHOLE, Life, Scenario, harm, restarted
 from log_worlds import StillClock
 
 from tconnectsync.eventlog import repair_log
-from tconnectsync.eventlog.lines import Run, frame, header_line, walk
+from tconnectsync.eventlog.framing import Run, frame, header_line, walk
 from tconnectsync.eventlog.tail import unwritten
 
 EVERY_BYTE = os.environ.get("TCONNECTSYNC_EVERY_BYTE") == "1"

@@ -18,8 +18,8 @@ from tconnectsync import events
 from tconnectsync.errors import LogDamaged
 from tconnectsync.eventlog import EventLog, check_log, repair_log
 from tconnectsync.eventlog.codec import Codec
-from tconnectsync.eventlog.gap import bridge_line, gap_event
-from tconnectsync.eventlog.lines import Line, Run, frame, header_line, holds, walk
+from tconnectsync.eventlog.framing import Line, Run, frame, header_line, holds, walk
+from tconnectsync.eventlog.gap_record import bridge_line, gap_event
 
 
 def open_log(data_dir: Path, *, writable: bool = True, segment_bytes: int = 4 << 20) -> EventLog:

@@ -10,8 +10,8 @@ from log_worlds import RECEIVED, START, StillClock, basal, numbered
 
 from tconnectsync import events
 from tconnectsync.eventlog import EventLog
-from tconnectsync.status import TYPICAL_BYTES, TYPICAL_EVENTS_A_DAY, status_of
-from tconnectsync.wallclock import Zones
+from tconnectsync.queries.status import TYPICAL_BYTES, TYPICAL_EVENTS_A_DAY, status_of
+from tconnectsync.timeline.zones import Zones
 
 
 def told(data_dir: Path) -> dict[str, Any]:

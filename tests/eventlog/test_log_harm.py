@@ -15,7 +15,7 @@ from log_worlds import StillClock, basal, last_segment, numbered
 from tconnectsync import events
 from tconnectsync.errors import LogDamaged
 from tconnectsync.eventlog import CheckLine, EventLog, OsFiles, check_log, repair_log
-from tconnectsync.eventlog.lines import frame, header_line
+from tconnectsync.eventlog.framing import frame, header_line
 
 SEGMENT_BYTES = 700
 SEQS = range(1, 16)

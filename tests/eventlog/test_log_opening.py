@@ -17,7 +17,7 @@ from log_worlds import START, StillClock, basal, keys, last_segment, numbered, r
 from tconnectsync import events
 from tconnectsync.errors import TconnectsyncError
 from tconnectsync.eventlog import EventLog
-from tconnectsync.eventlog.lines import frame
+from tconnectsync.eventlog.framing import frame
 
 
 def open_log(data_dir: Path, *, writable: bool = True, segment_bytes: int = 4 << 20, **more: Any) -> EventLog:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_worlds import StillClock, basal, last_segment
 
-from tconnectsync.application import read_events
-from tconnectsync.config import Config
+from tconnectsync.config.model import Config
 from tconnectsync.eventlog import Damage, EventLog
-from tconnectsync.eventlog.lines import frame
-from tconnectsync.wallclock import Zones
+from tconnectsync.eventlog.framing import frame
+from tconnectsync.queries.log_records import read_events
+from tconnectsync.timeline.zones import Zones
 
 COUNT = 60
 

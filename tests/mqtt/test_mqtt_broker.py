@@ -16,11 +16,11 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tconnectsync import CredentialsRefused, Delivery, Event, Fold, Retryable, Secret, Taken, events
-from tconnectsync_mqtt.ageing import as_known
 from tconnectsync_mqtt.discovery import SENSORS, configuration
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.sink import Broker, problems
 from tconnectsync_mqtt.state import StateFold
+from tconnectsync_mqtt.value_age import as_known
 
 NOON = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
 

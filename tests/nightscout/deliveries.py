@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stub_site import NOW
 
 from tconnectsync import Delivery, Document, Outcome, Rejected, Retryable, Taken, document_id
-from tconnectsync_nightscout.receiver import NightscoutReceiver
+from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 
 
 def minutes(number: float) -> datetime:

@@ -12,11 +12,11 @@ from deliveries import minutes, put, taken
 from stub_site import HandClock
 
 from tconnectsync import Secret
-from tconnectsync.receiver import StoredDocument, Surveyed
-from tconnectsync_nightscout.client import NightscoutClient, header_of
-from tconnectsync_nightscout.comparing import contrasts
-from tconnectsync_nightscout.receiver import NightscoutReceiver
-from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync.plugin.receiver import StoredDocument, Surveyed
+from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
+from tconnectsync_nightscout.site.client import NightscoutClient, header_of
+from tconnectsync_nightscout.site.diff import contrasts
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 
 SECRET = "a simulated secret"
 SINK = "nightscout-treatments"

@@ -14,10 +14,10 @@ from deliveries import minutes, put
 from stub_site import SECRET, Fault, HandClock, StubSite, running
 
 from tconnectsync import Document, Retryable, Secret, StoredDocument, document_id
-from tconnectsync.delivery import Courier
 from tconnectsync.outbox import Outbox
-from tconnectsync_nightscout.client import NightscoutClient, header_of
-from tconnectsync_nightscout.receiver import NightscoutReceiver
+from tconnectsync.outbox.sender import Courier
+from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
+from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 
 SINK = "nightscout-treatments"
 

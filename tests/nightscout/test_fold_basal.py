@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tconnectsync import Document, Event, document_id, events
-from tconnectsync_nightscout.basal import BasalFold
+from tconnectsync_nightscout.folds.basal import BasalFold
 
 
 def delivered(rate: float, source: str = "algorithm", span_s: int | None = None) -> events.BasalDelivered:

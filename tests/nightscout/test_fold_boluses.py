@@ -7,7 +7,7 @@ import pytest
 from fold_worlds import NOON, event, final_documents, keep_laws, timeline
 
 from tconnectsync import Document, Event, document_id, events
-from tconnectsync_nightscout.boluses import EPOCH, BolusFold
+from tconnectsync_nightscout.folds.boluses import EPOCH, BolusFold
 
 
 def request(

@@ -8,7 +8,7 @@ import pytest
 from fold_worlds import NOON, event, keep_laws
 
 from tconnectsync import Document, Event, events
-from tconnectsync_nightscout.cgm import FingersticksFold, ReadingsFold, direction
+from tconnectsync_nightscout.folds.cgm import FingersticksFold, ReadingsFold, direction
 
 
 def reading(

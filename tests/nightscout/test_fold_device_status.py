@@ -6,8 +6,8 @@ import pytest
 from fold_worlds import NOON, keep_laws, timeline
 
 from tconnectsync import Document, events
-from tconnectsync_nightscout.device_status import DeviceStatusFold
-from tconnectsync_nightscout.iob import IobFold
+from tconnectsync_nightscout.folds.device_status import DeviceStatusFold
+from tconnectsync_nightscout.folds.iob import IobFold
 
 
 def run(*steps: tuple[float, Any]) -> list[Document]:

@@ -6,7 +6,7 @@ import pytest
 from fold_worlds import NOON, event, keep_laws, timeline
 
 from tconnectsync import Document, document_id, events
-from tconnectsync_nightscout.iob import IobFold
+from tconnectsync_nightscout.folds.iob import IobFold
 
 
 def end(iob: float | None) -> events.BolusCompleted:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tconnectsync import Event, Fold, events
-from tconnectsync_nightscout.folds import iob_folds, pump_event_folds, treatment_folds
+from tconnectsync_nightscout.folds.select import iob_folds, pump_event_folds, treatment_folds
 
 FOLDS = [
     *treatment_folds(),

@@ -9,7 +9,7 @@ import pytest
 from fold_worlds import event, keep_laws
 
 from tconnectsync import Document, Event, events
-from tconnectsync_nightscout.profiles import ProfilesFold
+from tconnectsync_nightscout.folds.profiles import ProfilesFold
 
 DETAILS: dict[str, Any] = {
     "profiles": {

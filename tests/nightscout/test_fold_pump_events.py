@@ -7,13 +7,13 @@ import pytest
 from fold_worlds import NOON, event, keep_laws, timeline
 
 from tconnectsync import Document, Fold, events
-from tconnectsync_nightscout.alarms import AlarmsFold, AlertsFold
-from tconnectsync_nightscout.carbs import CarbsFold
-from tconnectsync_nightscout.fills import FillsFold
-from tconnectsync_nightscout.folds import iob_folds, pump_event_folds, treatment_folds
-from tconnectsync_nightscout.modes import ControlModesFold, ModesFold
-from tconnectsync_nightscout.sensors import SensorAlertsFold, SensorsFold
-from tconnectsync_nightscout.suspensions import SuspensionNotes
+from tconnectsync_nightscout.folds.alarms import AlarmsFold, AlertsFold
+from tconnectsync_nightscout.folds.carbs import CarbsFold
+from tconnectsync_nightscout.folds.fills import FillsFold
+from tconnectsync_nightscout.folds.modes import ControlModesFold, ModesFold
+from tconnectsync_nightscout.folds.select import iob_folds, pump_event_folds, treatment_folds
+from tconnectsync_nightscout.folds.sensors import SensorAlertsFold, SensorsFold
+from tconnectsync_nightscout.folds.suspensions import SuspensionNotes
 
 
 def run(fold: Fold[Any], *steps: tuple[float, Any]) -> list[Document]:

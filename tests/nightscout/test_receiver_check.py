@@ -10,10 +10,10 @@ import pytest
 from stub_site import NOW, SECRET, Fault, HandClock, StubSite, running
 
 from tconnectsync import Context, CredentialsRefused, Finding, Secret, document_id
-from tconnectsync_nightscout.client import NightscoutClient, header_of
+from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.options import NightscoutOptions
-from tconnectsync_nightscout.receiver import NightscoutReceiver
 from tconnectsync_nightscout.sinks import Sites
+from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 
 COLLECTIONS = ("treatments", "activity", "devicestatus")
 

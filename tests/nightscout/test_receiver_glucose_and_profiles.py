@@ -11,10 +11,11 @@ from deliveries import taken
 
 from tconnectsync import Delivery, Document, Retryable, Secret, document_id
 from tconnectsync.clock import SystemClock
-from tconnectsync_nightscout.client import NightscoutClient, header_of
-from tconnectsync_nightscout.profile_delivery import planned
-from tconnectsync_nightscout.receiver import NightscoutReceiver
-from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
+from tconnectsync_nightscout.delivery.profile import planned
+from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
+from tconnectsync_nightscout.site.client import NightscoutClient, header_of
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.nightscout.faults import Fault
 
 LONG_AGO = datetime(2025, 3, 31, 1, 0, 0, tzinfo=timezone.utc)
 

@@ -25,11 +25,12 @@ from tconnectsync import (
     Taken,
     document_id,
 )
-from tconnectsync.receiver import rendered
-from tconnectsync_nightscout import patience, reading
-from tconnectsync_nightscout.client import NightscoutClient, header_of
-from tconnectsync_nightscout.receiver import NightscoutReceiver
-from tconnectsync_nightscout.wire import created_at_text, moment_of, stored_key
+from tconnectsync.plugin.receiver import rendered
+from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
+from tconnectsync_nightscout.site import deadline as patience
+from tconnectsync_nightscout.site import find_copies as reading
+from tconnectsync_nightscout.site.client import NightscoutClient, header_of
+from tconnectsync_nightscout.site.wire import created_at_text, moment_of, stored_key
 
 SINK = "nightscout-treatments"
 OLD, NEW = "15.0.6", "15.0.7"

@@ -11,9 +11,9 @@ from real_servers import Site
 
 from tconnectsync import Secret, document_id
 from tconnectsync.clock import SystemClock
-from tconnectsync_nightscout.client import NightscoutClient, header_of
-from tconnectsync_nightscout.receiver import NightscoutReceiver
-from tconnectsync_nightscout.wire import created_at_text
+from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
+from tconnectsync_nightscout.site.client import NightscoutClient, header_of
+from tconnectsync_nightscout.site.wire import created_at_text
 
 COLLECTIONS = ("treatments", "activity", "devicestatus")
 LONG_AGO = datetime(2024, 3, 31, 1, 0, 0, 123000, tzinfo=timezone.utc)

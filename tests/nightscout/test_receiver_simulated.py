@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from stub_site import HandClock
 
 from tconnectsync import CredentialsRefused, Finding, Refused, Rejected, Retryable, Secret, Taken, document_id
-from tconnectsync_nightscout.client import NightscoutClient, header_of
-from tconnectsync_nightscout.receiver import NightscoutReceiver
-from tconnectsync_nightscout.wire import created_at_text
-from tconnectsync_simulator.nightscout import Fault, SimulatedNightscout
+from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
+from tconnectsync_nightscout.site.client import NightscoutClient, header_of
+from tconnectsync_nightscout.site.wire import created_at_text
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.nightscout.faults import Fault
 
 SECRET = "a simulated secret"
 VERSIONS = ["0.12.8", "15.0.6", "15.0.7"]

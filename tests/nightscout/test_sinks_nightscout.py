@@ -12,8 +12,8 @@ from stub_site import SECRET, HandClock
 
 import tconnectsync_nightscout
 from tconnectsync import Context, Secret, Sink, SinkSpec
+from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.options import IobOptions, NightscoutOptions, PumpEventsOptions, TreatmentsOptions
-from tconnectsync_nightscout.receiver import NightscoutReceiver
 from tconnectsync_nightscout.sinks import fingerprint, specs
 
 SITE = NightscoutOptions(url="https://My-Site.example", api_secret=Secret(SECRET))
@@ -226,7 +226,7 @@ def test_check_covers_what_all_opened_sinks_use(
 ) -> None:
     asked: list[list[str]] = []
     monkeypatch.setattr(
-        "tconnectsync_nightscout.receiver.check_site",
+        "tconnectsync_nightscout.delivery.receiver.check_site",
         lambda client, collections, **_: asked.append(list(collections)) or iter(()),
     )
     receivers = [receiver_of(opened(spec, context)) for spec in sinks.values()]

@@ -11,11 +11,11 @@ from deliveries import minutes, put, taken
 from stub_site import NOW, SECRET, Fault, HandClock, Request, StubSite, running
 
 from tconnectsync import Rejected, Retryable, Secret
-from tconnectsync.delivery import Courier
 from tconnectsync.outbox import Outbox
-from tconnectsync_nightscout.client import NightscoutClient, header_of
-from tconnectsync_nightscout.receiver import NightscoutReceiver
-from tconnectsync_nightscout.site_words import LONGEST
+from tconnectsync.outbox.sender import Courier
+from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
+from tconnectsync_nightscout.site.client import NightscoutClient, header_of
+from tconnectsync_nightscout.site.error_text import LONGEST
 
 SINK = "nightscout-treatments"
 BACKLOG = 700

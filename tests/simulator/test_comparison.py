@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tconnectsync_simulator.comparison import compare
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import SimulatedPump, simulate
-from tconnectsync_simulator.truth import NOISE_ALARMS
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tconnectsync_simulator.pump.truth import NOISE_ALARMS
 
 Doc = dict[str, Any]
 

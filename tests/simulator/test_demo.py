@@ -12,7 +12,7 @@ import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from tconnectsync_simulator.page import page
+from tconnectsync_simulator.demo.page import page
 
 NOW = datetime(2026, 3, 20, 12, tzinfo=timezone.utc)
 

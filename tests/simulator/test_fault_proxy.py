@@ -14,15 +14,15 @@ import requests
 from real_servers import Site
 
 from tconnectsync import HttpClient, Secret
-from tconnectsync_simulator.cloud import Cloud
+from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.fault_proxy import FaultProxy
-from tconnectsync_simulator.nightscout import SimulatedNightscout
-from tconnectsync_simulator.nightscout_values import iso
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.nightscout.values import iso
 from tconnectsync_simulator.proxy_faults import KINDS, SERVED, STATUSES, UNSERVED, ProxyFault
-from tconnectsync_tandem.endpoints import endpoints_of
-from tconnectsync_tandem.login import Login
+from tconnectsync_tandem.api.endpoints import endpoints_of
+from tconnectsync_tandem.api.login import Login
+from tconnectsync_tandem.api.transport import Transport
 from tconnectsync_tandem.options import EndpointOptions
-from tconnectsync_tandem.transport import Transport
 
 NOW = datetime(2026, 5, 6, 12, tzinfo=timezone.utc)
 BREAKS = {"refused", "reset_before", "reset_after", "half"}

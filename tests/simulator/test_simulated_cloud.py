@@ -12,9 +12,8 @@ import jwt
 import pytest
 import requests
 
-from tconnectsync_simulator.accounts import Account
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.faults import (
+from tconnectsync_simulator.cloud.accounts import Account
+from tconnectsync_simulator.cloud.faults import (
     CloudFault,
     answered,
     html_page,
@@ -22,9 +21,10 @@ from tconnectsync_simulator.faults import (
     null_answer,
     terms_not_accepted,
 )
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import SimulatedPump, simulate
-from tconnectsync_simulator.shelf import shelve
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.upload_cache import shelve
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 
 UTC = timezone.utc
 VERIFIER = "a verifier of more than forty characters, never reused"

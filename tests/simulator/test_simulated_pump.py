@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from record_shapes import CAPTURED, ENTRY, UNCAPTURED
 
-from tconnectsync_simulator.plan import Flight, SimulationPlan
-from tconnectsync_simulator.pump import SimulatedPump, Simulation, simulate
-from tconnectsync_simulator.records import short_float
-from tconnectsync_simulator.scenes import hand_over
+from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
+from tconnectsync_simulator.pump.presets import hand_over
+from tconnectsync_simulator.pump.pump import SimulatedPump, Simulation, simulate
+from tconnectsync_simulator.pump.records import short_float
 
 UTC = timezone.utc
 

@@ -16,12 +16,12 @@ import attrs
 import pytest
 import requests
 
-from tconnectsync_simulator.faults import CloudFault, answered, web_page_blocked
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import SimulatedPump, simulate
-from tconnectsync_simulator.tconnect import LegacyCloud
-from tconnectsync_simulator.tconnect_answers import suspensions
-from tconnectsync_simulator.tconnect_book import Book, SuspensionRow
+from tconnectsync_simulator.cloud.faults import CloudFault, answered, web_page_blocked
+from tconnectsync_simulator.cloud.tconnect import LegacyCloud
+from tconnectsync_simulator.cloud.tconnect_records import Book, SuspensionRow
+from tconnectsync_simulator.cloud.tconnect_responses import suspensions
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 
 ZONE = ZoneInfo("America/New_York")
 LOGIN = "login.aspx?ReturnUrl=%2f"

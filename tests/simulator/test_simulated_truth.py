@@ -5,11 +5,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import SimulatedPump, simulate
-from tconnectsync_simulator.records import PUMP_EPOCH_S
-from tconnectsync_simulator.scenes import hand_over
-from tconnectsync_simulator.truth import merge
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.presets import hand_over
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tconnectsync_simulator.pump.records import PUMP_EPOCH_S
+from tconnectsync_simulator.pump.truth import merge
 
 UTC = timezone.utc
 

@@ -13,18 +13,18 @@ import attrs
 
 from tconnectsync import Batch, Context, Event, Secret, Source
 from tconnectsync.eventlog import EventLog
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import SimulatedPump, simulate
-from tconnectsync_simulator.simulated_service import SimulatedService
-from tconnectsync_simulator.tconnect import LegacyCloud
-from tconnectsync_simulator.truth import utc
-from tconnectsync_tandem.id_token_check import verdict
+from tconnectsync_simulator.cloud.service import SimulatedService
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tconnect import LegacyCloud
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tconnectsync_simulator.pump.truth import utc
+from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.options import EndpointOptions as TandemEndpoints
 from tconnectsync_tandem.options import TandemOptions
 from tconnectsync_tandem.source import open_source as open_tandem
-from tconnectsync_tconnect.settings import EndpointOptions as OlderEndpoints
-from tconnectsync_tconnect.settings import TconnectOptions
+from tconnectsync_tconnect.options import EndpointOptions as OlderEndpoints
+from tconnectsync_tconnect.options import TconnectOptions
 from tconnectsync_tconnect.source import open_source as open_older
 
 ZONE = "America/New_York"

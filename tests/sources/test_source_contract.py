@@ -12,7 +12,7 @@ import pytest
 from source_worlds import KINDS, OWN, Kind, SourceWorld, pump, source_world
 
 from tconnectsync import CredentialsRefused, Event, Retryable
-from tconnectsync_simulator.faults import CloudFault, answered, html_page
+from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)

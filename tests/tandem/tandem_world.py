@@ -21,8 +21,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tconnectsync import Context, Event, Secret
-from tconnectsync_tandem.id_token import Judge
-from tconnectsync_tandem.id_token_check import verdict
+from tconnectsync_tandem.api.id_token import Judge
+from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.options import EndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
 

@@ -16,8 +16,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tconnectsync import BadFile, Batch, ImportOptions
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import simulate
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_tandem.binary import splitting
 from tconnectsync_tandem.binary.importer import read, recognises
 from tconnectsync_tandem.binary.splitting import RecordReader, is_text

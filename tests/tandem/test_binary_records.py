@@ -17,16 +17,16 @@ from tandem_world import SetClock, entry
 
 from tconnectsync import Event, ImportOptions
 from tconnectsync.eventlog import EventLog
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import simulate
-from tconnectsync_simulator.records import profile_name, short_float
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
+from tconnectsync_simulator.pump.records import profile_name, short_float
 from tconnectsync_tandem.binary.importer import read
 from tconnectsync_tandem.binary.layouts import LAYOUTS
 from tconnectsync_tandem.binary.record import entry_of, is_partial, short
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import RECORDS
-from tconnectsync_tandem.envelope import make_event
-from tconnectsync_tandem.saved import read as read_saved
+from tconnectsync_tandem.event_factory import make_event
+from tconnectsync_tandem.files.saved import read as read_saved
 
 NOW = datetime(2026, 6, 2, tzinfo=timezone.utc)
 OPTIONS = ImportOptions(pump="90556643", skip_bad=False, received_at=NOW)

@@ -16,10 +16,10 @@ import attrs
 import pytest
 
 from tconnectsync import events
-from tconnectsync_tandem.answers import split_answer
+from tconnectsync_tandem.api.pumps import read_pumps
+from tconnectsync_tandem.api.responses import split_answer
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import RECORDS, read_entry
-from tconnectsync_tandem.pumps import read_pumps
 
 FOLDER = os.environ.get("TCONNECTSYNC_CONFORMANCE_DATA")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="TCONNECTSYNC_CONFORMANCE_DATA names no folder of captured records")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from tandem_world import Fault, World
 
-import tconnectsync_tandem.id_token as module
+import tconnectsync_tandem.api.id_token as module
 from tconnectsync import Retryable, SourceChanged
-from tconnectsync_tandem.id_token import judged_apart
+from tconnectsync_tandem.api.id_token import judged_apart
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 from tandem_world import hourly
 
 from tconnectsync import BadFile, Batch, ImportOptions
-from tconnectsync_tandem import saved_json
-from tconnectsync_tandem.envelope import make_event
-from tconnectsync_tandem.saved import read, recognises
+from tconnectsync_tandem.event_factory import make_event
+from tconnectsync_tandem.files import saved_json
+from tconnectsync_tandem.files.saved import read, recognises
 
 NOW = datetime(2026, 6, 2, tzinfo=timezone.utc)
 ENTRIES = hourly(datetime(2026, 6, 1), 12)

@@ -31,17 +31,17 @@ from tandem_world import (
 )
 
 from tconnectsync import HttpLimits, Retryable, SourceChanged, retry_after_s
-from tconnectsync_tandem import transport
-from tconnectsync_tandem.answers import LAST_PLACE, split_answer, whole_answer
+from tconnectsync_tandem.api import transport
+from tconnectsync_tandem.api.pumps import Pump, read_pumps
+from tconnectsync_tandem.api.responses import LAST_PLACE, split_answer, whole_answer
+from tconnectsync_tandem.api.transport import Answer, BrokenAnswer, BrokenShape, check_clock
+from tconnectsync_tandem.cooldown import BUSY_TRIES
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import NO_SUCH_CODE
-from tconnectsync_tandem.drift import Drift
-from tconnectsync_tandem.envelope import make_event
-from tconnectsync_tandem.memo import Memo
-from tconnectsync_tandem.patience import BUSY_TRIES
-from tconnectsync_tandem.pumps import Pump, read_pumps
-from tconnectsync_tandem.transport import Answer, BrokenAnswer, BrokenShape, check_clock
-from tconnectsync_tandem.windows import PATIENCE, WindowReader, halves, words_for
+from tconnectsync_tandem.event_factory import make_event
+from tconnectsync_tandem.schema_drift import Drift
+from tconnectsync_tandem.window_reader import PATIENCE, WindowReader, halves, words_for
+from tconnectsync_tandem.window_state import Memo
 
 
 @pytest.mark.parametrize("path", ["/bff/pumper", "/bff/pump-logs"])

@@ -16,8 +16,8 @@ from tandem_world import CloudPump, Fault, World, basal, entry, hourly
 from tconnectsync import SourceChanged
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import read_entry
-from tconnectsync_tandem.memo import FORGOTTEN_AFTER, Memo
-from tconnectsync_tandem.unreadable import Unreadable
+from tconnectsync_tandem.unreadable_days import Unreadable
+from tconnectsync_tandem.window_state import FORGOTTEN_AFTER, Memo
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -198,8 +198,8 @@ def test_a_day_that_could_not_be_read_is_asked_for_again_after_months(world: Wor
 
 
 def _fetched_later(world: World, number: int) -> Any:
-    from tconnectsync_tandem.facts import window_fetched
-    from tconnectsync_tandem.pumps import Pump
+    from tconnectsync_tandem.api.pumps import Pump
+    from tconnectsync_tandem.source_events import window_fetched
 
     day = date(2026, 11, 20) + timedelta(days=number // 24)
     return window_fetched(Pump(serial="1111111", assignments=()), (day, day), 0, world.clock.now() + timedelta(hours=number))  # fmt: skip

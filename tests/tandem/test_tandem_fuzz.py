@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from tconnectsync import Event, Retryable, SourceChanged, events
 from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.codec import Codec
-from tconnectsync_simulator.plan import SimulationPlan
-from tconnectsync_simulator.pump import simulate
-from tconnectsync_tandem.answers import split_answer, whole_answer
-from tconnectsync_tandem.envelope import make_event
-from tconnectsync_tandem.pumps import read_pumps
-from tconnectsync_tandem.transport import BrokenAnswer
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import simulate
+from tconnectsync_tandem.api.pumps import read_pumps
+from tconnectsync_tandem.api.responses import split_answer, whole_answer
+from tconnectsync_tandem.api.transport import BrokenAnswer
+from tconnectsync_tandem.event_factory import make_event
 
 NOW = datetime(2026, 3, 9, tzinfo=timezone.utc)
 LIMITS = {"rate_u_per_h": 100, "delivered_u": 500, "requested_u": 500, "carbs_g": 65_535, "glucose_mg_dl": 1_500}
@@ -239,7 +239,7 @@ def test_a_pump_of_the_list_may_hold_anything() -> None:
 
 def test_a_log_full_of_absurd_entries_opens_folds_and_reads_back(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
     """All of it through the real log: revisions, an index built again, and every sink's folds."""
-    from tconnectsync_nightscout.folds import iob_folds, pump_event_folds, treatment_folds
+    from tconnectsync_nightscout.folds.select import iob_folds, pump_event_folds, treatment_folds
 
     dice = random.Random(3)
     made: list[Event] = []

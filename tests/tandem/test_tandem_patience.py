@@ -8,8 +8,8 @@ import attrs
 import pytest
 from tandem_world import CloudPump, SetClock
 
-from tconnectsync_tandem.patience import DAY_TRIES, Patience
-from tconnectsync_tandem.pumps import read_pumps
+from tconnectsync_tandem.api.pumps import read_pumps
+from tconnectsync_tandem.cooldown import DAY_TRIES, Patience
 
 DAY = date(2026, 11, 19)
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tconnectsync_tandem.plan import (
+from tconnectsync_tandem.api.pumps import Pump
+from tconnectsync_tandem.planner import (
     Coverage,
     Fetched,
     Planner,
@@ -19,7 +20,6 @@ from tconnectsync_tandem.plan import (
     in_use,
     local_day,
 )
-from tconnectsync_tandem.pumps import Pump
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 TODAY = date(2026, 11, 20)

@@ -11,7 +11,7 @@ import pytest
 from tandem_world import ASSIGNMENT, PUMPER, SERIAL, CloudPump, Fault, World, basal, entry, hourly
 
 from tconnectsync import Retryable, SourceChanged
-from tconnectsync_tandem import windows
+from tconnectsync_tandem import window_reader as windows
 
 SETTINGS: dict[str, Any] = {
     "id": "b7f931c8",

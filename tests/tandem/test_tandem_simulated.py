@@ -13,10 +13,10 @@ import pytest
 from tandem_world import MemoryLog, SetClock
 
 from tconnectsync import Context, Retryable, Secret
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.plan import Flight, SimulationPlan
-from tconnectsync_simulator.pump import SimulatedPump, simulate
-from tconnectsync_tandem.id_token_check import verdict
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.options import EndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
 
@@ -108,7 +108,7 @@ def test_everything_that_was_uploaded_is_in_the_log_a_day_later(tmp_path: Path, 
 
 
 def test_a_killed_and_faulty_catch_up_ends_in_the_same_log(tmp_path: Path) -> None:
-    from tconnectsync_simulator.faults import answered
+    from tconnectsync_simulator.cloud.faults import answered
 
     pump = simulate(SimulationPlan(serial=SERIAL, days=20))
     with home(tmp_path, at(20), pump, largest_window_days=9) as there:

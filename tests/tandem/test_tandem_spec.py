@@ -13,7 +13,7 @@ from tandem_world import CloudPump, Fault, SetClock, World, basal, entry
 
 import tconnectsync_tandem
 from tconnectsync import Context, Secret, SourceSpec
-from tconnectsync_tandem.endpoints import REGIONS, endpoints_of
+from tconnectsync_tandem.api.endpoints import REGIONS, endpoints_of
 from tconnectsync_tandem.options import EndpointOptions, TandemOptions, problems_of
 
 

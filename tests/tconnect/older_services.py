@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from tconnectsync import Context, Event, Secret
-from tconnectsync_tconnect.settings import EndpointOptions, TconnectOptions
+from tconnectsync_tconnect.options import EndpointOptions, TconnectOptions
 from tconnectsync_tconnect.source import TconnectSource, open_source
 
 START = datetime(2021, 4, 1, 22, 0, tzinfo=timezone.utc)

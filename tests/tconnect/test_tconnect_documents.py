@@ -9,10 +9,10 @@ import pytest
 from exports import EXTENDED, PUMP, RECEIVED, STANDARD, basal, boluses, device, documents_of, events_of, export, iob
 
 from tconnectsync import Document
-from tconnectsync_nightscout.basal import BasalFold
-from tconnectsync_nightscout.boluses import BolusFold
-from tconnectsync_nightscout.cgm import ReadingsFold
-from tconnectsync_nightscout.iob import IobFold
+from tconnectsync_nightscout.folds.basal import BasalFold
+from tconnectsync_nightscout.folds.boluses import BolusFold
+from tconnectsync_nightscout.folds.cgm import ReadingsFold
+from tconnectsync_nightscout.folds.iob import IobFold
 
 
 def bolus_documents(*rows: dict[str, str]) -> list[Document]:

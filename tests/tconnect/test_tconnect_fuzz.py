@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from older_services import PUMP, bolus, segment, site, timeline
 
-from tconnectsync_nightscout.basal import BasalFold
-from tconnectsync_tconnect.entry import decode
-from tconnectsync_tconnect.merging import Answers, Rest, merged
-from tconnectsync_tconnect.ownfacts import event_of
-from tconnectsync_tconnect.tables import BASAL, Row
+from tconnectsync_nightscout.folds.basal import BasalFold
+from tconnectsync_tconnect.rows.csv_tables import BASAL, Row
+from tconnectsync_tconnect.rows.entry import decode
+from tconnectsync_tconnect.rows.merge import Answers, Rest, merged
+from tconnectsync_tconnect.source_events import event_of
 
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from exports import EXTENDED, PUMP, RECEIVED, STANDARD, basal, boluses, device, documents_of, events_of, export, iob
 
 from tconnectsync.eventlog import EventLog
-from tconnectsync_nightscout.boluses import BolusFold
+from tconnectsync_nightscout.folds.boluses import BolusFold
 
 
 class StillClock:

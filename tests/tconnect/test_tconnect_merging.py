@@ -14,13 +14,13 @@ from older_services import GUID, PUMP, SetClock, bolus, segment, site, timeline,
 
 from tconnectsync import Event
 from tconnectsync.eventlog import EventLog
-from tconnectsync_nightscout.basal import BasalFold
-from tconnectsync_nightscout.boluses import BolusFold
-from tconnectsync_nightscout.modes import ModesFold
-from tconnectsync_tconnect.entry import decode
-from tconnectsync_tconnect.merging import Answers, Merged, Rest, merged
-from tconnectsync_tconnect.ownfacts import event_of
-from tconnectsync_tconnect.tables import read_rows
+from tconnectsync_nightscout.folds.basal import BasalFold
+from tconnectsync_nightscout.folds.boluses import BolusFold
+from tconnectsync_nightscout.folds.modes import ModesFold
+from tconnectsync_tconnect.rows.csv_tables import read_rows
+from tconnectsync_tconnect.rows.entry import decode
+from tconnectsync_tconnect.rows.merge import Answers, Merged, Rest, merged
+from tconnectsync_tconnect.source_events import event_of
 
 NOW = datetime(2021, 4, 3, tzinfo=timezone.utc)
 DAY = date(2021, 4, 1)

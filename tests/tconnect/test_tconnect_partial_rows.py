@@ -28,10 +28,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tconnectsync import BadFile, Event, events
-from tconnectsync_tconnect.csvtext import split, text_rows
-from tconnectsync_tconnect.entry import decode
 from tconnectsync_tconnect.importer import read
-from tconnectsync_tconnect.serials import can_be, is_rounded, plain_serial
+from tconnectsync_tconnect.rows.csv_text import split, text_rows
+from tconnectsync_tconnect.rows.entry import decode
+from tconnectsync_tconnect.rows.serial_numbers import can_be, is_rounded, plain_serial
 
 SAMPLES = Path(__file__).parent / "samples"
 READINGS = device(("00:01:39", "174"))

@@ -25,8 +25,8 @@ from exports import (
 )
 
 from tconnectsync import BadFile, Event, events
-from tconnectsync_tconnect.entry import decode
 from tconnectsync_tconnect.importer import read, recognises
+from tconnectsync_tconnect.rows.entry import decode
 
 TABLES = (
     device(("00:01:39", "174"), ("00:06:39", "180")),

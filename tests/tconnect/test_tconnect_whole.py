@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from exports import export, iob
 from older_services import EMAIL, GUID, PASSWORD, PUMP, Services, bolus, segment, site, timeline
 
-from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 
 ZONE = "Asia/Tokyo"
 """No daylight saving, and far from the Pacific."""

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 from timeline_world import ListLog, World, times_of, utc, worst_s
 
-from tconnectsync.placement import Placer
-from tconnectsync.timeline import Zones
-from tconnectsync.utcoffsets import PLACES_S, ZoneOffsets, offset_beside_s, offset_change_s
-from tconnectsync.zones import is_zone
+from tconnectsync.config.zone_names import is_zone
+from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.utc_offsets import PLACES_S, ZoneOffsets, offset_beside_s, offset_change_s
+from tconnectsync.timeline.zones import Zones
 
 MINUTE, HOUR = 60, 3600
 NEW_YORK = Zones(timezone="America/New_York")

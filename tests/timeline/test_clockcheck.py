@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tconnectsync.anchoring import Upload
-from tconnectsync.clockcheck import PLACES, ZoneDoubt, clock_ahead, zone_doubt
-from tconnectsync.wallclock import Zones
-from tconnectsync.zones import names_place
+from tconnectsync.config.zone_names import names_place
+from tconnectsync.queries.zone_check import PLACES, ZoneDoubt, clock_ahead, zone_doubt
+from tconnectsync.timeline.anchoring import Upload
+from tconnectsync.timeline.zones import Zones
 
 WINTER = datetime(2026, 1, 20, 17, 10, tzinfo=timezone.utc)
 SUMMER = datetime(2026, 7, 20, 17, 10, tzinfo=timezone.utc)

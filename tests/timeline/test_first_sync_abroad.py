@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import pytest
 from timeline_world import ListLog, World, placed_times, times_of, utc, worst_s
 
-from tconnectsync.clocksettings import ClockSet, steps_of
-from tconnectsync.placement import Placer
-from tconnectsync.timeline import Zones
+from tconnectsync.timeline.clock_settings import ClockSet, steps_of
+from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.zones import Zones
 
 HOUR = 3600
 NEW_YORK = Zones(timezone="America/New_York")

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timeline_world import EPOCH, ListLog, ListStream, View, World, row, utc
 
-from tconnectsync.placement import Placement, Placer, placement_from_json, placement_to_json
-from tconnectsync.spans import Span
-from tconnectsync.timeline import Clock, Piece, ZoneClock, Zones
+from tconnectsync.timeline.placement import Placement, placement_from_json, placement_to_json
+from tconnectsync.timeline.pump_clock import Clock, Piece, ZoneClock
+from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.spans import Span
+from tconnectsync.timeline.zones import Zones
 
 HOUR = 3600
 BERLIN = Zones(timezone="Europe/Berlin")

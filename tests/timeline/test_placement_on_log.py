@@ -14,9 +14,10 @@ from tconnectsync import events as ev
 from tconnectsync.clock import SystemClock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.events import Event
-from tconnectsync.placement import Placement, Placer
-from tconnectsync.timeline import Zones
-from tconnectsync.views import PlacedStream
+from tconnectsync.timeline.placement import Placement
+from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.stream_view import PlacedStream
+from tconnectsync.timeline.zones import Zones
 
 BERLIN = Zones(timezone="Europe/Berlin")
 HOUR = 3600

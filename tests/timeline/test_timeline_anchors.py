@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from timeline_world import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
 
 from tconnectsync import Event
-from tconnectsync.anchoring import Upload, uploads_of, weigh
 from tconnectsync.events import ClockAnchored
-from tconnectsync.placement import Placer
-from tconnectsync.timeline import Zones
+from tconnectsync.timeline.anchoring import Upload, uploads_of, weigh
+from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.zones import Zones
 
 HOUR = 3600
 BERLIN = Zones(timezone="Europe/Berlin")

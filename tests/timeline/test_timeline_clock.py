@@ -7,9 +7,10 @@ from datetime import date, datetime, timedelta
 import pytest
 from timeline_world import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
 
-from tconnectsync.placement import Placer
-from tconnectsync.timeline import ClockSet, Zones, components_of, drift_message, steps_of
-from tconnectsync.wallclock import UTC
+from tconnectsync.timeline.clock_settings import ClockSet, steps_of
+from tconnectsync.timeline.pump_clock import components_of, drift_message
+from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.zones import UTC, Zones
 
 HOUR = 3600
 BERLIN = Zones(timezone="Europe/Berlin")
@@ -269,7 +270,7 @@ def test_an_anchor_on_half_a_setting_holds_behind_the_whole_of_it() -> None:
 
 
 def test_every_jump_without_a_record_begins_a_component() -> None:
-    from tconnectsync.timeline import Jump
+    from tconnectsync.timeline.pump_clock import Jump
 
     jump = Jump(key=7, before=datetime(2025, 1, 1), after=EPOCH)
     first, second = components_of((), [jump])

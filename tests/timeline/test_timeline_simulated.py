@@ -13,12 +13,12 @@ from timeline_world import ListLog, times_of, utc
 
 from tconnectsync import Event
 from tconnectsync.events import UploadSeen
-from tconnectsync.placement import Placer
-from tconnectsync.timeline import Zones
-from tconnectsync_simulator.plan import Flight, SimulationPlan
-from tconnectsync_simulator.pump import SimulatedPump, simulate
-from tconnectsync_simulator.truth import utc as utc_of_s
-from tconnectsync_tandem.envelope import make_event
+from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.zones import Zones
+from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tconnectsync_simulator.pump.truth import utc as utc_of_s
+from tconnectsync_tandem.event_factory import make_event
 
 SERIAL = "90556643"
 QUIET = SimulationPlan(upload_every_min=240.0, noise_codes=False)

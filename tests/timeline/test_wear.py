@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timeline_world import utc
 
-from tconnectsync.spans import Span, any_holds, difference, union
-from tconnectsync.wear import NOT_YET, MarkRange, wear_changes, worn_spans
+from tconnectsync.timeline.spans import Span, any_holds, difference, union
+from tconnectsync.timeline.wear import NOT_YET, MarkRange, wear_changes, worn_spans
 
 DAY = utc("2025-06-01")
 

@@ -10,8 +10,8 @@ import attrs
 
 from tconnectsync import events as ev
 from tconnectsync.events import FACTS, Event
-from tconnectsync.placement import Placer
-from tconnectsync.wallclock import Zones
+from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.zones import Zones
 
 UTC = timezone.utc
 EPOCH = datetime(2008, 1, 1)

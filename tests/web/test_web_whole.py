@@ -17,8 +17,8 @@ from living_daemon import daemon, eventually
 from quiet_world import ZONE, a_pump
 from whole_world import Installation, MovedClock, by_identity
 
-from tconnectsync_simulator.cloud import Cloud
-from tconnectsync_simulator.nightscout import SimulatedNightscout
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 
 SECRET = "marked-web-secret-5f1e"
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from tconnectsync import Batch, ImportOptions, counted
 from tconnectsync_tandem.binary.record import EPOCH, entry_of
 from tconnectsync_tandem.binary.splitting import RecordReader, holds_records, is_text
-from tconnectsync_tandem.imported import batches, left_out
+from tconnectsync_tandem.files.imported import batches, left_out
 
 _FUTURE = timedelta(days=366)
 """So far a pump's clock may be ahead; what is later is damage."""

@@ -1,0 +1,100 @@
+"""The documents that ``check`` posts and deletes: one, and for treatments a request as large as a full batch.
+
+What stands before a site may let small requests pass only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from hashlib import sha256
+from typing import Any
+
+import attrs
+
+from tconnectsync import Rejected, Retryable, TconnectsyncError, document_id
+from tconnectsync_nightscout.delivery.upsert import TREATMENTS
+from tconnectsync_nightscout.site.client import NightscoutClient, is_mongo_id
+from tconnectsync_nightscout.site.find_copies import copies_of
+from tconnectsync_nightscout.site.wire import ENTRIES, created_at_text, epoch_ms
+
+CHECK_TIME = datetime(2001, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
+"""Long before any page or report of a site begins."""
+MORE, NOTE_BYTES, SALT_BYTES = 20, 8192, 2048
+"""As large as five hundred treatments, plain and compressed; few documents, because each is deleted by itself."""
+BATCH = f"{MORE + 1} documents, {MORE * NOTE_BYTES >> 10} KB"
+
+_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    TREATMENTS: {"eventType": "Note", "notes": "tconnectsync check: may be deleted"},
+    "activity": {"activityType": "tconnectsync_check"},
+    ENTRIES: {"type": "mbg", "mbg": 100, "device": "tconnectsync check: may be deleted"},
+    "devicestatus": {"device": "tconnectsync check: may be deleted"},
+}
+
+
+@attrs.define(kw_only=True)
+class Trial:
+    """The documents of one collection. ``batch_error``: why the large request failed, where a small one passed."""
+
+    client: NightscoutClient
+    collection: str
+    entered_by: str
+    batch_error: TconnectsyncError | None = None
+    _named: list[str] = attrs.field(factory=list)
+    """What the site itself calls what it stored."""
+
+    def create(self) -> None:
+        """Post them; the one alone, if a large request does not pass."""
+        bodies = self._bodies()
+        try:
+            answered = self.client.create(self.collection, bodies)
+        except (Retryable, Rejected) as error:
+            if len(bodies) == 1 or not error.narrow:
+                raise
+            answered = self.client.create(self.collection, bodies[:1])
+            self.batch_error = error
+        self._named = [item["_id"] for item in answered if is_mongo_id(item.get("_id"))]
+
+    def held(self) -> list[str]:
+        """The site's own names of those that are there: by our identifiers, else those that it answered."""
+        wanted = {identifier: (at,) for identifier, at in self._known()}
+        found = copies_of(self.client, self.collection, wanted)
+        return [copy.mongo_id for copies in found.values() for copy in copies]
+
+    def remove(self) -> None:
+        """Delete what is there of them, also what an earlier check left."""
+        for mongo_id in dict.fromkeys([*self.held(), *self._named]):
+            self.client.delete(self.collection, mongo_id)
+        self._named = []
+
+    @property
+    def known_by_answer(self) -> bool:
+        """Whether the site has named what it stored, by whatever name."""
+        return bool(self._named)
+
+    def _known(self) -> Sequence[tuple[str, datetime]]:
+        more = range(1, MORE + 1 if self.collection == TREATMENTS else 1)
+        rest = [(document_id("check", self.collection, n), CHECK_TIME + timedelta(milliseconds=n)) for n in more]
+        return [(document_id("check", self.collection), CHECK_TIME), *rest]
+
+    def _bodies(self) -> list[dict[str, Any]]:
+        bodies = []
+        for number, (identifier, at) in enumerate(self._known()):
+            body = {
+                **_FIELDS[self.collection],
+                "created_at": created_at_text(at),
+                "identifier": identifier,
+                "enteredBy": self.entered_by,
+            }
+            if self.collection == ENTRIES:
+                body |= {"date": epoch_ms(at), "dateString": created_at_text(at)}
+            if number:
+                body["notes"] = _long(body["notes"], number)
+            bodies.append(body)
+        return bodies
+
+
+def _long(text: str, number: int) -> str:
+    """As long as many treatments; a part of it compresses badly, as theirs does."""
+    salt = "".join(sha256(f"{number} {part}".encode()).hexdigest() for part in range(SALT_BYTES // 64))
+    return f"{text} {salt}".ljust(NOTE_BYTES, ".")

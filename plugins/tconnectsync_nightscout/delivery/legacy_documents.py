@@ -1,0 +1,178 @@
+"""What older bridges of this name wrote: how it is told, and which of it ours describe too.
+
+They mark treatments with ``enteredBy`` and, since Tandem Source, with ``pump_event_id``: the sequence numbers of the pump's records.
+Doses are stamped at their end, and all with the time zone that was configured, so times alone prove little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from tconnectsync import Document, Older, StoredDocument
+from tconnectsync_nightscout.site.client import is_mongo_id
+from tconnectsync_nightscout.site.wire import SINK_FIELD, slot_of
+
+OLDER_BRIDGE = "Pump (tconnectsync)"
+KINDS_OF_SINK = {
+    "nightscout-treatments": frozenset({"dose", "basal"}),
+    "nightscout-pump-events": frozenset({"other"}),
+    "nightscout-cgm": frozenset({"glucose"}),
+}
+"""What a sink tells of the facts that the older bridges told as well."""
+
+_DOSES = frozenset({"Bolus", "Meal Bolus", "Correction Bolus", "Snack Bolus", "Combo Bolus", "Carb Correction"})
+REACH = timedelta(hours=36)
+"""A wrong zone is at most 26 hours; a sequence number that comes again is another pump's, or years away."""
+_LATEST_END = timedelta(minutes=45)
+"""A dose without record numbers is stamped so long after its end at most: twenty-five units take a quarter of an hour."""
+_SLACK = timedelta(minutes=5)
+_SPARSE = timedelta(hours=12)
+"""Events of a pump other than doses are some hours apart; one that is told twice is a note too many, and no dose."""
+
+
+def is_older(item: Mapping[str, Any]) -> bool:
+    """Whether an older bridge wrote this treatment or entry; entries have its mark as their ``device``."""
+    marked = OLDER_BRIDGE in (item.get("enteredBy"), item.get("device")) or bool(item.get("pump_event_id"))
+    return marked and not item.get(SINK_FIELD)
+
+
+def told_by(sink: str, item: Mapping[str, Any]) -> bool:
+    """Whether an older bridge wrote it, of a kind of facts that this sink tells."""
+    return is_older(item) and _kind(slot_of(item)) in KINDS_OF_SINK.get(sink, ())
+
+
+def removable(item: Mapping[str, Any]) -> bool:
+    """Whether it can be deleted by a name that is the server's own, which no other document has."""
+    mongo_id = item.get("_id")
+    return is_older(item) and isinstance(mongo_id, str) and is_mongo_id(mongo_id)
+
+
+def numbers_of(item: Mapping[str, Any]) -> frozenset[int]:
+    """The sequence numbers that it was made from; none where it names none, or names them in another way."""
+    said = item.get("pump_event_id")
+    parts = said if isinstance(said, list) else str(said or "").split(",")
+    texts = [str(part).strip() for part in parts]
+    return (
+        frozenset(map(int, texts))
+        if texts and all(text.isascii() and text.isdigit() for text in texts)
+        else frozenset()
+    )
+
+
+def recognised(
+    documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str], *, kinds: frozenset[str]
+) -> Sequence[Older]:
+    """See :class:`tconnectsync.Adopting`; ``kinds`` are the sink's of :data:`KINDS_OF_SINK`."""
+    ours = [_Ours.of(document) for document in documents]
+    found = []
+    for stored in others:
+        item = stored.content
+        if stored.collection != "treatments" or not is_older(item) or _kind(stored.slot) not in kinds:
+            continue
+        numbers = numbers_of(item)
+        near = [one for one in ours if one.kind == _kind(stored.slot) and one.is_near(stored.at)]
+        if not removable(item):
+            found.append(Older(stored=stored, same=None if near else False))
+            continue
+        if numbers:
+            by_number = _same_records(numbers, [one for one in near if one.numbers])
+            near = [one for one in near if not one.numbers]  # a source may know none: amounts and times decide then
+            if by_number is not False or not near:
+                found.append(Older(stored=stored, same=by_number))
+                continue
+        like = [one for one in near if one.document.id not in claimed and one.is_like(stored)]
+        alike = min(like, key=lambda one: abs(stored.at - one.until), default=None)
+        if alike is not None and alike.kind != "basal":
+            claimed.add(alike.document.id)
+        found.append(Older(stored=stored, same=True if alike is not None else None if near else False))
+    return found
+
+
+@attrs.frozen(kw_only=True)
+class _Ours:
+    document: Document
+    kind: str
+    pump: str
+    numbers: frozenset[int]
+    until: datetime
+
+    @classmethod
+    def of(cls, document: Document) -> _Ours:
+        content = document.content
+        pump = content.get("pump")
+        told = pump if isinstance(pump, Mapping) else {}
+        length = timedelta(minutes=float(content.get("duration") or 0))
+        return cls(
+            document=document, kind=_kind(document.slot), pump=str(told.get("serial", "")), until=document.at + length,
+            numbers=frozenset(number for number in told.get("events", ()) if isinstance(number, int)),
+        )  # fmt: skip
+
+    def is_near(self, at: datetime) -> bool:
+        return self.document.at - REACH <= at <= self.until + REACH
+
+    def tells(self, numbers: frozenset[int]) -> frozenset[int]:
+        """A stretch of basal names its first and its last record."""
+        if self.kind != "basal" or not self.numbers:
+            return self.numbers & numbers
+        low, high = min(self.numbers), max(self.numbers)
+        return frozenset(number for number in numbers if low <= number <= high)
+
+    def is_like(self, stored: StoredDocument) -> bool:
+        content, item, at = self.document.content, stored.content, self.document.at
+        if self.kind == "dose":
+            units = [_amount(told, "enteredinsulin", "insulin") for told in (content, item)]
+            grams = [_amount(told, "carbs") for told in (content, item)]
+            same = abs(units[0] - units[1]) < 0.006 and abs(grams[0] - grams[1]) < 0.6
+            return same and at - _SLACK <= stored.at <= self.until + _LATEST_END
+        if self.kind == "basal":
+            rates = _amount(content, "absolute"), _amount(item, "absolute", "rate")
+            return abs(rates[0] - rates[1]) < 0.0006 and at - _SLACK <= stored.at <= self.until + _SLACK
+        return self.document.slot == stored.slot and abs(stored.at - at) <= _SLACK
+
+
+def _same_records(numbers: frozenset[int], near: Sequence[_Ours]) -> bool | None:
+    """Told by ours of one pump: true; of two pumps: nobody can tell. A dose is the same where one record is, a stretch where all are."""
+    pumps = set()
+    for pump in {one.pump for one in near}:
+        told = frozenset[int]().union(*(one.tells(numbers) for one in near if one.pump == pump))
+        if told == numbers or (told and near[0].kind != "basal"):
+            pumps.add(pump)
+    return None if len(pumps) > 1 else bool(pumps)
+
+
+def _kind(event_type: str) -> str:
+    if event_type in ("sgv", "mbg"):
+        return "glucose"
+    return "dose" if event_type in _DOSES else "basal" if event_type == "Temp Basal" else "other"
+
+
+@attrs.define
+class Covered:
+    """From when to when a place holds documents of one sink, by what they tell: what others wrote in between was there before."""
+
+    spans: dict[str, tuple[datetime, datetime]] = attrs.field(factory=dict)
+
+    def add(self, ours: StoredDocument) -> None:
+        """A document of the sink."""
+        kind = _kind(ours.slot)
+        first, last = self.spans.get(kind, (ours.at, ours.at))
+        self.spans[kind] = min(first, ours.at), max(last, ours.at)
+
+    def holds(self, event_type: str, at: datetime) -> bool:
+        """Whether the sink delivered such facts of that time, so that the user has seen what stands beside them."""
+        kind = _kind(event_type)
+        first, last = self.spans.get(kind, (None, None))
+        before, after = (_SPARSE, _SPARSE) if kind == "other" else (_SLACK, _LATEST_END)
+        return first is not None and last is not None and first - before <= at <= last + after
+
+
+def _amount(item: Mapping[str, Any], *names: str) -> float:
+    for name in names:
+        value = item.get(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+    return 0.0

@@ -1,0 +1,96 @@
+"""Glucose readings that an older bridge wrote, and which of ours describe them too. Their mark stands in ``device``.
+
+A warm-up reading of 0 is no glucose: the older bridge sent it all the same, and nothing of ours takes its place.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from tconnectsync import Document, Older, StoredDocument
+from tconnectsync.events.limits import GLUCOSE_MG_DL, possible
+from tconnectsync_nightscout.delivery.legacy_documents import REACH, is_older, numbers_of, removable
+from tconnectsync_nightscout.folds.cgm import HIGH_SGV, LOW_SGV
+from tconnectsync_nightscout.site.wire import ENTRIES
+
+_SAME_READING = timedelta(minutes=5)
+"""The older bridge stamped a reading when the pump received it, up to one interval after it was measured."""
+_SAME_MINUTE = timedelta(minutes=3)
+"""Two uploaders' copies of one reading are nearer to each other than to the next reading."""
+_COVERED = timedelta(minutes=15)
+
+
+def recognised_readings(documents: Sequence[Document], others: Sequence[StoredDocument]) -> Sequence[Older]:
+    """See :class:`tconnectsync.Adopting`. Another uploader's reading beside one of ours is unclear: both would be shown."""
+    ours = _Readings.of(documents)
+    found = []
+    for stored in others:
+        if stored.collection != ENTRIES or stored.slot not in ("sgv", "mbg"):
+            continue
+        if not is_older(stored.content):
+            if stored.slot == "sgv" and ours.near(stored, _SAME_MINUTE):
+                found.append(Older(stored=stored, same=None))
+        elif not removable(stored.content):
+            found.append(Older(stored=stored, same=None if ours.near(stored, _COVERED) else False))
+        elif not possible(_value(stored.slot, stored.content), *GLUCOSE_MG_DL):
+            found.append(Older(stored=stored, same=True, impossible=True))
+        else:
+            found.append(Older(stored=stored, same=ours.tells(stored)))
+    return found
+
+
+@attrs.frozen(kw_only=True)
+class _Readings:
+    """Ours by type, each by time; and the types and times of each record number."""
+
+    by_time: Mapping[str, Sequence[tuple[datetime, float | None]]]
+    by_number: Mapping[int, Sequence[tuple[str, datetime]]]
+
+    @classmethod
+    def of(cls, documents: Sequence[Document]) -> _Readings:
+        by_time: defaultdict[str, list[tuple[datetime, float | None]]] = defaultdict(list)
+        by_number: defaultdict[int, list[tuple[str, datetime]]] = defaultdict(list)
+        for document in documents:
+            if document.collection != ENTRIES:
+                continue
+            by_time[document.slot].append((document.at, _value(document.slot, document.content)))
+            pump = document.content.get("pump")
+            for number in pump.get("events", ()) if isinstance(pump, Mapping) else ():
+                by_number[number].append((document.slot, document.at))
+        return cls(
+            by_time={slot: sorted(some, key=lambda each: each[0]) for slot, some in by_time.items()},
+            by_number=by_number,
+        )
+
+    def near(self, stored: StoredDocument, reach: timedelta) -> Sequence[float | None]:
+        """The values of ours around its time."""
+        some = self.by_time.get(stored.slot, ())
+        first = bisect_left(some, stored.at - reach, key=lambda each: each[0])
+        last = bisect_right(some, stored.at + reach, key=lambda each: each[0])
+        return [value for _, value in some[first:last]]
+
+    def tells(self, stored: StoredDocument) -> bool | None:
+        """By its record's number, else by time and value; None: ours tell of that time, and of another value."""
+        numbers = numbers_of(stored.content)
+        told = (each for number in numbers for each in self.by_number.get(number, ()))
+        if any(slot == stored.slot and abs(at - stored.at) <= REACH for slot, at in told):
+            return True
+        if _value(stored.slot, stored.content) in self.near(stored, _SAME_READING):
+            return True
+        return None if not numbers and self.near(stored, _COVERED) else False
+
+
+def _value(slot: str, item: Mapping[str, Any]) -> float | None:
+    """Its glucose; a sensor's value beyond what it measures is HIGH or LOW, as ours are. None: there is no number."""
+    value = item.get(slot)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if slot == "sgv" and possible(value, *GLUCOSE_MG_DL):
+        return float(min(max(value, LOW_SGV), HIGH_SGV))
+    return float(value)

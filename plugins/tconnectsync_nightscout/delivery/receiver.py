@@ -1,0 +1,295 @@
+"""A Nightscout site as a receiver: what one sink delivers to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from tconnectsync import (
+    Contrast,
+    Delivery,
+    Document,
+    Finding,
+    Hold,
+    Older,
+    Outcome,
+    Refused,
+    Retryable,
+    StoredDocument,
+    counted,
+)
+from tconnectsync_nightscout.delivery.announcement_age import ANNOUNCEMENT, TOLD_LATE, with_its_age
+from tconnectsync_nightscout.delivery.check import check_site
+from tconnectsync_nightscout.delivery.legacy_documents import (
+    KINDS_OF_SINK,
+    OLDER_BRIDGE,
+    Covered,
+    is_older,
+    recognised,
+    removable,
+    told_by,
+)
+from tconnectsync_nightscout.delivery.legacy_readings import recognised_readings
+from tconnectsync_nightscout.delivery.profile import ADD, deliver_profiles
+from tconnectsync_nightscout.delivery.profile import COLLECTION as PROFILE
+from tconnectsync_nightscout.delivery.replace import ACTIVITY, deliver_unkeyed
+from tconnectsync_nightscout.delivery.upsert import TREATMENTS, deliver_keyed
+from tconnectsync_nightscout.site.client import Find, NightscoutClient
+from tconnectsync_nightscout.site.deadline import Patience
+from tconnectsync_nightscout.site.diff import contrasts
+from tconnectsync_nightscout.site.find_copies import REACH, copy_of, pages, time_of
+from tconnectsync_nightscout.site.glucose_units import in_units
+from tconnectsync_nightscout.site.match_copies import is_ours
+from tconnectsync_nightscout.site.wire import ENTRIES, SINK_FIELD, Key, Task, made_ready, slot_of, stored_text
+
+DEVICESTATUS = "devicestatus"
+DROPS_IDENTIFIER = "drops-identifier:"
+BATCH_SIZE = 500
+"""Treatments per request: the sweet spot of ingest; ten times as many take most of a minute or fail."""
+COUNT_UP_TO = 1000
+CURRENT = timedelta(hours=1)
+"""Device statuses older than this lapsed long ago and are nobody's business."""
+
+_ORDER = (TREATMENTS, ENTRIES, PROFILE, ACTIVITY, DEVICESTATUS)
+"""What must not be sent twice comes last: nothing that fails after it makes it be sent again."""
+
+
+class NightscoutReceiver:
+    """Satisfies :class:`tconnectsync.Receiver` for the documents of one sink.
+
+    ``sink`` is written into every document, so that sinks of one site tell theirs apart; ``collections`` are those it uses.
+    ``in_use`` are those that all sinks of the site use, filled while they are opened: ``check`` looks at a site once.
+    ``profile_mode``: whether a changed profile is added to the site's or takes the place of the current one.
+    """
+
+    def __init__(
+        self,
+        client: NightscoutClient,
+        *,
+        sink: str,
+        collections: Sequence[str],
+        entered_by: str = "tconnectsync",
+        in_use: Iterable[str] = (),
+        profile_mode: str = ADD,
+    ) -> None:
+        self.address = client.url
+        self.batch_size = BATCH_SIZE
+        self.client = client
+        self.sink = sink
+        self.collections = tuple(collections)
+        self.entered_by = entered_by
+        self._in_use = in_use
+        self._profile_mode = profile_mode
+
+    def __repr__(self) -> str:
+        return f"NightscoutReceiver(sink={self.sink!r}, address={self.address!r})"
+
+    def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
+        """Take back what is to go, put the rest; one outcome each. See :class:`tconnectsync.Receiver`."""
+        outcomes: dict[str, Outcome] = {}
+        tasks: dict[str, list[Task]] = {collection: [] for collection in _ORDER}
+        now = self.client.clock.now()
+        if any(delivery.document is not None and "glucose" in delivery.document.content for delivery in batch):
+            self.client.status()  # which units it shows
+        for delivery in batch:
+            document = None if delivery.document is None else with_its_age(delivery.document, now)
+            task = self._made_ready(attrs.evolve(delivery, document=document))
+            if isinstance(task, Refused):
+                outcomes[delivery.document_id] = task
+            else:
+                tasks[delivery.collection].append(task)
+        outcomes |= self._do(tasks)
+        return [outcomes[delivery.document_id] for delivery in batch]
+
+    def rendered(self, document: Document) -> Mapping[str, Any] | Refused:
+        """The body that is posted for a document. See :class:`tconnectsync.plugin.receiver.Rendering`."""
+        delivery = Delivery(document_id=document.id, collection=document.collection, document=document)
+        task = self._made_ready(delivery)
+        return task if isinstance(task, Refused) else task.body or {}
+
+    def memory(self) -> str:
+        """See :class:`tconnectsync.plugin.receiver.Remembering`: whether this site takes compressed bodies and keeps identifiers."""
+        drops = [f"{DROPS_IDENTIFIER}{collection}" for collection in sorted(self.client.drops_identifier)]
+        return " ".join([self.client.compression.memory, *drops]).strip()
+
+    def recall(self, memory: str) -> None:
+        """See :class:`tconnectsync.plugin.receiver.Remembering`."""
+        words = memory.split()
+        self.client.compression.recall(words)
+        drops = (word for word in words if word.startswith(DROPS_IDENTIFIER))
+        self.client.drops_identifier |= {word.removeprefix(DROPS_IDENTIFIER) for word in drops}
+
+    def _made_ready(self, delivery: Delivery) -> Task | Refused:
+        if delivery.collection not in _ORDER:
+            return Refused(
+                reason=f"Nightscout has no collection {delivery.collection!r} that this release knows how to fill"
+            )
+        document = delivery.document
+        if document is not None and document.collection == TREATMENTS:
+            content = in_units(document.content, self.client.known_units)
+            delivery = attrs.evolve(delivery, document=attrs.evolve(document, content=content))
+        return made_ready(delivery, entered_by=self.entered_by, sink=self.sink)
+
+    def _do(self, tasks: Mapping[str, Sequence[Task]]) -> dict[str, Outcome]:
+        """Once something is put or taken away, a failure says ``unsure``: otherwise the outbox would believe that all is as it was."""
+        changed, patience = self.client.changed_count, Patience(self.client.clock)
+        try:
+            outcomes = deliver_keyed(self.client, TREATMENTS, tasks[TREATMENTS], patience)
+            outcomes |= deliver_keyed(self.client, ENTRIES, tasks[ENTRIES], patience)
+            outcomes |= deliver_profiles(self.client, tasks[PROFILE], mode=self._profile_mode)
+            for collection in (ACTIVITY, DEVICESTATUS):
+                outcomes |= deliver_unkeyed(self.client, collection, tasks[collection], patience)
+        except Retryable as error:
+            if error.unsure or self.client.changed_count == changed:
+                raise
+            raise Retryable(
+                error.message, after_s=error.after_s, unsure=True, narrow=error.narrow, remedy=error.remedy
+            ) from error
+        return outcomes
+
+    def inspect(self, first: datetime, last: datetime) -> Hold | None:
+        """Wait for the user where somebody else wrote the same facts of this stretch: sending would show them twice."""
+        hold = self._older_bridge(first, last) if self.adopts else None
+        return hold or (self._other_readings(first, last) if ENTRIES in self.collections else None)
+
+    def _older_bridge(self, first: datetime, last: datetime) -> Hold | None:
+        """What stands where this sink delivered already does not count: the user has seen it, or wanted it so."""
+        found: set[object] = set()
+        covered: Covered | None = None
+        collection, mark = (ENTRIES, "device") if ENTRIES in self.collections else (TREATMENTS, "enteredBy")
+        marks: tuple[Find, ...] = ([(mark, OLDER_BRIDGE)], [("pump_event_id[$regex]", "[0-9]")])
+        for find in marks:
+            for item in pages(self.client, collection, first, last, find):
+                if not told_by(self.sink, item):
+                    continue
+                if covered is None:
+                    covered = Covered()
+                    for ours in self.read_back(first, last):
+                        covered.add(ours)
+                at = time_of(item)
+                if at is None or not covered.holds(slot_of(item), at):
+                    found.add(item.get("_id"))
+                if len(found) >= COUNT_UP_TO:
+                    break
+        if not found:
+            return None
+        what, facts = ("reading", "readings") if collection == ENTRIES else ("treatment", "doses")
+        number = counted(len(found), what)
+        if len(found) >= COUNT_UP_TO:
+            number = f"{COUNT_UP_TO:,} or more {what}s"
+        return Hold(
+            reason=f"{self.address} already holds {number} of an older bridge ({OLDER_BRIDGE!r})"
+            f" between {first:%Y-%m-%d} and {last:%Y-%m-%d}; sending now would show the same {facts} twice",
+            remedy=f"Stop the older bridge first. Then `tconnectsync adopt {self.sink} --dry-run` tells what ours would replace,"
+            f" and `tconnectsync adopt {self.sink}` replaces it; `tconnectsync adopt {self.sink} --skip` keeps both.",
+        )
+
+    def _other_readings(self, first: datetime, last: datetime) -> Hold | None:
+        """Readings of the sensor by an uploader of its own, which nearly every site has. An older bridge's were looked for before."""
+        others = (item for item in pages(self.client, ENTRIES, first, last) if item.get(SINK_FIELD) != self.sink)
+        reading = next((item for item in others if item.get("type") == "sgv" and not is_older(item)), None)
+        if reading is None:
+            return None
+        return Hold(
+            reason=f"{self.address} already gets its glucose readings from {reading.get('device') or 'someone else'};"
+            " sending the pump's copies would show each of them twice",
+            remedy=f"Leave sinks.{self.sink} off, or `tconnectsync adopt {self.sink} --skip` sends them all the same.",
+        )
+
+    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+        """Every document of this sink, newest first: made by it (:data:`SINK_FIELD`) and named as it names them."""
+        for found in self._found(first, last, [(SINK_FIELD, self.sink)]):
+            if found.document_id:
+                yield found
+
+    def shows(self, collection: str) -> bool:
+        """See :class:`tconnectsync.Surveyed`. All but profiles: one is in force, and it is read whenever ours is delivered.
+
+        Nothing of what a site keeps without our identifiers: every document would be called missing, and sent once more.
+        """
+        return collection in self.collections and collection not in {PROFILE, *self.client.drops_identifier}
+
+    def survey(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+        """See :class:`tconnectsync.Surveyed`. On a site that keeps one treatment per key, others' keys are told."""
+        yield from self._found(first, last, ())
+
+    def _found(self, first: datetime, last: datetime, find: Find) -> Iterator[StoredDocument]:
+        for collection in self.collections:
+            if not self.shows(collection):
+                continue
+            begin = max(first, self.client.clock.now() - CURRENT) if collection == DEVICESTATUS else first
+            for item in pages(self.client, collection, begin, last, find) if begin <= last else ():
+                if item.get(SINK_FIELD) == self.sink or not is_ours(item.get("identifier")) or not item.get(SINK_FIELD):
+                    yield self._stored(collection, item, begin)
+
+    def _stored(self, collection: str, item: Mapping[str, Any], begin: datetime) -> StoredDocument:
+        copy, event_type = copy_of(item), slot_of(item)
+        passing = collection == DEVICESTATUS or event_type == ANNOUNCEMENT
+        if copy is not None and item.get(SINK_FIELD) == self.sink and is_ours(copy.identifier):
+            return StoredDocument(
+                document_id=copy.identifier, collection=collection, at=copy.key.at, stored=stored_text(copy.key),
+                slot=event_type, pump=_pump_of(item), passing=passing, content=item,
+            )  # fmt: skip
+        at = time_of(item)
+        alone = collection == ENTRIES or (collection == TREATMENTS and not self.client.status().identifier_is_key)
+        return StoredDocument(
+            document_id="", collection=collection, at=at or begin, slot=event_type, passing=passing, content=item,
+            author=str(item.get("enteredBy") or item.get("device") or ""),
+            stored=stored_text(Key(at=at, event_type=event_type)) if alone and at is not None else "",
+        )  # fmt: skip
+
+    def compare(self, document: Document, stored: StoredDocument) -> Sequence[Contrast]:
+        """See :class:`tconnectsync.Surveyed`."""
+        body = self.rendered(document)
+        found = [] if isinstance(body, Refused) else contrasts(body, stored.content)
+        return [
+            each for each in found if document.content.get("eventType") != ANNOUNCEMENT or each.field not in TOLD_LATE
+        ]
+
+    @property
+    def adopts(self) -> bool:
+        """See :class:`tconnectsync.Adopting`."""
+        return self.sink in KINDS_OF_SINK
+
+    def recognise_older(
+        self, documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str]
+    ) -> Sequence[Older]:
+        """See :class:`tconnectsync.Adopting`."""
+        if ENTRIES in self.collections:
+            return recognised_readings(documents, others)
+        return recognised(documents, others, claimed, kinds=KINDS_OF_SINK.get(self.sink, frozenset()))
+
+    def remove(self, others: Sequence[StoredDocument]) -> None:
+        """See :class:`tconnectsync.Adopting`."""
+        going = {item["_id"]: stored.collection for stored in others if removable(item := stored.content)}
+        for mongo_id, collection in going.items():
+            self.client.delete(collection, mongo_id)
+        times = [stored.at for stored in others]
+        first, last = min(times) - REACH, max(times) + REACH
+        stayed = sum(
+            item.get("_id") in going
+            for collection in sorted(set(going.values()))
+            for item in pages(self.client, collection, first, last)
+        )
+        if stayed:
+            raise Retryable(
+                f"{self.address} still holds {stayed:,} of {counted(len(going), 'document')} that it was asked to delete",
+                remedy="Give the token of nightscout.token the right to delete, or use the site's API secret.",
+            )
+
+    def check(self) -> Iterator[Finding]:
+        """Version, clock, and rights by using them. Errors are findings; nothing is raised."""
+        collections = list(dict.fromkeys([*self.collections, *self._in_use]))
+        return check_site(self.client, collections, entered_by=self.entered_by)
+
+    def close(self) -> None:
+        """Close the connections; other sinks of the site open them again when they need them."""
+        self.client.close()
+
+
+def _pump_of(item: Mapping[str, Any]) -> str:
+    pump = item.get("pump")
+    return str(pump.get("serial", "")) if isinstance(pump, Mapping) else ""

@@ -1,0 +1,141 @@
+"""Alarms and malfunctions as notes, chosen ones also as announcements; alerts as notes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import timedelta
+
+import attrs
+
+from tconnectsync import Document, Event, alarms, events
+from tconnectsync_nightscout.folds.documents import Mark, NoState, mark_of, treatment, words
+
+NOISE = frozenset({18, 23})
+"""Alarms that only repeat that delivery is stopped ("resume pump")."""
+ANNOUNCED_FOR_S = 3 * 3600.0
+"""An announcement rings phones. Pumps upload about hourly, so that most alarms arrive late: still worth a call, with their age."""
+_ANNOUNCED_FOR = timedelta(seconds=ANNOUNCED_FOR_S)
+_MOST_PENDING = 16
+
+
+@attrs.frozen(kw_only=True)
+class Pending:
+    """An alarm to announce that was not cleared yet. ``alarm_id`` is None for a malfunction, which is never cleared."""
+
+    mark: Mark
+    alarm_id: int | None
+    words: str
+
+    @property
+    def announcement(self) -> Document:
+        """The Announcement; its age is for the receiver to say, which has a clock."""
+        fields = {"notes": self.words, "isAnnouncement": True}
+        return treatment(
+            "Announcement", self.mark, "announcement", self.mark.key, fields=fields, worth_s=ANNOUNCED_FOR_S
+        )
+
+
+@attrs.frozen(kw_only=True)
+class AlarmsState:
+    """The alarms of the last hours that nobody cleared."""
+
+    pending: tuple[Pending, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class AlarmsFold:
+    """Records 5 and 6 to Notes; those named in ``announce`` also to an Announcement, which lapses after three hours.
+
+    An alarm that was cleared (record 28) before it was announced is not announced any more; what was sent stays. A name in
+    ``announce`` also stands for those that begin with it ("battery" for "battery_shutdown"); a number is an alarm's number;
+    "malfunction" stands for all malfunctions.
+    """
+
+    announce: tuple[str, ...] = ()
+
+    name = "alarms"
+    version = 2
+    kinds = frozenset({"alarm.cleared", "alarm.raised", "malfunction.raised"})
+    state_type = AlarmsState
+    sent_once = True
+
+    def initial(self) -> AlarmsState:
+        """Nothing to announce."""
+        return AlarmsState()
+
+    def step(self, state: AlarmsState, event: Event) -> tuple[AlarmsState, Sequence[Document]]:
+        """The alarms that are still to be announced, and the event's note."""
+        body, mark = event.body, mark_of(event)
+        pending = tuple(alarm for alarm in state.pending if mark.at - alarm.mark.at <= _ANNOUNCED_FOR)
+        if isinstance(body, events.AlarmCleared):
+            return AlarmsState(pending=tuple(alarm for alarm in pending if alarm.alarm_id != body.alarm_id)), ()
+        if isinstance(body, events.MalfunctionRaised):
+            what = words(body.name) or str(body.malfunction_id)
+            notes, said, alarm_id = f"Malfunction: {what}", f"{what} malfunction", None
+            names = [f"malfunction_{body.name}"]
+        elif body.alarm_id in NOISE:
+            return AlarmsState(pending=pending), ()
+        else:
+            what = words(body.name) or str(body.alarm_id)
+            notes, said, alarm_id = f"Alarm: {what}", f"{what} alarm", body.alarm_id
+            names = [body.name, str(body.alarm_id)]
+        if self._announced(names):
+            # the time that the pump shows: nothing here knows the wearer's zone
+            said = f"{said[:1].upper()}{said[1:]} at {event.pump_time:%H:%M}"
+            pending = (*pending, Pending(mark=mark, alarm_id=alarm_id, words=said))[-_MOST_PENDING:]
+        return AlarmsState(pending=pending), (treatment("Note", mark, "alarm", mark.key, fields={"notes": notes}),)
+
+    def running(self, state: AlarmsState) -> Sequence[Document]:
+        """The announcements of the alarms that nobody cleared."""
+        return [alarm.announcement for alarm in state.pending]
+
+    def _announced(self, names: Sequence[str]) -> bool:
+        return any(_means(wanted, name) for wanted in self.announce for name in names)
+
+
+def announceable() -> tuple[str, ...]:
+    """The names that ``announce`` can list: the alarms', those that only repeat left out, and the malfunctions'."""
+    alarm_names = (
+        name for number, name in alarms.ALARMS.items() if number not in NOISE and name not in ("unused", "reserved")
+    )
+    return (*alarm_names, "malfunction", *(f"malfunction_{name}" for name in alarms.MALFUNCTIONS.values()))
+
+
+def announced_in_vain(announce: Sequence[str]) -> list[str]:
+    """Those of ``announce`` that no alarm known today has as its name; a number may be an alarm of tomorrow's."""
+    names = announceable()
+    return [wanted for wanted in announce if not wanted.isdigit() and not any(_means(wanted, name) for name in names)]
+
+
+def _means(wanted: str, name: str) -> bool:
+    wanted, name = _plain(wanted), _plain(name)
+    return bool(wanted) and (name == wanted or name.startswith(wanted + "_"))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+@attrs.frozen(kw_only=True)
+class AlertsFold:
+    """``alert.raised`` (record 4) to a Note."""
+
+    name = "alerts"
+    version = 1
+    kinds = frozenset({"alert.raised"})
+    state_type = NoState
+
+    def initial(self) -> NoState:
+        """Nothing."""
+        return NoState()
+
+    def step(self, state: NoState, event: Event) -> tuple[NoState, Sequence[Document]]:
+        """The alert's note."""
+        mark, body = mark_of(event), event.body
+        notes = f"Alert: {words(body.name) or body.alert_id}"
+        return state, (treatment("Note", mark, "alert", mark.key, fields={"notes": notes}),)
+
+    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
+        """Nothing goes on."""
+        return ()

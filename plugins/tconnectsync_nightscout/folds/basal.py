@@ -1,0 +1,229 @@
+"""Basal as Temp Basal treatments: one for every stretch of equal commanded rate and source.
+
+Sources of the rate, best first: record 279 or a row with its own span (``basal.delivered``), then record 3
+(``basal.rate_changed``). Both describe the same delivery, so a change is ignored while a delivered rate is in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import attrs
+
+from tconnectsync import Document, Event, events
+from tconnectsync.events.limits import MAX_RATE_U_PER_H, possible
+from tconnectsync_nightscout.folds.documents import Mark, impossible, mark_of, milli, utc_of
+from tconnectsync_nightscout.folds.stretches import SUSPENDED, Stretch, stretch_document
+
+CONFIRMED_FOR = timedelta(minutes=15)
+"""How long a rate from record 279, which comes every five minutes, is believed without another one."""
+JOINT = timedelta(seconds=1)
+"""Rows with their own span that are this close are one stretch: their lengths are whole seconds."""
+RESUME_PAIR = timedelta(seconds=60)
+"""A rate this close before record 12 is the one that the pump resumed with."""
+
+_RECORDS = frozenset({"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"})
+_WEAR = frozenset({"wear.began", "wear.ended"})
+_NO_SIGNS = frozenset({"clock.changed", "pump.noted", "settings.captured", "unknown"})
+_SIGNS_OF_LIFE = frozenset(events.BODIES) - events.FACTS - _RECORDS - _WEAR - _NO_SIGNS
+"""Whatever the pump logs shows how far a suspension, or a rate that holds until the next change, has come.
+
+Settings carry the account's time, a change of the clock and an unknown record perhaps none that is right; and a third of
+a whole answer are diagnostics, which are not worth reading for that.
+"""
+
+
+@attrs.frozen(kw_only=True)
+class BasalState:
+    """The stretch that is going on, whether this pump is the worn one, and when it last told a delivered rate."""
+
+    worn: bool = True
+    run: Stretch | None = None
+    delivered: Mark | None = None
+
+
+@attrs.frozen(kw_only=True)
+class BasalFold:
+    """``basal.delivered``, ``basal.rate_changed``, suspensions and hand-overs to Temp Basal treatments.
+
+    A rate ends at the next basal record or suspension, at most 15 minutes past the last record that confirmed it; then
+    there is a hole. A suspension ends at ``pumping.resumed`` or a rate above 0. A stretch that is not worn is not drawn.
+
+    What is still going on is drawn ahead of the newest record (see :attr:`Stretch.shown_until`), and cut when it ends.
+    """
+
+    name = "basal"
+    version = 2
+    kinds = _SIGNS_OF_LIFE | _RECORDS | _WEAR
+    state_type = BasalState
+
+    def initial(self) -> BasalState:
+        """Worn, and nothing known."""
+        return BasalState()
+
+    def step(self, state: BasalState, event: Event) -> tuple[BasalState, Sequence[Document]]:
+        """The state after ``event``, and the stretch that it ended."""
+        body = event.body
+        if isinstance(body, events.BasalDelivered):
+            return _delivered(state, event, body)
+        if isinstance(body, events.BasalRateChanged):
+            return _changed(state, event, body)
+        if isinstance(body, events.PumpingSuspended):
+            return _suspended(state, event, body)
+        if isinstance(body, events.PumpingResumed):
+            return _resumed(state, event)
+        if isinstance(body, events.WearEnded):
+            return _taken_off(state, event)
+        if isinstance(body, events.WearBegan):
+            return _put_on(state, event)
+        run = state.run
+        if run is not None and run.until is None:
+            return attrs.evolve(state, run=run.seen(utc_of(event))), ()
+        return state, ()
+
+    def running(self, state: BasalState) -> Sequence[Document]:
+        """The stretch so far, and a little ahead: without it the site shows the scheduled rate until the next upload."""
+        run = state.run
+        if run is None or not state.worn:
+            return ()
+        return stretch_document(run, run.shown_until)
+
+
+def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> tuple[BasalState, Sequence[Document]]:
+    at, run, mark = utc_of(event), state.run, mark_of(event)
+    span_s = body.span_s
+    if span_s is not None and span_s < 0:
+        return state, (impossible("basal span in seconds", span_s, mark, "basal-impossible", mark.key),)
+    if not possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H):
+        return _unknown_rate(state, mark, body.rate_u_per_h)
+    if span_s == 0:
+        return state, ()
+    rate, rate_source = milli(body.rate_u_per_h), body.rate_source or "unknown"
+    if run is not None and run.suspended and rate == 0:
+        return attrs.evolve(state, run=run.seen(at, mark), delivered=mark), ()
+    hold = CONFIRMED_FOR if span_s is None else timedelta(seconds=span_s)
+    until, spanned = at + hold, span_s is not None
+    if (
+        run is not None
+        and run.until is not None
+        and run.delivered
+        and run.spanned == spanned
+        and run.rate_u_per_h == rate
+        and run.rate_source == rate_source
+        and run.begin <= at <= run.until + (JOINT if spanned else timedelta())
+    ):
+        return BasalState(worn=state.worn, run=run.confirmed(mark, until), delivered=mark), ()
+    started = Stretch(
+        first=mark,
+        begin=at,
+        rate_u_per_h=rate,
+        rate_source=rate_source,
+        delivered=True,
+        spanned=spanned,
+        until=until,
+        seen_at=at,
+    )
+    return BasalState(worn=state.worn, run=started, delivered=mark), _ended_by(state, mark)
+
+
+def _changed(state: BasalState, event: Event, body: events.BasalRateChanged) -> tuple[BasalState, Sequence[Document]]:
+    at, run = utc_of(event), state.run
+    if run is not None and run.delivered and run.until is not None and at <= run.until:
+        return state, ()  # the delivered rate says the same, and says more
+    mark = mark_of(event)
+    if not possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H):
+        return _unknown_rate(state, mark, body.rate_u_per_h)
+    rate = milli(body.rate_u_per_h)
+    if run is not None and run.suspended and rate == 0:
+        return attrs.evolve(state, run=run.seen(at, mark)), ()
+    # where deliveries are told, their silence means missing data, and a change is believed no longer than they are
+    until = None if state.delivered is None else at + CONFIRMED_FOR
+    if (
+        run is not None
+        and not run.delivered
+        and not run.suspended
+        and run.rate_u_per_h == rate
+        and run.begin <= at
+        and (run.until is None or at <= run.until)
+    ):
+        return attrs.evolve(state, run=run.confirmed(mark, until)), ()
+    started = Stretch(
+        first=mark,
+        begin=at,
+        rate_u_per_h=rate,
+        rate_source="temp_rate" if "temp_rate_start" in body.reasons else "rate_change",
+        until=until,
+        seen_at=at,
+    )
+    return attrs.evolve(state, run=started), _ended_by(state, mark)
+
+
+def _suspended(state: BasalState, event: Event, body: events.PumpingSuspended) -> tuple[BasalState, Sequence[Document]]:
+    run, mark = state.run, mark_of(event)
+    if run is not None and run.suspended:
+        return attrs.evolve(state, run=run.seen(mark.at, mark)), ()
+    started = Stretch(
+        first=mark,
+        begin=mark.at,
+        rate_u_per_h=0.0,
+        rate_source=SUSPENDED,
+        suspended=True,
+        reason=body.reason,
+        seen_at=mark.at,
+    )
+    return attrs.evolve(state, run=started), _ended_by(state, mark)
+
+
+def _resumed(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Document]]:
+    at, run = utc_of(event), state.run
+    if run is None:
+        return state, ()
+    if run.suspended or run.rate_source == SUSPENDED:
+        mark = mark_of(event)
+        return attrs.evolve(state, run=None), _drawn(state, run.seen(at, mark).ended(at, shown=mark.stamp))
+    if at - run.told_at <= RESUME_PAIR or run.spanned:
+        return state, ()  # the rate that it resumed with came first
+    # the suspension before was not seen: after its last confirmation nothing is known of this rate
+    return attrs.evolve(state, run=None), _drawn(state, run.ended(run.seen_at))
+
+
+def _taken_off(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Document]]:
+    if not state.worn:
+        return state, ()
+    ended = () if state.run is None else _drawn(state, state.run.ended(utc_of(event)))
+    return attrs.evolve(state, worn=False), ended
+
+
+def _put_on(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Document]]:
+    if state.worn:
+        return state, ()
+    if state.run is None:
+        return attrs.evolve(state, worn=True), ()
+    # the part before the hand-over may have been drawn under the stretch's own identity
+    run = attrs.evolve(state.run, begin=utc_of(event), part=state.run.part + 1)
+    return attrs.evolve(state, worn=True, run=run), ()
+
+
+def _unknown_rate(state: BasalState, mark: Mark, rate: float) -> tuple[BasalState, Sequence[Document]]:
+    problem = impossible("basal rate in U/h", rate, mark, "basal-impossible", mark.key)
+    run = state.run
+    if run is None:
+        return state, (problem,)
+    if run.suspended:
+        return attrs.evolve(state, run=run.seen(mark.at)), (problem,)
+    return attrs.evolve(state, run=None), (*_drawn(state, run.ended(mark.at)), problem)
+
+
+def _ended_by(state: BasalState, mark: Mark) -> Sequence[Document]:
+    """What was going on, up to the document that begins with ``mark``, so that no gap or overlap is left between them."""
+    if state.run is None:
+        return ()
+    run = state.run
+    if run.until is not None and run.until <= mark.at:
+        return _drawn(state, run.ended(run.until))
+    return _drawn(state, run.ended(mark.at, shown=mark.stamp))
+
+
+def _drawn(state: BasalState, documents: Sequence[Document]) -> Sequence[Document]:
+    return documents if state.worn else ()

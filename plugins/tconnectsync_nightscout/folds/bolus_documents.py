@@ -1,0 +1,193 @@
+"""One joined bolus as Nightscout documents: a bolus treatment, or carbs alone, or nothing yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import attrs
+
+from tconnectsync import Document
+from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_CARBS_G, possible
+from tconnectsync_nightscout.folds.bolus_join import JoinedBolus, Part
+from tconnectsync_nightscout.folds.documents import (
+    Mark,
+    amount,
+    glucose_fields,
+    impossible,
+    milli,
+    minutes,
+    plain_notes,
+    treatment,
+    words,
+)
+
+_ENDINGS = {
+    "user_aborted": "cancelled by the wearer",
+    "stopped_by_alarm": "stopped by an alarm",
+    "stopped_by_malfunction": "stopped by a malfunction of the pump",
+    "stopped_by_plgs": "stopped because low glucose was predicted",
+    "rejected": "rejected by the pump",
+}
+_WHOLE_ENDINGS = frozenset({"completed", "ended"})
+_TOLERANCE_U = 0.01
+"""Delivered and requested amounts of a finished bolus differ in the last bits of their floats."""
+_AUTOMATIC_OPTIONS = frozenset({"automatic", "eating_soon_automatic"})
+_AUTOMATIC_SOURCES = frozenset({"algorithm", "eating_soon"})
+_WAYS = {"quick": "quick bolus", "remote": "remote bolus"}
+_PHONE_OPTIONS = frozenset({"ble_standard", "ble_extended", "ble_aid_recommendation"})
+_PHONE_SOURCES = frozenset({"ble", "ble_aid_recommendation"})
+
+
+@attrs.frozen(kw_only=True)
+class BolusStyle:
+    """What of a bolus is shown. ``carbs``: "on", "note" or "off"; ``units``: "mg/dl" or "mmol"."""
+
+    carbs: str = "on"
+    glucose: bool = True
+    units: str = "mg/dl"
+
+
+def bolus_documents(bolus: JoinedBolus, style: BolusStyle) -> Sequence[Document]:
+    """What Nightscout should hold of this bolus now. Nothing until the pump said how much was delivered."""
+    amounts = bolus.amounts
+    if amounts is None or not (bolus.over or bolus.immediate_over):
+        return ()
+    start, identity = bolus.start, ("bolus", bolus.bolus_id, bolus.epoch)
+    for value in (*amounts, sum(amounts)):
+        if not possible(value, 0.0, MAX_BOLUS_U + _TOLERANCE_U):
+            return (impossible(f"delivered amount in U of bolus {bolus.bolus_id}", value, start, *identity),)
+    now_u, later_u = milli(amounts[0]), milli(amounts[1])
+    documents = list(_impossible_details(bolus, start))
+    fields: dict[str, Any] = {}
+    carbs_g = milli(bolus.carbs_g) if bolus.carbs_g is not None and possible(bolus.carbs_g, 0.0, MAX_CARBS_G) else 0.0
+    if style.carbs == "on" and carbs_g > 0:
+        fields["carbs"] = carbs_g
+    if style.glucose and bolus.glucose_mg_dl is not None and possible(bolus.glucose_mg_dl, *GLUCOSE_MG_DL):
+        fields |= glucose_fields(bolus.glucose_mg_dl, style.units, bolus.glucose_kind)
+    shown_carbs = f"{amount(carbs_g)} g carbs" if style.carbs == "note" and carbs_g > 0 else None
+    fields["notes"] = plain_notes(shown_carbs, *_notes(bolus), bolus.said)
+    extension = _extension(bolus, now_u, later_u)
+    if now_u + later_u == 0:
+        if carbs_g == 0 or style.carbs == "off":
+            return documents
+        event_type = "Combo Bolus" if extension is not None else "Carb Correction" if style.carbs == "on" else "Note"
+    elif extension is not None:
+        event_type = "Combo Bolus"
+    elif carbs_g > 0:
+        event_type = "Meal Bolus"
+    else:
+        event_type = "Correction Bolus" if _is_correction(bolus) else "Bolus"
+    if extension is not None:
+        fields |= extension
+    elif now_u + later_u > 0:
+        fields["insulin"] = milli(now_u + later_u)
+    documents.append(treatment(event_type, start, *identity, fields=fields, sources=_sources(bolus)))
+    return documents
+
+
+def _extension(bolus: JoinedBolus, now_u: float, later_u: float) -> dict[str, Any] | None:
+    """The fields of a Combo Bolus, or None where there is (or turned out to be) no extended part."""
+    if not bolus.extension_planned or (bolus.over and later_u == 0):
+        return None
+    whole_u = milli(now_u + later_u)
+    split_now = round(100 * now_u / whole_u, 1) if whole_u else 100.0
+    fields: dict[str, Any] = {
+        "insulin": now_u,
+        "enteredinsulin": whole_u,
+        "splitNow": split_now,
+        "splitExt": round(100 - split_now, 1),
+    }
+    span = bolus.extension_end - bolus.extension_start
+    if bolus.extended is not None and bolus.extended_started is None and bolus.extended.duration_min:
+        span = timedelta(minutes=bolus.extended.duration_min)
+    if later_u == 0:
+        return fields
+    if span <= timedelta():
+        # its length is not known: units that were delivered are not left out for that
+        return None
+    # finer than the pump's own resolution: over eight hours, 0.001 U/h would lose 0.004 U
+    return fields | {"duration": minutes(span), "relative": round(later_u / (span.total_seconds() / 3600), 5)}
+
+
+def _impossible_details(bolus: JoinedBolus, start: Mark) -> Iterator[Document]:
+    details = (
+        ("carbs in g", bolus.carbs_g, 0.0, MAX_CARBS_G),
+        ("glucose in mg/dL", bolus.glucose_mg_dl, *GLUCOSE_MG_DL),
+    )
+    for what, value, low, high in details:
+        if value is not None and not possible(value, low, high):
+            yield impossible(what, value, start, "bolus-detail", what, bolus.bolus_id, bolus.epoch)
+
+
+def _is_correction(bolus: JoinedBolus) -> bool:
+    if _is_automatic(bolus):
+        return True
+    if bolus.correction_u is None or bolus.correction_u <= 0:
+        return False
+    if bolus.food_u is not None:
+        return bolus.food_u == 0
+    return "carb" not in bolus.types and (bolus.total_u is None or bolus.correction_u >= bolus.total_u - _TOLERANCE_U)
+
+
+def _is_automatic(bolus: JoinedBolus) -> bool:
+    return (
+        bolus.bolus_type == "automatic_correction"
+        or bolus.options in _AUTOMATIC_OPTIONS
+        or bolus.bolus_source in _AUTOMATIC_SOURCES
+    )
+
+
+def _notes(bolus: JoinedBolus) -> Iterator[str]:
+    if _is_automatic(bolus):
+        yield "automatic"
+    elif bolus.options in _WAYS:
+        yield _WAYS[bolus.options]
+    elif bolus.options in _PHONE_OPTIONS or bolus.bolus_source in _PHONE_SOURCES:
+        yield "sent from the phone"
+    elif bolus.bolus_source == "remote" or bolus.bolus_type == "remote":
+        yield _WAYS["remote"]
+    if bolus.override:
+        yield "amount changed by the wearer"
+    if bolus.declined_correction:
+        yield "correction declined by the wearer"
+    yield from _endings(bolus)
+
+
+def _endings(bolus: JoinedBolus) -> Iterator[str]:
+    if bolus.immediate is not None:
+        yield from _ending(bolus.immediate, "")
+    elif bolus.whole is not None and bolus.extended is None:
+        yield from _ending(bolus.whole, "")
+    if bolus.extended is not None:
+        yield from _ending(bolus.extended, "extended part ")
+    elif bolus.extension_planned and bolus.over and bolus.immediate is not None and bolus.extended_u:
+        later_u = bolus.amounts[1] if bolus.amounts else 0.0
+        if later_u < bolus.extended_u - _TOLERANCE_U:
+            yield f"extended part stopped after {amount(later_u)} of {amount(bolus.extended_u)} U"
+
+
+def _ending(part: Part, which: str) -> Iterator[str]:
+    delivered, requested = part.delivered_u, part.requested_u
+    short = delivered is not None and requested is not None and delivered < requested - _TOLERANCE_U
+    if part.status in _WHOLE_ENDINGS and not short:
+        return
+    how = _ENDINGS.get(part.status)
+    if how is None:
+        how = "stopped" if part.status in _WHOLE_ENDINGS else f"ended as {words(part.status)}"
+    if delivered is None:
+        yield f"{which}{how}"
+    elif requested is None:
+        yield f"{which}{how} after {amount(delivered)} U"
+    else:
+        yield f"{which}{how} after {amount(delivered)} of {amount(requested)} U"
+
+
+def _sources(bolus: JoinedBolus) -> list[int | str]:
+    keys = list(bolus.sources)
+    if bolus.progress is not None and not bolus.over:
+        keys.append(bolus.progress.mark.key)
+    if bolus.start.seq is None:
+        return list(keys)
+    return [int(key) if key.isdecimal() else key for key in keys]

@@ -1,0 +1,319 @@
+"""What is known of one bolus: its records, joined. Nothing here knows Nightscout."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from tconnectsync import Event, events
+from tconnectsync_nightscout.folds.documents import Mark, mark_of
+
+FINGERSTICK_BEFORE = timedelta(minutes=15)
+"""A typed glucose value this long before a request is the one that the request shows."""
+SAME_BOLUS = timedelta(minutes=10)
+"""A second request, start or end under one bolus id within this time is a repetition; later it is another bolus."""
+
+
+@attrs.frozen(kw_only=True)
+class Fingerstick:
+    """The newest glucose value that was given to the bolus calculator (record 16)."""
+
+    at: datetime
+    glucose_mg_dl: float
+    typed: bool
+
+
+@attrs.frozen(kw_only=True)
+class Part:
+    """How the immediate or the extended part ended (records 20, 21), or the whole (280). Amounts in U, as the pump said."""
+
+    mark: Mark
+    received_at: datetime
+    status: str
+    delivered_u: float | None = None
+    requested_u: float | None = None
+    duration_min: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    """How much of both parts was delivered at a moment (280 that is no end)."""
+
+    mark: Mark
+    delivered_u: float
+
+
+@attrs.frozen(kw_only=True)
+class JoinedBolus:
+    """The records of one bolus. ``epoch`` tells boluses with the same id apart; None means that the pump has not said."""
+
+    bolus_id: int
+    epoch: str
+    first_at: datetime
+    last_at: datetime
+    request: Mark | None = None
+    started: Mark | None = None
+    delivery_started: Mark | None = None
+    extended_started: Mark | None = None
+    immediate: Part | None = None
+    extended: Part | None = None
+    whole: Part | None = None
+    progress: Progress | None = None
+    sources: tuple[str, ...] = ()
+    bolus_type: str | None = None
+    options: str | None = None
+    bolus_source: str | None = None
+    types: tuple[str, ...] = ()
+    carbs_g: float | None = None
+    glucose_mg_dl: float | None = None
+    glucose_kind: str | None = None
+    food_u: float | None = None
+    correction_u: float | None = None
+    total_u: float | None = None
+    immediate_percent: float | None = None
+    now_u: float | None = None
+    extended_u: float | None = None
+    override: bool = False
+    declined_correction: bool = False
+    said: str | None = None
+
+    @property
+    def extension_planned(self) -> bool:
+        """Whether a part of it was to be given later."""
+        return (
+            self.extended_started is not None
+            or self.extended is not None
+            or (self.extended_u or 0) > 0
+            or "later" in self.types
+            or (self.options in ("extended", "ble_extended") and (self.immediate_percent or 0) < 100)
+        )
+
+    @property
+    def immediate_over(self) -> bool:
+        """Whether no more of the immediate part will come: it ended, or there is none."""
+        if self.immediate is not None or self.whole is not None:
+            return True
+        nothing_now = self.immediate_percent == 0 or (bool(self.types) and "now" not in self.types)
+        return nothing_now and self.extension_planned and self.begun
+
+    @property
+    def begun(self) -> bool:
+        """Whether delivery of any part was seen."""
+        return any((self.started, self.delivery_started, self.extended_started, self.extended, self.progress))
+
+    @property
+    def over(self) -> bool:
+        """Whether all of it has ended: what was delivered is known for good."""
+        if self.whole is not None:
+            return True
+        if not self.extension_planned:
+            return self.immediate is not None
+        if self.extended is not None:
+            return self.immediate_over
+        cut_short = self.immediate is not None and self.immediate.status != "completed"
+        return cut_short and self.extended_started is None
+
+    @property
+    def amounts(self) -> tuple[float, float] | None:
+        """Units delivered at once and later, so far; None while that cannot be told. Records 20 and 21, else 280."""
+        total = None if self.whole is None else self.whole.delivered_u
+        later = None if self.extended is None else self.extended.delivered_u
+        now = None if self.immediate is None else self.immediate.delivered_u
+        if now is None and self.immediate is None and self.immediate_over and self.whole is None:
+            now = 0.0
+        if now is None and total is not None:
+            now = max(total - later, 0.0) if later is not None else self._immediate_of(total)
+        if now is None:
+            return None
+        if later is None:
+            so_far = total if total is not None else self._so_far
+            later = max(so_far - now, 0.0) if so_far is not None and self.extension_planned else 0.0
+        return now, later
+
+    def _immediate_of(self, total: float) -> float:
+        """The immediate part of ``total``: never more than was asked for at once."""
+        if not self.extension_planned:
+            return total
+        if self.types and "now" not in self.types:
+            return 0.0
+        return total if self.now_u is None else min(total, max(self.now_u, 0.0))
+
+    @property
+    def _so_far(self) -> float | None:
+        return None if self.progress is None else self.progress.delivered_u
+
+    @property
+    def start(self) -> Mark:
+        """When delivery started: 55, else the start in 280, else the request, else what is known of its parts."""
+        marks = (self.started, self.delivery_started, self.request, self.extended_started)
+        ends = (self.immediate, self.extended, self.whole, self.progress)
+        for mark in (*marks, *(end.mark for end in ends if end is not None)):
+            if mark is not None:
+                return mark
+        raise ValueError(f"bolus {self.bolus_id} has no record")
+
+    @property
+    def extension_start(self) -> datetime:
+        """When the extended part began: 59, else the end of the immediate part, else the start of all."""
+        if self.extended_started is not None:
+            return self.extended_started.at
+        return self.immediate.mark.at if self.immediate is not None else self.start.at
+
+    @property
+    def extension_end(self) -> datetime:
+        """When the extended part ended, or until when it is known to go on."""
+        for end in (self.extended, self.whole, self.progress):
+            if end is not None:
+                return end.mark.at
+        return self.extension_start
+
+
+def another(bolus: JoinedBolus, event: Event) -> bool:
+    """Whether ``event``, which has the same bolus id, belongs to another bolus: the id was given anew.
+
+    A source without numbers reads its rows again and again, and may tell another time: a row that is a part of an open
+    bolus already, by its name, is the same one. Others are whole boluses: two of them are two.
+    """
+    body, mark = event.body, mark_of(event)
+    if event.seq is None and any(_row(key) == _row(mark.key) for key in bolus.sources):
+        return False
+    if isinstance(body, events.BolusRequested | events.BolusStarted):
+        if bolus.immediate is not None or bolus.extended is not None or bolus.whole is not None:
+            return True
+        before = bolus.request if isinstance(body, events.BolusRequested) else bolus.started
+        return before is not None and abs(mark.at - before.at) > SAME_BOLUS
+    if isinstance(body, events.BolusExtendedStarted):
+        return bolus.extended is not None or bolus.whole is not None
+    end: Part | None = None
+    if isinstance(body, events.BolusCompleted):
+        end = bolus.immediate
+    elif isinstance(body, events.BolusExtendedCompleted):
+        end = bolus.extended
+    elif isinstance(body, events.BolusDelivered):
+        end = bolus.whole
+    return end is not None and (event.seq is None or abs(mark.at - end.mark.at) > SAME_BOLUS)
+
+
+def _row(key: str) -> str:
+    """What an event's id says before the part of the bolus."""
+    return key.rpartition("/")[0] or key
+
+
+def joined(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None) -> JoinedBolus:
+    """``bolus`` with what ``event`` tells of it."""
+    mark, body = mark_of(event), event.body
+    told: dict[str, Any] = {"last_at": max(bolus.last_at, mark.at)}
+    if isinstance(body, events.BolusRequested):
+        told |= _request(bolus, body, mark, fingerstick)
+    elif isinstance(body, events.BolusStarted):
+        told["started"] = bolus.started or mark
+        told["now_u"] = _number(body.size_u, bolus.now_u)
+    elif isinstance(body, events.BolusExtendedStarted):
+        told["extended_started"] = bolus.extended_started or mark
+        told["extended_u"] = _number(body.size_u, bolus.extended_u)
+    elif isinstance(body, events.BolusDelivered):
+        told |= _delivery(bolus, body, mark, event.received_at)
+    elif isinstance(body, events.BolusCompleted):
+        told |= _completion(bolus, body)
+        if not _stands(bolus.immediate, event):
+            told["immediate"] = Part(
+                mark=mark,
+                received_at=event.received_at,
+                status=body.status,
+                delivered_u=_number(body.delivered_u),
+                requested_u=_number(body.requested_u),
+            )
+    elif isinstance(body, events.BolusExtendedCompleted) and not _stands(bolus.extended, event):
+        told["extended"] = Part(
+            mark=mark,
+            received_at=event.received_at,
+            status=body.status,
+            delivered_u=_number(body.delivered_u),
+            requested_u=_number(body.requested_u),
+            duration_min=_number(body.duration_min),
+        )
+    repeats = isinstance(body, events.BolusDelivered) and "whole" not in told and told.get("delivery_started") != mark
+    if not repeats and mark.key not in bolus.sources:
+        told["sources"] = (*bolus.sources, mark.key)
+    return attrs.evolve(bolus, **told)
+
+
+def _stands(end: Part | None, event: Event) -> bool:
+    """Whether ``end`` is not replaced by ``event``'s: without numbers, the end that was read last counts."""
+    return end is not None and event.seq is None and (end.mark.seq is not None or end.received_at > event.received_at)
+
+
+def _request(
+    bolus: JoinedBolus, body: events.BolusRequested, mark: Mark, fingerstick: Fingerstick | None
+) -> dict[str, Any]:
+    told: dict[str, Any] = {"request": bolus.request or mark}
+    if body.part == 1:
+        told["bolus_type"] = body.bolus_type
+        told["carbs_g"] = _number(body.carbs_g, bolus.carbs_g)
+        if body.glucose_mg_dl is not None:
+            told["glucose_mg_dl"] = _number(body.glucose_mg_dl)
+            told["glucose_kind"] = "Finger" if _typed(body.glucose_mg_dl, mark, fingerstick) else "Sensor"
+    elif body.part == 2:
+        told["options"] = body.options
+        told["immediate_percent"] = _number(body.immediate_percent)
+        told["override"] = bolus.override or bool(body.user_override)
+        told["declined_correction"] = bool(body.declined_correction)
+    else:
+        told["food_u"] = _number(body.food_u)
+        told["correction_u"] = _number(body.correction_u, bolus.correction_u)
+        told["total_u"] = _number(body.total_u, bolus.total_u)
+    return told
+
+
+def _delivery(bolus: JoinedBolus, body: events.BolusDelivered, mark: Mark, received_at: datetime) -> dict[str, Any]:
+    now, later = _number(body.requested_now_u), _number(body.requested_later_u)
+    told: dict[str, Any] = {
+        "types": tuple(body.types or bolus.types),
+        "bolus_source": body.bolus_source or bolus.bolus_source,
+        "override": bolus.override or "override" in body.types,
+        "now_u": _number(now, bolus.now_u),
+        "extended_u": _number(later, bolus.extended_u),
+        "correction_u": bolus.correction_u if bolus.correction_u is not None else _number(body.correction_u),
+        "total_u": bolus.total_u if now is None else now + (later or 0.0),
+    }
+    delivered = _number(body.delivered_u)
+    if body.status == "completed":
+        told["whole"] = Part(
+            mark=mark, received_at=received_at, status="ended", delivered_u=delivered, requested_u=told["total_u"]
+        )
+    elif delivered == 0:
+        told["delivery_started"] = bolus.delivery_started or mark
+    elif delivered is not None and (bolus.progress is None or delivered >= bolus.progress.delivered_u):
+        told["progress"] = Progress(mark=mark, delivered_u=delivered)
+    return told
+
+
+def _completion(bolus: JoinedBolus, body: events.BolusCompleted) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "bolus_source": bolus.bolus_source or body.bolus_source,
+        "said": body.notes or bolus.said,
+    }
+    if bolus.carbs_g is None:
+        told["carbs_g"] = _number(body.carbs_g)
+    if bolus.glucose_mg_dl is None and body.glucose_mg_dl is not None:
+        told["glucose_mg_dl"] = _number(body.glucose_mg_dl)
+    return told
+
+
+def _typed(glucose_mg_dl: float, mark: Mark, fingerstick: Fingerstick | None) -> bool:
+    return (
+        fingerstick is not None
+        and fingerstick.typed
+        and fingerstick.glucose_mg_dl == glucose_mg_dl
+        and timedelta() <= mark.at - fingerstick.at <= FINGERSTICK_BEFORE
+    )
+
+
+def _number(value: float | None, otherwise: float | None = None) -> float | None:
+    """As a float; -1 for what is no number at all: a state holds no NaN, and -1 is refused like any impossible amount."""
+    if value is None:
+        return otherwise
+    return float(value) if math.isfinite(value) else -1.0

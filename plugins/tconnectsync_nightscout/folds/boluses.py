@@ -1,0 +1,165 @@
+"""Boluses, normal and extended: the records of one bolus joined into one treatment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from tconnectsync import Document, Event, events
+from tconnectsync.events.limits import possible
+from tconnectsync_nightscout.folds.bolus_documents import BolusStyle, bolus_documents
+from tconnectsync_nightscout.folds.bolus_join import Fingerstick, JoinedBolus, another, joined
+from tconnectsync_nightscout.folds.documents import Mark, amount, mark_of
+
+QUIET = timedelta(hours=6)
+"""A bolus without a record for this long is finished."""
+EXTENDED_QUIET = timedelta(hours=12)
+"""The same while an extended part, which lasts eight hours at most, has no end."""
+REMEMBERED = timedelta(days=30)
+"""How long a bolus whose end never came is told."""
+EPOCH = 1 << 18
+"""Sequence numbers per epoch, about ten weeks. Ids are 16 bits and a bolus makes seven records or more, so that an id
+does not come round within one; a bolus makes tens of numbers, an extended one a thousand, so that few lie on an edge."""
+EPOCH_DAYS = 64
+"""The same for sources without numbers."""
+_MOST_OPEN = 64
+_MOST_UNFINISHED = 20
+
+
+@attrs.frozen(kw_only=True)
+class Unfinished:
+    """A bolus that was forgotten without its end having been seen."""
+
+    bolus_id: int
+    at: datetime
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class BolusState:
+    """Boluses of the last hours, those whose end is missing, and what tells repeated ids apart."""
+
+    open: tuple[JoinedBolus, ...] = ()
+    unfinished: tuple[Unfinished, ...] = ()
+    fingerstick: Fingerstick | None = None
+    epoch: int = -1
+    newest_id: int = -1
+
+
+@attrs.frozen(kw_only=True)
+class BolusFold:
+    """Records 64, 65, 66, 55, 59, 280, 20, 21 and 16 to one treatment per bolus.
+
+    ``carbs``: "on" (a field), "note" (in the notes) or "off"; ``glucose``: whether the calculator's glucose is shown, in
+    ``units`` ("mg/dl" or "mmol"). A bolus is provisional for six hours after its last record, so that whatever else is
+    told of it joins in.
+    """
+
+    carbs: str = "on"
+    glucose: bool = True
+    units: str = "mg/dl"
+
+    name = "boluses"
+    version = 1
+    kinds = frozenset(
+        {
+            "bolus.completed",
+            "bolus.delivered",
+            "bolus.extended_completed",
+            "bolus.extended_started",
+            "bolus.requested",
+            "bolus.started",
+            "glucose.fingerstick",
+        }
+    )
+    state_type = BolusState
+
+    def initial(self) -> BolusState:
+        """No bolus known."""
+        return BolusState()
+
+    def step(self, state: BolusState, event: Event) -> tuple[BolusState, Sequence[Document]]:
+        """The state after ``event``, and the boluses that are finished by the time that passed."""
+        mark, body = mark_of(event), event.body
+        if isinstance(body, events.GlucoseFingerstick):
+            return attrs.evolve(state, fingerstick=_fingerstick(body, mark)), ()
+        bolus_id = body.bolus_id
+        closing = [bolus for bolus in state.open if _is_quiet(bolus, mark.at)]
+        keeping = [bolus for bolus in state.open if not _is_quiet(bolus, mark.at)]
+        bolus = next((bolus for bolus in keeping if bolus.bolus_id == bolus_id), None)
+        if bolus is not None:
+            keeping.remove(bolus)
+            if another(bolus, event):
+                closing.append(bolus)
+                bolus = None
+        epoch, newest_id = state.epoch, state.newest_id
+        if bolus is None:
+            if _epoch_of(event) != epoch:
+                epoch, newest_id = _epoch_of(event), -1
+            # an id that does not rise may have been used in this epoch, so its first record tells it apart
+            name = str(epoch) if bolus_id > newest_id else f"{epoch}/{mark.key}"
+            bolus = JoinedBolus(bolus_id=bolus_id, epoch=name, first_at=mark.at, last_at=mark.at)
+            newest_id = max(newest_id, bolus_id)
+        keeping.append(joined(bolus, event, state.fingerstick))
+        closing.extend(keeping[:-_MOST_OPEN])
+        state = attrs.evolve(
+            state,
+            open=tuple(keeping[-_MOST_OPEN:]),
+            unfinished=_unfinished(state.unfinished, closing, bolus_id, mark.at),
+            epoch=epoch,
+            newest_id=newest_id,
+        )
+        return state, self._documents(closing)
+
+    def running(self, state: BolusState) -> Sequence[Document]:
+        """The boluses of the last hours, and the extended ones with what was delivered so far."""
+        return self._documents(state.open)
+
+    def waiting(self, state: BolusState) -> Sequence[tuple[str, datetime]]:
+        """Boluses whose end the pump has not told, in words, and since when."""
+        still = (_missing(bolus) for bolus in state.open if not _is_told(bolus))
+        return tuple((missing.text, missing.at) for missing in (*state.unfinished, *still))
+
+    def _documents(self, boluses: Iterable[JoinedBolus]) -> Sequence[Document]:
+        style = BolusStyle(carbs=self.carbs, glucose=self.glucose, units=self.units)
+        return [document for bolus in boluses for document in bolus_documents(bolus, style)]
+
+
+def _epoch_of(event: Event) -> int:
+    """Which stretch of the pump's own order the event lies in; never by UTC, which may be understood anew."""
+    return event.pump_time.toordinal() // EPOCH_DAYS if event.seq is None else event.seq // EPOCH
+
+
+def _is_quiet(bolus: JoinedBolus, now: datetime) -> bool:
+    waits = bolus.extension_planned and not bolus.over
+    return now - bolus.last_at > (EXTENDED_QUIET if waits else QUIET)
+
+
+def _is_told(bolus: JoinedBolus) -> bool:
+    return bolus.over and bolus.amounts is not None
+
+
+def _unfinished(
+    before: Sequence[Unfinished], closing: Iterable[JoinedBolus], bolus_id: int, now: datetime
+) -> tuple[Unfinished, ...]:
+    kept = [missing for missing in before if missing.bolus_id != bolus_id and now - missing.at <= REMEMBERED]
+    kept += [_missing(bolus) for bolus in closing if not _is_told(bolus)]
+    return tuple(kept[-_MOST_UNFINISHED:])
+
+
+def _missing(bolus: JoinedBolus) -> Unfinished:
+    asked = bolus.total_u if bolus.total_u is not None else bolus.now_u
+    size = f" of {amount(asked)} U" if asked is not None else ""
+    return Unfinished(
+        bolus_id=bolus.bolus_id,
+        at=bolus.first_at,
+        text=f"bolus {bolus.bolus_id}{size}: the pump's data does not say how it ended",
+    )
+
+
+def _fingerstick(body: events.GlucoseFingerstick, mark: Mark) -> Fingerstick | None:
+    if body.glucose_mg_dl is None or not possible(body.glucose_mg_dl, 0.0, 10_000.0):
+        return None
+    return Fingerstick(at=mark.at, glucose_mg_dl=float(body.glucose_mg_dl), typed=body.entry == "manual")

@@ -1,0 +1,123 @@
+"""How the pump is doing, as the one device status that Nightscout's pump pill shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from tconnectsync import Document, Event, document_id
+from tconnectsync.events.limits import MAX_IOB_U, possible
+from tconnectsync.events.pump_state import KINDS, PumpState, Said, after
+from tconnectsync_nightscout.folds.documents import Mark, mark_of, milli, provenance, stamp
+from tconnectsync_nightscout.folds.iob import SHOWN_FOR_S, iob_status
+from tconnectsync_nightscout.site.wire import created_at_text
+
+SHOWN_FOR = timedelta(seconds=SHOWN_FOR_S)
+HOURLY_FOR = timedelta(hours=2)
+"""The battery is told hourly: kept until the second time that it was not told."""
+
+
+@attrs.frozen(kw_only=True)
+class DeviceStatusState:
+    """How the pump is doing, and which record told the newest insulin on board."""
+
+    pump: PumpState = attrs.field(factory=PumpState)
+    iob: Mark | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DeviceStatusFold:
+    """Battery, reservoir, suspended or not, and insulin on board to one ``devicestatus``.
+
+    Each value is kept as long as its own rhythm: half an hour before the newest record, the battery two hours. The document
+    lapses after half an hour, because Nightscout takes a device status for the present. Nightscout counts the age of insulin
+    on board from the document's time: where an older record told it, it is a document of its own, with that record's time.
+    """
+
+    name = "device-status"
+    title = "pump status"
+    version = 2
+    kinds = KINDS - {"glucose.reading"}
+    state_type = DeviceStatusState
+
+    def initial(self) -> DeviceStatusState:
+        """Worn, and nothing known."""
+        return DeviceStatusState()
+
+    def step(self, state: DeviceStatusState, event: Event) -> tuple[DeviceStatusState, Sequence[Document]]:
+        """The state with what ``event`` says."""
+        tells_iob = possible(getattr(event.body, "iob_u", None), 0.0, MAX_IOB_U)
+        return DeviceStatusState(pump=after(state.pump, event), iob=mark_of(event) if tells_iob else state.iob), ()
+
+    def running(self, state: DeviceStatusState) -> Sequence[Document]:
+        """The newest status, while this pump is worn."""
+        return list(_documents(state.pump, state.iob)) if state.pump.worn else ()
+
+
+def _documents(state: PumpState, told_iob: Mark | None) -> Iterator[Document]:
+    if state.at is None:
+        return
+    group, key = ("-", state.event) if state.seq is None else (state.group or 0, state.seq)
+    said = _said(state, state.at)
+    if told_iob is not None and state.iob_u is not None:
+        iob_u = milli(state.iob_u.value)
+        if told_iob.key == str(key):
+            said["iob"] = {"iob": iob_u, "bolusiob": iob_u}
+        elif _is_near(told_iob.at, state.at, SHOWN_FOR):
+            yield iob_status(told_iob, iob_u, "device-status-iob")
+    if not said:
+        return
+    at = stamp(state.at, state.seq)
+    yield Document(
+        id=document_id("site", "device-status", state.pump, group, key),
+        collection="devicestatus",
+        at=at,
+        content={
+            "device": f"tandem {state.pump}",
+            "pump": {
+                **said,
+                # of two with one clock Nightscout shows the first: this one is later than one of insulin on board alone
+                "clock": created_at_text(at),
+                **provenance(state.pump, [state.event if state.seq is None else state.seq]),
+            },
+        },
+        worth_s=SHOWN_FOR_S,
+    )
+
+
+def _said(state: PumpState, now: datetime) -> dict[str, Any]:
+    """Nightscout's ``pump`` fields of what is still worth showing, without insulin on board."""
+    said: dict[str, Any] = {}
+    battery = _battery(state, now)
+    if battery:
+        said["battery"] = battery
+    left = state.reservoir_u
+    # while delivery is stopped nothing leaves the cartridge: what was said stays true
+    if left is not None and (state.suspended or _is_near(left.at, now, SHOWN_FOR)):
+        said |= {"reservoir": round(left.value, 1), "reservoir_timestamp": created_at_text(left.at)}
+    if state.suspended is not None:
+        said["status"] = {"status": "suspended" if state.suspended else "normal", "suspended": state.suspended}
+    return said
+
+
+def _battery(state: PumpState, now: datetime) -> dict[str, Any]:
+    percent, millivolts = _lately(state.battery_percent, now), _lately(state.battery_mv, now)
+    battery: dict[str, Any] = {}
+    if percent is not None:
+        battery["percent"] = round(percent.value)
+    if millivolts is not None:
+        battery["voltage"] = milli(millivolts.value / 1000)
+    if battery:
+        battery["timestamp"] = created_at_text(min(said.at for said in (percent, millivolts) if said is not None))
+    return battery
+
+
+def _lately(said: Said | None, now: datetime) -> Said | None:
+    return said if said is not None and _is_near(said.at, now, HOURLY_FOR) else None
+
+
+def _is_near(at: datetime, now: datetime, span: timedelta) -> bool:
+    return abs(now - at) <= span

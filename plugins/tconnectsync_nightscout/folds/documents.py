@@ -1,0 +1,148 @@
+"""What all Nightscout documents share: who and when they speak of, their numbers, and values that cannot be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from tconnectsync import Document, Event, document_id
+from tconnectsync_nightscout.site.glucose_units import in_units
+
+TREATMENTS = "treatments"
+
+
+@attrs.frozen(kw_only=True)
+class Mark:
+    """A record and its time. ``key`` names it within its stream: the sequence number, else the event's id."""
+
+    pump: str
+    group: int | None
+    seq: int | None
+    key: str
+    at: datetime
+
+    @property
+    def stamp(self) -> datetime:
+        """The time that a document of this record carries: whole seconds, and the sequence number mod 1000 as ms."""
+        return stamp(self.at, self.seq)
+
+    def id(self, *parts: str | int) -> str:
+        """The identity of a document of this record's stream."""
+        return stream_id(self.pump, self.group, *parts)
+
+    @property
+    def source(self) -> int | str:
+        """How provenance names the record."""
+        return self.key if self.seq is None else self.seq
+
+
+def mark_of(event: Event) -> Mark:
+    """Where and when ``event`` stands."""
+    key = event.id if event.seq is None else str(event.seq)
+    return Mark(pump=event.pump, group=event.group, seq=event.seq, key=key, at=utc_of(event))
+
+
+def utc_of(event: Event) -> datetime:
+    """The event's UTC time, which the engine always sets for folds."""
+    if event.at is None:
+        raise ValueError(f"event {event.id} reached a fold without its UTC time")
+    return event.at
+
+
+def stamp(at: datetime, seq: int | None) -> datetime:
+    """``at`` in whole seconds plus ``seq`` mod 1000 milliseconds, which makes (time, eventType) unique."""
+    return at.replace(microsecond=0 if seq is None else seq % 1000 * 1000)
+
+
+def stream_id(pump: str, group: int | None, *parts: str | int) -> str:
+    """An identity within one stream (a pump and its sequence group)."""
+    return document_id(pump, "-" if group is None else group, *parts)
+
+
+def treatment(
+    event_type: str,
+    mark: Mark,
+    *identity: str | int,
+    fields: Mapping[str, Any],
+    sources: Iterable[int | str] | None = None,
+    at: datetime | None = None,
+    worth_s: float | None = None,
+) -> Document:
+    """A document of the treatments collection; its time is ``mark``'s unless ``at`` says another.
+
+    None and empty texts among ``fields`` are left out: "the pump did not say" is not a value. ``sources`` are the records
+    that made it (the mark's own by default).
+    """
+    made_from = [mark.source] if sources is None else list(dict.fromkeys(sources))
+    content = {"eventType": event_type}
+    content.update({name: value for name, value in fields.items() if value is not None and value != ""})
+    content["pump"] = provenance(mark.pump, made_from)
+    return Document(
+        id=mark.id(*identity),
+        collection=TREATMENTS,
+        at=at or mark.stamp,
+        content=content,
+        slot=event_type,
+        worth_s=worth_s,
+    )
+
+
+def provenance(pump: str, sources: Iterable[int | str]) -> Any:
+    """Which pump and which of its records a document was made from."""
+    return {"serial": pump, "events": list(sources)}
+
+
+def impossible(what: str, value: object, mark: Mark, *identity: str | int, collection: str = TREATMENTS) -> Document:
+    """A value that the pump cannot produce: set aside with the reason, never sent."""
+    reason = f"{what} of {_shown(value)} is not possible"
+    return Document(
+        id=mark.id(*identity),
+        collection=collection,
+        at=mark.stamp,
+        content={"notes": reason, "pump": provenance(mark.pump, [mark.source])},
+        slot=f"impossible {what}",
+        problem=reason,
+    )
+
+
+def milli(value: float) -> float:
+    """Rounded to the pump's resolution, 0.001; never minus zero."""
+    return round(float(value), 3) + 0.0
+
+
+def amount(value: float) -> str:
+    """A number for people: at most three decimals, no trailing zeros."""
+    return f"{milli(value):.3f}".rstrip("0").rstrip(".")
+
+
+def minutes(span: timedelta) -> float:
+    """Minutes to four decimals (6 ms), so that a rate times a duration loses less than 0.0001 U."""
+    return round(span.total_seconds() / 60, 4) + 0.0
+
+
+def glucose_fields(mg_dl: float, units: str, kind: str | None) -> dict[str, Any]:
+    """A glucose value as Nightscout's careportal writes it, in the asked units ("mg/dl" or "mmol")."""
+    return dict(in_units({"glucose": milli(mg_dl), "units": "mg/dl", "glucoseType": kind}, units))
+
+
+def words(name: str) -> str:
+    """A name of the vocabulary for people: ``empty_cartridge`` -> ``empty cartridge``."""
+    return name.replace("_", " ").strip()
+
+
+def plain_notes(*phrases: str | None) -> str:
+    """Phrases that were said, joined; "" when none was."""
+    return "; ".join(phrase for phrase in phrases if phrase)
+
+
+def _shown(value: object) -> str:
+    return amount(value) if isinstance(value, (int, float)) and math.isfinite(value) else str(value)
+
+
+@attrs.frozen(kw_only=True)
+class NoState:
+    """The state of a fold that remembers nothing: every event is a document of its own."""

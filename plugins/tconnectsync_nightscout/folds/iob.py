@@ -1,0 +1,111 @@
+"""Insulin on board as the pump last said it: one activity per site, and a device status that people see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from tconnectsync import Document, Event, document_id, events
+from tconnectsync.events.limits import MAX_IOB_U, possible
+from tconnectsync_nightscout.folds.documents import Mark, impossible, mark_of, milli, provenance
+
+ACTIVITY_TYPE = "tconnect_iob"
+"""The name that users of IOB activities look for."""
+SHOWN_FOR_S = 1800.0
+"""Nightscout shows a device status that is younger than half an hour."""
+
+
+@attrs.frozen(kw_only=True)
+class IobState:
+    """The newest insulin on board in the pump's own order, and whether this pump is the worn one."""
+
+    worn: bool = True
+    mark: Mark | None = None
+    iob_u: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class IobFold:
+    """The newest IOB of 20, 21, 55, 59, 64, 16 and 81 to an ``activity``, and with ``device_status`` to a ``devicestatus``.
+
+    Newest is by the pump's own order, not by time: a clock that once stood in the future does not stop it. The activity is
+    one per site, whichever pump is worn, and never too old; the device status lapses after half an hour.
+    """
+
+    device_status: bool = True
+
+    name = "iob"
+    title = "IOB"
+    version = 1
+    kinds = frozenset(
+        {
+            "bolus.completed",
+            "bolus.extended_completed",
+            "bolus.extended_started",
+            "bolus.requested",
+            "bolus.started",
+            "day.summary",
+            "glucose.fingerstick",
+            "wear.began",
+            "wear.ended",
+        }
+    )
+    state_type = IobState
+
+    def initial(self) -> IobState:
+        """Worn, and no IOB known."""
+        return IobState()
+
+    def step(self, state: IobState, event: Event) -> tuple[IobState, Sequence[Document]]:
+        """The state with the event's IOB, where it says one that can be."""
+        if isinstance(event.body, events.WearBegan | events.WearEnded):
+            return attrs.evolve(state, worn=isinstance(event.body, events.WearBegan)), ()
+        iob_u = event.body.iob_u
+        if iob_u is None:
+            return state, ()
+        mark = mark_of(event)
+        if not possible(iob_u, 0.0, MAX_IOB_U):
+            problem = impossible(
+                "insulin on board in U", iob_u, mark, "iob-impossible", mark.key, collection="activity"
+            )
+            return state, (problem,)
+        return attrs.evolve(state, mark=mark, iob_u=milli(iob_u)), ()
+
+    def running(self, state: IobState) -> Sequence[Document]:
+        """The newest IOB, while this pump is worn."""
+        mark = state.mark
+        if mark is None or not state.worn:
+            return ()
+        activity = Document(
+            id=document_id("site", "iob", "activity"),
+            collection="activity",
+            at=mark.stamp,
+            content={
+                "activityType": ACTIVITY_TYPE,
+                "iob": state.iob_u,
+                "pump": provenance(mark.pump, [mark.source]),
+            },
+        )
+        if not self.device_status:
+            return (activity,)
+        return (activity, iob_status(mark, state.iob_u, "iob", "devicestatus"))
+
+
+def iob_status(mark: Mark, iob_u: float, *names: str) -> Document:
+    """A device status of insulin on board alone, stamped when ``mark``'s record told it: from then on a site counts its age."""
+    return Document(
+        id=document_id("site", *names, mark.pump, "-" if mark.group is None else mark.group, mark.key),
+        collection="devicestatus",
+        at=mark.stamp,
+        content={
+            "device": f"tandem {mark.pump}",
+            "pump": {
+                # both numbers, because Nightscout shows nothing for iob 0 alone, and ignores a bare number
+                "iob": {"iob": iob_u, "bolusiob": iob_u},
+                "clock": mark.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                **provenance(mark.pump, [mark.source]),
+            },
+        },
+        worth_s=SHOWN_FOR_S,
+    )

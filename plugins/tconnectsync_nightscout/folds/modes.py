@@ -1,0 +1,107 @@
+"""Sleep and exercise with their true durations, and what the control loop does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import attrs
+
+from tconnectsync import Document, Event, events
+from tconnectsync_nightscout.folds.documents import Mark, NoState, mark_of, minutes, treatment, utc_of, words
+
+_SHOWN = {"sleep": "Sleep", "exercise": "Exercise"}
+_SIGNS_OF_LIFE = frozenset({"basal.delivered", "day.summary", "pumping.resumed", "pumping.suspended", "unknown"})
+"""Show how far a mode that goes on has come: a record that cannot be read does so too."""
+
+
+@attrs.frozen(kw_only=True)
+class Mode:
+    """A mode that is going on, as far as the pump's newest word."""
+
+    mode: str
+    first: Mark
+    seen_at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class ModesState:
+    """The mode that is going on, if it is one that is shown."""
+
+    mode: Mode | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ModesFold:
+    """``mode.changed`` (record 229) to Sleep and Exercise. One mode at a time: exercise during sleep splits the sleep.
+
+    A mode ends at the next change to another, "stop all" ends any; until then its length is up to the pump's last word.
+    """
+
+    name = "modes"
+    version = 2
+    kinds = _SIGNS_OF_LIFE | {"mode.changed"}
+    state_type = ModesState
+
+    def initial(self) -> ModesState:
+        """No mode known."""
+        return ModesState()
+
+    def step(self, state: ModesState, event: Event) -> tuple[ModesState, Sequence[Document]]:
+        """The state after ``event``, and the mode that it ended."""
+        going, body = state.mode, event.body
+        if not isinstance(body, events.ModeChanged):
+            if going is None or utc_of(event) <= going.seen_at:
+                return state, ()
+            return ModesState(mode=attrs.evolve(going, seen_at=utc_of(event))), ()
+        mode = "normal" if body.action == "stop_all" else body.mode
+        mark = mark_of(event)
+        if going is not None and going.mode == mode:
+            return ModesState(mode=attrs.evolve(going, seen_at=max(mark.at, going.seen_at))), ()
+        ended = () if going is None else _shown(going, mark.at, mark)
+        begun = Mode(mode=mode, first=mark, seen_at=mark.at) if mode in _SHOWN else None
+        return ModesState(mode=begun), ended
+
+    def running(self, state: ModesState) -> Sequence[Document]:
+        """The mode so far."""
+        return () if state.mode is None else _shown(state.mode, state.mode.seen_at)
+
+
+def _shown(mode: Mode, end: datetime, by: Mark | None = None) -> Sequence[Document]:
+    if end <= mode.first.at:
+        return ()
+    sources = [mode.first.source] if by is None else [mode.first.source, by.source]
+    fields = {"duration": minutes(end - mode.first.at)}
+    return (treatment(_SHOWN[mode.mode], mode.first, "mode", mode.first.key, fields=fields, sources=sources),)
+
+
+@attrs.frozen(kw_only=True)
+class ControlModesFold:
+    """``control.changed`` (record 230) to a Note."""
+
+    name = "control-modes"
+    version = 1
+    kinds = frozenset({"control.changed"})
+    state_type = NoState
+
+    def initial(self) -> NoState:
+        """Nothing."""
+        return NoState()
+
+    def step(self, state: NoState, event: Event) -> tuple[NoState, Sequence[Document]]:
+        """The change's note."""
+        mark, control = mark_of(event), event.body.control
+        notes = f"Control: {_CONTROL_WORDS.get(control, words(control))}"
+        return state, (treatment("Note", mark, "control", mark.key, fields={"notes": notes}),)
+
+    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
+        """Nothing goes on."""
+        return ()
+
+
+_CONTROL_WORDS = {
+    "no_control": "off",
+    "open_loop": "open loop",
+    "pining": "closed loop, waiting for sensor readings",
+    "closed_loop": "closed loop",
+}

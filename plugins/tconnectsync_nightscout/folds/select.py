@@ -1,0 +1,78 @@
+"""The folds of each Nightscout sink, as its options ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tconnectsync import Fold
+from tconnectsync_nightscout.folds.alarms import AlarmsFold, AlertsFold
+from tconnectsync_nightscout.folds.basal import BasalFold
+from tconnectsync_nightscout.folds.boluses import BolusFold
+from tconnectsync_nightscout.folds.carbs import CarbsFold
+from tconnectsync_nightscout.folds.cgm import FingersticksFold, ReadingsFold
+from tconnectsync_nightscout.folds.device_status import DeviceStatusFold
+from tconnectsync_nightscout.folds.fills import FillsFold
+from tconnectsync_nightscout.folds.iob import IobFold
+from tconnectsync_nightscout.folds.modes import ControlModesFold, ModesFold
+from tconnectsync_nightscout.folds.sensors import SensorAlertsFold, SensorsFold
+from tconnectsync_nightscout.folds.suspensions import SuspensionNotes
+
+
+def treatment_folds(
+    *, basal: bool = True, bolus: bool = True, glucose: bool = True, carbs: str = "on", units: str = "mg/dl"
+) -> tuple[Fold[Any], ...]:
+    """Insulin and carbs. Without ``bolus`` there are no carbs either: they come with boluses."""
+    folds: list[Fold[Any]] = []
+    if bolus:
+        folds.append(BolusFold(carbs=carbs, glucose=glucose, units=units))
+        if carbs != "off":
+            folds.append(CarbsFold(carbs=carbs))
+    if basal:
+        folds.append(BasalFold())
+    return tuple(folds)
+
+
+def iob_folds(*, device_status: bool = True) -> tuple[Fold[Any], ...]:
+    """Insulin on board as the pump reports it."""
+    return (IobFold(device_status=device_status),)
+
+
+def cgm_folds(*, alerts: bool = False) -> tuple[Fold[Any], ...]:
+    """Sensor readings and finger sticks."""
+    folds: list[Fold[Any]] = [ReadingsFold(), FingersticksFold()]
+    if alerts:
+        folds.append(SensorAlertsFold())
+    return tuple(folds)
+
+
+def device_status_folds() -> tuple[Fold[Any], ...]:
+    """How the pump is doing."""
+    return (DeviceStatusFold(),)
+
+
+def pump_event_folds(
+    *,
+    cannula: str = "Site Change",
+    cartridge: str = "Insulin Change",
+    tubing: str = "Note",
+    announce: Sequence[str] = (),
+    alerts: bool = False,
+    control_modes: bool = False,
+    sensor_alerts: bool = False,
+) -> tuple[Fold[Any], ...]:
+    """Fills, suspensions, modes, alarms and sensor sessions."""
+    folds: list[Fold[Any]] = [
+        FillsFold(cannula=cannula, cartridge=cartridge, tubing=tubing),
+        SuspensionNotes(),
+        ModesFold(),
+        AlarmsFold(announce=tuple(announce)),
+        SensorsFold(),
+    ]
+    if alerts:
+        folds.append(AlertsFold())
+    if control_modes:
+        folds.append(ControlModesFold())
+    if sensor_alerts:
+        folds.append(SensorAlertsFold())
+    return tuple(folds)

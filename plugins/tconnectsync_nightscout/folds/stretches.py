@@ -1,0 +1,109 @@
+"""A stretch of equal basal rate, and the Temp Basal treatment that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from tconnectsync import Document
+from tconnectsync_nightscout.folds.documents import Mark, minutes, stamp, treatment, words
+
+SUSPENDED = "suspended"
+"""The rate source of a suspension, and of record 279 while one lasts."""
+
+SUSPENSION_AHEAD = timedelta(hours=2)
+"""A suspension whose end was not seen is drawn so far past the newest sign of life: phones upload about hourly."""
+RATE_AHEAD = timedelta(minutes=5)
+"""The running rate is drawn so far past the newest record that told it: the next one comes five minutes later."""
+
+SUSPENSION_WORDS = {
+    "user": "suspended by the wearer",
+    "alarm": "suspended by an alarm",
+    "malfunction": "suspended by a malfunction of the pump",
+    "plgs": "suspended because low glucose was predicted",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Stretch:
+    """One rate in force. ``first`` names it; it is drawn from ``begin`` (later than ``first.at`` after a hand-over).
+
+    ``until``: how long it is believed at most (None: until something ends it). ``seen_at``: the newest event that speaks for
+    it. ``delivered``: told by a delivery record, ``spanned``: by a row with its own length. ``part`` counts hand-overs.
+    """
+
+    first: Mark
+    begin: datetime
+    rate_u_per_h: float
+    rate_source: str
+    seen_at: datetime
+    until: datetime | None = None
+    delivered: bool = False
+    spanned: bool = False
+    suspended: bool = False
+    reason: str | None = None
+    last: Mark | None = None
+    part: int = 0
+
+    @property
+    def told_at(self) -> datetime:
+        """When a record last told this rate."""
+        return (self.last or self.first).at
+
+    @property
+    def shown_until(self) -> datetime:
+        """How far it is drawn while nothing ended it. A row with its own length counts exactly that."""
+        if self.spanned and self.until is not None:
+            return self.until
+        ahead = self.seen_at + (SUSPENSION_AHEAD if self.suspended else RATE_AHEAD)
+        return ahead if self.until is None else min(ahead, self.until)
+
+    def seen(self, at: datetime, mark: Mark | None = None) -> Stretch:
+        """Still going on at ``at``; ``mark`` is a record that says so."""
+        return attrs.evolve(self, seen_at=max(self.seen_at, at), last=mark or self.last)
+
+    def confirmed(self, mark: Mark, until: datetime | None) -> Stretch:
+        """The same rate was told again."""
+        if until is not None and self.until is not None:
+            until = max(until, self.until)
+        return attrs.evolve(self, seen_at=max(self.seen_at, mark.at), until=until, last=mark)
+
+    def ended(self, at: datetime, *, shown: datetime | None = None) -> Sequence[Document]:
+        """The finished document of a stretch that ended at ``at`` (its document at ``shown``); none where it has no length."""
+        if self.until is not None and self.until < at:
+            at, shown = self.until, None
+        return stretch_document(self, at, shown=shown)
+
+
+def stretch_document(stretch: Stretch, end: datetime, *, shown: datetime | None = None) -> Sequence[Document]:
+    """The Temp Basal of ``stretch`` to ``end``, or nothing where it has no length."""
+    if end <= stretch.begin:
+        return ()
+    at = stamp(stretch.begin, stretch.first.seq)
+    duration = (shown or end) - at
+    if duration.total_seconds() <= 0:
+        return ()
+    sources = [stretch.first.source] if stretch.last is None else [stretch.first.source, stretch.last.source]
+    identity = ["basal", stretch.first.key] if stretch.part == 0 else ["basal", stretch.first.key, stretch.part]
+    document = treatment(
+        "Temp Basal",
+        stretch.first,
+        *identity,
+        at=at,
+        sources=sources,
+        fields={
+            "absolute": stretch.rate_u_per_h,
+            "rate": stretch.rate_u_per_h,
+            "duration": minutes(duration),
+            "reason": words(stretch.rate_source),
+            "notes": suspension_words(stretch.reason) if stretch.suspended else None,
+        },
+    )
+    return (document,)
+
+
+def suspension_words(reason: str | None) -> str:
+    """Why delivery is stopped, for people."""
+    return "Delivery " + SUSPENSION_WORDS.get(reason or "", "suspended")

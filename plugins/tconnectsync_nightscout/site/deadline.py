@@ -1,0 +1,38 @@
+"""How long one call may go on: a slow site gets its work in several calls, so that nothing else starves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tconnectsync import Clock, Postponed
+from tconnectsync_nightscout.site.client import NightscoutClient
+from tconnectsync_nightscout.site.find_copies import Copy
+
+CALL_S = 45.0
+
+
+class Patience:
+    """Runs out ``seconds`` after it was made."""
+
+    def __init__(self, clock: Clock, seconds: float = CALL_S) -> None:
+        self._clock = clock
+        self._end_s = clock.monotonic() + seconds
+
+    @property
+    def ended(self) -> bool:
+        """Whether the rest is for another call."""
+        return self._clock.monotonic() >= self._end_s
+
+
+def delete_all(client: NightscoutClient, collection: str, copies: Iterable[Copy], patience: Patience) -> bool:
+    """Delete these; False when patience ended before all were gone."""
+    for copy in copies:
+        if patience.ended:
+            return False
+        client.delete(collection, copy.mongo_id)
+    return True
+
+
+def another_call() -> Postponed:
+    """The answer for what was not reached."""
+    return Postponed(reason="the site is slow; the rest follows at once", after_s=0.0)

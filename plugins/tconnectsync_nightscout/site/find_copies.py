@@ -1,0 +1,150 @@
+"""Reads documents of ours back: pages through time, and finds the copies of given documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import attrs
+
+from tconnectsync_nightscout.site.client import Find, NightscoutClient, is_mongo_id
+from tconnectsync_nightscout.site.match_copies import Likeness, identity_of, when
+from tconnectsync_nightscout.site.wire import ENTRIES, Key, Task, created_at_text, epoch_ms, moment_of, slot_of
+
+PAGE = 1000
+REACH = timedelta(days=2)
+"""So far from where a copy is known to be others are looked for: an answer that was lost, or someone who edited it."""
+FIRST_TIME = datetime(1990, 1, 1, tzinfo=timezone.utc)
+LAST_TIME = datetime(2100, 1, 1, tzinfo=timezone.utc)
+DENSITY_PER_DAY = 0.5
+"""Fewer documents a day than this are asked for one by one, more by paging through the days."""
+FEW = 8
+
+
+@attrs.frozen(kw_only=True)
+class Copy:
+    """One stored document with an identifier: the server's own ``_id``, where it lies, and what it holds."""
+
+    mongo_id: str
+    identifier: str
+    key: Key
+    fields: Mapping[str, Any]
+
+    def holds(self, body: Mapping[str, Any]) -> bool:
+        """Whether it says the same as ``body``; the server may have added fields."""
+        return all(self.fields.get(name) == value for name, value in body.items() if name != "created_at")
+
+
+def pages(
+    client: NightscoutClient, collection: str, first: datetime, last: datetime, find: Find = ()
+) -> Iterator[Mapping[str, Any]]:
+    """Every document of a collection stamped from ``first`` to ``last``, newest first, each ``_id`` once."""
+    seen: set[object] = set()
+    count = PAGE
+    while True:
+        page = client.read(collection, [*between(collection, first, last), *find], count=count)
+        fresh = [item for item in page if item.get("_id") not in seen]
+        seen = {item.get("_id") for item in page}
+        yield from fresh
+        times = [moment for moment in map(time_of, page) if moment is not None]
+        if len(page) < count or not times:
+            return
+        # The next page begins with the oldest time again, because more may be stamped with it than fitted on this one.
+        oldest = min(times)
+        count = PAGE if oldest < last else count * 2
+        last = min(oldest, last)
+
+
+def time_of(item: Mapping[str, Any]) -> datetime | None:
+    """When a stored document says that it happened; others' entries have a ``dateString`` in any form, and a ``date``."""
+    return moment_of(item.get("created_at")) or moment_of(item.get("dateString")) or _moment_at(item.get("date"))
+
+
+def _moment_at(milliseconds: object) -> datetime | None:
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
+        return None
+    try:
+        return datetime.fromtimestamp(int(milliseconds) / 1000, timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def copy_of(item: Mapping[str, Any], identifier: object = None) -> Copy | None:
+    """A stored document as a copy of one of ours; None where it has no identifier, no time, or a foreign ``_id``."""
+    mongo_id, identifier, at = item.get("_id"), identifier or item.get("identifier"), when(item)
+    if not isinstance(mongo_id, str) or not is_mongo_id(mongo_id) or not isinstance(identifier, str) or at is None:
+        return None
+    key = Key(at=at, event_type=slot_of(item))
+    return Copy(mongo_id=mongo_id, identifier=identifier, key=key, fields=item)
+
+
+def copies_of(
+    client: NightscoutClient,
+    collection: str,
+    wanted: Mapping[str, Sequence[datetime]],
+    *,
+    tasks: Sequence[Task] = (),
+    unfiltered: bool = False,
+) -> dict[str, list[Copy]]:
+    """What the site holds under these identifiers, near the times that are known of each (none known: anywhere).
+
+    On a site that does not keep identifiers, or ``unfiltered``: also what is like these ``tasks`` otherwise.
+    """
+    loose = unfiltered or collection in client.drops_identifier
+    likeness = Likeness(tasks if loose else ())
+    found: dict[str, list[Copy]] = {identifier: [] for identifier in wanted}
+    for group in _neighbourhoods(wanted):
+        members = {span.identifier for span in group}
+        for first, last, find in _questions(group, filtered=not loose):
+            for item in pages(client, collection, first, last, find):
+                copy = copy_of(item, identity_of(item, members) or likeness.owner(item))
+                # The server's filter is never trusted: what is not ours by its identifier is not touched.
+                if copy is not None and copy.identifier in members:
+                    found[copy.identifier].append(copy)
+    return {identifier: list({copy.mongo_id: copy for copy in copies}.values()) for identifier, copies in found.items()}
+
+
+@attrs.frozen(kw_only=True)
+class _Span:
+    """Where copies of one document are looked for."""
+
+    identifier: str
+    first: datetime
+    last: datetime
+
+
+def _neighbourhoods(wanted: Mapping[str, Sequence[datetime]]) -> Iterator[list[_Span]]:
+    """Spans that overlap, together; a document without a known time may be anywhere and is a group of its own."""
+    spans = []
+    for identifier, times in wanted.items():
+        if times:
+            spans.append(_Span(identifier=identifier, first=min(times) - REACH, last=max(times) + REACH))
+        else:
+            yield [_Span(identifier=identifier, first=FIRST_TIME, last=LAST_TIME)]
+    group: list[_Span] = []
+    end = FIRST_TIME
+    for span in sorted(spans, key=lambda span: span.first):
+        if group and span.first > end:
+            yield group
+            group = []
+        group.append(span)
+        end = max(end, span.last)
+    if group:
+        yield group
+
+
+def _questions(group: Sequence[_Span], *, filtered: bool) -> Iterator[tuple[datetime, datetime, Find]]:
+    first, last = min(span.first for span in group), max(span.last for span in group)
+    if not filtered or len(group) > max(FEW, (last - first) / timedelta(days=1) * DENSITY_PER_DAY):
+        yield first, last, ()
+        return
+    for span in group:
+        yield span.first, span.last, [("identifier", span.identifier)]
+
+
+def between(collection: str, first: datetime, last: datetime) -> list[tuple[str, str]]:
+    """Conditions on the time. Entries have theirs as a number; without a condition on it only two days are looked at."""
+    if collection == ENTRIES:
+        return [("date[$gte]", str(epoch_ms(first))), ("date[$lte]", str(epoch_ms(last)))]
+    return [("created_at[$gte]", created_at_text(first)), ("created_at[$lte]", created_at_text(last))]

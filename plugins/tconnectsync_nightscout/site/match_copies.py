@@ -1,0 +1,111 @@
+"""Which documents of ours an answer names, or a site holds: also on compatible sites that drop our ``identifier``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Container, Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import attrs
+
+from tconnectsync_nightscout.site.wire import SYNC_IDENTIFIER, Key, Task, moment_of, slot_of, whole_ms
+
+IDENTITIES = ("identifier", SYNC_IDENTIFIER)
+_TIMES = ("created_at", "dateString", "timestamp", "eventTime")
+_NUMBERS = ("mills", "date")
+
+
+@attrs.frozen(kw_only=True)
+class Named:
+    """A document of ours in an answer. ``mongo_id``: the site's own name, where ours is not kept and it is needed later."""
+
+    identifier: str
+    mongo_id: str = ""
+    by_identifier: bool = False
+
+
+def named_in(answered: Sequence[Mapping[str, Any]], puts: Sequence[Task]) -> dict[str, Named]:
+    """Our documents in the answer to ``puts``, by identity: by ``identifier``, ``syncIdentifier`` or ``_id``, else by time and type."""
+    ours = {task.id for task in puts}
+    found: dict[str, Named] = {}
+    rest = []
+    for item in answered:
+        identity = identity_of(item, ours)
+        if identity is None:
+            rest.append(item)
+        else:
+            found[identity] = named_of(identity, item)
+    by_key: dict[Key, list[str]] = {}
+    for task in puts:
+        if task.key is not None and task.id not in found:
+            by_key.setdefault(_second(task.key), []).append(task.id)
+    for item in rest:
+        at = when(item)
+        ids = [] if at is None else by_key.get(_second(Key(at=at, event_type=slot_of(item))), [])
+        if len(ids) == 1:
+            found[ids[0]] = named_of(ids[0], item)
+    return found
+
+
+def identity_of(item: Mapping[str, Any], ours: Container[str]) -> str | None:
+    """The identity of ours that a stored document carries, in whichever field."""
+    held = (item.get(name) for name in (*IDENTITIES, "_id"))
+    return next((value for value in held if isinstance(value, str) and value in ours), None)
+
+
+class Likeness:
+    """How documents of these tasks are known on a site that keeps no identifiers: by its own ``_id``, or by their author, type and time."""
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self._by_id: dict[str, str] = {}
+        self._by_key: dict[tuple[str, Key], str] = {}
+        for task in tasks:
+            if task.mongo_id:
+                self._by_id[task.mongo_id] = task.id
+            for key in (task.old, task.key):
+                if key is not None:
+                    self._by_key[task.author, key] = task.id
+
+    def owner(self, item: Mapping[str, Any]) -> str | None:
+        """The identity of the task that this stored document belongs to. One with an identity of ours is that one's alone."""
+        mongo_id, at = item.get("_id"), when(item)
+        if isinstance(mongo_id, str) and mongo_id in self._by_id:
+            return self._by_id[mongo_id]
+        if at is None or any(is_ours(item.get(name)) for name in IDENTITIES):
+            return None
+        return self._by_key.get((str(item.get("enteredBy") or ""), Key(at=at, event_type=slot_of(item))))
+
+
+def is_ours(identifier: object) -> bool:
+    """Whether it was computed as this product computes identities (UUIDv5)."""
+    try:
+        return isinstance(identifier, str) and uuid.UUID(identifier).version == 5
+    except ValueError:
+        return False
+
+
+def when(item: Mapping[str, Any]) -> datetime | None:
+    """When a document happened, as a server may write it."""
+    for name in _TIMES:
+        at = moment_of(item.get(name))
+        if at is not None:
+            return at
+    for name in _NUMBERS:
+        value = item.get(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e14:
+            return whole_ms(datetime.fromtimestamp(value / 1000, timezone.utc))
+    return None
+
+
+def _second(key: Key) -> Key:
+    return attrs.evolve(key, at=key.at.replace(microsecond=0))
+
+
+def named_of(identity: str, item: Mapping[str, Any]) -> Named:
+    """How a stored document names ours."""
+    mongo_id = item.get("_id")
+    kept = item.get("identifier") == identity
+    return Named(
+        identifier=identity, by_identifier=kept, mongo_id="" if kept or not isinstance(mongo_id, str) else mongo_id
+    )

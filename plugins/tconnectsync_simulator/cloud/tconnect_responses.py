@@ -1,0 +1,183 @@
+"""What the older t:connect answers about some days, out of the book: JSON, JSONP and the CSV export.
+
+Its times are of two sorts: texts without a zone, and seconds that give the wearer's wall clock where they are read as a
+Pacific one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from bisect import bisect_left
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Any, Protocol, TypeVar
+from zoneinfo import ZoneInfo
+
+from tconnectsync_simulator.cloud.tconnect_boluses import BOLUS_COLUMNS, bolus_event, bolus_row
+from tconnectsync_simulator.cloud.tconnect_records import (
+    ALGORITHM,
+    CONTROL_IQ,
+    PREVIOUS,
+    PROFILE,
+    TEMP,
+    Book,
+    ReadingRow,
+    SuspensionRow,
+)
+
+PACIFIC = ZoneInfo("America/Los_Angeles")
+DEVICE = "t:slim X2 Insulin Pump"
+BASAL_LISTS = {"tempDeliveryEvents": TEMP, "algorithmDeliveryEvents": ALGORITHM, "profileDeliveryEvents": PROFILE}
+_DAY = timedelta(days=1)
+
+
+class _Timed(Protocol):
+    @property
+    def at(self) -> datetime: ...
+
+
+Timed = TypeVar("Timed", bound=_Timed)
+Days = tuple[date, date]
+"""First and last, both inclusive."""
+
+
+def within(rows: Sequence[Timed], days: Days) -> Sequence[Timed]:
+    """The rows, which are in order, that begin on these days."""
+    first = bisect_left(rows, datetime.combine(days[0], time()), key=lambda row: row.at)
+    return rows[first : bisect_left(rows, datetime.combine(days[1] + _DAY, time()), key=lambda row: row.at)]
+
+
+def pacific_s(wall: datetime) -> int:
+    """``x``: the seconds at which a Pacific clock shows this."""
+    return int(wall.replace(tzinfo=PACIFIC).timestamp())
+
+
+def therapy_timeline(book: Book, days: Days) -> dict[str, Any]:
+    """Basal by kind, suspensions, sleep and exercise that begin on these days."""
+    basal = within(book.basal, days)
+    return {
+        "basal": {
+            name: [
+                {"x": pacific_s(row.at), "y": row.rate_u_per_h, "type": kind, "duration": row.span_s}
+                for row in basal
+                if row.kind == kind
+            ]
+            for name, kind in BASAL_LISTS.items()
+        },
+        "suspensionDeliveryEvents": [
+            {"x": pacific_s(row.at), "suspendReason": row.reason, "continuation": None, "type": 0}
+            for row in within(book.suspensions, days)
+        ],
+        "events": [
+            {
+                "duration": row.span_s,
+                "eventType": row.kind,
+                "continuation": None,
+                "timeZoneId": "America/Los_Angeles",
+                "x": pacific_s(row.at),
+            }
+            for row in within(book.events, days)
+        ],
+    }
+
+
+def therapy_events(book: Book, days: Days, serial: str) -> dict[str, Any]:
+    """Boluses, readings and temporary rates of these days."""
+    first, last = (day.isoformat() for day in days)
+    found = [bolus_event(bolus) for bolus in book.boluses if days[0] <= bolus.event_at.date() <= days[1]]
+    found += [_reading_event(row, serial) for row in within(book.readings, days)]
+    found += [
+        {
+            "type": "Basal",
+            "eventDateTime": at.isoformat(),
+            "basalRate": {"value": rate, "percent": 0, "duration": 0},
+        }
+        for at, rate in book.temp_rates
+        if first <= at.date().isoformat() <= last
+    ]
+    return {"event": sorted(found, key=lambda event: str(event["eventDateTime"]))}
+
+
+def _reading_event(row: ReadingRow, serial: str) -> dict[str, Any]:
+    if row.sensor:
+        return {
+            "type": "CGM",
+            "eventDateTime": row.at.isoformat(),
+            "eventID": row.number,
+            "serialNumber": serial,
+            "egv": {"estimatedGlucoseValue": row.glucose_mg_dl},
+        }
+    return {
+        "type": "BG",
+        "eventDateTime": row.at.isoformat(),
+        "bg": row.glucose_mg_dl,
+        "cgmCalibration": int(row.calibration),
+        "iob": row.iob_u,
+    }
+
+
+def suspensions(book: Book, days: Days, *, reasons: frozenset[str] | None = None) -> list[dict[str, str]]:
+    """The list of suspensions and site changes; one that lasts over midnight is there again as ``previous``."""
+    rows: list[tuple[datetime, str]] = []
+    for row in book.sites if reasons is None else book.suspensions:
+        if reasons is None or row.reason in reasons:
+            rows += [(row.at, row.reason), *((at, PREVIOUS) for at in _midnights(row, days[1]))]
+    begin, end = datetime.combine(days[0], time()), datetime.combine(days[1] + _DAY, time())
+    return [
+        {"EventDateTime": f"/Date({pacific_s(at) * 1000}-0000)/", "SuspendReason": reason}
+        for at, reason in sorted(rows)
+        if begin <= at < end
+    ]
+
+
+def _midnights(row: SuspensionRow, last: date) -> list[datetime]:
+    found, at = [], datetime.combine(row.at.date() + _DAY, time())
+    while at < (row.ended_at or datetime.combine(last + _DAY, time())):
+        found.append(at)
+        at += _DAY
+    return found
+
+
+def jsonp(callback: str, value: object) -> bytes:
+    """``callback(...)``."""
+    return f"{callback}({json.dumps(value)})".encode()
+
+
+def csv_export(book: Book, days: Days, serial: str, basal_until: date | None) -> bytes:
+    """The export: a preamble, then readings, insulin on board, basal (only days before ``basal_until``) and boluses."""
+    text = io.StringIO()
+    text.write(f'"t:connect Therapy Timeline Data Export"\r\n"Simulated Wearer"\r\n"{days[0]:%m/%d/%Y}"\r\n\r\n')
+    text.write("DeviceType,SerialNumber,Description,EventDateTime,Readings (CGM / BGM)\r\n")
+    for reading in within(book.readings, days):
+        said = "EGV" if reading.sensor else "BG"
+        text.write(f'"{DEVICE}","{serial}","{said}","{reading.at.isoformat()}","{reading.glucose_mg_dl}",\r\n')
+    iob = [["IOB", str(row.code), row.at.isoformat(), f"{row.iob_u:.2f}"] for row in within(book.iob, days)]
+    _table(text, ("Type", "EventID", "EventDateTime", "IOB"), iob)
+    basal = [
+        ["Basal", "3", at.isoformat(), f"{rate:.3f}"]
+        for at, rate in _basal_starts(book)
+        if days[0] <= at.date() <= days[1] and (basal_until is None or at.date() < basal_until)
+    ]
+    if basal:
+        _table(text, ("Type", "EventID", "EventDateTime", "BasalRate"), basal)
+    boluses = [bolus_row(bolus) for bolus in book.boluses if days[0] <= bolus.event_at.date() <= days[1]]
+    _table(text, BOLUS_COLUMNS, boluses)
+    return text.getvalue().encode()
+
+
+def _basal_starts(book: Book) -> list[tuple[datetime, float]]:
+    """Where the rate changes, suspensions as 0."""
+    starts = {row.at: 0.0 for row in book.suspensions if row.reason != CONTROL_IQ}
+    starts |= {row.at: row.rate_u_per_h for row in book.basal}
+    found: list[tuple[datetime, float]] = []
+    for at, rate in sorted(starts.items()):
+        if not found or found[-1][1] != rate:
+            found.append((at, rate))
+    return found
+
+
+def _table(text: io.StringIO, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    text.write("\r\n" + ",".join(header) + "\r\n")
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)

@@ -1,0 +1,109 @@
+"""A pump's records as the cloud keeps them: encoded, by pump day, each with the time since when it is there."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from random import Random
+from typing import NamedTuple
+
+import attrs
+import msgspec
+
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, Simulation
+from tconnectsync_simulator.pump.records import SimulatedRecord
+
+
+class Kept(NamedTuple):
+    """One record: reading of the pump's clock, upload (Unix s), code, JSON."""
+
+    text: str
+    uploaded_s: int
+    code: int
+    json: bytes
+
+
+@attrs.define
+class Shelf:
+    """What one pump has uploaded, and will."""
+
+    pump: SimulatedPump
+    _days: dict[str, list[Kept]] = attrs.field(factory=dict, repr=False)
+    _clock_changes: list[Kept] = attrs.field(factory=list, repr=False)
+    _newest: dict[int, str] = attrs.field(factory=dict, repr=False)  # by upload: the greatest reading in it
+    _uploads: list[int] = attrs.field(factory=list, repr=False)
+    _reached: list[str] = attrs.field(factory=list, repr=False)  # by upload: the greatest reading so far
+    _first: list[str] = attrs.field(factory=list, repr=False)  # by upload: the smallest reading so far
+    _oldest: dict[int, str] = attrs.field(factory=dict, repr=False)
+
+    def stock(self, records: Iterable[SimulatedRecord]) -> None:
+        """Put records on the shelf."""
+        encode = msgspec.json.encode
+        days, newest, oldest = self._days, self._newest, self._oldest
+        for entry, _, uploaded_s in records:
+            text: str = entry["pumpDateTime"]
+            code: int = entry["eventCode"]
+            kept = Kept(text, uploaded_s, code, encode(entry))
+            days.setdefault(text[:10], []).append(kept)
+            if code in {13, 14}:
+                self._clock_changes.append(kept)
+            if newest.get(uploaded_s, "") < text:
+                newest[uploaded_s] = text
+            if oldest.get(uploaded_s, "9") > text:
+                oldest[uploaded_s] = text
+
+    def arrange(self) -> None:
+        """Work out how far the data reached after each upload; once, after the last record."""
+        self._uploads = sorted(self._newest)
+        reached, first = "", "9"
+        for uploaded_s in self._uploads:
+            reached, first = max(reached, self._newest[uploaded_s]), min(first, self._oldest[uploaded_s])
+            self._reached.append(reached)
+            self._first.append(first)
+
+    def last_upload_s(self, now_s: float) -> int | None:
+        """The newest upload that had something in it."""
+        place = bisect_right(self._uploads, now_s)
+        return self._uploads[place - 1] if place else None
+
+    def next_upload_s(self, now_s: float) -> int | None:
+        """The first one to come."""
+        place = bisect_right(self._uploads, now_s)
+        return self._uploads[place] if place < len(self._uploads) else None
+
+    def reach(self, now_s: float) -> tuple[str, str] | None:
+        """The smallest and the greatest reading of the pump's clock in the cloud."""
+        place = bisect_right(self._uploads, now_s)
+        return (self._first[place - 1], self._reached[place - 1]) if place else None
+
+    def events(self, first: str, last: str, now_s: float, codes: frozenset[int] | None) -> list[bytes]:
+        """The records between two readings, both inclusive, that are there by now, in no order but the same one each time."""
+        found = [
+            kept.json
+            for day in sorted(self._days)
+            if first[:10] <= day <= last[:10]
+            for kept in self._days[day]
+            if first <= kept.text <= last and kept.uploaded_s <= now_s and (codes is None or kept.code in codes)
+        ]
+        Random(f"{first}{last}").shuffle(found)
+        return found
+
+    def clock_changes(self, now_s: float) -> list[bytes]:
+        """Every 13 and 14 of the pump's life that is there by now."""
+        return [kept.json for kept in self._clock_changes if kept.uploaded_s <= now_s]
+
+
+def shelve(pump: SimulatedPump | SimulationPlan) -> Shelf:
+    """A shelf of a simulated pump; from a plan, the records are made day by day and never held as a whole."""
+    if isinstance(pump, SimulatedPump):
+        shelf = Shelf(pump)
+        shelf.stock(pump.log)
+    else:
+        simulation = Simulation(pump)
+        shelf = Shelf(simulation.pump())
+        for day in simulation.days():
+            shelf.stock(day)
+        shelf.pump = simulation.pump()
+    shelf.arrange()
+    return shelf

@@ -1,0 +1,224 @@
+"""``tconnectsync demo``: a simulated pump, cloud and site around the real daemon, and a page that shows what was synced."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tconnectsync import counted
+
+ZONE = "America/New_York"
+
+
+@click.command(short_help="Everything with a simulated pump, cloud and Nightscout; no account.")
+@click.option("--days", default=3, show_default=True, type=click.IntRange(1, 90), help="Days of history to begin with.")
+@click.option(
+    "--port",
+    default=8417,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Where the page is; 0: any free port.",
+)
+@click.option("--seed", default=1, show_default=True, help="Another seed is another person.")
+@click.option("--once", is_flag=True, help="One sync, a summary, and the end: no page, no daemon.")
+@click.option(
+    "--plugins-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Try your own plugins: the folder of their *.py files.",
+)
+@click.option(
+    "--tables",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A TOML file with more tables of the configuration, such as [sinks.mine].",
+)
+def demo(days: int, port: int, seed: int, once: bool, plugins_dir: Path | None, tables: Path | None) -> int:
+    """A simulated pump, cloud and Nightscout around the real daemon: no account, nothing to configure.
+
+    Everything lies in a temporary folder and goes when the demo ends. Nothing leaves this machine.
+    """
+    more = "" if tables is None else tables.read_text()
+    with _world(days, seed, plugins_dir.resolve() if plugins_dir is not None else None, more) as world:
+        return _once(world) if once else _live(world, port)
+
+
+class _World:
+    """What the demo consists of: where the configuration lies, and the site."""
+
+    def __init__(self, folder: Path, site: Any, pump: Any) -> None:
+        self.folder, self.site, self.pump = folder, site, pump
+        self.config = folder / "config.toml"
+
+    def command(self, *words: str) -> list[str]:
+        return [*_program(), "--config", str(self.config), *words]
+
+    def typed(self, *words: str) -> str:
+        """The command as a person can paste it into another terminal, whatever is on its PATH."""
+        return shlex.join(self.command(*words))
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*words), env=_environment(), capture_output=True, text=True, check=False)  # noqa: S603
+
+    def status(self) -> dict[str, Any]:
+        found = self.run("status", "--json")
+        try:
+            status: dict[str, Any] = json.loads(found.stdout)
+        except ValueError:
+            return {}
+        return status
+
+
+def _program() -> list[str]:
+    """The command line that is running now, by its full path: it may be in an environment that is not on the PATH."""
+    script = Path(sys.executable).with_name("tconnectsync")
+    return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "tconnectsync"]
+
+
+class _HostClock:
+    def now(self) -> datetime:
+        return datetime.now(timezone.utc)
+
+
+@contextlib.contextmanager
+def _world(days: int, seed: int, plugins_dir: Path | None = None, more: str = "") -> Iterator[_World]:
+    from tconnectsync_simulator.cloud.tandem import Cloud
+    from tconnectsync_simulator.demo.setup import config_text
+    from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+    from tconnectsync_simulator.pump.plan import SimulationPlan
+    from tconnectsync_simulator.pump.pump import simulate
+
+    clock = _HostClock()
+    start = clock.now().date() - timedelta(days=days + 2)
+    pump = simulate(
+        SimulationPlan(seed=seed, zone=ZONE, start=start, days=days + 4, upload_every_min=5.0, late_share=0.05)
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="tconnectsync-demo-") as name,
+        Cloud([pump], clock) as cloud,
+        SimulatedNightscout() as site,
+    ):
+        world = _World(Path(name), site, pump)
+        text = config_text(
+            data_dir=world.folder / "data",
+            zone=ZONE,
+            endpoints=cloud.endpoints,
+            site_url=site.url,
+            site_secret=site.secret,
+            history_days=days,
+            poll_s=(15, 60),
+            plugins_dir=plugins_dir,
+            more=more,
+        )
+        world.config.touch(mode=0o600)
+        world.config.write_text(text)
+        yield world
+
+
+def _environment() -> dict[str, str]:
+    """The user's own settings do not reach into the demo."""
+    own = (
+        "TCONNECT",
+        "NS_",
+        "API_SECRET",
+        "PUMP_SERIAL_NUMBER",
+        "TIMEZONE_NAME",
+        "CREDENTIALS_DIRECTORY",
+        "STATE_DIRECTORY",
+    )
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(own)}
+    # the servers are on this machine: no proxy
+    return {**ours, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1", "PYTHONUNBUFFERED": "1"}
+
+
+def _once(world: _World) -> int:
+    began = time.monotonic()
+    done = world.run("sync")
+    click.echo(done.stdout + done.stderr, nl=False)
+    if done.returncode:
+        return done.returncode
+    treatments = world.site.documents("treatments")
+    doses = [float(known["insulin"]) for known in treatments if known.get("insulin")]
+    status = world.status()
+    click.echo(
+        f"{counted(status['log']['positions'], 'record')} in the event log, {counted(len(treatments), 'document')} on the simulated"
+        f" Nightscout ({counted(len(doses), 'bolus')}, {sum(doses):.2f} U) after {time.monotonic() - began:.1f} s."
+    )
+    again = world.run("sync")
+    click.echo("A second sync found nothing to send." if again.returncode == 0 else again.stderr)
+    return again.returncode
+
+
+def _live(world: _World, port: int) -> int:
+    from tconnectsync_simulator.demo.page import page
+
+    def content() -> str:
+        lines = world.run("events", "--json").stdout.splitlines()[-6:]
+        return page(
+            now=datetime.now(timezone.utc),
+            status=world.status(),
+            treatments=world.site.documents("treatments"),
+            log_lines=[line if len(line) < 220 else line[:220] + "…" for line in lines],
+            folder=str(world.folder),
+        )
+
+    with _serve(port, content) as address:
+        daemon = subprocess.Popen(world.command("run"), env=_environment())  # noqa: S603
+        click.echo(f"The page is at {address} (it renews itself). Ctrl-C ends the demo.")
+        click.echo(
+            "Try in another terminal:\n"
+            f"  {world.typed('status')}\n"
+            f"  {world.typed('events', '--follow')}\n"
+            f"  {world.typed('verify', 'nightscout-treatments')}"
+        )
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        while daemon.poll() is None and not stop.wait(0.5):
+            pass
+        daemon.terminate()
+        return daemon.wait()
+
+
+@contextlib.contextmanager
+def _serve(port: int, content: Any) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = content().encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
+            del format, args
+
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    except OSError as error:
+        raise click.ClickException(
+            f"port {port} cannot be used ({error.strerror}); try `{shlex.join([*_program(), 'demo', '--port', '0'])}`"
+        ) from error
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

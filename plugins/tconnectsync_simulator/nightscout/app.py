@@ -1,0 +1,355 @@
+"""A simulated Nightscout: API version 1 over real HTTP on the loopback, in memory, with the quirks of real servers.
+
+It is the demo's receiver and stands in for a real one in tests, where it can also go wrong on request::
+
+    with SimulatedNightscout(version="15.0.6") as site:
+        site.fail(Fault(status=503, times=2))
+        requests.post(site.url + "api/v1/treatments", ...)
+        site.documents("treatments")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import Any
+
+from tconnectsync_simulator.nightscout import values
+from tconnectsync_simulator.nightscout.access import Access, permits, verdict
+from tconnectsync_simulator.nightscout.faults import Fault, Faults
+from tconnectsync_simulator.nightscout.query import QueryFails, QueryInvalid, Typing, conditions, read_query
+from tconnectsync_simulator.nightscout.server import (
+    LARGEST_BODY,
+    Answer,
+    ConnectionBreaks,
+    Request,
+    Server,
+    as_json,
+    failure,
+    page,
+)
+from tconnectsync_simulator.nightscout.store import Collection, Rules, WriteFails, write
+from tconnectsync_simulator.nightscout.values import Body
+
+_TYPINGS: Mapping[str, Typing] = {
+    "treatments": Typing(whole_numbers=("insulin", "carbs", "glucose"), patterns=("notes", "eventType", "enteredBy")),
+    "activity": Typing(whole_numbers=("date", "sgv")),
+    "devicestatus": Typing(whole_numbers=("date", "sgv")),
+    "entries": Typing(date_field="date", epoch=True, whole_numbers=("date", "sgv", "mbg", "rssi", "noise")),
+    "profile": Typing(),
+}
+COLLECTIONS = tuple(_TYPINGS)
+__all__ = ["COLLECTIONS", "Fault", "Request", "SimulatedNightscout"]
+_RIGHTS = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}
+_REMEMBERED = 100_000
+
+
+class SimulatedNightscout:
+    """One site. ``version`` chooses the rules; ``tokens`` maps access tokens to rights such as ``api:treatments:create``.
+
+    ``public`` sites let everyone read. Without ``careportal`` nothing can be written to treatments and activity.
+    ``idle_s`` is how long a quiet connection stays open, ``refusal_wait_s`` how long an address waits after a wrong secret
+    (5 s on real servers of today). All methods may be called while requests are served.
+
+    ``refuses`` may be set: a POST stops with 500 at a document for which it is true. While ``database_down`` is true, writing
+    answers 500 and reading ``null``, and the status page stays well. ``overlaps`` counts the POSTs that came while another one
+    was being served: a real server may double their documents.
+    """
+
+    def __init__(
+        self,
+        *,
+        version: str = "15.0.7",
+        api_secret: str = "a simulated secret",  # noqa: S107 - it guards nothing
+        tokens: Mapping[str, Sequence[str]] | None = None,
+        public: bool = True,
+        careportal: bool = True,
+        units: str = "mg/dl",
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        idle_s: float = 5.0,
+        refusal_wait_s: float = 0.0,
+    ) -> None:
+        self.rules = Rules.of(version)
+        self.secret = api_secret
+        self.careportal = careportal
+        self.units = units
+        self.now = now
+        self.idle_s = idle_s
+        self.refusal_wait_s = refusal_wait_s
+        self.refuses: Callable[[Body], bool] | None = None
+        self.database_down = False
+        self.overlaps = 0
+        self._access = Access(secret=api_secret, tokens=dict(tokens or {}), public=public)
+        self._requests: deque[Request] = deque(maxlen=_REMEMBERED)
+        self._faults = Faults()
+        self._lock = threading.RLock()  # the documents and rules
+        self._counting = threading.Lock()  # what is noted of requests, also of those that wait for the other lock
+        self._ids = 0
+        self._writing = 0
+        self._stopping = threading.Event()
+        self._collections = {
+            name: Collection(name=name, new_id=self._new_id, rules=self.rules, typing=typing)
+            for name, typing in _TYPINGS.items()
+        }
+        self._server: Server | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """The site's address, with a slash at the end. The port stays the same while this object lives."""
+        return f"http://127.0.0.1:{self._port}/"
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests so far, oldest first (the latest 100,000)."""
+        with self._counting:
+            return list(self._requests)
+
+    @property
+    def refusals(self) -> int:
+        """How many requests carried a wrong secret or token."""
+        return self._access.refusals
+
+    def __enter__(self) -> SimulatedNightscout:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen, on the same port as before if there was one."""
+        if self._server is None:
+            self._stopping.clear()
+            self._server = Server(self._port, self._serve, now=self.now, idle_s=self.idle_s)
+            self._port = self._server.port
+
+    def stop(self) -> None:
+        """Close every connection and listen no more; the documents stay. Answers under way are broken off."""
+        if self._server is not None:
+            self._stopping.set()
+            self._server.close()
+            self._server = None
+
+    @contextlib.contextmanager
+    def down(self) -> Iterator[None]:
+        """Refuse connections inside."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    def fail(self, *faults: Fault) -> None:
+        """Let requests go wrong from now on; each request takes the first fault that fits it."""
+        with self._counting:
+            self._faults.add(*faults)
+
+    def mend(self) -> None:
+        """Forget the faults that are left."""
+        with self._counting:
+            self._faults.clear()
+
+    def become(self, version: str) -> None:
+        """Upgrade or downgrade the site: other rules, the same documents."""
+        with self._lock:
+            self.rules = Rules.of(version)
+            for collection in self._collections.values():
+                collection.rules = self.rules
+
+    def documents(self, collection: str) -> list[Body]:
+        """Copies of what a collection holds, newest first, as stored."""
+        with self._lock:
+            return self._collections[collection].all()
+
+    def count(self, collection: str) -> int:
+        """How many documents a collection holds."""
+        with self._lock:
+            return len(self._collections[collection])
+
+    def put(self, collection: str, *documents: Mapping[str, Any]) -> None:
+        """Store documents as if another program had posted them one by one."""
+        with self._lock:
+            for document in documents:
+                write(self._collections[collection], dict(document), self.now(), alone=True)
+
+    def drop(self, collection: str) -> None:
+        """Lose a collection's documents, as a site does that lost its database."""
+        with self._lock:
+            self._collections[collection].clear()
+
+    def _new_id(self) -> str:
+        self._ids += 1
+        return f"{int(self.now().timestamp()) & 0xFFFFFFFF:08x}{self._ids:016x}"
+
+    # What follows runs on the server's threads.
+
+    def _serve(self, request: Request, problem: str) -> Answer:
+        with self._counting:
+            self._requests.append(request)
+            fault = self._faults.take(request)
+        if fault.wait_s:
+            self._stopping.wait(fault.wait_s)
+        if fault.reset == "before":
+            raise ConnectionBreaks
+        if fault.status is not None:
+            text, kind = fault.body.encode(), fault.content_type
+            return Answer(status=fault.status, body=text, content_type=kind, headers=fault.headers)
+        if request.body_bytes > LARGEST_BODY:
+            return failure(request, 413, "request entity too large")
+        answer = failure(request, 400, problem) if problem else self._answer(request, fault)
+        if fault.reset == "after":
+            raise ConnectionBreaks
+        return answer
+
+    def _answer(self, request: Request, fault: Fault) -> Answer:
+        path = request.path.strip("/").split("/")
+        if path[:2] != ["api", "v1"] or len(path) not in {3, 4}:
+            return _unknown(request)
+        name, item = path[2].removesuffix(".json"), path[3] if len(path) == 4 else None
+        if self._access.refused_last and self.refusal_wait_s and self.rules.modern:
+            self._stopping.wait(self.refusal_wait_s)
+        with self._counting:
+            rights = self._access.rights(request.headers.get("api-secret", ""), modern=self.rules.modern)
+        if name == "verifyauth":
+            return as_json(verdict(rights, modern=self.rules.modern))
+        if rights is None:
+            return _unauthorized()
+        if name == "status" and request.method == "GET":
+            return as_json(self._status()) if permits(rights, "api:status:read") else _unauthorized()
+        if name not in self._collections:
+            return _unknown(request)
+        # Every route of a collection wants the right to read it, whatever it does.
+        if not all(permits(rights, f"api:{name}:{right}") for right in ("read", _RIGHTS[request.method])):
+            return _unauthorized()
+        if request.method != "GET" and name in {"treatments", "activity"} and not self.careportal:
+            return _unknown(request)
+        return self._perform(self._collections[name], item, request, fault)
+
+    def _perform(self, collection: Collection, item: str | None, request: Request, fault: Fault) -> Answer:
+        try:
+            if request.method == "POST":
+                return self._create(collection, request, fault)
+            with self._lock:
+                if (collection.name, item, request.method) == ("profile", "current", "GET"):
+                    return as_json(next(iter(collection.all()), None))
+                if request.method == "PUT":
+                    return self._replace(collection, request.body)
+                query = read_query(request.query)
+                if item not in {None, "*"} and isinstance(query.setdefault("find", {}), dict):
+                    query["find"]["_id"] = item
+                find = conditions(query, collection.typing, self.now(), strict_ids=not self.rules.modern)
+                if request.method == "DELETE":
+                    return self._remove(collection, find, request)
+                if self.database_down:
+                    raise QueryInvalid("the database is down")
+                if collection.name == "profile":
+                    return as_json(collection.all())
+                count = _count(query, collection.name, modern=self.rules.modern)
+                return as_json(_shown(collection.name, collection.read(find, count)))
+        except (QueryFails, WriteFails) as error:
+            return failure(request, 500, str(error))
+        except QueryInvalid:
+            return Answer(status=200, body=b"null" if self.rules.modern else b"")
+
+    def _create(self, collection: Collection, request: Request, fault: Fault) -> Answer:
+        if self.database_down:
+            return _mongo_error("the database is down")
+        with self._counting:
+            self._writing += 1
+            self.overlaps += self._writing > 1
+        try:
+            with self._lock:
+                return self._write(collection, request.body, fault)
+        finally:
+            with self._counting:
+                self._writing -= 1
+
+    def _write(self, collection: Collection, body: Any, fault: Fault) -> Answer:
+        answer: list[Body] = []
+        for index, document in enumerate(body if isinstance(body, list) else [body]):
+            if not isinstance(document, dict):
+                raise WriteFails(f"Cannot create property 'created_at' on '{document}'")
+            if index == fault.stop_at or (self.refuses is not None and self.refuses(document)):
+                return _mongo_error("simulated refusal")
+            if index == fault.lose:
+                answer.append({**document, "_id": self._new_id()})
+                continue
+            try:
+                answer.append(write(collection, document, self.now(), alone=not isinstance(body, list)))
+                if index == fault.double:
+                    collection.insert(values.treatment(document, self.now()))
+            except WriteFails as error:
+                return _mongo_error(str(error))
+        return as_json(answer)
+
+    def _replace(self, collection: Collection, body: Any) -> Answer:
+        if self.database_down or not isinstance(body, dict):
+            return _mongo_error("cannot be replaced")
+        if collection.name in {"devicestatus", "entries"}:
+            return page(404, f"Cannot PUT /api/v1/{collection.name}")
+        prepared = values.treatment(body, self.now()) if collection.name == "treatments" else body
+        stored = collection.replace(prepared)
+        tells_numbers = collection.name == "treatments" and not self.rules.modern
+        return as_json({"n": 1, "nModified": 1, "ok": 1} if tells_numbers else stored)
+
+    def _remove(self, collection: Collection, find: Mapping[str, Any], request: Request) -> Answer:
+        if self.database_down:
+            return _mongo_error("the database is down")
+        if collection.name in {"activity", "profile"}:
+            if "_id" not in find:
+                return _unknown(request)
+            collection.remove(find)
+            return as_json({})
+        gone = collection.remove(find)
+        return as_json({"acknowledged": True, "deletedCount": gone} if self.rules.modern else {"n": gone, "ok": 1})
+
+    def _status(self) -> Body:
+        enabled = [*(["careportal"] if self.careportal else []), "iob", "cob", "pump", "basal", "bolus", "cage", "sage"]
+        now = self.now()
+        return {
+            "status": "ok",
+            "name": "nightscout",
+            "version": self.rules.version,
+            "serverTime": values.iso(now),
+            "serverTimeEpoch": int(now.timestamp() * 1000),
+            "apiEnabled": True,
+            "careportalEnabled": self.careportal,
+            "settings": {"units": self.units, "enable": enabled},
+        }
+
+
+def _count(query: Mapping[str, Any], collection: str, *, modern: bool) -> int | None:
+    text = str(query.get("count", ""))
+    if text:
+        return int(text) if text.isdigit() and int(text) else None
+    if collection in {"devicestatus", "entries"}:
+        return 10
+    if collection == "treatments" and modern:
+        return 1000 if "find" in query else 100
+    return None
+
+
+def _shown(collection: str, documents: Sequence[Body]) -> list[Body]:
+    """Treatments are shown with ``carbs`` and ``insulin`` always there, null where they have none."""
+    if collection != "treatments":
+        return list(documents)
+    return [{**document, "carbs": document.get("carbs"), "insulin": document.get("insulin")} for document in documents]
+
+
+def _unknown(request: Request) -> Answer:
+    return page(404, f"Cannot {request.method} {request.path}")
+
+
+def _unauthorized() -> Answer:
+    return as_json({"status": 401, "message": "Unauthorized", "description": "Invalid/Missing"}, status=401)
+
+
+def _mongo_error(description: str) -> Answer:
+    return as_json({"status": 500, "message": "Mongo Error", "description": description}, status=500)

@@ -1,0 +1,146 @@
+"""The transport of the simulated Nightscout: HTTP/1.1 with keep-alive on the loopback, one thread a connection."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import attrs
+
+from tconnectsync_simulator.http.server import LoopbackHandler, LoopbackServer
+from tconnectsync_simulator.nightscout import values
+
+LARGEST_BODY = 50 << 20
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """A request that came in. ``documents`` is how many a POST carried; ``connection`` numbers the TCP connections from 1."""
+
+    method: str
+    path: str
+    query: str
+    documents: int
+    body_bytes: int
+    connection: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    """Names in lower case."""
+
+    body: Any = attrs.field(repr=False, default=None)
+    """The parsed JSON; None without one."""
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """What goes back."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json; charset=utf-8"
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+
+
+class ConnectionBreaks(Exception):
+    """Break the connection instead of answering."""
+
+
+def as_json(value: object, status: int = 200) -> Answer:
+    """A JSON answer."""
+    return Answer(status=status, body=json.dumps(value, separators=(",", ":")).encode())
+
+
+def failure(request: Request, status: int, message: str) -> Answer:
+    """An error that the server did not expect: JSON for those who ask for JSON, else a page of HTML."""
+    if "json" in request.headers.get("accept", ""):
+        return as_json({"error": {"message": message, "name": "Error"}}, status=status)
+    return page(status, f"Error: {message}")
+
+
+def page(status: int, title: str) -> Answer:
+    """A page of HTML."""
+    text = f"<html><head><title>{title}</title></head></html>"
+    return Answer(status=status, body=text.encode(), content_type="text/html; charset=utf-8")
+
+
+def read_body(headers: Mapping[str, str], raw: bytes) -> tuple[Any, str]:
+    """The parsed body (None without one), and what is wrong with it."""
+    if not raw:
+        return None, ""
+    try:
+        match headers.get("content-encoding", "").lower():
+            case "gzip":
+                raw = gzip.decompress(raw)
+            case "deflate":
+                raw = zlib.decompress(raw)
+        body = json.loads(raw, parse_float=values.without_point, parse_constant=_no_constant)
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        return None, str(error)
+    if not isinstance(body, (dict, list)):
+        return None, "Unexpected token in JSON at position 0"
+    return body, ""
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+class Server(LoopbackServer):
+    """Hands requests to ``serve(request, what is wrong with its body)``."""
+
+    def __init__(
+        self,
+        port: int,
+        serve: Callable[[Request, str], Answer],
+        *,
+        now: Callable[[], datetime],
+        idle_s: float,
+    ) -> None:
+        self.serve, self.now, self.idle_s = serve, now, idle_s
+        super().__init__(_Handler, name="simulated-nightscout", port=port)
+
+
+class _Handler(LoopbackHandler):
+    server: Server
+
+    def setup(self) -> None:
+        self.request.settimeout(self.server.idle_s)
+        super().setup()
+
+    def _handle(self) -> None:
+        raw = self.read_all()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        parts = urlsplit(self.path)
+        body, problem = read_body(headers, raw)
+        request = Request(
+            method=self.command,
+            path=unquote(parts.path),
+            query=parts.query,
+            documents=len(body) if isinstance(body, list) else int(isinstance(body, dict)),
+            body_bytes=len(raw),
+            connection=self.number,
+            headers=headers,
+            body=body,
+        )
+        try:
+            answer = self.server.serve(request, problem)
+        except ConnectionBreaks:
+            self.hang_up()
+            return
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.body)
+        self.wfile.flush()
+
+    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - the names that the base class calls
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(self.server.now().timestamp() if timestamp is None else timestamp)

@@ -1,0 +1,257 @@
+"""Logging in: authorization code with PKCE, one cookie session throughout, and an id_token whose signature holds."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import attrs
+
+from tconnectsync import CredentialsRefused, Secret
+from tconnectsync_tandem.api.endpoints import SCOPE, USER_AGENT, Endpoints
+from tconnectsync_tandem.api.id_token import Judge, claims_of, judged_apart, time_of
+from tconnectsync_tandem.api.token import Token
+from tconnectsync_tandem.api.transport import (
+    Answer,
+    TokenOver,
+    Transport,
+    login_changed,
+    refusal,
+    shape_changed,
+)
+
+log = logging.getLogger("tconnectsync.tandem")
+
+MOST_HOPS = 10
+
+_UNTOLD_LIFE_S = 1800.0
+_BROWSER = {"User-Agent": USER_AGENT, "Accept": "*/*"}
+_ERROR_CODE = re.compile(rb"[a-z]+/[a-z_]{3,40}")
+
+
+@attrs.frozen
+class Login:
+    """Turns a user name and a password into a token, once. Errors: CredentialsRefused, SourceChanged, Retryable."""
+
+    endpoints: Endpoints
+    transport: Transport
+    told: set[str]
+    """What was warned of already, in earlier logins of this process."""
+    judge: Judge = judged_apart
+
+    def run(self, email: str, password: Secret) -> Token:
+        """The whole way: page, password, authorization, token, and the check of who signed it."""
+        self._open_page()
+        self._send_password(email, password)
+        verifier = secrets.token_urlsafe(64)
+        code = self._authorize(verifier)
+        granted = self._exchange(code, verifier)
+        now = self.transport.clock.now()
+        claims = self._check_signature(_text(granted, "id_token"), now)
+        pumper_id = claims.get("pumperId")
+        if not isinstance(pumper_id, str) or not pumper_id:
+            raise login_changed(
+                "the login names no pump wearer (no pumperId)",
+                "Is this the account that the pump uploads to? Log in to Tandem Source in a browser and look.",
+            )
+        life = _life(granted, claims, now)
+        log.info("login_ok region=%s minutes=%d", self.endpoints.region, life.total_seconds() // 60)
+        return Token(
+            access=Secret(_text(granted, "access_token")), pumper_id=pumper_id, obtained_at=now, expires_at=now + life
+        )
+
+    def _open_page(self) -> None:
+        answer = self.transport.ask(
+            "GET", self.endpoints.login_page, what="login page", headers=_BROWSER, maybe_cached=True
+        )
+        if answer.status >= 400:
+            raise _refused_step(answer, "login page")
+
+    def _send_password(self, email: str, password: Secret) -> None:
+        answer = self.transport.ask(
+            "POST",
+            self.endpoints.login_api,
+            what="login",
+            headers={**_BROWSER, "Referer": self.endpoints.login_page, "Accept": "application/json"},
+            document={"username": email, "password": password.reveal()},
+        )
+        found = _json(answer)
+        if answer.status == 200:
+            if isinstance(found, dict) and found.get("status") == "SUCCESS":
+                return
+            if isinstance(found, dict) and "status" in found:
+                raise self._credentials_refused(answer)
+            raise shape_changed("login", "no status in it")
+        if answer.status == 401 or (
+            400 <= answer.status < 500 and answer.status not in (404, 408, 429) and _is_refusal(found)
+        ):
+            raise self._credentials_refused(answer)
+        raise _refused_step(answer, "login")
+
+    def _credentials_refused(self, answer: Answer) -> CredentialsRefused:
+        here, other = self.endpoints.region, self.endpoints.other_region
+        if b"max attempted" in answer.body.lower():
+            return CredentialsRefused(
+                f"Tandem has locked the account after too many attempts to log in (region {here})",
+                remedy="Wait an hour, log in once in a browser (set a new password if need be), then run `tconnectsync check`.",
+            )
+        code = _ERROR_CODE.search(answer.body)
+        words = f" ({code.group().decode()})" if code else ""
+        return CredentialsRefused(
+            f"Tandem refuses the user name or the password{words} at the login of region {here}",
+            remedy=f"Check email and password of [sources.tandem] (TCONNECT_EMAIL, TCONNECT_PASSWORD). An account made in the"
+            f' other region is unknown here: then set region = "{other}" (TCONNECT_REGION). Then run `tconnectsync check`.',
+        )
+
+    def _authorize(self, verifier: str) -> str:
+        """The code at the end of the redirects; the page at the end, Tandem's own, is not fetched."""
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        params: Mapping[str, str] | None = {
+            "client_id": self.endpoints.client_id,
+            "response_type": "code",
+            "scope": SCOPE,
+            "redirect_uri": self.endpoints.redirect_uri,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        url = self.endpoints.authorize
+        for _ in range(MOST_HOPS):
+            answer = self.transport.ask(
+                "GET",
+                url,
+                what="authorization",
+                headers={**_BROWSER, "Referer": self.endpoints.login_page},
+                params=params,
+            )
+            params = None
+            if not 300 <= answer.status < 400:
+                break
+            url = self._next_hop(url, answer.headers.get("Location", ""))
+            if _same_page(url, self.endpoints.redirect_uri):
+                return self._code_of(url)
+        else:
+            raise login_changed("the authorization never ends")
+        if answer.status >= 400:
+            raise _refused_step(answer, "authorization")
+        raise login_changed("the login did not end where it should", self._terms_hint())
+
+    def _next_hop(self, url: str, location: str) -> str:
+        try:
+            target = urljoin(url, location)
+            scheme = urlsplit(target).scheme
+        except ValueError:
+            raise login_changed("the authorization leads to no address") from None
+        if scheme not in {"https", urlsplit(self.endpoints.authorize).scheme}:
+            raise login_changed("the authorization leads to an unsafe address")
+        return target
+
+    def _code_of(self, target: str) -> str:
+        query = parse_qs(urlsplit(target).query)
+        code = query.get("code", [""])[0]
+        if code:
+            return code
+        reason = re.sub(r"[^a-z_]", "", query.get("error", ["none told"])[0])[:40]
+        raise login_changed(f"the authorization gave no code ({reason})", self._terms_hint())
+
+    def _terms_hint(self) -> str:
+        return (
+            f"Log in once at {self.endpoints.data} in a browser: new terms may wait to be accepted there."
+            " If that works, look whether there is a newer release of tconnectsync."
+        )
+
+    def _exchange(self, code: str, verifier: str) -> Mapping[str, Any]:
+        answer = self.transport.ask(
+            "POST",
+            self.endpoints.token,
+            what="token",
+            headers={**_BROWSER, "Accept": "application/json"},
+            form={
+                "grant_type": "authorization_code",
+                "client_id": self.endpoints.client_id,
+                "code": code,
+                "redirect_uri": self.endpoints.redirect_uri,
+                "code_verifier": verifier,
+            },
+        )
+        if answer.status != 200:
+            raise _refused_step(answer, "token")
+        found = _json(answer)
+        if not isinstance(found, dict):
+            raise shape_changed("token", "no JSON object")
+        return found
+
+    def _check_signature(self, id_token: str, now: datetime) -> Mapping[str, Any]:
+        """The claims, if signature, issuer and times hold. Another audience is only worth a warning: it was never captured."""
+        claims = claims_of(self.judge(id_token, self._signing_keys(), self.endpoints.issuer), now)
+        audience = claims.get("aud")
+        known = audience if isinstance(audience, list) else [audience]
+        if self.endpoints.client_id not in known and "audience" not in self.told:
+            self.told.add("audience")
+            log.warning("id_token_audience expected=%s", self.endpoints.client_id)
+        return claims
+
+    def _signing_keys(self) -> Sequence[Any]:
+        answer = self.transport.ask(
+            "GET", self.endpoints.jwks, what="signing keys", headers=_BROWSER, maybe_cached=True
+        )
+        if answer.status != 200:
+            raise _refused_step(answer, "signing keys")
+        found = _json(answer)
+        keys = found.get("keys") if isinstance(found, dict) else None
+        if not isinstance(keys, list) or not keys:
+            raise shape_changed("signing keys", "no keys in it")
+        return keys
+
+
+def _refused_step(answer: Answer, what: str) -> Exception:
+    error = refusal(answer, what)
+    if isinstance(error, TokenOver):
+        return login_changed(f"the {what} asks for a login (status 401)")
+    return error
+
+
+def _is_refusal(found: Any) -> bool:
+    """Whether a 4xx speaks of the account; anything else is about the request, or not from the login service."""
+    if not isinstance(found, dict):
+        return False
+    text = json.dumps(found).lower()
+    return "zoderror" not in text and any(
+        word in text for word in ("account/", "credential", "attempt", "password", "locked")
+    )
+
+
+def _json(answer: Answer) -> Any:
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _text(granted: Mapping[str, Any], key: str) -> str:
+    value = granted.get(key)
+    if not isinstance(value, str) or not value:
+        raise shape_changed("token", f"no {key} in it")
+    return value
+
+
+def _life(granted: Mapping[str, Any], claims: Mapping[str, Any], now: datetime) -> timedelta:
+    """How long the token lives: as told, else as long as the id_token, else half an hour."""
+    told = granted.get("expires_in")
+    if isinstance(told, str) and told.isdigit():
+        told = int(told)
+    if isinstance(told, bool) or not isinstance(told, (int, float)) or not 0 < told < 10**8:
+        told = (time_of(claims, "exp", now + timedelta(seconds=_UNTOLD_LIFE_S)) - now).total_seconds()
+    return timedelta(seconds=told)
+
+
+def _same_page(url: str, other: str) -> bool:
+    a, b = urlsplit(url), urlsplit(other)
+    return (a.scheme, a.netloc, a.path.rstrip("/")) == (b.scheme, b.netloc, b.path.rstrip("/"))

@@ -1,0 +1,217 @@
+"""The bodies of answers, taken apart without trusting them: one odd entry costs that entry, half an answer costs the answer.
+
+A window's entries stay JSON text until they are wanted, so that a month of them needs little memory.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import attrs
+import msgspec
+
+from tconnectsync_tandem.api.transport import Body, BrokenAnswer, shape_changed
+from tconnectsync_tandem.decode.fields import plain_whole
+
+Piece: TypeAlias = Any
+"""An entry: ``msgspec.Raw`` text, or already a value where the answer needed the patient parser."""
+
+Place: TypeAlias = tuple[int, int]
+"""Sequence group and sequence number."""
+
+_HIGHEST = 2**63 - 1
+LAST_PLACE: Place = (_HIGHEST, 0)
+"""Where an entry without a usable sequence number sorts to."""
+
+_DIGITS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
+_LONG_NUMBER = b"0" * 19
+_STRETCH = 1 << 20
+_EDGE = 1024
+_MOST_LEVELS = 50
+"""No record has more than four; deeper ones are kept as text."""
+_MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')
+_KNOWN = frozenset({"events", "clockChanges"})
+_parse = msgspec.json.Decoder().decode
+
+
+@attrs.frozen(kw_only=True)
+class LogAnswer:
+    """A ``pump-logs`` answer. ``clock_changes`` is None where the answer has no such key; ``new_keys`` are unheard of."""
+
+    events: Sequence[Piece] = attrs.field(repr=False)
+    clock_changes: Sequence[Piece] | None = attrs.field(repr=False)
+    new_keys: tuple[str, ...] = ()
+    careful: bool = False
+    """Somewhere in it is a number that may be too long for the log."""
+
+    def entries(self) -> Iterator[tuple[Place, Any]]:
+        """Every entry once, with its sequence group and number, in that order: the server promises none."""
+        pieces = [*self.events, *(self.clock_changes or ())]
+        groups, numbers = array("q"), array("q")
+        for piece in pieces:
+            group, number = _place(piece)
+            groups.append(group)
+            numbers.append(number)
+        by_number = sorted(range(len(pieces)), key=numbers.__getitem__)
+        order = array("q", sorted(by_number, key=groups.__getitem__))
+        del by_number
+        before: Place | None = None
+        for number in order:
+            here = groups[number], numbers[number]
+            # the same clock change stands in both arrays
+            if number < len(self.events) or here != before or here == LAST_PLACE:
+                yield here, value(pieces[number], careful=self.careful)
+            before = here
+
+
+def split_answer(body: Body, what: str) -> LogAnswer:
+    """A ``pump-logs`` body. Errors: BrokenAnswer (cut short), BrokenShape (HTML, or another contract)."""
+    top = _object(body, what)
+    if "events" not in top:
+        raise shape_changed(what, f"no events in it, but {_names(top)}")
+    events, changes = _array(top["events"]), _array(top.get("clockChanges", []))
+    if events is None:
+        raise shape_changed(what, "its events are not a list")
+    if changes is None and value(top["clockChanges"]) is not None:
+        raise shape_changed(what, "its clockChanges are not a list")
+    return LogAnswer(
+        events=events,
+        clock_changes=(changes or ()) if "clockChanges" in top else None,
+        new_keys=tuple(sorted(key[:60] for key in top.keys() - _KNOWN)),
+        careful=has_long_number(body),
+    )
+
+
+def whole_answer(body: Body, what: str) -> dict[str, Any]:
+    """A body as a JSON object. Errors: as for :func:`split_answer`."""
+    careful = has_long_number(body)
+    return {key: value(piece, careful=careful) for key, piece in _object(body, what).items()}
+
+
+def value(piece: Piece, *, careful: bool = False) -> Any:
+    """What an entry holds; text that no parser takes is kept as text. ``careful``: it may hold too long a number."""
+    if type(piece) is not msgspec.Raw:
+        return piece
+    text = bytes(piece)
+    if text.count(b"[") + text.count(b"{") > _MOST_LEVELS and _nested_too_deeply(text):
+        return text.decode("utf-8", "replace")
+    if not (careful and has_long_number(text)):
+        with suppress(ValueError, RecursionError):
+            return _parse(text)
+    try:
+        return _patient(text)
+    except (ValueError, RecursionError):
+        return text.decode("utf-8", "replace")
+
+
+def _nested_too_deeply(text: bytes) -> bool:
+    level = 0
+    for mark in _MARKS.finditer(text):
+        level += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(mark[0], 0)
+        if level > _MOST_LEVELS:
+            return True
+    return False
+
+
+class _Placed(msgspec.Struct, gc=False, rename={"group": "sequenceGroup", "number": "sequenceNumber"}):
+    group: int | None = 0
+    number: int | None = None
+
+
+_read_place = msgspec.json.Decoder(_Placed).decode
+_read_place_of_text = msgspec.json.Decoder(_Placed, strict=False).decode
+
+
+def _place(piece: Piece) -> Place:
+    """Sequence group and number of an entry; :data:`LAST_PLACE` where it has none."""
+    if type(piece) is msgspec.Raw:
+        try:
+            found = _read_place(piece)
+        except (ValueError, RecursionError):
+            try:
+                found = _read_place_of_text(piece)
+            except (ValueError, RecursionError):
+                return LAST_PLACE
+        group, number = found.group or 0, found.number
+    elif isinstance(piece, dict):
+        group, number = plain_whole(piece.get("sequenceGroup") or 0), plain_whole(piece.get("sequenceNumber"))
+    else:
+        return LAST_PLACE
+    if type(group) is not int or type(number) is not int:
+        return LAST_PLACE
+    fits = -_HIGHEST <= group <= _HIGHEST and -_HIGHEST <= number <= _HIGHEST
+    return (group, number) if fits else LAST_PLACE
+
+
+def _object(body: Body, what: str) -> dict[str, Piece]:
+    """The top level of a JSON object, its values as text where possible."""
+    with suppress(ValueError, RecursionError):  # the patient parser finds out what it is
+        return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    first, last = body[:_EDGE].lstrip()[:1], body[-_EDGE:].rstrip()[-1:]
+    if first == b"<":
+        raise shape_changed(what, "a web page")
+    half = BrokenAnswer(f"half an answer to the request for {what} (no whole JSON)", unsure=True)
+    if first == b"{" and last != b"}":  # the patient parser would need many times its size to find that out
+        raise half
+    try:
+        found = _patient(body)
+    except (ValueError, RecursionError):
+        raise half from None
+    if not isinstance(found, dict):
+        raise shape_changed(what, f"a JSON {type(found).__name__}")
+    return found
+
+
+def has_long_number(body: Body) -> bool:
+    """Whether a number may be larger than the log can write. (A search for nineteen digits costs four times as much.)"""
+    overlap = len(_LONG_NUMBER) - 1
+    return any(
+        _LONG_NUMBER in body[start : start + _STRETCH + overlap].translate(_DIGITS)
+        for start in range(0, len(body), _STRETCH)
+    )
+
+
+def _array(piece: Piece) -> Sequence[Piece] | None:
+    if type(piece) is msgspec.Raw:
+        try:
+            return msgspec.json.decode(piece, type=list[msgspec.Raw])
+        except (ValueError, RecursionError):
+            piece = value(piece)
+    return piece if isinstance(piece, list) else None
+
+
+def _names(top: dict[str, Piece]) -> str:
+    return ", ".join(sorted(key[:30] for key in top)[:5]) or "nothing"
+
+
+def _patient(body: Body) -> Any:
+    """JSON with what the quick parser, or the log, would not take (NaN, huge numbers, broken text) turned into text."""
+    found = json.loads(body.decode("utf-8", "replace"), parse_constant=str, parse_int=_whole, parse_float=_finite)
+    return _mended(found)
+
+
+def _whole(text: str) -> int | str:
+    number = int(text) if len(text) <= 20 else 2**64
+    return number if -(2**63) <= number < 2**63 else text
+
+
+def _finite(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _mended(found: Any) -> Any:
+    """``found`` with half characters (lone surrogates) replaced: they cannot be written to the log."""
+    if isinstance(found, str):
+        return found.encode("utf-8", "replace").decode()
+    if isinstance(found, list):
+        return [_mended(item) for item in found]
+    if isinstance(found, dict):
+        return {_mended(key): _mended(item) for key, item in found.items()}
+    return found

@@ -1,0 +1,67 @@
+"""What the importers of all kinds of Tandem's files share: the pump's number, batches of events, and what is said in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from tconnectsync import BadFile, Batch, Event, ImportOptions
+from tconnectsync_tandem.api.pumps import is_serial
+from tconnectsync_tandem.event_factory import make_event
+
+AT_ONCE = 2_000
+"""Entries in one batch."""
+_LOOKED_AT = 400
+"""Of so many entries one is decoded where a file is only looked through, and the first of each device."""
+_POSITIONS_SHOWN = 5
+
+_Told = TypeVar("_Told")
+
+
+def batches(
+    told: Iterable[_Told],
+    options: ImportOptions,
+    note: Callable[[int], str],
+    *,
+    entry_of: Callable[[_Told], Any],
+    device_of: Callable[[_Told], object],
+) -> Iterator[Batch]:
+    """The events of what a file tells; ``note`` says in words what the first so many were. Errors: BadFile."""
+    pump = pump_of(options)
+    events: list[Event] = []
+    devices: set[object] = set()
+    count = 0
+    for count, one in enumerate(told, start=1):
+        device = device_of(one)
+        if not options.looking or count % _LOOKED_AT == 1 or device not in devices:
+            devices.add(device)
+            events.append(make_event(entry_of(one), pump=pump, received_at=options.received_at)[0])
+        if count % AT_ONCE == 0:
+            yield Batch(events=events, note=note(count))
+            events = []
+    yield Batch(events=events, note=note(count))
+
+
+def pump_of(options: ImportOptions) -> str:
+    """The serial number that the command names, for files that name none. Errors: BadFile."""
+    if options.pump is None:
+        raise BadFile(
+            "Such a file does not say of which pump it is.",
+            remedy="Give the serial number on the pump's back: `tconnectsync import FILE --pump SERIAL`. A wrong one doubles"
+            " doses.",
+        )
+    if not is_serial(options.pump):
+        raise BadFile(
+            f'"{options.pump[:40]}" is no serial number of a pump.',
+            remedy="Give it as on the pump's back: `--pump SERIAL`.",
+        )
+    return options.pump
+
+
+def left_out(skipped: Sequence[int]) -> str:
+    """For the end of a note: where in the file the damaged parts are."""
+    if not skipped:
+        return ""
+    shown = ", ".join(f"{position:,}" for position in skipped[:_POSITIONS_SHOWN])
+    more = len(skipped) - _POSITIONS_SHOWN
+    return f"; damaged parts were left out at byte {shown}{f' and {more} more places' if more > 0 else ''}"

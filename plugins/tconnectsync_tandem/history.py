@@ -1,0 +1,112 @@
+"""What the source reads back from the log about its own past, remembered so that an idle poll reads next to nothing.
+
+Only what was read from the log is remembered, never what was handed over to be written: the log may have refused it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+
+import attrs
+
+from tconnectsync import Event, History
+from tconnectsync_tandem.api.pumps import Pump
+from tconnectsync_tandem.planner import Coverage, Fetched, coverage_of
+
+WINDOWS_READ = 1_000
+"""``window.fetched`` facts that are looked at: some forty days of an hourly rhythm."""
+
+NEW_WINDOWS_READ = 40
+CLOCK_CHANGES_READ = 64
+
+
+@attrs.define
+class _Known:
+    """What is remembered of one pump."""
+
+    upload: datetime | None = None
+    settings_hash: str | None = None
+    horizon: date | None = None
+    newest_window: str = ""
+    coverage: Coverage = attrs.field(factory=lambda: Coverage(days={}))
+    newest_change: str = ""
+    clock_changes: Sequence[Event] = ()
+
+
+@attrs.define
+class Journal:
+    """Facts of the log, by pump."""
+
+    _known: dict[str, _Known] = attrs.field(factory=dict)
+
+    def knows_upload(self, pump: Pump, history: History) -> bool:
+        """Whether this pump's newest upload is in the log."""
+        known = self._of(pump)
+        if known.upload != pump.uploaded_at:
+            found = history.facts("upload.seen", pump=pump.serial, limit=1)
+            same = bool(found) and found[0].body.uploaded_at == pump.uploaded_at
+            known.upload = pump.uploaded_at if same else None
+        return known.upload is not None
+
+    def ever_uploaded(self, pump: Pump, history: History) -> bool:
+        """Whether the log knows of any upload of this pump."""
+        return self._of(pump).upload is not None or bool(history.facts("upload.seen", pump=pump.serial, limit=1))
+
+    def knows_settings(self, pump: Pump, settings_hash: str, history: History) -> bool:
+        """Whether the settings that were captured last are these."""
+        known = self._of(pump)
+        if known.settings_hash != settings_hash:
+            found = history.facts("settings.captured", pump=pump.serial, limit=1)
+            same = bool(found) and found[0].body.settings_hash == settings_hash
+            known.settings_hash = settings_hash if same else None
+        return known.settings_hash is not None
+
+    def horizon(self, pump: Pump, history: History) -> date | None:
+        """The first day that is wanted for good, if the log says so already."""
+        known = self._of(pump)
+        if known.horizon is None:
+            for fact in history.facts("history.opened", pump=pump.serial):
+                if fact.body.last_day is None:
+                    known.horizon = date.fromisoformat(fact.body.first_day)
+        return known.horizon
+
+    def coverage(self, pump: Pump, history: History) -> Coverage:
+        """Which days were fetched, and when."""
+        known = self._of(pump)
+        newest = history.facts("window.fetched", pump=pump.serial, limit=1)
+        if newest and newest[0].id != known.newest_window:
+            since = _since(
+                history.facts("window.fetched", pump=pump.serial, limit=NEW_WINDOWS_READ), known.newest_window
+            )
+            if since is None:
+                found = history.facts("window.fetched", pump=pump.serial, limit=WINDOWS_READ)
+                known.coverage = coverage_of(found, limit=WINDOWS_READ)
+            else:
+                known.coverage = _with(known.coverage, coverage_of(since, limit=WINDOWS_READ).days)
+            known.newest_window = newest[0].id
+        return known.coverage
+
+    def clock_changes(self, pump: Pump, history: History) -> Sequence[Event]:
+        """The pump's newest clock changes."""
+        known = self._of(pump)
+        newest = history.facts("clock.changed", pump=pump.serial, limit=1)
+        if newest and newest[0].id != known.newest_change:
+            known.clock_changes = history.facts("clock.changed", pump=pump.serial, limit=CLOCK_CHANGES_READ)
+            known.newest_change = newest[0].id
+        return known.clock_changes
+
+    def _of(self, pump: Pump) -> _Known:
+        return self._known.setdefault(pump.serial, _Known())
+
+
+def _since(facts: Sequence[Event], mark: str) -> Sequence[Event] | None:
+    """The facts that are newer than ``mark``; None if it is not among them."""
+    for index, fact in enumerate(facts):
+        if fact.id == mark:
+            return facts[:index]
+    return None
+
+
+def _with(coverage: Coverage, newer: Mapping[date, Fetched]) -> Coverage:
+    return attrs.evolve(coverage, days={**coverage.days, **newer})

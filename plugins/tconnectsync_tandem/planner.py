@@ -1,0 +1,188 @@
+"""Which days to ask for: a pure function of what was fetched before, the upload dates and the time.
+
+Days are the pump's own, as far as known: the configured zone's. Every day from the horizon on is fetched once; then again
+
+- when the phone has uploaded since: back to two days before what was known then (late batches reach further back than the
+  newest event), else every six hours, whatever the dates say (a day for pumps that are not in use);
+- once a day the last week, once a week the last four: batches that the phone kept for long;
+- a day that could not be read, until it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from datetime import date, datetime, timedelta, timezone
+from typing import Any, TypeAlias
+from zoneinfo import ZoneInfo
+
+import attrs
+
+from tconnectsync import Event
+from tconnectsync_tandem.api.pumps import Pump
+
+Window: TypeAlias = tuple[date, date]
+"""First and last day, both inclusive."""
+
+OVERLAP_DAYS = 2
+LEAD_IN_DAYS = 1
+UNASKED_FOR = timedelta(hours=6)
+UNASKED_FOR_UNUSED = timedelta(hours=24)
+UNUSED_AFTER = timedelta(days=7)
+REFRESH = ((timedelta(hours=24), 7), (timedelta(days=7), 26))
+"""How long after it was fetched a day is fetched again, for days up to so many days ago.
+
+So a batch that comes two weeks late is found within a week, though no date tells of it.
+"""
+
+MOST_DAYS_AHEAD = 31
+MOST_STRAY_DAYS = 31
+_JOINED_GAP = 3
+_DAY = timedelta(days=1)
+
+
+@attrs.frozen
+class Fetched:
+    """When a day was fetched last, and the upload that was known then."""
+
+    at: datetime
+    uploaded_at: datetime | None
+
+
+@attrs.frozen(kw_only=True)
+class Coverage:
+    """Which days were fetched. Days before ``whole_before`` count as fetched: their facts are too long ago to look at."""
+
+    days: Mapping[date, Fetched]
+    whole_before: date | None = None
+
+
+def coverage_of(facts: Sequence[Event], *, limit: int) -> Coverage:
+    """From ``window.fetched`` facts, newest first, at most ``limit`` of them."""
+    days: dict[date, Fetched] = {}
+    first_days = []
+    for fact in facts:
+        try:
+            first, last = date.fromisoformat(fact.body.first_day), date.fromisoformat(fact.body.last_day)
+        except ValueError:
+            continue
+        first_days.append(first)
+        fetched = Fetched(fact.received_at, fact.body.uploaded_at)
+        for day in days_between(first, last):
+            days.setdefault(day, fetched)
+    return Coverage(days=days, whole_before=min(first_days) if len(facts) >= limit and first_days else None)
+
+
+def local_day(at: datetime, zone_of: Callable[[Any], str]) -> date:
+    """The day of a UTC time in the configured zone."""
+    return at.astimezone(ZoneInfo(zone_of(at.astimezone(timezone.utc).date()))).date()
+
+
+def in_use(pump: Pump, newest: Pump, now: datetime) -> bool:
+    """Whether a pump is asked often: the one that was used last, and any that has uploaded lately."""
+    return pump.serial == newest.serial or (pump.uploaded_at is not None and now - pump.uploaded_at < UNUSED_AFTER)
+
+
+@attrs.frozen(kw_only=True)
+class Planner:
+    """Plans the windows of one pump at one moment. ``start`` is the first day wanted, lead-in included."""
+
+    pump: Pump
+    start: date
+    now: datetime
+    zone_of: Callable[[Any], str]
+    used: bool = True
+
+    def windows(
+        self,
+        coverage: Coverage,
+        strays: Iterable[tuple[Window, bool]] = (),
+        *,
+        most_days: int,
+        unread: Set[date] = frozenset(),
+        spared: Set[date] = frozenset(),
+    ) -> list[Window]:
+        """What to ask for now, oldest first, each at most ``most_days`` long. ``unread``: days that are due whatever else."""
+        today = local_day(self.now, self.zone_of)
+        last = self._last_day(today)
+        due = {day for day in days_between(self.start, today) if self._due(day, today, coverage)}
+        due.update(day for day in unread if self.start <= day <= last)
+        if today in due:
+            due.update(days_between(today, last))
+        for (first, end), still_there in strays:
+            due.update(day for day in days_between(first, end) if self._stray_due(coverage.days.get(day), still_there))
+        newest = self.pump.newest
+        if newest is not None and newest.date() > last:
+            # a clock that is years ahead, or a bogus date: what is there is asked for, and nothing else depends on it
+            ahead = (newest.date() - _DAY, newest.date())
+            due.update(day for day in ahead if self._stray_due(coverage.days.get(day), still_there=True))
+        return cut(due - spared, most_days)
+
+    def _last_day(self, today: date) -> date:
+        """Tomorrow, for pumps east of here; or the pump's own newest day where its clock is days ahead."""
+        newest = today if self.pump.newest is None else self.pump.newest.date()
+        return max(today, newest if newest <= today + MOST_DAYS_AHEAD * _DAY else today) + _DAY
+
+    def _due(self, day: date, today: date, coverage: Coverage) -> bool:
+        fetched = coverage.days.get(day)
+        if fetched is None:
+            return not (coverage.whole_before is not None and day < coverage.whole_before)
+        age = self.now - fetched.at
+        if age < timedelta(0):  # written by a clock that was ahead: worth nothing
+            return True
+        known = local_day(fetched.at, self.zone_of)
+        if self._moved(fetched):
+            before = known if fetched.uploaded_at is None else min(known, local_day(fetched.uploaded_at, self.zone_of))
+            if day >= before - OVERLAP_DAYS * _DAY:
+                return True
+        if age >= (UNASKED_FOR if self.used else UNASKED_FOR_UNUSED) and day >= known - OVERLAP_DAYS * _DAY:
+            return True
+        return self.used and any(age >= every and day >= today - back * _DAY for every, back in REFRESH)
+
+    def _moved(self, fetched: Fetched) -> bool:
+        return self.pump.uploaded_at is not None and self.pump.uploaded_at != fetched.uploaded_at
+
+    def _stray_due(self, fetched: Fetched | None, still_there: bool) -> bool:
+        return fetched is None or (still_there and self._moved(fetched))
+
+
+def stray_windows(changes: Iterable[Event], start: date, last: date) -> list[tuple[Window, bool]]:
+    """Days outside of ``start`` to ``last`` on which the pump lived because its date was wrong, and whether it still does.
+
+    ``changes``: ``clock.changed`` events. A date that was set wrong and put right leaves doses on days that nobody asks for.
+    """
+    numbered = (event for event in changes if event.kind == "clock.changed" and event.body.part == "date")
+    dates = sorted(numbered, key=lambda event: (event.group or 0, event.seq or 0))
+    found: list[tuple[Window, bool]] = []
+    for index, event in enumerate(dates):
+        after = event.pump_time.date()
+        try:
+            before = after - timedelta(seconds=event.body.step_s)
+        except OverflowError:
+            continue
+        if abs(before - after) < 2 * _DAY:
+            continue
+        if start <= after <= last and not start <= before <= last:
+            since = dates[index - 1].pump_time.date() if index else before - LEAD_IN_DAYS * _DAY
+            first = max(min(since, before), before - (MOST_STRAY_DAYS - 1) * _DAY)
+            found.append(((first, before), False))
+        elif start <= before <= last and not start <= after <= last and index + 1 == len(dates):
+            found.append(((after, after + (MOST_STRAY_DAYS - 1) * _DAY), True))
+    return found
+
+
+def days_between(first: date, last: date) -> list[date]:
+    """Every day from ``first`` to ``last``, both inclusive."""
+    return [date.fromordinal(number) for number in range(first.toordinal(), last.toordinal() + 1)]
+
+
+def cut(days: Iterable[date], most_days: int) -> list[Window]:
+    """Days as windows, oldest first, each at most ``most_days`` long; a gap of a few days is fetched along."""
+    windows: list[Window] = []
+    for day in sorted(days):
+        if windows:
+            first, last = windows[-1]
+            if (day - last).days <= _JOINED_GAP and (day - first).days < most_days:
+                windows[-1] = (first, day)
+                continue
+        windows.append((day, day))
+    return windows

@@ -1,0 +1,122 @@
+"""Whether so much of a window cannot be read that the vendor must have changed something, and on which days that was.
+
+Counted are the records that a user would miss. Records of a type that nobody knows, with everything around it as it should
+be, are no change: pumps learn new ones. An entry whose type cannot be read is a bolus if anything in it speaks of one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import attrs
+
+from tconnectsync import Event, SourceChanged
+from tconnectsync_tandem.api.transport import CHANGED_WAIT_S, NEW_RELEASE
+from tconnectsync_tandem.decode.entries import NO_CODE, NO_SUCH_CODE, RECORDS, Entry
+from tconnectsync_tandem.planner import Window, days_between
+
+MOST_SHARE = 0.05
+"""More of the records than this must not be unreadable."""
+ANY = ("bolus.", "carbs.", "clock.")
+"""Kinds of which not a single record may be unreadable: a dose, or the time of all that follows."""
+NOT_MISSED = frozenset({"pump.noted"})
+UNREAD_TYPE, UNREAD_BOLUS = "records of an unreadable type", "bolus records of an unreadable type"
+_DAY = timedelta(days=1)
+_SHOWN = 5
+
+
+@attrs.define
+class Unreadable:
+    """Counts the records of one window. ``kinds``: how many of each kind could not be read; ``reason`` of the worst one."""
+
+    window: Window
+    read: int = 0
+    kinds: Counter[str] = attrs.field(factory=Counter)
+    reason: str = ""
+    _days: set[date] = attrs.field(factory=set)
+    _undated: bool = False
+
+    def note(self, event: Event, entry: Entry) -> None:
+        """Count a record."""
+        if event.kind != "unknown":
+            self.read += event.kind not in NOT_MISSED
+            return
+        kind = _kind_of(entry, event.raw)
+        if kind is None or not self._is_of_here(kind, entry):
+            return
+        if not self.reason or (_is_of_any(kind) and not any(map(_is_of_any, self.kinds))):
+            self.reason = entry.body.reason
+        self.kinds[kind] += 1
+        if entry.pump_time is None:
+            self._undated = True
+        else:
+            self._days.add(entry.pump_time.date())
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether a dose or more than :data:`MOST_SHARE` of the records could not be read."""
+        count = self.kinds.total()
+        return any(map(_is_of_any, self.kinds)) or count > MOST_SHARE * (count + self.read)
+
+    def finished(self) -> Iterator[Window]:
+        """The stretches of days of the window that were read whole. A server may file a record under the next day."""
+        if not self.is_changed:
+            yield self.window
+            return
+        unread = {day + step * _DAY for day in self._days for step in (-1, 0, 1)}
+        if self._undated or not unread & set(days_between(*self.window)):
+            return
+        first: date | None = None
+        for day in [*days_between(*self.window), self.window[1] + _DAY]:
+            if day not in unread and day <= self.window[1]:
+                first = first or day
+            elif first is not None:
+                yield first, day - _DAY
+                first = None
+
+    def _is_of_here(self, kind: str, entry: Entry) -> bool:
+        """Clock changes of the pump's whole life come with every window."""
+        if kind != "clock.changed" or entry.pump_time is None:
+            return True
+        return self.window[0] - _DAY <= entry.pump_time.date() <= self.window[1] + _DAY
+
+
+def changed_records(pump: str, found: Sequence[Unreadable]) -> SourceChanged:
+    """The error for windows of one pump of which too much could not be read."""
+    kinds: Counter[str] = Counter()
+    for one in found:
+        kinds += one.kinds
+    count, read = kinds.total(), sum(one.read for one in found)
+    worst = next((one for one in found if any(map(_is_of_any, one.kinds))), found[0])
+    first, last = min(one.window[0] for one in found), max(one.window[1] for one in found)
+    return SourceChanged(
+        f"Tandem's records are not as they were: {count:,} of {count + read:,} of pump {pump} from {first} to {last} cannot be"
+        f" read ({kind_words(kinds)}; {worst.reason})",
+        after_s=CHANGED_WAIT_S,
+        remedy=f"What can be read is delivered, and the rest is fetched again by itself. {NEW_RELEASE}",
+    )
+
+
+def kind_words(kinds: Counter[str]) -> str:
+    """Counts by kind, the most frequent first."""
+    listed = [f"{number:,} {kind.replace('.', ' ')}" for kind, number in kinds.most_common(_SHOWN)]
+    return ", ".join([*listed, *(["others"] if len(kinds) > _SHOWN else [])])
+
+
+def _is_of_any(kind: str) -> bool:
+    return kind == UNREAD_BOLUS or kind.startswith(ANY)
+
+
+def _kind_of(entry: Entry, raw: Any) -> str | None:
+    """What an entry that cannot be read would have been; None: nothing that anybody would miss."""
+    code, reason = entry.body.code, entry.body.reason
+    if reason == NO_SUCH_CODE:
+        return None
+    if code == NO_CODE:
+        return UNREAD_BOLUS if "bolus" in json.dumps(raw, default=str).lower() else UNREAD_TYPE
+    record = RECORDS.get(int(code)) if code.lstrip("-").isdecimal() else None
+    return None if record is None or record.kind in NOT_MISSED else record.kind

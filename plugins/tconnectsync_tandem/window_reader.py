@@ -1,0 +1,210 @@
+"""Reads windows of days: one request at a time, halved where the answer is broken or refused, each finished one a fact.
+
+Errors are kept without their tracebacks, which would keep the broken answers in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+
+import attrs
+
+from tconnectsync import Batch, Clock, Event, Retryable
+from tconnectsync_tandem.api.client import Client
+from tconnectsync_tandem.api.pumps import Pump
+from tconnectsync_tandem.api.responses import LogAnswer, split_answer
+from tconnectsync_tandem.api.transport import BrokenAnswer, BrokenShape, ServerBusy, WindowRefused, shape_changed
+from tconnectsync_tandem.cooldown import Patience
+from tconnectsync_tandem.event_factory import make_event
+from tconnectsync_tandem.planner import Window, cut, days_between
+from tconnectsync_tandem.schema_drift import Drift
+from tconnectsync_tandem.source_events import window_fetched
+from tconnectsync_tandem.unreadable_days import Unreadable, kind_words
+from tconnectsync_tandem.window_state import Memo
+
+log = logging.getLogger("tconnectsync.tandem")
+
+EVENTS_PER_BATCH = 1_000
+PATIENCE = 12
+"""Broken answers in a row after which it is not the window's fault."""
+
+PAUSE_S = 2.0
+KEPT_ANYWAY_WAIT_S = 900.0
+
+
+@attrs.frozen
+class Unfinished:
+    """A day that stayed broken, and why."""
+
+    pump: Pump
+    day: date
+    error: Retryable
+
+
+@attrs.define(kw_only=True)
+class WindowReader:
+    """Reads windows during one poll. ``unfinished``, ``changed`` and ``odd_answer`` tell afterwards what is not as it should be."""
+
+    client: Client
+    clock: Clock
+    drift: Drift
+    memo: Memo
+    patience: Patience = attrs.field(factory=Patience)
+    done: int = 0
+    total: int = 0
+    unfinished: list[Unfinished] = attrs.field(factory=list)
+    changed: list[Unreadable] = attrs.field(factory=list)
+    """Windows of which too much could not be read."""
+    odd_answer: Retryable | None = None
+    succeeded: bool = False
+    _broken_in_a_row: int = 0
+    _refused: bool = False
+    _longest_taken: int = 0
+    _changes_seen: set[str] = attrs.field(factory=set)
+
+    def read(self, pump: Pump, windows: Sequence[Window]) -> Iterator[Batch]:
+        """Batches of one pump's windows, oldest first; at most one request before each batch.
+
+        A window's last batch holds its ``window.fetched``. A broken answer is asked for once more if that can help, then
+        in halves down to a day; a day that stays broken is left out and noted. A refused window is asked for in halves too,
+        and the longest one that is taken is remembered. A server that is busy is asked again in another poll, and only after
+        several of them in halves. Errors: those of the client that no smaller window cures, or the last broken answer when
+        there were too many in a row.
+        """
+        busy = False
+        limit = self.memo.limit(self.clock.now())
+        parts = [part for window in windows for part in cut(days_between(*window), limit or _length(window))]
+        waiting = [(part, False) for part in reversed(parts)]
+        while waiting:
+            window, again = waiting.pop()
+            error: Retryable
+            try:
+                answers = [self._ask(assignment, window) for assignment in pump.assignments]
+            except (BrokenAnswer, BrokenShape, ServerBusy, WindowRefused) as caught:
+                error = _without_frames(caught)
+            else:
+                self._broken_in_a_row = 0
+                self.succeeded = True
+                self._longest_taken = max(self._longest_taken, _length(window))
+                yield from self._batches(pump, window, answers)
+                del answers  # a month of text: not kept while the next one is asked for
+                continue
+            if isinstance(error, ServerBusy) and not busy and self.patience.waits_out(pump):
+                raise error
+            busy = busy or isinstance(error, ServerBusy)
+            waiting += self._broken(pump, window, error, again=again)
+            yield self._batch(pump, window, ())
+        if not busy:
+            self.patience.was_read(pump)
+        if self._refused and self._longest_taken:
+            self.memo.took(self._longest_taken, self.clock.now())
+
+    def _broken(self, pump: Pump, window: Window, error: Retryable, *, again: bool) -> list[tuple[Window, bool]]:
+        """What to ask for in place of a window that could not be read. Raises ``error`` after too many in a row."""
+        self._broken_in_a_row += 1
+        self._refused = self._refused or isinstance(error, WindowRefused)
+        log.warning(
+            'window_broken pump=%s first=%s last=%s reason="%s"', pump.serial, window[0], window[1], error.message
+        )
+        if self._broken_in_a_row >= PATIENCE:
+            raise error
+        if isinstance(error, BrokenAnswer) and not again and self._broken_in_a_row <= 2:
+            self.clock.sleep(PAUSE_S)
+            return [(window, True)]
+        if window[0] < window[1]:
+            return [(half, False) for half in reversed(halves(window))]
+        self.unfinished.append(Unfinished(pump, window[0], error))
+        self.done += 1
+        return []
+
+    def _ask(self, assignment: str, window: Window) -> LogAnswer:
+        first, last = window
+        what = f"events of {first} to {last}"
+        answer = split_answer(self.client.pump_logs(assignment, first, last), what)
+        for key in answer.new_keys:
+            self.drift.tell(f"key {key}", 'vendor_data_changed answer=pump-logs what="new key %s"', key)
+        if answer.clock_changes is None:
+            log.warning("vendor_data_changed answer=pump-logs missing=clockChanges")
+            error = shape_changed("events", "no clockChanges in it (the events were kept)")
+            error.after_s = KEPT_ANYWAY_WAIT_S
+            self.odd_answer = error
+        return answer
+
+    def _batches(self, pump: Pump, window: Window, answers: Sequence[LogAnswer]) -> Iterator[Batch]:
+        now = self.clock.now()
+        events: list[Event] = []
+        count = 0
+        before, days = self.done, (window[1] - window[0]).days + 1
+        expected = sum(len(answer.events) for answer in answers)
+        unreadable = Unreadable(window)
+        for answer in answers:
+            for _, raw in answer.entries():
+                event, entry = make_event(raw, pump=pump.serial, received_at=now)
+                if event.kind == "clock.changed":
+                    # every answer holds the clock changes of the pump's whole life
+                    if event.id in self._changes_seen:
+                        continue
+                    self._changes_seen.add(event.id)
+                if event.kind == "unknown" or entry.notes:
+                    self.drift.note(event.id, _code(raw), entry)
+                unreadable.note(event, entry)
+                events.append(event)
+                count += 1
+                if len(events) == EVENTS_PER_BATCH:
+                    self.done = before + min(days, days * count // max(expected, 1))
+                    yield self._batch(pump, window, events)
+                    events = []
+        self.done = before + days
+        log.debug("window_read pump=%s first=%s last=%s events=%d", pump.serial, window[0], window[1], count)
+        yield self._batch(pump, window, [*events, *self._finished(pump, unreadable, count, now)])
+
+    def _finished(self, pump: Pump, unreadable: Unreadable, count: int, now: datetime) -> list[Event]:
+        """The facts about what was read whole of a window; the rest of its days is noted and asked for again."""
+        window, finished = unreadable.window, list(unreadable.finished())
+        if unreadable.is_changed:
+            kinds = kind_words(unreadable.kinds)
+            log.warning(
+                'records_changed pump=%s first=%s last=%s unreadable="%s"', pump.serial, window[0], window[1], kinds
+            )
+            self.changed.append(unreadable)
+            whole = {day for part in finished for day in days_between(*part)}
+            self.memo.leave(pump.serial, set(days_between(*window)) - whole, now)
+        return [window_fetched(pump, part, count, now) for part in finished]
+
+    def _batch(self, pump: Pump, window: Window, events: Sequence[Event]) -> Batch:
+        note = f"pump {pump.serial}, {words_for(window)}"
+        return Batch(events=events, note=note, done=self.done, total=max(self.total, self.done))
+
+
+def _without_frames(error: Retryable) -> Retryable:
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error
+
+
+def _length(window: Window) -> int:
+    return (window[1] - window[0]).days + 1
+
+
+def _code(raw: object) -> str:
+    code = raw.get("eventCode") if isinstance(raw, dict) else None
+    return str(code)[:12] if isinstance(code, (int, str)) else "?"
+
+
+def words_for(window: Window) -> str:
+    """A window in words: 1 to 28 October 2026."""
+    first, last = window
+    end = f"{last.day} {last:%B %Y}"
+    if first == last:
+        return end
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day} to {end}"
+    return f"{first.day} {first:%B} to {end}" if first.year == last.year else f"{first.day} {first:%B %Y} to {end}"
+
+
+def halves(window: Window) -> tuple[Window, Window]:
+    """The first and the second half of a window of two days or more."""
+    first, last = window
+    middle = first + timedelta(days=((last - first).days + 1) // 2 - 1)
+    return (first, middle), (middle + timedelta(days=1), last)

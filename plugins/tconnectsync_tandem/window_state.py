@@ -1,0 +1,105 @@
+"""What must outlast a restart and stands in no record of the log: days that could not be read, and how long a window may be.
+
+A small file; if it is deleted, long windows are tried again and days are asked for by what the log says of them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import attrs
+
+from tconnectsync_tandem.planner import Fetched
+
+log = logging.getLogger("tconnectsync.tandem")
+
+FORGOTTEN_AFTER = timedelta(days=7)
+"""A longer window is tried again after so long."""
+MOST_DAYS = 4_000
+"""Unread days that are remembered of one pump."""
+
+
+@attrs.define
+class Memo:
+    """Kept in the file ``path``."""
+
+    path: Path
+    longest_days: int | None = None
+    """The longest window that the server took after it refused a longer one."""
+    longest_since: datetime | None = None
+    _unread: dict[str, dict[date, datetime]] = attrs.field(factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Memo:
+        """Read the file; an unreadable one is a fresh start."""
+        memo = cls(path)
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            found = json.loads(path.read_bytes())
+            unread = {
+                str(pump): {date.fromisoformat(day): _utc(at) for day, at in days.items()}
+                for pump, days in found["unread"].items()
+            }
+            longest = found.get("longest_days")
+            since = None if longest is None else _utc(found["longest_since"])
+            memo = cls(path, None if longest is None else max(1, int(longest)), since, unread)
+        return memo
+
+    def limit(self, now: datetime) -> int | None:
+        """The longest window to ask for now; None: any."""
+        if self.longest_since is None or not timedelta(0) <= now - self.longest_since < FORGOTTEN_AFTER:
+            return None
+        return self.longest_days
+
+    def took(self, days: int, now: datetime) -> None:
+        """The server took a window of ``days`` days after it had refused a longer one."""
+        if days != self.limit(now):
+            self.longest_days, self.longest_since = days, now
+            self._save()
+
+    def leave(self, pump: str, days: Iterable[date], now: datetime) -> None:
+        """These days of the pump could not be read."""
+        left = dict.fromkeys(days, now)
+        known = self._unread.get(pump, {})
+        if left:
+            self._unread[pump] = dict(sorted({**known, **left}.items())[-MOST_DAYS:])
+            if left.keys() - known.keys():
+                self._save()
+
+    def unread(self, pump: str, fetched: Mapping[date, Fetched]) -> Set[date]:
+        """The pump's days that were left and not fetched since; ``fetched`` is what the log says."""
+        known = self._unread.get(pump, {})
+        still = {day: at for day, at in known.items() if day not in fetched or fetched[day].at < at}
+        if len(still) < len(known):
+            self._unread[pump] = still
+            self._save()
+        return still.keys()
+
+    def _save(self) -> None:
+        found = {
+            "longest_days": self.longest_days,
+            "longest_since": self.longest_since and self.longest_since.isoformat(),
+            "unread": {
+                pump: {day.isoformat(): at.isoformat() for day, at in days.items()}
+                for pump, days in self._unread.items()
+                if days
+            },
+        }
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(found, indent=1))
+            temporary.replace(self.path)
+        except OSError as error:
+            log.warning("memo_not_saved reason=%s", error.strerror)
+
+
+def _utc(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(text)
+    return at

@@ -1,0 +1,49 @@
+"""Of which pump the answers are: a dose is told without a serial number, readings and the pump's features with one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from tconnectsync import SourceChanged
+from tconnectsync_tconnect.api.transport import CHANGED_WAIT_S
+from tconnectsync_tconnect.rows.csv_rows import serial_of
+from tconnectsync_tconnect.rows.csv_tables import DEVICE, PUMP, Row
+from tconnectsync_tconnect.rows.merge import Answers
+from tconnectsync_tconnect.rows.serial_numbers import is_rounded
+from tconnectsync_tconnect.rows.therapy import cell
+
+CORRECT_THE_LIST = "Correct the list (the serial number stands on the back of the pump), then `tconnectsync check`. Nothing of it was written down."
+
+
+class OtherPump(SourceChanged):
+    """Data of a pump that the options do not name."""
+
+
+def serials_of(features: Sequence[Any]) -> frozenset[str]:
+    """The pumps that the features are of; empty where they do not say."""
+    return frozenset(_serials(features))
+
+
+def serials_in(answers: Answers) -> frozenset[str]:
+    """The pumps that the readings of some days are of."""
+    told = set(_serials(one for one in answers.therapy if isinstance(one, Mapping) and one.get("type") == "CGM"))
+    rows = (row for row in answers.csv if isinstance(row, Row) and row.table in (DEVICE, PUMP))
+    told |= {serial for row in rows if (serial := serial_of(row)) is not None}
+    return frozenset(serial for serial in told if not is_rounded(serial))
+
+
+def other_pump(what: str, told: Collection[str], pump: str) -> OtherPump:
+    """The error for data of a pump that the options do not name: written down as of ``pump`` they would count twice."""
+    return OtherPump(
+        f"{what} of pump {', '.join(sorted(told))}, but sources.tconnect.pumps names {pump}",
+        after_s=CHANGED_WAIT_S,
+        remedy=CORRECT_THE_LIST,
+    )
+
+
+def _serials(rows: Any) -> Iterator[str]:
+    for row in rows:
+        serial = cell(row.get("serialNumber")).strip() if isinstance(row, Mapping) else ""
+        if serial.strip("0-"):
+            yield serial

@@ -1,0 +1,98 @@
+"""Basal of two services as one: the timeline's rows, and what the CSV export tells of the time that those leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import attrs
+
+from tconnectsync_tconnect.rows import timeline
+from tconnectsync_tconnect.rows.csv_rows import basal_start
+from tconnectsync_tconnect.rows.csv_tables import BASAL, Row
+from tconnectsync_tconnect.rows.entry import CSV_BASAL, READERS
+from tconnectsync_tconnect.rows.provenance import Kept, kept
+from tconnectsync_tconnect.rows.timeline import Segment, Suspension
+
+_SHORTEST_S = 60
+"""What is left between two rows of the timeline is a matter of rounding, if it is shorter."""
+
+
+_NEVER = datetime(9999, 1, 1)
+
+
+@attrs.frozen(kw_only=True)
+class CsvBasal:
+    """A row of the Basal table: the rate from ``at`` on; not ``known`` if the row does not say it."""
+
+    at: datetime
+    cells: Mapping[str, Any]
+    known: bool = True
+
+    @classmethod
+    def of(cls, cells: Mapping[str, Any]) -> CsvBasal:
+        """Raises BadRow."""
+        start = basal_start(Row(table=BASAL, line=0, cells=cells))
+        return cls(at=start.at, cells=cells)
+
+
+@attrs.frozen(kw_only=True)
+class OpenRow:
+    """The last row of the Basal table: nothing yet says how long it held."""
+
+    start: CsvBasal
+
+
+def segment_kept(segment: Segment, suspended: str | None) -> Kept:
+    """A row of the timeline as a fact, with the reason of the suspension that begins with it."""
+    around = {} if suspended is None else {"suspended": suspended}
+    (one,) = kept(timeline.BASAL, segment.row, READERS[timeline.BASAL](segment.row, around), **around)
+    return one
+
+
+def without_covered(
+    rows: Sequence[CsvBasal], segments: Sequence[Segment], suspensions: Sequence[Suspension]
+) -> tuple[list[Kept], OpenRow | None]:
+    """The parts of CSV rows that the timeline says nothing of; and the last row, if its end is not known.
+
+    ``rows`` and ``segments`` by time. A row ends at the next one, or where the timeline begins.
+    """
+    covered = _covered(segments, suspensions)
+    found: list[Kept] = []
+    for row, following in pairwise(rows):
+        found += _pieces(row, following.at, covered)
+    if not rows:
+        return found, None
+    last = rows[-1]
+    after = next((begin for begin, end in covered if end > last.at), None)
+    if after is None:
+        return found, OpenRow(start=last) if last.known else None
+    found += _pieces(last, after, covered)
+    return found, None
+
+
+def _covered(segments: Sequence[Segment], suspensions: Sequence[Suspension]) -> list[tuple[datetime, datetime]]:
+    spans = [(one.at, one.end) for one in segments]
+    for stop in suspensions:
+        following = next((one.at for one in segments if one.at > stop.at), None)
+        spans.append((stop.at, _NEVER if following is None else following))
+    return sorted(spans)
+
+
+def _pieces(row: CsvBasal, end: datetime, covered: Sequence[tuple[datetime, datetime]]) -> list[Kept]:
+    found: list[Kept] = []
+    if not row.known:
+        return found
+    at = row.at
+    for begin, over in (*covered, (end, end)):
+        stop = min(begin, end)
+        length_s = round((stop - at).total_seconds())
+        if length_s >= _SHORTEST_S or (length_s > 0 and at == row.at and stop == end):
+            around = {"at": at.isoformat(), "span_s": length_s}
+            found += kept(CSV_BASAL, row.cells, READERS[CSV_BASAL](row.cells, around), **around)
+        at = max(at, over)
+        if at >= end:
+            break
+    return found

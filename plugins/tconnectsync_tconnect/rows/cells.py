@@ -1,0 +1,88 @@
+"""The texts in cells as numbers and times; None is an empty cell. Errors name the column, never the value."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+from tconnectsync_tconnect.rows.bad_row import BadRow
+
+NO_TIME_YEAR = 1
+"""``0001-01-01T00:00:00`` means that there is no time."""
+FIRST_YEAR = 2008
+"""Pumps count their time from 2008."""
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d+)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(\.\d+)?", re.ASCII)
+
+
+def text(cells: Mapping[str, str], column: str) -> str:
+    """A cell without the blanks around it; "" where it is empty or there is no such column."""
+    return cells.get(column, "").strip()
+
+
+def number(cells: Mapping[str, str], column: str) -> float | None:
+    """A decimal number, whatever its size."""
+    found = text(cells, column)
+    if not found:
+        return None
+    if not _NUMBER.fullmatch(found):
+        raise BadRow("is no number", column=column)
+    value = float(found) + 0.0
+    if not math.isfinite(value):
+        raise BadRow("is no number", column=column)
+    return value
+
+
+def flag(cells: Mapping[str, str], column: str) -> bool:
+    """1 or true; anything else that is neither 0, false nor empty is refused."""
+    found = text(cells, column).lower()
+    if found in ("1", "true"):
+        return True
+    if found in ("", "0", "false"):
+        return False
+    raise BadRow("is neither 0 nor 1", column=column)
+
+
+def identity(cells: Mapping[str, str], column: str) -> int | None:
+    """A number that names something: ``7007`` and ``7007.000`` are the same; 0 names nothing."""
+    found = number(cells, column)
+    if found is None or found == 0:
+        return None
+    if found != int(found) or found < 0:
+        raise BadRow("is no whole number", column=column)
+    return int(found)
+
+
+def time(cells: Mapping[str, str], column: str) -> datetime | None:
+    """A time on the wearer's wall clock, naive, in whole seconds."""
+    found = text(cells, column)
+    if not found:
+        return None
+    match = _TIME.fullmatch(found)
+    try:
+        at = datetime.fromisoformat(match.group(1)) if match else None
+    except ValueError:
+        at = None
+    if at is not None and at.year == NO_TIME_YEAR:
+        return None
+    if at is None or at.year < FIRST_YEAR:
+        raise BadRow("is no time of a pump (2021-04-01T00:00:19)", column=column)
+    return at
+
+
+def needed_number(cells: Mapping[str, str], column: str) -> float:
+    """As :func:`number`, where an empty cell is damage."""
+    found = number(cells, column)
+    if found is None:
+        raise BadRow("is empty", column=column, empty=True)
+    return found
+
+
+def needed_time(cells: Mapping[str, str], column: str) -> datetime:
+    """As :func:`time`, where no time is damage."""
+    found = time(cells, column)
+    if found is None:
+        raise BadRow("is no time", column=column, empty=True)
+    return found

@@ -1,0 +1,278 @@
+"""The answers to one window of days as facts: where two services tell the same thing, one of them counts.
+
+Basal is the timeline's, and the CSV export's where the timeline has none. Boluses and readings are the therapy events', and the
+CSV export's on days where those have none of that sort. A row that cannot be read is kept as ``unknown``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time
+from typing import Any
+
+import attrs
+
+from tconnectsync_tconnect.rows import site_events as siteevents
+from tconnectsync_tconnect.rows import therapy, timeline
+from tconnectsync_tconnect.rows.bad_row import BadRow
+from tconnectsync_tconnect.rows.basal import CsvBasal, OpenRow, segment_kept, without_covered
+from tconnectsync_tconnect.rows.csv_tables import BASAL, BOLUS, PUMP, Damaged
+from tconnectsync_tconnect.rows.csv_tables import Row as CsvRow
+from tconnectsync_tconnect.rows.entry import CSV, READERS
+from tconnectsync_tconnect.rows.modes import mode_changes
+from tconnectsync_tconnect.rows.partial_rows import readable, time_among, time_of
+from tconnectsync_tconnect.rows.provenance import Kept, kept, kept_aside
+from tconnectsync_tconnect.rows.row_event import Fact
+from tconnectsync_tconnect.rows.timeline import Mode, Segment, Suspension
+from tconnectsync_tconnect.rows.unreadable_rows import is_bolus, is_changed, unreadable
+
+_SAME_S = 60
+"""Two services tell of one suspension within this time."""
+
+
+@attrs.frozen(kw_only=True)
+class Answers:
+    """What the services said of the days from ``first`` on; ``csv`` and ``sites`` are empty where they were not asked."""
+
+    first: date
+    timeline: Mapping[str, Any] = attrs.field(factory=dict)
+    therapy: Sequence[Any] = ()
+    csv: Sequence[CsvRow | Damaged] = ()
+    sites: Sequence[Any] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Rest:
+    """What the days before left open: only later rows tell how long it lasts. ``newest``: the time of their newest data."""
+
+    csv_row: OpenRow | None = None
+    suspension: Suspension | None = None
+    modes: tuple[Mode, ...] = ()
+    newest: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Merged:
+    """The facts of a window, each once, and what it leaves open.
+
+    ``bad``: rows that could not be read; ``unreadable``: those of them that a user would miss, by sort.
+    """
+
+    facts: Sequence[Kept]
+    rest: Rest
+    bad: int
+    unreadable: Mapping[str, int]
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether so much is missing that the vendor must have changed something."""
+        return is_changed(self.unreadable, len(self.facts) - self.bad)
+
+
+def merged(answers: Answers, rest: Rest) -> Merged:
+    """What the answers say together."""
+    bad = _Bad(answers.first)
+    segments = _segments(answers.timeline, bad)
+    suspensions = bad.read(
+        timeline.SUSPENSION, answers.timeline.get("suspensionDeliveryEvents"), timeline.suspension_of
+    )
+    modes = bad.read(timeline.MODE, answers.timeline.get("events"), timeline.mode_of)
+    sites = bad.read(siteevents.SITE, answers.sites, siteevents.site_event_of)
+    told = bad.kept(therapy.THERAPY, answers.therapy)
+    csv_basal, csv_told = _csv(answers.csv, rest.csv_row, bad)
+
+    by_start = {segment.at: segment for segment in segments}
+    unexplained = [one for one in suspensions if one.at not in by_start]
+    if rest.suspension is not None and rest.suspension.at not in {one.at for one in suspensions}:
+        unexplained.insert(0, rest.suspension)
+    reasons = {one.at: one.reason for one in suspensions}
+    found = [segment_kept(segment, reasons.get(segment.at)) for segment in segments]
+    pieces, csv_row = without_covered(csv_basal, segments, unexplained)
+    found += pieces
+    basal = sorted((one.fact for one in found), key=lambda fact: fact.at)
+    stops, open_stop = _suspended(unexplained, segments)
+    found += stops
+    found += _sites(sites, suspensions, basal)
+    before = () if rest.newest is None else (rest.newest,)
+    newest = max((*before, *(one.fact.at for one in (*found, *told, *csv_told))), default=None)
+    changes, open_modes = mode_changes([*rest.modes, *modes], newest)
+    found += changes
+    filled = _filled(told, csv_told, lacks_boluses=any(is_bolus(one.raw["row"]) for one in bad.facts))
+    found += filled
+    missed = unreadable(bad.facts, _boluses(told), _boluses(filled[len(told) :]))
+    return Merged(
+        facts=[*_each_once(found, bad), *bad.facts],
+        rest=Rest(csv_row=csv_row, suspension=open_stop, modes=open_modes, newest=newest),
+        bad=len(bad.facts),
+        unreadable=missed,
+    )
+
+
+class _Bad:
+    """Rows that cannot be read, kept verbatim."""
+
+    def __init__(self, day: date) -> None:
+        self.at = datetime.combine(day, time())
+        self.facts: list[Kept] = []
+
+    def read(self, origin: str, rows: Any, reader: Any) -> list[Any]:
+        """What ``reader`` makes of each row, nothing where it skips one."""
+        found = []
+        for row in rows if isinstance(rows, (list, tuple)) else ():
+            if not isinstance(row, Mapping):
+                self.add(origin, row, "is no row")
+                continue
+            try:
+                read = reader(row)
+            except BadRow as problem:
+                self.add(origin, row, problem.reason)
+                continue
+            if read is not None:
+                found.append(read)
+        return found
+
+    def kept(self, origin: str, rows: Sequence[Any]) -> list[Kept]:
+        """The facts of each row by itself."""
+        found: list[Kept] = []
+        for row in rows:
+            if not isinstance(row, Mapping):
+                self.add(origin, row, "is no row")
+                continue
+            try:
+                found += kept(origin, row, READERS[origin](row, {}))
+            except BadRow as problem:
+                self.add(origin, row, problem.reason)
+        return found
+
+    def add(self, origin: str, row: Any, reason: str) -> None:
+        """Keep a row as ``unknown``."""
+        one = kept_aside(origin, row, reason, self.at)
+        if any(other.fact == one.fact for other in self.facts[-1:]):
+            return  # several facts of one row
+        self.facts.append(one)
+
+
+def _segments(answer: Mapping[str, Any], bad: _Bad) -> list[Segment]:
+    """The basal rows in order, one for each time: of several the one that lasts, algorithm before temporary before profile."""
+    lists = answer.get("basal")
+    rows = [row for each in lists.values() if isinstance(each, list) for row in each] if isinstance(lists, dict) else []
+    chosen: dict[datetime, Segment] = {}
+    for segment in bad.read(timeline.BASAL, rows, timeline.segment_of):
+        other = chosen.get(segment.at)
+        if other is None or (segment.span_s > 0, segment.type) > (other.span_s > 0, other.type):
+            chosen[segment.at] = segment
+    return sorted((one for one in chosen.values() if one.span_s > 0), key=lambda one: one.at)
+
+
+def _csv(rows: Sequence[CsvRow | Damaged], before: OpenRow | None, bad: _Bad) -> tuple[list[CsvBasal], list[Kept]]:
+    basal = [] if before is None else [before.start]
+    told: list[Kept] = []
+    for row in rows:
+        try:
+            if isinstance(row, Damaged):
+                raise row.problem
+            if row.table == BASAL:
+                basal.append(_csv_basal(row))
+            elif row.table != PUMP:
+                read = readable(row)
+                told += kept(CSV, read.cells, READERS[CSV](read.cells, {}), **read.around)
+                if read.damage is not None:
+                    raise read.damage
+        except BadRow as problem:
+            cells = {"table": row.table, "cells": list(row.rest)} if isinstance(row, Damaged) else row.cells
+            bad.add(CSV, cells, problem.reason)
+            if row.table == BASAL:
+                _end_basal(basal, row)
+    return sorted(basal, key=lambda one: one.at), told
+
+
+def _end_basal(basal: list[CsvBasal], row: CsvRow | Damaged) -> None:
+    """A row that cannot be read ends the one before it: at its time, or nobody knows when."""
+    at = time_among(row.rest) if isinstance(row, Damaged) else time_of(row.cells)
+    if at is not None:
+        basal.append(CsvBasal(at=at, cells={}, known=False))
+    elif basal:
+        basal[-1] = attrs.evolve(basal[-1], known=False)
+
+
+def _csv_basal(row: CsvRow) -> CsvBasal:
+    return CsvBasal.of(readable(row).cells)
+
+
+def _suspended(unexplained: Sequence[Suspension], segments: Sequence[Segment]) -> tuple[list[Kept], Suspension | None]:
+    """Suspensions that no basal row tells, each until basal goes on; and the one that is still going on."""
+    found: list[Kept] = []
+    still: Suspension | None = None
+    for one in unexplained:
+        found += kept(timeline.SUSPENSION, one.row, READERS[timeline.SUSPENSION](one.row, {}))
+        after = next((segment.at for segment in segments if segment.at > one.at and segment.rate_u_per_h > 0), None)
+        if after is None:
+            still = still or one
+        else:
+            found += _resumed(one.row, after)
+    return found, still
+
+
+def _resumed(row: Mapping[str, Any], at: datetime) -> list[Kept]:
+    around = {"at": at.isoformat()}
+    return kept(timeline.RESUMPTION, row, READERS[timeline.RESUMPTION](row, around), **around)
+
+
+def _sites(
+    sites: Sequence[siteevents.SiteEvent], suspensions: Sequence[Suspension], basal: Sequence[Fact]
+) -> list[Kept]:
+    """Site changes; a suspension counts as one where the basal says 0 there, and the timeline does not tell it by itself."""
+    found: list[Kept] = []
+    for one in sites:
+        told = any(_near(one.at, other.at) for other in suspensions)
+        confirmed = not told and any(fact.body.rate_u_per_h == 0 and _near(one.at, fact.at) for fact in basal)
+        around = {"confirmed": confirmed}
+        found += kept(siteevents.SITE, one.row, READERS[siteevents.SITE](one.row, around), **around)
+        if confirmed and one.stops_delivery:
+            after = next((fact.at for fact in basal if fact.at > one.at and fact.body.rate_u_per_h > 0), None)
+            found += [] if after is None else _resumed(one.row, after)
+    return found
+
+
+def _near(one: datetime, other: datetime) -> bool:
+    return abs((one - other).total_seconds()) <= _SAME_S
+
+
+def _boluses(facts: Sequence[Kept]) -> set[str]:
+    return {_thing(one) for one in facts if _sort(one) == BOLUS}
+
+
+def _filled(first: Sequence[Kept], second: Sequence[Kept], *, lacks_boluses: bool) -> list[Kept]:
+    """``first``, and of ``second`` what is of a sort and a day that ``first`` has nothing of.
+
+    ``lacks_boluses``: of ``first`` some could not be read, so that each bolus of ``second`` counts that it does not name.
+    """
+    days = {(_sort(one), day) for one, day in _days(first) if _sort(one) != BOLUS or not lacks_boluses}
+    names = {_thing(one) for one in first}
+    more = [one for one, day in _days(second) if (_sort(one), day) not in days and _thing(one) not in names]
+    return [*first, *more]
+
+
+def _days(facts: Sequence[Kept]) -> Iterable[tuple[Kept, date]]:
+    """Each with its day; all facts of one bolus have the day of its first."""
+    begun: dict[str, date] = {}
+    for one in facts:
+        yield one, begun.setdefault(_thing(one), one.fact.at.date())
+
+
+def _sort(one: Kept) -> str:
+    return BOLUS if one.fact.kind.startswith("bolus.") else one.fact.kind
+
+
+def _thing(one: Kept) -> str:
+    return one.fact.name.partition("/")[0] if _sort(one) == BOLUS else one.fact.name
+
+
+def _each_once(facts: Sequence[Kept], bad: _Bad) -> list[Kept]:
+    """Facts of one name would become one in the log: a second dose is kept aside, to be seen."""
+    found: dict[str, Kept] = {}
+    for one in facts:
+        other = found.setdefault(one.fact.name, one)
+        if other.fact != one.fact and _sort(one) == BOLUS:
+            bad.add(str(one.raw["from"]), one.raw["row"], "names a bolus that another row tells otherwise")
+    return list(found.values())

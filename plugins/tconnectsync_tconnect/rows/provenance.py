@@ -1,0 +1,69 @@
+"""A fact together with what the log keeps of where it came from: enough to make it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import attrs
+
+from tconnectsync.events import Unknown
+from tconnectsync_tconnect.rows.row_event import Fact
+
+Row: TypeAlias = Mapping[str, Any]
+Reader: TypeAlias = Callable[[Row, Mapping[str, Any]], Sequence[Fact]]
+"""Makes the facts of a vendor's row; the second mapping is what was known around it. Raises BadRow."""
+
+_PERSONAL = frozenset(
+    {
+        "address",
+        "birthdate",
+        "dateofbirth",
+        "dob",
+        "email",
+        "firstname",
+        "lastname",
+        "name",
+        "patientid",
+        "patientname",
+        "phone",
+        "userguid",
+        "userid",
+        "username",
+    }
+)
+
+
+@attrs.frozen(kw_only=True)
+class Kept:
+    """``raw``: ``from`` (which table), ``row`` (the vendor's), ``fact`` (which of the row's facts), and the surroundings."""
+
+    fact: Fact
+    raw: Mapping[str, Any]
+
+
+def kept(origin: str, row: Row, facts: Sequence[Fact], **around: Any) -> list[Kept]:
+    """The facts that ``origin``'s reader made of ``row`` and ``around``."""
+    clean = impersonal(row)
+    return [Kept(fact=fact, raw={"from": origin, **around, "fact": fact.name, "row": clean}) for fact in facts]
+
+
+def kept_aside(origin: str, row: Any, reason: str, at: datetime, **around: Any) -> Kept:
+    """A row that cannot be read, as ``unknown``: named by its content, verbatim but for what names a person."""
+    clean = impersonal(row)
+    text = json.dumps(clean, sort_keys=True, default=str)
+    name = hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:16]
+    fact = Fact(name=f"unknown:{origin}:{name}", kind="unknown", at=at, body=Unknown(code=origin, reason=reason))
+    return Kept(fact=fact, raw={"from": origin, **around, "fact": fact.name, "row": clean})
+
+
+def impersonal(value: Any) -> Any:
+    """A vendor's value without what names a person."""
+    if isinstance(value, Mapping):
+        return {str(key): impersonal(item) for key, item in value.items() if str(key).lower() not in _PERSONAL}
+    if isinstance(value, (list, tuple)):
+        return [impersonal(item) for item in value]
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -1,0 +1,56 @@
+"""Site changes and suspensions: the list of its own that the older service keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from tconnectsync import events
+from tconnectsync_tconnect.rows import timestamps as wall
+from tconnectsync_tconnect.rows.row_event import Fact
+from tconnectsync_tconnect.rows.timeline import named
+
+SITE = "site and suspensions"
+_SKIPPED = frozenset({"basal-profile", "previous"})
+_REASONS = {"manual": "user", "alarm": "alarm", "site-cart": "user", "basal-iq": "plgs"}
+
+
+@attrs.frozen(kw_only=True)
+class SiteEvent:
+    """One entry that is not to be skipped."""
+
+    at: datetime
+    reason: str
+    row: Mapping[str, Any]
+
+    @property
+    def stops_delivery(self) -> bool:
+        """Whether the pump stood still; a temporary rate of 0 is a rate."""
+        return self.reason in _REASONS
+
+
+def site_event_of(row: Mapping[str, Any]) -> SiteEvent | None:
+    """An entry; None for one to skip. Raises BadRow."""
+    reason = str(row.get("SuspendReason") or "unknown")
+    return None if reason in _SKIPPED else SiteEvent(at=wall.at_date(row), reason=reason, row=row)
+
+
+def site_facts(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[Fact]:
+    """``cannula.filled`` for a site change; the suspension where basal ``confirmed`` it, else a note of it. Raises BadRow."""
+    found = site_event_of(row)
+    if found is None:
+        return []
+    facts = []
+    if found.reason == "site-cart":
+        facts.append(named("cannula.filled", found.at, events.CannulaFilled()))
+    if around.get("confirmed") and found.stops_delivery:
+        facts.append(named("pumping.suspended", found.at, events.PumpingSuspended(reason=_REASONS[found.reason])))
+    elif not facts:
+        body = events.PumpNoted(name="suspension", values={"reason": found.reason})
+        facts.append(
+            Fact(name=f"pump.noted:suspension:{found.at.isoformat()}", kind="pump.noted", at=found.at, body=body)
+        )
+    return facts

@@ -1,0 +1,49 @@
+"""Which rows that cannot be read a user would miss, and whether the vendor must have changed something."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from tconnectsync_tconnect.rows.csv_tables import BOLUS
+from tconnectsync_tconnect.rows.entry import CSV
+from tconnectsync_tconnect.rows.provenance import Kept
+
+MOST_SHARE = 0.05
+"""More of the rows than this must not be unreadable, and not a single bolus."""
+
+
+def unreadable(bad: Sequence[Kept], told: Collection[str], filled: Collection[str]) -> Counter[str]:
+    """What could not be read, by sort. ``told`` names the boluses of the therapy events, ``filled`` those of the export alone.
+
+    A bolus that the export has instead is not missed; nor is a row of the export where the therapy events have boluses.
+    """
+    found: Counter[str] = Counter()
+    for one in bad:
+        origin = str(one.raw["from"])
+        if not origin.startswith(CSV) or not told:
+            found[BOLUS if is_bolus(one.raw["row"]) else origin] += 1
+    missed = max(0, found.pop(BOLUS, 0) - len(filled))
+    return found + Counter({BOLUS: missed})
+
+
+def is_changed(kinds: Mapping[str, int], read: int) -> bool:
+    """Whether a bolus, or more than :data:`MOST_SHARE` of the rows, is missing."""
+    count = sum(kinds.values())
+    return BOLUS in kinds or count > MOST_SHARE * (count + read)
+
+
+def words_of(kinds: Mapping[str, int]) -> str:
+    """Counts by sort."""
+    return ", ".join(f"{number:,} {kind}" for kind, number in kinds.items()) + " cannot be read"
+
+
+def is_bolus(row: Any) -> bool:
+    """Whether a row is one of a bolus; one without a readable type is if anything in it speaks of one."""
+    if isinstance(row, Mapping):
+        said = row.get("type", row.get("Type", row.get("table")))
+        if isinstance(said, str) and said:
+            return said.lower() == BOLUS.lower()
+    return BOLUS.lower() in json.dumps(row, default=str).lower()

@@ -1,0 +1,61 @@
+"""``tconnectsync check``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+import click
+
+from tconnectsync.cli.exit_status import ExitStatus
+from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import print_json, say
+from tconnectsync.cli.parameters import common_options, pass_invocation
+from tconnectsync.plugin.receiver import Finding
+
+
+@click.command("check")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: good, what, remedy.")
+@common_options
+@pass_invocation
+def command(invocation: Invocation, as_json: bool) -> int:
+    """Try everything: configuration, login, pumps, Nightscout's rights, disk, clock.
+
+    Each line is good or bad, with what to do about it. Nothing secret is printed, so the output may be shared. Exit status 9
+    when something is bad.
+    """
+    bad, invocation.tells_notes = 0, False
+    redact = invocation.logs.redactor if invocation.logs else str
+    for found in _findings(invocation):
+        # plugins put no secrets into their words; the redactor sees to it
+        finding = attrs.evolve(found, what=redact(found.what), remedy=found.remedy and redact(found.remedy))
+        bad += not finding.good
+        if as_json:
+            print_json(finding.told())
+        else:
+            _print(finding)
+    if bad and not as_json:
+        say(f"{bad:,} of these need attention." if bad > 1 else "One of these needs attention.")
+    invocation.status = int(ExitStatus.DIFFERENT if bad else ExitStatus.DONE)
+    return invocation.status
+
+
+def _findings(invocation: Invocation) -> Iterator[Finding]:
+    config = invocation.config()
+    from tconnectsync.queries.check import run_check
+
+    on = [name for group in (config.sources, config.sinks) for name, part in group.items() if part.enabled]
+    origin = config.origin or "the environment alone"
+    yield Finding(good=True, what=f"configuration: {origin}; zone {config.timezone}; on: {', '.join(on)}")
+    for note in config.notes:
+        yield Finding(
+            good=False, what=f"configuration: {note}", remedy="Put it right in the configuration, or leave it so."
+        )
+    yield from run_check(config, invocation.plugins(), clock=invocation.clock)
+
+
+def _print(finding: Finding) -> None:
+    mark = click.style("good", fg="green") if finding.good else click.style("BAD ", fg="red", bold=True)
+    say(f"  {finding.what}", mark=mark)
+    if finding.remedy:
+        say(f"      {finding.remedy}")

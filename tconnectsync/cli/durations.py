@@ -1,0 +1,47 @@
+"""Times and sizes in words."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, tzinfo
+
+from tconnectsync.text.plural import counted
+
+
+def parse_time(text: object) -> datetime | None:
+    """A UTC time of the JSON shapes (``2025-11-18T18:15:02Z``); None where there is none."""
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None
+
+
+def span_words(span: timedelta) -> str:
+    """``3 min``, ``2 h 5 min``, ``4 days``: as exact as a person needs it."""
+    minutes = round(abs(span).total_seconds() / 60)
+    if minutes < 1:
+        return "a moment"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {rest} min" if rest and hours < 10 else f"{hours} h"
+    return counted(hours // 24, "day")
+
+
+def when_words(at: datetime, now: datetime, zone: tzinfo) -> str:
+    """``14:03 (12 min ago)``; with the date when it is not today's."""
+    local, today = at.astimezone(zone), now.astimezone(zone).date()
+    clock = f"{local:%H:%M}" if local.date() == today else f"{local:%Y-%m-%d %H:%M}"
+    age = now - at
+    return f"{clock} ({span_words(age)} ago)" if age >= timedelta(0) else f"{clock} (in {span_words(age)})"
+
+
+def size_words(count: int) -> str:
+    """Bytes as ``812 kB`` or ``96 MB``."""
+    if count < 1_000_000:
+        return f"{max(round(count / 1000), 1 if count else 0)} kB"
+    megabytes = count / 1_000_000
+    return f"{megabytes:.0f} MB" if megabytes >= 10 else f"{megabytes:.1f} MB"

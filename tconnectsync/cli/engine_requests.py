@@ -1,0 +1,81 @@
+"""Requests to whoever owns the data folder: shown while they are worked on, ended with their words and exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from tconnectsync.cli.exit_status import ExitStatus
+from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.output import print_json, say
+from tconnectsync.cli.progress import ProgressLine
+from tconnectsync.text.plural import counted
+
+if TYPE_CHECKING:
+    from tconnectsync.jobs.messages import Result
+
+
+def perform(invocation: Invocation, command: str, **arguments: Any) -> int:
+    """Hand a request to the engine, here or in the daemon, and wait for its end."""
+    result = ask(invocation, command, **arguments)
+    return conclude(invocation, result.status, result.lines)
+
+
+def ask(invocation: Invocation, command: str, **arguments: Any) -> Result:
+    """The end of a request that is handed to the engine, here or in the daemon."""
+    config, plugins = invocation.config(), invocation.plugins()
+    from tconnectsync.daemon.execute import execute
+    from tconnectsync.jobs.messages import Notice, Request, Result
+
+    request = Request(command=command, args=arguments)
+    result: Result | None = None
+    with ProgressLine(stream=sys.stderr) as line:
+        for step in execute(config, plugins, request, clock=invocation.clock):
+            if isinstance(step, Result):
+                result = step
+            elif isinstance(step, Notice):
+                say(step.words, err=True)
+            else:
+                line.show(step.message, step.done, step.total)
+    if result is None:
+        raise RuntimeError(f"the request {command!r} ended without a result")
+    return result
+
+
+def conclude(invocation: Invocation, status: int, lines: Iterable[str]) -> int:
+    """Say how it ended: on stdout when all is well, on stderr otherwise, where cron and systemd look for it."""
+    invocation.status = int(status)
+    said = tuple(lines)
+    for line in said:
+        say(line, err=status != ExitStatus.DONE)
+    if not said and status == ExitStatus.DONE and sys.stdout.isatty():
+        say("Done; nothing is waiting.")
+    return int(status)
+
+
+def show_preview(invocation: Invocation, **wanted: Any) -> int:
+    """Print what would be sent, one JSON object a line, and what would be in the way."""
+    config, plugins = invocation.config(), invocation.plugins()
+    from tconnectsync.jobs.messages import Result
+    from tconnectsync.queries.preview import preview
+
+    counts: Counter[str] = Counter()
+    status = int(ExitStatus.DONE)
+    lines: tuple[str, ...] = ()
+    for step in preview(config, plugins, clock=invocation.clock, **wanted):
+        if isinstance(step, Result):
+            status, lines = step.status, step.lines
+        else:
+            counts[step.get("action", "put")] += 1
+            print_json(step)
+    for line in lines:
+        say(line, err=True)
+    if status != ExitStatus.USAGE:
+        words = f"{counted(counts['put'], 'document')} would be sent"
+        words += f", {counts['withdraw']:,} taken back" if counts["withdraw"] else ""
+        words += f", {counts['set aside']:,} set aside" if counts["set aside"] else ""
+        say(f"{words}; nothing was sent and nothing was written.", err=True)
+    invocation.status = status
+    return status

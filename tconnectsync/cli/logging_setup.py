@@ -1,0 +1,159 @@
+"""The log on stderr, without secrets: a service's lines, or what a person at a command must know of it.
+
+A service writes a line for each record (key=value); under systemd with the journal's priorities and no times. A command ends
+with words of its own, so only failures that nobody foresaw are told there; with ``-v`` it writes the lines too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+import traceback
+from collections.abc import Iterable, Mapping
+from typing import TextIO
+from urllib.parse import quote
+
+import attrs
+
+from tconnectsync.text.printable import one_line, printable
+
+_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+_SHORTEST_SECRET = 4
+"""Shorter ones would take every other word out of the log."""
+
+
+@attrs.define
+class Redactor:
+    """Takes secrets out of texts, also as they look in addresses, reprs, and Nightscout's digest of them."""
+
+    _known: list[str] = attrs.field(factory=list, repr=False)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Take these out from now on, beside those already known."""
+        found = set(self._known)
+        for secret in secrets:
+            if len(secret) >= _SHORTEST_SECRET:
+                digest = hashlib.sha1(secret.encode()).hexdigest()
+                found |= {secret, quote(secret), quote(secret, safe=""), repr(secret)[1:-1], digest}
+        self._known = sorted(found, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for secret in self._known:
+            text = text.replace(secret, "…")
+        return text
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """The record's message, whatever its arguments are."""
+    try:
+        return record.getMessage()
+    except Exception as misfit:  # noqa: BLE001 - a log call with wrong arguments must not stop anything
+        return f"{record.msg!s} (log arguments do not fit: {misfit})"
+
+
+class LineFormatter(logging.Formatter):
+    """``2025-11-18T18:15:02Z level=info logger=engine message``, on one line. Tracebacks only when ``verbose``."""
+
+    def __init__(self, redactor: Redactor, *, journal: bool) -> None:
+        super().__init__()
+        self.verbose = False
+        self._redactor = redactor
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = message_of(record)
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            message = f'{message} error="{type(error).__name__}: {error}"'
+        line = f"level={record.levelname.lower()} logger={record.name.removeprefix('tconnectsync.')} {message}"
+        line = one_line(self._redactor(line))
+        if self.verbose and record.exc_info:
+            line += "\n" + printable(self._redactor("".join(traceback.format_exception(*record.exc_info)).rstrip()))
+        if self._journal:
+            return f"<{_PRIORITIES.get(record.levelno, 6)}>{line}"
+        return f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(record.created))} {line}"
+
+
+class CommandFormatter(logging.Formatter):
+    """A failure that nobody foresaw, as a sentence."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        words = f"{type(error).__name__}: {error}" if error is not None else message_of(record)
+        part = record.name.removeprefix("tconnectsync.")
+        return one_line(self._redactor(f"Unexpected failure in {part} ({words}). Run it with -v to see the details."))
+
+
+def is_unforeseen(record: logging.LogRecord) -> bool:
+    """Whether a record is about a failure that nobody foresaw; everything else is in a command's own words."""
+    return bool(record.exc_info)
+
+
+@attrs.define(kw_only=True)
+class Logs:
+    """The log of this process, from :func:`start_logs` to :meth:`stop`. It begins as a command's."""
+
+    redactor: Redactor
+    handler: logging.Handler
+    formatter: LineFormatter
+    levels_before: dict[str | None, int]
+
+    def redact(self, secrets: Iterable[str]) -> None:
+        """Keep these out of every line from now on."""
+        self.redactor.learn(secrets)
+
+    @property
+    def lines(self) -> bool:
+        """Whether a line is written for each record, as a service does."""
+        return self.handler.formatter is self.formatter
+
+    def level(self, name: str) -> None:
+        """Write lines from this level on ("debug", "info", "warning", "error"); verbose means debug whatever is said."""
+        self.handler.setFormatter(self.formatter)
+        self.handler.removeFilter(is_unforeseen)
+        logging.getLogger("tconnectsync").setLevel(logging.DEBUG if self.formatter.verbose else name.upper())
+
+    def be_verbose(self) -> None:
+        """Write every line of ours, and tracebacks."""
+        self.formatter.verbose = True
+        self.level("debug")
+
+    def stop(self) -> None:
+        """Take the handler away again, and leave the levels as they were found."""
+        logging.captureWarnings(False)
+        logging.getLogger().removeHandler(self.handler)
+        for name, level in self.levels_before.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def start_logs(stream: TextIO, environ: Mapping[str, str]) -> Logs:
+    """Write the process's log to ``stream``: a command's, until :meth:`Logs.level` asks for a service's lines."""
+    redactor = Redactor()
+    formatter = LineFormatter(redactor, journal=_is_journal(stream, environ))
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(CommandFormatter(redactor))
+    handler.addFilter(is_unforeseen)
+    root = logging.getLogger()
+    before: dict[str | None, int] = {None: root.level, "tconnectsync": logging.getLogger("tconnectsync").level}
+    logs = Logs(redactor=redactor, handler=handler, formatter=formatter, levels_before=before)
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    logging.getLogger("tconnectsync").setLevel(logging.WARNING)
+    return logs
+
+
+def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether ``stream`` is the one that systemd connected to the journal (``$JOURNAL_STREAM`` is device:inode)."""
+    named = environ.get("JOURNAL_STREAM", "")
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return named == f"{found.st_dev}:{found.st_ino}"

@@ -1,0 +1,219 @@
+"""The links of the chain from the pump's phone to the receivers, told apart from what ``status --json`` says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+
+import attrs
+
+from tconnectsync.cli.durations import parse_time, size_words, span_words, when_words
+from tconnectsync.text.plural import counted
+
+LATE_UPLOAD = timedelta(hours=3)
+"""Phones upload about hourly; after this a silent one is worth a look."""
+LONG_SILENT = timedelta(days=3)
+"""A pump without newer data may have been replaced."""
+
+LONG_TROUBLE = timedelta(hours=3)
+"""What waits or is tried again for longer than this is bad."""
+
+_MARKS = {"ok": "ok", "off": "off", "waiting": "wait", "backing_off": "wait"}
+
+
+@attrs.frozen(kw_only=True)
+class Link:
+    """One link: ``mark`` is "ok", "wait", "bad" or "off"; ``lines`` say since when, what happened and what to do."""
+
+    name: str
+    mark: str
+    lines: tuple[str, ...]
+
+
+def links_of(status: Mapping[str, Any], now: datetime, zone: tzinfo) -> Sequence[Link]:
+    """Every link, in the order in which data passes them."""
+    links: list[Link] = []
+    if "disk" in status:
+        links.append(_disk_link(status["disk"]))
+    if "daemon" in status:
+        links.append(_daemon_link(status["daemon"], now, zone))
+    for name, source in status.get("sources", {}).items():
+        links.extend(_source_links(name, source, now, zone))
+    if "log" in status:
+        links.append(_log_link(status["log"], now, zone))
+    for name, sink in status.get("sinks", {}).items():
+        links.append(_sink_link(name, sink, now, zone))
+    return links
+
+
+def _disk_link(disk: Mapping[str, Any]) -> Link:
+    if disk.get("message"):
+        lines = tuple(str(line) for line in (disk["message"], disk.get("remedy")) if line)
+        return Link(name="disk", mark="bad", lines=lines)
+    return Link(name="disk", mark="ok", lines=(f"{size_words(int(disk.get('free_bytes') or 0))} free",))
+
+
+def _daemon_link(daemon: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
+    state, message = daemon.get("state", "off"), daemon.get("message") or ""
+    since = parse_time(daemon.get("since"))
+    if state == "ok":
+        words = f"running since {when_words(since, now, zone)}" if since else "running"
+        return Link(name="daemon", mark="ok", lines=(f"{words}, process {daemon.get('pid')}",))
+    if since:
+        message = f"since {when_words(since, now, zone)}: {message}"
+    lines = tuple(str(line) for line in (message, daemon.get("remedy")) if line)
+    return Link(name="daemon", mark=_MARKS.get(state, "bad"), lines=lines)
+
+
+def is_late(part: Mapping[str, Any], now: datetime) -> bool:
+    """Whether trouble that usually passes by itself has lasted too long."""
+    since = parse_time(part.get("since"))
+    return part.get("state") in ("waiting", "backing_off") and since is not None and now - since > LONG_TROUBLE
+
+
+def _mark(part: Mapping[str, Any], now: datetime) -> str:
+    return "bad" if is_late(part, now) else _MARKS.get(part.get("state", "ok"), "bad")
+
+
+def _source_links(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> Iterator[Link]:
+    state = source.get("state", "ok")
+    if state == "off":
+        yield Link(name=name, mark="off", lines=("",))
+        return
+    yield _upload_link(name, source, now, zone)
+    fetched = parse_time(source.get("last_fetch"))
+    accepted = fetched or parse_time(source.get("last_upload")) or parse_time(source.get("newest_event"))
+    last = f"last read {when_words(fetched, now, zone)}" if fetched else "never read to its end"
+    trouble = _trouble(source, now, zone)
+    if state == "refused":
+        yield Link(name=f"{name} login", mark="bad", lines=trouble)
+        yield Link(name=f"{name} data", mark="wait", lines=(f"not asked while the login is refused; {last}",))
+        return
+    login = "accepted" if accepted else "no answer to it so far"
+    yield Link(name=f"{name} login", mark="ok" if accepted else "wait", lines=(login,))
+    if state == "ok" and not source.get("message"):
+        due = parse_time(source.get("next_poll"))
+        coming = f"; next {when_words(due, now, zone)}" if due and due > now else ""
+        yield Link(name=f"{name} data", mark="ok" if fetched else "wait", lines=(last + coming, *_odd(source)))
+    else:
+        yield Link(name=f"{name} data", mark=_mark(source, now), lines=(*trouble, last, *_odd(source)))
+    for serial, pump in source.get("pumps", {}).items():
+        yield _pump_link(serial, pump, now, zone)
+
+
+def _upload_link(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
+    title = f"phone to {name}"
+    uploaded = parse_time(source.get("last_upload"))
+    if uploaded is None:
+        return Link(name=title, mark="wait", lines=("no upload seen yet",))
+    words = f"last upload {when_words(uploaded, now, zone)}"
+    fetched = parse_time(source.get("last_fetch"))
+    # a phone is silent only if somebody asked since
+    if now - uploaded <= LATE_UPLOAD or (fetched is not None and fetched - uploaded <= LATE_UPLOAD):
+        return Link(name=title, mark="ok", lines=(words,))
+    if source.get("state") == "changed":
+        return Link(name=title, mark="wait", lines=(f"{words}; newer ones cannot be told while data cannot be read",))
+    remedy = "Open the pump's app on the phone: is it logged in, connected to the pump, and on the internet?"
+    return Link(name=title, mark="bad", lines=(words, remedy))
+
+
+def _pump_link(serial: str, pump: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
+    newest = parse_time(pump.get("newest_event"))
+    words = f"newest data {when_words(newest, now, zone)}" if newest else "no data yet"
+    offset = pump.get("clock_offset_minutes")
+    clock = "its clock is not anchored yet" if offset is None else f"clock {_offset_words(offset)}"
+    basis = pump.get("clock_basis")
+    worn = "worn" if pump.get("worn") else "not worn"
+    if pump.get("worn") and newest is not None and now - newest > LONG_SILENT:
+        worn = "the last one that was worn, as far as is known"
+    parts = [words, worn, f"{clock}, by {str(basis).replace('_', ' ')}" if basis else clock]
+    return Link(name=f"pump {serial}", mark="ok" if newest else "wait", lines=("; ".join(parts),))
+
+
+def _offset_words(minutes: float) -> str:
+    hours, rest = divmod(abs(round(minutes)), 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"
+
+
+def _log_link(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
+    positions, size = int(log.get("positions") or 0), int(log.get("bytes") or 0)
+    if log.get("damaged"):
+        what = log["damaged"] if isinstance(log["damaged"], str) else "some of it is not what was written"
+        return Link(
+            name="event log",
+            mark="bad",
+            lines=(
+                f"damaged: {what}",
+                log.get("remedy") or "Run `tconnectsync log check`, then `tconnectsync log repair`.",
+            ),
+        )
+    if not positions:
+        return Link(name="event log", mark="wait", lines=("empty",))
+    year = int(log.get("bytes_a_year") or 0)
+    typical = " as pumps go" if log.get("bytes_a_year_basis") == "typical" else ""
+    grows = f"; a year adds about {size_words(year)}{typical}" if year else ""
+    verified = parse_time(log.get("verified_at"))
+    checked = f"; read through {when_words(verified, now, zone)}" if verified else ""
+    words = f"{counted(positions, 'record')}, {size_words(size)}{grows}{checked}"
+    return Link(name="event log", mark="ok", lines=(words,))
+
+
+def _sink_link(name: str, sink: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
+    state = sink.get("state", "ok")
+    if state == "off":
+        return Link(name=name, mark="off", lines=("",))
+    delivered = parse_time(sink.get("last_delivered"))
+    words = [f"last delivered {when_words(delivered, now, zone)}" if delivered else "nothing delivered yet"]
+    if sink.get("behind"):
+        words.append(f"{counted(sink['behind'], 'record')} to read")
+    if sink.get("pending"):
+        words.append(f"{counted(sink['pending'], 'document')} waiting")
+    lines = list(_trouble(sink, now, zone)) if state != "ok" or sink.get("message") else []
+    lines.append(", ".join(words))
+    mark = _mark(sink, now)
+    if sink.get("dead"):
+        mark = "bad" if mark == "ok" else mark
+        lines.append(f"what was set aside: `tconnectsync dead-letters list {name}`")
+    return Link(name=name, mark=mark, lines=tuple(lines))
+
+
+def _trouble(part: Mapping[str, Any], now: datetime, zone: tzinfo) -> tuple[str, ...]:
+    """What happened and since when, and what to do."""
+    since = parse_time(part.get("since"))
+    state = str(part.get("state", "ok")).replace("_", " ")
+    words = "" if state == "ok" else state
+    if since and words:
+        words += f" since {when_words(since, now, zone)}"
+    message = part.get("message") or ""
+    first = f"{words}: {message}" if words and message else words or message
+    due = parse_time(part.get("next_try"))
+    told = "next try" in (part.get("remedy") or "").lower()
+    again = f"next try {when_words(due, now, zone)}" if due and due > now and not told else ""
+    return tuple(line for line in (first, part.get("remedy"), again) if line)
+
+
+def _odd(source: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was kept although nobody knows what it means."""
+    codes = source.get("unknown_codes") or {}
+    lines = []
+    if codes:
+        listed = ", ".join(f"{code} ({counted(count, 'time')})" for code, count in list(codes.items())[:5])
+        lines.append(f"kept without knowing what they mean: record types {listed}")
+    if source.get("set_aside"):
+        lines.append(f"kept but not understood: {counted(source['set_aside'], 'record')}")
+    return tuple(lines)
+
+
+def too_old(status: Mapping[str, Any], now: datetime, max_age: timedelta) -> str | None:
+    """What is wrong when the newest data of the pumps that are worn is older than this, or there is none; None: it is not.
+
+    Where no pump is known to be worn, the newest data of any source that is on counts.
+    """
+    sources = [source for source in status.get("sources", {}).values() if source.get("state") != "off"]
+    pumps = [pump for source in sources for pump in source.get("pumps", {}).values() if pump.get("worn")]
+    times = [at for part in pumps or sources if (at := parse_time(part.get("newest_event"))) is not None]
+    if not times:
+        return f"There is no pump data yet (limit {span_words(max_age)})."
+    age = now - max(times)
+    return f"The newest pump data is {span_words(age)} old (limit {span_words(max_age)})." if age > max_age else None

@@ -1,0 +1,41 @@
+"""Reads the file and the environment into one configuration"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tconnectsync.config.file import SYSTEM_FILE, find_config
+
+if TYPE_CHECKING:
+    from tconnectsync.plugin.manager import Plugins
+from tconnectsync.config.model import Config
+
+
+def load_config(
+    path: Path | None,
+    environ: Mapping[str, str],
+    plugins: Plugins,
+    *,
+    credentials_folder: Path | None = None,
+    features: str | None = None,
+    system_file: Path = SYSTEM_FILE,
+) -> Config:
+    """The configuration of ``path`` (None: the first file of the search order, or none) under ``environ``.
+
+    ``credentials_folder`` is ``$CREDENTIALS_DIRECTORY`` unless given; ``features`` (older feature names, separated by commas)
+    wins over the environment's. Errors: ConfigError with every problem.
+    """
+    from tconnectsync.config.environment import Surroundings
+    from tconnectsync.config.file import read_file
+    from tconnectsync.config.reader import Reader
+    from tconnectsync.config.tables import Tables
+
+    file = read_file(find_config(path, environ, system_file=system_file))
+    if credentials_folder is None and environ.get("CREDENTIALS_DIRECTORY"):
+        credentials_folder = Path(environ["CREDENTIALS_DIRECTORY"])
+    around = Surroundings(
+        environ=environ, file_name=file.name, folder=file.folder, credentials_folder=credentials_folder
+    )
+    return Reader(tables=Tables(file=file, around=around, plugins=plugins), features=features).read()

@@ -1,0 +1,104 @@
+"""What was found and what was expected, in words for the person who wrote the file; nothing secret in them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, get_args
+
+import attrs
+
+from tconnectsync.config.option_types import arms_of, is_list, is_literal, is_union
+from tconnectsync.plugin.options import Secret
+
+UNKNOWN_KEY = "found an unknown key"
+
+PLAIN_TYPES: dict[Any, str] = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    date: "a date without quotes, such as 2025-06-01",
+    Path: "a path",
+    Secret: "text",
+}
+"""The types that a single value of the file can have, in words."""
+
+_PLURALS: dict[Any, str] = {str: "texts", bool: "true or false", int: "whole numbers", float: "numbers", date: "dates"}
+_URL_USER = re.compile(r"(?<=//)[^/@\s]+(?=@)")
+_URL_SECRET = re.compile(r"(?<=[?&])((?:token|secret|api[_-]?secret|password)=)[^&\s]*", re.IGNORECASE)
+_LONGEST_SHOWN = 60
+
+
+def expected_words(kind: Any) -> str:
+    """What a value of this type looks like in the file."""
+    if is_literal(kind):
+        return " or ".join(_shown(value) for value in get_args(kind))
+    if is_union(kind):
+        return " or ".join(expected_words(arm) for arm in arms_of(kind))
+    if is_list(kind):
+        return f"a list of {_PLURALS.get(get_args(kind)[0] if get_args(kind) else None, 'values')}"
+    if attrs.has(kind):
+        return "a table"
+    return PLAIN_TYPES.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def found_words(value: Any) -> str:
+    """A value of the file; what looks like a secret in an address is left out."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return f"a list of {len(value)}" if len(value) > 3 else f"the list [{', '.join(map(_shown, value))}]"
+    return f"{_shown(value)} ({kind_words(value)})"
+
+
+def kind_words(value: Any) -> str:
+    """The type of a value of the file."""
+    if isinstance(value, bool):
+        return "true or false"
+    for kind, words in (
+        (str, "text"),
+        (int, "a whole number"),
+        (float, "a number"),
+        (list, "a list"),
+        (dict, "a table"),
+    ):
+        if isinstance(value, kind):
+            return words
+    return "a date or time" if hasattr(value, "isoformat") else type(value).__name__
+
+
+def unknown_key_words(key: str, known: Sequence[str]) -> str:
+    """What to say of a key that is not one of ``known``."""
+    meant = nearest(key, known)
+    if meant:
+        return f'{UNKNOWN_KEY}; did you mean "{meant}"?'
+    return f"{UNKNOWN_KEY}, expected one of {', '.join(known)}" if known else f"{UNKNOWN_KEY}, expected none"
+
+
+def missing_words(field: attrs.Attribute[Any]) -> str:
+    """What to say of a key that must be there and is not."""
+    names = " or ".join(field.metadata.get("env", ()))
+    beside = f" (or {names} in the environment)" if names else ""
+    return f"found nothing, expected {expected_words(field.type)}{beside}"
+
+
+def nearest(word: str, known: Sequence[str], *, cutoff: float = 0.6) -> str | None:
+    """The one of ``known`` that was probably meant."""
+    by_fold = {name.casefold().replace("-", "_"): name for name in known}
+    near = difflib.get_close_matches(word.casefold().replace("-", "_"), by_fold, n=1, cutoff=cutoff)
+    return by_fold[near[0]] if near else None
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        text = _URL_SECRET.sub(r"\1…", _URL_USER.sub("…", value))
+        return '"' + (text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…") + '"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (dict, list)):
+        return "…"
+    return str(value)

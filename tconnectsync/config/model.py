@@ -1,0 +1,102 @@
+"""The configuration as values: what ``config.toml``, environment and credentials said.
+
+:func:`load_config` reports every problem at once and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import attrs
+
+from tconnectsync.config.file import SYSTEM_FILE, Bootstrap, find_config, read_bootstrap
+from tconnectsync.plugin.options import Secret, option
+from tconnectsync.timeline.zones import Zones
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = [
+    "SYSTEM_FILE",
+    "Bootstrap",
+    "Config",
+    "Configured",
+    "DaemonOptions",
+    "LimitOptions",
+    "find_config",
+    "read_bootstrap",
+]
+
+
+def _from_one(number: int) -> str | None:
+    return None if number >= 1 else "a whole number from 1 on"
+
+
+class Configured(NamedTuple):
+    """A source or sink: whether it is on, and its options (the plugin's own class; None where off and incomplete)."""
+
+    enabled: bool
+    options: Any
+
+
+@attrs.frozen(kw_only=True)
+class DaemonOptions:
+    """``[daemon]``: the least and the most seconds between two polls."""
+
+    poll_min: int = option(300, check=_from_one)
+    poll_max: int = option(1500, check=_from_one)
+
+
+@attrs.frozen(kw_only=True)
+class LimitOptions:
+    """``[limits]``: how many delivered documents older than two days may change before a sink pauses and asks."""
+
+    rewrite_brake: int = option(500, check=_from_one)
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """Everything that was configured. ``origin`` is the file, None where the environment alone spoke.
+
+    ``zones`` holds ``timezone`` and the dated moves. ``notes`` are sentences for the user about what is allowed but looks
+    wrong.
+    """
+
+    timezone: str
+    zones: Zones
+    data_dir: Path
+    plugins_dir: Path | None = None
+    blocked_plugins: tuple[str, ...] = ()
+    log_level: str = "info"
+    sources: Mapping[str, Configured] = attrs.field(factory=dict)
+    sinks: Mapping[str, Configured] = attrs.field(factory=dict)
+    sections: Mapping[str, Any] = attrs.field(factory=dict)
+    daemon: DaemonOptions = attrs.field(factory=DaemonOptions)
+    limits: LimitOptions = attrs.field(factory=LimitOptions)
+    origin: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    def zone_of(self, day: date) -> str:
+        """The IANA name of the zone that the wearer lives in on ``day``."""
+        return self.zones.name_at(day)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret in it, for the log's redaction."""
+        options = [part.options for part in (*self.sources.values(), *self.sinks.values())]
+        return tuple(dict.fromkeys(_secrets_in([*options, *self.sections.values()])))
+
+
+def _secrets_in(value: Any) -> Iterator[str]:
+    if isinstance(value, Secret):
+        yield value.reveal()
+    elif attrs.has(type(value)):
+        for field in attrs.fields(type(value)):
+            yield from _secrets_in(getattr(value, field.name))
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from _secrets_in(item)
+    elif isinstance(value, Mapping):
+        yield from _secrets_in(list(value.values()))

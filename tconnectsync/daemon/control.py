@@ -1,0 +1,230 @@
+"""The socket in the data folder through which commands reach the daemon: one JSON line in, JSON lines out.
+
+A request is ``{"command": …, "args": {…}, "mark": …}``; answers are ``{"notice": …}``, ``{"progress": …, "done": n, "total": n}``
+and last ``{"status": n, "lines": […]}``. Only the owner of the data folder may open it (mode 0600).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from tconnectsync.jobs.dispatch import next_step
+from tconnectsync.jobs.messages import Job, Notice, Progress, Request, Result, Step
+from tconnectsync.text.plural import counted
+
+SOCKET_NAME = "control.sock"
+ANSWER_WAIT_S = 600.0
+LONGEST_REQUEST = 1 << 20
+"""Bytes: thousands of ids of dead letters fit into it."""
+DEEPEST_REQUEST = 8
+"""Lists and tables within each other; a request needs three."""
+MOST_ASKERS = 32
+"""So many may be connected at once; one more takes the place of the one that has waited longest without a request."""
+
+
+def read_request(line: bytes) -> Request:
+    """Return the request that is written there. ValueError, in words, for anything else."""
+    if len(line) > LONGEST_REQUEST:
+        raise ValueError(f"the request is longer than {counted(LONGEST_REQUEST, 'byte')}")
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError("the request could not be read") from None
+    if not isinstance(found, dict) or not _is_shallow(found):
+        raise ValueError("the request could not be read")
+    command, args, mark = found.get("command"), found.get("args") or {}, found.get("mark") or ""
+    if not isinstance(command, str) or not isinstance(args, dict) or not isinstance(mark, str):
+        raise ValueError("the request could not be read")
+    return Request(command=command, args=args, mark=mark)
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether nothing in it lies deeper than :data:`DEEPEST_REQUEST`: what walks through it later has no limit of its own."""
+    level = [value]
+    for _ in range(DEEPEST_REQUEST):
+        within = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list))]
+        level = [each for some in within for each in some]
+    return not level
+
+
+@attrs.define
+class _Conversation:
+    channel: socket.socket
+    received: bytes = b""
+    job: Job | None = None
+    deaf: bool = False
+    """The asker is gone, or does not read: what was begun is finished all the same."""
+
+    def tell(self, step: Step) -> None:
+        """Send this, unless nobody listens any more."""
+        if self.deaf:
+            return
+        if isinstance(step, Result):
+            words: dict[str, Any] = {"status": step.status, "lines": list(step.lines)}
+        elif isinstance(step, Notice):
+            words = {"notice": step.words}
+        else:
+            words = {"progress": step.message, "done": step.done, "total": step.total}
+        try:
+            self.channel.sendall(json.dumps(words).encode() + b"\n")
+        except OSError:
+            self.deaf = True
+
+
+@attrs.define
+class ControlServer:
+    """Takes requests and works on them a step at a time, between the daemon's other work."""
+
+    path: Path
+    begin: Callable[[Request], Job]
+    _selector: selectors.BaseSelector = attrs.field(factory=selectors.DefaultSelector)
+    _listener: socket.socket | None = None
+    _open: list[_Conversation] = attrs.field(factory=list)
+
+    def start(self, wake: socket.socket | None = None) -> None:
+        """Listen; ``wake`` becomes readable when a signal arrived."""
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            with short_path(self.path) as address:
+                listener.bind(address)
+        finally:
+            os.umask(before)
+        listener.listen(8)
+        listener.setblocking(False)
+        self._listener = listener
+        self._selector.register(listener, selectors.EVENT_READ, None)
+        if wake is not None:
+            self._selector.register(wake, selectors.EVENT_READ, wake)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being worked on."""
+        return any(conversation.job is not None for conversation in self._open)
+
+    def wait(self, timeout_s: float) -> None:
+        """Take what comes in; returns when something did, or after ``timeout_s``."""
+        for key, _ in self._selector.select(timeout_s):
+            if key.data is None:
+                self._accept()
+            elif isinstance(key.data, _Conversation):
+                self._receive(key.data)
+            else:
+                with contextlib.suppress(OSError):
+                    key.data.recv(4096)
+
+    def step(self) -> None:
+        """One step of every request."""
+        for conversation in list(self._open):
+            if conversation.job is None:
+                continue
+            step = next_step(conversation.job)
+            conversation.tell(step)
+            if isinstance(step, Result):
+                self._end(conversation)
+
+    def _accept(self) -> None:
+        assert self._listener is not None  # noqa: S101 - it is what became readable
+        try:
+            channel, _ = self._listener.accept()
+        except OSError:
+            return
+        channel.settimeout(1.0)
+        conversation = _Conversation(channel)
+        idle = next((each for each in self._open if each.job is None), None)
+        if len(self._open) >= MOST_ASKERS and idle is not None:
+            self._end(idle)
+        elif len(self._open) >= MOST_ASKERS:
+            conversation.tell(Result(status=8, lines=("the daemon is busy with other requests; try again later",)))
+            channel.close()
+            return
+        self._open.append(conversation)
+        self._selector.register(channel, selectors.EVENT_READ, conversation)
+
+    def _receive(self, conversation: _Conversation) -> None:
+        try:
+            chunk = conversation.channel.recv(65536)
+        except OSError:
+            chunk = b""
+        if not chunk and conversation.job is None:
+            self._end(conversation)
+        elif not chunk:
+            conversation.deaf = True
+            self._selector.unregister(conversation.channel)
+        if not chunk or conversation.job is not None:  # what comes after the request is nobody's
+            return
+        conversation.received += chunk
+        if b"\n" not in chunk and len(conversation.received) <= LONGEST_REQUEST:
+            return
+        try:
+            request = read_request(conversation.received)
+        except ValueError as error:
+            conversation.tell(Result(status=2, lines=(str(error),)))
+            self._end(conversation)
+            return
+        conversation.received = b""
+        conversation.job = self.begin(request)
+
+    def _end(self, conversation: _Conversation) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(conversation.channel)
+        conversation.channel.close()
+        self._open.remove(conversation)
+
+    def close(self) -> None:
+        """Stop listening; whoever still waits is told."""
+        for conversation in list(self._open):
+            conversation.tell(Result(status=8, lines=("the daemon stopped before this was done",)))
+            self._end(conversation)
+        if self._listener is not None:
+            self._listener.close()
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+        self._selector.close()
+
+
+@contextlib.contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """A socket's address may be 107 bytes long at the most: a deep folder is named through its descriptor."""
+    if len(os.fsencode(path)) < 100:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def ask(path: Path, request: Request) -> Iterator[Step]:
+    """Hand a request to the daemon; ends with its Result. Raises OSError when nobody listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+        channel.settimeout(ANSWER_WAIT_S)
+        with short_path(path) as address:
+            channel.connect(address)
+        words = {"command": request.command, "args": dict(request.args), "mark": request.mark}
+        channel.sendall(json.dumps(words).encode() + b"\n")
+        with channel.makefile("rb") as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break  # the daemon died in the middle of it
+                found = json.loads(line)
+                if "status" in found:
+                    yield Result(status=int(found["status"]), lines=tuple(found["lines"]))
+                    return
+                if "notice" in found:
+                    yield Notice(words=found["notice"])
+                    continue
+                yield Progress(message=found["progress"], done=found["done"], total=found["total"])
+    yield Result(status=8, lines=("the daemon closed the connection before it answered; see its log",))

@@ -1,0 +1,248 @@
+"""A copy of what is precious in a data folder, the event log, as one file; and such a file put back.
+
+A backup holds the log's segments up to a durable line, what repairs set aside, and a manifest with checksums, written last: a
+file that was cut short has none. It leaves out on purpose
+
+- the outboxes: what a sink delivered is read back from the receiver, which knows it better than an old outbox would;
+- how the sources were doing: a source that believes that it has just been read to its end would let documents be taken back
+  that are newer than the backup;
+- secrets, login tokens and the configuration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+import attrs
+import msgspec
+
+import tconnectsync
+from tconnectsync.clock import Clock
+from tconnectsync.errors import MachineTrouble, NotDone
+from tconnectsync.eventlog import FILE_NAME, Files, check_log, copied_log
+from tconnectsync.folder_owner import as_caller
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+LOG = "log"
+_OURS = (LOG, "outbox", "state", "index.sqlite")
+_TEMPORARY = ".restore-"
+_NAME = re.compile(f"{LOG}/{FILE_NAME.pattern}")
+_PIECE = 1 << 20
+MOST_MANIFEST_BYTES = 16 << 20
+"""A century's manifest has about three; a larger one was made to fill the memory."""
+
+
+class _File(msgspec.Struct, kw_only=True, frozen=True):
+    bytes: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, kw_only=True, frozen=True):
+    """What a backup holds. ``log`` is the log's id, ``positions`` its last position; ``made_at`` is UTC."""
+
+    format: int
+    version: str
+    log: str
+    positions: int
+    made_at: datetime
+    files: Mapping[str, _File]
+
+
+@attrs.frozen(kw_only=True)
+class Backup:
+    """A backup that was made or put back: where it is, and what it says of itself."""
+
+    path: Path
+    manifest: Manifest
+
+
+# --- making one ---------------------------------------------------------------------------------------------------------
+
+
+def back_up(data_dir: Path, target: Path, *, clock: Clock, files: Files | None = None) -> Backup:
+    """Write the log of ``data_dir`` to the file ``target``, or to a new file in the folder ``target``. Needs no lock.
+
+    Errors: LogDamaged (a damaged log is to be repaired, not multiplied), NotDone; then nothing is left behind.
+    """
+    now = clock.now()
+    copy = copied_log(data_dir, files)
+    if copy is None:
+        raise NotDone(
+            f"There is no log in {data_dir} yet: nothing to back up.", remedy="Run `tconnectsync sync` first."
+        )
+    with as_caller():
+        path = target / f"tconnectsync-{copy.log_id[:8]}-{now:%Y%m%dT%H%M%SZ}.tar.gz" if target.is_dir() else target
+        is_there = path.exists()
+    if is_there:
+        raise NotDone(f"{path} is there already.", remedy="Name another file, or a folder: then a new name is made.")
+    temporary = path.with_name(path.name + ".tmp")
+    found: dict[str, _File] = {}
+    try:
+        with as_caller():
+            temporary.unlink(missing_ok=True)  # by a backup that was killed
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            with tarfile.open(fileobj=file, mode="w:gz", compresslevel=3, format=tarfile.PAX_FORMAT) as archive:
+                for name, content in copy.contents():
+                    found[f"{LOG}/{name}"] = _File(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+                    _add(archive, f"{LOG}/{name}", content, now)
+                manifest = Manifest(
+                    format=FORMAT,
+                    version=tconnectsync.__version__,
+                    log=copy.log_id,
+                    positions=copy.end,
+                    made_at=now,
+                    files=found,
+                )
+                _add(archive, MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)), now)
+            file.flush()
+            os.fsync(file.fileno())
+        with as_caller():
+            temporary.replace(path)
+            _sync(path.parent)
+    except OSError as error:
+        raise MachineTrouble(
+            f"The backup {path} cannot be written ({error.strerror or error}).",
+            remedy="Name a file in a folder with room that this user may write to.",
+        ) from error
+    finally:
+        with contextlib.suppress(OSError), as_caller():
+            temporary.unlink()
+    return Backup(path=path, manifest=manifest)
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes, now: datetime) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode, member.mtime = len(content), 0o600, int(now.timestamp())
+    archive.addfile(member, io.BytesIO(content))
+
+
+# --- putting one back -----------------------------------------------------------------------------------------------------
+
+
+def restore(path: Path, data_dir: Path) -> Backup:
+    """Put the backup at ``path`` into ``data_dir``, whose lock the caller holds and which has no log yet.
+
+    Everything is read and checked in a temporary folder first, then put in place by one rename. Errors: NotDone; then the data
+    folder is as it was.
+    """
+    taken = [name for name in _OURS if (data_dir / name).exists()]
+    if taken:
+        raise NotDone(
+            f"{data_dir} is not empty ({', '.join(taken)}): a backup is only put into an empty data folder.",
+            remedy="With the daemon stopped, move these out of it (delete nothing), then restore again.",
+        )
+    for left in data_dir.glob(_TEMPORARY + "*"):  # by a restore that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=data_dir))
+        try:
+            manifest = _unpacked(path, folder)
+            _checked(path, folder, manifest)
+            (folder / LOG).rename(data_dir / LOG)
+            _sync(data_dir)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except FileNotFoundError as error:
+        if error.filename != str(path):
+            raise
+        raise NotDone(f"There is no {path}.", remedy="Name the file that `tconnectsync backup` wrote.") from error
+    except OSError as error:
+        raise MachineTrouble(
+            f"The backup {path} cannot be put into {data_dir} ({error.strerror or error}).",
+            remedy="See to it that there is room and that this user may read the one and write the other.",
+        ) from error
+    return Backup(path=path, manifest=manifest)
+
+
+def _unpacked(path: Path, folder: Path) -> Manifest:
+    """Unpack into ``folder`` what belongs into a backup, and nothing else, and compare the checksums."""
+    manifest: Manifest | None = None
+    found: dict[str, _File] = {}
+    (folder / LOG).mkdir(mode=0o700)
+    try:
+        with as_caller():
+            opened = path.open("rb")
+        with opened as file, tarfile.open(fileobj=file, mode="r:gz") as archive:
+            for member in archive:
+                source = archive.extractfile(member) if member.isreg() else None
+                if manifest is not None or source is None:
+                    raise _no_backup(path, f"{member.name!r} does not belong there")
+                if member.name == MANIFEST:
+                    if member.size > MOST_MANIFEST_BYTES:
+                        raise _no_backup(path, f"its manifest of {member.size >> 20} MB is too large")
+                    manifest = msgspec.json.decode(source.read(), type=Manifest)
+                elif _NAME.fullmatch(member.name) and member.name not in found:
+                    found[member.name] = _written(source, folder / member.name)
+                else:
+                    raise _no_backup(path, f"{member.name!r} does not belong there")
+    except (tarfile.TarError, EOFError, zlib.error, msgspec.MsgspecError, UnicodeError, ValueError) as error:
+        raise _no_backup(path, f"{type(error).__name__}: {error}") from error
+    except OSError as error:
+        if error.errno is None:  # gzip's way to say that it is none, or harmed
+            raise _no_backup(path, str(error)) from error
+        raise
+    if manifest is None:
+        raise _no_backup(path, "it is cut short: the manifest is missing")
+    if manifest.format > FORMAT:
+        raise NotDone(
+            f"{path} was made by a newer release of tconnectsync ({manifest.version}).",
+            remedy="Install that release (in its source's folder: `pip install .`), then restore again.",
+        )
+    wrong = sorted(name for name in {*found, *manifest.files} if found.get(name) != manifest.files.get(name))
+    if wrong:
+        raise _no_backup(path, f"{wrong[0]} is not what the manifest says")
+    return manifest
+
+
+def _written(source: IO[bytes], path: Path) -> _File:
+    digest, size = hashlib.sha256(), 0
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        while piece := source.read(_PIECE):
+            file.write(piece)
+            digest.update(piece)
+            size += len(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    return _File(bytes=size, sha256=digest.hexdigest())
+
+
+def _checked(path: Path, folder: Path, manifest: Manifest) -> None:
+    """The log in ``folder`` is whole, and the one that the manifest speaks of."""
+    for line in check_log(folder):
+        if not line.good:
+            raise _no_backup(path, f"{Path(line.path).name}, line {line.line}: {line.what}")
+    copy = copied_log(folder)
+    for _ in copy.contents() if copy is not None else ():
+        pass
+    if copy is None or (copy.log_id, copy.end) != (manifest.log, manifest.positions):
+        raise _no_backup(path, "its log is not the one that the manifest speaks of")
+    _sync(folder / LOG)
+
+
+def _no_backup(path: Path, why: str) -> NotDone:
+    return NotDone(
+        f"{path} is no whole backup of tconnectsync ({why}); nothing was changed.",
+        remedy="Try an older backup. Without any, `tconnectsync backfill` fetches what the vendor still has.",
+    )
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,112 @@
+"""Reading all of a log against itself, without lock or index: every line, and how the segments follow each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from tconnectsync.eventlog.compression import Harmed
+from tconnectsync.eventlog.framing import Header, Line, Run, read_header
+from tconnectsync.eventlog.segments import Segment, Segments
+from tconnectsync.filesystem import Files, OsFiles
+from tconnectsync.text.plural import counted
+
+_LOOKS = 3
+
+
+@attrs.frozen(kw_only=True)
+class Surveyed:
+    """One segment: its ``text``, how many good ``records`` (the first and last of them), and its ``runs`` of damage.
+
+    ``last_position`` of a run is None only at the end of the log.
+    """
+
+    segment: Segment
+    text: bytes
+    header: Header | None
+    records: int
+    first_line: Line | None
+    last_line: Line | None
+    runs: tuple[Run, ...]
+
+
+@attrs.frozen(kw_only=True)
+class CheckLine:
+    """One finding of :func:`check_log`: about a whole segment when it is good, about one place when it is not.
+
+    ``line`` counts from 1; ``position`` to ``last_position`` are the positions that it is about.
+    """
+
+    good: bool
+    path: str
+    what: str
+    line: int | None = None
+    position: int | None = None
+    last_position: int | None = None
+
+
+def check_log(data_dir: Path, files: Files | None = None) -> Iterator[CheckLine]:
+    """Every segment of the log of ``data_dir``, and everything in it that is not what was written. Needs no lock."""
+    segments = Segments(data_dir / "log", files or OsFiles(), follow=True)
+    segments.log_id = segments.owner()
+    for surveyed in survey(segments):
+        path = str(surveyed.segment.path)
+        runs = list(surveyed.runs)
+        for run in runs:
+            yield CheckLine(
+                good=False,
+                path=path,
+                what=run.what,
+                line=run.line,
+                position=run.first_position,
+                last_position=run.last_position,
+            )
+        if not runs:
+            first, last = surveyed.first_line, surveyed.last_line
+            yield CheckLine(
+                good=True,
+                path=path,
+                what=counted(surveyed.records, "record"),
+                position=first.position if first else None,
+                last_position=last.position if last else None,
+            )
+
+
+def survey(segments: Segments) -> Iterator[Surveyed]:
+    """Every segment with its damage, oldest first."""
+    everything = segments.all()
+    for number, segment in enumerate(everything):
+        surveyed = _surveyed(segments, segment)
+        # the last line may still be on its way to the disk
+        looks = _LOOKS if number == len(everything) - 1 else 0
+        while looks and surveyed.runs and not surveyed.text.endswith(b"\n"):
+            surveyed, looks = _surveyed(segments, segment), looks - 1
+        yield surveyed
+
+
+def _surveyed(segments: Segments, segment: Segment) -> Surveyed:
+    try:
+        text = segments.text(segment)
+    except Harmed as error:
+        text = error.text
+    header = read_header(text, segment.first)
+    first = last = None
+    runs: list[Run] = []
+    records = 0
+    for item in segments.walk(segment):
+        if isinstance(item, Run):
+            runs.append(item)
+        else:
+            records += 1
+            first, last = first or item, item
+    return Surveyed(
+        segment=segment,
+        text=text,
+        header=header[0] if header else None,
+        records=records,
+        first_line=first,
+        last_line=last,
+        runs=tuple(runs),
+    )

@@ -1,0 +1,57 @@
+"""A log's files for somebody who may write beside them without changing them: a preview."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tconnectsync.filesystem import OsFiles
+
+
+class LentFiles(OsFiles):
+    """The segments of ``source`` as if they were in ``folder``, where everything that is written goes.
+
+    Sealed segments are read where they are, also while their owner compresses one; the last segment is copied. OSError when
+    that fails.
+    """
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        self._source = source
+        self._folder = folder
+        self._gone: set[str] = set()
+        self._last = self._copy_last()
+
+    def _copy_last(self) -> str:
+        self.make_folder(self._folder)
+        for attempt in range(5):
+            names = [name for name in super().names(self._source) if name[:1].isdigit()]
+            if not names:
+                return ""
+            try:
+                (self._folder / names[-1]).write_bytes(self.read(self._source / names[-1]))
+            except FileNotFoundError:  # it was compressed, or put away, meanwhile
+                if attempt == 4:
+                    raise
+            else:
+                return names[-1]
+        return ""
+
+    def names(self, folder: Path) -> Sequence[str]:
+        own = super().names(folder)
+        if folder != self._folder:
+            return own
+        lent = (name for name in super().names(self._source) if name < self._last)
+        return sorted({*own, *(name for name in lent if name not in self._gone)})
+
+    def size(self, path: Path) -> int:
+        return super().size(self._where(path))
+
+    def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
+        return super().read(self._where(path), offset, length)
+
+    def remove(self, path: Path) -> None:
+        self._gone.add(path.name)
+        path.unlink(missing_ok=True)
+
+    def _where(self, path: Path) -> Path:
+        return path if path.parent != self._folder or path.exists() else self._source / path.name

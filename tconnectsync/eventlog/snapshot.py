@@ -1,0 +1,106 @@
+"""A log as it is at one moment, for a copy: whole lines only, while its owner goes on writing and compressing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from tconnectsync.eventlog.compression import Harmed, unpack
+from tconnectsync.eventlog.framing import START_CHAIN, Run, position_after, read_header, walk
+from tconnectsync.eventlog.segments import Damage, Segment, Segments, damage_of
+from tconnectsync.filesystem import TEMPORARY, Files, OsFiles
+
+_TRIES = 5
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""What the log calls its files; others that lie beside them (a desktop's, a network drive's) are not copied."""
+
+
+@attrs.define(kw_only=True)
+class LogCopy:
+    """A log to be copied. ``end`` is the last position that :meth:`contents` gave so far."""
+
+    log_id: str
+    end: int = 0
+    _crc: int = START_CHAIN
+    _segments: Segments
+    _everything: tuple[Segment, ...]
+    _beside: tuple[Path, ...]
+
+    def contents(self) -> Iterator[tuple[str, bytes]]:
+        """Name and bytes of every file, segments first; the last of them up to its last whole line.
+
+        Each segment is compared with its checksums, and with what the one before says of it. Errors: LogDamaged, OSError.
+        """
+        for segment in self._everything:
+            name, content = self._read(segment)
+            if segment is self._everything[-1] and not name.endswith(".gz"):
+                content = content[: content.rfind(b"\n") + 1]
+                if not content:  # begun just now
+                    continue
+            self._verify(segment, content, packed=name.endswith(".gz"))
+            yield name, content
+        for path in self._beside:
+            yield path.name, self._segments.files.read(path)
+
+    def _read(self, segment: Segment) -> tuple[str, bytes]:
+        for _ in range(_TRIES):
+            try:
+                return segment.path.name, self._segments.files.read(segment.path)
+            except FileNotFoundError:  # compressed meanwhile
+                self._segments.refresh()
+                segment = self._segments.holding(segment.first)
+            except OSError:
+                self._tell_damage(segment)
+                raise
+        raise FileNotFoundError(segment.path)
+
+    def _verify(self, segment: Segment, content: bytes, *, packed: bool) -> None:
+        try:
+            text = unpack(content) if packed else content
+        except Harmed:
+            text = b""
+        header = read_header(text, segment.first)
+        follows = header is not None and (header[0].log, segment.first, int(header[0].chain, 16)) == (
+            self.log_id,
+            self.end + 1,
+            self._crc,
+        )
+        if header is not None:
+            self._crc = header[2]
+        for item in walk(text, segment.first) if follows else ():
+            if isinstance(item, Run):
+                follows = False
+                break
+            self.end, self._crc = position_after(item.position, item.record) - 1, item.crc
+        if not follows:
+            self._tell_damage(segment)
+            what = "it is not what was written, or changed while it was copied"
+            raise Damage(path=str(segment.path), line=1, position=segment.first, what=what).error()
+
+    def _tell_damage(self, upto: Segment) -> None:
+        """Raise what is damaged up to this segment, with its exact place. LogDamaged."""
+        for segment in self._segments.all():
+            for item in self._segments.walk(segment) if segment.first <= upto.first else ():
+                if isinstance(item, Run):
+                    raise damage_of(segment, item).error()
+
+
+def copied_log(data_dir: Path, files: Files | None = None) -> LogCopy | None:
+    """The log of ``data_dir`` to be copied; None when there is none. Needs no lock. Errors: LogDamaged."""
+    folder, files = data_dir / "log", files or OsFiles()
+    segments = Segments(folder, files)
+    everything = tuple(segments.all())
+    if not everything:
+        return None
+    segments.log_id = segments.owner()
+    beside = tuple(
+        path
+        for path in (folder / name for name in files.names(folder))
+        if FILE_NAME.fullmatch(path.name)
+        and not path.name.endswith((TEMPORARY, ".jsonl", ".jsonl.gz"))
+        and path.is_file()
+    )
+    return LogCopy(log_id=segments.log_id, segments=segments, everything=everything, beside=beside)

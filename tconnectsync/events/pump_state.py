@@ -1,0 +1,140 @@
+"""How a pump is doing, by its newest words: what a sink shows that knows the present only.
+
+Each value carries the time at which the pump said it, because they grow old one by one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from tconnectsync import events
+from tconnectsync.events import Event
+from tconnectsync.events.limits import BATTERY_MV, GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_IOB_U, MAX_RATE_U_PER_H, possible
+from tconnectsync.events.reservoir import KINDS as DELIVERY
+from tconnectsync.events.reservoir import Reservoir
+from tconnectsync.events.reservoir import after as delivered
+
+KINDS = DELIVERY | {
+    "battery.measured",
+    "bolus.extended_started",
+    "bolus.requested",
+    "bolus.started",
+    "day.summary",
+    "glucose.fingerstick",
+    "glucose.reading",
+    "wear.began",
+    "wear.ended",
+}
+"""The event kinds that :func:`after` understands: what a fold that keeps a :class:`PumpState` asks for."""
+
+
+@attrs.frozen(kw_only=True)
+class Said:
+    """A number and the UTC time at which the pump said it, or measured it."""
+
+    value: float
+    at: datetime
+
+
+@attrs.frozen(kw_only=True)
+class PumpState:
+    """The newest of everything in the pump's own order. None: the pump has not said it, or nobody can know it any more.
+
+    ``event``: id of the newest event; ``seq`` its sequence number, ``at`` its UTC time. ``bolus_u`` is the last bolus that
+    delivered something. ``glucose_mark``: "value", or "high" and "low", which have no number.
+    """
+
+    worn: bool = True
+    pump: str = ""
+    group: int | None = None
+    event: str = ""
+    seq: int | None = None
+    at: datetime | None = None
+    iob_u: Said | None = None
+    bolus_u: Said | None = None
+    rate_u_per_h: Said | None = None
+    battery_percent: Said | None = None
+    battery_mv: Said | None = None
+    glucose_mg_dl: Said | None = None
+    glucose_mark: str | None = None
+    glucose_at: datetime | None = None
+    suspended: bool | None = None
+    reservoir: Reservoir = attrs.field(factory=Reservoir)
+
+    @property
+    def reservoir_u(self) -> Said | None:
+        """What is left in the cartridge."""
+        left, at = self.reservoir.shown_u, self.reservoir.at
+        return None if left is None or at is None else Said(value=left, at=at)
+
+
+def after(state: PumpState, event: Event) -> PumpState:
+    """The state once ``event`` (of one of :data:`KINDS`, with its UTC time) happened."""
+    body, at = event.body, event.at
+    if isinstance(body, events.WearBegan | events.WearEnded):
+        return attrs.evolve(state, worn=isinstance(body, events.WearBegan))
+    if at is None:
+        raise ValueError(f"event {event.id} has no UTC time")
+    changes: dict[str, Any] = {
+        "pump": event.pump, "group": event.group, "event": event.id, "seq": event.seq, "at": at,
+    }  # fmt: skip
+    if event.kind in DELIVERY:
+        changes["reservoir"] = delivered(state.reservoir, event)
+    iob_u = getattr(body, "iob_u", None)
+    if possible(iob_u, 0.0, MAX_IOB_U):
+        changes["iob_u"] = Said(value=iob_u, at=at)
+    if isinstance(body, events.BatteryMeasured | events.DaySummary):
+        changes |= _battery(body, at)
+    elif isinstance(body, events.GlucoseReading):
+        changes |= _glucose(state, body, at + (body.reading_time - event.pump_time))
+    elif isinstance(body, events.BolusCompleted | events.BolusDelivered):
+        changes |= _bolus(body, at)
+    elif isinstance(body, events.BasalDelivered):
+        known = possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H)
+        changes["rate_u_per_h"] = Said(value=body.rate_u_per_h, at=at) if known else None
+        if known and body.rate_u_per_h > 0:
+            changes["suspended"] = False
+    elif isinstance(body, events.PumpingSuspended):
+        changes |= {"suspended": True, "rate_u_per_h": Said(value=0.0, at=at)}
+    elif isinstance(body, events.PumpingResumed):
+        changes["suspended"] = False
+        if state.suspended:
+            changes["rate_u_per_h"] = None  # the next basal record tells it
+    return attrs.evolve(state, **changes)
+
+
+def _battery(body: events.BatteryMeasured | events.DaySummary, at: datetime) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if body.battery_percent is not None and possible(body.battery_percent, 0.0, 100.0):
+        changes["battery_percent"] = Said(value=body.battery_percent, at=at)
+    if body.battery_mv is not None and possible(body.battery_mv, *BATTERY_MV):
+        changes["battery_mv"] = Said(value=float(body.battery_mv), at=at)
+    return changes
+
+
+def _bolus(body: events.BolusCompleted | events.BolusDelivered, at: datetime) -> dict[str, Any]:
+    """Record 280 tells of the same bolus as 20; while it goes on it is not the last one yet."""
+    if isinstance(body, events.BolusDelivered) and body.status != "completed":
+        return {}
+    if not body.delivered_u or not possible(body.delivered_u, 0.0, MAX_BOLUS_U):
+        return {}
+    return {"bolus_u": Said(value=body.delivered_u, at=at)}
+
+
+def _glucose(state: PumpState, body: events.GlucoseReading, measured_at: datetime) -> dict[str, Any]:
+    """A backfilled reading is no news; a hidden one is no reading."""
+    if state.glucose_at is not None and measured_at < state.glucose_at:
+        return {}
+    if body.mark in ("high", "low"):
+        return {"glucose_mg_dl": None, "glucose_mark": body.mark, "glucose_at": measured_at}
+    value = body.glucose_mg_dl
+    if body.mark != "value" or value is None or not possible(value, *GLUCOSE_MG_DL):
+        return {}
+    return {
+        "glucose_mg_dl": Said(value=value, at=measured_at),
+        "glucose_mark": "value",
+        "glucose_at": measured_at,
+    }

@@ -1,0 +1,122 @@
+"""What is left in the cartridge: the amount that the pump said last, less what it delivered since."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from tconnectsync import events
+from tconnectsync.events import Event
+from tconnectsync.events.limits import MAX_BOLUS_U, MAX_RATE_U_PER_H, MAX_VOLUME_U, possible
+
+CONFIRMED_FOR = timedelta(minutes=15)
+"""A rate is told every five minutes; after a longer silence nobody knows what was delivered."""
+BOLUSES_KEPT = 4
+"""A bolus that is told of in several records is counted once; so many of them may overlap."""
+
+KINDS = frozenset(
+    {
+        "basal.delivered",
+        "bolus.completed",
+        "bolus.delivered",
+        "bolus.extended_completed",
+        "cannula.filled",
+        "cartridge.filled",
+        "pumping.resumed",
+        "pumping.suspended",
+        "tubing.filled",
+    }
+)
+
+
+@attrs.frozen(kw_only=True)
+class Counted:
+    """How much of one bolus was taken off: its two parts by records 20 and 21, or both together by 280."""
+
+    bolus_id: int
+    immediate_u: float = 0.0
+    extended_u: float = 0.0
+    together_u: float = 0.0
+
+    @property
+    def delivered_u(self) -> float:
+        """What left the cartridge: the records tell of the same insulin, so the larger account is the complete one."""
+        return max(self.immediate_u + self.extended_u, self.together_u)
+
+
+@attrs.frozen(kw_only=True)
+class Reservoir:
+    """``left_u`` in the cartridge at ``at`` (None: nobody knows), and the rate in force since then."""
+
+    left_u: float | None = None
+    at: datetime | None = None
+    rate_u_per_h: float = 0.0
+    boluses: tuple[Counted, ...] = ()
+
+    @property
+    def shown_u(self) -> float | None:
+        """What is left; None where it is not known, or came out below nothing."""
+        return None if self.left_u is None or self.left_u < 0 else self.left_u
+
+
+def after(reservoir: Reservoir, event: Event) -> Reservoir:
+    """The reservoir once ``event`` happened; ``event`` is of one of :data:`KINDS`."""
+    body, at = event.body, event.at
+    if at is None:
+        raise ValueError(f"event {event.id} has no UTC time")
+    if isinstance(body, events.CartridgeFilled):
+        return _said(body.volume_u or body.measured_u, at)
+    if isinstance(body, events.PumpingSuspended | events.PumpingResumed) and body.reservoir_u is not None:
+        return _said(body.reservoir_u, at)
+    reservoir = _basal_until(reservoir, at)
+    if isinstance(body, events.BasalDelivered):
+        known = possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H)
+        return attrs.evolve(reservoir, rate_u_per_h=body.rate_u_per_h) if known else Reservoir()
+    if isinstance(body, events.PumpingSuspended):
+        return attrs.evolve(reservoir, rate_u_per_h=0.0)
+    if isinstance(body, events.TubingFilled | events.CannulaFilled):
+        return _less(reservoir, body.prime_u, MAX_VOLUME_U)
+    if isinstance(body, events.BolusCompleted):
+        return _counted(reservoir, body.bolus_id, "immediate_u", body.delivered_u)
+    if isinstance(body, events.BolusExtendedCompleted):
+        return _counted(reservoir, body.bolus_id, "extended_u", body.delivered_u)
+    if isinstance(body, events.BolusDelivered) and body.status == "completed":
+        return _counted(reservoir, body.bolus_id, "together_u", body.delivered_u)
+    return reservoir
+
+
+def _said(left_u: float | None, at: datetime) -> Reservoir:
+    if left_u is None or not possible(left_u, 0.0, MAX_VOLUME_U):
+        return Reservoir()
+    return Reservoir(left_u=left_u, at=at)
+
+
+def _less(reservoir: Reservoir, amount_u: float | None, most_u: float) -> Reservoir:
+    if reservoir.left_u is None:
+        return reservoir
+    if amount_u is None or not possible(amount_u, 0.0, most_u):
+        return Reservoir()
+    return attrs.evolve(reservoir, left_u=round(reservoir.left_u - amount_u, 6))
+
+
+def _basal_until(reservoir: Reservoir, at: datetime) -> Reservoir:
+    if reservoir.left_u is None or reservoir.at is None or at <= reservoir.at:
+        return reservoir
+    spent = at - reservoir.at
+    if reservoir.rate_u_per_h and spent > CONFIRMED_FOR:
+        return Reservoir()
+    amount_u = reservoir.rate_u_per_h * (spent / timedelta(hours=1))
+    return attrs.evolve(_less(reservoir, amount_u, MAX_VOLUME_U), at=at)
+
+
+def _counted(reservoir: Reservoir, bolus_id: int, part: str, delivered_u: float | None) -> Reservoir:
+    if delivered_u is None or not possible(delivered_u, 0.0, MAX_BOLUS_U):
+        return Reservoir()
+    before = next((bolus for bolus in reservoir.boluses if bolus.bolus_id == bolus_id), Counted(bolus_id=bolus_id))
+    parts: dict[str, Any] = {part: delivered_u}
+    now = attrs.evolve(before, **parts)
+    others = tuple(bolus for bolus in reservoir.boluses if bolus is not before)
+    less = _less(reservoir, max(0.0, now.delivered_u - before.delivered_u), MAX_BOLUS_U)
+    return attrs.evolve(less, boluses=(*others, now)[-BOLUSES_KEPT:])

@@ -1,0 +1,181 @@
+"""The file system as the event log needs it: few operations, each with a stated durability, so that tests can crash it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tconnectsync.folder_owner import open_own
+
+
+class AppendFile(Protocol):
+    """A file open for appending. Every call may raise OSError."""
+
+    def write(self, data: bytes) -> None:
+        """Append all of ``data``; durable only after :meth:`sync`."""
+        ...
+
+    def sync(self) -> None:
+        """Make what was written durable (``fsync``).
+
+        OSError: any of it may be lost, for good; no later sync will tell or mend it. What is read then is what the disk has.
+        """
+        ...
+
+    def truncate(self, size: int) -> None:
+        """Cut the file to ``size`` bytes; the next write appends there."""
+        ...
+
+    def close(self) -> None:
+        """Give the file back. Makes nothing durable."""
+        ...
+
+
+class Files(Protocol):
+    """All that the event log does to its folder. A name is durable only after :meth:`sync_folder`."""
+
+    def make_folder(self, folder: Path) -> None:
+        """Make ``folder`` and its parents, for their owner alone, durably. Fine if it is there."""
+        ...
+
+    def names(self, folder: Path) -> Sequence[str]:
+        """The names in ``folder``, sorted; none when the folder is missing."""
+        ...
+
+    def size(self, path: Path) -> int:
+        """Length in bytes."""
+        ...
+
+    def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
+        """At most ``length`` bytes from ``offset`` on (all of them: None)."""
+        ...
+
+    def open_append(self, path: Path) -> AppendFile:
+        """Open for appending; made (readable by its owner alone) when missing."""
+        ...
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a whole file and sync it; what was there is replaced, not atomically."""
+        ...
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Rename, replacing ``target``, atomically."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        ...
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make the names in ``folder`` durable."""
+        ...
+
+    def free_bytes(self, folder: Path) -> int:
+        """Free space, in bytes, on the file system that holds ``folder``."""
+        ...
+
+
+TEMPORARY = ".tmp"
+"""How the name ends under which a file is written before it gets its own; one that is left over is in nobody's way."""
+
+
+def replace_file(files: Files, path: Path, data: bytes) -> None:
+    """Write a whole file, durably: after a crash it is what it was or what it is now. OSError: it is what it was."""
+    temporary = path.with_name(path.name + TEMPORARY)
+    files.write(temporary, data)
+    files.rename(temporary, path)
+    files.sync_folder(path.parent)
+
+
+class OsAppendFile:
+    """A file of the operating system, open for appending."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = open_own(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def sync(self) -> None:
+        try:
+            os.fsync(self._descriptor)
+        except OSError:
+            # the kernel takes the lost pages for written from here on: they must not be read any more
+            if hasattr(os, "posix_fadvise"):
+                with contextlib.suppress(OSError):
+                    os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            raise
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._descriptor, size)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class OsFiles:
+    """The operating system's files."""
+
+    def make_folder(self, folder: Path) -> None:
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        for each in reversed(missing):
+            each.mkdir(mode=0o700, exist_ok=True)
+            with contextlib.suppress(PermissionError):  # one may write into a folder that one may not read
+                self.sync_folder(each.parent)
+
+    def names(self, folder: Path) -> Sequence[str]:
+        try:
+            return sorted(os.listdir(folder))  # noqa: PTH208 - names are wanted, not paths
+        except FileNotFoundError:
+            return []
+
+    def size(self, path: Path) -> int:
+        return path.stat().st_size
+
+    def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
+        with os.fdopen(open_own(path, os.O_RDONLY), "rb", buffering=0) as file:
+            if offset:
+                file.seek(offset)
+            parts = []
+            wanted = -1 if length is None else length
+            while wanted and (part := file.read(wanted)):
+                parts.append(part)
+                wanted -= len(part) if wanted > 0 else 0
+        return b"".join(parts) if len(parts) != 1 else parts[0]
+
+    def open_append(self, path: Path) -> AppendFile:
+        return OsAppendFile(path)
+
+    def write(self, path: Path, data: bytes) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        file = OsAppendFile(path)
+        try:
+            file.write(data)
+            file.sync()
+        finally:
+            file.close()
+
+    def rename(self, path: Path, target: Path) -> None:
+        path.replace(target)
+
+    def remove(self, path: Path) -> None:
+        path.unlink()
+
+    def sync_folder(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def free_bytes(self, folder: Path) -> int:
+        return shutil.disk_usage(folder).free

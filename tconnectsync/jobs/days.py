@@ -1,0 +1,22 @@
+"""Days of the configured zone as spans of UTC"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta, timezone
+from typing import Any
+
+
+def day_start(day: date, zone_at: Callable[[date], Any]) -> datetime:
+    """UTC time at which a day begins in the configured zone."""
+    return datetime.combine(day, time(), tzinfo=zone_at(day)).astimezone(timezone.utc)
+
+
+def stretch(args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> tuple[datetime | None, datetime | None]:
+    """The UTC stretch of ``first`` and ``last`` (ISO days in the configured zone, both inclusive; missing: open)."""
+    first, last = args.get("first"), args.get("last")
+    begin = None if not first else day_start(date.fromisoformat(first), zone_at)
+    end = None
+    if last:
+        end = day_start(date.fromisoformat(last) + timedelta(days=1), zone_at) - timedelta(milliseconds=1)
+    return begin, end

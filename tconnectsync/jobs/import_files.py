@@ -1,0 +1,299 @@
+"""Files into the event log: looked through whole before anything is appended, then taken, then opened for delivery."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import getpass
+import logging
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import attrs
+
+from tconnectsync.errors import BadFile, MachineTrouble, NotDone
+from tconnectsync.events import FACTS, Event, HistoryOpened
+from tconnectsync.folder_owner import as_caller
+from tconnectsync.ingest.event_count import Brought
+from tconnectsync.ingest.poller import DISK_TROUBLE
+from tconnectsync.jobs.device_check import Sameness
+from tconnectsync.jobs.messages import Notice, Progress, Step
+from tconnectsync.plugin.source import Batch
+from tconnectsync.plugin.spec import Importer, ImportOptions
+from tconnectsync.runtime.engine import Engine
+from tconnectsync.text.plural import counted
+
+log = logging.getLogger("tconnectsync.importing")
+
+HEAD_BYTES = 64 << 10
+_UNDATED = frozenset({"clock.changed"})
+"""Kinds that a file may hold of the pump's whole life: they open no day by themselves."""
+_DAY = timedelta(days=1)
+_RUNS_SHOWN = 5
+
+_Range = tuple[date, date]
+
+
+@attrs.frozen(kw_only=True)
+class _File:
+    """A file as it was found; ``mark`` changes when somebody writes to it."""
+
+    path: Path
+    importer: Importer
+    size: int
+    mark: tuple[int, ...]
+
+
+@attrs.define
+class _Found:
+    """What the files hold: pump-local days by source and pump; and what each importer says of its file."""
+
+    days: dict[tuple[str, str], set[date]] = attrs.field(factory=lambda: defaultdict(set))
+    notes: list[str] = attrs.field(factory=list)
+    brought: Brought = attrs.field(factory=Brought)
+
+
+def import_files(engine: Engine, args: Mapping[str, Any]) -> Generator[Step, None, tuple[str, ...]]:
+    """Append what is new in ``args["files"]`` and open its days; answers words for the user.
+
+    Errors: BadFile and NotDone, before anything was appended.
+    """
+    options = ImportOptions(
+        pump=args.get("pump") or None, skip_bad=bool(args.get("skip_bad")), received_at=engine.clock.now()
+    )
+    files = [_look_at(Path(name), engine.importers) for name in dict.fromkeys(map(str, args["files"]))]
+    with _few_collections():
+        return (yield from _import(engine, files, options))
+
+
+def _import(engine: Engine, files: Sequence[_File], options: ImportOptions) -> Generator[Step, None, tuple[str, ...]]:
+    whole = sum(file.size for file in files)
+    found, before = _Found(brought=Brought(engine.events.end)), 0
+    sameness = Sameness(engine.events)
+    for file in files:
+        for batch, read in _batches(file, attrs.evolve(options, looking=True)):
+            _must_be_timed(batch)
+            sameness.look_at(batch.events, file.importer.device)
+            yield Progress(message=f"looking through {file.path.name}", done=(before + read) // 2, total=whole)
+        before += file.size
+    sameness.judge()
+    yield from (Notice(words=words) for words in sameness.notices())
+    engine.holds += 1
+    try:
+        for file in files:
+            yield from _take(engine, file, options, found, done=before, total=whole)
+            before += file.size
+        engine.events.append(_opened(engine, found.days, options.received_at))
+    finally:
+        engine.holds -= 1
+    log.info("imported files=%d new=%d known=%d", len(files), found.brought.new, found.brought.known)
+    return _words(found)
+
+
+@contextlib.contextmanager
+def _few_collections() -> Iterator[None]:
+    """Millions of small objects without a cycle among them: looking for cycles that often takes a tenth of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+# --- the files -----------------------------------------------------------------------------------------------------
+
+
+def _look_at(path: Path, importers: Sequence[Importer]) -> _File:
+    """What kind of file it is. Errors: NotDone."""
+    try:
+        with as_caller():
+            state = path.stat()
+            if not stat.S_ISREG(state.st_mode):
+                raise NotDone(f"{path} is no file; nothing was imported.", remedy="Name the files themselves.")
+            with path.open("rb") as stream:
+                head = stream.read(HEAD_BYTES)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    for importer in importers:
+        if _recognises(importer, head):
+            return _File(path=path, importer=importer, size=state.st_size, mark=_mark(state))
+    kinds = "; ".join(importer.name for importer in importers) or "none (no plugin brings any)"
+    raise NotDone(
+        f"{path} is of no kind that can be imported; nothing was imported. Known kinds: {kinds}.",
+        remedy="Give the file as it was saved, unpacked; `tconnectsync plugins` says which plugin reads what.",
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> NotDone:
+    who = _user()
+    return NotDone(
+        f"{path} cannot be read by {who}, which works on the data folder ({error.strerror}); nothing was imported.",
+        remedy="Put a copy that everybody may read into the data folder and import that: a service has its own /tmp and sees no"
+        " home folders. Or stop the daemon, and import as a user that may read both.",
+    )
+
+
+def _user() -> str:
+    try:
+        return f"user {getpass.getuser()}"
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def _mark(state: os.stat_result) -> tuple[int, ...]:
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def _recognises(importer: Importer, head: bytes) -> bool:
+    try:
+        return importer.recognises(head)
+    except Exception:
+        # the border to a plugin: another one may know the file
+        log.exception('importer_failed name="%s"', importer.name)
+        return False
+
+
+def _batches(file: _File, options: ImportOptions) -> Iterator[tuple[Batch, int]]:
+    """The file's batches, each with how many bytes are read by now. Errors: BadFile, NotDone."""
+    try:
+        with as_caller():
+            stream = file.path.open("rb")
+    except OSError as error:
+        raise _unreadable(file.path, error) from None
+    with stream:
+        if _mark(os.fstat(stream.fileno())) != file.mark:
+            raise BadFile(
+                f"{file.path} was changed while it was imported.",
+                remedy="Import it again when it is whole: nothing is doubled.",
+            )
+        try:
+            for batch in file.importer.read(stream, options):
+                yield batch, _position(stream, file.size)
+        except BadFile as error:
+            raise BadFile(f"{file.path}: {error.message}", remedy=error.remedy) from None
+
+
+def _position(stream: BinaryIO, size: int) -> int:
+    try:
+        return min(stream.tell(), size)
+    except (OSError, ValueError):  # the importer has wrapped it
+        return size
+
+
+# --- what is in them -----------------------------------------------------------------------------------------------
+
+
+def _must_be_timed(batch: Batch) -> None:
+    for event in batch.events:
+        if event.pump_time.tzinfo is not None or event.received_at.tzinfo is None:
+            raise ValueError(f"{event.id}: pump_time has no zone and received_at has one")
+
+
+def _note_days(found: _Found, batch: Batch) -> None:
+    for event in batch.events:
+        if event.kind not in FACTS and event.kind not in _UNDATED:
+            found.days[event.source, event.pump].add(event.pump_time.date())
+
+
+def _take(
+    engine: Engine, file: _File, options: ImportOptions, found: _Found, *, done: int, total: int
+) -> Iterator[Progress]:
+    note = ""
+    for batch, read in _batches(file, options):
+        trouble = engine.room()
+        if trouble is not None:
+            raise _stopped(trouble, found)
+        try:
+            untold, held = _untold(engine, file.importer, batch.events)
+            appended = engine.events.append(untold)
+        except OSError as error:
+            if error.errno not in DISK_TROUBLE:
+                raise
+            raise _stopped(f"the event log cannot be written ({error.strerror})", found) from None
+        found.brought.count(appended)
+        found.brought.count_known(held)
+        _note_days(found, batch)
+        note = batch.note or note
+        yield Progress(message=f"importing {file.path.name}", done=(done + read) // 2, total=total)
+    found.notes.append(f"{file.path.name}: {note or file.importer.name}")
+
+
+def _untold(engine: Engine, importer: Importer, events: Sequence[Event]) -> tuple[Sequence[Event], Sequence[int]]:
+    """Without those that the file tells in part only and the log holds already, whole or in part; and where those stand."""
+    partial = {event.id for event in events if event.seq is not None and importer.partial(event)}
+    if not partial:
+        return events, ()
+    streams = {(stream.pump, stream.group): stream for stream in engine.events.streams() if stream.numbered}
+
+    def place(event: Event) -> int | None:
+        stream = streams.get((event.pump, event.group))
+        if stream is None or event.seq is None or not stream.first_key <= event.seq <= stream.last_key:
+            return None
+        found = engine.events.read(stream.id, event.seq, event.seq)
+        return min((each.pos for each in found), default=None)
+
+    places = {event.id: at for event in events if event.id in partial and (at := place(event)) is not None}
+    return [event for event in events if event.id not in places], list(places.values())
+
+
+def _stopped(trouble: str, found: _Found) -> MachineTrouble:
+    return MachineTrouble(
+        f"{trouble}; the import stopped after {counted(found.brought.new, 'new event')}, which stay in the log.",
+        remedy="Make room on the disk and import again: nothing is doubled.",
+    )
+
+
+def _opened(engine: Engine, days: Mapping[tuple[str, str], set[date]], now: datetime) -> list[Event]:
+    """``history.opened`` for the days that are not wanted already."""
+    facts = []
+    for (source, pump), some in sorted(days.items()):
+        known = engine.events.facts("history.opened", pump=pump, limit=10_000)
+        closed = {day for day in some if not any(_opens(fact.body, day) for fact in known)}
+        for first, last in runs_of(closed):
+            body = HistoryOpened(first_day=first.isoformat(), last_day=last.isoformat())
+            facts.append(
+                Event(
+                    id=f"{source}:{pump}:opened:{first}:{last}",
+                    kind="history.opened",
+                    pump=pump,
+                    group=None,
+                    seq=None,
+                    pump_time=datetime.combine(first, time()),
+                    source=source,
+                    received_at=now,
+                    body=body,
+                )
+            )
+    return facts
+
+
+def _opens(body: Any, day: date) -> bool:
+    first, last = body.first_day, body.last_day
+    return bool(date.fromisoformat(first) <= day and (last is None or day <= date.fromisoformat(last)))
+
+
+def runs_of(days: set[date]) -> list[_Range]:
+    """The days as stretches without a hole, oldest first."""
+    runs: list[_Range] = []
+    for day in sorted(days):
+        if runs and day - runs[-1][1] <= _DAY:
+            runs[-1] = (runs[-1][0], day)
+        else:
+            runs.append((day, day))
+    return runs
+
+
+def _words(found: _Found) -> tuple[str, ...]:
+    lines = [found.brought.words()]
+    for (source, pump), days in sorted(found.days.items()):
+        runs = runs_of(days)
+        shown = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in runs[:_RUNS_SHOWN])
+        more = f" and {counted(len(runs) - _RUNS_SHOWN, 'more stretch')}" if len(runs) > _RUNS_SHOWN else ""
+        lines.append(f"pump {pump} ({source}): {shown}{more}")
+    return (*lines, *found.notes)

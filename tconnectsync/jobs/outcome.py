@@ -1,0 +1,81 @@
+"""What is not as it should be, from how everything is doing: exit statuses and words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tconnectsync.errors import (
+    LogDamaged,
+)
+from tconnectsync.jobs.messages import Result
+from tconnectsync.outbox import set_aside_words
+from tconnectsync.retry.state import Condition
+from tconnectsync.runtime.engine import Engine
+from tconnectsync.text.plural import counted
+
+
+def troubles(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[int, str]]:
+    """What is not as it should be: exit status and words, of all or of ``only`` these sinks."""
+    now = engine.clock.now()
+    found: list[tuple[int, str]] = []
+    if only is None:
+        for name, poller in engine.pollers.items():
+            condition = poller.condition
+            if condition.state != "ok":
+                number = {"refused": 4, "damaged": 7}.get(condition.state, 3)
+                found.append((number, f"{_words(name, condition)}{_until(condition)}"))
+    for name, keeper in engine.keepers.items():
+        if only is not None and name not in only:
+            continue
+        counts = keeper.counts()
+        condition = keeper.condition
+        status = {"refused": 4, "damaged": 7, "halted": 6, "braked": 6}.get(condition.state)
+        if condition.refusals:  # the first one does not stop the sink yet, but it is what the user has to know
+            status = 4
+        if status is not None:
+            found.append((status, _words(name, condition)))
+        elif not keeper.folding.blocked and (condition.state == "waiting" or keeper.behind()):
+            message = _words(name, condition) if condition.message else f"{name}: not all of the log could be folded"
+            found.append((5, message))
+        elif keeper.outbox.waiting(now):
+            found.append(
+                (
+                    5,
+                    f"{name}: {counted(keeper.outbox.waiting(now), 'document is', 'documents are')} waiting. {_words('', condition)}",
+                )
+            )
+        for blocked in keeper.folding.blocked.values():
+            found.append((7 if isinstance(blocked, LogDamaged) else 1, _words(name, blocked)))
+            break
+        if counts.dead:
+            remedy = "See `tconnectsync dead-letters list`."
+            found.append((6, f"{name}: {set_aside_words(counts.dead, keeper.outbox.last_reason())}. {remedy}"))
+    if engine.log_trouble is not None:
+        found.append((7, f"{engine.log_trouble.message} {engine.log_trouble.remedy}"))
+    return found
+
+
+def _until(condition: Condition) -> str:
+    if condition.not_before is None:
+        return ""
+    return f" It is tried again after {condition.not_before.until:%Y-%m-%d %H:%M} UTC."
+
+
+def _words(name: str, condition: Any) -> str:
+    head = f"{name}: " if name else ""
+    return f"{head}{condition.message.rstrip('.')}. {condition.remedy or ''}".rstrip()
+
+
+def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -> Result:
+    """Exit status and words, from how everything is doing now."""
+    return result_of(troubles(engine, only), *lines)
+
+
+def result_of(found: Iterable[tuple[int, str]], *lines: str) -> Result:
+    """One result of these exit statuses and their words: the smallest number wins, but 4 and 7 win over all."""
+    troubled = list(found)
+    statuses = [status for status, _ in troubled]
+    urgent = [status for status in statuses if status in (4, 7)]
+    chosen = urgent or [status for status in statuses if status > 1] or statuses or [0]
+    return Result(status=min(chosen), lines=(*lines, *dict.fromkeys(words for _, words in troubled)))

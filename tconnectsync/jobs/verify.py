@@ -1,0 +1,77 @@
+"""The job that compares a receiver with the log and repairs what differs"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any
+
+from tconnectsync.errors import (
+    Retryable,
+)
+from tconnectsync.jobs.days import stretch
+from tconnectsync.jobs.messages import Job, Progress, Result
+from tconnectsync.jobs.outcome import conclude
+from tconnectsync.jobs.steps import _ask, _drain, _keeper, _poll
+from tconnectsync.plugin.receiver import Surveyed
+from tconnectsync.reconcile.report import Tally, cannot_be_verified
+from tconnectsync.runtime.engine import Engine
+from tconnectsync.text.plural import counted
+
+log = logging.getLogger("tconnectsync.jobs")
+
+
+_MOST_LINES, _MOST_JSON = 20, 1000
+"""So many documents of each verdict are listed."""
+
+
+def _verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
+    """Compare, mend, and compare again. What nobody makes is only taken back when all was fetched once more."""
+    name, keeper, unknown = _keeper(engine, args)
+    if keeper is None:
+        yield unknown
+        return
+    if not isinstance(keeper.courier.receiver, Surveyed):
+        yield Result(status=2, lines=(cannot_be_verified(name),))
+        return
+    while engine.turn(polling=False, only=()):  # a poll under way ends first
+        yield Progress(message="reading the log")
+    yield from _drain(engine, (name,))
+    hindrance = conclude(engine, only=(name,))
+    if not engine.placed or hindrance.status in (4, 7) or keeper.condition.state != "ok":
+        yield hindrance
+        return
+    span = stretch(args, zone_at)
+    most = _MOST_JSON if args.get("json") else _MOST_LINES
+    try:
+        before, after = Tally(most=most), Tally(most=most)
+        for part in keeper.verifier(engine.views).run(*span):
+            before.add(part)
+            keeper.mend(part.found)
+            yield Progress(message=f"comparing, {counted(before.good, 'document')} so far")
+        if before.counts["orphaned"]:
+            yield from _poll(engine, _ask(engine, lambda poller: poller.start()))
+        yield from _drain(engine, (name,))
+        for part in keeper.verifier(engine.views).run(*span) if before.wrong else ():
+            after.add(part)
+            yield Progress(message=f"comparing again, {counted(after.good, 'document')} so far")
+    except Retryable as error:
+        yield Result(status=5, lines=(error.message, *([error.remedy] if error.remedy else [])))
+        return
+    yield _mended(
+        name, conclude(engine, only=(name,)), before, after if before.wrong else before, as_json=bool(args.get("json"))
+    )
+
+
+def _mended(sink: str, end: Result, before: Tally, after: Tally, *, as_json: bool) -> Result:
+    if as_json:
+        objects = [*(each.to_json() for each in before.listed), {"before": before.to_json(), "after": after.to_json()}]
+        lines = [json.dumps(found, ensure_ascii=False) for found in objects]
+    else:
+        lines = before.lines(sink)
+        if before.wrong:
+            lines += ["after the repair:", *after.lines(sink)]
+    status = end.status or (9 if after.wrong or after.twice else 5 if after.counts["waiting"] else 0)
+    return Result(status=status, lines=(*lines, *(() if as_json else end.lines)))

@@ -1,0 +1,297 @@
+"""Sends what an outbox wants: batches, halving of refused ones, dead letters, a halt after too many in a row.
+
+A refused document is tried once more when the receiver has taken another one since: a site that refused everything for a while
+leaves no dose behind. What is not surely a document's own fault backs the sink off and sets nothing aside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+
+import attrs
+
+from tconnectsync.errors import Rejected, Retryable
+from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.batch_size import ONE_BY_ONE, BatchSize
+from tconnectsync.outbox.suspects import Suspects
+from tconnectsync.plugin.receiver import Delivery, Outcome, Postponed, Receiver, Refused, Remembering, Taken
+from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
+from tconnectsync.text.plural import counted
+
+HALT_AFTER = 20
+"""So many refusals in a row look like a receiver that refuses everything, not like odd documents."""
+POSTPONE_S = 60.0
+UNCONFIRMED_ROUNDS = 3
+"""So often in a row a receiver may take everything and show nothing of it; each time it may be stored once more."""
+REMEMBERED = 1000
+"""So many dead letters that had their second attempt are known."""
+UNRECOGNISED = f"after {UNCONFIRMED_ROUNDS} rounds nothing more is sent, because each may store everything once more"
+
+
+def unrecognised_remedy(name: str) -> str:
+    """What to do where a receiver shows nothing of what it took."""
+    return (
+        f"Look at the site for documents that are there twice. `tconnectsync check` shows what it answers; after a change"
+        f" there run `tconnectsync resume {name}`."
+    )
+
+
+@attrs.define
+class Courier:
+    """Delivers one sink's outbox to its receiver, one batch a call."""
+
+    outbox: Outbox
+    receiver: Receiver
+    taken: int = 0
+    """How many documents of the last batch the receiver took."""
+    undecided: bool = False
+    """Whether the last batch says nothing about how the receiver is: it was halved, or it is a document that fails alone."""
+    narrowed: bool = False
+    """Whether the last failure made the next batch smaller, so that it is worth a try soon."""
+    _halves: deque[tuple[str, ...]] = attrs.field(factory=deque)
+    _recalled: bool = False
+
+    @property
+    def refused(self) -> Sequence[str]:
+        """The documents that were refused in a row, also before a restart."""
+        found: list[str] = json.loads(self.outbox.get("refused_in_a_row", "[]"))
+        return found
+
+    def forget_refusals(self) -> None:
+        """Begin a new row."""
+        self.outbox.forget("refused_in_a_row")
+        self.outbox.forget("unconfirmed_rounds")
+
+    def forget_place(self) -> None:
+        """The receiver is another place: nothing that was learned of the old one holds there."""
+        for known in ("batch_size", "suspects", "confirmed", "unconfirmed_rounds", "receiver_memory"):
+            self.outbox.forget(known)
+
+    def halted(self) -> bool:
+        """Whether too many documents in a row were refused."""
+        return len(self.refused) >= HALT_AFTER
+
+    def unrecognised(self) -> bool:
+        """Whether the receiver took everything and showed nothing of it, too often."""
+        return int(self.outbox.get("unconfirmed_rounds", "0")) >= UNCONFIRMED_ROUNDS
+
+    def waits_why(self) -> str:
+        """What holds up documents that fail while others pass, in words; "" if there are none."""
+        return self._suspects().why()
+
+    def send_next(self, now: datetime) -> int:
+        """Send one batch; answers how many documents the receiver dealt with. 0: nothing was due.
+
+        Raises Retryable and CredentialsRefused from the receiver after noting in the outbox what is unsure.
+        """
+        self.taken, self.undecided, self.narrowed = 0, False, False
+        self._recall()
+        batch = self._next_batch(now)
+        if not batch:
+            return 0
+        ids = [delivery.document_id for delivery in batch]
+        unsure_before = {delivery.document_id for delivery in batch if delivery.unsure}
+        with self.outbox.transaction():
+            self.outbox.set_unsure(ids, True)
+        try:
+            outcomes = self.receiver.deliver(batch)
+        except Rejected as error:
+            return self._rejected(batch, error, now)
+        except Retryable as error:
+            self._halves.clear()
+            with self.outbox.transaction():
+                if not error.unsure:
+                    self.outbox.set_unsure([id_ for id_ in ids if id_ not in unsure_before], False)
+                passed_over = error.narrow and self._too_much(batch, error, now)
+                self._remember()
+            if passed_over:
+                return len(batch)
+            raise
+        if len(outcomes) != len(batch):
+            raise RuntimeError(f"a receiver answered {len(outcomes)} of {counted(len(batch), 'delivery')}")
+        with self.outbox.transaction():
+            trouble = self._note(batch, outcomes, now)
+            self._remember_size(self._size().after_success(len(batch), self.receiver.batch_size))
+            self._remember()
+        if trouble is not None:
+            raise trouble
+        return len(batch)
+
+    # --- which batch --------------------------------------------------------------------------------------------------
+
+    def _next_batch(self, now: datetime) -> Sequence[Delivery]:
+        """A half of a refused batch, else what is pending: withdrawals never share a batch with what may take their place.
+
+        A document that failed alone follows after all others, by itself.
+        """
+        most = self._size().most(self.receiver.batch_size)
+        while self._halves:
+            half = self.outbox.pending(now, self.receiver.batch_size, ids=self._halves.popleft())
+            if half:
+                return half
+        alone = self._suspects().alone()
+        pending = self.outbox.pending(now, most + len(alone))
+        others = [delivery for delivery in pending if delivery.document_id not in alone][:most]
+        if not others:
+            return pending[:1]
+        withdrawals = [delivery for delivery in others if delivery.document is None]
+        return withdrawals or others
+
+    def _size(self) -> BatchSize:
+        return BatchSize.from_json(self.outbox.get("batch_size"))
+
+    def _remember_size(self, size: BatchSize) -> None:
+        if size != self._size():
+            self.outbox.put("batch_size", size.to_json())
+
+    def _suspects(self) -> Suspects:
+        return Suspects.from_json(self.outbox.get("suspects"))
+
+    def _recall(self) -> None:
+        if not self._recalled and isinstance(self.receiver, Remembering):
+            self.receiver.recall(self.outbox.get("receiver_memory"))
+        self._recalled = True
+
+    def _remember(self) -> None:
+        if isinstance(self.receiver, Remembering):
+            memory = self.receiver.memory()
+            if memory != self.outbox.get("receiver_memory"):
+                self.outbox.put("receiver_memory", memory)
+
+    # --- what was not taken -------------------------------------------------------------------------------------------
+
+    def _rejected(self, batch: Sequence[Delivery], error: Rejected, now: datetime) -> int:
+        """The whole batch was: halve it, or judge the one document that it holds."""
+        trouble = None
+        with self.outbox.transaction():
+            if error.narrow and len(batch) > 1:
+                self._remember_size(self._size().after_refusal(len(batch)))
+            if len(batch) == 1:
+                refused = Refused(reason=error.message, passing=error.passing, remedy=error.remedy)
+                trouble = self._note(batch, [refused], now)
+            else:
+                self.undecided = True
+                middle = len(batch) // 2
+                for half in (batch[middle:], batch[:middle]):
+                    self._halves.appendleft(tuple(delivery.document_id for delivery in half))
+        if trouble is not None:
+            raise trouble
+        return len(batch)
+
+    def _too_much(self, batch: Sequence[Delivery], error: Retryable, now: datetime) -> bool:
+        """A smaller batch may pass. Whether this one is a single document that fails while others pass: it waits by itself."""
+        if len(batch) == 1:
+            return self._failed_alone(batch[0], error.message, now)
+        before = self._size()
+        size = before.after_failure(len(batch))
+        self.narrowed = size.limit != before.limit
+        self._remember_size(size)
+        return False
+
+    def _failed_alone(self, delivery: Delivery, reason: str, now: datetime) -> bool:
+        """Note it. Whether it seems to be the document's own fault, because others pass: then the sink goes on without it."""
+        suspects = self._suspects()
+        suspect = suspects.failed(delivery.document_id, reason)
+        if suspect.strikes:
+            self.undecided = True
+            if suspect.guilty:
+                suspects.forget([delivery.document_id])
+                self.outbox.bury(delivery, reason)
+                self.outbox.put("refused_in_a_row", json.dumps(_with(self.refused, delivery.document_id)))
+            else:
+                self.outbox.postpone(delivery, now, suspect.wait_s)
+        self.outbox.put("suspects", suspects.to_json())
+        return suspect.strikes > 0
+
+    # --- what was answered --------------------------------------------------------------------------------------------
+
+    def _note(self, batch: Sequence[Delivery], outcomes: Sequence[Outcome], now: datetime) -> Retryable | None:
+        """Note the outcomes; answers what the sink has to back off for, if it has to."""
+        row = before = list(self.refused)
+        puts, unconfirmed, doubtful = [], [], []
+        for delivery, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Taken):
+                self.outbox.taken(delivery, outcome.stored)
+                self.taken += 1
+                if delivery.document is not None:  # what is taken back proves nothing: a site may delete and not write
+                    self._try_once_more(row)
+                    row = []
+                    puts.append(delivery.document_id)
+            elif isinstance(outcome, Postponed):
+                wait_s = POSTPONE_S if outcome.after_s is None else min(outcome.after_s, LONGEST_ASKED_WAIT_S)
+                self.outbox.postpone(delivery, now, wait_s)
+                if outcome.unconfirmed:
+                    unconfirmed.append((delivery, outcome))
+            elif outcome.passing:
+                doubtful.append((delivery, outcome))
+            else:
+                self.outbox.bury(delivery, outcome.reason)
+                row = _with(row, delivery.document_id)
+        if row != before:
+            self.outbox.put("refused_in_a_row", json.dumps(row))
+        if puts:
+            self._passed(puts)
+        return self._judge(doubtful, now, passed=bool(puts)) or self._unconfirmed(unconfirmed, now, passed=bool(puts))
+
+    def _passed(self, puts: Sequence[str]) -> None:
+        """These were taken: whatever failed before them is under suspicion, and the receiver is not."""
+        suspects = self._suspects()
+        if suspects.known:
+            suspects.forget(puts)
+            suspects.others_passed()
+            self.outbox.put("suspects", suspects.to_json())
+        self.outbox.forget("unconfirmed_rounds")
+        if not self.outbox.get("confirmed"):
+            self.outbox.put("confirmed", "1")
+
+    def _judge(self, doubtful: Sequence[tuple[Delivery, Refused]], now: datetime, *, passed: bool) -> Retryable | None:
+        """What may be the receiver's own trouble: back off, unless others pass beside it, or are about to be tried."""
+        fresh = [
+            (delivery, outcome) for delivery, outcome in doubtful
+            if not self._failed_alone(delivery, outcome.reason, now)
+        ]  # fmt: skip
+        if not fresh:
+            return None
+        if passed:
+            for delivery, _ in fresh:
+                self.outbox.postpone(delivery, now, POSTPONE_S)
+            self._passed([])
+            return None
+        if self._halves and self._suspects().undecided() == 1:
+            self.undecided = True
+            return None
+        self._halves.clear()
+        self._remember_size(ONE_BY_ONE)
+        _, refused = fresh[-1]
+        return Retryable(refused.reason, unsure=True, remedy=refused.remedy)
+
+    def _unconfirmed(
+        self, unconfirmed: Sequence[tuple[Delivery, Postponed]], now: datetime, *, passed: bool
+    ) -> Retryable | None:
+        """The receiver names nothing of what it took: it may store it once more each time, so that this must end."""
+        if not unconfirmed:
+            return None
+        if passed or (len(unconfirmed) == 1 and self.outbox.get("confirmed")):
+            for delivery, outcome in unconfirmed:
+                self._failed_alone(delivery, outcome.reason, now)
+            return None
+        self.outbox.put("unconfirmed_rounds", str(int(self.outbox.get("unconfirmed_rounds", "0")) + 1))
+        _, first = unconfirmed[0]
+        return Retryable(first.reason, unsure=True)
+
+    def _try_once_more(self, refused: Sequence[str]) -> None:
+        """Something was taken: what was refused just before may have met a fault of the receiver's, not one of its own."""
+        known = json.loads(self.outbox.get("tried_once_more", "[]")) if refused else []
+        fresh = [id_ for id_ in refused if id_ not in known]
+        if fresh:
+            self.outbox.revive(fresh)
+            self.outbox.put("tried_once_more", json.dumps([*known, *fresh][-REMEMBERED:]))
+            self._halves.extend((id_,) for id_ in fresh)
+
+
+def _with(row: Sequence[str], id_: str) -> list[str]:
+    """One that grows is refused again with each version, and is one document all the same."""
+    return [*(known for known in row if known != id_), id_]

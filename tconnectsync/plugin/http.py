@@ -1,0 +1,338 @@
+"""A bounded HTTP client for plugins: every exchange ends, in time and in size, with a whole answer or a typed failure.
+
+- No redirect is followed, so nothing secret travels to another host.
+- ``~/.netrc`` and user names in addresses are ignored. Proxies and ``REQUESTS_CA_BUNDLE`` of the environment count.
+- The deadline for the whole exchange closes the connection: headers or a body of one byte a second do not get around it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import unicodedata
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import attrs
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+
+from tconnectsync.clock import Clock
+from tconnectsync.plugin.http_failures import WORDS, HttpFailed, HttpFailure, reason_of
+from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
+
+Body: TypeAlias = bytes | bytearray
+
+_PIECE = 1 << 16
+_PROBE_S = 2.0
+_PLAIN_HTTP_REFUSED = (
+    b"plain HTTP request was sent to HTTPS port",
+    b"speaking plain HTTP to an SSL-enabled server port",
+    b"sent an HTTP request to an HTTPS server",
+)
+"""What nginx, Apache and Go answer, with status 400, to http at a TLS port."""
+
+
+@attrs.frozen(kw_only=True)
+class HttpLimits:
+    """How long one exchange may take, and how large an answer may be when it is decompressed."""
+
+    connect_s: float = 10.0
+    silence_s: float = 60.0
+    """Between two pieces of an answer."""
+    whole_s: float = 300.0
+    """From the first look-up of the name to the last byte."""
+    most_bytes: int = 128 << 20
+
+
+@attrs.frozen(kw_only=True)
+class HttpResponse:
+    """A whole answer. ``headers`` are looked up without regard to case."""
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: Body = attrs.field(repr=False)
+
+
+class HttpClient:
+    """One client for one server: it keeps a connection open, and cookies. Not for several threads."""
+
+    def __init__(self, *, clock: Clock, limits: HttpLimits = HttpLimits(), verify_tls: bool = True) -> None:
+        self._clock = clock
+        self._limits = limits
+        self._verify_tls = verify_tls
+        self._session = _Session()
+        self._session.auth = _as_it_is
+        self._wire = _Wire()
+        self._session.mount("https://", self._wire)
+        self._session.mount("http://", self._wire)
+        self._speaks_http = False
+        """Whether it answered before, or was looked at already."""
+        if not verify_tls:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    def close(self) -> None:
+        """Close the connections; the client may be used again."""
+        self._session.close()
+
+    @property
+    def cookies(self) -> Mapping[str, str]:
+        """The cookies that servers have set, by name."""
+        return {cookie.name: cookie.value or "" for cookie in self._session.cookies}
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        what: str,
+        headers: Mapping[str, str],
+        params: Sequence[tuple[str, str]] | Mapping[str, str] = (),
+        body: bytes | None = None,
+        form: Mapping[str, str] | None = None,
+        document: Mapping[str, Any] | None = None,
+        basic: tuple[str, str] | None = None,
+        limits: HttpLimits | None = None,
+    ) -> HttpResponse:
+        """The answer, whatever its status. ``what`` names the request in messages.
+
+        At most one of ``body``, ``form`` (URL-encoded) and ``document`` (JSON). Errors: HttpFailed.
+        """
+        limits = limits or self._limits
+        asked = _Asked(method=method, url=url, what=what, limits=limits, now=self._clock.now())
+        _check_headers(headers, asked)
+        arguments: dict[str, Any] = {
+            "params": list(params.items()) if isinstance(params, Mapping) else list(params),
+            "data": form if body is None else body,
+            "json": document,
+            "headers": dict(headers),
+            "auth": basic,
+            "timeout": (limits.connect_s, limits.silence_s),
+            "verify": None if self._verify_tls else False,  # None: as the environment says
+            "allow_redirects": False,
+            "stream": True,
+        }
+        with self._wire.deadline(limits) as deadline:
+            try:
+                with self._session.request(method, url, **arguments) as response:
+                    self._speaks_http = True
+                    found = HttpResponse(
+                        status=response.status_code, headers=response.headers, body=_read(response, limits)
+                    )
+                failure = HttpFailure.TOO_SLOW if deadline.passed else None
+            except _TooLarge:
+                failure = HttpFailure.TOO_LARGE
+            except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError, OSError) as error:
+                failure = HttpFailure.TOO_SLOW if deadline.passed else reason_of(error)
+        if failure is not None:
+            self._session.close()
+            raise asked.failed(self._looked_at(failure, url))
+        if found.status == 400 and any(mark in found.body for mark in _PLAIN_HTTP_REFUSED):
+            raise asked.failed(HttpFailure.TLS_PORT)
+        return found
+
+    def _looked_at(self, failure: HttpFailure, url: str) -> HttpFailure:
+        """A server that never answered http may be one that speaks TLS: a handshake, which carries nothing, tells."""
+        if failure is not HttpFailure.CUT_OFF or self._speaks_http or not url.startswith("http:"):
+            return failure
+        parts = urlsplit(url)
+        if not parts.hostname or requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)):
+            return failure
+        self._speaks_http = True
+        return HttpFailure.TLS_PORT if _speaks_tls(parts.hostname, parts.port or 80) else failure
+
+
+def retry_after_s(response: HttpResponse, now: datetime | None = None) -> float | None:
+    """``Retry-After`` in seconds, from 0 to 4 hours; None without one. A date is held against the answer's own ``Date``.
+
+    ``now`` stands in for an answer without ``Date``.
+    """
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), LONGEST_ASKED_WAIT_S)
+    until = http_date(text)
+    since = http_date(response.headers.get("Date", "")) or now
+    if until is None or since is None:
+        return None
+    return min(max((until - since).total_seconds(), 0.0), LONGEST_ASKED_WAIT_S)
+
+
+def http_date(text: str) -> datetime | None:
+    """An HTTP date as UTC; None for anything else."""
+    try:
+        found = parsedate_to_datetime(text)
+        return found.replace(tzinfo=timezone.utc) if found.tzinfo is None else found.astimezone(timezone.utc)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+
+
+def host_of(url: str) -> str:
+    """``https://host`` of an address, for messages; an empty text where it has none that can be read."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.hostname}" if parts.hostname and parts.hostname.isprintable() else ""
+
+
+class _TooLarge(Exception):
+    """The answer went past its limit."""
+
+
+def _read(response: requests.Response, limits: HttpLimits) -> bytearray:
+    body = bytearray()  # returned as it is: a month's answer is not copied
+    for piece in response.iter_content(_PIECE):
+        body += piece
+        if len(body) > limits.most_bytes:
+            raise _TooLarge
+    return body
+
+
+@attrs.frozen(kw_only=True)
+class _Asked:
+    """One request, for the words of its failure."""
+
+    method: str
+    url: str
+    what: str
+    limits: HttpLimits
+    now: datetime
+
+    def failed(self, reason: HttpFailure, detail: str | None = None) -> HttpFailed:
+        words = WORDS[reason]
+        host, port = _place(self.url)
+        names = {
+            "host": host,
+            "what": self.what,
+            "now": f"{self.now:%Y-%m-%d %H:%M} UTC",
+            "detail": detail or port,
+            **attrs.asdict(self.limits),
+        }
+        return HttpFailed(
+            f"{host} {words.message.format(**names)}",
+            reason=reason,
+            unsure=words.maybe_acted and self.method not in ("GET", "HEAD"),
+            remedy=words.remedy.format(**names),
+        )
+
+
+def _place(url: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "the server", f"port {parts.port or (443 if parts.scheme == 'https' else 80)}"
+    except ValueError:
+        return "the server", "its port"
+
+
+def _check_headers(headers: Mapping[str, str], asked: _Asked) -> None:
+    """The value itself is never told: it may be a secret."""
+    for name, value in headers.items():
+        odd = next((place for place, each in enumerate(value) if not " " <= each <= "~"), None)
+        if odd is not None:
+            label = unicodedata.name(value[odd], "a control character")
+            told = f"character {odd + 1} of the value for the header {name} is U+{ord(value[odd]):04X} ({label})"
+            raise asked.failed(HttpFailure.BAD_HEADER, told)
+        if value != value.strip():
+            told = f"the value for the header {name} begins or ends with a blank"
+            raise asked.failed(HttpFailure.BAD_HEADER, told)
+
+
+def _speaks_tls(host: str, port: int) -> bool:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, port), _PROBE_S) as plain, context.wrap_socket(plain):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Stands where requests would otherwise put the login of ~/.netrc or of the address in place of our own header."""
+    return request
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - the library's name
+        """No redirect is followed, and so none is parsed: a broken Location must not cost the answer."""
+        return
+
+
+class _Deadline:
+    """Shuts the sockets of one client when its time is up."""
+
+    def __init__(self, sockets: weakref.WeakSet[Any]) -> None:
+        self.passed = False
+        self._sockets = sockets
+        self._lock = threading.Lock()
+
+    def watch(self, sock: Any) -> None:
+        with self._lock:
+            self._sockets.add(sock)
+            if self.passed:
+                sock.close()
+                raise TimeoutError
+
+    def cut(self) -> None:
+        with self._lock:
+            self.passed = True
+            for sock in self._sockets:
+                with contextlib.suppress(OSError):  # closed already
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)  # wakes the thread that waits, TLS or not
+
+
+class _Wire(HTTPAdapter):
+    """Connections that a deadline can cut: directly, through a proxy, and through SOCKS."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sockets: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._current = _Deadline(self._sockets)
+        self.silence_s = HttpLimits().silence_s
+
+    @contextlib.contextmanager
+    def deadline(self, limits: HttpLimits) -> Iterator[_Deadline]:
+        self._current = _Deadline(self._sockets)
+        self.silence_s = limits.silence_s
+        timer = threading.Timer(limits.whole_s, self._current.cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield self._current
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def watch(self, sock: Any) -> None:
+        self._current.watch(sock)
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        if not issubclass(pool.ConnectionCls, _Watched):
+            pool.ConnectionCls = type("Watched", (_Watched, pool.ConnectionCls), {"wire": self})
+        return pool
+
+
+class _Watched(HTTPConnection):
+    """A connection whose sockets are known to the deadline."""
+
+    wire: _Wire
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        self.wire.watch(sock)
+        return sock
+
+    def connect(self) -> None:
+        super().connect()
+        if self.sock is not None:
+            self.wire.watch(self.sock)
+            self.sock.settimeout(self.wire.silence_s)  # else sending a large body would be held to the time to connect

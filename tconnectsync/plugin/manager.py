@@ -1,0 +1,346 @@
+"""Finding the plugins, and keeping what is wrong with one of them from the others.
+
+Plugins come from entry points (group ``tconnectsync``) and from a folder of the user's own ``.py`` files. Whatever a plugin
+does wrong (it does not import, misspells a hook, raises, answers something else than the hook asks for, takes a name that
+is taken) is kept in :attr:`Plugins.problems`; the rest runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+import attrs
+import pluggy
+
+from tconnectsync.folder_owner import who_else_may_write
+from tconnectsync.plugin import spec as hookspecs
+from tconnectsync.plugin.spec import Importer, Section, SinkSpec, SourceSpec
+
+if TYPE_CHECKING:
+    import click
+
+GROUP = "tconnectsync"
+"""The entry point group, and the prefix of every hook."""
+
+RESERVED_TABLES = frozenset(
+    {
+        "blocked_plugins",
+        "daemon",
+        "data_dir",
+        "limits",
+        "log_level",
+        "plugins_dir",
+        "sinks",
+        "sources",
+        "timezone",
+        "zones",
+    }
+)
+"""Top-level names of the configuration that no plugin's section can take."""
+
+T = TypeVar("T")
+
+
+class EntryPointLike(Protocol):
+    """What is used of ``importlib.metadata.EntryPoint``."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def value(self) -> str: ...
+
+    def load(self) -> Any: ...
+
+
+class PluginProblem(NamedTuple):
+    """What is wrong with the plugin ``name``, in words."""
+
+    name: str
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class LoadedPlugin:
+    """A plugin that runs. ``origin`` is the module of its entry point, or the path of its file."""
+
+    name: str
+    origin: str
+    plugin: object = attrs.field(repr=False)
+
+
+@attrs.define(kw_only=True)
+class Plugins:
+    """The plugins that were found, and what they bring.
+
+    A hook is called when its answer is first asked for, so that ``--help`` does not pay for options classes; ``problems``
+    grows with it. :meth:`examine` calls them all.
+    """
+
+    loaded: tuple[LoadedPlugin, ...]
+    blocked: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    """The names of all that were found, those included that do not run."""
+    problems: list[PluginProblem] = attrs.field(factory=list)
+    _hooks: pluggy.PluginManager = attrs.field(repr=False)
+    _answers: dict[str, dict[str, tuple[str, Any]]] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def blocked_in_vain(self) -> tuple[str, ...]:
+        """Names that are blocked and that no plugin has."""
+        return tuple(name for name in self.blocked if name not in self.known)
+
+    def sources(self) -> dict[str, SourceSpec]:
+        """Every source that can be configured, by name."""
+        return self._registry("tconnectsync_sources", SourceSpec, "source", lambda spec: spec.name)
+
+    def sinks(self) -> dict[str, SinkSpec]:
+        """Every sink that can be configured, by name."""
+        return self._registry("tconnectsync_sinks", SinkSpec, "sink", lambda spec: spec.name)
+
+    def sections(self) -> dict[str, Section]:
+        """Every shared table of the configuration, by name."""
+        return self._registry(
+            "tconnectsync_sections", Section, "section", lambda section: section.name, taken=RESERVED_TABLES
+        )
+
+    def importers(self) -> dict[str, Importer]:
+        """Every kind of file that can be imported, by name."""
+        return self._registry("tconnectsync_importers", Importer, "importer", lambda importer: importer.name)
+
+    def commands(self) -> dict[str, click.Command]:
+        """Every command that a plugin adds, by name."""
+        import click
+
+        return self._registry("tconnectsync_commands", click.Command, "command", lambda command: command.name)
+
+    def brought_by(self, name: str) -> dict[str, list[str]]:
+        """What the plugin ``name`` brings: names by "sources", "sinks", "sections", "importers"
+        and "commands"."""
+        self.examine()
+        return {
+            kind: [thing for thing, (owner, _) in self._answers[f"{GROUP}_{kind}"].items() if owner == name]
+            for kind in ("sources", "sinks", "sections", "importers", "commands")
+        }
+
+    def owner_of(self, kind: str, thing: str) -> str:
+        """The plugin that brings ``thing``, one of the ``kind`` "sources", "sinks", "sections", "importers" or
+        "commands"."""
+        return self._answers[f"{GROUP}_{kind}"][thing][0]
+
+    def examine(self) -> None:
+        """Call every hook now, so that ``problems`` is complete."""
+        self.sources()
+        self.sinks()
+        self.sections()
+        self.importers()
+        self.commands()
+
+    def problem(self, name: str, message: str) -> None:
+        """Report something about the plugin ``name``, once."""
+        entry = PluginProblem(name, message)
+        if entry not in self.problems:
+            self.problems.append(entry)
+
+    def _registry(
+        self,
+        hook: str,
+        kind: type[T],
+        word: str,
+        name_of: Callable[[T], str | None],
+        *,
+        taken: frozenset[str] = frozenset(),
+    ) -> dict[str, T]:
+        if hook not in self._answers:
+            found: dict[str, tuple[str, Any]] = {}
+            for loaded in self.loaded:
+                for thing in self._ask(loaded, hook, kind):
+                    name = name_of(thing)
+                    fault = _options_fault(thing)
+                    if not name or not isinstance(name, str):
+                        self.problem(loaded.name, f"a {word} without a name; it is not used")
+                    elif name in taken:
+                        self.problem(loaded.name, f'{word} "{name}": this name is reserved; it is not used')
+                    elif name in found:
+                        owner = found[name][0]
+                        self.problem(
+                            loaded.name, f'{word} "{name}" is already brought by plugin "{owner}"; this one is not used'
+                        )
+                    elif fault:
+                        self.problem(loaded.name, f'{word} "{name}": {fault}; it is not used')
+                    else:
+                        found[name] = (loaded.name, thing)
+            self._answers[hook] = found
+        return {name: thing for name, (_, thing) in self._answers[hook].items()}
+
+    def _ask(self, loaded: LoadedPlugin, hook: str, kind: type[T]) -> list[T]:
+        """What one plugin answers to ``hook``; anything else than a sequence of ``kind`` is that plugin's problem."""
+        others = [other.plugin for other in self.loaded if other is not loaded]
+        caller = self._hooks.subset_hook_caller(hook, remove_plugins=others)
+        try:
+            answers = [list(answer) for answer in caller() if answer is not None]
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to code that is not ours
+            self.problem(loaded.name, f"{hook}() failed: {_words(error)}")
+            return []
+        things: list[T] = []
+        for thing in (thing for answer in answers for thing in answer):
+            if isinstance(thing, kind):
+                things.append(thing)
+            else:
+                self.problem(loaded.name, f"{hook}() answered {thing!r:.80}, expected {kind.__name__}")
+        return things
+
+
+def load_plugins(
+    entry_points: Iterable[EntryPointLike] | None = None,
+    folder: Path | None = None,
+    blocked: Sequence[str] = (),
+) -> Plugins:
+    """Import and register every plugin that is not blocked.
+
+    ``entry_points``: None means the installed ones of :data:`GROUP`. ``folder`` holds the user's own ``*.py`` files; those
+    whose names start with ``_`` are left alone. A plugin's name is its entry point's, or its file's without ``.py``.
+    """
+    hooks = pluggy.PluginManager(GROUP)
+    hooks.add_hookspecs(hookspecs)
+    plugins = Plugins(loaded=(), blocked=tuple(dict.fromkeys(blocked)), hooks=hooks)
+    loaded: list[LoadedPlugin] = []
+    found = [*_installed(entry_points), *_own_files(folder, plugins)]
+    plugins.known = tuple(dict.fromkeys(name for name, _, _ in found))
+    for name, origin, load in found:
+        if name in plugins.blocked:
+            continue
+        try:
+            plugin = load()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to code that is not ours
+            plugins.problem(name, f"{origin} does not import: {_words(error)}")
+            continue
+        fault = _registration_fault(hooks, plugin, name)
+        if fault:
+            plugins.problem(name, f"{origin}: {fault}")
+            continue
+        loaded.append(LoadedPlugin(name=name, origin=origin, plugin=plugin))
+        for hook in _unmarked_hooks(plugin):
+            plugins.problem(name, f"{origin}: {hook}() lacks @tconnectsync.hookimpl, so it is never called")
+    for name, message in _unknown_hooks(hooks):
+        plugins.problem(name, message)
+    plugins.loaded = tuple(entry for entry in loaded if hooks.is_registered(entry.plugin))
+    return plugins
+
+
+def _installed(entry_points: Iterable[EntryPointLike] | None) -> list[tuple[str, str, Callable[[], Any]]]:
+    if entry_points is None:
+        from importlib.metadata import entry_points as installed
+
+        entry_points = installed(group=GROUP)
+    # an editable install beside a built one lists the same entry point twice
+    unique = {(point.name, point.value): point for point in entry_points}
+    return [(name, value, unique[name, value].load) for name, value in sorted(unique)]
+
+
+def _own_files(folder: Path | None, plugins: Plugins) -> list[tuple[str, str, Callable[[], Any]]]:
+    if folder is None:
+        return []
+    try:
+        others = who_else_may_write(folder)
+        files = sorted(path for path in folder.iterdir() if path.suffix == ".py" and not path.name.startswith("_"))
+    except OSError as error:
+        plugins.problem("plugins_dir", f"{folder} cannot be read: {error.strerror or error}")
+        return []
+    if others is not None and files:
+        plugins.problem("plugins_dir", f"{folder}: no plugin in it was loaded, because {others}")
+        return []
+    return [(path.stem, str(path), _file_loader(path)) for path in files]
+
+
+def _file_loader(path: Path) -> Callable[[], Any]:
+    def load() -> Any:
+        from importlib.util import module_from_spec, spec_from_file_location
+
+        others = who_else_may_write(path)
+        if others is not None:
+            raise PermissionError(f"it was not loaded, because {others}")
+        module_name = f"{GROUP}_own_{path.stem}"
+        spec = spec_from_file_location(module_name, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path} is no Python file")
+        module = module_from_spec(spec)
+        # attrs and cattrs look up a class's module by name
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]
+            raise
+        return module
+
+    return load
+
+
+def _registration_fault(hooks: pluggy.PluginManager, plugin: object, name: str) -> str | None:
+    """Register ``plugin``; answers why that cannot be."""
+    if hooks.has_plugin(name):
+        return f'another plugin is named "{name}"; this one is not used'
+    if plugin is None:
+        return "found None, expected a module or an object with hooks"
+    try:
+        hooks.register(plugin, name=name)
+    except (pluggy.PluginValidationError, ValueError) as error:
+        if hooks.get_plugin(name) is plugin:
+            hooks.unregister(plugin)
+        return f"{_words(error)}; the plugin is not used"
+    return None
+
+
+def _unmarked_hooks(plugin: object) -> list[str]:
+    return [
+        name
+        for name, value in getattr(plugin, "__dict__", {}).items()
+        if name.startswith(f"{GROUP}_") and inspect.isfunction(value) and not hasattr(value, f"{GROUP}_impl")
+    ]
+
+
+def _unknown_hooks(hooks: pluggy.PluginManager) -> list[PluginProblem]:
+    """Take out every plugin that implements a hook that there is not: half a plugin would only seem to work."""
+    problems: list[PluginProblem] = []
+    known = [name for name in vars(hookspecs) if name.startswith(f"{GROUP}_")]
+    while True:
+        try:
+            hooks.check_pending()
+        except pluggy.PluginValidationError as error:
+            name = hooks.get_name(error.plugin) or "?"
+            wrong = [caller.name for caller in hooks.get_hookcallers(error.plugin) or () if not caller.has_spec()]
+            hooks.unregister(error.plugin)
+            words = ", ".join(f"there is no hook {hook}{_nearest(hook, known)}" for hook in wrong)
+            problems.append(PluginProblem(name, f"{words}; the plugin is not used"))
+        else:
+            return problems
+
+
+def _options_fault(thing: object) -> str | None:
+    """Why the options class of a source, sink or section cannot be used; None when it can."""
+    options = getattr(thing, "options", None)
+    if options is None:
+        return None
+    if not (isinstance(options, type) and attrs.has(options)):
+        return f"its options are {options!r:.80}, expected an attrs class"
+    try:
+        attrs.resolve_types(options)
+    except (NameError, AttributeError, TypeError) as error:
+        return f"the types of {options.__name__} cannot be resolved ({error}); import them outside of TYPE_CHECKING"
+    return None
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f' (did you mean "{near[0]}"?)' if near else ""
+
+
+def _words(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

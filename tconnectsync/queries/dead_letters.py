@@ -1,0 +1,28 @@
+"""`dead-letters list`: the documents that a receiver refused for good"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from tconnectsync.config.model import Config
+from tconnectsync.outbox import Outbox
+from tconnectsync.runtime.data_dir import outbox_path
+
+
+def read_dead_letters(config: Config, sink: str | None = None) -> list[dict[str, Any]]:
+    """What was set aside, per sink, oldest first."""
+    found: list[dict[str, Any]] = []
+    for name in sorted(config.sinks):
+        path = outbox_path(config.data_dir, name)
+        if (sink is None or sink == name) and path.exists():
+            outbox = Outbox(path, writable=False)
+            try:
+                found.extend(
+                    {**attrs.asdict(letter), "sink": name, "at": letter.at.isoformat().replace("+00:00", "Z")}
+                    for letter in outbox.dead_letters()
+                )
+            finally:
+                outbox.close()
+    return found

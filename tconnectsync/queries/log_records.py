@@ -1,0 +1,66 @@
+"""`events`: the log's records in the order they were written"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
+
+from tconnectsync.clock import Clock
+from tconnectsync.config.model import Config
+from tconnectsync.errors import NotDone
+from tconnectsync.eventlog import Damage, EventLog
+
+log = logging.getLogger("tconnectsync.application")
+
+
+def read_events(
+    config: Config,
+    *,
+    first: date | None = None,
+    last: date | None = None,
+    kinds: tuple[str, ...] = (),
+    pump: str | None = None,
+    follow: bool = False,
+    left_out: Callable[[Damage], None],
+    clock: Clock,
+) -> Iterator[dict[str, Any]]:
+    """The log's records in the order they were written; ``first`` and ``last`` are pump-local days, both inclusive.
+
+    What is damaged is told to ``left_out``, each damage once, and passed over. Errors: NotDone for a pump that the log does
+    not know.
+    """
+    from tconnectsync.eventlog.record_json import record_of
+
+    if not (config.data_dir / "log").is_dir():
+        return
+    events = EventLog.open(config.data_dir, clock=clock, writable=False, decoders={})
+    known = sorted({stream.pump for stream in events.streams()})
+    if pump is not None and pump not in known:
+        events.close()
+        raise NotDone(
+            f"The event log has no pump {pump!r}; it knows {', '.join(known) or 'none yet'}.",
+            remedy="`tconnectsync status` shows the pumps.",
+        )
+    position = 0
+    told: set[tuple[str, int]] = set()
+
+    def tell(damage: Damage) -> None:
+        if (damage.path, damage.line) not in told:
+            told.add((damage.path, damage.line))
+            left_out(damage)
+
+    try:
+        while True:
+            for event in events.events(position, left_out=tell):
+                position = event.pos
+                day = event.pump_time.date()
+                chosen = (not kinds or event.kind in kinds) and (pump is None or event.pump == pump)
+                if chosen and (first is None or day >= first) and (last is None or day <= last):
+                    yield record_of(event)
+            if not follow:
+                return
+            clock.sleep(1.0)
+    finally:
+        events.close()

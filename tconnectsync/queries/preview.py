@@ -1,0 +1,202 @@
+"""What would be sent: worked out beside the data folder's owner, sent nowhere."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from tconnectsync.clock import Clock
+from tconnectsync.config.model import Config
+from tconnectsync.eventlog import INDEX_NAME, LentFiles
+from tconnectsync.filesystem import TEMPORARY
+from tconnectsync.jobs.adopt import not_adoptable
+from tconnectsync.jobs.days import stretch
+from tconnectsync.jobs.messages import Result
+from tconnectsync.jobs.outcome import result_of, troubles
+from tconnectsync.jobs.steps import no_such_sink
+from tconnectsync.outbox import Outbox
+from tconnectsync.plugin.manager import Plugins
+from tconnectsync.plugin.receiver import Delivery, Receiver, Refused, can_adopt, rendered
+from tconnectsync.reconcile.adoption import Found, adopted, cannot_be_adopted
+from tconnectsync.runtime.assembly import open_engine
+from tconnectsync.runtime.data_dir import make_data_dir
+from tconnectsync.runtime.engine import Engine
+from tconnectsync.runtime.sink_runner import Keeper
+
+_PREFIX = ".preview-"
+_LEFT_BEHIND_S = 86_400.0
+_DOCUMENTS_WAIT = 5
+_BATCH = 1000
+
+
+def preview(
+    config: Config,
+    plugins: Plugins,
+    *,
+    sink: str | None = None,
+    first: date | None = None,
+    last: date | None = None,
+    clock: Clock,
+) -> Iterator[dict[str, Any] | Result]:
+    """The documents that ``sync`` (or, with ``sink``, a replay of its days) would send, as the receiver would get them.
+
+    Each is ``{"sink", "action", "id", "collection", "at", "document"}``. ``action`` is "put", "withdraw" (``stored`` says
+    how the receiver knows it, there is no document) or "set aside" (``reason`` says why it would never be sent). Last comes the
+    Result: what keeps a source or a sink from doing so.
+    """
+    make_data_dir(config)  # a login's token is kept there
+    with _lent(config, plugins, clock, polling=sink is None) as engine:
+        if sink is not None and sink not in engine.keepers:
+            yield no_such_sink(engine, sink)
+            return
+        engine.turn(polling=False, only=())
+        only = tuple(engine.keepers) if sink is None else (sink,)
+        for keeper in (engine.keepers[name] for name in only):
+            _fold(engine, keeper)
+            if sink is not None:
+                keeper.replay(*_stretch(config, first, last))
+                _fold(engine, keeper)
+            keeper.look_over()
+            for delivery in _deliveries(keeper.outbox, clock):
+                yield {"sink": keeper.name, **_told(keeper.courier.receiver, delivery)}
+        found = troubles(engine, None if sink is None else only)
+        yield result_of(trouble for trouble in found if trouble[0] != _DOCUMENTS_WAIT)
+
+
+def preview_adoption(
+    config: Config,
+    plugins: Plugins,
+    *,
+    sink: str,
+    first: date | None = None,
+    last: date | None = None,
+    keep_unclear: bool = False,
+    clock: Clock,
+) -> Result:
+    """What ``adopt`` of ``sink`` would replace: fetched and worked out, and nothing written, here or there."""
+    make_data_dir(config)  # a login's token is kept there
+    with _lent(config, plugins, clock, polling=True) as engine:
+        keeper = engine.keepers.get(sink)
+        if keeper is None:
+            return no_such_sink(engine, sink)
+        receiver = keeper.courier.receiver
+        if not can_adopt(receiver):
+            return Result(status=2, lines=(cannot_be_adopted(sink),))
+        engine.turn(polling=False, only=())
+        _fold(engine, keeper)
+        days = _stretch(config, first, last)
+        hindrance = not_adoptable(engine, keeper, *days)
+        if hindrance is not None:
+            return hindrance
+        found = Found()
+        for _ in adopted(found, keeper.verifier(engine.views), receiver, *days):
+            pass
+        waits = bool(found.unclear) and not keep_unclear
+        return Result(status=6 if waits else 0, lines=found.lines(sink, done=False, keep_unclear=keep_unclear))
+
+
+def _stretch(config: Config, first: date | None, last: date | None) -> tuple[datetime | None, datetime | None]:
+    args = {"first": first and first.isoformat(), "last": last and last.isoformat()}
+    return stretch(args, config.zones.zone_at)
+
+
+@contextlib.contextmanager
+def _lent(config: Config, plugins: Plugins, clock: Clock, *, polling: bool) -> Iterator[Engine]:
+    """An engine over copies. ``polling``: what is fetched must be folded, and goes to a log that begins where the real one ends."""
+    with _scratch(config.data_dir, clock) as folder:
+        _copy_positions(config.data_dir, folder)
+        if polling:
+            _copy_index(config.data_dir / INDEX_NAME, folder / INDEX_NAME)
+            files = LentFiles(config.data_dir / "log", folder / "log")
+            engine = open_engine(config, plugins, clock=clock, data_dir=folder, files=files)
+        else:
+            engine = open_engine(config, plugins, clock=clock, data_dir=folder, log_read_only=config.data_dir)
+        try:
+            if polling:
+                _poll(engine)
+            yield engine
+        finally:
+            engine.close()
+
+
+def _poll(engine: Engine) -> None:
+    for poller in engine.pollers.values():
+        if poller.may_ask():
+            poller.start()
+    while engine.turn(polling=False, only=()):
+        pass
+
+
+def _fold(engine: Engine, keeper: Keeper) -> None:
+    while engine.placed and keeper.fold(engine.views, version=engine.version):
+        pass
+
+
+def _deliveries(outbox: Outbox, clock: Clock) -> Iterator[Delivery]:
+    """All that waits, a batch at a time: a replay of years does not fit into memory. They count as taken afterwards."""
+    while batch := outbox.pending(clock.now(), _BATCH):
+        yield from batch
+        with outbox.transaction():
+            for delivery in batch:
+                outbox.taken(delivery, "")
+
+
+def _told(receiver: Receiver, delivery: Delivery) -> dict[str, Any]:
+    names = {"id": delivery.document_id, "collection": delivery.collection}
+    document = delivery.document
+    if document is None:
+        return {"action": "withdraw", **names, "at": None, "document": None, "stored": delivery.stored}
+    at = document.at.isoformat().replace("+00:00", "Z")
+    body = rendered(receiver, document)
+    if isinstance(body, Refused):
+        return {"action": "set aside", **names, "at": at, "document": dict(document.content), "reason": body.reason}
+    return {"action": "put", **names, "at": at, "document": dict(body)}
+
+
+@contextlib.contextmanager
+def _scratch(data_dir: Path, clock: Clock) -> Iterator[Path]:
+    """A folder that goes with the preview, on the disk of the data: /tmp is often memory, and an index of years is large."""
+    for left in data_dir.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if clock.now().timestamp() - left.stat().st_mtime > _LEFT_BEHIND_S:
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=data_dir) as name:
+        yield Path(name)
+
+
+def _copy_positions(source: Path, target: Path) -> None:
+    """Outboxes and the sources' states, by SQLite's own means. Before the log: a cursor is never ahead of it."""
+    for attempt in range(5):
+        try:
+            if (source / "state").is_dir():
+                ignore = shutil.ignore_patterns(f"*{TEMPORARY}")
+                shutil.copytree(source / "state", target / "state", ignore=ignore, dirs_exist_ok=True)
+            break
+        except shutil.Error:  # one was replaced while it was copied
+            if attempt == 4:
+                raise
+    (target / "outbox").mkdir(mode=0o700)
+    for path in sorted((source / "outbox").glob("*.sqlite")):
+        with closing(Outbox(path, writable=False)) as outbox:
+            outbox.copy_to(target / "outbox" / path.name)
+
+
+def _copy_index(source: Path, target: Path) -> None:
+    """Before the last segment: an index that is behind the log catches up, one that is ahead would mean a loss."""
+    if not source.exists():
+        return
+    try:
+        with (
+            closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=10)) as index,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            index.backup(copy)
+    except sqlite3.Error:
+        target.unlink(missing_ok=True)  # built again from the log

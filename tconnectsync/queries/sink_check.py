@@ -1,0 +1,39 @@
+"""``check``: how each sink stood at its last delivery. A site that answers again does not start one that has stopped."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from tconnectsync.outbox import Outbox
+from tconnectsync.plugin.receiver import Finding
+from tconnectsync.retry.state import from_json
+from tconnectsync.text.plural import counted
+
+STOPPED = {
+    "halted": "has stopped itself",
+    "braked": "is paused until you say so",
+    "refused": "has stopped because its credentials were refused",
+    "damaged": "needs a repair",
+}
+
+
+def sink_findings(data_dir: Path, name: str) -> Iterator[Finding]:
+    """A finding if the sink has stopped; nothing if it delivers, or has not run yet."""
+    path = data_dir / "outbox" / f"{name}.sqlite"
+    if not path.exists():
+        return
+    try:
+        outbox = Outbox(path, writable=False)
+        try:
+            condition, waiting = from_json(outbox.get("condition", "{}")), outbox.counts().pending
+        finally:
+            outbox.close()
+    except sqlite3.Error:
+        return  # `status` names it, with the remedy
+    words = STOPPED.get(condition.state)
+    if words is not None:
+        documents = f"; waiting: {counted(waiting, 'document')}" if waiting else ""
+        what = f"{name}: {words}{documents}: {condition.message}"
+        yield Finding(good=False, what=what, remedy=condition.remedy or f"`tconnectsync resume {name}` tries again.")

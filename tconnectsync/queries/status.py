@@ -1,0 +1,311 @@
+"""How everything is doing, read from the data folder alone: beside a running daemon, or after it died."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import tconnectsync
+from tconnectsync.clock import Clock
+from tconnectsync.config.model import Config
+from tconnectsync.daemon.control import SOCKET_NAME
+from tconnectsync.daemon.state import daemon_condition
+from tconnectsync.disk_check import FAILING, disk_remedy, look_at_disk
+from tconnectsync.errors import (
+    LogDamaged,
+    TconnectsyncError,
+)
+from tconnectsync.eventlog import EventLog, LogSize
+from tconnectsync.ingest.poller import SourceMemory
+from tconnectsync.outbox import Outbox, set_aside_words
+from tconnectsync.projection.notes import due_texts
+from tconnectsync.reconcile.daily import Comparison
+from tconnectsync.reconcile.report import twice_words
+from tconnectsync.retry.deadline import RememberedDeadline
+from tconnectsync.retry.state import Condition, from_json
+from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.zones import Zones
+
+COMPARED_LATE = timedelta(days=3)
+"""The daily comparison with the receiver may fail so long before that is bad."""
+
+UNASKED_FOR = timedelta(hours=2)
+"""After a poll that was planned this long ago and did not come, the daemon is taken for gone; cron may be slow."""
+
+TYPICAL_EVENTS_A_DAY = 1_200.0
+"""Of a pump with a control algorithm and a sensor."""
+TYPICAL_BYTES = 48.0
+"""An event in a compressed segment."""
+ENOUGH_DAYS = 7
+ENOUGH_PACKED = 5_000
+DENSE = frozenset({"basal.delivered", "basal.rate_changed"})
+"""What a pump logs all day; clock changes come for its whole life."""
+FEWEST_EVENTS_A_DAY = 100
+"""Fewer than these mean that a clock that was not set stretched the span."""
+
+
+def status_of(
+    data_dir: Path, *, sources: Mapping[str, bool], sinks: Mapping[str, bool], zones: Zones, clock: Clock
+) -> dict[str, Any]:
+    """The shape that ``status --json`` prints. ``sources`` and ``sinks`` tell by name which are on."""
+    machine = machine_status(data_dir)
+    pid = machine["daemon"]["pid"]
+    found: dict[str, Any] = {
+        "version": tconnectsync.__version__,
+        "data_dir": str(data_dir),
+        **machine,
+        "log": {
+            "positions": 0,
+            "bytes": 0,
+            "segments": 0,
+            "damaged": False,
+            "remedy": None,
+            "verified_at": None,
+            "bytes_a_year": None,
+            "bytes_a_year_basis": None,
+        },
+        "sources": {},
+        "sinks": {},
+    }
+    events = _open(data_dir, clock, found)
+    try:
+        placer = None if events is None else Placer(events, zones)
+        for name, on in sorted(sources.items()):
+            memory = SourceMemory.load(data_dir / "state" / f"{name}.json")
+            found["sources"][name] = _source(
+                name, memory, on=on, events=events, placer=placer, now=clock.now(), daemon=pid
+            )
+        for name, on in sorted(sinks.items()):
+            end = 0 if events is None else events.end
+            found["sinks"][name] = _sink(data_dir / "outbox" / f"{name}.sqlite", on=on, end=end, now=clock.now())
+    finally:
+        if events is not None:
+            events.close()
+    return found
+
+
+def machine_status(data_dir: Path) -> dict[str, Any]:
+    """The part that is measured now: the disk, and whether the daemon lives."""
+    disk = look_at_disk(data_dir)
+    daemon, pid = daemon_condition(data_dir, data_dir / SOCKET_NAME)
+    room = Condition(state="halted" if disk.message else "ok", message=disk.message, remedy=disk.remedy)
+    return {
+        "disk": {**_condition(room), "free_bytes": disk.free_bytes, "read_only": disk.read_only},
+        "daemon": {**_condition(daemon), "pid": pid},
+    }
+
+
+def _open(data_dir: Path, clock: Clock, found: dict[str, Any]) -> EventLog | None:
+    if not (data_dir / "log").is_dir():
+        return None
+    try:
+        events = EventLog.open(data_dir, clock=clock, writable=False, decoders={})
+    except TconnectsyncError as error:
+        found["log"] |= {"damaged": error.message, "remedy": error.remedy}
+        return None
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise
+        words = f"it cannot be read: {error.strerror}"
+        found["log"] |= {"damaged": words, "remedy": disk_remedy(error) or FAILING}
+        return None
+    size = events.size()
+    damaged = [f"{damage.path} line {damage.line}: {damage.what}" for damage in events.damage]
+    found["log"] = {
+        "positions": size.positions,
+        "bytes": size.bytes,
+        "segments": size.segments,
+        "damaged": "; ".join(damaged) or False,
+        "remedy": _log_remedy(events) if damaged else None,
+        "verified_at": iso(events.verified_at),
+        **_growth(events, size),
+    }
+    return events
+
+
+def _log_remedy(events: EventLog) -> str:
+    """A torn end is set aside when the log is opened for writing; everything else needs a repair."""
+    if all(damage.last_position is None and damage.position is not None for damage in events.damage):
+        return "Run `systemctl restart tconnectsync`, without a daemon `tconnectsync sync`: the end is set aside and fetched again."
+    return "Run `tconnectsync log check`, then stop the daemon and run `tconnectsync log repair`."
+
+
+def _growth(events: EventLog, size: LogSize) -> dict[str, Any]:
+    """What a year adds: by the events a day seen, and what one takes once compressed; each a typical figure until it shows."""
+    spans = [
+        (found[0][1], found[1][1])
+        for stream in events.streams()
+        if stream.numbered and (found := events.first_last(stream.id, DENSE)) is not None
+    ]
+    a_day: float = TYPICAL_EVENTS_A_DAY
+    basis = "typical"
+    if spans:
+        days = (max(last for _, last in spans) - min(first for first, _ in spans)) / timedelta(days=1)
+        if days >= ENOUGH_DAYS and size.positions / days >= FEWEST_EVENTS_A_DAY:
+            a_day, basis = size.positions / days, "measured"
+    each = TYPICAL_BYTES
+    if size.packed_positions >= ENOUGH_PACKED:
+        each = size.packed_bytes / size.packed_positions
+    return {"bytes_a_year": round(a_day * 365 * each), "bytes_a_year_basis": basis}
+
+
+def _source(
+    name: str, memory: SourceMemory, *, on: bool, events: EventLog | None, placer: Placer | None, now: datetime,
+    daemon: int | None,
+) -> dict[str, Any]:  # fmt: skip
+    uploads, pumps, newest, words = [], {}, None, []
+    if events is not None and placer is not None:
+        try:
+            uploads = [fact.body.uploaded_at for fact in events.facts("upload.seen", source=name, limit=24)]
+            pumps = placer.status(name)
+            words = placer.messages()
+        except LogDamaged as error:
+            words = [error.message]
+        newest = max((pump["newest_event"] for pump in pumps.values() if pump["newest_event"]), default=None)
+    begun = bool(uploads) or newest is not None
+    condition = _asked(memory, now, begun=begun, daemon=daemon) if on else Condition(state="off")
+    message = ". ".join(part for part in (condition.message, *words) if part)
+    return {
+        **_condition(condition, message),
+        "next_try": iso(_next_try(condition.not_before, now)),
+        "last_fetch": iso(memory.last_fetch),
+        "last_upload": iso(max(uploads, default=None)),
+        "newest_event": iso(newest),
+        "next_poll": iso(_next_try(condition.not_before or memory.next_poll, now))
+        if condition.state not in ("off", "refused")
+        else None,
+        "pumps": {serial: {**pump, "newest_event": iso(pump["newest_event"])} for serial, pump in pumps.items()},
+        "unknown_codes": memory.tally.unknown_codes,
+        "set_aside": memory.tally.set_aside,
+    }
+
+
+def _next_try(deadline: RememberedDeadline | None, now: datetime) -> datetime | None:
+    """As it was planned, unless a wrong clock planned it: then now."""
+    if deadline is None:
+        return None
+    return deadline.until if deadline.is_believed(now) else now
+
+
+def _asked(memory: SourceMemory, now: datetime, *, begun: bool, daemon: int | None) -> Condition:
+    """How a source is doing; one that nobody asks any more, because the daemon is gone or hangs, is not well."""
+    condition = memory.condition
+    if condition.state != "ok":
+        return condition
+    if memory.last_fetch is None and begun:
+        remedy = "The daemon goes on with it by itself; without one run `tconnectsync sync`."
+        return Condition(state="waiting", message="the first read is not complete yet", remedy=remedy)
+    if memory.last_fetch is None:
+        return Condition(state="waiting", message="not read yet", remedy="Run `tconnectsync sync`.")
+    planned = _next_try(memory.next_poll, now)
+    if planned is not None and now - planned > UNASKED_FOR:
+        if daemon is None:
+            message, remedy = (
+                "nobody has asked since then",
+                "Run `systemctl start tconnectsync`, or `tconnectsync sync`.",
+            )
+        else:
+            message = f"the daemon (process {daemon}) has not asked since then"
+            remedy = "Run `systemctl restart tconnectsync`."
+        return Condition(state="waiting", since=planned, message=message, remedy=remedy)
+    return condition
+
+
+def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
+    nothing: dict[str, Any] = {"cursor": 0, "behind": end if on else 0, "pending": 0, "dead": 0, "last_delivered": None}
+    nothing |= {"verified_at": None, "verified": {}}
+    if not path.exists():
+        return {
+            **_condition(Condition(state="waiting" if on else "off", message="not run yet" if on else "")),
+            **nothing,
+        }
+    try:
+        outbox = Outbox(path, writable=False)
+        try:
+            counts = outbox.counts()
+            condition = from_json(outbox.get("condition", "{}")) if on else Condition(state="off")
+            notes = due_texts(outbox.get("notes"), now) if on else []
+            if counts.dead and on:
+                notes.insert(0, set_aside_words(counts.dead, outbox.last_reason()))
+            comparison = Comparison.of(outbox)
+            if on and comparison.trouble and condition.state == "ok":
+                condition = _unread(comparison, condition, now)
+            twice = comparison.counts.get("twice", 0)
+            if on and twice and not outbox.get("adopted"):
+                notes.append(twice_words(twice, path.stem))
+            return {
+                **_condition(condition, ". ".join(part for part in (condition.message, *notes) if part)),
+                "next_try": iso(_next_try(condition.not_before, now)),
+                "verified_at": iso(comparison.at),
+                "verified": dict(comparison.counts),
+                "cursor": outbox.cursor,
+                "behind": max(0, end - outbox.cursor) if on else 0,
+                "pending": counts.pending,
+                "dead": counts.dead,
+                "last_delivered": outbox.get("last_delivered") or None,
+            }
+        finally:
+            outbox.close()
+    except (OSError, sqlite3.Error) as error:
+        if isinstance(error, PermissionError):
+            raise
+        return {**_condition(_unreadable(path, error)), **nothing}
+
+
+def _unread(comparison: Comparison, condition: Condition, now: datetime) -> Condition:
+    """What the receiver holds could not be read back: not bad at once, for it is tried again."""
+    again = (
+        ""
+        if comparison.not_before is None
+        else f" It is tried again after {comparison.not_before.until:%Y-%m-%d %H:%M} UTC."
+    )
+    return Condition(
+        state="backing_off" if comparison.at is None or now - comparison.at < COMPARED_LATE else "halted",
+        since=comparison.at or condition.since,
+        message=f"what it holds could not be compared with the log: {comparison.trouble}",
+        remedy=f"Deliveries go on.{again} `tconnectsync check` tries the site now.",
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> Condition:
+    """Why an outbox cannot be read, and what to do: only one that is no database any more is harmed."""
+    disk = look_at_disk(path.parent)
+    message = f"{path.name} cannot be read: {error}"
+    if disk.message:
+        return Condition(state="waiting", message=message, remedy=disk.remedy)
+    if isinstance(error, OSError):
+        return Condition(state="halted", message=message, remedy=disk_remedy(error) or FAILING)
+    if isinstance(error, sqlite3.OperationalError):
+        return Condition(state="waiting", message=message, remedy="Run `tconnectsync status` again in a minute.")
+    remedy = "Run `systemctl restart tconnectsync`, without a daemon `tconnectsync sync`: it is put aside and rebuilt."
+    return Condition(state="damaged", message=message, remedy=remedy)
+
+
+def _condition(condition: Condition, message: str | None = None) -> dict[str, Any]:
+    return {
+        "state": condition.state,
+        "since": iso(condition.since),
+        "message": condition.message if message is None else message,
+        "remedy": condition.remedy,
+    }
+
+
+def iso(at: datetime | None) -> str | None:
+    """UTC time as ``2025-11-18T18:15:02Z``."""
+    return None if at is None else at.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def read_status(config: Config, *, clock: Clock) -> dict[str, Any]:
+    """How everything is doing, from the files alone."""
+    from tconnectsync.queries.status import status_of
+
+    return status_of(
+        config.data_dir,
+        sources={name: entry.enabled for name, entry in config.sources.items()},
+        sinks={name: entry.enabled for name, entry in config.sinks.items()},
+        zones=config.zones,
+        clock=clock,
+    )

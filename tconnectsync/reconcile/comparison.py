@@ -1,0 +1,305 @@
+"""Compares what a receiver holds with what the folds make of the log. Reads only; any number of slices, so that nothing starves."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
+
+import attrs
+
+from tconnectsync.clock import Clock
+from tconnectsync.errors import LogDamaged, TconnectsyncError
+from tconnectsync.eventlog import EventLog
+from tconnectsync.outbox import Outbox, Row, milliseconds
+from tconnectsync.outbox.documents import content_hash
+from tconnectsync.plugin.fold import Document
+from tconnectsync.plugin.receiver import Contrast, StoredDocument, Surveyed, can_adopt
+from tconnectsync.projection.fold_runner import FoldFailed, Folding, interval_of
+from tconnectsync.reconcile.report import Difference, Slice
+from tconnectsync.text.plural import counted
+from tconnectsync.timeline.stream_view import PlacedStream
+
+AT_ONCE = timedelta(days=7)
+"""So many days are held in memory together."""
+READ_AT_ONCE = 500
+MARGIN = timedelta(days=1)
+REACH = timedelta(days=2)
+"""So far from ours lies what somebody else wrote of the same with a wrong time zone."""
+_MS = timedelta(milliseconds=1)
+
+
+@attrs.frozen(kw_only=True)
+class _Made:
+    """A document as a fold makes it, and where."""
+
+    document: Document
+    fold: str
+    stream: str
+    interval: int
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        return self.fold, self.stream, self.interval
+
+
+@attrs.define
+class _Span:
+    """What is known of some days: documents of the outbox by identity, stored copies, and contents worked out again."""
+
+    first: datetime
+    last: datetime
+    rows: dict[str, Row] = attrs.field(factory=dict)
+    copies: defaultdict[str, list[StoredDocument]] = attrs.field(factory=lambda: defaultdict(list))
+    foreign: list[StoredDocument] = attrs.field(factory=list)
+    made: dict[str, _Made] = attrs.field(factory=dict)
+    unread: dict[tuple[str, str, int], TconnectsyncError] = attrs.field(factory=dict)
+    """Why (fold, stream, interval) cannot be folded."""
+    moving: set[str] = attrs.field(factory=set)
+
+
+@attrs.define
+class Verifier:
+    """One sink's comparison. ``through``: everything that the log holds is folded, so that what nobody makes is orphaned."""
+
+    folding: Folding
+    receiver: Surveyed
+    events: EventLog
+    views: Mapping[str, PlacedStream]
+    clock: Clock
+    through: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        outbox = self.outbox
+        self.through = outbox.cursor >= self.events.end and not outbox.marked_count() and not self.folding.blocked
+
+    @property
+    def outbox(self) -> Outbox:
+        """The sink's file; it is only read."""
+        return self.folding.outbox
+
+    def run(self, first: datetime | None = None, last: datetime | None = None) -> Iterator[Slice]:
+        """Compare all documents from ``first`` to ``last`` (None: all that there are), the newest first.
+
+        Raises what the receiver raises.
+        """
+        known = self.outbox.span()
+        first = first or (known[0] - MARGIN if known else None)
+        last = last or self.clock.now() + MARGIN
+        while first is not None and first <= last:
+            begin = max(first, last - AT_ONCE)
+            yield from self._compare(_Span(begin, last))
+            last = begin - _MS
+
+    def beside(
+        self, first: datetime | None = None, last: datetime | None = None
+    ) -> Iterator[tuple[Sequence[Document], Sequence[StoredDocument], Sequence[Row]] | None]:
+        """Week by week, the newest first: our documents of it and of two days on both sides, and others' in it. None: not yet.
+
+        Ours are those that the receiver took or is to get; last come those of them that it took and does not hold any more. Raises what the receiver raises; LogDamaged, FoldFailed.
+        """
+        known = self.outbox.span()
+        first = first or (known[0] - REACH if known else None)
+        last = last or self.clock.now() + REACH
+        while first is not None and first <= last:
+            begin = max(first, last - AT_ONCE)
+            ours = _Span(begin - REACH, last + REACH)
+            for _ in self._survey(ours):
+                yield None
+            others = [copy for copy in ours.foreign if begin <= copy.at <= last]
+            ours.rows = self.outbox.rows_between(ours.first, ours.last) if others else {}
+            for _ in self._make_again(ours) if others else ():
+                yield None
+            for error in ours.unread.values():
+                raise error
+            rows = {id_ for id_, row in ours.rows.items() if row.want and row.dead is None and not row.given_up}
+            lost = [row for id_, row in ours.rows.items() if row.settled and id_ not in ours.copies]
+            yield [made.document for id_, made in ours.made.items() if id_ in rows], others, lost
+            last = begin - _MS
+
+    def _compare(self, span: _Span) -> Iterator[Slice]:
+        span.rows = self.outbox.rows_between(span.first, span.last)
+        for _ in self._survey(span):
+            yield Slice()
+        span.rows |= self.outbox.rows_of(span.copies.keys() - span.rows.keys())
+        for _ in self._make_again(span):
+            yield Slice()
+        now = self.outbox.rows_between(span.first, span.last) | self.outbox.rows_of(
+            span.rows.keys() | span.copies.keys()
+        )
+        span.moving = {id_ for id_ in span.rows.keys() | now.keys() if span.rows.get(id_) != now.get(id_)}
+        judged = [self._judge(span, id_) for id_ in sorted(span.rows.keys() | span.copies.keys() | span.made.keys())]
+        yield Slice(
+            good=judged.count(True),
+            found=(*(each for each in judged if isinstance(each, Difference)), *map(_foreign, span.foreign)),
+            harm=next((error.message for error in span.unread.values() if isinstance(error, LogDamaged)), ""),
+            twice=self._told_twice(span),
+        )
+
+    def _told_twice(self, span: _Span) -> int:
+        """How many of the others' documents an older bridge wrote of facts that ours tell too."""
+        if not span.foreign or not can_adopt(self.receiver):
+            return 0
+        ours = [made.document for id_, made in span.made.items() if id_ in span.copies]
+        return sum(older.same is True for older in self.receiver.recognise_older(ours, span.foreign, set()))
+
+    def _survey(self, span: _Span) -> Iterator[None]:
+        copies = self.receiver.survey(span.first, span.last)
+        while page := list(islice(copies, READ_AT_ONCE)):
+            for copy in page:
+                if copy.document_id:
+                    span.copies[copy.document_id].append(copy)
+                else:
+                    span.foreign.append(copy)
+            yield
+
+    def _make_again(self, span: _Span) -> Iterator[None]:
+        """The contents of every document of the span, and what the folds make besides, an interval at a time."""
+        wanted: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
+        for row in span.rows.values():
+            if row.stream is not None and row.interval is not None and row.fold is not None:
+                wanted[row.stream, row.interval].add(row.fold)
+        for name, view in self.views.items():
+            for first, last in view.keys_between(span.first, span.last):
+                low, high = (interval_of(key, numbered=view.numbered) for key in (first, last))
+                for interval, fold in self.outbox.folded_between(name, low, high):
+                    wanted[name, interval].add(fold)
+        for (stream, interval), folds in sorted(wanted.items()):
+            if stream in self.views:
+                self._make(span, self.views[stream], interval, sorted(folds))
+                yield
+
+    def _make(self, span: _Span, view: PlacedStream, interval: int, folds: Sequence[str]) -> None:
+        try:
+            found = self.folding.made_in(view, interval, folds)
+        except (LogDamaged, FoldFailed) as error:
+            if len(folds) == 1:
+                span.unread[folds[0], view.name, interval] = error
+                return
+            for fold in folds:  # the others may not need what is harmed
+                self._make(span, view, interval, [fold])
+            return
+        for fold, document in found:
+            made = _Made(document=document, fold=fold, stream=view.name, interval=interval)
+            row = span.rows.get(document.id)
+            if row is None or (row.fold, row.stream, row.interval) == made.origin:
+                span.made[document.id] = made
+
+    # --- one document ---------------------------------------------------------------------------------------------------
+
+    def _judge(self, span: _Span, id_: str) -> Difference | bool:
+        """True: as it should be. False: nothing to say. Else what is wrong with it."""
+        row, copies = span.rows.get(id_), span.copies.get(id_, [])
+        if id_ in span.moving:
+            return self._told("waiting", row, copies, note="it changed while this was looked at") if row else False
+        if row is None:
+            return self._unknown(span, id_, copies)
+        if row.dead is not None or row.given_up:
+            return self._told("set_aside", row, copies, note=row.dead or "given up: `dead-letters drop`")
+        if row.lapsed(self.clock.now()) or not self.receiver.shows(row.collection):
+            return False
+        if row.fold is not None and row.fold not in self.folding.folds:
+            return False  # an option switched it off: what it delivered stays
+        if not row.settled:
+            note = "it is taken back once everything was fetched anew" if row.want == "?" else ""
+            return False if row.want is None and not copies else self._told("waiting", row, copies, note=note)
+        made = span.made.get(id_)
+        if made is None or content_hash(made.document, row.shift)[0] != row.want:
+            why = span.unread.get((row.fold or "", row.stream or "", -2 if row.interval is None else row.interval))
+            return self._told(
+                "waiting", row, copies, note=why.message if why else "what it should say is being worked out anew"
+            )
+        document = attrs.evolve(made.document, at=made.document.at + row.shift * _MS)
+        if row.worth_s is not None and not (copies and span.first <= row.at <= span.last):
+            return False  # it lapses: that it is missing is no difference, and it may have been sent later than it happened
+        if not span.first <= row.at <= span.last:
+            contrast = Contrast(field="time", ours=row.at.isoformat(), theirs=copies[0].at.isoformat())
+            return self._told("different", row, copies, contrasts=(contrast,))
+        return self._held(span, row, document, copies)
+
+    def _held(self, span: _Span, row: Row, document: Document, copies: Sequence[StoredDocument]) -> Difference | bool:
+        contrasts = [tuple(self.receiver.compare(document, copy)) for copy in copies]
+        if len(copies) > 1:
+            least = min(contrasts, key=len)
+            return self._told("doubled", row, copies, note=counted(len(copies), "copy"), contrasts=least)
+        if copies:
+            return self._told("different", row, copies, contrasts=contrasts[0]) if contrasts[0] else True
+        if row.stored and row.stored in {copy.stored for copy in span.foreign}:
+            note = "a document of somebody else has its time and type, and this place keeps only one of the two"
+            return attrs.evolve(self._told("missing", row, copies, note=note), mendable=False)
+        return self._told("missing", row, copies)
+
+    def _unknown(self, span: _Span, id_: str, copies: Sequence[StoredDocument]) -> Difference | bool:
+        """No row: the outbox lost it, it lapsed, or nobody makes it."""
+        made = span.made.get(id_)
+        if made is not None:
+            document = made.document
+            wanted = (
+                self.views[made.stream].wanted(document.at) and document.worth_s is None and document.problem is None
+            )
+            if not wanted or not self.through or not span.first <= document.at <= span.last:
+                return False
+            return Difference(
+                verdict="missing", id=id_, collection=document.collection, kind=document.slot or document.collection,
+                at=document.at, note="the outbox does not know it", mendable=True, unmade=made.origin,
+            )  # fmt: skip
+        copy = copies[0]
+        if copy.passing:
+            return False
+        found = Difference(
+            verdict="orphaned", id=id_, collection=copy.collection, kind=copy.slot or copy.collection, at=copy.at,
+            note="nothing in the log makes it", copy=copy, mendable=True,
+        )  # fmt: skip
+        if not self.through:
+            return attrs.evolve(found, verdict="waiting", mendable=False, note="not all of the log is folded yet")
+        return (
+            found if self._speaks_of(copy) else attrs.evolve(found, verdict="foreign", mendable=False, author=_ANOTHER)
+        )
+
+    def _speaks_of(self, copy: StoredDocument) -> bool:
+        """Whether this log knows the pump and the time of a copy, and this sink its kind: else another installation made it."""
+        gaps = [stretch for view in self.views.values() for stretch in view.gaps]
+        if any(first <= milliseconds(copy.at) <= last for first, last in gaps):
+            return False
+        known = any(view.pump == copy.pump and view.wanted(copy.at) for view in self.views.values())
+        return known and self.outbox.makes(copy.collection, copy.slot)
+
+    def _told(
+        self, verdict: str, row: Row, copies: Sequence[StoredDocument], *, note: str = "",
+        contrasts: tuple[Contrast, ...] = (),
+    ) -> Difference:  # fmt: skip
+        return Difference(
+            verdict=verdict, id=row.id, collection=row.collection, kind=row.slot or row.collection, at=row.at, note=note,
+            contrasts=contrasts, mendable=verdict in ("missing", "different", "doubled"), row=row,
+            copy=next((copy for copy in copies if copy.stored != row.stored), copies[0] if copies else None),
+        )  # fmt: skip
+
+
+_ANOTHER = "tconnectsync elsewhere"
+
+
+def _foreign(copy: StoredDocument) -> Difference:
+    return Difference(
+        verdict="foreign", id="", collection=copy.collection, kind=copy.slot or copy.collection, at=copy.at,
+        author=copy.author, copy=copy,
+    )  # fmt: skip
+
+
+def mend(outbox: Outbox, found: Sequence[Difference], *, now: datetime) -> int:
+    """See to it that what is wrong and ours is sent again, or judged once all is fetched anew. How many. In a transaction.
+
+    What is sent again is looked for first, and surplus copies go by the receiver's own name for them.
+    """
+    ours = [each for each in found if each.mendable]
+    for lost in (True, False):
+        rows = [each.row for each in ours if each.row is not None and (each.verdict == "missing") == lost]
+        strays = {each.id: each.copy.stored for each in ours if each.copy is not None and each.row is not None}
+        outbox.send_again(rows, lost=lost, stored=None if lost else strays)
+    for each in ours:
+        if each.unmade is not None:
+            outbox.fold_origin(*each.unmade)
+        elif each.row is None and each.copy is not None:
+            outbox.recognise(each.copy)
+            outbox.put("found", now.isoformat())
+    return len(ours)

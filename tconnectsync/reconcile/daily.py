@@ -1,0 +1,158 @@
+"""The daily comparison: what the receiver lost or altered in the last days is found and mended without being asked."""
+
+from __future__ import annotations
+
+import logging
+import random
+import sqlite3
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+import attrs
+
+from tconnectsync.clock import Clock
+from tconnectsync.errors import CredentialsRefused, IndexHarmed, LogDamaged, Rejected, Retryable
+from tconnectsync.eventlog import EventLog
+from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.sender import Courier
+from tconnectsync.plugin.receiver import Surveyed
+from tconnectsync.projection.fold_runner import Folding
+from tconnectsync.reconcile.comparison import Verifier, mend
+from tconnectsync.reconcile.report import WRONG, Difference, Slice, Tally
+from tconnectsync.retry.backoff import backoff_s
+from tconnectsync.retry.deadline import RememberedDeadline, remembering_converter
+from tconnectsync.retry.refusals import REFUSED_WAIT_S
+from tconnectsync.timeline.stream_view import PlacedStream
+
+log = logging.getLogger("tconnectsync.sinks")
+EVERY = timedelta(days=1)
+REACH = timedelta(days=3)
+"""So many days back are compared; older ones only when the user asks (``verify``)."""
+FRESH = timedelta(minutes=45)
+"""Only with sources that were read so lately: another machine may know more, and what it delivered is not to be undone."""
+FAILED_WAIT_S = 900.0
+_MEMORY = "compared"
+_CONVERTER = remembering_converter()
+
+
+@attrs.frozen(kw_only=True)
+class Comparison:
+    """What is remembered of the last one: when it ended (UTC), what it found, when the next may be, why the last try failed."""
+
+    at: datetime | None = None
+    not_before: RememberedDeadline | None = None
+    failures: int = 0
+    trouble: str = ""
+    counts: Mapping[str, int] = attrs.field(factory=dict)
+
+    def to_json(self) -> str:
+        """As text for the outbox."""
+        return _CONVERTER.dumps(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Comparison:
+        """From :meth:`to_json`; anything unreadable is a fresh start."""
+        try:
+            return _CONVERTER.loads(text or "{}", cls)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, the remedy is the same
+            return cls()
+
+    @classmethod
+    def of(cls, outbox: Outbox) -> Comparison:
+        """The one that an outbox remembers."""
+        return cls.from_json(outbox.get(_MEMORY))
+
+
+@attrs.define
+class Reconciler:
+    """One sink's daily comparison, a slice at a time; the first is due a day after the sink began."""
+
+    name: str
+    folding: Folding
+    courier: Courier
+    events: EventLog
+    clock: Clock
+    dice: random.Random
+    _memory: Comparison | None = None
+    _slices: Iterator[Slice] | None = None
+    _tally: Tally = attrs.field(factory=Tally)
+    _wrong: list[Difference] = attrs.field(factory=list)
+
+    def due(self, now: datetime) -> bool:
+        """Whether it is under way, or it is time for one."""
+        if not isinstance(self.courier.receiver, Surveyed):
+            return False
+        if self._slices is not None:
+            return True
+        if self._memory is None:
+            self._memory = Comparison.of(self.folding.outbox)
+        not_before = self._memory.not_before
+        if not_before is None or not not_before.is_believed(now):  # the first, or a plan that a wrong clock made
+            self._remember(attrs.evolve(self._memory, not_before=self._after(EVERY)))
+            return False
+        return not_before.is_over(self.clock)
+
+    def step(self, views: Mapping[str, PlacedStream]) -> None:
+        """One slice: about one request, or one interval.
+
+        Raises IndexHarmed and errors of a database; other failures are tried again later. Refused credentials too: whether
+        they stop the sink, its deliveries show.
+        """
+        receiver = self.courier.receiver
+        if not isinstance(receiver, Surveyed):
+            return
+        if self._slices is None:
+            verifier = Verifier(self.folding, receiver, self.events, views, self.clock)
+            now = self.clock.now()
+            self._tally, self._wrong, self._slices = Tally(), [], verifier.run(now - REACH, now)
+        try:
+            part = next(self._slices, None)
+        except (IndexHarmed, sqlite3.Error):
+            self.give_up()
+            raise
+        except CredentialsRefused as error:
+            self._failed(error.message, REFUSED_WAIT_S)
+        except (Retryable, Rejected, LogDamaged) as error:
+            self._failed(error.message, error.after_s if isinstance(error, Retryable) else None)
+        except Exception as error:
+            # the border to a plugin: its fault must not stop the others
+            log.exception("comparison_failed sink=%s", self.name)
+            self._failed(f"the sink failed unexpectedly: {type(error).__name__}", None)
+        else:
+            if part is None:
+                self._ended()
+                return
+            self._tally.add(part)
+            self._wrong += [difference for difference in part.found if difference.mendable]
+
+    def give_up(self) -> None:
+        """Something changed meanwhile: begin anew another time."""
+        self._slices = None
+
+    def _ended(self) -> None:
+        outbox, now, tally = self.folding.outbox, self.clock.now(), self._tally
+        with outbox.transaction():
+            mend(outbox, self._wrong, now=now)
+            self._remember(Comparison(at=now, not_before=self._after(EVERY), counts=dict(tally.to_json())))
+        if tally.twice and not outbox.get("adopted"):
+            log.warning("older_bridge_writes sink=%s documents=%d", self.name, tally.twice)
+        if tally.wrong:
+            found = " ".join(f"{verdict}={tally.counts[verdict]}" for verdict in WRONG if tally.counts[verdict])
+            log.warning('site_differed sink=%s %s mended="what is ours is sent again"', self.name, found)
+        self._slices, self._wrong = None, []
+
+    def _failed(self, message: str, after_s: float | None) -> None:
+        self.give_up()
+        memory = self._memory or Comparison()
+        if memory.trouble != message:
+            log.warning('comparison_failed sink=%s message="%s"', self.name, message)
+        wait_s = backoff_s(memory.failures + 1, after_s=max(FAILED_WAIT_S, after_s or 0.0), dice=self.dice)
+        not_before = RememberedDeadline.after(wait_s, self.clock)
+        self._remember(attrs.evolve(memory, not_before=not_before, failures=memory.failures + 1, trouble=message))
+
+    def _after(self, wait: timedelta) -> RememberedDeadline:
+        return RememberedDeadline.after(wait.total_seconds(), self.clock)
+
+    def _remember(self, memory: Comparison) -> None:
+        self._memory = memory
+        self.folding.outbox.put(_MEMORY, memory.to_json())

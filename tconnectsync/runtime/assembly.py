@@ -1,0 +1,138 @@
+"""Builds the engine, its sources and its sinks from a configuration"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import tconnectsync
+from tconnectsync.clock import Clock
+from tconnectsync.config.fingerprint import _mark
+from tconnectsync.config.model import Config
+from tconnectsync.eventlog import EventLog, Files
+from tconnectsync.ingest.poller import Poller, SourceMemory
+from tconnectsync.ingest.schedule import Rhythm
+from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.sender import Courier
+from tconnectsync.plugin.manager import Plugins
+from tconnectsync.plugin.source import Source
+from tconnectsync.plugin.spec import Context, Sink
+from tconnectsync.projection.fold_runner import Folding
+from tconnectsync.runtime.allocator import give_back_large_blocks
+from tconnectsync.runtime.data_dir import _room, outbox_path
+from tconnectsync.runtime.engine import Engine
+from tconnectsync.runtime.sink_runner import Keeper
+from tconnectsync.timeline.resolver import Placer
+
+log = logging.getLogger("tconnectsync.application")
+
+
+def open_engine(
+    config: Config,
+    plugins: Plugins,
+    *,
+    clock: Clock,
+    data_dir: Path | None = None,
+    files: Files | None = None,
+    log_read_only: Path | None = None,
+) -> Engine:
+    """Everything opened for work on the data folder, whose lock the caller holds.
+
+    For a preview: ``data_dir`` is another folder to work in, ``files`` how its log is reached; with ``log_read_only`` the log
+    of that folder is read instead, beside its owner.
+    """
+    give_back_large_blocks()
+    folder = config.data_dir if data_dir is None else data_dir
+    sources = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
+    where, writable = (folder, True) if log_read_only is None else (log_read_only, False)
+    events = EventLog.open(where, clock=clock, writable=writable, files=files, decoders=sources)
+    for notice in events.notices:
+        log.warning('log_mended message="%s"', notice)
+    keepers: dict[str, Keeper] = {}
+    try:
+        rhythm = Rhythm(poll_min_s=config.daemon.poll_min, poll_max_s=config.daemon.poll_max)
+        pollers = {
+            name: Poller(
+                name=name,
+                source=source,
+                events=events,
+                clock=clock,
+                memory=SourceMemory.load(folder / "state" / f"{name}.json"),
+                rhythm=rhythm,
+                mark=_mark(events.log_id, config.sources[name].options),
+                dice=random.Random(),  # noqa: S311 - jitter
+                free_space=lambda: _room(folder),
+            )
+            for name, source in sources.items()
+        }
+        decoders = {name: source.decoder for name, source in sorted(sources.items())}
+        for name, sink in open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).items():
+            keepers[name] = _keeper(config, name, sink, events, clock, folder, decoders)
+    except BaseException:
+        for keeper in keepers.values():
+            keeper.outbox.close()
+        events.close()
+        raise
+    return Engine(
+        events=events,
+        placer=Placer(events, config.zones),
+        clock=clock,
+        pollers=pollers,
+        keepers=keepers,
+        importers=tuple(plugins.importers().values()),
+        room=lambda: _room(folder),
+    )
+
+
+def _keeper(
+    config: Config, name: str, sink: Sink, events: EventLog, clock: Clock, folder: Path, decoders: Mapping[str, int]
+) -> Keeper:
+    outbox = Outbox.opened(outbox_path(folder, name))
+    if outbox.get("log") not in ("", events.log_id):  # another log: positions mean nothing here
+        with outbox.transaction():
+            outbox.start_over()
+            outbox.put("log", events.log_id)
+    outbox.put("log", events.log_id)
+    return Keeper(
+        name=name,
+        fingerprint=f"{sink.fingerprint} decoders={dict(decoders)}",
+        folding=Folding(outbox, {fold.name: fold for fold in sink.folds}),
+        courier=Courier(outbox, sink.receiver),
+        events=events,
+        clock=clock,
+        dice=random.Random(),  # noqa: S311 - jitter
+        rewrite_brake=config.limits.rewrite_brake,
+        mark=_mark(events.log_id, config.sections),
+    )
+
+
+def open_sources(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path) -> dict[str, Source]:
+    """The sources that are on."""
+    specs = plugins.sources()
+    return {
+        name: specs[name].open(entry.options, _context(config, clock, data_dir, name))
+        for name, entry in config.sources.items()
+        if entry.enabled
+    }
+
+
+def open_sinks(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path) -> dict[str, Sink]:
+    """The sinks that are on."""
+    specs = plugins.sinks()
+    return {
+        name: specs[name].open(entry.options, _context(config, clock, data_dir, name))
+        for name, entry in config.sinks.items()
+        if entry.enabled
+    }
+
+
+def _context(config: Config, clock: Clock, data_dir: Path, name: str) -> Context:
+    return Context(
+        clock=clock,
+        folder=data_dir / "plugins" / name,
+        version=tconnectsync.__version__,
+        sections=config.sections,
+        zone_of=config.zone_of,
+    )

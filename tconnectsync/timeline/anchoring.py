@@ -1,0 +1,264 @@
+"""Which offset a stretch of a pump's clock has, and why: the choice that becomes a clock.anchored fact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime, timedelta
+
+import attrs
+
+from tconnectsync.timeline.pump_clock import Component, zone_offset_after
+from tconnectsync.timeline.utc_offsets import PLACES_S, TO_THE_MINUTE_S, USUAL_DRIFT_S
+from tconnectsync.timeline.zones import Zones
+
+IMPOSSIBLE_S = -120.0 - USUAL_DRIFT_S
+"""An event cannot be later than the upload that brought it; two minutes for clocks that disagree, and a pump's that is fast."""
+FRESH_S = 900.0
+FIT_S = (-120.0, 600.0)
+"""Lag of an upload behind its newest event when everything works."""
+STALE_S = 2700.0
+LEAST_MOVE_S = 1800
+"""Uploads never move a clock by less: a quarter of an hour may be drift."""
+QUARTER_S = 900
+"""… unless the last setting was by this much: then uploads tell whether that was a journey (India and Nepal)."""
+QUORUM, QUORUM_SPAN = 3, timedelta(hours=24)
+LATE_QUORUM, LATE_SPAN = 6, timedelta(days=3)
+FARTHEST_S = 14 * 3600
+"""A clock that is further from the configured zone's is wrong, and nobody knows by how much."""
+TRIP_S = 9000
+"""An upload that looks later than this, and is fresh by an earlier setting, says that the last one was made on a trip."""
+BOGUS = timedelta(days=2)
+
+EVIDENCE, AT_CHANGE, AT_FIRST = "evidence", "zone_at_clock_change", "zone_at_first_event"
+
+
+@attrs.frozen(kw_only=True)
+class Upload:
+    """An upload's true UTC time, and the newest pump time (wall clock) in it."""
+
+    at: datetime
+    newest: datetime
+
+    def lag_s(self, offset_s: int) -> float:
+        """Seconds from the newest event to the upload, if the clock is ``offset_s`` ahead of UTC."""
+        return (self.at.replace(tzinfo=None) - self.newest).total_seconds() + offset_s
+
+
+@attrs.frozen(kw_only=True)
+class Anchor:
+    """At ``at_key`` the offset is ``offset_s``. ``zone`` is the configured zone that the choice was made with."""
+
+    at_key: int
+    offset_s: int
+    basis: str
+    zone: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Choice:
+    """What holds for a component now, and an anchor that uploads ask for but a later one has yet to confirm."""
+
+    anchor: Anchor | None
+    proposed: Anchor | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """What uploads say of the last piece's offset. ``confirmed``: they said so before the newest of them came, too."""
+
+    offset_s: int
+    confirmed: bool
+
+
+def uploads_of(pairs: Iterable[Upload], *, bogus: bool = False) -> tuple[Upload, ...]:
+    """Uploads that brought something new, in order of time: of several with one newest event, the first.
+
+    Without ``bogus`` ones, whose newest event would be days later than the upload.
+    """
+    first: dict[datetime, Upload] = {}
+    for pair in pairs:
+        if not bogus and pair.newest - pair.at.replace(tzinfo=None) > BOGUS:
+            continue
+        known = first.get(pair.newest)
+        if known is None or pair.at < known.at:
+            first[pair.newest] = pair
+    return tuple(sorted(first.values(), key=lambda pair: (pair.at, pair.newest)))
+
+
+def choose_anchor(
+    component: Component,
+    *,
+    known: Anchor | None,
+    zones: Zones,
+    first: tuple[int, datetime] | None,
+    uploads: Sequence[Upload] = (),
+) -> Choice:
+    """The anchor of a component, and what uploads would rather have.
+
+    ``known`` is the newest valid fact; ``first`` the component's first event (key, wall time); ``uploads``, from
+    :func:`uploads_of`, are those whose newest event lies behind the component's last step (none unless it is the last
+    component). Without a known anchor, the zone at the wearer's last setting decides, then the zone at the first event, as
+    far as the uploads allow; there is no anchor if nothing that they allow lies within 14 hours of the zone.
+    """
+    anchor = known or _first_choice(component, zones, first, uploads)
+    if not uploads:
+        return Choice(anchor=anchor)
+    last_offset_s = None if anchor is None else _last_offset(component, anchor)
+    local_day = uploads[-1].newest.date()
+    by_quarter = bool(component.steps) and abs(abs(component.steps[-1].exact_s) - QUARTER_S) <= TO_THE_MINUTE_S
+    verdict = weigh(
+        uploads,
+        current_s=last_offset_s,
+        zone_offsets=zones.offsets_near(local_day),
+        least_move_s=QUARTER_S if by_quarter else LEAST_MOVE_S,
+    )
+    if verdict is None:
+        return Choice(anchor=anchor)
+    by_uploads = _at_the_end(component, verdict.offset_s, zones, local_day)
+    if verdict.confirmed:
+        return Choice(anchor=by_uploads)
+    return Choice(anchor=anchor, proposed=by_uploads)
+
+
+def weigh(
+    uploads: Sequence[Upload],
+    *,
+    current_s: int | None,
+    zone_offsets: Sequence[int],
+    least_move_s: int = LEAST_MOVE_S,
+) -> Verdict | None:
+    """The offset that a quorum of uploads asks for against ``current_s`` (None: unknown), or None where they do not."""
+    offset_s = _asked_for(uploads, current_s, zone_offsets, least_move_s)
+    if offset_s is None:
+        return None
+    before_s = _asked_for(uploads[:-1], current_s, zone_offsets, least_move_s)
+    return Verdict(offset_s=offset_s, confirmed=before_s == offset_s)
+
+
+def seconds_ahead(component: Component, anchor: Anchor | None, uploads: Sequence[Upload]) -> float:
+    """How many seconds the clock is ahead at least, if that is drift: its events are later than their uploads. Else 0."""
+    lag_s = 0.0 if anchor is None or not uploads else _lag_s(component, anchor, uploads)
+    return -lag_s if IMPOSSIBLE_S <= lag_s < FIT_S[0] else 0.0
+
+
+def _asked_for(
+    uploads: Sequence[Upload], current_s: int | None, zone_offsets: Sequence[int], least_move_s: int
+) -> int | None:
+    if not uploads:
+        return None
+    smallest_s = min(upload.lag_s(0) for upload in uploads)
+    fit_s = FIT_S
+    fitting = [offset_s for offset_s in sorted(PLACES_S) if fit_s[0] <= smallest_s + offset_s <= fit_s[1]]
+    if not fitting and current_s is not None and smallest_s + current_s < IMPOSSIBLE_S:
+        fit_s = (IMPOSSIBLE_S, FIT_S[1])  # a clock that is minutes ahead as well
+        fitting = [offset_s for offset_s in zone_offsets if fit_s[0] <= smallest_s + offset_s <= fit_s[1]]
+    if not fitting:
+        return None
+    offset_s = fitting[0]
+    supporters = _fitting(uploads, offset_s, fit_s)
+    if len(supporters) < QUORUM or supporters[-1].at - supporters[0].at < QUORUM_SPAN:
+        return None
+    if current_s is None:
+        return offset_s
+    if offset_s - current_s >= least_move_s:
+        # every supporter holds an event later than its upload; uploads that fit today's offset speak against a move
+        return offset_s if len(supporters) >= 2 * len(_fitting(uploads, current_s, FIT_S)) else None
+    if current_s - offset_s >= least_move_s:
+        by_quarter = current_s - offset_s == QUARTER_S
+        late_s = QUARTER_S + FIT_S[0] if by_quarter else STALE_S
+        late = smallest_s + current_s >= late_s and (by_quarter or offset_s in zone_offsets)
+        enough = len(uploads) >= LATE_QUORUM and uploads[-1].at - uploads[0].at >= LATE_SPAN
+        return offset_s if late and enough else None
+    return None
+
+
+def _fitting(uploads: Sequence[Upload], offset_s: int, fit_s: tuple[float, float]) -> list[Upload]:
+    return [upload for upload in uploads if fit_s[0] <= upload.lag_s(offset_s) <= fit_s[1]]
+
+
+def _first_choice(
+    component: Component, zones: Zones, first: tuple[int, datetime] | None, uploads: Sequence[Upload]
+) -> Anchor | None:
+    """The first of the likely anchors that uploads allow, or what a single upload says where they allow none."""
+    by_first = (
+        None if component.jump is not None or first is None else _by_first_event(component, zones, first, uploads)
+    )
+    candidates = [*_by_settings(component, zones), *([] if by_first is None else [by_first])]
+    if not candidates or not uploads:
+        return candidates[0] if candidates else None
+    possible = [anchor for anchor in candidates if _lag_s(component, anchor, uploads) >= IMPOSSIBLE_S]
+    if not possible:
+        return _by_upload(component, zones, uploads)
+    # set last on a trip: under that reading the upload looks hours late, under the one at home it is fresh
+    last_s = _last_offset(component, possible[0])
+    for anchor in possible[1:]:
+        if last_s - _last_offset(component, anchor) >= TRIP_S and _lag_s(component, anchor, uploads) <= FRESH_S:
+            return anchor
+    return possible[0]
+
+
+def _by_settings(component: Component, zones: Zones) -> Iterator[Anchor]:
+    """The zone when the wearer last set the clock, which is right from then on; then at the settings before."""
+    for i in reversed(range(len(component.steps))):
+        step = component.steps[i]
+        day = step.wall.date()
+        zone_s = zone_offset_after(component.steps, i, zones)
+        for offset_s in (zone_s, *_others(zones, day, zone_s)):
+            yield Anchor(at_key=step.done_key, offset_s=offset_s, basis=AT_CHANGE, zone=zones.name_at(day))
+
+
+def _by_first_event(
+    component: Component, zones: Zones, first: tuple[int, datetime], uploads: Sequence[Upload]
+) -> Anchor:
+    """The zone at the first event, or its other offset (standard or daylight-saving time) where an upload says so."""
+    key, wall = first
+    day = wall.date()
+    zone_s = zones.offset_of(wall)
+    anchor = Anchor(at_key=key, offset_s=zone_s, basis=AT_FIRST, zone=zones.name_at(day))
+    others = [attrs.evolve(anchor, offset_s=offset_s) for offset_s in _others(zones, day, zone_s)]
+    lag_s = _lag_s(component, anchor, uploads) if uploads else 0.0
+    if IMPOSSIBLE_S <= lag_s <= FRESH_S:
+        return anchor
+    lags = [(_lag_s(component, other, uploads), other) for other in others]
+    fresh = [other for lag_s_, other in lags if FIT_S[0] <= lag_s_ <= FRESH_S]
+    possible = [other for lag_s_, other in lags if lag_s < IMPOSSIBLE_S <= lag_s_]
+    return (fresh + possible + [anchor])[0]
+
+
+def _by_upload(component: Component, zones: Zones, uploads: Sequence[Upload]) -> Anchor | None:
+    """The offset under which the newest event came with its upload; None if it is too far from the zone's.
+
+    Everything that the zone and the records of the clock would say puts events later than the upload that brought them.
+    """
+    day = uploads[-1].newest.date()
+    allowed = [
+        (abs(lag_s - FIT_S[1] / 2), offset_s)
+        for offset_s in PLACES_S
+        if (lag_s := _typical_lag_s(uploads, offset_s)) >= IMPOSSIBLE_S
+        and lag_s <= FRESH_S + USUAL_DRIFT_S
+        and any(abs(offset_s - zone_s) <= FARTHEST_S for zone_s in zones.offsets_near(day))
+    ]
+    return _at_the_end(component, min(allowed)[1], zones, day) if allowed else None
+
+
+def _at_the_end(component: Component, offset_s: int, zones: Zones, day: date) -> Anchor:
+    """An anchor by uploads: they speak of the last piece."""
+    at_key = component.steps[-1].done_key if component.steps else component.from_key
+    return Anchor(at_key=at_key, offset_s=offset_s, basis=EVIDENCE, zone=zones.name_at(day))
+
+
+def _last_offset(component: Component, anchor: Anchor) -> int:
+    return component.offsets(anchor.at_key, anchor.offset_s)[-1]
+
+
+def _lag_s(component: Component, anchor: Anchor, uploads: Sequence[Upload]) -> float:
+    return _typical_lag_s(uploads, _last_offset(component, anchor))
+
+
+def _typical_lag_s(uploads: Sequence[Upload], offset_s: int) -> float:
+    """A small lag, but not the smallest of many: one odd upload must not decide."""
+    return sorted(upload.lag_s(offset_s) for upload in uploads)[len(uploads) // 4]
+
+
+def _others(zones: Zones, day: date, offset_s: int) -> list[int]:
+    return [other_s for other_s in zones.offsets_near(day) if other_s != offset_s]

@@ -1,0 +1,117 @@
+"""What the wearer did to the pump's clock, read from its records: 14 (date changed) and 13 (time changed)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from tconnectsync.events import Event
+from tconnectsync.timeline.utc_offsets import DAY_S, offset_change_s
+
+PAIR_S = 60
+PAIR_KEYS = 64
+CARRY_S, CARRY_KEYS = 1800, 512
+"""How far apart a date and a time may be that belong together because one carries the other over midnight."""
+RTC_WRAP_MS = 1 << 32
+
+
+@attrs.frozen(kw_only=True)
+class ClockSet:
+    """A clock.changed event: ``part`` date (record 14) or time (13), stamped on the clock after this part's change."""
+
+    key: int
+    part: str
+    pump_time: datetime
+    step_s: float
+    rtc_ms: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Step:
+    """The wearer set the clock: at ``key`` it began to change, from ``done_key`` on it is as set.
+
+    ``wall`` is the wall time right after; ``first_s`` the part that came first where date and time changed apart (a pair).
+    """
+
+    key: int
+    done_key: int
+    wall: datetime
+    exact_s: float
+    first_s: int | None = None
+
+    @property
+    def rounded_s(self) -> int:
+        """The change of the offset in it, if nothing else is known; what is left is drift being corrected."""
+        return offset_change_s(self.exact_s)
+
+    @property
+    def wall_before(self) -> datetime:
+        """The wall time that the clock showed just before."""
+        return self.wall - timedelta(seconds=self.exact_s)
+
+
+def clock_sets(events: Iterable[Event]) -> tuple[ClockSet, ...]:
+    """The clock.changed events of a numbered stream, in key order."""
+    sets = [
+        ClockSet(
+            key=event.seq,
+            part=event.body.part,
+            pump_time=event.pump_time,
+            step_s=event.body.step_s,
+            rtc_ms=event.body.rtc_ms,
+        )
+        for event in events
+        if event.kind == "clock.changed" and event.seq is not None
+    ]
+    return tuple(sorted(sets, key=lambda each: each.key))
+
+
+def steps_of(sets: Sequence[ClockSet]) -> tuple[Step, ...]:
+    """One step for a date and a time that were set together, in either order; any other record is a step of its own."""
+    steps: list[Step] = []
+    index = 0
+    while index < len(sets):
+        first = sets[index]
+        if _begins_pair(sets, index):
+            second = sets[index + 1]
+            exact_s = first.step_s + second.step_s
+            steps.append(
+                Step(
+                    key=first.key,
+                    done_key=second.key,
+                    wall=second.pump_time,
+                    exact_s=exact_s,
+                    first_s=round(first.step_s),
+                )
+            )
+            index += 2
+        else:
+            steps.append(Step(key=first.key, done_key=first.key, wall=first.pump_time, exact_s=first.step_s))
+            index += 1
+    return tuple(steps)
+
+
+def _begins_pair(sets: Sequence[ClockSet], index: int) -> bool:
+    """Whether this record and the next are one setting. The pump usually writes the date first: 13-14-13 is 13 and 14-13."""
+    if index + 1 >= len(sets) or not _is_pair(sets[index], sets[index + 1]):
+        return False
+    if sets[index].part == "date" or index + 2 >= len(sets):
+        return True
+    return not _is_pair(sets[index + 1], sets[index + 2])
+
+
+def _is_pair(first: ClockSet, second: ClockSet) -> bool:
+    """A date and a time, each stamped after its own change, within a minute, or within half an hour over midnight."""
+    if {first.part, second.part} != {"date", "time"}:
+        return False
+    date, time = (first, second) if first.part == "date" else (second, first)
+    carries = abs(date.step_s) == DAY_S and date.step_s * time.step_s < 0
+    longest_s, most_keys = (CARRY_S, CARRY_KEYS) if carries else (PAIR_S, PAIR_KEYS)
+    if not 0 < second.key - first.key <= most_keys:
+        return False
+    if first.rtc_ms is not None and second.rtc_ms is not None:
+        return (second.rtc_ms - first.rtc_ms) % RTC_WRAP_MS <= longest_s * 1000
+    between_s = (second.pump_time - first.pump_time).total_seconds() - second.step_s
+    return -2 <= between_s <= longest_s

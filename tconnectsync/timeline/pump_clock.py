@@ -1,0 +1,282 @@
+"""A pump's wall clock in UTC: constant pieces between clock changes, tied together by what the changes say.
+
+A pump's clock has no zone and does not follow daylight saving. Its offset (wall clock minus UTC) is constant until the wearer
+sets the clock, and the pump logs that (records 14 and 13). So one known offset gives all others, as far as the records reach;
+where the clock fell back without a record (a reset), a new component begins that needs an anchor of its own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from tconnectsync.text.plural import counted
+from tconnectsync.timeline.clock_settings import ClockSet, Step, clock_sets, steps_of
+from tconnectsync.timeline.utc_offsets import LONGEST_DRIFT_S, PLACES_S, ZoneOffsets, offset_beside_s
+from tconnectsync.timeline.zones import UTC, Zones
+
+__all__ = [
+    "UTC",
+    "Clock",
+    "ClockSet",
+    "Component",
+    "Jump",
+    "Piece",
+    "Step",
+    "ZoneClock",
+    "Zones",
+    "clock_of",
+    "clock_sets",
+    "components_of",
+    "drift_message",
+    "hidden_jump",
+    "steps_of",
+]
+
+JUMP = timedelta(hours=3)
+EARLY = timedelta(hours=48)
+"""How long before a daylight-saving change a wearer may set the clock for it."""
+
+
+@attrs.frozen(kw_only=True)
+class Piece:
+    """From the event with order key ``from_key`` on, the wall clock is ``offset_s`` seconds ahead of UTC; None: unknown."""
+
+    from_key: int
+    offset_s: int | None
+
+
+@attrs.frozen(kw_only=True)
+class Clock:
+    """A numbered stream's clock. ``pieces`` are in key order; the first one reaches back to any earlier key."""
+
+    pieces: tuple[Piece, ...]
+    _from_keys: tuple[int, ...] = attrs.field(
+        init=False, eq=False, repr=False, default=attrs.Factory(lambda self: _keys(self.pieces), takes_self=True)
+    )
+
+    def piece(self, key: int) -> Piece:
+        """The piece that an order key lies in."""
+        return self.pieces[max(0, bisect_right(self._from_keys, key) - 1)]
+
+    def utc(self, key: int, pump_time: datetime) -> datetime | None:
+        """The UTC time of an event, or None while nobody can know it."""
+        offset_s = self.piece(key).offset_s
+        return None if offset_s is None else (pump_time - timedelta(seconds=offset_s)).replace(tzinfo=UTC)
+
+
+@attrs.frozen(kw_only=True)
+class ZoneClock:
+    """The clock of a source without clock records: the zone's own rules, each event by its wall time alone.
+
+    The hour that happens twice is read as its first run: rows without numbers do not tell which one they mean.
+    """
+
+    zones: Zones
+
+    def utc(self, key: int, pump_time: datetime) -> datetime | None:  # noqa: ARG002 - the same call as Clock's
+        """The UTC time of an event."""
+        return self.zones.utc_of(pump_time)
+
+
+@attrs.frozen(kw_only=True)
+class Jump:
+    """An event more than three hours before the one that precedes it in the pump's own order."""
+
+    key: int
+    before: datetime
+    after: datetime
+
+
+@attrs.frozen(kw_only=True)
+class Component:
+    """A stretch whose pieces recorded steps tie together; ``jump`` is the unrecorded fall-back that it begins with.
+
+    ``zone_offsets``: what the configured zones say before the first step and after each; empty where no zone is known.
+    """
+
+    from_key: int
+    jump: Jump | None
+    steps: tuple[Step, ...]
+    zone_offsets: tuple[ZoneOffsets, ...] = ()
+
+    def at_home(self, zones: Zones, first_wall: datetime | None) -> Component:
+        """The component of a wearer who lives in ``zones``; ``first_wall`` is the wall time of its first event."""
+        if not self.steps:
+            return self
+        before = self.steps[0].wall_before if first_wall is None else first_wall
+        offsets = [(before, zones.offset_of(before))]
+        offsets += [(step.wall, zone_offset_after(self.steps, i, zones)) for i, step in enumerate(self.steps)]
+        zone_offsets = tuple(
+            ZoneOffsets(
+                offset_s=offset_s, others_s=tuple(o for o in zones.all_offsets_near(wall.date()) if o != offset_s)
+            )
+            for wall, offset_s in offsets
+        )
+        return attrs.evolve(self, zone_offsets=zone_offsets)
+
+    def offsets(self, at_key: int, offset_s: int) -> tuple[int, ...]:
+        """The offset before the first step and after each, when it is ``offset_s`` at ``at_key``."""
+        known = sum(1 for step in self.steps if step.key <= at_key)
+        offsets = {known: offset_s}
+        for i in range(known, len(self.steps)):
+            offsets[i + 1] = self._beside(offsets[i], i, before=False)
+        for i in range(known, 0, -1):
+            offsets[i - 1] = self._beside(offsets[i], i - 1, before=True)
+        return tuple(offsets[i] for i in range(len(self.steps) + 1))
+
+    def _beside(self, known_s: int, index: int, *, before: bool) -> int:
+        """The offset before or after a step, when it is ``known_s`` on its other side."""
+        exact_s = self.steps[index].exact_s
+        if before and index == 0 and self.jump is not None:
+            return known_s - round(exact_s)  # a clock that came up after a reset was on no zone's grid
+        zone: ZoneOffsets | None = None
+        zone_moved = False
+        if self.zone_offsets:
+            earlier, later = self.zone_offsets[index], self.zone_offsets[index + 1]
+            zone, zone_moved = (earlier if before else later), earlier.offset_s != later.offset_s
+        moved_s = -exact_s if before else exact_s
+        return offset_beside_s(known_s, moved_s, zone, zone_moved=zone_moved, before=before)
+
+    def pieces(self, anchor: tuple[int, int] | None) -> tuple[Piece, ...]:
+        """The pieces for an anchor (key, offset in seconds); without one, a single piece of unknown time."""
+        if anchor is None:
+            return (Piece(from_key=self.from_key, offset_s=None),)
+        offsets = self.offsets(*anchor)
+        pieces = [Piece(from_key=self.from_key, offset_s=offsets[0])]
+        for i, step in enumerate(self.steps):
+            if step.first_s is not None:
+                pieces.append(Piece(from_key=step.key, offset_s=offsets[i] + step.first_s))
+            pieces.append(Piece(from_key=step.done_key, offset_s=offsets[i + 1]))
+        return tuple(pieces)
+
+
+def zone_offset_after(steps: Sequence[Step], index: int, zones: Zones) -> int:
+    """The zone's offset right after a setting; the coming one if the clock was set for a change due within two days.
+
+    In the hour that happens twice it is the second run if the clock was set back since.
+    """
+    step = steps[index]
+    lately = [each for each in steps[: index + 1] if abs(step.wall - each.wall) <= EARLY]
+    repeated = [each for each in lately if abs(step.wall - each.wall) <= JUMP]
+    now_s = zones.offset_of(step.wall, fold=1 if any(each.exact_s < -LONGEST_DRIFT_S for each in repeated) else 0)
+    soon = step.wall + EARLY
+    change_s = zones.offset_of(soon) - now_s
+    if change_s and zones.name_at(step.wall.date()) == zones.name_at(soon.date()):
+        followed = sum(_explains(change_s, each.exact_s) - _explains(-change_s, each.exact_s) for each in lately)
+        return now_s + change_s if followed > 0 else now_s
+    return now_s
+
+
+def _explains(change_s: int, exact_s: float) -> bool:
+    """Whether a step is rather this change of a zone's offset than drift."""
+    return abs(exact_s - change_s) <= LONGEST_DRIFT_S and abs(exact_s - change_s) < abs(exact_s)
+
+
+def hidden_jump(step: Step, previous: tuple[int, datetime] | None) -> Jump | None:
+    """The fall-back that a setting hides: the clock was reset and set again before anything else was logged.
+
+    ``previous`` is the event (key, wall time) right before the step: the step must have begun on about its clock.
+    """
+    if previous is None or previous[1] - step.wall_before <= JUMP:
+        return None
+    return Jump(key=step.key, before=previous[1], after=step.wall_before)
+
+
+def components_of(sets: Sequence[ClockSet], jumps: Sequence[Jump]) -> tuple[Component, ...]:
+    """Cut a stream's order where the clock fell back without a record."""
+    recorded = {each.key: each.step_s for each in sets}
+    steps = steps_of(sets)
+    unexplained = [jump for jump in sorted(jumps, key=lambda jump: jump.key) if not _explained(jump, recorded, steps)]
+    bounds: list[tuple[int, Jump | None]] = [(0, None), *((jump.key, jump) for jump in unexplained)]
+    ends = [from_key for from_key, _ in bounds[1:]]
+    components = []
+    for (from_key, jump), end in zip(bounds, [*ends, None], strict=True):
+        inside = tuple(step for step in steps if step.key >= from_key and (end is None or step.key < end))
+        components.append(Component(from_key=from_key, jump=jump, steps=inside))
+    return tuple(components)
+
+
+def clock_of(components: Sequence[Component], anchors: Sequence[tuple[int, int] | None]) -> Clock:
+    """The clock for one anchor (key, offset in seconds) per component; a setting that moved nothing begins no piece."""
+    pieces: list[Piece] = []
+    for component, anchor in zip(components, anchors, strict=True):
+        for piece in component.pieces(anchor):
+            if piece.from_key == component.from_key or pieces[-1].offset_s != piece.offset_s:
+                pieces.append(piece)
+    return Clock(pieces=tuple(pieces))
+
+
+def drift_message(
+    pump: str, *, offset_s: int, zones: Zones, newest: datetime, since: datetime | None = None
+) -> str | None:
+    """How the pump's clock differs from its zone's at the UTC time of its newest event; None where it does not.
+
+    ``since`` is when the pump's clock got this offset (UTC), None for longer than anyone knows.
+    """
+    difference_s = offset_s - zones.offset_at(newest)
+    if abs(difference_s) < 60:
+        return None
+    began = _differs_since(newest, difference_s, offset_s, zones, since)
+    day = (began + timedelta(seconds=offset_s)).date()
+    when = f"{day.day} {_MONTHS[day.month - 1]}" + (f" {day.year}" if day.year != newest.year else "")
+    side = "ahead" if difference_s > 0 else "behind"
+    looks = f"The clock of pump {pump} looks {span_text(abs(difference_s))} {side} since {when}."
+    if offset_s not in PLACES_S:  # no zone could be configured for it
+        return f"{looks} Times in the documents allow for it. Set the pump's clock when it suits."
+    return (
+        f"{looks} Times in the documents allow for it. "
+        "Set the pump's clock when it suits; if the pump is right, correct `timezone` or add a `[[zones]]` entry for the move."
+    )
+
+
+def _differs_since(
+    newest: datetime, difference_s: int, offset_s: int, zones: Zones, since: datetime | None
+) -> datetime:
+    """To the minute; at most about a year before ``newest``, since a zone's offset returns with the seasons."""
+    began = newest
+    for _ in range(366):
+        earlier = began - timedelta(days=1)
+        if since is not None and earlier <= since:
+            return since
+        if offset_s - zones.offset_at(earlier) != difference_s:
+            while began - earlier > timedelta(minutes=1):
+                middle = earlier + (began - earlier) / 2
+                if offset_s - zones.offset_at(middle) == difference_s:
+                    began = middle
+                else:
+                    earlier = middle
+            return began
+        began = earlier
+    return since or began
+
+
+def span_text(seconds: float) -> str:
+    """A length of time in words: "1 h", "5 h 30 min", "1 day"."""
+    minutes = round(seconds / 60)
+    days, minutes = divmod(minutes, 1440)
+    hours, minutes = divmod(minutes, 60)
+    parts = [counted(days, "day")] if days else []
+    parts += [f"{hours} h"] if hours else []
+    parts += [f"{minutes} min"] if minutes else []
+    return " ".join(parts) or "0 min"
+
+
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+
+
+def _keys(pieces: Sequence[Piece]) -> tuple[int, ...]:
+    return tuple(piece.from_key for piece in pieces)
+
+
+def _explained(jump: Jump, recorded: dict[int, float], steps: Sequence[Step]) -> bool:
+    step_s = recorded.get(jump.key)
+    if step_s is not None and jump.after - jump.before >= timedelta(seconds=step_s) - JUMP:
+        return True
+    return any(step.key < jump.key <= step.done_key for step in steps)

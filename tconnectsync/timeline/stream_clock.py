@@ -1,0 +1,255 @@
+"""The clock of one numbered stream, read from the log: its settings, its falls, its anchors, and what uploads say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta, timezone
+
+import attrs
+
+from tconnectsync.events import ClockAnchored, Event
+from tconnectsync.timeline.anchoring import (
+    AT_CHANGE,
+    AT_FIRST,
+    BOGUS,
+    EVIDENCE,
+    Anchor,
+    Choice,
+    Upload,
+    choose_anchor,
+    seconds_ahead,
+    uploads_of,
+)
+from tconnectsync.timeline.clock_settings import ClockSet, clock_sets, steps_of
+from tconnectsync.timeline.pump_clock import Clock, Component, Jump, clock_of, components_of, hidden_jump, span_text
+from tconnectsync.timeline.time_index import PlacedLog, StreamLike
+from tconnectsync.timeline.utc_offsets import ZONE_STEP_S, is_place
+from tconnectsync.timeline.zones import Zones
+
+CLOCK_CHANGED = frozenset({"clock.changed"})
+NEWER = timedelta(hours=1)
+"""An upload's newest event may be of a kind that is not fetched: this much later than the newest one in the log."""
+RECENT = 4
+"""How many uploads tell whether the clock is ahead now."""
+PATIENCE = timedelta(hours=24)
+"""How long a choice is not yet made a fact while the events of a newer upload are still to come."""
+
+
+@attrs.frozen(kw_only=True)
+class Chosen:
+    """A component, the valid fact about it (None: there is none yet), and what holds.
+
+    ``ahead_s``: how much later its events are than the uploads that brought them.
+    """
+
+    component: Component
+    fact: Anchor | None
+    choice: Choice
+    waits: bool
+    ahead_s: float = 0.0
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the log should hold this choice and does not."""
+        return self.choice.anchor is not None and self.choice.anchor != self.fact and not self.waits
+
+
+@attrs.define
+class StreamClock:
+    """What is known of a stream's clock; :meth:`read_settings` and :meth:`choose` bring it up to date."""
+
+    log: PlacedLog
+    zones: Zones
+    stream: StreamLike
+    components: tuple[Component, ...] = ()
+    chosen: tuple[Chosen, ...] = ()
+    clock: Clock = attrs.field(factory=lambda: clock_of((), ()))
+    _sets: tuple[ClockSet, ...] = ()
+    _facts: Sequence[Event] = ()
+    _waits_since: datetime | None = None
+
+    def read_settings(self, stream: StreamLike, *, changed: bool) -> None:
+        """Read the clock's settings (where they ``changed``) and falls again."""
+        self.stream = stream
+        whole = (stream.first_key, stream.last_key)
+        if changed:
+            self._sets = clock_sets(self.log.read(stream.id, *whole, CLOCK_CHANGED))
+        jumps = {key: Jump(key=key, before=before, after=after) for key, before, after in self.log.jumps(stream.id)}
+        for step in steps_of(self._sets):
+            if abs(step.exact_s) > ZONE_STEP_S:
+                hidden = hidden_jump(step, self.log.neighbour(stream.id, step.key, before=True))
+                if hidden is not None:
+                    jumps[hidden.key] = hidden
+        self.components = components_of(self._sets, list(jumps.values()))
+
+    def choose(self, facts: Sequence[Event], uploads: Sequence[Event]) -> None:
+        """Choose an anchor per component. ``facts`` (clock.anchored) are this stream's, newest first; ``uploads`` its pump's."""
+        self._facts = facts
+        came, coming, waits = self._matched(uploads, bogus=not facts)
+        chosen = []
+        ends = [component.from_key for component in self.components[1:]]
+        for bare, end in zip(self.components, [*ends, None], strict=True):
+            first = self._first(bare, end)
+            component = bare.at_home(self.zones, None if first is None else first[1])
+            fact = next((anchor for anchor in self._valid(facts, component, end)), None)
+            is_last = end is None
+            evidence = () if not is_last else came or (coming if fact is None else ())
+            choice = choose_anchor(component, known=fact, zones=self.zones, first=first, uploads=evidence)
+            ahead_s = seconds_ahead(component, choice.anchor, came[-RECENT:]) if is_last else 0.0
+            waits_here = is_last and waits is not None
+            chosen.append(Chosen(component=component, fact=fact, choice=choice, waits=waits_here, ahead_s=ahead_s))
+        self.chosen = tuple(chosen)
+        self._waits_since = waits
+        anchors = [
+            None if (anchor := each.choice.anchor) is None else (anchor.at_key, anchor.offset_s) for each in chosen
+        ]
+        self.clock = clock_of([each.component for each in chosen], anchors)
+
+    def pending_facts(self, now: datetime) -> list[Event]:
+        """The choices that the log does not hold yet, as clock.anchored events."""
+        stream = self.stream
+        facts: list[Event] = []
+        waited = self._waits_since is not None and now - self._waits_since >= PATIENCE
+        for each in self.chosen:
+            anchor = each.choice.anchor
+            if anchor is None or not (each.is_news or (waited and attrs.evolve(each, waits=False).is_news)):
+                continue
+            body = ClockAnchored(
+                from_key=each.component.from_key,
+                at_key=anchor.at_key,
+                offset_min=anchor.offset_s // 60,
+                basis=anchor.basis,
+                zone=anchor.zone,
+            )
+            number = len(self._facts) + len(facts)
+            name = f"anchor:{body.from_key}:{body.offset_min}:{body.basis}:{number}"
+            facts.append(
+                Event(
+                    id=f"{stream.source}:{stream.pump}:{stream.group}:{name}",
+                    kind="clock.anchored",
+                    pump=stream.pump,
+                    group=stream.group,
+                    seq=None,
+                    pump_time=now.astimezone(timezone.utc).replace(tzinfo=None) + timedelta(seconds=anchor.offset_s),
+                    source=stream.source,
+                    received_at=now,
+                    body=body,
+                )
+            )
+        return facts
+
+    @property
+    def basis(self) -> str | None:
+        """Why the newest events have the time that they have."""
+        anchor = self.chosen[-1].choice.anchor if self.chosen else None
+        return None if anchor is None else anchor.basis
+
+    def messages(self) -> list[str]:
+        """What the user should know: times that nobody can tell, and a change that uploads ask for."""
+        pump, words = self.stream.pump, []
+        for each in self.chosen:
+            jump, choice = each.component.jump, each.choice
+            if choice.anchor is None and jump is not None:
+                words.append(
+                    f"The clock of pump {pump} fell back from {jump.before:%Y-%m-%d %H:%M} to {jump.after:%Y-%m-%d %H:%M} without "
+                    "a record, so nobody knows when the events after that happened: their documents wait. Set the date and "
+                    "time on the pump; after its next upload they are sent."
+                )
+            if choice.proposed is not None and choice.anchor is not None:
+                now_s = each.component.offsets(choice.anchor.at_key, choice.anchor.offset_s)[-1]
+                moved_s = now_s - choice.proposed.offset_s
+                words.append(
+                    f"Uploads show that the clock of pump {pump} is at {utc_text(choice.proposed.offset_s)}, not {utc_text(now_s)}: "
+                    f"with the next upload that agrees, its documents move {span_text(abs(moved_s))} "
+                    f"{'later' if moved_s > 0 else 'earlier'}. If that is wrong, correct `timezone` in config.toml before then."
+                )
+        return words + self._wrong_clock()
+
+    def _wrong_clock(self) -> list[str]:
+        """A clock that no offset explains, or that is minutes ahead."""
+        newest = self._newest()
+        if not self.chosen or newest is None:
+            return []
+        last, pump = self.chosen[-1], self.stream.pump
+        if last.choice.anchor is None and last.component.jump is None:
+            return [
+                (
+                    f"The clock of pump {pump} shows {newest[1]:%Y-%m-%d %H:%M}, more than 14 hours ahead of the upload and of "
+                    f"{self.zones.name_at(newest[1].date())}, so nobody knows when its events happened. They are stored, and their "
+                    "documents wait. Set the date and time on the pump, or correct `timezone` in config.toml; then run "
+                    "`tconnectsync sync`."
+                )
+            ]
+        if last.ahead_s > 0:
+            return [
+                (
+                    f"The clock of pump {pump} seems at least {span_text(last.ahead_s)} ahead: its newest events are later than the "
+                    "uploads that brought them. Set the time on the pump. Until then its events are shown as much too late; they "
+                    "stay as they are after that."
+                )
+            ]
+        return []
+
+    def _matched(
+        self, events: Iterable[Event], *, bogus: bool
+    ) -> tuple[tuple[Upload, ...], tuple[Upload, ...], datetime | None]:
+        """Uploads of the last piece whose events are in the log; those whose events are to come; and since when they are.
+
+        ``bogus``: with those whose newest event is days later than they are, if that event is in the log.
+        A newest pump time has no key. It belongs to the last piece when it is later than every wall time that the clock showed
+        up to its last setting or fall, the one just before it included.
+        """
+        newest = self._newest()
+        if newest is None:
+            return (), (), None
+        walls = [wall for part in self.components for step in part.steps for wall in (step.wall, step.wall_before)]
+        walls += [part.jump.before for part in self.components if part.jump is not None]
+        last_setting = max(walls, default=datetime.min)  # noqa: DTZ901 - a pump's wall clock
+        pairs, received = [], {}
+        for event in events:
+            body = event.body
+            if body.newest_pump_time is not None and body.newest_pump_time > last_setting:
+                upload = Upload(at=body.uploaded_at, newest=body.newest_pump_time)
+                pairs.append(upload)
+                received[upload] = event.received_at
+        all_ = uploads_of(pairs)
+        came = tuple(upload for upload in uploads_of(pairs, bogus=bogus) if upload.newest <= newest[1] + NEWER)
+        coming = tuple(upload for upload in all_ if upload.newest > newest[1] + NEWER)
+        waiting = [received[upload] for upload in coming if upload.newest - upload.at.replace(tzinfo=None) <= BOGUS]
+        return came, coming, min(waiting, default=None)
+
+    def _newest(self) -> tuple[int, datetime] | None:
+        return self.log.neighbour(self.stream.id, self.stream.last_key + 1, before=True)
+
+    def _first(self, component: Component, end: int | None) -> tuple[int, datetime] | None:
+        first = self.log.neighbour(self.stream.id, component.from_key - 1, before=False)
+        return first if first is not None and (end is None or first[0] < end) else None
+
+    def _valid(self, facts: Iterable[Event], component: Component, end: int | None) -> Iterable[Anchor]:
+        """The facts about a component that still stand: the zone that they were read from is still the configured one."""
+        for fact in facts:
+            body = fact.body
+            if body.at_key < component.from_key or (end is not None and body.at_key >= end):
+                continue
+            if self._stands(component, body):
+                yield Anchor(at_key=body.at_key, offset_s=body.offset_min * 60, basis=body.basis, zone=body.zone)
+
+    def _stands(self, component: Component, body: ClockAnchored) -> bool:
+        if body.basis == AT_CHANGE:
+            step = next((step for step in component.steps if step.done_key == body.at_key), None)
+            return step is not None and body.zone == self.zones.name_at(step.wall.date())
+        if body.basis == AT_FIRST:
+            first = self.log.neighbour(self.stream.id, body.at_key - 1, before=False)
+            set_before = any(step.done_key <= body.at_key for step in component.steps)
+            return first is not None and not set_before and body.zone == self.zones.name_at(first[1].date())
+        if body.basis == EVIDENCE:
+            if not is_place(body.offset_min * 60):
+                return False  # drift that was taken for an offset
+            return body.zone in {self.zones.timezone, *(name for _, name in self.zones.moves)}
+        return True
+
+
+def utc_text(offset_s: int) -> str:
+    """An offset in words: "UTC+01:00"."""
+    hours, minutes = divmod(abs(offset_s) // 60, 60)
+    return f"UTC{'-' if offset_s < 0 else '+'}{hours:02}:{minutes:02}"

@@ -1,0 +1,189 @@
+"""A stream's events by UTC time, found through the log's index without reading the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import attrs
+
+from tconnectsync.events import Event
+from tconnectsync.timeline.pump_clock import Clock, ZoneClock
+
+
+class StreamLike(Protocol):
+    """One stream of the log; keys are sequence numbers, or milliseconds of pump time since 2008 without numbers."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def pump(self) -> str: ...
+    @property
+    def group(self) -> int | None: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def numbered(self) -> bool: ...
+    @property
+    def first_key(self) -> int: ...
+    @property
+    def last_key(self) -> int: ...
+
+
+class PlacedLog(Protocol):
+    """What the timeline needs of the event log."""
+
+    @property
+    def log_id(self) -> str: ...
+    @property
+    def end(self) -> int: ...
+    def streams(self) -> Sequence[StreamLike]: ...
+    def read(
+        self, stream_id: int, first_key: int, last_key: int, kinds: frozenset[str] | None = None
+    ) -> Sequence[Event]: ...
+    def touched(self, after_pos: int, up_to_pos: int | None = None) -> Iterable[tuple[int, int, int, str]]: ...
+    def facts(
+        self, kind: str, *, source: str | None = None, pump: str | None = None, limit: int = 100
+    ) -> Sequence[Event]: ...
+    def jumps(self, stream_id: int) -> Sequence[tuple[int, datetime, datetime]]: ...
+    def newest(self, stream_id: int) -> Event | None: ...
+    def times(
+        self,
+        stream_id: int,
+        kinds: frozenset[str] | None,
+        first_key: int | None = None,
+        last_key: int | None = None,
+    ) -> Iterator[tuple[int, datetime]]: ...
+    def neighbour(
+        self, stream_id: int, key: int, kinds: frozenset[str] | None = None, before: bool = True
+    ) -> tuple[int, datetime] | None: ...
+
+
+Stretch = tuple[int, int]
+"""First and last key, both inclusive, of a part of a stream in which time runs on (but for the slack)."""
+
+
+@attrs.frozen(kw_only=True)
+class TimeOrder:
+    """Looks events of a stream up by UTC time.
+
+    ``slack``: how far time may run backwards within a stretch, because drift was put right or a zone has a repeated hour.
+    """
+
+    log: PlacedLog
+    stream: StreamLike
+    clock: Clock | ZoneClock
+    stretches: tuple[Stretch, ...]
+    slack: timedelta
+
+    @classmethod
+    def of(cls, log: PlacedLog, stream: StreamLike, clock: Clock | ZoneClock) -> TimeOrder:
+        """The whole stream, but for stretches of unknown time."""
+        whole = (stream.first_key, stream.last_key)
+        if isinstance(clock, ZoneClock):
+            slack = timedelta(hours=28 if clock.zones.moves else 2)
+            return cls(log=log, stream=stream, clock=clock, stretches=(whole,), slack=slack)
+        stretches: list[Stretch] = []
+        ends = [piece.from_key - 1 for piece in clock.pieces[1:]]
+        for piece, end in zip(clock.pieces, [*ends, stream.last_key], strict=True):
+            first, last = max(piece.from_key, whole[0]), min(end, whole[1])
+            if piece.offset_s is not None and first <= last:
+                stretches.append((first, last))
+        return cls(log=log, stream=stream, clock=clock, stretches=tuple(stretches), slack=timedelta(minutes=30))
+
+    def bounds(self, stretch: Stretch, kinds: frozenset[str] | None = None) -> tuple[datetime, datetime] | None:
+        """UTC of the first and the last event of these kinds in a stretch, by key."""
+        first = self._after(stretch[0] - 1, stretch[1], kinds)
+        last = self.log.neighbour(self.stream.id, stretch[1] + 1, kinds, before=True)
+        if first is None or last is None:
+            return None
+        begin, end = self.clock.utc(*first), self.clock.utc(*last)
+        return None if begin is None or end is None else (min(begin, end), max(begin, end))
+
+    def first_key(self, stretch: Stretch, at: datetime, kinds: frozenset[str] | None = None) -> int | None:
+        """The first key in a stretch whose event is not before ``at``, taking time to run on."""
+        low, high = stretch[0], stretch[1] + 1
+        while low < high:
+            middle = (low + high) // 2
+            found = self._after(middle - 1, stretch[1], kinds)
+            utc = None if found is None else self.clock.utc(*found)
+            if found is None or utc is None or utc >= at:
+                high = middle
+            else:
+                low = found[0] + 1
+        found = self._after(low - 1, stretch[1], kinds)
+        return None if found is None else found[0]
+
+    def first_keys(self, times: Sequence[datetime]) -> list[int | None]:
+        """The key of the first event, in the stream's order, that is not before each of these times (sorted)."""
+        keys: list[int | None] = [None] * len(times)
+        for stretch in self.stretches:
+            waiting = [i for i, key in enumerate(keys) if key is None]
+            first = self.first_key(stretch, times[waiting[0]]) if waiting else None
+            if first is None:
+                continue
+            for key, pump_time in self.log.times(self.stream.id, None, first, stretch[1]):
+                at = self.clock.utc(key, pump_time)
+                while waiting and at is not None and at >= times[waiting[0]]:
+                    keys[waiting.pop(0)] = key
+                if not waiting:
+                    break
+        return keys
+
+    def between(self, begin: datetime, end: datetime, kinds: frozenset[str] | None = None) -> list[datetime]:
+        """UTC of the events of these kinds with begin <= time <= end, in order."""
+        return sorted(at for at in self._from(begin, end, kinds) if begin <= at <= end)
+
+    def after(self, at: datetime, kinds: frozenset[str] | None = None) -> datetime | None:
+        """UTC of the first event of these kinds that is later than ``at``."""
+        earliest: datetime | None = None
+        for stretch in self.stretches:
+            for found in self._run(stretch, at, kinds):
+                if earliest is not None and found > earliest + self.slack:
+                    break
+                if found > at:
+                    earliest = found if earliest is None else min(earliest, found)
+        return earliest
+
+    def last_before(self, at: datetime, kinds: frozenset[str] | None = None) -> datetime | None:
+        """UTC of the last event of these kinds that is not later than ``at``, taking time to run on."""
+        latest: datetime | None = None
+        for first, last in self.stretches:
+            key = self.first_key((first, last), at + timedelta(microseconds=1), kinds)
+            found = self.log.neighbour(self.stream.id, last + 1 if key is None else key, kinds, before=True)
+            utc = self.clock.utc(*found) if found is not None and found[0] >= first else None
+            if utc is not None and (latest is None or utc > latest):
+                latest = utc
+        return latest
+
+    def keys_between(self, begin: datetime | None, end: datetime | None) -> list[Stretch]:
+        """Key ranges that hold all events with begin <= time < end and the one after them, rather too many than too few."""
+        ranges = []
+        for stretch in self.stretches:
+            first = stretch[0] if begin is None else self.first_key(stretch, begin - self.slack)
+            if first is None:
+                continue
+            last = stretch[1] if end is None else self.first_key(stretch, end + self.slack)
+            ranges.append((first, stretch[1] if last is None else last))
+        return ranges
+
+    def _from(self, begin: datetime, end: datetime, kinds: frozenset[str] | None) -> Iterator[datetime]:
+        for stretch in self.stretches:
+            for at in self._run(stretch, begin, kinds):
+                if at > end + self.slack:
+                    break
+                yield at
+
+    def _run(self, stretch: Stretch, begin: datetime, kinds: frozenset[str] | None) -> Iterator[datetime]:
+        first = self.first_key(stretch, begin - self.slack, kinds)
+        if first is None:
+            return
+        for key, pump_time in self.log.times(self.stream.id, kinds, first, stretch[1]):
+            at = self.clock.utc(key, pump_time)
+            if at is not None:
+                yield at
+
+    def _after(self, key: int, last_key: int, kinds: frozenset[str] | None) -> tuple[int, datetime] | None:
+        found: tuple[int, datetime] | None = self.log.neighbour(self.stream.id, key, kinds, before=False)
+        return found if found is not None and found[0] <= last_key else None

@@ -35,7 +35,7 @@ def written_mb() -> float:
 def live_until(engine: Engine, clock: SharedClock, when: datetime) -> None:
     """What the daemon's loop does, without the waiting."""
     while (now := clock.now()) < when:
-        if not engine.turn():
+        if not engine.run_once():
             clock.sleep(min(max(0.5, engine.next_due()), (when - now).total_seconds() + 0.001))
 
 
@@ -63,7 +63,7 @@ def main() -> None:
     costs_s = []
     while clock.now() < until:
         fetched, before_s = poller.memory.last_fetch, time.process_time()
-        while engine.turn():
+        while engine.run_once():
             pass
         spent_s = time.process_time() - before_s
         idle_s += spent_s

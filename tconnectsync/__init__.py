@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tconnectsync import events as events
     from tconnectsync.clock import Clock as Clock
-    from tconnectsync.errors import BadFile as BadFile
     from tconnectsync.errors import CredentialsRefused as CredentialsRefused
+    from tconnectsync.errors import FileUnreadable as FileUnreadable
     from tconnectsync.errors import Rejected as Rejected
     from tconnectsync.errors import Retryable as Retryable
     from tconnectsync.errors import SourceChanged as SourceChanged
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.http_failures import HttpFailure as HttpFailure
     from tconnectsync.plugin.options import Secret as Secret
     from tconnectsync.plugin.options import option as option
-    from tconnectsync.plugin.receiver import Adopting as Adopting
-    from tconnectsync.plugin.receiver import Contrast as Contrast
+    from tconnectsync.plugin.receiver import Accepted as Accepted
+    from tconnectsync.plugin.receiver import CheckResult as CheckResult
     from tconnectsync.plugin.receiver import Delivery as Delivery
-    from tconnectsync.plugin.receiver import Finding as Finding
-    from tconnectsync.plugin.receiver import Hold as Hold
-    from tconnectsync.plugin.receiver import Older as Older
+    from tconnectsync.plugin.receiver import FieldDiff as FieldDiff
+    from tconnectsync.plugin.receiver import LegacyMatch as LegacyMatch
     from tconnectsync.plugin.receiver import Outcome as Outcome
     from tconnectsync.plugin.receiver import Postponed as Postponed
+    from tconnectsync.plugin.receiver import ReadableReceiver as ReadableReceiver
     from tconnectsync.plugin.receiver import Receiver as Receiver
     from tconnectsync.plugin.receiver import Refused as Refused
+    from tconnectsync.plugin.receiver import SiteConflict as SiteConflict
     from tconnectsync.plugin.receiver import StoredDocument as StoredDocument
-    from tconnectsync.plugin.receiver import Surveyed as Surveyed
-    from tconnectsync.plugin.receiver import Taken as Taken
+    from tconnectsync.plugin.receiver import SupportsAdoption as SupportsAdoption
     from tconnectsync.plugin.source import Batch as Batch
     from tconnectsync.plugin.source import History as History
     from tconnectsync.plugin.source import Source as Source
@@ -63,20 +63,20 @@ if TYPE_CHECKING:
 __version__ = "4.0.0"
 
 _HOME = {
-    "Adopting": "plugin.receiver",
-    "BadFile": "errors",
+    "SupportsAdoption": "plugin.receiver",
+    "FileUnreadable": "errors",
     "Batch": "plugin.source",
     "Clock": "clock",
     "Context": "plugin.spec",
-    "Contrast": "plugin.receiver",
+    "FieldDiff": "plugin.receiver",
     "CredentialsRefused": "errors",
     "Delivery": "plugin.receiver",
     "Document": "plugin.fold",
     "Event": "events",
-    "Finding": "plugin.receiver",
+    "CheckResult": "plugin.receiver",
     "Fold": "plugin.fold",
     "History": "plugin.source",
-    "Hold": "plugin.receiver",
+    "SiteConflict": "plugin.receiver",
     "HttpClient": "plugin.http",
     "HttpFailed": "plugin.http_failures",
     "HttpFailure": "plugin.http_failures",
@@ -84,7 +84,7 @@ _HOME = {
     "HttpResponse": "plugin.http",
     "ImportOptions": "plugin.spec",
     "Importer": "plugin.spec",
-    "Older": "plugin.receiver",
+    "LegacyMatch": "plugin.receiver",
     "Outcome": "plugin.receiver",
     "Postponed": "plugin.receiver",
     "Receiver": "plugin.receiver",
@@ -100,8 +100,8 @@ _HOME = {
     "SourceChanged": "errors",
     "SourceSpec": "plugin.spec",
     "StoredDocument": "plugin.receiver",
-    "Surveyed": "plugin.receiver",
-    "Taken": "plugin.receiver",
+    "ReadableReceiver": "plugin.receiver",
+    "Accepted": "plugin.receiver",
     "TconnectsyncError": "errors",
     "counted": "text.plural",
     "document_id": "plugin.fold",
@@ -111,6 +111,18 @@ _HOME = {
     "option": "plugin.options",
     "retry_after_s": "plugin.http",
 }
+
+_FORMER_NAMES = {
+    "Adopting": "SupportsAdoption",
+    "BadFile": "FileUnreadable",
+    "Contrast": "FieldDiff",
+    "Finding": "CheckResult",
+    "Hold": "SiteConflict",
+    "Older": "LegacyMatch",
+    "Surveyed": "ReadableReceiver",
+    "Taken": "Accepted",
+}
+"""Earlier names of the public face, which keep working."""
 
 _MODULES = {
     "addresses": "tconnectsync.plugin.addresses",
@@ -132,6 +144,7 @@ __all__ = [  # noqa: PLE0604 - the names are plain strings
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(_MODULES[name])
+    name = _FORMER_NAMES.get(name, name)
     if name in _HOME:
         return getattr(import_module(f"tconnectsync.{_HOME[name]}"), name)
     raise AttributeError(name)

@@ -44,15 +44,15 @@ class MachineNotReady(ConfigError):
     """
 
 
-class NotDone(TconnectsyncError):
+class RequestRefused(TconnectsyncError):
     """What was asked cannot be done as things are; nothing was changed. Exit status 2."""
 
 
-class MachineTrouble(NotDone):
+class MachineTrouble(RequestRefused):
     """What was asked cannot be done because of the disk or a permission, not because of how it was asked. Exit status 1."""
 
 
-class BadFile(TconnectsyncError):
+class FileUnreadable(TconnectsyncError):
     """A file cannot be read as what it seems to be; the message says at which line or byte. Exit status 2."""
 
     usual_remedy = (
@@ -81,7 +81,7 @@ class Retryable(TconnectsyncError):
     ) -> None:
         super().__init__(message, remedy=remedy)
         self.after_s = after_s
-        self.unsure = unsure
+        self.in_doubt = unsure
         self.narrow = narrow
 
 
@@ -108,7 +108,7 @@ class CredentialsRefused(TconnectsyncError):
     """The account or secret was refused. A source is not asked again until the configuration changes; a receiver seldom."""
 
 
-class LogDamaged(TconnectsyncError):
+class LogCorrupt(TconnectsyncError):
     """A record of the event log is not what was written. ``path`` and ``line`` (from 1) say where."""
 
     def __init__(
@@ -123,7 +123,7 @@ class LogDamaged(TconnectsyncError):
         self.position = position
 
 
-class IndexHarmed(TconnectsyncError):
+class IndexCorrupt(TconnectsyncError):
     """The log's index is no database any more: it was forgotten, and is made anew from the log at the next opening."""
 
     def __init__(self, path: str) -> None:
@@ -133,7 +133,7 @@ class IndexHarmed(TconnectsyncError):
         )
 
 
-class FolderOwned(TconnectsyncError):
+class DataDirLocked(TconnectsyncError):
     """Another process owns the data folder. ``pid`` is its process id where known."""
 
     def __init__(self, message: str, *, pid: int | None = None, remedy: str | None = None) -> None:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tconnectsync.errors import NotDone
+from tconnectsync.errors import RequestRefused
 
 _ROOT = 0
 _DAC_READ_SEARCH = 1 << 2
@@ -158,7 +158,7 @@ def _may_enter_folders() -> None:
 def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
     """Open a file of the data folder; a descriptor. Follows no link and waits for no pipe.
 
-    Errors: NotDone if it is no regular file of the user who works here, of the folder's owner or of root; OSError.
+    Errors: RequestRefused if it is no regular file of the user who works here, of the folder's owner or of root; OSError.
     """
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
@@ -174,7 +174,7 @@ def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
 
 
 def require_own(path: Path) -> None:
-    """For what opens files by itself, as SQLite does: whether it is a regular file of the owner, or not there. Errors: NotDone."""
+    """For what opens files by itself, as SQLite does: whether it is a regular file of the owner, or not there. Errors: RequestRefused."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         found = path.lstat()
         if not stat.S_ISDIR(found.st_mode):  # which leads nowhere: the one who opens it says so
@@ -192,12 +192,12 @@ def _judge(path: Path, found: os.stat_result) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(found.st_mode):
         kind = "a link" if stat.S_ISLNK(found.st_mode) else "no regular file"
-        raise NotDone(
+        raise RequestRefused(
             f"{path} is {kind}, and tconnectsync did not make it so; it was not opened.",
             remedy="Look at who put it there. Then move it away and run the command again.",
         )
     if found.st_uid not in {os.geteuid(), _ROOT} and found.st_uid != path.parent.stat().st_uid:
-        raise NotDone(
+        raise RequestRefused(
             f"{path} belongs to another user (number {found.st_uid}) than its folder; it was not opened.",
             remedy=f"If it is yours, hand it to the folder's owner: sudo chown --reference={path.parent} {path}",
         )

@@ -17,7 +17,7 @@ CLASSES = {
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, errors.TconnectsyncError) and kind is not errors.TconnectsyncError
 }
-ALWAYS = {"LogDamaged", "IndexHarmed"}
+ALWAYS = {"LogCorrupt", "IndexCorrupt"}
 """Their own remedy stands in the class."""
 
 
@@ -45,6 +45,6 @@ def test_remedies_are_whole_sentences(name: str) -> None:
 
 
 def test_damage_names_its_commands() -> None:
-    error = errors.LogDamaged("x", path="y", line=1)
+    error = errors.LogCorrupt("x", path="y", line=1)
     assert "tconnectsync log check" in str(error.remedy)
     assert "tconnectsync log repair" in str(error.remedy)

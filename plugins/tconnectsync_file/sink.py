@@ -11,18 +11,18 @@ from typing import Any
 import attrs
 
 from tconnectsync import (
+    Accepted,
+    CheckResult,
     Context,
     Delivery,
     Document,
     Event,
-    Finding,
-    Hold,
     Outcome,
     Retryable,
     Sink,
     SinkSpec,
+    SiteConflict,
     StoredDocument,
-    Taken,
     document_id,
 )
 from tconnectsync_file.options import FileOptions
@@ -98,7 +98,7 @@ class Folder:
         self.folder, self.format, self.fields = folder, file_format, fields
         self.address = f"{folder} ({file_format})"
 
-    def inspect(self, first: datetime, last: datetime) -> Hold | None:  # noqa: ARG002 - the protocol's signature
+    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:  # noqa: ARG002 - the protocol's signature
         """Files that are not ours are refused when they are read."""
         return None
 
@@ -109,7 +109,7 @@ class Folder:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             old: dict[str, dict[str, Row]] = {}
             new: dict[str, dict[str, Row]] = {}
-            everywhere = self._months() if any(delivery.unsure for delivery in batch) else []
+            everywhere = self._months() if any(delivery.in_doubt for delivery in batch) else []
 
             def rows(month: str) -> dict[str, Row]:
                 if month not in old:
@@ -120,16 +120,16 @@ class Folder:
             outcomes: list[Outcome] = []
             for delivery in batch:
                 for month in [
-                    *(everywhere if delivery.unsure else ()),
-                    *([delivery.stored] if delivery.stored else ()),
+                    *(everywhere if delivery.in_doubt else ()),
+                    *([delivery.receiver_key] if delivery.receiver_key else ()),
                 ]:
                     rows(month).pop(delivery.document_id, None)
-                month = delivery.stored or ""
+                month = delivery.receiver_key or ""
                 if delivery.document is not None:
                     row = row_of(delivery.document, self.format)
                     month = str(row["time"])[:7]
                     rows(month)[delivery.document_id] = row
-                outcomes.append(Taken(stored=month))
+                outcomes.append(Accepted(receiver_key=month))
             for month in sorted(new, reverse=True):
                 data = written(new[month], self.format, self.fields)
                 if old[month] or new[month]:
@@ -151,7 +151,7 @@ class Folder:
                     at = utc_time(str(row["time"]))
                     if first <= at <= last:
                         yield StoredDocument(
-                            document_id=identity, collection=COLLECTION, at=at, stored=month,
+                            document_id=identity, collection=COLLECTION, at=at, receiver_key=month,
                             pump=str(row.get("pump", "")), content=row,
                         )  # fmt: skip
         except OSError as error:
@@ -159,7 +159,7 @@ class Folder:
                 f"{self.folder} cannot be read: {error.strerror or error}", remedy="Let tconnectsync read it."
             ) from error
 
-    def check(self) -> Iterator[Finding]:
+    def check(self) -> Iterator[CheckResult]:
         """Whether the folder can be written to, by trying."""
         probe = self.folder / ".tconnectsync-check"
         try:
@@ -167,12 +167,12 @@ class Folder:
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
-            yield Finding(
+            yield CheckResult(
                 good=False, what=f"{self.folder} cannot be written: {error.strerror or error}",
                 remedy="Let tconnectsync write to it.",
             )  # fmt: skip
         else:
-            yield Finding(good=True, what=f"{self.folder} takes our files")
+            yield CheckResult(good=True, what=f"{self.folder} takes our files")
 
     def _path(self, month: str) -> Path:
         return self.folder / f"tconnectsync-{month}.{self.format}"

@@ -29,7 +29,7 @@ class Message:
     retained: bool
 
 
-class Visit:
+class MqttSession:
     """Tells the broker some messages with QoS 1, on the caller's own thread."""
 
     def __init__(self, options: MqttOptions) -> None:

@@ -13,7 +13,7 @@ LASTING_FOR_S = 3 * 3600.0
 
 
 @attrs.frozen(kw_only=True)
-class Sensor:
+class SensorEntity:
     """One value of a document as a sensor. ``key`` is its field there, ``at`` the field with its time.
 
     ``good_for_s``: how long after that time it is shown (None: always, it is a time itself).
@@ -31,41 +31,41 @@ class Sensor:
 
 
 SENSORS = (
-    Sensor(
+    SensorEntity(
         key="iob", name="Insulin on board", topic=CURRENT, at="iob_at", good_for_s=CURRENT_FOR_S, unit="U",
         icon="mdi:needle",
     ),
-    Sensor(
+    SensorEntity(
         key="glucose", name="Glucose", topic=CURRENT, at="glucose_at", good_for_s=CURRENT_FOR_S, unit="mg/dL",
         icon="mdi:water",
     ),
-    Sensor(
+    SensorEntity(
         key="basal_rate", name="Basal rate", topic=CURRENT, at="basal_rate_at", good_for_s=CURRENT_FOR_S, unit="U/h",
         icon="mdi:chart-timeline-variant",
     ),
-    Sensor(
+    SensorEntity(
         key="pump_state", name="Pump state", topic=CURRENT, good_for_s=CURRENT_FOR_S, state_class=None, icon="mdi:pump"
     ),
     # not older than the newest data: a later bolus would be there
-    Sensor(
+    SensorEntity(
         key="last_bolus", name="Last bolus", topic=LASTING, good_for_s=LASTING_FOR_S, unit="U", state_class=None,
         icon="mdi:needle",
     ),
-    Sensor(key="last_bolus_at", name="Time of last bolus", topic=LASTING, device_class="timestamp", state_class=None),
-    Sensor(
+    SensorEntity(key="last_bolus_at", name="Time of last bolus", topic=LASTING, device_class="timestamp", state_class=None),
+    SensorEntity(
         key="reservoir", name="Reservoir", topic=LASTING, at="reservoir_at", good_for_s=LASTING_FOR_S, unit="U",
         icon="mdi:cup",
     ),
-    Sensor(
+    SensorEntity(
         key="battery", name="Battery", topic=LASTING, at="battery_at", good_for_s=LASTING_FOR_S, unit="%",
         device_class="battery",
     ),
-    Sensor(key="data_at", name="Newest pump data", topic=LASTING, device_class="timestamp", state_class=None),
+    SensorEntity(key="data_at", name="Newest pump data", topic=LASTING, device_class="timestamp", state_class=None),
 )  # fmt: skip
 """Every sensor. The age of the data is what Home Assistant shows of its timestamp."""
 
 
-def configuration(sensor: Sensor, prefix: str, version: str, *, left_s: float | None = None) -> dict[str, Any]:
+def configuration(sensor: SensorEntity, prefix: str, version: str, *, left_s: float | None = None) -> dict[str, Any]:
     """The retained message that makes Home Assistant create ``sensor``.
 
     Home Assistant counts ``expire_after`` from a value's arrival: it is what is left of the value's time then, ``left_s`` (None:
@@ -95,7 +95,7 @@ def configuration(sensor: Sensor, prefix: str, version: str, *, left_s: float | 
     return {name: value for name, value in said.items() if value is not None}
 
 
-def configuration_topic(sensor: Sensor, prefix: str, discovery_prefix: str) -> str:
+def configuration_topic(sensor: SensorEntity, prefix: str, discovery_prefix: str) -> str:
     """Where that message goes."""
     return f"{discovery_prefix}/sensor/{node_of(prefix)}/{sensor.key}/config"
 

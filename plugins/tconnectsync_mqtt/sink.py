@@ -8,22 +8,22 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tconnectsync import (
+    Accepted,
+    CheckResult,
     Clock,
     Context,
     CredentialsRefused,
     Delivery,
-    Finding,
-    Hold,
     Outcome,
     Retryable,
     Sink,
     SinkSpec,
+    SiteConflict,
     StoredDocument,
-    Taken,
     document_id,
 )
 from tconnectsync.plugin import addresses
-from tconnectsync_mqtt.discovery import SENSORS, Sensor, configuration, configuration_topic
+from tconnectsync_mqtt.discovery import SENSORS, SensorEntity, configuration, configuration_topic
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.state import COLLECTION, CURRENT, LASTING, StateFold
 from tconnectsync_mqtt.value_age import as_known, left_s
@@ -75,7 +75,7 @@ class Broker:
         scheme = "mqtts" if options.tls else "mqtt"
         self.address = f"{scheme}://{options.host}:{options.broker_port}/{options.prefix}"
 
-    def inspect(self, first: datetime, last: datetime) -> Hold | None:  # noqa: ARG002 - the protocol's signature
+    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:  # noqa: ARG002 - the protocol's signature
         """Nobody else's messages are ours to judge."""
         return None
 
@@ -92,25 +92,25 @@ class Broker:
         self._tell(
             self._discovery(contents, now), [message for message in messages if message.payload or message.retained]
         )
-        return [Taken(stored=_TOPICS.get(delivery.document_id, "")) for delivery in batch]
+        return [Accepted(receiver_key=_TOPICS.get(delivery.document_id, "")) for delivery in batch]
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:  # noqa: ARG002
         """Nothing: see the class."""
         return iter(())
 
-    def check(self) -> Iterator[Finding]:
+    def check(self) -> Iterator[CheckResult]:
         """Whether the broker lets us in."""
         try:
             self._tell(self._discovery({}, self.clock.now()))
         except (Retryable, CredentialsRefused) as error:
-            yield Finding(good=False, what=error.message, remedy=error.remedy)
+            yield CheckResult(good=False, what=error.message, remedy=error.remedy)
         else:
-            yield Finding(good=True, what=f"MQTT broker {self.address} takes our messages")
+            yield CheckResult(good=True, what=f"MQTT broker {self.address} takes our messages")
 
     def _tell(self, *groups: Sequence[Message]) -> None:
-        from tconnectsync_mqtt.broker import Visit
+        from tconnectsync_mqtt.broker import MqttSession
 
-        Visit(self.options).tell(*groups)
+        MqttSession(self.options).tell(*groups)
 
     def _discovery(self, contents: Mapping[str, Mapping[str, Any]], now: datetime) -> list[Message]:
         """Each time anew: a broker that was set up again knows nothing. ``contents`` by topic is what follows."""
@@ -137,7 +137,7 @@ class Broker:
         return Message(topic=f"{self.options.prefix}/{topic}", payload=payload, retained=topic == LASTING)
 
 
-def _left(sensor: Sensor, contents: Mapping[str, Mapping[str, Any]], now: datetime) -> float | None:
+def _left(sensor: SensorEntity, contents: Mapping[str, Mapping[str, Any]], now: datetime) -> float | None:
     content = contents.get(sensor.topic)
     found = None if content is None else left_s(sensor, content, now)
     return None if found is None else max(found, 1.0)

@@ -56,7 +56,7 @@ def _document(topic: str, at: datetime, content: dict[str, Any], *, worth_s: flo
         collection=COLLECTION,
         at=at,
         content=content,
-        worth_s=worth_s,
+        ttl_s=worth_s,
     )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from tconnectsync_mqtt.discovery import SENSORS, Sensor
+from tconnectsync_mqtt.discovery import SENSORS, SensorEntity
 
 
-def left_s(sensor: Sensor, content: Mapping[str, Any], now: datetime) -> float | None:
+def left_s(sensor: SensorEntity, content: Mapping[str, Any], now: datetime) -> float | None:
     """For how many seconds more the value is good at ``now``; None where it is good always, 0 or less: no more."""
     if sensor.good_for_s is None:
         return None

@@ -75,10 +75,10 @@ def claiming(reply: Reply, document: Mapping[str, Any], at: int) -> Reply:
     return _with(reply, [*stored[:at], {**document, "_id": made_up}, *stored[at:]])
 
 
-def reordered(reply: Reply, dice: random.Random) -> Reply:
+def reordered(reply: Reply, rng: random.Random) -> Reply:
     """The same JSON with keys at every depth, and the items of the outer lists, in another order."""
     with contextlib.suppress(ValueError):
-        return _with(reply, _shuffled(json.loads(reply.body), dice, 0))
+        return _with(reply, _shuffled(json.loads(reply.body), rng, 0))
     return reply
 
 
@@ -100,14 +100,14 @@ def _doubled(value: Any) -> Any:
     return [item for item in value for _ in range(2)] if isinstance(value, list) else value
 
 
-def _shuffled(value: Any, dice: random.Random, depth: int) -> Any:
+def _shuffled(value: Any, rng: random.Random, depth: int) -> Any:
     if isinstance(value, dict):
-        pairs = [(key, _shuffled(item, dice, depth + 1)) for key, item in value.items()]
-        dice.shuffle(pairs)
+        pairs = [(key, _shuffled(item, rng, depth + 1)) for key, item in value.items()]
+        rng.shuffle(pairs)
         return dict(pairs)
     if isinstance(value, list):
-        items = [_shuffled(item, dice, depth + 2) for item in value]
+        items = [_shuffled(item, rng, depth + 2) for item in value]
         if depth < 2:  # deeper ones may mean something by their order
-            dice.shuffle(items)
+            rng.shuffle(items)
         return items
     return value

@@ -23,7 +23,7 @@ BUSY_TRIES = 3
 
 
 @attrs.define
-class Patience:
+class Cooldown:
     """Until when a pump, or a day of one, is not asked for."""
 
     _pumps: dict[str, RememberedDeadline] = attrs.field(factory=dict)

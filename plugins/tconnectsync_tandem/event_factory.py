@@ -10,7 +10,7 @@ from typing import Any
 
 from tconnectsync import Event
 from tconnectsync_tandem.decode import DECODER
-from tconnectsync_tandem.decode.entries import Entry, read_entry
+from tconnectsync_tandem.decode.entries import HistoryEntry, read_entry
 from tconnectsync_tandem.decode.fields import plain_whole
 
 SOURCE = "tandem"
@@ -24,7 +24,7 @@ _TOLD_OF_SECRETS = frozenset(
 _BLANK = {"eventProperties": {"blanked": "may hold a sensor's pairing code"}}
 
 
-def make_event(raw: Any, *, pump: str, received_at: datetime) -> tuple[Event, Entry]:
+def make_event(raw: Any, *, pump: str, received_at: datetime) -> tuple[Event, HistoryEntry]:
     """The event of one entry, and the entry as read.
 
     The identity is pump, sequence group and sequence number. An entry without one is kept as ``unknown`` under a hash of

@@ -12,7 +12,7 @@ import attrs
 
 from tconnectsync import Event, History
 from tconnectsync_tandem.api.pumps import Pump
-from tconnectsync_tandem.planner import Coverage, Fetched, coverage_of
+from tconnectsync_tandem.planner import Coverage, FetchedDay, coverage_of
 
 WINDOWS_READ = 1_000
 """``window.fetched`` facts that are looked at: some forty days of an hourly rhythm."""
@@ -35,7 +35,7 @@ class _Known:
 
 
 @attrs.define
-class Journal:
+class SourceHistoryCache:
     """Facts of the log, by pump."""
 
     _known: dict[str, _Known] = attrs.field(factory=dict)
@@ -108,5 +108,5 @@ def _since(facts: Sequence[Event], mark: str) -> Sequence[Event] | None:
     return None
 
 
-def _with(coverage: Coverage, newer: Mapping[date, Fetched]) -> Coverage:
+def _with(coverage: Coverage, newer: Mapping[date, FetchedDay]) -> Coverage:
     return attrs.evolve(coverage, days={**coverage.days, **newer})

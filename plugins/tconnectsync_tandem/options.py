@@ -29,7 +29,7 @@ def _serial_list(pumps: str | tuple[str, ...]) -> str | None:
 
 
 @attrs.frozen(kw_only=True)
-class EndpointOptions:
+class TandemEndpointOptions:
     """Addresses that differ from the region's own: for a change of Tandem's before a release knows it, and for tests."""
 
     login_page: str | None = option(
@@ -70,7 +70,9 @@ class TandemOptions:
     )
     history_days: int = option(30, check=_few_days(1, 3660), help="days before the first start to fetch")
     window_days: int = option(28, check=_few_days(1, 28), help="days in one request; the server takes about four weeks")
-    endpoints: EndpointOptions = option(EndpointOptions(), help="addresses that differ from the region's own")
+    endpoints: TandemEndpointOptions = option(
+        TandemEndpointOptions(), help="addresses that differ from the region's own"
+    )
 
 
 def problems_of(options: TandemOptions) -> Sequence[str]:

@@ -41,7 +41,7 @@ _DAY = timedelta(days=1)
 
 
 @attrs.frozen
-class Fetched:
+class FetchedDay:
     """When a day was fetched last, and the upload that was known then."""
 
     at: datetime
@@ -52,13 +52,13 @@ class Fetched:
 class Coverage:
     """Which days were fetched. Days before ``whole_before`` count as fetched: their facts are too long ago to look at."""
 
-    days: Mapping[date, Fetched]
+    days: Mapping[date, FetchedDay]
     whole_before: date | None = None
 
 
 def coverage_of(facts: Sequence[Event], *, limit: int) -> Coverage:
     """From ``window.fetched`` facts, newest first, at most ``limit`` of them."""
-    days: dict[date, Fetched] = {}
+    days: dict[date, FetchedDay] = {}
     first_days = []
     for fact in facts:
         try:
@@ -66,7 +66,7 @@ def coverage_of(facts: Sequence[Event], *, limit: int) -> Coverage:
         except ValueError:
             continue
         first_days.append(first)
-        fetched = Fetched(fact.received_at, fact.body.uploaded_at)
+        fetched = FetchedDay(fact.received_at, fact.body.uploaded_at)
         for day in days_between(first, last):
             days.setdefault(day, fetched)
     return Coverage(days=days, whole_before=min(first_days) if len(facts) >= limit and first_days else None)
@@ -115,7 +115,7 @@ class Planner:
             # a clock that is years ahead, or a bogus date: what is there is asked for, and nothing else depends on it
             ahead = (newest.date() - _DAY, newest.date())
             due.update(day for day in ahead if self._stray_due(coverage.days.get(day), still_there=True))
-        return cut(due - spared, most_days)
+        return split_into_windows(due - spared, most_days)
 
     def _last_day(self, today: date) -> date:
         """Tomorrow, for pumps east of here; or the pump's own newest day where its clock is days ahead."""
@@ -138,10 +138,10 @@ class Planner:
             return True
         return self.used and any(age >= every and day >= today - back * _DAY for every, back in REFRESH)
 
-    def _moved(self, fetched: Fetched) -> bool:
+    def _moved(self, fetched: FetchedDay) -> bool:
         return self.pump.uploaded_at is not None and self.pump.uploaded_at != fetched.uploaded_at
 
-    def _stray_due(self, fetched: Fetched | None, still_there: bool) -> bool:
+    def _stray_due(self, fetched: FetchedDay | None, still_there: bool) -> bool:
         return fetched is None or (still_there and self._moved(fetched))
 
 
@@ -175,7 +175,7 @@ def days_between(first: date, last: date) -> list[date]:
     return [date.fromordinal(number) for number in range(first.toordinal(), last.toordinal() + 1)]
 
 
-def cut(days: Iterable[date], most_days: int) -> list[Window]:
+def split_into_windows(days: Iterable[date], most_days: int) -> list[Window]:
     """Days as windows, oldest first, each at most ``most_days`` long; a gap of a few days is fetched along."""
     windows: list[Window] = []
     for day in sorted(days):

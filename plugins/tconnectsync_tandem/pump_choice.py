@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias
 
-from tconnectsync import Finding, counted
+from tconnectsync import CheckResult, counted
 from tconnectsync_tandem.api.pumps import HiddenPump, Pump, PumpList, newest_used
 from tconnectsync_tandem.api.transport import NEW_RELEASE
 
@@ -14,12 +14,12 @@ Choice: TypeAlias = Literal["all"] | tuple[str, ...]
 _CORRECT = 'Correct `pumps` of [sources.tandem] (or PUMP_SERIAL_NUMBER), or set it to "all".'
 
 
-def chosen(pumps: Sequence[Pump], choice: Choice) -> list[Pump]:
+def selected_pumps(pumps: Sequence[Pump], choice: Choice) -> list[Pump]:
     """The pumps of the choice that are on the account."""
     return [pump for pump in pumps if choice == "all" or pump.serial in choice]
 
 
-def choice_findings(pumps: Sequence[Pump], choice: Choice) -> Iterator[Finding]:
+def choice_findings(pumps: Sequence[Pump], choice: Choice) -> Iterator[CheckResult]:
     """What looks wrong about the choice: a pump that is not there, or one left out that has newer data."""
     if choice == "all":
         return
@@ -27,17 +27,17 @@ def choice_findings(pumps: Sequence[Pump], choice: Choice) -> Iterator[Finding]:
     for serial in choice:
         if serial not in known:
             what = f"tandem: pump {serial} is not on the account; there are {', '.join(known)}"
-            yield Finding(good=False, what=what, remedy=_CORRECT)
+            yield CheckResult(good=False, what=what, remedy=_CORRECT)
     newest = newest_used(pumps)
     if newest.serial not in choice and any(serial in known for serial in choice):
-        yield Finding(
+        yield CheckResult(
             good=False,
             what=f"tandem: pump {newest.serial}, which is left out, has newer data than {', '.join(choice)}",
             remedy=f'If the pump was replaced, add "{newest.serial}" to `pumps` of [sources.tandem], or set it to "all".',
         )
 
 
-def pump_findings(pumps: Sequence[Pump], choice: Choice, *, hidden: bool = False) -> Iterator[Finding]:
+def pump_findings(pumps: Sequence[Pump], choice: Choice, *, hidden: bool = False) -> Iterator[CheckResult]:
     """One line for every pump, the one used last first; then what looks wrong. ``hidden``: another one is worn."""
     newest = newest_used(pumps)
     for pump in sorted(pumps, key=lambda pump: pump.age_key, reverse=True):
@@ -52,19 +52,19 @@ def pump_findings(pumps: Sequence[Pump], choice: Choice, *, hidden: bool = False
         upload = None
         if pump is newest and pump.uploaded_at is not None and pump.newest is not None:
             upload = (pump.uploaded_at, pump.newest)
-        yield Finding(good=True, what=", ".join(part for part in told if part), upload=upload)
+        yield CheckResult(good=True, what=", ".join(part for part in told if part), upload=upload)
     yield from choice_findings(pumps, choice)
 
 
-def hidden_findings(listed: PumpList, choice: Choice) -> Iterator[Finding]:
+def hidden_findings(listed: PumpList, choice: Choice) -> Iterator[CheckResult]:
     """What looks wrong about pumps that cannot be asked for."""
     worn = listed.perhaps_worn
     if worn is not None:
         message, remedy = worn_hidden(worn, choice)
-        yield Finding(good=False, what=f"tandem: {message}", remedy=remedy)
+        yield CheckResult(good=False, what=f"tandem: {message}", remedy=remedy)
     others = listed.skipped - (worn is not None)
     if others:
-        yield Finding(
+        yield CheckResult(
             good=False, what=f"tandem: {counted(others, 'pump')} of the account cannot be read", remedy=NEW_RELEASE
         )
 
@@ -80,7 +80,7 @@ def worn_hidden(worn: HiddenPump, choice: Choice) -> tuple[str, str]:
     return message, f"Look on Tandem's website whether the pump has its serial number there. {NEW_RELEASE}"
 
 
-def none_chosen(pumps: Sequence[Pump]) -> tuple[str, str]:
+def no_pump_selected(pumps: Sequence[Pump]) -> tuple[str, str]:
     """What to say when the choice names no pump of the account, and what to do."""
     known = ", ".join(pump.serial for pump in pumps)
     return f"none of the pumps in `pumps` of [sources.tandem] is on the account; there are {known}", _CORRECT

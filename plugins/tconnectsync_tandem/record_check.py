@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
-from tconnectsync import Finding, counted
+from tconnectsync import CheckResult, counted
 from tconnectsync_tandem.api.client import Client
 from tconnectsync_tandem.api.pumps import Pump
 from tconnectsync_tandem.api.responses import split_answer
@@ -12,7 +12,7 @@ from tconnectsync_tandem.event_factory import make_event
 from tconnectsync_tandem.unreadable_days import Unreadable, changed_records
 
 
-def check_records(client: Client, pump: Pump, *, today: date, now: datetime) -> Finding:
+def check_records(client: Client, pump: Pump, *, today: date, now: datetime) -> CheckResult:
     """What can be read of the pump's last two days. Errors: those of the client."""
     last = today if pump.newest is None else pump.newest.date()
     found = Unreadable((last - timedelta(days=1), last))
@@ -22,10 +22,10 @@ def check_records(client: Client, pump: Pump, *, today: date, now: datetime) -> 
             found.note(*make_event(raw, pump=pump.serial, received_at=now))
     if found.is_changed:
         error = changed_records(pump.serial, [found])
-        return Finding(good=False, what=f"tandem: {error.message}", remedy=error.remedy)
+        return CheckResult(good=False, what=f"tandem: {error.message}", remedy=error.remedy)
     odd = found.kinds.total()
     but = f", but {odd:,}" if odd else ""
     records = counted(found.read, "record")
-    return Finding(
+    return CheckResult(
         good=True, what=f"tandem: pump {pump.serial}, {records} of {last} and the day before can be read{but}"
     )

@@ -6,7 +6,7 @@ import logging
 
 import attrs
 
-from tconnectsync_tandem.decode.entries import NO_SUCH_CODE, Entry
+from tconnectsync_tandem.decode.entries import NO_SUCH_CODE, HistoryEntry
 
 log = logging.getLogger("tconnectsync.tandem")
 
@@ -14,7 +14,7 @@ _MOST_REMEMBERED = 20_000
 
 
 @attrs.define
-class Drift:
+class SchemaDrift:
     """Counts what was kept as ``unknown``; an entry that is fetched again counts once."""
 
     unknown_codes: dict[str, int] = attrs.field(factory=dict)
@@ -22,7 +22,7 @@ class Drift:
     _told: set[str] = attrs.field(factory=set)
     _counted: set[int] = attrs.field(factory=set)
 
-    def note(self, identity: str, code: str, entry: Entry) -> None:
+    def note(self, identity: str, code: str, entry: HistoryEntry) -> None:
         """Take note of an entry that is not as it should be."""
         for words in entry.notes:
             self.tell(f"code={code} {words}", 'vendor_data_changed code=%s what="%s"', code, words)

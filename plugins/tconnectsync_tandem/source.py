@@ -12,9 +12,9 @@ import attrs
 
 from tconnectsync import (
     Batch,
+    CheckResult,
     Context,
     Event,
-    Finding,
     History,
     HttpClient,
     Retryable,
@@ -24,16 +24,16 @@ from tconnectsync import (
 )
 from tconnectsync.events import Body
 from tconnectsync_tandem import source_events as facts
-from tconnectsync_tandem.api.client import Account, Client
+from tconnectsync_tandem.api.client import Client, TandemAccount
 from tconnectsync_tandem.api.endpoints import Endpoints, endpoints_of
-from tconnectsync_tandem.api.id_token import Judge, judged_apart
+from tconnectsync_tandem.api.id_token import Judge, verify_in_subprocess
 from tconnectsync_tandem.api.pumps import Pump, newest_used, read_pumps
 from tconnectsync_tandem.api.responses import whole_answer
 from tconnectsync_tandem.api.token import TokenFile, account_key
-from tconnectsync_tandem.api.transport import CHANGED_WAIT_S, ServerBusy, Transport
-from tconnectsync_tandem.cooldown import Patience
+from tconnectsync_tandem.api.transport import CHANGED_WAIT_S, ServerBusy, TandemTransport
+from tconnectsync_tandem.cooldown import Cooldown
 from tconnectsync_tandem.decode import DECODER, decode
-from tconnectsync_tandem.history import Journal
+from tconnectsync_tandem.history import SourceHistoryCache
 from tconnectsync_tandem.options import TandemOptions
 from tconnectsync_tandem.planner import (
     LEAD_IN_DAYS,
@@ -41,24 +41,24 @@ from tconnectsync_tandem.planner import (
     OVERLAP_DAYS,
     Planner,
     Window,
-    cut,
     days_between,
     in_use,
     local_day,
+    split_into_windows,
     stray_windows,
 )
 from tconnectsync_tandem.pump_choice import (
     choice_findings,
-    chosen,
     hidden_findings,
-    none_chosen,
+    no_pump_selected,
     pump_findings,
+    selected_pumps,
     worn_hidden,
 )
 from tconnectsync_tandem.record_check import check_records
-from tconnectsync_tandem.schema_drift import Drift
+from tconnectsync_tandem.schema_drift import SchemaDrift
 from tconnectsync_tandem.unreadable_days import changed_records
-from tconnectsync_tandem.window_reader import Unfinished, WindowReader, words_for
+from tconnectsync_tandem.window_reader import UnreadableDay, WindowReader, words_for
 from tconnectsync_tandem.window_state import Memo
 
 log = logging.getLogger("tconnectsync.tandem")
@@ -70,13 +70,13 @@ def open_source(
     options: TandemOptions,
     context: Context,
     *,
-    judge: Judge = judged_apart,
+    judge: Judge = verify_in_subprocess,
 ) -> TandemSource:
     """The source of a checked configuration: account, password and region are there."""
     if options.email is None or options.password is None or options.region is None:
         raise ValueError("the options were not checked")
     endpoints = endpoints_of(options.region, options.endpoints)
-    account = Account(
+    account = TandemAccount(
         email=options.email,
         password=options.password,
         endpoints=endpoints,
@@ -100,12 +100,12 @@ class TandemSource:
     options: TandemOptions = attrs.field(repr=False)
     context: Context = attrs.field(repr=False)
     endpoints: Endpoints
-    account: Account = attrs.field(repr=False)
+    account: TandemAccount = attrs.field(repr=False)
     memo: Memo
-    drift: Drift = attrs.field(factory=Drift)
-    journal: Journal = attrs.field(factory=Journal)
+    drift: SchemaDrift = attrs.field(factory=SchemaDrift)
+    journal: SourceHistoryCache = attrs.field(factory=SourceHistoryCache)
     _told: set[str] = attrs.field(factory=set)
-    _patience: Patience = attrs.field(factory=Patience)
+    _patience: Cooldown = attrs.field(factory=Cooldown)
 
     decoder = DECODER
 
@@ -142,7 +142,7 @@ class TandemSource:
             pumps, _ = self._pumps(client)
             yield Batch(events=self._news(pumps, history), note="list of pumps")
             days = days_between(first - timedelta(days=LEAD_IN_DAYS), last + timedelta(days=LEAD_IN_DAYS))
-            windows = cut(days, self.options.window_days)
+            windows = split_into_windows(days, self.options.window_days)
             used = [pump for pump in pumps if not pump.never_uploaded]
             opened = {
                 pump.serial: facts.history_opened(pump, first, last, self.context.clock.now())
@@ -151,13 +151,13 @@ class TandemSource:
             }
             yield from self._fetch(client, [(pump, windows) for pump in used], opened=opened)
 
-    def check(self) -> Iterator[Finding]:
+    def check(self) -> Iterator[CheckResult]:
         """The login, the pumps, and whether the newest records can be read."""
         try:
             with self._client() as client:
                 token = self.account.token()
                 until = f"{token.expires_at:%Y-%m-%d %H:%M} UTC"
-                yield Finding(
+                yield CheckResult(
                     good=True, what=f"tandem: logged in, region {self.endpoints.region}, token good until {until}"
                 )
                 listed = read_pumps(whole_answer(client.pumper(), "list of pumps"))
@@ -165,11 +165,11 @@ class TandemSource:
                 yield from pump_findings(listed.pumps, self.options.pumps, hidden=listed.perhaps_worn is not None)
                 yield from self._check_records(client, listed.pumps)
         except TconnectsyncError as error:
-            yield Finding(good=False, what=f"tandem: {error.message}", remedy=error.remedy)
+            yield CheckResult(good=False, what=f"tandem: {error.message}", remedy=error.remedy)
 
-    def _check_records(self, client: Client, pumps: Sequence[Pump]) -> Iterator[Finding]:
+    def _check_records(self, client: Client, pumps: Sequence[Pump]) -> Iterator[CheckResult]:
         """Of the pump that was used last, among those that are wanted."""
-        wanted = [pump for pump in chosen(pumps, self.options.pumps) if not pump.never_uploaded]
+        wanted = [pump for pump in selected_pumps(pumps, self.options.pumps) if not pump.never_uploaded]
         if wanted:
             now = self.context.clock.now()
             today = local_day(now, self.context.zone_of)
@@ -179,7 +179,7 @@ class TandemSource:
     def _client(self) -> Iterator[Client]:
         """One client for one poll: the next is minutes away, longer than a server keeps a connection."""
         with closing(HttpClient(clock=self.context.clock)) as client:
-            yield Client(self.account, Transport(client, self.context.clock))
+            yield Client(self.account, TandemTransport(client, self.context.clock))
 
     def _fetch(
         self,
@@ -203,7 +203,7 @@ class TandemSource:
             total=sum((last - first).days + 1 for _, windows in plans for first, last in windows),
         )
         trouble: Retryable | None = None
-        left: list[Unfinished] = []
+        left: list[UnreadableDay] = []
         for pump, windows in plans:
             spare = newest is not None and not in_use(pump, newest, self.context.clock.now())
             try:
@@ -233,7 +233,7 @@ class TandemSource:
         if trouble is not None:
             raise trouble
 
-    def _leave(self, reader: WindowReader, *, spare: bool) -> list[Unfinished]:
+    def _leave(self, reader: WindowReader, *, spare: bool) -> list[UnreadableDay]:
         """The pump's days that stayed broken. Old ones are left alone for an hour if it goes on, a spare pump for a day."""
         unread, reader.unfinished = reader.unfinished, []
         clock = self.context.clock
@@ -311,9 +311,9 @@ class TandemSource:
             if finding.what not in self._told:
                 self._told.add(finding.what)
                 log.warning('pumps_option what="%s"', finding.what)
-        wanted = chosen(listed.pumps, choice)
+        wanted = selected_pumps(listed.pumps, choice)
         if not wanted:
-            message, remedy = none_chosen(listed.pumps)
+            message, remedy = no_pump_selected(listed.pumps)
             raise SourceChanged(message, remedy=remedy)
         if listed.perhaps_worn is None or choice != "all":
             return wanted, None
@@ -321,7 +321,7 @@ class TandemSource:
         return wanted, SourceChanged(message, remedy=remedy, after_s=CHANGED_WAIT_S)
 
 
-def _unfinished(left: Sequence[Unfinished], *, any_read: bool) -> Retryable:
+def _unfinished(left: Sequence[UnreadableDay], *, any_read: bool) -> Retryable:
     """The error for days that stayed broken. Where other days could be read, it is about those days and passes."""
     one = left[0]
     if not any_read:

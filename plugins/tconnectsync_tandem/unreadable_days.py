@@ -16,7 +16,7 @@ import attrs
 
 from tconnectsync import Event, SourceChanged
 from tconnectsync_tandem.api.transport import CHANGED_WAIT_S, NEW_RELEASE
-from tconnectsync_tandem.decode.entries import NO_CODE, NO_SUCH_CODE, RECORDS, Entry
+from tconnectsync_tandem.decode.entries import NO_CODE, NO_SUCH_CODE, RECORDS, HistoryEntry
 from tconnectsync_tandem.planner import Window, days_between
 
 MOST_SHARE = 0.05
@@ -40,7 +40,7 @@ class Unreadable:
     _days: set[date] = attrs.field(factory=set)
     _undated: bool = False
 
-    def note(self, event: Event, entry: Entry) -> None:
+    def note(self, event: Event, entry: HistoryEntry) -> None:
         """Count a record."""
         if event.kind != "unknown":
             self.read += event.kind not in NOT_MISSED
@@ -78,7 +78,7 @@ class Unreadable:
                 yield first, day - _DAY
                 first = None
 
-    def _is_of_here(self, kind: str, entry: Entry) -> bool:
+    def _is_of_here(self, kind: str, entry: HistoryEntry) -> bool:
         """Clock changes of the pump's whole life come with every window."""
         if kind != "clock.changed" or entry.pump_time is None:
             return True
@@ -111,7 +111,7 @@ def _is_of_any(kind: str) -> bool:
     return kind == UNREAD_BOLUS or kind.startswith(ANY)
 
 
-def _kind_of(entry: Entry, raw: Any) -> str | None:
+def _kind_of(entry: HistoryEntry, raw: Any) -> str | None:
     """What an entry that cannot be read would have been; None: nothing that anybody would miss."""
     code, reason = entry.body.code, entry.body.reason
     if reason == NO_SUCH_CODE:

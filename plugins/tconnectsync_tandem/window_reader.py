@@ -16,10 +16,10 @@ from tconnectsync_tandem.api.client import Client
 from tconnectsync_tandem.api.pumps import Pump
 from tconnectsync_tandem.api.responses import LogAnswer, split_answer
 from tconnectsync_tandem.api.transport import BrokenAnswer, BrokenShape, ServerBusy, WindowRefused, shape_changed
-from tconnectsync_tandem.cooldown import Patience
+from tconnectsync_tandem.cooldown import Cooldown
 from tconnectsync_tandem.event_factory import make_event
-from tconnectsync_tandem.planner import Window, cut, days_between
-from tconnectsync_tandem.schema_drift import Drift
+from tconnectsync_tandem.planner import Window, days_between, split_into_windows
+from tconnectsync_tandem.schema_drift import SchemaDrift
 from tconnectsync_tandem.source_events import window_fetched
 from tconnectsync_tandem.unreadable_days import Unreadable, kind_words
 from tconnectsync_tandem.window_state import Memo
@@ -35,7 +35,7 @@ KEPT_ANYWAY_WAIT_S = 900.0
 
 
 @attrs.frozen
-class Unfinished:
+class UnreadableDay:
     """A day that stayed broken, and why."""
 
     pump: Pump
@@ -49,12 +49,12 @@ class WindowReader:
 
     client: Client
     clock: Clock
-    drift: Drift
+    drift: SchemaDrift
     memo: Memo
-    patience: Patience = attrs.field(factory=Patience)
+    patience: Cooldown = attrs.field(factory=Cooldown)
     done: int = 0
     total: int = 0
-    unfinished: list[Unfinished] = attrs.field(factory=list)
+    unfinished: list[UnreadableDay] = attrs.field(factory=list)
     changed: list[Unreadable] = attrs.field(factory=list)
     """Windows of which too much could not be read."""
     odd_answer: Retryable | None = None
@@ -75,7 +75,9 @@ class WindowReader:
         """
         busy = False
         limit = self.memo.limit(self.clock.now())
-        parts = [part for window in windows for part in cut(days_between(*window), limit or _length(window))]
+        parts = [
+            part for window in windows for part in split_into_windows(days_between(*window), limit or _length(window))
+        ]
         waiting = [(part, False) for part in reversed(parts)]
         while waiting:
             window, again = waiting.pop()
@@ -114,8 +116,8 @@ class WindowReader:
             self.clock.sleep(PAUSE_S)
             return [(window, True)]
         if window[0] < window[1]:
-            return [(half, False) for half in reversed(halves(window))]
-        self.unfinished.append(Unfinished(pump, window[0], error))
+            return [(half, False) for half in reversed(bisect(window))]
+        self.unfinished.append(UnreadableDay(pump, window[0], error))
         self.done += 1
         return []
 
@@ -203,7 +205,7 @@ def words_for(window: Window) -> str:
     return f"{first.day} {first:%B} to {end}" if first.year == last.year else f"{first.day} {first:%B %Y} to {end}"
 
 
-def halves(window: Window) -> tuple[Window, Window]:
+def bisect(window: Window) -> tuple[Window, Window]:
     """The first and the second half of a window of two days or more."""
     first, last = window
     middle = first + timedelta(days=((last - first).days + 1) // 2 - 1)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from tconnectsync_tandem.planner import Fetched
+from tconnectsync_tandem.planner import FetchedDay
 
 log = logging.getLogger("tconnectsync.tandem")
 
@@ -70,7 +70,7 @@ class Memo:
             if left.keys() - known.keys():
                 self._save()
 
-    def unread(self, pump: str, fetched: Mapping[date, Fetched]) -> Set[date]:
+    def unread(self, pump: str, fetched: Mapping[date, FetchedDay]) -> Set[date]:
         """The pump's days that were left and not fetched since; ``fetched`` is what the log says."""
         known = self._unread.get(pump, {})
         still = {day: at for day, at in known.items() if day not in fetched or fetched[day].at < at}

@@ -16,14 +16,23 @@ from typing import BinaryIO, cast
 
 import attrs
 
-from tconnectsync import BadFile, Batch, Event, ImportOptions, counted
+from tconnectsync import Batch, Event, FileUnreadable, ImportOptions, counted
 from tconnectsync_tconnect.rows.bad_row import BadRow
 from tconnectsync_tconnect.rows.csv_rows import BasalStart, basal_fact, basal_start, facts_of, serial_of
-from tconnectsync_tconnect.rows.csv_tables import BASAL, BOLUS, DEVICE, PUMP, Damaged, Row, looks_like_export, read_rows
+from tconnectsync_tconnect.rows.csv_tables import (
+    BASAL,
+    BOLUS,
+    DEVICE,
+    PUMP,
+    CsvRow,
+    Damaged,
+    looks_like_export,
+    read_rows,
+)
 from tconnectsync_tconnect.rows.entry import CSV, CSV_BASAL, DECODER
 from tconnectsync_tconnect.rows.partial_rows import Readable, readable, time_among, time_of
-from tconnectsync_tconnect.rows.provenance import Kept, kept, kept_aside
-from tconnectsync_tconnect.rows.row_event import Fact
+from tconnectsync_tconnect.rows.provenance import ProvenancedRow, kept, kept_aside
+from tconnectsync_tconnect.rows.row_event import RowEvent
 from tconnectsync_tconnect.rows.serial_numbers import can_be, is_rounded, plain_serial
 
 SOURCE = "tconnect"
@@ -48,7 +57,7 @@ class _Looked:
 def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
     """The export's events, in the file's order and basal last; equal files give equal events, whenever they are read.
 
-    Raises BadFile before the first batch, so that of a file that cannot be taken nothing is. With ``skip_bad`` damaged rows
+    Raises FileUnreadable before the first batch, so that of a file that cannot be taken nothing is. With ``skip_bad`` damaged rows
     are left out. The first batch's note says which rows were not read whole.
     """
     with _seekable(stream) as again:
@@ -56,7 +65,7 @@ def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
         looked = _Looked()
         total = sum(1 for _ in _facts(again, looked, skip_bad=options.skip_bad))
         if looked.rows == 0:
-            raise BadFile(
+            raise FileUnreadable(
                 "The file holds no row of any table of a t:connect export.",
                 remedy="Use the file as it was downloaded; an export of days without data has nothing to import.",
             )
@@ -68,14 +77,14 @@ def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
         yield from _batches(events, total, _note(pump, looked))
 
 
-def _facts(stream: BinaryIO, looked: _Looked, *, skip_bad: bool) -> Iterator[Kept]:
+def _facts(stream: BinaryIO, looked: _Looked, *, skip_bad: bool) -> Iterator[ProvenancedRow]:
     """Every fact of the file; basal ones last, since a row's length is known by the next one only.
 
     The last basal row is no fact: the file does not say how long it held. Nor is one whose end cannot be read.
     """
-    basal: list[tuple[BasalStart, Row]] = []
+    basal: list[tuple[BasalStart, CsvRow]] = []
     gaps: set[int] = set()
-    names: dict[str, Fact] = {}
+    names: dict[str, RowEvent] = {}
     for row in read_rows(stream):
         looked.rows += row.table != PUMP
         try:
@@ -99,7 +108,7 @@ def _facts(stream: BinaryIO, looked: _Looked, *, skip_bad: bool) -> Iterator[Kep
             if row.table == BASAL and at is None:
                 gaps.add(len(basal))
             elif row.table == BASAL and at is not None:
-                known = row if isinstance(row, Row) else Row(table=BASAL, line=row.line, cells={})
+                known = row if isinstance(row, CsvRow) else CsvRow(table=BASAL, line=row.line, cells={})
                 basal.append((BasalStart(at=at, rate_u_per_h=None), known))
             if at is not None:
                 yield _aside(row, problem, at)
@@ -114,25 +123,25 @@ def _facts(stream: BinaryIO, looked: _Looked, *, skip_bad: bool) -> Iterator[Kep
     yield from _basal(basal, gaps)
 
 
-def _note_serial(row: Row, looked: _Looked) -> None:
+def _note_serial(row: CsvRow, looked: _Looked) -> None:
     if row.table in (DEVICE, PUMP):
         serial = serial_of(row)
         if serial is not None and serial not in looked.serials:
             looked.serials.append(serial)
 
 
-def _read(row: Row, found: Readable) -> tuple[list[Fact], BasalStart | None]:
+def _read(row: CsvRow, found: Readable) -> tuple[list[RowEvent], BasalStart | None]:
     """What a row says; of a basal row the rate and since when. Raises BadRow."""
     row = attrs.evolve(row, cells=found.cells)
     return ([], basal_start(row)) if row.table == BASAL else (facts_of(row), None)
 
 
-def _time_in(row: Row | Damaged) -> datetime | None:
+def _time_in(row: CsvRow | Damaged) -> datetime | None:
     """When a row is of that cannot be read."""
-    return time_of(row.cells) if isinstance(row, Row) else time_among(row.rest)
+    return time_of(row.cells) if isinstance(row, CsvRow) else time_among(row.rest)
 
 
-def _aside(row: Row | Damaged, problem: BadRow, at: datetime) -> Kept:
+def _aside(row: CsvRow | Damaged, problem: BadRow, at: datetime) -> ProvenancedRow:
     """The row verbatim, so that a newer release can read it."""
     if isinstance(row, Damaged):
         return kept_aside(CSV, {"table": row.table, "cells": list(row.rest)}, problem.reason, at)
@@ -140,7 +149,7 @@ def _aside(row: Row | Damaged, problem: BadRow, at: datetime) -> Kept:
     return kept_aside(CSV_BASAL if row.table == BASAL else CSV, row.cells, problem.reason, at, **around)
 
 
-def _basal(basal: Sequence[tuple[BasalStart, Row]], gaps: Collection[int]) -> Iterator[Kept]:
+def _basal(basal: Sequence[tuple[BasalStart, CsvRow]], gaps: Collection[int]) -> Iterator[ProvenancedRow]:
     """``gaps``: before which of these a row stood that says no time: the rate before it ended nobody knows when."""
     unknown = _endless(basal, gaps)
     by_time = sorted(enumerate(basal), key=lambda each: each[1][0].at)
@@ -150,7 +159,7 @@ def _basal(basal: Sequence[tuple[BasalStart, Row]], gaps: Collection[int]) -> It
             yield from kept(CSV_BASAL, row.cells, [basal_fact(start, following.at)], **around)
 
 
-def _endless(basal: Sequence[tuple[BasalStart, Row]], gaps: Collection[int]) -> set[int]:
+def _endless(basal: Sequence[tuple[BasalStart, CsvRow]], gaps: Collection[int]) -> set[int]:
     """The rows that a row without a time may have ended: the ones before it, whichever way the file runs."""
     times = [start.at for start, _ in basal]
     forward = all(one <= other for one, other in pairwise(times))
@@ -159,16 +168,16 @@ def _endless(basal: Sequence[tuple[BasalStart, Row]], gaps: Collection[int]) -> 
     return {gap + step for gap in gaps for step in steps}
 
 
-def _named_once(names: dict[str, Fact], facts: Iterable[Fact]) -> None:
+def _named_once(names: dict[str, RowEvent], facts: Iterable[RowEvent]) -> None:
     """Two boluses of one name would become one in the log, and a dose would be lost."""
     for fact in facts:
         if fact.kind.startswith("bolus.") and names.setdefault(fact.name, fact) != fact:
             raise BadRow("names a bolus that another row tells otherwise", column="BolusRequestID")
 
 
-def _refused(line: int, table: str, problem: BadRow) -> BadFile:
+def _refused(line: int, table: str, problem: BadRow) -> FileUnreadable:
     where = f'column "{problem.column}": the value' if problem.column else "the row"
-    return BadFile(
+    return FileUnreadable(
         f"Line {line}, {table} table, {where} {problem.reason}. Nothing of the file was taken.",
         remedy="Mend the line or download the file again; `--skip-bad` leaves such rows out, and what they say is then missing.",
     )
@@ -179,38 +188,38 @@ def _pump(told: list[str], asked: str | None) -> str:
     serials = [serial for serial in told if not is_rounded(serial)]
     rounded = [serial for serial in told if is_rounded(serial)]
     if len(serials) > 1:
-        raise BadFile(
+        raise FileUnreadable(
             f"The file holds data of {counted(len(serials), 'pump')}, and its boluses do not say of which one they are.",
             remedy="Export the days of each pump by themselves, and import those files.",
         )
     if serials and asked and asked != serials[0]:
-        raise BadFile(
+        raise FileUnreadable(
             f"The file is of pump {serials[0]}, not of pump {asked}.",
             remedy="Leave `--pump` out, or import the file of the other pump.",
         )
     pump = serials[0] if serials else asked
     if pump is None:
-        raise BadFile(
+        raise FileUnreadable(
             f"The file shows the pump's serial number as {rounded[0]}: a spreadsheet program rounded it."
             if rounded
             else "The file does not say of which pump it is.",
             remedy="Give the serial number on the back of the pump: `tconnectsync import FILE --pump SERIAL`.",
         )
     if is_rounded(pump):
-        raise BadFile(
+        raise FileUnreadable(
             f"{pump} is no serial number but a rounded one.",
             remedy="Give all digits, as on the back of the pump: `tconnectsync import FILE --pump SERIAL`.",
         )
     for said in rounded:
         if not can_be(said, pump):
-            raise BadFile(
+            raise FileUnreadable(
                 f"The file shows the pump's serial number as {said}, which cannot be {pump}.",
                 remedy="Compare it with the number on the back of the pump, and import the file of the right one.",
             )
     return pump
 
 
-def _event(told: Kept, pump: str, received_at: datetime) -> Event:
+def _event(told: ProvenancedRow, pump: str, received_at: datetime) -> Event:
     fact = told.fact
     return Event(
         id=f"{SOURCE}:{pump}:{fact.name}",

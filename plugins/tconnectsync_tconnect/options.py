@@ -25,7 +25,7 @@ def _serial_list(pumps: tuple[str, ...]) -> str | None:
 
 
 @attrs.frozen(kw_only=True)
-class EndpointOptions:
+class TconnectEndpointOptions:
     """Where each of the four services is, with a slash at the end."""
 
     login: str = option("https://tconnect.tandemdiabetes.com/", check=_address, help="the website, with its login form")
@@ -54,7 +54,7 @@ class TconnectOptions:
     client_secret: Secret | None = option(
         None, credential="tconnect-client-secret", help="client secret of the phone app"
     )
-    endpoints: EndpointOptions = option(EndpointOptions(), help="where the services are")
+    endpoints: TconnectEndpointOptions = option(TconnectEndpointOptions(), help="where the services are")
 
 
 def problems_of(options: TconnectOptions) -> Sequence[str]:

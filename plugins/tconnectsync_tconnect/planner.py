@@ -31,7 +31,7 @@ _DAY = timedelta(days=1)
 
 
 @attrs.frozen
-class Fetched:
+class FetchedLegacyDay:
     """When a day was fetched last, the upload that was known then, and whether anything came."""
 
     at: datetime
@@ -43,7 +43,7 @@ class Fetched:
 class Position:
     """What the log says of one pump's past. Days before ``whole_before`` count as fetched: that is too long ago to look at."""
 
-    days: Mapping[date, Fetched]
+    days: Mapping[date, FetchedLegacyDay]
     whole_before: date | None = None
 
 
@@ -65,7 +65,7 @@ def horizon_of(pump: str, history: History) -> date | None:
 
 def position_of(pump: str, history: History) -> Position:
     """Read from the log: it is the source's only memory."""
-    days: dict[date, Fetched] = {}
+    days: dict[date, FetchedLegacyDay] = {}
     facts = history.facts("window.fetched", pump=pump, limit=WINDOWS_READ)
     firsts = []
     for fact in facts:
@@ -75,7 +75,7 @@ def position_of(pump: str, history: History) -> Position:
             continue
         firsts.append(first)
         for day in days_between(first, last):
-            days.setdefault(day, Fetched(fact.received_at, fact.body.uploaded_at, fact.body.event_count > 0))
+            days.setdefault(day, FetchedLegacyDay(fact.received_at, fact.body.uploaded_at, fact.body.event_count > 0))
     return Position(
         days=days,
         whole_before=min(firsts) if len(facts) >= WINDOWS_READ and firsts else None,
@@ -83,7 +83,7 @@ def position_of(pump: str, history: History) -> Position:
 
 
 @attrs.frozen(kw_only=True)
-class Moment:
+class PlanInputs:
     """What is known when it is planned. ``unasked``: the longest time without asking for the last days."""
 
     now: datetime
@@ -92,7 +92,7 @@ class Moment:
     unasked: timedelta
 
 
-def windows(position: Position, start: date, moment: Moment) -> list[Window]:
+def windows(position: Position, start: date, moment: PlanInputs) -> list[Window]:
     """What to ask for now from ``start`` on, oldest first."""
     brought = [day for day, fetched in position.days.items() if fetched.brought]
     empty_since = max((day for day in brought if day <= moment.today), default=start)
@@ -100,10 +100,10 @@ def windows(position: Position, start: date, moment: Moment) -> list[Window]:
     due |= {day - _DAY for day in due if day > start}  # there began what lasts over midnight
     if moment.today in due:
         due.add(moment.today + _DAY)  # wearers east of here
-    return cut(due)
+    return split_into_windows(due)
 
 
-def _due(day: date, position: Position, moment: Moment, empty_since: date) -> bool:
+def _due(day: date, position: Position, moment: PlanInputs, empty_since: date) -> bool:
     fetched = position.days.get(day)
     if fetched is None:
         return not (position.whole_before is not None and day < position.whole_before)
@@ -125,7 +125,7 @@ def days_between(first: date, last: date) -> list[date]:
     return [date.fromordinal(number) for number in range(first.toordinal(), last.toordinal() + 1)]
 
 
-def cut(days: Iterable[date]) -> list[Window]:
+def split_into_windows(days: Iterable[date]) -> list[Window]:
     """Days as windows of at most two, oldest first."""
     found: list[Window] = []
     for day in sorted(days):

@@ -8,8 +8,8 @@ from typing import Any
 from tconnectsync import SourceChanged
 from tconnectsync_tconnect.api.transport import CHANGED_WAIT_S
 from tconnectsync_tconnect.rows.csv_rows import serial_of
-from tconnectsync_tconnect.rows.csv_tables import DEVICE, PUMP, Row
-from tconnectsync_tconnect.rows.merge import Answers
+from tconnectsync_tconnect.rows.csv_tables import DEVICE, PUMP, CsvRow
+from tconnectsync_tconnect.rows.merge import LegacyResponses
 from tconnectsync_tconnect.rows.serial_numbers import is_rounded
 from tconnectsync_tconnect.rows.therapy import cell
 
@@ -25,10 +25,10 @@ def serials_of(features: Sequence[Any]) -> frozenset[str]:
     return frozenset(_serials(features))
 
 
-def serials_in(answers: Answers) -> frozenset[str]:
+def serials_in(answers: LegacyResponses) -> frozenset[str]:
     """The pumps that the readings of some days are of."""
     told = set(_serials(one for one in answers.therapy if isinstance(one, Mapping) and one.get("type") == "CGM"))
-    rows = (row for row in answers.csv if isinstance(row, Row) and row.table in (DEVICE, PUMP))
+    rows = (row for row in answers.csv if isinstance(row, CsvRow) and row.table in (DEVICE, PUMP))
     told |= {serial for row in rows if (serial := serial_of(row)) is not None}
     return frozenset(serial for serial in told if not is_rounded(serial))
 

@@ -13,11 +13,11 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from tconnectsync import (
-    BadFile,
     Batch,
+    CheckResult,
     Context,
     Event,
-    Finding,
+    FileUnreadable,
     History,
     HttpClient,
     Retryable,
@@ -26,25 +26,25 @@ from tconnectsync import (
 )
 from tconnectsync.events import Body
 from tconnectsync_tconnect import source_events as ownfacts
-from tconnectsync_tconnect.api.account import Account
+from tconnectsync_tconnect.api.account import TconnectAccount
 from tconnectsync_tconnect.api.client import Api, NoSuchPump
-from tconnectsync_tconnect.api.transport import AskedTooMuch, ServerFailed, Transport, changed
+from tconnectsync_tconnect.api.transport import RateLimited, ServerFailed, TconnectTransport, changed
 from tconnectsync_tconnect.options import TconnectOptions
 from tconnectsync_tconnect.planner import (
-    Moment,
+    PlanInputs,
     Window,
-    cut,
     days_between,
     follows,
     horizon_of,
     knows_upload,
     position_of,
+    split_into_windows,
     windows,
 )
 from tconnectsync_tconnect.pump_identity import OtherPump, other_pump, serials_in, serials_of
-from tconnectsync_tconnect.rows.csv_tables import Damaged, Row, read_rows
+from tconnectsync_tconnect.rows.csv_tables import CsvRow, Damaged, read_rows
 from tconnectsync_tconnect.rows.entry import DECODER, decode
-from tconnectsync_tconnect.rows.merge import Answers, Rest, merged
+from tconnectsync_tconnect.rows.merge import LegacyResponses, Rest, merged
 from tconnectsync_tconnect.rows.unreadable_rows import words_of
 
 log = logging.getLogger("tconnectsync.tconnect")
@@ -65,7 +65,7 @@ def open_source(options: TconnectOptions, context: Context) -> TconnectSource:
     """The source of a checked configuration: account, password and a pump are there."""
     if options.email is None or options.password is None or not options.pumps:
         raise ValueError("the options were not checked")
-    account = Account(options=options, clock=context.clock)
+    account = TconnectAccount(options=options, clock=context.clock)
     return TconnectSource(options=options, context=context, account=account)
 
 
@@ -78,7 +78,7 @@ class TconnectSource:
 
     options: TconnectOptions = attrs.field(repr=False)
     context: Context = attrs.field(repr=False)
-    account: Account = attrs.field(repr=False)
+    account: TconnectAccount = attrs.field(repr=False)
 
     decoder = DECODER
 
@@ -96,7 +96,7 @@ class TconnectSource:
         with self._api() as api:
             news, trouble = self._news(api, history)
             newest = self._newest_upload(news, history)
-            moment = Moment(
+            moment = PlanInputs(
                 now=self.context.clock.now(),
                 today=self._today(),
                 uploaded_at=newest,
@@ -117,7 +117,7 @@ class TconnectSource:
             news, trouble = self._news(api, history)
             self._refuse_other_pumps(api)
             yield Batch(events=news, note="newest upload")
-            plan = cut(days_between(first - LEAD_IN, last + LEAD_IN))
+            plan = split_into_windows(days_between(first - LEAD_IN, last + LEAD_IN))
             yield from self._fetch(api, plan, self._newest_upload(news, history))
             horizon = horizon_of(self.pump, history)
             if horizon is None or horizon > first:
@@ -126,37 +126,39 @@ class TconnectSource:
             if trouble is not None:
                 raise trouble
 
-    def check(self) -> Iterator[Finding]:
+    def check(self) -> Iterator[CheckResult]:
         """What can be told without reading events."""
         try:
             with self._api() as api:
                 token = self.account.token()
-                yield Finding(
+                yield CheckResult(
                     good=True, what=f"tconnect: logged in, token good until {token.expires_at:%Y-%m-%d %H:%M} UTC"
                 )
                 since = api.control_iq_since()
                 told = "has no Control:IQ" if since is None else f"has had Control:IQ since {since}"
-                yield Finding(good=True, what=f"tconnect: the wearer {told}")
+                yield CheckResult(good=True, what=f"tconnect: the wearer {told}")
                 self._refuse_other_pumps(api)
-                yield Finding(good=True, what=f"tconnect: everything is written down as of pump {self.pump}")
+                yield CheckResult(good=True, what=f"tconnect: everything is written down as of pump {self.pump}")
                 for pump in self.options.pumps if self.account.has_phone else ():
                     try:
                         index = api.newest_index(pump)["maxPumpEventIndex"]
                     except NoSuchPump as error:
-                        yield Finding(good=pump != self.pump, what=f"tconnect: {error.message}", remedy=error.remedy)
+                        yield CheckResult(
+                            good=pump != self.pump, what=f"tconnect: {error.message}", remedy=error.remedy
+                        )
                         continue
-                    yield Finding(good=True, what=f"tconnect: pump {pump}, uploaded up to its event {index}")
+                    yield CheckResult(good=True, what=f"tconnect: pump {pump}, uploaded up to its event {index}")
         except TconnectsyncError as error:
-            yield Finding(good=False, what=f"tconnect: {error.message}", remedy=error.remedy)
+            yield CheckResult(good=False, what=f"tconnect: {error.message}", remedy=error.remedy)
             return
         if not self.account.has_phone:
             what = "tconnect: without client_id and client_secret nothing tells of new uploads; it is asked hourly"
-            yield Finding(good=True, what=what)
+            yield CheckResult(good=True, what=what)
 
     @contextmanager
     def _api(self) -> Iterator[Api]:
         with closing(HttpClient(clock=self.context.clock)) as client:
-            yield Api(account=self.account, transport=Transport(client, self.context.clock))
+            yield Api(account=self.account, transport=TconnectTransport(client, self.context.clock))
 
     def _news(self, api: Api, history: History) -> tuple[list[Event], Retryable | None]:
         """Facts that the log does not have yet. That nobody tells of uploads does not keep the days from being asked for."""
@@ -226,13 +228,13 @@ class TconnectSource:
             if not follows(read, window):
                 rest = Rest()
             try:
-                answers = Answers(first=first, timeline=api.timeline(first, last))
+                answers = LegacyResponses(first=first, timeline=api.timeline(first, last))
                 yield step
                 answers = attrs.evolve(answers, therapy=api.therapy_events(first, last))
                 yield step
                 missed = trouble
                 in_trouble = older_failed >= OLDER_FAILURES and older_skipped < OLDER_SKIPPED and last < today
-                if in_trouble or isinstance(trouble, AskedTooMuch):
+                if in_trouble or isinstance(trouble, RateLimited):
                     older_skipped += 1
                 else:
                     answers, missed = yield from self._older(api, answers, window, step)
@@ -255,7 +257,7 @@ class TconnectSource:
             events = [ownfacts.event_of(one, self.pump, now) for one in found.facts]
             if found.is_changed:
                 missed = missed or changed(f"the days {first} to {last}", words_of(found.unreadable))
-            trouble = missed if isinstance(missed, AskedTooMuch) else trouble or missed
+            trouble = missed if isinstance(missed, RateLimited) else trouble or missed
             if missed is not None:
                 partial.append(window)
             elif not after_partial:  # else what began in the days before would have no end
@@ -266,8 +268,8 @@ class TconnectSource:
             raise trouble
 
     def _older(
-        self, api: Api, answers: Answers, window: Window, step: Batch
-    ) -> Generator[Batch, None, tuple[Answers, Retryable | None]]:
+        self, api: Api, answers: LegacyResponses, window: Window, step: Batch
+    ) -> Generator[Batch, None, tuple[LegacyResponses, Retryable | None]]:
         """``answers`` with what the older service says of these days, as far as it does; and what went wrong."""
         first, last = window
         try:
@@ -287,7 +289,7 @@ class TconnectSource:
             return answers, error
         return answers, None
 
-    def _refuse_other_days(self, answers: Answers) -> None:
+    def _refuse_other_days(self, answers: LegacyResponses) -> None:
         """SourceChanged where the readings of these days are all of pumps that the options do not name."""
         told = serials_in(answers)
         if told and not told & set(self.options.pumps):
@@ -301,10 +303,10 @@ class TconnectSource:
         return self._today() - timedelta(days=self.options.history_days)
 
 
-def _rows(text: bytes) -> list[Row | Damaged]:
+def _rows(text: bytes) -> list[CsvRow | Damaged]:
     try:
         rows = list(read_rows(io.BytesIO(text)))
-    except BadFile as error:
+    except FileUnreadable as error:
         raise changed("the CSV export", error.message) from None
     if any(row.ends_file for row in rows[-1:]):
         raise changed("the CSV export", f"it ends within line {rows[-1].line}")

@@ -9,10 +9,10 @@ from typing import Any
 from tconnectsync import Event, events
 from tconnectsync_tconnect.importer import SOURCE
 from tconnectsync_tconnect.planner import Window
-from tconnectsync_tconnect.rows.provenance import Kept
+from tconnectsync_tconnect.rows.provenance import ProvenancedRow
 
 
-def event_of(one: Kept, pump: str, received_at: datetime) -> Event:
+def event_of(one: ProvenancedRow, pump: str, received_at: datetime) -> Event:
     """A fact of a pump as an event."""
     fact = one.fact
     return _event(fact.name, fact.kind, pump, fact.body, received_at, fact.at, one.raw)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, jsonify, request
 
-from tconnectsync import Finding
+from tconnectsync import CheckResult
 from tconnectsync_web.cycles import Cycles
-from tconnectsync_web.gate import Gate, client_of
+from tconnectsync_web.gate import SecretGate, client_of
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -27,10 +27,10 @@ BUSY_S = 5
 
 def web_app(
     *,
-    gate: Gate,
+    gate: SecretGate,
     cycles: Cycles,
     read_status: Callable[[], Mapping[str, Any]],
-    read_findings: Callable[[], Sequence[Finding]],
+    read_findings: Callable[[], Sequence[CheckResult]],
 ) -> Flask:
     """The application. The callables are asked in the threads of the server, which must be more than ``MOST_AT_WORK``."""
     app = Flask("tconnectsync_web", static_folder=None)

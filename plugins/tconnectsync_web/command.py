@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import attrs
 import click
 
-from tconnectsync import Finding
+from tconnectsync import CheckResult
 from tconnectsync_web.cycles import Cycles, Outcome, at_intervals
-from tconnectsync_web.gate import Gate
+from tconnectsync_web.gate import SecretGate
 from tconnectsync_web.options import WebOptions
 
 log = logging.getLogger("tconnectsync.web")
@@ -30,7 +30,7 @@ Without this the header is removed, so that nobody who reaches the port directly
 """
 
 
-class Configured(Protocol):
+class WebConfig(Protocol):
     """The part of a loaded configuration that is used here."""
 
     @property
@@ -38,10 +38,10 @@ class Configured(Protocol):
         """The loaded sections by name."""
 
 
-class Engine(Protocol):
+class CommandContext(Protocol):
     """What the command line lends to a plugin's command as click's context object."""
 
-    def config(self) -> Configured:
+    def config(self) -> WebConfig:
         """The configuration. Errors: ConfigError."""
 
     def request(self, command: str) -> tuple[int, tuple[str, ...]]:
@@ -50,7 +50,7 @@ class Engine(Protocol):
     def read_status(self) -> dict[str, Any]:
         """The shape that ``status --json`` prints."""
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[CheckResult]:
         """What ``check`` finds."""
 
     def redact(self, text: str) -> str:
@@ -81,7 +81,7 @@ class _NotSetUp(click.ClickException):
     "--behind-router", is_flag=True, help="All comes through one router, which adds the caller to X-Forwarded-For."
 )
 @click.pass_obj
-def web(engine: Engine, host: str, port: int, behind_router: bool) -> int:
+def web(engine: CommandContext, host: str, port: int, behind_router: bool) -> int:
     """Sync cycles on request over HTTP, for hosts that run web applications only, and for pingers.
 
     /run starts a cycle, /update waits for its end, / shows the status, /check_login tries the logins; each asks for the
@@ -98,7 +98,9 @@ def web(engine: Engine, host: str, port: int, behind_router: bool) -> int:
     return _serve(engine, options, secret, host, port, ROUTER if behind_router else {})
 
 
-def _serve(engine: Engine, options: WebOptions, secret: bytes, host: str, port: int, router: Mapping[str, Any]) -> int:
+def _serve(
+    engine: CommandContext, options: WebOptions, secret: bytes, host: str, port: int, router: Mapping[str, Any]
+) -> int:
     try:
         from tconnectsync_web.app import web_app
         from tconnectsync_web.server import web_server
@@ -109,7 +111,7 @@ def _serve(engine: Engine, options: WebOptions, secret: bytes, host: str, port: 
         ) from error
     cycles = Cycles(lambda: _cycle(engine))
     app = web_app(
-        gate=Gate(secret, time.monotonic),
+        gate=SecretGate(secret, time.monotonic),
         cycles=cycles,
         read_status=engine.read_status,
         read_findings=lambda: [_redacted(engine, finding) for finding in engine.findings()],
@@ -143,7 +145,7 @@ def _end(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-def _cycle(engine: Engine) -> Outcome:
+def _cycle(engine: CommandContext) -> Outcome:
     """One ``tconnectsync sync``. What goes wrong is its outcome."""
     try:
         status, lines = engine.request("sync")
@@ -156,7 +158,7 @@ def _cycle(engine: Engine) -> Outcome:
     return outcome
 
 
-def _redacted(engine: Engine, finding: Finding) -> Finding:
+def _redacted(engine: CommandContext, finding: CheckResult) -> CheckResult:
     return attrs.evolve(
         finding, what=engine.redact(finding.what), remedy=finding.remedy and engine.redact(finding.remedy)
     )

@@ -26,7 +26,7 @@ class _Failures:
     shut_until: float = 0.0
 
 
-class Gate:
+class SecretGate:
     """Counts for each client by itself. ``monotonic`` answers seconds; a client is what :func:`client_of` says."""
 
     def __init__(self, secret: bytes, monotonic: Callable[[], float], *, most_clients: int = MOST_CLIENTS) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tconnectsync.cli.exit_status import ExitStatus
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.text.plural import counted
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from tconnectsync.jobs.messages import Result
 
 
-def perform(invocation: Invocation, command: str, **arguments: Any) -> int:
+def perform(invocation: CliContext, command: str, **arguments: Any) -> int:
     """Hand a request to the engine, here or in the daemon, and wait for its end."""
     result = ask(invocation, command, **arguments)
     return conclude(invocation, result.status, result.lines)
 
 
-def ask(invocation: Invocation, command: str, **arguments: Any) -> Result:
+def ask(invocation: CliContext, command: str, **arguments: Any) -> Result:
     """The end of a request that is handed to the engine, here or in the daemon."""
     config, plugins = invocation.config(), invocation.plugins()
     from tconnectsync.daemon.execute import execute
@@ -44,7 +44,7 @@ def ask(invocation: Invocation, command: str, **arguments: Any) -> Result:
     return result
 
 
-def conclude(invocation: Invocation, status: int, lines: Iterable[str]) -> int:
+def conclude(invocation: CliContext, status: int, lines: Iterable[str]) -> int:
     """Say how it ended: on stdout when all is well, on stderr otherwise, where cron and systemd look for it."""
     invocation.status = int(status)
     said = tuple(lines)
@@ -55,7 +55,7 @@ def conclude(invocation: Invocation, status: int, lines: Iterable[str]) -> int:
     return int(status)
 
 
-def show_preview(invocation: Invocation, **wanted: Any) -> int:
+def show_preview(invocation: CliContext, **wanted: Any) -> int:
     """Print what would be sent, one JSON object a line, and what would be in the way."""
     config, plugins = invocation.config(), invocation.plugins()
     from tconnectsync.jobs.messages import Result

@@ -10,18 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tconnectsync.cli.exit_status import ExitStatus
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
 from tconnectsync.errors import (
-    BadFile,
     ConfigError,
     CredentialsRefused,
-    FolderOwned,
-    LogDamaged,
+    DataDirLocked,
+    FileUnreadable,
+    LogCorrupt,
     MachineNotReady,
     MachineTrouble,
-    NotDone,
     Rejected,
+    RequestRefused,
     Retryable,
     TconnectsyncError,
 )
@@ -33,11 +33,11 @@ _STATUSES: tuple[tuple[type[TconnectsyncError], ExitStatus], ...] = (
     (MachineNotReady, ExitStatus.FAILED),
     (MachineTrouble, ExitStatus.FAILED),
     (ConfigError, ExitStatus.USAGE),
-    (NotDone, ExitStatus.USAGE),
-    (BadFile, ExitStatus.USAGE),
+    (RequestRefused, ExitStatus.USAGE),
+    (FileUnreadable, ExitStatus.USAGE),
     (CredentialsRefused, ExitStatus.REFUSED),
-    (LogDamaged, ExitStatus.DAMAGED),
-    (FolderOwned, ExitStatus.OWNED),
+    (LogCorrupt, ExitStatus.DAMAGED),
+    (DataDirLocked, ExitStatus.OWNED),
     (Rejected, ExitStatus.WAITING),
     (Retryable, ExitStatus.SOURCE),
 )
@@ -80,7 +80,7 @@ def tell_disk(error: OSError, remedy: str) -> int:
     return int(ExitStatus.FAILED)
 
 
-def tell_unexpected(error: BaseException, invocation: Invocation) -> int:
+def tell_unexpected(error: BaseException, invocation: CliContext) -> int:
     """Say in one line that something failed that should not, and where the details are; answers the exit status."""
     redact = invocation.logs.redactor if invocation.logs else str
     details = redact("".join(traceback.format_exception(type(error), error, error.__traceback__)))
@@ -99,7 +99,7 @@ def tell_unexpected(error: BaseException, invocation: Invocation) -> int:
     return int(ExitStatus.FAILED)
 
 
-def _keep(details: str, invocation: Invocation) -> Path | None:
+def _keep(details: str, invocation: CliContext) -> Path | None:
     """Write the details where only the user reads them: into the data folder, else into a temporary file."""
     config = invocation.known_config()
     attempts: list[Callable[[], tuple[int, Path]]] = []
@@ -107,7 +107,7 @@ def _keep(details: str, invocation: Invocation) -> Path | None:
         attempts.append(lambda: _open_private(config.data_dir / DETAILS_NAME))
     attempts.append(_open_temporary)
     for attempt in attempts:
-        with contextlib.suppress(OSError, NotDone):
+        with contextlib.suppress(OSError, RequestRefused):
             descriptor, path = attempt()
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
                 file.write(printable(details))

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from tconnectsync.cli.logging_setup import Logs
     from tconnectsync.config.model import Config
     from tconnectsync.plugin.manager import Plugins
-    from tconnectsync.plugin.receiver import Finding
+    from tconnectsync.plugin.receiver import CheckResult
 
 log = logging.getLogger("tconnectsync.cli")
 
 
 @attrs.define(kw_only=True)
-class Invocation:
+class CliContext:
     """One run of the command line. Everything outside the process is an argument, for tests."""
 
     environ: Mapping[str, str] = attrs.field(factory=lambda: os.environ, repr=False)
@@ -112,7 +112,7 @@ class Invocation:
 
         return read_status(config, clock=self.clock)
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[CheckResult]:
         """What ``check`` finds, one after the other. Errors: ConfigError."""
         config, plugins = self.config(), self.plugins()
         from tconnectsync.queries.check import run_check

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -31,7 +31,7 @@ _YEARS = range(2000, 2100)
 _DURATION = re.compile(r"(\d{1,6}(?:\.\d+)?)\s*(s|m|min|h|d)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-pass_invocation = click.make_pass_decorator(Invocation)
+pass_invocation = click.make_pass_decorator(CliContext)
 
 
 class Day(DayType):
@@ -83,7 +83,7 @@ class PartName(NameType):
         from tconnectsync.config.messages import nearest
 
         text = str(value)
-        invocation = ctx.find_object(Invocation) if ctx else None
+        invocation = ctx.find_object(CliContext) if ctx else None
         known = self.known(invocation.plugins()) if invocation else [text]
         if text not in known:
             meant = nearest(text, known)
@@ -95,7 +95,7 @@ class PartName(NameType):
         from click.shell_completion import CompletionItem
 
         del param
-        names = self.known((ctx.find_object(Invocation) or Invocation()).plugins(tolerant=True))
+        names = self.known((ctx.find_object(CliContext) or CliContext()).plugins(tolerant=True))
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
@@ -111,12 +111,12 @@ class SinkName(PartName):
 
 def _remember_config(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:
     if value is not None:
-        ctx.ensure_object(Invocation).config_path = value
+        ctx.ensure_object(CliContext).config_path = value
 
 
 def _remember_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        invocation = ctx.ensure_object(Invocation)
+        invocation = ctx.ensure_object(CliContext)
         invocation.verbose = True
         if invocation.logs is not None:
             invocation.logs.be_verbose()
@@ -124,7 +124,7 @@ def _remember_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> No
 
 def _remember_features(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
     if value is not None:
-        ctx.ensure_object(Invocation).features = value
+        ctx.ensure_object(CliContext).features = value
 
 
 def common_options(function: F) -> F:

@@ -15,7 +15,7 @@ import click
 import tconnectsync
 from tconnectsync.cli import error_output as failures
 from tconnectsync.cli.exit_status import INTERRUPTED, MEANINGS, ExitStatus
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.legacy_flags import joined_features, older_options, perform_older
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, features_option
@@ -118,7 +118,7 @@ def root(ctx: click.Context, /, **older: Any) -> int:
     Sources write what the pump said into an event log; sinks keep Nightscout equal to it. Unofficial, no medical device, and
     not for dosing decisions.
     """
-    status = perform_older(ctx, ctx.ensure_object(Invocation), older)
+    status = perform_older(ctx, ctx.ensure_object(CliContext), older)
     if status is not None:
         return status
     if ctx.invoked_subcommand is not None:
@@ -128,11 +128,11 @@ def root(ctx: click.Context, /, **older: Any) -> int:
     return int(ctx.invoke(command))
 
 
-def run(arguments: Sequence[str], invocation: Invocation | None = None) -> int:
+def run(arguments: Sequence[str], invocation: CliContext | None = None) -> int:
     """Run a command line; answers the exit status. Everything that goes wrong is said on stderr."""
     from tconnectsync.cli.logging_setup import start_logs
 
-    invocation = invocation or Invocation()
+    invocation = invocation or CliContext()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -145,7 +145,7 @@ def run(arguments: Sequence[str], invocation: Invocation | None = None) -> int:
         invocation.logs.stop()
 
 
-def _guarded(arguments: list[str], invocation: Invocation) -> int:
+def _guarded(arguments: list[str], invocation: CliContext) -> int:
     try:
         status = root.main(arguments, prog_name="tconnectsync", obj=invocation, standalone_mode=False)
         sys.stdout.flush()
@@ -177,7 +177,7 @@ def _guarded(arguments: list[str], invocation: Invocation) -> int:
 
 
 def _plugin_commands(ctx: click.Context) -> dict[str, Any]:
-    invocation = ctx.find_object(Invocation)
+    invocation = ctx.find_object(CliContext)
     if invocation is None:
         return {}
     plugins = invocation.plugins(tolerant=True)
@@ -194,7 +194,7 @@ def _no_such_command(ctx: click.Context, name: str, known: list[str]) -> NoRetur
 
     meant = nearest(name, known)
     words = f"there is no command {name!r}" + (f"; did you mean {meant!r}?" if meant else "")
-    invocation = ctx.find_object(Invocation)
+    invocation = ctx.find_object(CliContext)
     if invocation is not None:
         for plugin, message in invocation.plugins(tolerant=True).problems:
             words += f'\nPlugin "{plugin}" has a problem: {message}'

@@ -23,7 +23,7 @@ _MARKS = {"ok": "ok", "off": "off", "waiting": "wait", "backing_off": "wait"}
 
 
 @attrs.frozen(kw_only=True)
-class Link:
+class StatusLine:
     """One link: ``mark`` is "ok", "wait", "bad" or "off"; ``lines`` say since when, what happened and what to do."""
 
     name: str
@@ -31,9 +31,9 @@ class Link:
     lines: tuple[str, ...]
 
 
-def links_of(status: Mapping[str, Any], now: datetime, zone: tzinfo) -> Sequence[Link]:
+def links_of(status: Mapping[str, Any], now: datetime, zone: tzinfo) -> Sequence[StatusLine]:
     """Every link, in the order in which data passes them."""
-    links: list[Link] = []
+    links: list[StatusLine] = []
     if "disk" in status:
         links.append(_disk_link(status["disk"]))
     if "daemon" in status:
@@ -47,23 +47,23 @@ def links_of(status: Mapping[str, Any], now: datetime, zone: tzinfo) -> Sequence
     return links
 
 
-def _disk_link(disk: Mapping[str, Any]) -> Link:
+def _disk_link(disk: Mapping[str, Any]) -> StatusLine:
     if disk.get("message"):
         lines = tuple(str(line) for line in (disk["message"], disk.get("remedy")) if line)
-        return Link(name="disk", mark="bad", lines=lines)
-    return Link(name="disk", mark="ok", lines=(f"{size_words(int(disk.get('free_bytes') or 0))} free",))
+        return StatusLine(name="disk", mark="bad", lines=lines)
+    return StatusLine(name="disk", mark="ok", lines=(f"{size_words(int(disk.get('free_bytes') or 0))} free",))
 
 
-def _daemon_link(daemon: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
+def _daemon_link(daemon: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     state, message = daemon.get("state", "off"), daemon.get("message") or ""
     since = parse_time(daemon.get("since"))
     if state == "ok":
         words = f"running since {when_words(since, now, zone)}" if since else "running"
-        return Link(name="daemon", mark="ok", lines=(f"{words}, process {daemon.get('pid')}",))
+        return StatusLine(name="daemon", mark="ok", lines=(f"{words}, process {daemon.get('pid')}",))
     if since:
         message = f"since {when_words(since, now, zone)}: {message}"
     lines = tuple(str(line) for line in (message, daemon.get("remedy")) if line)
-    return Link(name="daemon", mark=_MARKS.get(state, "bad"), lines=lines)
+    return StatusLine(name="daemon", mark=_MARKS.get(state, "bad"), lines=lines)
 
 
 def is_late(part: Mapping[str, Any], now: datetime) -> bool:
@@ -76,10 +76,10 @@ def _mark(part: Mapping[str, Any], now: datetime) -> str:
     return "bad" if is_late(part, now) else _MARKS.get(part.get("state", "ok"), "bad")
 
 
-def _source_links(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> Iterator[Link]:
+def _source_links(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> Iterator[StatusLine]:
     state = source.get("state", "ok")
     if state == "off":
-        yield Link(name=name, mark="off", lines=("",))
+        yield StatusLine(name=name, mark="off", lines=("",))
         return
     yield _upload_link(name, source, now, zone)
     fetched = parse_time(source.get("last_fetch"))
@@ -87,38 +87,40 @@ def _source_links(name: str, source: Mapping[str, Any], now: datetime, zone: tzi
     last = f"last read {when_words(fetched, now, zone)}" if fetched else "never read to its end"
     trouble = _trouble(source, now, zone)
     if state == "refused":
-        yield Link(name=f"{name} login", mark="bad", lines=trouble)
-        yield Link(name=f"{name} data", mark="wait", lines=(f"not asked while the login is refused; {last}",))
+        yield StatusLine(name=f"{name} login", mark="bad", lines=trouble)
+        yield StatusLine(name=f"{name} data", mark="wait", lines=(f"not asked while the login is refused; {last}",))
         return
     login = "accepted" if accepted else "no answer to it so far"
-    yield Link(name=f"{name} login", mark="ok" if accepted else "wait", lines=(login,))
+    yield StatusLine(name=f"{name} login", mark="ok" if accepted else "wait", lines=(login,))
     if state == "ok" and not source.get("message"):
         due = parse_time(source.get("next_poll"))
         coming = f"; next {when_words(due, now, zone)}" if due and due > now else ""
-        yield Link(name=f"{name} data", mark="ok" if fetched else "wait", lines=(last + coming, *_odd(source)))
+        yield StatusLine(name=f"{name} data", mark="ok" if fetched else "wait", lines=(last + coming, *_odd(source)))
     else:
-        yield Link(name=f"{name} data", mark=_mark(source, now), lines=(*trouble, last, *_odd(source)))
+        yield StatusLine(name=f"{name} data", mark=_mark(source, now), lines=(*trouble, last, *_odd(source)))
     for serial, pump in source.get("pumps", {}).items():
         yield _pump_link(serial, pump, now, zone)
 
 
-def _upload_link(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
+def _upload_link(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     title = f"phone to {name}"
     uploaded = parse_time(source.get("last_upload"))
     if uploaded is None:
-        return Link(name=title, mark="wait", lines=("no upload seen yet",))
+        return StatusLine(name=title, mark="wait", lines=("no upload seen yet",))
     words = f"last upload {when_words(uploaded, now, zone)}"
     fetched = parse_time(source.get("last_fetch"))
     # a phone is silent only if somebody asked since
     if now - uploaded <= LATE_UPLOAD or (fetched is not None and fetched - uploaded <= LATE_UPLOAD):
-        return Link(name=title, mark="ok", lines=(words,))
+        return StatusLine(name=title, mark="ok", lines=(words,))
     if source.get("state") == "changed":
-        return Link(name=title, mark="wait", lines=(f"{words}; newer ones cannot be told while data cannot be read",))
+        return StatusLine(
+            name=title, mark="wait", lines=(f"{words}; newer ones cannot be told while data cannot be read",)
+        )
     remedy = "Open the pump's app on the phone: is it logged in, connected to the pump, and on the internet?"
-    return Link(name=title, mark="bad", lines=(words, remedy))
+    return StatusLine(name=title, mark="bad", lines=(words, remedy))
 
 
-def _pump_link(serial: str, pump: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
+def _pump_link(serial: str, pump: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     newest = parse_time(pump.get("newest_event"))
     words = f"newest data {when_words(newest, now, zone)}" if newest else "no data yet"
     offset = pump.get("clock_offset_minutes")
@@ -128,7 +130,7 @@ def _pump_link(serial: str, pump: Mapping[str, Any], now: datetime, zone: tzinfo
     if pump.get("worn") and newest is not None and now - newest > LONG_SILENT:
         worn = "the last one that was worn, as far as is known"
     parts = [words, worn, f"{clock}, by {str(basis).replace('_', ' ')}" if basis else clock]
-    return Link(name=f"pump {serial}", mark="ok" if newest else "wait", lines=("; ".join(parts),))
+    return StatusLine(name=f"pump {serial}", mark="ok" if newest else "wait", lines=("; ".join(parts),))
 
 
 def _offset_words(minutes: float) -> str:
@@ -136,11 +138,11 @@ def _offset_words(minutes: float) -> str:
     return f"UTC{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"
 
 
-def _log_link(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
+def _log_link(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     positions, size = int(log.get("positions") or 0), int(log.get("bytes") or 0)
     if log.get("damaged"):
         what = log["damaged"] if isinstance(log["damaged"], str) else "some of it is not what was written"
-        return Link(
+        return StatusLine(
             name="event log",
             mark="bad",
             lines=(
@@ -149,20 +151,20 @@ def _log_link(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
             ),
         )
     if not positions:
-        return Link(name="event log", mark="wait", lines=("empty",))
+        return StatusLine(name="event log", mark="wait", lines=("empty",))
     year = int(log.get("bytes_a_year") or 0)
     typical = " as pumps go" if log.get("bytes_a_year_basis") == "typical" else ""
     grows = f"; a year adds about {size_words(year)}{typical}" if year else ""
     verified = parse_time(log.get("verified_at"))
     checked = f"; read through {when_words(verified, now, zone)}" if verified else ""
     words = f"{counted(positions, 'record')}, {size_words(size)}{grows}{checked}"
-    return Link(name="event log", mark="ok", lines=(words,))
+    return StatusLine(name="event log", mark="ok", lines=(words,))
 
 
-def _sink_link(name: str, sink: Mapping[str, Any], now: datetime, zone: tzinfo) -> Link:
+def _sink_link(name: str, sink: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     state = sink.get("state", "ok")
     if state == "off":
-        return Link(name=name, mark="off", lines=("",))
+        return StatusLine(name=name, mark="off", lines=("",))
     delivered = parse_time(sink.get("last_delivered"))
     words = [f"last delivered {when_words(delivered, now, zone)}" if delivered else "nothing delivered yet"]
     if sink.get("behind"):
@@ -175,7 +177,7 @@ def _sink_link(name: str, sink: Mapping[str, Any], now: datetime, zone: tzinfo) 
     if sink.get("dead"):
         mark = "bad" if mark == "ok" else mark
         lines.append(f"what was set aside: `tconnectsync dead-letters list {name}`")
-    return Link(name=name, mark=mark, lines=tuple(lines))
+    return StatusLine(name=name, mark=mark, lines=tuple(lines))
 
 
 def _trouble(part: Mapping[str, Any], now: datetime, zone: tzinfo) -> tuple[str, ...]:

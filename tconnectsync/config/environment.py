@@ -28,7 +28,7 @@ _ALONE = "expected a file that holds the secret alone"
 
 
 @attrs.frozen(kw_only=True)
-class Surroundings:
+class ConfigSources:
     """Where values come from besides the file. ``folder`` is what relative paths of the file start at."""
 
     environ: Mapping[str, str] = attrs.field(repr=False)
@@ -38,7 +38,7 @@ class Surroundings:
 
 
 @attrs.define(kw_only=True)
-class Overlay:
+class MergedTable:
     """A raw table with everything laid over it. Keys are dotted from the top of the file.
 
     ``origins`` names where a value came from, if not from the file; ``broken`` are keys that were given and cannot be used,
@@ -56,9 +56,9 @@ class Overlay:
     faulty: set[str] = attrs.field(factory=set)
 
 
-def lay_over(options: type[Any], table: Mapping[str, Any], around: Surroundings, *, prefix: str = "") -> Overlay:
+def lay_over(options: type[Any], table: Mapping[str, Any], around: ConfigSources, *, prefix: str = "") -> MergedTable:
     """``table`` with what credentials, environment and ``…_file`` keys say of the fields of ``options``."""
-    overlay = Overlay(raw=dict(table))
+    overlay = MergedTable(raw=dict(table))
     attrs.resolve_types(options)
     for field in attrs.fields(options):
         inner = table_class(field.type)
@@ -157,7 +157,7 @@ def unreadable_secret(path: Path, error: OSError) -> str:
     return f"found {path}, which cannot be read ({error.strerror or error}{instead}), {_ALONE}"
 
 
-def _lay_inner(overlay: Overlay, inner: type[Any], key: str, around: Surroundings, prefix: str) -> None:
+def _lay_inner(overlay: MergedTable, inner: type[Any], key: str, around: ConfigSources, prefix: str) -> None:
     given = overlay.raw.get(key)
     if given is not None and not isinstance(given, dict):
         return
@@ -175,9 +175,9 @@ def _lay_inner(overlay: Overlay, inner: type[Any], key: str, around: Surrounding
 class _Entry:
     """One key of the table, and the places that may give it."""
 
-    overlay: Overlay
+    overlay: MergedTable
     field: attrs.Attribute[Any]
-    around: Surroundings
+    around: ConfigSources
     prefix: str
 
     @property

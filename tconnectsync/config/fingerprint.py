@@ -12,13 +12,13 @@ from tconnectsync.config.model import Config
 from tconnectsync.plugin.options import Secret
 
 
-def config_mark(config: Config) -> str:
+def config_fingerprint(config: Config) -> str:
     """Four bytes that tell one configuration from another, as far as it decides what is fetched and delivered."""
     parts = (config.sources, config.sinks, config.sections, config.zones, config.limits, config.daemon)
-    return _mark(str(config.data_dir), dict(enumerate(parts)))
+    return options_fingerprint(str(config.data_dir), dict(enumerate(parts)))
 
 
-def _mark(log_id: str, options: Any) -> str:
+def options_fingerprint(log_id: str, options: Any) -> str:
     """Four bytes that tell one set of credentials from another without telling them."""
     digest = hashlib.blake2b(key=log_id.encode()[:64], digest_size=4)
 

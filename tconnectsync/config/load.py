@@ -27,15 +27,15 @@ def load_config(
     ``credentials_folder`` is ``$CREDENTIALS_DIRECTORY`` unless given; ``features`` (older feature names, separated by commas)
     wins over the environment's. Errors: ConfigError with every problem.
     """
-    from tconnectsync.config.environment import Surroundings
+    from tconnectsync.config.environment import ConfigSources
     from tconnectsync.config.file import read_file
-    from tconnectsync.config.reader import Reader
+    from tconnectsync.config.reader import ConfigBuilder
     from tconnectsync.config.tables import Tables
 
     file = read_file(find_config(path, environ, system_file=system_file))
     if credentials_folder is None and environ.get("CREDENTIALS_DIRECTORY"):
         credentials_folder = Path(environ["CREDENTIALS_DIRECTORY"])
-    around = Surroundings(
+    around = ConfigSources(
         environ=environ, file_name=file.name, folder=file.folder, credentials_folder=credentials_folder
     )
-    return Reader(tables=Tables(file=file, around=around, plugins=plugins), features=features).read()
+    return ConfigBuilder(tables=Tables(file=file, around=around, plugins=plugins), features=features).read()

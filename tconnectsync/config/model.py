@@ -23,8 +23,8 @@ __all__ = [
     "SYSTEM_FILE",
     "Bootstrap",
     "Config",
-    "Configured",
     "DaemonOptions",
+    "Enabled",
     "LimitOptions",
     "find_config",
     "read_bootstrap",
@@ -35,7 +35,7 @@ def _from_one(number: int) -> str | None:
     return None if number >= 1 else "a whole number from 1 on"
 
 
-class Configured(NamedTuple):
+class Enabled(NamedTuple):
     """A source or sink: whether it is on, and its options (the plugin's own class; None where off and incomplete)."""
 
     enabled: bool
@@ -71,8 +71,8 @@ class Config:
     plugins_dir: Path | None = None
     blocked_plugins: tuple[str, ...] = ()
     log_level: str = "info"
-    sources: Mapping[str, Configured] = attrs.field(factory=dict)
-    sinks: Mapping[str, Configured] = attrs.field(factory=dict)
+    sources: Mapping[str, Enabled] = attrs.field(factory=dict)
+    sinks: Mapping[str, Enabled] = attrs.field(factory=dict)
     sections: Mapping[str, Any] = attrs.field(factory=dict)
     daemon: DaemonOptions = attrs.field(factory=DaemonOptions)
     limits: LimitOptions = attrs.field(factory=LimitOptions)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from tconnectsync.config.environment import Overlay, misspelt_variables, proxy_notes, variables_of
+from tconnectsync.config.environment import MergedTable, misspelt_variables, proxy_notes, variables_of
 from tconnectsync.config.file import find_older_settings, full_path, home_folder
 from tconnectsync.config.messages import nearest
-from tconnectsync.config.model import Config, Configured, DaemonOptions, LimitOptions
+from tconnectsync.config.model import Config, DaemonOptions, Enabled, LimitOptions
 from tconnectsync.config.option_types import keys_of
 from tconnectsync.config.tables import Tables, holds_secret
 from tconnectsync.config.zone_names import EXPECTED, names_place, not_a_place
@@ -56,7 +56,7 @@ class CoreOptions:
 
 
 @attrs.frozen(kw_only=True)
-class Reader:
+class ConfigBuilder:
     """One reading. ``features`` is what ``--features`` said."""
 
     tables: Tables
@@ -143,7 +143,7 @@ class Reader:
         for day in sorted({day for day in days if days.count(day) > 1}):
             self.tables.fault("zones", f"found two moves on {day}, expected one a day")
 
-    def _timezone(self, core: CoreOptions | None, overlay: Overlay) -> str | None:
+    def _timezone(self, core: CoreOptions | None, overlay: MergedTable) -> str | None:
         """The zone of the file or of ``TIMEZONE_NAME``; ``TZ``, which every container sets, only where neither says one."""
         tables = self.tables
         if "timezone" in overlay.raw or "timezone" in overlay.broken:
@@ -162,14 +162,14 @@ class Reader:
     def _path(self, path: Path, folder: Path) -> Path:
         return full_path(str(path), folder, self.tables.around.environ)
 
-    def _data_dir(self, core: CoreOptions, overlay: Overlay) -> Path:
+    def _data_dir(self, core: CoreOptions, overlay: MergedTable) -> Path:
         path = self._wanted_data_dir(core, overlay)
         if _is_no_folder(path):
             key = "data_dir (TCONNECTSYNC_DATA_DIR)" if "data_dir" in overlay.origins else "data_dir"
             self.tables.fault(key, f"found {path}, which is no folder, expected a folder for the event log")
         return path
 
-    def _wanted_data_dir(self, core: CoreOptions, overlay: Overlay) -> Path:
+    def _wanted_data_dir(self, core: CoreOptions, overlay: MergedTable) -> Path:
         if core.data_dir is not None:
             return self._path(core.data_dir, Path.cwd() if "data_dir" in overlay.origins else self.tables.file.folder)
         # systemd gives several folders separated by colons
@@ -182,10 +182,10 @@ class Reader:
 
     # --- sources and sinks --------------------------------------------------------------------------------------
 
-    def _sources(self, specs: Mapping[str, SourceSpec]) -> dict[str, Configured]:
+    def _sources(self, specs: Mapping[str, SourceSpec]) -> dict[str, Enabled]:
         tables = self.tables
         tables.members("sources", list(specs))
-        found: dict[str, Configured] = {}
+        found: dict[str, Enabled] = {}
         unsure = False
         for name, spec in specs.items():
             key = f"sources.{name}"
@@ -199,12 +199,12 @@ class Reader:
                 unsure = unsure or required
                 if required:
                     self._judge(key, [overlay], spec.problems, overlay.sound)
-                found[name] = Configured(False, None)
+                found[name] = Enabled(False, None)
                 continue
             enabled = bool(self._ask(key, spec.enabled, options)) if wanted is None else wanted
             if enabled:
                 self._judge(key, [overlay], spec.problems, options)
-            found[name] = Configured(enabled, options)
+            found[name] = Enabled(enabled, options)
         if not unsure and not any(part.enabled for part in found.values()):
             self._no_source(specs)
         return found
@@ -217,11 +217,11 @@ class Reader:
         broken = "".join(f'; plugin "{name}": {message}' for name, message in plugins.problems)
         self.tables.fault("sources", f"found no source that is on, expected {names}{beside}{broken}")
 
-    def _sinks(self, specs: Mapping[str, SinkSpec], sections: Mapping[str, Overlay]) -> dict[str, Configured]:
+    def _sinks(self, specs: Mapping[str, SinkSpec], sections: Mapping[str, MergedTable]) -> dict[str, Enabled]:
         tables = self.tables
         tables.members("sinks", list(specs))
         chosen = self._by_features(specs)
-        found: dict[str, Configured] = {}
+        found: dict[str, Enabled] = {}
         for name, spec in specs.items():
             key = f"sinks.{name}"
             table = dict(tables.given("sinks", name))
@@ -237,7 +237,7 @@ class Reader:
                 self._judge(key, [overlay, *sections.values()], spec.problems, overlay.sound, shared)
             if enabled and options is not None:
                 tables.notes.extend(f"{tables.file.name}: {note}" for note in self._ask(key, spec.notes, options) or ())
-            found[name] = Configured(enabled and options is not None, options)
+            found[name] = Enabled(enabled and options is not None, options)
         return found
 
     def _by_features(self, specs: Mapping[str, SinkSpec]) -> frozenset[str] | None:
@@ -261,7 +261,7 @@ class Reader:
                 self.tables.problems.append(f'{origin}: found "{name}", which no sink here offers{hint}')
         return frozenset(chosen)
 
-    def _judge(self, key: str, overlays: Sequence[Overlay], ask: Callable[..., Any], *arguments: Any) -> None:
+    def _judge(self, key: str, overlays: Sequence[MergedTable], ask: Callable[..., Any], *arguments: Any) -> None:
         """Note what a source or sink finds wrong with its own options, but for what is about a key that was told already."""
         if any(overlay.sound is None for overlay in overlays):
             return

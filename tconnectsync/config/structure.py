@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
-class Fault:
+class ValidationIssue:
     """One thing that is wrong: at ``path`` (dotted, below the table that was read), in words that follow the path."""
 
     path: str
@@ -54,7 +54,7 @@ class MismatchError(ValueError):
         self.expected = expected
 
 
-def structure(raw: Mapping[str, Any], options: type[T]) -> tuple[T | None, list[Fault]]:
+def structure(raw: Mapping[str, Any], options: type[T]) -> tuple[T | None, list[ValidationIssue]]:
     """``raw`` as ``options``, or None and every fault of it."""
     try:
         return make_config_converter().structure(raw, options), []
@@ -194,7 +194,7 @@ def _checked(field: attrs.Attribute[Any], converter: Converter) -> Callable[[Any
     return hook
 
 
-def _faults(error: BaseException, kind: Any, path: str) -> Iterator[Fault]:
+def _faults(error: BaseException, kind: Any, path: str) -> Iterator[ValidationIssue]:
     if isinstance(error, ClassValidationError):
         noted, others = error.group_exceptions()
         fields = {field.name: field for field in attrs.fields(error.cl)}
@@ -202,28 +202,28 @@ def _faults(error: BaseException, kind: Any, path: str) -> Iterator[Fault]:
             field = fields[note.name]
             below = f"{path}.{key_of(field)}" if path else key_of(field)
             if isinstance(inner, KeyError):
-                yield Fault(path=below, words=missing_words(field), missing=True)
+                yield ValidationIssue(path=below, words=missing_words(field), missing=True)
             else:
                 yield from _faults(inner, field.type, below)
         for inner in others:
             if isinstance(inner, ForbiddenExtraKeysError):
                 yield from _extra_keys(inner, path)
             else:
-                yield Fault(path=path, words=_other_words(inner, kind))
+                yield ValidationIssue(path=path, words=_other_words(inner, kind))
     elif isinstance(error, IterableValidationError):
         items, others = error.group_exceptions()
         for inner, index in items:
             yield from _faults(inner, index.type, f"{path}[{index.index}]")
         for inner in others:
-            yield Fault(path=path, words=_other_words(inner, kind))
+            yield ValidationIssue(path=path, words=_other_words(inner, kind))
     else:
-        yield Fault(path=path, words=_other_words(error, kind))
+        yield ValidationIssue(path=path, words=_other_words(error, kind))
 
 
-def _extra_keys(error: ForbiddenExtraKeysError, path: str) -> Iterator[Fault]:
+def _extra_keys(error: ForbiddenExtraKeysError, path: str) -> Iterator[ValidationIssue]:
     known = keys_of(error.cl)
     for key in sorted(error.extra_fields):
-        yield Fault(path=f"{path}.{key}" if path else key, words=unknown_key_words(key, known))
+        yield ValidationIssue(path=f"{path}.{key}" if path else key, words=unknown_key_words(key, known))
 
 
 def _other_words(error: BaseException, kind: Any) -> str:

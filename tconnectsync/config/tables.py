@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
-from tconnectsync.config.environment import Overlay, Surroundings, lay_over, variables_of
+from tconnectsync.config.environment import ConfigSources, MergedTable, lay_over, variables_of
 from tconnectsync.config.file import ConfigFile
 from tconnectsync.config.messages import UNKNOWN_KEY, found_words, nearest, unknown_key_words
 from tconnectsync.config.option_types import is_secret, key_of
-from tconnectsync.config.structure import Fault, structure
+from tconnectsync.config.structure import ValidationIssue, structure
 
 if TYPE_CHECKING:
     from tconnectsync.plugin.manager import Plugins
@@ -29,7 +29,7 @@ class Tables:
     """
 
     file: ConfigFile
-    around: Surroundings
+    around: ConfigSources
     plugins: Plugins
     problems: list[str] = attrs.field(factory=list)
     passing: set[str] = attrs.field(factory=set)
@@ -57,7 +57,7 @@ class Tables:
 
     def build(
         self, options: type[T], given: Mapping[str, Any], name: str, *, required: bool = True
-    ) -> tuple[T | None, Overlay]:
+    ) -> tuple[T | None, MergedTable]:
         """``given`` with everything laid over it, as ``options``; None where that cannot be, with the problems noted.
 
         ``required`` false: missing keys are no problem (the part is off).
@@ -159,7 +159,7 @@ def holds_secret(file: ConfigFile, plugins: Plugins) -> bool:
     return False
 
 
-def _keys_of(fault: Fault) -> list[str]:
+def _keys_of(fault: ValidationIssue) -> list[str]:
     """The key of the table that a fault is about, and the one that was meant by a misspelt one."""
     meant = re.search(r'did you mean "([^"]*)"', fault.words) if fault.words.startswith(UNKNOWN_KEY) else None
     return [key for key in (re.split(r"[.\[]", fault.path, maxsplit=1)[0], meant and meant[1]) if key]

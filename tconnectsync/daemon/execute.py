@@ -11,35 +11,35 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.clock import Clock
-from tconnectsync.config.fingerprint import config_mark
+from tconnectsync.config.fingerprint import config_fingerprint
 from tconnectsync.config.model import Config
 from tconnectsync.daemon.control import SOCKET_NAME, ask
-from tconnectsync.daemon.loop import Daemon, Loaded
-from tconnectsync.errors import FolderOwned, IndexHarmed
+from tconnectsync.daemon.loop import Daemon, LoadedConfig
+from tconnectsync.errors import DataDirLocked, IndexCorrupt
 from tconnectsync.eventlog import FolderLock
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Request, Result, Step
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.runtime.assembly import open_engine
-from tconnectsync.runtime.data_dir import _keep_private, _make_data_dir
+from tconnectsync.runtime.data_dir import keep_files_private, make_data_dir
 
 log = logging.getLogger("tconnectsync.application")
 
 
 def execute(config: Config, plugins: Plugins, request: Request, *, clock: Clock) -> Iterator[Step]:
     """Do what is asked, here or through the daemon that owns the data folder. The last step is the Result."""
-    _keep_private()
-    _make_data_dir(config)
+    keep_files_private()
+    make_data_dir(config)
     try:
         lock = FolderLock(config.data_dir)
-    except FolderOwned as error:
-        marked = attrs.evolve(request, mark=config_mark(config))
+    except DataDirLocked as error:
+        marked = attrs.evolve(request, mark=config_fingerprint(config))
         yield from _hand_over(config.data_dir / SOCKET_NAME, marked, error)
         return
     try:
         try:
             yield from _performed(config, plugins, request, clock)
-        except IndexHarmed as error:  # forgotten by now: once more, with a new one
+        except IndexCorrupt as error:  # forgotten by now: once more, with a new one
             log.error('index_harmed message="%s"', error.message)
             yield from _performed(config, plugins, request, clock)
     finally:
@@ -54,7 +54,7 @@ def _performed(config: Config, plugins: Plugins, request: Request, clock: Clock)
         engine.close()
 
 
-def _hand_over(path: Path, request: Request, error: FolderOwned) -> Iterator[Step]:
+def _hand_over(path: Path, request: Request, error: DataDirLocked) -> Iterator[Step]:
     for attempt in range(3):
         try:
             yield from ask(path, request)
@@ -69,19 +69,21 @@ def _hand_over(path: Path, request: Request, error: FolderOwned) -> Iterator[Ste
 
 
 def run_daemon(load_config: Callable[[], Config], plugins: Plugins, *, clock: Clock) -> int:
-    """Run until SIGTERM. Errors: ConfigError, FolderOwned."""
+    """Run until SIGTERM. Errors: ConfigError, DataDirLocked."""
     config = load_config()
-    _keep_private()
-    _make_data_dir(config)
+    keep_files_private()
+    make_data_dir(config)
     folder = config.data_dir
 
-    def load() -> Loaded:
+    def load() -> LoadedConfig:
         fresh = load_config()
         if fresh.data_dir != folder:
             log.warning("data_dir_changed it stays %s until the daemon is started again", folder)
             fresh = attrs.evolve(fresh, data_dir=folder)
         name = str(fresh.origin or "the environment alone")
-        return Loaded(lambda: open_engine(fresh, plugins, clock=clock), fresh.zones.zone_at, config_mark(fresh), name)
+        return LoadedConfig(
+            lambda: open_engine(fresh, plugins, clock=clock), fresh.zones.zone_at, config_fingerprint(fresh), name
+        )
 
     lock = FolderLock(folder)
     try:

@@ -32,7 +32,7 @@ LAST_S = 8.0
 """A call that not even a signal gets out of (a name server that does not answer) is left behind with the process."""
 
 
-class CutShort(BaseException):
+class ForcedStop(BaseException):
     """Raised in the middle of whatever runs when a stop has waited long enough; everything is crash-safe."""
 
 
@@ -73,7 +73,7 @@ class Signals:
 
     def _handle(self, number: int, _frame: object) -> None:
         if number == signal.SIGALRM:
-            raise CutShort
+            raise ForcedStop
         if number == signal.SIGHUP:
             self.reload = True
         elif not self.stop:
@@ -107,7 +107,7 @@ def _watch(told: socket.socket, waker: socket.socket, signals: Signals) -> None:
 
 
 @attrs.frozen
-class Loaded:
+class LoadedConfig:
     """A configuration in force: what opens the engine under it, the zone of each day, its mark, and its name in words."""
 
     open: Callable[[], Engine]
@@ -120,7 +120,7 @@ class Loaded:
 class _Running:
     """The engine at work, and the configuration that it was opened under."""
 
-    loaded: Loaded
+    loaded: LoadedConfig
     engine: Engine
     record: DaemonRecord | None = None
 
@@ -136,7 +136,7 @@ class _Running:
         )
         return chain((Notice(words=words),), job)
 
-    def reload(self, load: Callable[[], Loaded]) -> None:
+    def reload(self, load: Callable[[], LoadedConfig]) -> None:
         """Go on under the configuration as it is now; under the old one where that cannot be used."""
         try:
             fresh = load()
@@ -170,7 +170,7 @@ class Daemon:
     ``load`` reads the configuration as it is now. Errors: ConfigError.
     """
 
-    load: Callable[[], Loaded]
+    load: Callable[[], LoadedConfig]
     control_path: Path
     environ: Mapping[str, str]
 
@@ -192,7 +192,7 @@ class Daemon:
                     if signals.stop:
                         running.record.stopped()
                     running.engine.close()
-            except CutShort:
+            except ForcedStop:
                 log.info("cut_short")
         log.info("stopped")
         return 0
@@ -213,7 +213,7 @@ class Daemon:
                     notifier.ready()
                 notifier.alive()
                 control.step()
-                worked = running.engine.turn()
+                worked = running.engine.run_once()
                 notifier.status(_summary(running.engine))
                 control.wait(0.0 if worked or control.busy else _nap_s(running.engine, notifier))
         finally:
@@ -230,8 +230,8 @@ def _summary(engine: Engine) -> str:
     troubles = [
         f"{name}: {condition.state} ({condition.message})"
         for name, condition in (
-            *((name, poller.condition) for name, poller in engine.pollers.items()),
-            *((name, keeper.condition) for name, keeper in engine.keepers.items()),
+            *((name, poller.health) for name, poller in engine.pollers.items()),
+            *((name, runner.health) for name, runner in engine.runners.items()),
         )
         if condition.state != "ok"
     ]

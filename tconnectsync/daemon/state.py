@@ -17,7 +17,7 @@ import attrs
 from cattrs.preconf.json import make_converter
 
 from tconnectsync.eventlog import Files, OsFiles, lock_holder, replace_file
-from tconnectsync.retry.state import Condition
+from tconnectsync.retry.state import HealthState
 
 log = logging.getLogger("tconnectsync.daemon")
 FILE_NAME = "daemon.json"
@@ -83,13 +83,13 @@ def load_state(folder: Path) -> DaemonState | None:
         return None
 
 
-def daemon_condition(folder: Path, control_path: Path) -> tuple[Condition, int | None]:
+def daemon_condition(folder: Path, control_path: Path) -> tuple[HealthState, int | None]:
     """How the daemon of ``folder`` is doing, and its process id where it runs. Asks the system, not only the file."""
     holder, state = lock_holder(folder), load_state(folder)
     if holder is None and state is None:
-        return Condition(state="off", message="not running"), None
+        return HealthState(state="off", message="not running"), None
     if holder is None and state is not None:
-        return Condition(
+        return HealthState(
             state="halted",
             message=f"process {state.pid}, started {state.started:%Y-%m-%d %H:%M} UTC, ended without being stopped",
             remedy="See why with `journalctl -u tconnectsync -n 50`, then `systemctl start tconnectsync`. If no daemon is to run"
@@ -97,9 +97,9 @@ def daemon_condition(folder: Path, control_path: Path) -> tuple[Condition, int |
         ), None
     if state is None or state.pid != holder:
         who = f"process {holder}" if holder else "another process"
-        return Condition(state="off", message=f"not running; {who} works in the data folder (a command)"), None
+        return HealthState(state="off", message=f"not running; {who} works in the data folder (a command)"), None
     if state.reload_refused is not None:
-        return Condition(
+        return HealthState(
             state="refused",
             since=state.reload_refused,
             message=f"the changed configuration cannot be used, the old one stays in force: {state.reload_message}",
@@ -108,8 +108,8 @@ def daemon_condition(folder: Path, control_path: Path) -> tuple[Condition, int |
     trouble = _silence(control_path, holder)
     if trouble:
         remedy = "Wait a minute. If it stays so: `systemctl restart tconnectsync`."
-        return Condition(state="waiting", message=trouble, remedy=remedy), holder
-    return Condition(since=state.started), holder
+        return HealthState(state="waiting", message=trouble, remedy=remedy), holder
+    return HealthState(since=state.started), holder
 
 
 def _silence(control_path: Path, pid: int) -> str:

@@ -8,7 +8,7 @@ from tconnectsync.eventlog.index_build import INDEX_NAME
 from tconnectsync.eventlog.index_queries import Stream
 from tconnectsync.eventlog.lock import FolderLock, lock_holder
 from tconnectsync.eventlog.log import EventLog, LogSize
-from tconnectsync.eventlog.overlay import LentFiles
+from tconnectsync.eventlog.overlay import OverlayFiles
 from tconnectsync.eventlog.repair import Gap, RepairReport, repair_log
 from tconnectsync.eventlog.segments import Damage
 from tconnectsync.eventlog.snapshot import FILE_NAME, LogCopy, copied_log
@@ -27,10 +27,10 @@ __all__ = [
     "Files",
     "FolderLock",
     "Gap",
-    "LentFiles",
     "LogCopy",
     "LogSize",
     "OsFiles",
+    "OverlayFiles",
     "RepairReport",
     "Stream",
     "check_log",

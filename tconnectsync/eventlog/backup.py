@@ -30,7 +30,7 @@ import msgspec
 
 import tconnectsync
 from tconnectsync.clock import Clock
-from tconnectsync.errors import MachineTrouble, NotDone
+from tconnectsync.errors import MachineTrouble, RequestRefused
 from tconnectsync.eventlog import FILE_NAME, Files, check_log, copied_log
 from tconnectsync.folder_owner import as_caller
 
@@ -45,7 +45,7 @@ MOST_MANIFEST_BYTES = 16 << 20
 """A century's manifest has about three; a larger one was made to fill the memory."""
 
 
-class _File(msgspec.Struct, kw_only=True, frozen=True):
+class _BackupMember(msgspec.Struct, kw_only=True, frozen=True):
     bytes: int
     sha256: str
 
@@ -58,7 +58,7 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     log: str
     positions: int
     made_at: datetime
-    files: Mapping[str, _File]
+    files: Mapping[str, _BackupMember]
 
 
 @attrs.frozen(kw_only=True)
@@ -75,21 +75,23 @@ class Backup:
 def back_up(data_dir: Path, target: Path, *, clock: Clock, files: Files | None = None) -> Backup:
     """Write the log of ``data_dir`` to the file ``target``, or to a new file in the folder ``target``. Needs no lock.
 
-    Errors: LogDamaged (a damaged log is to be repaired, not multiplied), NotDone; then nothing is left behind.
+    Errors: LogCorrupt (a damaged log is to be repaired, not multiplied), RequestRefused; then nothing is left behind.
     """
     now = clock.now()
     copy = copied_log(data_dir, files)
     if copy is None:
-        raise NotDone(
+        raise RequestRefused(
             f"There is no log in {data_dir} yet: nothing to back up.", remedy="Run `tconnectsync sync` first."
         )
     with as_caller():
         path = target / f"tconnectsync-{copy.log_id[:8]}-{now:%Y%m%dT%H%M%SZ}.tar.gz" if target.is_dir() else target
         is_there = path.exists()
     if is_there:
-        raise NotDone(f"{path} is there already.", remedy="Name another file, or a folder: then a new name is made.")
+        raise RequestRefused(
+            f"{path} is there already.", remedy="Name another file, or a folder: then a new name is made."
+        )
     temporary = path.with_name(path.name + ".tmp")
-    found: dict[str, _File] = {}
+    found: dict[str, _BackupMember] = {}
     try:
         with as_caller():
             temporary.unlink(missing_ok=True)  # by a backup that was killed
@@ -97,7 +99,9 @@ def back_up(data_dir: Path, target: Path, *, clock: Clock, files: Files | None =
         with os.fdopen(descriptor, "wb") as file:
             with tarfile.open(fileobj=file, mode="w:gz", compresslevel=3, format=tarfile.PAX_FORMAT) as archive:
                 for name, content in copy.contents():
-                    found[f"{LOG}/{name}"] = _File(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+                    found[f"{LOG}/{name}"] = _BackupMember(
+                        bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
+                    )
                     _add(archive, f"{LOG}/{name}", content, now)
                 manifest = Manifest(
                     format=FORMAT,
@@ -136,12 +140,12 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes, now: datetime) -> 
 def restore(path: Path, data_dir: Path) -> Backup:
     """Put the backup at ``path`` into ``data_dir``, whose lock the caller holds and which has no log yet.
 
-    Everything is read and checked in a temporary folder first, then put in place by one rename. Errors: NotDone; then the data
+    Everything is read and checked in a temporary folder first, then put in place by one rename. Errors: RequestRefused; then the data
     folder is as it was.
     """
     taken = [name for name in _OURS if (data_dir / name).exists()]
     if taken:
-        raise NotDone(
+        raise RequestRefused(
             f"{data_dir} is not empty ({', '.join(taken)}): a backup is only put into an empty data folder.",
             remedy="With the daemon stopped, move these out of it (delete nothing), then restore again.",
         )
@@ -159,7 +163,9 @@ def restore(path: Path, data_dir: Path) -> Backup:
     except FileNotFoundError as error:
         if error.filename != str(path):
             raise
-        raise NotDone(f"There is no {path}.", remedy="Name the file that `tconnectsync backup` wrote.") from error
+        raise RequestRefused(
+            f"There is no {path}.", remedy="Name the file that `tconnectsync backup` wrote."
+        ) from error
     except OSError as error:
         raise MachineTrouble(
             f"The backup {path} cannot be put into {data_dir} ({error.strerror or error}).",
@@ -171,7 +177,7 @@ def restore(path: Path, data_dir: Path) -> Backup:
 def _unpacked(path: Path, folder: Path) -> Manifest:
     """Unpack into ``folder`` what belongs into a backup, and nothing else, and compare the checksums."""
     manifest: Manifest | None = None
-    found: dict[str, _File] = {}
+    found: dict[str, _BackupMember] = {}
     (folder / LOG).mkdir(mode=0o700)
     try:
         with as_caller():
@@ -198,7 +204,7 @@ def _unpacked(path: Path, folder: Path) -> Manifest:
     if manifest is None:
         raise _no_backup(path, "it is cut short: the manifest is missing")
     if manifest.format > FORMAT:
-        raise NotDone(
+        raise RequestRefused(
             f"{path} was made by a newer release of tconnectsync ({manifest.version}).",
             remedy="Install that release (in its source's folder: `pip install .`), then restore again.",
         )
@@ -208,7 +214,7 @@ def _unpacked(path: Path, folder: Path) -> Manifest:
     return manifest
 
 
-def _written(source: IO[bytes], path: Path) -> _File:
+def _written(source: IO[bytes], path: Path) -> _BackupMember:
     digest, size = hashlib.sha256(), 0
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         while piece := source.read(_PIECE):
@@ -217,7 +223,7 @@ def _written(source: IO[bytes], path: Path) -> _File:
             size += len(piece)
         file.flush()
         os.fsync(file.fileno())
-    return _File(bytes=size, sha256=digest.hexdigest())
+    return _BackupMember(bytes=size, sha256=digest.hexdigest())
 
 
 def _checked(path: Path, folder: Path, manifest: Manifest) -> None:
@@ -233,8 +239,8 @@ def _checked(path: Path, folder: Path, manifest: Manifest) -> None:
     _sync(folder / LOG)
 
 
-def _no_backup(path: Path, why: str) -> NotDone:
-    return NotDone(
+def _no_backup(path: Path, why: str) -> RequestRefused:
+    return RequestRefused(
         f"{path} is no whole backup of tconnectsync ({why}); nothing was changed.",
         remedy="Try an older backup. Without any, `tconnectsync backfill` fetches what the vendor still has.",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.eventlog.compression import Harmed
-from tconnectsync.eventlog.framing import Header, Line, Run, read_header
+from tconnectsync.eventlog.framing import DamagedRange, Line, SegmentHeader, read_header
 from tconnectsync.eventlog.segments import Segment, Segments
 from tconnectsync.filesystem import Files, OsFiles
 from tconnectsync.text.plural import counted
@@ -17,7 +17,7 @@ _LOOKS = 3
 
 
 @attrs.frozen(kw_only=True)
-class Surveyed:
+class SegmentSurvey:
     """One segment: its ``text``, how many good ``records`` (the first and last of them), and its ``runs`` of damage.
 
     ``last_position`` of a run is None only at the end of the log.
@@ -25,11 +25,11 @@ class Surveyed:
 
     segment: Segment
     text: bytes
-    header: Header | None
+    header: SegmentHeader | None
     records: int
     first_line: Line | None
     last_line: Line | None
-    runs: tuple[Run, ...]
+    runs: tuple[DamagedRange, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +74,7 @@ def check_log(data_dir: Path, files: Files | None = None) -> Iterator[CheckLine]
             )
 
 
-def survey(segments: Segments) -> Iterator[Surveyed]:
+def survey(segments: Segments) -> Iterator[SegmentSurvey]:
     """Every segment with its damage, oldest first."""
     everything = segments.all()
     for number, segment in enumerate(everything):
@@ -86,22 +86,22 @@ def survey(segments: Segments) -> Iterator[Surveyed]:
         yield surveyed
 
 
-def _surveyed(segments: Segments, segment: Segment) -> Surveyed:
+def _surveyed(segments: Segments, segment: Segment) -> SegmentSurvey:
     try:
         text = segments.text(segment)
     except Harmed as error:
         text = error.text
     header = read_header(text, segment.first)
     first = last = None
-    runs: list[Run] = []
+    runs: list[DamagedRange] = []
     records = 0
     for item in segments.walk(segment):
-        if isinstance(item, Run):
+        if isinstance(item, DamagedRange):
             runs.append(item)
         else:
             records += 1
             first, last = first or item, item
-    return Surveyed(
+    return SegmentSurvey(
         segment=segment,
         text=text,
         header=header[0] if header else None,

@@ -38,7 +38,7 @@ class Decoder(Protocol):
         ...
 
 
-class Place(NamedTuple):
+class EventSlot(NamedTuple):
     """Where an event belongs, whenever it arrives; revisions of one event share it.
 
     A numbered event is at its sequence number in the stream (pump, group). One without a number is at the milliseconds of its
@@ -53,10 +53,10 @@ class Place(NamedTuple):
     tie: int
 
 
-class Entry(msgspec.Struct, gc=False):
+class IndexEntry(msgspec.Struct, gc=False):
     """What the index keeps of one record."""
 
-    place: Place
+    place: EventSlot
     kind: str
     pump: str
     source: str
@@ -67,12 +67,12 @@ class Entry(msgspec.Struct, gc=False):
     offset: int = 0
 
 
-class Draft(msgspec.Struct, gc=False):
+class PendingRecord(msgspec.Struct, gc=False):
     """An event that is about to be written: its body's bytes, and what the index will keep of it."""
 
     event: Event
     body: bytes
-    entry: Entry
+    entry: IndexEntry
 
 
 class _Shape(NamedTuple):
@@ -122,13 +122,13 @@ def pump_time_of(micros: int) -> datetime:
     return EPOCH + timedelta(microseconds=micros)
 
 
-def place_of(event: Event | _Envelope, pump_us: int) -> Place:
+def place_of(event: Event | _Envelope, pump_us: int) -> EventSlot:
     """Where ``event`` belongs; ``pump_us`` is its pump time as :func:`micros` counts it."""
     if event.kind in FACTS:
-        return Place(None, None, None, 0, _hash(event.id))
+        return EventSlot(None, None, None, 0, _hash(event.id))
     if event.seq is not None:
-        return Place(event.pump, -1 if event.group is None else event.group, None, event.seq, 0)
-    return Place(event.pump, None, event.source, pump_us // 1000, _hash(event.id))
+        return EventSlot(event.pump, -1 if event.group is None else event.group, None, event.seq, 0)
+    return EventSlot(event.pump, None, event.source, pump_us // 1000, _hash(event.id))
 
 
 def make_event_converter() -> cattrs.Converter:
@@ -162,7 +162,7 @@ class Codec:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def draft(self, event: Event) -> Draft:
+    def draft(self, event: Event) -> PendingRecord:
         """``event`` as it will be written.
 
         A body that would not read back (a text where a number belongs) is written as ``unknown``, with the reason. Raises
@@ -186,13 +186,13 @@ class Codec:
             kind, body = "unknown", self._encode(shape.pack(Unknown(code=kind, reason=reason)))
         pump_us = (event.pump_time - EPOCH) // _MICROSECOND
         place = place_of(event, pump_us)
-        return Draft(
+        return PendingRecord(
             event,
             body,
-            Entry(place, kind, event.pump, event.source, event.decoder, pump_us, digest(shape.tag + body)),
+            IndexEntry(place, kind, event.pump, event.source, event.decoder, pump_us, digest(shape.tag + body)),
         )
 
-    def record(self, draft: Draft) -> bytes:
+    def record(self, draft: PendingRecord) -> bytes:
         """The bytes of the record, at the position that the draft's entry has by now."""
         event, entry = draft.event, draft.entry
         received_at = event.received_at
@@ -255,7 +255,7 @@ class Codec:
             pos=found.pos,
         )
 
-    def entry(self, record: bytes, offset: int) -> Entry:
+    def entry(self, record: bytes, offset: int) -> IndexEntry:
         """What the index keeps of a record that stands at ``offset``: as :meth:`draft` said, or as decoders say now."""
         found = self._envelope(record)
         decoder = self.decoders.get(found.source)
@@ -272,7 +272,7 @@ class Codec:
             body = self._encode(shape.pack(event.body))
         assert shape is not None  # noqa: S101 - it was read
         pump_us = micros(found.pump_time)
-        return Entry(
+        return IndexEntry(
             place_of(found, pump_us),
             kind,
             found.pump,

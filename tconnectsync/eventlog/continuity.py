@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import attrs
 
-from tconnectsync.eventlog.framing import START_CHAIN, Header, Line, Run, position_after, read_header
+from tconnectsync.eventlog.framing import START_CHAIN, DamagedRange, Line, SegmentHeader, position_after, read_header
 
 FOREIGN = "this file belongs to another log"
 NEWER = "this file was written by a newer release of tconnectsync"
 
 
-def whole(text: bytes, first: int, what: str) -> Run:
+def whole(text: bytes, first: int, what: str) -> DamagedRange:
     """All of a segment as damage."""
-    return Run(
+    return DamagedRange(
         line=1,
         lines=text.count(b"\n") + (not text.endswith(b"\n") and bool(text)),
         offset=0,
@@ -24,9 +24,9 @@ def whole(text: bytes, first: int, what: str) -> Run:
     )
 
 
-def missing_before(first: int, chain: int | None) -> Run:
+def missing_before(first: int, chain: int | None) -> DamagedRange:
     """The log does not begin with its first segment."""
-    return Run(
+    return DamagedRange(
         line=1,
         lines=0,
         offset=0,
@@ -38,9 +38,9 @@ def missing_before(first: int, chain: int | None) -> Run:
     )
 
 
-def cut_short(text: bytes, first: int, last: Line | None, what: str) -> Run:
+def cut_short(text: bytes, first: int, last: Line | None, what: str) -> DamagedRange:
     """A file whose harm begins behind all that can be read of it."""
-    return Run(
+    return DamagedRange(
         line=text.count(b"\n") + 1,
         lines=0,
         offset=len(text),
@@ -52,12 +52,12 @@ def cut_short(text: bytes, first: int, last: Line | None, what: str) -> Run:
     )
 
 
-def bounded(run: Run, next_first: int, next_chain: int | None) -> Run:
+def bounded(run: DamagedRange, next_first: int, next_chain: int | None) -> DamagedRange:
     """A run that reaches to the end of a segment, with what the next segment says of it."""
     return attrs.evolve(run, last_position=next_first - 1, next_chain=next_chain)
 
 
-def between(text: bytes, first: int, last: Line | None, next_first: int, next_chain: int | None) -> Run | None:
+def between(text: bytes, first: int, last: Line | None, next_first: int, next_chain: int | None) -> DamagedRange | None:
     """What is wrong behind the last line of a segment; None when the next one follows it."""
     if last is not None:
         expected, crc = position_after(last.position, last.record), last.crc
@@ -75,7 +75,7 @@ def between(text: bytes, first: int, last: Line | None, next_first: int, next_ch
     return bounded(end, next_first, next_chain)
 
 
-def stranger(header: Header, log_id: str, format_known: int) -> str | None:
+def stranger(header: SegmentHeader, log_id: str, format_known: int) -> str | None:
     """Why a segment with this header cannot be read as a part of the log ``log_id`` (empty: of any)."""
     if header.format > format_known:
         return NEWER

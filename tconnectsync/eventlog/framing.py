@@ -28,7 +28,7 @@ _POSITION = re.compile(rb'\{"pos":(\d{1,18}),')
 _MOST_CHAINS = 64
 
 
-class Header(msgspec.Struct, kw_only=True, frozen=True):
+class SegmentHeader(msgspec.Struct, kw_only=True, frozen=True):
     """A segment's first record: format version, first position, the log's id, the last checksum of the segment before."""
 
     format: int
@@ -59,7 +59,7 @@ class Line(NamedTuple):
 
 
 @attrs.frozen(kw_only=True)
-class Run:
+class DamagedRange:
     """Neighbouring lines that are not what was written: ``text[offset:end]``, from ``line`` (from 1) on.
 
     ``first_position`` to ``last_position`` are missing (none, where only a header is harmed; ``last_position`` is None at
@@ -76,7 +76,7 @@ class Run:
     what: str
 
 
-Item: TypeAlias = Line | Run
+Item: TypeAlias = Line | DamagedRange
 
 
 def frame(record: bytes, chain: int) -> tuple[bytes, int]:
@@ -98,15 +98,15 @@ def written_crc(line: bytes) -> int | None:
 
 def header_line(first: int, log_id: str, chain: int) -> tuple[bytes, int]:
     """The first line of the segment that starts at position ``first``, and its checksum."""
-    header = Header(format=FORMAT, first=first, log=log_id, chain=f"{chain:08x}")
+    header = SegmentHeader(format=FORMAT, first=first, log=log_id, chain=f"{chain:08x}")
     return frame(msgspec.json.encode(header), chain)
 
 
-def read_header(text: bytes, first: int) -> tuple[Header, int, int] | None:
+def read_header(text: bytes, first: int) -> tuple[SegmentHeader, int, int] | None:
     """The header of a segment's text, where its line ends, and its checksum; None when it is not what was written."""
     end = text.find(b"\n") + 1
     try:
-        header = msgspec.json.decode(text[RECORD_AT : end - 2], type=Header)
+        header = msgspec.json.decode(text[RECORD_AT : end - 2], type=SegmentHeader)
         chain = int(header.chain, 16)
     except (msgspec.MsgspecError, ValueError):
         return None
@@ -145,7 +145,7 @@ def walk(text: bytes, first: int) -> Iterator[Item]:
                     position = _position(record)
                     if position > expected:
                         if position != position_after(expected - 1, last):
-                            yield Run(
+                            yield DamagedRange(
                                 line=number,
                                 lines=0,
                                 offset=offset,
@@ -207,8 +207,8 @@ class _Damage:
                 return position, chain, crc
         return None
 
-    def closed(self, end: int, expected: int, last_position: int | None, chain: int | None) -> Run:
-        return Run(
+    def closed(self, end: int, expected: int, last_position: int | None, chain: int | None) -> DamagedRange:
+        return DamagedRange(
             line=self.line,
             lines=self.lines,
             offset=self.offset,
@@ -228,7 +228,7 @@ def _position(record: bytes) -> int:
 def _header_crc(line: bytes) -> list[int]:
     """The checksum that a harmed header line should have, where its record can still be read."""
     try:
-        header = msgspec.json.decode(line[RECORD_AT:-2], type=Header)
+        header = msgspec.json.decode(line[RECORD_AT:-2], type=SegmentHeader)
         return [crc32(line[RECORD_AT:-2], int(header.chain, 16) & 0xFFFFFFFF)]
     except (msgspec.MsgspecError, ValueError):
         return []

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from tconnectsync.eventlog.codec import Decoder, Entry, Place, digest
+from tconnectsync.eventlog.codec import Decoder, EventSlot, IndexEntry, digest
 from tconnectsync.eventlog.segments import Damage
 from tconnectsync.events import BODIES, FACTS
 
@@ -56,7 +56,7 @@ Rank: TypeAlias = Callable[[int, int], tuple[object, ...]]
 StreamName: TypeAlias = tuple[str, "int | None", "str | None"]
 
 
-class Known(NamedTuple):
+class IndexedRecord(NamedTuple):
     """A record that is in the index."""
 
     position: int
@@ -94,13 +94,13 @@ class Index:
         self._decoders = {(source, tag) for source, tag in query("SELECT source, tag FROM decoder")}
         self.end = int(meta(self.database, "end") or 0)
 
-    def known(self, places: Iterable[Place]) -> dict[Place, list[Known]]:
+    def known(self, places: Iterable[EventSlot]) -> dict[EventSlot, list[IndexedRecord]]:
         """What the index has at ``places``; places with nothing are left out."""
-        wanted: dict[StreamName | None, list[Place]] = {}
+        wanted: dict[StreamName | None, list[EventSlot]] = {}
         for place in places:
             name = None if place[0] is None else (place[0], place[1], place[2])
             wanted.setdefault(name, []).append(place)
-        found: dict[Place, list[Known]] = {}
+        found: dict[EventSlot, list[IndexedRecord]] = {}
         for name, here in wanted.items():
             if name is None:
                 self._known_facts(here, found)
@@ -119,21 +119,23 @@ class Index:
                 (str(sorted(set(keys))), stream),
             )
             for key, tie, position, offset, seen in rows:
-                found.setdefault(Place(pump, group, source, key, tie), []).append(Known(position, offset, seen))
+                found.setdefault(EventSlot(pump, group, source, key, tie), []).append(
+                    IndexedRecord(position, offset, seen)
+                )
         return found
 
-    def _known_facts(self, places: Sequence[Place], found: dict[Place, list[Known]]) -> None:
+    def _known_facts(self, places: Sequence[EventSlot], found: dict[EventSlot, list[IndexedRecord]]) -> None:
         for place in places:
             rows = self.database.execute("SELECT pos, offset, digest FROM fact WHERE tie = ?", (place.tie,))
-            if seen := [Known(*row) for row in rows]:
+            if seen := [IndexedRecord(*row) for row in rows]:
                 found[place] = seen
 
     # --- adding -----------------------------------------------------------------------------------------------------
 
     def add(
         self,
-        entries: Sequence[Entry],
-        known: Mapping[Place, Sequence[Known]],
+        entries: Sequence[IndexEntry],
+        known: Mapping[EventSlot, Sequence[IndexedRecord]],
         *,
         end: int,
         crc: int,
@@ -173,7 +175,9 @@ class Index:
                 self.database.execute("ROLLBACK")
             raise
 
-    def _add(self, entries: Sequence[Entry], known: Mapping[Place, Sequence[Known]], rank: Rank) -> None:
+    def _add(
+        self, entries: Sequence[IndexEntry], known: Mapping[EventSlot, Sequence[IndexedRecord]], rank: Rank
+    ) -> None:
         rows, facts = [], []
         arrived: dict[int, list[tuple[int, int]]] = {}
         spans: dict[int, dict[int, list[int]]] = {}
@@ -214,8 +218,8 @@ class Index:
     def _settle_revisions(
         self,
         rows: Sequence[tuple[int, int, int, int, int, bytes, int, int]],
-        entries: Sequence[Entry],
-        known: Mapping[Place, Sequence[Known]],
+        entries: Sequence[IndexEntry],
+        known: Mapping[EventSlot, Sequence[IndexedRecord]],
         rank: Rank,
     ) -> set[int]:
         """Mark the best of every event that has revisions now; the streams that have some."""
@@ -319,7 +323,7 @@ class Index:
             (damage.path, damage.line, damage.position, damage.last_position, damage.what, stream, *keys),
         )
 
-    def stream_of(self, place: Place) -> int | None:
+    def stream_of(self, place: EventSlot) -> int | None:
         """The number of the stream that ``place`` is in."""
         return None if place.pump is None else self._streams.get((place.pump, place.group, place.source))
 

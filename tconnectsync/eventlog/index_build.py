@@ -12,9 +12,9 @@ import msgspec
 
 from tconnectsync.clock import Clock
 from tconnectsync.disk_check import connect_to_read
-from tconnectsync.errors import IndexHarmed, LogDamaged
-from tconnectsync.eventlog.codec import Codec, Entry, Place
-from tconnectsync.eventlog.framing import Line, Run, position_after
+from tconnectsync.errors import IndexCorrupt, LogCorrupt
+from tconnectsync.eventlog.codec import Codec, EventSlot, IndexEntry
+from tconnectsync.eventlog.framing import DamagedRange, Line, position_after
 from tconnectsync.eventlog.index import SCHEMA, VERSION, Index, Rank, meta, vocabulary
 from tconnectsync.eventlog.segments import Damage, Segments, damage_of
 from tconnectsync.folder_owner import require_own_database
@@ -109,7 +109,7 @@ def remove_index(path: Path) -> None:
 
 
 def refuse_harmed(database: sqlite3.Connection, path: Path) -> None:
-    """After an error of some database: when it was this one, the index at ``path`` is forgotten. IndexHarmed."""
+    """After an error of some database: when it was this one, the index at ``path`` is forgotten. IndexCorrupt."""
     try:
         whole = database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
     except sqlite3.OperationalError:
@@ -118,7 +118,7 @@ def refuse_harmed(database: sqlite3.Connection, path: Path) -> None:
         whole = False
     if not whole:
         remove_index(path)
-        raise IndexHarmed(str(path))
+        raise IndexCorrupt(str(path))
 
 
 def disown_index(path: Path) -> None:
@@ -168,10 +168,10 @@ def catch_up(
     """Take up what stands in the log behind the index's end, up to ``end``. IndexStale: it is not of this log."""
     start = index.end
     crc_then = meta(index.database, "crc")
-    batch: list[Entry] = []
+    batch: list[IndexEntry] = []
     reached, crc = start, int(crc_then or 0)
-    harmed: list[tuple[Damage, Place | None, Place | None]] = []
-    before: Place | None = None
+    harmed: list[tuple[Damage, EventSlot | None, EventSlot | None]] = []
+    before: EventSlot | None = None
 
     def flush() -> None:
         if batch or reached > index.end:
@@ -181,7 +181,7 @@ def catch_up(
             progress(reached, end)
 
     for first, item in _items(index, segments, start, end, clock):
-        if isinstance(item, Run):
+        if isinstance(item, DamagedRange):
             if item.last_position is None or item.last_position > start:
                 segment = segments.holding(first)
                 harmed.append((damage_of(segment, item), before, None))
@@ -206,7 +206,9 @@ def catch_up(
         _block(index, damage, place, behind)
 
 
-def _items(index: Index, segments: Segments, start: int, end: int, clock: Clock) -> Iterator[tuple[int, Line | Run]]:
+def _items(
+    index: Index, segments: Segments, start: int, end: int, clock: Clock
+) -> Iterator[tuple[int, Line | DamagedRange]]:
     """The log from the segment with position ``start`` on; remembers which segments are whole."""
     everything = segments.all()
     if not everything or end <= start:
@@ -225,7 +227,7 @@ def _items(index: Index, segments: Segments, start: int, end: int, clock: Clock)
             index.verified(segment.first, clock.now().isoformat())
 
 
-def _block(index: Index, damage: Damage, before: Place | None, behind: Place | None) -> None:
+def _block(index: Index, damage: Damage, before: EventSlot | None, behind: EventSlot | None) -> None:
     """Remember which events may have stood in ``damage``: those between its neighbours, or all of their streams."""
     streams = {index.stream_of(place) for place in (before, behind) if place is not None} - {None}
     index.damaged(damage)
@@ -249,7 +251,7 @@ def ranker(segments: Segments, codec: Codec) -> Rank:
     def rank(position: int, offset: int) -> tuple[object, ...]:
         try:
             return codec.rank(codec.event(segments.records([(position, offset)])[0]))
-        except LogDamaged:
+        except LogCorrupt:
             return (False, -1, 0, -1, b"")
 
     return rank

@@ -33,7 +33,7 @@ class Stream:
     last_key: int
 
 
-class Order:
+class IndexReader:
     """The index, asked. Superseded revisions are not in the answers, unless said otherwise."""
 
     def __init__(self, database: sqlite3.Connection) -> None:

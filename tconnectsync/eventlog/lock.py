@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from tconnectsync.errors import FolderOwned
+from tconnectsync.errors import DataDirLocked
 from tconnectsync.filesystem import OsFiles
 from tconnectsync.folder_owner import open_own
 
@@ -19,7 +19,7 @@ LOOKS, LOOK_S = 3, 0.02
 class FolderLock:
     """Owns ``folder`` from its construction until :meth:`release` or the end of the process.
 
-    Raises FolderOwned, with the owner's process id where it is known. The id in ``<folder>/lock`` is for people; only the
+    Raises DataDirLocked, with the owner's process id where it is known. The id in ``<folder>/lock`` is for people; only the
     lock itself counts, so a file left behind by a killed process is in nobody's way.
     """
 
@@ -36,7 +36,7 @@ class FolderLock:
             pid = _pid_in(descriptor)
             os.close(descriptor)
             owner = f"Process {pid}" if pid else "Another process"
-            raise FolderOwned(
+            raise DataDirLocked(
                 f"{owner} is working in {folder}: two at once would harm the data.",
                 pid=pid,
                 remedy="Wait until it is done, or stop it (`systemctl stop tconnectsync`), then try again.",

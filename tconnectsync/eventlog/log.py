@@ -13,14 +13,14 @@ import attrs
 import msgspec
 
 from tconnectsync.clock import Clock
-from tconnectsync.errors import IndexHarmed
+from tconnectsync.errors import IndexCorrupt
 from tconnectsync.eventlog.codec import Codec, Decoder, micros
-from tconnectsync.eventlog.framing import Run
+from tconnectsync.eventlog.framing import DamagedRange
 from tconnectsync.eventlog.index_build import INDEX_NAME, Progress, in_silence, refuse_harmed, remove_index, unreadable
-from tconnectsync.eventlog.index_queries import Order, Stream
-from tconnectsync.eventlog.maintenance import Care
-from tconnectsync.eventlog.opening import Opened, open_to_read, open_to_write
-from tconnectsync.eventlog.segments import Damage, Misplaced, Segment, Segments, damage_of
+from tconnectsync.eventlog.index_queries import IndexReader, Stream
+from tconnectsync.eventlog.maintenance import SegmentMaintenance
+from tconnectsync.eventlog.opening import OpenLog, open_to_read, open_to_write
+from tconnectsync.eventlog.segments import Damage, IndexMismatch, Segment, Segments, damage_of
 from tconnectsync.eventlog.tail import Tail
 from tconnectsync.eventlog.writer import Appended, Writer, index_errors
 from tconnectsync.events import FACTS, Event
@@ -46,11 +46,11 @@ class LogSize:
 class EventLog:
     """The log in ``<data_dir>/log`` with its index. Made by :meth:`open`; one writer, which owns the folder by its lock.
 
-    Where a method needs something that is not what was written, it raises LogDamaged; everything else goes on. An append that
+    Where a method needs something that is not what was written, it raises LogCorrupt; everything else goes on. An append that
     fails with OSError (a full disk) may be repeated: what of it was taken already counts as duplicate.
     """
 
-    def __init__(self, opened: Opened, *, codec: Codec, segments: Segments, index_path: Path, clock: Clock) -> None:
+    def __init__(self, opened: OpenLog, *, codec: Codec, segments: Segments, index_path: Path, clock: Clock) -> None:
         self.log_id = opened.log_id
         """Random, made with the log; another one means that positions mean something else. Empty: there is no log."""
         self.notices = opened.notices
@@ -58,11 +58,11 @@ class EventLog:
         self._index = opened.index
         self._writer = opened.writer
         self._tail_damage = opened.tail_damage
-        self._order = Order(opened.index.database)
+        self._order = IndexReader(opened.index.database)
         self._codec = codec
         self._segments = segments
         self._index_path = index_path
-        self._care = Care(segments, opened.index, self._order, clock)
+        self._care = SegmentMaintenance(segments, opened.index, self._order, clock)
         self._opened_at = clock.now()
 
     @classmethod
@@ -81,7 +81,7 @@ class EventLog:
 
         ``writable``: the caller holds the folder's lock. A torn end is mended, once, and told in ``notices``; the index is
         brought up to date or built again (``progress`` is called meanwhile). Otherwise nothing is changed, and a writer may
-        be at work beside. ``decoders`` are the sources by name. Raises LogDamaged when the last segment cannot be used at
+        be at work beside. ``decoders`` are the sources by name. Raises LogCorrupt when the last segment cannot be used at
         all, and OSError.
         """
         files = files or OsFiles()
@@ -179,7 +179,7 @@ class EventLog:
         return done
 
     def refuse_harmed_index(self) -> None:
-        """After an error of some database: IndexHarmed when it was this log's index, which is forgotten."""
+        """After an error of some database: IndexCorrupt when it was this log's index, which is forgotten."""
         refuse_harmed(self._index.database, self._index_path)
 
     def _writing(self) -> Writer:
@@ -273,7 +273,7 @@ class EventLog:
     ) -> Iterator[Event]:
         """Everything behind ``after_pos`` as it was appended: revisions, facts and gaps too. Reads the log, not the index.
 
-        Where something is not what was written, it ends with LogDamaged; with ``left_out`` that is told, and what is behind
+        Where something is not what was written, it ends with LogCorrupt; with ``left_out`` that is told, and what is behind
         goes on.
         """
         segments = self._segments.all()
@@ -283,7 +283,7 @@ class EventLog:
                 continue
             for item in self._segments.walk(segment):
                 damage = None
-                if isinstance(item, Run):
+                if isinstance(item, DamagedRange):
                     if item.last_position is None and segment is segments[-1] and self._is_being_written(segment, item):
                         return
                     if item.last_position is None or item.last_position > after_pos:
@@ -301,7 +301,7 @@ class EventLog:
                 if damage is not None and left_out is not None:
                     left_out(damage)
 
-    def _is_being_written(self, segment: Segment, run: Run) -> bool:
+    def _is_being_written(self, segment: Segment, run: DamagedRange) -> bool:
         """Whether the harm at the log's end is but a line that a writer beside us is in the middle of."""
         return run.lines <= 1 and not segment.packed and not self._segments.text(segment).endswith(b"\n")
 
@@ -309,14 +309,14 @@ class EventLog:
         return self._codec.event(self._records([place])[0])
 
     def _records(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
-        """The records there. Where only the index is wrong, its owner forgets it: IndexHarmed."""
+        """The records there. Where only the index is wrong, its owner forgets it: IndexCorrupt."""
         try:
             return self._segments.records(places)
-        except Misplaced as error:
+        except IndexMismatch as error:
             if self._writer is None:
                 raise
             remove_index(self._index_path)
-            raise IndexHarmed(str(self._index_path)) from error
+            raise IndexCorrupt(str(self._index_path)) from error
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from tconnectsync.clock import Clock
-from tconnectsync.eventlog.framing import Run
+from tconnectsync.eventlog.framing import DamagedRange
 from tconnectsync.eventlog.index import Index
-from tconnectsync.eventlog.index_queries import Order
+from tconnectsync.eventlog.index_queries import IndexReader
 from tconnectsync.eventlog.segments import Segment, Segments, damage_of
 
 VERIFY_AGAIN = timedelta(days=30)
@@ -17,10 +17,10 @@ CLOCK_TOLERANCE = timedelta(days=1)
 """A check so little in the future is believed: reading the whole log again for a clock that is a little behind is not worth it."""
 
 
-class Care:
+class SegmentMaintenance:
     """Looks after the sealed segments, one at a time; damage that it finds is remembered in the index."""
 
-    def __init__(self, segments: Segments, index: Index, order: Order, clock: Clock) -> None:
+    def __init__(self, segments: Segments, index: Index, order: IndexReader, clock: Clock) -> None:
         self._segments = segments
         self._index = index
         self._order = order
@@ -60,7 +60,7 @@ class Care:
         return None if oldest is None else oldest[1]
 
     def _verify(self, segment: Segment) -> bool:
-        found = [damage_of(segment, item) for item in self._segments.walk(segment) if isinstance(item, Run)]
+        found = [damage_of(segment, item) for item in self._segments.walk(segment) if isinstance(item, DamagedRange)]
         for damage in found:
             self._index.damaged(damage)
         self._index.verified(segment.first, self._clock.now().isoformat())

@@ -10,7 +10,7 @@ import attrs
 
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog.codec import Codec
-from tconnectsync.eventlog.framing import Line, Run, position_after
+from tconnectsync.eventlog.framing import DamagedRange, Line, position_after
 from tconnectsync.eventlog.gap_times import Times, indexed_times
 from tconnectsync.eventlog.index import Index, meta
 from tconnectsync.eventlog.index_build import (
@@ -28,7 +28,7 @@ from tconnectsync.text.plural import counted
 
 
 @attrs.frozen(kw_only=True)
-class Opened:
+class OpenLog:
     """An open log: ``writer`` is None for a reader. ``notices`` tell what was put right."""
 
     log_id: str
@@ -41,7 +41,7 @@ class Opened:
 
 def open_to_write(
     *, segments: Segments, codec: Codec, tail: Tail, index_path: Path, clock: Clock, progress: Progress
-) -> Opened:
+) -> OpenLog:
     """Bring the index to the log's end, or build it again. OSError when the disk does not take it."""
     lost: tuple[int, int, Times | None] | None = None
     index: Index | None = None
@@ -72,10 +72,10 @@ def open_to_write(
     except BaseException:
         index.close()
         raise
-    return Opened(log_id=tail.log_id, index=index, writer=writer, notices=tuple(notices))
+    return OpenLog(log_id=tail.log_id, index=index, writer=writer, notices=tuple(notices))
 
 
-def open_to_read(*, segments: Segments, codec: Codec, index_path: Path, clock: Clock, progress: Progress) -> Opened:
+def open_to_read(*, segments: Segments, codec: Codec, index_path: Path, clock: Clock, progress: Progress) -> OpenLog:
     """The index as the writer keeps it, or a private one where that cannot be used."""
     newer = segments.newer()
     if newer is not None:
@@ -90,7 +90,9 @@ def open_to_read(*, segments: Segments, codec: Codec, index_path: Path, clock: C
     for segment in reversed(segments.all()):
         found = list(segments.walk(segment))
         if not damage:
-            damage = [damage_of(segment, item) for item in found if isinstance(item, Run) and item.last_position]
+            damage = [
+                damage_of(segment, item) for item in found if isinstance(item, DamagedRange) and item.last_position
+            ]
         end = max([end, *(position_after(item.position, item.record) - 1 for item in found if isinstance(item, Line))])
         if end:
             break
@@ -98,7 +100,7 @@ def open_to_read(*, segments: Segments, codec: Codec, index_path: Path, clock: C
         index = build_index(None, log_id, segments, codec, end, clock, progress)
     elif index.end > end and segments.all():
         damage.append(torn(segments.all()[-1], end + 1, index.end))
-    return Opened(log_id=log_id, index=index, writer=None, tail_damage=tuple(damage))
+    return OpenLog(log_id=log_id, index=index, writer=None, tail_damage=tuple(damage))
 
 
 def torn(segment: Segment, first: int, last: int) -> Damage:

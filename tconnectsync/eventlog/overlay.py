@@ -8,7 +8,7 @@ from pathlib import Path
 from tconnectsync.filesystem import OsFiles
 
 
-class LentFiles(OsFiles):
+class OverlayFiles(OsFiles):
     """The segments of ``source`` as if they were in ``folder``, where everything that is written goes.
 
     Sealed segments are read where they are, also while their owner compresses one; the last segment is copied. OSError when

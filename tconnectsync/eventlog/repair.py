@@ -12,14 +12,14 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.clock import Clock
-from tconnectsync.eventlog.check import Surveyed, survey
+from tconnectsync.eventlog.check import SegmentSurvey, survey
 from tconnectsync.eventlog.codec import Codec
 from tconnectsync.eventlog.framing import (
     FORMAT,
     RECORD_AT,
     START_CHAIN,
-    Header,
-    Run,
+    DamagedRange,
+    SegmentHeader,
     header_line,
     position_after,
     written_crc,
@@ -62,7 +62,7 @@ class RepairReport:
 class _Unmendable(Exception):
     """Nothing that could be put in place of a run would fit what follows."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: DamagedRange) -> None:
         super().__init__()
         self.run = run
 
@@ -120,7 +120,7 @@ class _Repair:
                     unmended.append(damage_of(surveyed.segment, error.run))
         return gaps, unmended
 
-    def mend(self, surveyed: Surveyed) -> list[Gap]:
+    def mend(self, surveyed: SegmentSurvey) -> list[Gap]:
         """Write the segment anew, without its damage."""
         segment = surveyed.segment
         runs = list(surveyed.runs)
@@ -151,7 +151,7 @@ class _Repair:
         self._files.sync_folder(self._segments.folder)
         return False
 
-    def _mended(self, surveyed: Surveyed, runs: Sequence[Run], side: str) -> tuple[bytes, list[Gap]]:
+    def _mended(self, surveyed: SegmentSurvey, runs: Sequence[DamagedRange], side: str) -> tuple[bytes, list[Gap]]:
         segment, text = surveyed.segment, surveyed.text
         parts: list[bytes] = []
         gaps: list[Gap] = []
@@ -182,7 +182,7 @@ class _Repair:
         parts.append(text[at:])
         return b"".join(parts), gaps
 
-    def _header_over(self, segment: Segment, text: bytes, run: Run) -> tuple[bytes, int, Run]:
+    def _header_over(self, segment: Segment, text: bytes, run: DamagedRange) -> tuple[bytes, int, DamagedRange]:
         """The header, its checksum, and the run that it stands before, which may have to take in a line more."""
         try:
             return *self._header(segment, text[: run.end], run), run
@@ -190,7 +190,7 @@ class _Repair:
             run = _widened(text, run)
             return *self._header(segment, text[: run.end], run), run
 
-    def _header(self, segment: Segment, harmed: bytes, run: Run) -> tuple[bytes, int]:
+    def _header(self, segment: Segment, harmed: bytes, run: DamagedRange) -> tuple[bytes, int]:
         """The header as it was: all that it says is known from elsewhere."""
         chains = [self._crc_before(segment)]
         with contextlib.suppress(ValueError):
@@ -212,10 +212,10 @@ class _Repair:
             return START_CHAIN if segment.first == 1 else None
         crc = None
         for item in self._segments.walk(before[-1]):
-            crc = None if isinstance(item, Run) else item.crc
+            crc = None if isinstance(item, DamagedRange) else item.crc
         return crc
 
-    def _missing_segment(self, run: Run) -> Gap:
+    def _missing_segment(self, run: DamagedRange) -> Gap:
         """A segment of one gap record in place of segments that are gone."""
         if run.next_chain is None or run.last_position is None:
             raise _Unmendable(run)
@@ -245,7 +245,7 @@ class _Repair:
         return segment.path.with_name(f"{segment.path.name}.damaged-{number}")
 
 
-def _widened(text: bytes, run: Run) -> Run:
+def _widened(text: bytes, run: DamagedRange) -> DamagedRange:
     """``run`` with the good line behind it, if there is one."""
     end = text.find(b"\n", run.end) + 1
     line = text[run.end : end]
@@ -261,7 +261,7 @@ def _last_crc(text: bytes) -> int:
     return written_crc(line) or 0
 
 
-def _is_newer(header: Header | None) -> bool:
+def _is_newer(header: SegmentHeader | None) -> bool:
     return header is not None and header.format > FORMAT
 
 

@@ -17,10 +17,20 @@ from typing import TypeVar
 
 import attrs
 
-from tconnectsync.errors import LogDamaged
+from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import continuity as seams
 from tconnectsync.eventlog.compression import Harmed, pack, unpack, unpack_head
-from tconnectsync.eventlog.framing import FORMAT, RECORD_AT, Header, Line, Run, holds, read_header, walk, written_crc
+from tconnectsync.eventlog.framing import (
+    FORMAT,
+    RECORD_AT,
+    DamagedRange,
+    Line,
+    SegmentHeader,
+    holds,
+    read_header,
+    walk,
+    written_crc,
+)
 from tconnectsync.filesystem import TEMPORARY, Files
 
 PLAIN = ".jsonl"
@@ -60,10 +70,10 @@ class Damage:
     what: str
     last_position: int | None = None
 
-    def error(self) -> LogDamaged:
+    def error(self) -> LogCorrupt:
         """The error to raise where this is needed."""
         where = f"position {self.position}" if self.position is not None else "a position unknown"
-        return LogDamaged(
+        return LogCorrupt(
             f"The event log is damaged: {self.path}, line {self.line} ({where}): {self.what}. "
             "What stands there cannot be used; everything else can.",
             path=self.path,
@@ -72,7 +82,7 @@ class Damage:
         )
 
 
-class Misplaced(LogDamaged):
+class IndexMismatch(LogCorrupt):
     """The log is as it was written; what it was asked for is not there."""
 
 
@@ -176,12 +186,12 @@ class Segments:
                 text = error.text
         raise Harmed(text, what)
 
-    def header(self, segment: Segment) -> Header | None:
+    def header(self, segment: Segment) -> SegmentHeader | None:
         """What the header says; None when it is not what was written."""
         found = self._retry(segment, self._header)
         return found[0] if found else None
 
-    def _header(self, segment: Segment) -> tuple[Header, int, int] | None:
+    def _header(self, segment: Segment) -> tuple[SegmentHeader, int, int] | None:
         try:
             head = self.files.read(segment.path, 0, _HEADER_BYTES)
         except OSError as error:
@@ -210,7 +220,7 @@ class Segments:
                 return segment
         return None
 
-    def walk(self, segment: Segment) -> Iterator[Line | Run]:
+    def walk(self, segment: Segment) -> Iterator[Line | DamagedRange]:
         """Every record of ``segment`` and every damage in it, and at its seams to the segments around it.
 
         Damage that reaches to the end of the log has no ``last_position``.
@@ -225,9 +235,9 @@ class Segments:
             yield seams.missing_before(segment.first, int(header[0].chain, 16) if header and not strange else None)
         last: Line | None = None
         found = False
-        tail: Run | None = seams.whole(text, segment.first, strange) if strange else None
+        tail: DamagedRange | None = seams.whole(text, segment.first, strange) if strange else None
         for item in walk(text, segment.first) if not strange else ():
-            if isinstance(item, Run):
+            if isinstance(item, DamagedRange):
                 if item.last_position is None:
                     tail = attrs.evolve(item, what=harm) if harm and not last else item
                     break
@@ -259,7 +269,7 @@ class Segments:
         return int(header.chain, 16)
 
     def records(self, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
-        """The records at (position, offset), in that order, each verified. LogDamaged where one is not what was written."""
+        """The records at (position, offset), in that order, each verified. LogCorrupt where one is not what was written."""
         found: dict[tuple[int, int], bytes] = {}
         by_segment: dict[int, list[tuple[int, int]]] = {}
         for position, offset in wanted:
@@ -274,12 +284,12 @@ class Segments:
         """The records at (position, offset, …) that are what was written; the others are left out."""
         found = []
         for position, offset, _ in wanted:
-            with contextlib.suppress(LogDamaged):
+            with contextlib.suppress(LogCorrupt):
                 found += self.records([(position, offset)])
         return found
 
     def line_crc(self, place: tuple[int, int]) -> int:
-        """The checksum of the line at (position, offset). LogDamaged when it is not what was written."""
+        """The checksum of the line at (position, offset). LogCorrupt when it is not what was written."""
         self.records([place])
         segment = self.holding(place[0])
         text = self.text(segment)[place[1] : place[1] + RECORD_AT] if segment.packed else b""
@@ -337,7 +347,7 @@ class Segments:
                 return item.record
         raise self._diagnose(segment, place)
 
-    def _diagnose(self, segment: Segment, place: tuple[int, int]) -> LogDamaged:
+    def _diagnose(self, segment: Segment, place: tuple[int, int]) -> LogCorrupt:
         """What is wrong at ``place``; Misplaced where all of the segment is as it was written."""
         harmed = list(damages(segment, self.walk(segment)))
         for damage in harmed:
@@ -347,7 +357,7 @@ class Segments:
                     return damage.error()
         what = "it is not where the index says"
         error = Damage(path=str(segment.path), line=1, position=place[0], what=what).error()
-        return error if harmed else Misplaced(error.message, path=error.path, line=1, position=place[0])
+        return error if harmed else IndexMismatch(error.message, path=error.path, line=1, position=place[0])
 
     def _retry(self, segment: Segment, read: Callable[[Segment], T]) -> T:
         """Read; once more when another process compressed the file in between."""
@@ -379,14 +389,14 @@ class Segments:
         self.refresh()
 
 
-def damages(segment: Segment, items: Iterator[Line | Run]) -> Iterator[Damage]:
+def damages(segment: Segment, items: Iterator[Line | DamagedRange]) -> Iterator[Damage]:
     """What is damaged among ``items`` of ``segment``."""
     for item in items:
-        if isinstance(item, Run):
+        if isinstance(item, DamagedRange):
             yield damage_of(segment, item)
 
 
-def damage_of(segment: Segment, run: Run) -> Damage:
+def damage_of(segment: Segment, run: DamagedRange) -> Damage:
     """A run of harmed lines, as it is told."""
     return Damage(
         path=str(segment.path),

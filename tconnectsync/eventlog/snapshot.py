@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.eventlog.compression import Harmed, unpack
-from tconnectsync.eventlog.framing import START_CHAIN, Run, position_after, read_header, walk
+from tconnectsync.eventlog.framing import START_CHAIN, DamagedRange, position_after, read_header, walk
 from tconnectsync.eventlog.segments import Damage, Segment, Segments, damage_of
 from tconnectsync.filesystem import TEMPORARY, Files, OsFiles
 
@@ -32,7 +32,7 @@ class LogCopy:
     def contents(self) -> Iterator[tuple[str, bytes]]:
         """Name and bytes of every file, segments first; the last of them up to its last whole line.
 
-        Each segment is compared with its checksums, and with what the one before says of it. Errors: LogDamaged, OSError.
+        Each segment is compared with its checksums, and with what the one before says of it. Errors: LogCorrupt, OSError.
         """
         for segment in self._everything:
             name, content = self._read(segment)
@@ -71,7 +71,7 @@ class LogCopy:
         if header is not None:
             self._crc = header[2]
         for item in walk(text, segment.first) if follows else ():
-            if isinstance(item, Run):
+            if isinstance(item, DamagedRange):
                 follows = False
                 break
             self.end, self._crc = position_after(item.position, item.record) - 1, item.crc
@@ -81,15 +81,15 @@ class LogCopy:
             raise Damage(path=str(segment.path), line=1, position=segment.first, what=what).error()
 
     def _tell_damage(self, upto: Segment) -> None:
-        """Raise what is damaged up to this segment, with its exact place. LogDamaged."""
+        """Raise what is damaged up to this segment, with its exact place. LogCorrupt."""
         for segment in self._segments.all():
             for item in self._segments.walk(segment) if segment.first <= upto.first else ():
-                if isinstance(item, Run):
+                if isinstance(item, DamagedRange):
                     raise damage_of(segment, item).error()
 
 
 def copied_log(data_dir: Path, files: Files | None = None) -> LogCopy | None:
-    """The log of ``data_dir`` to be copied; None when there is none. Needs no lock. Errors: LogDamaged."""
+    """The log of ``data_dir`` to be copied; None when there is none. Needs no lock. Errors: LogCorrupt."""
     folder, files = data_dir / "log", files or OsFiles()
     segments = Segments(folder, files)
     everything = tuple(segments.all())

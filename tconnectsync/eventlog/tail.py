@@ -9,13 +9,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tconnectsync.errors import LogDamaged
+from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog.compression import Harmed
 from tconnectsync.eventlog.continuity import FOREIGN, cut_short, whole
 from tconnectsync.eventlog.framing import (
     START_CHAIN,
+    DamagedRange,
     Line,
-    Run,
     frame,
     header_line,
     position_after,
@@ -127,7 +127,7 @@ class Tail:
         self._path = segment.path
         return True
 
-    def _mend(self, segment: Segment, text: bytes, run: Run, last: Line | None) -> None:
+    def _mend(self, segment: Segment, text: bytes, run: DamagedRange, last: Line | None) -> None:
         """Move the torn end of the log to a side file."""
         if last is None and read_header(text, segment.first) is None:
             raise damage_of(segment, run).error()
@@ -243,7 +243,7 @@ class Tail:
             self._file = None
 
 
-def unwritten(text: bytes, run: Run) -> bool:
+def unwritten(text: bytes, run: DamagedRange) -> bool:
     """Whether ``run`` holds what a power cut kept from the disk while it wrote what stands behind: whole sectors of zeros.
 
     Nothing from there on was ever durable, because a sync would have written these sectors too. No flipped bit looks so.
@@ -255,9 +255,9 @@ def unwritten(text: bytes, run: Run) -> bool:
     return False
 
 
-def newer_format(path: Path) -> LogDamaged:
+def newer_format(path: Path) -> LogCorrupt:
     """The error for a log that a later release wrote."""
-    return LogDamaged(
+    return LogCorrupt(
         f"{path} was written by a newer release of tconnectsync, whose format this one does not know.",
         path=str(path),
         line=1,

@@ -12,11 +12,11 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.clock import Clock
-from tconnectsync.errors import IndexHarmed
-from tconnectsync.eventlog.codec import Codec, Draft, Entry, Place
+from tconnectsync.errors import IndexCorrupt
+from tconnectsync.eventlog.codec import Codec, EventSlot, IndexEntry, PendingRecord
 from tconnectsync.eventlog.gap_record import gap_event
 from tconnectsync.eventlog.gap_times import Times
-from tconnectsync.eventlog.index import Index, Known
+from tconnectsync.eventlog.index import Index, IndexedRecord
 from tconnectsync.eventlog.index_build import catch_up, ranker, remove_index
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.eventlog.tail import Tail
@@ -90,13 +90,13 @@ class Writer:
     # --- what is new ------------------------------------------------------------------------------------------------
 
     def _without_duplicates(
-        self, drafts: Sequence[Draft], known: Mapping[Place, Sequence[Known]]
-    ) -> tuple[list[Draft], int, list[int]]:
+        self, drafts: Sequence[PendingRecord], known: Mapping[EventSlot, Sequence[IndexedRecord]]
+    ) -> tuple[list[PendingRecord], int, list[int]]:
         """The drafts that say something new, how many of them revise an event, and where the pump's others stand."""
-        new: list[Draft] = []
+        new: list[PendingRecord] = []
         there: list[int] = []
         revisions = 0
-        fresh: dict[Place, list[Draft]] = {}
+        fresh: dict[EventSlot, list[PendingRecord]] = {}
         for draft in drafts:
             place = draft.entry.place
             earlier, stored = fresh.get(place, []), known.get(place, ())
@@ -110,7 +110,7 @@ class Writer:
             new.append(draft)
         return new, revisions, there
 
-    def _is_there(self, draft: Draft, fresh: Sequence[Draft], known: Sequence[Known]) -> bool:
+    def _is_there(self, draft: PendingRecord, fresh: Sequence[PendingRecord], known: Sequence[IndexedRecord]) -> bool:
         digest = draft.entry.digest
         if any(seen.digest == digest for seen in known) or any(seen.entry.digest == digest for seen in fresh):
             return True
@@ -125,8 +125,8 @@ class Writer:
 
     def _write(
         self,
-        drafts: Sequence[Draft],
-        known: Mapping[Place, Sequence[Known]],
+        drafts: Sequence[PendingRecord],
+        known: Mapping[EventSlot, Sequence[IndexedRecord]],
         last_position: int | None = None,
     ) -> None:
         """Write and take up ``drafts``; the last position is ``last_position`` where they are a gap."""
@@ -146,7 +146,7 @@ class Writer:
             if records:  # a new segment begins; what was taken up so far may be revised by the rest
                 known = self._index.known(entry.place for entry in entries)
 
-    def _take_up(self, entries: Sequence[Entry], known: Mapping[Place, Sequence[Known]]) -> None:
+    def _take_up(self, entries: Sequence[IndexEntry], known: Mapping[EventSlot, Sequence[IndexedRecord]]) -> None:
         with index_errors(self._index_path):
             self._index.add(
                 entries,
@@ -160,12 +160,12 @@ class Writer:
 
 @contextlib.contextmanager
 def index_errors(path: Path) -> Iterator[None]:
-    """Failures of the index as OSError: to a caller they are the disk's. One that is harmed is forgotten: IndexHarmed."""
+    """Failures of the index as OSError: to a caller they are the disk's. One that is harmed is forgotten: IndexCorrupt."""
     try:
         yield
     except sqlite3.Error as error:
         if not isinstance(error, sqlite3.OperationalError):
             remove_index(path)
-            raise IndexHarmed(str(path)) from error
+            raise IndexCorrupt(str(path)) from error
         code = errno.ENOSPC if "full" in str(error) else errno.EIO
         raise OSError(code, f"the log's index cannot be written: {error}", str(path)) from error

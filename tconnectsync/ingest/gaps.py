@@ -21,7 +21,7 @@ _MOST_GAPS = 1000
 
 
 @attrs.frozen(kw_only=True)
-class Missing:
+class RefetchRange:
     """Pump-local days, both inclusive, of which a gap (``name``) took events."""
 
     name: str
@@ -61,11 +61,11 @@ def waiting_stretches(
     return lambda source: waiting.get(source, everywhere)
 
 
-def next_missing(events: EventLog, source: str, mended: Mapping[str, str]) -> Missing | None:
+def next_missing(events: EventLog, source: str, mended: Mapping[str, str]) -> RefetchRange | None:
     """What ``source`` should fetch again next; None when that is done.
 
     Only days that are wanted (``history.opened``), oldest gap first. ``mended``: the last day (ISO) that was fetched again,
-    by the gap's name. LogDamaged where a record that it needs is damaged.
+    by the gap's name. LogCorrupt where a record that it needs is damaged.
     """
     gaps = gaps_of(events)
     opened = events.facts("history.opened", source=source, limit=10_000) if gaps else []
@@ -74,7 +74,7 @@ def next_missing(events: EventLog, source: str, mended: Mapping[str, str]) -> Mi
         days = _days_to_fetch(gap, opened, mended.get(name, ""))
         if days:
             together = [day for number, day in enumerate(days[:MOST_DAYS]) if day == days[0] + number * _DAY]
-            return Missing(name=name, first=together[0], last=together[-1])
+            return RefetchRange(name=name, first=together[0], last=together[-1])
     return None
 
 

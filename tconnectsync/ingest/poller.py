@@ -16,16 +16,16 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.clock import Clock
-from tconnectsync.errors import CredentialsRefused, IndexHarmed, LogDamaged, Retryable, SourceChanged
+from tconnectsync.errors import CredentialsRefused, IndexCorrupt, LogCorrupt, Retryable, SourceChanged
 from tconnectsync.eventlog import EventLog, Files, OsFiles, replace_file
 from tconnectsync.events import Event
 from tconnectsync.ingest.event_count import Brought
-from tconnectsync.ingest.gaps import Missing, next_missing
-from tconnectsync.ingest.schedule import Rhythm
+from tconnectsync.ingest.gaps import RefetchRange, next_missing
+from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.plugin.source import Batch, Source
 from tconnectsync.retry.backoff import backoff_s
 from tconnectsync.retry.deadline import RememberedDeadline, remembering_converter
-from tconnectsync.retry.state import Condition, from_json, goes_on, to_json
+from tconnectsync.retry.state import HealthState, from_json, to_json, with_resume_hint
 
 log = logging.getLogger("tconnectsync.polling")
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -47,7 +47,7 @@ class SourceHistory:
 
 
 @attrs.define
-class Tally:
+class UnknownRecordStats:
     """What a source brought that nobody knows: record codes with their counts, and events set aside as odd."""
 
     unknown_codes: dict[str, int] = attrs.field(factory=dict)
@@ -64,24 +64,24 @@ class Tally:
 
 
 @attrs.define
-class SourceMemory:
+class SourceState:
     """What is remembered of a source between runs, in a small file; it can be deleted."""
 
     path: Path
     files: Files = attrs.field(factory=OsFiles)
-    condition: Condition = attrs.field(factory=Condition)
+    condition: HealthState = attrs.field(factory=HealthState)
     last_fetch: datetime | None = None
     last_began: datetime | None = None
     """When the read that ended at ``last_fetch`` began; None where an older release wrote the file."""
     next_poll: RememberedDeadline | None = None
-    tally: Tally = attrs.field(factory=Tally)
+    tally: UnknownRecordStats = attrs.field(factory=UnknownRecordStats)
     mended: dict[str, str] = attrs.field(factory=dict)
     """How far the days of each gap in the log were fetched again: see :func:`tconnectsync.ingest.gaps.next_missing`."""
     overruled: str = ""
     """The time of a record that was written by a clock that was ahead: the user said so."""
 
     @classmethod
-    def load(cls, path: Path, files: Files | None = None) -> SourceMemory:
+    def load(cls, path: Path, files: Files | None = None) -> SourceState:
         """Read the file; an unreadable one is a fresh start."""
         files = files or OsFiles()
         memory = cls(path, files)
@@ -91,7 +91,9 @@ class SourceMemory:
             memory.last_fetch = _time(found["last_fetch"])
             memory.last_began = _time(found.get("last_began"))
             memory.next_poll = _CONVERTER.structure(found["next_poll"], RememberedDeadline | None)  # type: ignore[arg-type]  # a union
-            memory.tally = Tally({str(k): int(v) for k, v in found["unknown_codes"].items()}, int(found["set_aside"]))
+            memory.tally = UnknownRecordStats(
+                {str(k): int(v) for k, v in found["unknown_codes"].items()}, int(found["set_aside"])
+            )
             memory.overruled = str(found.get("overruled", ""))
             memory.mended = {str(name): str(day) for name, day in found.get("mended", {}).items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -123,12 +125,12 @@ DAYS_AT_ONCE = 28
 
 
 @attrs.define(eq=False)
-class Run:
+class Fetch:
     """One thing asked of a source; ``state`` is waiting, running, done or failed. ``whole``: a poll of everything."""
 
     begin: Callable[[], Iterator[Batch]]
     whole: bool = False
-    gap: Missing | None = None
+    gap: RefetchRange | None = None
     state: str = "waiting"
     began: datetime | None = None
     brought: Brought = attrs.field(factory=Brought)
@@ -147,16 +149,16 @@ class Poller:
     source: Source
     events: EventLog
     clock: Clock
-    memory: SourceMemory
-    rhythm: Rhythm
+    memory: SourceState
+    rhythm: PollSchedule
     mark: str
-    dice: random.Random
+    rng: random.Random
     free_space: Callable[[], str | None]
     """None while there is room on the disk, else what is wrong in words."""
     progress: Batch = attrs.field(factory=Batch)
-    _run: Run | None = None
+    _run: Fetch | None = None
     _batches: Iterator[Batch] | None = None
-    _queue: deque[Run] = attrs.field(factory=deque)
+    _queue: deque[Fetch] = attrs.field(factory=deque)
     _looked: bool = False
 
     @property
@@ -170,7 +172,7 @@ class Poller:
         return self._run is not None or bool(self._queue)
 
     @property
-    def condition(self) -> Condition:
+    def health(self) -> HealthState:
         """How it is doing."""
         return self.memory.condition
 
@@ -187,7 +189,7 @@ class Poller:
         ]
         return max([now, *deadlines])
 
-    def may_ask(self) -> bool:
+    def can_poll(self) -> bool:
         """Whether a poll that the user asks for may go out: a back-off or a refusal forbids it, the rhythm does not."""
         condition = self.memory.condition
         if condition.state == "damaged":  # a repair may have mended it; reading tells
@@ -196,7 +198,7 @@ class Poller:
             return False
         return condition.not_before is None or condition.not_before.is_over(self.clock)
 
-    def is_whole(self, now: datetime, since: datetime | None = None) -> bool:
+    def is_current(self, now: datetime, since: datetime | None = None) -> bool:
         """Whether the source was read to its end within the last day, and what repairs took from the log was read again.
 
         ``since``: that read also began no earlier than this, for what it asked for first may be older than its end.
@@ -206,20 +208,20 @@ class Poller:
             return False
         if since is not None and (began is None or began < since):
             return False
-        with contextlib.suppress(LogDamaged):
+        with contextlib.suppress(LogCorrupt):
             return next_missing(self.events, self.name, self.memory.mended) is None
         return False
 
-    def start(self) -> list[Run]:
+    def start(self) -> list[Fetch]:
         """Ask for a poll; one that is waiting or under way will do."""
         for run in (self._run, *self._queue):
             if run is not None and run.whole:
                 return [run]
-        poll = Run(lambda: self.source.poll(SourceHistory(self.events, self.name)), whole=True)
+        poll = Fetch(lambda: self.source.poll(SourceHistory(self.events, self.name)), whole=True)
         self._queue.appendleft(poll)
         return [poll]
 
-    def start_backfill(self, first: date, last: date, brought: Brought | None = None) -> list[Run]:
+    def start_backfill(self, first: date, last: date, brought: Brought | None = None) -> list[Fetch]:
         """Ask for these pump-local days again, both inclusive: the newest part first, and others get their turn between.
 
         ``brought`` counts what comes of it.
@@ -228,7 +230,7 @@ class Poller:
         parts = []
         while last >= first:
             begin = max(first, last - timedelta(days=DAYS_AT_ONCE - 1))
-            parts.append(Run(self._backfill_of(begin, last), brought=brought))
+            parts.append(Fetch(self._backfill_of(begin, last), brought=brought))
             last = begin - timedelta(days=1)
         self._queue.extend(parts)
         return parts
@@ -263,7 +265,7 @@ class Poller:
         """One request. Every outcome ends in the condition; only a damaged log is raised."""
         now = self.clock.now()
         try:
-            trouble = self._host_trouble(now)
+            trouble = self._host_problem(now)
             if trouble is not None:
                 self._fail(now, "waiting", trouble[0], trouble[1], after_s=60.0)
                 return
@@ -273,16 +275,16 @@ class Poller:
                 return
             appended = self.events.append(batch.events)
         except CredentialsRefused as error:
-            self._fail(now, "refused", error.message, goes_on(error.remedy, self.name))
+            self._fail(now, "refused", error.message, with_resume_hint(error.remedy, self.name))
         except SourceChanged as error:
             after_s = CHANGED_WAIT_S if error.after_s is None else error.after_s
             self._fail(now, "changed", error.message, error.remedy, after_s=after_s)
         except Retryable as error:
             self._fail(now, "backing_off", error.message, error.remedy, after_s=error.after_s)
-        except LogDamaged as error:
+        except LogCorrupt as error:
             self._fail(now, "damaged", error.message, error.remedy, after_s=600.0)
             raise
-        except IndexHarmed:
+        except IndexCorrupt:
             raise
         except Exception as error:
             if isinstance(error, sqlite3.DatabaseError):
@@ -305,11 +307,11 @@ class Poller:
         """Forget a refusal or a back-off: the user says it may be tried again, and that this computer's clock is right."""
         newest = self.events.facts("window.fetched", limit=1)
         self.memory.overruled = newest[0].received_at.isoformat() if newest else ""
-        self.memory.condition = Condition()
+        self.memory.condition = HealthState()
         self.memory.next_poll = None
         self.memory.save()
 
-    def _host_trouble(self, now: datetime) -> tuple[str, str] | None:
+    def _host_problem(self, now: datetime) -> tuple[str, str] | None:
         newest = self.events.facts("window.fetched", limit=1)
         if (
             newest
@@ -329,7 +331,7 @@ class Poller:
         """Once: what a repair took out of the log is not left until the next poll would have come by itself."""
         if not self._looked:
             self._looked = True
-            with contextlib.suppress(LogDamaged):  # the poll says so
+            with contextlib.suppress(LogCorrupt):  # the poll says so
                 if next_missing(self.events, self.name, self.memory.mended) is not None:
                     self.memory.next_poll = None
 
@@ -354,7 +356,7 @@ class Poller:
         missing = next_missing(self.events, self.name, memory.mended)
         if missing is not None:
             log.info("gap_fetched_again source=%s first=%s last=%s", self.name, missing.first, missing.last)
-            self._queue.appendleft(Run(self._backfill_of(missing.first, missing.last), gap=missing))
+            self._queue.appendleft(Fetch(self._backfill_of(missing.first, missing.last), gap=missing))
 
     def _fail(
         self, now: datetime, state: str, message: str, remedy: str | None, *, after_s: float | None = None
@@ -364,7 +366,7 @@ class Poller:
         failures = memory.condition.failures + 1
         not_before = None
         if state != "refused":
-            wait_s = backoff_s(failures, after_s=after_s, dice=self.dice, grows=state != "changed")
+            wait_s = backoff_s(failures, after_s=after_s, rng=self.rng, grows=state != "changed")
             not_before = RememberedDeadline.after(wait_s, self.clock)
         if memory.condition.state != state or memory.condition.message != message:
             log.warning('source_trouble source=%s state=%s message="%s"', self.name, state, message)

@@ -14,7 +14,7 @@ UPLOAD_MARGIN_S = 60.0
 
 
 @attrs.frozen(kw_only=True)
-class Rhythm:
+class PollSchedule:
     """How often the phone uploads, learned from past uploads."""
 
     poll_min_s: float

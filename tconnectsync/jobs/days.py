@@ -12,7 +12,7 @@ def day_start(day: date, zone_at: Callable[[date], Any]) -> datetime:
     return datetime.combine(day, time(), tzinfo=zone_at(day)).astimezone(timezone.utc)
 
 
-def stretch(args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> tuple[datetime | None, datetime | None]:
+def utc_range(args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> tuple[datetime | None, datetime | None]:
     """The UTC stretch of ``first`` and ``last`` (ISO days in the configured zone, both inclusive; missing: open)."""
     first, last = args.get("first"), args.get("last")
     begin = None if not first else day_start(date.fromisoformat(first), zone_at)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
-from tconnectsync.errors import NotDone
+from tconnectsync.errors import RequestRefused
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import FACTS, Event
 from tconnectsync.text.plural import counted
@@ -23,7 +23,7 @@ _WRONG = "nothing was imported"
 
 
 @attrs.define
-class Sameness:
+class DeviceIdentityCheck:
     """Looks at what is to be appended, before it is."""
 
     events: EventLog
@@ -38,7 +38,7 @@ class Sameness:
         self._streams = self.events.streams()
 
     def look_at(self, events: Sequence[Event], device: Device) -> None:
-        """A batch: a few of its events against the log, every one for its device. Errors: NotDone."""
+        """A batch: a few of its events against the log, every one for its device. Errors: RequestRefused."""
         if device not in self._asked:
             self._asked.append(device)
         numbered = []
@@ -55,17 +55,17 @@ class Sameness:
             self._compare(event)
 
     def judge(self) -> None:
-        """When all was looked at. Errors: NotDone."""
+        """When all was looked at. Errors: RequestRefused."""
         known = self._known = self._sampled()
         for pump, devices in self._devices.items():
             for other, theirs in known.items():
                 if other != pump and devices & theirs - known.get(pump, set()):
-                    raise NotDone(
+                    raise RequestRefused(
                         f"The log knows this data's device as pump {other}, not as {pump}; {_WRONG}.",
                         remedy=f"Import it with `--pump {other}`: under another serial number every dose would count twice.",
                     )
             if len(devices) > 1 and devices - known.get(pump, set()):
-                raise NotDone(
+                raise RequestRefused(
                     f"This is data of {counted(len(devices), 'device')} ({', '.join(sorted(devices))}), all to be of pump {pump}; {_WRONG}.",
                     remedy="Import the files of each pump by themselves, each with its own `--pump`.",
                 )
@@ -96,13 +96,13 @@ class Sameness:
             for there in self.events.read(stream.id, event.seq, event.seq):
                 same = there.pump_time == event.pump_time
                 if stream.pump == event.pump and not same:
-                    raise NotDone(
+                    raise RequestRefused(
                         f"Record {event.seq} of pump {event.pump} is of {there.pump_time} in the log, and of {event.pump_time}"
                         f" here: this is another pump's data; {_WRONG}.",
                         remedy="Compare the serial number with the one on the pump's back, and give the right `--pump`.",
                     )
                 if stream.pump != event.pump and same and there.body == event.body:
-                    raise NotDone(
+                    raise RequestRefused(
                         f"The log holds record {event.seq} of {event.pump_time} already, of pump {stream.pump}, not of"
                         f" {event.pump}; {_WRONG}.",
                         remedy=f"Import it with `--pump {stream.pump}`: under another serial number every dose would count"

@@ -8,20 +8,20 @@ from datetime import date
 from typing import Any
 
 from tconnectsync.errors import (
-    BadFile,
     CredentialsRefused,
-    IndexHarmed,
-    LogDamaged,
+    FileUnreadable,
+    IndexCorrupt,
+    LogCorrupt,
     MachineTrouble,
-    NotDone,
     Rejected,
+    RequestRefused,
     Retryable,
     TconnectsyncError,
 )
-from tconnectsync.jobs.adopt import _adopt
+from tconnectsync.jobs.adopt import adopt
 from tconnectsync.jobs.messages import Job, Request, Result, Step
-from tconnectsync.jobs.sync import _backfill, _dead_letters, _import, _replay, _resume, _sync
-from tconnectsync.jobs.verify import _verify
+from tconnectsync.jobs.sync import backfill, dead_letters, import_job, replay, resume, sync
+from tconnectsync.jobs.verify import verify
 from tconnectsync.runtime.engine import Engine
 
 log = logging.getLogger("tconnectsync.jobs")
@@ -31,7 +31,7 @@ def next_step(job: Job) -> Step:
     """The job's next step; what goes wrong in it is its result, and no trouble of anybody else's."""
     try:
         return next(job, None) or Result(status=1, lines=("the request ended without a result",))
-    except IndexHarmed:
+    except IndexCorrupt:
         raise  # all has to be opened anew
     except TconnectsyncError as error:
         lines = (error.message, error.remedy or "")
@@ -46,10 +46,10 @@ def next_step(job: Job) -> Step:
 def _status_of(error: TconnectsyncError) -> int:
     kinds = (
         (MachineTrouble, 1),
-        (BadFile, 2),
-        (NotDone, 2),
+        (FileUnreadable, 2),
+        (RequestRefused, 2),
         (CredentialsRefused, 4),
-        (LogDamaged, 7),
+        (LogCorrupt, 7),
         (Retryable, 3),
         (Rejected, 5),
     )
@@ -59,15 +59,15 @@ def _status_of(error: TconnectsyncError) -> int:
 def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) -> Job:
     """The job for a request. Its last step is the Result."""
     jobs: dict[str, Callable[[], Job]] = {
-        "sync": lambda: _sync(engine),
-        "backfill": lambda: _backfill(engine, request.args),
-        "import": lambda: _import(engine, request.args),
-        "replay": lambda: _replay(engine, request.args, zone_at),
-        "resume": lambda: _resume(engine, request.args),
-        "adopt": lambda: _adopt(engine, request.args, zone_at),
-        "verify": lambda: _verify(engine, request.args, zone_at),
-        "dead_letters_retry": lambda: _dead_letters(engine, request.args, retry=True),
-        "dead_letters_drop": lambda: _dead_letters(engine, request.args, retry=False),
+        "sync": lambda: sync(engine),
+        "backfill": lambda: backfill(engine, request.args),
+        "import": lambda: import_job(engine, request.args),
+        "replay": lambda: replay(engine, request.args, zone_at),
+        "resume": lambda: resume(engine, request.args),
+        "adopt": lambda: adopt(engine, request.args, zone_at),
+        "verify": lambda: verify(engine, request.args, zone_at),
+        "dead_letters_retry": lambda: dead_letters(engine, request.args, retry=True),
+        "dead_letters_drop": lambda: dead_letters(engine, request.args, retry=False),
     }
     job = jobs.get(request.command)
     if job is None:

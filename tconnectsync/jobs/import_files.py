@@ -16,12 +16,12 @@ from typing import Any, BinaryIO
 
 import attrs
 
-from tconnectsync.errors import BadFile, MachineTrouble, NotDone
+from tconnectsync.errors import FileUnreadable, MachineTrouble, RequestRefused
 from tconnectsync.events import FACTS, Event, HistoryOpened
 from tconnectsync.folder_owner import as_caller
 from tconnectsync.ingest.event_count import Brought
 from tconnectsync.ingest.poller import DISK_TROUBLE
-from tconnectsync.jobs.device_check import Sameness
+from tconnectsync.jobs.device_check import DeviceIdentityCheck
 from tconnectsync.jobs.messages import Notice, Progress, Step
 from tconnectsync.plugin.source import Batch
 from tconnectsync.plugin.spec import Importer, ImportOptions
@@ -40,7 +40,7 @@ _Range = tuple[date, date]
 
 
 @attrs.frozen(kw_only=True)
-class _File:
+class _ImportFile:
     """A file as it was found; ``mark`` changes when somebody writes to it."""
 
     path: Path
@@ -61,7 +61,7 @@ class _Found:
 def import_files(engine: Engine, args: Mapping[str, Any]) -> Generator[Step, None, tuple[str, ...]]:
     """Append what is new in ``args["files"]`` and open its days; answers words for the user.
 
-    Errors: BadFile and NotDone, before anything was appended.
+    Errors: FileUnreadable and RequestRefused, before anything was appended.
     """
     options = ImportOptions(
         pump=args.get("pump") or None, skip_bad=bool(args.get("skip_bad")), received_at=engine.clock.now()
@@ -71,10 +71,12 @@ def import_files(engine: Engine, args: Mapping[str, Any]) -> Generator[Step, Non
         return (yield from _import(engine, files, options))
 
 
-def _import(engine: Engine, files: Sequence[_File], options: ImportOptions) -> Generator[Step, None, tuple[str, ...]]:
+def _import(
+    engine: Engine, files: Sequence[_ImportFile], options: ImportOptions
+) -> Generator[Step, None, tuple[str, ...]]:
     whole = sum(file.size for file in files)
     found, before = _Found(brought=Brought(engine.events.end)), 0
-    sameness = Sameness(engine.events)
+    sameness = DeviceIdentityCheck(engine.events)
     for file in files:
         for batch, read in _batches(file, attrs.evolve(options, looking=True)):
             _must_be_timed(batch)
@@ -109,30 +111,30 @@ def _few_collections() -> Iterator[None]:
 # --- the files -----------------------------------------------------------------------------------------------------
 
 
-def _look_at(path: Path, importers: Sequence[Importer]) -> _File:
-    """What kind of file it is. Errors: NotDone."""
+def _look_at(path: Path, importers: Sequence[Importer]) -> _ImportFile:
+    """What kind of file it is. Errors: RequestRefused."""
     try:
         with as_caller():
             state = path.stat()
             if not stat.S_ISREG(state.st_mode):
-                raise NotDone(f"{path} is no file; nothing was imported.", remedy="Name the files themselves.")
+                raise RequestRefused(f"{path} is no file; nothing was imported.", remedy="Name the files themselves.")
             with path.open("rb") as stream:
                 head = stream.read(HEAD_BYTES)
     except OSError as error:
         raise _unreadable(path, error) from None
     for importer in importers:
         if _recognises(importer, head):
-            return _File(path=path, importer=importer, size=state.st_size, mark=_mark(state))
+            return _ImportFile(path=path, importer=importer, size=state.st_size, mark=_mark(state))
     kinds = "; ".join(importer.name for importer in importers) or "none (no plugin brings any)"
-    raise NotDone(
+    raise RequestRefused(
         f"{path} is of no kind that can be imported; nothing was imported. Known kinds: {kinds}.",
         remedy="Give the file as it was saved, unpacked; `tconnectsync plugins` says which plugin reads what.",
     )
 
 
-def _unreadable(path: Path, error: OSError) -> NotDone:
+def _unreadable(path: Path, error: OSError) -> RequestRefused:
     who = _user()
-    return NotDone(
+    return RequestRefused(
         f"{path} cannot be read by {who}, which works on the data folder ({error.strerror}); nothing was imported.",
         remedy="Put a copy that everybody may read into the data folder and import that: a service has its own /tmp and sees no"
         " home folders. Or stop the daemon, and import as a user that may read both.",
@@ -159,8 +161,8 @@ def _recognises(importer: Importer, head: bytes) -> bool:
         return False
 
 
-def _batches(file: _File, options: ImportOptions) -> Iterator[tuple[Batch, int]]:
-    """The file's batches, each with how many bytes are read by now. Errors: BadFile, NotDone."""
+def _batches(file: _ImportFile, options: ImportOptions) -> Iterator[tuple[Batch, int]]:
+    """The file's batches, each with how many bytes are read by now. Errors: FileUnreadable, RequestRefused."""
     try:
         with as_caller():
             stream = file.path.open("rb")
@@ -168,15 +170,15 @@ def _batches(file: _File, options: ImportOptions) -> Iterator[tuple[Batch, int]]
         raise _unreadable(file.path, error) from None
     with stream:
         if _mark(os.fstat(stream.fileno())) != file.mark:
-            raise BadFile(
+            raise FileUnreadable(
                 f"{file.path} was changed while it was imported.",
                 remedy="Import it again when it is whole: nothing is doubled.",
             )
         try:
             for batch in file.importer.read(stream, options):
                 yield batch, _position(stream, file.size)
-        except BadFile as error:
-            raise BadFile(f"{file.path}: {error.message}", remedy=error.remedy) from None
+        except FileUnreadable as error:
+            raise FileUnreadable(f"{file.path}: {error.message}", remedy=error.remedy) from None
 
 
 def _position(stream: BinaryIO, size: int) -> int:
@@ -202,7 +204,7 @@ def _note_days(found: _Found, batch: Batch) -> None:
 
 
 def _take(
-    engine: Engine, file: _File, options: ImportOptions, found: _Found, *, done: int, total: int
+    engine: Engine, file: _ImportFile, options: ImportOptions, found: _Found, *, done: int, total: int
 ) -> Iterator[Progress]:
     note = ""
     for batch, read in _batches(file, options):

@@ -6,57 +6,57 @@ from collections.abc import Iterable
 from typing import Any
 
 from tconnectsync.errors import (
-    LogDamaged,
+    LogCorrupt,
 )
 from tconnectsync.jobs.messages import Result
 from tconnectsync.outbox import set_aside_words
-from tconnectsync.retry.state import Condition
+from tconnectsync.retry.state import HealthState
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.text.plural import counted
 
 
-def troubles(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[int, str]]:
+def problems(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[int, str]]:
     """What is not as it should be: exit status and words, of all or of ``only`` these sinks."""
     now = engine.clock.now()
     found: list[tuple[int, str]] = []
     if only is None:
         for name, poller in engine.pollers.items():
-            condition = poller.condition
+            condition = poller.health
             if condition.state != "ok":
                 number = {"refused": 4, "damaged": 7}.get(condition.state, 3)
                 found.append((number, f"{_words(name, condition)}{_until(condition)}"))
-    for name, keeper in engine.keepers.items():
+    for name, runner in engine.runners.items():
         if only is not None and name not in only:
             continue
-        counts = keeper.counts()
-        condition = keeper.condition
+        counts = runner.counts()
+        condition = runner.health
         status = {"refused": 4, "damaged": 7, "halted": 6, "braked": 6}.get(condition.state)
         if condition.refusals:  # the first one does not stop the sink yet, but it is what the user has to know
             status = 4
         if status is not None:
             found.append((status, _words(name, condition)))
-        elif not keeper.folding.blocked and (condition.state == "waiting" or keeper.behind()):
+        elif not runner.folding.blocked and (condition.state == "waiting" or runner.behind()):
             message = _words(name, condition) if condition.message else f"{name}: not all of the log could be folded"
             found.append((5, message))
-        elif keeper.outbox.waiting(now):
+        elif runner.outbox.waiting(now):
             found.append(
                 (
                     5,
-                    f"{name}: {counted(keeper.outbox.waiting(now), 'document is', 'documents are')} waiting. {_words('', condition)}",
+                    f"{name}: {counted(runner.outbox.waiting(now), 'document is', 'documents are')} waiting. {_words('', condition)}",
                 )
             )
-        for blocked in keeper.folding.blocked.values():
-            found.append((7 if isinstance(blocked, LogDamaged) else 1, _words(name, blocked)))
+        for blocked in runner.folding.blocked.values():
+            found.append((7 if isinstance(blocked, LogCorrupt) else 1, _words(name, blocked)))
             break
         if counts.dead:
             remedy = "See `tconnectsync dead-letters list`."
-            found.append((6, f"{name}: {set_aside_words(counts.dead, keeper.outbox.last_reason())}. {remedy}"))
+            found.append((6, f"{name}: {set_aside_words(counts.dead, runner.outbox.last_reason())}. {remedy}"))
     if engine.log_trouble is not None:
         found.append((7, f"{engine.log_trouble.message} {engine.log_trouble.remedy}"))
     return found
 
 
-def _until(condition: Condition) -> str:
+def _until(condition: HealthState) -> str:
     if condition.not_before is None:
         return ""
     return f" It is tried again after {condition.not_before.until:%Y-%m-%d %H:%M} UTC."
@@ -69,7 +69,7 @@ def _words(name: str, condition: Any) -> str:
 
 def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -> Result:
     """Exit status and words, from how everything is doing now."""
-    return result_of(troubles(engine, only), *lines)
+    return result_of(problems(engine, only), *lines)
 
 
 def result_of(found: Iterable[tuple[int, str]], *lines: str) -> Result:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tconnectsync.ingest.poller import Poller, Run
+from tconnectsync.ingest.poller import Fetch, Poller
 from tconnectsync.jobs.messages import Progress, Result
 from tconnectsync.runtime.engine import Engine
-from tconnectsync.runtime.sink_runner import Keeper
+from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.text.plural import counted
 
 COUNT_EVERY_S = 1.0
 """How often progress is counted anew."""
 
 
-def _poll(engine: Engine, runs: Sequence[Run]) -> Iterator[Progress]:
+def poll(engine: Engine, runs: Sequence[Fetch]) -> Iterator[Progress]:
     """Until these runs are over; between two of them the sinks are served."""
     while not all(run.over for run in runs):
-        engine.turn(polling=False)
+        engine.run_once(polling=False)
         for poller in engine.pollers.values():
             if poller.running:
                 batch = poller.progress
@@ -28,25 +28,25 @@ def _poll(engine: Engine, runs: Sequence[Run]) -> Iterator[Progress]:
             yield Progress(message="folding and delivering")
 
 
-def _judged(result: Result, runs: Sequence[Run]) -> Result:
+def with_failures(result: Result, runs: Sequence[Fetch]) -> Result:
     """A run that failed is told also where the source is well again."""
     if result.status or not any(run.state == "failed" for run in runs):
         return result
     return Result(status=3, lines=(*result.lines, "not all of it could be read; run it again: nothing is doubled"))
 
 
-def _drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Progress]:
+def drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Progress]:
     """Until nothing can be folded or delivered now."""
-    keepers = [keeper for name, keeper in engine.keepers.items() if only is None or name in only]
+    runners = [runner for name, runner in engine.runners.items() if only is None or name in only]
     most = 0
     told, next_count_s = Progress(message="folding"), engine.clock.monotonic()
-    while engine.turn(polling=False, only=only):
+    while engine.run_once(polling=False, only=only):
         if (
             engine.clock.monotonic() >= next_count_s
         ):  # counting a year's backlog takes longer than sending a batch of it
             next_count_s = engine.clock.monotonic() + COUNT_EVERY_S
-            folding = sum(keeper.outbox.marked_count() for keeper in keepers)
-            pending = sum(keeper.outbox.waiting(engine.clock.now()) for keeper in keepers)
+            folding = sum(runner.outbox.invalid_count() for runner in runners)
+            pending = sum(runner.outbox.waiting(engine.clock.now()) for runner in runners)
             most = max(most, folding + pending)
             words = (
                 f"folding, {counted(folding, 'interval')} to go"
@@ -57,17 +57,17 @@ def _drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Prog
         yield told
 
 
-def _ask(engine: Engine, begin: Callable[[Poller], list[Run]]) -> list[Run]:
+def start_runs(engine: Engine, begin: Callable[[Poller], list[Fetch]]) -> list[Fetch]:
     """Begin with every source that may be asked; the others say why in their condition."""
-    return [run for poller in engine.pollers.values() if poller.may_ask() for run in begin(poller)]
+    return [run for poller in engine.pollers.values() if poller.can_poll() for run in begin(poller)]
 
 
-def _keeper(engine: Engine, args: Mapping[str, Any]) -> tuple[str, Keeper | None, Result]:
+def find_runner(engine: Engine, args: Mapping[str, Any]) -> tuple[str, SinkRunner | None, Result]:
     name = str(args.get("sink"))
-    return name, engine.keepers.get(name), no_such_sink(engine, name)
+    return name, engine.runners.get(name), no_such_sink(engine, name)
 
 
 def no_such_sink(engine: Engine, name: str) -> Result:
     """What is said where this sink is not on."""
-    known = ", ".join(sorted(engine.keepers)) or "none"
+    known = ", ".join(sorted(engine.runners)) or "none"
     return Result(status=2, lines=(f"no sink {name!r} is on; there are: {known}",))

@@ -8,86 +8,86 @@ from datetime import date, timedelta
 from typing import Any
 
 from tconnectsync.ingest.event_count import Brought
-from tconnectsync.jobs.days import stretch
+from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress, Result
 from tconnectsync.jobs.outcome import conclude
-from tconnectsync.jobs.steps import _ask, _drain, _judged, _keeper, _poll
+from tconnectsync.jobs.steps import drain, find_runner, poll, start_runs, with_failures
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.text.plural import counted
 
 log = logging.getLogger("tconnectsync.jobs")
 
 
-def _sync(engine: Engine) -> Job:
-    runs = _ask(engine, lambda poller: poller.start())
-    yield from _poll(engine, runs)
-    yield from _drain(engine)
-    yield _judged(conclude(engine), runs)
+def sync(engine: Engine) -> Job:
+    runs = start_runs(engine, lambda poller: poller.start())
+    yield from poll(engine, runs)
+    yield from drain(engine)
+    yield with_failures(conclude(engine), runs)
 
 
-def _backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
+def backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
     first = date.fromisoformat(args["first"])
     last = date.fromisoformat(args["last"]) if args.get("last") else engine.clock.now().date() + timedelta(days=1)
     if last < first:
         yield Result(status=2, lines=(f"the range is empty: {first} is after {last}",))
         return
     brought = Brought(engine.events.end)
-    runs = _ask(engine, lambda poller: poller.start_backfill(first, last, brought))
-    yield from _poll(engine, runs)
-    yield from _drain(engine)
-    yield _judged(conclude(engine, f"{brought.words()} ({first} to {last}, and a day on both sides)"), runs)
+    runs = start_runs(engine, lambda poller: poller.start_backfill(first, last, brought))
+    yield from poll(engine, runs)
+    yield from drain(engine)
+    yield with_failures(conclude(engine, f"{brought.words()} ({first} to {last}, and a day on both sides)"), runs)
 
 
-def _import(engine: Engine, args: Mapping[str, Any]) -> Job:
+def import_job(engine: Engine, args: Mapping[str, Any]) -> Job:
     from tconnectsync.jobs.import_files import import_files
 
     lines = yield from import_files(engine, args)
-    yield from _drain(engine)
+    yield from drain(engine)
     yield conclude(engine, *lines)
 
 
-def _replay(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
-    name, keeper, unknown = _keeper(engine, args)
-    if keeper is None:
+def replay(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
+    name, runner, unknown = find_runner(engine, args)
+    if runner is None:
         yield unknown
         return
-    while engine.turn(polling=False, only=()):  # a poll under way ends first
+    while engine.run_once(polling=False, only=()):  # a poll under way ends first
         yield Progress(message="reading the log")
-    while engine.placed and keeper.fold(engine.views, version=engine.version):
+    while engine.placed and runner.fold(engine.views, version=engine.version):
         yield Progress(message="folding")
     if not engine.placed:
         yield conclude(engine)
         return
-    begin, end = stretch(args, zone_at)
-    count = keeper.replay(begin, end)
-    yield from _drain(engine, (name,))
+    begin, end = utc_range(args, zone_at)
+    count = runner.replay(begin, end)
+    yield from drain(engine, (name,))
     yield conclude(engine, f"{name}: {counted(count, 'document')} to send again", only=(name,))
 
 
-def _resume(engine: Engine, args: Mapping[str, Any]) -> Job:
-    name, keeper, unknown = _keeper(engine, args)
+def resume(engine: Engine, args: Mapping[str, Any]) -> Job:
+    name, runner, unknown = find_runner(engine, args)
     poller = engine.pollers.get(name)
     if poller is not None:
         poller.resume()
-        yield from _poll(engine, poller.start())
-        yield from _drain(engine)
+        yield from poll(engine, poller.start())
+        yield from drain(engine)
         yield conclude(engine, f"{name}: goes on")
         return
-    if keeper is None:
+    if runner is None:
         yield unknown
         return
-    keeper.resume()
-    yield from _drain(engine, (name,))
+    runner.resume()
+    yield from drain(engine, (name,))
     yield conclude(engine, f"{name}: goes on", only=(name,))
 
 
-def _dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Job:
-    name, keeper, unknown = _keeper(engine, args)
-    if keeper is None:
+def dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Job:
+    name, runner, unknown = find_runner(engine, args)
+    if runner is None:
         yield unknown
         return
     ids = args.get("ids")
-    count = keeper.outbox.revive(ids) if retry else keeper.outbox.drop(ids)
+    count = runner.outbox.retry(ids) if retry else runner.outbox.drop(ids)
     if ids and not count:
         yield Result(
             status=2,
@@ -96,6 +96,6 @@ def _dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Jo
             ),
         )
         return
-    yield from _drain(engine, (name,))
+    yield from drain(engine, (name,))
     word = "tried again" if retry else "dropped"
     yield conclude(engine, f"{name}: {counted(count, 'dead letter')} {word}", only=(name,))

@@ -11,12 +11,12 @@ from typing import Any
 from tconnectsync.errors import (
     Retryable,
 )
-from tconnectsync.jobs.days import stretch
+from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress, Result
 from tconnectsync.jobs.outcome import conclude
-from tconnectsync.jobs.steps import _ask, _drain, _keeper, _poll
-from tconnectsync.plugin.receiver import Surveyed
-from tconnectsync.reconcile.report import Tally, cannot_be_verified
+from tconnectsync.jobs.steps import drain, find_runner, poll, start_runs
+from tconnectsync.plugin.receiver import ReadableReceiver
+from tconnectsync.reconcile.report import ComparisonReport, cannot_be_verified
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.text.plural import counted
 
@@ -27,34 +27,34 @@ _MOST_LINES, _MOST_JSON = 20, 1000
 """So many documents of each verdict are listed."""
 
 
-def _verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
+def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
     """Compare, mend, and compare again. What nobody makes is only taken back when all was fetched once more."""
-    name, keeper, unknown = _keeper(engine, args)
-    if keeper is None:
+    name, runner, unknown = find_runner(engine, args)
+    if runner is None:
         yield unknown
         return
-    if not isinstance(keeper.courier.receiver, Surveyed):
+    if not isinstance(runner.sender.receiver, ReadableReceiver):
         yield Result(status=2, lines=(cannot_be_verified(name),))
         return
-    while engine.turn(polling=False, only=()):  # a poll under way ends first
+    while engine.run_once(polling=False, only=()):  # a poll under way ends first
         yield Progress(message="reading the log")
-    yield from _drain(engine, (name,))
+    yield from drain(engine, (name,))
     hindrance = conclude(engine, only=(name,))
-    if not engine.placed or hindrance.status in (4, 7) or keeper.condition.state != "ok":
+    if not engine.placed or hindrance.status in (4, 7) or runner.health.state != "ok":
         yield hindrance
         return
-    span = stretch(args, zone_at)
+    span = utc_range(args, zone_at)
     most = _MOST_JSON if args.get("json") else _MOST_LINES
     try:
-        before, after = Tally(most=most), Tally(most=most)
-        for part in keeper.verifier(engine.views).run(*span):
+        before, after = ComparisonReport(most=most), ComparisonReport(most=most)
+        for part in runner.verifier(engine.views).run(*span):
             before.add(part)
-            keeper.mend(part.found)
+            runner.mend(part.found)
             yield Progress(message=f"comparing, {counted(before.good, 'document')} so far")
         if before.counts["orphaned"]:
-            yield from _poll(engine, _ask(engine, lambda poller: poller.start()))
-        yield from _drain(engine, (name,))
-        for part in keeper.verifier(engine.views).run(*span) if before.wrong else ():
+            yield from poll(engine, start_runs(engine, lambda poller: poller.start()))
+        yield from drain(engine, (name,))
+        for part in runner.verifier(engine.views).run(*span) if before.wrong else ():
             after.add(part)
             yield Progress(message=f"comparing again, {counted(after.good, 'document')} so far")
     except Retryable as error:
@@ -65,7 +65,7 @@ def _verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], A
     )
 
 
-def _mended(sink: str, end: Result, before: Tally, after: Tally, *, as_json: bool) -> Result:
+def _mended(sink: str, end: Result, before: ComparisonReport, after: ComparisonReport, *, as_json: bool) -> Result:
     if as_json:
         objects = [*(each.to_json() for each in before.listed), {"before": before.to_json(), "after": after.to_json()}]
         lines = [json.dumps(found, ensure_ascii=False) for found in objects]

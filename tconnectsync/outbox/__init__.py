@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from tconnectsync.clock import milliseconds, moment
 from tconnectsync.outbox.dead_letters import Counts, DeadLetter, set_aside_words
-from tconnectsync.outbox.rows import Compared, Row
+from tconnectsync.outbox.rows import DocumentRow, DocumentRows
 from tconnectsync.outbox.store import RUNNING
 
-__all__ = ["RUNNING", "Counts", "DeadLetter", "Outbox", "Row", "milliseconds", "moment", "set_aside_words"]
+__all__ = ["RUNNING", "Counts", "DeadLetter", "DocumentRow", "Outbox", "milliseconds", "moment", "set_aside_words"]
 
 
-class Outbox(Compared):
+class Outbox(DocumentRows):
     """One sink's file, in layers: the store, the intervals, what is wanted, what is sent, what was set aside, what is compared."""

@@ -11,14 +11,14 @@ from tconnectsync.clock import milliseconds
 from tconnectsync.outbox.store import RUNNING, Store
 
 
-class Intervals(Store):
+class CheckpointStore(Store):
     """Marks, checkpoints, and what the edge of history left out."""
 
-    def mark(self, rows: Sequence[tuple[str, int, str]]) -> None:
+    def invalidate(self, rows: Sequence[tuple[str, int, str]]) -> None:
         """Fold these (stream, interval, fold) again."""
         self._db.executemany("INSERT OR IGNORE INTO marked VALUES(?, ?, ?)", rows)
 
-    def mark_range(self, stream: str, first: int, last: int, folds: Sequence[str]) -> None:
+    def invalidate_range(self, stream: str, first: int, last: int, folds: Sequence[str]) -> None:
         """Fold again what was folded before between these intervals, both inclusive."""
         for fold in folds:
             self._db.execute(
@@ -27,7 +27,7 @@ class Intervals(Store):
                 (fold, stream, first, last),
             )
 
-    def first_marked(self, *, except_for: Container[tuple[str, str]] = ()) -> tuple[str, int, tuple[str, ...]] | None:
+    def first_invalid(self, *, except_for: Container[tuple[str, str]] = ()) -> tuple[str, int, tuple[str, ...]] | None:
         """The lowest marked interval of some stream, and the folds that want it; none of ``except_for`` (stream, fold)."""
         pairs = self._db.execute("SELECT DISTINCT stream, fold FROM marked").fetchall()
         allowed = [pair for pair in pairs if pair not in except_for]
@@ -41,15 +41,15 @@ class Intervals(Store):
         rows = self._db.execute(f"SELECT fold FROM marked WHERE {wanted} AND interval = ?", (*chosen, interval))
         return stream, interval, tuple(fold for (fold,) in rows)
 
-    def unmark(self, stream: str, interval: int, fold: str) -> None:
+    def mark_folded(self, stream: str, interval: int, fold: str) -> None:
         """This interval is folded."""
         self._db.execute("DELETE FROM marked WHERE stream = ? AND interval = ? AND fold = ?", (stream, interval, fold))
 
-    def marked_count(self) -> int:
+    def invalid_count(self) -> int:
         """How many intervals are still to fold."""
         return int(self._db.execute("SELECT count(*) FROM marked").fetchone()[0])
 
-    def has_marks(self, stream: str, fold: str, *, since: int = -(1 << 62)) -> bool:
+    def has_invalid(self, stream: str, fold: str, *, since: int = -(1 << 62)) -> bool:
         """Whether this fold still has intervals to do in this stream, from ``since`` on."""
         sql = "SELECT 1 FROM marked WHERE stream = ? AND fold = ? AND interval >= ? LIMIT 1"
         return self._db.execute(sql, (stream, fold, since)).fetchone() is not None
@@ -96,7 +96,7 @@ class Intervals(Store):
 
     # --- the edge of history ----------------------------------------------------------------------------------------
 
-    def leave_out(self, fold: str, stream: str, interval: int, times: Sequence[datetime]) -> None:
+    def record_out_of_range(self, fold: str, stream: str, interval: int, times: Sequence[datetime]) -> None:
         """The interval makes documents of these times that are not wanted, for they lie beyond the edge of history."""
         if times:
             row = (fold, stream, interval, milliseconds(min(times)), milliseconds(max(times)))
@@ -106,18 +106,18 @@ class Intervals(Store):
                 "DELETE FROM beyond WHERE fold = ? AND stream = ? AND interval = ?", (fold, stream, interval)
             )
 
-    def mark_left_out(self, stream: str, first: datetime, last: datetime) -> None:
+    def invalidate_out_of_range(self, stream: str, first: datetime, last: datetime) -> None:
         """Fold again what left out documents of these times, wherever the events lie that finish them."""
         rows = self._db.execute(
             "SELECT fold, interval FROM beyond WHERE stream = ? AND first <= ? AND last >= ?",
             (stream, milliseconds(last), milliseconds(first)),
         ).fetchall()
         for fold, interval in rows:
-            self._mark_origin(fold, stream, interval)
+            self._invalidate_origin(fold, stream, interval)
 
-    def _mark_origin(self, fold: str, stream: str, interval: int | None) -> None:
+    def _invalidate_origin(self, fold: str, stream: str, interval: int | None) -> None:
         if interval is None or interval == RUNNING:
             sql = "SELECT max(interval) FROM checkpoint WHERE fold = ? AND stream = ?"
             (interval,) = self._db.execute(sql, (fold, stream)).fetchone()
         if interval is not None:
-            self.mark([(stream, interval, fold)])
+            self.invalidate([(stream, interval, fold)])

@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from tconnectsync.clock import moment
-from tconnectsync.outbox.queue import GIVEN_UP, Sending
+from tconnectsync.outbox.queue import GIVEN_UP, DeliveryQueue
 from tconnectsync.text.plural import counted
 
 
@@ -40,7 +40,7 @@ def set_aside_words(count: int, reason: str) -> str:
     return f"{counted(count, 'document was', 'documents were')} set aside: {reason.rstrip('.')}"
 
 
-class DeadLetters(Sending):
+class DeadLetters(DeliveryQueue):
     """Documents that were set aside, and counts."""
 
     def dead_letters(self) -> list[DeadLetter]:
@@ -60,7 +60,7 @@ class DeadLetters(Sending):
         row = self._db.execute(sql).fetchone()
         return "" if row is None else str(row[0])
 
-    def revive(self, ids: Sequence[str] | None) -> int:
+    def retry(self, ids: Sequence[str] | None) -> int:
         """Try these dead letters once more (None: all that the receiver refused). Impossible values stay. Their number."""
         sql = (
             "UPDATE document SET dead = NULL, attempts = 0, next_try = NULL WHERE dead IS NOT NULL AND coalesce(want, '') NOT LIKE '%!'"

@@ -8,21 +8,21 @@ from collections.abc import Sequence
 import msgspec
 
 from tconnectsync.clock import milliseconds
-from tconnectsync.outbox.checkpoints import Intervals
+from tconnectsync.outbox.checkpoints import CheckpointStore
 from tconnectsync.plugin.fold import Document
 
 
 def content_hash(document: Document, shift: int) -> tuple[str, bytes]:
     """The hash of what a receiver would get, and the content as JSON; ``shift`` milliseconds are added to the time."""
     content = msgspec.json.encode(document.content, order="sorted")
-    head = f"{document.collection}\x1f{document.slot}\x1f{milliseconds(document.at) + shift}\x1f".encode()
+    head = f"{document.collection}\x1f{document.unique_slot}\x1f{milliseconds(document.at) + shift}\x1f".encode()
     return hashlib.blake2b(head + content, digest_size=12).hexdigest(), content
 
 
-class Wanted(Intervals):
+class DesiredDocuments(CheckpointStore):
     """Documents wanted, moved, doubted and taken back."""
 
-    def want(self, document: Document, fold: str, stream: str, interval: int) -> None:
+    def upsert(self, document: Document, fold: str, stream: str, interval: int) -> None:
         """The folds want this document; equal to what is there costs nothing.
 
         After an attempt whose end nobody knows, what the receiver took last is not what is there.
@@ -32,7 +32,7 @@ class Wanted(Intervals):
             "SELECT at, slot, collection, want, fold, stream, interval, limbo, sent, unsure FROM document WHERE id = ?",
             (document.id,),
         ).fetchone()
-        shift = self._shift(document, at) if document.slot else 0
+        shift = self._shift(document, at) if document.unique_slot else 0
         want, content = content_hash(document, shift)
         if document.problem is not None:
             want += "!"
@@ -44,12 +44,16 @@ class Wanted(Intervals):
                         (fold, stream, interval, document.id),
                     )
                 return
-            if document.slot and row[1] and (row[0], row[1], row[2]) != (at, document.slot, document.collection):
+            if (
+                document.unique_slot
+                and row[1]
+                and (row[0], row[1], row[2]) != (at, document.unique_slot, document.collection)
+            ):
                 self._leave_slot(document.id, row[2], row[1], row[0])
         settled = row is not None and row[8] == want and not row[9]
         values = (
-            document.collection, document.slot, at, shift, fold, stream, interval, want,
-            None if settled else content, document.worth_s, document.problem,
+            document.collection, document.unique_slot, at, shift, fold, stream, interval, want,
+            None if settled else content, document.ttl_s, document.problem,
         )  # fmt: skip
         if row is None:
             self._db.execute(
@@ -70,13 +74,13 @@ class Wanted(Intervals):
         rows = self._db.execute(
             "SELECT id, fold, stream, interval FROM document"
             " WHERE collection = ? AND slot = ? AND at = ? AND id <> ? AND want IS NOT NULL AND limbo <> 1",
-            (document.collection, document.slot, at, document.id),
+            (document.collection, document.unique_slot, at, document.id),
         ).fetchall()
         known = (
             rows
             and self._db.execute(
                 "SELECT 1 FROM document WHERE id = ? AND at = ? AND slot = ? AND want IS NOT NULL",
-                (document.id, at, document.slot),
+                (document.id, at, document.unique_slot),
             ).fetchone()
         )
         if not known:
@@ -95,18 +99,18 @@ class Wanted(Intervals):
         """The contents of delivered documents are not kept: folding their interval again makes them anew."""
         for id_, fold, stream, interval in rows:
             self._db.execute("UPDATE document SET want = '~' WHERE id = ?", (id_,))
-            self._mark_origin(fold, stream, interval)
+            self._invalidate_origin(fold, stream, interval)
 
     def wanted_in(self, fold: str, stream: str, interval: int) -> set[str]:
         """Ids of the documents that an interval finished before (RUNNING: that were going on)."""
         sql = "SELECT id FROM document WHERE fold = ? AND stream = ? AND interval = ?"
         return {row[0] for row in self._db.execute(sql, (fold, stream, interval))}
 
-    def doubt(self, ids: Sequence[str]) -> None:
+    def mark_unclaimed(self, ids: Sequence[str]) -> None:
         """These are not made by their interval any more; another may still make them before the fold is through."""
         self._db.executemany("UPDATE document SET limbo = 1 WHERE id = ?", [(id_,) for id_ in ids])
 
-    def doubt_kept(self, stream: str) -> list[str]:
+    def recheck_protected(self, stream: str) -> list[str]:
         """The stretches changed in which nothing is taken back: what was kept is in doubt once more. The folds that made it."""
         rows = self._db.execute(
             "SELECT DISTINCT fold FROM document WHERE limbo = 2 AND stream = ?", (stream,)
@@ -114,7 +118,7 @@ class Wanted(Intervals):
         self._db.execute("UPDATE document SET limbo = 1 WHERE limbo = 2 AND stream = ?", (stream,))
         return [fold for (fold,) in rows]
 
-    def settle(self, fold: str, stream: str, *, keep: Sequence[tuple[int, int]] = ()) -> int:
+    def retire_unclaimed(self, fold: str, stream: str, *, keep: Sequence[tuple[int, int]] = ()) -> int:
         """The fold is through: what is still in doubt is taken back, except in the ``keep`` stretches (ms). Their number.
 
         What is kept stays as it is until :meth:`doubt_kept`.

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tconnectsync.clock import milliseconds, moment
-from tconnectsync.outbox.documents import Wanted, content_hash
+from tconnectsync.outbox.documents import DesiredDocuments, content_hash
 from tconnectsync.outbox.store import RUNNING
 from tconnectsync.plugin.fold import Document
 from tconnectsync.plugin.receiver import Delivery, StoredDocument
@@ -27,7 +27,7 @@ def _not_believed(now: int) -> tuple[int, int]:
     return now + round(TOLERANCE_S * 1000), now + round((LONGEST_ASKED_WAIT_S + TOLERANCE_S) * 1000)
 
 
-class Sending(Wanted):
+class DeliveryQueue(DesiredDocuments):
     """Pending documents and withdrawals, attempts and their outcomes, what was found at the receiver, replays."""
 
     def pending(self, now: datetime, limit: int, *, ids: Sequence[str] | None = None) -> list[Delivery]:
@@ -45,11 +45,17 @@ class Sending(Wanted):
             document = None
             if want is not None:
                 document = Document(
-                    id=id_, collection=collection, at=moment(at + shift), slot=slot, worth_s=worth_s,
+                    id=id_, collection=collection, at=moment(at + shift), unique_slot=slot, ttl_s=worth_s,
                     content=msgspec.json.decode(content),
                 )  # fmt: skip
             found.append(
-                Delivery(document_id=id_, collection=collection, document=document, stored=stored, unsure=bool(unsure))
+                Delivery(
+                    document_id=id_,
+                    collection=collection,
+                    document=document,
+                    receiver_key=stored,
+                    in_doubt=bool(unsure),
+                )
             )
         return found
 
@@ -68,7 +74,7 @@ class Sending(Wanted):
             (*values, limit),
         ).fetchall()
 
-    def lapse(self, now: datetime) -> int:
+    def expire(self, now: datetime) -> int:
         """Forget documents that are not worth anything any more, sent or not. Their number."""
         sql = "DELETE FROM document WHERE worth_s IS NOT NULL AND at < ? - worth_s * 1000"
         return self._db.execute(sql, (milliseconds(now),)).rowcount
@@ -77,7 +83,7 @@ class Sending(Wanted):
         """An attempt begins (True), or is known not to have reached the receiver (False)."""
         self._db.executemany("UPDATE document SET unsure = ? WHERE id = ?", [(int(unsure), id_) for id_ in ids])
 
-    def taken(self, delivery: Delivery, stored: str) -> None:
+    def mark_delivered(self, delivery: Delivery, stored: str) -> None:
         """The receiver took it: known as delivered from now on, whatever else was wanted meanwhile."""
         if delivery.document is None:
             self._db.execute(
@@ -103,14 +109,14 @@ class Sending(Wanted):
             (ms + round(wait_s * 1000), ms, delivery.document_id),
         )
 
-    def bury(self, delivery: Delivery, reason: str) -> None:
+    def dead_letter(self, delivery: Delivery, reason: str) -> None:
         """The receiver will never take it: a dead letter, until its content changes or the user says so.
 
         Of one that it took before the old copy may be gone.
         """
         self._db.execute(
             "UPDATE document SET dead = ?, attempts = attempts + 1, unsure = ? WHERE id = ?",
-            (reason, int(delivery.unsure or delivery.stored is not None), delivery.document_id),
+            (reason, int(delivery.in_doubt or delivery.receiver_key is not None), delivery.document_id),
         )
 
     def next_due(self, now: datetime) -> datetime | None:
@@ -152,23 +158,23 @@ class Sending(Wanted):
         (at,) = self._db.execute(sql).fetchone()
         return None if at is None else moment(at)
 
-    def recognise(self, found: StoredDocument) -> None:
+    def record_existing(self, found: StoredDocument) -> None:
         """The receiver already holds this document of ours (after a wiped disk): updated if a fold makes it.
 
         One that no fold makes stays as it is until :meth:`judge_found`; one that is passing stays for good.
         """
-        if not found.passing:
+        if not found.ephemeral:
             self._db.execute(  # until then its slot stands where its content would
                 "INSERT INTO document(id, collection, slot, at, want, content, stream) VALUES(?, ?, '', ?, '?', ?, ?)"
                 " ON CONFLICT(id) DO NOTHING",
-                (found.document_id, found.collection, milliseconds(found.at), found.slot.encode(), found.pump),
+                (found.document_id, found.collection, milliseconds(found.at), found.unique_slot.encode(), found.pump),
             )
         self._db.execute(
             "UPDATE document SET sent = coalesce(sent, '?'), stored = coalesce(stored, ?) WHERE id = ?",
-            (found.stored, found.document_id),
+            (found.receiver_key, found.document_id),
         )
 
-    def judge_found(self, known: Callable[[str, datetime], bool], *, keep: Sequence[tuple[int, int]] = ()) -> int:
+    def resolve_unclaimed(self, known: Callable[[str, datetime], bool], *, keep: Sequence[tuple[int, int]] = ()) -> int:
         """Everything is fetched and folded: what was found and is not made goes, except in ``keep`` (ms). Their number.
 
         Only what the log speaks of is judged (``known(pump, at)``), and only what is of a kind that is made here: another
@@ -179,13 +185,15 @@ class Sending(Wanted):
         left: list[tuple[str]] = []
         for id_, at, pump, collection, slot in self._db.execute(sql).fetchall():
             kept = any(first <= at <= last for first, last in keep)
-            judged = known(pump or "", moment(at)) and not kept and self.makes(collection, (slot or b"").decode())
+            judged = (
+                known(pump or "", moment(at)) and not kept and self.produces_kind(collection, (slot or b"").decode())
+            )
             (gone if judged else left).append((id_,))
         self._db.executemany("UPDATE document SET want = NULL, content = NULL WHERE id = ?", gone)
         self._db.executemany("DELETE FROM document WHERE id = ?", left)
         return len(gone)
 
-    def makes(self, collection: str, slot: str) -> bool:
+    def produces_kind(self, collection: str, slot: str) -> bool:
         """Whether some fold makes documents of this kind (no slot: of this collection)."""
         chosen, values = ("AND slot = ?", (collection, slot)) if slot else ("", (collection,))
         sql = f"SELECT 1 FROM document INDEXED BY document_slot WHERE collection = ? {chosen} AND fold IS NOT NULL LIMIT 1"
@@ -219,7 +227,7 @@ class Sending(Wanted):
             stretch,
         ).rowcount
         for fold, stream, interval in rows:
-            self._mark_origin(fold, stream, interval)
+            self._invalidate_origin(fold, stream, interval)
         return changed
 
     def new_site(self) -> None:

@@ -19,7 +19,7 @@ _SHIFTS_MS = 1000
 
 
 @attrs.frozen(kw_only=True)
-class Row:
+class DocumentRow:
     """A document as the outbox knows it, at one moment. ``at`` is the time that it is sent with, ``shift`` ms later than made.
 
     ``interval`` is where its ``fold`` makes it in ``stream`` (None: no fold makes it). ``want`` and ``sent`` are content hashes.
@@ -52,30 +52,30 @@ class Row:
         return self.worth_s is not None and self.at + timedelta(seconds=self.worth_s) < now
 
 
-def _row(values: tuple[Any, ...]) -> Row:
-    known = dict(zip([field.name for field in attrs.fields(Row)], values, strict=True))
+def _row(values: tuple[Any, ...]) -> DocumentRow:
+    known = dict(zip([field.name for field in attrs.fields(DocumentRow)], values, strict=True))
     known["at"], known["unsure"] = moment(known["at"]), bool(known["unsure"])
     known["given_up"] = known["given_up"] == GIVEN_UP
-    return Row(**known)
+    return DocumentRow(**known)
 
 
-class Compared(DeadLetters):
+class DocumentRows(DeadLetters):
     """Documents by their time or identity, whatever became of them."""
 
-    def rows_between(self, first: datetime, last: datetime) -> dict[str, Row]:
+    def rows_between(self, first: datetime, last: datetime) -> dict[str, DocumentRow]:
         """All documents that are sent with a time from ``first`` to ``last``, both inclusive, by identity."""
         span = milliseconds(first), milliseconds(last)
         sql = (
             f"SELECT {_COLUMNS} FROM document INDEXED BY document_slot"
             " WHERE collection = ? AND slot = ? AND at BETWEEN ? AND ? AND at + shift BETWEEN ? AND ?"
         )
-        found: dict[str, Row] = {}
+        found: dict[str, DocumentRow] = {}
         for collection, slot in self._slots():
             values = (collection, slot, span[0] - _SHIFTS_MS, span[1], *span)
             found.update((row[0], _row(row)) for row in self._db.execute(sql, values))
         return found
 
-    def rows_of(self, ids: Iterable[str]) -> dict[str, Row]:
+    def rows_of(self, ids: Iterable[str]) -> dict[str, DocumentRow]:
         """What is known of these, wherever they lie."""
         sql = f"SELECT {_COLUMNS} FROM document WHERE id IN (SELECT value FROM json_each(?))"
         return {row[0]: _row(row) for row in self._db.execute(sql, (msgspec.json.encode(list(ids)).decode(),))}
@@ -95,7 +95,7 @@ class Compared(DeadLetters):
         sql = "SELECT interval, fold FROM checkpoint WHERE stream = ? AND interval BETWEEN ? AND ?"
         return self._db.execute(sql, (stream, first, last)).fetchall()
 
-    def send_again(self, rows: Iterable[Row], *, lost: bool, stored: Mapping[str, str] | None = None) -> int:
+    def send_again(self, rows: Iterable[DocumentRow], *, lost: bool, stored: Mapping[str, str] | None = None) -> int:
         """Deliver these once more, looking for stray copies; what is not as it was in ``rows`` is left alone. Their number.
 
         ``lost``: they are not there, so that nothing is rewritten. ``stored``: our text for a copy that lies elsewhere.
@@ -113,4 +113,4 @@ class Compared(DeadLetters):
     def fold_origin(self, fold: str | None, stream: str | None, interval: int | None) -> None:
         """Fold the interval again that makes a document."""
         if fold is not None and stream is not None:
-            self._mark_origin(fold, stream, interval)
+            self._invalidate_origin(fold, stream, interval)

@@ -17,7 +17,7 @@ from tconnectsync.errors import Rejected, Retryable
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.batch_size import ONE_BY_ONE, BatchSize
 from tconnectsync.outbox.suspects import Suspects
-from tconnectsync.plugin.receiver import Delivery, Outcome, Postponed, Receiver, Refused, Remembering, Taken
+from tconnectsync.plugin.receiver import Accepted, Delivery, Outcome, Postponed, Receiver, Refused, Remembering
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 from tconnectsync.text.plural import counted
 
@@ -40,7 +40,7 @@ def unrecognised_remedy(name: str) -> str:
 
 
 @attrs.define
-class Courier:
+class Sender:
     """Delivers one sink's outbox to its receiver, one batch a call."""
 
     outbox: Outbox
@@ -70,7 +70,7 @@ class Courier:
         for known in ("batch_size", "suspects", "confirmed", "unconfirmed_rounds", "receiver_memory"):
             self.outbox.forget(known)
 
-    def halted(self) -> bool:
+    def is_halted(self) -> bool:
         """Whether too many documents in a row were refused."""
         return len(self.refused) >= HALT_AFTER
 
@@ -93,7 +93,7 @@ class Courier:
         if not batch:
             return 0
         ids = [delivery.document_id for delivery in batch]
-        unsure_before = {delivery.document_id for delivery in batch if delivery.unsure}
+        unsure_before = {delivery.document_id for delivery in batch if delivery.in_doubt}
         with self.outbox.transaction():
             self.outbox.set_unsure(ids, True)
         try:
@@ -103,7 +103,7 @@ class Courier:
         except Retryable as error:
             self._halves.clear()
             with self.outbox.transaction():
-                if not error.unsure:
+                if not error.in_doubt:
                     self.outbox.set_unsure([id_ for id_ in ids if id_ not in unsure_before], False)
                 passed_over = error.narrow and self._too_much(batch, error, now)
                 self._remember()
@@ -113,7 +113,7 @@ class Courier:
         if len(outcomes) != len(batch):
             raise RuntimeError(f"a receiver answered {len(outcomes)} of {counted(len(batch), 'delivery')}")
         with self.outbox.transaction():
-            trouble = self._note(batch, outcomes, now)
+            trouble = self._record_outcomes(batch, outcomes, now)
             self._remember_size(self._size().after_success(len(batch), self.receiver.batch_size))
             self._remember()
         if trouble is not None:
@@ -171,7 +171,7 @@ class Courier:
                 self._remember_size(self._size().after_refusal(len(batch)))
             if len(batch) == 1:
                 refused = Refused(reason=error.message, passing=error.passing, remedy=error.remedy)
-                trouble = self._note(batch, [refused], now)
+                trouble = self._record_outcomes(batch, [refused], now)
             else:
                 self.undecided = True
                 middle = len(batch) // 2
@@ -199,7 +199,7 @@ class Courier:
             self.undecided = True
             if suspect.guilty:
                 suspects.forget([delivery.document_id])
-                self.outbox.bury(delivery, reason)
+                self.outbox.dead_letter(delivery, reason)
                 self.outbox.put("refused_in_a_row", json.dumps(_with(self.refused, delivery.document_id)))
             else:
                 self.outbox.postpone(delivery, now, suspect.wait_s)
@@ -208,13 +208,15 @@ class Courier:
 
     # --- what was answered --------------------------------------------------------------------------------------------
 
-    def _note(self, batch: Sequence[Delivery], outcomes: Sequence[Outcome], now: datetime) -> Retryable | None:
+    def _record_outcomes(
+        self, batch: Sequence[Delivery], outcomes: Sequence[Outcome], now: datetime
+    ) -> Retryable | None:
         """Note the outcomes; answers what the sink has to back off for, if it has to."""
         row = before = list(self.refused)
         puts, unconfirmed, doubtful = [], [], []
         for delivery, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Taken):
-                self.outbox.taken(delivery, outcome.stored)
+            if isinstance(outcome, Accepted):
+                self.outbox.mark_delivered(delivery, outcome.receiver_key)
                 self.taken += 1
                 if delivery.document is not None:  # what is taken back proves nothing: a site may delete and not write
                     self._try_once_more(row)
@@ -228,7 +230,7 @@ class Courier:
             elif outcome.passing:
                 doubtful.append((delivery, outcome))
             else:
-                self.outbox.bury(delivery, outcome.reason)
+                self.outbox.dead_letter(delivery, outcome.reason)
                 row = _with(row, delivery.document_id)
         if row != before:
             self.outbox.put("refused_in_a_row", json.dumps(row))
@@ -287,7 +289,7 @@ class Courier:
         known = json.loads(self.outbox.get("tried_once_more", "[]")) if refused else []
         fresh = [id_ for id_ in refused if id_ not in known]
         if fresh:
-            self.outbox.revive(fresh)
+            self.outbox.retry(fresh)
             self.outbox.put("tried_once_more", json.dumps([*known, *fresh][-REMEMBERED:]))
             self._halves.extend((id_,) for id_ in fresh)
 

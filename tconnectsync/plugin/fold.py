@@ -39,8 +39,8 @@ class Document:
     collection: str
     at: datetime
     content: Mapping[str, Any]
-    slot: str = ""
-    worth_s: float | None = None
+    unique_slot: str = ""
+    ttl_s: float | None = None
     problem: str | None = None
 
 

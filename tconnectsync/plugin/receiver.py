@@ -22,15 +22,15 @@ class Delivery:
     document_id: str
     collection: str
     document: Document | None
-    stored: str | None = None
-    unsure: bool = False
+    receiver_key: str | None = None
+    in_doubt: bool = False
 
 
 @attrs.frozen(kw_only=True)
-class Taken:
+class Accepted:
     """The receiver said so. ``stored`` is handed back with the next delivery of this document."""
 
-    stored: str
+    receiver_key: str
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +55,7 @@ class Refused:
     remedy: str | None = None
 
 
-Outcome: TypeAlias = Taken | Postponed | Refused
+Outcome: TypeAlias = Accepted | Postponed | Refused
 
 
 @attrs.frozen(kw_only=True)
@@ -72,16 +72,16 @@ class StoredDocument:
     document_id: str
     collection: str
     at: datetime
-    stored: str
-    slot: str = ""
+    receiver_key: str
+    unique_slot: str = ""
     pump: str = ""
-    passing: bool = False
+    ephemeral: bool = False
     author: str = ""
     content: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen(kw_only=True)
-class Contrast:
+class FieldDiff:
     """A field in which a stored copy differs from our document. None: not there."""
 
     field: str
@@ -90,7 +90,7 @@ class Contrast:
 
 
 @attrs.frozen(kw_only=True)
-class Hold:
+class SiteConflict:
     """A reason to wait for the user before the first delivery."""
 
     reason: str
@@ -98,7 +98,7 @@ class Hold:
 
 
 @attrs.frozen(kw_only=True)
-class Finding:
+class CheckResult:
     """One line of ``check``: good or bad, what was looked at, and what to do about it.
 
     ``upload``, from a source and of the pump that is worn: the UTC time of its newest upload, and the newest time in that upload
@@ -124,7 +124,7 @@ class Receiver(Protocol):
     batch_size: int
     """The most deliveries that one call of ``deliver`` takes."""
 
-    def inspect(self, first: datetime, last: datetime) -> Hold | None:
+    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:
         """Before the first delivery ever: is the place inhabited by someone else's copies of the same facts?"""
         ...
 
@@ -136,7 +136,7 @@ class Receiver(Protocol):
         """Every document of ours from ``first`` to ``last``: asked once when the outbox is empty (a wiped disk)."""
         ...
 
-    def check(self) -> Iterator[Finding]:
+    def check(self) -> Iterator[CheckResult]:
         """Version, rights and reachability, by trying them."""
         ...
 
@@ -155,7 +155,7 @@ class Remembering(Protocol):
 
 
 @runtime_checkable
-class Rendering(Protocol):
+class SupportsRender(Protocol):
     """A receiver that can say beforehand what it sends. Not every one can: ask :func:`rendered`."""
 
     def rendered(self, document: Document) -> Mapping[str, Any] | Refused:
@@ -167,13 +167,13 @@ def rendered(receiver: Receiver, document: Document) -> Mapping[str, Any] | Refu
     """What ``receiver`` would send for ``document``; the fold's content where the receiver does not say."""
     if document.problem is not None:
         return Refused(reason=document.problem)
-    if isinstance(receiver, Rendering):
+    if isinstance(receiver, SupportsRender):
         return receiver.rendered(document)
     return document.content
 
 
 @attrs.frozen(kw_only=True)
-class Older:
+class LegacyMatch:
     """A document of an older bridge beside ours. ``same``: ours describe the same fact; None: nobody can tell.
 
     ``impossible`` (with ``same``): it says what cannot be, and goes though nothing of ours takes its place.
@@ -185,7 +185,7 @@ class Older:
 
 
 @runtime_checkable
-class Adopting(Protocol):
+class SupportsAdoption(Protocol):
     """What a receiver that is :class:`Surveyed` may do besides, for ``adopt``: tell an older bridge's documents, and remove them."""
 
     @property
@@ -195,7 +195,7 @@ class Adopting(Protocol):
 
     def recognise_older(
         self, documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str]
-    ) -> Sequence[Older]:
+    ) -> Sequence[LegacyMatch]:
         """Which of ``others`` (of the survey, not ours) an older bridge wrote, of the kinds of facts that this sink tells.
 
         ``documents`` are all of ours from two days before to two days after the others. ``claimed``, which this adds to, holds the
@@ -211,13 +211,13 @@ class Adopting(Protocol):
         ...
 
 
-def can_adopt(receiver: object) -> TypeGuard[Adopting]:
+def can_adopt(receiver: object) -> TypeGuard[SupportsAdoption]:
     """Whether it tells and removes what an older bridge wrote of its sink's facts."""
-    return isinstance(receiver, Adopting) and receiver.adopts
+    return isinstance(receiver, SupportsAdoption) and receiver.adopts
 
 
 @runtime_checkable
-class Surveyed(Protocol):
+class ReadableReceiver(Protocol):
     """What a receiver may do besides, so that ``verify`` and the daily comparison can be done: show all that is there.
 
     One that cannot read back what it wrote leaves it out. The calls may raise as those of :class:`Receiver`.
@@ -234,6 +234,6 @@ class Surveyed(Protocol):
         """
         ...
 
-    def compare(self, document: Document, stored: StoredDocument) -> Sequence[Contrast]:
+    def compare(self, document: Document, stored: StoredDocument) -> Sequence[FieldDiff]:
         """In what a copy differs from ``document``; what the receiver adds, drops or writes in another way is no difference."""
         ...

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import attrs
 
 from tconnectsync.events import Body, Event
-from tconnectsync.plugin.receiver import Finding
+from tconnectsync.plugin.receiver import CheckResult
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +51,6 @@ class Source(Protocol):
         """The kind and body of a vendor record; never raises for odd data but answers ``unknown``."""
         ...
 
-    def check(self) -> Iterator[Finding]:
+    def check(self) -> Iterator[CheckResult]:
         """Login, pumps found and their newest data; nothing secret in the words."""
         ...

@@ -115,7 +115,7 @@ class Importer:
 
     ``recognises(head)`` tells from a file's first 64 KiB whether it is one. ``read(stream, options)`` gives its events in
     batches of a moderate size, with deterministic ids: the same file gives the same events. It is called twice, to look
-    through the whole file and then to take it; ``note`` of a file's last batch is shown to the user. Errors: BadFile, whose
+    through the whole file and then to take it; ``note`` of a file's last batch is shown to the user. Errors: FileUnreadable, whose
     message says at which line or byte. ``device(event)`` is an id of the vendor's that tells one pump from another, where the
     event holds one: the same id under two serial numbers is refused. ``partial(event)`` is whether a source may tell the same
     record more fully: such an event is taken only where the log does not hold the record.

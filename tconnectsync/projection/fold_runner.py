@@ -17,11 +17,11 @@ import cattrs
 import msgspec
 from cattrs.preconf.json import make_converter
 
-from tconnectsync.errors import LogDamaged, TconnectsyncError
+from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.events import Event, WearBegan, WearEnded
 from tconnectsync.outbox import RUNNING, Outbox, milliseconds
 from tconnectsync.plugin.fold import Document, Fold
-from tconnectsync.projection.notes import Note
+from tconnectsync.projection.notes import PendingNote
 
 log = logging.getLogger("tconnectsync.sinks")
 NUMBERED_INTERVAL = 512
@@ -92,7 +92,7 @@ def make_state_converter() -> cattrs.Converter:
 
 
 @runtime_checkable
-class Waits(Protocol):
+class ReportsPending(Protocol):
     """What a fold may do besides: tell what it still waits for."""
 
     def waiting(self, state: Any) -> Sequence[tuple[str, datetime]]:
@@ -125,7 +125,7 @@ class _Folded:
 
 
 @attrs.define
-class Folding:
+class FoldRunner:
     """Runs the folds of one sink over the streams of the log, into its outbox."""
 
     outbox: Outbox
@@ -139,7 +139,7 @@ class Folding:
         """The folds whose documents with a ``worth_s`` tell the present."""
         return tuple(name for name, fold in self.folds.items() if not isinstance(fold, SentOnce))
 
-    def mark_new(self, touched: Iterable[tuple[str, int, str, bool]], *, cursor: int) -> None:
+    def invalidate_new(self, touched: Iterable[tuple[str, int, str, bool]], *, cursor: int) -> None:
         """Mark the intervals of new events, given as (stream, key, kind, numbered), and move the cursor."""
         listeners: dict[str, list[str]] = {}
         for name, fold in self.folds.items():
@@ -150,29 +150,29 @@ class Folding:
             for stream, key, kind, numbered in touched
             for fold in listeners.get(kind, ())
         }
-        self.outbox.mark(sorted(rows))
+        self.outbox.invalidate(sorted(rows))
         self.outbox.put("cursor", str(cursor))
 
     def fold_next(self, view_of: Callable[[str], StreamView | None]) -> bool:
         """Fold the lowest marked interval. False when nothing is marked. Call inside a transaction."""
-        marked = self.outbox.first_marked(except_for=self.blocked)
+        marked = self.outbox.first_invalid(except_for=self.blocked)
         if marked is None:
             return False
         stream, interval, names = marked
         for name in names:
             if name not in self.folds:
-                self.outbox.unmark(stream, interval, name)
+                self.outbox.mark_folded(stream, interval, name)
         active = {name: self.folds[name] for name in names if name in self.folds}
         view = view_of(stream)
         if view is None:  # a stream that the log does not hold any more
             for name in names:
-                self.outbox.unmark(stream, interval, name)
+                self.outbox.mark_folded(stream, interval, name)
             return True
         shared = self._shared_events(view, interval, active)
         for name, fold in active.items():
             try:
                 events = self._events(view, interval, fold.kinds) if shared is None else shared
-            except LogDamaged as error:
+            except LogCorrupt as error:
                 self.blocked[stream, name] = error
                 continue
             try:
@@ -180,17 +180,17 @@ class Folding:
             except FoldFailed as error:
                 self.blocked[stream, name] = error
                 continue
-            self.outbox.unmark(stream, interval, name)  # first: the folding may mark it again
-            self._take_up(name, view, interval, folded)
-            if not self.outbox.has_marks(stream, name):
-                self.outbox.settle(name, stream, keep=view.gaps)
+            self.outbox.mark_folded(stream, interval, name)  # first: the folding may mark it again
+            self._store_result(name, view, interval, folded)
+            if not self.outbox.has_invalid(stream, name):
+                self.outbox.retire_unclaimed(name, stream, keep=view.gaps)
         return True
 
     def _shared_events(self, view: StreamView, interval: int, folds: Mapping[str, Fold[Any]]) -> list[Event] | None:
         """What all these folds need, read once; None where a part is damaged, so that each fold reads its own."""
         try:
             return self._events(view, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
-        except LogDamaged:
+        except LogCorrupt:
             return None
 
     def _events(self, view: StreamView, interval: int, kinds: frozenset[str]) -> list[Event]:
@@ -228,30 +228,30 @@ class Folding:
             remedy = "This is a bug of the sink plugin: update it, or report what the log says. The rest goes on."
             raise FoldFailed(message, remedy=remedy) from error
 
-    def _take_up(self, name: str, view: StreamView, interval: int, folded: _Folded) -> None:
+    def _store_result(self, name: str, view: StreamView, interval: int, folded: _Folded) -> None:
         outbox, stream = self.outbox, view.name
-        self._keep(name, view, interval, folded.finished)
+        self._sync_documents(name, view, interval, folded.finished)
         changed = outbox.save_state(name, stream, interval, folded.state)
         if folded.running is not None:
             # while later intervals wait (or are harmed) the old ones stay: they tell more than what is known up to here
-            if not outbox.has_marks(stream, name, since=interval):
-                self._keep(name, view, RUNNING, folded.running)
+            if not outbox.has_invalid(stream, name, since=interval):
+                self._sync_documents(name, view, RUNNING, folded.running)
         elif changed and folded.following is not None:
-            outbox.mark([(stream, folded.following, name)])
+            outbox.invalidate([(stream, folded.following, name)])
 
-    def _keep(self, name: str, view: StreamView, interval: int, documents: Mapping[str, Document]) -> None:
+    def _sync_documents(self, name: str, view: StreamView, interval: int, documents: Mapping[str, Document]) -> None:
         before = self.outbox.wanted_in(name, view.name, interval)
         kept = {id_: document for id_, document in documents.items() if view.wanted(document.at)}
         beyond = [document.at for id_, document in documents.items() if id_ not in kept]
-        self.outbox.leave_out(name, view.name, interval, beyond)
-        self.outbox.doubt(sorted(before - kept.keys()))
+        self.outbox.record_out_of_range(name, view.name, interval, beyond)
+        self.outbox.mark_unclaimed(sorted(before - kept.keys()))
         for document in kept.values():
-            self.outbox.want(document, name, view.name, interval)
+            self.outbox.upsert(document, name, view.name, interval)
 
-    def made_in(self, view: StreamView, interval: int, names: Sequence[str]) -> list[tuple[str, Document]]:
+    def refold(self, view: StreamView, interval: int, names: Sequence[str]) -> list[tuple[str, Document]]:
         """What these folds made in an interval (RUNNING: what is going on), worked out again; nothing is stored.
 
-        The outbox keeps no contents of what was delivered. Raises LogDamaged and FoldFailed.
+        The outbox keeps no contents of what was delivered. Raises LogCorrupt and FoldFailed.
         """
         folds = {name: self.folds[name] for name in names if name in self.folds}
         if interval == RUNNING:
@@ -273,9 +273,9 @@ class Folding:
     def _dump(self, state: Any) -> bytes:
         return msgspec.json.encode(self.converter.unstructure(state))
 
-    def notes(self, streams: Iterable[str]) -> list[Note]:
+    def notes(self, streams: Iterable[str]) -> list[PendingNote]:
         """What folds still wait for, and how old their newest values are that are worth something for a while only."""
-        found: list[Note] = []
+        found: list[PendingNote] = []
         wanted = list(streams)
         for name, fold in self.folds.items():
             newest: Document | None = None
@@ -284,15 +284,15 @@ class Folding:
                 if stored is None or (stream, name) in self.blocked:
                     continue
                 state = self._load(fold, stored)
-                if isinstance(fold, Waits):
-                    found += [Note(words=words, since=since) for words, since in fold.waiting(state)]
+                if isinstance(fold, ReportsPending):
+                    found += [PendingNote(words=words, since=since) for words, since in fold.waiting(state)]
                 for document in () if isinstance(fold, SentOnce) else fold.running(state):
-                    if document.worth_s is not None and (newest is None or document.at > newest.at):
+                    if document.ttl_s is not None and (newest is None or document.at > newest.at):
                         newest = document
-            if newest is not None and newest.worth_s is not None:
-                after = timedelta(seconds=newest.worth_s)
+            if newest is not None and newest.ttl_s is not None:
+                after = timedelta(seconds=newest.ttl_s)
                 title = getattr(fold, "title", name)
-                found.append(Note(words=f"no current {title}", since=newest.at, after=after, current=True))
+                found.append(PendingNote(words=f"no current {title}", since=newest.at, after=after, current=True))
         return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Outbox
-from tconnectsync.projection.fold_runner import Folding, interval_of
+from tconnectsync.projection.fold_runner import FoldRunner, interval_of
 from tconnectsync.timeline.placement import placement_from_json, placement_to_json
 from tconnectsync.timeline.stream_view import PlacedStream
 
@@ -21,7 +21,7 @@ def check_fingerprint(outbox: Outbox, fingerprint: str) -> None:
         outbox.put("fingerprint", fingerprint)
 
 
-def mark_moved(folding: Folding, view: PlacedStream) -> None:
+def invalidate_retimed(folding: FoldRunner, view: PlacedStream) -> None:
     """Mark what a changed clock, hand-over or edge of history concerns."""
     outbox = folding.outbox
     known = outbox.get(f"placement:{view.name}")
@@ -31,14 +31,14 @@ def mark_moved(folding: Folding, view: PlacedStream) -> None:
         before = placement_from_json(known) if known else None
         for first, last in view.changed_keys(before):
             low, high = (interval_of(key, numbered=view.numbered) for key in (first, last))
-            outbox.mark_range(view.name, low, high, folds)
+            outbox.invalidate_range(view.name, low, high, folds)
         for first_at, last_at in view.changed_edge(before):
-            outbox.mark_left_out(view.name, first_at, last_at)
+            outbox.invalidate_out_of_range(view.name, first_at, last_at)
         outbox.put(f"placement:{view.name}", now)
     _mark_hand_overs(folding, view)
 
 
-def _mark_hand_overs(folding: Folding, view: PlacedStream) -> None:
+def _mark_hand_overs(folding: FoldRunner, view: PlacedStream) -> None:
     """Where one came, went or moved, its interval is folded again; what follows from it spreads by itself."""
     outbox = folding.outbox
     known = outbox.get(f"wear:{view.name}", "[]")
@@ -48,7 +48,7 @@ def _mark_hand_overs(folding: Folding, view: PlacedStream) -> None:
     before = json.loads(known)
     for key, _, kind in [*(row for row in before if row not in now), *(row for row in now if row not in before)]:
         interval = interval_of(key, numbered=view.numbered)
-        outbox.mark([(view.name, interval, name) for name, fold in folding.folds.items() if kind in fold.kinds])
+        outbox.invalidate([(view.name, interval, name) for name, fold in folding.folds.items() if kind in fold.kinds])
     outbox.put(f"wear:{view.name}", json.dumps(now))
 
 
@@ -56,13 +56,13 @@ def settle_mended(outbox: Outbox, view: PlacedStream) -> None:
     """What a gap kept from being taken back is judged again when its days were fetched."""
     now = json.dumps(view.gaps)
     if now != outbox.get(f"gaps:{view.name}", "[]"):
-        for fold in outbox.doubt_kept(view.name):
-            if not outbox.has_marks(view.name, fold):  # else when it is through
-                outbox.settle(fold, view.name, keep=view.gaps)
+        for fold in outbox.recheck_protected(view.name):
+            if not outbox.has_invalid(view.name, fold):  # else when it is through
+                outbox.retire_unclaimed(fold, view.name, keep=view.gaps)
         outbox.put(f"gaps:{view.name}", now)
 
 
-def mark_new(folding: Folding, events: EventLog, views: Mapping[str, PlacedStream]) -> None:
+def invalidate_new(folding: FoldRunner, events: EventLog, views: Mapping[str, PlacedStream]) -> None:
     """Mark the intervals of what the log holds beyond the cursor, and move the cursor."""
     cursor = folding.outbox.cursor
     by_id = {view.stream.id: view for view in views.values()}
@@ -76,5 +76,5 @@ def mark_new(folding: Folding, events: EventLog, views: Mapping[str, PlacedStrea
     else:
         last -= 1  # a position may have several rows, of which the limit may have cut some
     if last != cursor:
-        folding.mark_new(touched, cursor=last)
+        folding.invalidate_new(touched, cursor=last)
         folding.outbox.put("cursor_mark", events.mark(last) or "")

@@ -16,7 +16,7 @@ WAITED = timedelta(days=1)
 
 
 @attrs.frozen(kw_only=True)
-class Note:
+class PendingNote:
     """``words`` are told once ``since`` (UTC) is longer ago than ``after``. ``current``: it is about a value's age."""
 
     words: str
@@ -33,7 +33,7 @@ class Note:
         return f"{self.words} (since {self.since:%Y-%m-%d %H:%M} UTC)"
 
 
-def notes_to_json(notes: Iterable[Note]) -> str:
+def notes_to_json(notes: Iterable[PendingNote]) -> str:
     """As text for the outbox."""
     return json.dumps(
         [[note.words, note.since.isoformat(), note.after.total_seconds(), note.current] for note in notes]
@@ -43,7 +43,7 @@ def notes_to_json(notes: Iterable[Note]) -> str:
 def due_texts(text: str, now: datetime) -> list[str]:
     """The sentences, from :func:`notes_to_json`, that are due at ``now``."""
     notes = [
-        Note(words=words, since=datetime.fromisoformat(since), after=timedelta(seconds=after_s), current=current)
+        PendingNote(words=words, since=datetime.fromisoformat(since), after=timedelta(seconds=after_s), current=current)
         for words, since, after_s, current in json.loads(text or "[]")
     ]
     return [note.text(now) for note in notes if now - note.since > note.after]

@@ -15,18 +15,18 @@ from tconnectsync.daemon.execute import _check_last_read, _may_use
 from tconnectsync.disk_check import look_at_disk
 from tconnectsync.errors import ConfigError
 from tconnectsync.plugin.manager import Plugins
-from tconnectsync.plugin.receiver import Finding
+from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.queries.sink_check import sink_findings
 from tconnectsync.queries.zone_check import clock_ahead, zone_doubt
 from tconnectsync.runtime.assembly import open_sinks, open_sources
-from tconnectsync.runtime.data_dir import _make_data_dir
+from tconnectsync.runtime.data_dir import make_data_dir
 from tconnectsync.timeline.anchoring import Upload
 from tconnectsync.timeline.zones import Zones
 
 log = logging.getLogger("tconnectsync.application")
 
 
-def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Finding]:
+def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[CheckResult]:
     """Disk, clock, every source and every receiver, by trying them. Nothing secret in the words."""
     from tconnectsync.queries.check_remedies import remedy_within_check
 
@@ -34,24 +34,26 @@ def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Fin
         yield attrs.evolve(finding, remedy=remedy_within_check(finding.remedy))
 
 
-def _tried(config: Config, plugins: Plugins, clock: Clock) -> Iterator[Finding]:
+def _tried(config: Config, plugins: Plugins, clock: Clock) -> Iterator[CheckResult]:
     try:
-        _make_data_dir(config)
+        make_data_dir(config)
     except ConfigError as error:
-        yield Finding(good=False, what=error.message, remedy=error.remedy)
+        yield CheckResult(good=False, what=error.message, remedy=error.remedy)
         return
     if not _may_use(config.data_dir):
         remedy = "Run it as the user that owns it (as a service: with sudo)."
-        yield Finding(good=False, what=f"data folder: this user may not use {config.data_dir}", remedy=remedy)
+        yield CheckResult(good=False, what=f"data folder: this user may not use {config.data_dir}", remedy=remedy)
     disk = look_at_disk(config.data_dir)
     free = (disk.free_bytes or 0) >> 20
-    yield Finding(
+    yield CheckResult(
         good=not disk.message, what=disk.message or f"disk: {free:,} MB free for {config.data_dir}", remedy=disk.remedy
     )
     yield from _check_installation()
     yield from _check_clock(config, clock)
     for name, message in plugins.problems:
-        yield Finding(good=False, what=f"plugin {name}: {message}", remedy="Fix it, or name it in `blocked_plugins`.")
+        yield CheckResult(
+            good=False, what=f"plugin {name}: {message}", remedy="Fix it, or name it in `blocked_plugins`."
+        )
     for name, source in open_sources(config, plugins, clock=clock, data_dir=config.data_dir).items():
         yield from _check_last_read(config, name)
         for finding in _guarded(name, source.check()):
@@ -68,29 +70,31 @@ def _tried(config: Config, plugins: Plugins, clock: Clock) -> Iterator[Finding]:
             yield from _guarded(name, sink.receiver.check())
 
 
-def _check_installation() -> Iterator[Finding]:
+def _check_installation() -> Iterator[CheckResult]:
     """Older bridges bear the same name: files of one that are still there are mixed with these."""
     from importlib.metadata import distributions
 
     others = sorted({found.version for found in distributions(name="tconnectsync")} - {tconnectsync.__version__})
     if others:
-        yield Finding(
+        yield CheckResult(
             good=False,
             what=f"installation: files of tconnectsync {', '.join(others)} are still in this Python environment",
             remedy="Remove them (`pip uninstall tconnectsync` until it finds nothing), then install this release again.",
         )
 
 
-def _check_clock(config: Config, clock: Clock) -> Iterator[Finding]:
+def _check_clock(config: Config, clock: Clock) -> Iterator[CheckResult]:
     now = clock.now()
     if now < datetime(2026, 1, 1, tzinfo=timezone.utc):
-        yield Finding(good=False, what=f"clock: this computer thinks it is {now:%Y-%m-%d}", remedy="See `timedatectl`.")
+        yield CheckResult(
+            good=False, what=f"clock: this computer thinks it is {now:%Y-%m-%d}", remedy="See `timedatectl`."
+        )
     else:
         zone = config.zone_of(now.date())
-        yield Finding(good=True, what=f"clock: {now:%Y-%m-%d %H:%M} UTC, zone {zone}")
+        yield CheckResult(good=True, what=f"clock: {now:%Y-%m-%d %H:%M} UTC, zone {zone}")
 
 
-def _check_zone(upload: tuple[datetime, datetime], zones: Zones) -> Iterator[Finding]:
+def _check_zone(upload: tuple[datetime, datetime], zones: Zones) -> Iterator[CheckResult]:
     at, newest = upload
     doubt = zone_doubt(Upload(at=at, newest=newest), zones)
     if doubt is not None:
@@ -100,13 +104,13 @@ def _check_zone(upload: tuple[datetime, datetime], zones: Zones) -> Iterator[Fin
         yield ahead
 
 
-def _guarded(name: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+def _guarded(name: str, findings: Iterator[CheckResult]) -> Iterator[CheckResult]:
     """A plugin's findings; its own failure is one more finding."""
     try:
         yield from findings
     except tconnectsync.TconnectsyncError as error:
-        yield Finding(good=False, what=f"{name}: {error.message}", remedy=error.remedy)
+        yield CheckResult(good=False, what=f"{name}: {error.message}", remedy=error.remedy)
     except Exception as error:  # noqa: BLE001 - the border to a plugin
-        yield Finding(
+        yield CheckResult(
             good=False, what=f"{name}: the check itself failed ({type(error).__name__})", remedy="Run it with -v."
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
-from tconnectsync.errors import NotDone
+from tconnectsync.errors import RequestRefused
 from tconnectsync.eventlog import Damage, EventLog
 
 log = logging.getLogger("tconnectsync.application")
@@ -28,7 +28,7 @@ def read_events(
 ) -> Iterator[dict[str, Any]]:
     """The log's records in the order they were written; ``first`` and ``last`` are pump-local days, both inclusive.
 
-    What is damaged is told to ``left_out``, each damage once, and passed over. Errors: NotDone for a pump that the log does
+    What is damaged is told to ``left_out``, each damage once, and passed over. Errors: RequestRefused for a pump that the log does
     not know.
     """
     from tconnectsync.eventlog.record_json import record_of
@@ -39,7 +39,7 @@ def read_events(
     known = sorted({stream.pump for stream in events.streams()})
     if pump is not None and pump not in known:
         events.close()
-        raise NotDone(
+        raise RequestRefused(
             f"The event log has no pump {pump!r}; it knows {', '.join(known) or 'none yet'}.",
             remedy="`tconnectsync status` shows the pumps.",
         )

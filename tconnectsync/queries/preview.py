@@ -14,21 +14,21 @@ from typing import Any
 
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
-from tconnectsync.eventlog import INDEX_NAME, LentFiles
+from tconnectsync.eventlog import INDEX_NAME, OverlayFiles
 from tconnectsync.filesystem import TEMPORARY
-from tconnectsync.jobs.adopt import not_adoptable
-from tconnectsync.jobs.days import stretch
+from tconnectsync.jobs.adopt import adoption_blocker
+from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Result
-from tconnectsync.jobs.outcome import result_of, troubles
+from tconnectsync.jobs.outcome import problems, result_of
 from tconnectsync.jobs.steps import no_such_sink
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import Delivery, Receiver, Refused, can_adopt, rendered
-from tconnectsync.reconcile.adoption import Found, adopted, cannot_be_adopted
+from tconnectsync.reconcile.adoption import AdoptionReport, adopted, cannot_be_adopted
 from tconnectsync.runtime.assembly import open_engine
 from tconnectsync.runtime.data_dir import make_data_dir
 from tconnectsync.runtime.engine import Engine
-from tconnectsync.runtime.sink_runner import Keeper
+from tconnectsync.runtime.sink_runner import SinkRunner
 
 _PREFIX = ".preview-"
 _LEFT_BEHIND_S = 86_400.0
@@ -53,20 +53,20 @@ def preview(
     """
     make_data_dir(config)  # a login's token is kept there
     with _lent(config, plugins, clock, polling=sink is None) as engine:
-        if sink is not None and sink not in engine.keepers:
+        if sink is not None and sink not in engine.runners:
             yield no_such_sink(engine, sink)
             return
-        engine.turn(polling=False, only=())
-        only = tuple(engine.keepers) if sink is None else (sink,)
-        for keeper in (engine.keepers[name] for name in only):
-            _fold(engine, keeper)
+        engine.run_once(polling=False, only=())
+        only = tuple(engine.runners) if sink is None else (sink,)
+        for runner in (engine.runners[name] for name in only):
+            _fold(engine, runner)
             if sink is not None:
-                keeper.replay(*_stretch(config, first, last))
-                _fold(engine, keeper)
-            keeper.look_over()
-            for delivery in _deliveries(keeper.outbox, clock):
-                yield {"sink": keeper.name, **_told(keeper.courier.receiver, delivery)}
-        found = troubles(engine, None if sink is None else only)
+                runner.replay(*_stretch(config, first, last))
+                _fold(engine, runner)
+            runner.preview_preflight()
+            for delivery in _deliveries(runner.outbox, clock):
+                yield {"sink": runner.name, **_told(runner.sender.receiver, delivery)}
+        found = problems(engine, None if sink is None else only)
         yield result_of(trouble for trouble in found if trouble[0] != _DOCUMENTS_WAIT)
 
 
@@ -83,20 +83,20 @@ def preview_adoption(
     """What ``adopt`` of ``sink`` would replace: fetched and worked out, and nothing written, here or there."""
     make_data_dir(config)  # a login's token is kept there
     with _lent(config, plugins, clock, polling=True) as engine:
-        keeper = engine.keepers.get(sink)
-        if keeper is None:
+        runner = engine.runners.get(sink)
+        if runner is None:
             return no_such_sink(engine, sink)
-        receiver = keeper.courier.receiver
+        receiver = runner.sender.receiver
         if not can_adopt(receiver):
             return Result(status=2, lines=(cannot_be_adopted(sink),))
-        engine.turn(polling=False, only=())
-        _fold(engine, keeper)
+        engine.run_once(polling=False, only=())
+        _fold(engine, runner)
         days = _stretch(config, first, last)
-        hindrance = not_adoptable(engine, keeper, *days)
+        hindrance = adoption_blocker(engine, runner, *days)
         if hindrance is not None:
             return hindrance
-        found = Found()
-        for _ in adopted(found, keeper.verifier(engine.views), receiver, *days):
+        found = AdoptionReport()
+        for _ in adopted(found, runner.verifier(engine.views), receiver, *days):
             pass
         waits = bool(found.unclear) and not keep_unclear
         return Result(status=6 if waits else 0, lines=found.lines(sink, done=False, keep_unclear=keep_unclear))
@@ -104,7 +104,7 @@ def preview_adoption(
 
 def _stretch(config: Config, first: date | None, last: date | None) -> tuple[datetime | None, datetime | None]:
     args = {"first": first and first.isoformat(), "last": last and last.isoformat()}
-    return stretch(args, config.zones.zone_at)
+    return utc_range(args, config.zones.zone_at)
 
 
 @contextlib.contextmanager
@@ -114,7 +114,7 @@ def _lent(config: Config, plugins: Plugins, clock: Clock, *, polling: bool) -> I
         _copy_positions(config.data_dir, folder)
         if polling:
             _copy_index(config.data_dir / INDEX_NAME, folder / INDEX_NAME)
-            files = LentFiles(config.data_dir / "log", folder / "log")
+            files = OverlayFiles(config.data_dir / "log", folder / "log")
             engine = open_engine(config, plugins, clock=clock, data_dir=folder, files=files)
         else:
             engine = open_engine(config, plugins, clock=clock, data_dir=folder, log_read_only=config.data_dir)
@@ -128,14 +128,14 @@ def _lent(config: Config, plugins: Plugins, clock: Clock, *, polling: bool) -> I
 
 def _poll(engine: Engine) -> None:
     for poller in engine.pollers.values():
-        if poller.may_ask():
+        if poller.can_poll():
             poller.start()
-    while engine.turn(polling=False, only=()):
+    while engine.run_once(polling=False, only=()):
         pass
 
 
-def _fold(engine: Engine, keeper: Keeper) -> None:
-    while engine.placed and keeper.fold(engine.views, version=engine.version):
+def _fold(engine: Engine, runner: SinkRunner) -> None:
+    while engine.placed and runner.fold(engine.views, version=engine.version):
         pass
 
 
@@ -145,14 +145,14 @@ def _deliveries(outbox: Outbox, clock: Clock) -> Iterator[Delivery]:
         yield from batch
         with outbox.transaction():
             for delivery in batch:
-                outbox.taken(delivery, "")
+                outbox.mark_delivered(delivery, "")
 
 
 def _told(receiver: Receiver, delivery: Delivery) -> dict[str, Any]:
     names = {"id": delivery.document_id, "collection": delivery.collection}
     document = delivery.document
     if document is None:
-        return {"action": "withdraw", **names, "at": None, "document": None, "stored": delivery.stored}
+        return {"action": "withdraw", **names, "at": None, "document": None, "stored": delivery.receiver_key}
     at = document.at.isoformat().replace("+00:00", "Z")
     body = rendered(receiver, document)
     if isinstance(body, Refused):

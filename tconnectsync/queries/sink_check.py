@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tconnectsync.outbox import Outbox
-from tconnectsync.plugin.receiver import Finding
+from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.retry.state import from_json
 from tconnectsync.text.plural import counted
 
@@ -19,7 +19,7 @@ STOPPED = {
 }
 
 
-def sink_findings(data_dir: Path, name: str) -> Iterator[Finding]:
+def sink_findings(data_dir: Path, name: str) -> Iterator[CheckResult]:
     """A finding if the sink has stopped; nothing if it delivers, or has not run yet."""
     path = data_dir / "outbox" / f"{name}.sqlite"
     if not path.exists():
@@ -36,4 +36,6 @@ def sink_findings(data_dir: Path, name: str) -> Iterator[Finding]:
     if words is not None:
         documents = f"; waiting: {counted(waiting, 'document')}" if waiting else ""
         what = f"{name}: {words}{documents}: {condition.message}"
-        yield Finding(good=False, what=what, remedy=condition.remedy or f"`tconnectsync resume {name}` tries again.")
+        yield CheckResult(
+            good=False, what=what, remedy=condition.remedy or f"`tconnectsync resume {name}` tries again."
+        )

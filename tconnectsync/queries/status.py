@@ -15,18 +15,18 @@ from tconnectsync.daemon.control import SOCKET_NAME
 from tconnectsync.daemon.state import daemon_condition
 from tconnectsync.disk_check import FAILING, disk_remedy, look_at_disk
 from tconnectsync.errors import (
-    LogDamaged,
+    LogCorrupt,
     TconnectsyncError,
 )
 from tconnectsync.eventlog import EventLog, LogSize
-from tconnectsync.ingest.poller import SourceMemory
+from tconnectsync.ingest.poller import SourceState
 from tconnectsync.outbox import Outbox, set_aside_words
 from tconnectsync.projection.notes import due_texts
-from tconnectsync.reconcile.daily import Comparison
+from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.reconcile.report import twice_words
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.state import Condition, from_json
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.retry.state import HealthState, from_json
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 
 COMPARED_LATE = timedelta(days=3)
@@ -72,9 +72,9 @@ def status_of(
     }
     events = _open(data_dir, clock, found)
     try:
-        placer = None if events is None else Placer(events, zones)
+        placer = None if events is None else TimelineResolver(events, zones)
         for name, on in sorted(sources.items()):
-            memory = SourceMemory.load(data_dir / "state" / f"{name}.json")
+            memory = SourceState.load(data_dir / "state" / f"{name}.json")
             found["sources"][name] = _source(
                 name, memory, on=on, events=events, placer=placer, now=clock.now(), daemon=pid
             )
@@ -91,7 +91,7 @@ def machine_status(data_dir: Path) -> dict[str, Any]:
     """The part that is measured now: the disk, and whether the daemon lives."""
     disk = look_at_disk(data_dir)
     daemon, pid = daemon_condition(data_dir, data_dir / SOCKET_NAME)
-    room = Condition(state="halted" if disk.message else "ok", message=disk.message, remedy=disk.remedy)
+    room = HealthState(state="halted" if disk.message else "ok", message=disk.message, remedy=disk.remedy)
     return {
         "disk": {**_condition(room), "free_bytes": disk.free_bytes, "read_only": disk.read_only},
         "daemon": {**_condition(daemon), "pid": pid},
@@ -153,7 +153,7 @@ def _growth(events: EventLog, size: LogSize) -> dict[str, Any]:
 
 
 def _source(
-    name: str, memory: SourceMemory, *, on: bool, events: EventLog | None, placer: Placer | None, now: datetime,
+    name: str, memory: SourceState, *, on: bool, events: EventLog | None, placer: TimelineResolver | None, now: datetime,
     daemon: int | None,
 ) -> dict[str, Any]:  # fmt: skip
     uploads, pumps, newest, words = [], {}, None, []
@@ -162,11 +162,11 @@ def _source(
             uploads = [fact.body.uploaded_at for fact in events.facts("upload.seen", source=name, limit=24)]
             pumps = placer.status(name)
             words = placer.messages()
-        except LogDamaged as error:
+        except LogCorrupt as error:
             words = [error.message]
         newest = max((pump["newest_event"] for pump in pumps.values() if pump["newest_event"]), default=None)
     begun = bool(uploads) or newest is not None
-    condition = _asked(memory, now, begun=begun, daemon=daemon) if on else Condition(state="off")
+    condition = _asked(memory, now, begun=begun, daemon=daemon) if on else HealthState(state="off")
     message = ". ".join(part for part in (condition.message, *words) if part)
     return {
         **_condition(condition, message),
@@ -190,16 +190,16 @@ def _next_try(deadline: RememberedDeadline | None, now: datetime) -> datetime | 
     return deadline.until if deadline.is_believed(now) else now
 
 
-def _asked(memory: SourceMemory, now: datetime, *, begun: bool, daemon: int | None) -> Condition:
+def _asked(memory: SourceState, now: datetime, *, begun: bool, daemon: int | None) -> HealthState:
     """How a source is doing; one that nobody asks any more, because the daemon is gone or hangs, is not well."""
     condition = memory.condition
     if condition.state != "ok":
         return condition
     if memory.last_fetch is None and begun:
         remedy = "The daemon goes on with it by itself; without one run `tconnectsync sync`."
-        return Condition(state="waiting", message="the first read is not complete yet", remedy=remedy)
+        return HealthState(state="waiting", message="the first read is not complete yet", remedy=remedy)
     if memory.last_fetch is None:
-        return Condition(state="waiting", message="not read yet", remedy="Run `tconnectsync sync`.")
+        return HealthState(state="waiting", message="not read yet", remedy="Run `tconnectsync sync`.")
     planned = _next_try(memory.next_poll, now)
     if planned is not None and now - planned > UNASKED_FOR:
         if daemon is None:
@@ -210,7 +210,7 @@ def _asked(memory: SourceMemory, now: datetime, *, begun: bool, daemon: int | No
         else:
             message = f"the daemon (process {daemon}) has not asked since then"
             remedy = "Run `systemctl restart tconnectsync`."
-        return Condition(state="waiting", since=planned, message=message, remedy=remedy)
+        return HealthState(state="waiting", since=planned, message=message, remedy=remedy)
     return condition
 
 
@@ -219,18 +219,18 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
     nothing |= {"verified_at": None, "verified": {}}
     if not path.exists():
         return {
-            **_condition(Condition(state="waiting" if on else "off", message="not run yet" if on else "")),
+            **_condition(HealthState(state="waiting" if on else "off", message="not run yet" if on else "")),
             **nothing,
         }
     try:
         outbox = Outbox(path, writable=False)
         try:
             counts = outbox.counts()
-            condition = from_json(outbox.get("condition", "{}")) if on else Condition(state="off")
+            condition = from_json(outbox.get("condition", "{}")) if on else HealthState(state="off")
             notes = due_texts(outbox.get("notes"), now) if on else []
             if counts.dead and on:
                 notes.insert(0, set_aside_words(counts.dead, outbox.last_reason()))
-            comparison = Comparison.of(outbox)
+            comparison = ComparisonState.of(outbox)
             if on and comparison.trouble and condition.state == "ok":
                 condition = _unread(comparison, condition, now)
             twice = comparison.counts.get("twice", 0)
@@ -255,14 +255,14 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
         return {**_condition(_unreadable(path, error)), **nothing}
 
 
-def _unread(comparison: Comparison, condition: Condition, now: datetime) -> Condition:
+def _unread(comparison: ComparisonState, condition: HealthState, now: datetime) -> HealthState:
     """What the receiver holds could not be read back: not bad at once, for it is tried again."""
     again = (
         ""
         if comparison.not_before is None
         else f" It is tried again after {comparison.not_before.until:%Y-%m-%d %H:%M} UTC."
     )
-    return Condition(
+    return HealthState(
         state="backing_off" if comparison.at is None or now - comparison.at < COMPARED_LATE else "halted",
         since=comparison.at or condition.since,
         message=f"what it holds could not be compared with the log: {comparison.trouble}",
@@ -270,21 +270,21 @@ def _unread(comparison: Comparison, condition: Condition, now: datetime) -> Cond
     )
 
 
-def _unreadable(path: Path, error: Exception) -> Condition:
+def _unreadable(path: Path, error: Exception) -> HealthState:
     """Why an outbox cannot be read, and what to do: only one that is no database any more is harmed."""
     disk = look_at_disk(path.parent)
     message = f"{path.name} cannot be read: {error}"
     if disk.message:
-        return Condition(state="waiting", message=message, remedy=disk.remedy)
+        return HealthState(state="waiting", message=message, remedy=disk.remedy)
     if isinstance(error, OSError):
-        return Condition(state="halted", message=message, remedy=disk_remedy(error) or FAILING)
+        return HealthState(state="halted", message=message, remedy=disk_remedy(error) or FAILING)
     if isinstance(error, sqlite3.OperationalError):
-        return Condition(state="waiting", message=message, remedy="Run `tconnectsync status` again in a minute.")
+        return HealthState(state="waiting", message=message, remedy="Run `tconnectsync status` again in a minute.")
     remedy = "Run `systemctl restart tconnectsync`, without a daemon `tconnectsync sync`: it is put aside and rebuilt."
-    return Condition(state="damaged", message=message, remedy=remedy)
+    return HealthState(state="damaged", message=message, remedy=remedy)
 
 
-def _condition(condition: Condition, message: str | None = None) -> dict[str, Any]:
+def _condition(condition: HealthState, message: str | None = None) -> dict[str, Any]:
     return {
         "state": condition.state,
         "since": iso(condition.since),

@@ -8,53 +8,53 @@ from datetime import date
 
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
-from tconnectsync.errors import NotDone
+from tconnectsync.errors import RequestRefused
 from tconnectsync.eventlog import EventLog
 from tconnectsync.ingest.gaps import waiting_stretches
-from tconnectsync.ingest.poller import SourceMemory
-from tconnectsync.jobs.days import stretch
+from tconnectsync.ingest.poller import SourceState
+from tconnectsync.jobs.days import utc_range
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.manager import Plugins
-from tconnectsync.plugin.receiver import Surveyed
-from tconnectsync.projection.fold_runner import Folding
+from tconnectsync.plugin.receiver import ReadableReceiver
+from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.reconcile.comparison import Verifier
-from tconnectsync.reconcile.report import Slice, cannot_be_verified
+from tconnectsync.reconcile.report import ComparisonChunk, cannot_be_verified
 from tconnectsync.runtime.assembly import open_sinks, open_sources
 from tconnectsync.runtime.data_dir import outbox_path
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.stream_view import PlacedStream
 
 
 def verify(
     config: Config, plugins: Plugins, *, sink: str, first: date | None = None, last: date | None = None, clock: Clock
-) -> Iterator[Slice]:
+) -> Iterator[ComparisonChunk]:
     """What a comparison of one sink finds, slice by slice. Takes no lock and writes nothing.
 
-    Errors: NotDone (the sink is off, cannot read back, or delivered nothing yet), LogDamaged, and those of the receiver.
+    Errors: RequestRefused (the sink is off, cannot read back, or delivered nothing yet), LogCorrupt, and those of the receiver.
     """
     opened = open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).get(sink)
     if opened is None:
-        raise NotDone(
+        raise RequestRefused(
             f"the sink {sink} is off", remedy="`tconnectsync status` lists the sinks and which of them are on."
         )
-    if not isinstance(opened.receiver, Surveyed):
-        raise NotDone(cannot_be_verified(sink), remedy="`tconnectsync plugins` lists the sinks.")
+    if not isinstance(opened.receiver, ReadableReceiver):
+        raise RequestRefused(cannot_be_verified(sink), remedy="`tconnectsync plugins` lists the sinks.")
     path = outbox_path(config.data_dir, sink)
     if not path.exists() or not (config.data_dir / "log").is_dir():
-        raise NotDone(f"{sink} has not delivered anything yet", remedy="Run `tconnectsync sync`.")
+        raise RequestRefused(f"{sink} has not delivered anything yet", remedy="Run `tconnectsync sync`.")
     decoders = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
     args = {"first": first and first.isoformat(), "last": last and last.isoformat()}
     with (
         closing(EventLog.open(config.data_dir, clock=clock, writable=False, decoders=decoders)) as events,
         closing(Outbox(path, writable=False)) as outbox,
     ):
-        mended = {name: SourceMemory.load(config.data_dir / "state" / f"{name}.json").mended for name in decoders}
+        mended = {name: SourceState.load(config.data_dir / "state" / f"{name}.json").mended for name in decoders}
         gaps_of_source = waiting_stretches(events, mended)  # as the daemon does: its verdict is the same
         streams = {stream.id: stream for stream in events.streams()}
         placed = [
             PlacedStream(events, streams[id_], where, gaps=gaps_of_source(streams[id_].source))
-            for id_, where in Placer(events, config.zones).place().items()
+            for id_, where in TimelineResolver(events, config.zones).place().items()
         ]
-        folding = Folding(outbox, {fold.name: fold for fold in opened.folds})
+        folding = FoldRunner(outbox, {fold.name: fold for fold in opened.folds})
         verifier = Verifier(folding, opened.receiver, events, {view.name: view for view in placed}, clock)
-        yield from verifier.run(*stretch(args, config.zones.zone_at))
+        yield from verifier.run(*utc_range(args, config.zones.zone_at))

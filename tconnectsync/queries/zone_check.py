@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import attrs
 
-from tconnectsync.plugin.receiver import Finding
+from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.timeline.anchoring import BOGUS, FIT_S, FRESH_S, IMPOSSIBLE_S, Upload
 from tconnectsync.timeline.pump_clock import span_text
 from tconnectsync.timeline.zones import Zones
@@ -45,14 +45,14 @@ class ZoneDoubt:
     words: str
 
     @property
-    def finding(self) -> Finding:
+    def finding(self) -> CheckResult:
         """A line of ``check``."""
         if not self.places:
             remedy = f"Set the date and time on the pump to those of {self.zone}; then run `tconnectsync check` again."
-            return Finding(good=not self.sure, what=self.words, remedy=remedy)
+            return CheckResult(good=not self.sure, what=self.words, remedy=remedy)
         places = " or ".join(f'"{place}"' for place in self.places[:MOST_NAMED])
         remedy = f"If the wearer lives elsewhere, correct `timezone` (its clock is that of {places}); else set the pump's clock."
-        return Finding(good=not self.sure, what=self.words, remedy=remedy)
+        return CheckResult(good=not self.sure, what=self.words, remedy=remedy)
 
 
 def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
@@ -81,13 +81,13 @@ def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
     return ZoneDoubt(zone=zone, sure=sure, places=fitting, words=words)
 
 
-def clock_ahead(upload: Upload, zones: Zones) -> Finding | None:
+def clock_ahead(upload: Upload, zones: Zones) -> CheckResult | None:
     """A clock that is minutes ahead of its zone's: its newest event would be later than the upload. None where it is not."""
     lags_s = [upload.lag_s(offset_s) for offset_s in zones.offsets_near(upload.newest.date())]
     ahead_s = -max((lag_s for lag_s in lags_s if IMPOSSIBLE_S <= lag_s < FIT_S[0]), default=0.0)
     if not ahead_s or any(FIT_S[0] <= lag_s <= FRESH_S for lag_s in lags_s):
         return None
-    return Finding(
+    return CheckResult(
         good=True,
         what=f"pump clock: seems at least {span_text(ahead_s)} ahead of {zones.name_at(upload.newest.date())}",
         remedy="Set the time on the pump. Until then its events are shown as much too late; they stay as they are after that.",

@@ -8,8 +8,8 @@ from datetime import datetime
 
 import attrs
 
-from tconnectsync.outbox import Row
-from tconnectsync.plugin.receiver import Adopting, StoredDocument
+from tconnectsync.outbox import DocumentRow
+from tconnectsync.plugin.receiver import StoredDocument, SupportsAdoption
 from tconnectsync.reconcile.comparison import Verifier
 from tconnectsync.text.plural import counted
 
@@ -22,7 +22,7 @@ def cannot_be_adopted(sink: str) -> str:
 
 
 @attrs.define
-class Found:
+class AdoptionReport:
     """What was found so far: by kind what ours replace, and what they do not; ``unclear``: nobody can tell.
 
     ``impossible``: what goes because it cannot be true, such as a glucose of 0.
@@ -58,13 +58,13 @@ class Found:
 
 
 def adopted(
-    found: Found,
+    found: AdoptionReport,
     verifier: Verifier,
-    receiver: Adopting,
+    receiver: SupportsAdoption,
     first: datetime | None,
     last: datetime | None,
     *,
-    send_again: Callable[[Sequence[Row]], None] | None = None,
+    send_again: Callable[[Sequence[DocumentRow]], None] | None = None,
 ) -> Iterator[None]:
     """Note in ``found`` what an older bridge wrote of the facts that our documents tell, the newest first, and remove it.
 
@@ -78,7 +78,7 @@ def adopted(
             documents, others, lost = week
             going: list[StoredDocument] = []
             for older in receiver.recognise_older(documents, others, claimed):
-                kind = older.stored.slot or older.stored.collection
+                kind = older.stored.unique_slot or older.stored.collection
                 if older.same:
                     going.append(older.stored)
                     (found.impossible if older.impossible else found.replaced)[kind] += 1

@@ -10,14 +10,14 @@ from itertools import islice
 import attrs
 
 from tconnectsync.clock import Clock
-from tconnectsync.errors import LogDamaged, TconnectsyncError
+from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog
-from tconnectsync.outbox import Outbox, Row, milliseconds
+from tconnectsync.outbox import DocumentRow, Outbox, milliseconds
 from tconnectsync.outbox.documents import content_hash
 from tconnectsync.plugin.fold import Document
-from tconnectsync.plugin.receiver import Contrast, StoredDocument, Surveyed, can_adopt
-from tconnectsync.projection.fold_runner import FoldFailed, Folding, interval_of
-from tconnectsync.reconcile.report import Difference, Slice
+from tconnectsync.plugin.receiver import FieldDiff, ReadableReceiver, StoredDocument, can_adopt
+from tconnectsync.projection.fold_runner import FoldFailed, FoldRunner, interval_of
+from tconnectsync.reconcile.report import ComparisonChunk, Mismatch
 from tconnectsync.text.plural import counted
 from tconnectsync.timeline.stream_view import PlacedStream
 
@@ -50,7 +50,7 @@ class _Span:
 
     first: datetime
     last: datetime
-    rows: dict[str, Row] = attrs.field(factory=dict)
+    rows: dict[str, DocumentRow] = attrs.field(factory=dict)
     copies: defaultdict[str, list[StoredDocument]] = attrs.field(factory=lambda: defaultdict(list))
     foreign: list[StoredDocument] = attrs.field(factory=list)
     made: dict[str, _Made] = attrs.field(factory=dict)
@@ -63,8 +63,8 @@ class _Span:
 class Verifier:
     """One sink's comparison. ``through``: everything that the log holds is folded, so that what nobody makes is orphaned."""
 
-    folding: Folding
-    receiver: Surveyed
+    folding: FoldRunner
+    receiver: ReadableReceiver
     events: EventLog
     views: Mapping[str, PlacedStream]
     clock: Clock
@@ -72,14 +72,14 @@ class Verifier:
 
     def __attrs_post_init__(self) -> None:
         outbox = self.outbox
-        self.through = outbox.cursor >= self.events.end and not outbox.marked_count() and not self.folding.blocked
+        self.through = outbox.cursor >= self.events.end and not outbox.invalid_count() and not self.folding.blocked
 
     @property
     def outbox(self) -> Outbox:
         """The sink's file; it is only read."""
         return self.folding.outbox
 
-    def run(self, first: datetime | None = None, last: datetime | None = None) -> Iterator[Slice]:
+    def run(self, first: datetime | None = None, last: datetime | None = None) -> Iterator[ComparisonChunk]:
         """Compare all documents from ``first`` to ``last`` (None: all that there are), the newest first.
 
         Raises what the receiver raises.
@@ -94,10 +94,10 @@ class Verifier:
 
     def beside(
         self, first: datetime | None = None, last: datetime | None = None
-    ) -> Iterator[tuple[Sequence[Document], Sequence[StoredDocument], Sequence[Row]] | None]:
+    ) -> Iterator[tuple[Sequence[Document], Sequence[StoredDocument], Sequence[DocumentRow]] | None]:
         """Week by week, the newest first: our documents of it and of two days on both sides, and others' in it. None: not yet.
 
-        Ours are those that the receiver took or is to get; last come those of them that it took and does not hold any more. Raises what the receiver raises; LogDamaged, FoldFailed.
+        Ours are those that the receiver took or is to get; last come those of them that it took and does not hold any more. Raises what the receiver raises; LogCorrupt, FoldFailed.
         """
         known = self.outbox.span()
         first = first or (known[0] - REACH if known else None)
@@ -118,22 +118,22 @@ class Verifier:
             yield [made.document for id_, made in ours.made.items() if id_ in rows], others, lost
             last = begin - _MS
 
-    def _compare(self, span: _Span) -> Iterator[Slice]:
+    def _compare(self, span: _Span) -> Iterator[ComparisonChunk]:
         span.rows = self.outbox.rows_between(span.first, span.last)
         for _ in self._survey(span):
-            yield Slice()
+            yield ComparisonChunk()
         span.rows |= self.outbox.rows_of(span.copies.keys() - span.rows.keys())
         for _ in self._make_again(span):
-            yield Slice()
+            yield ComparisonChunk()
         now = self.outbox.rows_between(span.first, span.last) | self.outbox.rows_of(
             span.rows.keys() | span.copies.keys()
         )
         span.moving = {id_ for id_ in span.rows.keys() | now.keys() if span.rows.get(id_) != now.get(id_)}
         judged = [self._judge(span, id_) for id_ in sorted(span.rows.keys() | span.copies.keys() | span.made.keys())]
-        yield Slice(
+        yield ComparisonChunk(
             good=judged.count(True),
-            found=(*(each for each in judged if isinstance(each, Difference)), *map(_foreign, span.foreign)),
-            harm=next((error.message for error in span.unread.values() if isinstance(error, LogDamaged)), ""),
+            found=(*(each for each in judged if isinstance(each, Mismatch)), *map(_foreign, span.foreign)),
+            harm=next((error.message for error in span.unread.values() if isinstance(error, LogCorrupt)), ""),
             twice=self._told_twice(span),
         )
 
@@ -172,8 +172,8 @@ class Verifier:
 
     def _make(self, span: _Span, view: PlacedStream, interval: int, folds: Sequence[str]) -> None:
         try:
-            found = self.folding.made_in(view, interval, folds)
-        except (LogDamaged, FoldFailed) as error:
+            found = self.folding.refold(view, interval, folds)
+        except (LogCorrupt, FoldFailed) as error:
             if len(folds) == 1:
                 span.unread[folds[0], view.name, interval] = error
                 return
@@ -188,7 +188,7 @@ class Verifier:
 
     # --- one document ---------------------------------------------------------------------------------------------------
 
-    def _judge(self, span: _Span, id_: str) -> Difference | bool:
+    def _judge(self, span: _Span, id_: str) -> Mismatch | bool:
         """True: as it should be. False: nothing to say. Else what is wrong with it."""
         row, copies = span.rows.get(id_), span.copies.get(id_, [])
         if id_ in span.moving:
@@ -214,41 +214,41 @@ class Verifier:
         if row.worth_s is not None and not (copies and span.first <= row.at <= span.last):
             return False  # it lapses: that it is missing is no difference, and it may have been sent later than it happened
         if not span.first <= row.at <= span.last:
-            contrast = Contrast(field="time", ours=row.at.isoformat(), theirs=copies[0].at.isoformat())
+            contrast = FieldDiff(field="time", ours=row.at.isoformat(), theirs=copies[0].at.isoformat())
             return self._told("different", row, copies, contrasts=(contrast,))
         return self._held(span, row, document, copies)
 
-    def _held(self, span: _Span, row: Row, document: Document, copies: Sequence[StoredDocument]) -> Difference | bool:
+    def _held(
+        self, span: _Span, row: DocumentRow, document: Document, copies: Sequence[StoredDocument]
+    ) -> Mismatch | bool:
         contrasts = [tuple(self.receiver.compare(document, copy)) for copy in copies]
         if len(copies) > 1:
             least = min(contrasts, key=len)
             return self._told("doubled", row, copies, note=counted(len(copies), "copy"), contrasts=least)
         if copies:
             return self._told("different", row, copies, contrasts=contrasts[0]) if contrasts[0] else True
-        if row.stored and row.stored in {copy.stored for copy in span.foreign}:
+        if row.stored and row.stored in {copy.receiver_key for copy in span.foreign}:
             note = "a document of somebody else has its time and type, and this place keeps only one of the two"
             return attrs.evolve(self._told("missing", row, copies, note=note), mendable=False)
         return self._told("missing", row, copies)
 
-    def _unknown(self, span: _Span, id_: str, copies: Sequence[StoredDocument]) -> Difference | bool:
+    def _unknown(self, span: _Span, id_: str, copies: Sequence[StoredDocument]) -> Mismatch | bool:
         """No row: the outbox lost it, it lapsed, or nobody makes it."""
         made = span.made.get(id_)
         if made is not None:
             document = made.document
-            wanted = (
-                self.views[made.stream].wanted(document.at) and document.worth_s is None and document.problem is None
-            )
+            wanted = self.views[made.stream].wanted(document.at) and document.ttl_s is None and document.problem is None
             if not wanted or not self.through or not span.first <= document.at <= span.last:
                 return False
-            return Difference(
-                verdict="missing", id=id_, collection=document.collection, kind=document.slot or document.collection,
+            return Mismatch(
+                verdict="missing", id=id_, collection=document.collection, kind=document.unique_slot or document.collection,
                 at=document.at, note="the outbox does not know it", mendable=True, unmade=made.origin,
             )  # fmt: skip
         copy = copies[0]
-        if copy.passing:
+        if copy.ephemeral:
             return False
-        found = Difference(
-            verdict="orphaned", id=id_, collection=copy.collection, kind=copy.slot or copy.collection, at=copy.at,
+        found = Mismatch(
+            verdict="orphaned", id=id_, collection=copy.collection, kind=copy.unique_slot or copy.collection, at=copy.at,
             note="nothing in the log makes it", copy=copy, mendable=True,
         )  # fmt: skip
         if not self.through:
@@ -263,30 +263,30 @@ class Verifier:
         if any(first <= milliseconds(copy.at) <= last for first, last in gaps):
             return False
         known = any(view.pump == copy.pump and view.wanted(copy.at) for view in self.views.values())
-        return known and self.outbox.makes(copy.collection, copy.slot)
+        return known and self.outbox.produces_kind(copy.collection, copy.unique_slot)
 
     def _told(
-        self, verdict: str, row: Row, copies: Sequence[StoredDocument], *, note: str = "",
-        contrasts: tuple[Contrast, ...] = (),
-    ) -> Difference:  # fmt: skip
-        return Difference(
+        self, verdict: str, row: DocumentRow, copies: Sequence[StoredDocument], *, note: str = "",
+        contrasts: tuple[FieldDiff, ...] = (),
+    ) -> Mismatch:  # fmt: skip
+        return Mismatch(
             verdict=verdict, id=row.id, collection=row.collection, kind=row.slot or row.collection, at=row.at, note=note,
             contrasts=contrasts, mendable=verdict in ("missing", "different", "doubled"), row=row,
-            copy=next((copy for copy in copies if copy.stored != row.stored), copies[0] if copies else None),
+            copy=next((copy for copy in copies if copy.receiver_key != row.stored), copies[0] if copies else None),
         )  # fmt: skip
 
 
 _ANOTHER = "tconnectsync elsewhere"
 
 
-def _foreign(copy: StoredDocument) -> Difference:
-    return Difference(
-        verdict="foreign", id="", collection=copy.collection, kind=copy.slot or copy.collection, at=copy.at,
+def _foreign(copy: StoredDocument) -> Mismatch:
+    return Mismatch(
+        verdict="foreign", id="", collection=copy.collection, kind=copy.unique_slot or copy.collection, at=copy.at,
         author=copy.author, copy=copy,
     )  # fmt: skip
 
 
-def mend(outbox: Outbox, found: Sequence[Difference], *, now: datetime) -> int:
+def mend(outbox: Outbox, found: Sequence[Mismatch], *, now: datetime) -> int:
     """See to it that what is wrong and ours is sent again, or judged once all is fetched anew. How many. In a transaction.
 
     What is sent again is looked for first, and surplus copies go by the receiver's own name for them.
@@ -294,12 +294,12 @@ def mend(outbox: Outbox, found: Sequence[Difference], *, now: datetime) -> int:
     ours = [each for each in found if each.mendable]
     for lost in (True, False):
         rows = [each.row for each in ours if each.row is not None and (each.verdict == "missing") == lost]
-        strays = {each.id: each.copy.stored for each in ours if each.copy is not None and each.row is not None}
+        strays = {each.id: each.copy.receiver_key for each in ours if each.copy is not None and each.row is not None}
         outbox.send_again(rows, lost=lost, stored=None if lost else strays)
     for each in ours:
         if each.unmade is not None:
             outbox.fold_origin(*each.unmade)
         elif each.row is None and each.copy is not None:
-            outbox.recognise(each.copy)
+            outbox.record_existing(each.copy)
             outbox.put("found", now.isoformat())
     return len(ours)

@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync.clock import Clock
-from tconnectsync.errors import CredentialsRefused, IndexHarmed, LogDamaged, Rejected, Retryable
+from tconnectsync.errors import CredentialsRefused, IndexCorrupt, LogCorrupt, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.sender import Courier
-from tconnectsync.plugin.receiver import Surveyed
-from tconnectsync.projection.fold_runner import Folding
+from tconnectsync.outbox.sender import Sender
+from tconnectsync.plugin.receiver import ReadableReceiver
+from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.reconcile.comparison import Verifier, mend
-from tconnectsync.reconcile.report import WRONG, Difference, Slice, Tally
+from tconnectsync.reconcile.report import WRONG, ComparisonChunk, ComparisonReport, Mismatch
 from tconnectsync.retry.backoff import backoff_s
 from tconnectsync.retry.deadline import RememberedDeadline, remembering_converter
 from tconnectsync.retry.refusals import REFUSED_WAIT_S
@@ -36,7 +36,7 @@ _CONVERTER = remembering_converter()
 
 
 @attrs.frozen(kw_only=True)
-class Comparison:
+class ComparisonState:
     """What is remembered of the last one: when it ended (UTC), what it found, when the next may be, why the last try failed."""
 
     at: datetime | None = None
@@ -50,7 +50,7 @@ class Comparison:
         return _CONVERTER.dumps(self)
 
     @classmethod
-    def from_json(cls, text: str) -> Comparison:
+    def from_json(cls, text: str) -> ComparisonState:
         """From :meth:`to_json`; anything unreadable is a fresh start."""
         try:
             return _CONVERTER.loads(text or "{}", cls)
@@ -58,34 +58,34 @@ class Comparison:
             return cls()
 
     @classmethod
-    def of(cls, outbox: Outbox) -> Comparison:
+    def of(cls, outbox: Outbox) -> ComparisonState:
         """The one that an outbox remembers."""
         return cls.from_json(outbox.get(_MEMORY))
 
 
 @attrs.define
-class Reconciler:
+class DailyComparison:
     """One sink's daily comparison, a slice at a time; the first is due a day after the sink began."""
 
     name: str
-    folding: Folding
-    courier: Courier
+    folding: FoldRunner
+    sender: Sender
     events: EventLog
     clock: Clock
-    dice: random.Random
-    _memory: Comparison | None = None
-    _slices: Iterator[Slice] | None = None
-    _tally: Tally = attrs.field(factory=Tally)
-    _wrong: list[Difference] = attrs.field(factory=list)
+    rng: random.Random
+    _memory: ComparisonState | None = None
+    _slices: Iterator[ComparisonChunk] | None = None
+    _tally: ComparisonReport = attrs.field(factory=ComparisonReport)
+    _wrong: list[Mismatch] = attrs.field(factory=list)
 
     def due(self, now: datetime) -> bool:
         """Whether it is under way, or it is time for one."""
-        if not isinstance(self.courier.receiver, Surveyed):
+        if not isinstance(self.sender.receiver, ReadableReceiver):
             return False
         if self._slices is not None:
             return True
         if self._memory is None:
-            self._memory = Comparison.of(self.folding.outbox)
+            self._memory = ComparisonState.of(self.folding.outbox)
         not_before = self._memory.not_before
         if not_before is None or not not_before.is_believed(now):  # the first, or a plan that a wrong clock made
             self._remember(attrs.evolve(self._memory, not_before=self._after(EVERY)))
@@ -95,24 +95,24 @@ class Reconciler:
     def step(self, views: Mapping[str, PlacedStream]) -> None:
         """One slice: about one request, or one interval.
 
-        Raises IndexHarmed and errors of a database; other failures are tried again later. Refused credentials too: whether
+        Raises IndexCorrupt and errors of a database; other failures are tried again later. Refused credentials too: whether
         they stop the sink, its deliveries show.
         """
-        receiver = self.courier.receiver
-        if not isinstance(receiver, Surveyed):
+        receiver = self.sender.receiver
+        if not isinstance(receiver, ReadableReceiver):
             return
         if self._slices is None:
             verifier = Verifier(self.folding, receiver, self.events, views, self.clock)
             now = self.clock.now()
-            self._tally, self._wrong, self._slices = Tally(), [], verifier.run(now - REACH, now)
+            self._tally, self._wrong, self._slices = ComparisonReport(), [], verifier.run(now - REACH, now)
         try:
             part = next(self._slices, None)
-        except (IndexHarmed, sqlite3.Error):
+        except (IndexCorrupt, sqlite3.Error):
             self.give_up()
             raise
         except CredentialsRefused as error:
             self._failed(error.message, REFUSED_WAIT_S)
-        except (Retryable, Rejected, LogDamaged) as error:
+        except (Retryable, Rejected, LogCorrupt) as error:
             self._failed(error.message, error.after_s if isinstance(error, Retryable) else None)
         except Exception as error:
             # the border to a plugin: its fault must not stop the others
@@ -133,7 +133,7 @@ class Reconciler:
         outbox, now, tally = self.folding.outbox, self.clock.now(), self._tally
         with outbox.transaction():
             mend(outbox, self._wrong, now=now)
-            self._remember(Comparison(at=now, not_before=self._after(EVERY), counts=dict(tally.to_json())))
+            self._remember(ComparisonState(at=now, not_before=self._after(EVERY), counts=dict(tally.to_json())))
         if tally.twice and not outbox.get("adopted"):
             log.warning("older_bridge_writes sink=%s documents=%d", self.name, tally.twice)
         if tally.wrong:
@@ -143,16 +143,16 @@ class Reconciler:
 
     def _failed(self, message: str, after_s: float | None) -> None:
         self.give_up()
-        memory = self._memory or Comparison()
+        memory = self._memory or ComparisonState()
         if memory.trouble != message:
             log.warning('comparison_failed sink=%s message="%s"', self.name, message)
-        wait_s = backoff_s(memory.failures + 1, after_s=max(FAILED_WAIT_S, after_s or 0.0), dice=self.dice)
+        wait_s = backoff_s(memory.failures + 1, after_s=max(FAILED_WAIT_S, after_s or 0.0), rng=self.rng)
         not_before = RememberedDeadline.after(wait_s, self.clock)
         self._remember(attrs.evolve(memory, not_before=not_before, failures=memory.failures + 1, trouble=message))
 
     def _after(self, wait: timedelta) -> RememberedDeadline:
         return RememberedDeadline.after(wait.total_seconds(), self.clock)
 
-    def _remember(self, memory: Comparison) -> None:
+    def _remember(self, memory: ComparisonState) -> None:
         self._memory = memory
         self.folding.outbox.put(_MEMORY, memory.to_json())

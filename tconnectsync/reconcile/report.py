@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.outbox import Row
-from tconnectsync.plugin.receiver import Contrast, StoredDocument
+from tconnectsync.outbox import DocumentRow
+from tconnectsync.plugin.receiver import FieldDiff, StoredDocument
 from tconnectsync.text.plural import counted
 
 WRONG = ("missing", "different", "doubled", "orphaned")
@@ -25,7 +25,7 @@ def cannot_be_verified(sink: str) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Difference:
+class Mismatch:
     """One document, and why it is no good one. ``kind`` is its slot, else its collection; ``at`` its UTC time.
 
     ``row`` is what the outbox knows of it, ``copy`` a stored copy that it is about. ``mendable``: a repair sends it again,
@@ -38,10 +38,10 @@ class Difference:
     kind: str
     at: datetime
     note: str = ""
-    contrasts: tuple[Contrast, ...] = ()
+    contrasts: tuple[FieldDiff, ...] = ()
     author: str = ""
     mendable: bool = False
-    row: Row | None = attrs.field(default=None, repr=False)
+    row: DocumentRow | None = attrs.field(default=None, repr=False)
     copy: StoredDocument | None = attrs.field(default=None, repr=False)
     unmade: tuple[str, str, int] | None = None
 
@@ -66,7 +66,7 @@ class Difference:
         }
 
 
-def _contrast_words(contrast: Contrast) -> str:
+def _contrast_words(contrast: FieldDiff) -> str:
     ours, theirs = (("nothing" if value is None else value) for value in (contrast.ours, contrast.theirs))
     return f"{contrast.field} should be {ours} and is {theirs}"
 
@@ -80,20 +80,20 @@ def twice_words(number: int, sink: str) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Slice:
+class ComparisonChunk:
     """What one slice of a comparison found: how many documents are as they should be, the others, and harm to the log.
 
     ``twice``: how many of the others' an older bridge wrote of facts that ours tell too.
     """
 
     good: int = 0
-    found: tuple[Difference, ...] = ()
+    found: tuple[Mismatch, ...] = ()
     harm: str = ""
     twice: int = 0
 
 
 @attrs.define
-class Tally:
+class ComparisonReport:
     """A whole comparison: counts, and of each verdict the first ``most`` documents."""
 
     most: int = 20
@@ -102,9 +102,9 @@ class Tally:
     twice: int = 0
     counts: Counter[str] = attrs.field(factory=Counter)
     authors: Counter[str] = attrs.field(factory=Counter)
-    listed: list[Difference] = attrs.field(factory=list)
+    listed: list[Mismatch] = attrs.field(factory=list)
 
-    def add(self, part: Slice) -> None:
+    def add(self, part: ComparisonChunk) -> None:
         """Count a slice."""
         self.good += part.good
         self.harm = self.harm or part.harm

@@ -17,11 +17,11 @@ FIRST_WAIT_S = 90.0
 REFUSED_WAIT_S, LONGEST_WAIT_S = 3600.0, 6 * 3600.0
 
 
-def wait_s(refusals: int, dice: random.Random) -> float:
+def wait_s(refusals: int, rng: random.Random) -> float:
     """Seconds to wait after the ``refusals``-th refusal in a row."""
     if refusals < COUNTS_FROM:
-        return FIRST_WAIT_S * dice.uniform(1.0, 1.1)
-    return (REFUSED_WAIT_S if refusals == COUNTS_FROM else LONGEST_WAIT_S) * dice.uniform(0.95, 1.0)
+        return FIRST_WAIT_S * rng.uniform(1.0, 1.1)
+    return (REFUSED_WAIT_S if refusals == COUNTS_FROM else LONGEST_WAIT_S) * rng.uniform(0.95, 1.0)
 
 
 def remedy(error: CredentialsRefused, name: str, now: datetime, wait: float) -> str:

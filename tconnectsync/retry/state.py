@@ -12,7 +12,7 @@ STATES = ("ok", "waiting", "backing_off", "refused", "changed", "halted", "brake
 
 
 @attrs.frozen(kw_only=True)
-class Condition:
+class HealthState:
     """A state (one of :data:`STATES`), since when, why in words, and the next thing to do.
 
     ``not_before``: no attempt sooner than this (survives a restart). ``mark`` names the credentials that were refused,
@@ -28,13 +28,13 @@ class Condition:
     mark: str = ""
     refusals: int = 0
 
-    def turned(self, now: datetime, state: str, message: str = "", **changes: object) -> Condition:
+    def turned(self, now: datetime, state: str, message: str = "", **changes: object) -> HealthState:
         """The next condition; ``since`` stays while the state does."""
         since = self.since if self.state == state and self.since is not None else now
-        return Condition(state=state, since=since, message=message, **changes)  # type: ignore[arg-type]  # checked by attrs users
+        return HealthState(state=state, since=since, message=message, **changes)  # type: ignore[arg-type]  # checked by attrs users
 
 
-def goes_on(remedy: str | None, name: str) -> str:
+def with_resume_hint(remedy: str | None, name: str) -> str:
     """What to do about refused credentials: changed ones are tried by themselves, the same ones only when the user says so."""
     return f"{remedy or ''} If they were right all along: `tconnectsync resume {name}`.".lstrip()
 
@@ -42,14 +42,14 @@ def goes_on(remedy: str | None, name: str) -> str:
 _converter = remembering_converter()
 
 
-def to_json(condition: Condition) -> str:
+def to_json(condition: HealthState) -> str:
     """As text for a file."""
     return _converter.dumps(condition)
 
 
-def from_json(text: str) -> Condition:
+def from_json(text: str) -> HealthState:
     """From :func:`to_json`; anything unreadable is a fresh start, because a condition is never precious."""
     try:
-        return _converter.loads(text, Condition)
+        return _converter.loads(text, HealthState)
     except Exception:  # noqa: BLE001 - whatever is wrong with it, the remedy is the same
-        return Condition()
+        return HealthState()

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import tconnectsync
 from tconnectsync.clock import Clock
-from tconnectsync.config.fingerprint import _mark
+from tconnectsync.config.fingerprint import options_fingerprint
 from tconnectsync.config.model import Config
 from tconnectsync.eventlog import EventLog, Files
-from tconnectsync.ingest.poller import Poller, SourceMemory
-from tconnectsync.ingest.schedule import Rhythm
+from tconnectsync.ingest.poller import Poller, SourceState
+from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.sender import Courier
+from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.source import Source
 from tconnectsync.plugin.spec import Context, Sink
-from tconnectsync.projection.fold_runner import Folding
+from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.allocator import give_back_large_blocks
-from tconnectsync.runtime.data_dir import _room, outbox_path
+from tconnectsync.runtime.data_dir import free_space_problem, outbox_path
 from tconnectsync.runtime.engine import Engine
-from tconnectsync.runtime.sink_runner import Keeper
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.runtime.sink_runner import SinkRunner
+from tconnectsync.timeline.resolver import TimelineResolver
 
 log = logging.getLogger("tconnectsync.application")
 
@@ -50,61 +50,61 @@ def open_engine(
     events = EventLog.open(where, clock=clock, writable=writable, files=files, decoders=sources)
     for notice in events.notices:
         log.warning('log_mended message="%s"', notice)
-    keepers: dict[str, Keeper] = {}
+    runners: dict[str, SinkRunner] = {}
     try:
-        rhythm = Rhythm(poll_min_s=config.daemon.poll_min, poll_max_s=config.daemon.poll_max)
+        rhythm = PollSchedule(poll_min_s=config.daemon.poll_min, poll_max_s=config.daemon.poll_max)
         pollers = {
             name: Poller(
                 name=name,
                 source=source,
                 events=events,
                 clock=clock,
-                memory=SourceMemory.load(folder / "state" / f"{name}.json"),
+                memory=SourceState.load(folder / "state" / f"{name}.json"),
                 rhythm=rhythm,
-                mark=_mark(events.log_id, config.sources[name].options),
-                dice=random.Random(),  # noqa: S311 - jitter
-                free_space=lambda: _room(folder),
+                mark=options_fingerprint(events.log_id, config.sources[name].options),
+                rng=random.Random(),  # noqa: S311 - jitter
+                free_space=lambda: free_space_problem(folder),
             )
             for name, source in sources.items()
         }
         decoders = {name: source.decoder for name, source in sorted(sources.items())}
         for name, sink in open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).items():
-            keepers[name] = _keeper(config, name, sink, events, clock, folder, decoders)
+            runners[name] = open_sink_runner(config, name, sink, events, clock, folder, decoders)
     except BaseException:
-        for keeper in keepers.values():
-            keeper.outbox.close()
+        for runner in runners.values():
+            runner.outbox.close()
         events.close()
         raise
     return Engine(
         events=events,
-        placer=Placer(events, config.zones),
+        timelines=TimelineResolver(events, config.zones),
         clock=clock,
         pollers=pollers,
-        keepers=keepers,
+        runners=runners,
         importers=tuple(plugins.importers().values()),
-        room=lambda: _room(folder),
+        room=lambda: free_space_problem(folder),
     )
 
 
-def _keeper(
+def open_sink_runner(
     config: Config, name: str, sink: Sink, events: EventLog, clock: Clock, folder: Path, decoders: Mapping[str, int]
-) -> Keeper:
+) -> SinkRunner:
     outbox = Outbox.opened(outbox_path(folder, name))
     if outbox.get("log") not in ("", events.log_id):  # another log: positions mean nothing here
         with outbox.transaction():
             outbox.start_over()
             outbox.put("log", events.log_id)
     outbox.put("log", events.log_id)
-    return Keeper(
+    return SinkRunner(
         name=name,
         fingerprint=f"{sink.fingerprint} decoders={dict(decoders)}",
-        folding=Folding(outbox, {fold.name: fold for fold in sink.folds}),
-        courier=Courier(outbox, sink.receiver),
+        folding=FoldRunner(outbox, {fold.name: fold for fold in sink.folds}),
+        sender=Sender(outbox, sink.receiver),
         events=events,
         clock=clock,
-        dice=random.Random(),  # noqa: S311 - jitter
+        rng=random.Random(),  # noqa: S311 - jitter
         rewrite_brake=config.limits.rewrite_brake,
-        mark=_mark(events.log_id, config.sections),
+        mark=options_fingerprint(events.log_id, config.sections),
     )
 
 

@@ -12,7 +12,7 @@ from tconnectsync.errors import ConfigError, MachineNotReady
 from tconnectsync.eventlog import OsFiles
 
 
-def _room(folder: Path) -> str | None:
+def free_space_problem(folder: Path) -> str | None:
     return room_words(folder, OsFiles().free_bytes(folder)) or None
 
 
@@ -21,7 +21,7 @@ def outbox_path(folder: Path, sink: str) -> Path:
     return folder / "outbox" / f"{sink}.sqlite"
 
 
-def _make_data_dir(config: Config) -> None:
+def make_data_dir(config: Config) -> None:
     """See to it that the data folder is there and nobody else's to read. Errors: ConfigError, MachineNotReady."""
     try:
         OsFiles().make_folder(config.data_dir)
@@ -34,6 +34,6 @@ def _make_data_dir(config: Config) -> None:
         raise (ConfigError if is_mistake(error) else MachineNotReady)((problem,), remedy=remedy) from error
 
 
-def _keep_private() -> None:
+def keep_files_private() -> None:
     """What is written is the wearer's own: nobody else on this machine may read it."""
     os.umask(0o077)

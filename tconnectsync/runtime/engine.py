@@ -10,15 +10,15 @@ from datetime import datetime
 import attrs
 
 from tconnectsync.clock import Clock
-from tconnectsync.errors import LogDamaged
+from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog
 from tconnectsync.ingest.gaps import waiting_stretches
 from tconnectsync.ingest.poller import Poller
 from tconnectsync.plugin.spec import Importer
 from tconnectsync.reconcile.daily import FRESH
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.runtime.sink_runner import Keeper
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.runtime.sink_runner import SinkRunner
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.stream_view import PlacedStream
 
 log = logging.getLogger("tconnectsync.engine")
@@ -31,17 +31,17 @@ class Engine:
     """Everything that works on one data folder. The caller owns the folder's lock."""
 
     events: EventLog
-    placer: Placer
+    timelines: TimelineResolver
     clock: Clock
     pollers: Mapping[str, Poller]
-    keepers: Mapping[str, Keeper]
+    runners: Mapping[str, SinkRunner]
     importers: Sequence[Importer] = ()
     room: Callable[[], str | None] = lambda: None
     """None while there is room on the disk, else what is wrong in words."""
     holds: int = 0
     """While this is above 0, something that belongs together is being appended: nothing is folded or delivered."""
     views: dict[str, PlacedStream] = attrs.field(factory=dict)
-    log_trouble: LogDamaged | None = None
+    log_trouble: LogCorrupt | None = None
     version: int = 0
     """Changes when a stream lies elsewhere in time."""
     _placed_at: int = -1
@@ -49,11 +49,11 @@ class Engine:
     _unwritten: str = ""
     _next_maintenance: RememberedDeadline | None = None
 
-    def turn(self, *, polling: bool = True, only: Sequence[str] | None = None) -> bool:
+    def run_once(self, *, polling: bool = True, only: Sequence[str] | None = None) -> bool:
         """One slice of everything that is due; True when something was done.
 
         ``polling`` False leaves the sources alone unless a poll is under way; ``only`` names the sinks to serve. Errors:
-        IndexHarmed, when all has to be opened anew.
+        IndexCorrupt, when all has to be opened anew.
         """
         try:
             return self._turn(polling=polling, only=only)
@@ -70,69 +70,69 @@ class Engine:
                 worked = True
                 try:
                     poller.step()
-                except LogDamaged as error:
+                except LogCorrupt as error:
                     self._note_damage(error)
         if any(poller.running for poller in self.pollers.values()):
             return worked  # what a poll brings belongs together: two pumps, a window and the clock changes in it
         if self.holds:
             return True
-        placed = self._place()
-        for name, keeper in self.keepers.items():
+        placed = self._refresh_timeline()
+        for name, runner in self.runners.items():
             if only is not None and name not in only:
                 continue
-            worked |= self._serve(keeper, now, placed=placed)
+            worked |= self._run_sink(runner, now, placed=placed)
         if not worked:
             self._maintain()
         return worked
 
-    def _serve(self, keeper: Keeper, now: datetime, *, placed: bool) -> bool:
+    def _run_sink(self, runner: SinkRunner, now: datetime, *, placed: bool) -> bool:
         """Fold a slice, else deliver a batch; without a timeline only what was folded before is delivered."""
         try:
             if placed and (
-                keeper.fold(self.views, version=self.version)
-                or keeper.judge_found(self.views, whole=lambda since: self._whole(now, since))
+                runner.fold(self.views, version=self.version)
+                or runner.resolve_unclaimed(self.views, whole=lambda since: self._all_sources_current(now, since))
             ):
                 return True
-            due = keeper.due(now)
+            due = runner.due(now)
             if due is not None and due <= now:
-                return keeper.deliver()
-            return placed and keeper.compare(self.views, fresh=lambda: self._whole(now, now - FRESH))
+                return runner.deliver()
+            return placed and runner.compare(self.views, fresh=lambda: self._all_sources_current(now, now - FRESH))
         except sqlite3.OperationalError as error:
-            log.warning('outbox_not_read sink=%s reason="%s"', keeper.name, error)
+            log.warning('outbox_not_read sink=%s reason="%s"', runner.name, error)
         except sqlite3.DatabaseError as error:
             if type(error) is not sqlite3.DatabaseError:  # a mistake of ours, not harm to the file
                 raise
             self.events.refuse_harmed_index()
-            keeper.renew(error)
+            runner.rebuild_outbox(error)
         return False
 
     def next_due(self) -> float:
         """Seconds until something is due, at most a minute."""
         now = self.clock.now()
         dues = [poller.due(now) for poller in self.pollers.values()] + [
-            keeper.due(now) for keeper in self.keepers.values()
+            runner.due(now) for runner in self.runners.values()
         ]
         waits = [(due - now).total_seconds() for due in dues if due is not None]
         return max(0.0, min([LONGEST_SLEEP_S, *waits]))
 
-    def _place(self) -> bool:
+    def _refresh_timeline(self) -> bool:
         """Where each stream lies in time, made anew when the log grew; choices are facts and go to the log first."""
         mended = {name: dict(poller.memory.mended) for name, poller in self.pollers.items()}
         if self._placed_at == self.events.end and mended == self._mended:
             return True
         try:
             gaps_of_source = waiting_stretches(self.events, mended)
-            facts = self.placer.pending_facts(self.clock.now()) if self.events.writable else []
+            facts = self.timelines.pending_facts(self.clock.now()) if self.events.writable else []
             if facts:
                 self.events.append(facts)
-            placements = self.placer.place()
+            placements = self.timelines.place()
             streams = {stream.id: stream for stream in self.events.streams()}
             placed = [
                 PlacedStream(self.events, streams[id_], placement, gaps=gaps_of_source(streams[id_].source))
                 for id_, placement in placements.items()
             ]
             views = {view.name: view for view in placed}
-        except LogDamaged as error:
+        except LogCorrupt as error:
             self._note_damage(error)
             return False
         except OSError as error:
@@ -147,16 +147,16 @@ class Engine:
         self._placed_at, self._mended = self.events.end, mended
         return True
 
-    def _whole(self, now: datetime, since: datetime | None = None) -> bool:
+    def _all_sources_current(self, now: datetime, since: datetime | None = None) -> bool:
         """Whether the log holds all that the sources have: each was read to its end lately (after ``since``), no gap waits."""
-        return bool(self.pollers) and all(poller.is_whole(now, since) for poller in self.pollers.values())
+        return bool(self.pollers) and all(poller.is_current(now, since) for poller in self.pollers.values())
 
     @property
     def placed(self) -> bool:
         """Whether the timeline speaks of all that the log holds."""
         return self._placed_at == self.events.end
 
-    def _note_damage(self, error: LogDamaged) -> None:
+    def _note_damage(self, error: LogCorrupt) -> None:
         if self.log_trouble is None:
             log.error('log_damaged message="%s" remedy="%s"', error.message, error.remedy)
         self.log_trouble = error
@@ -169,7 +169,7 @@ class Engine:
             return
         try:
             self.events.maintain()
-        except LogDamaged as error:
+        except LogCorrupt as error:
             self._note_damage(error)
         except OSError as error:
             log.warning('maintenance_failed reason="%s"', error.strerror)
@@ -178,6 +178,6 @@ class Engine:
         """Stop what is under way and close all files."""
         for poller in self.pollers.values():
             poller.stop()
-        for keeper in self.keepers.values():
-            keeper.outbox.close()
+        for runner in self.runners.values():
+            runner.outbox.close()
         self.events.close()

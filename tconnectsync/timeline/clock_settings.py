@@ -18,7 +18,7 @@ RTC_WRAP_MS = 1 << 32
 
 
 @attrs.frozen(kw_only=True)
-class ClockSet:
+class ClockSetting:
     """A clock.changed event: ``part`` date (record 14) or time (13), stamped on the clock after this part's change."""
 
     key: int
@@ -52,10 +52,10 @@ class Step:
         return self.wall - timedelta(seconds=self.exact_s)
 
 
-def clock_sets(events: Iterable[Event]) -> tuple[ClockSet, ...]:
+def clock_sets(events: Iterable[Event]) -> tuple[ClockSetting, ...]:
     """The clock.changed events of a numbered stream, in key order."""
     sets = [
-        ClockSet(
+        ClockSetting(
             key=event.seq,
             part=event.body.part,
             pump_time=event.pump_time,
@@ -68,7 +68,7 @@ def clock_sets(events: Iterable[Event]) -> tuple[ClockSet, ...]:
     return tuple(sorted(sets, key=lambda each: each.key))
 
 
-def steps_of(sets: Sequence[ClockSet]) -> tuple[Step, ...]:
+def steps_of(sets: Sequence[ClockSetting]) -> tuple[Step, ...]:
     """One step for a date and a time that were set together, in either order; any other record is a step of its own."""
     steps: list[Step] = []
     index = 0
@@ -93,7 +93,7 @@ def steps_of(sets: Sequence[ClockSet]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _begins_pair(sets: Sequence[ClockSet], index: int) -> bool:
+def _begins_pair(sets: Sequence[ClockSetting], index: int) -> bool:
     """Whether this record and the next are one setting. The pump usually writes the date first: 13-14-13 is 13 and 14-13."""
     if index + 1 >= len(sets) or not _is_pair(sets[index], sets[index + 1]):
         return False
@@ -102,7 +102,7 @@ def _begins_pair(sets: Sequence[ClockSet], index: int) -> bool:
     return not _is_pair(sets[index + 1], sets[index + 2])
 
 
-def _is_pair(first: ClockSet, second: ClockSet) -> bool:
+def _is_pair(first: ClockSetting, second: ClockSetting) -> bool:
     """A date and a time, each stamped after its own change, within a minute, or within half an hour over midnight."""
     if {first.part, second.part} != {"date", "time"}:
         return False

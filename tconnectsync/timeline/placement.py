@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import attrs
 
 from tconnectsync.timeline import wear
-from tconnectsync.timeline.pump_clock import Clock, Piece, ZoneClock
+from tconnectsync.timeline.pump_clock import ClockSegment, PumpClock, ZoneClock
 from tconnectsync.timeline.spans import Span, any_holds, difference
-from tconnectsync.timeline.time_index import PlacedLog, StreamLike, Stretch, TimeOrder
+from tconnectsync.timeline.time_index import PlacedLog, StreamLike, Stretch, TimeIndex
 from tconnectsync.timeline.zones import Zones
 
 ALWAYS = (Span(),)
@@ -28,14 +28,14 @@ class StreamInLog(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class Placement:
+class StreamTimeline:
     """Where a stream's events lie. A comparable value, that :func:`placement_to_json` keeps.
 
     ``worn``: when the pump is the worn one. ``covered``: where a numbered stream of the same pump has events, so that these
     ones are not read. ``horizon``: the times of which documents are wanted.
     """
 
-    clock: Clock | ZoneClock
+    clock: PumpClock | ZoneClock
     worn: tuple[Span, ...] = ALWAYS
     covered: tuple[Span, ...] = ()
     horizon: tuple[Span, ...] = ALWAYS
@@ -61,7 +61,7 @@ class Placement:
 
         One that no event follows stands at the last key. Found through the index, whatever the stream's age.
         """
-        order = TimeOrder.of(view.events, view.stream, self.clock)
+        order = TimeIndex.of(view.events, view.stream, self.clock)
         found = []
         for near in _neighbours(self.wear_changes()):
             keys = order.first_keys([at for at, _ in near])
@@ -71,7 +71,7 @@ class Placement:
             ]
         return tuple(found)
 
-    def changed_keys(self, old: Placement | None, view: StreamInLog) -> list[Stretch]:
+    def changed_keys(self, old: StreamTimeline | None, view: StreamInLog) -> list[Stretch]:
         """Key ranges, both inclusive and disjoint, whose events lie elsewhere or count otherwise than under ``old``.
 
         Rather too many than too few, but never old keys because of something new at the end.
@@ -83,43 +83,45 @@ class Placement:
         if self == old:
             return []
         changed = _moved(old.clock, self.clock, whole)
-        order = TimeOrder.of(view.events, stream, self.clock)
+        order = TimeIndex.of(view.events, stream, self.clock)
         for before, after in ((old.worn, self.worn), (old.covered, self.covered), (old.horizon, self.horizon)):
             for span in difference(before, after):
                 changed += order.keys_between(span.begin, span.end)
         return _joined(changed)
 
 
-def placement_to_json(placement: Placement) -> str:
+def placement_to_json(placement: StreamTimeline) -> str:
     """One line of text; equal placements have equal texts."""
     clock = placement.clock
     content: dict[str, Any] = {
         name: [span.to_json() for span in spans]
         for name, spans in (("worn", placement.worn), ("covered", placement.covered), ("horizon", placement.horizon))
     }
-    if isinstance(clock, Clock):
+    if isinstance(clock, PumpClock):
         content["pieces"] = [[piece.from_key, piece.offset_s] for piece in clock.pieces]
     else:
         content["zones"] = clock.zones.to_json()
     return json.dumps(content, separators=(",", ":"), sort_keys=True)
 
 
-def placement_from_json(text: str) -> Placement:
+def placement_from_json(text: str) -> StreamTimeline:
     """The inverse of :func:`placement_to_json`."""
     content = json.loads(text)
     worn, covered, horizon = (
         tuple(Span.from_json(pair) for pair in content[name]) for name in ("worn", "covered", "horizon")
     )
-    clock: Clock | ZoneClock
+    clock: PumpClock | ZoneClock
     if "pieces" in content:
-        clock = Clock(pieces=tuple(Piece(from_key=key, offset_s=offset_s) for key, offset_s in content["pieces"]))
+        clock = PumpClock(
+            pieces=tuple(ClockSegment(from_key=key, offset_s=offset_s) for key, offset_s in content["pieces"])
+        )
     else:
         clock = ZoneClock(zones=Zones.from_json(content["zones"]))
-    return Placement(clock=clock, worn=worn, covered=covered, horizon=horizon)
+    return StreamTimeline(clock=clock, worn=worn, covered=covered, horizon=horizon)
 
 
-def _moved(old: Clock | ZoneClock, new: Clock | ZoneClock, whole: Stretch) -> list[Stretch]:
-    if not isinstance(old, Clock) or not isinstance(new, Clock):
+def _moved(old: PumpClock | ZoneClock, new: PumpClock | ZoneClock, whole: Stretch) -> list[Stretch]:
+    if not isinstance(old, PumpClock) or not isinstance(new, PumpClock):
         return [] if old == new else [whole]
     bounds = sorted({whole[0], *(piece.from_key for piece in (*old.pieces, *new.pieces) if piece.from_key > whole[0])})
     return [

@@ -14,17 +14,17 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync.text.plural import counted
-from tconnectsync.timeline.clock_settings import ClockSet, Step, clock_sets, steps_of
+from tconnectsync.timeline.clock_settings import ClockSetting, Step, clock_sets, steps_of
 from tconnectsync.timeline.utc_offsets import LONGEST_DRIFT_S, PLACES_S, ZoneOffsets, offset_beside_s
 from tconnectsync.timeline.zones import UTC, Zones
 
 __all__ = [
     "UTC",
-    "Clock",
-    "ClockSet",
+    "ClockJump",
+    "ClockSegment",
+    "ClockSetting",
     "Component",
-    "Jump",
-    "Piece",
+    "PumpClock",
     "Step",
     "ZoneClock",
     "Zones",
@@ -42,7 +42,7 @@ EARLY = timedelta(hours=48)
 
 
 @attrs.frozen(kw_only=True)
-class Piece:
+class ClockSegment:
     """From the event with order key ``from_key`` on, the wall clock is ``offset_s`` seconds ahead of UTC; None: unknown."""
 
     from_key: int
@@ -50,15 +50,15 @@ class Piece:
 
 
 @attrs.frozen(kw_only=True)
-class Clock:
+class PumpClock:
     """A numbered stream's clock. ``pieces`` are in key order; the first one reaches back to any earlier key."""
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[ClockSegment, ...]
     _from_keys: tuple[int, ...] = attrs.field(
         init=False, eq=False, repr=False, default=attrs.Factory(lambda self: _keys(self.pieces), takes_self=True)
     )
 
-    def piece(self, key: int) -> Piece:
+    def piece(self, key: int) -> ClockSegment:
         """The piece that an order key lies in."""
         return self.pieces[max(0, bisect_right(self._from_keys, key) - 1)]
 
@@ -83,7 +83,7 @@ class ZoneClock:
 
 
 @attrs.frozen(kw_only=True)
-class Jump:
+class ClockJump:
     """An event more than three hours before the one that precedes it in the pump's own order."""
 
     key: int
@@ -99,7 +99,7 @@ class Component:
     """
 
     from_key: int
-    jump: Jump | None
+    jump: ClockJump | None
     steps: tuple[Step, ...]
     zone_offsets: tuple[ZoneOffsets, ...] = ()
 
@@ -141,16 +141,16 @@ class Component:
         moved_s = -exact_s if before else exact_s
         return offset_beside_s(known_s, moved_s, zone, zone_moved=zone_moved, before=before)
 
-    def pieces(self, anchor: tuple[int, int] | None) -> tuple[Piece, ...]:
+    def pieces(self, anchor: tuple[int, int] | None) -> tuple[ClockSegment, ...]:
         """The pieces for an anchor (key, offset in seconds); without one, a single piece of unknown time."""
         if anchor is None:
-            return (Piece(from_key=self.from_key, offset_s=None),)
+            return (ClockSegment(from_key=self.from_key, offset_s=None),)
         offsets = self.offsets(*anchor)
-        pieces = [Piece(from_key=self.from_key, offset_s=offsets[0])]
+        pieces = [ClockSegment(from_key=self.from_key, offset_s=offsets[0])]
         for i, step in enumerate(self.steps):
             if step.first_s is not None:
-                pieces.append(Piece(from_key=step.key, offset_s=offsets[i] + step.first_s))
-            pieces.append(Piece(from_key=step.done_key, offset_s=offsets[i + 1]))
+                pieces.append(ClockSegment(from_key=step.key, offset_s=offsets[i] + step.first_s))
+            pieces.append(ClockSegment(from_key=step.done_key, offset_s=offsets[i + 1]))
         return tuple(pieces)
 
 
@@ -176,22 +176,22 @@ def _explains(change_s: int, exact_s: float) -> bool:
     return abs(exact_s - change_s) <= LONGEST_DRIFT_S and abs(exact_s - change_s) < abs(exact_s)
 
 
-def hidden_jump(step: Step, previous: tuple[int, datetime] | None) -> Jump | None:
+def hidden_jump(step: Step, previous: tuple[int, datetime] | None) -> ClockJump | None:
     """The fall-back that a setting hides: the clock was reset and set again before anything else was logged.
 
     ``previous`` is the event (key, wall time) right before the step: the step must have begun on about its clock.
     """
     if previous is None or previous[1] - step.wall_before <= JUMP:
         return None
-    return Jump(key=step.key, before=previous[1], after=step.wall_before)
+    return ClockJump(key=step.key, before=previous[1], after=step.wall_before)
 
 
-def components_of(sets: Sequence[ClockSet], jumps: Sequence[Jump]) -> tuple[Component, ...]:
+def components_of(sets: Sequence[ClockSetting], jumps: Sequence[ClockJump]) -> tuple[Component, ...]:
     """Cut a stream's order where the clock fell back without a record."""
     recorded = {each.key: each.step_s for each in sets}
     steps = steps_of(sets)
     unexplained = [jump for jump in sorted(jumps, key=lambda jump: jump.key) if not _explained(jump, recorded, steps)]
-    bounds: list[tuple[int, Jump | None]] = [(0, None), *((jump.key, jump) for jump in unexplained)]
+    bounds: list[tuple[int, ClockJump | None]] = [(0, None), *((jump.key, jump) for jump in unexplained)]
     ends = [from_key for from_key, _ in bounds[1:]]
     components = []
     for (from_key, jump), end in zip(bounds, [*ends, None], strict=True):
@@ -200,14 +200,14 @@ def components_of(sets: Sequence[ClockSet], jumps: Sequence[Jump]) -> tuple[Comp
     return tuple(components)
 
 
-def clock_of(components: Sequence[Component], anchors: Sequence[tuple[int, int] | None]) -> Clock:
+def clock_of(components: Sequence[Component], anchors: Sequence[tuple[int, int] | None]) -> PumpClock:
     """The clock for one anchor (key, offset in seconds) per component; a setting that moved nothing begins no piece."""
-    pieces: list[Piece] = []
+    pieces: list[ClockSegment] = []
     for component, anchor in zip(components, anchors, strict=True):
         for piece in component.pieces(anchor):
             if piece.from_key == component.from_key or pieces[-1].offset_s != piece.offset_s:
                 pieces.append(piece)
-    return Clock(pieces=tuple(pieces))
+    return PumpClock(pieces=tuple(pieces))
 
 
 def drift_message(
@@ -271,11 +271,11 @@ _MONTHS = (
 )
 
 
-def _keys(pieces: Sequence[Piece]) -> tuple[int, ...]:
+def _keys(pieces: Sequence[ClockSegment]) -> tuple[int, ...]:
     return tuple(piece.from_key for piece in pieces)
 
 
-def _explained(jump: Jump, recorded: dict[int, float], steps: Sequence[Step]) -> bool:
+def _explained(jump: ClockJump, recorded: dict[int, float], steps: Sequence[Step]) -> bool:
     step_s = recorded.get(jump.key)
     if step_s is not None and jump.after - jump.before >= timedelta(seconds=step_s) - JUMP:
         return True

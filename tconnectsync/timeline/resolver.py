@@ -9,17 +9,17 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.errors import LogDamaged
+from tconnectsync.errors import LogCorrupt
 from tconnectsync.events import PUMP_KINDS, WEAR_MARKS, Event
-from tconnectsync.timeline.placement import ALWAYS, Placement, placement_from_json, placement_to_json
-from tconnectsync.timeline.pump_clock import Clock, ZoneClock, drift_message
+from tconnectsync.timeline.placement import ALWAYS, StreamTimeline, placement_from_json, placement_to_json
+from tconnectsync.timeline.pump_clock import PumpClock, ZoneClock, drift_message
 from tconnectsync.timeline.spans import Span, any_holds, union
 from tconnectsync.timeline.stream_clock import StreamClock
-from tconnectsync.timeline.time_index import PlacedLog, StreamLike, TimeOrder
+from tconnectsync.timeline.time_index import PlacedLog, StreamLike, TimeIndex
 from tconnectsync.timeline.wear import MarkRange, worn_spans
 from tconnectsync.timeline.zones import Zones
 
-__all__ = ["Placement", "Placer", "placement_from_json", "placement_to_json"]
+__all__ = ["StreamTimeline", "TimelineResolver", "placement_from_json", "placement_to_json"]
 
 log = logging.getLogger("tconnectsync.timeline")
 COVERING = WEAR_MARKS | {"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"}
@@ -30,7 +30,7 @@ UPLOADS, FACTS = 200, 10_000
 
 
 @attrs.define
-class Placer:
+class TimelineResolver:
     """Places the streams of ``log`` for a wearer who lives in ``zones``. Costs little while the log does not grow.
 
     In a cycle: append :meth:`pending_facts` to the log, then :meth:`place`. Without a log to write to, ``place`` alone answers
@@ -45,10 +45,10 @@ class Placer:
     _covered: dict[int, tuple[object, tuple[Span, ...]]] = attrs.field(factory=dict)
     _marks: dict[tuple[int, datetime, datetime], list[datetime]] = attrs.field(factory=dict)
     _asked: set[tuple[int, datetime, datetime]] = attrs.field(factory=set)
-    _placements: dict[int, Placement] = attrs.field(factory=dict)
+    _placements: dict[int, StreamTimeline] = attrs.field(factory=dict)
 
-    def place(self) -> dict[int, Placement]:
-        """The placement of every stream, by the stream's id in the log. LogDamaged where a needed record is damaged."""
+    def place(self) -> dict[int, StreamTimeline]:
+        """The placement of every stream, by the stream's id in the log. LogCorrupt where a needed record is damaged."""
         self._refresh()
         return dict(self._placements)
 
@@ -99,7 +99,7 @@ class Placer:
         newest = self._newest(stream, PUMP_KINDS)
         offset_s = None
         if newest is not None:
-            if isinstance(placement.clock, Clock):
+            if isinstance(placement.clock, PumpClock):
                 offset_s = placement.clock.piece(newest[0]).offset_s
             else:
                 offset_s = self.zones.offset_of(newest[1])
@@ -135,9 +135,11 @@ class Placer:
         }
         placements = {}
         for id_, stream in streams.items():
-            clock: Clock | ZoneClock = self._clocks[id_].clock if id_ in self._clocks else ZoneClock(zones=self.zones)
+            clock: PumpClock | ZoneClock = (
+                self._clocks[id_].clock if id_ in self._clocks else ZoneClock(zones=self.zones)
+            )
             covered = () if stream.numbered else self._covered_of(stream)
-            placements[id_] = Placement(clock=clock, covered=covered, horizon=self._horizon(stream.pump))
+            placements[id_] = StreamTimeline(clock=clock, covered=covered, horizon=self._horizon(stream.pump))
         self._asked = set()
         worn = self._worn(placements)
         self._marks = {name: marks for name, marks in self._marks.items() if name in self._asked}
@@ -179,7 +181,7 @@ class Placer:
         """Evidence, newest first. Where a record of it is harmed there is none: what was chosen stands without it."""
         try:
             return self.log.facts("upload.seen", pump=pump, limit=UPLOADS)
-        except LogDamaged as error:
+        except LogCorrupt as error:
             log.warning('uploads_not_read pump=%s reason="%s"', pump, error.message)
             return ()
 
@@ -231,13 +233,13 @@ class Placer:
                         return True
         return False
 
-    def _order(self, stream: StreamLike) -> TimeOrder:
+    def _order(self, stream: StreamLike) -> TimeIndex:
         clock = self._clocks[stream.id].clock if stream.id in self._clocks else ZoneClock(zones=self.zones)
-        return TimeOrder.of(self.log, stream, clock)
+        return TimeIndex.of(self.log, stream, clock)
 
     # --- which pump is worn -----------------------------------------------------------------------------------------
 
-    def _worn(self, placements: Mapping[int, Placement]) -> dict[int, tuple[Span, ...]]:
+    def _worn(self, placements: Mapping[int, StreamTimeline]) -> dict[int, tuple[Span, ...]]:
         streams = sorted(
             self._streams.values(), key=lambda each: (each.pump, each.numbered, each.group or 0, each.source)
         )
@@ -267,7 +269,7 @@ class Placer:
                 ranges.append(self._range(part, *bounds))
         return ranges
 
-    def _range(self, order: TimeOrder, first: datetime, last: datetime) -> MarkRange:
+    def _range(self, order: TimeIndex, first: datetime, last: datetime) -> MarkRange:
         def between(begin: datetime, end: datetime) -> Iterable[datetime]:
             name = (order.stream.id, begin, end)
             self._asked.add(name)
@@ -277,7 +279,7 @@ class Placer:
 
         return MarkRange(first=first, last=last, between=between, after=lambda at: order.after(at, WEAR_MARKS))
 
-    def _uncovered_ranges(self, order: TimeOrder, covered: tuple[Span, ...]) -> list[MarkRange]:
+    def _uncovered_ranges(self, order: TimeIndex, covered: tuple[Span, ...]) -> list[MarkRange]:
         """Runs of marks that no numbered stream tells better. Such a stream is old and short: its marks are all read."""
         runs: list[list[datetime]] = []
         hidden = True
@@ -324,7 +326,7 @@ class Placer:
         return [] if message is None else [message]
 
 
-def _covering(order: TimeOrder, begin: datetime, end: datetime) -> list[Span]:
+def _covering(order: TimeIndex, begin: datetime, end: datetime) -> list[Span]:
     """Where a numbered stream has events without a hole, within about begin to end."""
     spans: list[Span] = []
     first = order.after(begin - HOLE, COVERING)

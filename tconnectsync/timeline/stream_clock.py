@@ -20,8 +20,16 @@ from tconnectsync.timeline.anchoring import (
     seconds_ahead,
     uploads_of,
 )
-from tconnectsync.timeline.clock_settings import ClockSet, clock_sets, steps_of
-from tconnectsync.timeline.pump_clock import Clock, Component, Jump, clock_of, components_of, hidden_jump, span_text
+from tconnectsync.timeline.clock_settings import ClockSetting, clock_sets, steps_of
+from tconnectsync.timeline.pump_clock import (
+    ClockJump,
+    Component,
+    PumpClock,
+    clock_of,
+    components_of,
+    hidden_jump,
+    span_text,
+)
 from tconnectsync.timeline.time_index import PlacedLog, StreamLike
 from tconnectsync.timeline.utc_offsets import ZONE_STEP_S, is_place
 from tconnectsync.timeline.zones import Zones
@@ -63,8 +71,8 @@ class StreamClock:
     stream: StreamLike
     components: tuple[Component, ...] = ()
     chosen: tuple[Chosen, ...] = ()
-    clock: Clock = attrs.field(factory=lambda: clock_of((), ()))
-    _sets: tuple[ClockSet, ...] = ()
+    clock: PumpClock = attrs.field(factory=lambda: clock_of((), ()))
+    _sets: tuple[ClockSetting, ...] = ()
     _facts: Sequence[Event] = ()
     _waits_since: datetime | None = None
 
@@ -74,7 +82,9 @@ class StreamClock:
         whole = (stream.first_key, stream.last_key)
         if changed:
             self._sets = clock_sets(self.log.read(stream.id, *whole, CLOCK_CHANGED))
-        jumps = {key: Jump(key=key, before=before, after=after) for key, before, after in self.log.jumps(stream.id)}
+        jumps = {
+            key: ClockJump(key=key, before=before, after=after) for key, before, after in self.log.jumps(stream.id)
+        }
         for step in steps_of(self._sets):
             if abs(step.exact_s) > ZONE_STEP_S:
                 hidden = hidden_jump(step, self.log.neighbour(stream.id, step.key, before=True))

@@ -9,9 +9,9 @@ import attrs
 
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import ACCOUNT_KINDS, Event
-from tconnectsync.timeline.placement import Placement
+from tconnectsync.timeline.placement import StreamTimeline
 from tconnectsync.timeline.spans import EARLIEST, LATEST, difference
-from tconnectsync.timeline.time_index import TimeOrder
+from tconnectsync.timeline.time_index import TimeIndex
 
 
 def stream_name(stream: Stream) -> str:
@@ -25,7 +25,7 @@ class PlacedStream:
 
     events: EventLog
     stream: Stream
-    placement: Placement
+    placement: StreamTimeline
     gaps: tuple[tuple[int, int], ...] = ()
     """See :class:`tconnectsync.projection.fold_runner.StreamView`."""
     hand_overs: tuple[tuple[int, datetime, str], ...] = ()
@@ -77,20 +77,20 @@ class PlacedStream:
 
     def keys_between(self, first: datetime, last: datetime) -> Sequence[tuple[int, int]]:
         """Key ranges, both inclusive, that hold all events from ``first`` to ``last`` (UTC), rather too many than too few."""
-        return TimeOrder.of(self.events, self.stream, self.placement.clock).keys_between(first, last)
+        return TimeIndex.of(self.events, self.stream, self.placement.clock).keys_between(first, last)
 
     def differs(self, other: PlacedStream | None) -> bool:
         """Whether anything lies elsewhere in time than under ``other``, or has become certain."""
         mine = self.placement, self.hand_overs, self.gaps
         return other is None or mine != (other.placement, other.hand_overs, other.gaps)
 
-    def changed_keys(self, old: Placement | None) -> Sequence[tuple[int, int]]:
+    def changed_keys(self, old: StreamTimeline | None) -> Sequence[tuple[int, int]]:
         """Key ranges, both inclusive, whose events lie elsewhere than under ``old``."""
         if old is None:
             return ()
         return self.placement.changed_keys(old, self)
 
-    def changed_edge(self, old: Placement | None) -> Sequence[tuple[datetime, datetime]]:
+    def changed_edge(self, old: StreamTimeline | None) -> Sequence[tuple[datetime, datetime]]:
         """UTC spans, both inclusive, whose documents are wanted now and were not under ``old``, or the other way round."""
         spans = () if old is None else difference(old.horizon, self.placement.horizon)
         return [(span.begin or EARLIEST, span.end or LATEST) for span in spans]

@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 
 from tconnectsync.events import Event
-from tconnectsync.timeline.pump_clock import Clock, ZoneClock
+from tconnectsync.timeline.pump_clock import PumpClock, ZoneClock
 
 
 class StreamLike(Protocol):
@@ -65,7 +65,7 @@ Stretch = tuple[int, int]
 
 
 @attrs.frozen(kw_only=True)
-class TimeOrder:
+class TimeIndex:
     """Looks events of a stream up by UTC time.
 
     ``slack``: how far time may run backwards within a stretch, because drift was put right or a zone has a repeated hour.
@@ -73,12 +73,12 @@ class TimeOrder:
 
     log: PlacedLog
     stream: StreamLike
-    clock: Clock | ZoneClock
+    clock: PumpClock | ZoneClock
     stretches: tuple[Stretch, ...]
     slack: timedelta
 
     @classmethod
-    def of(cls, log: PlacedLog, stream: StreamLike, clock: Clock | ZoneClock) -> TimeOrder:
+    def of(cls, log: PlacedLog, stream: StreamLike, clock: PumpClock | ZoneClock) -> TimeIndex:
         """The whole stream, but for stretches of unknown time."""
         whole = (stream.first_key, stream.last_key)
         if isinstance(clock, ZoneClock):

@@ -12,7 +12,7 @@ import attrs
 import click
 
 from tconnectsync import Secret, SinkSpec, SourceSpec, hookimpl, option
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.jobs.messages import Progress, Request, Result
 from tconnectsync.plugin.manager import Plugins, load_plugins
 
@@ -148,7 +148,7 @@ class World:
     def run(self, *arguments: str) -> Said:
         from tconnectsync.cli.root import run
 
-        invocation = Invocation(
+        invocation = CliContext(
             environ=self.environ, clock=StillClock(), system_file=self.folder / "none", plugins=self.plugins
         )
         status = run(arguments, invocation)

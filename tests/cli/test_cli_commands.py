@@ -18,8 +18,8 @@ from tconnectsync.cli.root import COMMANDS, module_of
 from tconnectsync.errors import (
     ConfigError,
     CredentialsRefused,
-    FolderOwned,
-    LogDamaged,
+    DataDirLocked,
+    LogCorrupt,
     Rejected,
     Retryable,
     SourceChanged,
@@ -27,7 +27,7 @@ from tconnectsync.errors import (
 )
 from tconnectsync.eventlog import Damage
 from tconnectsync.plugin.manager import load_plugins
-from tconnectsync.plugin.receiver import Finding
+from tconnectsync.plugin.receiver import CheckResult
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_the_engines_exit_status_and_words_reach_the_user(world: World, status: 
         (SourceChanged("new shape"), 3),
         (CredentialsRefused("refused", remedy="Check the region."), 4),
         (Rejected("no"), 5),
-        (LogDamaged("damaged", path="p", line=1), 7),
-        (FolderOwned("process 7 is working here"), 8),
+        (LogCorrupt("damaged", path="p", line=1), 7),
+        (DataDirLocked("process 7 is working here"), 8),
         (TconnectsyncError("odd"), 1),
     ],
 )
@@ -248,8 +248,8 @@ def test_events_leave_out_what_is_damaged_and_say_where(world: World, options: t
 
 def test_check_prints_good_and_bad_with_the_remedy(world: World) -> None:
     world.application.findings = (
-        Finding(good=True, what="disk: 9 GB free"),
-        Finding(good=False, what="login refused", remedy="Is the region right?"),
+        CheckResult(good=True, what="disk: 9 GB free"),
+        CheckResult(good=False, what="login refused", remedy="Is the region right?"),
     )
     said = world.run("check")
     assert said.status == 9
@@ -275,7 +275,7 @@ def test_check_tells_of_a_secret_that_everybody_can_read(world: World) -> None:
 
 
 def test_check_ends_with_0_when_all_is_well(world: World) -> None:
-    world.application.findings = (Finding(good=True, what="disk"),)
+    world.application.findings = (CheckResult(good=True, what="disk"),)
     assert world.run("check").status == 0
 
 
@@ -415,10 +415,10 @@ def test_a_reader_that_closes_the_pipe_is_no_error(world: World) -> None:
     try:
         from cli_worlds import StillClock
 
-        from tconnectsync.cli.invocation import Invocation
+        from tconnectsync.cli.invocation import CliContext
         from tconnectsync.cli.root import run
 
-        invocation = Invocation(
+        invocation = CliContext(
             environ=world.environ, clock=StillClock(), system_file=world.folder / "none", plugins=world.plugins
         )
         assert run(["events"], invocation) == 0

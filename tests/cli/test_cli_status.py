@@ -12,8 +12,8 @@ from cli_worlds import NOW, World
 
 from tconnectsync.cli.durations import size_words, span_words, when_words
 from tconnectsync.cli.progress import ProgressLine, bar_words
-from tconnectsync.cli.status_links import Link, links_of, too_old
-from tconnectsync.projection.notes import Note, due_texts, notes_to_json
+from tconnectsync.cli.status_links import StatusLine, links_of, too_old
+from tconnectsync.projection.notes import PendingNote, due_texts, notes_to_json
 
 BERLIN = ZoneInfo("Europe/Berlin")
 OK = {"state": "ok", "since": None, "message": "", "remedy": None}
@@ -67,7 +67,7 @@ def a_status(source: dict[str, Any] | None = None, sink: dict[str, Any] | None =
     }
 
 
-def link(status: dict[str, Any], name: str) -> Link:
+def link(status: dict[str, Any], name: str) -> StatusLine:
     return next(found for found in links_of(status, NOW, BERLIN) if found.name == name)
 
 
@@ -106,7 +106,7 @@ def test_a_phone_is_not_blamed_when_nobody_asked_since() -> None:
 def test_a_refused_login_is_told_apart() -> None:
     refused = {"state": "refused", "since": "2025-11-18T12:00:00Z", "message": "unknown in US", "remedy": "Try EU."}
     status = a_status(refused)
-    assert link(status, "tandem login") == Link(
+    assert link(status, "tandem login") == StatusLine(
         name="tandem login",
         mark="bad",
         lines=("refused since 13:00 (1 h 12 min ago): unknown in US", "Try EU."),
@@ -209,7 +209,7 @@ def test_disk_and_daemon_are_links_of_their_own() -> None:
         "message": "ended without being stopped",
         "remedy": "Start it.",
     }
-    assert link(status, "disk") == Link(name="disk", mark="bad", lines=("the disk is read-only", "Look."))
+    assert link(status, "disk") == StatusLine(name="disk", mark="bad", lines=("the disk is read-only", "Look."))
     assert link(status, "daemon").mark == "bad"
     status["disk"] = {"state": "ok", "message": "", "remedy": None, "free_bytes": 12_000_000_000}
     status["daemon"] = {"state": "ok", "since": "2025-11-18T13:00:00Z", "message": "", "remedy": None, "pid": 77}
@@ -294,7 +294,7 @@ def test_a_bar_never_leaves_its_bounds() -> None:
 def test_a_first_read_that_is_not_complete_says_what_is_known_of_the_login() -> None:
     begun = {"state": "waiting", "message": "the first read is not complete yet", "remedy": "Wait.", "last_fetch": None}
     status = a_status(begun)
-    assert link(status, "tandem login") == Link(name="tandem login", mark="ok", lines=("accepted",))
+    assert link(status, "tandem login") == StatusLine(name="tandem login", mark="ok", lines=("accepted",))
     assert link(status, "tandem data").lines[:2] == ("waiting: the first read is not complete yet", "Wait.")
     nothing = a_status({**begun, "last_upload": None, "newest_event": None})
     assert link(nothing, "tandem login").lines == ("no answer to it so far",)
@@ -326,7 +326,9 @@ def test_a_year_of_a_young_log_is_told_as_typical() -> None:
     ("age", "words"), [(31, "31 minutes"), (48, "48 minutes"), (119, "119 minutes"), (240, "4 h"), (3 * 1440, "3 days")]
 )
 def test_a_value_that_is_not_current_is_told_with_its_age(age: int, words: str) -> None:
-    note = Note(words="no current IOB", since=NOW - timedelta(minutes=age), after=timedelta(minutes=30), current=True)
+    note = PendingNote(
+        words="no current IOB", since=NOW - timedelta(minutes=age), after=timedelta(minutes=30), current=True
+    )
     [said] = due_texts(notes_to_json([note]), NOW)
     assert "no current IOB" in said
     assert f"{words} ago" in said

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tconnectsync.cli.init.legacy_env import read_settings
 from tconnectsync.cli.init.questions import host_zone
-from tconnectsync.cli.init.template import Answers, filled, template
+from tconnectsync.cli.init.template import TemplateValues, filled, template
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
-from tconnectsync.plugin.receiver import Finding
+from tconnectsync.plugin.receiver import CheckResult
 
 OLD = {
     "TCONNECT_EMAIL": "a@example.org",
@@ -50,7 +50,9 @@ def test_the_template_is_the_example_that_ships() -> None:
 
 @given(password=TEXT, secret=TEXT)
 def test_odd_secrets_survive(password: str, secret: str) -> None:
-    answers = Answers(timezone="Europe/Berlin", email="a", region="US", url="u", password=password, api_secret=secret)
+    answers = TemplateValues(
+        timezone="Europe/Berlin", email="a", region="US", url="u", password=password, api_secret=secret
+    )
     read = tomli.loads(filled(answers))
     assert read["sources"]["tandem"]["password"] == password
     assert read["nightscout"]["api_secret"] == secret
@@ -105,7 +107,7 @@ def test_with_the_secrets_in_files_it_says_how_the_service_may_read_it(
 
 
 def test_a_bad_check_writes_nothing_unless_it_is_left_out(real: World) -> None:
-    real.application.findings = (Finding(good=False, what="the login was refused", remedy="Correct it."),)
+    real.application.findings = (CheckResult(good=False, what="the login was refused", remedy="Correct it."),)
     said = init(real)
     assert said.status == 9
     assert "login was refused" in said.err
@@ -337,7 +339,7 @@ def test_a_wrong_value_is_told_under_the_name_that_was_asked_for(real: World, ur
 
 
 def test_a_folder_that_was_made_goes_with_the_failure(real: World) -> None:
-    real.application.findings = [Finding(good=False, what="no", remedy="Look.")]
+    real.application.findings = [CheckResult(good=False, what="no", remedy="Look.")]
     old = real.folder / "old.env"
     old.write_text("".join(f"{name}='{value}'\n" for name, value in OLD.items()))
     path = real.folder / "deep" / "er" / "new.toml"

@@ -11,8 +11,8 @@ from cli_worlds import Result, World
 from test_cli_status import Screen, a_status
 
 from tconnectsync.cli.progress import ProgressLine
-from tconnectsync.errors import BadFile, ConfigError, Retryable
-from tconnectsync.plugin.receiver import Finding
+from tconnectsync.errors import ConfigError, FileUnreadable, Retryable
+from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.text.printable import one_line, printable, printable_json
 
 CLI = Path(__file__).parents[2] / "tconnectsync" / "cli"
@@ -42,8 +42,8 @@ def test_json_means_the_same_afterwards() -> None:
     assert json.loads(text) == {"note": f"{EVIL}\n\U000e0001"}
 
 
-@pytest.mark.parametrize("kind", [Retryable, BadFile])
-def test_errors_hold_no_control_characters(kind: type[Retryable] | type[BadFile]) -> None:
+@pytest.mark.parametrize("kind", [Retryable, FileUnreadable])
+def test_errors_hold_no_control_characters(kind: type[Retryable] | type[FileUnreadable]) -> None:
     error = kind(f"the site said {EVIL}", remedy=f"Look at {EVIL}.")
     assert harmless(error.message + str(error) + str(error.remedy))
     assert KEPT in error.message
@@ -64,7 +64,7 @@ def test_no_command_lets_them_through(world: World, line: str) -> None:
     application = world.application
     application.status = a_status({"message": EVIL, "state": "changed", "remedy": EVIL}, {"message": EVIL})
     application.status["sources"]["tandem"]["pumps"] = {EVIL: {"newest_event": None, "clock_basis": EVIL}}
-    application.findings = (Finding(good=False, what=EVIL, remedy=EVIL),)
+    application.findings = (CheckResult(good=False, what=EVIL, remedy=EVIL),)
     body = {"name": EVIL, "codes": [EVIL]}
     application.records = ({"pump_time": "2026-03-01T00:00:00", "pump": EVIL, "kind": "alarm.raised", "body": body},)
     application.letters = ({"sink": "site", "id": "0f", "reason": EVIL, "content": {"eventType": EVIL}},)

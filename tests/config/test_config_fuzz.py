@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tconnectsync.config.environment import variables_of
 from tconnectsync.config.file import read_bootstrap
-from tconnectsync.config.fingerprint import _mark as mark_of
+from tconnectsync.config.fingerprint import options_fingerprint as mark_of
 from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config
 from tconnectsync.errors import ConfigError
@@ -143,24 +143,24 @@ def test_any_value_in_any_place_is_taken_or_refused(folder: Path, plugins: Plugi
 @given(seed=st.integers(0, 2**32), data=st.data())
 def test_mutated_files_are_taken_or_refused(folder: Path, plugins: Plugins, seed: int, data: st.DataObject) -> None:
     """Bytes changed, lines doubled, dropped and swapped, noise put in."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     content = bytearray(VALID.encode())
-    for _ in range(dice.randint(1, 4)):
-        at = dice.randrange(len(content))
-        match dice.randrange(5):
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(content))
+        match rng.randrange(5):
             case 0:
-                content[at] = dice.randrange(256)
+                content[at] = rng.randrange(256)
             case 1:
                 content[at:at] = data.draw(st.binary(max_size=20))
             case 2:
-                del content[at : at + dice.randint(1, 60)]
+                del content[at : at + rng.randint(1, 60)]
             case 3:
                 lines = bytes(content).splitlines(keepends=True)
-                dice.shuffle(lines)
+                rng.shuffle(lines)
                 content = bytearray(b"".join(lines))
             case _:
                 lines = bytes(content).splitlines(keepends=True)
-                lines.insert(dice.randrange(len(lines)), dice.choice(lines))
+                lines.insert(rng.randrange(len(lines)), rng.choice(lines))
                 content = bytearray(b"".join(lines))
     judged(bytes(content), folder, plugins)
 

@@ -110,7 +110,7 @@ def _point(
 _FILES = "tconnectsync.eventlog.files"
 _LOG, _TAIL = "tconnectsync.eventlog.log:EventLog", "tconnectsync.eventlog.tail:Tail"
 _COMMIT = "tconnectsync.outbox.store:Store.transaction"
-_KEEPER, _COURIER = "tconnectsync.keeping:Keeper", "tconnectsync.delivery:Courier"
+_KEEPER, _COURIER = "tconnectsync.keeping:SinkRunner", "tconnectsync.delivery:Sender"
 _RECEIVER = "tconnectsync_nightscout.receiver:NightscoutReceiver.deliver"
 _SEND = "tconnectsync_nightscout.client:NightscoutClient._send"
 
@@ -144,7 +144,7 @@ POINTS: dict[str, Point] = {
     # a poll
     "logged in, token not kept": _point("tconnectsync_tandem.login:Login.run", "after", first="no token"),
     "between two steps of a poll": _point("tconnectsync.polling:Poller.step", "after"),
-    "poll through, state not saved": _point("tconnectsync.polling:SourceMemory.save", "before"),
+    "poll through, state not saved": _point("tconnectsync.polling:SourceState.save", "before"),
     "placed": _point("tconnectsync.engine:Engine._place", "after"),
     # folds
     "folded, not committed": _point(_COMMIT, "uncommitted", caller="fold"),

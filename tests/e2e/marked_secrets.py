@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, quote, quote_plus
 
-from tconnectsync_simulator.cloud.accounts import Account
+from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.faults import CloudFault
 from tconnectsync_simulator.fault_proxy import FaultProxy
 from tconnectsync_simulator.proxy_answers import Asked
 
 PASSWORD = 'Marked pass/word+"q%ä'
 SECRET = "marked secret/of the=site ü"
-ACCOUNT = Account(email="marked+wearer@example.org", password=PASSWORD)
+ACCOUNT = SimulatedAccount(email="marked+wearer@example.org", password=PASSWORD)
 PERSONAL = {
     "first name": "Markedfirst", "last name": "Markedlast", "full name": "Simulated Wearer", "birth date": "1957-03-09",
     "account": ACCOUNT.account_id, "wearer": ACCOUNT.pumper_id, "email": ACCOUNT.email,

@@ -17,7 +17,7 @@ from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.queries.status import read_status
 from tconnectsync.runtime.assembly import open_engine
 from tconnectsync.runtime.engine import Engine
-from tconnectsync_simulator.cloud.accounts import Account
+from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.demo.setup import config_text
 
 BEGIN = datetime(2026, 3, 3, 5, tzinfo=timezone.utc)
@@ -57,7 +57,7 @@ class Running:
     """Where the cloud is asked, if not directly."""
     site_url: str = ""
     """Where the site is, if not directly."""
-    account: Account = attrs.field(factory=Account)
+    account: SimulatedAccount = attrs.field(factory=SimulatedAccount)
     more: str = ""
     """Tables of the configuration besides."""
     config: Config = attrs.field(init=False)
@@ -89,10 +89,10 @@ class Running:
 
     def until(self, when: datetime) -> None:
         while self.clock.now() < when:
-            if not self.engine.turn():
+            if not self.engine.run_once():
                 self.clock.sleep(min(max(0.5, self.engine.next_due()), (when - self.clock.now()).total_seconds() + 1))
         for _ in range(500):
-            if not self.engine.turn(polling=False):
+            if not self.engine.run_once(polling=False):
                 break
 
     def ask(self, command: str, **args: Any) -> Result:

@@ -121,40 +121,40 @@ def changes_of(zone: str) -> list[date]:
 
 def setting_of(seed: int) -> Setting:
     """The world of this seed."""
-    dice = Random(seed)
-    zone, days = dice.choice(ZONES), dice.randint(6, 11)
+    rng = Random(seed)
+    zone, days = rng.choice(ZONES), rng.randint(6, 11)
     changes = changes_of(zone)
-    if changes and dice.random() < 0.4:
-        start = dice.choice(changes) - timedelta(days=dice.randint(2, days - 2))
+    if changes and rng.random() < 0.4:
+        start = rng.choice(changes) - timedelta(days=rng.randint(2, days - 2))
     else:
-        start = date(2026, 1, 20) + timedelta(days=dice.randrange(300))
+        start = date(2026, 1, 20) + timedelta(days=rng.randrange(300))
     plan = SimulationPlan(
         seed=seed, zone=zone, start=start, days=days,
-        upload_every_min=dice.choice((10.0, 30.0, 60.0, 180.0)),
-        late_share=dice.choice((0.0, 0.05, 0.2)), late_max_h=dice.choice((6.0, 24.0, 48.0)),
-        clock_set_delay_h=dice.choice((0.0, 7.0, 48.0)), clock_drift_s_per_day=dice.choice((0.0, 0.05)),
+        upload_every_min=rng.choice((10.0, 30.0, 60.0, 180.0)),
+        late_share=rng.choice((0.0, 0.05, 0.2)), late_max_h=rng.choice((6.0, 24.0, 48.0)),
+        clock_set_delay_h=rng.choice((0.0, 7.0, 48.0)), clock_drift_s_per_day=rng.choice((0.0, 0.05)),
     )  # fmt: skip
     middle = datetime.combine(start + timedelta(days=days // 2), datetime.min.time(), timezone.utc)
-    middle += timedelta(hours=dice.uniform(0, 24))
+    middle += timedelta(hours=rng.uniform(0, 24))
     plans = (plan,)
-    if dice.random() < 0.2:
+    if rng.random() < 0.2:
         plans = (
-            attrs.evolve(plan, serial="1111", worn_until=middle, drawer_rate=dice.choice(("zero", "profile"))),
+            attrs.evolve(plan, serial="1111", worn_until=middle, drawer_rate=rng.choice(("zero", "profile"))),
             attrs.evolve(plan, serial="2222", seed=seed + 1, worn_from=middle),
         )
-    elif dice.random() < 0.15:
-        away = dice.choice([each for each in ZONES if each != zone])
+    elif rng.random() < 0.15:
+        away = rng.choice([each for each in ZONES if each != zone])
         lands_at = middle.replace(hour=14)  # the clock is set on that day or the next, wherever that is
-        plans = (attrs.evolve(plan, flights=(Flight(lands_at=lands_at, zone=away, set_after_h=dice.uniform(1, 6)),)),)
-    site = "0.12.8" if dice.random() < 0.7 else dice.choice(VERSIONS)
-    wrong_zone = dice.choice(ZONES) if dice.random() < 0.15 else ""
+        plans = (attrs.evolve(plan, flights=(Flight(lands_at=lands_at, zone=away, set_after_h=rng.uniform(1, 6)),)),)
+    site = "0.12.8" if rng.random() < 0.7 else rng.choice(VERSIONS)
+    wrong_zone = rng.choice(ZONES) if rng.random() < 0.15 else ""
     return Setting(
         plans=plans,
         site=site,
         wrong_zone=wrong_zone,
-        token_life_s=dice.choice((1800, 8 * 3600)),
-        unseen=dice.random() < 0.25,
-        other_machine=not wrong_zone and dice.random() < 0.15,
+        token_life_s=rng.choice((1800, 8 * 3600)),
+        unseen=rng.random() < 0.25,
+        other_machine=not wrong_zone and rng.random() < 0.15,
     )
 
 
@@ -180,7 +180,7 @@ def running_site(kind: str, clock: SharedClock, folder: Path) -> Iterator[AnySit
 class Soak:
     """A world at work."""
 
-    dice: Random
+    rng: Random
     world: MortalWorld
     proxies: tuple[FaultProxy, FaultProxy]
     end: datetime
@@ -202,55 +202,55 @@ class Soak:
                 self.world.home.configure(zone=self.zone)
                 self.zone = ""
                 self.events["time zone put right"] += 1
-            step = self.dice.choices((self._named, self._any_moment, self._stopped), (5, 3, 2))[0]
+            step = self.rng.choices((self._named, self._any_moment, self._stopped), (5, 3, 2))[0]
             step()
-            if self.other is not None and self.dice.random() < 0.3:
+            if self.other is not None and self.rng.random() < 0.3:
                 self.world.appoint()
                 self.other.program = self.world.home.program
                 self.other.run("sync", expect=range(10))
                 self.events["a sync of the other machine"] += 1
-            if self.dice.random() < 0.15:
+            if self.rng.random() < 0.15:
                 self.world.attend()
                 self.events["a user's attention"] += 1
 
     def _trouble(self) -> None:
         seen = tuple(kind for kind in KINDS if self.unseen or kind not in UNSEEN)
         for proxy, kinds in zip(self.proxies, (tuple(KINDS), seen), strict=True):
-            proxy.faults.at_random(self.dice.choice(SHARES), seed=self.dice.randrange(1 << 30), kinds=kinds)
+            proxy.faults.at_random(self.rng.choice(SHARES), seed=self.rng.randrange(1 << 30), kinds=kinds)
         data = self.world.home.folder / "data"
-        if self.dice.random() < 0.05:
-            pattern = self.dice.choice(LOST_FILES)
+        if self.rng.random() < 0.05:
+            pattern = self.rng.choice(LOST_FILES)
             for path in data.glob(pattern):
                 path.unlink()
             self.events[f"lost {pattern}"] += 1
-        if self.dice.random() < 0.01:
+        if self.rng.random() < 0.01:
             shutil.rmtree(data, ignore_errors=True)
             self.events["a wiped disk"] += 1
 
     def _named(self) -> None:
-        self.world.dies_at(self.dice.choice(list(POINTS)), self.dice.choice((1, 1, 1, 2, 3, 7)), within_s=6.0)
+        self.world.dies_at(self.rng.choice(list(POINTS)), self.rng.choice((1, 1, 1, 2, 3, 7)), within_s=6.0)
 
     def _any_moment(self) -> None:
         with self._database_trouble():
-            self.world.dies_after(self.dice.uniform(0.0, 2.0), *self.dice.choice(COMMANDS))
+            self.world.dies_after(self.rng.uniform(0.0, 2.0), *self.rng.choice(COMMANDS))
 
     def _stopped(self) -> None:
         """A life that ends as ``systemctl stop`` ends it, whatever it was doing."""
-        self.world.clock.leap(timedelta(hours=self.dice.uniform(0.5, 4)))
+        self.world.clock.leap(timedelta(hours=self.rng.uniform(0.5, 4)))
         self.world.appoint()
-        words = self.dice.choice(COMMANDS)
+        words = self.rng.choice(COMMANDS)
         with daemon(self.world.home) as living, self._database_trouble():
             asker = self.world.asks(*words) if words else None
-            for _ in range(self.dice.randint(0, 3)):
-                time.sleep(self.dice.uniform(0.0, 0.8))
-                self.world.clock.leap(timedelta(hours=self.dice.uniform(0.1, 2)))
-            time.sleep(self.dice.uniform(0.0, 0.5))
+            for _ in range(self.rng.randint(0, 3)):
+                time.sleep(self.rng.uniform(0.0, 0.8))
+                self.world.clock.leap(timedelta(hours=self.rng.uniform(0.1, 2)))
+            time.sleep(self.rng.uniform(0.0, 0.5))
             self._stop(living)
         if asker is not None:
             self.world.answered(asker)
 
     def _stop(self, living: LivingDaemon) -> None:
-        living.process.send_signal(self.dice.choice((signal.SIGTERM, signal.SIGINT)))
+        living.process.send_signal(self.rng.choice((signal.SIGTERM, signal.SIGINT)))
         begin = time.monotonic()
         assert living.process.wait(60) == 0, living.log
         took_s = time.monotonic() - begin
@@ -261,9 +261,9 @@ class Soak:
     def _database_trouble(self) -> Iterator[None]:
         """Now and then the site's database is away, or hangs, inside."""
         database = self.world.site.database if isinstance(self.world.site, Site) else None
-        if database is None or self.dice.random() < 0.9:
+        if database is None or self.rng.random() < 0.9:
             yield
-        elif self.dice.random() < 0.5:
+        elif self.rng.random() < 0.5:
             database.stop()
             self.events["database stopped"] += 1
             try:
@@ -291,7 +291,7 @@ class Soak:
         if self.zone:
             self.world.home.configure(zone=self.zone)
         self.world.settle()
-        if self.dice.random() < 0.25:
+        if self.rng.random() < 0.25:
             self.lose_the_site()
             for sink in SINKS:
                 self.world.home.run("replay", sink)
@@ -306,7 +306,7 @@ class Soak:
 def run_world(seed: int, folder: Path) -> Report:
     """The world of ``seed``, from its beginning to the comparison at its end."""
     began = time.monotonic()
-    setting, dice = setting_of(seed), Random(f"{seed}/events")
+    setting, rng = setting_of(seed), Random(f"{seed}/events")
     pumps = [simulate(plan) for plan in setting.plans]
     truth = pumps[0].truth if len(pumps) == 1 else merge([pump.truth for pump in pumps])
     plan = setting.plans[0]
@@ -323,7 +323,7 @@ def run_world(seed: int, folder: Path) -> Report:
         alone = not (setting.unseen or setting.other_machine)
         world = MortalWorld(clock=clock, cloud=home.cloud, site=site, home=home, alone=alone)
         soak = Soak(
-            dice=dice, world=world, proxies=proxies, end=truth.end + setting.late, unseen=setting.unseen,
+            rng=rng, world=world, proxies=proxies, end=truth.end + setting.late, unseen=setting.unseen,
             zone=plan.zone if setting.wrong_zone else "",
             other=attrs.evolve(home, folder=folder / "other") if setting.other_machine else None,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from tconnectsync_nightscout.delivery.legacy_documents import recognised
 from tconnectsync_simulator.cloud.faults import answered
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import Fault
+from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.nightscout.server import as_json
 from tconnectsync_simulator.pump.pump import simulate
 
@@ -109,7 +109,7 @@ def test_it_may_be_broken_off_and_begun_again(tmp_path: Path) -> None:
         before = inhabited(home)
         home.ask("sync")
         many = len(older_left(home))
-        home.site.fail(Fault(status=503, method="DELETE", times=1000))
+        home.site.fail(SiteFault(status=503, method="DELETE", times=1000))
         result = home.ask("adopt", sink=TREATMENTS)
         assert result.status == 5
         assert "again" in " ".join(result.lines)
@@ -378,12 +378,16 @@ def test_an_older_bridges_numbers_are_no_proof_against_a_source_that_has_none(tm
     """What the older services told carries no record numbers: amount and time decide then."""
     at = datetime(2026, 3, 20, 12, tzinfo=timezone.utc)
     ours = Document(
-        id="a", collection="treatments", slot="Meal Bolus", at=at, content={"insulin": 2.5, "pump": {"serial": "1"}}
+        id="a",
+        collection="treatments",
+        unique_slot="Meal Bolus",
+        at=at,
+        content={"insulin": 2.5, "pump": {"serial": "1"}},
     )
 
     def judged(**more: Any) -> list[bool | None]:
         content = {**older_note(at), "_id": "0" * 24, "eventType": "Combo Bolus", **more}
-        copy = StoredDocument(document_id="", collection="treatments", at=at + timedelta(seconds=80), stored="", slot="Combo Bolus", content=content)  # fmt: skip
+        copy = StoredDocument(document_id="", collection="treatments", at=at + timedelta(seconds=80), receiver_key="", unique_slot="Combo Bolus", content=content)  # fmt: skip
         return [found.same for found in recognised([ours], [copy], set(), kinds=frozenset({"dose"}))]
 
     assert judged(insulin=2.5) == [True]

@@ -147,7 +147,12 @@ AT = datetime(2026, 3, 20, 12, tzinfo=timezone.utc)
 def stored(item: Mapping[str, Any], minutes: float) -> StoredDocument:
     whole = {"_id": "a" * 24, "type": "sgv", "device": "Pump (tconnectsync)", **item}
     return StoredDocument(
-        document_id="", collection="entries", at=AT + timedelta(minutes=minutes), stored="", slot="sgv", content=whole
+        document_id="",
+        collection="entries",
+        at=AT + timedelta(minutes=minutes),
+        receiver_key="",
+        unique_slot="sgv",
+        content=whole,
     )
 
 
@@ -171,7 +176,7 @@ def stored(item: Mapping[str, Any], minutes: float) -> StoredDocument:
 )
 def test_which_of_the_others_tells_the_same(item: Mapping[str, Any], minutes: float, same: bool | None) -> None:
     content = {"type": "sgv", "sgv": 120, "pump": {"serial": "1", "events": [5]}}
-    ours = Document(id="x", collection="entries", at=AT, content=content, slot="sgv")
+    ours = Document(id="x", collection="entries", at=AT, content=content, unique_slot="sgv")
     (older,) = recognised_readings([ours], [stored(item, minutes)])
     assert older.same is same
     assert older.impossible is (item["sgv"] in (0, "junk", 5000))

@@ -13,7 +13,7 @@ import pytest
 from real_servers import Site
 from running_engine import ZONE, HandClock, Running
 
-from tconnectsync.reconcile.report import Tally
+from tconnectsync.reconcile.report import ComparisonReport
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
@@ -71,9 +71,9 @@ def differences(running: Running) -> dict[str, list[Any]]:
     return found
 
 
-def verified(running: Running, sink: str) -> Tally:
-    tally = Tally()
-    for part in running.engine.keepers[sink].verifier(running.engine.views).run():
+def verified(running: Running, sink: str) -> ComparisonReport:
+    tally = ComparisonReport()
+    for part in running.engine.runners[sink].verifier(running.engine.views).run():
         tally.add(part)
     return tally
 

@@ -19,7 +19,7 @@ from whole_world import Installation, MovedClock
 from tconnectsync_simulator.cloud.faults import CloudFault
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import Fault
+from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.pump import SimulatedPump
 
 
@@ -96,7 +96,7 @@ def test_it_stops_in_time_whatever_it_waits_for_and_loses_nothing(
         world.cloud.fail(CloudFault(path="pump-logs", wait_s=60.0))
         living.append(stack.enter_context(daemon(unheard)))
         eventually(lambda: world.cloud.count("pump-logs") > before, "a request to the cloud")
-        world.site.fail(Fault(path="treatments", method="POST", wait_s=hangs_s))
+        world.site.fail(SiteFault(path="treatments", method="POST", wait_s=hangs_s))
         living.append(stack.enter_context(daemon(undelivered)))
         eventually(lambda: any(request.method == "POST" for request in world.site.requests), "a delivery")
         asked = time.monotonic()

@@ -11,11 +11,11 @@ import attrs
 import pytest
 from running_engine import ZONE, HandClock
 
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.root import run
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
-from tconnectsync_simulator.cloud.accounts import Account
+from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
@@ -42,7 +42,7 @@ class Place:
     def run(self, *words: str) -> tuple[int, str]:
         environ = {"HOME": str(self.folder), "no_proxy": "127.0.0.1"}
         none = self.folder / "none"
-        status = run(words, Invocation(environ=environ, clock=self.clock, system_file=none, plugins=load_plugins()))
+        status = run(words, CliContext(environ=environ, clock=self.clock, system_file=none, plugins=load_plugins()))
         out, err = self.capture.readouterr()
         return status, out + err
 
@@ -65,7 +65,7 @@ def cloud() -> Iterator[Cloud]:
 def place(tmp_path: Path, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
     clock = HandClock(NOON)
     with SimulatedNightscout(now=clock.now) as site:
-        account = Account()
+        account = SimulatedAccount()
         answers = {
             "TCONNECT_EMAIL": account.email, "TCONNECT_PASSWORD": account.password, "TCONNECT_REGION": account.region,
             "NS_URL": site.url, "NS_SECRET": site.secret, "TIMEZONE_NAME": ZONE,

@@ -20,7 +20,7 @@ from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 
 
-def killed(world: World, dice: Random, times: int, *words: str) -> None:
+def killed(world: World, rng: Random, times: int, *words: str) -> None:
     """The daemon so many times, killed at some moment of its work, after it was handed the command."""
     for _ in range(times):
         with daemon(world.home) as living:
@@ -31,7 +31,7 @@ def killed(world: World, dice: Random, times: int, *words: str) -> None:
                     stderr=subprocess.STDOUT, text=True,
                 )  # fmt: skip
                 eventually(lambda: "request command" in living.log, "the command arrives")
-            moment, target = time.monotonic() + dice.uniform(0.0, 0.9), world.requests + dice.randint(1, 9)
+            moment, target = time.monotonic() + rng.uniform(0.0, 0.9), world.requests + rng.randint(1, 9)
             while time.monotonic() < moment and world.requests < target:
                 time.sleep(0.001)
             living.kill()
@@ -61,7 +61,7 @@ def killed_while_answering(site: SimulatedNightscout, collection: str, living: L
 @pytest.mark.parametrize("seed", [2])
 def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(seed: int, tmp_path: Path) -> None:
     """First sync, late uploads, backfill and replay, each through several deaths."""
-    dice = Random(seed)
+    rng = Random(seed)
     pump = a_pump(13, seed=40 + seed, late_share=0.2)
     phone = MovedClock(timedelta(days=-3))
     backfill = ("backfill", "--from", str(datetime.now(timezone.utc).date() - timedelta(days=11)))
@@ -69,12 +69,12 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(seed: int, tmp_
         cloud.clock = phone  # what is uploaded when; the answers' Date stays right
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=8)
         world = World(cloud, site, home)
-        killed(world, dice, 5)
+        killed(world, rng, 5)
         phone.ahead = timedelta(days=-1)
-        killed(world, dice, 3, "sync")
+        killed(world, rng, 3, "sync")
         phone.ahead = timedelta(0)
-        killed(world, dice, 3, *backfill)
-        killed(world, dice, 2, "replay", TREATMENTS)
+        killed(world, rng, 3, *backfill)
+        killed(world, rng, 2, "replay", TREATMENTS)
         with daemon(home) as living:
             home.run(*backfill)
             home.run("replay", TREATMENTS)

@@ -26,7 +26,7 @@ LATEST = timedelta(hours=12)
 def waited(running: Running, when: datetime) -> None:
     """The daemon's loop with naps of a quarter of an hour: a month of minutes brings nothing more."""
     while running.clock.now() < when:
-        while running.engine.turn():
+        while running.engine.run_once():
             pass
         running.clock.sleep(min(900.0, (when - running.clock.now()).total_seconds()))
 

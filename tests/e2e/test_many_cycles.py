@@ -14,7 +14,7 @@ from tconnectsync.eventlog import FolderLock
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import Fault
+from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
@@ -62,9 +62,13 @@ def test_a_site_that_fails_now_and_then_ends_up_the_same(tmp_path: Path) -> None
         running = Running(tmp_path / "home", cloud, site, clock)
         for number in range(36):
             site.fail(
-                [Fault(status=503), Fault(status=500), Fault(reset="after"), Fault(reset="before"), Fault(status=429)][
-                    number % 5
-                ]
+                [
+                    SiteFault(status=503),
+                    SiteFault(status=500),
+                    SiteFault(reset="after"),
+                    SiteFault(reset="before"),
+                    SiteFault(status=429),
+                ][number % 5]
             )
             running.until(clock.now() + timedelta(hours=2))
         running.until(clock.now() + timedelta(hours=3))
@@ -142,7 +146,7 @@ def test_a_new_sequence_group_is_a_stream_of_its_own_and_told(tmp_path: Path) ->
         running = Running(tmp_path / "home", cloud, site, clock, history_days=5)
         running.until(clock.now() + timedelta(minutes=1))
         assert {"90556643:0", "90556643:1"} <= running.engine.views.keys()
-        words = " ".join(running.engine.placer.messages())
+        words = " ".join(running.engine.timelines.messages())
         assert "sequence group 1" in words
         documents = site.documents("treatments")
         found = compare(

@@ -15,11 +15,11 @@ from test_adopt import FOREIGN, PUMP_EVENTS, TREATMENTS, as_older, older_left
 from test_rules import BEGIN, COLLECTIONS, DAY, House, house, plan_of
 from whole_world import by_identity
 
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.root import run
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
-from tconnectsync_simulator.cloud.accounts import Account
+from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.pump import simulate
@@ -56,7 +56,7 @@ def test_every_command_of_the_document_in_its_order(tmp_path: Path, capsys: pyte
     clock = HandClock(BEGIN + 3 * DAY)
     with Cloud([simulate(plan_of(71, days=4))], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         old = tmp_path / "old.env"
-        account = Account()
+        account = SimulatedAccount()
         old.write_text(
             f"TCONNECT_EMAIL={account.email}\nTCONNECT_PASSWORD='{account.password}'\nTIMEZONE_NAME='{ZONE}'\n"
             f"NS_URL={site.url}\nNS_SECRET='{site.secret}'\nTCONNECT_REGION={account.region}\nPUMP_SERIAL_NUMBER=11111111\n"
@@ -80,7 +80,7 @@ def test_every_command_of_the_document_in_its_order(tmp_path: Path, capsys: pyte
             glucose = ["--set=sinks.nightscout-cgm.enabled=true"] if home == "home" else []
             added = [*places, *glucose] if words[0] == "init" else []
             file = system_file if home == "home" else tmp_path / "none"
-            invocation = Invocation(environ=environ, clock=clock, system_file=file, plugins=load_plugins())
+            invocation = CliContext(environ=environ, clock=clock, system_file=file, plugins=load_plugins())
             status = run([*words, *added], invocation)
             return status, "".join(capsys.readouterr())
 

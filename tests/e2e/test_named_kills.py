@@ -26,7 +26,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = ((), (), ("sync",), ("replay", TREATMENT
 @pytest.mark.timeout(900)  # under a minute, but for a machine that is busy with other things
 def test_killed_at_every_named_point_it_ends_as_if_nothing_had_happened(site: Any, tmp_path: Path) -> None:
     """Each point of the table once and some deaths in between, over a change of daylight saving, with late uploads."""
-    dice = Random(1)
+    rng = Random(1)
     pump = simulate(SimulationPlan(seed=7, zone=ZONE, start=BEGIN.date(), days=DAYS, late_share=0.1, late_max_h=LATE_H))
     clock = SharedClock.at(tmp_path / "clock", BEGIN + timedelta(days=2))
     with Cloud([pump], clock, token_life_s=8 * 3600) as cloud:
@@ -35,7 +35,7 @@ def test_killed_at_every_named_point_it_ends_as_if_nothing_had_happened(site: An
         for number, point in enumerate(POINTS):
             world.dies_at(point)
             if number % 4 == 3:
-                world.dies_after(dice.uniform(0.0, 1.0), *dice.choice(COMMANDS))
+                world.dies_after(rng.uniform(0.0, 1.0), *rng.choice(COMMANDS))
         clock.until(pump.truth.end + timedelta(hours=LATE_H))
         world.settle()
         verdict = world.verdict(pump.truth, (BEGIN, pump.truth.end))

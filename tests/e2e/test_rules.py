@@ -21,7 +21,7 @@ from tconnectsync.jobs.messages import Progress, Request, Result
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.queries.status import status_of
 from tconnectsync.queries.verify import verify
-from tconnectsync.reconcile.report import Slice, Tally
+from tconnectsync.reconcile.report import ComparisonChunk, ComparisonReport
 from tconnectsync_simulator.cloud.faults import CloudFault, answered
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import compare
@@ -54,7 +54,7 @@ class House:
 
     def ask(self, command: str, **args: Any) -> Result:
         engine = self.running.engine
-        steps = list(perform(engine, Request(command=command, args=args), engine.placer.zones.zone_at))
+        steps = list(perform(engine, Request(command=command, args=args), engine.timelines.zones.zone_at))
         assert all(isinstance(step, Progress) for step in steps[:-1])
         assert isinstance(steps[-1], Result)
         return steps[-1]
@@ -70,7 +70,7 @@ class House:
         engine = self.running.engine
         return status_of(
             self.running.folder / "data", sources={"tandem": True}, sinks=dict.fromkeys(SINKS, True),
-            zones=engine.placer.zones, clock=self.clock,
+            zones=engine.timelines.zones, clock=self.clock,
         )  # fmt: skip
 
     def wipe(self, *parts: str) -> None:
@@ -148,7 +148,7 @@ def test_damage_stops_what_needs_it_and_a_repair_brings_everything_back(tmp_path
         sinks = home.status()["sinks"]
         assert sinks["nightscout-treatments"]["state"] == "damaged"
         assert "log repair" in sinks["nightscout-treatments"]["remedy"]
-        assert home.running.engine.keepers["nightscout-pump-events"].folding.blocked.keys() == {("90556643:0", "modes")}
+        assert home.running.engine.runners["nightscout-pump-events"].folding.blocked.keys() == {("90556643:0", "modes")}
         assert sinks["nightscout-iob"]["state"] == "ok"
         now = home.treatments()
         assert {name for name, doc in before.items() if name not in now} == set()
@@ -176,8 +176,8 @@ def test_damage_stops_what_needs_it_and_a_repair_brings_everything_back(tmp_path
         assert home.cloud.count("pump-logs") == calls, "once is enough"
 
 
-def tallied(parts: Iterable[Slice]) -> Tally:
-    tally = Tally()
+def tallied(parts: Iterable[ComparisonChunk]) -> ComparisonReport:
+    tally = ComparisonReport()
     for part in parts:
         tally.add(part)
     return tally
@@ -206,7 +206,7 @@ def test_verify_beside_the_daemon_says_of_a_repaired_log_what_the_daemon_says(tm
             assert home.ask("sync").status == (0 if fetched else 3)
             told = tallied(verify(home.running.config, load_plugins(), sink=sink, clock=home.clock))
             engine = home.running.engine
-            assert told.lines(sink) == tallied(engine.keepers[sink].verifier(engine.views).run()).lines(sink)
+            assert told.lines(sink) == tallied(engine.runners[sink].verifier(engine.views).run()).lines(sink)
             assert told.counts[verdict] == 1
 
 
@@ -285,16 +285,16 @@ def test_a_long_history_that_is_put_again_after_a_wiped_disk_needs_no_consent(tm
         home.ask("sync")
         before = home.treatments()
         home.wipe()
-        keeper = home.running.engine.keepers["nightscout-treatments"]
-        keeper.rewrite_brake = 20
-        keeper.courier.receiver.batch_size = 10
+        runner = home.running.engine.runners["nightscout-treatments"]
+        runner.rewrite_brake = 20
+        runner.sender.receiver.batch_size = 10
         home.running.engine.pollers["tandem"].start()
-        while len(home.site.requests) < 40 or keeper.behind():
-            home.running.engine.turn()
-        keeper.outbox.start_over()
-        keeper.courier.receiver.batch_size = 500
+        while len(home.site.requests) < 40 or runner.behind():
+            home.running.engine.run_once()
+        runner.outbox.start_over()
+        runner.sender.receiver.batch_size = 500
         assert home.ask("sync").status == 0
-        assert keeper.condition.state == "ok"
+        assert runner.health.state == "ok"
         after = home.treatments()
         assert {name: after[name] for name in before} == before
 
@@ -451,11 +451,11 @@ def test_a_newer_decoder_reads_the_log_again_and_not_the_vendor(
         monkeypatch.setattr(TandemSource, "decode", learned)
         monkeypatch.setattr(TandemSource, "decoder", TandemSource.decoder + 1)
         home.running.reopen()
-        home.running.engine.keepers["nightscout-treatments"].rewrite_brake = 20
-        while home.running.engine.turn(polling=False):
+        home.running.engine.runners["nightscout-treatments"].rewrite_brake = 20
+        while home.running.engine.run_once(polling=False):
             pass
-        keeper = home.running.engine.keepers["nightscout-treatments"]
-        assert keeper.condition.state == "braked"
+        runner = home.running.engine.runners["nightscout-treatments"]
+        assert runner.health.state == "braked"
         assert home.treatments() == before
         home.ask("resume", sink="nightscout-treatments")
         after = home.treatments()
@@ -476,10 +476,10 @@ def test_what_uploads_say_of_the_clock_is_told_before_it_is_done_and_braked(tmp_
         home.running.until(BEGIN + 3 * DAY)
         told = None
         while told is None and home.clock.now() < BEGIN + 9 * DAY:
-            for keeper in home.running.engine.keepers.values():
-                keeper.rewrite_brake = 10
+            for runner in home.running.engine.runners.values():
+                runner.rewrite_brake = 10
             home.running.until(home.clock.now() + timedelta(minutes=40))
-            told = next((words for words in home.running.engine.placer.messages() if "Uploads show" in words), None)
+            told = next((words for words in home.running.engine.timelines.messages() if "Uploads show" in words), None)
         assert told is not None
         assert "UTC-05:00, not UTC-04:00" in told
         assert told in home.status()["sources"]["tandem"]["message"]
@@ -487,8 +487,8 @@ def test_what_uploads_say_of_the_clock_is_told_before_it_is_done_and_braked(tmp_
         placements = {view.placement.clock for view in home.running.engine.views.values()}
         home.running.until(home.clock.now() + timedelta(hours=2))
         assert {view.placement.clock for view in home.running.engine.views.values()} != placements
-        keeper = home.running.engine.keepers["nightscout-treatments"]
-        assert keeper.condition.state == "braked"
+        runner = home.running.engine.runners["nightscout-treatments"]
+        assert runner.health.state == "braked"
         assert home.treatments() == before
         assert "resume nightscout-treatments" in str(home.status()["sinks"]["nightscout-treatments"]["remedy"])
         for sink in ("nightscout-treatments", "nightscout-pump-events"):

@@ -25,7 +25,7 @@ from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.fault_proxy import FaultProxy
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import Fault
+from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.proxy_answers import Asked
 
 WRONG = "marked wrong secret"
@@ -170,7 +170,7 @@ def test_a_sites_token_is_sent_in_its_header_alone(tmp_path: Path) -> None:
         world.run("-v", "verify", TREATMENTS)
         assert site.count("treatments") > 100
         assert {asked.headers["api-secret"] for asked in world.to_site.recorded} == {world.secret}
-        site.fail(Fault(status=401, times=100))
+        site.fail(SiteFault(status=401, times=100))
         world.run("-v", "replay", TREATMENTS, expect=(4,))
         assert [each for each in world.found() if "api-secret" not in each] == []
 
@@ -196,9 +196,9 @@ def test_no_failure_tells_a_secret(tmp_path: Path) -> None:
             cloud.faults.clear()
         world.run("resume", "tandem")
         for fault in (
-            Fault(status=200, body="<html>wrong page</html>"),
-            Fault(status=500, body=f"failed with {SECRET}"),
-            Fault(status=302, headers={"Location": f"https://elsewhere.example/?secret={quote(SECRET)}"}),
+            SiteFault(status=200, body="<html>wrong page</html>"),
+            SiteFault(status=500, body=f"failed with {SECRET}"),
+            SiteFault(status=302, headers={"Location": f"https://elsewhere.example/?secret={quote(SECRET)}"}),
         ):
             site.fail(attrs.evolve(fault, times=100))
             world.run("-v", "check", expect=(9,))

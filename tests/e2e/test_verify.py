@@ -16,7 +16,7 @@ from whole_world import Installation, MovedClock, by_identity
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import Fault
+from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 
 SINKS = ("nightscout-treatments", "nightscout-pump-events", "nightscout-iob")
@@ -56,7 +56,7 @@ def foreign(site: SimulatedNightscout) -> list[Document]:
 def test_what_the_site_lost_altered_and_doubled_is_found_and_mended(tmp_path: Path, version: str) -> None:
     with house(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
         home.site.put("treatments", *FOREIGN)
-        home.site.fail(Fault(method="POST", path="treatments", lose=3))
+        home.site.fail(SiteFault(method="POST", path="treatments", lose=3))
         assert home.ask("sync").status == 0
         for sink in SINKS:
             result = home.ask("verify", sink=sink)
@@ -137,17 +137,17 @@ def together(folder: Path, pump: SimulatedPump, machines: int, version: str) -> 
         running = [home.running, *more]
         for step in range(STEPS):
             if step % 2 == 0 and step < TROUBLED:
-                home.site.fail(Fault(method="POST", path="treatments", double=0))
+                home.site.fail(SiteFault(method="POST", path="treatments", double=0))
             if step == TROUBLED:
                 home.site.mend()
             for number, machine in enumerate(running if step % 2 else reversed(running)):
                 if (step // 4 + number) % 3 == 2 and step < TROUBLED and machines > 1:
                     continue  # one of them is off for hours
-                while machine.engine.turn():
+                while machine.engine.run_once():
                     pass
             home.clock.sleep(STEP.total_seconds())
         for machine in running:
-            while machine.engine.turn(polling=False):
+            while machine.engine.run_once(polling=False):
                 pass
         for machine in more:
             machine.engine.close()

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync_simulator.cloud.accounts import Account
+from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.demo.setup import config_text
 
@@ -42,7 +42,7 @@ class Installation:
     """What runs the command line."""
     endpoints: Mapping[str, str] | None = None
     """Where the cloud is asked, if not directly."""
-    account: Account = attrs.field(factory=Account)
+    account: SimulatedAccount = attrs.field(factory=SimulatedAccount)
 
     def __attrs_post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

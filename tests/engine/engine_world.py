@@ -11,19 +11,19 @@ from typing import Any
 import attrs
 from worlds import Shelf, StretchFold
 
-from tconnectsync import Batch, Event, Finding, History
+from tconnectsync import Batch, CheckResult, Event, History
 from tconnectsync.eventlog import EventLog, Files, OsFiles
 from tconnectsync.events import BasalDelivered, ClockChanged, HistoryOpened, UploadSeen, WindowFetched
-from tconnectsync.ingest.poller import Poller, SourceMemory
-from tconnectsync.ingest.schedule import Rhythm
+from tconnectsync.ingest.poller import Poller, SourceState
+from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Progress, Request, Result
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.sender import Courier
-from tconnectsync.projection.fold_runner import Folding
+from tconnectsync.outbox.sender import Sender
+from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.engine import Engine
-from tconnectsync.runtime.sink_runner import Keeper
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.runtime.sink_runner import SinkRunner
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 
 ZONE = Zones(timezone="Europe/Berlin")
@@ -108,8 +108,8 @@ class Pump:
     def decode(self, raw: Any) -> tuple[str, Any]:
         raise NotImplementedError
 
-    def check(self) -> Iterator[Finding]:
-        yield Finding(good=True, what="pump")
+    def check(self) -> Iterator[CheckResult]:
+        yield CheckResult(good=True, what="pump")
 
 
 @attrs.define
@@ -152,22 +152,22 @@ class World:
             raise
 
     def _engine(self, events: EventLog, outbox: Outbox) -> Engine:
-        dice = random.Random(1)
+        rng = random.Random(1)
         poller = Poller(
-            name="pump", source=self.pump, events=events, clock=self.clock, mark="m", dice=dice,
-            memory=SourceMemory.load(self.folder / "state" / "pump.json", self.files),
-            rhythm=Rhythm(poll_min_s=300, poll_max_s=1500), free_space=lambda: self.room[0] if self.room else None,
+            name="pump", source=self.pump, events=events, clock=self.clock, mark="m", rng=rng,
+            memory=SourceState.load(self.folder / "state" / "pump.json", self.files),
+            rhythm=PollSchedule(poll_min_s=300, poll_max_s=1500), free_space=lambda: self.room[0] if self.room else None,
         )  # fmt: skip
-        keeper = Keeper(
-            name="shelf", fingerprint=self.fingerprint, folding=Folding(outbox, self.folds),
-            courier=Courier(outbox, self.shelf), events=events, clock=self.clock, dice=dice, rewrite_brake=10, mark=self.mark,
+        runner = SinkRunner(
+            name="shelf", fingerprint=self.fingerprint, folding=FoldRunner(outbox, self.folds),
+            sender=Sender(outbox, self.shelf), events=events, clock=self.clock, rng=rng, rewrite_brake=10, mark=self.mark,
         )  # fmt: skip
         return Engine(
             events=events,
-            placer=Placer(events, self.zones),
+            timelines=TimelineResolver(events, self.zones),
             clock=self.clock,
             pollers={"pump": poller},
-            keepers={"shelf": keeper},
+            runners={"shelf": runner},
         )
 
     def reopen(self, **changes: Any) -> None:
@@ -186,5 +186,5 @@ class World:
         return sorted(known.at for known in self.shelf.there.values())
 
     @property
-    def keeper(self) -> Keeper:
-        return self.engine.keepers["shelf"]
+    def runner(self) -> SinkRunner:
+        return self.engine.runners["shelf"]

@@ -13,7 +13,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.codec import EPOCH
 from tconnectsync.events import WearBegan
 from tconnectsync.plugin.fold import Fold
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.stream_view import PlacedStream
 from tconnectsync.timeline.zones import Zones
 
@@ -74,7 +74,11 @@ class RateFold:
         content = {"pump": pump, "rate": stretch.rate, "minutes": minutes, "words": self.words}
         content["ended"] = event is not None
         return Document(
-            id=document_id("rate", stretch.first), collection="things", slot="rate", at=stretch.begin, content=content
+            id=document_id("rate", stretch.first),
+            collection="things",
+            unique_slot="rate",
+            at=stretch.begin,
+            content=content,
         )
 
 
@@ -119,7 +123,7 @@ class BolusFold:
     def _document(self, asked: Asked, delivered_u: float | None) -> Document:
         content = {"pump": asked.pump, "bolus": asked.bolus_id, "delivered": delivered_u, "words": self.words}
         id_ = document_id("bolus", asked.stream, asked.bolus_id)
-        return Document(id=id_, collection="things", slot="dose", at=asked.at, content=content)
+        return Document(id=id_, collection="things", unique_slot="dose", at=asked.at, content=content)
 
 
 @attrs.frozen(kw_only=True)
@@ -144,7 +148,7 @@ class CarbsFold:
         assert event.at is not None
         content = {"pump": event.pump, "carbs": event.body.carbs_g, "words": self.words}
         id_ = document_id("carbs", event.id)
-        return state, [Document(id=id_, collection="things", slot="dose", at=event.at, content=content)]
+        return state, [Document(id=id_, collection="things", unique_slot="dose", at=event.at, content=content)]
 
     def running(self, state: Nothing) -> Sequence[Document]:
         return ()
@@ -158,7 +162,7 @@ def sink_folds(words: int) -> dict[str, Fold[Any]]:
 def document_of_everything(log: EventLog, zones: Zones, folds: Mapping[str, Fold[Any]]) -> dict[str, Document]:
     """What should be there: each fold once over each stream, from its first event to its last."""
     found: dict[str, Document] = {}
-    placements = Placer(log, zones).place()
+    placements = TimelineResolver(log, zones).place()
     for stream in log.streams():
         view = PlacedStream(log, stream, placements[stream.id])
         for fold in folds.values():
@@ -170,7 +174,7 @@ def document_of_everything(log: EventLog, zones: Zones, folds: Mapping[str, Fold
             found.update({id_: document for id_, document in made.items() if view.wanted(document.at)})
     taken: dict[tuple[str, datetime], int] = {}
     for id_ in sorted(found):  # of two in one place, the greater id moves by a millisecond
-        place = found[id_].slot, found[id_].at
+        place = found[id_].unique_slot, found[id_].at
         rank = taken[place] = taken.get(place, -1) + 1
         found[id_] = attrs.evolve(found[id_], at=found[id_].at + timedelta(milliseconds=rank))
     return found

@@ -93,40 +93,40 @@ def opened(pump: str, first_day: date) -> Event:
     )  # fmt: skip
 
 
-def lived(dice: random.Random) -> list[Unit]:
+def lived(rng: random.Random) -> list[Unit]:
     """Everything that happened, in no order.
 
     A pump with a trip, which may number its records anew; another pump that takes over, or is only tried, while the first goes
     on in a drawer; rows without numbers from an older source. Much of it falls on the same minutes.
     """
-    change = dice.randint(20, 70)
-    streams = [("1", 0, 0, 90 if dice.random() < 0.4 else change)]
-    if dice.random() < 0.4:
+    change = rng.randint(20, 70)
+    streams = [("1", 0, 0, 90 if rng.random() < 0.4 else change)]
+    if rng.random() < 0.4:
         streams.append(("1", 1, streams[0][3], 90))
-    if dice.random() < 0.6:
-        streams.append(("2", 0, dice.randint(10, change), dice.choice([change + 2, 90])))
-    units = [unit for stream in streams for unit in _logged(dice, *stream)]
-    if dice.random() < 0.3:
-        units += [(row,) for row in _rows(dice, dice.randint(5, 60))]
+    if rng.random() < 0.6:
+        streams.append(("2", 0, rng.randint(10, change), rng.choice([change + 2, 90])))
+    units = [unit for stream in streams for unit in _logged(rng, *stream)]
+    if rng.random() < 0.3:
+        units += [(row,) for row in _rows(rng, rng.randint(5, 60))]
     return units
 
 
-def _logged(dice: random.Random, pump: str, group: int, first: int, last: int) -> Iterator[Unit]:
-    times = _times(dice, first, last, dice.randint(10, 40))
-    seqs = sorted(dice.sample(range(1, 120 * len(times)), len(times)))
-    trip = sorted(dice.sample(range(1, len(times)), 2)) if len(times) > 3 and dice.random() < 0.4 else []
-    away_s = dice.choice([-5 * 3600, 9 * 3600, 0, 19_800])
+def _logged(rng: random.Random, pump: str, group: int, first: int, last: int) -> Iterator[Unit]:
+    times = _times(rng, first, last, rng.randint(10, 40))
+    seqs = sorted(rng.sample(range(1, 120 * len(times)), len(times)))
+    trip = sorted(rng.sample(range(1, len(times)), 2)) if len(times) > 3 and rng.random() < 0.4 else []
+    away_s = rng.choice([-5 * 3600, 9 * 3600, 0, 19_800])
     open_boluses: list[int] = []
     offset_s = HOME_S
     settings = []
     for number, (seq, at) in enumerate(zip(seqs, times, strict=True)):
-        raw: dict[str, Any] = {"kind": "basal.delivered", "value": dice.choice([0.0, 1.0, 1.0])}
+        raw: dict[str, Any] = {"kind": "basal.delivered", "value": rng.choice([0.0, 1.0, 1.0])}
         if number in trip:
             after_s = away_s if number == trip[0] else HOME_S
             raw = {"kind": "clock.changed", "value": float(after_s - offset_s)}
             offset_s = after_s
-        elif dice.random() < 0.4 and number:
-            raw = _entry(dice, number, open_boluses)
+        elif rng.random() < 0.4 and number:
+            raw = _entry(rng, number, open_boluses)
         happening = Happening(pump=pump, group=group, seq=seq, at=at, offset_s=offset_s, raw=raw)
         if number in trip:
             settings.append(happening)
@@ -136,33 +136,33 @@ def _logged(dice: random.Random, pump: str, group: int, first: int, last: int) -
         yield tuple(settings)
 
 
-def _entry(dice: random.Random, number: int, open_boluses: list[int]) -> dict[str, Any]:
+def _entry(rng: random.Random, number: int, open_boluses: list[int]) -> dict[str, Any]:
     """What the wearer did; each bolus ends once, if its end is ever logged."""
-    kind = dice.choice(["bolus.requested", "bolus.completed", "carbs.entered", "snack"])
+    kind = rng.choice(["bolus.requested", "bolus.completed", "carbs.entered", "snack"])
     if kind == "bolus.requested":
         open_boluses.append(number)
         return {"kind": kind, "id": number}
     entry = {"kind": kind, "value": float(number)}
     if kind == "bolus.completed":
-        entry["id"] = open_boluses.pop(dice.randrange(len(open_boluses))) if open_boluses else number
+        entry["id"] = open_boluses.pop(rng.randrange(len(open_boluses))) if open_boluses else number
     return entry
 
 
-def _rows(dice: random.Random, last: int) -> Iterator[Happening]:
-    for number, at in enumerate(dict.fromkeys(_times(dice, 0, last, 12))):
-        raw = {"kind": dice.choice(["carbs.entered", "basal.delivered"]), "value": float(number % 3)}
+def _rows(rng: random.Random, last: int) -> Iterator[Happening]:
+    for number, at in enumerate(dict.fromkeys(_times(rng, 0, last, 12))):
+        raw = {"kind": rng.choice(["carbs.entered", "basal.delivered"]), "value": float(number % 3)}
         yield Happening(pump="1", group=None, seq=None, at=at, offset_s=HOME_S, raw=raw)
 
 
 _STEPS = timedelta(0), timedelta(minutes=30), timedelta(hours=2), timedelta(days=3)
 
 
-def _times(dice: random.Random, first: int, last: int, count: int) -> list[datetime]:
+def _times(rng: random.Random, first: int, last: int, count: int) -> list[datetime]:
     """At once, some time apart, or days; on the grid of half hours, so that things of several pumps coincide."""
     at = BEGIN + timedelta(days=first)
     times = []
     for _ in range(count):
-        at += dice.choices(_STEPS, weights=(2, 8, 1, 1))[0]
+        at += rng.choices(_STEPS, weights=(2, 8, 1, 1))[0]
         if at < BEGIN + timedelta(days=last):
             times.append(at)
     return times or [BEGIN + timedelta(days=first)]

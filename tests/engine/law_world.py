@@ -16,6 +16,7 @@ from law_life import END, FIRST_DAY, HOME, Unit, decoded, opened
 from worlds import Shelf
 
 from tconnectsync import (
+    Accepted,
     Batch,
     Delivery,
     Document,
@@ -26,11 +27,10 @@ from tconnectsync import (
     Refused,
     Rejected,
     Retryable,
-    Taken,
 )
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.receiver import StoredDocument
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.stream_view import PlacedStream, stream_name
 
 
@@ -77,9 +77,7 @@ class MoodyShelf(Shelf):
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
         self.calls += 1
         self.fuse.burn()
-        mood = (
-            self.dice.choice(["unreached", "silent", "half", "busy", "html"]) if self.dice.random() < self.bad else ""
-        )
+        mood = self.rng.choice(["unreached", "silent", "half", "busy", "html"]) if self.rng.random() < self.bad else ""
         if mood == "unreached":
             raise Retryable("not reached", unsure=False)
         if mood == "html":
@@ -88,13 +86,13 @@ class MoodyShelf(Shelf):
         for number, delivery in enumerate(batch):
             if mood == "half" and number >= len(batch) / 2:
                 raise Retryable("the connection broke", unsure=True)
-            if mood == "busy" and self.dice.random() < 0.5:
+            if mood == "busy" and self.rng.random() < 0.5:
                 outcomes.append(Postponed(reason="busy", after_s=0.0))
             elif random.Random(delivery.document_id).random() < self.refused_share:
                 outcomes.append(Refused(reason="not today"))
             else:
                 self._store(delivery)
-                outcomes.append(Taken(stored=f"key of {delivery.document_id}"))
+                outcomes.append(Accepted(receiver_key=f"key of {delivery.document_id}"))
         self.fuse.burn()
         if mood == "silent" or self.silent:
             raise Retryable("no answer came", unsure=True)
@@ -104,13 +102,13 @@ class MoodyShelf(Shelf):
         if delivery.document is not None:
             self.there[delivery.document_id] = delivery.document
             return
-        assert delivery.stored is not None or delivery.unsure, "taken back, but it was never given"
+        assert delivery.receiver_key is not None or delivery.in_doubt, "taken back, but it was never given"
         self.there.pop(delivery.document_id, None)
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         for known in list(self.there.values()):
             yield StoredDocument(
-                document_id=known.id, collection=known.collection, at=known.at, stored=f"key of {known.id}",
+                document_id=known.id, collection=known.collection, at=known.at, receiver_key=f"key of {known.id}",
                 pump=known.content["pump"],
             )  # fmt: skip
 
@@ -139,7 +137,7 @@ class LawWorld(World):
     """The whole engine over a :class:`MoodyShelf` and a :class:`Vendor`, as it would be opened by a process."""
 
     fuse: Fuse = attrs.field(factory=Fuse)
-    dice: random.Random = attrs.field(factory=random.Random)
+    rng: random.Random = attrs.field(factory=random.Random)
     known: dict[str, Unit] = attrs.field(factory=dict)
     first_day: date = FIRST_DAY
     brake: int = 10
@@ -148,7 +146,7 @@ class LawWorld(World):
     def __attrs_post_init__(self) -> None:
         self.clock.time = END + timedelta(days=3)
         self.zones = HOME
-        self.shelf = MoodyShelf(dice=self.dice, fuse=self.fuse, batch_size=self.dice.choice([7, 50]))
+        self.shelf = MoodyShelf(rng=self.rng, fuse=self.fuse, batch_size=self.rng.choice([7, 50]))
         self.pump = Vendor(self.clock)
         self.tell(())
         self.open()
@@ -159,8 +157,8 @@ class LawWorld(World):
         self.decoders = {"pump": self.pump, "csv": self.pump}
         self.outbox_type = MortalOutbox
         super().open()
-        self.keeper.rewrite_brake = self.brake
-        self.keeper.outbox.fuse = self.fuse
+        self.runner.rewrite_brake = self.brake
+        self.runner.outbox.fuse = self.fuse
         append = self.engine.events.append
 
         def mortal(events: Sequence[Event]) -> Any:
@@ -201,14 +199,14 @@ class LawWorld(World):
         for _ in range(30):
             self.clock.sleep(7200)
             result = self.ask("sync")
-            counts = self.keeper.outbox.counts()
+            counts = self.runner.outbox.counts()
             if counts.dead:
                 self.ask("dead_letters_retry", sink="shelf")
-            elif self.keeper.condition.state in ("braked", "halted"):
+            elif self.runner.health.state in ("braked", "halted"):
                 self.ask("resume", sink="shelf")
             elif result.status == 0 and not counts.pending and not self.pump.queue:
                 return
-        raise AssertionError(f"no rest: {result}, {counts}, {self.keeper.condition}")
+        raise AssertionError(f"no rest: {result}, {counts}, {self.runner.health}")
 
     def wipe(self, *parts: str) -> None:
         """Lose these parts of the data folder."""
@@ -226,7 +224,7 @@ class LawWorld(World):
         """Events that are shown at another time than they were (but for what the configured zone is off), or half; by name."""
         log = self.engine.events
         shift = timedelta(seconds=HOME.offset_at(END) - self.zones.offset_at(END))
-        placements = Placer(log, self.zones).place()
+        placements = TimelineResolver(log, self.zones).place()
         views = {stream_name(stream): PlacedStream(log, stream, placements[stream.id]) for stream in log.streams()}
         read = {event.id: event for view in views.values() for event in log.read(view.stream.id, -ALL, ALL)}
         found = {}

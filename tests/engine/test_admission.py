@@ -12,8 +12,8 @@ import pytest
 
 from tconnectsync.errors import CredentialsRefused
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.preflight import Admission
-from tconnectsync.outbox.sender import Courier
+from tconnectsync.outbox.preflight import Preflight
+from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.fold import Document
 from tconnectsync.plugin.receiver import StoredDocument
 
@@ -27,14 +27,14 @@ def test_a_reading_that_a_refused_secret_ended_is_begun_again(tmp_path: Path) ->
     def read_back(*_: Any) -> Iterator[StoredDocument]:
         if trouble:
             raise trouble.pop()
-        yield StoredDocument(document_id="a", collection="c", at=NOW, stored="there", slot="s", content={})
+        yield StoredDocument(document_id="a", collection="c", at=NOW, receiver_key="there", unique_slot="s", content={})
 
     receiver: Any = SimpleNamespace(address="site", inspect=lambda *_: None, read_back=read_back)
     clock: Any = SimpleNamespace(now=lambda: NOW)
     outbox = Outbox(tmp_path / "outbox.sqlite")
     with outbox.transaction():
-        outbox.want(Document(id="a", collection="c", slot="s", at=NOW, content={}), "fold", "stream", 0)
-    admission = Admission(Courier(outbox, receiver), clock, "sink", ("fold",))
+        outbox.upsert(Document(id="a", collection="c", unique_slot="s", at=NOW, content={}), "fold", "stream", 0)
+    admission = Preflight(Sender(outbox, receiver), clock, "sink", ("fold",))
     with pytest.raises(CredentialsRefused):
         admission.step()
     assert admission.step() is True

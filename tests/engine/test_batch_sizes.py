@@ -17,7 +17,7 @@ from worlds import Shelf
 from tconnectsync import Delivery, Outcome, Postponed, Refused, Rejected, Retryable
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.batch_size import GROW_AFTER, BatchSize
-from tconnectsync.outbox.sender import UNCONFIRMED_ROUNDS, Courier
+from tconnectsync.outbox.sender import UNCONFIRMED_ROUNDS, Sender
 from tconnectsync.outbox.suspects import STRIKES
 
 MOST = 64
@@ -47,10 +47,10 @@ class Narrow(Shelf):
         return super().deliver(batch)
 
 
-def backed_off(courier: Courier, now: datetime) -> bool:
+def backed_off(sender: Sender, now: datetime) -> bool:
     """Whether a keeper would wait after sending what there is to send."""
     try:
-        while courier.send_next(now):
+        while sender.send_next(now):
             pass
     except Retryable:
         return True
@@ -59,11 +59,11 @@ def backed_off(courier: Courier, now: datetime) -> bool:
 
 def drain(outbox: Outbox, shelf: Shelf, *, now: datetime = NOW, restart: bool = True, rounds: int = 300) -> int:
     """What a keeper does, minute by minute, with another process each time. How many minutes it took."""
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     for minute in range(rounds):
         at = now + timedelta(minutes=minute)
-        courier = Courier(outbox, shelf) if restart else courier
-        if not backed_off(courier, at) and not outbox.waiting(at):
+        sender = Sender(outbox, shelf) if restart else sender
+        if not backed_off(sender, at) and not outbox.waiting(at):
             return minute
     raise AssertionError(f"{outbox.waiting(at)} still wait")
 
@@ -87,9 +87,9 @@ def test_one_failure_alone_makes_no_batch_smaller(outbox: Outbox) -> None:
     want(outbox, *(document(number) for number in range(MOST)))
     shelf = Narrow(most=0)
     with pytest.raises(Retryable):
-        Courier(outbox, shelf).send_next(NOW)
+        Sender(outbox, shelf).send_next(NOW)
     shelf.most = MOST
-    assert Courier(outbox, shelf).send_next(NOW) == MOST
+    assert Sender(outbox, shelf).send_next(NOW) == MOST
 
 
 def test_a_refusal_for_size_is_halved_at_once_and_remembered(outbox: Outbox) -> None:
@@ -105,7 +105,7 @@ def test_after_an_outage_batches_are_soon_as_large_as_before(outbox: Outbox) -> 
     shelf = Narrow(most=0)
     for minute in range(40):
         with pytest.raises(Retryable):
-            Courier(outbox, shelf).send_next(NOW + timedelta(minutes=minute))
+            Sender(outbox, shelf).send_next(NOW + timedelta(minutes=minute))
     shelf.most, shelf.sizes = 1000, []
     drain(outbox, shelf)
     assert len(shelf.there) == 600
@@ -151,8 +151,8 @@ def test_a_receiver_that_is_full_for_hours_loses_nothing_and_needs_nobody(
     shelf = Narrow(most=0, error=error)
     for hour in range(48):
         want(outbox, document(hour), document(100 + hour))
-        assert backed_off(Courier(outbox, shelf), NOW + timedelta(hours=hour))
-        assert not Courier(outbox, shelf).halted()
+        assert backed_off(Sender(outbox, shelf), NOW + timedelta(hours=hour))
+        assert not Sender(outbox, shelf).is_halted()
     assert outbox.counts().dead == 0
     shelf.most = MOST
     drain(outbox, shelf, now=NOW + timedelta(hours=48))
@@ -172,9 +172,9 @@ def test_one_document_that_fails_each_time_holds_nothing_up_and_is_set_aside_in_
     culprit = document(30)
     shelf = Narrow(most=MOST, error=error, bad=frozenset({culprit.id}))
     want(outbox, *(document(number) for number in range(31)))
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     for minute in range(10):
-        backed_off(courier, NOW + timedelta(minutes=minute))
+        backed_off(sender, NOW + timedelta(minutes=minute))
     assert len(shelf.there) == 30
     assert outbox.counts().dead == 0
     hour = 0
@@ -182,10 +182,10 @@ def test_one_document_that_fails_each_time_holds_nothing_up_and_is_set_aside_in_
         hour += 1
         assert hour < 12
         want(outbox, document(100 + hour))
-        courier = Courier(outbox, shelf)
-        assert not backed_off(courier, NOW + timedelta(hours=hour))
+        sender = Sender(outbox, shelf)
+        assert not backed_off(sender, NOW + timedelta(hours=hour))
         assert len(shelf.there) == 30 + hour
-        assert "HTTP" in courier.waits_why() or outbox.counts().dead
+        assert "HTTP" in sender.waits_why() or outbox.counts().dead
     assert [letter.id for letter in outbox.dead_letters()] == [culprit.id]
     assert shelf.calls - 30 < 40 + STRIKES
 
@@ -200,8 +200,8 @@ def test_a_document_that_fails_while_others_of_its_batch_pass_holds_nothing_up(o
             return list(answers.values())
 
     want(outbox, *(document(number) for number in range(5)))
-    courier = Courier(outbox, OneByOne())
-    assert courier.send_next(NOW) == 5
+    sender = Sender(outbox, OneByOne())
+    assert sender.send_next(NOW) == 5
     assert outbox.waiting(NOW) == 1
     assert outbox.counts().dead == 0
 
@@ -218,17 +218,17 @@ class Mute(Shelf):
 
 
 def test_a_receiver_that_names_nothing_stops_the_sink_after_three_rounds(world: World) -> None:
-    shelf = world.shelf = world.keeper.courier.receiver = Mute(batch_size=10)
+    shelf = world.shelf = world.runner.sender.receiver = Mute(batch_size=10)
     for hour in range(12):
         result = world.ask("sync")
         assert result.status == (5 if hour < UNCONFIRMED_ROUNDS - 1 else 6)
         world.reopen()
         world.clock.sleep(3600)
     assert shelf.calls == UNCONFIRMED_ROUNDS
-    assert world.keeper.condition.state == "halted"
+    assert world.runner.health.state == "halted"
     assert "does not name it" in " ".join(result.lines)
     assert "`tconnectsync resume shelf`" in " ".join(result.lines)
-    world.shelf = world.keeper.courier.receiver = Shelf(batch_size=10)
+    world.shelf = world.runner.sender.receiver = Shelf(batch_size=10)
     assert world.ask("resume", sink="shelf").status == 0
     assert len(world.shelf.there) > 24
 
@@ -245,9 +245,9 @@ def test_one_document_that_is_never_named_stops_no_sink(outbox: Outbox) -> None:
     shelf = Forgetful()
     for hour in range(24):
         want(outbox, document(0), document(100 + hour))
-        courier = Courier(outbox, shelf)
-        assert not backed_off(courier, NOW + timedelta(hours=hour))
-        assert not courier.unrecognised()
+        sender = Sender(outbox, shelf)
+        assert not backed_off(sender, NOW + timedelta(hours=hour))
+        assert not sender.unrecognised()
     assert shelf.calls < 24 * 2 + 2
     assert outbox.counts().dead == 1
 
@@ -265,15 +265,15 @@ def test_what_a_receiver_learned_of_its_place_survives_a_restart_and_not_a_move(
             self.recalled = memory
 
     want(outbox, document(1))
-    Courier(outbox, Learner(learned="no gzip")).send_next(NOW)
+    Sender(outbox, Learner(learned="no gzip")).send_next(NOW)
     want(outbox, document(2))
     again = Learner(learned="no gzip")
-    courier = Courier(outbox, again)
-    courier.send_next(NOW)
+    sender = Sender(outbox, again)
+    sender.send_next(NOW)
     assert again.recalled == "no gzip"
-    courier.forget_place()
+    sender.forget_place()
     other = Learner()
-    Courier(outbox, other).send_next(NOW)
+    Sender(outbox, other).send_next(NOW)
     assert other.recalled == ""
 
 

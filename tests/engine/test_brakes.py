@@ -12,7 +12,7 @@ from engine_world import BEGIN, World
 from test_rules_damage import NewsOnly, flip, repaired
 from worlds import Shelf, State, StretchFold
 
-from tconnectsync import Document, Event, Hold, Retryable
+from tconnectsync import Document, Event, Retryable, SiteConflict
 from tconnectsync.timeline.zones import Zones
 
 
@@ -56,7 +56,7 @@ def test_many_rewrites_of_the_past_hold_through_restarts_and_news(told: World) -
     before = dict(told.shelf.there)
     for _ in range(3):
         assert told.ask("sync").status == 6
-        assert told.keeper.condition.state == "braked"
+        assert told.runner.health.state == "braked"
         assert told.shelf.there == before
         told.reopen()
         told.clock.sleep(3600)
@@ -88,7 +88,7 @@ def test_rewrites_that_come_to_nothing_let_go_by_themselves(told: World) -> None
 def test_as_many_rewrites_as_the_brake_allows_need_no_consent(told: World) -> None:
     told.ask("sync")
     reworded(told)
-    told.keeper.rewrite_brake = 10_000
+    told.runner.rewrite_brake = 10_000
     assert told.ask("sync").status == 0
     assert words(told) == {True}
 
@@ -145,12 +145,12 @@ def test_a_gap_holds_until_the_last_of_its_days_was_fetched(told: World) -> None
 def test_days_that_the_vendor_has_no_more_are_taken_back_only_with_consent_where_they_are_many(told: World) -> None:
     pump = torn(told, seq=10 + 29 * 60)
     before = dict(told.shelf.there)
-    told.keeper.rewrite_brake = 0
+    told.runner.rewrite_brake = 0
     pump.backfill_trouble = None
     pump.hidden = {29 * 60}
     told.clock.sleep(600)
     told.ask("sync")
-    assert told.keeper.condition.state == "braked"
+    assert told.runner.health.state == "braked"
     assert before.keys() <= told.shelf.there.keys()
 
 
@@ -160,8 +160,8 @@ def test_days_that_the_vendor_has_no_more_are_taken_back_only_with_consent_where
 def test_another_address_is_told_at_once_and_not_when_something_waits(told: World) -> None:
     told.ask("sync")
     told.reopen(shelf=Shelf(address="shelf://two", batch_size=100))
-    assert told.keeper.condition.state == "halted"
-    assert "tconnectsync replay shelf" in (told.keeper.condition.remedy or "")
+    assert told.runner.health.state == "halted"
+    assert "tconnectsync replay shelf" in (told.runner.health.remedy or "")
 
 
 def test_the_old_address_put_back_lets_go_by_itself(told: World) -> None:
@@ -191,7 +191,7 @@ def test_a_new_address_that_is_filled_by_a_replay_is_the_known_one_from_then_on(
 
 def test_an_inhabited_site_gets_nothing_through_restarts_until_it_is_adopted(tmp_path: Path) -> None:
     world = World(tmp_path)
-    world.shelf.hold = Hold(reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`.")
+    world.shelf.hold = SiteConflict(reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`.")
     for _ in range(3):
         assert world.ask("sync").status == 6
         world.reopen()

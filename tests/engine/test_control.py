@@ -15,7 +15,7 @@ import pytest
 
 from tconnectsync.daemon.control import LONGEST_REQUEST, MOST_ASKERS, ControlServer, ask, read_request
 from tconnectsync.daemon.systemd import Notifier
-from tconnectsync.errors import CredentialsRefused, LogDamaged, Retryable
+from tconnectsync.errors import CredentialsRefused, LogCorrupt, Retryable
 from tconnectsync.jobs.messages import Job, Progress, Request, Result
 
 
@@ -140,7 +140,7 @@ def test_an_asker_that_goes_away_does_not_stop_what_it_began(tmp_path: Path) -> 
     ("error", "status", "words"),
     [
         (KeyError("first"), 1, "KeyError"),
-        (LogDamaged("line 3 is harmed", path="p", line=3), 7, "log repair"),
+        (LogCorrupt("line 3 is harmed", path="p", line=3), 7, "log repair"),
         (CredentialsRefused("no", remedy="Ask."), 4, "Ask."),
         (Retryable("busy"), 3, "busy"),
     ],

@@ -18,12 +18,12 @@ from worlds import OpenShelf
 
 from tconnectsync.errors import CredentialsRefused, Retryable
 from tconnectsync.eventlog import EventLog
-from tconnectsync.ingest.poller import SourceMemory
+from tconnectsync.ingest.poller import SourceState
 from tconnectsync.plugin.receiver import Delivery, Outcome, Postponed
-from tconnectsync.reconcile.daily import Comparison
+from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S, backoff_s
 from tconnectsync.retry.deadline import TOLERANCE_S, RememberedDeadline
-from tconnectsync.retry.state import Condition, from_json, to_json
+from tconnectsync.retry.state import HealthState, from_json, to_json
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 WRONG_BY = [sign * timedelta(**by) for sign in (1, -1) for by in ({"hours": 1}, {"days": 1}, {"days": 400})]
@@ -49,7 +49,7 @@ class TwoClocks:
 
 def remembered(deadline: RememberedDeadline) -> RememberedDeadline:
     """As it comes out of its file."""
-    found = from_json(to_json(Condition(not_before=deadline))).not_before
+    found = from_json(to_json(HealthState(not_before=deadline))).not_before
     assert found is not None
     return found
 
@@ -115,7 +115,7 @@ def test_what_an_older_release_wrote_is_read_and_believed_for_four_hours_at_most
 )
 def test_what_cannot_be_read_is_a_fresh_start(text: str) -> None:
     assert from_json(text).not_before is None
-    assert Comparison.from_json(text).not_before is None
+    assert ComparisonState.from_json(text).not_before is None
 
 
 def test_a_source_file_of_an_older_release_is_read(tmp_path: Path) -> None:
@@ -124,12 +124,12 @@ def test_a_source_file_of_an_older_release_is_read(tmp_path: Path) -> None:
         '{"condition": {"state": "ok"}, "last_fetch": "2026-06-01T11:00:00+00:00",'
         ' "next_poll": "2026-06-01T12:10:00+00:00", "unknown_codes": {}, "set_aside": 0}'
     )
-    memory = SourceMemory.load(path)
+    memory = SourceState.load(path)
     assert memory.last_fetch == NOW - timedelta(hours=1)
     assert memory.next_poll is not None
     assert memory.next_poll.until == NOW + timedelta(minutes=10)
     memory.save()
-    assert SourceMemory.load(path).next_poll == memory.next_poll
+    assert SourceState.load(path).next_poll == memory.next_poll
 
 
 # --- waits that are asked for ---------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_a_source_file_of_an_older_release_is_read(tmp_path: Path) -> None:
 def test_no_wait_is_longer_than_what_is_believed_after_a_restart(
     failures: int, after_s: float | None, grows: bool, seed: int
 ) -> None:
-    wait_s = backoff_s(failures, after_s=after_s, dice=random.Random(seed), grows=grows)
+    wait_s = backoff_s(failures, after_s=after_s, rng=random.Random(seed), grows=grows)
     assert 0 < wait_s <= LONGEST_ASKED_WAIT_S
     clock = TwoClocks()
     kept = remembered(RememberedDeadline.after(wait_s, clock))
@@ -149,7 +149,7 @@ def test_no_wait_is_longer_than_what_is_believed_after_a_restart(
 def test_a_day_that_is_asked_for_is_four_hours_and_told_with_its_date(world: World) -> None:
     world.shelf.trouble_delivering = Retryable("fewer requests", after_s=86400.0)
     world.ask("sync")
-    not_before = world.keeper.condition.not_before
+    not_before = world.runner.health.not_before
     assert not_before is not None
     assert not_before.until == world.clock.now() + timedelta(hours=4)
     world.clock.sleep(3600)
@@ -194,7 +194,7 @@ def live(world: World, stretch: timedelta, over: Callable[[], bool] = lambda: Fa
     step_s = 1200 if stretch > timedelta(hours=2) else 300
     lived_s = 0
     while lived_s < stretch.total_seconds() and not over():
-        while world.engine.turn():
+        while world.engine.run_once():
             pass
         world.clock.sleep(step_s)
         lived_s += step_s
@@ -250,7 +250,7 @@ def test_what_was_planned_while_the_clock_was_wrong_happens_in_time(
     memory = moody.engine.pollers["pump"].memory
     memory.next_poll = RememberedDeadline.after(1500.0, moody.clock)
     memory.save()
-    moody.keeper.reconciler._remember(Comparison(not_before=RememberedDeadline.after(86400.0, moody.clock)))
+    moody.runner.daily_comparison._remember(ComparisonState(not_before=RememberedDeadline.after(86400.0, moody.clock)))
     moody.engine._next_maintenance = RememberedDeadline.after(600.0, moody.clock)
     moody.clock.time -= wrong_by
     if restart:
@@ -268,7 +268,7 @@ def test_an_outbox_of_an_older_release_gets_what_it_lacks(moody: World, after_s:
     assert isinstance(moody.shelf, Moody)
     moody.shelf.postpone_s = after_s
     live(moody, timedelta(minutes=5))
-    path = moody.keeper.outbox.path
+    path = moody.runner.outbox.path
     moody.engine.close()
     with closing(sqlite3.connect(path)) as database:
         database.execute("ALTER TABLE document DROP COLUMN postponed_at")

@@ -12,7 +12,7 @@ from worlds import START, Shelf
 
 from tconnectsync import Delivery, Document, Outcome, Retryable, document_id
 from tconnectsync.outbox import RUNNING, Outbox, milliseconds
-from tconnectsync.outbox.sender import HALT_AFTER, Courier
+from tconnectsync.outbox.sender import HALT_AFTER, Sender
 
 NOW = START + timedelta(days=1)
 
@@ -37,50 +37,50 @@ def document(number: int, *, at: datetime | None = None, **changes: object) -> D
 def want(outbox: Outbox, *documents: Document) -> None:
     with outbox.transaction():
         for known in documents:
-            outbox.want(known, "fold", "1:0", 0)
+            outbox.upsert(known, "fold", "1:0", 0)
 
 
-def drain(courier: Courier, now: datetime = NOW) -> None:
+def drain(sender: Sender, now: datetime = NOW) -> None:
     for _ in range(1000):
-        if not courier.send_next(now):
+        if not sender.send_next(now):
             return
     raise AssertionError("delivery does not end")
 
 
 def test_equal_documents_are_sent_once(outbox: Outbox) -> None:
     shelf = Shelf()
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     want(outbox, document(1), document(2))
-    drain(courier)
+    drain(sender)
     calls = shelf.calls
     want(outbox, document(1), document(2))
-    drain(courier)
+    drain(sender)
     assert shelf.calls == calls
     assert len(shelf.there) == 2
 
 
 def test_a_changed_document_replaces_the_old_one(outbox: Outbox) -> None:
     shelf = Shelf()
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     want(outbox, document(1))
-    drain(courier)
+    drain(sender)
     want(outbox, document(1, content={"number": 11}))
-    drain(courier)
+    drain(sender)
     assert [known.content for known in shelf.there.values()] == [{"number": 11}]
 
 
 def test_what_changes_back_after_an_attempt_that_nobody_heard_of_is_sent_again(outbox: Outbox) -> None:
     """The receiver may hold the other one by now: equal to what it took last is not equal to what is there."""
     shelf = Shelf()
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     want(outbox, document(1))
-    drain(courier)
+    drain(sender)
     want(outbox, document(1, content={"number": 11}))
     with outbox.transaction():
         outbox.set_unsure([document(1).id], True)
     shelf.deliver(outbox.pending(NOW, 1))  # and the process dies
     want(outbox, document(1))
-    drain(courier)
+    drain(sender)
     assert [known.content for known in shelf.there.values()] == [{"number": 1}]
 
 
@@ -97,22 +97,22 @@ class ClearingShelf(Shelf):
 def test_what_changes_back_after_a_refusal_is_sent_again(outbox: Outbox) -> None:
     """A site that keeps documents by their time has lost the old copy of one that moved when it refuses the new one."""
     shelf = ClearingShelf()
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     want(outbox, document(1))
-    drain(courier)
+    drain(sender)
     shelf.poison = frozenset({document(1).id})
     want(outbox, document(1, content={"number": 11}))
-    drain(courier)
+    drain(sender)
     shelf.poison = frozenset()
     want(outbox, document(1))
-    drain(courier)
+    drain(sender)
     assert [known.content for known in shelf.there.values()] == [{"number": 1}]
 
 
 def test_the_newest_documents_of_a_backlog_go_first(outbox: Outbox) -> None:
     shelf = Shelf(batch_size=3)
     want(outbox, *(document(number) for number in range(10)))
-    Courier(outbox, shelf).send_next(NOW)
+    Sender(outbox, shelf).send_next(NOW)
     assert sorted(known.content["number"] for known in shelf.there.values()) == [7, 8, 9]
 
 
@@ -120,7 +120,7 @@ def test_a_refused_batch_is_halved_until_the_culprit_is_alone_and_the_rest_goes_
     culprit = document(5)
     shelf = Shelf(batch_size=16, poison=frozenset({culprit.id}))
     want(outbox, *(document(number) for number in range(16)))
-    drain(Courier(outbox, shelf))
+    drain(Sender(outbox, shelf))
     assert len(shelf.there) == 15
     assert [(letter.id, letter.reason) for letter in outbox.dead_letters()] == [(culprit.id, "poison")]
 
@@ -129,9 +129,9 @@ def test_a_receiver_that_refuses_everything_halts_the_sink_instead_of_draining_t
     documents = [document(number) for number in range(100)]
     shelf = Shelf(batch_size=50, poison=frozenset(known.id for known in documents))
     want(outbox, *documents)
-    courier = Courier(outbox, shelf)
-    while not courier.halted():
-        assert courier.send_next(NOW)
+    sender = Sender(outbox, shelf)
+    while not sender.is_halted():
+        assert sender.send_next(NOW)
     assert outbox.counts().dead == HALT_AFTER
     assert outbox.counts().pending == 100 - HALT_AFTER
 
@@ -139,15 +139,15 @@ def test_a_receiver_that_refuses_everything_halts_the_sink_instead_of_draining_t
 def test_dead_letters_are_tried_again_or_dropped_when_the_user_says_so(outbox: Outbox) -> None:
     culprit, other = document(1), document(2)
     shelf = Shelf(poison=frozenset({culprit.id, other.id}))
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     want(outbox, culprit, other)
-    drain(courier)
-    assert outbox.revive([culprit.id]) == 1
+    drain(sender)
+    assert outbox.retry([culprit.id]) == 1
     shelf.poison = frozenset({other.id})
-    drain(courier)
+    drain(sender)
     assert list(shelf.there) == [culprit.id]
     assert outbox.drop(None) == 1
-    drain(courier)
+    drain(sender)
     assert list(shelf.there) == [culprit.id]
     assert outbox.counts().dead == 0
 
@@ -157,11 +157,11 @@ def test_what_was_refused_while_everything_was_is_tried_again_when_the_receiver_
     hour, later = [document(number) for number in range(7)], document(8)
     shelf = Shelf(poison=frozenset(known.id for known in hour))
     want(outbox, *hour)
-    drain(Courier(outbox, shelf))
+    drain(Sender(outbox, shelf))
     assert outbox.counts().dead == 7
     shelf.poison = frozenset()
     want(outbox, later)
-    drain(Courier(outbox, shelf))  # another process
+    drain(Sender(outbox, shelf))  # another process
     assert len(shelf.there) == 8
     assert outbox.counts().dead == 0
 
@@ -169,15 +169,15 @@ def test_what_was_refused_while_everything_was_is_tried_again_when_the_receiver_
 def test_a_document_that_is_refused_a_second_time_stays_aside(outbox: Outbox) -> None:
     culprit = document(5)
     shelf = Shelf(batch_size=4, poison=frozenset({culprit.id}))
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     for begin in range(0, 40, 10):
         want(outbox, *(document(number) for number in range(begin, begin + 10)))
-        drain(courier)
+        drain(sender)
     assert len(shelf.there) == 39
     assert [(letter.id, letter.attempts) for letter in outbox.dead_letters()] == [(culprit.id, 1)]
     asked = shelf.calls
     want(outbox, document(40))
-    drain(courier)
+    drain(sender)
     assert shelf.calls == asked + 1
 
 
@@ -186,9 +186,9 @@ def test_refusals_in_a_row_are_counted_over_restarts(outbox: Outbox) -> None:
     shelf = Shelf(batch_size=50, poison=frozenset(known.id for known in documents))
     for known in documents:
         want(outbox, known)
-        courier = Courier(outbox, shelf)
-        drain(courier)
-    assert courier.halted()
+        sender = Sender(outbox, shelf)
+        drain(sender)
+    assert sender.is_halted()
 
 
 def test_a_document_that_is_refused_in_every_version_is_one_in_the_row(outbox: Outbox) -> None:
@@ -196,20 +196,20 @@ def test_a_document_that_is_refused_in_every_version_is_one_in_the_row(outbox: O
     shelf = Shelf(poison=frozenset({growing.id}))
     for number in range(HALT_AFTER + 5):
         want(outbox, document(1, content={"number": number}))
-        courier = Courier(outbox, shelf)
-        drain(courier)
-        assert not courier.halted()
-    assert courier.refused == [growing.id]
+        sender = Sender(outbox, shelf)
+        drain(sender)
+        assert not sender.is_halted()
+    assert sender.refused == [growing.id]
 
 
 def test_a_dead_letter_whose_content_changes_is_tried_again_by_itself(outbox: Outbox) -> None:
     shelf = Shelf(poison=frozenset({document(1).id}))
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     want(outbox, document(1))
-    drain(courier)
+    drain(sender)
     shelf.poison = frozenset()
     want(outbox, document(1, content={"number": 2}))
-    drain(courier)
+    drain(sender)
     assert len(shelf.there) == 1
     assert outbox.counts().dead == 0
 
@@ -217,58 +217,58 @@ def test_a_dead_letter_whose_content_changes_is_tried_again_by_itself(outbox: Ou
 def test_an_impossible_value_is_set_aside_and_never_sent(outbox: Outbox) -> None:
     shelf = Shelf()
     want(outbox, document(1, problem="99 U is more than a pump can give"))
-    drain(Courier(outbox, shelf))
+    drain(Sender(outbox, shelf))
     assert shelf.there == {}
     assert [letter.reason for letter in outbox.dead_letters()] == ["99 U is more than a pump can give"]
-    assert outbox.revive(None) == 0
+    assert outbox.retry(None) == 0
 
 
 def test_documents_of_the_future_wait(outbox: Outbox) -> None:
     shelf = Shelf()
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     want(outbox, document(1, at=NOW + timedelta(minutes=6)), document(2, at=NOW + timedelta(minutes=4)))
-    drain(courier)
+    drain(sender)
     assert list(shelf.there) == [document(2).id]
     assert outbox.waiting(NOW) == 0
-    drain(courier, NOW + timedelta(minutes=2))
+    drain(sender, NOW + timedelta(minutes=2))
     assert len(shelf.there) == 2
 
 
 def test_a_document_lapses_when_it_is_not_worth_sending_any_more(outbox: Outbox) -> None:
     shelf = Shelf()
     want(outbox, document(1, worth_s=600.0))
-    assert outbox.lapse(START + timedelta(minutes=11, seconds=1)) == 1
-    drain(Courier(outbox, shelf))
+    assert outbox.expire(START + timedelta(minutes=11, seconds=1)) == 1
+    drain(Sender(outbox, shelf))
     assert shelf.there == {}
 
 
 def test_withdrawals_never_share_a_batch_with_what_may_take_their_place(outbox: Outbox) -> None:
     shelf = Shelf()
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     want(outbox, document(1), document(2))
-    drain(courier)
+    drain(sender)
     with outbox.transaction():
-        outbox.doubt([document(1).id])
-        outbox.want(document(3), "fold", "1:0", 0)
-        outbox.settle("fold", "1:0")
-    batch = courier._next_batch(NOW)
-    assert [(delivery.document_id, delivery.document, delivery.stored) for delivery in batch] == [
+        outbox.mark_unclaimed([document(1).id])
+        outbox.upsert(document(3), "fold", "1:0", 0)
+        outbox.retire_unclaimed("fold", "1:0")
+    batch = sender._next_batch(NOW)
+    assert [(delivery.document_id, delivery.document, delivery.receiver_key) for delivery in batch] == [
         (document(1).id, None, "here")
     ]
-    drain(courier)
+    drain(sender)
     assert set(shelf.there) == {document(2).id, document(3).id}
 
 
 def test_a_gap_of_a_repaired_log_forbids_withdrawals_in_its_stretch(outbox: Outbox) -> None:
-    courier = Courier(outbox, Shelf())
+    sender = Sender(outbox, Shelf())
     want(outbox, document(1), document(100))
-    drain(courier)
+    drain(sender)
     with outbox.transaction():
-        outbox.doubt([document(1).id, document(100).id])
+        outbox.mark_unclaimed([document(1).id, document(100).id])
         gap = (milliseconds(START), milliseconds(START + timedelta(minutes=50)))
-        assert outbox.settle("fold", "1:0", keep=[gap]) == 1
-    drain(courier)
-    assert list(courier.receiver.there) == [document(1).id]  # type: ignore[attr-defined]
+        assert outbox.retire_unclaimed("fold", "1:0", keep=[gap]) == 1
+    drain(sender)
+    assert list(sender.receiver.there) == [document(1).id]  # type: ignore[attr-defined]
 
 
 def test_an_attempt_without_an_answer_is_told_to_the_receiver_when_it_is_repeated(outbox: Outbox) -> None:
@@ -278,8 +278,8 @@ def test_an_attempt_without_an_answer_is_told_to_the_receiver_when_it_is_repeate
 
     want(outbox, document(1))
     with pytest.raises(Retryable):
-        Courier(outbox, Silent()).send_next(NOW)
-    assert [delivery.unsure for delivery in outbox.pending(NOW, 10)] == [True]
+        Sender(outbox, Silent()).send_next(NOW)
+    assert [delivery.in_doubt for delivery in outbox.pending(NOW, 10)] == [True]
 
 
 def test_a_process_that_dies_while_sending_leaves_the_attempt_unsure(outbox: Outbox) -> None:
@@ -289,8 +289,8 @@ def test_a_process_that_dies_while_sending_leaves_the_attempt_unsure(outbox: Out
 
     want(outbox, document(1))
     with pytest.raises(KeyboardInterrupt):
-        Courier(outbox, Killed()).send_next(NOW)
-    assert [delivery.unsure for delivery in outbox.pending(NOW, 10)] == [True]
+        Sender(outbox, Killed()).send_next(NOW)
+    assert [delivery.in_doubt for delivery in outbox.pending(NOW, 10)] == [True]
 
 
 def test_what_was_not_reached_is_not_unsure(outbox: Outbox) -> None:
@@ -300,8 +300,8 @@ def test_what_was_not_reached_is_not_unsure(outbox: Outbox) -> None:
 
     want(outbox, document(1))
     with pytest.raises(Retryable):
-        Courier(outbox, Away()).send_next(NOW)
-    assert [delivery.unsure for delivery in outbox.pending(NOW, 10)] == [False]
+        Sender(outbox, Away()).send_next(NOW)
+    assert [delivery.in_doubt for delivery in outbox.pending(NOW, 10)] == [False]
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
@@ -309,30 +309,30 @@ def test_of_two_documents_with_one_key_always_the_same_one_moves_by_a_millisecon
     outbox: Outbox, order: tuple[int, int]
 ) -> None:
     shelf = Shelf()
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     outbox.save_state("fold", "1:0", 0, b"{}")
     twins = {number: document(number, at=START, slot="Bolus") for number in order}
     want(outbox, twins[order[0]])
-    drain(courier)
+    drain(sender)
     want(outbox, twins[order[1]])
     want(outbox, twins[order[0]])  # its interval was marked, and is folded again
-    drain(courier)
+    drain(sender)
     first, second = sorted(twins.values(), key=lambda known: known.id)
     assert (shelf.there[first.id].at, shelf.there[second.id].at) == (START, START + timedelta(milliseconds=1))
 
 
 def test_a_new_site_gets_everything_and_no_old_deletions(outbox: Outbox) -> None:
-    courier = Courier(outbox, Shelf())
+    sender = Sender(outbox, Shelf())
     want(outbox, document(1), document(2))
-    drain(courier)
+    drain(sender)
     with outbox.transaction():
-        outbox.doubt([document(2).id])
-        outbox.settle("fold", "1:0")
+        outbox.mark_unclaimed([document(2).id])
+        outbox.retire_unclaimed("fold", "1:0")
         outbox.new_site()
         outbox.replay(["fold"])
     want(outbox, document(1))
     other = Shelf(address="shelf://two")
-    drain(Courier(outbox, other))
+    drain(Sender(outbox, other))
     assert list(other.there) == [document(1).id]
     assert outbox.counts().pending == 0
 
@@ -344,31 +344,31 @@ def test_what_the_outbox_commits_is_synced(outbox: Outbox) -> None:
 
 def test_a_replay_sends_nothing_that_was_worth_something_for_a_while_only(outbox: Outbox) -> None:
     shelf = Shelf()
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     outbox.save_state("fold", "1:0", 0, b"{}")
     want(outbox, document(1), document(2, worth_s=1e6))
-    drain(courier)
+    drain(sender)
     shelf.there.clear()
     assert outbox.replay(["fold"]) == 1
     want(outbox, document(1), document(2, worth_s=1e6))  # the interval was marked, and is folded again
-    drain(courier)
+    drain(sender)
     assert list(shelf.there) == [document(1).id]
 
 
 def test_a_replay_sends_the_present_again_while_it_is_worth_something(outbox: Outbox) -> None:
     """A status of ten minutes ago that the place lost; one that lapsed, and a call that was made, stay as they are."""
     shelf = Shelf()
-    courier = Courier(outbox, shelf)
+    sender = Sender(outbox, shelf)
     passing = {"worth_s": 1800.0}
     status, old, call = (document(n, at=NOW - timedelta(minutes=n), **passing) for n in (10, 31, 5))
     with outbox.transaction():
         for each, fold in ((status, "status"), (old, "status"), (call, "calls")):
             outbox.save_state(fold, "1:0", 0, b"{}")
-            outbox.want(each, fold, "1:0", RUNNING)
-    drain(courier)
+            outbox.upsert(each, fold, "1:0", RUNNING)
+    drain(sender)
     shelf.there.clear()
     assert outbox.replay(["status", "calls"], present=["status"], now=NOW) == 1
     with outbox.transaction():
-        outbox.want(status, "status", "1:0", RUNNING)
-    drain(courier)
+        outbox.upsert(status, "status", "1:0", RUNNING)
+    drain(sender)
     assert list(shelf.there) == [status.id]

@@ -13,15 +13,25 @@ import pytest
 from engine_world import BEGIN, HandClock, World
 from worlds import Shelf, StretchFold
 
-from tconnectsync import Batch, CredentialsRefused, Delivery, Document, History, Hold, Outcome, Retryable, document_id
+from tconnectsync import (
+    Batch,
+    CredentialsRefused,
+    Delivery,
+    Document,
+    History,
+    Outcome,
+    Retryable,
+    SiteConflict,
+    document_id,
+)
 from tconnectsync.events import FACTS, BasalDelivered, ClockChanged, HistoryOpened, Unknown, UploadSeen
-from tconnectsync.ingest.schedule import Rhythm
+from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Request, Result
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.sender import Courier
-from tconnectsync.projection.fold_runner import Folding
-from tconnectsync.runtime.sink_runner import Keeper
+from tconnectsync.outbox.sender import Sender
+from tconnectsync.projection.fold_runner import FoldRunner
+from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.zones import Zones
 
 
@@ -129,9 +139,9 @@ def test_a_mended_time_zone_moves_every_document_and_leaves_none_behind(world: W
     world.ask("sync")
     before = world.starts()
     world.reopen(zones=Zones(timezone="America/New_York"))
-    while world.engine.turn(polling=False):
+    while world.engine.run_once(polling=False):
         pass
-    assert world.keeper.condition.state == "braked"
+    assert world.runner.health.state == "braked"
     assert world.starts() == before
     world.clock.sleep(3600 * 8)  # the newest documents lie in the future for a while
     assert world.ask("replay", sink="shelf").status == 0
@@ -153,7 +163,7 @@ def test_too_many_rewrites_of_the_past_wait_for_the_user(world: World) -> None:
             return state, [attrs.evolve(known, content={"new": 1}) for known in finished]
 
     world.reopen(fingerprint="2")
-    world.keeper.folding.folds = {"stretches": Reworded()}
+    world.runner.folding.folds = {"stretches": Reworded()}
     result = world.ask("sync")
     assert result.status == 6
     assert "tconnectsync resume shelf" in result.lines[0]
@@ -163,7 +173,7 @@ def test_too_many_rewrites_of_the_past_wait_for_the_user(world: World) -> None:
 
 
 def test_an_inhabited_site_is_left_alone_until_the_user_says_so(world: World) -> None:
-    world.shelf.hold = Hold(reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`.")
+    world.shelf.hold = SiteConflict(reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`.")
     result = world.ask("sync")
     assert (result.status, world.shelf.there) == (6, {})
     assert "adopt shelf --skip" in result.lines[0]
@@ -213,7 +223,7 @@ def test_refused_credentials_are_not_tried_again_by_themselves(world: World) -> 
     world.reopen()
     assert world.ask("sync").status == 4
     assert world.pump.polls == 1
-    assert "`tconnectsync resume pump`" in (world.engine.pollers["pump"].condition.remedy or "")
+    assert "`tconnectsync resume pump`" in (world.engine.pollers["pump"].health.remedy or "")
     world.pump.trouble = None
     assert world.ask("resume", sink="pump").status == 0
 
@@ -225,13 +235,13 @@ class LockedShelf(Shelf):
 
 def test_a_sink_whose_secret_was_refused_by_mistake_says_how_it_goes_on(world: World) -> None:
     """A server that was set up anew, or a page in front of it, may refuse what is right."""
-    courier = world.engine.keepers["shelf"].courier
-    courier.receiver = LockedShelf()
+    sender = world.engine.runners["shelf"].sender
+    sender.receiver = LockedShelf()
     said = world.ask("sync")
     assert said.status == 4
     assert "Check the secret." in said.lines[0]
     assert "`tconnectsync resume shelf`" in said.lines[0]
-    courier.receiver = world.shelf
+    sender.receiver = world.shelf
     assert world.ask("sync").status == 4
     assert world.ask("resume", sink="shelf").status == 0
 
@@ -255,18 +265,18 @@ class Bouncer(Shelf):
 
 def bouncer(world: World, refusals: int) -> Bouncer:
     shelf = Bouncer(batch_size=100, refusals=refusals, clock=world.clock)
-    world.shelf = world.keeper.courier.receiver = shelf
+    world.shelf = world.runner.sender.receiver = shelf
     return shelf
 
 
 def test_one_refusal_of_the_receivers_is_a_hiccup(world: World) -> None:
     shelf = bouncer(world, 1)
     assert world.ask("sync").status == 4
-    assert world.keeper.condition.state == "backing_off"
+    assert world.runner.health.state == "backing_off"
     world.clock.sleep(120)
     assert world.ask("sync").status == 0
     assert len(shelf.there) > 20
-    assert world.keeper.condition == attrs.evolve(world.keeper.condition, state="ok", refusals=0, message="")
+    assert world.runner.health == attrs.evolve(world.runner.health, state="ok", refusals=0, message="")
 
 
 def test_a_receiver_that_refuses_for_days_is_tried_now_and_then_and_delivery_resumes_by_itself(world: World) -> None:
@@ -283,7 +293,7 @@ def test_a_receiver_that_refuses_for_days_is_tried_now_and_then_and_delivery_res
     assert not shelf.refusals
     waits = [(b - a).total_seconds() / 60 for a, b in pairwise(shelf.asked)]
     assert waits == [20, 60, 360, 360]
-    assert world.keeper.condition.state == "ok"
+    assert world.runner.health.state == "ok"
     assert len(shelf.there) >= 24
 
 
@@ -292,7 +302,7 @@ def test_after_two_refusals_the_sink_says_so_and_changed_credentials_are_tried_a
     world.ask("sync")
     world.clock.sleep(120)
     world.ask("sync")
-    assert world.keeper.condition.state == "refused"
+    assert world.runner.health.state == "refused"
     world.engine.close()
     world.mark = "other"
     world.open()
@@ -335,26 +345,26 @@ def test_an_outbox_without_room_stops_its_sink_alone_and_goes_on_by_itself(world
     """SQLite is given no page more; polling and the other sink go on, and the sink says what it waits for."""
     shelf = Shelf(address="shelf://other", batch_size=100)
     outbox = Outbox.opened(world.folder / "outbox" / "other.sqlite")
-    other = Keeper(
-        name="other", fingerprint="1", folding=Folding(outbox, world.folds), courier=Courier(outbox, shelf),
-        events=world.engine.events, clock=world.clock, dice=random.Random(1), rewrite_brake=10, mark="m",
+    other = SinkRunner(
+        name="other", fingerprint="1", folding=FoldRunner(outbox, world.folds), sender=Sender(outbox, shelf),
+        events=world.engine.events, clock=world.clock, rng=random.Random(1), rewrite_brake=10, mark="m",
     )  # fmt: skip
-    world.engine.keepers = {"other": other, **world.engine.keepers}
+    world.engine.runners = {"other": other, **world.engine.runners}
     pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
     outbox._db.execute(f"PRAGMA max_page_count = {pages}")
     world.clock.sleep(86400 * 5)
     assert world.ask("sync").status != 0
     assert world.starts()[-1] == hours([6 * 24 - 1])[0]
-    assert (other.condition.state, shelf.there) == ("waiting", {})
-    assert "full" in other.condition.message
+    assert (other.health.state, shelf.there) == ("waiting", {})
+    assert "full" in other.health.message
     assert world.pump.polls == 1
-    assert world.engine.pollers["pump"].condition.state == "ok"
+    assert world.engine.pollers["pump"].health.state == "ok"
     outbox._db.execute("PRAGMA max_page_count = 100000")
     world.clock.sleep(120)
-    while world.engine.turn(polling=False):
+    while world.engine.run_once(polling=False):
         pass
     assert shelf.there == world.shelf.there
-    assert other.condition.state == "ok"
+    assert other.health.state == "ok"
 
 
 def test_a_computer_whose_clock_is_behind_the_log_waits(world: World) -> None:
@@ -370,7 +380,7 @@ def test_a_computer_whose_clock_is_behind_the_log_waits(world: World) -> None:
 
 def test_the_daemons_loop_keeps_up_with_nothing_but_the_clock_to_move_it(world: World) -> None:
     for _ in range(20_000):
-        if not world.engine.turn():
+        if not world.engine.run_once():
             world.clock.sleep(max(0.01, world.engine.next_due()))
         if world.clock.now() > BEGIN + timedelta(days=1, hours=12):
             break
@@ -395,7 +405,7 @@ def test_a_log_that_was_put_back_from_a_backup_is_folded_anew(world: World) -> N
     for path in world.folder.glob("index.sqlite*"):
         path.unlink()
     world.open()
-    assert world.keeper.outbox.cursor == 0
+    assert world.runner.outbox.cursor == 0
     world.pump.hidden = set()
     world.ask("sync")
     assert there.keys() <= world.shelf.there.keys()
@@ -460,7 +470,7 @@ def test_a_long_backfill_lets_todays_data_through(world: World) -> None:
     polls = world.pump.polls
     job = perform(world.engine, Request(command="backfill", args={"first": "2025-01-01"}), world.zones.zone_at)
     while not isinstance(next(job), Result):
-        world.engine.turn()
+        world.engine.run_once()
     assert world.pump.polls - polls >= 5
     assert seen[-1] > seen[0]
 
@@ -506,13 +516,13 @@ def test_documents_of_another_pump_on_the_same_site_are_left_alone(world: World)
 def test_a_resume_without_a_brake_is_no_consent_to_a_later_one(world: World) -> None:
     world.ask("sync")
     world.ask("resume", sink="shelf")
-    assert not world.keeper.outbox.get("consent")
+    assert not world.runner.outbox.get("consent")
 
 
 def test_what_was_refused_before_a_halt_is_tried_again_by_resume(world: World) -> None:
     world.shelf.refuse_all = True
     assert world.ask("sync").status == 6
-    assert world.keeper.condition.state == "halted"
+    assert world.runner.health.state == "halted"
     world.shelf.refuse_all = False
     assert world.ask("resume", sink="shelf").status == 0
     assert world.starts() == hours(range(24))
@@ -539,7 +549,7 @@ def test_reading_back_a_long_site_lets_others_have_their_turn(world: World) -> N
         world.shelf.pump_of[known.id] = "2"
     world.engine.pollers["pump"].start()
     turns = 0
-    while world.engine.turn(polling=False):
+    while world.engine.run_once(polling=False):
         turns += 1
     assert turns >= 5
     assert len(world.shelf.there) == 1200 + 24
@@ -572,10 +582,10 @@ def test_a_year_passes_in_seconds(world: World) -> None:
             )
 
     poller = world.engine.pollers["pump"]
-    poller.source, poller.rhythm = Yearly(world.clock), Rhythm(poll_min_s=6 * 3600, poll_max_s=6 * 3600)
+    poller.source, poller.rhythm = Yearly(world.clock), PollSchedule(poll_min_s=6 * 3600, poll_max_s=6 * 3600)
     end = world.clock.now() + timedelta(days=365)
     while world.clock.now() < end:
-        if not world.engine.turn():
+        if not world.engine.run_once():
             world.clock.sleep(
                 max(1.0, min(world.engine.next_due() * 30, (end - world.clock.now()).total_seconds() + 1))
             )

@@ -171,7 +171,7 @@ def finished(world: World) -> dict[str, tuple[Any, ...]]:
             break
         world.clock.sleep(7200)
     else:
-        pytest.fail(f"it does not end: {world.keeper.condition}, {world.engine.pollers['pump'].condition}")
+        pytest.fail(f"it does not end: {world.runner.health}, {world.engine.pollers['pump'].health}")
     return {id_: (known.at, known.content) for id_, known in world.shelf.there.items() if known.at < END}
 
 

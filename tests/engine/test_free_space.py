@@ -8,7 +8,7 @@ import pytest
 
 from tconnectsync.disk_check import FREE_SPACE_FLOOR
 from tconnectsync.eventlog import OsFiles
-from tconnectsync.runtime.data_dir import _room
+from tconnectsync.runtime.data_dir import free_space_problem
 
 
 @pytest.mark.parametrize(("free", "stops"), [(FREE_SPACE_FLOOR, False), (FREE_SPACE_FLOOR - 1, True), (0, True)])
@@ -16,7 +16,7 @@ def test_polling_ends_where_the_outboxes_still_have_room(
     free: int, stops: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(OsFiles, "free_bytes", lambda _, folder: free if folder == tmp_path else 0)
-    words = _room(tmp_path)
+    words = free_space_problem(tmp_path)
     assert (words is not None) == stops
     assert words is None or f"{free >> 20} MB are free" in words
     assert FREE_SPACE_FLOOR >= 64_000_000

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from engine_world import World
 
-from tconnectsync.errors import IndexHarmed
+from tconnectsync.errors import IndexCorrupt
 
 PAGE = 4096
 
@@ -58,7 +58,7 @@ def test_noise_in_any_page_of_the_index_costs_a_rebuild(world: World, undisturbe
     world.open()
     try:
         result = world.ask("sync")
-    except IndexHarmed:  # a service starts again
+    except IndexCorrupt:  # a service starts again
         world.engine.close()
         world.open()
         result = world.ask("sync")
@@ -79,6 +79,6 @@ def test_noise_in_any_page_of_the_outbox_costs_a_look_at_the_site(
 
 
 def test_a_harmed_index_has_words(tmp_path: Path) -> None:
-    error = IndexHarmed(str(tmp_path))
+    error = IndexCorrupt(str(tmp_path))
     assert "Nothing is lost" in error.message
     assert error.remedy

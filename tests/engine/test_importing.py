@@ -14,7 +14,7 @@ import attrs
 import pytest
 from engine_world import BEGIN, World
 
-from tconnectsync import BadFile, Batch, Event, Importer, ImportOptions
+from tconnectsync import Batch, Event, FileUnreadable, Importer, ImportOptions
 from tconnectsync.events import BasalDelivered
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.import_files import runs_of
@@ -36,7 +36,7 @@ def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
     events = []
     for number, line in enumerate(stream.read().decode().splitlines()[1:], start=2):
         if line == "bad" and not options.skip_bad:
-            raise BadFile(f"Line {number}: bad.")
+            raise FileUnreadable(f"Line {number}: bad.")
         if line == "broken importer":
             raise KeyError("boom")
         if line != "bad":
@@ -155,15 +155,15 @@ def test_nothing_is_folded_before_all_is_there(home: World, tmp_path: Path) -> N
     args = {"files": [str(file)]}
     for step in perform(home.engine, Request(command="import", args=args), home.zones.zone_at):
         if isinstance(step, Progress) and "a file" in step.message:
-            home.engine.turn(polling=False)  # as in the daemon
-            home.engine.turn(polling=False)
+            home.engine.run_once(polling=False)  # as in the daemon
+            home.engine.run_once(polling=False)
             assert home.shelf.there == {}
     assert len(home.starts()) == 24
 
 
 def test_a_damaged_file_is_refused_with_all_others_of_the_command(home: World, tmp_path: Path) -> None:
     good, bad = file_of(tmp_path, *basal(60)), file_of(tmp_path, *basal(60), "bad", name="bad file")
-    refused(home, BadFile, f"{bad}: Line 14: bad", good, bad)
+    refused(home, FileUnreadable, f"{bad}: Line 14: bad", good, bad)
     assert imported(home, good, bad, skip_bad=True).status == 0
     assert home.engine.events.end > 0
 
@@ -199,7 +199,7 @@ def test_a_file_that_changes_in_between_is_refused(home: World, tmp_path: Path) 
     job = perform(home.engine, Request(command="import", args={"files": [str(file)]}), home.zones.zone_at)
     next(job)
     file.write_text(file.read_text() + "\n900 900 1")
-    with pytest.raises(BadFile, match="was changed while"):
+    with pytest.raises(FileUnreadable, match="was changed while"):
         list(job)
     assert home.engine.events.end == 0
 
@@ -268,11 +268,11 @@ def test_a_file_that_its_user_may_not_read_is_told(home: World, tmp_path: Path) 
     file = file_of(tmp_path, *basal(60))
     file.chmod(0o600)
     program = (
-        "from pathlib import Path; import sys; from tconnectsync.errors import NotDone\n"
+        "from pathlib import Path; import sys; from tconnectsync.errors import RequestRefused\n"
         "from tconnectsync.importing import _look_at\n"
         "import os; os.setuid(65534)\n"
         "try: _look_at(Path(sys.argv[1]), ())\n"
-        "except NotDone as error: print(error.message, error.remedy)"
+        "except RequestRefused as error: print(error.message, error.remedy)"
     )
     said = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True).stdout
     assert "cannot be read by user" in said

@@ -9,7 +9,7 @@ from pathlib import Path
 from engine_world import HandClock, World
 from worlds import Shelf
 
-from tconnectsync.errors import IndexHarmed
+from tconnectsync.errors import IndexCorrupt
 from tconnectsync.eventlog.index_build import connect
 
 PAGE = 4096
@@ -48,7 +48,7 @@ def lives_until_synced(folder: Path, clock: HandClock, shelf: Shelf) -> int:
                 assert world.ask("sync").status == 0
             finally:
                 world.engine.close()
-        except IndexHarmed:
+        except IndexCorrupt:
             continue
         return count
     raise AssertionError("it was not built anew")

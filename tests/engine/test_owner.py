@@ -13,15 +13,15 @@ import attrs
 import pytest
 
 from tconnectsync.clock import SystemClock
-from tconnectsync.errors import NotDone
+from tconnectsync.errors import RequestRefused
 from tconnectsync.eventlog import EventLog, FolderLock, OsFiles
 from tconnectsync.folder_owner import become_owner_of, open_own, readable_by_everyone, who_else_may_write
 from tconnectsync.outbox import Outbox
-from tconnectsync_tandem.options import EndpointOptions
+from tconnectsync_tandem.options import TandemEndpointOptions
 
 NOBODY = 65534
 PLACES = "\n".join(
-    f'{each.name} = "http://127.0.0.1:9/"' for each in attrs.fields(EndpointOptions) if each.name != "client_id"
+    f'{each.name} = "http://127.0.0.1:9/"' for each in attrs.fields(TandemEndpointOptions) if each.name != "client_id"
 )
 ROOT = pytest.mark.skipif(
     os.geteuid() != 0 or not hasattr(os, "setresuid"), reason="only root can become somebody else"
@@ -188,7 +188,7 @@ def test_no_link_in_the_folder_is_followed(tmp_path: Path, name: str) -> None:
         "index.sqlite": lambda: EventLog.open(data, clock=SystemClock(), writable=True, decoders={}),
         "outbox": lambda: Outbox(path),
     }
-    with pytest.raises(NotDone, match="is a link") as raised:
+    with pytest.raises(RequestRefused, match="is a link") as raised:
         opens[name.split("/", maxsplit=1)[0]]()
     assert str(path) in raised.value.message
     assert victim.read_text() == "precious\n"
@@ -196,9 +196,9 @@ def test_no_link_in_the_folder_is_followed(tmp_path: Path, name: str) -> None:
 
 def test_a_pipe_is_no_file_and_holds_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "lock")
-    with pytest.raises(NotDone, match="no regular file"):
+    with pytest.raises(RequestRefused, match="no regular file"):
         FolderLock(tmp_path)
-    with pytest.raises(NotDone, match="no regular file"):
+    with pytest.raises(RequestRefused, match="no regular file"):
         OsFiles().read(tmp_path / "lock")
 
 
@@ -219,7 +219,7 @@ def test_a_file_of_another_user_is_refused_with_the_command_that_hands_it_over(t
     path = tmp_path / "index.sqlite"
     path.write_text("")
     os.chown(path, NOBODY, NOBODY)
-    with pytest.raises(NotDone, match=f"number {NOBODY}") as raised:
+    with pytest.raises(RequestRefused, match=f"number {NOBODY}") as raised:
         open_own(path, os.O_RDONLY)
     assert "sudo chown" in str(raised.value.remedy)
 

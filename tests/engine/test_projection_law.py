@@ -21,8 +21,8 @@ from worlds import START, MemoryStream, Shelf, State, StretchFold, event, one_pa
 
 from tconnectsync import Document, Event, Retryable
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.sender import Courier
-from tconnectsync.projection.fold_runner import Folding, interval_of
+from tconnectsync.outbox.sender import Sender
+from tconnectsync.projection.fold_runner import FoldRunner, interval_of
 from tconnectsync.timeline.zones import Zones
 
 
@@ -41,11 +41,11 @@ class Bench:
 
     def open(self) -> None:
         self.outbox = Outbox(self.folder / "sink.sqlite")
-        self.folding = Folding(self.outbox, {"stretches": StretchFold()})
-        self.courier = Courier(self.outbox, self.shelf)
+        self.folding = FoldRunner(self.outbox, {"stretches": StretchFold()})
+        self.sender = Sender(self.outbox, self.shelf)
 
-    folding: Folding = attrs.field(init=False)
-    courier: Courier = attrs.field(init=False)
+    folding: FoldRunner = attrs.field(init=False)
+    sender: Sender = attrs.field(init=False)
 
     def arrive(self, events: list, *, crash: bool = False) -> None:
         """New events: marked and folded in one transaction, or, with ``crash``, not at all."""
@@ -54,7 +54,7 @@ class Bench:
         self.arrived += len(events)
         with contextlib.suppress(ZeroDivisionError), self.outbox.transaction():
             touched = [(self.stream.name, new.seq, new.kind, True) for new in events]
-            self.folding.mark_new(touched, cursor=self.arrived)
+            self.folding.invalidate_new(touched, cursor=self.arrived)
             self.fold()
             if crash:
                 raise ZeroDivisionError
@@ -71,7 +71,7 @@ class Bench:
         now = START + timedelta(days=4000)
         for _ in range(attempts):
             try:
-                if not self.courier.send_next(now) and self.outbox.next_due(now) is None:
+                if not self.sender.send_next(now) and self.outbox.next_due(now) is None:
                     return
             except Retryable:
                 continue
@@ -90,12 +90,12 @@ class Law(RuleBasedStateMachine):
 
     @initialize(seed=st.integers(0, 1 << 30), bad=st.sampled_from([0.0, 0.3, 0.8]), brake=st.sampled_from([10, 10_000]))
     def it_begins(self, seed: int, bad: float, brake: int) -> None:
-        self.dice = random.Random(seed)
-        self.coming = lived(self.dice)
-        self.dice.shuffle(self.coming)
+        self.rng = random.Random(seed)
+        self.coming = lived(self.rng)
+        self.rng.shuffle(self.coming)
         self.come: list[Unit] = []
         self.folder = tempfile.TemporaryDirectory()
-        self.world = LawWorld(Path(self.folder.name), dice=self.dice, brake=brake)
+        self.world = LawWorld(Path(self.folder.name), rng=self.rng, brake=brake)
         self.world.shelf.bad = self.bad = bad
 
     # --- what arrives -----------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ class Law(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 8), half=st.booleans())
     def some_come_again_whole_or_half_broken(self, count: int, half: bool) -> None:
-        again = self.dice.sample(self.come, min(count, len(self.come)))
+        again = self.rng.sample(self.come, min(count, len(self.come)))
         self.world.tell([unit for unit in again if not half or is_spoilt(unit)], half=half)
         self.world.live()
 
@@ -153,7 +153,7 @@ class Law(RuleBasedStateMachine):
     def it_gets_no_further(self, turns: int) -> None:
         with contextlib.suppress(Died):
             for _ in range(turns):
-                self.world.engine.turn()
+                self.world.engine.run_once()
         self.world.reopen()
 
     @rule(share=st.sampled_from([0.0, 0.2, 1.0]))
@@ -224,7 +224,7 @@ class Law(RuleBasedStateMachine):
         there, wanted = world.shelf.there, world.wanted()
         wrong = {id_: (there.get(id_), wanted.get(id_)) for id_ in there | wanted if there.get(id_) != wanted.get(id_)}
         assert not wrong, f"(there, wanted) by identity: {wrong}"
-        places = [(known.slot, known.at) for known in world.shelf.there.values()]
+        places = [(known.unique_slot, known.at) for known in world.shelf.there.values()]
         assert len(set(places)) == len(places)
         calls = world.shelf.calls
         world.ask("sync")
@@ -267,16 +267,16 @@ def test_delivered_equals_the_fold_of_everything_whatever_happens() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.randoms(use_true_random=False))
-def test_any_order_of_arrival_ends_in_the_same_documents(dice: random.Random) -> None:
+def test_any_order_of_arrival_ends_in_the_same_documents(rng: random.Random) -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), Shelf())
-        events = [event(seq, seq, dice.choice([0.0, 1.0])) for seq in range(0, 2000, 40)]
-        dice.shuffle(events)
+        events = [event(seq, seq, rng.choice([0.0, 1.0])) for seq in range(0, 2000, 40)]
+        rng.shuffle(events)
         while events:
-            size = dice.randint(1, 9)
+            size = rng.randint(1, 9)
             bench.arrive(events[:size])
             events = events[size:]
-            if dice.random() < 0.3:
+            if rng.random() < 0.3:
                 bench.deliver()  # what later turns out to be a part of something else is there by then
         bench.check()
         bench.outbox.close()
@@ -284,14 +284,14 @@ def test_any_order_of_arrival_ends_in_the_same_documents(dice: random.Random) ->
 
 def test_a_late_event_folds_about_one_interval_whatever_the_age_of_the_log(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Shelf(batch_size=500))
-    dice = random.Random(5)
-    events = [event(seq, seq, dice.choice([0.0, 1.0, 2.0])) for seq in range(20_000)]
+    rng = random.Random(5)
+    events = [event(seq, seq, rng.choice([0.0, 1.0, 2.0])) for seq in range(20_000)]
     late = events.pop(3000)
     bench.arrive(events)
     known = bench.stream.known
     known[3000] = late
     with bench.outbox.transaction():
-        bench.folding.mark_new([("1:0", 3000, late.kind, True)], cursor=1)
+        bench.folding.invalidate_new([("1:0", 3000, late.kind, True)], cursor=1)
         assert bench.fold() <= 2
     bench.check()
     bench.outbox.close()
@@ -331,7 +331,7 @@ def test_the_work_for_one_late_event_is_the_same_at_any_age_of_the_log(tmp_path:
 
 def test_a_pump_in_a_drawer_is_not_drawn_after_an_update(tmp_path: Path) -> None:
     """Its hand-over stands where no event is that the fold reads; everything is folded again."""
-    world = LawWorld(tmp_path, dice=random.Random(0))
+    world = LawWorld(tmp_path, rng=random.Random(0))
     drawer = Happening(
         pump="2", group=0, seq=40, at=BEGIN + timedelta(days=9), offset_s=HOME_S, raw={"kind": "snack", "value": 1.0}
     )
@@ -348,7 +348,7 @@ def test_a_pump_in_a_drawer_is_not_drawn_after_an_update(tmp_path: Path) -> None
     world.release += 1
     world.reopen()
     world.calm()
-    assert [known.slot for known in world.shelf.there.values()] == ["dose"]
+    assert [known.unique_slot for known in world.shelf.there.values()] == ["dose"]
     world.engine.close()
 
 

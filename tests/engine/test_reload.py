@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.daemon.loop import Loaded, _Running
+from tconnectsync.daemon.loop import LoadedConfig, _Running
 from tconnectsync.errors import ConfigError
 
 
@@ -20,8 +20,8 @@ class FakeEngine:
         self.closed = True
 
 
-def loaded(open_engine: Callable[[], Any]) -> Loaded:
-    return Loaded(open_engine, lambda day: None)
+def loaded(open_engine: Callable[[], Any]) -> LoadedConfig:
+    return LoadedConfig(open_engine, lambda day: None)
 
 
 def test_the_new_configuration_is_in_force_after_a_reload() -> None:
@@ -35,7 +35,7 @@ def test_the_new_configuration_is_in_force_after_a_reload() -> None:
 
 
 def test_a_configuration_that_is_wrong_changes_nothing() -> None:
-    def refuse() -> Loaded:
+    def refuse() -> LoadedConfig:
         raise ConfigError(("timezone: found nothing",))
 
     old = FakeEngine("old")

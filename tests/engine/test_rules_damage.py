@@ -15,10 +15,10 @@ from engine_world import BEGIN, SUMMER, Pump, World
 from worlds import Shelf, State, StretchFold
 
 from tconnectsync import Batch, Document, Event, History, Retryable, document_id
-from tconnectsync.errors import LogDamaged
+from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import repair_log
 from tconnectsync.events import BasalDelivered, CarbsEntered, WindowFetched
-from tconnectsync.projection.invalidation import check_fingerprint, mark_new
+from tconnectsync.projection.invalidation import check_fingerprint, invalidate_new
 from tconnectsync.queries.status import status_of
 
 DAYS = 4
@@ -147,7 +147,7 @@ def test_the_harm_stops_the_fold_that_needs_it_and_nothing_else(harmed: World) -
     assert result.status == 7
     assert "tconnectsync log repair" in " ".join(result.lines)
     assert harmed.shelf.there == there, "carbs came back, and no basal was taken from the site"
-    assert harmed.keeper.condition.state == "damaged"
+    assert harmed.runner.health.state == "damaged"
     found = read_status(harmed)
     assert found["sinks"]["shelf"]["state"] == "damaged"
     assert "log check" in found["sinks"]["shelf"]["remedy"]
@@ -155,7 +155,7 @@ def test_the_harm_stops_the_fold_that_needs_it_and_nothing_else(harmed: World) -
 
 def test_the_background_check_tells_it_before_anything_needs_it(harmed: World) -> None:
     for _ in range(50):
-        harmed.engine.turn(polling=False)
+        harmed.engine.run_once(polling=False)
         harmed.clock.sleep(600)
     assert "line" in str(read_status(harmed)["log"]["damaged"])
 
@@ -181,7 +181,7 @@ def test_a_repair_is_fetched_again_by_itself_and_takes_nothing_back_meanwhile(
     assert pump.asked == [(date(2026, 6, 1), date(2026, 6, 4))], "two days around it, not before the edge of history"
     assert "gap_fetched_again source=pump first=2026-06-01 last=2026-06-04" in caplog.text
     assert {name: known for name, known in harmed.shelf.there.items() if name in there} == there
-    assert harmed.keeper.condition.state == "ok"
+    assert harmed.runner.health.state == "ok"
     harmed.reopen()
     assert harmed.ask("sync").status == 0
     assert len(pump.asked) == 1, "once"
@@ -189,7 +189,7 @@ def test_a_repair_is_fetched_again_by_itself_and_takes_nothing_back_meanwhile(
 
 def test_the_daemon_does_not_wait_for_the_next_poll_to_mend(harmed: World) -> None:
     repaired(harmed)
-    harmed.engine.turn()
+    harmed.engine.run_once()
     assert harmed.engine.pollers["pump"].running
 
 
@@ -198,7 +198,7 @@ def test_a_repaired_sink_is_well_again(harmed: World) -> None:
     assert harmed.ask("sync").status == 7
     repaired(harmed)
     harmed.ask("sync")
-    assert harmed.keeper.condition.state == "ok"
+    assert harmed.runner.health.state == "ok"
     assert harmed.ask("sync").status == 0
 
 
@@ -218,10 +218,10 @@ def test_long_gaps_are_fetched_in_parts_and_go_on_after_a_restart(tmp_path: Path
     repair_log(tmp_path, clock=world.clock)
     world.open()
     while len(pump.asked) < 2:
-        world.engine.turn()
+        world.engine.run_once()
     world.reopen()
     while pump.asked[-1][1] < date(2026, 8, 10):
-        world.engine.turn()
+        world.engine.run_once()
     parts = [
         (date(2026, 6, 1), date(2026, 6, 28)),
         (date(2026, 6, 29), date(2026, 7, 26)),
@@ -254,11 +254,11 @@ def test_a_source_that_needs_a_harmed_fact_waits_and_says_so_without_spinning(tm
     world.clock.sleep(86400)
     assert world.ask("sync").status == 7
     poller = world.engine.pollers["pump"]
-    assert poller.condition.state == "damaged"
+    assert poller.health.state == "damaged"
     due = poller.due(world.clock.now())
     assert due is not None
     assert due > world.clock.now()
-    assert not world.engine.turn()
+    assert not world.engine.run_once()
     world.engine.close()
 
 
@@ -322,19 +322,19 @@ def test_a_replay_while_the_timeline_cannot_be_made_drops_nothing_that_waits(
     poller.start()
     while poller.busy:
         poller.step()
-    assert world.engine._place()
-    with world.keeper.outbox.transaction():
-        check_fingerprint(world.keeper.outbox, world.keeper.fingerprint)
-        mark_new(
-            world.keeper.folding, world.keeper.events, world.engine.views
+    assert world.engine._refresh_timeline()
+    with world.runner.outbox.transaction():
+        check_fingerprint(world.runner.outbox, world.runner.fingerprint)
+        invalidate_new(
+            world.runner.folding, world.runner.events, world.engine.views
         )  # the process died here: all is marked, nothing folded
     world.reopen()
 
     def harmed(*_: object) -> None:
-        raise LogDamaged("harmed", path="x", line=1)
+        raise LogCorrupt("harmed", path="x", line=1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(world.engine.placer), "place", harmed)
+        patch.setattr(type(world.engine.timelines), "place", harmed)
         assert world.ask("replay", sink="shelf").status == 7
     world.reopen()
     assert world.ask("sync").status == 0

@@ -11,7 +11,7 @@ import pytest
 from engine_world import BEGIN, World
 from worlds import Shelf
 
-from tconnectsync import Delivery, Hold, Outcome
+from tconnectsync import Delivery, Outcome, SiteConflict
 from tconnectsync.outbox import Outbox
 
 
@@ -37,9 +37,9 @@ def test_what_waits_to_be_taken_back_from_the_old_site_is_never_taken_from_a_new
     world.ask("sync")
     world.shelf.trouble = 1.0
     gone = next(iter(world.shelf.there.values()))
-    outbox = world.keeper.outbox
-    outbox.doubt([gone.id])
-    outbox.settle("stretches", "1:0")
+    outbox = world.runner.outbox
+    outbox.mark_unclaimed([gone.id])
+    outbox.retire_unclaimed("stretches", "1:0")
 
     class Watching(Shelf):
         def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
@@ -53,7 +53,7 @@ def test_what_waits_to_be_taken_back_from_the_old_site_is_never_taken_from_a_new
 
 def test_a_new_site_that_is_inhabited_waits_like_a_first_one(world: World) -> None:
     world.ask("sync")
-    hold = Hold(reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`.")
+    hold = SiteConflict(reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`.")
     world.reopen(shelf=Shelf(address="shelf://two", batch_size=100, hold=hold))
     assert world.ask("replay", sink="shelf").status == 6
     assert world.shelf.there == {}
@@ -82,8 +82,8 @@ def test_a_commit_that_fails_stops_the_sink_alone_and_loses_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Outbox, "mark", full)
         assert world.ask("sync").status == 5, "what is in the log is not all delivered"
-        assert world.keeper.condition.state == "waiting"
-        assert "disk is full" in world.keeper.condition.message
+        assert world.runner.health.state == "waiting"
+        assert "disk is full" in world.runner.health.message
         assert world.shelf.there == {}
     assert world.engine.events.end > 0
     world.clock.sleep(120)
@@ -95,7 +95,7 @@ def test_a_harmed_outbox_is_put_aside_and_made_anew(world: World) -> None:
     """An outbox holds nothing that the log and the site do not."""
     world.ask("sync")
     there = dict(world.shelf.there)
-    path = world.keeper.outbox.path
+    path = world.runner.outbox.path
     world.engine.close()
     for extra in path.parent.glob("*.sqlite-*"):
         extra.unlink()
@@ -127,7 +127,7 @@ def test_an_outbox_that_turns_out_to_be_harmed_is_made_anew_while_the_others_go_
 def test_an_outbox_of_another_release_is_put_aside_and_made_anew(world: World) -> None:
     world.ask("sync")
     there = dict(world.shelf.there)
-    path = world.keeper.outbox.path
+    path = world.runner.outbox.path
     world.engine.close()
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version=99")

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from tconnectsync.ingest.schedule import Rhythm
+from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S, backoff_s
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
-RHYTHM = Rhythm(poll_min_s=300, poll_max_s=1500)
+RHYTHM = PollSchedule(poll_min_s=300, poll_max_s=1500)
 
 
 def uploads(*minutes_ago: float) -> list[datetime]:
@@ -43,21 +43,21 @@ def test_upload_times_in_the_future_are_not_believed() -> None:
 
 @pytest.mark.parametrize(("failures", "least", "most"), [(1, 22, 38), (2, 45, 75), (5, 360, 600), (40, 1350, 2250)])
 def test_back_off_doubles_from_half_a_minute_to_half_an_hour(failures: int, least: float, most: float) -> None:
-    assert least <= backoff_s(failures, after_s=None, dice=random.Random(1)) <= most
+    assert least <= backoff_s(failures, after_s=None, rng=random.Random(1)) <= most
 
 
 def test_what_the_other_side_asks_for_is_the_least() -> None:
-    assert backoff_s(1, after_s=120.0, dice=random.Random(1)) >= 120.0
+    assert backoff_s(1, after_s=120.0, rng=random.Random(1)) >= 120.0
 
 
 def test_a_block_grows_when_it_goes_on() -> None:
-    dice = random.Random(1)
-    waits = [backoff_s(failures, after_s=1800.0, dice=dice) for failures in (1, 2, 3, 20)]
+    rng = random.Random(1)
+    waits = [backoff_s(failures, after_s=1800.0, rng=rng) for failures in (1, 2, 3, 20)]
     assert waits == sorted(waits)
     assert 1800 <= waits[0] < 2300
     assert waits[-1] >= LONGEST_ASKED_WAIT_S
 
 
 def test_what_only_a_new_release_can_mend_is_asked_again_about_hourly() -> None:
-    dice = random.Random(1)
-    assert all(3600 <= backoff_s(failures, after_s=3600.0, dice=dice, grows=False) <= 3960 for failures in (1, 5, 50))
+    rng = random.Random(1)
+    assert all(3600 <= backoff_s(failures, after_s=3600.0, rng=rng, grows=False) <= 3960 for failures in (1, 5, 50))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from engine_world import World
 
-from tconnectsync import CredentialsRefused, Hold
+from tconnectsync import CredentialsRefused, SiteConflict
 from tconnectsync.queries.sink_check import sink_findings
 
 
@@ -18,7 +18,7 @@ def test_a_sink_that_delivers_or_never_ran_is_not_named(world: World) -> None:
 @pytest.mark.parametrize("state", ["halted", "refused"])
 def test_a_sink_that_has_stopped_is_named_with_what_waits_and_the_next_command(world: World, state: str) -> None:
     if state == "halted":
-        world.shelf.hold = Hold(reason="inhabited", remedy="Run `tconnectsync adopt SINK`.")
+        world.shelf.hold = SiteConflict(reason="inhabited", remedy="Run `tconnectsync adopt SINK`.")
     else:
         world.shelf.trouble_delivering = CredentialsRefused("refused the secret", remedy="Check the secret.")
     for _ in range(2):

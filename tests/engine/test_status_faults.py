@@ -21,14 +21,14 @@ from engine_world import ZONE, World
 
 from tconnectsync import disk_check as diskcheck
 from tconnectsync.daemon.control import SOCKET_NAME, ControlServer
-from tconnectsync.daemon.loop import Loaded, _Running
+from tconnectsync.daemon.loop import LoadedConfig, _Running
 from tconnectsync.daemon.state import FILE_NAME, DaemonRecord, load_state
 from tconnectsync.disk_check import FREE_SPACE_FLOOR, look_at_disk
-from tconnectsync.errors import ConfigError, NotDone
+from tconnectsync.errors import ConfigError, RequestRefused
 from tconnectsync.eventlog import FolderLock, lock_holder
 from tconnectsync.queries.log_records import read_events
 from tconnectsync.queries.status import status_of
-from tconnectsync.reconcile.daily import Comparison
+from tconnectsync.reconcile.daily import ComparisonState
 
 USAGE = type(shutil.disk_usage("/"))
 
@@ -273,11 +273,11 @@ def test_a_daemon_that_is_suspended_or_deaf_is_told(world: World) -> None:
 
 
 def test_a_refused_reload_is_told_until_one_is_taken(world: World, record: DaemonRecord) -> None:
-    def refuse() -> Loaded:
+    def refuse() -> LoadedConfig:
         raise ConfigError(("config.toml: timezone: found nothing",), remedy="Put it right.")
 
-    def loaded() -> Loaded:
-        return Loaded(FakeEngine, lambda _: None)  # type: ignore[arg-type]
+    def loaded() -> LoadedConfig:
+        return LoadedConfig(FakeEngine, lambda _: None)  # type: ignore[arg-type]
 
     def fail() -> NoReturn:
         raise ValueError("a secret of the plugin's")
@@ -290,7 +290,7 @@ def test_a_refused_reload_is_told_until_one_is_taken(world: World, record: Daemo
     assert "systemctl reload" in found["remedy"]
     running.reload(loaded)
     assert status(world)["daemon"]["state"] == "ok"
-    running.reload(lambda: Loaded(fail, lambda _: None))
+    running.reload(lambda: LoadedConfig(fail, lambda _: None))
     found = status(world)["daemon"]
     assert "ValueError" in found["message"]
     assert "secret" not in found["message"]
@@ -312,12 +312,12 @@ def test_a_daemon_state_that_cannot_be_read_or_written_stops_nothing(world: Worl
 @pytest.mark.parametrize(("days", "state"), [(1, "backing_off"), (4, "halted")])
 def test_a_reading_back_that_fails_is_told_with_when_it_is_tried_again(world: World, days: int, state: str) -> None:
     world.open()
-    keeper = world.engine.keepers["shelf"]
+    runner = world.engine.runners["shelf"]
     now = world.clock.now()
-    compared = Comparison(
+    compared = ComparisonState(
         at=now - timedelta(days=days), not_before=now + timedelta(hours=1), failures=2, trouble="HTML"
     )
-    keeper.outbox.put("compared", compared.to_json())
+    runner.outbox.put("compared", compared.to_json())
     world.engine.close()
     found = status(world)["sinks"]["shelf"]
     assert found["state"] == state
@@ -336,6 +336,6 @@ def test_events_of_a_pump_that_the_log_does_not_know_are_refused(world: World) -
         return list(read_events(config, pump=pump, left_out=lambda _: None, clock=world.clock))
 
     assert read("1")
-    with pytest.raises(NotDone, match="no pump '123'; it knows 1") as caught:
+    with pytest.raises(RequestRefused, match="no pump '123'; it knows 1") as caught:
         read("123")
     assert "tconnectsync status" in str(caught.value.remedy)

@@ -13,15 +13,24 @@ import pytest
 from engine_world import BEGIN, Pump, World
 from worlds import OpenShelf, Shelf, StretchFold
 
-from tconnectsync import Batch, CredentialsRefused, Document, History, Hold, Retryable, StoredDocument, document_id
-from tconnectsync.errors import IndexHarmed
+from tconnectsync import (
+    Batch,
+    CredentialsRefused,
+    Document,
+    History,
+    Retryable,
+    SiteConflict,
+    StoredDocument,
+    document_id,
+)
+from tconnectsync.errors import IndexCorrupt
 from tconnectsync.ingest.gaps import MARGIN
 from tconnectsync.plugin.receiver import Delivery, Outcome
-from tconnectsync.projection.fold_runner import Folding
+from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.queries.status import status_of
 from tconnectsync.reconcile.comparison import AT_ONCE
-from tconnectsync.reconcile.daily import EVERY, REACH, Comparison
-from tconnectsync.reconcile.report import Tally
+from tconnectsync.reconcile.daily import EVERY, REACH, ComparisonState
+from tconnectsync.reconcile.report import ComparisonReport
 from tconnectsync.retry.deadline import RememberedDeadline
 
 DAY = timedelta(days=1)
@@ -43,9 +52,9 @@ def world(tmp_path: Path, shelf: OpenShelf) -> Iterator[World]:
     made.engine.close()
 
 
-def compared(world: World, first: datetime | None = None, last: datetime | None = None) -> Tally:
-    tally = Tally()
-    for part in world.keeper.verifier(world.engine.views).run(first, last):
+def compared(world: World, first: datetime | None = None, last: datetime | None = None) -> ComparisonReport:
+    tally = ComparisonReport()
+    for part in world.runner.verifier(world.engine.views).run(first, last):
         tally.add(part)
     return tally
 
@@ -59,7 +68,7 @@ def compared(world: World, first: datetime | None = None, last: datetime | None 
     ],
 )
 def test_the_summary_of_a_comparison(good: int, words: str) -> None:
-    assert Tally(good=good).lines("site") == [words]
+    assert ComparisonReport(good=good).lines("site") == [words]
 
 
 def verdicts(world: World) -> dict[str, int]:
@@ -74,10 +83,10 @@ def lived(world: World, stretch: timedelta, step: timedelta = timedelta(minutes=
     """The daemon's loop."""
     end = world.clock.now() + stretch
     while world.clock.now() < end:
-        while world.engine.turn():
+        while world.engine.run_once():
             pass
         world.clock.sleep(step.total_seconds())
-    while world.engine.turn(polling=False):
+    while world.engine.run_once(polling=False):
         pass
 
 
@@ -206,7 +215,7 @@ def test_what_lapsed_is_neither_missing_nor_orphaned(tmp_path: Path, shelf: Open
     world = World(tmp_path, shelf=shelf, folds={"stretches": StretchFold(), "passing": PassingFold()})
     world.clock.time = BEGIN + DAY - timedelta(minutes=45)
     world.ask("sync")
-    [passing] = [document for document in shelf.there.values() if document.slot == "passing"]
+    [passing] = [document for document in shelf.there.values() if document.unique_slot == "passing"]
     assert compared(world).good == 25
     world.clock.sleep(7200)
     for _ in range(2):
@@ -227,7 +236,7 @@ def test_after_a_wiped_disk_what_lapsed_is_not_taken_from_the_place(tmp_path: Pa
     world.clock.sleep(7200)
     world.ask("sync")
     before = dict(shelf.there)
-    assert "passing" in {document.slot for document in before.values()}
+    assert "passing" in {document.unique_slot for document in before.values()}
     wiped(world)
     assert before.keys() <= shelf.there.keys()
     world.engine.close()
@@ -259,8 +268,8 @@ def test_a_document_that_the_outbox_lost_is_found_and_made_again(world: World, s
     """The comparison is with what the folds make, not with what the outbox believes."""
     lost = at_hour(shelf, 7)
     del shelf.there[lost.id]
-    with world.keeper.outbox.transaction():
-        world.keeper.outbox._db.execute("DELETE FROM document WHERE id = ?", (lost.id,))
+    with world.runner.outbox.transaction():
+        world.runner.outbox._db.execute("DELETE FROM document WHERE id = ?", (lost.id,))
     assert verdicts(world) == {"missing": 1}
     assert world.ask("verify", sink="shelf").status == 0
     assert shelf.there[lost.id] == lost
@@ -368,28 +377,28 @@ def stale_of(shelf: OpenShelf) -> StoredDocument:
 
 def found_now(world: World) -> None:
     """What a repair does with what it finds, without the poll that it asks for afterwards."""
-    for part in world.keeper.verifier(world.engine.views).run():
-        world.keeper.mend(part.found)
-    assert world.keeper.outbox.get("found") == world.clock.now().isoformat()
+    for part in world.runner.verifier(world.engine.views).run():
+        world.runner.mend(part.found)
+    assert world.runner.outbox.get("found") == world.clock.now().isoformat()
 
 
 def test_a_read_that_began_before_something_was_found_does_not_judge_it(world: World, shelf: OpenShelf) -> None:
     """What it asked for first may be older than what another machine delivered while it was still reading."""
     world.pump = UnhurriedPump(world.clock)
     world.reopen()
-    world.engine.turn(polling=False)
+    world.engine.run_once(polling=False)
     world.clock.sleep(7200)
-    world.engine.turn()
+    world.engine.run_once()
     assert world.engine.pollers["pump"].running
     stale = stale_of(shelf)
     world.clock.sleep(5)
     found_now(world)
     world.clock.sleep(5)
-    while world.engine.turn():
+    while world.engine.run_once():
         pass
     assert shelf.beside == [stale]
     world.reopen()
-    while world.engine.turn(polling=False):
+    while world.engine.run_once(polling=False):
         pass
     assert shelf.beside == [stale], "it is remembered between runs when the read began"
     world.clock.sleep(3600)
@@ -402,9 +411,9 @@ def test_what_a_backfill_reads_back_does_not_hurry_what_was_found_before(world: 
     stale = stale_of(shelf)
     world.clock.sleep(60)
     found_now(world)
-    world.keeper.outbox.put("admitted_from", (BEGIN + DAY).isoformat())
+    world.runner.outbox.put("admitted_from", (BEGIN + DAY).isoformat())
     world.ask("replay", sink="shelf")
-    assert world.keeper.outbox.get("admitted_from") < BEGIN.isoformat(), "the place was looked over again"
+    assert world.runner.outbox.get("admitted_from") < BEGIN.isoformat(), "the place was looked over again"
     assert shelf.beside == [stale]
     world.clock.sleep(3600)
     assert world.ask("sync").status == 0
@@ -468,7 +477,7 @@ def test_what_cannot_be_read_back_cannot_be_verified(tmp_path: Path) -> None:
     assert result.lines == ("shelf cannot be verified: what it delivers cannot be read back",)
     assert world.ask("verify", sink="nothing").status == 2
     lived(world, 3 * DAY)
-    assert world.keeper.outbox.get("compared") == ""
+    assert world.runner.outbox.get("compared") == ""
     world.engine.close()
 
 
@@ -484,7 +493,7 @@ def test_once_a_day_the_last_days_are_compared_and_mended_without_being_asked(wo
     lived(world, EVERY + 2 * HOUR)
     assert lost.id in shelf.there
     assert old.id not in shelf.there, "what is older is compared when the user asks"
-    assert Comparison.of(world.keeper.outbox).counts["missing"] == 1
+    assert ComparisonState.of(world.runner.outbox).counts["missing"] == 1
     status = status_of(
         world.folder, sources={}, sinks={"shelf": True}, zones=world.zones, clock=world.clock
     )["sinks"]["shelf"]  # fmt: skip
@@ -525,7 +534,7 @@ def test_its_failure_is_told_and_backs_off_and_holds_no_dose_up(world: World, sh
     shelf.trouble_reading = Retryable("it is too busy")
     lived(world, EVERY + 12 * HOUR)
     assert 2 <= shelf.surveys <= 40
-    assert world.keeper.condition.state == "ok"
+    assert world.runner.health.state == "ok"
     assert len(shelf.there) >= 24 + 24 + 11
     found = status_of(world.folder, sources={}, sinks={"shelf": True}, zones=world.zones, clock=world.clock)
     assert "could not be compared with the log: it is too busy" in found["sinks"]["shelf"]["message"]
@@ -540,7 +549,7 @@ def test_a_refusal_to_show_what_is_there_is_told_and_holds_no_dose_up(world: Wor
     shelf.trouble_reading = CredentialsRefused("who are you?")
     lived(world, EVERY + 12 * HOUR)
     assert 2 <= shelf.surveys <= 5
-    assert world.keeper.condition.state == "ok"
+    assert world.runner.health.state == "ok"
     assert len(shelf.there) >= 24 + 24 + 11
     found = status_of(world.folder, sources={}, sinks={"shelf": True}, zones=world.zones, clock=world.clock)
     assert "who are you?" in found["sinks"]["shelf"]["message"]
@@ -549,7 +558,7 @@ def test_a_refusal_to_show_what_is_there_is_told_and_holds_no_dose_up(world: Wor
 def test_a_fault_of_the_receivers_stops_nothing(world: World, shelf: OpenShelf) -> None:
     shelf.trouble_reading = ZeroDivisionError()
     lived(world, EVERY + 6 * HOUR)
-    assert world.keeper.condition.state == "ok"
+    assert world.runner.health.state == "ok"
     assert len(shelf.there) >= 24 + 24 + 5
 
 
@@ -559,10 +568,10 @@ def test_an_index_that_the_comparison_finds_harmed_ends_the_run_as_anywhere(
     """It is forgotten by then: going on with it would be going on with a file that is not there any more."""
 
     def harmed(*_args: object) -> None:
-        raise IndexHarmed("index.sqlite")
+        raise IndexCorrupt("index.sqlite")
 
-    monkeypatch.setattr(Folding, "made_in", harmed)
-    with pytest.raises(IndexHarmed):
+    monkeypatch.setattr(FoldRunner, "made_in", harmed)
+    with pytest.raises(IndexCorrupt):
         lived(world, EVERY + 6 * HOUR)
 
 
@@ -570,9 +579,9 @@ def test_what_was_found_by_a_clock_that_was_years_ahead_does_not_wait_for_that_y
     world: World, shelf: OpenShelf
 ) -> None:
     stale = shelf.copy_of(at_hour(shelf, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
-    outbox = world.keeper.outbox
+    outbox = world.runner.outbox
     with outbox.transaction():
-        outbox.recognise(stale)
+        outbox.record_existing(stale)
         outbox.put("found", (BEGIN + 1000 * DAY).isoformat())
     lived(world, 2 * DAY)
     assert outbox.get("found") == ""
@@ -580,14 +589,14 @@ def test_what_was_found_by_a_clock_that_was_years_ahead_does_not_wait_for_that_y
 
 
 def test_a_plan_made_by_a_clock_that_was_years_ahead_is_not_believed(world: World, shelf: OpenShelf) -> None:
-    world.keeper.reconciler._remember(Comparison(not_before=RememberedDeadline(until=BEGIN + 1000 * DAY)))
+    world.runner.daily_comparison._remember(ComparisonState(not_before=RememberedDeadline(until=BEGIN + 1000 * DAY)))
     lived(world, 2 * DAY + 6 * HOUR)
     assert shelf.surveys >= 1
 
 
 def test_nothing_is_compared_before_the_first_delivery_was_allowed(tmp_path: Path, shelf: OpenShelf) -> None:
     world = World(tmp_path, shelf=shelf)
-    shelf.hold = Hold(reason="somebody was here", remedy="adopt")
+    shelf.hold = SiteConflict(reason="somebody was here", remedy="adopt")
     lived(world, 3 * DAY)
     assert shelf.surveys == 0
     world.engine.close()

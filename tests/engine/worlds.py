@@ -10,21 +10,21 @@ from typing import Any
 import attrs
 
 from tconnectsync import (
-    Contrast,
+    Accepted,
     Delivery,
     Document,
     Event,
-    Hold,
+    FieldDiff,
     Outcome,
     Postponed,
     Refused,
     Rejected,
     Retryable,
-    Taken,
+    SiteConflict,
     document_id,
 )
 from tconnectsync.events import BasalDelivered
-from tconnectsync.plugin.receiver import Finding, StoredDocument
+from tconnectsync.plugin.receiver import CheckResult, StoredDocument
 
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 
@@ -77,7 +77,7 @@ class StretchFold:
 def _document(stretch: Stretch) -> Document:
     minutes = (stretch.last - stretch.begin).total_seconds() / 60
     return Document(
-        id=document_id("stretch", stretch.first), collection="things", slot="stretch", at=stretch.begin,
+        id=document_id("stretch", stretch.first), collection="things", unique_slot="stretch", at=stretch.begin,
         content={"rate": stretch.rate, "minutes": minutes},
     )  # fmt: skip
 
@@ -130,19 +130,19 @@ class MemoryStream:
 class Shelf:
     """A receiver that keeps documents by identity, and misbehaves by a dice."""
 
-    dice: random.Random = attrs.field(factory=lambda: random.Random(0))
+    rng: random.Random = attrs.field(factory=lambda: random.Random(0))
     trouble: float = 0.0
     address: str = "shelf://one"
     batch_size: int = 7
     there: dict[str, Document] = attrs.field(factory=dict)
     poison: frozenset[str] = frozenset()
-    hold: Hold | None = None
+    hold: SiteConflict | None = None
     refuse_all: bool = False
     pump_of: dict[str, str] = attrs.field(factory=dict)
     calls: int = 0
     trouble_delivering: Exception | None = None
 
-    def inspect(self, first: datetime, last: datetime) -> Hold | None:
+    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:
         return self.hold
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
@@ -151,8 +151,8 @@ class Shelf:
             raise self.trouble_delivering
         if self.refuse_all:
             return [Refused(reason="nothing is taken here") for _ in batch]
-        bad = self.dice.random() < self.trouble
-        if bad and self.dice.random() < 0.3:
+        bad = self.rng.random() < self.trouble
+        if bad and self.rng.random() < 0.3:
             raise Retryable("not reached", unsure=False)
         if any(delivery.document_id in self.poison for delivery in batch):
             if len(batch) == 1:
@@ -160,15 +160,15 @@ class Shelf:
             raise Rejected("somewhere in here")
         outcomes: list[Outcome] = []
         for delivery in batch:
-            if bad and self.dice.random() < 0.2:
+            if bad and self.rng.random() < 0.2:
                 outcomes.append(Postponed(reason="busy", after_s=0.0))
                 continue
             if delivery.document is None:
                 self.there.pop(delivery.document_id, None)
             else:
                 self.there[delivery.document_id] = delivery.document
-            outcomes.append(Taken(stored="here"))
-        if bad and self.dice.random() < 0.5:
+            outcomes.append(Accepted(receiver_key="here"))
+        if bad and self.rng.random() < 0.5:
             raise Retryable("no answer came", unsure=True)
         return outcomes
 
@@ -178,12 +178,12 @@ class Shelf:
                 document_id=document.id,
                 collection=document.collection,
                 at=document.at,
-                stored="here",
+                receiver_key="here",
                 pump=self.pump_of.get(document.id, "1"),
             )
 
-    def check(self) -> Iterator[Finding]:
-        yield Finding(good=True, what="shelf")
+    def check(self) -> Iterator[CheckResult]:
+        yield CheckResult(good=True, what="shelf")
 
 
 @attrs.define
@@ -196,14 +196,14 @@ class OpenShelf(Shelf):
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
         outcomes = Shelf.deliver(self, batch)
-        looked_for = {each.document_id for each in batch if each.unsure or each.document is None}
+        looked_for = {each.document_id for each in batch if each.in_doubt or each.document is None}
         self.beside = [copy for copy in self.beside if copy.document_id not in looked_for]
         return outcomes
 
     def copy_of(self, document: Document, **changes: Any) -> StoredDocument:
         copy = StoredDocument(
-            document_id=document.id, collection=document.collection, at=document.at, stored="here", slot=document.slot,
-            pump=self.pump_of.get(document.id, "1"), content=document.content, passing=document.slot == "passing",
+            document_id=document.id, collection=document.collection, at=document.at, receiver_key="here", unique_slot=document.unique_slot,
+            pump=self.pump_of.get(document.id, "1"), content=document.content, ephemeral=document.unique_slot == "passing",
         )  # fmt: skip
         return attrs.evolve(copy, **changes)
 
@@ -221,10 +221,10 @@ class OpenShelf(Shelf):
             if first <= copy.at <= last:
                 yield copy
 
-    def compare(self, document: Document, stored: StoredDocument) -> list[Contrast]:
+    def compare(self, document: Document, stored: StoredDocument) -> list[FieldDiff]:
         ours, theirs = ({"at": known.at, **known.content} for known in (document, stored))
         return [
-            Contrast(field=name, ours=ours.get(name), theirs=theirs.get(name))
+            FieldDiff(field=name, ours=ours.get(name), theirs=theirs.get(name))
             for name in sorted(ours.keys() | theirs.keys())
             if ours.get(name) != theirs.get(name)
         ]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_worlds import RECEIVED, StillClock, basal, last_segment
 
-from tconnectsync.errors import LogDamaged, MachineTrouble, NotDone
+from tconnectsync.errors import LogCorrupt, MachineTrouble, RequestRefused
 from tconnectsync.eventlog import EventLog, OsFiles, check_log, repair_log
 from tconnectsync.eventlog.backup import MOST_MANIFEST_BYTES, Backup, back_up, restore
 
@@ -83,7 +83,7 @@ def test_a_file_that_is_not_the_logs_is_left_out_and_does_not_spoil_the_backup(
 def test_what_a_repair_set_aside_is_in_it(tmp_path: Path, data: Path) -> None:
     path = sorted((data / "log").glob("*.gz"))[1]
     path.write_bytes(b"")
-    with pytest.raises(LogDamaged) as raised:
+    with pytest.raises(LogCorrupt) as raised:
         made(data, tmp_path)
     assert (raised.value.path, raised.value.line) == (str(path), 1)
     assert "log repair" in str(raised.value.remedy)
@@ -129,14 +129,14 @@ def test_the_owner_may_write_seal_and_compress_between_any_two_reads(tmp_path: P
 
 
 def test_no_log_and_no_place_are_told(tmp_path: Path, data: Path) -> None:
-    with pytest.raises(NotDone, match="no log") as raised:
+    with pytest.raises(RequestRefused, match="no log") as raised:
         made(tmp_path / "nothing", tmp_path)
     assert "sync" in str(raised.value.remedy)
     with pytest.raises(MachineTrouble, match="cannot be written"):
         made(data, tmp_path / "no" / "such" / "folder")
     there = tmp_path / "there.tar.gz"
     there.write_text("precious")
-    with pytest.raises(NotDone, match="already"):
+    with pytest.raises(RequestRefused, match="already"):
         made(data, there)
     assert there.read_text() == "precious"
 
@@ -158,7 +158,7 @@ def test_only_an_empty_data_folder_is_filled(tmp_path: Path, data: Path, name: s
     done = made(data, tmp_path)
     target = tmp_path / "elsewhere"
     (target / name).mkdir(parents=True)
-    with pytest.raises(NotDone, match="not empty") as raised:
+    with pytest.raises(RequestRefused, match="not empty") as raised:
         restore(done.path, target)
     assert "move" in str(raised.value.remedy)
     assert tree(target) == {}
@@ -166,7 +166,7 @@ def test_only_an_empty_data_folder_is_filled(tmp_path: Path, data: Path, name: s
 
 def refused(path: Path, folder: Path, words: str = "no whole backup") -> None:
     folder.mkdir(exist_ok=True)
-    with pytest.raises(NotDone, match=words) as raised:
+    with pytest.raises(RequestRefused, match=words) as raised:
         restore(path, folder)
     assert raised.value.remedy
     assert list(folder.iterdir()) == [], "nothing is put in place"
@@ -187,7 +187,7 @@ def test_a_harmed_backup_is_refused(
     done.path.write_bytes(whole[:at] if cut else whole[:at] + bytes([whole[at] ^ change]) + whole[at + 1 :])
     target = folder / "target"
     target.mkdir()
-    with suppress(NotDone):
+    with suppress(RequestRefused):
         restore(done.path, target)
     there = tree(target)
     assert not there or there == {name: text for name, text in tree(folder / "data").items() if name[:4] == "log/"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync.errors import FolderOwned
+from tconnectsync.errors import DataDirLocked
 from tconnectsync.eventlog import FolderLock
 
 OWNER = """
@@ -23,7 +23,7 @@ time.sleep(60)
 
 
 def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
-    with FolderLock(tmp_path), pytest.raises(FolderOwned) as raised:
+    with FolderLock(tmp_path), pytest.raises(DataDirLocked) as raised:
         FolderLock(tmp_path)
     assert raised.value.pid == os.getpid()
     assert raised.value.remedy
@@ -46,7 +46,7 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "mine\n"
-        with pytest.raises(FolderOwned) as raised:
+        with pytest.raises(DataDirLocked) as raised:
             FolderLock(tmp_path)
         assert raised.value.pid == owner.pid
         owner.kill()

@@ -20,7 +20,7 @@ from log_lives import SCENARIOS, WHOLE, Life, Scenario, harm, restarted
 from log_worlds import StillClock
 
 from tconnectsync.eventlog import repair_log
-from tconnectsync.eventlog.framing import Run, frame, header_line, walk
+from tconnectsync.eventlog.framing import DamagedRange, frame, header_line, walk
 from tconnectsync.eventlog.tail import unwritten
 
 EVERY_BYTE = os.environ.get("TCONNECTSYNC_EVERY_BYTE") == "1"
@@ -135,6 +135,6 @@ def test_a_byte_that_became_zero_is_damage_and_no_unfinished_write() -> None:
     for at in range(len(text)):
         if text[at - 1 : at] != b"\n":
             harmed = text[:at] + b"\0" + text[at + 1 :]
-            assert not any(unwritten(harmed, item) for item in walk(harmed, 1) if isinstance(item, Run))
+            assert not any(unwritten(harmed, item) for item in walk(harmed, 1) if isinstance(item, DamagedRange))
     harmed = text[:512] + bytes(512) + text[1024:]
-    assert any(unwritten(harmed, item) for item in walk(harmed, 1) if isinstance(item, Run))
+    assert any(unwritten(harmed, item) for item in walk(harmed, 1) if isinstance(item, DamagedRange))

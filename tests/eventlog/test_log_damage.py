@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from log_worlds import RECEIVED, START, StillClock, basal, keys, last_segment, numbered, upload
 
 from tconnectsync import events
-from tconnectsync.errors import LogDamaged
+from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog, check_log, repair_log
 from tconnectsync.eventlog.codec import Codec
-from tconnectsync.eventlog.framing import Line, Run, frame, header_line, holds, walk
+from tconnectsync.eventlog.framing import DamagedRange, Line, frame, header_line, holds, walk
 from tconnectsync.eventlog.gap_record import bridge_line, gap_event
 
 
@@ -69,7 +69,7 @@ def test_every_bit_flip_is_found_and_costs_at_most_its_neighbours() -> None:
         harmed = bytearray(text)
         harmed[bit // 8] ^= 1 << bit % 8
         items = list(walk(bytes(harmed), 1))
-        runs = [item for item in items if isinstance(item, Run)]
+        runs = [item for item in items if isinstance(item, DamagedRange)]
         assert len(runs) == 1, bit
         good = {item.position for item in items if isinstance(item, Line)}
         line = line_of[bit // 8]
@@ -191,7 +191,7 @@ def harmed(tmp_path: Path) -> Path:
 def test_what_needs_the_damage_stops_and_the_rest_goes_on(harmed: Path) -> None:
     with open_log(harmed) as log:
         [stream] = log.streams()
-        with pytest.raises(LogDamaged) as raised:
+        with pytest.raises(LogCorrupt) as raised:
             log.read(stream.id, 1, 6)
         assert (raised.value.line, raised.value.position) == (4, 3)
         assert "log check" in str(raised.value.remedy)
@@ -200,7 +200,7 @@ def test_what_needs_the_damage_stops_and_the_rest_goes_on(harmed: Path) -> None:
         assert [(found.line, found.position) for found in log.damage] == [(4, 3)]
         assert log.append([basal(7)]).first == 7
         found = []
-        with pytest.raises(LogDamaged):
+        with pytest.raises(LogCorrupt):
             found.extend(log.events())
 
 
@@ -209,9 +209,9 @@ def test_a_rebuilt_index_still_stops_what_needs_the_damage(harmed: Path) -> None
     forget_index(harmed)
     with open_log(harmed) as log:
         [stream] = log.streams()
-        with pytest.raises(LogDamaged):
+        with pytest.raises(LogCorrupt):
             log.read(stream.id, 1, 6)
-        with pytest.raises(LogDamaged):
+        with pytest.raises(LogCorrupt):
             log.read(stream.id, 3, 3)
         assert keys(log.read(stream.id, 5, 6)) == [5, 6]
         assert log.damage
@@ -329,7 +329,7 @@ def test_any_damage_can_be_repaired(tmp_path_factory: pytest.TempPathFactory, da
 def test_with_any_damage_it_goes_on_as_far_as_it_can(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Without a repair: a read answers what was written or raises LogDamaged, and new events can be appended."""
+    """Without a repair: a read answers what was written or raises LogCorrupt, and new events can be appended."""
     data_dir = tmp_path_factory.mktemp("any")
     world(data_dir)
     with closing(open_log(data_dir, writable=False)) as log:
@@ -338,14 +338,14 @@ def test_with_any_damage_it_goes_on_as_far_as_it_can(
         harm(data_dir, data)
     if data.draw(st.booleans()):
         forget_index(data_dir)
-    with suppress(LogDamaged), open_log(data_dir, segment_bytes=1500) as log:
+    with suppress(LogCorrupt), open_log(data_dir, segment_bytes=1500) as log:
         log.append([basal(99), upload("later")])
         assert log.facts("upload.seen")
         log.maintain(9)
         [stream] = log.streams()
         assert [event.id for event in log.read(stream.id, 99, 99)] == [basal(99).id]
         for key in [*range(1, 16), *range(501, 516)]:
-            with suppress(LogDamaged):
+            with suppress(LogCorrupt):
                 assert bodies(log.read(stream.id, key, key)).items() <= wanted.items()
     assert repair_log(data_dir, clock=StillClock()).unmended == ()
     assert bad(data_dir) == []
@@ -361,7 +361,7 @@ def test_a_record_that_no_release_wrote_does_not_stop_the_rest(tmp_path: Path) -
     with open_log(tmp_path) as log:
         assert log.append([basal(3)]).first == 3
         assert [(damage.line, damage.position) for damage in log.damage] == [(3, 2)]
-        with pytest.raises(LogDamaged, match="cannot be read"):
+        with pytest.raises(LogCorrupt, match="cannot be read"):
             list(log.events())
         [stream] = log.streams()
         assert keys(log.read(stream.id, 3, 3)) == [3]
@@ -399,7 +399,7 @@ def test_every_bit_flip_is_found_by_reading(tmp_path: Path) -> None:
             harmed[bit // 8] ^= 1 << bit % 8
             path.write_bytes(harmed)
             for one in written:
-                with suppress(LogDamaged):
+                with suppress(LogCorrupt):
                     assert log.read(stream.id, one.seq or 0, one.seq or 0) == [one]
 
 
@@ -417,7 +417,7 @@ def test_a_harmed_compressed_segment_is_found(tmp_path: Path) -> None:
             [stream] = log.streams()
             try:
                 assert log.read(stream.id, 1, 2) == [written[1], written[2]]
-            except LogDamaged:
+            except LogCorrupt:
                 assert bad(tmp_path)
         flip(packed, bit)
 

@@ -13,7 +13,7 @@ import pytest
 from log_worlds import StillClock, basal, last_segment, numbered
 
 from tconnectsync import events
-from tconnectsync.errors import LogDamaged
+from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import CheckLine, EventLog, OsFiles, check_log, repair_log
 from tconnectsync.eventlog.framing import frame, header_line
 
@@ -54,7 +54,7 @@ def readable(data_dir: Path) -> tuple[set[int], set[int]]:
             for seq in SEQS:
                 try:
                     found = log.read(stream.id, seq, seq)
-                except LogDamaged:
+                except LogCorrupt:
                     continue
                 assert all((event.id, event.body) == (basal(seq).id, basal(seq).body) for event in found)
                 (good if found else absent).add(seq)
@@ -215,7 +215,7 @@ def test_a_harmed_file_is_told_mended_and_fetched_again(
     else:
         assert found
         assert all(line.line is not None for line in found)
-    with suppress(LogDamaged):  # a file at the end of the log that cannot be used at all
+    with suppress(LogCorrupt):  # a file at the end of the log that cannot be used at all
         good, absent = readable(data)
         assert set(SEQS) - good <= here | {min(here) - 1, max(here) + 1} or (number == 0 and not indexed)
         assert absent <= here
@@ -244,7 +244,7 @@ def test_a_segment_of_a_newer_release_is_told_and_never_repaired(tmp_path: Path)
     before = path.read_bytes()
     [found] = bad(tmp_path)
     assert "newer release" in found.what
-    with pytest.raises(LogDamaged, match="newer release") as raised:
+    with pytest.raises(LogCorrupt, match="newer release") as raised:
         repair_log(tmp_path, clock=StillClock())
     assert "repair" not in str(raised.value.remedy)
     assert path.read_bytes() == before
@@ -295,7 +295,7 @@ def test_a_bad_sector_is_damage_of_one_segment_and_can_be_repaired(tmp_path: Pat
         [stream] = log.streams()
         assert [event.seq for event in log.read(stream.id, 300, 302)] == [300, 301, 302]
         assert found.position is not None
-        with pytest.raises(LogDamaged, match="line"):
+        with pytest.raises(LogCorrupt, match="line"):
             log.read(stream.id, found.position + 1, found.position + 1)
     report = repair_log(tmp_path, files, clock=StillClock())
     [gap] = report.gaps

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from log_worlds import StillClock, basal
 
-from tconnectsync.eventlog import INDEX_NAME, EventLog, LentFiles
+from tconnectsync.eventlog import INDEX_NAME, EventLog, OverlayFiles
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -18,7 +18,7 @@ def numbers(log: EventLog) -> list[int]:
 
 
 def lent(tmp_path: Path) -> EventLog:
-    files = LentFiles(tmp_path / "data/log", tmp_path / "own/log")
+    files = OverlayFiles(tmp_path / "data/log", tmp_path / "own/log")
     return EventLog.open(tmp_path / "own", clock=StillClock(), writable=True, files=files, segment_bytes=2000)
 
 

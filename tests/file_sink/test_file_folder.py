@@ -28,7 +28,7 @@ def put(
 ) -> Delivery:
     content = {"pump_time": "2026-11-03T09:00:00", "pump": "1", "kind": "bolus.completed", **body}
     document = Document(id=name, collection="events", at=at, content=content)
-    return Delivery(document_id=name, collection="events", document=document, stored=stored, unsure=unsure)
+    return Delivery(document_id=name, collection="events", document=document, receiver_key=stored, in_doubt=unsure)
 
 
 def held(path: Path) -> dict[str, list[str]]:
@@ -58,7 +58,7 @@ def test_a_correction_moves_a_line_to_its_month(tmp_path: Path, known: bool) -> 
 
 def test_what_is_taken_back_goes(tmp_path: Path) -> None:
     folder(tmp_path).deliver([put("a"), put("b")])
-    folder(tmp_path).deliver([Delivery(document_id="a", collection="events", document=None, stored="2026-11")])
+    folder(tmp_path).deliver([Delivery(document_id="a", collection="events", document=None, receiver_key="2026-11")])
     assert held(tmp_path) == {"tconnectsync-2026-11.jsonl": ["b"]}
 
 

@@ -80,7 +80,7 @@ def test_an_answer_that_drips_is_cut_at_the_deadline(tmp_path: Path, slow: str, 
         assert time.monotonic() - began < 1.5
     client.close()
     assert caught.reason is HttpFailure.TOO_SLOW
-    assert caught.unsure
+    assert caught.in_doubt
     assert caught.broke_off
     assert "in time" in caught.message
 
@@ -207,7 +207,7 @@ def test_a_header_that_cannot_be_sent_is_told_without_its_value(client: HttpClie
     assert caught.value.reason is HttpFailure.BAD_HEADER
     assert words in caught.value.message.replace("\\", "")
     assert len(value) < 3 or value not in caught.value.message
-    assert not caught.value.unsure
+    assert not caught.value.in_doubt
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_an_address_that_is_none_is_called_so(client: HttpClient, url: str) -> N
 def test_a_name_that_no_computer_has(client: HttpClient) -> None:
     caught = failure(client, "https://site.invalid/", method="POST")
     assert caught.reason is HttpFailure.UNKNOWN_NAME
-    assert not caught.unsure
+    assert not caught.in_doubt
 
 
 def _broken_sockets(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -246,7 +246,7 @@ def test_why_there_is_no_connection(
     _broken_sockets(monkeypatch, error)
     caught = failure(client, "https://127.0.0.1/", method="POST")
     assert caught.reason is reason
-    assert not caught.unsure
+    assert not caught.in_doubt
 
 
 def test_a_refused_connection(client: HttpClient) -> None:
@@ -254,7 +254,7 @@ def test_a_refused_connection(client: HttpClient) -> None:
         taken.bind(("127.0.0.1", 0))
         caught = failure(client, f"http://127.0.0.1:{taken.getsockname()[1]}/", method="POST")
     assert caught.reason is HttpFailure.REFUSED
-    assert not caught.unsure
+    assert not caught.in_doubt
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b"nonsense\r\n\r\n"])
@@ -262,7 +262,7 @@ def test_half_an_answer(client: HttpClient, answer: bytes) -> None:
     with serving(saying(answer)) as port:
         caught = failure(client, f"http://127.0.0.1:{port}/", method="POST")
     assert caught.reason is HttpFailure.CUT_OFF
-    assert caught.unsure
+    assert caught.in_doubt
     assert caught.broke_off
 
 
@@ -286,7 +286,7 @@ def test_a_proxy_that_fails(
     caught = failure(client, "https://site.example.org/", method="POST")
     assert caught.reason is reason
     assert variable in (caught.remedy or "")
-    assert not caught.unsure
+    assert not caught.in_doubt
 
 
 def test_a_proxy_that_refuses_the_tunnel(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,7 +320,7 @@ def test_what_is_wrong_with_a_certificate_is_told_apart(
         caught = failure(client, f"https://127.0.0.1:{port}/", method="POST")
     assert caught.reason is reason
     assert words in f"{caught.message} {caught.remedy}"
-    assert not caught.unsure
+    assert not caught.in_doubt
 
 
 def test_an_unknown_authority_is_made_known_by_the_environment(
@@ -357,7 +357,7 @@ def test_https_at_a_port_without_tls(client: HttpClient) -> None:
         caught = failure(client, f"https://127.0.0.1:{port}/", method="POST")
     assert caught.reason is HttpFailure.PLAIN_PORT
     assert "http://" in (caught.remedy or "")
-    assert not caught.unsure
+    assert not caught.in_doubt
 
 
 def test_http_at_a_port_with_tls(client: HttpClient, tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ def test_http_at_a_port_with_tls(client: HttpClient, tmp_path: Path) -> None:
         caught = failure(client, f"http://127.0.0.1:{port}/", method="POST")
     assert caught.reason is HttpFailure.TLS_PORT
     assert "https://" in (caught.remedy or "")
-    assert not caught.unsure
+    assert not caught.in_doubt
 
 
 def test_nginx_says_itself_that_its_port_has_tls(client: HttpClient) -> None:

@@ -15,7 +15,7 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tconnectsync import CredentialsRefused, Delivery, Event, Fold, Retryable, Secret, Taken, events
+from tconnectsync import Accepted, CredentialsRefused, Delivery, Event, Fold, Retryable, Secret, events
 from tconnectsync_mqtt.discovery import SENSORS, configuration
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.sink import Broker, problems
@@ -102,7 +102,7 @@ def test_a_listener_hears_the_pumps_state(broker: Callable[..., int]) -> None:
     with listening(port) as listener:
         outcomes = receiver.deliver(deliveries())
         listener.until("tconnectsync/current", "tconnectsync/lasting")
-    assert all(isinstance(outcome, Taken) for outcome in outcomes)
+    assert all(isinstance(outcome, Accepted) for outcome in outcomes)
     current, lasting = listener.said("tconnectsync/current"), listener.said("tconnectsync/lasting")
     assert (current["iob"], current["basal_rate"], current["pump_state"]) == (3.25, 0.8, "delivering")
     assert current["glucose"] is None
@@ -134,7 +134,7 @@ def said_at(minutes: float) -> dict[str, object]:
     said: dict[str, object] = {}
     for each in deliveries():
         assert each.document is not None
-        said |= as_known("current" if each.document.worth_s else "lasting", each.document.content, now)
+        said |= as_known("current" if each.document.ttl_s else "lasting", each.document.content, now)
     return said
 
 

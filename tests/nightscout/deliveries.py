@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from stub_site import NOW
 
-from tconnectsync import Delivery, Document, Outcome, Rejected, Retryable, Taken, document_id
+from tconnectsync import Accepted, Delivery, Document, Outcome, Rejected, Retryable, document_id
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 
 
@@ -33,17 +33,19 @@ def put(
     if collection == "treatments":
         content = {"eventType": "Bolus", "insulin": 1.0, **content}
     document = Document(id=identity, collection=collection, at=at, content=content, problem=problem)
-    return Delivery(document_id=identity, collection=collection, document=document, stored=stored, unsure=unsure)
+    return Delivery(
+        document_id=identity, collection=collection, document=document, receiver_key=stored, in_doubt=unsure
+    )
 
 
 def take_back(name: object, stored: str | None, *, collection: str = "treatments", unsure: bool = False) -> Delivery:
     identity = document_id("test", str(name))
-    return Delivery(document_id=identity, collection=collection, document=None, stored=stored, unsure=unsure)
+    return Delivery(document_id=identity, collection=collection, document=None, receiver_key=stored, in_doubt=unsure)
 
 
 def taken(outcomes: object) -> list[str]:
     assert isinstance(outcomes, list)
-    assert all(isinstance(outcome, Taken) for outcome in outcomes), outcomes
+    assert all(isinstance(outcome, Accepted) for outcome in outcomes), outcomes
     return [outcome.stored for outcome in outcomes]
 
 
@@ -85,8 +87,8 @@ class Sender:
                 document_id=name,
                 collection="treatments",
                 document=self.wanted.get(name),
-                stored=self.stored.get(name),
-                unsure=name in self.unsure,
+                receiver_key=self.stored.get(name),
+                in_doubt=name in self.unsure,
             )
             for name in names
             if self.wanted.get(name) != self.sent.get(name) or name in self.unsure
@@ -102,15 +104,15 @@ class Sender:
         except Rejected:
             return
         except Retryable as error:
-            if not error.unsure:
+            if not error.in_doubt:
                 self.unsure = before
             return
         for delivery, outcome in zip(batch, outcomes, strict=True):
-            assert isinstance(outcome, Taken)
+            assert isinstance(outcome, Accepted)
             self.unsure.discard(delivery.document_id)
             if delivery.document is None:
                 self.sent.pop(delivery.document_id, None)
                 self.stored.pop(delivery.document_id, None)
             else:
                 self.sent[delivery.document_id] = delivery.document
-                self.stored[delivery.document_id] = outcome.stored
+                self.stored[delivery.document_id] = outcome.receiver_key

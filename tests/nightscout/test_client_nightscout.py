@@ -152,7 +152,7 @@ def test_a_failed_write_tells_whether_it_may_have_happened(
     site.fail("POST", "treatments", Fault(status=status))
     with pytest.raises(Retryable) as told:
         create(client)
-    assert told.value.unsure is unsure
+    assert told.value.in_doubt is unsure
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_a_created_answer_that_is_no_list_leaves_it_unsure(site: StubSite, clien
     site.fail("POST", "treatments", Fault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
         create(client)
-    assert told.value.unsure
+    assert told.value.in_doubt
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b'"gone"'])
@@ -197,7 +197,7 @@ def test_an_answer_to_a_delete_that_is_none_is_an_error(site: StubSite, client: 
     site.fail("DELETE", "treatments", Fault(status=200, body=body))
     with pytest.raises(Retryable) as told:
         client.delete("treatments", "0123456789abcdef01234567")
-    assert told.value.unsure
+    assert told.value.in_doubt
 
 
 def test_a_web_page_with_status_200_is_called_one(site: StubSite, client: NightscoutClient) -> None:
@@ -205,7 +205,7 @@ def test_a_web_page_with_status_200_is_called_one(site: StubSite, client: Nights
     site.fail("POST", "treatments", page)
     with pytest.raises(Retryable, match="text/html") as told:
         create(client)
-    assert told.value.unsure
+    assert told.value.in_doubt
     site.fail("DELETE", "treatments", page)
     with pytest.raises(Retryable, match="text/html"):
         client.delete("treatments", "0" * 24)
@@ -256,7 +256,7 @@ def test_a_site_that_is_not_there_is_sure_not_to_have_acted(clock: HandClock) ->
         with pytest.raises(Retryable, match="cannot be reached") as told:
             create(client)
     client.close()
-    assert not told.value.unsure
+    assert not told.value.in_doubt
 
 
 def test_a_read_or_a_delete_whose_connection_breaks_is_repeated_once(site: StubSite, client: NightscoutClient) -> None:
@@ -269,7 +269,7 @@ def test_a_read_or_a_delete_whose_connection_breaks_is_repeated_once(site: StubS
     site.fail("GET", "treatments", Fault(broken="before"), times=3)
     with pytest.raises(Retryable, match="broke the connection") as told:
         read(client)
-    assert not told.value.unsure
+    assert not told.value.in_doubt
     assert len(site.faults) == 1
 
 
@@ -280,7 +280,7 @@ def test_a_write_whose_connection_breaks_is_never_repeated_by_itself(
     site.fail("POST", "treatments", Fault(broken=when))
     with pytest.raises(Retryable) as told:
         create(client)
-    assert told.value.unsure
+    assert told.value.in_doubt
     assert len(site.asked("POST")) == 1
 
 
@@ -291,7 +291,7 @@ def test_a_write_that_is_not_answered_in_time_is_unsure(
     site.fail("POST", "treatments", Fault(hang_s=0.2))
     with pytest.raises(Retryable, match="in time") as told:
         create(client)
-    assert told.value.unsure
+    assert told.value.in_doubt
 
 
 def test_a_read_that_is_not_answered_in_time_is_not_repeated_at_once(
@@ -385,7 +385,7 @@ def test_a_certificate_is_verified_unless_that_is_turned_off(
         with pytest.raises(Retryable, match="certificate") as told:
             create(strict)
         strict.close()
-        assert not told.value.unsure
+        assert not told.value.in_doubt
         assert "verify_tls" in (told.value.remedy or "")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/at/all.pem")
         trusting = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock, verify_tls=False)

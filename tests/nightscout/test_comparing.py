@@ -12,10 +12,10 @@ from deliveries import minutes, put, taken
 from stub_site import HandClock
 
 from tconnectsync import Secret
-from tconnectsync.plugin.receiver import StoredDocument, Surveyed
+from tconnectsync.plugin.receiver import ReadableReceiver, StoredDocument
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tconnectsync_nightscout.site.diff import contrasts
+from tconnectsync_nightscout.site.diff import diff
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 
 SECRET = "a simulated secret"
@@ -45,7 +45,7 @@ def stored(**changes: Any) -> dict[str, Any]:
     ids=["as it is", "a zero", "another way to write the time", "a number", "an author", "additions"],
 )
 def test_a_servers_way_of_writing_it_is_no_difference(changes: dict[str, Any]) -> None:
-    assert contrasts(BODY, stored(**changes)) == []
+    assert diff(BODY, stored(**changes)) == []
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_servers_way_of_writing_it_is_no_difference(changes: dict[str, Any]) -
     ],
 )
 def test_whatever_changes_what_it_says_is_one(changes: dict[str, Any], field: str) -> None:
-    assert [each.field for each in contrasts(BODY, stored(**changes))] == [field]
+    assert [each.field for each in diff(BODY, stored(**changes))] == [field]
 
 
 WITH_GLUCOSE = {**BODY, "glucose": 255.0, "units": "mg/dl", "glucoseType": "Sensor"}
@@ -74,8 +74,8 @@ IN_MMOL = {**WITH_GLUCOSE, "glucose": 14.2, "units": "mmol"}
 @pytest.mark.parametrize(("ours", "theirs"), [(WITH_GLUCOSE, IN_MMOL), (IN_MMOL, WITH_GLUCOSE), (IN_MMOL, IN_MMOL)])
 def test_the_same_glucose_in_other_units_is_no_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     """A site whose units were changed is not written anew for that; another value is told in the copy's units."""
-    assert contrasts(ours, {**theirs, "_id": "0" * 24}) == []
-    (other,) = contrasts(ours, {**theirs, "glucose": theirs["glucose"] * 2})
+    assert diff(ours, {**theirs, "_id": "0" * 24}) == []
+    (other,) = diff(ours, {**theirs, "glucose": theirs["glucose"] * 2})
     assert other.field == "glucose"
 
 
@@ -96,7 +96,7 @@ def test_the_glucose_of_a_bolus_is_sent_in_the_units_that_the_site_shows(units: 
         client.status()
         (copy,) = receiver.survey(minutes(-10), minutes(0))
         assert receiver.compare(delivery.document, copy) == []
-        taken(receiver.deliver([attrs.evolve(delivery, stored=copy.stored)]))  # a replay
+        taken(receiver.deliver([attrs.evolve(delivery, stored=copy.receiver_key)]))  # a replay
         (stored,) = site.documents("treatments")
         assert stored["units"] != shown[1]
         client.close()
@@ -116,12 +116,12 @@ def receiver(site: SimulatedNightscout) -> Iterator[NightscoutReceiver]:
 
 
 def test_everything_there_is_shown_and_whose_it_is(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
-    assert isinstance(receiver, Surveyed)
+    assert isinstance(receiver, ReadableReceiver)
     deliveries = [put("mine", minutes(-5), insulin=1.5, carbs=0), put("rings", minutes(-4), eventType="Announcement")]
     taken(receiver.deliver(deliveries))
     rings, mine = receiver.survey(minutes(-60), minutes(0))
-    assert (mine.document_id, mine.slot, mine.passing) == (deliveries[0].document_id, "Bolus", False)
-    assert (rings.slot, rings.passing) == ("Announcement", True)
+    assert (mine.document_id, mine.unique_slot, mine.ephemeral) == (deliveries[0].document_id, "Bolus", False)
+    assert (rings.unique_slot, rings.ephemeral) == ("Announcement", True)
     assert deliveries[0].document is not None
     assert receiver.compare(deliveries[0].document, mine) == []
 
@@ -136,8 +136,8 @@ def test_everything_there_is_shown_and_whose_it_is(site: SimulatedNightscout, re
     found = list(receiver.survey(minutes(-60), minutes(0)))
     foreign = [each for each in found if not each.document_id]
     assert sorted(each.author for each in foreign) == ["me", "tconnectsync"]
-    assert {each.slot for each in found} == {"Bolus", "Announcement", "Note", "Carbs"}, "not the other sink's"
-    assert all(bool(each.stored) != site.rules.identifier_is_key for each in foreign), (
+    assert {each.unique_slot for each in found} == {"Bolus", "Announcement", "Note", "Carbs"}, "not the other sink's"
+    assert all(bool(each.receiver_key) != site.rules.identifier_is_key for each in foreign), (
         "only older sites keep one per key"
     )
 
@@ -176,4 +176,4 @@ def test_old_device_statuses_are_nobodys_business(site: SimulatedNightscout, rec
             receiver.deliver([put(f"status {ago}", minutes(-ago), collection="devicestatus", pump={"iob": {"iob": 1}})])
         )
     found: list[StoredDocument] = list(receiver.survey(minutes(0) - timedelta(days=1), minutes(0)))
-    assert [(each.at, each.passing) for each in found] == [(minutes(-10), True)]
+    assert [(each.at, each.ephemeral) for each in found] == [(minutes(-10), True)]

@@ -15,7 +15,7 @@ from stub_site import SECRET, Fault, HandClock, StubSite, running
 
 from tconnectsync import Document, Retryable, Secret, StoredDocument, document_id
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.sender import Courier
+from tconnectsync.outbox.sender import Sender
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 
@@ -102,7 +102,7 @@ def receiver_of(site: StubSite, clock: HandClock) -> NightscoutReceiver:
 def want(outbox: Outbox, *documents: Document) -> None:
     with outbox.transaction():
         for known in documents:
-            outbox.want(known, "fold", "1:0", 0)
+            outbox.upsert(known, "fold", "1:0", 0)
 
 
 def deliver(outbox: Outbox, site: StubSite, clock: HandClock) -> None:
@@ -110,12 +110,12 @@ def deliver(outbox: Outbox, site: StubSite, clock: HandClock) -> None:
     for _ in range(6):
         clock.advance(600)
         receiver = receiver_of(site, clock)
-        courier = Courier(outbox, receiver)
+        sender = Sender(outbox, receiver)
         try:
-            while courier.send_next(clock.now()):
+            while sender.send_next(clock.now()):
                 pass
         except Retryable:
-            assert not courier.unrecognised()
+            assert not sender.unrecognised()
         finally:
             receiver.close()
 
@@ -146,8 +146,8 @@ def test_each_document_is_there_once_also_when_it_grows_moves_or_goes(
         want(outbox, basal(1, 5.0, shift=2.0))
         deliver(outbox, site, clock)
         with outbox.transaction():
-            outbox.doubt([basal(2, 5.0).id])
-            outbox.settle("fold", "1:0")
+            outbox.mark_unclaimed([basal(2, 5.0).id])
+            outbox.retire_unclaimed("fold", "1:0")
         deliver(outbox, site, clock)
         wanted = [basal(0, 8.0), basal(1, 5.0, shift=2.0), *(basal(number, 5.0) for number in range(3, 30))]
         assert [duration for _, duration in shown(site)] == [
@@ -193,8 +193,8 @@ def test_others_documents_are_never_taken_for_ours(outbox: Outbox, clock: HandCl
             site.add("treatments", **fields, identifier=document_id("another", "sink")),
         ]
         with outbox.transaction():
-            outbox.doubt([ours.id])
-            outbox.settle("fold", "1:0")
+            outbox.mark_unclaimed([ours.id])
+            outbox.retire_unclaimed("fold", "1:0")
         deliver(outbox, site, clock)
         assert site.stored["treatments"] == others
 
@@ -202,17 +202,17 @@ def test_others_documents_are_never_taken_for_ours(outbox: Outbox, clock: HandCl
 def test_a_site_that_shows_nothing_of_ours_stops_the_sink(outbox: Outbox, clock: HandClock) -> None:
     with running(CompatibleSite(Manner(keeps=frozenset(), answer="[]"))) as site:
         want(outbox, *(basal(number, 5.0) for number in range(30)))
-        courier = None
+        sender = None
         for _ in range(3):
             clock.advance(600)
             receiver = receiver_of(site, clock)
-            courier = Courier(outbox, receiver)
+            sender = Sender(outbox, receiver)
             with pytest.raises(Retryable, match="nothing that is known as ours") as told:
-                courier.send_next(clock.now())
+                sender.send_next(clock.now())
             receiver.close()
             assert site.url in told.value.message
-        assert courier is not None
-        assert courier.unrecognised()
+        assert sender is not None
+        assert sender.unrecognised()
         assert len(site.asked("POST")) == 3
 
 

@@ -64,7 +64,7 @@ def test_a_new_rate_ends_the_one_before_exactly_where_it_begins() -> None:
     assert first.id == document_id("90556643", 0, "basal", 7498)
     assert first.content["pump"] == {"serial": "90556643", "events": [7498]}
     assert first.content["rate"] == first.content["absolute"] == 1.0
-    assert first.slot == first.content["eventType"] == "Temp Basal"
+    assert first.unique_slot == first.content["eventType"] == "Temp Basal"
 
 
 def test_zero_is_a_rate() -> None:

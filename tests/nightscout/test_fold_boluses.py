@@ -57,7 +57,7 @@ def run(*steps: tuple[float, Any], fold: BolusFold | None = None) -> list[Docume
 def only(documents: list[Document]) -> dict[str, Any]:
     (document,) = documents
     assert document.problem is None
-    assert document.slot == document.content["eventType"]
+    assert document.unique_slot == document.content["eventType"]
     return dict(document.content)
 
 

@@ -34,7 +34,7 @@ def entries(*world: Event) -> list[Document]:
 
 def test_a_reading_is_an_entry_at_the_time_it_was_measured() -> None:
     (entry,) = entries(reading(7, 1000, measured=2, glucose=123.0, trend=1.5))
-    assert (entry.collection, entry.slot) == ("entries", "sgv")
+    assert (entry.collection, entry.unique_slot) == ("entries", "sgv")
     assert entry.at == NOON.replace(minute=2)
     assert entry.content == {
         "type": "sgv",
@@ -99,7 +99,7 @@ def stick(**fields: Any) -> list[Document]:
 
 def test_a_typed_finger_stick_is_an_mbg_entry() -> None:
     (entry,) = stick(glucose_mg_dl=98.0)
-    assert (entry.slot, entry.content["mbg"], entry.at) == ("mbg", 98.0, NOON)
+    assert (entry.unique_slot, entry.content["mbg"], entry.at) == ("mbg", 98.0, NOON)
 
 
 @pytest.mark.parametrize("fields", [{"glucose_mg_dl": 98.0, "entry": "from_cgm"}, {"glucose_mg_dl": None}])

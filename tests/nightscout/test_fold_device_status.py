@@ -31,7 +31,7 @@ DONE = events.BolusCompleted(bolus_id=7, status="completed", delivered_u=3.0, io
 def test_all_that_the_pump_said_lately_is_one_status_that_lapses() -> None:
     battery = events.BatteryMeasured(battery_percent=81.0, battery_mv=3950)
     (document,) = run((0, FILLED), (1, basal(1.2)), (6, battery), (7, DONE))
-    assert (document.collection, document.worth_s) == ("devicestatus", 1800)
+    assert (document.collection, document.ttl_s) == ("devicestatus", 1800)
     assert document.content == {
         "device": "tandem 90556643",
         "pump": {
@@ -54,7 +54,7 @@ def test_insulin_on_board_of_an_older_record_is_stamped_with_that_record() -> No
     """Nightscout counts its age from the document's time: 29 minutes old it was shown for half an hour more."""
     iob, newest = run((0, DONE), (29, basal(0.6)))
     assert iob.content["pump"]["iob"] == {"iob": 2.5, "bolusiob": 2.5}
-    assert (iob.at, iob.worth_s) == (NOON.replace(microsecond=0), 1800)
+    assert (iob.at, iob.ttl_s) == (NOON.replace(microsecond=0), 1800)
     assert newest.at == NOON.replace(minute=29, microsecond=1000)
     assert "iob" not in newest.content["pump"]
     assert [document.at for document in run((0, DONE), (31, basal(0.6)))] == [NOON.replace(minute=31, microsecond=1000)]

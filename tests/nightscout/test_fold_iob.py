@@ -21,10 +21,10 @@ def run(*steps: tuple[float, Any], fold: IobFold | None = None) -> list[Document
 def test_the_newest_iob_is_one_activity_and_a_device_status_that_lapses() -> None:
     activity, status = run((0, end(1.5)), (5, events.DaySummary(iob_u=1.2275107)))
     assert activity.id == document_id("site", "iob", "activity")
-    assert (activity.collection, activity.slot, activity.worth_s) == ("activity", "", None)
+    assert (activity.collection, activity.unique_slot, activity.ttl_s) == ("activity", "", None)
     assert activity.content["activityType"] == "tconnect_iob"
     assert activity.content["iob"] == 1.228
-    assert (status.collection, status.worth_s) == ("devicestatus", 1800)
+    assert (status.collection, status.ttl_s) == ("devicestatus", 1800)
     assert status.content["pump"]["iob"] == {"iob": 1.228, "bolusiob": 1.228}
     assert status.content["pump"]["clock"] == "2026-05-14T12:05:00Z"
     assert activity.at == status.at == NOON.replace(minute=5, microsecond=1000)

@@ -24,7 +24,7 @@ def run(fold: Fold[Any], *steps: tuple[float, Any]) -> list[Document]:
 def shown(documents: list[Document]) -> list[tuple[float, str, float | None]]:
     """(minute after noon, eventType, duration)."""
     return [
-        ((item.at.replace(microsecond=0) - NOON).total_seconds() / 60, item.slot, item.content.get("duration"))
+        ((item.at.replace(microsecond=0) - NOON).total_seconds() / 60, item.unique_slot, item.content.get("duration"))
         for item in documents
     ]
 
@@ -39,7 +39,7 @@ def test_the_three_fills_of_one_change_are_three_different_things() -> None:
         (0, events.TubingFilled(prime_u=None, status="completed")),
         (23, events.CannulaFilled(prime_u=0.3, status="completed")),
     )
-    assert [(item.slot, item.content["notes"]) for item in documents] == [
+    assert [(item.unique_slot, item.content["notes"]) for item in documents] == [
         ("Insulin Change", "Cartridge filled with 180 U"),
         ("Note", "Tubing filled"),
         ("Site Change", "Cannula filled with 0.3 U"),
@@ -51,18 +51,21 @@ def test_the_three_fills_of_one_change_are_three_different_things() -> None:
 def test_the_kind_of_each_fill_can_be_chosen_or_left_out() -> None:
     fold = FillsFold(cannula="Cannula Change", cartridge="", tubing="off")
     world = ((0.0, events.CartridgeFilled(volume_u=180)), (1.0, events.TubingFilled()), (2.0, events.CannulaFilled()))
-    assert [item.slot for item in run(fold, *world)] == ["Cannula Change"]
+    assert [item.unique_slot for item in run(fold, *world)] == ["Cannula Change"]
 
 
 def test_a_fill_that_was_broken_off_is_no_new_site() -> None:
     (document,) = run(FillsFold(), (0, events.CannulaFilled(prime_u=0.1, status="user_aborted")))
-    assert (document.slot, document.content["notes"]) == ("Note", "Cannula fill not completed with 0.1 U; user aborted")
+    assert (document.unique_slot, document.content["notes"]) == (
+        "Note",
+        "Cannula fill not completed with 0.1 U; user aborted",
+    )
 
 
 @pytest.mark.parametrize("volume", [None, 0, 0.0])
 def test_a_cartridge_without_an_amount_is_still_a_new_cartridge(volume: float | None) -> None:
     (document,) = run(FillsFold(), (0, events.CartridgeFilled(volume_u=volume)))
-    assert document.slot == "Insulin Change"
+    assert document.unique_slot == "Insulin Change"
     assert "insulinVolume" not in document.content
     (document,) = run(FillsFold(), (0, events.CartridgeFilled(volume_u=volume, measured_u=95.5)))
     assert document.content["insulinVolume"] == 95.5
@@ -162,7 +165,7 @@ def test_alarms_are_notes_and_reminders_to_resume_are_not() -> None:
         (3, events.MalfunctionRaised(malfunction_id=7, name="display")),
     )
     assert [item.content["notes"] for item in documents] == ["Alarm: occlusion", "Alarm: 61", "Malfunction: display"]
-    assert all(item.worth_s is None for item in documents)
+    assert all(item.ttl_s is None for item in documents)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +181,8 @@ def test_alarms_are_notes_and_reminders_to_resume_are_not() -> None:
 )
 def test_chosen_alarms_are_also_announced_for_three_hours(listed: str, raised: Any) -> None:
     note, announcement = run(AlarmsFold(announce=(listed,)), (0, raised))
-    assert (note.slot, note.worth_s) == ("Note", None)
-    assert (announcement.slot, announcement.worth_s) == ("Announcement", 3 * 3600)
+    assert (note.unique_slot, note.ttl_s) == ("Note", None)
+    assert (announcement.unique_slot, announcement.ttl_s) == ("Announcement", 3 * 3600)
     assert announcement.content["isAnnouncement"] is True
     assert announcement.content["notes"].endswith(" at 14:00"), "as the pump's clock shows it"
     assert note.id != announcement.id
@@ -202,9 +205,9 @@ OTHER_CLEARED = events.AlarmCleared(alarm_id=8, name="empty_cartridge")
 )
 def test_an_alarm_that_was_cleared_or_is_old_is_not_announced(later: list[Any], announced: list[str]) -> None:
     documents = run(AlarmsFold(announce=("occlusion",)), (0, OCCLUSION), *later)
-    assert [item.content["notes"] for item in documents if item.slot == "Announcement"] == announced
+    assert [item.content["notes"] for item in documents if item.unique_slot == "Announcement"] == announced
     raised = 1 + sum(isinstance(body, events.AlarmRaised) for _, body in later)
-    assert len([item for item in documents if item.slot == "Note"]) == raised, "the notes stay"
+    assert len([item for item in documents if item.unique_slot == "Note"]) == raised, "the notes stay"
 
 
 @pytest.mark.parametrize("listed", ["occlusion_2", "cartridge", "", "6", "malfunction_displayed"])
@@ -216,7 +219,7 @@ def test_alarms_that_were_not_chosen_are_not_announced(listed: str) -> None:
         (2, alarm(61, "61")),
         (3, events.MalfunctionRaised(malfunction_id=6, name="display")),
     )
-    assert {item.slot for item in documents} == {"Note"}
+    assert {item.unique_slot for item in documents} == {"Note"}
 
 
 def test_alerts_and_sensor_alerts_are_notes() -> None:
@@ -241,7 +244,7 @@ def test_a_session_is_one_start_and_one_stop() -> None:
     documents = run(
         SensorsFold(), (0, STOP), (0.3, join(3042, "72")), (10 * DAY, STOP), (10 * DAY + 60, join(248, "117"))
     )
-    assert [item.slot for item in documents] == ["Sensor Stop", "Sensor Start", "Sensor Stop", "Sensor Start"]
+    assert [item.unique_slot for item in documents] == ["Sensor Stop", "Sensor Start", "Sensor Stop", "Sensor Start"]
     assert documents[1].content["notes"] == "Dexcom G7"
 
 
@@ -260,17 +263,17 @@ def test_joining_a_session_that_began_before_the_data_is_no_start() -> None:
 
 def test_a_new_sensor_with_the_same_signature_is_a_start() -> None:
     documents = run(SensorsFold(), (0, join(300, "72")), (10 * DAY, STOP), (10 * DAY + 30, join(250, "72")))
-    assert [item.slot for item in documents] == ["Sensor Start", "Sensor Stop", "Sensor Start"]
+    assert [item.unique_slot for item in documents] == ["Sensor Start", "Sensor Stop", "Sensor Start"]
 
 
 def test_a_signature_says_nothing_after_a_stop() -> None:
     documents = run(SensorsFold(), (0, join(300, "72")), (10 * DAY, STOP), (10 * DAY + 30, join(None, "72")))
-    assert [item.slot for item in documents] == ["Sensor Start", "Sensor Stop", "Sensor Start"]
+    assert [item.unique_slot for item in documents] == ["Sensor Start", "Sensor Stop", "Sensor Start"]
 
 
 def test_a_new_sensor_is_a_start_without_a_stop_and_however_late_it_was_joined() -> None:
     documents = run(SensorsFold(), (0, join(300, "72")), (12 * DAY, join(2 * 86_400, "73")))
-    assert [item.slot for item in documents] == ["Sensor Start", "Sensor Start"]
+    assert [item.unique_slot for item in documents] == ["Sensor Start", "Sensor Start"]
     assert documents[1].content["notes"] == "Dexcom G7; begun 48 h before"
 
 
@@ -279,7 +282,7 @@ def test_start_and_join_of_one_session_are_one_start() -> None:
     documents = run(
         SensorsFold(), (0, started), (5, join(385, sensor="dexcom_g6")), (60, join(3690, sensor="dexcom_g6"))
     )
-    assert [item.slot for item in documents] == ["Sensor Start"]
+    assert [item.unique_slot for item in documents] == ["Sensor Start"]
 
 
 # --- carbs, and the sets of folds --------------------------------------------------------------------------------------
@@ -288,9 +291,9 @@ def test_start_and_join_of_one_session_are_one_start() -> None:
 def test_carbs_without_insulin() -> None:
     entered = (0.0, events.CarbsEntered(carbs_g=12.0))
     (document,) = run(CarbsFold(), entered)
-    assert (document.slot, document.content["carbs"], document.at) == ("Carb Correction", 12, NOON)
+    assert (document.unique_slot, document.content["carbs"], document.at) == ("Carb Correction", 12, NOON)
     (document,) = run(CarbsFold(carbs="note"), entered)
-    assert (document.slot, document.content["notes"]) == ("Note", "12 g carbs")
+    assert (document.unique_slot, document.content["notes"]) == ("Note", "12 g carbs")
     assert run(CarbsFold(carbs="off"), entered) == []
     assert run(CarbsFold(), (0, events.CarbsEntered(carbs_g=0))) == []
     assert run(CarbsFold(), (0, events.CarbsEntered(carbs_g=65_535)))[0].problem is not None

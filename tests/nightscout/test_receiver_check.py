@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from stub_site import NOW, SECRET, Fault, HandClock, StubSite, running
 
-from tconnectsync import Context, CredentialsRefused, Finding, Secret, document_id
+from tconnectsync import CheckResult, Context, CredentialsRefused, Secret, document_id
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.options import NightscoutOptions
 from tconnectsync_nightscout.sinks import Sites
@@ -24,7 +24,7 @@ def site() -> Iterator[StubSite]:
         yield stub
 
 
-def findings(site: StubSite, *, token: str | None = None, url: str | None = None) -> list[Finding]:
+def findings(site: StubSite, *, token: str | None = None, url: str | None = None) -> list[CheckResult]:
     key = header_of(Secret(SECRET), None if token is None else Secret(token))
     client = NightscoutClient(url=url or site.url, key=key, clock=HandClock())
     found = list(NightscoutReceiver(client, sink="nightscout-treatments", collections=COLLECTIONS).check())
@@ -32,7 +32,7 @@ def findings(site: StubSite, *, token: str | None = None, url: str | None = None
     return found
 
 
-def bad(site: StubSite, *, token: str | None = None) -> list[Finding]:
+def bad(site: StubSite, *, token: str | None = None) -> list[CheckResult]:
     return [finding for finding in findings(site, token=token) if not finding.good]
 
 

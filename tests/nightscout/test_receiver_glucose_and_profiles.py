@@ -15,7 +15,7 @@ from tconnectsync_nightscout.delivery.profile import planned
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import Fault
+from tconnectsync_simulator.nightscout.faults import SiteFault
 
 LONG_AGO = datetime(2025, 3, 31, 1, 0, 0, tzinfo=timezone.utc)
 
@@ -54,8 +54,8 @@ def readings(place: AnySite) -> Iterator[NightscoutReceiver]:
 def reading(number: int, at: datetime, sgv: int = 120, *, stored: str | None = None, unsure: bool = False) -> Delivery:
     content = {"type": "sgv", "sgv": sgv, "device": "tandem 1", "pump": {"serial": "1", "events": [number]}}
     identity = document_id("test", number)
-    document = Document(id=identity, collection="entries", at=at, content=content, slot="sgv")
-    return Delivery(document_id=identity, collection="entries", document=document, stored=stored, unsure=unsure)
+    document = Document(id=identity, collection="entries", at=at, content=content, unique_slot="sgv")
+    return Delivery(document_id=identity, collection="entries", document=document, receiver_key=stored, in_doubt=unsure)
 
 
 def held(place: AnySite) -> dict[str, tuple[str, int]]:
@@ -82,7 +82,7 @@ def test_readings_arrive_once_change_move_and_go(place: AnySite, readings: Night
     assert len(list(readings.read_back(times[0] - hour, times[-1]))) == 30
 
     taken(readings.deliver([
-        Delivery(document_id=document_id("test", number), collection="entries", document=None, stored=text)
+        Delivery(document_id=document_id("test", number), collection="entries", document=None, receiver_key=text)
         for number, text in enumerate(stored)
     ]))  # fmt: skip
     assert place.documents("entries") == []
@@ -224,7 +224,7 @@ def test_a_site_in_mmol_gets_mmol() -> None:
 def test_nothing_is_taken_back_because_a_site_without_a_profile_shows_nothing(place: AnySite) -> None:
     receiver = receiver_at(place, "nightscout-profiles", "profile")
     taken(receiver.deliver([settings({"Day": profile("1")}, "Day")]))
-    gone = Delivery(document_id=document_id("site", "profiles"), collection="profile", document=None, stored="{}")
+    gone = Delivery(document_id=document_id("site", "profiles"), collection="profile", document=None, receiver_key="{}")
     taken(receiver.deliver([gone]))
     assert len(place.documents("profile")) == 1
     receiver.close()
@@ -234,7 +234,7 @@ def test_null_is_no_answer_to_a_changed_profile() -> None:
     with SimulatedNightscout() as place:
         receiver = receiver_at(place, "nightscout-profiles", "profile", mode="replace")
         taken(receiver.deliver([settings({"Day": profile("1")}, "Day")]))
-        place.fail(Fault(method="PUT", status=200, body="null"))
+        place.fail(SiteFault(method="PUT", status=200, body="null"))
         with pytest.raises(Retryable, match="null"):
             receiver.deliver([settings({"Day": profile("1.1")}, "Day", LONG_AGO + timedelta(days=1))])
         taken(receiver.deliver([settings({"Day": profile("1.1")}, "Day", LONG_AGO + timedelta(days=1))]))

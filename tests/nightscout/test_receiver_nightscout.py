@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stub_site import SECRET, Fault, HandClock, StubSite, running
 
 from tconnectsync import (
+    Accepted,
     CredentialsRefused,
     Delivery,
     Postponed,
@@ -22,7 +23,6 @@ from tconnectsync import (
     Rejected,
     Retryable,
     Secret,
-    Taken,
     document_id,
 )
 from tconnectsync.plugin.receiver import rendered
@@ -138,7 +138,7 @@ def test_what_the_site_would_mangle_is_refused_and_the_rest_goes_on(
 ) -> None:
     refused, good = receiver.deliver([delivery, put("b")])
     assert isinstance(refused, Refused)
-    assert isinstance(good, Taken)
+    assert isinstance(good, Accepted)
     assert list(held(site)) == [document_id("test", "b")]
     assert delivery.document is not None
     assert rendered(receiver, delivery.document) == refused
@@ -147,7 +147,7 @@ def test_what_the_site_would_mangle_is_refused_and_the_rest_goes_on(
 def test_a_document_that_the_answer_does_not_name_is_postponed(site: StubSite, receiver: NightscoutReceiver) -> None:
     site.forgets = lambda document: document["insulin"] == 2.0
     first, second = receiver.deliver([put("a"), put("b", minutes(1), insulin=2.0)])
-    assert isinstance(first, Taken)
+    assert isinstance(first, Accepted)
     assert isinstance(second, Postponed)
 
 
@@ -156,7 +156,7 @@ def test_two_documents_that_an_older_site_cannot_tell_apart_are_not_both_called_
 ) -> None:
     site.version = OLD
     first, second = receiver.deliver([put("a"), put("b")])
-    assert isinstance(first, Taken)
+    assert isinstance(first, Accepted)
     assert isinstance(second, Refused)
     assert list(held(site)) == [document_id("test", "a")]
 
@@ -300,7 +300,7 @@ def test_a_lost_answer_neither_loses_nor_doubles(
     site.fail("POST", "treatments", Fault(broken=broken))
     with pytest.raises(Retryable) as told:
         receiver.deliver(batch)
-    assert told.value.unsure
+    assert told.value.in_doubt
     taken(receiver.deliver([put(number, minutes(number), unsure=True) for number in range(20)]))
     assert len(held(site)) == 20
 
@@ -350,7 +350,7 @@ def test_a_failing_array_on_a_site_whose_database_is_down_is_tried_again_later(
     site.fail("GET", "treatments", Fault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
         receiver.deliver([put("a"), put("b", minutes(1))])
-    assert told.value.unsure, "what stood before the culprit may be stored"
+    assert told.value.in_doubt, "what stood before the culprit may be stored"
 
 
 def test_a_document_whose_old_copy_is_gone_is_unsure_whatever_became_of_the_new_one(
@@ -362,7 +362,7 @@ def test_a_document_whose_old_copy_is_gone_is_unsure_whatever_became_of_the_new_
     with pytest.raises(Retryable) as told:
         receiver.deliver([put("a", minutes(9), stored=stored)])
     assert held(site) == {}
-    assert told.value.unsure
+    assert told.value.in_doubt
 
 
 def test_a_single_failure_that_passes_rejects_nothing(site: StubSite, receiver: NightscoutReceiver) -> None:
@@ -411,7 +411,7 @@ def test_a_slow_site_gets_its_work_in_several_calls(
         outcomes = receiver.deliver(list(todo.values()))
         left = {}
         for (number, delivery), outcome in zip(todo.items(), outcomes, strict=True):
-            if not isinstance(outcome, Taken):
+            if not isinstance(outcome, Accepted):
                 assert isinstance(outcome, Postponed)
                 assert outcome.after_s == 0
                 left[number] = delivery
@@ -457,7 +457,7 @@ def test_a_devicestatus_whose_answer_was_lost_is_looked_for_before_it_is_sent_ag
     site.fail("POST", "devicestatus", Fault(broken=broken))
     with pytest.raises(Retryable) as told:
         receiver.deliver([put("d", **status)])
-    assert told.value.unsure
+    assert told.value.in_doubt
     taken(receiver.deliver([put("d", unsure=True, **status)]))
     assert len(held(site, "devicestatus")) == 1
 
@@ -470,11 +470,11 @@ def test_a_failure_after_something_was_posted_says_that_it_may_be_there(
     site.fail("GET", "activity", Fault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
         receiver.deliver([put("a"), iob(1.0)])
-    assert told.value.unsure
+    assert told.value.in_doubt
     site.fail("GET", "activity", Fault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
         receiver.deliver([iob(1.0)])
-    assert not told.value.unsure
+    assert not told.value.in_doubt
 
 
 def test_a_failure_to_look_at_what_was_put_says_that_it_may_be_there(
@@ -483,7 +483,7 @@ def test_a_failure_to_look_at_what_was_put_says_that_it_may_be_there(
     site.fail("GET", "treatments", Fault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
         receiver.deliver([put("a"), put("b", minutes(1), unsure=True)])
-    assert told.value.unsure
+    assert told.value.in_doubt
 
 
 def test_a_fresh_devicestatus_costs_one_request(site: StubSite, receiver: NightscoutReceiver) -> None:
@@ -498,7 +498,7 @@ def test_once_something_is_posted_twice_a_failure_calls_all_unsure(
     site.faults = [("POST", "devicestatus", Fault()), ("POST", "devicestatus", Fault(status=429))]
     with pytest.raises(Retryable) as told:
         receiver.deliver(batch)
-    assert told.value.unsure
+    assert told.value.in_doubt
     taken(
         receiver.deliver(
             [put(n, minutes(i), collection="devicestatus", pump={}, unsure=True) for i, n in enumerate("ab")]
@@ -515,7 +515,7 @@ def test_one_bad_document_without_a_key_is_refused_alone(
     bad, good = receiver.deliver([put(value, collection=collection, value=value) for value in (1, 2)])
     assert isinstance(bad, Refused)
     assert bad.passing
-    assert isinstance(good, Taken)
+    assert isinstance(good, Accepted)
 
 
 @pytest.mark.parametrize("collection", ["activity", "devicestatus"])
@@ -616,9 +616,9 @@ def test_everything_of_this_sink_is_read_back_and_nothing_else(
     taken(receiver.deliver([iob(1.0)]))
     found = list(receiver.read_back(minutes(-1440), minutes(0)))
     treatments = [item for item in found if item.collection == "treatments"]
-    assert sorted(item.stored for item in treatments) == sorted(stored + same_time)
+    assert sorted(item.receiver_key for item in treatments) == sorted(stored + same_time)
     assert [item.at for item in treatments] == sorted((item.at for item in treatments), reverse=True)
-    assert all(stored_key(item.stored) is not None for item in treatments)
+    assert all(stored_key(item.receiver_key) is not None for item in treatments)
     assert [item.collection for item in found if item not in treatments] == ["activity"]
     assert {item.document_id for item in receiver.read_back(minutes(-10), minutes(-8))} == {
         document_id("test", number) for number in ("8", "9", "10")

@@ -10,12 +10,12 @@ from deliveries import Sender, minutes, put, rounds, take_back, taken
 from hypothesis import HealthCheck, given, settings
 from stub_site import HandClock
 
-from tconnectsync import CredentialsRefused, Finding, Refused, Rejected, Retryable, Secret, Taken, document_id
+from tconnectsync import Accepted, CheckResult, CredentialsRefused, Refused, Rejected, Retryable, Secret, document_id
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.wire import created_at_text
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import Fault
+from tconnectsync_simulator.nightscout.faults import SiteFault
 
 SECRET = "a simulated secret"
 VERSIONS = ["0.12.8", "15.0.6", "15.0.7"]
@@ -71,10 +71,10 @@ def test_a_lost_answer_neither_loses_nor_doubles_anywhere(
 ) -> None:
     for collection in ("treatments", "activity", "devicestatus"):
         for when in ("before", "after"):
-            site.fail(Fault(reset=when, method="POST", path=collection))
+            site.fail(SiteFault(reset=when, method="POST", path=collection))
             with pytest.raises(Retryable) as told:
                 receiver.deliver([put(collection, collection=collection, value=1)])
-            assert told.value.unsure
+            assert told.value.in_doubt
         taken(receiver.deliver([put(collection, collection=collection, value=2, unsure=True)]))
         assert [item["value"] for item in site.documents(collection)] == [2]
 
@@ -88,7 +88,7 @@ def test_a_document_that_breaks_an_array_is_found_by_halving(
     while work:
         part = work.pop()
         try:
-            assert all(isinstance(outcome, Taken) for outcome in receiver.deliver(part))
+            assert all(isinstance(outcome, Accepted) for outcome in receiver.deliver(part))
         except Rejected:
             if len(part) == 1:
                 refused.append(part[0].document_id)
@@ -131,7 +131,7 @@ def test_a_wrong_secret_is_tried_once(site: SimulatedNightscout) -> None:
         with pytest.raises(CredentialsRefused):
             receiver.deliver([put("d", collection="devicestatus", x=1)])
     assert len(site.requests) == 1
-    bad: list[Finding] = [finding for finding in receiver.check() if not finding.good]
+    bad: list[CheckResult] = [finding for finding in receiver.check() if not finding.good]
     receiver.close()
     assert len(bad) == 1
 
@@ -165,7 +165,7 @@ def test_an_older_bridges_site_waits(site: SimulatedNightscout, receiver: Nights
 def test_everything_is_read_back_after_a_wiped_disk(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
     stored = taken(receiver.deliver([put(number, minutes(-number)) for number in range(30)]))
     found = list(receiver.read_back(minutes(-1440), minutes(0)))
-    assert sorted(item.stored for item in found) == sorted(stored)
+    assert sorted(item.receiver_key for item in found) == sorted(stored)
 
 
 def test_an_impossible_time_never_becomes_now(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
@@ -185,10 +185,10 @@ def test_whatever_fails_a_real_servers_rules_end_in_what_is_wanted_once(
     client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
     sender = Sender(NightscoutReceiver(client, sink="nightscout-treatments", collections=("treatments",)))
     faults = {
-        "before": Fault(reset="before", method="POST"),
-        "after": Fault(reset="after", method="POST"),
-        "500": Fault(stop_at=0, method="POST"),
-        "null": Fault(status=200, body="null", method="GET", path="treatments"),
+        "before": SiteFault(reset="before", method="POST"),
+        "after": SiteFault(reset="after", method="POST"),
+        "500": SiteFault(stop_at=0, method="POST"),
+        "null": SiteFault(status=200, body="null", method="GET", path="treatments"),
     }
     for revision, (changes, trouble, limit, then) in enumerate(rounds):
         for name, place in changes.items():

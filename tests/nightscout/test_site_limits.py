@@ -12,7 +12,7 @@ from stub_site import NOW, SECRET, Fault, HandClock, Request, StubSite, running
 
 from tconnectsync import Rejected, Retryable, Secret
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.sender import Courier
+from tconnectsync.outbox.sender import Sender
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.error_text import LONGEST
@@ -51,11 +51,11 @@ def fill(outbox: Outbox, first: int = 0, count: int = BACKLOG) -> None:
         for number in range(first, first + count):
             document = put(number, minutes(-number), notes=f"{number * 7919:x}" * 20).document
             assert document is not None
-            outbox.want(document, "fold", "1:0", 0)
+            outbox.upsert(document, "fold", "1:0", 0)
 
 
-def drain(courier: Courier, clock: HandClock) -> None:
-    while courier.send_next(clock.now()):
+def drain(sender: Sender, clock: HandClock) -> None:
+    while sender.send_next(clock.now()):
         pass
 
 
@@ -64,9 +64,9 @@ def deliver(outbox: Outbox, site: StubSite, clock: HandClock, *, rounds: int = 6
     for number in range(rounds):
         clock.advance(60)
         receiver = receiver_of(site, clock)
-        courier = Courier(outbox, receiver)
+        sender = Sender(outbox, receiver)
         try:
-            drain(courier, clock)
+            drain(sender, clock)
         except Retryable:
             continue
         finally:
@@ -145,7 +145,7 @@ def test_after_an_outage_bodies_travel_compressed_where_plain_ones_are_too_large
     for _ in range(7):
         receiver = receiver_of(site, clock)
         with pytest.raises(Retryable):
-            Courier(outbox, receiver).send_next(clock.now())
+            Sender(outbox, receiver).send_next(clock.now())
         receiver.close()
     down = False
     deliver(outbox, site, clock)
@@ -168,16 +168,16 @@ def test_a_full_database_that_has_room_again_goes_on_by_itself(
         for number in range(60):
             document = put(number, minutes(-number), collection=collection, value=number).document
             assert document is not None
-            outbox.want(document, "fold", "1:0", 0)
+            outbox.upsert(document, "fold", "1:0", 0)
     for _ in range(30):
         clock.advance(1800)
         receiver = receiver_of(site, clock)
-        courier = Courier(outbox, receiver)
+        sender = Sender(outbox, receiver)
         with pytest.raises(Retryable, match="over your space quota") as told:
-            drain(courier, clock)
+            drain(sender, clock)
         assert "HTTP 500" in told.value.message
         assert "full" in (told.value.remedy or "")
-        assert not courier.halted()
+        assert not sender.is_halted()
         receiver.close()
     assert outbox.counts().dead == 0
     assert len(site.asked("POST")) < 300

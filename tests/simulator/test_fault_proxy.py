@@ -21,8 +21,8 @@ from tconnectsync_simulator.nightscout.values import iso
 from tconnectsync_simulator.proxy_faults import KINDS, SERVED, STATUSES, UNSERVED, ProxyFault
 from tconnectsync_tandem.api.endpoints import endpoints_of
 from tconnectsync_tandem.api.login import Login
-from tconnectsync_tandem.api.transport import Transport
-from tconnectsync_tandem.options import EndpointOptions
+from tconnectsync_tandem.api.transport import TandemTransport
+from tconnectsync_tandem.options import TandemEndpointOptions
 
 NOW = datetime(2026, 5, 6, 12, tzinfo=timezone.utc)
 BREAKS = {"refused", "reset_before", "reset_after", "half"}
@@ -212,10 +212,10 @@ def test_a_login_with_all_its_redirects_goes_through() -> None:
             raise AssertionError("nobody waits")
 
     with Cloud([], Clock()) as cloud, FaultProxy(cloud.url) as proxy:
-        options = EndpointOptions(**proxy.endpoints(cloud.endpoints))
+        options = TandemEndpointOptions(**proxy.endpoints(cloud.endpoints))
         client = HttpClient(clock=Clock())
         account = cloud.accounts[0]
-        token = Login(endpoints_of(account.region, options), Transport(client, Clock()), set()).run(
+        token = Login(endpoints_of(account.region, options), TandemTransport(client, Clock()), set()).run(
             account.email, Secret(account.password)
         )
         client.close()

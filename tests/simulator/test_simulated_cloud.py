@@ -12,7 +12,7 @@ import jwt
 import pytest
 import requests
 
-from tconnectsync_simulator.cloud.accounts import Account
+from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.faults import (
     CloudFault,
     answered,
@@ -170,7 +170,7 @@ def test_the_right_password_is_refused_in_the_wrong_region(visitor: Client) -> N
 
 
 def test_an_account_of_the_other_region_has_its_own_endpoints(pump: SimulatedPump, clock: SetClock) -> None:
-    with Cloud([pump], clock, accounts=[Account(region="EU")]) as cloud, requests.Session() as session:
+    with Cloud([pump], clock, accounts=[SimulatedAccount(region="EU")]) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()
         assert "/eu/" in cloud.endpoints["issuer"]

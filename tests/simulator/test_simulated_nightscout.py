@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from real_servers import Site
 
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import Fault
+from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.nightscout.values import iso, number, read_moment
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -490,7 +490,7 @@ class TestTrouble:
     def test_a_fault_hits_as_many_fitting_requests_as_it_says(
         self, simulated: SimulatedNightscout, server: Site
     ) -> None:
-        simulated.fail(Fault(status=503, times=2, method="POST", path="treatments", headers={"Retry-After": "7"}))
+        simulated.fail(SiteFault(status=503, times=2, method="POST", path="treatments", headers={"Retry-After": "7"}))
         assert server.ask("GET", "treatments").status_code == 200
         refused = [server.ask("POST", "treatments", json=note()) for _ in range(3)]
         assert [answer.status_code for answer in refused] == [503, 503, 200]
@@ -498,9 +498,9 @@ class TestTrouble:
         assert simulated.count("treatments") == 1
 
     def test_a_page_with_status_200_can_be_answered(self, simulated: SimulatedNightscout, server: Site) -> None:
-        simulated.fail(Fault(status=200, body="<html>asleep</html>"))
+        simulated.fail(SiteFault(status=200, body="<html>asleep</html>"))
         assert server.ask("GET", "status.json").text == "<html>asleep</html>"
-        simulated.fail(Fault(status=500))
+        simulated.fail(SiteFault(status=500))
         simulated.mend()
         assert server.ask("GET", "status.json").status_code == 200
 
@@ -508,21 +508,21 @@ class TestTrouble:
     def test_the_connection_breaks_before_or_after_serving(
         self, simulated: SimulatedNightscout, server: Site, moment: str, stored: int
     ) -> None:
-        simulated.fail(Fault(reset=moment))
+        simulated.fail(SiteFault(reset=moment))
         with pytest.raises(requests.ConnectionError):
             server.ask("POST", "treatments", json=note())
         assert simulated.count("treatments") == stored
         assert server.ask("GET", "treatments").status_code == 200
 
     def test_a_document_is_lost_silently(self, simulated: SimulatedNightscout, server: Site) -> None:
-        simulated.fail(Fault(lose=1))
+        simulated.fail(SiteFault(lose=1))
         answer = server.ask("POST", "treatments", json=[note(created_at=ago(hours=n)) for n in range(3)])
         assert len(answer.json()) == 3
         assert [body["created_at"] for body in simulated.documents("treatments")] == [ago(hours=0), ago(hours=2)]
 
     def test_an_array_stops_in_its_middle(self, simulated: SimulatedNightscout, server: Site) -> None:
         batch = [note(created_at=ago(hours=n)) for n in range(3)]
-        simulated.fail(Fault(stop_at=1))
+        simulated.fail(SiteFault(stop_at=1))
         assert server.ask("POST", "treatments", json=batch).status_code == 500
         assert simulated.count("treatments") == 1
         simulated.refuses = lambda body: body["created_at"] == ago(hours=2)

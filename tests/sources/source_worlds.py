@@ -20,10 +20,10 @@ from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import utc
 from tconnectsync_tandem.api.id_token_check import verdict
-from tconnectsync_tandem.options import EndpointOptions as TandemEndpoints
+from tconnectsync_tandem.options import TandemEndpointOptions as TandemEndpoints
 from tconnectsync_tandem.options import TandemOptions
 from tconnectsync_tandem.source import open_source as open_tandem
-from tconnectsync_tconnect.options import EndpointOptions as OlderEndpoints
+from tconnectsync_tconnect.options import TconnectEndpointOptions as OlderEndpoints
 from tconnectsync_tconnect.options import TconnectOptions
 from tconnectsync_tconnect.source import open_source as open_older
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tconnectsync import Context, Event, Secret
 from tconnectsync_tandem.api.id_token import Judge
 from tconnectsync_tandem.api.id_token_check import verdict
-from tconnectsync_tandem.options import EndpointOptions, TandemOptions
+from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
@@ -194,9 +194,9 @@ class TinyCloud:
     _challenges: dict[str, str] = attrs.field(factory=dict)
 
     @property
-    def endpoints(self) -> EndpointOptions:
+    def endpoints(self) -> TandemEndpointOptions:
         accounts = f"{self.address}/accounts/api"
-        return EndpointOptions(
+        return TandemEndpointOptions(
             login_page=f"{self.address}/page",
             login_api=f"{accounts}/login",
             authorize=f"{accounts}/connect/authorize",

@@ -15,7 +15,7 @@ from binary_records import as_text, binary, record_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tconnectsync import BadFile, Batch, ImportOptions
+from tconnectsync import Batch, FileUnreadable, ImportOptions
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_tandem.binary import splitting
@@ -50,7 +50,7 @@ def split(content: bytes, *, skip_bad: bool = False, piece: int = 1 << 16) -> li
     return list(reader_of(content, skip_bad=skip_bad, piece=piece).records())
 
 
-def byte_of(error: BadFile) -> int:
+def byte_of(error: FileUnreadable) -> int:
     return int(error.message.split(":")[0].removeprefix("Byte ").replace(",", ""))
 
 
@@ -58,7 +58,7 @@ def split_or_byte(content: bytes) -> tuple[list[bytes], int | None]:
     """The records, or the byte that is told."""
     try:
         return split(content), None
-    except BadFile as error:
+    except FileUnreadable as error:
         return [], byte_of(error)
 
 
@@ -119,7 +119,7 @@ def test_a_file_whose_first_record_is_damaged_is_still_recognised() -> None:
 
 @pytest.mark.parametrize("pump", [None, "", "../etc"])
 def test_the_serial_number_is_asked_for(pump: str | None) -> None:
-    with pytest.raises(BadFile) as caught:
+    with pytest.raises(FileUnreadable) as caught:
         batches(PLAIN, pump)
     assert "--pump SERIAL" in str(caught.value.remedy)
 
@@ -152,10 +152,10 @@ def test_of_a_cut_file_the_whole_records_can_be_taken() -> None:
 )
 def test_an_impossible_header_is_told_with_its_byte(header: str, words: str) -> None:
     content = PLAIN[: 20 * SIZE] + bytes.fromhex(header) + PLAIN[20 * SIZE + 10 :]
-    with pytest.raises(BadFile, match=f"^Byte 520: {words}"):
+    with pytest.raises(FileUnreadable, match=f"^Byte 520: {words}"):
         split(content)
     with pytest.raises(
-        BadFile, match=rf"^Byte 71[0-4]: {words}"
+        FileUnreadable, match=rf"^Byte 71[0-4]: {words}"
     ):  # 520 bytes are 9 lines of 76 letters, and 10 letters
         split(as_text([content]))
     for form in (content, as_text([content])):
@@ -170,7 +170,7 @@ def test_an_impossible_header_is_told_with_its_byte(header: str, words: str) -> 
 def test_missing_bytes_cost_the_records_around_them_and_nothing_is_misread(lost: int, where: int) -> None:
     at = 20 * SIZE + where
     content = PLAIN[:at] + PLAIN[at + lost :]
-    with pytest.raises(BadFile, match=r"^Byte "):
+    with pytest.raises(FileUnreadable, match=r"^Byte "):
         split(content)
     found = split(content, skip_bad=True)
     assert set(found) <= set(RECORDS)
@@ -182,7 +182,7 @@ def test_missing_bytes_cost_the_records_around_them_and_nothing_is_misread(lost:
 def test_bytes_too_many_cost_the_records_around_them(more: int) -> None:
     at = 20 * SIZE + 11
     content = PLAIN[:at] + b"\xee" * more + PLAIN[at:]
-    with pytest.raises(BadFile, match=r"^Byte "):
+    with pytest.raises(FileUnreadable, match=r"^Byte "):
         split(content)
     found = split(content, skip_bad=True)
     assert set(found) <= set(RECORDS)
@@ -192,7 +192,7 @@ def test_bytes_too_many_cost_the_records_around_them(more: int) -> None:
 def test_letters_that_are_no_base64_cost_their_records() -> None:
     for place in (100, 555, 777):
         harmed = LINES[:place] + b"*" + LINES[place + 1 :]
-        with pytest.raises(BadFile, match=f"^Byte {place}: no base64 text"):
+        with pytest.raises(FileUnreadable, match=f"^Byte {place}: no base64 text"):
             split(harmed)
         reader = reader_of(harmed, skip_bad=True)
         found = list(reader.records())
@@ -233,7 +233,7 @@ def test_a_damaged_place_is_never_misread(at: int, size: int, what: str, seed: i
     }[what]
     overwrites = what in ("zeros", "other")
     assume(size > SIZE + 10 if overwrites else size % SIZE)
-    with pytest.raises(BadFile):
+    with pytest.raises(FileUnreadable):
         split(changed)
     found = split(changed, skip_bad=True)
     assert set(found) <= set(right)
@@ -244,7 +244,7 @@ def test_a_damaged_place_is_never_misread(at: int, size: int, what: str, seed: i
 def test_an_answer_that_ends_in_the_middle_leaves_the_next_one_alone() -> None:
     first, second = halves()
     content = json.dumps([first[:-6], second]).encode()
-    with pytest.raises(BadFile, match=r"^Byte "):
+    with pytest.raises(FileUnreadable, match=r"^Byte "):
         split(content)
     found = split(content, skip_bad=True)
     assert found[-29:] == RECORDS[31:]
@@ -258,7 +258,7 @@ def test_a_pumps_clock_may_be_ahead_by_months_not_by_years() -> None:
         if fine:
             assert batches(content)[0].events[0].pump_time == datetime(year, 3, 1)
         else:
-            with pytest.raises(BadFile, match="a record of 2028-03-01"):
+            with pytest.raises(FileUnreadable, match="a record of 2028-03-01"):
                 batches(content)
 
 
@@ -266,7 +266,7 @@ def test_where_a_file_is_only_looked_through_damage_is_told_and_a_few_events_do(
     options = ImportOptions(pump="90556643", skip_bad=False, received_at=NOW, looking=True)
     some = [event for batch in read(io.BytesIO(PLAIN), options) for event in batch.events]
     assert some == list(batches(PLAIN)[0].events[:1])
-    with pytest.raises(BadFile, match="the record that begins there is cut"):
+    with pytest.raises(FileUnreadable, match="the record that begins there is cut"):
         list(read(io.BytesIO(PLAIN[:-1]), options))
 
 
@@ -306,7 +306,7 @@ def test_whatever_happens_to_a_file_it_is_refused_or_read(
         skip_bad=skip_bad,
     )
     found = []
-    with nullcontext() if skip_bad else suppress(BadFile):
+    with nullcontext() if skip_bad else suppress(FileUnreadable):
         found = list(reader.records())
     assert all(len(record) == SIZE for record in found)
     assert skip_bad or not reader.skipped
@@ -320,7 +320,7 @@ def test_any_bytes_are_refused_or_decoded(content: bytes, skip_bad: bool) -> Non
     recognises(content)
     try:
         found = list(chain.from_iterable(batch.events for batch in read(io.BytesIO(content), options)))
-    except BadFile:
+    except FileUnreadable:
         assert not skip_bad
         return
     json.dumps([event.raw for event in found], allow_nan=False)

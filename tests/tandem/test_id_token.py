@@ -12,13 +12,13 @@ from tandem_world import Fault, World
 
 import tconnectsync_tandem.api.id_token as module
 from tconnectsync import Retryable, SourceChanged
-from tconnectsync_tandem.api.id_token import judged_apart
+from tconnectsync_tandem.api.id_token import verify_in_subprocess
 
 
 @pytest.fixture
 def apart(world: World) -> World:
     """A world whose source asks a process of its own, as it does outside of tests."""
-    world.judge = judged_apart
+    world.judge = verify_in_subprocess
     return world
 
 
@@ -101,7 +101,7 @@ def test_nothing_secret_is_in_the_words_or_the_environment_of_the_process(
         "print(json.dumps({'claims': {'words': sys.orig_argv, 'environment': dict(os.environ), 'read': read}}))"
     )
     monkeypatch.setattr(module, "SCRIPT", script)
-    found: Any = judged_apart("a-secret-token", [{"kid": "k1"}], "https://issuer.example.org")["claims"]
+    found: Any = verify_in_subprocess("a-secret-token", [{"kid": "k1"}], "https://issuer.example.org")["claims"]
     assert "a-secret-token" in found["read"]
     assert "a-secret-token" not in str(found["words"]) + str(found["environment"])
 

@@ -11,7 +11,7 @@ import attrs
 import pytest
 from tandem_world import hourly
 
-from tconnectsync import BadFile, Batch, ImportOptions
+from tconnectsync import Batch, FileUnreadable, ImportOptions
 from tconnectsync_tandem.event_factory import make_event
 from tconnectsync_tandem.files import saved_json
 from tconnectsync_tandem.files.saved import read, recognises
@@ -59,7 +59,7 @@ def test_a_file_that_is_cut_anywhere_is_refused_with_its_end(monkeypatch: pytest
     monkeypatch.setattr(saved_json, "_CHUNK", 50)
     text = b"[" + ANSWER[:-1] + b"}]"
     for size in range(1, len(text)):
-        with pytest.raises(BadFile, match=f"^Byte {size:,}: the file ends there"):
+        with pytest.raises(FileUnreadable, match=f"^Byte {size:,}: the file ends there"):
             batches(text[:size])
     assert numbers(text) == SEQS
 
@@ -80,7 +80,7 @@ def damaged(old: bytes, new: bytes) -> tuple[bytes, int]:
 )
 def test_damage_is_told_with_its_byte_and_costs_an_entry_at_most(old: bytes, new: bytes, words: str) -> None:
     text, at = damaged(old, new)
-    with pytest.raises(BadFile, match=words) as caught:
+    with pytest.raises(FileUnreadable, match=words) as caught:
         batches(text)
     told = int(caught.value.message.split(":")[0].removeprefix("Byte ").replace(",", ""))
     assert at <= told <= at + len(new) + 1
@@ -94,13 +94,13 @@ def test_damage_is_told_with_its_byte_and_costs_an_entry_at_most(old: bytes, new
     "text", [b"{}", b'{"events": 5}', b'{"clockChanges": []}', ANSWER + b"x", b'{"events": [' + b"[" * 100_000]
 )
 def test_another_shape_is_refused(text: bytes) -> None:
-    with pytest.raises(BadFile, match=r"^Byte "):
+    with pytest.raises(FileUnreadable, match=r"^Byte "):
         batches(text)
 
 
 @pytest.mark.parametrize("pump", [None, "", "../etc"])
 def test_the_serial_number_is_asked_for(pump: str | None) -> None:
-    with pytest.raises(BadFile) as caught:
+    with pytest.raises(FileUnreadable) as caught:
         batches(ANSWER, pump)
     assert "--pump SERIAL" in str(caught.value.remedy)
 
@@ -123,7 +123,7 @@ def test_where_a_file_is_only_looked_through_a_few_events_do_and_one_of_each_dev
     assert len(some) < 15
     assert set(map(repr, some)) <= set(map(repr, every))
     assert {(event.raw or {})["deviceAssignmentId"] for event in some} == {"another", entries[0]["deviceAssignmentId"]}
-    with pytest.raises(BadFile, match="the file ends there"):
+    with pytest.raises(FileUnreadable, match="the file ends there"):
         list(read(io.BytesIO(text[:-1]), attrs.evolve(options, looking=True)))
 
 

@@ -34,13 +34,13 @@ from tconnectsync import HttpLimits, Retryable, SourceChanged, retry_after_s
 from tconnectsync_tandem.api import transport
 from tconnectsync_tandem.api.pumps import Pump, read_pumps
 from tconnectsync_tandem.api.responses import LAST_PLACE, split_answer, whole_answer
-from tconnectsync_tandem.api.transport import Answer, BrokenAnswer, BrokenShape, check_clock
+from tconnectsync_tandem.api.transport import BrokenAnswer, BrokenShape, TandemResponse, check_clock
 from tconnectsync_tandem.cooldown import BUSY_TRIES
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import NO_SUCH_CODE
 from tconnectsync_tandem.event_factory import make_event
-from tconnectsync_tandem.schema_drift import Drift
-from tconnectsync_tandem.window_reader import PATIENCE, WindowReader, halves, words_for
+from tconnectsync_tandem.schema_drift import SchemaDrift
+from tconnectsync_tandem.window_reader import PATIENCE, WindowReader, bisect, words_for
 from tconnectsync_tandem.window_state import Memo
 
 
@@ -387,7 +387,7 @@ def _http(seconds: float) -> str:
     ],
 )
 def test_retry_after_is_a_number_or_a_date(text: str, seconds: float | None) -> None:
-    answer = Answer(status=429, headers={"Retry-After": text, "Date": _http(START.timestamp())}, body=b"")
+    answer = TandemResponse(status=429, headers={"Retry-After": text, "Date": _http(START.timestamp())}, body=b"")
     assert retry_after_s(answer) == seconds
 
 
@@ -445,11 +445,11 @@ def test_a_redirect_to_no_address_ends_the_login_with_words(world: World) -> Non
 
 
 def test_windows_halve_without_gap_or_overlap() -> None:
-    assert halves((date(2026, 11, 1), date(2026, 11, 2))) == (
+    assert bisect((date(2026, 11, 1), date(2026, 11, 2))) == (
         (date(2026, 11, 1), date(2026, 11, 1)),
         (date(2026, 11, 2), date(2026, 11, 2)),
     )
-    assert [half[0].day for half in halves((date(2026, 11, 1), date(2026, 11, 3)))] == [1, 2]
+    assert [half[0].day for half in bisect((date(2026, 11, 1), date(2026, 11, 3)))] == [1, 2]
     assert words_for((date(2026, 10, 1), date(2026, 10, 28))) == "1 to 28 October 2026"
     assert words_for((date(2025, 12, 9), date(2026, 1, 5))) == "9 December 2025 to 5 January 2026"
 
@@ -480,7 +480,7 @@ def test_the_bodies_of_broken_windows_are_not_kept(tmp_path: Path, content: byte
     reader = WindowReader(
         client=client,  # type: ignore[arg-type]  # stands in for it
         clock=SetClock(),
-        drift=Drift(),
+        drift=SchemaDrift(),
         memo=Memo(tmp_path / "memo.json"),
     )
     gc.disable()
@@ -570,7 +570,10 @@ def test_any_absurd_value_anywhere_in_a_window_costs_no_other_event(
     body = json.dumps(_replaced(_LOG_ANSWER, path, absurd, drop)).encode()
     ((pump,), *_) = read_pumps(_PUMPER_ANSWER)
     reader = WindowReader(
-        client=_Canned(body), clock=SetClock(), drift=Drift(), memo=Memo(tmp_path_factory.getbasetemp() / "memo.json")
+        client=_Canned(body),
+        clock=SetClock(),
+        drift=SchemaDrift(),
+        memo=Memo(tmp_path_factory.getbasetemp() / "memo.json"),
     )  # type: ignore[arg-type]  # stands in for it
     log = MemoryLog()
     for batch in reader.read(pump, [(date(2026, 11, 19), date(2026, 11, 19))]):

@@ -106,10 +106,10 @@ def answered(*pieces: bytes) -> list[Any]:
 
 def test_any_value_in_any_field_of_any_record_is_kept_and_never_a_wrong_number(entries: list[dict[str, Any]]) -> None:
     """Everything once: missing, null, other types, absurd, too large, too deep, half a character."""
-    dice = random.Random(7)
+    rng = random.Random(7)
     for entry in entries:
         for path in places_of(entry):
-            for text in [None, *(ABSURD if len(path) == 1 else dice.sample(ABSURD, 12))]:
+            for text in [None, *(ABSURD if len(path) == 1 else rng.sample(ABSURD, 12))]:
                 try:
                     values = answered(with_value(entry, path, text))
                 except Retryable:
@@ -170,15 +170,15 @@ def test_harmed_answers_are_read_or_refused_with_a_reason(
     entries: list[dict[str, Any]], seed: int, text: bytes
 ) -> None:
     """Bytes changed, cut and put in: half an answer is never taken for a whole one with less in it."""
-    dice = random.Random(seed)
-    chosen = dice.sample(entries, 4)
+    rng = random.Random(seed)
+    chosen = rng.sample(entries, 4)
     body = bytearray(json.dumps({"events": chosen, "clockChanges": []}).encode())
-    at = dice.randrange(len(body))
-    cut = dice.random() < 0.3
+    at = rng.randrange(len(body))
+    cut = rng.random() < 0.3
     if cut:
         body = body[:at]
-    elif dice.random() < 0.5:
-        body[at] = dice.randrange(256)
+    elif rng.random() < 0.5:
+        body[at] = rng.randrange(256)
     else:
         body[at:at] = text
     try:
@@ -241,15 +241,15 @@ def test_a_log_full_of_absurd_entries_opens_folds_and_reads_back(tmp_path: Path,
     """All of it through the real log: revisions, an index built again, and every sink's folds."""
     from tconnectsync_nightscout.folds.select import iob_folds, pump_event_folds, treatment_folds
 
-    dice = random.Random(3)
+    rng = random.Random(3)
     made: list[Event] = []
     for number in range(400):
-        entry = dice.choice(entries)
-        path = dice.choice(list(places_of(entry)))
+        entry = rng.choice(entries)
+        path = rng.choice(list(places_of(entry)))
         with suppress(Retryable):
             made += [
                 event_of(raw)
-                for raw in answered(with_value({**entry, "sequenceNumber": 1000 + number}, path, dice.choice(ABSURD)))
+                for raw in answered(with_value({**entry, "sequenceNumber": 1000 + number}, path, rng.choice(ABSURD)))
             ]
     with EventLog.open(tmp_path, clock=StillClock(), writable=True, segment_bytes=40_000) as log:
         log.append(made)

@@ -9,7 +9,7 @@ import pytest
 from tandem_world import CloudPump, SetClock
 
 from tconnectsync_tandem.api.pumps import read_pumps
-from tconnectsync_tandem.cooldown import DAY_TRIES, Patience
+from tconnectsync_tandem.cooldown import DAY_TRIES, Cooldown
 
 DAY = date(2026, 11, 19)
 
@@ -28,7 +28,7 @@ class WrongClock(SetClock):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_pause_that_began_while_the_clock_was_wrong_ends(wrong_by: timedelta, sign: int) -> None:
     (pump,) = read_pumps({"pumps": [CloudPump().listed()]}).pumps
-    clock, patience = WrongClock(wrong_by=sign * wrong_by), Patience()
+    clock, patience = WrongClock(wrong_by=sign * wrong_by), Cooldown()
     patience.leave_pump(pump, clock)
     for _ in range(DAY_TRIES):
         patience.leave_day(pump, DAY, clock)

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from tconnectsync_tandem.api.pumps import Pump
 from tconnectsync_tandem.planner import (
     Coverage,
-    Fetched,
+    FetchedDay,
     Planner,
     Window,
     coverage_of,
-    cut,
     days_between,
     in_use,
     local_day,
+    split_into_windows,
 )
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
@@ -28,15 +28,19 @@ PUMP = Pump(serial="1", assignments=("a",), uploaded_at=UPLOAD, newest=datetime(
 
 
 def planned(
-    coverage: dict[date, Fetched] | None = None, *, pump: Pump = PUMP, zone: str = "America/New_York", used: bool = True
+    coverage: dict[date, FetchedDay] | None = None,
+    *,
+    pump: Pump = PUMP,
+    zone: str = "America/New_York",
+    used: bool = True,
 ) -> list[Window]:
     planner = Planner(pump=pump, start=date(2026, 10, 20), now=NOW, zone_of=lambda _: zone, used=used)
     return planner.windows(Coverage(days=coverage or {}), most_days=28)
 
 
-def fetched(hours_ago: float, upload: datetime | None = UPLOAD) -> dict[date, Fetched]:
+def fetched(hours_ago: float, upload: datetime | None = UPLOAD) -> dict[date, FetchedDay]:
     at = NOW - timedelta(hours=hours_ago)
-    return {day: Fetched(at, upload) for day in days_between(date(2026, 10, 20), TODAY + timedelta(days=1))}
+    return {day: FetchedDay(at, upload) for day in days_between(date(2026, 10, 20), TODAY + timedelta(days=1))}
 
 
 def test_nothing_is_due_right_after_everything_was_fetched() -> None:
@@ -84,7 +88,7 @@ def test_facts_too_many_to_read_count_as_whole_before_the_oldest_one_read() -> N
 @settings(max_examples=100, deadline=None)
 @given(st.sets(st.dates(date(2026, 1, 1), date(2026, 12, 31)), max_size=60), st.integers(1, 28))
 def test_windows_hold_every_day_once_and_are_short_enough(days: set[date], most: int) -> None:
-    windows = cut(days, most)
+    windows = split_into_windows(days, most)
     covered = [day for first, last in windows for day in days_between(first, last)]
     assert set(covered) >= days
     assert len(covered) == len(set(covered))
@@ -99,7 +103,7 @@ def test_a_record_that_arrives_late_is_fetched_within_a_week_of_polls(
 ) -> None:
     """Steps are hours between polls, and whether the upload date moved; a batch of some day arrives after the first."""
     now, upload = NOW, UPLOAD
-    days: dict[date, Fetched] = {}
+    days: dict[date, FetchedDay] = {}
     arrived_at: datetime | None = None
     record_day = TODAY - timedelta(days=late_days)
     seen = False
@@ -109,7 +113,7 @@ def test_a_record_that_arrives_late_is_fetched_within_a_week_of_polls(
         planner = Planner(pump=pump, start=date(2026, 10, 20), now=now, zone_of=lambda _: "Europe/Berlin")
         for first, last in planner.windows(Coverage(days=days), most_days=28):
             for day in days_between(first, last):
-                days[day] = Fetched(now, upload)
+                days[day] = FetchedDay(now, upload)
             seen = seen or (arrived_at is not None and first <= record_day <= last)
         arrived_at = arrived_at or now
         if now - arrived_at >= timedelta(days=9):

@@ -17,7 +17,7 @@ from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_tandem.api.id_token_check import verdict
-from tconnectsync_tandem.options import EndpointOptions, TandemOptions
+from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
 
 SERIAL = "90556643"
@@ -40,7 +40,7 @@ class Home:
     def source(self, **options: Any) -> TandemSource:
         account = self.cloud.accounts[0]
         context = Context(clock=self.clock, folder=self.folder, version="4", sections={}, zone_of=lambda _: self.zone)
-        endpoints = EndpointOptions(**self.cloud.endpoints)
+        endpoints = TandemEndpointOptions(**self.cloud.endpoints)
         password = Secret(account.password)
         given = TandemOptions(email=account.email, password=password, region="US", endpoints=endpoints, **options)
         return open_source(given, context, judge=verdict)

@@ -14,7 +14,7 @@ from tandem_world import CloudPump, Fault, SetClock, World, basal, entry
 import tconnectsync_tandem
 from tconnectsync import Context, Secret, SourceSpec
 from tconnectsync_tandem.api.endpoints import REGIONS, endpoints_of
-from tconnectsync_tandem.options import EndpointOptions, TandemOptions, problems_of
+from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions, problems_of
 
 
 def spec() -> SourceSpec:
@@ -67,7 +67,7 @@ def test_values_that_no_pump_or_server_takes_are_told(key: str, good: object, ba
 
 
 def test_an_address_is_one() -> None:
-    check = attrs.fields(EndpointOptions).data.metadata["check"]
+    check = attrs.fields(TandemEndpointOptions).data.metadata["check"]
     assert check(None) is None
     assert check("https://source.tandemdiabetes.com/") is None
     assert check("source.tandemdiabetes.com")
@@ -95,10 +95,10 @@ def test_every_address_can_be_replaced() -> None:
         name: f"https://{name}.example.org/"
         for name in ("login_page", "login_api", "authorize", "token", "jwks", "issuer", "redirect_uri", "data")
     }
-    found = endpoints_of("EU", EndpointOptions(**given, client_id="abc"))
+    found = endpoints_of("EU", TandemEndpointOptions(**given, client_id="abc"))
     assert all(getattr(found, name) == value for name, value in given.items())
     assert found.client_id == "abc"
-    assert endpoints_of("US", EndpointOptions(data="https://x.example.org")).data == "https://x.example.org/"
+    assert endpoints_of("US", TandemEndpointOptions(data="https://x.example.org")).data == "https://x.example.org/"
 
 
 @pytest.mark.parametrize("region", ["US", "EU"])

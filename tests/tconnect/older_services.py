@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from tconnectsync import Context, Event, Secret
-from tconnectsync_tconnect.options import EndpointOptions, TconnectOptions
+from tconnectsync_tconnect.options import TconnectEndpointOptions, TconnectOptions
 from tconnectsync_tconnect.source import TconnectSource, open_source
 
 START = datetime(2021, 4, 1, 22, 0, tzinfo=timezone.utc)
@@ -169,7 +169,7 @@ class Services:
     ) -> TconnectSource:
         context = Context(clock=self.clock, folder=folder, version="4", sections={}, zone_of=lambda _: zone)
         app = {"client_id": "app", "client_secret": Secret("app-secret")} if phone else {}
-        endpoints = EndpointOptions(login=self.url, android=self.url, controliq=self.url, ws2=self.url)
+        endpoints = TconnectEndpointOptions(login=self.url, android=self.url, controliq=self.url, ws2=self.url)
         given = {"email": EMAIL, "password": Secret(PASSWORD), "pumps": (PUMP,), "history_days": 1, **app, **options}
         return open_source(TconnectOptions(endpoints=endpoints, **given), context)
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from older_services import PUMP, bolus, segment, site, timeline
 
 from tconnectsync_nightscout.folds.basal import BasalFold
-from tconnectsync_tconnect.rows.csv_tables import BASAL, Row
+from tconnectsync_tconnect.rows.csv_tables import BASAL, CsvRow
 from tconnectsync_tconnect.rows.entry import decode
-from tconnectsync_tconnect.rows.merge import Answers, Rest, merged
+from tconnectsync_tconnect.rows.merge import LegacyResponses, Rest, merged
 from tconnectsync_tconnect.source_events import event_of
 
 JUNK = st.recursive(
@@ -53,7 +53,7 @@ def test_junk_in_any_place_of_an_answer_is_kept_aside(data: st.DataObject) -> No
         target = target[key]
     target[path[-1]] = data.draw(JUNK)
     answer["therapy"].append(bolus(7100, "2021-04-01T18:00:00", 2.0))
-    found = merged(Answers(first=date(2021, 4, 1), **answer), Rest())
+    found = merged(LegacyResponses(first=date(2021, 4, 1), **answer), Rest())
     assert [one.fact.body.delivered_u for one in found.facts if one.fact.name == "bolus:7100/completed"] == [2.0]
     for one in found.facts:
         json.dumps(one.raw, allow_nan=False, ensure_ascii=False).encode()
@@ -74,14 +74,14 @@ def test_at_every_minute_the_timeline_counts_where_it_tells_and_nothing_counts_t
     told = {at: (length, rate) for at, length, rate in segments}
     told_csv = {at: rate for at, _, rate in rows}
     csv = [
-        Row(table=BASAL, line=0, cells={"Type": "Basal", "EventDateTime": wall(at), "BasalRate": str(rate / 10)})
+        CsvRow(table=BASAL, line=0, cells={"Type": "Basal", "EventDateTime": wall(at), "BasalRate": str(rate / 10)})
         for at, rate in told_csv.items()
     ]
     answer = timeline(
         *(segment(wall(at), rate / 10, length * 60) for at, (length, rate) in told.items()),
         suspensions=[(wall(at), "manual") for at in stops],
     )
-    facts = merged(Answers(first=START.date(), timeline=answer, csv=csv), Rest()).facts
+    facts = merged(LegacyResponses(first=START.date(), timeline=answer, csv=csv), Rest()).facts
     assert len({one.fact.name for one in facts}) == len(facts)
     events = [event_of(one, PUMP, datetime(2021, 4, 3, tzinfo=timezone.utc)) for one in facts]
     drawn: dict[int, float] = {}

@@ -19,7 +19,7 @@ from tconnectsync_nightscout.folds.boluses import BolusFold
 from tconnectsync_nightscout.folds.modes import ModesFold
 from tconnectsync_tconnect.rows.csv_tables import read_rows
 from tconnectsync_tconnect.rows.entry import decode
-from tconnectsync_tconnect.rows.merge import Answers, Merged, Rest, merged
+from tconnectsync_tconnect.rows.merge import LegacyResponses, Merged, Rest, merged
 from tconnectsync_tconnect.source_events import event_of
 
 NOW = datetime(2021, 4, 3, tzinfo=timezone.utc)
@@ -28,7 +28,7 @@ DAY = date(2021, 4, 1)
 
 def together(rest: Rest | None = None, **answers: Any) -> Merged:
     csv = list(read_rows(io.BytesIO(answers.pop("csv", b""))))
-    return merged(Answers(first=DAY, csv=csv, **answers), rest or Rest())
+    return merged(LegacyResponses(first=DAY, csv=csv, **answers), rest or Rest())
 
 
 def events(found: Merged) -> list[Event]:
@@ -205,10 +205,10 @@ def test_a_sleep_that_reaches_to_the_newest_data_has_no_end_yet() -> None:
 def test_days_without_any_data_do_not_end_a_sleep() -> None:
     """Tomorrow is asked for, too: that it is empty says nothing about the night that has begun."""
     asleep = together(timeline=timeline(segment("2021-04-01T03:00", 1.0, 300), modes=[("2021-04-01T01:00", 1, 7200)]))
-    tomorrow = merged(Answers(first=date(2021, 4, 2)), asleep.rest)
+    tomorrow = merged(LegacyResponses(first=date(2021, 4, 2)), asleep.rest)
     assert [event for event in events(tomorrow) if event.body.mode == "normal"] == []
     later = merged(
-        Answers(first=date(2021, 4, 3), timeline=timeline(segment("2021-04-03T00:00", 1.0, 300))), tomorrow.rest
+        LegacyResponses(first=date(2021, 4, 3), timeline=timeline(segment("2021-04-03T00:00", 1.0, 300))), tomorrow.rest
     )
     ends = [event for event in events(later) if event.kind == "mode.changed" and event.body.mode == "normal"]
     assert [f"{event.pump_time:%d %H:%M}" for event in ends] == ["01 03:00"]

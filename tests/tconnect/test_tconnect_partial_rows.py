@@ -27,7 +27,7 @@ from exports import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tconnectsync import BadFile, Event, events
+from tconnectsync import Event, FileUnreadable, events
 from tconnectsync_tconnect.importer import read
 from tconnectsync_tconnect.rows.csv_text import split, text_rows
 from tconnectsync_tconnect.rows.entry import decode
@@ -121,7 +121,7 @@ def test_a_cell_too_many_or_too_few_never_makes_another_dose(at: int, cell: str)
         for skip_bad in (False, True):
             try:
                 found = events_of(export(READINGS, text), skip_bad=skip_bad)
-            except BadFile:
+            except FileUnreadable:
                 assert not skip_bad
                 continue
             told = {event.kind: event.body for event in found}
@@ -136,7 +136,7 @@ def test_a_cell_too_many_or_too_few_never_makes_another_dose(at: int, cell: str)
 @pytest.mark.parametrize("cells", [("0", "8"), ("0", "8", "")])
 def test_a_decimal_comma_is_no_rate_and_a_second_cell(cells: tuple[str, ...]) -> None:
     text = table(BASAL_COLUMNS) + f"Basal,3,2021-04-01T01:00:00,{','.join(cells)}\r\n"
-    with pytest.raises(BadFile, match="more cells"):
+    with pytest.raises(FileUnreadable, match="more cells"):
         events_of(export(READINGS, text))
     assert rates(events_of(export(READINGS, text, basal(("02:00:00", "1"))), skip_bad=True)) == []
 
@@ -173,7 +173,7 @@ def test_an_extended_part_counts_though_the_immediate_one_says_no_amount() -> No
 @pytest.mark.parametrize("column", ["BolexInsulinDelivered", "BolexCompletionDateTime"])
 def test_a_damaged_extended_part_costs_no_immediate_one(column: str) -> None:
     content = export(READINGS, boluses({**EXTENDED, column: "0,2"}))
-    with pytest.raises(BadFile, match=column):
+    with pytest.raises(FileUnreadable, match=column):
         events_of(content)
     assert doses(events_of(content, skip_bad=True)) == [("2021-04-01 15:00:00", 0.2)]
 
@@ -284,17 +284,17 @@ def test_a_serial_number_that_a_spreadsheet_rewrote_is_repaired(said: str, seria
 def test_a_rounded_serial_number_is_refused_and_no_new_pump(said: str) -> None:
     content = export(device(("00:01:39", "174"), serial=said))
     for skip_bad in (False, True):
-        with pytest.raises(BadFile) as caught:
+        with pytest.raises(FileUnreadable) as caught:
             events_of(content, skip_bad=skip_bad)
         assert "--pump SERIAL" in str(caught.value.remedy)
-    with pytest.raises(BadFile, match="no serial number"):
+    with pytest.raises(FileUnreadable, match="no serial number"):
         events_of(export(boluses(STANDARD)), pump=said)
 
 
 def test_a_rounded_serial_number_is_the_pumps_that_is_named_if_it_can_be() -> None:
     content = export(device(("00:01:39", "174"), serial="9.00012E7"))
     assert {event.pump for event in events_of(content, pump="90001234")} == {"90001234"}
-    with pytest.raises(BadFile, match="cannot be"):
+    with pytest.raises(FileUnreadable, match="cannot be"):
         events_of(content, pump="90009999")
     assert not can_be("9.00012E7", "AB1234")
 

@@ -24,7 +24,7 @@ from exports import (
     table,
 )
 
-from tconnectsync import BadFile, Event, events
+from tconnectsync import Event, FileUnreadable, events
 from tconnectsync_tconnect.importer import read, recognises
 from tconnectsync_tconnect.rows.entry import decode
 
@@ -247,19 +247,19 @@ def test_a_table_without_rows_says_nothing() -> None:
 
 
 def test_without_readings_the_serial_number_is_asked_for() -> None:
-    with pytest.raises(BadFile) as caught:
+    with pytest.raises(FileUnreadable) as caught:
         events_of(export(boluses(STANDARD)))
     assert "--pump SERIAL" in str(caught.value.remedy)
     assert ended(events_of(export(boluses(STANDARD)), pump="777")).id == "tconnect:777:bolus:7007/completed"
 
 
 def test_another_serial_number_than_the_files_is_refused() -> None:
-    with pytest.raises(BadFile, match="is of pump 90556643, not of pump 777"):
+    with pytest.raises(FileUnreadable, match="is of pump 90556643, not of pump 777"):
         events_of(export(*TABLES), pump="777")
 
 
 def test_a_file_of_two_pumps_is_refused() -> None:
-    with pytest.raises(BadFile, match="of 2 pumps"):
+    with pytest.raises(FileUnreadable, match="of 2 pumps"):
         events_of(export(*TABLES, device(("01:00:00", "100"), serial="777")))
 
 
@@ -314,7 +314,7 @@ BAD_BOLUSES = [
 def test_a_damaged_bolus_is_refused_with_its_line_and_column(column: str, value: str, reason: str) -> None:
     content = export(*TABLES[:3], boluses(STANDARD, {**EXTENDED, column: value}))
     line = content.count(b"\n")
-    with pytest.raises(BadFile, match=f'Line {line}, Bolus table, column "{column}": the value {reason}'):
+    with pytest.raises(FileUnreadable, match=f'Line {line}, Bolus table, column "{column}": the value {reason}'):
         events_of(content)
     kept = events_of(content, skip_bad=True)
     (aside,) = [event for event in kept if event.kind == "unknown"]
@@ -333,32 +333,32 @@ def test_a_damaged_bolus_is_refused_with_its_line_and_column(column: str, value:
     ],
 )
 def test_an_extended_bolus_without_what_tells_its_dose_is_refused(changes: dict[str, str], column: str) -> None:
-    with pytest.raises(BadFile, match=f'column "{column}"'):
+    with pytest.raises(FileUnreadable, match=f'column "{column}"'):
         events_of(export(boluses({**EXTENDED, **changes})), pump=PUMP)
 
 
 def test_two_boluses_of_one_name_are_refused_and_a_repeated_row_is_not() -> None:
     once = named(events_of(export(boluses(STANDARD)), pump=PUMP))
     assert named(events_of(export(boluses(STANDARD, STANDARD)), pump=PUMP)) == once
-    with pytest.raises(BadFile, match="names a bolus that another row tells otherwise"):
+    with pytest.raises(FileUnreadable, match="names a bolus that another row tells otherwise"):
         events_of(export(boluses(STANDARD, {**STANDARD, "CompletionDateTime": "2021-04-02T08:00:00"})), pump=PUMP)
 
 
 @pytest.mark.parametrize("value", ["0", "-5", "abc"])
 def test_a_reading_that_is_no_glucose_value_is_refused(value: str) -> None:
-    with pytest.raises(BadFile, match=r'column "Readings \(CGM / BGM\)"'):
+    with pytest.raises(FileUnreadable, match=r'column "Readings \(CGM / BGM\)"'):
         events_of(export(device(("00:01:39", value))))
 
 
 @pytest.mark.parametrize("bad", [iob(("00:00:19", "x")), basal(("00:00:00", "0,8")), iob(("99:00:00", "1"))])
 def test_a_value_that_is_none_is_refused(bad: str) -> None:
-    with pytest.raises(BadFile, match="Nothing of the file was taken"):
+    with pytest.raises(FileUnreadable, match="Nothing of the file was taken"):
         events_of(export(bad), pump=PUMP)
 
 
 def test_nothing_is_handed_over_of_a_file_that_is_damaged_further_on() -> None:
     batches = read(io.BytesIO(export(*TABLES, iob(("00:00:19", "x")))), Asked())
-    with pytest.raises(BadFile):
+    with pytest.raises(FileUnreadable):
         next(batches)
 
 
@@ -367,7 +367,7 @@ def test_where_a_file_is_only_looked_through_its_first_events_do() -> None:
     content = export(TABLES[0], basal(*rates))
     looked, whole = events_of(content, looking=True), events_of(content)
     assert looked == whole[:1000] != whole
-    with pytest.raises(BadFile, match="Line "):
+    with pytest.raises(FileUnreadable, match="Line "):
         events_of(content.replace(b"1.199", b"1,199"), looking=True)
 
 
@@ -379,53 +379,53 @@ def test_rows_left_out_are_told() -> None:
 
 def test_a_file_that_ends_within_a_row_is_refused_unless_what_is_left_is_asked_for() -> None:
     content = export(TABLES[0], TABLES[2]) + b'"Basal","3","2021-04-01T08:00:00","0.8'
-    with pytest.raises(BadFile, match="is cut off, and the file with it"):
+    with pytest.raises(FileUnreadable, match="is cut off, and the file with it"):
         events_of(content)
     rates = [event.body.span_s for event in events_of(content, skip_bad=True) if event.kind == "basal.delivered"]
     assert rates == [23400, 1800, 3600]  # 07:00 to 08:00 too; 0.8 may have been 0.85
 
 
 def test_a_row_of_another_table_is_refused() -> None:
-    with pytest.raises(BadFile, match="the row is no IOB row"):
+    with pytest.raises(FileUnreadable, match="the row is no IOB row"):
         events_of(export(TABLES[0], iob(("00:00:19", "1"))) + b'"Bolus","81","2021-04-01T00:05:19","1"\r\n')
 
 
 def test_rows_that_a_blank_line_parts_from_their_header_are_refused() -> None:
     first, second = boluses(STANDARD), boluses(EXTENDED).split("\r\n", 1)[1]
-    with pytest.raises(BadFile, match="stands under no header"):
+    with pytest.raises(FileUnreadable, match="stands under no header"):
         events_of(export(first, second), pump=PUMP, skip_bad=True)
 
 
 def test_a_table_without_a_column_that_it_needs_is_refused() -> None:
     columns = [column for column in BOLUS_COLUMNS if column != "InsulinDelivered"]
-    with pytest.raises(BadFile, match='Bolus table has no column "InsulinDelivered"'):
+    with pytest.raises(FileUnreadable, match='Bolus table has no column "InsulinDelivered"'):
         events_of(export(boluses(STANDARD, columns=columns)), pump=PUMP)
 
 
 def test_a_column_that_is_there_twice_is_refused() -> None:
-    with pytest.raises(BadFile, match='"IOB" is there twice'):
+    with pytest.raises(FileUnreadable, match='"IOB" is there twice'):
         events_of(export(table(("Type", "IOB", "EventDateTime", "IOB"), ("IOB", "1", "2021-04-01T00:00:00", "2"))))
 
 
 def test_a_table_that_nobody_knows_is_refused() -> None:
-    with pytest.raises(BadFile, match='table of "Ketones" rows'):
+    with pytest.raises(FileUnreadable, match='table of "Ketones" rows'):
         events_of(export(table(("Type", "EventDateTime"), ("Ketones", "2021-04-01T00:00:00"))))
 
 
 @pytest.mark.parametrize("content", [b"", export(), export(boluses())])
 def test_a_file_without_rows_is_refused(content: bytes) -> None:
-    with pytest.raises(BadFile, match="holds no row"):
+    with pytest.raises(FileUnreadable, match="holds no row"):
         events_of(content)
 
 
 def test_another_encoding_is_refused() -> None:
-    with pytest.raises(BadFile, match="not UTF-8"):
+    with pytest.raises(FileUnreadable, match="not UTF-8"):
         events_of("\r\n".join(TABLES).encode("utf-16"))
 
 
 def test_no_error_shows_what_a_note_says() -> None:
     content = export(boluses({**STANDARD, "Note": "private", "InsulinDelivered": "secret"}))
-    with pytest.raises(BadFile) as caught:
+    with pytest.raises(FileUnreadable) as caught:
         events_of(content)
     assert "secret" not in str(caught.value)
     assert "private" not in str(caught.value)

@@ -10,7 +10,7 @@ import pytest
 from timeline_world import ListLog, World, times_of, utc, worst_s
 
 from tconnectsync.config.zone_names import is_zone
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.utc_offsets import PLACES_S, ZoneOffsets, offset_beside_s, offset_change_s
 from tconnectsync.timeline.zones import Zones
 
@@ -34,7 +34,7 @@ def live(world: World, until: datetime) -> World:
 def in_cycles(world: World, zones: Zones) -> dict[int, datetime | None]:
     """As a daemon sees it: after each upload its events, and the choice made a fact."""
     log = ListLog()
-    placer = Placer(log, zones)
+    placer = TimelineResolver(log, zones)
     batch = []
     for event in world.events:
         batch.append(event)
@@ -51,7 +51,7 @@ def all_at_once(world: World, zones: Zones) -> dict[int, datetime | None]:
     log = ListLog()
     uploads = [event for event in world.events if event.kind == "upload.seen"]
     log.append([*(event for event in world.events if event.kind != "upload.seen"), *uploads[-1:]])
-    return times_of(Placer(log, zones), log)
+    return times_of(TimelineResolver(log, zones), log)
 
 
 def assert_bounded(world: World, zones: Zones, drift_min: float) -> None:
@@ -190,7 +190,7 @@ def test_drift_and_daylight_saving_in_any_order(
 def test_a_fast_clock_is_told_in_minutes_until_it_is_set() -> None:
     world = live(World(now=utc("2025-06-01"), offset_s=2 * HOUR), utc("2025-06-03"))
     log = ListLog()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     log.append(world.events)
     log.append(placer.pending_facts(world.now))
     assert placer.messages() == []

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 from timeline_world import ListLog, World, placed_times, times_of, utc, worst_s
 
-from tconnectsync.timeline.clock_settings import ClockSet, steps_of
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.clock_settings import ClockSetting, steps_of
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 
 HOUR = 3600
@@ -51,7 +51,7 @@ def test_seen_from_before_the_flight_it_is_right_without_an_upload(time_first: b
     world = World(now=utc("2025-06-03"), offset_s=-4 * HOUR).run(utc("2025-06-10T23:00"))
     log = ListLog()
     log.append(world.events)
-    placer = Placer(log, NEW_YORK)
+    placer = TimelineResolver(log, NEW_YORK)
     log.append(placer.pending_facts(world.now))
     world.set_clock(2 * HOUR, time_first=time_first, between=3).run(utc("2025-06-15"))
     log.append(world.events)
@@ -60,8 +60,8 @@ def test_seen_from_before_the_flight_it_is_right_without_an_upload(time_first: b
 
 def test_a_time_and_a_date_are_one_step_in_either_order() -> None:
     day = datetime(2025, 6, 1, 1)
-    late = ClockSet(key=1, part="time", pump_time=day, step_s=-18 * 3600.0, rtc_ms=1000)
-    date = ClockSet(key=2, part="date", pump_time=day + timedelta(days=1), step_s=86400.0, rtc_ms=3000)
+    late = ClockSetting(key=1, part="time", pump_time=day, step_s=-18 * 3600.0, rtc_ms=1000)
+    date = ClockSetting(key=2, part="date", pump_time=day + timedelta(days=1), step_s=86400.0, rtc_ms=3000)
     (step,) = steps_of([late, date])
     assert (step.key, step.done_key, step.rounded_s, step.first_s, step.wall) == (
         1, 2, 6 * HOUR, -18 * HOUR, day + timedelta(days=1),
@@ -72,7 +72,7 @@ def test_a_time_set_shortly_before_a_whole_setting_is_a_step_of_its_own() -> Non
     day = datetime(2025, 6, 1, 12)
     parts = [("time", 300.0), ("date", 0.0), ("time", 3600.0)]
     sets = [
-        ClockSet(key=i, part=part, pump_time=day, step_s=step_s, rtc_ms=1000 * i)
+        ClockSetting(key=i, part=part, pump_time=day, step_s=step_s, rtc_ms=1000 * i)
         for i, (part, step_s) in enumerate(parts)
     ]
     assert [(step.key, step.done_key, step.exact_s) for step in steps_of(sets)] == [(0, 0, 300.0), (1, 2, 3600.0)]
@@ -81,7 +81,7 @@ def test_a_time_set_shortly_before_a_whole_setting_is_a_step_of_its_own() -> Non
 def test_a_pump_that_always_lived_elsewhere_is_right_by_one_upload() -> None:
     world = World(now=utc("2025-06-03"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = first_sync(world)
-    placer = Placer(log, NEW_YORK)
+    placer = TimelineResolver(log, NEW_YORK)
     assert worst_s(times_of(placer, log), world.truth) == 0
     (fact,) = placer.pending_facts(world.now)
     assert (fact.body.offset_min, fact.body.basis) == (120, "evidence")
@@ -111,7 +111,7 @@ def test_a_clock_that_is_minutes_fast_or_slow_is_not_taken_for_another_zones(
 def test_a_clock_that_fits_no_offset_waits_and_the_message_says_what_to_do(ahead_days: int) -> None:
     world = World(now=utc("2025-06-03"), offset_s=2 * HOUR + ahead_days * 86400).run(utc("2025-06-10"))
     log = first_sync(world)
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     assert set(times_of(placer, log).values()) == {None}
     assert placer.pending_facts(world.now + timedelta(days=2)) == []
     (words,) = placer.messages()
@@ -127,7 +127,7 @@ def test_a_clock_that_fits_no_offset_waits_and_the_message_says_what_to_do(ahead
 def test_a_clock_known_before_it_was_set_days_ahead_goes_on() -> None:
     world = World(now=utc("2025-06-03"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = first_sync(world)
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     log.append(placer.pending_facts(world.now))
     world.set_clock(2 * HOUR + 5 * 86400).run(utc("2025-06-11")).upload()
     log.append(world.events)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timeline_world import EPOCH, ListLog, ListStream, View, World, row, utc
 
-from tconnectsync.timeline.placement import Placement, placement_from_json, placement_to_json
-from tconnectsync.timeline.pump_clock import Clock, Piece, ZoneClock
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.placement import StreamTimeline, placement_from_json, placement_to_json
+from tconnectsync.timeline.pump_clock import ClockSegment, PumpClock, ZoneClock
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.spans import Span
 from tconnectsync.timeline.zones import Zones
 
@@ -24,12 +24,12 @@ def stream_of(log: ListLog, pump: str = "111", *, numbered: bool = True) -> List
     return next(each for each in log.streams() if each.pump == pump and each.numbered == numbered)
 
 
-def place(log: ListLog, pump: str = "111", *, numbered: bool = True) -> Placement:
-    return Placer(log, BERLIN).place()[stream_of(log, pump, numbered=numbered).id]
+def place(log: ListLog, pump: str = "111", *, numbered: bool = True) -> StreamTimeline:
+    return TimelineResolver(log, BERLIN).place()[stream_of(log, pump, numbered=numbered).id]
 
 
-def clock(*pieces: tuple[int, int | None]) -> Clock:
-    return Clock(pieces=tuple(Piece(from_key=key, offset_s=offset_s) for key, offset_s in pieces))
+def clock(*pieces: tuple[int, int | None]) -> PumpClock:
+    return PumpClock(pieces=tuple(ClockSegment(from_key=key, offset_s=offset_s) for key, offset_s in pieces))
 
 
 # --- several pumps --------------------------------------------------------------------------------------------------
@@ -46,7 +46,7 @@ def test_the_new_pump_takes_over_where_it_shows_a_first_mark_and_the_old_one_end
     assert place(log, "111").wear_changes() == ((at, "wear.ended"),)
     assert [kind for _, kind in place(log, "222").wear_changes()] == ["wear.ended", "wear.began"]
     assert place(log, "222").wear_changes()[1][0] == at
-    found = Placer(log, BERLIN).status()
+    found = TimelineResolver(log, BERLIN).status()
     assert (found["111"]["worn"], found["222"]["worn"]) == (False, True)
 
 
@@ -81,7 +81,7 @@ def test_settings_go_with_the_pump_that_they_were_read_from() -> None:
     for pump, first, last in (("111", "2025-10-01", "2025-10-10"), ("222", "2025-10-10", "2025-10-20")):
         log.append(World(now=utc(first), offset_s=2 * HOUR, pump=pump).run(utc(last)).events)
         log.append([row(utc(first), BERLIN, pump=pump, kind="settings.captured", source="tandem")])
-    placements = Placer(log, BERLIN).place()
+    placements = TimelineResolver(log, BERLIN).place()
     worn = {(each.pump, each.numbered): placements[each.id].worn for each in log.streams()}
     assert worn["111", False] == worn["111", True]
     assert worn["222", False] == worn["222", True]
@@ -102,7 +102,7 @@ def test_a_closed_overlap_is_not_read_again_for_new_events() -> None:
     new = World(now=utc("2025-06-08"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-20"), timedelta(minutes=30))
     log = ListLog()
     log.append([*old.events, *new.events])
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     before = placer.place()
     log.append(new.run(utc("2025-06-20T01:00"), timedelta(minutes=30)).events)
     asked = log.questions
@@ -116,10 +116,10 @@ def test_a_late_mark_inside_an_overlap_is_seen() -> None:
     log = ListLog()
     late = [event for event in old.events if event.received_at == utc("2025-06-06T12:00")]
     log.append(event for event in [*old.events, *new.events] if event not in late)
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     placer.place()
     log.append(late)
-    assert placer.place() == Placer(log, BERLIN).place()
+    assert placer.place() == TimelineResolver(log, BERLIN).place()
 
 
 def test_a_second_sequence_group_is_a_stream_of_its_own_and_told() -> None:
@@ -127,7 +127,7 @@ def test_a_second_sequence_group_is_a_stream_of_its_own_and_told() -> None:
     second = World(now=utc("2025-06-10"), offset_s=2 * HOUR, group=1).run(utc("2025-06-12"))
     log = ListLog()
     log.append([*first.events, *second.events])
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     assert len(placer.place()) == 2
     assert any("sequence group 1" in words for words in placer.messages())
     assert placer.status()["111"]["newest_event"] == utc("2025-06-12")
@@ -168,7 +168,7 @@ def test_rows_before_the_numbered_source_are_worn_until_it_begins() -> None:
     log = ListLog()
     log.append(world.events)
     log.append(row(utc("2025-05-20") + n * DAY, BERLIN) for n in range(40))
-    placements = Placer(log, BERLIN).place()
+    placements = TimelineResolver(log, BERLIN).place()
     rows = placements[stream_of(log, numbered=False).id]
     numbered = placements[stream_of(log).id]
     assert rows.worn == (Span(end=utc("2025-06-01T01:00")), Span(begin=utc("2025-06-11")))
@@ -180,13 +180,13 @@ def test_new_numbered_events_do_not_touch_old_rows() -> None:
     log = ListLog()
     log.append(row(utc("2025-05-01") + n * DAY, BERLIN) for n in range(35))
     log.append(world.events)
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     before = placer.place()
     log.append(world.run(utc("2025-06-11")).events)
     after = placer.place()
     stream = stream_of(log, numbered=False)
     assert after == before
-    assert after == Placer(log, BERLIN).place()
+    assert after == TimelineResolver(log, BERLIN).place()
     assert after[stream.id].changed_keys(before[stream.id], View(stream, log)) == []
 
 
@@ -196,10 +196,10 @@ def test_late_numbered_events_cover_rows_that_they_reach() -> None:
     log = ListLog()
     log.append(rows)
     log.append(world.events[200:])
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     placer.place()
     log.append(world.events[:200])
-    assert placer.place() == Placer(log, BERLIN).place()
+    assert placer.place() == TimelineResolver(log, BERLIN).place()
 
 
 def test_rows_are_read_by_the_zones_own_rules() -> None:
@@ -208,7 +208,7 @@ def test_rows_are_read_by_the_zones_own_rules() -> None:
     placement = place(log, numbered=False)
     times = [placement.at(0, event.pump_time) for event in log.records]
     assert times == [utc("2025-01-15"), utc("2025-07-15"), utc("2025-10-26T00:30")]
-    assert Placer(log, BERLIN).status("csv")["111"]["clock_basis"] == "zone_rules"
+    assert TimelineResolver(log, BERLIN).status("csv")["111"]["clock_basis"] == "zone_rules"
 
 
 # --- the edge of history --------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def built(days: int = 20) -> tuple[ListLog, World]:
     return log, world
 
 
-def changed(log: ListLog, old: Placement, new: Placement) -> list[tuple[int, int]]:
+def changed(log: ListLog, old: StreamTimeline, new: StreamTimeline) -> list[tuple[int, int]]:
     stream = stream_of(log)
     return new.changed_keys(old, View(stream, log))
 
@@ -267,7 +267,7 @@ def test_nothing_new_changes_nothing_and_nothing_known_changes_all() -> None:
 
 def test_a_setting_at_the_end_leaves_old_keys_alone() -> None:
     log, world = built()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     log.append(placer.pending_facts(world.now))
     before, last = placer.place()[1], world.seq
     world.set_clock(-4 * HOUR).run(world.now + DAY)
@@ -321,10 +321,10 @@ def test_every_event_that_lies_elsewhere_is_in_a_changed_range(
 ) -> None:
     log, _ = built()
 
-    def made(pieces: list[tuple[int, int | None]], hours: list[int]) -> Placement:
+    def made(pieces: list[tuple[int, int | None]], hours: list[int]) -> StreamTimeline:
         bounds = [utc("2025-06-01") + timedelta(hours=hour) for hour in sorted(hours)]
         spans = tuple(Span(begin=begin, end=end) for begin, end in zip(bounds[::2], bounds[1::2], strict=False))
-        return Placement(clock=clock((0, 7200), *sorted(dict(pieces).items())), worn=spans)
+        return StreamTimeline(clock=clock((0, 7200), *sorted(dict(pieces).items())), worn=spans)
 
     old, new = made(old_pieces, old_worn), made(new_pieces, new_worn)
     ranges = changed(log, old, new)
@@ -344,8 +344,8 @@ def test_every_event_that_lies_elsewhere_is_in_a_changed_range(
 
 def test_a_placement_survives_json() -> None:
     span = Span(begin=utc("2025-06-01"), end=None)
-    numbered = Placement(clock=clock((0, 3600), (7, None)), worn=(span,), horizon=(span, Span()))
-    rows = Placement(clock=ZoneClock(zones=BERLIN), covered=(span,))
+    numbered = StreamTimeline(clock=clock((0, 3600), (7, None)), worn=(span,), horizon=(span, Span()))
+    rows = StreamTimeline(clock=ZoneClock(zones=BERLIN), covered=(span,))
     for placement in (numbered, rows):
         assert placement_from_json(placement_to_json(placement)) == placement
         assert placement_to_json(placement_from_json(placement_to_json(placement))) == placement_to_json(placement)
@@ -353,7 +353,7 @@ def test_a_placement_survives_json() -> None:
 
 def test_an_idle_placer_asks_the_log_nothing() -> None:
     log, world = built()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     placer.place()
     asked = log.questions
     placer.place()
@@ -363,7 +363,7 @@ def test_an_idle_placer_asks_the_log_nothing() -> None:
 
 def test_status_tells_offset_basis_wear_and_age() -> None:
     log, world = built()
-    assert Placer(log, BERLIN).status("tandem") == {
+    assert TimelineResolver(log, BERLIN).status("tandem") == {
         "111": {
             "clock_offset_minutes": 120,
             "clock_basis": "zone_at_first_event",
@@ -371,29 +371,29 @@ def test_status_tells_offset_basis_wear_and_age() -> None:
             "newest_event": world.now,
         }
     }
-    assert Placer(log, BERLIN).status("other") == {}
+    assert TimelineResolver(log, BERLIN).status("other") == {}
 
 
 def test_a_clock_an_hour_ahead_is_a_message() -> None:
     world = World(now=utc("2025-10-01"), offset_s=2 * HOUR).run(utc("2025-11-20"))
     log = ListLog()
     log.append(world.events)
-    assert [words.split(".")[0] for words in Placer(log, BERLIN).messages()] == [
+    assert [words.split(".")[0] for words in TimelineResolver(log, BERLIN).messages()] == [
         "The clock of pump 111 looks 1 h ahead since 26 October"
     ]
 
 
 def test_another_log_or_a_shorter_one_is_read_from_the_start() -> None:
     log, world = built()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     placer.place()
     shorter = ListLog()
     shorter.append(world.events[:5])
     placer.log = shorter
-    assert placer.place() == Placer(shorter, BERLIN).place()
+    assert placer.place() == TimelineResolver(shorter, BERLIN).place()
 
 
 def test_an_empty_log_has_no_placements() -> None:
-    placer = Placer(ListLog(), BERLIN)
+    placer = TimelineResolver(ListLog(), BERLIN)
     assert (placer.place(), placer.messages(), placer.status()) == ({}, [], {})
     assert placer.pending_facts(utc("2025-06-01")) == []

@@ -14,8 +14,8 @@ from tconnectsync import events as ev
 from tconnectsync.clock import SystemClock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.events import Event
-from tconnectsync.timeline.placement import Placement
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.placement import StreamTimeline
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.stream_view import PlacedStream
 from tconnectsync.timeline.zones import Zones
 
@@ -44,7 +44,9 @@ def worlds() -> list[Event]:
     return with_bodies([*old.events, *rows, *new.events])
 
 
-def by_name(log: EventLog | ListLog, placements: dict[int, Placement]) -> dict[tuple[str, int | None, bool], Placement]:
+def by_name(
+    log: EventLog | ListLog, placements: dict[int, StreamTimeline]
+) -> dict[tuple[str, int | None, bool], StreamTimeline]:
     return {(each.pump, each.group, each.numbered): placements[each.id] for each in log.streams()}
 
 
@@ -52,7 +54,7 @@ def by_name(log: EventLog | ListLog, placements: dict[int, Placement]) -> dict[t
 def test_the_event_log_and_plain_lists_give_the_same_placements(tmp_path: Path, size: int) -> None:
     events, plain = worlds(), ListLog()
     with EventLog.open(tmp_path, clock=SystemClock(), writable=True) as log:
-        on_log, on_lists = Placer(log, BERLIN), Placer(plain, BERLIN)
+        on_log, on_lists = TimelineResolver(log, BERLIN), TimelineResolver(plain, BERLIN)
         for start in range(0, len(events), size):
             for each, placer in ((log, on_log), (plain, on_lists)):
                 each.append(events[start : start + size])
@@ -62,8 +64,8 @@ def test_the_event_log_and_plain_lists_give_the_same_placements(tmp_path: Path, 
         assert on_log.messages() == on_lists.messages()
         facts = [(fact.group, fact.body) for fact in log.facts("clock.anchored")]
         assert facts == [(fact.group, fact.body) for fact in plain.facts("clock.anchored")]
-        assert Placer(log, BERLIN).pending_facts(utc("2025-11-21")) == []
-        assert by_name(log, Placer(log, BERLIN).place()) == by_name(log, on_log.place())
+        assert TimelineResolver(log, BERLIN).pending_facts(utc("2025-11-21")) == []
+        assert by_name(log, TimelineResolver(log, BERLIN).place()) == by_name(log, on_log.place())
 
 
 def test_the_newest_data_is_the_pumps_and_readable_whatever_the_account_stamps(tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_the_newest_data_is_the_pumps_and_readable_whatever_the_account_stamps(t
     )  # fmt: skip
     with EventLog.open(tmp_path, clock=SystemClock(), writable=True) as log:
         log.append(with_bodies([*world.events, settings]))
-        found = Placer(log, BERLIN).status()["111"]
+        found = TimelineResolver(log, BERLIN).status()["111"]
         assert (found["newest_event"], found["worn"], found["clock_offset_minutes"]) == (newest, True, 120)
 
 
@@ -93,7 +95,7 @@ def test_settings_begin_no_later_than_they_came(tmp_path: Path, zone: str) -> No
     with EventLog.open(tmp_path, clock=SystemClock(), writable=True) as log:
         log.append([event])
         (stream,) = log.streams()
-        view = PlacedStream(log, stream, Placer(log, Zones(timezone=zone)).place()[stream.id])
+        view = PlacedStream(log, stream, TimelineResolver(log, Zones(timezone=zone)).place()[stream.id])
         (seen,) = view.read(stream.first_key, stream.last_key, frozenset({"settings.captured"}))
         assert seen.at is not None
         assert seen.at <= came

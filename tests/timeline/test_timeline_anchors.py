@@ -13,7 +13,7 @@ from timeline_world import EPOCH, ListLog, World, placed_times, times_of, utc, w
 from tconnectsync import Event
 from tconnectsync.events import ClockAnchored
 from tconnectsync.timeline.anchoring import Upload, uploads_of, weigh
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 
 HOUR = 3600
@@ -27,7 +27,9 @@ def upload(hours: float, *, ahead_s: float = 0, lag_s: float = 240) -> Upload:
     return Upload(at=at, newest=at.replace(tzinfo=None) + timedelta(seconds=ahead_s - lag_s))
 
 
-def live(world: World, placer: Placer, log: ListLog, hours: int, *, every: int = 4, lag_s: float = 240) -> None:
+def live(
+    world: World, placer: TimelineResolver, log: ListLog, hours: int, *, every: int = 4, lag_s: float = 240
+) -> None:
     """Let the world run with an upload every few hours, and the placer see each one."""
     until = world.now + timedelta(hours=hours)
     while world.now < until:
@@ -108,7 +110,7 @@ def test_uploads_without_news_and_bogus_dates_are_left_out() -> None:
 
 def test_a_choice_becomes_one_fact_with_its_basis() -> None:
     log = ListLog()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     world = World(now=utc("2025-06-01"), offset_s=2 * HOUR)
     live(world, placer, log, 240)
     assert anchors(log) == [(120, "zone_at_first_event")]
@@ -116,20 +118,20 @@ def test_a_choice_becomes_one_fact_with_its_basis() -> None:
     assert (fact.id, fact.pump, fact.group, fact.body.zone) == (
         "tandem:111:0:anchor:0:120:zone_at_first_event:0", "111", 0, "Europe/Berlin",
     )  # fmt: skip
-    assert Placer(log, BERLIN).pending_facts(world.now) == []
+    assert TimelineResolver(log, BERLIN).pending_facts(world.now) == []
 
 
 def test_the_wearers_last_setting_is_the_basis_where_there_is_one() -> None:
     log = ListLog()
     world = World(now=utc("2025-03-01"), offset_s=1 * HOUR).run(utc("2025-04-01"))
     log.append(world.set_clock(2 * HOUR).run(utc("2025-05-01")).events)
-    log.append(Placer(log, BERLIN).pending_facts(world.now))
+    log.append(TimelineResolver(log, BERLIN).pending_facts(world.now))
     assert anchors(log) == [(120, "zone_at_clock_change")]
 
 
 def test_an_existing_fact_holds_whatever_the_zone_says_at_later_settings() -> None:
     log = ListLog()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     world = World(now=utc("2025-06-01"), offset_s=2 * HOUR)
     live(world, placer, log, 100)
     for offset_h in (-4, 2, 9, 2):
@@ -150,7 +152,7 @@ def test_installed_on_a_trip_the_upload_tells_that_an_earlier_setting_was_the_on
 
 def test_installed_on_a_trip_with_no_other_sign_uploads_put_it_right_at_home() -> None:
     log = ListLog()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10")).set_clock(-5 * HOUR)
     live(world, placer, log, 48)
     world.set_clock(2 * HOUR)
@@ -190,7 +192,7 @@ def test_the_first_fact_waits_for_the_events_of_an_upload_that_was_seen() -> Non
     seen = world.upload()
     log = ListLog()
     log.append([seen, *(event for event in world.events if event.pump_time < datetime(2025, 11, 22))])
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     assert placer.pending_facts(world.now) == []
     assert placer.pending_facts(world.now + timedelta(days=2)) != []
     log.append(world.events)
@@ -201,7 +203,7 @@ def test_the_first_fact_waits_for_the_events_of_an_upload_that_was_seen() -> Non
 def test_a_wrong_anchor_is_first_announced_and_then_moved() -> None:
     """Installed without an upload to look at, on a clock that is an hour ahead of its zone."""
     log = ListLog()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     world = World(now=utc("2025-11-20"), offset_s=2 * HOUR).run(utc("2025-11-22"))
     log.append(world.events)
     log.append(placer.pending_facts(world.now))
@@ -220,7 +222,7 @@ def test_a_wrong_anchor_is_first_announced_and_then_moved() -> None:
 def test_a_clock_an_hour_and_some_minutes_ahead_is_moved_by_the_hour(fast_min: int) -> None:
     """The minutes are drift, whatever the uploads of some days say."""
     log = ListLog()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     world = World(now=utc("2025-11-20"), offset_s=2 * HOUR + fast_min * 60).run(utc("2025-11-22"))
     log.append(world.events)
     log.append(placer.pending_facts(world.now))
@@ -232,7 +234,7 @@ def test_a_clock_an_hour_and_some_minutes_ahead_is_moved_by_the_hour(fast_min: i
 def test_an_untouched_clock_is_never_moved_in_two_years() -> None:
     """Uploads every few hours, drifting two minutes a year, summer and winter."""
     log = ListLog()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     world = World(now=utc("2024-01-10"), offset_s=1 * HOUR)
     for month in range(24):
         world.now = utc("2024-01-10") + timedelta(days=30 * month)
@@ -244,7 +246,7 @@ def test_an_untouched_clock_is_never_moved_in_two_years() -> None:
 
 def test_evidence_before_the_last_setting_does_not_count_after_it() -> None:
     log = ListLog()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     world = World(now=utc("2025-06-01"), offset_s=2 * HOUR)
     live(world, placer, log, 200)
     world.set_clock(9 * HOUR)
@@ -257,7 +259,7 @@ def test_evidence_before_the_last_setting_does_not_count_after_it() -> None:
 def test_a_newest_time_that_no_event_has_is_no_evidence() -> None:
     """The cloud's greatest date stands still after the clock was set back, or lies in the future."""
     log = ListLog()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     world = World(now=utc("2025-06-01"), offset_s=2 * HOUR)
     live(world, placer, log, 48)
     for day in range(12):
@@ -273,22 +275,22 @@ def test_a_corrected_zone_makes_a_new_anchor() -> None:
     wrong = Zones(timezone="America/New_York")
     world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log.append(world.events)
-    log.append(Placer(log, wrong).pending_facts(world.now))
-    right = Placer(log, BERLIN)
+    log.append(TimelineResolver(log, wrong).pending_facts(world.now))
+    right = TimelineResolver(log, BERLIN)
     log.append(right.pending_facts(world.now))
     assert anchors(log) == [(-240, "zone_at_first_event"), (120, "zone_at_first_event")]
     assert worst_s(times_of(right, log), world.truth) == 0
-    assert worst_s(times_of(Placer(log, wrong), log), world.truth) == 6 * HOUR
-    assert Placer(log, wrong).pending_facts(world.now) == []
+    assert worst_s(times_of(TimelineResolver(log, wrong), log), world.truth) == 6 * HOUR
+    assert TimelineResolver(log, wrong).pending_facts(world.now) == []
 
 
 def test_a_move_added_for_later_days_changes_no_anchor() -> None:
     log = ListLog()
     world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log.append(world.events)
-    log.append(Placer(log, BERLIN).pending_facts(world.now))
+    log.append(TimelineResolver(log, BERLIN).pending_facts(world.now))
     moved = attrs.evolve(BERLIN, moves=((date(2025, 7, 1), "Asia/Tokyo"),))
-    assert Placer(log, moved).pending_facts(world.now) == []
+    assert TimelineResolver(log, moved).pending_facts(world.now) == []
 
 
 def test_half_a_setting_that_was_read_is_read_again_when_the_rest_comes() -> None:
@@ -297,7 +299,7 @@ def test_half_a_setting_that_was_read_is_read_again_when_the_rest_comes() -> Non
     world.set_clock(2 * HOUR).run(utc("2025-06-08"))
     last = max(event.seq for event in world.events if event.kind == "clock.changed" and event.seq is not None)
     log.append(event for event in world.events if event.seq != last)
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     log.append(placer.pending_facts(world.now))
     log.append(world.events)
     log.append(placer.pending_facts(world.now))
@@ -307,7 +309,7 @@ def test_half_a_setting_that_was_read_is_read_again_when_the_rest_comes() -> Non
 def test_a_clock_that_nobody_set_after_a_false_jump_is_anchored_by_uploads() -> None:
     """A fall of five hours whose record never came: a day of uploads tells the offset."""
     log = ListLog()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     world = World(now=utc("2025-06-01"), offset_s=2 * HOUR)
     live(world, placer, log, 100)
     world.offset_s = -3 * HOUR
@@ -318,7 +320,7 @@ def test_a_clock_that_nobody_set_after_a_false_jump_is_anchored_by_uploads() -> 
 
 def test_after_a_reset_no_upload_gives_the_clock_a_time() -> None:
     log = ListLog()
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     world = World(now=utc("2025-06-01"), offset_s=2 * HOUR)
     live(world, placer, log, 50)
     world.reset(EPOCH)
@@ -331,7 +333,7 @@ def test_after_a_reset_no_upload_gives_the_clock_a_time() -> None:
 def test_uploads_tell_a_journey_by_a_quarter_of_an_hour_from_drift(zone: str, home_h: float, away_h: float) -> None:
     zones = Zones(timezone=zone)
     log = ListLog()
-    placer = Placer(log, zones)
+    placer = TimelineResolver(log, zones)
     world = World(now=utc("2025-06-01"), offset_s=home_h * HOUR)
     live(world, placer, log, 72)
     world.set_clock(away_h * HOUR)
@@ -348,7 +350,7 @@ def test_uploads_do_not_take_a_quarter_of_an_hour_of_drift_for_a_journey(zone: s
     zones = Zones(timezone=zone)
     home_s = zones.offset_at(utc("2025-06-01"))
     log = ListLog()
-    placer = Placer(log, zones)
+    placer = TimelineResolver(log, zones)
     world = World(now=utc("2025-06-01"), offset_s=home_s)
     live(world, placer, log, 72)
     world.drift(drift_min * 60)
@@ -394,7 +396,7 @@ def test_an_anchor_of_an_earlier_release_stands_and_what_was_rounded_after_it_is
     assert [event.seq for event in world.events if event.kind == "clock.changed"] == [218, 219]
     log = ListLog()
     log.append([*world.events, fact(at_key, 120, basis)])
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     assert placer.pending_facts(world.now) == []
     assert worst_s(times_of(placer, log), world.truth, [key for key in world.truth if key not in {217, 218}]) <= 2
 
@@ -403,7 +405,7 @@ def test_drift_that_an_earlier_release_took_for_an_offset_is_not_believed() -> N
     world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = ListLog()
     log.append([*world.events, fact(0, 135, "evidence")])
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     log.append(placer.pending_facts(world.now))
     assert anchors(log) == [(135, "evidence"), (120, "zone_at_first_event")]
     assert worst_s(times_of(placer, log), world.truth) == 0
@@ -438,12 +440,12 @@ def settings_worlds(draw: st.DrawFn) -> tuple[World, Zones]:
 
 @settings(max_examples=60, deadline=None)
 @given(settings_worlds(), st.randoms(use_true_random=False))
-def test_any_order_of_arrival_ends_in_the_true_times(made: tuple[World, Zones], dice: object) -> None:
+def test_any_order_of_arrival_ends_in_the_true_times(made: tuple[World, Zones], rng: object) -> None:
     world, zones = made
     in_order, shuffled = ListLog(), ListLog()
     in_order.append(world.events)
     mixed = list(world.events)
-    dice.shuffle(mixed)  # type: ignore[attr-defined]
+    rng.shuffle(mixed)  # type: ignore[attr-defined]
     for start in range(0, len(mixed), 40):
         shuffled.append(mixed[start : start + 40])
     found = placed_times(in_order, zones)
@@ -457,9 +459,9 @@ def test_a_placer_that_saw_every_step_ends_as_one_that_sees_all_at_once(made: tu
     world, zones = made
     log, all_at_once = ListLog(), ListLog()
     all_at_once.append(world.events)
-    placer = Placer(log, zones)
+    placer = TimelineResolver(log, zones)
     for event in world.events:
         log.append([event])
         log.append(placer.pending_facts(world.now))
-    assert placer.place()[1] == Placer(log, zones).place()[1]
+    assert placer.place()[1] == TimelineResolver(log, zones).place()[1]
     assert worst_s(times_of(placer, log), world.truth) <= 120

@@ -7,9 +7,9 @@ from datetime import date, datetime, timedelta
 import pytest
 from timeline_world import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
 
-from tconnectsync.timeline.clock_settings import ClockSet, steps_of
+from tconnectsync.timeline.clock_settings import ClockSetting, steps_of
 from tconnectsync.timeline.pump_clock import components_of, drift_message
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import UTC, Zones
 
 HOUR = 3600
@@ -77,7 +77,7 @@ def test_a_flight_after_the_first_anchor_leaves_the_past_alone() -> None:
     world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = ListLog()
     log.append(world.events)
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     log.append(placer.pending_facts(world.now))
     world.set_clock(-4 * HOUR).run(utc("2025-06-20"))
     log.append(world.events)
@@ -142,8 +142,8 @@ def test_without_the_counter_a_pair_is_known_by_its_times() -> None:
 def test_the_counter_may_wrap_within_a_pair() -> None:
     day = datetime(2025, 6, 1, 12)
     sets = [
-        ClockSet(key=1, part="date", pump_time=day, step_s=0.0, rtc_ms=(1 << 32) - 500),
-        ClockSet(key=2, part="time", pump_time=day + timedelta(hours=1), step_s=3600.0, rtc_ms=400),
+        ClockSetting(key=1, part="date", pump_time=day, step_s=0.0, rtc_ms=(1 << 32) - 500),
+        ClockSetting(key=2, part="time", pump_time=day + timedelta(hours=1), step_s=3600.0, rtc_ms=400),
     ]
     assert [(step.key, step.done_key, step.rounded_s) for step in steps_of(sets)] == [(1, 2, 3600)]
 
@@ -151,8 +151,8 @@ def test_the_counter_may_wrap_within_a_pair() -> None:
 def test_a_record_far_behind_a_date_change_is_a_step_of_its_own() -> None:
     day = datetime(2025, 6, 1, 12)
     sets = [
-        ClockSet(key=1, part="date", pump_time=day, step_s=86400.0, rtc_ms=1000),
-        ClockSet(key=2, part="time", pump_time=day + timedelta(hours=2), step_s=3600.0, rtc_ms=3_600_000),
+        ClockSetting(key=1, part="date", pump_time=day, step_s=86400.0, rtc_ms=1000),
+        ClockSetting(key=2, part="time", pump_time=day + timedelta(hours=2), step_s=3600.0, rtc_ms=3_600_000),
     ]
     assert [(step.key, step.rounded_s, step.first_s) for step in steps_of(sets)] == [(1, 86400, None), (2, 3600, None)]
 
@@ -165,7 +165,7 @@ def test_reset_and_set_again_places_what_was_logged_in_between() -> None:
     reset_at = next(key for key, at in world.truth.items() if at > utc("2025-06-10T00:01"))
     before = placed_times(log, BERLIN)
     assert [key for key, at in before.items() if at is None] == list(range(reset_at, world.seq + 1))
-    assert any("Set the date and time on the pump" in words for words in Placer(log, BERLIN).messages())
+    assert any("Set the date and time on the pump" in words for words in TimelineResolver(log, BERLIN).messages())
     world.set_clock(2 * HOUR).run(utc("2025-06-20"))
     log.append(world.events)
     assert worst_s(placed_times(log, BERLIN), world.truth) <= 2
@@ -194,7 +194,7 @@ def test_a_set_clock_that_is_not_in_the_log_waits_for_its_record() -> None:
     world.set_clock(-5 * HOUR).run(utc("2025-06-12"))
     log = ListLog()
     log.append(event for event in world.events if event.kind != "clock.changed")
-    placer = Placer(log, BERLIN)
+    placer = TimelineResolver(log, BERLIN)
     assert None in times_of(placer, log).values()
     log.append(placer.pending_facts(world.now))
     log.append(world.events)
@@ -227,13 +227,13 @@ def test_a_move_that_is_added_to_the_list_later_puts_its_days_right_and_no_other
     world = World(now=utc("2025-06-05"), offset_s=-4 * HOUR).run(utc("2025-06-20"))
     log = ListLog()
     log.append(world.events)
-    log.append(Placer(log, BERLIN).pending_facts(world.now))
+    log.append(TimelineResolver(log, BERLIN).pending_facts(world.now))
     assert worst_s(placed_times(log, BERLIN), world.truth) == 6 * HOUR
     moved = Zones(timezone="Europe/Berlin", moves=((date(2025, 6, 1), "America/New_York"),))
-    log.append(Placer(log, moved).pending_facts(world.now))
+    log.append(TimelineResolver(log, moved).pending_facts(world.now))
     assert worst_s(placed_times(log, moved), world.truth) == 0
     later = Zones(timezone="Europe/Berlin", moves=(*moved.moves, (date(2025, 6, 19), "Asia/Tokyo")))
-    assert Placer(log, later).pending_facts(world.now) == []
+    assert TimelineResolver(log, later).pending_facts(world.now) == []
     assert worst_s(placed_times(log, later), world.truth) == 0
 
 
@@ -261,8 +261,8 @@ def test_a_clock_behind_since_it_was_set() -> None:
 def test_an_anchor_on_half_a_setting_holds_behind_the_whole_of_it() -> None:
     day = datetime(2025, 6, 1, 12)
     sets = [
-        ClockSet(key=5, part="date", pump_time=day, step_s=0.0, rtc_ms=1000),
-        ClockSet(key=6, part="time", pump_time=day + timedelta(hours=1), step_s=3600.0, rtc_ms=2000),
+        ClockSetting(key=5, part="date", pump_time=day, step_s=0.0, rtc_ms=1000),
+        ClockSetting(key=6, part="time", pump_time=day + timedelta(hours=1), step_s=3600.0, rtc_ms=2000),
     ]
     (component,) = components_of(sets, ())
     assert component.offsets(5, 7200) == (3600, 7200)
@@ -270,9 +270,9 @@ def test_an_anchor_on_half_a_setting_holds_behind_the_whole_of_it() -> None:
 
 
 def test_every_jump_without_a_record_begins_a_component() -> None:
-    from tconnectsync.timeline.pump_clock import Jump
+    from tconnectsync.timeline.pump_clock import ClockJump
 
-    jump = Jump(key=7, before=datetime(2025, 1, 1), after=EPOCH)
+    jump = ClockJump(key=7, before=datetime(2025, 1, 1), after=EPOCH)
     first, second = components_of((), [jump])
     assert (first.from_key, first.jump, second.from_key, second.jump) == (0, None, 7, jump)
 

@@ -13,7 +13,7 @@ from timeline_world import ListLog, times_of, utc
 
 from tconnectsync import Event
 from tconnectsync.events import UploadSeen
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
@@ -45,10 +45,10 @@ class Lived:
         ats = [(found[seq], at) for seq, at in sorted(self.truth.items())]
         return [float("inf") if got is None else abs((got - at).total_seconds()) for got, at in ats]
 
-    def live(self, zones: Zones) -> Iterator[tuple[Placer, ListLog]]:
+    def live(self, zones: Zones) -> Iterator[tuple[TimelineResolver, ListLog]]:
         """The log and its placer after each upload, every choice made a fact."""
         log = ListLog()
-        placer = Placer(log, zones)
+        placer = TimelineResolver(log, zones)
         newest: datetime | None = None
         for at, events in self.uploads:
             newest = max([event.pump_time for event in events] + ([newest] if newest else []))
@@ -130,7 +130,7 @@ def test_a_first_sync_abroad_is_right_in_whichever_order_the_clock_was_set(
     events = [event for _, told in life.uploads for event in told]
     newest = max(event.pump_time for event in life.uploads[-1][1])
     log.append([*events, seen(life.end, newest)])
-    placer = Placer(log, Zones(timezone="America/New_York"))
+    placer = TimelineResolver(log, Zones(timezone="America/New_York"))
     assert max(life.errors_s(times_of(placer, log, SERIAL))) <= EXACT_S
     log.append(placer.pending_facts(life.end))
     assert placer.status()[SERIAL]["newest_event"] == utc_of_s(round(max(life.truth.values()).timestamp()))
@@ -172,7 +172,7 @@ def test_this_computers_own_clock_decides_nothing(wrong: timedelta) -> None:
     """What is stamped by it (when a record was received) may be years off."""
     life = lived(attrs.evolve(QUIET, zone="Europe/Berlin", start=date(2025, 10, 20), days=9))
     right, log = life.shown(Zones(timezone="Europe/Berlin")), ListLog()
-    placer = Placer(log, Zones(timezone="Europe/Berlin"))
+    placer = TimelineResolver(log, Zones(timezone="Europe/Berlin"))
     newest: list[datetime] = []
     for at, events in life.uploads:
         newest.append(max([event.pump_time for event in events] + newest[-1:]))

@@ -10,7 +10,7 @@ import attrs
 
 from tconnectsync import events as ev
 from tconnectsync.events import FACTS, Event
-from tconnectsync.timeline.resolver import Placer
+from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 
 UTC = timezone.utc
@@ -265,10 +265,10 @@ class View:
 
 def placed_times(log: ListLog, zones: Zones, pump: str = "111", group: int = 0) -> dict[int, datetime | None]:
     """UTC by sequence number as a placer that sees the whole log at once has it."""
-    return times_of(Placer(log, zones), log, pump, group)
+    return times_of(TimelineResolver(log, zones), log, pump, group)
 
 
-def times_of(placer: Placer, log: ListLog, pump: str = "111", group: int = 0) -> dict[int, datetime | None]:
+def times_of(placer: TimelineResolver, log: ListLog, pump: str = "111", group: int = 0) -> dict[int, datetime | None]:
     stream = next(each for each in log.streams() if (each.pump, each.group, each.numbered) == (pump, group, True))
     placement = placer.place()[stream.id]
     return {

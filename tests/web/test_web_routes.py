@@ -14,11 +14,11 @@ import pytest
 import requests
 from waitress import wasyncore
 
-from tconnectsync import Finding
+from tconnectsync import CheckResult
 from tconnectsync_web.app import MOST_AT_WORK, web_app
 from tconnectsync_web.command import ROUTER
 from tconnectsync_web.cycles import Cycle, Cycles, Outcome, at_intervals
-from tconnectsync_web.gate import Gate, client_of
+from tconnectsync_web.gate import SecretGate, client_of
 from tconnectsync_web.server import LONGEST_BODY, THREADS, LimitedChannel, web_server
 
 SECRET = "a long secret ü"
@@ -40,7 +40,7 @@ class Served:
     now: float = 1000.0
     work: Callable[[], Outcome] = lambda: Outcome(status=0, lines=("done",))
     began: int = 0
-    findings: tuple[Finding, ...] = (Finding(good=True, what="disk: fine"),)
+    findings: tuple[CheckResult, ...] = (CheckResult(good=True, what="disk: fine"),)
     asked: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(0))
 
     def get(self, path: str, headers: dict[str, bytes] | None = None) -> requests.Response:
@@ -79,7 +79,7 @@ def routed() -> Iterator[Served]:
 def serving(router: Mapping[str, Any]) -> Iterator[Served]:
     world = Served()
     app = web_app(
-        gate=Gate(SECRET.encode(), lambda: world.now), cycles=CountedCycles(world),
+        gate=SecretGate(SECRET.encode(), lambda: world.now), cycles=CountedCycles(world),
         read_status=lambda: STATUS, read_findings=lambda: world.findings,
     )  # fmt: skip
     server = web_server(app, host="127.0.0.1", port=0, router=router)
@@ -179,7 +179,7 @@ def test_the_addresses_of_one_line_are_one_client(address: str, client: str) -> 
 
 def test_the_wait_has_an_end() -> None:
     now = [0.0]
-    gate = Gate(b"x", lambda: now[0])
+    gate = SecretGate(b"x", lambda: now[0])
     for _ in range(50):
         gate.admits(b"y", "a")
         now[0] += gate.wait_s("a")
@@ -190,7 +190,7 @@ def test_the_wait_has_an_end() -> None:
 
 
 def test_of_too_many_clients_the_one_that_failed_longest_ago_is_forgotten() -> None:
-    gate = Gate(b"x", lambda: 0.0, most_clients=3)
+    gate = SecretGate(b"x", lambda: 0.0, most_clients=3)
     for client in ("a", "b", "c", "a", "a", "a"):
         gate.admits(b"y", client)
     gate.admits(b"y", "d")
@@ -235,7 +235,7 @@ def test_two_triggers_at_once_run_one_cycle(served: Served) -> None:
 
 def test_check_login_answers_the_findings(served: Served) -> None:
     assert served.get("/check_login", BEARER).json()["good"] is True
-    served.findings = (Finding(good=False, what="login refused", remedy="Correct it."),)
+    served.findings = (CheckResult(good=False, what="login refused", remedy="Correct it."),)
     answer = served.get("/check_login", BEARER)
     assert answer.status_code == 503
     assert answer.json()["findings"] == [{"good": False, "what": "login refused", "remedy": "Correct it."}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tconnectsync import CredentialsRefused, Finding, Retryable, TconnectsyncError
+from tconnectsync import CheckResult, CredentialsRefused, Retryable, TconnectsyncError
 from tconnectsync_nightscout.delivery.check_documents import BATCH, CHECK_TIME, Trial
 from tconnectsync_nightscout.delivery.profile import COLLECTION as PROFILE
 from tconnectsync_nightscout.site.address import SiteStatus, is_exposed
@@ -22,14 +22,14 @@ _ROLE = (
 )
 
 
-def check_site(client: NightscoutClient, collections: Sequence[str], *, entered_by: str) -> Iterator[Finding]:
+def check_site(client: NightscoutClient, collections: Sequence[str], *, entered_by: str) -> Iterator[CheckResult]:
     """Findings about the connection, the site, its clock, and the rights in each collection."""
     client.forget_refusal()
     yield from _connection(client)
     try:
         status = client.status()
     except TconnectsyncError as error:
-        yield Finding(good=False, what=error.message, remedy=error.remedy)
+        yield CheckResult(good=False, what=error.message, remedy=error.remedy)
         return
     yield from _site(client, status)
     for collection in collections:
@@ -39,26 +39,26 @@ def check_site(client: NightscoutClient, collections: Sequence[str], *, entered_
             return  # a wrong secret is wrong everywhere, and each failure makes newer servers wait longer
 
 
-def _connection(client: NightscoutClient) -> Iterator[Finding]:
+def _connection(client: NightscoutClient) -> Iterator[CheckResult]:
     if is_exposed(client.url):
-        yield Finding(
+        yield CheckResult(
             good=False,
             what=f"{client.url} is not encrypted: everybody on the way can read the secret",
             remedy="Use the site's https:// address in nightscout.url (NS_URL).",
         )
     if client.url.startswith("https") and not client.verify_tls:
-        yield Finding(
+        yield CheckResult(
             good=False,
             what=f"the certificate of {client.url} is not verified (verify_tls = false)",
             remedy="Remove nightscout.verify_tls (NS_SKIP_TLS_VERIFY) unless the certificate is one of your own making.",
         )
 
 
-def _site(client: NightscoutClient, status: SiteStatus) -> Iterator[Finding]:
+def _site(client: NightscoutClient, status: SiteStatus) -> Iterator[CheckResult]:
     units = f", units {status.units}" if status.units else ""
-    yield Finding(good=True, what=f"Nightscout {status.version} at {client.url}{units}")
+    yield CheckResult(good=True, what=f"Nightscout {status.version} at {client.url}{units}")
     if status.careportal is False:
-        yield Finding(
+        yield CheckResult(
             good=False,
             what="careportal is not enabled: treatments and activity cannot be written",
             remedy="Add careportal to the site's ENABLE setting and restart it.",
@@ -67,16 +67,16 @@ def _site(client: NightscoutClient, status: SiteStatus) -> Iterator[Finding]:
     if ahead_s is None:
         return
     if abs(ahead_s) <= CLOCK_LIMIT_S:
-        yield Finding(good=True, what=f"this machine's clock agrees with the site's to {abs(ahead_s):.0f} s")
+        yield CheckResult(good=True, what=f"this machine's clock agrees with the site's to {abs(ahead_s):.0f} s")
     else:
-        yield Finding(
+        yield CheckResult(
             good=False,
             what=f"this machine's clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the site's",
             remedy="Run `timedatectl` and see that the clock is synchronized.",
         )
 
 
-def _rights(client: NightscoutClient, collection: str, entered_by: str) -> Finding:
+def _rights(client: NightscoutClient, collection: str, entered_by: str) -> CheckResult:
     """One finding per collection; the documents are deleted even when something fails in between."""
     if collection == PROFILE:
         return _may_read_profiles(client)
@@ -88,7 +88,7 @@ def _rights(client: NightscoutClient, collection: str, entered_by: str) -> Findi
         trial.create()
         step = "read"
         if not trial.held() and not trial.known_by_answer:
-            return Finding(
+            return CheckResult(
                 good=False,
                 what=f"{collection}: the site answered that it stored a document, but it is not there",
                 remedy="Look at the site's own log; its database may be full.",
@@ -102,23 +102,23 @@ def _rights(client: NightscoutClient, collection: str, entered_by: str) -> Findi
     if trial.batch_error is not None:
         why = trial.batch_error.message
         what = f"{collection}: small requests pass, one as large as a full batch ({BATCH}) does not: {why}"
-        return Finding(good=False, what=what, remedy=_LIMITS)
+        return CheckResult(good=False, what=what, remedy=_LIMITS)
     plain = "; compressed requests are refused, so they are sent plain" if client.compression.plain else ""
-    return Finding(good=True, what=f"{collection}: may create, read and delete{plain}")
+    return CheckResult(good=True, what=f"{collection}: may create, read and delete{plain}")
 
 
-def _may_read_profiles(client: NightscoutClient) -> Finding:
+def _may_read_profiles(client: NightscoutClient) -> CheckResult:
     """Nothing is written to try it: for that moment the site would show a profile that is nobody's."""
     try:
         client.read_current_profile()
     except TconnectsyncError as error:
         if isinstance(error, CredentialsRefused) and client.uses_token:
             client.forget_refusal()
-        return Finding(good=False, what=f"profile: may not read: {error.message}", remedy=error.remedy)
-    return Finding(good=True, what="profile: may read (writing is not tried)")
+        return CheckResult(good=False, what=f"profile: may not read: {error.message}", remedy=error.remedy)
+    return CheckResult(good=True, what="profile: may read (writing is not tried)")
 
 
-def _failed(trial: Trial, step: str, error: TconnectsyncError) -> Finding:
+def _failed(trial: Trial, step: str, error: TconnectsyncError) -> CheckResult:
     client, collection = trial.client, trial.collection
     rest = f" A document of the check, stamped {created_at_text(CHECK_TIME)}, may be left there."
     left = rest if step == "delete" else ""
@@ -131,4 +131,4 @@ def _failed(trial: Trial, step: str, error: TconnectsyncError) -> Finding:
     if isinstance(error, CredentialsRefused) and client.uses_token:
         client.forget_refusal()
         remedy = _ROLE.format(collection)
-    return Finding(good=False, what=f"{collection}: may not {step}: {error.message}.{left}", remedy=remedy)
+    return CheckResult(good=False, what=f"{collection}: may not {step}: {error.message}.{left}", remedy=remedy)

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync import Document, Older, StoredDocument
+from tconnectsync import Document, LegacyMatch, StoredDocument
 from tconnectsync_nightscout.site.client import is_mongo_id
 from tconnectsync_nightscout.site.wire import SINK_FIELD, slot_of
 
@@ -65,30 +65,30 @@ def numbers_of(item: Mapping[str, Any]) -> frozenset[int]:
 
 def recognised(
     documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str], *, kinds: frozenset[str]
-) -> Sequence[Older]:
+) -> Sequence[LegacyMatch]:
     """See :class:`tconnectsync.Adopting`; ``kinds`` are the sink's of :data:`KINDS_OF_SINK`."""
     ours = [_Ours.of(document) for document in documents]
     found = []
     for stored in others:
         item = stored.content
-        if stored.collection != "treatments" or not is_older(item) or _kind(stored.slot) not in kinds:
+        if stored.collection != "treatments" or not is_older(item) or _kind(stored.unique_slot) not in kinds:
             continue
         numbers = numbers_of(item)
-        near = [one for one in ours if one.kind == _kind(stored.slot) and one.is_near(stored.at)]
+        near = [one for one in ours if one.kind == _kind(stored.unique_slot) and one.is_near(stored.at)]
         if not removable(item):
-            found.append(Older(stored=stored, same=None if near else False))
+            found.append(LegacyMatch(stored=stored, same=None if near else False))
             continue
         if numbers:
             by_number = _same_records(numbers, [one for one in near if one.numbers])
             near = [one for one in near if not one.numbers]  # a source may know none: amounts and times decide then
             if by_number is not False or not near:
-                found.append(Older(stored=stored, same=by_number))
+                found.append(LegacyMatch(stored=stored, same=by_number))
                 continue
         like = [one for one in near if one.document.id not in claimed and one.is_like(stored)]
         alike = min(like, key=lambda one: abs(stored.at - one.until), default=None)
         if alike is not None and alike.kind != "basal":
             claimed.add(alike.document.id)
-        found.append(Older(stored=stored, same=True if alike is not None else None if near else False))
+        found.append(LegacyMatch(stored=stored, same=True if alike is not None else None if near else False))
     return found
 
 
@@ -107,7 +107,7 @@ class _Ours:
         told = pump if isinstance(pump, Mapping) else {}
         length = timedelta(minutes=float(content.get("duration") or 0))
         return cls(
-            document=document, kind=_kind(document.slot), pump=str(told.get("serial", "")), until=document.at + length,
+            document=document, kind=_kind(document.unique_slot), pump=str(told.get("serial", "")), until=document.at + length,
             numbers=frozenset(number for number in told.get("events", ()) if isinstance(number, int)),
         )  # fmt: skip
 
@@ -131,7 +131,7 @@ class _Ours:
         if self.kind == "basal":
             rates = _amount(content, "absolute"), _amount(item, "absolute", "rate")
             return abs(rates[0] - rates[1]) < 0.0006 and at - _SLACK <= stored.at <= self.until + _SLACK
-        return self.document.slot == stored.slot and abs(stored.at - at) <= _SLACK
+        return self.document.unique_slot == stored.unique_slot and abs(stored.at - at) <= _SLACK
 
 
 def _same_records(numbers: frozenset[int], near: Sequence[_Ours]) -> bool | None:
@@ -158,7 +158,7 @@ class Covered:
 
     def add(self, ours: StoredDocument) -> None:
         """A document of the sink."""
-        kind = _kind(ours.slot)
+        kind = _kind(ours.unique_slot)
         first, last = self.spans.get(kind, (ours.at, ours.at))
         self.spans[kind] = min(first, ours.at), max(last, ours.at)
 

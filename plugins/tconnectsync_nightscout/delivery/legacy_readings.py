@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync import Document, Older, StoredDocument
+from tconnectsync import Document, LegacyMatch, StoredDocument
 from tconnectsync.events.limits import GLUCOSE_MG_DL, possible
 from tconnectsync_nightscout.delivery.legacy_documents import REACH, is_older, numbers_of, removable
 from tconnectsync_nightscout.folds.cgm import HIGH_SGV, LOW_SGV
@@ -26,22 +26,22 @@ _SAME_MINUTE = timedelta(minutes=3)
 _COVERED = timedelta(minutes=15)
 
 
-def recognised_readings(documents: Sequence[Document], others: Sequence[StoredDocument]) -> Sequence[Older]:
+def recognised_readings(documents: Sequence[Document], others: Sequence[StoredDocument]) -> Sequence[LegacyMatch]:
     """See :class:`tconnectsync.Adopting`. Another uploader's reading beside one of ours is unclear: both would be shown."""
     ours = _Readings.of(documents)
     found = []
     for stored in others:
-        if stored.collection != ENTRIES or stored.slot not in ("sgv", "mbg"):
+        if stored.collection != ENTRIES or stored.unique_slot not in ("sgv", "mbg"):
             continue
         if not is_older(stored.content):
-            if stored.slot == "sgv" and ours.near(stored, _SAME_MINUTE):
-                found.append(Older(stored=stored, same=None))
+            if stored.unique_slot == "sgv" and ours.near(stored, _SAME_MINUTE):
+                found.append(LegacyMatch(stored=stored, same=None))
         elif not removable(stored.content):
-            found.append(Older(stored=stored, same=None if ours.near(stored, _COVERED) else False))
-        elif not possible(_value(stored.slot, stored.content), *GLUCOSE_MG_DL):
-            found.append(Older(stored=stored, same=True, impossible=True))
+            found.append(LegacyMatch(stored=stored, same=None if ours.near(stored, _COVERED) else False))
+        elif not possible(_value(stored.unique_slot, stored.content), *GLUCOSE_MG_DL):
+            found.append(LegacyMatch(stored=stored, same=True, impossible=True))
         else:
-            found.append(Older(stored=stored, same=ours.tells(stored)))
+            found.append(LegacyMatch(stored=stored, same=ours.tells(stored)))
     return found
 
 
@@ -59,10 +59,10 @@ class _Readings:
         for document in documents:
             if document.collection != ENTRIES:
                 continue
-            by_time[document.slot].append((document.at, _value(document.slot, document.content)))
+            by_time[document.unique_slot].append((document.at, _value(document.unique_slot, document.content)))
             pump = document.content.get("pump")
             for number in pump.get("events", ()) if isinstance(pump, Mapping) else ():
-                by_number[number].append((document.slot, document.at))
+                by_number[number].append((document.unique_slot, document.at))
         return cls(
             by_time={slot: sorted(some, key=lambda each: each[0]) for slot, some in by_time.items()},
             by_number=by_number,
@@ -70,7 +70,7 @@ class _Readings:
 
     def near(self, stored: StoredDocument, reach: timedelta) -> Sequence[float | None]:
         """The values of ours around its time."""
-        some = self.by_time.get(stored.slot, ())
+        some = self.by_time.get(stored.unique_slot, ())
         first = bisect_left(some, stored.at - reach, key=lambda each: each[0])
         last = bisect_right(some, stored.at + reach, key=lambda each: each[0])
         return [value for _, value in some[first:last]]
@@ -79,9 +79,9 @@ class _Readings:
         """By its record's number, else by time and value; None: ours tell of that time, and of another value."""
         numbers = numbers_of(stored.content)
         told = (each for number in numbers for each in self.by_number.get(number, ()))
-        if any(slot == stored.slot and abs(at - stored.at) <= REACH for slot, at in told):
+        if any(slot == stored.unique_slot and abs(at - stored.at) <= REACH for slot, at in told):
             return True
-        if _value(stored.slot, stored.content) in self.near(stored, _SAME_READING):
+        if _value(stored.unique_slot, stored.content) in self.near(stored, _SAME_READING):
             return True
         return None if not numbers and self.near(stored, _COVERED) else False
 

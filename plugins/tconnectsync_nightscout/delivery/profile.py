@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync import Outcome, Taken
+from tconnectsync import Accepted, Outcome
 from tconnectsync_nightscout.site.client import NightscoutClient
 from tconnectsync_nightscout.site.glucose_units import MG_DL_PER_MMOL_L, is_mmol
 from tconnectsync_nightscout.site.wire import Task, created_at_text, moment_of, stored_text
@@ -36,14 +36,14 @@ def deliver_profiles(client: NightscoutClient, tasks: Sequence[Task], *, mode: s
     outcomes: dict[str, Outcome] = {}
     for task in tasks:
         if task.body is None or task.key is None:
-            outcomes[task.id] = Taken(stored="")
+            outcomes[task.id] = Accepted(receiver_key="")
             continue
         plan = planned(client.read_current_profile(), task.body, mode=mode, units=client.status().units or "mg/dl")
         if plan.document is not None and plan.replaces:
             client.replace(COLLECTION, plan.document)
         elif plan.document is not None:
             client.create(COLLECTION, [plan.document])
-        outcomes[task.id] = Taken(stored=stored_text(task.key))
+        outcomes[task.id] = Accepted(receiver_key=stored_text(task.key))
     return outcomes
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import attrs
 
 from tconnectsync import (
-    Contrast,
+    CheckResult,
     Delivery,
     Document,
-    Finding,
-    Hold,
-    Older,
+    FieldDiff,
+    LegacyMatch,
     Outcome,
     Refused,
     Retryable,
+    SiteConflict,
     StoredDocument,
     counted,
 )
@@ -38,12 +38,12 @@ from tconnectsync_nightscout.delivery.profile import COLLECTION as PROFILE
 from tconnectsync_nightscout.delivery.replace import ACTIVITY, deliver_unkeyed
 from tconnectsync_nightscout.delivery.upsert import TREATMENTS, deliver_keyed
 from tconnectsync_nightscout.site.client import Find, NightscoutClient
-from tconnectsync_nightscout.site.deadline import Patience
-from tconnectsync_nightscout.site.diff import contrasts
+from tconnectsync_nightscout.site.deadline import TimeBudget
+from tconnectsync_nightscout.site.diff import diff
 from tconnectsync_nightscout.site.find_copies import REACH, copy_of, pages, time_of
 from tconnectsync_nightscout.site.glucose_units import in_units
 from tconnectsync_nightscout.site.match_copies import is_ours
-from tconnectsync_nightscout.site.wire import ENTRIES, SINK_FIELD, Key, Task, made_ready, slot_of, stored_text
+from tconnectsync_nightscout.site.wire import ENTRIES, SINK_FIELD, Key, Task, prepare, slot_of, stored_text
 
 DEVICESTATUS = "devicestatus"
 DROPS_IDENTIFIER = "drops-identifier:"
@@ -131,11 +131,11 @@ class NightscoutReceiver:
         if document is not None and document.collection == TREATMENTS:
             content = in_units(document.content, self.client.known_units)
             delivery = attrs.evolve(delivery, document=attrs.evolve(document, content=content))
-        return made_ready(delivery, entered_by=self.entered_by, sink=self.sink)
+        return prepare(delivery, entered_by=self.entered_by, sink=self.sink)
 
     def _do(self, tasks: Mapping[str, Sequence[Task]]) -> dict[str, Outcome]:
         """Once something is put or taken away, a failure says ``unsure``: otherwise the outbox would believe that all is as it was."""
-        changed, patience = self.client.changed_count, Patience(self.client.clock)
+        changed, patience = self.client.changed_count, TimeBudget(self.client.clock)
         try:
             outcomes = deliver_keyed(self.client, TREATMENTS, tasks[TREATMENTS], patience)
             outcomes |= deliver_keyed(self.client, ENTRIES, tasks[ENTRIES], patience)
@@ -143,19 +143,19 @@ class NightscoutReceiver:
             for collection in (ACTIVITY, DEVICESTATUS):
                 outcomes |= deliver_unkeyed(self.client, collection, tasks[collection], patience)
         except Retryable as error:
-            if error.unsure or self.client.changed_count == changed:
+            if error.in_doubt or self.client.changed_count == changed:
                 raise
             raise Retryable(
                 error.message, after_s=error.after_s, unsure=True, narrow=error.narrow, remedy=error.remedy
             ) from error
         return outcomes
 
-    def inspect(self, first: datetime, last: datetime) -> Hold | None:
+    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:
         """Wait for the user where somebody else wrote the same facts of this stretch: sending would show them twice."""
         hold = self._older_bridge(first, last) if self.adopts else None
         return hold or (self._other_readings(first, last) if ENTRIES in self.collections else None)
 
-    def _older_bridge(self, first: datetime, last: datetime) -> Hold | None:
+    def _older_bridge(self, first: datetime, last: datetime) -> SiteConflict | None:
         """What stands where this sink delivered already does not count: the user has seen it, or wanted it so."""
         found: set[object] = set()
         covered: Covered | None = None
@@ -180,20 +180,20 @@ class NightscoutReceiver:
         number = counted(len(found), what)
         if len(found) >= COUNT_UP_TO:
             number = f"{COUNT_UP_TO:,} or more {what}s"
-        return Hold(
+        return SiteConflict(
             reason=f"{self.address} already holds {number} of an older bridge ({OLDER_BRIDGE!r})"
             f" between {first:%Y-%m-%d} and {last:%Y-%m-%d}; sending now would show the same {facts} twice",
             remedy=f"Stop the older bridge first. Then `tconnectsync adopt {self.sink} --dry-run` tells what ours would replace,"
             f" and `tconnectsync adopt {self.sink}` replaces it; `tconnectsync adopt {self.sink} --skip` keeps both.",
         )
 
-    def _other_readings(self, first: datetime, last: datetime) -> Hold | None:
+    def _other_readings(self, first: datetime, last: datetime) -> SiteConflict | None:
         """Readings of the sensor by an uploader of its own, which nearly every site has. An older bridge's were looked for before."""
         others = (item for item in pages(self.client, ENTRIES, first, last) if item.get(SINK_FIELD) != self.sink)
         reading = next((item for item in others if item.get("type") == "sgv" and not is_older(item)), None)
         if reading is None:
             return None
-        return Hold(
+        return SiteConflict(
             reason=f"{self.address} already gets its glucose readings from {reading.get('device') or 'someone else'};"
             " sending the pump's copies would show each of them twice",
             remedy=f"Leave sinks.{self.sink} off, or `tconnectsync adopt {self.sink} --skip` sends them all the same.",
@@ -230,21 +230,21 @@ class NightscoutReceiver:
         passing = collection == DEVICESTATUS or event_type == ANNOUNCEMENT
         if copy is not None and item.get(SINK_FIELD) == self.sink and is_ours(copy.identifier):
             return StoredDocument(
-                document_id=copy.identifier, collection=collection, at=copy.key.at, stored=stored_text(copy.key),
-                slot=event_type, pump=_pump_of(item), passing=passing, content=item,
+                document_id=copy.identifier, collection=collection, at=copy.key.at, receiver_key=stored_text(copy.key),
+                unique_slot=event_type, pump=_pump_of(item), ephemeral=passing, content=item,
             )  # fmt: skip
         at = time_of(item)
         alone = collection == ENTRIES or (collection == TREATMENTS and not self.client.status().identifier_is_key)
         return StoredDocument(
-            document_id="", collection=collection, at=at or begin, slot=event_type, passing=passing, content=item,
+            document_id="", collection=collection, at=at or begin, unique_slot=event_type, ephemeral=passing, content=item,
             author=str(item.get("enteredBy") or item.get("device") or ""),
-            stored=stored_text(Key(at=at, event_type=event_type)) if alone and at is not None else "",
+            receiver_key=stored_text(Key(at=at, event_type=event_type)) if alone and at is not None else "",
         )  # fmt: skip
 
-    def compare(self, document: Document, stored: StoredDocument) -> Sequence[Contrast]:
+    def compare(self, document: Document, stored: StoredDocument) -> Sequence[FieldDiff]:
         """See :class:`tconnectsync.Surveyed`."""
         body = self.rendered(document)
-        found = [] if isinstance(body, Refused) else contrasts(body, stored.content)
+        found = [] if isinstance(body, Refused) else diff(body, stored.content)
         return [
             each for each in found if document.content.get("eventType") != ANNOUNCEMENT or each.field not in TOLD_LATE
         ]
@@ -256,7 +256,7 @@ class NightscoutReceiver:
 
     def recognise_older(
         self, documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str]
-    ) -> Sequence[Older]:
+    ) -> Sequence[LegacyMatch]:
         """See :class:`tconnectsync.Adopting`."""
         if ENTRIES in self.collections:
             return recognised_readings(documents, others)
@@ -280,7 +280,7 @@ class NightscoutReceiver:
                 remedy="Give the token of nightscout.token the right to delete, or use the site's API secret.",
             )
 
-    def check(self) -> Iterator[Finding]:
+    def check(self) -> Iterator[CheckResult]:
         """Version, clock, and rights by using them. Errors are findings; nothing is raised."""
         collections = list(dict.fromkeys([*self.collections, *self._in_use]))
         return check_site(self.client, collections, entered_by=self.entered_by)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tconnectsync import Outcome, Refused, Rejected, Taken
+from tconnectsync import Accepted, Outcome, Refused, Rejected
 from tconnectsync_nightscout.delivery.upsert import fails_on, outcome_of, recognise
 from tconnectsync_nightscout.site.client import NightscoutClient
-from tconnectsync_nightscout.site.deadline import Patience, another_call, delete_all
+from tconnectsync_nightscout.site.deadline import TimeBudget, delete_all, out_of_time
 from tconnectsync_nightscout.site.find_copies import Copy, copies_of
 from tconnectsync_nightscout.site.match_copies import Named, named_of
 from tconnectsync_nightscout.site.responses import ServerFault
@@ -24,14 +24,14 @@ ACTIVITY = "activity"
 
 
 def deliver_unkeyed(
-    client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: Patience
+    client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: TimeBudget
 ) -> dict[str, Outcome]:
     """Do these; one outcome per document id."""
     outcomes: dict[str, Outcome] = {}
     in_a_row = 0
     for task in tasks:
         if in_a_row >= ENOUGH or patience.ended:
-            outcomes[task.id] = another_call()
+            outcomes[task.id] = out_of_time()
             continue
         try:
             outcomes[task.id] = _replace(client, collection, task, patience)
@@ -42,16 +42,16 @@ def deliver_unkeyed(
     return outcomes
 
 
-def _replace(client: NightscoutClient, collection: str, task: Task, patience: Patience) -> Outcome:
-    known = task.old is not None or task.delivery.unsure or task.body is None
+def _replace(client: NightscoutClient, collection: str, task: Task, patience: TimeBudget) -> Outcome:
+    known = task.old is not None or task.delivery.in_doubt or task.body is None
     copies = _copies(client, collection, task) if known or collection == ACTIVITY else []
     keep = next((copy for copy in copies if _is_current(copy, task)), None)
     if not delete_all(client, collection, [copy for copy in copies if copy is not keep], patience):
-        return another_call()
+        return out_of_time()
     if task.body is None or task.key is None:
-        return Taken(stored="")
+        return Accepted(receiver_key="")
     if keep is not None:
-        return Taken(stored=stored_text(task.key, named_of(task.id, keep.fields).mongo_id))
+        return Accepted(receiver_key=stored_text(task.key, named_of(task.id, keep.fields).mongo_id))
     return outcome_of(client, task, _post(client, collection, task))
 
 

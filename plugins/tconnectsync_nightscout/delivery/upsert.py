@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tconnectsync import Outcome, Postponed, Refused, Rejected, Taken
+from tconnectsync import Accepted, Outcome, Postponed, Refused, Rejected
 from tconnectsync_nightscout.site.client import NightscoutClient
-from tconnectsync_nightscout.site.deadline import Patience, another_call, delete_all
-from tconnectsync_nightscout.site.diff import contrasts
+from tconnectsync_nightscout.site.deadline import TimeBudget, delete_all, out_of_time
+from tconnectsync_nightscout.site.diff import diff
 from tconnectsync_nightscout.site.find_copies import FIRST_TIME, Copy, between, copies_of
 from tconnectsync_nightscout.site.match_copies import Named, named_in, named_of
 from tconnectsync_nightscout.site.responses import ServerFault
@@ -24,7 +24,7 @@ TREATMENTS = "treatments"
 
 
 def deliver_keyed(
-    client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: Patience
+    client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: TimeBudget
 ) -> dict[str, Outcome]:
     """Do these; one outcome per document id. Repeating it is safe."""
     if not tasks:
@@ -34,7 +34,7 @@ def deliver_keyed(
     leaving = [task for task in tasks if task.body is None]
     doubtful = [
         task for task in tasks
-        if task.body is not None and (task.moved or task.delivery.unsure or (drops and task.old is not None))
+        if task.body is not None and (task.moved or task.delivery.in_doubt or (drops and task.old is not None))
     ]  # fmt: skip
 
     outcomes = _clear(client, collection, leaving if by_identifier else [*leaving, *doubtful], patience)
@@ -44,13 +44,15 @@ def deliver_keyed(
         puts = [task for task in puts if task.id not in outcomes]
     outcomes |= _put(client, collection, puts)
     if by_identifier:
-        outcomes |= _settle(
-            client, collection, [task for task in doubtful if isinstance(outcomes[task.id], Taken)], patience
+        outcomes |= _confirm(
+            client, collection, [task for task in doubtful if isinstance(outcomes[task.id], Accepted)], patience
         )
     return outcomes
 
 
-def _clear(client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: Patience) -> dict[str, Outcome]:
+def _clear(
+    client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: TimeBudget
+) -> dict[str, Outcome]:
     """Take away every copy that is not where its document is to be. Outcomes of what ends with that."""
     outcomes: dict[str, Outcome] = {}
     held = copies_of(client, collection, {task.id: task.times for task in tasks}, tasks=tasks)
@@ -58,38 +60,40 @@ def _clear(client: NightscoutClient, collection: str, tasks: Sequence[Task], pat
         collection in client.drops_identifier
     )  # and knows no key either: whatever is put stands beside what is there
     for task in tasks:
-        unwanted = _unwanted(held[task.id], task)
+        unwanted = _surplus_copies(held[task.id], task)
         kept = next((copy for copy in held[task.id] if copy not in unwanted), None)
-        if drops and kept is not None and contrasts(task.body or {}, kept.fields):
+        if drops and kept is not None and diff(task.body or {}, kept.fields):
             unwanted, kept = [*unwanted, kept], None
         if not delete_all(client, collection, unwanted, patience):
-            outcomes[task.id] = another_call()
+            outcomes[task.id] = out_of_time()
         elif task.body is None:
-            outcomes[task.id] = Taken(stored="")
+            outcomes[task.id] = Accepted(receiver_key="")
         elif drops and kept is not None and task.key is not None:
-            outcomes[task.id] = Taken(stored=stored_text(task.key, kept.mongo_id))
+            outcomes[task.id] = Accepted(receiver_key=stored_text(task.key, kept.mongo_id))
     return outcomes
 
 
-def _settle(client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: Patience) -> dict[str, Outcome]:
+def _confirm(
+    client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: TimeBudget
+) -> dict[str, Outcome]:
     """Look at what was put: one copy each, where it belongs. Outcomes of what is not yet so."""
     outcomes: dict[str, Outcome] = {}
     held = copies_of(client, collection, {task.id: task.times for task in tasks})
     for task in tasks:
         if all(copy.key != task.key for copy in held[task.id]):
             outcomes[task.id] = Postponed(reason="Nightscout took it but does not hold it")
-        elif not delete_all(client, collection, _unwanted(held[task.id], task), patience):
-            outcomes[task.id] = another_call()
+        elif not delete_all(client, collection, _surplus_copies(held[task.id], task), patience):
+            outcomes[task.id] = out_of_time()
     return outcomes
 
 
-def _unwanted(copies: Iterable[Copy], task: Task) -> list[Copy]:
+def _surplus_copies(copies: Iterable[Copy], task: Task) -> list[Copy]:
     """All copies but one that lies where the document is to be: one that says the same, else the first that was made.
 
     Two machines that do this at the same moment choose the same one.
     """
     here = [copy for copy in copies if task.body is not None and copy.key == task.key]
-    kept = min(here, key=lambda copy: (bool(contrasts(task.body or {}, copy.fields)), copy.mongo_id), default=None)
+    kept = min(here, key=lambda copy: (bool(diff(task.body or {}, copy.fields)), copy.mongo_id), default=None)
     return [copy for copy in copies if copy is not kept]
 
 
@@ -129,9 +133,7 @@ def recognise(
             for copy in held[task.id]
             if copy.key == task.key
             # an older copy does not show that this one was stored
-            and (
-                task.old is None or collection in client.drops_identifier or not contrasts(task.body or {}, copy.fields)
-            )
+            and (task.old is None or collection in client.drops_identifier or not diff(task.body or {}, copy.fields))
         }
     if named:
         (client.drops_identifier.discard if kept else client.drops_identifier.add)(collection)
@@ -145,7 +147,7 @@ def outcome_of(client: NightscoutClient, task: Task, named: Named | None) -> Out
             f"{client.url} answers that it stored {task.delivery.collection}, but shows nothing that is known as ours"
         )
         return Postponed(reason=reason, unconfirmed=True)
-    return Taken(stored=stored_text(task.key, named.mongo_id))
+    return Accepted(receiver_key=stored_text(task.key, named.mongo_id))
 
 
 def _create(client: NightscoutClient, collection: str, bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

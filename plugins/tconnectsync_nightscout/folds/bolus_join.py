@@ -39,7 +39,7 @@ class Part:
 
 
 @attrs.frozen(kw_only=True)
-class Progress:
+class BolusProgress:
     """How much of both parts was delivered at a moment (280 that is no end)."""
 
     mark: Mark
@@ -61,7 +61,7 @@ class JoinedBolus:
     immediate: Part | None = None
     extended: Part | None = None
     whole: Part | None = None
-    progress: Progress | None = None
+    progress: BolusProgress | None = None
     sources: tuple[str, ...] = ()
     bolus_type: str | None = None
     options: str | None = None
@@ -287,7 +287,7 @@ def _delivery(bolus: JoinedBolus, body: events.BolusDelivered, mark: Mark, recei
     elif delivered == 0:
         told["delivery_started"] = bolus.delivery_started or mark
     elif delivered is not None and (bolus.progress is None or delivered >= bolus.progress.delivered_u):
-        told["progress"] = Progress(mark=mark, delivered_u=delivered)
+        told["progress"] = BolusProgress(mark=mark, delivered_u=delivered)
     return told
 
 

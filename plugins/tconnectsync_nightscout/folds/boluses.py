@@ -29,7 +29,7 @@ _MOST_UNFINISHED = 20
 
 
 @attrs.frozen(kw_only=True)
-class Unfinished:
+class UnfinishedBolus:
     """A bolus that was forgotten without its end having been seen."""
 
     bolus_id: int
@@ -42,7 +42,7 @@ class BolusState:
     """Boluses of the last hours, those whose end is missing, and what tells repeated ids apart."""
 
     open: tuple[JoinedBolus, ...] = ()
-    unfinished: tuple[Unfinished, ...] = ()
+    unfinished: tuple[UnfinishedBolus, ...] = ()
     fingerstick: Fingerstick | None = None
     epoch: int = -1
     newest_id: int = -1
@@ -142,17 +142,17 @@ def _is_told(bolus: JoinedBolus) -> bool:
 
 
 def _unfinished(
-    before: Sequence[Unfinished], closing: Iterable[JoinedBolus], bolus_id: int, now: datetime
-) -> tuple[Unfinished, ...]:
+    before: Sequence[UnfinishedBolus], closing: Iterable[JoinedBolus], bolus_id: int, now: datetime
+) -> tuple[UnfinishedBolus, ...]:
     kept = [missing for missing in before if missing.bolus_id != bolus_id and now - missing.at <= REMEMBERED]
     kept += [_missing(bolus) for bolus in closing if not _is_told(bolus)]
     return tuple(kept[-_MOST_UNFINISHED:])
 
 
-def _missing(bolus: JoinedBolus) -> Unfinished:
+def _missing(bolus: JoinedBolus) -> UnfinishedBolus:
     asked = bolus.total_u if bolus.total_u is not None else bolus.now_u
     size = f" of {amount(asked)} U" if asked is not None else ""
-    return Unfinished(
+    return UnfinishedBolus(
         bolus_id=bolus.bolus_id,
         at=bolus.first_at,
         text=f"bolus {bolus.bolus_id}{size}: the pump's data does not say how it ended",

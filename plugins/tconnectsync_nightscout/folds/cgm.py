@@ -139,5 +139,5 @@ def _entry(kind: str, mark: Mark, at: datetime, *, fields: Mapping[str, object])
     content |= {name: value for name, value in fields.items() if value is not None}
     content["pump"] = provenance(mark.pump, [mark.source])
     return Document(
-        id=mark.id(kind, mark.key), collection=ENTRIES, at=at.replace(microsecond=0), content=content, slot=kind
+        id=mark.id(kind, mark.key), collection=ENTRIES, at=at.replace(microsecond=0), content=content, unique_slot=kind
     )

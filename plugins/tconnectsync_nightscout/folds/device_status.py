@@ -84,7 +84,7 @@ def _documents(state: PumpState, told_iob: Mark | None) -> Iterator[Document]:
                 **provenance(state.pump, [state.event if state.seq is None else state.seq]),
             },
         },
-        worth_s=SHOWN_FOR_S,
+        ttl_s=SHOWN_FOR_S,
     )
 
 

@@ -86,8 +86,8 @@ def treatment(
         collection=TREATMENTS,
         at=at or mark.stamp,
         content=content,
-        slot=event_type,
-        worth_s=worth_s,
+        unique_slot=event_type,
+        ttl_s=worth_s,
     )
 
 
@@ -104,7 +104,7 @@ def impossible(what: str, value: object, mark: Mark, *identity: str | int, colle
         collection=collection,
         at=mark.stamp,
         content={"notes": reason, "pump": provenance(mark.pump, [mark.source])},
-        slot=f"impossible {what}",
+        unique_slot=f"impossible {what}",
         problem=reason,
     )
 

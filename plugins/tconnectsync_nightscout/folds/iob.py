@@ -107,5 +107,5 @@ def iob_status(mark: Mark, iob_u: float, *names: str) -> Document:
                 **provenance(mark.pump, [mark.source]),
             },
         },
-        worth_s=SHOWN_FOR_S,
+        ttl_s=SHOWN_FOR_S,
     )

@@ -16,7 +16,7 @@ _SIGNS_OF_LIFE = frozenset({"basal.delivered", "day.summary", "pumping.resumed",
 
 
 @attrs.frozen(kw_only=True)
-class Mode:
+class RunningMode:
     """A mode that is going on, as far as the pump's newest word."""
 
     mode: str
@@ -28,7 +28,7 @@ class Mode:
 class ModesState:
     """The mode that is going on, if it is one that is shown."""
 
-    mode: Mode | None = None
+    mode: RunningMode | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +59,7 @@ class ModesFold:
         if going is not None and going.mode == mode:
             return ModesState(mode=attrs.evolve(going, seen_at=max(mark.at, going.seen_at))), ()
         ended = () if going is None else _shown(going, mark.at, mark)
-        begun = Mode(mode=mode, first=mark, seen_at=mark.at) if mode in _SHOWN else None
+        begun = RunningMode(mode=mode, first=mark, seen_at=mark.at) if mode in _SHOWN else None
         return ModesState(mode=begun), ended
 
     def running(self, state: ModesState) -> Sequence[Document]:
@@ -67,7 +67,7 @@ class ModesFold:
         return () if state.mode is None else _shown(state.mode, state.mode.seen_at)
 
 
-def _shown(mode: Mode, end: datetime, by: Mark | None = None) -> Sequence[Document]:
+def _shown(mode: RunningMode, end: datetime, by: Mark | None = None) -> Sequence[Document]:
     if end <= mode.first.at:
         return ()
     sources = [mode.first.source] if by is None else [mode.first.source, by.source]

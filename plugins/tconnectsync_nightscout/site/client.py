@@ -28,7 +28,7 @@ from tconnectsync import (
 )
 from tconnectsync_nightscout.site.address import SiteStatus, read_status
 from tconnectsync_nightscout.site.compression import REFUSED, Compression
-from tconnectsync_nightscout.site.responses import SLOW, Answer, Question, Token, value_of
+from tconnectsync_nightscout.site.responses import SLOW, Answer, SiteQuestion, SiteToken, value_of
 
 LIMITS = HttpLimits(connect_s=10.0, silence_s=60.0, whole_s=180.0, most_bytes=64 << 20)
 IDLE_S = 4.0
@@ -229,13 +229,13 @@ class NightscoutClient:
         since_s, refusal = self._refused.get(key, (0.0, None))
         if refusal is not None and 0 <= now_s - since_s < REFUSED_S:
             raise CredentialsRefused(refusal.message, remedy=refusal.remedy)
-        token = Token(collection=collection, in_use=self._in_use) if self.uses_token else None
-        question = Question(site=self.url, about=about, method=method, token=token)
+        token = SiteToken(collection=collection, in_use=self._in_use) if self.uses_token else None
+        question = SiteQuestion(site=self.url, about=about, method=method, token=token)
         try:
             answer = self._exchange(method, path, query, body, about)
             found = value_of(answer, question, self.clock.now())
         except TconnectsyncError as error:
-            self.changed_count += isinstance(error, Retryable) and error.unsure
+            self.changed_count += isinstance(error, Retryable) and error.in_doubt
             self._status = None
             if isinstance(error, CredentialsRefused):
                 error.remedy = " ".join(part for part in (self._doubt, error.remedy) if part)

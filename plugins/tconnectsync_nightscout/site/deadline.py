@@ -11,7 +11,7 @@ from tconnectsync_nightscout.site.find_copies import Copy
 CALL_S = 45.0
 
 
-class Patience:
+class TimeBudget:
     """Runs out ``seconds`` after it was made."""
 
     def __init__(self, clock: Clock, seconds: float = CALL_S) -> None:
@@ -24,7 +24,7 @@ class Patience:
         return self._clock.monotonic() >= self._end_s
 
 
-def delete_all(client: NightscoutClient, collection: str, copies: Iterable[Copy], patience: Patience) -> bool:
+def delete_all(client: NightscoutClient, collection: str, copies: Iterable[Copy], patience: TimeBudget) -> bool:
     """Delete these; False when patience ended before all were gone."""
     for copy in copies:
         if patience.ended:
@@ -33,6 +33,6 @@ def delete_all(client: NightscoutClient, collection: str, copies: Iterable[Copy]
     return True
 
 
-def another_call() -> Postponed:
+def out_of_time() -> Postponed:
     """The answer for what was not reached."""
     return Postponed(reason="the site is slow; the rest follows at once", after_s=0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tconnectsync import Contrast
+from tconnectsync import FieldDiff
 from tconnectsync_nightscout.site.glucose_units import in_units
 from tconnectsync_nightscout.site.wire import SINK_FIELD, SYNC_IDENTIFIER, moment_of
 
@@ -20,7 +20,7 @@ _SIGNS = frozenset({"_id", "identifier", SYNC_IDENTIFIER, "enteredBy", SINK_FIEL
 _WITH_GLUCOSE = frozenset({"glucoseType", "units"})
 
 
-def contrasts(body: Mapping[str, Any], fields: Mapping[str, Any]) -> list[Contrast]:
+def diff(body: Mapping[str, Any], fields: Mapping[str, Any]) -> list[FieldDiff]:
     """In what the stored ``fields`` differ from ``body``, which is in the form that is sent.
 
     The same glucose in other units is the same: a site may have changed its units since.
@@ -30,7 +30,7 @@ def contrasts(body: Mapping[str, Any], fields: Mapping[str, Any]) -> list[Contra
     for name in sorted((body.keys() | (SPEAKING & fields.keys())) - _SIGNS):
         ours, theirs = _said(name, body), _said(name, fields)
         if ours != theirs:
-            found.append(Contrast(field=name, ours=ours, theirs=theirs))
+            found.append(FieldDiff(field=name, ours=ours, theirs=theirs))
     return found
 
 

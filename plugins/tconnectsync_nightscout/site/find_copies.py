@@ -106,7 +106,7 @@ def copies_of(
 
 
 @attrs.frozen(kw_only=True)
-class _Span:
+class _SearchSpan:
     """Where copies of one document are looked for."""
 
     identifier: str
@@ -114,15 +114,15 @@ class _Span:
     last: datetime
 
 
-def _neighbourhoods(wanted: Mapping[str, Sequence[datetime]]) -> Iterator[list[_Span]]:
+def _neighbourhoods(wanted: Mapping[str, Sequence[datetime]]) -> Iterator[list[_SearchSpan]]:
     """Spans that overlap, together; a document without a known time may be anywhere and is a group of its own."""
     spans = []
     for identifier, times in wanted.items():
         if times:
-            spans.append(_Span(identifier=identifier, first=min(times) - REACH, last=max(times) + REACH))
+            spans.append(_SearchSpan(identifier=identifier, first=min(times) - REACH, last=max(times) + REACH))
         else:
-            yield [_Span(identifier=identifier, first=FIRST_TIME, last=LAST_TIME)]
-    group: list[_Span] = []
+            yield [_SearchSpan(identifier=identifier, first=FIRST_TIME, last=LAST_TIME)]
+    group: list[_SearchSpan] = []
     end = FIRST_TIME
     for span in sorted(spans, key=lambda span: span.first):
         if group and span.first > end:
@@ -134,7 +134,7 @@ def _neighbourhoods(wanted: Mapping[str, Sequence[datetime]]) -> Iterator[list[_
         yield group
 
 
-def _questions(group: Sequence[_Span], *, filtered: bool) -> Iterator[tuple[datetime, datetime, Find]]:
+def _questions(group: Sequence[_SearchSpan], *, filtered: bool) -> Iterator[tuple[datetime, datetime, Find]]:
     first, last = min(span.first for span in group), max(span.last for span in group)
     if not filtered or len(group) > max(FEW, (last - first) / timedelta(days=1) * DENSITY_PER_DAY):
         yield first, last, ()

@@ -41,7 +41,7 @@ class ServerFault(Retryable):
 
 
 @attrs.frozen(kw_only=True)
-class Token:
+class SiteToken:
     """An access token was shown for ``collection``. ``in_use`` are the collections of this process and the sinks that use them."""
 
     collection: str
@@ -54,7 +54,7 @@ class Token:
 
 
 @attrs.frozen(kw_only=True)
-class Question:
+class SiteQuestion:
     """What was asked, for the words of errors: the site's address, what it is about, and the method.
 
     ``token`` is None if the site's own secret was shown.
@@ -63,7 +63,7 @@ class Question:
     site: str
     about: str
     method: str
-    token: Token | None = None
+    token: SiteToken | None = None
 
     @property
     def writing(self) -> bool:
@@ -71,7 +71,7 @@ class Question:
         return self.method != "GET"
 
 
-def value_of(answer: Answer, question: Question, now: datetime) -> Any:
+def value_of(answer: Answer, question: SiteQuestion, now: datetime) -> Any:
     """The parsed JSON of a good answer. Raises what a bad one means."""
     if not 200 <= answer.status < 300:
         raise error_of(answer, question, now)
@@ -100,7 +100,7 @@ def value_of(answer: Answer, question: Question, now: datetime) -> Any:
 _RIGHTS = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}
 
 
-def _refusal(question: Question) -> CredentialsRefused:
+def _refusal(question: SiteQuestion) -> CredentialsRefused:
     """Of the site's secret, or of a token, which may lack this one right."""
     if question.token is None:
         return CredentialsRefused(
@@ -119,7 +119,7 @@ def _refusal(question: Question) -> CredentialsRefused:
     )
 
 
-def error_of(answer: Answer, question: Question, now: datetime) -> TconnectsyncError:
+def error_of(answer: Answer, question: SiteQuestion, now: datetime) -> TconnectsyncError:
     """The error that a status other than success means."""
     status, site, about, writing = answer.status, question.site, question.about, question.writing
     after_s = retry_after_s(answer, now)

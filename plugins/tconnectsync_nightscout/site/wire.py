@@ -128,16 +128,16 @@ def stored_key(text: str | None) -> Key | None:
     return None if at is None else Key(at=at, event_type=str(fields.get("eventType") or ""))
 
 
-def made_ready(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refused:
+def prepare(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refused:
     """What has to be done for a delivery, or why its document can never be sent.
 
     The server turns a time that it cannot read into now and answers 200, so nothing doubtful may leave.
     """
-    old, mongo_id = stored_key(delivery.stored), stored_id(delivery.stored)
+    old, mongo_id = stored_key(delivery.receiver_key), stored_id(delivery.receiver_key)
     document = delivery.document
     if document is None:
         return Task(delivery=delivery, old=old, mongo_id=mongo_id, author=entered_by)
-    reason = _flaw(delivery, document)
+    reason = _validation_error(delivery, document)
     if reason is not None:
         return Refused(reason=reason)
     key = Key(at=whole_ms(document.at), event_type=_slot_there(document))
@@ -160,7 +160,7 @@ def _slot_there(document: Document) -> str:
     return str(document.content.get("type" if document.collection == ENTRIES else "eventType") or "")
 
 
-def _flaw(delivery: Delivery, document: Document) -> str | None:
+def _validation_error(delivery: Delivery, document: Document) -> str | None:
     if document.problem is not None:
         return document.problem
     if document.id != delivery.document_id or document.collection != delivery.collection:

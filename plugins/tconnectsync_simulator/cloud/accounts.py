@@ -23,7 +23,7 @@ SESSION_COOKIE = "idsrv"
 
 
 @attrs.frozen(kw_only=True)
-class Account:
+class SimulatedAccount:
     """Somebody who can log in, at the login of their region only."""
 
     email: str = "wearer@example.org"
@@ -40,7 +40,7 @@ def _signing_key() -> rsa.RSAPrivateKey:
 
 @attrs.frozen(kw_only=True)
 class _Grant:
-    account: Account
+    account: SimulatedAccount
     challenge: str
     client_id: str
     redirect_uri: str
@@ -53,12 +53,12 @@ class Accounts:
 
     base: str
     client_id: str
-    known: Sequence[Account]
+    known: Sequence[SimulatedAccount]
     now: Callable[[], datetime]
     token_life_s: int
-    _sessions: dict[str, Account] = attrs.field(factory=dict, repr=False)
+    _sessions: dict[str, SimulatedAccount] = attrs.field(factory=dict, repr=False)
     _codes: dict[str, _Grant] = attrs.field(factory=dict, repr=False)
-    _tokens: dict[str, tuple[Account, datetime]] = attrs.field(factory=dict, repr=False)
+    _tokens: dict[str, tuple[SimulatedAccount, datetime]] = attrs.field(factory=dict, repr=False)
 
     def endpoints(self, region: str) -> dict[str, str]:
         """What a client of this region is to be told."""
@@ -75,7 +75,7 @@ class Accounts:
             "data": f"{self.base}/",
         }
 
-    def bearer(self, request: CloudRequest) -> Account | None:
+    def bearer(self, request: CloudRequest) -> SimulatedAccount | None:
         """Whose access token came along; None for none, an unknown one or one that is over."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         account, until = self._tokens.get(token, (None, self.now()))
@@ -175,13 +175,13 @@ class Accounts:
         key |= {"n": _number(public.n), "e": _number(public.e)}
         return json_answer({"keys": [key]})
 
-    def _session(self, request: CloudRequest) -> Account | None:
+    def _session(self, request: CloudRequest) -> SimulatedAccount | None:
         cookies = dict(
             each.strip().partition("=")[::2] for each in request.headers.get("cookie", "").split(";") if "=" in each
         )
         return self._sessions.get(cookies.get(SESSION_COOKIE, ""))
 
-    def _id_token(self, account: Account, region: str) -> str:
+    def _id_token(self, account: SimulatedAccount, region: str) -> str:
         import jwt
 
         issued_s = int(self.now().timestamp())

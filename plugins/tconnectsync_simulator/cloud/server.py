@@ -66,7 +66,7 @@ class CloudServer(LoopbackServer):
 
     def __init__(self, serve: Callable[[CloudRequest], CloudAnswer], now: Callable[[], datetime]) -> None:
         self.serve, self.now = serve, now
-        super().__init__(_Handler, name="simulated-cloud")
+        super().__init__(_CloudHandler, name="simulated-cloud")
 
     @property
     def url(self) -> str:
@@ -74,7 +74,7 @@ class CloudServer(LoopbackServer):
         return f"http://127.0.0.1:{self.port}"
 
 
-class _Handler(LoopbackHandler):
+class _CloudHandler(LoopbackHandler):
     timeout = IDLE_S
     server: CloudServer
 

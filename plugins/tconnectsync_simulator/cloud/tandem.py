@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from tconnectsync_simulator.cloud.accounts import Account, Accounts
+from tconnectsync_simulator.cloud.accounts import Accounts, SimulatedAccount
 from tconnectsync_simulator.cloud.faults import BLOCKED, NOT_FOUND
 from tconnectsync_simulator.cloud.server import CloudAnswer, CloudRequest, html_answer, json_answer
 from tconnectsync_simulator.cloud.service import SimulatedService, TellsTime
-from tconnectsync_simulator.cloud.upload_cache import Shelf, shelve
+from tconnectsync_simulator.cloud.upload_cache import UploadCache, shelve
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump
 
@@ -51,17 +51,17 @@ class Cloud(SimulatedService):
 
     def __init__(
         self,
-        pumps: Sequence[SimulatedPump | SimulationPlan | Shelf],
+        pumps: Sequence[SimulatedPump | SimulationPlan | UploadCache],
         clock: TellsTime,
         *,
-        accounts: Sequence[Account] = (Account(),),
+        accounts: Sequence[SimulatedAccount] = (SimulatedAccount(),),
         token_life_s: int = 1800,
         filters_codes: bool = False,
         largest_window_days: int | None = None,
         window_status: int = 500,
         unused_serials: Sequence[str] = (),
     ) -> None:
-        self.shelves = [each if isinstance(each, Shelf) else shelve(each) for each in pumps]
+        self.shelves = [each if isinstance(each, UploadCache) else shelve(each) for each in pumps]
         self.accounts = tuple(accounts)
         self.filters_codes = filters_codes
         self.largest_window_days = largest_window_days
@@ -139,12 +139,12 @@ class Cloud(SimulatedService):
             "pumps": entries,
         }
 
-    def _entry(self, shelf: Shelf, now_s: float) -> dict[str, Any]:
+    def _entry(self, shelf: UploadCache, now_s: float) -> dict[str, Any]:
         first, newest = shelf.reach(now_s) or (None, None)
         newest = self.newest_overrides.get(shelf.pump.plan.serial, newest)
         return shelf.pump.pumper_entry(first_text=first, newest_text=newest, last_upload_s=shelf.last_upload_s(now_s))
 
-    def _pump_logs(self, request: CloudRequest, assignment: str, account: Account) -> CloudAnswer:
+    def _pump_logs(self, request: CloudRequest, assignment: str, account: SimulatedAccount) -> CloudAnswer:
         refusal = _invalid(request)
         if refusal is not None:
             return refusal

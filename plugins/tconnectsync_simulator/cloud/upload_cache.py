@@ -15,7 +15,7 @@ from tconnectsync_simulator.pump.pump import SimulatedPump, Simulation
 from tconnectsync_simulator.pump.records import SimulatedRecord
 
 
-class Kept(NamedTuple):
+class CachedUpload(NamedTuple):
     """One record: reading of the pump's clock, upload (Unix s), code, JSON."""
 
     text: str
@@ -25,12 +25,12 @@ class Kept(NamedTuple):
 
 
 @attrs.define
-class Shelf:
+class UploadCache:
     """What one pump has uploaded, and will."""
 
     pump: SimulatedPump
-    _days: dict[str, list[Kept]] = attrs.field(factory=dict, repr=False)
-    _clock_changes: list[Kept] = attrs.field(factory=list, repr=False)
+    _days: dict[str, list[CachedUpload]] = attrs.field(factory=dict, repr=False)
+    _clock_changes: list[CachedUpload] = attrs.field(factory=list, repr=False)
     _newest: dict[int, str] = attrs.field(factory=dict, repr=False)  # by upload: the greatest reading in it
     _uploads: list[int] = attrs.field(factory=list, repr=False)
     _reached: list[str] = attrs.field(factory=list, repr=False)  # by upload: the greatest reading so far
@@ -44,7 +44,7 @@ class Shelf:
         for entry, _, uploaded_s in records:
             text: str = entry["pumpDateTime"]
             code: int = entry["eventCode"]
-            kept = Kept(text, uploaded_s, code, encode(entry))
+            kept = CachedUpload(text, uploaded_s, code, encode(entry))
             days.setdefault(text[:10], []).append(kept)
             if code in {13, 14}:
                 self._clock_changes.append(kept)
@@ -94,14 +94,14 @@ class Shelf:
         return [kept.json for kept in self._clock_changes if kept.uploaded_s <= now_s]
 
 
-def shelve(pump: SimulatedPump | SimulationPlan) -> Shelf:
+def shelve(pump: SimulatedPump | SimulationPlan) -> UploadCache:
     """A shelf of a simulated pump; from a plan, the records are made day by day and never held as a whole."""
     if isinstance(pump, SimulatedPump):
-        shelf = Shelf(pump)
+        shelf = UploadCache(pump)
         shelf.stock(pump.log)
     else:
         simulation = Simulation(pump)
-        shelf = Shelf(simulation.pump())
+        shelf = UploadCache(simulation.pump())
         for day in simulation.days():
             shelf.stock(day)
         shelf.pump = simulation.pump()

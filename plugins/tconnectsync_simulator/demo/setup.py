@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tconnectsync_simulator.cloud.accounts import Account
+from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tconnect import LegacyCloud
 
 
@@ -17,14 +17,14 @@ def config_text(
     endpoints: Mapping[str, str],
     site_url: str,
     site_secret: str,
-    account: Account | None = None,
+    account: SimulatedAccount | None = None,
     history_days: int = 30,
     poll_s: tuple[int, int] = (300, 1500),
     more: str = "",
     plugins_dir: Path | None = None,
 ) -> str:
     """The text of a ``config.toml``. ``more`` is added at the end, as TOML tables."""
-    account = Account() if account is None else account
+    account = SimulatedAccount() if account is None else account
     source = f"""[sources.tandem]
 email = "{account.email}"
 password = {_quoted(account.password)}

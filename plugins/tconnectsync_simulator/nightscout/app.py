@@ -20,14 +20,14 @@ from typing import Any
 
 from tconnectsync_simulator.nightscout import values
 from tconnectsync_simulator.nightscout.access import Access, permits, verdict
-from tconnectsync_simulator.nightscout.faults import Fault, Faults
+from tconnectsync_simulator.nightscout.faults import Faults, SiteFault
 from tconnectsync_simulator.nightscout.query import QueryFails, QueryInvalid, Typing, conditions, read_query
 from tconnectsync_simulator.nightscout.server import (
     LARGEST_BODY,
-    Answer,
     ConnectionBreaks,
-    Request,
     Server,
+    SiteRequest,
+    SiteResponse,
     as_json,
     failure,
     page,
@@ -43,7 +43,7 @@ _TYPINGS: Mapping[str, Typing] = {
     "profile": Typing(),
 }
 COLLECTIONS = tuple(_TYPINGS)
-__all__ = ["COLLECTIONS", "Fault", "Request", "SimulatedNightscout"]
+__all__ = ["COLLECTIONS", "SimulatedNightscout", "SiteFault", "SiteRequest"]
 _RIGHTS = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}
 _REMEMBERED = 100_000
 
@@ -84,7 +84,7 @@ class SimulatedNightscout:
         self.database_down = False
         self.overlaps = 0
         self._access = Access(secret=api_secret, tokens=dict(tokens or {}), public=public)
-        self._requests: deque[Request] = deque(maxlen=_REMEMBERED)
+        self._requests: deque[SiteRequest] = deque(maxlen=_REMEMBERED)
         self._faults = Faults()
         self._lock = threading.RLock()  # the documents and rules
         self._counting = threading.Lock()  # what is noted of requests, also of those that wait for the other lock
@@ -104,7 +104,7 @@ class SimulatedNightscout:
         return f"http://127.0.0.1:{self._port}/"
 
     @property
-    def requests(self) -> list[Request]:
+    def requests(self) -> list[SiteRequest]:
         """The requests so far, oldest first (the latest 100,000)."""
         with self._counting:
             return list(self._requests)
@@ -146,7 +146,7 @@ class SimulatedNightscout:
         finally:
             self.start()
 
-    def fail(self, *faults: Fault) -> None:
+    def fail(self, *faults: SiteFault) -> None:
         """Let requests go wrong from now on; each request takes the first fault that fits it."""
         with self._counting:
             self._faults.add(*faults)
@@ -190,7 +190,7 @@ class SimulatedNightscout:
 
     # What follows runs on the server's threads.
 
-    def _serve(self, request: Request, problem: str) -> Answer:
+    def _serve(self, request: SiteRequest, problem: str) -> SiteResponse:
         with self._counting:
             self._requests.append(request)
             fault = self._faults.take(request)
@@ -200,7 +200,7 @@ class SimulatedNightscout:
             raise ConnectionBreaks
         if fault.status is not None:
             text, kind = fault.body.encode(), fault.content_type
-            return Answer(status=fault.status, body=text, content_type=kind, headers=fault.headers)
+            return SiteResponse(status=fault.status, body=text, content_type=kind, headers=fault.headers)
         if request.body_bytes > LARGEST_BODY:
             return failure(request, 413, "request entity too large")
         answer = failure(request, 400, problem) if problem else self._answer(request, fault)
@@ -208,7 +208,7 @@ class SimulatedNightscout:
             raise ConnectionBreaks
         return answer
 
-    def _answer(self, request: Request, fault: Fault) -> Answer:
+    def _answer(self, request: SiteRequest, fault: SiteFault) -> SiteResponse:
         path = request.path.strip("/").split("/")
         if path[:2] != ["api", "v1"] or len(path) not in {3, 4}:
             return _unknown(request)
@@ -232,7 +232,9 @@ class SimulatedNightscout:
             return _unknown(request)
         return self._perform(self._collections[name], item, request, fault)
 
-    def _perform(self, collection: Collection, item: str | None, request: Request, fault: Fault) -> Answer:
+    def _perform(
+        self, collection: Collection, item: str | None, request: SiteRequest, fault: SiteFault
+    ) -> SiteResponse:
         try:
             if request.method == "POST":
                 return self._create(collection, request, fault)
@@ -256,9 +258,9 @@ class SimulatedNightscout:
         except (QueryFails, WriteFails) as error:
             return failure(request, 500, str(error))
         except QueryInvalid:
-            return Answer(status=200, body=b"null" if self.rules.modern else b"")
+            return SiteResponse(status=200, body=b"null" if self.rules.modern else b"")
 
-    def _create(self, collection: Collection, request: Request, fault: Fault) -> Answer:
+    def _create(self, collection: Collection, request: SiteRequest, fault: SiteFault) -> SiteResponse:
         if self.database_down:
             return _mongo_error("the database is down")
         with self._counting:
@@ -271,7 +273,7 @@ class SimulatedNightscout:
             with self._counting:
                 self._writing -= 1
 
-    def _write(self, collection: Collection, body: Any, fault: Fault) -> Answer:
+    def _write(self, collection: Collection, body: Any, fault: SiteFault) -> SiteResponse:
         answer: list[Body] = []
         for index, document in enumerate(body if isinstance(body, list) else [body]):
             if not isinstance(document, dict):
@@ -289,7 +291,7 @@ class SimulatedNightscout:
                 return _mongo_error(str(error))
         return as_json(answer)
 
-    def _replace(self, collection: Collection, body: Any) -> Answer:
+    def _replace(self, collection: Collection, body: Any) -> SiteResponse:
         if self.database_down or not isinstance(body, dict):
             return _mongo_error("cannot be replaced")
         if collection.name in {"devicestatus", "entries"}:
@@ -299,7 +301,7 @@ class SimulatedNightscout:
         tells_numbers = collection.name == "treatments" and not self.rules.modern
         return as_json({"n": 1, "nModified": 1, "ok": 1} if tells_numbers else stored)
 
-    def _remove(self, collection: Collection, find: Mapping[str, Any], request: Request) -> Answer:
+    def _remove(self, collection: Collection, find: Mapping[str, Any], request: SiteRequest) -> SiteResponse:
         if self.database_down:
             return _mongo_error("the database is down")
         if collection.name in {"activity", "profile"}:
@@ -343,13 +345,13 @@ def _shown(collection: str, documents: Sequence[Body]) -> list[Body]:
     return [{**document, "carbs": document.get("carbs"), "insulin": document.get("insulin")} for document in documents]
 
 
-def _unknown(request: Request) -> Answer:
+def _unknown(request: SiteRequest) -> SiteResponse:
     return page(404, f"Cannot {request.method} {request.path}")
 
 
-def _unauthorized() -> Answer:
+def _unauthorized() -> SiteResponse:
     return as_json({"status": 401, "message": "Unauthorized", "description": "Invalid/Missing"}, status=401)
 
 
-def _mongo_error(description: str) -> Answer:
+def _mongo_error(description: str) -> SiteResponse:
     return as_json({"status": 500, "message": "Mongo Error", "description": description}, status=500)

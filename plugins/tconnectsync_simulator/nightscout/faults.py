@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import attrs
 
-from tconnectsync_simulator.nightscout.server import Request
+from tconnectsync_simulator.nightscout.server import SiteRequest
 
 
 @attrs.frozen(kw_only=True)
-class Fault:
+class SiteFault:
     """What goes wrong with the next ``times`` requests of this ``method`` (empty: any) whose path contains ``path``."""
 
     status: int | None = None
@@ -39,16 +39,16 @@ class Fault:
     times: int = 1
 
 
-NONE = Fault()
+NONE = SiteFault()
 
 
 @attrs.define
 class Faults:
     """The faults still to come, in order."""
 
-    _coming: list[Fault] = attrs.field(factory=list)
+    _coming: list[SiteFault] = attrs.field(factory=list)
 
-    def add(self, *faults: Fault) -> None:
+    def add(self, *faults: SiteFault) -> None:
         """Let them happen after those that are there."""
         self._coming.extend(faults)
 
@@ -56,7 +56,7 @@ class Faults:
         """Forget those that are left."""
         self._coming.clear()
 
-    def take(self, request: Request) -> Fault:
+    def take(self, request: SiteRequest) -> SiteFault:
         """The first one that fits this request, used up by one; one that does nothing where none fits."""
         for index, fault in enumerate(self._coming):
             if fault.method in {"", request.method} and fault.path in request.path:

@@ -19,7 +19,7 @@ LARGEST_BODY = 50 << 20
 
 
 @attrs.frozen(kw_only=True)
-class Request:
+class SiteRequest:
     """A request that came in. ``documents`` is how many a POST carried; ``connection`` numbers the TCP connections from 1."""
 
     method: str
@@ -36,7 +36,7 @@ class Request:
 
 
 @attrs.frozen(kw_only=True)
-class Answer:
+class SiteResponse:
     """What goes back."""
 
     status: int
@@ -49,22 +49,22 @@ class ConnectionBreaks(Exception):
     """Break the connection instead of answering."""
 
 
-def as_json(value: object, status: int = 200) -> Answer:
+def as_json(value: object, status: int = 200) -> SiteResponse:
     """A JSON answer."""
-    return Answer(status=status, body=json.dumps(value, separators=(",", ":")).encode())
+    return SiteResponse(status=status, body=json.dumps(value, separators=(",", ":")).encode())
 
 
-def failure(request: Request, status: int, message: str) -> Answer:
+def failure(request: SiteRequest, status: int, message: str) -> SiteResponse:
     """An error that the server did not expect: JSON for those who ask for JSON, else a page of HTML."""
     if "json" in request.headers.get("accept", ""):
         return as_json({"error": {"message": message, "name": "Error"}}, status=status)
     return page(status, f"Error: {message}")
 
 
-def page(status: int, title: str) -> Answer:
+def page(status: int, title: str) -> SiteResponse:
     """A page of HTML."""
     text = f"<html><head><title>{title}</title></head></html>"
-    return Answer(status=status, body=text.encode(), content_type="text/html; charset=utf-8")
+    return SiteResponse(status=status, body=text.encode(), content_type="text/html; charset=utf-8")
 
 
 def read_body(headers: Mapping[str, str], raw: bytes) -> tuple[Any, str]:
@@ -95,16 +95,16 @@ class Server(LoopbackServer):
     def __init__(
         self,
         port: int,
-        serve: Callable[[Request, str], Answer],
+        serve: Callable[[SiteRequest, str], SiteResponse],
         *,
         now: Callable[[], datetime],
         idle_s: float,
     ) -> None:
         self.serve, self.now, self.idle_s = serve, now, idle_s
-        super().__init__(_Handler, name="simulated-nightscout", port=port)
+        super().__init__(_SiteHandler, name="simulated-nightscout", port=port)
 
 
-class _Handler(LoopbackHandler):
+class _SiteHandler(LoopbackHandler):
     server: Server
 
     def setup(self) -> None:
@@ -116,7 +116,7 @@ class _Handler(LoopbackHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         parts = urlsplit(self.path)
         body, problem = read_body(headers, raw)
-        request = Request(
+        request = SiteRequest(
             method=self.command,
             path=unquote(parts.path),
             query=parts.query,

@@ -26,7 +26,7 @@ _NUMBERS_THAT_MAY_BE_ZERO = ("absolute", "duration")
 
 
 @attrs.frozen(kw_only=True)
-class Moment:
+class ParsedTime:
     """A point in time (aware, UTC) and the offset that it was written with, in minutes."""
 
     at: datetime
@@ -44,11 +44,11 @@ def iso(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
 
 
-def read_moment(value: object) -> Moment | None:
+def read_moment(value: object) -> ParsedTime | None:
     """A date as the server reads it: ISO 8601 (no zone: UTC), or milliseconds since 1970; None when it is no date."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         with contextlib.suppress(OverflowError, ValueError):
-            return Moment(at=datetime.fromtimestamp(0, timezone.utc) + timedelta(milliseconds=value))
+            return ParsedTime(at=datetime.fromtimestamp(0, timezone.utc) + timedelta(milliseconds=value))
         return None
     found = _DATE.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
@@ -60,7 +60,7 @@ def read_moment(value: object) -> Moment | None:
         at = wall + timedelta(milliseconds=int((fraction or "0")[:3].ljust(3, "0"))) - timedelta(minutes=offset)
     except (ValueError, OverflowError):
         return None
-    return Moment(at=at.replace(tzinfo=timezone.utc), offset_minutes=offset)
+    return ParsedTime(at=at.replace(tzinfo=timezone.utc), offset_minutes=offset)
 
 
 def _offset_minutes(zone: str | None) -> int:
@@ -104,7 +104,9 @@ def treatment(posted: Mapping[str, Any], now: datetime) -> Body:
     number; ``absolute`` and ``duration`` keep 0. (Pre-boluses, which these servers split into two treatments, are not modelled.)
     """
     stored = dict(posted)
-    moment = Moment(at=now) if "created_at" not in posted else read_moment(posted["created_at"]) or Moment(at=now)
+    moment = (
+        ParsedTime(at=now) if "created_at" not in posted else read_moment(posted["created_at"]) or ParsedTime(at=now)
+    )
     stored["created_at"], stored["utcOffset"] = moment.text, moment.offset_minutes
     event_time = read_moment(stored.pop("eventTime", None))
     if event_time is not None:
@@ -134,14 +136,16 @@ def _set_or_drop(stored: Body, field: str, value: object) -> None:
 
 def device_status(posted: Mapping[str, Any], now: datetime) -> Body:
     """A device status as it is stored: ``created_at`` in UTC, now where it is missing or no date."""
-    moment = Moment(at=now) if "created_at" not in posted else read_moment(posted["created_at"]) or Moment(at=now)
+    moment = (
+        ParsedTime(at=now) if "created_at" not in posted else read_moment(posted["created_at"]) or ParsedTime(at=now)
+    )
     return {**posted, "created_at": moment.text, "utcOffset": moment.offset_minutes}
 
 
 def entry(posted: Mapping[str, Any], now: datetime) -> Body:
     """An entry as it is stored: ``sysTime`` from ``dateString``, else from ``date``, else now."""
     text = posted.get("dateString")
-    moment = (read_moment(text) if text else None) or read_moment(posted.get("date")) or Moment(at=now)
+    moment = (read_moment(text) if text else None) or read_moment(posted.get("date")) or ParsedTime(at=now)
     stored = {**posted, "sysTime": moment.text, "utcOffset": moment.offset_minutes}
     if text:
         stored["dateString"] = moment.text

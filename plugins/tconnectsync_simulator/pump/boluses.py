@@ -54,7 +54,7 @@ class BolusRequest:
 
 
 @attrs.define(kw_only=True)
-class Delivery:
+class SimulatedDelivery:
     """A bolus on its way."""
 
     request: BolusRequest
@@ -72,7 +72,7 @@ class Boluses:
     machine: Machine
     body: Body
     next_id: int
-    active: list[Delivery] = attrs.field(factory=list)
+    active: list[SimulatedDelivery] = attrs.field(factory=list)
     last_start_s: int = 0
 
     def request(self, request: BolusRequest) -> None:
@@ -102,7 +102,7 @@ class Boluses:
         bits += [records.OVERRIDE] if request.override_mu is not None else []
         bits += [records.CORRECTION] if request.correction_mu else []
         bits += [records.CARB] if request.food_mu else []
-        delivery = Delivery(request=request, book=book, bits=bits)
+        delivery = SimulatedDelivery(request=request, book=book, bits=bits)
         self.active.append(delivery)
         self.last_start_s = machine.now_s
         machine.after(origin.delay_s, lambda: self._start(delivery))
@@ -154,7 +154,7 @@ class Boluses:
             book,
         )
 
-    def _start(self, delivery: Delivery) -> None:
+    def _start(self, delivery: SimulatedDelivery) -> None:
         if delivery not in self.active:
             return
         machine, book = self.machine, delivery.book
@@ -175,7 +175,7 @@ class Boluses:
         if delivery.request.cancel_after_s is not None:
             machine.after(delivery.request.cancel_after_s, lambda: self.interrupt(0, only=delivery))
 
-    def _immediate_done(self, delivery: Delivery) -> None:
+    def _immediate_done(self, delivery: SimulatedDelivery) -> None:
         if delivery not in self.active:
             return
         self._end_immediate(delivery, 3, float(delivery.book.now_mu))
@@ -185,7 +185,7 @@ class Boluses:
         else:
             self._close(delivery, 3)
 
-    def _end_immediate(self, delivery: Delivery, status: int, delivered_mu: float) -> None:
+    def _end_immediate(self, delivery: SimulatedDelivery, status: int, delivered_mu: float) -> None:
         book = delivery.book
         book.immediate_mu = delivered_mu
         self._take(delivery, delivered_mu)
@@ -195,7 +195,7 @@ class Boluses:
             self.machine.skip(1)
         self._completed(20, status, book, delivered_mu, book.now_mu)
 
-    def _extend(self, delivery: Delivery, *, first: bool) -> None:
+    def _extend(self, delivery: SimulatedDelivery, *, first: bool) -> None:
         machine, book = self.machine, delivery.book
         delivery.extended_from_s = machine.now_s
         iob = short_float(self.body.iob_u)
@@ -206,7 +206,7 @@ class Boluses:
         machine.after(machine.rng.randrange(100, 300), lambda: self._extended_tick(delivery))
         machine.after(book.extended_min * 60, lambda: self._extended_done(delivery))
 
-    def _extended_tick(self, delivery: Delivery) -> None:
+    def _extended_tick(self, delivery: SimulatedDelivery) -> None:
         if delivery not in self.active:
             return
         machine, book = self.machine, delivery.book
@@ -217,18 +217,18 @@ class Boluses:
             self._progress(delivery, records.CONTINUED, total_mu)
         machine.after(machine.rng.choice((300, 300, 301, 600)), lambda: self._extended_tick(delivery))
 
-    def _extended_so_far(self, delivery: Delivery) -> float:
+    def _extended_so_far(self, delivery: SimulatedDelivery) -> float:
         begin_s = delivery.extended_from_s
         if begin_s is None:
             return 0.0
         share = (self.machine.now_s - begin_s) / (delivery.book.extended_min * 60)
         return delivery.book.later_mu * min(1.0, share)
 
-    def _extended_done(self, delivery: Delivery) -> None:
+    def _extended_done(self, delivery: SimulatedDelivery) -> None:
         if delivery in self.active:
             self._end_extended(delivery, 3)
 
-    def _end_extended(self, delivery: Delivery, status: int) -> None:
+    def _end_extended(self, delivery: SimulatedDelivery, status: int) -> None:
         book = delivery.book
         book.extended_mu = float(book.later_mu) if status == 3 else self._extended_so_far(delivery)
         self._take(delivery, book.immediate_mu + book.extended_mu)
@@ -236,7 +236,7 @@ class Boluses:
         self._progress(delivery, records.COMPLETED, round(book.immediate_mu + book.extended_mu))
         self._close(delivery, status)
 
-    def interrupt(self, status: int, only: Delivery | None = None) -> None:
+    def interrupt(self, status: int, only: SimulatedDelivery | None = None) -> None:
         """Everything on its way stops here; what has gone in has gone in."""
         machine = self.machine
         for delivery in list(self.active):
@@ -256,12 +256,12 @@ class Boluses:
             self._end_immediate(delivery, status, book.now_mu * min(1.0, max(0.0, share)))
             self._close(delivery, status)
 
-    def _close(self, delivery: Delivery, status: int) -> None:
+    def _close(self, delivery: SimulatedDelivery, status: int) -> None:
         self.active.remove(delivery)
         delivery.book.ended_s = self.machine.now_s
         delivery.book.reason = REASONS[status]
 
-    def _take(self, delivery: Delivery, total_mu: float) -> None:
+    def _take(self, delivery: SimulatedDelivery, total_mu: float) -> None:
         more_mu = total_mu - delivery.taken_mu
         delivery.taken_mu = total_mu
         self.machine.reservoir_mu -= more_mu
@@ -274,7 +274,7 @@ class Boluses:
         end = records.bolus_completed(status, book.bolus_id, iob, delivered, units(requested_mu))
         self._iob(iob, self._write(code, end, book).uploaded_s)
 
-    def _progress(self, delivery: Delivery, status: int, total_mu: int) -> None:
+    def _progress(self, delivery: SimulatedDelivery, status: int, total_mu: int) -> None:
         book = delivery.book
         self._write(
             280,

@@ -10,7 +10,7 @@ import attrs
 
 from tconnectsync_simulator.pump.ledger import Ledger
 from tconnectsync_simulator.pump.plan import SimulationPlan
-from tconnectsync_simulator.pump.pump_clock import PumpClock
+from tconnectsync_simulator.pump.pump_clock import SimulatedClock
 from tconnectsync_simulator.pump.records import Properties, SimulatedRecord
 from tconnectsync_simulator.pump.uploads import Uploads
 
@@ -23,7 +23,7 @@ class Machine:
 
     plan: SimulationPlan
     assignment_id: str
-    clock: PumpClock
+    clock: SimulatedClock
     uploads: Uploads
     ledger: Ledger
     rng: Random

@@ -20,16 +20,16 @@ from tconnectsync_simulator.pump.modes import Modes
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump_clock import (
     DAY_S,
-    ClockSetting,
-    PumpClock,
+    SimulatedClock,
+    SimulatedClockSetting,
     clock_settings,
     wearer_zones,
 )
 from tconnectsync_simulator.pump.records import SimulatedRecord
 from tconnectsync_simulator.pump.routine import Routine
-from tconnectsync_simulator.pump.sensor import Sensor
+from tconnectsync_simulator.pump.sensor import SimulatedSensor
 from tconnectsync_simulator.pump.settings import PROFILES, settings_envelope, stable_uuid
-from tconnectsync_simulator.pump.site_changes import Care
+from tconnectsync_simulator.pump.site_changes import SiteChanges
 from tconnectsync_simulator.pump.truth import Truth, utc
 from tconnectsync_simulator.pump.uploads import Uploads, upload_times
 from tconnectsync_simulator.pump.wearer import Wearer
@@ -53,13 +53,13 @@ class Simulation:
     end_s: int = attrs.field(init=False)
     machine: Machine = attrs.field(init=False, repr=False)
     profile_changes: list[tuple[int, int]] = attrs.field(init=False)
-    _settings: list[ClockSetting] = attrs.field(init=False, repr=False)
+    _settings: list[SimulatedClockSetting] = attrs.field(init=False, repr=False)
     _modes: Modes = attrs.field(init=False, repr=False)
     _routine: Routine = attrs.field(init=False, repr=False)
     _control: Control = attrs.field(init=False, repr=False)
     _boluses: Boluses = attrs.field(init=False, repr=False)
-    _sensor: Sensor = attrs.field(init=False, repr=False)
-    _care: Care = attrs.field(init=False, repr=False)
+    _sensor: SimulatedSensor = attrs.field(init=False, repr=False)
+    _care: SiteChanges = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         plan = self.plan
@@ -72,7 +72,7 @@ class Simulation:
         machine = self.machine = Machine(
             plan=plan,
             assignment_id=self.assignment_id,
-            clock=PumpClock(
+            clock=SimulatedClock(
                 offset_s=FACTORY_DATE_S - set_up_s,
                 set_at_s=set_up_s,
                 drift_s_per_day=plan.clock_drift_s_per_day,
@@ -91,8 +91,8 @@ class Simulation:
         boluses = self._boluses = Boluses(machine, body, plan.first_bolus_id)
         self._modes = Modes(machine, self._mode_changed)
         started_s = self.begin_s - rng.randrange(DAY_S, 9 * DAY_S)
-        self._sensor = Sensor(machine, body, self._glucose_seen, rng.randrange(256), started_s)
-        self._care = Care(machine, control, boluses)
+        self._sensor = SimulatedSensor(machine, body, self._glucose_seen, rng.randrange(256), started_s)
+        self._care = SiteChanges(machine, control, boluses)
         self._routine = Routine(machine, control, boluses, self._modes)
         wearer = Wearer(
             machine, body, control, boluses, self._modes, self._sensor, self._care, wearer_zones(plan),

@@ -20,7 +20,7 @@ def day_text(day: int) -> str:
 
 
 @attrs.define
-class PumpClock:
+class SimulatedClock:
     """Turns true time into the pump's wall clock (both in Unix seconds; the pump's are naive)."""
 
     offset_s: int
@@ -77,7 +77,7 @@ class PumpClock:
 
 
 @attrs.frozen
-class ClockSetting:
+class SimulatedClockSetting:
     """The wearer sets the clock at a true time, to an offset from UTC."""
 
     at_s: int
@@ -100,11 +100,11 @@ def zone_at(zones: tuple[tuple[float, str], ...], at_s: float) -> str:
     return next(zone for begin, zone in reversed(zones) if begin <= at_s)
 
 
-def clock_settings(plan: SimulationPlan, begin_s: int, end_s: int) -> list[ClockSetting]:
+def clock_settings(plan: SimulationPlan, begin_s: int, end_s: int) -> list[SimulatedClockSetting]:
     """Every setting of the clock from ``begin_s`` on; the first is the one at ``begin_s`` itself."""
     zones = wearer_zones(plan)
     ahead_s = plan.clock_ahead_min * 60
-    settings = [ClockSetting(begin_s, zone_offset_s(plan.zone, begin_s) + ahead_s)]
+    settings = [SimulatedClockSetting(begin_s, zone_offset_s(plan.zone, begin_s) + ahead_s)]
     due: list[int] = []
     if plan.clock_set_delay_h is not None:
         previous = zone_offset_s(plan.zone, begin_s)
@@ -115,8 +115,10 @@ def clock_settings(plan: SimulationPlan, begin_s: int, end_s: int) -> list[Clock
             if current != previous:
                 due.append(int(hour_s + plan.clock_set_delay_h * 3600))
     due.extend(int(flight.lands_at.timestamp() + flight.set_after_h * 3600) for flight in plan.flights)
-    settings.extend(ClockSetting(at_s, zone_offset_s(zone_at(zones, at_s), at_s) + ahead_s) for at_s in sorted(due))
+    settings.extend(
+        SimulatedClockSetting(at_s, zone_offset_s(zone_at(zones, at_s), at_s) + ahead_s) for at_s in sorted(due)
+    )
     if plan.reset_at is not None:
         at_s = int(plan.reset_at.timestamp() + plan.reset_set_after_min * 60)
-        settings.append(ClockSetting(at_s, zone_offset_s(zone_at(zones, at_s), at_s) + ahead_s))
+        settings.append(SimulatedClockSetting(at_s, zone_offset_s(zone_at(zones, at_s), at_s) + ahead_s))
     return sorted((setting for setting in settings if begin_s <= setting.at_s < end_s), key=lambda each: each.at_s)

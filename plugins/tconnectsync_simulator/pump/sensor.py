@@ -29,7 +29,7 @@ class Missed:
 
 
 @attrs.define
-class Sensor:
+class SimulatedSensor:
     """A G7. ``on_reading`` is told what the control loop may use: glucose (mg/dL; None: none for now) and its trend."""
 
     machine: Machine

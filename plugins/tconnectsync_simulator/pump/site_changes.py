@@ -18,7 +18,7 @@ SAME_SECOND = 0.15  # share of site changes whose fills all bear one time
 
 
 @attrs.define
-class Care:
+class SiteChanges:
     """What the wearer does to the pump with their hands, and what the pump complains of."""
 
     machine: Machine

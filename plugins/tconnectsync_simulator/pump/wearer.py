@@ -17,9 +17,9 @@ from tconnectsync_simulator.pump.machine import Machine
 from tconnectsync_simulator.pump.modes import Modes
 from tconnectsync_simulator.pump.pump_clock import zone_at
 from tconnectsync_simulator.pump.records import short_float
-from tconnectsync_simulator.pump.sensor import Sensor
+from tconnectsync_simulator.pump.sensor import SimulatedSensor
 from tconnectsync_simulator.pump.settings import PROFILES
-from tconnectsync_simulator.pump.site_changes import INCOMPLETE_TUBING_FILL, LOW_BATTERY, Care
+from tconnectsync_simulator.pump.site_changes import INCOMPLETE_TUBING_FILL, LOW_BATTERY, SiteChanges
 
 TARGET_MG_DL = 110
 AUTOMATIC_PAUSE_S = 3600
@@ -49,8 +49,8 @@ class Wearer:
     control: Control
     boluses: Boluses
     modes: Modes
-    sensor: Sensor
-    care: Care
+    sensor: SimulatedSensor
+    care: SiteChanges
     zones: tuple[tuple[float, str], ...]
     profile: int = 0
     on_profile: Callable[[int], None] = lambda _: None

@@ -11,10 +11,10 @@ import attrs
 
 from tconnectsync import Clock, HttpClient, Retryable, Secret
 from tconnectsync_tandem.api.endpoints import Endpoints
-from tconnectsync_tandem.api.id_token import Judge, judged_apart
+from tconnectsync_tandem.api.id_token import Judge, verify_in_subprocess
 from tconnectsync_tandem.api.login import Login
-from tconnectsync_tandem.api.token import Token, TokenFile
-from tconnectsync_tandem.api.transport import BLOCKED_WAIT_S, Body, TokenOver, Transport, refusal
+from tconnectsync_tandem.api.token import TandemToken, TokenFile
+from tconnectsync_tandem.api.transport import BLOCKED_WAIT_S, Body, TandemTransport, TokenExpired, refusal
 
 log = logging.getLogger("tconnectsync.tandem")
 
@@ -23,7 +23,7 @@ SHORT_LIFE = timedelta(minutes=10)
 
 
 @attrs.define
-class Account:
+class TandemAccount:
     """The account's token through its life: kept on disk, renewed near its end, one login for each."""
 
     email: str = attrs.field(repr=False)
@@ -31,11 +31,11 @@ class Account:
     endpoints: Endpoints
     kept: TokenFile
     clock: Clock
-    judge: Judge = attrs.field(default=judged_apart, repr=False)
-    _token: Token | None = attrs.field(default=None, repr=False)
+    judge: Judge = attrs.field(default=verify_in_subprocess, repr=False)
+    _token: TandemToken | None = attrs.field(default=None, repr=False)
     _told: set[str] = attrs.field(factory=set)
 
-    def token(self) -> Token:
+    def token(self) -> TandemToken:
         """A token that is good now; logs in only if there is none."""
         now = self.clock.now()
         if self._token is None or not self._token.good_at(now):
@@ -44,7 +44,7 @@ class Account:
             return self._log_in()
         return self._token
 
-    def renew(self, refused: Token) -> Token:
+    def renew(self, refused: TandemToken) -> TandemToken:
         """Another token in place of one that the server refused."""
         age = self.clock.now() - refused.obtained_at
         if age < SHORT_LIFE:
@@ -53,10 +53,10 @@ class Account:
         log.info("token_refused minutes=%d", age.total_seconds() // 60)
         return self._log_in()
 
-    def _log_in(self) -> Token:
+    def _log_in(self) -> TandemToken:
         self._token = None
         with closing(HttpClient(clock=self.clock)) as client:
-            login = Login(self.endpoints, Transport(client, self.clock), self._told, self.judge)
+            login = Login(self.endpoints, TandemTransport(client, self.clock), self._told, self.judge)
             token = login.run(self.email, self.password)
         self._token = token
         self.kept.save(token)
@@ -67,8 +67,8 @@ class Account:
 class Client:
     """Asks the data host. Errors: Retryable, SourceChanged, CredentialsRefused; answers are whole bodies of status 200."""
 
-    account: Account
-    transport: Transport
+    account: TandemAccount
+    transport: TandemTransport
 
     def pumper(self) -> Body:
         """The account's pumps with their newest dates and settings."""
@@ -90,14 +90,14 @@ class Client:
         token = self.account.token()
         try:
             return self._get_with(token, path, what, params, with_pumper)
-        except TokenOver:
+        except TokenExpired:
             token = self.account.renew(token)
         try:
             return self._get_with(token, path, what, params, with_pumper)
-        except TokenOver:
+        except TokenExpired:
             raise _unwanted_token() from None
 
-    def _get_with(self, token: Token, path: str, what: str, params: dict[str, str], with_pumper: bool) -> Body:
+    def _get_with(self, token: TandemToken, path: str, what: str, params: dict[str, str], with_pumper: bool) -> Body:
         endpoints = self.account.endpoints
         answer = self.transport.ask(
             "GET",

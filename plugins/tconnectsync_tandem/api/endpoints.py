@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from tconnectsync_tandem.options import EndpointOptions
+from tconnectsync_tandem.options import TandemEndpointOptions
 
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 """The firewall before the data expects a browser."""
@@ -76,7 +76,7 @@ REGIONS: Mapping[str, Endpoints] = {
 }
 
 
-def endpoints_of(region: str, overrides: EndpointOptions) -> Endpoints:
+def endpoints_of(region: str, overrides: TandemEndpointOptions) -> Endpoints:
     """The region's endpoints with what the configuration says instead."""
     given = {name: value for name, value in attrs.asdict(overrides).items() if value is not None}
     if "data" in given:

@@ -47,7 +47,7 @@ def time_of(claims: Mapping[str, Any], key: str, default: datetime) -> datetime:
     return datetime.fromtimestamp(seconds, default.tzinfo)
 
 
-def judged_apart(token: str, keys: Sequence[Any], issuer: str) -> Mapping[str, Any]:
+def verify_in_subprocess(token: str, keys: Sequence[Any], issuer: str) -> Mapping[str, Any]:
     """The verdict, from a process of its own; the question goes there through a pipe. Errors: Retryable (it could not be had)."""
     import subprocess
 

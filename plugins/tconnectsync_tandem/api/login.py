@@ -17,12 +17,12 @@ import attrs
 
 from tconnectsync import CredentialsRefused, Secret
 from tconnectsync_tandem.api.endpoints import SCOPE, USER_AGENT, Endpoints
-from tconnectsync_tandem.api.id_token import Judge, claims_of, judged_apart, time_of
-from tconnectsync_tandem.api.token import Token
+from tconnectsync_tandem.api.id_token import Judge, claims_of, time_of, verify_in_subprocess
+from tconnectsync_tandem.api.token import TandemToken
 from tconnectsync_tandem.api.transport import (
-    Answer,
-    TokenOver,
-    Transport,
+    TandemResponse,
+    TandemTransport,
+    TokenExpired,
     login_changed,
     refusal,
     shape_changed,
@@ -42,12 +42,12 @@ class Login:
     """Turns a user name and a password into a token, once. Errors: CredentialsRefused, SourceChanged, Retryable."""
 
     endpoints: Endpoints
-    transport: Transport
+    transport: TandemTransport
     told: set[str]
     """What was warned of already, in earlier logins of this process."""
-    judge: Judge = judged_apart
+    judge: Judge = verify_in_subprocess
 
-    def run(self, email: str, password: Secret) -> Token:
+    def run(self, email: str, password: Secret) -> TandemToken:
         """The whole way: page, password, authorization, token, and the check of who signed it."""
         self._open_page()
         self._send_password(email, password)
@@ -64,7 +64,7 @@ class Login:
             )
         life = _life(granted, claims, now)
         log.info("login_ok region=%s minutes=%d", self.endpoints.region, life.total_seconds() // 60)
-        return Token(
+        return TandemToken(
             access=Secret(_text(granted, "access_token")), pumper_id=pumper_id, obtained_at=now, expires_at=now + life
         )
 
@@ -96,7 +96,7 @@ class Login:
             raise self._credentials_refused(answer)
         raise _refused_step(answer, "login")
 
-    def _credentials_refused(self, answer: Answer) -> CredentialsRefused:
+    def _credentials_refused(self, answer: TandemResponse) -> CredentialsRefused:
         here, other = self.endpoints.region, self.endpoints.other_region
         if b"max attempted" in answer.body.lower():
             return CredentialsRefused(
@@ -211,9 +211,9 @@ class Login:
         return keys
 
 
-def _refused_step(answer: Answer, what: str) -> Exception:
+def _refused_step(answer: TandemResponse, what: str) -> Exception:
     error = refusal(answer, what)
-    if isinstance(error, TokenOver):
+    if isinstance(error, TokenExpired):
         return login_changed(f"the {what} asks for a login (status 401)")
     return error
 
@@ -228,7 +228,7 @@ def _is_refusal(found: Any) -> bool:
     )
 
 
-def _json(answer: Answer) -> Any:
+def _json(answer: TandemResponse) -> Any:
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):

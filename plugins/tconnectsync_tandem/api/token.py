@@ -25,7 +25,7 @@ RENEW_BEFORE = timedelta(minutes=5)
 
 
 @attrs.frozen(kw_only=True)
-class Token:
+class TandemToken:
     """What a login gave. Times are UTC."""
 
     access: Secret
@@ -51,7 +51,7 @@ class TokenFile:
     path: Path
     account: str
 
-    def load(self) -> Token | None:
+    def load(self) -> TandemToken | None:
         """The kept token; None if there is none, or none of this account, or the file cannot be read."""
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
@@ -67,9 +67,9 @@ class TokenFile:
         if not all(isinstance(text, str) and text for text in texts) or any(time.tzinfo is None for time in times):
             log.warning("token_file_unreadable file=%s reason=shape", self.path)
             return None
-        return Token(access=Secret(texts[0]), pumper_id=texts[1], obtained_at=times[0], expires_at=times[1])
+        return TandemToken(access=Secret(texts[0]), pumper_id=texts[1], obtained_at=times[0], expires_at=times[1])
 
-    def save(self, token: Token) -> None:
+    def save(self, token: TandemToken) -> None:
         """Write the file, all or nothing. That it cannot be written only costs a login after a restart."""
         text = json.dumps(
             {

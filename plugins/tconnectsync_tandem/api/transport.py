@@ -24,7 +24,7 @@ from tconnectsync import (
 
 log = logging.getLogger("tconnectsync.tandem")
 
-Answer: TypeAlias = HttpResponse
+TandemResponse: TypeAlias = HttpResponse
 Body: TypeAlias = bytes | bytearray
 
 LIMITS = HttpLimits(connect_s=10.0, silence_s=60.0, whole_s=300.0, most_bytes=128 << 20)
@@ -55,12 +55,12 @@ class WindowRefused(SourceChanged):
     """400 or 422: the server does not take the question as it is; a smaller one may help."""
 
 
-class TokenOver(Exception):
+class TokenExpired(Exception):
     """401: the server does not take the token (any more)."""
 
 
 @attrs.frozen
-class Transport:
+class TandemTransport:
     """Asks over one HTTP client. ``clock`` is the host's, which every answer's ``Date`` is held against."""
 
     client: HttpClient
@@ -77,7 +77,7 @@ class Transport:
         form: Mapping[str, str] | None = None,
         document: Mapping[str, Any] | None = None,
         maybe_cached: bool = False,
-    ) -> Answer:
+    ) -> TandemResponse:
         """The answer, whatever its status; redirects are not followed. ``what`` names the request in messages.
 
         Errors: Retryable (no connection, or the host's clock is wrong), BrokenAnswer (a time-out, half an answer).
@@ -95,18 +95,18 @@ class Transport:
             )
         except HttpFailed as error:
             if error.broke_off:
-                raise BrokenAnswer(error.message, unsure=error.unsure, remedy=error.remedy) from error
+                raise BrokenAnswer(error.message, unsure=error.in_doubt, remedy=error.remedy) from error
             raise
         check_clock(answer.headers, self.clock.now(), maybe_cached=maybe_cached)
         log.debug('answered what="%s" status=%d bytes=%d', what, answer.status, len(answer.body))
         return answer
 
 
-def refusal(answer: Answer, what: str) -> Exception:
+def refusal(answer: TandemResponse, what: str) -> Exception:
     """The error that a status other than 200 means, by how Tandem's service is known to fail."""
     status = answer.status
     if status == 401:
-        return TokenOver()
+        return TokenExpired()
     if status == 403:
         return Retryable(
             f"Tandem's firewall blocks the request for {what} (status 403)",

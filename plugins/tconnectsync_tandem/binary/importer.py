@@ -20,7 +20,7 @@ recognises = holds_records
 
 
 def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
-    """The events of every record, under the same ids as the source's. Errors: BadFile."""
+    """The events of every record, under the same ids as the source's. Errors: FileUnreadable."""
     head = stream.read(_CHUNK)
     latest = options.received_at.replace(tzinfo=None) + _FUTURE - EPOCH
     reader = RecordReader(

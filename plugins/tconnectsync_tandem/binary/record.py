@@ -32,7 +32,7 @@ _NUMBERS.update({"bits8": "B", "bits16": "H", "bits32": "I"})
 _REST = "rest"
 
 
-class Header(NamedTuple):
+class RecordHeader(NamedTuple):
     """The first ten bytes. ``seconds`` are since 2008 on the pump's own clock."""
 
     code: int
@@ -50,10 +50,10 @@ def trouble_of(content: bytes, latest_s: int, at: int = 0) -> str | None:
     return f"a record with the number {seq:,}" if seq > _HIGHEST_SEQ else None
 
 
-def header_of(content: bytes, at: int = 0) -> Header:
+def header_of(content: bytes, at: int = 0) -> RecordHeader:
     """The header of the record at ``at``, whose first four bits (who handed it out) name nothing."""
     first, seconds, seq = _HEADER.unpack_from(content, at)
-    return Header(first & 0xFFF, seconds, seq)
+    return RecordHeader(first & 0xFFF, seconds, seq)
 
 
 def entry_of(record: bytes) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from tconnectsync import BadFile
+from tconnectsync import FileUnreadable
 from tconnectsync_tandem.binary.record import HEADER_BYTES, SIZE, header_of, trouble_of
-from tconnectsync_tandem.binary.text import Piece, decoded, plain
+from tconnectsync_tandem.binary.text import TextPart, decoded, plain
 
 _ENOUGH = 1 << 16
 _CHAIN = 8
@@ -63,7 +63,7 @@ def _is_chain(content: bytes, at: int, count: int, latest_s: int) -> bool:
 class RecordReader:
     """The records of every answer in a file that is read in ``chunks``, in the file's order.
 
-    ``latest_s`` is the latest time, in seconds since 2008, that a record can have. Errors: BadFile, with the byte's position.
+    ``latest_s`` is the latest time, in seconds since 2008, that a record can have. Errors: FileUnreadable, with the byte's position.
     With ``skip_bad`` what cannot be read is left out up to the next records that can; ``skipped`` are the positions. A record is
     then right only where its number follows on the one before, or where a row of records begins: with bytes missing, others
     look like a header. The records beside such a place are left out too: the damage may begin or end in them.
@@ -102,7 +102,7 @@ class RecordReader:
                 waiting, size = [], 0
         yield from self._take(b"".join(waiting), last=True)
 
-    def _note_place(self, piece: Piece, number: int) -> None:
+    def _note_place(self, piece: TextPart, number: int) -> None:
         if piece.trouble is not None:
             self._bad(piece.position, piece.trouble)
             self._spoiled += () if piece.ends else range(number, number + 3)
@@ -199,5 +199,5 @@ class RecordReader:
 
     def _bad(self, position: int, what: str) -> None:
         if not self.skip_bad:
-            raise BadFile(f"Byte {position:,}: {what}. Nothing of the file was taken.")
+            raise FileUnreadable(f"Byte {position:,}: {what}. Nothing of the file was taken.")
         self.skipped.append(position)

@@ -16,7 +16,7 @@ _GROUP = 4
 """Letters that are three bytes together."""
 
 
-class Piece(NamedTuple):
+class TextPart(NamedTuple):
     """Some bytes, and where in the file the first of them stands.
 
     ``ends``: the answer that they belong to ends with them. ``trouble``: what is wrong there; what it spoils is the next
@@ -29,15 +29,15 @@ class Piece(NamedTuple):
     trouble: str | None = None
 
 
-def plain(chunks: Iterable[bytes]) -> Iterator[Piece]:
+def plain(chunks: Iterable[bytes]) -> Iterator[TextPart]:
     """The bytes as they are: one answer."""
     position = 0
     for content in chunks:
-        yield Piece(content, position)
+        yield TextPart(content, position)
         position += len(content)
 
 
-def decoded(chunks: Iterable[bytes]) -> Iterator[Piece]:
+def decoded(chunks: Iterable[bytes]) -> Iterator[TextPart]:
     """The bytes of base64 text. Answers end where their filling (``=``) or a mark of JSON stands."""
     waiting = b""  # letters that are no whole group yet
     filled = False
@@ -48,24 +48,24 @@ def decoded(chunks: Iterable[bytes]) -> Iterator[Piece]:
             if text[0] in _BLANKS:
                 continue
             if text == b"=" and len(waiting) > 1:
-                yield Piece(a2b_base64(waiting.ljust(_GROUP, b"=")), at - len(waiting), ends=True)
+                yield TextPart(a2b_base64(waiting.ljust(_GROUP, b"=")), at - len(waiting), ends=True)
                 waiting, filled = b"", True
                 continue
             if text == b"=" and filled:
                 continue
             if text in _BETWEEN:
                 trouble = "base64 text that ends in the middle" if waiting else None
-                yield Piece(b"", at, ends=True, trouble=trouble)
+                yield TextPart(b"", at, ends=True, trouble=trouble)
                 waiting, filled = b"", False
                 continue
             if text[0] not in _LETTERS:
-                yield Piece(b"", at, trouble="no base64 text")
+                yield TextPart(b"", at, trouble="no base64 text")
                 text = b"A"  # in its place, so that what follows is read as it was written
             begin, text = at - len(waiting), waiting + text
             whole = len(text) // _GROUP * _GROUP
             waiting, filled = text[whole:], False
             if whole:
-                yield Piece(a2b_base64(text[:whole]), begin)
+                yield TextPart(a2b_base64(text[:whole]), begin)
         position += len(chunk)
     if waiting:
-        yield Piece(b"", position, ends=True, trouble="the file ends there in the middle of a record")
+        yield TextPart(b"", position, ends=True, trouble="the file ends there in the middle of a record")

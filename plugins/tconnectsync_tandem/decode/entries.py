@@ -43,7 +43,7 @@ _TO_THE_MINUTE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?![:\d])", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 2008, 2150  # a 32-bit count of seconds since 2008 ends in 2144
 
 
-class Entry(NamedTuple):
+class HistoryEntry(NamedTuple):
     """An entry as read. ``seq`` is None where the entry has no usable identity: then it is ``unknown``."""
 
     kind: str
@@ -54,7 +54,7 @@ class Entry(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_entry(raw: Mapping[str, Any]) -> Entry:
+def read_entry(raw: Mapping[str, Any]) -> HistoryEntry:
     """Read ``raw``; never raises. ``notes`` say in words what is new or odd in it."""
     notes: tuple[str, ...] = ()
     found = raw
@@ -78,18 +78,20 @@ def read_entry(raw: Mapping[str, Any]) -> Entry:
         return _unidentified(str(code), "pumpDateTime", found.get("pumpDateTime"), pump_time, notes)
     record = RECORDS.get(code)
     if record is None:
-        return Entry("unknown", events.Unknown(code=str(code), reason=NO_SUCH_CODE), group, seq, pump_time, notes)
+        return HistoryEntry(
+            "unknown", events.Unknown(code=str(code), reason=NO_SUCH_CODE), group, seq, pump_time, notes
+        )
     properties = unpacked(found.get("eventProperties"))
     if type(properties) is not dict:
         kind, body, more = record.unknown(f"eventProperties is {shown(properties)}")
     else:
         kind, body, more = record.read(properties, pump_time)
-    return Entry(kind, body, group, seq, pump_time, notes + more if more else notes)
+    return HistoryEntry(kind, body, group, seq, pump_time, notes + more if more else notes)
 
 
-def _unidentified(code: str, key: str, value: Any, pump_time: datetime | None, notes: tuple[str, ...]) -> Entry:
+def _unidentified(code: str, key: str, value: Any, pump_time: datetime | None, notes: tuple[str, ...]) -> HistoryEntry:
     body = events.Unknown(code=code[:40], reason=f"{key} is {shown(value)}")
-    return Entry("unknown", body, None, None, pump_time, notes)
+    return HistoryEntry("unknown", body, None, None, pump_time, notes)
 
 
 def unpacked(properties: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from tconnectsync import BadFile, Batch, Event, ImportOptions
+from tconnectsync import Batch, Event, FileUnreadable, ImportOptions
 from tconnectsync_tandem.api.pumps import is_serial
 from tconnectsync_tandem.event_factory import make_event
 
@@ -26,7 +26,7 @@ def batches(
     entry_of: Callable[[_Told], Any],
     device_of: Callable[[_Told], object],
 ) -> Iterator[Batch]:
-    """The events of what a file tells; ``note`` says in words what the first so many were. Errors: BadFile."""
+    """The events of what a file tells; ``note`` says in words what the first so many were. Errors: FileUnreadable."""
     pump = pump_of(options)
     events: list[Event] = []
     devices: set[object] = set()
@@ -43,15 +43,15 @@ def batches(
 
 
 def pump_of(options: ImportOptions) -> str:
-    """The serial number that the command names, for files that name none. Errors: BadFile."""
+    """The serial number that the command names, for files that name none. Errors: FileUnreadable."""
     if options.pump is None:
-        raise BadFile(
+        raise FileUnreadable(
             "Such a file does not say of which pump it is.",
             remedy="Give the serial number on the pump's back: `tconnectsync import FILE --pump SERIAL`. A wrong one doubles"
             " doses.",
         )
     if not is_serial(options.pump):
-        raise BadFile(
+        raise FileUnreadable(
             f'"{options.pump[:40]}" is no serial number of a pump.',
             remedy="Give it as on the pump's back: `--pump SERIAL`.",
         )

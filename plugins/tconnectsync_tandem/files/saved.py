@@ -18,7 +18,7 @@ def recognises(head: bytes) -> bool:
 
 
 def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
-    """The events of every entry, under the same ids as the source's. Errors: BadFile."""
+    """The events of every entry, under the same ids as the source's. Errors: FileUnreadable."""
     reader = EntryReader(stream=stream, skip_bad=options.skip_bad)
 
     def note(count: int) -> str:

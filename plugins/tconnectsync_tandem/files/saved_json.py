@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import attrs
 import msgspec
 
-from tconnectsync import BadFile
+from tconnectsync import FileUnreadable
 from tconnectsync_tandem.api.responses import has_long_number, value
 
 ARRAYS = frozenset({"events", "clockChanges"})
@@ -36,7 +36,7 @@ _scan = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).raw_decod
 class EntryReader:
     """The entries of every answer in ``stream``, in the file's order.
 
-    Answers stand one after the other, or in a JSON list. Errors: BadFile, with the byte's position. With ``skip_bad`` what
+    Answers stand one after the other, or in a JSON list. Errors: FileUnreadable, with the byte's position. With ``skip_bad`` what
     cannot be read is left out up to the next entry; ``skipped`` are the positions.
     """
 
@@ -63,7 +63,7 @@ class EntryReader:
                 yield from self._rest_of_array() if inside else ()
                 yield from self._answers(inside_answer=inside)
                 return
-            except BadFile:
+            except FileUnreadable:
                 if not self.skip_bad:
                     raise
                 self.skipped.append(self._base + self._at)
@@ -182,7 +182,7 @@ class EntryReader:
     # --- the text ---------------------------------------------------------------------------------------------------
 
     def _value(self) -> tuple[int, object]:
-        """Where in the text the JSON value here begins, and roughly what it is; it is passed over. Errors: BadFile."""
+        """Where in the text the JSON value here begins, and roughly what it is; it is passed over. Errors: FileUnreadable."""
         self._peek()
         while True:
             try:
@@ -237,7 +237,7 @@ class EntryReader:
             if not self._read_on():
                 return False
 
-    def _broken(self, error: Exception) -> BadFile:
+    def _broken(self, error: Exception) -> FileUnreadable:
         if not isinstance(error, json.JSONDecodeError):
             return self._bad("nested too deeply, or a number without an end")
         left = len(self._text) - error.pos
@@ -246,11 +246,11 @@ class EntryReader:
             self._at = len(self._text)
         return self._bad("no JSON from here on")
 
-    def _bad(self, what: str) -> BadFile:
+    def _bad(self, what: str) -> FileUnreadable:
         at = self._base + self._at
         cut = self._at >= len(self._text) and not self._read_on()
         words = "the file ends there in the middle of an answer" if cut else what
-        return BadFile(f"Byte {at:,}: {words}. Nothing of the file was taken.")
+        return FileUnreadable(f"Byte {at:,}: {words}. Nothing of the file was taken.")
 
 
 def _is_flat(text: bytes) -> bool:

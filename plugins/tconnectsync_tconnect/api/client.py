@@ -10,16 +10,16 @@ from typing import Any
 import attrs
 
 from tconnectsync import SourceChanged
-from tconnectsync_tconnect.api.account import Account, base, unwanted_token
+from tconnectsync_tconnect.api.account import TconnectAccount, base, unwanted_token
 from tconnectsync_tconnect.api.login import BROWSER, PHONE
-from tconnectsync_tconnect.api.token import Token
+from tconnectsync_tconnect.api.token import TconnectToken
 from tconnectsync_tconnect.api.transport import (
     CHANGED_WAIT_S,
     LIMITS,
-    NotThere,
+    LegacyTokenExpired,
+    NotFound,
     ServerFailed,
-    TokenOver,
-    Transport,
+    TconnectTransport,
     changed,
     good,
     read_json,
@@ -40,8 +40,8 @@ class NoSuchPump(SourceChanged):
 class Api:
     """Asks for one wearer. Errors: Retryable, SourceChanged, CredentialsRefused."""
 
-    account: Account
-    transport: Transport
+    account: TconnectAccount
+    transport: TconnectTransport
     _features: Sequence[Any] | None = None
 
     def newest_index(self, serial: str) -> Mapping[str, Any]:
@@ -57,7 +57,7 @@ class Api:
                 ),
                 what,
             )
-        except NotThere:
+        except NotFound:
             raise NoSuchPump(
                 f"t:connect says that the account has no pump {serial}, which sources.tconnect.pumps names",
                 after_s=CHANGED_WAIT_S,
@@ -75,7 +75,7 @@ class Api:
             url = f"{self._controliq}tconnect/controliq/api/pumpfeatures/users/{self.account.guid()}"
             try:
                 found = read_json(self._with_token(url, what, []), what)
-            except NotThere:
+            except NotFound:
                 raise changed(what, "status 404") from None
             if not isinstance(found, list):
                 raise changed(what, "no list")
@@ -141,7 +141,7 @@ class Api:
         """The answer as JSON; None where 404 means that the days are before there was such data."""
         try:
             return read_json(self._with_token(url, what, params), what)
-        except NotThere:
+        except NotFound:
             if first >= CONTROL_IQ_BEGAN:
                 since = self.control_iq_since()
                 if since is not None and first >= since:
@@ -154,15 +154,15 @@ class Api:
         token = account.phone() if phone else account.token()
         try:
             return self._twice(url, what, params, token, phone)
-        except TokenOver:
+        except LegacyTokenExpired:
             account.forget(token)
         token = account.phone() if phone else account.token()
         try:
             return self._twice(url, what, params, token, phone)
-        except TokenOver:
+        except LegacyTokenExpired:
             raise unwanted_token() from None
 
-    def _twice(self, url: str, what: str, params: list[tuple[str, str]], token: Token, phone: bool) -> bytes:
+    def _twice(self, url: str, what: str, params: list[tuple[str, str]], token: TconnectToken, phone: bool) -> bytes:
         headers = {**(PHONE if phone else BROWSER), "Authorization": f"Bearer {token.access.reveal()}"}
         answer = self.transport.ask("GET", url, what=what, headers=headers, params=params)
         if answer.status == 500:
@@ -181,7 +181,7 @@ class Api:
                 yield None
                 self.transport.clock.sleep(wait_s)
                 continue
-            except (TokenOver, NotThere):
+            except (LegacyTokenExpired, NotFound):
                 raise changed(what, "status 401 or 404") from None
             yield body
             return

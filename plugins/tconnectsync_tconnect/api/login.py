@@ -12,8 +12,16 @@ from urllib.parse import urljoin, urlsplit
 import attrs
 
 from tconnectsync import CredentialsRefused, Secret
-from tconnectsync_tconnect.api.token import Token, token_of
-from tconnectsync_tconnect.api.transport import Answer, NotThere, TokenOver, Transport, changed, good, read_json
+from tconnectsync_tconnect.api.token import TconnectToken, token_of
+from tconnectsync_tconnect.api.transport import (
+    LegacyTokenExpired,
+    NotFound,
+    TconnectResponse,
+    TconnectTransport,
+    changed,
+    good,
+    read_json,
+)
 
 log = logging.getLogger("tconnectsync.tconnect")
 
@@ -33,10 +41,10 @@ class Entered:
     """Who logged in, and the website's own token where it gave one."""
 
     guid: str = attrs.field(repr=False)
-    token: Token | None
+    token: TconnectToken | None
 
 
-def enter(transport: Transport, base: str, email: str, password: Secret) -> Entered:
+def enter(transport: TconnectTransport, base: str, email: str, password: Secret) -> Entered:
     """The whole way through the form. Errors: CredentialsRefused, SourceChanged, Retryable."""
     url = f"{base}login.aspx?ReturnUrl=%2f"
     page = _Page()
@@ -67,8 +75,8 @@ def enter(transport: Transport, base: str, email: str, password: Secret) -> Ente
 
 
 def phone_token(
-    transport: Transport, base: str, email: str, password: Secret, client_id: str, client_secret: Secret
-) -> Token:
+    transport: TconnectTransport, base: str, email: str, password: Secret, client_id: str, client_secret: Secret
+) -> TconnectToken:
     """The token that the phone app gets. Errors: CredentialsRefused, SourceChanged, Retryable."""
     answer = transport.ask(
         "POST",
@@ -114,7 +122,7 @@ def _client_state(value: str) -> str:
     return json.dumps(state, separators=(",", ":"))
 
 
-def _refused(answer: Answer, private: tuple[str, ...]) -> Exception:
+def _refused(answer: TconnectResponse, private: tuple[str, ...]) -> Exception:
     page = _Page()
     page.feed(_text(answer.body))
     said = "".join(page.notice)
@@ -126,11 +134,11 @@ def _refused(answer: Answer, private: tuple[str, ...]) -> Exception:
     return CredentialsRefused(f"t:connect refuses the login: {words}", remedy=_CHECK)
 
 
-def _page(answer: Answer, what: str) -> bytes:
+def _page(answer: TconnectResponse, what: str) -> bytes:
     """The body of a step that must succeed."""
     try:
         return good(answer, what) if answer.status >= 400 else bytes(answer.body)
-    except (TokenOver, NotThere):
+    except (LegacyTokenExpired, NotFound):
         raise changed(what, f"status {answer.status}") from None
 
 

@@ -16,7 +16,7 @@ UNTOLD_LIFE = timedelta(minutes=30)
 
 
 @attrs.frozen(kw_only=True)
-class Token:
+class TconnectToken:
     """A bearer token. Times are UTC."""
 
     access: Secret
@@ -28,9 +28,9 @@ class Token:
         return self.obtained_at - RENEW_BEFORE <= now < self.expires_at - RENEW_BEFORE
 
 
-def token_of(access: str, expires_at: object, now: datetime) -> Token:
+def token_of(access: str, expires_at: object, now: datetime) -> TconnectToken:
     """A token that was obtained now; one without a readable end lives for half an hour."""
-    return Token(access=Secret(access), obtained_at=now, expires_at=_utc(expires_at) or now + UNTOLD_LIFE)
+    return TconnectToken(access=Secret(access), obtained_at=now, expires_at=_utc(expires_at) or now + UNTOLD_LIFE)
 
 
 def _utc(text: object) -> datetime | None:

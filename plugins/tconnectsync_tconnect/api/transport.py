@@ -21,7 +21,7 @@ from tconnectsync import (
     retry_after_s,
 )
 
-Answer: TypeAlias = HttpResponse
+TconnectResponse: TypeAlias = HttpResponse
 
 LIMITS = HttpLimits(connect_s=10.0, silence_s=60.0, whole_s=300.0, most_bytes=64 << 20)
 BLOCKED_WAIT_S = 1800.0
@@ -34,20 +34,20 @@ class ServerFailed(Retryable):
     """No whole answer, or a status of 500 and more."""
 
 
-class AskedTooMuch(Retryable):
+class RateLimited(Retryable):
     """The firewall, or a status of 429: no more questions for now."""
 
 
-class TokenOver(Exception):
+class LegacyTokenExpired(Exception):
     """401: the server does not take the token (any more)."""
 
 
-class NotThere(Exception):
+class NotFound(Exception):
     """404: for days before there was such data, "no data"."""
 
 
 @attrs.frozen
-class Transport:
+class TconnectTransport:
     """Asks over one HTTP client."""
 
     client: HttpClient
@@ -64,7 +64,7 @@ class Transport:
         form: Mapping[str, str] | None = None,
         basic: tuple[str, str] | None = None,
         limits: HttpLimits = LIMITS,
-    ) -> Answer:
+    ) -> TconnectResponse:
         """The answer, whatever its status; redirects are not followed. ``params`` are sent in their order.
 
         Errors: Retryable (no connection, the firewall), ServerFailed (a time-out, half an answer).
@@ -82,8 +82,8 @@ class Transport:
         return answer
 
 
-def _blocked(what: str) -> AskedTooMuch:
-    return AskedTooMuch(
+def _blocked(what: str) -> RateLimited:
+    return RateLimited(
         f"Tandem's firewall blocks the request for {what}",
         after_s=BLOCKED_WAIT_S,
         remedy="Nothing to do at first: it is tried again after half an hour. If it stays, stop other programs that ask"
@@ -91,19 +91,19 @@ def _blocked(what: str) -> AskedTooMuch:
     )
 
 
-def good(answer: Answer, what: str) -> bytes:
-    """The body of an answer with status 200. Errors: TokenOver, NotThere, and what any other status means."""
+def good(answer: TconnectResponse, what: str) -> bytes:
+    """The body of an answer with status 200. Errors: LegacyTokenExpired, NotFound, and what any other status means."""
     status = answer.status
     if status == 200:
         return bytes(answer.body)
     if status == 401:
-        raise TokenOver
+        raise LegacyTokenExpired
     if status == 404:
-        raise NotThere
+        raise NotFound
     if status == 403:
         raise _blocked(what)
     if status in (408, 429) or status >= 500:
-        kind = AskedTooMuch if status == 429 else ServerFailed
+        kind = RateLimited if status == 429 else ServerFailed
         raise kind(f"t:connect has trouble (status {status} for {what})", after_s=retry_after_s(answer))
     raise changed(what, f"status {status}")
 

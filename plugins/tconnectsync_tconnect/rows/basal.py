@@ -11,10 +11,10 @@ import attrs
 
 from tconnectsync_tconnect.rows import timeline
 from tconnectsync_tconnect.rows.csv_rows import basal_start
-from tconnectsync_tconnect.rows.csv_tables import BASAL, Row
+from tconnectsync_tconnect.rows.csv_tables import BASAL, CsvRow
 from tconnectsync_tconnect.rows.entry import CSV_BASAL, READERS
-from tconnectsync_tconnect.rows.provenance import Kept, kept
-from tconnectsync_tconnect.rows.timeline import Segment, Suspension
+from tconnectsync_tconnect.rows.provenance import ProvenancedRow, kept
+from tconnectsync_tconnect.rows.timeline import BasalSegment, Suspension
 
 _SHORTEST_S = 60
 """What is left between two rows of the timeline is a matter of rounding, if it is shorter."""
@@ -34,7 +34,7 @@ class CsvBasal:
     @classmethod
     def of(cls, cells: Mapping[str, Any]) -> CsvBasal:
         """Raises BadRow."""
-        start = basal_start(Row(table=BASAL, line=0, cells=cells))
+        start = basal_start(CsvRow(table=BASAL, line=0, cells=cells))
         return cls(at=start.at, cells=cells)
 
 
@@ -45,7 +45,7 @@ class OpenRow:
     start: CsvBasal
 
 
-def segment_kept(segment: Segment, suspended: str | None) -> Kept:
+def segment_kept(segment: BasalSegment, suspended: str | None) -> ProvenancedRow:
     """A row of the timeline as a fact, with the reason of the suspension that begins with it."""
     around = {} if suspended is None else {"suspended": suspended}
     (one,) = kept(timeline.BASAL, segment.row, READERS[timeline.BASAL](segment.row, around), **around)
@@ -53,14 +53,14 @@ def segment_kept(segment: Segment, suspended: str | None) -> Kept:
 
 
 def without_covered(
-    rows: Sequence[CsvBasal], segments: Sequence[Segment], suspensions: Sequence[Suspension]
-) -> tuple[list[Kept], OpenRow | None]:
+    rows: Sequence[CsvBasal], segments: Sequence[BasalSegment], suspensions: Sequence[Suspension]
+) -> tuple[list[ProvenancedRow], OpenRow | None]:
     """The parts of CSV rows that the timeline says nothing of; and the last row, if its end is not known.
 
     ``rows`` and ``segments`` by time. A row ends at the next one, or where the timeline begins.
     """
     covered = _covered(segments, suspensions)
-    found: list[Kept] = []
+    found: list[ProvenancedRow] = []
     for row, following in pairwise(rows):
         found += _pieces(row, following.at, covered)
     if not rows:
@@ -73,7 +73,7 @@ def without_covered(
     return found, None
 
 
-def _covered(segments: Sequence[Segment], suspensions: Sequence[Suspension]) -> list[tuple[datetime, datetime]]:
+def _covered(segments: Sequence[BasalSegment], suspensions: Sequence[Suspension]) -> list[tuple[datetime, datetime]]:
     spans = [(one.at, one.end) for one in segments]
     for stop in suspensions:
         following = next((one.at for one in segments if one.at > stop.at), None)
@@ -81,8 +81,8 @@ def _covered(segments: Sequence[Segment], suspensions: Sequence[Suspension]) -> 
     return sorted(spans)
 
 
-def _pieces(row: CsvBasal, end: datetime, covered: Sequence[tuple[datetime, datetime]]) -> list[Kept]:
-    found: list[Kept] = []
+def _pieces(row: CsvBasal, end: datetime, covered: Sequence[tuple[datetime, datetime]]) -> list[ProvenancedRow]:
+    found: list[ProvenancedRow] = []
     if not row.known:
         return found
     at = row.at

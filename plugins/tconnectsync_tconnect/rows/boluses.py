@@ -9,7 +9,7 @@ from tconnectsync import events
 from tconnectsync_tconnect.rows import cells as values
 from tconnectsync_tconnect.rows.bad_row import BadRow
 from tconnectsync_tconnect.rows.csv_tables import TIME
-from tconnectsync_tconnect.rows.row_event import Fact
+from tconnectsync_tconnect.rows.row_event import RowEvent
 
 Cells = Mapping[str, str]
 
@@ -23,7 +23,7 @@ _ENDS = {
 _END_NUMBERS = {0: "user_aborted", 1: "stopped_by_alarm", 2: "stopped_by_malfunction", 3: "completed"}
 
 
-def bolus_facts(cells: Cells) -> list[Fact]:
+def bolus_facts(cells: Cells) -> list[RowEvent]:
     """The facts of a bolus. Raises BadRow.
 
     Only parts that are complete have an end with an amount: of one that is not, nobody knows what will be delivered. Both
@@ -42,7 +42,7 @@ def bolus_facts(cells: Cells) -> list[Fact]:
     return facts
 
 
-def _immediate(cells: Cells, bolus_id: int, *, extended: bool) -> Fact:
+def _immediate(cells: Cells, bolus_id: int, *, extended: bool) -> RowEvent:
     at = values.time(cells, "CompletionDateTime") or values.time(cells, TIME)
     if at is None:
         raise BadRow("is no time, although the bolus is complete", column="CompletionDateTime")
@@ -64,10 +64,10 @@ def _immediate(cells: Cells, bolus_id: int, *, extended: bool) -> Fact:
         bolus_source="algorithm" if automatic else None,
         notes=values.text(cells, "Note") or None,
     )
-    return Fact(name=f"bolus:{bolus_id}/completed", kind="bolus.completed", at=at, body=body)
+    return RowEvent(name=f"bolus:{bolus_id}/completed", kind="bolus.completed", at=at, body=body)
 
 
-def _request(cells: Cells, bolus_id: int, ended: Fact | None, *, extended: bool) -> list[Fact]:
+def _request(cells: Cells, bolus_id: int, ended: RowEvent | None, *, extended: bool) -> list[RowEvent]:
     """What was asked for, and when: the nearest to the start of delivery that a row tells.
 
     The same facts whether the row is complete yet or not, so that a bolus does not depend on when it was asked for first. One
@@ -85,11 +85,11 @@ def _request(cells: Cells, bolus_id: int, ended: Fact | None, *, extended: bool)
         correction_u=values.number(cells, "CorrectionBolusSize"),
         total_u=values.number(cells, "ActualTotalBolusRequested"),
     )
-    facts = [Fact(name=f"bolus:{bolus_id}/requested", kind="bolus.requested", at=at, body=amounts)]
+    facts = [RowEvent(name=f"bolus:{bolus_id}/requested", kind="bolus.requested", at=at, body=amounts)]
     carbs_g, glucose = values.number(cells, "CarbSize") or None, values.number(cells, "BG") or None
     if carbs_g is not None or glucose is not None:
         reasons = events.BolusRequested(bolus_id=bolus_id, part=1, carbs_g=carbs_g, glucose_mg_dl=glucose)
-        facts.append(Fact(name=f"bolus:{bolus_id}/reasons", kind="bolus.requested", at=at, body=reasons))
+        facts.append(RowEvent(name=f"bolus:{bolus_id}/reasons", kind="bolus.requested", at=at, body=reasons))
     if extended:
         split = events.BolusRequested(
             bolus_id=bolus_id,
@@ -98,11 +98,11 @@ def _request(cells: Cells, bolus_id: int, ended: Fact | None, *, extended: bool)
             immediate_percent=values.number(cells, "StandardPercent"),
             extended_duration_min=values.number(cells, "Duration"),
         )
-        facts.append(Fact(name=f"bolus:{bolus_id}/split", kind="bolus.requested", at=at, body=split))
+        facts.append(RowEvent(name=f"bolus:{bolus_id}/split", kind="bolus.requested", at=at, body=split))
     return facts
 
 
-def _extended(cells: Cells, bolus_id: int) -> list[Fact]:
+def _extended(cells: Cells, bolus_id: int) -> list[RowEvent]:
     begin, end = values.time(cells, "BolexStartDateTime"), values.time(cells, "BolexCompletionDateTime")
     size_u = values.number(cells, "BolexSize")
     complete = values.flag(cells, "ExtendedBolusIsComplete")
@@ -113,7 +113,7 @@ def _extended(cells: Cells, bolus_id: int) -> list[Fact]:
     if begin is not None and (not complete or end is None or begin < end):
         started = events.BolusExtendedStarted(bolus_id=bolus_id, size_u=size_u)
         facts.append(
-            Fact(name=f"bolus:{bolus_id}/extended_started", kind="bolus.extended_started", at=begin, body=started)
+            RowEvent(name=f"bolus:{bolus_id}/extended_started", kind="bolus.extended_started", at=begin, body=started)
         )
     if complete and end is not None:
         if begin is not None and begin > end:
@@ -122,7 +122,7 @@ def _extended(cells: Cells, bolus_id: int) -> list[Fact]:
     return facts
 
 
-def _extended_end(cells: Cells, bolus_id: int, end: datetime, size_u: float | None) -> Fact:
+def _extended_end(cells: Cells, bolus_id: int, end: datetime, size_u: float | None) -> RowEvent:
     delivered_u = values.number(cells, "BolexInsulinDelivered")
     if delivered_u is None:
         raise BadRow("is empty, although the extended part is complete", column="BolexInsulinDelivered")
@@ -133,7 +133,7 @@ def _extended_end(cells: Cells, bolus_id: int, end: datetime, size_u: float | No
         requested_u=size_u,
         duration_min=values.number(cells, "Duration"),
     )
-    return Fact(name=f"bolus:{bolus_id}/extended_completed", kind="bolus.extended_completed", at=end, body=body)
+    return RowEvent(name=f"bolus:{bolus_id}/extended_completed", kind="bolus.extended_completed", at=end, body=body)
 
 
 def _is_extended(cells: Cells) -> bool:

@@ -11,8 +11,8 @@ from tconnectsync.events import Body
 from tconnectsync_tconnect.rows import cells as values
 from tconnectsync_tconnect.rows.bad_row import BadRow
 from tconnectsync_tconnect.rows.boluses import bolus_facts
-from tconnectsync_tconnect.rows.csv_tables import BOLUS, IOB, READINGS, SERIAL, TIME, Row
-from tconnectsync_tconnect.rows.row_event import Fact
+from tconnectsync_tconnect.rows.csv_tables import BOLUS, IOB, READINGS, SERIAL, TIME, CsvRow
+from tconnectsync_tconnect.rows.row_event import RowEvent
 from tconnectsync_tconnect.rows.serial_numbers import plain_serial
 
 _SENSOR = frozenset({"egv", "cgm"})
@@ -29,7 +29,7 @@ class BasalStart:
     rate_u_per_h: float | None
 
 
-def facts_of(row: Row) -> list[Fact]:
+def facts_of(row: CsvRow) -> list[RowEvent]:
     """What a row of any table but Basal says. Raises BadRow."""
     if row.table == BOLUS:
         return bolus_facts(row.cells)
@@ -39,12 +39,12 @@ def facts_of(row: Row) -> list[Fact]:
     return [_glucose(row, at)]
 
 
-def basal_start(row: Row) -> BasalStart:
+def basal_start(row: CsvRow) -> BasalStart:
     """What a row of the Basal table says. Raises BadRow."""
     return BasalStart(at=values.needed_time(row.cells, TIME), rate_u_per_h=values.needed_number(row.cells, "BasalRate"))
 
 
-def basal_fact(start: BasalStart, end: datetime) -> Fact:
+def basal_fact(start: BasalStart, end: datetime) -> RowEvent:
     """The rate of a row, and for how long: the vocabulary's row with its own span. Raises BadRow if the rate is unknown."""
     if start.rate_u_per_h is None:
         raise BadRow("is empty", column="BasalRate", empty=True)
@@ -52,19 +52,19 @@ def basal_fact(start: BasalStart, end: datetime) -> Fact:
     return _at("basal.delivered", start.at, events.BasalDelivered(rate_u_per_h=start.rate_u_per_h, span_s=span_s))
 
 
-def serial_of(row: Row) -> str | None:
+def serial_of(row: CsvRow) -> str | None:
     """The pump's serial number, where a row of the device table says it; other devices have serial numbers too."""
     if "pump" not in values.text(row.cells, "DeviceType").lower():
         return None
     return plain_serial(values.text(row.cells, SERIAL)) or None
 
 
-def reading_column(row: Row) -> str:
+def reading_column(row: CsvRow) -> str:
     """The column that holds a device row's glucose."""
     return next((column for column in READINGS if column in row.cells), READINGS[0])
 
 
-def _glucose(row: Row, at: datetime) -> Fact:
+def _glucose(row: CsvRow, at: datetime) -> RowEvent:
     described = values.text(row.cells, "Description")
     if serial_of(row) is None or described.lower() not in _SENSOR | _METER:
         name = described or "no description"
@@ -78,7 +78,7 @@ def _glucose(row: Row, at: datetime) -> Fact:
     return _at("glucose.reading", at, _sensor_reading(row, at))
 
 
-def _sensor_reading(row: Row, at: datetime) -> Body:
+def _sensor_reading(row: CsvRow, at: datetime) -> Body:
     said = values.text(row.cells, reading_column(row)).lower()
     if said in ("high", "low"):
         return events.GlucoseReading(mark=said, reading_time=at)
@@ -89,7 +89,7 @@ def _sensor_reading(row: Row, at: datetime) -> Body:
     return events.GlucoseReading(mark="value", reading_time=at, glucose_mg_dl=glucose)
 
 
-def _reading(row: Row) -> float:
+def _reading(row: CsvRow) -> float:
     column = reading_column(row)
     glucose = values.needed_number(row.cells, column)
     if glucose <= 0:
@@ -97,5 +97,5 @@ def _reading(row: Row) -> float:
     return glucose
 
 
-def _at(kind: str, at: datetime, body: Body, *, name: str | None = None) -> Fact:
-    return Fact(name=f"{name or kind}:{at.isoformat()}", kind=kind, at=at, body=body)
+def _at(kind: str, at: datetime, body: Body, *, name: str | None = None) -> RowEvent:
+    return RowEvent(name=f"{name or kind}:{at.isoformat()}", kind=kind, at=at, body=body)

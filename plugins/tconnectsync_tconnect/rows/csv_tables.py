@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import attrs
 
-from tconnectsync import BadFile
+from tconnectsync import FileUnreadable
 from tconnectsync_tconnect.rows.bad_row import BadRow
 from tconnectsync_tconnect.rows.csv_text import TextRow, text_rows
 
@@ -42,7 +42,7 @@ _DIGITS = re.compile(r"[\d.,]+", re.ASCII)
 
 
 @attrs.frozen(kw_only=True)
-class Row:
+class CsvRow:
     """One row of one table. ``line`` is the file's line that it begins on, from 1; ``cells`` are verbatim, by column.
 
     ``misfit``: why the cells may not be those of their columns, or "". ``rest``: verbatim, what belongs to no certain column.
@@ -81,10 +81,10 @@ def looks_like_export(head: bytes) -> bool:
     )
 
 
-def read_rows(stream: BinaryIO) -> Iterator[Row | Damaged]:
+def read_rows(stream: BinaryIO) -> Iterator[CsvRow | Damaged]:
     """The rows of all tables, in the file's order; what is no table is passed over. ``stream`` stays open.
 
-    Raises BadFile if a table lacks a column or a row belongs to no table: a dose may be in it.
+    Raises FileUnreadable if a table lacks a column or a row belongs to no table: a dose may be in it.
     """
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     try:
@@ -104,7 +104,7 @@ def read_rows(stream: BinaryIO) -> Iterator[Row | Damaged]:
                 found = _row(table, header, row)
                 yield attrs.evolve(found, ends_file=True) if row.last else found
     except UnicodeDecodeError as error:
-        raise BadFile(
+        raise FileUnreadable(
             f"The file is not UTF-8 text (byte {error.start} of a part of it), so it is no export as t:connect wrote it.",
             remedy="Use the file as it was downloaded, not one that a spreadsheet program saved again.",
         ) from None
@@ -126,7 +126,7 @@ def _header(names: list[str], line: int) -> list[str]:
         names.pop()
     for name in names:
         if names.count(name) > 1:
-            raise BadFile(
+            raise FileUnreadable(
                 f'Line {line}: the column "{name}" is there twice, so that nobody knows which one counts.',
                 remedy="Use the file as it was downloaded.",
             )
@@ -140,20 +140,20 @@ def _table(cells: Sequence[str], header: Sequence[str], header_line: int) -> str
     if table == DEVICE and TIME not in header:
         table = PUMP
     if table is None:
-        raise BadFile(
+        raise FileUnreadable(
             f'Line {header_line}: a table of "{first}" rows is none that this release knows.',
             remedy="Take the table out of the file and import it again, or report this as a bug.",
         )
     for column in (*REQUIRED[table], *(READINGS[:1] if table == DEVICE and READINGS[1] not in header else ())):
         if column not in header:
-            raise BadFile(
+            raise FileUnreadable(
                 f'Line {header_line}: the {table} table has no column "{column}", without which it cannot be read.',
                 remedy="Use the file as it was downloaded.",
             )
     return table
 
 
-def _row(table: str, header: Sequence[str], row: TextRow) -> Row | Damaged:
+def _row(table: str, header: Sequence[str], row: TextRow) -> CsvRow | Damaged:
     cells = row.cells
     if table not in (DEVICE, PUMP) and cells[0].strip() != table:
         return Damaged(table=table, line=row.line, problem=BadRow(f"is no {table} row"), rest=cells)
@@ -170,16 +170,16 @@ def _row(table: str, header: Sequence[str], row: TextRow) -> Row | Damaged:
         rest, misfit = [], "" if row.proper else "has a quote within a cell"
     known = dict(zip(header, cells, strict=False))
     if len(cells) <= len(header):
-        return Row(table=table, line=row.line, cells=known, misfit=misfit, rest=rest)
+        return CsvRow(table=table, line=row.line, cells=known, misfit=misfit, rest=rest)
     if not row.cut and not any(cell.strip() for cell in rest) and _has_ids(table, known):
-        return Row(table=table, line=row.line, cells=known)
+        return CsvRow(table=table, line=row.line, cells=known)
     tail = _tail(table, header)
     if tail < len(header):
         known = {**dict(zip(header[:tail], cells, strict=False)), **_note(table, cells[tail:])}
-        return Row(table=table, line=row.line, cells=known, misfit=misfit, rest=cells[tail:])
+        return CsvRow(table=table, line=row.line, cells=known, misfit=misfit, rest=cells[tail:])
     if _DIGITS.fullmatch(rest[0].strip()):  # 0,8 as a spreadsheet writes 0.8
         return Damaged(table=table, line=row.line, problem=BadRow(misfit), rest=row.cells)
-    return Row(table=table, line=row.line, cells=known, misfit=misfit, rest=rest)
+    return CsvRow(table=table, line=row.line, cells=known, misfit=misfit, rest=rest)
 
 
 def _has_ids(table: str, cells: Mapping[str, str]) -> bool:
@@ -208,7 +208,7 @@ def _note(table: str, tail: Sequence[str]) -> dict[str, str]:
 def _must_be_preamble(cells: Sequence[str], line: int) -> None:
     first = cells[0].strip()
     if len(cells) >= 4 and (first in (BOLUS, BASAL, IOB) or first.endswith("Insulin Pump")):
-        raise BadFile(
+        raise FileUnreadable(
             f"Line {line}: a {first} row stands under no header, so that nobody knows what its values are.",
             remedy="Put the blank line or the header before it right, and import the file again.",
         )

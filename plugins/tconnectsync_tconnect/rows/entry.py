@@ -12,28 +12,28 @@ from tconnectsync_tconnect.rows import therapy, timeline
 from tconnectsync_tconnect.rows.bad_row import BadRow
 from tconnectsync_tconnect.rows.csv_rows import BasalStart, basal_fact, basal_start, facts_of
 from tconnectsync_tconnect.rows.csv_tables import BASAL as BASAL_TABLE
-from tconnectsync_tconnect.rows.csv_tables import BOLUS, DEVICE, IOB, Row
+from tconnectsync_tconnect.rows.csv_tables import BOLUS, DEVICE, IOB, CsvRow
 from tconnectsync_tconnect.rows.provenance import Reader
-from tconnectsync_tconnect.rows.row_event import Fact
+from tconnectsync_tconnect.rows.row_event import RowEvent
 
 DECODER = 2
 """Version of what is made of a vendor's row."""
 CSV, CSV_BASAL = "csv", "csv basal"
 
 
-def csv_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[Fact]:
+def csv_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[RowEvent]:
     """The facts of a row of any table of the CSV export but Basal. Raises BadRow."""
     cells = {str(column): str(value) for column, value in row.items()}
     first = cells.get("Type", "").strip()
     table = first if first in (BOLUS, IOB, BASAL_TABLE) else DEVICE
     if table == BASAL_TABLE:
         raise BadRow("does not say how long it held")
-    return facts_of(Row(table=table, line=0, cells=cells))
+    return facts_of(CsvRow(table=table, line=0, cells=cells))
 
 
-def csv_basal_facts(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[Fact]:
+def csv_basal_facts(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[RowEvent]:
     """The part of a Basal row that counts: ``span_s`` seconds from ``at``. Raises BadRow."""
-    start = basal_start(Row(table=BASAL_TABLE, line=0, cells={str(key): str(value) for key, value in row.items()}))
+    start = basal_start(CsvRow(table=BASAL_TABLE, line=0, cells={str(key): str(value) for key, value in row.items()}))
     try:
         at = datetime.fromisoformat(str(around["at"]))
         end = at + timedelta(seconds=int(around["span_s"]))

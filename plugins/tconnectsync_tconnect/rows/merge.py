@@ -16,14 +16,13 @@ from tconnectsync_tconnect.rows import site_events as siteevents
 from tconnectsync_tconnect.rows import therapy, timeline
 from tconnectsync_tconnect.rows.bad_row import BadRow
 from tconnectsync_tconnect.rows.basal import CsvBasal, OpenRow, segment_kept, without_covered
-from tconnectsync_tconnect.rows.csv_tables import BASAL, BOLUS, PUMP, Damaged
-from tconnectsync_tconnect.rows.csv_tables import Row as CsvRow
+from tconnectsync_tconnect.rows.csv_tables import BASAL, BOLUS, PUMP, CsvRow, Damaged
 from tconnectsync_tconnect.rows.entry import CSV, READERS
 from tconnectsync_tconnect.rows.modes import mode_changes
 from tconnectsync_tconnect.rows.partial_rows import readable, time_among, time_of
-from tconnectsync_tconnect.rows.provenance import Kept, kept, kept_aside
-from tconnectsync_tconnect.rows.row_event import Fact
-from tconnectsync_tconnect.rows.timeline import Mode, Segment, Suspension
+from tconnectsync_tconnect.rows.provenance import ProvenancedRow, kept, kept_aside
+from tconnectsync_tconnect.rows.row_event import RowEvent
+from tconnectsync_tconnect.rows.timeline import BasalSegment, ModeRow, Suspension
 from tconnectsync_tconnect.rows.unreadable_rows import is_bolus, is_changed, unreadable
 
 _SAME_S = 60
@@ -31,7 +30,7 @@ _SAME_S = 60
 
 
 @attrs.frozen(kw_only=True)
-class Answers:
+class LegacyResponses:
     """What the services said of the days from ``first`` on; ``csv`` and ``sites`` are empty where they were not asked."""
 
     first: date
@@ -47,7 +46,7 @@ class Rest:
 
     csv_row: OpenRow | None = None
     suspension: Suspension | None = None
-    modes: tuple[Mode, ...] = ()
+    modes: tuple[ModeRow, ...] = ()
     newest: datetime | None = None
 
 
@@ -58,7 +57,7 @@ class Merged:
     ``bad``: rows that could not be read; ``unreadable``: those of them that a user would miss, by sort.
     """
 
-    facts: Sequence[Kept]
+    facts: Sequence[ProvenancedRow]
     rest: Rest
     bad: int
     unreadable: Mapping[str, int]
@@ -69,7 +68,7 @@ class Merged:
         return is_changed(self.unreadable, len(self.facts) - self.bad)
 
 
-def merged(answers: Answers, rest: Rest) -> Merged:
+def merged(answers: LegacyResponses, rest: Rest) -> Merged:
     """What the answers say together."""
     bad = _Bad(answers.first)
     segments = _segments(answers.timeline, bad)
@@ -113,7 +112,7 @@ class _Bad:
 
     def __init__(self, day: date) -> None:
         self.at = datetime.combine(day, time())
-        self.facts: list[Kept] = []
+        self.facts: list[ProvenancedRow] = []
 
     def read(self, origin: str, rows: Any, reader: Any) -> list[Any]:
         """What ``reader`` makes of each row, nothing where it skips one."""
@@ -131,9 +130,9 @@ class _Bad:
                 found.append(read)
         return found
 
-    def kept(self, origin: str, rows: Sequence[Any]) -> list[Kept]:
+    def kept(self, origin: str, rows: Sequence[Any]) -> list[ProvenancedRow]:
         """The facts of each row by itself."""
-        found: list[Kept] = []
+        found: list[ProvenancedRow] = []
         for row in rows:
             if not isinstance(row, Mapping):
                 self.add(origin, row, "is no row")
@@ -152,11 +151,11 @@ class _Bad:
         self.facts.append(one)
 
 
-def _segments(answer: Mapping[str, Any], bad: _Bad) -> list[Segment]:
+def _segments(answer: Mapping[str, Any], bad: _Bad) -> list[BasalSegment]:
     """The basal rows in order, one for each time: of several the one that lasts, algorithm before temporary before profile."""
     lists = answer.get("basal")
     rows = [row for each in lists.values() if isinstance(each, list) for row in each] if isinstance(lists, dict) else []
-    chosen: dict[datetime, Segment] = {}
+    chosen: dict[datetime, BasalSegment] = {}
     for segment in bad.read(timeline.BASAL, rows, timeline.segment_of):
         other = chosen.get(segment.at)
         if other is None or (segment.span_s > 0, segment.type) > (other.span_s > 0, other.type):
@@ -164,9 +163,11 @@ def _segments(answer: Mapping[str, Any], bad: _Bad) -> list[Segment]:
     return sorted((one for one in chosen.values() if one.span_s > 0), key=lambda one: one.at)
 
 
-def _csv(rows: Sequence[CsvRow | Damaged], before: OpenRow | None, bad: _Bad) -> tuple[list[CsvBasal], list[Kept]]:
+def _csv(
+    rows: Sequence[CsvRow | Damaged], before: OpenRow | None, bad: _Bad
+) -> tuple[list[CsvBasal], list[ProvenancedRow]]:
     basal = [] if before is None else [before.start]
-    told: list[Kept] = []
+    told: list[ProvenancedRow] = []
     for row in rows:
         try:
             if isinstance(row, Damaged):
@@ -199,9 +200,11 @@ def _csv_basal(row: CsvRow) -> CsvBasal:
     return CsvBasal.of(readable(row).cells)
 
 
-def _suspended(unexplained: Sequence[Suspension], segments: Sequence[Segment]) -> tuple[list[Kept], Suspension | None]:
+def _suspended(
+    unexplained: Sequence[Suspension], segments: Sequence[BasalSegment]
+) -> tuple[list[ProvenancedRow], Suspension | None]:
     """Suspensions that no basal row tells, each until basal goes on; and the one that is still going on."""
-    found: list[Kept] = []
+    found: list[ProvenancedRow] = []
     still: Suspension | None = None
     for one in unexplained:
         found += kept(timeline.SUSPENSION, one.row, READERS[timeline.SUSPENSION](one.row, {}))
@@ -213,16 +216,16 @@ def _suspended(unexplained: Sequence[Suspension], segments: Sequence[Segment]) -
     return found, still
 
 
-def _resumed(row: Mapping[str, Any], at: datetime) -> list[Kept]:
+def _resumed(row: Mapping[str, Any], at: datetime) -> list[ProvenancedRow]:
     around = {"at": at.isoformat()}
     return kept(timeline.RESUMPTION, row, READERS[timeline.RESUMPTION](row, around), **around)
 
 
 def _sites(
-    sites: Sequence[siteevents.SiteEvent], suspensions: Sequence[Suspension], basal: Sequence[Fact]
-) -> list[Kept]:
+    sites: Sequence[siteevents.SiteEvent], suspensions: Sequence[Suspension], basal: Sequence[RowEvent]
+) -> list[ProvenancedRow]:
     """Site changes; a suspension counts as one where the basal says 0 there, and the timeline does not tell it by itself."""
-    found: list[Kept] = []
+    found: list[ProvenancedRow] = []
     for one in sites:
         told = any(_near(one.at, other.at) for other in suspensions)
         confirmed = not told and any(fact.body.rate_u_per_h == 0 and _near(one.at, fact.at) for fact in basal)
@@ -238,11 +241,13 @@ def _near(one: datetime, other: datetime) -> bool:
     return abs((one - other).total_seconds()) <= _SAME_S
 
 
-def _boluses(facts: Sequence[Kept]) -> set[str]:
+def _boluses(facts: Sequence[ProvenancedRow]) -> set[str]:
     return {_thing(one) for one in facts if _sort(one) == BOLUS}
 
 
-def _filled(first: Sequence[Kept], second: Sequence[Kept], *, lacks_boluses: bool) -> list[Kept]:
+def _filled(
+    first: Sequence[ProvenancedRow], second: Sequence[ProvenancedRow], *, lacks_boluses: bool
+) -> list[ProvenancedRow]:
     """``first``, and of ``second`` what is of a sort and a day that ``first`` has nothing of.
 
     ``lacks_boluses``: of ``first`` some could not be read, so that each bolus of ``second`` counts that it does not name.
@@ -253,24 +258,24 @@ def _filled(first: Sequence[Kept], second: Sequence[Kept], *, lacks_boluses: boo
     return [*first, *more]
 
 
-def _days(facts: Sequence[Kept]) -> Iterable[tuple[Kept, date]]:
+def _days(facts: Sequence[ProvenancedRow]) -> Iterable[tuple[ProvenancedRow, date]]:
     """Each with its day; all facts of one bolus have the day of its first."""
     begun: dict[str, date] = {}
     for one in facts:
         yield one, begun.setdefault(_thing(one), one.fact.at.date())
 
 
-def _sort(one: Kept) -> str:
+def _sort(one: ProvenancedRow) -> str:
     return BOLUS if one.fact.kind.startswith("bolus.") else one.fact.kind
 
 
-def _thing(one: Kept) -> str:
+def _thing(one: ProvenancedRow) -> str:
     return one.fact.name.partition("/")[0] if _sort(one) == BOLUS else one.fact.name
 
 
-def _each_once(facts: Sequence[Kept], bad: _Bad) -> list[Kept]:
+def _each_once(facts: Sequence[ProvenancedRow], bad: _Bad) -> list[ProvenancedRow]:
     """Facts of one name would become one in the log: a second dose is kept aside, to be seen."""
-    found: dict[str, Kept] = {}
+    found: dict[str, ProvenancedRow] = {}
     for one in facts:
         other = found.setdefault(one.fact.name, one)
         if other.fact != one.fact and _sort(one) == BOLUS:

@@ -14,7 +14,7 @@ import attrs
 
 from tconnectsync_tconnect.rows import cells as values
 from tconnectsync_tconnect.rows.bad_row import BadRow
-from tconnectsync_tconnect.rows.csv_tables import BASAL, BOLUS, DEVICE, IOB, TIME, Row
+from tconnectsync_tconnect.rows.csv_tables import BASAL, BOLUS, DEVICE, IOB, TIME, CsvRow
 
 Cells = Mapping[str, str]
 _Check = Callable[[Cells, str], Any]
@@ -81,7 +81,7 @@ class Readable:
     """A dose that is there and cannot be read, while the rest can."""
 
 
-def readable(row: Row) -> Readable:
+def readable(row: CsvRow) -> Readable:
     """What of a row may be believed. Raises BadRow if its cells may be those of other columns."""
     if row.misfit:
         _must_fit(row)
@@ -107,7 +107,7 @@ def readable(row: Row) -> Readable:
     )
 
 
-def _must_fit(row: Row) -> None:
+def _must_fit(row: CsvRow) -> None:
     for column, check in _MATTERS.get(row.table, {}).items():
         if not _fits(row.cells, column, check):
             raise BadRow(f"{row.misfit}, and what stands here belongs to another column", column=column)

@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import attrs
 
 from tconnectsync.events import Unknown
-from tconnectsync_tconnect.rows.row_event import Fact
+from tconnectsync_tconnect.rows.row_event import RowEvent
 
 Row: TypeAlias = Mapping[str, Any]
-Reader: TypeAlias = Callable[[Row, Mapping[str, Any]], Sequence[Fact]]
+Reader: TypeAlias = Callable[[Row, Mapping[str, Any]], Sequence[RowEvent]]
 """Makes the facts of a vendor's row; the second mapping is what was known around it. Raises BadRow."""
 
 _PERSONAL = frozenset(
@@ -38,26 +38,28 @@ _PERSONAL = frozenset(
 
 
 @attrs.frozen(kw_only=True)
-class Kept:
+class ProvenancedRow:
     """``raw``: ``from`` (which table), ``row`` (the vendor's), ``fact`` (which of the row's facts), and the surroundings."""
 
-    fact: Fact
+    fact: RowEvent
     raw: Mapping[str, Any]
 
 
-def kept(origin: str, row: Row, facts: Sequence[Fact], **around: Any) -> list[Kept]:
+def kept(origin: str, row: Row, facts: Sequence[RowEvent], **around: Any) -> list[ProvenancedRow]:
     """The facts that ``origin``'s reader made of ``row`` and ``around``."""
     clean = impersonal(row)
-    return [Kept(fact=fact, raw={"from": origin, **around, "fact": fact.name, "row": clean}) for fact in facts]
+    return [
+        ProvenancedRow(fact=fact, raw={"from": origin, **around, "fact": fact.name, "row": clean}) for fact in facts
+    ]
 
 
-def kept_aside(origin: str, row: Any, reason: str, at: datetime, **around: Any) -> Kept:
+def kept_aside(origin: str, row: Any, reason: str, at: datetime, **around: Any) -> ProvenancedRow:
     """A row that cannot be read, as ``unknown``: named by its content, verbatim but for what names a person."""
     clean = impersonal(row)
     text = json.dumps(clean, sort_keys=True, default=str)
     name = hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:16]
-    fact = Fact(name=f"unknown:{origin}:{name}", kind="unknown", at=at, body=Unknown(code=origin, reason=reason))
-    return Kept(fact=fact, raw={"from": origin, **around, "fact": fact.name, "row": clean})
+    fact = RowEvent(name=f"unknown:{origin}:{name}", kind="unknown", at=at, body=Unknown(code=origin, reason=reason))
+    return ProvenancedRow(fact=fact, raw={"from": origin, **around, "fact": fact.name, "row": clean})
 
 
 def impersonal(value: Any) -> Any:

@@ -10,7 +10,7 @@ from tconnectsync.events import Body
 
 
 @attrs.frozen(kw_only=True)
-class Fact:
+class RowEvent:
     """``name`` is what the event's id ends with; ``at`` is the wearer's wall clock, naive."""
 
     name: str

@@ -10,7 +10,7 @@ import attrs
 
 from tconnectsync import events
 from tconnectsync_tconnect.rows import timestamps as wall
-from tconnectsync_tconnect.rows.row_event import Fact
+from tconnectsync_tconnect.rows.row_event import RowEvent
 from tconnectsync_tconnect.rows.timeline import named
 
 SITE = "site and suspensions"
@@ -38,7 +38,7 @@ def site_event_of(row: Mapping[str, Any]) -> SiteEvent | None:
     return None if reason in _SKIPPED else SiteEvent(at=wall.at_date(row), reason=reason, row=row)
 
 
-def site_facts(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[Fact]:
+def site_facts(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[RowEvent]:
     """``cannula.filled`` for a site change; the suspension where basal ``confirmed`` it, else a note of it. Raises BadRow."""
     found = site_event_of(row)
     if found is None:
@@ -51,6 +51,6 @@ def site_facts(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[Fa
     elif not facts:
         body = events.PumpNoted(name="suspension", values={"reason": found.reason})
         facts.append(
-            Fact(name=f"pump.noted:suspension:{found.at.isoformat()}", kind="pump.noted", at=found.at, body=body)
+            RowEvent(name=f"pump.noted:suspension:{found.at.isoformat()}", kind="pump.noted", at=found.at, body=body)
         )
     return facts

@@ -12,8 +12,8 @@ from tconnectsync_tconnect.rows import cells as values
 from tconnectsync_tconnect.rows.bad_row import BadRow
 from tconnectsync_tconnect.rows.boluses import bolus_facts
 from tconnectsync_tconnect.rows.csv_rows import facts_of
-from tconnectsync_tconnect.rows.csv_tables import DEVICE, TIME, Row
-from tconnectsync_tconnect.rows.row_event import Fact
+from tconnectsync_tconnect.rows.csv_tables import DEVICE, TIME, CsvRow
+from tconnectsync_tconnect.rows.row_event import RowEvent
 from tconnectsync_tconnect.rows.timeline import named
 
 THERAPY = "therapy event"
@@ -22,7 +22,7 @@ _PUMP = "t:slim X2 Insulin Pump"
 _READINGS = "Readings (CGM / BGM)"
 
 
-def therapy_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[Fact]:
+def therapy_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[RowEvent]:
     """What an entry of the therapy events says. Raises BadRow."""
     kind = row.get("type")
     if not isinstance(kind, str) or not kind:
@@ -37,7 +37,7 @@ def therapy_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequenc
     at = values.needed_time({TIME: cell(row.get("eventDateTime"))}, TIME)
     if kind == "Basal":  # the timeline and the CSV export tell the basal that was delivered
         body = events.PumpNoted(name="basal_event", values=_plain(_part(row, "basalRate")))
-        return [Fact(name=f"pump.noted:basal_event:{at.isoformat()}", kind="pump.noted", at=at, body=body)]
+        return [RowEvent(name=f"pump.noted:basal_event:{at.isoformat()}", kind="pump.noted", at=at, body=body)]
     code = kind[:40]
     return [named("unknown", at, events.Unknown(code=code, reason="no such type of therapy event"))]
 
@@ -99,7 +99,7 @@ def cell(value: Any) -> str:
     return str(value)
 
 
-def _reading(row: Mapping[str, Any], description: str, glucose: Any) -> Row:
+def _reading(row: Mapping[str, Any], description: str, glucose: Any) -> CsvRow:
     cells = {
         "DeviceType": _PUMP,
         "SerialNumber": cell(row.get("serialNumber")) or "-",
@@ -107,10 +107,10 @@ def _reading(row: Mapping[str, Any], description: str, glucose: Any) -> Row:
         TIME: cell(row.get("eventDateTime")),
         _READINGS: cell(glucose),
     }
-    return Row(table=DEVICE, line=0, cells=cells)
+    return CsvRow(table=DEVICE, line=0, cells=cells)
 
 
-def _fingerstick(row: Mapping[str, Any], fact: Fact) -> Fact:
+def _fingerstick(row: Mapping[str, Any], fact: RowEvent) -> RowEvent:
     cells = {"cgmCalibration": cell(row.get("cgmCalibration")), "iob": cell(row.get("iob"))}
     body = attrs.evolve(fact.body, calibration=values.flag(cells, "cgmCalibration"), iob_u=values.number(cells, "iob"))
     return attrs.evolve(fact, body=body)

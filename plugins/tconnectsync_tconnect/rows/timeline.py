@@ -11,7 +11,7 @@ import attrs
 from tconnectsync import events
 from tconnectsync_tconnect.rows import timestamps as wall
 from tconnectsync_tconnect.rows.bad_row import BadRow
-from tconnectsync_tconnect.rows.row_event import Fact
+from tconnectsync_tconnect.rows.row_event import RowEvent
 
 BASAL, SUSPENSION, RESUMPTION, MODE = "timeline basal", "timeline suspension", "timeline resumption", "timeline event"
 _SOURCES = {0: "suspended", 1: "profile", 2: "temp_rate", 3: "algorithm"}
@@ -23,7 +23,7 @@ _MOST_S = 7 * 86_400
 
 
 @attrs.frozen(kw_only=True)
-class Segment:
+class BasalSegment:
     """A basal row: the rate from ``at`` for ``span_s`` seconds."""
 
     at: datetime
@@ -47,7 +47,7 @@ class Suspension:
 
 
 @attrs.frozen(kw_only=True)
-class Mode:
+class ModeRow:
     """Sleep or exercise, from ``at`` to ``end``."""
 
     at: datetime
@@ -56,10 +56,10 @@ class Mode:
     row: Mapping[str, Any]
 
 
-def segment_of(row: Mapping[str, Any]) -> Segment:
+def segment_of(row: Mapping[str, Any]) -> BasalSegment:
     """A row of one of the three basal lists. Raises BadRow."""
     kind = wall.plain(row.get("type"))
-    return Segment(
+    return BasalSegment(
         at=wall.at_seconds(row),
         span_s=_span_s(row),
         rate_u_per_h=wall.number(row, "y"),
@@ -74,17 +74,17 @@ def suspension_of(row: Mapping[str, Any]) -> Suspension | None:
     return None if reason in _CARRIED_OVER else Suspension(at=wall.at_seconds(row), reason=reason, row=row)
 
 
-def mode_of(row: Mapping[str, Any]) -> Mode | None:
+def mode_of(row: Mapping[str, Any]) -> ModeRow | None:
     """A row of the events; None for one that is neither sleep nor exercise. Raises BadRow."""
     kind = wall.plain(row.get("eventType"))
     mode = _MODES.get(kind) if type(kind) is int else None
     if mode is None:
         return None
     at = wall.at_seconds(row)
-    return Mode(at=at, end=at + timedelta(seconds=_span_s(row)), mode=mode, row=row)
+    return ModeRow(at=at, end=at + timedelta(seconds=_span_s(row)), mode=mode, row=row)
 
 
-def basal(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[Fact]:
+def basal(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[RowEvent]:
     """``basal.delivered``; ``suspended`` around it is the reason of the suspension that begins with it."""
     segment = segment_of(row)
     explained = around.get("suspended") is not None and segment.rate_u_per_h == 0
@@ -96,7 +96,7 @@ def basal(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[Fact]:
     return [named("basal.delivered", segment.at, body)]
 
 
-def suspended(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[Fact]:
+def suspended(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[RowEvent]:
     """``pumping.suspended``, for a suspension that no basal row tells."""
     found = suspension_of(row)
     if found is None:
@@ -105,7 +105,7 @@ def suspended(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[Fa
     return [named("pumping.suspended", found.at, body)]
 
 
-def resumed(_row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[Fact]:
+def resumed(_row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[RowEvent]:
     """``pumping.resumed`` at the time, ``at``, of the basal that ends a suspension. Raises BadRow."""
     try:
         at = datetime.fromisoformat(str(around.get("at")))
@@ -114,7 +114,7 @@ def resumed(_row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[Fact
     return [named("pumping.resumed", at, events.PumpingResumed())]
 
 
-def mode_changed(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[Fact]:
+def mode_changed(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[RowEvent]:
     """``mode.changed`` at the start of a row, or at its ``end``, to the ``mode`` that then holds."""
     found = mode_of(row)
     if found is None:
@@ -127,9 +127,9 @@ def mode_changed(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[
     return [named("mode.changed", found.end if ends else found.at, body)]
 
 
-def named(kind: str, at: datetime, body: events.Body) -> Fact:
+def named(kind: str, at: datetime, body: events.Body) -> RowEvent:
     """A fact that its kind and time name, as every other reading of the same thing does."""
-    return Fact(name=f"{kind}:{at.isoformat()}", kind=kind, at=at, body=body)
+    return RowEvent(name=f"{kind}:{at.isoformat()}", kind=kind, at=at, body=body)
 
 
 def _span_s(row: Mapping[str, Any]) -> int:

@@ -9,13 +9,13 @@ from typing import Any
 
 from tconnectsync_tconnect.rows.csv_tables import BOLUS
 from tconnectsync_tconnect.rows.entry import CSV
-from tconnectsync_tconnect.rows.provenance import Kept
+from tconnectsync_tconnect.rows.provenance import ProvenancedRow
 
 MOST_SHARE = 0.05
 """More of the rows than this must not be unreadable, and not a single bolus."""
 
 
-def unreadable(bad: Sequence[Kept], told: Collection[str], filled: Collection[str]) -> Counter[str]:
+def unreadable(bad: Sequence[ProvenancedRow], told: Collection[str], filled: Collection[str]) -> Counter[str]:
     """What could not be read, by sort. ``told`` names the boluses of the therapy events, ``filled`` those of the export alone.
 
     A bolus that the export has instead is not missed; nor is a row of the export where the therapy events have boluses.

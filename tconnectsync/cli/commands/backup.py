@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tconnectsync.cli.exit_status import ExitStatus
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 
@@ -16,7 +16,7 @@ from tconnectsync.cli.parameters import common_options, pass_invocation
 @click.argument("target", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
 @common_options
 @pass_invocation
-def command(invocation: Invocation, target: Path) -> int:
+def command(invocation: CliContext, target: Path) -> int:
     """Copy the event log, the only thing that cannot be made anew, into FILE, or into a new file in FOLDER.
 
     Works beside the daemon. The file is readable by its owner alone. Not in it: the configuration, passwords, login tokens, and

@@ -8,17 +8,17 @@ import attrs
 import click
 
 from tconnectsync.cli.exit_status import ExitStatus
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
-from tconnectsync.plugin.receiver import Finding
+from tconnectsync.plugin.receiver import CheckResult
 
 
 @click.command("check")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: good, what, remedy.")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, as_json: bool) -> int:
+def command(invocation: CliContext, as_json: bool) -> int:
     """Try everything: configuration, login, pumps, Nightscout's rights, disk, clock.
 
     Each line is good or bad, with what to do about it. Nothing secret is printed, so the output may be shared. Exit status 9
@@ -40,21 +40,21 @@ def command(invocation: Invocation, as_json: bool) -> int:
     return invocation.status
 
 
-def _findings(invocation: Invocation) -> Iterator[Finding]:
+def _findings(invocation: CliContext) -> Iterator[CheckResult]:
     config = invocation.config()
     from tconnectsync.queries.check import run_check
 
     on = [name for group in (config.sources, config.sinks) for name, part in group.items() if part.enabled]
     origin = config.origin or "the environment alone"
-    yield Finding(good=True, what=f"configuration: {origin}; zone {config.timezone}; on: {', '.join(on)}")
+    yield CheckResult(good=True, what=f"configuration: {origin}; zone {config.timezone}; on: {', '.join(on)}")
     for note in config.notes:
-        yield Finding(
+        yield CheckResult(
             good=False, what=f"configuration: {note}", remedy="Put it right in the configuration, or leave it so."
         )
     yield from run_check(config, invocation.plugins(), clock=invocation.clock)
 
 
-def _print(finding: Finding) -> None:
+def _print(finding: CheckResult) -> None:
     mark = click.style("good", fg="green") if finding.good else click.style("BAD ", fg="red", bold=True)
     say(f"  {finding.what}", mark=mark)
     if finding.remedy:

@@ -9,7 +9,7 @@ import click
 
 from tconnectsync.cli.engine_requests import perform
 from tconnectsync.cli.exit_status import ExitStatus
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import SinkName, common_options, pass_invocation
 from tconnectsync.text.plural import counted
@@ -29,7 +29,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @common_options
 @pass_invocation
-def list_letters(invocation: Invocation, sink: str | None, as_json: bool) -> int:
+def list_letters(invocation: CliContext, sink: str | None, as_json: bool) -> int:
     """What was set aside, of SINK or of all, and why."""
     config = invocation.config()
     from tconnectsync.queries.dead_letters import read_dead_letters
@@ -54,7 +54,7 @@ def list_letters(invocation: Invocation, sink: str | None, as_json: bool) -> int
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @common_options
 @pass_invocation
-def retry(invocation: Invocation, sink: str, ids: tuple[str, ...]) -> int:
+def retry(invocation: CliContext, sink: str, ids: tuple[str, ...]) -> int:
     """Try dead letters of SINK again: those with these IDs, or all."""
     return perform(invocation, "dead_letters_retry", sink=sink, ids=list(ids) or None)
 
@@ -65,7 +65,7 @@ def retry(invocation: Invocation, sink: str, ids: tuple[str, ...]) -> int:
 @click.option("--all", "everything", is_flag=True, help="All dead letters of this sink.")
 @common_options
 @pass_invocation
-def drop(invocation: Invocation, sink: str, ids: tuple[str, ...], everything: bool) -> int:
+def drop(invocation: CliContext, sink: str, ids: tuple[str, ...], everything: bool) -> int:
     """Give up on dead letters of SINK: those with these IDs, or --all. They will not be sent."""
     if bool(ids) == everything:
         raise click.UsageError("say which: the IDs that `tconnectsync dead-letters list` shows, or --all")

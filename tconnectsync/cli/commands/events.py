@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tconnectsync.cli.exit_status import ExitStatus
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, day_options, pass_invocation, require_order
 
@@ -50,7 +50,7 @@ class Kind(KindsType):
 @common_options
 @pass_invocation
 def command(
-    invocation: Invocation,
+    invocation: CliContext,
     first: date | None,
     last: date | None,
     kinds: tuple[tuple[str, ...], ...],

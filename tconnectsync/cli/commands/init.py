@@ -31,8 +31,8 @@ from tconnectsync.cli.init.questions import (
     ask,
     host_zone,
 )
-from tconnectsync.cli.init.template import Answers, filled, value_of
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.init.template import TemplateValues, filled, value_of
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.text.printable import printable
@@ -67,7 +67,7 @@ _NAMES = (
 @common_options
 @pass_invocation
 def command(
-    invocation: Invocation, timezone: str | None, email: str | None, region: str | None, url: str | None,
+    invocation: CliContext, timezone: str | None, email: str | None, region: str | None, url: str | None,
     password_file: Path | None, api_secret_file: Path | None, from_env: Path | None, output: Path | None,
     settings: tuple[str, ...], force: bool, no_check: bool,
 ) -> int:  # fmt: skip
@@ -134,7 +134,7 @@ def command(
 def _answers(
     asking: Asking, here: str | None, timezone: str | None, email: str | None, password_file: Path | None, region: str | None,
     url: str | None, api_secret_file: Path | None,
-) -> Answers:  # fmt: skip
+) -> TemplateValues:  # fmt: skip
     """What flags, older settings and a person say, in the order in which a person is asked. ``here`` is the machine's zone."""
     zone = asking.answer(ZONE, timezone, here)
     account = asking.answer(EMAIL, email)
@@ -144,7 +144,7 @@ def _answers(
     token = next(filter(None, map(asking.old.get, TOKENS)), None) or token
     if api_secret_file is not None or any(asking.old.get(name) for name in SECRET.names):
         token = None
-    return Answers(
+    return TemplateValues(
         timezone=zone,
         email=account,
         password=password,
@@ -164,7 +164,7 @@ def _without_token(url: str) -> tuple[str, str | None]:
     return (urlunsplit((*parts[:3], "", "")), given["token"][0]) if given.keys() == {"token"} else (url, None)
 
 
-def _name_older_settings(invocation: Invocation) -> None:
+def _name_older_settings(invocation: CliContext) -> None:
     """Say where the settings of an older bridge are, if there are any."""
     from tconnectsync.config.file import find_older_settings
 
@@ -174,7 +174,7 @@ def _name_older_settings(invocation: Invocation) -> None:
         say(f"The settings of an older bridge are in {older}: {words}", err=True)
 
 
-def _for_the_service(invocation: Invocation, draft: Path, path: Path) -> str:
+def _for_the_service(invocation: CliContext, draft: Path, path: Path) -> str:
     """How the service, which is a user of its own, gets at the file: not at all where a secret is in it."""
     from tconnectsync.config import file as configfile
     from tconnectsync.config.tables import holds_secret
@@ -214,7 +214,7 @@ def _plain(name: str, value: str) -> str:
 
 
 def _tables(
-    invocation: Invocation, settings: Sequence[str], tables: Mapping[str, Mapping[str, str]]
+    invocation: CliContext, settings: Sequence[str], tables: Mapping[str, Mapping[str, str]]
 ) -> Mapping[str, Mapping[str, str]]:
     """The tables with what ``--set`` says, which wins."""
     found = {name: dict(keys) for name, keys in tables.items()}
@@ -229,7 +229,7 @@ def _tables(
     return found
 
 
-def _is_text(invocation: Invocation, key: str) -> bool:
+def _is_text(invocation: CliContext, key: str) -> bool:
     """Whether an option is declared as a text."""
     from tconnectsync.config.option_types import is_text, type_at
     from tconnectsync.config.reader import CoreOptions
@@ -243,7 +243,7 @@ def _is_text(invocation: Invocation, key: str) -> bool:
     return False
 
 
-def _sinks(invocation: Invocation, features: str) -> Mapping[str, Mapping[str, str]]:
+def _sinks(invocation: CliContext, features: str) -> Mapping[str, Mapping[str, str]]:
     """What older feature names choose, as keys of the sinks' tables: all that is not named is off. No names: nothing."""
     chosen = {name.upper() for name in re.split(r"[,\s]+", features) if name}
     specs = invocation.plugins(tolerant=True).sinks()

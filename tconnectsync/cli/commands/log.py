@@ -6,7 +6,7 @@ import attrs
 import click
 
 from tconnectsync.cli.exit_status import ExitStatus
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 
@@ -21,7 +21,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: good, path, what, line, position.")
 @common_options
 @pass_invocation
-def check(invocation: Invocation, as_json: bool) -> int:
+def check(invocation: CliContext, as_json: bool) -> int:
     """Read the whole log and compare every line with its checksum. Changes nothing, and works beside the daemon.
 
     Exit status 7 when something is damaged.
@@ -53,7 +53,7 @@ def check(invocation: Invocation, as_json: bool) -> int:
 @command.command("repair")
 @common_options
 @pass_invocation
-def repair(invocation: Invocation) -> int:
+def repair(invocation: CliContext) -> int:
     """Set damaged lines aside and leave a gap record in their place. Deletes nothing; refuses while the daemon runs.
 
     What is missing counts as absent, so that the next sync fetches it again where the vendor still has it; documents in its

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tconnectsync.cli.exit_status import ExitStatus
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 
@@ -17,7 +17,7 @@ from tconnectsync.cli.parameters import common_options, pass_invocation
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="FOLDER", help="Instead of the configured one.")
 @common_options
 @pass_invocation
-def command(invocation: Invocation, path: Path, data_dir: Path | None) -> int:
+def command(invocation: CliContext, path: Path, data_dir: Path | None) -> int:
     """Put the backup FILE into an empty data folder, after every line of it was checked.
 
     Refuses while the daemon runs and where there is a log already. What is newer than the backup is fetched again by the next

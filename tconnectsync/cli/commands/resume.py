@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tconnectsync.cli.engine_requests import perform
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.parameters import PartName, common_options, pass_invocation
 
 
@@ -13,7 +13,7 @@ from tconnectsync.cli.parameters import PartName, common_options, pass_invocatio
 @click.argument("sink", metavar="NAME", type=PartName())
 @common_options
 @pass_invocation
-def command(invocation: Invocation, sink: str) -> int:
+def command(invocation: CliContext, sink: str) -> int:
     """Let NAME, a sink or a source, go on after it stopped itself.
 
     A sink halts after too many rejections in a row, and brakes before it rewrites many old documents; a source stops when its

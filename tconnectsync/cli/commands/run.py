@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.parameters import common_options, features_option, pass_invocation
 from tconnectsync.config.model import Config
 
@@ -13,7 +13,7 @@ from tconnectsync.config.model import Config
 @common_options
 @features_option
 @pass_invocation
-def command(invocation: Invocation) -> int:
+def command(invocation: CliContext) -> int:
     """The daemon: sync for ever, at the pump's own rhythm.
 
     SIGTERM ends it within ten seconds with nothing lost, SIGHUP reads the configuration again. Log lines go to stderr

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 import click
 
 from tconnectsync.cli.exit_status import ExitStatus
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import Duration, common_options, pass_invocation
-from tconnectsync.cli.status_links import Link, links_of, too_old
+from tconnectsync.cli.status_links import StatusLine, links_of, too_old
 from tconnectsync.errors import ConfigError
 
 _MARKS = {
@@ -31,7 +31,7 @@ _MARKS = {
 )
 @common_options
 @pass_invocation
-def command(invocation: Invocation, as_json: bool, exit_code: bool, max_age: timedelta | None) -> int:
+def command(invocation: CliContext, as_json: bool, exit_code: bool, max_age: timedelta | None) -> int:
     """How each link of the chain is doing, since when, and what to do next.
 
     From the disk and the pump's phone to Nightscout: a link that is not ok says what happened and the next command to type. It
@@ -77,7 +77,7 @@ def _without_configuration(data_dir: Path, now: datetime) -> None:
             _print(link, max(len(each.name) for each in links))
 
 
-def _print(link: Link, width: int) -> None:
+def _print(link: StatusLine, width: int) -> None:
     first, *others = link.lines or ("",)
     say(f"  {link.name.ljust(width)}  {first}".rstrip(), mark=_MARKS[link.mark])
     for line in others:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tconnectsync.cli.engine_requests import perform, show_preview
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.parameters import common_options, features_option, pass_invocation
 
 
@@ -14,7 +14,7 @@ from tconnectsync.cli.parameters import common_options, features_option, pass_in
 @common_options
 @features_option
 @pass_invocation
-def command(invocation: Invocation, dry_run: bool = False) -> int:
+def command(invocation: CliContext, dry_run: bool = False) -> int:
     """One cycle: fetch what is new, deliver it, end. The default.
 
     Exit status 0 when everything is delivered, also when there was nothing new: made for cron. While the daemon runs, it is

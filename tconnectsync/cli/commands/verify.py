@@ -10,7 +10,7 @@ import click
 
 from tconnectsync.cli.engine_requests import ask
 from tconnectsync.cli.exit_status import ExitStatus
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import SinkName, common_options, day_options, iso, pass_invocation, require_order
 from tconnectsync.cli.progress import ProgressLine
@@ -18,7 +18,7 @@ from tconnectsync.errors import Retryable
 from tconnectsync.text.plural import counted
 
 if TYPE_CHECKING:
-    from tconnectsync.reconcile.report import Tally
+    from tconnectsync.reconcile.report import ComparisonReport
 
 
 @click.command("verify")
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @common_options
 @pass_invocation
 def command(
-    invocation: Invocation, sink: str, first: date | None, last: date | None, repair: bool, as_json: bool
+    invocation: CliContext, sink: str, first: date | None, last: date | None, repair: bool, as_json: bool
 ) -> int:
     """Read back what SINK delivered and compare it with the event log.
 
@@ -74,12 +74,14 @@ def command(
     return status
 
 
-def _compare(invocation: Invocation, sink: str, first: date | None, last: date | None, *, as_json: bool) -> Tally:
+def _compare(
+    invocation: CliContext, sink: str, first: date | None, last: date | None, *, as_json: bool
+) -> ComparisonReport:
     config, plugins = invocation.config(), invocation.plugins()
     from tconnectsync.queries.verify import verify
-    from tconnectsync.reconcile.report import Tally
+    from tconnectsync.reconcile.report import ComparisonReport
 
-    tally = Tally()
+    tally = ComparisonReport()
     with ProgressLine(stream=sys.stderr) as line:
         for part in verify(config, plugins, sink=sink, first=first, last=last, clock=invocation.clock):
             tally.add(part)

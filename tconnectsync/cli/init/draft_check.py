@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tconnectsync.cli.invocation import Invocation
+from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
 from tconnectsync.errors import ConfigError
 from tconnectsync.folder_owner import as_owner_of
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tconnectsync.queries.zone_check import ZoneDoubt
 
 
-def load_draft(invocation: Invocation, draft: Path, path: Path, names: frozenset[str]) -> Config:
+def load_draft(invocation: CliContext, draft: Path, path: Path, names: frozenset[str]) -> Config:
     """The draft as every command will read ``path``, without the variables ``names`` that it came from. Errors: ConfigError."""
     from tconnectsync.config.load import load_config
 
@@ -34,7 +34,7 @@ def load_draft(invocation: Invocation, draft: Path, path: Path, names: frozenset
     return config
 
 
-def try_out(invocation: Invocation, config: Config) -> tuple[bool, ZoneDoubt | None]:
+def try_out(invocation: CliContext, config: Config) -> tuple[bool, ZoneDoubt | None]:
     """Whether all that ``check`` tries is good but for the zone, and what speaks against the zone. Tells what is not good."""
     from tconnectsync.queries.check import run_check
     from tconnectsync.queries.zone_check import zone_doubt

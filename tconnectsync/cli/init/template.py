@@ -10,7 +10,7 @@ import attrs
 
 
 @attrs.frozen(kw_only=True)
-class Answers:
+class TemplateValues:
     """What ``init`` knows. A secret stands in ``password`` or in the file that ``password_file`` names."""
 
     timezone: str
@@ -41,7 +41,7 @@ def quoted(text: str) -> str:
     return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda each: f"\\u{ord(each[0]):04x}", escaped) + '"'
 
 
-def filled(answers: Answers) -> str:
+def filled(answers: TemplateValues) -> str:
     """The template with the answers in it."""
     lines = {
         'timezone = "Europe/Berlin"': f"timezone = {quoted(answers.timezone)}",

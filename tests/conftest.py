@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import Phase, settings
-from loopback_only import only_loopback
-from real_broker import broker
-from real_servers import ServersMissing, Site, cache_folder, find_programs, in_ci, running_nightscout
+
+from tests.loopback_only import only_loopback
+from tests.real_broker import broker
+from tests.real_servers import ServersMissing, Site, cache_folder, find_programs, in_ci, running_nightscout
 
 __all__ = ["broker", "only_loopback", "real_nightscout", "site"]
 

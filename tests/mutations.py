@@ -23,7 +23,8 @@ from queue import SimpleQueue
 from xml.etree import ElementTree as ET
 
 import attrs
-from mutation_table import MUTATIONS, Mutation, markdown_row
+
+from tests.mutation_table import MUTATIONS, Mutation, markdown_row
 
 ROOT = Path(__file__).parents[1]
 TIME_OUT_S = 1800

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from real_servers import in_ci
+
+from tests.real_servers import in_ci
 
 __all__ = ["broker"]
 

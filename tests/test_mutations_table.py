@@ -6,7 +6,8 @@ import ast
 from pathlib import Path
 
 import pytest
-from mutation_table import MUTATIONS, Mutation, markdown_row
+
+from tests.mutation_table import MUTATIONS, Mutation, markdown_row
 
 ROOT = Path(__file__).parents[1]
 

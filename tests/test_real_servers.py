@@ -8,8 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
-import real_servers
-from real_servers import ServersMissing, Site, install_nightscout
+
+from tests import real_servers
+from tests.real_servers import ServersMissing, Site, install_nightscout
 
 pytest_plugins = ["pytester"]
 

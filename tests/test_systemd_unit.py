@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from real_servers import in_ci
+
+from tests.real_servers import in_ci
 
 FOLDER = Path(__file__).resolve().parent.parent / "systemd"
 UNITS = ("tconnectsync.service", "tconnectsync@.service")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_worlds import FakeApplication, World
+
+from tests.cli.cli_worlds import FakeApplication, World
 
 COMMANDS = {
     "execute": "daemon.execute",

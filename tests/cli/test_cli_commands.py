@@ -12,7 +12,6 @@ from importlib import import_module
 
 import attrs
 import pytest
-from cli_worlds import EntryPoint, Result, World, made_up_plugin
 
 from tconnectsync.cli.root import COMMANDS, module_of
 from tconnectsync.errors import (
@@ -28,6 +27,7 @@ from tconnectsync.errors import (
 from tconnectsync.eventlog import Damage
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.plugin.receiver import CheckResult
+from tests.cli.cli_worlds import EntryPoint, Result, World, made_up_plugin
 
 
 @pytest.mark.parametrize(
@@ -413,10 +413,9 @@ def test_a_reader_that_closes_the_pipe_is_no_error(world: World) -> None:
     world.application.records = (RECORD,)
     stdout, sys.stdout = sys.stdout, Closed()  # type: ignore[assignment]
     try:
-        from cli_worlds import StillClock
-
         from tconnectsync.cli.invocation import CliContext
         from tconnectsync.cli.root import run
+        from tests.cli.cli_worlds import StillClock
 
         invocation = CliContext(
             environ=world.environ, clock=StillClock(), system_file=world.folder / "none", plugins=world.plugins

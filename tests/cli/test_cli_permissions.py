@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_worlds import World
+
+from tests.cli.cli_worlds import World
 
 
 def test_what_may_not_be_read_is_told_with_the_way_out(world: World) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from cli_worlds import NOW, World
 
 from tconnectsync.cli.durations import size_words, span_words, when_words
 from tconnectsync.cli.progress import ProgressLine, bar_words
 from tconnectsync.cli.status_links import StatusLine, links_of, too_old
 from tconnectsync.projection.notes import PendingNote, due_texts, notes_to_json
+from tests.cli.cli_worlds import NOW, World
 
 BERLIN = ZoneInfo("Europe/Berlin")
 OK = {"state": "ok", "since": None, "message": "", "remedy": None}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from cli_worlds import World
 
 from tconnectsync.plugin.manager import load_plugins
+from tests.cli.cli_worlds import World
 
 
 @pytest.mark.parametrize(

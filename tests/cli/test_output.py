@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_worlds import Result, World
-from test_cli_status import Screen, a_status
 
 from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.errors import ConfigError, FileUnreadable, Retryable
 from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.text.printable import one_line, printable, printable_json
+from tests.cli.cli_worlds import Result, World
+from tests.cli.test_cli_status import Screen, a_status
 
 CLI = Path(__file__).parents[2] / "tconnectsync" / "cli"
 EVIL = "\x1b]0;mine\x07\x1b[2J\x9b31mred\u202etxt\u2066\x00"

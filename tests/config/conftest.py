@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugin_worlds import usual_plugins
 
 from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config
 from tconnectsync.errors import ConfigError
+from tests.config.plugin_worlds import usual_plugins
 
 Load = Callable[..., Config]
 

@@ -8,12 +8,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from plugin_worlds import usual_plugins
 
 from tconnectsync import Secret
 from tconnectsync.config.file import find_config, read_bootstrap
 from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config
+from tests.config.plugin_worlds import usual_plugins
 
 Load = Callable[..., Config]
 

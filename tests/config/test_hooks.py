@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import click
 import pytest
-from plugin_worlds import FakeEntryPoint, SiteOptions, VendorOptions, make_plugin, site_plugin, vendor_plugin
 
 from tconnectsync import Importer, Section, SourceSpec
 from tconnectsync.plugin import spec as hookspecs
 from tconnectsync.plugin.manager import load_plugins
+from tests.config.plugin_worlds import (
+    FakeEntryPoint,
+    SiteOptions,
+    VendorOptions,
+    make_plugin,
+    site_plugin,
+    vendor_plugin,
+)
 
 
 def test_tconnectsync_sources() -> None:

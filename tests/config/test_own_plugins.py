@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plugin_worlds import vendor_plugin
-
 from tconnectsync.plugin.manager import load_plugins
+from tests.config.plugin_worlds import vendor_plugin
 
 SINK = """
 from __future__ import annotations

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
-from whole_world import Installation
+
+from tests.e2e.whole_world import Installation
 
 LONGEST_S = 60.0
 

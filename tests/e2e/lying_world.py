@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from marked_secrets import ACCOUNT, PASSWORD, PERSON, PERSONAL, all_strays, files, learned, told
-from running_engine import BEGIN, ZONE, HandClock, Running
-from whole_world import by_identity
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.fault_proxy import FaultProxy
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tests.e2e.marked_secrets import ACCOUNT, PASSWORD, PERSON, PERSONAL, all_strays, files, learned, told
+from tests.e2e.running_engine import BEGIN, ZONE, HandClock, Running
+from tests.e2e.whole_world import by_identity
 
 FIRST = BEGIN + timedelta(days=1)
 """The first sync."""

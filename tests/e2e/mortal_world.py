@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
-from deadly import POINTS, SharedClock
-from living_daemon import LivingDaemon, daemon, eventually
-from whole_world import Installation, by_identity
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import Differences, compare
 from tconnectsync_simulator.pump.truth import Truth
+from tests.e2e.deadly import POINTS, SharedClock
+from tests.e2e.living_daemon import LivingDaemon, daemon, eventually
+from tests.e2e.whole_world import Installation, by_identity
 
 DEADLY = Path(__file__).with_name("deadly.py")
 TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"

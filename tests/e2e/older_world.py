@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 import attrs
-from running_engine import Running
 
 from tconnectsync_simulator.demo.setup import older_config_text
 from tconnectsync_simulator.pump.pump import SimulatedPump
 from tconnectsync_simulator.pump.truth import TrueBolus, TrueMark, Truth
+from tests.e2e.running_engine import Running
 
 
 @attrs.define

@@ -7,10 +7,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from quiet_world import ZONE, a_pump
-from test_rules import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_of
-from whole_world import Installation, MovedClock, by_identity
-
 from tconnectsync import Document, StoredDocument
 from tconnectsync_nightscout.delivery.legacy_documents import recognised
 from tconnectsync_simulator.cloud.faults import answered
@@ -19,6 +15,9 @@ from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.nightscout.server import as_json
 from tconnectsync_simulator.pump.pump import simulate
+from tests.e2e.quiet_world import ZONE, a_pump
+from tests.e2e.test_rules import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_of
+from tests.e2e.whole_world import Installation, MovedClock, by_identity
 
 TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"
 DOSES = {"Bolus", "Meal Bolus", "Correction Bolus", "Combo Bolus", "Carb Correction"}

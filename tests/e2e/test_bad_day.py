@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
-from test_bad_input import RIGHT, run
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "eventlog"))
-
-from log_worlds import StillClock, basal
 
 from tconnectsync.eventlog import EventLog, FolderLock
+from tests.e2e.test_bad_input import RIGHT, run
+from tests.eventlog.log_worlds import StillClock, basal
 
 
 @pytest.fixture

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_servers import Site
-from running_engine import ZONE, HandClock, Running
 
 from tconnectsync.reconcile.report import ComparisonReport
 from tconnectsync_simulator.cloud.tandem import Cloud
@@ -19,6 +17,8 @@ from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
+from tests.e2e.running_engine import ZONE, HandClock, Running
+from tests.real_servers import Site
 
 OCCLUDED = datetime(2026, 3, 4, 12, 35, 5, tzinfo=timezone.utc)
 """Until 13:19:36; the phone uploads every twenty minutes."""

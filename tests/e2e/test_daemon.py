@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from living_daemon import daemon, eventually
-from quiet_world import PUMP_EVENTS, TREATMENTS, ZONE, World, a_pump, undisturbed
-from whole_world import Installation, MovedClock
 
 from tconnectsync_simulator.cloud.faults import CloudFault
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.pump import SimulatedPump
+from tests.e2e.living_daemon import daemon, eventually
+from tests.e2e.quiet_world import PUMP_EVENTS, TREATMENTS, ZONE, World, a_pump, undisturbed
+from tests.e2e.whole_world import Installation, MovedClock
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from typing import Any
 
 import attrs
 import pytest
-from living_daemon import daemon
-from quiet_world import ZONE, a_pump
-from whole_world import Installation, MovedClock, by_identity
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.e2e.living_daemon import daemon
+from tests.e2e.quiet_world import ZONE, a_pump
+from tests.e2e.whole_world import Installation, MovedClock, by_identity
 
 
 @attrs.define

@@ -9,12 +9,12 @@ from typing import Any
 
 import attrs
 import pytest
-from binary_records import as_text, binary
-from quiet_world import ZONE, a_pump
-from whole_world import Installation, MovedClock, by_identity
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.binary_records import as_text, binary
+from tests.e2e.quiet_world import ZONE, a_pump
+from tests.e2e.whole_world import Installation, MovedClock, by_identity
 
 NO_LAYOUT = 9  # the battery's own record
 UNEXPLAINED = 219

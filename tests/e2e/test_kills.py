@@ -11,13 +11,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from living_daemon import LivingDaemon, daemon, eventually
-from quiet_world import TREATMENTS, ZONE, World, a_pump, undisturbed
-from whole_world import Installation, MovedClock
 
 from tconnectsync_simulator.cloud.faults import CloudFault
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.e2e.living_daemon import LivingDaemon, daemon, eventually
+from tests.e2e.quiet_world import TREATMENTS, ZONE, World, a_pump, undisturbed
+from tests.e2e.whole_world import Installation, MovedClock
 
 
 def killed(world: World, rng: Random, times: int, *words: str) -> None:

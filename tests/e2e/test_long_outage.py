@@ -5,15 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from running_engine import BEGIN, ZONE, HandClock, Running
-from whole_world import by_identity
-
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.fault_proxy import FaultProxy
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
+from tests.e2e.running_engine import BEGIN, ZONE, HandClock, Running
+from tests.e2e.whole_world import by_identity
 
 DAY = timedelta(days=1)
 FIRST = BEGIN + 2 * DAY

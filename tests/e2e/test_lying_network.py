@@ -13,10 +13,6 @@ from pathlib import Path
 
 import attrs
 import pytest
-from lying_world import END, EVENTS, FIRST, IOB, PASSED, TREATMENTS, TROUBLE, LyingWorld, lying_world, without_lies
-from real_servers import Site
-from running_engine import HandClock
-from whole_world import by_identity
 
 import tconnectsync_nightscout.site.client
 import tconnectsync_tandem.api.transport
@@ -24,6 +20,21 @@ from tconnectsync import HttpLimits
 from tconnectsync_nightscout.site.wire import moment_of
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.proxy_faults import KINDS, ProxyFault
+from tests.e2e.lying_world import (
+    END,
+    EVENTS,
+    FIRST,
+    IOB,
+    PASSED,
+    TREATMENTS,
+    TROUBLE,
+    LyingWorld,
+    lying_world,
+    without_lies,
+)
+from tests.e2e.running_engine import HandClock
+from tests.e2e.whole_world import by_identity
+from tests.real_servers import Site
 
 SINKS = (TREATMENTS, IOB, EVENTS)
 ALWAYS = 1_000_000

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
-from quiet_world import ZONE, a_pump
-from whole_world import Installation, MovedClock
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.e2e.quiet_world import ZONE, a_pump
+from tests.e2e.whole_world import Installation, MovedClock
 
 
 def heard_on(port: int, topic: str, arrived: threading.Event, found: list[bytes]) -> Client:

@@ -8,13 +8,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from deadly import POINTS, SharedClock
-from mortal_world import PUMP_EVENTS, TREATMENTS, MortalWorld
-from whole_world import Installation
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
+from tests.e2e.deadly import POINTS, SharedClock
+from tests.e2e.mortal_world import PUMP_EVENTS, TREATMENTS, MortalWorld
+from tests.e2e.whole_world import Installation
 
 BEGIN = datetime(2026, 3, 3, 5, tzinfo=timezone.utc)
 ZONE = "America/New_York"

@@ -10,9 +10,6 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from older_world import RunningOlder, as_told
-from running_engine import ZONE, HandClock
-from whole_world import by_identity
 
 from tconnectsync_simulator.cloud.faults import CloudFault, answered, web_page_blocked
 from tconnectsync_simulator.cloud.tconnect import CONTROL_IQ_BEGAN, LegacyCloud
@@ -20,6 +17,9 @@ from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
+from tests.e2e.older_world import RunningOlder, as_told
+from tests.e2e.running_engine import ZONE, HandClock
+from tests.e2e.whole_world import by_identity
 
 BEGIN = datetime(2021, 4, 1, 4, tzinfo=timezone.utc)
 """Midnight in the wearer's zone; no change of daylight saving is near."""

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from quiet_world import ZONE, a_pump
-from whole_world import Installation, MovedClock
 
 from tconnectsync.plugin import spec as hookspecs
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.e2e.quiet_world import ZONE, a_pump
+from tests.e2e.whole_world import Installation, MovedClock
 
 GUIDE = Path(__file__).parents[2] / "docs" / "engineering" / "plugin-guide.md"
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from quiet_world import TREATMENTS, ZONE, World, a_pump
-from whole_world import Installation, MovedClock
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.e2e.quiet_world import TREATMENTS, ZONE, World, a_pump
+from tests.e2e.whole_world import Installation, MovedClock
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from test_rules import BEGIN, DAY, GENERATIONS, differences, house, plan_of
 
 from tconnectsync.eventlog import FolderLock, check_log
 from tconnectsync.eventlog.backup import back_up, restore
 from tconnectsync_simulator.cloud.faults import answered
 from tconnectsync_simulator.pump.pump import simulate
+from tests.e2e.test_rules import BEGIN, DAY, GENERATIONS, differences, house, plan_of
 
 
 @GENERATIONS

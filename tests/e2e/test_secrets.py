@@ -15,10 +15,6 @@ from urllib.parse import quote
 
 import attrs
 import pytest
-from living_daemon import daemon, eventually
-from marked_secrets import ACCOUNT, MAY_BE, PASSWORD, PERSONAL, SECRET, all_strays, files, forms, learned, told
-from quiet_world import PUMP_EVENTS, TREATMENTS, ZONE, a_pump
-from whole_world import Installation, MovedClock
 
 from tconnectsync.cli.root import COMMANDS
 from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
@@ -27,6 +23,21 @@ from tconnectsync_simulator.fault_proxy import FaultProxy
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.proxy_answers import Asked
+from tests.e2e.living_daemon import daemon, eventually
+from tests.e2e.marked_secrets import (
+    ACCOUNT,
+    MAY_BE,
+    PASSWORD,
+    PERSONAL,
+    SECRET,
+    all_strays,
+    files,
+    forms,
+    learned,
+    told,
+)
+from tests.e2e.quiet_world import PUMP_EVENTS, TREATMENTS, ZONE, a_pump
+from tests.e2e.whole_world import Installation, MovedClock
 
 WRONG = "marked wrong secret"
 
@@ -91,7 +102,7 @@ def test_the_search_finds_what_there_is(tmp_path: Path) -> None:
      ("full name", "body")],
 )  # fmt: skip
 def test_the_search_finds_what_was_sent_in_the_wrong_place(name: str, place: str) -> None:
-    from marked_secrets import strays
+    from tests.e2e.marked_secrets import strays
 
     with FaultProxy("http://127.0.0.1:9") as proxy:
         mark = quote("a mark") if place == "target" else "a mark"

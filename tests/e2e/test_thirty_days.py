@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole_world import Installation, MovedClock, by_identity
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
+from tests.e2e.whole_world import Installation, MovedClock, by_identity
 
 ZONE = "America/New_York"
 AFTER_UPLOADS = timedelta(days=4)

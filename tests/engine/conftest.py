@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_world import World
+
+from tests.engine.engine_world import World
 
 
 @pytest.fixture

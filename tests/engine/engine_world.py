@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from worlds import Shelf, StretchFold
 
 from tconnectsync import Batch, CheckResult, Event, History
 from tconnectsync.eventlog import EventLog, Files, OsFiles
@@ -25,6 +24,7 @@ from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
+from tests.engine.worlds import Shelf, StretchFold
 
 ZONE = Zones(timezone="Europe/Berlin")
 BEGIN = datetime(2026, 6, 1, tzinfo=timezone.utc)

@@ -10,10 +10,6 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import attrs
-from engine_world import Pump, World
-from law_folds import ALL, document_of_everything, sink_folds
-from law_life import END, FIRST_DAY, HOME, Unit, decoded, opened
-from worlds import Shelf
 
 from tconnectsync import (
     Accepted,
@@ -32,6 +28,10 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.receiver import StoredDocument
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.stream_view import PlacedStream, stream_name
+from tests.engine.engine_world import Pump, World
+from tests.engine.law_folds import ALL, document_of_everything, sink_folds
+from tests.engine.law_life import END, FIRST_DAY, HOME, Unit, decoded, opened
+from tests.engine.worlds import Shelf
 
 
 class Died(BaseException):

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import attrs
 import pytest
-from engine_world import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_delivery import NOW, document, want
-from worlds import Shelf
 
 from tconnectsync import Delivery, Outcome, Postponed, Refused, Rejected, Retryable
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.batch_size import GROW_AFTER, BatchSize
 from tconnectsync.outbox.sender import UNCONFIRMED_ROUNDS, Sender
 from tconnectsync.outbox.suspects import STRIKES
+from tests.engine.engine_world import World
+from tests.engine.test_delivery import NOW, document, want
+from tests.engine.worlds import Shelf
 
 MOST = 64
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import attrs
 import pytest
-from engine_world import BEGIN, World
-from test_rules_damage import NewsOnly, flip, repaired
-from worlds import Shelf, State, StretchFold
 
 from tconnectsync import Document, Event, Retryable, SiteConflict
 from tconnectsync.timeline.zones import Zones
+from tests.engine.engine_world import BEGIN, World
+from tests.engine.test_rules_damage import NewsOnly, flip, repaired
+from tests.engine.worlds import Shelf, State, StretchFold
 
 
 class Reworded(StretchFold):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import attrs
 import pytest
-from worlds import START, Shelf
 
 from tconnectsync import Delivery, Document, Outcome, Retryable, document_id
 from tconnectsync.outbox import RUNNING, Outbox, milliseconds
 from tconnectsync.outbox.sender import HALT_AFTER, Sender
+from tests.engine.worlds import START, Shelf
 
 NOW = START + timedelta(days=1)
 

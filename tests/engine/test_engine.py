@@ -10,8 +10,6 @@ from pathlib import Path
 
 import attrs
 import pytest
-from engine_world import BEGIN, HandClock, World
-from worlds import Shelf, StretchFold
 
 from tconnectsync import (
     Batch,
@@ -33,6 +31,8 @@ from tconnectsync.outbox.sender import Sender
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.zones import Zones
+from tests.engine.engine_world import BEGIN, HandClock, World
+from tests.engine.worlds import Shelf, StretchFold
 
 
 def hours(numbers: Sequence[int]) -> list[datetime]:

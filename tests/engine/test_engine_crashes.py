@@ -18,12 +18,12 @@ from typing import Any
 
 import attrs
 import pytest
-from crashing_files import Crash, CrashingFiles, Image, Turns
-from engine_world import BEGIN, HandClock, World
-from worlds import Shelf
 
 from tconnectsync import Delivery, Document, Outcome, Retryable
 from tconnectsync.outbox import Outbox
+from tests.crashing_files import Crash, CrashingFiles, Image, Turns
+from tests.engine.engine_world import BEGIN, HandClock, World
+from tests.engine.worlds import Shelf
 
 FIRST, LATER, END = (BEGIN + timedelta(hours=hours) for hours in (3, 5, 12))
 SEGMENT_BYTES = 12_000

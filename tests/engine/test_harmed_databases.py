@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_world import World
 
 from tconnectsync.errors import IndexCorrupt
+from tests.engine.engine_world import World
 
 PAGE = 4096
 

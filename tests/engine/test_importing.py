@@ -12,13 +12,13 @@ from typing import BinaryIO
 
 import attrs
 import pytest
-from engine_world import BEGIN, World
 
 from tconnectsync import Batch, Event, FileUnreadable, Importer, ImportOptions
 from tconnectsync.events import BasalDelivered
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.import_files import runs_of
 from tconnectsync.jobs.messages import Notice, Progress, Request, Result, Step
+from tests.engine.engine_world import BEGIN, World
 
 
 def record(seq: int, minute: int, rate: float, pump: str = "1", device: str | None = "d1") -> Event:

@@ -6,11 +6,10 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
-from engine_world import HandClock, World
-from worlds import Shelf
-
 from tconnectsync.errors import IndexCorrupt
 from tconnectsync.eventlog.index_build import connect
+from tests.engine.engine_world import HandClock, World
+from tests.engine.worlds import Shelf
 
 PAGE = 4096
 

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import attrs
 import pytest
-from engine_world import World
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
-from law_life import BEGIN, FIRST_DAY, HOME, HOME_S, Happening, Unit, lived
-from law_world import Died, LawWorld
-from worlds import START, MemoryStream, Shelf, State, StretchFold, event, one_pass
 
 from tconnectsync import Document, Event, Retryable
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.projection.fold_runner import FoldRunner, interval_of
 from tconnectsync.timeline.zones import Zones
+from tests.engine.engine_world import World
+from tests.engine.law_life import BEGIN, FIRST_DAY, HOME, HOME_S, Happening, Unit, lived
+from tests.engine.law_world import Died, LawWorld
+from tests.engine.worlds import START, MemoryStream, Shelf, State, StretchFold, event, one_pass
 
 
 @attrs.define

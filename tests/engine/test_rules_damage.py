@@ -11,8 +11,6 @@ from typing import Any
 
 import attrs
 import pytest
-from engine_world import BEGIN, SUMMER, Pump, World
-from worlds import Shelf, State, StretchFold
 
 from tconnectsync import Batch, Document, Event, History, Retryable, document_id
 from tconnectsync.errors import LogCorrupt
@@ -20,6 +18,8 @@ from tconnectsync.eventlog import repair_log
 from tconnectsync.events import BasalDelivered, CarbsEntered, WindowFetched
 from tconnectsync.projection.invalidation import check_fingerprint, invalidate_new
 from tconnectsync.queries.status import status_of
+from tests.engine.engine_world import BEGIN, SUMMER, Pump, World
+from tests.engine.worlds import Shelf, State, StretchFold
 
 DAYS = 4
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pytest
-from engine_world import BEGIN, World
-from worlds import Shelf
 
 from tconnectsync import Delivery, Outcome, SiteConflict
 from tconnectsync.outbox import Outbox
+from tests.engine.engine_world import BEGIN, World
+from tests.engine.worlds import Shelf
 
 
 def hours(numbers: Sequence[int]) -> list[datetime]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from engine_world import World
 
 from tconnectsync import CredentialsRefused, SiteConflict
 from tconnectsync.queries.sink_check import sink_findings
+from tests.engine.engine_world import World
 
 
 def test_a_sink_that_delivers_or_never_ran_is_not_named(world: World) -> None:

@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 
 import attrs
 import pytest
-from engine_world import ZONE, World
 
 from tconnectsync import disk_check as diskcheck
 from tconnectsync.daemon.control import SOCKET_NAME, ControlServer
@@ -29,6 +28,7 @@ from tconnectsync.eventlog import FolderLock, lock_holder
 from tconnectsync.queries.log_records import read_events
 from tconnectsync.queries.status import status_of
 from tconnectsync.reconcile.daily import ComparisonState
+from tests.engine.engine_world import ZONE, World
 
 USAGE = type(shutil.disk_usage("/"))
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import attrs
 import pytest
-from engine_world import BEGIN, Pump, World
-from worlds import OpenShelf, Shelf, StretchFold
 
 from tconnectsync import (
     Batch,
@@ -32,6 +30,8 @@ from tconnectsync.reconcile.comparison import AT_ONCE
 from tconnectsync.reconcile.daily import EVERY, REACH, ComparisonState
 from tconnectsync.reconcile.report import ComparisonReport
 from tconnectsync.retry.deadline import RememberedDeadline
+from tests.engine.engine_world import BEGIN, Pump, World
+from tests.engine.worlds import OpenShelf, Shelf, StretchFold
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 
 import attrs
-from crashing_files import CrashingFiles
-from log_worlds import START, StillClock, basal, fact, numbered, row
 
 from tconnectsync import events
 from tconnectsync.eventlog import CheckLine, EventLog, check_log, repair_log
 from tconnectsync.events import Event
+from tests.crashing_files import CrashingFiles
+from tests.eventlog.log_worlds import START, StillClock, basal, fact, numbered, row
 
 SMALL = 900
 """Bytes of a segment that holds about three events."""

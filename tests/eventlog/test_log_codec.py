@@ -10,12 +10,12 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from log_worlds import basal, upload
 
 from tconnectsync import events
 from tconnectsync.eventlog.codec import Codec
 from tconnectsync.eventlog.json_safe import storable
 from tconnectsync.events import BODIES, Event
+from tests.eventlog.log_worlds import basal, upload
 
 CODEC = Codec()
 AWARE = {

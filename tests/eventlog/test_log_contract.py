@@ -10,10 +10,10 @@ from pathlib import Path
 
 import attrs
 import pytest
-from log_worlds import RECEIVED, START, StillClock, basal, fact, keys, numbered, row, upload
 
 from tconnectsync import events
 from tconnectsync.eventlog import EventLog
+from tests.eventlog.log_worlds import RECEIVED, START, StillClock, basal, fact, keys, numbered, row, upload
 
 
 class EventLogContract:

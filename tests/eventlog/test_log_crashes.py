@@ -15,13 +15,13 @@ from pathlib import Path
 
 import attrs
 import pytest
-from crashing_files import Crash, CrashingFiles, Image, Turns
-from log_lives import SCENARIOS, WHOLE, Life, Scenario, harm, restarted
-from log_worlds import StillClock
 
 from tconnectsync.eventlog import repair_log
 from tconnectsync.eventlog.framing import DamagedRange, frame, header_line, walk
 from tconnectsync.eventlog.tail import unwritten
+from tests.crashing_files import Crash, CrashingFiles, Image, Turns
+from tests.eventlog.log_lives import SCENARIOS, WHOLE, Life, Scenario, harm, restarted
+from tests.eventlog.log_worlds import StillClock
 
 EVERY_BYTE = os.environ.get("TCONNECTSYNC_EVERY_BYTE") == "1"
 

@@ -13,11 +13,11 @@ from typing import TypeVar
 
 import attrs
 import pytest
-from crashing_files import CrashingFiles, Turns
-from log_lives import SCENARIOS, WHOLE, Life, Scenario, brought, restarted
-from log_worlds import START, StillClock, basal, keys, row
 
 from tconnectsync.eventlog import EventLog, OsFiles, replace_file
+from tests.crashing_files import CrashingFiles, Turns
+from tests.eventlog.log_lives import SCENARIOS, WHOLE, Life, Scenario, brought, restarted
+from tests.eventlog.log_worlds import START, StillClock, basal, keys, row
 
 T = TypeVar("T")
 

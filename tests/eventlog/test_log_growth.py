@@ -6,12 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from log_worlds import RECEIVED, START, StillClock, basal, numbered
-
 from tconnectsync import events
 from tconnectsync.eventlog import EventLog
 from tconnectsync.queries.status import TYPICAL_BYTES, TYPICAL_EVENTS_A_DAY, status_of
 from tconnectsync.timeline.zones import Zones
+from tests.eventlog.log_worlds import RECEIVED, START, StillClock, basal, numbered
 
 
 def told(data_dir: Path) -> dict[str, Any]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from log_worlds import StillClock, basal
-
 from tconnectsync.eventlog import INDEX_NAME, EventLog, OverlayFiles
+from tests.eventlog.log_worlds import StillClock, basal
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -9,13 +9,13 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from log_worlds import StillClock, basal, last_segment
 
 from tconnectsync.config.model import Config
 from tconnectsync.eventlog import Damage, EventLog
 from tconnectsync.eventlog.framing import frame
 from tconnectsync.queries.log_records import read_events
 from tconnectsync.timeline.zones import Zones
+from tests.eventlog.log_worlds import StillClock, basal, last_segment
 
 COUNT = 60
 

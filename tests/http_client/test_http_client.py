@@ -14,11 +14,11 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-from raw_server import Talk, certificate, dripping, head, saying, serving
 
 from tconnectsync.clock import SystemClock
 from tconnectsync.plugin.http import HttpClient, HttpLimits, HttpResponse, retry_after_s
 from tconnectsync.plugin.http_failures import WORDS, HttpFailed, HttpFailure
+from tests.http_client.raw_server import Talk, certificate, dripping, head, saying, serving
 
 SECRET = "pump-0123456789abcdef"
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
-from stub_site import NOW
 
 from tconnectsync import Accepted, Delivery, Document, Outcome, Rejected, Retryable, document_id
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
+from tests.nightscout.stub_site import NOW
 
 
 def minutes(number: float) -> datetime:

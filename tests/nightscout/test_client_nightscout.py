@@ -12,12 +12,12 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from stub_site import NOW, SECRET, Fault, HandClock, StubSite, running
 
 from tconnectsync import CredentialsRefused, HttpLimits, Rejected, Retryable, Secret, TconnectsyncError
 from tconnectsync_nightscout.site import client as client_module
 from tconnectsync_nightscout.site.address import SiteStatus, is_exposed, read_status, site_url
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
+from tests.nightscout.stub_site import NOW, SECRET, Fault, HandClock, StubSite, running
 
 FIND = [("created_at[$gte]", "2026-01-01T00:00:00.000Z")]
 NOTE = {"eventType": "Note", "created_at": "2026-02-01T00:00:00.000Z", "identifier": "an-identifier"}

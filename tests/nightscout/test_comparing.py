@@ -8,8 +8,6 @@ from typing import Any
 
 import attrs
 import pytest
-from deliveries import minutes, put, taken
-from stub_site import HandClock
 
 from tconnectsync import Secret
 from tconnectsync.plugin.receiver import ReadableReceiver, StoredDocument
@@ -17,6 +15,8 @@ from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.diff import diff
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.nightscout.deliveries import minutes, put, taken
+from tests.nightscout.stub_site import HandClock
 
 SECRET = "a simulated secret"
 SINK = "nightscout-treatments"

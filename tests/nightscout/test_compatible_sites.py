@@ -10,14 +10,14 @@ from typing import Any
 
 import attrs
 import pytest
-from deliveries import minutes, put
-from stub_site import SECRET, Fault, HandClock, StubSite, running
 
 from tconnectsync import Document, Retryable, Secret, StoredDocument, document_id
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.sender import Sender
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
+from tests.nightscout.deliveries import minutes, put
+from tests.nightscout.stub_site import SECRET, Fault, HandClock, StubSite, running
 
 SINK = "nightscout-treatments"
 

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from fold_worlds import NOON, event, final_documents, keep_laws, timeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tconnectsync import Document, Event, document_id, events
 from tconnectsync_nightscout.folds.basal import BasalFold
+from tests.nightscout.fold_worlds import NOON, event, final_documents, keep_laws, timeline
 
 
 def delivered(rate: float, source: str = "algorithm", span_s: int | None = None) -> events.BasalDelivered:

@@ -4,10 +4,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from fold_worlds import NOON, event, final_documents, keep_laws, timeline
 
 from tconnectsync import Document, Event, document_id, events
 from tconnectsync_nightscout.folds.boluses import EPOCH, BolusFold
+from tests.nightscout.fold_worlds import NOON, event, final_documents, keep_laws, timeline
 
 
 def request(

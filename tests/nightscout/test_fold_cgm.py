@@ -5,10 +5,10 @@ from typing import Any
 
 import attrs
 import pytest
-from fold_worlds import NOON, event, keep_laws
 
 from tconnectsync import Document, Event, events
 from tconnectsync_nightscout.folds.cgm import FingersticksFold, ReadingsFold, direction
+from tests.nightscout.fold_worlds import NOON, event, keep_laws
 
 
 def reading(

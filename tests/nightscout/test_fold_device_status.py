@@ -3,11 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fold_worlds import NOON, keep_laws, timeline
 
 from tconnectsync import Document, events
 from tconnectsync_nightscout.folds.device_status import DeviceStatusFold
 from tconnectsync_nightscout.folds.iob import IobFold
+from tests.nightscout.fold_worlds import NOON, keep_laws, timeline
 
 
 def run(*steps: tuple[float, Any]) -> list[Document]:

@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fold_worlds import NOON, event, keep_laws, timeline
 
 from tconnectsync import Document, document_id, events
 from tconnectsync_nightscout.folds.iob import IobFold
+from tests.nightscout.fold_worlds import NOON, event, keep_laws, timeline
 
 
 def end(iob: float | None) -> events.BolusCompleted:

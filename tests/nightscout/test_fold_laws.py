@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fold_worlds import event, final_documents, keep_laws
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tconnectsync import Event, Fold, events
 from tconnectsync_nightscout.folds.select import iob_folds, pump_event_folds, treatment_folds
+from tests.nightscout.fold_worlds import event, final_documents, keep_laws
 
 FOLDS = [
     *treatment_folds(),

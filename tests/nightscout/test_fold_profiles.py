@@ -6,10 +6,10 @@ from typing import Any
 
 import attrs
 import pytest
-from fold_worlds import event, keep_laws
 
 from tconnectsync import Document, Event, events
 from tconnectsync_nightscout.folds.profiles import ProfilesFold
+from tests.nightscout.fold_worlds import event, keep_laws
 
 DETAILS: dict[str, Any] = {
     "profiles": {

@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from fold_worlds import NOON, event, keep_laws, timeline
 
 from tconnectsync import Document, Fold, events
 from tconnectsync_nightscout.folds.alarms import AlarmsFold, AlertsFold
@@ -14,6 +13,7 @@ from tconnectsync_nightscout.folds.modes import ControlModesFold, ModesFold
 from tconnectsync_nightscout.folds.select import iob_folds, pump_event_folds, treatment_folds
 from tconnectsync_nightscout.folds.sensors import SensorAlertsFold, SensorsFold
 from tconnectsync_nightscout.folds.suspensions import SuspensionNotes
+from tests.nightscout.fold_worlds import NOON, event, keep_laws, timeline
 
 
 def run(fold: Fold[Any], *steps: tuple[float, Any]) -> list[Document]:

@@ -7,13 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from stub_site import NOW, SECRET, Fault, HandClock, StubSite, running
 
 from tconnectsync import CheckResult, Context, CredentialsRefused, Secret, document_id
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.options import NightscoutOptions
 from tconnectsync_nightscout.sinks import Sites
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
+from tests.nightscout.stub_site import NOW, SECRET, Fault, HandClock, StubSite, running
 
 COLLECTIONS = ("treatments", "activity", "devicestatus")
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol
 
 import pytest
-from deliveries import taken
 
 from tconnectsync import Delivery, Document, Retryable, Secret, document_id
 from tconnectsync.clock import SystemClock
@@ -16,6 +15,7 @@ from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
+from tests.nightscout.deliveries import taken
 
 LONG_AGO = datetime(2025, 3, 31, 1, 0, 0, tzinfo=timezone.utc)
 

@@ -8,10 +8,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from deliveries import START, Sender, minutes, put, rounds, take_back, taken
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stub_site import SECRET, Fault, HandClock, StubSite, running
 
 from tconnectsync import (
     Accepted,
@@ -31,6 +29,8 @@ from tconnectsync_nightscout.site import deadline as patience
 from tconnectsync_nightscout.site import find_copies as reading
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.wire import created_at_text, moment_of, stored_key
+from tests.nightscout.deliveries import START, Sender, minutes, put, rounds, take_back, taken
+from tests.nightscout.stub_site import SECRET, Fault, HandClock, StubSite, running
 
 SINK = "nightscout-treatments"
 OLD, NEW = "15.0.6", "15.0.7"

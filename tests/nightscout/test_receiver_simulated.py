@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 
 import pytest
-from deliveries import Sender, minutes, put, rounds, take_back, taken
 from hypothesis import HealthCheck, given, settings
-from stub_site import HandClock
 
 from tconnectsync import Accepted, CheckResult, CredentialsRefused, Refused, Rejected, Retryable, Secret, document_id
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
@@ -16,6 +14,8 @@ from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.wire import created_at_text
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
+from tests.nightscout.deliveries import Sender, minutes, put, rounds, take_back, taken
+from tests.nightscout.stub_site import HandClock
 
 SECRET = "a simulated secret"
 VERSIONS = ["0.12.8", "15.0.6", "15.0.7"]

@@ -8,13 +8,13 @@ from typing import Any
 
 import attrs
 import pytest
-from stub_site import SECRET, HandClock
 
 import tconnectsync_nightscout
 from tconnectsync import Context, Secret, Sink, SinkSpec
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.options import IobOptions, NightscoutOptions, PumpEventsOptions, TreatmentsOptions
 from tconnectsync_nightscout.sinks import fingerprint, specs
+from tests.nightscout.stub_site import SECRET, HandClock
 
 SITE = NightscoutOptions(url="https://My-Site.example", api_secret=Secret(SECRET))
 

@@ -7,8 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from deliveries import minutes, put, taken
-from stub_site import NOW, SECRET, Fault, HandClock, Request, StubSite, running
 
 from tconnectsync import Rejected, Retryable, Secret
 from tconnectsync.outbox import Outbox
@@ -16,6 +14,8 @@ from tconnectsync.outbox.sender import Sender
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.error_text import LONGEST
+from tests.nightscout.deliveries import minutes, put, taken
+from tests.nightscout.stub_site import NOW, SECRET, Fault, HandClock, Request, StubSite, running
 
 SINK = "nightscout-treatments"
 BACKLOG = 700

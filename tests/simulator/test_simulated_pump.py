@@ -7,12 +7,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from record_shapes import CAPTURED, ENTRY, UNCAPTURED
 
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.presets import hand_over
 from tconnectsync_simulator.pump.pump import SimulatedPump, Simulation, simulate
 from tconnectsync_simulator.pump.records import short_float
+from tests.simulator.record_shapes import CAPTURED, ENTRY, UNCAPTURED
 
 UTC = timezone.utc
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from source_worlds import KINDS, OWN, Kind, SourceWorld, pump, source_world
 
 from tconnectsync import CredentialsRefused, Event, Retryable
 from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
+from tests.sources.source_worlds import KINDS, OWN, Kind, SourceWorld, pump, source_world
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tandem_world import CloudPump, SetClock, TinyCloud, World, running
+
+from tests.tandem.tandem_world import CloudPump, SetClock, TinyCloud, World, running
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from datetime import date, datetime, timezone
 from itertools import chain
 
 import pytest
-from binary_records import as_text, binary, record_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_tandem.binary import splitting
 from tconnectsync_tandem.binary.importer import read, recognises
 from tconnectsync_tandem.binary.splitting import RecordReader, is_text
+from tests.binary_records import as_text, binary, record_of
 
 NOW = datetime(2026, 6, 2, tzinfo=timezone.utc)
 LATEST_S = 600_000_000

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tandem_world import Fault, World
 
 import tconnectsync_tandem.api.id_token as module
 from tconnectsync import Retryable, SourceChanged
 from tconnectsync_tandem.api.id_token import verify_in_subprocess
+from tests.tandem.tandem_world import Fault, World
 
 
 @pytest.fixture

@@ -14,7 +14,20 @@ import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tandem_world import (
+
+from tconnectsync import HttpLimits, Retryable, SourceChanged, retry_after_s
+from tconnectsync_tandem.api import transport
+from tconnectsync_tandem.api.pumps import Pump, read_pumps
+from tconnectsync_tandem.api.responses import LAST_PLACE, split_answer, whole_answer
+from tconnectsync_tandem.api.transport import BrokenAnswer, BrokenShape, TandemResponse, check_clock
+from tconnectsync_tandem.cooldown import BUSY_TRIES
+from tconnectsync_tandem.decode import decode
+from tconnectsync_tandem.decode.entries import NO_SUCH_CODE
+from tconnectsync_tandem.event_factory import make_event
+from tconnectsync_tandem.schema_drift import SchemaDrift
+from tconnectsync_tandem.window_reader import PATIENCE, WindowReader, bisect, words_for
+from tconnectsync_tandem.window_state import Memo
+from tests.tandem.tandem_world import (
     SERIAL,
     START,
     CloudPump,
@@ -29,19 +42,6 @@ from tandem_world import (
     hourly,
     running,
 )
-
-from tconnectsync import HttpLimits, Retryable, SourceChanged, retry_after_s
-from tconnectsync_tandem.api import transport
-from tconnectsync_tandem.api.pumps import Pump, read_pumps
-from tconnectsync_tandem.api.responses import LAST_PLACE, split_answer, whole_answer
-from tconnectsync_tandem.api.transport import BrokenAnswer, BrokenShape, TandemResponse, check_clock
-from tconnectsync_tandem.cooldown import BUSY_TRIES
-from tconnectsync_tandem.decode import decode
-from tconnectsync_tandem.decode.entries import NO_SUCH_CODE
-from tconnectsync_tandem.event_factory import make_event
-from tconnectsync_tandem.schema_drift import SchemaDrift
-from tconnectsync_tandem.window_reader import PATIENCE, WindowReader, bisect, words_for
-from tconnectsync_tandem.window_state import Memo
 
 
 @pytest.mark.parametrize("path", ["/bff/pumper", "/bff/pump-logs"])

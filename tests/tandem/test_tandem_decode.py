@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tandem_world import entry
 
 from tconnectsync import events
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import RECORDS
 from tconnectsync_tandem.decode.glucose import EPOCH
+from tests.tandem.tandem_world import entry
 
 NOON = "2026-11-19T12:00:00"
 NOON_S = int((datetime(2026, 11, 19, 12) - EPOCH).total_seconds())

@@ -6,10 +6,10 @@ from datetime import date, datetime, timedelta
 
 import attrs
 import pytest
-from tandem_world import CloudPump, SetClock
 
 from tconnectsync_tandem.api.pumps import read_pumps
 from tconnectsync_tandem.cooldown import DAY_TRIES, Cooldown
+from tests.tandem.tandem_world import CloudPump, SetClock
 
 DAY = date(2026, 11, 19)
 

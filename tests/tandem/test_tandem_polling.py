@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 import pytest
-from tandem_world import ASSIGNMENT, PUMPER, SERIAL, CloudPump, Fault, World, basal, entry, hourly
 
 from tconnectsync import Retryable, SourceChanged
 from tconnectsync_tandem import window_reader as windows
+from tests.tandem.tandem_world import ASSIGNMENT, PUMPER, SERIAL, CloudPump, Fault, World, basal, entry, hourly
 
 SETTINGS: dict[str, Any] = {
     "id": "b7f931c8",

@@ -10,7 +10,6 @@ from typing import Any
 
 import attrs
 import pytest
-from tandem_world import MemoryLog, SetClock
 
 from tconnectsync import Context, Retryable, Secret
 from tconnectsync_simulator.cloud.tandem import Cloud
@@ -19,6 +18,7 @@ from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
+from tests.tandem.tandem_world import MemoryLog, SetClock
 
 SERIAL = "90556643"
 

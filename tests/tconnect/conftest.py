@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from older_services import Services, SetClock, serving
+
+from tests.tconnect.older_services import Services, SetClock, serving
 
 
 @pytest.fixture

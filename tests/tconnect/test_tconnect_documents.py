@@ -6,13 +6,25 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from exports import EXTENDED, PUMP, RECEIVED, STANDARD, basal, boluses, device, documents_of, events_of, export, iob
 
 from tconnectsync import Document
 from tconnectsync_nightscout.folds.basal import BasalFold
 from tconnectsync_nightscout.folds.boluses import BolusFold
 from tconnectsync_nightscout.folds.cgm import ReadingsFold
 from tconnectsync_nightscout.folds.iob import IobFold
+from tests.tconnect.exports import (
+    EXTENDED,
+    PUMP,
+    RECEIVED,
+    STANDARD,
+    basal,
+    boluses,
+    device,
+    documents_of,
+    events_of,
+    export,
+    iob,
+)
 
 
 def bolus_documents(*rows: dict[str, str]) -> list[Document]:

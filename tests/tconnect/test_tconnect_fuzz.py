@@ -6,16 +6,16 @@ import json
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-from exports import documents_of
 from hypothesis import given
 from hypothesis import strategies as st
-from older_services import PUMP, bolus, segment, site, timeline
 
 from tconnectsync_nightscout.folds.basal import BasalFold
 from tconnectsync_tconnect.rows.csv_tables import BASAL, CsvRow
 from tconnectsync_tconnect.rows.entry import decode
 from tconnectsync_tconnect.rows.merge import LegacyResponses, Rest, merged
 from tconnectsync_tconnect.source_events import event_of
+from tests.tconnect.exports import documents_of
+from tests.tconnect.older_services import PUMP, bolus, segment, site, timeline
 
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)

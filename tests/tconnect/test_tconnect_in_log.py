@@ -6,10 +6,21 @@ from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
-from exports import EXTENDED, PUMP, RECEIVED, STANDARD, basal, boluses, device, documents_of, events_of, export, iob
-
 from tconnectsync.eventlog import EventLog
 from tconnectsync_nightscout.folds.boluses import BolusFold
+from tests.tconnect.exports import (
+    EXTENDED,
+    PUMP,
+    RECEIVED,
+    STANDARD,
+    basal,
+    boluses,
+    device,
+    documents_of,
+    events_of,
+    export,
+    iob,
+)
 
 
 class StillClock:

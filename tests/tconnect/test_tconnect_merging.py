@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exports import EXTENDED, STANDARD, basal, boluses, device, documents_of, ended, events_of, export, iob
-from older_services import GUID, PUMP, SetClock, bolus, segment, site, timeline, x_of
 
 from tconnectsync import Event
 from tconnectsync.eventlog import EventLog
@@ -21,6 +19,19 @@ from tconnectsync_tconnect.rows.csv_tables import read_rows
 from tconnectsync_tconnect.rows.entry import decode
 from tconnectsync_tconnect.rows.merge import LegacyResponses, Merged, Rest, merged
 from tconnectsync_tconnect.source_events import event_of
+from tests.tconnect.exports import (
+    EXTENDED,
+    STANDARD,
+    basal,
+    boluses,
+    device,
+    documents_of,
+    ended,
+    events_of,
+    export,
+    iob,
+)
+from tests.tconnect.older_services import GUID, PUMP, SetClock, bolus, segment, site, timeline, x_of
 
 NOW = datetime(2021, 4, 3, tzinfo=timezone.utc)
 DAY = date(2021, 4, 1)

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from exports import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tconnectsync import Event, FileUnreadable, events
+from tconnectsync_tconnect.importer import read
+from tconnectsync_tconnect.rows.csv_text import split, text_rows
+from tconnectsync_tconnect.rows.entry import decode
+from tconnectsync_tconnect.rows.serial_numbers import can_be, is_rounded, plain_serial
+from tests.tconnect.exports import (
     BASAL_COLUMNS,
     BOLUS_COLUMNS,
     EXTENDED,
@@ -24,14 +32,6 @@ from exports import (
     iob,
     table,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-from tconnectsync import Event, FileUnreadable, events
-from tconnectsync_tconnect.importer import read
-from tconnectsync_tconnect.rows.csv_text import split, text_rows
-from tconnectsync_tconnect.rows.entry import decode
-from tconnectsync_tconnect.rows.serial_numbers import can_be, is_rounded, plain_serial
 
 SAMPLES = Path(__file__).parent / "samples"
 READINGS = device(("00:01:39", "174"))

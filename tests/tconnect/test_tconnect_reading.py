@@ -6,7 +6,11 @@ from datetime import datetime
 from itertools import permutations
 
 import pytest
-from exports import (
+
+from tconnectsync import Event, FileUnreadable, events
+from tconnectsync_tconnect.importer import read, recognises
+from tconnectsync_tconnect.rows.entry import decode
+from tests.tconnect.exports import (
     BOLUS_COLUMNS,
     EXTENDED,
     PREAMBLE,
@@ -23,10 +27,6 @@ from exports import (
     iob,
     table,
 )
-
-from tconnectsync import Event, FileUnreadable, events
-from tconnectsync_tconnect.importer import read, recognises
-from tconnectsync_tconnect.rows.entry import decode
 
 TABLES = (
     device(("00:01:39", "174"), ("00:06:39", "180")),

@@ -11,9 +11,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from exports import PUMP, basal, boluses, export, iob
-from exports import STANDARD as CSV_BOLUS
-from older_services import (
+
+from tconnectsync import CredentialsRefused, Retryable, SourceChanged
+from tests.tconnect.exports import PUMP, basal, boluses, export, iob
+from tests.tconnect.exports import STANDARD as CSV_BOLUS
+from tests.tconnect.older_services import (
     BLOCKED,
     EMAIL,
     GUID,
@@ -26,8 +28,6 @@ from older_services import (
     site,
     timeline,
 )
-
-from tconnectsync import CredentialsRefused, Retryable, SourceChanged
 
 
 def fill(services: Services) -> None:

@@ -10,10 +10,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from exports import export, iob
-from older_services import EMAIL, GUID, PASSWORD, PUMP, Services, bolus, segment, site, timeline
-
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.tconnect.exports import export, iob
+from tests.tconnect.older_services import EMAIL, GUID, PASSWORD, PUMP, Services, bolus, segment, site, timeline
 
 ZONE = "Asia/Tokyo"
 """No daylight saving, and far from the Pacific."""

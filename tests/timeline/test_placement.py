@@ -7,13 +7,13 @@ from datetime import timedelta
 import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timeline_world import EPOCH, ListLog, ListStream, View, World, row, utc
 
 from tconnectsync.timeline.placement import StreamTimeline, placement_from_json, placement_to_json
 from tconnectsync.timeline.pump_clock import ClockSegment, PumpClock, ZoneClock
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.spans import Span
 from tconnectsync.timeline.zones import Zones
+from tests.timeline.timeline_world import EPOCH, ListLog, ListStream, View, World, row, utc
 
 HOUR = 3600
 BERLIN = Zones(timezone="Europe/Berlin")

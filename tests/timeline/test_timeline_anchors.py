@@ -8,13 +8,13 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timeline_world import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
 
 from tconnectsync import Event
 from tconnectsync.events import ClockAnchored
 from tconnectsync.timeline.anchoring import Upload, uploads_of, weigh
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
+from tests.timeline.timeline_world import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
 
 HOUR = 3600
 BERLIN = Zones(timezone="Europe/Berlin")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 import pytest
-from timeline_world import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
 
 from tconnectsync.timeline.clock_settings import ClockSetting, steps_of
 from tconnectsync.timeline.pump_clock import components_of, drift_message
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import UTC, Zones
+from tests.timeline.timeline_world import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
 
 HOUR = 3600
 BERLIN = Zones(timezone="Europe/Berlin")

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timeline_world import utc
 
 from tconnectsync.timeline.spans import Span, any_holds, difference, union
 from tconnectsync.timeline.wear import NOT_YET, MarkRange, wear_changes, worn_spans
+from tests.timeline.timeline_world import utc
 
 DAY = utc("2025-06-01")
 

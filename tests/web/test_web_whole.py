@@ -11,14 +11,11 @@ from pathlib import Path
 
 import requests
 
-sys.path.append(str(Path(__file__).parents[1] / "e2e"))
-
-from living_daemon import daemon, eventually
-from quiet_world import ZONE, a_pump
-from whole_world import Installation, MovedClock, by_identity
-
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.e2e.living_daemon import daemon, eventually
+from tests.e2e.quiet_world import ZONE, a_pump
+from tests.e2e.whole_world import Installation, MovedClock, by_identity
 
 SECRET = "marked-web-secret-5f1e"
 

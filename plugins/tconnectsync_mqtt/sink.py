@@ -75,7 +75,7 @@ class Broker:
         scheme = "mqtts" if options.tls else "mqtt"
         self.address = f"{scheme}://{options.host}:{options.broker_port}/{options.prefix}"
 
-    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:  # noqa: ARG002 - the protocol's signature
+    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:
         """Nobody else's messages are ours to judge."""
         return None
 
@@ -94,7 +94,7 @@ class Broker:
         )
         return [Accepted(receiver_key=_TOPICS.get(delivery.document_id, "")) for delivery in batch]
 
-    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:  # noqa: ARG002
+    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         """Nothing: see the class."""
         return iter(())
 

@@ -172,7 +172,7 @@ def _guarded(arguments: list[str], invocation: CliContext) -> int:
 
         remedy = disk_remedy(error)
         return failures.tell_disk(error, remedy) if remedy else failures.tell_unexpected(error, invocation)
-    except Exception as error:  # noqa: BLE001 - the last border: a person gets a sentence
+    except Exception as error:
         return failures.tell_unexpected(error, invocation)
 
 

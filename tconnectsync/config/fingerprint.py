@@ -1,4 +1,4 @@
-"""Short fingerprints that tell one configuration from another without revealing it"""
+"""Short fingerprints that tell one configuration from another without revealing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the file and the environment into one configuration"""
+"""Reads the file and the environment into one configuration."""
 
 from __future__ import annotations
 

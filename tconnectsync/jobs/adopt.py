@@ -1,4 +1,4 @@
-"""The job that replaces an older bridge's documents with ours"""
+"""The job that replaces an older bridge's documents with ours."""
 
 from __future__ import annotations
 

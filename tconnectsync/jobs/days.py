@@ -1,4 +1,4 @@
-"""Days of the configured zone as spans of UTC"""
+"""Days of the configured zone as spans of UTC."""
 
 from __future__ import annotations
 

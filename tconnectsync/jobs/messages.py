@@ -1,4 +1,4 @@
-"""What a command asks of the engine, and what it answers step by step"""
+"""What a command asks of the engine, and what it answers step by step."""
 
 from __future__ import annotations
 

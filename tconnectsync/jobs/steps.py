@@ -1,4 +1,4 @@
-"""Steps that several jobs share: poll, fold and deliver, with progress"""
+"""Steps that several jobs share: poll, fold and deliver, with progress."""
 
 from __future__ import annotations
 

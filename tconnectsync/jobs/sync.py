@@ -1,4 +1,4 @@
-"""The jobs that fetch and deliver: sync, backfill, import, replay, resume, dead letters"""
+"""The jobs that fetch and deliver: sync, backfill, import, replay, resume, dead letters."""
 
 from __future__ import annotations
 

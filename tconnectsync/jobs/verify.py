@@ -1,4 +1,4 @@
-"""The job that compares a receiver with the log and repairs what differs"""
+"""The job that compares a receiver with the log and repairs what differs."""
 
 from __future__ import annotations
 

@@ -1,19 +1,21 @@
-"""`check`: tries the disk, the clock, every source and every receiver"""
+"""`check`: tries the disk, the clock, every source and every receiver."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 
 import attrs
 
 import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
-from tconnectsync.daemon.execute import _check_last_read, _may_use
 from tconnectsync.disk_check import look_at_disk
 from tconnectsync.errors import ConfigError
+from tconnectsync.ingest.poller import SourceState
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.queries.sink_check import sink_findings
@@ -110,7 +112,20 @@ def _guarded(name: str, findings: Iterator[CheckResult]) -> Iterator[CheckResult
         yield from findings
     except tconnectsync.TconnectsyncError as error:
         yield CheckResult(good=False, what=f"{name}: {error.message}", remedy=error.remedy)
-    except Exception as error:  # noqa: BLE001 - the border to a plugin
+    except Exception as error:
         yield CheckResult(
             good=False, what=f"{name}: the check itself failed ({type(error).__name__})", remedy="Run it with -v."
         )
+
+
+def _may_use(folder: Path) -> bool:
+    """Whether this process may use the folder, as the user it works as: root works as the folder's owner."""
+    effective = os.access in os.supports_effective_ids
+    return os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=effective)
+
+
+def _check_last_read(config: Config, name: str) -> Iterator[CheckResult]:
+    """Report days of the last read that wait for a release that understands them, even if today's answers are fine."""
+    health = SourceState.load(config.data_dir / "state" / f"{name}.json").condition
+    if health.state == "changed":
+        yield CheckResult(good=False, what=f"{name}: at the last read: {health.message}", remedy=health.remedy)

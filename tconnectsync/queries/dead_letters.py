@@ -1,4 +1,4 @@
-"""`dead-letters list`: the documents that a receiver refused for good"""
+"""`dead-letters list`: the documents that a receiver refused for good."""
 
 from __future__ import annotations
 

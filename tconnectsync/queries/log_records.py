@@ -1,4 +1,4 @@
-"""`events`: the log's records in the order they were written"""
+"""`events`: the log's records in the order they were written."""
 
 from __future__ import annotations
 

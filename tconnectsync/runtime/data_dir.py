@@ -1,4 +1,4 @@
-"""The data folder: made private, with a floor of free space, and where each sink's outbox lies in it"""
+"""The data folder: made private, with a floor of free space, and where each sink's outbox lies in it."""
 
 from __future__ import annotations
 

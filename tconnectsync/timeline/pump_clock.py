@@ -77,7 +77,7 @@ class ZoneClock:
 
     zones: Zones
 
-    def utc(self, key: int, pump_time: datetime) -> datetime | None:  # noqa: ARG002 - the same call as Clock's
+    def utc(self, key: int, pump_time: datetime) -> datetime | None:
         """The UTC time of an event."""
         return self.zones.utc_of(pump_time)
 

@@ -388,8 +388,8 @@ def test_help_imports_no_heavy_module() -> None:
     """Start-up on a Raspberry Pi: --help needs neither the network, nor cattrs, nor the engine."""
     script = (
         "import sys; from tconnectsync.cli.root import run; status = run(['--help']);"
-        "heavy = {'requests', 'cattrs', 'msgspec', 'sqlite3', 'cryptography', 'tconnectsync.engine', "
-        "'tconnectsync.config', 'zoneinfo'} & set(sys.modules);"
+        "heavy = {'requests', 'cattrs', 'msgspec', 'sqlite3', 'cryptography', 'tconnectsync.runtime.engine', "
+        "'tconnectsync.config.model', 'tconnectsync.events.vocabulary', 'zoneinfo'} & set(sys.modules);"
         "print(sorted(heavy), file=sys.stderr); sys.exit(status)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -27,7 +27,7 @@ class DocumentRow:
 
     id: str
     collection: str
-    slot: str
+    unique_slot: str
     at: datetime
     shift: int
     fold: str | None
@@ -35,8 +35,8 @@ class DocumentRow:
     interval: int | None
     want: str | None
     sent: str | None
-    stored: str | None
-    unsure: bool
+    receiver_key: str | None
+    in_doubt: bool
     dead: str | None
     worth_s: float | None
     given_up: bool
@@ -44,7 +44,7 @@ class DocumentRow:
     @property
     def settled(self) -> bool:
         """Whether the receiver took what is wanted, so that it should be there as it is made."""
-        moving = self.want in (None, "?", "~") or self.unsure or self.dead is not None or self.given_up
+        moving = self.want in (None, "?", "~") or self.in_doubt or self.dead is not None or self.given_up
         return not moving and self.want == self.sent
 
     def lapsed(self, now: datetime) -> bool:

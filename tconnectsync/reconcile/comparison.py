@@ -227,7 +227,7 @@ class Verifier:
             return self._told("doubled", row, copies, note=counted(len(copies), "copy"), contrasts=least)
         if copies:
             return self._told("different", row, copies, contrasts=contrasts[0]) if contrasts[0] else True
-        if row.stored and row.stored in {copy.receiver_key for copy in span.foreign}:
+        if row.receiver_key and row.receiver_key in {copy.receiver_key for copy in span.foreign}:
             note = "a document of somebody else has its time and type, and this place keeps only one of the two"
             return attrs.evolve(self._told("missing", row, copies, note=note), mendable=False)
         return self._told("missing", row, copies)
@@ -270,9 +270,9 @@ class Verifier:
         contrasts: tuple[FieldDiff, ...] = (),
     ) -> Mismatch:  # fmt: skip
         return Mismatch(
-            verdict=verdict, id=row.id, collection=row.collection, kind=row.slot or row.collection, at=row.at, note=note,
+            verdict=verdict, id=row.id, collection=row.collection, kind=row.unique_slot or row.collection, at=row.at, note=note,
             contrasts=contrasts, mendable=verdict in ("missing", "different", "doubled"), row=row,
-            copy=next((copy for copy in copies if copy.receiver_key != row.stored), copies[0] if copies else None),
+            copy=next((copy for copy in copies if copy.receiver_key != row.receiver_key), copies[0] if copies else None),
         )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def test_large_blocks_go_back_to_the_system(told: bool) -> None:
     """Untold, glibc keeps what lies below a small block that came later: a month's answer, for good."""
     script = f"""
 from pathlib import Path
-from tconnectsync.allocator import give_back_large_blocks
+from tconnectsync.runtime.allocator import give_back_large_blocks
 def resident_mb():
     return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
 if {told}:

@@ -269,7 +269,7 @@ def test_a_file_that_its_user_may_not_read_is_told(home: World, tmp_path: Path) 
     file.chmod(0o600)
     program = (
         "from pathlib import Path; import sys; from tconnectsync.errors import RequestRefused\n"
-        "from tconnectsync.importing import _look_at\n"
+        "from tconnectsync.jobs.import_files import _look_at\n"
         "import os; os.setuid(65534)\n"
         "try: _look_at(Path(sys.argv[1]), ())\n"
         "except RequestRefused as error: print(error.message, error.remedy)"

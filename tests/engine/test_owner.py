@@ -30,7 +30,7 @@ ROOT = pytest.mark.skipif(
 
 def in_a_process(code: str, *words: object) -> str:
     """What the code prints, run by itself: a process that became somebody else stays so."""
-    lines = f"import os, sys\nfrom pathlib import Path\nfrom tconnectsync.owner import *\nfolder = Path(sys.argv[1])\n{code}"
+    lines = f"import os, sys\nfrom pathlib import Path\nfrom tconnectsync.folder_owner import *\nfolder = Path(sys.argv[1])\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", lines, *map(str, words)], capture_output=True, text=True, timeout=60, check=False
     )

@@ -46,7 +46,7 @@ def take_back(name: object, stored: str | None, *, collection: str = "treatments
 def taken(outcomes: object) -> list[str]:
     assert isinstance(outcomes, list)
     assert all(isinstance(outcome, Accepted) for outcome in outcomes), outcomes
-    return [outcome.stored for outcome in outcomes]
+    return [outcome.receiver_key for outcome in outcomes]
 
 
 _places = st.tuples(st.integers(0, 4), st.sampled_from(["Bolus", "Note"]))
@@ -70,7 +70,7 @@ class Sender:
         self.receiver = receiver
         self.wanted: dict[str, Document] = {}
         self.sent: dict[str, Document] = {}
-        self.stored: dict[str, str] = {}
+        self.receiver_key: dict[str, str] = {}
         self.unsure: set[str] = set()
 
     def want(self, name: int, slot: int, event_type: str, revision: int) -> None:
@@ -87,7 +87,7 @@ class Sender:
                 document_id=name,
                 collection="treatments",
                 document=self.wanted.get(name),
-                receiver_key=self.stored.get(name),
+                receiver_key=self.receiver_key.get(name),
                 in_doubt=name in self.unsure,
             )
             for name in names
@@ -112,7 +112,7 @@ class Sender:
             self.unsure.discard(delivery.document_id)
             if delivery.document is None:
                 self.sent.pop(delivery.document_id, None)
-                self.stored.pop(delivery.document_id, None)
+                self.receiver_key.pop(delivery.document_id, None)
             else:
                 self.sent[delivery.document_id] = delivery.document
-                self.stored[delivery.document_id] = outcome.receiver_key
+                self.receiver_key[delivery.document_id] = outcome.receiver_key

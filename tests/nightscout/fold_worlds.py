@@ -77,7 +77,7 @@ def keep_laws(fold: Fold[Any], world: Sequence[Event], cuts: Sequence[int] = ())
         assert not {"created_at", "identifier", "enteredBy"} & document.content.keys()
         assert document.at.tzinfo is not None
     sent = [document for document in documents if document.problem is None]
-    places = [(document.collection, document.slot, document.at) for document in sent if document.slot]
+    places = [(document.collection, document.unique_slot, document.at) for document in sent if document.unique_slot]
     assert len(set(places)) == len(places)
     assert documents == final_documents(fold, world)
     return documents

@@ -84,7 +84,7 @@ class StubSite:
         self.forgets: Callable[[Mapping[str, Any]], bool] = lambda document: False
         self.judge: Callable[[Request], Fault | None] = lambda request: None
         self.date: str | None = None
-        self.stored: dict[str, list[dict[str, Any]]] = {"treatments": [], "activity": [], "devicestatus": []}
+        self.receiver_key: dict[str, list[dict[str, Any]]] = {"treatments": [], "activity": [], "devicestatus": []}
         self.requests: list[Request] = []
         self.faults: list[tuple[str, str, Fault]] = []
         self._numbers = count(1)
@@ -99,7 +99,7 @@ class StubSite:
 
     def add(self, collection: str, **document: Any) -> dict[str, Any]:
         document.setdefault("_id", self._new_id())
-        self.stored[collection].append(document)
+        self.receiver_key[collection].append(document)
         return document
 
     def _new_id(self) -> str:
@@ -125,11 +125,11 @@ class StubSite:
             old |= {**document, "_id": kept, **mark}
             return dict(old)
         document |= {"_id": self._new_id(), **mark}
-        self.stored[collection].append(document)
+        self.receiver_key[collection].append(document)
         return dict(document)
 
     def _same(self, document: Mapping[str, Any]) -> dict[str, Any] | None:
-        for old in self.stored["treatments"]:
+        for old in self.receiver_key["treatments"]:
             if self.version == "15.0.7" and "identifier" in document:
                 keyed = old.get("_era") == "new" or not self.old_copies_are_unkeyed
                 same = keyed and old.get("identifier") == document["identifier"]
@@ -142,7 +142,7 @@ class StubSite:
     def find(self, collection: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
         found = [
             document
-            for document in self.stored[collection]
+            for document in self.receiver_key[collection]
             if all(self._meets(document, *item) for item in query.items())
         ]
         found.sort(key=lambda document: document["created_at"], reverse=True)
@@ -167,14 +167,16 @@ class StubSite:
         collection, _, document_id = request.path.removeprefix("/api/v1/").partition("/")
         if collection == "status.json":
             return 200, {"version": self.version, "settings": {"units": self.units, "enable": self.enabled}}
-        if collection not in self.stored:
+        if collection not in self.receiver_key:
             return 404, {"status": 404}
         if not self.allows(request.method, collection):
             return 401, {"status": 401, "message": "Unauthorized"}
         if request.method == "GET":
             return 200, self.find(collection, request.query)
         if request.method == "DELETE":
-            self.stored[collection] = [item for item in self.stored[collection] if item["_id"] != document_id]
+            self.receiver_key[collection] = [
+                item for item in self.receiver_key[collection] if item["_id"] != document_id
+            ]
             return 200, {"n": 1}
         documents = json.loads(request.raw)
         return self.post(collection, documents if isinstance(documents, list) else [documents])

@@ -265,7 +265,7 @@ def test_a_read_or_a_delete_whose_connection_breaks_is_repeated_once(site: StubS
     assert [item["_id"] for item in read(client)] == [held["_id"]]
     site.fail("DELETE", "treatments", Fault(broken="after"))
     client.delete("treatments", str(held["_id"]))
-    assert site.stored["treatments"] == []
+    assert site.receiver_key["treatments"] == []
     site.fail("GET", "treatments", Fault(broken="before"), times=3)
     with pytest.raises(Retryable, match="broke the connection") as told:
         read(client)

@@ -66,7 +66,7 @@ class CompatibleSite(StubSite):
         if self.manner.offset:
             document["created_at"] = document["created_at"].replace("Z", "+00:00")
         document["_id"] = str(uuid.uuid4()) if self.manner.uuids else self._new_id()
-        self.stored[collection].append(document)
+        self.receiver_key[collection].append(document)
         return dict(document)
 
     def _meets(self, document: Mapping[str, Any], name: str, value: str) -> bool:
@@ -128,7 +128,9 @@ def basal(number: int, duration: float, *, shift: float = 0.0, collection: str =
 
 
 def shown(site: StubSite, collection: str = "treatments") -> list[tuple[str, float]]:
-    return sorted((item["created_at"].replace("+00:00", "Z"), item["duration"]) for item in site.stored[collection])
+    return sorted(
+        (item["created_at"].replace("+00:00", "Z"), item["duration"]) for item in site.receiver_key[collection]
+    )
 
 
 @pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
@@ -187,7 +189,7 @@ def test_others_documents_are_never_taken_for_ours(outbox: Outbox, clock: HandCl
         ours = basal(0, 5.0)
         want(outbox, ours)
         deliver(outbox, site, clock)
-        fields = {name: value for name, value in site.stored["treatments"][0].items() if name != "_id"}
+        fields = {name: value for name, value in site.receiver_key["treatments"][0].items() if name != "_id"}
         others = [
             site.add("treatments", **{**fields, "enteredBy": "Loop"}),
             site.add("treatments", **fields, identifier=document_id("another", "sink")),
@@ -196,7 +198,7 @@ def test_others_documents_are_never_taken_for_ours(outbox: Outbox, clock: HandCl
             outbox.mark_unclaimed([ours.id])
             outbox.retire_unclaimed("fold", "1:0")
         deliver(outbox, site, clock)
-        assert site.stored["treatments"] == others
+        assert site.receiver_key["treatments"] == others
 
 
 def test_a_site_that_shows_nothing_of_ours_stops_the_sink(outbox: Outbox, clock: HandClock) -> None:

@@ -45,7 +45,7 @@ def test_a_site_in_order_is_told_with_version_units_and_rights(site: StubSite, v
     assert f"Nightscout {version} at {site.url}, units mg/dl" in words
     for collection in COLLECTIONS:
         assert f"{collection}: may create, read and delete" in words
-        assert site.stored[collection] == []
+        assert site.receiver_key[collection] == []
 
 
 def test_nothing_of_the_check_can_be_seen_in_between(site: StubSite) -> None:
@@ -60,7 +60,7 @@ def test_what_an_earlier_check_left_is_removed_and_what_others_hold_is_not(site:
     site.add("treatments", created_at=stamp, eventType="Note", identifier=document_id("check", "treatments"))
     other = site.add("treatments", created_at="2001-02-03T04:05:07.000Z", eventType="Note", notes="a person's")
     assert bad(site) == []
-    assert site.stored["treatments"] == [other]
+    assert site.receiver_key["treatments"] == [other]
 
 
 def test_a_site_that_takes_small_requests_only_is_told(site: StubSite) -> None:
@@ -70,7 +70,7 @@ def test_a_site_that_takes_small_requests_only_is_told(site: StubSite) -> None:
         (finding,) = bad(site)
         assert "treatments: small requests pass" in finding.what
         assert "client_max_body_size" in (finding.remedy or "")
-        assert site.stored["treatments"] == []
+        assert site.receiver_key["treatments"] == []
     site.judge = lambda request: Fault(status=415) if "Content-Encoding" in request.headers else None
     assert bad(site) == []
     assert "sent plain" in "\n".join(finding.what for finding in findings(site))
@@ -88,7 +88,7 @@ def test_a_site_that_keeps_no_identifier_of_ours_is_cleaned_by_its_own_names(sit
         site.add(collection, **{name: value for name, value in document.items() if name != "identifier"})
     )
     assert bad(site) == []
-    assert all(site.stored[collection] == [] for collection in COLLECTIONS)
+    assert all(site.receiver_key[collection] == [] for collection in COLLECTIONS)
 
 
 def test_a_wrong_secret_is_shown_once(site: StubSite) -> None:
@@ -155,7 +155,7 @@ def test_the_document_is_removed_when_the_answer_was_lost(site: StubSite) -> Non
     site.fail("POST", "treatments", Fault(broken="after"))
     (finding,) = bad(site)
     assert "may be left" not in finding.what
-    assert site.stored["treatments"] == []
+    assert site.receiver_key["treatments"] == []
 
 
 def test_a_document_that_cannot_be_removed_is_named(site: StubSite) -> None:

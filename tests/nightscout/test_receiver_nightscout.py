@@ -62,7 +62,7 @@ def receiver_of(site: StubSite, clock: HandClock, sink: str = SINK) -> Nightscou
 
 def held(site: StubSite, collection: str = "treatments") -> dict[str, tuple[str, Mapping[str, Any]]]:
     """By identifier; asserts that there is one of each."""
-    documents = [item for item in site.stored[collection] if "identifier" in item]
+    documents = [item for item in site.receiver_key[collection] if "identifier" in item]
     assert len({item["identifier"] for item in documents}) == len(documents)
     return {item["identifier"]: (item["created_at"], item) for item in documents}
 
@@ -82,7 +82,7 @@ def test_a_document_is_stored_with_its_time_identity_author_and_sink(
 ) -> None:
     at = datetime(2026, 3, 1, 13, 0, 0, 987654, tzinfo=timezone(timedelta(hours=1)))
     (stored,) = taken(receiver.deliver([put("a", at, notes="n", _id="x", created_at="y", identifier="z")]))
-    (document,) = site.stored["treatments"]
+    (document,) = site.receiver_key["treatments"]
     assert {name: value for name, value in document.items() if not name.startswith("_")} == {
         "created_at": "2026-03-01T12:00:00.987Z",
         "identifier": document_id("test", "a"),
@@ -106,7 +106,7 @@ def test_what_it_says_it_would_send_is_what_arrives(
     said = rendered(receiver, delivery.document)
     assert site.asked("POST") == []
     taken(receiver.deliver([delivery]))
-    (arrived,) = site.stored[collection]
+    (arrived,) = site.receiver_key[collection]
     assert {name: value for name, value in arrived.items() if not name.startswith("_")} == said
 
 
@@ -184,7 +184,7 @@ def test_documents_that_move_to_each_others_places_all_arrive(
     taken(receiver.deliver(moved[::2]))
     taken(receiver.deliver(moved[1::2]))
     assert {at for at, _ in held(site).values()} == {created_at_text(minutes(5 * number + 5)) for number in range(40)}
-    assert len(held(site)) == len(site.stored["treatments"]) == 40
+    assert len(held(site)) == len(site.receiver_key["treatments"]) == 40
 
 
 def test_a_newer_site_moves_in_place(site: StubSite, receiver: NightscoutReceiver) -> None:
@@ -219,9 +219,9 @@ def test_what_is_taken_back_is_deleted_by_the_id_that_was_read_with_our_identifi
 ) -> None:
     site.version = version
     (stored,) = taken(receiver.deliver([put("a")]))
-    mongo_id = site.stored["treatments"][0]["_id"]
+    mongo_id = site.receiver_key["treatments"][0]["_id"]
     taken(receiver.deliver([take_back("a", stored)]))
-    assert site.stored["treatments"] == []
+    assert site.receiver_key["treatments"] == []
     assert [request.path for request in site.asked("DELETE")] == [f"/api/v1/treatments/{mongo_id}"]
     taken(receiver.deliver([take_back("a", stored)]))
     assert len(site.asked("DELETE")) == 1
@@ -235,10 +235,10 @@ def test_look_alikes_of_others_are_never_deleted(site: StubSite, receiver: Night
     site.add("treatments", **same, enteredBy="tconnectsync")
     site.add("treatments", **same, identifier=document_id("test", "b"), enteredBy="tconnectsync", sink=SINK)
     site.add("treatments", **same, identifier=document_id("test", "a"), _id="*")
-    before = [dict(item) for item in site.stored["treatments"]]
+    before = [dict(item) for item in site.receiver_key["treatments"]]
     stored = json.dumps({"created_at": same["created_at"], "eventType": "Bolus"})
     taken(receiver.deliver([take_back("a", stored), take_back("c", None), take_back("d", "not json")]))
-    assert site.stored["treatments"] == before
+    assert site.receiver_key["treatments"] == before
     assert site.asked("DELETE") == []
 
 
@@ -248,7 +248,7 @@ def test_a_site_whose_filter_does_not_work_loses_nothing_of_others(
     site.add("treatments", created_at=created_at_text(minutes(0)), eventType="Bolus", identifier="someone's")
     monkeypatch.setattr(site, "_meets", lambda *_: True)
     taken(receiver.deliver([take_back("a", '{"created_at":"2026-03-01T12:00:00.123Z","eventType":"Bolus"}')]))
-    assert len(site.stored["treatments"]) == 1
+    assert len(site.receiver_key["treatments"]) == 1
 
 
 @both
@@ -257,15 +257,15 @@ def test_a_copy_that_someone_moved_a_little_is_still_found(
 ) -> None:
     site.version = version
     (stored,) = taken(receiver.deliver([put("a")]))
-    site.stored["treatments"][0]["created_at"] = created_at_text(minutes(45))
+    site.receiver_key["treatments"][0]["created_at"] = created_at_text(minutes(45))
     taken(receiver.deliver([take_back("a", stored)]))
-    assert site.stored["treatments"] == []
+    assert site.receiver_key["treatments"] == []
 
 
 def test_when_nothing_is_known_of_a_copy_all_times_are_searched(site: StubSite, receiver: NightscoutReceiver) -> None:
     taken(receiver.deliver([put("a", minutes(-900 * 1440))]))
     taken(receiver.deliver([take_back("a", None, unsure=True)]))
-    assert site.stored["treatments"] == []
+    assert site.receiver_key["treatments"] == []
 
 
 @both
@@ -283,7 +283,7 @@ def test_scattered_documents_are_asked_for_one_by_one_and_dense_ones_by_their_da
         for name, text in zip([*range(200), *(f"far {number}" for number in range(12))], stored, strict=True)
     ]
     taken(receiver.deliver(gone))
-    assert site.stored["treatments"] == []
+    assert site.receiver_key["treatments"] == []
     assert len(site.asked("GET", "treatments")) < 12 + 8
 
 
@@ -325,7 +325,7 @@ def test_copies_that_two_connections_doubled_become_one(
 ) -> None:
     site.version = version
     taken(receiver.deliver([put("a")]))
-    site.stored["treatments"].append({**site.stored["treatments"][0], "_id": "f" * 24})
+    site.receiver_key["treatments"].append({**site.receiver_key["treatments"][0], "_id": "f" * 24})
     taken(receiver.deliver([put("a", unsure=True, insulin=2.0)]))
     assert held(site)[document_id("test", "a")][1]["insulin"] == 2.0
 
@@ -417,7 +417,7 @@ def test_a_slow_site_gets_its_work_in_several_calls(
                 left[number] = delivery
         todo = left
     assert calls == 3
-    assert site.stored["treatments"] == []
+    assert site.receiver_key["treatments"] == []
 
 
 # --- activity and devicestatus --------------------------------------------------------------------------------------
@@ -439,7 +439,7 @@ def test_the_activity_stays_one_object_whatever_happened_before(
     with pytest.raises(Retryable):
         receiver.deliver([iob(3.0, stored=stored)])
     taken(receiver.deliver([iob(4.0, minutes(5))]))  # as after a wiped disk: nothing is remembered
-    assert stranger in site.stored["activity"]
+    assert stranger in site.receiver_key["activity"]
     assert [item["iob"] for _, item in held(site, "activity").values()] == [4.0]
 
 
@@ -526,7 +526,7 @@ def test_documents_without_a_key_are_replaced_and_taken_back(
     (stored,) = taken(receiver.deliver([put("x", minutes(3), collection=collection, value=2, stored=stored)]))
     assert [item["value"] for _, item in held(site, collection).values()] == [2]
     taken(receiver.deliver([take_back("x", stored, collection=collection)]))
-    assert site.stored[collection] == []
+    assert site.receiver_key[collection] == []
 
 
 def test_a_refused_secret_stops_at_once(site: StubSite, receiver: NightscoutReceiver) -> None:
@@ -642,7 +642,7 @@ def test_whatever_fails_on_the_way_the_site_ends_up_with_what_is_wanted_once(
 ) -> None:
     site.version, site.faults = version, []
     stranger = {"_id": "e" * 24, "created_at": created_at_text(minutes(1)), "eventType": "Announcement"}
-    site.stored["treatments"] = [dict(stranger)]
+    site.receiver_key["treatments"] = [dict(stranger)]
     clock = HandClock()
     sender = Sender(receiver_of(site, clock))
     for revision, (changes, trouble, limit, then) in enumerate(rounds):
@@ -669,4 +669,4 @@ def test_whatever_fails_on_the_way_the_site_ends_up_with_what_is_wanted_once(
         name: (wanted.at, wanted.content["eventType"], wanted.content["revision"])
         for name, wanted in sender.wanted.items()
     }
-    assert [item for item in site.stored["treatments"] if "identifier" not in item] == [stranger]
+    assert [item for item in site.receiver_key["treatments"] if "identifier" not in item] == [stranger]

@@ -99,12 +99,12 @@ def test_a_site_that_takes_small_requests_only_gets_everything(
     site.judge = over(SMALL, FAULTS[kind])
     fill(outbox)
     assert deliver(outbox, site, clock) <= 20
-    assert len(site.stored["treatments"]) == BACKLOG
+    assert len(site.receiver_key["treatments"]) == BACKLOG
     assert outbox.counts().dead == 0
     site.requests.clear()
     fill(outbox, BACKLOG, 200)
     deliver(outbox, site, clock)
-    assert len(site.stored["treatments"]) == BACKLOG + 200
+    assert len(site.receiver_key["treatments"]) == BACKLOG + 200
     assert sum(wire_bytes(request) > SMALL for request in site.asked("POST")) <= 8, "the size is remembered"
 
 
@@ -115,7 +115,7 @@ def test_what_is_refused_compressed_is_sent_plain_at_once_and_so_from_then_on(
     site.judge = lambda request: Fault(status=status) if GZIP in request.headers else None
     fill(outbox)
     assert deliver(outbox, site, clock) == 1
-    assert len(site.stored["treatments"]) == BACKLOG
+    assert len(site.receiver_key["treatments"]) == BACKLOG
     fill(outbox, BACKLOG)
     deliver(outbox, site, clock)
     assert sum(GZIP in request.headers for request in site.asked("POST")) == 1
@@ -127,7 +127,7 @@ def test_what_breaks_compressed_is_tried_plain(site: StubSite, clock: HandClock,
     site.judge = lambda request: fault if GZIP in request.headers else None
     fill(outbox)
     assert deliver(outbox, site, clock) <= 3
-    assert len(site.stored["treatments"]) == BACKLOG
+    assert len(site.receiver_key["treatments"]) == BACKLOG
     fill(outbox, BACKLOG)
     deliver(outbox, site, clock)
     assert sum(GZIP in request.headers for request in site.asked("POST")) == 1
@@ -149,7 +149,7 @@ def test_after_an_outage_bodies_travel_compressed_where_plain_ones_are_too_large
         receiver.close()
     down = False
     deliver(outbox, site, clock)
-    assert len(site.stored["treatments"]) == 2 * BACKLOG
+    assert len(site.receiver_key["treatments"]) == 2 * BACKLOG
     assert outbox.counts().dead == 0
 
 
@@ -183,7 +183,7 @@ def test_a_full_database_that_has_room_again_goes_on_by_itself(
     assert len(site.asked("POST")) < 300
     full = False
     deliver(outbox, site, clock)
-    assert len(site.stored[collection]) == 60
+    assert len(site.receiver_key[collection]) == 60
     assert outbox.counts().dead == 0
 
 

@@ -131,7 +131,7 @@ _MODULES = {
     "pasted": "tconnectsync.plugin.pasted",
 }
 
-__all__ = [
+__all__ = [  # noqa: PLE0604 - the names are plain strings
     "__version__",
     "addresses",
     "alarms",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.text.printable import printable
 
 
@@ -16,6 +17,8 @@ class TconnectsyncError(Exception):
     """
 
     remedy: str | None
+    exit_status: ClassVar[ExitStatus] = ExitStatus.FAILED
+    """How a command ends that this error stops."""
     usual_remedy: ClassVar[str | None] = None
     """What to do where whoever raises it knows nothing better."""
 
@@ -31,6 +34,8 @@ class ConfigError(TconnectsyncError):
     ``data_dir`` is what it says of the data folder, as far as that is known.
     """
 
+    exit_status = ExitStatus.USAGE
+
     def __init__(self, problems: tuple[str, ...], *, remedy: str | None = None, data_dir: Path | None = None) -> None:
         self.data_dir = data_dir
         self.problems = tuple(map(printable, problems))
@@ -43,17 +48,25 @@ class MachineNotReady(ConfigError):
     Exit status 1, so that a service is started again.
     """
 
+    exit_status = ExitStatus.FAILED
+
 
 class RequestRefused(TconnectsyncError):
     """What was asked cannot be done as things are; nothing was changed. Exit status 2."""
+
+    exit_status = ExitStatus.USAGE
 
 
 class MachineTrouble(RequestRefused):
     """What was asked cannot be done because of the disk or a permission, not because of how it was asked. Exit status 1."""
 
+    exit_status = ExitStatus.FAILED
+
 
 class FileUnreadable(TconnectsyncError):
     """A file cannot be read as what it seems to be; the message says at which line or byte. Exit status 2."""
+
+    exit_status = ExitStatus.USAGE
 
     usual_remedy = (
         "Save the file anew where it came from; `tconnectsync import --skip-bad FILE` takes what can be read of it, and the"
@@ -67,6 +80,8 @@ class Retryable(TconnectsyncError):
     ``unsure`` is true when the other side may have acted on the request although no answer came, ``narrow`` when its size or
     its time may be the reason: a smaller batch may pass.
     """
+
+    exit_status = ExitStatus.SOURCE
 
     usual_remedy = "It is tried again by itself; `tconnectsync check` tries everything now and says what is wrong."
 
@@ -96,6 +111,8 @@ class Rejected(TconnectsyncError):
     fails alone is set aside only after others have passed again and again.
     """
 
+    exit_status = ExitStatus.WAITING
+
     usual_remedy = "`tconnectsync dead-letters list` shows what was set aside; `tconnectsync check` tries the site."
 
     def __init__(self, message: str, *, narrow: bool = False, passing: bool = False, remedy: str | None = None) -> None:
@@ -107,9 +124,13 @@ class Rejected(TconnectsyncError):
 class CredentialsRefused(TconnectsyncError):
     """The account or secret was refused. A source is not asked again until the configuration changes; a receiver seldom."""
 
+    exit_status = ExitStatus.REFUSED
+
 
 class LogCorrupt(TconnectsyncError):
     """A record of the event log is not what was written. ``path`` and ``line`` (from 1) say where."""
+
+    exit_status = ExitStatus.DAMAGED
 
     def __init__(
         self, message: str, *, path: str, line: int, position: int | None = None, remedy: str | None = None
@@ -135,6 +156,8 @@ class IndexCorrupt(TconnectsyncError):
 
 class DataDirLocked(TconnectsyncError):
     """Another process owns the data folder. ``pid`` is its process id where known."""
+
+    exit_status = ExitStatus.OWNED
 
     def __init__(self, message: str, *, pid: int | None = None, remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)

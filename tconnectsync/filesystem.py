@@ -133,7 +133,7 @@ class OsFiles:
 
     def names(self, folder: Path) -> Sequence[str]:
         try:
-            return sorted(os.listdir(folder))
+            return sorted(os.listdir(folder))  # noqa: PTH208 - names are wanted, not paths
         except FileNotFoundError:
             return []
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.root import COMMANDS
+from tconnectsync.exit_status import ExitStatus
 
 NO_PROGRAM = 127
 """What supervisord's child ends with where the command may not be run."""

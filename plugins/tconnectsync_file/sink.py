@@ -98,7 +98,7 @@ class Folder:
         self.folder, self.format, self.fields = folder, file_format, fields
         self.address = f"{folder} ({file_format})"
 
-    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:
+    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:  # noqa: ARG002 - the protocol's signature
         """Files that are not ours are refused when they are read."""
         return None
 
@@ -185,7 +185,7 @@ class Folder:
         """Whole or not at all, also when the power fails; readable by its owner alone (health data)."""
         aside = path.with_name(f".{path.name}.new")
         aside.unlink(missing_ok=True)
-        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - the mode
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -6,8 +6,7 @@ import re
 
 import attrs
 
-from tconnectsync import Secret, option
-from tconnectsync.plugin import pasted
+from tconnectsync import Secret, option, pasted
 
 _TOPIC = re.compile(r"[^+#\0/]+(/[^+#\0/]+)*")
 

@@ -20,9 +20,9 @@ from tconnectsync import (
     SinkSpec,
     SiteConflict,
     StoredDocument,
+    addresses,
     document_id,
 )
-from tconnectsync.plugin import addresses
 from tconnectsync_mqtt.discovery import SENSORS, SensorEntity, configuration, configuration_topic
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.state import COLLECTION, CURRENT, LASTING, StateFold
@@ -75,7 +75,7 @@ class Broker:
         scheme = "mqtts" if options.tls else "mqtt"
         self.address = f"{scheme}://{options.host}:{options.broker_port}/{options.prefix}"
 
-    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:
+    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:  # noqa: ARG002 - the protocol's signature
         """Nobody else's messages are ours to judge."""
         return None
 
@@ -94,7 +94,7 @@ class Broker:
         )
         return [Accepted(receiver_key=_TOPICS.get(delivery.document_id, "")) for delivery in batch]
 
-    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:  # noqa: ARG002
         """Nothing: see the class."""
         return iter(())
 

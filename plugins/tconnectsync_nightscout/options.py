@@ -8,8 +8,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import attrs
 
-from tconnectsync import Secret, option
-from tconnectsync.plugin import pasted
+from tconnectsync import Secret, option, pasted
 
 _ON = frozenset({"1", "true", "yes", "on"})
 _OFF = frozenset({"", "0", "false", "no", "off"})

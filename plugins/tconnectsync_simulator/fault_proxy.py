@@ -256,7 +256,7 @@ class _Handler(LoopbackHandler):
         if reply.half:
             self.hang_up()
 
-    do_GET = do_POST = do_PUT = do_DELETE = _handle
+    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - the names that the base class calls
 
 
 def _origin(url: str) -> str:

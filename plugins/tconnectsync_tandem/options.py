@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-from tconnectsync import Secret, option
-from tconnectsync.plugin import addresses, pasted
+from tconnectsync import Secret, addresses, option, pasted
 
 _ALL_PUMPS = "11111111"
 """The serial number by which users of older bridges say that any pump will do."""

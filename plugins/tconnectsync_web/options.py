@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from tconnectsync import Secret, option
-from tconnectsync.plugin import pasted
+from tconnectsync import Secret, option, pasted
 
 
 def _minutes(text: str) -> int:

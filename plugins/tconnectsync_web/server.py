@@ -33,7 +33,7 @@ class LimitedChannel(HTTPChannel):
     idle_s = IDLE_S
     most_connections = MOST_CONNECTIONS
 
-    def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:
+    def __init__(self, server: Any, sock: Any, addr: Any, adj: Any, map: Any = None) -> None:  # noqa: A002 - its name there
         super().__init__(server, sock, addr, adj, map=map)
         self.served = False
         self.since = time.monotonic()

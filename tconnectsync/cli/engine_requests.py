@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.progress import ProgressLine
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.text.plural import counted
 
 if TYPE_CHECKING:

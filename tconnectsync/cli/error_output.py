@@ -9,38 +9,19 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
 from tconnectsync.errors import (
     ConfigError,
-    CredentialsRefused,
-    DataDirLocked,
-    FileUnreadable,
-    LogCorrupt,
     MachineNotReady,
-    MachineTrouble,
-    Rejected,
     RequestRefused,
-    Retryable,
     TconnectsyncError,
 )
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.folder_owner import open_own
 from tconnectsync.text.plural import counted
 from tconnectsync.text.printable import printable
 
-_STATUSES: tuple[tuple[type[TconnectsyncError], ExitStatus], ...] = (
-    (MachineNotReady, ExitStatus.FAILED),
-    (MachineTrouble, ExitStatus.FAILED),
-    (ConfigError, ExitStatus.USAGE),
-    (RequestRefused, ExitStatus.USAGE),
-    (FileUnreadable, ExitStatus.USAGE),
-    (CredentialsRefused, ExitStatus.REFUSED),
-    (LogCorrupt, ExitStatus.DAMAGED),
-    (DataDirLocked, ExitStatus.OWNED),
-    (Rejected, ExitStatus.WAITING),
-    (Retryable, ExitStatus.SOURCE),
-)
 DETAILS_NAME = "last-failure.txt"
 
 
@@ -58,12 +39,7 @@ def tell(error: TconnectsyncError) -> int:
         say(error.message, err=True)
     if error.remedy:
         say(error.remedy, err=True)
-    return status_of(error)
-
-
-def status_of(error: TconnectsyncError) -> int:
-    """The exit status that an expected error means."""
-    return int(next((status for kind, status in _STATUSES if isinstance(error, kind)), ExitStatus.FAILED))
+    return int(error.exit_status)
 
 
 def tell_forbidden(error: PermissionError) -> int:

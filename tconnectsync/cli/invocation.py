@@ -92,7 +92,6 @@ class CliContext:
 
     def request(self, command: str, **arguments: Any) -> tuple[int, tuple[str, ...]]:
         """Have whoever owns the data folder do this, and say nothing: exit status and words, also of expected errors."""
-        from tconnectsync.cli.error_output import status_of
         from tconnectsync.daemon.execute import execute
         from tconnectsync.jobs.messages import Request, Result
 
@@ -102,7 +101,7 @@ class CliContext:
                 if isinstance(step, Result):
                     return step.status, step.lines
         except TconnectsyncError as error:
-            return status_of(error), tuple(line for line in (error.message, error.remedy) if line)
+            return int(error.exit_status), tuple(line for line in (error.message, error.remedy) if line)
         raise RuntimeError(f"the request {command!r} ended without a result")
 
     def read_status(self) -> dict[str, Any]:

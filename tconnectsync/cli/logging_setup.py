@@ -49,7 +49,7 @@ def message_of(record: logging.LogRecord) -> str:
     """The record's message, whatever its arguments are."""
     try:
         return record.getMessage()
-    except Exception as misfit:
+    except Exception as misfit:  # noqa: BLE001 - a log call with wrong arguments must not stop anything
         return f"{record.msg!s} (log arguments do not fit: {misfit})"
 
 

@@ -14,12 +14,12 @@ import click
 
 import tconnectsync
 from tconnectsync.cli import error_output as failures
-from tconnectsync.cli.exit_status import INTERRUPTED, MEANINGS, ExitStatus
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.legacy_flags import joined_features, older_options, perform_older
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, features_option
 from tconnectsync.errors import TconnectsyncError
+from tconnectsync.exit_status import INTERRUPTED, MEANINGS, ExitStatus
 
 COMMANDS = {
     "adopt": "Replace what an older bridge wrote of the same facts by a sink's documents.",
@@ -172,7 +172,7 @@ def _guarded(arguments: list[str], invocation: CliContext) -> int:
 
         remedy = disk_remedy(error)
         return failures.tell_disk(error, remedy) if remedy else failures.tell_unexpected(error, invocation)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last border: a person gets a sentence
         return failures.tell_unexpected(error, invocation)
 
 

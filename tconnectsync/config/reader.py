@@ -274,7 +274,7 @@ class ConfigBuilder:
         """A plugin's answer; its failure is a problem of the configuration, because nobody knows what would run."""
         try:
             return ask(*arguments)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the border to code that is not ours
             self.tables.fault(key, f"the plugin failed to judge it ({type(error).__name__}: {error})")
             return None
 

@@ -144,7 +144,7 @@ def _items(value: list[Any], item: Any, converter: Converter) -> list[Any]:
     for index, entry in enumerate(value):
         try:
             items.append(converter.structure(entry, item))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - collected, with its index, and raised below
             # what cattrs does; add_note() came with Python 3.11
             error.__notes__ = [IterableValidationNote("", index, item)]  # type: ignore[attr-defined]
             errors.append(error)

@@ -135,7 +135,7 @@ class ControlServer:
                 self._end(conversation)
 
     def _accept(self) -> None:
-        assert self._listener is not None
+        assert self._listener is not None  # noqa: S101 - it is what became readable
         try:
             channel, _ = self._listener.accept()
         except OSError:

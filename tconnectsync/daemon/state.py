@@ -79,7 +79,7 @@ def load_state(folder: Path) -> DaemonState | None:
     """What the file says; None where there is none that can be read."""
     try:
         return _converter.loads((folder / FILE_NAME).read_bytes(), DaemonState)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever is wrong with it: it says nothing
         return None
 
 

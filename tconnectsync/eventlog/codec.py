@@ -270,7 +270,7 @@ class Codec:
             event = self.event(record)
             kind, shape = event.kind, self._shapes[event.kind]
             body = self._encode(shape.pack(event.body))
-        assert shape is not None
+        assert shape is not None  # noqa: S101 - it was read
         pump_us = micros(found.pump_time)
         return IndexEntry(
             place_of(found, pump_us),

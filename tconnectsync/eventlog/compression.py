@@ -56,7 +56,7 @@ def _inflated(data: bytes, step: int) -> tuple[bytes, bool]:
     parts = []
     try:
         for start in range(0, len(data), step):
-            parts.append(unpacker.decompress(data[start : start + step]))
+            parts.append(unpacker.decompress(data[start : start + step]))  # noqa: PERF401 - parts outlive the error
     except zlib.error:
         return b"".join(parts), False
     return b"".join(parts), unpacker.eof and not unpacker.unused_data

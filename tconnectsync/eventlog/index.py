@@ -303,7 +303,7 @@ class Index:
             "INSERT INTO stream (pump, grp, source, numbered) VALUES (?, ?, ?, ?)",
             (pump, group, source, int(unnumbered is None)),
         ).lastrowid
-        assert stream is not None
+        assert stream is not None  # noqa: S101 - an INSERT has a row
         self._streams[name] = stream
         return stream
 

@@ -160,7 +160,7 @@ class _Repair:
             parts.append(text[at : run.offset])
             at = run.end
             if run.offset == 0:
-                line, chain, run = self._header_over(segment, text, run)
+                line, chain, run = self._header_over(segment, text, run)  # noqa: PLW2901 - it may have grown
                 at = run.end
                 parts.append(line)
             else:

@@ -180,7 +180,7 @@ class Tail:
             if size >= self._segment_bytes:
                 break
         if self._file is None:
-            assert self._path is not None
+            assert self._path is not None  # noqa: S101 - set by _begin_segment or _take
             self._file = self._files.open_append(self._path)
         try:
             self._file.write(b"".join(parts))
@@ -216,7 +216,7 @@ class Tail:
         """After a failed write: open the file anew, cut back to the last durable byte, and read that it is so. OSError: it is not."""
         if not self._doubtful:
             return
-        assert self._path is not None
+        assert self._path is not None  # noqa: S101 - a write failed, so there is one
         self.close()
         self._file = self._files.open_append(self._path)
         self._file.truncate(self.size)

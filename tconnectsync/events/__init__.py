@@ -1,4 +1,20 @@
-"""The vocabulary of pump facts, whatever source they came from: importable as ``tconnectsync.events``."""
+"""The vocabulary of pump facts, whatever source they came from: importable as ``tconnectsync.events``.
 
-from tconnectsync.events.vocabulary import *
-from tconnectsync.events.vocabulary import __all__ as __all__
+The names of :mod:`tconnectsync.events.vocabulary` are loaded when first used, so that options which only need alarm names start
+quickly on a Raspberry Pi.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tconnectsync.events.vocabulary import *  # noqa: F403 - the vocabulary is one list, kept in one place
+
+
+def __getattr__(name: str) -> Any:
+    vocabulary = import_module("tconnectsync.events.vocabulary")
+    if name == "__all__" or name in vocabulary.__all__:
+        return getattr(vocabulary, name)
+    raise AttributeError(name)

@@ -258,7 +258,7 @@ class Poller:
             self._run = self._queue.popleft()
             self._run.state, self._run.began = "running", now
             self._batches = self._run.begin()
-        assert self._batches is not None
+        assert self._batches is not None  # noqa: S101 - it belongs to the run
         return next(self._batches, None)
 
     def step(self) -> None:
@@ -338,7 +338,7 @@ class Poller:
     def _ended(self, now: datetime) -> None:
         """A run is through: go on with what a repair took out of the log, or wait for the next poll."""
         run, memory = self._run, self.memory
-        assert run is not None
+        assert run is not None  # noqa: S101 - it has just ended
         self._run = self._batches = None
         run.state = "done"
         if memory.condition.state != "ok":

@@ -87,7 +87,7 @@ class DeviceIdentityCheck:
                 )
 
     def _compare(self, event: Event) -> None:
-        assert event.seq is not None
+        assert event.seq is not None  # noqa: S101 - only numbered ones are asked for
         for stream in self._streams:
             if not stream.numbered or stream.group != event.group:
                 continue

@@ -8,14 +8,7 @@ from datetime import date
 from typing import Any
 
 from tconnectsync.errors import (
-    CredentialsRefused,
-    FileUnreadable,
     IndexCorrupt,
-    LogCorrupt,
-    MachineTrouble,
-    Rejected,
-    RequestRefused,
-    Retryable,
     TconnectsyncError,
 )
 from tconnectsync.jobs.adopt import adopt
@@ -35,25 +28,12 @@ def next_step(job: Job) -> Step:
         raise  # all has to be opened anew
     except TconnectsyncError as error:
         lines = (error.message, error.remedy or "")
-        return Result(status=_status_of(error), lines=tuple(line for line in lines if line))
+        return Result(status=int(error.exit_status), lines=tuple(line for line in lines if line))
     except Exception as error:
         # the last border: one request that fails must not end the daemon
         log.exception("request_failed")
         words = f"the request failed unexpectedly ({type(error).__name__}); the daemon's log has the details"
         return Result(status=1, lines=(f"{words}. Nothing that was stored is lost.",))
-
-
-def _status_of(error: TconnectsyncError) -> int:
-    kinds = (
-        (MachineTrouble, 1),
-        (FileUnreadable, 2),
-        (RequestRefused, 2),
-        (CredentialsRefused, 4),
-        (LogCorrupt, 7),
-        (Retryable, 3),
-        (Rejected, 5),
-    )
-    return next((status for kind, status in kinds if isinstance(error, kind)), 1)
 
 
 def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) -> Job:

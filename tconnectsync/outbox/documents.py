@@ -87,7 +87,7 @@ class DesiredDocuments(CheckpointStore):
             self._fold_again([row for row in rows if row[0] > document.id])
         return sum(1 for row in rows if row[0] < document.id)
 
-    def _leave_slot(self, id: str, collection: str, slot: str, at: int) -> None:
+    def _leave_slot(self, id: str, collection: str, slot: str, at: int) -> None:  # noqa: A002
         rows = self._db.execute(
             "SELECT id, fold, stream, interval FROM document WHERE collection = ? AND slot = ? AND at = ? AND id > ?"
             " AND want IS NOT NULL",

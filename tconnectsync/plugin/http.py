@@ -261,7 +261,7 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> None:
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - the library's name
         """No redirect is followed, and so none is parsed: a broken Location must not cost the answer."""
         return
 

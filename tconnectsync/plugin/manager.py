@@ -184,7 +184,7 @@ class Plugins:
         caller = self._hooks.subset_hook_caller(hook, remove_plugins=others)
         try:
             answers = [list(answer) for answer in caller() if answer is not None]
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to code that is not ours
             self.problem(loaded.name, f"{hook}() failed: {_words(error)}")
             return []
         things: list[T] = []
@@ -217,7 +217,7 @@ def load_plugins(
             continue
         try:
             plugin = load()
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to a plugin
             plugins.problem(name, f"{origin} does not import: {_words(error)}")
             continue
         fault = _registration_fault(hooks, plugin, name)

@@ -44,7 +44,7 @@ def option(
     default_with_env: Mapping[str, Any] | None = None,
     check: Callable[[Any], str | None] | None = None,
     clean: Callable[[str], str] | None = None,
-    help: str = "",
+    help: str = "",  # noqa: A002 - the word people search for
 ) -> Any:
     """A field of an options class.
 

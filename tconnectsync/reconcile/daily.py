@@ -54,7 +54,7 @@ class ComparisonState:
         """From :meth:`to_json`; anything unreadable is a fresh start."""
         try:
             return _CONVERTER.loads(text or "{}", cls)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, the remedy is the same
             return cls()
 
     @classmethod

@@ -51,5 +51,5 @@ def from_json(text: str) -> HealthState:
     """From :func:`to_json`; anything unreadable is a fresh start, because a condition is never precious."""
     try:
         return _converter.loads(text, HealthState)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, the remedy is the same
         return HealthState()

@@ -62,7 +62,7 @@ def open_engine(
                 memory=SourceState.load(folder / "state" / f"{name}.json"),
                 rhythm=rhythm,
                 mark=options_fingerprint(events.log_id, config.sources[name].options),
-                rng=random.Random(),
+                rng=random.Random(),  # noqa: S311 - jitter
                 free_space=lambda: free_space_problem(folder),
             )
             for name, source in sources.items()
@@ -102,7 +102,7 @@ def open_sink_runner(
         sender=Sender(outbox, sink.receiver),
         events=events,
         clock=clock,
-        rng=random.Random(),
+        rng=random.Random(),  # noqa: S311 - jitter
         rewrite_brake=config.limits.rewrite_brake,
         mark=options_fingerprint(events.log_id, config.sections),
     )

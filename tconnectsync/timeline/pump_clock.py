@@ -77,7 +77,7 @@ class ZoneClock:
 
     zones: Zones
 
-    def utc(self, key: int, pump_time: datetime) -> datetime | None:
+    def utc(self, key: int, pump_time: datetime) -> datetime | None:  # noqa: ARG002 - a protocol
         """The UTC time of an event."""
         return self.zones.utc_of(pump_time)
 

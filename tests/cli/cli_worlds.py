@@ -46,7 +46,7 @@ def made_up_plugin(command: str = "hello") -> ModuleType:
     """A source "pump", the sinks "site" and "paper" (off), and a command."""
 
     def sources() -> list[SourceSpec]:
-        enabled: Callable[[Any], bool] = lambda options: options.email is not None
+        enabled: Callable[[Any], bool] = lambda options: options.email is not None  # noqa: E731
         return [SourceSpec(name="pump", options=AccountOptions, open=_never, enabled=enabled)]
 
     def sinks() -> list[SinkSpec]:

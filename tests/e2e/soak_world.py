@@ -332,7 +332,7 @@ def run_world(seed: int, folder: Path) -> Report:
             soak.live()
             soak.settled()
             verdict = world.verdict(truth, (truth.begin, truth.end), parts=setting.parts)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a world that fails is told with what happened in it before
             error = traceback.format_exc()
     faults: Counter[str] = Counter()
     for name, proxy in zip(("cloud", "site"), proxies, strict=True):

@@ -320,9 +320,9 @@ def _handler(cloud: TinyCloud) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
             self.wfile.write(sent)
 
-        do_GET = do_POST = _serve
+        do_GET = do_POST = _serve  # noqa: N815 - the names that the standard library looks for
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its own name for it
             pass
 
     return Handler

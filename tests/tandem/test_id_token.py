@@ -43,7 +43,7 @@ def test_a_token_that_does_not_hold_is_not_taken(apart: World, how: str, words: 
     elif how == "late":
         cloud.claims = {"exp": apart.clock.now().timestamp() - 310}
     elif how == "forged":
-        change = lambda granted: {**granted, "id_token": _without_its_claims(granted["id_token"])}
+        change = lambda granted: {**granted, "id_token": _without_its_claims(granted["id_token"])}  # noqa: E731
         cloud.faults.append(Fault("/token", change=change))
     else:
         cloud.faults.append(Fault("/jwks", body=b'{"keys": [{"kid": "k2"}]}'))

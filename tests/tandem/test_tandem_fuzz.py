@@ -70,7 +70,7 @@ def event_of(raw: Any) -> Event:
     return event
 
 
-def stored(event: Event, codec: Codec = Codec()) -> None:
+def stored(event: Event, codec: Codec = Codec()) -> None:  # noqa: B008 - it keeps nothing
     """It can be written to the log, and what is read is what was written."""
     draft = codec.draft(event)
     draft.entry.pos = 1

@@ -78,7 +78,7 @@ class Services:
     index: int = 1000
     with_token: bool = True
     notice: str = ""
-    timeline: dict[str, Any] = attrs.field(factory=lambda: timeline())
+    timeline: dict[str, Any] = attrs.field(factory=lambda: timeline())  # noqa: PLW0108 - it is defined below
     therapy: list[Any] = attrs.field(factory=list)
     csv: str = ""
     sites: list[Any] = attrs.field(factory=list)
@@ -188,7 +188,7 @@ def serving(services: Services) -> Iterator[Services]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = _serve
+        do_GET = do_POST = _serve  # noqa: N815 - the names that http.server looks for
 
         def log_message(self, *_: Any) -> None:
             """Nothing: the tests look at what was asked."""

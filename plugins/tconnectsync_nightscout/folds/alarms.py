@@ -136,6 +136,6 @@ class AlertsFold:
         notes = f"Alert: {words(body.name) or body.alert_id}"
         return state, (treatment("Note", mark, "alert", mark.key, fields={"notes": notes}),)
 
-    def running(self, state: NoState) -> Sequence[Document]:
+    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing goes on."""
         return ()

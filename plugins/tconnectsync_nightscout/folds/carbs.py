@@ -40,6 +40,6 @@ class CarbsFold:
             return state, (treatment("Note", mark, "carbs", mark.key, fields=fields),)
         return state, (treatment("Carb Correction", mark, "carbs", mark.key, fields={"carbs": milli(carbs_g)}),)
 
-    def running(self, state: NoState) -> Sequence[Document]:
+    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing goes on."""
         return ()

@@ -67,7 +67,7 @@ class ReadingsFold:
         fields = {"sgv": round(sgv), "direction": direction(body.trend_mg_dl_per_min)}
         return fresh, (_entry("sgv", mark, at, fields=fields),)
 
-    def running(self, state: ReadingsState) -> Sequence[Document]:
+    def running(self, state: ReadingsState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing goes on."""
         return ()
 
@@ -97,7 +97,7 @@ class FingersticksFold:
         fields = {"mbg": milli(body.glucose_mg_dl)}
         return state, (_entry("mbg", mark, mark.at, fields=fields),)
 
-    def running(self, state: NoState) -> Sequence[Document]:
+    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing goes on."""
         return ()
 

@@ -55,7 +55,7 @@ class FillsFold:
             return state, _prime(body, mark, self.cannula, "Cannula")
         return state, _prime(body, mark, self.tubing, "Tubing")
 
-    def running(self, state: NoState) -> Sequence[Document]:
+    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing goes on."""
         return ()
 

@@ -94,7 +94,7 @@ class ControlModesFold:
         notes = f"Control: {_CONTROL_WORDS.get(control, words(control))}"
         return state, (treatment("Note", mark, "control", mark.key, fields={"notes": notes}),)
 
-    def running(self, state: NoState) -> Sequence[Document]:
+    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing goes on."""
         return ()
 

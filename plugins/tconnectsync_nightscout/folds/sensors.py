@@ -74,7 +74,7 @@ class SensorsFold:
         )
         return joined, ()
 
-    def running(self, state: SensorsState) -> Sequence[Document]:
+    def running(self, state: SensorsState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing: a start tells all."""
         return ()
 
@@ -127,6 +127,6 @@ class SensorAlertsFold:
         notes = f"Sensor alert: {words(body.name) or body.alert_id}"
         return state, (treatment("Note", mark, "sensor-alert", mark.key, fields={"notes": notes}),)
 
-    def running(self, state: NoState) -> Sequence[Document]:
+    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing goes on."""
         return ()

@@ -33,6 +33,6 @@ class SuspensionNotes:
             notes = "Delivery resumed"
         return state, (treatment("Note", mark, "suspension-note", mark.key, fields={"notes": notes}),)
 
-    def running(self, state: NoState) -> Sequence[Document]:
+    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing: the Temp Basal shows how long it lasts."""
         return ()

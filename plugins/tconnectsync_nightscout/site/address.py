@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-from tconnectsync.plugin import addresses
+from tconnectsync import addresses
 
 _API_TAIL = re.compile(r"/api(/v\d+)?(/[a-z]+(\.json)?)?/*$")
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(-?)")

@@ -105,7 +105,7 @@ class _CloudHandler(LoopbackHandler):
         if answer.promised is not None:
             self.hang_up()
 
-    do_GET = do_POST = _handle
+    do_GET = do_POST = _handle  # noqa: N815 - the names that the base class calls
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return super().date_time_string(self.server.now().timestamp() if timestamp is None else timestamp)

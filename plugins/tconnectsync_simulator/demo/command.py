@@ -71,7 +71,7 @@ class _World:
         return shlex.join(self.command(*words))
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*words), env=_environment(), capture_output=True, text=True, check=False)
+        return subprocess.run(self.command(*words), env=_environment(), capture_output=True, text=True, check=False)  # noqa: S603
 
     def status(self) -> dict[str, Any]:
         found = self.run("status", "--json")
@@ -176,7 +176,7 @@ def _live(world: _World, port: int) -> int:
         )
 
     with _serve(port, content) as address:
-        daemon = subprocess.Popen(world.command("run"), env=_environment())
+        daemon = subprocess.Popen(world.command("run"), env=_environment())  # noqa: S603
         click.echo(f"The page is at {address} (it renews itself). Ctrl-C ends the demo.")
         click.echo(
             "Try in another terminal:\n"
@@ -205,7 +205,7 @@ def _serve(port: int, content: Any) -> Iterator[str]:
             with contextlib.suppress(OSError):
                 self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
             del format, args
 
     try:

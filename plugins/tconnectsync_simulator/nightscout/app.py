@@ -64,7 +64,7 @@ class SimulatedNightscout:
         self,
         *,
         version: str = "15.0.7",
-        api_secret: str = "a simulated secret",
+        api_secret: str = "a simulated secret",  # noqa: S107 - it guards nothing
         tokens: Mapping[str, Sequence[str]] | None = None,
         public: bool = True,
         careportal: bool = True,

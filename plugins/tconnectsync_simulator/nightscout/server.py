@@ -140,7 +140,7 @@ class _SiteHandler(LoopbackHandler):
         self.wfile.write(answer.body)
         self.wfile.flush()
 
-    do_GET = do_POST = do_PUT = do_DELETE = _handle
+    do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - the names that the base class calls
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return super().date_time_string(self.server.now().timestamp() if timestamp is None else timestamp)

@@ -53,7 +53,7 @@ def verify_in_subprocess(token: str, keys: Sequence[Any], issuer: str) -> Mappin
 
     question = {"path": sys.path, "token": token, "keys": keys, "issuer": issuer}
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - this interpreter, and a file of this package
             [sys.executable, "-I", str(SCRIPT)],
             input=json.dumps(question).encode(),
             stdout=subprocess.PIPE,

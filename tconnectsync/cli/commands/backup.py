@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
+from tconnectsync.exit_status import ExitStatus
 
 
 @click.command("backup")

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import attrs
 import click
 
-from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.plugin.receiver import CheckResult
 
 

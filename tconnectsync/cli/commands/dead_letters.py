@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from tconnectsync.cli.engine_requests import perform
-from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import SinkName, common_options, pass_invocation
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.text.plural import counted
 
 

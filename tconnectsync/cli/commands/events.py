@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, day_options, pass_invocation, require_order
+from tconnectsync.exit_status import ExitStatus
 
 if TYPE_CHECKING:
     from tconnectsync.eventlog import Damage

@@ -15,7 +15,6 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import attrs
 import click
 
-from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.init.draft_check import load_draft, try_out
 from tconnectsync.cli.init.legacy_env import OldSettings, read_settings
 from tconnectsync.cli.init.questions import (
@@ -35,6 +34,7 @@ from tconnectsync.cli.init.template import TemplateValues, filled, value_of
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.text.printable import printable
 
 _EVERY_PUMP = "11111111"

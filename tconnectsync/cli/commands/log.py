@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 import click
 
-from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
+from tconnectsync.exit_status import ExitStatus
 
 
 @click.group("log")

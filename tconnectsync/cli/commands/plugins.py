@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
 from tconnectsync.config.messages import nearest
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.text.printable import printable
 

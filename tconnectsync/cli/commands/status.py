@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import Duration, common_options, pass_invocation
 from tconnectsync.cli.status_links import StatusLine, links_of, too_old
 from tconnectsync.errors import ConfigError
+from tconnectsync.exit_status import ExitStatus
 
 _MARKS = {
     "ok": click.style("ok  ", fg="green"),

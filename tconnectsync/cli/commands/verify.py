@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from tconnectsync.cli.engine_requests import ask
-from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import SinkName, common_options, day_options, iso, pass_invocation, require_order
 from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.errors import Retryable
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.text.plural import counted
 
 if TYPE_CHECKING:

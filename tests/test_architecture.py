@@ -1,0 +1,133 @@
+"""The rooms of the product, and which room may import which."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+GROUND = frozenset({"errors", "clock", "filesystem", "folder_owner", "disk_check", "text", "exit_status"})
+"""Everything may use these, and they use nothing but each other."""
+
+ALLOWED: dict[str, frozenset[str]] = {
+    "exit_status": frozenset(),
+    "errors": frozenset({"text", "exit_status"}),
+    "clock": frozenset(),
+    "text": frozenset(),
+    "disk_check": frozenset({"errors", "text"}),
+    "folder_owner": frozenset({"errors"}),
+    "filesystem": frozenset({"errors", "folder_owner"}),
+    "events": frozenset(),
+    "retry": frozenset(),
+    "plugin": frozenset({"events", "retry"}),
+    "eventlog": frozenset({"events"}),
+    "timeline": frozenset({"events", "eventlog"}),
+    "outbox": frozenset({"events", "plugin", "retry"}),
+    "projection": frozenset({"events", "plugin", "eventlog", "timeline", "outbox"}),
+    "ingest": frozenset({"events", "retry", "plugin", "eventlog", "timeline", "outbox"}),
+    "config": frozenset({"plugin", "timeline", "events"}),
+    "reconcile": frozenset({"events", "retry", "plugin", "eventlog", "timeline", "outbox", "projection"}),
+    "runtime": frozenset(
+        {"events", "retry", "plugin", "eventlog", "timeline", "outbox", "projection", "ingest", "config", "reconcile"}
+    ),
+}
+"""Beside the ground: the rooms that each room may import. A room that is missing here may import every room before it."""
+UPPER = ("jobs", "daemon", "queries", "cli")
+"""From the bottom up; each may import all that lies below it."""
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "face"
+
+
+def modules(folder: Path) -> dict[str, Path]:
+    """Every module below the folder by its dotted name."""
+    found = {}
+    for path in sorted(folder.rglob("*.py")):
+        name = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
+    """The modules that this one imports, also inside functions and for type checking only."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in known else node.module
+
+
+def allowed_for(room: str) -> frozenset[str]:
+    if room in ALLOWED:
+        return ALLOWED[room] | (frozenset() if room in GROUND else GROUND)
+    below = frozenset(UPPER[: UPPER.index(room)]) if room in UPPER else frozenset()
+    return GROUND | frozenset(ALLOWED) | below
+
+
+ENGINE = modules(ROOT / "tconnectsync")
+PLUGINS = sorted((ROOT / "plugins").glob("tconnectsync_*"))
+
+
+def test_rooms_import_what_the_table_allows() -> None:
+    """Every import between rooms stands in the table, and a new room needs a row."""
+    wrong = []
+    for name, path in ENGINE.items():
+        room = room_of(name)
+        if room in ("face", "__main__", "testing"):
+            continue
+        assert room in ALLOWED or room in UPPER, f"the room {room!r} has no row in the table"
+        others = [
+            target for target in imports(path, ENGINE) if target in ENGINE and room_of(target) not in (room, "face")
+        ]
+        wrong += [f"{name} imports {target}" for target in others if room_of(target) not in allowed_for(room)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_table_has_no_circle() -> None:
+    """A room may never import a room that may import it, directly or through others."""
+
+    def reachable(room: str, seen: set[str]) -> set[str]:
+        for other in allowed_for(room) - seen:
+            seen.add(other)
+            reachable(other, seen)
+        return seen
+
+    assert [room for room in (*ALLOWED, *UPPER) if room in reachable(room, set())] == []
+
+
+def test_no_circle_between_modules() -> None:
+    """No module imports itself through others, lazily or not."""
+    arrows = {name: {t for t in imports(path, ENGINE) if t in ENGINE and t != name} for name, path in ENGINE.items()}
+    arrows["tconnectsync"] = set()  # the face names its homes for type checkers and loads them when first used
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail[trail.index(name) :], name))
+        if name not in done:
+            for target in arrows[name]:
+                visit(target, (*trail, name))
+            done.add(name)
+
+    for name in arrows:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+def test_plugins_import_the_public_face_only(plugin: Path) -> None:
+    """A plugin of this repository uses what anybody's plugin may use, and no other plugin."""
+    faces = {"tconnectsync", "tconnectsync.testing"} | {name for name in ENGINE if room_of(name) == "events"}
+    own = modules(plugin)
+    wrong = []
+    for name, path in own.items():
+        for target in imports(path, own | ENGINE):
+            inside = target.split(".")[0]
+            if inside.startswith("tconnectsync") and inside != plugin.name and target not in faces:
+                wrong.append(f"{name} imports {target}")
+    assert not wrong, "\n".join(wrong)

@@ -1,7 +1,8 @@
-"""Breaks each invariant on purpose, in a copy of the tree, and sees that a test fails for it.
+"""Apply each mutation to a copy of the tree, and see that its tests fail for it.
 
-Run by hand: ``python tests/mutations.py [--only NAME ...] [--jobs N]``. Prints the table of ``docs/engineering/guarantees.md``; status 1
-when a mutation is caught by no test, or a test fails by something else than what it asserts.
+Run by hand: ``python -m tests.mutations [--only NAME ...] [--jobs N]``, or ``--table`` to write the table into
+``docs/engineering/guarantees.md``. Status 1 if a mutation is caught by no test, or a test fails by something else than what
+it asserts.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from xml.etree import ElementTree as ET
 
 import attrs
 
-from tests.mutation_table import MUTATIONS, Mutation, markdown_row
+from tests.mutations import Mutation, markdown_table, read_mutations
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
+GUARANTEES = ROOT / "docs" / "engineering" / "guarantees.md"
 TIME_OUT_S = 1800
 _NO_PROGRAM = (
     "SyntaxError",
@@ -85,21 +87,19 @@ class Tree:
 
     @contextmanager
     def mutated(self, mutation: Mutation) -> Iterator[None]:
-        """The copy with a mutation in it. Unproven: its old text does not stand there exactly once."""
-        before = {name: (self.folder / name).read_text() for name, _, _ in mutation.edits}
-        after = dict(before)
-        for name, old, new in mutation.edits:
-            if after[name].count(old) != 1:
-                raise Unproven(f"the old text stands {after[name].count(old)} times in {name}: {old}")
-            after[name] = after[name].replace(old, new)
-        for name, text in after.items():
-            compile(text, name, "exec")
-            (self.folder / name).write_text(text)
+        """The copy with a mutation in it. Raises Unproven if the patch does not apply."""
+        self._apply(mutation)
         try:
             yield
         finally:
-            for name, text in before.items():
-                (self.folder / name).write_text(text)
+            self._apply(mutation, "--reverse")
+
+    def _apply(self, mutation: Mutation, *options: str) -> None:
+        command = ["git", "apply", *options, str(mutation.path)]
+        environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(self.folder.parent)}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Unproven(f"the patch does not apply: {done.stderr.strip()}")
 
     def failures(self, tests: Sequence[str], *options: str) -> list[str]:
         """What made tests fail, in one line each. Unproven: they could not be run."""
@@ -130,16 +130,22 @@ def prove(tree: Tree, mutation: Mutation) -> None:
                 raise Unproven(f"{test} fails by something else: {failures[0][:500]}")
 
 
-def main() -> int:
-    """Prints the table; what is wrong goes to stderr."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="mutations whose name holds one of these")
-    parser.add_argument("--jobs", type=int, default=1, help="so many at once")
-    given = parser.parse_args()
-    chosen = [each for each in MUTATIONS if not given.only or any(word in each.name for word in given.only)]
-    with tempfile.TemporaryDirectory(prefix="mutations-") as folder, ThreadPoolExecutor(given.jobs) as pool:
+def write_table() -> None:
+    """Put the table of all mutations into the guarantees."""
+    text = GUARANTEES.read_text(encoding="utf-8")
+    head, heading, rest = text.partition("| mutation | breaks | caught by |\n")
+    tail = rest.partition("\n\n")[2] if "\n\n" in rest else ""
+    if not heading:
+        raise SystemExit(f"{GUARANTEES} has no table of mutations")
+    table = "\n".join(markdown_table())
+    GUARANTEES.write_text(f"{head}{table}\n{tail and chr(10) + tail}", encoding="utf-8")
+
+
+def tried_all(chosen: Sequence[Mutation], jobs: int) -> Iterator[tuple[Mutation, str | None]]:
+    """Each mutation and what is wrong with it (None: it was caught), with as many copies of the tree as ``jobs``."""
+    with tempfile.TemporaryDirectory(prefix="mutations-") as folder, ThreadPoolExecutor(jobs) as pool:
         trees: SimpleQueue[Tree] = SimpleQueue()
-        for number in range(given.jobs):
+        for number in range(jobs):
             trees.put(Tree.copied(Path(folder) / str(number)))
         tree = trees.get()
         failing = tree.failures(sorted({test for mutation in chosen for test in mutation.tests}))
@@ -157,13 +163,28 @@ def main() -> int:
                 trees.put(tree)
             return None
 
-        missed = 0
-        for mutation, trouble in zip(chosen, pool.map(tried, chosen), strict=True):
-            if trouble is None:
-                print(markdown_row(mutation), flush=True)
-            else:
-                missed += 1
-                print(f"NOT CAUGHT: {mutation.name}: {trouble}", file=sys.stderr, flush=True)
+        yield from zip(chosen, pool.map(tried, chosen), strict=True)
+
+
+def main() -> int:
+    """Print which mutations are caught; what is wrong goes to stderr."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="mutations whose name holds one of these")
+    parser.add_argument("--jobs", type=int, default=1, help="so many at once")
+    parser.add_argument("--table", action="store_true", help="write the table into the guarantees, and try nothing")
+    given = parser.parse_args()
+    if given.table:
+        write_table()
+        return 0
+    mutations = read_mutations()
+    chosen = [each for each in mutations if not given.only or any(word in each.name for word in given.only)]
+    missed = 0
+    for mutation, problem in tried_all(chosen, given.jobs):
+        if problem is None:
+            print(f"caught: {mutation.name}", flush=True)
+        else:
+            missed += 1
+            print(f"NOT CAUGHT: {mutation.name}: {problem}", file=sys.stderr, flush=True)
     print(f"{len(chosen)} mutations, {len(chosen) - missed} caught", file=sys.stderr)
     return 1 if missed else 0
 

@@ -1,0 +1,54 @@
+"""Mutations: patches that each break one promise on purpose, and the tests that must fail for it.
+
+Each file in ``patches/`` is a header and a patch that ``git apply`` takes:
+
+    Name: a torn last line is read as a record
+    Breaks: damage is found and told
+    Test: tests/eventlog/test_log_damage.py::test_name     (one or more)
+
+To add one, edit the code, save ``git diff`` below such a header, and take the edit back with ``git apply -R``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+PATCHES = Path(__file__).parent / "patches"
+
+
+@attrs.frozen
+class Mutation:
+    """One patch. Each of ``tests`` (pytest's names) fails by an assertion once it is applied."""
+
+    path: Path
+    name: str
+    breaks: str
+    tests: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Mutation:
+        """Read the header of a patch. Raises KeyError if a line of it is missing."""
+        header, _, _ = path.read_text(encoding="utf-8").partition("\n\n")
+        fields: dict[str, list[str]] = {}
+        for line in header.splitlines():
+            key, _, value = line.partition(": ")
+            fields.setdefault(key, []).append(value)
+        return cls(path, fields["Name"][0], fields["Breaks"][0], tuple(fields["Test"]))
+
+
+def read_mutations() -> list[Mutation]:
+    """All mutations, by the promise that they break, then by name."""
+    return sorted((Mutation.read(path) for path in PATCHES.glob("*.patch")), key=lambda each: (each.breaks, each.name))
+
+
+def markdown_row(mutation: Mutation) -> str:
+    """One line of the table in ``docs/engineering/guarantees.md``."""
+    caught_by = ", ".join(f"`{test.removeprefix('tests/')}`" for test in mutation.tests)
+    return f"| {mutation.name} | {mutation.breaks} | {caught_by} |"
+
+
+def markdown_table() -> list[str]:
+    """The whole table, line by line."""
+    return ["| mutation | breaks | caught by |", "|---|---|---|", *map(markdown_row, read_mutations())]

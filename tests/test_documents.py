@@ -55,6 +55,11 @@ def test_the_readme_installs_as_the_install_page_does() -> None:
     assert [line for line in commands if line not in page] == []
 
 
+def test_the_readme_stays_short() -> None:
+    """At most 120 lines; everything longer has a page in docs/user."""
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
 def secret_prompts() -> list[str]:
     return [line for path in DOCUMENTS for block in blocks(path) for line in block.splitlines() if "read -rsp" in line]
 

@@ -1,7 +1,7 @@
 """A real MongoDB and a real Nightscout for the tests: fetched once, started on free loopback ports, gone with the tests.
 
 MongoDB comes with a Python package of the ``test`` extra; Nightscout and the Node it needs come from npm and stay in a cache
-folder: ``$TCONNECTSYNC_TEST_CACHE``, else ``.cache/nightscout`` in the repository. ``python tests/real_servers.py`` fetches them
+folder: ``$TCONNECTSYNC_TEST_CACHE``, else ``.cache/nightscout`` in the repository. ``python -m tests.real_servers`` fetches them
 ahead of the tests.
 """
 

@@ -70,7 +70,7 @@ class Words:
 _AGAIN = "Nothing to do: it is tried again later."
 _BUNDLE = (
     "If an authority of your own signed it, put the authority's certificate into a PEM file and set REQUESTS_CA_BUNDLE to its"
-    " path in the program's environment (docs/user/operating.md)."
+    " path in the program's environment (docs/user/network.md)."
 )
 
 WORDS: Mapping[HttpFailure, Words] = {

@@ -1,7 +1,7 @@
 """Worlds one after the other for hours, each from a seed, each compared with the truth at its end.
 
-    python tests/e2e/soak.py --hours 1                  # a summary at the end; status 1 if anything was lost, doubled or wrong
-    python tests/e2e/soak.py --seed 41 --worlds 1       # one world again
+    python -m tests.e2e.soak --hours 1                  # a summary at the end; status 1 if anything was lost, doubled or wrong
+    python -m tests.e2e.soak --seed 41 --worlds 1       # one world again
 
 Each world is a process of its own, with its own servers (a real Nightscout over a real MongoDB in most of them), all on the
 loopback; it ends with everything that it started. The folder of a world that failed is kept, with the daemon's log and data.

@@ -1,4 +1,4 @@
-"""The demo's page: what the simulated site holds, drawn as plain HTML and SVG, made anew at every request."""
+"""The demo's page: what the simulated site holds, drawn as plain HTML and SVG for each request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ body{font:15px/1.45 system-ui,sans-serif;max-width:1000px;margin:24px auto;paddi
 h1{font-size:22px;margin:0} p.lead{color:#5a6878;margin:4px 0 20px} h2{font-size:16px;margin:28px 0 8px}
 table{border-collapse:collapse;width:100%} td,th{text-align:left;padding:4px 10px 4px 0;border-bottom:1px solid #e4e9ee;vertical-align:top}
 th{color:#5a6878;font-weight:500} code,pre{font:13px ui-monospace,monospace} pre{background:#f0f3f6;padding:10px;overflow:auto}
-.ok{color:#16794c} .bad{color:#b3261e} svg{background:#fff;border:1px solid #e4e9ee;border-radius:6px;width:100%;height:auto}
+.when{white-space:nowrap} .ok{color:#16794c} .bad{color:#b3261e} svg{background:#fff;border:1px solid #e4e9ee;border-radius:6px;width:100%;height:auto}
 .tiles{display:flex;gap:14px;flex-wrap:wrap} .tile{background:#fff;border:1px solid #e4e9ee;border-radius:6px;padding:10px 16px;min-width:130px}
 .tile b{display:block;font-size:24px} .tile span{color:#5a6878}
 """
@@ -44,17 +44,17 @@ def page(
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="5">
 <title>tconnectsync demo</title><style>{_STYLE}</style></head><body>
 <h1>tconnectsync demo</h1>
-<p class="lead">A simulated pump uploads to a simulated cloud; the real daemon carries it into a real event log and on to a
-simulated Nightscout. Nothing here is anybody's data.</p>
+<p class="lead">A simulated pump uploads to a simulated cloud; the real daemon copies it into a real event log and on to a
+simulated Nightscout. Nobody's data is shown here.</p>
 <div class="tiles">{"".join(f'<div class="tile"><b>{value}</b><span>{words}</span></div>' for value, words in tiles)}</div>
 <h2>The last {HOURS} hours, as Nightscout would draw them (UTC)</h2>
 {_chart(now, treatments)}
 <h2>How everything is doing</h2>
-<table><tr><th>part</th><th>state</th><th>since</th><th></th></tr>{"".join(_rows(status))}</table>
+<table><tr><th>part</th><th>state</th><th>since (UTC)</th><th></th></tr>{"".join(_rows(status))}</table>
 <h2>Newest documents on the site</h2>
 <table><tr><th>time (UTC)</th><th>what</th><th></th></tr>{"".join(_newest(treatments))}</table>
 <h2>Newest lines of the event log</h2><pre>{escape(chr(10).join(log_lines))}</pre>
-<p class="lead">The log and everything else lies in <code>{escape(folder)}</code> and goes when the demo ends (Ctrl-C).</p>
+<p class="lead">The log and all other files are in <code>{escape(folder)}</code>. They are deleted when the demo ends (Ctrl-C).</p>
 </body></html>"""
 
 
@@ -69,7 +69,7 @@ def _rows(status: Mapping[str, Any]) -> list[str]:
     parts = {**status.get("sources", {}), **status.get("sinks", {})}
     return [
         f"<tr><td>{escape(name)}</td><td class={'ok' if part['state'] == 'ok' else 'bad'}>{escape(part['state'])}</td>"
-        f"<td>{escape(str(part.get('since') or ''))}</td><td>{escape(str(part.get('message') or ''))}</td></tr>"
+        f"<td class=when>{escape(str(part.get('since') or '')[:16].replace('T', ' '))}</td><td>{escape(str(part.get('message') or ''))}</td></tr>"
         for name, part in parts.items()
         if part["state"] != "off"
     ]

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tconnectsync.cli.exit_status import ExitStatus
 from tconnectsync.cli.root import COMMANDS
 from tconnectsync.clock import SystemClock
-from tconnectsync.condition import STATES
-from tconnectsync.status import status_of
-from tconnectsync.wallclock import Zones
+from tconnectsync.exit_status import ExitStatus
+from tconnectsync.queries.status import status_of
+from tconnectsync.retry.state import STATES
+from tconnectsync.timeline.zones import Zones
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "engineering" / "contract.md").read_text("utf-8")

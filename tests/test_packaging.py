@@ -46,7 +46,7 @@ def built(checkout: Path) -> set[str]:
 
 def test_what_an_earlier_build_left_behind_is_not_installed(checkout: Path) -> None:
     first = built(checkout)
-    assert {"tconnectsync/runtime/engine.py", "tconnectsync_nightscout/client.py"} <= first
+    assert {"tconnectsync/runtime/engine.py", "tconnectsync_nightscout/site/client.py"} <= first
     assert not any("deleted_long_ago" in name or "tconnectsync_gone" in name for name in first)
-    (checkout / "tconnectsync" / "engine.py").unlink()
+    (checkout / "tconnectsync" / "runtime" / "engine.py").unlink()
     assert first - built(checkout) == {"tconnectsync/runtime/engine.py"}

@@ -1,12 +1,13 @@
 """Mutations: patches that each break one promise on purpose, and the tests that must fail for it.
 
-Each file in ``patches/`` is a header and a patch that ``git apply`` takes:
+Each file in ``patches/`` is a header and a diff that ``git apply`` accepts:
 
-    Name: a torn last line is read as a record
-    Breaks: damage is found and told
+    Name: A torn last line stays where it is
+    Breaks: corruption is found and reported
     Test: tests/eventlog/test_log_damage.py::test_name     (one or more)
 
-To add one, edit the code, save ``git diff`` below such a header, and take the edit back with ``git apply -R``.
+To add or renew one, write the header, break the promise in the code, run ``python -m tests.mutations --record FILE``, and undo
+the change to the code.
 """
 
 from __future__ import annotations

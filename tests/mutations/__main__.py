@@ -1,8 +1,6 @@
-"""Apply each mutation to a copy of the tree, and see that its tests fail for it.
+"""Apply each mutation to a copy of the tree, and check that its tests fail for it.
 
-Run by hand: ``python -m tests.mutations [--only NAME ...] [--jobs N]``, or ``--table`` to write the table into
-``docs/engineering/guarantees.md``. Status 1 if a mutation is caught by no test, or a test fails by something else than what
-it asserts.
+Exit status 1 if a mutation is not caught, or if a test fails for another reason than an assertion.
 """
 
 from __future__ import annotations
@@ -38,22 +36,22 @@ _NO_PROGRAM = (
     "NameError",
     "UnboundLocalError",
 )
-"""Errors of a mutation that is no program any more: they prove nothing."""
+"""Errors of code that cannot run: they prove nothing."""
 
 
 class Unproven(Exception):
-    """The tests did not do what was to be shown."""
+    """The tests did not show what they should."""
 
 
 @attrs.frozen
 class Tree:
-    """A copy of the working tree, whose packages are the ones that its tests import."""
+    """A copy of the working tree. Its tests import its own packages."""
 
     folder: Path
 
     @classmethod
     def copied(cls, folder: Path) -> Tree:
-        """Everything that git knows or would add, as it is now."""
+        """Copy everything that git knows or would add, as it is now."""
         names = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT, capture_output=True, text=True, check=True,
@@ -63,18 +61,19 @@ class Tree:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
         tree = cls(folder)
-        # by content, not by time and size: a mutation and its original may share both
+        # compare by content, not by time and size: a mutation and its original may share both
         compileall.compile_dir(folder, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
         tree.check_imports()
         return tree
 
     @property
     def environment(self) -> Mapping[str, str]:
+        """The environment of its tests."""
         path = os.pathsep.join(str(self.folder / part) for part in (".", "plugins"))
         return {**os.environ, "PYTHONPATH": path, "HYPOTHESIS_PROFILE": "first failure", "CI": "false"}
 
     def check_imports(self) -> None:
-        """The copy is what runs, not what is installed."""
+        """Raise Unproven if installed packages are imported instead of the copy's."""
         packages = ["tconnectsync", *(found.name for found in (self.folder / "plugins").iterdir() if found.is_dir())]
         code = "import importlib, sys\nfor name in sys.argv[1:]: print(importlib.import_module(name).__file__)"
         done = subprocess.run(
@@ -83,11 +82,11 @@ class Tree:
         )  # fmt: skip
         strange = [path for path in done.stdout.split() if not Path(path).is_relative_to(self.folder)]
         if strange:
-            raise Unproven(f"not the copy is imported, but {strange}")
+            raise Unproven(f"the copy is not imported, but {strange}")
 
     @contextmanager
     def mutated(self, mutation: Mutation) -> Iterator[None]:
-        """The copy with a mutation in it. Raises Unproven if the patch does not apply."""
+        """The copy with a mutation applied. Raises Unproven if the patch does not apply."""
         self._apply(mutation)
         try:
             yield
@@ -102,7 +101,7 @@ class Tree:
             raise Unproven(f"the patch does not apply: {done.stderr.strip()}")
 
     def failures(self, tests: Sequence[str], *options: str) -> list[str]:
-        """What made tests fail, in one line each. Unproven: they could not be run."""
+        """Why tests failed, one line each. Raises Unproven if they could not be run."""
         report = self.folder / "report.xml"
         report.unlink(missing_ok=True)
         done = subprocess.run(
@@ -120,14 +119,14 @@ class Tree:
 
 
 def prove(tree: Tree, mutation: Mutation) -> None:
-    """Every test of the mutation fails, by what it asserts. Unproven: one does not."""
+    """Check that every test of the mutation fails by an assertion. Raises Unproven if one does not."""
     with tree.mutated(mutation):
         for test in mutation.tests:
             failures = tree.failures([test], "-x")
             if not failures:
                 raise Unproven(f"{test} does not notice it")
             if re.match(rf"(?:{'|'.join(_NO_PROGRAM)})\b|Failed: Timeout", failures[0]):
-                raise Unproven(f"{test} fails by something else: {failures[0][:500]}")
+                raise Unproven(f"{test} fails for another reason: {failures[0][:500]}")
 
 
 def write_table() -> None:
@@ -139,6 +138,16 @@ def write_table() -> None:
         raise SystemExit(f"{GUARANTEES} has no table of mutations")
     table = "\n".join(markdown_table())
     GUARANTEES.write_text(f"{head}{table}\n{tail and chr(10) + tail}", encoding="utf-8")
+
+
+def record(path: Path) -> None:
+    """Store the uncommitted changes of the product as the diff of this patch; its header stays."""
+    command = ["git", "diff", "--unified=1", "--", "tconnectsync", "plugins"]
+    diff = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    if not diff:
+        raise SystemExit("nothing to record: break the promise in tconnectsync/ or plugins/ first")
+    header, _, _ = path.read_text(encoding="utf-8").partition("\n\n")
+    path.write_text(f"{header}\n\n{diff}", encoding="utf-8")
 
 
 def tried_all(chosen: Sequence[Mutation], jobs: int) -> Iterator[tuple[Mutation, str | None]]:
@@ -169,22 +178,28 @@ def tried_all(chosen: Sequence[Mutation], jobs: int) -> Iterator[tuple[Mutation,
 def main() -> int:
     """Print which mutations are caught; what is wrong goes to stderr."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="mutations whose name holds one of these")
-    parser.add_argument("--jobs", type=int, default=1, help="so many at once")
-    parser.add_argument("--table", action="store_true", help="write the table into the guarantees, and try nothing")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="mutations whose file name contains one of these")
+    parser.add_argument("--jobs", type=int, default=1, help="how many at once")
+    parser.add_argument("--table", action="store_true", help="write the table into the guarantees and end")
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="store the uncommitted changes of the code in this patch and end"
+    )
     given = parser.parse_args()
     if given.table:
         write_table()
         return 0
+    if given.record:
+        record(given.record)
+        return 0
     mutations = read_mutations()
-    chosen = [each for each in mutations if not given.only or any(word in each.name for word in given.only)]
+    chosen = [each for each in mutations if not given.only or any(word in each.path.stem for word in given.only)]
     missed = 0
     for mutation, problem in tried_all(chosen, given.jobs):
         if problem is None:
-            print(f"caught: {mutation.name}", flush=True)
+            print(f"caught: {mutation.path.stem}", flush=True)
         else:
             missed += 1
-            print(f"NOT CAUGHT: {mutation.name}: {problem}", file=sys.stderr, flush=True)
+            print(f"NOT CAUGHT: {mutation.path.stem}: {problem}", file=sys.stderr, flush=True)
     print(f"{len(chosen)} mutations, {len(chosen) - missed} caught", file=sys.stderr)
     return 1 if missed else 0
 

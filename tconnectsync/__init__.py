@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tconnectsync.events import Event as Event
     from tconnectsync.events import alarms as alarms
     from tconnectsync.plugin import addresses, pasted
+    from tconnectsync.plugin.base_receiver import BaseReceiver as BaseReceiver
     from tconnectsync.plugin.fold import Document as Document
     from tconnectsync.plugin.fold import Fold as Fold
     from tconnectsync.plugin.fold import document_id as document_id
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.spec import SinkSpec as SinkSpec
     from tconnectsync.plugin.spec import SourceSpec as SourceSpec
     from tconnectsync.plugin.spec import hookimpl as hookimpl
+    from tconnectsync.plugin.stateless_fold import NoState as NoState
+    from tconnectsync.plugin.stateless_fold import each as each
     from tconnectsync.retry.deadline import RememberedDeadline as RememberedDeadline
     from tconnectsync.text.plural import counted as counted
 
@@ -65,6 +68,7 @@ __version__ = "4.0.0"
 _HOME = {
     "SupportsAdoption": "plugin.receiver",
     "FileUnreadable": "errors",
+    "BaseReceiver": "plugin.base_receiver",
     "Batch": "plugin.source",
     "Clock": "clock",
     "Context": "plugin.spec",
@@ -85,6 +89,7 @@ _HOME = {
     "ImportOptions": "plugin.spec",
     "Importer": "plugin.spec",
     "LegacyMatch": "plugin.receiver",
+    "NoState": "plugin.stateless_fold",
     "Outcome": "plugin.receiver",
     "Postponed": "plugin.receiver",
     "Receiver": "plugin.receiver",
@@ -105,6 +110,7 @@ _HOME = {
     "TconnectsyncError": "errors",
     "counted": "text.plural",
     "document_id": "plugin.fold",
+    "each": "plugin.stateless_fold",
     "hookimpl": "plugin.spec",
     "host_of": "plugin.http",
     "http_date": "plugin.http",

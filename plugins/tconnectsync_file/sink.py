@@ -12,18 +12,20 @@ import attrs
 
 from tconnectsync import (
     Accepted,
+    BaseReceiver,
     CheckResult,
     Context,
     Delivery,
     Document,
     Event,
+    Fold,
     Outcome,
     Retryable,
     Sink,
     SinkSpec,
-    SiteConflict,
     StoredDocument,
     document_id,
+    each,
 )
 from tconnectsync_file.options import FileOptions
 from tconnectsync_file.rows import Row, fields_of, read, row_of, utc_time, written
@@ -44,63 +46,41 @@ def problems(options: FileOptions, _sections: Mapping[str, Any]) -> Sequence[str
 def open_sink(options: FileOptions, _context: Context) -> Sink:
     """The sink with its receiver."""
     kinds = frozenset(options.kinds)
-    fold = EventFold(kinds)
+    fold = event_fold(kinds)
     fingerprint = f"{fold.name} {fold.version} {','.join(sorted(kinds))}"
     receiver = Folder(Path(options.folder or "."), options.format, fields=fields_of(kinds))
     return Sink(folds=[fold], receiver=receiver, fingerprint=fingerprint)
 
 
-@attrs.frozen(kw_only=True)
-class Nothing:
-    """Every event stands for itself."""
-
-
-class EventFold:
+def event_fold(kinds: frozenset[str]) -> Fold[Any]:
     """Each chosen event becomes one document."""
 
-    name = "events"
-    version = 1
-    state_type = Nothing
-
-    def __init__(self, kinds: frozenset[str]) -> None:
-        self.kinds = kinds
-
-    def initial(self) -> Nothing:
-        """Nothing."""
-        return Nothing()
-
-    def step(self, state: Nothing, event: Event) -> tuple[Nothing, Sequence[Document]]:
-        """The event as it is, flat."""
+    @each(*kinds, name="events", version=1)
+    def flat_event(event: Event) -> Document | None:
         if event.at is None:
-            return state, []
+            return None
         body = attrs.asdict(event.body, value_serializer=lambda _owner, _field, value: _plain(value))
         content = {**body, "pump_time": event.pump_time.isoformat(), "pump": event.pump, "kind": event.kind}
         numbered = event.group is not None and event.seq is not None
         names = (event.pump, event.group, event.seq) if numbered else (event.pump, event.id)
         identity = document_id(*(str(name) for name in names), "file")
-        return state, [Document(id=identity, collection=COLLECTION, at=event.at, content=content)]
+        return Document(id=identity, collection=COLLECTION, at=event.at, content=content)
 
-    def running(self, _state: Nothing) -> Sequence[Document]:
-        """Nothing goes on."""
-        return []
+    return flat_event
 
 
 def _plain(value: object) -> object:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-class Folder:
-    """Satisfies :class:`tconnectsync.Receiver`: a file a month, replaced as a whole. ``stored`` is the month."""
+class Folder(BaseReceiver):
+    """A file a month, replaced as a whole. ``receiver_key`` is the month."""
 
     batch_size = 2000
 
     def __init__(self, folder: Path, file_format: str, *, fields: Sequence[str]) -> None:
         self.folder, self.format, self.fields = folder, file_format, fields
         self.address = f"{folder} ({file_format})"
-
-    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:  # noqa: ARG002 - the protocol's signature
-        """Files that are not ours are refused when they are read."""
-        return None
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         """Replace the files of the touched months; what an earlier attempt may have left is looked for in every month."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tconnectsync import (
     Accepted,
+    BaseReceiver,
     CheckResult,
     Clock,
     Context,
@@ -18,8 +19,6 @@ from tconnectsync import (
     Retryable,
     Sink,
     SinkSpec,
-    SiteConflict,
-    StoredDocument,
     addresses,
     document_id,
 )
@@ -65,8 +64,8 @@ def open_sink(options: MqttOptions, context: Context) -> Sink:
     return Sink(folds=[fold], receiver=receiver, fingerprint=f"{fold.name} {fold.version}")
 
 
-class Broker:
-    """Satisfies :class:`tconnectsync.Receiver`. A broker cannot be asked what it holds: the newest message is what counts."""
+class Broker(BaseReceiver):
+    """An MQTT broker. It cannot be asked what it holds: only the newest message counts."""
 
     batch_size = 10
 
@@ -74,10 +73,6 @@ class Broker:
         self.options, self.version, self.clock = options, version, clock
         scheme = "mqtts" if options.tls else "mqtt"
         self.address = f"{scheme}://{options.host}:{options.broker_port}/{options.prefix}"
-
-    def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:  # noqa: ARG002 - the protocol's signature
-        """Nobody else's messages are ours to judge."""
-        return None
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
         """Publish the newest state; one that is to go becomes an empty message, which takes what is retained away."""
@@ -93,10 +88,6 @@ class Broker:
             self._discovery(contents, now), [message for message in messages if message.payload or message.retained]
         )
         return [Accepted(receiver_key=_TOPICS.get(delivery.document_id, "")) for delivery in batch]
-
-    def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:  # noqa: ARG002
-        """Nothing: see the class."""
-        return iter(())
 
     def check(self) -> Iterator[CheckResult]:
         """Whether the broker lets us in."""

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from tconnectsync import Document, Event, events
-from tconnectsync_nightscout.folds.cgm import FingersticksFold, ReadingsFold, direction
+from tconnectsync_nightscout.folds.cgm import ReadingsFold, direction, fingersticks
 from tests.nightscout.fold_worlds import NOON, event, keep_laws
 
 
@@ -94,7 +94,7 @@ def test_the_arrow_follows_the_rate_of_change(trend: float | None, word: str | N
 
 
 def stick(**fields: Any) -> list[Document]:
-    return keep_laws(FingersticksFold(), [event(events.GlucoseFingerstick(**fields), 0, 1)], [0])
+    return keep_laws(fingersticks, [event(events.GlucoseFingerstick(**fields), 0, 1)], [0])
 
 
 def test_a_typed_finger_stick_is_an_mbg_entry() -> None:

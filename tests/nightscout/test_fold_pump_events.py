@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from tconnectsync import Document, Fold, events
-from tconnectsync_nightscout.folds.alarms import AlarmsFold, AlertsFold
-from tconnectsync_nightscout.folds.carbs import CarbsFold
-from tconnectsync_nightscout.folds.fills import FillsFold
-from tconnectsync_nightscout.folds.modes import ControlModesFold, ModesFold
+from tconnectsync_nightscout.folds.alarms import AlarmsFold, alert_notes
+from tconnectsync_nightscout.folds.carbs import carbs_fold
+from tconnectsync_nightscout.folds.fills import fills_fold
+from tconnectsync_nightscout.folds.modes import ModesFold, control_notes
 from tconnectsync_nightscout.folds.select import iob_folds, pump_event_folds, treatment_folds
-from tconnectsync_nightscout.folds.sensors import SensorAlertsFold, SensorsFold
-from tconnectsync_nightscout.folds.suspensions import SuspensionNotes
+from tconnectsync_nightscout.folds.sensors import SensorsFold, sensor_alert_notes
+from tconnectsync_nightscout.folds.suspensions import suspension_notes
 from tests.nightscout.fold_worlds import NOON, event, keep_laws, timeline
 
 
@@ -34,7 +34,7 @@ def shown(documents: list[Document]) -> list[tuple[float, str, float | None]]:
 
 def test_the_three_fills_of_one_change_are_three_different_things() -> None:
     documents = run(
-        FillsFold(),
+        fills_fold(),
         (0, events.CartridgeFilled(volume_u=180, measured_u=0.0)),
         (0, events.TubingFilled(prime_u=None, status="completed")),
         (23, events.CannulaFilled(prime_u=0.3, status="completed")),
@@ -49,13 +49,13 @@ def test_the_three_fills_of_one_change_are_three_different_things() -> None:
 
 
 def test_the_kind_of_each_fill_can_be_chosen_or_left_out() -> None:
-    fold = FillsFold(cannula="Cannula Change", cartridge="", tubing="off")
+    fold = fills_fold(cannula="Cannula Change", cartridge="", tubing="off")
     world = ((0.0, events.CartridgeFilled(volume_u=180)), (1.0, events.TubingFilled()), (2.0, events.CannulaFilled()))
     assert [item.unique_slot for item in run(fold, *world)] == ["Cannula Change"]
 
 
 def test_a_fill_that_was_broken_off_is_no_new_site() -> None:
-    (document,) = run(FillsFold(), (0, events.CannulaFilled(prime_u=0.1, status="user_aborted")))
+    (document,) = run(fills_fold(), (0, events.CannulaFilled(prime_u=0.1, status="user_aborted")))
     assert (document.unique_slot, document.content["notes"]) == (
         "Note",
         "Cannula fill not completed with 0.1 U; user aborted",
@@ -64,15 +64,15 @@ def test_a_fill_that_was_broken_off_is_no_new_site() -> None:
 
 @pytest.mark.parametrize("volume", [None, 0, 0.0])
 def test_a_cartridge_without_an_amount_is_still_a_new_cartridge(volume: float | None) -> None:
-    (document,) = run(FillsFold(), (0, events.CartridgeFilled(volume_u=volume)))
+    (document,) = run(fills_fold(), (0, events.CartridgeFilled(volume_u=volume)))
     assert document.unique_slot == "Insulin Change"
     assert "insulinVolume" not in document.content
-    (document,) = run(FillsFold(), (0, events.CartridgeFilled(volume_u=volume, measured_u=95.5)))
+    (document,) = run(fills_fold(), (0, events.CartridgeFilled(volume_u=volume, measured_u=95.5)))
     assert document.content["insulinVolume"] == 95.5
 
 
 def test_an_impossible_volume_is_shown_and_the_change_is_kept() -> None:
-    change, problem = run(FillsFold(), (0, events.CartridgeFilled(volume_u=10_595)))
+    change, problem = run(fills_fold(), (0, events.CartridgeFilled(volume_u=10_595)))
     assert change.problem is None
     assert "insulinVolume" not in change.content
     assert problem.problem == "cartridge volume in U of 10595 is not possible"
@@ -83,7 +83,7 @@ def test_suspensions_are_notes_with_their_reason() -> None:
         (float(minute), events.PumpingSuspended(reason=reason))
         for minute, reason in enumerate(["user", "alarm", "malfunction", "plgs", "9"])
     ]
-    assert [item.content["notes"] for item in run(SuspensionNotes(), *world, (9.0, events.PumpingResumed()))] == [
+    assert [item.content["notes"] for item in run(suspension_notes, *world, (9.0, events.PumpingResumed()))] == [
         "Delivery suspended by the wearer",
         "Delivery suspended by an alarm",
         "Delivery suspended by a malfunction of the pump",
@@ -144,7 +144,7 @@ def test_the_running_mode_keeps_its_identity_when_it_ends() -> None:
 
 
 def test_control_modes_are_notes() -> None:
-    (document,) = run(ControlModesFold(), (0, events.ControlChanged(control="pining")))
+    (document,) = run(control_notes, (0, events.ControlChanged(control="pining")))
     assert document.content["notes"] == "Control: closed loop, waiting for sensor readings"
 
 
@@ -223,9 +223,9 @@ def test_alarms_that_were_not_chosen_are_not_announced(listed: str) -> None:
 
 
 def test_alerts_and_sensor_alerts_are_notes() -> None:
-    (document,) = run(AlertsFold(), (0, events.AlertRaised(alert_id=2, name="usb_connection")))
+    (document,) = run(alert_notes, (0, events.AlertRaised(alert_id=2, name="usb_connection")))
     assert document.content["notes"] == "Alert: usb connection"
-    (document,) = run(SensorAlertsFold(), (0, events.SensorAlertRaised(alert_id=11, name="11", sensor="dexcom_g7")))
+    (document,) = run(sensor_alert_notes, (0, events.SensorAlertRaised(alert_id=11, name="11", sensor="dexcom_g7")))
     assert document.content["notes"] == "Sensor alert: 11"
 
 
@@ -290,13 +290,12 @@ def test_start_and_join_of_one_session_are_one_start() -> None:
 
 def test_carbs_without_insulin() -> None:
     entered = (0.0, events.CarbsEntered(carbs_g=12.0))
-    (document,) = run(CarbsFold(), entered)
+    (document,) = run(carbs_fold(), entered)
     assert (document.unique_slot, document.content["carbs"], document.at) == ("Carb Correction", 12, NOON)
-    (document,) = run(CarbsFold(carbs="note"), entered)
+    (document,) = run(carbs_fold(as_note=True), entered)
     assert (document.unique_slot, document.content["notes"]) == ("Note", "12 g carbs")
-    assert run(CarbsFold(carbs="off"), entered) == []
-    assert run(CarbsFold(), (0, events.CarbsEntered(carbs_g=0))) == []
-    assert run(CarbsFold(), (0, events.CarbsEntered(carbs_g=65_535)))[0].problem is not None
+    assert run(carbs_fold(), (0, events.CarbsEntered(carbs_g=0))) == []
+    assert run(carbs_fold(), (0, events.CarbsEntered(carbs_g=65_535)))[0].problem is not None
 
 
 def test_milliseconds_keep_documents_of_one_second_apart() -> None:

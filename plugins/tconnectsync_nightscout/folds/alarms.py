@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import attrs
 
-from tconnectsync import Document, Event, alarms, events
-from tconnectsync_nightscout.folds.documents import Mark, NoState, mark_of, treatment, words
+from tconnectsync import Document, Event, alarms, each, events
+from tconnectsync_nightscout.folds.documents import Mark, mark_of, treatment, words
 
 NOISE = frozenset({18, 23})
 """Alarms that only repeat that delivery is stopped ("resume pump")."""
@@ -117,25 +117,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-@attrs.frozen(kw_only=True)
-class AlertsFold:
+@each("alert.raised", name="alerts", version=1)
+def alert_notes(event: Event) -> Document:
     """``alert.raised`` (record 4) to a Note."""
-
-    name = "alerts"
-    version = 1
-    kinds = frozenset({"alert.raised"})
-    state_type = NoState
-
-    def initial(self) -> NoState:
-        """Nothing."""
-        return NoState()
-
-    def step(self, state: NoState, event: Event) -> tuple[NoState, Sequence[Document]]:
-        """The alert's note."""
-        mark, body = mark_of(event), event.body
-        notes = f"Alert: {words(body.name) or body.alert_id}"
-        return state, (treatment("Note", mark, "alert", mark.key, fields={"notes": notes}),)
-
-    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
-        """Nothing goes on."""
-        return ()
+    mark, body = mark_of(event), event.body
+    notes = f"Alert: {words(body.name) or body.alert_id}"
+    return treatment("Note", mark, "alert", mark.key, fields={"notes": notes})

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from tconnectsync import Document, Event, events
+from tconnectsync import Document, Event, each, events
 from tconnectsync.events.limits import GLUCOSE_MG_DL, possible
-from tconnectsync_nightscout.folds.documents import Mark, NoState, impossible, mark_of, milli, provenance
+from tconnectsync_nightscout.folds.documents import Mark, impossible, mark_of, milli, provenance
 from tconnectsync_nightscout.site.wire import ENTRIES
 
 HIGH_SGV, LOW_SGV = 401, 39
@@ -72,34 +72,15 @@ class ReadingsFold:
         return ()
 
 
-@attrs.frozen(kw_only=True)
-class FingersticksFold:
-    """``glucose.fingerstick`` to an ``mbg`` entry, where the wearer typed it: a value taken over from the sensor is there."""
-
-    name = "fingersticks"
-    version = 1
-    kinds = frozenset({"glucose.fingerstick"})
-    state_type = NoState
-
-    def initial(self) -> NoState:
-        """Nothing."""
-        return NoState()
-
-    def step(self, state: NoState, event: Event) -> tuple[NoState, Sequence[Document]]:
-        """The finger stick's entry."""
-        body, mark = event.body, mark_of(event)
-        if body.entry != "manual" or body.glucose_mg_dl is None:
-            return state, ()
-        if not possible(body.glucose_mg_dl, *GLUCOSE_MG_DL):
-            return state, (
-                impossible("glucose in mg/dL", body.glucose_mg_dl, mark, "mbg", mark.key, collection=ENTRIES),
-            )
-        fields = {"mbg": milli(body.glucose_mg_dl)}
-        return state, (_entry("mbg", mark, mark.at, fields=fields),)
-
-    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
-        """Nothing goes on."""
-        return ()
+@each("glucose.fingerstick", name="fingersticks", version=1)
+def fingersticks(event: Event) -> Document | None:
+    """``glucose.fingerstick`` to an ``mbg`` entry if the wearer typed it: a value from the sensor is an ``sgv`` already."""
+    body, mark = event.body, mark_of(event)
+    if body.entry != "manual" or body.glucose_mg_dl is None:
+        return None
+    if not possible(body.glucose_mg_dl, *GLUCOSE_MG_DL):
+        return impossible("glucose in mg/dL", body.glucose_mg_dl, mark, "mbg", mark.key, collection=ENTRIES)
+    return _entry("mbg", mark, mark.at, fields={"mbg": milli(body.glucose_mg_dl)})
 
 
 def direction(trend_mg_dl_per_min: float | None) -> str | None:

@@ -141,8 +141,3 @@ def plain_notes(*phrases: str | None) -> str:
 
 def _shown(value: object) -> str:
     return amount(value) if isinstance(value, (int, float)) and math.isfinite(value) else str(value)
-
-
-@attrs.frozen(kw_only=True)
-class NoState:
-    """The state of a fold that remembers nothing: every event is a document of its own."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import attrs
-
-from tconnectsync import Document, Event, events
+from tconnectsync import Document, Event, Fold, each, events
 from tconnectsync.events.limits import MAX_VOLUME_U, possible
 from tconnectsync_nightscout.folds.documents import (
     Mark,
-    NoState,
     amount,
     impossible,
     mark_of,
@@ -26,38 +23,22 @@ _DONE = frozenset({None, "completed"})
 _NOT_SENT = frozenset({"", "off", "none"})
 
 
-@attrs.frozen(kw_only=True)
-class FillsFold:
+def fills_fold(*, cannula: str = "Site Change", cartridge: str = "Insulin Change", tubing: str = "Note") -> Fold[Any]:
     """Records 61, 33 and 63 to the eventTypes given for each; "" leaves that kind out.
 
-    A fill that was broken off is a Note whatever its eventType: the site or the cartridge is not new.
+    An interrupted fill is a Note whatever its eventType: the site or the cartridge is not new.
     """
 
-    cannula: str = "Site Change"
-    cartridge: str = "Insulin Change"
-    tubing: str = "Note"
-
-    name = "fills"
-    version = 1
-    kinds = frozenset({"cannula.filled", "cartridge.filled", "tubing.filled"})
-    state_type = NoState
-
-    def initial(self) -> NoState:
-        """Nothing."""
-        return NoState()
-
-    def step(self, state: NoState, event: Event) -> tuple[NoState, Sequence[Document]]:
-        """The fill's document."""
+    @each("cannula.filled", "cartridge.filled", "tubing.filled", name="fills", version=1)
+    def fill(event: Event) -> Sequence[Document]:
         body, mark = event.body, mark_of(event)
         if isinstance(body, events.CartridgeFilled):
-            return state, _cartridge(body, mark, self.cartridge)
+            return _cartridge(body, mark, cartridge)
         if isinstance(body, events.CannulaFilled):
-            return state, _prime(body, mark, self.cannula, "Cannula")
-        return state, _prime(body, mark, self.tubing, "Tubing")
+            return _prime(body, mark, cannula, "Cannula")
+        return _prime(body, mark, tubing, "Tubing")
 
-    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
-        """Nothing goes on."""
-        return ()
+    return fill
 
 
 def _cartridge(body: events.CartridgeFilled, mark: Mark, event_type: str) -> Sequence[Document]:

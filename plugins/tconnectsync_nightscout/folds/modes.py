@@ -7,8 +7,8 @@ from datetime import datetime
 
 import attrs
 
-from tconnectsync import Document, Event, events
-from tconnectsync_nightscout.folds.documents import Mark, NoState, mark_of, minutes, treatment, utc_of, words
+from tconnectsync import Document, Event, each, events
+from tconnectsync_nightscout.folds.documents import Mark, mark_of, minutes, treatment, utc_of, words
 
 _SHOWN = {"sleep": "Sleep", "exercise": "Exercise"}
 _SIGNS_OF_LIFE = frozenset({"basal.delivered", "day.summary", "pumping.resumed", "pumping.suspended", "unknown"})
@@ -75,33 +75,17 @@ def _shown(mode: RunningMode, end: datetime, by: Mark | None = None) -> Sequence
     return (treatment(_SHOWN[mode.mode], mode.first, "mode", mode.first.key, fields=fields, sources=sources),)
 
 
-@attrs.frozen(kw_only=True)
-class ControlModesFold:
-    """``control.changed`` (record 230) to a Note."""
-
-    name = "control-modes"
-    version = 1
-    kinds = frozenset({"control.changed"})
-    state_type = NoState
-
-    def initial(self) -> NoState:
-        """Nothing."""
-        return NoState()
-
-    def step(self, state: NoState, event: Event) -> tuple[NoState, Sequence[Document]]:
-        """The change's note."""
-        mark, control = mark_of(event), event.body.control
-        notes = f"Control: {_CONTROL_WORDS.get(control, words(control))}"
-        return state, (treatment("Note", mark, "control", mark.key, fields={"notes": notes}),)
-
-    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
-        """Nothing goes on."""
-        return ()
-
-
 _CONTROL_WORDS = {
     "no_control": "off",
     "open_loop": "open loop",
     "pining": "closed loop, waiting for sensor readings",
     "closed_loop": "closed loop",
 }
+
+
+@each("control.changed", name="control-modes", version=1)
+def control_notes(event: Event) -> Document:
+    """``control.changed`` (record 230) to a Note."""
+    mark, control = mark_of(event), event.body.control
+    notes = f"Control: {_CONTROL_WORDS.get(control, words(control))}"
+    return treatment("Note", mark, "control", mark.key, fields={"notes": notes})

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from tconnectsync import Fold
-from tconnectsync_nightscout.folds.alarms import AlarmsFold, AlertsFold
+from tconnectsync_nightscout.folds.alarms import AlarmsFold, alert_notes
 from tconnectsync_nightscout.folds.basal import BasalFold
 from tconnectsync_nightscout.folds.boluses import BolusFold
-from tconnectsync_nightscout.folds.carbs import CarbsFold
-from tconnectsync_nightscout.folds.cgm import FingersticksFold, ReadingsFold
+from tconnectsync_nightscout.folds.carbs import carbs_fold
+from tconnectsync_nightscout.folds.cgm import ReadingsFold, fingersticks
 from tconnectsync_nightscout.folds.device_status import DeviceStatusFold
-from tconnectsync_nightscout.folds.fills import FillsFold
+from tconnectsync_nightscout.folds.fills import fills_fold
 from tconnectsync_nightscout.folds.iob import IobFold
-from tconnectsync_nightscout.folds.modes import ControlModesFold, ModesFold
-from tconnectsync_nightscout.folds.sensors import SensorAlertsFold, SensorsFold
-from tconnectsync_nightscout.folds.suspensions import SuspensionNotes
+from tconnectsync_nightscout.folds.modes import ModesFold, control_notes
+from tconnectsync_nightscout.folds.sensors import SensorsFold, sensor_alert_notes
+from tconnectsync_nightscout.folds.suspensions import suspension_notes
 
 
 def treatment_folds(
@@ -27,7 +27,7 @@ def treatment_folds(
     if bolus:
         folds.append(BolusFold(carbs=carbs, glucose=glucose, units=units))
         if carbs != "off":
-            folds.append(CarbsFold(carbs=carbs))
+            folds.append(carbs_fold(as_note=carbs == "note"))
     if basal:
         folds.append(BasalFold())
     return tuple(folds)
@@ -40,9 +40,9 @@ def iob_folds(*, device_status: bool = True) -> tuple[Fold[Any], ...]:
 
 def cgm_folds(*, alerts: bool = False) -> tuple[Fold[Any], ...]:
     """Sensor readings and finger sticks."""
-    folds: list[Fold[Any]] = [ReadingsFold(), FingersticksFold()]
+    folds: list[Fold[Any]] = [ReadingsFold(), fingersticks]
     if alerts:
-        folds.append(SensorAlertsFold())
+        folds.append(sensor_alert_notes)
     return tuple(folds)
 
 
@@ -63,16 +63,16 @@ def pump_event_folds(
 ) -> tuple[Fold[Any], ...]:
     """Fills, suspensions, modes, alarms and sensor sessions."""
     folds: list[Fold[Any]] = [
-        FillsFold(cannula=cannula, cartridge=cartridge, tubing=tubing),
-        SuspensionNotes(),
+        fills_fold(cannula=cannula, cartridge=cartridge, tubing=tubing),
+        suspension_notes,
         ModesFold(),
         AlarmsFold(announce=tuple(announce)),
         SensorsFold(),
     ]
     if alerts:
-        folds.append(AlertsFold())
+        folds.append(alert_notes)
     if control_modes:
-        folds.append(ControlModesFold())
+        folds.append(control_notes)
     if sensor_alerts:
-        folds.append(SensorAlertsFold())
+        folds.append(sensor_alert_notes)
     return tuple(folds)

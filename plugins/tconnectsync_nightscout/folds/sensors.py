@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from tconnectsync import Document, Event, events
-from tconnectsync_nightscout.folds.documents import Mark, NoState, mark_of, plain_notes, treatment, words
+from tconnectsync import Document, Event, each, events
+from tconnectsync_nightscout.folds.documents import Mark, mark_of, plain_notes, treatment, words
 
 SAME_START = timedelta(hours=1)
 """Two records whose sessions began this close to each other speak of the same session: sensor clocks are not exact."""
@@ -108,25 +108,9 @@ def _started(mark: Mark, sensor: str, age_s: float | None) -> Document:
     return treatment("Sensor Start", mark, "sensor", mark.key, fields={"notes": plain_notes(sensor, hours)})
 
 
-@attrs.frozen(kw_only=True)
-class SensorAlertsFold:
+@each("sensor.alert_raised", name="sensor-alerts", version=1)
+def sensor_alert_notes(event: Event) -> Document:
     """``sensor.alert_raised`` to a Note."""
-
-    name = "sensor-alerts"
-    version = 1
-    kinds = frozenset({"sensor.alert_raised"})
-    state_type = NoState
-
-    def initial(self) -> NoState:
-        """Nothing."""
-        return NoState()
-
-    def step(self, state: NoState, event: Event) -> tuple[NoState, Sequence[Document]]:
-        """The alert's note."""
-        mark, body = mark_of(event), event.body
-        notes = f"Sensor alert: {words(body.name) or body.alert_id}"
-        return state, (treatment("Note", mark, "sensor-alert", mark.key, fields={"notes": notes}),)
-
-    def running(self, state: NoState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
-        """Nothing goes on."""
-        return ()
+    mark, body = mark_of(event), event.body
+    notes = f"Sensor alert: {words(body.name) or body.alert_id}"
+    return treatment("Note", mark, "sensor-alert", mark.key, fields={"notes": notes})

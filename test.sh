@@ -13,7 +13,7 @@ case " $* " in
     *)
         ldconfig -p 2> /dev/null | grep -q libcurl.so.4 || .ci/need "MongoDB needs libcurl" libcurl4 || true
         command -v mosquitto > /dev/null || [ -x /usr/sbin/mosquitto ] || .ci/need "The MQTT sink is tested with a real broker" mosquitto || true
-        "$venv/bin/python" -m tests.real_servers
+        "$venv/bin/python" -m tests.support.real_servers
         ;;
 esac
 # A worker for each core; the last of two options wins, so that `./test.sh -n 0` runs them one after the other.

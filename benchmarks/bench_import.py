@@ -75,10 +75,10 @@ class _Export:
 
 def write_files(folder: Path, start: date, days: int) -> dict[str, Path]:
     """The files, by kind."""
-    sys.path.insert(0, str(HERE.parent / "tests"))
+    sys.path.insert(0, str(HERE.parent))
     from tconnectsync_simulator.pump.plan import SimulationPlan
     from tconnectsync_simulator.pump.pump import Simulation
-    from tests.binary_records import MEMORY, binary
+    from tests.support.binary_records import MEMORY, binary
 
     paths = {"JSON": folder / "year.json", "binary": folder / "year.txt", "CSV": folder / "year.csv"}
     window: list[dict[str, Any]] = []

@@ -67,8 +67,8 @@ def sync_twice(world: World, days: int, *, site: tuple[str, str] | None = None, 
 @contextlib.contextmanager
 def real_site() -> Iterator[tuple[str, str] | None]:
     """Address and secret of a real, empty Nightscout 0.12.8; None where this machine cannot run one."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-    from tests import real_servers
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from tests.support import real_servers
 
     try:
         programs = real_servers.find_programs(real_servers.cache_folder(os.environ))

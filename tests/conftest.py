@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 
-from tests.loopback_only import only_loopback
-from tests.real_broker import broker
-from tests.real_servers import ServersMissing, Site, cache_folder, find_programs, in_ci, running_nightscout
+from tests.support.loopback_only import only_loopback
+from tests.support.mqtt_broker import broker
+from tests.support.real_servers import ServersMissing, Site, cache_folder, find_programs, in_ci, running_nightscout
 
 __all__ = ["broker", "only_loopback", "real_nightscout", "site"]
 

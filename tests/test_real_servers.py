@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import real_servers
-from tests.real_servers import ServersMissing, Site, install_nightscout
+from tests.support import real_servers
+from tests.support.real_servers import ServersMissing, Site, install_nightscout
 
 pytest_plugins = ["pytester"]
 
@@ -98,7 +98,7 @@ test_each_test_gets_an_empty_site_again = test_each_test_gets_an_empty_site
 
 
 def test_a_test_cannot_leave_this_machine(pytester: pytest.Pytester) -> None:
-    pytester.makeconftest((Path(__file__).parent / "loopback_only.py").read_text())
+    pytester.makeconftest((Path(__file__).parent / "support" / "loopback_only.py").read_text())
     pytester.makepyfile(
         """
         import contextlib

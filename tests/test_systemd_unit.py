@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real_servers import in_ci
+from tests.support.real_servers import in_ci
 
 FOLDER = Path(__file__).resolve().parent.parent / "systemd"
 UNITS = ("tconnectsync.service", "tconnectsync@.service")

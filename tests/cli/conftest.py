@@ -1,4 +1,4 @@
-"""The command line of :mod:`cli_worlds`."""
+"""The command line of :mod:`tests.cli.harness`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.cli_worlds import FakeApplication, World
+from tests.cli.harness import FakeApplication, World
 
 COMMANDS = {
     "execute": "daemon.execute",

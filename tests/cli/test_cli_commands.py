@@ -27,7 +27,7 @@ from tconnectsync.errors import (
 from tconnectsync.eventlog import Damage
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.plugin.receiver import CheckResult
-from tests.cli.cli_worlds import EntryPoint, Result, World, made_up_plugin
+from tests.cli.harness import EntryPoint, Result, World, made_up_plugin
 
 
 @pytest.mark.parametrize(
@@ -415,7 +415,7 @@ def test_a_reader_that_closes_the_pipe_is_no_error(world: World) -> None:
     try:
         from tconnectsync.cli.invocation import CliContext
         from tconnectsync.cli.root import run
-        from tests.cli.cli_worlds import StillClock
+        from tests.cli.harness import StillClock
 
         invocation = CliContext(
             environ=world.environ, clock=StillClock(), system_file=world.folder / "none", plugins=world.plugins

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.cli_worlds import World
+from tests.cli.harness import World
 
 
 def test_what_may_not_be_read_is_told_with_the_way_out(world: World) -> None:

@@ -13,7 +13,7 @@ from tconnectsync.cli.durations import size_words, span_words, when_words
 from tconnectsync.cli.progress import ProgressLine, bar_words
 from tconnectsync.cli.status_links import StatusLine, links_of, too_old
 from tconnectsync.projection.notes import PendingNote, due_texts, notes_to_json
-from tests.cli.cli_worlds import NOW, World
+from tests.cli.harness import NOW, World
 
 BERLIN = ZoneInfo("Europe/Berlin")
 OK = {"state": "ok", "since": None, "message": "", "remedy": None}

@@ -17,7 +17,7 @@ from tconnectsync.cli.init.template import TemplateValues, filled, template
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.plugin.receiver import CheckResult
-from tests.cli.cli_worlds import Said, World
+from tests.cli.harness import Said, World
 
 OLD = {
     "TCONNECT_EMAIL": "a@example.org",

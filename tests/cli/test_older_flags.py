@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from tconnectsync.plugin.manager import load_plugins
-from tests.cli.cli_worlds import World
+from tests.cli.harness import World
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.errors import ConfigError, FileUnreadable, Retryable
 from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.text.printable import one_line, printable, printable_json
-from tests.cli.cli_worlds import Result, World
+from tests.cli.harness import Result, World
 from tests.cli.test_cli_status import Screen, a_status
 
 CLI = Path(__file__).parents[2] / "tconnectsync" / "cli"

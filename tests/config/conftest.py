@@ -11,7 +11,7 @@ import pytest
 from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config
 from tconnectsync.errors import ConfigError
-from tests.config.plugin_worlds import usual_plugins
+from tests.config.fake_plugins import usual_plugins
 
 Load = Callable[..., Config]
 

@@ -12,7 +12,7 @@ from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config
 from tconnectsync.errors import ConfigError, MachineNotReady
 from tconnectsync.plugin.manager import load_plugins
-from tests.config.plugin_worlds import FakeEntryPoint, site_plugin, usual_plugins, vendor_plugin
+from tests.config.fake_plugins import FakeEntryPoint, site_plugin, usual_plugins, vendor_plugin
 
 Load = Callable[..., Config]
 Problems = Callable[..., tuple[str, ...]]

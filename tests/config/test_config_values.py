@@ -13,7 +13,7 @@ from tconnectsync import Secret
 from tconnectsync.config.file import find_config, read_bootstrap
 from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config
-from tests.config.plugin_worlds import usual_plugins
+from tests.config.fake_plugins import usual_plugins
 
 Load = Callable[..., Config]
 

@@ -8,7 +8,7 @@ import pytest
 from tconnectsync import Importer, Section, SourceSpec
 from tconnectsync.plugin import spec as hookspecs
 from tconnectsync.plugin.manager import load_plugins
-from tests.config.plugin_worlds import (
+from tests.config.fake_plugins import (
     FakeEntryPoint,
     SiteOptions,
     VendorOptions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tconnectsync.plugin.manager import load_plugins
-from tests.config.plugin_worlds import vendor_plugin
+from tests.config.fake_plugins import vendor_plugin
 
 SINK = """
 from __future__ import annotations

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.e2e.soak_world import Report, run_world, setting_of
+from tests.e2e.soak_scenarios import Report, run_world, setting_of
 
 LONGEST_WORLD_S = 1800.0
 """Ten times what one takes on a quiet machine."""

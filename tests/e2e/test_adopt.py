@@ -15,9 +15,8 @@ from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.nightscout.server import as_json
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.quiet_world import ZONE, a_pump
+from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump, by_identity
 from tests.e2e.test_rules import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_of
-from tests.e2e.whole_world import Installation, MovedClock, by_identity
 
 TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"
 DOSES = {"Bolus", "Meal Bolus", "Correction Bolus", "Combo Bolus", "Carb Correction"}

@@ -16,9 +16,8 @@ from tconnectsync_nightscout.site.find_copies import time_of
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.quiet_world import ZONE, a_pump
+from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump
 from tests.e2e.test_rules import BEGIN, DAY, House, house, plan_of
-from tests.e2e.whole_world import Installation, MovedClock
 
 CGM = "nightscout-cgm"
 TABLE = f"[sinks.{CGM}]\nenabled = true\n"

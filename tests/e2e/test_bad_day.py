@@ -10,7 +10,7 @@ import pytest
 
 from tconnectsync.eventlog import EventLog, FolderLock
 from tests.e2e.test_bad_input import RIGHT, run
-from tests.eventlog.log_worlds import StillClock, basal
+from tests.eventlog.sample_events import StillClock, basal
 
 
 @pytest.fixture

@@ -18,9 +18,18 @@ from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.pump import SimulatedPump
-from tests.e2e.living_daemon import daemon, eventually
-from tests.e2e.quiet_world import PUMP_EVENTS, TREATMENTS, ZONE, World, a_pump, undisturbed
-from tests.e2e.whole_world import Installation, MovedClock
+from tests.e2e.installation import (
+    PUMP_EVENTS,
+    TREATMENTS,
+    ZONE,
+    Installation,
+    MovedClock,
+    World,
+    a_pump,
+    daemon,
+    eventually,
+    undisturbed,
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.quiet_world import ZONE, a_pump
-from tests.e2e.whole_world import Installation, MovedClock
+from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:

@@ -13,9 +13,7 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.living_daemon import daemon
-from tests.e2e.quiet_world import ZONE, a_pump
-from tests.e2e.whole_world import Installation, MovedClock, by_identity
+from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump, by_identity, daemon
 
 
 @attrs.define

@@ -12,9 +12,8 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.binary_records import as_text, binary
-from tests.e2e.quiet_world import ZONE, a_pump
-from tests.e2e.whole_world import Installation, MovedClock, by_identity
+from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump, by_identity
+from tests.support.binary_records import as_text, binary
 
 NO_LAYOUT = 9  # the battery's own record
 UNEXPLAINED = 219

@@ -19,7 +19,7 @@ from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.running_engine import ZONE, HandClock
+from tests.e2e.engine_in_process import ZONE, HandClock
 
 NOON = datetime(2026, 3, 20, 16, 3, tzinfo=timezone.utc)
 

@@ -15,9 +15,18 @@ import pytest
 from tconnectsync_simulator.cloud.faults import CloudFault
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.living_daemon import LivingDaemon, daemon, eventually
-from tests.e2e.quiet_world import TREATMENTS, ZONE, World, a_pump, undisturbed
-from tests.e2e.whole_world import Installation, MovedClock
+from tests.e2e.installation import (
+    TREATMENTS,
+    ZONE,
+    Installation,
+    LivingDaemon,
+    MovedClock,
+    World,
+    a_pump,
+    daemon,
+    eventually,
+    undisturbed,
+)
 
 
 def killed(world: World, rng: Random, times: int, *words: str) -> None:

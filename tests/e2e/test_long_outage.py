@@ -11,8 +11,8 @@ from tconnectsync_simulator.fault_proxy import FaultProxy
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.running_engine import BEGIN, ZONE, HandClock, Running
-from tests.e2e.whole_world import by_identity
+from tests.e2e.engine_in_process import BEGIN, ZONE, HandClock, Running
+from tests.e2e.installation import by_identity
 
 DAY = timedelta(days=1)
 FIRST = BEGIN + 2 * DAY

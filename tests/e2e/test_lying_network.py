@@ -20,7 +20,8 @@ from tconnectsync import HttpLimits
 from tconnectsync_nightscout.site.wire import moment_of
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.proxy_faults import KINDS, ProxyFault
-from tests.e2e.lying_world import (
+from tests.e2e.engine_in_process import HandClock
+from tests.e2e.faulty_network import (
     END,
     EVENTS,
     FIRST,
@@ -32,9 +33,8 @@ from tests.e2e.lying_world import (
     lying_world,
     without_lies,
 )
-from tests.e2e.running_engine import HandClock
-from tests.e2e.whole_world import by_identity
-from tests.real_servers import Site
+from tests.e2e.installation import by_identity
+from tests.support.real_servers import Site
 
 SINKS = (TREATMENTS, IOB, EVENTS)
 ALWAYS = 1_000_000

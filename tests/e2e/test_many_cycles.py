@@ -16,8 +16,8 @@ from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
-from tests.e2e.running_engine import BEGIN, ZONE, HandClock, Running
-from tests.e2e.whole_world import by_identity
+from tests.e2e.engine_in_process import BEGIN, ZONE, HandClock, Running
+from tests.e2e.installation import by_identity
 
 
 def lived(running: Running, days: float, **kills: int) -> None:

@@ -13,8 +13,7 @@ import pytest
 from tconnectsync.runtime.allocator import give_back_large_blocks
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.quiet_world import ZONE, a_pump
-from tests.e2e.whole_world import Installation, MovedClock
+from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump
 
 
 def test_what_checks_a_signature_is_not_loaded_by_who_logs_in(tmp_path: Path) -> None:

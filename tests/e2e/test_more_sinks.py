@@ -9,8 +9,7 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.quiet_world import ZONE, a_pump
-from tests.e2e.whole_world import Installation, MovedClock, by_identity
+from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump, by_identity
 
 TABLES = "\n".join(f"[sinks.nightscout-{name}]\nenabled = true" for name in ("cgm", "device-status", "profiles"))
 

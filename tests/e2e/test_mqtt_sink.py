@@ -13,8 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.quiet_world import ZONE, a_pump
-from tests.e2e.whole_world import Installation, MovedClock
+from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump
 
 
 def heard_on(port: int, topic: str, arrived: threading.Event, found: list[bytes]) -> Client:

@@ -12,9 +12,9 @@ import pytest
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.deadly import POINTS, SharedClock
-from tests.e2e.mortal_world import PUMP_EVENTS, TREATMENTS, MortalWorld
-from tests.e2e.whole_world import Installation
+from tests.e2e.installation import Installation
+from tests.e2e.kill_points import POINTS, SharedClock
+from tests.e2e.killed_daemon import PUMP_EVENTS, TREATMENTS, MortalWorld
 
 BEGIN = datetime(2026, 3, 3, 5, tzinfo=timezone.utc)
 ZONE = "America/New_York"

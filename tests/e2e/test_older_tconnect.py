@@ -1,6 +1,6 @@
 """The older t:connect's services, through the real engine, to a site: what they tell is there once and right.
 
-What they do not tell is told in :func:`older_world.as_told`; everything else is compared as for Tandem Source.
+What they do not tell is told in :func:`engine_in_process.as_told`; everything else is compared as for Tandem Source.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.older_world import RunningOlder, as_told
-from tests.e2e.running_engine import ZONE, HandClock
-from tests.e2e.whole_world import by_identity
+from tests.e2e.engine_in_process import ZONE, HandClock, RunningOlder, as_told
+from tests.e2e.installation import by_identity
 
 BEGIN = datetime(2021, 4, 1, 4, tzinfo=timezone.utc)
 """Midnight in the wearer's zone; no change of daylight saving is near."""

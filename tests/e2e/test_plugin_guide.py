@@ -15,8 +15,7 @@ import pytest
 from tconnectsync.plugin import spec as hookspecs
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.quiet_world import ZONE, a_pump
-from tests.e2e.whole_world import Installation, MovedClock
+from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump
 
 GUIDE = Path(__file__).parents[2] / "docs" / "engineering" / "plugin-guide.md"
 

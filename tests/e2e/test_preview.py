@@ -10,8 +10,7 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.quiet_world import TREATMENTS, ZONE, World, a_pump
-from tests.e2e.whole_world import Installation, MovedClock
+from tests.e2e.installation import TREATMENTS, ZONE, Installation, MovedClock, World, a_pump
 
 
 @pytest.fixture

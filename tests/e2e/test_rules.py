@@ -27,8 +27,8 @@ from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import merge
+from tests.e2e.installation import by_identity
 from tests.e2e.test_many_cycles import HandClock, Running
-from tests.e2e.whole_world import by_identity
 
 ZONE = "America/New_York"
 BEGIN = datetime(2026, 3, 16, 4, tzinfo=timezone.utc)

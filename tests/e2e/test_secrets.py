@@ -23,7 +23,7 @@ from tconnectsync_simulator.fault_proxy import FaultProxy
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.proxy_answers import Asked
-from tests.e2e.living_daemon import daemon, eventually
+from tests.e2e.installation import PUMP_EVENTS, TREATMENTS, ZONE, Installation, MovedClock, a_pump, daemon, eventually
 from tests.e2e.marked_secrets import (
     ACCOUNT,
     MAY_BE,
@@ -36,8 +36,6 @@ from tests.e2e.marked_secrets import (
     learned,
     told,
 )
-from tests.e2e.quiet_world import PUMP_EVENTS, TREATMENTS, ZONE, a_pump
-from tests.e2e.whole_world import Installation, MovedClock
 
 WRONG = "marked wrong secret"
 

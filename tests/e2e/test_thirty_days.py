@@ -14,7 +14,7 @@ from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
-from tests.e2e.whole_world import Installation, MovedClock, by_identity
+from tests.e2e.installation import Installation, MovedClock, by_identity
 
 ZONE = "America/New_York"
 AFTER_UPLOADS = timedelta(days=4)

@@ -20,8 +20,8 @@ from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
-from tests.e2e.running_engine import BEGIN, ZONE, HandClock, Running
-from tests.e2e.whole_world import by_identity
+from tests.e2e.engine_in_process import BEGIN, ZONE, HandClock, Running
+from tests.e2e.installation import by_identity
 
 HOUR = timedelta(hours=1)
 CHANGE = BEGIN + timedelta(days=1, hours=23, minutes=30)

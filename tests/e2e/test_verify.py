@@ -11,12 +11,10 @@ from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
-from tests.e2e.living_daemon import daemon
-from tests.e2e.quiet_world import ZONE, a_pump
-from tests.e2e.quiet_world import World as QuietWorld
+from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump, by_identity, daemon
+from tests.e2e.installation import World as QuietWorld
 from tests.e2e.test_many_cycles import Running
 from tests.e2e.test_rules import BEGIN, DAY, GENERATIONS, house, plan_of
-from tests.e2e.whole_world import Installation, MovedClock, by_identity
 
 SINKS = ("nightscout-treatments", "nightscout-pump-events", "nightscout-iob")
 Document = dict[str, Any]

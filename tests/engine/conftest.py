@@ -1,4 +1,4 @@
-"""The engine of :mod:`engine_world`."""
+"""The engine of :mod:`tests.engine.harness`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.engine_world import World
+from tests.engine.harness import World
 
 
 @pytest.fixture

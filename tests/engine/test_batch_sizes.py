@@ -16,9 +16,9 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.batch_size import GROW_AFTER, BatchSize
 from tconnectsync.outbox.sender import UNCONFIRMED_ROUNDS, Sender
 from tconnectsync.outbox.suspects import STRIKES
-from tests.engine.engine_world import World
+from tests.engine.fakes import Shelf
+from tests.engine.harness import World
 from tests.engine.test_delivery import NOW, document, want
-from tests.engine.worlds import Shelf
 
 MOST = 64
 

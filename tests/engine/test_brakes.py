@@ -11,9 +11,9 @@ import pytest
 
 from tconnectsync import Document, Event, Retryable, SiteConflict
 from tconnectsync.timeline.zones import Zones
-from tests.engine.engine_world import BEGIN, World
+from tests.engine.fakes import Shelf, State, StretchFold
+from tests.engine.harness import BEGIN, World
 from tests.engine.test_rules_damage import NewsOnly, flip, repaired
-from tests.engine.worlds import Shelf, State, StretchFold
 
 
 class Reworded(StretchFold):

@@ -22,8 +22,8 @@ from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S, backoff_s
 from tconnectsync.retry.deadline import TOLERANCE_S, RememberedDeadline
 from tconnectsync.retry.state import HealthState, from_json, to_json
-from tests.engine.engine_world import BEGIN, HandClock, World
-from tests.engine.worlds import OpenShelf
+from tests.engine.fakes import OpenShelf
+from tests.engine.harness import BEGIN, HandClock, World
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 WRONG_BY = [sign * timedelta(**by) for sign in (1, -1) for by in ({"hours": 1}, {"days": 1}, {"days": 400})]

@@ -12,7 +12,7 @@ import pytest
 from tconnectsync import Delivery, Document, Outcome, Retryable, document_id
 from tconnectsync.outbox import RUNNING, Outbox, milliseconds
 from tconnectsync.outbox.sender import HALT_AFTER, Sender
-from tests.engine.worlds import START, Shelf
+from tests.engine.fakes import START, Shelf
 
 NOW = START + timedelta(days=1)
 

@@ -31,8 +31,8 @@ from tconnectsync.outbox.sender import Sender
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.zones import Zones
-from tests.engine.engine_world import BEGIN, HandClock, World
-from tests.engine.worlds import Shelf, StretchFold
+from tests.engine.fakes import Shelf, StretchFold
+from tests.engine.harness import BEGIN, HandClock, World
 
 
 def hours(numbers: Sequence[int]) -> list[datetime]:

@@ -21,9 +21,9 @@ import pytest
 
 from tconnectsync import Delivery, Document, Outcome, Retryable
 from tconnectsync.outbox import Outbox
-from tests.crashing_files import Crash, CrashingFiles, Image, Turns
-from tests.engine.engine_world import BEGIN, HandClock, World
-from tests.engine.worlds import Shelf
+from tests.engine.fakes import Shelf
+from tests.engine.harness import BEGIN, HandClock, World
+from tests.support.crashing_files import Crash, CrashingFiles, Image, Turns
 
 FIRST, LATER, END = (BEGIN + timedelta(hours=hours) for hours in (3, 5, 12))
 SEGMENT_BYTES = 12_000

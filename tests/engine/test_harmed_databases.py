@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tconnectsync.errors import IndexCorrupt
-from tests.engine.engine_world import World
+from tests.engine.harness import World
 
 PAGE = 4096
 

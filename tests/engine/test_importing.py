@@ -18,7 +18,7 @@ from tconnectsync.events import BasalDelivered
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.import_files import runs_of
 from tconnectsync.jobs.messages import Notice, Progress, Request, Result, Step
-from tests.engine.engine_world import BEGIN, World
+from tests.engine.harness import BEGIN, World
 
 
 def record(seq: int, minute: int, rate: float, pump: str = "1", device: str | None = "d1") -> Event:

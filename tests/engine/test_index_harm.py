@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tconnectsync.errors import IndexCorrupt
 from tconnectsync.eventlog.index_build import connect
-from tests.engine.engine_world import HandClock, World
-from tests.engine.worlds import Shelf
+from tests.engine.fakes import Shelf
+from tests.engine.harness import HandClock, World
 
 PAGE = 4096
 

@@ -20,10 +20,10 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.projection.fold_runner import FoldRunner, interval_of
 from tconnectsync.timeline.zones import Zones
-from tests.engine.engine_world import World
-from tests.engine.law_life import BEGIN, FIRST_DAY, HOME, HOME_S, Happening, Unit, lived
-from tests.engine.law_world import Died, LawWorld
-from tests.engine.worlds import START, MemoryStream, Shelf, State, StretchFold, event, one_pass
+from tests.engine.fakes import START, MemoryStream, Shelf, State, StretchFold, event, one_pass
+from tests.engine.faulty_harness import Died, LawWorld
+from tests.engine.harness import World
+from tests.engine.random_histories import BEGIN, FIRST_DAY, HOME, HOME_S, Happening, Unit, lived
 
 
 @attrs.define

@@ -18,8 +18,8 @@ from tconnectsync.eventlog import repair_log
 from tconnectsync.events import BasalDelivered, CarbsEntered, WindowFetched
 from tconnectsync.projection.invalidation import check_fingerprint, invalidate_new
 from tconnectsync.queries.status import status_of
-from tests.engine.engine_world import BEGIN, SUMMER, Pump, World
-from tests.engine.worlds import Shelf, State, StretchFold
+from tests.engine.fakes import Shelf, State, StretchFold
+from tests.engine.harness import BEGIN, SUMMER, Pump, World
 
 DAYS = 4
 

@@ -11,8 +11,8 @@ import pytest
 
 from tconnectsync import Delivery, Outcome, SiteConflict
 from tconnectsync.outbox import Outbox
-from tests.engine.engine_world import BEGIN, World
-from tests.engine.worlds import Shelf
+from tests.engine.fakes import Shelf
+from tests.engine.harness import BEGIN, World
 
 
 def hours(numbers: Sequence[int]) -> list[datetime]:

@@ -6,7 +6,7 @@ import pytest
 
 from tconnectsync import CredentialsRefused, SiteConflict
 from tconnectsync.queries.sink_check import sink_findings
-from tests.engine.engine_world import World
+from tests.engine.harness import World
 
 
 def test_a_sink_that_delivers_or_never_ran_is_not_named(world: World) -> None:

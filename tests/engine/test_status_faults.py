@@ -28,7 +28,7 @@ from tconnectsync.eventlog import FolderLock, lock_holder
 from tconnectsync.queries.log_records import read_events
 from tconnectsync.queries.status import status_of
 from tconnectsync.reconcile.daily import ComparisonState
-from tests.engine.engine_world import ZONE, World
+from tests.engine.harness import ZONE, World
 
 USAGE = type(shutil.disk_usage("/"))
 

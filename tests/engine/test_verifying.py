@@ -30,8 +30,8 @@ from tconnectsync.reconcile.comparison import AT_ONCE
 from tconnectsync.reconcile.daily import EVERY, REACH, ComparisonState
 from tconnectsync.reconcile.report import ComparisonReport
 from tconnectsync.retry.deadline import RememberedDeadline
-from tests.engine.engine_world import BEGIN, Pump, World
-from tests.engine.worlds import OpenShelf, Shelf, StretchFold
+from tests.engine.fakes import OpenShelf, Shelf, StretchFold
+from tests.engine.harness import BEGIN, Pump, World
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tconnectsync.errors import LogCorrupt, MachineTrouble, RequestRefused
 from tconnectsync.eventlog import EventLog, OsFiles, check_log, repair_log
 from tconnectsync.eventlog.backup import MOST_MANIFEST_BYTES, Backup, back_up, restore
-from tests.eventlog.log_worlds import RECEIVED, StillClock, basal, last_segment
+from tests.eventlog.sample_events import RECEIVED, StillClock, basal, last_segment
 
 SEGMENT_BYTES = 1500
 

@@ -15,7 +15,7 @@ from tconnectsync import events
 from tconnectsync.eventlog.codec import Codec
 from tconnectsync.eventlog.json_safe import storable
 from tconnectsync.events import BODIES, Event
-from tests.eventlog.log_worlds import basal, upload
+from tests.eventlog.sample_events import basal, upload
 
 CODEC = Codec()
 AWARE = {

@@ -13,7 +13,7 @@ import pytest
 
 from tconnectsync import events
 from tconnectsync.eventlog import EventLog
-from tests.eventlog.log_worlds import RECEIVED, START, StillClock, basal, fact, keys, numbered, row, upload
+from tests.eventlog.sample_events import RECEIVED, START, StillClock, basal, fact, keys, numbered, row, upload
 
 
 class EventLogContract:

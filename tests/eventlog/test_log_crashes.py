@@ -19,9 +19,9 @@ import pytest
 from tconnectsync.eventlog import repair_log
 from tconnectsync.eventlog.framing import DamagedRange, frame, header_line, walk
 from tconnectsync.eventlog.tail import unwritten
-from tests.crashing_files import Crash, CrashingFiles, Image, Turns
-from tests.eventlog.log_lives import SCENARIOS, WHOLE, Life, Scenario, harm, restarted
-from tests.eventlog.log_worlds import StillClock
+from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, Life, Scenario, harm, restarted
+from tests.eventlog.sample_events import StillClock
+from tests.support.crashing_files import Crash, CrashingFiles, Image, Turns
 
 EVERY_BYTE = os.environ.get("TCONNECTSYNC_EVERY_BYTE") == "1"
 

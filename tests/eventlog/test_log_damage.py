@@ -19,7 +19,7 @@ from tconnectsync.eventlog import EventLog, check_log, repair_log
 from tconnectsync.eventlog.codec import Codec
 from tconnectsync.eventlog.framing import DamagedRange, Line, frame, header_line, holds, walk
 from tconnectsync.eventlog.gap_record import bridge_line, gap_event
-from tests.eventlog.log_worlds import RECEIVED, START, StillClock, basal, keys, last_segment, numbered, upload
+from tests.eventlog.sample_events import RECEIVED, START, StillClock, basal, keys, last_segment, numbered, upload
 
 
 def open_log(data_dir: Path, *, writable: bool = True, segment_bytes: int = 4 << 20) -> EventLog:

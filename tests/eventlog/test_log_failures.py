@@ -15,9 +15,9 @@ import attrs
 import pytest
 
 from tconnectsync.eventlog import EventLog, OsFiles, replace_file
-from tests.crashing_files import CrashingFiles, Turns
-from tests.eventlog.log_lives import SCENARIOS, WHOLE, Life, Scenario, brought, restarted
-from tests.eventlog.log_worlds import START, StillClock, basal, keys, row
+from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, Life, Scenario, brought, restarted
+from tests.eventlog.sample_events import START, StillClock, basal, keys, row
+from tests.support.crashing_files import CrashingFiles, Turns
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from tconnectsync import events
 from tconnectsync.eventlog import EventLog
 from tconnectsync.queries.status import TYPICAL_BYTES, TYPICAL_EVENTS_A_DAY, status_of
 from tconnectsync.timeline.zones import Zones
-from tests.eventlog.log_worlds import RECEIVED, START, StillClock, basal, numbered
+from tests.eventlog.sample_events import RECEIVED, START, StillClock, basal, numbered
 
 
 def told(data_dir: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tconnectsync import events
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import CheckLine, EventLog, OsFiles, check_log, repair_log
 from tconnectsync.eventlog.framing import frame, header_line
-from tests.eventlog.log_worlds import StillClock, basal, last_segment, numbered
+from tests.eventlog.sample_events import StillClock, basal, last_segment, numbered
 
 SEGMENT_BYTES = 700
 SEQS = range(1, 16)

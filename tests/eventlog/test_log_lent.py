@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tconnectsync.eventlog import INDEX_NAME, EventLog, OverlayFiles
-from tests.eventlog.log_worlds import StillClock, basal
+from tests.eventlog.sample_events import StillClock, basal
 
 
 def contents(folder: Path) -> dict[str, bytes]:

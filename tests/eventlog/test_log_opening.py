@@ -17,7 +17,7 @@ from tconnectsync import events
 from tconnectsync.errors import TconnectsyncError
 from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.framing import frame
-from tests.eventlog.log_worlds import START, StillClock, basal, keys, last_segment, numbered, row, upload
+from tests.eventlog.sample_events import START, StillClock, basal, keys, last_segment, numbered, row, upload
 
 
 def open_log(data_dir: Path, *, writable: bool = True, segment_bytes: int = 4 << 20, **more: Any) -> EventLog:

@@ -15,7 +15,7 @@ from tconnectsync.eventlog import Damage, EventLog
 from tconnectsync.eventlog.framing import frame
 from tconnectsync.queries.log_records import read_events
 from tconnectsync.timeline.zones import Zones
-from tests.eventlog.log_worlds import StillClock, basal, last_segment
+from tests.eventlog.sample_events import StillClock, basal, last_segment
 
 COUNT = 60
 

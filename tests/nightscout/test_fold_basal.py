@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tconnectsync import Document, Event, document_id, events
 from tconnectsync_nightscout.folds.basal import BasalFold
-from tests.nightscout.fold_worlds import NOON, event, final_documents, keep_laws, timeline
+from tests.nightscout.fold_harness import NOON, event, final_documents, keep_laws, timeline
 
 
 def delivered(rate: float, source: str = "algorithm", span_s: int | None = None) -> events.BasalDelivered:

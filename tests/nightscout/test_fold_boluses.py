@@ -7,7 +7,7 @@ import pytest
 
 from tconnectsync import Document, Event, document_id, events
 from tconnectsync_nightscout.folds.boluses import EPOCH, BolusFold
-from tests.nightscout.fold_worlds import NOON, event, final_documents, keep_laws, timeline
+from tests.nightscout.fold_harness import NOON, event, final_documents, keep_laws, timeline
 
 
 def request(

@@ -8,7 +8,7 @@ import pytest
 
 from tconnectsync import Document, Event, events
 from tconnectsync_nightscout.folds.cgm import ReadingsFold, direction, fingersticks
-from tests.nightscout.fold_worlds import NOON, event, keep_laws
+from tests.nightscout.fold_harness import NOON, event, keep_laws
 
 
 def reading(

@@ -7,7 +7,7 @@ import pytest
 from tconnectsync import Document, events
 from tconnectsync_nightscout.folds.device_status import DeviceStatusFold
 from tconnectsync_nightscout.folds.iob import IobFold
-from tests.nightscout.fold_worlds import NOON, keep_laws, timeline
+from tests.nightscout.fold_harness import NOON, keep_laws, timeline
 
 
 def run(*steps: tuple[float, Any]) -> list[Document]:

@@ -6,7 +6,7 @@ import pytest
 
 from tconnectsync import Document, document_id, events
 from tconnectsync_nightscout.folds.iob import IobFold
-from tests.nightscout.fold_worlds import NOON, event, keep_laws, timeline
+from tests.nightscout.fold_harness import NOON, event, keep_laws, timeline
 
 
 def end(iob: float | None) -> events.BolusCompleted:

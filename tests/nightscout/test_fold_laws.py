@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tconnectsync import Event, Fold, events
 from tconnectsync_nightscout.folds.select import iob_folds, pump_event_folds, treatment_folds
-from tests.nightscout.fold_worlds import event, final_documents, keep_laws
+from tests.nightscout.fold_harness import event, final_documents, keep_laws
 
 FOLDS = [
     *treatment_folds(),

@@ -9,7 +9,7 @@ import pytest
 
 from tconnectsync import Document, Event, events
 from tconnectsync_nightscout.folds.profiles import ProfilesFold
-from tests.nightscout.fold_worlds import event, keep_laws
+from tests.nightscout.fold_harness import event, keep_laws
 
 DETAILS: dict[str, Any] = {
     "profiles": {

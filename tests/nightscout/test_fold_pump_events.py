@@ -13,7 +13,7 @@ from tconnectsync_nightscout.folds.modes import ModesFold, control_notes
 from tconnectsync_nightscout.folds.select import iob_folds, pump_event_folds, treatment_folds
 from tconnectsync_nightscout.folds.sensors import SensorsFold, sensor_alert_notes
 from tconnectsync_nightscout.folds.suspensions import suspension_notes
-from tests.nightscout.fold_worlds import NOON, event, keep_laws, timeline
+from tests.nightscout.fold_harness import NOON, event, keep_laws, timeline
 
 
 def run(fold: Fold[Any], *steps: tuple[float, Any]) -> list[Document]:

@@ -13,7 +13,7 @@ from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.wire import created_at_text
 from tests.nightscout.deliveries import put, take_back, taken
-from tests.real_servers import Site
+from tests.support.real_servers import Site
 
 COLLECTIONS = ("treatments", "activity", "devicestatus")
 LONG_AGO = datetime(2024, 3, 31, 1, 0, 0, 123000, tzinfo=timezone.utc)

@@ -22,7 +22,7 @@ from tconnectsync_tandem.api.endpoints import endpoints_of
 from tconnectsync_tandem.api.login import Login
 from tconnectsync_tandem.api.transport import TandemTransport
 from tconnectsync_tandem.options import TandemEndpointOptions
-from tests.real_servers import Site
+from tests.support.real_servers import Site
 
 NOW = datetime(2026, 5, 6, 12, tzinfo=timezone.utc)
 BREAKS = {"refused", "reset_before", "reset_after", "half"}

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.nightscout.values import iso, number, read_moment
-from tests.real_servers import Site
+from tests.support.real_servers import Site
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 LONG_AGO = "2019-05-06T07:08:09.123Z"

@@ -12,7 +12,7 @@ import pytest
 
 from tconnectsync import CredentialsRefused, Event, Retryable
 from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
-from tests.sources.source_worlds import KINDS, OWN, Kind, SourceWorld, pump, source_world
+from tests.sources.harness import KINDS, OWN, Kind, SourceWorld, pump, source_world
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)

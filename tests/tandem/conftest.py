@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tandem.tandem_world import CloudPump, SetClock, TinyCloud, World, running
+from tests.tandem.fake_cloud import CloudPump, SetClock, TinyCloud, World, running
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_tandem.binary import splitting
 from tconnectsync_tandem.binary.importer import read, recognises
 from tconnectsync_tandem.binary.splitting import RecordReader, is_text
-from tests.binary_records import as_text, binary, record_of
+from tests.support.binary_records import as_text, binary, record_of
 
 NOW = datetime(2026, 6, 2, tzinfo=timezone.utc)
 LATEST_S = 600_000_000

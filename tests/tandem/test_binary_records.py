@@ -25,8 +25,8 @@ from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import RECORDS
 from tconnectsync_tandem.event_factory import make_event
 from tconnectsync_tandem.files.saved import read as read_saved
-from tests.binary_records import MEMORY, binary, payload_of, record_of
-from tests.tandem.tandem_world import SetClock, entry
+from tests.support.binary_records import MEMORY, binary, payload_of, record_of
+from tests.tandem.fake_cloud import SetClock, entry
 
 NOW = datetime(2026, 6, 2, tzinfo=timezone.utc)
 OPTIONS = ImportOptions(pump="90556643", skip_bad=False, received_at=NOW)

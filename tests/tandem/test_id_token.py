@@ -12,7 +12,7 @@ import pytest
 import tconnectsync_tandem.api.id_token as module
 from tconnectsync import Retryable, SourceChanged
 from tconnectsync_tandem.api.id_token import verify_in_subprocess
-from tests.tandem.tandem_world import Fault, World
+from tests.tandem.fake_cloud import Fault, World
 
 
 @pytest.fixture

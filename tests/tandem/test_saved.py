@@ -14,7 +14,7 @@ from tconnectsync import Batch, FileUnreadable, ImportOptions
 from tconnectsync_tandem.event_factory import make_event
 from tconnectsync_tandem.files import saved_json
 from tconnectsync_tandem.files.saved import read, recognises
-from tests.tandem.tandem_world import hourly
+from tests.tandem.fake_cloud import hourly
 
 NOW = datetime(2026, 6, 2, tzinfo=timezone.utc)
 ENTRIES = hourly(datetime(2026, 6, 1), 12)

@@ -27,7 +27,7 @@ from tconnectsync_tandem.event_factory import make_event
 from tconnectsync_tandem.schema_drift import SchemaDrift
 from tconnectsync_tandem.window_reader import PATIENCE, WindowReader, bisect, words_for
 from tconnectsync_tandem.window_state import Memo
-from tests.tandem.tandem_world import (
+from tests.tandem.fake_cloud import (
     SERIAL,
     START,
     CloudPump,

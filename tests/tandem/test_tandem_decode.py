@@ -14,7 +14,7 @@ from tconnectsync import events
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import RECORDS
 from tconnectsync_tandem.decode.glucose import EPOCH
-from tests.tandem.tandem_world import entry
+from tests.tandem.fake_cloud import entry
 
 NOON = "2026-11-19T12:00:00"
 NOON_S = int((datetime(2026, 11, 19, 12) - EPOCH).total_seconds())

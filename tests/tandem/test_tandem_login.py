@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from tconnectsync import CredentialsRefused, Retryable, Secret, SourceChanged
-from tests.tandem.tandem_world import EMAIL, PASSWORD, PUMPER, Fault, World, basal
+from tests.tandem.fake_cloud import EMAIL, PASSWORD, PUMPER, Fault, World, basal
 
 
 def test_one_login_lasts_for_many_polls(world: World) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tconnectsync_tandem.api.pumps import read_pumps
 from tconnectsync_tandem.cooldown import DAY_TRIES, Cooldown
-from tests.tandem.tandem_world import CloudPump, SetClock
+from tests.tandem.fake_cloud import CloudPump, SetClock
 
 DAY = date(2026, 11, 19)
 

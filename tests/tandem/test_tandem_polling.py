@@ -11,7 +11,7 @@ import pytest
 
 from tconnectsync import Retryable, SourceChanged
 from tconnectsync_tandem import window_reader as windows
-from tests.tandem.tandem_world import ASSIGNMENT, PUMPER, SERIAL, CloudPump, Fault, World, basal, entry, hourly
+from tests.tandem.fake_cloud import ASSIGNMENT, PUMPER, SERIAL, CloudPump, Fault, World, basal, entry, hourly
 
 SETTINGS: dict[str, Any] = {
     "id": "b7f931c8",

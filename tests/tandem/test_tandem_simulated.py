@@ -18,7 +18,7 @@ from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
-from tests.tandem.tandem_world import MemoryLog, SetClock
+from tests.tandem.fake_cloud import MemoryLog, SetClock
 
 SERIAL = "90556643"
 

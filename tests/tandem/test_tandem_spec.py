@@ -14,7 +14,7 @@ import tconnectsync_tandem
 from tconnectsync import Context, Secret, SourceSpec
 from tconnectsync_tandem.api.endpoints import REGIONS, endpoints_of
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions, problems_of
-from tests.tandem.tandem_world import CloudPump, Fault, SetClock, World, basal, entry
+from tests.tandem.fake_cloud import CloudPump, Fault, SetClock, World, basal, entry
 
 
 def spec() -> SourceSpec:

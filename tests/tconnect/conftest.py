@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.tconnect.older_services import Services, SetClock, serving
+from tests.tconnect.fake_services import Services, SetClock, serving
 
 
 @pytest.fixture

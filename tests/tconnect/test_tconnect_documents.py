@@ -12,7 +12,7 @@ from tconnectsync_nightscout.folds.basal import BasalFold
 from tconnectsync_nightscout.folds.boluses import BolusFold
 from tconnectsync_nightscout.folds.cgm import ReadingsFold
 from tconnectsync_nightscout.folds.iob import IobFold
-from tests.tconnect.exports import (
+from tests.tconnect.sample_exports import (
     EXTENDED,
     PUMP,
     RECEIVED,

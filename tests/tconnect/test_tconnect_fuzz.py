@@ -14,8 +14,8 @@ from tconnectsync_tconnect.rows.csv_tables import BASAL, CsvRow
 from tconnectsync_tconnect.rows.entry import decode
 from tconnectsync_tconnect.rows.merge import LegacyResponses, Rest, merged
 from tconnectsync_tconnect.source_events import event_of
-from tests.tconnect.exports import documents_of
-from tests.tconnect.older_services import PUMP, bolus, segment, site, timeline
+from tests.tconnect.fake_services import PUMP, bolus, segment, site, timeline
+from tests.tconnect.sample_exports import documents_of
 
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tconnectsync.eventlog import EventLog
 from tconnectsync_nightscout.folds.boluses import BolusFold
-from tests.tconnect.exports import (
+from tests.tconnect.sample_exports import (
     EXTENDED,
     PUMP,
     RECEIVED,

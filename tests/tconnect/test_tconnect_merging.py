@@ -19,7 +19,8 @@ from tconnectsync_tconnect.rows.csv_tables import read_rows
 from tconnectsync_tconnect.rows.entry import decode
 from tconnectsync_tconnect.rows.merge import LegacyResponses, Merged, Rest, merged
 from tconnectsync_tconnect.source_events import event_of
-from tests.tconnect.exports import (
+from tests.tconnect.fake_services import GUID, PUMP, SetClock, bolus, segment, site, timeline, x_of
+from tests.tconnect.sample_exports import (
     EXTENDED,
     STANDARD,
     basal,
@@ -31,7 +32,6 @@ from tests.tconnect.exports import (
     export,
     iob,
 )
-from tests.tconnect.older_services import GUID, PUMP, SetClock, bolus, segment, site, timeline, x_of
 
 NOW = datetime(2021, 4, 3, tzinfo=timezone.utc)
 DAY = date(2021, 4, 1)

@@ -15,7 +15,7 @@ from tconnectsync_tconnect.importer import read
 from tconnectsync_tconnect.rows.csv_text import split, text_rows
 from tconnectsync_tconnect.rows.entry import decode
 from tconnectsync_tconnect.rows.serial_numbers import can_be, is_rounded, plain_serial
-from tests.tconnect.exports import (
+from tests.tconnect.sample_exports import (
     BASAL_COLUMNS,
     BOLUS_COLUMNS,
     EXTENDED,

@@ -13,9 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tconnectsync import CredentialsRefused, Retryable, SourceChanged
-from tests.tconnect.exports import PUMP, basal, boluses, export, iob
-from tests.tconnect.exports import STANDARD as CSV_BOLUS
-from tests.tconnect.older_services import (
+from tests.tconnect.fake_services import (
     BLOCKED,
     EMAIL,
     GUID,
@@ -28,6 +26,8 @@ from tests.tconnect.older_services import (
     site,
     timeline,
 )
+from tests.tconnect.sample_exports import PUMP, basal, boluses, export, iob
+from tests.tconnect.sample_exports import STANDARD as CSV_BOLUS
 
 
 def fill(services: Services) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.tconnect.exports import export, iob
-from tests.tconnect.older_services import EMAIL, GUID, PASSWORD, PUMP, Services, bolus, segment, site, timeline
+from tests.tconnect.fake_services import EMAIL, GUID, PASSWORD, PUMP, Services, bolus, segment, site, timeline
+from tests.tconnect.sample_exports import export, iob
 
 ZONE = "Asia/Tokyo"
 """No daylight saving, and far from the Pacific."""

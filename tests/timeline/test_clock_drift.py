@@ -12,7 +12,7 @@ from tconnectsync.config.zone_names import is_zone
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.utc_offsets import PLACES_S, ZoneOffsets, offset_beside_s, offset_change_s
 from tconnectsync.timeline.zones import Zones
-from tests.timeline.timeline_world import ListLog, World, times_of, utc, worst_s
+from tests.timeline.harness import ListLog, World, times_of, utc, worst_s
 
 MINUTE, HOUR = 60, 3600
 NEW_YORK = Zones(timezone="America/New_York")

@@ -9,7 +9,7 @@ import pytest
 from tconnectsync.timeline.clock_settings import ClockSetting, steps_of
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
-from tests.timeline.timeline_world import ListLog, World, placed_times, times_of, utc, worst_s
+from tests.timeline.harness import ListLog, World, placed_times, times_of, utc, worst_s
 
 HOUR = 3600
 NEW_YORK = Zones(timezone="America/New_York")

@@ -13,7 +13,7 @@ from tconnectsync.timeline.pump_clock import ClockSegment, PumpClock, ZoneClock
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.spans import Span
 from tconnectsync.timeline.zones import Zones
-from tests.timeline.timeline_world import EPOCH, ListLog, ListStream, View, World, row, utc
+from tests.timeline.harness import EPOCH, ListLog, ListStream, View, World, row, utc
 
 HOUR = 3600
 BERLIN = Zones(timezone="Europe/Berlin")

@@ -17,7 +17,7 @@ from tconnectsync.timeline.placement import StreamTimeline
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.stream_view import PlacedStream
 from tconnectsync.timeline.zones import Zones
-from tests.timeline.timeline_world import ListLog, World, row, utc
+from tests.timeline.harness import ListLog, World, row, utc
 
 BERLIN = Zones(timezone="Europe/Berlin")
 HOUR = 3600

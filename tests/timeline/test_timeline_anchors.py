@@ -14,7 +14,7 @@ from tconnectsync.events import ClockAnchored
 from tconnectsync.timeline.anchoring import Upload, uploads_of, weigh
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
-from tests.timeline.timeline_world import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
+from tests.timeline.harness import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
 
 HOUR = 3600
 BERLIN = Zones(timezone="Europe/Berlin")

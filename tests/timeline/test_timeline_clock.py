@@ -10,7 +10,7 @@ from tconnectsync.timeline.clock_settings import ClockSetting, steps_of
 from tconnectsync.timeline.pump_clock import components_of, drift_message
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import UTC, Zones
-from tests.timeline.timeline_world import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
+from tests.timeline.harness import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
 
 HOUR = 3600
 BERLIN = Zones(timezone="Europe/Berlin")

@@ -18,7 +18,7 @@ from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import utc as utc_of_s
 from tconnectsync_tandem.event_factory import make_event
-from tests.timeline.timeline_world import ListLog, times_of, utc
+from tests.timeline.harness import ListLog, times_of, utc
 
 SERIAL = "90556643"
 QUIET = SimulationPlan(upload_every_min=240.0, noise_codes=False)

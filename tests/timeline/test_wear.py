@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tconnectsync.timeline.spans import Span, any_holds, difference, union
 from tconnectsync.timeline.wear import NOT_YET, MarkRange, wear_changes, worn_spans
-from tests.timeline.timeline_world import utc
+from tests.timeline.harness import utc
 
 DAY = utc("2025-06-01")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real_servers import in_ci
+from tests.support.real_servers import in_ci
 
 __all__ = ["broker"]
 

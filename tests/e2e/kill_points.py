@@ -1,6 +1,6 @@
 """The command line, with an appointment: the process is killed (SIGKILL) at a named point of its work.
 
-``python tests/e2e/deadly.py '{"point": "…", "nth": 2, "clock": "…"}' run --config …`` wraps the named functions of the product and
+``python tests/e2e/kill_points.py '{"point": "…", "nth": 2, "clock": "…"}' run --config …`` wraps the named functions of the product and
 then runs it as it is; nothing in the product knows of this. ``clock`` names the file of a :class:`SharedClock`: the host's time is
 as far ahead as it says. Segments of the log are small here, so that sealing and packing happen within days.
 """
@@ -98,7 +98,7 @@ class Point:
     only: Callable[..., bool] = _anything
     caller: str = ""
     first: str = ""
-    """What must happen first, so that it is reached: see ``mortal_world.FIRST``."""
+    """What must happen first, so that it is reached: see ``killed_daemon.FIRST``."""
 
 
 def _point(

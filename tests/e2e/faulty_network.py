@@ -17,9 +17,9 @@ from tconnectsync_simulator.fault_proxy import FaultProxy
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tests.e2e.engine_in_process import BEGIN, ZONE, HandClock, Running
+from tests.e2e.installation import by_identity
 from tests.e2e.marked_secrets import ACCOUNT, PASSWORD, PERSON, PERSONAL, all_strays, files, learned, told
-from tests.e2e.running_engine import BEGIN, ZONE, HandClock, Running
-from tests.e2e.whole_world import by_identity
 
 FIRST = BEGIN + timedelta(days=1)
 """The first sync."""

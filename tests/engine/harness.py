@@ -24,7 +24,7 @@ from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
-from tests.engine.worlds import Shelf, StretchFold
+from tests.engine.fakes import Shelf, StretchFold
 
 ZONE = Zones(timezone="Europe/Berlin")
 BEGIN = datetime(2026, 6, 1, tzinfo=timezone.utc)

@@ -20,11 +20,10 @@ import attrs
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.comparison import Differences, compare
 from tconnectsync_simulator.pump.truth import Truth
-from tests.e2e.deadly import POINTS, SharedClock
-from tests.e2e.living_daemon import LivingDaemon, daemon, eventually
-from tests.e2e.whole_world import Installation, by_identity
+from tests.e2e.installation import Installation, LivingDaemon, by_identity, daemon, eventually
+from tests.e2e.kill_points import POINTS, SharedClock
 
-DEADLY = Path(__file__).with_name("deadly.py")
+DEADLY = Path(__file__).with_name("kill_points.py")
 TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"
 BACK_OFFS_OVER = timedelta(hours=26)
 """Longer than anything waits by itself."""

@@ -29,11 +29,10 @@ from tconnectsync_simulator.proxy_faults import KINDS
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
-from tests.e2e.deadly import POINTS, TIME_OUT_S, SharedClock
-from tests.e2e.living_daemon import LivingDaemon, daemon
-from tests.e2e.mortal_world import PUMP_EVENTS, TREATMENTS, AnySite, MortalWorld, Verdict, lose
-from tests.e2e.whole_world import Installation
-from tests.real_servers import Site, cache_folder, find_programs, running_nightscout
+from tests.e2e.installation import Installation, LivingDaemon, daemon
+from tests.e2e.kill_points import POINTS, TIME_OUT_S, SharedClock
+from tests.e2e.killed_daemon import PUMP_EVENTS, TREATMENTS, AnySite, MortalWorld, Verdict, lose
+from tests.support.real_servers import Site, cache_folder, find_programs, running_nightscout
 
 ZONES = (
     "America/New_York", "America/Los_Angeles", "America/St_Johns", "America/Sao_Paulo", "Europe/Berlin", "Europe/London",

@@ -12,8 +12,8 @@ import attrs
 from tconnectsync import events
 from tconnectsync.eventlog import CheckLine, EventLog, check_log, repair_log
 from tconnectsync.events import Event
-from tests.crashing_files import CrashingFiles
-from tests.eventlog.log_worlds import START, StillClock, basal, fact, numbered, row
+from tests.eventlog.sample_events import START, StillClock, basal, fact, numbered, row
+from tests.support.crashing_files import CrashingFiles
 
 SMALL = 900
 """Bytes of a segment that holds about three events."""

@@ -1,0 +1,260 @@
+"""A simulated account, the real command line in its own process, and whatever site it delivers to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import attrs
+
+from tconnectsync_simulator.cloud.accounts import SimulatedAccount
+from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.comparison import compare
+from tconnectsync_simulator.demo.setup import config_text
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+
+
+@attrs.define
+class MovedClock:
+    """The host's clock, a fixed stretch away from the real one, so that the product's own clock need not be moved."""
+
+    ahead: timedelta = timedelta(0)
+
+    def now(self) -> datetime:
+        return datetime.now(timezone.utc) + self.ahead
+
+
+@attrs.define
+class Installation:
+    """A configuration and a data folder; ``run`` is the command as a user types it."""
+
+    folder: Path
+    cloud: Cloud
+    site_url: str
+    site_secret: str
+    zone: str
+    history_days: int = 30
+    more: str = ""
+    program: tuple[str, ...] = (sys.executable, "-m", "tconnectsync")
+    """What runs the command line."""
+    endpoints: Mapping[str, str] | None = None
+    """Where the cloud is asked, if not directly."""
+    account: SimulatedAccount = attrs.field(factory=SimulatedAccount)
+
+    def __attrs_post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.configure()
+
+    def configure(self, **changes: Any) -> None:
+        for name, value in changes.items():
+            setattr(self, name, value)
+        path = self.folder / "config.toml"
+        path.touch(mode=0o600)
+        path.write_text(
+            config_text(
+                data_dir=self.folder / "data", zone=self.zone, endpoints=self.endpoints or self.cloud.endpoints, site_url=self.site_url,
+                site_secret=self.site_secret, history_days=self.history_days, more=self.more,
+                account=self.account,
+            )
+        )  # fmt: skip
+
+    def command(self, *words: str) -> list[str]:
+        return [*self.program, "--config", str(self.folder / "config.toml"), *words]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = ("PATH", "LANG", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT")
+        return {"HOME": str(self.folder), "no_proxy": "127.0.0.1", **{n: v for n, v in os.environ.items() if n in kept}}
+
+    def run(self, *words: str, expect: Sequence[int] = (0,)) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*words), env=self.environment, capture_output=True, text=True, timeout=280, check=False
+        )
+        assert done.returncode in expect, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
+
+
+def by_identity(documents: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Documents by their identifier, without what the server made up; each identifier once."""
+    found = {doc["identifier"]: {key: value for key, value in doc.items() if key != "_id"} for doc in documents}
+    assert len(found) == len(documents)
+    return found
+
+
+LONGEST_S = 60.0
+
+
+def eventually(condition: Callable[[], object], what: str, *, within_s: float = LONGEST_S) -> None:
+    """Wait until it holds."""
+    end = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {within_s} s"
+        time.sleep(0.02)
+
+
+@attrs.define
+class LivingDaemon:
+    """``tconnectsync run`` at work."""
+
+    process: subprocess.Popen[bytes]
+    log_path: Path
+    systemd: socket.socket
+    _heard: list[str] = attrs.field(factory=list)
+
+    @property
+    def log(self) -> str:
+        """What it has written to stderr so far."""
+        return self.log_path.read_text()
+
+    @property
+    def heard(self) -> list[str]:
+        """What it has told systemd so far."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._heard.append(self.systemd.recv(4096).decode())
+        return self._heard
+
+    def wait_for(self, words: str, *, times: int = 1) -> None:
+        """Wait until its log says this so many times."""
+        eventually(lambda: self.log.count(words) >= times or self.ended, f"{words!r} in the log")
+        assert self.log.count(words) >= times, self.log
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is over."""
+        return self.process.poll() is not None
+
+    def kill(self) -> None:
+        """As a power cut would, for this process."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def hang_up(self) -> None:
+        """As ``systemctl reload`` does."""
+        self.process.send_signal(signal.SIGHUP)
+
+    def stop(self, *, within_s: float = 10.0) -> float:
+        """As ``systemctl stop`` does: ends with status 0; answers how many seconds it took."""
+        begin = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(within_s) == 0, self.log
+        return time.monotonic() - begin
+
+
+@contextlib.contextmanager
+def daemon(home: Installation, **environment: str) -> Iterator[LivingDaemon]:
+    """The daemon over this installation, ready; killed at the end where it was not stopped."""
+    with (
+        tempfile.TemporaryDirectory(prefix="systemd-") as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard,
+    ):
+        address = f"{folder}/notify"
+        heard.bind(address)
+        heard.setblocking(False)
+        log_path = home.folder / "daemon.log"
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                home.command("run"),
+                env={**home.environment, "NOTIFY_SOCKET": address, **environment},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        living = LivingDaemon(process, log_path, heard)
+        try:
+            eventually(lambda: "READY=1" in living.heard or living.ended, "ready")
+            yield living
+        finally:
+            if not living.ended:
+                living.kill()
+            assert "Traceback" not in living.log
+
+
+STEADY_ZONES = (
+    "Pacific/Honolulu", "America/Phoenix", "America/Bogota", "America/Argentina/Buenos_Aires", "Africa/Lagos",
+    "Africa/Nairobi", "Asia/Kolkata", "Asia/Tokyo", "Pacific/Noumea",
+)  # fmt: skip
+"""Places without daylight saving, all around the world."""
+
+
+def from_noon(zone: str) -> float:
+    """Hours between the time there and one o'clock, after lunch."""
+    local = datetime.now(ZoneInfo(zone))
+    return abs(local.hour + local.minute / 60 - 13)
+
+
+ZONE = min(STEADY_ZONES, key=from_noon)
+"""It is day there now: no midnight comes in between, and the wearer has eaten lately."""
+TREATMENTS = "nightscout-treatments"
+PUMP_EVENTS = "nightscout-pump-events"
+
+
+def a_pump(days: int, **changes: Any) -> SimulatedPump:
+    """A pump that lived until now; its phone has uploaded until eight minutes ago and will not for hours."""
+    now = datetime.now(timezone.utc)
+    quiet = (now - timedelta(minutes=8), now + timedelta(hours=3))
+    plan = SimulationPlan(
+        seed=31,
+        zone=ZONE,
+        start=now.date() - timedelta(days=days),
+        days=days + 2,
+        upload_every_min=10,
+        outages=(quiet,),
+    )
+    return simulate(attrs.evolve(plan, **changes))
+
+
+@attrs.define
+class World:
+    """A cloud, a site, and an installation between them."""
+
+    cloud: Cloud
+    site: SimulatedNightscout
+    home: Installation
+
+    @property
+    def requests(self) -> int:
+        return len(self.cloud.requests) + len(self.site.requests)
+
+    def treatments(self) -> dict[str, dict[str, Any]]:
+        return by_identity(self.site.documents("treatments"))
+
+    def settled(self, living: LivingDaemon) -> None:
+        """Wait until the daemon has delivered everything."""
+        eventually(lambda: self.site.count("activity"), "a delivery")
+        self.home.run("sync")
+        assert not living.ended
+
+    def differences(self, pump: SimulatedPump, days: int, *, until_days: float = 0.5) -> list[str]:
+        """What the site shows otherwise than it was, from so many days ago until so many days ago."""
+        now = datetime.now(timezone.utc)
+        window = (now - timedelta(days=days), now - timedelta(days=until_days))
+        return compare(pump.truth, self.site.documents("treatments"), window=window).lines()
+
+
+def undisturbed(world: World, *more: tuple[str, ...]) -> None:
+    """Another installation that nothing happens to leaves the same treatments on another site."""
+    home = world.home
+    with SimulatedNightscout() as site:
+        calm = Installation(home.folder.parent / "calm", world.cloud, site.url, site.secret, ZONE, home.history_days)
+        calm.run("sync")
+        for words in more:
+            calm.run(*words)
+        expected = by_identity(site.documents("treatments"))
+        found = world.treatments()
+        assert found.keys() == expected.keys()
+        assert found == expected
+    by_identity(world.site.documents("devicestatus"))  # how many depends on the minute: they lapse
+    [_] = [doc for doc in world.site.documents("activity") if doc["activityType"] == "tconnect_iob"]

@@ -131,3 +131,19 @@ def test_plugins_import_the_public_face_only(plugin: Path) -> None:
             if inside.startswith("tconnectsync") and inside != plugin.name and target not in faces:
                 wrong.append(f"{name} imports {target}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_document_has_the_same_table() -> None:
+    """The rooms in ``docs/engineering/architecture.md`` are these, with the same arrows."""
+    text = (ROOT / "docs" / "engineering" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("| room | holds | may import |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()]
+    ground, *others = [([name.strip("`/") for name in rooms.split(", ")], arrows) for rooms, _, arrows in rows]
+    assert set(ground[0]) == GROUND
+    assert [name for names, _ in others for name in names] == [
+        *(room for room in ALLOWED if room not in GROUND),
+        *UPPER,
+    ]
+    for (name, *_), arrows in others:
+        if name in ALLOWED and arrows != "every room above":
+            assert set(arrows.split(", ")) - {"ground"} == ALLOWED[name], name

@@ -1,4 +1,4 @@
-"""Every test that an engineering document names exists."""
+"""Every test and every module that an engineering document names exists."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted((ROOT / "docs" / "engineering").glob("*.md"))
 NAMED = re.compile(r"`((?:tests/)?[\w/]*test_\w+\.py)?(?:::(\w+(?:::\w+)?))?(?:\[[^`]*\])?`")
 
+MODULE = re.compile(r"`([\w/]+\.py|\w+/)`")
 ALONE = re.compile(r"`(test_\w+)`")
 
 
@@ -43,3 +44,15 @@ def test_tests_named_without_their_file_exist(path: Path) -> None:
     """A table may name the file once and then tests alone."""
     everywhere = {name for file in (ROOT / "tests").rglob("test_*.py") for name in definitions(file)}
     assert {name for name in ALONE.findall(path.read_text("utf-8")) if name not in everywhere} == set()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "docs" / "engineering" / "architecture.md", ROOT / "docs" / "glossary.md"],
+    ids=lambda path: path.stem,
+)
+def test_named_modules_exist(path: Path) -> None:
+    """Paths are written below the repository, the engine's package or the plugins; a plugin's rooms below the plugin."""
+    bases = [ROOT, ROOT / "tconnectsync", ROOT / "plugins", *(ROOT / "plugins").iterdir()]
+    named = MODULE.findall(path.read_text("utf-8"))
+    assert [name for name in named if not any((base / name).exists() for base in bases)] == []

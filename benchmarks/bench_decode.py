@@ -41,7 +41,7 @@ def simulate_windows(folder: Path, days: int) -> int:
 def to_events(body: bytes) -> int:
     """What a poll does with an answer, but for the log."""
     from tconnectsync_tandem.api.responses import split_answer
-    from tconnectsync_tandem.event_factory import make_event
+    from tconnectsync_tandem.decode.event_factory import make_event
 
     now = datetime.now(timezone.utc)
     count = 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync_mqtt.state import CURRENT, CURRENT_FOR_S, LASTING
+from tconnectsync_mqtt.state_fold import CURRENT, CURRENT_FOR_S, LASTING
 
 LASTING_FOR_S = 3 * 3600.0
 """What the pump tells hourly, and phones upload hourly, is taken for lost after this."""

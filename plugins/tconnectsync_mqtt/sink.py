@@ -24,11 +24,11 @@ from tconnectsync import (
 )
 from tconnectsync_mqtt.discovery import SENSORS, SensorEntity, configuration, configuration_topic
 from tconnectsync_mqtt.options import MqttOptions
-from tconnectsync_mqtt.state import COLLECTION, CURRENT, LASTING, StateFold
+from tconnectsync_mqtt.state_fold import COLLECTION, CURRENT, LASTING, StateFold
 from tconnectsync_mqtt.value_age import as_known, left_s
 
 if TYPE_CHECKING:
-    from tconnectsync_mqtt.broker import Message
+    from tconnectsync_mqtt.session import Message
 
 _TOPICS = {document_id("site", COLLECTION, topic): topic for topic in (CURRENT, LASTING)}
 
@@ -99,13 +99,13 @@ class Broker(BaseReceiver):
             yield CheckResult(good=True, what=f"MQTT broker {self.address} takes our messages")
 
     def _tell(self, *groups: Sequence[Message]) -> None:
-        from tconnectsync_mqtt.broker import MqttSession
+        from tconnectsync_mqtt.session import MqttSession
 
         MqttSession(self.options).tell(*groups)
 
     def _discovery(self, contents: Mapping[str, Mapping[str, Any]], now: datetime) -> list[Message]:
         """Each time anew: a broker that was set up again knows nothing. ``contents`` by topic is what follows."""
-        from tconnectsync_mqtt.broker import Message
+        from tconnectsync_mqtt.session import Message
 
         options = self.options
         if not options.discovery_prefix:
@@ -121,7 +121,7 @@ class Broker(BaseReceiver):
 
     def _message(self, delivery: Delivery, now: datetime) -> Message:
         """What is current is not retained: a broker would show it as news to whoever comes an hour later."""
-        from tconnectsync_mqtt.broker import Message
+        from tconnectsync_mqtt.session import Message
 
         topic = _TOPICS[delivery.document_id]
         payload = b"" if delivery.document is None else _json(as_known(topic, delivery.document.content, now))

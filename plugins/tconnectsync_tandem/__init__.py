@@ -74,7 +74,7 @@ def _is_partial(event: Event) -> bool:
 
 
 def _device_of(event: Event) -> str | None:
-    from tconnectsync_tandem.event_factory import device_of
+    from tconnectsync_tandem.decode.event_factory import device_of
 
     return device_of(event)
 

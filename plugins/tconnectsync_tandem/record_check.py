@@ -8,8 +8,8 @@ from tconnectsync import CheckResult, counted
 from tconnectsync_tandem.api.client import Client
 from tconnectsync_tandem.api.pumps import Pump
 from tconnectsync_tandem.api.responses import split_answer
-from tconnectsync_tandem.event_factory import make_event
-from tconnectsync_tandem.unreadable_days import Unreadable, changed_records
+from tconnectsync_tandem.decode.event_factory import make_event
+from tconnectsync_tandem.polling.unreadable_days import Unreadable, changed_records
 
 
 def check_records(client: Client, pump: Pump, *, today: date, now: datetime) -> CheckResult:

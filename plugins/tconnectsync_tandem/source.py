@@ -31,11 +31,11 @@ from tconnectsync_tandem.api.pumps import Pump, newest_used, read_pumps
 from tconnectsync_tandem.api.responses import whole_answer
 from tconnectsync_tandem.api.token import TokenFile, account_key
 from tconnectsync_tandem.api.transport import CHANGED_WAIT_S, ServerBusy, TandemTransport
-from tconnectsync_tandem.cooldown import Cooldown
 from tconnectsync_tandem.decode import DECODER, decode
-from tconnectsync_tandem.history import SourceHistoryCache
 from tconnectsync_tandem.options import TandemOptions
-from tconnectsync_tandem.planner import (
+from tconnectsync_tandem.polling.cooldown import Cooldown
+from tconnectsync_tandem.polling.history_cache import SourceHistoryCache
+from tconnectsync_tandem.polling.planner import (
     LEAD_IN_DAYS,
     MOST_DAYS_AHEAD,
     OVERLAP_DAYS,
@@ -47,6 +47,10 @@ from tconnectsync_tandem.planner import (
     split_into_windows,
     stray_windows,
 )
+from tconnectsync_tandem.polling.schema_drift import SchemaDrift
+from tconnectsync_tandem.polling.unreadable_days import changed_records
+from tconnectsync_tandem.polling.window_reader import UnreadableDay, WindowReader, words_for
+from tconnectsync_tandem.polling.window_state import Memo
 from tconnectsync_tandem.pump_choice import (
     choice_findings,
     hidden_findings,
@@ -56,10 +60,6 @@ from tconnectsync_tandem.pump_choice import (
     worn_hidden,
 )
 from tconnectsync_tandem.record_check import check_records
-from tconnectsync_tandem.schema_drift import SchemaDrift
-from tconnectsync_tandem.unreadable_days import changed_records
-from tconnectsync_tandem.window_reader import UnreadableDay, WindowReader, words_for
-from tconnectsync_tandem.window_state import Memo
 
 log = logging.getLogger("tconnectsync.tandem")
 

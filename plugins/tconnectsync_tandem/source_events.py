@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from tconnectsync import Event, events
 from tconnectsync_tandem.api.pumps import Pump, Settings
-from tconnectsync_tandem.event_factory import SOURCE
-from tconnectsync_tandem.planner import Window
+from tconnectsync_tandem.decode.event_factory import SOURCE
+from tconnectsync_tandem.polling.planner import Window
 
 
 def _fact(identity: str, kind: str, pump: Pump, body: events.Body, at: datetime, pump_time: datetime) -> Event:

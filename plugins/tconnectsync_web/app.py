@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, jsonify, request
 
 from tconnectsync import CheckResult
-from tconnectsync_web.cycles import Cycles
-from tconnectsync_web.gate import SecretGate, client_of
+from tconnectsync_web.secret_gate import SecretGate, client_of
+from tconnectsync_web.sync_cycles import Cycles
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue

@@ -16,9 +16,9 @@ import attrs
 import click
 
 from tconnectsync import CheckResult
-from tconnectsync_web.cycles import Cycles, Outcome, at_intervals
-from tconnectsync_web.gate import SecretGate
 from tconnectsync_web.options import WebOptions
+from tconnectsync_web.secret_gate import SecretGate
+from tconnectsync_web.sync_cycles import Cycles, Outcome, at_intervals
 
 log = logging.getLogger("tconnectsync.web")
 PATIENCE_S = 10.0

@@ -1,1 +1,1 @@
-"""."""
+"""The configuration: its file, environment, tables, types and error messages."""

@@ -1,1 +1,1 @@
-"""."""
+"""Incremental runs of folds over the log, and the invalidation of what must be folded again."""

@@ -1,1 +1,1 @@
-"""."""
+"""Commands that only read: status, check, preview, verify, events."""

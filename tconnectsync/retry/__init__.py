@@ -1,1 +1,1 @@
-"""."""
+"""Back-off, deadlines, and the remembered health of a source or sink."""

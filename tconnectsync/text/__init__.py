@@ -1,1 +1,1 @@
-"""."""
+"""Small helpers for messages: plurals and printable text."""

@@ -18,10 +18,10 @@ from typing import Any, Protocol
 import attrs
 
 from tconnectsync_simulator.cloud.tandem import Cloud
-from tconnectsync_simulator.comparison import Differences, compare
 from tconnectsync_simulator.pump.truth import Truth
 from tests.e2e.installation import Installation, LivingDaemon, by_identity, daemon, eventually
 from tests.e2e.kill_points import POINTS, SharedClock
+from tests.support.site_comparison import Differences, compare
 
 DEADLY = Path(__file__).with_name("kill_points.py")
 TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, quote, quote_plus
 
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.faults import CloudFault
-from tconnectsync_simulator.fault_proxy import FaultProxy
-from tconnectsync_simulator.proxy_answers import Asked
+from tests.support.fault_proxy import FaultProxy
+from tests.support.proxy_responses import Asked
 
 PASSWORD = 'Marked pass/word+"q%ä'
 SECRET = "marked secret/of the=site ü"

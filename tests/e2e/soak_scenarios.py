@@ -23,15 +23,15 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from tconnectsync_simulator.cloud.tandem import Cloud
-from tconnectsync_simulator.fault_proxy import FaultProxy
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.proxy_faults import KINDS
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.installation import Installation, LivingDaemon, daemon
 from tests.e2e.kill_points import POINTS, TIME_OUT_S, SharedClock
 from tests.e2e.killed_daemon import PUMP_EVENTS, TREATMENTS, AnySite, MortalWorld, Verdict, lose
+from tests.support.fault_proxy import FaultProxy
+from tests.support.proxy_faults import KINDS
 from tests.support.real_servers import Site, cache_folder, find_programs, running_nightscout
 
 ZONES = (

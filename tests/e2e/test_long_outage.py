@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from tconnectsync_simulator.cloud.tandem import Cloud
-from tconnectsync_simulator.comparison import compare
-from tconnectsync_simulator.fault_proxy import FaultProxy
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import BEGIN, ZONE, HandClock, Running
 from tests.e2e.installation import by_identity
+from tests.support.fault_proxy import FaultProxy
+from tests.support.site_comparison import compare
 
 DAY = timedelta(days=1)
 FIRST = BEGIN + 2 * DAY

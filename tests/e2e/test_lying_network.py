@@ -19,7 +19,6 @@ import tconnectsync_tandem.api.transport
 from tconnectsync import HttpLimits
 from tconnectsync_nightscout.site.wire import moment_of
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.proxy_faults import KINDS, ProxyFault
 from tests.e2e.engine_in_process import HandClock
 from tests.e2e.faulty_network import (
     END,
@@ -34,6 +33,7 @@ from tests.e2e.faulty_network import (
     without_lies,
 )
 from tests.e2e.installation import by_identity
+from tests.support.proxy_faults import KINDS, ProxyFault
 from tests.support.real_servers import Site
 
 SINKS = (TREATMENTS, IOB, EVENTS)

@@ -10,7 +10,6 @@ import pytest
 
 from tconnectsync.eventlog import FolderLock
 from tconnectsync_simulator.cloud.tandem import Cloud
-from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
@@ -18,6 +17,7 @@ from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.engine_in_process import BEGIN, ZONE, HandClock, Running
 from tests.e2e.installation import by_identity
+from tests.support.site_comparison import compare
 
 
 def lived(running: Running, days: float, **kills: int) -> None:

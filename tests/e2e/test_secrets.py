@@ -19,10 +19,8 @@ import pytest
 from tconnectsync.cli.root import COMMANDS
 from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
 from tconnectsync_simulator.cloud.tandem import Cloud
-from tconnectsync_simulator.fault_proxy import FaultProxy
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
-from tconnectsync_simulator.proxy_answers import Asked
 from tests.e2e.installation import PUMP_EVENTS, TREATMENTS, ZONE, Installation, MovedClock, a_pump, daemon, eventually
 from tests.e2e.marked_secrets import (
     ACCOUNT,
@@ -36,6 +34,8 @@ from tests.e2e.marked_secrets import (
     learned,
     told,
 )
+from tests.support.fault_proxy import FaultProxy
+from tests.support.proxy_responses import Asked
 
 WRONG = "marked wrong secret"
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tconnectsync_simulator.cloud.tandem import Cloud
-from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.installation import Installation, MovedClock, by_identity
+from tests.support.site_comparison import compare
 
 ZONE = "America/New_York"
 AFTER_UPLOADS = timedelta(days=4)

@@ -9,11 +9,11 @@ import attrs
 import pytest
 
 from tconnectsync_simulator.cloud.tandem import Cloud
-from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import BEGIN, ZONE, HandClock, Running
+from tests.support.site_comparison import compare
 
 DAY = timedelta(days=1)
 PLAN = SimulationPlan(seed=61, zone=ZONE, start=BEGIN.date(), days=4, clock_set_delay_h=None)

@@ -19,7 +19,7 @@ from tconnectsync import Accepted, CredentialsRefused, Delivery, Event, Fold, Re
 from tconnectsync_mqtt.discovery import SENSORS, configuration
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.sink import Broker, problems
-from tconnectsync_mqtt.state import StateFold
+from tconnectsync_mqtt.state_fold import StateFold
 from tconnectsync_mqtt.value_age import as_known
 
 NOON = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tconnectsync_simulator.comparison import compare
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import NOISE_ALARMS
+from tests.support.site_comparison import compare
 
 Doc = dict[str, Any]
 

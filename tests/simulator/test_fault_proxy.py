@@ -14,14 +14,14 @@ import requests
 
 from tconnectsync import HttpClient, Secret
 from tconnectsync_simulator.cloud.tandem import Cloud
-from tconnectsync_simulator.fault_proxy import FaultProxy
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.values import iso
-from tconnectsync_simulator.proxy_faults import KINDS, SERVED, STATUSES, UNSERVED, ProxyFault
 from tconnectsync_tandem.api.endpoints import endpoints_of
 from tconnectsync_tandem.api.login import Login
 from tconnectsync_tandem.api.transport import TandemTransport
 from tconnectsync_tandem.options import TandemEndpointOptions
+from tests.support.fault_proxy import FaultProxy
+from tests.support.proxy_faults import KINDS, SERVED, STATUSES, UNSERVED, ProxyFault
 from tests.support.real_servers import Site
 
 NOW = datetime(2026, 5, 6, 12, tzinfo=timezone.utc)

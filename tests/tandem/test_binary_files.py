@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from tconnectsync import Batch, FileUnreadable, ImportOptions
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tconnectsync_tandem.binary import splitting
+from tconnectsync_tandem.binary import record_reader
 from tconnectsync_tandem.binary.importer import read, recognises
-from tconnectsync_tandem.binary.splitting import RecordReader, is_text
+from tconnectsync_tandem.binary.record_reader import RecordReader, is_text
 from tests.support.binary_records import as_text, binary, record_of
 
 NOW = datetime(2026, 6, 2, tzinfo=timezone.utc)
@@ -85,7 +85,7 @@ FORMS = {
 @pytest.mark.parametrize("piece", [1, 1000, 1 << 16])
 def test_every_record_is_there(form: str, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     content, times = FORMS[form]
-    monkeypatch.setattr(splitting, "_ENOUGH", min(piece, splitting._ENOUGH))
+    monkeypatch.setattr(record_reader, "_ENOUGH", min(piece, record_reader._ENOUGH))
     assert split(content, piece=piece) == (RECORDS * times or RECORDS[:1])
     assert recognises(content[:65536])
     assert batches(content)[-1].note.startswith("pump 90556643, ")

@@ -23,7 +23,7 @@ from tconnectsync_tandem.binary.layouts import LAYOUTS
 from tconnectsync_tandem.binary.record import entry_of, is_partial, short
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import RECORDS
-from tconnectsync_tandem.event_factory import make_event
+from tconnectsync_tandem.decode.event_factory import make_event
 from tconnectsync_tandem.files.saved import read as read_saved
 from tests.support.binary_records import MEMORY, binary, payload_of, record_of
 from tests.tandem.fake_cloud import SetClock, entry

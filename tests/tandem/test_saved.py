@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from tconnectsync import Batch, FileUnreadable, ImportOptions
-from tconnectsync_tandem.event_factory import make_event
+from tconnectsync_tandem.decode.event_factory import make_event
 from tconnectsync_tandem.files import saved_json
 from tconnectsync_tandem.files.saved import read, recognises
 from tests.tandem.fake_cloud import hourly

@@ -20,13 +20,13 @@ from tconnectsync_tandem.api import transport
 from tconnectsync_tandem.api.pumps import Pump, read_pumps
 from tconnectsync_tandem.api.responses import LAST_PLACE, split_answer, whole_answer
 from tconnectsync_tandem.api.transport import BrokenAnswer, BrokenShape, TandemResponse, check_clock
-from tconnectsync_tandem.cooldown import BUSY_TRIES
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import NO_SUCH_CODE
-from tconnectsync_tandem.event_factory import make_event
-from tconnectsync_tandem.schema_drift import SchemaDrift
-from tconnectsync_tandem.window_reader import PATIENCE, WindowReader, bisect, words_for
-from tconnectsync_tandem.window_state import Memo
+from tconnectsync_tandem.decode.event_factory import make_event
+from tconnectsync_tandem.polling.cooldown import BUSY_TRIES
+from tconnectsync_tandem.polling.schema_drift import SchemaDrift
+from tconnectsync_tandem.polling.window_reader import PATIENCE, WindowReader, bisect, words_for
+from tconnectsync_tandem.polling.window_state import Memo
 from tests.tandem.fake_cloud import (
     SERIAL,
     START,

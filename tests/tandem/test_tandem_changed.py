@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tconnectsync import SourceChanged
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import read_entry
-from tconnectsync_tandem.unreadable_days import Unreadable
-from tconnectsync_tandem.window_state import FORGOTTEN_AFTER, Memo
+from tconnectsync_tandem.polling.unreadable_days import Unreadable
+from tconnectsync_tandem.polling.window_state import FORGOTTEN_AFTER, Memo
 from tests.tandem.fake_cloud import CloudPump, Fault, World, basal, entry, hourly
 
 Change = Callable[[dict[str, Any]], Any]

@@ -24,7 +24,7 @@ from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_tandem.api.pumps import read_pumps
 from tconnectsync_tandem.api.responses import split_answer, whole_answer
 from tconnectsync_tandem.api.transport import BrokenAnswer
-from tconnectsync_tandem.event_factory import make_event
+from tconnectsync_tandem.decode.event_factory import make_event
 
 NOW = datetime(2026, 3, 9, tzinfo=timezone.utc)
 LIMITS = {"rate_u_per_h": 100, "delivered_u": 500, "requested_u": 500, "carbs_g": 65_535, "glucose_mg_dl": 1_500}

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from tconnectsync_tandem.api.pumps import read_pumps
-from tconnectsync_tandem.cooldown import DAY_TRIES, Cooldown
+from tconnectsync_tandem.polling.cooldown import DAY_TRIES, Cooldown
 from tests.tandem.fake_cloud import CloudPump, SetClock
 
 DAY = date(2026, 11, 19)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tconnectsync_tandem.api.pumps import Pump
-from tconnectsync_tandem.planner import (
+from tconnectsync_tandem.polling.planner import (
     Coverage,
     FetchedDay,
     Planner,

@@ -17,7 +17,7 @@ from tconnectsync.timeline.zones import Zones
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import utc as utc_of_s
-from tconnectsync_tandem.event_factory import make_event
+from tconnectsync_tandem.decode.event_factory import make_event
 from tests.timeline.harness import ListLog, times_of, utc
 
 SERIAL = "90556643"

@@ -17,9 +17,9 @@ from waitress import wasyncore
 from tconnectsync import CheckResult
 from tconnectsync_web.app import MOST_AT_WORK, web_app
 from tconnectsync_web.command import ROUTER
-from tconnectsync_web.cycles import Cycle, Cycles, Outcome, at_intervals
-from tconnectsync_web.gate import SecretGate, client_of
+from tconnectsync_web.secret_gate import SecretGate, client_of
 from tconnectsync_web.server import LONGEST_BODY, THREADS, LimitedChannel, web_server
+from tconnectsync_web.sync_cycles import Cycle, Cycles, Outcome, at_intervals
 
 SECRET = "a long secret ü"
 BEARER = {"Authorization": b"Bearer " + SECRET.encode()}

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
-from tconnectsync_simulator.http.server import LoopbackHandler, LoopbackServer
+from tconnectsync_simulator.loopback_server import LoopbackHandler, LoopbackServer
 
 IDLE_S = 30.0
 

@@ -1,1 +1,1 @@
-"""."""
+"""The `demo` command, its set-up and its page."""

@@ -1,1 +1,1 @@
-"""."""
+"""The simulated Nightscout site: API, store, queries, faults."""

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from tconnectsync_simulator.http.server import LoopbackHandler, LoopbackServer
+from tconnectsync_simulator.loopback_server import LoopbackHandler, LoopbackServer
 from tconnectsync_simulator.nightscout import values
 
 LARGEST_BODY = 50 << 20

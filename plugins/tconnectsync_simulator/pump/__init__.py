@@ -1,1 +1,1 @@
-"""."""
+"""The simulated pump and its wearer: boluses, basal, sensor, clock, history records."""

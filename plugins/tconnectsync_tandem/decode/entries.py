@@ -12,7 +12,8 @@ import msgspec
 
 from tconnectsync import events
 from tconnectsync.events import Body
-from tconnectsync_tandem.decode import delivery, glucose, insulin, modes, older
+from tconnectsync_tandem.decode import binary_only_records as older
+from tconnectsync_tandem.decode import delivery, glucose, insulin, modes
 from tconnectsync_tandem.decode.fields import plain_whole
 from tconnectsync_tandem.decode.records import Record, shown
 

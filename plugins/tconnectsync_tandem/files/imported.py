@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tconnectsync import Batch, Event, FileUnreadable, ImportOptions
 from tconnectsync_tandem.api.pumps import is_serial
-from tconnectsync_tandem.event_factory import make_event
+from tconnectsync_tandem.decode.event_factory import make_event
 
 AT_ONCE = 2_000
 """Entries in one batch."""

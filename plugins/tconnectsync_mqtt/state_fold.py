@@ -23,7 +23,7 @@ class StateFold:
 
     ``current`` (insulin on board, glucose, basal rate, delivering or not) lapses after half an hour. ``lasting`` (last bolus,
     reservoir, battery, time of the newest data) is kept by the broker. A value that is not known is null. Each carries its
-    own time: how old it is only the receiver can say (``ageing.py``).
+    own time: how old it is only the receiver can say (``value_age.py``).
     """
 
     name = "pump-state"

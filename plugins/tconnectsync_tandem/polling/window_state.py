@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from tconnectsync_tandem.planner import FetchedDay
+from tconnectsync_tandem.polling.planner import FetchedDay
 
 log = logging.getLogger("tconnectsync.tandem")
 

@@ -12,7 +12,7 @@ import attrs
 
 from tconnectsync import Event, History
 from tconnectsync_tandem.api.pumps import Pump
-from tconnectsync_tandem.planner import Coverage, FetchedDay, coverage_of
+from tconnectsync_tandem.polling.planner import Coverage, FetchedDay, coverage_of
 
 WINDOWS_READ = 1_000
 """``window.fetched`` facts that are looked at: some forty days of an hourly rhythm."""

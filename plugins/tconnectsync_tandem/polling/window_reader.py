@@ -16,13 +16,13 @@ from tconnectsync_tandem.api.client import Client
 from tconnectsync_tandem.api.pumps import Pump
 from tconnectsync_tandem.api.responses import LogAnswer, split_answer
 from tconnectsync_tandem.api.transport import BrokenAnswer, BrokenShape, ServerBusy, WindowRefused, shape_changed
-from tconnectsync_tandem.cooldown import Cooldown
-from tconnectsync_tandem.event_factory import make_event
-from tconnectsync_tandem.planner import Window, days_between, split_into_windows
-from tconnectsync_tandem.schema_drift import SchemaDrift
+from tconnectsync_tandem.decode.event_factory import make_event
+from tconnectsync_tandem.polling.cooldown import Cooldown
+from tconnectsync_tandem.polling.planner import Window, days_between, split_into_windows
+from tconnectsync_tandem.polling.schema_drift import SchemaDrift
+from tconnectsync_tandem.polling.unreadable_days import Unreadable, kind_words
+from tconnectsync_tandem.polling.window_state import Memo
 from tconnectsync_tandem.source_events import window_fetched
-from tconnectsync_tandem.unreadable_days import Unreadable, kind_words
-from tconnectsync_tandem.window_state import Memo
 
 log = logging.getLogger("tconnectsync.tandem")
 

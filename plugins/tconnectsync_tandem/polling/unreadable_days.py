@@ -17,7 +17,7 @@ import attrs
 from tconnectsync import Event, SourceChanged
 from tconnectsync_tandem.api.transport import CHANGED_WAIT_S, NEW_RELEASE
 from tconnectsync_tandem.decode.entries import NO_CODE, NO_SUCH_CODE, RECORDS, HistoryEntry
-from tconnectsync_tandem.planner import Window, days_between
+from tconnectsync_tandem.polling.planner import Window, days_between
 
 MOST_SHARE = 0.05
 """More of the records than this must not be unreadable."""

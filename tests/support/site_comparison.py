@@ -11,7 +11,7 @@ import attrs
 
 from tconnectsync import counted
 from tconnectsync_simulator.pump.truth import NOISE_ALARMS, TrueGlucose, Truth, read_time
-from tconnectsync_simulator.score.doses import dose_differences
+from tests.support.dose_comparison import dose_differences
 
 HOUR = timedelta(hours=1)
 FILL_TYPES = {"cannula": "Site Change", "cartridge": "Insulin Change", "tubing": "Note"}

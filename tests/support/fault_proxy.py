@@ -24,8 +24,9 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
-from tconnectsync_simulator.http.server import LoopbackHandler, LoopbackServer
-from tconnectsync_simulator.proxy_answers import (
+from tconnectsync_simulator.loopback_server import LoopbackHandler, LoopbackServer
+from tests.support.proxy_faults import STATUSES, UNSERVED, ProxyFault, ProxyFaults
+from tests.support.proxy_responses import (
     Asked,
     Reply,
     claiming,
@@ -35,7 +36,6 @@ from tconnectsync_simulator.proxy_answers import (
     reordered,
     text_reply,
 )
-from tconnectsync_simulator.proxy_faults import STATUSES, UNSERVED, ProxyFault, ProxyFaults
 
 UPSTREAM_S = 120.0
 _OWN_HEADERS = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host", "accept-encoding"})

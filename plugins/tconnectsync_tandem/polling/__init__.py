@@ -1,0 +1,1 @@
+"""Which days are fetched, in which windows, and what happens if some cannot be read."""

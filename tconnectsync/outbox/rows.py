@@ -54,7 +54,7 @@ class DocumentRow:
 
 def _row(values: tuple[Any, ...]) -> DocumentRow:
     known = dict(zip([field.name for field in attrs.fields(DocumentRow)], values, strict=True))
-    known["at"], known["unsure"] = moment(known["at"]), bool(known["unsure"])
+    known["at"], known["in_doubt"] = moment(known["at"]), bool(known["in_doubt"])
     known["given_up"] = known["given_up"] == GIVEN_UP
     return DocumentRow(**known)
 

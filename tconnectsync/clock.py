@@ -1,4 +1,4 @@
-"""The host's clock, as an argument: real for the daemon, simulated for tests."""
+"""The computer's clock as an argument: the real one for the daemon, a simulated one for tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time and waiting."""
+    """The current time, and how to wait."""
 
     def now(self) -> datetime:
         """The current time, aware, UTC."""
@@ -24,7 +24,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The real clock of this computer."""
 
     def now(self) -> datetime:
         return datetime.now(timezone.utc)
@@ -40,10 +40,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def milliseconds(at: datetime) -> int:
-    """UTC time as whole milliseconds since 1970, cut, not rounded: the resolution that receivers keep."""
+    """Return a UTC time as whole milliseconds since 1970, truncated: the resolution that receivers store."""
     return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
 def moment(ms: int) -> datetime:
-    """The inverse of :func:`milliseconds`."""
+    """Return the UTC time of milliseconds since 1970: the inverse of :func:`milliseconds`."""
     return _EPOCH + timedelta(milliseconds=ms)

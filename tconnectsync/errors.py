@@ -1,4 +1,4 @@
-"""Errors, named after the decision that follows from them. Each carries data and the next command to type."""
+"""Errors, named after the decision that follows from them. Each carries a remedy and the exit status of a command."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tconnectsync.text.printable import printable
 
 
 class TconnectsyncError(Exception):
-    """What happened, and what to do about it.
+    """Base class: ``message`` says what happened, ``remedy`` what to do.
 
-    ``remedy`` is a sentence for the person who reads it, naming the next command where there is one. Both may quote what came
-    from outside: characters that a terminal would obey, or not show, are written as escapes.
+    ``remedy`` is a sentence for the user. It names the next command if there is one. Both texts may quote data from outside, so
+    control characters and invisible characters in them are escaped.
     """
 
     remedy: str | None
     exit_status: ClassVar[ExitStatus] = ExitStatus.FAILED
-    """How a command ends that this error stops."""
+    """The exit status of a command that fails with this error."""
     usual_remedy: ClassVar[str | None] = None
-    """What to do where whoever raises it knows nothing better."""
+    """The remedy if the raising code gives none."""
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         self.message = printable(message)
@@ -31,7 +31,7 @@ class TconnectsyncError(Exception):
 class ConfigError(TconnectsyncError):
     """The configuration cannot be used. ``problems`` holds every problem, one sentence each. Exit status 2.
 
-    ``data_dir`` is what it says of the data folder, as far as that is known.
+    ``data_dir`` is the configured data folder, if it could be read.
     """
 
     exit_status = ExitStatus.USAGE
@@ -43,47 +43,49 @@ class ConfigError(TconnectsyncError):
 
 
 class MachineNotReady(ConfigError):
-    """The configuration may be right: a file or folder that it names cannot be used now, as on a disk that is mounted late.
+    """The configuration may be correct, but a file or folder that it names cannot be used now. Example: a disk that mounts late.
 
-    Exit status 1, so that a service is started again.
+    Exit status 1, so that systemd starts the service again.
     """
 
     exit_status = ExitStatus.FAILED
 
 
 class RequestRefused(TconnectsyncError):
-    """What was asked cannot be done as things are; nothing was changed. Exit status 2."""
+    """The request cannot be done in the current state. Nothing was changed. Exit status 2."""
 
     exit_status = ExitStatus.USAGE
 
 
 class MachineTrouble(RequestRefused):
-    """What was asked cannot be done because of the disk or a permission, not because of how it was asked. Exit status 1."""
+    """The request cannot be done because of the disk or a permission. The request itself may be correct. Exit status 1."""
 
     exit_status = ExitStatus.FAILED
 
 
 class FileUnreadable(TconnectsyncError):
-    """A file cannot be read as what it seems to be; the message says at which line or byte. Exit status 2."""
+    """A file is damaged or has a wrong format. The message names the line or byte. Exit status 2."""
 
     exit_status = ExitStatus.USAGE
 
     usual_remedy = (
-        "Save the file anew where it came from; `tconnectsync import --skip-bad FILE` takes what can be read of it, and the"
-        " rest is then missing."
+        "Download or save the file again. Or run `tconnectsync import --skip-bad FILE`: it imports the readable part, and the rest"
+        " is missing."
     )
 
 
 class Retryable(TconnectsyncError):
-    """Passing trouble: try again later. ``after_s`` is the least wait in seconds, None leaves it to the back-off.
+    """A temporary failure: the caller retries later. ``after_s`` is the minimum wait in seconds; None leaves it to the back-off.
 
-    ``unsure`` is true when the other side may have acted on the request although no answer came, ``narrow`` when its size or
-    its time may be the reason: a smaller batch may pass.
+    ``unsure``: no answer came, but the other side may have acted on the request. ``narrow``: the size of the request may be the
+    reason, so a smaller batch may succeed.
     """
 
     exit_status = ExitStatus.SOURCE
 
-    usual_remedy = "It is tried again by itself; `tconnectsync check` tries everything now and says what is wrong."
+    usual_remedy = (
+        "Nothing is lost: the daemon retries. `tconnectsync check` tests everything now and shows what is wrong."
+    )
 
     def __init__(
         self,
@@ -101,19 +103,19 @@ class Retryable(TconnectsyncError):
 
 
 class SourceChanged(Retryable):
-    """The vendor answered with something this release does not know. Never "no data"; asked again about hourly."""
+    """The vendor's answer has a format that this release does not know. It is never treated as "no data". Retried about hourly."""
 
 
 class Rejected(TconnectsyncError):
-    """The receiver will never take this batch as it is. Delivery halves the batch until the culprit is alone.
+    """The receiver will never accept this batch. Delivery halves the batch until the refused document is alone.
 
-    ``narrow``: because of its size, which is remembered. ``passing``: it may be the receiver's own trouble; a document that
-    fails alone is set aside only after others have passed again and again.
+    ``narrow``: the batch was too large; the accepted size is remembered. ``passing``: the fault may be on the receiver's side, so a
+    document that fails alone becomes a dead letter only after other documents were accepted several times.
     """
 
     exit_status = ExitStatus.WAITING
 
-    usual_remedy = "`tconnectsync dead-letters list` shows what was set aside; `tconnectsync check` tries the site."
+    usual_remedy = "`tconnectsync dead-letters list` shows the refused documents. `tconnectsync check` tests the site."
 
     def __init__(self, message: str, *, narrow: bool = False, passing: bool = False, remedy: str | None = None) -> None:
         super().__init__(message, remedy=remedy)
@@ -122,13 +124,13 @@ class Rejected(TconnectsyncError):
 
 
 class CredentialsRefused(TconnectsyncError):
-    """The account or secret was refused. A source is not asked again until the configuration changes; a receiver seldom."""
+    """The login or the secret was refused. A source is not polled until the configuration changes; a receiver is retried rarely."""
 
     exit_status = ExitStatus.REFUSED
 
 
 class LogCorrupt(TconnectsyncError):
-    """A record of the event log is not what was written. ``path`` and ``line`` (from 1) say where."""
+    """A record of the event log is corrupt. ``path`` and ``line`` (from 1) name the record."""
 
     exit_status = ExitStatus.DAMAGED
 
@@ -145,17 +147,17 @@ class LogCorrupt(TconnectsyncError):
 
 
 class IndexCorrupt(TconnectsyncError):
-    """The log's index is no database any more: it was forgotten, and is made anew from the log at the next opening."""
+    """The index of the event log is corrupt. The file was deleted; the next open rebuilds it from the log."""
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"The event log's index {path} was harmed; it is made anew from the log. Nothing is lost.",
-            remedy="Run the command again; a service starts again by itself. If it happens again, look at the disk's health.",
+            f"The index of the event log, {path}, was corrupt. Nothing is lost: it will be rebuilt from the log.",
+            remedy="Run the command again; the service restarts automatically. If this happens again, check the disk: `dmesg | tail`.",
         )
 
 
 class DataDirLocked(TconnectsyncError):
-    """Another process owns the data folder. ``pid`` is its process id where known."""
+    """Another process has locked the data folder. ``pid`` is its process id, if known."""
 
     exit_status = ExitStatus.OWNED
 

@@ -1,4 +1,4 @@
-"""What a command's end means; scripts rely on these numbers."""
+"""The exit statuses of every command. Scripts rely on these numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """Of several, the smallest above 1 wins, except that REFUSED and DAMAGED win over all."""
+    """If several apply, the smallest above 1 wins, but REFUSED and DAMAGED win over all others."""
 
     DONE = 0
     FAILED = 1
@@ -21,17 +21,17 @@ class ExitStatus(IntEnum):
 
 
 INTERRUPTED = 130
-"""What shells expect after Ctrl-C."""
+"""The status that shells expect after Ctrl-C."""
 
 MEANINGS = {
-    ExitStatus.DONE: "done; nothing is waiting",
-    ExitStatus.FAILED: "an unexpected failure, or the machine is not ready: a disk, a folder, a permission",
-    ExitStatus.USAGE: "usage or configuration; nothing was done",
-    ExitStatus.SOURCE: "a source could not be read; sinks were still served",
-    ExitStatus.REFUSED: "credentials refused; a source's login is not tried again until you say so",
+    ExitStatus.DONE: "success; nothing is waiting",
+    ExitStatus.FAILED: "an unexpected failure, or a disk, a folder or a permission is not ready",
+    ExitStatus.USAGE: "wrong usage or configuration; nothing was done",
+    ExitStatus.SOURCE: "a source could not be read; what is in the log was still sent",
+    ExitStatus.REFUSED: "a login or secret was refused; a login is not tried again until you run `tconnectsync resume`",
     ExitStatus.WAITING: "a receiver could not be reached; documents are waiting",
-    ExitStatus.SET_ASIDE: "documents were set aside, or a sink is halted or braked",
-    ExitStatus.DAMAGED: "the log is damaged where it is needed",
-    ExitStatus.OWNED: "another process owns the data folder",
-    ExitStatus.DIFFERENT: "check, verify or status --exit-code found something bad",
+    ExitStatus.SET_ASIDE: "documents were refused (dead letters), or sending is paused",
+    ExitStatus.DAMAGED: "the event log is damaged in a part that is needed",
+    ExitStatus.OWNED: "another process uses the data folder",
+    ExitStatus.DIFFERENT: "check, verify or status found something bad",
 }

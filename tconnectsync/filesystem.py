@@ -1,4 +1,4 @@
-"""The file system as the event log needs it: few operations, each with a stated durability, so that tests can crash it."""
+"""The file operations that the event log needs, each with a stated durability. Tests replace them to simulate crashes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AppendFile(Protocol):
     def sync(self) -> None:
         """Make what was written durable (``fsync``).
 
-        OSError: any of it may be lost, for good; no later sync will tell or mend it. What is read then is what the disk has.
+        After an OSError any of the written data may be lost, and no later sync can report or repair that.
         """
         ...
 
@@ -31,19 +31,19 @@ class AppendFile(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the file back. Makes nothing durable."""
+        """Close the file. Makes nothing durable."""
         ...
 
 
 class Files(Protocol):
-    """All that the event log does to its folder. A name is durable only after :meth:`sync_folder`."""
+    """The file operations of the event log. A new or changed name is durable only after :meth:`sync_folder`."""
 
     def make_folder(self, folder: Path) -> None:
-        """Make ``folder`` and its parents, for their owner alone, durably. Fine if it is there."""
+        """Create ``folder`` and its parents durably, readable by their owner only. An existing folder is fine."""
         ...
 
     def names(self, folder: Path) -> Sequence[str]:
-        """The names in ``folder``, sorted; none when the folder is missing."""
+        """Return the names in ``folder``, sorted; empty if the folder is missing."""
         ...
 
     def size(self, path: Path) -> int:
@@ -51,15 +51,15 @@ class Files(Protocol):
         ...
 
     def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
-        """At most ``length`` bytes from ``offset`` on (all of them: None)."""
+        """Return at most ``length`` bytes from ``offset`` on; None means all."""
         ...
 
     def open_append(self, path: Path) -> AppendFile:
-        """Open for appending; made (readable by its owner alone) when missing."""
+        """Open for appending. A missing file is created, readable by its owner only."""
         ...
 
     def write(self, path: Path, data: bytes) -> None:
-        """Write a whole file and sync it; what was there is replaced, not atomically."""
+        """Write a whole file and sync it. Replaces an existing file, not atomically."""
         ...
 
     def rename(self, path: Path, target: Path) -> None:
@@ -80,11 +80,11 @@ class Files(Protocol):
 
 
 TEMPORARY = ".tmp"
-"""How the name ends under which a file is written before it gets its own; one that is left over is in nobody's way."""
+"""Suffix of a file that is being written. A leftover after a crash is harmless."""
 
 
 def replace_file(files: Files, path: Path, data: bytes) -> None:
-    """Write a whole file, durably: after a crash it is what it was or what it is now. OSError: it is what it was."""
+    """Write a whole file atomically and durably. After a crash it has the old or the new content; after an OSError the old."""
     temporary = path.with_name(path.name + TEMPORARY)
     files.write(temporary, data)
     files.rename(temporary, path)
@@ -106,7 +106,7 @@ class OsAppendFile:
         try:
             os.fsync(self._descriptor)
         except OSError:
-            # the kernel takes the lost pages for written from here on: they must not be read any more
+            # from now on the kernel treats the lost pages as written: drop them from the cache so that nobody reads them
             if hasattr(os, "posix_fadvise"):
                 with contextlib.suppress(OSError):
                     os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -128,7 +128,7 @@ class OsFiles:
         missing = [each for each in (folder, *folder.parents) if not each.exists()]
         for each in reversed(missing):
             each.mkdir(mode=0o700, exist_ok=True)
-            with contextlib.suppress(PermissionError):  # one may write into a folder that one may not read
+            with contextlib.suppress(PermissionError):  # a folder may be writable but not readable
                 self.sync_folder(each.parent)
 
     def names(self, folder: Path) -> Sequence[str]:

@@ -1,7 +1,7 @@
-"""Root works on a data folder as the folder's owner: a link that a service put there never leads root to another file.
+"""Root works on a data folder as the folder's owner, so that a symbolic link in it cannot lead root to another file.
 
-``sudo tconnectsync …`` reads the configuration and the secrets as root, then becomes the owner of the data folder. What the user
-named on the command line (a file to import, a place for a backup) is opened as root again.
+``sudo tconnectsync …`` reads the configuration and the secrets as root, then becomes the owner of the data folder. Files named on
+the command line (a file to import, a target for a backup) are opened as root again.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ _CAPABILITY_VERSION = 0x20080522
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
 
 
-# --- who works ---------------------------------------------------------------------------------------------------------
+# --- the user that does the work ---------------------------------------------------------------------------------------------------------
 
 
 def become_owner_of(folder: Path) -> None:
-    """Work as the owner of ``folder`` (not there: of the nearest folder above) from here on, if this is root and he is not.
+    """If this process is root, continue as the owner of ``folder``. If it is missing, use the nearest existing parent's owner.
 
-    Files of root's that earlier commands left in the folder are handed to him first.
+    Files that root left in the folder earlier are given to the owner first.
     """
     owner = _owner_of(folder)
     if owner is None:
         return
     uid, gid = owner
-    _hand_over(folder, uid, gid)
+    _give_files_to(folder, uid, gid)
     try:
         os.setgroups([gid])
         os.setresgid(gid, gid, _ROOT)
         os.setresuid(uid, uid, _ROOT)
-    except PermissionError:  # a container's root without the right to: then it may use nobody else's files either
+    except PermissionError:  # root in a container without this right; it cannot use other users' files either
         return
     for needed in (
         folder / ".",
@@ -55,13 +55,13 @@ def become_owner_of(folder: Path) -> None:
                 needed.stat()
             except (
                 PermissionError
-            ):  # systemd keeps a service's folder inside one of root's; Python may lie in root's home
-                _may_enter_folders()
+            ):  # systemd keeps a service's folder inside root's folder; Python may be in root's home
+                _keep_search_capability()
 
 
 @contextlib.contextmanager
 def as_owner_of(folder: Path) -> Iterator[None]:
-    """As :func:`become_owner_of`, until the end of the block."""
+    """Like :func:`become_owner_of`, but only inside the block."""
     before = os.getresuid(), os.getresgid(), os.getgroups()
     become_owner_of(folder)
     try:
@@ -76,7 +76,7 @@ def as_owner_of(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def as_caller() -> Iterator[None]:
-    """As root once more, if this process became a folder's owner: for what the user named, and for the configuration."""
+    """Be root again inside the block, if this process was root before: for the configuration and files that the user named."""
     _, uid, saved = os.getresuid()
     if uid == _ROOT or saved != _ROOT:
         yield
@@ -88,11 +88,11 @@ def as_caller() -> Iterator[None]:
     finally:
         os.seteuid(uid)
         if enters:
-            _may_enter_folders()
+            _keep_search_capability()
 
 
 def _owner_of(folder: Path) -> tuple[int, int] | None:
-    """User and group of the folder's owner; None: this process is not root, or root is the owner."""
+    """Return the owner's user and group id; None if this process is not root, or if root is the owner."""
     if os.geteuid() != _ROOT or not hasattr(os, "setresuid"):
         return None
     for each in (folder, *folder.absolute().parents):
@@ -104,8 +104,8 @@ def _owner_of(folder: Path) -> tuple[int, int] | None:
     return None
 
 
-def _hand_over(folder: Path, uid: int, gid: int) -> None:
-    """Files and folders of root's inside ``folder`` become its owner's. A file with a second name may be somebody else's: it stays."""
+def _give_files_to(folder: Path, uid: int, gid: int) -> None:
+    """Give root's files and folders inside ``folder`` to its owner. Skip hard links: they may belong to somebody else."""
     if not folder.is_dir():
         return
     for _, folders, files, descriptor in os.fwalk(folder.resolve(), follow_symlinks=False):
@@ -130,7 +130,7 @@ class _Data(ctypes.Structure):
 
 
 def _capabilities() -> tuple[int, int]:
-    """The effective and the permitted ones of this thread, the lower half; none if the system has none."""
+    """Return this thread's effective and permitted capabilities (lower 32 bits); zeros if the system has none."""
     data = (_Data * 2)()
     call = getattr(ctypes.CDLL(None), "capget", None)
     if call is None or call(ctypes.byref(_Header(_CAPABILITY_VERSION, 0)), data) != 0:
@@ -138,8 +138,8 @@ def _capabilities() -> tuple[int, int]:
     return data[0].effective, data[0].permitted
 
 
-def _may_enter_folders() -> None:
-    """Keep of root's rights the one to enter folders, for child processes too: what lies inside a folder of root's stays in reach."""
+def _keep_search_capability() -> None:
+    """Keep the capability to read and enter folders, for child processes too: files inside root's folders stay readable."""
     data = (_Data * 2)()
     library = ctypes.CDLL(None)
     call = getattr(library, "capset", None)
@@ -152,13 +152,13 @@ def _may_enter_folders() -> None:
     library.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, ctypes.c_ulong(2), ctypes.c_ulong(0), ctypes.c_ulong(0))
 
 
-# --- which files --------------------------------------------------------------------------------------------------------
+# --- files of the data folder --------------------------------------------------------------------------------------------------------
 
 
 def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
-    """Open a file of the data folder; a descriptor. Follows no link and waits for no pipe.
+    """Open a file of the data folder and return its descriptor. Never follows a link or waits for a pipe.
 
-    Errors: RequestRefused if it is no regular file of the user who works here, of the folder's owner or of root; OSError.
+    Errors: RequestRefused if it is not a regular file, or if another user than this one, the folder's owner or root owns it; OSError.
     """
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
@@ -166,7 +166,7 @@ def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
         require_own(path)
         raise
     try:
-        _judge(path, os.fstat(descriptor))
+        _require_owned_file(path, os.fstat(descriptor))
     except BaseException:
         os.close(descriptor)
         raise
@@ -174,40 +174,40 @@ def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
 
 
 def require_own(path: Path) -> None:
-    """For what opens files by itself, as SQLite does: whether it is a regular file of the owner, or not there. Errors: RequestRefused."""
+    """Check a file that a library such as SQLite will open: it must be missing, or a regular file of the owner. Errors: RequestRefused."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode):  # which leads nowhere: the one who opens it says so
-            _judge(path, found)
+        if not stat.S_ISDIR(found.st_mode):  # opening a folder fails anyway, with a clear error
+            _require_owned_file(path, found)
 
 
 def require_own_database(path: Path) -> None:
-    """As :func:`require_own`, with the files that SQLite keeps beside a database."""
+    """Like :func:`require_own`, also for the files that SQLite keeps beside a database."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         require_own(path.with_name(path.name + suffix))
 
 
-def _judge(path: Path, found: os.stat_result) -> None:
+def _require_owned_file(path: Path, found: os.stat_result) -> None:
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(found.st_mode):
-        kind = "a link" if stat.S_ISLNK(found.st_mode) else "no regular file"
+        kind = "a link" if stat.S_ISLNK(found.st_mode) else "not a regular file"
         raise RequestRefused(
-            f"{path} is {kind}, and tconnectsync did not make it so; it was not opened.",
-            remedy="Look at who put it there. Then move it away and run the command again.",
+            f"{path} is {kind}. tconnectsync did not create it and did not open it.",
+            remedy=f"Find out who created it (`ls -l {path}`), move it away, and run the command again.",
         )
     if found.st_uid not in {os.geteuid(), _ROOT} and found.st_uid != path.parent.stat().st_uid:
         raise RequestRefused(
-            f"{path} belongs to another user (number {found.st_uid}) than its folder; it was not opened.",
-            remedy=f"If it is yours, hand it to the folder's owner: sudo chown --reference={path.parent} {path}",
+            f"{path} belongs to another user (uid {found.st_uid}) than its folder; it was not opened.",
+            remedy=f"If the file is yours, give it to the folder's owner: sudo chown --reference={path.parent} {path}",
         )
 
 
-# --- what others may change -----------------------------------------------------------------------------------------------
+# --- permissions of other users -----------------------------------------------------------------------------------------------
 
 
 def who_else_may_write(path: Path) -> str | None:
-    """Why code at ``path`` may be somebody else's: it, or a folder above it, can be changed by other users. None: it cannot."""
+    """Return why other users could change the code at ``path`` (by its mode or a parent folder's); None if they cannot."""
     whole = path.resolve()
     for each in (whole, *whole.parents):
         found = each.stat()
@@ -216,12 +216,12 @@ def who_else_may_write(path: Path) -> str | None:
         if shared and not (each != whole and found.st_mode & stat.S_ISVTX):
             return f"other users may write to {each}: run `chmod go-w {each}`"
         if found.st_uid not in {_ROOT, os.geteuid()}:
-            return f"{each} belongs to another user (number {found.st_uid}): give it to this one or to root with chown"
+            return f"{each} belongs to another user (uid {found.st_uid}): give it to this user or to root with `chown`"
     return None
 
 
 def readable_by_everyone(path: Path) -> bool:
-    """Whether any user of the machine can read this file: by its own mode, and by those of the folders above it."""
+    """Whether every user of the computer can read this file, by its own mode and the modes of its parent folders."""
     try:
         whole = path.resolve()
         return bool(whole.stat().st_mode & stat.S_IROTH) and all(

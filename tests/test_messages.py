@@ -29,7 +29,7 @@ def without_remedy(module: Path) -> Iterator[str]:
         name, given = node.func.id, {keyword.arg: keyword.value for keyword in node.keywords}
         silent = name in CLASSES and name not in ALWAYS and CLASSES[name].usual_remedy is None
         bad = given.get("good")
-        silent |= name == "Finding" and isinstance(bad, ast.Constant) and bad.value is False
+        silent |= name == "CheckResult" and isinstance(bad, ast.Constant) and bad.value is False
         if silent and "remedy" not in given:
             yield f"{module.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)[:100]}"
 

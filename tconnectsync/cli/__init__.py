@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> int:
-    """Run the command that the process was started with; answers the exit status."""
+    """Run the command line of this process and return the exit status."""
     from tconnectsync.cli.root import run
 
     return run(sys.argv[1:])

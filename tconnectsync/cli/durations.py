@@ -1,4 +1,4 @@
-"""Times and sizes in words."""
+"""Formats times, durations and sizes for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tconnectsync.text.plural import counted
 
 
 def parse_time(text: object) -> datetime | None:
-    """A UTC time of the JSON shapes (``2025-11-18T18:15:02Z``); None where there is none."""
+    """Parse a UTC time of the JSON output (``2025-11-18T18:15:02Z``); None if ``text`` is not one."""
     if not isinstance(text, str) or not text:
         return None
     try:
@@ -19,7 +19,7 @@ def parse_time(text: object) -> datetime | None:
 
 
 def span_words(span: timedelta) -> str:
-    """``3 min``, ``2 h 5 min``, ``4 days``: as exact as a person needs it."""
+    """Format a duration, rounded for people: ``3 min``, ``2 h 5 min``, ``4 days``."""
     minutes = round(abs(span).total_seconds() / 60)
     if minutes < 1:
         return "a moment"
@@ -32,7 +32,7 @@ def span_words(span: timedelta) -> str:
 
 
 def when_words(at: datetime, now: datetime, zone: tzinfo) -> str:
-    """``14:03 (12 min ago)``; with the date when it is not today's."""
+    """Format a time as ``14:03 (12 min ago)``, with the date if it is not today."""
     local, today = at.astimezone(zone), now.astimezone(zone).date()
     clock = f"{local:%H:%M}" if local.date() == today else f"{local:%Y-%m-%d %H:%M}"
     age = now - at
@@ -40,7 +40,7 @@ def when_words(at: datetime, now: datetime, zone: tzinfo) -> str:
 
 
 def size_words(count: int) -> str:
-    """Bytes as ``812 kB`` or ``96 MB``."""
+    """Format bytes as ``812 kB`` or ``96 MB``."""
     if count < 1_000_000:
         return f"{max(round(count / 1000), 1 if count else 0)} kB"
     megabytes = count / 1_000_000

@@ -1,4 +1,4 @@
-"""Requests to whoever owns the data folder: shown while they are worked on, ended with their words and exit status."""
+"""Send a command's request to the engine, show its progress, and print its result."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def perform(invocation: CliContext, command: str, **arguments: Any) -> int:
-    """Hand a request to the engine, here or in the daemon, and wait for its end."""
+    """Send a request to the engine, in this process or in the daemon; print the result and return the exit status."""
     result = ask(invocation, command, **arguments)
     return conclude(invocation, result.status, result.lines)
 
 
 def ask(invocation: CliContext, command: str, **arguments: Any) -> Result:
-    """The end of a request that is handed to the engine, here or in the daemon."""
+    """Send a request to the engine, in this process or in the daemon, and return its result."""
     config, plugins = invocation.config(), invocation.plugins()
     from tconnectsync.daemon.execute import execute
     from tconnectsync.jobs.messages import Notice, Request, Result
@@ -45,18 +45,18 @@ def ask(invocation: CliContext, command: str, **arguments: Any) -> Result:
 
 
 def conclude(invocation: CliContext, status: int, lines: Iterable[str]) -> int:
-    """Say how it ended: on stdout when all is well, on stderr otherwise, where cron and systemd look for it."""
+    """Print the result: to stdout on success, else to stderr, where cron and systemd look for it."""
     invocation.status = int(status)
     said = tuple(lines)
     for line in said:
         say(line, err=status != ExitStatus.DONE)
     if not said and status == ExitStatus.DONE and sys.stdout.isatty():
-        say("Done; nothing is waiting.")
+        say("Done. Everything is delivered.")
     return int(status)
 
 
 def show_preview(invocation: CliContext, **wanted: Any) -> int:
-    """Print what would be sent, one JSON object a line, and what would be in the way."""
+    """Print what would be sent as one JSON object per line, then what would prevent it."""
     config, plugins = invocation.config(), invocation.plugins()
     from tconnectsync.jobs.messages import Result
     from tconnectsync.queries.preview import preview
@@ -74,8 +74,8 @@ def show_preview(invocation: CliContext, **wanted: Any) -> int:
         say(line, err=True)
     if status != ExitStatus.USAGE:
         words = f"{counted(counts['put'], 'document')} would be sent"
-        words += f", {counts['withdraw']:,} taken back" if counts["withdraw"] else ""
+        words += f", {counts['withdraw']:,} deleted" if counts["withdraw"] else ""
         words += f", {counts['set aside']:,} set aside" if counts["set aside"] else ""
-        say(f"{words}; nothing was sent and nothing was written.", err=True)
+        say(f"{words}. This was a preview: nothing was sent or written.", err=True)
     invocation.status = status
     return status

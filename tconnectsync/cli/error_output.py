@@ -1,4 +1,4 @@
-"""Errors as words and exit statuses: what happened, what to do, never a traceback."""
+"""Print errors for people: what happened and what to do, never a traceback. Each function returns the exit status."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ from tconnectsync.text.printable import printable
 DETAILS_NAME = "last-failure.txt"
 
 
-def tell(error: TconnectsyncError) -> int:
-    """Say an expected error on stderr; answers the exit status."""
+def report_error(error: TconnectsyncError) -> int:
+    """Print an expected error to stderr and return the exit status."""
     if isinstance(error, ConfigError):
         count = len(error.problems)
         noun = counted(count, "problem")
         not_ready = isinstance(error, MachineNotReady)
-        about = "What the configuration names cannot be used now" if not_ready else f"The configuration has {noun}"
-        say(f"{about}; nothing was done:", err=True)
+        about = (
+            "A file or folder of the configuration cannot be used now" if not_ready else f"The configuration has {noun}"
+        )
+        say(f"{about}. Nothing was done:", err=True)
         for problem in error.problems:
             say(f"  {problem}", err=True)
     else:
@@ -42,22 +44,25 @@ def tell(error: TconnectsyncError) -> int:
     return int(error.exit_status)
 
 
-def tell_forbidden(error: PermissionError) -> int:
-    """Say what may not be read or written, and how else to run it; answers the exit status, 1: it may pass."""
-    say(f"This user may not use {error.filename}: permission denied; nothing was done.", err=True)
-    say("Run it as the user that owns the data folder. Where tconnectsync runs as a service: with sudo.", err=True)
+def report_permission_denied(error: PermissionError) -> int:
+    """Print which file this user may not read or write, and return the exit status 1."""
+    say(f"Permission denied: this user may not use {error.filename}. Nothing was done.", err=True)
+    say(
+        "Put `sudo` before the command if tconnectsync runs as a service, else run it as the owner of the data folder.",
+        err=True,
+    )
     return int(ExitStatus.FAILED)
 
 
-def tell_disk(error: OSError, remedy: str) -> int:
-    """Say that the disk is full, read-only or failing; answers the exit status, after which a service is started again."""
+def report_disk_error(error: OSError, remedy: str) -> int:
+    """Print that the disk is full, read-only or failing, and return the exit status 1: systemd restarts the service."""
     where = f" ({error.filename})" if error.filename else ""
-    say(f"The disk does not do what it should: {error.strerror}{where}. {remedy}", err=True)
+    say(f"The disk cannot be used: {error.strerror}{where}. {remedy}", err=True)
     return int(ExitStatus.FAILED)
 
 
-def tell_unexpected(error: BaseException, invocation: CliContext) -> int:
-    """Say in one line that something failed that should not, and where the details are; answers the exit status."""
+def report_unexpected(error: BaseException, invocation: CliContext) -> int:
+    """Print one line about an unexpected failure and where its details are, and return the exit status."""
     redact = invocation.logs.redactor if invocation.logs else str
     details = redact("".join(traceback.format_exception(type(error), error, error.__traceback__)))
     words = " ".join(redact(str(error)).split())
@@ -65,18 +70,17 @@ def tell_unexpected(error: BaseException, invocation: CliContext) -> int:
         say(details, err=True, nl=False)
         where = "the details are above"
     else:
-        path = _keep(details, invocation)
-        where = f"the details are in {path}" if path else "run it again with -v to see the details"
+        path = _save_details(details, invocation)
+        where = f"the details are in {path}" if path else "run the command again with -v to see the details"
     say(
-        f"tconnectsync failed unexpectedly ({type(error).__name__}{': ' if words else ''}{words}); {where}. Nothing that was "
-        "stored is lost.",
+        f"tconnectsync failed unexpectedly ({type(error).__name__}{': ' if words else ''}{words}); {where}. No stored data is lost.",
         err=True,
     )
     return int(ExitStatus.FAILED)
 
 
-def _keep(details: str, invocation: CliContext) -> Path | None:
-    """Write the details where only the user reads them: into the data folder, else into a temporary file."""
+def _save_details(details: str, invocation: CliContext) -> Path | None:
+    """Write the details into a private file: in the data folder, else in the folder for temporary files."""
     config = invocation.known_config()
     attempts: list[Callable[[], tuple[int, Path]]] = []
     if config is not None and config.data_dir.is_dir():

@@ -1,4 +1,4 @@
-"""What every command needs and few need all of: configuration, plugins, clock and logs, each made when first asked for."""
+"""The context of one command: configuration, plugins, clock and logs, each created on first use."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class CliContext:
     features: str | None = None
     verbose: bool = False
     logs: Logs | None = None
-    tells_notes: bool = True
-    """Whether remarks on the configuration are told on stderr; ``check`` has them among what it finds."""
+    prints_config_notes: bool = True
+    """Whether notes about the configuration go to stderr. ``check`` lists them among its results instead."""
     status: int | None = None
-    """The exit status, once it is known: a pipe that breaks while words are printed does not change it."""
+    """The exit status, once it is known. A broken pipe while printing does not change it."""
     _plugins: Plugins | None = None
     _config: Config | None = None
     _warned: set[str] = attrs.field(factory=set)
 
     def plugins(self, *, tolerant: bool = False) -> Plugins:
-        """The plugins; ``tolerant`` takes an unreadable configuration file for none. Errors: ConfigError."""
+        """Return the plugins. ``tolerant`` ignores an unreadable configuration file. Errors: ConfigError."""
         if self._plugins is None:
             from tconnectsync.plugin.manager import load_plugins
 
@@ -58,21 +58,21 @@ class CliContext:
         return self._plugins
 
     def config(self) -> Config:
-        """The configuration, read once. From then on root works as the owner of its data folder. Errors: ConfigError."""
+        """Return the configuration, read once. Afterwards root works as the owner of the data folder. Errors: ConfigError."""
         if self._config is None:
             self._config = self.load_config()
             become_owner_of(self._config.data_dir)
         return self._config
 
     def known_config(self) -> Config | None:
-        """The configuration if it has been read."""
+        """Return the configuration if it was read already, else None."""
         return self._config
 
     def load_config(self) -> Config:
-        """The configuration, read now; its secrets are kept out of the logs from here on. Errors: ConfigError."""
+        """Read the configuration now, and remove its secrets from the logs from now on. Errors: ConfigError."""
         from tconnectsync.config.load import load_config
 
-        with as_caller():  # a daemon that reads it again may have become the owner of its folder
+        with as_caller():  # on a reload the daemon already works as the owner of the data folder
             plugins = self.plugins()
             config = load_config(
                 self.config_path, self.environ, plugins, features=self.features, system_file=self.system_file
@@ -86,12 +86,12 @@ class CliContext:
         return config
 
     def serve(self) -> None:
-        """From here on this process is a service: it writes log lines, not words for a person at a terminal."""
+        """Switch this process to a service: it writes log lines instead of sentences."""
         if self.logs is not None:
             self.logs.level("warning")
 
     def request(self, command: str, **arguments: Any) -> tuple[int, tuple[str, ...]]:
-        """Have whoever owns the data folder do this, and say nothing: exit status and words, also of expected errors."""
+        """Send a request to the engine and print nothing; return exit status and lines, also for expected errors."""
         from tconnectsync.daemon.execute import execute
         from tconnectsync.jobs.messages import Request, Result
 
@@ -105,31 +105,31 @@ class CliContext:
         raise RuntimeError(f"the request {command!r} ended without a result")
 
     def read_status(self) -> dict[str, Any]:
-        """The shape that ``status --json`` prints. Errors: ConfigError."""
+        """Return what ``status --json`` prints. Errors: ConfigError."""
         config = self.config()
         from tconnectsync.queries.status import read_status
 
         return read_status(config, clock=self.clock)
 
     def findings(self) -> Iterator[CheckResult]:
-        """What ``check`` finds, one after the other. Errors: ConfigError."""
+        """Yield the results of ``check``, one after the other. Errors: ConfigError."""
         config, plugins = self.config(), self.plugins()
         from tconnectsync.queries.check import run_check
 
         yield from run_check(config, plugins, clock=self.clock)
 
     def redact(self, text: str) -> str:
-        """The text without the secrets that the configuration holds."""
+        """Return the text without the secrets of the configuration."""
         return text if self.logs is None else self.logs.redactor(text)
 
     def _warn(self, event: str, words: str) -> None:
-        """A warning, once: the daemon reads the configuration again and again."""
+        """Print or log a warning once: the daemon reads the configuration many times."""
         if words in self._warned:
             return
         self._warned.add(words)
         if self.logs is None or self.logs.lines:
             log.warning("%s %s", event, words)
-        elif self.tells_notes:
+        elif self.prints_config_notes:
             from tconnectsync.cli.output import say
 
             say(f"Note: {self.redact(words)}", err=True)

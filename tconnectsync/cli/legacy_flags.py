@@ -1,4 +1,4 @@
-"""The older bridge's command line, on bare ``tconnectsync``: each flag stands for a command of today."""
+"""The flags of older releases on bare ``tconnectsync``. Each one runs a command of today."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tconnectsync.cli.parameters import Day, require_order
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-OLDER = {
+LEGACY_FLAGS = {
     "auto_update": ("--auto-update", "run"),
     "check_login": ("--check-login", "check"),
     "pretend": ("--pretend", "sync --dry-run"),
@@ -22,7 +22,7 @@ OLDER = {
     "end_date": ("--end-date", "backfill --from DATE --to DATE"),
     "days": ("--days", "backfill --from DATE"),
 }
-"""Parameter: the older flag, the command of today."""
+"""Parameter name: the older flag, the command of today."""
 
 _TOGETHER = {"start_date", "end_date"}
 _REGION = "TCONNECT_REGION, or `region` under [sources.tandem]"
@@ -34,8 +34,8 @@ def _region(_ctx: click.Context, _parameter: click.Parameter, given: str | None)
     return given and given.upper()
 
 
-def older_options(function: F) -> F:
-    """The older flags. The main help leaves them out; docs/user/operating.md lists them."""
+def legacy_options(function: F) -> F:
+    """Add the older flags, hidden in the help; docs/user/operating.md lists them."""
     for option in (
         click.option("--region", callback=_region, hidden=True),
         click.option("--days", type=click.IntRange(1, 3650), hidden=True),
@@ -49,8 +49,8 @@ def older_options(function: F) -> F:
     return function
 
 
-def joined_features(arguments: list[str]) -> list[str]:
-    """``--features A B`` as ``--features A,B``: further names are words in capitals, which no command is."""
+def join_feature_names(arguments: list[str]) -> list[str]:
+    """Rewrite ``--features A B`` as ``--features A,B``. Feature names are in capitals; no command is."""
     joined: list[str] = []
     words = iter(arguments)
     for word in words:
@@ -61,19 +61,19 @@ def joined_features(arguments: list[str]) -> list[str]:
     return joined
 
 
-def perform_older(ctx: click.Context, invocation: CliContext, given: dict[str, Any]) -> int | None:
-    """Do what older flags ask; None when there are none. Errors: click.UsageError where they contradict."""
+def perform_legacy(ctx: click.Context, invocation: CliContext, given: dict[str, Any]) -> int | None:
+    """Run the command that older flags stand for; None without such flags. Errors: click.UsageError if they contradict."""
     region = given.pop("region", None)
-    used = [name for name in OLDER if given.get(name)]
+    used = [name for name in LEGACY_FLAGS if given.get(name)]
     if ctx.invoked_subcommand is not None:
         if used or region:
-            flag = OLDER[used[0]][0] if used else "--region"
-            hint = f"`tconnectsync {OLDER[used[0]][1]}`" if used else _REGION
-            raise click.UsageError(f"{flag} is of the older command line and goes with no command; use {hint}", ctx)
+            flag = LEGACY_FLAGS[used[0]][0] if used else "--region"
+            hint = f"`tconnectsync {LEGACY_FLAGS[used[0]][1]}`" if used else _REGION
+            raise click.UsageError(f"{flag} is an older flag and cannot be used with a command; use {hint}", ctx)
         return None
     if len(used) > 1 and set(used) != _TOGETHER:
-        flags = " and ".join(OLDER[name][0] for name in used)
-        instead = " or ".join(f"`tconnectsync {OLDER[name][1]}`" for name in used)
+        flags = " and ".join(LEGACY_FLAGS[name][0] for name in used)
+        instead = " or ".join(f"`tconnectsync {LEGACY_FLAGS[name][1]}`" for name in used)
         raise click.UsageError(f"{flags} cannot be used together; nothing was done. Use one: {instead}", ctx)
     if used == ["end_date"]:
         raise click.UsageError(
@@ -83,7 +83,7 @@ def perform_older(ctx: click.Context, invocation: CliContext, given: dict[str, A
     if region:
         invocation.environ = {**invocation.environ, "TCONNECT_REGION": region}
     if used:
-        flag, instead = OLDER[used[-1]]
+        flag, instead = LEGACY_FLAGS[used[-1]]
         if set(used) == _TOGETHER:
             flag = "--start-date … --end-date"
         say(f"{flag} is the older name of `tconnectsync {instead}`", err=True)

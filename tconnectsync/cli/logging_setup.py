@@ -1,7 +1,7 @@
-"""The log on stderr, without secrets: a service's lines, or what a person at a command must know of it.
+"""Logging to stderr, without secrets: log lines for a service, only unexpected failures for a command.
 
-A service writes a line for each record (key=value); under systemd with the journal's priorities and no times. A command ends
-with words of its own, so only failures that nobody foresaw are told there; with ``-v`` it writes the lines too.
+A service writes one line per record (key=value); under systemd with journal priorities and without times. A command prints its
+result itself, so it shows only unexpected failures. With ``-v`` it writes all lines, too.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from tconnectsync.text.printable import one_line, printable
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _SHORTEST_SECRET = 4
-"""Shorter ones would take every other word out of the log."""
+"""Shorter secrets are not removed: they would match many ordinary words."""
 
 
 @attrs.define
 class Redactor:
-    """Takes secrets out of texts, also as they look in addresses, reprs, and Nightscout's digest of them."""
+    """Removes secrets from texts, also in URL-quoted form, in reprs, and as the SHA-1 digest that Nightscout uses."""
 
     _known: list[str] = attrs.field(factory=list, repr=False)
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """Take these out from now on, beside those already known."""
+        """Remove these secrets, too, from now on."""
         found = set(self._known)
         for secret in secrets:
             if len(secret) >= _SHORTEST_SECRET:
@@ -46,7 +46,7 @@ class Redactor:
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """The record's message, whatever its arguments are."""
+    """Return the record's message, even if its arguments do not fit."""
     try:
         return record.getMessage()
     except Exception as misfit:  # noqa: BLE001 - a log call with wrong arguments must not stop anything
@@ -54,7 +54,7 @@ def message_of(record: logging.LogRecord) -> str:
 
 
 class LineFormatter(logging.Formatter):
-    """``2025-11-18T18:15:02Z level=info logger=engine message``, on one line. Tracebacks only when ``verbose``."""
+    """Formats ``2025-11-18T18:15:02Z level=info logger=engine message`` on one line; tracebacks only if ``verbose``."""
 
     def __init__(self, redactor: Redactor, *, journal: bool) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class LineFormatter(logging.Formatter):
 
 
 class CommandFormatter(logging.Formatter):
-    """A failure that nobody foresaw, as a sentence."""
+    """Formats an unexpected failure as a sentence."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__()
@@ -87,17 +87,19 @@ class CommandFormatter(logging.Formatter):
         error = record.exc_info[1] if record.exc_info else None
         words = f"{type(error).__name__}: {error}" if error is not None else message_of(record)
         part = record.name.removeprefix("tconnectsync.")
-        return one_line(self._redactor(f"Unexpected failure in {part} ({words}). Run it with -v to see the details."))
+        return one_line(
+            self._redactor(f"Unexpected failure in {part} ({words}). Run the command with -v to see the details.")
+        )
 
 
-def is_unforeseen(record: logging.LogRecord) -> bool:
-    """Whether a record is about a failure that nobody foresaw; everything else is in a command's own words."""
+def is_unexpected(record: logging.LogRecord) -> bool:
+    """Whether a record is about an unexpected failure. The command itself reports everything else."""
     return bool(record.exc_info)
 
 
 @attrs.define(kw_only=True)
 class Logs:
-    """The log of this process, from :func:`start_logs` to :meth:`stop`. It begins as a command's."""
+    """The logging of this process, from :func:`start_logs` to :meth:`stop`. It starts in the mode for commands."""
 
     redactor: Redactor
     handler: logging.Handler
@@ -105,27 +107,27 @@ class Logs:
     levels_before: dict[str | None, int]
 
     def redact(self, secrets: Iterable[str]) -> None:
-        """Keep these out of every line from now on."""
+        """Remove these secrets from every line from now on."""
         self.redactor.learn(secrets)
 
     @property
     def lines(self) -> bool:
-        """Whether a line is written for each record, as a service does."""
+        """Whether one line is written per record, as for a service."""
         return self.handler.formatter is self.formatter
 
     def level(self, name: str) -> None:
-        """Write lines from this level on ("debug", "info", "warning", "error"); verbose means debug whatever is said."""
+        """Write lines from this level on ("debug", "info", "warning", "error"). If verbose, the level is always debug."""
         self.handler.setFormatter(self.formatter)
-        self.handler.removeFilter(is_unforeseen)
+        self.handler.removeFilter(is_unexpected)
         logging.getLogger("tconnectsync").setLevel(logging.DEBUG if self.formatter.verbose else name.upper())
 
     def be_verbose(self) -> None:
-        """Write every line of ours, and tracebacks."""
+        """Write all lines of tconnectsync, with tracebacks."""
         self.formatter.verbose = True
         self.level("debug")
 
     def stop(self) -> None:
-        """Take the handler away again, and leave the levels as they were found."""
+        """Remove the handler and restore the previous levels."""
         logging.captureWarnings(False)
         logging.getLogger().removeHandler(self.handler)
         for name, level in self.levels_before.items():
@@ -133,12 +135,12 @@ class Logs:
 
 
 def start_logs(stream: TextIO, environ: Mapping[str, str]) -> Logs:
-    """Write the process's log to ``stream``: a command's, until :meth:`Logs.level` asks for a service's lines."""
+    """Log to ``stream`` in the mode for commands, until :meth:`Logs.level` switches to the lines of a service."""
     redactor = Redactor()
     formatter = LineFormatter(redactor, journal=_is_journal(stream, environ))
     handler = logging.StreamHandler(stream)
     handler.setFormatter(CommandFormatter(redactor))
-    handler.addFilter(is_unforeseen)
+    handler.addFilter(is_unexpected)
     root = logging.getLogger()
     before: dict[str | None, int] = {None: root.level, "tconnectsync": logging.getLogger("tconnectsync").level}
     logs = Logs(redactor=redactor, handler=handler, formatter=formatter, levels_before=before)
@@ -150,7 +152,7 @@ def start_logs(stream: TextIO, environ: Mapping[str, str]) -> Logs:
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether ``stream`` is the one that systemd connected to the journal (``$JOURNAL_STREAM`` is device:inode)."""
+    """Whether systemd connected ``stream`` to the journal (``$JOURNAL_STREAM`` is device:inode)."""
     named = environ.get("JOURNAL_STREAM", "")
     try:
         found = os.fstat(stream.fileno())

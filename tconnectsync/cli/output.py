@@ -1,4 +1,4 @@
-"""Everything that a command writes for people goes through here: what comes from outside cannot command the terminal."""
+"""All output of commands goes through here: control characters from outside never reach the terminal."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import click
 from tconnectsync.text.printable import printable, printable_json
 
 
-def say(text: str, *, err: bool = False, mark: str = "", nl: bool = True) -> None:
-    """Write a line to stdout, or to stderr with ``err``. ``mark`` is ours, may be coloured, and comes first."""
-    click.echo(mark + printable(text), err=err, nl=nl)
+def say(text: str, *, err: bool = False, symbol: str = "", nl: bool = True) -> None:
+    """Write a line to stdout, or to stderr with ``err``. ``symbol`` comes first, is trusted, and may be coloured."""
+    click.echo(symbol + printable(text), err=err, nl=nl)
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:
-    """One JSON value on stdout."""
+    """Write one JSON value to stdout."""
     click.echo(printable_json(json.dumps(value, ensure_ascii=False, indent=indent, default=str)))

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share."""
+"""Options and argument types that several commands share."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     DayType = click.ParamType[date]
     NameType = click.ParamType[str]
     SpanType = click.ParamType[timedelta]
-else:  # older click's are no generic classes
+else:  # not generic classes in older releases of click
     DayType = NameType = SpanType = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _YEARS = range(2000, 2100)
-"""In which pumps log, and Nightscout keeps."""
+"""Accepted years: a date outside is a typing mistake."""
 
 _DURATION = re.compile(r"(\d{1,6}(?:\.\d+)?)\s*(s|m|min|h|d)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -47,7 +47,7 @@ class Day(DayType):
         if isinstance(value, date):
             return value
         try:
-            # the one form of ISO 8601 that every Python version reads
+            # the only form of ISO 8601 that every Python version reads
             day = datetime.strptime(value.strip(), "%Y-%m-%d").date()
         except ValueError:
             self.fail(f"found {value!r}, expected a day such as 2025-06-01", param, ctx)
@@ -57,7 +57,7 @@ class Day(DayType):
 
 
 class Duration(SpanType):
-    """A length of time: a number and its unit, such as 90m, 3h or 2d."""
+    """A duration: a number and its unit, such as 90m, 3h or 2d."""
 
     name = "duration"
 
@@ -71,12 +71,12 @@ class Duration(SpanType):
 
 
 class PartName(NameType):
-    """The name of a source or sink that some plugin brings."""
+    """The name of a source or sink of an installed plugin."""
 
     name = "source or sink"
 
     def known(self, plugins: Plugins) -> list[str]:
-        """The names to choose from."""
+        """Return the names to choose from."""
         return sorted([*plugins.sources(), *plugins.sinks()])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -100,12 +100,12 @@ class PartName(NameType):
 
 
 class SinkName(PartName):
-    """The name of a sink that some plugin brings."""
+    """The name of a sink of an installed plugin."""
 
     name = "sink"
 
     def known(self, plugins: Plugins) -> list[str]:
-        """The names to choose from."""
+        """Return the names to choose from."""
         return sorted(plugins.sinks())
 
 
@@ -131,12 +131,12 @@ def common_options(function: F) -> F:
     """``--config FILE`` and ``-v``, before or after the command's name."""
     config = click.option(
         "--config",
-        type=click.Path(path_type=Path, readable=False),  # reading it tells more
+        type=click.Path(path_type=Path, readable=False),  # reading it gives a better message
         metavar="FILE",
         is_eager=True,
         expose_value=False,
         callback=_remember_config,
-        help="Configuration file to read.",
+        help="Read this configuration file.",
     )
     verbose = click.option(
         "-v",
@@ -145,7 +145,7 @@ def common_options(function: F) -> F:
         is_eager=True,
         expose_value=False,
         callback=_remember_verbose,
-        help="Log everything, with details of failures.",
+        help="Show all log lines, with details of failures.",
     )
     return config(verbose(function))
 
@@ -157,27 +157,27 @@ def features_option(function: F) -> F:
         metavar="NAMES",
         expose_value=False,
         callback=_remember_features,
-        help="Feature names as older bridges know them, separated by commas; turns every other sink off.",
+        help="Feature names of older releases, separated by commas. All other sinks are off.",
     )(function)
 
 
 def day_options(*, required: bool) -> Callable[[F], F]:
-    """``--from`` and ``--to``, as ``first`` and ``last``."""
+    """Add ``--from`` and ``--to``, passed as ``first`` and ``last``."""
 
     def decorate(function: F) -> F:
         first = click.option("--from", "first", type=Day(), required=required, help="First day, YYYY-MM-DD.")
-        last = click.option("--to", "last", type=Day(), help="Last day, inclusive; default: until now.")
+        last = click.option("--to", "last", type=Day(), help="Last day, included. Default: until now.")
         return first(last(function))
 
     return decorate
 
 
 def require_order(first: date | None, last: date | None, *, flag: str = "--to") -> None:
-    """A range that ends before it begins is a usage error, of ``flag``."""
+    """Refuse a range that ends before it begins, as a usage error of ``flag``."""
     if first is not None and last is not None and last < first:
         raise click.BadParameter(f"{last} is before the first day, {first}", param_hint=flag)
 
 
 def iso(day: date | None) -> str | None:
-    """A day for a request."""
+    """Format a day for a request."""
     return None if day is None else day.isoformat()

@@ -1,4 +1,4 @@
-"""Long work as it goes: one line that moves on a terminal, nothing anywhere else."""
+"""Progress of long work: one line on a terminal that is updated; nothing if the output is not a terminal."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import attrs
 from tconnectsync.text.printable import one_line
 
 _BAR_WIDTH = 24
-_LEAST_WAIT_S = 0.05
+_REDRAW_INTERVAL_S = 0.05
 
 
 @attrs.define(kw_only=True)
 class ProgressLine:
-    """Shows the newest message and a bar on ``stream`` if that is a terminal; gone when the work ends."""
+    """Shows the newest message and a bar on ``stream`` if it is a terminal. Clears the line at the end."""
 
     stream: TextIO
     monotonic: Callable[[], float] = time.monotonic
@@ -35,9 +35,9 @@ class ProgressLine:
             self.stream.flush()
 
     def show(self, message: str, done: int, total: int) -> None:
-        """Replace the line. Fast ones in between are left out."""
+        """Replace the line. Calls that follow too fast are skipped."""
         now = self.monotonic()
-        if not self.stream.isatty() or (self._shown_at is not None and now - self._shown_at < _LEAST_WAIT_S):
+        if not self.stream.isatty() or (self._shown_at is not None and now - self._shown_at < _REDRAW_INTERVAL_S):
             return
         self._shown_at = now
         bar = bar_words(done, total)
@@ -47,7 +47,7 @@ class ProgressLine:
 
 
 def bar_words(done: int, total: int) -> str:
-    """``[######------] 50 %``; without a total an ellipsis."""
+    """Format a bar such as ``[######------] 50 %``; ``[…]`` without a total."""
     if total <= 0:
         return "[…]"
     part = min(max(done / total, 0.0), 1.0)

@@ -1,4 +1,4 @@
-"""The command group: commands are imported when they run, plugins are asked for theirs when somebody wants to know."""
+"""The root command group. It imports a command when it runs, and loads plugins' commands when they are needed."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ import click
 import tconnectsync
 from tconnectsync.cli import error_output as failures
 from tconnectsync.cli.invocation import CliContext
-from tconnectsync.cli.legacy_flags import joined_features, older_options, perform_older
+from tconnectsync.cli.legacy_flags import join_feature_names, legacy_options, perform_legacy
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, features_option
 from tconnectsync.errors import TconnectsyncError
 from tconnectsync.exit_status import INTERRUPTED, MEANINGS, ExitStatus
 
 COMMANDS = {
-    "adopt": "Replace what an older bridge wrote of the same facts by a sink's documents.",
-    "backfill": "Fetch these days again, whatever was fetched before.",
-    "backup": "Copy the event log into one file, also while the daemon runs.",
-    "check": "Try everything: configuration, login, pumps, Nightscout's rights, disk, clock.",
-    "dead-letters": "Documents that a receiver would not take: list, retry, drop.",
-    "events": "Print what is in the event log.",
-    "import": "Read files into the event log: what pumps logged, saved by other means.",
-    "init": "Write a complete, commented configuration, after trying what is in it.",
+    "adopt": "Replace an older bridge's documents in Nightscout.",
+    "backfill": "Fetch older days, or fetch days again.",
+    "backup": "Copy the event log into one file.",
+    "check": "Test the configuration, login, pumps, Nightscout, disk and clock.",
+    "dead-letters": "Show, retry or drop documents that a receiver refused.",
+    "events": "Print the pump's records from the event log.",
+    "import": "Read saved files of pump data into the event log.",
+    "init": "Create a configuration file and test it.",
     "log": "Check or repair the event log.",
-    "plugins": "Which plugins run, what they bring, and what is wrong with the others.",
-    "replay": "Send again what a sink delivered, as after Nightscout lost its database.",
-    "restore": "Put a backup into an empty data folder.",
-    "resume": "Let a sink or a source that stopped itself go on.",
-    "run": "The daemon: sync for ever, at the pump's own rhythm.",
-    "status": "How each link of the chain is doing, since when, and what to do next.",
-    "sync": "One cycle: fetch what is new, deliver it, end. The default.",
-    "verify": "Compare what a sink's site holds with the log; with --repair mend it.",
+    "plugins": "List the plugins, what they provide, and their problems.",
+    "replay": "Send everything again, for example after Nightscout lost its data.",
+    "restore": "Restore a backup into an empty data folder.",
+    "resume": "Continue after a sink or a source has stopped.",
+    "run": "Run the daemon: fetch and deliver continuously.",
+    "status": "Show each step from the pump's phone to Nightscout, and what to do next.",
+    "sync": "Fetch new data and deliver it once. The default command.",
+    "verify": "Compare Nightscout with the event log; --repair corrects Nightscout.",
 }
-"""The commands that come with the engine, with their first lines for the overview."""
+"""The commands of the engine, with their lines in the overview of ``--help``."""
 
 
 def module_of(command: str) -> str:
-    """Which module of this package a command is in."""
+    """Return the name of the module in ``cli.commands`` that holds a command."""
     return "import_files" if command == "import" else command.replace("-", "_")
 
 
 class RootGroup(click.Group):
-    """Imports a command's module only when that command is asked for."""
+    """Imports a command's module only when that command is used."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, joined_features(args))
+        return super().parse_args(ctx, join_feature_names(args))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*COMMANDS, *_plugin_commands(ctx)})
@@ -86,17 +86,17 @@ class RootGroup(click.Group):
         with formatter.section("First steps"):
             formatter.write_dl(
                 [
-                    ("tconnectsync demo", "a simulated pump and cloud; needs no account"),
-                    ("tconnectsync check", "tries your configuration and says what is wrong"),
-                    ("tconnectsync sync --dry-run", "prints the documents it would send"),
-                    ("tconnectsync run", "goes on for ever; the systemd unit runs this"),
+                    ("tconnectsync demo", "try it with a simulated pump and cloud; needs no account"),
+                    ("tconnectsync check", "test your configuration and see what is wrong"),
+                    ("tconnectsync sync --dry-run", "print the documents it would send, without sending them"),
+                    ("tconnectsync run", "run continuously; the systemd service does this"),
                 ]
             )
         with formatter.section("Configuration"):
             formatter.write_text(
-                "--config FILE, else $TCONNECTSYNC_CONFIG, else ~/.config/tconnectsync/config.toml, else "
-                "/etc/tconnectsync/config.toml; the environment alone is enough too (TCONNECT_EMAIL, "
-                "TCONNECT_PASSWORD, TCONNECT_REGION, TIMEZONE_NAME, NS_URL, NS_SECRET)."
+                "The first of these that exists is read: --config FILE, $TCONNECTSYNC_CONFIG, "
+                "~/.config/tconnectsync/config.toml, /etc/tconnectsync/config.toml. Environment variables alone are enough, "
+                "too: TCONNECT_EMAIL, TCONNECT_PASSWORD, TCONNECT_REGION, TIMEZONE_NAME, NS_URL, NS_SECRET."
             )
         with formatter.section("Exit status"):
             formatter.write_dl([(str(int(status)), words) for status, words in MEANINGS.items()])
@@ -110,15 +110,15 @@ class RootGroup(click.Group):
 @click.version_option(tconnectsync.__version__, "--version", message="tconnectsync %(version)s")
 @common_options
 @features_option
-@older_options
+@legacy_options
 @click.pass_context
 def root(ctx: click.Context, /, **older: Any) -> int:
-    """Carry a Tandem insulin pump's data from Tandem's cloud to Nightscout.
+    """Copy the data of a Tandem insulin pump from Tandem's cloud to Nightscout.
 
-    Sources write what the pump said into an event log; sinks keep Nightscout equal to it. Unofficial, no medical device, and
-    not for dosing decisions.
+    A "source" fetches the pump's records into an event log on this computer. A "sink" sends one kind of data from the log to
+    one receiver, such as Nightscout. Unofficial. Not a medical device. Not for dosing decisions.
     """
-    status = perform_older(ctx, ctx.ensure_object(CliContext), older)
+    status = perform_legacy(ctx, ctx.ensure_object(CliContext), older)
     if status is not None:
         return status
     if ctx.invoked_subcommand is not None:
@@ -129,14 +129,14 @@ def root(ctx: click.Context, /, **older: Any) -> int:
 
 
 def run(arguments: Sequence[str], invocation: CliContext | None = None) -> int:
-    """Run a command line; answers the exit status. Everything that goes wrong is said on stderr."""
+    """Run a command line and return the exit status. Errors are printed to stderr."""
     from tconnectsync.cli.logging_setup import start_logs
 
     invocation = invocation or CliContext()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            # a terminal that cannot show a character is no reason to fail
+            # do not fail if the terminal cannot show a character
             reconfigure(errors="replace")
     invocation.logs = start_logs(sys.stderr, invocation.environ)
     try:
@@ -154,26 +154,30 @@ def _guarded(arguments: list[str], invocation: CliContext) -> int:
         words = io.StringIO()
         error.show(words)
         say(words.getvalue(), err=True, nl=False)
-        return int(error.exit_code)  # 2 for usage, 1 for what is no mistake of whoever typed it
+        return int(error.exit_code)  # 2 for wrong usage, 1 for other failures
     except (click.Abort, KeyboardInterrupt):
-        say("Interrupted. Nothing is lost: the next run goes on from here.", err=True)
+        say("Interrupted. Nothing is lost: run the command again to continue.", err=True)
         return INTERRUPTED
     except TconnectsyncError as error:
-        return failures.tell(error)
+        return failures.report_error(error)
     except BrokenPipeError:
-        # whoever read the output has enough; Python would complain once more when it flushes at exit
+        # the reader of the pipe has closed it; without this Python would complain again when it flushes at exit
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return invocation.status or int(ExitStatus.DONE)
     except PermissionError as error:
-        return failures.tell_forbidden(error) if error.filename else failures.tell_unexpected(error, invocation)
+        return (
+            failures.report_permission_denied(error)
+            if error.filename
+            else failures.report_unexpected(error, invocation)
+        )
     except OSError as error:
         from tconnectsync.disk_check import disk_remedy
 
         remedy = disk_remedy(error)
-        return failures.tell_disk(error, remedy) if remedy else failures.tell_unexpected(error, invocation)
-    except Exception as error:  # noqa: BLE001 - the last border: a person gets a sentence
-        return failures.tell_unexpected(error, invocation)
+        return failures.report_disk_error(error, remedy) if remedy else failures.report_unexpected(error, invocation)
+    except Exception as error:  # noqa: BLE001 - the outermost border: show a sentence, not a traceback
+        return failures.report_unexpected(error, invocation)
 
 
 def _plugin_commands(ctx: click.Context) -> dict[str, Any]:
@@ -184,7 +188,7 @@ def _plugin_commands(ctx: click.Context) -> dict[str, Any]:
     commands = plugins.commands()
     for name in commands.keys() & COMMANDS.keys():
         plugins.problem(
-            plugins.owner_of("commands", name), f'command "{name}": this name is taken by the engine; it is not used'
+            plugins.owner_of("commands", name), f'command "{name}" is ignored: the engine has a command of that name'
         )
     return {name: command for name, command in commands.items() if name not in COMMANDS}
 

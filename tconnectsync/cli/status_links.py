@@ -1,4 +1,4 @@
-"""The links of the chain from the pump's phone to the receivers, told apart from what ``status --json`` says."""
+"""The lines of ``status``: each step from the pump's phone to the receivers, made from what ``status --json`` prints."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from tconnectsync.cli.durations import parse_time, size_words, span_words, when_
 from tconnectsync.text.plural import counted
 
 LATE_UPLOAD = timedelta(hours=3)
-"""Phones upload about hourly; after this a silent one is worth a look."""
+"""Phones upload about hourly. After this long without an upload the phone should be checked."""
 LONG_SILENT = timedelta(days=3)
-"""A pump without newer data may have been replaced."""
+"""After this long without data a pump may have been replaced."""
 
 LONG_TROUBLE = timedelta(hours=3)
-"""What waits or is tried again for longer than this is bad."""
+"""If something waits or is retried longer than this, it is bad."""
 
-_MARKS = {"ok": "ok", "off": "off", "waiting": "wait", "backing_off": "wait"}
+_LEVELS = {"ok": "ok", "off": "off", "waiting": "wait", "backing_off": "wait"}
 
 
 @attrs.frozen(kw_only=True)
 class StatusLine:
-    """One link: ``mark`` is "ok", "wait", "bad" or "off"; ``lines`` say since when, what happened and what to do."""
+    """One step: ``level`` is "ok", "wait", "bad" or "off"; ``lines`` say since when, what happened and what to do."""
 
     name: str
-    mark: str
+    level: str
     lines: tuple[str, ...]
 
 
-def links_of(status: Mapping[str, Any], now: datetime, zone: tzinfo) -> Sequence[StatusLine]:
-    """Every link, in the order in which data passes them."""
+def status_lines(status: Mapping[str, Any], now: datetime, zone: tzinfo) -> Sequence[StatusLine]:
+    """Return every step, in the order in which data passes them."""
     links: list[StatusLine] = []
     if "disk" in status:
         links.append(_disk_link(status["disk"]))
@@ -50,8 +50,8 @@ def links_of(status: Mapping[str, Any], now: datetime, zone: tzinfo) -> Sequence
 def _disk_link(disk: Mapping[str, Any]) -> StatusLine:
     if disk.get("message"):
         lines = tuple(str(line) for line in (disk["message"], disk.get("remedy")) if line)
-        return StatusLine(name="disk", mark="bad", lines=lines)
-    return StatusLine(name="disk", mark="ok", lines=(f"{size_words(int(disk.get('free_bytes') or 0))} free",))
+        return StatusLine(name="disk", level="bad", lines=lines)
+    return StatusLine(name="disk", level="ok", lines=(f"{size_words(int(disk.get('free_bytes') or 0))} free",))
 
 
 def _daemon_link(daemon: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
@@ -59,45 +59,49 @@ def _daemon_link(daemon: Mapping[str, Any], now: datetime, zone: tzinfo) -> Stat
     since = parse_time(daemon.get("since"))
     if state == "ok":
         words = f"running since {when_words(since, now, zone)}" if since else "running"
-        return StatusLine(name="daemon", mark="ok", lines=(f"{words}, process {daemon.get('pid')}",))
+        return StatusLine(name="daemon", level="ok", lines=(f"{words}, process {daemon.get('pid')}",))
     if since:
         message = f"since {when_words(since, now, zone)}: {message}"
     lines = tuple(str(line) for line in (message, daemon.get("remedy")) if line)
-    return StatusLine(name="daemon", mark=_MARKS.get(state, "bad"), lines=lines)
+    return StatusLine(name="daemon", level=_LEVELS.get(state, "bad"), lines=lines)
 
 
 def is_late(part: Mapping[str, Any], now: datetime) -> bool:
-    """Whether trouble that usually passes by itself has lasted too long."""
+    """Whether a temporary problem has lasted too long."""
     since = parse_time(part.get("since"))
     return part.get("state") in ("waiting", "backing_off") and since is not None and now - since > LONG_TROUBLE
 
 
-def _mark(part: Mapping[str, Any], now: datetime) -> str:
-    return "bad" if is_late(part, now) else _MARKS.get(part.get("state", "ok"), "bad")
+def _level(part: Mapping[str, Any], now: datetime) -> str:
+    return "bad" if is_late(part, now) else _LEVELS.get(part.get("state", "ok"), "bad")
 
 
 def _source_links(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> Iterator[StatusLine]:
     state = source.get("state", "ok")
     if state == "off":
-        yield StatusLine(name=name, mark="off", lines=("",))
+        yield StatusLine(name=name, level="off", lines=("",))
         return
     yield _upload_link(name, source, now, zone)
     fetched = parse_time(source.get("last_fetch"))
     accepted = fetched or parse_time(source.get("last_upload")) or parse_time(source.get("newest_event"))
-    last = f"last read {when_words(fetched, now, zone)}" if fetched else "never read to its end"
-    trouble = _trouble(source, now, zone)
+    last = f"last read {when_words(fetched, now, zone)}" if fetched else "never read completely"
+    trouble = _problem_lines(source, now, zone)
     if state == "refused":
-        yield StatusLine(name=f"{name} login", mark="bad", lines=trouble)
-        yield StatusLine(name=f"{name} data", mark="wait", lines=(f"not asked while the login is refused; {last}",))
+        yield StatusLine(name=f"{name} login", level="bad", lines=trouble)
+        yield StatusLine(name=f"{name} data", level="wait", lines=(f"not read while the login is refused; {last}",))
         return
-    login = "accepted" if accepted else "no answer to it so far"
-    yield StatusLine(name=f"{name} login", mark="ok" if accepted else "wait", lines=(login,))
+    login = "accepted" if accepted else "not tried yet"
+    yield StatusLine(name=f"{name} login", level="ok" if accepted else "wait", lines=(login,))
     if state == "ok" and not source.get("message"):
         due = parse_time(source.get("next_poll"))
         coming = f"; next {when_words(due, now, zone)}" if due and due > now else ""
-        yield StatusLine(name=f"{name} data", mark="ok" if fetched else "wait", lines=(last + coming, *_odd(source)))
+        yield StatusLine(
+            name=f"{name} data", level="ok" if fetched else "wait", lines=(last + coming, *_unreadable_records(source))
+        )
     else:
-        yield StatusLine(name=f"{name} data", mark=_mark(source, now), lines=(*trouble, last, *_odd(source)))
+        yield StatusLine(
+            name=f"{name} data", level=_level(source, now), lines=(*trouble, last, *_unreadable_records(source))
+        )
     for serial, pump in source.get("pumps", {}).items():
         yield _pump_link(serial, pump, now, zone)
 
@@ -106,31 +110,31 @@ def _upload_link(name: str, source: Mapping[str, Any], now: datetime, zone: tzin
     title = f"phone to {name}"
     uploaded = parse_time(source.get("last_upload"))
     if uploaded is None:
-        return StatusLine(name=title, mark="wait", lines=("no upload seen yet",))
+        return StatusLine(name=title, level="wait", lines=("no upload seen yet",))
     words = f"last upload {when_words(uploaded, now, zone)}"
     fetched = parse_time(source.get("last_fetch"))
-    # a phone is silent only if somebody asked since
+    # the phone counts as silent only if the source was read since
     if now - uploaded <= LATE_UPLOAD or (fetched is not None and fetched - uploaded <= LATE_UPLOAD):
-        return StatusLine(name=title, mark="ok", lines=(words,))
+        return StatusLine(name=title, level="ok", lines=(words,))
     if source.get("state") == "changed":
         return StatusLine(
-            name=title, mark="wait", lines=(f"{words}; newer ones cannot be told while data cannot be read",)
+            name=title, level="wait", lines=(f"{words}; unknown since then, because the data cannot be read",)
         )
     remedy = "Open the pump's app on the phone: is it logged in, connected to the pump, and on the internet?"
-    return StatusLine(name=title, mark="bad", lines=(words, remedy))
+    return StatusLine(name=title, level="bad", lines=(words, remedy))
 
 
 def _pump_link(serial: str, pump: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     newest = parse_time(pump.get("newest_event"))
     words = f"newest data {when_words(newest, now, zone)}" if newest else "no data yet"
     offset = pump.get("clock_offset_minutes")
-    clock = "its clock is not anchored yet" if offset is None else f"clock {_offset_words(offset)}"
+    clock = "its clock offset is not known yet" if offset is None else f"clock {_offset_words(offset)}"
     basis = pump.get("clock_basis")
     worn = "worn" if pump.get("worn") else "not worn"
     if pump.get("worn") and newest is not None and now - newest > LONG_SILENT:
-        worn = "the last one that was worn, as far as is known"
+        worn = "the last one that was worn, as far as known"
     parts = [words, worn, f"{clock}, by {str(basis).replace('_', ' ')}" if basis else clock]
-    return StatusLine(name=f"pump {serial}", mark="ok" if newest else "wait", lines=("; ".join(parts),))
+    return StatusLine(name=f"pump {serial}", level="ok" if newest else "wait", lines=("; ".join(parts),))
 
 
 def _offset_words(minutes: float) -> str:
@@ -141,47 +145,47 @@ def _offset_words(minutes: float) -> str:
 def _log_link(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     positions, size = int(log.get("positions") or 0), int(log.get("bytes") or 0)
     if log.get("damaged"):
-        what = log["damaged"] if isinstance(log["damaged"], str) else "some of it is not what was written"
+        what = log["damaged"] if isinstance(log["damaged"], str) else "some records are corrupt"
         return StatusLine(
             name="event log",
-            mark="bad",
+            level="bad",
             lines=(
                 f"damaged: {what}",
                 log.get("remedy") or "Run `tconnectsync log check`, then `tconnectsync log repair`.",
             ),
         )
     if not positions:
-        return StatusLine(name="event log", mark="wait", lines=("empty",))
+        return StatusLine(name="event log", level="wait", lines=("empty",))
     year = int(log.get("bytes_a_year") or 0)
-    typical = " as pumps go" if log.get("bytes_a_year_basis") == "typical" else ""
+    typical = " (estimate)" if log.get("bytes_a_year_basis") == "typical" else ""
     grows = f"; a year adds about {size_words(year)}{typical}" if year else ""
     verified = parse_time(log.get("verified_at"))
-    checked = f"; read through {when_words(verified, now, zone)}" if verified else ""
+    checked = f"; checked {when_words(verified, now, zone)}" if verified else ""
     words = f"{counted(positions, 'record')}, {size_words(size)}{grows}{checked}"
-    return StatusLine(name="event log", mark="ok", lines=(words,))
+    return StatusLine(name="event log", level="ok", lines=(words,))
 
 
 def _sink_link(name: str, sink: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     state = sink.get("state", "ok")
     if state == "off":
-        return StatusLine(name=name, mark="off", lines=("",))
+        return StatusLine(name=name, level="off", lines=("",))
     delivered = parse_time(sink.get("last_delivered"))
     words = [f"last delivered {when_words(delivered, now, zone)}" if delivered else "nothing delivered yet"]
     if sink.get("behind"):
         words.append(f"{counted(sink['behind'], 'record')} to read")
     if sink.get("pending"):
         words.append(f"{counted(sink['pending'], 'document')} waiting")
-    lines = list(_trouble(sink, now, zone)) if state != "ok" or sink.get("message") else []
+    lines = list(_problem_lines(sink, now, zone)) if state != "ok" or sink.get("message") else []
     lines.append(", ".join(words))
-    mark = _mark(sink, now)
+    level = _level(sink, now)
     if sink.get("dead"):
-        mark = "bad" if mark == "ok" else mark
-        lines.append(f"what was set aside: `tconnectsync dead-letters list {name}`")
-    return StatusLine(name=name, mark=mark, lines=tuple(lines))
+        level = "bad" if level == "ok" else level
+        lines.append(f"List the refused documents: `tconnectsync dead-letters list {name}`")
+    return StatusLine(name=name, level=level, lines=tuple(lines))
 
 
-def _trouble(part: Mapping[str, Any], now: datetime, zone: tzinfo) -> tuple[str, ...]:
-    """What happened and since when, and what to do."""
+def _problem_lines(part: Mapping[str, Any], now: datetime, zone: tzinfo) -> tuple[str, ...]:
+    """Return lines that say what happened, since when, and what to do."""
     since = parse_time(part.get("since"))
     state = str(part.get("state", "ok")).replace("_", " ")
     words = "" if state == "ok" else state
@@ -190,27 +194,27 @@ def _trouble(part: Mapping[str, Any], now: datetime, zone: tzinfo) -> tuple[str,
     message = part.get("message") or ""
     first = f"{words}: {message}" if words and message else words or message
     due = parse_time(part.get("next_try"))
-    told = "next try" in (part.get("remedy") or "").lower()
-    again = f"next try {when_words(due, now, zone)}" if due and due > now and not told else ""
+    in_remedy = "next try" in (part.get("remedy") or "").lower()
+    again = f"next try {when_words(due, now, zone)}" if due and due > now and not in_remedy else ""
     return tuple(line for line in (first, part.get("remedy"), again) if line)
 
 
-def _odd(source: Mapping[str, Any]) -> tuple[str, ...]:
-    """What was kept although nobody knows what it means."""
+def _unreadable_records(source: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return lines about records that were stored but not understood."""
     codes = source.get("unknown_codes") or {}
     lines = []
     if codes:
         listed = ", ".join(f"{code} ({counted(count, 'time')})" for code, count in list(codes.items())[:5])
-        lines.append(f"kept without knowing what they mean: record types {listed}")
+        lines.append(f"stored, but of an unknown type: {listed}")
     if source.get("set_aside"):
-        lines.append(f"kept but not understood: {counted(source['set_aside'], 'record')}")
+        lines.append(f"stored, but not readable: {counted(source['set_aside'], 'record')}")
     return tuple(lines)
 
 
 def too_old(status: Mapping[str, Any], now: datetime, max_age: timedelta) -> str | None:
-    """What is wrong when the newest data of the pumps that are worn is older than this, or there is none; None: it is not.
+    """Return a message if the newest data of the worn pumps is older than ``max_age`` or missing; else None.
 
-    Where no pump is known to be worn, the newest data of any source that is on counts.
+    If no pump is known to be worn, the newest data of any source that is on counts.
     """
     sources = [source for source in status.get("sources", {}).values() if source.get("state") != "off"]
     pumps = [pump for source in sources for pump in source.get("pumps", {}).values() if pump.get("worn")]

@@ -56,7 +56,7 @@ class RepairReport:
     """What :func:`repair_log` did, and what it could not do."""
 
     gaps: tuple[Gap, ...]
-    unmended: tuple[Damage, ...]
+    unrepaired: tuple[Damage, ...]
 
 
 class _Unmendable(Exception):
@@ -89,7 +89,7 @@ def repair_log(data_dir: Path, files: Files | None = None, *, clock: Clock) -> R
             break
     if gaps or _remembers_damage(data_dir / INDEX_NAME):
         remove_index(data_dir / INDEX_NAME)
-    return RepairReport(gaps=tuple(gaps), unmended=tuple(unmended))
+    return RepairReport(gaps=tuple(gaps), unrepaired=tuple(unmended))
 
 
 class _Repair:

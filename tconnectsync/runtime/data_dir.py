@@ -7,13 +7,13 @@ from pathlib import Path
 
 from tconnectsync.config.file import is_mistake
 from tconnectsync.config.model import Config
-from tconnectsync.disk_check import room_words
+from tconnectsync.disk_check import low_space_message
 from tconnectsync.errors import ConfigError, MachineNotReady
 from tconnectsync.eventlog import OsFiles
 
 
 def free_space_problem(folder: Path) -> str | None:
-    return room_words(folder, OsFiles().free_bytes(folder)) or None
+    return low_space_message(folder, OsFiles().free_bytes(folder)) or None
 
 
 def outbox_path(folder: Path, sink: str) -> Path:

@@ -15,8 +15,8 @@ CHECK = "`tconnectsync check`"
     [
         (None, None),
         ("Wait an hour.", "Wait an hour."),
-        (Retryable("x").remedy, "It is tried again by itself."),
-        (Rejected("x").remedy, "`tconnectsync dead-letters list` shows what was set aside."),
+        (Retryable("x").remedy, "Nothing is lost: the daemon retries."),
+        (Rejected("x").remedy, "`tconnectsync dead-letters list` shows the refused documents."),
         (f"Run {CHECK} to see what the site allows.", AGAIN),
         (
             f"Correct the list, then {CHECK}. Nothing was written.",

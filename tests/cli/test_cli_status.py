@@ -11,7 +11,7 @@ import pytest
 
 from tconnectsync.cli.durations import size_words, span_words, when_words
 from tconnectsync.cli.progress import ProgressLine, bar_words
-from tconnectsync.cli.status_links import StatusLine, links_of, too_old
+from tconnectsync.cli.status_links import StatusLine, status_lines, too_old
 from tconnectsync.projection.notes import PendingNote, due_texts, notes_to_json
 from tests.cli.harness import NOW, World
 
@@ -68,7 +68,7 @@ def a_status(source: dict[str, Any] | None = None, sink: dict[str, Any] | None =
 
 
 def link(status: dict[str, Any], name: str) -> StatusLine:
-    return next(found for found in links_of(status, NOW, BERLIN) if found.name == name)
+    return next(found for found in status_lines(status, NOW, BERLIN) if found.name == name)
 
 
 def test_a_chain_that_is_well(world: World) -> None:
@@ -80,7 +80,7 @@ def test_a_chain_that_is_well(world: World) -> None:
         "ok    tandem login           accepted",
         "ok    tandem data            last read 14:02 (10 min ago); next 14:20 (in 8 min)",
         "ok    pump 1234567           newest data 13:58 (14 min ago); worn; clock UTC+01:00, by evidence",
-        "ok    event log              438,000 records, 96 MB; a year adds about 21 MB; read through 02:00 (12 h ago)",
+        "ok    event log              438,000 records, 96 MB; a year adds about 21 MB; checked 02:00 (12 h ago)",
         "ok    nightscout-treatments  last delivered 14:02 (10 min ago)",
     ]
 
@@ -93,14 +93,14 @@ def test_json_is_what_the_engine_says(world: World) -> None:
 
 def test_a_phone_that_is_silent_is_told_apart() -> None:
     found = link(a_status({"last_upload": "2025-11-18T06:00:00Z"}), "phone to tandem")
-    assert found.mark == "bad"
+    assert found.level == "bad"
     assert "7 h 12 min ago" in found.lines[0]
     assert "app on the phone" in found.lines[1]
 
 
 def test_a_phone_is_not_blamed_when_nobody_asked_since() -> None:
     asleep = {"last_upload": "2025-11-15T06:00:00Z", "last_fetch": "2025-11-15T06:10:00Z"}
-    assert link(a_status(asleep), "phone to tandem").mark == "ok"
+    assert link(a_status(asleep), "phone to tandem").level == "ok"
 
 
 def test_a_refused_login_is_told_apart() -> None:
@@ -108,16 +108,16 @@ def test_a_refused_login_is_told_apart() -> None:
     status = a_status(refused)
     assert link(status, "tandem login") == StatusLine(
         name="tandem login",
-        mark="bad",
+        level="bad",
         lines=("refused since 13:00 (1 h 12 min ago): unknown in US", "Try EU."),
     )
-    assert link(status, "tandem data").mark == "wait"
-    assert link(status, "phone to tandem").mark == "ok"
+    assert link(status, "tandem data").level == "wait"
+    assert link(status, "phone to tandem").level == "ok"
 
 
 def test_a_changed_vendor_is_told_apart() -> None:
     found = link(a_status({"state": "changed", "message": "HTML instead of JSON", "remedy": "Update."}), "tandem data")
-    assert found.mark == "bad"
+    assert found.level == "bad"
     assert found.lines[:2] == ("changed: HTML instead of JSON", "Update.")
 
 
@@ -131,19 +131,19 @@ def test_damage_names_the_next_command() -> None:
     status = a_status()
     status["log"]["damaged"] = "000000000001.jsonl line 7: flipped"
     found = link(status, "event log")
-    assert found.mark == "bad"
+    assert found.level == "bad"
     assert "line 7" in found.lines[0]
     assert "tconnectsync log check" in found.lines[1]
 
 
 @pytest.mark.parametrize(
-    ("state", "mark"),
+    ("state", "level"),
     [("backing_off", "wait"), ("waiting", "wait"), ("refused", "bad"), ("halted", "bad"), ("braked", "bad")],
 )
-def test_a_sink_in_trouble(state: str, mark: str) -> None:
+def test_a_sink_in_trouble(state: str, level: str) -> None:
     trouble = {"state": state, "since": "2025-11-18T11:12:00Z", "message": "no answer", "remedy": "Look.", "pending": 7}
     found = link(a_status(sink=trouble), "nightscout-treatments")
-    assert found.mark == mark
+    assert found.level == level
     assert found.lines == (
         f"{state.replace('_', ' ')} since 12:12 (2 h ago): no answer",
         "Look.",
@@ -154,8 +154,8 @@ def test_a_sink_in_trouble(state: str, mark: str) -> None:
 @pytest.mark.parametrize("state", ["backing_off", "waiting"])
 def test_trouble_that_should_pass_and_does_not_is_bad(state: str) -> None:
     trouble = {"state": state, "since": "2025-11-16T13:12:00Z", "message": "no answer"}
-    assert link(a_status(sink=trouble), "nightscout-treatments").mark == "bad"
-    assert link(a_status(trouble), "tandem data").mark == "bad"
+    assert link(a_status(sink=trouble), "nightscout-treatments").level == "bad"
+    assert link(a_status(trouble), "tandem data").level == "bad"
     assert "2025-11-16 14:12 (2 days ago)" in link(a_status(sink=trouble), "nightscout-treatments").lines[0]
 
 
@@ -209,24 +209,24 @@ def test_disk_and_daemon_are_links_of_their_own() -> None:
         "message": "ended without being stopped",
         "remedy": "Start it.",
     }
-    assert link(status, "disk") == StatusLine(name="disk", mark="bad", lines=("the disk is read-only", "Look."))
-    assert link(status, "daemon").mark == "bad"
+    assert link(status, "disk") == StatusLine(name="disk", level="bad", lines=("the disk is read-only", "Look."))
+    assert link(status, "daemon").level == "bad"
     status["disk"] = {"state": "ok", "message": "", "remedy": None, "free_bytes": 12_000_000_000}
     status["daemon"] = {"state": "ok", "since": "2025-11-18T13:00:00Z", "message": "", "remedy": None, "pid": 77}
-    assert [link(status, "disk").mark, link(status, "daemon").mark] == ["ok", "ok"]
+    assert [link(status, "disk").level, link(status, "daemon").level] == ["ok", "ok"]
     assert "77" in link(status, "daemon").lines[0]
     status["daemon"] = {"state": "off", "since": None, "message": "not running", "remedy": None}
-    assert link(status, "daemon").mark == "off", "cron may do it"
+    assert link(status, "daemon").level == "off", "cron may do it"
 
 
 def test_dead_letters_are_bad_even_where_the_rest_is_well() -> None:
     found = link(a_status(sink={"dead": 2}), "nightscout-treatments")
-    assert found.mark == "bad"
+    assert found.level == "bad"
     assert "tconnectsync dead-letters list nightscout-treatments" in found.lines[-1]
 
 
 def test_what_is_off_says_so() -> None:
-    assert link(a_status(sink={"state": "off"}), "nightscout-treatments").mark == "off"
+    assert link(a_status(sink={"state": "off"}), "nightscout-treatments").level == "off"
 
 
 def test_a_first_start_has_nothing_to_show() -> None:
@@ -239,7 +239,7 @@ def test_a_first_start_has_nothing_to_show() -> None:
     }
     status = a_status(empty, {"last_delivered": None})
     status["log"] = {"positions": 0, "bytes": 0, "segments": 0, "damaged": False, "verified_at": None}
-    assert [found.mark for found in links_of(status, NOW, BERLIN)] == ["wait", "wait", "wait", "wait", "ok"]
+    assert [found.level for found in status_lines(status, NOW, BERLIN)] == ["wait", "wait", "wait", "wait", "ok"]
 
 
 def test_ages_and_sizes() -> None:
@@ -294,10 +294,10 @@ def test_a_bar_never_leaves_its_bounds() -> None:
 def test_a_first_read_that_is_not_complete_says_what_is_known_of_the_login() -> None:
     begun = {"state": "waiting", "message": "the first read is not complete yet", "remedy": "Wait.", "last_fetch": None}
     status = a_status(begun)
-    assert link(status, "tandem login") == StatusLine(name="tandem login", mark="ok", lines=("accepted",))
+    assert link(status, "tandem login") == StatusLine(name="tandem login", level="ok", lines=("accepted",))
     assert link(status, "tandem data").lines[:2] == ("waiting: the first read is not complete yet", "Wait.")
     nothing = a_status({**begun, "last_upload": None, "newest_event": None})
-    assert link(nothing, "tandem login").lines == ("no answer to it so far",)
+    assert link(nothing, "tandem login").lines == ("not tried yet",)
 
 
 def test_a_worn_pump_that_cannot_be_read_is_not_the_phones_fault() -> None:
@@ -307,19 +307,19 @@ def test_a_worn_pump_that_cannot_be_read_is_not_the_phones_fault() -> None:
     status = a_status({**long_ago, **hidden})
     status["sources"]["tandem"]["pumps"]["1234567"]["newest_event"] = "2025-03-01T00:00:00Z"
     phone = link(status, "phone to tandem")
-    assert phone.mark == "wait"
+    assert phone.level == "wait"
     assert "app" not in " ".join(phone.lines)
-    assert link(status, "tandem data").mark == "bad"
+    assert link(status, "tandem data").level == "bad"
     assert "the last one that was worn" in link(status, "pump 1234567").lines[0]
     asked = link(a_status({**long_ago, "last_fetch": "2025-11-18T13:00:00Z"}), "phone to tandem")
-    assert asked.mark == "bad"
+    assert asked.level == "bad"
     assert "app" in asked.lines[1]
 
 
 def test_a_year_of_a_young_log_is_told_as_typical() -> None:
     status = a_status()
     status["log"] |= {"bytes_a_year": 21_000_000, "bytes_a_year_basis": "typical"}
-    assert "; a year adds about 21 MB as pumps go;" in link(status, "event log").lines[0]
+    assert "; a year adds about 21 MB (estimate);" in link(status, "event log").lines[0]
 
 
 @pytest.mark.parametrize(
@@ -335,4 +335,4 @@ def test_a_value_that_is_not_current_is_told_with_its_age(age: int, words: str) 
     assert "the pump's data" not in said, "newer data of other kinds may be there"
     assert due_texts(notes_to_json([note]), NOW - timedelta(minutes=age - 29)) == []
     found = link(a_status(sink={"message": said}), "nightscout-treatments")
-    assert (found.mark, found.lines[0]) == ("ok", said)
+    assert (found.level, found.lines[0]) == ("ok", said)

@@ -67,7 +67,7 @@ def test_beside_an_owner_a_backup_is_made_and_nothing_is_repaired_or_put_back(ho
     with FolderLock(home / "data"):
         done = run(home, "--config", "config.toml", "backup", "b.tar.gz")
     assert done.returncode == 0
-    assert "not in there" in done.stdout
+    assert "not in this file" in done.stdout
 
 
 def test_a_backup_goes_into_another_folder_and_only_there(home: Path) -> None:
@@ -83,5 +83,5 @@ def test_a_backup_goes_into_another_folder_and_only_there(home: Path) -> None:
     assert again.returncode == 2
     assert "nothing.tar.gz" in again.stderr
     nothing = run(home, "backup", "--config", "config.toml", "no/such/folder/b.tar.gz")
-    assert nothing.returncode == 2
+    assert nothing.returncode == 1
     assert "room" in nothing.stderr

@@ -184,9 +184,9 @@ def test_readers_have_something_to_say_before_the_first_sync(tmp_path: Path, con
     for words, told in (
         (("status",), "tconnectsync sync"),
         (("events",), ""),
-        (("log", "check"), "There is no log"),
-        (("log", "repair"), "There is no log"),
-        (("dead-letters", "list"), "Nothing is set aside."),
+        (("log", "check"), "There is no event log"),
+        (("log", "repair"), "There is no event log"),
+        (("dead-letters", "list"), "There are no dead letters"),
         (("plugins",), "source tandem"),
     ):
         done = run(tmp_path, "--config", str(config), *words)

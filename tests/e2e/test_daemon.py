@@ -198,7 +198,7 @@ def test_commands_work_beside_it_and_what_changes_something_is_handed_to_it(worl
         assert "BAD" not in home.run("check").stdout
         assert "good" in home.run("log", "check").stdout
         assert "sink nightscout-iob" in home.run("plugins").stdout
-        assert "Nothing is set aside." in home.run("dead-letters", "list").stdout
+        assert "There are no dead letters" in home.run("dead-letters", "list").stdout
         assert home.run("sync", "--dry-run").stderr.startswith("0 documents would be sent")
         shown = [json.loads(line) for line in home.run("replay", TREATMENTS, "--dry-run").stdout.splitlines()]
         held = {id_: document for id_, document in world.treatments().items() if document["sink"] == TREATMENTS}

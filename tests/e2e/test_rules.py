@@ -158,7 +158,7 @@ def test_damage_stops_what_needs_it_and_a_repair_brings_everything_back(tmp_path
         assert newest > max(doc["created_at"] for doc in before.values() if doc["eventType"] != "Temp Basal")
 
         home.running.engine.close()
-        assert repair_log(data, clock=home.clock).unmended == ()
+        assert repair_log(data, clock=home.clock).unrepaired == ()
         home.running.open()
         home.cloud.fail(answered(503, path="pump-logs", times=100))
         home.clock.sleep(3600)
@@ -191,7 +191,7 @@ def test_verify_beside_the_daemon_says_of_a_repaired_log_what_the_daemon_says(tm
         home.running.engine.close()
         data = home.running.folder / "data"
         flip(data, "basal.delivered", 700)
-        assert repair_log(data, clock=home.clock).unmended == ()
+        assert repair_log(data, clock=home.clock).unrepaired == ()
         home.running.open()
         [gap] = home.running.engine.events.facts("log.gap")
         stale = next(doc for doc in home.treatments().values() if doc["eventType"] == "Temp Basal")

@@ -75,7 +75,7 @@ def test_a_full_disk_is_told_and_nothing_is_to_be_deleted(world: World, monkeypa
     found = status(world)["disk"]
     assert found["state"] == "halted"
     assert "63 MB are free" in found["message"]
-    assert "Make room" in found["remedy"]
+    assert "Free some space" in found["remedy"]
 
 
 @pytest.mark.usefixtures("read_only")

@@ -221,7 +221,7 @@ def test_repair_takes_out_the_damage_and_nothing_else(harmed: Path) -> None:
     before = last_segment(harmed).read_bytes().splitlines(keepends=True)
     report = repair_log(harmed, clock=StillClock())
     [gap] = report.gaps
-    assert (gap.first_position, gap.last_position, report.unmended) == (3, 3, ())
+    assert (gap.first_position, gap.last_position, report.unrepaired) == (3, 3, ())
     after = last_segment(harmed).read_bytes().splitlines(keepends=True)
     assert after[:3] == before[:3]
     assert after[4:] == before[4:]
@@ -312,7 +312,7 @@ def test_any_damage_can_be_repaired(tmp_path_factory: pytest.TempPathFactory, da
     for _ in range(data.draw(st.integers(1, 3))):
         harm(data_dir, data)
     report = repair_log(data_dir, clock=StillClock())
-    assert report.unmended == ()
+    assert report.unrepaired == ()
     assert bad(data_dir) == []
     with open_log(data_dir, segment_bytes=1500) as log:
         assert bodies(log.events()).items() <= wanted.items(), "nothing harmed is believed"
@@ -347,7 +347,7 @@ def test_with_any_damage_it_goes_on_as_far_as_it_can(
         for key in [*range(1, 16), *range(501, 516)]:
             with suppress(LogCorrupt):
                 assert bodies(log.read(stream.id, key, key)).items() <= wanted.items()
-    assert repair_log(data_dir, clock=StillClock()).unmended == ()
+    assert repair_log(data_dir, clock=StillClock()).unrepaired == ()
     assert bad(data_dir) == []
     shutil.rmtree(data_dir)
 

@@ -223,7 +223,7 @@ def test_a_harmed_file_is_told_mended_and_fetched_again(
         assert not good & here or harm not in (remove, empty, zeros, noise, folder, strangers, neighbours)
 
     report = repair_log(data, clock=StillClock())
-    assert report.unmended == ()
+    assert report.unrepaired == ()
     assert bad(data) == []
     kept = b"".join(each.read_bytes() for each in (data / "log").iterdir() if each.is_file())
     for content in harmed:
@@ -321,7 +321,7 @@ def test_a_disk_that_gives_nothing_back_ends_a_repair(tmp_path: Path) -> None:
             return super().read(wanted, offset, length)
 
     report = repair_log(tmp_path, Dying(), clock=StillClock())
-    assert [damage.path for damage in report.unmended] == [str(path)]
+    assert [damage.path for damage in report.unrepaired] == [str(path)]
     assert list(tmp_path.glob("log/*.damaged-1"))
 
 

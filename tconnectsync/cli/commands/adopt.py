@@ -14,10 +14,10 @@ from tconnectsync.cli.parameters import SinkName, common_options, day_options, i
 @click.command("adopt")
 @click.argument("sink", type=SinkName())
 @day_options(required=False)
-@click.option("--dry-run", is_flag=True, help="Tell what would be replaced; change nothing.")
-@click.option("--skip", is_flag=True, help="Leave the other bridge's documents as they are, and deliver beside them.")
+@click.option("--dry-run", is_flag=True, help="Show what would be replaced. Change nothing.")
+@click.option("--skip", is_flag=True, help="Keep the older bridge's documents and deliver beside them.")
 @click.option(
-    "--keep-unclear", is_flag=True, help="Replace what is surely the same, and leave beside ours what nobody can tell."
+    "--keep-unclear", is_flag=True, help="Replace only documents that are certainly the same. Keep the unclear ones."
 )
 @common_options
 @pass_invocation
@@ -30,11 +30,13 @@ def command(
     skip: bool,
     keep_unclear: bool,
 ) -> int:
-    """Replace what an older bridge wrote of the same facts by a sink's documents.
+    """Replace an older bridge's documents in Nightscout.
 
-    Stop the older bridge first. The pump's data is fetched, then each document of the older bridge that tells of a record which SINK tells too is deleted,
-    and SINK's are delivered. What others wrote, and what tells of something else, stays. Where of some documents nobody can tell whether
-    they are the same, they are listed and nothing is replaced. With --skip all stays: days that both wrote then show everything twice.
+    Stop the older bridge first. tconnectsync then fetches the pump's data, deletes each document of the older bridge that
+    describes the same record as a document of SINK, and delivers SINK's documents instead. Documents of other apps stay.
+
+    If it is unclear whether some documents describe the same record, they are listed and nothing is replaced. With --skip
+    everything stays: days that both bridges wrote then show every entry twice.
 
     \b
     tconnectsync adopt nightscout-treatments --dry-run
@@ -42,7 +44,7 @@ def command(
     """
     require_order(first, last)
     if skip and (dry_run or first or last or keep_unclear):
-        raise click.UsageError("--skip keeps everything: it goes with no days, and there is nothing to try")
+        raise click.UsageError("--skip keeps everything: it cannot be combined with other options. Nothing was done.")
     if not dry_run:
         return perform(
             invocation, "adopt", sink=sink, first=iso(first), last=iso(last), skip=skip, keep_unclear=keep_unclear

@@ -16,9 +16,9 @@ from tconnectsync.cli.parameters import common_options, day_options, iso, pass_i
 @common_options
 @pass_invocation
 def command(invocation: CliContext, first: date, last: date | None) -> int:
-    """Fetch these days again, whatever was fetched before, and deliver what is new.
+    """Fetch older days, or fetch days again, and deliver what is new.
 
-    Nothing is doubled: what is in the log already is left alone. It may be interrupted and started again.
+    Records that are in the log already are skipped, so nothing is doubled. If it is interrupted, run it again.
 
     \b
     tconnectsync backfill --from 2025-03-01

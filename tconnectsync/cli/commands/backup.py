@@ -17,10 +17,10 @@ from tconnectsync.exit_status import ExitStatus
 @common_options
 @pass_invocation
 def command(invocation: CliContext, target: Path) -> int:
-    """Copy the event log, the only thing that cannot be made anew, into FILE, or into a new file in FOLDER.
+    """Copy the event log into FILE, or into a new file in FOLDER.
 
-    Works beside the daemon. The file is readable by its owner alone. Not in it: the configuration, passwords, login tokens, and
-    what can be found out again (outboxes, the index). `tconnectsync restore FILE` puts it back.
+    Works while the daemon runs. Only the owner can read the file. It does not contain the configuration, passwords, login
+    tokens, or data that can be rebuilt from the log. `tconnectsync restore FILE` restores it.
 
     \b
     tconnectsync backup /media/stick/
@@ -28,6 +28,6 @@ def command(invocation: CliContext, target: Path) -> int:
     from tconnectsync.eventlog.backup import back_up
 
     made = back_up(invocation.config().data_dir, target, clock=invocation.clock)
-    say(f"{made.path}: positions 1 to {made.manifest.positions:,} of the event log {made.manifest.log}")
-    say("Keep a copy of the configuration too: it is not in there, nor is anything secret.")
+    say(f"Written: {made.path} with positions 1 to {made.manifest.positions:,} of the event log {made.manifest.log}.")
+    say("Keep a copy of the configuration and the passwords, too: they are not in this file.")
     return ExitStatus.DONE

@@ -15,19 +15,19 @@ from tconnectsync.plugin.receiver import CheckResult
 
 
 @click.command("check")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: good, what, remedy.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line: good, what, remedy.")
 @common_options
 @pass_invocation
 def command(invocation: CliContext, as_json: bool) -> int:
-    """Try everything: configuration, login, pumps, Nightscout's rights, disk, clock.
+    """Test the configuration, login, pumps, Nightscout, disk and clock.
 
-    Each line is good or bad, with what to do about it. Nothing secret is printed, so the output may be shared. Exit status 9
-    when something is bad.
+    Each line is good or BAD. A BAD line says what to do. Sends nothing. The output contains no secrets, so it can be shared, but
+    it contains serial numbers. Exit status 9 if anything is BAD.
     """
-    bad, invocation.tells_notes = 0, False
+    bad, invocation.prints_config_notes = 0, False
     redact = invocation.logs.redactor if invocation.logs else str
     for found in _findings(invocation):
-        # plugins put no secrets into their words; the redactor sees to it
+        # plugins should not put secrets into their messages; the redactor makes sure
         finding = attrs.evolve(found, what=redact(found.what), remedy=found.remedy and redact(found.remedy))
         bad += not finding.good
         if as_json:
@@ -35,7 +35,7 @@ def command(invocation: CliContext, as_json: bool) -> int:
         else:
             _print(finding)
     if bad and not as_json:
-        say(f"{bad:,} of these need attention." if bad > 1 else "One of these needs attention.")
+        say(f"{bad:,} of these need attention." if bad > 1 else "1 of these needs attention.")
     invocation.status = int(ExitStatus.DIFFERENT if bad else ExitStatus.DONE)
     return invocation.status
 
@@ -49,13 +49,15 @@ def _findings(invocation: CliContext) -> Iterator[CheckResult]:
     yield CheckResult(good=True, what=f"configuration: {origin}; zone {config.timezone}; on: {', '.join(on)}")
     for note in config.notes:
         yield CheckResult(
-            good=False, what=f"configuration: {note}", remedy="Put it right in the configuration, or leave it so."
+            good=False,
+            what=f"configuration: {note}",
+            remedy="Correct it in the configuration, or leave it if you want it so.",
         )
     yield from run_check(config, invocation.plugins(), clock=invocation.clock)
 
 
 def _print(finding: CheckResult) -> None:
-    mark = click.style("good", fg="green") if finding.good else click.style("BAD ", fg="red", bold=True)
-    say(f"  {finding.what}", mark=mark)
+    symbol = click.style("good", fg="green") if finding.good else click.style("BAD ", fg="red", bold=True)
+    say(f"  {finding.what}", symbol=symbol)
     if finding.remedy:
         say(f"      {finding.remedy}")

@@ -18,19 +18,20 @@ from tconnectsync.text.plural import counted
 @click.group("dead-letters")
 @common_options
 def command() -> None:
-    """Documents that a receiver would not take: list, retry, drop.
+    """Show, retry or drop documents that a receiver refused.
 
-    They are set aside with the reason, so that everything else goes on. The events they were made of stay in the log.
+    Such a document is called a dead letter. It is set aside with the reason, and all other documents are still delivered. The
+    pump's records stay in the event log.
     """
 
 
 @command.command("list")
 @click.argument("sink", type=SinkName(), required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @common_options
 @pass_invocation
 def list_letters(invocation: CliContext, sink: str | None, as_json: bool) -> int:
-    """What was set aside, of SINK or of all, and why."""
+    """Show the dead letters of SINK, or of all sinks, with the reason."""
     config = invocation.config()
     from tconnectsync.queries.dead_letters import read_dead_letters
 
@@ -42,9 +43,10 @@ def list_letters(invocation: CliContext, sink: str | None, as_json: bool) -> int
             say(letter_words(letter))
     if not as_json:
         say(
-            "Nothing is set aside."
+            "There are no dead letters: nothing was refused."
             if not letters
-            else "`tconnectsync dead-letters retry SINK [ID…]` tries again, `… drop SINK ID…` gives up on them."
+            else "Send them again: `tconnectsync dead-letters retry SINK [ID…]`. Never send them: `tconnectsync dead-letters drop"
+            " SINK ID…`."
         )
     return ExitStatus.DONE
 
@@ -55,7 +57,7 @@ def list_letters(invocation: CliContext, sink: str | None, as_json: bool) -> int
 @common_options
 @pass_invocation
 def retry(invocation: CliContext, sink: str, ids: tuple[str, ...]) -> int:
-    """Try dead letters of SINK again: those with these IDs, or all."""
+    """Send dead letters of SINK again: those with these IDs, or all."""
     return perform(invocation, "dead_letters_retry", sink=sink, ids=list(ids) or None)
 
 
@@ -66,14 +68,14 @@ def retry(invocation: CliContext, sink: str, ids: tuple[str, ...]) -> int:
 @common_options
 @pass_invocation
 def drop(invocation: CliContext, sink: str, ids: tuple[str, ...], everything: bool) -> int:
-    """Give up on dead letters of SINK: those with these IDs, or --all. They will not be sent."""
+    """Drop dead letters of SINK: those with these IDs, or --all. They will not be sent."""
     if bool(ids) == everything:
-        raise click.UsageError("say which: the IDs that `tconnectsync dead-letters list` shows, or --all")
+        raise click.UsageError("give either IDs (see `tconnectsync dead-letters list`) or --all. Nothing was dropped.")
     return perform(invocation, "dead_letters_drop", sink=sink, ids=None if everything else list(ids))
 
 
 def letter_words(letter: Mapping[str, Any]) -> str:
-    """A dead letter as two lines for people."""
+    """Format a dead letter as two lines."""
     content = letter.get("content") or {}
     kind = content.get("eventType") or letter.get("collection")
     return (

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from tconnectsync.eventlog import Damage
 
     KindsType = click.ParamType[tuple[str, ...]]
-else:  # older click's is no generic class
+else:  # not a generic class in older releases of click
     KindsType = click.ParamType
 
 
 class Kind(KindsType):
-    """A kind of event, or the part before its dot for all of them."""
+    """A kind of event such as ``bolus.completed``, or its part before the dot for all kinds that begin with it."""
 
     name = "kind"
 
@@ -42,11 +42,11 @@ class Kind(KindsType):
 @click.command("events")
 @day_options(required=False)
 @click.option(
-    "--kind", "kinds", type=Kind(), multiple=True, help='Only this kind; "bolus" means all "bolus.…". Repeatable.'
+    "--kind", "kinds", type=Kind(), multiple=True, help='Only this kind. "bolus" means all "bolus.…". Can be repeated.'
 )
 @click.option("--pump", metavar="SERIAL", help="Only this pump.")
-@click.option("--follow", is_flag=True, help="Go on printing what comes in, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="The log's records, one JSON object a line.")
+@click.option("--follow", is_flag=True, help="Keep printing new records until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="The records as one JSON object per line.")
 @common_options
 @pass_invocation
 def command(
@@ -58,14 +58,14 @@ def command(
     follow: bool,
     as_json: bool,
 ) -> int:
-    """Print what is in the event log, in the order it was written. Times are the pump's own.
+    """Print the records of the event log in the order they were written. Times are the pump's local time.
 
     \b
     tconnectsync events --from 2025-03-01 --kind bolus
     tconnectsync events --follow
     tconnectsync events --json | jq 'select(.kind == "alarm.raised")'
 
-    What is damaged is left out and told on stderr; the exit status is 7 then.
+    Damaged records are skipped and reported on stderr; the exit status is then 7.
     """
     require_order(first, last)
     config = invocation.config()
@@ -76,7 +76,7 @@ def command(
 
     def left_out(damage: Damage) -> None:
         if invocation.status != ExitStatus.DAMAGED:
-            say("Some of the log is damaged and left out here; `tconnectsync log check` tells all of it:", err=True)
+            say("Damaged parts of the log are skipped here. `tconnectsync log check` lists all of them:", err=True)
         invocation.status = int(ExitStatus.DAMAGED)
         say(f"  {damage_words(damage)}", err=True)
 
@@ -106,26 +106,26 @@ def command(
     if not printed and not (config.data_dir / "log").is_dir():
         say(f"There is no event log in {config.data_dir} yet: run `tconnectsync sync`.", err=True)
     elif not printed and not follow:
-        say("The event log has no such events.", err=True)
+        say("No records match.", err=True)
     return invocation.status
 
 
 def damage_words(damage: Damage) -> str:
-    """What is missing and where: file, line and positions."""
+    """Format a damage: file, line, positions, and the fault."""
     first, last = damage.position, damage.last_position
     if first is None:
         where = ""
     elif last is None:
         where = f", from position {first} on"
     elif last < first:
-        where = ""  # but a header is harmed
+        where = ""  # only a header is damaged
     else:
         where = f", position {first}" if first == last else f", positions {first} to {last}"
     return f"{damage.path} line {damage.line}{where}: {damage.what}"
 
 
 def event_words(record: Mapping[str, Any]) -> str:
-    """A record of the log as one line for people."""
+    """Format a record of the log as one line."""
     number = "" if record.get("seq") is None else f" {record.get('group')}:{record.get('seq')}"
     body = record.get("body") or {}
     values = " ".join(f"{name}={_value(value)}" for name, value in body.items() if value not in (None, [], {}))

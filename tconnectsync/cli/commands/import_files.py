@@ -14,14 +14,14 @@ from tconnectsync.cli.parameters import common_options, pass_invocation
 @click.command("import")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 @click.option("--pump", metavar="SERIAL", help="Serial number of the pump, for files that do not name it.")
-@click.option("--skip-bad", is_flag=True, help="Leave out what is damaged instead of refusing the file.")
+@click.option("--skip-bad", is_flag=True, help="Skip damaged parts instead of refusing the file.")
 @common_options
 @pass_invocation
 def command(invocation: CliContext, files: tuple[str, ...], pump: str | None, skip_bad: bool) -> int:
-    """Read files into the event log, and deliver what is new.
+    """Read saved files of pump data into the event log, and deliver what is new.
 
-    What kind of file it is tells its content; `tconnectsync plugins` lists the kinds. A damaged file is refused whole.
-    Nothing is doubled: what is in the log already, from a file or from a source, is left alone.
+    The kind of a file is found by its content; `tconnectsync plugins` lists the kinds. A damaged file is refused as a whole.
+    Records that are in the log already are skipped, so nothing is doubled.
 
     \b
     tconnectsync import saved-answers.json --pump 12345678

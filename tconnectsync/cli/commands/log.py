@@ -18,13 +18,13 @@ def command() -> None:
 
 
 @command.command("check")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: good, path, what, line, position.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line: good, path, what, line, position.")
 @common_options
 @pass_invocation
 def check(invocation: CliContext, as_json: bool) -> int:
-    """Read the whole log and compare every line with its checksum. Changes nothing, and works beside the daemon.
+    """Read the whole event log and compare every line with its checksum.
 
-    Exit status 7 when something is damaged.
+    Changes nothing, and works while the daemon runs. Exit status 7 if anything is damaged.
     """
     from tconnectsync.eventlog import check_log
 
@@ -36,16 +36,16 @@ def check(invocation: CliContext, as_json: bool) -> int:
         if as_json:
             print_json(attrs.asdict(line))
         else:
-            mark = click.style("good", fg="green") if line.good else click.style("BAD ", fg="red", bold=True)
+            symbol = click.style("good", fg="green") if line.good else click.style("BAD ", fg="red", bold=True)
             where = line.path if line.line is None else f"{line.path}, line {line.line}"
-            say(f"  {where}: {line.what}", mark=mark)
+            say(f"  {where}: {line.what}", symbol=symbol)
     if damaged and not as_json:
         say(
-            "Stop the daemon, then run `tconnectsync log repair`: it sets the damaged lines aside, deletes nothing, and what "
-            "is missing is fetched again."
+            "Stop the daemon, then run `tconnectsync log repair`. It moves the damaged lines into a file and deletes nothing. The "
+            "next sync fetches the missing records again."
         )
     if not read and not as_json:
-        say(f"There is no log in {data_dir} yet.")
+        say(f"There is no event log in {data_dir} yet.")
     invocation.status = int(ExitStatus.DAMAGED if damaged else ExitStatus.DONE)
     return invocation.status
 
@@ -54,30 +54,34 @@ def check(invocation: CliContext, as_json: bool) -> int:
 @common_options
 @pass_invocation
 def repair(invocation: CliContext) -> int:
-    """Set damaged lines aside and leave a gap record in their place. Deletes nothing; refuses while the daemon runs.
+    """Move damaged lines into a file, and write a gap record in their place.
 
-    What is missing counts as absent, so that the next sync fetches it again where the vendor still has it; documents in its
-    stretch are never withdrawn.
+    Deletes nothing. Refuses while the daemon runs. The next sync fetches the missing records again if the vendor still has
+    them. Documents in the receiver that belong to the missing records are not deleted.
     """
     from tconnectsync.eventlog import FolderLock, repair_log
 
     data_dir = invocation.config().data_dir
     if not (data_dir / "log").is_dir():
-        say(f"There is no log in {data_dir} yet.")
+        say(f"There is no event log in {data_dir} yet.")
         return ExitStatus.DONE
     with FolderLock(data_dir):
         report = repair_log(data_dir, clock=invocation.clock)
     for gap in report.gaps:
         say(
-            f"{gap.path}: positions {gap.first_position} to {gap.last_position} were set aside; the segment as it was is kept "
-            f"in {gap.side_file}"
+            f"{gap.path}: positions {gap.first_position} to {gap.last_position} were removed; the unchanged old file is kept as "
+            f"{gap.side_file}"
         )
-    for damage in report.unmended:
-        say(f"{damage.path}, line {damage.line}: {damage.what}; this could not be mended", err=True)
-    if report.unmended:
+    for damage in report.unrepaired:
+        say(
+            f"{damage.path}, line {damage.line}: {damage.what}. This could not be repaired; the file is unchanged. Copy the data"
+            " folder, then restore a backup into an empty one: `tconnectsync restore FILE`.",
+            err=True,
+        )
+    if report.unrepaired:
         return ExitStatus.DAMAGED
     if report.gaps:
-        say("The log is whole again. Run `tconnectsync sync`: what is missing is fetched again.")
+        say("The event log is repaired. Run `tconnectsync sync` to fetch the missing records again.")
     else:
-        say("Nothing is damaged; nothing was changed.")
+        say("Nothing is damaged, and nothing was changed.")
     return ExitStatus.DONE

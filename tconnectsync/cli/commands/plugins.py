@@ -28,27 +28,27 @@ _WORDS = {
 @common_options
 @pass_invocation
 def command(invocation: CliContext, as_json: bool) -> int:
-    """Which plugins run, what they bring, and what is wrong with the others.
+    """List the plugins, what they provide, and their problems.
 
-    Plugins are installed packages with an entry point in the group "tconnectsync", and the .py files of `plugins_dir`.
-    `blocked_plugins` names those that are left alone.
+    Plugins are installed packages with an entry point in the group "tconnectsync", and the .py files in `plugins_dir`. Plugins
+    named in `blocked_plugins` are not loaded.
     """
     found = plugins_report(invocation.plugins())
     if as_json:
         print_json(found, indent=2)
         return ExitStatus.DONE
     for plugin in found["plugins"]:
-        say(f"  ({plugin['origin']})", mark=_name(plugin["name"]))
+        say(f"  ({plugin['origin']})", symbol=_name(plugin["name"]))
         for kind, word in _WORDS.items():
             for name in plugin[kind]:
                 say(f"    {word} {name}")
     for name in found["blocked"]:
-        in_vain = "" if name not in found["blocked_in_vain"] else f", but there is no such plugin{_meant(name, found)}"
-        say(f"  is blocked{in_vain}", mark=_name(name))
+        unknown = "" if name not in found["blocked_in_vain"] else f", but there is no such plugin{_meant(name, found)}"
+        say(f"  is blocked{unknown}", symbol=_name(name))
     for problem in found["problems"]:
-        say("", mark=click.style(printable(f"{problem['plugin']}: {problem['message']}"), fg="red"))
+        say("", symbol=click.style(printable(f"{problem['plugin']}: {problem['message']}"), fg="red"))
     if not found["plugins"]:
-        say("No plugin was found. Install tconnectsync again: its own plugins come with it.")
+        say("No plugins were found. Install tconnectsync again: its plugins are part of the package.")
     return ExitStatus.DONE
 
 
@@ -62,7 +62,7 @@ def _meant(name: str, found: dict[str, Any]) -> str:
 
 
 def plugins_report(plugins: Plugins) -> dict[str, Any]:
-    """What ``plugins --json`` prints."""
+    """Return what ``plugins --json`` prints."""
     plugins.examine()
     return {
         "plugins": [

@@ -14,14 +14,14 @@ from tconnectsync.cli.parameters import SinkName, common_options, day_options, i
 @click.command("replay")
 @click.argument("sink", type=SinkName())
 @day_options(required=False)
-@click.option("--dry-run", is_flag=True, help="Print the documents it would send; send nothing, write nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the documents it would send. Send nothing.")
 @common_options
 @pass_invocation
 def command(invocation: CliContext, sink: str, first: date | None, last: date | None, dry_run: bool) -> int:
-    """Send again what SINK delivered, from the log alone.
+    """Send SINK's documents again, from the event log.
 
-    After Nightscout lost its database, or was replaced, everything comes back; where nothing was lost nothing changes. Days
-    are days in the configured zone, both inclusive; without them everything is sent again.
+    Use it after Nightscout lost its data or was replaced. Documents that are still there do not change. Days are days in the
+    configured time zone, both included. Without --from and --to everything is sent again.
 
     \b
     tconnectsync replay nightscout-treatments

@@ -14,14 +14,19 @@ from tconnectsync.exit_status import ExitStatus
 
 @click.command("restore")
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="FOLDER", help="Instead of the configured one.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Restore into this folder instead of the configured one.",
+)
 @common_options
 @pass_invocation
 def command(invocation: CliContext, path: Path, data_dir: Path | None) -> int:
-    """Put the backup FILE into an empty data folder, after every line of it was checked.
+    """Restore the backup FILE into an empty data folder. Every line is checked first.
 
-    Refuses while the daemon runs and where there is a log already. What is newer than the backup is fetched again by the next
-    sync, and what Nightscout already holds is recognised: nothing is doubled.
+    Refuses while the daemon runs, or if the folder has a log already. The next sync fetches the data that is newer than the
+    backup. Documents that Nightscout has already are recognised, so nothing is doubled.
     """
     from tconnectsync.eventlog import FolderLock
     from tconnectsync.eventlog.backup import restore
@@ -30,10 +35,9 @@ def command(invocation: CliContext, path: Path, data_dir: Path | None) -> int:
     folder = data_dir or invocation.config().data_dir
     become_owner_of(folder)
     with FolderLock(folder):
-        put_back = restore(path, folder)
-    made = put_back.manifest
+        made = restore(path, folder).manifest
     say(
-        f"{folder} holds positions 1 to {made.positions:,} of the event log {made.log}, of {made.made_at:%Y-%m-%d %H:%M} UTC."
+        f"Restored into {folder}: positions 1 to {made.positions:,} of the event log {made.log}, saved {made.made_at:%Y-%m-%d %H:%M} UTC."
     )
-    say("Run `tconnectsync sync`, or start the daemon: what is newer is fetched again.")
+    say("Run `tconnectsync sync` or start the daemon: it fetches the newer data.")
     return ExitStatus.DONE

@@ -14,9 +14,9 @@ from tconnectsync.cli.parameters import PartName, common_options, pass_invocatio
 @common_options
 @pass_invocation
 def command(invocation: CliContext, sink: str) -> int:
-    """Let NAME, a sink or a source, go on after it stopped itself.
+    """Continue after NAME, a sink or a source, has stopped.
 
-    A sink halts after too many rejections in a row, and brakes before it rewrites many old documents; a source stops when its
-    credentials are refused. `tconnectsync status` says why.
+    A sink stops when its receiver refuses too many documents in a row, and pauses before it changes or deletes many old
+    documents. A source stops when its login is refused. `tconnectsync status` shows the reason.
     """
     return perform(invocation, "resume", sink=sink)

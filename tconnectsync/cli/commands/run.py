@@ -14,10 +14,10 @@ from tconnectsync.config.model import Config
 @features_option
 @pass_invocation
 def command(invocation: CliContext) -> int:
-    """The daemon: sync for ever, at the pump's own rhythm.
+    """Run the daemon: fetch and deliver continuously.
 
-    SIGTERM ends it within ten seconds with nothing lost, SIGHUP reads the configuration again. Log lines go to stderr
-    (`log_level` in the configuration). The other commands may be used beside it.
+    SIGTERM stops it within ten seconds, and nothing is lost. SIGHUP reloads the configuration. Log lines go to stderr
+    (`log_level` in the configuration). Other commands can be used while it runs.
     """
     invocation.serve()
     config = invocation.config()

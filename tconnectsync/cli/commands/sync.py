@@ -10,15 +10,15 @@ from tconnectsync.cli.parameters import common_options, features_option, pass_in
 
 
 @click.command("sync")
-@click.option("--dry-run", is_flag=True, help="Print the documents it would send; send nothing, write nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the documents it would send. Send nothing.")
 @common_options
 @features_option
 @pass_invocation
 def command(invocation: CliContext, dry_run: bool = False) -> int:
-    """One cycle: fetch what is new, deliver it, end. The default.
+    """Fetch new data and deliver it once. The default command.
 
-    Exit status 0 when everything is delivered, also when there was nothing new: made for cron. While the daemon runs, it is
-    asked to do it.
+    Exit status 0 if everything is delivered, even if there was nothing new: suitable for cron. If the daemon runs, the daemon
+    does the work.
     """
     if not dry_run:
         return perform(invocation, "sync")

@@ -24,21 +24,23 @@ if TYPE_CHECKING:
 @click.command("verify")
 @click.argument("sink", type=SinkName())
 @day_options(required=False)
-@click.option("--repair", is_flag=True, help="Send again what is missing or different; take surplus copies away.")
+@click.option("--repair", is_flag=True, help="Send missing and different documents again, and delete extra copies.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object a line for each difference, and one with the counts."
+    "--json", "as_json", is_flag=True, help="One JSON object per line for each difference, and one with the counts."
 )
 @common_options
 @pass_invocation
 def command(
     invocation: CliContext, sink: str, first: date | None, last: date | None, repair: bool, as_json: bool
 ) -> int:
-    """Read back what SINK delivered and compare it with the event log.
+    """Compare SINK's documents in the receiver with the event log.
 
-    Shows what is missing, different, doubled, or there although nothing makes it, and counts what others wrote. Without
-    --repair it changes nothing and works beside the daemon; with it, what is ours is mended, and what others wrote is never
-    touched. Exit status 9 when something differs (with --repair: when something still does). Days are days in the configured
-    zone, both inclusive; without them everything is compared.
+    Shows documents that are missing, different, doubled, or not in the log any more ("orphaned"), and counts the documents of
+    other apps. Without --repair it changes nothing and works while the daemon runs. With --repair it corrects the documents
+    that tconnectsync wrote; it never touches documents of other apps.
+
+    Exit status 9 if something differs, with --repair if something still differs. Days are days in the configured time zone,
+    both included. Without --from and --to everything is compared.
 
     \b
     tconnectsync verify nightscout-treatments
@@ -48,29 +50,29 @@ def command(
     if repair:
         result = ask(invocation, "verify", sink=sink, first=iso(first), last=iso(last), json=as_json)
         invocation.status = result.status
-        for told in result.lines:
-            say(told)
+        for line in result.lines:
+            say(line)
         return result.status
     try:
-        tally = _compare(invocation, sink, first, last, as_json=as_json)
+        report = _compare(invocation, sink, first, last, as_json=as_json)
     except Retryable as error:
         say(error.message, err=True)
         if error.remedy:
             say(error.remedy, err=True)
         return ExitStatus.WAITING
     status = (
-        ExitStatus.DAMAGED if tally.harm else ExitStatus.DIFFERENT if tally.wrong or tally.twice else ExitStatus.DONE
+        ExitStatus.DAMAGED if report.harm else ExitStatus.DIFFERENT if report.wrong or report.twice else ExitStatus.DONE
     )
     invocation.status = int(status)
     if as_json:
-        print_json(tally.to_json())
+        print_json(report.to_json())
         return status
-    for line in tally.lines(sink):
+    for line in report.lines(sink):
         say(line)
-    if tally.harm:
-        say(f"{tally.harm} Run `tconnectsync log check`, then `tconnectsync log repair`.")
-    elif tally.wrong:
-        say(f"Run `tconnectsync verify {sink} --repair`: it mends what is ours and touches nothing else.")
+    if report.harm:
+        say(f"{report.harm} Run `tconnectsync log check`, then `tconnectsync log repair`.")
+    elif report.wrong:
+        say(f"Run `tconnectsync verify {sink} --repair`: it corrects only documents that tconnectsync wrote.")
     return status
 
 
@@ -81,12 +83,12 @@ def _compare(
     from tconnectsync.queries.verify import verify
     from tconnectsync.reconcile.report import ComparisonReport
 
-    tally = ComparisonReport()
+    report = ComparisonReport()
     with ProgressLine(stream=sys.stderr) as line:
         for part in verify(config, plugins, sink=sink, first=first, last=last, clock=invocation.clock):
-            tally.add(part)
-            line.show(f"comparing, {counted(tally.good, 'document')} so far", 0, 0)
+            report.add(part)
+            line.show(f"comparing, {counted(report.good, 'document')} so far", 0, 0)
             if as_json:
                 for difference in part.found:
                     print_json(difference.to_json())
-    return tally
+    return report

@@ -1,4 +1,4 @@
-"""A draft of a configuration, tried before it gets its name."""
+"""Reads and tests the draft of a new configuration before it gets its final name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_draft(invocation: CliContext, draft: Path, path: Path, names: frozenset[str]) -> Config:
-    """The draft as every command will read ``path``, without the variables ``names`` that it came from. Errors: ConfigError."""
+    """Read the draft as commands will read ``path`` later, without the variables in ``names``. Errors: ConfigError."""
     from tconnectsync.config.load import load_config
 
     around = {name: value for name, value in invocation.environ.items() if name not in names}
@@ -27,7 +27,7 @@ def load_draft(invocation: CliContext, draft: Path, path: Path, names: frozenset
             words.replace(str(draft), str(path)).replace(draft.name, path.name) for words in error.problems
         )
         raise type(error)(
-            problems, remedy="Nothing was written. Put it right and run `tconnectsync init` again."
+            problems, remedy="Nothing was written. Correct the values and run `tconnectsync init` again."
         ) from None
     if invocation.logs is not None:
         invocation.logs.redact(config.secrets())
@@ -35,7 +35,7 @@ def load_draft(invocation: CliContext, draft: Path, path: Path, names: frozenset
 
 
 def try_out(invocation: CliContext, config: Config) -> tuple[bool, ZoneDoubt | None]:
-    """Whether all that ``check`` tries is good but for the zone, and what speaks against the zone. Tells what is not good."""
+    """Run ``check`` and print what is not good. Return whether everything but the time zone is good, and the doubt about the zone."""
     from tconnectsync.queries.check import run_check
     from tconnectsync.queries.zone_check import zone_doubt
     from tconnectsync.timeline.anchoring import Upload

@@ -1,4 +1,4 @@
-"""Settings of an older bridge: its ``.env`` or ``secret.py``, read as text and never run."""
+"""Parses the ``.env`` or ``secret.py`` of an older bridge as text. Its code is never run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "$": "$", "'"
 
 @attrs.frozen
 class Unread:
-    """The line of a key that could not be read: its quotes do not match, or it would have to be run."""
+    """The line of a key that could not be read: its quotes do not match, or only running the code would give the value."""
 
     line: int
     bad_quotes: bool = False
@@ -25,16 +25,16 @@ class Unread:
 
 @attrs.define
 class OldSettings:
-    """``explicit`` values, ``defaults`` that the environment wins over, and what could not be read."""
+    """The settings: ``explicit`` values, ``defaults`` that the environment overrides, and keys that could not be read."""
 
     explicit: dict[str, str] = attrs.field(factory=dict, repr=False)
     defaults: dict[str, str] = attrs.field(factory=dict, repr=False)
     unread: dict[str, Unread] = attrs.field(factory=dict)
     unset: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
-    """Keys whose value refers to variables that nothing sets, with those."""
+    """Keys whose value refers to variables that are not set, with the names of those variables."""
 
     def forget(self, key: str) -> None:
-        """What is said of ``key`` further down counts alone."""
+        """Drop what was read for ``key``: a later line replaces it."""
         for kept in (self.explicit, self.defaults):
             kept.pop(key, None)
         self.unread.pop(key, None)
@@ -42,9 +42,9 @@ class OldSettings:
 
 
 def read_settings(text: str, *, python: bool = False, environ: Mapping[str, str] | None = None) -> OldSettings:
-    """What ``text`` says, as Python where ``python`` says so or where it imports or calls. Errors: SyntaxError.
+    """Parse ``text`` as Python if ``python`` is true or if it has imports or calls, else as ``.env``. Errors: SyntaxError.
 
-    ``${NAME}`` in a ``.env`` is what the file said of NAME further up, else what ``environ`` says.
+    ``${NAME}`` in a ``.env`` is the value of NAME further up in the file, else its value in ``environ``.
     """
     text = text.lstrip("\ufeff")
     try:
@@ -52,7 +52,7 @@ def read_settings(text: str, *, python: bool = False, environ: Mapping[str, str]
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if python:
             line = error.lineno if isinstance(error, SyntaxError) else None
-            raise SyntaxError("no Python" + (f" (line {line})" if line else "")) from None
+            raise SyntaxError("not valid Python" + (f" (line {line})" if line else "")) from None
         return _dotenv(text, environ or {})
     if python or any(isinstance(node, ast.Import | ast.ImportFrom | ast.Call) for node in ast.walk(tree)):
         return _python(tree)
@@ -78,7 +78,7 @@ def _python(tree: ast.Module) -> OldSettings:
 
 
 def _take(found: OldSettings, key: str, node: ast.expr) -> bool:
-    """Note what ``node`` says of ``key``; False where it would have to be run."""
+    """Store the value of ``key`` from ``node``; False if only running the code would give it."""
     number = False
     while isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in {"int", "str"}:
         if len(node.args) != 1 or node.keywords:
@@ -125,7 +125,7 @@ def _dotenv(text: str, environ: Mapping[str, str]) -> OldSettings:
 
 
 def _expanded(value: str, around: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """The value with what ``${NAME}`` and ``${NAME:-default}`` stand for, within single quotes too; and the names that nothing sets."""
+    """Replace ``${NAME}`` and ``${NAME:-default}``, also within single quotes; return the value and the names that are not set."""
     unset = [name for name, default in _REFERENCE.findall(value) if name not in around and not default]
     return _REFERENCE.sub(lambda each: around.get(each[1], each[2] or ""), value), tuple(dict.fromkeys(unset))
 

@@ -1,4 +1,4 @@
-"""Answers for a new configuration: from a flag, from older settings, or from a person, who is asked until the answer fits."""
+"""Answers for a new configuration: from a flag, from older settings, or from a prompt that repeats until the answer is valid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tconnectsync.plugin.pasted import trim, trim_lines, without_unseen
 
 
 def read_zone(text: str) -> str:
-    """A wearer's zone. Errors: ValueError with what was expected."""
+    """Parse the wearer's time zone. Errors: ValueError with what was expected."""
     name = without_unseen(text)
     expected = not_a_place(name)
     if expected is not None:
@@ -26,7 +26,7 @@ def read_zone(text: str) -> str:
 
 
 def read_email(text: str) -> str:
-    """An e-mail address, as far as one can tell. Errors: ValueError with what was expected."""
+    """Parse an e-mail address, roughly. Errors: ValueError with what was expected."""
     address = without_unseen(text)
     name, at, host = address.rpartition("@")
     if not (name and at and host) or " " in address:
@@ -35,7 +35,7 @@ def read_email(text: str) -> str:
 
 
 def read_region(text: str) -> str:
-    """``US`` or ``EU``. Errors: ValueError with what was expected."""
+    """Parse ``US`` or ``EU``. Errors: ValueError with what was expected."""
     region = without_unseen(text).upper()
     if region not in {"US", "EU"}:
         raise ValueError('"US" or "EU": where the account was made')
@@ -43,13 +43,13 @@ def read_region(text: str) -> str:
 
 
 def read_url(text: str) -> str:
-    """A site's address. Errors: ValueError with what was expected."""
+    """Parse a site's address. Errors: ValueError with what was expected."""
     web_address(text)
     return without_unseen(text)
 
 
 def read_password(text: str) -> str:
-    """A password; blanks may be part of it. Errors: ValueError with what was expected."""
+    """Parse a password; it may contain blanks. Errors: ValueError with what was expected."""
     password = trim_lines(text)
     if not password.strip():
         raise ValueError("the password of the account")
@@ -57,7 +57,7 @@ def read_password(text: str) -> str:
 
 
 def read_secret(text: str) -> str:
-    """A site's secret or token. Errors: ValueError with what was expected."""
+    """Parse a site's secret or token. Errors: ValueError with what was expected."""
     secret = trim(text)
     if not secret:
         raise ValueError("the site's API_SECRET, or an access token such as name-0123456789abcdef")
@@ -66,7 +66,7 @@ def read_secret(text: str) -> str:
 
 @attrs.frozen
 class Question:
-    """One thing that a configuration needs: its flag, its names in the environment, its words at a prompt, and how it is read."""
+    """One value that a configuration needs: its flag, its environment variables, its prompt, and its parser."""
 
     flag: str
     names: tuple[str, ...]
@@ -93,16 +93,16 @@ QUESTIONS = (ZONE, EMAIL, PASSWORD, REGION, URL, SECRET)
 
 
 @attrs.frozen
-class Asking:
-    """Where an answer comes from: ``old`` settings by their names, or a person at a ``terminal``."""
+class AnswerFinder:
+    """Finds answers: in ``old`` settings by name, or by asking at a ``terminal``."""
 
     old: Mapping[str, str]
     terminal: bool
     path: Path
-    """Where the configuration is to be written, for the words about one that is not."""
+    """The path of the new configuration, for error messages."""
 
     def answer(self, question: Question, given: str | None = None, default: str | None = None) -> str:
-        """The answer, asked for at a terminal until it fits. Errors: click.UsageError where nobody can be asked."""
+        """Return the answer; ask at a terminal until it is valid. Errors: click.UsageError without a terminal."""
         name = next((name for name in question.names if self.old.get(name)), None)
         found, origin = (given, question.flag) if given else (self.old.get(name or ""), name)
         if found:
@@ -122,16 +122,16 @@ class Asking:
 
 
 def ask(question: Question, default: str | None = None) -> str:
-    """What a person types, as soon as it fits."""
+    """Ask until the answer is valid, and return it."""
     while True:
         text = str(click.prompt(question.words, default=default, hide_input=question.hidden, err=True))
         try:
             return question.read(text)
         except ValueError as error:
-            say(f"That does not fit: expected {error}", err=True)
+            say(f"This value is not valid, expected {error}", err=True)
 
 
 def host_zone(environ: Mapping[str, str]) -> str | None:
-    """What the machine says, if that is a place: offered at the prompt, never taken unasked."""
+    """Return the computer's time zone if it names a place. It is only offered at the prompt, never used without asking."""
     names = (environ.get("TZ", "").strip(), os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2])
     return next(filter(names_place, names), None)

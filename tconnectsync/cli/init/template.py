@@ -1,4 +1,4 @@
-"""A configuration from the commented template: values put in, everything else as it ships."""
+"""Fills the commented configuration template with values; everything else stays as it is shipped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class TemplateValues:
-    """What ``init`` knows. A secret stands in ``password`` or in the file that ``password_file`` names."""
+    """The values for the template. A secret is either in ``password`` or in the file ``password_file``."""
 
     timezone: str
     email: str
@@ -24,25 +24,25 @@ class TemplateValues:
     token: str | None = attrs.field(default=None, repr=False)
     """An access token, instead of the API secret."""
     pump: str | None = None
-    """The one serial number; None is every pump."""
+    """The only serial number to read; None means all pumps."""
     verify_tls: bool = True
     tables: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
-    """Keys that are not left at their defaults, by table ("": the top), with their values as TOML."""
+    """Other keys by table (``""`` is the top level), with their values as TOML."""
 
 
 def template() -> str:
-    """The shipped text, equal to ``config.toml.example``."""
+    """Return the shipped template, which equals ``config.toml.example``."""
     return (resources.files("tconnectsync.cli.init") / "config_template.toml").read_text(encoding="utf-8")
 
 
 def quoted(text: str) -> str:
-    """``text`` as a TOML string."""
+    """Return ``text`` as a TOML string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda each: f"\\u{ord(each[0]):04x}", escaped) + '"'
 
 
-def filled(answers: TemplateValues) -> str:
-    """The template with the answers in it."""
+def fill_template(answers: TemplateValues) -> str:
+    """Return the template with the answers filled in."""
     lines = {
         'timezone = "Europe/Berlin"': f"timezone = {quoted(answers.timezone)}",
         'email = "me@example.org"': f"email = {quoted(answers.email)}",

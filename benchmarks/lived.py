@@ -62,12 +62,12 @@ def main() -> None:
     polls, idle_s, until = 0, 0.0, clock.now() + timedelta(hours=idle_h)
     costs_s = []
     while clock.now() < until:
-        fetched, before_s = poller.memory.last_fetch, time.process_time()
+        fetched, before_s = poller.state.last_fetch, time.process_time()
         while engine.run_once():
             pass
         spent_s = time.process_time() - before_s
         idle_s += spent_s
-        if poller.memory.last_fetch != fetched:
+        if poller.state.last_fetch != fetched:
             polls += 1
             costs_s.append(spent_s)
         clock.sleep(max(0.5, engine.next_due()))

@@ -10,7 +10,7 @@ from tconnectsync.cli.root import COMMANDS
 from tconnectsync.clock import SystemClock
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.queries.status import status_of
-from tconnectsync.retry.state import STATES
+from tconnectsync.retry.health import STATES
 from tconnectsync.timeline.zones import Zones
 
 ROOT = Path(__file__).parents[1]

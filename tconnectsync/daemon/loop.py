@@ -233,6 +233,6 @@ def _summary(engine: Engine) -> str:
             *((name, poller.health) for name, poller in engine.pollers.items()),
             *((name, runner.health) for name, runner in engine.runners.items()),
         )
-        if condition.state != "ok"
+        if not condition.is_ok
     ]
     return "; ".join(troubles) or "all is well"

@@ -17,7 +17,7 @@ import attrs
 from cattrs.preconf.json import make_converter
 
 from tconnectsync.eventlog import Files, OsFiles, lock_holder, replace_file
-from tconnectsync.retry.state import HealthState
+from tconnectsync.retry.health import Health, HealthState
 
 log = logging.getLogger("tconnectsync.daemon")
 FILE_NAME = "daemon.json"
@@ -83,24 +83,24 @@ def load_state(folder: Path) -> DaemonState | None:
         return None
 
 
-def daemon_condition(folder: Path, control_path: Path) -> tuple[HealthState, int | None]:
+def daemon_condition(folder: Path, control_path: Path) -> tuple[Health, int | None]:
     """How the daemon of ``folder`` is doing, and its process id where it runs. Asks the system, not only the file."""
     holder, state = lock_holder(folder), load_state(folder)
     if holder is None and state is None:
-        return HealthState(state="off", message="not running"), None
+        return Health(state=HealthState.OFF, message="not running"), None
     if holder is None and state is not None:
-        return HealthState(
-            state="halted",
+        return Health(
+            state=HealthState.HALTED,
             message=f"process {state.pid}, started {state.started:%Y-%m-%d %H:%M} UTC, ended without being stopped",
             remedy="See why with `journalctl -u tconnectsync -n 50`, then `systemctl start tconnectsync`. If no daemon is to run"
             f" here any more, delete {folder / FILE_NAME}.",
         ), None
     if state is None or state.pid != holder:
         who = f"process {holder}" if holder else "another process"
-        return HealthState(state="off", message=f"not running; {who} works in the data folder (a command)"), None
+        return Health(state=HealthState.OFF, message=f"not running; {who} works in the data folder (a command)"), None
     if state.reload_refused is not None:
-        return HealthState(
-            state="refused",
+        return Health(
+            state=HealthState.REFUSED,
             since=state.reload_refused,
             message=f"the changed configuration cannot be used, the old one stays in force: {state.reload_message}",
             remedy="Correct the file (`tconnectsync check`), then `systemctl reload tconnectsync`.",
@@ -108,8 +108,8 @@ def daemon_condition(folder: Path, control_path: Path) -> tuple[HealthState, int
     trouble = _silence(control_path, holder)
     if trouble:
         remedy = "Wait a minute. If it stays so: `systemctl restart tconnectsync`."
-        return HealthState(state="waiting", message=trouble, remedy=remedy), holder
-    return HealthState(since=state.started), holder
+        return Health(state=HealthState.WAITING, message=trouble, remedy=remedy), holder
+    return Health(since=state.started), holder
 
 
 def _silence(control_path: Path, pid: int) -> str:

@@ -15,6 +15,7 @@ from tconnectsync.jobs.outcome import conclude, problems, result_of
 from tconnectsync.jobs.steps import drain, find_runner, poll, start_runs
 from tconnectsync.plugin.receiver import can_adopt
 from tconnectsync.reconcile.adoption import AdoptionReport, adopted, cannot_be_adopted
+from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.sink_runner import SinkRunner
 
@@ -36,7 +37,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
         return
     runs = start_runs(engine, lambda poller: poller.start())
     yield from poll(engine, runs)
-    while engine.placed and runner.fold(engine.views, version=engine.version):
+    while engine.placed and runner.folding.fold(engine.views, version=engine.version):
         yield Progress(message="folding")
     days, keep_unclear = utc_range(args, zone_at), bool(args.get("keep_unclear"))
     hindrance = adoption_blocker(engine, runner, *days)
@@ -55,7 +56,9 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
             yield Progress(message=f"replacing an older bridge's documents, {sum(found.replaced.values()):,} so far")
     except Retryable as error:
         again = f"Run `tconnectsync adopt {name}` again: it goes on where it was."
-        waits = f" Until then {name} sends nothing of these days." if runner.preflight.unseen() is not None else ""
+        waits = (
+            f" Until then {name} sends nothing of these days." if runner.delivery.preflight.unseen() is not None else ""
+        )
         yield Result(status=5, lines=(error.message, *([error.remedy] if error.remedy else []), f"{again}{waits}"))
         return
     runner.allow_others_once()
@@ -68,20 +71,24 @@ def adoption_blocker(
     engine: Engine, runner: SinkRunner, first: datetime | None, last: datetime | None
 ) -> Result | None:
     """Why nothing can be replaced now: what is not fetched, folded or sent there would be taken away and not come back."""
-    if (first or last) and runner.preflight.unseen() is not None:
+    if (first or last) and runner.delivery.preflight.unseen() is not None:
         words = (
             f"{runner.name} has not delivered all of its days to this place, so that some days alone cannot be replaced"
         )
         return Result(status=2, lines=("nothing was replaced", f"{words}. Leave --from and --to out."))
-    moved = runner.preflight.moved()
+    moved = runner.delivery.preflight.moved()
     if moved is not None:
         return Result(
             status=6, lines=("nothing was replaced", f"{runner.name}: {moved.hold.reason}. {moved.hold.remedy}")
         )
-    if runner.health.state in ("braked", "refused") or runner.sender.is_halted() or runner.folding.blocked:
+    if (
+        runner.health.state in (HealthState.BRAKED, HealthState.REFUSED)
+        or runner.sender.is_halted()
+        or runner.fold_runner.blocked
+    ):
         return conclude(engine, "nothing was replaced: ours could not take the place of what goes", only=(runner.name,))
-    unread = [poller.health for poller in engine.pollers.values() if poller.health.state != "ok"]
-    if not engine.placed or runner.behind() or unread:
+    unread = [poller.health for poller in engine.pollers.values() if not poller.health.is_ok]
+    if not engine.placed or runner.folding.is_behind() or unread:
         words = "nothing was replaced: not all of the pump's data could be read and worked out"
         return result_of(problems(engine), words) if unread or engine.log_trouble else conclude(engine, words)
     return None

@@ -10,7 +10,7 @@ from tconnectsync.errors import (
 )
 from tconnectsync.jobs.messages import Result
 from tconnectsync.outbox import set_aside_words
-from tconnectsync.retry.state import HealthState
+from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.text.plural import counted
 
@@ -22,20 +22,22 @@ def problems(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[
     if only is None:
         for name, poller in engine.pollers.items():
             condition = poller.health
-            if condition.state != "ok":
-                number = {"refused": 4, "damaged": 7}.get(condition.state, 3)
+            if not condition.is_ok:
+                number = {HealthState.REFUSED: 4, HealthState.DAMAGED: 7}.get(condition.state, 3)
                 found.append((number, f"{_words(name, condition)}{_until(condition)}"))
     for name, runner in engine.runners.items():
         if only is not None and name not in only:
             continue
         counts = runner.counts()
         condition = runner.health
-        status = {"refused": 4, "damaged": 7, "halted": 6, "braked": 6}.get(condition.state)
+        status = {HealthState.REFUSED: 4, HealthState.DAMAGED: 7, HealthState.HALTED: 6, HealthState.BRAKED: 6}.get(
+            condition.state
+        )
         if condition.refusals:  # the first one does not stop the sink yet, but it is what the user has to know
             status = 4
         if status is not None:
             found.append((status, _words(name, condition)))
-        elif not runner.folding.blocked and (condition.state == "waiting" or runner.behind()):
+        elif not runner.fold_runner.blocked and (condition.state == HealthState.WAITING or runner.folding.is_behind()):
             message = _words(name, condition) if condition.message else f"{name}: not all of the log could be folded"
             found.append((5, message))
         elif runner.outbox.waiting(now):
@@ -45,7 +47,7 @@ def problems(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[
                     f"{name}: {counted(runner.outbox.waiting(now), 'document is', 'documents are')} waiting. {_words('', condition)}",
                 )
             )
-        for blocked in runner.folding.blocked.values():
+        for blocked in runner.fold_runner.blocked.values():
             found.append((7 if isinstance(blocked, LogCorrupt) else 1, _words(name, blocked)))
             break
         if counts.dead:
@@ -56,10 +58,10 @@ def problems(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[
     return found
 
 
-def _until(condition: HealthState) -> str:
-    if condition.not_before is None:
+def _until(health: Health) -> str:
+    if health.not_before is None:
         return ""
-    return f" It is tried again after {condition.not_before.until:%Y-%m-%d %H:%M} UTC."
+    return f" It is tried again after {health.not_before.until:%Y-%m-%d %H:%M} UTC."
 
 
 def _words(name: str, condition: Any) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tconnectsync.ingest.poller import Fetch, Poller
+from tconnectsync.ingest.fetch import Fetch, FetchState
+from tconnectsync.ingest.poller import Poller
 from tconnectsync.jobs.messages import Progress, Result
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.sink_runner import SinkRunner
@@ -30,7 +31,7 @@ def poll(engine: Engine, runs: Sequence[Fetch]) -> Iterator[Progress]:
 
 def with_failures(result: Result, runs: Sequence[Fetch]) -> Result:
     """A run that failed is told also where the source is well again."""
-    if result.status or not any(run.state == "failed" for run in runs):
+    if result.status or not any(run.state is FetchState.FAILED for run in runs):
         return result
     return Result(status=3, lines=(*result.lines, "not all of it could be read; run it again: nothing is doubled"))
 

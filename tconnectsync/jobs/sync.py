@@ -53,7 +53,7 @@ def replay(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
         return
     while engine.run_once(polling=False, only=()):  # a poll under way ends first
         yield Progress(message="reading the log")
-    while engine.placed and runner.fold(engine.views, version=engine.version):
+    while engine.placed and runner.folding.fold(engine.views, version=engine.version):
         yield Progress(message="folding")
     if not engine.placed:
         yield conclude(engine)

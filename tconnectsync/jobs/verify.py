@@ -40,7 +40,7 @@ def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
         yield Progress(message="reading the log")
     yield from drain(engine, (name,))
     hindrance = conclude(engine, only=(name,))
-    if not engine.placed or hindrance.status in (4, 7) or runner.health.state != "ok":
+    if not engine.placed or hindrance.status in (4, 7) or not runner.health.is_ok:
         yield hindrance
         return
     span = utc_range(args, zone_at)
@@ -49,7 +49,7 @@ def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
         before, after = ComparisonReport(most=most), ComparisonReport(most=most)
         for part in runner.verifier(engine.views).run(*span):
             before.add(part)
-            runner.mend(part.found)
+            runner.repair(part.found)
             yield Progress(message=f"comparing, {counted(before.good, 'document')} so far")
         if before.counts["orphaned"]:
             yield from poll(engine, start_runs(engine, lambda poller: poller.start()))

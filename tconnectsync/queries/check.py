@@ -15,11 +15,12 @@ from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
 from tconnectsync.disk_check import look_at_disk
 from tconnectsync.errors import ConfigError
-from tconnectsync.ingest.poller import SourceState
+from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.queries.sink_check import sink_findings
 from tconnectsync.queries.zone_check import clock_ahead, zone_doubt
+from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.assembly import open_sinks, open_sources
 from tconnectsync.runtime.data_dir import make_data_dir
 from tconnectsync.timeline.anchoring import Upload
@@ -126,6 +127,6 @@ def _may_use(folder: Path) -> bool:
 
 def _check_last_read(config: Config, name: str) -> Iterator[CheckResult]:
     """Report days of the last read that wait for a release that understands them, even if today's answers are fine."""
-    health = SourceState.load(config.data_dir / "state" / f"{name}.json").condition
-    if health.state == "changed":
+    health = SourceState.load(config.data_dir / "state" / f"{name}.json").health
+    if health.state == HealthState.CHANGED:
         yield CheckResult(good=False, what=f"{name}: at the last read: {health.message}", remedy=health.remedy)

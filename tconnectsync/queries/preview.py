@@ -63,7 +63,7 @@ def preview(
             if sink is not None:
                 runner.replay(*_stretch(config, first, last))
                 _fold(engine, runner)
-            runner.preview_preflight()
+            runner.delivery.preview_preflight()
             for delivery in _deliveries(runner.outbox, clock):
                 yield {"sink": runner.name, **_told(runner.sender.receiver, delivery)}
         found = problems(engine, None if sink is None else only)
@@ -135,7 +135,7 @@ def _poll(engine: Engine) -> None:
 
 
 def _fold(engine: Engine, runner: SinkRunner) -> None:
-    while engine.placed and runner.fold(engine.views, version=engine.version):
+    while engine.placed and runner.folding.fold(engine.views, version=engine.version):
         pass
 
 

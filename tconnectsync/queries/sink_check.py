@@ -8,14 +8,14 @@ from pathlib import Path
 
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.receiver import CheckResult
-from tconnectsync.retry.state import from_json
+from tconnectsync.retry.health import HealthState, health_from_json
 from tconnectsync.text.plural import counted
 
 STOPPED = {
-    "halted": "has stopped itself",
-    "braked": "is paused until you say so",
-    "refused": "has stopped because its credentials were refused",
-    "damaged": "needs a repair",
+    HealthState.HALTED: "has stopped itself",
+    HealthState.BRAKED: "is paused until you say so",
+    HealthState.REFUSED: "has stopped because its credentials were refused",
+    HealthState.DAMAGED: "needs a repair",
 }
 
 
@@ -27,7 +27,7 @@ def sink_findings(data_dir: Path, name: str) -> Iterator[CheckResult]:
     try:
         outbox = Outbox(path, writable=False)
         try:
-            condition, waiting = from_json(outbox.get("condition", "{}")), outbox.counts().pending
+            condition, waiting = health_from_json(outbox.get("condition", "{}")), outbox.counts().pending
         finally:
             outbox.close()
     except sqlite3.Error:

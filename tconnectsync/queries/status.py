@@ -19,13 +19,13 @@ from tconnectsync.errors import (
     TconnectsyncError,
 )
 from tconnectsync.eventlog import EventLog, LogSize
-from tconnectsync.ingest.poller import SourceState
+from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox, set_aside_words
 from tconnectsync.projection.notes import due_texts
 from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.reconcile.report import twice_words
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.state import HealthState, from_json
+from tconnectsync.retry.health import Health, HealthState, health_from_json
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 
@@ -91,7 +91,9 @@ def machine_status(data_dir: Path) -> dict[str, Any]:
     """The part that is measured now: the disk, and whether the daemon lives."""
     disk = look_at_disk(data_dir)
     daemon, pid = daemon_condition(data_dir, data_dir / SOCKET_NAME)
-    room = HealthState(state="halted" if disk.message else "ok", message=disk.message, remedy=disk.remedy)
+    room = Health(
+        state=HealthState.HALTED if disk.message else HealthState.OK, message=disk.message, remedy=disk.remedy
+    )
     return {
         "disk": {**_condition(room), "free_bytes": disk.free_bytes, "read_only": disk.read_only},
         "daemon": {**_condition(daemon), "pid": pid},
@@ -166,7 +168,7 @@ def _source(
             words = [error.message]
         newest = max((pump["newest_event"] for pump in pumps.values() if pump["newest_event"]), default=None)
     begun = bool(uploads) or newest is not None
-    condition = _asked(memory, now, begun=begun, daemon=daemon) if on else HealthState(state="off")
+    condition = _asked(memory, now, begun=begun, daemon=daemon) if on else Health(state=HealthState.OFF)
     message = ". ".join(part for part in (condition.message, *words) if part)
     return {
         **_condition(condition, message),
@@ -175,11 +177,11 @@ def _source(
         "last_upload": iso(max(uploads, default=None)),
         "newest_event": iso(newest),
         "next_poll": iso(_next_try(condition.not_before or memory.next_poll, now))
-        if condition.state not in ("off", "refused")
+        if condition.state not in (HealthState.OFF, HealthState.REFUSED)
         else None,
         "pumps": {serial: {**pump, "newest_event": iso(pump["newest_event"])} for serial, pump in pumps.items()},
-        "unknown_codes": memory.tally.unknown_codes,
-        "set_aside": memory.tally.set_aside,
+        "unknown_codes": memory.unknown_codes,
+        "set_aside": memory.set_aside,
     }
 
 
@@ -187,19 +189,19 @@ def _next_try(deadline: RememberedDeadline | None, now: datetime) -> datetime | 
     """As it was planned, unless a wrong clock planned it: then now."""
     if deadline is None:
         return None
-    return deadline.until if deadline.is_believed(now) else now
+    return deadline.until if deadline.is_plausible(now) else now
 
 
-def _asked(memory: SourceState, now: datetime, *, begun: bool, daemon: int | None) -> HealthState:
+def _asked(memory: SourceState, now: datetime, *, begun: bool, daemon: int | None) -> Health:
     """How a source is doing; one that nobody asks any more, because the daemon is gone or hangs, is not well."""
-    condition = memory.condition
-    if condition.state != "ok":
+    condition = memory.health
+    if not condition.is_ok:
         return condition
     if memory.last_fetch is None and begun:
         remedy = "The daemon goes on with it by itself; without one run `tconnectsync sync`."
-        return HealthState(state="waiting", message="the first read is not complete yet", remedy=remedy)
+        return Health(state=HealthState.WAITING, message="the first read is not complete yet", remedy=remedy)
     if memory.last_fetch is None:
-        return HealthState(state="waiting", message="not read yet", remedy="Run `tconnectsync sync`.")
+        return Health(state=HealthState.WAITING, message="not read yet", remedy="Run `tconnectsync sync`.")
     planned = _next_try(memory.next_poll, now)
     if planned is not None and now - planned > UNASKED_FOR:
         if daemon is None:
@@ -210,7 +212,7 @@ def _asked(memory: SourceState, now: datetime, *, begun: bool, daemon: int | Non
         else:
             message = f"the daemon (process {daemon}) has not asked since then"
             remedy = "Run `systemctl restart tconnectsync`."
-        return HealthState(state="waiting", since=planned, message=message, remedy=remedy)
+        return Health(state=HealthState.WAITING, since=planned, message=message, remedy=remedy)
     return condition
 
 
@@ -219,19 +221,21 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
     nothing |= {"verified_at": None, "verified": {}}
     if not path.exists():
         return {
-            **_condition(HealthState(state="waiting" if on else "off", message="not run yet" if on else "")),
+            **_condition(
+                Health(state=HealthState.WAITING if on else HealthState.OFF, message="not run yet" if on else "")
+            ),
             **nothing,
         }
     try:
         outbox = Outbox(path, writable=False)
         try:
             counts = outbox.counts()
-            condition = from_json(outbox.get("condition", "{}")) if on else HealthState(state="off")
+            condition = health_from_json(outbox.get("condition", "{}")) if on else Health(state=HealthState.OFF)
             notes = due_texts(outbox.get("notes"), now) if on else []
             if counts.dead and on:
                 notes.insert(0, set_aside_words(counts.dead, outbox.last_reason()))
             comparison = ComparisonState.of(outbox)
-            if on and comparison.trouble and condition.state == "ok":
+            if on and comparison.trouble and condition.is_ok:
                 condition = _unread(comparison, condition, now)
             twice = comparison.counts.get("twice", 0)
             if on and twice and not outbox.get("adopted"):
@@ -255,36 +259,38 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
         return {**_condition(_unreadable(path, error)), **nothing}
 
 
-def _unread(comparison: ComparisonState, condition: HealthState, now: datetime) -> HealthState:
+def _unread(comparison: ComparisonState, condition: Health, now: datetime) -> Health:
     """What the receiver holds could not be read back: not bad at once, for it is tried again."""
     again = (
         ""
         if comparison.not_before is None
         else f" It is tried again after {comparison.not_before.until:%Y-%m-%d %H:%M} UTC."
     )
-    return HealthState(
-        state="backing_off" if comparison.at is None or now - comparison.at < COMPARED_LATE else "halted",
+    return Health(
+        state=HealthState.BACKING_OFF
+        if comparison.at is None or now - comparison.at < COMPARED_LATE
+        else HealthState.HALTED,
         since=comparison.at or condition.since,
         message=f"what it holds could not be compared with the log: {comparison.trouble}",
         remedy=f"Deliveries go on.{again} `tconnectsync check` tries the site now.",
     )
 
 
-def _unreadable(path: Path, error: Exception) -> HealthState:
+def _unreadable(path: Path, error: Exception) -> Health:
     """Why an outbox cannot be read, and what to do: only one that is no database any more is harmed."""
     disk = look_at_disk(path.parent)
     message = f"{path.name} cannot be read: {error}"
     if disk.message:
-        return HealthState(state="waiting", message=message, remedy=disk.remedy)
+        return Health(state=HealthState.WAITING, message=message, remedy=disk.remedy)
     if isinstance(error, OSError):
-        return HealthState(state="halted", message=message, remedy=disk_remedy(error) or FAILING)
+        return Health(state=HealthState.HALTED, message=message, remedy=disk_remedy(error) or FAILING)
     if isinstance(error, sqlite3.OperationalError):
-        return HealthState(state="waiting", message=message, remedy="Run `tconnectsync status` again in a minute.")
+        return Health(state=HealthState.WAITING, message=message, remedy="Run `tconnectsync status` again in a minute.")
     remedy = "Run `systemctl restart tconnectsync`, without a daemon `tconnectsync sync`: it is put aside and rebuilt."
-    return HealthState(state="damaged", message=message, remedy=remedy)
+    return Health(state=HealthState.DAMAGED, message=message, remedy=remedy)
 
 
-def _condition(condition: HealthState, message: str | None = None) -> dict[str, Any]:
+def _condition(condition: Health, message: str | None = None) -> dict[str, Any]:
     return {
         "state": condition.state,
         "since": iso(condition.since),

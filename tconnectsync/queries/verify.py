@@ -11,7 +11,7 @@ from tconnectsync.config.model import Config
 from tconnectsync.errors import RequestRefused
 from tconnectsync.eventlog import EventLog
 from tconnectsync.ingest.gaps import waiting_stretches
-from tconnectsync.ingest.poller import SourceState
+from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.manager import Plugins
@@ -48,7 +48,9 @@ def verify(
         closing(EventLog.open(config.data_dir, clock=clock, writable=False, decoders=decoders)) as events,
         closing(Outbox(path, writable=False)) as outbox,
     ):
-        mended = {name: SourceState.load(config.data_dir / "state" / f"{name}.json").mended for name in decoders}
+        mended = {
+            name: SourceState.load(config.data_dir / "state" / f"{name}.json").refetched_until for name in decoders
+        }
         gaps_of_source = waiting_stretches(events, mended)  # as the daemon does: its verdict is the same
         streams = {stream.id: stream for stream in events.streams()}
         placed = [

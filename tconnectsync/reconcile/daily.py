@@ -20,7 +20,8 @@ from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.reconcile.comparison import Verifier, mend
 from tconnectsync.reconcile.report import WRONG, ComparisonChunk, ComparisonReport, Mismatch
 from tconnectsync.retry.backoff import backoff_s
-from tconnectsync.retry.deadline import RememberedDeadline, remembering_converter
+from tconnectsync.retry.deadline import RememberedDeadline
+from tconnectsync.retry.kept_json import CONVERTER
 from tconnectsync.retry.refusals import REFUSED_WAIT_S
 from tconnectsync.timeline.stream_view import PlacedStream
 
@@ -32,7 +33,6 @@ FRESH = timedelta(minutes=45)
 """Only with sources that were read so lately: another machine may know more, and what it delivered is not to be undone."""
 FAILED_WAIT_S = 900.0
 _MEMORY = "compared"
-_CONVERTER = remembering_converter()
 
 
 @attrs.frozen(kw_only=True)
@@ -47,13 +47,13 @@ class ComparisonState:
 
     def to_json(self) -> str:
         """As text for the outbox."""
-        return _CONVERTER.dumps(self)
+        return CONVERTER.dumps(self)
 
     @classmethod
     def from_json(cls, text: str) -> ComparisonState:
         """From :meth:`to_json`; anything unreadable is a fresh start."""
         try:
-            return _CONVERTER.loads(text or "{}", cls)
+            return CONVERTER.loads(text or "{}", cls)
         except Exception:  # noqa: BLE001 - whatever is wrong with it, the remedy is the same
             return cls()
 
@@ -87,7 +87,7 @@ class DailyComparison:
         if self._memory is None:
             self._memory = ComparisonState.of(self.folding.outbox)
         not_before = self._memory.not_before
-        if not_before is None or not not_before.is_believed(now):  # the first, or a plan that a wrong clock made
+        if not_before is None or not not_before.is_plausible(now):  # the first, or a plan that a wrong clock made
             self._remember(attrs.evolve(self._memory, not_before=self._after(EVERY)))
             return False
         return not_before.is_over(self.clock)

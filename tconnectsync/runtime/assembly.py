@@ -12,8 +12,9 @@ from tconnectsync.clock import Clock
 from tconnectsync.config.fingerprint import options_fingerprint
 from tconnectsync.config.model import Config
 from tconnectsync.eventlog import EventLog, Files
-from tconnectsync.ingest.poller import Poller, SourceState
+from tconnectsync.ingest.poller import Poller
 from tconnectsync.ingest.schedule import PollSchedule
+from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.manager import Plugins
@@ -59,9 +60,9 @@ def open_engine(
                 source=source,
                 events=events,
                 clock=clock,
-                memory=SourceState.load(folder / "state" / f"{name}.json"),
-                rhythm=rhythm,
-                mark=options_fingerprint(events.log_id, config.sources[name].options),
+                state=SourceState.load(folder / "state" / f"{name}.json"),
+                schedule=rhythm,
+                credentials_fingerprint=options_fingerprint(events.log_id, config.sources[name].options),
                 rng=random.Random(),  # noqa: S311 - jitter
                 free_space=lambda: free_space_problem(folder),
             )
@@ -95,16 +96,16 @@ def open_sink_runner(
             outbox.start_over()
             outbox.put("log", events.log_id)
     outbox.put("log", events.log_id)
-    return SinkRunner(
+    return SinkRunner.build(
         name=name,
         fingerprint=f"{sink.fingerprint} decoders={dict(decoders)}",
-        folding=FoldRunner(outbox, {fold.name: fold for fold in sink.folds}),
+        fold_runner=FoldRunner(outbox, {fold.name: fold for fold in sink.folds}),
         sender=Sender(outbox, sink.receiver),
         events=events,
         clock=clock,
         rng=random.Random(),  # noqa: S311 - jitter
-        rewrite_brake=config.limits.rewrite_brake,
-        mark=options_fingerprint(events.log_id, config.sections),
+        rewrite_limit=config.limits.rewrite_brake,
+        credentials_fingerprint=options_fingerprint(events.log_id, config.sections),
     )
 
 

@@ -89,14 +89,16 @@ class Engine:
         """Fold a slice, else deliver a batch; without a timeline only what was folded before is delivered."""
         try:
             if placed and (
-                runner.fold(self.views, version=self.version)
-                or runner.resolve_unclaimed(self.views, whole=lambda since: self._all_sources_current(now, since))
+                runner.folding.fold(self.views, version=self.version)
+                or runner.folding.resolve_unclaimed(
+                    self.views, is_current=lambda since: self._all_sources_current(now, since)
+                )
             ):
                 return True
-            due = runner.due(now)
+            due = runner.delivery.due(now)
             if due is not None and due <= now:
-                return runner.deliver()
-            return placed and runner.compare(self.views, fresh=lambda: self._all_sources_current(now, now - FRESH))
+                return runner.delivery.deliver()
+            return placed and runner.compare(self.views, is_fresh=lambda: self._all_sources_current(now, now - FRESH))
         except sqlite3.OperationalError as error:
             log.warning('outbox_not_read sink=%s reason="%s"', runner.name, error)
         except sqlite3.DatabaseError as error:
@@ -110,14 +112,14 @@ class Engine:
         """Seconds until something is due, at most a minute."""
         now = self.clock.now()
         dues = [poller.due(now) for poller in self.pollers.values()] + [
-            runner.due(now) for runner in self.runners.values()
+            runner.delivery.due(now) for runner in self.runners.values()
         ]
         waits = [(due - now).total_seconds() for due in dues if due is not None]
         return max(0.0, min([LONGEST_SLEEP_S, *waits]))
 
     def _refresh_timeline(self) -> bool:
         """Where each stream lies in time, made anew when the log grew; choices are facts and go to the log first."""
-        mended = {name: dict(poller.memory.mended) for name, poller in self.pollers.items()}
+        mended = {name: dict(poller.state.refetched_until) for name, poller in self.pollers.items()}
         if self._placed_at == self.events.end and mended == self._mended:
             return True
         try:

@@ -148,7 +148,9 @@ def test_damage_stops_what_needs_it_and_a_repair_brings_everything_back(tmp_path
         sinks = home.status()["sinks"]
         assert sinks["nightscout-treatments"]["state"] == "damaged"
         assert "log repair" in sinks["nightscout-treatments"]["remedy"]
-        assert home.running.engine.runners["nightscout-pump-events"].folding.blocked.keys() == {("90556643:0", "modes")}
+        assert home.running.engine.runners["nightscout-pump-events"].fold_runner.blocked.keys() == {
+            ("90556643:0", "modes")
+        }
         assert sinks["nightscout-iob"]["state"] == "ok"
         now = home.treatments()
         assert {name for name, doc in before.items() if name not in now} == set()
@@ -286,10 +288,10 @@ def test_a_long_history_that_is_put_again_after_a_wiped_disk_needs_no_consent(tm
         before = home.treatments()
         home.wipe()
         runner = home.running.engine.runners["nightscout-treatments"]
-        runner.rewrite_brake = 20
+        runner.folding.rewrite_limit = 20
         runner.sender.receiver.batch_size = 10
         home.running.engine.pollers["tandem"].start()
-        while len(home.site.requests) < 40 or runner.behind():
+        while len(home.site.requests) < 40 or runner.folding.is_behind():
             home.running.engine.run_once()
         runner.outbox.start_over()
         runner.sender.receiver.batch_size = 500
@@ -451,7 +453,7 @@ def test_a_newer_decoder_reads_the_log_again_and_not_the_vendor(
         monkeypatch.setattr(TandemSource, "decode", learned)
         monkeypatch.setattr(TandemSource, "decoder", TandemSource.decoder + 1)
         home.running.reopen()
-        home.running.engine.runners["nightscout-treatments"].rewrite_brake = 20
+        home.running.engine.runners["nightscout-treatments"].folding.rewrite_limit = 20
         while home.running.engine.run_once(polling=False):
             pass
         runner = home.running.engine.runners["nightscout-treatments"]
@@ -477,7 +479,7 @@ def test_what_uploads_say_of_the_clock_is_told_before_it_is_done_and_braked(tmp_
         told = None
         while told is None and home.clock.now() < BEGIN + 9 * DAY:
             for runner in home.running.engine.runners.values():
-                runner.rewrite_brake = 10
+                runner.folding.rewrite_limit = 10
             home.running.until(home.clock.now() + timedelta(minutes=40))
             told = next((words for words in home.running.engine.timelines.messages() if "Uploads show" in words), None)
         assert told is not None

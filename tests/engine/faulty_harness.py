@@ -157,7 +157,7 @@ class LawWorld(World):
         self.decoders = {"pump": self.pump, "csv": self.pump}
         self.outbox_type = MortalOutbox
         super().open()
-        self.runner.rewrite_brake = self.brake
+        self.runner.folding.rewrite_limit = self.brake
         self.runner.outbox.fuse = self.fuse
         append = self.engine.events.append
 

@@ -13,8 +13,9 @@ import attrs
 from tconnectsync import Batch, CheckResult, Event, History
 from tconnectsync.eventlog import EventLog, Files, OsFiles
 from tconnectsync.events import BasalDelivered, ClockChanged, HistoryOpened, UploadSeen, WindowFetched
-from tconnectsync.ingest.poller import Poller, SourceState
+from tconnectsync.ingest.poller import Poller
 from tconnectsync.ingest.schedule import PollSchedule
+from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Progress, Request, Result
 from tconnectsync.outbox import Outbox
@@ -154,13 +155,13 @@ class World:
     def _engine(self, events: EventLog, outbox: Outbox) -> Engine:
         rng = random.Random(1)
         poller = Poller(
-            name="pump", source=self.pump, events=events, clock=self.clock, mark="m", rng=rng,
-            memory=SourceState.load(self.folder / "state" / "pump.json", self.files),
-            rhythm=PollSchedule(poll_min_s=300, poll_max_s=1500), free_space=lambda: self.room[0] if self.room else None,
+            name="pump", source=self.pump, events=events, clock=self.clock, credentials_fingerprint="m", rng=rng,
+            state=SourceState.load(self.folder / "state" / "pump.json", self.files),
+            schedule=PollSchedule(poll_min_s=300, poll_max_s=1500), free_space=lambda: self.room[0] if self.room else None,
         )  # fmt: skip
-        runner = SinkRunner(
-            name="shelf", fingerprint=self.fingerprint, folding=FoldRunner(outbox, self.folds),
-            sender=Sender(outbox, self.shelf), events=events, clock=self.clock, rng=rng, rewrite_brake=10, mark=self.mark,
+        runner = SinkRunner.build(
+            name="shelf", fingerprint=self.fingerprint, fold_runner=FoldRunner(outbox, self.folds),
+            sender=Sender(outbox, self.shelf), events=events, clock=self.clock, rng=rng, rewrite_limit=10, credentials_fingerprint=self.mark,
         )  # fmt: skip
         return Engine(
             events=events,

@@ -88,7 +88,7 @@ def test_rewrites_that_come_to_nothing_let_go_by_themselves(told: World) -> None
 def test_as_many_rewrites_as_the_brake_allows_need_no_consent(told: World) -> None:
     told.ask("sync")
     reworded(told)
-    told.runner.rewrite_brake = 10_000
+    told.runner.folding.rewrite_limit = 10_000
     assert told.ask("sync").status == 0
     assert words(told) == {True}
 
@@ -145,7 +145,7 @@ def test_a_gap_holds_until_the_last_of_its_days_was_fetched(told: World) -> None
 def test_days_that_the_vendor_has_no_more_are_taken_back_only_with_consent_where_they_are_many(told: World) -> None:
     pump = torn(told, seq=10 + 29 * 60)
     before = dict(told.shelf.there)
-    told.runner.rewrite_brake = 0
+    told.runner.folding.rewrite_limit = 0
     pump.backfill_trouble = None
     pump.hidden = {29 * 60}
     told.clock.sleep(600)

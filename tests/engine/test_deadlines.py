@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from tconnectsync.errors import CredentialsRefused, Retryable
 from tconnectsync.eventlog import EventLog
-from tconnectsync.ingest.poller import SourceState
+from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.plugin.receiver import Delivery, Outcome, Postponed
 from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S, backoff_s
 from tconnectsync.retry.deadline import TOLERANCE_S, RememberedDeadline
-from tconnectsync.retry.state import HealthState, from_json, to_json
+from tconnectsync.retry.health import Health, health_from_json, health_to_json
 from tests.engine.fakes import OpenShelf
 from tests.engine.harness import BEGIN, HandClock, World
 
@@ -49,7 +49,7 @@ class TwoClocks:
 
 def remembered(deadline: RememberedDeadline) -> RememberedDeadline:
     """As it comes out of its file."""
-    found = from_json(to_json(HealthState(not_before=deadline))).not_before
+    found = health_from_json(health_to_json(Health(not_before=deadline))).not_before
     assert found is not None
     return found
 
@@ -105,7 +105,7 @@ def test_a_clock_that_is_put_back_by_seconds_ends_nothing() -> None:
     ("ahead", "over"), [(timedelta(hours=3), False), (timedelta(hours=5), True), (timedelta(0), True)]
 )
 def test_what_an_older_release_wrote_is_read_and_believed_for_four_hours_at_most(ahead: timedelta, over: bool) -> None:
-    found = from_json(f'{{"state": "backing_off", "not_before": "{(NOW + ahead).isoformat()}"}}').not_before
+    found = health_from_json(f'{{"state": "backing_off", "not_before": "{(NOW + ahead).isoformat()}"}}').not_before
     assert found is not None
     assert found.is_over(TwoClocks()) == over
 
@@ -114,7 +114,7 @@ def test_what_an_older_release_wrote_is_read_and_believed_for_four_hours_at_most
     "text", ['{"not_before": {}}', '{"not_before": 7}', '{"not_before": "soon"}', "[]", '{"at": 1}']
 )
 def test_what_cannot_be_read_is_a_fresh_start(text: str) -> None:
-    assert from_json(text).not_before is None
+    assert health_from_json(text).not_before is None
     assert ComparisonState.from_json(text).not_before is None
 
 
@@ -247,7 +247,7 @@ def test_what_was_planned_while_the_clock_was_wrong_happens_in_time(
     assert isinstance(shelf, Moody)
     live(moody, timedelta(minutes=10))
     moody.clock.time += wrong_by
-    memory = moody.engine.pollers["pump"].memory
+    memory = moody.engine.pollers["pump"].state
     memory.next_poll = RememberedDeadline.after(1500.0, moody.clock)
     memory.save()
     moody.runner.daily_comparison._remember(ComparisonState(not_before=RememberedDeadline.after(86400.0, moody.clock)))

@@ -163,7 +163,7 @@ def test_too_many_rewrites_of_the_past_wait_for_the_user(world: World) -> None:
             return state, [attrs.evolve(known, content={"new": 1}) for known in finished]
 
     world.reopen(fingerprint="2")
-    world.runner.folding.folds = {"stretches": Reworded()}
+    world.runner.fold_runner.folds = {"stretches": Reworded()}
     result = world.ask("sync")
     assert result.status == 6
     assert "tconnectsync resume shelf" in result.lines[0]
@@ -345,9 +345,9 @@ def test_an_outbox_without_room_stops_its_sink_alone_and_goes_on_by_itself(world
     """SQLite is given no page more; polling and the other sink go on, and the sink says what it waits for."""
     shelf = Shelf(address="shelf://other", batch_size=100)
     outbox = Outbox.opened(world.folder / "outbox" / "other.sqlite")
-    other = SinkRunner(
-        name="other", fingerprint="1", folding=FoldRunner(outbox, world.folds), sender=Sender(outbox, shelf),
-        events=world.engine.events, clock=world.clock, rng=random.Random(1), rewrite_brake=10, mark="m",
+    other = SinkRunner.build(
+        name="other", fingerprint="1", fold_runner=FoldRunner(outbox, world.folds), sender=Sender(outbox, shelf),
+        events=world.engine.events, clock=world.clock, rng=random.Random(1), rewrite_limit=10, credentials_fingerprint="m",
     )  # fmt: skip
     world.engine.runners = {"other": other, **world.engine.runners}
     pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
@@ -422,7 +422,7 @@ def test_an_unknown_record_is_counted_once_however_often_it_is_fetched(world: Wo
     world.engine.pollers["pump"].source = Odd(world.clock)
     for _ in range(3):
         assert world.ask("sync").status == 0
-    assert world.engine.pollers["pump"].memory.tally.unknown_codes == {"999": 1}
+    assert world.engine.pollers["pump"].state.unknown_codes == {"999": 1}
 
 
 def test_a_source_whose_own_code_fails_is_told_and_tried_again(world: World) -> None:
@@ -582,7 +582,7 @@ def test_a_year_passes_in_seconds(world: World) -> None:
             )
 
     poller = world.engine.pollers["pump"]
-    poller.source, poller.rhythm = Yearly(world.clock), PollSchedule(poll_min_s=6 * 3600, poll_max_s=6 * 3600)
+    poller.source, poller.schedule = Yearly(world.clock), PollSchedule(poll_min_s=6 * 3600, poll_max_s=6 * 3600)
     end = world.clock.now() + timedelta(days=365)
     while world.clock.now() < end:
         if not world.engine.run_once():

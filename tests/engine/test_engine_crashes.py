@@ -193,7 +193,7 @@ def check_position(world: World) -> None:
     for window in windows:
         minutes = int((window.received_at - BEGIN).total_seconds() // 60)
         assert numbers >= {10 + minute for minute in range(0, minutes, 5)}
-    last = poller.memory.last_fetch
+    last = poller.state.last_fetch
     assert last is None or (windows and last <= windows[0].received_at)
 
 

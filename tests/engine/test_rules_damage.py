@@ -324,9 +324,9 @@ def test_a_replay_while_the_timeline_cannot_be_made_drops_nothing_that_waits(
         poller.step()
     assert world.engine._refresh_timeline()
     with world.runner.outbox.transaction():
-        check_fingerprint(world.runner.outbox, world.runner.fingerprint)
+        check_fingerprint(world.runner.outbox, world.runner.folding.fingerprint)
         invalidate_new(
-            world.runner.folding, world.runner.events, world.engine.views
+            world.runner.fold_runner, world.runner.events, world.engine.views
         )  # the process died here: all is marked, nothing folded
     world.reopen()
 

@@ -378,7 +378,7 @@ def stale_of(shelf: OpenShelf) -> StoredDocument:
 def found_now(world: World) -> None:
     """What a repair does with what it finds, without the poll that it asks for afterwards."""
     for part in world.runner.verifier(world.engine.views).run():
-        world.runner.mend(part.found)
+        world.runner.repair(part.found)
     assert world.runner.outbox.get("found") == world.clock.now().isoformat()
 
 

@@ -1,0 +1,53 @@
+"""One thing to ask of a source: a poll, a backfill, or days that a gap in the log lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from enum import Enum
+
+import attrs
+
+from tconnectsync.eventlog import EventLog
+from tconnectsync.events import Event
+from tconnectsync.ingest.event_count import Brought
+from tconnectsync.ingest.gaps import RefetchRange
+from tconnectsync.plugin.source import Batch
+
+
+class FetchState(Enum):
+    """How far a fetch is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@attrs.define(eq=False)
+class Fetch:
+    """One fetch. ``whole``: a poll of everything new. ``gap``: the days of a gap that it fetches again."""
+
+    begin: Callable[[], Iterator[Batch]]
+    whole: bool = False
+    gap: RefetchRange | None = None
+    state: FetchState = FetchState.QUEUED
+    began: datetime | None = None
+    brought: Brought = attrs.field(factory=Brought)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, well or badly."""
+        return self.state in (FetchState.DONE, FetchState.FAILED)
+
+
+@attrs.frozen
+class SourceHistory:
+    """The part of the log that one source may read."""
+
+    events: EventLog
+    source: str
+
+    def facts(self, kind: str, *, pump: str | None = None, limit: int = 100) -> Sequence[Event]:
+        """See :class:`tconnectsync.plugin.source.History`."""
+        return self.events.facts(kind, source=self.source, pump=pump, limit=limit)

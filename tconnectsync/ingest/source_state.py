@@ -1,0 +1,63 @@
+"""What is remembered of a source between runs, in a small JSON file that may be deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import attrs
+
+from tconnectsync.eventlog import Files, OsFiles, replace_file
+from tconnectsync.events import Event
+from tconnectsync.retry.deadline import RememberedDeadline
+from tconnectsync.retry.health import Health
+from tconnectsync.retry.kept_json import CONVERTER
+
+_NOT_KEPT = {"json": None}
+
+
+@attrs.define
+class SourceState:
+    """The state of one source: its health, its last and its next poll, and the unknown records it sent so far."""
+
+    path: Path = attrs.field(default=Path(), metadata=_NOT_KEPT)
+    files: Files = attrs.field(factory=OsFiles, metadata=_NOT_KEPT)
+    health: Health = attrs.field(factory=Health, metadata={"json": "condition"})
+    last_fetch: datetime | None = None
+    last_began: datetime | None = None
+    """When the read that ended at ``last_fetch`` began; None if an older release wrote the file."""
+    next_poll: RememberedDeadline | None = None
+    unknown_codes: dict[str, int] = attrs.field(factory=dict)
+    """Record codes that this release does not know, with their counts."""
+    set_aside: int = 0
+    """Events of known codes that could not be decoded."""
+    refetched_until: dict[str, str] = attrs.field(factory=dict, metadata={"json": "mended"})
+    """The last day of each gap in the log that was fetched again: see :func:`tconnectsync.ingest.gaps.next_missing`."""
+    clock_override: str = attrs.field(default="", metadata={"json": "overruled"})
+    """The time of a record that the user declared wrong: it was written while the computer's clock was ahead."""
+
+    @classmethod
+    def load(cls, path: Path, files: Files | None = None) -> SourceState:
+        """Read the file. A missing or unreadable file gives a fresh start."""
+        files = files or OsFiles()
+        try:
+            state = CONVERTER.loads(files.read(path), cls)
+        except Exception:  # noqa: BLE001 - the remedy is the same for every cause
+            return cls(path, files)
+        state.path, state.files = path, files
+        return state
+
+    def save(self) -> None:
+        """Write the file, all or nothing, durably."""
+        self.files.make_folder(self.path.parent)
+        replace_file(self.files, self.path, CONVERTER.dumps(self, indent=1).encode())
+
+    def count_unknown(self, events: Sequence[Event]) -> None:
+        """Count those of the events that nobody could decode."""
+        for event in events:
+            if event.kind == "unknown":
+                if event.body.reason == "no such code":
+                    self.unknown_codes[event.body.code] = self.unknown_codes.get(event.body.code, 0) + 1
+                else:
+                    self.set_aside += 1

@@ -1,0 +1,121 @@
+"""Delivers the documents of one outbox, a batch at a time. Every outcome ends in the sink's health."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime
+
+import attrs
+
+from tconnectsync.clock import Clock
+from tconnectsync.errors import CredentialsRefused, Rejected, Retryable
+from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.preflight import DeliveryBlock, Preflight
+from tconnectsync.outbox.sender import UNRECOGNISED, Sender, unrecognised_remedy
+from tconnectsync.retry.health import HealthState
+from tconnectsync.runtime.sink_health import SinkHealth
+from tconnectsync.text.plural import counted
+
+log = logging.getLogger("tconnectsync.sinks")
+
+
+@attrs.define
+class SinkDelivery:
+    """The delivery side of one sink. ``is_behind``: whether events wait to be folded."""
+
+    name: str
+    sender: Sender
+    preflight: Preflight
+    clock: Clock
+    health: SinkHealth
+    is_behind: Callable[[], bool]
+
+    @property
+    def outbox(self) -> Outbox:
+        """The sink's file."""
+        return self.sender.outbox
+
+    def due(self, now: datetime) -> datetime | None:
+        """When the next delivery may start; None: nothing waits, or the user must act first."""
+        if self.health.state in (HealthState.HALTED, HealthState.BRAKED):
+            return None
+        due = self.outbox.next_due(now)
+        if due is None:
+            return None
+        not_before = self.health.current.not_before
+        return due if not_before is None else max(due, not_before.time(self.clock))
+
+    def has_due_document(self, now: datetime) -> bool:
+        """Whether a document waits to be delivered now."""
+        due = self.outbox.next_due(now)
+        return due is not None and due <= now
+
+    def deliver(self) -> bool:
+        """Send one batch; True if something was done."""
+        now = self.clock.now()
+        self.sender.narrowed = False
+        try:
+            self.outbox.expire(now)
+            admitted = self.preflight.step()
+            if isinstance(admitted, DeliveryBlock):
+                self.health.halt(admitted)
+                return False
+            if not admitted:
+                return True
+            done = self.sender.send_next(now)
+        except Exception as error:
+            self._record_failure(error)
+            return False
+        self._record_success(now, done=bool(done))
+        return bool(done)
+
+    def _record_failure(self, error: Exception) -> None:
+        """Turn a failed attempt into the sink's health. Raises the error again if the outbox is corrupt."""
+        if isinstance(error, CredentialsRefused):
+            self.preflight.start_over()
+            self.health.refuse(error)
+        elif isinstance(error, (Retryable, Rejected)):
+            self.preflight.start_over()
+            if self.sender.unrecognised():
+                remedy = unrecognised_remedy(self.name)
+                self.health.set(HealthState.HALTED, f"{error.message}; {UNRECOGNISED}", remedy=remedy)
+                return
+            after_s = error.after_s if isinstance(error, Retryable) else None
+            self.health.back_off(error.message, error.remedy, after_s=after_s, soon=self.sender.narrowed)
+        elif isinstance(error, sqlite3.OperationalError):
+            self.health.back_off(f"the outbox cannot be written ({error})", "Make room on the disk; nothing is lost.")
+        elif isinstance(error, sqlite3.DatabaseError):
+            raise error  # corrupt: the engine has the outbox rebuilt
+        else:
+            # the border to a plugin: its fault must not stop the others
+            log.error("sink_failed sink=%s", self.name, exc_info=error)
+            self.health.back_off(
+                f"the sink failed unexpectedly: {type(error).__name__}",
+                "This is a bug of the sink plugin; the log has the details. The daemon tries again.",
+            )
+
+    def _record_success(self, now: datetime, *, done: bool) -> None:
+        if self.sender.is_halted():
+            refused = len(self.sender.refused)
+            self.health.set(
+                HealthState.HALTED,
+                f"{counted(refused, 'document')} in a row {'was' if refused == 1 else 'were'} refused: nothing more is sent",
+                remedy=f"See why with `tconnectsync dead-letters list`, then `tconnectsync resume {self.name}`.",
+            )
+        elif done:
+            if self.sender.taken:
+                self.outbox.put("last_delivered", now.isoformat(timespec="seconds").replace("+00:00", "Z"))
+            if not self.sender.undecided:
+                self.health.recover()
+        if self.outbox.get("consent") and self.outbox.next_due(now) is None and not self.is_behind():
+            self.outbox.forget("consent")
+
+    def preview_preflight(self) -> None:
+        """For a dry run: record what would stop the next delivery, if the receiver can be asked."""
+        with contextlib.suppress(Retryable, Rejected, CredentialsRefused):
+            block = self.preflight.hindrance(self.preflight.unseen())
+            if block is not None:
+                self.health.halt(block)

@@ -1,0 +1,162 @@
+"""Folds the new part of the event log into one sink's outbox, a slice at a time."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import attrs
+
+from tconnectsync.clock import Clock
+from tconnectsync.errors import LogCorrupt
+from tconnectsync.eventlog import EventLog
+from tconnectsync.outbox import Outbox
+from tconnectsync.projection.fold_runner import FoldRunner
+from tconnectsync.projection.invalidation import check_fingerprint, invalidate_new, invalidate_retimed, settle_mended
+from tconnectsync.projection.notes import notes_to_json
+from tconnectsync.retry.health import HealthState
+from tconnectsync.runtime.sink_health import SinkHealth
+from tconnectsync.text.plural import counted
+from tconnectsync.timeline.stream_view import PlacedStream
+
+log = logging.getLogger("tconnectsync.sinks")
+SLICE_S = 0.25
+"""How long one slice of folding may take, so that the other sinks and sources get their turn."""
+
+
+@attrs.define
+class SinkFolding:
+    """The folding side of one sink. ``fingerprint`` stands for its folds and options: another one folds everything again."""
+
+    name: str
+    fingerprint: str
+    fold_runner: FoldRunner
+    events: EventLog
+    clock: Clock
+    health: SinkHealth
+    rewrite_limit: int
+    """How many documents that were delivered more than two days ago may change without the user's consent."""
+    _seen_views: int = -1
+
+    @property
+    def outbox(self) -> Outbox:
+        """The sink's file."""
+        return self.fold_runner.outbox
+
+    def has_cursor_of_log(self) -> bool:
+        """Whether the cursor belongs to this log: not after a restored backup, or if the disk lost the end of the log."""
+        cursor = self.outbox.cursor
+        if cursor > self.events.end:
+            return False
+        try:
+            return self.outbox.get("cursor_mark") in ("", self.events.mark(cursor))
+        except LogCorrupt:
+            return True  # the fold that needs the corrupt part will report it
+        except sqlite3.DatabaseError:
+            self.events.refuse_harmed_index()
+            raise
+
+    def is_behind(self) -> bool:
+        """Whether the log holds events that are not folded yet."""
+        if self.outbox.cursor < self.events.end:
+            return True
+        return self.outbox.first_invalid(except_for=self.fold_runner.blocked) is not None
+
+    def fold(self, views: Mapping[str, PlacedStream], *, version: int) -> bool:
+        """One slice of folding; True while there is more to do. ``version`` changes whenever the views changed."""
+        if not self.is_behind() and version == self._seen_views:
+            return False
+        if self.health.state is HealthState.WAITING and self.health.is_postponed():
+            return False
+        try:
+            self._fold_slice(views, new_views=version != self._seen_views)
+        except LogCorrupt as error:
+            self.health.set(HealthState.DAMAGED, error.message, remedy=error.remedy)
+            return False
+        except sqlite3.OperationalError as error:
+            message = f"the outbox cannot be written ({error}): this sink waits"
+            remedy = "Make room on the disk; nothing is lost."
+            self.health.set(HealthState.WAITING, message, remedy=remedy, wait_s=60.0)
+            return False
+        self._seen_views = version
+        more = self.is_behind()
+        if not more:
+            self._check_rewrites()
+        return more
+
+    def _fold_slice(self, views: Mapping[str, PlacedStream], *, new_views: bool) -> None:
+        until = self.clock.monotonic() + SLICE_S
+        with self.outbox.transaction():
+            check_fingerprint(self.outbox, self.fingerprint)
+            for view in views.values() if new_views else ():
+                invalidate_retimed(self.fold_runner, view)
+            invalidate_new(self.fold_runner, self.events, views)
+            while self.fold_runner.fold_next(views.get) and self.clock.monotonic() < until:
+                pass
+            done = not self.is_behind()
+            for view in views.values() if done else ():
+                settle_mended(self.outbox, view)
+            self.outbox.expire(self.clock.now())
+            if done and not self.is_behind():
+                self._write_notes(views)
+
+    def _write_notes(self, views: Mapping[str, PlacedStream]) -> None:
+        try:
+            self.outbox.put("notes", notes_to_json(self.fold_runner.notes(views)))
+        except sqlite3.Error:
+            raise
+        except Exception:
+            # the border to a plugin: a note is not worth a stop
+            log.exception("notes_failed sink=%s", self.name)
+
+    def _check_rewrites(self) -> None:
+        """Pause the delivery if too many old documents would change; lift the pause once they would not."""
+        if self.health.state in (HealthState.HALTED, HealthState.REFUSED):
+            return
+        rewrites = self.outbox.rewrites(self.clock.now())
+        if rewrites > self.rewrite_limit and not self.outbox.get("consent"):
+            self.health.set(
+                HealthState.BRAKED,
+                f"{counted(rewrites, 'document')} delivered more than two days ago would be changed or deleted"
+                f" (limit {self.rewrite_limit:,}): delivery is paused until you confirm",
+                remedy=f"Look with `tconnectsync sync --dry-run`, then run `tconnectsync resume {self.name}`.",
+            )
+        elif (
+            self.health.state in (HealthState.BRAKED, HealthState.DAMAGED, HealthState.WAITING)
+            or self.fold_runner.blocked
+        ):
+            self.health.recover()
+
+    def resolve_unclaimed(
+        self, views: Mapping[str, PlacedStream], *, is_current: Callable[[datetime | None], bool]
+    ) -> bool:
+        """Withdraw documents that were read back and that no fold makes; True if that was done.
+
+        Only if all events are fetched (``is_current``) and folded. Documents found beside another machine's wait until all is
+        fetched once more, because that machine may know more.
+        """
+        outbox = self.outbox
+        found = outbox.get("found")
+        since = None if found in ("", "1") else datetime.fromisoformat(found)
+        if since is not None and since > self.clock.now():  # written while the clock was ahead
+            since = self.clock.now()
+            outbox.put("found", since.isoformat())
+        if not found or self.fold_runner.blocked or self.is_behind() or not is_current(since):
+            return False
+        with outbox.transaction():
+            count = outbox.resolve_unclaimed(
+                lambda pump, at: any(view.pump == pump and view.wanted(at) for view in views.values()),
+                keep=[stretch for view in views.values() for stretch in view.gaps],
+            )
+            outbox.forget("found")
+        if count:
+            log.info("unclaimed_documents_withdrawn sink=%s count=%d", self.name, count)
+        self._check_rewrites()
+        return True
+
+    def fold_all_views_again(self) -> None:
+        """Forget which views were seen: the outbox is a new one."""
+        self.fold_runner.blocked.clear()
+        self._seen_views = -1

@@ -66,36 +66,36 @@ class SinkDelivery:
             if not admitted:
                 return True
             done = self.sender.send_next(now)
-        except Exception as error:
-            self._record_failure(error)
-            return False
-        self._record_success(now, done=bool(done))
-        return bool(done)
-
-    def _record_failure(self, error: Exception) -> None:
-        """Turn a failed attempt into the sink's health. Raises the error again if the outbox is corrupt."""
-        if isinstance(error, CredentialsRefused):
+        except CredentialsRefused as error:
             self.preflight.start_over()
             self.health.refuse(error)
-        elif isinstance(error, (Retryable, Rejected)):
+        except (Retryable, Rejected) as error:
             self.preflight.start_over()
-            if self.sender.unrecognised():
-                remedy = unrecognised_remedy(self.name)
-                self.health.set(HealthState.HALTED, f"{error.message}; {UNRECOGNISED}", remedy=remedy)
-                return
-            after_s = error.after_s if isinstance(error, Retryable) else None
-            self.health.back_off(error.message, error.remedy, after_s=after_s, soon=self.sender.narrowed)
-        elif isinstance(error, sqlite3.OperationalError):
-            self.health.back_off(f"the outbox cannot be written ({error})", "Make room on the disk; nothing is lost.")
-        elif isinstance(error, sqlite3.DatabaseError):
-            raise error  # corrupt: the engine has the outbox rebuilt
-        else:
+            self._record_failure(error)
+        except sqlite3.OperationalError as error:
+            message = f"the outbox cannot be written ({error})"
+            self.health.back_off(message, "Make room on the disk; nothing is lost.")
+        except sqlite3.DatabaseError:
+            raise  # corrupt: the engine has the outbox rebuilt
+        except Exception as error:
             # the border to a plugin: its fault must not stop the others
-            log.error("sink_failed sink=%s", self.name, exc_info=error)
+            log.exception("sink_failed sink=%s", self.name)
             self.health.back_off(
                 f"the sink failed unexpectedly: {type(error).__name__}",
                 "This is a bug of the sink plugin; the log has the details. The daemon tries again.",
             )
+        else:
+            self._record_success(now, done=bool(done))
+            return bool(done)
+        return False
+
+    def _record_failure(self, error: Retryable | Rejected) -> None:
+        if self.sender.unrecognised():
+            remedy = unrecognised_remedy(self.name)
+            self.health.set(HealthState.HALTED, f"{error.message}; {UNRECOGNISED}", remedy=remedy)
+            return
+        after_s = error.after_s if isinstance(error, Retryable) else None
+        self.health.back_off(error.message, error.remedy, after_s=after_s, soon=self.sender.narrowed)
 
     def _record_success(self, now: datetime, *, done: bool) -> None:
         if self.sender.is_halted():

@@ -80,7 +80,7 @@ def test_a_commit_that_fails_stops_the_sink_alone_and_loses_nothing(
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Outbox, "mark", full)
+        patch.setattr(Outbox, "invalidate", full)
         assert world.ask("sync").status == 5, "what is in the log is not all delivered"
         assert world.runner.health.state == "waiting"
         assert "disk is full" in world.runner.health.message
@@ -117,7 +117,7 @@ def test_an_outbox_that_turns_out_to_be_harmed_is_made_anew_while_the_others_go_
         monkeypatch.undo()
         raise sqlite3.DatabaseError("database disk image is malformed")
 
-    monkeypatch.setattr(Outbox, "mark", harmed)
+    monkeypatch.setattr(Outbox, "invalidate", harmed)
     world.ask("sync")
     assert world.ask("sync").status == 0
     assert {name: world.shelf.there[name] for name in there} == there

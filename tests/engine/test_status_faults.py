@@ -28,6 +28,7 @@ from tconnectsync.eventlog import FolderLock, lock_holder
 from tconnectsync.queries.log_records import read_events
 from tconnectsync.queries.status import status_of
 from tconnectsync.reconcile.daily import ComparisonState
+from tconnectsync.retry.deadline import RememberedDeadline
 from tests.engine.harness import ZONE, World
 
 USAGE = type(shutil.disk_usage("/"))
@@ -315,7 +316,10 @@ def test_a_reading_back_that_fails_is_told_with_when_it_is_tried_again(world: Wo
     runner = world.engine.runners["shelf"]
     now = world.clock.now()
     compared = ComparisonState(
-        at=now - timedelta(days=days), not_before=now + timedelta(hours=1), failures=2, trouble="HTML"
+        at=now - timedelta(days=days),
+        not_before=RememberedDeadline(until=now + timedelta(hours=1)),
+        failures=2,
+        trouble="HTML",
     )
     runner.outbox.put("compared", compared.to_json())
     world.engine.close()

@@ -1,4 +1,4 @@
-"""A command line without an engine: made-up plugins, a fake ``tconnectsync.application``, and what was asked of it."""
+"""A command line without an engine: made-up plugins, fakes of the functions behind the commands, and the requests they got."""
 
 from __future__ import annotations
 

@@ -107,12 +107,13 @@ def _point(
     return Point(target, when, only, caller, first)
 
 
-_FILES = "tconnectsync.eventlog.files"
+_FILES = "tconnectsync.filesystem"
 _LOG, _TAIL = "tconnectsync.eventlog.log:EventLog", "tconnectsync.eventlog.tail:Tail"
 _COMMIT = "tconnectsync.outbox.store:Store.transaction"
-_KEEPER, _COURIER = "tconnectsync.keeping:SinkRunner", "tconnectsync.delivery:Sender"
-_RECEIVER = "tconnectsync_nightscout.receiver:NightscoutReceiver.deliver"
-_SEND = "tconnectsync_nightscout.client:NightscoutClient._send"
+_RUNNER, _SENDER = "tconnectsync.runtime.sink_runner:SinkRunner", "tconnectsync.outbox.sender:Sender"
+_PREFLIGHT = "tconnectsync.outbox.preflight:Preflight"
+_RECEIVER = "tconnectsync_nightscout.delivery.receiver:NightscoutReceiver.deliver"
+_SEND = "tconnectsync_nightscout.site.client:NightscoutClient._send"
 
 POINTS: dict[str, Point] = {
     # the log
@@ -142,34 +143,34 @@ POINTS: dict[str, Point] = {
     "token not in place": _point("pathlib:Path.replace", "before", _in_file("token.json.new"), first="no token"),
     "token in place": _point("pathlib:Path.replace", "after", _in_file("token.json.new"), first="no token"),
     # a poll
-    "logged in, token not kept": _point("tconnectsync_tandem.login:Login.run", "after", first="no token"),
-    "between two steps of a poll": _point("tconnectsync.polling:Poller.step", "after"),
-    "poll through, state not saved": _point("tconnectsync.polling:SourceState.save", "before"),
-    "placed": _point("tconnectsync.engine:Engine._place", "after"),
+    "logged in, token not kept": _point("tconnectsync_tandem.api.login:Login.run", "after", first="no token"),
+    "between two steps of a poll": _point("tconnectsync.ingest.poller:Poller.step", "after"),
+    "poll through, state not saved": _point("tconnectsync.ingest.poller:SourceState.save", "before"),
+    "placed": _point("tconnectsync.runtime.engine:Engine._refresh_timeline", "after"),
     # folds
-    "folded, not committed": _point(_COMMIT, "uncommitted", caller="fold"),
-    "folded": _point(_COMMIT, "committed", caller="fold"),
+    "folded, not committed": _point(_COMMIT, "uncommitted", caller=f"{_RUNNER}.fold"),
+    "folded": _point(_COMMIT, "committed", caller=f"{_RUNNER}.fold"),
     # deliveries
-    "marked unsure, not committed": _point(_COMMIT, "uncommitted", caller="send_next"),
+    "marked unsure, not committed": _point(_COMMIT, "uncommitted", caller=f"{_SENDER}.send_next"),
     "about to deliver": _point(_RECEIVER, "before"),
     "posted, not heard": _point(_SEND, "after", _method("POST")),
     "taken away, new one not put": _point(_SEND, "after", _method("DELETE"), first="other wording"),
     "delivered, not noted": _point(_RECEIVER, "after"),
-    "noted, not committed": _point(f"{_COURIER}._note", "after"),
-    "noted": _point(f"{_COURIER}.send_next", "after"),
+    "noted, not committed": _point(f"{_SENDER}._record_outcomes", "after"),
+    "noted": _point(f"{_SENDER}.send_next", "after"),
     "about to withdraw": _point(_RECEIVER, "before", _withdraws, first="other wording"),
     "withdrawn, not noted": _point(_RECEIVER, "after", _withdraws, first="other wording"),
     # what a user asks for, and a lost outbox
-    "replay not committed": _point(_COMMIT, "uncommitted", caller="replay", first="a replay"),
-    "replay committed": _point(_COMMIT, "committed", caller="replay", first="a replay"),
-    "replay half folded": _point(_COMMIT, "committed", caller="fold", first="a replay"),
+    "replay not committed": _point(_COMMIT, "uncommitted", caller=f"{_RUNNER}.replay", first="a replay"),
+    "replay committed": _point(_COMMIT, "committed", caller=f"{_RUNNER}.replay", first="a replay"),
+    "replay half folded": _point(_COMMIT, "committed", caller=f"{_RUNNER}.fold", first="a replay"),
     "replay half delivered": _point(_RECEIVER, "after", first="a replay"),
-    "read back, not committed": _point(_COMMIT, "uncommitted", caller="_read_back", first="no outbox"),
-    "read back": _point(_COMMIT, "committed", caller="_read_back", first="no outbox"),
-    "judged, not committed": _point(_COMMIT, "uncommitted", caller="judge_found", first="no outbox"),
-    "judged": _point(_COMMIT, "committed", caller="judge_found", first="no outbox"),
-    "stopping": _point("tconnectsync.engine:Engine.close", "before", first="a stop"),
-    "request taken": _point("tconnectsync.jobs:perform", "after", first="a replay"),
+    "read back, not committed": _point(_COMMIT, "uncommitted", caller=f"{_PREFLIGHT}._read_back", first="no outbox"),
+    "read back": _point(_COMMIT, "committed", caller=f"{_PREFLIGHT}._read_back", first="no outbox"),
+    "judged, not committed": _point(_COMMIT, "uncommitted", caller=f"{_RUNNER}.resolve_unclaimed", first="no outbox"),
+    "judged": _point(_COMMIT, "committed", caller=f"{_RUNNER}.resolve_unclaimed", first="no outbox"),
+    "stopping": _point("tconnectsync.runtime.engine:Engine.close", "before", first="a stop"),
+    "request taken": _point("tconnectsync.jobs.dispatch:perform", "after", first="a replay"),
 }
 
 
@@ -179,20 +180,29 @@ def die() -> None:
     time.sleep(60)
 
 
-def arm(point: Point, nth: int) -> None:
-    """Wrap the point's function, so that its ``nth`` fitting call is the process's end."""
-    module_name, _, path = point.target.partition(":")
+def resolve(target: str) -> tuple[Any, str]:
+    """Return the module or class that holds ``module:Class.function``, and the function's name. Raises if it does not exist."""
+    module_name, _, path = target.partition(":")
     holder: Any = importlib.import_module(module_name)
     *owners, name = path.split(".")
     for owner in owners:
         holder = getattr(holder, owner)
+    if not callable(getattr(holder, name)):
+        raise TypeError(f"{target} is no function")
+    return holder, name
+
+
+def arm(point: Point, nth: int) -> None:
+    """Wrap the point's function, so that its ``nth`` fitting call kills the process."""
+    holder, name = resolve(point.target)
     original = holder.__dict__[name]
+    caller_code = getattr(*resolve(point.caller)).__code__ if point.caller else None
     calls = 0
 
     def due(arguments: tuple[Any, ...], depth: int) -> bool:
         nonlocal calls
-        caller = sys._getframe(depth).f_code.co_name
-        if (point.caller and caller != point.caller) or not point.only(*arguments):
+        called_by_it = caller_code is None or sys._getframe(depth).f_code is caller_code
+        if not called_by_it or not point.only(*arguments):
             return False
         calls += 1
         return calls == nth

@@ -140,6 +140,8 @@ class MortalWorld:
             if POINTS[point].first == "a stop" and not living.ended:
                 living.process.send_signal(signal.SIGTERM)
             reached = self._leaps_until(lambda: living.ended, within_s)
+            status = living.process.returncode
+            assert not reached or status == -signal.SIGKILL, f"{point}: ended with {status}, not killed: {living.log}"
             living.kill()
         if asker is not None:
             self.answered(asker)

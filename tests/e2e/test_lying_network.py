@@ -131,8 +131,8 @@ def inflicted(world: LyingWorld, side: str, method: str, kind: str) -> Iterator[
     proxy.faults.add(ProxyFault(kind, path=path, method=method, times=ALWAYS, retry_after="600"))
     with pytest.MonkeyPatch.context() as patch:
         if kind == "late":  # a time-out of a moment, so that it costs no minutes
-            patch.setattr(tconnectsync_nightscout.client, "LIMITS", HttpLimits(silence_s=0.2))
-            patch.setattr(tconnectsync_tandem.transport, "LIMITS", HttpLimits(silence_s=0.2))
+            patch.setattr(tconnectsync_nightscout.site.client, "LIMITS", HttpLimits(silence_s=0.2))
+            patch.setattr(tconnectsync_tandem.api.transport, "LIMITS", HttpLimits(silence_s=0.2))
         yield
     proxy.faults.clear()
     assert proxy.injected[kind]

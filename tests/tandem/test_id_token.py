@@ -120,7 +120,7 @@ def test_a_signal_to_the_whole_group_ends_the_asker_and_not_the_check() -> None:
     """``systemctl stop`` and Ctrl-C reach both: the login ends well or is cut short, and leaves no back-off behind."""
     script = (
         "import os, signal, subprocess, sys\n"
-        "import tconnectsync_tandem.id_token_check as check\n"
+        "import tconnectsync_tandem.api.id_token_check as check\n"
         "class Stdin:\n"
         "    def read(self):\n"
         "        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM): os.kill(os.getpid(), number)\n"

@@ -17,4 +17,4 @@ case " $* " in
         ;;
 esac
 # A worker for each core; the last of two options wins, so that `./test.sh -n 0` runs them one after the other.
-exec "$venv/bin/python" -m pytest --numprocesses=auto --dist=worksteal "$@"
+exec "$venv/bin/python" -m pytest --numprocesses=auto --dist=worksteal --durations=15 "$@"

@@ -112,6 +112,7 @@ _LOG, _TAIL = "tconnectsync.eventlog.log:EventLog", "tconnectsync.eventlog.tail:
 _COMMIT = "tconnectsync.outbox.store:Store.transaction"
 _RUNNER, _SENDER = "tconnectsync.runtime.sink_runner:SinkRunner", "tconnectsync.outbox.sender:Sender"
 _PREFLIGHT = "tconnectsync.outbox.preflight:Preflight"
+_FOLDING = "tconnectsync.runtime.sink_folding:SinkFolding"
 _RECEIVER = "tconnectsync_nightscout.delivery.receiver:NightscoutReceiver.deliver"
 _SEND = "tconnectsync_nightscout.site.client:NightscoutClient._send"
 
@@ -148,8 +149,8 @@ POINTS: dict[str, Point] = {
     "poll through, state not saved": _point("tconnectsync.ingest.poller:SourceState.save", "before"),
     "placed": _point("tconnectsync.runtime.engine:Engine._refresh_timeline", "after"),
     # folds
-    "folded, not committed": _point(_COMMIT, "uncommitted", caller=f"{_RUNNER}.fold"),
-    "folded": _point(_COMMIT, "committed", caller=f"{_RUNNER}.fold"),
+    "folded, not committed": _point(_COMMIT, "uncommitted", caller=f"{_FOLDING}._fold_slice"),
+    "folded": _point(_COMMIT, "committed", caller=f"{_FOLDING}._fold_slice"),
     # deliveries
     "marked unsure, not committed": _point(_COMMIT, "uncommitted", caller=f"{_SENDER}.send_next"),
     "about to deliver": _point(_RECEIVER, "before"),
@@ -163,12 +164,12 @@ POINTS: dict[str, Point] = {
     # what a user asks for, and a lost outbox
     "replay not committed": _point(_COMMIT, "uncommitted", caller=f"{_RUNNER}.replay", first="a replay"),
     "replay committed": _point(_COMMIT, "committed", caller=f"{_RUNNER}.replay", first="a replay"),
-    "replay half folded": _point(_COMMIT, "committed", caller=f"{_RUNNER}.fold", first="a replay"),
+    "replay half folded": _point(_COMMIT, "committed", caller=f"{_FOLDING}._fold_slice", first="a replay"),
     "replay half delivered": _point(_RECEIVER, "after", first="a replay"),
     "read back, not committed": _point(_COMMIT, "uncommitted", caller=f"{_PREFLIGHT}._read_back", first="no outbox"),
     "read back": _point(_COMMIT, "committed", caller=f"{_PREFLIGHT}._read_back", first="no outbox"),
-    "judged, not committed": _point(_COMMIT, "uncommitted", caller=f"{_RUNNER}.resolve_unclaimed", first="no outbox"),
-    "judged": _point(_COMMIT, "committed", caller=f"{_RUNNER}.resolve_unclaimed", first="no outbox"),
+    "judged, not committed": _point(_COMMIT, "uncommitted", caller=f"{_FOLDING}.resolve_unclaimed", first="no outbox"),
+    "judged": _point(_COMMIT, "committed", caller=f"{_FOLDING}.resolve_unclaimed", first="no outbox"),
     "stopping": _point("tconnectsync.runtime.engine:Engine.close", "before", first="a stop"),
     "request taken": _point("tconnectsync.jobs.dispatch:perform", "after", first="a replay"),
 }

@@ -236,7 +236,7 @@ def test_documents_of_the_future_wait(outbox: Outbox) -> None:
 
 def test_a_document_lapses_when_it_is_not_worth_sending_any_more(outbox: Outbox) -> None:
     shelf = Shelf()
-    want(outbox, document(1, worth_s=600.0))
+    want(outbox, document(1, ttl_s=600.0))
     assert outbox.expire(START + timedelta(minutes=11, seconds=1)) == 1
     drain(Sender(outbox, shelf))
     assert shelf.there == {}
@@ -311,7 +311,7 @@ def test_of_two_documents_with_one_key_always_the_same_one_moves_by_a_millisecon
     shelf = Shelf()
     sender = Sender(outbox, shelf)
     outbox.save_state("fold", "1:0", 0, b"{}")
-    twins = {number: document(number, at=START, slot="Bolus") for number in order}
+    twins = {number: document(number, at=START, unique_slot="Bolus") for number in order}
     want(outbox, twins[order[0]])
     drain(sender)
     want(outbox, twins[order[1]])
@@ -346,11 +346,11 @@ def test_a_replay_sends_nothing_that_was_worth_something_for_a_while_only(outbox
     shelf = Shelf()
     sender = Sender(outbox, shelf)
     outbox.save_state("fold", "1:0", 0, b"{}")
-    want(outbox, document(1), document(2, worth_s=1e6))
+    want(outbox, document(1), document(2, ttl_s=1e6))
     drain(sender)
     shelf.there.clear()
     assert outbox.replay(["fold"]) == 1
-    want(outbox, document(1), document(2, worth_s=1e6))  # the interval was marked, and is folded again
+    want(outbox, document(1), document(2, ttl_s=1e6))  # the interval was marked, and is folded again
     drain(sender)
     assert list(shelf.there) == [document(1).id]
 
@@ -359,7 +359,7 @@ def test_a_replay_sends_the_present_again_while_it_is_worth_something(outbox: Ou
     """A status of ten minutes ago that the place lost; one that lapsed, and a call that was made, stay as they are."""
     shelf = Shelf()
     sender = Sender(outbox, shelf)
-    passing = {"worth_s": 1800.0}
+    passing = {"ttl_s": 1800.0}
     status, old, call = (document(n, at=NOW - timedelta(minutes=n), **passing) for n in (10, 31, 5))
     with outbox.transaction():
         for each, fold in ((status, "status"), (old, "status"), (call, "calls")):

@@ -106,7 +106,7 @@ def test_what_is_lost_altered_doubled_or_made_by_nobody_is_told_apart(world: Wor
     shelf.beside.append(shelf.copy_of(doubled))
     stale = attrs.evolve(lost, id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
     shelf.beside.append(shelf.copy_of(stale))
-    shelf.beside.append(shelf.copy_of(lost, document_id="", stored="", author="me"))
+    shelf.beside.append(shelf.copy_of(lost, document_id="", receiver_key="", author="me"))
     tally = compared(world)
     assert dict(tally.counts) == {"missing": 1, "different": 1, "doubled": 1, "orphaned": 1, "foreign": 1}
     assert tally.good == 21
@@ -208,7 +208,7 @@ class PassingFold(StretchFold):
         return [self._passing(document) for document in StretchFold.running(self, state)]
 
     def _passing(self, document: Document) -> Document:
-        return attrs.evolve(document, id=document_id("passing", document.id), slot="passing", worth_s=1800.0)
+        return attrs.evolve(document, id=document_id("passing", document.id), unique_slot="passing", ttl_s=1800.0)
 
 
 def test_what_lapsed_is_neither_missing_nor_orphaned(tmp_path: Path, shelf: OpenShelf) -> None:
@@ -257,7 +257,7 @@ def test_after_a_wiped_disk_what_is_of_a_kind_that_is_not_made_here_stays(world:
     """An option switched it off since, or it is another machine's, which has it on."""
     known = at_hour(shelf, 3)
     for kind in ("another kind", "stretch"):
-        other = attrs.evolve(known, id=document_id(kind), slot=kind, at=BEGIN + 3.5 * HOUR)
+        other = attrs.evolve(known, id=document_id(kind), unique_slot=kind, at=BEGIN + 3.5 * HOUR)
         shelf.there[other.id] = other
     wiped(world)
     assert document_id("another kind") in shelf.there
@@ -292,7 +292,7 @@ def test_a_repair_mends_what_is_ours_and_leaves_the_rest(world: World, shelf: Op
     del shelf.there[lost.id]
     shelf.there[altered.id] = attrs.evolve(altered, content={**altered.content, "rate": 9.9})
     shelf.beside.append(shelf.copy_of(doubled))
-    theirs = shelf.copy_of(lost, document_id="", stored="", author="me")
+    theirs = shelf.copy_of(lost, document_id="", receiver_key="", author="me")
     shelf.beside.append(theirs)
     world.clock.sleep(60)
     result = world.ask("verify", sink="shelf")
@@ -312,7 +312,7 @@ def test_a_lost_document_whose_place_somebody_else_took_is_told_and_not_fought_f
 ) -> None:
     """Where the receiver keeps only one of the two, sending ours again would destroy theirs."""
     lost = at_hour(shelf, 3)
-    theirs = shelf.copy_of(lost, document_id="", stored="here", author="me")
+    theirs = shelf.copy_of(lost, document_id="", receiver_key="here", author="me")
     del shelf.there[lost.id]
     shelf.beside.append(theirs)
     result = world.ask("verify", sink="shelf")
@@ -422,7 +422,7 @@ def test_what_a_backfill_reads_back_does_not_hurry_what_was_found_before(world: 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"pump": "2"}, {"at": BEGIN - 3 * DAY}, {"slot": "another kind"}, {"collection": "elsewhere"}],
+    [{"pump": "2"}, {"at": BEGIN - 3 * DAY}, {"unique_slot": "another kind"}, {"collection": "elsewhere"}],
     ids=["another pump", "a day that this log does not open", "a kind that is not made here", "another collection"],
 )
 def test_what_another_installation_made_is_foreign(world: World, shelf: OpenShelf, changes: dict[str, Any]) -> None:

@@ -96,7 +96,7 @@ def test_the_glucose_of_a_bolus_is_sent_in_the_units_that_the_site_shows(units: 
         client.status()
         (copy,) = receiver.survey(minutes(-10), minutes(0))
         assert receiver.compare(delivery.document, copy) == []
-        taken(receiver.deliver([attrs.evolve(delivery, stored=copy.receiver_key)]))  # a replay
+        taken(receiver.deliver([attrs.evolve(delivery, receiver_key=copy.receiver_key)]))  # a replay
         (stored,) = site.documents("treatments")
         assert stored["units"] != shown[1]
         client.close()
@@ -159,7 +159,7 @@ def test_a_late_alarm_is_announced_now_with_its_age(
     assert timedelta() < minutes(0) - copy.at <= timedelta(seconds=2)
     assert delivery.document is not None
     assert receiver.compare(delivery.document, copy) == []
-    again = attrs.evolve(delivery, unsure=True)
+    again = attrs.evolve(delivery, in_doubt=True)
     receiver.client.clock.sleep(300)
     taken(receiver.deliver([again]))  # after a lost answer
     (stored,) = site.documents("treatments")

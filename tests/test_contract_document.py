@@ -10,7 +10,7 @@ from tconnectsync.cli.root import COMMANDS
 from tconnectsync.clock import SystemClock
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.queries.status import status_of
-from tconnectsync.retry.health import STATES
+from tconnectsync.retry.health import HealthState
 from tconnectsync.timeline.zones import Zones
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,9 @@ def test_exit_statuses_are_listed() -> None:
 
 def test_states_are_listed() -> None:
     cells = first_cells("`status --json`")
-    assert [cell.strip("`") for cell in cells[cells.index("state") :] if cell.startswith("`")] == list(STATES)
+    assert [cell.strip("`") for cell in cells[cells.index("state") :] if cell.startswith("`")] == [
+        str(state) for state in HealthState
+    ]
 
 
 def test_keys_of_status_are_listed(tmp_path: Path) -> None:

@@ -570,7 +570,7 @@ def test_an_index_that_the_comparison_finds_harmed_ends_the_run_as_anywhere(
     def harmed(*_args: object) -> None:
         raise IndexCorrupt("index.sqlite")
 
-    monkeypatch.setattr(FoldRunner, "made_in", harmed)
+    monkeypatch.setattr(FoldRunner, "refold", harmed)
     with pytest.raises(IndexCorrupt):
         lived(world, EVERY + 6 * HOUR)
 

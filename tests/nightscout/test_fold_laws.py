@@ -9,12 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tconnectsync import Event, Fold, events
-from tconnectsync_nightscout.folds.select import iob_folds, pump_event_folds, treatment_folds
-from tests.nightscout.fold_harness import event, final_documents, keep_laws
+from tconnectsync.testing import FoldContract, event_runs, final_documents
+from tconnectsync_nightscout.folds.profiles import ProfilesFold
+from tconnectsync_nightscout.folds.select import (
+    cgm_folds,
+    device_status_folds,
+    iob_folds,
+    pump_event_folds,
+    treatment_folds,
+)
+from tests.nightscout.fold_harness import keep_laws
 
 FOLDS = [
     *treatment_folds(),
     *iob_folds(),
+    *cgm_folds(),
+    *device_status_folds(),
     *pump_event_folds(announce=["occlusion"], alerts=True, control_modes=True, sensor_alerts=True),
     *treatment_folds(carbs="note", glucose=False, units="mmol", basal=False),
 ]
@@ -97,61 +107,40 @@ OTHERS = [
     body(events.DaySummary, iob_u=amounts),
 ]
 ANYTHING = st.one_of(*BOLUS) | st.one_of(*BASAL) | st.one_of(*OTHERS)
-STEPS_S = [0, 0, 1, 60, 300, 300, 900, 7200, 30_000, -3600]
 
 
-@st.composite
-def worlds(draw: st.DrawFn) -> tuple[list[Event], list[int]]:
-    """Up to 25 events in the pump's order, with or without numbers; now and then the clock is understood as going back."""
-    bodies, numbered = draw(some([ANYTHING, st.one_of(*BOLUS), st.one_of(*BASAL)])), draw(some([True, True, False]))
-    second, seq, world = 0, draw(st.integers(0, 1 << 19)), []
-    for number in range(draw(st.integers(1, 25))):
-        second += draw(some(STEPS_S if numbered else [1, 60, 300, 7200]))
-        seq += draw(some([1, 1, 2, 17]))
-        # the id of an event without a number holds its own name, as a source would give it
-        item = event(draw(bodies), second + (0 if numbered else number), seq if numbered else None)
-        world.append(item)
-    return world, draw(st.lists(st.integers(0, 25), max_size=4))
+class TestAnyValues(FoldContract):
+    """Each fold with any values that a log can hold."""
+
+    folds = (*FOLDS[:-4], ProfilesFold(zone="Etc/UTC"))
+    max_examples = 6
 
 
-@pytest.mark.parametrize("fold", FOLDS, ids=lambda fold: fold.name)
-@settings(max_examples=60, deadline=None)
-@given(world=worlds())
-def test_a_run_from_checkpoints_ends_as_one_pass(fold: Fold[Any], world: tuple[list[Event], list[int]]) -> None:
-    keep_laws(fold, *world)
+class TestWorlds(FoldContract):
+    """Each fold with events that belong together."""
+
+    folds = tuple(FOLDS)
+    bodies = ANYTHING
+    max_examples = 30
 
 
 @pytest.mark.parametrize("fold", FOLDS, ids=lambda fold: fold.name)
 @settings(max_examples=25, deadline=None)
-@given(world=worlds())
-def test_what_is_finished_stays_as_it_is(fold: Fold[Any], world: tuple[list[Event], list[int]]) -> None:
-    state, finished = fold.initial(), {}
-    for item in world[0]:
-        if item.kind in fold.kinds:
-            state, documents = fold.step(state, item)
-            for document in documents:
-                assert document.id not in finished
-                finished[document.id] = document
-    final = {document.id: document for document in final_documents(fold, world[0])}
-    assert all(final[identity] == document for identity, document in finished.items())
-
-
-@pytest.mark.parametrize("fold", FOLDS, ids=lambda fold: fold.name)
-@settings(max_examples=25, deadline=None)
-@given(world=worlds())
-def test_insulin_that_is_sent_was_delivered(fold: Fold[Any], world: tuple[list[Event], list[int]]) -> None:
+@given(world=event_runs(ANYTHING), cuts=st.lists(st.integers(0, 25), max_size=4))
+def test_insulin(fold: Fold[Any], world: list[Event], cuts: list[int]) -> None:
     """No document holds an amount that the pump cannot give, nor more insulin than its records add up to."""
+    keep_laws(fold, world, cuts)
     told = 0.0
-    for item in world[0]:
+    for item in world:
         if item.kind in ("bolus.completed", "bolus.extended_completed", "bolus.delivered"):
             delivered = item.body.delivered_u
             told += delivered if delivered is not None and 0 <= delivered <= 26 else 0.0
     sent = 0.0
-    for document in final_documents(fold, world[0]):
+    for document in final_documents(fold, world):
         if document.problem is None:
             units = document.content.get("enteredinsulin", document.content.get("insulin", 0.0))
             assert 0 <= units <= 25.01
             assert 0 <= document.content.get("absolute", 0.0) <= 15
             assert document.content.get("duration", 1.0) > 0
             sent += units
-    assert sent <= told + 0.001 * len(world[0])
+    assert sent <= told + 0.001 * len(world)

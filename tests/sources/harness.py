@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from tconnectsync import Batch, Context, Event, Secret, Source
+from tconnectsync import Context, Secret, Source
 from tconnectsync.eventlog import EventLog
+from tconnectsync.testing import ManualClock, plugin_context
+from tconnectsync.testing import source_contract as contract
 from tconnectsync_simulator.cloud.service import SimulatedService
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.cloud.tconnect import LegacyCloud
@@ -33,22 +35,6 @@ OWN = frozenset({"history.opened", "upload.seen", "window.fetched"})
 """Facts about the data itself, which a source writes each time."""
 
 
-@attrs.define
-class SetClock:
-    """Stands still; waiting puts it forward."""
-
-    time: datetime
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
-
-    def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-
-
 @cache
 def pump() -> SimulatedPump:
     """Eight days, uploaded every hour."""
@@ -60,7 +46,7 @@ class Kind:
     """What differs between the sources: the cloud, how the source is opened, and what a test has to know of both."""
 
     name: str
-    make_cloud: Callable[[SetClock], SimulatedService]
+    make_cloud: Callable[[ManualClock], SimulatedService]
     open: Callable[[Any, Context, str], Source]
     data: str
     """Part of the path of a request for data."""
@@ -110,46 +96,24 @@ KINDS = (
 )  # fmt: skip
 
 
-@attrs.define
-class SourceWorld:
+@attrs.define(kw_only=True)
+class SourceWorld(contract.SourceWorld):
     """A cloud, a clock and a log; each :meth:`source` is as a new process would open it."""
 
     kind: Kind
     cloud: Any
-    clock: SetClock
     folder: Path
-    log: EventLog
+    open_source: Callable[[], Source] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.open_source = self.source
 
     def source(self, password: str | None = None) -> Source:
         account = getattr(self.cloud, "account", None) or self.cloud.accounts[0]
         folder = self.folder / "plugin"
         folder.mkdir(exist_ok=True)
-        context = Context(clock=self.clock, folder=folder, version="4", sections={}, zone_of=lambda _: ZONE)
+        context = plugin_context(folder, clock=self.clock, zone=ZONE)
         return self.kind.open(self.cloud, context, account.password if password is None else password)
-
-    def take(self, batches: Iterator[Batch]) -> list[Batch]:
-        """Append what comes, as the engine does: each batch before the next one is asked for."""
-        taken = []
-        for batch in batches:
-            self.log.append(batch.events)
-            taken.append(batch)
-        return taken
-
-    def poll(self) -> list[Batch]:
-        return self.take(self.source().poll(self.log))
-
-    def events(self) -> list[Event]:
-        """The best revision of everything that the pump said."""
-        return [
-            event
-            for stream in self.log.streams()
-            for event in self.log.read(stream.id, stream.first_key, stream.last_key)
-            if event.kind not in OWN
-        ]
-
-    def told(self) -> Mapping[str, tuple[Any, ...]]:
-        """The same by identity, without when it was read."""
-        return {event.id: (event.kind, event.pump_time, event.body, event.raw) for event in self.events()}
 
 
 @contextmanager
@@ -157,7 +121,8 @@ def source_world(kind: Kind, folder: Path) -> Iterator[SourceWorld]:
     """Six days into the pump's life, a minute after an upload."""
     morning = pump().truth.begin + timedelta(days=6, hours=9)
     uploaded_s = next(at_s for at_s in pump().upload_times_s if at_s > morning.timestamp())
-    clock = SetClock(utc(uploaded_s + 60))
+    clock = ManualClock(utc(uploaded_s + 60))
     folder.mkdir(exist_ok=True)
     with kind.make_cloud(clock) as cloud, closing(EventLog.open(folder, clock=clock, writable=True)) as log:
-        yield SourceWorld(kind, cloud, clock, folder, log)
+        private = (*kind.private(cloud), "Simulated Wearer")
+        yield SourceWorld(clock=clock, log=log, private=private, kind=kind, cloud=cloud, folder=folder)

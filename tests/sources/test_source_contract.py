@@ -1,18 +1,33 @@
-"""What every source must do, asked of each against its own simulated cloud, with the same pump behind both."""
+"""Our sources against their simulated clouds, with the same pump behind both: the contract, and what clouds add to it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from tconnectsync import CredentialsRefused, Event, Retryable
+from tconnectsync.testing import SourceContract
+from tconnectsync.testing.source_contract import Told
 from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
 from tests.sources.harness import KINDS, OWN, Kind, SourceWorld, pump, source_world
+
+
+class TestTandem(SourceContract):
+    kind = KINDS[0]
+
+    def open_world(self, folder: Path) -> AbstractContextManager[SourceWorld]:
+        return source_world(self.kind, folder)
+
+    odd_records: ClassVar = [{"from": 1, "row": []}, {"from": "csv", "row": {"Type": "Bolus"}}]
+
+
+class TestTconnect(TestTandem):
+    kind = KINDS[1]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
@@ -28,20 +43,27 @@ def world(kind: Kind, tmp_path: Path) -> Iterator[SourceWorld]:
 
 
 @pytest.fixture(scope="module")
-def calm() -> dict[str, Mapping[str, tuple[Any, ...]]]:
+def calm() -> dict[str, Told]:
     return {}
 
 
 @pytest.fixture
-def undisturbed(
-    kind: Kind, tmp_path: Path, calm: dict[str, Mapping[str, tuple[Any, ...]]]
-) -> Mapping[str, tuple[Any, ...]]:
+def undisturbed(kind: Kind, tmp_path: Path, calm: dict[str, Told]) -> Told:
     """What one poll without any trouble brings."""
     if kind.name not in calm:
         with source_world(kind, tmp_path / "undisturbed") as other:
             other.poll()
             calm[kind.name] = other.told()
     return calm[kind.name]
+
+
+def test_origin(world: SourceWorld, undisturbed: Told) -> None:
+    """Many events come, in steps that can be shown, and each says whose it is."""
+    steps = [batch for batch in world.poll() if batch.total]
+    assert len(steps) > 1
+    assert len(undisturbed) > 1000
+    assert {event.source for event in world.events()} == {world.kind.name}
+    assert {event.pump for event in world.events()} == {pump().plan.serial}
 
 
 def own_facts(world: SourceWorld, kind: str) -> list[Event]:
@@ -80,14 +102,6 @@ def test_what_a_window_brought_is_there_before_the_window_counts_as_read(world: 
     assert {date(2021, 4, 3) + timedelta(days=number) for number in range(5)} <= days
 
 
-def test_progress_never_goes_back_and_reaches_its_end(world: SourceWorld) -> None:
-    told = [(batch.done, batch.total) for batch in world.poll() if batch.total]
-    assert len(told) > 1
-    assert {total for _, total in told} == {told[0][1]}
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert told[-1][0] == told[-1][1]
-
-
 def test_an_idle_poll_asks_little_and_writes_nothing(world: SourceWorld) -> None:
     world.poll()
     end = world.log.end
@@ -98,36 +112,6 @@ def test_an_idle_poll_asks_little_and_writes_nothing(world: SourceWorld) -> None
     asked = len(world.cloud.requests)
     world.take(idle.poll(world.log))
     assert (world.log.end, len(world.cloud.requests)) == (end, asked + 1)
-
-
-def test_reading_the_same_days_again_adds_nothing_that_the_pump_said(world: SourceWorld) -> None:
-    world.poll()
-    before = world.told()
-    end = world.log.end
-    world.take(world.source().backfill(world.log, date(2021, 4, 4), date(2021, 4, 6)))
-    assert world.told() == before
-    added = [event for event in world.log.events(end) if event.kind not in OWN]
-    assert added == []
-
-
-def test_an_empty_log_is_filled_with_the_same_events(
-    world: SourceWorld, undisturbed: Mapping[str, tuple[Any, ...]]
-) -> None:
-    world.poll()
-    assert world.told() == undisturbed
-    assert len(undisturbed) > 1000
-
-
-@pytest.mark.parametrize("batches", [1, 2, 3, 5, 8])
-def test_a_poll_that_is_killed_is_gone_on_with_and_ends_in_the_same_log(
-    world: SourceWorld, undisturbed: Mapping[str, tuple[Any, ...]], batches: int
-) -> None:
-    run = world.source().poll(world.log)
-    for _, batch in zip(range(batches), run, strict=False):
-        world.log.append(batch.events)
-    run.close()  # type: ignore[attr-defined]  # both are generators
-    world.poll()
-    assert world.told() == undisturbed
 
 
 def test_an_upload_is_seen_once_and_brings_what_is_new(world: SourceWorld) -> None:
@@ -142,33 +126,6 @@ def test_an_upload_is_seen_once_and_brings_what_is_new(world: SourceWorld) -> No
     assert known.keys() <= world.told().keys()
     world.poll()
     assert len(own_facts(world, "upload.seen")) == 2
-
-
-def test_what_the_log_keeps_is_enough_to_read_it_again(world: SourceWorld) -> None:
-    world.poll()
-    source = world.source()
-    for event in world.events():
-        if event.kind != "settings.captured":
-            assert event.raw is not None
-            assert source.decode(event.raw) == (event.kind, event.body)
-        assert event.source == world.kind.name
-        assert event.pump == pump().plan.serial
-
-
-@pytest.mark.parametrize(
-    "raw", [{}, {"eventCode": "x"}, {"from": 1, "row": []}, {"from": "csv", "row": {"Type": "Bolus"}}]
-)
-def test_odd_data_is_unknown_and_never_an_error(world: SourceWorld, raw: dict[str, Any]) -> None:
-    assert world.source().decode(raw)[0] == "unknown"
-
-
-def test_nothing_secret_or_personal_is_kept(world: SourceWorld) -> None:
-    world.poll()
-    kept = " ".join(json.dumps([event.id, event.raw]) for event in world.log.events(0))
-    findings = " ".join(f"{finding.what} {finding.remedy}" for finding in world.source().check())
-    for private in (*world.kind.private(world.cloud), "Simulated Wearer"):
-        assert private not in kept
-        assert private not in findings
 
 
 def test_a_check_finds_all_well_reads_little_and_keeps_nothing(world: SourceWorld) -> None:
@@ -203,9 +160,7 @@ TROUBLE = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
-def test_trouble_passes_and_leaves_nothing_behind(
-    world: SourceWorld, undisturbed: Mapping[str, tuple[Any, ...]], trouble: str
-) -> None:
+def test_trouble_passes_and_leaves_nothing_behind(world: SourceWorld, undisturbed: Told, trouble: str) -> None:
     world.cloud.fail(TROUBLE[trouble](world.kind.data))
     settled = max(pump_time for _, pump_time, _, _ in undisturbed.values()) - timedelta(hours=2)
     failures = 0
@@ -222,6 +177,6 @@ def test_trouble_passes_and_leaves_nothing_behind(
     assert before(world.told(), settled) == before(undisturbed, settled)
 
 
-def before(told: Mapping[str, tuple[Any, ...]], when: datetime) -> dict[str, tuple[Any, ...]]:
+def before(told: Told, when: datetime) -> dict[str, tuple[Any, ...]]:
     """What no later upload can add to."""
     return {name: each for name, each in told.items() if each[1] < when}

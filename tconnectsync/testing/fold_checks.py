@@ -1,0 +1,134 @@
+"""Run a fold in one pass, from checkpoints, and as the engine does when events arrive late, and compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import attrs
+
+from tconnectsync.events import Event
+from tconnectsync.outbox import Outbox
+from tconnectsync.plugin.fold import Document, Fold
+from tconnectsync.projection.fold_runner import FoldRunner, make_state_converter
+
+_EPOCH = datetime(1970, 1, 1)
+_FOREVER = datetime(9000, 1, 1, tzinfo=timezone.utc)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise AssertionError with ``message``, which works without pytest's assertion rewriting."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def final_documents(fold: Fold[Any], events: Sequence[Event]) -> list[Document]:
+    """Return what one pass over ``events`` makes: the finished documents, then the running ones."""
+    finished: list[Document] = []
+    state = fold.initial()
+    for event in events:
+        if event.kind in fold.kinds:
+            state, documents = fold.step(state, event)
+            finished.extend(documents)
+    return [*finished, *fold.running(state)]
+
+
+def check_fold(fold: Fold[Any], events: Sequence[Event], cuts: Collection[int] = ()) -> list[Document]:
+    """Run ``fold`` over ``events`` and return the final documents. Before the events ``cuts`` the state is saved and loaded.
+
+    Raises AssertionError unless all of this holds:
+
+    - a saved state is loaded as it was, and the documents are those of a run without saving
+    - no identity is finished twice, or finished and still running
+    - contents are JSON, and times are aware
+    """
+    converter = make_state_converter()
+    finished: list[Document] = []
+    state = fold.initial()
+    for number, event in enumerate(events):
+        if event.kind not in fold.kinds:
+            continue
+        if number in cuts:
+            text = json.dumps(converter.unstructure(state), allow_nan=False)
+            loaded = converter.structure(json.loads(text), fold.state_type)
+            require(loaded == state, f"a saved state is loaded as another one:\n{state}\n{loaded}")
+            state = loaded
+        state, documents = fold.step(state, event)
+        finished.extend(documents)
+    documents = [*finished, *fold.running(state)]
+    identities = [document.id for document in documents]
+    twice = sorted({identity for identity in identities if identities.count(identity) > 1})
+    require(not twice, f"made twice in one run: {twice}")
+    for document in documents:
+        json.dumps(document.content, allow_nan=False)
+        require(document.at.tzinfo is not None, f"a document without a time zone: {document}")
+    require(documents == final_documents(fold, events), "a run from saved states makes other documents than one pass")
+    return documents
+
+
+@attrs.define
+class _Arrivals:
+    """The events that arrived so far, as one stream of the log."""
+
+    numbered: bool
+    known: dict[int, Event] = attrs.field(factory=dict)
+    name: str = "contract"
+    pump: str = "1"
+    group: int | None = None
+    gaps: Sequence[tuple[int, int]] = ()
+
+    def key(self, event: Event) -> int:
+        return (event.pump_time - _EPOCH) // timedelta(milliseconds=1) if event.seq is None else event.seq
+
+    def in_order(self) -> list[Event]:
+        return [self.known[key] for key in sorted(self.known)]
+
+    def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Sequence[Event]:
+        return [event for event in self.in_order() if event.kind in kinds and first_key <= self.key(event) <= last_key]
+
+    def wear(self) -> Sequence[tuple[int, datetime, str]]:
+        return ()
+
+    def wanted(self, at: datetime) -> bool:  # noqa: ARG002 - the protocol's signature
+        return True
+
+
+def check_arrival(fold: Fold[Any], batches: Sequence[Sequence[Event]], *, replay: bool = False) -> None:
+    """Let events of one pump arrive in ``batches``, some late or twice, and compare with one pass in the pump's order.
+
+    This is the engine's own incremental run, with its checkpoints. With ``replay`` everything is folded again at the end.
+    Raises AssertionError if the fold raises, or if the documents differ.
+    """
+    known = {event.id: event for batch in batches for event in batch}
+    stream = _Arrivals(numbered=all(event.seq is not None for event in known.values()))
+    with TemporaryDirectory() as folder, closing(Outbox(Path(folder) / "outbox.sqlite")) as outbox:
+        runner = FoldRunner(outbox, {fold.name: fold})
+        for batch in [*batches, *([list(known.values())] if replay else [])]:
+            stream.known.update({stream.key(event): event for event in batch})
+            with outbox.transaction():
+                touched = [(stream.name, stream.key(event), event.kind, stream.numbered) for event in batch]
+                runner.invalidate_new(touched, cursor=len(stream.known))
+                while runner.fold_next(lambda _name: stream):
+                    pass
+            for error in runner.blocked.values():
+                raise AssertionError(f"the fold raised: {error}") from error.__cause__
+        made = {
+            delivery.document_id: (delivery.document.at, delivery.document.content)
+            for delivery in outbox.pending(_FOREVER, 1_000_000)
+            if delivery.document is not None
+        }
+        made |= {letter.id: (letter.at, letter.content) for letter in outbox.dead_letters()}
+    expected = {document.id: document for document in final_documents(fold, stream.in_order())}
+    require(made.keys() == expected.keys(), f"other documents than in one pass: {made.keys() ^ expected.keys()}")
+    for identity, document in expected.items():
+        at, content = made[identity]
+        # of two documents in one slot and time, the outbox moves one by a millisecond
+        moved, most = at - document.at, timedelta(seconds=1 if document.unique_slot else 0)
+        require(-_MILLISECOND < moved <= most, f"another time than in one pass: {at} for {document}")
+        require(content == json.loads(json.dumps(document.content)), f"another content: {content} for {document}")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import attrs
 import pytest
-from tconnectsync_mqtt.state import LASTING, StateFold
 
 from tconnectsync import Document, Sink
 from tconnectsync.testing import FoldContract, SinkContract, plugin_context
 from tconnectsync_mqtt import broker
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.sink import open_sink
+from tconnectsync_mqtt.state_fold import LASTING, StateFold
 
 
 class TestFolds(FoldContract):

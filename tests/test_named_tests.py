@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted((ROOT / "docs" / "engineering").glob("*.md"))
 NAMED = re.compile(r"`((?:tests/)?[\w/]*test_\w+\.py)?(?:::(\w+(?:::\w+)?))?(?:\[[^`]*\])?`")
 
+CONTRACTS = sorted((ROOT / "tconnectsync" / "testing").glob("*_contract.py"))
+"""Classes of the tests inherit their tests from these."""
 MODULE = re.compile(r"`([\w/]+\.py|\w+/)`")
 ALONE = re.compile(r"`(test_\w+)`")
 
@@ -33,7 +35,7 @@ def test_named_tests_exist(path: Path) -> None:
     missing = []
     for name, test in named_tests(path.read_text("utf-8")):
         candidates = [ROOT / name] if (ROOT / name).is_file() else sorted((ROOT / "tests").rglob(name))
-        found = {each for candidate in candidates for each in definitions(candidate)}
+        found = {each for candidate in (*candidates, *CONTRACTS) for each in definitions(candidate)}
         if not candidates or not set(filter(None, test.split("::"))) <= found:
             missing.append(f"{name}::{test}")
     assert missing == []

@@ -11,7 +11,7 @@ import pytest
 
 from tconnectsync import Document, Sink
 from tconnectsync.testing import FoldContract, SinkContract, plugin_context
-from tconnectsync_mqtt import broker
+from tconnectsync_mqtt import session as mqtt_session
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.sink import open_sink
 from tconnectsync_mqtt.state_fold import LASTING, StateFold
@@ -28,7 +28,7 @@ class SilentSession:
 
     payloads: dict[str, bytes] = attrs.field(factory=dict)
 
-    def tell(self, *groups: Sequence[broker.Message]) -> None:
+    def tell(self, *groups: Sequence[mqtt_session.Message]) -> None:
         for message in (message for group in groups for message in group):
             self.payloads[message.topic] = message.payload
 
@@ -43,7 +43,7 @@ class TestSink(SinkContract):
         def session(options: MqttOptions) -> SilentSession:
             return self.sessions.setdefault(options.host or "", SilentSession())
 
-        monkeypatch.setattr(broker, "MqttSession", session)
+        monkeypatch.setattr(mqtt_session, "MqttSession", session)
 
     @contextmanager
     def open_sink(self, folder: Path) -> Iterator[Sink]:

@@ -16,6 +16,7 @@ NAMED = re.compile(r"`((?:tests/)?[\w/]*test_\w+\.py)?(?:::(\w+(?:::\w+)?))?(?:\
 CONTRACTS = sorted((ROOT / "tconnectsync" / "testing").glob("*_contract.py"))
 """Classes of the tests inherit their tests from these."""
 MODULE = re.compile(r"`([\w/]+\.py|\w+/)`")
+FILE = re.compile(r"`((?:tests|benchmarks|docs|systemd|\.ci)/[\w/.-]+)`")
 ALONE = re.compile(r"`(test_\w+)`")
 
 
@@ -58,3 +59,11 @@ def test_named_modules_exist(path: Path) -> None:
     bases = [ROOT, ROOT / "tconnectsync", ROOT / "plugins", *(ROOT / "plugins").iterdir()]
     named = MODULE.findall(path.read_text("utf-8"))
     assert [name for name in named if not any((base / name).exists() for base in bases)] == []
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda path: path.stem
+)
+def test_named_files_exist(path: Path) -> None:
+    """Paths of the repository in any document."""
+    assert [name for name in FILE.findall(path.read_text("utf-8")) if not (ROOT / name).exists()] == []

@@ -59,9 +59,7 @@ def notes(options: MqttOptions) -> Sequence[str]:
 
 def open_sink(options: MqttOptions, context: Context) -> Sink:
     """The sink with its receiver."""
-    fold = StateFold()
-    receiver = Broker(options, version=context.version, clock=context.clock)
-    return Sink(folds=[fold], receiver=receiver, fingerprint=f"{fold.name} {fold.version}")
+    return Sink(folds=[StateFold()], receiver=Broker(options, version=context.version, clock=context.clock))
 
 
 class Broker(BaseReceiver):

@@ -69,11 +69,19 @@ class SourceSpec:
 
 @attrs.frozen(kw_only=True)
 class Sink:
-    """An opened sink: its folds and its receiver. ``fingerprint`` changes whenever the same events give other documents."""
+    """An opened sink: its folds and its receiver.
+
+    ``fingerprint`` changes whenever the same events give other documents: then everything is folded again. The default is
+    the names and versions of the folds. Give one if options change the documents too.
+    """
 
     folds: Sequence[Fold[Any]]
     receiver: Receiver
-    fingerprint: str
+    fingerprint: str = attrs.field()
+
+    @fingerprint.default
+    def _names_and_versions(self) -> str:
+        return " ".join(f"{fold.name} {fold.version}" for fold in self.folds)
 
 
 @attrs.frozen(kw_only=True)

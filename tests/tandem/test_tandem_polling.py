@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from tconnectsync import Retryable, SourceChanged
-from tconnectsync_tandem import window_reader as windows
+from tconnectsync_tandem.polling import window_reader as windows
 from tests.tandem.fake_cloud import ASSIGNMENT, PUMPER, SERIAL, CloudPump, Fault, World, basal, entry, hourly
 
 SETTINGS: dict[str, Any] = {

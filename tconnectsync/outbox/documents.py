@@ -79,7 +79,7 @@ class DesiredDocuments(CheckpointStore):
         known = (
             rows
             and self._db.execute(
-                "SELECT 1 FROM document WHERE id = ? AND at = ? AND slot = ? AND want IS NOT NULL",
+                "SELECT 1 FROM document WHERE id = ? AND at = ? AND slot = ? AND want IS NOT NULL AND limbo <> 1",
                 (document.id, at, document.unique_slot),
             ).fetchone()
         )

@@ -140,10 +140,11 @@ def test_any_value_in_any_place_is_taken_or_refused(folder: Path, plugins: Plugi
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**32), data=st.data())
-def test_mutated_files_are_taken_or_refused(folder: Path, plugins: Plugins, seed: int, data: st.DataObject) -> None:
+@given(rng=st.randoms(use_true_random=False), data=st.data())
+def test_mutated_files_are_taken_or_refused(
+    folder: Path, plugins: Plugins, rng: random.Random, data: st.DataObject
+) -> None:
     """Bytes changed, lines doubled, dropped and swapped, noise put in."""
-    rng = random.Random(seed)
     content = bytearray(VALID.encode())
     for _ in range(rng.randint(1, 4)):
         at = rng.randrange(len(content))

@@ -1,6 +1,6 @@
-"""The vocabulary of pump facts, whatever source they came from: importable as ``tconnectsync.events``.
+"""The vocabulary of pump events, whatever source they came from: importable as ``tconnectsync.events``.
 
-The names of :mod:`tconnectsync.events.vocabulary` are loaded when first used, so that options which only need alarm names start
+The names of :mod:`tconnectsync.events.vocabulary` are loaded when first used, so that commands which need none of them start
 quickly on a Raspberry Pi.
 """
 

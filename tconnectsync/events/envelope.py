@@ -1,0 +1,37 @@
+"""The envelope around one body: where an event comes from, when it happened, and its place in the pump's order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import attrs
+
+Body: TypeAlias = Any
+"""An instance of one of the classes in :data:`tconnectsync.events.BODIES`."""
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """One pump fact, as the log keeps it.
+
+    ``seq`` is the pump's own sequence number within ``group``; None for sources without numbers, whose events are ordered by
+    ``pump_time`` and named by a stable id. ``pump_time`` is the pump's wall clock, naive on purpose. ``raw`` is the vendor's
+    record verbatim. ``pos`` is the position in the log (0: not there yet); ``at`` is the UTC time by the timeline, set only
+    on the events that a fold sees.
+    """
+
+    id: str
+    kind: str
+    pump: str
+    group: int | None
+    seq: int | None
+    pump_time: datetime
+    source: str
+    received_at: datetime
+    body: Body
+    raw: Mapping[str, Any] | None = None
+    decoder: int = 1
+    pos: int = 0
+    at: datetime | None = None

@@ -1,7 +1,8 @@
 """The socket in the data folder through which commands reach the daemon: one JSON line in, JSON lines out.
 
-A request is ``{"command": …, "args": {…}, "mark": …}``; answers are ``{"notice": …}``, ``{"progress": …, "done": n, "total": n}``
-and last ``{"status": n, "lines": […]}``. Only the owner of the data folder may open it (mode 0600).
+A request is ``{"command": …, "args": {…}, "mark": …}`` (``mark`` identifies the configuration). Answers are ``{"notice": …}``,
+``{"progress": …, "done": n, "total": n}`` and last ``{"status": n, "lines": […]}``. Only the owner of the data folder may open
+the socket (mode 0600).
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from tconnectsync.text.plural import counted
 SOCKET_NAME = "control.sock"
 ANSWER_WAIT_S = 600.0
 LONGEST_REQUEST = 1 << 20
-"""Bytes: thousands of ids of dead letters fit into it."""
+"""In bytes: enough for thousands of ids of dead letters."""
 DEEPEST_REQUEST = 8
-"""Lists and tables within each other; a request needs three."""
+"""Maximum nesting of lists and objects; a request needs three."""
 MOST_ASKERS = 32
-"""So many may be connected at once; one more takes the place of the one that has waited longest without a request."""
+"""Maximum number of connections. One more replaces the oldest connection that has sent no request."""
 
 
 def read_request(line: bytes) -> Request:
-    """Return the request that is written there. ValueError, in words, for anything else."""
+    """Parse a request. Errors: ValueError with a message for the user."""
     if len(line) > LONGEST_REQUEST:
         raise ValueError(f"the request is longer than {counted(LONGEST_REQUEST, 'byte')}")
     try:
@@ -41,14 +42,14 @@ def read_request(line: bytes) -> Request:
         raise ValueError("the request could not be read") from None
     if not isinstance(found, dict) or not _is_shallow(found):
         raise ValueError("the request could not be read")
-    command, args, mark = found.get("command"), found.get("args") or {}, found.get("mark") or ""
-    if not isinstance(command, str) or not isinstance(args, dict) or not isinstance(mark, str):
+    command, args, config_id = found.get("command"), found.get("args") or {}, found.get("mark") or ""
+    if not isinstance(command, str) or not isinstance(args, dict) or not isinstance(config_id, str):
         raise ValueError("the request could not be read")
-    return Request(command=command, args=args, mark=mark)
+    return Request(command=command, args=args, config_id=config_id)
 
 
 def _is_shallow(value: Any) -> bool:
-    """Whether nothing in it lies deeper than :data:`DEEPEST_REQUEST`: what walks through it later has no limit of its own."""
+    """Whether the nesting is at most :data:`DEEPEST_REQUEST`: later code walks through it recursively."""
     level = [value]
     for _ in range(DEEPEST_REQUEST):
         within = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list))]
@@ -61,12 +62,12 @@ class _Conversation:
     channel: socket.socket
     received: bytes = b""
     job: Job | None = None
-    deaf: bool = False
-    """The asker is gone, or does not read: what was begun is finished all the same."""
+    is_disconnected: bool = False
+    """The client is gone or does not read. Its job is finished all the same."""
 
-    def tell(self, step: Step) -> None:
-        """Send this, unless nobody listens any more."""
-        if self.deaf:
+    def send(self, step: Step) -> None:
+        """Send a step, unless the client is gone."""
+        if self.is_disconnected:
             return
         if isinstance(step, Result):
             words: dict[str, Any] = {"status": step.status, "lines": list(step.lines)}
@@ -77,12 +78,12 @@ class _Conversation:
         try:
             self.channel.sendall(json.dumps(words).encode() + b"\n")
         except OSError:
-            self.deaf = True
+            self.is_disconnected = True
 
 
 @attrs.define
 class ControlServer:
-    """Takes requests and works on them a step at a time, between the daemon's other work."""
+    """Accepts requests and runs their jobs one step at a time, between the daemon's other work."""
 
     path: Path
     begin: Callable[[Request], Job]
@@ -91,7 +92,7 @@ class ControlServer:
     _open: list[_Conversation] = attrs.field(factory=list)
 
     def start(self, wake: socket.socket | None = None) -> None:
-        """Listen; ``wake`` becomes readable when a signal arrived."""
+        """Start to listen. ``wake`` becomes readable when a signal arrives."""
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -110,11 +111,11 @@ class ControlServer:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is being worked on."""
+        """Whether a job is running."""
         return any(conversation.job is not None for conversation in self._open)
 
     def wait(self, timeout_s: float) -> None:
-        """Take what comes in; returns when something did, or after ``timeout_s``."""
+        """Receive data; return when some arrived, or after ``timeout_s``."""
         for key, _ in self._selector.select(timeout_s):
             if key.data is None:
                 self._accept()
@@ -125,12 +126,12 @@ class ControlServer:
                     key.data.recv(4096)
 
     def step(self) -> None:
-        """One step of every request."""
+        """Run one step of every job."""
         for conversation in list(self._open):
             if conversation.job is None:
                 continue
             step = next_step(conversation.job)
-            conversation.tell(step)
+            conversation.send(step)
             if isinstance(step, Result):
                 self._end(conversation)
 
@@ -146,7 +147,8 @@ class ControlServer:
         if len(self._open) >= MOST_ASKERS and idle is not None:
             self._end(idle)
         elif len(self._open) >= MOST_ASKERS:
-            conversation.tell(Result(status=8, lines=("the daemon is busy with other requests; try again later",)))
+            busy = "The daemon is busy with other requests. Nothing was done. Run the command again in a minute."
+            conversation.send(Result(status=8, lines=(busy,)))
             channel.close()
             return
         self._open.append(conversation)
@@ -160,9 +162,9 @@ class ControlServer:
         if not chunk and conversation.job is None:
             self._end(conversation)
         elif not chunk:
-            conversation.deaf = True
+            conversation.is_disconnected = True
             self._selector.unregister(conversation.channel)
-        if not chunk or conversation.job is not None:  # what comes after the request is nobody's
+        if not chunk or conversation.job is not None:  # ignore data after the request
             return
         conversation.received += chunk
         if b"\n" not in chunk and len(conversation.received) <= LONGEST_REQUEST:
@@ -170,7 +172,7 @@ class ControlServer:
         try:
             request = read_request(conversation.received)
         except ValueError as error:
-            conversation.tell(Result(status=2, lines=(str(error),)))
+            conversation.send(Result(status=2, lines=(str(error),)))
             self._end(conversation)
             return
         conversation.received = b""
@@ -183,9 +185,10 @@ class ControlServer:
         self._open.remove(conversation)
 
     def close(self) -> None:
-        """Stop listening; whoever still waits is told."""
+        """Stop listening, and answer the clients that still wait."""
+        stopped = "The daemon stopped before this was done. Nothing is lost. Start it, then run the command again."
         for conversation in list(self._open):
-            conversation.tell(Result(status=8, lines=("the daemon stopped before this was done",)))
+            conversation.send(Result(status=8, lines=(stopped,)))
             self._end(conversation)
         if self._listener is not None:
             self._listener.close()
@@ -196,7 +199,7 @@ class ControlServer:
 
 @contextlib.contextmanager
 def short_path(path: Path) -> Iterator[str]:
-    """A socket's address may be 107 bytes long at the most: a deep folder is named through its descriptor."""
+    """Return a short path of a socket: an address has at most 107 bytes, so a deep folder is named by its descriptor."""
     if len(os.fsencode(path)) < 100:
         yield str(path)
         return
@@ -208,17 +211,17 @@ def short_path(path: Path) -> Iterator[str]:
 
 
 def ask(path: Path, request: Request) -> Iterator[Step]:
-    """Hand a request to the daemon; ends with its Result. Raises OSError when nobody listens."""
+    """Send a request to the daemon and yield its steps, last the Result. Raises OSError if nobody listens."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
         channel.settimeout(ANSWER_WAIT_S)
         with short_path(path) as address:
             channel.connect(address)
-        words = {"command": request.command, "args": dict(request.args), "mark": request.mark}
+        words = {"command": request.command, "args": dict(request.args), "mark": request.config_id}
         channel.sendall(json.dumps(words).encode() + b"\n")
         with channel.makefile("rb") as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
-                    break  # the daemon died in the middle of it
+                    break  # the daemon ended in the middle of the line
                 found = json.loads(line)
                 if "status" in found:
                     yield Result(status=int(found["status"]), lines=tuple(found["lines"]))
@@ -227,4 +230,9 @@ def ask(path: Path, request: Request) -> Iterator[Step]:
                     yield Notice(words=found["notice"])
                     continue
                 yield Progress(message=found["progress"], done=found["done"], total=found["total"])
-    yield Result(status=8, lines=("the daemon closed the connection before it answered; see its log",))
+    yield Result(
+        status=8,
+        lines=(
+            "The daemon closed the connection before it answered. Nothing is lost. See `journalctl -u tconnectsync -n 50`.",
+        ),
+    )

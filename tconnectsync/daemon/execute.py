@@ -1,4 +1,4 @@
-"""Puts the parts together for a command: opens the engine under a configuration, or hands the request to the daemon."""
+"""Runs a request in this process, or sends it to the daemon if the daemon owns the data folder."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ log = logging.getLogger("tconnectsync.application")
 
 
 def execute(config: Config, plugins: Plugins, request: Request, *, clock: Clock) -> Iterator[Step]:
-    """Do what is asked, here or through the daemon that owns the data folder. The last step is the Result."""
+    """Run a request, in this process or in the daemon that owns the data folder. The last step is the Result."""
     keep_files_private()
     make_data_dir(config)
     try:
         lock = FolderLock(config.data_dir)
     except DataDirLocked as error:
-        marked = attrs.evolve(request, mark=config_fingerprint(config))
-        yield from _hand_over(config.data_dir / SOCKET_NAME, marked, error)
+        identified = attrs.evolve(request, config_id=config_fingerprint(config))
+        yield from _send_to_daemon(config.data_dir / SOCKET_NAME, identified, error)
         return
     try:
         try:
-            yield from _performed(config, plugins, request, clock)
-        except IndexCorrupt as error:  # forgotten by now: once more, with a new one
+            yield from _run_here(config, plugins, request, clock)
+        except IndexCorrupt as error:  # the file is deleted: try once more, which rebuilds it
             log.error('index_harmed message="%s"', error.message)
-            yield from _performed(config, plugins, request, clock)
+            yield from _run_here(config, plugins, request, clock)
     finally:
         lock.release()
 
 
-def _performed(config: Config, plugins: Plugins, request: Request, clock: Clock) -> Iterator[Step]:
+def _run_here(config: Config, plugins: Plugins, request: Request, clock: Clock) -> Iterator[Step]:
     engine = open_engine(config, plugins, clock=clock)
     try:
         yield from perform(engine, request, config.zones.zone_at)
@@ -54,18 +54,21 @@ def _performed(config: Config, plugins: Plugins, request: Request, clock: Clock)
         engine.close()
 
 
-def _hand_over(path: Path, request: Request, error: DataDirLocked) -> Iterator[Step]:
+def _send_to_daemon(path: Path, request: Request, error: DataDirLocked) -> Iterator[Step]:
     for attempt in range(3):
         try:
             yield from ask(path, request)
             return
         except (FileNotFoundError, ConnectionRefusedError):
             time.sleep(0.2 * (attempt + 1))  # the owner may be starting, or be a command that ends soon
-        except OSError as trouble:
-            yield Result(status=8, lines=(f"the daemon did not answer: {trouble}",))
+        except OSError as failure:
+            words = (
+                f"The daemon did not answer ({failure}). Nothing was done. `tconnectsync status` shows whether it runs."
+            )
+            yield Result(status=8, lines=(words,))
             return
-    remedy = error.remedy or "Wait until it is done, or stop it."
-    yield Result(status=8, lines=(f"{error.message}, and it takes no requests. {remedy}",))
+    remedy = error.remedy or "Wait until it has ended, or stop it, then run the command again."
+    yield Result(status=8, lines=(f"{error.message}, and it accepts no requests. {remedy}",))
 
 
 def run_daemon(load_config: Callable[[], Config], plugins: Plugins, *, clock: Clock) -> int:
@@ -78,7 +81,7 @@ def run_daemon(load_config: Callable[[], Config], plugins: Plugins, *, clock: Cl
     def load() -> LoadedConfig:
         fresh = load_config()
         if fresh.data_dir != folder:
-            log.warning("data_dir_changed it stays %s until the daemon is started again", folder)
+            log.warning("data_dir_changed %s is used until the daemon is restarted", folder)
             fresh = attrs.evolve(fresh, data_dir=folder)
         name = str(fresh.origin or "the environment alone")
         return LoadedConfig(
@@ -88,7 +91,7 @@ def run_daemon(load_config: Callable[[], Config], plugins: Plugins, *, clock: Cl
     lock = FolderLock(folder)
     try:
         return Daemon(load, folder / SOCKET_NAME, os.environ).run()
-    except PermissionError as error:  # no matter of usage once it runs: systemd is to start it again
+    except PermissionError as error:  # exit status 1, so that systemd restarts it
         raise RuntimeError(f"permission denied: {error.filename}") from error
     finally:
         lock.release()

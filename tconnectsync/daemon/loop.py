@@ -1,4 +1,4 @@
-"""The daemon: the engine's loop with signals, systemd's readiness and watchdog, requests and reload."""
+"""The daemon's main loop: the engine, signals, systemd's readiness and watchdog, requests, and reload."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ from tconnectsync.runtime.engine import Engine
 
 log = logging.getLogger("tconnectsync.daemon")
 GRACE_S = 5.0
-"""A stop that is asked for waits so long for the network; then the call is cut short, which costs nothing but a repeat."""
+"""A stop waits this long for a network call, then interrupts it. The call is repeated after the next start."""
 LAST_S = 8.0
-"""A call that not even a signal gets out of (a name server that does not answer) is left behind with the process."""
+"""After this long the process ends even if a call cannot be interrupted, such as a name server that does not answer."""
 
 
 class ForcedStop(BaseException):
-    """Raised in the middle of whatever runs when a stop has waited long enough; everything is crash-safe."""
+    """Raised in the middle of a call when a stop has waited long enough. Safe, because all storage is crash-safe."""
 
 
 @attrs.define
 class Signals:
-    """SIGTERM and SIGINT ask for a stop, SIGHUP for a reload; each ends a wait at once."""
+    """Signal handling: SIGTERM and SIGINT request a stop, SIGHUP a reload. Each ends a wait at once."""
 
     stop: bool = False
     reload: bool = False
     last_words: Callable[[], None] = lambda: None
-    """Called before a process that does not come back from some call is ended."""
+    """Called before the process is ended because a call does not return."""
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[socket.socket]:
-        """Handle signals inside; gives the socket that becomes readable when one came."""
+        """Handle signals inside the block; give the socket that becomes readable when a signal arrives."""
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
         before = {number: signal.getsignal(number) for number in numbers}
-        told, outer = socket.socketpair()
+        received, outer = socket.socketpair()
         wake, waker = socket.socketpair()
         for each in (outer, wake, waker):
             each.setblocking(False)
-        watcher = threading.Thread(target=_watch, args=(told, waker, self), name="signals", daemon=True)
+        watcher = threading.Thread(target=_watch, args=(received, waker, self), name="signals", daemon=True)
         watcher.start()
         wakeup = signal.set_wakeup_fd(outer.fileno(), warn_on_full_buffer=False)
         for number in numbers:
@@ -68,7 +68,7 @@ class Signals:
                 signal.signal(number, handler)
             outer.close()  # ends the watcher
             watcher.join()
-            for each in (told, wake, waker):
+            for each in (received, wake, waker):
                 each.close()
 
     def _handle(self, number: int, _frame: object) -> None:
@@ -78,24 +78,24 @@ class Signals:
             self.reload = True
         elif not self.stop:
             self.stop = True
-            # again every second: an exception may be lost where Python swallows it, as in a destructor
+            # repeated every second: Python may swallow the exception, for example in a destructor
             signal.setitimer(signal.ITIMER_REAL, GRACE_S, 1.0)
 
 
 def no_more_alarms() -> None:
-    """From here on nothing is cut short."""
+    """Stop interrupting calls from now on."""
     signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
-def _watch(told: socket.socket, waker: socket.socket, signals: Signals) -> None:
-    """Wake the loop at each signal; end the process where the loop does not come back from some call after a stop."""
+def _watch(received: socket.socket, waker: socket.socket, signals: Signals) -> None:
+    """Wake the loop at each signal. After a stop, end the process if the loop does not return from a call."""
     deadline: float | None = None
     while True:
-        told.settimeout(None if deadline is None else max(0.01, deadline - time.monotonic()))
+        received.settimeout(None if deadline is None else max(0.01, deadline - time.monotonic()))
         try:
-            numbers = told.recv(64)
+            numbers = received.recv(64)
         except TimeoutError:
-            log.warning("left_behind a call that does not end; nothing is lost")
+            log.warning("forced_exit a call does not return; nothing is lost")
             signals.last_words()
             os._exit(0)
         if not numbers:
@@ -108,50 +108,50 @@ def _watch(told: socket.socket, waker: socket.socket, signals: Signals) -> None:
 
 @attrs.frozen
 class LoadedConfig:
-    """A configuration in force: what opens the engine under it, the zone of each day, its mark, and its name in words."""
+    """A configuration in use: how to open the engine with it, the zone of each day, its id, and its file name."""
 
     open: Callable[[], Engine]
     zone_at: Callable[[date], Any]
-    mark: str = ""
+    config_id: str = ""
     name: str = ""
 
 
 @attrs.define
 class _Running:
-    """The engine at work, and the configuration that it was opened under."""
+    """The running engine and its configuration."""
 
     loaded: LoadedConfig
     engine: Engine
     record: DaemonRecord | None = None
 
     def begin(self, request: Request) -> Job:
-        """The job for a request."""
+        """Return the job for a request."""
         log.info("request command=%s", request.command)
         job = perform(self.engine, request, self.loaded.zone_at)
-        if not request.mark or request.mark == self.loaded.mark:
+        if not request.config_id or request.config_id == self.loaded.config_id:
             return job
         words = (
-            f"The running daemon does this, under its own configuration ({self.loaded.name}), which differs from the one given"
-            " here. For another one, stop it first; what changed in its file it reads at `systemctl reload` (SIGHUP)."
+            f"The running daemon does this with its own configuration ({self.loaded.name}), which differs from the one given"
+            " here. If you changed its file, run `systemctl reload tconnectsync`. To use another file, stop the daemon first."
         )
         return chain((Notice(words=words),), job)
 
     def reload(self, load: Callable[[], LoadedConfig]) -> None:
-        """Go on under the configuration as it is now; under the old one where that cannot be used."""
+        """Load the current configuration; keep the old one if the new one cannot be used."""
         try:
             fresh = load()
         except TconnectsyncError as error:
-            log.error('reload_refused the old configuration stays in force: message="%s"', error.message)
+            log.error('reload_refused the old configuration is still used: message="%s"', error.message)
             self._refused(error.message)
             return
         self.engine.close()
         try:
             self.engine = fresh.open()
         except Exception as error:
-            # whatever a plugin finds wrong with its options now: the old ones worked
-            log.exception("reload_failed the old configuration stays in force")
+            # the border to plugins, which may refuse their new options: the old ones worked
+            log.exception("reload_failed the old configuration is still used")
             self.engine = self.loaded.open()
-            self._refused(f"it cannot be opened under it ({type(error).__name__}); the daemon's log has the details")
+            self._refused(f"a plugin cannot use it ({type(error).__name__}); the daemon's log has the details")
         else:
             self.loaded = fresh
             log.info("reloaded")
@@ -165,17 +165,14 @@ class _Running:
 
 @attrs.define
 class Daemon:
-    """Runs until it is told to stop.
-
-    ``load`` reads the configuration as it is now. Errors: ConfigError.
-    """
+    """The daemon. It runs until a signal stops it. ``load`` reads the current configuration. Errors: ConfigError."""
 
     load: Callable[[], LoadedConfig]
     control_path: Path
     environ: Mapping[str, str]
 
     def run(self) -> int:
-        """The exit status: 0 after a stop that was asked for."""
+        """Run until a stop is requested; return the exit status 0."""
         notifier = Notifier.from_environment(self.environ)
         signals = Signals()
         with signals.installed() as wake:
@@ -193,7 +190,7 @@ class Daemon:
                         running.record.stopped()
                     running.engine.close()
             except ForcedStop:
-                log.info("cut_short")
+                log.info("interrupted")
         log.info("stopped")
         return 0
 

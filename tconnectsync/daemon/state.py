@@ -1,7 +1,7 @@
-"""Whether the daemon lives, and what it says of itself: a small file in the data folder, beside the folder's lock.
+"""Whether the daemon runs: its state file in the data folder, and the folder's lock.
 
-The daemon writes the file when it starts and after a reload, and removes it when it is stopped. A file without a daemon means
-that the daemon was killed, or that it crashed.
+The daemon writes the file when it starts and after a reload, and deletes it when it is stopped. A file without a daemon means
+that the daemon was killed or crashed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _converter.register_structure_hook(datetime, lambda text, _: datetime.fromisofor
 
 @attrs.frozen(kw_only=True)
 class DaemonState:
-    """What the daemon says of itself. ``reload_refused``: since when the configuration in force is not the file's."""
+    """The content of the state file. ``reload_refused``: when a changed configuration was refused, so the old one is used."""
 
     pid: int
     started: datetime
@@ -40,7 +40,7 @@ class DaemonState:
 
 @attrs.define
 class DaemonRecord:
-    """The daemon's side: keeps the file up to date. A disk that does not take it is no reason to stop."""
+    """Keeps the state file up to date, for the daemon. A failing disk does not stop the daemon."""
 
     folder: Path
     pid: int
@@ -49,21 +49,21 @@ class DaemonRecord:
     _state: DaemonState | None = None
 
     def started(self) -> None:
-        """The daemon runs from now on."""
+        """Record the start of the daemon."""
         self._write(DaemonState(pid=self.pid, started=self.now()))
 
     def reload_refused(self, message: str) -> None:
-        """The new configuration cannot be used: the old one stays in force."""
+        """Record that the new configuration cannot be used, so the old one is still used."""
         if self._state is not None:
             self._write(attrs.evolve(self._state, reload_refused=self.now(), reload_message=message))
 
     def reloaded(self) -> None:
-        """The configuration in force is the file's."""
+        """Record that the current configuration is used."""
         if self._state is not None and self._state.reload_refused is not None:
             self._write(DaemonState(pid=self.pid, started=self._state.started))
 
     def stopped(self) -> None:
-        """The daemon was told to stop."""
+        """Delete the file, because the daemon was stopped."""
         with contextlib.suppress(OSError):
             self.files.remove(self.folder / FILE_NAME)
 
@@ -76,15 +76,15 @@ class DaemonRecord:
 
 
 def load_state(folder: Path) -> DaemonState | None:
-    """What the file says; None where there is none that can be read."""
+    """Read the state file; None if it is missing or unreadable."""
     try:
         return _converter.loads((folder / FILE_NAME).read_bytes(), DaemonState)
-    except Exception:  # noqa: BLE001 - whatever is wrong with it: it says nothing
+    except Exception:  # noqa: BLE001 - any unreadable content counts as missing
         return None
 
 
-def daemon_condition(folder: Path, control_path: Path) -> tuple[Health, int | None]:
-    """How the daemon of ``folder`` is doing, and its process id where it runs. Asks the system, not only the file."""
+def daemon_health(folder: Path, control_path: Path) -> tuple[Health, int | None]:
+    """Return the daemon's health, and its process id if it runs. Checks the lock and the socket, not only the file."""
     holder, state = lock_holder(folder), load_state(folder)
     if holder is None and state is None:
         return Health(state=HealthState.OFF, message="not running"), None
@@ -92,28 +92,28 @@ def daemon_condition(folder: Path, control_path: Path) -> tuple[Health, int | No
         return Health(
             state=HealthState.HALTED,
             message=f"process {state.pid}, started {state.started:%Y-%m-%d %H:%M} UTC, ended without being stopped",
-            remedy="See why with `journalctl -u tconnectsync -n 50`, then `systemctl start tconnectsync`. If no daemon is to run"
-            f" here any more, delete {folder / FILE_NAME}.",
+            remedy="Nothing is lost. See the reason with `journalctl -u tconnectsync -n 50`, then run `systemctl start tconnectsync`."
+            f" If you do not want a daemon here any more, delete {folder / FILE_NAME}.",
         ), None
     if state is None or state.pid != holder:
         who = f"process {holder}" if holder else "another process"
-        return Health(state=HealthState.OFF, message=f"not running; {who} works in the data folder (a command)"), None
+        return Health(state=HealthState.OFF, message=f"not running; {who} uses the data folder (a command)"), None
     if state.reload_refused is not None:
         return Health(
             state=HealthState.REFUSED,
             since=state.reload_refused,
-            message=f"the changed configuration cannot be used, the old one stays in force: {state.reload_message}",
+            message=f"the changed configuration cannot be used, so the old one is still used: {state.reload_message}",
             remedy="Correct the file (`tconnectsync check`), then `systemctl reload tconnectsync`.",
         ), holder
-    trouble = _silence(control_path, holder)
-    if trouble:
-        remedy = "Wait a minute. If it stays so: `systemctl restart tconnectsync`."
-        return Health(state=HealthState.WAITING, message=trouble, remedy=remedy), holder
+    idle = _why_idle(control_path, holder)
+    if idle:
+        remedy = "Wait a minute. If this does not change, run `systemctl restart tconnectsync`."
+        return Health(state=HealthState.WAITING, message=idle, remedy=remedy), holder
     return Health(since=state.started), holder
 
 
-def _silence(control_path: Path, pid: int) -> str:
-    """Why the daemon does no work now; empty when it does."""
+def _why_idle(control_path: Path, pid: int) -> str:
+    """Return why the daemon does no work now; empty if it works."""
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         if fields[0] in "Tt":
@@ -125,5 +125,5 @@ def _silence(control_path: Path, pid: int) -> str:
             channel.settimeout(ANSWER_S)
             channel.connect(address)
     except OSError:
-        return f"process {pid} takes no commands (yet)"
+        return f"process {pid} does not accept commands (yet)"
     return ""

@@ -1,4 +1,4 @@
-"""Tells systemd how the daemon is doing (sd_notify protocol: one datagram of KEY=value lines)."""
+"""Reports the daemon's state to systemd (sd_notify protocol: one datagram of KEY=value lines)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import attrs
 from tconnectsync.text.printable import one_line
 
 LONGEST_WAIT_S = 2.0
-"""What systemd must hear waits so long where its queue is full; the rest is left out, and said again."""
+"""Important messages wait this long if systemd's queue is full. Others are dropped and sent again later."""
 
 
 @attrs.define
 class Notifier:
-    """Sends to ``$NOTIFY_SOCKET``; without one it does nothing. A systemd that does not read holds nobody up."""
+    """Sends to ``$NOTIFY_SOCKET``, if it is set. Never blocks for long."""
 
     address: str = ""
     watchdog_s: float | None = None
@@ -25,31 +25,31 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Notifier:
-        """As systemd set it up."""
+        """Create it from systemd's variables."""
         address = environ.get("NOTIFY_SOCKET", "")
         interval = environ.get("WATCHDOG_USEC", "")
         return cls(address, int(interval) / 1e6 if interval.isdigit() and int(interval) else None)
 
     def ready(self) -> None:
-        """Start-up (or a reload) is over."""
+        """Report that the start or a reload is done."""
         self._send("READY=1", wait_s=LONGEST_WAIT_S)
 
     def reloading(self) -> None:
-        """A reload begins."""
+        """Report that a reload begins."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", wait_s=LONGEST_WAIT_S)
 
     def stopping(self) -> None:
-        """The end begins."""
+        """Report that the daemon stops."""
         self._send("STOPPING=1", wait_s=LONGEST_WAIT_S)
 
     def alive(self) -> None:
-        """Feed the watchdog."""
+        """Reset systemd's watchdog."""
         if self.watchdog_s is not None:
             self._send("WATCHDOG=1")
 
     def status(self, words: str) -> None:
-        """One line for ``systemctl status``; sent when it changes."""
-        words = one_line(words)  # a line end would begin another message to systemd
+        """Send the line for ``systemctl status`` if it changed."""
+        words = one_line(words)  # a line end would start another message to systemd
         if words != self._last and self._send(f"STATUS={words}"):
             self._last = words
 

@@ -1,4 +1,4 @@
-"""The job that replaces an older bridge's documents with ours."""
+"""The job ``adopt``: replaces an older bridge's documents with a sink's documents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tconnectsync.runtime.sink_runner import SinkRunner
 
 
 def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
-    """Fetch and fold all, then let what an older bridge wrote of the same facts make room for ours, or leave both."""
+    """Fetch and fold everything, then delete the older bridge's documents of the same records and deliver the sink's."""
     name, runner, unknown = find_runner(engine, args)
     if runner is None:
         yield unknown
@@ -29,7 +29,9 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
     if args.get("skip"):
         runner.allow_others()
         yield from drain(engine, (name,))
-        yield conclude(engine, f"{name}: what others left there stays beside ours", only=(name,))
+        yield conclude(
+            engine, f"{name}: the older bridge's documents stay; the sink delivers beside them", only=(name,)
+        )
         return
     receiver = runner.sender.receiver
     if not can_adopt(receiver):
@@ -40,24 +42,26 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
     while engine.placed and runner.folding.fold(engine.views, version=engine.version):
         yield Progress(message="folding")
     days, keep_unclear = utc_range(args, zone_at), bool(args.get("keep_unclear"))
-    hindrance = adoption_blocker(engine, runner, *days)
-    if hindrance is not None:
-        yield hindrance
+    blocked = adoption_blocker(engine, runner, *days)
+    if blocked is not None:
+        yield blocked
         return
     seen, found = AdoptionReport(), AdoptionReport()
     try:
         verifier = runner.verifier(engine.views)
         for _ in adopted(seen, verifier, receiver, *days):
-            yield Progress(message="looking at what an older bridge wrote")
+            yield Progress(message="comparing the older bridge's documents")
         if seen.unclear and not keep_unclear:
             yield Result(status=6, lines=seen.lines(name, done=False, keep_unclear=False))
             return
         for _ in adopted(found, verifier, receiver, *days, send_again=runner.send_again):
             yield Progress(message=f"replacing an older bridge's documents, {sum(found.replaced.values()):,} so far")
     except Retryable as error:
-        again = f"Run `tconnectsync adopt {name}` again: it goes on where it was."
+        again = f"Run `tconnectsync adopt {name}` again: it continues where it stopped."
         waits = (
-            f" Until then {name} sends nothing of these days." if runner.delivery.preflight.unseen() is not None else ""
+            f" Until then {name} sends nothing for these days."
+            if runner.delivery.preflight.unseen() is not None
+            else ""
         )
         yield Result(status=5, lines=(error.message, *([error.remedy] if error.remedy else []), f"{again}{waits}"))
         return
@@ -70,12 +74,10 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
 def adoption_blocker(
     engine: Engine, runner: SinkRunner, first: datetime | None, last: datetime | None
 ) -> Result | None:
-    """Why nothing can be replaced now: what is not fetched, folded or sent there would be taken away and not come back."""
+    """Return why nothing can be replaced now, else None. Deleted documents must come back: everything has to be fetched and folded."""
     if (first or last) and runner.delivery.preflight.unseen() is not None:
-        words = (
-            f"{runner.name} has not delivered all of its days to this place, so that some days alone cannot be replaced"
-        )
-        return Result(status=2, lines=("nothing was replaced", f"{words}. Leave --from and --to out."))
+        words = f"{runner.name} has not delivered all of its days to this site yet, so single days cannot be replaced"
+        return Result(status=2, lines=("nothing was replaced", f"{words}. Run the command without --from and --to."))
     moved = runner.delivery.preflight.moved()
     if moved is not None:
         return Result(
@@ -86,9 +88,11 @@ def adoption_blocker(
         or runner.sender.is_halted()
         or runner.fold_runner.blocked
     ):
-        return conclude(engine, "nothing was replaced: ours could not take the place of what goes", only=(runner.name,))
+        return conclude(
+            engine, "nothing was replaced: the new documents could not be delivered now", only=(runner.name,)
+        )
     unread = [poller.health for poller in engine.pollers.values() if not poller.health.is_ok]
     if not engine.placed or runner.folding.is_behind() or unread:
-        words = "nothing was replaced: not all of the pump's data could be read and worked out"
+        words = "nothing was replaced: not all of the pump's data could be read"
         return result_of(problems(engine), words) if unread or engine.log_trouble else conclude(engine, words)
     return None

@@ -1,4 +1,4 @@
-"""Days of the configured zone as spans of UTC."""
+"""Converts days of the configured time zone to UTC ranges."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 def day_start(day: date, zone_at: Callable[[date], Any]) -> datetime:
-    """UTC time at which a day begins in the configured zone."""
+    """Return the UTC time at which a day begins in the configured zone."""
     return datetime.combine(day, time(), tzinfo=zone_at(day)).astimezone(timezone.utc)
 
 
 def utc_range(args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> tuple[datetime | None, datetime | None]:
-    """The UTC stretch of ``first`` and ``last`` (ISO days in the configured zone, both inclusive; missing: open)."""
+    """Return the UTC range from ``first`` to ``last``: ISO days in the configured zone, both included; missing means open."""
     first, last = args.get("first"), args.get("last")
     begin = None if not first else day_start(date.fromisoformat(first), zone_at)
     end = None

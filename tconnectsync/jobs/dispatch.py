@@ -1,4 +1,4 @@
-"""What a user may ask of the engine, each as a job that goes on step by step beside everything else."""
+"""Maps each request to its job. A job runs in steps, between the engine's other work."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ log = logging.getLogger("tconnectsync.jobs")
 
 
 def next_step(job: Job) -> Step:
-    """The job's next step; what goes wrong in it is its result, and no trouble of anybody else's."""
+    """Return the job's next step. An error in the job becomes its result and does not affect other work."""
     try:
         return next(job, None) or Result(status=1, lines=("the request ended without a result",))
     except IndexCorrupt:
-        raise  # all has to be opened anew
+        raise  # everything must be opened again
     except TconnectsyncError as error:
         lines = (error.message, error.remedy or "")
         return Result(status=int(error.exit_status), lines=tuple(line for line in lines if line))
     except Exception as error:
-        # the last border: one request that fails must not end the daemon
+        # the outermost border: one failed request must not stop the daemon
         log.exception("request_failed")
         words = f"the request failed unexpectedly ({type(error).__name__}); the daemon's log has the details"
-        return Result(status=1, lines=(f"{words}. Nothing that was stored is lost.",))
+        return Result(status=1, lines=(f"{words}. No stored data is lost.",))
 
 
 def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) -> Job:
-    """The job for a request. Its last step is the Result."""
+    """Return the job for a request. Its last step is the Result."""
     jobs: dict[str, Callable[[], Job]] = {
         "sync": lambda: sync(engine),
         "backfill": lambda: backfill(engine, request.args),

@@ -1,4 +1,4 @@
-"""Files into the event log: looked through whole before anything is appended, then taken, then opened for delivery."""
+"""The job ``import``: checks all files completely, appends their events, then opens their days for delivery."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger("tconnectsync.importing")
 
 HEAD_BYTES = 64 << 10
 _UNDATED = frozenset({"clock.changed"})
-"""Kinds that a file may hold of the pump's whole life: they open no day by themselves."""
+"""Kinds that may reach back to the pump's first day. They alone do not open a day for delivery."""
 _DAY = timedelta(days=1)
 _RUNS_SHOWN = 5
 
@@ -41,17 +41,17 @@ _Range = tuple[date, date]
 
 @attrs.frozen(kw_only=True)
 class _ImportFile:
-    """A file as it was found; ``mark`` changes when somebody writes to it."""
+    """A file and its importer; ``file_stamp`` changes if somebody writes to the file."""
 
     path: Path
     importer: Importer
     size: int
-    mark: tuple[int, ...]
+    file_stamp: tuple[int, ...]
 
 
 @attrs.define
 class _Found:
-    """What the files hold: pump-local days by source and pump; and what each importer says of its file."""
+    """What was imported: pump-local days by source and pump, and each importer's note about its file."""
 
     days: dict[tuple[str, str], set[date]] = attrs.field(factory=lambda: defaultdict(set))
     notes: list[str] = attrs.field(factory=list)
@@ -59,15 +59,15 @@ class _Found:
 
 
 def import_files(engine: Engine, args: Mapping[str, Any]) -> Generator[Step, None, tuple[str, ...]]:
-    """Append what is new in ``args["files"]`` and open its days; answers words for the user.
+    """Append the new events of ``args["files"]`` and open their days; return lines for the user.
 
-    Errors: FileUnreadable and RequestRefused, before anything was appended.
+    Errors: FileUnreadable and RequestRefused, before anything is appended.
     """
     options = ImportOptions(
         pump=args.get("pump") or None, skip_bad=bool(args.get("skip_bad")), received_at=engine.clock.now()
     )
-    files = [_look_at(Path(name), engine.importers) for name in dict.fromkeys(map(str, args["files"]))]
-    with _few_collections():
+    files = [_recognise_file(Path(name), engine.importers) for name in dict.fromkeys(map(str, args["files"]))]
+    with _rare_garbage_collection():
         return (yield from _import(engine, files, options))
 
 
@@ -76,21 +76,21 @@ def _import(
 ) -> Generator[Step, None, tuple[str, ...]]:
     whole = sum(file.size for file in files)
     found, before = _Found(brought=Brought(engine.events.end)), 0
-    sameness = DeviceIdentityCheck(engine.events)
+    same_device = DeviceIdentityCheck(engine.events)
     for file in files:
         for batch, read in _batches(file, attrs.evolve(options, looking=True)):
             _must_be_timed(batch)
-            sameness.look_at(batch.events, file.importer.device)
+            same_device.add(batch.events, file.importer.device)
             yield Progress(message=f"looking through {file.path.name}", done=(before + read) // 2, total=whole)
         before += file.size
-    sameness.judge()
-    yield from (Notice(words=words) for words in sameness.notices())
+    same_device.require_same_device()
+    yield from (Notice(words=words) for words in same_device.notices())
     engine.holds += 1
     try:
         for file in files:
             yield from _take(engine, file, options, found, done=before, total=whole)
             before += file.size
-        engine.events.append(_opened(engine, found.days, options.received_at))
+        engine.events.append(_history_opened(engine, found.days, options.received_at))
     finally:
         engine.holds -= 1
     log.info("imported files=%d new=%d known=%d", len(files), found.brought.new, found.brought.known)
@@ -98,8 +98,8 @@ def _import(
 
 
 @contextlib.contextmanager
-def _few_collections() -> Iterator[None]:
-    """Millions of small objects without a cycle among them: looking for cycles that often takes a tenth of the time."""
+def _rare_garbage_collection() -> Iterator[None]:
+    """Collect garbage less often inside the block: millions of small objects without cycles would cost a tenth of the time."""
     before = gc.get_threshold()
     gc.set_threshold(100_000, *before[1:])
     try:
@@ -111,33 +111,35 @@ def _few_collections() -> Iterator[None]:
 # --- the files -----------------------------------------------------------------------------------------------------
 
 
-def _look_at(path: Path, importers: Sequence[Importer]) -> _ImportFile:
-    """What kind of file it is. Errors: RequestRefused."""
+def _recognise_file(path: Path, importers: Sequence[Importer]) -> _ImportFile:
+    """Find the importer for a file. Errors: RequestRefused."""
     try:
         with as_caller():
             state = path.stat()
             if not stat.S_ISREG(state.st_mode):
-                raise RequestRefused(f"{path} is no file; nothing was imported.", remedy="Name the files themselves.")
+                raise RequestRefused(
+                    f"{path} is not a file; nothing was imported.", remedy="Give the paths of the files."
+                )
             with path.open("rb") as stream:
                 head = stream.read(HEAD_BYTES)
     except OSError as error:
         raise _unreadable(path, error) from None
     for importer in importers:
         if _recognises(importer, head):
-            return _ImportFile(path=path, importer=importer, size=state.st_size, mark=_mark(state))
+            return _ImportFile(path=path, importer=importer, size=state.st_size, file_stamp=_stamp_of(state))
     kinds = "; ".join(importer.name for importer in importers) or "none (no plugin brings any)"
     raise RequestRefused(
-        f"{path} is of no kind that can be imported; nothing was imported. Known kinds: {kinds}.",
-        remedy="Give the file as it was saved, unpacked; `tconnectsync plugins` says which plugin reads what.",
+        f"{path} has an unknown format; nothing was imported. Known formats: {kinds}.",
+        remedy="Give the original, unpacked file. `tconnectsync plugins` lists the formats of each plugin.",
     )
 
 
 def _unreadable(path: Path, error: OSError) -> RequestRefused:
     who = _user()
     return RequestRefused(
-        f"{path} cannot be read by {who}, which works on the data folder ({error.strerror}); nothing was imported.",
-        remedy="Put a copy that everybody may read into the data folder and import that: a service has its own /tmp and sees no"
-        " home folders. Or stop the daemon, and import as a user that may read both.",
+        f"{path} cannot be read by {who}, the user of the daemon ({error.strerror}); nothing was imported.",
+        remedy="Copy the file into the data folder, let everybody read the copy (`chmod a+r`), and import the copy: the service"
+        " has its own /tmp and cannot see home folders. Or stop the daemon and run the command again.",
     )
 
 
@@ -148,7 +150,7 @@ def _user() -> str:
         return f"user {os.getuid()}"
 
 
-def _mark(state: os.stat_result) -> tuple[int, ...]:
+def _stamp_of(state: os.stat_result) -> tuple[int, ...]:
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
@@ -156,23 +158,23 @@ def _recognises(importer: Importer, head: bytes) -> bool:
     try:
         return importer.recognises(head)
     except Exception:
-        # the border to a plugin: another one may know the file
+        # the border to a plugin: another importer may recognise the file
         log.exception('importer_failed name="%s"', importer.name)
         return False
 
 
 def _batches(file: _ImportFile, options: ImportOptions) -> Iterator[tuple[Batch, int]]:
-    """The file's batches, each with how many bytes are read by now. Errors: FileUnreadable, RequestRefused."""
+    """Yield the file's batches, each with the number of bytes read so far. Errors: FileUnreadable, RequestRefused."""
     try:
         with as_caller():
             stream = file.path.open("rb")
     except OSError as error:
         raise _unreadable(file.path, error) from None
     with stream:
-        if _mark(os.fstat(stream.fileno())) != file.mark:
+        if _stamp_of(os.fstat(stream.fileno())) != file.file_stamp:
             raise FileUnreadable(
-                f"{file.path} was changed while it was imported.",
-                remedy="Import it again when it is whole: nothing is doubled.",
+                f"{file.path} was changed during the import.",
+                remedy="Run `tconnectsync import` again when the file is complete: nothing is doubled.",
             )
         try:
             for batch in file.importer.read(stream, options):
@@ -208,16 +210,16 @@ def _take(
 ) -> Iterator[Progress]:
     note = ""
     for batch, read in _batches(file, options):
-        trouble = engine.room()
-        if trouble is not None:
-            raise _stopped(trouble, found)
+        problem = engine.room()
+        if problem is not None:
+            raise _import_stopped(problem, found)
         try:
-            untold, held = _untold(engine, file.importer, batch.events)
-            appended = engine.events.append(untold)
+            fresh, held = _without_known_partials(engine, file.importer, batch.events)
+            appended = engine.events.append(fresh)
         except OSError as error:
             if error.errno not in DISK_TROUBLE:
                 raise
-            raise _stopped(f"the event log cannot be written ({error.strerror})", found) from None
+            raise _import_stopped(f"the event log cannot be written ({error.strerror})", found) from None
         found.brought.count(appended)
         found.brought.count_known(held)
         _note_days(found, batch)
@@ -226,8 +228,10 @@ def _take(
     found.notes.append(f"{file.path.name}: {note or file.importer.name}")
 
 
-def _untold(engine: Engine, importer: Importer, events: Sequence[Event]) -> tuple[Sequence[Event], Sequence[int]]:
-    """Without those that the file tells in part only and the log holds already, whole or in part; and where those stand."""
+def _without_known_partials(
+    engine: Engine, importer: Importer, events: Sequence[Event]
+) -> tuple[Sequence[Event], Sequence[int]]:
+    """Drop partial events that the log has already, complete or partial; return the rest and the positions of the dropped."""
     partial = {event.id for event in events if event.seq is not None and importer.partial(event)}
     if not partial:
         return events, ()
@@ -244,15 +248,15 @@ def _untold(engine: Engine, importer: Importer, events: Sequence[Event]) -> tupl
     return [event for event in events if event.id not in places], list(places.values())
 
 
-def _stopped(trouble: str, found: _Found) -> MachineTrouble:
+def _import_stopped(problem: str, found: _Found) -> MachineTrouble:
     return MachineTrouble(
-        f"{trouble}; the import stopped after {counted(found.brought.new, 'new event')}, which stay in the log.",
-        remedy="Make room on the disk and import again: nothing is doubled.",
+        f"{problem}; the import stopped after {counted(found.brought.new, 'new event')}, which stay in the log.",
+        remedy="Free some space on the disk, then run `tconnectsync import` again: nothing is doubled.",
     )
 
 
-def _opened(engine: Engine, days: Mapping[tuple[str, str], set[date]], now: datetime) -> list[Event]:
-    """``history.opened`` for the days that are not wanted already."""
+def _history_opened(engine: Engine, days: Mapping[tuple[str, str], set[date]], now: datetime) -> list[Event]:
+    """Return ``history.opened`` events for days that are not opened yet."""
     facts = []
     for (source, pump), some in sorted(days.items()):
         known = engine.events.facts("history.opened", pump=pump, limit=10_000)
@@ -281,7 +285,7 @@ def _opens(body: Any, day: date) -> bool:
 
 
 def runs_of(days: set[date]) -> list[_Range]:
-    """The days as stretches without a hole, oldest first."""
+    """Group days into ranges without gaps, oldest first."""
     runs: list[_Range] = []
     for day in sorted(days):
         if runs and day - runs[-1][1] <= _DAY:
@@ -296,6 +300,6 @@ def _words(found: _Found) -> tuple[str, ...]:
     for (source, pump), days in sorted(found.days.items()):
         runs = runs_of(days)
         shown = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in runs[:_RUNS_SHOWN])
-        more = f" and {counted(len(runs) - _RUNS_SHOWN, 'more stretch')}" if len(runs) > _RUNS_SHOWN else ""
+        more = f" and {counted(len(runs) - _RUNS_SHOWN, 'more range')}" if len(runs) > _RUNS_SHOWN else ""
         lines.append(f"pump {pump} ({source}): {shown}{more}")
     return (*lines, *found.notes)

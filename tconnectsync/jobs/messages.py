@@ -1,4 +1,4 @@
-"""What a command asks of the engine, and what it answers step by step."""
+"""The messages between a command and the engine: one Request, then Progress and Notice steps, last a Result."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """A command for whoever owns the data folder. ``args`` are JSON values.
+    """A command for the process that owns the data folder. ``args`` are JSON values.
 
-    ``mark`` stands for the configuration that the asker has read; one who has none is not told of a difference.
+    ``config_id`` identifies the configuration that the command has read; empty: do not compare it with the daemon's.
     """
 
     command: str
     args: Mapping[str, Any] = attrs.field(factory=dict)
-    mark: str = ""
+    config_id: str = ""
 
 
 @attrs.frozen(kw_only=True)
 class Progress:
-    """How far it is; ``total`` 0: not known."""
+    """The progress of the work. ``total`` 0 means unknown."""
 
     message: str
     done: int = 0
@@ -31,7 +31,7 @@ class Progress:
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """The end of a request: the exit status and words for the user."""
+    """The end of a request: the exit status and lines for the user."""
 
     status: int
     lines: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Result:
 
 @attrs.frozen(kw_only=True)
 class Notice:
-    """Something that the user is to know before it goes on."""
+    """A message that the user should see before the work continues."""
 
     words: str
 

@@ -1,4 +1,4 @@
-"""What is not as it should be, from how everything is doing: exit statuses and words."""
+"""Turns the health of sources and sinks into a job's exit status and lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tconnectsync.text.plural import counted
 
 
 def problems(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[int, str]]:
-    """What is not as it should be: exit status and words, of all or of ``only`` these sinks."""
+    """Return the problems as (exit status, sentence), of everything or of ``only`` these sinks."""
     now = engine.clock.now()
     found: list[tuple[int, str]] = []
     if only is None:
@@ -33,12 +33,12 @@ def problems(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[
         status = {HealthState.REFUSED: 4, HealthState.DAMAGED: 7, HealthState.HALTED: 6, HealthState.BRAKED: 6}.get(
             condition.state
         )
-        if condition.refusals:  # the first one does not stop the sink yet, but it is what the user has to know
+        if condition.refusals:  # the first refusal does not stop the sink yet, but the user must know
             status = 4
         if status is not None:
             found.append((status, _words(name, condition)))
         elif not runner.fold_runner.blocked and (condition.state == HealthState.WAITING or runner.folding.is_behind()):
-            message = _words(name, condition) if condition.message else f"{name}: not all of the log could be folded"
+            message = _words(name, condition) if condition.message else f"{name}: not all of the log could be processed"
             found.append((5, message))
         elif runner.outbox.waiting(now):
             found.append(
@@ -51,7 +51,7 @@ def problems(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[
             found.append((7 if isinstance(blocked, LogCorrupt) else 1, _words(name, blocked)))
             break
         if counts.dead:
-            remedy = "See `tconnectsync dead-letters list`."
+            remedy = "List them: `tconnectsync dead-letters list`."
             found.append((6, f"{name}: {set_aside_words(counts.dead, runner.outbox.last_reason())}. {remedy}"))
     if engine.log_trouble is not None:
         found.append((7, f"{engine.log_trouble.message} {engine.log_trouble.remedy}"))
@@ -70,14 +70,14 @@ def _words(name: str, condition: Any) -> str:
 
 
 def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -> Result:
-    """Exit status and words, from how everything is doing now."""
+    """Return a result from the current health, with ``lines`` first."""
     return result_of(problems(engine, only), *lines)
 
 
 def result_of(found: Iterable[tuple[int, str]], *lines: str) -> Result:
-    """One result of these exit statuses and their words: the smallest number wins, but 4 and 7 win over all."""
-    troubled = list(found)
-    statuses = [status for status, _ in troubled]
+    """Combine problems into one result. The smallest status above 1 wins, but 4 and 7 win over all."""
+    problems_found = list(found)
+    statuses = [status for status, _ in problems_found]
     urgent = [status for status in statuses if status in (4, 7)]
     chosen = urgent or [status for status in statuses if status > 1] or statuses or [0]
-    return Result(status=min(chosen), lines=(*lines, *dict.fromkeys(words for _, words in troubled)))
+    return Result(status=min(chosen), lines=(*lines, *dict.fromkeys(words for _, words in problems_found)))

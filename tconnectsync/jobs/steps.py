@@ -13,11 +13,11 @@ from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.text.plural import counted
 
 COUNT_EVERY_S = 1.0
-"""How often progress is counted anew."""
+"""How often the remaining work is counted again."""
 
 
 def poll(engine: Engine, runs: Sequence[Fetch]) -> Iterator[Progress]:
-    """Until these runs are over; between two of them the sinks are served."""
+    """Run until these fetches are over. Sinks are served in between."""
     while not all(run.over for run in runs):
         engine.run_once(polling=False)
         for poller in engine.pollers.values():
@@ -30,14 +30,16 @@ def poll(engine: Engine, runs: Sequence[Fetch]) -> Iterator[Progress]:
 
 
 def with_failures(result: Result, runs: Sequence[Fetch]) -> Result:
-    """A run that failed is told also where the source is well again."""
+    """Add a line if a fetch failed, even if the source is ok again now."""
     if result.status or not any(run.state is FetchState.FAILED for run in runs):
         return result
-    return Result(status=3, lines=(*result.lines, "not all of it could be read; run it again: nothing is doubled"))
+    return Result(
+        status=3, lines=(*result.lines, "not everything could be read; run the command again: nothing is doubled")
+    )
 
 
 def drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Progress]:
-    """Until nothing can be folded or delivered now."""
+    """Run until nothing more can be folded or delivered now."""
     runners = [runner for name, runner in engine.runners.items() if only is None or name in only]
     most = 0
     told, next_count_s = Progress(message="folding"), engine.clock.monotonic()
@@ -59,7 +61,7 @@ def drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Progr
 
 
 def start_runs(engine: Engine, begin: Callable[[Poller], list[Fetch]]) -> list[Fetch]:
-    """Begin with every source that may be asked; the others say why in their condition."""
+    """Start a fetch for every source that may be polled. The others have the reason in their health."""
     return [run for poller in engine.pollers.values() if poller.can_poll() for run in begin(poller)]
 
 
@@ -69,6 +71,6 @@ def find_runner(engine: Engine, args: Mapping[str, Any]) -> tuple[str, SinkRunne
 
 
 def no_such_sink(engine: Engine, name: str) -> Result:
-    """What is said where this sink is not on."""
+    """Return the result for a sink that is not on."""
     known = ", ".join(sorted(engine.runners)) or "none"
-    return Result(status=2, lines=(f"no sink {name!r} is on; there are: {known}",))
+    return Result(status=2, lines=(f"the sink {name!r} is not on; these are on: {known}. Nothing was done.",))

@@ -51,7 +51,7 @@ def replay(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
     if runner is None:
         yield unknown
         return
-    while engine.run_once(polling=False, only=()):  # a poll under way ends first
+    while engine.run_once(polling=False, only=()):  # wait for a running poll
         yield Progress(message="reading the log")
     while engine.placed and runner.folding.fold(engine.views, version=engine.version):
         yield Progress(message="folding")
@@ -71,14 +71,14 @@ def resume(engine: Engine, args: Mapping[str, Any]) -> Job:
         poller.resume()
         yield from poll(engine, poller.start())
         yield from drain(engine)
-        yield conclude(engine, f"{name}: goes on")
+        yield conclude(engine, f"{name}: resumed")
         return
     if runner is None:
         yield unknown
         return
     runner.resume()
     yield from drain(engine, (name,))
-    yield conclude(engine, f"{name}: goes on", only=(name,))
+    yield conclude(engine, f"{name}: resumed", only=(name,))
 
 
 def dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Job:
@@ -92,7 +92,7 @@ def dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Job
         yield Result(
             status=2,
             lines=(
-                f"{name}: none of these is a dead letter that can be changed; see `tconnectsync dead-letters list`",
+                f"{name}: no dead letter has these IDs; nothing was changed. List them: `tconnectsync dead-letters list`",
             ),
         )
         return

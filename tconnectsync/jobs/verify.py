@@ -1,4 +1,4 @@
-"""The job that compares a receiver with the log and repairs what differs."""
+"""The job ``verify --repair``: compares a receiver with the log and corrects the differences."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ log = logging.getLogger("tconnectsync.jobs")
 
 
 _MOST_LINES, _MOST_JSON = 20, 1000
-"""So many documents of each verdict are listed."""
+"""How many documents of each kind of difference are listed."""
 
 
 def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
-    """Compare, mend, and compare again. What nobody makes is only taken back when all was fetched once more."""
+    """Compare, repair, and compare again. Orphaned documents are deleted only after everything was fetched once more."""
     name, runner, unknown = find_runner(engine, args)
     if runner is None:
         yield unknown
@@ -36,12 +36,12 @@ def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
     if not isinstance(runner.sender.receiver, ReadableReceiver):
         yield Result(status=2, lines=(cannot_be_verified(name),))
         return
-    while engine.run_once(polling=False, only=()):  # a poll under way ends first
+    while engine.run_once(polling=False, only=()):  # wait for a running poll
         yield Progress(message="reading the log")
     yield from drain(engine, (name,))
-    hindrance = conclude(engine, only=(name,))
-    if not engine.placed or hindrance.status in (4, 7) or not runner.health.is_ok:
-        yield hindrance
+    blocked = conclude(engine, only=(name,))
+    if not engine.placed or blocked.status in (4, 7) or not runner.health.is_ok:
+        yield blocked
         return
     span = utc_range(args, zone_at)
     most = _MOST_JSON if args.get("json") else _MOST_LINES
@@ -60,12 +60,14 @@ def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
     except Retryable as error:
         yield Result(status=5, lines=(error.message, *([error.remedy] if error.remedy else [])))
         return
-    yield _mended(
+    yield _repair_result(
         name, conclude(engine, only=(name,)), before, after if before.wrong else before, as_json=bool(args.get("json"))
     )
 
 
-def _mended(sink: str, end: Result, before: ComparisonReport, after: ComparisonReport, *, as_json: bool) -> Result:
+def _repair_result(
+    sink: str, end: Result, before: ComparisonReport, after: ComparisonReport, *, as_json: bool
+) -> Result:
     if as_json:
         objects = [*(each.to_json() for each in before.listed), {"before": before.to_json(), "after": after.to_json()}]
         lines = [json.dumps(found, ensure_ascii=False) for found in objects]

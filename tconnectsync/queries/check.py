@@ -1,4 +1,4 @@
-"""`check`: tries the disk, the clock, every source and every receiver."""
+"""`check`: tests the disk, the clock, every source and every receiver."""
 
 from __future__ import annotations
 
@@ -30,21 +30,23 @@ log = logging.getLogger("tconnectsync.application")
 
 
 def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[CheckResult]:
-    """Disk, clock, every source and every receiver, by trying them. Nothing secret in the words."""
+    """Test the disk, the clock, every source and every receiver. The messages contain no secrets."""
     from tconnectsync.queries.check_remedies import remedy_within_check
 
-    for finding in _tried(config, plugins, clock):
+    for finding in _all_results(config, plugins, clock):
         yield attrs.evolve(finding, remedy=remedy_within_check(finding.remedy))
 
 
-def _tried(config: Config, plugins: Plugins, clock: Clock) -> Iterator[CheckResult]:
+def _all_results(config: Config, plugins: Plugins, clock: Clock) -> Iterator[CheckResult]:
     try:
         make_data_dir(config)
     except ConfigError as error:
         yield CheckResult(good=False, what=error.message, remedy=error.remedy)
         return
     if not _may_use(config.data_dir):
-        remedy = "Run it as the user that owns it (as a service: with sudo)."
+        remedy = (
+            "Put `sudo` before the command if tconnectsync runs as a service, else run it as the owner of the folder."
+        )
         yield CheckResult(good=False, what=f"data folder: this user may not use {config.data_dir}", remedy=remedy)
     disk = look_at_disk(config.data_dir)
     free = (disk.free_bytes or 0) >> 20
@@ -55,7 +57,9 @@ def _tried(config: Config, plugins: Plugins, clock: Clock) -> Iterator[CheckResu
     yield from _check_clock(config, clock)
     for name, message in plugins.problems:
         yield CheckResult(
-            good=False, what=f"plugin {name}: {message}", remedy="Fix it, or name it in `blocked_plugins`."
+            good=False,
+            what=f"plugin {name}: {message}",
+            remedy="Correct or uninstall it, or name it in `blocked_plugins`.",
         )
     for name, source in open_sources(config, plugins, clock=clock, data_dir=config.data_dir).items():
         yield from _check_last_read(config, name)
@@ -74,7 +78,7 @@ def _tried(config: Config, plugins: Plugins, clock: Clock) -> Iterator[CheckResu
 
 
 def _check_installation() -> Iterator[CheckResult]:
-    """Older bridges bear the same name: files of one that are still there are mixed with these."""
+    """Report files of older releases in this Python environment: they have the same package name and get mixed up."""
     from importlib.metadata import distributions
 
     others = sorted({found.version for found in distributions(name="tconnectsync")} - {tconnectsync.__version__})
@@ -90,7 +94,9 @@ def _check_clock(config: Config, clock: Clock) -> Iterator[CheckResult]:
     now = clock.now()
     if now < datetime(2026, 1, 1, tzinfo=timezone.utc):
         yield CheckResult(
-            good=False, what=f"clock: this computer thinks it is {now:%Y-%m-%d}", remedy="See `timedatectl`."
+            good=False,
+            what=f"clock: this computer's date is {now:%Y-%m-%d}, which is wrong: nothing can be fetched",
+            remedy="Set the clock, then see `timedatectl`.",
         )
     else:
         zone = config.zone_of(now.date())
@@ -108,25 +114,27 @@ def _check_zone(upload: tuple[datetime, datetime], zones: Zones) -> Iterator[Che
 
 
 def _guarded(name: str, findings: Iterator[CheckResult]) -> Iterator[CheckResult]:
-    """A plugin's findings; its own failure is one more finding."""
+    """Yield a plugin's results; if the plugin fails, that is one more result."""
     try:
         yield from findings
     except tconnectsync.TconnectsyncError as error:
         yield CheckResult(good=False, what=f"{name}: {error.message}", remedy=error.remedy)
     except Exception as error:  # noqa: BLE001 - the border to a plugin
         yield CheckResult(
-            good=False, what=f"{name}: the check itself failed ({type(error).__name__})", remedy="Run it with -v."
+            good=False,
+            what=f"{name}: the check itself failed ({type(error).__name__})",
+            remedy="Run `tconnectsync -v check` to see the details.",
         )
 
 
 def _may_use(folder: Path) -> bool:
-    """Whether this process may use the folder, as the user it works as: root works as the folder's owner."""
+    """Whether this process may use the folder, by its effective user: root works as the folder's owner."""
     effective = os.access in os.supports_effective_ids
     return os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=effective)
 
 
 def _check_last_read(config: Config, name: str) -> Iterator[CheckResult]:
-    """Report days of the last read that wait for a release that understands them, even if today's answers are fine."""
+    """Report days of the last read that only a newer release can read, even if today's answers are fine."""
     health = SourceState.load(config.data_dir / "state" / f"{name}.json").health
     if health.state == HealthState.CHANGED:
         yield CheckResult(good=False, what=f"{name}: at the last read: {health.message}", remedy=health.remedy)

@@ -1,15 +1,15 @@
-"""Remedies as ``check`` tells them: it does not send people to itself to find out what is wrong."""
+"""Remedies inside ``check``: sentences that only say "run `check`" are removed."""
 
 from __future__ import annotations
 
 import re
 
 _PART = re.compile(r"(?:`[^`]*`|[^.;?`]|[.;?](?=\S))+(?:[.;?]\s*|$)")
-AGAIN = "Put this right, then run `tconnectsync check` again."
+AGAIN = "Correct this, then run `tconnectsync check` again."
 
 
 def remedy_within_check(remedy: str | None) -> str | None:
-    """Return the remedy without what only says that ``check`` looks; "…, then run `tconnectsync check`" stays."""
+    """Return the remedy without sentences that only refer to ``check``; "…, then run `tconnectsync check`" stays."""
     if remedy is None or "`tconnectsync check`" not in remedy:
         return remedy
     parts = [part for part in _PART.findall(remedy) if part]

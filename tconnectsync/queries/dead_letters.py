@@ -12,7 +12,7 @@ from tconnectsync.runtime.data_dir import outbox_path
 
 
 def read_dead_letters(config: Config, sink: str | None = None) -> list[dict[str, Any]]:
-    """What was set aside, per sink, oldest first."""
+    """Return the dead letters of one sink or of all, oldest first."""
     found: list[dict[str, Any]] = []
     for name in sorted(config.sinks):
         path = outbox_path(config.data_dir, name)

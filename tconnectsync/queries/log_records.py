@@ -26,10 +26,9 @@ def read_events(
     left_out: Callable[[Damage], None],
     clock: Clock,
 ) -> Iterator[dict[str, Any]]:
-    """The log's records in the order they were written; ``first`` and ``last`` are pump-local days, both inclusive.
+    """Yield the records of the log in the order they were written. ``first`` and ``last`` are pump-local days, both included.
 
-    What is damaged is told to ``left_out``, each damage once, and passed over. Errors: RequestRefused for a pump that the log does
-    not know.
+    Damaged parts are skipped; ``left_out`` gets each one once. Errors: RequestRefused for a pump that the log does not have.
     """
     from tconnectsync.eventlog.record_json import record_of
 
@@ -40,20 +39,20 @@ def read_events(
     if pump is not None and pump not in known:
         events.close()
         raise RequestRefused(
-            f"The event log has no pump {pump!r}; it knows {', '.join(known) or 'none yet'}.",
-            remedy="`tconnectsync status` shows the pumps.",
+            f"The event log has no pump {pump!r}; it has {', '.join(known) or 'none yet'}.",
+            remedy="`tconnectsync status` shows the pumps. Give the serial number of one of them.",
         )
     position = 0
-    told: set[tuple[str, int]] = set()
+    reported: set[tuple[str, int]] = set()
 
-    def tell(damage: Damage) -> None:
-        if (damage.path, damage.line) not in told:
-            told.add((damage.path, damage.line))
+    def report(damage: Damage) -> None:
+        if (damage.path, damage.line) not in reported:
+            reported.add((damage.path, damage.line))
             left_out(damage)
 
     try:
         while True:
-            for event in events.events(position, left_out=tell):
+            for event in events.events(position, left_out=report):
                 position = event.pos
                 day = event.pump_time.date()
                 chosen = (not kinds or event.kind in kinds) and (pump is None or event.pump == pump)

@@ -1,4 +1,4 @@
-"""What would be sent: worked out beside the data folder's owner, sent nowhere."""
+"""`--dry-run`: computes what would be sent on copies of the state, while the daemon may run. Sends nothing."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def preview(
     last: date | None = None,
     clock: Clock,
 ) -> Iterator[dict[str, Any] | Result]:
-    """The documents that ``sync`` (or, with ``sink``, a replay of its days) would send, as the receiver would get them.
+    """Yield the documents that ``sync`` (or a replay of ``sink``) would send, in the form that the receiver would get.
 
-    Each is ``{"sink", "action", "id", "collection", "at", "document"}``. ``action`` is "put", "withdraw" (``stored`` says
-    how the receiver knows it, there is no document) or "set aside" (``reason`` says why it would never be sent). Last comes the
-    Result: what keeps a source or a sink from doing so.
+    Each is ``{"sink", "action", "id", "collection", "at", "document"}``. ``action`` is "put", "withdraw" (a deletion: no
+    document, ``stored`` is the receiver's key) or "set aside" (it would be refused; ``reason`` says why). The last item is the
+    Result with the problems of sources and sinks.
     """
-    make_data_dir(config)  # a login's token is kept there
-    with _lent(config, plugins, clock, polling=sink is None) as engine:
+    make_data_dir(config)  # the login token is stored there
+    with _scratch_engine(config, plugins, clock, polling=sink is None) as engine:
         if sink is not None and sink not in engine.runners:
             yield no_such_sink(engine, sink)
             return
@@ -61,13 +61,13 @@ def preview(
         for runner in (engine.runners[name] for name in only):
             _fold(engine, runner)
             if sink is not None:
-                runner.replay(*_stretch(config, first, last))
+                runner.replay(*_utc_days(config, first, last))
                 _fold(engine, runner)
             runner.delivery.preview_preflight()
             for delivery in _deliveries(runner.outbox, clock):
-                yield {"sink": runner.name, **_told(runner.sender.receiver, delivery)}
+                yield {"sink": runner.name, **_described(runner.sender.receiver, delivery)}
         found = problems(engine, None if sink is None else only)
-        yield result_of(trouble for trouble in found if trouble[0] != _DOCUMENTS_WAIT)
+        yield result_of(problem for problem in found if problem[0] != _DOCUMENTS_WAIT)
 
 
 def preview_adoption(
@@ -80,9 +80,9 @@ def preview_adoption(
     keep_unclear: bool = False,
     clock: Clock,
 ) -> Result:
-    """What ``adopt`` of ``sink`` would replace: fetched and worked out, and nothing written, here or there."""
-    make_data_dir(config)  # a login's token is kept there
-    with _lent(config, plugins, clock, polling=True) as engine:
+    """Return what ``adopt`` of ``sink`` would replace. Fetches data, but changes nothing here or in the receiver."""
+    make_data_dir(config)  # the login token is stored there
+    with _scratch_engine(config, plugins, clock, polling=True) as engine:
         runner = engine.runners.get(sink)
         if runner is None:
             return no_such_sink(engine, sink)
@@ -91,10 +91,10 @@ def preview_adoption(
             return Result(status=2, lines=(cannot_be_adopted(sink),))
         engine.run_once(polling=False, only=())
         _fold(engine, runner)
-        days = _stretch(config, first, last)
-        hindrance = adoption_blocker(engine, runner, *days)
-        if hindrance is not None:
-            return hindrance
+        days = _utc_days(config, first, last)
+        blocked = adoption_blocker(engine, runner, *days)
+        if blocked is not None:
+            return blocked
         found = AdoptionReport()
         for _ in adopted(found, runner.verifier(engine.views), receiver, *days):
             pass
@@ -102,14 +102,14 @@ def preview_adoption(
         return Result(status=6 if waits else 0, lines=found.lines(sink, done=False, keep_unclear=keep_unclear))
 
 
-def _stretch(config: Config, first: date | None, last: date | None) -> tuple[datetime | None, datetime | None]:
+def _utc_days(config: Config, first: date | None, last: date | None) -> tuple[datetime | None, datetime | None]:
     args = {"first": first and first.isoformat(), "last": last and last.isoformat()}
     return utc_range(args, config.zones.zone_at)
 
 
 @contextlib.contextmanager
-def _lent(config: Config, plugins: Plugins, clock: Clock, *, polling: bool) -> Iterator[Engine]:
-    """An engine over copies. ``polling``: what is fetched must be folded, and goes to a log that begins where the real one ends."""
+def _scratch_engine(config: Config, plugins: Plugins, clock: Clock, *, polling: bool) -> Iterator[Engine]:
+    """Open an engine on copies. With ``polling`` it appends fetched data to a scratch log that continues the real one."""
     with _scratch(config.data_dir, clock) as folder:
         _copy_positions(config.data_dir, folder)
         if polling:
@@ -140,7 +140,7 @@ def _fold(engine: Engine, runner: SinkRunner) -> None:
 
 
 def _deliveries(outbox: Outbox, clock: Clock) -> Iterator[Delivery]:
-    """All that waits, a batch at a time: a replay of years does not fit into memory. They count as taken afterwards."""
+    """Yield all waiting deliveries in batches, because years do not fit into memory. Marks them as delivered in the copy."""
     while batch := outbox.pending(clock.now(), _BATCH):
         yield from batch
         with outbox.transaction():
@@ -148,7 +148,7 @@ def _deliveries(outbox: Outbox, clock: Clock) -> Iterator[Delivery]:
                 outbox.mark_delivered(delivery, "")
 
 
-def _told(receiver: Receiver, delivery: Delivery) -> dict[str, Any]:
+def _described(receiver: Receiver, delivery: Delivery) -> dict[str, Any]:
     names = {"id": delivery.document_id, "collection": delivery.collection}
     document = delivery.document
     if document is None:
@@ -162,7 +162,7 @@ def _told(receiver: Receiver, delivery: Delivery) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _scratch(data_dir: Path, clock: Clock) -> Iterator[Path]:
-    """A folder that goes with the preview, on the disk of the data: /tmp is often memory, and an index of years is large."""
+    """Make a temporary folder inside the data folder: /tmp is often in memory, and the index of years is large."""
     for left in data_dir.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             if clock.now().timestamp() - left.stat().st_mtime > _LEFT_BEHIND_S:
@@ -172,14 +172,14 @@ def _scratch(data_dir: Path, clock: Clock) -> Iterator[Path]:
 
 
 def _copy_positions(source: Path, target: Path) -> None:
-    """Outboxes and the sources' states, by SQLite's own means. Before the log: a cursor is never ahead of it."""
+    """Copy outboxes (by SQLite's backup) and source states. Done before the log is opened, so no cursor is ahead of it."""
     for attempt in range(5):
         try:
             if (source / "state").is_dir():
                 ignore = shutil.ignore_patterns(f"*{TEMPORARY}")
                 shutil.copytree(source / "state", target / "state", ignore=ignore, dirs_exist_ok=True)
             break
-        except shutil.Error:  # one was replaced while it was copied
+        except shutil.Error:  # a file was replaced during the copy
             if attempt == 4:
                 raise
     (target / "outbox").mkdir(mode=0o700)
@@ -189,7 +189,7 @@ def _copy_positions(source: Path, target: Path) -> None:
 
 
 def _copy_index(source: Path, target: Path) -> None:
-    """Before the last segment: an index that is behind the log catches up, one that is ahead would mean a loss."""
+    """Copy the index before the last segment: an index behind the log catches up, one ahead of it would look like a loss."""
     if not source.exists():
         return
     try:
@@ -199,4 +199,4 @@ def _copy_index(source: Path, target: Path) -> None:
         ):
             index.backup(copy)
     except sqlite3.Error:
-        target.unlink(missing_ok=True)  # built again from the log
+        target.unlink(missing_ok=True)  # it is rebuilt from the log

@@ -1,4 +1,4 @@
-"""``check``: how each sink stood at its last delivery. A site that answers again does not start one that has stopped."""
+"""``check``: whether a sink has stopped. A stopped sink stays stopped even if its site answers again."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tconnectsync.retry.health import HealthState, health_from_json
 from tconnectsync.text.plural import counted
 
 STOPPED = {
-    HealthState.HALTED: "has stopped itself",
-    HealthState.BRAKED: "is paused until you say so",
-    HealthState.REFUSED: "has stopped because its credentials were refused",
+    HealthState.HALTED: "has stopped",
+    HealthState.BRAKED: "is paused until you confirm",
+    HealthState.REFUSED: "has stopped because its login or secret was refused",
     HealthState.DAMAGED: "needs a repair",
 }
 
 
 def sink_findings(data_dir: Path, name: str) -> Iterator[CheckResult]:
-    """A finding if the sink has stopped; nothing if it delivers, or has not run yet."""
+    """Yield a result if the sink has stopped; nothing if it delivers or has not run yet."""
     path = data_dir / "outbox" / f"{name}.sqlite"
     if not path.exists():
         return
@@ -31,7 +31,7 @@ def sink_findings(data_dir: Path, name: str) -> Iterator[CheckResult]:
         finally:
             outbox.close()
     except sqlite3.Error:
-        return  # `status` names it, with the remedy
+        return  # `status` reports it, with the remedy
     words = STOPPED.get(condition.state)
     if words is not None:
         documents = f"; waiting: {counted(waiting, 'document')}" if waiting else ""

@@ -1,4 +1,4 @@
-"""How everything is doing, read from the data folder alone: beside a running daemon, or after it died."""
+"""`status`: the state of every part, read from the data folder only, with or without a running daemon."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
 from tconnectsync.daemon.control import SOCKET_NAME
-from tconnectsync.daemon.state import daemon_condition
+from tconnectsync.daemon.state import daemon_health
 from tconnectsync.disk_check import FAILING, disk_remedy, look_at_disk
 from tconnectsync.errors import (
     LogCorrupt,
@@ -30,27 +30,27 @@ from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 
 COMPARED_LATE = timedelta(days=3)
-"""The daily comparison with the receiver may fail so long before that is bad."""
+"""If the daily comparison with the receiver fails for longer than this, it is bad."""
 
 UNASKED_FOR = timedelta(hours=2)
-"""After a poll that was planned this long ago and did not come, the daemon is taken for gone; cron may be slow."""
+"""If a planned poll is overdue by this long, the daemon is considered gone. Longer than any usual cron interval."""
 
 TYPICAL_EVENTS_A_DAY = 1_200.0
-"""Of a pump with a control algorithm and a sensor."""
+"""For a pump with a control algorithm and a sensor."""
 TYPICAL_BYTES = 48.0
-"""An event in a compressed segment."""
+"""Size of an event in a compressed segment."""
 ENOUGH_DAYS = 7
 ENOUGH_PACKED = 5_000
 DENSE = frozenset({"basal.delivered", "basal.rate_changed"})
-"""What a pump logs all day; clock changes come for its whole life."""
+"""Kinds that a pump logs all day. Other kinds, such as clock changes, may go back to its first day."""
 FEWEST_EVENTS_A_DAY = 100
-"""Fewer than these mean that a clock that was not set stretched the span."""
+"""Fewer events a day than this mean that a wrong clock made the time span too long."""
 
 
 def status_of(
     data_dir: Path, *, sources: Mapping[str, bool], sinks: Mapping[str, bool], zones: Zones, clock: Clock
 ) -> dict[str, Any]:
-    """The shape that ``status --json`` prints. ``sources`` and ``sinks`` tell by name which are on."""
+    """Return what ``status --json`` prints. ``sources`` and ``sinks`` map each name to whether it is on."""
     machine = machine_status(data_dir)
     pid = machine["daemon"]["pid"]
     found: dict[str, Any] = {
@@ -88,15 +88,15 @@ def status_of(
 
 
 def machine_status(data_dir: Path) -> dict[str, Any]:
-    """The part that is measured now: the disk, and whether the daemon lives."""
+    """Return the part that is measured now: the disk, and whether the daemon runs."""
     disk = look_at_disk(data_dir)
-    daemon, pid = daemon_condition(data_dir, data_dir / SOCKET_NAME)
+    daemon, pid = daemon_health(data_dir, data_dir / SOCKET_NAME)
     room = Health(
         state=HealthState.HALTED if disk.message else HealthState.OK, message=disk.message, remedy=disk.remedy
     )
     return {
-        "disk": {**_condition(room), "free_bytes": disk.free_bytes, "read_only": disk.read_only},
-        "daemon": {**_condition(daemon), "pid": pid},
+        "disk": {**_health_json(room), "free_bytes": disk.free_bytes, "read_only": disk.read_only},
+        "daemon": {**_health_json(daemon), "pid": pid},
     }
 
 
@@ -129,14 +129,17 @@ def _open(data_dir: Path, clock: Clock, found: dict[str, Any]) -> EventLog | Non
 
 
 def _log_remedy(events: EventLog) -> str:
-    """A torn end is set aside when the log is opened for writing; everything else needs a repair."""
+    """Return the remedy: opening for writing removes a torn end; any other damage needs a repair."""
     if all(damage.last_position is None and damage.position is not None for damage in events.damage):
-        return "Run `systemctl restart tconnectsync`, without a daemon `tconnectsync sync`: the end is set aside and fetched again."
+        return (
+            "Run `systemctl restart tconnectsync`, or `tconnectsync sync` if no daemon runs: the damaged end is removed and"
+            " fetched again."
+        )
     return "Run `tconnectsync log check`, then stop the daemon and run `tconnectsync log repair`."
 
 
 def _growth(events: EventLog, size: LogSize) -> dict[str, Any]:
-    """What a year adds: by the events a day seen, and what one takes once compressed; each a typical figure until it shows."""
+    """Estimate a year's growth from the events per day and their compressed size; typical figures until there is enough data."""
     spans = [
         (found[0][1], found[1][1])
         for stream in events.streams()
@@ -168,10 +171,10 @@ def _source(
             words = [error.message]
         newest = max((pump["newest_event"] for pump in pumps.values() if pump["newest_event"]), default=None)
     begun = bool(uploads) or newest is not None
-    condition = _asked(memory, now, begun=begun, daemon=daemon) if on else Health(state=HealthState.OFF)
+    condition = _source_health(memory, now, begun=begun, daemon=daemon) if on else Health(state=HealthState.OFF)
     message = ". ".join(part for part in (condition.message, *words) if part)
     return {
-        **_condition(condition, message),
+        **_health_json(condition, message),
         "next_try": iso(_next_try(condition.not_before, now)),
         "last_fetch": iso(memory.last_fetch),
         "last_upload": iso(max(uploads, default=None)),
@@ -186,19 +189,19 @@ def _source(
 
 
 def _next_try(deadline: RememberedDeadline | None, now: datetime) -> datetime | None:
-    """As it was planned, unless a wrong clock planned it: then now."""
+    """Return the planned time; now, if it was planned by a wrong clock."""
     if deadline is None:
         return None
     return deadline.until if deadline.is_plausible(now) else now
 
 
-def _asked(memory: SourceState, now: datetime, *, begun: bool, daemon: int | None) -> Health:
-    """How a source is doing; one that nobody asks any more, because the daemon is gone or hangs, is not well."""
+def _source_health(memory: SourceState, now: datetime, *, begun: bool, daemon: int | None) -> Health:
+    """Return a source's health. A source that is not polled any more, because the daemon is gone or hangs, is not ok."""
     condition = memory.health
     if not condition.is_ok:
         return condition
     if memory.last_fetch is None and begun:
-        remedy = "The daemon goes on with it by itself; without one run `tconnectsync sync`."
+        remedy = "The daemon continues automatically. If no daemon runs: `tconnectsync sync`."
         return Health(state=HealthState.WAITING, message="the first read is not complete yet", remedy=remedy)
     if memory.last_fetch is None:
         return Health(state=HealthState.WAITING, message="not read yet", remedy="Run `tconnectsync sync`.")
@@ -206,11 +209,11 @@ def _asked(memory: SourceState, now: datetime, *, begun: bool, daemon: int | Non
     if planned is not None and now - planned > UNASKED_FOR:
         if daemon is None:
             message, remedy = (
-                "nobody has asked since then",
+                "not read since then: no daemon runs",
                 "Run `systemctl start tconnectsync`, or `tconnectsync sync`.",
             )
         else:
-            message = f"the daemon (process {daemon}) has not asked since then"
+            message = f"not read since then, although the daemon (process {daemon}) runs"
             remedy = "Run `systemctl restart tconnectsync`."
         return Health(state=HealthState.WAITING, since=planned, message=message, remedy=remedy)
     return condition
@@ -221,7 +224,7 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
     nothing |= {"verified_at": None, "verified": {}}
     if not path.exists():
         return {
-            **_condition(
+            **_health_json(
                 Health(state=HealthState.WAITING if on else HealthState.OFF, message="not run yet" if on else "")
             ),
             **nothing,
@@ -236,12 +239,12 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
                 notes.insert(0, set_aside_words(counts.dead, outbox.last_reason()))
             comparison = ComparisonState.of(outbox)
             if on and comparison.trouble and condition.is_ok:
-                condition = _unread(comparison, condition, now)
+                condition = _not_compared(comparison, condition, now)
             twice = comparison.counts.get("twice", 0)
             if on and twice and not outbox.get("adopted"):
                 notes.append(twice_words(twice, path.stem))
             return {
-                **_condition(condition, ". ".join(part for part in (condition.message, *notes) if part)),
+                **_health_json(condition, ". ".join(part for part in (condition.message, *notes) if part)),
                 "next_try": iso(_next_try(condition.not_before, now)),
                 "verified_at": iso(comparison.at),
                 "verified": dict(comparison.counts),
@@ -256,12 +259,12 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, PermissionError):
             raise
-        return {**_condition(_unreadable(path, error)), **nothing}
+        return {**_health_json(_unreadable(path, error)), **nothing}
 
 
-def _unread(comparison: ComparisonState, condition: Health, now: datetime) -> Health:
-    """What the receiver holds could not be read back: not bad at once, for it is tried again."""
-    again = (
+def _not_compared(comparison: ComparisonState, condition: Health, now: datetime) -> Health:
+    """Return the health if the receiver's documents could not be read back. It is retried, so it is not bad at once."""
+    retry = (
         ""
         if comparison.not_before is None
         else f" It is tried again after {comparison.not_before.until:%Y-%m-%d %H:%M} UTC."
@@ -271,13 +274,13 @@ def _unread(comparison: ComparisonState, condition: Health, now: datetime) -> He
         if comparison.at is None or now - comparison.at < COMPARED_LATE
         else HealthState.HALTED,
         since=comparison.at or condition.since,
-        message=f"what it holds could not be compared with the log: {comparison.trouble}",
-        remedy=f"Deliveries go on.{again} `tconnectsync check` tries the site now.",
+        message=f"the site could not be compared with the log: {comparison.trouble}",
+        remedy=f"Delivery continues.{retry} `tconnectsync check` tests the site now.",
     )
 
 
 def _unreadable(path: Path, error: Exception) -> Health:
-    """Why an outbox cannot be read, and what to do: only one that is no database any more is harmed."""
+    """Return why an outbox cannot be read, and the remedy. It counts as damaged only if it is not a database any more."""
     disk = look_at_disk(path.parent)
     message = f"{path.name} cannot be read: {error}"
     if disk.message:
@@ -286,11 +289,11 @@ def _unreadable(path: Path, error: Exception) -> Health:
         return Health(state=HealthState.HALTED, message=message, remedy=disk_remedy(error) or FAILING)
     if isinstance(error, sqlite3.OperationalError):
         return Health(state=HealthState.WAITING, message=message, remedy="Run `tconnectsync status` again in a minute.")
-    remedy = "Run `systemctl restart tconnectsync`, without a daemon `tconnectsync sync`: it is put aside and rebuilt."
+    remedy = "Run `systemctl restart tconnectsync`, or `tconnectsync sync` if no daemon runs: the file is renamed and rebuilt."
     return Health(state=HealthState.DAMAGED, message=message, remedy=remedy)
 
 
-def _condition(condition: Health, message: str | None = None) -> dict[str, Any]:
+def _health_json(condition: Health, message: str | None = None) -> dict[str, Any]:
     return {
         "state": condition.state,
         "since": iso(condition.since),
@@ -300,14 +303,12 @@ def _condition(condition: Health, message: str | None = None) -> dict[str, Any]:
 
 
 def iso(at: datetime | None) -> str | None:
-    """UTC time as ``2025-11-18T18:15:02Z``."""
+    """Format a UTC time as ``2025-11-18T18:15:02Z``."""
     return None if at is None else at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def read_status(config: Config, *, clock: Clock) -> dict[str, Any]:
-    """How everything is doing, from the files alone."""
-    from tconnectsync.queries.status import status_of
-
+    """Return what ``status --json`` prints, from the files of the data folder only."""
     return status_of(
         config.data_dir,
         sources={name: entry.enabled for name, entry in config.sources.items()},

@@ -1,4 +1,4 @@
-"""``verify`` beside the daemon: opens everything for reading alone, and compares."""
+"""``verify`` without ``--repair``: compares a receiver with the log, read-only, while the daemon may run."""
 
 from __future__ import annotations
 
@@ -28,20 +28,23 @@ from tconnectsync.timeline.stream_view import PlacedStream
 def verify(
     config: Config, plugins: Plugins, *, sink: str, first: date | None = None, last: date | None = None, clock: Clock
 ) -> Iterator[ComparisonChunk]:
-    """What a comparison of one sink finds, slice by slice. Takes no lock and writes nothing.
+    """Yield the results of comparing one sink, chunk by chunk. Takes no lock and writes nothing.
 
-    Errors: RequestRefused (the sink is off, cannot read back, or delivered nothing yet), LogCorrupt, and those of the receiver.
+    Errors: RequestRefused (the sink is off, cannot read back, or delivered nothing yet), LogCorrupt, the receiver's errors.
     """
     opened = open_sinks(config, plugins, clock=clock, data_dir=config.data_dir).get(sink)
     if opened is None:
         raise RequestRefused(
-            f"the sink {sink} is off", remedy="`tconnectsync status` lists the sinks and which of them are on."
+            f"The sink {sink} is off: there is nothing to compare.",
+            remedy="`tconnectsync status` shows which sinks are on. Turn it on in the configuration, then run `tconnectsync sync`.",
         )
     if not isinstance(opened.receiver, ReadableReceiver):
         raise RequestRefused(cannot_be_verified(sink), remedy="`tconnectsync plugins` lists the sinks.")
     path = outbox_path(config.data_dir, sink)
     if not path.exists() or not (config.data_dir / "log").is_dir():
-        raise RequestRefused(f"{sink} has not delivered anything yet", remedy="Run `tconnectsync sync`.")
+        raise RequestRefused(
+            f"{sink} has not delivered anything yet: there is nothing to compare.", remedy="Run `tconnectsync sync`."
+        )
     decoders = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
     args = {"first": first and first.isoformat(), "last": last and last.isoformat()}
     with (
@@ -51,7 +54,7 @@ def verify(
         mended = {
             name: SourceState.load(config.data_dir / "state" / f"{name}.json").refetched_until for name in decoders
         }
-        gaps_of_source = waiting_stretches(events, mended)  # as the daemon does: its verdict is the same
+        gaps_of_source = waiting_stretches(events, mended)  # as the daemon does, so that the results agree
         streams = {stream.id: stream for stream in events.streams()}
         placed = [
             PlacedStream(events, streams[id_], where, gaps=gaps_of_source(streams[id_].source))

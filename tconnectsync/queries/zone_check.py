@@ -1,4 +1,4 @@
-"""Whether the pump's clock is one of the configured zone, as far as a single upload tells; for the time before the log knows."""
+"""Whether the pump's clock fits the configured zone, judged by one upload. Used while the log does not have more data."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ PLACES = (
     "America/Sao_Paulo", "America/Toronto", "America/Detroit", "America/Winnipeg", "America/Edmonton", "America/Vancouver",
     "Europe/Dublin", "Europe/Lisbon", "Europe/Paris", "Europe/Rome", "Europe/Athens", "Europe/Warsaw",
 )  # fmt: skip
-"""Well-known places for each clock that wearers of these pumps have; the likeliest of those with one clock comes first."""
+"""Well-known places for the clocks that wearers of these pumps have, the most likely first."""
 MOST_NAMED = 3
 USUAL_S = 240.0
-"""Lag of an upload behind its newest event when everything works."""
+"""Usual delay of an upload after its newest event."""
 _REGIONS = frozenset({
     "Africa", "America", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific",
 })  # fmt: skip
-"""Regions whose zones are called after cities."""
+"""Regions whose zones are named after cities."""
 
 
 @attrs.frozen(kw_only=True)
 class ZoneDoubt:
-    """The pump's clock is not that of ``zone``, in words.
+    """The pump's clock does not fit ``zone``.
 
-    ``sure``: an event would be later than the upload that brought it. Else that upload may only have come late. ``places``:
-    zones with the pump's clock, the likeliest first; there may be none.
+    ``sure``: with this zone an event would be later than its upload. Otherwise the upload may just be late. ``places``: zones
+    that fit the pump's clock, the most likely first; may be empty.
     """
 
     zone: str
@@ -46,7 +46,7 @@ class ZoneDoubt:
 
     @property
     def finding(self) -> CheckResult:
-        """A line of ``check``."""
+        """The doubt as a result of ``check``."""
         if not self.places:
             remedy = f"Set the date and time on the pump to those of {self.zone}; then run `tconnectsync check` again."
             return CheckResult(good=not self.sure, what=self.words, remedy=remedy)
@@ -56,19 +56,19 @@ class ZoneDoubt:
 
 
 def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
-    """What speaks against the zone; None where standard or daylight-saving time there fits, or nothing can be told."""
+    """Return the doubt about the zone; None if its standard or daylight-saving time fits, or if one upload cannot show it."""
     day = upload.newest.date()
     lags_s = [upload.lag_s(offset_s) for offset_s in zones.offsets_near(day)]
     if any(IMPOSSIBLE_S <= lag_s <= FRESH_S for lag_s in lags_s):
         return None
-    if upload.newest - upload.at.replace(tzinfo=None) > BOGUS:  # a clock that is days ahead is no matter of zones
+    if upload.newest - upload.at.replace(tzinfo=None) > BOGUS:  # a clock that is days ahead is not a wrong zone
         return None
     sure = max(lags_s) < IMPOSSIBLE_S
     possible = {place: upload.lag_s(Zones(timezone=place).offset_at(upload.at)) for place in PLACES}
     possible = {place: lag_s for place, lag_s in possible.items() if lag_s >= IMPOSSIBLE_S}
     best_s = min(possible.values(), key=lambda lag_s: abs(lag_s - USUAL_S), default=float("inf"))
     if not sure and not FIT_S[0] <= best_s <= FIT_S[1]:
-        return None  # an upload of data that is old in any zone, or a clock that is slow
+        return None  # the data is old in any zone, or the clock is slow
     fitting = tuple(place for place, lag_s in possible.items() if lag_s == best_s)
     if fitting:
         fitting += places_with_clock_of(fitting[0], upload.at, many=MOST_NAMED - len(fitting), beside=fitting)
@@ -82,7 +82,7 @@ def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
 
 
 def clock_ahead(upload: Upload, zones: Zones) -> CheckResult | None:
-    """A clock that is minutes ahead of its zone's: its newest event would be later than the upload. None where it is not."""
+    """Return a result if the pump's clock is some minutes ahead: its newest event is later than the upload. Else None."""
     lags_s = [upload.lag_s(offset_s) for offset_s in zones.offsets_near(upload.newest.date())]
     ahead_s = -max((lag_s for lag_s in lags_s if IMPOSSIBLE_S <= lag_s < FIT_S[0]), default=0.0)
     if not ahead_s or any(FIT_S[0] <= lag_s <= FRESH_S for lag_s in lags_s):
@@ -90,12 +90,12 @@ def clock_ahead(upload: Upload, zones: Zones) -> CheckResult | None:
     return CheckResult(
         good=True,
         what=f"pump clock: seems at least {span_text(ahead_s)} ahead of {zones.name_at(upload.newest.date())}",
-        remedy="Set the time on the pump. Until then its events are shown as much too late; they stay as they are after that.",
+        remedy="Set the time on the pump. Until then its events are shown too late by that much, and those events stay so.",
     )
 
 
 def places_with_clock_of(place: str, at: datetime, *, many: int, beside: Collection[str] = ()) -> tuple[str, ...]:
-    """At most ``many`` further zones that have the clock of ``place`` at ``at``, those of its own region first."""
+    """Return at most ``many`` other zones with the same clock as ``place`` at ``at``, zones of its own region first."""
     region = place.partition("/")[0]
     wanted = at.astimezone(ZoneInfo(place)).utcoffset()
     candidates = (name for name in available_timezones() if name.partition("/")[0] in _REGIONS and name not in beside)

@@ -97,7 +97,7 @@ def test_a_request_that_is_too_deep_or_too_long_is_refused_and_the_daemon_goes_o
 def test_ids_of_many_dead_letters_fit_into_a_request() -> None:
     ids = [f"{number:040}" for number in range(10_000)]
     line = json.dumps({"command": "dead_letters_drop", "args": {"sink": "x", "ids": ids}, "mark": "m"}).encode()
-    assert read_request(line) == Request(command="dead_letters_drop", args={"sink": "x", "ids": ids}, mark="m")
+    assert read_request(line) == Request(command="dead_letters_drop", args={"sink": "x", "ids": ids}, config_id="m")
 
 
 def test_askers_that_say_nothing_lock_nobody_out(server: ControlServer) -> None:

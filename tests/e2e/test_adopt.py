@@ -183,7 +183,7 @@ def test_some_days_alone_are_not_replaced_before_ours_were_delivered(tmp_path: P
         day = f"{BEGIN + DAY:%Y-%m-%d}"
         result = home.ask("adopt", sink=TREATMENTS, first=day, last=day)
         assert result.status == 2
-        assert "Leave --from and --to out" in result.lines[1]
+        assert "without --from and --to" in result.lines[1]
         assert home.site.documents("treatments") == held
         home.ask("adopt", sink=TREATMENTS, skip=True)
         assert home.ask("adopt", sink=TREATMENTS, first=day, last=day).status == 0

@@ -169,8 +169,9 @@ def test_verify_beside_the_daemon_and_mended_through_it(tmp_path: Path) -> None:
     with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         refused = home.run("verify", "nightscout-treatments", expect=(2,))
-        assert refused.stderr == "nightscout-treatments has not delivered anything yet\nRun `tconnectsync sync`.\n"
-        assert "the sink nightscout-cgm is off" in home.run("verify", "nightscout-cgm", expect=(2,)).stderr
+        assert "has not delivered anything yet" in refused.stderr
+        assert "Run `tconnectsync sync`." in refused.stderr
+        assert "nightscout-cgm is off" in home.run("verify", "nightscout-cgm", expect=(2,)).stderr
         world = QuietWorld(cloud, site, home)
         with daemon(home) as living:
             world.settled(living)

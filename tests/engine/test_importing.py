@@ -190,7 +190,7 @@ def test_a_file_that_nobody_knows_names_the_known_kinds(home: World, tmp_path: P
 
 
 def test_what_is_no_file_is_told(home: World, tmp_path: Path) -> None:
-    refused(home, Exception, "is no file", tmp_path)
+    refused(home, Exception, "is not a file", tmp_path)
     refused(home, Exception, "cannot be read by user", tmp_path / "gone")
 
 
@@ -199,7 +199,7 @@ def test_a_file_that_changes_in_between_is_refused(home: World, tmp_path: Path) 
     job = perform(home.engine, Request(command="import", args={"files": [str(file)]}), home.zones.zone_at)
     next(job)
     file.write_text(file.read_text() + "\n900 900 1")
-    with pytest.raises(FileUnreadable, match="was changed while"):
+    with pytest.raises(FileUnreadable, match="was changed during"):
         list(job)
     assert home.engine.events.end == 0
 
@@ -228,7 +228,7 @@ def test_a_device_that_the_log_knows_under_another_serial_number_is_refused(home
 def test_a_pump_that_is_new_to_the_log_is_told_loudly(home: World, tmp_path: Path) -> None:
     imported(home, file_of(tmp_path, *basal(60)))
     told = [step for step in steps(home, file_of(tmp_path, "90 9000 1"), pump="2") if isinstance(step, Notice)]
-    assert ["ATTENTION: pump 2 is new to the log, which knows 1." in notice.words for notice in told] == [True]
+    assert ["ATTENTION: pump 2 is new; the log has 1." in notice.words for notice in told] == [True]
 
 
 def test_an_event_that_two_files_hold_is_counted_once(home: World, tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_a_daemon_that_is_suspended_or_deaf_is_told(world: World) -> None:
         suspended = status(world)["daemon"]
         process.kill()
     assert (deaf["state"], deaf["pid"]) == ("waiting", process.pid)
-    assert "takes no commands" in deaf["message"]
+    assert "does not accept commands" in deaf["message"]
     assert "suspended" in suspended["message"]
 
 

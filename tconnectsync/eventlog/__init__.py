@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tconnectsync.eventlog.check import CheckLine, check_log
 from tconnectsync.eventlog.codec import Decoder
+from tconnectsync.eventlog.damage import Damage
 from tconnectsync.eventlog.index_build import INDEX_NAME
 from tconnectsync.eventlog.index_queries import Stream
 from tconnectsync.eventlog.lock import FolderLock, lock_holder
 from tconnectsync.eventlog.log import EventLog, LogSize
 from tconnectsync.eventlog.overlay import OverlayFiles
 from tconnectsync.eventlog.repair import Gap, RepairReport, repair_log
-from tconnectsync.eventlog.segments import Damage
 from tconnectsync.eventlog.snapshot import FILE_NAME, LogCopy, copied_log
 from tconnectsync.eventlog.writer import Appended
 from tconnectsync.filesystem import AppendFile, Files, OsFiles, replace_file

@@ -88,7 +88,8 @@ def back_up(data_dir: Path, target: Path, *, clock: Clock, files: Files | None =
         is_there = path.exists()
     if is_there:
         raise RequestRefused(
-            f"{path} is there already.", remedy="Name another file, or a folder: then a new name is made."
+            f"{path} exists already. Nothing was written.",
+            remedy="Give another file, or a folder: then a new name is used.",
         )
     temporary = path.with_name(path.name + ".tmp")
     found: dict[str, _BackupMember] = {}
@@ -120,7 +121,7 @@ def back_up(data_dir: Path, target: Path, *, clock: Clock, files: Files | None =
     except OSError as error:
         raise MachineTrouble(
             f"The backup {path} cannot be written ({error.strerror or error}).",
-            remedy="Name a file in a folder with room that this user may write to.",
+            remedy="Give a file in an existing folder that has room and that this user may write to.",
         ) from error
     finally:
         with contextlib.suppress(OSError), as_caller():
@@ -146,8 +147,8 @@ def restore(path: Path, data_dir: Path) -> Backup:
     taken = [name for name in _OURS if (data_dir / name).exists()]
     if taken:
         raise RequestRefused(
-            f"{data_dir} is not empty ({', '.join(taken)}): a backup is only put into an empty data folder.",
-            remedy="With the daemon stopped, move these out of it (delete nothing), then restore again.",
+            f"{data_dir} is not empty ({', '.join(taken)}). A backup is only restored into an empty data folder. Nothing was changed.",
+            remedy="Stop the daemon, move these files away (delete nothing), then run `tconnectsync restore` again.",
         )
     for left in data_dir.glob(_TEMPORARY + "*"):  # by a restore that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -164,12 +165,12 @@ def restore(path: Path, data_dir: Path) -> Backup:
         if error.filename != str(path):
             raise
         raise RequestRefused(
-            f"There is no {path}.", remedy="Name the file that `tconnectsync backup` wrote."
+            f"There is no file {path}. Nothing was changed.", remedy="Give a file that `tconnectsync backup` wrote."
         ) from error
     except OSError as error:
         raise MachineTrouble(
-            f"The backup {path} cannot be put into {data_dir} ({error.strerror or error}).",
-            remedy="See to it that there is room and that this user may read the one and write the other.",
+            f"The backup {path} cannot be restored into {data_dir} ({error.strerror or error}).",
+            remedy="Check the free space (`df -h`) and that this user may read the backup and write to the folder.",
         ) from error
     return Backup(path=path, manifest=manifest)
 
@@ -241,8 +242,8 @@ def _checked(path: Path, folder: Path, manifest: Manifest) -> None:
 
 def _no_backup(path: Path, why: str) -> RequestRefused:
     return RequestRefused(
-        f"{path} is no whole backup of tconnectsync ({why}); nothing was changed.",
-        remedy="Try an older backup. Without any, `tconnectsync backfill` fetches what the vendor still has.",
+        f"{path} is not a complete backup of tconnectsync ({why}). Nothing was changed.",
+        remedy="Try an older backup. Without one, `tconnectsync backfill --from DATE` fetches what the vendor still has.",
     )
 
 

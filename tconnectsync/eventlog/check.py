@@ -1,4 +1,4 @@
-"""Reading all of a log against itself, without lock or index: every line, and how the segments follow each other."""
+"""`log check`: verifies every line and the order of the segments. Needs no lock and no index."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.eventlog.compression import Harmed
+from tconnectsync.eventlog.damage import Segment
 from tconnectsync.eventlog.framing import DamagedRange, Line, SegmentHeader, read_header
-from tconnectsync.eventlog.segments import Segment, Segments
+from tconnectsync.eventlog.segments import Segments
 from tconnectsync.filesystem import Files, OsFiles
 from tconnectsync.text.plural import counted
 
@@ -48,7 +49,7 @@ class CheckLine:
 
 
 def check_log(data_dir: Path, files: Files | None = None) -> Iterator[CheckLine]:
-    """Every segment of the log of ``data_dir``, and everything in it that is not what was written. Needs no lock."""
+    """Yield a line for every segment of the log of ``data_dir``, and for every damage in it. Needs no lock."""
     segments = Segments(data_dir / "log", files or OsFiles(), follow=True)
     segments.log_id = segments.owner()
     for surveyed in survey(segments):
@@ -75,7 +76,7 @@ def check_log(data_dir: Path, files: Files | None = None) -> Iterator[CheckLine]
 
 
 def survey(segments: Segments) -> Iterator[SegmentSurvey]:
-    """Every segment with its damage, oldest first."""
+    """Yield every segment with its damage, oldest first."""
     everything = segments.all()
     for number, segment in enumerate(everything):
         surveyed = _surveyed(segments, segment)

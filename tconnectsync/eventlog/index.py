@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from tconnectsync.eventlog.codec import Decoder, EventSlot, IndexEntry, digest
-from tconnectsync.eventlog.segments import Damage
+from tconnectsync.eventlog.damage import Damage
 from tconnectsync.events import BODIES, FACTS
 
 VERSION = 1

@@ -14,9 +14,10 @@ from tconnectsync.clock import Clock
 from tconnectsync.disk_check import connect_to_read
 from tconnectsync.errors import IndexCorrupt, LogCorrupt
 from tconnectsync.eventlog.codec import Codec, EventSlot, IndexEntry
+from tconnectsync.eventlog.damage import Damage, damage_of
 from tconnectsync.eventlog.framing import DamagedRange, Line, position_after
 from tconnectsync.eventlog.index import SCHEMA, VERSION, Index, Rank, meta, vocabulary
-from tconnectsync.eventlog.segments import Damage, Segments, damage_of
+from tconnectsync.eventlog.segments import Segments
 from tconnectsync.folder_owner import require_own_database
 
 INDEX_NAME = "index.sqlite"

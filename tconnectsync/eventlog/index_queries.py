@@ -10,8 +10,8 @@ from datetime import datetime
 import attrs
 
 from tconnectsync.eventlog.codec import pump_time_of
+from tconnectsync.eventlog.damage import Damage
 from tconnectsync.eventlog.index import RARE_FROM
-from tconnectsync.eventlog.segments import Damage
 
 _PAGE = 10_000
 _FIRST, _LAST = -(1 << 63), (1 << 63) - 1

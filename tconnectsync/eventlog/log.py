@@ -15,12 +15,13 @@ import msgspec
 from tconnectsync.clock import Clock
 from tconnectsync.errors import IndexCorrupt
 from tconnectsync.eventlog.codec import Codec, Decoder, micros
+from tconnectsync.eventlog.damage import Damage, IndexMismatch, Segment, damage_of
 from tconnectsync.eventlog.framing import DamagedRange
 from tconnectsync.eventlog.index_build import INDEX_NAME, Progress, in_silence, refuse_harmed, remove_index, unreadable
 from tconnectsync.eventlog.index_queries import IndexReader, Stream
 from tconnectsync.eventlog.maintenance import SegmentMaintenance
 from tconnectsync.eventlog.opening import OpenLog, open_to_read, open_to_write
-from tconnectsync.eventlog.segments import Damage, IndexMismatch, Segment, Segments, damage_of
+from tconnectsync.eventlog.segments import Segments
 from tconnectsync.eventlog.tail import Tail
 from tconnectsync.eventlog.writer import Appended, Writer, index_errors
 from tconnectsync.events import FACTS, Event

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from tconnectsync.clock import Clock
+from tconnectsync.eventlog.damage import Segment, damage_of
 from tconnectsync.eventlog.framing import DamagedRange
 from tconnectsync.eventlog.index import Index
 from tconnectsync.eventlog.index_queries import IndexReader
-from tconnectsync.eventlog.segments import Segment, Segments, damage_of
+from tconnectsync.eventlog.segments import Segments
 
 VERIFY_AGAIN = timedelta(days=30)
 """How often a sealed segment is read again."""

@@ -1,4 +1,4 @@
-"""What opening a log finds: its tail and its index, or, for a reader, an index alone."""
+"""Opens a log: for a writer the tail and the index, for a reader only the index."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import attrs
 
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog.codec import Codec
+from tconnectsync.eventlog.damage import Damage, Segment, damage_of
 from tconnectsync.eventlog.framing import DamagedRange, Line, position_after
 from tconnectsync.eventlog.gap_times import Times, indexed_times
 from tconnectsync.eventlog.index import Index, meta
@@ -21,7 +22,7 @@ from tconnectsync.eventlog.index_build import (
     open_index,
     open_index_to_read,
 )
-from tconnectsync.eventlog.segments import Damage, Segment, Segments, damage_of
+from tconnectsync.eventlog.segments import Segments
 from tconnectsync.eventlog.tail import Tail, newer_format
 from tconnectsync.eventlog.writer import Writer, index_errors
 from tconnectsync.text.plural import counted
@@ -29,27 +30,27 @@ from tconnectsync.text.plural import counted
 
 @attrs.frozen(kw_only=True)
 class OpenLog:
-    """An open log: ``writer`` is None for a reader. ``notices`` tell what was put right."""
+    """An open log. ``writer`` is None for a reader. ``notices`` say what was repaired while opening."""
 
     log_id: str
     index: Index
     writer: Writer | None
     notices: tuple[str, ...] = ()
     tail_damage: tuple[Damage, ...] = ()
-    """What a reader finds harmed in the last segment, which no background check has read yet."""
+    """Damage that a reader finds in the last segment, which no background check has read yet."""
 
 
 def open_to_write(
     *, segments: Segments, codec: Codec, tail: Tail, index_path: Path, clock: Clock, progress: Progress
 ) -> OpenLog:
-    """Bring the index to the log's end, or build it again. OSError when the disk does not take it."""
+    """Bring the index up to date, or rebuild it. Errors: OSError if the disk cannot be written."""
     lost: tuple[int, int, Times | None] | None = None
     index: Index | None = None
     with index_errors(index_path):
         try:
             index = open_index(index_path, tail.log_id, codec)
             if index.end == tail.end and tail.end and meta(index.database, "crc") != str(tail.crc):
-                raise IndexStale  # as long as this log, and not of it
+                raise IndexStale  # as long as this log, but of another log
             if index.end > tail.end:
                 lost = (tail.end + 1, index.end, indexed_times(index.database, tail.end + 1, index.end))
                 raise IndexStale
@@ -66,8 +67,8 @@ def open_to_write(
         if lost is not None:
             writer.bridge(*lost, now=clock.now())
             notices.append(
-                f"Positions {lost[0]} to {lost[1]} of the event log were lost after they had been written; they will be "
-                "fetched again. The disk may not keep what it was told to: check it."
+                f"The disk lost positions {lost[0]} to {lost[1]} of the event log after they were written. They will be "
+                "fetched again. Check the disk: `dmesg | tail`."
             )
     except BaseException:
         index.close()
@@ -76,7 +77,7 @@ def open_to_write(
 
 
 def open_to_read(*, segments: Segments, codec: Codec, index_path: Path, clock: Clock, progress: Progress) -> OpenLog:
-    """The index as the writer keeps it, or a private one where that cannot be used."""
+    """Open the writer's index, or build a private one if that cannot be used."""
     newer = segments.newer()
     if newer is not None:
         raise newer_format(newer.path)
@@ -84,7 +85,7 @@ def open_to_read(*, segments: Segments, codec: Codec, index_path: Path, clock: C
     index: Index | None = None
     with contextlib.suppress(IndexStale):
         index = open_index_to_read(index_path, log_id)
-    # the index first: what it holds was durable before, so that a log which ends sooner has lost it
+    # the index first: its records were durable before, so a log that ends sooner has lost them
     end = 0
     damage: list[Damage] = []
     for segment in reversed(segments.all()):
@@ -104,6 +105,6 @@ def open_to_read(*, segments: Segments, codec: Codec, index_path: Path, clock: C
 
 
 def torn(segment: Segment, first: int, last: int) -> Damage:
-    """The end of the log does not hold what was written there."""
-    what = f"the end of the log is torn: {counted(last - first + 1, 'record')} that were written are not there"
+    """Describe a lost end of the log."""
+    what = f"the end of the log is torn: {counted(last - first + 1, 'record')} that were written are missing"
     return Damage(path=str(segment.path), line=1, position=first, what=what)

@@ -1,4 +1,4 @@
-"""A log's files for somebody who may write beside them without changing them: a preview."""
+"""The files of a log for a preview: reads the real files, and writes into another folder."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from tconnectsync.filesystem import OsFiles
 
 
 class OverlayFiles(OsFiles):
-    """The segments of ``source`` as if they were in ``folder``, where everything that is written goes.
+    """Shows the segments of ``source`` in ``folder``. Everything written goes to ``folder``.
 
-    Sealed segments are read where they are, also while their owner compresses one; the last segment is copied. OSError when
-    that fails.
+    Sealed segments are read from ``source``, even while their owner compresses one. The last segment is copied. Errors: OSError.
     """
 
     def __init__(self, source: Path, folder: Path) -> None:
@@ -29,7 +28,7 @@ class OverlayFiles(OsFiles):
                 return ""
             try:
                 (self._folder / names[-1]).write_bytes(self.read(self._source / names[-1]))
-            except FileNotFoundError:  # it was compressed, or put away, meanwhile
+            except FileNotFoundError:  # it was compressed or renamed meanwhile
                 if attempt == 4:
                     raise
             else:
@@ -40,8 +39,8 @@ class OverlayFiles(OsFiles):
         own = super().names(folder)
         if folder != self._folder:
             return own
-        lent = (name for name in super().names(self._source) if name < self._last)
-        return sorted({*own, *(name for name in lent if name not in self._gone)})
+        sealed = (name for name in super().names(self._source) if name < self._last)
+        return sorted({*own, *(name for name in sealed if name not in self._gone)})
 
     def size(self, path: Path) -> int:
         return super().size(self._where(path))

@@ -1,4 +1,4 @@
-"""Taking damage out of the log: what is harmed goes to a side file, a gap record takes its place, no other line changes."""
+"""`log repair`: keeps damaged lines in a side file and writes a gap record in their place. No other line changes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog.check import SegmentSurvey, survey
 from tconnectsync.eventlog.codec import Codec
+from tconnectsync.eventlog.damage import Damage, Segment, damage_of
 from tconnectsync.eventlog.framing import (
     FORMAT,
     RECORD_AT,
@@ -28,7 +29,7 @@ from tconnectsync.eventlog.gap_record import bridge_line, gap_event
 from tconnectsync.eventlog.gap_times import neighbouring_times, remembered_times
 from tconnectsync.eventlog.index import meta
 from tconnectsync.eventlog.index_build import INDEX_NAME, disown_index, remove_index
-from tconnectsync.eventlog.segments import HARM, Damage, Segment, Segments, damage_of
+from tconnectsync.eventlog.segments import HARM, Segments
 from tconnectsync.eventlog.tail import newer_format
 from tconnectsync.events import Event
 from tconnectsync.filesystem import Files, OsFiles, replace_file
@@ -53,14 +54,14 @@ class Gap:
 
 @attrs.frozen(kw_only=True)
 class RepairReport:
-    """What :func:`repair_log` did, and what it could not do."""
+    """The result of :func:`repair_log`: repaired gaps, and damage that could not be repaired."""
 
     gaps: tuple[Gap, ...]
     unrepaired: tuple[Damage, ...]
 
 
 class _Unmendable(Exception):
-    """Nothing that could be put in place of a run would fit what follows."""
+    """No replacement of a damaged range would fit the lines after it."""
 
     def __init__(self, run: DamagedRange) -> None:
         super().__init__()
@@ -104,7 +105,7 @@ class _Repair:
         self._mends: Counter[int] = Counter()
 
     def pass_over(self) -> tuple[list[Gap], list[Damage]]:
-        """Mend what can be mended now, segment by segment; what was, and what could not be."""
+        """Repair segment by segment; return the gaps, and the damage that could not be repaired."""
         gaps: list[Gap] = []
         unmended: list[Damage] = []
         for surveyed in survey(self._segments):
@@ -121,7 +122,7 @@ class _Repair:
         return gaps, unmended
 
     def mend(self, surveyed: SegmentSurvey) -> list[Gap]:
-        """Write the segment anew, without its damage."""
+        """Rewrite the segment without its damage."""
         segment = surveyed.segment
         runs = list(surveyed.runs)
         if runs[0].first_position < segment.first:

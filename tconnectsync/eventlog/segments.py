@@ -1,7 +1,7 @@
-"""The log's folder: segments by name, plain or compressed, and the reading of lines from them.
+"""The files of the log: finds the segments in the folder, and reads verified lines from them.
 
-A segment is ``<first position, 12 digits>.jsonl``; all but the last are sealed and may be compressed to ``.jsonl.gz``.
-Anything else in the folder (side files of repairs, torn tails) is left alone.
+A segment is ``<first position, 12 digits>.jsonl``. All but the last are sealed and may be compressed to ``.jsonl.gz``. Other files
+in the folder (side files of repairs, torn tails) are ignored.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import TypeVar
 import attrs
 
 from tconnectsync.errors import LogCorrupt
-from tconnectsync.eventlog import continuity as seams
+from tconnectsync.eventlog import continuity
 from tconnectsync.eventlog.compression import Harmed, pack, unpack, unpack_head
+from tconnectsync.eventlog.damage import PACKED, PLAIN, Damage, IndexMismatch, Segment, damages
 from tconnectsync.eventlog.framing import (
     FORMAT,
     RECORD_AT,
@@ -33,63 +34,21 @@ from tconnectsync.eventlog.framing import (
 )
 from tconnectsync.filesystem import TEMPORARY, Files
 
-PLAIN = ".jsonl"
-PACKED = ".jsonl.gz"
-
 _NAME = re.compile(r"(\d{12})\.jsonl(?:\.gz)?")
 _MARGIN = 64 << 10
 _CACHED = 2
 _HEADER_BYTES = 4096
 _BLOCK = 4096
 HARM = frozenset({errno.EIO, errno.EISDIR, errno.EUCLEAN, errno.EBADMSG})
-"""What a disk says of a file that it cannot give back. Anything else (no permission, no memory) is no harm to the file."""
+"""Errors of a disk that cannot read a file. Other errors (no permission, no memory) do not mean that the file is damaged."""
 
 T = TypeVar("T")
 
 
-@attrs.frozen(kw_only=True)
-class Segment:
-    """One file of the log: its first position, and where it is."""
-
-    first: int
-    path: Path
-
-    @property
-    def packed(self) -> bool:
-        """Whether it is compressed."""
-        return self.path.name.endswith(PACKED)
-
-
-@attrs.frozen(kw_only=True)
-class Damage:
-    """A place where the log is not what was written: ``line`` is from 1, ``position`` the first that is missing."""
-
-    path: str
-    line: int
-    position: int | None
-    what: str
-    last_position: int | None = None
-
-    def error(self) -> LogCorrupt:
-        """The error to raise where this is needed."""
-        where = f"position {self.position}" if self.position is not None else "a position unknown"
-        return LogCorrupt(
-            f"The event log is damaged: {self.path}, line {self.line} ({where}): {self.what}. "
-            "What stands there cannot be used; everything else can.",
-            path=self.path,
-            line=self.line,
-            position=self.position,
-        )
-
-
-class IndexMismatch(LogCorrupt):
-    """The log is as it was written; what it was asked for is not there."""
-
-
 class Segments:
-    """The segments in ``folder``, oldest first; reading keeps the last two decompressed ones.
+    """The segments in ``folder``, oldest first. It caches the last two decompressed texts.
 
-    ``follow``: another process writes there, so that new segments may appear at any time.
+    ``follow``: another process writes there, so new segments may appear at any time.
     """
 
     def __init__(self, folder: Path, files: Files, *, follow: bool = False) -> None:
@@ -101,15 +60,15 @@ class Segments:
         self._texts: dict[int, bytes] = {}
         self._known: set[int] = set()
         self.log_id = ""
-        """The log that these are of, once it is known; a segment of another one counts as damage."""
+        """The id of the log, once it is known. A segment of another log counts as damage."""
         self.refresh()
 
     def refresh(self) -> None:
-        """Look at the folder again."""
+        """Read the names in the folder again."""
         found: dict[int, Segment] = {}
         for name in self.files.names(self.folder):
             match = _NAME.fullmatch(name)
-            # a crash while compressing may leave both: the plain one is whole
+            # a crash during compression may leave both: the plain file is complete
             if match and (int(match[1]) not in found or name.endswith(PLAIN)):
                 found[int(match[1])] = Segment(first=int(match[1]), path=self.folder / name)
         self._list = [found[first] for first in sorted(found)]
@@ -117,25 +76,25 @@ class Segments:
         self._texts = {first: text for first, text in self._texts.items() if first in found and found[first].packed}
 
     def all(self) -> Sequence[Segment]:
-        """Every segment, oldest first."""
+        """Return every segment, oldest first."""
         if self._follow:
             self.refresh()
         return tuple(self._list)
 
     def total_bytes(self) -> int:
-        """What they take on disk."""
+        """Return the size of all segments on disk."""
         return sum(map(self.size, self._list))
 
     def size(self, segment: Segment) -> int:
-        """What one takes on disk."""
+        """Return the size of a segment on disk."""
         return self._retry(segment, lambda found: self.files.size(found.path))
 
     def path_for(self, first: int, ending: str = PLAIN) -> Path:
-        """Where the segment that starts at ``first`` goes."""
+        """Return the path for the segment that starts at ``first``."""
         return self.folder / f"{first:012d}{ending}"
 
     def holding(self, position: int) -> Segment:
-        """The segment that holds ``position``, or would."""
+        """Return the segment that contains ``position``, or would contain it."""
         if self._follow and (not self._list or position > self._firsts[-1]):
             self.refresh()
         if not self._list:
@@ -143,11 +102,11 @@ class Segments:
         return self._list[max(0, bisect.bisect_right(self._firsts, position) - 1)]
 
     def text(self, segment: Segment) -> bytes:
-        """All that ``segment`` says, decompressed. Harmed when its file cannot be read whole."""
+        """Return the whole text of ``segment``, decompressed. Errors: Harmed if the file cannot be read completely."""
         return self._retry(segment, self._text)
 
     def forget_texts(self) -> None:
-        """Keep no decompressed segment: a megabyte each, which otherwise stays until another one is read."""
+        """Drop the cached texts: about a megabyte each."""
         self._texts.clear()
 
     def _text(self, segment: Segment) -> bytes:
@@ -162,13 +121,13 @@ class Segments:
         return text
 
     def _content(self, segment: Segment) -> bytes:
-        """The bytes of the file. Harmed, with zeros for what the disk does not give back."""
+        """Return the bytes of the file. Errors: Harmed, whose text has zeros for unreadable blocks."""
         try:
             return self.files.read(segment.path)
         except OSError as error:
             if error.errno not in HARM:
                 raise
-            what = f"the disk does not give this file back ({error.strerror})"
+            what = f"the disk cannot read this file ({error.strerror})"
         data = bytearray()
         with contextlib.suppress(OSError):
             size = 0 if segment.path.is_dir() else self.files.size(segment.path)
@@ -187,7 +146,7 @@ class Segments:
         raise Harmed(text, what)
 
     def header(self, segment: Segment) -> SegmentHeader | None:
-        """What the header says; None when it is not what was written."""
+        """Return the header; None if it is corrupt."""
         found = self._retry(segment, self._header)
         return found[0] if found else None
 
@@ -201,7 +160,7 @@ class Segments:
         return read_header(unpack_head(head, _HEADER_BYTES) if segment.packed else head, segment.first)
 
     def owner(self) -> str:
-        """The id of the log that these are of: what most of them say, of as many the oldest. Empty: none can be read."""
+        """Return the log id that most segments have; on a tie, the oldest. Empty if no header can be read."""
         if not self._list:
             return ""
         ends = [self.header(segment) for segment in {self._list[0], self._list[-1]}]
@@ -213,7 +172,7 @@ class Segments:
         return max(count, key=lambda log_id: count[log_id], default="")
 
     def newer(self) -> Segment | None:
-        """A segment that a later release wrote, where the first or the last is one."""
+        """Return the first or last segment if a newer release wrote it, else None."""
         for segment in (*self._list[:1], *self._list[-1:]):
             header = self.header(segment)
             if header is not None and header.format > FORMAT:
@@ -221,21 +180,21 @@ class Segments:
         return None
 
     def walk(self, segment: Segment) -> Iterator[Line | DamagedRange]:
-        """Every record of ``segment`` and every damage in it, and at its seams to the segments around it.
+        """Yield every record of ``segment``, and every damage in it and between it and its neighbours.
 
-        Damage that reaches to the end of the log has no ``last_position``.
+        Damage that reaches the end of the log has no ``last_position``.
         """
         try:
             text, harm = self.text(segment), ""
         except Harmed as error:
             text, harm = error.text, error.what
         header = read_header(text, segment.first)
-        strange = seams.stranger(header[0], self.log_id, FORMAT) if header else None
+        strange = continuity.stranger(header[0], self.log_id, FORMAT) if header else None
         if segment.first == self._firsts[0] and segment.first != 1:
-            yield seams.missing_before(segment.first, int(header[0].chain, 16) if header and not strange else None)
+            yield continuity.missing_before(segment.first, int(header[0].chain, 16) if header and not strange else None)
         last: Line | None = None
         found = False
-        tail: DamagedRange | None = seams.whole(text, segment.first, strange) if strange else None
+        tail: DamagedRange | None = continuity.whole(text, segment.first, strange) if strange else None
         for item in walk(text, segment.first) if not strange else ():
             if isinstance(item, DamagedRange):
                 if item.last_position is None:
@@ -247,13 +206,13 @@ class Segments:
             yield item
         following = self._following(segment)
         if tail is None and harm and (following is None or not found):
-            tail = seams.cut_short(text, segment.first, last, harm)
+            tail = continuity.cut_short(text, segment.first, last, harm)
         if following is not None:
             next_chain = self._chain_of(following)
             if tail is None:
-                tail = seams.between(text, segment.first, last, following.first, next_chain)
+                tail = continuity.between(text, segment.first, last, following.first, next_chain)
             else:
-                tail = seams.bounded(tail, following.first, next_chain)
+                tail = continuity.bounded(tail, following.first, next_chain)
         if tail is not None:
             yield tail
 
@@ -262,14 +221,14 @@ class Segments:
         return self._list[at] if at < len(self._list) else None
 
     def _chain_of(self, segment: Segment) -> int | None:
-        """What the segment's header says that it follows; None when it is harmed, or not of this log."""
+        """Return the checksum that the segment's header continues; None if it is corrupt or of another log."""
         header = self.header(segment)
-        if header is None or seams.stranger(header, self.log_id, FORMAT):
+        if header is None or continuity.stranger(header, self.log_id, FORMAT):
             return None
         return int(header.chain, 16)
 
     def records(self, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
-        """The records at (position, offset), in that order, each verified. LogCorrupt where one is not what was written."""
+        """Return the verified records at (position, offset), in that order. Errors: LogCorrupt."""
         found: dict[tuple[int, int], bytes] = {}
         by_segment: dict[int, list[tuple[int, int]]] = {}
         for position, offset in wanted:
@@ -281,7 +240,7 @@ class Segments:
         return [found[place] for place in wanted]
 
     def readable(self, wanted: Iterable[tuple[int, int, bytes]]) -> list[bytes]:
-        """The records at (position, offset, …) that are what was written; the others are left out."""
+        """Return the records at (position, offset, …), without the corrupt ones."""
         found = []
         for position, offset, _ in wanted:
             with contextlib.suppress(LogCorrupt):
@@ -289,7 +248,7 @@ class Segments:
         return found
 
     def line_crc(self, place: tuple[int, int]) -> int:
-        """The checksum of the line at (position, offset). LogCorrupt when it is not what was written."""
+        """Return the checksum of the line at (position, offset). Errors: LogCorrupt."""
         self.records([place])
         segment = self.holding(place[0])
         text = self.text(segment)[place[1] : place[1] + RECORD_AT] if segment.packed else b""
@@ -332,23 +291,23 @@ class Segments:
         return found
 
     def _refuse_stranger(self, segment: Segment, place: tuple[int, int]) -> None:
-        """A file that was put in a segment's place is not believed, however well its lines hold."""
+        """Refuse a file of another log or of a newer format, even if its lines are correct. Errors: LogCorrupt."""
         if segment.first in self._known:
             return
         header = self._header(segment)
-        if header is not None and seams.stranger(header[0], self.log_id, FORMAT):
+        if header is not None and continuity.stranger(header[0], self.log_id, FORMAT):
             raise self._diagnose(segment, place)
         self._known.add(segment.first)
 
     def _with_care(self, segment: Segment, place: tuple[int, int]) -> bytes:
-        """The record at ``place`` by reading the whole segment: a neighbour may be harmed and this line good."""
+        """Return the record by reading the whole segment: a neighbouring line may be corrupt and this one correct."""
         for item in self.walk(segment):
             if isinstance(item, Line) and item.offset == place[1] and item.position == place[0]:
                 return item.record
         raise self._diagnose(segment, place)
 
     def _diagnose(self, segment: Segment, place: tuple[int, int]) -> LogCorrupt:
-        """What is wrong at ``place``; Misplaced where all of the segment is as it was written."""
+        """Return the error at ``place``; IndexMismatch if the whole segment is correct."""
         harmed = list(damages(segment, self.walk(segment)))
         for damage in harmed:
             if damage.position is not None and damage.position <= place[0]:
@@ -360,7 +319,7 @@ class Segments:
         return error if harmed else IndexMismatch(error.message, path=error.path, line=1, position=place[0])
 
     def _retry(self, segment: Segment, read: Callable[[Segment], T]) -> T:
-        """Read; once more when another process compressed the file in between."""
+        """Read; try once more if another process has compressed the file meanwhile."""
         try:
             return read(segment)
         except FileNotFoundError:
@@ -368,10 +327,10 @@ class Segments:
             return read(self.holding(segment.first))
 
     def pack(self, segment: Segment) -> None:
-        """Compress a sealed segment; at every moment one whole copy is on disk."""
+        """Compress a sealed segment. At every moment one complete copy is on disk."""
         try:
             text = self.files.read(segment.path)
-        except FileNotFoundError:  # it was done; looking at the folder failed then
+        except FileNotFoundError:  # done already; the refresh failed then
             self.refresh()
             return
         target = self.path_for(segment.first, PACKED)
@@ -382,26 +341,8 @@ class Segments:
         except Harmed:
             same = False
         if not same:
-            raise OSError(errno.EIO, "it does not read back as it was written", str(temporary))
+            raise OSError(errno.EIO, "the compressed file cannot be read back", str(temporary))
         self.files.rename(temporary, target)
         self.files.sync_folder(self.folder)
         self.files.remove(segment.path)
         self.refresh()
-
-
-def damages(segment: Segment, items: Iterator[Line | DamagedRange]) -> Iterator[Damage]:
-    """What is damaged among ``items`` of ``segment``."""
-    for item in items:
-        if isinstance(item, DamagedRange):
-            yield damage_of(segment, item)
-
-
-def damage_of(segment: Segment, run: DamagedRange) -> Damage:
-    """A run of harmed lines, as it is told."""
-    return Damage(
-        path=str(segment.path),
-        line=run.line,
-        position=run.first_position,
-        last_position=run.last_position,
-        what=run.what,
-    )

@@ -9,8 +9,9 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.eventlog.compression import Harmed, unpack
+from tconnectsync.eventlog.damage import Damage, Segment, damage_of
 from tconnectsync.eventlog.framing import START_CHAIN, DamagedRange, position_after, read_header, walk
-from tconnectsync.eventlog.segments import Damage, Segment, Segments, damage_of
+from tconnectsync.eventlog.segments import Segments
 from tconnectsync.filesystem import TEMPORARY, Files, OsFiles
 
 _TRIES = 5

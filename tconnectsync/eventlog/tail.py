@@ -12,6 +12,7 @@ from pathlib import Path
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog.compression import Harmed
 from tconnectsync.eventlog.continuity import FOREIGN, cut_short, whole
+from tconnectsync.eventlog.damage import Damage, Segment, damage_of
 from tconnectsync.eventlog.framing import (
     START_CHAIN,
     DamagedRange,
@@ -22,7 +23,7 @@ from tconnectsync.eventlog.framing import (
     read_header,
     walk,
 )
-from tconnectsync.eventlog.segments import Damage, Segment, Segments, damage_of
+from tconnectsync.eventlog.segments import Segments
 from tconnectsync.filesystem import TEMPORARY, AppendFile
 
 _HEADER_BYTES = 200

@@ -119,7 +119,7 @@ def test_what_is_no_file_is_refused(saved: Saved) -> None:
     assert "does not exist" in saved.imported(str(saved.file) + "x", expect=(2,))
     saved.file.write_text("hello")
     words = saved.imported(str(saved.file), "--pump", saved.serial, expect=(2,))
-    assert "Known kinds: saved answers of Tandem's JSON API" in words
+    assert "Known formats: saved answers of Tandem's JSON API" in words
     assert "is a directory" in saved.imported(str(saved.file.parent), expect=(2,))
 
 

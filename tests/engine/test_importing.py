@@ -182,7 +182,7 @@ def test_a_mistake_of_an_importer_leaves_the_log_as_it_was(home: World, tmp_path
     refused(home, KeyError, "boom", file_of(tmp_path, *basal(60), "broken importer"))
 
 
-@pytest.mark.parametrize(("content", "words"), [("papers", "Known kinds: crashing; lines"), ("", "Known kinds")])
+@pytest.mark.parametrize(("content", "words"), [("papers", "Known formats: crashing; lines"), ("", "Known formats")])
 def test_a_file_that_nobody_knows_names_the_known_kinds(home: World, tmp_path: Path, content: str, words: str) -> None:
     file = tmp_path / "other"
     file.write_text(content)
@@ -211,7 +211,7 @@ def test_days_between_the_files_stay_closed(home: World, tmp_path: Path) -> None
 
 def test_another_serial_number_for_known_records_is_refused(home: World, tmp_path: Path) -> None:
     home.ask("sync")
-    refused(home, Exception, "already, of pump 1, not of 2", file_of(tmp_path, *basal(60)), pump="2")
+    refused(home, Exception, "already, but from pump 1, not from 2", file_of(tmp_path, *basal(60)), pump="2")
 
 
 def test_another_pumps_records_under_a_known_serial_number_are_refused(home: World, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_another_pumps_records_under_a_known_serial_number_are_refused(home: Wor
 
 def test_a_device_that_the_log_knows_under_another_serial_number_is_refused(home: World, tmp_path: Path) -> None:
     imported(home, file_of(tmp_path, *(f"{line} d1" for line in basal(60))))
-    refused(home, Exception, "device as pump 1, not as 2", file_of(tmp_path, "90 9000 1 d1"), pump="2")
+    refused(home, Exception, "from pump 1, not from 2", file_of(tmp_path, "90 9000 1 d1"), pump="2")
     refused(home, Exception, "2 devices", file_of(tmp_path, "90 9000 1 d2", "91 9005 1 d3"), pump="2")
 
 
@@ -269,9 +269,9 @@ def test_a_file_that_its_user_may_not_read_is_told(home: World, tmp_path: Path) 
     file.chmod(0o600)
     program = (
         "from pathlib import Path; import sys; from tconnectsync.errors import RequestRefused\n"
-        "from tconnectsync.jobs.import_files import _look_at\n"
+        "from tconnectsync.jobs.import_files import _recognise_file\n"
         "import os; os.setuid(65534)\n"
-        "try: _look_at(Path(sys.argv[1]), ())\n"
+        "try: _recognise_file(Path(sys.argv[1]), ())\n"
         "except RequestRefused as error: print(error.message, error.remedy)"
     )
     said = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True).stdout

@@ -340,6 +340,6 @@ def test_events_of_a_pump_that_the_log_does_not_know_are_refused(world: World) -
         return list(read_events(config, pump=pump, left_out=lambda _: None, clock=world.clock))
 
     assert read("1")
-    with pytest.raises(RequestRefused, match="no pump '123'; it knows 1") as caught:
+    with pytest.raises(RequestRefused, match="no pump '123'; it has 1") as caught:
         read("123")
     assert "tconnectsync status" in str(caught.value.remedy)

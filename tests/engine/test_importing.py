@@ -277,4 +277,4 @@ def test_a_file_that_its_user_may_not_read_is_told(home: World, tmp_path: Path) 
     said = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True).stdout
     assert "cannot be read by user" in said
     assert "Permission denied" in said
-    assert "a service has its own /tmp" in said
+    assert "has its own /tmp" in said

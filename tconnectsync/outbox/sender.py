@@ -79,8 +79,10 @@ class Sender:
         return int(self.outbox.get("unconfirmed_rounds", "0")) >= UNCONFIRMED_ROUNDS
 
     def waits_why(self) -> str:
-        """What holds up documents that fail while others pass, in words; "" if there are none."""
-        return self._suspects().why()
+        """Why documents wait that fail while others pass, in words; "" if there are none."""
+        suspects = self._suspects()
+        rows = self.outbox.rows_of(suspects.known) if suspects.known else {}
+        return suspects.why(lambda id_: id_ in rows and not rows[id_].settled and rows[id_].dead is None)
 
     def send_next(self, now: datetime) -> int:
         """Send one batch; answers how many documents the receiver dealt with. 0: nothing was due.

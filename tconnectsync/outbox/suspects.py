@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -76,13 +76,15 @@ class Suspects:
         """Something else was taken."""
         self.known = {id_: attrs.evolve(suspect, others_passed=True) for id_, suspect in self.known.items()}
 
-    def why(self) -> str:
-        """What holds the newest of those up whose own fault it seems to be, in words; "" if there is none."""
-        struck = [suspect for suspect in self.known.values() if suspect.strikes]
-        if not struck:
+    def why(self, waiting: Callable[[str], bool]) -> str:
+        """The newest reason of those ``waiting`` that failed while others passed, in words; "" if there are none."""
+        failing = [
+            suspect for id_, suspect in self.known.items() if (suspect.strikes or suspect.others_passed) and waiting(id_)
+        ]
+        if not failing:
             return ""
-        waits = counted(len(struck), "document fails", "documents fail")
-        return f"{waits} while others pass, and {'is' if len(struck) == 1 else 'are'} tried again: {struck[-1].reason}"
+        words = counted(len(failing), "document fails", "documents fail")
+        return f"{words} while others pass, and {'is' if len(failing) == 1 else 'are'} tried again: {failing[-1].reason}"
 
     def to_json(self) -> str:
         """As text for the outbox."""

@@ -108,7 +108,7 @@ class SinkDelivery:
         elif done:
             if self.sender.taken:
                 self.outbox.put("last_delivered", now.isoformat(timespec="seconds").replace("+00:00", "Z"))
-            if not self.sender.undecided:
+            if not self.sender.undecided or self.health.state is HealthState.OK:
                 self.health.recover()
         if self.outbox.get("consent") and self.outbox.next_due(now) is None and not self.is_behind():
             self.outbox.forget("consent")

@@ -220,7 +220,7 @@ def test_what_the_site_refuses_is_set_aside_and_can_be_tried_again_or_dropped(wo
         return document.get("eventType") == "Site Change"
 
     home = world.home
-    world.site.refuses = is_site_change
+    world.site.refuses, world.site.refusal_status = is_site_change, 400
     with daemon(home) as living:
         eventually(lambda: world.site.count("activity"), "a delivery")
         said = home.run("sync", expect=(6,))
@@ -240,7 +240,7 @@ def test_what_the_site_refuses_is_set_aside_and_can_be_tried_again_or_dropped(wo
 
 def test_a_sink_that_stopped_itself_goes_on_when_it_is_told_to(world: World) -> None:
     home = world.home
-    world.site.refuses = lambda document: "eventType" in document
+    world.site.refuses, world.site.refusal_status = lambda document: "eventType" in document, 400
     with daemon(home) as living:
         said = ""
 

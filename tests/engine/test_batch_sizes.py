@@ -204,6 +204,33 @@ def test_a_document_that_fails_while_others_of_its_batch_pass_holds_nothing_up(o
     assert sender.send_next(NOW) == 5
     assert outbox.waiting(NOW) == 1
     assert outbox.counts().dead == 0
+    assert "HTTP 500" in sender.waits_why()
+    with outbox.transaction():
+        outbox.mark_unclaimed([document(3).id])
+        outbox.retire_unclaimed("f", "s")
+    sender.receiver = Shelf()
+    assert sender.send_next(NOW + timedelta(hours=1)) == 1
+    assert sender.waits_why() == "", "the document is gone"
+
+
+def test_sync_says_why_documents_wait(world: World) -> None:
+    """One document that meets HTTP 500 each time: the others are delivered, and the site's reason is shown."""
+
+    class Dislikes(Shelf):
+        def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
+            if any(delivery.document_id == disliked for delivery in batch):
+                raise Rejected("HTTP 500: over quota", passing=True)
+            return super().deliver(batch)
+
+    world.ask("sync")
+    *_, disliked = world.shelf.there
+    shelf = world.shelf = world.runner.sender.receiver = Dislikes()
+    result = world.ask("replay", sink="shelf")
+    assert result.status == 5
+    assert len(shelf.there) > 10
+    assert disliked not in shelf.there
+    assert "1 document is waiting" in " ".join(result.lines)
+    assert "over quota" in " ".join(result.lines)
 
 
 # --- receivers that show nothing --------------------------------------------------------------------------------------

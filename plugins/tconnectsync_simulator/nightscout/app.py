@@ -55,7 +55,8 @@ class SimulatedNightscout:
     ``idle_s`` is how long a quiet connection stays open, ``refusal_wait_s`` how long an address waits after a wrong secret
     (5 s on real servers of today). All methods may be called while requests are served.
 
-    ``refuses`` may be set: a POST stops with 500 at a document for which it is true. While ``database_down`` is true, writing
+    ``refuses`` may be set: a POST stops at a document for which it is true, with ``refusal_status`` (500, as real servers do,
+    also when their database fails; 400 is surely the document's own fault). While ``database_down`` is true, writing
     answers 500 and reading ``null``, and the status page stays well. ``overlaps`` counts the POSTs that came while another one
     was being served: a real server may double their documents.
     """
@@ -81,6 +82,7 @@ class SimulatedNightscout:
         self.idle_s = idle_s
         self.refusal_wait_s = refusal_wait_s
         self.refuses: Callable[[Body], bool] | None = None
+        self.refusal_status = 500
         self.database_down = False
         self.overlaps = 0
         self._access = Access(secret=api_secret, tokens=dict(tokens or {}), public=public)
@@ -279,7 +281,7 @@ class SimulatedNightscout:
             if not isinstance(document, dict):
                 raise WriteFails(f"Cannot create property 'created_at' on '{document}'")
             if index == fault.stop_at or (self.refuses is not None and self.refuses(document)):
-                return _mongo_error("simulated refusal")
+                return _mongo_error("simulated refusal", status=self.refusal_status)
             if index == fault.lose:
                 answer.append({**document, "_id": self._new_id()})
                 continue
@@ -353,5 +355,5 @@ def _unauthorized() -> SiteResponse:
     return as_json({"status": 401, "message": "Unauthorized", "description": "Invalid/Missing"}, status=401)
 
 
-def _mongo_error(description: str) -> SiteResponse:
-    return as_json({"status": 500, "message": "Mongo Error", "description": description}, status=500)
+def _mongo_error(description: str, *, status: int = 500) -> SiteResponse:
+    return as_json({"status": status, "message": "Mongo Error", "description": description}, status=status)

@@ -79,12 +79,16 @@ class Suspects:
     def why(self, waiting: Callable[[str], bool]) -> str:
         """The newest reason of those ``waiting`` that failed while others passed, in words; "" if there are none."""
         failing = [
-            suspect for id_, suspect in self.known.items() if (suspect.strikes or suspect.others_passed) and waiting(id_)
+            suspect
+            for id_, suspect in self.known.items()
+            if (suspect.strikes or suspect.others_passed) and waiting(id_)
         ]
         if not failing:
             return ""
         words = counted(len(failing), "document fails", "documents fail")
-        return f"{words} while others pass, and {'is' if len(failing) == 1 else 'are'} tried again: {failing[-1].reason}"
+        return (
+            f"{words} while others pass, and {'is' if len(failing) == 1 else 'are'} tried again: {failing[-1].reason}"
+        )
 
     def to_json(self) -> str:
         """As text for the outbox."""

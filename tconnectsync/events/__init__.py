@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from tconnectsync.events.vocabulary import *  # noqa: F403 - the vocabulary is one list, kept in one place
 
 
+_ENVELOPE = frozenset({"Body", "Event"})
+
+
 def __getattr__(name: str) -> Any:
+    if name in _ENVELOPE:
+        return getattr(import_module("tconnectsync.events.envelope"), name)
     vocabulary = import_module("tconnectsync.events.vocabulary")
     if name == "__all__" or name in vocabulary.__all__:
         return getattr(vocabulary, name)

@@ -1,4 +1,4 @@
-"""What a pump can do: a value outside of this was not delivered, measured or entered, whatever a record says."""
+"""Limits of the pump: a value beyond them was not delivered, measured or entered, whatever a record says."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MAX_CARBS_G = 999.0
 MAX_VOLUME_U = 1000.0
 GLUCOSE_MG_DL = (10.0, 1000.0)
 BATTERY_MV = (2500.0, 5000.0)
-"""What a lithium cell can have."""
+"""The range of a lithium cell."""
 
 
 def possible(value: float | None, low: float, high: float) -> TypeGuard[float]:
-    """Whether a number was said and lies within these, both inclusive (NaN and infinities never)."""
+    """Whether ``value`` is a number from ``low`` to ``high``, both inclusive (never NaN or infinite)."""
     return value is not None and math.isfinite(value) and low <= value <= high

@@ -1,6 +1,6 @@
-"""How a pump is doing, by its newest words: what a sink shows that knows the present only.
+"""The current state of a pump, for sinks that show the present only.
 
-Each value carries the time at which the pump said it, because they grow old one by one.
+Each value has the time at which the pump reported it, because each gets old on its own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KINDS = DELIVERY | {
 
 @attrs.frozen(kw_only=True)
 class Said:
-    """A number and the UTC time at which the pump said it, or measured it."""
+    """A number and the UTC time at which the pump reported or measured it."""
 
     value: float
     at: datetime
@@ -41,7 +41,7 @@ class Said:
 
 @attrs.frozen(kw_only=True)
 class PumpState:
-    """The newest of everything in the pump's own order. None: the pump has not said it, or nobody can know it any more.
+    """The newest values in the pump's own order. None: not reported yet, or no longer known.
 
     ``event``: id of the newest event; ``seq`` its sequence number, ``at`` its UTC time. ``bolus_u`` is the last bolus that
     delivered something. ``glucose_mark``: "value", or "high" and "low", which have no number.
@@ -66,7 +66,7 @@ class PumpState:
 
     @property
     def reservoir_u(self) -> Said | None:
-        """What is left in the cartridge."""
+        """The insulin that is left in the cartridge."""
         left, at = self.reservoir.shown_u, self.reservoir.at
         return None if left is None or at is None else Said(value=left, at=at)
 
@@ -116,7 +116,7 @@ def _battery(body: events.BatteryMeasured | events.DaySummary, at: datetime) -> 
 
 
 def _bolus(body: events.BolusCompleted | events.BolusDelivered, at: datetime) -> dict[str, Any]:
-    """Record 280 tells of the same bolus as 20; while it goes on it is not the last one yet."""
+    """Records 280 and 20 report the same bolus. While it runs, it is not the last one yet."""
     if isinstance(body, events.BolusDelivered) and body.status != "completed":
         return {}
     if not body.delivered_u or not possible(body.delivered_u, 0.0, MAX_BOLUS_U):
@@ -125,7 +125,7 @@ def _bolus(body: events.BolusCompleted | events.BolusDelivered, at: datetime) ->
 
 
 def _glucose(state: PumpState, body: events.GlucoseReading, measured_at: datetime) -> dict[str, Any]:
-    """A backfilled reading is no news; a hidden one is no reading."""
+    """An older reading that arrives late changes nothing. A hidden one is no reading."""
     if state.glucose_at is not None and measured_at < state.glucose_at:
         return {}
     if body.mark in ("high", "low"):

@@ -1,4 +1,4 @@
-"""What is left in the cartridge: the amount that the pump said last, less what it delivered since."""
+"""The insulin left in the cartridge: the amount that the pump reported last, minus the insulin delivered since."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tconnectsync.events import Event
 from tconnectsync.events.limits import MAX_BOLUS_U, MAX_RATE_U_PER_H, MAX_VOLUME_U, possible
 
 CONFIRMED_FOR = timedelta(minutes=15)
-"""A rate is told every five minutes; after a longer silence nobody knows what was delivered."""
+"""The pump reports its rate every five minutes. After a longer silence the delivered amount is unknown."""
 BOLUSES_KEPT = 4
-"""A bolus that is told of in several records is counted once; so many of them may overlap."""
+"""A bolus with several records is counted once. So many boluses may overlap."""
 
 KINDS = frozenset(
     {
@@ -33,7 +33,7 @@ KINDS = frozenset(
 
 @attrs.frozen(kw_only=True)
 class Counted:
-    """How much of one bolus was taken off: its two parts by records 20 and 21, or both together by 280."""
+    """The subtracted amount of one bolus: its two parts by records 20 and 21, or both together by 280."""
 
     bolus_id: int
     immediate_u: float = 0.0
@@ -42,13 +42,13 @@ class Counted:
 
     @property
     def delivered_u(self) -> float:
-        """What left the cartridge: the records tell of the same insulin, so the larger account is the complete one."""
+        """The insulin that left the cartridge. The records report the same insulin, so the larger sum is the complete one."""
         return max(self.immediate_u + self.extended_u, self.together_u)
 
 
 @attrs.frozen(kw_only=True)
 class Reservoir:
-    """``left_u`` in the cartridge at ``at`` (None: nobody knows), and the rate in force since then."""
+    """``left_u`` in the cartridge at ``at`` (None: unknown), and the rate in force since then."""
 
     left_u: float | None = None
     at: datetime | None = None
@@ -57,7 +57,7 @@ class Reservoir:
 
     @property
     def shown_u(self) -> float | None:
-        """What is left; None where it is not known, or came out below nothing."""
+        """The amount left; None if it is unknown or came out negative."""
         return None if self.left_u is None or self.left_u < 0 else self.left_u
 
 

@@ -1,7 +1,7 @@
-"""What a sink author writes: pure folds of events into documents.
+"""Folds: pure functions of events into documents, which a sink author writes.
 
-A fold has no I/O, no clock but the event's and no memory but its state. The engine runs it incrementally, from checkpoints,
-so that late and re-ordered events end in the same documents as one pass (see ``docs/engineering/architecture.md``).
+A fold has no I/O, no clock but the times of events, and no memory but its state. The engine runs it from checkpoints, so that
+late and re-ordered events give the same documents as one pass (see ``docs/engineering/architecture.md``).
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ NAMESPACE = uuid.UUID("b8f7f0f4-6c0b-5d53-9d0e-7a2f9c1d4e60")
 
 
 def document_id(*parts: str | int) -> str:
-    """The identity of the document that ``parts`` name: pump, group, what names the fact, role."""
+    """Return the identity of the document that ``parts`` name: the event's id, or pump, group and number, and the role."""
     return str(uuid.uuid5(NAMESPACE, "\x1f".join(str(part) for part in parts)))
 
 
 @attrs.frozen(kw_only=True)
 class Document:
-    """Something that an outside system should hold.
+    """Something that an outside system should store.
 
-    ``id`` comes from :func:`document_id` and never from time or chance. ``at`` is the fact's UTC time with its own
-    milliseconds (sequence number mod 1000). ``slot`` names a class of documents of which the receiver can hold only one per
-    ``at`` (Nightscout's eventType); the outbox shifts one of two that would collide by a millisecond, so a receiver takes
-    the time from ``at``, and ``content`` does not repeat it. ``content`` is JSON-able. ``worth_s``: not worth sending when
-    ``at`` is older than this. ``problem``: a value that cannot be; the document is set aside with this reason, never sent.
+    - ``id`` comes from :func:`document_id`, never from the current time or chance.
+    - ``at`` is the UTC time of the fact. ``content`` has JSON values.
+    - ``unique_slot`` names a class of documents of which the receiver can store only one for each ``at`` (Nightscout's
+      eventType). The outbox moves one of two by a millisecond, so a receiver takes the time from ``at``.
+    - ``ttl_s``: the document expires so many seconds after ``at``.
+    - ``problem``: the value is impossible. The document becomes a dead letter with this reason and is never sent.
     """
 
     id: str
@@ -48,11 +49,11 @@ S = TypeVar("S")
 
 
 class Fold(Protocol[S]):
-    """Events in, documents out. One fold is one kind of fact, so that its state stays small.
+    """Events in, documents out. Write one fold for each kind of fact, so that its state stays small.
 
-    ``name`` is unique within the sink; raise ``version`` when the same events give other documents. ``kinds`` are the event
-    kinds that ``step`` sees, in the pump's own order, each with ``event.at`` set. The ``state`` is a frozen attrs class of
-    JSON-able, comparable values (``state_type``; datetimes and tuples of attrs classes are fine).
+    ``name`` is unique within the sink. Raise ``version`` when the same events give other documents. ``step`` sees the event
+    ``kinds`` in the pump's own order, each with ``event.at`` set. The state is a frozen attrs class (``state_type``) of
+    comparable JSON values; datetimes and tuples of attrs classes are allowed.
     """
 
     name: str
@@ -61,13 +62,13 @@ class Fold(Protocol[S]):
     state_type: type[S]
 
     def initial(self) -> S:
-        """The state before the first event."""
+        """Return the state before the first event."""
         ...
 
     def step(self, state: S, event: Event) -> tuple[S, Sequence[Document]]:
-        """The state after ``event``, and the documents that are now finished. A finished id is not finished again."""
+        """Return the state after ``event``, and the documents that are now finished. No id is finished twice."""
         ...
 
     def running(self, state: S) -> Sequence[Document]:
-        """Documents of what is still going on; sent too, and replaced when they change or finish."""
+        """Return the documents that can still change. They are delivered too, and replaced when they change or finish."""
         ...

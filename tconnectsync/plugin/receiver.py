@@ -1,4 +1,4 @@
-"""What stands between the outbox and an outside system: takes a batch, answers per document."""
+"""Receivers: the interface to an outside system that stores documents, and the values that it takes and returns."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tconnectsync.plugin.fold import Document
 
 @attrs.frozen(kw_only=True)
 class Delivery:
-    """One thing to do: put ``document``, or, where it is None, take back what is stored under ``stored``.
+    """One document to store, or to delete if ``document`` is None.
 
-    ``stored`` is the receiver's own text from the last time it took this document (None: never); it is what the receiver
-    needs to find the old copy again. ``unsure``: an earlier attempt ended without an answer, so the document may be there.
+    ``receiver_key`` is the receiver's own text from the last time it accepted this document (None: never). It needs it to
+    find the old copy. ``in_doubt``: an earlier attempt ended without an answer, so a copy may be there.
     """
 
     document_id: str
@@ -28,17 +28,17 @@ class Delivery:
 
 @attrs.frozen(kw_only=True)
 class Accepted:
-    """The receiver said so. ``stored`` is handed back with the next delivery of this document."""
+    """The receiver stored or deleted it. ``receiver_key`` comes back with the next delivery of this document."""
 
     receiver_key: str
 
 
 @attrs.frozen(kw_only=True)
 class Postponed:
-    """Not now; ``after_s`` is the least wait in seconds.
+    """Not now; ``after_s`` is the minimum wait in seconds.
 
-    ``unconfirmed``: the receiver says that it took it, and nothing that it shows is known as this document. A sink whose
-    documents are all so stops after a few rounds, because each round may store them once more.
+    ``unconfirmed``: the receiver reported success, but does not show the document. If all documents of a sink are
+    unconfirmed, delivery stops after a few rounds, because each round may store them again.
     """
 
     reason: str
@@ -48,7 +48,7 @@ class Postponed:
 
 @attrs.frozen(kw_only=True)
 class Refused:
-    """Never: the document goes to the dead letters with this reason. ``passing`` as in :class:`tconnectsync.Rejected`."""
+    """Never: the document becomes a dead letter with this reason. ``passing`` as in :class:`tconnectsync.Rejected`."""
 
     reason: str
     passing: bool = False
@@ -60,13 +60,15 @@ Outcome: TypeAlias = Accepted | Postponed | Refused
 
 @attrs.frozen(kw_only=True)
 class StoredDocument:
-    """One stored copy of a document: its identity, our ``stored`` text for it, and its UTC time.
+    """One stored copy of a document.
 
-    ``document_id`` is "" for what others wrote; their ``stored`` text is "" too, unless the receiver could not hold a document
-    of ours with that text beside it. ``slot`` as in :class:`tconnectsync.plugin.fold.Document`. ``pump``: serial number of the
-    pump that it tells of, where it says so: one that is not made any more is taken back only if this log knows its pump and
-    its time. ``passing``: of a class that is worth something for a while only, never missed and never taken back afterwards.
-    ``content`` is the copy as it is there, ``author`` who wrote it, where others did.
+    - ``document_id`` is "" for a document of another program. Its ``receiver_key`` is "" too, unless no document of this sink
+      with that key could be stored beside it.
+    - ``unique_slot`` as in :class:`tconnectsync.plugin.fold.Document`.
+    - ``pump``: the serial number, if the copy has one. A copy that no fold makes any more is deleted only if the log knows its
+      pump and its time.
+    - ``ephemeral``: it expires. It is never missed and never deleted.
+    - ``content`` is the copy as it is stored, ``author`` is the other program or person that wrote it.
     """
 
     document_id: str
@@ -82,7 +84,7 @@ class StoredDocument:
 
 @attrs.frozen(kw_only=True)
 class FieldDiff:
-    """A field in which a stored copy differs from our document. None: not there."""
+    """A field in which a stored copy differs from our document. None: the field is missing."""
 
     field: str
     ours: Any
@@ -99,10 +101,10 @@ class SiteConflict:
 
 @attrs.frozen(kw_only=True)
 class CheckResult:
-    """One line of ``check``: good or bad, what was looked at, and what to do about it.
+    """One line of ``check``: whether it is good, what was tested, and what to do.
 
-    ``upload``, from a source and of the pump that is worn: the UTC time of its newest upload, and the newest time in that upload
-    by the pump's own clock (naive). The configured zone is held against it.
+    ``upload``, from a source, for the active pump: the UTC time of its newest upload, and the newest time in that upload by
+    the pump's own clock (naive). The configured time zone is compared with it.
     """
 
     good: bool
@@ -119,52 +121,52 @@ class Receiver(Protocol):
     """An outside system. Any call may raise Retryable or CredentialsRefused; ``deliver`` also Rejected (whole batch)."""
 
     address: str
-    """Names the place (no secrets): when it changes, the sink stops and asks for a replay."""
+    """Names the place, without secrets. If it changes, delivery waits until the user replays the sink."""
 
     batch_size: int
     """The most deliveries that one call of ``deliver`` takes."""
 
     def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:
-        """Before the first delivery ever: is the place inhabited by someone else's copies of the same facts?"""
+        """Before the first delivery: return a conflict if another program stored copies of the same facts."""
         ...
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Do these, in order; one outcome each. At most about one batch of network requests."""
+        """Store or delete these, in order, and return one outcome for each. At most about one batch of network requests."""
         ...
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
-        """Every document of ours from ``first`` to ``last``: asked once when the outbox is empty (a wiped disk)."""
+        """Yield every document of this sink from ``first`` to ``last``. Called once, if the outbox is empty (a lost disk)."""
         ...
 
     def check(self) -> Iterator[CheckResult]:
-        """Version, rights and reachability, by trying them."""
+        """Test version, permissions and connection, and yield one result each."""
         ...
 
 
 @runtime_checkable
 class Remembering(Protocol):
-    """A receiver that learns something about its place that is worth keeping over a restart."""
+    """A receiver that learns something about its place and keeps it over a restart."""
 
     def memory(self) -> str:
-        """What it learned, as text; "" for nothing."""
+        """Return what it learned as text; "" for nothing."""
         ...
 
     def recall(self, memory: str) -> None:
-        """What it learned before, from :meth:`memory`. Asked once, before the first delivery."""
+        """Take back the text of :meth:`memory`. Called once, before the first delivery."""
         ...
 
 
 @runtime_checkable
 class SupportsRender(Protocol):
-    """A receiver that can say beforehand what it sends. Not every one can: ask :func:`rendered`."""
+    """A receiver that can show what it would send. Use :func:`rendered`, which works for every receiver."""
 
     def rendered(self, document: Document) -> Mapping[str, Any] | Refused:
-        """What would be sent for this document, JSON-able, or why it never can be. Without any request."""
+        """Return what would be sent for this document as JSON values, or why it never can be. Makes no request."""
         ...
 
 
 def rendered(receiver: Receiver, document: Document) -> Mapping[str, Any] | Refused:
-    """What ``receiver`` would send for ``document``; the fold's content where the receiver does not say."""
+    """Return what ``receiver`` would send for ``document``; by default the content that the fold made."""
     if document.problem is not None:
         return Refused(reason=document.problem)
     if isinstance(receiver, SupportsRender):
@@ -174,9 +176,9 @@ def rendered(receiver: Receiver, document: Document) -> Mapping[str, Any] | Refu
 
 @attrs.frozen(kw_only=True)
 class LegacyMatch:
-    """A document of an older bridge beside ours. ``same``: ours describe the same fact; None: nobody can tell.
+    """A document of an older bridge. ``same``: one of our documents describes the same fact; None: unknown.
 
-    ``impossible`` (with ``same``): it says what cannot be, and goes though nothing of ours takes its place.
+    ``impossible`` (with ``same``): its value is impossible. It is deleted, and no document of ours replaces it.
     """
 
     stored: StoredDocument

@@ -1,4 +1,4 @@
-"""What brings pump events in."""
+"""Sources: the interface to a vendor that has pump events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tconnectsync.plugin.receiver import CheckResult
 
 @attrs.frozen(kw_only=True)
 class Batch:
-    """What one request brought. The engine makes ``events`` durable before it asks for the next batch.
+    """The events of one request. The engine writes them to the disk before it asks for the next batch.
 
     ``note`` says in words what was read ("pump 123, 1 to 28 October"); ``done`` of ``total`` drives a progress bar.
     """
@@ -26,10 +26,10 @@ class Batch:
 
 
 class History(Protocol):
-    """What a source may know of the log: the source's position derives from it."""
+    """The part of the log that a source can read. It derives its position from there."""
 
     def facts(self, kind: str, *, pump: str | None = None, limit: int = 100) -> Sequence[Event]:
-        """Newest first (by log position) events of ``kind`` from this source; meant for rare kinds and for facts."""
+        """Return events of ``kind`` from this source, newest log position first. Use it for rare kinds and for facts."""
         ...
 
 
@@ -40,7 +40,7 @@ class Source(Protocol):
     """Version of ``decode``; raising it makes the engine read every ``raw`` again."""
 
     def poll(self, history: History) -> Iterator[Batch]:
-        """Fetch what is new; yields after every request, so that nothing else starves. Ends when all is fetched."""
+        """Fetch new events. Yields after every request, so that others get their turn. Ends when all is fetched."""
         ...
 
     def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
@@ -48,9 +48,9 @@ class Source(Protocol):
         ...
 
     def decode(self, raw: Mapping[str, Any]) -> tuple[str, Body]:
-        """The kind and body of a vendor record; never raises for odd data but answers ``unknown``."""
+        """Return the kind and body of a vendor record: ``unknown`` if it makes no sense. Never raises."""
         ...
 
     def check(self) -> Iterator[CheckResult]:
-        """Login, pumps found and their newest data; nothing secret in the words."""
+        """Test login, pumps and their newest data. Yields results without secrets."""
         ...

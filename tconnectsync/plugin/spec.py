@@ -1,6 +1,6 @@
-"""The hooks. Each registers objects; what the objects must do is a Protocol elsewhere in this package.
+"""The hooks. Each registers objects; the protocols of these objects are in the other modules of this package.
 
-All are called once at start; an exception from one is reported as that plugin's and stops no other.
+Each hook is called once at start. If one raises, its plugin is reported, and the others run.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ hookimpl = pluggy.HookimplMarker("tconnectsync")
 
 @attrs.frozen(kw_only=True)
 class Context:
-    """What the engine lends a plugin: the clock, a private folder (0700) for tokens and caches, the product's version.
+    """What a plugin gets from the engine: the clock, a private folder (0700) for tokens and caches, the product's version.
 
-    ``zone_of(day)`` answers the configured IANA zone name for a ``datetime.date``; ``sections`` are the loaded configuration
+    ``zone_of(day)`` returns the configured IANA zone name for a ``datetime.date``; ``sections`` are the loaded configuration
     sections by name.
     """
 
@@ -56,8 +56,8 @@ class Section:
 class SourceSpec:
     """A kind of source: configured by ``[sources.NAME]``, opened with its options.
 
-    ``enabled(options)`` tells whether it is on when the table has no ``enabled`` key. ``problems(options)`` are
-    configuration problems that only show together, each a sentence that starts with the key path.
+    ``enabled(options)``: whether it is on if the table has no ``enabled`` key. ``problems(options)`` are configuration
+    problems that concern several keys, each a sentence that starts with the key path.
     """
 
     name: str

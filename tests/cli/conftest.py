@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.harness import FakeApplication, World
+from tests.cli.harness import CliHarness, FakeApplication
 
 COMMANDS = {
     "execute": "daemon.execute",
@@ -28,7 +28,7 @@ password = "pump-password"
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> World:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CliHarness:
     """A made-up plugin, a fake engine and a configuration that is right."""
     application = FakeApplication()
     for name, module in COMMANDS.items():
@@ -37,4 +37,4 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     path.write_text(CONFIG)
     path.chmod(0o600)
     environ = {"HOME": str(tmp_path), "TCONNECTSYNC_CONFIG": str(path)}
-    return World(tmp_path, application, lambda: tuple(capsys.readouterr()), environ)  # type: ignore[arg-type,return-value]
+    return CliHarness(tmp_path, application, lambda: tuple(capsys.readouterr()), environ)  # type: ignore[arg-type,return-value]

@@ -127,7 +127,7 @@ class StillClock:
 
 
 @attrs.define
-class Said:
+class CommandResult:
     """What a command line ended with."""
 
     status: int
@@ -136,7 +136,7 @@ class Said:
 
 
 @attrs.define
-class World:
+class CliHarness:
     """Runs command lines in ``folder``, which holds ``config.toml``."""
 
     folder: Path
@@ -145,11 +145,11 @@ class World:
     environ: dict[str, str]
     plugins: Plugins = attrs.field(factory=lambda: load_plugins([EntryPoint("made-up", made_up_plugin())]))
 
-    def run(self, *arguments: str) -> Said:
+    def run(self, *arguments: str) -> CommandResult:
         from tconnectsync.cli.root import run
 
         invocation = CliContext(
             environ=self.environ, clock=StillClock(), system_file=self.folder / "none", plugins=self.plugins
         )
         status = run(arguments, invocation)
-        return Said(status, *self.capture())
+        return CommandResult(status, *self.capture())

@@ -27,7 +27,7 @@ from tconnectsync.errors import (
 from tconnectsync.eventlog import Damage
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.plugin.receiver import CheckResult
-from tests.cli.harness import EntryPoint, Result, World, made_up_plugin
+from tests.cli.harness import CliHarness, EntryPoint, Result, made_up_plugin
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ from tests.cli.harness import EntryPoint, Result, World, made_up_plugin
         (("dead-letters", "drop", "site", "--all"), ("dead_letters_drop", {"sink": "site", "ids": None})),
     ],
 )
-def test_a_command_is_one_request(world: World, arguments: tuple[str, ...], request_: object) -> None:
+def test_a_command_is_one_request(world: CliHarness, arguments: tuple[str, ...], request_: object) -> None:
     said = world.run(*arguments)
     assert world.application.asked == [request_]
     assert (said.status, said.err) == (0, "")
@@ -90,7 +90,7 @@ def test_a_command_is_one_request(world: World, arguments: tuple[str, ...], requ
         (("status", "--jsn"), "--json"),
     ],
 )
-def test_wrong_usage_is_status_2_and_asks_nothing(world: World, arguments: tuple[str, ...], words: str) -> None:
+def test_wrong_usage_is_status_2_and_asks_nothing(world: CliHarness, arguments: tuple[str, ...], words: str) -> None:
     said = world.run(*arguments)
     assert said.status == 2
     assert words in said.err
@@ -99,7 +99,7 @@ def test_wrong_usage_is_status_2_and_asks_nothing(world: World, arguments: tuple
 
 
 @pytest.mark.parametrize("status", range(10))
-def test_the_engines_exit_status_and_words_reach_the_user(world: World, status: int) -> None:
+def test_the_engines_exit_status_and_words_reach_the_user(world: CliHarness, status: int) -> None:
     world.application.answer = Result(status=status, lines=("first", "second"))
     said = world.run("sync")
     assert said.status == status
@@ -119,7 +119,7 @@ def test_the_engines_exit_status_and_words_reach_the_user(world: World, status: 
         (TconnectsyncError("odd"), 1),
     ],
 )
-def test_an_expected_error_is_words_and_its_status(world: World, error: TconnectsyncError, status: int) -> None:
+def test_an_expected_error_is_words_and_its_status(world: CliHarness, error: TconnectsyncError, status: int) -> None:
     world.application.answer = error
     said = world.run("sync")
     assert said.status == status
@@ -129,7 +129,7 @@ def test_an_expected_error_is_words_and_its_status(world: World, error: Tconnect
         assert error.remedy in said.err
 
 
-def test_an_unexpected_failure_is_one_line_and_a_private_file_without_secrets(world: World) -> None:
+def test_an_unexpected_failure_is_one_line_and_a_private_file_without_secrets(world: CliHarness) -> None:
     (world.folder / "data").mkdir()
     world.application.answer = KeyError("pump-password")
     said = world.run("sync")
@@ -144,7 +144,7 @@ def test_an_unexpected_failure_is_one_line_and_a_private_file_without_secrets(wo
         assert "pump-password" not in text
 
 
-def test_verbose_shows_the_traceback(world: World) -> None:
+def test_verbose_shows_the_traceback(world: CliHarness) -> None:
     world.application.answer = KeyError("pump-password")
     for arguments in (("-v", "sync"), ("sync", "-v")):
         said = world.run(*arguments)
@@ -153,14 +153,14 @@ def test_verbose_shows_the_traceback(world: World) -> None:
         assert "pump-password" not in said.err
 
 
-def test_ctrl_c_ends_quietly(world: World) -> None:
+def test_ctrl_c_ends_quietly(world: CliHarness) -> None:
     world.application.answer = KeyboardInterrupt()
     said = world.run("sync")
     assert said.status == 130
     assert "Nothing is lost" in said.err
 
 
-def test_a_configuration_that_is_wrong_is_told_whole_and_nothing_is_written(world: World) -> None:
+def test_a_configuration_that_is_wrong_is_told_whole_and_nothing_is_written(world: CliHarness) -> None:
     (world.folder / "config.toml").write_text('timezone = "Nowhere"\nfoo = 1\n')
     before = sorted(world.folder.iterdir())
     for command in ("sync", "run", "status", "check"):
@@ -173,14 +173,14 @@ def test_a_configuration_that_is_wrong_is_told_whole_and_nothing_is_written(worl
     assert world.application.asked == []
 
 
-def test_config_may_stand_before_and_after_the_command(world: World) -> None:
+def test_config_may_stand_before_and_after_the_command(world: CliHarness) -> None:
     other = world.folder / "other.toml"
     other.write_text("nonsense = 1")
     for arguments in (("--config", str(other), "sync"), ("sync", "--config", str(other))):
         assert f"{other}: nonsense" in world.run(*arguments).err
 
 
-def test_features_choose_the_sinks(world: World) -> None:
+def test_features_choose_the_sinks(world: CliHarness) -> None:
     for arguments in (("--features", "PAPER", "run"), ("run", "--features", "paper")):
         world.run(*arguments)
         _, config = world.application.asked.pop()
@@ -190,7 +190,7 @@ def test_features_choose_the_sinks(world: World) -> None:
 # --- readers --------------------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_prints_documents_and_asks_for_nothing_else(world: World) -> None:
+def test_a_dry_run_prints_documents_and_asks_for_nothing_else(world: CliHarness) -> None:
     world.application.documents = ({"id": "a"}, {"id": "ü"})
     said = world.run("sync", "--dry-run")
     assert [json.loads(line) for line in said.out.splitlines()] == [{"id": "a"}, {"id": "ü"}]
@@ -213,7 +213,7 @@ RECORD = {
 }
 
 
-def test_events_are_a_line_each(world: World) -> None:
+def test_events_are_a_line_each(world: CliHarness) -> None:
     world.application.records = (RECORD,)
     said = world.run("events", "--kind", "bolus", "--kind", "alarm.raised", "--pump", "1234567")
     assert said.out == (
@@ -225,13 +225,13 @@ def test_events_are_a_line_each(world: World) -> None:
     assert wanted["pump"] == "1234567"
 
 
-def test_events_as_json_are_the_records(world: World) -> None:
+def test_events_as_json_are_the_records(world: CliHarness) -> None:
     world.application.records = (RECORD, RECORD)
     assert [json.loads(line) for line in world.run("events", "--json").out.splitlines()] == [RECORD, RECORD]
 
 
 @pytest.mark.parametrize("options", [(), ("--json",), ("--follow",)])
-def test_events_leave_out_what_is_damaged_and_say_where(world: World, options: tuple[str, ...]) -> None:
+def test_events_leave_out_what_is_damaged_and_say_where(world: CliHarness, options: tuple[str, ...]) -> None:
     harm = Damage(path="/data/log/1.jsonl", line=4, position=3, last_position=5, what="the checksum is not right")
     end = Damage(path="/data/log/2.jsonl", line=9, position=9, what="cut")
     world.application.damages = (harm, end)
@@ -247,7 +247,7 @@ def test_events_leave_out_what_is_damaged_and_say_where(world: World, options: t
     ]
 
 
-def test_check_prints_good_and_bad_with_the_remedy(world: World) -> None:
+def test_check_prints_good_and_bad_with_the_remedy(world: CliHarness) -> None:
     world.application.findings = (
         CheckResult(good=True, what="disk: 9 GB free"),
         CheckResult(good=False, what="login refused", remedy="Is the region right?"),
@@ -265,7 +265,7 @@ def test_check_prints_good_and_bad_with_the_remedy(world: World) -> None:
     assert as_json[-1] == {"good": False, "what": "login refused", "remedy": "Is the region right?"}
 
 
-def test_check_tells_of_a_secret_that_everybody_can_read(world: World) -> None:
+def test_check_tells_of_a_secret_that_everybody_can_read(world: CliHarness) -> None:
     path = world.folder / "config.toml"
     path.chmod(0o644)
     said = world.run("check")
@@ -275,12 +275,12 @@ def test_check_tells_of_a_secret_that_everybody_can_read(world: World) -> None:
     assert world.run("check").status == 0
 
 
-def test_check_ends_with_0_when_all_is_well(world: World) -> None:
+def test_check_ends_with_0_when_all_is_well(world: CliHarness) -> None:
     world.application.findings = (CheckResult(good=True, what="disk"),)
     assert world.run("check").status == 0
 
 
-def test_plugins_tells_what_runs_and_what_does_not(world: World) -> None:
+def test_plugins_tells_what_runs_and_what_does_not(world: CliHarness) -> None:
     world.plugins = load_plugins(
         [EntryPoint("made-up", made_up_plugin()), EntryPoint("acme", ImportError("gone"), "acme_sink")],
         blocked=["simulator"],
@@ -308,7 +308,7 @@ def test_plugins_tells_what_runs_and_what_does_not(world: World) -> None:
     assert "acme: acme_sink does not import" in words
 
 
-def test_a_broken_plugin_is_warned_about_while_the_rest_runs(world: World) -> None:
+def test_a_broken_plugin_is_warned_about_while_the_rest_runs(world: CliHarness) -> None:
     world.plugins = load_plugins([EntryPoint("made-up", made_up_plugin()), EntryPoint("acme", ImportError("gone"))])
     said = world.run("sync")
     assert said.status == 0
@@ -316,7 +316,7 @@ def test_a_broken_plugin_is_warned_about_while_the_rest_runs(world: World) -> No
     assert "level=" not in said.err
 
 
-def test_dead_letters_are_listed(world: World) -> None:
+def test_dead_letters_are_listed(world: CliHarness) -> None:
     letter = {
         "sink": "site",
         "id": "0f",
@@ -334,11 +334,11 @@ def test_dead_letters_are_listed(world: World) -> None:
     assert world.run("dead-letters", "list").out.startswith("There are no dead letters")
 
 
-def test_a_command_of_a_plugin_runs(world: World) -> None:
+def test_a_command_of_a_plugin_runs(world: CliHarness) -> None:
     assert world.run("hello").out == "hi\n"
 
 
-def test_a_plugin_cannot_take_a_command_of_the_engine(world: World) -> None:
+def test_a_plugin_cannot_take_a_command_of_the_engine(world: CliHarness) -> None:
     world.plugins = load_plugins([EntryPoint("greedy", made_up_plugin("status"))])
     assert "Say hi" not in world.run("--help").out
     world.application.status = {"version": "4.0.0", "data_dir": "/data"}
@@ -352,7 +352,7 @@ def test_a_plugin_cannot_take_a_command_of_the_engine(world: World) -> None:
 @pytest.mark.parametrize(
     ("number", "remedy"), [(errno.EROFS, "remount"), (errno.ENOSPC, "Free some space"), (errno.EIO, "dmesg")]
 )
-def test_a_disk_that_is_read_only_full_or_failing_is_told_as_such(world: World, number: int, remedy: str) -> None:
+def test_a_disk_that_is_read_only_full_or_failing_is_told_as_such(world: CliHarness, number: int, remedy: str) -> None:
     world.application.answer = OSError(number, os.strerror(number), "/data/lock")
     said = world.run("sync")
     assert said.status == 1, "a service is started again"
@@ -362,7 +362,7 @@ def test_a_disk_that_is_read_only_full_or_failing_is_told_as_such(world: World, 
     assert "unexpectedly" not in said.err
 
 
-def test_help_lists_every_command_and_every_exit_status(world: World) -> None:
+def test_help_lists_every_command_and_every_exit_status(world: CliHarness) -> None:
     said = world.run("--help")
     assert said.status == 0
     for name in (*COMMANDS, "hello"):
@@ -371,14 +371,14 @@ def test_help_lists_every_command_and_every_exit_status(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_the_overview_says_what_the_commands_own_help_says(world: World, name: str) -> None:
+def test_the_overview_says_what_the_commands_own_help_says(world: CliHarness, name: str) -> None:
     command = import_module(f"tconnectsync.cli.commands.{module_of(name)}").command
     assert (command.help or "").replace("\n    ", " ").split("\n")[0].strip()
     assert command.name == name
     assert world.run(name, "--help").status == 0
 
 
-def test_help_works_while_the_configuration_does_not(world: World) -> None:
+def test_help_works_while_the_configuration_does_not(world: CliHarness) -> None:
     (world.folder / "config.toml").write_text("= broken")
     assert world.run("--help").status == 0
     assert world.run("sync", "--help").status == 0
@@ -397,7 +397,7 @@ def test_help_imports_no_heavy_module() -> None:
     assert done.stderr.strip() == "[]"
 
 
-def test_a_reader_that_closes_the_pipe_is_no_error(world: World) -> None:
+def test_a_reader_that_closes_the_pipe_is_no_error(world: CliHarness) -> None:
     """``tconnectsync events | head -1`` ends quietly."""
 
     @attrs.define

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.harness import World
+from tests.cli.harness import CliHarness
 
 
-def test_what_may_not_be_read_is_told_with_the_way_out(world: World) -> None:
+def test_what_may_not_be_read_is_told_with_the_way_out(world: CliHarness) -> None:
     world.application.answer = PermissionError(13, "Permission denied", "/var/lib/tconnectsync/lock")
     said = world.run("sync")
     assert said.status == 1, "a service is to be started again: the folder may be its own a moment later"
@@ -20,7 +20,7 @@ def test_what_may_not_be_read_is_told_with_the_way_out(world: World) -> None:
 
 
 def test_a_named_configuration_that_may_not_be_read_is_told_with_the_way_out(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: CliHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbidden(self: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(self))

@@ -13,7 +13,7 @@ from tconnectsync.cli.durations import size_words, span_words, when_words
 from tconnectsync.cli.progress import ProgressLine, bar_words
 from tconnectsync.cli.status_links import StatusLine, status_lines, too_old
 from tconnectsync.projection.notes import PendingNote, due_texts, notes_to_json
-from tests.cli.harness import NOW, World
+from tests.cli.harness import NOW, CliHarness
 
 BERLIN = ZoneInfo("Europe/Berlin")
 OK = {"state": "ok", "since": None, "message": "", "remedy": None}
@@ -71,7 +71,7 @@ def link(status: dict[str, Any], name: str) -> StatusLine:
     return next(found for found in status_lines(status, NOW, BERLIN) if found.name == name)
 
 
-def test_a_chain_that_is_well(world: World) -> None:
+def test_a_chain_that_is_well(world: CliHarness) -> None:
     world.application.status = a_status()
     assert world.run("status").out.splitlines() == [
         "tconnectsync 4.0.0, data in /var/lib/tconnectsync",
@@ -85,7 +85,7 @@ def test_a_chain_that_is_well(world: World) -> None:
     ]
 
 
-def test_json_is_what_the_engine_says(world: World) -> None:
+def test_json_is_what_the_engine_says(world: CliHarness) -> None:
     world.application.status = a_status()
     said = world.run("status", "--json")
     assert json.loads(said.out) == a_status()
@@ -159,7 +159,7 @@ def test_trouble_that_should_pass_and_does_not_is_bad(state: str) -> None:
     assert "2025-11-16 14:12 (2 days ago)" in link(a_status(sink=trouble), "nightscout-treatments").lines[0]
 
 
-def test_status_ends_with_0_whatever_it_finds_unless_it_is_asked_to_judge(world: World) -> None:
+def test_status_ends_with_0_whatever_it_finds_unless_it_is_asked_to_judge(world: CliHarness) -> None:
     world.application.status = a_status(sink={"state": "halted", "message": "no", "remedy": "Look."})
     assert world.run("status").status == 0
     assert world.run("status", "--exit-code").status == 9
@@ -173,7 +173,7 @@ def test_status_ends_with_0_whatever_it_finds_unless_it_is_asked_to_judge(world:
 @pytest.mark.parametrize(
     ("limit", "status"), [("3h", 0), ("15m", 0), ("13m", 9), ("10 min", 9), ("1.5h", 0), ("2d", 0), ("600s", 9)]
 )
-def test_data_that_is_too_old_is_an_exit_status(world: World, limit: str, status: int) -> None:
+def test_data_that_is_too_old_is_an_exit_status(world: CliHarness, limit: str, status: int) -> None:
     world.application.status = a_status()
     said = world.run("status", "--max-age", limit)
     assert said.status == status
@@ -194,7 +194,7 @@ def test_the_pump_that_is_worn_counts_and_no_data_is_too_old() -> None:
 
 
 @pytest.mark.parametrize("limit", ["3", "h", "-3h", "0h", "3 weeks", "", "1e3h", "nan h"])
-def test_an_age_without_a_unit_is_refused(world: World, limit: str) -> None:
+def test_an_age_without_a_unit_is_refused(world: CliHarness, limit: str) -> None:
     said = world.run("status", "--max-age", limit)
     assert said.status == 2
     assert "3h" in said.err

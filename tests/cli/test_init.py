@@ -17,7 +17,7 @@ from tconnectsync.cli.init.template import TemplateValues, fill_template, templa
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.plugin.receiver import CheckResult
-from tests.cli.harness import Said, World
+from tests.cli.harness import CliHarness, CommandResult
 
 OLD = {
     "TCONNECT_EMAIL": "a@example.org",
@@ -31,14 +31,14 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
 
 
 @pytest.fixture
-def real(world: World) -> World:
+def real(world: CliHarness) -> CliHarness:
     """The plugins that ship, and no configuration."""
     del world.environ["TCONNECTSYNC_CONFIG"]
     world.plugins = load_plugins()
     return world
 
 
-def init(world: World, *more: str, **changes: str) -> Said:
+def init(world: CliHarness, *more: str, **changes: str) -> CommandResult:
     old = world.folder / "old.env"
     old.write_text("".join(f"{name}='{value}'\n" for name, value in {**OLD, **changes}.items() if value))
     return world.run("init", "--from-env", str(old), "--output", str(world.folder / "new.toml"), *more)
@@ -72,7 +72,7 @@ def test_old_settings_keep_signs_and_run_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_written_loads_and_only_its_owner_can_read_it(real: World) -> None:
+def test_what_is_written_loads_and_only_its_owner_can_read_it(real: CliHarness) -> None:
     said = init(real)
     path = real.folder / "new.toml"
     assert said.status == 0, said.err
@@ -84,7 +84,7 @@ def test_what_is_written_loads_and_only_its_owner_can_read_it(real: World) -> No
     assert not list(real.folder.glob(".new.toml*"))
 
 
-def test_with_the_secrets_inside_it_is_not_for_the_service(real: World) -> None:
+def test_with_the_secrets_inside_it_is_not_for_the_service(real: CliHarness) -> None:
     last = init(real).out.splitlines()[-1]
     assert "service" in last
     assert "--password-file" in last
@@ -93,7 +93,7 @@ def test_with_the_secrets_inside_it_is_not_for_the_service(real: World) -> None:
 
 @pytest.mark.parametrize("more", ["web.secret=hidden", "sources.tconnect.password=hidden"])
 def test_with_the_secrets_in_files_it_says_how_the_service_may_read_it(
-    real: World, more: str, monkeypatch: pytest.MonkeyPatch
+    real: CliHarness, more: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = real.folder / "new.toml"
     (real.folder / "hidden").write_text("hidden")
@@ -106,7 +106,7 @@ def test_with_the_secrets_in_files_it_says_how_the_service_may_read_it(
     assert "644" not in init(real, *flags, "--force", "--set", more).out.splitlines()[-1]
 
 
-def test_a_bad_check_writes_nothing_unless_it_is_left_out(real: World) -> None:
+def test_a_bad_check_writes_nothing_unless_it_is_left_out(real: CliHarness) -> None:
     real.application.findings = (CheckResult(good=False, what="the login was refused", remedy="Correct it."),)
     said = init(real)
     assert said.status == 9
@@ -115,7 +115,7 @@ def test_a_bad_check_writes_nothing_unless_it_is_left_out(real: World) -> None:
     assert init(real, "--no-check").status == 0
 
 
-def test_a_file_that_is_there_stays_without_force(real: World) -> None:
+def test_a_file_that_is_there_stays_without_force(real: CliHarness) -> None:
     path = real.folder / "new.toml"
     path.write_text("mine")
     assert init(real).status == 2
@@ -124,7 +124,7 @@ def test_a_file_that_is_there_stays_without_force(real: World) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_pinned_pump_is_said_loudly(real: World) -> None:
+def test_a_pinned_pump_is_said_loudly(real: CliHarness) -> None:
     said = init(real, PUMP_SERIAL_NUMBER="7654321")
     assert "ONLY PUMP 7654321" in said.err
     assert 'pumps = ["7654321"]' in (real.folder / "new.toml").read_text()
@@ -144,7 +144,7 @@ def test_a_pinned_pump_is_said_loudly(real: World) -> None:
         ({"TCONNECTSYNC_HEROKU_FEATURES": "BASALT"}, "unknown feature BASALT"),
     ],
 )
-def test_what_is_wrong_is_named_and_nothing_is_written(real: World, changes: dict[str, str], told: str) -> None:
+def test_what_is_wrong_is_named_and_nothing_is_written(real: CliHarness, changes: dict[str, str], told: str) -> None:
     said = init(real, **changes)
     assert said.status == 2
     assert told in said.err
@@ -152,7 +152,7 @@ def test_what_is_wrong_is_named_and_nothing_is_written(real: World, changes: dic
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00\x01", b"nothing here"])
-def test_an_unreadable_older_file_is_named(real: World, content: bytes | None) -> None:
+def test_an_unreadable_older_file_is_named(real: CliHarness, content: bytes | None) -> None:
     path = real.folder / "noise"
     if content is not None:
         path.write_bytes(content)
@@ -164,13 +164,13 @@ def test_an_unreadable_older_file_is_named(real: World, content: bytes | None) -
 
 
 @pytest.mark.parametrize("region", ["US", "us"])
-def test_the_regions_flag_wins_over_the_older_settings(real: World, region: str) -> None:
+def test_the_regions_flag_wins_over_the_older_settings(real: CliHarness, region: str) -> None:
     assert init(real, "--no-check", "--region", region, TCONNECT_REGION="EU").status == 0
     config = load_config(real.folder / "new.toml", {}, real.plugins)
     assert config.sources["tandem"].options.region == "US"
 
 
-def test_the_region_is_asked_for_where_nothing_says_it(real: World) -> None:
+def test_the_region_is_asked_for_where_nothing_says_it(real: CliHarness) -> None:
     said = init(real, "--no-check", TCONNECT_REGION="")
     assert (said.status, "--region" in said.err) == (2, True)
 
@@ -178,7 +178,7 @@ def test_the_region_is_asked_for_where_nothing_says_it(real: World) -> None:
 @pytest.mark.parametrize(
     "written", ["int(os.environ.get('PUMP_SERIAL_NUMBER', '7654321'))", "os.getenv('PUMP_SERIAL_NUMBER', '7654321')"]
 )
-def test_a_pump_pinned_by_a_default_in_python_is_said_loudly(real: World, written: str) -> None:
+def test_a_pump_pinned_by_a_default_in_python_is_said_loudly(real: CliHarness, written: str) -> None:
     old = real.folder / "secret.py"
     lines = "".join(f"{name} = {value!r}\n" for name, value in OLD.items())
     old.write_text(f"import os\n{lines}PUMP_SERIAL_NUMBER = {written}\n")
@@ -188,7 +188,7 @@ def test_a_pump_pinned_by_a_default_in_python_is_said_loudly(real: World, writte
     assert 'pumps = ["7654321"]' in (real.folder / "new.toml").read_text()
 
 
-def test_the_environment_wins_over_a_default_and_loses_to_an_explicit_value(real: World) -> None:
+def test_the_environment_wins_over_a_default_and_loses_to_an_explicit_value(real: CliHarness) -> None:
     old = real.folder / "secret.py"
     lines = "".join(f"{name} = {value!r}\n" for name, value in OLD.items() if name != "NS_URL")
     old.write_text(f"import os\n{lines}NS_URL = os.environ.get('NS_URL', 'https://default.example/')\n")
@@ -200,7 +200,7 @@ def test_the_environment_wins_over_a_default_and_loses_to_an_explicit_value(real
     assert written["sources"]["tandem"]["email"] == "a@example.org"
 
 
-def test_a_value_that_cannot_be_read_without_running_it_is_named_and_not_told(real: World) -> None:
+def test_a_value_that_cannot_be_read_without_running_it_is_named_and_not_told(real: CliHarness) -> None:
     old = real.folder / "secret.py"
     lines = "".join(f"{name} = {value!r}\n" for name, value in OLD.items() if name != "NS_SECRET")
     old.write_text(f"{lines}NS_SECRET = 'hid' + 'den'\n")
@@ -212,7 +212,7 @@ def test_a_value_that_cannot_be_read_without_running_it_is_named_and_not_told(re
 
 
 @pytest.mark.parametrize("written", ["'hidden", '"hidden', "'hid'den'", "\"hidden'"])
-def test_quotes_that_do_not_match_are_named_with_their_line(real: World, written: str) -> None:
+def test_quotes_that_do_not_match_are_named_with_their_line(real: CliHarness, written: str) -> None:
     old = real.folder / "old.env"
     lines = "".join(f"{name}={value}\n" for name, value in OLD.items() if name != "NS_SECRET")
     old.write_text(f"{lines}NS_SECRET={written}\n")
@@ -230,7 +230,7 @@ def test_a_quote_in_a_comment_or_of_a_setting_that_nobody_needs_is_no_matter() -
     assert said.unread.keys() == {"B"}
 
 
-def test_the_line_that_is_no_python_is_named(real: World) -> None:
+def test_the_line_that_is_no_python_is_named(real: CliHarness) -> None:
     old = real.folder / "secret.py"
     old.write_text("NS_URL = 'https://site.example/'\nNS_SECRET = 'hidden\n")
     said = real.run("init", "--from-env", str(old), "--output", str(real.folder / "new.toml"))
@@ -242,7 +242,7 @@ def test_the_line_that_is_no_python_is_named(real: World) -> None:
 @pytest.mark.parametrize(
     "names", ["BASAL,BOLUS", "bolus", "IOB PUMP_EVENTS CGM", "BASAL BOLUS BOLUS_BG DEVICE_STATUS PROFILES CGM_ALERTS"]
 )
-def test_older_feature_names_choose_the_same_sinks_as_the_variable_does(real: World, names: str) -> None:
+def test_older_feature_names_choose_the_same_sinks_as_the_variable_does(real: CliHarness, names: str) -> None:
     assert init(real, "--no-check", TCONNECTSYNC_HEROKU_FEATURES=names).status == 0
     written = load_config(real.folder / "new.toml", {}, real.plugins)
     real.folder.joinpath("new.toml").unlink()
@@ -251,7 +251,7 @@ def test_older_feature_names_choose_the_same_sinks_as_the_variable_does(real: Wo
     assert written.sinks == load_config(real.folder / "new.toml", variable, real.plugins).sinks
 
 
-def test_any_key_can_be_set_in_its_place(real: World) -> None:
+def test_any_key_can_be_set_in_its_place(real: CliHarness) -> None:
     path = real.folder / "new.toml"
     more = (
         "log_level=debug",
@@ -280,7 +280,7 @@ def test_any_key_can_be_set_in_its_place(real: World) -> None:
         ("daemon.poll_min=soon", "poll_min"),
     ],
 )
-def test_a_setting_that_is_none_is_named_and_nothing_is_written(real: World, setting: str, told: str) -> None:
+def test_a_setting_that_is_none_is_named_and_nothing_is_written(real: CliHarness, setting: str, told: str) -> None:
     said = init(real, "--no-check", "--set", setting)
     assert said.status == 2
     assert told in said.err
@@ -288,7 +288,7 @@ def test_a_setting_that_is_none_is_named_and_nothing_is_written(real: World, set
 
 
 @pytest.mark.parametrize("setting", ["nightscout api_secret=marked-9f3c", "nightscout.api_secret:marked-9f3c"])
-def test_a_setting_that_is_none_does_not_show_its_value(real: World, setting: str) -> None:
+def test_a_setting_that_is_none_does_not_show_its_value(real: CliHarness, setting: str) -> None:
     said = init(real, "--no-check", "--set", setting)
     assert said.status == 2
     assert "KEY=VALUE" in said.err
@@ -297,7 +297,7 @@ def test_a_setting_that_is_none_does_not_show_its_value(real: World, setting: st
 
 @pytest.mark.parametrize("text", ["12345678", "true", "1979-05-27", "[1]", "0x10", '"12345678"'])
 @pytest.mark.parametrize("key", ["sources.tandem.password", "web.secret"])
-def test_a_text_that_looks_like_a_number_stays_a_text(real: World, key: str, text: str) -> None:
+def test_a_text_that_looks_like_a_number_stays_a_text(real: CliHarness, key: str, text: str) -> None:
     said = init(real, "--no-check", "--set", f"{key}={text}", "--set", "sources.tandem.endpoints.client_id=7")
     assert said.status == 0, said.err
     config = load_config(real.folder / "new.toml", {}, real.plugins)
@@ -316,21 +316,21 @@ def test_the_machines_zone_is_offered_if_it_names_a_place(
     assert host_zone({"TZ": "America/Chicago"}) == "America/Chicago"
 
 
-def test_quotes_around_a_variable_are_not_part_of_it(real: World) -> None:
+def test_quotes_around_a_variable_are_not_part_of_it(real: CliHarness) -> None:
     real.environ.update({name: f'"{value}"' for name, value in OLD.items()})
     assert real.run("init", "--no-check", "--output", str(real.folder / "new.toml")).status == 0
     config = load_config(real.folder / "new.toml", {}, real.plugins)
     assert config.sources["tandem"].options.password.reveal() == OLD["TCONNECT_PASSWORD"]
 
 
-def test_a_variable_that_is_no_text_is_named(real: World) -> None:
+def test_a_variable_that_is_no_text_is_named(real: CliHarness) -> None:
     real.environ["TCONNECT_PASSWORD"] = "\udcff"
     said = real.run("init", "--no-check", "--output", str(real.folder / "new.toml"))
     assert (said.status, "TCONNECT_PASSWORD in the environment" in said.err) == (2, True)
 
 
 @pytest.mark.parametrize("url", ["https://", "https://me:word@site.example/"])
-def test_a_wrong_value_is_told_under_the_name_that_was_asked_for(real: World, url: str) -> None:
+def test_a_wrong_value_is_told_under_the_name_that_was_asked_for(real: CliHarness, url: str) -> None:
     said = init(real, "--no-check", NS_URL=url)
     assert said.status == 2
     assert ".new.toml." not in said.err
@@ -338,7 +338,7 @@ def test_a_wrong_value_is_told_under_the_name_that_was_asked_for(real: World, ur
     assert not list(real.folder.glob("*new.toml*"))
 
 
-def test_a_folder_that_was_made_goes_with_the_failure(real: World) -> None:
+def test_a_folder_that_was_made_goes_with_the_failure(real: CliHarness) -> None:
     real.application.findings = [CheckResult(good=False, what="no", remedy="Look.")]
     old = real.folder / "old.env"
     old.write_text("".join(f"{name}='{value}'\n" for name, value in OLD.items()))
@@ -349,7 +349,9 @@ def test_a_folder_that_was_made_goes_with_the_failure(real: World) -> None:
     assert path.is_file()
 
 
-def test_without_hard_links_it_is_written_and_nothing_overwritten(real: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_hard_links_it_is_written_and_nothing_overwritten(
+    real: CliHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -361,7 +363,9 @@ def test_without_hard_links_it_is_written_and_nothing_overwritten(real: World, m
 # --- at a terminal ---------------------------------------------------------------------------------------------------
 
 
-def typed(real: World, monkeypatch: pytest.MonkeyPatch, *lines: str, more: tuple[str, ...] = ("--no-check",)) -> Said:
+def typed(
+    real: CliHarness, monkeypatch: pytest.MonkeyPatch, *lines: str, more: tuple[str, ...] = ("--no-check",)
+) -> CommandResult:
     terminal = io.StringIO("".join(f"{line}\n" for line in lines))
     monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdin", terminal)
@@ -370,7 +374,7 @@ def typed(real: World, monkeypatch: pytest.MonkeyPatch, *lines: str, more: tuple
     return real.run("init", "--output", str(real.folder / "new.toml"), *more)
 
 
-def test_a_wrong_answer_is_asked_again_with_an_example(real: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_answer_is_asked_again_with_an_example(real: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     said = typed(
         real, monkeypatch, "GMT-5", "Europe/Muenchen", "UTC", "Europe/Berlin", "me", "me@example.org", "hidden-word",
         "Germany", "eu", "site.example", "https://https://site.example", "https://a b.example", "HTTPS://site.example",
@@ -387,7 +391,7 @@ def test_a_wrong_answer_is_asked_again_with_an_example(real: World, monkeypatch:
     assert config.sections["nightscout"].api_secret.reveal() == "hidden-secret-12"
 
 
-def test_a_wrong_older_value_is_asked_for_at_a_terminal(real: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_older_value_is_asked_for_at_a_terminal(real: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     real.environ |= {**OLD, "TIMEZONE_NAME": "UTC", "NS_URL": "site.example"}
     said = typed(real, monkeypatch, "Europe/Vienna", "https://other.example")
     assert said.status == 0, said.err
@@ -396,7 +400,7 @@ def test_a_wrong_older_value_is_asked_for_at_a_terminal(real: World, monkeypatch
     assert (config.timezone, config.sections["nightscout"].url) == ("Europe/Vienna", "https://other.example")
 
 
-def test_who_ends_the_questions_leaves_nothing_behind(real: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_ends_the_questions_leaves_nothing_behind(real: CliHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     assert typed(real, monkeypatch, "nonsense").status == 130
     assert not list(real.folder.glob("*new.toml*"))
 
@@ -412,7 +416,7 @@ def test_who_ends_the_questions_leaves_nothing_behind(real: World, monkeypatch: 
         {"NS_SECRET": "reader\u20130123456789abcdef"},
     ],
 )
-def test_a_token_is_taken_wherever_it_is_given(real: World, changes: dict[str, str]) -> None:
+def test_a_token_is_taken_wherever_it_is_given(real: CliHarness, changes: dict[str, str]) -> None:
     said = init(real, "--no-check", **changes)
     assert said.status == 0, said.err
     assert "contains secrets" in said.out, "it must not be made readable for everybody"
@@ -425,7 +429,7 @@ def test_a_token_is_taken_wherever_it_is_given(real: World, changes: dict[str, s
 
 
 @pytest.mark.parametrize("url", ["HTTPS://site.example", " https://site.example/\u200b"])
-def test_an_address_is_taken_as_the_configuration_takes_it(real: World, url: str) -> None:
+def test_an_address_is_taken_as_the_configuration_takes_it(real: CliHarness, url: str) -> None:
     assert init(real, "--no-check", NS_URL=url).status == 0
 
 
@@ -451,7 +455,7 @@ def test_references_are_put_in_as_the_older_bridge_did(text: str, environ: dict[
     assert read_settings(text, environ=environ).explicit["B"] == expected
 
 
-def test_a_reference_that_nothing_sets_is_told(real: World) -> None:
+def test_a_reference_that_nothing_sets_is_told(real: CliHarness) -> None:
     real.environ["OTHER"] = "hidden-secret-12"
     assert init(real, "--no-check", NS_SECRET="${OTHER}").status == 0
     config = load_config(real.folder / "new.toml", {}, real.plugins)
@@ -463,7 +467,7 @@ def test_a_reference_that_nothing_sets_is_told(real: World) -> None:
 
 @pytest.mark.parametrize("words", [("--auto-update",), ("sync",), ("init",)])
 def test_the_settings_of_an_older_bridge_are_noticed(
-    real: World, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    real: CliHarness, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real.environ["HOME"] = str(real.folder / "home")
     monkeypatch.chdir(real.folder)

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from tconnectsync.plugin.manager import load_plugins
-from tests.cli.harness import World
+from tests.cli.harness import CliHarness
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ from tests.cli.harness import World
     ],
 )
 def test_older_days_are_a_backfill_and_say_so_once(
-    world: World, arguments: tuple[str, ...], request_: object, words: str
+    world: CliHarness, arguments: tuple[str, ...], request_: object, words: str
 ) -> None:
     said = world.run(*arguments)
     assert world.application.asked == [request_]
     assert (said.status, said.err) == (0, words)
 
 
-def test_auto_update_with_several_features_is_the_daemon_with_these_sinks(world: World) -> None:
+def test_auto_update_with_several_features_is_the_daemon_with_these_sinks(world: CliHarness) -> None:
     said = world.run("--auto-update", "--features", "PAPER", "SITE")
     [(asked, config)] = world.application.asked
     assert (said.status, asked) == (0, "run")
@@ -46,14 +46,14 @@ def test_auto_update_with_several_features_is_the_daemon_with_these_sinks(world:
     assert said.err.count("--auto-update is the older name of `tconnectsync run`") == 1
 
 
-def test_check_login_is_check(world: World) -> None:
+def test_check_login_is_check(world: CliHarness) -> None:
     said = world.run("--check-login")
     assert said.status == 0
     assert "configuration:" in said.out
     assert "`tconnectsync check`" in said.err
 
 
-def test_pretend_sends_nothing(world: World) -> None:
+def test_pretend_sends_nothing(world: CliHarness) -> None:
     said = world.run("--pretend")
     assert [name for name, _ in world.application.asked] == ["preview"]
     assert "`tconnectsync sync --dry-run`" in said.err
@@ -72,7 +72,9 @@ def test_pretend_sends_nothing(world: World) -> None:
         (("--start-date", "2025-03-02", "--end-date", "2025-03-01"), "Invalid value for --end-date"),
     ],
 )
-def test_what_contradicts_is_refused_and_nothing_is_asked(world: World, arguments: tuple[str, ...], words: str) -> None:
+def test_what_contradicts_is_refused_and_nothing_is_asked(
+    world: CliHarness, arguments: tuple[str, ...], words: str
+) -> None:
     said = world.run(*arguments)
     assert said.status == 2
     assert words in " ".join(said.err.split())
@@ -80,7 +82,7 @@ def test_what_contradicts_is_refused_and_nothing_is_asked(world: World, argument
 
 
 @pytest.fixture
-def account(world: World) -> World:
+def account(world: CliHarness) -> CliHarness:
     """The plugins that ship, and an account of the US in the environment, as the older bridge's users have it."""
     world.plugins = load_plugins()
     world.environ |= {
@@ -91,7 +93,7 @@ def account(world: World) -> World:
 
 
 @pytest.mark.parametrize("written", ["EU", "eu"])
-def test_the_region_wins_over_the_environment_and_says_what_it_stands_for(account: World, written: str) -> None:
+def test_the_region_wins_over_the_environment_and_says_what_it_stands_for(account: CliHarness, written: str) -> None:
     said = account.run("--auto-update", "--region", written)
     [(asked, config)] = account.application.asked
     assert (said.status, asked, config.sources["tandem"].options.region) == (0, "run", "EU")
@@ -101,13 +103,13 @@ def test_the_region_wins_over_the_environment_and_says_what_it_stands_for(accoun
     ]
 
 
-def test_a_region_alone_is_a_sync(account: World) -> None:
+def test_a_region_alone_is_a_sync(account: CliHarness) -> None:
     said = account.run("--region", "EU")
     assert (said.status, account.application.asked) == (0, [("sync", {})])
     assert said.err.count("--region") == 1
 
 
-def test_more_words_goes_with_every_older_flag(world: World) -> None:
+def test_more_words_goes_with_every_older_flag(world: CliHarness) -> None:
     for flag in ("-v", "--verbose"):
         assert world.run(flag, "--pretend").status == 0
         assert world.run("--days", "3", flag).status == 0

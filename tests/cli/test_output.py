@@ -12,7 +12,7 @@ from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.errors import ConfigError, FileUnreadable, Retryable
 from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.text.printable import one_line, printable, printable_json
-from tests.cli.harness import Result, World
+from tests.cli.harness import CliHarness, Result
 from tests.cli.test_cli_status import Screen, a_status
 
 CLI = Path(__file__).parents[2] / "tconnectsync" / "cli"
@@ -60,7 +60,7 @@ def test_configuration_problems_hold_none() -> None:
         *("dead-letters list", "dead-letters list --json"),
     ],
 )
-def test_no_command_lets_them_through(world: World, line: str) -> None:
+def test_no_command_lets_them_through(world: CliHarness, line: str) -> None:
     application = world.application
     application.status = a_status({"message": EVIL, "state": "changed", "remedy": EVIL}, {"message": EVIL})
     application.status["sources"]["tandem"]["pumps"] = {EVIL: {"newest_event": None, "clock_basis": EVIL}}
@@ -75,7 +75,7 @@ def test_no_command_lets_them_through(world: World, line: str) -> None:
     assert "red" in said.out + said.err
 
 
-def test_neither_do_errors_and_wrong_arguments(world: World) -> None:
+def test_neither_do_errors_and_wrong_arguments(world: CliHarness) -> None:
     world.application.answer = OSError(5, EVIL, f"/tmp/{EVIL}")
     assert harmless(world.run("sync").err)
     typed = EVIL.replace("\0", "")  # no argument can hold one

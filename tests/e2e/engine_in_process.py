@@ -27,7 +27,7 @@ ZONE = "America/New_York"
 
 
 @attrs.define
-class HandClock:
+class ManualClock:
     """A clock that moves when somebody sleeps."""
 
     time: datetime
@@ -45,13 +45,13 @@ class HandClock:
 
 
 @attrs.define
-class Running:
+class InProcessEngine:
     """The engine, opened as the daemon opens it. ``site`` has a ``url`` and a ``secret``; ``cloud`` is what :meth:`text` names."""
 
     folder: Path
     cloud: Any
     site: Any
-    clock: HandClock
+    clock: ManualClock
     zone: str = ZONE
     history_days: int = 2
     poll_s: tuple[int, int] = (300, 1500)
@@ -109,7 +109,7 @@ class Running:
 
 
 @attrs.define
-class RunningOlder(Running):
+class InProcessTconnectEngine(InProcessEngine):
     """The engine with the source ``tconnect`` as its only one; ``cloud`` is a LegacyCloud."""
 
     def text(self) -> str:

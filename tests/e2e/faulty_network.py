@@ -1,4 +1,4 @@
-"""A wearer's day between a cloud and a site, each behind a proxy that lies, and what the same day leaves without lies."""
+"""Simulates faulty networks: a proxy before the cloud and one before the site, and the documents of the same day without faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
-from tests.e2e.engine_in_process import BEGIN, ZONE, HandClock, Running
+from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine, ManualClock
 from tests.e2e.installation import by_identity
 from tests.e2e.marked_secrets import ACCOUNT, PASSWORD, PERSON, PERSONAL, all_strays, files, learned, told
 from tests.support.fault_proxy import FaultProxy
@@ -45,15 +45,15 @@ def a_day() -> SimulatedPump:
 
 
 @attrs.define
-class LyingWorld:
+class FaultyNetwork:
     """An installation that reaches its cloud and its site through proxies only."""
 
     cloud: Cloud
     site: Any
-    clock: HandClock
+    clock: ManualClock
     to_cloud: FaultProxy
     to_site: FaultProxy
-    running: Running
+    running: InProcessEngine
 
     def proxy(self, side: str) -> FaultProxy:
         return self.to_cloud if side == "cloud" else self.to_site
@@ -81,9 +81,9 @@ def documents_of(site: Any) -> Documents:
 
 
 @contextlib.contextmanager
-def lying_world(
-    folder: Path, site: Any, clock: HandClock, *, poll_s: tuple[int, int] = (1500, 2400)
-) -> Iterator[LyingWorld]:
+def faulty_network(
+    folder: Path, site: Any, clock: ManualClock, *, poll_s: tuple[int, int] = (1500, 2400)
+) -> Iterator[FaultyNetwork]:
     """``site`` runs already: a simulated or a real one."""
     with (
         Cloud([a_day()], clock, accounts=(ACCOUNT,), token_life_s=8 * 3600) as cloud,
@@ -91,23 +91,23 @@ def lying_world(
         FaultProxy(site.url, late_s=60.0) as to_site,
     ):
         cloud.fail(PERSON)
-        running = Running(
+        running = InProcessEngine(
             folder / "home", cloud, site, clock, history_days=1, poll_s=poll_s, account=ACCOUNT,
             endpoints=to_cloud.endpoints(cloud.endpoints), site_url=to_site.url,
         )  # fmt: skip
         try:
-            yield LyingWorld(cloud, site, clock, to_cloud, to_site, running)
+            yield FaultyNetwork(cloud, site, clock, to_cloud, to_site, running)
         finally:
             running.engine.close()
 
 
 @lru_cache(maxsize=4)
-def without_lies(folder: Path, version: str) -> Documents:
+def documents_without_faults(folder: Path, version: str) -> Documents:
     """What the day leaves on a site of this version where nothing goes wrong."""
-    clock = HandClock(FIRST)
+    clock = ManualClock(FIRST)
     with (
         SimulatedNightscout(version=version, now=clock.now) as site,
-        lying_world(folder / version, site, clock) as world,
+        faulty_network(folder / version, site, clock) as world,
     ):
         world.running.until(END)
         assert world.running.ask("sync").status == 0

@@ -1,4 +1,4 @@
-"""A simulated account, the real command line in its own process, and whatever site it delivers to."""
+"""Simulates a user's installation: the real command line and daemon in their own processes, a simulated cloud, any site."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def eventually(condition: Callable[[], object], what: str, *, within_s: float = 
 
 
 @attrs.define
-class LivingDaemon:
+class RunningDaemon:
     """``tconnectsync run`` at work."""
 
     process: subprocess.Popen[bytes]
@@ -156,7 +156,7 @@ class LivingDaemon:
 
 
 @contextlib.contextmanager
-def daemon(home: Installation, **environment: str) -> Iterator[LivingDaemon]:
+def daemon(home: Installation, **environment: str) -> Iterator[RunningDaemon]:
     """The daemon over this installation, ready; killed at the end where it was not stopped."""
     with (
         tempfile.TemporaryDirectory(prefix="systemd-") as folder,
@@ -172,7 +172,7 @@ def daemon(home: Installation, **environment: str) -> Iterator[LivingDaemon]:
                 env={**home.environment, "NOTIFY_SOCKET": address, **environment},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        living = LivingDaemon(process, log_path, heard)
+        living = RunningDaemon(process, log_path, heard)
         try:
             eventually(lambda: "READY=1" in living.heard or living.ended, "ready")
             yield living
@@ -201,7 +201,7 @@ TREATMENTS = "nightscout-treatments"
 PUMP_EVENTS = "nightscout-pump-events"
 
 
-def a_pump(days: int, **changes: Any) -> SimulatedPump:
+def recent_pump(days: int, **changes: Any) -> SimulatedPump:
     """A pump that lived until now; its phone has uploaded until eight minutes ago and will not for hours."""
     now = datetime.now(timezone.utc)
     quiet = (now - timedelta(minutes=8), now + timedelta(hours=3))
@@ -217,7 +217,7 @@ def a_pump(days: int, **changes: Any) -> SimulatedPump:
 
 
 @attrs.define
-class World:
+class SyncSetup:
     """A cloud, a site, and an installation between them."""
 
     cloud: Cloud
@@ -231,7 +231,7 @@ class World:
     def treatments(self) -> dict[str, dict[str, Any]]:
         return by_identity(self.site.documents("treatments"))
 
-    def settled(self, living: LivingDaemon) -> None:
+    def settled(self, living: RunningDaemon) -> None:
         """Wait until the daemon has delivered everything."""
         eventually(lambda: self.site.count("activity"), "a delivery")
         self.home.run("sync")
@@ -244,7 +244,7 @@ class World:
         return compare(pump.truth, self.site.documents("treatments"), window=window).lines()
 
 
-def undisturbed(world: World, *more: tuple[str, ...]) -> None:
+def undisturbed(world: SyncSetup, *more: tuple[str, ...]) -> None:
     """Another installation that nothing happens to leaves the same treatments on another site."""
     home = world.home
     with SimulatedNightscout() as site:

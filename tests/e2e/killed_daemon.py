@@ -1,4 +1,4 @@
-"""A daemon that is killed again and again, on a clock that leaps, before a cloud and a site; and what it must come to in the end."""
+"""Simulates power cuts: kills the real daemon again and again, then compares the site with the truth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import attrs
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.pump.truth import Truth
-from tests.e2e.installation import Installation, LivingDaemon, by_identity, daemon, eventually
+from tests.e2e.installation import Installation, RunningDaemon, by_identity, daemon, eventually
 from tests.e2e.kill_points import POINTS, SharedClock
 from tests.support.site_comparison import Differences, compare
 
@@ -102,7 +102,7 @@ def _brief(document: dict[str, Any]) -> str:
 
 
 @attrs.define(kw_only=True)
-class MortalWorld:
+class KillHarness:
     """``home`` is the installation; ``died`` counts its deaths by the point at which they came."""
 
     clock: SharedClock
@@ -173,7 +173,7 @@ class MortalWorld:
         if asker is not None:
             self.answered(asker)
 
-    def kill(self, living: LivingDaemon) -> None:
+    def kill(self, living: RunningDaemon) -> None:
         """Kill it, and count."""
         living.kill()
         self.died["by hand"] += 1
@@ -253,27 +253,27 @@ class MortalWorld:
 # --- what must happen first, for a point to be reached ------------------------------------------------------------------
 
 
-def _remove(pattern: str) -> Callable[[MortalWorld], None]:
-    def remove(world: MortalWorld) -> None:
+def _remove(pattern: str) -> Callable[[KillHarness], None]:
+    def remove(world: KillHarness) -> None:
         for path in (world.home.folder / "data").glob(pattern):
             path.unlink()
 
     return remove
 
 
-def _torn(world: MortalWorld) -> None:
+def _torn(world: KillHarness) -> None:
     assert world.dies_at("half a write to the log")
 
 
-def _other_wording(world: MortalWorld) -> None:
+def _other_wording(world: KillHarness) -> None:
     world.home.configure(more=world.usual if world.home.more != world.usual else world.usual + OTHER_WORDING)
 
 
-def _nothing(_: MortalWorld) -> None:
+def _nothing(_: KillHarness) -> None:
     pass
 
 
-FIRST: dict[str, Callable[[MortalWorld], None]] = {
+FIRST: dict[str, Callable[[KillHarness], None]] = {
     "": _nothing,
     "a replay": _nothing,
     "a stop": _nothing,
@@ -285,4 +285,4 @@ FIRST: dict[str, Callable[[MortalWorld], None]] = {
     "other wording": _other_wording,
 }
 
-__all__ = ["AnySite", "MortalWorld", "Verdict", "eventually", "verdict_of"]
+__all__ = ["AnySite", "KillHarness", "Verdict", "eventually", "verdict_of"]

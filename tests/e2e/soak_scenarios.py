@@ -27,9 +27,9 @@ from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
-from tests.e2e.installation import Installation, LivingDaemon, daemon
+from tests.e2e.installation import Installation, RunningDaemon, daemon
 from tests.e2e.kill_points import POINTS, TIME_OUT_S, SharedClock
-from tests.e2e.killed_daemon import PUMP_EVENTS, TREATMENTS, AnySite, MortalWorld, Verdict, lose
+from tests.e2e.killed_daemon import PUMP_EVENTS, TREATMENTS, AnySite, KillHarness, Verdict, lose
 from tests.support.fault_proxy import FaultProxy
 from tests.support.proxy_faults import KINDS
 from tests.support.real_servers import Site, cache_folder, find_programs, running_nightscout
@@ -180,7 +180,7 @@ class Soak:
     """A world at work."""
 
     rng: Random
-    world: MortalWorld
+    world: KillHarness
     proxies: tuple[FaultProxy, FaultProxy]
     end: datetime
     unseen: bool
@@ -248,7 +248,7 @@ class Soak:
         if asker is not None:
             self.world.answered(asker)
 
-    def _stop(self, living: LivingDaemon) -> None:
+    def _stop(self, living: RunningDaemon) -> None:
         living.process.send_signal(self.rng.choice((signal.SIGTERM, signal.SIGINT)))
         begin = time.monotonic()
         assert living.process.wait(60) == 0, living.log
@@ -320,7 +320,7 @@ def run_world(seed: int, folder: Path) -> Report:
             setting.wrong_zone or plan.zone, history_days=plan.days + 30, more=setting.moves,
         )  # fmt: skip
         alone = not (setting.unseen or setting.other_machine)
-        world = MortalWorld(clock=clock, cloud=home.cloud, site=site, home=home, alone=alone)
+        world = KillHarness(clock=clock, cloud=home.cloud, site=site, home=home, alone=alone)
         soak = Soak(
             rng=rng, world=world, proxies=proxies, end=truth.end + setting.late, unseen=setting.unseen,
             zone=plan.zone if setting.wrong_zone else "",

@@ -16,7 +16,7 @@ from tconnectsync_nightscout.site.find_copies import time_of
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump
+from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
 from tests.e2e.test_rules import BEGIN, DAY, House, house, plan_of
 
 CGM = "nightscout-cgm"
@@ -125,7 +125,7 @@ def test_another_uploaders_readings_beside_ours_are_the_users_to_judge(tmp_path:
 
 
 def test_adopt_of_readings_through_the_command_line(tmp_path: Path) -> None:
-    with Cloud([a_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with Cloud([recent_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=TABLE)
         home.run("sync")
         ours = [doc for doc in site.documents("entries") if doc["type"] == "sgv"]

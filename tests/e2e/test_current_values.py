@@ -16,7 +16,7 @@ from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.engine_in_process import ZONE, HandClock, Running
+from tests.e2e.engine_in_process import ZONE, InProcessEngine, ManualClock
 from tests.support.real_servers import Site
 from tests.support.site_comparison import compare
 
@@ -34,18 +34,18 @@ enabled = true
 announce = ["occlusion"]
 """
 A_PUMP = simulate(SimulationPlan(seed=5, zone=ZONE, start=date(2026, 3, 3), days=3, upload_every_min=20))
-Home = tuple[Running, SimulatedNightscout, HandClock]
+Home = tuple[InProcessEngine, SimulatedNightscout, ManualClock]
 
 
 @pytest.fixture(params=["15.0.6", "15.0.7"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     """Synced once, half an hour after an occlusion that nobody has seen to."""
-    clock = HandClock(SYNCED)
+    clock = ManualClock(SYNCED)
     with (
         Cloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version=request.param, units="mmol", now=clock.now) as site,
     ):
-        running = Running(tmp_path / "home", cloud, site, clock, history_days=1, more=MORE)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=1, more=MORE)
         try:
             assert running.ask("sync").status == 0
             yield running, site, clock
@@ -61,7 +61,7 @@ def of_type(site: SimulatedNightscout, event_type: str) -> list[dict[str, Any]]:
     return [each for each in site.documents("treatments") if each["eventType"] == event_type]
 
 
-def differences(running: Running) -> dict[str, list[Any]]:
+def differences(running: InProcessEngine) -> dict[str, list[Any]]:
     found = {}
     for sink in SINKS:
         if sink != "profiles":
@@ -71,7 +71,7 @@ def differences(running: Running) -> dict[str, list[Any]]:
     return found
 
 
-def verified(running: Running, sink: str) -> ComparisonReport:
+def verified(running: InProcessEngine, sink: str) -> ComparisonReport:
     tally = ComparisonReport()
     for part in running.engine.runners[sink].verifier(running.engine.views).run():
         tally.add(part)
@@ -123,9 +123,9 @@ def test_a_status_and_a_profile_that_were_lost_come_back_and_nobody_is_called_tw
 
 
 def test_a_profile_that_a_real_site_lost_comes_back(tmp_path: Path, site: Site) -> None:
-    clock = HandClock(SYNCED)
+    clock = ManualClock(SYNCED)
     with Cloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud, contextlib.ExitStack() as stack:
-        running = Running(tmp_path / "home", cloud, site, clock, history_days=1, more=MORE)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=1, more=MORE)
         stack.callback(running.engine.close)
         assert running.ask("sync").status == 0
         (profile,) = site.documents("profile")

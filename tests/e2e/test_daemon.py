@@ -24,29 +24,31 @@ from tests.e2e.installation import (
     ZONE,
     Installation,
     MovedClock,
-    World,
-    a_pump,
+    SyncSetup,
     daemon,
     eventually,
+    recent_pump,
     undisturbed,
 )
 
 
 @pytest.fixture(scope="module")
 def pump() -> SimulatedPump:
-    return a_pump(5)
+    return recent_pump(5)
 
 
 @pytest.fixture
-def world(pump: SimulatedPump, tmp_path: Path) -> Iterator[World]:
+def world(pump: SimulatedPump, tmp_path: Path) -> Iterator[SyncSetup]:
     with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
-        yield World(cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=3))
+        yield SyncSetup(
+            cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=3)
+        )
 
 
 # --- systemd ----------------------------------------------------------------------------------------------------------
 
 
-def test_it_is_ready_feeds_the_watchdog_delivers_and_stops(world: World, pump: SimulatedPump) -> None:
+def test_it_is_ready_feeds_the_watchdog_delivers_and_stops(world: SyncSetup, pump: SimulatedPump) -> None:
     with daemon(world.home, WATCHDOG_USEC="300000") as living:
         world.settled(living)
         eventually(lambda: living.heard.count("WATCHDOG=1") >= 5, "the watchdog is fed while nothing is to do")
@@ -86,7 +88,7 @@ def tconnectsync_sources():
 
 
 def test_it_stops_in_time_whatever_it_waits_for_and_loses_nothing(
-    world: World, pump: SimulatedPump, tmp_path: Path
+    world: SyncSetup, pump: SimulatedPump, tmp_path: Path
 ) -> None:
     """A call that no signal gets out of, a cloud that does not answer, and a site that does not."""
     hangs_s = 12.0
@@ -127,7 +129,7 @@ def test_it_stops_in_time_whatever_it_waits_for_and_loses_nothing(
     world.treatments()
 
 
-def test_a_reload_takes_what_changed_and_refuses_what_is_wrong(world: World) -> None:
+def test_a_reload_takes_what_changed_and_refuses_what_is_wrong(world: SyncSetup) -> None:
     with daemon(world.home) as living:
         world.settled(living)
         assert "Site Change" in {doc["eventType"] for doc in world.site.documents("treatments")}
@@ -160,7 +162,9 @@ def test_a_reload_takes_what_changed_and_refuses_what_is_wrong(world: World) -> 
 # --- commands beside it -----------------------------------------------------------------------------------------------
 
 
-def test_commands_work_beside_it_and_what_changes_something_is_handed_to_it(world: World, pump: SimulatedPump) -> None:
+def test_commands_work_beside_it_and_what_changes_something_is_handed_to_it(
+    world: SyncSetup, pump: SimulatedPump
+) -> None:
     home = world.home
     today = datetime.now(timezone.utc).date()
     with daemon(home) as living:
@@ -215,7 +219,7 @@ def test_commands_work_beside_it_and_what_changes_something_is_handed_to_it(worl
     assert world.differences(pump, 4) == []
 
 
-def test_what_the_site_refuses_is_set_aside_and_can_be_tried_again_or_dropped(world: World) -> None:
+def test_what_the_site_refuses_is_set_aside_and_can_be_tried_again_or_dropped(world: SyncSetup) -> None:
     def is_site_change(document: Any) -> bool:
         return document.get("eventType") == "Site Change"
 
@@ -238,7 +242,7 @@ def test_what_the_site_refuses_is_set_aside_and_can_be_tried_again_or_dropped(wo
         living.stop()
 
 
-def test_a_sink_that_stopped_itself_goes_on_when_it_is_told_to(world: World) -> None:
+def test_a_sink_that_stopped_itself_goes_on_when_it_is_told_to(world: SyncSetup) -> None:
     home = world.home
     world.site.refuses, world.site.refusal_status = lambda document: "eventType" in document, 400
     with daemon(home) as living:
@@ -262,7 +266,7 @@ def test_a_sink_that_stopped_itself_goes_on_when_it_is_told_to(world: World) -> 
     undisturbed(world)
 
 
-def test_a_request_that_cannot_be_done_does_not_end_it(world: World) -> None:
+def test_a_request_that_cannot_be_done_does_not_end_it(world: SyncSetup) -> None:
     from tconnectsync.daemon.control import SOCKET_NAME, ask
     from tconnectsync.jobs.messages import Request, Result
 

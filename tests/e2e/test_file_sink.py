@@ -10,7 +10,7 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump
+from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
@@ -22,7 +22,7 @@ def at_of(row: dict[str, str]) -> datetime:
 
 
 def test_every_dose_of_the_pump_is_in_the_files_once(tmp_path: Path) -> None:
-    pump, files = a_pump(3), tmp_path / "files"
+    pump, files = recent_pump(3), tmp_path / "files"
     table = f'[sinks.file]\nenabled = true\nfolder = "{files}"\nformat = "csv"\n'
     with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=table)

@@ -13,7 +13,7 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump, by_identity, daemon
+from tests.e2e.installation import ZONE, Installation, MovedClock, by_identity, daemon, recent_pump
 
 
 @attrs.define
@@ -44,7 +44,7 @@ def fetched(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Installation, SimulatedNightscout, Cloud, bytes]]:
     folder = tmp_path_factory.mktemp("fetched")
-    with Cloud([a_pump(1)], MovedClock()) as cloud, SimulatedNightscout(api_secret="a long secret") as site:
+    with Cloud([recent_pump(1)], MovedClock()) as cloud, SimulatedNightscout(api_secret="a long secret") as site:
         home = Installation(folder, cloud, site.url, "a long secret", ZONE, history_days=1)
         home.run("sync")
         records = [json.loads(line) for line in home.run("events", "--json").stdout.splitlines()]

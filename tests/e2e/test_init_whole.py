@@ -19,7 +19,7 @@ from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.engine_in_process import ZONE, HandClock
+from tests.e2e.engine_in_process import ZONE, ManualClock
 
 NOON = datetime(2026, 3, 20, 16, 3, tzinfo=timezone.utc)
 
@@ -30,7 +30,7 @@ class Place:
 
     folder: Path
     cloud: Cloud
-    clock: HandClock
+    clock: ManualClock
     site: SimulatedNightscout
     capture: pytest.CaptureFixture[str]
     answers: dict[str, str]
@@ -57,13 +57,13 @@ class Place:
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
     plan = SimulationPlan(seed=7, zone=ZONE, start=date(2026, 3, 17), days=5, upload_every_min=10)
-    with Cloud([simulate(plan)], HandClock(NOON)) as cloud:
+    with Cloud([simulate(plan)], ManualClock(NOON)) as cloud:
         yield cloud
 
 
 @pytest.fixture
 def place(tmp_path: Path, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
-    clock = HandClock(NOON)
+    clock = ManualClock(NOON)
     with SimulatedNightscout(now=clock.now) as site:
         account = SimulatedAccount()
         answers = {

@@ -19,17 +19,17 @@ from tests.e2e.installation import (
     TREATMENTS,
     ZONE,
     Installation,
-    LivingDaemon,
     MovedClock,
-    World,
-    a_pump,
+    RunningDaemon,
+    SyncSetup,
     daemon,
     eventually,
+    recent_pump,
     undisturbed,
 )
 
 
-def killed(world: World, rng: Random, times: int, *words: str) -> None:
+def killed(world: SyncSetup, rng: Random, times: int, *words: str) -> None:
     """The daemon so many times, killed at some moment of its work, after it was handed the command."""
     for _ in range(times):
         with daemon(world.home) as living:
@@ -50,7 +50,7 @@ def killed(world: World, rng: Random, times: int, *words: str) -> None:
                 assert "Traceback" not in said
 
 
-def killed_while_answering(site: SimulatedNightscout, collection: str, living: LivingDaemon) -> None:
+def killed_while_answering(site: SimulatedNightscout, collection: str, living: RunningDaemon) -> None:
     """Killed when the site has stored what was posted, and before its answer is on the way."""
     perform = site._perform
 
@@ -71,13 +71,13 @@ def killed_while_answering(site: SimulatedNightscout, collection: str, living: L
 def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(seed: int, tmp_path: Path) -> None:
     """First sync, late uploads, backfill and replay, each through several deaths."""
     rng = Random(seed)
-    pump = a_pump(13, seed=40 + seed, late_share=0.2)
+    pump = recent_pump(13, seed=40 + seed, late_share=0.2)
     phone = MovedClock(timedelta(days=-3))
     backfill = ("backfill", "--from", str(datetime.now(timezone.utc).date() - timedelta(days=11)))
     with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout(version=["15.0.7", "14.2.6"][seed % 2]) as site:
         cloud.clock = phone  # what is uploaded when; the answers' Date stays right
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=8)
-        world = World(cloud, site, home)
+        world = SyncSetup(cloud, site, home)
         killed(world, rng, 5)
         phone.ahead = timedelta(days=-1)
         killed(world, rng, 3, "sync")
@@ -95,10 +95,10 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(seed: int, tmp_
 
 
 def test_a_catch_up_goes_on_behind_the_last_finished_window(tmp_path: Path) -> None:
-    pump = a_pump(40)
+    pump = recent_pump(40)
     with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=35)
-        world = World(cloud, site, home)
+        world = SyncSetup(cloud, site, home)
 
         def windows() -> list[tuple[date, date]]:
             asked = [request for request in cloud.requests if request.kind == "pump-logs"]
@@ -129,7 +129,7 @@ def test_what_was_stored_when_the_daemon_died_is_not_stored_twice(collection: st
     Each in an installation of its own: which sink is served first is nobody's promise.
     """
     now = datetime.now(ZoneInfo(ZONE))
-    pump = a_pump(
+    pump = recent_pump(
         3, hourly_record_at_min=(now.minute - 8) % 60, upload_every_min=5,
         outages=((now - timedelta(minutes=1), now + timedelta(hours=3)),),
     )  # fmt: skip
@@ -138,7 +138,7 @@ def test_what_was_stored_when_the_daemon_died_is_not_stored_twice(collection: st
     assert now - newest.at < timedelta(minutes=10), "else its device status is on the point of lapsing"
     with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
-        world = World(cloud, site, home)
+        world = SyncSetup(cloud, site, home)
         with daemon(home) as living:
             killed_while_answering(site, collection, living)
         with daemon(home) as living:

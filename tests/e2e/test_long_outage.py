@@ -9,7 +9,7 @@ from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.engine_in_process import BEGIN, ZONE, HandClock, Running
+from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine, ManualClock
 from tests.e2e.installation import by_identity
 from tests.support.fault_proxy import FaultProxy
 from tests.support.site_comparison import compare
@@ -22,7 +22,7 @@ LATEST = timedelta(hours=12)
 """So late a record of the plan below is uploaded at most."""
 
 
-def waited(running: Running, when: datetime) -> None:
+def waited(running: InProcessEngine, when: datetime) -> None:
     """The daemon's loop with naps of a quarter of an hour: a month of minutes brings nothing more."""
     while running.clock.now() < when:
         while running.engine.run_once():
@@ -33,13 +33,13 @@ def waited(running: Running, when: datetime) -> None:
 def test_thirty_days_without_the_cloud_are_named_and_then_there_without_a_hole_and_once(tmp_path: Path) -> None:
     """Daylight saving begins meanwhile, the daemon is started anew each week, and the user asks now and then."""
     plan = SimulationPlan(seed=28, zone=ZONE, start=BEGIN.date(), days=36, late_share=0.1, late_max_h=12.0)
-    pump, clock = simulate(plan), HandClock(FIRST)
+    pump, clock = simulate(plan), ManualClock(FIRST)
     with (
         Cloud([pump], clock, token_life_s=8 * 3600) as cloud,
         FaultProxy(cloud.url) as way,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
-        running = Running(tmp_path / "home", cloud, site, clock, endpoints=way.endpoints(cloud.endpoints))
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock, endpoints=way.endpoints(cloud.endpoints))
         running.until(GONE)
         assert running.ask("sync").status == 0
         before, asked = by_identity(site.documents("treatments")), len(cloud.requests)

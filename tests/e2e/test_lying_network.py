@@ -19,7 +19,7 @@ import tconnectsync_tandem.api.transport
 from tconnectsync import HttpLimits
 from tconnectsync_nightscout.site.wire import moment_of
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.engine_in_process import HandClock
+from tests.e2e.engine_in_process import ManualClock
 from tests.e2e.faulty_network import (
     END,
     EVENTS,
@@ -28,9 +28,9 @@ from tests.e2e.faulty_network import (
     PASSED,
     TREATMENTS,
     TROUBLE,
-    LyingWorld,
-    lying_world,
-    without_lies,
+    FaultyNetwork,
+    documents_without_faults,
+    faulty_network,
 )
 from tests.e2e.installation import by_identity
 from tests.support.proxy_faults import KINDS, ProxyFault
@@ -120,7 +120,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def inflicted(world: LyingWorld, side: str, method: str, kind: str) -> Iterator[None]:
+def inflicted(world: FaultyNetwork, side: str, method: str, kind: str) -> Iterator[None]:
     """Inside, every request to the data of that side meets the fault; it is due to happen at least once."""
     proxy = world.proxy(side)
     if kind == "refused":
@@ -144,8 +144,8 @@ def inflicted(world: LyingWorld, side: str, method: str, kind: str) -> Iterator[
 def test_a_fault_is_named_while_it_lasts_leaves_nothing_behind_and_tells_no_secret(
     tmp_path: Path, calm: Path, caplog: pytest.LogCaptureFixture, side: str, method: str, kind: str, told: Told
 ) -> None:
-    clock = HandClock(FIRST)
-    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, lying_world(tmp_path, site, clock) as world:
+    clock = ManualClock(FIRST)
+    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         caplog.set_level("DEBUG", "tconnectsync")
         running, proxy = world.running, world.proxy(side)
         running.until(TROUBLE)
@@ -178,7 +178,7 @@ def test_a_fault_is_named_while_it_lasts_leaves_nothing_behind_and_tells_no_secr
         running.until(END)
         last = running.ask("sync")
         assert last.status == 0, last.lines
-        assert world.documents() == without_lies(calm, "15.0.6")
+        assert world.documents() == documents_without_faults(calm, "15.0.6")
         assert world.tales(caplog.text) == []
 
 
@@ -195,8 +195,8 @@ LOGIN_FAULTS = [
 def test_a_login_that_fails_on_its_way_is_told_and_not_stormed(
     tmp_path: Path, calm: Path, caplog: pytest.LogCaptureFixture, step: str, kind: str
 ) -> None:
-    clock = HandClock(FIRST)
-    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, lying_world(tmp_path, site, clock) as world:
+    clock = ManualClock(FIRST)
+    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         caplog.set_level("DEBUG", "tconnectsync")
         running, faults = world.running, world.to_cloud.faults
         running.until(TROUBLE)
@@ -212,13 +212,13 @@ def test_a_login_that_fails_on_its_way_is_told_and_not_stormed(
         faults.clear()
         running.until(END)
         assert running.ask("sync").status == 0
-        assert world.documents() == without_lies(calm, "15.0.6")
+        assert world.documents() == documents_without_faults(calm, "15.0.6")
         assert world.tales(caplog.text) == []
 
 
 def test_refused_credentials_are_tried_once_and_not_again_until_somebody_says_so(tmp_path: Path, calm: Path) -> None:
-    clock = HandClock(FIRST)
-    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, lying_world(tmp_path, site, clock) as world:
+    clock = ManualClock(FIRST)
+    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         running, proxy = world.running, world.to_cloud
         running.until(TROUBLE)
         world.cloud.revoke_tokens()
@@ -236,27 +236,27 @@ def test_refused_credentials_are_tried_once_and_not_again_until_somebody_says_so
         proxy.faults.clear()
         assert running.ask("resume", sink="tandem").status == 0
         running.until(END)
-        assert world.documents() == without_lies(calm, "15.0.6")
+        assert world.documents() == documents_without_faults(calm, "15.0.6")
 
 
 @pytest.mark.parametrize("number", range(8))
 def test_whichever_request_to_the_site_is_carried_out_without_an_answer(
     tmp_path: Path, calm: Path, number: int
 ) -> None:
-    clock = HandClock(FIRST)
-    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, lying_world(tmp_path, site, clock) as world:
+    clock = ManualClock(FIRST)
+    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         proxy, kind = world.to_site, "reset_after"
         proxy.faults.add(ProxyFault(kind, skip=number))
         world.running.until(END)
         assert world.running.ask("sync").status == 0
         assert proxy.injected == {kind: 1}
-        assert world.documents() == without_lies(calm, "15.0.6")
+        assert world.documents() == documents_without_faults(calm, "15.0.6")
 
 
 def test_a_site_that_is_upgraded_between_two_cycles_keeps_one_of_each(tmp_path: Path, calm: Path) -> None:
     """Up over 15.0.7, where the identifier becomes the key, in the middle of unanswered writes; and back."""
-    clock = HandClock(FIRST)
-    with SimulatedNightscout(version="14.2.6", now=clock.now) as site, lying_world(tmp_path, site, clock) as world:
+    clock = ManualClock(FIRST)
+    with SimulatedNightscout(version="14.2.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         running = world.running
         running.until(TROUBLE)
         for version, kind in (("15.0.7", "reset_after"), ("15.0.6", "gateway"), ("15.0.7", "half")):
@@ -268,18 +268,18 @@ def test_a_site_that_is_upgraded_between_two_cycles_keeps_one_of_each(tmp_path: 
         running.until(END)
         assert running.ask("sync").status == 0
         assert set(world.to_site.injected) == {"reset_after", "gateway", "half"}
-        assert world.documents() == without_lies(calm, "15.0.6")
+        assert world.documents() == documents_without_faults(calm, "15.0.6")
         assert running.ask("replay", sink=TREATMENTS).status == 0
-        assert world.documents() == without_lies(calm, "15.0.6")
+        assert world.documents() == documents_without_faults(calm, "15.0.6")
 
 
 def test_a_document_that_the_site_loses_in_silence_is_found_and_brought_back(tmp_path: Path, calm: Path) -> None:
-    clock = HandClock(FIRST)
-    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, lying_world(tmp_path, site, clock) as world:
+    clock = ManualClock(FIRST)
+    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         world.to_site.faults.add(ProxyFault("loses_one", path="treatments"))
         world.running.until(END)
         assert world.running.ask("sync").status == 0
-        expected = without_lies(calm, "15.0.6")
+        expected = documents_without_faults(calm, "15.0.6")
         [lost] = expected["treatments"].keys() - world.documents()["treatments"].keys()
         found = world.running.ask("verify", sink=TREATMENTS)
         assert found.status == 0, found.lines
@@ -289,8 +289,8 @@ def test_a_document_that_the_site_loses_in_silence_is_found_and_brought_back(tmp
 
 def test_writes_that_are_carried_out_twice_leave_one_of_each(tmp_path: Path, calm: Path) -> None:
     """A device status has no key at the site: one of the last hour is found by looking, an older one is history."""
-    clock = HandClock(FIRST)
-    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, lying_world(tmp_path, site, clock) as world:
+    clock = ManualClock(FIRST)
+    with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         world.to_site.faults.add(ProxyFault("twice", times=ALWAYS))
         world.running.until(PASSED)
         assert world.running.ask("sync").status == 0
@@ -299,7 +299,7 @@ def test_writes_that_are_carried_out_twice_leave_one_of_each(tmp_path: Path, cal
         lately = clock.now() - timedelta(minutes=50)
         by_identity([doc for doc in site.documents("devicestatus") if moment_of(doc["created_at"]) > lately])
         world.running.until(END)
-        expected = without_lies(calm, "15.0.6")
+        expected = documents_without_faults(calm, "15.0.6")
         assert by_identity(site.documents("treatments")) == expected["treatments"]
         assert by_identity(site.documents("activity")) == expected["activity"]
 
@@ -317,8 +317,8 @@ REAL = [
 
 @pytest.mark.parametrize(("method", "kind"), REAL)
 def test_the_same_with_a_real_nightscout(tmp_path: Path, calm: Path, site: Site, method: str, kind: str) -> None:
-    clock = HandClock(FIRST)
-    with lying_world(tmp_path, site, clock) as world:
+    clock = ManualClock(FIRST)
+    with faulty_network(tmp_path, site, clock) as world:
         running, proxy = world.running, world.to_site
         proxy.faults.add(ProxyFault(kind, method=method, path="/api/v1/", times=3))
         running.until(TROUBLE)
@@ -330,17 +330,17 @@ def test_the_same_with_a_real_nightscout(tmp_path: Path, calm: Path, site: Site,
         running.until(END)
         assert running.ask("sync").status == 0
         assert proxy.injected[kind] > 5
-        assert world.documents() == without_lies(calm, "15.0.6")
+        assert world.documents() == documents_without_faults(calm, "15.0.6")
 
 
 @pytest.mark.parametrize("seed", range(int(LIES or "2")))
 @pytest.mark.parametrize("version", ["15.0.6", "15.0.7"])
 def test_faults_by_chance_on_both_sides_at_once(tmp_path: Path, calm: Path, version: str, seed: int) -> None:
     """A third of all requests meets some fault, the engine is opened again now and then, and nothing is left of it."""
-    clock = HandClock(FIRST)
+    clock = ManualClock(FIRST)
     with (
         SimulatedNightscout(version=version, now=clock.now) as site,
-        lying_world(tmp_path, site, clock, poll_s=(300, 600)) as world,
+        faulty_network(tmp_path, site, clock, poll_s=(300, 600)) as world,
     ):
         running = world.running
         kinds = [kind for kind in KINDS if kind not in {"late", "refused", "loses_one", "401"}]
@@ -360,4 +360,4 @@ def test_faults_by_chance_on_both_sides_at_once(tmp_path: Path, calm: Path, vers
         running.until(END + timedelta(hours=4))
         last = running.ask("sync")
         assert last.status == 0, last.lines
-        assert world.documents() == without_lies(calm, version)
+        assert world.documents() == documents_without_faults(calm, version)

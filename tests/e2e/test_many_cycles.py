@@ -15,12 +15,12 @@ from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
-from tests.e2e.engine_in_process import BEGIN, ZONE, HandClock, Running
+from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine, ManualClock
 from tests.e2e.installation import by_identity
 from tests.support.site_comparison import compare
 
 
-def lived(running: Running, days: float, **kills: int) -> None:
+def lived(running: InProcessEngine, days: float, **kills: int) -> None:
     """Let time pass; every ``reopen_every_h`` hours the process is another one."""
     end = running.clock.now() + timedelta(days=days)
     step = timedelta(hours=kills.get("reopen_every_h", 1000))
@@ -33,12 +33,12 @@ def test_late_uploads_a_clock_change_and_restarts_end_in_the_truth(tmp_path: Pat
     """Over the change of daylight saving, with the clock set two days after it and a fifth of the records late."""
     plan = SimulationPlan(seed=21, zone=ZONE, start=BEGIN.date(), days=11, late_share=0.2, late_max_h=48)
     pump = simulate(plan)
-    clock = HandClock(BEGIN + timedelta(days=2))
+    clock = ManualClock(BEGIN + timedelta(days=2))
     with (
         Cloud([pump], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
-        running = Running(tmp_path / "home", cloud, site, clock)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         lived(running, 8, reopen_every_h=13)
         found = compare(
             pump.truth,
@@ -54,12 +54,12 @@ def test_late_uploads_a_clock_change_and_restarts_end_in_the_truth(tmp_path: Pat
 def test_a_site_that_fails_now_and_then_ends_up_the_same(tmp_path: Path) -> None:
     plan = SimulationPlan(seed=22, zone=ZONE, start=BEGIN.date(), days=6, late_share=0.1, late_max_h=12)
     pump = simulate(plan)
-    clock = HandClock(BEGIN + timedelta(days=2))
+    clock = ManualClock(BEGIN + timedelta(days=2))
     with (
         Cloud([pump], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
-        running = Running(tmp_path / "home", cloud, site, clock)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         for number in range(36):
             site.fail(
                 [
@@ -87,9 +87,9 @@ def test_a_flight_and_the_way_back_are_where_they_were_in_true_time(tmp_path: Pa
     back = Flight(lands_at=BEGIN + timedelta(days=6, hours=20), zone=ZONE, set_after_h=12)
     plan = SimulationPlan(seed=23, zone=ZONE, start=BEGIN.date(), days=10, flights=(away, back))
     pump = simulate(plan)
-    clock = HandClock(BEGIN + timedelta(days=2))
+    clock = ManualClock(BEGIN + timedelta(days=2))
     with Cloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = Running(tmp_path / "home", cloud, site, clock)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         lived(running, 6.5)
         found = compare(
             pump.truth,
@@ -102,9 +102,9 @@ def test_a_flight_and_the_way_back_are_where_they_were_in_true_time(tmp_path: Pa
 
 def test_an_idle_cycle_asks_the_cloud_once_and_the_site_never(tmp_path: Path) -> None:
     pump = simulate(SimulationPlan(seed=24, zone=ZONE, start=BEGIN.date(), days=3))
-    clock = HandClock(BEGIN + timedelta(days=3, hours=3))
+    clock = ManualClock(BEGIN + timedelta(days=3, hours=3))
     with Cloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = Running(tmp_path / "home", cloud, site, clock)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(clock.now() + timedelta(minutes=10))
         requests, polls, sent = len(cloud.requests), cloud.count("pumper"), len(site.requests)
         running.until(clock.now() + timedelta(hours=4))
@@ -117,10 +117,10 @@ def test_an_idle_cycle_asks_the_cloud_once_and_the_site_never(tmp_path: Path) ->
 
 def test_a_bogus_future_date_stalls_nothing(tmp_path: Path) -> None:
     pump = simulate(SimulationPlan(seed=25, zone=ZONE, start=BEGIN.date(), days=5))
-    clock = HandClock(BEGIN + timedelta(days=2))
+    clock = ManualClock(BEGIN + timedelta(days=2))
     with Cloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         cloud.newest_overrides[pump.plan.serial] = "2031-01-01T00:00:00"
-        running = Running(tmp_path / "home", cloud, site, clock)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(BEGIN + timedelta(days=4))
         found = compare(
             pump.truth,
@@ -141,9 +141,9 @@ def test_a_new_sequence_group_is_a_stream_of_its_own_and_told(tmp_path: Path) ->
         record._replace(entry={**record.entry, "deviceAssignmentId": first.assignment_id}) for record in second.log
     )
     merged = attrs.evolve(first, log=(*first.log, *moved))
-    clock = HandClock(BEGIN + 5 * day)
+    clock = ManualClock(BEGIN + 5 * day)
     with Cloud([merged], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = Running(tmp_path / "home", cloud, site, clock, history_days=5)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=5)
         running.until(clock.now() + timedelta(minutes=1))
         assert {"90556643:0", "90556643:1"} <= running.engine.views.keys()
         words = " ".join(running.engine.timelines.messages())

@@ -9,14 +9,14 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump, by_identity
+from tests.e2e.installation import ZONE, Installation, MovedClock, by_identity, recent_pump
 
 TABLES = "\n".join(f"[sinks.nightscout-{name}]\nenabled = true" for name in ("cgm", "device-status", "profiles"))
 
 
 @pytest.mark.parametrize("version", ["15.0.6", "15.0.7"])
 def test_glucose_status_and_profiles_reach_the_site_once(tmp_path: Path, version: str) -> None:
-    pump = a_pump(3)
+    pump = recent_pump(3)
     with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout(version=version) as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=TABLES)
         home.run("sync")

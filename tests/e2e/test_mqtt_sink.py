@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump
+from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
 
 
 def heard_on(port: int, topic: str, arrived: threading.Event, found: list[bytes]) -> Client:
@@ -32,7 +32,7 @@ def heard_on(port: int, topic: str, arrived: threading.Event, found: list[bytes]
 
 
 def test_a_sync_tells_the_broker_what_the_pump_said_last(tmp_path: Path, broker: Callable[..., int]) -> None:
-    port, pump = broker(), a_pump(3)
+    port, pump = broker(), recent_pump(3)
     table = f'[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = {port}\n'
     with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=table)
@@ -57,7 +57,7 @@ def test_a_sync_tells_the_broker_what_the_pump_said_last(tmp_path: Path, broker:
 
 def test_a_broker_that_is_away_holds_nobody_up(tmp_path: Path) -> None:
     table = '[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = 1\n'
-    with Cloud([a_pump(2)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with Cloud([recent_pump(2)], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=table)
         done = home.run("sync", expect=[5])
         assert "127.0.0.1:1 cannot be reached" in done.stdout + done.stderr

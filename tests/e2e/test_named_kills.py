@@ -14,7 +14,7 @@ from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import Installation
 from tests.e2e.kill_points import POINTS, SharedClock
-from tests.e2e.killed_daemon import PUMP_EVENTS, TREATMENTS, MortalWorld
+from tests.e2e.killed_daemon import PUMP_EVENTS, TREATMENTS, KillHarness
 
 BEGIN = datetime(2026, 3, 3, 5, tzinfo=timezone.utc)
 ZONE = "America/New_York"
@@ -31,7 +31,7 @@ def test_killed_at_every_named_point_it_ends_as_if_nothing_had_happened(site: An
     clock = SharedClock.at(tmp_path / "clock", BEGIN + timedelta(days=2))
     with Cloud([pump], clock, token_life_s=8 * 3600) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=DAYS + 20)
-        world = MortalWorld(clock=clock, cloud=cloud, site=site, home=home)
+        world = KillHarness(clock=clock, cloud=cloud, site=site, home=home)
         for number, point in enumerate(POINTS):
             world.dies_at(point)
             if number % 4 == 3:

@@ -15,7 +15,7 @@ import pytest
 from tconnectsync.plugin import spec as hookspecs
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump
+from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
 
 GUIDE = Path(__file__).parents[2] / "docs" / "engineering" / "plugin-guide.md"
 
@@ -66,7 +66,7 @@ def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
     assert str(plugins) in top
     assert str(sites) in table
 
-    pump = a_pump(8)
+    pump = recent_pump(8)
     now = datetime.now(timezone.utc)
     with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7, more=table)

@@ -10,13 +10,15 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import TREATMENTS, ZONE, Installation, MovedClock, World, a_pump
+from tests.e2e.installation import TREATMENTS, ZONE, Installation, MovedClock, SyncSetup, recent_pump
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with Cloud([a_pump(4)], MovedClock()) as cloud, SimulatedNightscout() as site:
-        yield World(cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2))
+def world(tmp_path: Path) -> Iterator[SyncSetup]:
+    with Cloud([recent_pump(4)], MovedClock()) as cloud, SimulatedNightscout() as site:
+        yield SyncSetup(
+            cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
+        )
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -28,7 +30,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_dry_run_of_a_first_sync_prints_what_the_sync_sends_and_leaves_nothing(world: World) -> None:
+def test_a_dry_run_of_a_first_sync_prints_what_the_sync_sends_and_leaves_nothing(world: SyncSetup) -> None:
     done = world.home.run("sync", "--dry-run")
     shown = [json.loads(line) for line in done.stdout.splitlines()]
     assert f"{len(shown)} documents would be sent; nothing was sent" in done.stderr
@@ -50,7 +52,7 @@ def test_a_dry_run_of_a_first_sync_prints_what_the_sync_sends_and_leaves_nothing
     assert tree(world.home.folder / "data") == before
 
 
-def test_a_dry_run_says_what_is_in_the_way_and_ends_with_its_status(world: World) -> None:
+def test_a_dry_run_says_what_is_in_the_way_and_ends_with_its_status(world: SyncSetup) -> None:
     path = world.home.folder / "config.toml"
     text = path.read_text()
     path.write_text(text.replace("password = ", 'password = "wrong"  # '))

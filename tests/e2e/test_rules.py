@@ -27,7 +27,7 @@ from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.installation import by_identity
-from tests.e2e.test_many_cycles import HandClock, Running
+from tests.e2e.test_many_cycles import InProcessEngine, ManualClock
 from tests.support.site_comparison import compare
 
 ZONE = "America/New_York"
@@ -47,10 +47,10 @@ def plan_of(seed: int, **changes: Any) -> SimulationPlan:
 class House:
     """One wearer's installation, with what it talks to."""
 
-    running: Running
+    running: InProcessEngine
     cloud: Cloud
     site: SimulatedNightscout
-    clock: HandClock
+    clock: ManualClock
 
     def ask(self, command: str, **args: Any) -> Result:
         engine = self.running.engine
@@ -91,13 +91,13 @@ def house(
     history_days: int = 4,
     poll_s: tuple[int, int] = (300, 1500),
 ) -> Iterator[House]:
-    clock = HandClock(now)
+    clock = ManualClock(now)
     folder.mkdir(exist_ok=True)
     with (
         Cloud(pumps, clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version=version, now=clock.now) as site,
     ):
-        running = Running(folder / "home", cloud, site, clock, history_days=history_days, poll_s=poll_s)
+        running = InProcessEngine(folder / "home", cloud, site, clock, history_days=history_days, poll_s=poll_s)
         try:
             yield House(running, cloud, site, clock)
         finally:

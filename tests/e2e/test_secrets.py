@@ -21,7 +21,16 @@ from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
-from tests.e2e.installation import PUMP_EVENTS, TREATMENTS, ZONE, Installation, MovedClock, a_pump, daemon, eventually
+from tests.e2e.installation import (
+    PUMP_EVENTS,
+    TREATMENTS,
+    ZONE,
+    Installation,
+    MovedClock,
+    daemon,
+    eventually,
+    recent_pump,
+)
 from tests.e2e.marked_secrets import (
     ACCOUNT,
     MAY_BE,
@@ -70,7 +79,7 @@ def guarded(folder: Path, **changes: str) -> Iterator[tuple[Guarded, Cloud, Simu
     """``password``, ``secret``: what is configured instead of what is right; ``token``: an access token instead of the secret."""
     token = changes.get("token", "")
     with (
-        Cloud([a_pump(3)], MovedClock(), accounts=(ACCOUNT,)) as cloud,
+        Cloud([recent_pump(3)], MovedClock(), accounts=(ACCOUNT,)) as cloud,
         SimulatedNightscout(api_secret=SECRET, tokens={token: ("*:*:*",)} if token else {}) as site,
         FaultProxy(cloud.url, keep_answers=True) as to_cloud,
         FaultProxy(site.url) as to_site,

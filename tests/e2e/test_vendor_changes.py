@@ -20,7 +20,7 @@ from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
-from tests.e2e.engine_in_process import BEGIN, ZONE, HandClock, Running
+from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine, ManualClock
 from tests.e2e.installation import by_identity
 
 HOUR = timedelta(hours=1)
@@ -48,17 +48,17 @@ UNREADABLE = {
 
 
 @lru_cache(maxsize=1)
-def a_pump() -> SimulatedPump:
+def recent_pump() -> SimulatedPump:
     return simulate(
         SimulationPlan(seed=61, zone=ZONE, start=BEGIN.date(), days=3, upload_every_min=30, noise_codes=False)
     )
 
 
 @contextlib.contextmanager
-def a_world(folder: Path) -> Iterator[tuple[Cloud, Any, Running]]:
-    clock = HandClock(CHANGE)
-    with Cloud([a_pump()], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = Running(folder, cloud, site, clock, history_days=1, poll_s=(1500, 2400))
+def a_world(folder: Path) -> Iterator[tuple[Cloud, Any, InProcessEngine]]:
+    clock = ManualClock(CHANGE)
+    with Cloud([recent_pump()], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
+        running = InProcessEngine(folder, cloud, site, clock, history_days=1, poll_s=(1500, 2400))
         try:
             yield cloud, site, running
         finally:
@@ -146,9 +146,9 @@ def test_a_first_read_during_the_change_is_made_good_without_a_backfill(
 def test_the_profile_is_there_at_once_and_its_stamp_is_no_sign_of_life(tmp_path: Path, zone: str) -> None:
     """The phone has been silent for five hours; then the account stamps settings anew, and nothing else comes."""
     pump = simulate(SimulationPlan(seed=62, zone=zone, start=BEGIN.date(), days=2, upload_every_min=30))
-    clock = HandClock(BEGIN + timedelta(days=1, hours=12))
+    clock = ManualClock(BEGIN + timedelta(days=1, hours=12))
     with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = Running(tmp_path, cloud, site, clock, zone=zone, history_days=1, more=PROFILES)
+        running = InProcessEngine(tmp_path, cloud, site, clock, zone=zone, history_days=1, more=PROFILES)
         assert running.ask("sync").status == 0
         [profile] = site.documents("profile")
         begun = datetime.fromisoformat(profile["startDate"])

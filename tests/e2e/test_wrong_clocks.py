@@ -12,14 +12,14 @@ from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.engine_in_process import BEGIN, ZONE, HandClock, Running
+from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine, ManualClock
 from tests.support.site_comparison import compare
 
 DAY = timedelta(days=1)
 PLAN = SimulationPlan(seed=61, zone=ZONE, start=BEGIN.date(), days=4, clock_set_delay_h=None)
 
 
-def messages(running: Running) -> str:
+def messages(running: InProcessEngine) -> str:
     """What ``status`` says of the source."""
     return str(running.status()["sources"]["tandem"])
 
@@ -31,9 +31,9 @@ def test_a_first_sync_abroad_is_right_in_whichever_order_date_and_time_were_set(
     """From New York to Berlin over midnight, a day before the first sync; the zone in the file is the one at home."""
     flight = Flight(lands_at=BEGIN + DAY + timedelta(hours=17), zone="Europe/Berlin")
     pump = simulate(attrs.evolve(PLAN, flights=(flight,), sets_time_first=sets_time_first))
-    clock = HandClock(BEGIN + 3 * DAY)
+    clock = ManualClock(BEGIN + 3 * DAY)
     with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = Running(tmp_path / "home", cloud, site, clock)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(clock.now() + timedelta(hours=2))
         window = (BEGIN + DAY + timedelta(hours=2), clock.now() - timedelta(hours=4))
         found = compare(pump.truth, site.documents("treatments"), window=window)
@@ -49,9 +49,9 @@ def test_a_clock_nine_minutes_fast_that_is_set_right_moves_nothing_by_a_quarter_
         PLAN, flights=(Flight(lands_at=set_right, zone=ZONE),), clock_drift_s_per_day=13.0, set_up_days_before=40
     )
     pump = simulate(plan)
-    clock = HandClock(BEGIN + 2 * DAY)
+    clock = ManualClock(BEGIN + 2 * DAY)
     with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = Running(tmp_path / "home", cloud, site, clock)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(BEGIN + 2 * DAY + timedelta(hours=3))
         assert "min ahead" in messages(running)
         running.until(BEGIN + 3 * DAY + timedelta(hours=9))
@@ -65,9 +65,9 @@ def test_a_clock_nine_minutes_fast_that_is_set_right_moves_nothing_by_a_quarter_
 
 def test_a_clock_that_is_days_ahead_delivers_nothing_and_status_asks(tmp_path: Path) -> None:
     pump = simulate(attrs.evolve(PLAN, clock_ahead_min=2 * 1440))
-    clock = HandClock(BEGIN + 2 * DAY)
+    clock = ManualClock(BEGIN + 2 * DAY)
     with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
-        running = Running(tmp_path / "home", cloud, site, clock)
+        running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(clock.now() + timedelta(hours=2))
         assert site.documents("treatments") == []
         assert "documents wait" in messages(running)

@@ -1,4 +1,4 @@
-"""A small world for the engine's tests: a fold with running and finished documents, a stream in memory, a bad receiver."""
+"""Fakes for the engine's tests: a fold with running and finished documents, a stream in memory, receivers that fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine in a misbehaving world: it may die at any step, and its receiver takes what it likes."""
+"""Simulates an engine that may crash at any step, before a receiver that fails and refuses at random."""
 
 from __future__ import annotations
 

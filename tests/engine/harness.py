@@ -1,4 +1,4 @@
-"""The whole engine with a pump in memory and a shelf for a receiver, on a simulated clock and a real folder."""
+"""The whole engine with a fake pump and a fake receiver, on a simulated clock and a real folder."""
 
 from __future__ import annotations
 

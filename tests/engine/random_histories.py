@@ -1,4 +1,4 @@
-"""A life with known truth: what two pumps logged, when that really was, and how a vendor tells it, well or badly."""
+"""Random histories of two pumps with known times: their records, and how a vendor reports them, complete or cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Three folds with long memories, and all that they make of a log in one pass."""
+"""Reference for the incremental run: three folds with long memories, and the documents of one pass over a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lives of an event log on a disk that may crash or fail: what is done in them, and what must hold afterwards."""
+"""Scenarios of an event log on a disk that crashes or fails: what the process does, and what must hold afterwards."""
 
 from __future__ import annotations
 

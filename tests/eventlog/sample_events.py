@@ -1,4 +1,4 @@
-"""Events and files that the tests of the event log share."""
+"""Sample events and small file helpers for the event log's tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deliveries for receiver tests, and a sender that does what an outbox does."""
+"""Sample deliveries for receiver tests, and a minimal sender that treats a receiver as the outbox does."""
 
 from __future__ import annotations
 

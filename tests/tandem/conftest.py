@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.tandem.fake_cloud import CloudPump, SetClock, TinyCloud, World, running
+from tests.tandem.fake_cloud import CloudPump, FakeCloud, SetClock, TandemHarness, running
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path) -> Iterator[TandemHarness]:
     """An account with one pump that has no records yet."""
     clock = SetClock()
-    with running(TinyCloud(clock, [CloudPump()])) as cloud:
-        yield World(cloud, clock, tmp_path / "tandem")
+    with running(FakeCloud(clock, [CloudPump()])) as cloud:
+        yield TandemHarness(cloud, clock, tmp_path / "tandem")

@@ -1,4 +1,4 @@
-"""A small cloud on 127.0.0.1 that speaks Tandem's login and JSON API, a clock to set, and a log to remember."""
+"""A fake Tandem cloud on 127.0.0.1 (login and JSON API), a manual clock, and a log in memory."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ class CloudPump:
 
 
 @attrs.define
-class TinyCloud:
+class FakeCloud:
     """The cloud. ``asked`` lists what was requested: path and query."""
 
     clock: SetClock
@@ -283,7 +283,7 @@ class TinyCloud:
         return 404, {}, b"<html><head><title>404 Not Found</title></head></html>"
 
 
-def _handler(cloud: TinyCloud) -> type[BaseHTTPRequestHandler]:
+def _handler(cloud: FakeCloud) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # one packet an answer
@@ -329,7 +329,7 @@ def _handler(cloud: TinyCloud) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def running(cloud: TinyCloud) -> Iterator[TinyCloud]:
+def running(cloud: FakeCloud) -> Iterator[FakeCloud]:
     """The cloud, answering."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(cloud))
     server.daemon_threads = True
@@ -345,10 +345,10 @@ def running(cloud: TinyCloud) -> Iterator[TinyCloud]:
 
 
 @attrs.define
-class World:
+class TandemHarness:
     """A cloud, a clock, a log, and as many restarts of the source as a test wants."""
 
-    cloud: TinyCloud
+    cloud: FakeCloud
     clock: SetClock
     folder: Path
     log: MemoryLog = attrs.field(factory=MemoryLog)

@@ -12,17 +12,17 @@ import pytest
 import tconnectsync_tandem.api.id_token as module
 from tconnectsync import Retryable, SourceChanged
 from tconnectsync_tandem.api.id_token import verify_in_subprocess
-from tests.tandem.fake_cloud import Fault, World
+from tests.tandem.fake_cloud import Fault, TandemHarness
 
 
 @pytest.fixture
-def apart(world: World) -> World:
+def apart(world: TandemHarness) -> TandemHarness:
     """A world whose source asks a process of its own, as it does outside of tests."""
     world.judge = verify_in_subprocess
     return world
 
 
-def test_a_good_token_is_taken(apart: World) -> None:
+def test_a_good_token_is_taken(apart: TandemHarness) -> None:
     apart.poll()
     assert apart.log.of("window.fetched") != []
 
@@ -36,7 +36,7 @@ def test_a_good_token_is_taken(apart: World) -> None:
         ("late", "not valid now"),
     ],
 )
-def test_a_token_that_does_not_hold_is_not_taken(apart: World, how: str, words: str) -> None:
+def test_a_token_that_does_not_hold_is_not_taken(apart: TandemHarness, how: str, words: str) -> None:
     cloud = apart.cloud
     if how == "issuer":
         cloud.issuer = "https://elsewhere.example.org"
@@ -68,7 +68,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_check_that_fails_is_tried_again_and_no_reason_to_trust(
-    apart: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    apart: TandemHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     text, words = SCRIPTS[name]
     script = tmp_path / "script.py"
@@ -86,7 +86,7 @@ def test_a_check_that_fails_is_tried_again_and_no_reason_to_trust(
     assert apart.log.of("window.fetched") != []
 
 
-def test_a_process_that_cannot_be_started_is_told(apart: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_be_started_is_told(apart: TandemHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     with pytest.raises(Retryable, match=r"could not be checked: .*No such file"):
         apart.poll()
@@ -107,7 +107,7 @@ def test_nothing_secret_is_in_the_words_or_the_environment_of_the_process(
 
 
 def test_modules_of_the_working_folder_are_not_used(
-    apart: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    apart: TandemHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "jwt.py").write_text("raise SystemExit(9)")
     (tmp_path / "json.py").write_text("raise SystemExit(9)")

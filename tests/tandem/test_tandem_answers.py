@@ -31,11 +31,11 @@ from tests.tandem.fake_cloud import (
     SERIAL,
     START,
     CloudPump,
+    FakeCloud,
     Fault,
     MemoryLog,
     SetClock,
-    TinyCloud,
-    World,
+    TandemHarness,
     basal,
     entry,
     holding,
@@ -71,7 +71,7 @@ from tests.tandem.fake_cloud import (
     ],
 )
 def test_every_error_row_is_told_apart_and_never_taken_for_no_data(
-    world: World, path: str, fault: dict[str, Any], error: type[Exception], after_s: float | None
+    world: TandemHarness, path: str, fault: dict[str, Any], error: type[Exception], after_s: float | None
 ) -> None:
     world.cloud.faults.append(Fault(path, times=999, **fault))
     with pytest.raises(error) as caught:
@@ -83,7 +83,7 @@ def test_every_error_row_is_told_apart_and_never_taken_for_no_data(
     assert len(world.cloud.asked) < 6 + 2 * PATIENCE
 
 
-def test_no_connection_is_no_reason_to_halve(world: World) -> None:
+def test_no_connection_is_no_reason_to_halve(world: TandemHarness) -> None:
     world.poll()
     world.clock.forward(hours=7)
     nobody_there = attrs.evolve(world.cloud.endpoints, login_page="http://127.0.0.1:9/page", client_id="other")
@@ -92,7 +92,7 @@ def test_no_connection_is_no_reason_to_halve(world: World) -> None:
     assert world.clock.slept_s == []
 
 
-def test_a_passing_error_is_asked_again_once_and_keeps_the_token(world: World) -> None:
+def test_a_passing_error_is_asked_again_once_and_keeps_the_token(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
     world.cloud.faults.append(Fault("pump-logs", status=500, body=b""))
     world.poll()
@@ -112,7 +112,7 @@ def test_a_passing_error_is_asked_again_once_and_keeps_the_token(world: World) -
         {"body": b"<html>too large</html>"},
     ],
 )
-def test_a_window_that_is_too_large_is_halved(world: World, fault: dict[str, Any]) -> None:
+def test_a_window_that_is_too_large_is_halved(world: TandemHarness, fault: dict[str, Any]) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     world.cloud.faults.append(Fault("pump-logs", times=99, when=lambda query: _length(query) > 7, **fault))
     world.poll()
@@ -123,7 +123,7 @@ def test_a_window_that_is_too_large_is_halved(world: World, fault: dict[str, Any
 
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504, 520])
-def test_a_busy_server_is_left_in_peace_instead_of_being_asked_more_often(world: World, status: int) -> None:
+def test_a_busy_server_is_left_in_peace_instead_of_being_asked_more_often(world: TandemHarness, status: int) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     world.cloud.faults.append(Fault("pump-logs", times=1, status=status, body=b"", headers={"Retry-After": "90"}))
     with pytest.raises(Retryable, match=f"status {status}") as caught:
@@ -136,7 +136,9 @@ def test_a_busy_server_is_left_in_peace_instead_of_being_asked_more_often(world:
     assert world.cloud.count("/login") == 1
 
 
-def test_a_window_that_a_server_is_too_busy_for_again_and_again_is_asked_for_in_parts_at_last(world: World) -> None:
+def test_a_window_that_a_server_is_too_busy_for_again_and_again_is_asked_for_in_parts_at_last(
+    world: TandemHarness,
+) -> None:
     """A gateway that gives up on large answers says 504: it must not keep the data away for good."""
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     world.cloud.faults.append(
@@ -151,7 +153,7 @@ def test_a_window_that_a_server_is_too_busy_for_again_and_again_is_asked_for_in_
     assert len(world.log.of("basal.delivered")) == 24 * 33
 
 
-def test_a_spare_pump_that_the_server_is_too_busy_for_keeps_nothing_from_the_one_in_use(world: World) -> None:
+def test_a_spare_pump_that_the_server_is_too_busy_for_keeps_nothing_from_the_one_in_use(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     old = CloudPump(serial="2222222", assignment="other", uploaded="2026-06-01T11:55:00Z", newest="2026-06-01T06:50:00")
     world.cloud.pumps.insert(0, old)
@@ -165,7 +167,7 @@ def _length(query: dict[str, str]) -> int:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"events": {}}', b'{"clockChanges": []}'])
-def test_a_day_that_stays_broken_costs_that_day_and_is_asked_for_again(world: World, body: bytes) -> None:
+def test_a_day_that_stays_broken_costs_that_day_and_is_asked_for_again(world: TandemHarness, body: bytes) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     world.cloud.faults.append(Fault("pump-logs", times=99, when=holding("2026-11-05"), body=body))
     with pytest.raises(Retryable, match="5 November 2026 of pump 1111111 could not be read") as caught:
@@ -180,7 +182,7 @@ def test_a_day_that_stays_broken_costs_that_day_and_is_asked_for_again(world: Wo
 
 
 def test_an_old_day_that_stays_broken_is_in_the_end_asked_for_hourly_and_a_recent_one_with_every_poll(
-    world: World,
+    world: TandemHarness,
 ) -> None:
     for broken, polls in (("2026-11-05", 4), ("2026-11-19", 14)):
         log, source = MemoryLog(), world.source()
@@ -196,7 +198,7 @@ def test_an_old_day_that_stays_broken_is_in_the_end_asked_for_hourly_and_a_recen
         assert told == polls
 
 
-def test_a_broken_day_of_a_pump_in_a_drawer_is_nobodys_trouble(world: World) -> None:
+def test_a_broken_day_of_a_pump_in_a_drawer_is_nobodys_trouble(world: TandemHarness) -> None:
     world.cloud.pumps.append(CloudPump("2222222", "old", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00"))
     world.cloud.faults.append(Fault("pump-logs/old", times=999, when=holding("2026-11-05"), body=b"<html>"))
     world.poll()
@@ -205,7 +207,7 @@ def test_a_broken_day_of_a_pump_in_a_drawer_is_nobodys_trouble(world: World) -> 
     assert world.cloud.count("pump-logs/old") == asked
 
 
-def test_missing_clock_changes_are_told_and_cost_no_events(world: World) -> None:
+def test_missing_clock_changes_are_told_and_cost_no_events(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
     world.cloud.faults.append(Fault("pump-logs", times=99, change=lambda answer: {"events": answer["events"]}))
     with pytest.raises(SourceChanged, match="no clockChanges"):
@@ -214,7 +216,7 @@ def test_missing_clock_changes_are_told_and_cost_no_events(world: World) -> None
     assert len(world.log.of("window.fetched")) == 2
 
 
-def test_null_clock_changes_and_new_keys_are_tolerated(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_null_clock_changes_and_new_keys_are_tolerated(world: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
     world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
     new = {"clockChanges": None, "nextPage": "abc"}
     world.cloud.faults.append(Fault("pump-logs", times=99, change=lambda answer: {**answer, **new}))
@@ -223,7 +225,7 @@ def test_null_clock_changes_and_new_keys_are_tolerated(world: World, caplog: pyt
     assert caplog.text.count("new key nextPage") == 1
 
 
-def test_an_entry_without_identity_is_kept_under_its_content(world: World) -> None:
+def test_an_entry_without_identity_is_kept_under_its_content(world: TandemHarness) -> None:
     odd: list[Any] = [
         basal(1, "2026-11-20T00:00:00"),
         {**basal(2, "2026-11-20T00:05:00"), "sequenceNumber": None},
@@ -251,7 +253,7 @@ def test_an_entry_without_identity_is_kept_under_its_content(world: World) -> No
 
 
 def test_an_unknown_code_is_kept_verbatim_counted_once_and_told_once(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: TandemHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.cloud.pumps[0].records = [
         entry(999, 5, "2026-11-20T00:00:00", {"x": 1}),
@@ -268,7 +270,9 @@ def test_an_unknown_code_is_kept_verbatim_counted_once_and_told_once(
     assert caplog.text.count("unknown_code code=999") == 1
 
 
-def test_a_new_property_is_told_once_and_the_record_still_read(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_new_property_is_told_once_and_the_record_still_read(
+    world: TandemHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     records = [basal(seq, f"2026-11-20T00:0{seq}:00") for seq in range(3)]
     for record in records:
         record["eventProperties"]["flavour"] = 1
@@ -391,7 +395,7 @@ def test_retry_after_is_a_number_or_a_date(text: str, seconds: float | None) -> 
     assert retry_after_s(answer) == seconds
 
 
-def test_a_read_that_times_out_is_a_broken_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_that_times_out_is_a_broken_answer(world: TandemHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     world.poll()
 
     def never(*_: Any, **__: Any) -> Any:
@@ -415,7 +419,7 @@ def test_a_read_that_times_out_is_a_broken_answer(world: World, monkeypatch: pyt
     ],
 )
 def test_a_failing_connection_is_told_apart_from_a_failing_answer(
-    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str, halvable: bool
+    world: TandemHarness, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str, halvable: bool
 ) -> None:
     world.poll()
 
@@ -428,7 +432,7 @@ def test_a_failing_connection_is_told_apart_from_a_failing_answer(
     assert isinstance(caught.value, (BrokenAnswer, BrokenShape)) == halvable
 
 
-def test_an_answer_that_never_ends_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_never_ends_is_given_up(world: TandemHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     world.poll()
     monkeypatch.setattr(transport, "LIMITS", HttpLimits(most_bytes=100))
     with pytest.raises(BrokenAnswer, match="too large"):
@@ -438,7 +442,7 @@ def test_an_answer_that_never_ends_is_given_up(world: World, monkeypatch: pytest
         world.poll()
 
 
-def test_a_redirect_to_no_address_ends_the_login_with_words(world: World) -> None:
+def test_a_redirect_to_no_address_ends_the_login_with_words(world: TandemHarness) -> None:
     world.cloud.faults.append(Fault("authorize", status=302, headers={"Location": "http://["}, body=b"", times=9))
     with pytest.raises(SourceChanged, match="no address"):
         world.poll()
@@ -612,11 +616,11 @@ def test_a_whole_poll_survives_an_absurd_list_of_pumps(
     tmp_path_factory: pytest.TempPathFactory, path: list[Any], absurd: Any, drop: bool
 ) -> None:
     clock = SetClock()
-    cloud = TinyCloud(clock, [CloudPump(records=[basal(1, "2026-11-20T00:00:00")])])
+    cloud = FakeCloud(clock, [CloudPump(records=[basal(1, "2026-11-20T00:00:00")])])
     answer = _replaced(_PUMPER_ANSWER, path, absurd, drop)
     cloud.faults.append(Fault("/pumper/", times=9, change=lambda _: answer))
     with running(cloud):
-        world = World(cloud, clock, tmp_path_factory.mktemp("tandem"))
+        world = TandemHarness(cloud, clock, tmp_path_factory.mktemp("tandem"))
         try:
             world.poll()
         except SourceChanged:

@@ -17,7 +17,7 @@ from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import read_entry
 from tconnectsync_tandem.polling.unreadable_days import Unreadable
 from tconnectsync_tandem.polling.window_state import FORGOTTEN_AFTER, Memo
-from tests.tandem.fake_cloud import CloudPump, Fault, World, basal, entry, hourly
+from tests.tandem.fake_cloud import CloudPump, Fault, TandemHarness, basal, entry, hourly
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -84,13 +84,13 @@ UNREADABLE: dict[str, tuple[Change, str]] = {
 }
 
 
-def backfill(world: World, first: date, last: date) -> None:
+def backfill(world: TandemHarness, first: date, last: date) -> None:
     for batch in world.source().backfill(world.log, first, last):
         world.log.append(batch.events)
 
 
 @pytest.mark.parametrize("change", TOLERATED.values(), ids=TOLERATED)
-def test_what_is_beyond_doubt_is_read_as_ever(world: World, change: Change) -> None:
+def test_what_is_beyond_doubt_is_read_as_ever(world: TandemHarness, change: Change) -> None:
     world.cloud.pumps[0].records = records()
     world.cloud.faults.append(every(change))
     world.poll()
@@ -103,7 +103,7 @@ def test_what_is_beyond_doubt_is_read_as_ever(world: World, change: Change) -> N
     assert all(decode(event.raw or {}) == (event.kind, event.body) for event in world.log.events if event.seq)
 
 
-def test_clock_changes_with_numbers_as_text_are_all_kept(world: World) -> None:
+def test_clock_changes_with_numbers_as_text_are_all_kept(world: TandemHarness) -> None:
     world.cloud.pumps[0].changes = [
         entry(13, number, f"2026-11-1{number}T10:00:00", {"timePrior": 0, "timeAfter": number, "rawRtcTime": 1})
         for number in range(1, 5)
@@ -139,7 +139,7 @@ def test_a_time_that_may_mean_something_else_is_none(time: Any) -> None:
 
 @pytest.mark.parametrize(("change", "words"), UNREADABLE.values(), ids=UNREADABLE)
 def test_what_cannot_be_read_is_a_change_and_comes_by_itself_once_it_can(
-    world: World, change: Change, words: str
+    world: TandemHarness, change: Change, words: str
 ) -> None:
     """Over restarts, and though nothing was uploaded since."""
     world.cloud.pumps[0].records = records()
@@ -162,7 +162,9 @@ def test_what_cannot_be_read_is_a_change_and_comes_by_itself_once_it_can(
     assert len(world.cloud.windows()) == asked
 
 
-def test_the_rest_of_the_window_is_delivered_and_only_the_days_around_it_are_asked_for_again(world: World) -> None:
+def test_the_rest_of_the_window_is_delivered_and_only_the_days_around_it_are_asked_for_again(
+    world: TandemHarness,
+) -> None:
     world.cloud.pumps[0].records = [*hourly(datetime(2026, 10, 20), 24 * 31), bolus(5, "2026-11-05T09:30:00")]
     world.cloud.faults.append(every(of_properties(lambda found: {**found, "insulinDelivered": None}), code=20))
     with pytest.raises(SourceChanged, match="1 bolus completed"):
@@ -177,7 +179,7 @@ def test_the_rest_of_the_window_is_delivered_and_only_the_days_around_it_are_ask
     assert world.cloud.windows() == [("2026-11-04", "2026-11-06")]
 
 
-def test_a_day_that_could_not_be_read_is_asked_for_again_after_months(world: World) -> None:
+def test_a_day_that_could_not_be_read_is_asked_for_again_after_months(world: TandemHarness) -> None:
     """More has happened since than is looked at of the log."""
     world.cloud.pumps[0].records = [bolus(5, "2026-11-05T09:30:00")]
     fault = every(of_properties(lambda found: {**found, "insulinDelivered": None}), code=20)
@@ -197,7 +199,7 @@ def test_a_day_that_could_not_be_read_is_asked_for_again_after_months(world: Wor
     assert Memo.load(world.folder / "windows.json").unread("1111111", {}) == set()
 
 
-def _fetched_later(world: World, number: int) -> Any:
+def _fetched_later(world: TandemHarness, number: int) -> Any:
     from tconnectsync_tandem.api.pumps import Pump
     from tconnectsync_tandem.source_events import window_fetched
 
@@ -205,7 +207,7 @@ def _fetched_later(world: World, number: int) -> Any:
     return window_fetched(Pump(serial="1111111", assignments=()), (day, day), 0, world.clock.now() + timedelta(hours=number))  # fmt: skip
 
 
-def test_a_few_odd_records_that_are_no_doses_are_no_change(world: World) -> None:
+def test_a_few_odd_records_that_are_no_doses_are_no_change(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = [
         *hourly(datetime(2026, 11, 18), 40),
         {**basal(1, "2026-11-19T00:01:00"), "eventProperties": {}},
@@ -220,7 +222,7 @@ def test_a_few_odd_records_that_are_no_doses_are_no_change(world: World) -> None
 
 
 @pytest.mark.parametrize(("odd", "changed"), [(5, False), (6, True)])
-def test_more_than_one_in_twenty_is_a_change(world: World, odd: int, changed: bool) -> None:
+def test_more_than_one_in_twenty_is_a_change(world: TandemHarness, odd: int, changed: bool) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 11, 17, 20), 100)
     for record in world.cloud.pumps[0].records[:odd]:
         record["eventProperties"]["commandedRate"] = "fast"
@@ -231,14 +233,14 @@ def test_more_than_one_in_twenty_is_a_change(world: World, odd: int, changed: bo
         world.poll()
 
 
-def test_a_clock_change_of_years_ago_that_cannot_be_read_is_no_change(world: World) -> None:
+def test_a_clock_change_of_years_ago_that_cannot_be_read_is_no_change(world: TandemHarness) -> None:
     world.cloud.pumps[0].changes = [entry(13, 5, "2023-11-19T10:00:00", {"timePrior": -5})]
     world.cloud.pumps[0].records = [basal(6, "2026-11-19T00:00:00")]
     world.poll()
     assert len(world.log.of("unknown")) == 1
 
 
-def test_a_pump_in_a_drawer_that_cannot_be_read_is_left_alone_for_a_day(world: World) -> None:
+def test_a_pump_in_a_drawer_that_cannot_be_read_is_left_alone_for_a_day(world: TandemHarness) -> None:
     old = CloudPump("2222222", "old", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00")
     old.records = [{**bolus(1, "2026-11-10T00:00:00"), "eventProperties": None}]
     world.cloud.pumps.append(old)
@@ -248,7 +250,7 @@ def test_a_pump_in_a_drawer_that_cannot_be_read_is_left_alone_for_a_day(world: W
     assert world.cloud.count("pump-logs/old") == asked
 
 
-def test_a_backfill_of_which_a_dose_cannot_be_read_opens_nothing(world: World) -> None:
+def test_a_backfill_of_which_a_dose_cannot_be_read_opens_nothing(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = [bolus(5, "2026-01-15T09:30:00")]
     world.poll()
     world.cloud.faults.append(every(renamed("pumpDateTime", "time")))
@@ -282,7 +284,9 @@ def days_of(query: dict[str, str]) -> int:
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_window_that_is_refused_is_asked_for_in_halves_and_the_size_is_remembered(world: World, status: int) -> None:
+def test_a_window_that_is_refused_is_asked_for_in_halves_and_the_size_is_remembered(
+    world: TandemHarness, status: int
+) -> None:
     world.settings["history_days"] = 100
     world.cloud.pumps[0].records = hourly(datetime(2026, 8, 12), 24 * 102)
     refusal = b'{"name":"ZodError","issues":[{"code":"custom","message":"range too large"}]}'
@@ -301,7 +305,7 @@ def test_a_window_that_is_refused_is_asked_for_in_halves_and_the_size_is_remembe
     assert max(days_of(query) for path, query in world.cloud.asked if "pump-logs" in path) == 28
 
 
-def test_a_service_that_refuses_even_a_day_has_changed(world: World) -> None:
+def test_a_service_that_refuses_even_a_day_has_changed(world: TandemHarness) -> None:
     world.cloud.faults.append(Fault("pump-logs", times=9999, status=400, body=b"{}"))
     with pytest.raises(SourceChanged, match="status 400"):
         world.poll()
@@ -310,7 +314,7 @@ def test_a_service_that_refuses_even_a_day_has_changed(world: World) -> None:
     assert Memo.load(world.folder / "windows.json").limit(world.clock.now()) is None
 
 
-def test_an_unknown_key_is_no_matter_of_size(world: World) -> None:
+def test_an_unknown_key_is_no_matter_of_size(world: TandemHarness) -> None:
     body = b'{"name":"ZodError","issues":[{"code":"unrecognized_keys"}]}'
     world.cloud.faults.append(Fault("pump-logs", times=9999, status=400, body=body))
     with pytest.raises(SourceChanged, match="unknown keys"):
@@ -318,7 +322,7 @@ def test_an_unknown_key_is_no_matter_of_size(world: World) -> None:
     assert world.cloud.count("pump-logs") == 1
 
 
-def test_a_day_that_is_refused_costs_that_day(world: World) -> None:
+def test_a_day_that_is_refused_costs_that_day(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 20), 24 * 33)
     at = "2026-10-20"
     world.cloud.faults.append(

@@ -9,17 +9,17 @@ from datetime import timedelta
 import pytest
 
 from tconnectsync import CredentialsRefused, Retryable, Secret, SourceChanged
-from tests.tandem.fake_cloud import EMAIL, PASSWORD, PUMPER, Fault, World, basal
+from tests.tandem.fake_cloud import EMAIL, PASSWORD, PUMPER, Fault, TandemHarness, basal
 
 
-def test_one_login_lasts_for_many_polls(world: World) -> None:
+def test_one_login_lasts_for_many_polls(world: TandemHarness) -> None:
     for _ in range(3):
         world.clock.forward(hours=1)
         world.poll()
     assert world.cloud.count("/login") == 1
 
 
-def test_the_token_is_kept_over_a_restart_in_a_file_for_the_owner_alone(world: World) -> None:
+def test_the_token_is_kept_over_a_restart_in_a_file_for_the_owner_alone(world: TandemHarness) -> None:
     world.poll()
     world.poll(world.source())
     assert world.cloud.count("/login") == 1
@@ -30,7 +30,7 @@ def test_the_token_is_kept_over_a_restart_in_a_file_for_the_owner_alone(world: W
     assert EMAIL not in text
 
 
-def test_the_token_is_renewed_five_minutes_before_its_end(world: World) -> None:
+def test_the_token_is_renewed_five_minutes_before_its_end(world: TandemHarness) -> None:
     world.cloud.expires_in = 1800
     world.poll()
     world.clock.forward(minutes=24, seconds=59)
@@ -62,7 +62,7 @@ def _token_file(**fields: object) -> str:
         _token_file(expires_at="soon"),
     ],
 )
-def test_a_damaged_token_file_costs_a_login_and_no_more(world: World, text: str) -> None:
+def test_a_damaged_token_file_costs_a_login_and_no_more(world: TandemHarness, text: str) -> None:
     world.poll()
     path = world.folder / "token.json"
     account = json.loads(path.read_text())["account"]
@@ -71,7 +71,7 @@ def test_a_damaged_token_file_costs_a_login_and_no_more(world: World, text: str)
     assert world.cloud.count("/login") == 2
 
 
-def test_a_token_file_that_cannot_be_read_or_written_costs_a_login_and_no_more(world: World) -> None:
+def test_a_token_file_that_cannot_be_read_or_written_costs_a_login_and_no_more(world: TandemHarness) -> None:
     (world.folder / "token.json").mkdir(parents=True)
     world.poll()
     world.poll()
@@ -79,13 +79,13 @@ def test_a_token_file_that_cannot_be_read_or_written_costs_a_login_and_no_more(w
     assert world.log.of("window.fetched") != []
 
 
-def test_a_token_of_another_account_is_not_used(world: World) -> None:
+def test_a_token_of_another_account_is_not_used(world: TandemHarness) -> None:
     world.poll()
     with pytest.raises(CredentialsRefused):
         world.poll(world.source(email="other@example.org"))
 
 
-def test_a_token_that_the_server_has_forgotten_is_replaced_once(world: World) -> None:
+def test_a_token_that_the_server_has_forgotten_is_replaced_once(world: TandemHarness) -> None:
     world.poll()
     world.cloud.tokens.clear()
     world.clock.forward(hours=1)
@@ -93,7 +93,7 @@ def test_a_token_that_the_server_has_forgotten_is_replaced_once(world: World) ->
     assert world.cloud.count("/login") == 2
 
 
-def test_a_new_token_that_is_refused_is_no_reason_for_another_login(world: World) -> None:
+def test_a_new_token_that_is_refused_is_no_reason_for_another_login(world: TandemHarness) -> None:
     world.cloud.faults.append(Fault("/bff/", status=401, body=b"{}", times=99))
     for _ in range(3):
         with pytest.raises(Retryable, match="just given") as caught:
@@ -102,7 +102,7 @@ def test_a_new_token_that_is_refused_is_no_reason_for_another_login(world: World
     assert world.cloud.count("/login") == 1
 
 
-def test_a_revoked_old_token_whose_replacement_is_refused_ends_after_one_login(world: World) -> None:
+def test_a_revoked_old_token_whose_replacement_is_refused_ends_after_one_login(world: TandemHarness) -> None:
     world.poll()
     world.clock.forward(hours=1)
     world.cloud.faults.append(Fault("/bff/", status=401, body=b"{}", times=99))
@@ -111,7 +111,7 @@ def test_a_revoked_old_token_whose_replacement_is_refused_ends_after_one_login(w
     assert world.cloud.count("/login") == 2
 
 
-def test_refused_credentials_name_the_region_and_the_other_one_and_no_secret(world: World) -> None:
+def test_refused_credentials_name_the_region_and_the_other_one_and_no_secret(world: TandemHarness) -> None:
     world.cloud.password = "something else"
     with pytest.raises(CredentialsRefused) as caught:
         world.poll()
@@ -155,7 +155,7 @@ def test_refused_credentials_name_the_region_and_the_other_one_and_no_secret(wor
     ids=lambda value: f"{value.path[1:]}-{value.status}" if isinstance(value, Fault) else None,
 )  # fmt: skip
 def test_what_goes_wrong_on_the_way_is_told_apart(
-    world: World, fault: Fault, error: type[Exception], words: str
+    world: TandemHarness, fault: Fault, error: type[Exception], words: str
 ) -> None:
     world.cloud.faults.append(fault)
     with pytest.raises(error, match=words) as caught:
@@ -165,7 +165,7 @@ def test_what_goes_wrong_on_the_way_is_told_apart(
     assert PASSWORD not in str(caught.value)
 
 
-def test_a_token_signed_by_someone_else_is_not_taken(world: World) -> None:
+def test_a_token_signed_by_someone_else_is_not_taken(world: TandemHarness) -> None:
     import jwt
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -181,20 +181,20 @@ def test_a_token_signed_by_someone_else_is_not_taken(world: World) -> None:
         world.poll()
 
 
-def test_a_token_of_another_issuer_is_not_taken(world: World) -> None:
+def test_a_token_of_another_issuer_is_not_taken(world: TandemHarness) -> None:
     world.cloud.issuer = "https://elsewhere.example.org"
     with pytest.raises(SourceChanged, match="issued by someone else"):
         world.poll()
 
 
-def test_another_audience_is_a_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_audience_is_a_warning(world: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
     world.cloud.audience = "somebody-new"
     world.poll()
     assert "id_token_audience" in caplog.text
 
 
 @pytest.mark.parametrize(("off_s", "good"), [(-290, True), (-310, False), (290, True), (310, False)])
-def test_the_id_token_has_five_minutes_of_leeway(world: World, off_s: int, good: bool) -> None:
+def test_the_id_token_has_five_minutes_of_leeway(world: TandemHarness, off_s: int, good: bool) -> None:
     now = world.clock.now()
     if off_s < 0:
         world.cloud.claims = {"exp": (now + timedelta(seconds=off_s)).timestamp()}
@@ -207,14 +207,14 @@ def test_the_id_token_has_five_minutes_of_leeway(world: World, off_s: int, good:
             world.poll()
 
 
-def test_an_account_without_a_pump_wearer_is_told(world: World) -> None:
+def test_an_account_without_a_pump_wearer_is_told(world: TandemHarness) -> None:
     world.cloud.claims = {"pumperId": None}
     with pytest.raises(SourceChanged, match="pumperId"):
         world.poll()
 
 
 @pytest.mark.parametrize("told", [None, "soon", -5, True, 1e300])
-def test_a_life_that_is_not_told_is_the_id_tokens(world: World, told: object) -> None:
+def test_a_life_that_is_not_told_is_the_id_tokens(world: TandemHarness, told: object) -> None:
     world.cloud.expires_in = told
     world.poll()
     world.clock.forward(minutes=50)
@@ -227,7 +227,7 @@ def test_a_life_that_is_not_told_is_the_id_tokens(world: World, told: object) ->
 
 @pytest.mark.parametrize(("off_s", "words"), [(600, "behind"), (-600, "ahead of")])
 def test_a_host_clock_that_is_off_stops_it_before_the_password_goes_out_a_second_time(
-    world: World, off_s: float, words: str
+    world: TandemHarness, off_s: float, words: str
 ) -> None:
     world.cloud.date_off_s = off_s
     with pytest.raises(Retryable, match=f"this computer's clock .* {words}") as caught:
@@ -238,7 +238,7 @@ def test_a_host_clock_that_is_off_stops_it_before_the_password_goes_out_a_second
         assert world.cloud.count("/login") == 0
 
 
-def test_a_host_clock_that_is_off_is_seen_with_a_kept_token_too(world: World) -> None:
+def test_a_host_clock_that_is_off_is_seen_with_a_kept_token_too(world: TandemHarness) -> None:
     world.poll()
     world.cloud.date_off_s = 400
     with pytest.raises(Retryable, match="this computer's clock"):
@@ -250,7 +250,7 @@ def test_a_host_clock_that_is_off_is_seen_with_a_kept_token_too(world: World) ->
     assert world.log.numbered() == [1]
 
 
-def test_nothing_secret_shows(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_secret_shows(world: TandemHarness, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", logger="tconnectsync")
     source = world.source(password=Secret(PASSWORD))
     world.poll(source)
@@ -259,7 +259,7 @@ def test_nothing_secret_shows(world: World, caplog: pytest.LogCaptureFixture) ->
         assert secret not in shown, secret
 
 
-def test_sessions_are_closed_and_a_login_has_its_own_cookies(world: World) -> None:
+def test_sessions_are_closed_and_a_login_has_its_own_cookies(world: TandemHarness) -> None:
     world.poll()
     data = [headers for headers in world.cloud.headers_seen if "authorization" in headers]
     assert all("cookie" not in headers for headers in data)

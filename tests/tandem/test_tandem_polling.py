@@ -11,7 +11,7 @@ import pytest
 
 from tconnectsync import Retryable, SourceChanged
 from tconnectsync_tandem.polling import window_reader as windows
-from tests.tandem.fake_cloud import ASSIGNMENT, PUMPER, SERIAL, CloudPump, Fault, World, basal, entry, hourly
+from tests.tandem.fake_cloud import ASSIGNMENT, PUMPER, SERIAL, CloudPump, Fault, TandemHarness, basal, entry, hourly
 
 SETTINGS: dict[str, Any] = {
     "id": "b7f931c8",
@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def days(world: World) -> set[str]:
+def days(world: TandemHarness) -> set[str]:
     """Every day asked for so far."""
     found: set[str] = set()
     for first, last in world.cloud.windows():
@@ -34,7 +34,7 @@ def days(world: World) -> set[str]:
     return found
 
 
-def test_a_first_poll_fetches_the_horizon_with_a_day_of_lead_in_in_windows_without_gaps(world: World) -> None:
+def test_a_first_poll_fetches_the_horizon_with_a_day_of_lead_in_in_windows_without_gaps(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 15), 24 * 40)
     world.poll()
     assert world.cloud.windows() == [("2026-10-20", "2026-11-16"), ("2026-11-17", "2026-11-21")]
@@ -47,7 +47,7 @@ def test_a_first_poll_fetches_the_horizon_with_a_day_of_lead_in_in_windows_witho
     assert sum(fact.body.event_count for fact in world.log.of("window.fetched")) == 24 * 33
 
 
-def test_events_carry_identity_wall_time_and_the_record_verbatim(world: World) -> None:
+def test_events_carry_identity_wall_time_and_the_record_verbatim(world: TandemHarness) -> None:
     record = basal(393131, "2026-11-20T00:03:29", 1061)
     world.cloud.pumps[0].records = [record]
     world.poll()
@@ -60,13 +60,13 @@ def test_events_carry_identity_wall_time_and_the_record_verbatim(world: World) -
     assert event.body.rate_u_per_h == 1.061
 
 
-def test_events_come_in_the_pumps_own_order_whatever_the_answer_has(world: World) -> None:
+def test_events_come_in_the_pumps_own_order_whatever_the_answer_has(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 11, 20), 6)
     world.poll()
     assert [event.seq for event in world.log.of("basal.delivered")] == list(range(1000, 1006))
 
 
-def test_an_idle_poll_is_one_request_and_writes_nothing(world: World) -> None:
+def test_an_idle_poll_is_one_request_and_writes_nothing(world: TandemHarness) -> None:
     world.poll()
     known, asked = len(world.log.events), len(world.cloud.asked)
     world.clock.forward(minutes=10)
@@ -75,7 +75,7 @@ def test_an_idle_poll_is_one_request_and_writes_nothing(world: World) -> None:
     assert [path for path, _ in world.cloud.asked[asked:]] == [f"/api/reports/bff/pumper/{PUMPER}"]
 
 
-def test_an_upload_makes_it_fetch_back_to_two_days_before_the_one_known_before(world: World) -> None:
+def test_an_upload_makes_it_fetch_back_to_two_days_before_the_one_known_before(world: TandemHarness) -> None:
     world.poll()
     world.cloud.asked.clear()
     world.clock.forward(hours=1)
@@ -90,7 +90,7 @@ def test_an_upload_makes_it_fetch_back_to_two_days_before_the_one_known_before(w
     ]
 
 
-def test_a_phone_that_was_silent_for_days_is_fetched_back_to_its_last_upload(world: World) -> None:
+def test_a_phone_that_was_silent_for_days_is_fetched_back_to_its_last_upload(world: TandemHarness) -> None:
     world.poll()
     for _ in range(4 * 5):  # five days of polls every six hours, nothing new
         world.clock.forward(hours=6)
@@ -105,7 +105,7 @@ def test_a_phone_that_was_silent_for_days_is_fetched_back_to_its_last_upload(wor
 
 
 @pytest.mark.parametrize("newest", ["2099-12-31T00:00:00", "2009-01-01T00:00:00", None])
-def test_a_bogus_newest_date_does_not_keep_it_from_fetching(world: World, newest: str | None) -> None:
+def test_a_bogus_newest_date_does_not_keep_it_from_fetching(world: TandemHarness, newest: str | None) -> None:
     world.poll()
     world.cloud.pumps[0].newest = newest
     world.cloud.pumps[0].records = [basal(7, "2026-11-20T07:30:00")]
@@ -115,7 +115,7 @@ def test_a_bogus_newest_date_does_not_keep_it_from_fetching(world: World, newest
     assert world.log.numbered() == [7]
 
 
-def test_every_six_hours_it_asks_whatever_the_dates_say(world: World) -> None:
+def test_every_six_hours_it_asks_whatever_the_dates_say(world: TandemHarness) -> None:
     world.poll()
     world.cloud.pumps[0].records = [basal(7, "2026-11-20T11:30:00")]
     world.clock.forward(hours=5, minutes=50)
@@ -126,7 +126,9 @@ def test_every_six_hours_it_asks_whatever_the_dates_say(world: World) -> None:
     assert world.log.numbered() == [7]
 
 
-def test_a_batch_that_a_phone_kept_for_six_days_is_found_within_a_day_though_no_date_moves(world: World) -> None:
+def test_a_batch_that_a_phone_kept_for_six_days_is_found_within_a_day_though_no_date_moves(
+    world: TandemHarness,
+) -> None:
     world.poll()
     world.cloud.pumps[0].records = [basal(7, "2026-11-14T07:30:00")]
     world.clock.forward(hours=24, minutes=1)
@@ -134,7 +136,7 @@ def test_a_batch_that_a_phone_kept_for_six_days_is_found_within_a_day_though_no_
     assert world.log.numbered() == [7]
 
 
-def test_a_batch_that_is_three_weeks_late_is_found_within_a_week(world: World) -> None:
+def test_a_batch_that_is_three_weeks_late_is_found_within_a_week(world: TandemHarness) -> None:
     world.poll()
     world.cloud.pumps[0].records = [basal(7, "2026-11-04T07:30:00")]
     for _ in range(8):
@@ -143,7 +145,7 @@ def test_a_batch_that_is_three_weeks_late_is_found_within_a_week(world: World) -
     assert world.log.numbered() == [7]
 
 
-def test_pumps_in_a_drawer_are_asked_once_a_day_and_the_worn_one_every_six_hours(world: World) -> None:
+def test_pumps_in_a_drawer_are_asked_once_a_day_and_the_worn_one_every_six_hours(world: TandemHarness) -> None:
     drawer = CloudPump("90556643", "retired", uploaded="2022-09-20T05:50:12Z", newest="2022-02-16T22:45:58")
     never = CloudPump("514387", "never", uploaded=None, newest=None)
     world.cloud.pumps += [drawer, never]
@@ -157,21 +159,21 @@ def test_pumps_in_a_drawer_are_asked_once_a_day_and_the_worn_one_every_six_hours
     assert world.cloud.count(f"pump-logs/{ASSIGNMENT}") >= 4
 
 
-def test_a_clock_that_is_days_ahead_is_followed(world: World) -> None:
+def test_a_clock_that_is_days_ahead_is_followed(world: TandemHarness) -> None:
     world.cloud.pumps[0].newest = "2026-11-26T06:50:00"
     world.cloud.pumps[0].records = [basal(5, "2026-11-26T06:50:00")]
     world.poll()
     assert world.log.numbered() == [5]
 
 
-def test_a_clock_that_is_a_year_ahead_is_asked_for_where_it_is(world: World) -> None:
+def test_a_clock_that_is_a_year_ahead_is_asked_for_where_it_is(world: TandemHarness) -> None:
     world.cloud.pumps[0].newest = "2027-11-20T06:50:00"
     world.cloud.pumps[0].records = [basal(5, "2027-11-20T06:50:00"), basal(4, "2026-11-20T06:00:00")]
     world.poll()
     assert world.log.numbered() == [4, 5]
 
 
-def test_a_date_that_was_set_wrong_and_put_right_costs_no_dose(world: World) -> None:
+def test_a_date_that_was_set_wrong_and_put_right_costs_no_dose(world: TandemHarness) -> None:
     day = 86_400
     wrong, right = 6898, 7263  # days since 2008-01-01: 2026-11-20 and 2027-11-20
     assert datetime(2008, 1, 1) + timedelta(days=wrong) == datetime(2026, 11, 20)
@@ -198,7 +200,7 @@ def test_a_date_that_was_set_wrong_and_put_right_costs_no_dose(world: World) -> 
     assert len(world.cloud.windows()) == asked
 
 
-def test_clock_changes_of_the_whole_life_are_kept_once(world: World) -> None:
+def test_clock_changes_of_the_whole_life_are_kept_once(world: TandemHarness) -> None:
     change = entry(13, 95, "2025-07-20T04:38:28", {"timePrior": 59278139, "timeAfter": 55657000, "rawRtcTime": 1})
     world.cloud.pumps[0].changes = [change]
     world.cloud.pumps[0].records = [{**change, "pumpDateTime": "2026-11-19T04:38:28", "sequenceNumber": 96}]
@@ -208,7 +210,7 @@ def test_clock_changes_of_the_whole_life_are_kept_once(world: World) -> None:
     assert world.log.duplicates == 0
 
 
-def test_a_poll_that_is_killed_resumes_where_it_was(world: World) -> None:
+def test_a_poll_that_is_killed_resumes_where_it_was(world: TandemHarness) -> None:
     world.settings["history_days"] = 120
     world.cloud.pumps[0].records = hourly(datetime(2026, 7, 1), 24 * 142)
     expected = {*range(1000 + 24 * 21, 1000 + 24 * 142)}  # from 22 July on, lead-in included
@@ -227,7 +229,7 @@ def test_a_poll_that_is_killed_resumes_where_it_was(world: World) -> None:
     assert world.log.duplicates < 24 * 3 * 8
 
 
-def test_catch_up_after_three_months_away_leaves_no_gap(world: World) -> None:
+def test_catch_up_after_three_months_away_leaves_no_gap(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 1), 24 * 150)
     world.poll()
     world.clock.forward(days=90)
@@ -238,21 +240,21 @@ def test_catch_up_after_three_months_away_leaves_no_gap(world: World) -> None:
     assert numbers[-1] == 1000 + 24 * 142 - 1  # the end of tomorrow
 
 
-def test_an_upload_seen_names_the_newest_pump_time(world: World) -> None:
+def test_an_upload_seen_names_the_newest_pump_time(world: TandemHarness) -> None:
     world.poll()
     (fact,) = world.log.of("upload.seen")
     assert fact.id == f"tandem:{SERIAL}:upload:2026-11-20T11:55:00Z"
     assert fact.body.newest_pump_time == datetime(2026, 11, 20, 6, 50)
 
 
-def test_an_upload_from_the_future_is_no_fact(world: World) -> None:
+def test_an_upload_from_the_future_is_no_fact(world: TandemHarness) -> None:
     world.cloud.pumps[0].uploaded = "2031-01-01T00:00:00Z"
     world.poll()
     assert world.log.of("upload.seen") == []
     assert world.log.of("window.fetched") != []
 
 
-def test_settings_are_written_when_their_hash_changes_and_without_names(world: World) -> None:
+def test_settings_are_written_when_their_hash_changes_and_without_names(world: TandemHarness) -> None:
     pump = world.cloud.pumps[0]
     pump.settings = SETTINGS
     world.poll()
@@ -285,7 +287,7 @@ def test_settings_are_written_when_their_hash_changes_and_without_names(world: W
     ],
 )
 def test_settings_begin_when_the_account_says_and_never_later_than_they_came(
-    world: World, stamp: Any, wall: datetime
+    world: TandemHarness, stamp: Any, wall: datetime
 ) -> None:
     world.cloud.pumps[0].settings = {**SETTINGS, "uploadedTimeStamp": stamp}
     world.poll()
@@ -293,7 +295,7 @@ def test_settings_begin_when_the_account_says_and_never_later_than_they_came(
     assert captured.pump_time == wall
 
 
-def test_newer_settings_never_lie_before_those_that_they_replace(world: World) -> None:
+def test_newer_settings_never_lie_before_those_that_they_replace(world: TandemHarness) -> None:
     """An earlier release wrote the stamp as it was: hours ahead, west of Greenwich."""
     pump = world.cloud.pumps[0]
     pump.settings = {**SETTINGS, "uploadedTimeStamp": "2026-11-20T11:50:00"}
@@ -308,7 +310,7 @@ def test_newer_settings_never_lie_before_those_that_they_replace(world: World) -
     assert newest.pump_time == datetime(2026, 11, 20, 11, 50, 0, 1000)
 
 
-def test_settings_whose_details_are_the_text_of_json_are_read(world: World) -> None:
+def test_settings_whose_details_are_the_text_of_json_are_read(world: TandemHarness) -> None:
     world.cloud.pumps[0].settings = {**SETTINGS, "details": json.dumps(SETTINGS["details"])}
     world.poll()
     (captured,) = world.log.of("settings.captured")
@@ -318,7 +320,7 @@ def test_settings_whose_details_are_the_text_of_json_are_read(world: World) -> N
 RETIRED = ("2222222", "retired")
 
 
-def hidden_pump(world: World, **lacking: Any) -> None:
+def hidden_pump(world: TandemHarness, **lacking: Any) -> None:
     """The worn pump of two as the list has it without what is ``lacking``."""
     retired = CloudPump(*RETIRED, uploaded="2026-03-01T00:00:00Z", newest="2026-03-01T00:00:00")
     world.cloud.pumps.append(retired)
@@ -329,7 +331,7 @@ def hidden_pump(world: World, **lacking: Any) -> None:
 
 @pytest.mark.parametrize("lacking", [{"serialNumber": None}, {"serialNumber": "a:b"}, {"assignmentId": None}])
 def test_a_worn_pump_that_the_list_hides_is_told_and_the_phone_is_not_to_blame(
-    world: World, lacking: dict[str, Any]
+    world: TandemHarness, lacking: dict[str, Any]
 ) -> None:
     hidden_pump(world, **lacking)
     with pytest.raises(
@@ -352,19 +354,21 @@ def test_a_worn_pump_that_the_list_hides_is_told_and_the_phone_is_not_to_blame(
         {"lastUploadDate": "2025-01-01T00:00:00Z", "maxDateOfEvents": "2025-01-01T00:00:00"},
     ],
 )
-def test_a_hidden_pump_that_is_not_worn_is_no_trouble(world: World, dates: dict[str, Any]) -> None:
+def test_a_hidden_pump_that_is_not_worn_is_no_trouble(world: TandemHarness, dates: dict[str, Any]) -> None:
     hidden_pump(world, serialNumber=None, **dates)
     world.poll()
     assert [finding.good for finding in world.source().check() if "cannot be read" in finding.what] == [False]
 
 
-def test_a_hidden_pump_without_any_date_may_be_the_worn_one(world: World) -> None:
+def test_a_hidden_pump_without_any_date_may_be_the_worn_one(world: TandemHarness) -> None:
     hidden_pump(world, serialNumber=None, lastUploadDate=7, maxDateOfEvents=[])
     with pytest.raises(SourceChanged, match="cannot be read"):
         world.poll()
 
 
-def test_whoever_chose_the_pumps_is_told_in_the_log_alone(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_whoever_chose_the_pumps_is_told_in_the_log_alone(
+    world: TandemHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     world.settings["pumps"] = ("2222222",)
     hidden_pump(world, serialNumber=None)
     world.poll()
@@ -372,7 +376,7 @@ def test_whoever_chose_the_pumps_is_told_in_the_log_alone(world: World, caplog: 
 
 
 def test_only_the_chosen_pumps_are_read_and_a_newer_one_left_out_is_told(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: TandemHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.cloud.pumps.append(
         CloudPump("2222222", "older", uploaded="2026-01-01T00:00:00Z", newest="2026-01-01T00:00:00")
@@ -386,21 +390,21 @@ def test_only_the_chosen_pumps_are_read_and_a_newer_one_left_out_is_told(
     assert caplog.text.count("3333333") == 2  # once in each of the two warnings
 
 
-def test_a_choice_of_pumps_that_are_not_there_is_an_error(world: World) -> None:
+def test_a_choice_of_pumps_that_are_not_there_is_an_error(world: TandemHarness) -> None:
     world.settings["pumps"] = ("3333333",)
     with pytest.raises(SourceChanged, match="none of the pumps") as caught:
         world.poll()
     assert "`pumps`" in (caught.value.remedy or "")
 
 
-def test_a_pump_that_was_assigned_twice_is_read_under_both(world: World) -> None:
+def test_a_pump_that_was_assigned_twice_is_read_under_both(world: TandemHarness) -> None:
     world.cloud.pumps.append(CloudPump(SERIAL, "before", records=[basal(3, "2026-11-19T00:00:00")]))
     world.cloud.pumps[0].records = [basal(9, "2026-11-20T00:00:00")]
     world.poll()
     assert world.log.numbered() == [3, 9]
 
 
-def test_a_backfill_fetches_again_and_opens_its_days(world: World) -> None:
+def test_a_backfill_fetches_again_and_opens_its_days(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 1, 1), 24 * 60)
     world.poll()
     world.cloud.asked.clear()
@@ -412,14 +416,14 @@ def test_a_backfill_fetches_again_and_opens_its_days(world: World) -> None:
     assert len(world.log.of("basal.delivered")) == 24 * 44
 
 
-def test_a_backfill_inside_the_open_history_opens_nothing(world: World) -> None:
+def test_a_backfill_inside_the_open_history_opens_nothing(world: TandemHarness) -> None:
     world.poll()
     for batch in world.running_source.backfill(world.log, date(2026, 11, 10), date(2026, 11, 12)):
         world.log.append(batch.events)
     assert len(world.log.of("history.opened")) == 1
 
 
-def test_a_month_comes_in_batches_of_bounded_size(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_month_comes_in_batches_of_bounded_size(world: TandemHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "EVENTS_PER_BATCH", 100)
     world.cloud.pumps[0].records = hourly(datetime(2026, 11, 1), 480)
     sizes = []
@@ -432,7 +436,7 @@ def test_a_month_comes_in_batches_of_bounded_size(world: World, monkeypatch: pyt
     assert batch.done == batch.total
 
 
-def test_trouble_with_one_pump_leaves_the_others_alone(world: World) -> None:
+def test_trouble_with_one_pump_leaves_the_others_alone(world: TandemHarness) -> None:
     world.cloud.pumps.insert(0, CloudPump("2222222", "gone"))
     world.cloud.faults.append(Fault("pump-logs/gone", status=404, body=b"<html>404 Not Found</html>", times=99))
     world.cloud.pumps[1].records = [basal(3, "2026-11-19T00:00:00")]
@@ -442,7 +446,7 @@ def test_trouble_with_one_pump_leaves_the_others_alone(world: World) -> None:
 
 
 def test_trouble_with_a_pump_in_a_drawer_is_logged_and_slows_nothing_down(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: TandemHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.cloud.pumps.append(
         CloudPump("2222222", "gone", uploaded="2024-01-01T00:00:00Z", newest="2024-01-01T00:00:00")
@@ -458,7 +462,7 @@ def test_trouble_with_a_pump_in_a_drawer_is_logged_and_slows_nothing_down(
     assert world.cloud.count("pump-logs/gone") == 2
 
 
-def test_a_pump_whose_dates_vanish_is_still_asked(world: World) -> None:
+def test_a_pump_whose_dates_vanish_is_still_asked(world: TandemHarness) -> None:
     world.poll()
     world.cloud.pumps[0].uploaded = world.cloud.pumps[0].newest = None
     world.cloud.pumps[0].records = [basal(3, "2026-11-20T09:00:00")]
@@ -467,7 +471,7 @@ def test_a_pump_whose_dates_vanish_is_still_asked(world: World) -> None:
     assert world.log.numbered() == [3]
 
 
-def test_a_block_ends_the_poll_at_once(world: World) -> None:
+def test_a_block_ends_the_poll_at_once(world: TandemHarness) -> None:
     world.cloud.pumps.insert(0, CloudPump("2222222", "blocked"))
     world.cloud.faults.append(Fault("pump-logs/blocked", status=403, body=b"The request is blocked", times=99))
     with pytest.raises(Retryable, match="firewall") as caught:
@@ -477,7 +481,7 @@ def test_a_block_ends_the_poll_at_once(world: World) -> None:
     assert len(world.cloud.windows()) == 1
 
 
-def test_days_fetched_by_a_clock_that_was_ahead_are_fetched_again_once(world: World) -> None:
+def test_days_fetched_by_a_clock_that_was_ahead_are_fetched_again_once(world: TandemHarness) -> None:
     world.clock.forward(days=10)
     world.poll()
     world.clock.forward(days=-10)

@@ -14,7 +14,7 @@ import tconnectsync_tandem
 from tconnectsync import Context, Secret, SourceSpec
 from tconnectsync_tandem.api.endpoints import REGIONS, endpoints_of
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions, problems_of
-from tests.tandem.fake_cloud import CloudPump, Fault, SetClock, World, basal, entry
+from tests.tandem.fake_cloud import CloudPump, Fault, SetClock, TandemHarness, basal, entry
 
 
 def spec() -> SourceSpec:
@@ -107,7 +107,7 @@ def test_data_requests_carry_the_data_hosts_own_origin(region: str) -> None:
     assert headers["Origin"] + "/" == headers["Referer"] == REGIONS[region].data
 
 
-def test_check_names_login_region_and_each_pump_with_its_newest_data(world: World) -> None:
+def test_check_names_login_region_and_each_pump_with_its_newest_data(world: TandemHarness) -> None:
     world.cloud.pumps.append(CloudPump("90556643", "old", uploaded=None, newest=None))
     found = list(world.source().check())
     assert all(finding.good for finding in found)
@@ -119,7 +119,7 @@ def test_check_names_login_region_and_each_pump_with_its_newest_data(world: Worl
     assert "never uploaded" in text
 
 
-def test_check_tells_a_pump_that_is_left_out_and_one_that_is_not_there(world: World) -> None:
+def test_check_tells_a_pump_that_is_left_out_and_one_that_is_not_there(world: TandemHarness) -> None:
     world.cloud.pumps.append(CloudPump("90556643", "old", uploaded="2024-01-01T00:00:00Z", newest=None))
     bad = [finding for finding in world.source(pumps=("90556643", "5")).check() if not finding.good]
     assert [finding.what.split(" is ")[0] for finding in bad] == ["tandem: pump 5", "tandem: pump 1111111, which"]
@@ -134,13 +134,13 @@ def test_check_tells_a_pump_that_is_left_out_and_one_that_is_not_there(world: Wo
         (Fault("/bff/", status=403, body=b"x"), "firewall"),
     ],
 )
-def test_check_turns_trouble_into_a_finding_with_a_remedy(world: World, fault: Fault, words: str) -> None:
+def test_check_turns_trouble_into_a_finding_with_a_remedy(world: TandemHarness, fault: Fault, words: str) -> None:
     world.cloud.faults.append(fault)
     (bad,) = [finding for finding in world.source().check() if not finding.good]
     assert words in f"{bad.what} {bad.remedy}"
 
 
-def test_check_reads_the_newest_records(world: World) -> None:
+def test_check_reads_the_newest_records(world: TandemHarness) -> None:
     pump = world.cloud.pumps[0]
     pump.records = [basal(1, "2026-11-19T00:00:00"), basal(2, "2026-11-20T00:00:00"), basal(3, "2026-11-18T23:00:00")]
     *_, found = world.source().check()
@@ -154,7 +154,7 @@ def test_check_reads_the_newest_records(world: World) -> None:
     assert world.log.events == []
 
 
-def test_a_check_does_not_log_in_again(world: World) -> None:
+def test_a_check_does_not_log_in_again(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = [basal(1, "2026-11-20T00:00:00")]
     world.poll()
     list(world.source().check())

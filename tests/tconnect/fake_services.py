@@ -1,4 +1,4 @@
-"""A small server on 127.0.0.1 that answers as the older t:connect did, what each test lays down; a clock, and a log."""
+"""A fake of the older t:connect services on 127.0.0.1 with scripted answers, a manual clock, and a log in memory."""
 
 from __future__ import annotations
 

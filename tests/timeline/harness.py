@@ -1,4 +1,4 @@
-"""True worlds: a pump whose real UTC times are known, and an in-memory log that answers from plain lists."""
+"""Simulates a pump whose real UTC times are known, and an in-memory log that answers from plain lists."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def utc(text: str) -> datetime:
 
 
 @attrs.define
-class World:
+class PumpHistory:
     """One pump. ``offset_s`` is its wall clock minus UTC; ``truth`` the real UTC time by sequence number."""
 
     now: datetime
@@ -56,14 +56,16 @@ class World:
         self.events.append(event)
         return event
 
-    def run(self, until: datetime, every: timedelta = timedelta(hours=1), kind: str = "glucose.reading") -> World:
+    def run(self, until: datetime, every: timedelta = timedelta(hours=1), kind: str = "glucose.reading") -> PumpHistory:
         while self.now + every <= until:
             self.now += every
             self.log(kind)
         self.now = until
         return self
 
-    def set_clock(self, offset_s: float, *, pair: bool = True, between: int = 0, time_first: bool = False) -> World:
+    def set_clock(
+        self, offset_s: float, *, pair: bool = True, between: int = 0, time_first: bool = False
+    ) -> PumpHistory:
         """The wearer sets the clock: 14 with the new date and the old time, then 13, or the other way round.
 
         ``between``: events that lie between the two, a second apart.
@@ -86,11 +88,11 @@ class World:
             self.log("clock.changed", ev.ClockChanged(part=part, step_s=step_s, rtc_ms=rtc_ms))
         return self
 
-    def drift(self, seconds: float) -> World:
+    def drift(self, seconds: float) -> PumpHistory:
         self.offset_s += seconds
         return self
 
-    def reset(self, to: datetime = EPOCH) -> World:
+    def reset(self, to: datetime = EPOCH) -> PumpHistory:
         """The clock falls back without a record."""
         self.deeds.append(f"{self.now:%m-%d %H:%M} reset")
         self.offset_s = (to - self.now.replace(tzinfo=None)).total_seconds()

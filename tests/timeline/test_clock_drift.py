@@ -12,7 +12,7 @@ from tconnectsync.config.zone_names import is_zone
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.utc_offsets import PLACES_S, ZoneOffsets, offset_beside_s, offset_change_s
 from tconnectsync.timeline.zones import Zones
-from tests.timeline.harness import ListLog, World, times_of, utc, worst_s
+from tests.timeline.harness import ListLog, PumpHistory, times_of, utc, worst_s
 
 MINUTE, HOUR = 60, 3600
 NEW_YORK = Zones(timezone="America/New_York")
@@ -23,7 +23,7 @@ SETTING_S = 2
 DRIFTS = [sign * minutes for minutes in range(1, 21) for sign in (1, -1)]
 
 
-def live(world: World, until: datetime) -> World:
+def live(world: PumpHistory, until: datetime) -> PumpHistory:
     """Six hours between two events, and an upload with each second one."""
     while world.now < until:
         world.run(min(until, world.now + timedelta(hours=12)), timedelta(hours=6))
@@ -31,7 +31,7 @@ def live(world: World, until: datetime) -> World:
     return world
 
 
-def in_cycles(world: World, zones: Zones) -> dict[int, datetime | None]:
+def in_cycles(world: PumpHistory, zones: Zones) -> dict[int, datetime | None]:
     """As a daemon sees it: after each upload its events, and the choice made a fact."""
     log = ListLog()
     placer = TimelineResolver(log, zones)
@@ -46,7 +46,7 @@ def in_cycles(world: World, zones: Zones) -> dict[int, datetime | None]:
     return times_of(placer, log)
 
 
-def all_at_once(world: World, zones: Zones) -> dict[int, datetime | None]:
+def all_at_once(world: PumpHistory, zones: Zones) -> dict[int, datetime | None]:
     """As a first sync sees it: the whole history, and the last upload."""
     log = ListLog()
     uploads = [event for event in world.events if event.kind == "upload.seen"]
@@ -54,7 +54,7 @@ def all_at_once(world: World, zones: Zones) -> dict[int, datetime | None]:
     return times_of(TimelineResolver(log, zones), log)
 
 
-def assert_bounded(world: World, zones: Zones, drift_min: float) -> None:
+def assert_bounded(world: PumpHistory, zones: Zones, drift_min: float) -> None:
     """Both ways of reading agree; no time is further off than the clock was, and after the last setting none is."""
     found = in_cycles(world, zones)
     assert found == all_at_once(world, zones), world.deeds
@@ -100,14 +100,14 @@ def test_the_offsets_of_places_are_those_of_the_zones() -> None:
 
 @pytest.mark.parametrize("drift_min", [*DRIFTS, 25, -25])
 def test_drift_set_right_is_exact_from_then_on(drift_min: int) -> None:
-    world = live(World(now=utc("2025-06-01"), offset_s=-4 * HOUR), utc("2025-06-04"))
+    world = live(PumpHistory(now=utc("2025-06-01"), offset_s=-4 * HOUR), utc("2025-06-04"))
     live(world.drift(drift_min * MINUTE), utc("2025-06-06")).set_clock(-4 * HOUR)
     assert_bounded(live(world, utc("2025-06-12")), NEW_YORK, drift_min)
 
 
 @pytest.mark.parametrize("drift_min", DRIFTS)
 def test_drift_set_right_again_and_again_never_adds_up(drift_min: int) -> None:
-    world = World(now=utc("2025-01-05"), offset_s=1 * HOUR)
+    world = PumpHistory(now=utc("2025-01-05"), offset_s=1 * HOUR)
     for _ in range(6):
         world.run(world.now + timedelta(days=2), timedelta(hours=12)).drift(drift_min * MINUTE).log()
         world.upload()
@@ -115,44 +115,46 @@ def test_drift_set_right_again_and_again_never_adds_up(drift_min: int) -> None:
     assert_bounded(live(world, world.now + timedelta(days=2)), BERLIN, drift_min)
 
 
-Order = Callable[[World, float, float, datetime, int], object]
+Order = Callable[[PumpHistory, float, float, datetime, int], object]
 
 
-def corrected_before(world: World, summer_s: float, after_s: float, change: datetime, drift_s: int) -> None:
+def corrected_before(world: PumpHistory, summer_s: float, after_s: float, change: datetime, drift_s: int) -> None:
     """Drift set right a day before the change, the change followed five hours after it."""
     live(world.drift(drift_s), change - timedelta(hours=22)).set_clock(summer_s)
     live(world, change + timedelta(hours=5)).set_clock(after_s)
 
 
-def corrected_between(world: World, summer_s: float, after_s: float, change: datetime, drift_s: int) -> None:
+def corrected_between(world: PumpHistory, summer_s: float, after_s: float, change: datetime, drift_s: int) -> None:
     """Drift set right after the change, which is followed two days later."""
     live(world.drift(drift_s), change + timedelta(hours=7)).set_clock(summer_s)
     live(world, change + timedelta(days=2)).set_clock(after_s)
 
 
-def corrected_with(world: World, summer_s: float, after_s: float, change: datetime, drift_s: int) -> None:
+def corrected_with(world: PumpHistory, summer_s: float, after_s: float, change: datetime, drift_s: int) -> None:
     """Both in one step."""
     live(world.drift(drift_s), change + timedelta(hours=9)).set_clock(after_s)
 
 
-def corrected_early_with(world: World, summer_s: float, after_s: float, change: datetime, drift_s: int) -> None:
+def corrected_early_with(world: PumpHistory, summer_s: float, after_s: float, change: datetime, drift_s: int) -> None:
     """Both in one step, on the evening before."""
     live(world.drift(drift_s), change - timedelta(hours=6)).set_clock(after_s)
 
 
-def corrected_after(world: World, summer_s: float, after_s: float, change: datetime, drift_s: int) -> None:
+def corrected_after(world: PumpHistory, summer_s: float, after_s: float, change: datetime, drift_s: int) -> None:
     """The change followed at once by an hour, drift set right an hour later, still in the repeated hour or about it."""
     live(world.drift(drift_s), change + timedelta(minutes=2)).set_clock(after_s + drift_s)
     world.run(change + timedelta(minutes=40), timedelta(minutes=10)).set_clock(after_s)
 
 
-def corrected_after_early(world: World, summer_s: float, after_s: float, change: datetime, drift_s: int) -> None:
+def corrected_after_early(world: PumpHistory, summer_s: float, after_s: float, change: datetime, drift_s: int) -> None:
     """The change followed on the day before, drift set right later that day."""
     live(world.drift(drift_s), change - timedelta(hours=20)).set_clock(after_s + drift_s)
     world.run(change - timedelta(hours=8), timedelta(hours=1)).set_clock(after_s)
 
 
-def with_a_second_correction(world: World, summer_s: float, after_s: float, change: datetime, drift_s: int) -> None:
+def with_a_second_correction(
+    world: PumpHistory, summer_s: float, after_s: float, change: datetime, drift_s: int
+) -> None:
     """Both in one step, and the same drift once more later."""
     corrected_with(world, summer_s, after_s, change, drift_s)
     live(world, change + timedelta(days=3)).drift(drift_s).log()
@@ -181,14 +183,14 @@ def test_drift_and_daylight_saving_in_any_order(
 ) -> None:
     for drift_min in DRIFTS:
         world = live(
-            World(now=utc(change) - timedelta(days=4), offset_s=before_h * HOUR), utc(change) - timedelta(days=2)
+            PumpHistory(now=utc(change) - timedelta(days=4), offset_s=before_h * HOUR), utc(change) - timedelta(days=2)
         )
         order(world, before_h * HOUR, after_h * HOUR, utc(change), drift_min * MINUTE)
         assert_bounded(live(world, utc(change) + timedelta(days=6)), Zones(timezone=zone), drift_min)
 
 
 def test_a_fast_clock_is_told_in_minutes_until_it_is_set() -> None:
-    world = live(World(now=utc("2025-06-01"), offset_s=2 * HOUR), utc("2025-06-03"))
+    world = live(PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR), utc("2025-06-03"))
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
     log.append(world.events)
@@ -222,7 +224,7 @@ def test_every_step_abroad_and_back_that_drift_makes_of_a_change(
     for drift_min in range(-most_drift_min, most_drift_min + 1):
         if abs(change_min - drift_min) <= 25:
             continue
-        world = live(World(now=utc("2025-06-01"), offset_s=home_s), utc("2025-06-02"))
+        world = live(PumpHistory(now=utc("2025-06-01"), offset_s=home_s), utc("2025-06-02"))
         live(world.drift(drift_min * MINUTE), utc("2025-06-03")).set_clock(home_s + change_min * MINUTE)
         live(world, utc("2025-06-05")).set_clock(home_s)
         assert_bounded(live(world, utc("2025-06-07")), zones, drift_min)
@@ -232,7 +234,7 @@ def test_every_step_abroad_and_back_that_drift_makes_of_a_change(
 def test_any_step_with_any_drift_leaves_no_later_time_further_off_than_the_wearer_set_it(drift_min: int) -> None:
     """Whatever the wearer sets: events are as wrong as the clock is, and half of half an hour where nothing tells."""
     for step_min in range(-90, 91):
-        world = live(World(now=utc("2025-06-01"), offset_s=2 * HOUR), utc("2025-06-02"))
+        world = live(PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR), utc("2025-06-02"))
         live(world.drift(drift_min * MINUTE), utc("2025-06-03")).set_clock(2 * HOUR + (drift_min + step_min) * MINUTE)
         live(world, utc("2025-06-04"))
         found = in_cycles(world, BERLIN)

@@ -9,7 +9,7 @@ import pytest
 from tconnectsync.timeline.clock_settings import ClockSetting, steps_of
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
-from tests.timeline.harness import ListLog, World, placed_times, times_of, utc, worst_s
+from tests.timeline.harness import ListLog, PumpHistory, placed_times, times_of, utc, worst_s
 
 HOUR = 3600
 NEW_YORK = Zones(timezone="America/New_York")
@@ -18,15 +18,15 @@ BERLIN = Zones(timezone="Europe/Berlin")
 
 def abroad(
     away_h: float, *, at: str = "2025-06-10T23:00", time_first: bool, between: int = 0, rtc: bool = True
-) -> World:
+) -> PumpHistory:
     """A week at home in New York, a flight, and the clock set for it."""
-    world = World(now=utc("2025-06-03"), offset_s=-4 * HOUR, rtc=rtc).run(utc(at))
+    world = PumpHistory(now=utc("2025-06-03"), offset_s=-4 * HOUR, rtc=rtc).run(utc(at))
     world.set_clock(away_h * HOUR, time_first=time_first, between=between)
     world.run(world.now + timedelta(days=1))
     return world
 
 
-def first_sync(world: World, lag: timedelta = timedelta(minutes=4)) -> ListLog:
+def first_sync(world: PumpHistory, lag: timedelta = timedelta(minutes=4)) -> ListLog:
     world.upload(lag)
     log = ListLog()
     log.append(world.events)
@@ -48,7 +48,7 @@ def test_abroad_is_right_at_once_by_one_upload_in_whichever_order_date_and_time_
 
 @pytest.mark.parametrize("time_first", [True, False])
 def test_seen_from_before_the_flight_it_is_right_without_an_upload(time_first: bool) -> None:
-    world = World(now=utc("2025-06-03"), offset_s=-4 * HOUR).run(utc("2025-06-10T23:00"))
+    world = PumpHistory(now=utc("2025-06-03"), offset_s=-4 * HOUR).run(utc("2025-06-10T23:00"))
     log = ListLog()
     log.append(world.events)
     placer = TimelineResolver(log, NEW_YORK)
@@ -79,7 +79,7 @@ def test_a_time_set_shortly_before_a_whole_setting_is_a_step_of_its_own() -> Non
 
 
 def test_a_pump_that_always_lived_elsewhere_is_right_by_one_upload() -> None:
-    world = World(now=utc("2025-06-03"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-03"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = first_sync(world)
     placer = TimelineResolver(log, NEW_YORK)
     assert worst_s(times_of(placer, log), world.truth) == 0
@@ -88,7 +88,7 @@ def test_a_pump_that_always_lived_elsewhere_is_right_by_one_upload() -> None:
 
 
 def test_a_late_phone_does_not_make_it_abroad() -> None:
-    world = World(now=utc("2025-06-03"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-03"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     assert worst_s(placed_times(first_sync(world, timedelta(hours=6)), BERLIN), world.truth) == 0
 
 
@@ -100,7 +100,7 @@ def test_a_clock_that_is_minutes_fast_or_slow_is_not_taken_for_another_zones(
 ) -> None:
     """The upload seems to hold events of the future: that is the clock, not summer time."""
     home_s = BERLIN.offset_at(utc(f"2025-{month:02}-03"))
-    world = World(now=utc(f"2025-{month:02}-03"), offset_s=home_s)
+    world = PumpHistory(now=utc(f"2025-{month:02}-03"), offset_s=home_s)
     if setting:
         world.set_clock(home_s)
     world.run(utc(f"2025-{month:02}-08")).drift(drift_min * 60).run(utc(f"2025-{month:02}-10"))
@@ -109,7 +109,7 @@ def test_a_clock_that_is_minutes_fast_or_slow_is_not_taken_for_another_zones(
 
 @pytest.mark.parametrize("ahead_days", [1, 3, 400])
 def test_a_clock_that_fits_no_offset_waits_and_the_message_says_what_to_do(ahead_days: int) -> None:
-    world = World(now=utc("2025-06-03"), offset_s=2 * HOUR + ahead_days * 86400).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-03"), offset_s=2 * HOUR + ahead_days * 86400).run(utc("2025-06-10"))
     log = first_sync(world)
     placer = TimelineResolver(log, BERLIN)
     assert set(times_of(placer, log).values()) == {None}
@@ -125,7 +125,7 @@ def test_a_clock_that_fits_no_offset_waits_and_the_message_says_what_to_do(ahead
 
 
 def test_a_clock_known_before_it_was_set_days_ahead_goes_on() -> None:
-    world = World(now=utc("2025-06-03"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-03"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = first_sync(world)
     placer = TimelineResolver(log, BERLIN)
     log.append(placer.pending_facts(world.now))

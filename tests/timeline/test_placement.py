@@ -13,7 +13,7 @@ from tconnectsync.timeline.pump_clock import ClockSegment, PumpClock, ZoneClock
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.spans import Span
 from tconnectsync.timeline.zones import Zones
-from tests.timeline.harness import EPOCH, ListLog, ListStream, View, World, row, utc
+from tests.timeline.harness import EPOCH, ListLog, ListStream, PumpHistory, View, row, utc
 
 HOUR = 3600
 BERLIN = Zones(timezone="Europe/Berlin")
@@ -36,8 +36,10 @@ def clock(*pieces: tuple[int, int | None]) -> PumpClock:
 
 
 def test_the_new_pump_takes_over_where_it_shows_a_first_mark_and_the_old_one_ends_there() -> None:
-    old = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
-    new = World(now=utc("2025-06-09"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-12"), kind="basal.delivered")
+    old = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
+    new = PumpHistory(now=utc("2025-06-09"), offset_s=2 * HOUR, pump="222").run(
+        utc("2025-06-12"), kind="basal.delivered"
+    )
     new.run(utc("2025-06-14"))
     old.run(utc("2025-06-20"), kind="basal.delivered")
     log = ListLog()
@@ -51,8 +53,8 @@ def test_the_new_pump_takes_over_where_it_shows_a_first_mark_and_the_old_one_end
 
 
 def test_hand_overs_stand_before_the_first_event_behind_them() -> None:
-    old = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
-    new = World(now=utc("2025-06-09T00:30"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-12"))
+    old = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
+    new = PumpHistory(now=utc("2025-06-09T00:30"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-12"))
     log = ListLog()
     log.append([*old.events, *new.events])
     for world in (old, new):
@@ -64,8 +66,8 @@ def test_hand_overs_stand_before_the_first_event_behind_them() -> None:
 
 
 def test_marks_are_counted_in_true_time_not_by_the_clocks() -> None:
-    old = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
-    new = World(now=utc("2025-06-09T12:00"), offset_s=2 * HOUR, pump="222")
+    old = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
+    new = PumpHistory(now=utc("2025-06-09T12:00"), offset_s=2 * HOUR, pump="222")
     new.set_clock(9 * HOUR).run(utc("2025-06-10T06:00")).set_clock(2 * HOUR).run(utc("2025-06-12"))
     log = ListLog()
     log.append([*old.events, *new.events])
@@ -79,7 +81,7 @@ def test_settings_go_with_the_pump_that_they_were_read_from() -> None:
     """They come without a number and show no wear: their pump's other events decide whether they count."""
     log = ListLog()
     for pump, first, last in (("111", "2025-10-01", "2025-10-10"), ("222", "2025-10-10", "2025-10-20")):
-        log.append(World(now=utc(first), offset_s=2 * HOUR, pump=pump).run(utc(last)).events)
+        log.append(PumpHistory(now=utc(first), offset_s=2 * HOUR, pump=pump).run(utc(last)).events)
         log.append([row(utc(first), BERLIN, pump=pump, kind="settings.captured", source="tandem")])
     placements = TimelineResolver(log, BERLIN).place()
     worn = {(each.pump, each.numbered): placements[each.id].worn for each in log.streams()}
@@ -89,8 +91,10 @@ def test_settings_go_with_the_pump_that_they_were_read_from() -> None:
 
 
 def test_a_pump_of_unknown_time_does_not_take_the_wear_away() -> None:
-    old = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
-    new = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-02"), kind="basal.delivered")
+    old = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
+    new = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="222").run(
+        utc("2025-06-02"), kind="basal.delivered"
+    )
     new.reset(EPOCH).run(utc("2025-06-05"))
     log = ListLog()
     log.append([*old.events, *new.events])
@@ -98,8 +102,12 @@ def test_a_pump_of_unknown_time_does_not_take_the_wear_away() -> None:
 
 
 def test_a_closed_overlap_is_not_read_again_for_new_events() -> None:
-    old = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"), timedelta(minutes=30))
-    new = World(now=utc("2025-06-08"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-20"), timedelta(minutes=30))
+    old = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(
+        utc("2025-06-10"), timedelta(minutes=30)
+    )
+    new = PumpHistory(now=utc("2025-06-08"), offset_s=2 * HOUR, pump="222").run(
+        utc("2025-06-20"), timedelta(minutes=30)
+    )
     log = ListLog()
     log.append([*old.events, *new.events])
     placer = TimelineResolver(log, BERLIN)
@@ -111,8 +119,8 @@ def test_a_closed_overlap_is_not_read_again_for_new_events() -> None:
 
 
 def test_a_late_mark_inside_an_overlap_is_seen() -> None:
-    old = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
-    new = World(now=utc("2025-06-05"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-12"), timedelta(hours=5))
+    old = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
+    new = PumpHistory(now=utc("2025-06-05"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-12"), timedelta(hours=5))
     log = ListLog()
     late = [event for event in old.events if event.received_at == utc("2025-06-06T12:00")]
     log.append(event for event in [*old.events, *new.events] if event not in late)
@@ -123,8 +131,8 @@ def test_a_late_mark_inside_an_overlap_is_seen() -> None:
 
 
 def test_a_second_sequence_group_is_a_stream_of_its_own_and_told() -> None:
-    first = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
-    second = World(now=utc("2025-06-10"), offset_s=2 * HOUR, group=1).run(utc("2025-06-12"))
+    first = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    second = PumpHistory(now=utc("2025-06-10"), offset_s=2 * HOUR, group=1).run(utc("2025-06-12"))
     log = ListLog()
     log.append([*first.events, *second.events])
     placer = TimelineResolver(log, BERLIN)
@@ -137,7 +145,9 @@ def test_a_second_sequence_group_is_a_stream_of_its_own_and_told() -> None:
 
 
 def test_rows_without_numbers_are_ignored_only_where_numbered_events_are() -> None:
-    world = World(now=utc("2025-01-01"), offset_s=1 * HOUR).set_clock(1 * HOUR)  # the clock's records reach far back
+    world = PumpHistory(now=utc("2025-01-01"), offset_s=1 * HOUR).set_clock(
+        1 * HOUR
+    )  # the clock's records reach far back
     world.now = utc("2025-06-01")
     world.set_clock(2 * HOUR).run(utc("2025-06-10"))
     log = ListLog()
@@ -152,7 +162,7 @@ def test_rows_without_numbers_are_ignored_only_where_numbered_events_are() -> No
 
 
 def test_a_hole_of_days_in_the_numbered_events_is_filled_by_rows() -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.now = utc("2025-06-20")
     world.run(utc("2025-06-25"))
     log = ListLog()
@@ -164,7 +174,7 @@ def test_a_hole_of_days_in_the_numbered_events_is_filled_by_rows() -> None:
 
 
 def test_rows_before_the_numbered_source_are_worn_until_it_begins() -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = ListLog()
     log.append(world.events)
     log.append(row(utc("2025-05-20") + n * DAY, BERLIN) for n in range(40))
@@ -176,7 +186,7 @@ def test_rows_before_the_numbered_source_are_worn_until_it_begins() -> None:
 
 
 def test_new_numbered_events_do_not_touch_old_rows() -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = ListLog()
     log.append(row(utc("2025-05-01") + n * DAY, BERLIN) for n in range(35))
     log.append(world.events)
@@ -191,7 +201,7 @@ def test_new_numbered_events_do_not_touch_old_rows() -> None:
 
 
 def test_late_numbered_events_cover_rows_that_they_reach() -> None:
-    world = World(now=utc("2025-05-10"), offset_s=2 * HOUR).run(utc("2025-05-20"))
+    world = PumpHistory(now=utc("2025-05-10"), offset_s=2 * HOUR).run(utc("2025-05-20"))
     rows = [row(utc("2025-05-01") + n * DAY, BERLIN) for n in range(35)]
     log = ListLog()
     log.append(rows)
@@ -216,12 +226,12 @@ def test_rows_are_read_by_the_zones_own_rules() -> None:
 
 def test_without_an_opened_history_everything_is_wanted() -> None:
     log = ListLog()
-    log.append(World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10")).events)
+    log.append(PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10")).events)
     assert place(log).wanted(utc("1999-01-01"))
 
 
 def test_opened_days_are_local_whole_and_inclusive() -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.opened("2025-06-05")
     world.opened("2025-05-01", "2025-05-02")
     log = ListLog()
@@ -233,8 +243,8 @@ def test_opened_days_are_local_whole_and_inclusive() -> None:
 
 
 def test_another_pumps_history_opens_nothing_here() -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
-    other = World(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-06-10"))
+    other = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR, pump="222").run(utc("2025-06-10"))
     other.opened("2025-06-05")
     log = ListLog()
     log.append([*world.events, *other.events])
@@ -245,8 +255,8 @@ def test_another_pumps_history_opens_nothing_here() -> None:
 # --- what must be folded again --------------------------------------------------------------------------------------
 
 
-def built(days: int = 20) -> tuple[ListLog, World]:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-01") + days * DAY)
+def built(days: int = 20) -> tuple[ListLog, PumpHistory]:
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-01") + days * DAY)
     log = ListLog()
     log.append(world.events)
     return log, world
@@ -375,7 +385,7 @@ def test_status_tells_offset_basis_wear_and_age() -> None:
 
 
 def test_a_clock_an_hour_ahead_is_a_message() -> None:
-    world = World(now=utc("2025-10-01"), offset_s=2 * HOUR).run(utc("2025-11-20"))
+    world = PumpHistory(now=utc("2025-10-01"), offset_s=2 * HOUR).run(utc("2025-11-20"))
     log = ListLog()
     log.append(world.events)
     assert [words.split(".")[0] for words in TimelineResolver(log, BERLIN).messages()] == [

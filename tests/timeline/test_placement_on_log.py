@@ -17,7 +17,7 @@ from tconnectsync.timeline.placement import StreamTimeline
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.stream_view import PlacedStream
 from tconnectsync.timeline.zones import Zones
-from tests.timeline.harness import ListLog, World, row, utc
+from tests.timeline.harness import ListLog, PumpHistory, row, utc
 
 BERLIN = Zones(timezone="Europe/Berlin")
 HOUR = 3600
@@ -33,10 +33,12 @@ def with_bodies(events: Iterable[Event]) -> list[Event]:
 
 
 def worlds() -> list[Event]:
-    old = World(now=utc("2025-10-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-10-28"))
+    old = PumpHistory(now=utc("2025-10-01"), offset_s=2 * HOUR, pump="111").run(utc("2025-10-28"))
     old.set_clock(1 * HOUR).run(utc("2025-11-10"), timedelta(hours=2))
     old.opened("2025-10-03")
-    new = World(now=utc("2025-11-05"), offset_s=1 * HOUR, pump="222").run(utc("2025-11-08"), kind="basal.delivered")
+    new = PumpHistory(now=utc("2025-11-05"), offset_s=1 * HOUR, pump="222").run(
+        utc("2025-11-08"), kind="basal.delivered"
+    )
     new.set_clock(-5 * HOUR, between=2).run(utc("2025-11-20"))
     new.upload()
     new.reset().run(utc("2025-11-21"))
@@ -70,7 +72,7 @@ def test_the_event_log_and_plain_lists_give_the_same_placements(tmp_path: Path, 
 
 def test_the_newest_data_is_the_pumps_and_readable_whatever_the_account_stamps(tmp_path: Path) -> None:
     """Settings are stamped by the account, and a record that cannot be read is no data yet."""
-    world = World(now=utc("2025-10-01"), offset_s=2 * HOUR).run(utc("2025-10-03"))
+    world = PumpHistory(now=utc("2025-10-01"), offset_s=2 * HOUR).run(utc("2025-10-03"))
     newest = world.now
     world.now += timedelta(hours=4)
     broken = world.log("unknown", ev.Unknown(code="279", reason="commandedRate is missing"))

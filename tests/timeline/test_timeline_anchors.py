@@ -14,7 +14,7 @@ from tconnectsync.events import ClockAnchored
 from tconnectsync.timeline.anchoring import Upload, uploads_of, weigh
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
-from tests.timeline.harness import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
+from tests.timeline.harness import EPOCH, ListLog, PumpHistory, placed_times, times_of, utc, worst_s
 
 HOUR = 3600
 BERLIN = Zones(timezone="Europe/Berlin")
@@ -28,7 +28,7 @@ def upload(hours: float, *, ahead_s: float = 0, lag_s: float = 240) -> Upload:
 
 
 def live(
-    world: World, placer: TimelineResolver, log: ListLog, hours: int, *, every: int = 4, lag_s: float = 240
+    world: PumpHistory, placer: TimelineResolver, log: ListLog, hours: int, *, every: int = 4, lag_s: float = 240
 ) -> None:
     """Let the world run with an upload every few hours, and the placer see each one."""
     until = world.now + timedelta(hours=hours)
@@ -111,7 +111,7 @@ def test_uploads_without_news_and_bogus_dates_are_left_out() -> None:
 def test_a_choice_becomes_one_fact_with_its_basis() -> None:
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR)
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR)
     live(world, placer, log, 240)
     assert anchors(log) == [(120, "zone_at_first_event")]
     fact = log.facts("clock.anchored")[0]
@@ -123,7 +123,7 @@ def test_a_choice_becomes_one_fact_with_its_basis() -> None:
 
 def test_the_wearers_last_setting_is_the_basis_where_there_is_one() -> None:
     log = ListLog()
-    world = World(now=utc("2025-03-01"), offset_s=1 * HOUR).run(utc("2025-04-01"))
+    world = PumpHistory(now=utc("2025-03-01"), offset_s=1 * HOUR).run(utc("2025-04-01"))
     log.append(world.set_clock(2 * HOUR).run(utc("2025-05-01")).events)
     log.append(TimelineResolver(log, BERLIN).pending_facts(world.now))
     assert anchors(log) == [(120, "zone_at_clock_change")]
@@ -132,7 +132,7 @@ def test_the_wearers_last_setting_is_the_basis_where_there_is_one() -> None:
 def test_an_existing_fact_holds_whatever_the_zone_says_at_later_settings() -> None:
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR)
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR)
     live(world, placer, log, 100)
     for offset_h in (-4, 2, 9, 2):
         world.set_clock(offset_h * HOUR)
@@ -142,7 +142,7 @@ def test_an_existing_fact_holds_whatever_the_zone_says_at_later_settings() -> No
 
 
 def test_installed_on_a_trip_the_upload_tells_that_an_earlier_setting_was_the_one_at_home() -> None:
-    world = World(now=utc("2025-03-28"), offset_s=1 * HOUR).run(utc("2025-03-31")).set_clock(2 * HOUR)
+    world = PumpHistory(now=utc("2025-03-28"), offset_s=1 * HOUR).run(utc("2025-03-31")).set_clock(2 * HOUR)
     world.run(utc("2025-06-10")).set_clock(-5 * HOUR).run(utc("2025-06-12"))
     world.upload()
     log = ListLog()
@@ -153,7 +153,7 @@ def test_installed_on_a_trip_the_upload_tells_that_an_earlier_setting_was_the_on
 def test_installed_on_a_trip_with_no_other_sign_uploads_put_it_right_at_home() -> None:
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10")).set_clock(-5 * HOUR)
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10")).set_clock(-5 * HOUR)
     live(world, placer, log, 48)
     world.set_clock(2 * HOUR)
     live(world, placer, log, 120)
@@ -163,7 +163,7 @@ def test_installed_on_a_trip_with_no_other_sign_uploads_put_it_right_at_home() -
 
 @pytest.mark.parametrize("lag_s", [30.0, 240.0, 800.0])
 def test_a_first_event_in_winter_on_a_clock_still_on_summer_time_is_seen_by_one_upload(lag_s: float) -> None:
-    world = World(now=utc("2025-11-20"), offset_s=2 * HOUR).run(utc("2025-11-22"))
+    world = PumpHistory(now=utc("2025-11-20"), offset_s=2 * HOUR).run(utc("2025-11-22"))
     world.upload(timedelta(seconds=lag_s))
     log = ListLog()
     log.append(world.events)
@@ -171,7 +171,7 @@ def test_a_first_event_in_winter_on_a_clock_still_on_summer_time_is_seen_by_one_
 
 
 def test_a_first_event_in_summer_on_a_clock_still_on_winter_time_is_seen_by_one_upload() -> None:
-    world = World(now=utc("2025-06-20"), offset_s=1 * HOUR).run(utc("2025-06-22"))
+    world = PumpHistory(now=utc("2025-06-20"), offset_s=1 * HOUR).run(utc("2025-06-22"))
     world.upload()
     log = ListLog()
     log.append(world.events)
@@ -180,7 +180,7 @@ def test_a_first_event_in_summer_on_a_clock_still_on_winter_time_is_seen_by_one_
 
 def test_one_late_upload_does_not_turn_the_first_choice() -> None:
     for lag in (timedelta(minutes=40), timedelta(hours=2), timedelta(days=200)):
-        world = World(now=utc("2025-06-20"), offset_s=2 * HOUR).run(utc("2025-06-22"))
+        world = PumpHistory(now=utc("2025-06-20"), offset_s=2 * HOUR).run(utc("2025-06-22"))
         world.upload(lag)
         log = ListLog()
         log.append(world.events)
@@ -188,7 +188,7 @@ def test_one_late_upload_does_not_turn_the_first_choice() -> None:
 
 
 def test_the_first_fact_waits_for_the_events_of_an_upload_that_was_seen() -> None:
-    world = World(now=utc("2025-11-20"), offset_s=2 * HOUR).run(utc("2025-11-24"))
+    world = PumpHistory(now=utc("2025-11-20"), offset_s=2 * HOUR).run(utc("2025-11-24"))
     seen = world.upload()
     log = ListLog()
     log.append([seen, *(event for event in world.events if event.pump_time < datetime(2025, 11, 22))])
@@ -204,7 +204,7 @@ def test_a_wrong_anchor_is_first_announced_and_then_moved() -> None:
     """Installed without an upload to look at, on a clock that is an hour ahead of its zone."""
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
-    world = World(now=utc("2025-11-20"), offset_s=2 * HOUR).run(utc("2025-11-22"))
+    world = PumpHistory(now=utc("2025-11-20"), offset_s=2 * HOUR).run(utc("2025-11-22"))
     log.append(world.events)
     log.append(placer.pending_facts(world.now))
     told: list[str] = []
@@ -223,7 +223,7 @@ def test_a_clock_an_hour_and_some_minutes_ahead_is_moved_by_the_hour(fast_min: i
     """The minutes are drift, whatever the uploads of some days say."""
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
-    world = World(now=utc("2025-11-20"), offset_s=2 * HOUR + fast_min * 60).run(utc("2025-11-22"))
+    world = PumpHistory(now=utc("2025-11-20"), offset_s=2 * HOUR + fast_min * 60).run(utc("2025-11-22"))
     log.append(world.events)
     log.append(placer.pending_facts(world.now))
     live(world, placer, log, 5 * 24, every=12)
@@ -235,7 +235,7 @@ def test_an_untouched_clock_is_never_moved_in_two_years() -> None:
     """Uploads every few hours, drifting two minutes a year, summer and winter."""
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
-    world = World(now=utc("2024-01-10"), offset_s=1 * HOUR)
+    world = PumpHistory(now=utc("2024-01-10"), offset_s=1 * HOUR)
     for month in range(24):
         world.now = utc("2024-01-10") + timedelta(days=30 * month)
         world.drift(10)
@@ -247,7 +247,7 @@ def test_an_untouched_clock_is_never_moved_in_two_years() -> None:
 def test_evidence_before_the_last_setting_does_not_count_after_it() -> None:
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR)
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR)
     live(world, placer, log, 200)
     world.set_clock(9 * HOUR)
     live(world, placer, log, 8)
@@ -260,7 +260,7 @@ def test_a_newest_time_that_no_event_has_is_no_evidence() -> None:
     """The cloud's greatest date stands still after the clock was set back, or lies in the future."""
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR)
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR)
     live(world, placer, log, 48)
     for day in range(12):
         world.run(world.now + timedelta(hours=12))
@@ -273,7 +273,7 @@ def test_a_newest_time_that_no_event_has_is_no_evidence() -> None:
 def test_a_corrected_zone_makes_a_new_anchor() -> None:
     log = ListLog()
     wrong = Zones(timezone="America/New_York")
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log.append(world.events)
     log.append(TimelineResolver(log, wrong).pending_facts(world.now))
     right = TimelineResolver(log, BERLIN)
@@ -286,7 +286,7 @@ def test_a_corrected_zone_makes_a_new_anchor() -> None:
 
 def test_a_move_added_for_later_days_changes_no_anchor() -> None:
     log = ListLog()
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log.append(world.events)
     log.append(TimelineResolver(log, BERLIN).pending_facts(world.now))
     moved = attrs.evolve(BERLIN, moves=((date(2025, 7, 1), "Asia/Tokyo"),))
@@ -295,7 +295,7 @@ def test_a_move_added_for_later_days_changes_no_anchor() -> None:
 
 def test_half_a_setting_that_was_read_is_read_again_when_the_rest_comes() -> None:
     log = ListLog()
-    world = World(now=utc("2025-06-01T23:30"), offset_s=-5 * HOUR).run(utc("2025-06-05T23:30"))
+    world = PumpHistory(now=utc("2025-06-01T23:30"), offset_s=-5 * HOUR).run(utc("2025-06-05T23:30"))
     world.set_clock(2 * HOUR).run(utc("2025-06-08"))
     last = max(event.seq for event in world.events if event.kind == "clock.changed" and event.seq is not None)
     log.append(event for event in world.events if event.seq != last)
@@ -310,7 +310,7 @@ def test_a_clock_that_nobody_set_after_a_false_jump_is_anchored_by_uploads() -> 
     """A fall of five hours whose record never came: a day of uploads tells the offset."""
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR)
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR)
     live(world, placer, log, 100)
     world.offset_s = -3 * HOUR
     live(world, placer, log, 60)
@@ -321,7 +321,7 @@ def test_a_clock_that_nobody_set_after_a_false_jump_is_anchored_by_uploads() -> 
 def test_after_a_reset_no_upload_gives_the_clock_a_time() -> None:
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR)
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR)
     live(world, placer, log, 50)
     world.reset(EPOCH)
     live(world, placer, log, 100)
@@ -334,7 +334,7 @@ def test_uploads_tell_a_journey_by_a_quarter_of_an_hour_from_drift(zone: str, ho
     zones = Zones(timezone=zone)
     log = ListLog()
     placer = TimelineResolver(log, zones)
-    world = World(now=utc("2025-06-01"), offset_s=home_h * HOUR)
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=home_h * HOUR)
     live(world, placer, log, 72)
     world.set_clock(away_h * HOUR)
     live(world, placer, log, 6 * 24)
@@ -351,7 +351,7 @@ def test_uploads_do_not_take_a_quarter_of_an_hour_of_drift_for_a_journey(zone: s
     home_s = zones.offset_at(utc("2025-06-01"))
     log = ListLog()
     placer = TimelineResolver(log, zones)
-    world = World(now=utc("2025-06-01"), offset_s=home_s)
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=home_s)
     live(world, placer, log, 72)
     world.drift(drift_min * 60)
     live(world, placer, log, 120)
@@ -366,7 +366,7 @@ def test_a_quarter_of_an_hour_that_a_configured_move_explains_is_no_drift(away: 
     zones = Zones(timezone="Asia/Kathmandu", moves=((date(2025, 6, 10), away),))
     away_s = zones.offset_at(utc("2025-06-11"))
     for hours in (-3, 20):
-        world = World(now=utc("2025-06-01"), offset_s=5.75 * HOUR).run(utc("2025-06-10") + timedelta(hours=hours))
+        world = PumpHistory(now=utc("2025-06-01"), offset_s=5.75 * HOUR).run(utc("2025-06-10") + timedelta(hours=hours))
         world.set_clock(away_s).run(utc("2025-06-20"))
         log = ListLog()
         log.append(world.events)
@@ -390,7 +390,7 @@ def fact(at_key: int, offset_min: int, basis: str) -> Event:
 )
 def test_an_anchor_of_an_earlier_release_stands_and_what_was_rounded_after_it_is_exact(at_key: int, basis: str) -> None:
     """Nine minutes of drift were set right; the earlier release put everything behind it a quarter of an hour later."""
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10")).drift(540)
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10")).drift(540)
     world.log()
     world.set_clock(2 * HOUR).run(utc("2025-06-20"))
     assert [event.seq for event in world.events if event.kind == "clock.changed"] == [218, 219]
@@ -402,7 +402,7 @@ def test_an_anchor_of_an_earlier_release_stands_and_what_was_rounded_after_it_is
 
 
 def test_drift_that_an_earlier_release_took_for_an_offset_is_not_believed() -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = ListLog()
     log.append([*world.events, fact(0, 135, "evidence")])
     placer = TimelineResolver(log, BERLIN)
@@ -415,13 +415,13 @@ def test_drift_that_an_earlier_release_took_for_an_offset_is_not_believed() -> N
 
 
 @st.composite
-def settings_worlds(draw: st.DrawFn) -> tuple[World, Zones]:
+def settings_worlds(draw: st.DrawFn) -> tuple[PumpHistory, Zones]:
     """A wearer who, from time to time, sets the clock: after daylight saving, for a trip and back, or against drift."""
     zones = Zones(
         timezone=draw(st.sampled_from(["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Adelaide"]))
     )
     now = utc("2025-01-05") + timedelta(days=draw(st.integers(0, 330)))
-    world = World(now=now, offset_s=zones.offset_at(now))
+    world = PumpHistory(now=now, offset_s=zones.offset_at(now))
     world.log()  # the clock is right when the history begins: nothing else could tell
     for _ in range(draw(st.integers(1, 4))):
         world.run(world.now + timedelta(days=draw(st.integers(1, 40))), timedelta(hours=13))
@@ -440,7 +440,7 @@ def settings_worlds(draw: st.DrawFn) -> tuple[World, Zones]:
 
 @settings(max_examples=60, deadline=None)
 @given(settings_worlds(), st.randoms(use_true_random=False))
-def test_any_order_of_arrival_ends_in_the_true_times(made: tuple[World, Zones], rng: object) -> None:
+def test_any_order_of_arrival_ends_in_the_true_times(made: tuple[PumpHistory, Zones], rng: object) -> None:
     world, zones = made
     in_order, shuffled = ListLog(), ListLog()
     in_order.append(world.events)
@@ -455,7 +455,7 @@ def test_any_order_of_arrival_ends_in_the_true_times(made: tuple[World, Zones], 
 
 @settings(max_examples=40, deadline=None)
 @given(settings_worlds())
-def test_a_placer_that_saw_every_step_ends_as_one_that_sees_all_at_once(made: tuple[World, Zones]) -> None:
+def test_a_placer_that_saw_every_step_ends_as_one_that_sees_all_at_once(made: tuple[PumpHistory, Zones]) -> None:
     world, zones = made
     log, all_at_once = ListLog(), ListLog()
     all_at_once.append(world.events)

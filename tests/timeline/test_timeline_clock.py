@@ -10,7 +10,7 @@ from tconnectsync.timeline.clock_settings import ClockSetting, steps_of
 from tconnectsync.timeline.pump_clock import components_of, drift_message
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import UTC, Zones
-from tests.timeline.harness import EPOCH, ListLog, World, placed_times, times_of, utc, worst_s
+from tests.timeline.harness import EPOCH, ListLog, PumpHistory, placed_times, times_of, utc, worst_s
 
 HOUR = 3600
 BERLIN = Zones(timezone="Europe/Berlin")
@@ -18,7 +18,7 @@ DRIFT_OK = 90.0
 """Seconds a time may be off where the pump's clock itself had drifted."""
 
 
-def error_s(world: World, zones: Zones = BERLIN) -> float:
+def error_s(world: PumpHistory, zones: Zones = BERLIN) -> float:
     log = ListLog()
     log.append(world.events)
     return worst_s(placed_times(log, zones), world.truth)
@@ -39,19 +39,19 @@ def error_s(world: World, zones: Zones = BERLIN) -> float:
 def test_a_daylight_saving_change_is_right_whenever_the_wearer_follows_it(
     zone: str, begin: str, change: str, before_h: float, after_h: float, hours_after: int
 ) -> None:
-    world = World(now=utc(begin), offset_s=before_h * HOUR)
+    world = PumpHistory(now=utc(begin), offset_s=before_h * HOUR)
     at = utc(change) + timedelta(hours=hours_after)
     world.run(at).set_clock(after_h * HOUR, between=2).run(at + timedelta(days=40))
     assert error_s(world, Zones(timezone=zone)) <= 2
 
 
 def test_a_clock_that_never_followed_daylight_saving_keeps_its_offset() -> None:
-    world = World(now=utc("2025-10-01"), offset_s=2 * HOUR).run(utc("2026-02-01"))
+    world = PumpHistory(now=utc("2025-10-01"), offset_s=2 * HOUR).run(utc("2026-02-01"))
     assert error_s(world) == 0
 
 
 def test_the_hour_that_happens_twice_has_each_event_once() -> None:
-    world = World(now=utc("2025-10-25T20:00"), offset_s=2 * HOUR)
+    world = PumpHistory(now=utc("2025-10-25T20:00"), offset_s=2 * HOUR)
     world.run(utc("2025-10-26T00:52"), timedelta(minutes=5)).set_clock(1 * HOUR)
     world.run(utc("2025-10-26T03:00"), timedelta(minutes=5))
     log = ListLog()
@@ -62,19 +62,19 @@ def test_the_hour_that_happens_twice_has_each_event_once() -> None:
 
 
 def test_set_back_within_the_repeated_hour_reads_its_second_run() -> None:
-    world = World(now=utc("2025-10-26T01:20"), offset_s=2 * HOUR).set_clock(1 * HOUR).run(utc("2025-10-27"))
+    world = PumpHistory(now=utc("2025-10-26T01:20"), offset_s=2 * HOUR).set_clock(1 * HOUR).run(utc("2025-10-27"))
     assert error_s(world) <= 2
 
 
 @pytest.mark.parametrize("away_h", [-5, 9, 5.5, 5.75, 0])
 def test_a_flight_and_the_way_back(away_h: float) -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.set_clock(away_h * HOUR).run(utc("2025-06-20")).set_clock(2 * HOUR).run(utc("2025-07-01"))
     assert error_s(world) <= 2
 
 
 def test_a_flight_after_the_first_anchor_leaves_the_past_alone() -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = ListLog()
     log.append(world.events)
     placer = TimelineResolver(log, BERLIN)
@@ -88,28 +88,28 @@ def test_a_flight_after_the_first_anchor_leaves_the_past_alone() -> None:
 
 @pytest.mark.parametrize("days", [31, 1, -1, -31, -365])
 def test_a_date_set_wrong_and_put_right(days: int) -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.set_clock(2 * HOUR + days * 86400).run(utc("2025-06-12"))
     world.set_clock(2 * HOUR).run(utc("2025-06-20"))
     assert error_s(world) <= 2
 
 
 def test_a_date_that_is_still_a_day_ahead_does_not_move_the_past() -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).set_clock(2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).set_clock(2 * HOUR).run(utc("2025-06-10"))
     world.set_clock(2 * HOUR + 86400).run(utc("2025-06-12"))
     world.upload()
     assert error_s(world) <= 2
 
 
 def test_drift_that_is_put_right_is_no_step() -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.drift(61).set_clock(2 * HOUR).run(utc("2025-06-20"))
     assert error_s(world) <= 61
 
 
 @pytest.mark.parametrize("drift_s", [-55, 40])
 def test_a_minute_put_right_every_month_for_two_years_never_adds_up(drift_s: int) -> None:
-    world = World(now=utc("2024-01-10"), offset_s=1 * HOUR)
+    world = PumpHistory(now=utc("2024-01-10"), offset_s=1 * HOUR)
     world.set_clock(1 * HOUR)
     for month in range(24):
         world.run(utc("2024-01-10") + timedelta(days=30 * month + 29), timedelta(days=1))
@@ -120,20 +120,20 @@ def test_a_minute_put_right_every_month_for_two_years_never_adds_up(drift_s: int
 
 def test_a_change_of_the_hour_that_puts_drift_right_too() -> None:
     """As captured: 16:27:58.139 became 15:27:37, an hour and 21 seconds of drift."""
-    world = World(now=utc("2025-10-20"), offset_s=2 * HOUR + 21).run(utc("2025-11-02T14:27:37"))
+    world = PumpHistory(now=utc("2025-10-20"), offset_s=2 * HOUR + 21).run(utc("2025-11-02T14:27:37"))
     world.set_clock(1 * HOUR).run(utc("2025-11-20"))
     assert error_s(world) <= 23
 
 
 def test_between_date_and_time_only_the_date_is_new() -> None:
-    world = World(now=utc("2025-06-09T21:30"), offset_s=2 * HOUR).run(utc("2025-06-10T21:30"))
+    world = PumpHistory(now=utc("2025-06-09T21:30"), offset_s=2 * HOUR).run(utc("2025-06-10T21:30"))
     world.set_clock(9 * HOUR, between=3).run(utc("2025-06-12"))
     world.set_clock(2 * HOUR, between=3).run(utc("2025-06-13"))
     assert error_s(world) <= 2
 
 
 def test_without_the_counter_a_pair_is_known_by_its_times() -> None:
-    world = World(now=utc("2025-06-09T21:30"), offset_s=2 * HOUR + 50, rtc=False).run(utc("2025-06-10T21:30"))
+    world = PumpHistory(now=utc("2025-06-09T21:30"), offset_s=2 * HOUR + 50, rtc=False).run(utc("2025-06-10T21:30"))
     world.set_clock(9 * HOUR, between=3).run(utc("2025-06-12"))
     world.set_clock(2 * HOUR).run(utc("2025-06-13"))
     assert error_s(world) <= DRIFT_OK
@@ -158,7 +158,7 @@ def test_a_record_far_behind_a_date_change_is_a_step_of_its_own() -> None:
 
 
 def test_reset_and_set_again_places_what_was_logged_in_between() -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.reset().run(utc("2025-06-10T07:23:45"), timedelta(minutes=7))
     log = ListLog()
     log.append(world.events)
@@ -172,7 +172,7 @@ def test_reset_and_set_again_places_what_was_logged_in_between() -> None:
 
 
 def test_reset_and_set_before_anything_else_was_logged() -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.reset().set_clock(2 * HOUR).run(utc("2025-06-20"))
     log = ListLog()
     log.append(world.events)
@@ -184,13 +184,13 @@ def test_reset_and_set_before_anything_else_was_logged() -> None:
 
 
 def test_a_new_pump_with_a_factory_date() -> None:
-    world = World(now=utc("2025-07-20T02:00"), offset_s=0.0).reset(datetime(2020, 1, 12, 3, 17, 21))
+    world = PumpHistory(now=utc("2025-07-20T02:00"), offset_s=0.0).reset(datetime(2020, 1, 12, 3, 17, 21))
     world.run(utc("2025-07-20T02:38:28"), timedelta(minutes=2)).set_clock(-7 * HOUR).run(utc("2025-07-30"))
     assert error_s(world, Zones(timezone="America/Los_Angeles")) <= 2
 
 
 def test_a_set_clock_that_is_not_in_the_log_waits_for_its_record() -> None:
-    world = World(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.set_clock(-5 * HOUR).run(utc("2025-06-12"))
     log = ListLog()
     log.append(event for event in world.events if event.kind != "clock.changed")
@@ -204,27 +204,27 @@ def test_a_set_clock_that_is_not_in_the_log_waits_for_its_record() -> None:
 @pytest.mark.parametrize("zone", ["Asia/Kolkata", "Asia/Kathmandu", "Australia/Eucla", "America/St_Johns"])
 def test_zones_that_are_not_on_the_hour(zone: str) -> None:
     zones = Zones(timezone=zone)
-    world = World(now=utc("2025-06-01"), offset_s=zones.offset_at(utc("2025-06-01"))).run(utc("2025-06-10"))
+    world = PumpHistory(now=utc("2025-06-01"), offset_s=zones.offset_at(utc("2025-06-01"))).run(utc("2025-06-10"))
     assert error_s(world, zones) == 0
 
 
 def test_a_dated_move_holds_from_its_day() -> None:
     zones = Zones(timezone="Europe/Berlin", moves=((date(2025, 6, 1), "America/New_York"),))
-    world = World(now=utc("2025-05-01"), offset_s=2 * HOUR).run(utc("2025-06-01T14:00"))
+    world = PumpHistory(now=utc("2025-05-01"), offset_s=2 * HOUR).run(utc("2025-06-01T14:00"))
     world.set_clock(-4 * HOUR).run(utc("2025-11-03"))
     world.set_clock(-5 * HOUR).run(utc("2025-12-01"))
     assert error_s(world, zones) <= 2
 
 
 def test_only_the_zone_of_today_is_configured_and_the_history_begins_in_another() -> None:
-    world = World(now=utc("2025-05-01"), offset_s=2 * HOUR).run(utc("2025-06-01"))
+    world = PumpHistory(now=utc("2025-05-01"), offset_s=2 * HOUR).run(utc("2025-06-01"))
     world.set_clock(-4 * HOUR).run(utc("2025-07-01"))
     assert error_s(world, Zones(timezone="America/New_York")) <= 2
 
 
 def test_a_move_that_is_added_to_the_list_later_puts_its_days_right_and_no_others() -> None:
     """The pump was bought after the move; `timezone` still named the old home."""
-    world = World(now=utc("2025-06-05"), offset_s=-4 * HOUR).run(utc("2025-06-20"))
+    world = PumpHistory(now=utc("2025-06-05"), offset_s=-4 * HOUR).run(utc("2025-06-20"))
     log = ListLog()
     log.append(world.events)
     log.append(TimelineResolver(log, BERLIN).pending_facts(world.now))

@@ -13,7 +13,7 @@ import requests
 
 from tconnectsync_simulator.cloud.tandem import Cloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, a_pump, by_identity, daemon, eventually
+from tests.e2e.installation import ZONE, Installation, MovedClock, by_identity, daemon, eventually, recent_pump
 
 SECRET = "marked-web-secret-5f1e"
 
@@ -46,7 +46,7 @@ def listening(command: list[str], environment: dict[str, str], said: list[str]) 
 
 def test_a_disk_that_is_wiped_at_every_restart_doubles_nothing(tmp_path: Path) -> None:
     said: list[str] = []
-    with Cloud([a_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with Cloud([recent_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         with web(home, said) as url:
             assert requests.get(f"{url}/update", timeout=30).status_code == 401
@@ -103,7 +103,7 @@ def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
 
 
 def test_a_cycle_is_handed_to_the_daemon_that_owns_the_folder(tmp_path: Path) -> None:
-    with Cloud([a_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with Cloud([recent_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         with daemon(home) as living, web(home, []) as url:
             answer = requests.get(f"{url}/update", params={"secret": SECRET}, timeout=200)
@@ -113,7 +113,7 @@ def test_a_cycle_is_handed_to_the_daemon_that_owns_the_folder(tmp_path: Path) ->
 
 
 def test_with_an_interval_it_syncs_unasked(tmp_path: Path) -> None:
-    with Cloud([a_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with Cloud([recent_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
         more = "[web]\ninterval_mins = 60\n"
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=more)
         with web(home, []) as url:

@@ -1,4 +1,4 @@
-"""The configuration file: where it is, its TOML, and what must be known of it before the plugins are loaded."""
+"""Finds and parses the configuration file, and reads the keys that are needed before the plugins are loaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SYSTEM_FILE = Path("/etc/tconnectsync/config.toml")
 
 _MISTAKES = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 _MOST_SEARCHED = 64 * 1024
-_EXAMPLE = "config.toml.example shows how one looks: `tconnectsync check` tells when it is right."
+_EXAMPLE = "See config.toml.example for an example. `tconnectsync check` tests your file."
 
 
 @attrs.frozen(kw_only=True)

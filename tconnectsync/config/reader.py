@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.spec import SinkSpec, SourceSpec
 
 FEATURES_VARIABLE = "TCONNECTSYNC_HEROKU_FEATURES"
-_NEXT = "Put these right, then run `tconnectsync check`."
-_LATER = "Is the disk mounted, and may this user read the file? A service starts again by itself; then run `tconnectsync check`."
+_NEXT = "Correct these, then run `tconnectsync check`."
+_LATER = "Is the disk mounted, and may this user read the file? The service restarts automatically. Then run `tconnectsync check`."
 _OTHER_VARIABLES = ("TCONNECTSYNC_CONFIG", FEATURES_VARIABLE)
 
 
@@ -121,7 +121,7 @@ class ConfigBuilder:
         older = find_older_settings(self.tables.around.environ)
         if older is not None:
             words = (
-                f"No configuration file was found, but the settings of an older bridge, {older}. Make a configuration of them:"
+                f"No configuration file was found, but the settings of an older bridge: {older}. Create a configuration from them:"
                 f" tconnectsync init --from-env {shlex.quote(str(older))}"
             )
             return [words]

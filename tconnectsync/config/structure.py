@@ -233,5 +233,5 @@ def _other_words(error: BaseException, kind: Any) -> str:
         return f"has a type that a configuration file cannot give: {expected_words(kind)}"
     # an error of a plugin's own converter or validator; its words may repeat the value
     if is_secret(kind):
-        return f"found a value that is no good ({type(error).__name__})"
-    return f"found a value that is no good: {' '.join(str(error).split())}"
+        return f"found an invalid value ({type(error).__name__})"
+    return f"found an invalid value: {' '.join(str(error).split())}"

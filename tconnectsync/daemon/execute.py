@@ -23,7 +23,7 @@ from tconnectsync.plugin.manager import Plugins
 from tconnectsync.runtime.assembly import open_engine
 from tconnectsync.runtime.data_dir import keep_files_private, make_data_dir
 
-log = logging.getLogger("tconnectsync.application")
+log = logging.getLogger("tconnectsync.daemon")
 
 
 def execute(config: Config, plugins: Plugins, request: Request, *, clock: Clock) -> Iterator[Step]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -25,8 +24,6 @@ from tconnectsync.runtime.assembly import open_sinks, open_sources
 from tconnectsync.runtime.data_dir import make_data_dir
 from tconnectsync.timeline.anchoring import Upload
 from tconnectsync.timeline.zones import Zones
-
-log = logging.getLogger("tconnectsync.application")
 
 
 def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[CheckResult]:

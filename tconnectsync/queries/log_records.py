@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
@@ -11,8 +10,6 @@ from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
 from tconnectsync.errors import RequestRefused
 from tconnectsync.eventlog import Damage, EventLog
-
-log = logging.getLogger("tconnectsync.application")
 
 
 def read_events(

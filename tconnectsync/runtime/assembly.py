@@ -27,7 +27,7 @@ from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.resolver import TimelineResolver
 
-log = logging.getLogger("tconnectsync.application")
+log = logging.getLogger("tconnectsync.runtime")
 
 
 def open_engine(

@@ -164,7 +164,7 @@ def test_only_an_empty_data_folder_is_filled(tmp_path: Path, data: Path, name: s
     assert tree(target) == {}
 
 
-def refused(path: Path, folder: Path, words: str = "no whole backup") -> None:
+def refused(path: Path, folder: Path, words: str = "not a complete backup") -> None:
     folder.mkdir(exist_ok=True)
     with pytest.raises(RequestRefused, match=words) as raised:
         restore(path, folder)
@@ -225,7 +225,7 @@ def test_what_does_not_belong_into_a_backup_is_refused(tmp_path: Path, data: Pat
         path.write_bytes(content)
         refused(path, tmp_path / "target")
     refused(tmp_path / "nowhere", tmp_path / "target", "There is no")
-    refused(tmp_path, tmp_path / "target", "cannot be put|no whole")
+    refused(tmp_path, tmp_path / "target", "cannot be restored|not a complete")
 
 
 def test_a_manifest_that_would_fill_the_memory_is_not_read(

@@ -26,8 +26,8 @@ def definitions(path: Path) -> set[str]:
 
 
 def named_tests(text: str) -> list[tuple[str, str]]:
-    """Pairs of (file, test or "")."""
-    return [(match[1] or "", match[2] or "") for match in NAMED.finditer(text) if match[1]]
+    """Pairs of (file, test or ""). A file without its folder is an example of a document."""
+    return [(match[1] or "", match[2] or "") for match in NAMED.finditer(text) if "/" in (match[1] or "")]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)

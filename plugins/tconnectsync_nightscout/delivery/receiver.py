@@ -105,7 +105,7 @@ class NightscoutReceiver:
         return [outcomes[delivery.document_id] for delivery in batch]
 
     def rendered(self, document: Document) -> Mapping[str, Any] | Refused:
-        """The body that is posted for a document. See :class:`tconnectsync.plugin.receiver.Rendering`."""
+        """The body that is posted for a document. See :class:`tconnectsync.plugin.receiver.SupportsRender`."""
         delivery = Delivery(document_id=document.id, collection=document.collection, document=document)
         task = self._made_ready(delivery)
         return task if isinstance(task, Refused) else task.body or {}
@@ -206,14 +206,14 @@ class NightscoutReceiver:
                 yield found
 
     def shows(self, collection: str) -> bool:
-        """See :class:`tconnectsync.Surveyed`. All but profiles: one is in force, and it is read whenever ours is delivered.
+        """See :class:`tconnectsync.ReadableReceiver`. All but profiles: one is in force, and it is read whenever ours is delivered.
 
         Nothing of what a site keeps without our identifiers: every document would be called missing, and sent once more.
         """
         return collection in self.collections and collection not in {PROFILE, *self.client.drops_identifier}
 
     def survey(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
-        """See :class:`tconnectsync.Surveyed`. On a site that keeps one treatment per key, others' keys are told."""
+        """See :class:`tconnectsync.ReadableReceiver`. On a site that keeps one treatment per key, others' keys are told."""
         yield from self._found(first, last, ())
 
     def _found(self, first: datetime, last: datetime, find: Find) -> Iterator[StoredDocument]:
@@ -242,7 +242,7 @@ class NightscoutReceiver:
         )  # fmt: skip
 
     def compare(self, document: Document, stored: StoredDocument) -> Sequence[FieldDiff]:
-        """See :class:`tconnectsync.Surveyed`."""
+        """See :class:`tconnectsync.ReadableReceiver`."""
         body = self.rendered(document)
         found = [] if isinstance(body, Refused) else diff(body, stored.content)
         return [
@@ -251,19 +251,19 @@ class NightscoutReceiver:
 
     @property
     def adopts(self) -> bool:
-        """See :class:`tconnectsync.Adopting`."""
+        """See :class:`tconnectsync.SupportsAdoption`."""
         return self.sink in KINDS_OF_SINK
 
     def recognise_older(
         self, documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str]
     ) -> Sequence[LegacyMatch]:
-        """See :class:`tconnectsync.Adopting`."""
+        """See :class:`tconnectsync.SupportsAdoption`."""
         if ENTRIES in self.collections:
             return recognised_readings(documents, others)
         return recognised(documents, others, claimed, kinds=KINDS_OF_SINK.get(self.sink, frozenset()))
 
     def remove(self, others: Sequence[StoredDocument]) -> None:
-        """See :class:`tconnectsync.Adopting`."""
+        """See :class:`tconnectsync.SupportsAdoption`."""
         going = {item["_id"]: stored.collection for stored in others if removable(item := stored.content)}
         for mongo_id, collection in going.items():
             self.client.delete(collection, mongo_id)

@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--clock", type=Path, help="the file of a shared clock; otherwise this machine's clock")
     given = parser.parse_args()
 
-    from tconnectsync_simulator.cloud.tandem import Cloud
+    from tconnectsync_simulator.cloud.tandem import TandemCloud
     from tconnectsync_simulator.nightscout.app import SimulatedNightscout
     from tconnectsync_simulator.pump.plan import SimulationPlan
 
@@ -158,7 +158,7 @@ def main() -> None:
     plan = SimulationPlan(zone=ZONE, start=given.start, days=given.days, upload_every_min=given.upload_every_min)
     life_s = 1800 if given.clock is None else 8 * 3600
     with (
-        Cloud([plan], clock, token_life_s=life_s) as cloud,
+        TandemCloud([plan], clock, token_life_s=life_s) as cloud,
         SimulatedNightscout(version=SITE_VERSION, now=clock.now) as site,
     ):
         print(json.dumps({"endpoints": cloud.endpoints, "site_url": site.url, "site_secret": site.secret}), flush=True)

@@ -16,9 +16,9 @@ USUAL = (
     "pumping.resumed", "pumping.suspended", "sensor.joined", "sensor.started", "sensor.stopped", "temp_basal.ended",
     "temp_basal.started", "tubing.filled",
 )  # fmt: skip
-"""What a person wants to see: all insulin, carbs and glucose among it. The carbs of a bolus are in ``bolus.requested``.
+"""The default kinds: all insulin, carbs and glucose. The carbs of a bolus are in ``bolus.requested``.
 
-Without ``bolus.delivered``, which tells the same insulin as ``bolus.completed``: whoever adds up would count it twice.
+``bolus.delivered`` is left out: it has the same insulin as ``bolus.completed``, and a sum would count it twice.
 """
 POSSIBLE = frozenset(events.BODIES) - events.FACTS - {"wear.began", "wear.ended"}
 
@@ -29,18 +29,18 @@ def _kinds(value: object) -> str | None:
 
 
 def _whole_path(value: object) -> str | None:
-    """Commands are typed anywhere: a relative path would mean another folder each time."""
+    """Require an absolute path: a relative one would mean another folder in each working directory."""
     return (
         None
         if isinstance(value, Path) and value.is_absolute()
-        else 'a whole path, such as "/var/lib/tconnectsync/files"'
+        else 'an absolute path, such as "/var/lib/tconnectsync/files"'
     )
 
 
 @attrs.frozen(kw_only=True)
 class FileOptions:
-    """Where the files go, and what is in them."""
+    """The folder of the files, and their contents."""
 
-    folder: Path | None = option(None, check=_whole_path, help="where the files go")
+    folder: Path | None = option(None, check=_whole_path, help="folder for the files")
     format: Literal["jsonl", "csv"] = option("jsonl", help="jsonl or csv")
-    kinds: tuple[str, ...] = option(USUAL, check=_kinds, help="the kinds of events that are written")
+    kinds: tuple[str, ...] = option(USUAL, check=_kinds, help="kinds of events to write")

@@ -1,4 +1,4 @@
-"""A month's file as text and as rows: what is written is what is read again."""
+"""Rows of a month's file, to text and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Row = dict[str, object]
 
 
 def fields_of(kinds: Iterable[str]) -> tuple[str, ...]:
-    """The columns after the leading ones: every field of the kinds' bodies, by name."""
+    """Column names after the leading ones: every field of the kinds' bodies, by name."""
     return tuple(sorted({field.name for kind in kinds for field in attrs.fields(events.BODIES[kind])}))
 
 
@@ -36,13 +36,13 @@ def utc_time(text: str) -> datetime:
 
 
 def row_of(document: Document, file_format: str) -> Row:
-    """The row as the file holds it; in CSV every cell is text."""
+    """Return the row in the file's format; in CSV every cell is text."""
     row: Row = {"id": document.id, "time": utc_text(document.at), **document.content}
     return {name: _cell(value) for name, value in row.items()} if file_format == "csv" else row
 
 
 def _cell(value: object) -> str:
-    """A text that a spreadsheet would take for a formula gets an apostrophe; a number stays one."""
+    """Prefix a text that a spreadsheet would read as a formula with an apostrophe; numbers stay."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -67,7 +67,7 @@ def written(rows: Mapping[str, Row], file_format: str, fields: Sequence[str]) ->
 
 
 def read(path: Path, file_format: str) -> dict[str, Row]:
-    """The rows of a file by id; none where there is no file. Raises Retryable for one that is not as we write it."""
+    """Read the rows of a file by id; empty if there is no file. Raises Retryable if it was not written by this sink."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -87,8 +87,8 @@ def read(path: Path, file_format: str) -> dict[str, Row]:
     else:
         return rows
     raise Retryable(
-        f"{path} is damaged or not tconnectsync's: line {line} cannot be read; the file is left as it is",
-        remedy=f"Move {path} elsewhere, then run `tconnectsync replay file`, which writes it again.",
+        f"{path} is corrupt or was not written by tconnectsync: line {line} cannot be read. The file was not changed",
+        remedy=f"Move {path} elsewhere, then run `tconnectsync replay file`to write it again.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The sink: its fold, and a folder as a receiver."""
+"""The sink: its fold, and a folder as its receiver."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ COLLECTION = "events"
 
 
 def spec() -> SinkSpec:
-    """``file``, off unless it is turned on."""
+    """``file``, off by default."""
     return SinkSpec(name="file", options=FileOptions, open=open_sink, problems=problems)
 
 
 def problems(options: FileOptions, _sections: Mapping[str, Any]) -> Sequence[str]:
-    """What is missing to write files."""
-    return [] if options.folder else ["sinks.file.folder: missing; set it to the folder where the files go"]
+    """Settings that are missing."""
+    return [] if options.folder else ["sinks.file.folder: missing; set it to the folder for the files"]
 
 
 def open_sink(options: FileOptions, _context: Context) -> Sink:
-    """The sink with its receiver."""
+    """Return the sink with its receiver."""
     kinds = frozenset(options.kinds)
     fold = event_fold(kinds)
     fingerprint = f"{fold.name} {fold.version} {','.join(sorted(kinds))}"
@@ -74,7 +74,7 @@ def _plain(value: object) -> object:
 
 
 class Folder(BaseReceiver):
-    """A file a month, replaced as a whole. ``receiver_key`` is the month."""
+    """One file per month, always replaced as a whole. ``receiver_key`` is the month."""
 
     batch_size = 2000
 
@@ -83,7 +83,7 @@ class Folder(BaseReceiver):
         self.address = f"{folder} ({file_format})"
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Replace the files of the touched months; what an earlier attempt may have left is looked for in every month."""
+        """Replace the files of the affected months. Rows of an earlier attempt are searched in every month."""
         wrote = False
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -119,12 +119,12 @@ class Folder(BaseReceiver):
             raise Retryable(
                 f"{self.folder} cannot be written: {error.strerror or error}",
                 unsure=wrote,
-                remedy="Make room there and let tconnectsync write to it; the documents wait until then.",
+                remedy="Free space there and give tconnectsync write permission. The documents wait until then.",
             ) from error
         return outcomes
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
-        """Every row of these times."""
+        """Yield every row of this time span."""
         try:
             for month in self._months():
                 for identity, row in read(self._path(month), self.format).items():
@@ -136,11 +136,11 @@ class Folder(BaseReceiver):
                         )  # fmt: skip
         except OSError as error:
             raise Retryable(
-                f"{self.folder} cannot be read: {error.strerror or error}", remedy="Let tconnectsync read it."
+                f"{self.folder} cannot be read: {error.strerror or error}", remedy="Give tconnectsync read permission."
             ) from error
 
     def check(self) -> Iterator[CheckResult]:
-        """Whether the folder can be written to, by trying."""
+        """Check that the folder can be written to."""
         probe = self.folder / ".tconnectsync-check"
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -149,10 +149,10 @@ class Folder(BaseReceiver):
         except OSError as error:
             yield CheckResult(
                 good=False, what=f"{self.folder} cannot be written: {error.strerror or error}",
-                remedy="Let tconnectsync write to it.",
+                remedy="Give tconnectsync write permission.",
             )  # fmt: skip
         else:
-            yield CheckResult(good=True, what=f"{self.folder} takes our files")
+            yield CheckResult(good=True, what=f"{self.folder} can be written to")
 
     def _path(self, month: str) -> Path:
         return self.folder / f"tconnectsync-{month}.{self.format}"
@@ -162,7 +162,7 @@ class Folder(BaseReceiver):
         return sorted(path.stem.removeprefix("tconnectsync-") for path in found)
 
     def _replace(self, path: Path, data: bytes) -> None:
-        """Whole or not at all, also when the power fails; readable by its owner alone (health data)."""
+        """Replace the file atomically, also if the power fails. Only its owner can read it (health data)."""
         aside = path.with_name(f".{path.name}.new")
         aside.unlink(missing_ok=True)
         with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - the mode

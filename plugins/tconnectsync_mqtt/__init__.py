@@ -1,4 +1,4 @@
-"""The ``mqtt`` sink: how the pump is doing, for Home Assistant and whatever else listens to an MQTT broker."""
+"""The ``mqtt`` sink: the pump's current state for Home Assistant and other clients of an MQTT broker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sensors as Home Assistant discovers them (https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery)."""
+"""The sensors in Home Assistant's discovery format (https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import attrs
 from tconnectsync_mqtt.state_fold import CURRENT, CURRENT_FOR_S, LASTING
 
 LASTING_FOR_S = 3 * 3600.0
-"""What the pump tells hourly, and phones upload hourly, is taken for lost after this."""
+"""Values that the pump records hourly, and phones upload hourly, expire after this."""
 
 
 @attrs.frozen(kw_only=True)
 class SensorEntity:
-    """One value of a document as a sensor. ``key`` is its field there, ``at`` the field with its time.
+    """One value of a document as a sensor. ``key`` is its field, ``at`` the field with its time.
 
-    ``good_for_s``: how long after that time it is shown (None: always, it is a time itself).
+    ``good_for_s``: how long after that time it is shown (None: always, since it is a time itself).
     """
 
     key: str
@@ -46,7 +46,7 @@ SENSORS = (
     SensorEntity(
         key="pump_state", name="Pump state", topic=CURRENT, good_for_s=CURRENT_FOR_S, state_class=None, icon="mdi:pump"
     ),
-    # not older than the newest data: a later bolus would be there
+    # as new as the newest data: a later bolus would be in it
     SensorEntity(
         key="last_bolus", name="Last bolus", topic=LASTING, good_for_s=LASTING_FOR_S, unit="U", state_class=None,
         icon="mdi:needle",
@@ -62,14 +62,14 @@ SENSORS = (
     ),
     SensorEntity(key="data_at", name="Newest pump data", topic=LASTING, device_class="timestamp", state_class=None),
 )  # fmt: skip
-"""Every sensor. The age of the data is what Home Assistant shows of its timestamp."""
+"""Every sensor. Home Assistant shows the age of the data from its timestamp."""
 
 
 def configuration(sensor: SensorEntity, prefix: str, version: str, *, left_s: float | None = None) -> dict[str, Any]:
-    """The retained message that makes Home Assistant create ``sensor``.
+    """The retained message with which Home Assistant creates ``sensor``.
 
-    Home Assistant counts ``expire_after`` from a value's arrival: it is what is left of the value's time then, ``left_s`` (None:
-    all of it). A message that arrives late, or that a broker had kept, is held against its own time by the template.
+    Home Assistant counts ``expire_after`` from the arrival of a value, so it is set to the value's remaining time
+    ``left_s`` (None: all of it). The template compares a late or retained message with its own time.
     """
     node, topic = node_of(prefix), f"{prefix}/{sensor.topic}"
     said: dict[str, Any] = {
@@ -96,10 +96,10 @@ def configuration(sensor: SensorEntity, prefix: str, version: str, *, left_s: fl
 
 
 def configuration_topic(sensor: SensorEntity, prefix: str, discovery_prefix: str) -> str:
-    """Where that message goes."""
+    """The topic of that message."""
     return f"{discovery_prefix}/sensor/{node_of(prefix)}/{sensor.key}/config"
 
 
 def node_of(prefix: str) -> str:
-    """A name of letters, digits, _ and -: all that Home Assistant takes."""
+    """A name of letters, digits, _ and -, the only characters that Home Assistant accepts."""
     return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_-") else "_" for sign in prefix)

@@ -26,19 +26,19 @@ def _port(value: object) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class MqttOptions:
-    """The broker, and under which topics it is told."""
+    """The broker, and the topics to publish to."""
 
     host: str | None = option(None, clean=pasted.without_unseen, help="the broker's name or address")
     port: int | None = option(
         None, check=lambda value: None if value is None else _port(value), help="1883, or 8883 with tls"
     )
-    username: str | None = option(None, help="the broker's user, where it asks for one")
-    password: Secret | None = option(None, credential="mqtt-password", help="that user's password")
-    tls: bool = option(False, help="encrypt, as every broker outside the house asks for")
+    username: str | None = option(None, help="the broker's user name, if it requires one")
+    password: Secret | None = option(None, credential="mqtt-password", help="the password of that user")
+    tls: bool = option(False, help="encrypt the connection; brokers on the internet require it")
     verify_tls: bool = option(True, help="false: accept any certificate")
     prefix: str = option("tconnectsync", check=_topic, help="the topics are PREFIX/current and PREFIX/lasting")
     discovery_prefix: str = option(
-        "homeassistant", check=_topic_or_off, help='where Home Assistant looks for new sensors; "" tells it nothing'
+        "homeassistant", check=_topic_or_off, help='topic prefix of Home Assistant discovery; "" turns it off'
     )
 
     @property

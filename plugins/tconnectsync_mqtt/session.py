@@ -1,4 +1,4 @@
-"""One visit to an MQTT broker: connect, publish, be sure that it arrived, leave."""
+"""One session with an MQTT broker: connect, publish, wait for the acknowledgement, disconnect."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REFUSED = frozenset({"Bad user name or password", "Not authorized"})
 
 @attrs.frozen(kw_only=True)
 class Message:
-    """What goes where. ``retained``: the broker shows it to whoever asks later."""
+    """A message and its topic. ``retained``: the broker sends it to later subscribers too."""
 
     topic: str
     payload: bytes
@@ -30,7 +30,7 @@ class Message:
 
 
 class MqttSession:
-    """Tells the broker some messages with QoS 1, on the caller's own thread."""
+    """Publish messages with QoS 1 on the caller's thread."""
 
     def __init__(self, options: MqttOptions) -> None:
         self.options = options
@@ -49,10 +49,10 @@ class MqttSession:
             client.tls_set_context(context)
         self._client = client
 
-    def tell(self, *groups: Sequence[Message]) -> None:
-        """Publish all of them, each group once the broker has the one before.
+    def publish(self, *groups: Sequence[Message]) -> None:
+        """Publish all groups; each after the broker acknowledged the one before.
 
-        Raises Retryable, or CredentialsRefused where the broker does not let us in.
+        Raises Retryable, or CredentialsRefused if the broker refuses the login.
         """
         where = f"the MQTT broker {self.options.host}:{self.options.broker_port}"
         try:
@@ -63,7 +63,8 @@ class MqttSession:
                 self._send(messages, where)
         except (OSError, ValueError) as error:
             raise Retryable(
-                f"{where} cannot be reached: {error}", remedy="See whether it runs, and sinks.mqtt.host and port."
+                f"{where} cannot be reached: {error}",
+                remedy="Check that it is running, and check sinks.mqtt.host and port.",
             ) from error
         finally:
             self._client.disconnect()
@@ -82,9 +83,13 @@ class MqttSession:
             code = self._client.loop(TURN_S)
             self._check_answer(where)
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                raise Retryable(f"{where} closed the connection ({code.name})", remedy="Its log says why.")
+                raise Retryable(
+                    f"{where} closed the connection ({code.name})", remedy="The broker's log has the reason."
+                )
             if time.monotonic() > deadline:
-                raise Retryable(f"{where} did not answer within {ANSWER_S:.0f} s", remedy="Its log may say why.")
+                raise Retryable(
+                    f"{where} did not answer within {ANSWER_S:.0f} s", remedy="The broker's log may have the reason."
+                )
 
     def _check_answer(self, where: str) -> None:
         if self._answer is None or not self._answer.is_failure:
@@ -92,9 +97,9 @@ class MqttSession:
         reason = self._answer.getName()
         if reason in _REFUSED:
             raise CredentialsRefused(
-                f"{where} does not let us in: {reason}", remedy="Put sinks.mqtt.username and password right."
+                f"{where} refuses the login: {reason}", remedy="Correct sinks.mqtt.username and password."
             )
-        raise Retryable(f"{where} refuses us: {reason}", remedy="Its log says why.")
+        raise Retryable(f"{where} refuses the connection: {reason}", remedy="The broker's log has the reason.")
 
     def _connected(
         self, _client: Client, _data: object, _flags: ConnectFlags, answer: ReasonCode, _more: Properties | None
@@ -104,4 +109,4 @@ class MqttSession:
     def _disconnected(
         self, _client: Client, _data: object, _flags: DisconnectFlags, _answer: ReasonCode, _more: Properties | None
     ) -> None:
-        """The loop's return value says it."""
+        """Nothing to do: the loop's return value reports it."""

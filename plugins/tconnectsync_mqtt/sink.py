@@ -1,4 +1,4 @@
-"""The sink: its fold, and the broker as a receiver."""
+"""The sink: its fold, and the broker as its receiver."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tconnectsync import (
 from tconnectsync_mqtt.discovery import SENSORS, SensorEntity, configuration, configuration_topic
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.state_fold import COLLECTION, CURRENT, LASTING, StateFold
-from tconnectsync_mqtt.value_age import as_known, left_s
+from tconnectsync_mqtt.value_age import left_s, without_expired
 
 if TYPE_CHECKING:
     from tconnectsync_mqtt.session import Message
@@ -34,36 +34,36 @@ _TOPICS = {document_id("site", COLLECTION, topic): topic for topic in (CURRENT, 
 
 
 def spec() -> SinkSpec:
-    """``mqtt``, off unless it is turned on."""
+    """``mqtt``, off by default."""
     return SinkSpec(name="mqtt", options=MqttOptions, open=open_sink, problems=problems, notes=notes)
 
 
 def problems(options: MqttOptions, _sections: Mapping[str, Any]) -> Sequence[str]:
-    """What is missing to reach a broker."""
+    """Settings that are missing to reach a broker."""
     found = []
     if not options.host:
         found.append("sinks.mqtt.host: missing; set it to the broker's name, such as homeassistant.local")
     if options.password is not None and not options.username:
-        found.append("sinks.mqtt.username: missing; a password alone is no use")
+        found.append("sinks.mqtt.username: missing; a password needs a user name")
     return found
 
 
 def notes(options: MqttOptions) -> Sequence[str]:
-    """What works and is not safe."""
+    """Settings that work but are not safe."""
     if options.password is None or options.tls or not options.host or addresses.is_at_home(options.host):
         return ()
     return [
-        "sinks.mqtt.tls: the broker's password goes unencrypted to a host outside your own network; set tls = true (port 8883)"
+        "sinks.mqtt.tls: the broker's password is sent unencrypted to a host outside your own network; set tls = true (port 8883)"
     ]
 
 
 def open_sink(options: MqttOptions, context: Context) -> Sink:
-    """The sink with its receiver."""
+    """Return the sink with its receiver."""
     return Sink(folds=[StateFold()], receiver=Broker(options, version=context.version, clock=context.clock))
 
 
 class Broker(BaseReceiver):
-    """An MQTT broker. It cannot be asked what it holds: only the newest message counts."""
+    """An MQTT broker. It does not return what it stores: only the newest message counts."""
 
     batch_size = 10
 
@@ -73,7 +73,7 @@ class Broker(BaseReceiver):
         self.address = f"{scheme}://{options.host}:{options.broker_port}/{options.prefix}"
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Publish the newest state; one that is to go becomes an empty message, which takes what is retained away."""
+        """Publish the newest state. A withdrawn document becomes an empty message, which clears the retained one."""
         now = self.clock.now()
         contents = {
             _TOPICS[delivery.document_id]: delivery.document.content
@@ -81,28 +81,31 @@ class Broker(BaseReceiver):
             if delivery.document is not None
         }
         messages = [self._message(delivery, now) for delivery in batch]
-        # first how long each value is good for: Home Assistant counts from its arrival
+        # first the expiry of each value: Home Assistant counts it from the value's arrival
         self._tell(
             self._discovery(contents, now), [message for message in messages if message.payload or message.retained]
         )
         return [Accepted(receiver_key=_TOPICS.get(delivery.document_id, "")) for delivery in batch]
 
     def check(self) -> Iterator[CheckResult]:
-        """Whether the broker lets us in."""
+        """Check the login at the broker."""
         try:
             self._tell(self._discovery({}, self.clock.now()))
         except (Retryable, CredentialsRefused) as error:
             yield CheckResult(good=False, what=error.message, remedy=error.remedy)
         else:
-            yield CheckResult(good=True, what=f"MQTT broker {self.address} takes our messages")
+            yield CheckResult(good=True, what=f"MQTT broker {self.address} accepts messages")
 
     def _tell(self, *groups: Sequence[Message]) -> None:
         from tconnectsync_mqtt.session import MqttSession
 
-        MqttSession(self.options).tell(*groups)
+        MqttSession(self.options).publish(*groups)
 
     def _discovery(self, contents: Mapping[str, Mapping[str, Any]], now: datetime) -> list[Message]:
-        """Each time anew: a broker that was set up again knows nothing. ``contents`` by topic is what follows."""
+        """Discovery messages, sent each time, since the broker may have lost them.
+
+        ``contents`` by topic is published next.
+        """
         from tconnectsync_mqtt.session import Message
 
         options = self.options
@@ -118,11 +121,14 @@ class Broker(BaseReceiver):
         ]
 
     def _message(self, delivery: Delivery, now: datetime) -> Message:
-        """What is current is not retained: a broker would show it as news to whoever comes an hour later."""
+        """The message of a document.
+
+        The current state is not retained: a broker would send it to later subscribers as news.
+        """
         from tconnectsync_mqtt.session import Message
 
         topic = _TOPICS[delivery.document_id]
-        payload = b"" if delivery.document is None else _json(as_known(topic, delivery.document.content, now))
+        payload = b"" if delivery.document is None else _json(without_expired(topic, delivery.document.content, now))
         return Message(topic=f"{self.options.prefix}/{topic}", payload=payload, retained=topic == LASTING)
 
 

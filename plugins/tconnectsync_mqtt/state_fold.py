@@ -1,4 +1,4 @@
-"""What the broker is told: two documents, because what is true only now must never be shown as old news is."""
+"""The fold of the pump's state into two documents: current values, which must expire, and lasting ones."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tconnectsync.events.pump_state import KINDS, PumpState, Said, after
 COLLECTION = "mqtt"
 CURRENT, LASTING = "current", "lasting"
 CURRENT_FOR_S = 1800.0
-"""Insulin on board and glucose are history after half an hour."""
+"""Insulin on board and glucose are out of date after half an hour."""
 
 
 @attrs.frozen(kw_only=True)
 class StateFold:
-    """The worn pump's :class:`~tconnectsync.events.pump_state.PumpState` to the documents ``current`` and ``lasting``.
+    """The active pump's :class:`~tconnectsync.events.pump_state.PumpState` as documents ``current`` and ``lasting``.
 
-    ``current`` (insulin on board, glucose, basal rate, delivering or not) lapses after half an hour. ``lasting`` (last bolus,
-    reservoir, battery, time of the newest data) is kept by the broker. A value that is not known is null. Each carries its
-    own time: how old it is only the receiver can say (``value_age.py``).
+    ``current`` (insulin on board, glucose, basal rate, delivering or not) expires after half an hour. The broker
+    retains ``lasting`` (last bolus, reservoir, battery, time of the newest data). An unknown value is null. Each value
+    has its own time; only the receiver knows its age (``value_age.py``).
     """
 
     name = "pump-state"
@@ -33,15 +33,15 @@ class StateFold:
     state_type = PumpState
 
     def initial(self) -> PumpState:
-        """Worn, and nothing known."""
+        """An active pump with no known values."""
         return PumpState()
 
     def step(self, state: PumpState, event: Event) -> tuple[PumpState, Sequence[Document]]:
-        """The state with what ``event`` says."""
+        """Return the state updated by ``event``."""
         return after(state, event), ()
 
     def running(self, state: PumpState) -> Sequence[Document]:
-        """Both documents, while this pump is worn."""
+        """Both documents, while this pump is active."""
         if state.at is None or not state.worn:
             return ()
         return (
@@ -68,7 +68,7 @@ def _current(state: PumpState, now: datetime) -> dict[str, Any]:
         "glucose_mark": state.glucose_mark,
         "glucose_at": None if state.glucose_at is None else iso(state.glucose_at),
         "basal_rate": _rounded(state.rate_u_per_h, 3),
-        # while delivery is stopped nothing repeats that the rate is 0
+        # while delivery is suspended, no event repeats that the rate is 0
         "basal_rate_at": iso(now) if state.suspended and state.rate_u_per_h else _time(state.rate_u_per_h),
         "pump_state": {None: None, True: "suspended", False: "delivering"}[state.suspended],
         "data_at": iso(now),
@@ -88,7 +88,7 @@ def _lasting(state: PumpState, now: datetime) -> dict[str, Any]:
 
 
 def iso(at: datetime) -> str:
-    """``2026-01-31T12:00:00+00:00``: the form that Home Assistant reads as a time."""
+    """Format a time as Home Assistant reads it: ``2026-01-31T12:00:00+00:00``."""
     return at.astimezone(timezone.utc).isoformat(timespec="seconds")
 
 

@@ -1,4 +1,4 @@
-"""How old each value is at the moment in which it is told: the fold has no clock, and a broker keeps no account of age."""
+"""The age of each value when it is published. The fold has no clock, and a broker does not track age."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from tconnectsync_mqtt.discovery import SENSORS, SensorEntity
 
 
 def left_s(sensor: SensorEntity, content: Mapping[str, Any], now: datetime) -> float | None:
-    """For how many seconds more the value is good at ``now``; None where it is good always, 0 or less: no more."""
+    """Return for how many more seconds the value is valid at ``now``; None: always; 0 or less: expired."""
     if sensor.good_for_s is None:
         return None
     said_at = content.get(sensor.at)
     if said_at is None:
         return 0.0
     age_s = (now - datetime.fromisoformat(said_at)).total_seconds()
-    return sensor.good_for_s - max(age_s, 0.0)  # a time ahead of this computer's clock is no longer good for it
+    return sensor.good_for_s - max(age_s, 0.0)  # a time in the future does not extend it
 
 
-def as_known(topic: str, content: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """``content`` of a topic as it is told at ``now``: what is too old is not known any more. Its time stays."""
-    lapsed = {sensor.key for sensor in SENSORS if sensor.topic == topic and _is_lapsed(left_s(sensor, content, now))}
+def without_expired(topic: str, content: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Return ``content`` of a topic as published at ``now``: expired values are null. Their times stay."""
+    lapsed = {sensor.key for sensor in SENSORS if sensor.topic == topic and _is_expired(left_s(sensor, content, now))}
     if "glucose" in lapsed:
         lapsed.add("glucose_mark")
     return {name: None if name in lapsed else value for name, value in content.items()}
 
 
-def _is_lapsed(left: float | None) -> bool:
+def _is_expired(left: float | None) -> bool:
     return left is not None and left <= 0

@@ -13,12 +13,12 @@ from tconnectsync import Secret, option, pasted
 _ON = frozenset({"1", "true", "yes", "on"})
 _OFF = frozenset({"", "0", "false", "no", "off"})
 _ACCESS_TOKEN = re.compile(r"[a-z0-9_]{0,10}-[0-9a-f]{16}")
-"""An access token as every Nightscout makes it: what is left of the subject's name, and 16 hexadecimal digits."""
+"""An access token: part of the subject's name, and 16 hexadecimal digits."""
 _SHA1 = re.compile(r"[0-9a-fA-F]{40}")
 
 
 def _verify_unless(text: str) -> bool:
-    """``NS_SKIP_TLS_VERIFY`` says the opposite of ``verify_tls``."""
+    """``NS_SKIP_TLS_VERIFY`` is the opposite of ``verify_tls``."""
     word = text.strip().lower()
     if word in _ON:
         return False
@@ -45,9 +45,9 @@ def _sendable(token: Secret | None) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class NightscoutOptions:
-    """``[nightscout]``: the site and who may write there. Either ``api_secret`` or ``token``.
+    """``[nightscout]``: the site and its credentials. Set either ``api_secret`` or ``token``.
 
-    An access token counts as ``token`` also where it was given as the API secret, or in the address (``?token=…``).
+    An access token counts as ``token`` also if it was given as the API secret, or in the address (``?token=…``).
     """
 
     url: str | None = option(
@@ -74,7 +74,7 @@ class NightscoutOptions:
     verify_tls: bool = option(
         True, env=("NS_SKIP_TLS_VERIFY",), parse_env=_verify_unless, help="false: accept any certificate"
     )
-    entered_by: str = option("tconnectsync", check=_words, help="who Nightscout shows as the one who entered it")
+    entered_by: str = option("tconnectsync", check=_words, help="name that Nightscout shows as the author")
 
     def __attrs_post_init__(self) -> None:
         url, from_url = _without_token(self.url)
@@ -89,23 +89,23 @@ class NightscoutOptions:
 
     @property
     def doubt(self) -> str | None:
-        """What may be wrong with the API secret, for when the site refuses it."""
+        """A likely mistake in the API secret, shown if the site refuses it."""
         secret = "" if self.api_secret is None else self.api_secret.reveal()
         if _SHA1.fullmatch(secret):
             return "It looks like a SHA-1 hash: give the API_SECRET itself, not its hash."
         if not secret.isascii():
-            return "It holds characters that a word processor makes of others, such as a long hyphen: type it anew."
+            return "It contains characters that a word processor inserts, such as a long hyphen: type it again."
         return None
 
 
 def as_token(text: str) -> str | None:
-    """The access token that ``text`` is; None where it is something else."""
+    """The access token in ``text``; None if it is something else."""
     token = pasted.plain_token(text)
     return token if _ACCESS_TOKEN.fullmatch(token) else None
 
 
 def _without_token(url: str | None) -> tuple[str | None, str | None]:
-    """The address without an access token, and the token in it. Whatever else follows the path stays."""
+    """The address without an access token, and the token. The rest of the query stays."""
     try:
         parts = urlsplit(url or "")
     except ValueError:
@@ -121,7 +121,7 @@ class TreatmentsOptions:
 
     basal: bool = option(True, help="Temp Basal treatments")
     bolus: bool = option(True, help="boluses")
-    glucose: bool = option(True, help="the glucose value that a bolus was calculated with")
+    glucose: bool = option(True, help="the glucose value used to calculate a bolus")
     carbs: str = option(
         "on", check=_one_of("on", "note", "off"), help="carbs as carbs, in the notes only, or not at all"
     )
@@ -131,7 +131,7 @@ class TreatmentsOptions:
 class IobOptions:
     """``[sinks.nightscout-iob]``: insulin on board as the pump reports it."""
 
-    device_status: bool = option(True, help="also as a devicestatus, which Nightscout's IOB pill shows")
+    device_status: bool = option(True, help="also as a devicestatus, for Nightscout's IOB pill")
 
 
 @attrs.frozen(kw_only=True)
@@ -141,7 +141,7 @@ class PumpEventsOptions:
     cannula: str = option("Site Change", check=_words, help="event type of a filled cannula")
     cartridge: str = option("Insulin Change", check=_words, help="event type of a filled cartridge")
     tubing: str = option("Note", check=_words, help="event type of filled tubing")
-    announce: tuple[str, ...] = option((), help="alarms that Nightscout announces too, by name")
+    announce: tuple[str, ...] = option((), help="alarms that Nightscout also announces, by name")
     alerts: bool = option(False, help="notes for alerts")
     control_modes: bool = option(False, help="notes when the control loop changes its state")
     sensor_alerts: bool = option(False, help="notes for sensor alerts")
@@ -149,19 +149,19 @@ class PumpEventsOptions:
 
 @attrs.frozen(kw_only=True)
 class CgmOptions:
-    """``[sinks.nightscout-cgm]``: the sensor's readings and typed finger sticks, as late as the pump uploads them."""
+    """``[sinks.nightscout-cgm]``: sensor readings and typed finger sticks, delivered when the pump uploads them."""
 
     alerts: bool = option(False, help="notes for sensor alerts (not together with sensor_alerts of the pump events)")
 
 
 @attrs.frozen(kw_only=True)
 class ProfilesOptions:
-    """``[sinks.nightscout-profiles]``: the pump's profiles as the site's."""
+    """``[sinks.nightscout-profiles]``: the pump's profiles, written to the site."""
 
     mode: str = option(
         "add",
         check=_one_of("add", "replace"),
-        help="a changed profile as a new one, or in the place of the current one",
+        help="add a changed profile, or replace the current one",
     )
 
 

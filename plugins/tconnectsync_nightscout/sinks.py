@@ -1,4 +1,4 @@
-"""The sinks: their folds, and the site they share."""
+"""The sinks: their folds, and the shared client of the site."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ SECTION = "nightscout"
 TREATMENTS, IOB, PUMP_EVENTS = "nightscout-treatments", "nightscout-iob", "nightscout-pump-events"
 CGM, DEVICE_STATUS, PROFILES = "nightscout-cgm", "nightscout-device-status", "nightscout-profiles"
 UNITS = "mg/dl"
-"""The pump's own, which every document names."""
+"""The ids of the pump's records, which every document names."""
 
 
 class Sites:
-    """The client that all sinks of a process share, so that they share its connection and what is known of the site.
+    """The client that all sinks of a process share, with its connection and what is known about the site.
 
-    ``in_use`` are the collections of the sinks that were opened, in that order, each with the names of its sinks.
+    ``in_use`` are the collections of the opened sinks, in that order, each with the names of its sinks.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Sites:
         self._client: NightscoutClient | None = None
 
     def client_of(self, options: NightscoutOptions, context: Context) -> NightscoutClient:
-        """The client of the configured site. Raises ValueError where :func:`problems` would have said why."""
+        """Return the client of the configured site. Raises ValueError if :func:`problems` finds any."""
         from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 
         url, key = site_url(options.url or ""), header_of(options.api_secret, options.token)
@@ -66,7 +66,7 @@ class Sites:
 
 
 def problems(_options: Any, sections: Mapping[str, Any]) -> Sequence[str]:
-    """What is missing for a sink to reach its site, each a sentence that begins with the key path. Holds no secret."""
+    """Problems that keep a sink from reaching its site. Each begins with the key path; none contains a secret."""
     site = sections.get(SECTION) or NightscoutOptions()
     found = []
     if not site.url:
@@ -83,31 +83,31 @@ def problems(_options: Any, sections: Mapping[str, Any]) -> Sequence[str]:
             "nightscout.api_secret: missing; set it there, as NS_SECRET or API_SECRET, or set nightscout.token (NS_TOKEN)"
         )
     if site.api_secret is not None and site.token is not None:
-        found.append("nightscout.api_secret: set besides nightscout.token; keep one of them")
+        found.append("nightscout.api_secret: set together with nightscout.token; keep one of them")
     return found
 
 
 def pump_event_notes(options: PumpEventsOptions) -> Sequence[str]:
-    """Names to announce that no alarm has: each a sentence that begins with the key path."""
+    """Names in ``announce`` that no alarm has. Each sentence begins with the key path."""
     if not options.announce:
         return ()
-    from tconnectsync_nightscout.folds.alarms import announceable, announced_in_vain
+    from tconnectsync_nightscout.folds.alarms import announceable, unknown_announcements
 
     found = []
-    for wanted in announced_in_vain(options.announce):
+    for wanted in unknown_announcements(options.announce):
         near = difflib.get_close_matches(wanted.lower(), announceable(), n=2, cutoff=0.6)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "; config.toml.example lists them"
-        found.append(f"sinks.{PUMP_EVENTS}.announce: no alarm is called {wanted!r}{hint}")
+        found.append(f"sinks.{PUMP_EVENTS}.announce: there is no alarm named {wanted!r}{hint}")
     return found
 
 
 def sections() -> list[Section]:
-    """The table that the sinks share."""
+    """The configuration table that the sinks share."""
     return [Section(name=SECTION, options=NightscoutOptions)]
 
 
 def specs() -> list[SinkSpec]:
-    """The sinks: treatments, insulin on board and pump events are on unless they are turned off, the others off."""
+    """The sinks. Treatments, insulin on board and pump events are on by default, the others off."""
     sites = Sites()
     return [
         SinkSpec(
@@ -160,7 +160,7 @@ def specs() -> list[SinkSpec]:
 
 
 def fingerprint(folds: Sequence[Fold[Any]], options: Any) -> str:
-    """Changes whenever the same events give other documents: the folds' versions and the sink's options, nothing else."""
+    """A text that changes if the same events give other documents: versions of the folds and options of the sink."""
     return json.dumps(
         {"folds": {fold.name: fold.version for fold in folds}, "options": attrs.asdict(options)},
         sort_keys=True,
@@ -228,7 +228,7 @@ def _iob_collections(options: IobOptions) -> Sequence[str]:
 
 
 def _treatment_folds(options: TreatmentsOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds.select import treatment_folds
+    from tconnectsync_nightscout.folds.fold_sets import treatment_folds
 
     return treatment_folds(
         basal=options.basal, bolus=options.bolus, glucose=options.glucose, carbs=options.carbs, units=UNITS
@@ -236,25 +236,25 @@ def _treatment_folds(options: TreatmentsOptions) -> Sequence[Fold[Any]]:
 
 
 def _iob_folds(options: IobOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds.select import iob_folds
+    from tconnectsync_nightscout.folds.fold_sets import iob_folds
 
     return iob_folds(device_status=options.device_status)
 
 
 def _cgm_folds(options: CgmOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds.select import cgm_folds
+    from tconnectsync_nightscout.folds.fold_sets import cgm_folds
 
     return cgm_folds(alerts=options.alerts)
 
 
 def _device_status_folds(_options: DeviceStatusOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds.select import device_status_folds
+    from tconnectsync_nightscout.folds.fold_sets import device_status_folds
 
     return device_status_folds()
 
 
 def _pump_event_folds(options: PumpEventsOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds.select import pump_event_folds
+    from tconnectsync_nightscout.folds.fold_sets import pump_event_folds
 
     return pump_event_folds(
         cannula=options.cannula,

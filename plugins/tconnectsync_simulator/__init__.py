@@ -1,4 +1,4 @@
-"""A simulated pump, its cloud and a simulated Nightscout: the demo, and what tests and plugin authors try things on."""
+"""A simulated pump, its cloud and a simulated Nightscout site, for the demo, for tests and for plugin authors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Source: pumps as Tandem Source, Tandem's web service, knows them (its JSON API of 2026)."""
+"""The ``tandem`` source: pump data from Tandem Source, Tandem's web service (its JSON API of 2026)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def tconnectsync_sources() -> Sequence[SourceSpec]:
 
 @hookimpl
 def tconnectsync_importers() -> Sequence[Importer]:
-    """Answers that somebody saved, of today's API and of the one before it."""
+    """Importers for saved responses of today's API and of the one before it."""
     return [
         Importer(
-            name="saved answers of Tandem's JSON API (pump-logs)",
+            name="saved responses of Tandem's JSON API (pump-logs)",
             recognises=_is_saved,
             read=_read_saved,
             device=_device_of,

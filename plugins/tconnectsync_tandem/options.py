@@ -1,4 +1,4 @@
-"""What ``[sources.tandem]`` may say."""
+"""The options of ``[sources.tandem]``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 from tconnectsync import Secret, addresses, option, pasted
 
 _ALL_PUMPS = "11111111"
-"""The serial number by which users of older bridges say that any pump will do."""
+"""The serial number that means "any pump" in settings of older bridges."""
 
 
 def _few_days(least: int, most: int) -> Any:
@@ -29,18 +29,22 @@ def _serial_list(pumps: str | tuple[str, ...]) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class TandemEndpointOptions:
-    """Addresses that differ from the region's own: for a change of Tandem's before a release knows it, and for tests."""
+    """Addresses other than the region's: for tests, or if Tandem changes one before a release knows it."""
 
     login_page: str | None = option(
         None, check=addresses.address_problem, help="page that is opened first, for its cookies"
     )
-    login_api: str | None = option(None, check=addresses.address_problem, help="takes user name and password")
+    login_api: str | None = option(
+        None, check=addresses.address_problem, help="address that takes user name and password"
+    )
     authorize: str | None = option(None, check=addresses.address_problem, help="OpenID Connect authorization endpoint")
     token: str | None = option(None, check=addresses.address_problem, help="OpenID Connect token endpoint")
     jwks: str | None = option(None, check=addresses.address_problem, help="keys that sign the id_token")
-    issuer: str | None = option(None, help="who must have issued the id_token")
+    issuer: str | None = option(None, help="required issuer of the id_token")
     client_id: str | None = option(None, help="the web page's client id")
-    redirect_uri: str | None = option(None, check=addresses.address_problem, help="where the authorization ends")
+    redirect_uri: str | None = option(
+        None, check=addresses.address_problem, help="where the authorization redirects to"
+    )
     data: str | None = option(None, check=addresses.address_problem, help="host of the data, with a slash at the end")
 
 
@@ -58,7 +62,7 @@ class TandemOptions:
         None,
         env=["TCONNECT_REGION"],
         default_with_env={"TCONNECT_EMAIL": "US"},
-        help="where the account was made; accounts of one region are unknown in the other",
+        help="region in which the account was created; the other region does not know it",
     )
     pumps: Literal["all"] | tuple[str, ...] = option(
         "all",
@@ -69,13 +73,11 @@ class TandemOptions:
     )
     history_days: int = option(30, check=_few_days(1, 3660), help="days before the first start to fetch")
     window_days: int = option(28, check=_few_days(1, 28), help="days in one request; the server takes about four weeks")
-    endpoints: TandemEndpointOptions = option(
-        TandemEndpointOptions(), help="addresses that differ from the region's own"
-    )
+    endpoints: TandemEndpointOptions = option(TandemEndpointOptions(), help="addresses to use instead of the region's")
 
 
 def problems_of(options: TandemOptions) -> Sequence[str]:
-    """What is missing once there is an account."""
+    """Required settings that are missing although there is an account."""
     found = []
     if options.email is None:
         found.append("sources.tandem.email: found nothing, expected the account's e-mail address (or TCONNECT_EMAIL)")
@@ -85,5 +87,7 @@ def problems_of(options: TandemOptions) -> Sequence[str]:
             " tandem-password or TCONNECT_PASSWORD"
         )
     if options.region is None:
-        found.append('sources.tandem.region: found nothing, expected "US" or "EU": where the account was made')
+        found.append(
+            'sources.tandem.region: found nothing, expected "US" or "EU": the region in which the account was created'
+        )
     return found

@@ -1,4 +1,4 @@
-"""Which pumps of the account are meant, and what to say about the choice."""
+"""Select the pumps of the account by the option `pumps`, and report problems with the choice."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _CORRECT = 'Correct `pumps` of [sources.tandem] (or PUMP_SERIAL_NUMBER), or set 
 
 
 def selected_pumps(pumps: Sequence[Pump], choice: Choice) -> list[Pump]:
-    """The pumps of the choice that are on the account."""
+    """Return the selected pumps that are on the account."""
     return [pump for pump in pumps if choice == "all" or pump.serial in choice]
 
 
 def choice_findings(pumps: Sequence[Pump], choice: Choice) -> Iterator[CheckResult]:
-    """What looks wrong about the choice: a pump that is not there, or one left out that has newer data."""
+    """Warn of a selected pump that is not on the account, or of an excluded pump with newer data."""
     if choice == "all":
         return
     known = {pump.serial: pump for pump in pumps}
@@ -32,13 +32,16 @@ def choice_findings(pumps: Sequence[Pump], choice: Choice) -> Iterator[CheckResu
     if newest.serial not in choice and any(serial in known for serial in choice):
         yield CheckResult(
             good=False,
-            what=f"tandem: pump {newest.serial}, which is left out, has newer data than {', '.join(choice)}",
+            what=f"tandem: pump {newest.serial}, which `pumps` excludes, has newer data than {', '.join(choice)}",
             remedy=f'If the pump was replaced, add "{newest.serial}" to `pumps` of [sources.tandem], or set it to "all".',
         )
 
 
 def pump_findings(pumps: Sequence[Pump], choice: Choice, *, hidden: bool = False) -> Iterator[CheckResult]:
-    """One line for every pump, the one used last first; then what looks wrong. ``hidden``: another one is worn."""
+    """Yield one line per pump, the most recently used first, then problems.
+
+    ``hidden``: the active pump is not among them.
+    """
     newest = newest_used(pumps)
     for pump in sorted(pumps, key=lambda pump: pump.age_key, reverse=True):
         uploaded = "never uploaded" if pump.uploaded_at is None else f"uploaded {pump.uploaded_at:%Y-%m-%d %H:%M} UTC"
@@ -46,9 +49,9 @@ def pump_findings(pumps: Sequence[Pump], choice: Choice, *, hidden: bool = False
         if pump.newest is not None:
             told.append(f"newest data {pump.newest:%Y-%m-%d %H:%M} by its own clock")
         if pump is newest and not pump.never_uploaded and not hidden:
-            told.append("probably the worn one")
+            told.append("probably the active pump")
         if choice != "all" and pump.serial not in choice:
-            told.append("left out by `pumps`")
+            told.append("excluded by `pumps`")
         upload = None
         if pump is newest and pump.uploaded_at is not None and pump.newest is not None:
             upload = (pump.uploaded_at, pump.newest)
@@ -57,10 +60,10 @@ def pump_findings(pumps: Sequence[Pump], choice: Choice, *, hidden: bool = False
 
 
 def hidden_findings(listed: PumpList, choice: Choice) -> Iterator[CheckResult]:
-    """What looks wrong about pumps that cannot be asked for."""
-    worn = listed.perhaps_worn
+    """Problems with pumps whose data cannot be requested."""
+    worn = listed.hidden_active
     if worn is not None:
-        message, remedy = worn_hidden(worn, choice)
+        message, remedy = hidden_active_pump(worn, choice)
         yield CheckResult(good=False, what=f"tandem: {message}", remedy=remedy)
     others = listed.skipped - (worn is not None)
     if others:
@@ -69,18 +72,18 @@ def hidden_findings(listed: PumpList, choice: Choice) -> Iterator[CheckResult]:
         )
 
 
-def worn_hidden(worn: HiddenPump, choice: Choice) -> tuple[str, str]:
-    """What to say where the pump that was used last cannot be asked for, and what to do."""
+def hidden_active_pump(pump: HiddenPump, choice: Choice) -> tuple[str, str]:
+    """Return message and remedy if the data of the most recently used pump cannot be requested."""
     message = (
-        f"the pump that was used last ({worn.words}) cannot be read: Tandem's list has {worn.lacks} of it. Its data are not"
-        " fetched; the phone is not to blame"
+        f"the pump that was used last ({pump.words}) cannot be read: Tandem's list has {pump.missing} of it. Its data are not"
+        " fetched. The phone is not the cause"
     )
     if choice != "all":
-        return message, "If the pumps in `pumps` of [sources.tandem] are all that you want, leave it so."
-    return message, f"Look on Tandem's website whether the pump has its serial number there. {NEW_RELEASE}"
+        return message, "If the pumps in `pumps` of [sources.tandem] are the ones you want, there is nothing to do."
+    return message, f"Check on Tandem's website whether it shows the pump's serial number. {NEW_RELEASE}"
 
 
 def no_pump_selected(pumps: Sequence[Pump]) -> tuple[str, str]:
-    """What to say when the choice names no pump of the account, and what to do."""
+    """Return message and remedy if no selected pump is on the account."""
     known = ", ".join(pump.serial for pump in pumps)
     return f"none of the pumps in `pumps` of [sources.tandem] is on the account; there are {known}", _CORRECT

@@ -1,4 +1,4 @@
-"""Whether a pump's newest records can be read, for ``check``: two days are asked for, and nothing is kept."""
+"""Check for ``check`` whether a pump's newest records can be read: two days are requested, nothing is stored."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tconnectsync_tandem.api.client import Client
 from tconnectsync_tandem.api.pumps import Pump
 from tconnectsync_tandem.api.responses import split_answer
 from tconnectsync_tandem.decode.event_factory import make_event
-from tconnectsync_tandem.polling.unreadable_days import Unreadable, changed_records
+from tconnectsync_tandem.polling.unreadable_days import UnreadableEvents, changed_records
 
 
 def check_records(client: Client, pump: Pump, *, today: date, now: datetime) -> CheckResult:
-    """What can be read of the pump's last two days. Errors: those of the client."""
+    """Return a finding about the pump's last two days. Errors: those of the client."""
     last = today if pump.newest is None else pump.newest.date()
-    found = Unreadable((last - timedelta(days=1), last))
+    found = UnreadableEvents((last - timedelta(days=1), last))
     for assignment in pump.assignments:
         answer = split_answer(client.pump_logs(assignment, *found.window), "the newest events")
         for _, raw in answer.entries():

@@ -1,4 +1,4 @@
-"""The source: asks for the pumps, then for the days that may hold something new, and writes down what was asked."""
+"""The source: requests the list of pumps, then the days with possible news, and records what was fetched."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tconnectsync.events import Body
 from tconnectsync_tandem import source_events as facts
 from tconnectsync_tandem.api.client import Client, TandemAccount
 from tconnectsync_tandem.api.endpoints import Endpoints, endpoints_of
-from tconnectsync_tandem.api.id_token import Judge, verify_in_subprocess
+from tconnectsync_tandem.api.id_token import SignatureCheck, verify_in_subprocess
 from tconnectsync_tandem.api.pumps import Pump, newest_used, read_pumps
 from tconnectsync_tandem.api.responses import whole_answer
 from tconnectsync_tandem.api.token import TokenFile, account_key
@@ -49,15 +49,15 @@ from tconnectsync_tandem.polling.planner import (
 )
 from tconnectsync_tandem.polling.schema_drift import SchemaDrift
 from tconnectsync_tandem.polling.unreadable_days import changed_records
-from tconnectsync_tandem.polling.window_reader import UnreadableDay, WindowReader, words_for
-from tconnectsync_tandem.polling.window_state import Memo
+from tconnectsync_tandem.polling.window_reader import UnreadableDay, WindowReader, window_text
+from tconnectsync_tandem.polling.window_state import WindowState
 from tconnectsync_tandem.pump_choice import (
     choice_findings,
+    hidden_active_pump,
     hidden_findings,
     no_pump_selected,
     pump_findings,
     selected_pumps,
-    worn_hidden,
 )
 from tconnectsync_tandem.record_check import check_records
 
@@ -70,9 +70,9 @@ def open_source(
     options: TandemOptions,
     context: Context,
     *,
-    judge: Judge = verify_in_subprocess,
+    verify_signature: SignatureCheck = verify_in_subprocess,
 ) -> TandemSource:
-    """The source of a checked configuration: account, password and region are there."""
+    """Return the source for a checked configuration with account, password and region."""
     if options.email is None or options.password is None or options.region is None:
         raise ValueError("the options were not checked")
     endpoints = endpoints_of(options.region, options.endpoints)
@@ -80,43 +80,43 @@ def open_source(
         email=options.email,
         password=options.password,
         endpoints=endpoints,
-        kept=TokenFile(context.folder / "token.json", account_key(options.email, endpoints)),
+        token_file=TokenFile(context.folder / "token.json", account_key(options.email, endpoints)),
         clock=context.clock,
-        judge=judge,
+        verify_signature=verify_signature,
     )
     return TandemSource(
         options=options,
         context=context,
         endpoints=endpoints,
         account=account,
-        memo=Memo.load(context.folder / "windows.json"),
+        window_state=WindowState.load(context.folder / "windows.json"),
     )
 
 
 @attrs.define(kw_only=True)
 class TandemSource:
-    """Tandem Source, for one account. See :class:`tconnectsync.Source`."""
+    """The source for one Tandem Source account. See :class:`tconnectsync.Source`."""
 
     options: TandemOptions = attrs.field(repr=False)
     context: Context = attrs.field(repr=False)
     endpoints: Endpoints
     account: TandemAccount = attrs.field(repr=False)
-    memo: Memo
+    window_state: WindowState
     drift: SchemaDrift = attrs.field(factory=SchemaDrift)
-    journal: SourceHistoryCache = attrs.field(factory=SourceHistoryCache)
-    _told: set[str] = attrs.field(factory=set)
-    _patience: Cooldown = attrs.field(factory=Cooldown)
+    history_cache: SourceHistoryCache = attrs.field(factory=SourceHistoryCache)
+    _warned: set[str] = attrs.field(factory=set)
+    _cooldown: Cooldown = attrs.field(factory=Cooldown)
 
     decoder = DECODER
 
     @property
     def unknown_codes(self) -> Mapping[str, int]:
-        """Record codes that nobody knows, with how many were kept verbatim in this run."""
+        """Unknown record codes, and how many records of each were stored as they are in this run."""
         return self.drift.unknown_codes
 
     @property
     def set_aside(self) -> int:
-        """How many entries of known codes did not make sense in this run; they are kept as ``unknown``."""
+        """How many entries with a known code were invalid in this run; they are stored as ``unknown``."""
         return self.drift.set_aside
 
     def decode(self, raw: Mapping[str, Any]) -> tuple[str, Body]:
@@ -124,35 +124,41 @@ class TandemSource:
         return decode(raw)
 
     def poll(self, history: History) -> Generator[Batch, None, None]:
-        """One request for the pumps; then the windows that may hold news, of every pump. Closing it closes the connection."""
+        """Request the list of pumps, then all windows that may have news.
+
+        Closing the generator closes the connection.
+        """
         with self._client() as client:
             pumps, hidden = self._pumps(client)
-            yield Batch(events=self._news(pumps, history), note="list of pumps")
+            yield Batch(events=self._new_facts(pumps, history), note="list of pumps")
             newest = newest_used(pumps)
             plans = [
-                (pump, self._plan(pump, newest, history)) for pump in pumps if self._askable(pump, newest, history)
+                (pump, self._plan(pump, newest, history)) for pump in pumps if self._should_fetch(pump, newest, history)
             ]
             yield from self._fetch(client, [(pump, windows) for pump, windows in plans if windows], newest)
             if hidden is not None:
                 raise hidden
 
     def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
-        """All chosen pumps, a day more on both sides; the days are opened for delivery once a pump's are complete."""
+        """Fetch the days and one more on both sides, for all selected pumps.
+
+        Days open for delivery when a pump is complete.
+        """
         with self._client() as client:
             pumps, _ = self._pumps(client)
-            yield Batch(events=self._news(pumps, history), note="list of pumps")
+            yield Batch(events=self._new_facts(pumps, history), note="list of pumps")
             days = days_between(first - timedelta(days=LEAD_IN_DAYS), last + timedelta(days=LEAD_IN_DAYS))
             windows = split_into_windows(days, self.options.window_days)
             used = [pump for pump in pumps if not pump.never_uploaded]
             opened = {
                 pump.serial: facts.history_opened(pump, first, last, self.context.clock.now())
                 for pump in used
-                if (self.journal.horizon(pump, history) or last) > first
+                if (self.history_cache.horizon(pump, history) or last) > first
             }
             yield from self._fetch(client, [(pump, windows) for pump in used], opened=opened)
 
     def check(self) -> Iterator[CheckResult]:
-        """The login, the pumps, and whether the newest records can be read."""
+        """Check the login, the pumps, and whether the newest records can be read."""
         try:
             with self._client() as client:
                 token = self.account.token()
@@ -162,13 +168,13 @@ class TandemSource:
                 )
                 listed = read_pumps(whole_answer(client.pumper(), "list of pumps"))
                 yield from hidden_findings(listed, self.options.pumps)
-                yield from pump_findings(listed.pumps, self.options.pumps, hidden=listed.perhaps_worn is not None)
+                yield from pump_findings(listed.pumps, self.options.pumps, hidden=listed.hidden_active is not None)
                 yield from self._check_records(client, listed.pumps)
         except TconnectsyncError as error:
             yield CheckResult(good=False, what=f"tandem: {error.message}", remedy=error.remedy)
 
     def _check_records(self, client: Client, pumps: Sequence[Pump]) -> Iterator[CheckResult]:
-        """Of the pump that was used last, among those that are wanted."""
+        """Check the most recently used of the selected pumps."""
         wanted = [pump for pump in selected_pumps(pumps, self.options.pumps) if not pump.never_uploaded]
         if wanted:
             now = self.context.clock.now()
@@ -177,7 +183,7 @@ class TandemSource:
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
-        """One client for one poll: the next is minutes away, longer than a server keeps a connection."""
+        """One HTTP client per poll: the next poll comes later than servers keep a connection open."""
         with closing(HttpClient(clock=self.context.clock)) as client:
             yield Client(self.account, TandemTransport(client, self.context.clock))
 
@@ -189,17 +195,17 @@ class TandemSource:
         *,
         opened: Mapping[str, Event] | None = None,
     ) -> Iterator[Batch]:
-        """All windows of all pumps. What one pump's requests run into does not keep the others' from being asked.
+        """Fetch all windows of all pumps; an error of one pump does not stop the others.
 
-        Given ``newest``, trouble with a pump that is not in use is only logged, and that pump left alone for a day: it must
-        not slow down the one that is.
+        If ``newest`` is given, an error of a pump that is not in use is only logged, and that pump is paused for a
+        day: it must not delay the one in use.
         """
         reader = WindowReader(
             client=client,
             clock=self.context.clock,
             drift=self.drift,
-            memo=self.memo,
-            patience=self._patience,
+            window_state=self.window_state,
+            cooldown=self._cooldown,
             total=sum((last - first).days + 1 for _, windows in plans for first, last in windows),
         )
         trouble: Retryable | None = None
@@ -213,15 +219,15 @@ class TandemSource:
                 reader.unfinished.clear()
                 reader.changed.clear()
                 if spare:
-                    self._patience.leave_pump(pump, self.context.clock)
+                    self._cooldown.pause_pump(pump, self.context.clock)
                 else:
                     trouble = trouble or error
                 continue
-            unread = self._leave(reader, spare=spare)
+            unread = self._record_unread(reader, spare=spare)
             left += [] if spare else unread
             changed, reader.changed = reader.changed, []
             if changed and spare:
-                self._patience.leave_pump(pump, self.context.clock)
+                self._cooldown.pause_pump(pump, self.context.clock)
             elif changed:
                 trouble = trouble or changed_records(pump.serial, changed)
             if opened is not None and pump.serial in opened and not unread and not changed:
@@ -233,21 +239,24 @@ class TandemSource:
         if trouble is not None:
             raise trouble
 
-    def _leave(self, reader: WindowReader, *, spare: bool) -> list[UnreadableDay]:
-        """The pump's days that stayed broken. Old ones are left alone for an hour if it goes on, a spare pump for a day."""
+    def _record_unread(self, reader: WindowReader, *, spare: bool) -> list[UnreadableDay]:
+        """Record the pump's unreadable days.
+
+        Old days are paused for an hour if they stay so, an unused pump for a day.
+        """
         unread, reader.unfinished = reader.unfinished, []
         clock = self.context.clock
         recent = local_day(clock.now(), self.context.zone_of) - timedelta(days=OVERLAP_DAYS)
         for one in unread:
-            self.memo.leave(one.pump.serial, {one.day}, clock.now())
+            self.window_state.record_unread(one.pump.serial, {one.day}, clock.now())
             if spare:
-                self._patience.leave_pump(one.pump, clock)
+                self._cooldown.pause_pump(one.pump, clock)
             elif one.day < recent:
-                self._patience.leave_day(one.pump, one.day, clock)
+                self._cooldown.record_failed_day(one.pump, one.day, clock)
         return unread
 
-    def _news(self, pumps: Sequence[Pump], history: History) -> list[Event]:
-        """Facts that the list of pumps brings and the log does not have."""
+    def _new_facts(self, pumps: Sequence[Pump], history: History) -> list[Event]:
+        """Events from the list of pumps that the log does not have yet."""
         now = self.context.clock.now()
         found = []
         for pump in pumps:
@@ -255,11 +264,11 @@ class TandemSource:
             if (
                 uploaded is not None
                 and uploaded <= now + FUTURE_UPLOAD
-                and not self.journal.knows_upload(pump, history)
+                and not self.history_cache.knows_upload(pump, history)
             ):
                 found.append(facts.upload_seen(pump, uploaded, now))
-            first = self.journal.horizon(pump, history)
-            if settings is not None and not self.journal.knows_settings(pump, settings.settings_hash, history):
+            first = self.history_cache.horizon(pump, history)
+            if settings is not None and not self.history_cache.knows_settings(pump, settings.settings_hash, history):
                 fact = facts.settings_captured(
                     pump,
                     settings,
@@ -277,59 +286,59 @@ class TandemSource:
         today = local_day(self.context.clock.now(), self.context.zone_of)
         return today - timedelta(days=self.options.history_days)
 
-    def _askable(self, pump: Pump, newest: Pump, history: History) -> bool:
-        if pump.never_uploaded and not self.journal.ever_uploaded(pump, history):
+    def _should_fetch(self, pump: Pump, newest: Pump, history: History) -> bool:
+        if pump.never_uploaded and not self.history_cache.ever_uploaded(pump, history):
             return False
         now = self.context.clock.now()
-        return in_use(pump, newest, now) or not self._patience.spares(pump, self.context.clock)
+        return in_use(pump, newest, now) or not self._cooldown.is_pump_paused(pump, self.context.clock)
 
     def _plan(self, pump: Pump, newest: Pump, history: History) -> list[Window]:
         now = self.context.clock.now()
         zone_of = self.context.zone_of
-        start = (self.journal.horizon(pump, history) or self._first_day()) - timedelta(days=LEAD_IN_DAYS)
+        start = (self.history_cache.horizon(pump, history) or self._first_day()) - timedelta(days=LEAD_IN_DAYS)
         planner = Planner(pump=pump, start=start, now=now, zone_of=zone_of, used=in_use(pump, newest, now))
         last = local_day(now, zone_of) + timedelta(days=MOST_DAYS_AHEAD)
-        coverage = self.journal.coverage(pump, history)
+        coverage = self.history_cache.coverage(pump, history)
         return planner.windows(
             coverage,
-            stray_windows(self.journal.clock_changes(pump, history), start, last),
+            stray_windows(self.history_cache.clock_changes(pump, history), start, last),
             most_days=self.options.window_days,
-            unread=self.memo.unread(pump.serial, coverage.days),
-            spared=self._patience.spared_days(pump, self.context.clock),
+            unread=self.window_state.unread(pump.serial, coverage.days),
+            paused=self._cooldown.paused_days(pump, self.context.clock),
         )
 
     def _pumps(self, client: Client) -> tuple[Sequence[Pump], SourceChanged | None]:
-        """The pumps that the configuration wants, and the error that ends the poll if the worn one cannot be asked for.
+        """Return the selected pumps, and the error that ends the poll if the active pump's data cannot be requested.
 
-        Errors: SourceChanged if the configuration names none that is there.
+        Errors: SourceChanged if no selected pump is on the account.
         """
         choice = self.options.pumps
         listed = read_pumps(whole_answer(client.pumper(), "list of pumps"))
         if listed.skipped:
-            self.drift.tell(f"pumps {listed.skipped}", "pumps_skipped count=%d reason=unreadable", listed.skipped)
+            self.drift.warn_once(f"pumps {listed.skipped}", "pumps_skipped count=%d reason=unreadable", listed.skipped)
         for finding in (*choice_findings(listed.pumps, choice), *hidden_findings(listed, choice)):
-            if finding.what not in self._told:
-                self._told.add(finding.what)
+            if finding.what not in self._warned:
+                self._warned.add(finding.what)
                 log.warning('pumps_option what="%s"', finding.what)
         wanted = selected_pumps(listed.pumps, choice)
         if not wanted:
             message, remedy = no_pump_selected(listed.pumps)
             raise SourceChanged(message, remedy=remedy)
-        if listed.perhaps_worn is None or choice != "all":
+        if listed.hidden_active is None or choice != "all":
             return wanted, None
-        message, remedy = worn_hidden(listed.perhaps_worn, choice)
+        message, remedy = hidden_active_pump(listed.hidden_active, choice)
         return wanted, SourceChanged(message, remedy=remedy, after_s=CHANGED_WAIT_S)
 
 
 def _unfinished(left: Sequence[UnreadableDay], *, any_read: bool) -> Retryable:
-    """The error for days that stayed broken. Where other days could be read, it is about those days and passes."""
+    """The error for unreadable days. If other days were read, the error is about these days only and clears itself."""
     one = left[0]
     if not any_read:
         return one.error
     more = f" and {counted(len(left) - 1, 'more day')}" if len(left) > 1 else ""
     return Retryable(
-        f"{words_for((one.day, one.day))}{more} of pump {one.pump.serial} could not be read; the other days were."
+        f"{window_text((one.day, one.day))}{more} of pump {one.pump.serial} could not be read; the other days were."
         f" {one.error.message}",
         after_s=None if isinstance(one.error, SourceChanged) else one.error.after_s,
-        remedy="They are asked for again, at last about hourly; nothing else waits for them.",
+        remedy="They are requested again, later about once an hour. Other days are not delayed.",
     )

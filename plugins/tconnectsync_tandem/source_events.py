@@ -1,4 +1,4 @@
-"""What the source writes about the data itself, so that its position derives from the log."""
+"""Events about the fetching itself, from which the source restores its position."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _iso(at: datetime) -> str:
 
 
 def upload_seen(pump: Pump, uploaded_at: datetime, now: datetime) -> Event:
-    """``upload.seen``: its pump time is the newest one in the upload where that is known."""
+    """``upload.seen``. Its pump time is the newest one in the upload, if known."""
     body = events.UploadSeen(uploaded_at=uploaded_at, newest_pump_time=pump.newest)
     wall = pump.newest or uploaded_at.replace(tzinfo=None, microsecond=0)
     return _fact(f"upload:{_iso(uploaded_at)}", "upload.seen", pump, body, now, wall)
@@ -41,10 +41,10 @@ def upload_seen(pump: Pump, uploaded_at: datetime, now: datetime) -> Event:
 def settings_captured(
     pump: Pump, settings: Settings, now: datetime, *, zone_of: Callable[[Any], str], first: date, before: Event | None
 ) -> Event:
-    """``settings.captured``: the details alone, without anything of the account.
+    """``settings.captured``: the pump's settings without account data.
 
-    Its time is the account's stamp on the wearer's wall clock: never later than now, never before the ``first`` day that is
-    wanted (older ones are in force then), and behind the settings ``before``, which it replaces.
+    Its time is the account's time stamp on the user's wall clock: never later than now, never before the ``first``
+    requested day (older settings apply from then), and later than the settings ``before``, which it replaces.
     """
     body = events.SettingsCaptured(settings_hash=settings.settings_hash, details=settings.details)
     at = min(settings.uploaded_at or pump.uploaded_at or now, now)
@@ -57,14 +57,14 @@ def settings_captured(
 
 
 def history_opened(pump: Pump, first: date, last: date | None, now: datetime) -> Event:
-    """``history.opened``: documents of these days are wanted."""
+    """``history.opened``: these days are to be delivered."""
     name = "opened" if last is None else f"opened:{first}:{last}"
     body = events.HistoryOpened(first_day=first.isoformat(), last_day=None if last is None else last.isoformat())
     return _fact(name, "history.opened", pump, body, now, datetime.combine(first, time()))
 
 
 def window_fetched(pump: Pump, window: Window, count: int, now: datetime) -> Event:
-    """``window.fetched``: these days were fetched whole."""
+    """``window.fetched``: these days were fetched completely."""
     first, last = window
     body = events.WindowFetched(
         first_day=first.isoformat(), last_day=last.isoformat(), event_count=count, uploaded_at=pump.uploaded_at

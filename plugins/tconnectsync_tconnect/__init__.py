@@ -1,6 +1,6 @@
-"""Source: the older t:connect, as its web services (before Tandem Source) and its CSV export know a pump.
+"""The ``tconnect`` source: the older t:connect, its web services (before Tandem Source) and its CSV export.
 
-Tandem switched the website off; the files that people saved from it stay readable, and other places may still answer as it did.
+Tandem has shut down the website. Saved exports can still be imported, and other servers may answer as it did.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def tconnectsync_sources() -> Sequence[SourceSpec]:
 
 @hookimpl
 def tconnectsync_importers() -> Sequence[Importer]:
-    """The CSV export of the website."""
+    """The importer of the website's CSV export."""
     return [Importer(name="CSV export of t:connect's therapy timeline", recognises=_is_export, read=_read_export)]
 
 

@@ -1,6 +1,6 @@
-"""An export read whole: looked through first, so that a damaged one hands nothing over, then told batch by batch.
+"""Import an export. The file is scanned first, so that nothing of a corrupt file is imported, then read in batches.
 
-Of a row that lacks something, what can be read is taken: a note with commas in it costs no dose. What is missing is unknown.
+Of an incomplete row, the readable part is used: commas in a note do not cost a dose. Missing values are unknown.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tconnectsync_tconnect.rows.csv_tables import (
 )
 from tconnectsync_tconnect.rows.entry import CSV, CSV_BASAL, DECODER
 from tconnectsync_tconnect.rows.partial_rows import Readable, readable, time_among, time_of
-from tconnectsync_tconnect.rows.provenance import ProvenancedRow, kept, kept_aside
+from tconnectsync_tconnect.rows.provenance import ProvenancedRow, unknown_with_row, with_row
 from tconnectsync_tconnect.rows.row_event import RowEvent
 from tconnectsync_tconnect.rows.serial_numbers import can_be, is_rounded, plain_serial
 
@@ -44,8 +44,8 @@ recognises = looks_like_export
 
 
 @attrs.define
-class _Looked:
-    """What the first look at a file found. Lines by table, of rows that were not read whole."""
+class _Scan:
+    """The result of the first scan. Rows that were not read completely: lines by table."""
 
     serials: list[str] = attrs.field(factory=list)
     rows: int = 0
@@ -55,32 +55,33 @@ class _Looked:
 
 
 def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
-    """The export's events, in the file's order and basal last; equal files give equal events, whenever they are read.
+    """Yield the export's events in the file's order, basal last. Equal files give equal events at any time.
 
-    Raises FileUnreadable before the first batch, so that of a file that cannot be taken nothing is. With ``skip_bad`` damaged rows
-    are left out. The first batch's note says which rows were not read whole.
+    Raises FileUnreadable before the first batch, so that nothing of a refused file is imported. With ``skip_bad``,
+    corrupt rows are skipped. The first batch's note names the rows that were not read completely.
     """
     with _seekable(stream) as again:
         start = again.tell()
-        looked = _Looked()
+        looked = _Scan()
         total = sum(1 for _ in _facts(again, looked, skip_bad=options.skip_bad))
         if looked.rows == 0:
             raise FileUnreadable(
-                "The file holds no row of any table of a t:connect export.",
-                remedy="Use the file as it was downloaded; an export of days without data has nothing to import.",
+                "The file has no row of any table of a t:connect export.",
+                remedy="Use the file as it was downloaded. An export of days without data has nothing to import.",
             )
         pump = _pump(looked.serials, options.pump)
         again.seek(start)
-        facts = _facts(again, _Looked(), skip_bad=options.skip_bad)
-        enough = AT_ONCE if options.looking else None  # all that can be wrong was seen already
+        facts = _facts(again, _Scan(), skip_bad=options.skip_bad)
+        enough = AT_ONCE if options.looking else None  # all errors were found in the first scan
         events = (_event(told, pump, options.received_at) for told in islice(facts, enough))
         yield from _batches(events, total, _note(pump, looked))
 
 
-def _facts(stream: BinaryIO, looked: _Looked, *, skip_bad: bool) -> Iterator[ProvenancedRow]:
-    """Every fact of the file; basal ones last, since a row's length is known by the next one only.
+def _facts(stream: BinaryIO, looked: _Scan, *, skip_bad: bool) -> Iterator[ProvenancedRow]:
+    """Yield every fact of the file; basal last, since the next row gives a row's length.
 
-    The last basal row is no fact: the file does not say how long it held. Nor is one whose end cannot be read.
+    The last basal row gives no fact, since the file does not say how long it lasted. Nor does one whose end is
+    unreadable.
     """
     basal: list[tuple[BasalStart, CsvRow]] = []
     gaps: set[int] = set()
@@ -111,7 +112,7 @@ def _facts(stream: BinaryIO, looked: _Looked, *, skip_bad: bool) -> Iterator[Pro
                 known = row if isinstance(row, CsvRow) else CsvRow(table=BASAL, line=row.line, cells={})
                 basal.append((BasalStart(at=at, rate_u_per_h=None), known))
             if at is not None:
-                yield _aside(row, problem, at)
+                yield _unknown_event(row, problem, at)
             continue
         if found.no_amount:
             looked.no_value[row.table].append(row.line)
@@ -119,11 +120,11 @@ def _facts(stream: BinaryIO, looked: _Looked, *, skip_bad: bool) -> Iterator[Pro
             looked.partial[row.table].append(row.line)
         if start is not None:
             basal.append((start, attrs.evolve(row, cells=found.cells)))
-        yield from kept(CSV, found.cells, facts, **found.around)
+        yield from with_row(CSV, found.cells, facts, **found.around)
     yield from _basal(basal, gaps)
 
 
-def _note_serial(row: CsvRow, looked: _Looked) -> None:
+def _note_serial(row: CsvRow, looked: _Scan) -> None:
     if row.table in (DEVICE, PUMP):
         serial = serial_of(row)
         if serial is not None and serial not in looked.serials:
@@ -131,36 +132,36 @@ def _note_serial(row: CsvRow, looked: _Looked) -> None:
 
 
 def _read(row: CsvRow, found: Readable) -> tuple[list[RowEvent], BasalStart | None]:
-    """What a row says; of a basal row the rate and since when. Raises BadRow."""
+    """Return what a row says; for a basal row its rate and start. Raises BadRow."""
     row = attrs.evolve(row, cells=found.cells)
     return ([], basal_start(row)) if row.table == BASAL else (facts_of(row), None)
 
 
 def _time_in(row: CsvRow | Damaged) -> datetime | None:
-    """When a row is of that cannot be read."""
+    """The time of an unreadable row."""
     return time_of(row.cells) if isinstance(row, CsvRow) else time_among(row.rest)
 
 
-def _aside(row: CsvRow | Damaged, problem: BadRow, at: datetime) -> ProvenancedRow:
-    """The row verbatim, so that a newer release can read it."""
+def _unknown_event(row: CsvRow | Damaged, problem: BadRow, at: datetime) -> ProvenancedRow:
+    """Keep the row as it is, so that a newer release can read it."""
     if isinstance(row, Damaged):
-        return kept_aside(CSV, {"table": row.table, "cells": list(row.rest)}, problem.reason, at)
+        return unknown_with_row(CSV, {"table": row.table, "cells": list(row.rest)}, problem.reason, at)
     around = {"rest": list(row.rest)} if row.rest else {}
-    return kept_aside(CSV_BASAL if row.table == BASAL else CSV, row.cells, problem.reason, at, **around)
+    return unknown_with_row(CSV_BASAL if row.table == BASAL else CSV, row.cells, problem.reason, at, **around)
 
 
 def _basal(basal: Sequence[tuple[BasalStart, CsvRow]], gaps: Collection[int]) -> Iterator[ProvenancedRow]:
-    """``gaps``: before which of these a row stood that says no time: the rate before it ended nobody knows when."""
+    """End each basal row. ``gaps``: positions of rows without a time; the rate before a gap has an unknown end."""
     unknown = _endless(basal, gaps)
     by_time = sorted(enumerate(basal), key=lambda each: each[1][0].at)
     for (index, (start, row)), (_, (following, _)) in pairwise(by_time):
         if following.at > start.at and start.rate_u_per_h is not None and index not in unknown:
             around = {"at": start.at.isoformat(), "span_s": round((following.at - start.at).total_seconds())}
-            yield from kept(CSV_BASAL, row.cells, [basal_fact(start, following.at)], **around)
+            yield from with_row(CSV_BASAL, row.cells, [basal_fact(start, following.at)], **around)
 
 
 def _endless(basal: Sequence[tuple[BasalStart, CsvRow]], gaps: Collection[int]) -> set[int]:
-    """The rows that a row without a time may have ended: the ones before it, whichever way the file runs."""
+    """The rows that a row without a time may have ended: those next to it, in either order of the file."""
     times = [start.at for start, _ in basal]
     forward = all(one <= other for one, other in pairwise(times))
     backward = all(one >= other for one, other in pairwise(times))
@@ -169,7 +170,7 @@ def _endless(basal: Sequence[tuple[BasalStart, CsvRow]], gaps: Collection[int]) 
 
 
 def _named_once(names: dict[str, RowEvent], facts: Iterable[RowEvent]) -> None:
-    """Two boluses of one name would become one in the log, and a dose would be lost."""
+    """Refuse two boluses with one id: they would become one in the log, and a dose would be lost."""
     for fact in facts:
         if fact.kind.startswith("bolus.") and names.setdefault(fact.name, fact) != fact:
             raise BadRow("names a bolus that another row tells otherwise", column="BolusRequestID")
@@ -178,36 +179,36 @@ def _named_once(names: dict[str, RowEvent], facts: Iterable[RowEvent]) -> None:
 def _refused(line: int, table: str, problem: BadRow) -> FileUnreadable:
     where = f'column "{problem.column}": the value' if problem.column else "the row"
     return FileUnreadable(
-        f"Line {line}, {table} table, {where} {problem.reason}. Nothing of the file was taken.",
-        remedy="Mend the line or download the file again; `--skip-bad` leaves such rows out, and what they say is then missing.",
+        f"Line {line}, {table} table, {where} {problem.reason}. Nothing was imported.",
+        remedy="Correct the line or download the file again; `--skip-bad` skips such rows; their data is then missing.",
     )
 
 
-def _pump(told: list[str], asked: str | None) -> str:
-    asked = plain_serial(asked) if asked else None
-    serials = [serial for serial in told if not is_rounded(serial)]
-    rounded = [serial for serial in told if is_rounded(serial)]
+def _pump(found: list[str], requested: str | None) -> str:
+    requested = plain_serial(requested) if requested else None
+    serials = [serial for serial in found if not is_rounded(serial)]
+    rounded = [serial for serial in found if is_rounded(serial)]
     if len(serials) > 1:
         raise FileUnreadable(
-            f"The file holds data of {counted(len(serials), 'pump')}, and its boluses do not say of which one they are.",
-            remedy="Export the days of each pump by themselves, and import those files.",
+            f"The file has data of {counted(len(serials), 'pump')}, and its boluses do not say of which one they are.",
+            remedy="Export the days of each pump separately, and import those files.",
         )
-    if serials and asked and asked != serials[0]:
+    if serials and requested and requested != serials[0]:
         raise FileUnreadable(
-            f"The file is of pump {serials[0]}, not of pump {asked}.",
-            remedy="Leave `--pump` out, or import the file of the other pump.",
+            f"The file is from pump {serials[0]}, not of pump {requested}.",
+            remedy="Omit `--pump`, or import the file of the other pump.",
         )
-    pump = serials[0] if serials else asked
+    pump = serials[0] if serials else requested
     if pump is None:
         raise FileUnreadable(
             f"The file shows the pump's serial number as {rounded[0]}: a spreadsheet program rounded it."
             if rounded
-            else "The file does not say of which pump it is.",
+            else "The file does not contain the pump's serial number.",
             remedy="Give the serial number on the back of the pump: `tconnectsync import FILE --pump SERIAL`.",
         )
     if is_rounded(pump):
         raise FileUnreadable(
-            f"{pump} is no serial number but a rounded one.",
+            f"{pump} is a rounded number, not a serial number.",
             remedy="Give all digits, as on the back of the pump: `tconnectsync import FILE --pump SERIAL`.",
         )
     for said in rounded:
@@ -245,10 +246,10 @@ def _batches(events: Iterator[Event], total: int, note: str) -> Iterator[Batch]:
         yield Batch(note=note)
 
 
-def _note(pump: str, looked: _Looked) -> str:
+def _note(pump: str, looked: _Scan) -> str:
     parts = [f"pump {pump}, {counted(looked.rows, 'row')} of a t:connect export"]
     parts += [
-        f"{_rows(f'{table} row', lines)} read in part, with what counts ({_lines(lines)}; the log keeps the rest as it stands)"
+        f"{_rows(f'{table} row', lines)} read in part, with what counts ({_lines(lines)}; the log keeps the rest as it is)"
         for table, lines in sorted(looked.partial.items())
     ]
     parts += [
@@ -256,13 +257,13 @@ def _note(pump: str, looked: _Looked) -> str:
         for table, lines in sorted(looked.no_value.items())
     ]
     if looked.skipped:
-        parts.append(f"{_rows('damaged row', looked.skipped)} left out ({_lines(looked.skipped)})")
+        parts.append(f"{_rows('damaged row', looked.skipped)} skipped ({_lines(looked.skipped)})")
     return "; ".join(parts)
 
 
 _WITHOUT = {
-    BASAL: "a rate: no basal is known from there to the next row",
-    BOLUS: "the amount that was delivered: that dose is missing",
+    BASAL: "a rate: the basal is unknown from there to the next row",
+    BOLUS: "the delivered amount: that dose is missing",
 }
 
 
@@ -277,7 +278,7 @@ def _lines(lines: Sequence[int]) -> str:
 
 @contextmanager
 def _seekable(stream: BinaryIO) -> Iterator[BinaryIO]:
-    """The stream itself where it can be read twice, else a nameless copy of it."""
+    """Return the stream itself if it can be read twice, else a temporary copy of it."""
     if stream.seekable():
         yield stream
         return

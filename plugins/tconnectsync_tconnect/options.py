@@ -1,4 +1,4 @@
-"""What ``[sources.tconnect]`` may say."""
+"""The options of ``[sources.tconnect]``."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def _serial_list(pumps: tuple[str, ...]) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class TconnectEndpointOptions:
-    """Where each of the four services is, with a slash at the end."""
+    """The address of each of the four services, with a slash at the end."""
 
     login: str = option("https://tconnect.tandemdiabetes.com/", check=_address, help="the website, with its login form")
     android: str = option(
-        "https://tdcservices.tandemdiabetes.com/", check=_address, help="what the phone app asks: newest upload, tokens"
+        "https://tdcservices.tandemdiabetes.com/", check=_address, help="the phone app's service: newest upload, tokens"
     )
     controliq: str = option(
         "https://tdcservices.tandemdiabetes.com/", check=_address, help="basal, boluses and readings"
@@ -42,23 +42,23 @@ class TconnectEndpointOptions:
 
 @attrs.frozen(kw_only=True)
 class TconnectOptions:
-    """The account, its pump, how far back, and where the services are."""
+    """The account, its pump, the length of history, and the services' addresses."""
 
     email: str | None = option(None, help="e-mail address of the t:connect account")
     password: Secret | None = option(None, credential="tconnect-password", help="password of the account")
     pumps: tuple[str, ...] = option(
-        (), check=_serial_list, help="serial numbers; what is read is written down as of the first one"
+        (), check=_serial_list, help="serial numbers; all data is stored under the first one"
     )
     history_days: int = option(30, check=_few_days(1, 3660), help="days before the first start to fetch")
     client_id: str | None = option(None, help="client id of the phone app")
     client_secret: Secret | None = option(
         None, credential="tconnect-client-secret", help="client secret of the phone app"
     )
-    endpoints: TconnectEndpointOptions = option(TconnectEndpointOptions(), help="where the services are")
+    endpoints: TconnectEndpointOptions = option(TconnectEndpointOptions(), help="addresses of the services")
 
 
 def problems_of(options: TconnectOptions) -> Sequence[str]:
-    """What is missing for a source that is on."""
+    """Settings that are missing for an enabled source."""
     found = []
     if options.email is None:
         found.append("sources.tconnect.email: found nothing, expected the account's e-mail address")
@@ -73,5 +73,7 @@ def problems_of(options: TconnectOptions) -> Sequence[str]:
         )
     if (options.client_id is None) != (options.client_secret is None):
         missing = "client_id" if options.client_id is None else "client_secret"
-        found.append(f"sources.tconnect.{missing}: found nothing, expected it too: the phone app's two go together")
+        found.append(
+            f"sources.tconnect.{missing}: found nothing, expected it too: client_id and client_secret belong together"
+        )
     return found

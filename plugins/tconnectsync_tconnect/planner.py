@@ -1,12 +1,12 @@
-"""Which days to ask for, and what the log says was asked already.
+"""Plan which days to fetch, and read from the log which days were fetched.
 
-Days are the wearer's own, as far as known: the configured zone's. Every day from the horizon on is fetched once; then again
+Days are days in the configured time zone. Every day from the horizon on is fetched once. It is fetched again
 
-- when something was uploaded since: back to two days before the newest data that came, and before what was known then;
-- the last days when they were not asked for during some hours, whatever was uploaded;
-- once a day the last week, once a week the last four: uploads that the phone kept for long.
+- after an upload: back to two days before the newest data, and before the data known then;
+- the last days, if they were not fetched for some hours;
+- once a day for the last week, once a week for the last four weeks: the phone may hold uploads for long.
 
-The day before goes with each: only its rows tell what a sleep, a suspension or a rate that ends in the morning began as.
+The day before is fetched too: its rows tell how a sleep, a suspension or a rate that ends in the morning began.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Window: TypeAlias = tuple[date, date]
 MOST_DAYS = 2
 OVERLAP_DAYS = 2
 REFRESH = ((timedelta(hours=24), 7), (timedelta(days=7), 26))
-"""How long after it was fetched a day is fetched again, for days up to so many days ago."""
+"""How long after a fetch a day is fetched again, for days up to this many days ago."""
 WINDOWS_READ = 1_000
 _DAY = timedelta(days=1)
 
 
 @attrs.frozen
 class FetchedLegacyDay:
-    """When a day was fetched last, the upload that was known then, and whether anything came."""
+    """When a day was last fetched, the upload known then, and whether it had data."""
 
     at: datetime
     uploaded_at: datetime | None
@@ -41,20 +41,20 @@ class FetchedLegacyDay:
 
 @attrs.frozen(kw_only=True)
 class Position:
-    """What the log says of one pump's past. Days before ``whole_before`` count as fetched: that is too long ago to look at."""
+    """What the log says about one pump. Days before ``whole_before`` count as fetched: they are too old to read."""
 
     days: Mapping[date, FetchedLegacyDay]
     whole_before: date | None = None
 
 
 def knows_upload(pump: str, index: Mapping[str, Any], history: History) -> bool:
-    """Whether the upload that was seen last had this index."""
+    """Whether the last known upload had this index."""
     seen = history.facts("upload.seen", pump=pump, limit=1)
     return any((fact.raw or {}).get("maxPumpEventIndex") == index["maxPumpEventIndex"] for fact in seen)
 
 
 def horizon_of(pump: str, history: History) -> date | None:
-    """The first day that is wanted for good, if the log says so already."""
+    """The first day to deliver, if the log has it."""
     opened = [
         date.fromisoformat(fact.body.first_day)
         for fact in history.facts("history.opened", pump=pump)
@@ -64,7 +64,7 @@ def horizon_of(pump: str, history: History) -> date | None:
 
 
 def position_of(pump: str, history: History) -> Position:
-    """Read from the log: it is the source's only memory."""
+    """Read the position from the log, the source's only memory."""
     days: dict[date, FetchedLegacyDay] = {}
     facts = history.facts("window.fetched", pump=pump, limit=WINDOWS_READ)
     firsts = []
@@ -84,7 +84,7 @@ def position_of(pump: str, history: History) -> Position:
 
 @attrs.frozen(kw_only=True)
 class PlanInputs:
-    """What is known when it is planned. ``unasked``: the longest time without asking for the last days."""
+    """The inputs of a plan. ``unasked``: the longest time without fetching the last days."""
 
     now: datetime
     today: date
@@ -93,13 +93,13 @@ class PlanInputs:
 
 
 def windows(position: Position, start: date, moment: PlanInputs) -> list[Window]:
-    """What to ask for now from ``start`` on, oldest first."""
+    """Return the windows to fetch now from ``start`` on, oldest first."""
     brought = [day for day, fetched in position.days.items() if fetched.brought]
     empty_since = max((day for day in brought if day <= moment.today), default=start)
     due = {day for day in days_between(start, moment.today) if _due(day, position, moment, empty_since)}
-    due |= {day - _DAY for day in due if day > start}  # there began what lasts over midnight
+    due |= {day - _DAY for day in due if day > start}  # there begins what lasts over midnight
     if moment.today in due:
-        due.add(moment.today + _DAY)  # wearers east of here
+        due.add(moment.today + _DAY)  # users further east
     return split_into_windows(due)
 
 
@@ -108,9 +108,9 @@ def _due(day: date, position: Position, moment: PlanInputs, empty_since: date) -
     if fetched is None:
         return not (position.whole_before is not None and day < position.whole_before)
     age = moment.now - fetched.at
-    if age < timedelta(0):  # written by a clock that was ahead: worth nothing
+    if age < timedelta(0):  # written while this clock was ahead: not reliable
         return True
-    known = fetched.at.date() - _DAY  # whichever day that was for the wearer
+    known = fetched.at.date() - _DAY  # whichever day it was in the user's time zone
     if fetched.uploaded_at != moment.uploaded_at:
         before = known if fetched.uploaded_at is None else min(known, fetched.uploaded_at.date() - _DAY)
         if day >= min(before, empty_since) - OVERLAP_DAYS * _DAY:
@@ -126,7 +126,7 @@ def days_between(first: date, last: date) -> list[date]:
 
 
 def split_into_windows(days: Iterable[date]) -> list[Window]:
-    """Days as windows of at most two, oldest first."""
+    """Group days into windows of at most two, oldest first."""
     found: list[Window] = []
     for day in sorted(days):
         if found and (day - found[-1][1]).days == 1 and (day - found[-1][0]).days < MOST_DAYS:

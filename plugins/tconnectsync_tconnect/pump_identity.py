@@ -1,4 +1,4 @@
-"""Of which pump the answers are: a dose is told without a serial number, readings and the pump's features with one."""
+"""Check which pump the responses are from: doses have no serial number, but readings and features have one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tconnectsync_tconnect.rows.merge import LegacyResponses
 from tconnectsync_tconnect.rows.serial_numbers import is_rounded
 from tconnectsync_tconnect.rows.therapy import cell
 
-CORRECT_THE_LIST = "Correct the list (the serial number stands on the back of the pump), then `tconnectsync check`. Nothing of it was written down."
+CORRECT_THE_LIST = "Correct the list (the serial number stands on the back of the pump), then `tconnectsync check`. Nothing of it was stored."
 
 
 class OtherPump(SourceChanged):
@@ -21,22 +21,22 @@ class OtherPump(SourceChanged):
 
 
 def serials_of(features: Sequence[Any]) -> frozenset[str]:
-    """The pumps that the features are of; empty where they do not say."""
+    """The serial numbers in the features; empty if there are none."""
     return frozenset(_serials(features))
 
 
 def serials_in(answers: LegacyResponses) -> frozenset[str]:
-    """The pumps that the readings of some days are of."""
+    """The serial numbers in the readings of some days."""
     told = set(_serials(one for one in answers.therapy if isinstance(one, Mapping) and one.get("type") == "CGM"))
     rows = (row for row in answers.csv if isinstance(row, CsvRow) and row.table in (DEVICE, PUMP))
     told |= {serial for row in rows if (serial := serial_of(row)) is not None}
     return frozenset(serial for serial in told if not is_rounded(serial))
 
 
-def other_pump(what: str, told: Collection[str], pump: str) -> OtherPump:
-    """The error for data of a pump that the options do not name: written down as of ``pump`` they would count twice."""
+def other_pump(what: str, serials: Collection[str], pump: str) -> OtherPump:
+    """The error for data of a pump that the options do not name. Stored under ``pump``, it would count twice."""
     return OtherPump(
-        f"{what} of pump {', '.join(sorted(told))}, but sources.tconnect.pumps names {pump}",
+        f"{what} of pump {', '.join(sorted(serials))}, but sources.tconnect.pumps names {pump}",
         after_s=CHANGED_WAIT_S,
         remedy=CORRECT_THE_LIST,
     )

@@ -1,4 +1,4 @@
-"""The source: asks whether anything new was uploaded, then for the days that may hold it, and writes down what was asked."""
+"""The source: checks for new uploads, fetches the days that may have news, and records what was fetched."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tconnectsync import (
 from tconnectsync.events import Body
 from tconnectsync_tconnect import source_events as ownfacts
 from tconnectsync_tconnect.api.account import TconnectAccount
-from tconnectsync_tconnect.api.client import Api, NoSuchPump
-from tconnectsync_tconnect.api.transport import RateLimited, ServerFailed, TconnectTransport, changed
+from tconnectsync_tconnect.api.client import NoSuchPump, TconnectApi
+from tconnectsync_tconnect.api.transport import RateLimited, ServerFailed, TconnectTransport, response_changed
 from tconnectsync_tconnect.options import TconnectOptions
 from tconnectsync_tconnect.planner import (
     PlanInputs,
@@ -44,25 +44,25 @@ from tconnectsync_tconnect.planner import (
 from tconnectsync_tconnect.pump_identity import OtherPump, other_pump, serials_in, serials_of
 from tconnectsync_tconnect.rows.csv_tables import CsvRow, Damaged, read_rows
 from tconnectsync_tconnect.rows.entry import DECODER, decode
-from tconnectsync_tconnect.rows.merge import LegacyResponses, Rest, merged
+from tconnectsync_tconnect.rows.merge import LegacyResponses, OpenSpans, merge_responses
 from tconnectsync_tconnect.rows.unreadable_rows import words_of
 
 log = logging.getLogger("tconnectsync.tconnect")
 
 LEAD_IN = timedelta(days=1)
 FAILURES = 3
-"""After as many windows in a row that the server fails for, only today's days are asked for."""
+"""After this many failed windows in a row, only today's days are fetched."""
 OLDER_FAILURES = 2
-"""The same of the older service, which takes minutes for each."""
+"""The same for the older service, which takes minutes for each window."""
 OLDER_SKIPPED = 4
-"""After so many windows that it was not asked for, it gets another chance."""
+"""After skipping this many windows, the older service is tried again."""
 UNASKED = timedelta(hours=6)
 UNASKED_BLIND = timedelta(hours=1)
-"""The same where nothing tells whether there was an upload."""
+"""The same if new uploads cannot be detected."""
 
 
 def open_source(options: TconnectOptions, context: Context) -> TconnectSource:
-    """The source of a checked configuration: account, password and a pump are there."""
+    """Return the source for a checked configuration with account, password and a pump."""
     if options.email is None or options.password is None or not options.pumps:
         raise ValueError("the options were not checked")
     account = TconnectAccount(options=options, clock=context.clock)
@@ -71,9 +71,9 @@ def open_source(options: TconnectOptions, context: Context) -> TconnectSource:
 
 @attrs.define(kw_only=True)
 class TconnectSource:
-    """The older t:connect, for one account. See :class:`tconnectsync.Source`.
+    """The source for one account of the older t:connect. See :class:`tconnectsync.Source`.
 
-    The services do not say of which pump a dose is: all is written down as of the first pump of the options.
+    The services do not name the pump of a dose: all data is stored under the first pump of the options.
     """
 
     options: TconnectOptions = attrs.field(repr=False)
@@ -84,7 +84,7 @@ class TconnectSource:
 
     @property
     def pump(self) -> str:
-        """The serial number that stands on everything that is read."""
+        """The serial number under which all data is stored."""
         return self.options.pumps[0]
 
     def decode(self, raw: Mapping[str, Any]) -> tuple[str, Body]:
@@ -92,9 +92,9 @@ class TconnectSource:
         return decode(raw)
 
     def poll(self, history: History) -> Generator[Batch, None, None]:
-        """One question for each pump whether there is news; then the windows that may hold it."""
+        """Ask once per pump for new uploads, then fetch the windows that may have news."""
         with self._api() as api:
-            news, trouble = self._news(api, history)
+            news, trouble = self._new_facts(api, history)
             newest = self._newest_upload(news, history)
             moment = PlanInputs(
                 now=self.context.clock.now(),
@@ -112,9 +112,9 @@ class TconnectSource:
                 raise trouble
 
     def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
-        """These days and one more on both sides; they are opened for delivery once all are complete."""
+        """Fetch these days and one more on both sides; open them for delivery when all are complete."""
         with self._api() as api:
-            news, trouble = self._news(api, history)
+            news, trouble = self._new_facts(api, history)
             self._refuse_other_pumps(api)
             yield Batch(events=news, note="newest upload")
             plan = split_into_windows(days_between(first - LEAD_IN, last + LEAD_IN))
@@ -127,7 +127,7 @@ class TconnectSource:
                 raise trouble
 
     def check(self) -> Iterator[CheckResult]:
-        """What can be told without reading events."""
+        """Check what is possible without reading events."""
         try:
             with self._api() as api:
                 token = self.account.token()
@@ -136,9 +136,9 @@ class TconnectSource:
                 )
                 since = api.control_iq_since()
                 told = "has no Control:IQ" if since is None else f"has had Control:IQ since {since}"
-                yield CheckResult(good=True, what=f"tconnect: the wearer {told}")
+                yield CheckResult(good=True, what=f"tconnect: the user {told}")
                 self._refuse_other_pumps(api)
-                yield CheckResult(good=True, what=f"tconnect: everything is written down as of pump {self.pump}")
+                yield CheckResult(good=True, what=f"tconnect: all data is stored under pump {self.pump}")
                 for pump in self.options.pumps if self.account.has_phone else ():
                     try:
                         index = api.newest_index(pump)["maxPumpEventIndex"]
@@ -152,16 +152,18 @@ class TconnectSource:
             yield CheckResult(good=False, what=f"tconnect: {error.message}", remedy=error.remedy)
             return
         if not self.account.has_phone:
-            what = "tconnect: without client_id and client_secret nothing tells of new uploads; it is asked hourly"
+            what = (
+                "tconnect: without client_id and client_secret, new uploads cannot be detected; data is fetched hourly"
+            )
             yield CheckResult(good=True, what=what)
 
     @contextmanager
-    def _api(self) -> Iterator[Api]:
+    def _api(self) -> Iterator[TconnectApi]:
         with closing(HttpClient(clock=self.context.clock)) as client:
-            yield Api(account=self.account, transport=TconnectTransport(client, self.context.clock))
+            yield TconnectApi(account=self.account, transport=TconnectTransport(client, self.context.clock))
 
-    def _news(self, api: Api, history: History) -> tuple[list[Event], Retryable | None]:
-        """Facts that the log does not have yet. That nobody tells of uploads does not keep the days from being asked for."""
+    def _new_facts(self, api: TconnectApi, history: History) -> tuple[list[Event], Retryable | None]:
+        """Return events that the log does not have, and an error. An unknown upload time does not stop the fetching."""
         now = self.context.clock.now()
         found: list[Event] = []
         trouble: Retryable | None = None
@@ -171,7 +173,7 @@ class TconnectSource:
             except NoSuchPump as error:
                 log.warning('newest_upload_unknown pump=%s reason="%s"', pump, error.message)
                 if pump == self.pump:
-                    if pump not in self._told_pumps(api):
+                    if pump not in self._pumps_of_account(api):
                         raise
                     trouble = trouble or error
                 continue
@@ -185,20 +187,20 @@ class TconnectSource:
             found.append(ownfacts.history_opened(self.pump, self._first_day(), None, now))
         return found, trouble
 
-    def _told_pumps(self, api: Api) -> frozenset[str]:
-        """The account's pumps; empty where nobody tells."""
-        self.account.token()  # a login that fails is told as such
+    def _pumps_of_account(self, api: TconnectApi) -> frozenset[str]:
+        """The account's pumps; empty if unknown."""
+        self.account.token()  # a failed login is reported as such
         try:
             return serials_of(api.features())
         except (ServerFailed, SourceChanged) as error:
             log.warning('pumps_unknown reason="%s"', error.message)
             return frozenset()
 
-    def _refuse_other_pumps(self, api: Api) -> None:
-        """SourceChanged where the account is not that of the pump that everything is written down as of."""
-        told = self._told_pumps(api)
-        if told and self.pump not in told:
-            raise other_pump("the account is", told, f"{self.pump} first")
+    def _refuse_other_pumps(self, api: TconnectApi) -> None:
+        """Raise SourceChanged if the account belongs to another pump than the one under which data is stored."""
+        serials = self._pumps_of_account(api)
+        if serials and self.pump not in serials:
+            raise other_pump("the account is", serials, f"{self.pump} first")
 
     def _newest_upload(self, news: Sequence[Event], history: History) -> datetime | None:
         """When the newest upload of any of the pumps was seen."""
@@ -207,14 +209,14 @@ class TconnectSource:
             known += [fact.body.uploaded_at for fact in history.facts("upload.seen", pump=pump, limit=1)]
         return max(known, default=None)
 
-    def _fetch(self, api: Api, plan: Sequence[Window], uploaded_at: datetime | None) -> Iterator[Batch]:
-        """All windows, oldest first. What fails for some days keeps no others back: those are asked for again."""
+    def _fetch(self, api: TconnectApi, plan: Sequence[Window], uploaded_at: datetime | None) -> Iterator[Batch]:
+        """Fetch all windows, oldest first. Days that fail do not stop others; they are requested again."""
         if plan:
-            self.account.token()  # a login that fails is tried once, and not for each window
+            self.account.token()  # a failing login is tried once, not for each window
         total = sum((last - first).days + 1 for first, last in plan)
         done = failed = older_failed = older_skipped = 0
         today = self._today()
-        rest = Rest()
+        rest = OpenSpans()
         trouble: Retryable | None = None
         read: list[Window] = []
         partial: list[Window] = []
@@ -226,7 +228,7 @@ class TconnectSource:
             done += (last - first).days + 1
             after_partial = follows(partial, window)
             if not follows(read, window):
-                rest = Rest()
+                rest = OpenSpans()
             try:
                 answers = LegacyResponses(first=first, timeline=api.timeline(first, last))
                 yield step
@@ -237,40 +239,40 @@ class TconnectSource:
                 if in_trouble or isinstance(trouble, RateLimited):
                     older_skipped += 1
                 else:
-                    answers, missed = yield from self._older(api, answers, window, step)
+                    answers, missed = yield from self._older_service(api, answers, window, step)
                     older_failed, older_skipped = older_failed + 1 if isinstance(missed, ServerFailed) else 0, 0
                 self._refuse_other_days(answers)
             except (ServerFailed, SourceChanged) as error:
                 log.warning('days_not_read first=%s last=%s reason="%s"', first, last, error.message)
                 trouble = trouble or error
                 partial.append(window)
-                failed += not isinstance(error, OtherPump)  # which is an answer
+                failed += not isinstance(error, OtherPump)  # which is a valid response
                 if failed >= FAILURES:
                     todo = [window for window in todo if window[1] >= today]
                 continue
             failed = 0
-            found = merged(answers, rest)
-            rest = found.rest
+            found = merge_responses(answers, rest)
+            rest = found.open_spans
             if found.bad:
                 log.warning("rows_set_aside first=%s last=%s count=%d", first, last, found.bad)
             now = self.context.clock.now()
             events = [ownfacts.event_of(one, self.pump, now) for one in found.facts]
             if found.is_changed:
-                missed = missed or changed(f"the days {first} to {last}", words_of(found.unreadable))
+                missed = missed or response_changed(f"the days {first} to {last}", words_of(found.unreadable))
             trouble = missed if isinstance(missed, RateLimited) else trouble or missed
             if missed is not None:
                 partial.append(window)
-            elif not after_partial:  # else what began in the days before would have no end
+            elif not after_partial:  # otherwise spans from the days before would have no end
                 events.append(ownfacts.window_fetched(self.pump, window, len(events), uploaded_at, now))
             read.append(window)
             yield attrs.evolve(step, events=events, done=done)
         if trouble is not None:
             raise trouble
 
-    def _older(
-        self, api: Api, answers: LegacyResponses, window: Window, step: Batch
+    def _older_service(
+        self, api: TconnectApi, answers: LegacyResponses, window: Window, step: Batch
     ) -> Generator[Batch, None, tuple[LegacyResponses, Retryable | None]]:
-        """``answers`` with what the older service says of these days, as far as it does; and what went wrong."""
+        """Return ``answers`` with the older service's data of these days, as far as it answered, and the error."""
         first, last = window
         try:
             for text in api.csv_export(first, last):
@@ -290,7 +292,7 @@ class TconnectSource:
         return answers, None
 
     def _refuse_other_days(self, answers: LegacyResponses) -> None:
-        """SourceChanged where the readings of these days are all of pumps that the options do not name."""
+        """Raise SourceChanged if all readings of these days are from pumps that the options do not name."""
         told = serials_in(answers)
         if told and not told & set(self.options.pumps):
             raise other_pump("there are readings", told, ", ".join(self.options.pumps))
@@ -307,7 +309,7 @@ def _rows(text: bytes) -> list[CsvRow | Damaged]:
     try:
         rows = list(read_rows(io.BytesIO(text)))
     except FileUnreadable as error:
-        raise changed("the CSV export", error.message) from None
+        raise response_changed("the CSV export", error.message) from None
     if any(row.ends_file for row in rows[-1:]):
-        raise changed("the CSV export", f"it ends within line {rows[-1].line}")
+        raise response_changed("the CSV export", f"it ends within line {rows[-1].line}")
     return rows

@@ -1,4 +1,4 @@
-"""What the source writes about the data itself, so that its position derives from the log."""
+"""Events about the fetching itself, from which the source restores its position."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from tconnectsync_tconnect.rows.provenance import ProvenancedRow
 
 
 def event_of(one: ProvenancedRow, pump: str, received_at: datetime) -> Event:
-    """A fact of a pump as an event."""
+    """Return a pump's fact as an event."""
     fact = one.fact
     return _event(fact.name, fact.kind, pump, fact.body, received_at, fact.at, one.raw)
 
 
 def upload_seen(pump: str, index: Mapping[str, Any], now: datetime) -> Event:
-    """``upload.seen``: an upload that was not there at the last look; nobody tells when it came."""
+    """``upload.seen``: a new upload since the last poll. The time of the upload itself is unknown."""
     body = events.UploadSeen(uploaded_at=now)
     name = f"upload:{index['maxPumpEventIndex']}:{_iso(now)}"
     return _event(name, "upload.seen", pump, body, now, now.replace(tzinfo=None, microsecond=0), index)
 
 
 def history_opened(pump: str, first: date, last: date | None, now: datetime) -> Event:
-    """``history.opened``: documents of these days are wanted."""
+    """``history.opened``: these days are to be delivered."""
     name = "opened" if last is None else f"opened:{first}:{last}"
     body = events.HistoryOpened(first_day=first.isoformat(), last_day=None if last is None else last.isoformat())
     return _event(name, "history.opened", pump, body, now, datetime.combine(first, time()))
 
 
 def window_fetched(pump: str, window: Window, count: int, uploaded_at: datetime | None, now: datetime) -> Event:
-    """``window.fetched``: these days were fetched whole."""
+    """``window.fetched``: these days were fetched completely."""
     first, last = window
     body = events.WindowFetched(
         first_day=first.isoformat(), last_day=last.isoformat(), event_count=count, uploaded_at=uploaded_at

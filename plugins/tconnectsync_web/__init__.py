@@ -1,4 +1,4 @@
-"""A small web application: sync cycles on request, for hosts that only run web applications, and for pingers."""
+"""A small web application that runs a sync cycle on request, for hosting services that only run web applications."""
 
 from __future__ import annotations
 

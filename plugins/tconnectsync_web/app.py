@@ -1,4 +1,4 @@
-"""The routes. None tells a secret, and the status tells nothing about the wearer."""
+"""The routes. No response contains a secret, and the status contains no personal data."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from tconnectsync_web.sync_cycles import Cycles
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
+    View = Callable[[], ResponseReturnValue]
+
 _PLAIN = ("state", "since", "last_fetch", "last_delivered", "next_poll", "pending", "dead", "behind")
-"""What a link's status says without personal data: messages may hold serial numbers, pumps have them as names."""
+"""Status fields without personal data. Messages are left out, since they may contain serial numbers."""
 
 
 MOST_AT_WORK = 8
-"""So many requests may read the status, try the logins or wait for a cycle at a time; the other threads answer the rest at once."""
+"""This many requests may read the status, test logins or wait for a cycle at a time. Other threads stay free."""
 BUSY_S = 5
 
 
@@ -32,41 +34,9 @@ def web_app(
     read_status: Callable[[], Mapping[str, Any]],
     read_findings: Callable[[], Sequence[CheckResult]],
 ) -> Flask:
-    """The application. The callables are asked in the threads of the server, which must be more than ``MOST_AT_WORK``."""
+    """Return the application. The callables run in the server's threads, which must be more than ``MOST_AT_WORK``."""
     app = Flask("tconnectsync_web", static_folder=None)
-    places = threading.BoundedSemaphore(MOST_AT_WORK)
-
-    def at_work(view: Callable[[], ResponseReturnValue]) -> Callable[[], ResponseReturnValue]:
-        """The view, where a place is free: those who wait must not keep `/healthz` from its answer."""
-
-        @functools.wraps(view)
-        def placed() -> ResponseReturnValue:
-            if not places.acquire(blocking=False):
-                answer = _words("too many requests are being answered; ask again", 503)
-                answer.headers["Retry-After"] = str(BUSY_S)
-                return answer
-            try:
-                return view()
-            finally:
-                places.release()
-
-        return placed
-
-    def admit() -> Response | None:
-        if request.path == "/healthz":
-            return None
-        offered = _offered()
-        if offered is None:
-            answer = _words("a secret is needed: Authorization: Bearer SECRET", 401)
-            answer.headers["WWW-Authenticate"] = "Bearer"
-            return answer
-        client = client_of(request.remote_addr or "")
-        wait_s = gate.wait_s(client)
-        if wait_s:
-            answer = _words("too many wrong secrets; wait", 429)
-            answer.headers["Retry-After"] = str(wait_s)
-            return answer
-        return None if gate.admits(offered, client) else _words("this is not the secret", 403)
+    limited = _limiter(threading.BoundedSemaphore(MOST_AT_WORK))
 
     def healthz() -> Response:
         return Response("ok\n", mimetype="text/plain")
@@ -91,18 +61,52 @@ def web_app(
         body = {"good": good, "findings": [finding.told() for finding in findings]}
         return jsonify(body), 200 if good else 503
 
-    app.before_request(admit)
-    app.after_request(_keep_to_yourself)
+    app.before_request(lambda: _admit(gate))
+    app.after_request(_forbid_caching)
     app.add_url_rule("/healthz", view_func=healthz)
-    app.add_url_rule("/", view_func=at_work(index))
+    app.add_url_rule("/", view_func=limited(index))
     app.add_url_rule("/run", view_func=run, methods=["GET", "POST"])
-    app.add_url_rule("/update", view_func=at_work(update), methods=["GET", "POST"])
-    app.add_url_rule("/check_login", view_func=at_work(check_login))
+    app.add_url_rule("/update", view_func=limited(update), methods=["GET", "POST"])
+    app.add_url_rule("/check_login", view_func=limited(check_login))
     return app
 
 
-def _offered() -> bytes | None:
-    """The secret that the request brings. A header's bytes come as Latin-1."""
+def _limiter(slots: threading.Semaphore) -> Callable[[View], View]:
+    """Return a decorator that runs a view if a slot is free. Waiting requests must not block `/healthz`."""
+
+    def limited(view: View) -> View:
+        @functools.wraps(view)
+        def run_if_free() -> ResponseReturnValue:
+            if not slots.acquire(blocking=False):
+                return _retry_later("too many requests at a time; try again", 503, BUSY_S)
+            try:
+                return view()
+            finally:
+                slots.release()
+
+        return run_if_free
+
+    return limited
+
+
+def _admit(gate: SecretGate) -> Response | None:
+    """Return None to admit the request, else the refusal."""
+    if request.path == "/healthz":
+        return None
+    offered = _offered_secret()
+    if offered is None:
+        answer = _message("a secret is required: Authorization: Bearer SECRET", 401)
+        answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
+    client = client_of(request.remote_addr or "")
+    wait_s = gate.wait_s(client)
+    if wait_s:
+        return _retry_later("too many wrong secrets; wait", 429, wait_s)
+    return None if gate.admits(offered, client) else _message("wrong secret", 403)
+
+
+def _offered_secret() -> bytes | None:
+    """Return the secret in the request. A header's bytes are Latin-1."""
     header = request.headers.get("Authorization", "").strip()
     if header:
         scheme, _, rest = header.partition(" ")
@@ -111,14 +115,20 @@ def _offered() -> bytes | None:
     return None if query is None else query.encode("utf-8", "replace")
 
 
-def _words(message: str, status: int) -> Response:
+def _message(message: str, status: int) -> Response:
     answer = jsonify({"message": message})
     answer.status_code = status
     return answer
 
 
-def _keep_to_yourself(answer: Response) -> Response:
-    """An address with ``?secret=`` is neither kept nor passed on."""
+def _retry_later(message: str, status: int, wait_s: int) -> Response:
+    answer = _message(message, status)
+    answer.headers["Retry-After"] = str(wait_s)
+    return answer
+
+
+def _forbid_caching(answer: Response) -> Response:
+    """Forbid caches and referrers: an address with ``?secret=`` must not be stored or passed on."""
     answer.headers["Cache-Control"] = "no-store"
     answer.headers["Referrer-Policy"] = "no-referrer"
     return answer

@@ -1,4 +1,4 @@
-"""``tconnectsync web``."""
+"""The command ``tconnectsync web``."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from tconnectsync_web.sync_cycles import Cycles, Outcome, at_intervals
 
 log = logging.getLogger("tconnectsync.web")
 PATIENCE_S = 10.0
-"""So long a cycle may go on when the application is to end; one that is cut off goes on at the next start."""
+"""A running cycle may take this long when the application ends. An interrupted cycle resumes at the next start."""
 ROUTER = {"trusted_proxy": "*", "trusted_proxy_count": 1, "trusted_proxy_headers": "x-forwarded-for"}
-"""The server takes the last hop for the caller: the router wrote that one, what stands before it the caller itself may have.
+"""Trust the last hop of X-Forwarded-For, which the router wrote. The caller may have forged the others.
 
-Without this the header is removed, so that nobody who reaches the port directly can be somebody else with each request.
+Without this option the header is removed, so that nobody who reaches the port directly can pretend to be another
+client.
 """
 
 
 class WebConfig(Protocol):
-    """The part of a loaded configuration that is used here."""
+    """The part of the configuration that is used here."""
 
     @property
     def sections(self) -> Mapping[str, Any]:
@@ -39,35 +40,35 @@ class WebConfig(Protocol):
 
 
 class CommandContext(Protocol):
-    """What the command line lends to a plugin's command as click's context object."""
+    """What the command line passes to a plugin's command as click's context object."""
 
     def config(self) -> WebConfig:
-        """The configuration. Errors: ConfigError."""
+        """Load the configuration. Errors: ConfigError."""
 
     def request(self, command: str) -> tuple[int, tuple[str, ...]]:
-        """Have the engine, here or in the daemon, do a command: exit status and words."""
+        """Run a command, here or in the daemon. Returns exit status and lines of output."""
 
     def read_status(self) -> dict[str, Any]:
-        """The shape that ``status --json`` prints."""
+        """The status, as printed by ``status --json``."""
 
     def findings(self) -> Iterator[CheckResult]:
-        """What ``check`` finds."""
+        """The findings of ``check``."""
 
     def redact(self, text: str) -> str:
-        """The text without secrets."""
+        """Remove secrets from the text."""
 
     def serve(self) -> None:
-        """Write log lines from here on."""
+        """Start to write log lines."""
 
 
 class _NotSetUp(click.ClickException):
-    """Something is missing that a person must provide: starting again does not help."""
+    """A setting is missing that a person must provide; restarting does not help."""
 
     exit_code = 2
 
 
-@click.command(short_help="A web application: syncs on request.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where it listens; 0.0.0.0: everywhere.")
+@click.command(short_help="Run a web application that syncs on request.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all interfaces.")
 @click.option(
     "--port",
     default=8080,
@@ -75,17 +76,20 @@ class _NotSetUp(click.ClickException):
     envvar="PORT",
     show_envvar=True,
     type=click.IntRange(0, 65535),
-    help="0: any free port.",
+    help="Port to listen on; 0: any free port.",
 )
 @click.option(
-    "--behind-router", is_flag=True, help="All comes through one router, which adds the caller to X-Forwarded-For."
+    "--behind-router",
+    is_flag=True,
+    help="All requests come through one router, which adds the caller to X-Forwarded-For.",
 )
 @click.pass_obj
 def web(engine: CommandContext, host: str, port: int, behind_router: bool) -> int:
-    """Sync cycles on request over HTTP, for hosts that run web applications only, and for pingers.
+    """Sync on request over HTTP, for hosting services that only run web applications, and for uptime monitors.
 
-    /run starts a cycle, /update waits for its end, / shows the status, /check_login tries the logins; each asks for the
-    secret of [web] (TCONNECTSYNC_HEROKU_SECRET). /healthz asks for none. It runs beside the daemon or instead of it.
+    /run starts a sync cycle, /update waits for its end, / shows the status, /check_login tests the logins. Each needs
+    the
+    secret of [web] (TCONNECTSYNC_HEROKU_SECRET). /healthz needs none. It runs beside the daemon or instead of it.
     """
     engine.serve()
     options = engine.config().sections["web"]
@@ -141,15 +145,15 @@ def _serve(
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    """The server takes this for its end."""
+    """Make the server end."""
     raise SystemExit(0)
 
 
 def _cycle(engine: CommandContext) -> Outcome:
-    """One ``tconnectsync sync``. What goes wrong is its outcome."""
+    """Run one ``tconnectsync sync``. An error becomes its outcome."""
     try:
         status, lines = engine.request("sync")
-    except Exception as error:  # the thread's border: the next cycle is to run
+    except Exception as error:  # the border of the thread: the next cycle must run
         log.exception("cycle_failed")
         status, lines = 1, (f"the cycle failed unexpectedly ({type(error).__name__}); the log has the details",)
     outcome = Outcome(status=int(status), lines=tuple(engine.redact(line) for line in lines))

@@ -1,4 +1,4 @@
-"""The configuration of this plugin: ``[web]``."""
+"""The options of ``[web]``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tconnectsync import Secret, option, pasted
 
 
 def _minutes(text: str) -> int:
-    """An empty variable says the same as none: a deploy form leaves one behind for a field that nobody filled in."""
+    """Treat an empty variable as unset: a deploy form creates one for a field that nobody filled in."""
     try:
         return int(text.strip() or "0")
     except ValueError:
@@ -21,19 +21,19 @@ def _not_negative(value: object) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class WebOptions:
-    """``[web]``: who may ask, and how often it syncs unasked."""
+    """``[web]``: the secret of requests, and the interval of automatic cycles."""
 
     secret: Secret | None = option(
         None,
         env=("TCONNECTSYNC_HEROKU_SECRET",),
         credential="web-secret",
-        clean=pasted.trim,  # a header loses the blanks around it, too
-        help="what a request has to bring",
+        clean=pasted.trim,  # a header loses surrounding blanks too
+        help="the secret that each request must contain",
     )
     interval_mins: int = option(
         0,
         env=("TCONNECTSYNC_HEROKU_INTERVAL_MINS",),
         parse_env=_minutes,
         check=_not_negative,
-        help="minutes between cycles that nobody asked for; 0: none",
+        help="minutes between automatic cycles; 0: none",
     )

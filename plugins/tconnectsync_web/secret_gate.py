@@ -1,4 +1,4 @@
-"""Who may come in: one secret, compared in constant time; who guesses is slowed down, and nobody else."""
+"""Check the secret of a request in constant time. A client that guesses must wait; others need not."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from collections.abc import Callable
 import attrs
 
 FREE_FAILURES = 3
-"""So many wrong secrets in a row are mistakes."""
+"""This many wrong secrets in a row are treated as mistakes."""
 LONGEST_WAIT_S = 60.0
 MOST_CLIENTS = 10_000
-"""So many clients with a wrong secret are remembered, in a few megabytes."""
+"""How many clients with a wrong secret are remembered (a few megabytes)."""
 
 
 @attrs.define
 class _Failures:
-    """Wrong secrets of one client, in a row."""
+    """Wrong secrets of one client in a row."""
 
     many: int = 0
     shut_until: float = 0.0
 
 
 class SecretGate:
-    """Counts for each client by itself. ``monotonic`` answers seconds; a client is what :func:`client_of` says."""
+    """Counts wrong secrets per client, as :func:`client_of` defines it. ``monotonic`` returns seconds."""
 
     def __init__(self, secret: bytes, monotonic: Callable[[], float], *, most_clients: int = MOST_CLIENTS) -> None:
         self._secret = secret
         self._monotonic = monotonic
         self._most = most_clients
         self._lock = threading.Lock()
-        self._failed: OrderedDict[str, _Failures] = OrderedDict()  # the latest to fail is last
+        self._failed: OrderedDict[str, _Failures] = OrderedDict()  # the most recent failure is last
 
     def wait_s(self, client: str) -> int:
-        """Whole seconds until its next secret is looked at; 0: now."""
+        """Whole seconds until the client may try again; 0: now."""
         with self._lock:
             failures = self._failed.get(client)
             return 0 if failures is None else max(0, math.ceil(failures.shut_until - self._monotonic()))
 
     def admits(self, offered: bytes, client: str) -> bool:
-        """Whether this is the secret. From the fourth wrong one in a row on, each shuts the client out for twice as long.
+        """Whether this is the secret. From the fourth wrong one in a row, each doubles the client's waiting time.
 
-        The right one is refused, too, to whoever is shut out: else waiting would cost a guesser nothing.
+        While a client must wait, the right secret is refused too; otherwise waiting would cost a guesser nothing.
         """
         with self._lock:
             now = self._monotonic()
@@ -69,9 +69,9 @@ class SecretGate:
 
 
 def client_of(address: str) -> str:
-    """Who is counted together: an IPv4 address; of IPv6 the /64 network, for one line has all of its addresses.
+    """The client of an address: an IPv4 address, or the /64 network of IPv6, since one line has all of its addresses.
 
-    The port, which some routers add, is another one with each connection and tells nobody apart.
+    The port, which some routers add, changes with each connection and is ignored.
     """
     address = _without_port(address)
     try:
@@ -86,7 +86,7 @@ def client_of(address: str) -> str:
 
 
 def _without_port(address: str) -> str:
-    """``a.b.c.d:port`` and ``[v6]:port`` without port and brackets."""
+    """Remove port and brackets from ``a.b.c.d:port`` and ``[v6]:port``."""
     if address.startswith("["):
         return address[1:].partition("]")[0]
     return address.partition(":")[0] if address.count(":") == 1 else address

@@ -1,4 +1,4 @@
-"""The HTTP server and its limits: no stranger holds it up with large, slow or many requests."""
+"""The HTTP server and its limits against large, slow or many requests."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 THREADS = 12
 LONGEST_BODY = 4096
-"""Bytes of a request's body; no route reads one."""
+"""Bytes of a request's body; no route reads it."""
 LONGEST_HEADER = 16 * 1024
 REQUEST_S = 10.0
-"""A request that is not whole by then is dropped, and so is a connection that never sends one."""
+"""An incomplete request is dropped after this time, and so is a connection that sends none."""
 IDLE_S = 60.0
 """How long a connection may stay open between two requests."""
 MOST_CONNECTIONS = 200
-"""One more than this drops the one that has waited longest without a whole request."""
+"""One connection more drops the one that has waited longest without a complete request."""
 
 
 class LimitedChannel(HTTPChannel):
-    """A connection that is cut when its request does not arrive in time."""
+    """A connection that is closed if its request does not arrive in time."""
 
     request_s = REQUEST_S
     idle_s = IDLE_S
@@ -44,14 +44,14 @@ class LimitedChannel(HTTPChannel):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no whole request came since the last answer."""
+        """Whether no complete request came since the last response."""
         return not (self.requests or self.total_outbufs_len or self.will_close)
 
     def _phase_now(self) -> tuple[bool, bool]:
         return self.is_waiting, self.request is None
 
     def readable(self) -> bool:
-        """Whether to read on. The loop asks this at least once a second, so this is where lateness is seen."""
+        """Whether to read more. The loop asks at least once a second, so delays are detected here."""
         phase, now = self._phase_now(), time.monotonic()
         if phase != self._phase:
             self._phase, self.since = phase, now
@@ -61,20 +61,20 @@ class LimitedChannel(HTTPChannel):
         return bool(super().readable())
 
     def service(self) -> None:
-        """Answer, in a thread of the server."""
+        """Handle the request in a thread of the server."""
         self.served = True
         super().service()
 
     def cut(self) -> None:
-        """End the connection: the loop sees it and closes."""
+        """End the connection; the loop closes it."""
         self.will_close = True
         if self.socket is not None:
-            with contextlib.suppress(OSError):  # gone already
+            with contextlib.suppress(OSError):  # already closed
                 self.socket.shutdown(socket.SHUT_RDWR)
 
 
 def web_server(app: WSGIApplication, *, host: str, port: int, router: Mapping[str, Any]) -> Any:
-    """The server of ``app``, listening. ``router`` are further options of waitress. Errors: OSError."""
+    """Return the listening server of ``app``. ``router``: further options of waitress. Errors: OSError."""
     found: dict[Any, Any] = {}
     server = create_server(
         app,
@@ -83,7 +83,7 @@ def web_server(app: WSGIApplication, *, host: str, port: int, router: Mapping[st
         port=port,
         threads=THREADS,
         ident=None,
-        max_request_body_size=LONGEST_BODY + 1,  # the server refuses what is as long as this
+        max_request_body_size=LONGEST_BODY + 1,  # the server refuses bodies of this length
         max_request_header_size=LONGEST_HEADER,
         connection_limit=2 * MOST_CONNECTIONS,
         **router,

@@ -1,4 +1,4 @@
-"""Sync cycles, one at a time: who asks while one runs gets that one."""
+"""Sync cycles, one at a time: a request during a cycle joins it."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """How a cycle ended: the exit status of ``tconnectsync sync``, and its words."""
+    """The outcome of a cycle: the exit status of ``tconnectsync sync``, and its output."""
 
     status: int
     lines: tuple[str, ...] = ()
 
 
 class Cycle:
-    """One cycle, on its way or at its end."""
+    """One cycle, running or ended."""
 
     def __init__(self) -> None:
         self._ended = threading.Event()
         self._outcome: Outcome | None = None
 
     def end(self, outcome: Outcome) -> None:
-        """Let go everyone who waits."""
+        """Set the outcome and wake all waiting threads."""
         self._outcome = outcome
         self._ended.set()
 
     def wait(self, timeout_s: float | None = None) -> Outcome | None:
-        """Its outcome, once there is one; None after ``timeout_s``."""
+        """Wait for the outcome; None after ``timeout_s``."""
         self._ended.wait(timeout_s)
         return self._outcome
 
 
 class Cycles:
-    """Starts ``work`` in a thread of its own, never twice at once. ``work`` must not raise."""
+    """Runs ``work`` in a thread, never twice at once. ``work`` must not raise."""
 
     def __init__(self, work: Callable[[], Outcome]) -> None:
         self._work = work
@@ -44,26 +44,26 @@ class Cycles:
         self._last: Outcome | None = None
 
     def start(self) -> tuple[Cycle, bool]:
-        """The cycle that runs now, and whether it is a new one."""
+        """Start a cycle unless one is running. Returns the cycle, and whether it is new."""
         with self._lock:
             if self._running is not None:
                 return self._running, False
             cycle = self._running = Cycle()
         try:
             threading.Thread(target=self._run, args=(cycle,), name="cycle", daemon=True).start()
-        except RuntimeError:  # no thread to be had: the next request is to try again
-            self._finish(cycle, Outcome(status=1, lines=("this machine has no room for another thread",)))
+        except RuntimeError:  # no thread available: the next request tries again
+            self._finish(cycle, Outcome(status=1, lines=("this computer cannot start another thread",)))
         return cycle, True
 
     @property
     def running(self) -> Cycle | None:
-        """The cycle that runs now."""
+        """The running cycle."""
         with self._lock:
             return self._running
 
     @property
     def last(self) -> Outcome | None:
-        """How the one before ended."""
+        """The outcome of the last cycle."""
         with self._lock:
             return self._last
 
@@ -81,7 +81,7 @@ class Cycles:
 
 
 def at_intervals(cycles: Cycles, interval_s: float, pause: Callable[[float], bool]) -> None:
-    """A cycle now and after every ``interval_s``, until ``pause`` (seconds to wait) answers True."""
+    """Start a cycle now and after every ``interval_s``, until ``pause`` (which waits that many seconds) returns True."""
     while True:
         cycles.start()
         if pause(interval_s):

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
@@ -48,7 +48,7 @@ def a_day() -> SimulatedPump:
 class FaultyNetwork:
     """An installation that reaches its cloud and its site through proxies only."""
 
-    cloud: Cloud
+    cloud: TandemCloud
     site: Any
     clock: ManualClock
     to_cloud: FaultProxy
@@ -86,7 +86,7 @@ def faulty_network(
 ) -> Iterator[FaultyNetwork]:
     """``site`` runs already: a simulated or a real one."""
     with (
-        Cloud([a_day()], clock, accounts=(ACCOUNT,), token_life_s=8 * 3600) as cloud,
+        TandemCloud([a_day()], clock, accounts=(ACCOUNT,), token_life_s=8 * 3600) as cloud,
         FaultProxy(cloud.url, late_s=60.0, keep_answers=True) as to_cloud,
         FaultProxy(site.url, late_s=60.0) as to_site,
     ):

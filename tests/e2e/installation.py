@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.demo.setup import config_text
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
@@ -42,7 +42,7 @@ class Installation:
     """A configuration and a data folder; ``run`` is the command as a user types it."""
 
     folder: Path
-    cloud: Cloud
+    cloud: TandemCloud
     site_url: str
     site_secret: str
     zone: str
@@ -220,7 +220,7 @@ def recent_pump(days: int, **changes: Any) -> SimulatedPump:
 class SyncSetup:
     """A cloud, a site, and an installation between them."""
 
-    cloud: Cloud
+    cloud: TandemCloud
     site: SimulatedNightscout
     home: Installation
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.truth import Truth
 from tests.e2e.installation import Installation, RunningDaemon, by_identity, daemon, eventually
 from tests.e2e.kill_points import POINTS, SharedClock
@@ -106,7 +106,7 @@ class KillHarness:
     """``home`` is the installation; ``died`` counts its deaths by the point at which they came."""
 
     clock: SharedClock
-    cloud: Cloud
+    cloud: TandemCloud
     site: AnySite
     home: Installation
     alone: bool = True

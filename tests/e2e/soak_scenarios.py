@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
@@ -311,7 +311,7 @@ def run_world(seed: int, folder: Path) -> Report:
     plan = setting.plans[0]
     clock = SharedClock.at(folder / "clock", truth.begin + timedelta(days=1.5))
     with contextlib.ExitStack() as stack:
-        cloud = stack.enter_context(Cloud(pumps, clock, token_life_s=setting.token_life_s))
+        cloud = stack.enter_context(TandemCloud(pumps, clock, token_life_s=setting.token_life_s))
         site = stack.enter_context(running_site(setting.site, clock, folder))
         late_s = TIME_OUT_S + 1
         proxies = tuple(stack.enter_context(FaultProxy(url, late_s=late_s)) for url in (cloud.url + "/", site.url))

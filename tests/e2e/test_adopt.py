@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tconnectsync import Document, StoredDocument
-from tconnectsync_nightscout.delivery.legacy_documents import recognised
+from tconnectsync_nightscout.delivery.legacy_documents import match_legacy
 from tconnectsync_simulator.cloud.faults import answered
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.nightscout.server import as_json
@@ -247,7 +247,7 @@ def test_nothing_is_replaced_while_not_all_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_tells_what_would_be_replaced_and_changes_nothing(tmp_path: Path) -> None:
-    with Cloud([recent_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=2)
         home.run("sync")
         older = [as_older(doc) for doc in site.documents("treatments")]
@@ -320,7 +320,7 @@ def test_an_older_bridge_that_still_writes_is_noticed(tmp_path: Path) -> None:
 
 def test_on_a_real_site_ours_take_the_place_of_an_older_bridges(site: Any, tmp_path: Path) -> None:
     """By the commands, before a real Nightscout that keeps one treatment per time and type."""
-    with Cloud([recent_pump(5)], MovedClock()) as cloud:
+    with TandemCloud([recent_pump(5)], MovedClock()) as cloud:
         Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=4).run("sync")
         before = by_identity([doc for doc in site.documents("treatments") if "identifier" in doc])
         site.drop_all()
@@ -386,7 +386,7 @@ def test_an_older_bridges_numbers_are_no_proof_against_a_source_that_has_none(tm
     def judged(**more: Any) -> list[bool | None]:
         content = {**older_note(at), "_id": "0" * 24, "eventType": "Combo Bolus", **more}
         copy = StoredDocument(document_id="", collection="treatments", at=at + timedelta(seconds=80), receiver_key="", unique_slot="Combo Bolus", content=content)  # fmt: skip
-        return [found.same for found in recognised([ours], [copy], set(), kinds=frozenset({"dose"}))]
+        return [found.same for found in match_legacy([ours], [copy], set(), kinds=frozenset({"dose"}))]
 
     assert judged(insulin=2.5) == [True]
     assert judged(insulin=1.5) == [None]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tconnectsync import Document, StoredDocument
-from tconnectsync_nightscout.delivery.legacy_readings import recognised_readings
+from tconnectsync_nightscout.delivery.legacy_readings import match_legacy_readings
 from tconnectsync_nightscout.site.find_copies import time_of
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
@@ -125,7 +125,7 @@ def test_another_uploaders_readings_beside_ours_are_the_users_to_judge(tmp_path:
 
 
 def test_adopt_of_readings_through_the_command_line(tmp_path: Path) -> None:
-    with Cloud([recent_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=TABLE)
         home.run("sync")
         ours = [doc for doc in site.documents("entries") if doc["type"] == "sgv"]
@@ -176,13 +176,13 @@ def stored(item: Mapping[str, Any], minutes: float) -> StoredDocument:
 def test_which_of_the_others_tells_the_same(item: Mapping[str, Any], minutes: float, same: bool | None) -> None:
     content = {"type": "sgv", "sgv": 120, "pump": {"serial": "1", "events": [5]}}
     ours = Document(id="x", collection="entries", at=AT, content=content, unique_slot="sgv")
-    (older,) = recognised_readings([ours], [stored(item, minutes)])
+    (older,) = match_legacy_readings([ours], [stored(item, minutes)])
     assert older.same is same
     assert older.impossible is (item["sgv"] in (0, "junk", 5000))
 
 
 def test_another_uploaders_reading_where_ours_tell_nothing_is_nobodys_business() -> None:
-    assert recognised_readings([], [stored({"sgv": 0, "device": "xDrip"}, 0)]) == []
+    assert match_legacy_readings([], [stored({"sgv": 0, "device": "xDrip"}, 0)]) == []
 
 
 def test_an_entry_has_a_time_however_its_uploader_wrote_it() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tconnectsync.reconcile.report import ComparisonReport
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
@@ -42,7 +42,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     """Synced once, half an hour after an occlusion that nobody has seen to."""
     clock = ManualClock(SYNCED)
     with (
-        Cloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud,
+        TandemCloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version=request.param, units="mmol", now=clock.now) as site,
     ):
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=1, more=MORE)
@@ -124,7 +124,7 @@ def test_a_status_and_a_profile_that_were_lost_come_back_and_nobody_is_called_tw
 
 def test_a_profile_that_a_real_site_lost_comes_back(tmp_path: Path, site: Site) -> None:
     clock = ManualClock(SYNCED)
-    with Cloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud, contextlib.ExitStack() as stack:
+    with TandemCloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud, contextlib.ExitStack() as stack:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=1, more=MORE)
         stack.callback(running.engine.close)
         assert running.ask("sync").status == 0

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tconnectsync_simulator.cloud.faults import CloudFault
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.pump import SimulatedPump
@@ -39,7 +39,7 @@ def pump() -> SimulatedPump:
 
 @pytest.fixture
 def world(pump: SimulatedPump, tmp_path: Path) -> Iterator[SyncSetup]:
-    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
             cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=3)
         )

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, MovedClock, by_identity, daemon, recent_pump
 
@@ -42,9 +42,9 @@ class Saved:
 @pytest.fixture(scope="module")
 def fetched(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Installation, SimulatedNightscout, Cloud, bytes]]:
+) -> Iterator[tuple[Installation, SimulatedNightscout, TandemCloud, bytes]]:
     folder = tmp_path_factory.mktemp("fetched")
-    with Cloud([recent_pump(1)], MovedClock()) as cloud, SimulatedNightscout(api_secret="a long secret") as site:
+    with TandemCloud([recent_pump(1)], MovedClock()) as cloud, SimulatedNightscout(api_secret="a long secret") as site:
         home = Installation(folder, cloud, site.url, "a long secret", ZONE, history_days=1)
         home.run("sync")
         records = [json.loads(line) for line in home.run("events", "--json").stdout.splitlines()]
@@ -104,7 +104,7 @@ def test_a_truncated_file_is_refused_whole_with_the_position(saved: Saved) -> No
     assert "--skip-bad" in words
     assert saved.records(saved.fresh) == []
     words = saved.imported(str(other), "--pump", saved.serial, "--skip-bad")
-    assert f"left out at byte {len(text) - 50:,}" in words
+    assert f"skipped at byte {len(text) - 50:,}" in words
     assert saved.records(saved.fresh) != []
 
 

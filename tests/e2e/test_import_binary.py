@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, MovedClock, by_identity, recent_pump
 from tests.support.binary_records import as_text, binary
@@ -54,7 +54,10 @@ def imported(home: Installation, *words: str, expect: tuple[int, ...] = (0,)) ->
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
     folder = tmp_path_factory.mktemp("fetched")
-    with Cloud([recent_pump(DAYS)], MovedClock()) as cloud, SimulatedNightscout(api_secret="a long secret") as site:
+    with (
+        TandemCloud([recent_pump(DAYS)], MovedClock()) as cloud,
+        SimulatedNightscout(api_secret="a long secret") as site,
+    ):
         home = Installation(folder, cloud, site.url, "a long secret", ZONE, history_days=DAYS)
         home.run("sync")
         fetched = events_of(home)

@@ -15,7 +15,7 @@ from tconnectsync.cli.root import run
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
@@ -29,7 +29,7 @@ class Place:
     """Nothing but a folder, a cloud and a site."""
 
     folder: Path
-    cloud: Cloud
+    cloud: TandemCloud
     clock: ManualClock
     site: SimulatedNightscout
     capture: pytest.CaptureFixture[str]
@@ -55,14 +55,14 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[Cloud]:
+def cloud() -> Iterator[TandemCloud]:
     plan = SimulationPlan(seed=7, zone=ZONE, start=date(2026, 3, 17), days=5, upload_every_min=10)
-    with Cloud([simulate(plan)], ManualClock(NOON)) as cloud:
+    with TandemCloud([simulate(plan)], ManualClock(NOON)) as cloud:
         yield cloud
 
 
 @pytest.fixture
-def place(tmp_path: Path, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
+def place(tmp_path: Path, cloud: TandemCloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
     clock = ManualClock(NOON)
     with SimulatedNightscout(now=clock.now) as site:
         account = SimulatedAccount()

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tconnectsync_simulator.cloud.faults import CloudFault
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import (
     TREATMENTS,
@@ -74,7 +74,10 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(seed: int, tmp_
     pump = recent_pump(13, seed=40 + seed, late_share=0.2)
     phone = MovedClock(timedelta(days=-3))
     backfill = ("backfill", "--from", str(datetime.now(timezone.utc).date() - timedelta(days=11)))
-    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout(version=["15.0.7", "14.2.6"][seed % 2]) as site:
+    with (
+        TandemCloud([pump], MovedClock()) as cloud,
+        SimulatedNightscout(version=["15.0.7", "14.2.6"][seed % 2]) as site,
+    ):
         cloud.clock = phone  # what is uploaded when; the answers' Date stays right
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=8)
         world = SyncSetup(cloud, site, home)
@@ -96,7 +99,7 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(seed: int, tmp_
 
 def test_a_catch_up_goes_on_behind_the_last_finished_window(tmp_path: Path) -> None:
     pump = recent_pump(40)
-    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=35)
         world = SyncSetup(cloud, site, home)
 
@@ -136,7 +139,7 @@ def test_what_was_stored_when_the_daemon_died_is_not_stored_twice(collection: st
     newest = pump.truth.until(now).newest_iob
     assert newest is not None
     assert now - newest.at < timedelta(minutes=10), "else its device status is on the point of lapsing"
-    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         world = SyncSetup(cloud, site, home)
         with daemon(home) as living:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
@@ -35,7 +35,7 @@ def test_thirty_days_without_the_cloud_are_named_and_then_there_without_a_hole_a
     plan = SimulationPlan(seed=28, zone=ZONE, start=BEGIN.date(), days=36, late_share=0.1, late_max_h=12.0)
     pump, clock = simulate(plan), ManualClock(FIRST)
     with (
-        Cloud([pump], clock, token_life_s=8 * 3600) as cloud,
+        TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
         FaultProxy(cloud.url) as way,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):

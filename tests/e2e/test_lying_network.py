@@ -17,7 +17,7 @@ import pytest
 import tconnectsync_nightscout.site.client
 import tconnectsync_tandem.api.transport
 from tconnectsync import HttpLimits
-from tconnectsync_nightscout.site.wire import moment_of
+from tconnectsync_nightscout.site.document_format import moment_of
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.engine_in_process import ManualClock
 from tests.e2e.faulty_network import (

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from tconnectsync.eventlog import FolderLock
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
@@ -35,7 +35,7 @@ def test_late_uploads_a_clock_change_and_restarts_end_in_the_truth(tmp_path: Pat
     pump = simulate(plan)
     clock = ManualClock(BEGIN + timedelta(days=2))
     with (
-        Cloud([pump], clock, token_life_s=8 * 3600) as cloud,
+        TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
@@ -56,7 +56,7 @@ def test_a_site_that_fails_now_and_then_ends_up_the_same(tmp_path: Path) -> None
     pump = simulate(plan)
     clock = ManualClock(BEGIN + timedelta(days=2))
     with (
-        Cloud([pump], clock, token_life_s=8 * 3600) as cloud,
+        TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
@@ -88,7 +88,7 @@ def test_a_flight_and_the_way_back_are_where_they_were_in_true_time(tmp_path: Pa
     plan = SimulationPlan(seed=23, zone=ZONE, start=BEGIN.date(), days=10, flights=(away, back))
     pump = simulate(plan)
     clock = ManualClock(BEGIN + timedelta(days=2))
-    with Cloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         lived(running, 6.5)
         found = compare(
@@ -103,7 +103,7 @@ def test_a_flight_and_the_way_back_are_where_they_were_in_true_time(tmp_path: Pa
 def test_an_idle_cycle_asks_the_cloud_once_and_the_site_never(tmp_path: Path) -> None:
     pump = simulate(SimulationPlan(seed=24, zone=ZONE, start=BEGIN.date(), days=3))
     clock = ManualClock(BEGIN + timedelta(days=3, hours=3))
-    with Cloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(clock.now() + timedelta(minutes=10))
         requests, polls, sent = len(cloud.requests), cloud.count("pumper"), len(site.requests)
@@ -118,7 +118,7 @@ def test_an_idle_cycle_asks_the_cloud_once_and_the_site_never(tmp_path: Path) ->
 def test_a_bogus_future_date_stalls_nothing(tmp_path: Path) -> None:
     pump = simulate(SimulationPlan(seed=25, zone=ZONE, start=BEGIN.date(), days=5))
     clock = ManualClock(BEGIN + timedelta(days=2))
-    with Cloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         cloud.newest_overrides[pump.plan.serial] = "2031-01-01T00:00:00"
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(BEGIN + timedelta(days=4))
@@ -142,7 +142,7 @@ def test_a_new_sequence_group_is_a_stream_of_its_own_and_told(tmp_path: Path) ->
     )
     merged = attrs.evolve(first, log=(*first.log, *moved))
     clock = ManualClock(BEGIN + 5 * day)
-    with Cloud([merged], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with TandemCloud([merged], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=5)
         running.until(clock.now() + timedelta(minutes=1))
         assert {"90556643:0", "90556643:1"} <= running.engine.views.keys()

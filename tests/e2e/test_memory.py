@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tconnectsync.runtime.allocator import give_back_large_blocks
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
 
@@ -22,7 +22,7 @@ def test_what_checks_a_signature_is_not_loaded_by_who_logs_in(tmp_path: Path) ->
         "import sys; from tconnectsync.cli.root import run; status = run(sys.argv[1:]);"
         "print(sorted({'jwt', 'cryptography'} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
     )
-    with Cloud([recent_pump(days=2)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(days=2)], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1)
         words = [sys.executable, "-c", script, *home.command("sync")[3:]]
         done = subprocess.run(words, env=home.environment, capture_output=True, text=True, check=True)

@@ -16,7 +16,7 @@ from tconnectsync.cli.root import run
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import ZONE, ManualClock
@@ -54,7 +54,7 @@ def for_the_service(path: Path, credentials: Path, secrets: Iterable[str]) -> No
 
 def test_every_command_of_the_document_in_its_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clock = ManualClock(BEGIN + 3 * DAY)
-    with Cloud([simulate(plan_of(71, days=4))], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with TandemCloud([simulate(plan_of(71, days=4))], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         old = tmp_path / "old.env"
         account = SimulatedAccount()
         old.write_text(

@@ -11,7 +11,7 @@ from pathlib import Path
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
 
@@ -34,9 +34,9 @@ def heard_on(port: int, topic: str, arrived: threading.Event, found: list[bytes]
 def test_a_sync_tells_the_broker_what_the_pump_said_last(tmp_path: Path, broker: Callable[..., int]) -> None:
     port, pump = broker(), recent_pump(3)
     table = f'[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = {port}\n'
-    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=table)
-        assert "takes our messages" in home.run("check").stdout
+        assert "accepts messages" in home.run("check").stdout
         home.run("sync")
         assert home.run("sync").stdout.count("mqtt") == 0
     arrived, found = threading.Event(), list[bytes]()
@@ -57,7 +57,7 @@ def test_a_sync_tells_the_broker_what_the_pump_said_last(tmp_path: Path, broker:
 
 def test_a_broker_that_is_away_holds_nobody_up(tmp_path: Path) -> None:
     table = '[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = 1\n'
-    with Cloud([recent_pump(2)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(2)], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=table)
         done = home.run("sync", expect=[5])
         assert "127.0.0.1:1 cannot be reached" in done.stdout + done.stderr

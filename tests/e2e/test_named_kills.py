@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import Installation
@@ -29,7 +29,7 @@ def test_killed_at_every_named_point_it_ends_as_if_nothing_had_happened(site: An
     rng = Random(1)
     pump = simulate(SimulationPlan(seed=7, zone=ZONE, start=BEGIN.date(), days=DAYS, late_share=0.1, late_max_h=LATE_H))
     clock = SharedClock.at(tmp_path / "clock", BEGIN + timedelta(days=2))
-    with Cloud([pump], clock, token_life_s=8 * 3600) as cloud:
+    with TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=DAYS + 20)
         world = KillHarness(clock=clock, cloud=cloud, site=site, home=home)
         for number, point in enumerate(POINTS):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tconnectsync.plugin import spec as hookspecs
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
 
@@ -68,7 +68,7 @@ def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
 
     pump = recent_pump(8)
     now = datetime.now(timezone.utc)
-    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7, more=table)
         path = home.folder / "config.toml"
         path.write_text(f"{top}\n{path.read_text()}")

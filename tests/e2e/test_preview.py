@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import TREATMENTS, ZONE, Installation, MovedClock, SyncSetup, recent_pump
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[SyncSetup]:
-    with Cloud([recent_pump(4)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(4)], MovedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
             cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         )

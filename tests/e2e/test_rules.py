@@ -21,7 +21,7 @@ from tconnectsync.queries.status import status_of
 from tconnectsync.queries.verify import verify
 from tconnectsync.reconcile.report import ComparisonChunk, ComparisonReport
 from tconnectsync_simulator.cloud.faults import CloudFault, answered
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
@@ -48,7 +48,7 @@ class House:
     """One wearer's installation, with what it talks to."""
 
     running: InProcessEngine
-    cloud: Cloud
+    cloud: TandemCloud
     site: SimulatedNightscout
     clock: ManualClock
 
@@ -94,7 +94,7 @@ def house(
     clock = ManualClock(now)
     folder.mkdir(exist_ok=True)
     with (
-        Cloud(pumps, clock, token_life_s=8 * 3600) as cloud,
+        TandemCloud(pumps, clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version=version, now=clock.now) as site,
     ):
         running = InProcessEngine(folder / "home", cloud, site, clock, history_days=history_days, poll_s=poll_s)
@@ -293,7 +293,7 @@ def test_a_long_history_that_is_put_again_after_a_wiped_disk_needs_no_consent(tm
         home.running.engine.pollers["tandem"].start()
         while len(home.site.requests) < 40 or runner.folding.is_behind():
             home.running.engine.run_once()
-        runner.outbox.checkpoints.start_over()
+        runner.outbox.start_over()
         runner.sender.receiver.batch_size = 500
         assert home.ask("sync").status == 0
         assert runner.health.state == "ok"

@@ -18,7 +18,7 @@ import pytest
 
 from tconnectsync.cli.root import COMMANDS
 from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tests.e2e.installation import (
@@ -75,11 +75,11 @@ class Guarded:
 
 
 @contextlib.contextmanager
-def guarded(folder: Path, **changes: str) -> Iterator[tuple[Guarded, Cloud, SimulatedNightscout]]:
+def guarded(folder: Path, **changes: str) -> Iterator[tuple[Guarded, TandemCloud, SimulatedNightscout]]:
     """``password``, ``secret``: what is configured instead of what is right; ``token``: an access token instead of the secret."""
     token = changes.get("token", "")
     with (
-        Cloud([recent_pump(3)], MovedClock(), accounts=(ACCOUNT,)) as cloud,
+        TandemCloud([recent_pump(3)], MovedClock(), accounts=(ACCOUNT,)) as cloud,
         SimulatedNightscout(api_secret=SECRET, tokens={token: ("*:*:*",)} if token else {}) as site,
         FaultProxy(cloud.url, keep_answers=True) as to_cloud,
         FaultProxy(site.url) as to_site,
@@ -267,7 +267,7 @@ def test_a_configuration_that_is_wrong_is_not_quoted_where_it_may_be_secret(tmp_
         f'password = "{mark}"\nregion = "US"\n[nightscout]\n{line.format(mark=mark, mark_file="x")}\n'
     )
     path.chmod(0o600)
-    with Cloud([], MovedClock()) as cloud:
+    with TandemCloud([], MovedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
         done = home.run("--config", str(path), "check", expect=(2,))
     assert mark not in done.stdout + done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
@@ -41,7 +41,7 @@ def test_every_fact_is_there_once_and_right_and_comes_back_after_a_loss(site: An
         seed=11, zone=ZONE, start=start_of(today, 36), days=38, late_share=0.2, clock_drift_s_per_day=0.05
     )
     pump = simulate(plan)
-    with Cloud([pump], MovedClock()) as cloud:
+    with TandemCloud([pump], MovedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE)
         home.run("sync")
         documents = site.documents("treatments")
@@ -77,7 +77,7 @@ def test_every_fact_is_there_once_and_right_and_comes_back_after_a_loss(site: An
 def test_a_wrong_time_zone_put_right_leaves_no_stale_document_behind(site: Any, tmp_path: Path, today: date) -> None:
     plan = SimulationPlan(seed=12, zone=ZONE, start=start_of(today, 14), days=16)
     pump = simulate(plan)
-    with Cloud([pump], MovedClock()) as cloud:
+    with TandemCloud([pump], MovedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, "America/Los_Angeles", history_days=10)
         home.run("sync", expect=(0, 5, 6))
         home.configure(zone=ZONE)
@@ -109,7 +109,7 @@ def test_a_new_pump_takes_over_while_the_old_one_logs_in_a_drawer(site: Any, tmp
     new = simulate(
         SimulationPlan(seed=14, serial="2222", zone=ZONE, start=start_of(today, 10), days=12, worn_from=change)
     )
-    with Cloud([old, new], MovedClock()) as cloud:
+    with TandemCloud([old, new], MovedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=14)
         home.run("sync")
         found = compare(

@@ -16,7 +16,7 @@ import pytest
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.queries.check import run_check
 from tconnectsync_simulator.cloud.faults import CloudFault
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
@@ -55,9 +55,12 @@ def recent_pump() -> SimulatedPump:
 
 
 @contextlib.contextmanager
-def a_world(folder: Path) -> Iterator[tuple[Cloud, Any, InProcessEngine]]:
+def a_world(folder: Path) -> Iterator[tuple[TandemCloud, Any, InProcessEngine]]:
     clock = ManualClock(CHANGE)
-    with Cloud([recent_pump()], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with (
+        TandemCloud([recent_pump()], clock, token_life_s=8 * 3600) as cloud,
+        SimulatedNightscout(now=clock.now) as site,
+    ):
         running = InProcessEngine(folder, cloud, site, clock, history_days=1, poll_s=(1500, 2400))
         try:
             yield cloud, site, running
@@ -65,7 +68,7 @@ def a_world(folder: Path) -> Iterator[tuple[Cloud, Any, InProcessEngine]]:
             running.engine.close()
 
 
-def distort(cloud: Cloud, fault: CloudFault) -> None:
+def distort(cloud: TandemCloud, fault: CloudFault) -> None:
     cloud.fail(attrs.evolve(fault, path="pump-logs", times=100_000))
 
 
@@ -147,7 +150,7 @@ def test_the_profile_is_there_at_once_and_its_stamp_is_no_sign_of_life(tmp_path:
     """The phone has been silent for five hours; then the account stamps settings anew, and nothing else comes."""
     pump = simulate(SimulationPlan(seed=62, zone=zone, start=BEGIN.date(), days=2, upload_every_min=30))
     clock = ManualClock(BEGIN + timedelta(days=1, hours=12))
-    with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path, cloud, site, clock, zone=zone, history_days=1, more=PROFILES)
         assert running.ask("sync").status == 0
         [profile] = site.documents("profile")

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
@@ -166,7 +166,7 @@ def test_two_machines_at_one_site_leave_it_as_one_does(tmp_path: Path, version: 
 
 def test_verify_beside_the_daemon_and_mended_through_it(tmp_path: Path) -> None:
     pump = recent_pump(3)
-    with Cloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         refused = home.run("verify", "nightscout-treatments", expect=(2,))
         assert "has not delivered anything yet" in refused.stderr
@@ -206,7 +206,7 @@ def test_verify_beside_the_daemon_and_mended_through_it(tmp_path: Path) -> None:
 
 def test_on_a_real_site_what_is_lost_altered_and_doubled_is_mended_and_others_stay(site: Any, tmp_path: Path) -> None:
     """Every field that a real server adds, drops or rewrites is no difference; every change of a dose is one."""
-    with Cloud([recent_pump(8)], MovedClock()) as cloud:
+    with TandemCloud([recent_pump(8)], MovedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7)
         today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
         theirs = [known | {"created_at": today + known["created_at"][10:]} for known in FOREIGN]

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
@@ -32,7 +32,7 @@ def test_a_first_sync_abroad_is_right_in_whichever_order_date_and_time_were_set(
     flight = Flight(lands_at=BEGIN + DAY + timedelta(hours=17), zone="Europe/Berlin")
     pump = simulate(attrs.evolve(PLAN, flights=(flight,), sets_time_first=sets_time_first))
     clock = ManualClock(BEGIN + 3 * DAY)
-    with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(clock.now() + timedelta(hours=2))
         window = (BEGIN + DAY + timedelta(hours=2), clock.now() - timedelta(hours=4))
@@ -50,7 +50,7 @@ def test_a_clock_nine_minutes_fast_that_is_set_right_moves_nothing_by_a_quarter_
     )
     pump = simulate(plan)
     clock = ManualClock(BEGIN + 2 * DAY)
-    with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(BEGIN + 2 * DAY + timedelta(hours=3))
         assert "min ahead" in messages(running)
@@ -66,7 +66,7 @@ def test_a_clock_nine_minutes_fast_that_is_set_right_moves_nothing_by_a_quarter_
 def test_a_clock_that_is_days_ahead_delivers_nothing_and_status_asks(tmp_path: Path) -> None:
     pump = simulate(attrs.evolve(PLAN, clock_ahead_min=2 * 1440))
     clock = ManualClock(BEGIN + 2 * DAY)
-    with Cloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(clock.now() + timedelta(hours=2))
         assert site.documents("treatments") == []

@@ -20,7 +20,7 @@ from tconnectsync_mqtt.discovery import SENSORS, configuration
 from tconnectsync_mqtt.options import MqttOptions
 from tconnectsync_mqtt.sink import Broker, problems
 from tconnectsync_mqtt.state_fold import StateFold
-from tconnectsync_mqtt.value_age import as_known
+from tconnectsync_mqtt.value_age import without_expired
 
 NOON = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
 
@@ -134,7 +134,7 @@ def said_at(minutes: float) -> dict[str, object]:
     said: dict[str, object] = {}
     for each in deliveries():
         assert each.document is not None
-        said |= as_known("current" if each.document.ttl_s else "lasting", each.document.content, now)
+        said |= without_expired("current" if each.document.ttl_s else "lasting", each.document.content, now)
     return said
 
 
@@ -186,7 +186,7 @@ def test_a_stopped_pump_is_known_to_give_nothing_as_long_as_it_speaks() -> None:
                 source="tandem", received_at=at, body=body, at=at,
             ),
         )  # fmt: skip
-    current = as_known("current", fold.running(state)[0].content, NOON + timedelta(minutes=46))
+    current = without_expired("current", fold.running(state)[0].content, NOON + timedelta(minutes=46))
     assert (current["pump_state"], current["basal_rate"], current["iob"]) == ("suspended", 0.0, 1.0)
 
 

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from tconnectsync import Event, Fold, events
 from tconnectsync.testing import FoldContract, event_runs, final_documents
-from tconnectsync_nightscout.folds.profiles import ProfilesFold
-from tconnectsync_nightscout.folds.select import (
+from tconnectsync_nightscout.folds.fold_sets import (
     cgm_folds,
     device_status_folds,
     iob_folds,
     pump_event_folds,
     treatment_folds,
 )
+from tconnectsync_nightscout.folds.profiles import ProfilesFold
 from tests.nightscout.fold_harness import keep_laws
 
 FOLDS = [

@@ -9,8 +9,8 @@ from tconnectsync import Document, Fold, events
 from tconnectsync_nightscout.folds.alarms import AlarmsFold, alert_notes
 from tconnectsync_nightscout.folds.carbs import carbs_fold
 from tconnectsync_nightscout.folds.fills import fills_fold
+from tconnectsync_nightscout.folds.fold_sets import iob_folds, pump_event_folds, treatment_folds
 from tconnectsync_nightscout.folds.modes import ModesFold, control_notes
-from tconnectsync_nightscout.folds.select import iob_folds, pump_event_folds, treatment_folds
 from tconnectsync_nightscout.folds.sensors import SensorsFold, sensor_alert_notes
 from tconnectsync_nightscout.folds.suspensions import suspension_notes
 from tests.nightscout.fold_harness import NOON, event, keep_laws, timeline

@@ -68,7 +68,7 @@ def test_a_site_that_takes_small_requests_only_is_told(site: StubSite) -> None:
     for fault in (Fault(status=413), Fault(status=503), Fault(broken="before"), Fault(broken="after")):
         site.judge = lambda request, fault=fault: fault if len(request.raw) > 100_000 else None
         (finding,) = bad(site)
-        assert "treatments: small requests pass" in finding.what
+        assert "treatments: small requests work" in finding.what
         assert "client_max_body_size" in (finding.remedy or "")
         assert site.receiver_key["treatments"] == []
     site.judge = lambda request: Fault(status=415) if "Content-Encoding" in request.headers else None
@@ -131,7 +131,7 @@ def test_a_token_that_lacks_a_right_is_told_which(site: StubSite, method: str, r
     (finding,) = bad(site, token="pump-0123456789abcdef")
     assert f"activity: may not {right}" in finding.what
     assert "api:activity:create" in (finding.remedy or "")
-    assert ("may be left" in finding.what) is (right == "delete")
+    assert ("may remain" in finding.what) is (right == "delete")
     assert len(findings(site, token="pump-0123456789abcdef")) == 4
 
 
@@ -148,20 +148,20 @@ def test_a_document_that_vanishes_is_told(site: StubSite) -> None:
     site.forgets = lambda document: "activityType" in document
     (finding,) = bad(site)
     assert "activity" in finding.what
-    assert "not there" in finding.what
+    assert "document is missing" in finding.what
 
 
 def test_the_document_is_removed_when_the_answer_was_lost(site: StubSite) -> None:
     site.fail("POST", "treatments", Fault(broken="after"))
     (finding,) = bad(site)
-    assert "may be left" not in finding.what
+    assert "may remain" not in finding.what
     assert site.receiver_key["treatments"] == []
 
 
 def test_a_document_that_cannot_be_removed_is_named(site: StubSite) -> None:
     site.fail("DELETE", "treatments", Fault(status=500), times=2)
     (finding,) = bad(site)
-    assert "2001-02-03T04:05:06.000Z, may be left there" in finding.what
+    assert "2001-02-03T04:05:06.000Z, may remain there" in finding.what
 
 
 @pytest.mark.parametrize(("minutes_off", "words"), [(10, "600 s behind"), (-10, "600 s ahead of")])

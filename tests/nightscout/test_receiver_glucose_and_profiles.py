@@ -10,7 +10,7 @@ import pytest
 
 from tconnectsync import Delivery, Document, Retryable, Secret, document_id
 from tconnectsync.clock import SystemClock
-from tconnectsync_nightscout.delivery.profile import planned
+from tconnectsync_nightscout.delivery.profile import plan_profile
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
@@ -211,7 +211,7 @@ def test_a_profile_that_was_made_by_hand_meanwhile_does_not_hide_the_pumps(place
 def test_a_site_in_mmol_gets_mmol() -> None:
     document = settings({"Day": profile("1")}, "Day").document
     assert document is not None
-    plan = planned(None, {**document.content, "created_at": "2025-03-31T01:00:00.000Z"}, mode="add", units="mmol")
+    plan = plan_profile(None, {**document.content, "created_at": "2025-03-31T01:00:00.000Z"}, mode="add", units="mmol")
     assert plan.document is not None
     day = plan.document["store"]["Day"]
     assert (day["sens"][0]["value"], day["target_low"][0]["value"], day["target_high"][0]["value"]) == (

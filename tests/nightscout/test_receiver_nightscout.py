@@ -25,10 +25,10 @@ from tconnectsync import (
 )
 from tconnectsync.plugin.receiver import rendered
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
-from tconnectsync_nightscout.site import deadline as patience
 from tconnectsync_nightscout.site import find_copies as reading
+from tconnectsync_nightscout.site import time_budget as patience
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tconnectsync_nightscout.site.wire import created_at_text, moment_of, stored_key
+from tconnectsync_nightscout.site.document_format import created_at_text, moment_of, stored_key
 from tests.nightscout.deliveries import START, Sender, minutes, put, rounds, take_back, taken
 from tests.nightscout.stub_site import SECRET, Fault, HandClock, StubSite, running
 
@@ -582,7 +582,7 @@ def test_a_site_with_an_older_bridges_treatments_waits_for_the_user(
     assert hold is not None
     assert "2 treatments" in hold.reason
     assert "2026-02-27 and 2026-03-01" in hold.reason
-    assert f"`tconnectsync adopt {SINK} --skip` keeps both" in hold.remedy
+    assert f"`tconnectsync adopt {SINK} --skip` to keep both" in hold.remedy
 
 
 def test_our_own_treatments_hold_nothing_up(site: StubSite, receiver: NightscoutReceiver) -> None:

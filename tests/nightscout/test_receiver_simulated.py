@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from tconnectsync import Accepted, CheckResult, CredentialsRefused, Refused, Rejected, Retryable, Secret, document_id
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tconnectsync_nightscout.site.wire import created_at_text
+from tconnectsync_nightscout.site.document_format import created_at_text
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tests.nightscout.deliveries import Sender, minutes, put, rounds, take_back, taken

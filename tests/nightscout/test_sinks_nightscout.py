@@ -140,7 +140,7 @@ def test_a_value_that_cannot_be_is_told_with_what_was_expected(
         (NightscoutOptions(url="https://s.example", token=Secret("t-0123456789abcdef")), []),
         (attrs.evolve(SITE, url="my-site.example"), ["nightscout.url (NS_URL): expected"]),
         (attrs.evolve(SITE, url="https://s.example/?token=hush"), ["nightscout.url (NS_URL): nothing may follow"]),
-        (attrs.evolve(SITE, token=Secret("hush")), ["nightscout.api_secret: set besides nightscout.token"]),
+        (attrs.evolve(SITE, token=Secret("hush")), ["nightscout.api_secret: set together with nightscout.token"]),
     ],
 )
 def test_problems_name_the_key_and_the_variable_and_nothing_secret(

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from tconnectsync import HttpClient, Secret
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.values import iso
 from tconnectsync_tandem.api.endpoints import endpoints_of
@@ -211,7 +211,7 @@ def test_a_login_with_all_its_redirects_goes_through() -> None:
         def sleep(self, seconds: float) -> None:
             raise AssertionError("nobody waits")
 
-    with Cloud([], Clock()) as cloud, FaultProxy(cloud.url) as proxy:
+    with TandemCloud([], Clock()) as cloud, FaultProxy(cloud.url) as proxy:
         options = TandemEndpointOptions(**proxy.endpoints(cloud.endpoints))
         client = HttpClient(clock=Clock())
         account = cloud.accounts[0]

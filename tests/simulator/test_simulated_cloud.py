@@ -21,8 +21,8 @@ from tconnectsync_simulator.cloud.faults import (
     null_answer,
     terms_not_accepted,
 )
-from tconnectsync_simulator.cloud.tandem import Cloud
-from tconnectsync_simulator.cloud.upload_cache import shelve
+from tconnectsync_simulator.cloud.tandem import TandemCloud
+from tconnectsync_simulator.cloud.upload_cache import cache_uploads
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 
@@ -42,7 +42,7 @@ class SetClock:
 class Client:
     """A client as the documents describe it, and nothing of the product."""
 
-    cloud: Cloud
+    cloud: TandemCloud
     session: requests.Session
     verifier: str = VERIFIER
     token: str = ""
@@ -117,13 +117,13 @@ def clock(pump: SimulatedPump) -> SetClock:
 
 
 @pytest.fixture
-def cloud(pump: SimulatedPump, clock: SetClock) -> Iterator[Cloud]:
-    with Cloud([pump], clock) as running:
+def cloud(pump: SimulatedPump, clock: SetClock) -> Iterator[TandemCloud]:
+    with TandemCloud([pump], clock) as running:
         yield running
 
 
 @pytest.fixture
-def visitor(cloud: Cloud) -> Iterator[Client]:
+def visitor(cloud: TandemCloud) -> Iterator[Client]:
     with requests.Session() as session:
         yield Client(cloud, session)
 
@@ -170,7 +170,7 @@ def test_the_right_password_is_refused_in_the_wrong_region(visitor: Client) -> N
 
 
 def test_an_account_of_the_other_region_has_its_own_endpoints(pump: SimulatedPump, clock: SetClock) -> None:
-    with Cloud([pump], clock, accounts=[SimulatedAccount(region="EU")]) as cloud, requests.Session() as session:
+    with TandemCloud([pump], clock, accounts=[SimulatedAccount(region="EU")]) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()
         assert "/eu/" in cloud.endpoints["issuer"]
@@ -251,7 +251,7 @@ def test_the_pumper_answer_has_the_known_keys(client: Client, pump: SimulatedPum
 
 def test_a_pump_that_never_uploaded_is_listed_with_nulls(pump: SimulatedPump) -> None:
     clock = SetClock(pump.truth.begin - timedelta(days=1))
-    with Cloud([pump], clock, unused_serials=["514387"]) as cloud, requests.Session() as session:
+    with TandemCloud([pump], clock, unused_serials=["514387"]) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()
         worn, unused = client.pumper().json()["pumps"]
@@ -342,7 +342,7 @@ def test_every_answer_tells_the_clouds_time(client: Client, clock: SetClock) -> 
 
 
 def test_a_plan_is_served_like_the_pump_it_makes(client: Client, pump: SimulatedPump, clock: SetClock) -> None:
-    with Cloud([pump.plan], clock) as cloud, requests.Session() as session:
+    with TandemCloud([pump.plan], clock) as cloud, requests.Session() as session:
         other = Client(cloud, session)
         other.log_in()
         assert other.pumper().json() == client.pumper().json()
@@ -353,7 +353,7 @@ def test_a_plan_is_served_like_the_pump_it_makes(client: Client, pump: Simulated
 
 
 def test_a_shelf_knows_when_the_next_upload_comes(pump: SimulatedPump) -> None:
-    shelf = shelve(pump)
+    shelf = cache_uploads(pump)
     assert shelf.next_upload_s(pump.all_uploaded_at.timestamp()) is None
     begin_s = pump.truth.begin.timestamp()
     coming = shelf.next_upload_s(begin_s)
@@ -449,7 +449,7 @@ def test_faults_can_be_forgotten(client: Client) -> None:
 
 
 def test_connections_are_kept_alive_and_end_with_the_cloud(pump: SimulatedPump, clock: SetClock) -> None:
-    cloud = Cloud([pump], clock)
+    cloud = TandemCloud([pump], clock)
     with requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()

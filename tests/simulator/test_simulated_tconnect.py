@@ -18,7 +18,7 @@ import requests
 
 from tconnectsync_simulator.cloud.faults import CloudFault, answered, web_page_blocked
 from tconnectsync_simulator.cloud.tconnect import LegacyCloud
-from tconnectsync_simulator.cloud.tconnect_records import Book, SuspensionRow
+from tconnectsync_simulator.cloud.tconnect_records import SuspensionRow, TconnectRecords
 from tconnectsync_simulator.cloud.tconnect_responses import suspensions
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
@@ -186,11 +186,11 @@ def test_the_index_moves_and_rows_come_as_records_are_uploaded(pump: SimulatedPu
     first, later = pump.upload_times_s[20], pump.upload_times_s[40]
     clock = SetClock(datetime.fromtimestamp(first, timezone.utc))
     with LegacyCloud(pump, clock) as cloud:
-        before, known = cloud.book.newest_index, len(cloud.book.basal)
+        before, known = cloud.records.newest_index, len(cloud.records.basal)
         clock.time = datetime.fromtimestamp(later, timezone.utc)
-        assert cloud.book.newest_index > before
-        assert len(cloud.book.basal) > known
-        newest = max(row.at + timedelta(seconds=row.span_s) for row in cloud.book.basal)
+        assert cloud.records.newest_index > before
+        assert len(cloud.records.basal) > known
+        newest = max(row.at + timedelta(seconds=row.span_s) for row in cloud.records.basal)
         assert true(newest) <= clock.time
 
 
@@ -233,7 +233,7 @@ def test_sleep_exercise_and_suspensions_are_where_they_were(client: Client, pump
 def test_a_bolus_whose_request_is_not_there_yet_is_not_told(pump: SimulatedPump) -> None:
     log = tuple(record for record in pump.log if record.entry["eventCode"] != 65)
     with LegacyCloud(attrs.evolve(pump, log=log), SetClock(pump.all_uploaded_at)) as cloud:
-        assert cloud.book.boluses == []
+        assert cloud.records.boluses == []
 
 
 def test_boluses_have_both_parts_as_they_were_delivered(client: Client, pump: SimulatedPump) -> None:
@@ -296,8 +296,11 @@ def test_readings_and_finger_sticks(client: Client, pump: SimulatedPump) -> None
 def test_a_suspension_that_lasts_over_midnight_is_told_again() -> None:
     stop = SuspensionRow(at=datetime(2021, 4, 1, 23, 50), reason="manual", ended_at=datetime(2021, 4, 3, 0, 10))
     days = (date(2021, 4, 2), date(2021, 4, 3))
-    assert [each["SuspendReason"] for each in suspensions(Book(sites=[stop]), days)] == ["previous", "previous"]
-    (first, *_) = suspensions(Book(sites=[stop]), (date(2021, 4, 1), date(2021, 4, 1)))
+    assert [each["SuspendReason"] for each in suspensions(TconnectRecords(sites=[stop]), days)] == [
+        "previous",
+        "previous",
+    ]
+    (first, *_) = suspensions(TconnectRecords(sites=[stop]), (date(2021, 4, 1), date(2021, 4, 1)))
     x = int(datetime(2021, 4, 1, 23, 50, tzinfo=ZoneInfo("America/Los_Angeles")).timestamp())
     assert first == {"EventDateTime": f"/Date({x}000-0000)/", "SuspendReason": "manual"}
 

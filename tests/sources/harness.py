@@ -16,7 +16,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.testing import ManualClock, plugin_context
 from tconnectsync.testing import source_contract as contract
 from tconnectsync_simulator.cloud.service import SimulatedService
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.cloud.tconnect import LegacyCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
@@ -56,12 +56,12 @@ class Kind:
     """What must be nowhere."""
 
 
-def _tandem(cloud: Cloud, context: Context, password: str) -> Source:
+def _tandem(cloud: TandemCloud, context: Context, password: str) -> Source:
     options = TandemOptions(
         email=cloud.accounts[0].email, password=Secret(password), region="US", history_days=HISTORY_DAYS,
         endpoints=TandemEndpoints(**cloud.endpoints),
     )  # fmt: skip
-    return open_tandem(options, context, judge=verdict)
+    return open_tandem(options, context, verify_signature=verdict)
 
 
 def _older(cloud: LegacyCloud, context: Context, password: str) -> Source:
@@ -77,7 +77,7 @@ def _older(cloud: LegacyCloud, context: Context, password: str) -> Source:
 KINDS = (
     Kind(
         name="tandem",
-        make_cloud=lambda clock: Cloud([pump()], clock, token_life_s=8 * 3600),
+        make_cloud=lambda clock: TandemCloud([pump()], clock, token_life_s=8 * 3600),
         open=_tandem,
         data="pump-logs",
         login="login",

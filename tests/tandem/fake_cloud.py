@@ -21,7 +21,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tconnectsync import Context, Event, Secret
-from tconnectsync_tandem.api.id_token import Judge
+from tconnectsync_tandem.api.id_token import SignatureCheck
 from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
@@ -353,7 +353,7 @@ class TandemHarness:
     folder: Path
     log: MemoryLog = attrs.field(factory=MemoryLog)
     zone: str = "America/New_York"
-    judge: Judge = verdict  # in this process, which is quicker
+    judge: SignatureCheck = verdict  # in this process, which is quicker
     settings: dict[str, Any] = attrs.field(factory=dict)
     _source: TandemSource | None = None
 
@@ -363,7 +363,7 @@ class TandemHarness:
             clock=self.clock, folder=self.folder, version="4.0.0", sections={}, zone_of=lambda day: self.zone
         )
         given = {"email": EMAIL, "password": Secret(PASSWORD), "region": "US", "endpoints": self.cloud.endpoints}
-        return open_source(TandemOptions(**{**given, **self.settings, **options}), context, judge=self.judge)
+        return open_source(TandemOptions(**{**given, **self.settings, **options}), context, verify_signature=self.judge)
 
     @property
     def running_source(self) -> TandemSource:

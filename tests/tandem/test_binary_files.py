@@ -142,8 +142,8 @@ def test_of_a_cut_file_the_whole_records_can_be_taken() -> None:
 @pytest.mark.parametrize(
     ("header", "words"),
     [
-        ("20171b33000000000001", "no record of a pump begins with 2017"),
-        ("04001b33000000000001", "no record of a pump begins with 0400"),
+        ("20171b33000000000001", "no pump record begins with 2017"),
+        ("04001b33000000000001", "no pump record begins with 0400"),
         ("0117ffffffff00000001", "a record of 2144-02-07"),
         ("01170000000000000001", "a record of 2008-01-01 00:00"),
         ("01171b3300000fffffff", "a record with the number 268,435,455"),
@@ -161,7 +161,7 @@ def test_an_impossible_header_is_told_with_its_byte(header: str, words: str) -> 
         reader = reader_of(form, skip_bad=True)
         assert list(reader.records()) == RECORDS[:19] + RECORDS[22:]  # damage may begin in one and end in another
         assert len(reader.skipped) == 1
-    assert "damaged parts were left out at byte 520" in batches(content, skip_bad=True)[-1].note
+    assert "corrupt parts were skipped at byte 520" in batches(content, skip_bad=True)[-1].note
 
 
 @pytest.mark.parametrize("lost", [1, 3, 13, 25])
@@ -191,7 +191,7 @@ def test_bytes_too_many_cost_the_records_around_them(more: int) -> None:
 def test_letters_that_are_no_base64_cost_their_records() -> None:
     for place in (100, 555, 777):
         harmed = LINES[:place] + b"*" + LINES[place + 1 :]
-        with pytest.raises(FileUnreadable, match=f"^Byte {place}: no base64 text"):
+        with pytest.raises(FileUnreadable, match=f"^Byte {place}: not base64 text"):
             split(harmed)
         reader = reader_of(harmed, skip_bad=True)
         found = list(reader.records())
@@ -264,7 +264,7 @@ def test_where_a_file_is_only_looked_through_damage_is_told_and_a_few_events_do(
     options = ImportOptions(pump="90556643", skip_bad=False, received_at=NOW, looking=True)
     some = [event for batch in read(io.BytesIO(PLAIN), options) for event in batch.events]
     assert some == list(batches(PLAIN)[0].events[:1])
-    with pytest.raises(FileUnreadable, match="the record that begins there is cut"):
+    with pytest.raises(FileUnreadable, match="the record that begins there is truncated"):
         list(read(io.BytesIO(PLAIN[:-1]), options))
 
 

@@ -25,8 +25,8 @@ from tconnectsync_tandem.decode.entries import NO_SUCH_CODE
 from tconnectsync_tandem.decode.event_factory import make_event
 from tconnectsync_tandem.polling.cooldown import BUSY_TRIES
 from tconnectsync_tandem.polling.schema_drift import SchemaDrift
-from tconnectsync_tandem.polling.window_reader import PATIENCE, WindowReader, bisect, words_for
-from tconnectsync_tandem.polling.window_state import Memo
+from tconnectsync_tandem.polling.window_reader import PATIENCE, WindowReader, bisect, window_text
+from tconnectsync_tandem.polling.window_state import WindowState
 from tests.tandem.fake_cloud import (
     SERIAL,
     START,
@@ -353,7 +353,7 @@ def test_pumps_are_read_one_by_one_and_odd_ones_skipped() -> None:
     found = read_pumps({"pumps": listed})
     assert [pump.serial for pump in found.pumps] == ["1111111"]
     assert found.skipped == 6
-    assert [pump.lacks for pump in found.hidden] == ["no serial number", "no assignment", "no serial number"]
+    assert [pump.missing for pump in found.hidden] == ["no serial number", "no assignment", "no serial number"]
     assert [pump.serial for pump in read_pumps({"pumps": [{**good, "serialNumber": 90556643}]}).pumps] == ["90556643"]
 
 
@@ -454,8 +454,8 @@ def test_windows_halve_without_gap_or_overlap() -> None:
         (date(2026, 11, 2), date(2026, 11, 2)),
     )
     assert [half[0].day for half in bisect((date(2026, 11, 1), date(2026, 11, 3)))] == [1, 2]
-    assert words_for((date(2026, 10, 1), date(2026, 10, 28))) == "1 to 28 October 2026"
-    assert words_for((date(2025, 12, 9), date(2026, 1, 5))) == "9 December 2025 to 5 January 2026"
+    assert window_text((date(2026, 10, 1), date(2026, 10, 28))) == "1 to 28 October 2026"
+    assert window_text((date(2025, 12, 9), date(2026, 1, 5))) == "9 December 2025 to 5 January 2026"
 
 
 class _TrackedBody(bytearray):
@@ -485,7 +485,7 @@ def test_the_bodies_of_broken_windows_are_not_kept(tmp_path: Path, content: byte
         client=client,  # type: ignore[arg-type]  # stands in for it
         clock=SetClock(),
         drift=SchemaDrift(),
-        memo=Memo(tmp_path / "memo.json"),
+        window_state=WindowState(tmp_path / "memo.json"),
     )
     gc.disable()
     try:
@@ -577,7 +577,7 @@ def test_any_absurd_value_anywhere_in_a_window_costs_no_other_event(
         client=_Canned(body),
         clock=SetClock(),
         drift=SchemaDrift(),
-        memo=Memo(tmp_path_factory.getbasetemp() / "memo.json"),
+        window_state=WindowState(tmp_path_factory.getbasetemp() / "memo.json"),
     )  # type: ignore[arg-type]  # stands in for it
     log = MemoryLog()
     for batch in reader.read(pump, [(date(2026, 11, 19), date(2026, 11, 19))]):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tconnectsync import SourceChanged
 from tconnectsync_tandem.decode import decode
 from tconnectsync_tandem.decode.entries import read_entry
-from tconnectsync_tandem.polling.unreadable_days import Unreadable
-from tconnectsync_tandem.polling.window_state import FORGOTTEN_AFTER, Memo
+from tconnectsync_tandem.polling.unreadable_days import UnreadableEvents
+from tconnectsync_tandem.polling.window_state import FORGOTTEN_AFTER, WindowState
 from tests.tandem.fake_cloud import CloudPump, Fault, TandemHarness, basal, entry, hourly
 
 Change = Callable[[dict[str, Any]], Any]
@@ -196,7 +196,7 @@ def test_a_day_that_could_not_be_read_is_asked_for_again_after_months(world: Tan
     world.poll(world.source())
     assert [event.body.delivered_u for event in world.log.of("bolus.completed")] == [2.25]
     world.poll(world.source())
-    assert Memo.load(world.folder / "windows.json").unread("1111111", {}) == set()
+    assert WindowState.load(world.folder / "windows.json").unread("1111111", {}) == set()
 
 
 def _fetched_later(world: TandemHarness, number: int) -> Any:
@@ -263,7 +263,7 @@ def test_a_backfill_of_which_a_dose_cannot_be_read_opens_nothing(world: TandemHa
 def test_a_window_is_finished_but_for_the_days_around_what_cannot_be_read(days: set[int], kind: str) -> None:
     window = date(2026, 10, 20), date(2026, 11, 16)
     unread = {window[0] + timedelta(days=number) for number in days}
-    found = Unreadable(window, kinds=Counter({kind: len(unread)}) if unread else Counter())
+    found = UnreadableEvents(window, kinds=Counter({kind: len(unread)}) if unread else Counter())
     found._days.update(unread)
     finished = [
         date.fromordinal(number)
@@ -294,7 +294,7 @@ def test_a_window_that_is_refused_is_asked_for_in_halves_and_the_size_is_remembe
     world.cloud.faults.append(fault)
     world.poll()
     assert len(world.log.of("basal.delivered")) == 24 * 102
-    assert Memo.load(world.folder / "windows.json").limit(world.clock.now()) == 14
+    assert WindowState.load(world.folder / "windows.json").most_days(world.clock.now()) == 14
     world.cloud.asked.clear()
     backfill(world, date(2026, 6, 1), date(2026, 7, 28))
     assert {days_of(query) for path, query in world.cloud.asked if "pump-logs" in path} == {14, 4}
@@ -311,7 +311,7 @@ def test_a_service_that_refuses_even_a_day_has_changed(world: TandemHarness) -> 
         world.poll()
     assert min(days_of(query) for path, query in world.cloud.asked if "pump-logs" in path) == 1
     assert world.cloud.count("pump-logs") <= 12
-    assert Memo.load(world.folder / "windows.json").limit(world.clock.now()) is None
+    assert WindowState.load(world.folder / "windows.json").most_days(world.clock.now()) is None
 
 
 def test_an_unknown_key_is_no_matter_of_size(world: TandemHarness) -> None:
@@ -331,4 +331,4 @@ def test_a_day_that_is_refused_costs_that_day(world: TandemHarness) -> None:
     with pytest.raises(Exception, match="20 October 2026 of pump 1111111 could not be read"):
         world.poll()
     assert len(world.log.of("basal.delivered")) == 24 * 32
-    assert (Memo.load(world.folder / "windows.json").limit(world.clock.now()) or 99) >= 14
+    assert (WindowState.load(world.folder / "windows.json").most_days(world.clock.now()) or 99) >= 14

@@ -238,7 +238,7 @@ def test_a_pump_of_the_list_may_hold_anything() -> None:
 
 def test_a_log_full_of_absurd_entries_opens_folds_and_reads_back(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
     """All of it through the real log: revisions, an index built again, and every sink's folds."""
-    from tconnectsync_nightscout.folds.select import iob_folds, pump_event_folds, treatment_folds
+    from tconnectsync_nightscout.folds.fold_sets import iob_folds, pump_event_folds, treatment_folds
 
     rng = random.Random(3)
     made: list[Event] = []

@@ -96,7 +96,7 @@ def test_a_token_that_the_server_has_forgotten_is_replaced_once(world: TandemHar
 def test_a_new_token_that_is_refused_is_no_reason_for_another_login(world: TandemHarness) -> None:
     world.cloud.faults.append(Fault("/bff/", status=401, body=b"{}", times=99))
     for _ in range(3):
-        with pytest.raises(Retryable, match="just given") as caught:
+        with pytest.raises(Retryable, match="just issued") as caught:
             world.poll(world.source())
         assert (caught.value.after_s or 0) >= 1800
     assert world.cloud.count("/login") == 1
@@ -106,7 +106,7 @@ def test_a_revoked_old_token_whose_replacement_is_refused_ends_after_one_login(w
     world.poll()
     world.clock.forward(hours=1)
     world.cloud.faults.append(Fault("/bff/", status=401, body=b"{}", times=99))
-    with pytest.raises(Retryable, match="just given"):
+    with pytest.raises(Retryable, match="just issued"):
         world.poll()
     assert world.cloud.count("/login") == 2
 
@@ -131,20 +131,20 @@ def test_refused_credentials_name_the_region_and_the_other_one_and_no_secret(wor
         (Fault("/login", status=400, body=b'{"message": "Max attempted logins exceeded."}'), CredentialsRefused, "locked"),
         (Fault("/login", status=400, body=b'{"name": "ZodError"}'), SourceChanged, "400"),
         (Fault("/login", status=404, body=b"<html>"), SourceChanged, "404"),
-        (Fault("/login", status=200, body=b"<html>"), SourceChanged, "something new"),
+        (Fault("/login", status=200, body=b"<html>"), SourceChanged, "has changed"),
         (Fault("/login", status=403, body=b"<html>Web Page Blocked!</html>"), Retryable, "firewall"),
         (Fault("/login", status=429, headers={"Retry-After": "77"}), Retryable, "wait"),
         (Fault("/login", status=503), Retryable, "503"),
         (Fault("/login", reset=True), Retryable, "broke the connection"),
         (Fault("/page", status=403, body=b"x"), Retryable, "firewall"),
         (Fault("/page", status=502, body=b"x"), Retryable, "502"),
-        (Fault("/authorize", status=200, body=b"<html>new terms</html>"), SourceChanged, "not end where it should"),
-        (Fault("/authorize", status=302, headers={"Location": "/accounts/api/connect/authorize"}, times=99), SourceChanged, "never ends"),
+        (Fault("/authorize", status=200, body=b"<html>new terms</html>"), SourceChanged, "unexpected page"),
+        (Fault("/authorize", status=302, headers={"Location": "/accounts/api/connect/authorize"}, times=99), SourceChanged, "too often"),
         (Fault("/hop", status=302, headers={"Location": "https://sso.example.org/auth/callback?error=consent_required"}), SourceChanged, "consent_required"),
         (Fault("/hop", status=302, headers={"Location": "ftp://example.org/"}), SourceChanged, "unsafe"),
         (Fault("/hop", status=302, headers={"Location": "https://[broken"}), SourceChanged, "to no address"),
         (Fault("/token", status=400, body=b'{"error": "invalid_client"}'), SourceChanged, "400"),
-        (Fault("/token", body=b"[]"), SourceChanged, "something new"),
+        (Fault("/token", body=b"[]"), SourceChanged, "has changed"),
         (Fault("/token", change=lambda granted: {**granted, "access_token": None}), SourceChanged, "access_token"),
         (Fault("/token", change=lambda granted: {**granted, "id_token": "a.b.c"}), SourceChanged, "signature"),
         (Fault("/jwks", body=b'{"keys": []}'), SourceChanged, "no keys"),
@@ -183,7 +183,7 @@ def test_a_token_signed_by_someone_else_is_not_taken(world: TandemHarness) -> No
 
 def test_a_token_of_another_issuer_is_not_taken(world: TandemHarness) -> None:
     world.cloud.issuer = "https://elsewhere.example.org"
-    with pytest.raises(SourceChanged, match="issued by someone else"):
+    with pytest.raises(SourceChanged, match="not issued by"):
         world.poll()
 
 
@@ -203,7 +203,7 @@ def test_the_id_token_has_five_minutes_of_leeway(world: TandemHarness, off_s: in
     if good:
         world.poll()
     else:
-        with pytest.raises(SourceChanged, match="not valid now"):
+        with pytest.raises(SourceChanged, match="not valid at"):
             world.poll()
 
 

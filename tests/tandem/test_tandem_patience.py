@@ -29,13 +29,13 @@ class WrongClock(SetClock):
 def test_a_pause_that_began_while_the_clock_was_wrong_ends(wrong_by: timedelta, sign: int) -> None:
     (pump,) = read_pumps({"pumps": [CloudPump().listed()]}).pumps
     clock, patience = WrongClock(wrong_by=sign * wrong_by), Cooldown()
-    patience.leave_pump(pump, clock)
+    patience.pause_pump(pump, clock)
     for _ in range(DAY_TRIES):
-        patience.leave_day(pump, DAY, clock)
-    assert patience.spares(pump, clock)
-    assert patience.spared_days(pump, clock) == {DAY}
+        patience.record_failed_day(pump, DAY, clock)
+    assert patience.is_pump_paused(pump, clock)
+    assert patience.paused_days(pump, clock) == {DAY}
     clock.wrong_by = timedelta(0)
     clock.forward(hours=1, minutes=2)
-    assert not patience.spared_days(pump, clock)
+    assert not patience.paused_days(pump, clock)
     clock.forward(hours=24)
-    assert not patience.spares(pump, clock)
+    assert not patience.is_pump_paused(pump, clock)

@@ -344,7 +344,7 @@ def test_a_worn_pump_that_the_list_hides_is_told_and_the_phone_is_not_to_blame(
     assert {fact.pump for fact in world.log.of("window.fetched")} == {"2222222"}  # the others are read all the same
     findings = list(world.source().check())
     assert sum("cannot be read" in finding.what and not finding.good for finding in findings) == 1
-    assert not any("probably the worn one" in finding.what for finding in findings)
+    assert not any("probably the active pump" in finding.what for finding in findings)
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,7 @@ def test_only_the_chosen_pumps_are_read_and_a_newer_one_left_out_is_told(
     world.poll()
     assert {event.pump for event in world.log.events} == {"2222222"}
     assert "pump 3333333 is not on the account" in caplog.text
-    assert "pump 1111111, which is left out, has newer data" in caplog.text
+    assert "pump 1111111, which `pumps` excludes, has newer data" in caplog.text
     world.poll()
     assert caplog.text.count("3333333") == 2  # once in each of the two warnings
 

@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from tconnectsync import Context, Retryable, Secret
-from tconnectsync_simulator.cloud.tandem import Cloud
+from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_tandem.api.id_token_check import verdict
@@ -31,7 +31,7 @@ def at(day: int, hour: float = 12) -> datetime:
 class Home:
     """One account at the simulated cloud, polled as time goes by."""
 
-    cloud: Cloud
+    cloud: TandemCloud
     clock: SetClock
     folder: Path
     zone: str = "America/New_York"
@@ -43,7 +43,7 @@ class Home:
         endpoints = TandemEndpointOptions(**self.cloud.endpoints)
         password = Secret(account.password)
         given = TandemOptions(email=account.email, password=password, region="US", endpoints=endpoints, **options)
-        return open_source(given, context, judge=verdict)
+        return open_source(given, context, verify_signature=verdict)
 
     def live(self, until: datetime, every_min: float, source: TandemSource | None = None) -> None:
         """Poll at a rhythm, and get over trouble as the engine would: by asking again later."""
@@ -60,7 +60,7 @@ class Home:
 @contextmanager
 def home(tmp_path: Path, start: datetime, *pumps: SimulatedPump, **options: Any) -> Iterator[Home]:
     clock = SetClock(start)
-    with Cloud(pumps, clock, **({"token_life_s": 8 * 3600} | options)) as cloud:
+    with TandemCloud(pumps, clock, **({"token_life_s": 8 * 3600} | options)) as cloud:
         yield Home(cloud, clock, tmp_path)
 
 

@@ -17,7 +17,7 @@ from tconnectsync_nightscout.folds.boluses import BolusFold
 from tconnectsync_nightscout.folds.modes import ModesFold
 from tconnectsync_tconnect.rows.csv_tables import read_rows
 from tconnectsync_tconnect.rows.entry import decode
-from tconnectsync_tconnect.rows.merge import LegacyResponses, Merged, Rest, merged
+from tconnectsync_tconnect.rows.merge import LegacyResponses, MergedResponses, OpenSpans, merge_responses
 from tconnectsync_tconnect.source_events import event_of
 from tests.tconnect.fake_services import GUID, PUMP, SetClock, bolus, segment, site, timeline, x_of
 from tests.tconnect.sample_exports import (
@@ -37,16 +37,16 @@ NOW = datetime(2021, 4, 3, tzinfo=timezone.utc)
 DAY = date(2021, 4, 1)
 
 
-def together(rest: Rest | None = None, **answers: Any) -> Merged:
+def together(rest: OpenSpans | None = None, **answers: Any) -> MergedResponses:
     csv = list(read_rows(io.BytesIO(answers.pop("csv", b""))))
-    return merged(LegacyResponses(first=DAY, csv=csv, **answers), rest or Rest())
+    return merge_responses(LegacyResponses(first=DAY, csv=csv, **answers), rest or OpenSpans())
 
 
-def events(found: Merged) -> list[Event]:
+def events(found: MergedResponses) -> list[Event]:
     return [event_of(one, PUMP, NOW) for one in found.facts]
 
 
-def rates(found: Merged | list[Event]) -> list[tuple[str, float, float]]:
+def rates(found: MergedResponses | list[Event]) -> list[tuple[str, float, float]]:
     """What Nightscout shows: start, rate, minutes."""
     told = found if isinstance(found, list) else events(found)
     return [
@@ -55,7 +55,7 @@ def rates(found: Merged | list[Event]) -> list[tuple[str, float, float]]:
     ]
 
 
-def doses(found: Merged) -> list[float]:
+def doses(found: MergedResponses) -> list[float]:
     return [document.content["insulin"] for document in documents_of(BolusFold(), events(found))]
 
 
@@ -102,9 +102,9 @@ def test_a_suspension_that_nothing_ends_is_ended_by_the_days_after() -> None:
     before = together(
         timeline=timeline(segment("2021-04-01T23:00", 1.0, 1800), suspensions=[("2021-04-01T23:30", "manual")])
     )
-    assert before.rest.suspension is not None
-    after = together(before.rest, timeline=timeline(segment("2021-04-02T00:30", 1.0, 300)))
-    assert after.rest.suspension is None
+    assert before.open_spans.suspension is not None
+    after = together(before.open_spans, timeline=timeline(segment("2021-04-02T00:30", 1.0, 300)))
+    assert after.open_spans.suspension is None
     told = {event.id: event for event in (*events(before), *events(after))}
     assert rates(list(told.values()))[1] == ("01 23:30", 0.0, 60)
 
@@ -122,7 +122,7 @@ def test_basal_of_the_timeline_wins_and_the_export_fills_the_time_before_it() ->
 
 def test_a_row_of_the_export_lasts_into_the_days_after() -> None:
     before = together(csv=export(basal(("08:00:00", "1.0"), ("20:00:00", "1.5"))))
-    after = together(before.rest, csv=export(basal(("23:00:00", "2.0"))))
+    after = together(before.open_spans, csv=export(basal(("23:00:00", "2.0"))))
     assert rates([*events(before), *events(after)])[:2] == [("01 08:00", 1.0, 720), ("01 20:00", 1.5, 180)]
 
 
@@ -207,7 +207,8 @@ def test_a_sleep_that_reaches_to_the_newest_data_has_no_end_yet() -> None:
     asleep = together(timeline=timeline(segment("2021-04-01T03:00", 1.0, 300), modes=[("2021-04-01T01:00", 1, 7200)]))
     assert [event.body.mode for event in events(asleep) if event.kind == "mode.changed"] == ["sleep"]
     longer = together(
-        asleep.rest, timeline=timeline(segment("2021-04-01T09:00", 1.0, 300), modes=[("2021-04-01T01:00", 1, 21600)])
+        asleep.open_spans,
+        timeline=timeline(segment("2021-04-01T09:00", 1.0, 300), modes=[("2021-04-01T01:00", 1, 21600)]),
     )
     ends = [event for event in events(longer) if event.kind == "mode.changed" and event.body.mode == "normal"]
     assert [f"{event.pump_time:%H:%M}" for event in ends] == ["07:00"]
@@ -216,10 +217,11 @@ def test_a_sleep_that_reaches_to_the_newest_data_has_no_end_yet() -> None:
 def test_days_without_any_data_do_not_end_a_sleep() -> None:
     """Tomorrow is asked for, too: that it is empty says nothing about the night that has begun."""
     asleep = together(timeline=timeline(segment("2021-04-01T03:00", 1.0, 300), modes=[("2021-04-01T01:00", 1, 7200)]))
-    tomorrow = merged(LegacyResponses(first=date(2021, 4, 2)), asleep.rest)
+    tomorrow = merge_responses(LegacyResponses(first=date(2021, 4, 2)), asleep.open_spans)
     assert [event for event in events(tomorrow) if event.body.mode == "normal"] == []
-    later = merged(
-        LegacyResponses(first=date(2021, 4, 3), timeline=timeline(segment("2021-04-03T00:00", 1.0, 300))), tomorrow.rest
+    later = merge_responses(
+        LegacyResponses(first=date(2021, 4, 3), timeline=timeline(segment("2021-04-03T00:00", 1.0, 300))),
+        tomorrow.open_spans,
     )
     ends = [event for event in events(later) if event.kind == "mode.changed" and event.body.mode == "normal"]
     assert [f"{event.pump_time:%d %H:%M}" for event in ends] == ["01 03:00"]

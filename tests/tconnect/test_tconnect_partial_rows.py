@@ -67,7 +67,7 @@ def bolus_line(*more: str, before: int = 0, **changes: str) -> str:
         ("note-with-commas.csv", [("2021-06-03 07:31:20", 4.25), ("2021-06-03 12:04:51", 2.1)], "2 Bolus rows read in part"),
         ("older-layout.csv", [("2016-02-09 18:22:10", 6.0)], "1 Bolus row read in part"),
         ("quotes-in-name.csv", [("2021-06-03 07:31:20", 4.25)], "3 rows of a t:connect export"),
-        ("without-values.csv", [("2021-06-03 12:04:51", 2.1)], "1 Bolus row without the amount"),
+        ("without-values.csv", [("2021-06-03 12:04:51", 2.1)], "1 Bolus row without the delivered amount"),
     ],
 )  # fmt: skip
 def test_samples_of_real_shapes_give_every_dose(name: str, expected: list[tuple[str, float]], words: str) -> None:
@@ -154,7 +154,7 @@ def test_a_dose_of_unknown_size_is_unknown_and_never_nothing() -> None:
     content = export(READINGS, boluses({**STANDARD, "InsulinDelivered": ""}))
     found = events_of(content)
     assert {event.kind for event in found} == {"glucose.reading", "bolus.requested"}
-    assert "1 Bolus row without the amount that was delivered" in note_of(content)
+    assert "1 Bolus row without the delivered amount" in note_of(content)
 
 
 @pytest.mark.parametrize("changes", [{"BolexInsulinDelivered": ""}, {"BolexCompletionDateTime": ""}])
@@ -162,7 +162,7 @@ def test_of_an_extended_bolus_the_part_that_is_told_counts(changes: dict[str, st
     content = export(READINGS, boluses({**EXTENDED, **changes}))
     kinds = {event.kind for event in events_of(content)}
     assert kinds == {"glucose.reading", "bolus.requested", "bolus.completed", "bolus.extended_started"}
-    assert "without the amount" in note_of(content)
+    assert "without the delivered amount" in note_of(content)
 
 
 def test_an_extended_part_counts_though_the_immediate_one_says_no_amount() -> None:

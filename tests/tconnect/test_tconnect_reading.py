@@ -392,7 +392,7 @@ def test_a_row_of_another_table_is_refused() -> None:
 
 def test_rows_that_a_blank_line_parts_from_their_header_are_refused() -> None:
     first, second = boluses(STANDARD), boluses(EXTENDED).split("\r\n", 1)[1]
-    with pytest.raises(FileUnreadable, match="stands under no header"):
+    with pytest.raises(FileUnreadable, match="has no header"):
         events_of(export(first, second), pump=PUMP, skip_bad=True)
 
 
@@ -414,7 +414,7 @@ def test_a_table_that_nobody_knows_is_refused() -> None:
 
 @pytest.mark.parametrize("content", [b"", export(), export(boluses())])
 def test_a_file_without_rows_is_refused(content: bytes) -> None:
-    with pytest.raises(FileUnreadable, match="holds no row"):
+    with pytest.raises(FileUnreadable, match="has no row"):
         events_of(content)
 
 

@@ -281,7 +281,7 @@ def test_a_check_tells_who_and_how_far_without_secrets(services: Services, tmp_p
 @pytest.mark.parametrize("body", ["<html>maintenance</html>", "[]", '{"event": 5}', '{"events": []}'])
 def test_an_answer_of_another_shape_is_never_no_data(services: Services, tmp_path: Path, body: str) -> None:
     services.fail("TherapyEvents", 200, body=body)
-    with pytest.raises(SourceChanged, match="something new"):
+    with pytest.raises(SourceChanged, match="has changed"):
         polled(services.source(tmp_path), MemoryLog())
 
 

@@ -1,7 +1,8 @@
-"""An announcement on its way to a site, which rings only for its newest treatment, and only if that is younger than ten minutes.
+"""Announcements: stamp them with the time of sending, and name their age if they are late.
 
-The fold has no clock: it says when the alarm was. The receiver says how long ago that is, and stamps it with now. Neither is
-part of what the document says: identity, content hash and comparison are those of the fold's document.
+Nightscout alerts only for the newest treatment, and only if it is younger than ten minutes. The fold has no clock, so
+it gives the time of the alarm. The receiver stamps the copy that it sends with the current time. Stamp and age are not
+part of the document: its identity, content hash and comparison come from the fold.
 """
 
 from __future__ import annotations
@@ -13,28 +14,28 @@ import attrs
 from tconnectsync import Document, counted
 
 ANNOUNCEMENT = "Announcement"
-"""It rings phones, and lapses like a device status; what was sent of it stays."""
+"""It alerts phones, and expires like a device status; a copy that was sent stays."""
 TOLD_LATE = frozenset({"created_at", "notes"})
-"""What the receiver changes."""
+"""Fields that the receiver changes."""
 LATE = timedelta(minutes=2)
-"""From this age on it is told."""
+"""From this age on, the announcement names its age."""
 _SECOND = timedelta(seconds=1)
 
 
-def with_its_age(document: Document, now: datetime) -> Document:
-    """``document`` as it is to be sent at ``now``: an announcement is stamped now, and a late one says its age."""
+def with_age(document: Document, now: datetime) -> Document:
+    """Return ``document`` as it is sent at ``now``: stamped now, and with its age if it is late."""
     if document.content.get("eventType") != ANNOUNCEMENT or document.at.tzinfo is None:
         return document
-    # its own milliseconds keep it apart from others; the second before, so that it does not lie in the site's future
+    # the milliseconds keep announcements apart; one second earlier, so that the site does not see a future time
     at = (now - _SECOND).replace(microsecond=document.at.microsecond)
     age = now - document.at
     if age < LATE:
         return attrs.evolve(document, at=max(at, document.at))
-    notes = f"{document.content.get('notes', 'Alarm')}, {age_words(age)} ago"
+    notes = f"{document.content.get('notes', 'Alarm')}, {age_text(age)} ago"
     return attrs.evolve(document, at=at, content={**document.content, "notes": notes})
 
 
-def age_words(age: timedelta) -> str:
+def age_text(age: timedelta) -> str:
     """``43 minutes``, ``1 hour 5 minutes``."""
     hours, minutes = divmod(round(age / timedelta(minutes=1)), 60)
     return " ".join(counted(number, unit) for number, unit in ((hours, "hour"), (minutes, "minute")) if number)

@@ -1,21 +1,21 @@
-"""``check``: what a site allows, found out by doing it with a document of its own that is removed afterwards."""
+"""Test what a site allows: ``check`` writes documents of its own and deletes them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from tconnectsync import CheckResult, CredentialsRefused, Retryable, TconnectsyncError
-from tconnectsync_nightscout.delivery.check_documents import BATCH, CHECK_TIME, Trial
+from tconnectsync_nightscout.delivery.check_documents import BATCH, CHECK_TIME, WriteTest
 from tconnectsync_nightscout.delivery.profile import COLLECTION as PROFILE
 from tconnectsync_nightscout.site.address import SiteStatus, is_exposed
 from tconnectsync_nightscout.site.client import NightscoutClient
-from tconnectsync_nightscout.site.wire import created_at_text
+from tconnectsync_nightscout.site.document_format import created_at_text
 
 CLOCK_LIMIT_S = 120.0
 
 _LIMITS = (
-    "Delivery uses smaller requests, which takes longer. If the proxy or firewall before the site is yours, raise its limits"
-    " for the size and the time of a request (nginx: client_max_body_size, proxy_read_timeout)."
+    "Delivery uses smaller requests, which takes longer. If you run the proxy or firewall in front of the site,"
+    " raise its limits for the size and the time of a request (nginx: client_max_body_size, proxy_read_timeout)."
 )
 _ROLE = (
     "Give the token's role the rights to create, read and delete {0} (api:{0}:create, :read, :delete) in Admin Tools."
@@ -23,7 +23,7 @@ _ROLE = (
 
 
 def check_site(client: NightscoutClient, collections: Sequence[str], *, entered_by: str) -> Iterator[CheckResult]:
-    """Findings about the connection, the site, its clock, and the rights in each collection."""
+    """Yield findings about the connection, the site, its clock, and the rights in each collection."""
     client.forget_refusal()
     yield from _connection(client)
     try:
@@ -35,22 +35,22 @@ def check_site(client: NightscoutClient, collections: Sequence[str], *, entered_
     for collection in collections:
         finding = _rights(client, collection, entered_by)
         yield finding
-        if not finding.good and client.refused and not client.uses_token:
-            return  # a wrong secret is wrong everywhere, and each failure makes newer servers wait longer
+        if not finding.good and client.is_refused and not client.uses_token:
+            return  # a wrong secret fails for every collection, and newer servers wait longer after each failure
 
 
 def _connection(client: NightscoutClient) -> Iterator[CheckResult]:
     if is_exposed(client.url):
         yield CheckResult(
             good=False,
-            what=f"{client.url} is not encrypted: everybody on the way can read the secret",
+            what=f"{client.url} is not encrypted: anyone on the network path can read the secret",
             remedy="Use the site's https:// address in nightscout.url (NS_URL).",
         )
     if client.url.startswith("https") and not client.verify_tls:
         yield CheckResult(
             good=False,
             what=f"the certificate of {client.url} is not verified (verify_tls = false)",
-            remedy="Remove nightscout.verify_tls (NS_SKIP_TLS_VERIFY) unless the certificate is one of your own making.",
+            remedy="Remove nightscout.verify_tls (NS_SKIP_TLS_VERIFY) unless the site uses a certificate that you made yourself.",
         )
 
 
@@ -77,50 +77,50 @@ def _site(client: NightscoutClient, status: SiteStatus) -> Iterator[CheckResult]
 
 
 def _rights(client: NightscoutClient, collection: str, entered_by: str) -> CheckResult:
-    """One finding per collection; the documents are deleted even when something fails in between."""
+    """One finding per collection; the documents are deleted even if a step fails."""
     if collection == PROFILE:
         return _may_read_profiles(client)
-    trial = Trial(client=client, collection=collection, entered_by=entered_by)
+    trial = WriteTest(client=client, collection=collection, entered_by=entered_by)
     step = "read"
     try:
-        trial.remove()  # left by a check that was cut off
+        trial.remove()  # left by a check that was interrupted
         step = "create"
         trial.create()
         step = "read"
-        if not trial.held() and not trial.known_by_answer:
+        if not trial.stored() and not trial.is_named_by_response:
             return CheckResult(
                 good=False,
-                what=f"{collection}: the site answered that it stored a document, but it is not there",
-                remedy="Look at the site's own log; its database may be full.",
+                what=f"{collection}: the site reported that it stored a document, but the document is missing",
+                remedy="Look at the site's log; its database may be full.",
             )
         step = "delete"
         trial.remove()
-        if trial.held():
+        if trial.stored():
             raise Retryable(f"{client.url} does not delete {collection}")
     except TconnectsyncError as error:
         return _failed(trial, step, error)
     if trial.batch_error is not None:
         why = trial.batch_error.message
-        what = f"{collection}: small requests pass, one as large as a full batch ({BATCH}) does not: {why}"
+        what = f"{collection}: small requests work, a request as large as a full batch ({BATCH}) fails: {why}"
         return CheckResult(good=False, what=what, remedy=_LIMITS)
-    plain = "; compressed requests are refused, so they are sent plain" if client.compression.plain else ""
+    plain = "; the site refuses compressed requests, so they are sent uncompressed" if client.compression.plain else ""
     return CheckResult(good=True, what=f"{collection}: may create, read and delete{plain}")
 
 
 def _may_read_profiles(client: NightscoutClient) -> CheckResult:
-    """Nothing is written to try it: for that moment the site would show a profile that is nobody's."""
+    """Writing is not tested: while the test runs, the site would show a profile that belongs to nobody."""
     try:
         client.read_current_profile()
     except TconnectsyncError as error:
         if isinstance(error, CredentialsRefused) and client.uses_token:
             client.forget_refusal()
         return CheckResult(good=False, what=f"profile: may not read: {error.message}", remedy=error.remedy)
-    return CheckResult(good=True, what="profile: may read (writing is not tried)")
+    return CheckResult(good=True, what="profile: may read (writing is not tested)")
 
 
-def _failed(trial: Trial, step: str, error: TconnectsyncError) -> CheckResult:
+def _failed(trial: WriteTest, step: str, error: TconnectsyncError) -> CheckResult:
     client, collection = trial.client, trial.collection
-    rest = f" A document of the check, stamped {created_at_text(CHECK_TIME)}, may be left there."
+    rest = f" A test document, stamped {created_at_text(CHECK_TIME)}, may remain there."
     left = rest if step == "delete" else ""
     if step != "delete" and not isinstance(error, CredentialsRefused):
         try:

@@ -1,6 +1,6 @@
-"""The documents that ``check`` posts and deletes: one, and for treatments a request as large as a full batch.
+"""The documents that ``check`` posts and deletes: one alone, and for treatments a request as large as a full batch.
 
-What stands before a site may let small requests pass only.
+A proxy or firewall in front of the site may accept small requests only.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import attrs
 from tconnectsync import Rejected, Retryable, TconnectsyncError, document_id
 from tconnectsync_nightscout.delivery.upsert import TREATMENTS
 from tconnectsync_nightscout.site.client import NightscoutClient, is_mongo_id
+from tconnectsync_nightscout.site.document_format import ENTRIES, created_at_text, epoch_ms
 from tconnectsync_nightscout.site.find_copies import copies_of
-from tconnectsync_nightscout.site.wire import ENTRIES, created_at_text, epoch_ms
 
 CHECK_TIME = datetime(2001, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
-"""Long before any page or report of a site begins."""
+"""Long before the range of any page or report."""
 MORE, NOTE_BYTES, SALT_BYTES = 20, 8192, 2048
-"""As large as five hundred treatments, plain and compressed; few documents, because each is deleted by itself."""
+"""As large as five hundred treatments, plain and compressed. Few documents, because each is deleted on its own."""
 BATCH = f"{MORE + 1} documents, {MORE * NOTE_BYTES >> 10} KB"
 
 _FIELDS: Mapping[str, Mapping[str, Any]] = {
@@ -33,18 +33,21 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
 
 
 @attrs.define(kw_only=True)
-class Trial:
-    """The documents of one collection. ``batch_error``: why the large request failed, where a small one passed."""
+class WriteTest:
+    """The test documents of one collection.
+
+    ``batch_error``: why the large request failed although a small one worked.
+    """
 
     client: NightscoutClient
     collection: str
     entered_by: str
     batch_error: TconnectsyncError | None = None
     _named: list[str] = attrs.field(factory=list)
-    """What the site itself calls what it stored."""
+    """The site's own ids of the stored documents."""
 
     def create(self) -> None:
-        """Post them; the one alone, if a large request does not pass."""
+        """Post the documents; only one of them if the large request fails."""
         bodies = self._bodies()
         try:
             answered = self.client.create(self.collection, bodies)
@@ -55,21 +58,21 @@ class Trial:
             self.batch_error = error
         self._named = [item["_id"] for item in answered if is_mongo_id(item.get("_id"))]
 
-    def held(self) -> list[str]:
-        """The site's own names of those that are there: by our identifiers, else those that it answered."""
+    def stored(self) -> list[str]:
+        """Return the site's ids of the stored documents: found by our identifiers, else those from the response."""
         wanted = {identifier: (at,) for identifier, at in self._known()}
         found = copies_of(self.client, self.collection, wanted)
         return [copy.mongo_id for copies in found.values() for copy in copies]
 
     def remove(self) -> None:
-        """Delete what is there of them, also what an earlier check left."""
-        for mongo_id in dict.fromkeys([*self.held(), *self._named]):
+        """Delete all stored test documents, including those of an earlier check."""
+        for mongo_id in dict.fromkeys([*self.stored(), *self._named]):
             self.client.delete(self.collection, mongo_id)
         self._named = []
 
     @property
-    def known_by_answer(self) -> bool:
-        """Whether the site has named what it stored, by whatever name."""
+    def is_named_by_response(self) -> bool:
+        """Whether the response identifies the stored documents."""
         return bool(self._named)
 
     def _known(self) -> Sequence[tuple[str, datetime]]:
@@ -95,6 +98,6 @@ class Trial:
 
 
 def _long(text: str, number: int) -> str:
-    """As long as many treatments; a part of it compresses badly, as theirs does."""
+    """Text as long as many treatments; some of it compresses badly, like theirs."""
     salt = "".join(sha256(f"{number} {part}".encode()).hexdigest() for part in range(SALT_BYTES // 64))
     return f"{text} {salt}".ljust(NOTE_BYTES, ".")

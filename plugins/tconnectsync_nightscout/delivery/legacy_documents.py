@@ -1,7 +1,8 @@
-"""What older bridges of this name wrote: how it is told, and which of it ours describe too.
+"""Legacy documents: how to recognise them, and which documents of ours replace them.
 
-They mark treatments with ``enteredBy`` and, since Tandem Source, with ``pump_event_id``: the sequence numbers of the pump's records.
-Doses are stamped at their end, and all with the time zone that was configured, so times alone prove little.
+The older bridge marks treatments with ``enteredBy`` and, since Tandem Source, with ``pump_event_id``: the sequence
+numbers of the pump's records. Doses are stamped at their end, all in the configured time zone, so a time alone proves
+little.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import attrs
 
 from tconnectsync import Document, LegacyMatch, StoredDocument
 from tconnectsync_nightscout.site.client import is_mongo_id
-from tconnectsync_nightscout.site.wire import SINK_FIELD, slot_of
+from tconnectsync_nightscout.site.document_format import SINK_FIELD, slot_of
 
 OLDER_BRIDGE = "Pump (tconnectsync)"
 KINDS_OF_SINK = {
@@ -22,37 +23,37 @@ KINDS_OF_SINK = {
     "nightscout-pump-events": frozenset({"other"}),
     "nightscout-cgm": frozenset({"glucose"}),
 }
-"""What a sink tells of the facts that the older bridges told as well."""
+"""Event types of each sink that the older bridge wrote as well."""
 
 _DOSES = frozenset({"Bolus", "Meal Bolus", "Correction Bolus", "Snack Bolus", "Combo Bolus", "Carb Correction"})
 REACH = timedelta(hours=36)
-"""A wrong zone is at most 26 hours; a sequence number that comes again is another pump's, or years away."""
+"""A wrong zone shifts times by 26 hours at most. A repeated sequence number is from another pump, or years away."""
 _LATEST_END = timedelta(minutes=45)
-"""A dose without record numbers is stamped so long after its end at most: twenty-five units take a quarter of an hour."""
+"""A legacy dose without record numbers is stamped at most this long after its start: 25 U take fifteen minutes."""
 _SLACK = timedelta(minutes=5)
 _SPARSE = timedelta(hours=12)
-"""Events of a pump other than doses are some hours apart; one that is told twice is a note too many, and no dose."""
+"""Events other than doses are hours apart. If one is matched wrongly, it costs a duplicate note, not a dose."""
 
 
-def is_older(item: Mapping[str, Any]) -> bool:
-    """Whether an older bridge wrote this treatment or entry; entries have its mark as their ``device``."""
+def is_legacy(item: Mapping[str, Any]) -> bool:
+    """Whether an older bridge wrote this treatment or entry. Entries have its name in ``device``."""
     marked = OLDER_BRIDGE in (item.get("enteredBy"), item.get("device")) or bool(item.get("pump_event_id"))
     return marked and not item.get(SINK_FIELD)
 
 
-def told_by(sink: str, item: Mapping[str, Any]) -> bool:
-    """Whether an older bridge wrote it, of a kind of facts that this sink tells."""
-    return is_older(item) and _kind(slot_of(item)) in KINDS_OF_SINK.get(sink, ())
+def belongs_to_sink(sink: str, item: Mapping[str, Any]) -> bool:
+    """Whether an older bridge wrote it, and this sink delivers its kind of event."""
+    return is_legacy(item) and _kind(slot_of(item)) in KINDS_OF_SINK.get(sink, ())
 
 
-def removable(item: Mapping[str, Any]) -> bool:
-    """Whether it can be deleted by a name that is the server's own, which no other document has."""
+def is_deletable(item: Mapping[str, Any]) -> bool:
+    """Whether it has an id made by the server, which identifies this document only."""
     mongo_id = item.get("_id")
-    return is_older(item) and isinstance(mongo_id, str) and is_mongo_id(mongo_id)
+    return is_legacy(item) and isinstance(mongo_id, str) and is_mongo_id(mongo_id)
 
 
-def numbers_of(item: Mapping[str, Any]) -> frozenset[int]:
-    """The sequence numbers that it was made from; none where it names none, or names them in another way."""
+def sequence_numbers(item: Mapping[str, Any]) -> frozenset[int]:
+    """The sequence numbers of its records; empty if it has none, or none in a known form."""
     said = item.get("pump_event_id")
     parts = said if isinstance(said, list) else str(said or "").split(",")
     texts = [str(part).strip() for part in parts]
@@ -63,24 +64,24 @@ def numbers_of(item: Mapping[str, Any]) -> frozenset[int]:
     )
 
 
-def recognised(
+def match_legacy(
     documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str], *, kinds: frozenset[str]
 ) -> Sequence[LegacyMatch]:
     """See :class:`tconnectsync.Adopting`; ``kinds`` are the sink's of :data:`KINDS_OF_SINK`."""
-    ours = [_Ours.of(document) for document in documents]
+    ours = [_OwnDocument.of(document) for document in documents]
     found = []
     for stored in others:
         item = stored.content
-        if stored.collection != "treatments" or not is_older(item) or _kind(stored.unique_slot) not in kinds:
+        if stored.collection != "treatments" or not is_legacy(item) or _kind(stored.unique_slot) not in kinds:
             continue
-        numbers = numbers_of(item)
+        numbers = sequence_numbers(item)
         near = [one for one in ours if one.kind == _kind(stored.unique_slot) and one.is_near(stored.at)]
-        if not removable(item):
+        if not is_deletable(item):
             found.append(LegacyMatch(stored=stored, same=None if near else False))
             continue
         if numbers:
             by_number = _same_records(numbers, [one for one in near if one.numbers])
-            near = [one for one in near if not one.numbers]  # a source may know none: amounts and times decide then
+            near = [one for one in near if not one.numbers]  # without numbers, amounts and times decide
             if by_number is not False or not near:
                 found.append(LegacyMatch(stored=stored, same=by_number))
                 continue
@@ -93,7 +94,7 @@ def recognised(
 
 
 @attrs.frozen(kw_only=True)
-class _Ours:
+class _OwnDocument:
     document: Document
     kind: str
     pump: str
@@ -101,7 +102,7 @@ class _Ours:
     until: datetime
 
     @classmethod
-    def of(cls, document: Document) -> _Ours:
+    def of(cls, document: Document) -> _OwnDocument:
         content = document.content
         pump = content.get("pump")
         told = pump if isinstance(pump, Mapping) else {}
@@ -114,8 +115,8 @@ class _Ours:
     def is_near(self, at: datetime) -> bool:
         return self.document.at - REACH <= at <= self.until + REACH
 
-    def tells(self, numbers: frozenset[int]) -> frozenset[int]:
-        """A stretch of basal names its first and its last record."""
+    def has_records(self, numbers: frozenset[int]) -> frozenset[int]:
+        """A basal segment names its first and its last record."""
         if self.kind != "basal" or not self.numbers:
             return self.numbers & numbers
         low, high = min(self.numbers), max(self.numbers)
@@ -134,11 +135,14 @@ class _Ours:
         return self.document.unique_slot == stored.unique_slot and abs(stored.at - at) <= _SLACK
 
 
-def _same_records(numbers: frozenset[int], near: Sequence[_Ours]) -> bool | None:
-    """Told by ours of one pump: true; of two pumps: nobody can tell. A dose is the same where one record is, a stretch where all are."""
+def _same_records(numbers: frozenset[int], near: Sequence[_OwnDocument]) -> bool | None:
+    """Whether documents of one pump describe it.
+
+    Unclear if two pumps match. One common record identifies a dose; a basal segment needs all of its records.
+    """
     pumps = set()
     for pump in {one.pump for one in near}:
-        told = frozenset[int]().union(*(one.tells(numbers) for one in near if one.pump == pump))
+        told = frozenset[int]().union(*(one.has_records(numbers) for one in near if one.pump == pump))
         if told == numbers or (told and near[0].kind != "basal"):
             pumps.add(pump)
     return None if len(pumps) > 1 else bool(pumps)
@@ -152,18 +156,21 @@ def _kind(event_type: str) -> str:
 
 @attrs.define
 class Covered:
-    """From when to when a place holds documents of one sink, by what they tell: what others wrote in between was there before."""
+    """The time span of one sink's delivered documents, per event type.
+
+    Documents of others within it were there before.
+    """
 
     spans: dict[str, tuple[datetime, datetime]] = attrs.field(factory=dict)
 
     def add(self, ours: StoredDocument) -> None:
-        """A document of the sink."""
+        """Include a document of the sink."""
         kind = _kind(ours.unique_slot)
         first, last = self.spans.get(kind, (ours.at, ours.at))
         self.spans[kind] = min(first, ours.at), max(last, ours.at)
 
     def holds(self, event_type: str, at: datetime) -> bool:
-        """Whether the sink delivered such facts of that time, so that the user has seen what stands beside them."""
+        """Whether the sink delivered such events at this time, so that the user has seen the documents beside them."""
         kind = _kind(event_type)
         first, last = self.spans.get(kind, (None, None))
         before, after = (_SPARSE, _SPARSE) if kind == "other" else (_SLACK, _LATEST_END)

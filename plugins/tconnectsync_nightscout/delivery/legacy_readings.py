@@ -1,6 +1,6 @@
-"""Glucose readings that an older bridge wrote, and which of ours describe them too. Their mark stands in ``device``.
+"""Glucose readings of an older bridge, and the documents of ours that replace them. Its name is in ``device``.
 
-A warm-up reading of 0 is no glucose: the older bridge sent it all the same, and nothing of ours takes its place.
+A warm-up reading of 0 is not glucose. The older bridge sent it; we deliver nothing in its place.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ import attrs
 
 from tconnectsync import Document, LegacyMatch, StoredDocument
 from tconnectsync.events.limits import GLUCOSE_MG_DL, possible
-from tconnectsync_nightscout.delivery.legacy_documents import REACH, is_older, numbers_of, removable
+from tconnectsync_nightscout.delivery.legacy_documents import REACH, is_deletable, is_legacy, sequence_numbers
 from tconnectsync_nightscout.folds.cgm import HIGH_SGV, LOW_SGV
-from tconnectsync_nightscout.site.wire import ENTRIES
+from tconnectsync_nightscout.site.document_format import ENTRIES
 
 _SAME_READING = timedelta(minutes=5)
-"""The older bridge stamped a reading when the pump received it, up to one interval after it was measured."""
+"""The older bridge stamped a reading when the pump received it, up to one interval after the measurement."""
 _SAME_MINUTE = timedelta(minutes=3)
-"""Two uploaders' copies of one reading are nearer to each other than to the next reading."""
+"""Two uploaders' copies of one reading are closer together than two readings."""
 _COVERED = timedelta(minutes=15)
 
 
-def recognised_readings(documents: Sequence[Document], others: Sequence[StoredDocument]) -> Sequence[LegacyMatch]:
-    """See :class:`tconnectsync.Adopting`. Another uploader's reading beside one of ours is unclear: both would be shown."""
-    ours = _Readings.of(documents)
+def match_legacy_readings(documents: Sequence[Document], others: Sequence[StoredDocument]) -> Sequence[LegacyMatch]:
+    """See :class:`tconnectsync.Adopting`. A reading of another uploader beside ours is unclear: both would be shown."""
+    ours = _OwnReadings.of(documents)
     found = []
     for stored in others:
         if stored.collection != ENTRIES or stored.unique_slot not in ("sgv", "mbg"):
             continue
-        if not is_older(stored.content):
+        if not is_legacy(stored.content):
             if stored.unique_slot == "sgv" and ours.near(stored, _SAME_MINUTE):
                 found.append(LegacyMatch(stored=stored, same=None))
-        elif not removable(stored.content):
+        elif not is_deletable(stored.content):
             found.append(LegacyMatch(stored=stored, same=None if ours.near(stored, _COVERED) else False))
         elif not possible(_value(stored.unique_slot, stored.content), *GLUCOSE_MG_DL):
             found.append(LegacyMatch(stored=stored, same=True, impossible=True))
         else:
-            found.append(LegacyMatch(stored=stored, same=ours.tells(stored)))
+            found.append(LegacyMatch(stored=stored, same=ours.says_same(stored)))
     return found
 
 
 @attrs.frozen(kw_only=True)
-class _Readings:
-    """Ours by type, each by time; and the types and times of each record number."""
+class _OwnReadings:
+    """Our readings by type and time, and the type and time of each sequence number."""
 
     by_time: Mapping[str, Sequence[tuple[datetime, float | None]]]
     by_number: Mapping[int, Sequence[tuple[str, datetime]]]
 
     @classmethod
-    def of(cls, documents: Sequence[Document]) -> _Readings:
+    def of(cls, documents: Sequence[Document]) -> _OwnReadings:
         by_time: defaultdict[str, list[tuple[datetime, float | None]]] = defaultdict(list)
         by_number: defaultdict[int, list[tuple[str, datetime]]] = defaultdict(list)
         for document in documents:
@@ -69,15 +69,15 @@ class _Readings:
         )
 
     def near(self, stored: StoredDocument, reach: timedelta) -> Sequence[float | None]:
-        """The values of ours around its time."""
+        """The values of our readings around its time."""
         some = self.by_time.get(stored.unique_slot, ())
         first = bisect_left(some, stored.at - reach, key=lambda each: each[0])
         last = bisect_right(some, stored.at + reach, key=lambda each: each[0])
         return [value for _, value in some[first:last]]
 
-    def tells(self, stored: StoredDocument) -> bool | None:
-        """By its record's number, else by time and value; None: ours tell of that time, and of another value."""
-        numbers = numbers_of(stored.content)
+    def says_same(self, stored: StoredDocument) -> bool | None:
+        """Match by sequence number, else by time and value. None: our reading of that time has another value."""
+        numbers = sequence_numbers(stored.content)
         told = (each for number in numbers for each in self.by_number.get(number, ()))
         if any(slot == stored.unique_slot and abs(at - stored.at) <= REACH for slot, at in told):
             return True
@@ -87,7 +87,7 @@ class _Readings:
 
 
 def _value(slot: str, item: Mapping[str, Any]) -> float | None:
-    """Its glucose; a sensor's value beyond what it measures is HIGH or LOW, as ours are. None: there is no number."""
+    """Its glucose. A value outside the sensor's range is HIGH or LOW, as in ours. None: it is not a number."""
     value = item.get(slot)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None

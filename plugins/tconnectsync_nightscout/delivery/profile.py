@@ -1,7 +1,8 @@
-"""Profiles: the site's store is read, the pump's profiles are put into it, and only a difference is written.
+"""Profiles: read the site's profile store, put the pump's profiles into it, and write only if it changes.
 
-A site shows the newest profile document, which holds all profiles by name; whoever adds one without the others takes them from
-the wearer. And a site breaks under thousands of profile documents, so that there is at most one for each change.
+A site shows the newest profile document, which holds all profiles by name. Writing a document without the other
+profiles would delete them for the user. A site also breaks under thousands of profile documents, so there is at most
+one per change.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import attrs
 
 from tconnectsync import Accepted, Outcome
 from tconnectsync_nightscout.site.client import NightscoutClient
+from tconnectsync_nightscout.site.document_format import Task, created_at_text, moment_of, stored_text
 from tconnectsync_nightscout.site.glucose_units import MG_DL_PER_MMOL_L, is_mmol
-from tconnectsync_nightscout.site.wire import Task, created_at_text, moment_of, stored_text
 
 COLLECTION = "profile"
 ADD, REPLACE = "add", "replace"
@@ -24,21 +25,24 @@ _IN_UNITS = ("sens", "target_low", "target_high")
 
 
 @attrs.frozen(kw_only=True)
-class Plan:
-    """What is to be written: ``document`` (None: nothing, the site says the same), in the place of another or added."""
+class ProfilePlan:
+    """The write to do: ``document`` (None: no change), which replaces another document or is added."""
 
     document: Mapping[str, Any] | None = None
     replaces: bool = False
 
 
 def deliver_profiles(client: NightscoutClient, tasks: Sequence[Task], *, mode: str) -> dict[str, Outcome]:
-    """Do these; one outcome per document id. What is to go stays: without a profile a site shows no basal and no carbs."""
+    """Deliver the tasks; one outcome per document id.
+
+    Nothing is deleted: without a profile a site shows no basal and no carbs.
+    """
     outcomes: dict[str, Outcome] = {}
     for task in tasks:
         if task.body is None or task.key is None:
             outcomes[task.id] = Accepted(receiver_key="")
             continue
-        plan = planned(client.read_current_profile(), task.body, mode=mode, units=client.status().units or "mg/dl")
+        plan = plan_profile(client.read_current_profile(), task.body, mode=mode, units=client.status().units or "mg/dl")
         if plan.document is not None and plan.replaces:
             client.replace(COLLECTION, plan.document)
         elif plan.document is not None:
@@ -47,19 +51,19 @@ def deliver_profiles(client: NightscoutClient, tasks: Sequence[Task], *, mode: s
     return outcomes
 
 
-def planned(current: Mapping[str, Any] | None, body: Mapping[str, Any], *, mode: str, units: str) -> Plan:
-    """What has to be written so that the site, which holds ``current``, shows the profiles of ``body`` in its ``units``."""
+def plan_profile(current: Mapping[str, Any] | None, body: Mapping[str, Any], *, mode: str, units: str) -> ProfilePlan:
+    """Plan the write after which the site, which holds ``current``, shows the profiles of ``body`` in its ``units``."""
     held = current or {}
     store = _store(held)
     ours = {name: _in_units(profile, units) for name, profile in body["store"].items()}
     stale = set(_mapping(held.get("pump")).get("profiles") or ()) - ours.keys()
     wanted = {name: profile for name, profile in store.items() if name not in stale} | ours
     if store == wanted and held.get("defaultProfile") == body["defaultProfile"]:
-        return Plan()
+        return ProfilePlan()
     began = body["created_at"]
     known, fresh = moment_of(held.get("startDate")), moment_of(began)
     if known is not None and fresh is not None and known >= fresh:
-        # the newest one is shown: a change that was made by hand since then must not hide the pump's
+        # the site shows the newest one, so a later change made by hand must not hide the pump's profiles
         began = created_at_text(known.replace(microsecond=0) + _SECOND)
     document = {
         **{name: value for name, value in body.items() if name not in ("store", "created_at")},
@@ -69,8 +73,8 @@ def planned(current: Mapping[str, Any] | None, body: Mapping[str, Any], *, mode:
         "pump": {**_mapping(body.get("pump")), "profiles": sorted(ours)},
     }
     if mode == REPLACE and held.get("_id"):
-        return Plan(document={**held, **document}, replaces=True)
-    return Plan(document=document)
+        return ProfilePlan(document={**held, **document}, replaces=True)
+    return ProfilePlan(document=document)
 
 
 def _store(held: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def _store(held: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_units(profile: Mapping[str, Any], units: str) -> dict[str, Any]:
-    """A profile in mg/dL as the site writes its glucose values."""
+    """Convert a profile in mg/dL to the units in which the site stores glucose."""
     if not is_mmol(units):
         return dict(profile)
     rows = {

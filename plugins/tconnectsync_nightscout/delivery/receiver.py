@@ -1,4 +1,4 @@
-"""A Nightscout site as a receiver: what one sink delivers to it."""
+"""The receiver for a Nightscout site: delivers the documents of one sink."""
 
 from __future__ import annotations
 
@@ -21,48 +21,51 @@ from tconnectsync import (
     StoredDocument,
     counted,
 )
-from tconnectsync_nightscout.delivery.announcement_age import ANNOUNCEMENT, TOLD_LATE, with_its_age
+from tconnectsync_nightscout.delivery.announcement_age import ANNOUNCEMENT, TOLD_LATE, with_age
 from tconnectsync_nightscout.delivery.check import check_site
 from tconnectsync_nightscout.delivery.legacy_documents import (
     KINDS_OF_SINK,
     OLDER_BRIDGE,
     Covered,
-    is_older,
-    recognised,
-    removable,
-    told_by,
+    belongs_to_sink,
+    is_deletable,
+    is_legacy,
+    match_legacy,
 )
-from tconnectsync_nightscout.delivery.legacy_readings import recognised_readings
+from tconnectsync_nightscout.delivery.legacy_readings import match_legacy_readings
 from tconnectsync_nightscout.delivery.profile import ADD, deliver_profiles
 from tconnectsync_nightscout.delivery.profile import COLLECTION as PROFILE
 from tconnectsync_nightscout.delivery.replace import ACTIVITY, deliver_unkeyed
 from tconnectsync_nightscout.delivery.upsert import TREATMENTS, deliver_keyed
 from tconnectsync_nightscout.site.client import Find, NightscoutClient
-from tconnectsync_nightscout.site.deadline import TimeBudget
 from tconnectsync_nightscout.site.diff import diff
+from tconnectsync_nightscout.site.document_format import ENTRIES, SINK_FIELD, Key, Task, prepare, slot_of, stored_text
 from tconnectsync_nightscout.site.find_copies import REACH, copy_of, pages, time_of
 from tconnectsync_nightscout.site.glucose_units import in_units
 from tconnectsync_nightscout.site.match_copies import is_ours
-from tconnectsync_nightscout.site.wire import ENTRIES, SINK_FIELD, Key, Task, prepare, slot_of, stored_text
+from tconnectsync_nightscout.site.time_budget import TimeBudget
 
 DEVICESTATUS = "devicestatus"
 DROPS_IDENTIFIER = "drops-identifier:"
 BATCH_SIZE = 500
-"""Treatments per request: the sweet spot of ingest; ten times as many take most of a minute or fail."""
+"""Treatments per request: the fastest size. Ten times as many take most of a minute or fail."""
 COUNT_UP_TO = 1000
 CURRENT = timedelta(hours=1)
-"""Device statuses older than this lapsed long ago and are nobody's business."""
+"""Device statuses older than this have expired and are ignored."""
 
 _ORDER = (TREATMENTS, ENTRIES, PROFILE, ACTIVITY, DEVICESTATUS)
-"""What must not be sent twice comes last: nothing that fails after it makes it be sent again."""
+"""Collections in the order of delivery.
+
+Those that must not be sent twice are last, so no later failure resends them.
+"""
 
 
 class NightscoutReceiver:
-    """Satisfies :class:`tconnectsync.Receiver` for the documents of one sink.
+    """A :class:`tconnectsync.Receiver` for the documents of one sink.
 
-    ``sink`` is written into every document, so that sinks of one site tell theirs apart; ``collections`` are those it uses.
-    ``in_use`` are those that all sinks of the site use, filled while they are opened: ``check`` looks at a site once.
-    ``profile_mode``: whether a changed profile is added to the site's or takes the place of the current one.
+    ``sink`` is written into every document, so that sinks of one site can tell their documents apart. ``collections``
+    are those of the sink; ``in_use`` are those of all sinks of the site, filled while they are opened, so that
+    ``check`` tests a site once. ``profile_mode``: whether a changed profile is added or replaces the current one.
     """
 
     def __init__(
@@ -88,44 +91,44 @@ class NightscoutReceiver:
         return f"NightscoutReceiver(sink={self.sink!r}, address={self.address!r})"
 
     def deliver(self, batch: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Take back what is to go, put the rest; one outcome each. See :class:`tconnectsync.Receiver`."""
+        """Delete withdrawn documents, then put the others. See :class:`tconnectsync.Receiver`."""
         outcomes: dict[str, Outcome] = {}
         tasks: dict[str, list[Task]] = {collection: [] for collection in _ORDER}
         now = self.client.clock.now()
         if any(delivery.document is not None and "glucose" in delivery.document.content for delivery in batch):
-            self.client.status()  # which units it shows
+            self.client.status()  # for the site's units
         for delivery in batch:
-            document = None if delivery.document is None else with_its_age(delivery.document, now)
-            task = self._made_ready(attrs.evolve(delivery, document=document))
+            document = None if delivery.document is None else with_age(delivery.document, now)
+            task = self._prepare(attrs.evolve(delivery, document=document))
             if isinstance(task, Refused):
                 outcomes[delivery.document_id] = task
             else:
                 tasks[delivery.collection].append(task)
-        outcomes |= self._do(tasks)
+        outcomes |= self._deliver_tasks(tasks)
         return [outcomes[delivery.document_id] for delivery in batch]
 
     def rendered(self, document: Document) -> Mapping[str, Any] | Refused:
-        """The body that is posted for a document. See :class:`tconnectsync.plugin.receiver.SupportsRender`."""
+        """Return the body that is posted for a document. See :class:`tconnectsync.plugin.receiver.Rendering`."""
         delivery = Delivery(document_id=document.id, collection=document.collection, document=document)
-        task = self._made_ready(delivery)
+        task = self._prepare(delivery)
         return task if isinstance(task, Refused) else task.body or {}
 
     def memory(self) -> str:
-        """See :class:`tconnectsync.plugin.receiver.Remembering`: whether this site takes compressed bodies and keeps identifiers."""
+        """What is remembered: whether this site accepts compressed bodies and keeps identifiers."""
         drops = [f"{DROPS_IDENTIFIER}{collection}" for collection in sorted(self.client.drops_identifier)]
         return " ".join([self.client.compression.memory, *drops]).strip()
 
     def recall(self, memory: str) -> None:
-        """See :class:`tconnectsync.plugin.receiver.Remembering`."""
+        """Restore what was remembered. See :class:`tconnectsync.plugin.receiver.Remembering`."""
         words = memory.split()
         self.client.compression.recall(words)
         drops = (word for word in words if word.startswith(DROPS_IDENTIFIER))
         self.client.drops_identifier |= {word.removeprefix(DROPS_IDENTIFIER) for word in drops}
 
-    def _made_ready(self, delivery: Delivery) -> Task | Refused:
+    def _prepare(self, delivery: Delivery) -> Task | Refused:
         if delivery.collection not in _ORDER:
             return Refused(
-                reason=f"Nightscout has no collection {delivery.collection!r} that this release knows how to fill"
+                reason=f"Nightscout has no collection {delivery.collection!r} that this release can write to"
             )
         document = delivery.document
         if document is not None and document.collection == TREATMENTS:
@@ -133,8 +136,10 @@ class NightscoutReceiver:
             delivery = attrs.evolve(delivery, document=attrs.evolve(document, content=content))
         return prepare(delivery, entered_by=self.entered_by, sink=self.sink)
 
-    def _do(self, tasks: Mapping[str, Sequence[Task]]) -> dict[str, Outcome]:
-        """Once something is put or taken away, a failure says ``unsure``: otherwise the outbox would believe that all is as it was."""
+    def _deliver_tasks(self, tasks: Mapping[str, Sequence[Task]]) -> dict[str, Outcome]:
+        """After the first write, a failure is marked ``unsure``; otherwise the outbox would assume that nothing
+        changed.
+        """
         changed, patience = self.client.changed_count, TimeBudget(self.client.clock)
         try:
             outcomes = deliver_keyed(self.client, TREATMENTS, tasks[TREATMENTS], patience)
@@ -151,19 +156,19 @@ class NightscoutReceiver:
         return outcomes
 
     def inspect(self, first: datetime, last: datetime) -> SiteConflict | None:
-        """Wait for the user where somebody else wrote the same facts of this stretch: sending would show them twice."""
-        hold = self._older_bridge(first, last) if self.adopts else None
-        return hold or (self._other_readings(first, last) if ENTRIES in self.collections else None)
+        """Pause for the user if somebody else wrote the same events in this span: sending would show them twice."""
+        hold = self._legacy_conflict(first, last) if self.adopts else None
+        return hold or (self._readings_conflict(first, last) if ENTRIES in self.collections else None)
 
-    def _older_bridge(self, first: datetime, last: datetime) -> SiteConflict | None:
-        """What stands where this sink delivered already does not count: the user has seen it, or wanted it so."""
+    def _legacy_conflict(self, first: datetime, last: datetime) -> SiteConflict | None:
+        """Documents where this sink already delivered do not count: the user has seen them."""
         found: set[object] = set()
         covered: Covered | None = None
         collection, mark = (ENTRIES, "device") if ENTRIES in self.collections else (TREATMENTS, "enteredBy")
         marks: tuple[Find, ...] = ([(mark, OLDER_BRIDGE)], [("pump_event_id[$regex]", "[0-9]")])
         for find in marks:
             for item in pages(self.client, collection, first, last, find):
-                if not told_by(self.sink, item):
+                if not belongs_to_sink(self.sink, item):
                     continue
                 if covered is None:
                     covered = Covered()
@@ -183,37 +188,41 @@ class NightscoutReceiver:
         return SiteConflict(
             reason=f"{self.address} already holds {number} of an older bridge ({OLDER_BRIDGE!r})"
             f" between {first:%Y-%m-%d} and {last:%Y-%m-%d}; sending now would show the same {facts} twice",
-            remedy=f"Stop the older bridge first. Then `tconnectsync adopt {self.sink} --dry-run` tells what ours would replace,"
-            f" and `tconnectsync adopt {self.sink}` replaces it; `tconnectsync adopt {self.sink} --skip` keeps both.",
+            remedy=f"Stop the older bridge first. `tconnectsync adopt {self.sink} --dry-run` shows what would be replaced."
+            f" Run `tconnectsync adopt {self.sink}` to replace it, or `tconnectsync adopt {self.sink} --skip` to keep both.",
         )
 
-    def _other_readings(self, first: datetime, last: datetime) -> SiteConflict | None:
-        """Readings of the sensor by an uploader of its own, which nearly every site has. An older bridge's were looked for before."""
+    def _readings_conflict(self, first: datetime, last: datetime) -> SiteConflict | None:
+        """Sensor readings of another uploader, which nearly every site has. Legacy readings were checked before."""
         others = (item for item in pages(self.client, ENTRIES, first, last) if item.get(SINK_FIELD) != self.sink)
-        reading = next((item for item in others if item.get("type") == "sgv" and not is_older(item)), None)
+        reading = next((item for item in others if item.get("type") == "sgv" and not is_legacy(item)), None)
         if reading is None:
             return None
         return SiteConflict(
-            reason=f"{self.address} already gets its glucose readings from {reading.get('device') or 'someone else'};"
-            " sending the pump's copies would show each of them twice",
-            remedy=f"Leave sinks.{self.sink} off, or `tconnectsync adopt {self.sink} --skip` sends them all the same.",
+            reason=f"{self.address} already receives glucose readings from {reading.get('device') or 'someone else'};"
+            " with the pump's copies, each reading would be shown twice",
+            remedy=f"Leave sinks.{self.sink} off, or run `tconnectsync adopt {self.sink} --skip` to send them anyway.",
         )
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
-        """Every document of this sink, newest first: made by it (:data:`SINK_FIELD`) and named as it names them."""
+        """Every document that this sink made (:data:`SINK_FIELD`), newest first."""
         for found in self._found(first, last, [(SINK_FIELD, self.sink)]):
             if found.document_id:
                 yield found
 
     def shows(self, collection: str) -> bool:
-        """See :class:`tconnectsync.ReadableReceiver`. All but profiles: one is in force, and it is read whenever ours is delivered.
+        """See :class:`tconnectsync.Surveyed`. All but profiles, which are read on each delivery.
 
-        Nothing of what a site keeps without our identifiers: every document would be called missing, and sent once more.
+        Empty for a collection in which the site drops our identifiers: all documents would look missing and be sent
+        again.
         """
         return collection in self.collections and collection not in {PROFILE, *self.client.drops_identifier}
 
     def survey(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
-        """See :class:`tconnectsync.ReadableReceiver`. On a site that keeps one treatment per key, others' keys are told."""
+        """See :class:`tconnectsync.Surveyed`.
+
+        If a site keeps one treatment per key, the survey includes other programs' keys.
+        """
         yield from self._found(first, last, ())
 
     def _found(self, first: datetime, last: datetime, find: Find) -> Iterator[StoredDocument]:
@@ -242,7 +251,7 @@ class NightscoutReceiver:
         )  # fmt: skip
 
     def compare(self, document: Document, stored: StoredDocument) -> Sequence[FieldDiff]:
-        """See :class:`tconnectsync.ReadableReceiver`."""
+        """See :class:`tconnectsync.Surveyed`."""
         body = self.rendered(document)
         found = [] if isinstance(body, Refused) else diff(body, stored.content)
         return [
@@ -251,20 +260,20 @@ class NightscoutReceiver:
 
     @property
     def adopts(self) -> bool:
-        """See :class:`tconnectsync.SupportsAdoption`."""
+        """See :class:`tconnectsync.Adopting`."""
         return self.sink in KINDS_OF_SINK
 
     def recognise_older(
         self, documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str]
     ) -> Sequence[LegacyMatch]:
-        """See :class:`tconnectsync.SupportsAdoption`."""
+        """See :class:`tconnectsync.Adopting`."""
         if ENTRIES in self.collections:
-            return recognised_readings(documents, others)
-        return recognised(documents, others, claimed, kinds=KINDS_OF_SINK.get(self.sink, frozenset()))
+            return match_legacy_readings(documents, others)
+        return match_legacy(documents, others, claimed, kinds=KINDS_OF_SINK.get(self.sink, frozenset()))
 
     def remove(self, others: Sequence[StoredDocument]) -> None:
-        """See :class:`tconnectsync.SupportsAdoption`."""
-        going = {item["_id"]: stored.collection for stored in others if removable(item := stored.content)}
+        """See :class:`tconnectsync.Adopting`."""
+        going = {item["_id"]: stored.collection for stored in others if is_deletable(item := stored.content)}
         for mongo_id, collection in going.items():
             self.client.delete(collection, mongo_id)
         times = [stored.at for stored in others]
@@ -276,17 +285,17 @@ class NightscoutReceiver:
         )
         if stayed:
             raise Retryable(
-                f"{self.address} still holds {stayed:,} of {counted(len(going), 'document')} that it was asked to delete",
+                f"{self.address} still holds {stayed:,} of {counted(len(going), 'document')} although it was asked to delete them",
                 remedy="Give the token of nightscout.token the right to delete, or use the site's API secret.",
             )
 
     def check(self) -> Iterator[CheckResult]:
-        """Version, clock, and rights by using them. Errors are findings; nothing is raised."""
+        """Check version, clock and rights by using them. Errors become findings; nothing is raised."""
         collections = list(dict.fromkeys([*self.collections, *self._in_use]))
         return check_site(self.client, collections, entered_by=self.entered_by)
 
     def close(self) -> None:
-        """Close the connections; other sinks of the site open them again when they need them."""
+        """Close the connections. Other sinks of the site reopen them when needed."""
         self.client.close()
 
 

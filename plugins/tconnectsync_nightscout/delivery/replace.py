@@ -1,7 +1,7 @@
-"""Collections where the site stores whatever it is sent, twice if it is sent twice: activity and devicestatus.
+"""Deliver to activity and devicestatus, where the site stores a document again each time it is sent.
 
-A document that may be there already is looked for first. It is replaced by reading, deleting and posting; each in a request of its
-own, so that a failure concerns one document.
+A document that may be stored already is searched first. To replace it: read, delete, post, each in its own request, so
+that a failure concerns one document only.
 """
 
 from __future__ import annotations
@@ -9,32 +9,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tconnectsync import Accepted, Outcome, Refused, Rejected
-from tconnectsync_nightscout.delivery.upsert import fails_on, outcome_of, recognise
+from tconnectsync_nightscout.delivery.upsert import find_stored, outcome_of, server_fault
 from tconnectsync_nightscout.site.client import NightscoutClient
-from tconnectsync_nightscout.site.deadline import TimeBudget, delete_all, out_of_time
+from tconnectsync_nightscout.site.document_format import Task, stored_text
 from tconnectsync_nightscout.site.find_copies import Copy, copies_of
-from tconnectsync_nightscout.site.match_copies import Named, named_of
+from tconnectsync_nightscout.site.match_copies import StoredName, stored_name
 from tconnectsync_nightscout.site.responses import ServerFault
-from tconnectsync_nightscout.site.wire import Task, stored_text
+from tconnectsync_nightscout.site.time_budget import TimeBudget, delete_all, out_of_time
 
 ENOUGH = 2
-"""So many failures in a row look like the site's own trouble: the rest would meet it too."""
+"""This many failures in a row are the site's fault; the remaining documents would fail too."""
 ACTIVITY = "activity"
-"""Holds one object of ours per site, whatever its age: always read first."""
+"""Collections with one document of ours per site, whatever its age: always read first."""
 
 
 def deliver_unkeyed(
-    client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: TimeBudget
+    client: NightscoutClient, collection: str, tasks: Sequence[Task], budget: TimeBudget
 ) -> dict[str, Outcome]:
-    """Do these; one outcome per document id."""
+    """Deliver the tasks; one outcome per document id."""
     outcomes: dict[str, Outcome] = {}
     in_a_row = 0
     for task in tasks:
-        if in_a_row >= ENOUGH or patience.ended:
+        if in_a_row >= ENOUGH or budget.ended:
             outcomes[task.id] = out_of_time()
             continue
         try:
-            outcomes[task.id] = _replace(client, collection, task, patience)
+            outcomes[task.id] = _replace(client, collection, task, budget)
             in_a_row = 0
         except Rejected as error:
             in_a_row += error.passing
@@ -42,16 +42,16 @@ def deliver_unkeyed(
     return outcomes
 
 
-def _replace(client: NightscoutClient, collection: str, task: Task, patience: TimeBudget) -> Outcome:
+def _replace(client: NightscoutClient, collection: str, task: Task, budget: TimeBudget) -> Outcome:
     known = task.old is not None or task.delivery.in_doubt or task.body is None
     copies = _copies(client, collection, task) if known or collection == ACTIVITY else []
     keep = next((copy for copy in copies if _is_current(copy, task)), None)
-    if not delete_all(client, collection, [copy for copy in copies if copy is not keep], patience):
+    if not delete_all(client, collection, [copy for copy in copies if copy is not keep], budget):
         return out_of_time()
     if task.body is None or task.key is None:
         return Accepted(receiver_key="")
     if keep is not None:
-        return Accepted(receiver_key=stored_text(task.key, named_of(task.id, keep.fields).mongo_id))
+        return Accepted(receiver_key=stored_text(task.key, stored_name(task.id, keep.fields).mongo_id))
     return outcome_of(client, task, _post(client, collection, task))
 
 
@@ -64,8 +64,8 @@ def _is_current(copy: Copy, task: Task) -> bool:
     return task.body is not None and task.key is not None and copy.key.at == task.key.at and copy.holds(task.body)
 
 
-def _post(client: NightscoutClient, collection: str, task: Task) -> Named | None:
-    """How the site names it; None where it does not. A document on which it fails while it answers others is Rejected."""
+def _post(client: NightscoutClient, collection: str, task: Task) -> StoredName | None:
+    """Return the site's id, None if it gives none. If only this document fails, the result is Rejected."""
     try:
         return _create(client, collection, task)
     except ServerFault as fault:
@@ -73,15 +73,15 @@ def _post(client: NightscoutClient, collection: str, task: Task) -> Named | None
             raise
         current = [copy for copy in _copies(client, collection, task) if _is_current(copy, task)]
         if current:
-            return named_of(task.id, current[0].fields)
+            return stored_name(task.id, current[0].fields)
     try:
         return _create(client, collection, task)
     except ServerFault as fault:
         if fault.status != 500:
             raise
-        raise fails_on(fault) from fault
+        raise server_fault(fault) from fault
 
 
-def _create(client: NightscoutClient, collection: str, task: Task) -> Named | None:
+def _create(client: NightscoutClient, collection: str, task: Task) -> StoredName | None:
     body = [] if task.body is None else [task.body]
-    return recognise(client, collection, [task], client.create(collection, body)).get(task.id)
+    return find_stored(client, collection, [task], client.create(collection, body)).get(task.id)

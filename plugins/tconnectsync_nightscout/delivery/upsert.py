@@ -1,9 +1,9 @@
-"""Treatments and entries: the site keeps one per key, so that putting the same twice is putting it once.
+"""Deliver treatments and entries, where the site keeps one document per key: sending one twice is safe.
 
-An entry's key is its time and its type, as a treatment's up to 15.0.6 is ``created_at`` and ``eventType``, and whatever has the
-same key is replaced: the old copy of a document that moved is taken away first, then the new one put. From 15.0.7 on a
-treatment's key is the ``identifier``: it is put, which moves it, and then looked at, because a copy from before the site's upgrade
-or from two connections at once may have stayed.
+The key of an entry is its time and type. The key of a treatment is ``created_at`` and ``eventType`` up to 15.0.6. A
+document with the same key is replaced, so if a document moved, its old copy is deleted before the new one is put. From
+15.0.7 on, the key of a treatment is the ``identifier``. Then the document is put, which moves it, and read again: a
+copy from before the site's upgrade or from a parallel connection may remain.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any
 
 from tconnectsync import Accepted, Outcome, Postponed, Refused, Rejected
 from tconnectsync_nightscout.site.client import NightscoutClient
-from tconnectsync_nightscout.site.deadline import TimeBudget, delete_all, out_of_time
 from tconnectsync_nightscout.site.diff import diff
+from tconnectsync_nightscout.site.document_format import Key, Task, created_at_text, moment_of, stored_text
 from tconnectsync_nightscout.site.find_copies import FIRST_TIME, Copy, between, copies_of
-from tconnectsync_nightscout.site.match_copies import Named, named_in, named_of
+from tconnectsync_nightscout.site.match_copies import StoredName, stored_name, stored_names
 from tconnectsync_nightscout.site.responses import ServerFault
-from tconnectsync_nightscout.site.wire import Key, Task, created_at_text, moment_of, stored_text
+from tconnectsync_nightscout.site.time_budget import TimeBudget, delete_all, out_of_time
 
 TREATMENTS = "treatments"
 
 
 def deliver_keyed(
-    client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: TimeBudget
+    client: NightscoutClient, collection: str, tasks: Sequence[Task], budget: TimeBudget
 ) -> dict[str, Outcome]:
-    """Do these; one outcome per document id. Repeating it is safe."""
+    """Deliver the tasks; one outcome per document id. Repeating it is safe."""
     if not tasks:
         return {}
     drops = collection in client.drops_identifier
@@ -37,7 +37,7 @@ def deliver_keyed(
         if task.body is not None and (task.moved or task.delivery.in_doubt or (drops and task.old is not None))
     ]  # fmt: skip
 
-    outcomes = _clear(client, collection, leaving if by_identifier else [*leaving, *doubtful], patience)
+    outcomes = _delete_outdated(client, collection, leaving if by_identifier else [*leaving, *doubtful], budget)
     puts = [task for task in tasks if task.body is not None and task.id not in outcomes]
     if not by_identifier:
         outcomes |= _same_key(puts)
@@ -45,26 +45,24 @@ def deliver_keyed(
     outcomes |= _put(client, collection, puts)
     if by_identifier:
         outcomes |= _confirm(
-            client, collection, [task for task in doubtful if isinstance(outcomes[task.id], Accepted)], patience
+            client, collection, [task for task in doubtful if isinstance(outcomes[task.id], Accepted)], budget
         )
     return outcomes
 
 
-def _clear(
-    client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: TimeBudget
+def _delete_outdated(
+    client: NightscoutClient, collection: str, tasks: Sequence[Task], budget: TimeBudget
 ) -> dict[str, Outcome]:
-    """Take away every copy that is not where its document is to be. Outcomes of what ends with that."""
+    """Delete every copy that is not at its document's key. Returns the outcomes of tasks that are finished by this."""
     outcomes: dict[str, Outcome] = {}
     held = copies_of(client, collection, {task.id: task.times for task in tasks}, tasks=tasks)
-    drops = (
-        collection in client.drops_identifier
-    )  # and knows no key either: whatever is put stands beside what is there
+    drops = collection in client.drops_identifier  # and the site has no key either: each put adds a copy
     for task in tasks:
         unwanted = _surplus_copies(held[task.id], task)
         kept = next((copy for copy in held[task.id] if copy not in unwanted), None)
         if drops and kept is not None and diff(task.body or {}, kept.fields):
             unwanted, kept = [*unwanted, kept], None
-        if not delete_all(client, collection, unwanted, patience):
+        if not delete_all(client, collection, unwanted, budget):
             outcomes[task.id] = out_of_time()
         elif task.body is None:
             outcomes[task.id] = Accepted(receiver_key="")
@@ -74,23 +72,23 @@ def _clear(
 
 
 def _confirm(
-    client: NightscoutClient, collection: str, tasks: Sequence[Task], patience: TimeBudget
+    client: NightscoutClient, collection: str, tasks: Sequence[Task], budget: TimeBudget
 ) -> dict[str, Outcome]:
-    """Look at what was put: one copy each, where it belongs. Outcomes of what is not yet so."""
+    """Read what was put: one copy each, at its key. Returns the outcomes of tasks for which this is not so yet."""
     outcomes: dict[str, Outcome] = {}
     held = copies_of(client, collection, {task.id: task.times for task in tasks})
     for task in tasks:
         if all(copy.key != task.key for copy in held[task.id]):
-            outcomes[task.id] = Postponed(reason="Nightscout took it but does not hold it")
-        elif not delete_all(client, collection, _surplus_copies(held[task.id], task), patience):
+            outcomes[task.id] = Postponed(reason="Nightscout accepted it but does not show it")
+        elif not delete_all(client, collection, _surplus_copies(held[task.id], task), budget):
             outcomes[task.id] = out_of_time()
     return outcomes
 
 
 def _surplus_copies(copies: Iterable[Copy], task: Task) -> list[Copy]:
-    """All copies but one that lies where the document is to be: one that says the same, else the first that was made.
+    """All copies but one at the document's key: one with the same content, else the oldest.
 
-    Two machines that do this at the same moment choose the same one.
+    Two computers that do this at the same time choose the same copy.
     """
     here = [copy for copy in copies if task.body is not None and copy.key == task.key]
     kept = min(here, key=lambda copy: (bool(diff(task.body or {}, copy.fields)), copy.mongo_id), default=None)
@@ -98,7 +96,7 @@ def _surplus_copies(copies: Iterable[Copy], task: Task) -> list[Copy]:
 
 
 def _same_key(puts: Sequence[Task]) -> dict[str, Outcome]:
-    """An older site would keep only one of two documents with one key, and say 200."""
+    """An older site keeps only one of two documents with the same key, and answers 200."""
     first: dict[Key, Task] = {}
     outcomes: dict[str, Outcome] = {}
     for task in puts:
@@ -114,25 +112,28 @@ def _put(client: NightscoutClient, collection: str, puts: Sequence[Task]) -> dic
     bodies = [task.body for task in puts if task.body is not None]
     if not bodies:
         return {}
-    named = recognise(client, collection, puts, _create(client, collection, bodies))
+    named = find_stored(client, collection, puts, _create(client, collection, bodies))
     return {task.id: outcome_of(client, task, named.get(task.id)) for task in puts}
 
 
-def recognise(
+def find_stored(
     client: NightscoutClient, collection: str, puts: Sequence[Task], answered: Sequence[Mapping[str, Any]]
-) -> dict[str, Named]:
-    """Which of these the site has stored: by its answer, else by looking. What it keeps of our identity is learned from it."""
-    named = named_in(answered, puts)
+) -> dict[str, StoredName]:
+    """Find which of these the site has stored:
+
+    from its response, else by reading. Learns whether it keeps our identifiers.
+    """
+    named = stored_names(answered, puts)
     kept = any(each.by_identifier for each in named.values())
     missing = [task for task in puts if task.id not in named]
     if missing:
         held = copies_of(client, collection, {task.id: task.times for task in missing}, tasks=missing, unfiltered=True)
         named |= {
-            task.id: named_of(task.id, copy.fields)
+            task.id: stored_name(task.id, copy.fields)
             for task in missing
             for copy in held[task.id]
             if copy.key == task.key
-            # an older copy does not show that this one was stored
+            # an older copy does not prove that this one was stored
             and (task.old is None or collection in client.drops_identifier or not diff(task.body or {}, copy.fields))
         }
     if named:
@@ -140,21 +141,19 @@ def recognise(
     return named
 
 
-def outcome_of(client: NightscoutClient, task: Task, named: Named | None) -> Outcome:
-    """What is handed to the outbox for a document that was put."""
+def outcome_of(client: NightscoutClient, task: Task, named: StoredName | None) -> Outcome:
+    """The outcome of a document that was put."""
     if task.key is None or named is None:
-        reason = (
-            f"{client.url} answers that it stored {task.delivery.collection}, but shows nothing that is known as ours"
-        )
+        reason = f"{client.url} reports that it stored {task.delivery.collection}, but shows no such document"
         return Postponed(reason=reason, unconfirmed=True)
     return Accepted(receiver_key=stored_text(task.key, named.mongo_id))
 
 
 def _create(client: NightscoutClient, collection: str, bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Post; a failure that may be the documents' own fault becomes Rejected.
+    """Post the documents. A failure that may be caused by the documents themselves becomes Rejected.
 
-    An array stops at its first bad document with status 500. The same status means a database that is down, which a read
-    shows, or one that is full, which it does not.
+    For a list, the site stops at the first bad document with status 500. Status 500 also means that the database is
+    down, which a read shows, or that it is full, which a read does not show.
     """
     try:
         return client.create(collection, bodies)
@@ -164,19 +163,19 @@ def _create(client: NightscoutClient, collection: str, bodies: Sequence[Mapping[
         at = moment_of(bodies[0]["created_at"]) or FIRST_TIME
         client.read(collection, between(collection, at, at), count=1)
         if len(bodies) > 1:
-            raise fails_on(fault) from fault
+            raise server_fault(fault) from fault
     try:
         return client.create(collection, bodies)
     except ServerFault as fault:
         if fault.status != 500:
             raise
-        raise fails_on(fault) from fault
+        raise server_fault(fault) from fault
 
 
-def fails_on(fault: ServerFault) -> Rejected:
-    """Status 500 to a write, while reading works."""
+def server_fault(fault: ServerFault) -> Rejected:
+    """Status 500 to a write while reading works."""
     return Rejected(
-        f"{fault.message}, while it answers questions",
+        f"{fault.message}, although reading works",
         passing=True,
-        remedy="Look at the site's own log: its database may be full or read-only. Nothing is lost; it is tried again.",
+        remedy="Look at the site's log: its database may be full or read-only. Nothing is lost; the delivery is retried.",
     )

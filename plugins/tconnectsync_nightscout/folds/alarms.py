@@ -12,16 +12,19 @@ from tconnectsync import Document, Event, alarms, each, events
 from tconnectsync_nightscout.folds.documents import Mark, mark_of, treatment, words
 
 NOISE = frozenset({18, 23})
-"""Alarms that only repeat that delivery is stopped ("resume pump")."""
+"""Alarms that only repeat that delivery is suspended ("resume pump")."""
 ANNOUNCED_FOR_S = 3 * 3600.0
-"""An announcement rings phones. Pumps upload about hourly, so that most alarms arrive late: still worth a call, with their age."""
+"""An announcement alerts phones.
+
+Most alarms arrive late, since pumps upload hourly, and are announced with their age.
+"""
 _ANNOUNCED_FOR = timedelta(seconds=ANNOUNCED_FOR_S)
 _MOST_PENDING = 16
 
 
 @attrs.frozen(kw_only=True)
 class Pending:
-    """An alarm to announce that was not cleared yet. ``alarm_id`` is None for a malfunction, which is never cleared."""
+    """An alarm to announce that is not cleared yet. ``alarm_id`` is None for a malfunction, which is never cleared."""
 
     mark: Mark
     alarm_id: int | None
@@ -29,7 +32,7 @@ class Pending:
 
     @property
     def announcement(self) -> Document:
-        """The Announcement; its age is for the receiver to say, which has a clock."""
+        """The announcement. The receiver adds its age, since it has a clock."""
         fields = {"notes": self.words, "isAnnouncement": True}
         return treatment(
             "Announcement", self.mark, "announcement", self.mark.key, fields=fields, worth_s=ANNOUNCED_FOR_S
@@ -38,18 +41,18 @@ class Pending:
 
 @attrs.frozen(kw_only=True)
 class AlarmsState:
-    """The alarms of the last hours that nobody cleared."""
+    """Uncleared alarms of the last hours."""
 
     pending: tuple[Pending, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
 class AlarmsFold:
-    """Records 5 and 6 to Notes; those named in ``announce`` also to an Announcement, which lapses after three hours.
+    """Records 5 and 6 as notes; those in ``announce`` also as announcements, which expire after three hours.
 
-    An alarm that was cleared (record 28) before it was announced is not announced any more; what was sent stays. A name in
-    ``announce`` also stands for those that begin with it ("battery" for "battery_shutdown"); a number is an alarm's number;
-    "malfunction" stands for all malfunctions.
+    An alarm that was cleared (record 28) before it was announced is not announced; what was sent stays. A name in
+    ``announce`` also matches names that begin with it ("battery" for "battery_shutdown"); a number is an alarm's
+    number; "malfunction" matches all malfunctions.
     """
 
     announce: tuple[str, ...] = ()
@@ -65,7 +68,7 @@ class AlarmsFold:
         return AlarmsState()
 
     def step(self, state: AlarmsState, event: Event) -> tuple[AlarmsState, Sequence[Document]]:
-        """The alarms that are still to be announced, and the event's note."""
+        """Return the alarms still to announce, and the event's note."""
         body, mark = event.body, mark_of(event)
         pending = tuple(alarm for alarm in state.pending if mark.at - alarm.mark.at <= _ANNOUNCED_FOR)
         if isinstance(body, events.AlarmCleared):
@@ -81,13 +84,13 @@ class AlarmsFold:
             notes, said, alarm_id = f"Alarm: {what}", f"{what} alarm", body.alarm_id
             names = [body.name, str(body.alarm_id)]
         if self._announced(names):
-            # the time that the pump shows: nothing here knows the wearer's zone
+            # the time that the pump shows: the user's zone is unknown here
             said = f"{said[:1].upper()}{said[1:]} at {event.pump_time:%H:%M}"
             pending = (*pending, Pending(mark=mark, alarm_id=alarm_id, words=said))[-_MOST_PENDING:]
         return AlarmsState(pending=pending), (treatment("Note", mark, "alarm", mark.key, fields={"notes": notes}),)
 
     def running(self, state: AlarmsState) -> Sequence[Document]:
-        """The announcements of the alarms that nobody cleared."""
+        """The announcements of uncleared alarms."""
         return [alarm.announcement for alarm in state.pending]
 
     def _announced(self, names: Sequence[str]) -> bool:
@@ -95,15 +98,15 @@ class AlarmsFold:
 
 
 def announceable() -> tuple[str, ...]:
-    """The names that ``announce`` can list: the alarms', those that only repeat left out, and the malfunctions'."""
+    """The names that ``announce`` can list: alarms, without those that only repeat, and malfunctions."""
     alarm_names = (
         name for number, name in alarms.ALARMS.items() if number not in NOISE and name not in ("unused", "reserved")
     )
     return (*alarm_names, "malfunction", *(f"malfunction_{name}" for name in alarms.MALFUNCTIONS.values()))
 
 
-def announced_in_vain(announce: Sequence[str]) -> list[str]:
-    """Those of ``announce`` that no alarm known today has as its name; a number may be an alarm of tomorrow's."""
+def unknown_announcements(announce: Sequence[str]) -> list[str]:
+    """Names in ``announce`` that no known alarm has. A number may belong to a future alarm."""
     names = announceable()
     return [wanted for wanted in announce if not wanted.isdigit() and not any(_means(wanted, name) for name in names)]
 

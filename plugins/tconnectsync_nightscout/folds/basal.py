@@ -1,7 +1,7 @@
-"""Basal as Temp Basal treatments: one for every stretch of equal commanded rate and source.
+"""Basal as Temp Basal treatments: one for each segment of constant commanded rate and source.
 
-Sources of the rate, best first: record 279 or a row with its own span (``basal.delivered``), then record 3
-(``basal.rate_changed``). Both describe the same delivery, so a change is ignored while a delivered rate is in force.
+Sources of the rate, best first: record 279 or a row with its own length (``basal.delivered``), then record 3
+(``basal.rate_changed``). Both describe the same delivery, so a change is ignored while a delivered rate applies.
 """
 
 from __future__ import annotations
@@ -13,44 +13,45 @@ import attrs
 
 from tconnectsync import Document, Event, events
 from tconnectsync.events.limits import MAX_RATE_U_PER_H, possible
-from tconnectsync_nightscout.folds.documents import Mark, impossible, mark_of, milli, utc_of
-from tconnectsync_nightscout.folds.stretches import SUSPENDED, Stretch, stretch_document
+from tconnectsync_nightscout.folds.basal_segments import SUSPENDED, RateSegment, segment_document
+from tconnectsync_nightscout.folds.documents import Mark, impossible_note, mark_of, milli, utc_of
 
 CONFIRMED_FOR = timedelta(minutes=15)
-"""How long a rate from record 279, which comes every five minutes, is believed without another one."""
+"""How long a rate from record 279 applies without another one; they come every five minutes."""
 JOINT = timedelta(seconds=1)
-"""Rows with their own span that are this close are one stretch: their lengths are whole seconds."""
+"""Rows with their own length that are this close are one segment: their lengths are whole seconds."""
 RESUME_PAIR = timedelta(seconds=60)
-"""A rate this close before record 12 is the one that the pump resumed with."""
+"""A rate this close before record 12 is the one with which the pump resumed."""
 
 _RECORDS = frozenset({"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"})
 _WEAR = frozenset({"wear.began", "wear.ended"})
 _NO_SIGNS = frozenset({"clock.changed", "pump.noted", "settings.captured", "unknown"})
 _SIGNS_OF_LIFE = frozenset(events.BODIES) - events.FACTS - _RECORDS - _WEAR - _NO_SIGNS
-"""Whatever the pump logs shows how far a suspension, or a rate that holds until the next change, has come.
+"""Event kinds that confirm a suspension, or a rate that applies until the next change.
 
-Settings carry the account's time, a change of the clock and an unknown record perhaps none that is right; and a third of
-a whole answer are diagnostics, which are not worth reading for that.
+Omitted: settings (they carry the account's time), clock changes and unknown records (their time may be wrong), and
+diagnostics (a third of a whole response; reading them is not worth it).
 """
 
 
 @attrs.frozen(kw_only=True)
 class BasalState:
-    """The stretch that is going on, whether this pump is the worn one, and when it last told a delivered rate."""
+    """The current segment, whether this pump is active, and when it last recorded a delivered rate."""
 
     worn: bool = True
-    run: Stretch | None = None
+    run: RateSegment | None = None
     delivered: Mark | None = None
 
 
 @attrs.frozen(kw_only=True)
 class BasalFold:
-    """``basal.delivered``, ``basal.rate_changed``, suspensions and hand-overs to Temp Basal treatments.
+    """``basal.delivered``, ``basal.rate_changed``, suspensions and pump changes as Temp Basal treatments.
 
-    A rate ends at the next basal record or suspension, at most 15 minutes past the last record that confirmed it; then
-    there is a hole. A suspension ends at ``pumping.resumed`` or a rate above 0. A stretch that is not worn is not drawn.
+    A rate ends at the next basal record or suspension, at most 15 minutes after the last record that confirmed it;
+    then there is a gap. A suspension ends at ``pumping.resumed`` or a rate above 0. Segments of an inactive pump are
+    not shown.
 
-    What is still going on is drawn ahead of the newest record (see :attr:`Stretch.shown_until`), and cut when it ends.
+    The current segment is shown ahead of the newest record (see :attr:`RateSegment.shown_until`), and cut when it ends.
     """
 
     name = "basal"
@@ -59,11 +60,11 @@ class BasalFold:
     state_type = BasalState
 
     def initial(self) -> BasalState:
-        """Worn, and nothing known."""
+        """An active pump with no known rate."""
         return BasalState()
 
     def step(self, state: BasalState, event: Event) -> tuple[BasalState, Sequence[Document]]:
-        """The state after ``event``, and the stretch that it ended."""
+        """Return the state after ``event``, and the segment that it ended."""
         body = event.body
         if isinstance(body, events.BasalDelivered):
             return _delivered(state, event, body)
@@ -83,18 +84,18 @@ class BasalFold:
         return state, ()
 
     def running(self, state: BasalState) -> Sequence[Document]:
-        """The stretch so far, and a little ahead: without it the site shows the scheduled rate until the next upload."""
+        """The current segment and a little ahead; otherwise the site shows the scheduled rate until the next upload."""
         run = state.run
         if run is None or not state.worn:
             return ()
-        return stretch_document(run, run.shown_until)
+        return segment_document(run, run.shown_until)
 
 
 def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> tuple[BasalState, Sequence[Document]]:
     at, run, mark = utc_of(event), state.run, mark_of(event)
     span_s = body.span_s
     if span_s is not None and span_s < 0:
-        return state, (impossible("basal span in seconds", span_s, mark, "basal-impossible", mark.key),)
+        return state, (impossible_note("basal span in seconds", span_s, mark, "basal-impossible", mark.key),)
     if not possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H):
         return _unknown_rate(state, mark, body.rate_u_per_h)
     if span_s == 0:
@@ -114,7 +115,7 @@ def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> 
         and run.begin <= at <= run.until + (JOINT if spanned else timedelta())
     ):
         return BasalState(worn=state.worn, run=run.confirmed(mark, until), delivered=mark), ()
-    started = Stretch(
+    started = RateSegment(
         first=mark,
         begin=at,
         rate_u_per_h=rate,
@@ -130,14 +131,14 @@ def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> 
 def _changed(state: BasalState, event: Event, body: events.BasalRateChanged) -> tuple[BasalState, Sequence[Document]]:
     at, run = utc_of(event), state.run
     if run is not None and run.delivered and run.until is not None and at <= run.until:
-        return state, ()  # the delivered rate says the same, and says more
+        return state, ()  # the delivered rate has the same information and more
     mark = mark_of(event)
     if not possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H):
         return _unknown_rate(state, mark, body.rate_u_per_h)
     rate = milli(body.rate_u_per_h)
     if run is not None and run.suspended and rate == 0:
         return attrs.evolve(state, run=run.seen(at, mark)), ()
-    # where deliveries are told, their silence means missing data, and a change is believed no longer than they are
+    # if a pump records deliveries, a gap means missing data, and a change applies no longer than a delivery
     until = None if state.delivered is None else at + CONFIRMED_FOR
     if (
         run is not None
@@ -148,7 +149,7 @@ def _changed(state: BasalState, event: Event, body: events.BasalRateChanged) -> 
         and (run.until is None or at <= run.until)
     ):
         return attrs.evolve(state, run=run.confirmed(mark, until)), ()
-    started = Stretch(
+    started = RateSegment(
         first=mark,
         begin=at,
         rate_u_per_h=rate,
@@ -163,7 +164,7 @@ def _suspended(state: BasalState, event: Event, body: events.PumpingSuspended) -
     run, mark = state.run, mark_of(event)
     if run is not None and run.suspended:
         return attrs.evolve(state, run=run.seen(mark.at, mark)), ()
-    started = Stretch(
+    started = RateSegment(
         first=mark,
         begin=mark.at,
         rate_u_per_h=0.0,
@@ -183,8 +184,8 @@ def _resumed(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Docu
         mark = mark_of(event)
         return attrs.evolve(state, run=None), _drawn(state, run.seen(at, mark).ended(at, shown=mark.stamp))
     if at - run.told_at <= RESUME_PAIR or run.spanned:
-        return state, ()  # the rate that it resumed with came first
-    # the suspension before was not seen: after its last confirmation nothing is known of this rate
+        return state, ()  # the rate with which it resumed came first
+    # the suspension before it is missing: the rate is unknown after its last confirmation
     return attrs.evolve(state, run=None), _drawn(state, run.ended(run.seen_at))
 
 
@@ -200,13 +201,13 @@ def _put_on(state: BasalState, event: Event) -> tuple[BasalState, Sequence[Docum
         return state, ()
     if state.run is None:
         return attrs.evolve(state, worn=True), ()
-    # the part before the hand-over may have been drawn under the stretch's own identity
+    # the part before the pump change may have been shown with the segment's own identity
     run = attrs.evolve(state.run, begin=utc_of(event), part=state.run.part + 1)
     return attrs.evolve(state, worn=True, run=run), ()
 
 
 def _unknown_rate(state: BasalState, mark: Mark, rate: float) -> tuple[BasalState, Sequence[Document]]:
-    problem = impossible("basal rate in U/h", rate, mark, "basal-impossible", mark.key)
+    problem = impossible_note("basal rate in U/h", rate, mark, "basal-impossible", mark.key)
     run = state.run
     if run is None:
         return state, (problem,)
@@ -216,7 +217,7 @@ def _unknown_rate(state: BasalState, mark: Mark, rate: float) -> tuple[BasalStat
 
 
 def _ended_by(state: BasalState, mark: Mark) -> Sequence[Document]:
-    """What was going on, up to the document that begins with ``mark``, so that no gap or overlap is left between them."""
+    """End the current segment at the document that begins with ``mark``, without gap or overlap."""
     if state.run is None:
         return ()
     run = state.run

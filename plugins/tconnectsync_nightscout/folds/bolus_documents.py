@@ -1,4 +1,4 @@
-"""One joined bolus as Nightscout documents: a bolus treatment, or carbs alone, or nothing yet."""
+"""Convert a joined bolus to Nightscout documents: a bolus treatment, or carbs alone, or nothing yet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tconnectsync_nightscout.folds.documents import (
     Mark,
     amount,
     glucose_fields,
-    impossible,
+    impossible_note,
     milli,
     minutes,
     plain_notes,
@@ -32,7 +32,7 @@ _ENDINGS = {
 }
 _WHOLE_ENDINGS = frozenset({"completed", "ended"})
 _TOLERANCE_U = 0.01
-"""Delivered and requested amounts of a finished bolus differ in the last bits of their floats."""
+"""Rounding tolerance: delivered and requested amounts of a finished bolus differ in the last bits."""
 _AUTOMATIC_OPTIONS = frozenset({"automatic", "eating_soon_automatic"})
 _AUTOMATIC_SOURCES = frozenset({"algorithm", "eating_soon"})
 _WAYS = {"quick": "quick bolus", "remote": "remote bolus"}
@@ -42,7 +42,7 @@ _PHONE_SOURCES = frozenset({"ble", "ble_aid_recommendation"})
 
 @attrs.frozen(kw_only=True)
 class BolusStyle:
-    """What of a bolus is shown. ``carbs``: "on", "note" or "off"; ``units``: "mg/dl" or "mmol"."""
+    """Options for boluses. ``carbs``: "on", "note" or "off"; ``units``: "mg/dl" or "mmol"."""
 
     carbs: str = "on"
     glucose: bool = True
@@ -50,14 +50,14 @@ class BolusStyle:
 
 
 def bolus_documents(bolus: JoinedBolus, style: BolusStyle) -> Sequence[Document]:
-    """What Nightscout should hold of this bolus now. Nothing until the pump said how much was delivered."""
+    """The documents of this bolus now. None until the pump has recorded a delivered amount."""
     amounts = bolus.amounts
     if amounts is None or not (bolus.over or bolus.immediate_over):
         return ()
     start, identity = bolus.start, ("bolus", bolus.bolus_id, bolus.epoch)
     for value in (*amounts, sum(amounts)):
         if not possible(value, 0.0, MAX_BOLUS_U + _TOLERANCE_U):
-            return (impossible(f"delivered amount in U of bolus {bolus.bolus_id}", value, start, *identity),)
+            return (impossible_note(f"delivered amount in U of bolus {bolus.bolus_id}", value, start, *identity),)
     now_u, later_u = milli(amounts[0]), milli(amounts[1])
     documents = list(_impossible_details(bolus, start))
     fields: dict[str, Any] = {}
@@ -88,7 +88,7 @@ def bolus_documents(bolus: JoinedBolus, style: BolusStyle) -> Sequence[Document]
 
 
 def _extension(bolus: JoinedBolus, now_u: float, later_u: float) -> dict[str, Any] | None:
-    """The fields of a Combo Bolus, or None where there is (or turned out to be) no extended part."""
+    """The fields of a Combo Bolus; None without an extended part."""
     if not bolus.extension_planned or (bolus.over and later_u == 0):
         return None
     whole_u = milli(now_u + later_u)
@@ -105,9 +105,9 @@ def _extension(bolus: JoinedBolus, now_u: float, later_u: float) -> dict[str, An
     if later_u == 0:
         return fields
     if span <= timedelta():
-        # its length is not known: units that were delivered are not left out for that
+        # its length is unknown; the delivered units are kept nevertheless
         return None
-    # finer than the pump's own resolution: over eight hours, 0.001 U/h would lose 0.004 U
+    # finer than the pump's resolution: 0.001 U/h over eight hours would lose 0.004 U
     return fields | {"duration": minutes(span), "relative": round(later_u / (span.total_seconds() / 3600), 5)}
 
 
@@ -118,7 +118,7 @@ def _impossible_details(bolus: JoinedBolus, start: Mark) -> Iterator[Document]:
     )
     for what, value, low, high in details:
         if value is not None and not possible(value, low, high):
-            yield impossible(what, value, start, "bolus-detail", what, bolus.bolus_id, bolus.epoch)
+            yield impossible_note(what, value, start, "bolus-detail", what, bolus.bolus_id, bolus.epoch)
 
 
 def _is_correction(bolus: JoinedBolus) -> bool:

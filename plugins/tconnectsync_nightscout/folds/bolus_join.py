@@ -1,4 +1,4 @@
-"""What is known of one bolus: its records, joined. Nothing here knows Nightscout."""
+"""Join the records of one bolus. Independent of Nightscout."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tconnectsync import Event, events
 from tconnectsync_nightscout.folds.documents import Mark, mark_of
 
 FINGERSTICK_BEFORE = timedelta(minutes=15)
-"""A typed glucose value this long before a request is the one that the request shows."""
+"""A request refers to a glucose value that was typed at most this long before it."""
 SAME_BOLUS = timedelta(minutes=10)
-"""A second request, start or end under one bolus id within this time is a repetition; later it is another bolus."""
+"""A second request, start or end with the same bolus id within this time is a repetition; later it is another bolus."""
 
 
 @attrs.frozen(kw_only=True)
 class Fingerstick:
-    """The newest glucose value that was given to the bolus calculator (record 16)."""
+    """The newest glucose value entered in the bolus calculator (record 16)."""
 
     at: datetime
     glucose_mg_dl: float
@@ -28,7 +28,10 @@ class Fingerstick:
 
 @attrs.frozen(kw_only=True)
 class Part:
-    """How the immediate or the extended part ended (records 20, 21), or the whole (280). Amounts in U, as the pump said."""
+    """The end of the immediate or extended part (records 20, 21), or of the whole bolus (280).
+
+    Amounts in U, as recorded.
+    """
 
     mark: Mark
     received_at: datetime
@@ -40,7 +43,7 @@ class Part:
 
 @attrs.frozen(kw_only=True)
 class BolusProgress:
-    """How much of both parts was delivered at a moment (280 that is no end)."""
+    """The delivered amount of both parts at one moment (a 280 that is not the end)."""
 
     mark: Mark
     delivered_u: float
@@ -48,7 +51,7 @@ class BolusProgress:
 
 @attrs.frozen(kw_only=True)
 class JoinedBolus:
-    """The records of one bolus. ``epoch`` tells boluses with the same id apart; None means that the pump has not said."""
+    """The records of one bolus. ``epoch`` tells boluses with the same id apart. None: not recorded."""
 
     bolus_id: int
     epoch: str
@@ -82,7 +85,7 @@ class JoinedBolus:
 
     @property
     def extension_planned(self) -> bool:
-        """Whether a part of it was to be given later."""
+        """Whether an extended part was requested."""
         return (
             self.extended_started is not None
             or self.extended is not None
@@ -93,7 +96,7 @@ class JoinedBolus:
 
     @property
     def immediate_over(self) -> bool:
-        """Whether no more of the immediate part will come: it ended, or there is none."""
+        """Whether the immediate part is over: it ended, or there is none."""
         if self.immediate is not None or self.whole is not None:
             return True
         nothing_now = self.immediate_percent == 0 or (bool(self.types) and "now" not in self.types)
@@ -106,7 +109,7 @@ class JoinedBolus:
 
     @property
     def over(self) -> bool:
-        """Whether all of it has ended: what was delivered is known for good."""
+        """Whether the bolus has ended, so that the delivered amount is final."""
         if self.whole is not None:
             return True
         if not self.extension_planned:
@@ -118,7 +121,7 @@ class JoinedBolus:
 
     @property
     def amounts(self) -> tuple[float, float] | None:
-        """Units delivered at once and later, so far; None while that cannot be told. Records 20 and 21, else 280."""
+        """Units delivered immediately and extended so far; None while unknown. From records 20 and 21, else 280."""
         total = None if self.whole is None else self.whole.delivered_u
         later = None if self.extended is None else self.extended.delivered_u
         now = None if self.immediate is None else self.immediate.delivered_u
@@ -134,7 +137,7 @@ class JoinedBolus:
         return now, later
 
     def _immediate_of(self, total: float) -> float:
-        """The immediate part of ``total``: never more than was asked for at once."""
+        """The immediate part of ``total``: at most what was requested."""
         if not self.extension_planned:
             return total
         if self.types and "now" not in self.types:
@@ -147,7 +150,7 @@ class JoinedBolus:
 
     @property
     def start(self) -> Mark:
-        """When delivery started: 55, else the start in 280, else the request, else what is known of its parts."""
+        """The start of delivery: 55, else the start in 280, else the request, else the times of the parts."""
         marks = (self.started, self.delivery_started, self.request, self.extended_started)
         ends = (self.immediate, self.extended, self.whole, self.progress)
         for mark in (*marks, *(end.mark for end in ends if end is not None)):
@@ -157,25 +160,25 @@ class JoinedBolus:
 
     @property
     def extension_start(self) -> datetime:
-        """When the extended part began: 59, else the end of the immediate part, else the start of all."""
+        """The start of the extended part: 59, else the end of the immediate part, else the start of the bolus."""
         if self.extended_started is not None:
             return self.extended_started.at
         return self.immediate.mark.at if self.immediate is not None else self.start.at
 
     @property
     def extension_end(self) -> datetime:
-        """When the extended part ended, or until when it is known to go on."""
+        """The end of the extended part, or how far it is known to have come."""
         for end in (self.extended, self.whole, self.progress):
             if end is not None:
                 return end.mark.at
         return self.extension_start
 
 
-def another(bolus: JoinedBolus, event: Event) -> bool:
-    """Whether ``event``, which has the same bolus id, belongs to another bolus: the id was given anew.
+def is_other_bolus(bolus: JoinedBolus, event: Event) -> bool:
+    """Whether ``event`` with the same bolus id is another bolus, because the id was reused.
 
-    A source without numbers reads its rows again and again, and may tell another time: a row that is a part of an open
-    bolus already, by its name, is the same one. Others are whole boluses: two of them are two.
+    A source without sequence numbers reads its rows repeatedly, perhaps with another time. A row that is already part
+    of an open bolus, by its name, is the same one. Two other rows are two boluses.
     """
     body, mark = event.body, mark_of(event)
     if event.seq is None and any(_row(key) == _row(mark.key) for key in bolus.sources):
@@ -198,12 +201,12 @@ def another(bolus: JoinedBolus, event: Event) -> bool:
 
 
 def _row(key: str) -> str:
-    """What an event's id says before the part of the bolus."""
+    """The part of an event's id before the part of the bolus."""
     return key.rpartition("/")[0] or key
 
 
-def joined(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None) -> JoinedBolus:
-    """``bolus`` with what ``event`` tells of it."""
+def add_record(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None) -> JoinedBolus:
+    """Return ``bolus`` with the data of ``event``."""
     mark, body = mark_of(event), event.body
     told: dict[str, Any] = {"last_at": max(bolus.last_at, mark.at)}
     if isinstance(body, events.BolusRequested):
@@ -218,7 +221,7 @@ def joined(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None) ->
         told |= _delivery(bolus, body, mark, event.received_at)
     elif isinstance(body, events.BolusCompleted):
         told |= _completion(bolus, body)
-        if not _stands(bolus.immediate, event):
+        if not _is_valid_end(bolus.immediate, event):
             told["immediate"] = Part(
                 mark=mark,
                 received_at=event.received_at,
@@ -226,7 +229,7 @@ def joined(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None) ->
                 delivered_u=_number(body.delivered_u),
                 requested_u=_number(body.requested_u),
             )
-    elif isinstance(body, events.BolusExtendedCompleted) and not _stands(bolus.extended, event):
+    elif isinstance(body, events.BolusExtendedCompleted) and not _is_valid_end(bolus.extended, event):
         told["extended"] = Part(
             mark=mark,
             received_at=event.received_at,
@@ -241,8 +244,8 @@ def joined(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None) ->
     return attrs.evolve(bolus, **told)
 
 
-def _stands(end: Part | None, event: Event) -> bool:
-    """Whether ``end`` is not replaced by ``event``'s: without numbers, the end that was read last counts."""
+def _is_valid_end(end: Part | None, event: Event) -> bool:
+    """Whether ``end`` stays instead of ``event``'s end: without sequence numbers, the one read last counts."""
     return end is not None and event.seq is None and (end.mark.seq is not None or end.received_at > event.received_at)
 
 
@@ -313,7 +316,7 @@ def _typed(glucose_mg_dl: float, mark: Mark, fingerstick: Fingerstick | None) ->
 
 
 def _number(value: float | None, otherwise: float | None = None) -> float | None:
-    """As a float; -1 for what is no number at all: a state holds no NaN, and -1 is refused like any impossible amount."""
+    """Convert to float; -1 for NaN: a state has no NaN, and -1 is refused like any impossible amount."""
     if value is None:
         return otherwise
     return float(value) if math.isfinite(value) else -1.0

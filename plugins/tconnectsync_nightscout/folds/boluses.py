@@ -10,18 +10,21 @@ import attrs
 from tconnectsync import Document, Event, events
 from tconnectsync.events.limits import possible
 from tconnectsync_nightscout.folds.bolus_documents import BolusStyle, bolus_documents
-from tconnectsync_nightscout.folds.bolus_join import Fingerstick, JoinedBolus, another, joined
+from tconnectsync_nightscout.folds.bolus_join import Fingerstick, JoinedBolus, add_record, is_other_bolus
 from tconnectsync_nightscout.folds.documents import Mark, amount, mark_of
 
 QUIET = timedelta(hours=6)
 """A bolus without a record for this long is finished."""
 EXTENDED_QUIET = timedelta(hours=12)
-"""The same while an extended part, which lasts eight hours at most, has no end."""
+"""The same while an extended part has no end; it lasts eight hours at most."""
 REMEMBERED = timedelta(days=30)
-"""How long a bolus whose end never came is told."""
+"""How long a bolus without an end is reported."""
 EPOCH = 1 << 18
-"""Sequence numbers per epoch, about ten weeks. Ids are 16 bits and a bolus makes seven records or more, so that an id
-does not come round within one; a bolus makes tens of numbers, an extended one a thousand, so that few lie on an edge."""
+"""Sequence numbers per epoch, about ten weeks.
+
+Ids are 16 bits and a bolus writes seven records or more, so an id does not repeat within an epoch. A bolus spans tens
+of numbers, an extended one a thousand, so few cross an edge.
+"""
 EPOCH_DAYS = 64
 """The same for sources without numbers."""
 _MOST_OPEN = 64
@@ -30,7 +33,7 @@ _MOST_UNFINISHED = 20
 
 @attrs.frozen(kw_only=True)
 class UnfinishedBolus:
-    """A bolus that was forgotten without its end having been seen."""
+    """A bolus that was dropped without an end."""
 
     bolus_id: int
     at: datetime
@@ -39,7 +42,7 @@ class UnfinishedBolus:
 
 @attrs.frozen(kw_only=True)
 class BolusState:
-    """Boluses of the last hours, those whose end is missing, and what tells repeated ids apart."""
+    """Boluses of the last hours, those without an end, and data to tell repeated ids apart."""
 
     open: tuple[JoinedBolus, ...] = ()
     unfinished: tuple[UnfinishedBolus, ...] = ()
@@ -50,11 +53,11 @@ class BolusState:
 
 @attrs.frozen(kw_only=True)
 class BolusFold:
-    """Records 64, 65, 66, 55, 59, 280, 20, 21 and 16 to one treatment per bolus.
+    """Records 64, 65, 66, 55, 59, 280, 20, 21 and 16 as one treatment per bolus.
 
-    ``carbs``: "on" (a field), "note" (in the notes) or "off"; ``glucose``: whether the calculator's glucose is shown, in
-    ``units`` ("mg/dl" or "mmol"). A bolus is provisional for six hours after its last record, so that whatever else is
-    told of it joins in.
+    ``carbs``: "on" (a field), "note" (in the notes) or "off"; ``glucose``: whether the calculator's glucose is shown,
+    in ``units`` ("mg/dl" or "mmol"). A bolus is provisional for six hours after its last record, so that late records
+    are joined.
     """
 
     carbs: str = "on"
@@ -81,7 +84,7 @@ class BolusFold:
         return BolusState()
 
     def step(self, state: BolusState, event: Event) -> tuple[BolusState, Sequence[Document]]:
-        """The state after ``event``, and the boluses that are finished by the time that passed."""
+        """Return the state after ``event``, and the boluses that are now finished."""
         mark, body = mark_of(event), event.body
         if isinstance(body, events.GlucoseFingerstick):
             return attrs.evolve(state, fingerstick=_fingerstick(body, mark)), ()
@@ -91,18 +94,18 @@ class BolusFold:
         bolus = next((bolus for bolus in keeping if bolus.bolus_id == bolus_id), None)
         if bolus is not None:
             keeping.remove(bolus)
-            if another(bolus, event):
+            if is_other_bolus(bolus, event):
                 closing.append(bolus)
                 bolus = None
         epoch, newest_id = state.epoch, state.newest_id
         if bolus is None:
             if _epoch_of(event) != epoch:
                 epoch, newest_id = _epoch_of(event), -1
-            # an id that does not rise may have been used in this epoch, so its first record tells it apart
+            # an id that does not rise may be reused in this epoch; its first record tells it apart
             name = str(epoch) if bolus_id > newest_id else f"{epoch}/{mark.key}"
             bolus = JoinedBolus(bolus_id=bolus_id, epoch=name, first_at=mark.at, last_at=mark.at)
             newest_id = max(newest_id, bolus_id)
-        keeping.append(joined(bolus, event, state.fingerstick))
+        keeping.append(add_record(bolus, event, state.fingerstick))
         closing.extend(keeping[:-_MOST_OPEN])
         state = attrs.evolve(
             state,
@@ -114,11 +117,11 @@ class BolusFold:
         return state, self._documents(closing)
 
     def running(self, state: BolusState) -> Sequence[Document]:
-        """The boluses of the last hours, and the extended ones with what was delivered so far."""
+        """The boluses of the last hours, and extended ones with the amount so far."""
         return self._documents(state.open)
 
     def waiting(self, state: BolusState) -> Sequence[tuple[str, datetime]]:
-        """Boluses whose end the pump has not told, in words, and since when."""
+        """Boluses without a recorded end, as text, and since when."""
         still = (_missing(bolus) for bolus in state.open if not _is_told(bolus))
         return tuple((missing.text, missing.at) for missing in (*state.unfinished, *still))
 
@@ -128,7 +131,7 @@ class BolusFold:
 
 
 def _epoch_of(event: Event) -> int:
-    """Which stretch of the pump's own order the event lies in; never by UTC, which may be understood anew."""
+    """The epoch of the event in the pump's own order; not by UTC, which may be corrected later."""
     return event.pump_time.toordinal() // EPOCH_DAYS if event.seq is None else event.seq // EPOCH
 
 

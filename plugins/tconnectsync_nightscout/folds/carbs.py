@@ -6,7 +6,7 @@ from typing import Any
 
 from tconnectsync import Document, Event, Fold, each
 from tconnectsync.events.limits import MAX_CARBS_G, possible
-from tconnectsync_nightscout.folds.documents import amount, impossible, mark_of, milli, treatment
+from tconnectsync_nightscout.folds.documents import amount, impossible_note, mark_of, milli, treatment
 
 
 def carbs_fold(*, as_note: bool = False) -> Fold[Any]:
@@ -16,7 +16,7 @@ def carbs_fold(*, as_note: bool = False) -> Fold[Any]:
     def carb_entry(event: Event) -> Document | None:
         mark, carbs_g = mark_of(event), event.body.carbs_g
         if not possible(carbs_g, 0.0, MAX_CARBS_G):
-            return impossible("carbs in g", carbs_g, mark, "carbs", mark.key)
+            return impossible_note("carbs in g", carbs_g, mark, "carbs", mark.key)
         if milli(carbs_g) == 0:
             return None
         if as_note:

@@ -9,27 +9,30 @@ import attrs
 
 from tconnectsync import Document, Event, each, events
 from tconnectsync.events.limits import GLUCOSE_MG_DL, possible
-from tconnectsync_nightscout.folds.documents import Mark, impossible, mark_of, milli, provenance
-from tconnectsync_nightscout.site.wire import ENTRIES
+from tconnectsync_nightscout.folds.documents import Mark, impossible_note, mark_of, milli, provenance
+from tconnectsync_nightscout.site.document_format import ENTRIES
 
 HIGH_SGV, LOW_SGV = 401, 39
-"""What Nightscout's own uploaders write for a reading above and below the sensor's range."""
+"""The values of Nightscout's own uploaders for readings above and below the sensor's range."""
 SENSOR_MG_DL = (40.0, 400.0)
 REMEMBERED = timedelta(days=2)
-"""A sensor hands in readings that the pump missed for up to a day; the source sets aside what is further off than this."""
+"""A sensor backfills readings that the pump missed for up to a day; the source rejects older ones."""
 
 _SLOPES = (
     (3.0, "DoubleUp"), (2.0, "SingleUp"), (1.0, "FortyFiveUp"), (-1.0, "Flat"),
     (-2.0, "FortyFiveDown"), (-3.0, "SingleDown"),
 )  # fmt: skip
-"""Least change in mg/dL per minute for each of Nightscout's directions, as Dexcom draws its arrows."""
+"""Smallest change in mg/dL per minute for each of Nightscout's directions, as in Dexcom's arrows."""
 _STEEPEST = 8.0
-"""A change beyond this is no measurement: sensors send such values for "unknown"."""
+"""A larger change is not a measurement: sensors send such values for "unknown"."""
 
 
 @attrs.frozen(kw_only=True)
 class ReadingsState:
-    """Which minutes of the last days have their entry: bit n of ``seen`` (hexadecimal) is n minutes before ``newest``."""
+    """The minutes of the last days that have an entry:
+
+    bit n of ``seen`` (hexadecimal) is n minutes before ``newest``.
+    """
 
     newest: datetime | None = None
     seen: str = "0"
@@ -37,10 +40,10 @@ class ReadingsState:
 
 @attrs.frozen(kw_only=True)
 class ReadingsFold:
-    """``glucose.reading`` to one ``sgv`` entry each, at the time that the sensor measured.
+    """``glucose.reading`` as one ``sgv`` entry, at the time of measurement.
 
-    A reading that comes live and again as a backfilled copy is one entry, made by the first record of it in the pump's order:
-    two records that were measured in the same minute are one reading. High and low are marks, not numbers.
+    A live reading and its backfilled copy are one entry, made from the first record in the pump's order: two records
+    measured in the same minute are one reading. High and low are marks, not numbers.
     """
 
     name = "readings"
@@ -53,7 +56,7 @@ class ReadingsFold:
         return ReadingsState()
 
     def step(self, state: ReadingsState, event: Event) -> tuple[ReadingsState, Sequence[Document]]:
-        """The state after ``event``, and the entry that it makes, if it is the first to tell of its minute."""
+        """Return the state after ``event``, and its entry if it is the first of its minute."""
         body, mark = event.body, mark_of(event)
         sgv = _sgv(body)
         if sgv is None:
@@ -63,35 +66,35 @@ class ReadingsFold:
         if fresh is None:
             return state, ()
         if not possible(sgv, *GLUCOSE_MG_DL):
-            return fresh, (impossible("glucose in mg/dL", sgv, mark, "sgv", mark.key, collection=ENTRIES),)
+            return fresh, (impossible_note("glucose in mg/dL", sgv, mark, "sgv", mark.key, collection=ENTRIES),)
         fields = {"sgv": round(sgv), "direction": direction(body.trend_mg_dl_per_min)}
         return fresh, (_entry("sgv", mark, at, fields=fields),)
 
     def running(self, state: ReadingsState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
-        """Nothing goes on."""
+        """Nothing: entries have no length."""
         return ()
 
 
 @each("glucose.fingerstick", name="fingersticks", version=1)
 def fingersticks(event: Event) -> Document | None:
-    """``glucose.fingerstick`` to an ``mbg`` entry if the wearer typed it: a value from the sensor is an ``sgv`` already."""
+    """``glucose.fingerstick`` as an ``mbg`` entry if the user typed it: a sensor's value already is an ``sgv``."""
     body, mark = event.body, mark_of(event)
     if body.entry != "manual" or body.glucose_mg_dl is None:
         return None
     if not possible(body.glucose_mg_dl, *GLUCOSE_MG_DL):
-        return impossible("glucose in mg/dL", body.glucose_mg_dl, mark, "mbg", mark.key, collection=ENTRIES)
+        return impossible_note("glucose in mg/dL", body.glucose_mg_dl, mark, "mbg", mark.key, collection=ENTRIES)
     return _entry("mbg", mark, mark.at, fields={"mbg": milli(body.glucose_mg_dl)})
 
 
 def direction(trend_mg_dl_per_min: float | None) -> str | None:
-    """Nightscout's word for a rate of change; None where the sensor did not say one that can be."""
+    """Nightscout's name for a rate of change; None if the sensor's value is invalid."""
     if trend_mg_dl_per_min is None or not possible(trend_mg_dl_per_min, -_STEEPEST, _STEEPEST):
         return None
     return next((word for least, word in _SLOPES if trend_mg_dl_per_min >= least), "DoubleDown")
 
 
 def _sgv(body: events.GlucoseReading) -> float | None:
-    """The number to show; None where there is none."""
+    """The number to show; None if there is none."""
     if body.mark in ("high", "low"):
         return HIGH_SGV if body.mark == "high" else LOW_SGV
     if body.mark != "value" or body.glucose_mg_dl is None:
@@ -103,7 +106,7 @@ def _sgv(body: events.GlucoseReading) -> float | None:
 
 
 def _noted(state: ReadingsState, minute: datetime) -> ReadingsState | None:
-    """The state that knows ``minute`` too; None where it had its entry."""
+    """Return the state with ``minute`` added; None if that minute already has an entry."""
     if state.newest is None or abs(minute - state.newest) >= REMEMBERED:
         return ReadingsState(newest=minute, seen="1")
     seen, before = int(state.seen, 16), (state.newest - minute) // timedelta(minutes=1)

@@ -1,4 +1,4 @@
-"""How the pump is doing, as the one device status that Nightscout's pump pill shows."""
+"""The pump's state, as the one device status that Nightscout's pump pill shows."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tconnectsync.events.limits import MAX_IOB_U, possible
 from tconnectsync.events.pump_state import KINDS, PumpState, Said, after
 from tconnectsync_nightscout.folds.documents import Mark, mark_of, milli, provenance, stamp
 from tconnectsync_nightscout.folds.iob import SHOWN_FOR_S, iob_status
-from tconnectsync_nightscout.site.wire import created_at_text
+from tconnectsync_nightscout.site.document_format import created_at_text
 
 SHOWN_FOR = timedelta(seconds=SHOWN_FOR_S)
 HOURLY_FOR = timedelta(hours=2)
-"""The battery is told hourly: kept until the second time that it was not told."""
+"""The battery is recorded hourly: kept until two records are missing."""
 
 
 @attrs.frozen(kw_only=True)
 class DeviceStatusState:
-    """How the pump is doing, and which record told the newest insulin on board."""
+    """The pump's state, and the record of the newest insulin on board."""
 
     pump: PumpState = attrs.field(factory=PumpState)
     iob: Mark | None = None
@@ -30,11 +30,12 @@ class DeviceStatusState:
 
 @attrs.frozen(kw_only=True)
 class DeviceStatusFold:
-    """Battery, reservoir, suspended or not, and insulin on board to one ``devicestatus``.
+    """Battery, reservoir, suspended or not, and insulin on board as one ``devicestatus``.
 
-    Each value is kept as long as its own rhythm: half an hour before the newest record, the battery two hours. The document
-    lapses after half an hour, because Nightscout takes a device status for the present. Nightscout counts the age of insulin
-    on board from the document's time: where an older record told it, it is a document of its own, with that record's time.
+    Each value expires at its own rate: half an hour before the newest record, the battery after two hours. The
+    document expires after half an hour, because Nightscout shows a device status as current. Nightscout counts the age
+    of insulin on board from the document's time: if an older record has it, it is a document of its own with that
+    record's time.
     """
 
     name = "device-status"
@@ -48,12 +49,12 @@ class DeviceStatusFold:
         return DeviceStatusState()
 
     def step(self, state: DeviceStatusState, event: Event) -> tuple[DeviceStatusState, Sequence[Document]]:
-        """The state with what ``event`` says."""
+        """Return the state updated by ``event``."""
         tells_iob = possible(getattr(event.body, "iob_u", None), 0.0, MAX_IOB_U)
         return DeviceStatusState(pump=after(state.pump, event), iob=mark_of(event) if tells_iob else state.iob), ()
 
     def running(self, state: DeviceStatusState) -> Sequence[Document]:
-        """The newest status, while this pump is worn."""
+        """The newest status, while this pump is active."""
         return list(_documents(state.pump, state.iob)) if state.pump.worn else ()
 
 
@@ -79,7 +80,7 @@ def _documents(state: PumpState, told_iob: Mark | None) -> Iterator[Document]:
             "device": f"tandem {state.pump}",
             "pump": {
                 **said,
-                # of two with one clock Nightscout shows the first: this one is later than one of insulin on board alone
+                # of two with the same clock Nightscout shows the first; this one is later than one with insulin on board alone
                 "clock": created_at_text(at),
                 **provenance(state.pump, [state.event if state.seq is None else state.seq]),
             },
@@ -89,13 +90,13 @@ def _documents(state: PumpState, told_iob: Mark | None) -> Iterator[Document]:
 
 
 def _said(state: PumpState, now: datetime) -> dict[str, Any]:
-    """Nightscout's ``pump`` fields of what is still worth showing, without insulin on board."""
+    """Nightscout's ``pump`` fields of the values that are not expired, without insulin on board."""
     said: dict[str, Any] = {}
     battery = _battery(state, now)
     if battery:
         said["battery"] = battery
     left = state.reservoir_u
-    # while delivery is stopped nothing leaves the cartridge: what was said stays true
+    # while delivery is suspended nothing leaves the cartridge, so the value stays true
     if left is not None and (state.suspended or _is_near(left.at, now, SHOWN_FOR)):
         said |= {"reservoir": round(left.value, 1), "reservoir_timestamp": created_at_text(left.at)}
     if state.suspended is not None:

@@ -1,4 +1,4 @@
-"""What all Nightscout documents share: who and when they speak of, their numbers, and values that cannot be."""
+"""Shared by all Nightscout documents: times, identities, provenance, number formats, impossible values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Mark:
 
     @property
     def stamp(self) -> datetime:
-        """The time that a document of this record carries: whole seconds, and the sequence number mod 1000 as ms."""
+        """The time of this record's document: whole seconds, and the sequence number mod 1000 as ms."""
         return stamp(self.at, self.seq)
 
     def id(self, *parts: str | int) -> str:
@@ -36,18 +36,18 @@ class Mark:
 
     @property
     def source(self) -> int | str:
-        """How provenance names the record."""
+        """The name of the record in provenance."""
         return self.key if self.seq is None else self.seq
 
 
 def mark_of(event: Event) -> Mark:
-    """Where and when ``event`` stands."""
+    """Return record and time of ``event``."""
     key = event.id if event.seq is None else str(event.seq)
     return Mark(pump=event.pump, group=event.group, seq=event.seq, key=key, at=utc_of(event))
 
 
 def utc_of(event: Event) -> datetime:
-    """The event's UTC time, which the engine always sets for folds."""
+    """Return the event's UTC time, which the engine always sets for folds."""
     if event.at is None:
         raise ValueError(f"event {event.id} reached a fold without its UTC time")
     return event.at
@@ -72,10 +72,10 @@ def treatment(
     at: datetime | None = None,
     worth_s: float | None = None,
 ) -> Document:
-    """A document of the treatments collection; its time is ``mark``'s unless ``at`` says another.
+    """Return a document of the treatments collection; its time is ``mark``'s unless ``at`` is given.
 
-    None and empty texts among ``fields`` are left out: "the pump did not say" is not a value. ``sources`` are the records
-    that made it (the mark's own by default).
+    None and empty texts in ``fields`` are omitted: "the pump did not record it" is not a value. ``sources`` are the
+    records it was made from (the mark's own by default).
     """
     made_from = [mark.source] if sources is None else list(dict.fromkeys(sources))
     content = {"eventType": event_type}
@@ -92,12 +92,14 @@ def treatment(
 
 
 def provenance(pump: str, sources: Iterable[int | str]) -> Any:
-    """Which pump and which of its records a document was made from."""
+    """The pump and the records that a document was made from."""
     return {"serial": pump, "events": list(sources)}
 
 
-def impossible(what: str, value: object, mark: Mark, *identity: str | int, collection: str = TREATMENTS) -> Document:
-    """A value that the pump cannot produce: set aside with the reason, never sent."""
+def impossible_note(
+    what: str, value: object, mark: Mark, *identity: str | int, collection: str = TREATMENTS
+) -> Document:
+    """A value that the pump cannot produce: rejected with the reason, never sent."""
     reason = f"{what} of {_shown(value)} is not possible"
     return Document(
         id=mark.id(*identity),
@@ -110,32 +112,32 @@ def impossible(what: str, value: object, mark: Mark, *identity: str | int, colle
 
 
 def milli(value: float) -> float:
-    """Rounded to the pump's resolution, 0.001; never minus zero."""
+    """Round to the pump's resolution, 0.001; never minus zero."""
     return round(float(value), 3) + 0.0
 
 
 def amount(value: float) -> str:
-    """A number for people: at most three decimals, no trailing zeros."""
+    """Format a number: at most three decimals, no trailing zeros."""
     return f"{milli(value):.3f}".rstrip("0").rstrip(".")
 
 
 def minutes(span: timedelta) -> float:
-    """Minutes to four decimals (6 ms), so that a rate times a duration loses less than 0.0001 U."""
+    """Return minutes with four decimals (6 ms), so that rate times duration loses less than 0.0001 U."""
     return round(span.total_seconds() / 60, 4) + 0.0
 
 
 def glucose_fields(mg_dl: float, units: str, kind: str | None) -> dict[str, Any]:
-    """A glucose value as Nightscout's careportal writes it, in the asked units ("mg/dl" or "mmol")."""
+    """The fields of a glucose value as in Nightscout's careportal, in ``units`` ("mg/dl" or "mmol")."""
     return dict(in_units({"glucose": milli(mg_dl), "units": "mg/dl", "glucoseType": kind}, units))
 
 
 def words(name: str) -> str:
-    """A name of the vocabulary for people: ``empty_cartridge`` -> ``empty cartridge``."""
+    """Convert a vocabulary name to text: ``empty_cartridge`` -> ``empty cartridge``."""
     return name.replace("_", " ").strip()
 
 
 def plain_notes(*phrases: str | None) -> str:
-    """Phrases that were said, joined; "" when none was."""
+    """Join the phrases that are present; "" if there are none."""
     return "; ".join(phrase for phrase in phrases if phrase)
 
 

@@ -10,7 +10,7 @@ from tconnectsync.events.limits import MAX_VOLUME_U, possible
 from tconnectsync_nightscout.folds.documents import (
     Mark,
     amount,
-    impossible,
+    impossible_note,
     mark_of,
     milli,
     plain_notes,
@@ -51,7 +51,7 @@ def _cartridge(body: events.CartridgeFilled, mark: Mark, event_type: str) -> Seq
     if said is not None and possible(said, 0.0, MAX_VOLUME_U):
         fields = {"notes": f"Cartridge filled with {amount(said)} U", "insulinVolume": milli(said)}
     elif said is not None:
-        problems = (impossible("cartridge volume in U", said, mark, "fill-impossible", mark.key),)
+        problems = (impossible_note("cartridge volume in U", said, mark, "fill-impossible", mark.key),)
     return (treatment(event_type, mark, "fill", mark.key, fields=fields), *problems)
 
 

@@ -1,4 +1,4 @@
-"""Insulin on board as the pump last said it: one activity per site, and a device status that people see."""
+"""The newest insulin on board: one activity per site, and a visible device status."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import attrs
 
 from tconnectsync import Document, Event, document_id, events
 from tconnectsync.events.limits import MAX_IOB_U, possible
-from tconnectsync_nightscout.folds.documents import Mark, impossible, mark_of, milli, provenance
+from tconnectsync_nightscout.folds.documents import Mark, impossible_note, mark_of, milli, provenance
 
 ACTIVITY_TYPE = "tconnect_iob"
-"""The name that users of IOB activities look for."""
+"""The name that users of IOB activities expect."""
 SHOWN_FOR_S = 1800.0
-"""Nightscout shows a device status that is younger than half an hour."""
+"""Nightscout shows device statuses younger than half an hour."""
 
 
 @attrs.frozen(kw_only=True)
@@ -27,10 +27,11 @@ class IobState:
 
 @attrs.frozen(kw_only=True)
 class IobFold:
-    """The newest IOB of 20, 21, 55, 59, 64, 16 and 81 to an ``activity``, and with ``device_status`` to a ``devicestatus``.
+    """The newest IOB of 20, 21, 55, 59, 64, 16 and 81 as an ``activity``, and with ``device_status`` as a
+    ``devicestatus``.
 
-    Newest is by the pump's own order, not by time: a clock that once stood in the future does not stop it. The activity is
-    one per site, whichever pump is worn, and never too old; the device status lapses after half an hour.
+    Newest by the pump's own order, not by time: a clock that was once in the future does not block it. There is one
+    activity per site, for the active pump, and it never expires; the device status expires after half an hour.
     """
 
     device_status: bool = True
@@ -58,7 +59,7 @@ class IobFold:
         return IobState()
 
     def step(self, state: IobState, event: Event) -> tuple[IobState, Sequence[Document]]:
-        """The state with the event's IOB, where it says one that can be."""
+        """Return the state with the event's IOB, if it is valid."""
         if isinstance(event.body, events.WearBegan | events.WearEnded):
             return attrs.evolve(state, worn=isinstance(event.body, events.WearBegan)), ()
         iob_u = event.body.iob_u
@@ -66,14 +67,14 @@ class IobFold:
             return state, ()
         mark = mark_of(event)
         if not possible(iob_u, 0.0, MAX_IOB_U):
-            problem = impossible(
+            problem = impossible_note(
                 "insulin on board in U", iob_u, mark, "iob-impossible", mark.key, collection="activity"
             )
             return state, (problem,)
         return attrs.evolve(state, mark=mark, iob_u=milli(iob_u)), ()
 
     def running(self, state: IobState) -> Sequence[Document]:
-        """The newest IOB, while this pump is worn."""
+        """The newest IOB, while this pump is active."""
         mark = state.mark
         if mark is None or not state.worn:
             return ()
@@ -93,7 +94,10 @@ class IobFold:
 
 
 def iob_status(mark: Mark, iob_u: float, *names: str) -> Document:
-    """A device status of insulin on board alone, stamped when ``mark``'s record told it: from then on a site counts its age."""
+    """A device status with insulin on board only, with the time of ``mark``'s record:
+
+    a site counts its age from then.
+    """
     return Document(
         id=document_id("site", *names, mark.pump, "-" if mark.group is None else mark.group, mark.key),
         collection="devicestatus",

@@ -1,4 +1,4 @@
-"""Sleep and exercise with their true durations, and what the control loop does."""
+"""Sleep and exercise with their true durations, and changes of the control loop."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tconnectsync_nightscout.folds.documents import Mark, mark_of, minutes, trea
 
 _SHOWN = {"sleep": "Sleep", "exercise": "Exercise"}
 _SIGNS_OF_LIFE = frozenset({"basal.delivered", "day.summary", "pumping.resumed", "pumping.suspended", "unknown"})
-"""Show how far a mode that goes on has come: a record that cannot be read does so too."""
+"""Event kinds that show how far a current mode has come; an unreadable record counts too."""
 
 
 @attrs.frozen(kw_only=True)
 class RunningMode:
-    """A mode that is going on, as far as the pump's newest word."""
+    """A current mode, up to the pump's newest record."""
 
     mode: str
     first: Mark
@@ -26,16 +26,17 @@ class RunningMode:
 
 @attrs.frozen(kw_only=True)
 class ModesState:
-    """The mode that is going on, if it is one that is shown."""
+    """The current mode, if it is shown."""
 
     mode: RunningMode | None = None
 
 
 @attrs.frozen(kw_only=True)
 class ModesFold:
-    """``mode.changed`` (record 229) to Sleep and Exercise. One mode at a time: exercise during sleep splits the sleep.
+    """``mode.changed`` (record 229) as Sleep and Exercise. One mode at a time: exercise during sleep splits the sleep.
 
-    A mode ends at the next change to another, "stop all" ends any; until then its length is up to the pump's last word.
+    A mode ends at the next change to another; "stop all" ends any. Until then its length is up to the pump's last
+    record.
     """
 
     name = "modes"
@@ -48,7 +49,7 @@ class ModesFold:
         return ModesState()
 
     def step(self, state: ModesState, event: Event) -> tuple[ModesState, Sequence[Document]]:
-        """The state after ``event``, and the mode that it ended."""
+        """Return the state after ``event``, and the mode that it ended."""
         going, body = state.mode, event.body
         if not isinstance(body, events.ModeChanged):
             if going is None or utc_of(event) <= going.seen_at:
@@ -85,7 +86,7 @@ _CONTROL_WORDS = {
 
 @each("control.changed", name="control-modes", version=1)
 def control_notes(event: Event) -> Document:
-    """``control.changed`` (record 230) to a Note."""
+    """``control.changed`` (record 230) as a note."""
     mark, control = mark_of(event), event.body.control
     notes = f"Control: {_CONTROL_WORDS.get(control, words(control))}"
     return treatment("Note", mark, "control", mark.key, fields={"notes": notes})

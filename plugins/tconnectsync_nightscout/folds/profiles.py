@@ -1,4 +1,4 @@
-"""The pump's own profiles (``settings.captured``) as the profile store that Nightscout keeps."""
+"""The pump's profiles (``settings.captured``) as Nightscout's profile store."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Store = dict[str, dict[str, Any]]
 
 
 class NoProfileError(ValueError):
-    """Settings that no complete profile can be made of; the text says why."""
+    """Settings without a complete profile; the text has the reason."""
 
 
 @attrs.frozen(kw_only=True)
 class ProfilesState:
-    """The newest settings, as the JSON of ``{"defaultProfile", "store"}``, or what is wrong with them."""
+    """The newest settings, as the JSON of ``{"defaultProfile", "store"}``, or the reason why they are invalid."""
 
     worn: bool = True
     mark: Mark | None = None
@@ -37,10 +37,10 @@ class ProfilesState:
 
 @attrs.frozen(kw_only=True)
 class ProfilesFold:
-    """The newest ``settings.captured`` of the worn pump to one document in mg/dL; the receiver keeps the site's own units.
+    """The newest ``settings.captured`` of the active pump as one document in mg/dL; the receiver converts units.
 
-    ``zone`` is the wearer's, which Nightscout asks for. A profile needs a segment at midnight, and rates and
-    ratios above 0: else nothing is written, because a half profile makes wrong doses.
+    ``zone`` is the user's, which Nightscout requires. A profile needs a segment at midnight, and rates and ratios
+    above 0; otherwise nothing is written, because an incomplete profile leads to wrong doses.
     """
 
     zone: str
@@ -55,7 +55,7 @@ class ProfilesFold:
         return ProfilesState()
 
     def step(self, state: ProfilesState, event: Event) -> tuple[ProfilesState, Sequence[Document]]:
-        """The state with the event's settings."""
+        """Return the state with the event's settings."""
         body = event.body
         if isinstance(body, events.WearBegan | events.WearEnded):
             return attrs.evolve(state, worn=isinstance(body, events.WearBegan)), ()
@@ -68,7 +68,7 @@ class ProfilesFold:
         return attrs.evolve(state, mark=mark, content=text, problem=""), ()
 
     def running(self, state: ProfilesState) -> Sequence[Document]:
-        """The profiles in force, while this pump is worn."""
+        """The profiles, while this pump is active."""
         mark = state.mark
         if mark is None or not state.worn:
             return ()
@@ -84,7 +84,7 @@ class ProfilesFold:
 
 
 def profiles_of(details: Mapping[str, Any], zone: str) -> dict[str, Any]:
-    """``{"defaultProfile", "store"}`` of ``settings.details``. Raises NoProfileError."""
+    """Return ``{"defaultProfile", "store"}`` of ``settings.details``. Raises NoProfileError."""
     section = _mapping(details.get("profiles"))
     found = section.get("profile")
     low_high = _targets(_mapping(details.get("cgmSettings")))
@@ -110,7 +110,7 @@ _VALUES = ("startTime", "basalRate", "carbRatio", "targetBg", "isf")
 
 
 def _segments(profile: Mapping[str, Any]) -> Sequence[Any]:
-    """Today's name of the list first, then the one before it."""
+    """The list under its current name, else under the earlier one."""
     found = profile.get("timeDependentSegments", profile.get("tDependentSegs"))
     return found if isinstance(found, list) else ()
 
@@ -151,7 +151,7 @@ def _profile(
 
 
 def _targets(settings: Mapping[str, Any]) -> tuple[float, float] | None:
-    """The wearer's low and high alert, where both are on and can be."""
+    """The user's low and high alert, if both are on and valid."""
     levels = []
     for side in ("low", "high"):
         if settings.get(f"{side}GlucoseAlertEnabled") is False:
@@ -180,7 +180,7 @@ def _needed(profile: str, key: str, values: Mapping[str, Any], low: float, high:
 
 
 def _number(value: Any, low: float, high: float) -> float | None:
-    """A number that can be, else None; true and false are none."""
+    """Return a valid number, else None; true and false are not numbers."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not possible(value, low, high):
         return None
     return float(value)

@@ -11,9 +11,9 @@ from tconnectsync import Document, Event, each, events
 from tconnectsync_nightscout.folds.documents import Mark, mark_of, plain_notes, treatment, words
 
 SAME_START = timedelta(hours=1)
-"""Two records whose sessions began this close to each other speak of the same session: sensor clocks are not exact."""
+"""Two records whose sessions began this close to each other are of the same session: sensor clocks are not exact."""
 NEW_WITHIN_S = 24 * 3600.0
-"""With nothing known of an earlier session, a join this soon after the sensor's start is a start."""
+"""Without an earlier session, a join this soon after the sensor's start counts as a start."""
 
 _SENSORS = {
     "dexcom_g5": "Dexcom G5",
@@ -26,7 +26,7 @@ _SENSORS = {
 
 @attrs.frozen(kw_only=True)
 class SensorsState:
-    """The newest sensor session: which sensor, when it began (None: unknown), its signature, and whether it was stopped."""
+    """The newest sensor session: sensor, start (None: unknown), signature, and whether it was stopped."""
 
     known: bool = False
     sensor: str = ""
@@ -37,10 +37,10 @@ class SensorsState:
 
 @attrs.frozen(kw_only=True)
 class SensorsFold:
-    """``sensor.started``, ``sensor.joined`` and ``sensor.stopped`` to Sensor Start and Sensor Stop.
+    """``sensor.started``, ``sensor.joined`` and ``sensor.stopped`` as Sensor Start and Sensor Stop.
 
-    A pump joins the session that it is in again after a reset, which is no start. Sessions are told apart by when they
-    began (the record's time less the session's age), else by their signature, which may repeat from sensor to sensor.
+    After a reset a pump joins its current session again, which is not a start. Sessions are told apart by their start
+    (the record's time less the session's age), else by their signature, which may repeat from sensor to sensor.
     """
 
     name = "sensors"
@@ -53,7 +53,7 @@ class SensorsFold:
         return SensorsState()
 
     def step(self, state: SensorsState, event: Event) -> tuple[SensorsState, Sequence[Document]]:
-        """The state after ``event``, and the start or stop that it is."""
+        """Return the state after ``event``, and its start or stop."""
         body, mark = event.body, mark_of(event)
         sensor = _SENSORS.get(body.sensor, words(body.sensor))
         if isinstance(body, events.SensorStopped):
@@ -75,7 +75,7 @@ class SensorsFold:
         return joined, ()
 
     def running(self, state: SensorsState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
-        """Nothing: a start tells all."""
+        """Nothing: a start has no length."""
         return ()
 
 
@@ -98,7 +98,7 @@ def _is_new(
 
 
 def _age_s(body: events.SensorStarted | events.SensorJoined) -> float | None:
-    """The session's age; None where it was not said or cannot be."""
+    """The session's age; None if it is missing or invalid."""
     age_s = body.session_age_s
     return float(age_s) if age_s is not None and 0 <= age_s <= 400 * 86_400 else None
 

@@ -1,4 +1,4 @@
-"""What a Nightscout site is: its address, its version and what follows from that."""
+"""A Nightscout site's address and version, and the rules that follow from the version."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _KEYED_BY_IDENTIFIER = (15, 0, 7)
 
 
 def site_url(text: str) -> str:
-    """The address of a site in its one form: scheme, host in lower case, path, a slash at the end.
+    """Return the address in normal form: scheme, host in lower case, path, a slash at the end.
 
-    Raises ValueError with what is wrong; neither the error nor the answer holds anything secret.
+    Raises ValueError with the reason. Neither the error nor the result contains a secret.
     """
     try:
         parts = addresses.web_address(text)
     except ValueError as error:
         raise ValueError(f"expected {error}") from None
     if parts.username is not None or parts.password is not None:
-        raise ValueError("a user name or password does not belong into the address; set nightscout.api_secret instead")
+        raise ValueError("the address must not contain a user name or password; set nightscout.api_secret instead")
     if parts.query or parts.fragment:
-        raise ValueError("nothing may follow the path (no ?token=…); set nightscout.token instead")
+        raise ValueError("the address must end after the path (no ?token=…); set nightscout.token instead")
     name = parts.hostname or ""
     host = f"[{name}]" if ":" in name else name
     netloc = host if parts.port is None else f"{host}:{parts.port}"
@@ -37,14 +37,14 @@ def site_url(text: str) -> str:
 
 
 def is_exposed(url: str) -> bool:
-    """Whether the address carries the secret unencrypted over a network that is not the user's own."""
+    """Whether the secret is sent unencrypted over a network that is not the user's own."""
     parts = urlsplit(url)
     return parts.scheme != "https" and not addresses.is_at_home(parts.hostname or "")
 
 
 @attrs.frozen(kw_only=True)
 class SiteStatus:
-    """What ``status.json`` tells. ``enabled`` are the names of the site's plugins, None where it does not say."""
+    """The contents of ``status.json``. ``enabled`` are the names of the site's plugins, None if it names none."""
 
     version: str
     units: str | None = None
@@ -53,9 +53,9 @@ class SiteStatus:
 
     @property
     def identifier_is_key(self) -> bool:
-        """Whether a treatment is known by its ``identifier`` (15.0.7 and later), else by created_at and eventType.
+        """Whether the key of a treatment is its ``identifier`` (15.0.7 and later), else created_at and eventType.
 
-        A version that cannot be read, and a pre-release of 15.0.7 itself, count as old: those rules are right on both.
+        An unreadable version and a pre-release of 15.0.7 count as old: those rules work on both.
         """
         found = _VERSION.match(self.version)
         if found is None:
@@ -65,7 +65,7 @@ class SiteStatus:
 
 
 def read_status(answer: Mapping[str, Any]) -> SiteStatus:
-    """From the parsed ``status.json``; what is missing or odd there is None."""
+    """Read the parsed ``status.json``. Missing or invalid values are None."""
     settings = answer.get("settings")
     settings = settings if isinstance(settings, Mapping) else {}
     enabled = settings.get("enable")

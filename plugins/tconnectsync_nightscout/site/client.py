@@ -1,6 +1,6 @@
-"""Nightscout's API version 1 over HTTP: reads, creates and deletes, each with its time-outs and honest errors.
+"""Nightscout's API version 1 over HTTP: read, create and delete, with time-outs and exact errors.
 
-The secret goes into the ``api-secret`` header and nowhere else; redirects are not followed.
+The secret is sent in the ``api-secret`` header only. Redirects are not followed.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ from tconnectsync import (
 )
 from tconnectsync_nightscout.site.address import SiteStatus, read_status
 from tconnectsync_nightscout.site.compression import REFUSED, Compression
-from tconnectsync_nightscout.site.responses import SLOW, Answer, SiteQuestion, SiteToken, value_of
+from tconnectsync_nightscout.site.responses import SLOW, Answer, SiteRequestInfo, SiteToken, value_of
 
 LIMITS = HttpLimits(connect_s=10.0, silence_s=60.0, whole_s=180.0, most_bytes=64 << 20)
 IDLE_S = 4.0
-"""Servers close idle connections after five seconds; a write on one would end without an answer."""
+"""Servers close idle connections after five seconds; a write on a closed one gets no answer."""
 STATUS_S = 3600.0
 REFUSED_S = 60.0
-"""After a refusal the same is not asked for this long: newer servers make the whole address wait after each failure."""
+"""Requests are not repeated for this long after a refusal: newer servers delay all of an address after each failure."""
 
 Find: TypeAlias = Sequence[tuple[str, str]]
 """Conditions: a path below ``find`` such as ``created_at[$gte]`` and its value."""
 
-_OWN_CERTIFICATE = "Or, for a certificate of your own making, set nightscout.verify_tls = false."
+_OWN_CERTIFICATE = "Or, if you made the certificate yourself, set nightscout.verify_tls = false."
 _REMEDIES: Mapping[HttpFailure, str] = {
-    HttpFailure.BAD_ADDRESS: "It is nightscout.url (NS_URL).",
-    HttpFailure.BAD_HEADER: "It is nightscout.token, or nightscout.api_secret (NS_SECRET).",
+    HttpFailure.BAD_ADDRESS: "The setting is nightscout.url (NS_URL).",
+    HttpFailure.BAD_HEADER: "The setting is nightscout.token, or nightscout.api_secret (NS_SECRET).",
     HttpFailure.CERTIFICATE_BAD: _OWN_CERTIFICATE,
     HttpFailure.CERTIFICATE_EXPIRED: _OWN_CERTIFICATE,
     HttpFailure.CERTIFICATE_OTHER_HOST: _OWN_CERTIFICATE,
     HttpFailure.CERTIFICATE_UNKNOWN_AUTHORITY: _OWN_CERTIFICATE,
-    HttpFailure.PLAIN_PORT: "The address is nightscout.url (NS_URL).",
-    HttpFailure.TLS_PORT: "The address is nightscout.url (NS_URL).",
-    HttpFailure.UNKNOWN_NAME: "The address is nightscout.url (NS_URL).",
+    HttpFailure.PLAIN_PORT: "The setting is nightscout.url (NS_URL).",
+    HttpFailure.TLS_PORT: "The setting is nightscout.url (NS_URL).",
+    HttpFailure.UNKNOWN_NAME: "The setting is nightscout.url (NS_URL).",
 }
-"""What to add to the remedy: where the setting stands."""
+"""Addition to a remedy: the name of the setting."""
 
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _MONGO_ID = re.compile(r"[0-9a-f]{24}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def header_of(api_secret: Secret | None, token: Secret | None) -> Secret:
-    """What the ``api-secret`` header carries: the SHA-1 of the secret in lower case hex, or a token as it is."""
+    """The value of the ``api-secret`` header: the secret's SHA-1 in lower case hex, or a token as it is."""
     if token is not None:
         return Secret(token.reveal())
     if api_secret is None:
@@ -68,17 +68,20 @@ def header_of(api_secret: Secret | None, token: Secret | None) -> Secret:
 
 
 def is_mongo_id(value: object) -> bool:
-    """Whether this is an ``_id`` that a server made, MongoDB's or a UUID: any other text in a DELETE may mean more than one document."""
+    """Whether a server made this ``_id`` (MongoDB or UUID). Any other text in a DELETE may match several documents."""
     return isinstance(value, str) and _MONGO_ID.fullmatch(value) is not None
 
 
 class NightscoutClient:
-    """One site. ``url`` is in the form of :func:`tconnectsync_nightscout.site.address.site_url`; ``key`` from :func:`header_of`,
-    ``doubt`` is what may be wrong with it, told when it is refused.
+    """A client for one site.
 
-    ``clock_ahead_s`` is by how much this machine's clock was ahead of the site's at the last answer, ``changed_count`` how many
-    requests have changed the site, or may have. ``in_use`` names the sinks that use each collection, for the words about a
-    right that is missing. Not for several threads: the server may double a document that is posted over two connections at once.
+    ``url`` is in the form of :func:`tconnectsync_nightscout.site.address.site_url`; ``key`` is from :func:`header_of`;
+    ``doubt`` is a likely mistake in it, added to the message if the site refuses it.
+
+    ``clock_ahead_s`` is how far this computer's clock was ahead of the site's at the last response. ``changed_count``
+    counts the requests that changed the site, or may have. ``in_use`` names the sinks of each collection, for messages
+    about a missing right. Not thread-safe: the server may duplicate a document that is posted over two connections at
+    once.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class NightscoutClient:
         self.changed_count = 0
         self.compression = Compression()
         self.drops_identifier: set[str] = set()
-        """The collections whose answers do not name our ``identifier``: the site may not keep it, and not know a key by it."""
+        """Collections in which responses lack our ``identifier``: the site may drop it."""
         self._key, self._doubt = key, doubt
         self._http = HttpClient(clock=clock, verify_tls=verify_tls)
         self._last_use: float | None = None
@@ -108,26 +111,29 @@ class NightscoutClient:
 
     @property
     def uses_token(self) -> bool:
-        """Whether it shows an access token, which may lack single rights, and not the API_SECRET, which has all."""
+        """Whether it uses an access token, which may lack single rights, and not the API_SECRET, which has all rights."""
         return _SHA1.fullmatch(self._key.reveal()) is None
 
     def __repr__(self) -> str:
         return f"NightscoutClient(url={self.url!r})"
 
     def close(self) -> None:
-        """Close the connections; the client may be used again."""
+        """Close the connections. The client can be used again."""
         self._http.close()
         self._last_use = None
 
     def status(self) -> SiteStatus:
-        """Version, units and plugins of the site; asked again hourly and after every error, because sites get upgraded."""
+        """Return version, units and plugins of the site.
+
+        Read again hourly and after every error, since sites get upgraded.
+        """
         now_s = self.clock.monotonic()
         if self._status is not None and 0 <= now_s - self._status[0] < STATUS_S:
             return self._status[1]
-        answer = self._ask("GET", "status.json", about="its status")
+        answer = self._request("GET", "status.json", about="its status")
         if not isinstance(answer, dict) or not ({"version", "settings", "apiEnabled"} & answer.keys()):
             raise Retryable(
-                f"{self.url} answered, but its status is not a Nightscout site's",
+                f"{self.url} answered, but not with the status of a Nightscout site",
                 remedy="Is nightscout.url (NS_URL) the address of the Nightscout site itself?",
             )
         self._status = (now_s, read_status(answer))
@@ -135,102 +141,103 @@ class NightscoutClient:
 
     @property
     def known_units(self) -> str | None:
-        """The site's units, where it told them lately; without any request."""
+        """The site's units if they are known from a recent response; makes no request."""
         return None if self._status is None else self._status[1].units
 
     def read(self, collection: str, find: Find, *, count: int) -> list[dict[str, Any]]:
-        """At most ``count`` documents, newest first. ``find`` must bound ``created_at``, else only four days are looked at.
+        """Read at most ``count`` documents, newest first. ``find`` must bound ``created_at``, else the site searches
+        four days only.
 
-        An answer that is no list of documents is an error: a database that is down answers ``null``.
+        A response that is not a list of documents is an error: a database that is down answers ``null``.
         """
         query = [*((_bracketed(path), value) for path, value in find), ("count", str(count))]
-        answer = self._ask("GET", collection, query=query, about=collection)
+        answer = self._request("GET", collection, query=query, about=collection)
         if not isinstance(answer, list) or not all(isinstance(item, dict) for item in answer):
             raise self._failed(
                 Retryable(
-                    f"{self.url} answered a question about {collection} with {_shape(answer)} instead of a list:"
-                    " its database is down or did not understand",
-                    remedy=f"Open {self.url} in a browser: does its database answer? Nothing is lost; it is tried again.",
+                    f"{self.url} answered a request about {collection} with {_shape(answer)} instead of a list:"
+                    " its database is down or did not understand the request",
+                    remedy=f"Open {self.url} in a browser: does its database answer? Nothing is lost; the request is retried.",
                 )
             )
         return answer
 
     def create(self, collection: str, documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Post the documents in one request; answers those that the server says it stored. Never repeated by itself."""
+        """Post the documents in one request; return those that the server reports as stored. Never retried here."""
         body = json.dumps(list(documents), allow_nan=False, separators=(",", ":")).encode()
-        answer = self._ask("POST", collection, body=body, about=collection)
-        if isinstance(answer, dict):  # of a compatible site: the one document, or nothing that names one
+        answer = self._request("POST", collection, body=body, about=collection)
+        if isinstance(answer, dict):  # from a compatible site: the one document, or none
             return [answer]
         if not isinstance(answer, list):
             raise self._failed(
                 Retryable(
-                    f"{self.url} answered {_shape(answer)} to new {collection}: nobody knows what it stored",
+                    f"{self.url} answered {_shape(answer)} to new {collection}: it is unknown what it stored",
                     unsure=True,
-                    remedy=f"Open {self.url} in a browser. It is looked at and tried again later.",
+                    remedy=f"Open {self.url} in a browser. The documents are checked and retried later.",
                 )
             )
         return [item for item in answer if isinstance(item, dict)]
 
     def read_current_profile(self) -> dict[str, Any] | None:
-        """The profile document in force; None where the site has none."""
-        answer = self._ask("GET", "profile/current", about="its profile")
+        """Return the active profile document; None if the site has none."""
+        answer = self._request("GET", "profile/current", about="its profile")
         if answer is None or (isinstance(answer, dict) and not answer):
             return None
         if not isinstance(answer, dict):
-            raise self._failed(Retryable(f"{self.url} answered {_shape(answer)} instead of its profile"))
+            raise self._failed(Retryable(f"{self.url} answered {_shape(answer)} instead of a profile"))
         return answer
 
     def replace(self, collection: str, document: Mapping[str, Any]) -> None:
-        """Put the document in the place of the one with its ``_id``. Doing it twice is doing it once."""
+        """Replace the document with the same ``_id``. Repeating it is safe."""
         if not is_mongo_id(document.get("_id")):
-            raise ValueError(f"not an _id of the server's: {document.get('_id')!r}")
+            raise ValueError(f"not an _id made by the server: {document.get('_id')!r}")
         body = json.dumps(dict(document), allow_nan=False, separators=(",", ":")).encode()
-        if self._ask("PUT", collection, body=body, about=collection) is None:
+        if self._request("PUT", collection, body=body, about=collection) is None:
             raise self._failed(
                 Retryable(
-                    f"{self.url} answered `null` to a changed {collection}: nobody knows whether it was stored",
+                    f"{self.url} answered `null` to a changed {collection}: it is unknown whether it was stored",
                     unsure=True,
-                    remedy=f"Open {self.url} in a browser. It is looked at and tried again later.",
+                    remedy=f"Open {self.url} in a browser. The documents are checked and retried later.",
                 )
             )
 
     def delete(self, collection: str, mongo_id: str) -> None:
-        """Delete one document by the server's own ``_id``; one that is gone already is no error.
+        """Delete one document by the server's ``_id``. A document that is already deleted is no error.
 
-        Every server answers an object; anything else was said by something in between.
+        Every server answers an object. Any other response came from a proxy in between.
         """
         if not is_mongo_id(mongo_id):
-            raise ValueError(f"not an _id of the server's: {mongo_id!r}")
-        answer = self._ask("DELETE", f"{collection}/{mongo_id}", about=collection)
+            raise ValueError(f"not an _id made by the server: {mongo_id!r}")
+        answer = self._request("DELETE", f"{collection}/{mongo_id}", about=collection)
         if not isinstance(answer, dict):
             raise self._failed(
                 Retryable(
-                    f"{self.url} answered {_shape(answer)} to taking back {collection}: nobody knows whether it is gone",
+                    f"{self.url} answered {_shape(answer)} to deleting {collection}: it is unknown whether it was deleted",
                     unsure=True,
-                    remedy=f"Open {self.url} in a browser. It is looked at and tried again later.",
+                    remedy=f"Open {self.url} in a browser. The documents are checked and retried later.",
                 )
             )
 
     @property
-    def refused(self) -> bool:
-        """Whether the secret, or the token for some collection, was refused a moment ago."""
+    def is_refused(self) -> bool:
+        """Whether the secret, or the token for some collection, was refused recently."""
         return bool(self._refused)
 
     def forget_refusal(self) -> None:
-        """Ask again although the secret was refused a moment ago."""
+        """Allow requests although the secret was refused recently."""
         self._refused.clear()
 
-    def _ask(
+    def _request(
         self, method: str, path: str, *, about: str, query: Find = (), body: bytes | None = None
-    ) -> Any:  # whatever JSON the server answers
+    ) -> Any:  # any JSON that the server answers
         now_s = self.clock.monotonic()
         collection = path.partition("/")[0]
-        key = collection if self.uses_token else ""  # a secret has all rights or none, a token some
+        key = collection if self.uses_token else ""  # a secret has all rights or none, a token has some
         since_s, refusal = self._refused.get(key, (0.0, None))
         if refusal is not None and 0 <= now_s - since_s < REFUSED_S:
             raise CredentialsRefused(refusal.message, remedy=refusal.remedy)
         token = SiteToken(collection=collection, in_use=self._in_use) if self.uses_token else None
-        question = SiteQuestion(site=self.url, about=about, method=method, token=token)
+        question = SiteRequestInfo(site=self.url, about=about, method=method, token=token)
         try:
             answer = self._exchange(method, path, query, body, about)
             found = value_of(answer, question, self.clock.now())
@@ -262,13 +269,13 @@ class NightscoutClient:
             if error.broke_off and body is not None:
                 self.compression.failed(body)
             if method == "POST" or error.reason is not HttpFailure.CUT_OFF:
-                raise _trouble(error) from error
-        # Reading or deleting by _id twice is deleting once: one more try after a connection that broke.
+                raise _with_remedy(error) from error
+        # Reading, and deleting by _id, can be repeated: retry once after a broken connection.
         try:
             return self._send(method, url, body, about)
         except HttpFailed as error:
             self.close()
-            raise _trouble(error) from error
+            raise _with_remedy(error) from error
 
     def _send(self, method: str, url: str, body: bytes | None, about: str) -> Answer:
         headers = {
@@ -287,7 +294,7 @@ class NightscoutClient:
         return answer
 
     def _send_body(self, method: str, url: str, body: bytes, about: str, headers: Mapping[str, str]) -> Answer:
-        """Compressed if it is large. The same plain, if the site refuses that before it carried it out."""
+        """Send a large body compressed; uncompressed if the site refuses that before it executes the request."""
         small = self.compression.compressed(body)
         if small is not None:
             packed = {**headers, "Content-Encoding": "gzip"}
@@ -319,8 +326,8 @@ def _shape(answer: object) -> str:
     return "`null`" if answer is None else "an object" if isinstance(answer, dict) else "something"
 
 
-def _trouble(error: HttpFailed) -> HttpFailed:
-    """The failed exchange with what can be done about it at a Nightscout site."""
+def _with_remedy(error: HttpFailed) -> HttpFailed:
+    """The error of the failed request, with a remedy that fits a Nightscout site."""
     error.narrow = error.broke_off
     if error.reason in _REMEDIES:
         error.remedy = f"{error.remedy} {_REMEDIES[error.reason]}"

@@ -16,7 +16,7 @@ _SECRETS = re.compile(r"[0-9a-fA-F]{40,}|[\w.]+-[0-9a-f]{16}\b|\beyJ[\w.-]{20,}"
 """A SHA-1, an access token, a JWT: an error page may repeat what it was sent."""
 
 
-def site_words(answer: HttpResponse) -> str:
+def error_text(answer: HttpResponse) -> str:
     """At most :data:`LONGEST` characters of what the answer says; "" where it says nothing in words."""
     text = bytes(answer.body[:_LOOKED_AT]).decode("utf-8", "replace")
     kind = answer.headers.get("Content-Type", "").lower()

@@ -9,8 +9,16 @@ from typing import Any
 import attrs
 
 from tconnectsync_nightscout.site.client import Find, NightscoutClient, is_mongo_id
-from tconnectsync_nightscout.site.match_copies import Likeness, identity_of, when
-from tconnectsync_nightscout.site.wire import ENTRIES, Key, Task, created_at_text, epoch_ms, moment_of, slot_of
+from tconnectsync_nightscout.site.document_format import (
+    ENTRIES,
+    Key,
+    Task,
+    created_at_text,
+    epoch_ms,
+    moment_of,
+    slot_of,
+)
+from tconnectsync_nightscout.site.match_copies import CopyMatcher, identity_of, time_of_document
 
 PAGE = 1000
 REACH = timedelta(days=2)
@@ -72,7 +80,7 @@ def _moment_at(milliseconds: object) -> datetime | None:
 
 def copy_of(item: Mapping[str, Any], identifier: object = None) -> Copy | None:
     """A stored document as a copy of one of ours; None where it has no identifier, no time, or a foreign ``_id``."""
-    mongo_id, identifier, at = item.get("_id"), identifier or item.get("identifier"), when(item)
+    mongo_id, identifier, at = item.get("_id"), identifier or item.get("identifier"), time_of_document(item)
     if not isinstance(mongo_id, str) or not is_mongo_id(mongo_id) or not isinstance(identifier, str) or at is None:
         return None
     key = Key(at=at, event_type=slot_of(item))
@@ -92,11 +100,11 @@ def copies_of(
     On a site that does not keep identifiers, or ``unfiltered``: also what is like these ``tasks`` otherwise.
     """
     loose = unfiltered or collection in client.drops_identifier
-    likeness = Likeness(tasks if loose else ())
+    likeness = CopyMatcher(tasks if loose else ())
     found: dict[str, list[Copy]] = {identifier: [] for identifier in wanted}
-    for group in _neighbourhoods(wanted):
+    for group in _search_groups(wanted):
         members = {span.identifier for span in group}
-        for first, last, find in _questions(group, filtered=not loose):
+        for first, last, find in _queries(group, filtered=not loose):
             for item in pages(client, collection, first, last, find):
                 copy = copy_of(item, identity_of(item, members) or likeness.owner(item))
                 # The server's filter is never trusted: what is not ours by its identifier is not touched.
@@ -114,7 +122,7 @@ class _SearchSpan:
     last: datetime
 
 
-def _neighbourhoods(wanted: Mapping[str, Sequence[datetime]]) -> Iterator[list[_SearchSpan]]:
+def _search_groups(wanted: Mapping[str, Sequence[datetime]]) -> Iterator[list[_SearchSpan]]:
     """Spans that overlap, together; a document without a known time may be anywhere and is a group of its own."""
     spans = []
     for identifier, times in wanted.items():
@@ -134,7 +142,7 @@ def _neighbourhoods(wanted: Mapping[str, Sequence[datetime]]) -> Iterator[list[_
         yield group
 
 
-def _questions(group: Sequence[_SearchSpan], *, filtered: bool) -> Iterator[tuple[datetime, datetime, Find]]:
+def _queries(group: Sequence[_SearchSpan], *, filtered: bool) -> Iterator[tuple[datetime, datetime, Find]]:
     first, last = min(span.first for span in group), max(span.last for span in group)
     if not filtered or len(group) > max(FEW, (last - first) / timedelta(days=1) * DENSITY_PER_DAY):
         yield first, last, ()

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync_nightscout.site.wire import SYNC_IDENTIFIER, Key, Task, moment_of, slot_of, whole_ms
+from tconnectsync_nightscout.site.document_format import SYNC_IDENTIFIER, Key, Task, moment_of, slot_of, whole_ms
 
 IDENTITIES = ("identifier", SYNC_IDENTIFIER)
 _TIMES = ("created_at", "dateString", "timestamp", "eventTime")
@@ -17,7 +17,7 @@ _NUMBERS = ("mills", "date")
 
 
 @attrs.frozen(kw_only=True)
-class Named:
+class StoredName:
     """A document of ours in an answer. ``mongo_id``: the site's own name, where ours is not kept and it is needed later."""
 
     identifier: str
@@ -25,26 +25,26 @@ class Named:
     by_identifier: bool = False
 
 
-def named_in(answered: Sequence[Mapping[str, Any]], puts: Sequence[Task]) -> dict[str, Named]:
+def stored_names(answered: Sequence[Mapping[str, Any]], puts: Sequence[Task]) -> dict[str, StoredName]:
     """Our documents in the answer to ``puts``, by identity: by ``identifier``, ``syncIdentifier`` or ``_id``, else by time and type."""
     ours = {task.id for task in puts}
-    found: dict[str, Named] = {}
+    found: dict[str, StoredName] = {}
     rest = []
     for item in answered:
         identity = identity_of(item, ours)
         if identity is None:
             rest.append(item)
         else:
-            found[identity] = named_of(identity, item)
+            found[identity] = stored_name(identity, item)
     by_key: dict[Key, list[str]] = {}
     for task in puts:
         if task.key is not None and task.id not in found:
             by_key.setdefault(_second(task.key), []).append(task.id)
     for item in rest:
-        at = when(item)
+        at = time_of_document(item)
         ids = [] if at is None else by_key.get(_second(Key(at=at, event_type=slot_of(item))), [])
         if len(ids) == 1:
-            found[ids[0]] = named_of(ids[0], item)
+            found[ids[0]] = stored_name(ids[0], item)
     return found
 
 
@@ -54,7 +54,7 @@ def identity_of(item: Mapping[str, Any], ours: Container[str]) -> str | None:
     return next((value for value in held if isinstance(value, str) and value in ours), None)
 
 
-class Likeness:
+class CopyMatcher:
     """How documents of these tasks are known on a site that keeps no identifiers: by its own ``_id``, or by their author, type and time."""
 
     def __init__(self, tasks: Iterable[Task]) -> None:
@@ -69,7 +69,7 @@ class Likeness:
 
     def owner(self, item: Mapping[str, Any]) -> str | None:
         """The identity of the task that this stored document belongs to. One with an identity of ours is that one's alone."""
-        mongo_id, at = item.get("_id"), when(item)
+        mongo_id, at = item.get("_id"), time_of_document(item)
         if isinstance(mongo_id, str) and mongo_id in self._by_id:
             return self._by_id[mongo_id]
         if at is None or any(is_ours(item.get(name)) for name in IDENTITIES):
@@ -85,7 +85,7 @@ def is_ours(identifier: object) -> bool:
         return False
 
 
-def when(item: Mapping[str, Any]) -> datetime | None:
+def time_of_document(item: Mapping[str, Any]) -> datetime | None:
     """When a document happened, as a server may write it."""
     for name in _TIMES:
         at = moment_of(item.get(name))
@@ -102,10 +102,10 @@ def _second(key: Key) -> Key:
     return attrs.evolve(key, at=key.at.replace(microsecond=0))
 
 
-def named_of(identity: str, item: Mapping[str, Any]) -> Named:
+def stored_name(identity: str, item: Mapping[str, Any]) -> StoredName:
     """How a stored document names ours."""
     mongo_id = item.get("_id")
     kept = item.get("identifier") == identity
-    return Named(
+    return StoredName(
         identifier=identity, by_identifier=kept, mongo_id="" if kept or not isinstance(mongo_id, str) else mongo_id
     )

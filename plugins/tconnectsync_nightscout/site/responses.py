@@ -18,7 +18,7 @@ from tconnectsync import (
     host_of,
     retry_after_s,
 )
-from tconnectsync_nightscout.site.error_text import site_words
+from tconnectsync_nightscout.site.error_text import error_text
 
 Answer: TypeAlias = HttpResponse
 CHECK = "Run `tconnectsync check` to see what the site allows."
@@ -47,14 +47,14 @@ class SiteToken:
     collection: str
     in_use: Mapping[str, Sequence[str]]
 
-    def unaffected(self) -> list[str]:
+    def unaffected_sinks(self) -> list[str]:
         """The sinks that use other collections only."""
         affected = set(self.in_use.get(self.collection, ()))
         return sorted({name for names in self.in_use.values() for name in names} - affected)
 
 
 @attrs.frozen(kw_only=True)
-class SiteQuestion:
+class SiteRequestInfo:
     """What was asked, for the words of errors: the site's address, what it is about, and the method.
 
     ``token`` is None if the site's own secret was shown.
@@ -71,7 +71,7 @@ class SiteQuestion:
         return self.method != "GET"
 
 
-def value_of(answer: Answer, question: SiteQuestion, now: datetime) -> Any:
+def value_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Any:
     """The parsed JSON of a good answer. Raises what a bad one means."""
     if not 200 <= answer.status < 300:
         raise error_of(answer, question, now)
@@ -100,7 +100,7 @@ def value_of(answer: Answer, question: SiteQuestion, now: datetime) -> Any:
 _RIGHTS = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}
 
 
-def _refusal(question: SiteQuestion) -> CredentialsRefused:
+def _refusal(question: SiteRequestInfo) -> CredentialsRefused:
     """Of the site's secret, or of a token, which may lack this one right."""
     if question.token is None:
         return CredentialsRefused(
@@ -109,7 +109,7 @@ def _refusal(question: SiteQuestion) -> CredentialsRefused:
             " nightscout.token, and its role needs the rights to create, read and delete. Then run `tconnectsync check`.",
         )
     right = f"api:{question.token.collection}:{_RIGHTS[question.method]}"
-    unaffected = question.token.unaffected()
+    unaffected = question.token.unaffected_sinks()
     rest = f". Not affected: {', '.join(unaffected)}" if unaffected else ""
     return CredentialsRefused(
         f"{question.site} refused the secret or token for {question.about} (HTTP 401): the token is unknown there, or it"
@@ -119,11 +119,11 @@ def _refusal(question: SiteQuestion) -> CredentialsRefused:
     )
 
 
-def error_of(answer: Answer, question: SiteQuestion, now: datetime) -> TconnectsyncError:
+def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> TconnectsyncError:
     """The error that a status other than success means."""
     status, site, about, writing = answer.status, question.site, question.about, question.writing
     after_s = retry_after_s(answer, now)
-    words = site_words(answer)
+    words = error_text(answer)
     said = f'; it says "{words}"' if words else ""
     narrow = status in (BULKY if writing else SLOW)
     if 300 <= status < 400:

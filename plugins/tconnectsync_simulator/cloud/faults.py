@@ -60,14 +60,14 @@ class CloudFault:
     """Keys whose value is sent as something else wherever they stand in the JSON."""
 
     @property
-    def harms_json(self) -> bool:
+    def changes_json(self) -> bool:
         """Whether the answer has to be taken apart."""
         return bool(self.rename or self.drop or self.put or self.retype)
 
-    def harm(self, value: Any) -> Any:
+    def change(self, value: Any) -> Any:
         """The JSON value with the keys renamed, dropped, replaced and retyped, at every depth."""
         if isinstance(value, list):
-            return [self.harm(each) for each in value]
+            return [self.change(each) for each in value]
         if not isinstance(value, dict):
             return value
         return {
@@ -75,7 +75,7 @@ class CloudFault:
         }
 
     def _harmed(self, key: str, value: Any) -> Any:
-        found = self.put[key] if key in self.put else self.harm(value)
+        found = self.put[key] if key in self.put else self.change(value)
         return self.retype[key](found) if key in self.retype else found
 
 

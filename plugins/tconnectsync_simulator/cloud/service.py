@@ -16,7 +16,7 @@ from tconnectsync_simulator.cloud.server import CloudAnswer, CloudRequest, Cloud
 Itself = TypeVar("Itself", bound="SimulatedService")
 
 
-class TellsTime(Protocol):
+class HasNow(Protocol):
     """A clock: what :class:`tconnectsync.Clock` is, and a test's own."""
 
     def now(self) -> datetime:
@@ -30,7 +30,7 @@ class SimulatedService:
     A service of its own says of what kind a request is (:meth:`kind_of`) and what it answers (:meth:`answer`).
     """
 
-    def __init__(self, clock: TellsTime) -> None:
+    def __init__(self, clock: HasNow) -> None:
         self.faults = CloudFaults()
         self.requests: list[CloudRequest] = []
         self.clock = clock
@@ -112,8 +112,8 @@ class SimulatedService:
             answer = self.answer(request)
         if fault.reset == "after":
             raise CutOff
-        if fault.harms_json:
-            answer = attrs.evolve(answer, body=msgspec.json.encode(fault.harm(msgspec.json.decode(answer.body))))
+        if fault.changes_json:
+            answer = attrs.evolve(answer, body=msgspec.json.encode(fault.change(msgspec.json.decode(answer.body))))
         half = answer.body[: len(answer.body) // 2]
         if fault.short:
             return attrs.evolve(answer, body=half, promised=len(answer.body))

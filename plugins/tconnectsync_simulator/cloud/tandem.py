@@ -18,8 +18,8 @@ from typing import Any
 from tconnectsync_simulator.cloud.accounts import Accounts, SimulatedAccount
 from tconnectsync_simulator.cloud.faults import BLOCKED, NOT_FOUND
 from tconnectsync_simulator.cloud.server import CloudAnswer, CloudRequest, html_answer, json_answer
-from tconnectsync_simulator.cloud.service import SimulatedService, TellsTime
-from tconnectsync_simulator.cloud.upload_cache import UploadCache, shelve
+from tconnectsync_simulator.cloud.service import HasNow, SimulatedService
+from tconnectsync_simulator.cloud.upload_cache import UploadCache, cache_uploads
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump
 
@@ -40,10 +40,10 @@ KINDS = {
 }
 
 
-class Cloud(SimulatedService):
+class TandemCloud(SimulatedService):
     """A running server; close it, or use it as a context manager. All methods may be called while requests are served.
 
-    ``pumps``: simulated pumps, plans (simulated here, bounded in memory) or shelves. ``clock`` decides what has been uploaded,
+    ``pumps``: simulated pumps, plans (simulated here, bounded in memory) or caches. ``clock`` decides what has been uploaded,
     when tokens end, and the ``Date`` of every answer. ``filters_codes``: whether ``eventCodes`` has an effect.
     ``largest_window_days``: a longer one is answered with ``window_status``. ``unused_serials``: pumps of the account that
     never uploaded. ``newest_overrides`` (serial -> text) lies about the newest date. The first account is the wearer's.
@@ -52,7 +52,7 @@ class Cloud(SimulatedService):
     def __init__(
         self,
         pumps: Sequence[SimulatedPump | SimulationPlan | UploadCache],
-        clock: TellsTime,
+        clock: HasNow,
         *,
         accounts: Sequence[SimulatedAccount] = (SimulatedAccount(),),
         token_life_s: int = 1800,
@@ -61,7 +61,7 @@ class Cloud(SimulatedService):
         window_status: int = 500,
         unused_serials: Sequence[str] = (),
     ) -> None:
-        self.shelves = [each if isinstance(each, UploadCache) else shelve(each) for each in pumps]
+        self.caches = [each if isinstance(each, UploadCache) else cache_uploads(each) for each in pumps]
         self.accounts = tuple(accounts)
         self.filters_codes = filters_codes
         self.largest_window_days = largest_window_days
@@ -126,7 +126,7 @@ class Cloud(SimulatedService):
 
     def _pumper(self) -> dict[str, Any]:
         now_s = self.clock.now().timestamp()
-        entries = [self._entry(shelf, now_s) for shelf in self.shelves]
+        entries = [self._entry(cache, now_s) for cache in self.caches]
         entries += [unused_pump(serial) for serial in self.unused_serials]
         return {
             "firstName": "Simulated",
@@ -139,17 +139,17 @@ class Cloud(SimulatedService):
             "pumps": entries,
         }
 
-    def _entry(self, shelf: UploadCache, now_s: float) -> dict[str, Any]:
-        first, newest = shelf.reach(now_s) or (None, None)
-        newest = self.newest_overrides.get(shelf.pump.plan.serial, newest)
-        return shelf.pump.pumper_entry(first_text=first, newest_text=newest, last_upload_s=shelf.last_upload_s(now_s))
+    def _entry(self, cache: UploadCache, now_s: float) -> dict[str, Any]:
+        first, newest = cache.reach(now_s) or (None, None)
+        newest = self.newest_overrides.get(cache.pump.plan.serial, newest)
+        return cache.pump.pumper_entry(first_text=first, newest_text=newest, last_upload_s=cache.last_upload_s(now_s))
 
     def _pump_logs(self, request: CloudRequest, assignment: str, account: SimulatedAccount) -> CloudAnswer:
         refusal = _invalid(request)
         if refusal is not None:
             return refusal
-        shelf = next((each for each in self.shelves if each.pump.assignment_id == assignment), None)
-        if request.value("pumperId") != account.pumper_id or shelf is None:
+        cache = next((each for each in self.caches if each.pump.assignment_id == assignment), None)
+        if request.value("pumperId") != account.pumper_id or cache is None:
             return html_answer(NOT_FOUND, 404)
         first, last = (request.value("startDate") or "")[:-1], (request.value("endDate") or "")[:-1]
         if self.largest_window_days is not None and _days(first, last) > self.largest_window_days:
@@ -161,8 +161,8 @@ class Cloud(SimulatedService):
             wanted = (
                 frozenset(int(each) for each in lists[0].split(",") if each) if lists and self.filters_codes else None
             )
-            found = shelf.events(first, last, now_s, wanted or None)
-        body = b'{"events":[' + b",".join(found) + b'],"clockChanges":[' + b",".join(shelf.clock_changes(now_s)) + b"]}"
+            found = cache.events(first, last, now_s, wanted or None)
+        body = b'{"events":[' + b",".join(found) + b'],"clockChanges":[' + b",".join(cache.clock_changes(now_s)) + b"]}"
         return CloudAnswer(body=body)
 
 

@@ -17,9 +17,9 @@ from datetime import date, datetime
 from tconnectsync_simulator.cloud import tconnect_responses as answers
 from tconnectsync_simulator.cloud.faults import NOT_FOUND, WEB_PAGE_BLOCKED
 from tconnectsync_simulator.cloud.server import CloudAnswer, CloudRequest, html_answer, json_answer
-from tconnectsync_simulator.cloud.service import SimulatedService, TellsTime
+from tconnectsync_simulator.cloud.service import HasNow, SimulatedService
 from tconnectsync_simulator.cloud.tconnect_login import OlderAccount, OlderLogin
-from tconnectsync_simulator.cloud.tconnect_records import CONTROL_IQ, Book, booked
+from tconnectsync_simulator.cloud.tconnect_records import CONTROL_IQ, TconnectRecords, records_from_pump
 from tconnectsync_simulator.cloud.tconnect_responses import Days
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
@@ -61,7 +61,7 @@ class LegacyCloud(SimulatedService):
     def __init__(
         self,
         pump: SimulatedPump | SimulationPlan,
-        clock: TellsTime,
+        clock: HasNow,
         *,
         account: OlderAccount | None = None,
         control_iq_since: date | None = CONTROL_IQ_BEGAN,
@@ -75,7 +75,7 @@ class LegacyCloud(SimulatedService):
         self.csv_fails_every = csv_fails_every
         self.login = OlderLogin(account=self.account, now=clock.now, token_life_s=token_life_s, gives_token=gives_token)
         self._uploads = sorted({record.uploaded_s for record in self.pump.log})
-        self._book: tuple[int, Book] = (0, Book())
+        self._book: tuple[int, TconnectRecords] = (0, TconnectRecords())
         self._exports = 0
         super().__init__(clock)
 
@@ -132,23 +132,23 @@ class LegacyCloud(SimulatedService):
         if kind == "csv":
             return self._csv(days)
         if kind == "suspensions":
-            listed = {"BasalSuspension": answers.suspensions(self.book, days)}
+            listed = {"BasalSuspension": answers.suspensions(self.records, days)}
             return _jsonp(answers.jsonp(said["callback"], listed))
         if kind == "basal_iq":
-            listed = {"BasalIQ": answers.suspensions(self.book, days, reasons=frozenset({CONTROL_IQ}))}
+            listed = {"BasalIQ": answers.suspensions(self.records, days, reasons=frozenset({CONTROL_IQ}))}
             return _jsonp(answers.jsonp(said["callback"], listed))
         since = self.control_iq_since
         if since is None or days[1] < max(since, CONTROL_IQ_BEGAN):
             return html_answer(NOT_FOUND, 404)
         days = (max(days[0], since), days[1])
         if kind == "timeline":
-            return json_answer(answers.therapy_timeline(self.book, days))
-        return json_answer(answers.therapy_events(self.book, days, self.pump.plan.serial))
+            return json_answer(answers.therapy_timeline(self.records, days))
+        return json_answer(answers.therapy_events(self.records, days, self.pump.plan.serial))
 
     def _upload(self, serial: str) -> CloudAnswer:
         if serial != self.pump.plan.serial:
             return html_answer(NOT_FOUND, 404)
-        return json_answer({"maxPumpEventIndex": self.book.newest_index, "processingStatus": 1})
+        return json_answer({"maxPumpEventIndex": self.records.newest_index, "processingStatus": 1})
 
     def _features(self) -> list[object]:
         since, features = self.control_iq_since, {}
@@ -166,16 +166,16 @@ class LegacyCloud(SimulatedService):
         overloaded = self.csv_fails_every is not None and self._exports % self.csv_fails_every == 0
         if overloaded or (days[1] - days[0]).days >= MOST_CSV_DAYS:
             return CloudAnswer(status=500, content_type="text/html", body=b"<html>Runtime Error</html>")
-        body = answers.csv_export(self.book, days, self.pump.plan.serial, self.control_iq_since)
+        body = answers.csv_export(self.records, days, self.pump.plan.serial, self.control_iq_since)
         return CloudAnswer(body=body, content_type="text/csv")
 
     @property
-    def book(self) -> Book:
+    def records(self) -> TconnectRecords:
         """What the services know now."""
         place = bisect_right(self._uploads, self.clock.now().timestamp())
         if self._book[0] != place:
             until_s = self._uploads[place - 1]
-            self._book = place, booked(record for record in self.pump.log if record.uploaded_s <= until_s)
+            self._book = place, records_from_pump(record for record in self.pump.log if record.uploaded_s <= until_s)
         return self._book[1]
 
 

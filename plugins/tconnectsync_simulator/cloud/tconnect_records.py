@@ -92,7 +92,7 @@ class BolusRecords:
 
 
 @attrs.define
-class Book:
+class TconnectRecords:
     """All that the services know at a time."""
 
     basal: list[BasalRow] = attrs.field(factory=list)
@@ -117,7 +117,7 @@ class _Held:
 
 @attrs.define
 class _Writer:
-    book: Book = attrs.field(factory=Book)
+    result: TconnectRecords = attrs.field(factory=TconnectRecords)
     _boluses: dict[int, BolusRecords] = attrs.field(factory=dict)
     _basal: tuple[datetime, int, float] | None = None
     """Since when, kind and rate."""
@@ -129,7 +129,7 @@ class _Writer:
         entry = record.entry
         code, said = int(entry["eventCode"]), entry["eventProperties"]
         at = datetime.fromisoformat(entry["pumpDateTime"])
-        self.book.newest_index = max(self.book.newest_index, int(entry["sequenceNumber"]))
+        self.result.newest_index = max(self.result.newest_index, int(entry["sequenceNumber"]))
         if code in BOLUS_CODES:
             self._bolus(code, at, said)
         elif code == 279:
@@ -147,23 +147,23 @@ class _Writer:
         elif code == 16:
             self._meter(at, entry["sequenceNumber"], said)
         elif code == 81:
-            self.book.iob.append(IobRow(at=at, code=code, iob_u=float(said["iob"])))
+            self.result.iob.append(IobRow(at=at, code=code, iob_u=float(said["iob"])))
         elif code == 48:
-            self.book.events.append(EventRow(at=at, kind=CARBS_ONLY, span_s=0))
+            self.result.events.append(EventRow(at=at, kind=CARBS_ONLY, span_s=0))
         return at
 
-    def closed(self, newest: datetime) -> Book:
+    def closed(self, newest: datetime) -> TconnectRecords:
         """What goes on is told as far as the newest record."""
-        book = self.book
+        records = self.result
         self._end_basal(newest)
         self._end_mode(newest)
         if self._held is not None:
             self._end_hold(None)
         asked = (bolus for bolus in self._boluses.values() if bolus.said.keys() >= REQUEST_CODES)
-        book.boluses = sorted(asked, key=lambda each: each.event_at)
-        for rows in (book.basal, book.suspensions, book.sites, book.events, book.readings, book.iob):
+        records.boluses = sorted(asked, key=lambda each: each.event_at)
+        for rows in (records.basal, records.suspensions, records.sites, records.events, records.readings, records.iob):
             rows.sort(key=lambda row: row.at)
-        return book
+        return records
 
     def _rate(self, at: datetime, kind: int, rate: float) -> None:
         if kind == SUSPENDED:
@@ -177,9 +177,9 @@ class _Writer:
             return
         self._end_basal(at)
         if kind == ALGORITHM and rate == 0 and (going is None or going[1:] != (ALGORITHM, 0.0)):
-            self.book.suspensions.append(SuspensionRow(at=at, reason=CONTROL_IQ))
+            self.result.suspensions.append(SuspensionRow(at=at, reason=CONTROL_IQ))
         if kind == TEMP:
-            self.book.temp_rates.append((at, rate))
+            self.result.temp_rates.append((at, rate))
         self._basal = (at, kind, rate)
 
     def _suspend(self, at: datetime, reason: str) -> None:
@@ -199,9 +199,9 @@ class _Writer:
         held, self._held = self._held, None
         if held is not None:
             row = SuspensionRow(at=held.at, reason=held.reason, ended_at=ended_at)
-            self.book.suspensions.append(row)
+            self.result.suspensions.append(row)
             if held.reason != CONTROL_IQ:
-                self.book.sites.append(row)
+                self.result.sites.append(row)
 
     def _site(self, at: datetime) -> None:
         """A new site: that is what the wearer stopped the pump for; after an alarm it is an entry of its own."""
@@ -212,13 +212,13 @@ class _Writer:
         if held.reason == MANUAL:
             held.reason = SITE
         else:
-            self.book.sites.append(SuspensionRow(at=at, reason=SITE, ended_at=at))
+            self.result.sites.append(SuspensionRow(at=at, reason=SITE, ended_at=at))
 
     def _end_basal(self, end: datetime) -> None:
         if self._basal is not None:
             at, kind, rate = self._basal
             self._basal = None
-            self.book.basal.append(BasalRow(at=at, kind=kind, rate_u_per_h=rate, span_s=_between_s(at, end)))
+            self.result.basal.append(BasalRow(at=at, kind=kind, rate_u_per_h=rate, span_s=_between_s(at, end)))
 
     def _change_mode(self, at: datetime, mode: int) -> None:
         if self._mode is not None and self._mode[1] == mode:
@@ -231,7 +231,7 @@ class _Writer:
         if self._mode is not None:
             at, mode = self._mode
             self._mode = None
-            self.book.events.append(EventRow(at=at, kind=mode, span_s=_between_s(at, end)))
+            self.result.events.append(EventRow(at=at, kind=mode, span_s=_between_s(at, end)))
 
     def _bolus(self, code: int, at: datetime, said: Mapping[str, Any]) -> None:
         bolus_id = int(said["bolusId"])
@@ -242,10 +242,10 @@ class _Writer:
         value = int(said["currentGlucoseDisplayValue"])
         if value > 0 and int(said["algorithmState"]) == 32:
             at = datetime(1970, 1, 1) + timedelta(seconds=PUMP_EPOCH_S + int(said["egvTimeStamp"]))
-            self.book.readings.append(ReadingRow(at=at, number=number, glucose_mg_dl=value, sensor=True))
+            self.result.readings.append(ReadingRow(at=at, number=number, glucose_mg_dl=value, sensor=True))
 
     def _meter(self, at: datetime, number: int, said: Mapping[str, Any]) -> None:
-        self.book.readings.append(
+        self.result.readings.append(
             ReadingRow(
                 at=at,
                 number=number,
@@ -262,8 +262,8 @@ def _between_s(begin: datetime, end: datetime) -> int:
     return max(0, round((end - begin).total_seconds()))
 
 
-def booked(records: Iterable[SimulatedRecord]) -> Book:
-    """The book of these records, which are in the log's order."""
+def records_from_pump(records: Iterable[SimulatedRecord]) -> TconnectRecords:
+    """The records of these records, which are in the log's order."""
     writer, newest = _Writer(), datetime(2008, 1, 1)
     for record in records:
         newest = max(newest, writer.read(record))

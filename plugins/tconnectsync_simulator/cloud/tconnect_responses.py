@@ -1,4 +1,4 @@
-"""What the older t:connect answers about some days, out of the book: JSON, JSONP and the CSV export.
+"""What the older t:connect answers about some days, out of the records: JSON, JSONP and the CSV export.
 
 Its times are of two sorts: texts without a zone, and seconds that give the wearer's wall clock where they are read as a
 Pacific one.
@@ -22,9 +22,9 @@ from tconnectsync_simulator.cloud.tconnect_records import (
     PREVIOUS,
     PROFILE,
     TEMP,
-    Book,
     ReadingRow,
     SuspensionRow,
+    TconnectRecords,
 )
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
@@ -54,9 +54,9 @@ def pacific_s(wall: datetime) -> int:
     return int(wall.replace(tzinfo=PACIFIC).timestamp())
 
 
-def therapy_timeline(book: Book, days: Days) -> dict[str, Any]:
+def therapy_timeline(records: TconnectRecords, days: Days) -> dict[str, Any]:
     """Basal by kind, suspensions, sleep and exercise that begin on these days."""
-    basal = within(book.basal, days)
+    basal = within(records.basal, days)
     return {
         "basal": {
             name: [
@@ -68,7 +68,7 @@ def therapy_timeline(book: Book, days: Days) -> dict[str, Any]:
         },
         "suspensionDeliveryEvents": [
             {"x": pacific_s(row.at), "suspendReason": row.reason, "continuation": None, "type": 0}
-            for row in within(book.suspensions, days)
+            for row in within(records.suspensions, days)
         ],
         "events": [
             {
@@ -78,23 +78,23 @@ def therapy_timeline(book: Book, days: Days) -> dict[str, Any]:
                 "timeZoneId": "America/Los_Angeles",
                 "x": pacific_s(row.at),
             }
-            for row in within(book.events, days)
+            for row in within(records.events, days)
         ],
     }
 
 
-def therapy_events(book: Book, days: Days, serial: str) -> dict[str, Any]:
+def therapy_events(records: TconnectRecords, days: Days, serial: str) -> dict[str, Any]:
     """Boluses, readings and temporary rates of these days."""
     first, last = (day.isoformat() for day in days)
-    found = [bolus_event(bolus) for bolus in book.boluses if days[0] <= bolus.event_at.date() <= days[1]]
-    found += [_reading_event(row, serial) for row in within(book.readings, days)]
+    found = [bolus_event(bolus) for bolus in records.boluses if days[0] <= bolus.event_at.date() <= days[1]]
+    found += [_reading_event(row, serial) for row in within(records.readings, days)]
     found += [
         {
             "type": "Basal",
             "eventDateTime": at.isoformat(),
             "basalRate": {"value": rate, "percent": 0, "duration": 0},
         }
-        for at, rate in book.temp_rates
+        for at, rate in records.temp_rates
         if first <= at.date().isoformat() <= last
     ]
     return {"event": sorted(found, key=lambda event: str(event["eventDateTime"]))}
@@ -118,10 +118,10 @@ def _reading_event(row: ReadingRow, serial: str) -> dict[str, Any]:
     }
 
 
-def suspensions(book: Book, days: Days, *, reasons: frozenset[str] | None = None) -> list[dict[str, str]]:
+def suspensions(records: TconnectRecords, days: Days, *, reasons: frozenset[str] | None = None) -> list[dict[str, str]]:
     """The list of suspensions and site changes; one that lasts over midnight is there again as ``previous``."""
     rows: list[tuple[datetime, str]] = []
-    for row in book.sites if reasons is None else book.suspensions:
+    for row in records.sites if reasons is None else records.suspensions:
         if reasons is None or row.reason in reasons:
             rows += [(row.at, row.reason), *((at, PREVIOUS) for at in _midnights(row, days[1]))]
     begin, end = datetime.combine(days[0], time()), datetime.combine(days[1] + _DAY, time())
@@ -145,32 +145,32 @@ def jsonp(callback: str, value: object) -> bytes:
     return f"{callback}({json.dumps(value)})".encode()
 
 
-def csv_export(book: Book, days: Days, serial: str, basal_until: date | None) -> bytes:
+def csv_export(records: TconnectRecords, days: Days, serial: str, basal_until: date | None) -> bytes:
     """The export: a preamble, then readings, insulin on board, basal (only days before ``basal_until``) and boluses."""
     text = io.StringIO()
     text.write(f'"t:connect Therapy Timeline Data Export"\r\n"Simulated Wearer"\r\n"{days[0]:%m/%d/%Y}"\r\n\r\n')
     text.write("DeviceType,SerialNumber,Description,EventDateTime,Readings (CGM / BGM)\r\n")
-    for reading in within(book.readings, days):
+    for reading in within(records.readings, days):
         said = "EGV" if reading.sensor else "BG"
         text.write(f'"{DEVICE}","{serial}","{said}","{reading.at.isoformat()}","{reading.glucose_mg_dl}",\r\n')
-    iob = [["IOB", str(row.code), row.at.isoformat(), f"{row.iob_u:.2f}"] for row in within(book.iob, days)]
+    iob = [["IOB", str(row.code), row.at.isoformat(), f"{row.iob_u:.2f}"] for row in within(records.iob, days)]
     _table(text, ("Type", "EventID", "EventDateTime", "IOB"), iob)
     basal = [
         ["Basal", "3", at.isoformat(), f"{rate:.3f}"]
-        for at, rate in _basal_starts(book)
+        for at, rate in _basal_starts(records)
         if days[0] <= at.date() <= days[1] and (basal_until is None or at.date() < basal_until)
     ]
     if basal:
         _table(text, ("Type", "EventID", "EventDateTime", "BasalRate"), basal)
-    boluses = [bolus_row(bolus) for bolus in book.boluses if days[0] <= bolus.event_at.date() <= days[1]]
+    boluses = [bolus_row(bolus) for bolus in records.boluses if days[0] <= bolus.event_at.date() <= days[1]]
     _table(text, BOLUS_COLUMNS, boluses)
     return text.getvalue().encode()
 
 
-def _basal_starts(book: Book) -> list[tuple[datetime, float]]:
+def _basal_starts(records: TconnectRecords) -> list[tuple[datetime, float]]:
     """Where the rate changes, suspensions as 0."""
-    starts = {row.at: 0.0 for row in book.suspensions if row.reason != CONTROL_IQ}
-    starts |= {row.at: row.rate_u_per_h for row in book.basal}
+    starts = {row.at: 0.0 for row in records.suspensions if row.reason != CONTROL_IQ}
+    starts |= {row.at: row.rate_u_per_h for row in records.basal}
     found: list[tuple[datetime, float]] = []
     for at, rate in sorted(starts.items()):
         if not found or found[-1][1] != rate:

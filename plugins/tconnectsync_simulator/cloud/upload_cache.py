@@ -37,8 +37,8 @@ class UploadCache:
     _first: list[str] = attrs.field(factory=list, repr=False)  # by upload: the smallest reading so far
     _oldest: dict[int, str] = attrs.field(factory=dict, repr=False)
 
-    def stock(self, records: Iterable[SimulatedRecord]) -> None:
-        """Put records on the shelf."""
+    def add_records(self, records: Iterable[SimulatedRecord]) -> None:
+        """Put records on the cache."""
         encode = msgspec.json.encode
         days, newest, oldest = self._days, self._newest, self._oldest
         for entry, _, uploaded_s in records:
@@ -53,7 +53,7 @@ class UploadCache:
             if oldest.get(uploaded_s, "9") > text:
                 oldest[uploaded_s] = text
 
-    def arrange(self) -> None:
+    def sort(self) -> None:
         """Work out how far the data reached after each upload; once, after the last record."""
         self._uploads = sorted(self._newest)
         reached, first = "", "9"
@@ -94,16 +94,16 @@ class UploadCache:
         return [kept.json for kept in self._clock_changes if kept.uploaded_s <= now_s]
 
 
-def shelve(pump: SimulatedPump | SimulationPlan) -> UploadCache:
-    """A shelf of a simulated pump; from a plan, the records are made day by day and never held as a whole."""
+def cache_uploads(pump: SimulatedPump | SimulationPlan) -> UploadCache:
+    """A cache of a simulated pump; from a plan, the records are made day by day and never held as a whole."""
     if isinstance(pump, SimulatedPump):
-        shelf = UploadCache(pump)
-        shelf.stock(pump.log)
+        cache = UploadCache(pump)
+        cache.add_records(pump.log)
     else:
         simulation = Simulation(pump)
-        shelf = UploadCache(simulation.pump())
+        cache = UploadCache(simulation.pump())
         for day in simulation.days():
-            shelf.stock(day)
-        shelf.pump = simulation.pump()
-    shelf.arrange()
-    return shelf
+            cache.add_records(day)
+        cache.pump = simulation.pump()
+    cache.sort()
+    return cache

@@ -1,4 +1,4 @@
-"""``tconnectsync demo``: a simulated pump, cloud and site around the real daemon, and a page that shows what was synced."""
+"""The command ``tconnectsync demo``: the real daemon between a simulated pump and site, and a page with the result."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ from tconnectsync import counted
 ZONE = "America/New_York"
 
 
-@click.command(short_help="Everything with a simulated pump, cloud and Nightscout; no account.")
-@click.option("--days", default=3, show_default=True, type=click.IntRange(1, 90), help="Days of history to begin with.")
+@click.command(short_help="Try everything with a simulated pump and site; no account needed.")
+@click.option("--days", default=3, show_default=True, type=click.IntRange(1, 90), help="Days of history at the start.")
 @click.option(
     "--port",
     default=8417,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="Where the page is; 0: any free port.",
+    help="Port of the page; 0: any free port.",
 )
-@click.option("--seed", default=1, show_default=True, help="Another seed is another person.")
-@click.option("--once", is_flag=True, help="One sync, a summary, and the end: no page, no daemon.")
+@click.option("--seed", default=1, show_default=True, help="Each seed simulates another person.")
+@click.option("--once", is_flag=True, help="Sync once, print a summary and end: no page, no daemon.")
 @click.option(
     "--plugins-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Try your own plugins: the folder of their *.py files.",
+    help="Folder with *.py files of your own plugins to try.",
 )
 @click.option(
     "--tables",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A TOML file with more tables of the configuration, such as [sinks.mine].",
+    help="A TOML file with more configuration tables, such as [sinks.mine].",
 )
 def demo(days: int, port: int, seed: int, once: bool, plugins_dir: Path | None, tables: Path | None) -> int:
-    """A simulated pump, cloud and Nightscout around the real daemon: no account, nothing to configure.
+    """Run the real daemon between a simulated pump, cloud and Nightscout: no account, no configuration.
 
-    Everything lies in a temporary folder and goes when the demo ends. Nothing leaves this machine.
+    All files are in a temporary folder, which is deleted when the demo ends. No data leaves this computer.
     """
     more = "" if tables is None else tables.read_text()
-    with _world(days, seed, plugins_dir.resolve() if plugins_dir is not None else None, more) as world:
+    with _demo_setup(days, seed, plugins_dir.resolve() if plugins_dir is not None else None, more) as world:
         return _once(world) if once else _live(world, port)
 
 
-class _World:
-    """What the demo consists of: where the configuration lies, and the site."""
+class _DemoSetup:
+    """The demo's configuration and site."""
 
     def __init__(self, folder: Path, site: Any, pump: Any) -> None:
         self.folder, self.site, self.pump = folder, site, pump
@@ -67,7 +67,7 @@ class _World:
         return [*_program(), "--config", str(self.config), *words]
 
     def typed(self, *words: str) -> str:
-        """The command as a person can paste it into another terminal, whatever is on its PATH."""
+        """The command to paste into another terminal; it works with any PATH."""
         return shlex.join(self.command(*words))
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -83,7 +83,7 @@ class _World:
 
 
 def _program() -> list[str]:
-    """The command line that is running now, by its full path: it may be in an environment that is not on the PATH."""
+    """The running command line by its full path: its environment may not be on the PATH."""
     script = Path(sys.executable).with_name("tconnectsync")
     return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "tconnectsync"]
 
@@ -94,8 +94,8 @@ class _HostClock:
 
 
 @contextlib.contextmanager
-def _world(days: int, seed: int, plugins_dir: Path | None = None, more: str = "") -> Iterator[_World]:
-    from tconnectsync_simulator.cloud.tandem import Cloud
+def _demo_setup(days: int, seed: int, plugins_dir: Path | None = None, more: str = "") -> Iterator[_DemoSetup]:
+    from tconnectsync_simulator.cloud.tandem import TandemCloud
     from tconnectsync_simulator.demo.setup import config_text
     from tconnectsync_simulator.nightscout.app import SimulatedNightscout
     from tconnectsync_simulator.pump.plan import SimulationPlan
@@ -108,10 +108,10 @@ def _world(days: int, seed: int, plugins_dir: Path | None = None, more: str = ""
     )
     with (
         tempfile.TemporaryDirectory(prefix="tconnectsync-demo-") as name,
-        Cloud([pump], clock) as cloud,
+        TandemCloud([pump], clock) as cloud,
         SimulatedNightscout() as site,
     ):
-        world = _World(Path(name), site, pump)
+        world = _DemoSetup(Path(name), site, pump)
         text = config_text(
             data_dir=world.folder / "data",
             zone=ZONE,
@@ -129,7 +129,7 @@ def _world(days: int, seed: int, plugins_dir: Path | None = None, more: str = ""
 
 
 def _environment() -> dict[str, str]:
-    """The user's own settings do not reach into the demo."""
+    """Remove the user's own settings from the demo's environment."""
     own = (
         "TCONNECT",
         "NS_",
@@ -140,11 +140,11 @@ def _environment() -> dict[str, str]:
         "STATE_DIRECTORY",
     )
     ours = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-    # the servers are on this machine: no proxy
+    # the servers run on this computer: no proxy
     return {**ours, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1", "PYTHONUNBUFFERED": "1"}
 
 
-def _once(world: _World) -> int:
+def _once(world: _DemoSetup) -> int:
     began = time.monotonic()
     done = world.run("sync")
     click.echo(done.stdout + done.stderr, nl=False)
@@ -158,11 +158,11 @@ def _once(world: _World) -> int:
         f" Nightscout ({counted(len(doses), 'bolus')}, {sum(doses):.2f} U) after {time.monotonic() - began:.1f} s."
     )
     again = world.run("sync")
-    click.echo("A second sync found nothing to send." if again.returncode == 0 else again.stderr)
+    click.echo("A second sync found nothing new to send." if again.returncode == 0 else again.stderr)
     return again.returncode
 
 
-def _live(world: _World, port: int) -> int:
+def _live(world: _DemoSetup, port: int) -> int:
     from tconnectsync_simulator.demo.page import page
 
     def content() -> str:
@@ -177,7 +177,7 @@ def _live(world: _World, port: int) -> int:
 
     with _serve(port, content) as address:
         daemon = subprocess.Popen(world.command("run"), env=_environment())  # noqa: S603
-        click.echo(f"The page is at {address} (it renews itself). Ctrl-C ends the demo.")
+        click.echo(f"The page is at {address} (it reloads itself). Press Ctrl-C to end the demo.")
         click.echo(
             "Try in another terminal:\n"
             f"  {world.typed('status')}\n"

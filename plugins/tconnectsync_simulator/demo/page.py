@@ -1,4 +1,4 @@
-"""The demo's page: what the simulated site holds, drawn as plain HTML and SVG for each request."""
+"""The demo's page: the documents on the simulated site, as plain HTML and SVG for each request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def page(
     log_lines: Sequence[str],
     folder: str,
 ) -> str:
-    """The whole page. ``status`` is what ``tconnectsync status --json`` says, ``treatments`` what the site holds."""
+    """Return the page. ``status`` is from ``tconnectsync status --json``, ``treatments`` are those on the site."""
     boluses = [known for known in treatments if known.get("insulin")]
     tiles = (
         (f"{_number(status, 'log', 'positions'):,}", "events in the log"),
@@ -45,11 +45,11 @@ def page(
 <title>tconnectsync demo</title><style>{_STYLE}</style></head><body>
 <h1>tconnectsync demo</h1>
 <p class="lead">A simulated pump uploads to a simulated cloud; the real daemon copies it into a real event log and on to a
-simulated Nightscout. Nobody's data is shown here.</p>
+simulated Nightscout. All data here is simulated.</p>
 <div class="tiles">{"".join(f'<div class="tile"><b>{value}</b><span>{words}</span></div>' for value, words in tiles)}</div>
 <h2>The last {HOURS} hours, as Nightscout would draw them (UTC)</h2>
 {_chart(now, treatments)}
-<h2>How everything is doing</h2>
+<h2>Status</h2>
 <table><tr><th>part</th><th>state</th><th>since (UTC)</th><th></th></tr>{"".join(_rows(status))}</table>
 <h2>Newest documents on the site</h2>
 <table><tr><th>time (UTC)</th><th>what</th><th></th></tr>{"".join(_newest(treatments))}</table>
@@ -96,7 +96,7 @@ def _chart(now: datetime, treatments: Sequence[Mapping[str, Any]]) -> str:
     def x(at: datetime) -> float:
         return WIDTH * (at - begin) / (now - begin)
 
-    ticks, basal, modes, boluses = [], [], [], []  # drawn in this order: what is drawn later lies on top
+    ticks, basal, modes, boluses = [], [], [], []  # in this order: later shapes cover earlier ones
     for hour in range(0, HOURS + 1, 3):
         tick = begin + timedelta(hours=hour)
         ticks.append(f'<text x="{x(tick):.0f}" y="{HEIGHT - 4}" font-size="11" fill="#8a97a5">{tick:%H:%M}</text>')

@@ -1,4 +1,4 @@
-"""A configuration that points the product at the simulated cloud and site."""
+"""Write a configuration that points the product at the simulated cloud and site."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def config_text(
     more: str = "",
     plugins_dir: Path | None = None,
 ) -> str:
-    """The text of a ``config.toml``. ``more`` is added at the end, as TOML tables."""
+    """Return the text of a ``config.toml``. ``more``: TOML tables to add at the end."""
     account = SimulatedAccount() if account is None else account
     source = f"""[sources.tandem]
 email = "{account.email}"
@@ -49,7 +49,7 @@ def older_config_text(
     poll_s: tuple[int, int] = (300, 1500),
     more: str = "",
 ) -> str:
-    """The same for the older t:connect as the only source."""
+    """The same with the older t:connect as the only source."""
     account = cloud.account
     source = f"""[sources.tconnect]
 enabled = true

@@ -22,6 +22,15 @@ from tconnectsync_simulator.nightscout import values
 from tconnectsync_simulator.nightscout.access import Access, permits, verdict
 from tconnectsync_simulator.nightscout.faults import Faults, SiteFault
 from tconnectsync_simulator.nightscout.query import QueryFails, QueryInvalid, Typing, conditions, read_query
+from tconnectsync_simulator.nightscout.responses import (
+    mongo_error,
+    page_size,
+    removed,
+    shown,
+    status_body,
+    unauthorized,
+    unknown_route,
+)
 from tconnectsync_simulator.nightscout.server import (
     LARGEST_BODY,
     ConnectionBreaks,
@@ -213,7 +222,7 @@ class SimulatedNightscout:
     def _answer(self, request: SiteRequest, fault: SiteFault) -> SiteResponse:
         path = request.path.strip("/").split("/")
         if path[:2] != ["api", "v1"] or len(path) not in {3, 4}:
-            return _unknown(request)
+            return unknown_route(request)
         name, item = path[2].removesuffix(".json"), path[3] if len(path) == 4 else None
         if self._access.refused_last and self.refusal_wait_s and self.rules.modern:
             self._stopping.wait(self.refusal_wait_s)
@@ -222,16 +231,20 @@ class SimulatedNightscout:
         if name == "verifyauth":
             return as_json(verdict(rights, modern=self.rules.modern))
         if rights is None:
-            return _unauthorized()
+            return unauthorized()
         if name == "status" and request.method == "GET":
-            return as_json(self._status()) if permits(rights, "api:status:read") else _unauthorized()
+            return (
+                as_json(status_body(self.rules.version, self.now(), units=self.units, careportal=self.careportal))
+                if permits(rights, "api:status:read")
+                else unauthorized()
+            )
         if name not in self._collections:
-            return _unknown(request)
+            return unknown_route(request)
         # Every route of a collection wants the right to read it, whatever it does.
         if not all(permits(rights, f"api:{name}:{right}") for right in ("read", _RIGHTS[request.method])):
-            return _unauthorized()
+            return unauthorized()
         if request.method != "GET" and name in {"treatments", "activity"} and not self.careportal:
-            return _unknown(request)
+            return unknown_route(request)
         return self._perform(self._collections[name], item, request, fault)
 
     def _perform(
@@ -250,13 +263,17 @@ class SimulatedNightscout:
                     query["find"]["_id"] = item
                 find = conditions(query, collection.typing, self.now(), strict_ids=not self.rules.modern)
                 if request.method == "DELETE":
-                    return self._remove(collection, find, request)
+                    return (
+                        mongo_error("the database is down")
+                        if self.database_down
+                        else removed(collection, find, request, modern=self.rules.modern)
+                    )
                 if self.database_down:
                     raise QueryInvalid("the database is down")
                 if collection.name == "profile":
                     return as_json(collection.all())
-                count = _count(query, collection.name, modern=self.rules.modern)
-                return as_json(_shown(collection.name, collection.read(find, count)))
+                count = page_size(query, collection.name, modern=self.rules.modern)
+                return as_json(shown(collection.name, collection.read(find, count)))
         except (QueryFails, WriteFails) as error:
             return failure(request, 500, str(error))
         except QueryInvalid:
@@ -264,7 +281,7 @@ class SimulatedNightscout:
 
     def _create(self, collection: Collection, request: SiteRequest, fault: SiteFault) -> SiteResponse:
         if self.database_down:
-            return _mongo_error("the database is down")
+            return mongo_error("the database is down")
         with self._counting:
             self._writing += 1
             self.overlaps += self._writing > 1
@@ -281,7 +298,7 @@ class SimulatedNightscout:
             if not isinstance(document, dict):
                 raise WriteFails(f"Cannot create property 'created_at' on '{document}'")
             if index == fault.stop_at or (self.refuses is not None and self.refuses(document)):
-                return _mongo_error("simulated refusal", status=self.refusal_status)
+                return mongo_error("simulated refusal", status=self.refusal_status)
             if index == fault.lose:
                 answer.append({**document, "_id": self._new_id()})
                 continue
@@ -290,70 +307,15 @@ class SimulatedNightscout:
                 if index == fault.double:
                     collection.insert(values.treatment(document, self.now()))
             except WriteFails as error:
-                return _mongo_error(str(error))
+                return mongo_error(str(error))
         return as_json(answer)
 
     def _replace(self, collection: Collection, body: Any) -> SiteResponse:
         if self.database_down or not isinstance(body, dict):
-            return _mongo_error("cannot be replaced")
+            return mongo_error("cannot be replaced")
         if collection.name in {"devicestatus", "entries"}:
             return page(404, f"Cannot PUT /api/v1/{collection.name}")
         prepared = values.treatment(body, self.now()) if collection.name == "treatments" else body
         stored = collection.replace(prepared)
         tells_numbers = collection.name == "treatments" and not self.rules.modern
         return as_json({"n": 1, "nModified": 1, "ok": 1} if tells_numbers else stored)
-
-    def _remove(self, collection: Collection, find: Mapping[str, Any], request: SiteRequest) -> SiteResponse:
-        if self.database_down:
-            return _mongo_error("the database is down")
-        if collection.name in {"activity", "profile"}:
-            if "_id" not in find:
-                return _unknown(request)
-            collection.remove(find)
-            return as_json({})
-        gone = collection.remove(find)
-        return as_json({"acknowledged": True, "deletedCount": gone} if self.rules.modern else {"n": gone, "ok": 1})
-
-    def _status(self) -> Body:
-        enabled = [*(["careportal"] if self.careportal else []), "iob", "cob", "pump", "basal", "bolus", "cage", "sage"]
-        now = self.now()
-        return {
-            "status": "ok",
-            "name": "nightscout",
-            "version": self.rules.version,
-            "serverTime": values.iso(now),
-            "serverTimeEpoch": int(now.timestamp() * 1000),
-            "apiEnabled": True,
-            "careportalEnabled": self.careportal,
-            "settings": {"units": self.units, "enable": enabled},
-        }
-
-
-def _count(query: Mapping[str, Any], collection: str, *, modern: bool) -> int | None:
-    text = str(query.get("count", ""))
-    if text:
-        return int(text) if text.isdigit() and int(text) else None
-    if collection in {"devicestatus", "entries"}:
-        return 10
-    if collection == "treatments" and modern:
-        return 1000 if "find" in query else 100
-    return None
-
-
-def _shown(collection: str, documents: Sequence[Body]) -> list[Body]:
-    """Treatments are shown with ``carbs`` and ``insulin`` always there, null where they have none."""
-    if collection != "treatments":
-        return list(documents)
-    return [{**document, "carbs": document.get("carbs"), "insulin": document.get("insulin")} for document in documents]
-
-
-def _unknown(request: SiteRequest) -> SiteResponse:
-    return page(404, f"Cannot {request.method} {request.path}")
-
-
-def _unauthorized() -> SiteResponse:
-    return as_json({"status": 401, "message": "Unauthorized", "description": "Invalid/Missing"}, status=401)
-
-
-def _mongo_error(description: str, *, status: int = 500) -> SiteResponse:
-    return as_json({"status": status, "message": "Mongo Error", "description": description}, status=status)

@@ -58,7 +58,7 @@ class SimulatedDelivery:
     """A bolus on its way."""
 
     request: BolusRequest
-    book: OpenBolus
+    bolus: OpenBolus
     bits: list[int]
     immediate_until_s: int = 0
     extended_from_s: int | None = None
@@ -84,7 +84,7 @@ class Boluses:
             total_mu = request.plain_mu + request.food_mu + request.correction_mu
         extended = request.extended_min > 0
         now_mu = total_mu * request.percent_now // 100 if extended else total_mu
-        book = OpenBolus(
+        bolus = OpenBolus(
             bolus_id=bolus_id,
             kind=origin.kind,
             requested_s=machine.now_s,
@@ -94,21 +94,21 @@ class Boluses:
             extended_min=request.extended_min,
             carbs_g=request.carbs_g,
         )
-        machine.ledger.boluses.append(book)
+        machine.ledger.boluses.append(bolus)
         machine.skip(machine.rng.randrange(0, 5))
-        self._requested(request, origin, book, total_mu, extended=extended)
+        self._requested(request, origin, bolus, total_mu, extended=extended)
         bits = [records.NOW] if now_mu else []
-        bits += [records.LATER] if book.later_mu else []
+        bits += [records.LATER] if bolus.later_mu else []
         bits += [records.OVERRIDE] if request.override_mu is not None else []
         bits += [records.CORRECTION] if request.correction_mu else []
         bits += [records.CARB] if request.food_mu else []
-        delivery = SimulatedDelivery(request=request, book=book, bits=bits)
+        delivery = SimulatedDelivery(request=request, bolus=bolus, bits=bits)
         self.active.append(delivery)
         self.last_start_s = machine.now_s
         machine.after(origin.delay_s, lambda: self._start(delivery))
 
     def _requested(
-        self, request: BolusRequest, origin: Origin, book: OpenBolus, total_mu: int, *, extended: bool
+        self, request: BolusRequest, origin: Origin, bolus: OpenBolus, total_mu: int, *, extended: bool
     ) -> None:
         tells = origin.tells_settings
         if request.origin == "automatic":
@@ -121,7 +121,7 @@ class Boluses:
         self._write(
             64,
             records.bolus_request_1(
-                book.bolus_id,
+                bolus.bolus_id,
                 kind,
                 request.correction_mu > 0,
                 request.carbs_g,
@@ -129,13 +129,13 @@ class Boluses:
                 short_float(iob),
                 8000 if tells and request.carbs_g else 0,
             ),
-            book,
+            bolus,
         )
-        self._iob(short_float(iob), book.uploaded_s)
+        self._iob(short_float(iob), bolus.uploaded_s)
         self._write(
             65,
             records.bolus_request_2(
-                book.bolus_id,
+                bolus.bolus_id,
                 origin.extended if extended else origin.standard,
                 request.percent_now if extended else 100,
                 request.extended_min,
@@ -144,29 +144,29 @@ class Boluses:
                 override=request.override_mu is not None,
                 declined=request.declined,
             ),
-            book,
+            bolus,
         )
         self._write(
             66,
             records.bolus_request_3(
-                book.bolus_id, units(request.food_mu), units(request.correction_mu), units(total_mu, self._ulps())
+                bolus.bolus_id, units(request.food_mu), units(request.correction_mu), units(total_mu, self._ulps())
             ),
-            book,
+            bolus,
         )
 
     def _start(self, delivery: SimulatedDelivery) -> None:
         if delivery not in self.active:
             return
-        machine, book = self.machine, delivery.book
-        book.started_s = machine.now_s
+        machine, bolus = self.machine, delivery.bolus
+        bolus.started_s = machine.now_s
         machine.skip(machine.rng.randrange(3, 9))
-        if book.now_mu or not book.later_mu:
+        if bolus.now_mu or not bolus.later_mu:
             iob = short_float(self.body.iob_u)
             self._iob(
-                iob, self._write(55, records.bolus_started(book.bolus_id, iob, units(book.now_mu)), book).uploaded_s
+                iob, self._write(55, records.bolus_started(bolus.bolus_id, iob, units(bolus.now_mu)), bolus).uploaded_s
             )
             self._progress(delivery, records.CONTINUED, 0)
-            seconds = max(12, book.now_mu * SECONDS_PER_U // 1000)
+            seconds = max(12, bolus.now_mu * SECONDS_PER_U // 1000)
             delivery.immediate_until_s = machine.now_s + seconds
             machine.after(seconds, lambda: self._immediate_done(delivery))
         else:
@@ -178,41 +178,41 @@ class Boluses:
     def _immediate_done(self, delivery: SimulatedDelivery) -> None:
         if delivery not in self.active:
             return
-        self._end_immediate(delivery, 3, float(delivery.book.now_mu))
-        if delivery.book.later_mu:
+        self._end_immediate(delivery, 3, float(delivery.bolus.now_mu))
+        if delivery.bolus.later_mu:
             self.machine.skip(1)
             self._extend(delivery, first=False)
         else:
             self._close(delivery, 3)
 
     def _end_immediate(self, delivery: SimulatedDelivery, status: int, delivered_mu: float) -> None:
-        book = delivery.book
-        book.immediate_mu = delivered_mu
+        bolus = delivery.bolus
+        bolus.immediate_mu = delivered_mu
         self._take(delivery, delivered_mu)
         self.machine.skip(self.machine.rng.randrange(2, 8))
-        if not book.later_mu or status != 3:
+        if not bolus.later_mu or status != 3:
             self._progress(delivery, records.COMPLETED, round(delivered_mu))
             self.machine.skip(1)
-        self._completed(20, status, book, delivered_mu, book.now_mu)
+        self._completed(20, status, bolus, delivered_mu, bolus.now_mu)
 
     def _extend(self, delivery: SimulatedDelivery, *, first: bool) -> None:
-        machine, book = self.machine, delivery.book
+        machine, bolus = self.machine, delivery.bolus
         delivery.extended_from_s = machine.now_s
         iob = short_float(self.body.iob_u)
-        size = units(book.later_mu)
-        self._iob(iob, self._write(59, records.extended_started(book.bolus_id, iob, size), book).uploaded_s)
+        size = units(bolus.later_mu)
+        self._iob(iob, self._write(59, records.extended_started(bolus.bolus_id, iob, size), bolus).uploaded_s)
         for _ in range(1 if first else 2):
-            self._progress(delivery, records.CONTINUED, book.now_mu)
+            self._progress(delivery, records.CONTINUED, bolus.now_mu)
         machine.after(machine.rng.randrange(100, 300), lambda: self._extended_tick(delivery))
-        machine.after(book.extended_min * 60, lambda: self._extended_done(delivery))
+        machine.after(bolus.extended_min * 60, lambda: self._extended_done(delivery))
 
     def _extended_tick(self, delivery: SimulatedDelivery) -> None:
         if delivery not in self.active:
             return
-        machine, book = self.machine, delivery.book
-        book.extended_mu = self._extended_so_far(delivery)
-        self._take(delivery, book.immediate_mu + book.extended_mu)
-        total_mu = round(book.immediate_mu + book.extended_mu)
+        machine, bolus = self.machine, delivery.bolus
+        bolus.extended_mu = self._extended_so_far(delivery)
+        self._take(delivery, bolus.immediate_mu + bolus.extended_mu)
+        total_mu = round(bolus.immediate_mu + bolus.extended_mu)
         for _ in range(2 if machine.chance(0.1) else 1):
             self._progress(delivery, records.CONTINUED, total_mu)
         machine.after(machine.rng.choice((300, 300, 301, 600)), lambda: self._extended_tick(delivery))
@@ -221,19 +221,19 @@ class Boluses:
         begin_s = delivery.extended_from_s
         if begin_s is None:
             return 0.0
-        share = (self.machine.now_s - begin_s) / (delivery.book.extended_min * 60)
-        return delivery.book.later_mu * min(1.0, share)
+        share = (self.machine.now_s - begin_s) / (delivery.bolus.extended_min * 60)
+        return delivery.bolus.later_mu * min(1.0, share)
 
     def _extended_done(self, delivery: SimulatedDelivery) -> None:
         if delivery in self.active:
             self._end_extended(delivery, 3)
 
     def _end_extended(self, delivery: SimulatedDelivery, status: int) -> None:
-        book = delivery.book
-        book.extended_mu = float(book.later_mu) if status == 3 else self._extended_so_far(delivery)
-        self._take(delivery, book.immediate_mu + book.extended_mu)
-        self._completed(21, status, book, book.extended_mu, book.later_mu)
-        self._progress(delivery, records.COMPLETED, round(book.immediate_mu + book.extended_mu))
+        bolus = delivery.bolus
+        bolus.extended_mu = float(bolus.later_mu) if status == 3 else self._extended_so_far(delivery)
+        self._take(delivery, bolus.immediate_mu + bolus.extended_mu)
+        self._completed(21, status, bolus, bolus.extended_mu, bolus.later_mu)
+        self._progress(delivery, records.COMPLETED, round(bolus.immediate_mu + bolus.extended_mu))
         self._close(delivery, status)
 
     def interrupt(self, status: int, only: SimulatedDelivery | None = None) -> None:
@@ -242,7 +242,7 @@ class Boluses:
         for delivery in list(self.active):
             if only is not None and delivery is not only:
                 continue
-            book = delivery.book
+            bolus = delivery.bolus
             if delivery.extended_from_s is not None:
                 self._end_extended(delivery, status)
                 continue
@@ -252,14 +252,14 @@ class Boluses:
                 if delivery.extended_from_s is not None:
                     self._end_extended(delivery, status)
                     continue
-            share = 1 - (delivery.immediate_until_s - machine.now_s) / (delivery.immediate_until_s - book.started_s)
-            self._end_immediate(delivery, status, book.now_mu * min(1.0, max(0.0, share)))
+            share = 1 - (delivery.immediate_until_s - machine.now_s) / (delivery.immediate_until_s - bolus.started_s)
+            self._end_immediate(delivery, status, bolus.now_mu * min(1.0, max(0.0, share)))
             self._close(delivery, status)
 
     def _close(self, delivery: SimulatedDelivery, status: int) -> None:
         self.active.remove(delivery)
-        delivery.book.ended_s = self.machine.now_s
-        delivery.book.reason = REASONS[status]
+        delivery.bolus.ended_s = self.machine.now_s
+        delivery.bolus.reason = REASONS[status]
 
     def _take(self, delivery: SimulatedDelivery, total_mu: float) -> None:
         more_mu = total_mu - delivery.taken_mu
@@ -268,34 +268,34 @@ class Boluses:
         self.body.take(more_mu / 1000)
         self.body.board(more_mu / 1000)
 
-    def _completed(self, code: int, status: int, book: OpenBolus, delivered_mu: float, requested_mu: int) -> None:
+    def _completed(self, code: int, status: int, bolus: OpenBolus, delivered_mu: float, requested_mu: int) -> None:
         iob = short_float(self.body.iob_u)
         delivered = units(delivered_mu, self._ulps() if status == 3 else 0)
-        end = records.bolus_completed(status, book.bolus_id, iob, delivered, units(requested_mu))
-        self._iob(iob, self._write(code, end, book).uploaded_s)
+        end = records.bolus_completed(status, bolus.bolus_id, iob, delivered, units(requested_mu))
+        self._iob(iob, self._write(code, end, bolus).uploaded_s)
 
     def _progress(self, delivery: SimulatedDelivery, status: int, total_mu: int) -> None:
-        book = delivery.book
+        bolus = delivery.bolus
         self._write(
             280,
             {
-                "bolusId": book.bolus_id,
+                "bolusId": bolus.bolus_id,
                 "bolusDeliveryStatus": status,
                 "bolusType": list(delivery.bits),
                 "bolusSource": ORIGINS[delivery.request.origin].source,
-                "remoteId": book.bolus_id & 0xFF,
-                "requestedNow": book.now_mu,
-                "requestedLater": book.later_mu,
+                "remoteId": bolus.bolus_id & 0xFF,
+                "requestedNow": bolus.now_mu,
+                "requestedLater": bolus.later_mu,
                 "correction": delivery.request.correction_mu,
-                "extendedDurationRequested": book.extended_min,
+                "extendedDurationRequested": bolus.extended_min,
                 "deliveredTotal": total_mu,
             },
-            book,
+            bolus,
         )
 
-    def _write(self, code: int, properties: records.Properties, book: OpenBolus) -> SimulatedRecord:
+    def _write(self, code: int, properties: records.Properties, bolus: OpenBolus) -> SimulatedRecord:
         record = self.machine.write(code, properties)
-        book.uploaded_s = max(book.uploaded_s, record.uploaded_s)
+        bolus.uploaded_s = max(bolus.uploaded_s, record.uploaded_s)
         return record
 
     def _iob(self, iob_u: float, uploaded_s: int) -> None:

@@ -82,7 +82,7 @@ class Ledger:
             if self.basal_uploaded_s.get(each, 0) < uploaded_s:
                 self.basal_uploaded_s[each] = uploaded_s
 
-    def mark(self, name: str, at_s: int, value: float, uploaded_s: int) -> TrueMark:
+    def note(self, name: str, at_s: int, value: float, uploaded_s: int) -> TrueMark:
         """A fact at one time."""
         return TrueMark(serial=self.serial, name=name, at=utc(at_s), value=value, uploaded_at=utc(uploaded_s))
 

@@ -59,7 +59,7 @@ class Simulation:
     _control: Control = attrs.field(init=False, repr=False)
     _boluses: Boluses = attrs.field(init=False, repr=False)
     _sensor: SimulatedSensor = attrs.field(init=False, repr=False)
-    _care: SiteChanges = attrs.field(init=False, repr=False)
+    _site_changes: SiteChanges = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         plan = self.plan
@@ -92,10 +92,10 @@ class Simulation:
         self._modes = Modes(machine, self._mode_changed)
         started_s = self.begin_s - rng.randrange(DAY_S, 9 * DAY_S)
         self._sensor = SimulatedSensor(machine, body, self._glucose_seen, rng.randrange(256), started_s)
-        self._care = SiteChanges(machine, control, boluses)
+        self._site_changes = SiteChanges(machine, control, boluses)
         self._routine = Routine(machine, control, boluses, self._modes)
         wearer = Wearer(
-            machine, body, control, boluses, self._modes, self._sensor, self._care, wearer_zones(plan),
+            machine, body, control, boluses, self._modes, self._sensor, self._site_changes, wearer_zones(plan),
             on_profile=lambda active: self.profile_changes.append((machine.now_s, active)),
         )  # fmt: skip
         control.on_suspend = boluses.interrupt
@@ -118,7 +118,7 @@ class Simulation:
             machine.at(int(plan.reset_at.timestamp()), self._reset_clock)
         self._control.begin()
         self._routine.begin()
-        machine.after(1500, self._care.check_reservoir)
+        machine.after(1500, self._site_changes.check_reservoir)
         wearer.begin()
         if machine.worn:
             self._sensor.begin()
@@ -184,8 +184,8 @@ class Simulation:
         """The first second on the body: filled, delivering, and every record of it bears the same time."""
         self._control.settle()
         self.machine.worn = True
-        self._care.fill_cartridge()
-        self._care.fill_cannula()
+        self._site_changes.fill_cartridge()
+        self._site_changes.fill_cannula()
         self._control.refresh()
         self._modes.begin()
         self._sensor.begin()

@@ -54,7 +54,7 @@ class SimulatedSensor:
         record = machine.write(394, {"cgmTimestamp": age_s, "sessionSignature": self.signature})
         if not self._joined:
             machine.ledger.sensor_starts.append(
-                machine.ledger.mark("sensor", machine.now_s, self.signature, record.uploaded_s)
+                machine.ledger.note("sensor", machine.now_s, self.signature, record.uploaded_s)
             )
         self._joined = True
 

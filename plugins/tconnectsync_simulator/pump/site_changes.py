@@ -82,7 +82,7 @@ class SiteChanges:
     def _note(self, code: int, properties: records.Properties, name: str, value: float) -> None:
         ledger = self.machine.ledger
         uploaded_s = self.machine.write(code, properties).uploaded_s
-        ledger.fills.append(ledger.mark(name, self.machine.now_s, value, uploaded_s))
+        ledger.fills.append(ledger.note(name, self.machine.now_s, value, uploaded_s))
 
     def occlusion(self) -> None:
         """The tubing is blocked: whatever is being delivered stops, until the wearer has seen to it."""

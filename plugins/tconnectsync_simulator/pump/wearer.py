@@ -50,7 +50,7 @@ class Wearer:
     boluses: Boluses
     modes: Modes
     sensor: SimulatedSensor
-    care: SiteChanges
+    site_changes: SiteChanges
     zones: tuple[tuple[float, str], ...]
     profile: int = 0
     on_profile: Callable[[int], None] = lambda _: None
@@ -73,16 +73,16 @@ class Wearer:
         for minute, spread, (low, high), probability in MEALS:
             if machine.chance(probability):
                 self._around(begin_s, minute, spread, partial(self._meal, rng.randrange(low, high)))
-        for minute, spread, probability, action in self._chances():
+        for minute, spread, probability, action in self._random_events():
             if machine.chance(probability):
                 self._around(begin_s, minute, spread, action)
         if self._day % SITE_DAYS == 1 and not machine.chance(0.04):
-            self._around(begin_s, 1080, 90, lambda: self.care.change_site(cartridge=machine.chance(0.85)))
+            self._around(begin_s, 1080, 90, lambda: self.site_changes.change_site(cartridge=machine.chance(0.85)))
         self._day += 1
         machine.after(900, self._look)
 
-    def _chances(self) -> tuple[tuple[int, int, float, Callable[[], object]], ...]:
-        rng, care = self.machine.rng, self.care
+    def _random_events(self) -> tuple[tuple[int, int, float, Callable[[], object]], ...]:
+        rng, changes = self.machine.rng, self.site_changes
         return (
             (560, 120, 0.35, self._correct),
             (1000, 120, 0.35, self._correct),
@@ -92,15 +92,15 @@ class Wearer:
             (1020, 60, 0.3, lambda: self.modes.exercise(rng.choice((30, 45, 60)), timed=rng.random() < 0.5)),
             (1310, 10, 0.07, lambda: self.modes.exercise(75, timed=True)),
             (840, 40, 0.1, lambda: self.modes.nap(rng.randrange(30, 100))),
-            (460, 30, 0.2, lambda: care.pump_off(rng.randrange(8, 26))),
-            (900, 90, 0.04, lambda: care.pump_off(rng.randrange(60, 190))),
-            (660, 300, 0.05, care.occlusion),
-            (180, 120, 0.08, lambda: care.predicted_low(rng.randrange(12, 50))),
+            (460, 30, 0.2, lambda: changes.pump_off(rng.randrange(8, 26))),
+            (900, 90, 0.04, lambda: changes.pump_off(rng.randrange(60, 190))),
+            (660, 300, 0.05, changes.occlusion),
+            (180, 120, 0.08, lambda: changes.predicted_low(rng.randrange(12, 50))),
             (780, 200, 0.05, self._open_loop),
             (600, 400, 0.4, lambda: self.sensor.lose_signal(rng.uniform(12, 90))),
             (720, 500, 0.12, self.sensor.join),
-            (720, 300, 0.03, lambda: care.alert(INCOMPLETE_TUBING_FILL, 8378, 0, 0, 32)),
-            (1200, 100, 0.08, lambda: care.alert(LOW_BATTERY, 8306, 20, 1, 2700)),
+            (720, 300, 0.03, lambda: changes.alert(INCOMPLETE_TUBING_FILL, 8378, 0, 0, 32)),
+            (1200, 100, 0.08, lambda: changes.alert(LOW_BATTERY, 8306, 20, 1, 2700)),
             (570, 30, 0.035, self._switch_profile),
             (840, 300, 0.06, lambda: self._react_oddly(0.15, 300)),
             (600, 500, 0.10, lambda: self._react_oddly(2.2, 150)),
@@ -139,14 +139,15 @@ class Wearer:
             return
         if way == "quick":
             amount_mu = round(carbs_g / CARB_RATIO_G_PER_U * 2) * 500
-            self._ask(lambda: BolusRequest(origin="quick", plain_mu=amount_mu))
+            self._request_bolus(lambda: BolusRequest(origin="quick", plain_mu=amount_mu))
             return
         origin = rng.choice(("phone", "screen")) if way == "extended" else way
-        self._ask(lambda: self._meal_request(origin, carbs_g, extended=way == "extended"))
+        self._request_bolus(lambda: self._meal_request(origin, carbs_g, extended=way == "extended"))
         if machine.chance(0.04):
             # something went down badly: a second, quick bolus while the first may still run
             machine.after(
-                rng.randrange(1200, 5400), lambda: self._ask(lambda: BolusRequest(origin="quick", plain_mu=1000))
+                rng.randrange(1200, 5400),
+                lambda: self._request_bolus(lambda: BolusRequest(origin="quick", plain_mu=1000)),
             )
 
     def _meal_request(self, origin: str, carbs_g: int, *, extended: bool) -> BolusRequest:
@@ -198,9 +199,9 @@ class Wearer:
             glucose=glucose,
             cancel_after_s=self._changes_mind(amount_mu, extended=False),
         )
-        self.machine.after(7, lambda: self._ask(lambda: request))
+        self.machine.after(7, lambda: self._request_bolus(lambda: request))
 
-    def _ask(self, make: Callable[[], BolusRequest], tries: int = 4) -> None:
+    def _request_bolus(self, make: Callable[[], BolusRequest], tries: int = 4) -> None:
         """Ask for a bolus; a pump that is suspended or busy is asked again later."""
         machine = self.machine
         if not machine.worn or not tries:
@@ -209,13 +210,13 @@ class Wearer:
         request = make()
         second_extended = bool(self.boluses.active) and request.extended_min
         if self.control.suspension is not None or immediate or second_extended:
-            machine.after(RETRY_S, lambda: self._ask(make, tries - 1))
+            machine.after(RETRY_S, lambda: self._request_bolus(make, tries - 1))
             return
         self.boluses.request(request)
         if machine.chance(0.01):
-            machine.after(machine.rng.randrange(17, 60), self.care.occlusion)
+            machine.after(machine.rng.randrange(17, 60), self.site_changes.occlusion)
         elif request.extended_min and machine.chance(0.08):
-            machine.after(machine.rng.randrange(900, 4000), lambda: self.care.predicted_low(25))
+            machine.after(machine.rng.randrange(900, 4000), lambda: self.site_changes.predicted_low(25))
 
     def correct_automatically(self, predicted: float) -> None:
         """The control loop's own bolus, at most one in an hour and none near another."""
@@ -239,14 +240,14 @@ class Wearer:
         ledger = machine.ledger
         ledger.iob.append((machine.now_s, iob, record.uploaded_s))
         if not from_cgm:
-            ledger.finger_sticks.append(ledger.mark("finger", machine.now_s, glucose, record.uploaded_s))
+            ledger.finger_sticks.append(ledger.note("finger", machine.now_s, glucose, record.uploaded_s))
         return glucose
 
     def _carbs_only(self, carbs_g: int) -> None:
         machine = self.machine
         self.body.eat(carbs_g)
         record = machine.write(48, {"carbs": carbs_g})
-        machine.ledger.carbs_only.append(machine.ledger.mark("carbs", machine.now_s, carbs_g, record.uploaded_s))
+        machine.ledger.carbs_only.append(machine.ledger.note("carbs", machine.now_s, carbs_g, record.uploaded_s))
 
     def _open_loop(self) -> None:
         """The wearer switches the loop off for a while, perhaps with a temporary rate."""

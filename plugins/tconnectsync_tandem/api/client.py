@@ -1,4 +1,4 @@
-"""The data host: two questions, asked with a token that is renewed once when the server does not take it any more."""
+"""Requests to the data host, with a token that is renewed once if the server refuses it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 
 from tconnectsync import Clock, HttpClient, Retryable, Secret
 from tconnectsync_tandem.api.endpoints import Endpoints
-from tconnectsync_tandem.api.id_token import Judge, verify_in_subprocess
+from tconnectsync_tandem.api.id_token import SignatureCheck, verify_in_subprocess
 from tconnectsync_tandem.api.login import Login
 from tconnectsync_tandem.api.token import TandemToken, TokenFile
 from tconnectsync_tandem.api.transport import BLOCKED_WAIT_S, Body, TandemTransport, TokenExpired, refusal
@@ -19,65 +19,69 @@ from tconnectsync_tandem.api.transport import BLOCKED_WAIT_S, Body, TandemTransp
 log = logging.getLogger("tconnectsync.tandem")
 
 SHORT_LIFE = timedelta(minutes=10)
-"""A token that is refused this soon after its login is not a reason for another one: that would look like an attack."""
+"""If a token is refused this soon after its login, no new login is made: that would look like an attack."""
 
 
 @attrs.define
 class TandemAccount:
-    """The account's token through its life: kept on disk, renewed near its end, one login for each."""
+    """The account's token: stored on disk, renewed near its end, with one login for each token."""
 
     email: str = attrs.field(repr=False)
     password: Secret
     endpoints: Endpoints
-    kept: TokenFile
+    token_file: TokenFile
     clock: Clock
-    judge: Judge = attrs.field(default=verify_in_subprocess, repr=False)
+    verify_signature: SignatureCheck = attrs.field(default=verify_in_subprocess, repr=False)
     _token: TandemToken | None = attrs.field(default=None, repr=False)
-    _told: set[str] = attrs.field(factory=set)
+    _warned: set[str] = attrs.field(factory=set)
 
     def token(self) -> TandemToken:
-        """A token that is good now; logs in only if there is none."""
+        """Return a valid token; logs in only if there is none."""
         now = self.clock.now()
         if self._token is None or not self._token.good_at(now):
-            self._token = self.kept.load()
+            self._token = self.token_file.load()
         if self._token is None or not self._token.good_at(now):
             return self._log_in()
         return self._token
 
     def renew(self, refused: TandemToken) -> TandemToken:
-        """Another token in place of one that the server refused."""
+        """Return a new token instead of one that the server refused."""
         age = self.clock.now() - refused.obtained_at
         if age < SHORT_LIFE:
             raise _unwanted_token()
-        self.kept.forget()
+        self.token_file.forget()
         log.info("token_refused minutes=%d", age.total_seconds() // 60)
         return self._log_in()
 
     def _log_in(self) -> TandemToken:
         self._token = None
         with closing(HttpClient(clock=self.clock)) as client:
-            login = Login(self.endpoints, TandemTransport(client, self.clock), self._told, self.judge)
+            login = Login(self.endpoints, TandemTransport(client, self.clock), self._warned, self.verify_signature)
             token = login.run(self.email, self.password)
         self._token = token
-        self.kept.save(token)
+        self.token_file.save(token)
         return token
 
 
 @attrs.frozen
 class Client:
-    """Asks the data host. Errors: Retryable, SourceChanged, CredentialsRefused; answers are whole bodies of status 200."""
+    """A client for the data host.
+
+    Errors: Retryable, SourceChanged, CredentialsRefused. Responses are whole bodies with status 200.
+    """
 
     account: TandemAccount
     transport: TandemTransport
 
     def pumper(self) -> Body:
-        """The account's pumps with their newest dates and settings."""
+        """Request the account's pumps with their newest dates and settings."""
         return self._get("pumper/{pumper}", "list of pumps", {})
 
     def pump_logs(self, assignment_id: str, first: date, last: date) -> Body:
-        """All events of one pump in these pump-local days, both inclusive.
+        """Request all events of one pump in these pump-local days, both inclusive.
 
-        ``eventCodes`` is left out: then everything comes. The ``Z`` is decoration: the page sends the pump's own day with it.
+        Without ``eventCodes`` the server sends everything. The ``Z`` means nothing: the web page sends the pump's local
+        day with it.
         """
         return self._get(
             f"pump-logs/{quote(assignment_id, safe='')}",
@@ -112,6 +116,4 @@ class Client:
 
 
 def _unwanted_token() -> Retryable:
-    return Retryable(
-        "Tandem does not take the token that its login has just given (status 401)", after_s=BLOCKED_WAIT_S
-    )
+    return Retryable("Tandem refuses the token that its login has just issued (status 401)", after_s=BLOCKED_WAIT_S)

@@ -1,4 +1,4 @@
-"""Where things are, per region: facts about Tandem Source as of November 2026."""
+"""Addresses per region: facts about Tandem Source as of November 2026."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 from tconnectsync_tandem.options import TandemEndpointOptions
 
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
-"""The firewall before the data expects a browser."""
+"""The firewall in front of the data host expects a browser."""
 
 SCOPE = "openid profile email"
 
@@ -31,12 +31,12 @@ class Endpoints:
 
     @property
     def other_region(self) -> str:
-        """The region that the account may be of instead."""
+        """The other region, where the account may be instead."""
         return "EU" if self.region == "US" else "US"
 
     @property
     def data_headers(self) -> Mapping[str, str]:
-        """What every data request carries: the firewall refuses any other origin than the data host's own."""
+        """The headers of every data request: the firewall refuses any origin but the data host's."""
         return {
             "Accept": "application/json",
             "Origin": self.data.rstrip("/"),
@@ -77,7 +77,7 @@ REGIONS: Mapping[str, Endpoints] = {
 
 
 def endpoints_of(region: str, overrides: TandemEndpointOptions) -> Endpoints:
-    """The region's endpoints with what the configuration says instead."""
+    """The region's endpoints, with those from the configuration."""
     given = {name: value for name, value in attrs.asdict(overrides).items() if value is not None}
     if "data" in given:
         given["data"] = given["data"].rstrip("/") + "/"

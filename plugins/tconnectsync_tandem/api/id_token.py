@@ -1,4 +1,4 @@
-"""The id_token of a login: who signed it, who issued it, and whether it is valid now."""
+"""Verify the id_token of a login: its signature, its issuer, and its validity now."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ from typing import Any, TypeAlias
 from tconnectsync import Retryable
 from tconnectsync_tandem.api.transport import login_changed
 
-Judge: TypeAlias = Callable[[str, Sequence[Any], str], Mapping[str, Any]]
-"""Given an id_token, the keys of the JWKS document and the issuer: the verdict, see :mod:`tconnectsync_tandem.id_token_check`."""
+SignatureCheck: TypeAlias = Callable[[str, Sequence[Any], str], Mapping[str, Any]]
+"""A check of an id_token with the JWKS keys and the issuer; the result is that of
+:mod:`tconnectsync_tandem.api.id_token_check`.
+"""
 
 LEEWAY = timedelta(seconds=300)
 LONGEST_CHECK_S = 60.0
-"""Far more than a slow machine with a cold disk needs."""
+"""Much longer than a slow computer with a cold disk needs."""
 
 SCRIPT = Path(__file__).with_name("id_token_check.py")
 
 _REFUSED = {
-    "issuer": "the id_token was issued by someone else than Tandem's accounts service",
+    "issuer": "the id_token was not issued by Tandem's accounts service",
     "key": "the id_token is signed with a key that Tandem does not list",
 }
-_REMEDY = "Run `tconnectsync check`. If it stays, look at this computer's free memory, and install tconnectsync again."
+_REMEDY = "Run `tconnectsync check`. If it fails again, check this computer's free memory, and reinstall tconnectsync."
 
 
 def claims_of(found: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
     """The claims in a verdict, if signature, issuer and times hold. Errors: SourceChanged."""
     claims = found.get("claims")
     if not isinstance(claims, dict):
-        why = f"the id_token's signature does not hold ({found.get('why')})"
+        why = f"the id_token's signature is invalid ({found.get('why')})"
         raise login_changed(_REFUSED.get(str(found.get("refused")), why))
     if time_of(claims, "exp", now) + LEEWAY < now or time_of(claims, "nbf", now) - LEEWAY > now:
-        raise login_changed("the id_token is not valid now", "Check this computer's clock: `timedatectl`.")
+        raise login_changed("the id_token is not valid at this time", "Check this computer's clock: `timedatectl`.")
     return claims
 
 
 def time_of(claims: Mapping[str, Any], key: str, default: datetime) -> datetime:
-    """A claim that is a time; ``default`` where it is none."""
+    """Return a claim as a time; ``default`` if it is not one."""
     seconds = claims.get(key)
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds < 10**11:
         return default
@@ -48,7 +50,7 @@ def time_of(claims: Mapping[str, Any], key: str, default: datetime) -> datetime:
 
 
 def verify_in_subprocess(token: str, keys: Sequence[Any], issuer: str) -> Mapping[str, Any]:
-    """The verdict, from a process of its own; the question goes there through a pipe. Errors: Retryable (it could not be had)."""
+    """Run the check in a subprocess, over a pipe. Errors: Retryable if it could not run."""
     import subprocess
 
     question = {"path": sys.path, "token": token, "keys": keys, "issuer": issuer}
@@ -63,17 +65,17 @@ def verify_in_subprocess(token: str, keys: Sequence[Any], issuer: str) -> Mappin
         )
     except subprocess.TimeoutExpired:
         raise _unchecked(f"it took longer than {LONGEST_CHECK_S:.0f} s") from None
-    except OSError as error:  # no memory, no process left, or no interpreter
-        raise _unchecked(f"no process for it could be started: {error.strerror}") from None
+    except OSError as error:  # not enough memory or processes, or no interpreter
+        raise _unchecked(f"the subprocess could not be started: {error.strerror}") from None
     if done.returncode != 0:
         ended = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-        raise _unchecked(f"its process ended with {ended}")
+        raise _unchecked(f"its subprocess ended with {ended}")
     try:
         found = json.loads(done.stdout)
     except ValueError:
         found = None
     if not isinstance(found, dict) or not found.keys() & {"claims", "refused"}:
-        raise _unchecked("its process gave no verdict")
+        raise _unchecked("its subprocess returned no result")
     return found
 
 

@@ -1,10 +1,10 @@
-"""A script: whether a listed key signed an id_token, and whether the right service issued it.
+"""A script that checks an id_token: signed by a listed key, and issued by the right service.
 
-It runs in a process of its own (:mod:`tconnectsync_tandem.id_token` starts it), so that what the check needs (PyJWT and
-cryptography, ten megabytes) is not in the daemon's memory for years. It imports nothing of this project, to begin soon.
+It runs in a subprocess (started by :mod:`tconnectsync_tandem.api.id_token`), so that PyJWT and cryptography (ten
+megabytes) do not stay in the daemon's memory. It imports nothing of this project, to start fast.
 
-One question comes as JSON on stdin: ``path`` (where to look for modules), ``token``, ``keys`` (of the JWKS) and ``issuer``.
-The verdict goes as JSON to stdout: ``{"claims": {...}}``, or ``{"refused": "issuer" | "key" | "signature", "why": ...}``.
+The input is JSON on stdin: ``path`` (where to find modules), ``token``, ``keys`` (of the JWKS) and ``issuer``.
+The result is JSON on stdout: ``{"claims": {...}}``, or ``{"refused": "issuer" | "key" | "signature", "why": ...}``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 
 def verdict(token: str, keys: list[Any], issuer: str) -> dict[str, Any]:
-    """The claims, if signature and issuer hold; times and audience are the caller's to judge, by a clock that was passed in."""
+    """Return the claims if signature and issuer are valid. The caller checks times and audience with its own clock."""
     import jwt
 
     try:
@@ -41,7 +41,7 @@ def verdict(token: str, keys: list[Any], issuer: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer the question on stdin. Its asker ends this process where it has to: a signal to the whole group does not."""
+    """Check the token on stdin. Ends only if its caller kills it: a signal to the whole group does not."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     question = json.load(sys.stdin)

@@ -1,4 +1,4 @@
-"""Logging in: authorization code with PKCE, one cookie session throughout, and an id_token whose signature holds."""
+"""The login: authorization code with PKCE, one cookie session, and an id_token with a valid signature."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import attrs
 
 from tconnectsync import CredentialsRefused, Secret
 from tconnectsync_tandem.api.endpoints import SCOPE, USER_AGENT, Endpoints
-from tconnectsync_tandem.api.id_token import Judge, claims_of, time_of, verify_in_subprocess
+from tconnectsync_tandem.api.id_token import SignatureCheck, claims_of, time_of, verify_in_subprocess
 from tconnectsync_tandem.api.token import TandemToken
 from tconnectsync_tandem.api.transport import (
     TandemResponse,
@@ -39,16 +39,16 @@ _ERROR_CODE = re.compile(rb"[a-z]+/[a-z_]{3,40}")
 
 @attrs.frozen
 class Login:
-    """Turns a user name and a password into a token, once. Errors: CredentialsRefused, SourceChanged, Retryable."""
+    """One login: returns a token for user name and password. Errors: CredentialsRefused, SourceChanged, Retryable."""
 
     endpoints: Endpoints
     transport: TandemTransport
-    told: set[str]
-    """What was warned of already, in earlier logins of this process."""
-    judge: Judge = verify_in_subprocess
+    warned: set[str]
+    """Warnings that earlier logins of this process have logged."""
+    verify_signature: SignatureCheck = verify_in_subprocess
 
     def run(self, email: str, password: Secret) -> TandemToken:
-        """The whole way: page, password, authorization, token, and the check of who signed it."""
+        """Log in: page, password, authorization, token, and the check of its signature."""
         self._open_page()
         self._send_password(email, password)
         verifier = secrets.token_urlsafe(64)
@@ -59,8 +59,8 @@ class Login:
         pumper_id = claims.get("pumperId")
         if not isinstance(pumper_id, str) or not pumper_id:
             raise login_changed(
-                "the login names no pump wearer (no pumperId)",
-                "Is this the account that the pump uploads to? Log in to Tandem Source in a browser and look.",
+                "the login has no pump user (no pumperId)",
+                "Is this the account that the pump uploads to? Log in to Tandem Source in a browser to check.",
             )
         life = _life(granted, claims, now)
         log.info("login_ok region=%s minutes=%d", self.endpoints.region, life.total_seconds() // 60)
@@ -89,7 +89,7 @@ class Login:
                 return
             if isinstance(found, dict) and "status" in found:
                 raise self._credentials_refused(answer)
-            raise shape_changed("login", "no status in it")
+            raise shape_changed("login", "it has no status")
         if answer.status == 401 or (
             400 <= answer.status < 500 and answer.status not in (404, 408, 429) and _is_refusal(found)
         ):
@@ -101,18 +101,18 @@ class Login:
         if b"max attempted" in answer.body.lower():
             return CredentialsRefused(
                 f"Tandem has locked the account after too many attempts to log in (region {here})",
-                remedy="Wait an hour, log in once in a browser (set a new password if need be), then run `tconnectsync check`.",
+                remedy="Wait an hour, log in once in a browser (set a new password if necessary), then run `tconnectsync check`.",
             )
         code = _ERROR_CODE.search(answer.body)
         words = f" ({code.group().decode()})" if code else ""
         return CredentialsRefused(
             f"Tandem refuses the user name or the password{words} at the login of region {here}",
-            remedy=f"Check email and password of [sources.tandem] (TCONNECT_EMAIL, TCONNECT_PASSWORD). An account made in the"
-            f' other region is unknown here: then set region = "{other}" (TCONNECT_REGION). Then run `tconnectsync check`.',
+            remedy=f"Check email and password of [sources.tandem] (TCONNECT_EMAIL, TCONNECT_PASSWORD). If the account was"
+            f' created in the other region, set region = "{other}" (TCONNECT_REGION). Then run `tconnectsync check`.',
         )
 
     def _authorize(self, verifier: str) -> str:
-        """The code at the end of the redirects; the page at the end, Tandem's own, is not fetched."""
+        """Follow the redirects and return the code. The last page, Tandem's own, is not fetched."""
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         params: Mapping[str, str] | None = {
             "client_id": self.endpoints.client_id,
@@ -138,19 +138,19 @@ class Login:
             if _same_page(url, self.endpoints.redirect_uri):
                 return self._code_of(url)
         else:
-            raise login_changed("the authorization never ends")
+            raise login_changed("the authorization redirects too often")
         if answer.status >= 400:
             raise _refused_step(answer, "authorization")
-        raise login_changed("the login did not end where it should", self._terms_hint())
+        raise login_changed("the login ended at an unexpected page", self._terms_hint())
 
     def _next_hop(self, url: str, location: str) -> str:
         try:
             target = urljoin(url, location)
             scheme = urlsplit(target).scheme
         except ValueError:
-            raise login_changed("the authorization leads to no address") from None
+            raise login_changed("the authorization redirects to no address") from None
         if scheme not in {"https", urlsplit(self.endpoints.authorize).scheme}:
-            raise login_changed("the authorization leads to an unsafe address")
+            raise login_changed("the authorization redirects to an unsafe address")
         return target
 
     def _code_of(self, target: str) -> str:
@@ -159,12 +159,12 @@ class Login:
         if code:
             return code
         reason = re.sub(r"[^a-z_]", "", query.get("error", ["none told"])[0])[:40]
-        raise login_changed(f"the authorization gave no code ({reason})", self._terms_hint())
+        raise login_changed(f"the authorization returned no code ({reason})", self._terms_hint())
 
     def _terms_hint(self) -> str:
         return (
-            f"Log in once at {self.endpoints.data} in a browser: new terms may wait to be accepted there."
-            " If that works, look whether there is a newer release of tconnectsync."
+            f"Log in once at {self.endpoints.data} in a browser: you may have to accept new terms there."
+            " If that works, check for a newer release of tconnectsync."
         )
 
     def _exchange(self, code: str, verifier: str) -> Mapping[str, Any]:
@@ -185,16 +185,19 @@ class Login:
             raise _refused_step(answer, "token")
         found = _json(answer)
         if not isinstance(found, dict):
-            raise shape_changed("token", "no JSON object")
+            raise shape_changed("token", "not a JSON object")
         return found
 
     def _check_signature(self, id_token: str, now: datetime) -> Mapping[str, Any]:
-        """The claims, if signature, issuer and times hold. Another audience is only worth a warning: it was never captured."""
-        claims = claims_of(self.judge(id_token, self._signing_keys(), self.endpoints.issuer), now)
+        """Return the claims if signature, issuer and times are valid.
+
+        A different audience is only logged: none was ever captured.
+        """
+        claims = claims_of(self.verify_signature(id_token, self._signing_keys(), self.endpoints.issuer), now)
         audience = claims.get("aud")
         known = audience if isinstance(audience, list) else [audience]
-        if self.endpoints.client_id not in known and "audience" not in self.told:
-            self.told.add("audience")
+        if self.endpoints.client_id not in known and "audience" not in self.warned:
+            self.warned.add("audience")
             log.warning("id_token_audience expected=%s", self.endpoints.client_id)
         return claims
 
@@ -207,7 +210,7 @@ class Login:
         found = _json(answer)
         keys = found.get("keys") if isinstance(found, dict) else None
         if not isinstance(keys, list) or not keys:
-            raise shape_changed("signing keys", "no keys in it")
+            raise shape_changed("signing keys", "it has no keys")
         return keys
 
 
@@ -219,7 +222,7 @@ def _refused_step(answer: TandemResponse, what: str) -> Exception:
 
 
 def _is_refusal(found: Any) -> bool:
-    """Whether a 4xx speaks of the account; anything else is about the request, or not from the login service."""
+    """Whether a 4xx response is about the account. Others are about the request, or not from the login service."""
     if not isinstance(found, dict):
         return False
     text = json.dumps(found).lower()
@@ -243,7 +246,7 @@ def _text(granted: Mapping[str, Any], key: str) -> str:
 
 
 def _life(granted: Mapping[str, Any], claims: Mapping[str, Any], now: datetime) -> timedelta:
-    """How long the token lives: as told, else as long as the id_token, else half an hour."""
+    """The token's lifetime: as stated, else that of the id_token, else half an hour."""
     told = granted.get("expires_in")
     if isinstance(told, str) and told.isdigit():
         told = int(told)

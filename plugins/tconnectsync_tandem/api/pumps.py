@@ -1,4 +1,4 @@
-"""The pumps of an account, out of the ``pumper`` answer. Everything personal in that answer is dropped here."""
+"""The account's pumps, read from the ``pumper`` response. Personal data in it is dropped here."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ _PERSONAL = frozenset(
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """The pump's settings as the cloud keeps them: their hash, which upload brought them, and the details.
+    """The pump's settings as the cloud stores them: their hash, their upload, and the details.
 
-    ``uploaded_at`` is the account's own stamp. It has no zone, but milliseconds, which pumps do not have: taken as UTC.
+    ``uploaded_at`` is the account's time stamp. It has no zone, but milliseconds, which pumps do not have: read as UTC.
     """
 
     settings_hash: str
@@ -53,9 +53,9 @@ class Settings:
 
 @attrs.frozen(kw_only=True)
 class Pump:
-    """One pump, by serial number; ``assignments`` are the ids under which its events are asked for.
+    """One pump. ``assignments`` are the ids with which its events are requested.
 
-    ``uploaded_at`` is UTC; ``newest`` is the pump's own clock (naive): a wrong clock makes it lie. None: never, or unreadable.
+    ``uploaded_at`` is UTC. ``newest`` is the pump's own clock (naive), which may be wrong. None: never, or unreadable.
     """
 
     serial: str
@@ -67,19 +67,19 @@ class Pump:
     newest: datetime | None = None
     settings: Settings | None = None
     never_uploaded: bool = False
-    """The answer says so: its dates are there, and null."""
+    """Whether the response says so: its dates are present and null."""
 
     @property
     def age_key(self) -> tuple[datetime, datetime]:
-        """Sorts pumps by how lately they were used: by upload, then by their own newest date."""
+        """A sort key for how recently the pump was used: by upload, then by its newest date."""
         return _age_key(self.uploaded_at, self.newest)
 
 
 @attrs.frozen(kw_only=True)
 class HiddenPump:
-    """A pump of the account that cannot be asked for. ``lacks``: what is missing or unreadable, in words."""
+    """A pump whose data cannot be requested. ``missing``: what is missing or unreadable, as text."""
 
-    lacks: str
+    missing: str
     model: str = ""
     uploaded_at: datetime | None = None
     newest: datetime | None = None
@@ -92,13 +92,13 @@ class HiddenPump:
 
     @property
     def words(self) -> str:
-        """The pump in words."""
+        """The pump as text."""
         uploaded = "" if self.uploaded_at is None else f"uploaded {self.uploaded_at:%Y-%m-%d %H:%M} UTC"
         return ", ".join(part for part in (self.model or "a pump of an unnamed model", uploaded) if part)
 
 
 class PumpList(NamedTuple):
-    """The usable pumps of an answer, the others, and how many entries were no pumps at all."""
+    """The usable pumps, the hidden ones, and the number of entries that are not pumps."""
 
     pumps: tuple[Pump, ...]
     hidden: tuple[HiddenPump, ...] = ()
@@ -110,8 +110,8 @@ class PumpList(NamedTuple):
         return len(self.hidden) + self.odd
 
     @property
-    def perhaps_worn(self) -> HiddenPump | None:
-        """A hidden pump that was used later than all that can be read, or of which nobody knows when."""
+    def hidden_active(self) -> HiddenPump | None:
+        """A hidden pump that was used later than all others, or at an unknown time."""
         newest = newest_used(self.pumps).age_key
         candidates = [
             pump
@@ -122,10 +122,10 @@ class PumpList(NamedTuple):
 
 
 def read_pumps(answer: Mapping[str, Any]) -> PumpList:
-    """Every pump with a serial number and an assignment. Errors: BrokenShape if none is left."""
+    """Read every pump with a serial number and an assignment. Errors: BrokenShape if there is none."""
     listed = answer.get("pumps")
     if not isinstance(listed, list):
-        raise shape_changed("list of pumps", "no pumps in it")
+        raise shape_changed("list of pumps", "it has no pumps")
     found: dict[str, Pump] = {}
     hidden: list[HiddenPump] = []
     odd = 0
@@ -136,12 +136,12 @@ def read_pumps(answer: Mapping[str, Any]) -> PumpList:
         elif isinstance(pump, HiddenPump):
             hidden.append(pump)
         elif pump.serial in found:
-            found[pump.serial] = _joined(found[pump.serial], pump)
+            found[pump.serial] = _merged(found[pump.serial], pump)
         else:
             found[pump.serial] = pump
     if not found:
-        lacks = sorted({pump.lacks for pump in hidden})
-        why = f"no pump that can be read ({', '.join(lacks)})" if lacks else "no pump that can be read"
+        lacks = sorted({pump.missing for pump in hidden})
+        why = f"no readable pump ({', '.join(lacks)})" if lacks else "no readable pump"
         raise shape_changed("list of pumps", why if listed else "an empty list")
     return PumpList(tuple(found.values()), tuple(hidden), odd)
 
@@ -158,7 +158,7 @@ def _pump(entry: Mapping[Any, Any]) -> Pump | HiddenPump:
     never_uploaded = all(by_key.get(key, "") is None for key in ("lastuploaddate", "maxdateofevents"))
     if not _SERIAL.fullmatch(serial) or not assignment:
         return HiddenPump(
-            lacks="no assignment" if _SERIAL.fullmatch(serial) else "no serial number",
+            missing="no assignment" if _SERIAL.fullmatch(serial) else "no serial number",
             model=_text(by_key.get("modelname")),
             uploaded_at=uploaded_at,
             newest=newest,
@@ -178,7 +178,7 @@ def _pump(entry: Mapping[Any, Any]) -> Pump | HiddenPump:
 
 
 def _identity(value: Any) -> str:
-    """A name that may be sent as a number; empty where it is none."""
+    """An id, which may be sent as a number; empty if it is none."""
     if type(value) is int:
         return str(value)
     return value.strip() if isinstance(value, str) else ""
@@ -189,8 +189,8 @@ def _age_key(uploaded_at: datetime | None, newest: datetime | None) -> tuple[dat
     return (uploaded_at or never.replace(tzinfo=timezone.utc), newest or never)
 
 
-def _joined(one: Pump, other: Pump) -> Pump:
-    """One pump that was assigned twice."""
+def _merged(one: Pump, other: Pump) -> Pump:
+    """Merge two entries of a pump that was assigned twice."""
     later = max(one, other, key=lambda pump: pump.age_key)
     return attrs.evolve(later, assignments=tuple(sorted({*one.assignments, *other.assignments})))
 
@@ -224,7 +224,7 @@ def _impersonal(details: Any) -> Any:
 
 
 def read_utc(text: Any) -> datetime | None:
-    """An upload's time; one without a zone is taken as UTC."""
+    """Read an upload's time; without a zone it is UTC."""
     found = _iso(text)
     if found is None:
         return None
@@ -232,7 +232,7 @@ def read_utc(text: Any) -> datetime | None:
 
 
 def read_wall(text: Any) -> datetime | None:
-    """A time on the pump's own clock, naive; a zone after it is decoration."""
+    """Read a time on the pump's own clock, naive; a zone after it is ignored."""
     found = _iso(text)
     return None if found is None else found.replace(tzinfo=None)
 
@@ -253,5 +253,5 @@ def _text(value: Any) -> str:
 
 
 def newest_used(pumps: Sequence[Pump]) -> Pump:
-    """The pump that was used last, as far as the cloud knows."""
+    """Return the most recently used pump, as far as the cloud knows."""
     return max(pumps, key=lambda pump: pump.age_key)

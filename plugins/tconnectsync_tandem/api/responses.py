@@ -1,6 +1,7 @@
-"""The bodies of answers, taken apart without trusting them: one odd entry costs that entry, half an answer costs the answer.
+"""Parse response bodies without trusting them. An invalid entry costs that entry, a truncated response costs the
+response.
 
-A window's entries stay JSON text until they are wanted, so that a month of them needs little memory.
+A window's entries stay JSON text until they are needed, so that a month of them needs little memory.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ from tconnectsync_tandem.api.transport import Body, BrokenAnswer, shape_changed
 from tconnectsync_tandem.decode.fields import plain_whole
 
 Piece: TypeAlias = Any
-"""An entry: ``msgspec.Raw`` text, or already a value where the answer needed the patient parser."""
+"""An entry: ``msgspec.Raw`` text, or a value if the response needed the tolerant parser."""
 
 Place: TypeAlias = tuple[int, int]
 """Sequence group and sequence number."""
 
 _HIGHEST = 2**63 - 1
 LAST_PLACE: Place = (_HIGHEST, 0)
-"""Where an entry without a usable sequence number sorts to."""
+"""The sort position of an entry without a usable sequence number."""
 
 _DIGITS = bytes(ord("0") if ord("0") <= byte <= ord("9") else ord(" ") for byte in range(256))
 _LONG_NUMBER = b"0" * 19
 _STRETCH = 1 << 20
 _EDGE = 1024
 _MOST_LEVELS = 50
-"""No record has more than four; deeper ones are kept as text."""
+"""No record is nested more than four levels deep; deeper ones are stored as text."""
 _MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]')
 _KNOWN = frozenset({"events", "clockChanges"})
 _parse = msgspec.json.Decoder().decode
@@ -42,16 +43,16 @@ _parse = msgspec.json.Decoder().decode
 
 @attrs.frozen(kw_only=True)
 class LogAnswer:
-    """A ``pump-logs`` answer. ``clock_changes`` is None where the answer has no such key; ``new_keys`` are unheard of."""
+    """A ``pump-logs`` response. ``clock_changes`` is None if that key is missing; ``new_keys`` are unknown keys."""
 
     events: Sequence[Piece] = attrs.field(repr=False)
     clock_changes: Sequence[Piece] | None = attrs.field(repr=False)
     new_keys: tuple[str, ...] = ()
     careful: bool = False
-    """Somewhere in it is a number that may be too long for the log."""
+    """Whether it may have a number that is too long for the log."""
 
     def entries(self) -> Iterator[tuple[Place, Any]]:
-        """Every entry once, with its sequence group and number, in that order: the server promises none."""
+        """Yield every entry once, ordered by sequence group and number: the server guarantees no order."""
         pieces = [*self.events, *(self.clock_changes or ())]
         groups, numbers = array("q"), array("q")
         for piece in pieces:
@@ -64,17 +65,17 @@ class LogAnswer:
         before: Place | None = None
         for number in order:
             here = groups[number], numbers[number]
-            # the same clock change stands in both arrays
+            # the same clock change is in both arrays
             if number < len(self.events) or here != before or here == LAST_PLACE:
                 yield here, value(pieces[number], careful=self.careful)
             before = here
 
 
 def split_answer(body: Body, what: str) -> LogAnswer:
-    """A ``pump-logs`` body. Errors: BrokenAnswer (cut short), BrokenShape (HTML, or another contract)."""
+    """Parse a ``pump-logs`` body. Errors: BrokenAnswer (truncated), BrokenShape (HTML, or another format)."""
     top = _object(body, what)
     if "events" not in top:
-        raise shape_changed(what, f"no events in it, but {_names(top)}")
+        raise shape_changed(what, f"it has no events, but {_names(top)}")
     events, changes = _array(top["events"]), _array(top.get("clockChanges", []))
     if events is None:
         raise shape_changed(what, "its events are not a list")
@@ -89,13 +90,13 @@ def split_answer(body: Body, what: str) -> LogAnswer:
 
 
 def whole_answer(body: Body, what: str) -> dict[str, Any]:
-    """A body as a JSON object. Errors: as for :func:`split_answer`."""
+    """Parse a body as a JSON object. Errors: as for :func:`split_answer`."""
     careful = has_long_number(body)
     return {key: value(piece, careful=careful) for key, piece in _object(body, what).items()}
 
 
 def value(piece: Piece, *, careful: bool = False) -> Any:
-    """What an entry holds; text that no parser takes is kept as text. ``careful``: it may hold too long a number."""
+    """Parse an entry; unparsable text is stored as text. ``careful``: it may have a number that is too long."""
     if type(piece) is not msgspec.Raw:
         return piece
     text = bytes(piece)
@@ -129,7 +130,7 @@ _read_place_of_text = msgspec.json.Decoder(_Placed, strict=False).decode
 
 
 def _place(piece: Piece) -> Place:
-    """Sequence group and number of an entry; :data:`LAST_PLACE` where it has none."""
+    """Return sequence group and number of an entry; :data:`LAST_PLACE` if it has none."""
     if type(piece) is msgspec.Raw:
         try:
             found = _read_place(piece)
@@ -150,14 +151,14 @@ def _place(piece: Piece) -> Place:
 
 
 def _object(body: Body, what: str) -> dict[str, Piece]:
-    """The top level of a JSON object, its values as text where possible."""
-    with suppress(ValueError, RecursionError):  # the patient parser finds out what it is
+    """Parse the top level of a JSON object, with values as text if possible."""
+    with suppress(ValueError, RecursionError):  # the tolerant parser will tell what it is
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     first, last = body[:_EDGE].lstrip()[:1], body[-_EDGE:].rstrip()[-1:]
     if first == b"<":
         raise shape_changed(what, "a web page")
-    half = BrokenAnswer(f"half an answer to the request for {what} (no whole JSON)", unsure=True)
-    if first == b"{" and last != b"}":  # the patient parser would need many times its size to find that out
+    half = BrokenAnswer(f"a truncated response to the request for {what} (incomplete JSON)", unsure=True)
+    if first == b"{" and last != b"}":  # the tolerant parser would need many times its size in memory to tell
         raise half
     try:
         found = _patient(body)
@@ -169,7 +170,7 @@ def _object(body: Body, what: str) -> dict[str, Piece]:
 
 
 def has_long_number(body: Body) -> bool:
-    """Whether a number may be larger than the log can write. (A search for nineteen digits costs four times as much.)"""
+    """Whether a number may be too large for the log. (Searching for nineteen digits takes four times as long.)"""
     overlap = len(_LONG_NUMBER) - 1
     return any(
         _LONG_NUMBER in body[start : start + _STRETCH + overlap].translate(_DIGITS)
@@ -191,9 +192,12 @@ def _names(top: dict[str, Piece]) -> str:
 
 
 def _patient(body: Body) -> Any:
-    """JSON with what the quick parser, or the log, would not take (NaN, huge numbers, broken text) turned into text."""
+    """Parse JSON tolerantly.
+
+    Values that the fast parser or the log rejects (NaN, huge numbers, broken text) become text.
+    """
     found = json.loads(body.decode("utf-8", "replace"), parse_constant=str, parse_int=_whole, parse_float=_finite)
-    return _mended(found)
+    return _repaired(found)
 
 
 def _whole(text: str) -> int | str:
@@ -206,12 +210,12 @@ def _finite(text: str) -> float | str:
     return number if math.isfinite(number) else text
 
 
-def _mended(found: Any) -> Any:
-    """``found`` with half characters (lone surrogates) replaced: they cannot be written to the log."""
+def _repaired(found: Any) -> Any:
+    """Replace lone surrogates in ``found``: the log cannot store them."""
     if isinstance(found, str):
         return found.encode("utf-8", "replace").decode()
     if isinstance(found, list):
-        return [_mended(item) for item in found]
+        return [_repaired(item) for item in found]
     if isinstance(found, dict):
-        return {_mended(key): _mended(item) for key, item in found.items()}
+        return {_repaired(key): _repaired(item) for key, item in found.items()}
     return found

@@ -1,6 +1,6 @@
-"""The access token, kept between runs so that a login happens once in a token's life.
+"""The access token, stored between runs so that each token needs one login only.
 
-One small JSON file (mode 0600) in the source's private folder. It can be deleted at any time: then there is a login more.
+One small JSON file (mode 0600) in the source's private folder. If it is deleted, the next poll logs in again.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tconnectsync_tandem.api.endpoints import Endpoints
 log = logging.getLogger("tconnectsync.tandem")
 
 RENEW_BEFORE = timedelta(minutes=5)
-"""A token this near its end is not used any more."""
+"""A token this close to its end is not used."""
 
 
 @attrs.frozen(kw_only=True)
 class TandemToken:
-    """What a login gave. Times are UTC."""
+    """The result of a login. Times are UTC."""
 
     access: Secret
     pumper_id: str = attrs.field(repr=False)
@@ -34,25 +34,28 @@ class TandemToken:
     expires_at: datetime
 
     def good_at(self, now: datetime) -> bool:
-        """Whether it can be used: not near its end, and not obtained in the future of a clock that was put back."""
+        """Whether it is valid:
+
+        not close to its end, and not obtained in the future (this clock may have been set back).
+        """
         return self.obtained_at - RENEW_BEFORE <= now < self.expires_at - RENEW_BEFORE
 
 
 def account_key(email: str, endpoints: Endpoints) -> str:
-    """Names account and region without telling them: a token of another one is never used."""
+    """A hash of account and region, so that a token is never used for another account."""
     text = "\n".join((email.strip().lower(), endpoints.issuer, endpoints.client_id, endpoints.data))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @attrs.frozen
 class TokenFile:
-    """The file that keeps the token of one account."""
+    """The file with the token of one account."""
 
     path: Path
     account: str
 
     def load(self) -> TandemToken | None:
-        """The kept token; None if there is none, or none of this account, or the file cannot be read."""
+        """Return the stored token; None if there is none of this account, or the file is unreadable."""
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
             if found["account"] != self.account:
@@ -70,7 +73,7 @@ class TokenFile:
         return TandemToken(access=Secret(texts[0]), pumper_id=texts[1], obtained_at=times[0], expires_at=times[1])
 
     def save(self, token: TandemToken) -> None:
-        """Write the file, all or nothing. That it cannot be written only costs a login after a restart."""
+        """Write the file atomically. If that fails, a restart needs one more login."""
         text = json.dumps(
             {
                 "account": self.account,
@@ -91,6 +94,6 @@ class TokenFile:
             log.warning("token_not_kept file=%s reason=%s", self.path, error.strerror)
 
     def forget(self) -> None:
-        """Delete the file: the server does not take the token any more."""
+        """Delete the file, because the server refuses the token."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)

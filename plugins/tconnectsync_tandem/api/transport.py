@@ -1,4 +1,7 @@
-"""One HTTP request and its answer, with what went wrong as the product's errors. No body or address gets into a message."""
+"""One HTTP request and its response; failures become the product's errors.
+
+Messages never contain bodies or addresses.
+"""
 
 from __future__ import annotations
 
@@ -33,35 +36,35 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 BLOCKED_WAIT_S = 1800.0
 CHANGED_WAIT_S = 3600.0
 
-NEW_RELEASE = "Look whether there is a newer release of tconnectsync; until then it is tried again about hourly."
+NEW_RELEASE = "Check for a newer release of tconnectsync. Until then it is retried about once an hour."
 _REFUSED = frozenset({400, 422})
 _TOO_MUCH = frozenset({413, 500})
-"""What the server answers where it breaks off while it puts an answer together."""
+"""The start of a response that the server aborted."""
 
 
 class BrokenAnswer(Retryable):
-    """No answer, half an answer, or one that the server could not put together; a smaller question may help."""
+    """No response, a truncated one, or one that the server aborted; a smaller request may work."""
 
 
 class ServerBusy(Retryable):
-    """The server has trouble that passes (502, 503, 504): the same question later, not more of them."""
+    """A temporary server error (502, 503, 504): repeat the request later, do not split it."""
 
 
 class BrokenShape(SourceChanged):
-    """An answer that is not what was asked for (HTML, another shape); a smaller question may help."""
+    """An unexpected response (HTML, another format); a smaller request may work."""
 
 
 class WindowRefused(SourceChanged):
-    """400 or 422: the server does not take the question as it is; a smaller one may help."""
+    """Status 400 or 422: the server refuses the request; a smaller one may work."""
 
 
 class TokenExpired(Exception):
-    """401: the server does not take the token (any more)."""
+    """Status 401: the server refuses the token."""
 
 
 @attrs.frozen
 class TandemTransport:
-    """Asks over one HTTP client. ``clock`` is the host's, which every answer's ``Date`` is held against."""
+    """Requests over one HTTP client. ``clock`` is this computer's, compared with the ``Date`` of each response."""
 
     client: HttpClient
     clock: Clock
@@ -78,9 +81,10 @@ class TandemTransport:
         document: Mapping[str, Any] | None = None,
         maybe_cached: bool = False,
     ) -> TandemResponse:
-        """The answer, whatever its status; redirects are not followed. ``what`` names the request in messages.
+        """Return the response with any status. Redirects are not followed. ``what`` names the request in messages.
 
-        Errors: Retryable (no connection, or the host's clock is wrong), BrokenAnswer (a time-out, half an answer).
+        Errors: Retryable (no connection, or this computer's clock is wrong), BrokenAnswer (a time-out, a truncated
+        response).
         """
         try:
             answer = self.client.request(
@@ -103,7 +107,7 @@ class TandemTransport:
 
 
 def refusal(answer: TandemResponse, what: str) -> Exception:
-    """The error that a status other than 200 means, by how Tandem's service is known to fail."""
+    """The error for a status other than 200, by the known failures of Tandem's service."""
     status = answer.status
     if status == 401:
         return TokenExpired()
@@ -111,8 +115,8 @@ def refusal(answer: TandemResponse, what: str) -> Exception:
         return Retryable(
             f"Tandem's firewall blocks the request for {what} (status 403)",
             after_s=BLOCKED_WAIT_S,
-            remedy="Nothing to do at first: it is tried again after half an hour or more. If it stays, stop other programs"
-            " that ask Tandem from this address.",
+            remedy="Nothing to do at first: it is retried after half an hour or more. If it stays blocked, stop other"
+            " programs that query Tandem from this address.",
         )
     if status == 429:
         return Retryable(f"Tandem asks to wait (status 429 for {what})", after_s=retry_after_s(answer))
@@ -121,39 +125,35 @@ def refusal(answer: TandemResponse, what: str) -> Exception:
             f"Tandem's server failed on the request for {what} (status {status})", after_s=retry_after_s(answer)
         )
     if status == 408 or status >= 500:
-        return ServerBusy(f"Tandem's server has trouble (status {status} for {what})", after_s=retry_after_s(answer))
+        return ServerBusy(f"Tandem's server has an error (status {status} for {what})", after_s=retry_after_s(answer))
     if status in _REFUSED:
         unknown_keys = b"unrecognized_keys" in answer.body
         error = SourceChanged if unknown_keys else WindowRefused
         return error(
-            f"Tandem does not understand the request for {what} any more (status {status}"
+            f"Tandem no longer understands the request for {what} (status {status}"
             f"{', unknown keys' if unknown_keys else ''})",
             after_s=CHANGED_WAIT_S,
             remedy=NEW_RELEASE,
         )
-    return SourceChanged(
-        f"Tandem's {what} is not where it was (status {status})", after_s=CHANGED_WAIT_S, remedy=NEW_RELEASE
-    )
+    return SourceChanged(f"Tandem's {what} has moved (status  {status})", after_s=CHANGED_WAIT_S, remedy=NEW_RELEASE)
 
 
 def shape_changed(what: str, how: str) -> BrokenShape:
-    """The error for a good status with something else in it."""
+    """The error for a successful status with unexpected content."""
     return BrokenShape(
-        f"Tandem answers the request for {what} with something new: {how}", after_s=CHANGED_WAIT_S, remedy=NEW_RELEASE
+        f"Tandem's response to the request for {what} has changed: {how}", after_s=CHANGED_WAIT_S, remedy=NEW_RELEASE
     )
 
 
 def login_changed(words: str, remedy: str | None = None) -> SourceChanged:
-    """The error for a step of the login that went another way than is known."""
-    return SourceChanged(
-        f"Tandem's login is not as it was: {words}", after_s=CHANGED_WAIT_S, remedy=remedy or NEW_RELEASE
-    )
+    """The error for a login step that ended in an unknown way."""
+    return SourceChanged(f"Tandem's login has changed: {words}", after_s=CHANGED_WAIT_S, remedy=remedy or NEW_RELEASE)
 
 
 def check_clock(headers: Mapping[str, str], now: datetime, *, maybe_cached: bool) -> None:
-    """Raise Retryable if the host's clock is more than five minutes off the server's.
+    """Raise Retryable if this computer's clock differs from the server's by more than five minutes.
 
-    A page may come out of a cache with an old ``Date``: then only a host that is behind can be told.
+    A page may come from a cache with an old ``Date``: then only a clock that is behind can be detected.
     """
     server = http_date(headers.get("Date", ""))
     if server is None:
@@ -168,7 +168,7 @@ def check_clock(headers: Mapping[str, str], now: datetime, *, maybe_cached: bool
     raise Retryable(
         f"this computer's clock ({now:%Y-%m-%d %H:%M} UTC) is {_span(abs(ahead))} {way} Tandem's ({server:%Y-%m-%d %H:%M} UTC)",
         after_s=60.0,
-        remedy="Set this computer's time: `timedatectl` tells whether it is synchronised.",
+        remedy="Set this computer's clock: `timedatectl` shows whether it is synchronised.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The pump's own history log, as Tandem's web service handed it out until 2026: rows of 26-byte records, mostly as base64 text.
+"""The pump's binary history log: 26-byte records, mostly as base64 text, as Tandem's web service sent it until 2026.
 
-A record is turned into the entry that today's JSON API gives of it, so that one decoder reads both and the log holds one form.
+A record is converted to the entry of today's JSON API, so that one decoder reads both and the log has one format.
 """

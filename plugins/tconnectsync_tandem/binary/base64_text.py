@@ -1,4 +1,4 @@
-"""The bytes of a file in pieces: as they are, or of base64 text with whatever line breaks, quotes and commas stand in it."""
+"""Read the bytes of a file in parts: raw, or from base64 text with any line breaks, quotes and commas."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ _RUN = re.compile(rb"[A-Za-z0-9+/]+|[ \t\r\n]+|.", re.DOTALL)
 _BLANKS = b" \t\r\n"
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 _BETWEEN = b'",[]\xef\xbb\xbf'
-"""What may stand between two answers: JSON's own marks, and a byte order mark."""
+"""Bytes that may be between two responses: JSON punctuation, and a byte order mark."""
 _GROUP = 4
-"""Letters that are three bytes together."""
+"""This many letters encode three bytes."""
 
 
 class TextPart(NamedTuple):
-    """Some bytes, and where in the file the first of them stands.
+    """A part of the bytes, and the position of its first byte in the file.
 
-    ``ends``: the answer that they belong to ends with them. ``trouble``: what is wrong there; what it spoils is the next
-    three bytes.
+    ``ends``: the response ends with it. ``error``: what is wrong there; the next three bytes are invalid.
     """
 
     content: bytes
     position: int
     ends: bool = False
-    trouble: str | None = None
+    error: str | None = None
 
 
 def plain(chunks: Iterable[bytes]) -> Iterator[TextPart]:
-    """The bytes as they are: one answer."""
+    """The raw bytes, as one response."""
     position = 0
     for content in chunks:
         yield TextPart(content, position)
@@ -38,8 +37,8 @@ def plain(chunks: Iterable[bytes]) -> Iterator[TextPart]:
 
 
 def decoded(chunks: Iterable[bytes]) -> Iterator[TextPart]:
-    """The bytes of base64 text. Answers end where their filling (``=``) or a mark of JSON stands."""
-    waiting = b""  # letters that are no whole group yet
+    """The bytes of base64 text. A response ends at its padding (``=``) or at JSON punctuation."""
+    waiting = b""  # letters of an incomplete group
     filled = False
     position = 0
     for chunk in chunks:
@@ -54,13 +53,13 @@ def decoded(chunks: Iterable[bytes]) -> Iterator[TextPart]:
             if text == b"=" and filled:
                 continue
             if text in _BETWEEN:
-                trouble = "base64 text that ends in the middle" if waiting else None
-                yield TextPart(b"", at, ends=True, trouble=trouble)
+                trouble = "base64 text that ends within a group" if waiting else None
+                yield TextPart(b"", at, ends=True, error=trouble)
                 waiting, filled = b"", False
                 continue
             if text[0] not in _LETTERS:
-                yield TextPart(b"", at, trouble="no base64 text")
-                text = b"A"  # in its place, so that what follows is read as it was written
+                yield TextPart(b"", at, error="not base64 text")
+                text = b"A"  # a placeholder, so that the following text stays aligned
             begin, text = at - len(waiting), waiting + text
             whole = len(text) // _GROUP * _GROUP
             waiting, filled = text[whole:], False
@@ -68,4 +67,4 @@ def decoded(chunks: Iterable[bytes]) -> Iterator[TextPart]:
                 yield TextPart(a2b_base64(text[:whole]), begin)
         position += len(chunk)
     if waiting:
-        yield TextPart(b"", position, ends=True, trouble="the file ends there in the middle of a record")
+        yield TextPart(b"", position, ends=True, error="the file ends there in the middle of a record")

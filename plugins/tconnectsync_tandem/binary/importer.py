@@ -1,4 +1,4 @@
-"""Files of history-log records, read into the events that the source makes of the JSON API's entries."""
+"""Import files of history-log records. The events are those of the JSON API."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tconnectsync_tandem.binary.record_reader import RecordReader, holds_records
 from tconnectsync_tandem.files.imported import batches, left_out
 
 _FUTURE = timedelta(days=366)
-"""So far a pump's clock may be ahead; what is later is damage."""
+"""A pump's clock may be this far ahead; later times are corrupt."""
 _CHUNK = 1 << 16
 
 recognises = holds_records
 
 
 def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
-    """The events of every record, under the same ids as the source's. Errors: FileUnreadable."""
+    """Yield the events of every record, with the same ids as the source's. Errors: FileUnreadable."""
     head = stream.read(_CHUNK)
     latest = options.received_at.replace(tzinfo=None) + _FUTURE - EPOCH
     reader = RecordReader(

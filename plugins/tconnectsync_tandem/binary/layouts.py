@@ -1,12 +1,12 @@
-"""Where each record keeps what: a table of the 16 bytes behind a record's header.
+"""The layout of each record: a table of the 16 bytes after the header.
 
-An entry is ``property type offset``: the property as the JSON API names it, its place counted from the first of the 16 bytes,
-numbers with the greatest byte first. ``bits8`` to ``bits32`` are the numbers of the set bits. Where the JSON API tells a
-property of which no place was ever published, the type is ``rest`` and there is no offset: it is 0 where all other bytes are,
-and left out where they are not. The properties of records that the JSON API never told have names of the same manner.
+An entry is ``property type offset``: the property's name in the JSON API, and its offset in the 16 bytes. Numbers are
+big-endian. ``bits8`` to ``bits32`` are the numbers of the set bits. If the position of a property was never published,
+its type is ``rest`` and it has no offset: it is 0 if all other bytes are 0, else omitted. Properties of records that
+the JSON API never returned are named in the same style.
 
-Properties that are called spare or reserved are by their own names at the places given: ``A2`` is the third byte of the first
-word, and a word's bytes are written in reverse.
+Spare and reserved properties are named after their position: ``A2`` is the third byte of the first word, and a word's
+bytes are written in reverse.
 """
 
 from __future__ import annotations
@@ -135,9 +135,12 @@ LAYOUTS: Mapping[int, str] = {
     447: f"{_G6_SESSION}, sessionStopTime u32 8, sessionDuration u8 15, sessionStopReason u8 14, stopSessionCode u8 13",
     460: _SENSOR_COMPLAINT,
     461: "dalertId u8 3, sensorType u8 2",
-    # 8 and 9 where every other record has 11 and 10: as published, and never captured
+    # offsets 8 and 9, where all other records have 11 and 10: as published, never captured
     477: "sessionStartTime u32 0, sessionJoinTime u32 4, sessionDuration u8 8, sessionJoinReason u8 9",
     480: _LIBRE_READING,
     486: "sessionStartTime u32 0, sessionStopTime u32 4, sessionDuration u8 8, sessionStopReason u8 9",
 }
-"""By record id; what has no line here is kept as it is. 22, 23, 52, 219 and 434 were seen, and nobody could tell what they say."""
+"""By record id; records without a line are stored as they are.
+
+22, 23, 52, 219 and 434 were seen; their meaning is unknown.
+"""

@@ -1,4 +1,4 @@
-"""One 26-byte record as the entry that the JSON API gives of it."""
+"""Convert one 26-byte record to the entry of the JSON API."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tconnectsync_tandem.binary.layouts import LAYOUTS
 SIZE = 26
 HEADER_BYTES = 10
 EPOCH = datetime(2008, 1, 1)
-"""Where the pump's count of seconds begins, on its own wall clock."""
+"""The start of the pump's count of seconds, on its own wall clock."""
 
 _HEADER = struct.Struct(">HII")
 _PAYLOAD_BYTES = SIZE - HEADER_BYTES
 _ID_BITS = 12
 _SOURCES = (0, 1)
 _HIGHEST_ID = 1023
-"""None above 566 was ever told."""
+"""No code above 566 was ever published."""
 _HIGHEST_SEQ = 99_999_999
-"""A pump counts some hundred records a day."""
+"""A pump writes a few hundred records a day."""
 _SMALL = 2.0**53
 _SINGLE = struct.Struct(">f")
 _NUMBERS = {"u8": "B", "i8": "b", "u16": "H", "i16": "h", "u32": "I", "f32": "f"}
@@ -33,34 +33,34 @@ _REST = "rest"
 
 
 class RecordHeader(NamedTuple):
-    """The first ten bytes. ``seconds`` are since 2008 on the pump's own clock."""
+    """The first ten bytes. ``seconds`` count from 2008 on the pump's own clock."""
 
     code: int
     seconds: int
     seq: int
 
 
-def trouble_of(content: bytes, latest_s: int, at: int = 0) -> str | None:
-    """What is impossible about a record that begins at ``at``; ``latest_s`` is the latest time that it can have."""
+def header_error(content: bytes, latest_s: int, at: int = 0) -> str | None:
+    """Return why the record at ``at`` is invalid; ``latest_s`` is the latest time that it can have."""
     first, seconds, seq = _HEADER.unpack_from(content, at)
     if first >> _ID_BITS not in _SOURCES or first & 0xFFF > _HIGHEST_ID:
-        return f"no record of a pump begins with {first:04x}"
+        return f"no pump record begins with {first:04x}"
     if not 0 < seconds <= latest_s:
         return f"a record of {EPOCH + timedelta(seconds=seconds):%Y-%m-%d %H:%M}"
     return f"a record with the number {seq:,}" if seq > _HIGHEST_SEQ else None
 
 
 def header_of(content: bytes, at: int = 0) -> RecordHeader:
-    """The header of the record at ``at``, whose first four bits (who handed it out) name nothing."""
+    """Read the header at ``at``. Its first four bits (the sender) are ignored."""
     first, seconds, seq = _HEADER.unpack_from(content, at)
     return RecordHeader(first & 0xFFF, seconds, seq)
 
 
 def entry_of(record: bytes) -> dict[str, Any]:
-    """The entry of a record.
+    """Return the entry of a record.
 
-    Bytes that no property accounts for are kept beside the properties, as ``payload`` in hexadecimal digits; a record without a
-    layout has no properties at all.
+    Bytes that belong to no property are added as ``payload`` in hexadecimal; a record without a layout has no
+    properties.
     """
     header = header_of(record)
     properties: dict[str, Any] | None = None
@@ -82,23 +82,23 @@ def entry_of(record: bytes) -> dict[str, Any]:
 
 
 def is_partial(entry: Mapping[str, Any]) -> bool:
-    """Whether the JSON API may tell more of this record than :func:`entry_of` could."""
+    """Whether the JSON API may have more data about this record than :func:`entry_of`."""
     return "payload" in entry
 
 
 @attrs.frozen(eq=False)
 class _Layout:
-    """A line of the table, made ready: one ``unpack`` and the makers of its values, in the JSON's order."""
+    """A line of the table, prepared: one ``unpack`` and the converters of its values, in the JSON's order."""
 
     unpack: Callable[[bytes], tuple[Any, ...]]
     makers: tuple[tuple[str, int, Callable[[Any], Any] | None], ...]
-    """Property, its place in what is unpacked, and what makes its value of the number."""
+    """Property, its index in the unpacked values, and its converter."""
     unplaced: tuple[str, ...]
     open_bits: int
-    """A mask of the bits that no property accounts for."""
+    """A mask of the bits that belong to no property."""
 
     def read(self, payload: bytes) -> tuple[dict[str, Any], bool]:
-        """The properties, and whether they account for all that is not 0."""
+        """Return the properties, and whether they include all bytes that are not 0."""
         numbers = self.unpack(payload)
         found = {name: numbers[place] if make is None else make(numbers[place]) for name, place, make in self.makers}
         whole = not int.from_bytes(payload, "big") & self.open_bits
@@ -119,7 +119,7 @@ def _layout(code: int) -> _Layout | None:
     for offset, kind, name in placed:
         size = struct.calcsize(_NUMBERS[kind])
         if offset < end:
-            raise ValueError(f"record {code}: {name} begins within what stands before it")
+            raise ValueError(f"record {code}: {name} overlaps the one before")
         pattern += "x" * (offset - end) + _NUMBERS[kind]
         end = offset + size
         still_open[offset:end] = bytes(size)
@@ -140,9 +140,9 @@ def _maker(kind: str) -> Callable[[Any], Any] | None:
 
 @lru_cache(maxsize=4096)
 def short(single: float) -> float | int | str:
-    """A number of 32 bits as the JSON API writes it: with no more digits than it has, and a whole one without a fraction.
+    """Format a 32-bit float as the JSON API does: the shortest digits, and no fraction for a whole number.
 
-    What is no number stays a word: a JSON record cannot hold it.
+    NaN and infinity become text, because JSON has no such numbers.
     """
     if not abs(single) < float("inf"):
         return str(single)

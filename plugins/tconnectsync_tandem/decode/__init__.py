@@ -1,4 +1,4 @@
-"""From Tandem's JSON records to typed events. Pure: no I/O, no clock, and no exception for odd data."""
+"""Decode Tandem's JSON records to typed events. Pure: no I/O, no clock, no exception for invalid data."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tconnectsync.events import Body
 from tconnectsync_tandem.decode.entries import read_entry
 
 DECODER = 3
-"""Raise it whenever the same entry gives another body; every stored entry is then read again."""
+"""Increase it whenever the same entry gives another body; stored entries are then decoded again."""
 
 
 def decode(raw: Mapping[str, Any]) -> tuple[str, Body]:
-    """The kind and body of one entry of ``events`` or ``clockChanges``; kind ``unknown`` for what cannot be read."""
+    """Return kind and body of one entry of ``events`` or ``clockChanges``; kind ``unknown`` if it is unreadable."""
     entry = read_entry(raw)
     return entry.kind, entry.body

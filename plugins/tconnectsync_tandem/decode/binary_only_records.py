@@ -1,6 +1,6 @@
-"""Records that only the binary history log told: temporary rates (2, 15), and others that mean nothing to a sink.
+"""Records that only the binary history log has: temporary rates (2, 15), and others that no sink uses.
 
-The JSON API never gave one; were it to, under other names, the entry stays ``unknown`` and is kept as it is.
+The JSON API never returned one. If it did under other names, the entry would be stored as ``unknown``.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _SENSOR_LIMIT = (
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def _older(code: int, name: str, first: str | Field, *more: str | Field) -> Record:
-    """A record whose plain properties are counts, under their own names; the first property must be there."""
+def _binary_only(code: int, name: str, first: str | Field, *more: str | Field) -> Record:
+    """A record whose plain properties are counts, under their own names; the first property is required."""
     fields = [first if isinstance(first, Field) else need(_snake(first), first, COUNT_32)]
     fields += [each if isinstance(each, Field) else may(_snake(each), each, COUNT_32) for each in more]
     return note(code, name, *fields)
@@ -73,13 +73,13 @@ RECORDS: tuple[Record, ...] = (
         need("temp_rate_id", "tempRateId", COUNT_32),
         may("time_left_s", "timeLeft", _DURATION_MS),
     ),
-    _older(0, "history_log_erased", "erasedRecordCount"),
-    _older(7, "malfunction_acknowledged", need("malfunction", "malfId", named(alarms.MALFUNCTIONS))),
-    _older(25, "reminder_raised", _REMINDER),
-    _older(29, "reminder_dismissed", _REMINDER),
-    _older(30, "reminder_snoozed", _REMINDER),
-    _older(67, "usb_enumerated", "negotiatedCurrent"),
-    _older(
+    _binary_only(0, "history_log_erased", "erasedRecordCount"),
+    _binary_only(7, "malfunction_acknowledged", need("malfunction", "malfId", named(alarms.MALFUNCTIONS))),
+    _binary_only(25, "reminder_raised", _REMINDER),
+    _binary_only(29, "reminder_dismissed", _REMINDER),
+    _binary_only(30, "reminder_snoozed", _REMINDER),
+    _binary_only(67, "usb_enumerated", "negotiatedCurrent"),
+    _binary_only(
         68,
         "profile_segment",
         need("profile_slot", "idp", COUNT_32),
@@ -89,7 +89,7 @@ RECORDS: tuple[Record, ...] = (
         may("start_min", "startTime", COUNT_32),
         may("basal_rate_u_per_h", "basalRate", _MILLI),
     ),
-    _older(
+    _binary_only(
         70,
         "profile_bolus_settings",
         need("profile_slot", "idp", COUNT_32),
@@ -99,8 +99,8 @@ RECORDS: tuple[Record, ...] = (
         may("max_bolus_u", "maxBolus", _MILLI),
         "carbEntry",
     ),
-    _older(71, "profile_list", "profileCount", *(f"slot{place}" for place in range(1, 7))),
-    _older(
+    _binary_only(71, "profile_list", "profileCount", *(f"slot{place}" for place in range(1, 7))),
+    _binary_only(
         73,
         "pump_settings_changed",
         "modification",
@@ -112,7 +112,7 @@ RECORDS: tuple[Record, ...] = (
         "screenTimeout",
         "autoOffDuration",
     ),
-    _older(
+    _binary_only(
         74,
         "global_settings_changed",
         "modified",
@@ -127,7 +127,7 @@ RECORDS: tuple[Record, ...] = (
         "reminderVolume",
         "alertVolume",
     ),
-    _older(
+    _binary_only(
         93,
         "correction_declined",
         "bolusId",
@@ -136,7 +136,7 @@ RECORDS: tuple[Record, ...] = (
         may("target_mg_dl", "targetBg", GLUCOSE_OR_NONE),
         may("isf_mg_dl_per_u", "isf", POSITIVE_OR_NONE),
     ),
-    _older(
+    _binary_only(
         96,
         "reminder_settings_changed",
         _REMINDER,
@@ -148,7 +148,7 @@ RECORDS: tuple[Record, ...] = (
         may("end_min", "endTime", COUNT_32),
         may("days", "activeDays", bits({})),
     ),
-    _older(
+    _binary_only(
         97,
         "reminder_limits_changed",
         "modification",
@@ -157,8 +157,8 @@ RECORDS: tuple[Record, ...] = (
         may("high_mg_dl", "highBgThreshold", GLUCOSE_OR_NONE),
         "siteChangeDays",
     ),
-    _older(151, "older_sensor_reading", "status"),
-    _older(
+    _binary_only(151, "older_sensor_reading", "status"),
+    _binary_only(
         160,
         "older_sensor_calibration",
         "currentTime",
@@ -168,14 +168,14 @@ RECORDS: tuple[Record, ...] = (
         may("displayed_mg_dl", "displayedGlucose", GLUCOSE_OR_NONE),
     ),
     *(
-        _older(code, f"sensor_{limit}_alert_settings", *_SENSOR_LIMIT)
+        _binary_only(code, f"sensor_{limit}_alert_settings", *_SENSOR_LIMIT)
         for code, limit in ((165, "high"), (166, "low"), (167, "rise"), (168, "fall"), (169, "out_of_range"))
     ),
-    _older(173, "older_sensor_alert_acknowledged", need("alert", "dalertId", named(SENSOR_ALERTS))),
-    _older(199, "predictive_resume", "reason"),
-    _older(210, "sensor_calibration", need("glucose_mg_dl", "bg", GLUCOSE_OR_NONE)),
-    # said to be replaced by 256, and never captured: too little is known of it to call it a reading
-    _older(
+    _binary_only(173, "older_sensor_alert_acknowledged", need("alert", "dalertId", named(SENSOR_ALERTS))),
+    _binary_only(199, "predictive_resume", "reason"),
+    _binary_only(210, "sensor_calibration", need("glucose_mg_dl", "bg", GLUCOSE_OR_NONE)),
+    # reportedly replaced by 256, and never captured: too little is known to call it a reading
+    _binary_only(
         211,
         "older_sensor_reading",
         need("status", "glucoseValueStatus", COUNT_32),
@@ -186,8 +186,8 @@ RECORDS: tuple[Record, ...] = (
         "transmitterTimeStamp",
         may("rssi", "rssi", number(-128, 127)),
     ),
-    _older(244, "control_iq_switched", need("enabled", "enabled", YES_NO)),
-    _older(
+    _binary_only(244, "control_iq_switched", need("enabled", "enabled", YES_NO)),
+    _binary_only(
         419,
         "remote_command_failed",
         "messageType",
@@ -195,6 +195,6 @@ RECORDS: tuple[Record, ...] = (
         "errorCode",
         may("data_masked", "dataMasked", YES_NO),
     ),
-    _older(438, "sensor_calibration", need("glucose_mg_dl", "bg", GLUCOSE_OR_NONE)),
-    _older(439, "sensor_calibration_result", need("accepted", "accepted", YES_NO)),
+    _binary_only(438, "sensor_calibration", need("glucose_mg_dl", "bg", GLUCOSE_OR_NONE)),
+    _binary_only(439, "sensor_calibration_result", need("accepted", "accepted", YES_NO)),
 )

@@ -1,4 +1,4 @@
-"""The long tables of numbers and their names, by Tandem's own event catalogue. A number outside stays a number, as text."""
+"""Tables of numbers and their names, from Tandem's event catalogue. Other numbers stay numbers, as text."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ ALERTS: dict[int, str] = {
     62: "insufficient_power",
     63: "ble_pairing_timeout",
 }
-"""What record 4 and 26 call an alert; older lists name some numbers otherwise."""
+"""Alert names of records 4 and 26; older lists have other names for some numbers."""
 
 SENSOR_ALERTS: dict[int, str] = {
     0: "deprecated",

@@ -1,4 +1,4 @@
-"""What happens to delivery, cartridge, site, clock and battery, and what the pump complains about."""
+"""Records about delivery, cartridge, site, clock and battery, and the pump's alerts and alarms."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BATTERY = may("battery_percent", "abc", PERCENT, "batteryChargePercent")
 
 
 def _complaint(code: int, kind: str, prefix: str, key: str, names: Mapping[int, str], *spare: str) -> Record:
-    """A record that names one number of a table."""
+    """A record with one number from a table."""
     body = events.BODIES[kind]
     number_name = f"{prefix}_id"
 
@@ -84,7 +84,7 @@ RECORDS: tuple[Record, ...] = (
         (need("prior", "datePrior", _DAYS), need("after", "dateAfter", _DAYS), _RTC),
         _date_step,
     ),
-    # v2Volume is 0 wherever it was captured: nothing was measured
+    # v2Volume was 0 in all captures: nothing was measured
     record(
         33,
         "cartridge.filled",
@@ -105,7 +105,7 @@ RECORDS: tuple[Record, ...] = (
         may("status", "completionStatus", named(_FILL_ENDS)),
         spare=("position",),
     ),
-    # other properties of 9, 34 and 35 were never published: none is news
+    # other properties of 9, 34 and 35 were never published, so none is reported
     record(9, "battery.measured", _BATTERY, tolerant=True),
     record(34, "battery.measured", _BATTERY, tolerant=True),
     record(35, "battery.measured", _BATTERY, tolerant=True),

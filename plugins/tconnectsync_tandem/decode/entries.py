@@ -1,4 +1,4 @@
-"""One entry of ``events`` or ``clockChanges``: who it is, when the pump wrote it, and what it says."""
+"""Read one entry of ``events`` or ``clockChanges``: its identity, its time, and its contents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tconnectsync_tandem.decode.records import Record, shown
 RECORDS: Mapping[int, Record] = {
     record.code: record for family in (insulin, delivery, glucose, modes, older) for record in family.RECORDS
 }
-"""Every record id that has a meaning here."""
+"""Every record id that is decoded."""
 
 NO_SUCH_CODE = "no such code"
 NO_CODE = "?"
@@ -35,7 +35,7 @@ _KEYS = frozenset(
         "pumpDateTime",
         "estimatedDateTime",
         "eventProperties",
-        "payload",  # beside a record of the binary log: what no property says
+        "payload",  # from a binary record: bytes that belong to no property
     }
 )
 _SPELLING = {key.lower(): key for key in _KEYS}
@@ -45,7 +45,7 @@ _FIRST_YEAR, _LAST_YEAR = 2008, 2150  # a 32-bit count of seconds since 2008 end
 
 
 class HistoryEntry(NamedTuple):
-    """An entry as read. ``seq`` is None where the entry has no usable identity: then it is ``unknown``."""
+    """An entry as read. ``seq`` is None if the entry has no usable identity: then it is ``unknown``."""
 
     kind: str
     body: Body
@@ -56,7 +56,7 @@ class HistoryEntry(NamedTuple):
 
 
 def read_entry(raw: Mapping[str, Any]) -> HistoryEntry:
-    """Read ``raw``; never raises. ``notes`` say in words what is new or odd in it."""
+    """Read ``raw``; never raises. ``notes`` name unknown or invalid parts."""
     notes: tuple[str, ...] = ()
     found = raw
     if not raw.keys() <= _KEYS:
@@ -68,7 +68,7 @@ def read_entry(raw: Mapping[str, Any]) -> HistoryEntry:
     seq = plain_whole(found.get("sequenceNumber"))
     pump_time = _wall_time(found.get("pumpDateTime"))
     if group is None:
-        group = 0  # no entry with another one was ever seen
+        group = 0  # no other one was ever seen
     if type(code) is not int:
         return _unidentified(NO_CODE, "eventCode", code, pump_time, notes)
     if type(seq) is not int or not 0 <= seq < _MOST:
@@ -96,7 +96,7 @@ def _unidentified(code: str, key: str, value: Any, pump_time: datetime | None, n
 
 
 def unpacked(properties: Any) -> Any:
-    """An object that was sent as the text of its JSON; anything else as it is."""
+    """Return an object that was sent as JSON text; anything else as it is."""
     if type(properties) is str:
         with suppress(ValueError, RecursionError):
             return msgspec.json.decode(properties)
@@ -104,9 +104,9 @@ def unpacked(properties: Any) -> Any:
 
 
 def _wall_time(text: Any) -> datetime | None:
-    """The pump's wall clock: the first nineteen characters; what may follow (a zone, a fraction) is decoration.
+    """Read the pump's wall clock: the first nineteen characters; a zone or fraction after it is ignored.
 
-    Without seconds the minute's beginning.
+    Without seconds, the start of the minute.
     """
     if type(text) is not str:
         return None

@@ -1,4 +1,4 @@
-"""Events of the log, made from the vendor's entries."""
+"""Make the log's events from the vendor's entries."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ SOURCE = "tandem"
 
 _NO_TIME = datetime(2008, 1, 1)
 _SECRET_CODES = frozenset({156, 216, 217, 390, 395})
-"""Records that may hold what a sensor or transmitter is paired with: its number, or the code on its box."""
-_TOLD_OF_SECRETS = frozenset(
+"""Records that may contain pairing data of a sensor or transmitter: its number, or the code on its box."""
+_KEPT_OF_SECRETS = frozenset(
     {"deviceassignmentid", "eventcode", "sequencegroup", "sequencenumber", "pumpdatetime", "estimateddatetime"}
 )
 _BLANK = {"eventProperties": {"blanked": "may hold a sensor's pairing code"}}
 
 
 def make_event(raw: Any, *, pump: str, received_at: datetime) -> tuple[Event, HistoryEntry]:
-    """The event of one entry, and the entry as read.
+    """Return the event of one entry, and the entry as read.
 
-    The identity is pump, sequence group and sequence number. An entry without one is kept as ``unknown`` under a hash of
-    what it holds, so that fetching it again gives the same event.
+    The identity is pump, sequence group and sequence number. An entry without these is stored as ``unknown`` under a
+    hash of its contents, so that fetching it again gives the same event.
     """
     record: Mapping[str, Any] = raw if type(raw) is dict else {"entry": raw}
     code = record.get("eventCode")
@@ -56,23 +56,23 @@ def make_event(raw: Any, *, pump: str, received_at: datetime) -> tuple[Event, Hi
 
 
 def device_of(event: Event) -> str | None:
-    """Tandem's own id of a pump in an account, as every entry bears it."""
+    """Tandem's id of a pump in an account, which every entry has."""
     told = (event.raw or {}).get("deviceAssignmentId")
     return told if isinstance(told, str) and told else None
 
 
 def _without_secrets(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An entry as it may be kept: of some records no more than which they are and when they were written."""
+    """The entry as it may be stored: of some records only the type and the time."""
     code = next((value for key, value in record.items() if str(key).lower() == "eventcode"), None)
     code = record.get("eventCode", code)
     if not isinstance(code, (int, float, str)):  # under another name, or packed into an object
-        others = (value for key, value in record.items() if str(key).lower() not in _TOLD_OF_SECRETS)
+        others = (value for key, value in record.items() if str(key).lower() not in _KEPT_OF_SECRETS)
         told = [*others, *(code.values() if isinstance(code, dict) else ())]
     else:
         told = [code]
     if not any(plain_whole(each) in _SECRET_CODES for each in told if isinstance(each, (int, float, str))):
         return record
-    return {key: value for key, value in record.items() if str(key).lower() in _TOLD_OF_SECRETS} | _BLANK
+    return {key: value for key, value in record.items() if str(key).lower() in _KEPT_OF_SECRETS} | _BLANK
 
 
 def _digest(record: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""How one property of a record is read: small readers that never raise, and never turn unknown into a number.
+"""Readers of single properties, which never raise and never turn unknown values into numbers.
 
-A reader gets a JSON value that is not null. It answers the typed value, ``None`` where the pump says "none" (65535 and the
-like), or :data:`ODD` where the value cannot be what the property means.
+A reader gets a JSON value that is not null. It returns the typed value, ``None`` if the pump means "none" (65535 and
+the like), or :data:`ODD` if the value is invalid for the property.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class _Odd:
 
 
 ODD: Final = _Odd()
-"""A value of the wrong type, not finite, or outside what the property can hold."""
+"""A value of the wrong type, not finite, or outside the property's range."""
 
 Read: TypeAlias = Callable[[Any], Any]
 
@@ -31,9 +31,9 @@ _WORDS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0"
 
 
 class Field(NamedTuple):
-    """One value of a body: its name there, its property, how to read it, whether it must be there, other spellings.
+    """One value of a body: its name, its property, its reader, whether it is required, other spellings.
 
-    A tuple, because taking one apart is what decoding spends its time on.
+    A tuple, because decoding spends most time on unpacking these.
     """
 
     name: str
@@ -44,17 +44,17 @@ class Field(NamedTuple):
 
 
 def need(name: str, key: str, read: Read) -> Field:
-    """A value without which the record means nothing."""
+    """A required value."""
     return Field(name, key, read, True, ())
 
 
 def may(name: str, key: str, read: Read, *more_keys: str) -> Field:
-    """A value that may be missing; ``more_keys`` are other spellings that have been seen."""
+    """An optional value; ``more_keys`` are other spellings that were seen."""
     return Field(name, key, read, False, more_keys)
 
 
 def plain(value: Any) -> Any:
-    """A number that was sent as text as the number it says ("1000", "1.05"); anything else as it is."""
+    """Return a number that was sent as text as a number ("1000", "1.05"); anything else as it is."""
     if type(value) is not str:
         return value
     if _WHOLE.fullmatch(value):
@@ -63,13 +63,13 @@ def plain(value: Any) -> Any:
 
 
 def plain_whole(value: Any) -> Any:
-    """A whole number that was sent as text or as 279.0; anything else as it is."""
+    """Return a whole number that was sent as text or as 279.0; anything else as it is."""
     value = plain(value)
     return int(value) if type(value) is float and value == value // 1 and abs(value) < 2**53 else value
 
 
 def number(low: float, high: float, *, none: Collection[float] = (), per_unit: int = 1) -> Read:
-    """A finite number from ``low`` to ``high`` as sent; ``per_unit`` 1000 turns milliunits into units."""
+    """A finite number from ``low`` to ``high`` as sent; ``per_unit`` 1000 converts milliunits to units."""
     nothing = frozenset(none)
 
     def read(value: Any) -> Any:
@@ -105,7 +105,7 @@ def whole(low: int, high: int, *, none: Collection[int] = ()) -> Read:
 
 
 def named(names: Mapping[int, str], *, none: Collection[int] = ()) -> Read:
-    """The name of a number; one that is not in ``names`` stays itself, as text."""
+    """The name of a number; one that is not in ``names`` stays a number, as text."""
     table = {number: None if number in none else name for number, name in names.items()}
     table.update(dict.fromkeys(none))
     any_number = whole(-(2**32), 2**32)
@@ -120,7 +120,7 @@ def named(names: Mapping[int, str], *, none: Collection[int] = ()) -> Read:
 
 
 def flag(value: Any) -> Any:
-    """Yes or no: 0 and 1 in captures; true, false and their words are tolerated."""
+    """Yes or no: 0 and 1 in captures; true, false and their names are accepted."""
     if value in (0, 1) and isinstance(value, (int, float)):
         return bool(value)
     return _WORDS.get(value.strip().lower(), ODD) if isinstance(value, str) else ODD
@@ -141,7 +141,7 @@ def bits(names: Mapping[int, str]) -> Read:
 
 
 def bit_numbers(value: Any) -> Any:
-    """Set bits as a frozen set of numbers, from a list of them or from a mask; :data:`ODD` for anything else."""
+    """Set bits as a frozen set of numbers, from a list or a mask; :data:`ODD` for anything else."""
     value = plain(value)
     kind = type(value)
     if kind is list:
@@ -161,7 +161,7 @@ def _bits_of(found: tuple[Any, ...]) -> Any:
     return ODD
 
 
-# What the pump can say, widely: 300 U is the largest cartridge. Whether a dose makes sense is for the reader of the log.
+# The pump's possible range, widely: 300 U is the largest cartridge. Folds decide whether a dose is plausible.
 INSULIN_U = number(0, 500)
 INSULIN_MU = number(0, 500_000, per_unit=1000)
 RATE_U_PER_H = number(0, 100)

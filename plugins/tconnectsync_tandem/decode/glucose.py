@@ -28,7 +28,7 @@ from tconnectsync_tandem.decode.fields import (
 from tconnectsync_tandem.decode.records import ImpossibleRecordError, Record, Values, record
 
 EPOCH = datetime(2008, 1, 1)
-"""Where the pump's own count of seconds begins, on its own wall clock."""
+"""The start of the pump's count of seconds, on its own wall clock."""
 
 LOW_MG_DL = 40
 HIGH_MG_DL = 400
@@ -51,9 +51,9 @@ _READING_FIELDS = (
 
 
 def _mark(status: int, glucose: float | None) -> str:
-    """What a reading says: below 40 and above 400 are LOW and HIGH whatever number stands there."""
+    """The mark of a reading: below 40 and above 400 are LOW and HIGH, whatever the number is."""
     if status != 0:
-        return _MARKS.get(status, "hidden")  # 6 is "do not show"; a status that nobody knows is not shown either
+        return _MARKS.get(status, "hidden")  # 6 is "do not show"; an unknown status is not shown either
     if glucose is None:
         raise ImpossibleRecordError("currentGlucoseDisplayValue is missing or odd")
     if glucose < 1:
@@ -102,7 +102,7 @@ def _alert(code: int, kind: str, *spare: str) -> Record:
 
 
 def _session(code: int, kind: str, sensor: str, age: Callable[[Values], float | None], *fields: Field) -> Record:
-    """A sensor session; ``age`` makes its age of the values, which are seconds of the sensor's or the pump's clock."""
+    """A sensor session; ``age`` computes its age from the values, in seconds of the sensor's or the pump's clock."""
     body = events.BODIES[kind]
 
     def build(values: Values, _: datetime) -> Body:
@@ -116,7 +116,7 @@ def _session(code: int, kind: str, sensor: str, age: Callable[[Values], float | 
 
 
 def _since(now: str) -> Callable[[Values], float | None]:
-    """The age as ``now`` less the session's start; None where either is not known."""
+    """The age as ``now`` less the session's start; None if either is unknown."""
 
     def age(values: Values) -> float | None:
         start, end = values["start"], values[now]
@@ -143,7 +143,7 @@ def _g6_reason(key: str) -> Field:
 
 
 def _plain_reason(key: str) -> Field:
-    return may("reason", key, named({}))  # no list of these is known
+    return may("reason", key, named({}))  # no list of these is published
 
 
 RECORDS: tuple[Record, ...] = (

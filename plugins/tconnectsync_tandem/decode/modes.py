@@ -1,4 +1,4 @@
-"""Modes and the control loop (229, 230), and the records that mean nothing to a sink."""
+"""Modes and the control loop (229, 230), and records that no sink uses."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _mode(values: Values, _: datetime) -> Body:
 
 
 def _profile(code: int, name: str, *fields: Field) -> Record:
-    """A profile's name as letters, one to a property; both records may hold any of the sixteen."""
+    """A profile's name, one letter per property; both records may have any of the sixteen."""
     letters = tuple(may(f"name{place}", f"name{place}", whole(0, 255)) for place in range(_LETTERS))
 
     def build(values: Values, _: datetime) -> Body:
@@ -111,7 +111,7 @@ RECORDS: tuple[Record, ...] = (
             "sufficientClosedLoopParams",
         ),
     ),
-    # seen, and never explained: nothing is read
+    # seen, but never explained: not read
     *(note(code, f"record_{code}", tolerant=True) for code in (8, 22, 23, 27, 52, 219, 434)),
     note(36, "usb_connected", _CURRENT),
     note(37, "usb_disconnected", _CURRENT),

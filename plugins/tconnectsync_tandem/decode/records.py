@@ -1,4 +1,4 @@
-"""A record of the pump as a table of fields, and the one loop that reads any of them."""
+"""A pump record as a table of fields, and the one loop that reads them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tconnectsync_tandem.decode.fields import ODD, Field
 
 Values: TypeAlias = dict[str, Any]
 Reading: TypeAlias = tuple[str, Body, tuple[str, ...]]
-"""Kind, body, and what was odd about the properties, in words for the log."""
+"""Kind, body, and invalid properties as text for the log."""
 
 _SHOWN = 60
 
 
 class ImpossibleRecordError(ValueError):
-    """The values of a record contradict each other or cannot be; the message says which."""
+    """The values of a record contradict each other or are impossible; the message says which."""
 
 
 @attrs.frozen(eq=False)
@@ -28,8 +28,8 @@ class Record:
     """One record id of the history log.
 
     ``build`` makes the body from the values by field name and the record's pump time; it may raise
-    :class:`ImpossibleRecordError`. ``spare`` are properties that are known and not read; where ``tolerant``, a property
-    that is not known is no news either.
+    :class:`ImpossibleRecordError`. ``spare`` are known properties that are not read. If ``tolerant``, unknown
+    properties are not reported.
     """
 
     code: int
@@ -47,7 +47,7 @@ class Record:
         object.__setattr__(self, "spelling", {key.lower(): key for key in known})
 
     def read(self, properties: Mapping[str, Any], pump_time: datetime) -> Reading:
-        """The kind, body and oddities of ``properties``; ``unknown`` where a required value is missing or impossible."""
+        """Return kind, body and notes of ``properties``; ``unknown`` if a required value is missing or impossible."""
         notes: tuple[str, ...] = ()
         if not properties.keys() <= self.known:
             if not self.tolerant:
@@ -80,11 +80,11 @@ class Record:
             return self.unknown(str(error), notes)
 
     def unknown(self, reason: str, notes: tuple[str, ...] = ()) -> Reading:
-        """This record as one that did not decode."""
+        """This record as one that could not be decoded."""
         return "unknown", events.Unknown(code=str(self.code), reason=reason), notes
 
     def _respelled(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
-        """``properties`` by the spelling of the catalogue; one that already has it wins."""
+        """Return ``properties`` in the catalogue's spelling; one that already has it wins."""
         found = {}
         for key, value in properties.items():
             spelling = self.spelling.get(key.lower())
@@ -94,7 +94,7 @@ class Record:
 
 
 def record(code: int, kind: str, *fields: Field, spare: tuple[str, ...] = (), tolerant: bool = False) -> Record:
-    """A record whose fields are its body's, one to one."""
+    """A record whose fields are those of its body."""
     body = events.BODIES[kind]
     defaults = {field.name: field.default for field in attrs.fields(body) if field.default not in (None, attrs.NOTHING)}
 
@@ -108,7 +108,7 @@ def record(code: int, kind: str, *fields: Field, spare: tuple[str, ...] = (), to
 
 
 def note(code: int, name: str, *fields: Field, spare: tuple[str, ...] = (), tolerant: bool = False) -> Record:
-    """A record that means nothing to a sink: kept under ``name`` with the values that the pump said."""
+    """A record that no sink uses: stored under ``name`` with the pump's values."""
 
     def build(values: Values, _: datetime) -> Body:
         said = {
@@ -120,7 +120,7 @@ def note(code: int, name: str, *fields: Field, spare: tuple[str, ...] = (), tole
 
 
 def shown(value: Any) -> str:
-    """A value for a message: short, whatever it is."""
+    """A value as short text for a message."""
     if isinstance(value, (list, dict)):
         return "a list" if isinstance(value, list) else "an object"
     if isinstance(value, str):

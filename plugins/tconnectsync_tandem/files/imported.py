@@ -1,4 +1,4 @@
-"""What the importers of all kinds of Tandem's files share: the pump's number, batches of events, and what is said in the end."""
+"""Shared by the importers of Tandem's files: the serial number, batches of events, and notes about skipped parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tconnectsync_tandem.decode.event_factory import make_event
 AT_ONCE = 2_000
 """Entries in one batch."""
 _LOOKED_AT = 400
-"""Of so many entries one is decoded where a file is only looked through, and the first of each device."""
+"""If a file is only scanned, one of this many entries is decoded, and the first of each device."""
 _POSITIONS_SHOWN = 5
 
 _Told = TypeVar("_Told")
@@ -26,7 +26,10 @@ def batches(
     entry_of: Callable[[_Told], Any],
     device_of: Callable[[_Told], object],
 ) -> Iterator[Batch]:
-    """The events of what a file tells; ``note`` says in words what the first so many were. Errors: FileUnreadable."""
+    """Yield the events of the entries in batches; ``note`` describes the first entries so far.
+
+    Errors: FileUnreadable.
+    """
     pump = pump_of(options)
     events: list[Event] = []
     devices: set[object] = set()
@@ -43,25 +46,25 @@ def batches(
 
 
 def pump_of(options: ImportOptions) -> str:
-    """The serial number that the command names, for files that name none. Errors: FileUnreadable."""
+    """Return the serial number given to the command, for files that have none. Errors: FileUnreadable."""
     if options.pump is None:
         raise FileUnreadable(
-            "Such a file does not say of which pump it is.",
-            remedy="Give the serial number on the pump's back: `tconnectsync import FILE --pump SERIAL`. A wrong one doubles"
+            "This file does not contain the pump's serial number.",
+            remedy="Give the serial number on the pump's back: `tconnectsync import FILE --pump SERIAL`. A wrong one duplicates"
             " doses.",
         )
     if not is_serial(options.pump):
         raise FileUnreadable(
-            f'"{options.pump[:40]}" is no serial number of a pump.',
-            remedy="Give it as on the pump's back: `--pump SERIAL`.",
+            f'"{options.pump[:40]}" is not a serial number of a pump.',
+            remedy="Give it as printed on the back of the pump: `--pump SERIAL`.",
         )
     return options.pump
 
 
 def left_out(skipped: Sequence[int]) -> str:
-    """For the end of a note: where in the file the damaged parts are."""
+    """Text for the end of a note: where in the file corrupt parts are."""
     if not skipped:
         return ""
     shown = ", ".join(f"{position:,}" for position in skipped[:_POSITIONS_SHOWN])
     more = len(skipped) - _POSITIONS_SHOWN
-    return f"; damaged parts were left out at byte {shown}{f' and {more} more places' if more > 0 else ''}"
+    return f"; corrupt parts were skipped at byte {shown}{f' and {more} more places' if more > 0 else ''}"

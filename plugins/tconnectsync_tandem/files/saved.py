@@ -1,4 +1,4 @@
-"""Files with saved answers of Tandem's JSON API, read into the events that the source makes of the same answers."""
+"""Import files with saved responses of Tandem's JSON API. The events are those of the source."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ _BLANK = b" \t\r\n[\xef\xbb\xbf"
 
 
 def recognises(head: bytes) -> bool:
-    """Whether a file that begins with ``head`` holds such answers: an object with their lists, or a list of some."""
+    """Whether a file that begins with ``head`` has such responses:
+
+    an object with their lists, or a list of such objects.
+    """
     return head.lstrip(_BLANK)[:1] == b"{" and (b'"events"' in head or b'"clockChanges"' in head)
 
 
 def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
-    """The events of every entry, under the same ids as the source's. Errors: FileUnreadable."""
+    """Yield the events of every entry, with the same ids as the source's. Errors: FileUnreadable."""
     reader = EntryReader(stream=stream, skip_bad=options.skip_bad)
 
     def note(count: int) -> str:

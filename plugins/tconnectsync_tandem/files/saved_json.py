@@ -1,4 +1,4 @@
-"""Saved ``pump-logs`` answers as a stream of their entries: a year of them is never in memory at once."""
+"""Stream the entries of saved ``pump-logs`` responses, so that a year of them is never in memory at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tconnectsync_tandem.api.responses import has_long_number, value
 ARRAYS = frozenset({"events", "clockChanges"})
 _CHUNK = 1 << 20
 _LONGEST_VALUE = 8 << 20
-"""No entry comes near; what is longer has lost its end."""
+"""No entry is nearly as long; a longer one has lost its end."""
 _LONGEST_WORD = len("-Infinity")
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _ENTRY = re.compile(
@@ -34,10 +34,10 @@ _scan = json.JSONDecoder(strict=False, parse_int=str, parse_float=str).raw_decod
 
 @attrs.define
 class EntryReader:
-    """The entries of every answer in ``stream``, in the file's order.
+    """Read the entries of every response in ``stream``, in the file's order.
 
-    Answers stand one after the other, or in a JSON list. Errors: FileUnreadable, with the byte's position. With ``skip_bad`` what
-    cannot be read is left out up to the next entry; ``skipped`` are the positions.
+    Responses follow each other, or are in a JSON list. Errors: FileUnreadable, with the byte's position. With
+    ``skip_bad``, unreadable parts are skipped up to the next entry; ``skipped`` are the positions.
     """
 
     stream: BinaryIO
@@ -45,18 +45,18 @@ class EntryReader:
     answers: int = 0
     skipped: list[int] = attrs.field(factory=list)
     _text: str = ""
-    """A part of the file, a character for each byte."""
+    """A part of the file, one character per byte."""
     _at: int = 0
     _base: int = 0
     """Where in the file the part begins."""
     _ended: bool = False
     _one_by_one: int = 0
-    """Up to this byte of the file entries are read one by one."""
+    """Up to this byte of the file, entries are read one by one."""
     _listed: bool = False
-    """Inside a list of answers."""
+    """Whether it is inside a list of responses."""
 
     def entries(self) -> Iterator[object]:
-        """Every entry once."""
+        """Yield every entry once."""
         inside = False
         while True:
             try:
@@ -90,13 +90,13 @@ class EntryReader:
                 self._at += 1
             self._take("{", "an answer")
             if self._peek() == "}":
-                raise self._bad('an answer without "events"')
+                raise self._bad('a response without "events"')
             yield from self._members(has_events=False)
 
     def _members(self, *, has_events: bool) -> Iterator[object]:
         while True:
             if self._peek() != '"':
-                raise self._bad("no name where one belongs")
+                raise self._bad("a name is missing")
             _, name = self._value()
             self._take(":", "what follows a name")
             if name in ARRAYS and self._peek() == "[":
@@ -120,14 +120,14 @@ class EntryReader:
             self._peek()
             yield from self._members(has_events=has_events)
             return
-        self._take("}", "the end of an answer")
+        self._take("}", "the end of a response")
         if not has_events:
             self._at -= 1
-            raise self._bad('an answer without "events"')
+            raise self._bad('a response without "events"')
         self.answers += 1
 
     def _rest_of_array(self, *, first: bool = False) -> Iterator[object]:
-        """The entries from here to the end of their list; ``first``: the list has just begun."""
+        """Yield the entries up to the end of their list; ``first``: the list has just begun."""
         if first and self._peek() == "]":
             self._at += 1
             return
@@ -141,7 +141,7 @@ class EntryReader:
             self._take(",", "the next entry")
 
     def _many(self) -> Generator[object, None, bool]:
-        """As many entries as are there and have nothing odd, at once; False where there is none to be had so."""
+        """Yield as many regular entries as the buffer has, at once. Returns False if there is none."""
         if self._peek() != "{" or self._base + self._at < self._one_by_one:
             return False
         end = self._end_of_many()
@@ -159,7 +159,7 @@ class EntryReader:
         return True
 
     def _end_of_many(self) -> int:
-        """Where in the text an entry ends that is probably the last of its list, or else of this part of the file."""
+        """Return the end of an entry that is probably the last of its list, or of this part of the file."""
         last = _LAST.search(self._text, self._at)
         if last is not None:
             return last.start() + 1
@@ -169,20 +169,20 @@ class EntryReader:
 
     def _entry(self) -> object:
         if self._peek() != "{":
-            raise self._bad("an entry that is no object")
+            raise self._bad("an entry that is not an object")
         begin, _ = self._value()
         text = self._text[begin : self._at].encode("latin-1")
         try:
             text.decode()
         except UnicodeDecodeError as error:
             self._at = begin + error.start
-            raise self._bad("no UTF-8 text") from None
+            raise self._bad("not UTF-8 text") from None
         return value(msgspec.Raw(text), careful=True)
 
     # --- the text ---------------------------------------------------------------------------------------------------
 
     def _value(self) -> tuple[int, object]:
-        """Where in the text the JSON value here begins, and roughly what it is; it is passed over. Errors: FileUnreadable."""
+        """Skip the JSON value here; return its start and rough type. Errors: FileUnreadable."""
         self._peek()
         while True:
             try:
@@ -192,13 +192,13 @@ class EntryReader:
                 if longer and self._read_on():
                     continue
                 raise self._broken(error) from None
-            if end == len(self._text) and self._read_on():  # a number may go on
+            if end == len(self._text) and self._read_on():  # a number may continue
                 continue
             begin, self._at = self._at, end
             return begin, found
 
     def _peek(self) -> str:
-        """The next character that is not blank; "" at the end."""
+        """Return the next character that is not blank; "" at the end."""
         while True:
             found = _BLANKS.match(self._text, self._at)
             self._at = found.end() if found else self._at
@@ -213,7 +213,7 @@ class EntryReader:
         self._at += 1
 
     def _read_on(self) -> bool:
-        """Have more of the file in the text; what was passed by is forgotten. False at the file's end."""
+        """Read more of the file and drop what was passed. Returns False at the file's end."""
         if self._ended:
             return False
         more = self.stream.read(max(_CHUNK, len(self._text) - self._at))
@@ -226,7 +226,7 @@ class EntryReader:
         return True
 
     def _find_entry(self) -> bool:
-        """Go on to the next thing that looks like an entry."""
+        """Continue at the next text that looks like an entry."""
         self._at = min(self._at + 1, len(self._text))
         while True:
             found = _ENTRY.search(self._text, self._at)
@@ -244,17 +244,17 @@ class EntryReader:
         self._at = error.pos
         if self._ended and (left < _LONGEST_WORD or error.msg.startswith("Unterminated string")):
             self._at = len(self._text)
-        return self._bad("no JSON from here on")
+        return self._bad("not JSON from here on")
 
     def _bad(self, what: str) -> FileUnreadable:
         at = self._base + self._at
         cut = self._at >= len(self._text) and not self._read_on()
-        words = "the file ends there in the middle of an answer" if cut else what
-        return FileUnreadable(f"Byte {at:,}: {words}. Nothing of the file was taken.")
+        words = "the file ends there in the middle of a response" if cut else what
+        return FileUnreadable(f"Byte {at:,}: {words}. Nothing was imported.")
 
 
 def _is_flat(text: bytes) -> bool:
-    """Whether nothing in it is nested more deeply than an entry is."""
+    """Whether nothing in it is nested more deeply than in an entry."""
     brackets = text.translate(None, _NO_BRACKETS)
     for _ in range(_FLAT_LEVELS):
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")

@@ -1,6 +1,6 @@
-"""What the source reads back from the log about its own past, remembered so that an idle poll reads next to nothing.
+"""A cache of what the log says about earlier fetches, so that an idle poll reads almost nothing.
 
-Only what was read from the log is remembered, never what was handed over to be written: the log may have refused it.
+Only facts that were read from the log are cached, never those that were sent to it: the log may have rejected them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tconnectsync_tandem.api.pumps import Pump
 from tconnectsync_tandem.polling.planner import Coverage, FetchedDay, coverage_of
 
 WINDOWS_READ = 1_000
-"""``window.fetched`` facts that are looked at: some forty days of an hourly rhythm."""
+"""How many ``window.fetched`` events are read: about forty days of hourly polls."""
 
 NEW_WINDOWS_READ = 40
 CLOCK_CHANGES_READ = 64
@@ -23,7 +23,7 @@ CLOCK_CHANGES_READ = 64
 
 @attrs.define
 class _Known:
-    """What is remembered of one pump."""
+    """The cached facts of one pump."""
 
     upload: datetime | None = None
     settings_hash: str | None = None
@@ -36,13 +36,13 @@ class _Known:
 
 @attrs.define
 class SourceHistoryCache:
-    """Facts of the log, by pump."""
+    """Facts from the log, by pump."""
 
     _known: dict[str, _Known] = attrs.field(factory=dict)
 
     def knows_upload(self, pump: Pump, history: History) -> bool:
         """Whether this pump's newest upload is in the log."""
-        known = self._of(pump)
+        known = self._known_of(pump)
         if known.upload != pump.uploaded_at:
             found = history.facts("upload.seen", pump=pump.serial, limit=1)
             same = bool(found) and found[0].body.uploaded_at == pump.uploaded_at
@@ -51,11 +51,11 @@ class SourceHistoryCache:
 
     def ever_uploaded(self, pump: Pump, history: History) -> bool:
         """Whether the log knows of any upload of this pump."""
-        return self._of(pump).upload is not None or bool(history.facts("upload.seen", pump=pump.serial, limit=1))
+        return self._known_of(pump).upload is not None or bool(history.facts("upload.seen", pump=pump.serial, limit=1))
 
     def knows_settings(self, pump: Pump, settings_hash: str, history: History) -> bool:
-        """Whether the settings that were captured last are these."""
-        known = self._of(pump)
+        """Whether these are the settings that were captured last."""
+        known = self._known_of(pump)
         if known.settings_hash != settings_hash:
             found = history.facts("settings.captured", pump=pump.serial, limit=1)
             same = bool(found) and found[0].body.settings_hash == settings_hash
@@ -63,8 +63,8 @@ class SourceHistoryCache:
         return known.settings_hash is not None
 
     def horizon(self, pump: Pump, history: History) -> date | None:
-        """The first day that is wanted for good, if the log says so already."""
-        known = self._of(pump)
+        """The first day to deliver, if the log has it."""
+        known = self._known_of(pump)
         if known.horizon is None:
             for fact in history.facts("history.opened", pump=pump.serial):
                 if fact.body.last_day is None:
@@ -72,8 +72,8 @@ class SourceHistoryCache:
         return known.horizon
 
     def coverage(self, pump: Pump, history: History) -> Coverage:
-        """Which days were fetched, and when."""
-        known = self._of(pump)
+        """Return which days were fetched, and when."""
+        known = self._known_of(pump)
         newest = history.facts("window.fetched", pump=pump.serial, limit=1)
         if newest and newest[0].id != known.newest_window:
             since = _since(
@@ -83,30 +83,30 @@ class SourceHistoryCache:
                 found = history.facts("window.fetched", pump=pump.serial, limit=WINDOWS_READ)
                 known.coverage = coverage_of(found, limit=WINDOWS_READ)
             else:
-                known.coverage = _with(known.coverage, coverage_of(since, limit=WINDOWS_READ).days)
+                known.coverage = _merged(known.coverage, coverage_of(since, limit=WINDOWS_READ).days)
             known.newest_window = newest[0].id
         return known.coverage
 
     def clock_changes(self, pump: Pump, history: History) -> Sequence[Event]:
         """The pump's newest clock changes."""
-        known = self._of(pump)
+        known = self._known_of(pump)
         newest = history.facts("clock.changed", pump=pump.serial, limit=1)
         if newest and newest[0].id != known.newest_change:
             known.clock_changes = history.facts("clock.changed", pump=pump.serial, limit=CLOCK_CHANGES_READ)
             known.newest_change = newest[0].id
         return known.clock_changes
 
-    def _of(self, pump: Pump) -> _Known:
+    def _known_of(self, pump: Pump) -> _Known:
         return self._known.setdefault(pump.serial, _Known())
 
 
-def _since(facts: Sequence[Event], mark: str) -> Sequence[Event] | None:
-    """The facts that are newer than ``mark``; None if it is not among them."""
+def _since(facts: Sequence[Event], event_id: str) -> Sequence[Event] | None:
+    """Return the facts newer than the event with this id; None if it is not among them."""
     for index, fact in enumerate(facts):
-        if fact.id == mark:
+        if fact.id == event_id:
             return facts[:index]
     return None
 
 
-def _with(coverage: Coverage, newer: Mapping[date, FetchedDay]) -> Coverage:
+def _merged(coverage: Coverage, newer: Mapping[date, FetchedDay]) -> Coverage:
     return attrs.evolve(coverage, days={**coverage.days, **newer})

@@ -1,11 +1,11 @@
-"""Which days to ask for: a pure function of what was fetched before, the upload dates and the time.
+"""Plan which days to fetch, from earlier fetches, upload times and the current time. Pure functions.
 
-Days are the pump's own, as far as known: the configured zone's. Every day from the horizon on is fetched once; then again
+Days are days in the configured time zone. Every day from the horizon on is fetched once. It is fetched again
 
-- when the phone has uploaded since: back to two days before what was known then (late batches reach further back than the
-  newest event), else every six hours, whatever the dates say (a day for pumps that are not in use);
-- once a day the last week, once a week the last four: batches that the phone kept for long;
-- a day that could not be read, until it can.
+- after an upload of the phone: back to two days before the data known so far (late batches may be older than the newest
+  event); otherwise every six hours, whatever the upload times are (daily for pumps that are not in use);
+- once a day for the last week, once a week for the last four weeks: the phone may hold batches for long;
+- if it could not be read, until it can.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ UNASKED_FOR = timedelta(hours=6)
 UNASKED_FOR_UNUSED = timedelta(hours=24)
 UNUSED_AFTER = timedelta(days=7)
 REFRESH = ((timedelta(hours=24), 7), (timedelta(days=7), 26))
-"""How long after it was fetched a day is fetched again, for days up to so many days ago.
+"""How long after a fetch a day is fetched again, for days up to this many days ago.
 
-So a batch that comes two weeks late is found within a week, though no date tells of it.
+So a batch that is two weeks late is found within a week, even if no upload time shows it.
 """
 
 MOST_DAYS_AHEAD = 31
@@ -42,7 +42,7 @@ _DAY = timedelta(days=1)
 
 @attrs.frozen
 class FetchedDay:
-    """When a day was fetched last, and the upload that was known then."""
+    """When a day was last fetched, and the upload known then."""
 
     at: datetime
     uploaded_at: datetime | None
@@ -50,14 +50,14 @@ class FetchedDay:
 
 @attrs.frozen(kw_only=True)
 class Coverage:
-    """Which days were fetched. Days before ``whole_before`` count as fetched: their facts are too long ago to look at."""
+    """Which days were fetched. Days before ``whole_before`` count as fetched: their events are too old to read."""
 
     days: Mapping[date, FetchedDay]
     whole_before: date | None = None
 
 
 def coverage_of(facts: Sequence[Event], *, limit: int) -> Coverage:
-    """From ``window.fetched`` facts, newest first, at most ``limit`` of them."""
+    """Read the coverage from at most ``limit`` ``window.fetched`` events, newest first."""
     days: dict[date, FetchedDay] = {}
     first_days = []
     for fact in facts:
@@ -73,18 +73,18 @@ def coverage_of(facts: Sequence[Event], *, limit: int) -> Coverage:
 
 
 def local_day(at: datetime, zone_of: Callable[[Any], str]) -> date:
-    """The day of a UTC time in the configured zone."""
+    """Return the day of a UTC time in the configured zone."""
     return at.astimezone(ZoneInfo(zone_of(at.astimezone(timezone.utc).date()))).date()
 
 
 def in_use(pump: Pump, newest: Pump, now: datetime) -> bool:
-    """Whether a pump is asked often: the one that was used last, and any that has uploaded lately."""
+    """Whether a pump is in use: it was used last, or has uploaded recently."""
     return pump.serial == newest.serial or (pump.uploaded_at is not None and now - pump.uploaded_at < UNUSED_AFTER)
 
 
 @attrs.frozen(kw_only=True)
 class Planner:
-    """Plans the windows of one pump at one moment. ``start`` is the first day wanted, lead-in included."""
+    """Plan the windows of one pump. ``start``: first day to fetch, with the lead-in."""
 
     pump: Pump
     start: date
@@ -99,9 +99,12 @@ class Planner:
         *,
         most_days: int,
         unread: Set[date] = frozenset(),
-        spared: Set[date] = frozenset(),
+        paused: Set[date] = frozenset(),
     ) -> list[Window]:
-        """What to ask for now, oldest first, each at most ``most_days`` long. ``unread``: days that are due whatever else."""
+        """Return the windows to fetch now, oldest first, of at most ``most_days``.
+
+        ``unread``: days that are due in any case.
+        """
         today = local_day(self.now, self.zone_of)
         last = self._last_day(today)
         due = {day for day in days_between(self.start, today) if self._due(day, today, coverage)}
@@ -112,13 +115,13 @@ class Planner:
             due.update(day for day in days_between(first, end) if self._stray_due(coverage.days.get(day), still_there))
         newest = self.pump.newest
         if newest is not None and newest.date() > last:
-            # a clock that is years ahead, or a bogus date: what is there is asked for, and nothing else depends on it
+            # the pump's clock is years ahead, or a date is wrong: these days are fetched and affect nothing else
             ahead = (newest.date() - _DAY, newest.date())
             due.update(day for day in ahead if self._stray_due(coverage.days.get(day), still_there=True))
-        return split_into_windows(due - spared, most_days)
+        return split_into_windows(due - paused, most_days)
 
     def _last_day(self, today: date) -> date:
-        """Tomorrow, for pumps east of here; or the pump's own newest day where its clock is days ahead."""
+        """Tomorrow, for pumps further east; or the pump's newest day if its clock is days ahead."""
         newest = today if self.pump.newest is None else self.pump.newest.date()
         return max(today, newest if newest <= today + MOST_DAYS_AHEAD * _DAY else today) + _DAY
 
@@ -127,10 +130,10 @@ class Planner:
         if fetched is None:
             return not (coverage.whole_before is not None and day < coverage.whole_before)
         age = self.now - fetched.at
-        if age < timedelta(0):  # written by a clock that was ahead: worth nothing
+        if age < timedelta(0):  # written while this clock was ahead: not reliable
             return True
         known = local_day(fetched.at, self.zone_of)
-        if self._moved(fetched):
+        if self._has_new_upload(fetched):
             before = known if fetched.uploaded_at is None else min(known, local_day(fetched.uploaded_at, self.zone_of))
             if day >= before - OVERLAP_DAYS * _DAY:
                 return True
@@ -138,17 +141,18 @@ class Planner:
             return True
         return self.used and any(age >= every and day >= today - back * _DAY for every, back in REFRESH)
 
-    def _moved(self, fetched: FetchedDay) -> bool:
+    def _has_new_upload(self, fetched: FetchedDay) -> bool:
         return self.pump.uploaded_at is not None and self.pump.uploaded_at != fetched.uploaded_at
 
     def _stray_due(self, fetched: FetchedDay | None, still_there: bool) -> bool:
-        return fetched is None or (still_there and self._moved(fetched))
+        return fetched is None or (still_there and self._has_new_upload(fetched))
 
 
 def stray_windows(changes: Iterable[Event], start: date, last: date) -> list[tuple[Window, bool]]:
-    """Days outside of ``start`` to ``last`` on which the pump lived because its date was wrong, and whether it still does.
+    """Days outside ``start`` to ``last`` on which the pump ran with a wrong date, and whether it still does.
 
-    ``changes``: ``clock.changed`` events. A date that was set wrong and put right leaves doses on days that nobody asks for.
+    ``changes``: ``clock.changed`` events. If a wrong date was corrected, doses remain on days that would not be
+    fetched.
     """
     numbered = (event for event in changes if event.kind == "clock.changed" and event.body.part == "date")
     dates = sorted(numbered, key=lambda event: (event.group or 0, event.seq or 0))
@@ -176,7 +180,7 @@ def days_between(first: date, last: date) -> list[date]:
 
 
 def split_into_windows(days: Iterable[date], most_days: int) -> list[Window]:
-    """Days as windows, oldest first, each at most ``most_days`` long; a gap of a few days is fetched along."""
+    """Group days into windows, oldest first, of at most ``most_days``. Gaps of a few days are included."""
     windows: list[Window] = []
     for day in sorted(days):
         if windows:

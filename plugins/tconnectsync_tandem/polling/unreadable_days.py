@@ -1,7 +1,7 @@
-"""Whether so much of a window cannot be read that the vendor must have changed something, and on which days that was.
+"""Decide whether unreadable records show a change at the vendor, and on which days they are.
 
-Counted are the records that a user would miss. Records of a type that nobody knows, with everything around it as it should
-be, are no change: pumps learn new ones. An entry whose type cannot be read is a bolus if anything in it speaks of one.
+Only records that a user would miss count. A new record type in otherwise normal data is no change: pumps learn new
+ones. An entry with an unreadable type counts as a bolus if any part of it mentions one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tconnectsync_tandem.decode.entries import NO_CODE, NO_SUCH_CODE, RECORDS, H
 from tconnectsync_tandem.polling.planner import Window, days_between
 
 MOST_SHARE = 0.05
-"""More of the records than this must not be unreadable."""
+"""The largest share of unreadable records that is no change."""
 ANY = ("bolus.", "carbs.", "clock.")
-"""Kinds of which not a single record may be unreadable: a dose, or the time of all that follows."""
+"""Kinds of which every record must be readable: doses, and the time of all later records."""
 NOT_MISSED = frozenset({"pump.noted"})
 UNREAD_TYPE, UNREAD_BOLUS = "records of an unreadable type", "bolus records of an unreadable type"
 _DAY = timedelta(days=1)
@@ -30,8 +30,11 @@ _SHOWN = 5
 
 
 @attrs.define
-class Unreadable:
-    """Counts the records of one window. ``kinds``: how many of each kind could not be read; ``reason`` of the worst one."""
+class UnreadableEvents:
+    """Count the records of one window.
+
+    ``kinds``: unreadable ones by kind; ``reason``: that of the most important one.
+    """
 
     window: Window
     read: int = 0
@@ -58,12 +61,12 @@ class Unreadable:
 
     @property
     def is_changed(self) -> bool:
-        """Whether a dose or more than :data:`MOST_SHARE` of the records could not be read."""
+        """Whether a dose, or more than :data:`MOST_SHARE` of the records, could not be read."""
         count = self.kinds.total()
         return any(map(_is_of_any, self.kinds)) or count > MOST_SHARE * (count + self.read)
 
     def finished(self) -> Iterator[Window]:
-        """The stretches of days of the window that were read whole. A server may file a record under the next day."""
+        """The spans of days that were read completely. A server may return a record under the next day."""
         if not self.is_changed:
             yield self.window
             return
@@ -79,13 +82,13 @@ class Unreadable:
                 first = None
 
     def _is_of_here(self, kind: str, entry: HistoryEntry) -> bool:
-        """Clock changes of the pump's whole life come with every window."""
+        """Whether the record is of this window: every response has all clock changes of the pump."""
         if kind != "clock.changed" or entry.pump_time is None:
             return True
         return self.window[0] - _DAY <= entry.pump_time.date() <= self.window[1] + _DAY
 
 
-def changed_records(pump: str, found: Sequence[Unreadable]) -> SourceChanged:
+def changed_records(pump: str, found: Sequence[UnreadableEvents]) -> SourceChanged:
     """The error for windows of one pump of which too much could not be read."""
     kinds: Counter[str] = Counter()
     for one in found:
@@ -94,10 +97,10 @@ def changed_records(pump: str, found: Sequence[Unreadable]) -> SourceChanged:
     worst = next((one for one in found if any(map(_is_of_any, one.kinds))), found[0])
     first, last = min(one.window[0] for one in found), max(one.window[1] for one in found)
     return SourceChanged(
-        f"Tandem's records are not as they were: {count:,} of {count + read:,} of pump {pump} from {first} to {last} cannot be"
+        f"Tandem's records have changed: {count:,} of {count + read:,} of pump {pump} from {first} to {last} cannot be"
         f" read ({kind_words(kinds)}; {worst.reason})",
         after_s=CHANGED_WAIT_S,
-        remedy=f"What can be read is delivered, and the rest is fetched again by itself. {NEW_RELEASE}",
+        remedy=f"Readable records are delivered; the rest is fetched again automatically. {NEW_RELEASE}",
     )
 
 
@@ -112,7 +115,7 @@ def _is_of_any(kind: str) -> bool:
 
 
 def _kind_of(entry: HistoryEntry, raw: Any) -> str | None:
-    """What an entry that cannot be read would have been; None: nothing that anybody would miss."""
+    """The likely kind of an unreadable entry; None if no user would miss it."""
     code, reason = entry.body.code, entry.body.reason
     if reason == NO_SUCH_CODE:
         return None

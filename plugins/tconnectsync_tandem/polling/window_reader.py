@@ -1,6 +1,7 @@
-"""Reads windows of days: one request at a time, halved where the answer is broken or refused, each finished one a fact.
+"""Read windows of days, one request at a time. A broken or refused window is split in half; each finished one is
+recorded.
 
-Errors are kept without their tracebacks, which would keep the broken answers in memory.
+Errors are kept without tracebacks, which would keep the broken responses in memory.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from tconnectsync_tandem.decode.event_factory import make_event
 from tconnectsync_tandem.polling.cooldown import Cooldown
 from tconnectsync_tandem.polling.planner import Window, days_between, split_into_windows
 from tconnectsync_tandem.polling.schema_drift import SchemaDrift
-from tconnectsync_tandem.polling.unreadable_days import Unreadable, kind_words
-from tconnectsync_tandem.polling.window_state import Memo
+from tconnectsync_tandem.polling.unreadable_days import UnreadableEvents, kind_words
+from tconnectsync_tandem.polling.window_state import WindowState
 from tconnectsync_tandem.source_events import window_fetched
 
 log = logging.getLogger("tconnectsync.tandem")
 
 EVENTS_PER_BATCH = 1_000
 PATIENCE = 12
-"""Broken answers in a row after which it is not the window's fault."""
+"""After this many broken responses in a row, the window is not the cause."""
 
 PAUSE_S = 2.0
 KEPT_ANYWAY_WAIT_S = 900.0
@@ -36,7 +37,7 @@ KEPT_ANYWAY_WAIT_S = 900.0
 
 @attrs.frozen
 class UnreadableDay:
-    """A day that stayed broken, and why."""
+    """A day that could not be read, and the error."""
 
     pump: Pump
     day: date
@@ -45,17 +46,17 @@ class UnreadableDay:
 
 @attrs.define(kw_only=True)
 class WindowReader:
-    """Reads windows during one poll. ``unfinished``, ``changed`` and ``odd_answer`` tell afterwards what is not as it should be."""
+    """Read windows during one poll. ``unfinished``, ``changed`` and ``odd_answer`` report problems afterwards."""
 
     client: Client
     clock: Clock
     drift: SchemaDrift
-    memo: Memo
-    patience: Cooldown = attrs.field(factory=Cooldown)
+    window_state: WindowState
+    cooldown: Cooldown = attrs.field(factory=Cooldown)
     done: int = 0
     total: int = 0
     unfinished: list[UnreadableDay] = attrs.field(factory=list)
-    changed: list[Unreadable] = attrs.field(factory=list)
+    changed: list[UnreadableEvents] = attrs.field(factory=list)
     """Windows of which too much could not be read."""
     odd_answer: Retryable | None = None
     succeeded: bool = False
@@ -65,16 +66,16 @@ class WindowReader:
     _changes_seen: set[str] = attrs.field(factory=set)
 
     def read(self, pump: Pump, windows: Sequence[Window]) -> Iterator[Batch]:
-        """Batches of one pump's windows, oldest first; at most one request before each batch.
+        """Yield the batches of one pump's windows, oldest first, with at most one request before each batch.
 
-        A window's last batch holds its ``window.fetched``. A broken answer is asked for once more if that can help, then
-        in halves down to a day; a day that stays broken is left out and noted. A refused window is asked for in halves too,
-        and the longest one that is taken is remembered. A server that is busy is asked again in another poll, and only after
-        several of them in halves. Errors: those of the client that no smaller window cures, or the last broken answer when
-        there were too many in a row.
+        The last batch of a window has its ``window.fetched``. A broken response is requested once more if that can
+        help, then in halves down to one day. An unreadable day is skipped and recorded. A refused window is also
+        split, and the longest accepted length is remembered. A busy server is asked again in a later poll, and with
+        smaller windows only after several polls. Errors: those of the client that no smaller window avoids, or the
+        last one after too many broken responses in a row.
         """
         busy = False
-        limit = self.memo.limit(self.clock.now())
+        limit = self.window_state.most_days(self.clock.now())
         parts = [
             part for window in windows for part in split_into_windows(days_between(*window), limit or _length(window))
         ]
@@ -91,20 +92,20 @@ class WindowReader:
                 self.succeeded = True
                 self._longest_taken = max(self._longest_taken, _length(window))
                 yield from self._batches(pump, window, answers)
-                del answers  # a month of text: not kept while the next one is asked for
+                del answers  # a month of text: freed before the next request
                 continue
-            if isinstance(error, ServerBusy) and not busy and self.patience.waits_out(pump):
+            if isinstance(error, ServerBusy) and not busy and self.cooldown.should_wait(pump):
                 raise error
             busy = busy or isinstance(error, ServerBusy)
             waiting += self._broken(pump, window, error, again=again)
             yield self._batch(pump, window, ())
         if not busy:
-            self.patience.was_read(pump)
+            self.cooldown.clear_busy(pump)
         if self._refused and self._longest_taken:
-            self.memo.took(self._longest_taken, self.clock.now())
+            self.window_state.record_length(self._longest_taken, self.clock.now())
 
     def _broken(self, pump: Pump, window: Window, error: Retryable, *, again: bool) -> list[tuple[Window, bool]]:
-        """What to ask for in place of a window that could not be read. Raises ``error`` after too many in a row."""
+        """Return the windows to request instead of an unreadable one. Raises ``error`` after too many in a row."""
         self._broken_in_a_row += 1
         self._refused = self._refused or isinstance(error, WindowRefused)
         log.warning(
@@ -126,10 +127,10 @@ class WindowReader:
         what = f"events of {first} to {last}"
         answer = split_answer(self.client.pump_logs(assignment, first, last), what)
         for key in answer.new_keys:
-            self.drift.tell(f"key {key}", 'vendor_data_changed answer=pump-logs what="new key %s"', key)
+            self.drift.warn_once(f"key {key}", 'vendor_data_changed answer=pump-logs what="new key %s"', key)
         if answer.clock_changes is None:
             log.warning("vendor_data_changed answer=pump-logs missing=clockChanges")
-            error = shape_changed("events", "no clockChanges in it (the events were kept)")
+            error = shape_changed("events", "the response has no clockChanges (its events were stored)")
             error.after_s = KEPT_ANYWAY_WAIT_S
             self.odd_answer = error
         return answer
@@ -140,17 +141,17 @@ class WindowReader:
         count = 0
         before, days = self.done, (window[1] - window[0]).days + 1
         expected = sum(len(answer.events) for answer in answers)
-        unreadable = Unreadable(window)
+        unreadable = UnreadableEvents(window)
         for answer in answers:
             for _, raw in answer.entries():
                 event, entry = make_event(raw, pump=pump.serial, received_at=now)
                 if event.kind == "clock.changed":
-                    # every answer holds the clock changes of the pump's whole life
+                    # every response has all clock changes of the pump
                     if event.id in self._changes_seen:
                         continue
                     self._changes_seen.add(event.id)
                 if event.kind == "unknown" or entry.notes:
-                    self.drift.note(event.id, _code(raw), entry)
+                    self.drift.count(event.id, _code(raw), entry)
                 unreadable.note(event, entry)
                 events.append(event)
                 count += 1
@@ -162,8 +163,8 @@ class WindowReader:
         log.debug("window_read pump=%s first=%s last=%s events=%d", pump.serial, window[0], window[1], count)
         yield self._batch(pump, window, [*events, *self._finished(pump, unreadable, count, now)])
 
-    def _finished(self, pump: Pump, unreadable: Unreadable, count: int, now: datetime) -> list[Event]:
-        """The facts about what was read whole of a window; the rest of its days is noted and asked for again."""
+    def _finished(self, pump: Pump, unreadable: UnreadableEvents, count: int, now: datetime) -> list[Event]:
+        """Return ``window.fetched`` for the days that were read; the other days are recorded and requested again."""
         window, finished = unreadable.window, list(unreadable.finished())
         if unreadable.is_changed:
             kinds = kind_words(unreadable.kinds)
@@ -172,11 +173,11 @@ class WindowReader:
             )
             self.changed.append(unreadable)
             whole = {day for part in finished for day in days_between(*part)}
-            self.memo.leave(pump.serial, set(days_between(*window)) - whole, now)
+            self.window_state.record_unread(pump.serial, set(days_between(*window)) - whole, now)
         return [window_fetched(pump, part, count, now) for part in finished]
 
     def _batch(self, pump: Pump, window: Window, events: Sequence[Event]) -> Batch:
-        note = f"pump {pump.serial}, {words_for(window)}"
+        note = f"pump {pump.serial}, {window_text(window)}"
         return Batch(events=events, note=note, done=self.done, total=max(self.total, self.done))
 
 
@@ -194,8 +195,8 @@ def _code(raw: object) -> str:
     return str(code)[:12] if isinstance(code, (int, str)) else "?"
 
 
-def words_for(window: Window) -> str:
-    """A window in words: 1 to 28 October 2026."""
+def window_text(window: Window) -> str:
+    """A window as text: 1 to 28 October 2026."""
     first, last = window
     end = f"{last.day} {last:%B %Y}"
     if first == last:
@@ -206,7 +207,7 @@ def words_for(window: Window) -> str:
 
 
 def bisect(window: Window) -> tuple[Window, Window]:
-    """The first and the second half of a window of two days or more."""
+    """The two halves of a window of two days or more."""
     first, last = window
     middle = first + timedelta(days=((last - first).days + 1) // 2 - 1)
     return (first, middle), (middle + timedelta(days=1), last)

@@ -1,6 +1,6 @@
-"""What must outlast a restart and stands in no record of the log: days that could not be read, and how long a window may be.
+"""State that survives a restart but is not in the log: unreadable days, and how long a window may be.
 
-A small file; if it is deleted, long windows are tried again and days are asked for by what the log says of them.
+A small file. If it is deleted, long windows are tried again, and the log decides which days are fetched.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from tconnectsync_tandem.polling.planner import FetchedDay
 log = logging.getLogger("tconnectsync.tandem")
 
 FORGOTTEN_AFTER = timedelta(days=7)
-"""A longer window is tried again after so long."""
+"""After this time a longer window is tried again."""
 MOST_DAYS = 4_000
-"""Unread days that are remembered of one pump."""
+"""How many unread days of one pump are remembered."""
 
 
 @attrs.define
-class Memo:
-    """Kept in the file ``path``."""
+class WindowState:
+    """The state in the file ``path``."""
 
     path: Path
     longest_days: int | None = None
-    """The longest window that the server took after it refused a longer one."""
+    """The longest window that the server accepted after it refused a longer one."""
     longest_since: datetime | None = None
     _unread: dict[str, dict[date, datetime]] = attrs.field(factory=dict)
 
     @classmethod
-    def load(cls, path: Path) -> Memo:
-        """Read the file; an unreadable one is a fresh start."""
+    def load(cls, path: Path) -> WindowState:
+        """Read the file; an unreadable file counts as empty."""
         memo = cls(path)
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             found = json.loads(path.read_bytes())
@@ -49,19 +49,19 @@ class Memo:
             memo = cls(path, None if longest is None else max(1, int(longest)), since, unread)
         return memo
 
-    def limit(self, now: datetime) -> int | None:
-        """The longest window to ask for now; None: any."""
+    def most_days(self, now: datetime) -> int | None:
+        """The longest window to request now; None: any length."""
         if self.longest_since is None or not timedelta(0) <= now - self.longest_since < FORGOTTEN_AFTER:
             return None
         return self.longest_days
 
-    def took(self, days: int, now: datetime) -> None:
-        """The server took a window of ``days`` days after it had refused a longer one."""
-        if days != self.limit(now):
+    def record_length(self, days: int, now: datetime) -> None:
+        """The server accepted ``days`` days after it had refused a longer window."""
+        if days != self.most_days(now):
             self.longest_days, self.longest_since = days, now
             self._save()
 
-    def leave(self, pump: str, days: Iterable[date], now: datetime) -> None:
+    def record_unread(self, pump: str, days: Iterable[date], now: datetime) -> None:
         """These days of the pump could not be read."""
         left = dict.fromkeys(days, now)
         known = self._unread.get(pump, {})
@@ -71,7 +71,7 @@ class Memo:
                 self._save()
 
     def unread(self, pump: str, fetched: Mapping[date, FetchedDay]) -> Set[date]:
-        """The pump's days that were left and not fetched since; ``fetched`` is what the log says."""
+        """The pump's unread days that were not fetched since; ``fetched`` is what the log says."""
         known = self._unread.get(pump, {})
         still = {day: at for day, at in known.items() if day not in fetched or fetched[day].at < at}
         if len(still) < len(known):

@@ -1,4 +1,4 @@
-"""The questions to the three services, each with the patience that it needs."""
+"""Requests to the three services, each with suitable time limits."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from tconnectsync_tconnect.api.transport import (
     NotFound,
     ServerFailed,
     TconnectTransport,
-    changed,
-    good,
+    body_of,
     read_json,
+    response_changed,
 )
 from tconnectsync_tconnect.rows.timestamps import plain
 
 CONTROL_IQ_BEGAN = date(2020, 2, 1)
-"""Before this nobody had Control:IQ."""
+"""Control:IQ did not exist before this date."""
 SLOW_LIMITS = attrs.evolve(LIMITS, silence_s=10.0)
 SLOW_WAITS_S = (60.0, 120.0)
 
 
 class NoSuchPump(SourceChanged):
-    """A serial number that the account does not have (any more)."""
+    """A serial number that the account does not have, or no longer has."""
 
 
 @attrs.define(kw_only=True)
-class Api:
-    """Asks for one wearer. Errors: Retryable, SourceChanged, CredentialsRefused."""
+class TconnectApi:
+    """A client for one user. Errors: Retryable, SourceChanged, CredentialsRefused."""
 
     account: TconnectAccount
     transport: TconnectTransport
     _features: Sequence[Any] | None = None
 
     def newest_index(self, serial: str) -> Mapping[str, Any]:
-        """How far the pump's uploads have come: ``maxPumpEventIndex`` and ``processingStatus``."""
+        """Request the index of the pump's newest upload: ``maxPumpEventIndex`` and ``processingStatus``."""
         what = "the newest upload"
         try:
             found = read_json(
@@ -59,46 +59,46 @@ class Api:
             )
         except NotFound:
             raise NoSuchPump(
-                f"t:connect says that the account has no pump {serial}, which sources.tconnect.pumps names",
+                f"t:connect reports that the account has no pump {serial}, which sources.tconnect.pumps names",
                 after_s=CHANGED_WAIT_S,
                 remedy="Correct the list (the serial number stands on the back of the pump), then `tconnectsync check`.",
             ) from None
         index = plain(found.get("maxPumpEventIndex")) if isinstance(found, dict) else None
         if type(index) is not int:
-            raise changed(what, "no maxPumpEventIndex in it")
+            raise response_changed(what, "it has no maxPumpEventIndex")
         return {"maxPumpEventIndex": index, "processingStatus": found.get("processingStatus")}
 
     def features(self) -> Sequence[Any]:
-        """What the wearer's pumps can do, an entry for each. Asked once for each Api."""
+        """Request what the user's pumps can do, one entry each. Once for each client."""
         if self._features is None:
             what = "the pump's features"
             url = f"{self._controliq}tconnect/controliq/api/pumpfeatures/users/{self.account.guid()}"
             try:
                 found = read_json(self._with_token(url, what, []), what)
             except NotFound:
-                raise changed(what, "status 404") from None
+                raise response_changed(what, "status 404") from None
             if not isinstance(found, list):
-                raise changed(what, "no list")
+                raise response_changed(what, "no list")
             self._features = found
         return self._features
 
     def control_iq_since(self) -> date | None:
-        """The first day of the wearer's Control:IQ; None: never had it."""
+        """The user's first day with Control:IQ; None: never."""
         return min(_first_detected(self.features()), default=None)
 
     def timeline(self, first: date, last: date) -> Mapping[str, Any]:
-        """Basal, suspensions, sleep and exercise of these days; empty where there is no such data yet."""
+        """Request basal, suspensions, sleep and exercise of these days; empty if there is no such data yet."""
         what = "the therapy timeline"
         url = f"{self._controliq}tconnect/controliq/api/therapytimeline/users/{self.account.guid()}"
         found = self._days(url, what, [("startDate", _day(first)), ("endDate", _day(last))], first)
         if found is None:
             return {}
         if not isinstance(found, dict) or not isinstance(found.get("basal", ""), (dict, type(None))):
-            raise changed(what, "no basal in it")
+            raise response_changed(what, "it has no basal")
         return found
 
     def therapy_events(self, first: date, last: date) -> Sequence[Any]:
-        """Boluses and readings of these days; empty where there is no such data yet."""
+        """Request boluses and readings of these days; empty if there is no such data yet."""
         what = "the therapy events"
         url = f"{self._controliq}tconnect/therapyevents/api/TherapyEvents/{_day(first)}/{_day(last)}/false"
         found = self._days(url, what, [("userId", self.account.guid())], first)
@@ -108,23 +108,25 @@ class Api:
         if events is None and isinstance(found, dict) and "event" in found:
             return []
         if not isinstance(events, list):
-            raise changed(what, "no list of events in it")
+            raise response_changed(what, "it has no list of events")
         return events
 
     def csv_export(self, first: date, last: date) -> Iterator[bytes | None]:
-        """The CSV export of at most two days; None before every wait for another try, the text last."""
+        """Request the CSV export of at most two days. Yields None before each wait for another try, the text last."""
         path = f"therapytimeline2csv/{self.account.guid()}/{_day(first)}/{_day(last)}"
         yield from self._slow(path, "the CSV export", [("format", "csv")])
 
     def suspensions(self, first: date, last: date) -> Iterator[Sequence[Any] | None]:
-        """Site changes and suspensions; None before every wait for another try, the list last."""
+        """Request site changes and suspensions. Yields None before each wait for another try, the list last."""
         what = "site changes and suspensions"
         path = f"basalsuspension/{self.account.guid()}/{_day(first)}/{_day(last)}/"
         for body in self._slow(path, what, [("callback", "cb")]):
             yield None if body is None else _suspensions(body, what)
 
     def basal_iq(self, first: date, last: date) -> Iterator[Sequence[Any] | None]:
-        """The stops of Basal-IQ, as entries of :meth:`suspensions`; none for days with Control:IQ, whose timeline tells its own."""
+        """Request the suspensions by Basal-IQ, as in :meth:`suspensions`; none for days with Control:IQ, whose timeline
+        has them.
+        """
         since = self.control_iq_since()
         if since is not None and first >= since:
             return
@@ -138,18 +140,18 @@ class Api:
         return base(self.account.options.endpoints.controliq)
 
     def _days(self, url: str, what: str, params: list[tuple[str, str]], first: date) -> Any:
-        """The answer as JSON; None where 404 means that the days are before there was such data."""
+        """Return the response as JSON; None if status 404 means that there was no such data yet."""
         try:
             return read_json(self._with_token(url, what, params), what)
         except NotFound:
             if first >= CONTROL_IQ_BEGAN:
                 since = self.control_iq_since()
                 if since is not None and first >= since:
-                    raise changed(what, "status 404") from None
+                    raise response_changed(what, "status 404") from None
             return None
 
     def _with_token(self, url: str, what: str, params: list[tuple[str, str]], *, phone: bool = False) -> bytes:
-        """One more try on 500, one more login on 401."""
+        """Request again once on status 500, and after one login on 401."""
         account = self.account
         token = account.phone() if phone else account.token()
         try:
@@ -167,14 +169,14 @@ class Api:
         answer = self.transport.ask("GET", url, what=what, headers=headers, params=params)
         if answer.status == 500:
             answer = self.transport.ask("GET", url, what=what, headers=headers, params=params)
-        return good(answer, what)
+        return body_of(answer, what)
 
     def _slow(self, path: str, what: str, params: list[tuple[str, str]]) -> Iterator[bytes | None]:
         url = f"{base(self.account.options.endpoints.ws2)}{path}"
         for wait_s in (*SLOW_WAITS_S, None):
             try:
                 answer = self.transport.ask("GET", url, what=what, headers=BROWSER, params=params, limits=SLOW_LIMITS)
-                body = good(answer, what)
+                body = body_of(answer, what)
             except ServerFailed:
                 if wait_s is None:
                     raise
@@ -182,7 +184,7 @@ class Api:
                 self.transport.clock.sleep(wait_s)
                 continue
             except (LegacyTokenExpired, NotFound):
-                raise changed(what, "status 401 or 404") from None
+                raise response_changed(what, "status 401 or 404") from None
             yield body
             return
 
@@ -199,25 +201,25 @@ def _first_detected(features: Sequence[Any]) -> Iterator[date]:
 
 
 def _suspensions(body: bytes, what: str) -> Sequence[Any]:
-    """The list inside ``cb({"BasalSuspension": [...]})``."""
+    """Return the list inside ``cb({"BasalSuspension": [...]})``."""
     found = _jsonp(body, what)
     entries = found.get("BasalSuspension") if isinstance(found, dict) else None
     if entries is None and isinstance(found, dict) and "BasalSuspension" in found:
         return []
     if not isinstance(entries, list):
-        raise changed(what, "no BasalSuspension in it")
+        raise response_changed(what, "it has no BasalSuspension")
     return entries
 
 
 def _only_list(found: Any, what: str) -> Sequence[Any]:
-    """The one list of an answer, whose name nobody has written down; empty where there is none but null."""
+    """Return the only list of a response, whose name is undocumented; empty if it has null only."""
     lists = [value for value in found.values() if isinstance(value, list)] if isinstance(found, dict) else []
     if (
         len(lists) > 1
         or not isinstance(found, dict)
         or (not lists and any(value is not None for value in found.values()))
     ):
-        raise changed(what, "not one list in it")
+        raise response_changed(what, "it does not have exactly one list")
     return lists[0] if lists else []
 
 
@@ -230,7 +232,7 @@ def _by_basal_iq(entry: Any) -> Any:
 def _jsonp(body: bytes, what: str) -> Any:
     inner = re.fullmatch(rb"\s*(?:/\*\*/)?\s*[\w.]+\s*\((.*)\)\s*;?\s*", body, re.DOTALL)
     if inner is None:
-        raise changed(what, "no JSONP")
+        raise response_changed(what, "no JSONP")
     return read_json(inner.group(1), what)
 
 

@@ -1,4 +1,4 @@
-"""Logging in at the website's form: who the wearer is, and usually a token; and at the phone app's door, for a token."""
+"""The login at the website's form, which returns the user's id and usually a token; and at the phone app's service."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tconnectsync_tconnect.api.transport import (
     NotFound,
     TconnectResponse,
     TconnectTransport,
-    changed,
-    good,
+    body_of,
     read_json,
+    response_changed,
 )
 
 log = logging.getLogger("tconnectsync.tconnect")
@@ -37,47 +37,47 @@ _CHECK = "Check email and password of [sources.tconnect], then run `tconnectsync
 
 
 @attrs.frozen(kw_only=True)
-class Entered:
-    """Who logged in, and the website's own token where it gave one."""
+class LoginResult:
+    """The user's id, and the website's token if it sent one."""
 
     guid: str = attrs.field(repr=False)
     token: TconnectToken | None
 
 
-def enter(transport: TconnectTransport, base: str, email: str, password: Secret) -> Entered:
-    """The whole way through the form. Errors: CredentialsRefused, SourceChanged, Retryable."""
+def log_in(transport: TconnectTransport, base: str, email: str, password: Secret) -> LoginResult:
+    """Log in through the form. Errors: CredentialsRefused, SourceChanged, Retryable."""
     url = f"{base}login.aspx?ReturnUrl=%2f"
     page = _Page()
     page.feed(_text(_page(transport.ask("GET", url, what="login page", headers=BROWSER), "login page")))
     missing = [name for name in _HIDDEN if name not in page.hidden]
     if missing:
-        raise changed("login page", f"no {missing[0]} in it")
+        raise response_changed("login page", f"no {missing[0]} in it")
     headers = {**BROWSER, "Referer": url}
     answer = transport.ask("POST", url, what="login", headers=headers, form=_form(page.hidden, email, password))
     if answer.status == 200:
         raise _refused(answer, (email, password.reveal()))
     if answer.status != 302:
         _page(answer, "login")
-        raise changed("login", f"status {answer.status}")
+        raise response_changed("login", f"status {answer.status}")
     target = _target(url, answer.headers.get("Location", ""))
-    if _host(target) == _host(url):  # the cookies are nobody else's business
+    if _host(target) == _host(url):  # the cookies must not reach other hosts
         after = transport.ask("POST", target, what="page after the login", headers=headers)
         if after.status >= 500:
             _page(after, "page after the login")
     cookies = transport.client.cookies
     guid = cookies.get("UserGUID", "")
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", guid):
-        raise changed("login", "no cookie that names the wearer (UserGUID)")
+        raise response_changed("login", "no cookie with the user's id (UserGUID)")
     access, now = cookies.get("accessToken", ""), transport.clock.now()
     log.info("login_ok token=%s", "yes" if access else "no")
     token = token_of(access, cookies.get("accessTokenExpiresAt"), now) if access else None
-    return Entered(guid=guid, token=token)
+    return LoginResult(guid=guid, token=token)
 
 
 def phone_token(
     transport: TconnectTransport, base: str, email: str, password: Secret, client_id: str, client_secret: Secret
 ) -> TconnectToken:
-    """The token that the phone app gets. Errors: CredentialsRefused, SourceChanged, Retryable."""
+    """Request the phone app's token. Errors: CredentialsRefused, SourceChanged, Retryable."""
     answer = transport.ask(
         "POST",
         f"{base}cloud/oauth2/token",
@@ -94,7 +94,7 @@ def phone_token(
     found = read_json(_page(answer, "the phone app's token"), "the phone app's token")
     access = found.get("accessToken") if isinstance(found, dict) else None
     if not isinstance(access, str) or not access:
-        raise changed("the phone app's token", "no accessToken in it")
+        raise response_changed("the phone app's token", "it has no accessToken")
     return token_of(access, found.get("accessTokenExpiresAt"), transport.clock.now())
 
 
@@ -130,16 +130,16 @@ def _refused(answer: TconnectResponse, private: tuple[str, ...]) -> Exception:
         said = said.replace(text, "…")
     words = " ".join(said.split())[:_MOST_WORDS]
     if not words:
-        return changed("login", "the form again, without a reason")
+        return response_changed("login", "the form again, without a reason")
     return CredentialsRefused(f"t:connect refuses the login: {words}", remedy=_CHECK)
 
 
 def _page(answer: TconnectResponse, what: str) -> bytes:
-    """The body of a step that must succeed."""
+    """Return the body of a step that must succeed."""
     try:
-        return good(answer, what) if answer.status >= 400 else bytes(answer.body)
+        return body_of(answer, what) if answer.status >= 400 else bytes(answer.body)
     except (LegacyTokenExpired, NotFound):
-        raise changed(what, f"status {answer.status}") from None
+        raise response_changed(what, f"status {answer.status}") from None
 
 
 def _text(body: bytes | bytearray) -> str:
@@ -150,7 +150,7 @@ def _target(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError:
-        raise changed("login", "a redirect to no address") from None
+        raise response_changed("login", "a redirect without an address") from None
 
 
 def _host(url: str) -> tuple[str, str]:
@@ -162,7 +162,7 @@ _VOID = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "
 
 
 class _Page(HTMLParser):
-    """The hidden fields of a page's form, and the words of its notice."""
+    """The hidden fields of a page's form, and the text of its notice."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a login gives, kept in memory for as long as the process lives."""
+"""The result of a login, kept in memory while the process runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 from tconnectsync import Secret
 
 RENEW_BEFORE = timedelta(minutes=5)
-"""A token this near its end is not used any more."""
+"""A token this close to its end is not used."""
 UNTOLD_LIFE = timedelta(minutes=30)
 
 
@@ -24,12 +24,15 @@ class TconnectToken:
     expires_at: datetime
 
     def good_at(self, now: datetime) -> bool:
-        """Whether it can be used: not near its end, and not obtained in the future of a clock that was put back."""
+        """Whether it is valid:
+
+        not close to its end, and not obtained in the future (this clock may have been set back).
+        """
         return self.obtained_at - RENEW_BEFORE <= now < self.expires_at - RENEW_BEFORE
 
 
 def token_of(access: str, expires_at: object, now: datetime) -> TconnectToken:
-    """A token that was obtained now; one without a readable end lives for half an hour."""
+    """Return a token obtained now; without a readable end it is valid for half an hour."""
     return TconnectToken(access=Secret(access), obtained_at=now, expires_at=_utc(expires_at) or now + UNTOLD_LIFE)
 
 

@@ -1,4 +1,7 @@
-"""One HTTP request and its answer, with what went wrong as the product's errors. No body or address gets into a message."""
+"""One HTTP request and its response; failures become the product's errors.
+
+Messages never contain bodies or addresses.
+"""
 
 from __future__ import annotations
 
@@ -26,29 +29,29 @@ TconnectResponse: TypeAlias = HttpResponse
 LIMITS = HttpLimits(connect_s=10.0, silence_s=60.0, whole_s=300.0, most_bytes=64 << 20)
 BLOCKED_WAIT_S = 1800.0
 CHANGED_WAIT_S = 3600.0
-NEW_RELEASE = "Look whether there is a newer release of tconnectsync; until then it is tried again about hourly."
+NEW_RELEASE = "Check for a newer release of tconnectsync. Until then it is retried about once an hour."
 _FIREWALL = (b"Web Page Blocked!", b"Attack ID:")
 
 
 class ServerFailed(Retryable):
-    """No whole answer, or a status of 500 and more."""
+    """An incomplete response, or a status of 500 and above."""
 
 
 class RateLimited(Retryable):
-    """The firewall, or a status of 429: no more questions for now."""
+    """Blocked by the firewall, or status 429: no more requests for now."""
 
 
 class LegacyTokenExpired(Exception):
-    """401: the server does not take the token (any more)."""
+    """Status 401: the server refuses the token."""
 
 
 class NotFound(Exception):
-    """404: for days before there was such data, "no data"."""
+    """Status 404: for days before there was such data, "no data"."""
 
 
 @attrs.frozen
 class TconnectTransport:
-    """Asks over one HTTP client."""
+    """Requests over one HTTP client."""
 
     client: HttpClient
     clock: Clock
@@ -65,9 +68,9 @@ class TconnectTransport:
         basic: tuple[str, str] | None = None,
         limits: HttpLimits = LIMITS,
     ) -> TconnectResponse:
-        """The answer, whatever its status; redirects are not followed. ``params`` are sent in their order.
+        """Return the response with any status. Redirects are not followed. ``params`` are sent in their order.
 
-        Errors: Retryable (no connection, the firewall), ServerFailed (a time-out, half an answer).
+        Errors: Retryable (no connection, the firewall), ServerFailed (a time-out, a truncated response).
         """
         try:
             answer = self.client.request(
@@ -86,13 +89,16 @@ def _blocked(what: str) -> RateLimited:
     return RateLimited(
         f"Tandem's firewall blocks the request for {what}",
         after_s=BLOCKED_WAIT_S,
-        remedy="Nothing to do at first: it is tried again after half an hour. If it stays, stop other programs that ask"
+        remedy="Nothing to do at first: it is retried after half an hour. If it stays blocked, stop other programs that query"
         " t:connect from this address.",
     )
 
 
-def good(answer: TconnectResponse, what: str) -> bytes:
-    """The body of an answer with status 200. Errors: LegacyTokenExpired, NotFound, and what any other status means."""
+def body_of(answer: TconnectResponse, what: str) -> bytes:
+    """Return the body of a response with status 200.
+
+    Errors: LegacyTokenExpired, NotFound, and those of other statuses.
+    """
     status = answer.status
     if status == 200:
         return bytes(answer.body)
@@ -104,27 +110,30 @@ def good(answer: TconnectResponse, what: str) -> bytes:
         raise _blocked(what)
     if status in (408, 429) or status >= 500:
         kind = RateLimited if status == 429 else ServerFailed
-        raise kind(f"t:connect has trouble (status {status} for {what})", after_s=retry_after_s(answer))
-    raise changed(what, f"status {status}")
+        raise kind(f"t:connect has an error (status {status} for {what})", after_s=retry_after_s(answer))
+    raise response_changed(what, f"status {status}")
 
 
-def changed(what: str, how: str) -> SourceChanged:
-    """The error for an answer that this release does not know."""
+def response_changed(what: str, how: str) -> SourceChanged:
+    """The error for an unknown response format."""
     return SourceChanged(
-        f"t:connect answers the request for {what} with something new: {how}",
+        f"t:connect's response to the request for {what} has changed: {how}",
         after_s=CHANGED_WAIT_S,
         remedy=NEW_RELEASE,
     )
 
 
 def read_json(body: bytes, what: str) -> Any:
-    """A JSON answer; numbers that the log could not write are texts. Errors: SourceChanged (a web page), ServerFailed."""
+    """Parse a JSON response; numbers too long for the log become text.
+
+    Errors: SourceChanged (a web page), ServerFailed.
+    """
     if body.lstrip()[:1] == b"<":
-        raise changed(what, "a web page")
+        raise response_changed(what, "a web page")
     try:
         return json.loads(body.decode("utf-8", "replace"), parse_constant=str, parse_int=_whole, parse_float=_finite)
     except (ValueError, RecursionError):
-        raise ServerFailed(f"half an answer to the request for {what} (no whole JSON)") from None
+        raise ServerFailed(f"a truncated response to the request for {what} (incomplete JSON)") from None
 
 
 def _whole(text: str) -> int | str:

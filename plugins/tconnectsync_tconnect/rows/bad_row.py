@@ -1,12 +1,12 @@
-"""Why a row cannot be taken."""
+"""Why a row cannot be used."""
 
 from __future__ import annotations
 
 
 class BadRow(Exception):
-    """Why a row cannot be taken; ``column`` if one value is to blame. The value itself stays out of the words.
+    """Why a row cannot be used; ``column`` if one value is the cause. The value itself is not in the message.
 
-    ``empty``: nothing stands there at all, as in exports that were never changed. Anything else is damage.
+    ``empty``: the value is empty, as in unmodified exports. Anything else is corrupt.
     """
 
     def __init__(self, reason: str, *, column: str | None = None, empty: bool = False) -> None:

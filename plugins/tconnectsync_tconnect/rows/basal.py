@@ -1,4 +1,4 @@
-"""Basal of two services as one: the timeline's rows, and what the CSV export tells of the time that those leave out."""
+"""Merge the basal of two services: the timeline's rows, and the CSV export's for times between them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tconnectsync_tconnect.rows import timeline
 from tconnectsync_tconnect.rows.csv_rows import basal_start
 from tconnectsync_tconnect.rows.csv_tables import BASAL, CsvRow
 from tconnectsync_tconnect.rows.entry import CSV_BASAL, READERS
-from tconnectsync_tconnect.rows.provenance import ProvenancedRow, kept
+from tconnectsync_tconnect.rows.provenance import ProvenancedRow, with_row
 from tconnectsync_tconnect.rows.timeline import BasalSegment, Suspension
 
 _SHORTEST_S = 60
-"""What is left between two rows of the timeline is a matter of rounding, if it is shorter."""
+"""A shorter gap between two rows of the timeline is a rounding error."""
 
 
 _NEVER = datetime(9999, 1, 1)
@@ -25,7 +25,7 @@ _NEVER = datetime(9999, 1, 1)
 
 @attrs.frozen(kw_only=True)
 class CsvBasal:
-    """A row of the Basal table: the rate from ``at`` on; not ``known`` if the row does not say it."""
+    """A row of the Basal table: the rate from ``at`` on; not ``known`` if the row has no rate."""
 
     at: datetime
     cells: Mapping[str, Any]
@@ -40,24 +40,24 @@ class CsvBasal:
 
 @attrs.frozen(kw_only=True)
 class OpenRow:
-    """The last row of the Basal table: nothing yet says how long it held."""
+    """The last row of the Basal table: its length is not known yet."""
 
     start: CsvBasal
 
 
-def segment_kept(segment: BasalSegment, suspended: str | None) -> ProvenancedRow:
-    """A row of the timeline as a fact, with the reason of the suspension that begins with it."""
+def with_segment(segment: BasalSegment, suspended: str | None) -> ProvenancedRow:
+    """Return a row of the timeline as a fact, with the reason of the suspension that begins with it."""
     around = {} if suspended is None else {"suspended": suspended}
-    (one,) = kept(timeline.BASAL, segment.row, READERS[timeline.BASAL](segment.row, around), **around)
+    (one,) = with_row(timeline.BASAL, segment.row, READERS[timeline.BASAL](segment.row, around), **around)
     return one
 
 
 def without_covered(
     rows: Sequence[CsvBasal], segments: Sequence[BasalSegment], suspensions: Sequence[Suspension]
 ) -> tuple[list[ProvenancedRow], OpenRow | None]:
-    """The parts of CSV rows that the timeline says nothing of; and the last row, if its end is not known.
+    """Return the parts of CSV rows that the timeline does not cover, and the last row if its end is unknown.
 
-    ``rows`` and ``segments`` by time. A row ends at the next one, or where the timeline begins.
+    ``rows`` and ``segments`` are in time order. A row ends at the next one, or where the timeline begins.
     """
     covered = _covered(segments, suspensions)
     found: list[ProvenancedRow] = []
@@ -91,7 +91,7 @@ def _pieces(row: CsvBasal, end: datetime, covered: Sequence[tuple[datetime, date
         length_s = round((stop - at).total_seconds())
         if length_s >= _SHORTEST_S or (length_s > 0 and at == row.at and stop == end):
             around = {"at": at.isoformat(), "span_s": length_s}
-            found += kept(CSV_BASAL, row.cells, READERS[CSV_BASAL](row.cells, around), **around)
+            found += with_row(CSV_BASAL, row.cells, READERS[CSV_BASAL](row.cells, around), **around)
         at = max(at, over)
         if at >= end:
             break

@@ -1,4 +1,4 @@
-"""A row of the Bolus table: one bolus whole, with its request, its immediate and its extended part."""
+"""Read a row of the Bolus table: one whole bolus with its request, its immediate and its extended part."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _END_NUMBERS = {0: "user_aborted", 1: "stopped_by_alarm", 2: "stopped_by_malfunc
 
 
 def bolus_facts(cells: Cells) -> list[RowEvent]:
-    """The facts of a bolus. Raises BadRow.
+    """Return the facts of a bolus. Raises BadRow.
 
-    Only parts that are complete have an end with an amount: of one that is not, nobody knows what will be delivered. Both
-    parts of an extended bolus count, each with its own amount. No name has the completion's id in it: that may come later.
+    Only complete parts have an end with an amount: for others, the final amount is unknown. Both parts of an extended
+    bolus count, each with its own amount. No fact's name contains the completion's id, which may come later.
     """
     bolus_id = values.identity(cells, "BolusRequestID")
     if bolus_id is None:
@@ -57,7 +57,7 @@ def _immediate(cells: Cells, bolus_id: int, *, extended: bool) -> RowEvent:
         bolus_id=bolus_id,
         status=_status(cells, "CompletionStatus"),
         delivered_u=delivered_u,
-        # of an extended bolus this is the amount of both parts
+        # for an extended bolus this is the amount of both parts
         requested_u=None if extended else values.number(cells, "ActualTotalBolusRequested"),
         carbs_g=values.number(cells, "CarbSize"),
         glucose_mg_dl=values.number(cells, "BG") or None,
@@ -68,10 +68,11 @@ def _immediate(cells: Cells, bolus_id: int, *, extended: bool) -> RowEvent:
 
 
 def _request(cells: Cells, bolus_id: int, ended: RowEvent | None, *, extended: bool) -> list[RowEvent]:
-    """What was asked for, and when: the nearest to the start of delivery that a row tells.
+    """Return the request, with the time closest to the start of delivery in the row.
 
-    The same facts whether the row is complete yet or not, so that a bolus does not depend on when it was asked for first. One
-    that ends as it begins is told by its end alone, which must not be read first.
+    The facts are the same whether the row is complete or not, so that a bolus does not depend on when it was fetched.
+    If it starts and ends at the same second, only its end is returned, because the end must not be read before the
+    start.
     """
     at = values.time(cells, "RequestDateTime") or values.time(cells, TIME)
     if at is None and ended is None:
@@ -109,7 +110,7 @@ def _extended(cells: Cells, bolus_id: int) -> list[RowEvent]:
     if complete and end is None:
         raise BadRow("is no time, although the extended part is complete", column="BolexCompletionDateTime")
     facts = []
-    # one that ends as it begins is told by its end alone, which must not be read first
+    # if it starts and ends at the same second, only the end counts; it must not be read before the start
     if begin is not None and (not complete or end is None or begin < end):
         started = events.BolusExtendedStarted(bolus_id=bolus_id, size_u=size_u)
         facts.append(
@@ -137,7 +138,7 @@ def _extended_end(cells: Cells, bolus_id: int, end: datetime, size_u: float | No
 
 
 def _is_extended(cells: Cells) -> bool:
-    """Any of what only an extended bolus has; other rows have zeros or nothing there."""
+    """Whether the row has any value that only extended boluses have; other rows have zeros or nothing there."""
     return (
         bool(values.number(cells, "BolexSize"))
         or bool(values.number(cells, "BolexInsulinDelivered"))
@@ -148,7 +149,7 @@ def _is_extended(cells: Cells) -> bool:
 
 
 def _status(cells: Cells, prefix: str) -> str:
-    """The product's word for how a part ended: by the description, else by the pump's own number."""
+    """How a part ended: by the description, else by the pump's number."""
     said = values.text(cells, f"{prefix}Desc").lower()
     if said:
         return _ENDS.get(said, "_".join(said.split()))

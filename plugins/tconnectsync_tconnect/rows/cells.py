@@ -1,4 +1,4 @@
-"""The texts in cells as numbers and times; None is an empty cell. Errors name the column, never the value."""
+"""Parse cells as numbers and times; None for an empty cell. Errors name the column, never the value."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from datetime import datetime
 from tconnectsync_tconnect.rows.bad_row import BadRow
 
 NO_TIME_YEAR = 1
-"""``0001-01-01T00:00:00`` means that there is no time."""
+"""The text that means "no time"."""
 FIRST_YEAR = 2008
-"""Pumps count their time from 2008."""
+"""Pumps count time from 2008."""
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d+)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(\.\d+)?", re.ASCII)
 
 
 def text(cells: Mapping[str, str], column: str) -> str:
-    """A cell without the blanks around it; "" where it is empty or there is no such column."""
+    """Return a cell without surrounding blanks; "" if it is empty or there is no such column."""
     return cells.get(column, "").strip()
 
 
 def number(cells: Mapping[str, str], column: str) -> float | None:
-    """A decimal number, whatever its size."""
+    """Parse a decimal number of any size."""
     found = text(cells, column)
     if not found:
         return None
@@ -36,7 +36,7 @@ def number(cells: Mapping[str, str], column: str) -> float | None:
 
 
 def flag(cells: Mapping[str, str], column: str) -> bool:
-    """1 or true; anything else that is neither 0, false nor empty is refused."""
+    """Whether it is 1 or true. Raises BadRow for anything but 0, false or empty otherwise."""
     found = text(cells, column).lower()
     if found in ("1", "true"):
         return True
@@ -46,7 +46,7 @@ def flag(cells: Mapping[str, str], column: str) -> bool:
 
 
 def identity(cells: Mapping[str, str], column: str) -> int | None:
-    """A number that names something: ``7007`` and ``7007.000`` are the same; 0 names nothing."""
+    """Parse an id: ``7007`` and ``7007.000`` are the same; 0 is none."""
     found = number(cells, column)
     if found is None or found == 0:
         return None
@@ -56,7 +56,7 @@ def identity(cells: Mapping[str, str], column: str) -> int | None:
 
 
 def time(cells: Mapping[str, str], column: str) -> datetime | None:
-    """A time on the wearer's wall clock, naive, in whole seconds."""
+    """Parse a time on the user's wall clock, naive, in whole seconds."""
     found = text(cells, column)
     if not found:
         return None
@@ -73,7 +73,7 @@ def time(cells: Mapping[str, str], column: str) -> datetime | None:
 
 
 def needed_number(cells: Mapping[str, str], column: str) -> float:
-    """As :func:`number`, where an empty cell is damage."""
+    """Like :func:`number`, but an empty cell is an error."""
     found = number(cells, column)
     if found is None:
         raise BadRow("is empty", column=column, empty=True)
@@ -81,7 +81,7 @@ def needed_number(cells: Mapping[str, str], column: str) -> float:
 
 
 def needed_time(cells: Mapping[str, str], column: str) -> datetime:
-    """As :func:`time`, where no time is damage."""
+    """Like :func:`time`, but an empty cell is an error."""
     found = time(cells, column)
     if found is None:
         raise BadRow("is no time", column=column, empty=True)

@@ -1,4 +1,4 @@
-"""One row as facts: what it says in the product's own vocabulary, when, and what names it."""
+"""Convert one row to facts in the product's vocabulary."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tconnectsync_tconnect.rows.serial_numbers import plain_serial
 _SENSOR = frozenset({"egv", "cgm"})
 _METER = frozenset({"bg", "bgm"})
 _SENSOR_MG_DL = (40.0, 400.0)
-"""What a sensor measures; beyond it a number only says on which side."""
+"""The sensor's range; a value outside only tells the side."""
 
 
 @attrs.frozen(kw_only=True)
 class BasalStart:
-    """A basal row: the rate from here until the next row; None if the row does not say it."""
+    """A basal row: the rate from here to the next row; None if the row has none."""
 
     at: datetime
     rate_u_per_h: float | None
 
 
 def facts_of(row: CsvRow) -> list[RowEvent]:
-    """What a row of any table but Basal says. Raises BadRow."""
+    """Return the facts of a row of any table but Basal. Raises BadRow."""
     if row.table == BOLUS:
         return bolus_facts(row.cells)
     at = values.needed_time(row.cells, TIME)
@@ -40,12 +40,12 @@ def facts_of(row: CsvRow) -> list[RowEvent]:
 
 
 def basal_start(row: CsvRow) -> BasalStart:
-    """What a row of the Basal table says. Raises BadRow."""
+    """Return what a row of the Basal table says. Raises BadRow."""
     return BasalStart(at=values.needed_time(row.cells, TIME), rate_u_per_h=values.needed_number(row.cells, "BasalRate"))
 
 
 def basal_fact(start: BasalStart, end: datetime) -> RowEvent:
-    """The rate of a row, and for how long: the vocabulary's row with its own span. Raises BadRow if the rate is unknown."""
+    """Return the basal of a row with its length. Raises BadRow if the rate is unknown."""
     if start.rate_u_per_h is None:
         raise BadRow("is empty", column="BasalRate", empty=True)
     span_s = round((end - start.at).total_seconds())
@@ -53,14 +53,14 @@ def basal_fact(start: BasalStart, end: datetime) -> RowEvent:
 
 
 def serial_of(row: CsvRow) -> str | None:
-    """The pump's serial number, where a row of the device table says it; other devices have serial numbers too."""
+    """The pump's serial number, if it is in this row of the device table; other devices have serial numbers too."""
     if "pump" not in values.text(row.cells, "DeviceType").lower():
         return None
     return plain_serial(values.text(row.cells, SERIAL)) or None
 
 
 def reading_column(row: CsvRow) -> str:
-    """The column that holds a device row's glucose."""
+    """The column with a device row's glucose."""
     return next((column for column in READINGS if column in row.cells), READINGS[0])
 
 
@@ -69,7 +69,10 @@ def _glucose(row: CsvRow, at: datetime) -> RowEvent:
     if serial_of(row) is None or described.lower() not in _SENSOR | _METER:
         name = described or "no description"
         return _at(
-            "unknown", at, events.Unknown(code=name, reason="no such description of a reading"), name=f"unknown:{name}"
+            "unknown",
+            at,
+            events.Unknown(code=name, reason="no such description of a reading"),
+            name=f"unknown:{name}",
         )
     if described.lower() in _METER:
         iob_u = values.number(row.cells, "IOB") if reading_column(row) != READINGS[0] else None

@@ -1,4 +1,4 @@
-"""The tables of an export: one CSV text with up to four of them, blank lines between, and a preamble before or among them."""
+"""Read the tables of an export: one CSV text with up to four of them, blank lines between, and a preamble."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tconnectsync_tconnect.rows.bad_row import BadRow
 from tconnectsync_tconnect.rows.csv_text import TextRow, text_rows
 
 TIME = "EventDateTime"
-"""Every table has this column, and nothing else of the file does: it tells a header."""
+"""Only headers of tables contain this column."""
 TITLE = "t:connect Therapy Timeline"
 BOLUS, BASAL, IOB, DEVICE = "Bolus", "Basal", "IOB", "device"
 PUMP = "pump"
-"""A table without times: it says only of which pump the file is."""
+"""A table without times: it only gives the pump's serial number."""
 SERIAL = "SerialNumber"
 READINGS = ("Readings (CGM / BGM)", "BG")
-"""Either of them holds a device row's glucose; older exports have the second."""
+"""The glucose of a device row is in one of these; older exports have the second."""
 REQUIRED: Mapping[str, Sequence[str]] = {
     BOLUS: ("BolusRequestID", "InsulinDelivered", "CompletionDateTime", "BolusIsComplete"),
     BASAL: ("BasalRate",),
@@ -29,23 +29,23 @@ REQUIRED: Mapping[str, Sequence[str]] = {
     DEVICE: (SERIAL, "Description"),
     PUMP: (),
 }
-"""Without one of these a table cannot be read; any other column may be missing."""
+"""Required columns of each table; any other may be missing."""
 _TAILS: Mapping[str, frozenset[str]] = {
     BOLUS: frozenset({"EventHistoryReportEventDesc", "EventHistoryReportDetails", "NoteID", "IndexID", "Note"}),
     DEVICE: frozenset({"Note"}),
 }
-"""Columns at a header's end that say nothing of a dose. Rows have more cells there than the header has names."""
+"""Columns at the end that are irrelevant for doses. Rows may have more cells there than the header has names."""
 _NOTE_IDS = 2
-"""This many columns stand before NoteID, IndexID and Note at least."""
+"""At least this many columns come before NoteID, IndexID and Note."""
 _PREAMBLE = re.compile(r"(Tandem|t:connect|Patient|Report|DOB|Name)\b", re.IGNORECASE)
 _DIGITS = re.compile(r"[\d.,]+", re.ASCII)
 
 
 @attrs.frozen(kw_only=True)
 class CsvRow:
-    """One row of one table. ``line`` is the file's line that it begins on, from 1; ``cells`` are verbatim, by column.
+    """One row of one table. ``line``: its first line in the file, from 1; ``cells``: unchanged, by column.
 
-    ``misfit``: why the cells may not be those of their columns, or "". ``rest``: verbatim, what belongs to no certain column.
+    ``misfit``: why the cells may be in the wrong columns, or "". ``rest``: unchanged, cells of no certain column.
     """
 
     table: str
@@ -54,12 +54,12 @@ class CsvRow:
     misfit: str = ""
     rest: Sequence[str] = ()
     ends_file: bool = False
-    """The file ends within this row."""
+    """Whether the file ends within this row."""
 
 
 @attrs.frozen(kw_only=True)
 class Damaged:
-    """A row of which nothing can be read."""
+    """A row that is unreadable."""
 
     table: str
     line: int
@@ -69,7 +69,7 @@ class Damaged:
 
 
 def looks_like_export(head: bytes) -> bool:
-    """Whether a file that begins with ``head`` is such an export: by its title, or by a header of one of the tables."""
+    """Whether a file that begins with ``head`` is such an export: by its title, or by the header of a table."""
     text = head.decode("utf-8-sig", "replace")
     if TITLE in text:
         return True
@@ -82,9 +82,9 @@ def looks_like_export(head: bytes) -> bool:
 
 
 def read_rows(stream: BinaryIO) -> Iterator[CsvRow | Damaged]:
-    """The rows of all tables, in the file's order; what is no table is passed over. ``stream`` stays open.
+    """Yield the rows of all tables, in the file's order; other text is skipped. ``stream`` stays open.
 
-    Raises FileUnreadable if a table lacks a column or a row belongs to no table: a dose may be in it.
+    Raises FileUnreadable if a table lacks a column or a row belongs to no table, since it may contain a dose.
     """
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     try:
@@ -105,7 +105,7 @@ def read_rows(stream: BinaryIO) -> Iterator[CsvRow | Damaged]:
                 yield attrs.evolve(found, ends_file=True) if row.last else found
     except UnicodeDecodeError as error:
         raise FileUnreadable(
-            f"The file is not UTF-8 text (byte {error.start} of a part of it), so it is no export as t:connect wrote it.",
+            f"The file is not UTF-8 text (byte {error.start} of a part of it), so it is not an original t:connect export.",
             remedy="Use the file as it was downloaded, not one that a spreadsheet program saved again.",
         ) from None
     finally:
@@ -117,7 +117,7 @@ def _is_header(names: Sequence[str]) -> bool:
 
 
 def _ends_devices(table: str | None, header: Sequence[str], cells: Sequence[str]) -> bool:
-    """Whether the file's preamble goes on here, without a blank line after the device table: older exports have it below."""
+    """Whether the preamble continues here without a blank line after the device table, as in older exports."""
     return table in (None, DEVICE, PUMP) and SERIAL in header and _PREAMBLE.match(cells[0].strip()) is not None
 
 
@@ -127,7 +127,7 @@ def _header(names: list[str], line: int) -> list[str]:
     for name in names:
         if names.count(name) > 1:
             raise FileUnreadable(
-                f'Line {line}: the column "{name}" is there twice, so that nobody knows which one counts.',
+                f'Line {line}: the column "{name}" is there twice; it is unclear which one counts.',
                 remedy="Use the file as it was downloaded.",
             )
     return names
@@ -141,8 +141,8 @@ def _table(cells: Sequence[str], header: Sequence[str], header_line: int) -> str
         table = PUMP
     if table is None:
         raise FileUnreadable(
-            f'Line {header_line}: a table of "{first}" rows is none that this release knows.',
-            remedy="Take the table out of the file and import it again, or report this as a bug.",
+            f'Line {header_line}: a table of "{first}" rows is unknown to this release.',
+            remedy="Remove the table from the file and import it again, or report this as a bug.",
         )
     for column in (*REQUIRED[table], *(READINGS[:1] if table == DEVICE and READINGS[1] not in header else ())):
         if column not in header:
@@ -158,7 +158,7 @@ def _row(table: str, header: Sequence[str], row: TextRow) -> CsvRow | Damaged:
     if table not in (DEVICE, PUMP) and cells[0].strip() != table:
         return Damaged(table=table, line=row.line, problem=BadRow(f"is no {table} row"), rest=cells)
     if row.cut:
-        whole = cells[:-1]  # the last one may go on: 13. of 13.53
+        whole = cells[:-1]  # the last cell may be incomplete: 13. of 13.53
         rest, cells = cells[len(whole) :], whole
         misfit = "is cut off within a cell"
     elif len(cells) < len(header):
@@ -183,12 +183,12 @@ def _row(table: str, header: Sequence[str], row: TextRow) -> CsvRow | Damaged:
 
 
 def _has_ids(table: str, cells: Mapping[str, str]) -> bool:
-    """Whether a bolus's note columns hold what belongs there, so that no cell before them is one too many."""
+    """Whether a bolus's note columns have valid contents, so that no cell before them is surplus."""
     return table != BOLUS or all(cells.get(column, "").strip().isdecimal() for column in ("NoteID", "IndexID"))
 
 
 def _tail(table: str, header: Sequence[str]) -> int:
-    """Where the columns begin that rows do not keep to."""
+    """The first of the columns in which rows may have surplus cells."""
     tail = len(header)
     while tail and header[tail - 1] in _TAILS.get(table, ()):
         tail -= 1
@@ -196,7 +196,7 @@ def _tail(table: str, header: Sequence[str]) -> int:
 
 
 def _note(table: str, tail: Sequence[str]) -> dict[str, str]:
-    """The wearer's note of a bolus, which stands after two numbers at the row's end and may have commas in it."""
+    """The user's note of a bolus: it follows two numbers at the row's end and may contain commas."""
     if table != BOLUS:
         return {}
     for index in range(_NOTE_IDS, len(tail) - 2):
@@ -209,6 +209,6 @@ def _must_be_preamble(cells: Sequence[str], line: int) -> None:
     first = cells[0].strip()
     if len(cells) >= 4 and (first in (BOLUS, BASAL, IOB) or first.endswith("Insulin Pump")):
         raise FileUnreadable(
-            f"Line {line}: a {first} row stands under no header, so that nobody knows what its values are.",
-            remedy="Put the blank line or the header before it right, and import the file again.",
+            f"Line {line}: a {first} row has no header, so its values are unknown.",
+            remedy="Correct the blank line or the header before it, and import the file again.",
         )

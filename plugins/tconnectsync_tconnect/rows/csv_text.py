@@ -1,7 +1,7 @@
-"""CSV text as rows of cells, one broken row at a time: a stray quote costs its own row's certainty and no other row.
+"""Split CSV text into rows of cells. A stray quote affects its own row only.
 
-Real exports hold what people typed: quotes within a name, notes over several lines. A row that is proper CSV is read as such.
-Any other row is split where a quote stands beside a comma or the line's end.
+Real exports contain what people typed: quotes within a name, notes over several lines. A row of valid CSV is read as
+such. Any other row is split at quotes next to a comma or the line's end.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 _MOST_LINES = 64
-"""No row of an export goes over more lines than this; a quote that is open for longer was never closed."""
+"""No row has more lines than this; a quote that is open for longer was never closed."""
 _BEGINS_A_ROW = re.compile(r'"?(?:Bolus|Basal|IOB|Type|DeviceType|[^",]*Pump)"?,(?:[^,]*,){2}')
 
 
 @attrs.frozen(kw_only=True)
 class TextRow:
-    """``line``: the file's line that it begins on, from 1. ``proper``: it is CSV. ``cut``: its last cell was never closed.
+    """A row. ``line``: its first line in the file, from 1. ``proper``: it is valid CSV. ``cut``: its last cell was
+    never closed.
 
     ``last``: it is cut, and the text ends with it.
     """
@@ -34,7 +35,7 @@ class TextRow:
 
 
 def text_rows(text: Iterable[str]) -> Iterator[TextRow]:
-    """Every row of the text. ``text`` gives lines with their ends."""
+    """Yield every row of the text. ``text`` gives lines with their ends."""
     source = iter(text)
     waiting: deque[str] = deque()
     line = 1
@@ -45,7 +46,7 @@ def text_rows(text: Iterable[str]) -> Iterator[TextRow]:
 
 
 def _more(source: Iterator[str], waiting: deque[str], count: int) -> bool:
-    """Whether ``count`` lines are waiting, after reading as far as necessary."""
+    """Whether ``count`` lines are waiting, after reading enough."""
     while len(waiting) < count:
         found = next(source, None)
         if found is None:
@@ -55,7 +56,7 @@ def _more(source: Iterator[str], waiting: deque[str], count: int) -> bool:
 
 
 def _next(source: Iterator[str], waiting: deque[str], line: int) -> tuple[int, TextRow]:
-    """The next row, and of how many lines it is; those are gone from ``waiting``."""
+    """Return the next row and its number of lines, which are removed from ``waiting``."""
     text, count = waiting[0], 1
     cells, is_open = _proper(text)
     while is_open and count < _MOST_LINES and _more(source, waiting, count + 1):
@@ -90,7 +91,7 @@ def _ends_a_row(following: str) -> bool:
 
 
 def _proper(text: str) -> tuple[list[str] | None, bool]:
-    """The cells where ``text`` is one row of CSV; else whether only the end of a quoted cell is missing."""
+    """Return the cells if ``text`` is one row of CSV, else whether only the end of a quoted cell is missing."""
     try:
         rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
@@ -99,7 +100,10 @@ def _proper(text: str) -> tuple[list[str] | None, bool]:
 
 
 def split(text: str) -> tuple[list[str], bool]:
-    """The cells of a row that is no CSV, and whether the last one is closed: a quote ends a cell only before a comma or the end."""
+    """Return the cells of an invalid row, and whether the last is closed:
+
+    a quote ends a cell only before a comma or the end.
+    """
     body = text.rstrip("\r\n")
     cells: list[str] = []
     at = 0
@@ -125,6 +129,6 @@ def _closing(body: str, at: int) -> int | None:
         if following in ("", ","):
             return at
         if following == '"' and body[at + 2 : at + 3] in ("", ","):
-            return at + 1  # a stray quote is the cell's last letter
+            return at + 1  # a stray quote is the last letter of the cell
         at += 2 if following == '"' else 1
     return None

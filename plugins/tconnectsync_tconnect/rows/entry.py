@@ -1,4 +1,4 @@
-"""What the log kept of a fact, read again: the way back from ``raw`` to kind and body."""
+"""Decode a stored fact again: from ``raw`` to kind and body."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tconnectsync_tconnect.rows.provenance import Reader
 from tconnectsync_tconnect.rows.row_event import RowEvent
 
 DECODER = 2
-"""Version of what is made of a vendor's row."""
+"""Version of the decoding of a vendor's row."""
 CSV, CSV_BASAL = "csv", "csv basal"
 
 
 def csv_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[RowEvent]:
-    """The facts of a row of any table of the CSV export but Basal. Raises BadRow."""
+    """Return the facts of a row of any table of the CSV export but Basal. Raises BadRow."""
     cells = {str(column): str(value) for column, value in row.items()}
     first = cells.get("Type", "").strip()
     table = first if first in (BOLUS, IOB, BASAL_TABLE) else DEVICE
@@ -32,7 +32,7 @@ def csv_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[Ro
 
 
 def csv_basal_facts(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[RowEvent]:
-    """The part of a Basal row that counts: ``span_s`` seconds from ``at``. Raises BadRow."""
+    """Return the relevant part of a Basal row: ``span_s`` seconds from ``at``. Raises BadRow."""
     start = basal_start(CsvRow(table=BASAL_TABLE, line=0, cells={str(key): str(value) for key, value in row.items()}))
     try:
         at = datetime.fromisoformat(str(around["at"]))
@@ -55,7 +55,7 @@ READERS: Mapping[str, Reader] = {
 
 
 def decode(raw: Mapping[str, Any]) -> tuple[str, Body]:
-    """Kind and body of a kept row; ``unknown`` where they cannot be told. A row of an imported file is one as it is."""
+    """Return kind and body of a stored row; ``unknown`` if it is unreadable. An imported file's row is one itself."""
     origin, row, name = raw.get("from", CSV), raw.get("row", raw), raw.get("fact")
     reader = READERS.get(str(origin))
     if reader is None or not isinstance(row, Mapping):

@@ -1,7 +1,8 @@
-"""The answers to one window of days as facts: where two services tell the same thing, one of them counts.
+"""Merge the responses for one window of days into facts; of duplicates, one counts.
 
-Basal is the timeline's, and the CSV export's where the timeline has none. Boluses and readings are the therapy events', and the
-CSV export's on days where those have none of that sort. A row that cannot be read is kept as ``unknown``.
+Basal is from the timeline, and from the CSV export where the timeline has none. Boluses and readings are from the
+therapy events, and from the CSV export on days where those have none of that kind. An unreadable row is stored as
+``unknown``.
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ import attrs
 from tconnectsync_tconnect.rows import site_events as siteevents
 from tconnectsync_tconnect.rows import therapy, timeline
 from tconnectsync_tconnect.rows.bad_row import BadRow
-from tconnectsync_tconnect.rows.basal import CsvBasal, OpenRow, segment_kept, without_covered
+from tconnectsync_tconnect.rows.basal import CsvBasal, OpenRow, with_segment, without_covered
 from tconnectsync_tconnect.rows.csv_tables import BASAL, BOLUS, PUMP, CsvRow, Damaged
 from tconnectsync_tconnect.rows.entry import CSV, READERS
 from tconnectsync_tconnect.rows.modes import mode_changes
 from tconnectsync_tconnect.rows.partial_rows import readable, time_among, time_of
-from tconnectsync_tconnect.rows.provenance import ProvenancedRow, kept, kept_aside
+from tconnectsync_tconnect.rows.provenance import ProvenancedRow, unknown_with_row, with_row
 from tconnectsync_tconnect.rows.row_event import RowEvent
 from tconnectsync_tconnect.rows.timeline import BasalSegment, ModeRow, Suspension
 from tconnectsync_tconnect.rows.unreadable_rows import is_bolus, is_changed, unreadable
 
 _SAME_S = 60
-"""Two services tell of one suspension within this time."""
+"""Times of one suspension in two services differ by at most this."""
 
 
 @attrs.frozen(kw_only=True)
 class LegacyResponses:
-    """What the services said of the days from ``first`` on; ``csv`` and ``sites`` are empty where they were not asked."""
+    """The responses for the days from ``first`` on; ``csv`` and ``sites`` are empty if they were not requested."""
 
     first: date
     timeline: Mapping[str, Any] = attrs.field(factory=dict)
@@ -41,8 +42,8 @@ class LegacyResponses:
 
 
 @attrs.frozen(kw_only=True)
-class Rest:
-    """What the days before left open: only later rows tell how long it lasts. ``newest``: the time of their newest data."""
+class OpenSpans:
+    """Spans from earlier days whose end is in later rows. ``newest``: the time of their newest data."""
 
     csv_row: OpenRow | None = None
     suspension: Suspension | None = None
@@ -51,14 +52,14 @@ class Rest:
 
 
 @attrs.frozen(kw_only=True)
-class Merged:
-    """The facts of a window, each once, and what it leaves open.
+class MergedResponses:
+    """The facts of a window, each once, and its open spans.
 
-    ``bad``: rows that could not be read; ``unreadable``: those of them that a user would miss, by sort.
+    ``bad``: the number of unreadable rows; ``unreadable``: those that a user would miss, by kind.
     """
 
     facts: Sequence[ProvenancedRow]
-    rest: Rest
+    open_spans: OpenSpans
     bad: int
     unreadable: Mapping[str, int]
 
@@ -68,9 +69,9 @@ class Merged:
         return is_changed(self.unreadable, len(self.facts) - self.bad)
 
 
-def merged(answers: LegacyResponses, rest: Rest) -> Merged:
-    """What the answers say together."""
-    bad = _Bad(answers.first)
+def merge_responses(answers: LegacyResponses, rest: OpenSpans) -> MergedResponses:
+    """Merge the responses."""
+    bad = _BadRows(answers.first)
     segments = _segments(answers.timeline, bad)
     suspensions = bad.read(
         timeline.SUSPENSION, answers.timeline.get("suspensionDeliveryEvents"), timeline.suspension_of
@@ -85,7 +86,7 @@ def merged(answers: LegacyResponses, rest: Rest) -> Merged:
     if rest.suspension is not None and rest.suspension.at not in {one.at for one in suspensions}:
         unexplained.insert(0, rest.suspension)
     reasons = {one.at: one.reason for one in suspensions}
-    found = [segment_kept(segment, reasons.get(segment.at)) for segment in segments]
+    found = [with_segment(segment, reasons.get(segment.at)) for segment in segments]
     pieces, csv_row = without_covered(csv_basal, segments, unexplained)
     found += pieces
     basal = sorted((one.fact for one in found), key=lambda fact: fact.at)
@@ -99,23 +100,23 @@ def merged(answers: LegacyResponses, rest: Rest) -> Merged:
     filled = _filled(told, csv_told, lacks_boluses=any(is_bolus(one.raw["row"]) for one in bad.facts))
     found += filled
     missed = unreadable(bad.facts, _boluses(told), _boluses(filled[len(told) :]))
-    return Merged(
+    return MergedResponses(
         facts=[*_each_once(found, bad), *bad.facts],
-        rest=Rest(csv_row=csv_row, suspension=open_stop, modes=open_modes, newest=newest),
+        open_spans=OpenSpans(csv_row=csv_row, suspension=open_stop, modes=open_modes, newest=newest),
         bad=len(bad.facts),
         unreadable=missed,
     )
 
 
-class _Bad:
-    """Rows that cannot be read, kept verbatim."""
+class _BadRows:
+    """Unreadable rows, stored as they are."""
 
     def __init__(self, day: date) -> None:
         self.at = datetime.combine(day, time())
         self.facts: list[ProvenancedRow] = []
 
     def read(self, origin: str, rows: Any, reader: Any) -> list[Any]:
-        """What ``reader`` makes of each row, nothing where it skips one."""
+        """Return the result of ``reader`` for each row; rows that it skips give nothing."""
         found = []
         for row in rows if isinstance(rows, (list, tuple)) else ():
             if not isinstance(row, Mapping):
@@ -131,28 +132,31 @@ class _Bad:
         return found
 
     def kept(self, origin: str, rows: Sequence[Any]) -> list[ProvenancedRow]:
-        """The facts of each row by itself."""
+        """Return the facts of each row on its own."""
         found: list[ProvenancedRow] = []
         for row in rows:
             if not isinstance(row, Mapping):
                 self.add(origin, row, "is no row")
                 continue
             try:
-                found += kept(origin, row, READERS[origin](row, {}))
+                found += with_row(origin, row, READERS[origin](row, {}))
             except BadRow as problem:
                 self.add(origin, row, problem.reason)
         return found
 
     def add(self, origin: str, row: Any, reason: str) -> None:
-        """Keep a row as ``unknown``."""
-        one = kept_aside(origin, row, reason, self.at)
+        """Store a row as ``unknown``."""
+        one = unknown_with_row(origin, row, reason, self.at)
         if any(other.fact == one.fact for other in self.facts[-1:]):
-            return  # several facts of one row
+            return  # several facts from one row
         self.facts.append(one)
 
 
-def _segments(answer: Mapping[str, Any], bad: _Bad) -> list[BasalSegment]:
-    """The basal rows in order, one for each time: of several the one that lasts, algorithm before temporary before profile."""
+def _segments(answer: Mapping[str, Any], bad: _BadRows) -> list[BasalSegment]:
+    """The basal rows in order, one per time:
+
+    of several the one that lasts, algorithm before temporary before profile.
+    """
     lists = answer.get("basal")
     rows = [row for each in lists.values() if isinstance(each, list) for row in each] if isinstance(lists, dict) else []
     chosen: dict[datetime, BasalSegment] = {}
@@ -164,7 +168,7 @@ def _segments(answer: Mapping[str, Any], bad: _Bad) -> list[BasalSegment]:
 
 
 def _csv(
-    rows: Sequence[CsvRow | Damaged], before: OpenRow | None, bad: _Bad
+    rows: Sequence[CsvRow | Damaged], before: OpenRow | None, bad: _BadRows
 ) -> tuple[list[CsvBasal], list[ProvenancedRow]]:
     basal = [] if before is None else [before.start]
     told: list[ProvenancedRow] = []
@@ -176,7 +180,7 @@ def _csv(
                 basal.append(_csv_basal(row))
             elif row.table != PUMP:
                 read = readable(row)
-                told += kept(CSV, read.cells, READERS[CSV](read.cells, {}), **read.around)
+                told += with_row(CSV, read.cells, READERS[CSV](read.cells, {}), **read.around)
                 if read.damage is not None:
                     raise read.damage
         except BadRow as problem:
@@ -188,7 +192,7 @@ def _csv(
 
 
 def _end_basal(basal: list[CsvBasal], row: CsvRow | Damaged) -> None:
-    """A row that cannot be read ends the one before it: at its time, or nobody knows when."""
+    """An unreadable row ends the one before it: at its time, or at an unknown time."""
     at = time_among(row.rest) if isinstance(row, Damaged) else time_of(row.cells)
     if at is not None:
         basal.append(CsvBasal(at=at, cells={}, known=False))
@@ -203,11 +207,11 @@ def _csv_basal(row: CsvRow) -> CsvBasal:
 def _suspended(
     unexplained: Sequence[Suspension], segments: Sequence[BasalSegment]
 ) -> tuple[list[ProvenancedRow], Suspension | None]:
-    """Suspensions that no basal row tells, each until basal goes on; and the one that is still going on."""
+    """Suspensions without a basal row, each until basal resumes; and the one that still lasts."""
     found: list[ProvenancedRow] = []
     still: Suspension | None = None
     for one in unexplained:
-        found += kept(timeline.SUSPENSION, one.row, READERS[timeline.SUSPENSION](one.row, {}))
+        found += with_row(timeline.SUSPENSION, one.row, READERS[timeline.SUSPENSION](one.row, {}))
         after = next((segment.at for segment in segments if segment.at > one.at and segment.rate_u_per_h > 0), None)
         if after is None:
             still = still or one
@@ -218,19 +222,19 @@ def _suspended(
 
 def _resumed(row: Mapping[str, Any], at: datetime) -> list[ProvenancedRow]:
     around = {"at": at.isoformat()}
-    return kept(timeline.RESUMPTION, row, READERS[timeline.RESUMPTION](row, around), **around)
+    return with_row(timeline.RESUMPTION, row, READERS[timeline.RESUMPTION](row, around), **around)
 
 
 def _sites(
     sites: Sequence[siteevents.SiteEvent], suspensions: Sequence[Suspension], basal: Sequence[RowEvent]
 ) -> list[ProvenancedRow]:
-    """Site changes; a suspension counts as one where the basal says 0 there, and the timeline does not tell it by itself."""
+    """Site changes and suspensions. A suspension counts if the basal is 0 then and the timeline does not have it."""
     found: list[ProvenancedRow] = []
     for one in sites:
         told = any(_near(one.at, other.at) for other in suspensions)
         confirmed = not told and any(fact.body.rate_u_per_h == 0 and _near(one.at, fact.at) for fact in basal)
         around = {"confirmed": confirmed}
-        found += kept(siteevents.SITE, one.row, READERS[siteevents.SITE](one.row, around), **around)
+        found += with_row(siteevents.SITE, one.row, READERS[siteevents.SITE](one.row, around), **around)
         if confirmed and one.stops_delivery:
             after = next((fact.at for fact in basal if fact.at > one.at and fact.body.rate_u_per_h > 0), None)
             found += [] if after is None else _resumed(one.row, after)
@@ -248,9 +252,10 @@ def _boluses(facts: Sequence[ProvenancedRow]) -> set[str]:
 def _filled(
     first: Sequence[ProvenancedRow], second: Sequence[ProvenancedRow], *, lacks_boluses: bool
 ) -> list[ProvenancedRow]:
-    """``first``, and of ``second`` what is of a sort and a day that ``first`` has nothing of.
+    """Add to ``first`` the facts of ``second`` of a kind and day that ``first`` has none of.
 
-    ``lacks_boluses``: of ``first`` some could not be read, so that each bolus of ``second`` counts that it does not name.
+    ``lacks_boluses``: some boluses of ``first`` are unreadable, so every bolus of ``second`` counts that ``first`` does
+    not name.
     """
     days = {(_sort(one), day) for one, day in _days(first) if _sort(one) != BOLUS or not lacks_boluses}
     names = {_thing(one) for one in first}
@@ -259,7 +264,7 @@ def _filled(
 
 
 def _days(facts: Sequence[ProvenancedRow]) -> Iterable[tuple[ProvenancedRow, date]]:
-    """Each with its day; all facts of one bolus have the day of its first."""
+    """Each fact with its day; all facts of one bolus have the day of its first."""
     begun: dict[str, date] = {}
     for one in facts:
         yield one, begun.setdefault(_thing(one), one.fact.at.date())
@@ -273,8 +278,11 @@ def _thing(one: ProvenancedRow) -> str:
     return one.fact.name.partition("/")[0] if _sort(one) == BOLUS else one.fact.name
 
 
-def _each_once(facts: Sequence[ProvenancedRow], bad: _Bad) -> list[ProvenancedRow]:
-    """Facts of one name would become one in the log: a second dose is kept aside, to be seen."""
+def _each_once(facts: Sequence[ProvenancedRow], bad: _BadRows) -> list[ProvenancedRow]:
+    """Store a second fact with the same name separately:
+
+    in the log they would become one, and a dose would be hidden.
+    """
     found: dict[str, ProvenancedRow] = {}
     for one in facts:
         other = found.setdefault(one.fact.name, one)

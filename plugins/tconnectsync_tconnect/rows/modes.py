@@ -1,4 +1,4 @@
-"""Sleep and exercise, which come with their length, as changes from one mode to another."""
+"""Convert sleep and exercise, which have a length, to changes of mode."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from datetime import datetime, timedelta
 
 from tconnectsync_tconnect.rows import timeline
 from tconnectsync_tconnect.rows.entry import READERS
-from tconnectsync_tconnect.rows.provenance import ProvenancedRow, kept
+from tconnectsync_tconnect.rows.provenance import ProvenancedRow, with_row
 from tconnectsync_tconnect.rows.timeline import ModeRow
 
 SETTLED = timedelta(minutes=30)
-"""Data this much younger than a mode's end show that it did end."""
+"""Data this much newer than a mode's end confirms the end."""
 
 
 def mode_changes(modes: Sequence[ModeRow], newest: datetime | None) -> tuple[list[ProvenancedRow], tuple[ModeRow, ...]]:
-    """One change for every time at which a mode begins or ends; and the modes that are still going on.
+    """Return one change for every start and end of a mode, and the modes that still last.
 
-    A mode that reaches to the ``newest`` data (None: there is none) may last longer yet, so it has no end. Where one ends
-    inside another, that goes on.
+    A mode that reaches to the ``newest`` data (None: there is none) may last longer, so it has no end. If a mode ends
+    inside another, the other continues.
     """
     latest: dict[datetime, ModeRow] = {}
     for mode in modes:
@@ -42,10 +42,10 @@ def _may_last(mode: ModeRow, newest: datetime | None) -> bool:
 
 
 def _ruling(mode: ModeRow, lasting: Sequence[ModeRow]) -> ModeRow:
-    """Which mode holds just before ``mode`` ends: the one that began last."""
+    """The mode just before ``mode`` ends: the one that began last."""
     return [other for other in lasting if other.at < mode.end <= other.end][-1]
 
 
 def _change(mode: ModeRow, after: str, *, ends: bool) -> list[ProvenancedRow]:
     around = {"ends": ends, "mode": after}
-    return kept(timeline.MODE, mode.row, READERS[timeline.MODE](mode.row, around), **around)
+    return with_row(timeline.MODE, mode.row, READERS[timeline.MODE](mode.row, around), **around)

@@ -1,7 +1,7 @@
-"""What can be read of a row that is not as it should be: the dose and its time first, the rest kept verbatim beside it.
+"""Read what is readable of an invalid row: the dose and its time first; the rest is stored as it is.
 
-A dose is read only if nothing speaks against it. In a row with too many or too few cells every column that matters must hold
-what belongs there; a neighbour's number is never taken for a dose.
+A dose is read only if nothing contradicts it. In a row with too many or too few cells, every relevant column must have
+valid contents; a number of the next column is never used as a dose.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DOSES: Mapping[str, _Check] = {
     TIME: values.time,
     "RequestDateTime": values.time,
 }
-"""Columns of a bolus that tell how much was delivered and when, or stand between those."""
+"""Columns of a bolus with amount and time of delivery, or between those."""
 _BESIDE: Mapping[str, _Check] = {
     "BG": values.number,
     "IOB": values.number,
@@ -50,14 +50,14 @@ _BESIDE: Mapping[str, _Check] = {
     "ActualTotalBolusRequested": values.number,
     "IsQuickBolus": values.flag,
 }
-"""Columns without which a bolus is the same dose."""
+"""Columns that do not change the dose."""
 _READ = frozenset(
     {
         *("BG", "StandardPercent", "Duration", "CarbSize"),
         *("FoodBolusSize", "CorrectionBolusSize", "ActualTotalBolusRequested"),
     }
 )
-"""Those of them that facts are made of."""
+"""Those of them that facts are made from."""
 _MATTERS: Mapping[str, Mapping[str, _Check]] = {
     BOLUS: _DOSES,
     BASAL: {TIME: values.time, "BasalRate": values.number},
@@ -70,19 +70,22 @@ _END = ("CompletionDateTime", "InsulinDelivered")
 
 @attrs.frozen(kw_only=True)
 class Readable:
-    """``cells``: what may be believed. ``around``: the rest, verbatim, as the log keeps it. ``reasons``: empty for a whole row."""
+    """The readable part of a row.
+
+    ``cells``: reliable cells. ``around``: the rest, unchanged, for the log. ``reasons``: empty for a valid row.
+    """
 
     cells: Cells
     around: Mapping[str, Any] = attrs.field(factory=dict)
     reasons: Sequence[str] = ()
     no_amount: bool = False
-    """A dose was delivered, and the row does not say how much."""
+    """A dose was delivered, but the row has no amount."""
     damage: BadRow | None = None
-    """A dose that is there and cannot be read, while the rest can."""
+    """A dose that is unreadable while the rest is readable."""
 
 
 def readable(row: CsvRow) -> Readable:
-    """What of a row may be believed. Raises BadRow if its cells may be those of other columns."""
+    """Return the reliable cells. Raises BadRow if the cells may be in the wrong columns."""
     if row.misfit:
         _must_fit(row)
     checks = _BESIDE if row.table == BOLUS else {"IOB": values.number} if row.table == DEVICE else {}
@@ -124,7 +127,7 @@ def _fits(cells: Cells, column: str, check: _Check) -> bool:
 
 
 def _without_unknown_ends(cells: dict[str, str], unread: dict[str, str]) -> BadRow | None:
-    """Take out the ends whose amount or time is missing: what was delivered is unknown then, and never 0."""
+    """Remove ends without amount or time: then the delivered amount is unknown, never 0."""
     found = None
     if _is_set(cells, "ExtendedBolusIsComplete") and (found := _extended_problem(cells)) is not None:
         _take_out(cells, unread, (*_EXTENDED_END, "ExtendedBolusIsComplete"))
@@ -155,7 +158,7 @@ def _is_set(cells: Cells, column: str) -> bool:
     try:
         return values.flag(cells, column)
     except BadRow:
-        return False  # told where the facts are made
+        return False  # reported where the facts are made
 
 
 def _take_out(cells: dict[str, str], unread: dict[str, str], columns: Sequence[str]) -> None:
@@ -163,13 +166,13 @@ def _take_out(cells: dict[str, str], unread: dict[str, str], columns: Sequence[s
 
 
 def time_among(cells: Sequence[str]) -> datetime | None:
-    """The first of these cells that is a time: of a row that fits no header."""
+    """The first of these cells that is a time, for a row that fits no header."""
     named = {str(index): cell for index, cell in enumerate(cells)}
     return time_of(named, *named) if named else None
 
 
 def time_of(cells: Cells, *columns: str) -> datetime | None:
-    """The first time that can be read in these columns."""
+    """The first readable time in these columns."""
     for column in columns or (TIME, "RequestDateTime", "CompletionDateTime"):
         if _fits(cells, column, values.needed_time):
             return values.time(cells, column)

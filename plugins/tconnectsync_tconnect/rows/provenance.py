@@ -1,4 +1,4 @@
-"""A fact together with what the log keeps of where it came from: enough to make it again."""
+"""A fact with its origin in the log: enough to decode it again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tconnectsync_tconnect.rows.row_event import RowEvent
 
 Row: TypeAlias = Mapping[str, Any]
 Reader: TypeAlias = Callable[[Row, Mapping[str, Any]], Sequence[RowEvent]]
-"""Makes the facts of a vendor's row; the second mapping is what was known around it. Raises BadRow."""
+"""Makes the facts of a vendor's row; the second mapping is its context. Raises BadRow."""
 
 _PERSONAL = frozenset(
     {
@@ -39,13 +39,16 @@ _PERSONAL = frozenset(
 
 @attrs.frozen(kw_only=True)
 class ProvenancedRow:
-    """``raw``: ``from`` (which table), ``row`` (the vendor's), ``fact`` (which of the row's facts), and the surroundings."""
+    """A fact and its ``raw``:
+
+    ``from`` (which table), ``row`` (the vendor's), ``fact`` (which of the row's facts), and the context.
+    """
 
     fact: RowEvent
     raw: Mapping[str, Any]
 
 
-def kept(origin: str, row: Row, facts: Sequence[RowEvent], **around: Any) -> list[ProvenancedRow]:
+def with_row(origin: str, row: Row, facts: Sequence[RowEvent], **around: Any) -> list[ProvenancedRow]:
     """The facts that ``origin``'s reader made of ``row`` and ``around``."""
     clean = impersonal(row)
     return [
@@ -53,8 +56,8 @@ def kept(origin: str, row: Row, facts: Sequence[RowEvent], **around: Any) -> lis
     ]
 
 
-def kept_aside(origin: str, row: Any, reason: str, at: datetime, **around: Any) -> ProvenancedRow:
-    """A row that cannot be read, as ``unknown``: named by its content, verbatim but for what names a person."""
+def unknown_with_row(origin: str, row: Any, reason: str, at: datetime, **around: Any) -> ProvenancedRow:
+    """An unreadable row as ``unknown``: named by its content, unchanged except for personal data."""
     clean = impersonal(row)
     text = json.dumps(clean, sort_keys=True, default=str)
     name = hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()[:16]
@@ -63,7 +66,7 @@ def kept_aside(origin: str, row: Any, reason: str, at: datetime, **around: Any) 
 
 
 def impersonal(value: Any) -> Any:
-    """A vendor's value without what names a person."""
+    """A vendor's value without personal data."""
     if isinstance(value, Mapping):
         return {str(key): impersonal(item) for key, item in value.items() if str(key).lower() not in _PERSONAL}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What a row says, before it is known of which pump."""
+"""A fact from a row, before its pump is known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tconnectsync.events import Body
 
 @attrs.frozen(kw_only=True)
 class RowEvent:
-    """``name`` is what the event's id ends with; ``at`` is the wearer's wall clock, naive."""
+    """``name`` is the end of the event's id; ``at`` is the user's wall clock, naive."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""Serial numbers as files show them. A spreadsheet turns 90001234 into 9.0001234E7, or rounds it to 9.00012E7."""
+"""Serial numbers in files. A spreadsheet turns 90001234 into 9.0001234E7, or rounds it to 9.00012E7."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _NUMBER = re.compile(r"\+?(\d+)(?:\.(\d*))?(?:[eE]\+?(\d{1,2}))?", re.ASCII)
 
 
 def plain_serial(said: str) -> str:
-    """The serial number that ``said`` stands for: ``9.0001234E7`` is 90001234. Anything that is no such number is left as it is."""
+    """Return the serial number: ``9.0001234E7`` is 90001234. Other text stays as it is."""
     said = said.strip()
     found = _NUMBER.fullmatch(said)
     if found is None or said.isdecimal() or is_rounded(said):
@@ -18,7 +18,7 @@ def plain_serial(said: str) -> str:
 
 
 def is_rounded(said: str) -> bool:
-    """Whether digits of the serial number are lost: ``9.00012E7`` may be any number from 90001150 to 90001250."""
+    """Whether digits are lost: ``9.00012E7`` may be any number from 90001150 to 90001250."""
     found = _NUMBER.fullmatch(said.strip())
     if found is None:
         return False
@@ -28,10 +28,10 @@ def is_rounded(said: str) -> bool:
     return len(decimals) != exponent and not (len(decimals) > exponent and not decimals[exponent:].strip("0"))
 
 
-def can_be(said: str, serial: str) -> bool:
-    """Whether a rounded number may stand for this serial number."""
-    found = _NUMBER.fullmatch(said.strip())
+def can_be(text: str, serial: str) -> bool:
+    """Whether a rounded number may be this serial number."""
+    found = _NUMBER.fullmatch(text.strip())
     if found is None or not serial.isdecimal():
         return False
     unit = Decimal(10) ** (int(found[3] or 0) - len(found[2] or ""))
-    return abs(Decimal(serial) - Decimal(said.strip())) <= unit / 2
+    return abs(Decimal(serial) - Decimal(text.strip())) <= unit / 2

@@ -1,4 +1,4 @@
-"""Site changes and suspensions: the list of its own that the older service keeps."""
+"""Site changes and suspensions: a separate list of the older service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REASONS = {"manual": "user", "alarm": "alarm", "site-cart": "user", "basal-iq":
 
 @attrs.frozen(kw_only=True)
 class SiteEvent:
-    """One entry that is not to be skipped."""
+    """One entry that is not skipped."""
 
     at: datetime
     reason: str
@@ -28,18 +28,18 @@ class SiteEvent:
 
     @property
     def stops_delivery(self) -> bool:
-        """Whether the pump stood still; a temporary rate of 0 is a rate."""
+        """Whether delivery was suspended; a temporary rate of 0 is a rate."""
         return self.reason in _REASONS
 
 
 def site_event_of(row: Mapping[str, Any]) -> SiteEvent | None:
-    """An entry; None for one to skip. Raises BadRow."""
+    """Read an entry; None for one to skip. Raises BadRow."""
     reason = str(row.get("SuspendReason") or "unknown")
     return None if reason in _SKIPPED else SiteEvent(at=wall.at_date(row), reason=reason, row=row)
 
 
 def site_facts(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[RowEvent]:
-    """``cannula.filled`` for a site change; the suspension where basal ``confirmed`` it, else a note of it. Raises BadRow."""
+    """``cannula.filled`` for a site change; a suspension if basal ``confirmed`` it, else a note. Raises BadRow."""
     found = site_event_of(row)
     if found is None:
         return []

@@ -1,4 +1,4 @@
-"""The therapy events: each as the row that the CSV export has for the same thing, so that both give the same facts."""
+"""Convert each therapy event to the equivalent row of the CSV export, so that both give the same facts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _READINGS = "Readings (CGM / BGM)"
 
 
 def therapy_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[RowEvent]:
-    """What an entry of the therapy events says. Raises BadRow."""
+    """Return the facts of a therapy event. Raises BadRow."""
     kind = row.get("type")
     if not isinstance(kind, str) or not kind:
         raise BadRow("is no type of a therapy event", column="type")
@@ -35,7 +35,7 @@ def therapy_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequenc
     if kind == "BG":
         return [_fingerstick(row, fact) for fact in facts_of(_reading(row, "BG", row.get("bg")))]
     at = values.needed_time({TIME: cell(row.get("eventDateTime"))}, TIME)
-    if kind == "Basal":  # the timeline and the CSV export tell the basal that was delivered
+    if kind == "Basal":  # the timeline and the CSV export have the delivered basal
         body = events.PumpNoted(name="basal_event", values=_plain(_part(row, "basalRate")))
         return [RowEvent(name=f"pump.noted:basal_event:{at.isoformat()}", kind="pump.noted", at=at, body=body)]
     code = kind[:40]
@@ -43,7 +43,7 @@ def therapy_facts(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequenc
 
 
 def bolus_cells(row: Mapping[str, Any]) -> dict[str, str]:
-    """A bolus as the row of the Bolus table that the CSV export has for it. Raises BadRow."""
+    """Return a bolus as a row of the CSV export's Bolus table. Raises BadRow."""
     now, later = _part(row, "standard"), _part(row, "bolex")
     if now and "bolusIsComplete" not in now:
         raise BadRow("is not there", column="bolusIsComplete")
@@ -91,7 +91,7 @@ def bolus_cells(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def cell(value: Any) -> str:
-    """A JSON value as the CSV export writes it; what has parts, and is no value, is empty."""
+    """Return a JSON value as the CSV export writes it; empty for an object or list."""
     if value is None or isinstance(value, (dict, list)):
         return ""
     if isinstance(value, float) and value == int(value):

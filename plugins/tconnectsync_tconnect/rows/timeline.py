@@ -1,4 +1,4 @@
-"""The therapy timeline: basal by kind, suspensions, sleep and exercise. Each row by itself; what they mean together is merging."""
+"""Read the therapy timeline: basal by kind, suspensions, sleep and exercise, row by row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BASAL, SUSPENSION, RESUMPTION, MODE = "timeline basal", "timeline suspension", "
 _SOURCES = {0: "suspended", 1: "profile", 2: "temp_rate", 3: "algorithm"}
 _REASONS = {"manual": "user", "site-cart": "user", "alarm": "alarm", "control-iq": "plgs", "basal-iq": "plgs"}
 _CARRIED_OVER = frozenset({"previous", "basal-profile"})
-"""No suspensions of their own: the same one after midnight, and one that the profile explains."""
+"""Rows that are no suspensions of their own: a repetition after midnight, and one that the profile explains."""
 _MODES = {1: "sleep", 2: "exercise"}
 _MOST_S = 7 * 86_400
 
@@ -57,7 +57,7 @@ class ModeRow:
 
 
 def segment_of(row: Mapping[str, Any]) -> BasalSegment:
-    """A row of one of the three basal lists. Raises BadRow."""
+    """Read a row of one of the three basal lists. Raises BadRow."""
     kind = wall.plain(row.get("type"))
     return BasalSegment(
         at=wall.at_seconds(row),
@@ -69,13 +69,13 @@ def segment_of(row: Mapping[str, Any]) -> BasalSegment:
 
 
 def suspension_of(row: Mapping[str, Any]) -> Suspension | None:
-    """A suspension row; None for one that is no suspension of its own. Raises BadRow."""
+    """Read a suspension row; None if it is no suspension of its own. Raises BadRow."""
     reason = str(row.get("suspendReason") or "unknown")
     return None if reason in _CARRIED_OVER else Suspension(at=wall.at_seconds(row), reason=reason, row=row)
 
 
 def mode_of(row: Mapping[str, Any]) -> ModeRow | None:
-    """A row of the events; None for one that is neither sleep nor exercise. Raises BadRow."""
+    """Read a row of the events; None if it is neither sleep nor exercise. Raises BadRow."""
     kind = wall.plain(row.get("eventType"))
     mode = _MODES.get(kind) if type(kind) is int else None
     if mode is None:
@@ -85,7 +85,7 @@ def mode_of(row: Mapping[str, Any]) -> ModeRow | None:
 
 
 def basal(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[RowEvent]:
-    """``basal.delivered``; ``suspended`` around it is the reason of the suspension that begins with it."""
+    """``basal.delivered``; ``suspended`` in the context is the reason of the suspension that begins with it."""
     segment = segment_of(row)
     explained = around.get("suspended") is not None and segment.rate_u_per_h == 0
     body = events.BasalDelivered(
@@ -97,7 +97,7 @@ def basal(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[RowEven
 
 
 def suspended(row: Mapping[str, Any], _around: Mapping[str, Any]) -> Sequence[RowEvent]:
-    """``pumping.suspended``, for a suspension that no basal row tells."""
+    """``pumping.suspended`` for a suspension without a basal row."""
     found = suspension_of(row)
     if found is None:
         return []
@@ -115,7 +115,7 @@ def resumed(_row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[RowE
 
 
 def mode_changed(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[RowEvent]:
-    """``mode.changed`` at the start of a row, or at its ``end``, to the ``mode`` that then holds."""
+    """``mode.changed`` at the start of a row, or at its ``end``, to the then current ``mode``."""
     found = mode_of(row)
     if found is None:
         return []
@@ -128,7 +128,7 @@ def mode_changed(row: Mapping[str, Any], around: Mapping[str, Any]) -> Sequence[
 
 
 def named(kind: str, at: datetime, body: events.Body) -> RowEvent:
-    """A fact that its kind and time name, as every other reading of the same thing does."""
+    """A fact named by its kind and time, as in every other format."""
     return RowEvent(name=f"{kind}:{at.isoformat()}", kind=kind, at=at, body=body)
 
 

@@ -1,4 +1,4 @@
-"""Times as the web services write them, as the wearer's wall clock: naive, in whole seconds."""
+"""Times of the web services as the user's wall clock: naive, in whole seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DATE = re.compile(r"/Date\((-?\d{1,17})(?:[+-]\d{4})?\)/", re.ASCII)
 
 
 def at_seconds(row: Mapping[str, Any], key: str = "x") -> datetime:
-    """The Pacific rule: read as a Pacific wall clock, the seconds give the wearer's wall clock, wherever that is."""
+    """The Pacific rule: read as a Pacific wall clock, the seconds give the user's wall clock in any zone."""
     found = plain(row.get(key))
     if isinstance(found, bool) or not isinstance(found, (int, float)):
         raise BadRow("is no time in seconds", column=key)
@@ -34,7 +34,7 @@ def at_date(row: Mapping[str, Any], key: str = "EventDateTime") -> datetime:
 
 
 def plain(value: Any) -> Any:
-    """A number that was sent as text as the number; anything else as it is."""
+    """Return a number that was sent as text as a number; anything else as it is."""
     if not isinstance(value, str) or not _NUMBER.fullmatch(value.strip()):
         return value
     return float(value) if "." in value else int(value)
@@ -51,7 +51,7 @@ def _pacific(seconds: float, key: str) -> datetime:
 
 
 def number(row: Mapping[str, Any], key: str) -> float:
-    """A number that must be there."""
+    """Return a required number."""
     found = plain(row.get(key))
     if isinstance(found, bool) or not isinstance(found, (int, float)):
         raise BadRow("is no number", column=key)

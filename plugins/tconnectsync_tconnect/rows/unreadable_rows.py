@@ -1,4 +1,4 @@
-"""Which rows that cannot be read a user would miss, and whether the vendor must have changed something."""
+"""Count unreadable rows that a user would miss, and decide whether the vendor has changed something."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tconnectsync_tconnect.rows.entry import CSV
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow
 
 MOST_SHARE = 0.05
-"""More of the rows than this must not be unreadable, and not a single bolus."""
+"""The largest share of unreadable rows that is no change. Not a single bolus may be unreadable."""
 
 
 def unreadable(bad: Sequence[ProvenancedRow], told: Collection[str], filled: Collection[str]) -> Counter[str]:
-    """What could not be read, by sort. ``told`` names the boluses of the therapy events, ``filled`` those of the export alone.
+    """Unreadable rows by kind. ``told``: boluses of the therapy events, ``filled``: those of the export alone.
 
-    A bolus that the export has instead is not missed; nor is a row of the export where the therapy events have boluses.
+    A bolus that the export has instead is not missed; nor is a row of the export if the therapy events have boluses.
     """
     found: Counter[str] = Counter()
     for one in bad:
@@ -36,12 +36,12 @@ def is_changed(kinds: Mapping[str, int], read: int) -> bool:
 
 
 def words_of(kinds: Mapping[str, int]) -> str:
-    """Counts by sort."""
+    """The counts by kind as text."""
     return ", ".join(f"{number:,} {kind}" for kind, number in kinds.items()) + " cannot be read"
 
 
 def is_bolus(row: Any) -> bool:
-    """Whether a row is one of a bolus; one without a readable type is if anything in it speaks of one."""
+    """Whether a row is a bolus; a row without a readable type is one if any part of it mentions one."""
     if isinstance(row, Mapping):
         said = row.get("type", row.get("Type", row.get("table")))
         if isinstance(said, str) and said:

@@ -24,10 +24,10 @@ class TimeBudget:
         return self._clock.monotonic() >= self._end_s
 
 
-def delete_all(client: NightscoutClient, collection: str, copies: Iterable[Copy], patience: TimeBudget) -> bool:
+def delete_all(client: NightscoutClient, collection: str, copies: Iterable[Copy], budget: TimeBudget) -> bool:
     """Delete these; False when patience ended before all were gone."""
     for copy in copies:
-        if patience.ended:
+        if budget.ended:
             return False
         client.delete(collection, copy.mongo_id)
     return True

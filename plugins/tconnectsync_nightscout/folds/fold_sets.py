@@ -1,4 +1,4 @@
-"""The folds of each Nightscout sink, as its options ask for them."""
+"""The folds of each Nightscout sink, by its options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tconnectsync_nightscout.folds.suspensions import suspension_notes
 def treatment_folds(
     *, basal: bool = True, bolus: bool = True, glucose: bool = True, carbs: str = "on", units: str = "mg/dl"
 ) -> tuple[Fold[Any], ...]:
-    """Insulin and carbs. Without ``bolus`` there are no carbs either: they come with boluses."""
+    """Insulin and carbs. Without ``bolus`` there are no carbs, since they are part of boluses."""
     folds: list[Fold[Any]] = []
     if bolus:
         folds.append(BolusFold(carbs=carbs, glucose=glucose, units=units))
@@ -34,7 +34,7 @@ def treatment_folds(
 
 
 def iob_folds(*, device_status: bool = True) -> tuple[Fold[Any], ...]:
-    """Insulin on board as the pump reports it."""
+    """Insulin on board as recorded by the pump."""
     return (IobFold(device_status=device_status),)
 
 
@@ -47,7 +47,7 @@ def cgm_folds(*, alerts: bool = False) -> tuple[Fold[Any], ...]:
 
 
 def device_status_folds() -> tuple[Fold[Any], ...]:
-    """How the pump is doing."""
+    """The pump's state."""
     return (DeviceStatusFold(),)
 
 

@@ -1,4 +1,4 @@
-"""A stretch of equal basal rate, and the Temp Basal treatment that shows it."""
+"""A segment of constant basal rate, and its Temp Basal treatment."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tconnectsync import Document
 from tconnectsync_nightscout.folds.documents import Mark, minutes, stamp, treatment, words
 
 SUSPENDED = "suspended"
-"""The rate source of a suspension, and of record 279 while one lasts."""
+"""The rate source of a suspension, and of record 279 during one."""
 
 SUSPENSION_AHEAD = timedelta(hours=2)
-"""A suspension whose end was not seen is drawn so far past the newest sign of life: phones upload about hourly."""
+"""An open suspension is shown this far past the newest event: phones upload about hourly."""
 RATE_AHEAD = timedelta(minutes=5)
-"""The running rate is drawn so far past the newest record that told it: the next one comes five minutes later."""
+"""The current rate is shown this far past its newest record: the next one comes five minutes later."""
 
 SUSPENSION_WORDS = {
     "user": "suspended by the wearer",
@@ -27,11 +27,12 @@ SUSPENSION_WORDS = {
 
 
 @attrs.frozen(kw_only=True)
-class Stretch:
-    """One rate in force. ``first`` names it; it is drawn from ``begin`` (later than ``first.at`` after a hand-over).
+class RateSegment:
+    """One constant rate. ``first`` names it; it is shown from ``begin`` (later than ``first.at`` after a pump change).
 
-    ``until``: how long it is believed at most (None: until something ends it). ``seen_at``: the newest event that speaks for
-    it. ``delivered``: told by a delivery record, ``spanned``: by a row with its own length. ``part`` counts hand-overs.
+    ``until``: how long it applies at most (None: until something ends it). ``seen_at``: the newest event that confirms
+    it. ``delivered``: from a delivery record, ``spanned``: from a row with its own length. ``part`` counts pump
+    changes.
     """
 
     first: Mark
@@ -49,36 +50,36 @@ class Stretch:
 
     @property
     def told_at(self) -> datetime:
-        """When a record last told this rate."""
+        """The time of the last record of this rate."""
         return (self.last or self.first).at
 
     @property
     def shown_until(self) -> datetime:
-        """How far it is drawn while nothing ended it. A row with its own length counts exactly that."""
+        """How far it is shown until something ends it. A row with its own length is shown to its end."""
         if self.spanned and self.until is not None:
             return self.until
         ahead = self.seen_at + (SUSPENSION_AHEAD if self.suspended else RATE_AHEAD)
         return ahead if self.until is None else min(ahead, self.until)
 
-    def seen(self, at: datetime, mark: Mark | None = None) -> Stretch:
-        """Still going on at ``at``; ``mark`` is a record that says so."""
+    def seen(self, at: datetime, mark: Mark | None = None) -> RateSegment:
+        """Return the segment, still current at ``at``; ``mark`` is a record that confirms it."""
         return attrs.evolve(self, seen_at=max(self.seen_at, at), last=mark or self.last)
 
-    def confirmed(self, mark: Mark, until: datetime | None) -> Stretch:
-        """The same rate was told again."""
+    def confirmed(self, mark: Mark, until: datetime | None) -> RateSegment:
+        """Return the segment, confirmed by another record of the same rate."""
         if until is not None and self.until is not None:
             until = max(until, self.until)
         return attrs.evolve(self, seen_at=max(self.seen_at, mark.at), until=until, last=mark)
 
     def ended(self, at: datetime, *, shown: datetime | None = None) -> Sequence[Document]:
-        """The finished document of a stretch that ended at ``at`` (its document at ``shown``); none where it has no length."""
+        """The final document of a segment that ended at ``at`` (its document at ``shown``); none if it has no length."""
         if self.until is not None and self.until < at:
             at, shown = self.until, None
-        return stretch_document(self, at, shown=shown)
+        return segment_document(self, at, shown=shown)
 
 
-def stretch_document(stretch: Stretch, end: datetime, *, shown: datetime | None = None) -> Sequence[Document]:
-    """The Temp Basal of ``stretch`` to ``end``, or nothing where it has no length."""
+def segment_document(stretch: RateSegment, end: datetime, *, shown: datetime | None = None) -> Sequence[Document]:
+    """The Temp Basal of ``stretch`` up to ``end``; none if it has no length."""
     if end <= stretch.begin:
         return ()
     at = stamp(stretch.begin, stretch.first.seq)
@@ -105,5 +106,5 @@ def stretch_document(stretch: Stretch, end: datetime, *, shown: datetime | None 
 
 
 def suspension_words(reason: str | None) -> str:
-    """Why delivery is stopped, for people."""
+    """The reason of a suspension as text."""
     return "Delivery " + SUSPENSION_WORDS.get(reason or "", "suspended")

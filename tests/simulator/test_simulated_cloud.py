@@ -97,7 +97,7 @@ class Client:
         return self.get(f"api/reports/bff/pumper/{self.cloud.accounts[0].pumper_id}", **headers)
 
     def logs(self, first: str, last: str, pump: SimulatedPump | None = None, **more: str) -> requests.Response:
-        assignment = (pump or self.cloud.shelves[0].pump).assignment_id
+        assignment = (pump or self.cloud.caches[0].pump).assignment_id
         query = {
             "pumperId": self.cloud.accounts[0].pumper_id,
             "startDate": f"{first}T00:00:00Z",
@@ -348,8 +348,8 @@ def test_a_plan_is_served_like_the_pump_it_makes(client: Client, pump: Simulated
         assert other.pumper().json() == client.pumper().json()
         window = ("2026-03-01", "2026-03-06")
         assert other.logs(*window).content == client.logs(*window).content
-        assert cloud.shelves[0].pump.log == ()
-        assert cloud.shelves[0].pump.truth == pump.truth
+        assert cloud.caches[0].pump.log == ()
+        assert cloud.caches[0].pump.truth == pump.truth
 
 
 def test_a_shelf_knows_when_the_next_upload_comes(pump: SimulatedPump) -> None:

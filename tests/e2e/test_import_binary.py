@@ -117,4 +117,4 @@ def test_a_damaged_file_is_refused_whole_with_the_position(worlds: Worlds, tmp_p
         assert events_of(fresh) == []
         words = imported(fresh, str(file), "--pump", worlds.serial, "--skip-bad")
         assert f"\n{len(worlds.records) - 3:,} new pump events" in words  # damage may begin in one and end in another
-        assert "left out at byte 52,000" in words
+        assert "skipped at byte 52,000" in words

@@ -73,7 +73,7 @@ def test_a_site_that_takes_small_requests_only_is_told(site: StubSite) -> None:
         assert site.receiver_key["treatments"] == []
     site.judge = lambda request: Fault(status=415) if "Content-Encoding" in request.headers else None
     assert bad(site) == []
-    assert "sent plain" in "\n".join(finding.what for finding in findings(site))
+    assert "sent uncompressed" in "\n".join(finding.what for finding in findings(site))
 
 
 def test_the_trial_is_as_large_as_a_full_batch_plain_and_compressed(site: StubSite) -> None:

@@ -287,7 +287,7 @@ def test_a_rounded_serial_number_is_refused_and_no_new_pump(said: str) -> None:
         with pytest.raises(FileUnreadable) as caught:
             events_of(content, skip_bad=skip_bad)
         assert "--pump SERIAL" in str(caught.value.remedy)
-    with pytest.raises(FileUnreadable, match="no serial number"):
+    with pytest.raises(FileUnreadable, match="rounded number"):
         events_of(export(boluses(STANDARD)), pump=said)
 
 

@@ -254,7 +254,7 @@ def test_without_readings_the_serial_number_is_asked_for() -> None:
 
 
 def test_another_serial_number_than_the_files_is_refused() -> None:
-    with pytest.raises(FileUnreadable, match="is of pump 90556643, not of pump 777"):
+    with pytest.raises(FileUnreadable, match="is from pump 90556643, not of pump 777"):
         events_of(export(*TABLES), pump="777")
 
 
@@ -352,7 +352,7 @@ def test_a_reading_that_is_no_glucose_value_is_refused(value: str) -> None:
 
 @pytest.mark.parametrize("bad", [iob(("00:00:19", "x")), basal(("00:00:00", "0,8")), iob(("99:00:00", "1"))])
 def test_a_value_that_is_none_is_refused(bad: str) -> None:
-    with pytest.raises(FileUnreadable, match="Nothing of the file was taken"):
+    with pytest.raises(FileUnreadable, match="Nothing was imported"):
         events_of(export(bad), pump=PUMP)
 
 
@@ -374,7 +374,7 @@ def test_where_a_file_is_only_looked_through_its_first_events_do() -> None:
 def test_rows_left_out_are_told() -> None:
     content = export(TABLES[0], iob(*((f"0{hour}:00:00", "x") for hour in range(7))))
     batch = next(read(io.BytesIO(content), Asked(skip_bad=True)))
-    assert batch.note.endswith("; 7 damaged rows left out (line 10, 11, 12, 13, 14 and 2 more)")
+    assert batch.note.endswith("; 7 damaged rows skipped (line 10, 11, 12, 13, 14 and 2 more)")
 
 
 def test_a_file_that_ends_within_a_row_is_refused_unless_what_is_left_is_asked_for() -> None:

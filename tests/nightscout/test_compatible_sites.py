@@ -239,4 +239,4 @@ def test_what_a_site_calls_a_document_is_remembered_only_where_it_keeps_no_name_
             receiver = receiver_of(site, clock)
             (outcome,) = receiver.deliver([put("a")])
             receiver.close()
-        assert ("_id" in json.loads(getattr(outcome, "stored", "{}"))) is expected
+        assert ("_id" in json.loads(getattr(outcome, "receiver_key", "{}"))) is expected

@@ -188,54 +188,54 @@ class LegacyMatch:
 
 @runtime_checkable
 class SupportsAdoption(Protocol):
-    """What a receiver that is :class:`Surveyed` may do besides, for ``adopt``: tell an older bridge's documents, and remove them."""
+    """A :class:`ReadableReceiver` that can recognise and remove an older bridge's documents, for ``adopt``."""
 
     @property
     def adopts(self) -> bool:
-        """Whether an older bridge wrote of the kinds of facts that this sink tells."""
+        """Whether an older bridge wrote the kinds of facts of this sink."""
         ...
 
     def recognise_older(
         self, documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str]
     ) -> Sequence[LegacyMatch]:
-        """Which of ``others`` (of the survey, not ours) an older bridge wrote, of the kinds of facts that this sink tells.
+        """Return which of ``others`` an older bridge wrote about the facts of this sink. ``others`` come from the survey.
 
-        ``documents`` are all of ours from two days before to two days after the others. ``claimed``, which this adds to, holds the
-        identities of those whose likeness was found already, in these days or in others. Everybody else's are left out.
+        ``documents`` are this sink's own, from two days before to two days after the others. ``claimed`` has the identities that
+        were matched already, on these days or on others; add the new matches. Leave out the documents of other programs.
         """
         ...
 
     def remove(self, others: Sequence[StoredDocument]) -> None:
-        """Delete exactly these, each by the place's own name for it; one that is gone already is no error.
+        """Delete exactly these, each by the receiver's own name for it. A missing one is no error.
 
-        Raises Retryable also where the place says that it did so, and holds some of them still.
+        Raises Retryable also if the receiver reports success but still has some of them.
         """
         ...
 
 
 def can_adopt(receiver: object) -> TypeGuard[SupportsAdoption]:
-    """Whether it tells and removes what an older bridge wrote of its sink's facts."""
+    """Whether it recognises and removes an older bridge's documents."""
     return isinstance(receiver, SupportsAdoption) and receiver.adopts
 
 
 @runtime_checkable
 class ReadableReceiver(Protocol):
-    """What a receiver may do besides, so that ``verify`` and the daily comparison can be done: show all that is there.
+    """A receiver that can list all stored copies, for ``verify`` and the daily comparison.
 
-    One that cannot read back what it wrote leaves it out. The calls may raise as those of :class:`Receiver`.
+    The calls may raise the same errors as those of :class:`Receiver`.
     """
 
     def shows(self, collection: str) -> bool:
-        """Whether the survey shows documents of this collection: others are not compared."""
+        """Whether the survey lists documents of this collection. Other collections are not compared."""
         ...
 
     def survey(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
-        """Every stored copy from ``first`` to ``last`` (UTC, both inclusive): this sink's, two of one document too, and others'.
+        """Yield every stored copy from ``first`` to ``last`` (UTC, both inclusive), duplicates and other programs' documents too.
 
-        Without documents of other sinks of this product. It may be slow: others get their turn after every few hundred.
+        Leave out the documents of other sinks of this product. It may be slow: others get their turn after every few hundred.
         """
         ...
 
     def compare(self, document: Document, stored: StoredDocument) -> Sequence[FieldDiff]:
-        """In what a copy differs from ``document``; what the receiver adds, drops or writes in another way is no difference."""
+        """Return the differences of a copy from ``document``. Leave out fields that the receiver adds, drops or rewrites."""
         ...

@@ -108,7 +108,7 @@ class NightscoutReceiver:
         return [outcomes[delivery.document_id] for delivery in batch]
 
     def rendered(self, document: Document) -> Mapping[str, Any] | Refused:
-        """Return the body that is posted for a document. See :class:`tconnectsync.plugin.receiver.Rendering`."""
+        """Return the body that is posted for a document. See :class:`tconnectsync.plugin.receiver.SupportsRender`."""
         delivery = Delivery(document_id=document.id, collection=document.collection, document=document)
         task = self._prepare(delivery)
         return task if isinstance(task, Refused) else task.body or {}
@@ -211,7 +211,7 @@ class NightscoutReceiver:
                 yield found
 
     def shows(self, collection: str) -> bool:
-        """See :class:`tconnectsync.Surveyed`. All but profiles, which are read on each delivery.
+        """See :class:`tconnectsync.ReadableReceiver`. All but profiles, which are read on each delivery.
 
         Empty for a collection in which the site drops our identifiers: all documents would look missing and be sent
         again.
@@ -219,7 +219,7 @@ class NightscoutReceiver:
         return collection in self.collections and collection not in {PROFILE, *self.client.drops_identifier}
 
     def survey(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:
-        """See :class:`tconnectsync.Surveyed`.
+        """See :class:`tconnectsync.ReadableReceiver`.
 
         If a site keeps one treatment per key, the survey includes other programs' keys.
         """
@@ -251,7 +251,7 @@ class NightscoutReceiver:
         )  # fmt: skip
 
     def compare(self, document: Document, stored: StoredDocument) -> Sequence[FieldDiff]:
-        """See :class:`tconnectsync.Surveyed`."""
+        """See :class:`tconnectsync.ReadableReceiver`."""
         body = self.rendered(document)
         found = [] if isinstance(body, Refused) else diff(body, stored.content)
         return [
@@ -260,19 +260,19 @@ class NightscoutReceiver:
 
     @property
     def adopts(self) -> bool:
-        """See :class:`tconnectsync.Adopting`."""
+        """See :class:`tconnectsync.SupportsAdoption`."""
         return self.sink in KINDS_OF_SINK
 
     def recognise_older(
         self, documents: Sequence[Document], others: Sequence[StoredDocument], claimed: set[str]
     ) -> Sequence[LegacyMatch]:
-        """See :class:`tconnectsync.Adopting`."""
+        """See :class:`tconnectsync.SupportsAdoption`."""
         if ENTRIES in self.collections:
             return match_legacy_readings(documents, others)
         return match_legacy(documents, others, claimed, kinds=KINDS_OF_SINK.get(self.sink, frozenset()))
 
     def remove(self, others: Sequence[StoredDocument]) -> None:
-        """See :class:`tconnectsync.Adopting`."""
+        """See :class:`tconnectsync.SupportsAdoption`."""
         going = {item["_id"]: stored.collection for stored in others if is_deletable(item := stored.content)}
         for mongo_id, collection in going.items():
             self.client.delete(collection, mongo_id)

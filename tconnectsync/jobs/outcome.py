@@ -40,11 +40,11 @@ def problems(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[
         elif not runner.fold_runner.blocked and (condition.state == HealthState.WAITING or runner.folding.is_behind()):
             message = _words(name, condition) if condition.message else f"{name}: not all of the log could be processed"
             found.append((5, message))
-        elif runner.outbox.waiting(now):
+        elif runner.outbox.queue.waiting(now):
             found.append(
                 (
                     5,
-                    f"{name}: {counted(runner.outbox.waiting(now), 'document is', 'documents are')} waiting. {_words('', condition)}",
+                    f"{name}: {counted(runner.outbox.queue.waiting(now), 'document is', 'documents are')} waiting. {_words('', condition)}",
                 )
             )
         for blocked in runner.fold_runner.blocked.values():
@@ -52,7 +52,9 @@ def problems(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[
             break
         if counts.dead:
             remedy = "List them: `tconnectsync dead-letters list`."
-            found.append((6, f"{name}: {set_aside_words(counts.dead, runner.outbox.last_reason())}. {remedy}"))
+            found.append(
+                (6, f"{name}: {set_aside_words(counts.dead, runner.outbox.dead_letters.last_reason())}. {remedy}")
+            )
     if engine.log_trouble is not None:
         found.append((7, f"{engine.log_trouble.message} {engine.log_trouble.remedy}"))
     return found

@@ -48,8 +48,8 @@ def drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Progr
             engine.clock.monotonic() >= next_count_s
         ):  # counting a year's backlog takes longer than sending a batch of it
             next_count_s = engine.clock.monotonic() + COUNT_EVERY_S
-            folding = sum(runner.outbox.invalid_count() for runner in runners)
-            pending = sum(runner.outbox.waiting(engine.clock.now()) for runner in runners)
+            folding = sum(runner.outbox.checkpoints.invalid_count() for runner in runners)
+            pending = sum(runner.outbox.queue.waiting(engine.clock.now()) for runner in runners)
             most = max(most, folding + pending)
             words = (
                 f"folding, {counted(folding, 'interval')} to go"

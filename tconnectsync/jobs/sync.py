@@ -87,7 +87,7 @@ def dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Job
         yield unknown
         return
     ids = args.get("ids")
-    count = runner.outbox.retry(ids) if retry else runner.outbox.drop(ids)
+    count = runner.outbox.dead_letters.retry(ids) if retry else runner.outbox.dead_letters.drop(ids)
     if ids and not count:
         yield Result(
             status=2,

@@ -1,21 +1,83 @@
-"""What one sink knows, in one SQLite file: cursor, checkpoints, documents wanted and delivered, dead letters.
+"""The outbox of one sink: a SQLite file with its cursor, fold states, desired and delivered documents, and dead letters.
 
-Everything here can be deleted and is made anew from the log (and, for what is already delivered, from the receiver). All that
-belongs together moves in one transaction: :meth:`Outbox.transaction`.
-
-A document's row tells what is wanted (``want``, a content hash), what the receiver took (``sent``), and under which key
-(``stored``). ``want`` and ``sent`` differ: something is to be sent. ``want`` is NULL: to be taken back, or nothing.
+It can be deleted: it is rebuilt from the log, and from what the receiver already has. Changes that belong together are made
+in one transaction: :meth:`Outbox.transaction`. The states of a document are in :mod:`tconnectsync.outbox.states`.
 """
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
 from tconnectsync.clock import milliseconds, moment
-from tconnectsync.outbox.dead_letters import Counts, DeadLetter, set_aside_words
+from tconnectsync.outbox.checkpoints import Checkpoints
+from tconnectsync.outbox.database import OtherVersion, move_aside, open_to_read, open_to_write
+from tconnectsync.outbox.dead_letters import Counts, DeadLetter, DeadLetters, set_aside_words
+from tconnectsync.outbox.documents import DesiredDocuments
+from tconnectsync.outbox.facts import Facts
+from tconnectsync.outbox.found import FoundDocuments
+from tconnectsync.outbox.queue import DeliveryQueue
 from tconnectsync.outbox.rows import DocumentRow, DocumentRows
-from tconnectsync.outbox.store import RUNNING
+from tconnectsync.outbox.states import RUNNING
 
 __all__ = ["RUNNING", "Counts", "DeadLetter", "DocumentRow", "Outbox", "milliseconds", "moment", "set_aside_words"]
 
+O = TypeVar("O", bound="Outbox")  # noqa: E741
 
-class Outbox(DocumentRows):
-    """One sink's file, in layers: the store, the intervals, what is wanted, what is sent, what was set aside, what is compared."""
+
+class Outbox:
+    """One sink's file and the parts that read and write it. ``writable=False`` reads it beside a running daemon."""
+
+    def __init__(self, path: Path, *, writable: bool = True) -> None:
+        self.path = path
+        self._db = open_to_write(path) if writable else open_to_read(path)
+        self.facts = Facts(self._db)
+        self.checkpoints = Checkpoints(self._db, self.facts)
+        self.documents = DesiredDocuments(self._db, self.checkpoints)
+        self.queue = DeliveryQueue(self._db, self.checkpoints)
+        self.found = FoundDocuments(self._db)
+        self.dead_letters = DeadLetters(self._db)
+        self.rows = DocumentRows(self._db, self.checkpoints)
+
+    @classmethod
+    def opened(cls: type[O], path: Path) -> O:
+        """The outbox at ``path``. A corrupt one, or one of another release, is moved aside and rebuilt."""
+        try:
+            return cls(path)
+        except sqlite3.DatabaseError as error:
+            if type(error) not in (sqlite3.DatabaseError, OtherVersion):  # a full disk, or a locked file: not corrupt
+                raise
+            return cls.rebuilt(path, error)
+
+    @classmethod
+    def rebuilt(cls: type[O], path: Path, error: sqlite3.Error) -> O:
+        """An empty outbox at ``path``; the old file is kept beside it."""
+        kept = move_aside(path, error)
+        fresh = cls(path)
+        for name, text in kept.items():
+            fresh.facts.put_text(name, text)
+        return fresh
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def copy_to(self, path: Path) -> None:
+        """Copy it as it is now, also beside a writer."""
+        with closing(sqlite3.connect(path)) as target:
+            self._db.backup(target)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing of what is done inside."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # if the disk is full, SQLite has rolled back already
+                self._db.execute("ROLLBACK")
+            raise

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import attrs
 
 HALVE_AFTER = 2
@@ -53,18 +51,6 @@ class BatchSize:
         if self.passed + 1 < needed:
             return attrs.evolve(self, failures=0, passed=self.passed + 1, needed=needed, probing=False)
         return BatchSize(limit=min(self.limit * 2, of_receiver), needed=needed, probing=True)
-
-    def to_json(self) -> str:
-        """As text for the outbox."""
-        return json.dumps(attrs.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> BatchSize:
-        """From :meth:`to_json`; anything unreadable is a fresh start."""
-        try:
-            return cls(**json.loads(text or "{}"))
-        except (ValueError, TypeError):
-            return cls()
 
 
 ONE_BY_ONE = BatchSize(limit=1, failures=HALVE_AFTER)

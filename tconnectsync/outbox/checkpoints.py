@@ -1,35 +1,47 @@
-"""Which parts of the pump's order are still to fold, and the state at the end of those that are."""
+"""Which intervals must be folded again, and the fold states at the end of those that were folded."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Container, Sequence
 from datetime import datetime
 
+import attrs
 import msgspec
 
 from tconnectsync.clock import milliseconds
-from tconnectsync.outbox.store import RUNNING, Store
+from tconnectsync.outbox.facts import CURSOR, CURSOR_MARK, HAND_OVERS, Facts
+from tconnectsync.outbox.states import RUNNING
 
 
-class CheckpointStore(Store):
-    """Marks, checkpoints, and what the edge of history left out."""
+@attrs.frozen
+class Checkpoints:
+    """The cursor, invalidated intervals, fold states, and documents outside the delivery window."""
+
+    _db: sqlite3.Connection
+    _facts: Facts
+
+    @property
+    def cursor(self) -> int:
+        """The log position up to which events were invalidated for folding."""
+        return self._facts.get(CURSOR)
 
     def invalidate(self, rows: Sequence[tuple[str, int, str]]) -> None:
         """Fold these (stream, interval, fold) again."""
-        self._db.executemany("INSERT OR IGNORE INTO marked VALUES(?, ?, ?)", rows)
+        self._db.executemany("INSERT OR IGNORE INTO invalidated VALUES(?, ?, ?)", rows)
 
     def invalidate_range(self, stream: str, first: int, last: int, folds: Sequence[str]) -> None:
         """Fold again what was folded before between these intervals, both inclusive."""
         for fold in folds:
             self._db.execute(
-                "INSERT OR IGNORE INTO marked SELECT stream, interval, fold FROM checkpoint"
+                "INSERT OR IGNORE INTO invalidated SELECT stream, interval, fold FROM checkpoint"
                 " WHERE fold = ? AND stream = ? AND interval BETWEEN ? AND ?",
                 (fold, stream, first, last),
             )
 
     def first_invalid(self, *, except_for: Container[tuple[str, str]] = ()) -> tuple[str, int, tuple[str, ...]] | None:
-        """The lowest marked interval of some stream, and the folds that want it; none of ``except_for`` (stream, fold)."""
-        pairs = self._db.execute("SELECT DISTINCT stream, fold FROM marked").fetchall()
+        """The lowest invalidated interval of some stream, and its folds; none of ``except_for`` (stream, fold)."""
+        pairs = self._db.execute("SELECT DISTINCT stream, fold FROM invalidated").fetchall()
         allowed = [pair for pair in pairs if pair not in except_for]
         if not allowed:
             return None
@@ -37,22 +49,24 @@ class CheckpointStore(Store):
         folds = [fold for name, fold in allowed if name == stream]
         chosen = (stream, msgspec.json.encode(folds).decode())
         wanted = "stream = ? AND fold IN (SELECT value FROM json_each(?))"
-        (interval,) = self._db.execute(f"SELECT min(interval) FROM marked WHERE {wanted}", chosen).fetchone()
-        rows = self._db.execute(f"SELECT fold FROM marked WHERE {wanted} AND interval = ?", (*chosen, interval))
+        (interval,) = self._db.execute(f"SELECT min(interval) FROM invalidated WHERE {wanted}", chosen).fetchone()
+        rows = self._db.execute(f"SELECT fold FROM invalidated WHERE {wanted} AND interval = ?", (*chosen, interval))
         return stream, interval, tuple(fold for (fold,) in rows)
 
     def mark_folded(self, stream: str, interval: int, fold: str) -> None:
         """This interval is folded."""
-        self._db.execute("DELETE FROM marked WHERE stream = ? AND interval = ? AND fold = ?", (stream, interval, fold))
+        self._db.execute(
+            "DELETE FROM invalidated WHERE stream = ? AND interval = ? AND fold = ?", (stream, interval, fold)
+        )
 
     def invalid_count(self) -> int:
         """How many intervals are still to fold."""
-        return int(self._db.execute("SELECT count(*) FROM marked").fetchone()[0])
+        return int(self._db.execute("SELECT count(*) FROM invalidated").fetchone()[0])
 
-    def has_invalid(self, stream: str, fold: str, *, since: int = -(1 << 62)) -> bool:
-        """Whether this fold still has intervals to do in this stream, from ``since`` on."""
-        sql = "SELECT 1 FROM marked WHERE stream = ? AND fold = ? AND interval >= ? LIMIT 1"
-        return self._db.execute(sql, (stream, fold, since)).fetchone() is not None
+    def has_invalid(self, stream: str, fold: str, *, since: int | None = None) -> bool:
+        """Whether this fold has invalidated intervals in this stream, from ``since`` on."""
+        sql = "SELECT 1 FROM invalidated WHERE stream = ? AND fold = ? AND (? IS NULL OR interval >= ?) LIMIT 1"
+        return self._db.execute(sql, (stream, fold, since, since)).fetchone() is not None
 
     def state_before(self, fold: str, stream: str, interval: int) -> bytes | None:
         """The state at the end of the interval before this one."""
@@ -79,43 +93,48 @@ class CheckpointStore(Store):
 
     def last_state(self, fold: str, stream: str) -> bytes | None:
         """The newest state of a fold."""
-        return self.state_before(fold, stream, 1 << 62)
+        sql = "SELECT state FROM checkpoint WHERE fold = ? AND stream = ? ORDER BY interval DESC LIMIT 1"
+        row = self._db.execute(sql, (fold, stream)).fetchone()
+        return None if row is None else bytes(row[0])
 
-    def streams(self) -> list[str]:
-        """Streams that were folded."""
-        return [row[0] for row in self._db.execute("SELECT DISTINCT stream FROM checkpoint")]
+    def folded_between(self, stream: str, first: int, last: int) -> list[tuple[int, str]]:
+        """The (interval, fold) of a stream that were folded, both bounds inclusive."""
+        sql = "SELECT interval, fold FROM checkpoint WHERE stream = ? AND interval BETWEEN ? AND ?"
+        return self._db.execute(sql, (stream, first, last)).fetchall()
 
     def start_over(self) -> None:
-        """Fold everything again: checkpoints and cursor go, what was delivered stays known."""
+        """Fold everything again: delete checkpoints and cursor, keep what was delivered."""
         self._db.execute("DELETE FROM checkpoint")
-        self._db.execute("DELETE FROM marked")
-        self._db.execute("DELETE FROM beyond")
-        self.forget("wear:")  # a hand-over may stand where no event is: its interval must be marked, too
-        self.put("cursor", "0")
-        self.put("cursor_mark", "")
+        self._db.execute("DELETE FROM invalidated")
+        self._db.execute("DELETE FROM out_of_range")
+        self._facts.forget_of_streams(
+            HAND_OVERS
+        )  # one may lie where no event is: its interval must be invalidated, too
+        self._facts.forget(CURSOR, CURSOR_MARK)
 
-    # --- the edge of history ----------------------------------------------------------------------------------------
+    # --- the delivery window ----------------------------------------------------------------------------------------
 
     def record_out_of_range(self, fold: str, stream: str, interval: int, times: Sequence[datetime]) -> None:
-        """The interval makes documents of these times that are not wanted, for they lie beyond the edge of history."""
+        """Note that the interval makes documents of these times, outside the delivery window."""
         if times:
             row = (fold, stream, interval, milliseconds(min(times)), milliseconds(max(times)))
-            self._db.execute("INSERT OR REPLACE INTO beyond VALUES(?, ?, ?, ?, ?)", row)
+            self._db.execute("INSERT OR REPLACE INTO out_of_range VALUES(?, ?, ?, ?, ?)", row)
         else:
             self._db.execute(
-                "DELETE FROM beyond WHERE fold = ? AND stream = ? AND interval = ?", (fold, stream, interval)
+                "DELETE FROM out_of_range WHERE fold = ? AND stream = ? AND interval = ?", (fold, stream, interval)
             )
 
     def invalidate_out_of_range(self, stream: str, first: datetime, last: datetime) -> None:
-        """Fold again what left out documents of these times, wherever the events lie that finish them."""
+        """Fold the intervals again whose documents of these times were left out, wherever their events are."""
         rows = self._db.execute(
-            "SELECT fold, interval FROM beyond WHERE stream = ? AND first <= ? AND last >= ?",
+            "SELECT fold, interval FROM out_of_range WHERE stream = ? AND first_ms <= ? AND last_ms >= ?",
             (stream, milliseconds(last), milliseconds(first)),
         ).fetchall()
         for fold, interval in rows:
-            self._invalidate_origin(fold, stream, interval)
+            self.invalidate_origin(fold, stream, interval)
 
-    def _invalidate_origin(self, fold: str, stream: str, interval: int | None) -> None:
+    def invalidate_origin(self, fold: str, stream: str, interval: int | None) -> None:
+        """Fold the interval again that makes a document (None or RUNNING: the last one)."""
         if interval is None or interval == RUNNING:
             sql = "SELECT max(interval) FROM checkpoint WHERE fold = ? AND stream = ?"
             (interval,) = self._db.execute(sql, (fold, stream)).fetchone()

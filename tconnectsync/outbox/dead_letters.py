@@ -1,7 +1,8 @@
-"""What was set aside, and how much of everything there is."""
+"""Dead letters: documents that were set aside because the receiver refuses them, or because they are invalid."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -10,13 +11,12 @@ import attrs
 import msgspec
 
 from tconnectsync.clock import moment
-from tconnectsync.outbox.queue import GIVEN_UP, DeliveryQueue
 from tconnectsync.text.plural import counted
 
 
 @attrs.frozen(kw_only=True)
 class DeadLetter:
-    """A document that the receiver will never take as it is, or that cannot be, with the reason."""
+    """A document that the receiver will never take, or that holds an impossible value, with the reason."""
 
     id: str
     at: datetime
@@ -28,7 +28,7 @@ class DeadLetter:
 
 @attrs.frozen(kw_only=True)
 class Counts:
-    """How many documents wait, are set aside, are delivered; and how many waiting ones rewrite the settled past."""
+    """How many documents wait, are set aside, and are delivered."""
 
     pending: int
     dead: int
@@ -36,16 +36,22 @@ class Counts:
 
 
 def set_aside_words(count: int, reason: str) -> str:
-    """That so many documents were set aside, and why the newest was."""
+    """Say how many documents were set aside, and why the newest was."""
     return f"{counted(count, 'document was', 'documents were')} set aside: {reason.rstrip('.')}"
 
 
-class DeadLetters(DeliveryQueue):
-    """Documents that were set aside, and counts."""
+@attrs.frozen
+class DeadLetters:
+    """Documents that were set aside: list them, try them again, give them up."""
 
-    def dead_letters(self) -> list[DeadLetter]:
-        """What was set aside, oldest first."""
-        sql = "SELECT id, at, collection, dead, content, attempts FROM document WHERE dead IS NOT NULL ORDER BY at, id"
+    _db: sqlite3.Connection
+
+    def all(self) -> list[DeadLetter]:
+        """The dead letters, oldest first."""
+        sql = (
+            "SELECT id, at_ms, collection, dead_reason, content, attempts FROM document"
+            " WHERE dead_reason IS NOT NULL ORDER BY at_ms, id"
+        )
         return [
             DeadLetter(
                 id=row[0], at=moment(row[1]), collection=row[2], reason=row[3], attempts=row[5],
@@ -55,34 +61,38 @@ class DeadLetters(DeliveryQueue):
         ]  # fmt: skip
 
     def last_reason(self) -> str:
-        """Why the newest dead letter was set aside; empty where there is none."""
-        sql = "SELECT dead FROM document WHERE dead IS NOT NULL ORDER BY at DESC, id LIMIT 1"
+        """Why the newest dead letter was set aside; empty if there is none."""
+        sql = "SELECT dead_reason FROM document WHERE dead_reason IS NOT NULL ORDER BY at_ms DESC, id LIMIT 1"
         row = self._db.execute(sql).fetchone()
         return "" if row is None else str(row[0])
 
     def retry(self, ids: Sequence[str] | None) -> int:
-        """Try these dead letters once more (None: all that the receiver refused). Impossible values stay. Their number."""
-        sql = (
-            "UPDATE document SET dead = NULL, attempts = 0, next_try = NULL WHERE dead IS NOT NULL AND coalesce(want, '') NOT LIKE '%!'"
-            " AND (? IS NULL OR id IN (SELECT value FROM json_each(?)))"
-        )
-        chosen = None if ids is None else msgspec.json.encode(list(ids)).decode()
-        return self._db.execute(sql, (chosen, chosen)).rowcount
+        """Try these again (None: all that the receiver refused). Invalid documents stay. Their number."""
+        return self._db.execute(
+            "UPDATE document SET dead_reason = NULL, attempts = 0, next_attempt_ms = NULL"
+            f" WHERE dead_reason IS NOT NULL AND content_state <> 'invalid' AND {_CHOSEN}",
+            _chosen(ids),
+        ).rowcount
 
     def drop(self, ids: Sequence[str] | None) -> int:
-        """Let these dead letters go (None: all): counted as delivered until their content changes. Their number."""
-        sql = (
-            "UPDATE document SET dead = NULL, sent = want, content = NULL, next_try = ? WHERE dead IS NOT NULL"
-            " AND (? IS NULL OR id IN (SELECT value FROM json_each(?)))"
-        )
-        chosen = None if ids is None else msgspec.json.encode(list(ids)).decode()
-        return self._db.execute(sql, (GIVEN_UP, chosen, chosen)).rowcount
+        """Give these up (None: all): they count as delivered until their content changes. Their number."""
+        return self._db.execute(
+            "UPDATE document SET dead_reason = NULL, content = NULL, next_attempt_ms = NULL, given_up = 1,"
+            " delivered_hash = desired_hash, delivery_state = CASE WHEN ownership_state = 'withdrawn' THEN 'never'"
+            f" WHEN desired_hash IS NULL THEN 'stale' ELSE 'delivered' END WHERE dead_reason IS NOT NULL AND {_CHOSEN}",
+            _chosen(ids),
+        ).rowcount
 
     def counts(self) -> Counts:
-        """For status."""
-        (pending,) = self._db.execute(
-            "SELECT count(*) FROM document WHERE want IS NOT sent AND dead IS NULL"
-        ).fetchone()
-        (dead,) = self._db.execute("SELECT count(*) FROM document WHERE dead IS NOT NULL").fetchone()
-        (delivered,) = self._db.execute("SELECT count(*) FROM document WHERE sent IS NOT NULL").fetchone()
+        """How many documents wait, are set aside, and are delivered, for ``status``."""
+        (pending,) = self._db.execute("SELECT count(*) FROM document WHERE pending").fetchone()
+        (dead,) = self._db.execute("SELECT count(*) FROM document WHERE dead_reason IS NOT NULL").fetchone()
+        (delivered,) = self._db.execute("SELECT count(*) FROM document WHERE delivery_state <> 'never'").fetchone()
         return Counts(pending=pending, dead=dead, delivered=delivered)
+
+
+_CHOSEN = "(:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))"
+
+
+def _chosen(ids: Sequence[str] | None) -> dict[str, str | None]:
+    return {"ids": None if ids is None else msgspec.json.encode(list(ids)).decode()}

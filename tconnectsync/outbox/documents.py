@@ -1,85 +1,100 @@
-"""What the folds want to be there."""
+"""The documents that the folds desire, and what happens to those that no fold makes any more."""
 
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Sequence
 
+import attrs
 import msgspec
 
 from tconnectsync.clock import milliseconds
-from tconnectsync.outbox.checkpoints import CheckpointStore
+from tconnectsync.outbox.checkpoints import Checkpoints
+from tconnectsync.outbox.states import DocumentState, OwnershipState
 from tconnectsync.plugin.fold import Document
 
 
-def content_hash(document: Document, shift: int) -> tuple[str, bytes]:
-    """The hash of what a receiver would get, and the content as JSON; ``shift`` milliseconds are added to the time."""
+def content_hash(document: Document, time_shift_ms: int) -> tuple[bytes, bytes]:
+    """The hash of what a receiver would get, and the content as JSON; ``time_shift_ms`` is added to the time.
+
+    An invalid document has another hash than a valid one with the same content.
+    """
     content = msgspec.json.encode(document.content, order="sorted")
-    head = f"{document.collection}\x1f{document.unique_slot}\x1f{milliseconds(document.at) + shift}\x1f".encode()
-    return hashlib.blake2b(head + content, digest_size=12).hexdigest(), content
+    head = (
+        f"{document.collection}\x1f{document.unique_slot}\x1f{milliseconds(document.at) + time_shift_ms}\x1f".encode()
+    )
+    salt = b"" if document.problem is None else b"invalid"
+    return hashlib.blake2b(head + content, digest_size=12, salt=salt).digest(), content
 
 
-class DesiredDocuments(CheckpointStore):
-    """Documents wanted, moved, doubted and taken back."""
+@attrs.frozen
+class DesiredDocuments:
+    """Store documents, keep those of one time and slot apart, and withdraw those that nothing makes."""
+
+    _db: sqlite3.Connection
+    _checkpoints: Checkpoints
 
     def upsert(self, document: Document, fold: str, stream: str, interval: int) -> None:
-        """The folds want this document; equal to what is there costs nothing.
+        """The fold desires this document. An equal one costs nothing.
 
-        After an attempt whose end nobody knows, what the receiver took last is not what is there.
+        After an attempt without an answer, the content that the receiver took last may be replaced already.
         """
         at = milliseconds(document.at)
         row = self._db.execute(
-            "SELECT at, slot, collection, want, fold, stream, interval, limbo, sent, unsure FROM document WHERE id = ?",
+            "SELECT at_ms, unique_slot, collection, desired_hash, fold, stream, interval, ownership_state, delivered_hash, in_doubt"
+            " FROM document WHERE id = ?",
             (document.id,),
         ).fetchone()
-        shift = self._shift(document, at) if document.unique_slot else 0
-        want, content = content_hash(document, shift)
-        if document.problem is not None:
-            want += "!"
+        shift = self._time_shift_ms(document, at) if document.unique_slot else 0
+        desired, content = content_hash(document, shift)
         if row is not None:
-            if row[3] == want:
-                if (row[4], row[5], row[6], row[7]) != (fold, stream, interval, 0):
+            if row[3] == desired:
+                if (row[4], row[5], row[6], row[7]) != (fold, stream, interval, "claimed"):
                     self._db.execute(
-                        "UPDATE document SET fold = ?, stream = ?, interval = ?, limbo = 0 WHERE id = ?",
+                        "UPDATE document SET fold = ?, stream = ?, interval = ?, ownership_state = 'claimed' WHERE id = ?",
                         (fold, stream, interval, document.id),
                     )
                 return
-            if (
-                document.unique_slot
-                and row[1]
-                and (row[0], row[1], row[2]) != (at, document.unique_slot, document.collection)
-            ):
+            place = (at, document.unique_slot, document.collection)
+            if document.unique_slot and row[1] and (row[0], row[1], row[2]) != place:
                 self._leave_slot(document.id, row[2], row[1], row[0])
-        settled = row is not None and row[8] == want and not row[9]
+        delivered = row is not None and row[8] == desired and not row[9]
+        state = DocumentState.KNOWN if document.problem is None else DocumentState.INVALID
         values = (
-            document.collection, document.unique_slot, at, shift, fold, stream, interval, want,
-            None if settled else content, document.ttl_s, document.problem,
+            document.collection, document.unique_slot, at, shift, fold, stream, interval, state.value, desired,
+            None if delivered else content, document.ttl_s, document.problem,
         )  # fmt: skip
         if row is None:
             self._db.execute(
-                "INSERT INTO document(collection, slot, at, shift, fold, stream, interval, want, content, worth_s, dead, id)"
-                " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO document(collection, unique_slot, at_ms, time_shift_ms, fold, stream, interval, content_state,"
+                " desired_hash, content, ttl_s, dead_reason, id, ownership_state)"
+                " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'claimed')",
                 (*values, document.id),
             )
-        else:
-            self._db.execute(
-                "UPDATE document SET collection = ?, slot = ?, at = ?, shift = ?, fold = ?, stream = ?, interval = ?,"
-                " want = ?, content = ?, worth_s = ?, dead = ?, limbo = 0, attempts = 0, next_try = NULL,"
-                " sent = CASE WHEN unsure AND sent = ? THEN '' ELSE sent END WHERE id = ?",
-                (*values, want, document.id),
-            )
+            return
+        self._db.execute(
+            "UPDATE document SET collection = ?, unique_slot = ?, at_ms = ?, time_shift_ms = ?, fold = ?, stream = ?, interval = ?,"
+            " content_state = ?, desired_hash = ?, content = ?, ttl_s = ?, dead_reason = ?, ownership_state = 'claimed',"
+            " found_pump = NULL, found_slot = NULL, attempts = 0, next_attempt_ms = NULL, given_up = 0,"
+            " delivery_state = CASE WHEN in_doubt AND delivered_hash = ? THEN 'stale' ELSE delivery_state END,"
+            " delivered_hash = CASE WHEN in_doubt AND delivered_hash = ? THEN NULL ELSE delivered_hash END WHERE id = ?",
+            (*values, desired, desired, document.id),
+        )
 
-    def _shift(self, document: Document, at: int) -> int:
+    def _time_shift_ms(self, document: Document, at: int) -> int:
         """Milliseconds that keep two documents of one slot and time apart; the greater id moves, whichever came first."""
         rows = self._db.execute(
             "SELECT id, fold, stream, interval FROM document"
-            " WHERE collection = ? AND slot = ? AND at = ? AND id <> ? AND want IS NOT NULL AND limbo <> 1",
+            " WHERE collection = ? AND unique_slot = ? AND at_ms = ? AND id <> ?"
+            " AND ownership_state NOT IN ('withdrawn', 'unclaimed')",
             (document.collection, document.unique_slot, at, document.id),
         ).fetchall()
         known = (
             rows
             and self._db.execute(
-                "SELECT 1 FROM document WHERE id = ? AND at = ? AND slot = ? AND want IS NOT NULL AND limbo <> 1",
+                "SELECT 1 FROM document WHERE id = ? AND at_ms = ? AND unique_slot = ?"
+                " AND ownership_state NOT IN ('withdrawn', 'unclaimed')",
                 (document.id, at, document.unique_slot),
             ).fetchone()
         )
@@ -87,64 +102,74 @@ class DesiredDocuments(CheckpointStore):
             self._fold_again([row for row in rows if row[0] > document.id])
         return sum(1 for row in rows if row[0] < document.id)
 
-    def _leave_slot(self, id: str, collection: str, slot: str, at: int) -> None:  # noqa: A002
+    def _leave_slot(self, document_id: str, collection: str, slot: str, at: int) -> None:
         rows = self._db.execute(
-            "SELECT id, fold, stream, interval FROM document WHERE collection = ? AND slot = ? AND at = ? AND id > ?"
-            " AND want IS NOT NULL",
-            (collection, slot, at, id),
+            "SELECT id, fold, stream, interval FROM document WHERE collection = ? AND unique_slot = ? AND at_ms = ? AND id > ?"
+            " AND ownership_state <> 'withdrawn'",
+            (collection, slot, at, document_id),
         ).fetchall()
         self._fold_again(rows)
 
     def _fold_again(self, rows: Sequence[tuple[str, str, str, int | None]]) -> None:
-        """The contents of delivered documents are not kept: folding their interval again makes them anew."""
+        """The contents of delivered documents are not kept: folding their interval again restores them."""
         for id_, fold, stream, interval in rows:
-            self._db.execute("UPDATE document SET want = '~' WHERE id = ?", (id_,))
-            self._invalidate_origin(fold, stream, interval)
+            self._db.execute("UPDATE document SET content_state = 'unknown', desired_hash = NULL WHERE id = ?", (id_,))
+            self._checkpoints.invalidate_origin(fold, stream, interval)
 
-    def wanted_in(self, fold: str, stream: str, interval: int) -> set[str]:
-        """Ids of the documents that an interval finished before (RUNNING: that were going on)."""
+    def desired_in(self, fold: str, stream: str, interval: int) -> set[str]:
+        """Ids of the documents that an interval made before (RUNNING: those that were not finished)."""
         sql = "SELECT id FROM document WHERE fold = ? AND stream = ? AND interval = ?"
         return {row[0] for row in self._db.execute(sql, (fold, stream, interval))}
 
     def mark_unclaimed(self, ids: Sequence[str]) -> None:
-        """These are not made by their interval any more; another may still make them before the fold is through."""
-        self._db.executemany("UPDATE document SET limbo = 1 WHERE id = ?", [(id_,) for id_ in ids])
+        """Their interval no longer makes these; another interval may, before the fold is through."""
+        self._db.executemany(
+            "UPDATE document SET ownership_state = ? WHERE id = ?",
+            [(OwnershipState.UNCLAIMED.value, id_) for id_ in ids],
+        )
 
     def recheck_protected(self, stream: str) -> list[str]:
-        """The stretches changed in which nothing is taken back: what was kept is in doubt once more. The folds that made it."""
+        """The gaps of the stream changed: its protected documents are unclaimed again. Return their folds."""
         rows = self._db.execute(
-            "SELECT DISTINCT fold FROM document WHERE limbo = 2 AND stream = ?", (stream,)
+            "SELECT DISTINCT fold FROM document WHERE ownership_state = 'protected' AND stream = ?", (stream,)
         ).fetchall()
-        self._db.execute("UPDATE document SET limbo = 1 WHERE limbo = 2 AND stream = ?", (stream,))
+        self._db.execute(
+            "UPDATE document SET ownership_state = 'unclaimed' WHERE ownership_state = 'protected' AND stream = ?",
+            (stream,),
+        )
         return [fold for (fold,) in rows]
 
     def retire_unclaimed(self, fold: str, stream: str, *, keep: Sequence[tuple[int, int]] = ()) -> int:
-        """The fold is through: what is still in doubt is taken back, except in the ``keep`` stretches (ms). Their number.
+        """The fold is through: withdraw its unclaimed documents, but protect those in the ``keep`` stretches (ms). Their number.
 
-        What is kept stays as it is until :meth:`doubt_kept`.
-        A document that is worth something for a while only is forgotten instead: its absence is no difference.
+        :meth:`recheck_protected` ends the protection. A document with a time to live is forgotten instead of withdrawn.
         """
-        sql = "SELECT id, at, slot, collection, worth_s, dead FROM document WHERE limbo = 1 AND fold = ? AND stream = ?"
-        rows = self._db.execute(sql, (fold, stream)).fetchall()
+        rows = self._db.execute(
+            "SELECT id, at_ms, unique_slot, collection, ttl_s, dead_reason FROM document"
+            " WHERE ownership_state = 'unclaimed' AND fold = ? AND stream = ?",
+            (fold, stream),
+        ).fetchall()
         withdrawn = 0
-        for id_, at, slot, collection, worth_s, dead in rows:
+        for id_, at, slot, collection, ttl_s, dead_reason in rows:
             if any(first <= at <= last for first, last in keep):
-                self._db.execute("UPDATE document SET limbo = 2 WHERE id = ?", (id_,))
+                self._db.execute("UPDATE document SET ownership_state = 'protected' WHERE id = ?", (id_,))
                 continue
             if slot:
                 self._leave_slot(id_, collection, slot, at)
-            if worth_s is not None:
+            if ttl_s is not None:
                 self._db.execute("DELETE FROM document WHERE id = ?", (id_,))
                 continue
             self._db.execute(
-                "UPDATE document SET want = NULL, content = NULL, limbo = 0, dead = NULL, interval = NULL, next_try = NULL,"
-                " sent = CASE WHEN unsure THEN coalesce(sent, '') ELSE sent END WHERE id = ?",
+                "UPDATE document SET ownership_state = 'withdrawn', content_state = 'unknown', desired_hash = NULL, content = NULL,"
+                " dead_reason = NULL, interval = NULL, next_attempt_ms = NULL, given_up = 0, delivery_state ="
+                " CASE WHEN in_doubt AND delivery_state = 'never' THEN 'stale' ELSE delivery_state END WHERE id = ?",
                 (id_,),
             )
-            withdrawn += dead is None
+            withdrawn += dead_reason is None
         self._db.execute(
-            "DELETE FROM document INDEXED BY document_leaving"  # the fold's other documents are many
-            " WHERE want IS NULL AND sent IS NULL AND stored IS NULL AND unsure = 0 AND fold = ? AND stream = ?",
+            "DELETE FROM document INDEXED BY document_withdrawn"  # the fold's other documents are many
+            " WHERE ownership_state = 'withdrawn' AND delivery_state = 'never' AND receiver_key IS NULL AND in_doubt = 0"
+            " AND fold = ? AND stream = ?",
             (fold, stream),
         )
         return withdrawn

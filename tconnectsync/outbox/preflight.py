@@ -9,6 +9,17 @@ from itertools import islice
 import attrs
 
 from tconnectsync.clock import Clock
+from tconnectsync.outbox.facts import (
+    ADDRESS,
+    ADMITTED_FOLDS,
+    ADMITTED_FROM,
+    LAST_DELIVERED,
+    LOOKED_AT,
+    OTHERS_ALLOWED,
+    READ_BACK,
+    OthersAllowed,
+    ReadBack,
+)
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.receiver import SiteConflict, StoredDocument
 
@@ -18,8 +29,6 @@ AHEAD = timedelta(days=1)
 FUTURE = timedelta(days=2)
 SILENCE = timedelta(days=1)
 """After so long without a delivery somebody else may have filled in for this one."""
-ONCE, ALWAYS = "once", "1"
-"""What the user agreed to: the place as it is now, for the one look that is due; or whatever others have there, for good."""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +61,7 @@ class Preflight:
     def hindrance(self, days: tuple[datetime, datetime] | None) -> DeliveryBlock | None:
         """Why what waits stays here, if it does; ``days`` are the :meth:`unseen` ones. Raises what the receiver raises."""
         moved = self.moved()
-        if moved is not None or days is None or self.sender.outbox.get("adopted"):
+        if moved is not None or days is None or self.sender.outbox.facts.get(OTHERS_ALLOWED):
             return moved
         hold = self.sender.receiver.inspect(*days)
         return None if hold is None else DeliveryBlock(hold=hold)
@@ -64,29 +73,24 @@ class Preflight:
         days of a long silence.
         """
         outbox = self.sender.outbox
-        first = outbox.first_to_put()
+        first = outbox.queue.first_to_put()
         if first is None:
             return None
-        admitted_from, everything = outbox.get("admitted_from"), self.clock.now() + FUTURE
-        if not outbox.get("address") or not admitted_from or self._new_folds():
+        begin, everything = outbox.facts.get(ADMITTED_FROM), self.clock.now() + FUTURE
+        if not outbox.facts.get(ADDRESS) or begin is None or self._new_folds():
             return first - AHEAD, everything
-        begin = datetime.fromisoformat(admitted_from)
         if first < begin:
             return first - AHEAD, begin
         return (first, everything) if self._was_silent() else None
 
     def _was_silent(self) -> bool:
-        outbox = self.sender.outbox
-        times = [
-            datetime.fromisoformat(text[:19] + "+00:00")
-            for text in (outbox.get("last_delivered"), outbox.get("looked_at"))
-            if text
-        ]
+        facts = self.sender.outbox.facts
+        times = [at for at in (facts.get(LAST_DELIVERED), facts.get(LOOKED_AT)) if at is not None]
         return bool(times) and self.clock.now() - max(times) > SILENCE
 
     def _new_folds(self) -> bool:
-        admitted = self.sender.outbox.get("admitted_folds")
-        return bool(admitted) and not set(self.folds) <= set(admitted.split())
+        admitted = self.sender.outbox.facts.get(ADMITTED_FOLDS)
+        return bool(admitted) and not set(self.folds) <= set(admitted)
 
     def _read_back(self, first: datetime, last: datetime) -> bool:
         """What is there of ours is known from now on; whether something makes it shows when all is folded."""
@@ -100,19 +104,19 @@ class Preflight:
                 self.start_over()  # a generator that failed is at its end, and would pass for one that was read
                 raise
             for document in found:
-                outbox.record_existing(document)
-            if found and not outbox.get("found"):  # else it may say since when a whole read is waited for
-                outbox.put("found", "1")
+                outbox.found.record(document)
+            if found and outbox.facts.get(READ_BACK) is None:  # else it may say since when a whole read is waited for
+                outbox.facts.put(READ_BACK, ReadBack())
             if len(found) == READ_BACK_AT_ONCE:
                 return False
             self._reading = None
-            outbox.put("address", receiver.address)
-            outbox.put("looked_at", self.clock.now().isoformat(timespec="seconds"))
-            known = outbox.get("admitted_from")
-            outbox.put("admitted_from", min(first, datetime.fromisoformat(known or first.isoformat())).isoformat())
-            outbox.put("admitted_folds", " ".join(sorted({*self.folds, *outbox.get("admitted_folds").split()})))
-            if outbox.get("adopted") == ONCE:
-                outbox.forget("adopted")
+            facts = outbox.facts
+            facts.put(ADDRESS, receiver.address)
+            facts.put(LOOKED_AT, self.clock.now())
+            facts.put(ADMITTED_FROM, min(first, facts.get(ADMITTED_FROM) or first))
+            facts.put(ADMITTED_FOLDS, sorted({*self.folds, *facts.get(ADMITTED_FOLDS)}))
+            if facts.get(OTHERS_ALLOWED) is OthersAllowed.ONCE:
+                facts.forget(OTHERS_ALLOWED)
         return True
 
     def start_over(self) -> None:
@@ -121,7 +125,7 @@ class Preflight:
 
     def moved(self) -> DeliveryBlock | None:
         """Why nothing is sent where the address is another one than that of the deliveries so far."""
-        known, address = self.sender.outbox.get("address"), self.sender.receiver.address
+        known, address = self.sender.outbox.facts.get(ADDRESS), self.sender.receiver.address
         if known in ("", address):
             return None
         hold = SiteConflict(

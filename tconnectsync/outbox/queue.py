@@ -1,51 +1,59 @@
-"""What is to be sent, and what the receiver said."""
+"""The documents that wait for delivery, and what the receiver answered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sqlite3
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import attrs
 import msgspec
 
 from tconnectsync.clock import milliseconds, moment
-from tconnectsync.outbox.documents import DesiredDocuments, content_hash
-from tconnectsync.outbox.store import RUNNING
+from tconnectsync.outbox.checkpoints import Checkpoints
+from tconnectsync.outbox.documents import content_hash
+from tconnectsync.outbox.states import RUNNING
 from tconnectsync.plugin.fold import Document
-from tconnectsync.plugin.receiver import Delivery, StoredDocument
+from tconnectsync.plugin.receiver import Delivery
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 from tconnectsync.retry.deadline import TOLERANCE_S
 
-GIVEN_UP = 1 << 62
-"""The next attempt (ms) of a dead letter that the user dropped: never, unless its content changes or it is replayed."""
-
-_NOT_BELIEVED = "(postponed_at > ? OR next_try > ?)"
-"""A clock that was wrong postponed it: see :class:`tconnectsync.retry.deadline.RememberedDeadline`."""
+AHEAD = timedelta(minutes=5)
+"""A document is sent this long before its time, not earlier: the clocks of pump and host differ a little."""
+OLD = timedelta(days=2)
+_NOT_BELIEVED = "(postponed_at_ms > ? OR next_attempt_ms > ?)"
+"""A wrong clock postponed it: see :class:`tconnectsync.retry.deadline.RememberedDeadline`."""
 
 
 def _not_believed(now: int) -> tuple[int, int]:
     return now + round(TOLERANCE_S * 1000), now + round((LONGEST_ASKED_WAIT_S + TOLERANCE_S) * 1000)
 
 
-class DeliveryQueue(DesiredDocuments):
-    """Pending documents and withdrawals, attempts and their outcomes, what was found at the receiver, replays."""
+@attrs.frozen
+class DeliveryQueue:
+    """Pending documents and withdrawals, attempts and their outcomes, and replays."""
+
+    _db: sqlite3.Connection
+    _checkpoints: Checkpoints
 
     def pending(self, now: datetime, limit: int, *, ids: Sequence[str] | None = None) -> list[Delivery]:
-        """What to send next: withdrawals first, then the newest documents; none that lies in the future.
+        """Return the next deliveries: withdrawals first, then the newest documents, none of the future.
 
-        With ``ids`` only of these.
+        With ``ids`` only these.
         """
-        ms, horizon = milliseconds(now), milliseconds(now + timedelta(minutes=5))
+        ms, horizon = milliseconds(now), milliseconds(now + AHEAD)
         # each in its index's own order: with a long backlog nothing is sorted or looked at but what is sent
-        rows = self._pending(ms, horizon, limit, "INDEXED BY document_leaving", "want IS NULL", ids)
+        withdrawn = "ownership_state = 'withdrawn'"
+        rows = self._pending(ms, horizon, limit, "INDEXED BY document_withdrawn", withdrawn, ids)
         if len(rows) < limit:
-            rows += self._pending(ms, horizon, limit - len(rows), "", "want IS NOT NULL AND want IS NOT '~'", ids)
+            rows += self._pending(ms, horizon, limit - len(rows), "", "desired_hash IS NOT NULL", ids)
         found = []
-        for id_, collection, slot, at, shift, want, content, worth_s, stored, unsure in rows:
+        for id_, collection, slot, at, desired_hash, content, ttl_s, receiver_key, in_doubt in rows:
             document = None
-            if want is not None:
+            if desired_hash is not None:
                 document = Document(
-                    id=id_, collection=collection, at=moment(at + shift), unique_slot=slot, ttl_s=worth_s,
+                    id=id_, collection=collection, at=moment(at), unique_slot=slot, ttl_s=ttl_s,
                     content=msgspec.json.decode(content),
                 )  # fmt: skip
             found.append(
@@ -53,8 +61,8 @@ class DeliveryQueue(DesiredDocuments):
                     document_id=id_,
                     collection=collection,
                     document=document,
-                    receiver_key=stored,
-                    in_doubt=bool(unsure),
+                    receiver_key=receiver_key,
+                    in_doubt=bool(in_doubt),
                 )
             )
         return found
@@ -68,169 +76,141 @@ class DeliveryQueue(DesiredDocuments):
             index, chosen = "", " AND id IN (SELECT value FROM json_each(?))"
             values.append(msgspec.json.encode(list(ids)).decode())
         return self._db.execute(
-            "SELECT id, collection, slot, at, shift, want, content, worth_s, stored, unsure"
-            f" FROM document {index} WHERE {condition} AND want IS NOT sent AND dead IS NULL AND at <= ?"
-            f" AND (next_try IS NULL OR next_try <= ? OR {_NOT_BELIEVED}){chosen} ORDER BY at DESC, id LIMIT ?",
+            "SELECT id, collection, unique_slot, at_ms + time_shift_ms, desired_hash, content, ttl_s, receiver_key, in_doubt"
+            f" FROM document {index} WHERE {condition} AND pending AND at_ms <= ?"
+            f" AND (next_attempt_ms IS NULL OR next_attempt_ms <= ? OR {_NOT_BELIEVED}){chosen} ORDER BY at_ms DESC, id LIMIT ?",
             (*values, limit),
         ).fetchall()
 
     def expire(self, now: datetime) -> int:
-        """Forget documents that are not worth anything any more, sent or not. Their number."""
-        sql = "DELETE FROM document WHERE worth_s IS NOT NULL AND at < ? - worth_s * 1000"
+        """Forget documents whose time to live is over, sent or not. Their number."""
+        sql = "DELETE FROM document WHERE ttl_s IS NOT NULL AND at_ms < ? - ttl_s * 1000"
         return self._db.execute(sql, (milliseconds(now),)).rowcount
 
-    def set_unsure(self, ids: Sequence[str], unsure: bool) -> None:
-        """An attempt begins (True), or is known not to have reached the receiver (False)."""
-        self._db.executemany("UPDATE document SET unsure = ? WHERE id = ?", [(int(unsure), id_) for id_ in ids])
+    # --- attempts and answers -----------------------------------------------------------------------------------------
 
-    def mark_delivered(self, delivery: Delivery, stored: str) -> None:
-        """The receiver took it: known as delivered from now on, whatever else was wanted meanwhile."""
+    def set_in_doubt(self, ids: Sequence[str], in_doubt: bool) -> None:
+        """An attempt begins (True), or is known not to have reached the receiver (False)."""
+        self._db.executemany("UPDATE document SET in_doubt = ? WHERE id = ?", [(int(in_doubt), id_) for id_ in ids])
+
+    def mark_delivered(self, delivery: Delivery, receiver_key: str) -> None:
+        """The receiver took it: it counts as delivered, even if another content is desired by now."""
         if delivery.document is None:
             self._db.execute(
-                "UPDATE document SET sent = NULL, stored = NULL, unsure = 0, attempts = 0, next_try = NULL WHERE id = ?",
+                "UPDATE document SET delivery_state = 'never', delivered_hash = NULL, receiver_key = NULL, in_doubt = 0,"
+                " attempts = 0, next_attempt_ms = NULL, given_up = 0 WHERE id = ?",
                 (delivery.document_id,),
             )
             self._db.execute(
-                "DELETE FROM document WHERE id = ? AND want IS NULL AND interval IS NULL", (delivery.document_id,)
+                "DELETE FROM document WHERE id = ? AND ownership_state = 'withdrawn' AND interval IS NULL",
+                (delivery.document_id,),
             )
             return
-        sent, _ = content_hash(delivery.document, 0)
+        delivered, _ = content_hash(delivery.document, 0)
         self._db.execute(
-            "UPDATE document SET sent = ?, stored = ?, unsure = 0, attempts = 0, next_try = NULL,"
-            " content = CASE WHEN want = ? THEN NULL ELSE content END WHERE id = ?",
-            (sent, stored, sent, delivery.document_id),
+            "UPDATE document SET delivery_state = 'delivered', delivered_hash = ?, receiver_key = ?, in_doubt = 0,"
+            " attempts = 0, next_attempt_ms = NULL, given_up = 0,"
+            " content = CASE WHEN desired_hash = ? THEN NULL ELSE content END WHERE id = ?",
+            (delivered, receiver_key, delivered, delivery.document_id),
         )
 
     def postpone(self, delivery: Delivery, now: datetime, wait_s: float) -> None:
-        """Not before ``wait_s`` seconds; the attempt stays unsure, for some of it may have been stored."""
+        """Wait ``wait_s`` seconds. The attempt stays in doubt, because some of it may have been stored."""
         ms = milliseconds(now)
         self._db.execute(
-            "UPDATE document SET attempts = attempts + 1, next_try = ?, postponed_at = ? WHERE id = ?",
+            "UPDATE document SET attempts = attempts + 1, next_attempt_ms = ?, postponed_at_ms = ? WHERE id = ?",
             (ms + round(wait_s * 1000), ms, delivery.document_id),
         )
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """The receiver will never take it: a dead letter, until its content changes or the user says so.
+        """The receiver will never take it: a dead letter, until its content changes or the user retries.
 
-        Of one that it took before the old copy may be gone.
+        If the receiver took an earlier content, that copy may be deleted by now.
         """
         self._db.execute(
-            "UPDATE document SET dead = ?, attempts = attempts + 1, unsure = ? WHERE id = ?",
+            "UPDATE document SET dead_reason = ?, attempts = attempts + 1, in_doubt = ? WHERE id = ?",
             (reason, int(delivery.in_doubt or delivery.receiver_key is not None), delivery.document_id),
         )
 
+    # --- what waits ---------------------------------------------------------------------------------------------------
+
     def next_due(self, now: datetime) -> datetime | None:
-        """When the next waiting document may be sent; None when nothing waits."""
-        waits = "FROM document WHERE want IS NOT sent AND dead IS NULL AND want IS NOT '~'"
-        horizon = milliseconds(now + timedelta(minutes=5))
-        one = f"SELECT 1 {waits} AND at <= ? AND next_try IS NULL LIMIT 1"
-        if self._db.execute(one, (horizon,)).fetchone() is not None:
+        """When the next waiting document may be sent; None if nothing waits."""
+        waits = "FROM document WHERE pending AND (desired_hash IS NOT NULL OR ownership_state = 'withdrawn')"
+        one = f"SELECT 1 {waits} AND at_ms <= ? AND next_attempt_ms IS NULL LIMIT 1"
+        if self._db.execute(one, (milliseconds(now + AHEAD),)).fetchone() is not None:
             return now  # a long backlog is not looked through
-        next_try = f"CASE WHEN {_NOT_BELIEVED} THEN 0 ELSE coalesce(next_try, 0) END"
-        sql = f"SELECT min(max(at - 300000, {next_try})) {waits}"
+        next_attempt = f"CASE WHEN {_NOT_BELIEVED} THEN 0 ELSE coalesce(next_attempt_ms, 0) END"
+        ahead = round(AHEAD.total_seconds() * 1000)
+        sql = f"SELECT min(max(at_ms - {ahead}, {next_attempt})) {waits}"
         row = self._db.execute(sql, _not_believed(milliseconds(now))).fetchone()
         return None if row[0] is None else max(now, moment(row[0]))
 
     def waiting(self, now: datetime) -> int:
-        """How many documents wait that could be there by now: those that lie in the future do not count."""
-        sql = "SELECT count(*) FROM document WHERE want IS NOT sent AND dead IS NULL AND at <= ?"
-        return int(self._db.execute(sql, (milliseconds(now + timedelta(minutes=5)),)).fetchone()[0])
+        """How many documents wait that could be delivered by now: those of the future do not count."""
+        sql = "SELECT count(*) FROM document WHERE pending AND at_ms <= ?"
+        return int(self._db.execute(sql, (milliseconds(now + AHEAD),)).fetchone()[0])
 
     def rewrites(self, now: datetime) -> int:
-        """How many waiting documents change or take back what was delivered and is more than two days old.
+        """How many waiting documents change or delete a delivered one that is more than two days old.
 
-        One that was read back and is put again does not count: nobody knows that it changes.
+        One that was read back and is sent again does not count: nobody knows that it changes.
         """
         sql = (
-            "SELECT count(*) FROM document WHERE want IS NOT sent AND dead IS NULL AND stored IS NOT NULL AND sent IS NOT NULL"
-            " AND NOT (sent = '?' AND want IS NOT NULL) AND at < ?"
+            "SELECT count(*) FROM document WHERE pending AND receiver_key IS NOT NULL AND delivery_state <> 'never'"
+            " AND (delivery_state <> 'read_back' OR ownership_state = 'withdrawn') AND at_ms < ?"
         )
-        return int(self._db.execute(sql, (milliseconds(now - timedelta(days=2)),)).fetchone()[0])
+        return int(self._db.execute(sql, (milliseconds(now - OLD),)).fetchone()[0])
 
     def span(self) -> tuple[datetime, datetime] | None:
-        """UTC time of the first and the last document that is wanted."""
-        row = self._db.execute("SELECT min(at), max(at) FROM document WHERE want IS NOT NULL").fetchone()
+        """UTC time of the first and the last document that is not withdrawn."""
+        row = self._db.execute(
+            "SELECT min(at_ms), max(at_ms) FROM document WHERE ownership_state <> 'withdrawn'"
+        ).fetchone()
         return None if row[0] is None else (moment(row[0]), moment(row[1]))
 
     def first_to_put(self) -> datetime | None:
-        """UTC time of the first document that waits to be put."""
-        sql = "SELECT min(at) FROM document WHERE want IS NOT sent AND dead IS NULL AND want IS NOT NULL"
+        """UTC time of the first waiting document that is not a withdrawal."""
+        sql = "SELECT min(at_ms) FROM document WHERE pending AND ownership_state <> 'withdrawn'"
         (at,) = self._db.execute(sql).fetchone()
         return None if at is None else moment(at)
 
-    def record_existing(self, found: StoredDocument) -> None:
-        """The receiver already holds this document of ours (after a wiped disk): updated if a fold makes it.
-
-        One that no fold makes stays as it is until :meth:`judge_found`; one that is passing stays for good.
-        """
-        if not found.ephemeral:
-            self._db.execute(  # until then its slot stands where its content would
-                "INSERT INTO document(id, collection, slot, at, want, content, stream) VALUES(?, ?, '', ?, '?', ?, ?)"
-                " ON CONFLICT(id) DO NOTHING",
-                (found.document_id, found.collection, milliseconds(found.at), found.unique_slot.encode(), found.pump),
-            )
-        self._db.execute(
-            "UPDATE document SET sent = coalesce(sent, '?'), stored = coalesce(stored, ?) WHERE id = ?",
-            (found.receiver_key, found.document_id),
-        )
-
-    def resolve_unclaimed(self, known: Callable[[str, datetime], bool], *, keep: Sequence[tuple[int, int]] = ()) -> int:
-        """Everything is fetched and folded: what was found and is not made goes, except in ``keep`` (ms). Their number.
-
-        Only what the log speaks of is judged (``known(pump, at)``), and only what is of a kind that is made here: another
-        installation may make others. The rest is forgotten here.
-        """
-        sql = "SELECT id, at, stream, collection, content FROM document WHERE fold IS NULL AND want = '?'"
-        gone: list[tuple[str]] = []
-        left: list[tuple[str]] = []
-        for id_, at, pump, collection, slot in self._db.execute(sql).fetchall():
-            kept = any(first <= at <= last for first, last in keep)
-            judged = (
-                known(pump or "", moment(at)) and not kept and self.produces_kind(collection, (slot or b"").decode())
-            )
-            (gone if judged else left).append((id_,))
-        self._db.executemany("UPDATE document SET want = NULL, content = NULL WHERE id = ?", gone)
-        self._db.executemany("DELETE FROM document WHERE id = ?", left)
-        return len(gone)
-
-    def produces_kind(self, collection: str, slot: str) -> bool:
-        """Whether some fold makes documents of this kind (no slot: of this collection)."""
-        chosen, values = ("AND slot = ?", (collection, slot)) if slot else ("", (collection,))
-        sql = f"SELECT 1 FROM document INDEXED BY document_slot WHERE collection = ? {chosen} AND fold IS NOT NULL LIMIT 1"
-        return self._db.execute(sql, values).fetchone() is not None
+    # --- what is sent again -------------------------------------------------------------------------------------------
 
     def replay(
         self, folds: Sequence[str], first: datetime | None = None, last: datetime | None = None, *,
         present: Sequence[str] = (), now: datetime | None = None,
     ) -> int:  # fmt: skip
-        """Forget what was delivered in this stretch (both inclusive; None: open) so that it is sent again. Their number.
+        """Send everything from ``first`` to ``last`` again (both inclusive; None: open). Return the number of documents.
 
-        What is worth something for a while only stays as it is, but for what the folds of ``present`` tell of ``now``.
+        Documents with a time to live are left out, except the current ones (at ``now``) of the folds in ``present``.
         """
-        stretch = (
-            -(1 << 62) if first is None else milliseconds(first),
-            (1 << 62) if last is None else milliseconds(last),
-            msgspec.json.encode(list(folds)).decode(),
-            RUNNING,
-            msgspec.json.encode(list(present) if now is not None else []).decode(),
-            0 if now is None else milliseconds(now),
-        )
+        values = {
+            "first": None if first is None else milliseconds(first),
+            "last": None if last is None else milliseconds(last),
+            "folds": msgspec.json.encode(list(folds)).decode(),
+            "running": RUNNING,
+            "present": msgspec.json.encode(list(present) if now is not None else []).decode(),
+            "now": 0 if now is None else milliseconds(now),
+        }
         chosen = (
-            "at BETWEEN ? AND ? AND fold IN (SELECT value FROM json_each(?)) AND want IS NOT NULL"
-            " AND (worth_s IS NULL OR (interval = ? AND fold IN (SELECT value FROM json_each(?)) AND at >= ? - worth_s * 1000))"
+            "(:first IS NULL OR at_ms >= :first) AND (:last IS NULL OR at_ms <= :last) AND ownership_state <> 'withdrawn'"
+            " AND fold IN (SELECT value FROM json_each(:folds)) AND (ttl_s IS NULL OR (interval = :running"
+            " AND fold IN (SELECT value FROM json_each(:present)) AND at_ms >= :now - ttl_s * 1000))"
         )
         select = f"SELECT DISTINCT fold, stream, interval FROM document WHERE {chosen}"
-        rows = self._db.execute(select, stretch).fetchall()
+        rows = self._db.execute(select, values).fetchall()
         changed = self._db.execute(
-            "UPDATE document SET want = '~', dead = NULL, next_try = NULL,"
-            f" sent = CASE WHEN sent IS NULL THEN NULL ELSE '' END WHERE {chosen}",
-            stretch,
+            "UPDATE document SET content_state = 'unknown', desired_hash = NULL, dead_reason = NULL, next_attempt_ms = NULL,"
+            " given_up = 0, delivered_hash = NULL,"
+            f" delivery_state = CASE delivery_state WHEN 'never' THEN 'never' ELSE 'stale' END WHERE {chosen}",
+            values,
         ).rowcount
         for fold, stream, interval in rows:
-            self._invalidate_origin(fold, stream, interval)
+            self._checkpoints.invalidate_origin(fold, stream, interval)
         return changed
 
-    def new_site(self) -> None:
-        """The receiver is another place: nothing is to be taken back from it, and only what is replayed is put there."""
-        self._db.execute("DELETE FROM document WHERE want IS NULL OR fold IS NULL")
-        self._db.execute("UPDATE document SET stored = NULL, unsure = 0")
+    def forget_site(self) -> None:
+        """The receiver is another place: withdraw nothing from it, and put there only what is replayed."""
+        self._db.execute("DELETE FROM document WHERE ownership_state = 'withdrawn' OR fold IS NULL")
+        self._db.execute("UPDATE document SET receiver_key = NULL, in_doubt = 0")

@@ -1,7 +1,8 @@
-"""What the outbox knows of documents, for comparing it with what the receiver holds; and sending again what is not as it was."""
+"""Rows of the outbox as the comparison with the receiver reads them, and sending again what differs there."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,102 +11,118 @@ import attrs
 import msgspec
 
 from tconnectsync.clock import milliseconds, moment
-from tconnectsync.outbox.dead_letters import DeadLetters
-from tconnectsync.outbox.queue import GIVEN_UP
+from tconnectsync.outbox.checkpoints import Checkpoints
+from tconnectsync.outbox.states import DeliveryState, DocumentState, OwnershipState
 
-_COLUMNS = "id, collection, slot, at + shift, shift, fold, stream, interval, want, sent, stored, unsure, dead, worth_s, next_try"
+_COLUMNS = (
+    "id, collection, unique_slot, at_ms + time_shift_ms, time_shift_ms, ownership_state, fold, stream, interval, content_state,"
+    " desired_hash, delivery_state, delivered_hash, receiver_key, in_doubt, dead_reason, ttl_s, given_up"
+)
 _SHIFTS_MS = 1000
 """More than documents of one time and slot are ever moved apart."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class DocumentRow:
-    """A document as the outbox knows it, at one moment. ``at`` is the time that it is sent with, ``shift`` ms later than made.
+    """A document as the outbox knows it, at one moment.
 
-    ``interval`` is where its ``fold`` makes it in ``stream`` (None: no fold makes it). ``want`` and ``sent`` are content hashes.
+    ``at`` is the time that it is sent with; a fold made it ``time_shift_ms`` earlier. ``interval`` is where its ``fold`` makes
+    it in ``stream`` (None: no fold makes it).
     """
 
     id: str
     collection: str
     unique_slot: str
-    at: datetime
-    shift: int
+    at: datetime = attrs.field(converter=moment)
+    time_shift_ms: int
+    ownership_state: OwnershipState = attrs.field(converter=OwnershipState)
     fold: str | None
     stream: str | None
     interval: int | None
-    want: str | None
-    sent: str | None
+    content_state: DocumentState = attrs.field(converter=DocumentState)
+    desired_hash: bytes | None
+    delivery_state: DeliveryState = attrs.field(converter=DeliveryState)
+    delivered_hash: bytes | None
     receiver_key: str | None
-    in_doubt: bool
-    dead: str | None
-    worth_s: float | None
-    given_up: bool
+    in_doubt: bool = attrs.field(converter=bool)
+    dead_reason: str | None
+    ttl_s: float | None
+    given_up: bool = attrs.field(converter=bool)
 
     @property
-    def settled(self) -> bool:
-        """Whether the receiver took what is wanted, so that it should be there as it is made."""
-        moving = self.want in (None, "?", "~") or self.in_doubt or self.dead is not None or self.given_up
-        return not moving and self.want == self.sent
+    def is_desired(self) -> bool:
+        """Whether it is to be at the receiver."""
+        return self.ownership_state is not OwnershipState.WITHDRAWN
 
-    def lapsed(self, now: datetime) -> bool:
-        """Whether it is not worth anything any more: that it is missing is no difference."""
-        return self.worth_s is not None and self.at + timedelta(seconds=self.worth_s) < now
+    @property
+    def is_settled(self) -> bool:
+        """Whether the receiver took the desired content, so that it should be there as it was made."""
+        moving = self.in_doubt or self.dead_reason is not None or self.given_up
+        return not moving and self.content_state is DocumentState.KNOWN and self.desired_hash == self.delivered_hash
 
-
-def _row(values: tuple[Any, ...]) -> DocumentRow:
-    known = dict(zip([field.name for field in attrs.fields(DocumentRow)], values, strict=True))
-    known["at"], known["in_doubt"] = moment(known["at"]), bool(known["in_doubt"])
-    known["given_up"] = known["given_up"] == GIVEN_UP
-    return DocumentRow(**known)
+    def is_expired(self, now: datetime) -> bool:
+        """Whether its time to live is over: if it is missing, that is no difference."""
+        return self.ttl_s is not None and self.at + timedelta(seconds=self.ttl_s) < now
 
 
-class DocumentRows(DeadLetters):
-    """Documents by their time or identity, whatever became of them."""
+@attrs.frozen
+class DocumentRows:
+    """Documents by their time or identity, in any state."""
 
-    def rows_between(self, first: datetime, last: datetime) -> dict[str, DocumentRow]:
+    _db: sqlite3.Connection
+    _checkpoints: Checkpoints
+
+    def between(self, first: datetime, last: datetime) -> dict[str, DocumentRow]:
         """All documents that are sent with a time from ``first`` to ``last``, both inclusive, by identity."""
         span = milliseconds(first), milliseconds(last)
         sql = (
-            f"SELECT {_COLUMNS} FROM document INDEXED BY document_slot"
-            " WHERE collection = ? AND slot = ? AND at BETWEEN ? AND ? AND at + shift BETWEEN ? AND ?"
+            f"SELECT {_COLUMNS} FROM document INDEXED BY document_slot WHERE collection = ? AND unique_slot = ?"
+            " AND at_ms BETWEEN ? AND ? AND at_ms + time_shift_ms BETWEEN ? AND ?"
         )
         found: dict[str, DocumentRow] = {}
         for collection, slot in self._slots():
             values = (collection, slot, span[0] - _SHIFTS_MS, span[1], *span)
-            found.update((row[0], _row(row)) for row in self._db.execute(sql, values))
+            found.update((row[0], DocumentRow(*row)) for row in self._db.execute(sql, values))
         return found
 
-    def rows_of(self, ids: Iterable[str]) -> dict[str, DocumentRow]:
-        """What is known of these, wherever they lie."""
+    def of(self, ids: Iterable[str]) -> dict[str, DocumentRow]:
+        """The rows with these identities, whatever their times."""
         sql = f"SELECT {_COLUMNS} FROM document WHERE id IN (SELECT value FROM json_each(?))"
-        return {row[0]: _row(row) for row in self._db.execute(sql, (msgspec.json.encode(list(ids)).decode(),))}
+        values = (msgspec.json.encode(list(ids)).decode(),)
+        return {row[0]: DocumentRow(*row) for row in self._db.execute(sql, values)}
 
     def _slots(self) -> Iterator[tuple[str, str]]:
-        """The collections and slots that there are: from one to the next through the index, however many documents."""
+        """The collections and slots in use: from one to the next through the index, however many documents there are."""
         sql = (
-            "SELECT collection, slot FROM document WHERE (collection, slot) > (?, ?) ORDER BY collection, slot LIMIT 1"
+            "SELECT collection, unique_slot FROM document WHERE (collection, unique_slot) > (?, ?)"
+            " ORDER BY collection, unique_slot LIMIT 1"
         )
-        found = self._db.execute("SELECT collection, slot FROM document ORDER BY collection, slot LIMIT 1").fetchone()
+        first = "SELECT collection, unique_slot FROM document ORDER BY collection, unique_slot LIMIT 1"
+        found: Any = self._db.execute(first).fetchone()
         while found is not None:
             yield found
             found = self._db.execute(sql, found).fetchone()
 
-    def folded_between(self, stream: str, first: int, last: int) -> list[tuple[int, str]]:
-        """The (interval, fold) that were folded of a stream, both bounds inclusive."""
-        sql = "SELECT interval, fold FROM checkpoint WHERE stream = ? AND interval BETWEEN ? AND ?"
-        return self._db.execute(sql, (stream, first, last)).fetchall()
+    def send_again(
+        self, rows: Iterable[DocumentRow], *, lost: bool, receiver_keys: Mapping[str, str] | None = None
+    ) -> int:
+        """Deliver these once more, and look for stray copies. A row that changed since it was read is left alone. Their number.
 
-    def send_again(self, rows: Iterable[DocumentRow], *, lost: bool, stored: Mapping[str, str] | None = None) -> int:
-        """Deliver these once more, looking for stray copies; what is not as it was in ``rows`` is left alone. Their number.
-
-        ``lost``: they are not there, so that nothing is rewritten. ``stored``: our text for a copy that lies elsewhere.
+        ``lost``: the receiver does not have them, so that nothing is rewritten. ``receiver_keys``: keys of copies elsewhere.
         """
         count = 0
         for row in rows:
             count += self._db.execute(
-                "UPDATE document SET want = '~', sent = ?, unsure = 1, attempts = 0, next_try = NULL,"
-                " stored = coalesce(?, stored) WHERE id = ? AND want = ? AND sent = ? AND dead IS NULL",
-                (None if lost else "", (stored or {}).get(row.id), row.id, row.want, row.sent),
+                "UPDATE document SET content_state = 'unknown', desired_hash = NULL, delivery_state = ?, delivered_hash = NULL,"
+                " in_doubt = 1, attempts = 0, next_attempt_ms = NULL, given_up = 0, receiver_key = coalesce(?, receiver_key)"
+                " WHERE id = ? AND desired_hash = ? AND delivered_hash = ? AND dead_reason IS NULL",
+                (
+                    (DeliveryState.NEVER if lost else DeliveryState.STALE).value,
+                    (receiver_keys or {}).get(row.id),
+                    row.id,
+                    row.desired_hash,
+                    row.delivered_hash,
+                ),
             ).rowcount
             self.fold_origin(row.fold, row.stream, row.interval)
         return count
@@ -113,4 +130,4 @@ class DocumentRows(DeadLetters):
     def fold_origin(self, fold: str | None, stream: str | None, interval: int | None) -> None:
         """Fold the interval again that makes a document."""
         if fold is not None and stream is not None:
-            self._invalidate_origin(fold, stream, interval)
+            self._checkpoints.invalidate_origin(fold, stream, interval)

@@ -6,7 +6,6 @@ leaves no dose behind. What is not surely a document's own fault backs the sink 
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,6 +15,15 @@ import attrs
 from tconnectsync.errors import Rejected, Retryable
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.batch_size import ONE_BY_ONE, BatchSize
+from tconnectsync.outbox.facts import (
+    BATCH_SIZE,
+    CONFIRMED,
+    RECEIVER_MEMORY,
+    REFUSED_IN_A_ROW,
+    SUSPECTS,
+    TRIED_ONCE_MORE,
+    UNCONFIRMED,
+)
 from tconnectsync.outbox.suspects import Suspects
 from tconnectsync.plugin.receiver import Accepted, Delivery, Outcome, Postponed, Receiver, Refused, Remembering
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
@@ -57,18 +65,15 @@ class Sender:
     @property
     def refused(self) -> Sequence[str]:
         """The documents that were refused in a row, also before a restart."""
-        found: list[str] = json.loads(self.outbox.get("refused_in_a_row", "[]"))
-        return found
+        return self.outbox.facts.get(REFUSED_IN_A_ROW)
 
     def forget_refusals(self) -> None:
         """Begin a new row."""
-        self.outbox.forget("refused_in_a_row")
-        self.outbox.forget("unconfirmed_rounds")
+        self.outbox.facts.forget(REFUSED_IN_A_ROW, UNCONFIRMED)
 
     def forget_place(self) -> None:
         """The receiver is another place: nothing that was learned of the old one holds there."""
-        for known in ("batch_size", "suspects", "confirmed", "unconfirmed_rounds", "receiver_memory"):
-            self.outbox.forget(known)
+        self.outbox.facts.forget(BATCH_SIZE, SUSPECTS, CONFIRMED, UNCONFIRMED, RECEIVER_MEMORY)
 
     def is_halted(self) -> bool:
         """Whether too many documents in a row were refused."""
@@ -76,13 +81,13 @@ class Sender:
 
     def unrecognised(self) -> bool:
         """Whether the receiver took everything and showed nothing of it, too often."""
-        return int(self.outbox.get("unconfirmed_rounds", "0")) >= UNCONFIRMED_ROUNDS
+        return self.outbox.facts.get(UNCONFIRMED) >= UNCONFIRMED_ROUNDS
 
     def waits_why(self) -> str:
         """Why documents wait that fail while others pass, in words; "" if there are none."""
         suspects = self._suspects()
-        rows = self.outbox.rows_of(suspects.known) if suspects.known else {}
-        return suspects.why(lambda id_: id_ in rows and not rows[id_].settled and rows[id_].dead is None)
+        rows = self.outbox.rows.of(suspects.known) if suspects.known else {}
+        return suspects.why(lambda id_: id_ in rows and not rows[id_].is_settled and rows[id_].dead_reason is None)
 
     def send_next(self, now: datetime) -> int:
         """Send one batch; answers how many documents the receiver dealt with. 0: nothing was due.
@@ -95,9 +100,9 @@ class Sender:
         if not batch:
             return 0
         ids = [delivery.document_id for delivery in batch]
-        unsure_before = {delivery.document_id for delivery in batch if delivery.in_doubt}
+        in_doubt_before = {delivery.document_id for delivery in batch if delivery.in_doubt}
         with self.outbox.transaction():
-            self.outbox.set_unsure(ids, True)
+            self.outbox.queue.set_in_doubt(ids, True)
         try:
             outcomes = self.receiver.deliver(batch)
         except Rejected as error:
@@ -106,7 +111,7 @@ class Sender:
             self._halves.clear()
             with self.outbox.transaction():
                 if not error.in_doubt:
-                    self.outbox.set_unsure([id_ for id_ in ids if id_ not in unsure_before], False)
+                    self.outbox.queue.set_in_doubt([id_ for id_ in ids if id_ not in in_doubt_before], False)
                 passed_over = error.narrow and self._too_much(batch, error, now)
                 self._remember()
             if passed_over:
@@ -131,11 +136,11 @@ class Sender:
         """
         most = self._size().most(self.receiver.batch_size)
         while self._halves:
-            half = self.outbox.pending(now, self.receiver.batch_size, ids=self._halves.popleft())
+            half = self.outbox.queue.pending(now, self.receiver.batch_size, ids=self._halves.popleft())
             if half:
                 return half
         alone = self._suspects().alone()
-        pending = self.outbox.pending(now, most + len(alone))
+        pending = self.outbox.queue.pending(now, most + len(alone))
         others = [delivery for delivery in pending if delivery.document_id not in alone][:most]
         if not others:
             return pending[:1]
@@ -143,25 +148,25 @@ class Sender:
         return withdrawals or others
 
     def _size(self) -> BatchSize:
-        return BatchSize.from_json(self.outbox.get("batch_size"))
+        return self.outbox.facts.get(BATCH_SIZE)
 
     def _remember_size(self, size: BatchSize) -> None:
         if size != self._size():
-            self.outbox.put("batch_size", size.to_json())
+            self.outbox.facts.put(BATCH_SIZE, size)
 
     def _suspects(self) -> Suspects:
-        return Suspects.from_json(self.outbox.get("suspects"))
+        return self.outbox.facts.get(SUSPECTS) or Suspects()
 
     def _recall(self) -> None:
         if not self._recalled and isinstance(self.receiver, Remembering):
-            self.receiver.recall(self.outbox.get("receiver_memory"))
+            self.receiver.recall(self.outbox.facts.get(RECEIVER_MEMORY))
         self._recalled = True
 
     def _remember(self) -> None:
         if isinstance(self.receiver, Remembering):
             memory = self.receiver.memory()
-            if memory != self.outbox.get("receiver_memory"):
-                self.outbox.put("receiver_memory", memory)
+            if memory != self.outbox.facts.get(RECEIVER_MEMORY):
+                self.outbox.facts.put(RECEIVER_MEMORY, memory)
 
     # --- what was not taken -------------------------------------------------------------------------------------------
 
@@ -201,11 +206,11 @@ class Sender:
             self.undecided = True
             if suspect.guilty:
                 suspects.forget([delivery.document_id])
-                self.outbox.dead_letter(delivery, reason)
-                self.outbox.put("refused_in_a_row", json.dumps(_with(self.refused, delivery.document_id)))
+                self.outbox.queue.dead_letter(delivery, reason)
+                self.outbox.facts.put(REFUSED_IN_A_ROW, _with(self.refused, delivery.document_id))
             else:
-                self.outbox.postpone(delivery, now, suspect.wait_s)
-        self.outbox.put("suspects", suspects.to_json())
+                self.outbox.queue.postpone(delivery, now, suspect.wait_s)
+        self.outbox.facts.put(SUSPECTS, suspects)
         return suspect.strikes > 0
 
     # --- what was answered --------------------------------------------------------------------------------------------
@@ -218,7 +223,7 @@ class Sender:
         puts, unconfirmed, doubtful = [], [], []
         for delivery, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Accepted):
-                self.outbox.mark_delivered(delivery, outcome.receiver_key)
+                self.outbox.queue.mark_delivered(delivery, outcome.receiver_key)
                 self.taken += 1
                 if delivery.document is not None:  # what is taken back proves nothing: a site may delete and not write
                     self._try_once_more(row)
@@ -226,16 +231,16 @@ class Sender:
                     puts.append(delivery.document_id)
             elif isinstance(outcome, Postponed):
                 wait_s = POSTPONE_S if outcome.after_s is None else min(outcome.after_s, LONGEST_ASKED_WAIT_S)
-                self.outbox.postpone(delivery, now, wait_s)
+                self.outbox.queue.postpone(delivery, now, wait_s)
                 if outcome.unconfirmed:
                     unconfirmed.append((delivery, outcome))
             elif outcome.passing:
                 doubtful.append((delivery, outcome))
             else:
-                self.outbox.dead_letter(delivery, outcome.reason)
+                self.outbox.queue.dead_letter(delivery, outcome.reason)
                 row = _with(row, delivery.document_id)
         if row != before:
-            self.outbox.put("refused_in_a_row", json.dumps(row))
+            self.outbox.facts.put(REFUSED_IN_A_ROW, row)
         if puts:
             self._passed(puts)
         return self._judge(doubtful, now, passed=bool(puts)) or self._unconfirmed(unconfirmed, now, passed=bool(puts))
@@ -246,10 +251,10 @@ class Sender:
         if suspects.known:
             suspects.forget(puts)
             suspects.others_passed()
-            self.outbox.put("suspects", suspects.to_json())
-        self.outbox.forget("unconfirmed_rounds")
-        if not self.outbox.get("confirmed"):
-            self.outbox.put("confirmed", "1")
+            self.outbox.facts.put(SUSPECTS, suspects)
+        self.outbox.facts.forget(UNCONFIRMED)
+        if not self.outbox.facts.get(CONFIRMED):
+            self.outbox.facts.put(CONFIRMED, True)
 
     def _judge(self, doubtful: Sequence[tuple[Delivery, Refused]], now: datetime, *, passed: bool) -> Retryable | None:
         """What may be the receiver's own trouble: back off, unless others pass beside it, or are about to be tried."""
@@ -261,7 +266,7 @@ class Sender:
             return None
         if passed:
             for delivery, _ in fresh:
-                self.outbox.postpone(delivery, now, POSTPONE_S)
+                self.outbox.queue.postpone(delivery, now, POSTPONE_S)
             self._passed([])
             return None
         if self._halves and self._suspects().undecided() == 1:
@@ -278,21 +283,21 @@ class Sender:
         """The receiver names nothing of what it took: it may store it once more each time, so that this must end."""
         if not unconfirmed:
             return None
-        if passed or (len(unconfirmed) == 1 and self.outbox.get("confirmed")):
+        if passed or (len(unconfirmed) == 1 and self.outbox.facts.get(CONFIRMED)):
             for delivery, outcome in unconfirmed:
                 self._failed_alone(delivery, outcome.reason, now)
             return None
-        self.outbox.put("unconfirmed_rounds", str(int(self.outbox.get("unconfirmed_rounds", "0")) + 1))
+        self.outbox.facts.put(UNCONFIRMED, self.outbox.facts.get(UNCONFIRMED) + 1)
         _, first = unconfirmed[0]
         return Retryable(first.reason, unsure=True)
 
     def _try_once_more(self, refused: Sequence[str]) -> None:
         """Something was taken: what was refused just before may have met a fault of the receiver's, not one of its own."""
-        known = json.loads(self.outbox.get("tried_once_more", "[]")) if refused else []
+        known = self.outbox.facts.get(TRIED_ONCE_MORE) if refused else []
         fresh = [id_ for id_ in refused if id_ not in known]
         if fresh:
-            self.outbox.retry(fresh)
-            self.outbox.put("tried_once_more", json.dumps([*known, *fresh][-REMEMBERED:]))
+            self.outbox.dead_letters.retry(fresh)
+            self.outbox.facts.put(TRIED_ONCE_MORE, [*known, *fresh][-REMEMBERED:])
             self._halves.extend((id_,) for id_ in fresh)
 
 

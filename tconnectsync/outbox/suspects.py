@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 
 import attrs
@@ -89,15 +88,3 @@ class Suspects:
         return (
             f"{words} while others pass, and {'is' if len(failing) == 1 else 'are'} tried again: {failing[-1].reason}"
         )
-
-    def to_json(self) -> str:
-        """As text for the outbox."""
-        return json.dumps({id_: attrs.asdict(suspect) for id_, suspect in self.known.items()})
-
-    @classmethod
-    def from_json(cls, text: str) -> Suspects:
-        """From :meth:`to_json`; anything unreadable is a fresh start."""
-        try:
-            return cls({id_: Suspect(**fields) for id_, fields in json.loads(text or "{}").items()})
-        except (ValueError, TypeError, AttributeError):
-            return cls()

@@ -20,6 +20,7 @@ from cattrs.preconf.json import make_converter
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.events import Event, WearBegan, WearEnded
 from tconnectsync.outbox import RUNNING, Outbox, milliseconds
+from tconnectsync.outbox.facts import CURSOR
 from tconnectsync.plugin.fold import Document, Fold
 from tconnectsync.projection.notes import PendingNote
 
@@ -102,7 +103,7 @@ class ReportsPending(Protocol):
 
 @runtime_checkable
 class SentOnce(Protocol):
-    """What a fold may have besides: its documents with a ``worth_s`` call somebody, and are never sent a second time.
+    """What a fold may have besides: its documents with a ``ttl_s`` call somebody, and are never sent a second time.
 
     Those of other folds tell the present: a replay sends them again, and `status` says when there is none.
     """
@@ -136,7 +137,7 @@ class FoldRunner:
 
     @property
     def present(self) -> tuple[str, ...]:
-        """The folds whose documents with a ``worth_s`` tell the present."""
+        """The folds whose documents with a ``ttl_s`` tell the present."""
         return tuple(name for name, fold in self.folds.items() if not isinstance(fold, SentOnce))
 
     def invalidate_new(self, touched: Iterable[tuple[str, int, str, bool]], *, cursor: int) -> None:
@@ -150,23 +151,23 @@ class FoldRunner:
             for stream, key, kind, numbered in touched
             for fold in listeners.get(kind, ())
         }
-        self.outbox.invalidate(sorted(rows))
-        self.outbox.put("cursor", str(cursor))
+        self.outbox.checkpoints.invalidate(sorted(rows))
+        self.outbox.facts.put(CURSOR, cursor)
 
     def fold_next(self, view_of: Callable[[str], StreamView | None]) -> bool:
         """Fold the lowest marked interval. False when nothing is marked. Call inside a transaction."""
-        marked = self.outbox.first_invalid(except_for=self.blocked)
+        marked = self.outbox.checkpoints.first_invalid(except_for=self.blocked)
         if marked is None:
             return False
         stream, interval, names = marked
         for name in names:
             if name not in self.folds:
-                self.outbox.mark_folded(stream, interval, name)
+                self.outbox.checkpoints.mark_folded(stream, interval, name)
         active = {name: self.folds[name] for name in names if name in self.folds}
         view = view_of(stream)
         if view is None:  # a stream that the log does not hold any more
             for name in names:
-                self.outbox.mark_folded(stream, interval, name)
+                self.outbox.checkpoints.mark_folded(stream, interval, name)
             return True
         shared = self._shared_events(view, interval, active)
         for name, fold in active.items():
@@ -180,10 +181,10 @@ class FoldRunner:
             except FoldFailed as error:
                 self.blocked[stream, name] = error
                 continue
-            self.outbox.mark_folded(stream, interval, name)  # first: the folding may mark it again
+            self.outbox.checkpoints.mark_folded(stream, interval, name)  # first: the folding may mark it again
             self._store_result(name, view, interval, folded)
-            if not self.outbox.has_invalid(stream, name):
-                self.outbox.retire_unclaimed(name, stream, keep=view.gaps)
+            if not self.outbox.checkpoints.has_invalid(stream, name):
+                self.outbox.documents.retire_unclaimed(name, stream, keep=view.gaps)
         return True
 
     def _shared_events(self, view: StreamView, interval: int, folds: Mapping[str, Fold[Any]]) -> list[Event] | None:
@@ -205,8 +206,8 @@ class FoldRunner:
         return events
 
     def _fold(self, name: str, fold: Fold[Any], view: StreamView, interval: int, events: Sequence[Event]) -> _Folded:
-        before = self.outbox.state_before(name, view.name, interval)
-        following = self.outbox.next_interval(name, view.name, interval)
+        before = self.outbox.checkpoints.state_before(name, view.name, interval)
+        following = self.outbox.checkpoints.next_interval(name, view.name, interval)
         finished: dict[str, Document] = {}
         last: Event | None = None
         try:
@@ -231,22 +232,22 @@ class FoldRunner:
     def _store_result(self, name: str, view: StreamView, interval: int, folded: _Folded) -> None:
         outbox, stream = self.outbox, view.name
         self._sync_documents(name, view, interval, folded.finished)
-        changed = outbox.save_state(name, stream, interval, folded.state)
+        changed = outbox.checkpoints.save_state(name, stream, interval, folded.state)
         if folded.running is not None:
             # while later intervals wait (or are harmed) the old ones stay: they tell more than what is known up to here
-            if not outbox.has_invalid(stream, name, since=interval):
+            if not outbox.checkpoints.has_invalid(stream, name, since=interval):
                 self._sync_documents(name, view, RUNNING, folded.running)
         elif changed and folded.following is not None:
-            outbox.invalidate([(stream, folded.following, name)])
+            outbox.checkpoints.invalidate([(stream, folded.following, name)])
 
     def _sync_documents(self, name: str, view: StreamView, interval: int, documents: Mapping[str, Document]) -> None:
-        before = self.outbox.wanted_in(name, view.name, interval)
+        before = self.outbox.documents.desired_in(name, view.name, interval)
         kept = {id_: document for id_, document in documents.items() if view.wanted(document.at)}
         beyond = [document.at for id_, document in documents.items() if id_ not in kept]
-        self.outbox.record_out_of_range(name, view.name, interval, beyond)
-        self.outbox.mark_unclaimed(sorted(before - kept.keys()))
+        self.outbox.checkpoints.record_out_of_range(name, view.name, interval, beyond)
+        self.outbox.documents.mark_unclaimed(sorted(before - kept.keys()))
         for document in kept.values():
-            self.outbox.upsert(document, name, view.name, interval)
+            self.outbox.documents.upsert(document, name, view.name, interval)
 
     def refold(self, view: StreamView, interval: int, names: Sequence[str]) -> list[tuple[str, Document]]:
         """What these folds made in an interval (RUNNING: what is going on), worked out again; nothing is stored.
@@ -255,7 +256,7 @@ class FoldRunner:
         """
         folds = {name: self.folds[name] for name in names if name in self.folds}
         if interval == RUNNING:
-            states = {name: self.outbox.last_state(name, view.name) for name in folds}
+            states = {name: self.outbox.checkpoints.last_state(name, view.name) for name in folds}
             known = [(name, self._load(folds[name], state)) for name, state in states.items() if state is not None]
             return [(name, document) for name, state in known for document in folds[name].running(state)]
         events = self._events(view, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
@@ -280,7 +281,7 @@ class FoldRunner:
         for name, fold in self.folds.items():
             newest: Document | None = None
             for stream in wanted:
-                stored = self.outbox.last_state(name, stream)
+                stored = self.outbox.checkpoints.last_state(name, stream)
                 if stored is None or (stream, name) in self.blocked:
                     continue
                 state = self._load(fold, stored)

@@ -21,7 +21,7 @@ def read_dead_letters(config: Config, sink: str | None = None) -> list[dict[str,
             try:
                 found.extend(
                     {**attrs.asdict(letter), "sink": name, "at": letter.at.isoformat().replace("+00:00", "Z")}
-                    for letter in outbox.dead_letters()
+                    for letter in outbox.dead_letters.all()
                 )
             finally:
                 outbox.close()

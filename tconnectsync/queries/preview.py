@@ -141,11 +141,11 @@ def _fold(engine: Engine, runner: SinkRunner) -> None:
 
 def _deliveries(outbox: Outbox, clock: Clock) -> Iterator[Delivery]:
     """Yield all waiting deliveries in batches, because years do not fit into memory. Marks them as delivered in the copy."""
-    while batch := outbox.pending(clock.now(), _BATCH):
+    while batch := outbox.queue.pending(clock.now(), _BATCH):
         yield from batch
         with outbox.transaction():
             for delivery in batch:
-                outbox.mark_delivered(delivery, "")
+                outbox.queue.mark_delivered(delivery, "")
 
 
 def _described(receiver: Receiver, delivery: Delivery) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tconnectsync.errors import (
 from tconnectsync.eventlog import EventLog, LogSize
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox, set_aside_words
+from tconnectsync.outbox.facts import HEALTH, LAST_DELIVERED, NOTES, OTHERS_ALLOWED
 from tconnectsync.projection.notes import due_texts
 from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.reconcile.report import twice_words
@@ -232,27 +233,27 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
     try:
         outbox = Outbox(path, writable=False)
         try:
-            counts = outbox.counts()
-            condition = health_from_json(outbox.get("condition", "{}")) if on else Health(state=HealthState.OFF)
-            notes = due_texts(outbox.get("notes"), now) if on else []
+            counts = outbox.dead_letters.counts()
+            condition = health_from_json(outbox.facts.get(HEALTH)) if on else Health(state=HealthState.OFF)
+            notes = due_texts(outbox.facts.get(NOTES), now) if on else []
             if counts.dead and on:
-                notes.insert(0, set_aside_words(counts.dead, outbox.last_reason()))
+                notes.insert(0, set_aside_words(counts.dead, outbox.dead_letters.last_reason()))
             comparison = ComparisonState.of(outbox)
             if on and comparison.trouble and condition.is_ok:
                 condition = _not_compared(comparison, condition, now)
             twice = comparison.counts.get("twice", 0)
-            if on and twice and not outbox.get("adopted"):
+            if on and twice and not outbox.facts.get(OTHERS_ALLOWED):
                 notes.append(twice_words(twice, path.stem))
             return {
                 **_health_json(condition, ". ".join(part for part in (condition.message, *notes) if part)),
                 "next_try": iso(_next_try(condition.not_before, now)),
                 "verified_at": iso(comparison.at),
                 "verified": dict(comparison.counts),
-                "cursor": outbox.cursor,
-                "behind": max(0, end - outbox.cursor) if on else 0,
+                "cursor": outbox.checkpoints.cursor,
+                "behind": max(0, end - outbox.checkpoints.cursor) if on else 0,
                 "pending": counts.pending,
                 "dead": counts.dead,
-                "last_delivered": outbox.get("last_delivered") or None,
+                "last_delivered": iso(outbox.facts.get(LAST_DELIVERED)),
             }
         finally:
             outbox.close()

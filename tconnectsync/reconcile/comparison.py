@@ -14,6 +14,8 @@ from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import DocumentRow, Outbox, milliseconds
 from tconnectsync.outbox.documents import content_hash
+from tconnectsync.outbox.facts import READ_BACK, ReadBack
+from tconnectsync.outbox.states import OwnershipState
 from tconnectsync.plugin.fold import Document
 from tconnectsync.plugin.receiver import FieldDiff, ReadableReceiver, StoredDocument, can_adopt
 from tconnectsync.projection.fold_runner import FoldFailed, FoldRunner, interval_of
@@ -72,7 +74,11 @@ class Verifier:
 
     def __attrs_post_init__(self) -> None:
         outbox = self.outbox
-        self.through = outbox.cursor >= self.events.end and not outbox.invalid_count() and not self.folding.blocked
+        self.through = (
+            outbox.checkpoints.cursor >= self.events.end
+            and not outbox.checkpoints.invalid_count()
+            and not self.folding.blocked
+        )
 
     @property
     def outbox(self) -> Outbox:
@@ -84,7 +90,7 @@ class Verifier:
 
         Raises what the receiver raises.
         """
-        known = self.outbox.span()
+        known = self.outbox.queue.span()
         first = first or (known[0] - MARGIN if known else None)
         last = last or self.clock.now() + MARGIN
         while first is not None and first <= last:
@@ -99,7 +105,7 @@ class Verifier:
 
         Ours are those that the receiver took or is to get; last come those of them that it took and does not hold any more. Raises what the receiver raises; LogCorrupt, FoldFailed.
         """
-        known = self.outbox.span()
+        known = self.outbox.queue.span()
         first = first or (known[0] - REACH if known else None)
         last = last or self.clock.now() + REACH
         while first is not None and first <= last:
@@ -108,24 +114,26 @@ class Verifier:
             for _ in self._survey(ours):
                 yield None
             others = [copy for copy in ours.foreign if begin <= copy.at <= last]
-            ours.rows = self.outbox.rows_between(ours.first, ours.last) if others else {}
+            ours.rows = self.outbox.rows.between(ours.first, ours.last) if others else {}
             for _ in self._make_again(ours) if others else ():
                 yield None
             for error in ours.unread.values():
                 raise error
-            rows = {id_ for id_, row in ours.rows.items() if row.want and row.dead is None and not row.given_up}
-            lost = [row for id_, row in ours.rows.items() if row.settled and id_ not in ours.copies]
+            rows = {
+                id_ for id_, row in ours.rows.items() if row.is_desired and row.dead_reason is None and not row.given_up
+            }
+            lost = [row for id_, row in ours.rows.items() if row.is_settled and id_ not in ours.copies]
             yield [made.document for id_, made in ours.made.items() if id_ in rows], others, lost
             last = begin - _MS
 
     def _compare(self, span: _Span) -> Iterator[ComparisonChunk]:
-        span.rows = self.outbox.rows_between(span.first, span.last)
+        span.rows = self.outbox.rows.between(span.first, span.last)
         for _ in self._survey(span):
             yield ComparisonChunk()
-        span.rows |= self.outbox.rows_of(span.copies.keys() - span.rows.keys())
+        span.rows |= self.outbox.rows.of(span.copies.keys() - span.rows.keys())
         for _ in self._make_again(span):
             yield ComparisonChunk()
-        now = self.outbox.rows_between(span.first, span.last) | self.outbox.rows_of(
+        now = self.outbox.rows.between(span.first, span.last) | self.outbox.rows.of(
             span.rows.keys() | span.copies.keys()
         )
         span.moving = {id_ for id_ in span.rows.keys() | now.keys() if span.rows.get(id_) != now.get(id_)}
@@ -163,7 +171,7 @@ class Verifier:
         for name, view in self.views.items():
             for first, last in view.keys_between(span.first, span.last):
                 low, high = (interval_of(key, numbered=view.numbered) for key in (first, last))
-                for interval, fold in self.outbox.folded_between(name, low, high):
+                for interval, fold in self.outbox.checkpoints.folded_between(name, low, high):
                     wanted[name, interval].add(fold)
         for (stream, interval), folds in sorted(wanted.items()):
             if stream in self.views:
@@ -195,23 +203,27 @@ class Verifier:
             return self._told("waiting", row, copies, note="it changed while this was looked at") if row else False
         if row is None:
             return self._unknown(span, id_, copies)
-        if row.dead is not None or row.given_up:
-            return self._told("set_aside", row, copies, note=row.dead or "given up: `dead-letters drop`")
-        if row.lapsed(self.clock.now()) or not self.receiver.shows(row.collection):
+        if row.dead_reason is not None or row.given_up:
+            return self._told("set_aside", row, copies, note=row.dead_reason or "given up: `dead-letters drop`")
+        if row.is_expired(self.clock.now()) or not self.receiver.shows(row.collection):
             return False
         if row.fold is not None and row.fold not in self.folding.folds:
             return False  # an option switched it off: what it delivered stays
-        if not row.settled:
-            note = "it is taken back once everything was fetched anew" if row.want == "?" else ""
-            return False if row.want is None and not copies else self._told("waiting", row, copies, note=note)
+        if not row.is_settled:
+            note = (
+                "it is taken back once everything was fetched anew"
+                if row.ownership_state is OwnershipState.FOUND
+                else ""
+            )
+            return False if not row.is_desired and not copies else self._told("waiting", row, copies, note=note)
         made = span.made.get(id_)
-        if made is None or content_hash(made.document, row.shift)[0] != row.want:
+        if made is None or content_hash(made.document, row.time_shift_ms)[0] != row.desired_hash:
             why = span.unread.get((row.fold or "", row.stream or "", -2 if row.interval is None else row.interval))
             return self._told(
                 "waiting", row, copies, note=why.message if why else "what it should say is being worked out anew"
             )
-        document = attrs.evolve(made.document, at=made.document.at + row.shift * _MS)
-        if row.worth_s is not None and not (copies and span.first <= row.at <= span.last):
+        document = attrs.evolve(made.document, at=made.document.at + row.time_shift_ms * _MS)
+        if row.ttl_s is not None and not (copies and span.first <= row.at <= span.last):
             return False  # it lapses: that it is missing is no difference, and it may have been sent later than it happened
         if not span.first <= row.at <= span.last:
             contrast = FieldDiff(field="time", ours=row.at.isoformat(), theirs=copies[0].at.isoformat())
@@ -263,7 +275,7 @@ class Verifier:
         if any(first <= milliseconds(copy.at) <= last for first, last in gaps):
             return False
         known = any(view.pump == copy.pump and view.wanted(copy.at) for view in self.views.values())
-        return known and self.outbox.produces_kind(copy.collection, copy.unique_slot)
+        return known and self.outbox.found.produces_kind(copy.collection, copy.unique_slot)
 
     def _told(
         self, verdict: str, row: DocumentRow, copies: Sequence[StoredDocument], *, note: str = "",
@@ -295,11 +307,11 @@ def mend(outbox: Outbox, found: Sequence[Mismatch], *, now: datetime) -> int:
     for lost in (True, False):
         rows = [each.row for each in ours if each.row is not None and (each.verdict == "missing") == lost]
         strays = {each.id: each.copy.receiver_key for each in ours if each.copy is not None and each.row is not None}
-        outbox.send_again(rows, lost=lost, stored=None if lost else strays)
+        outbox.rows.send_again(rows, lost=lost, receiver_keys=None if lost else strays)
     for each in ours:
         if each.unmade is not None:
-            outbox.fold_origin(*each.unmade)
+            outbox.rows.fold_origin(*each.unmade)
         elif each.row is None and each.copy is not None:
-            outbox.record_existing(each.copy)
-            outbox.put("found", now.isoformat())
+            outbox.found.record(each.copy)
+            outbox.facts.put(READ_BACK, ReadBack(since=now))
     return len(ours)

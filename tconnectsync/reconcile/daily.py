@@ -14,6 +14,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.errors import CredentialsRefused, IndexCorrupt, LogCorrupt, Rejected, Retryable
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.facts import COMPARED, OTHERS_ALLOWED
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.projection.fold_runner import FoldRunner
@@ -32,7 +33,6 @@ REACH = timedelta(days=3)
 FRESH = timedelta(minutes=45)
 """Only with sources that were read so lately: another machine may know more, and what it delivered is not to be undone."""
 FAILED_WAIT_S = 900.0
-_MEMORY = "compared"
 
 
 @attrs.frozen(kw_only=True)
@@ -60,7 +60,7 @@ class ComparisonState:
     @classmethod
     def of(cls, outbox: Outbox) -> ComparisonState:
         """The one that an outbox remembers."""
-        return cls.from_json(outbox.get(_MEMORY))
+        return cls.from_json(outbox.facts.get(COMPARED))
 
 
 @attrs.define
@@ -134,7 +134,7 @@ class DailyComparison:
         with outbox.transaction():
             mend(outbox, self._wrong, now=now)
             self._remember(ComparisonState(at=now, not_before=self._after(EVERY), counts=dict(tally.to_json())))
-        if tally.twice and not outbox.get("adopted"):
+        if tally.twice and not outbox.facts.get(OTHERS_ALLOWED):
             log.warning("older_bridge_writes sink=%s documents=%d", self.name, tally.twice)
         if tally.wrong:
             found = " ".join(f"{verdict}={tally.counts[verdict]}" for verdict in WRONG if tally.counts[verdict])
@@ -155,4 +155,4 @@ class DailyComparison:
 
     def _remember(self, memory: ComparisonState) -> None:
         self._memory = memory
-        self.folding.outbox.put(_MEMORY, memory.to_json())
+        self.folding.outbox.facts.put(COMPARED, memory.to_json())

@@ -16,6 +16,7 @@ from tconnectsync.ingest.poller import Poller
 from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.facts import LOG_ID
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.source import Source
@@ -91,11 +92,11 @@ def open_sink_runner(
     config: Config, name: str, sink: Sink, events: EventLog, clock: Clock, folder: Path, decoders: Mapping[str, int]
 ) -> SinkRunner:
     outbox = Outbox.opened(outbox_path(folder, name))
-    if outbox.get("log") not in ("", events.log_id):  # another log: positions mean nothing here
+    if outbox.facts.get(LOG_ID) not in ("", events.log_id):  # another log: positions mean nothing here
         with outbox.transaction():
-            outbox.start_over()
-            outbox.put("log", events.log_id)
-    outbox.put("log", events.log_id)
+            outbox.checkpoints.start_over()
+            outbox.facts.put(LOG_ID, events.log_id)
+    outbox.facts.put(LOG_ID, events.log_id)
     return SinkRunner.build(
         name=name,
         fingerprint=f"{sink.fingerprint} decoders={dict(decoders)}",

@@ -13,6 +13,7 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.errors import CredentialsRefused, Rejected, Retryable
 from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.facts import LAST_DELIVERED, REWRITES_ALLOWED
 from tconnectsync.outbox.preflight import DeliveryBlock, Preflight
 from tconnectsync.outbox.sender import UNRECOGNISED, Sender, unrecognised_remedy
 from tconnectsync.retry.health import HealthState
@@ -42,7 +43,7 @@ class SinkDelivery:
         """When the next delivery may start; None: nothing waits, or the user must act first."""
         if self.health.state in (HealthState.HALTED, HealthState.BRAKED):
             return None
-        due = self.outbox.next_due(now)
+        due = self.outbox.queue.next_due(now)
         if due is None:
             return None
         not_before = self.health.current.not_before
@@ -50,7 +51,7 @@ class SinkDelivery:
 
     def has_due_document(self, now: datetime) -> bool:
         """Whether a document waits to be delivered now."""
-        due = self.outbox.next_due(now)
+        due = self.outbox.queue.next_due(now)
         return due is not None and due <= now
 
     def deliver(self) -> bool:
@@ -58,7 +59,7 @@ class SinkDelivery:
         now = self.clock.now()
         self.sender.narrowed = False
         try:
-            self.outbox.expire(now)
+            self.outbox.queue.expire(now)
             admitted = self.preflight.step()
             if isinstance(admitted, DeliveryBlock):
                 self.health.halt(admitted)
@@ -107,11 +108,11 @@ class SinkDelivery:
             )
         elif done:
             if self.sender.taken:
-                self.outbox.put("last_delivered", now.isoformat(timespec="seconds").replace("+00:00", "Z"))
+                self.outbox.facts.put(LAST_DELIVERED, now)
             if not self.sender.undecided or self.health.state is HealthState.OK:
                 self.health.recover()
-        if self.outbox.get("consent") and self.outbox.next_due(now) is None and not self.is_behind():
-            self.outbox.forget("consent")
+        if self.outbox.facts.get(REWRITES_ALLOWED) and self.outbox.queue.next_due(now) is None and not self.is_behind():
+            self.outbox.facts.forget(REWRITES_ALLOWED)
 
     def preview_preflight(self) -> None:
         """For a dry run: record what would stop the next delivery, if the receiver can be asked."""

@@ -13,6 +13,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.facts import CURSOR_MARK, NOTES, READ_BACK, REWRITES_ALLOWED, ReadBack
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.projection.invalidation import check_fingerprint, invalidate_new, invalidate_retimed, settle_mended
 from tconnectsync.projection.notes import notes_to_json
@@ -47,11 +48,11 @@ class SinkFolding:
 
     def has_cursor_of_log(self) -> bool:
         """Whether the cursor belongs to this log: not after a restored backup, or if the disk lost the end of the log."""
-        cursor = self.outbox.cursor
+        cursor = self.outbox.checkpoints.cursor
         if cursor > self.events.end:
             return False
         try:
-            return self.outbox.get("cursor_mark") in ("", self.events.mark(cursor))
+            return self.outbox.facts.get(CURSOR_MARK) in ("", self.events.mark(cursor))
         except LogCorrupt:
             return True  # the fold that needs the corrupt part will report it
         except sqlite3.DatabaseError:
@@ -60,9 +61,9 @@ class SinkFolding:
 
     def is_behind(self) -> bool:
         """Whether the log holds events that are not folded yet."""
-        if self.outbox.cursor < self.events.end:
+        if self.outbox.checkpoints.cursor < self.events.end:
             return True
-        return self.outbox.first_invalid(except_for=self.fold_runner.blocked) is not None
+        return self.outbox.checkpoints.first_invalid(except_for=self.fold_runner.blocked) is not None
 
     def fold(self, views: Mapping[str, PlacedStream], *, version: int) -> bool:
         """One slice of folding; True while there is more to do. ``version`` changes whenever the views changed."""
@@ -98,13 +99,13 @@ class SinkFolding:
             done = not self.is_behind()
             for view in views.values() if done else ():
                 settle_mended(self.outbox, view)
-            self.outbox.expire(self.clock.now())
+            self.outbox.queue.expire(self.clock.now())
             if done and not self.is_behind():
                 self._write_notes(views)
 
     def _write_notes(self, views: Mapping[str, PlacedStream]) -> None:
         try:
-            self.outbox.put("notes", notes_to_json(self.fold_runner.notes(views)))
+            self.outbox.facts.put(NOTES, notes_to_json(self.fold_runner.notes(views)))
         except sqlite3.Error:
             raise
         except Exception:
@@ -115,8 +116,8 @@ class SinkFolding:
         """Pause the delivery if too many old documents would change; lift the pause once they would not."""
         if self.health.state in (HealthState.HALTED, HealthState.REFUSED):
             return
-        rewrites = self.outbox.rewrites(self.clock.now())
-        if rewrites > self.rewrite_limit and not self.outbox.get("consent"):
+        rewrites = self.outbox.queue.rewrites(self.clock.now())
+        if rewrites > self.rewrite_limit and not self.outbox.facts.get(REWRITES_ALLOWED):
             self.health.set(
                 HealthState.BRAKED,
                 f"{counted(rewrites, 'document')} delivered more than two days ago would be changed or deleted"
@@ -138,19 +139,18 @@ class SinkFolding:
         fetched once more, because that machine may know more.
         """
         outbox = self.outbox
-        found = outbox.get("found")
-        since = None if found in ("", "1") else datetime.fromisoformat(found)
-        if since is not None and since > self.clock.now():  # written while the clock was ahead
-            since = self.clock.now()
-            outbox.put("found", since.isoformat())
-        if not found or self.fold_runner.blocked or self.is_behind() or not is_current(since):
+        found = outbox.facts.get(READ_BACK)
+        if found is not None and found.since is not None and found.since > self.clock.now():  # the clock was ahead
+            found = ReadBack(since=self.clock.now())
+            outbox.facts.put(READ_BACK, found)
+        if found is None or self.fold_runner.blocked or self.is_behind() or not is_current(found.since):
             return False
         with outbox.transaction():
-            count = outbox.resolve_unclaimed(
+            count = outbox.found.resolve(
                 lambda pump, at: any(view.pump == pump and view.wanted(at) for view in views.values()),
                 keep=[stretch for view in views.values() for stretch in view.gaps],
             )
-            outbox.forget("found")
+            outbox.facts.forget(READ_BACK)
         if count:
             log.info("unclaimed_documents_withdrawn sink=%s count=%d", self.name, count)
         self._check_rewrites()

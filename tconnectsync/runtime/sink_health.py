@@ -10,6 +10,7 @@ import attrs
 
 from tconnectsync.clock import Clock
 from tconnectsync.errors import CredentialsRefused, LogCorrupt
+from tconnectsync.outbox.facts import HEALTH
 from tconnectsync.outbox.preflight import DeliveryBlock
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.projection.fold_runner import FoldRunner
@@ -19,7 +20,6 @@ from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.retry.health import Health, HealthState, health_from_json, health_to_json
 
 log = logging.getLogger("tconnectsync.sinks")
-_KEY = "condition"
 
 
 @attrs.define
@@ -35,7 +35,7 @@ class SinkHealth:
     current: Health = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.current = health_from_json(self.sender.outbox.get(_KEY, "{}"))
+        self.current = health_from_json(self.sender.outbox.facts.get(HEALTH))
         if self.current.refusals and self.current.fingerprint != self.credentials_fingerprint:
             self.current = Health()  # other credentials
         if self.state is HealthState.HALTED and self.current.fingerprint not in ("", self.sender.receiver.address):
@@ -101,7 +101,7 @@ class SinkHealth:
         self.current = health.following(before, self.clock.now())
         if self.current != before:
             try:
-                self.sender.outbox.put(_KEY, health_to_json(self.current))
+                self.sender.outbox.facts.put(HEALTH, health_to_json(self.current))
             except sqlite3.Error as error:
                 log.warning('state_not_saved sink=%s reason="%s"', self.name, error)
 

@@ -12,7 +12,8 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Counts, DocumentRow, Outbox
-from tconnectsync.outbox.preflight import ALWAYS, ONCE, Preflight
+from tconnectsync.outbox.facts import ADDRESS, LOG_ID, OTHERS_ALLOWED, READ_BACK, REWRITES_ALLOWED, OthersAllowed
+from tconnectsync.outbox.preflight import Preflight
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.projection.fold_runner import FoldRunner
@@ -60,7 +61,7 @@ class SinkRunner:
             self.sink_health.halt(moved)
         if not self.folding.has_cursor_of_log():
             with self.outbox.transaction():
-                self.outbox.start_over()
+                self.outbox.checkpoints.start_over()
 
     def _begin_comparing(self) -> None:
         self.daily_comparison = DailyComparison(
@@ -80,19 +81,19 @@ class SinkRunner:
     def counts(self) -> Counts:
         """How many documents were delivered and set aside. An outbox that turns out to be corrupt is rebuilt and holds none."""
         try:
-            return self.outbox.counts()
+            return self.outbox.dead_letters.counts()
         except sqlite3.DatabaseError as error:
             if type(error) is not sqlite3.DatabaseError:
                 raise
             self.rebuild_outbox(error)
-            return self.outbox.counts()
+            return self.outbox.dead_letters.counts()
 
     def rebuild_outbox(self, error: sqlite3.DatabaseError) -> None:
         """The outbox is corrupt: move it aside and rebuild its contents from the log and the receiver."""
         path = self.outbox.path
         self.outbox.close()
-        fresh = Outbox.renewed(path, error)
-        fresh.put("log", self.events.log_id)
+        fresh = Outbox.rebuilt(path, error)
+        fresh.facts.put(LOG_ID, self.events.log_id)
         self.fold_runner.outbox = self.sender.outbox = fresh
         self.delivery.preflight.start_over()
         self._begin_comparing()
@@ -104,15 +105,14 @@ class SinkRunner:
     def replay(self, first: datetime | None, last: datetime | None) -> int:
         """Deliver this period again; it counts as consent to every rewrite in it. Return the number of documents."""
         with self.outbox.transaction():
-            if self.outbox.get("address") not in ("", self.sender.receiver.address):
-                self.outbox.new_site()
-                for known in ("address", "admitted", "adopted", "found"):
-                    self.outbox.forget(known)
+            if self.outbox.facts.get(ADDRESS) not in ("", self.sender.receiver.address):
+                self.outbox.queue.forget_site()
+                self.outbox.facts.forget(ADDRESS, OTHERS_ALLOWED, READ_BACK)
                 self.sender.forget_place()
-            count = self.outbox.replay(
+            count = self.outbox.queue.replay(
                 tuple(self.fold_runner.folds), first, last, present=self.fold_runner.present, now=self.clock.now()
             )
-            self.outbox.put("consent", "1")
+            self.outbox.facts.put(REWRITES_ALLOWED, True)
         self._clear_health()
         return count
 
@@ -120,22 +120,22 @@ class SinkRunner:
         """End a halt, a pause, a refusal or a back-off. Documents that were refused before a halt are tried once more."""
         with self.outbox.transaction():
             if self.sink_health.state is HealthState.BRAKED:
-                self.outbox.put("consent", "1")
+                self.outbox.facts.put(REWRITES_ALLOWED, True)
             if self.sink_health.state is HealthState.HALTED:
-                self.outbox.retry(self.sender.refused)
+                self.outbox.dead_letters.retry(self.sender.refused)
         self._clear_health()
 
     def allow_others(self) -> None:
         """Deliver beside the documents that others wrote, from now on."""
         with self.outbox.transaction():
-            self.outbox.put("adopted", ALWAYS)
+            self.outbox.facts.put(OTHERS_ALLOWED, OthersAllowed.ALWAYS)
         self._clear_health()
 
     def allow_others_once(self) -> None:
         """Deliver beside the documents that others have there now; later ones are checked again."""
         with self.outbox.transaction():
-            if self.delivery.preflight.unseen() is not None and not self.outbox.get("adopted"):
-                self.outbox.put("adopted", ONCE)
+            if self.delivery.preflight.unseen() is not None and not self.outbox.facts.get(OTHERS_ALLOWED):
+                self.outbox.facts.put(OTHERS_ALLOWED, OthersAllowed.ONCE)
         self._clear_health()
 
     def _clear_health(self) -> None:
@@ -153,8 +153,12 @@ class SinkRunner:
         if not self.health.is_ok or not self.daily_comparison.due(now):
             return False
         outbox = self.outbox
-        idle = not self.folding.is_behind() and not self.delivery.has_due_document(now) and not outbox.get("found")
-        if not idle or outbox.get("address") != self.sender.receiver.address or not is_fresh():
+        idle = (
+            not self.folding.is_behind()
+            and not self.delivery.has_due_document(now)
+            and outbox.facts.get(READ_BACK) is None
+        )
+        if not idle or outbox.facts.get(ADDRESS) != self.sender.receiver.address or not is_fresh():
             self.daily_comparison.give_up()
             return False
         self.daily_comparison.step(views)
@@ -175,4 +179,4 @@ class SinkRunner:
     def send_again(self, lost: Sequence[DocumentRow]) -> None:
         """Deliver documents once more that the receiver had accepted and does not hold any more."""
         with self.outbox.transaction():
-            self.outbox.send_again(lost, lost=True)
+            self.outbox.rows.send_again(lost, lost=True)

@@ -120,10 +120,10 @@ def check_arrival(fold: Fold[Any], batches: Sequence[Sequence[Event]], *, replay
                 raise AssertionError(f"the fold raised: {error}") from error.__cause__
         made = {
             delivery.document_id: (delivery.document.at, delivery.document.content)
-            for delivery in outbox.pending(_FOREVER, 1_000_000)
+            for delivery in outbox.queue.pending(_FOREVER, 1_000_000)
             if delivery.document is not None
         }
-        made |= {letter.id: (letter.at, letter.content) for letter in outbox.dead_letters()}
+        made |= {letter.id: (letter.at, letter.content) for letter in outbox.dead_letters.all()}
     expected = {document.id: document for document in final_documents(fold, stream.in_order())}
     require(made.keys() == expected.keys(), f"other documents than in one pass: {made.keys() ^ expected.keys()}")
     for identity, document in expected.items():

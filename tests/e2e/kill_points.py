@@ -109,7 +109,7 @@ def _point(
 
 _FILES = "tconnectsync.filesystem"
 _LOG, _TAIL = "tconnectsync.eventlog.log:EventLog", "tconnectsync.eventlog.tail:Tail"
-_COMMIT = "tconnectsync.outbox.store:Store.transaction"
+_COMMIT = "tconnectsync.outbox:Outbox.transaction"
 _RUNNER, _SENDER = "tconnectsync.runtime.sink_runner:SinkRunner", "tconnectsync.outbox.sender:Sender"
 _PREFLIGHT = "tconnectsync.outbox.preflight:Preflight"
 _FOLDING = "tconnectsync.runtime.sink_folding:SinkFolding"

@@ -293,7 +293,7 @@ def test_a_long_history_that_is_put_again_after_a_wiped_disk_needs_no_consent(tm
         home.running.engine.pollers["tandem"].start()
         while len(home.site.requests) < 40 or runner.folding.is_behind():
             home.running.engine.run_once()
-        runner.outbox.start_over()
+        runner.outbox.checkpoints.start_over()
         runner.sender.receiver.batch_size = 500
         assert home.ask("sync").status == 0
         assert runner.health.state == "ok"

@@ -199,7 +199,7 @@ class LawWorld(World):
         for _ in range(30):
             self.clock.sleep(7200)
             result = self.ask("sync")
-            counts = self.runner.outbox.counts()
+            counts = self.runner.outbox.dead_letters.counts()
             if counts.dead:
                 self.ask("dead_letters_retry", sink="shelf")
             elif self.runner.health.state in ("braked", "halted"):

@@ -12,6 +12,7 @@ import pytest
 
 from tconnectsync.errors import CredentialsRefused
 from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.facts import READ_BACK
 from tconnectsync.outbox.preflight import Preflight
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.fold import Document
@@ -33,10 +34,12 @@ def test_a_reading_that_a_refused_secret_ended_is_begun_again(tmp_path: Path) ->
     clock: Any = SimpleNamespace(now=lambda: NOW)
     outbox = Outbox(tmp_path / "outbox.sqlite")
     with outbox.transaction():
-        outbox.upsert(Document(id="a", collection="c", unique_slot="s", at=NOW, content={}), "fold", "stream", 0)
+        outbox.documents.upsert(
+            Document(id="a", collection="c", unique_slot="s", at=NOW, content={}), "fold", "stream", 0
+        )
     admission = Preflight(Sender(outbox, receiver), clock, "sink", ("fold",))
     with pytest.raises(CredentialsRefused):
         admission.step()
     assert admission.step() is True
-    assert outbox.get("found"), "what is there was read"
+    assert outbox.facts.get(READ_BACK), "what is there was read"
     outbox.close()

@@ -63,9 +63,9 @@ def drain(outbox: Outbox, shelf: Shelf, *, now: datetime = NOW, restart: bool = 
     for minute in range(rounds):
         at = now + timedelta(minutes=minute)
         sender = Sender(outbox, shelf) if restart else sender
-        if not backed_off(sender, at) and not outbox.waiting(at):
+        if not backed_off(sender, at) and not outbox.queue.waiting(at):
             return minute
-    raise AssertionError(f"{outbox.waiting(at)} still wait")
+    raise AssertionError(f"{outbox.queue.waiting(at)} still wait")
 
 
 @pytest.mark.parametrize("most", [1, 3, 31, 40])
@@ -110,7 +110,7 @@ def test_after_an_outage_batches_are_soon_as_large_as_before(outbox: Outbox) -> 
     drain(outbox, shelf)
     assert len(shelf.there) == 600
     assert len(shelf.sizes) <= 32
-    assert outbox.counts().dead == 0
+    assert outbox.dead_letters.counts().dead == 0
 
 
 @given(st.lists(st.tuples(st.integers(1, 200), st.booleans()), max_size=60))
@@ -123,7 +123,6 @@ def test_whatever_happens_a_batch_has_one_document_and_no_more_than_the_receiver
         asked = min(count, size.most(MOST))
         size = size.after_success(asked, MOST) if good else size.after_failure(asked)
         assert 1 <= size.most(MOST) <= MOST
-        assert BatchSize.from_json(size.to_json()) == size
 
 
 def test_a_size_that_fails_again_is_tried_seldom() -> None:
@@ -153,11 +152,11 @@ def test_a_receiver_that_is_full_for_hours_loses_nothing_and_needs_nobody(
         want(outbox, document(hour), document(100 + hour))
         assert backed_off(Sender(outbox, shelf), NOW + timedelta(hours=hour))
         assert not Sender(outbox, shelf).is_halted()
-    assert outbox.counts().dead == 0
+    assert outbox.dead_letters.counts().dead == 0
     shelf.most = MOST
     drain(outbox, shelf, now=NOW + timedelta(hours=48))
     assert len(shelf.there) == 96
-    assert outbox.counts().dead == 0
+    assert outbox.dead_letters.counts().dead == 0
 
 
 @pytest.mark.parametrize(
@@ -176,17 +175,17 @@ def test_one_document_that_fails_each_time_holds_nothing_up_and_is_set_aside_in_
     for minute in range(10):
         backed_off(sender, NOW + timedelta(minutes=minute))
     assert len(shelf.there) == 30
-    assert outbox.counts().dead == 0
+    assert outbox.dead_letters.counts().dead == 0
     hour = 0
-    while not outbox.counts().dead:
+    while not outbox.dead_letters.counts().dead:
         hour += 1
         assert hour < 12
         want(outbox, document(100 + hour))
         sender = Sender(outbox, shelf)
         assert not backed_off(sender, NOW + timedelta(hours=hour))
         assert len(shelf.there) == 30 + hour
-        assert "HTTP" in sender.waits_why() or outbox.counts().dead
-    assert [letter.id for letter in outbox.dead_letters()] == [culprit.id]
+        assert "HTTP" in sender.waits_why() or outbox.dead_letters.counts().dead
+    assert [letter.id for letter in outbox.dead_letters.all()] == [culprit.id]
     assert shelf.calls - 30 < 40 + STRIKES
 
 
@@ -202,12 +201,12 @@ def test_a_document_that_fails_while_others_of_its_batch_pass_holds_nothing_up(o
     want(outbox, *(document(number) for number in range(5)))
     sender = Sender(outbox, OneByOne())
     assert sender.send_next(NOW) == 5
-    assert outbox.waiting(NOW) == 1
-    assert outbox.counts().dead == 0
+    assert outbox.queue.waiting(NOW) == 1
+    assert outbox.dead_letters.counts().dead == 0
     assert "HTTP 500" in sender.waits_why()
     with outbox.transaction():
-        outbox.mark_unclaimed([document(3).id])
-        outbox.retire_unclaimed("f", "s")
+        outbox.documents.mark_unclaimed([document(3).id])
+        outbox.documents.retire_unclaimed("f", "s")
     sender.receiver = Shelf()
     assert sender.send_next(NOW + timedelta(hours=1)) == 1
     assert sender.waits_why() == "", "the document is gone"
@@ -276,7 +275,7 @@ def test_one_document_that_is_never_named_stops_no_sink(outbox: Outbox) -> None:
         assert not backed_off(sender, NOW + timedelta(hours=hour))
         assert not sender.unrecognised()
     assert shelf.calls < 24 * 2 + 2
-    assert outbox.counts().dead == 1
+    assert outbox.dead_letters.counts().dead == 1
 
 
 def test_what_a_receiver_learned_of_its_place_survives_a_restart_and_not_a_move(outbox: Outbox) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -261,19 +259,3 @@ def test_what_was_planned_while_the_clock_was_wrong_happens_in_time(
     assert len(maintained) > cared
     live(moody, timedelta(hours=26), lambda: shelf.surveys > 0)
     assert shelf.surveys
-
-
-@pytest.mark.parametrize("after_s", [90.0, 3600.0])
-def test_an_outbox_of_an_older_release_gets_what_it_lacks(moody: World, after_s: float) -> None:
-    assert isinstance(moody.shelf, Moody)
-    moody.shelf.postpone_s = after_s
-    live(moody, timedelta(minutes=5))
-    path = moody.runner.outbox.path
-    moody.engine.close()
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("ALTER TABLE document DROP COLUMN postponed_at")
-        database.commit()
-    moody.shelf.postpone_s = None
-    moody.open()
-    live(moody, timedelta(hours=1, minutes=10))
-    assert moody.shelf.there

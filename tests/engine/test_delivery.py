@@ -37,7 +37,7 @@ def document(number: int, *, at: datetime | None = None, **changes: object) -> D
 def want(outbox: Outbox, *documents: Document) -> None:
     with outbox.transaction():
         for known in documents:
-            outbox.upsert(known, "fold", "1:0", 0)
+            outbox.documents.upsert(known, "fold", "1:0", 0)
 
 
 def drain(sender: Sender, now: datetime = NOW) -> None:
@@ -77,8 +77,8 @@ def test_what_changes_back_after_an_attempt_that_nobody_heard_of_is_sent_again(o
     drain(sender)
     want(outbox, document(1, content={"number": 11}))
     with outbox.transaction():
-        outbox.set_unsure([document(1).id], True)
-    shelf.deliver(outbox.pending(NOW, 1))  # and the process dies
+        outbox.queue.set_in_doubt([document(1).id], True)
+    shelf.deliver(outbox.queue.pending(NOW, 1))  # and the process dies
     want(outbox, document(1))
     drain(sender)
     assert [known.content for known in shelf.there.values()] == [{"number": 1}]
@@ -122,7 +122,7 @@ def test_a_refused_batch_is_halved_until_the_culprit_is_alone_and_the_rest_goes_
     want(outbox, *(document(number) for number in range(16)))
     drain(Sender(outbox, shelf))
     assert len(shelf.there) == 15
-    assert [(letter.id, letter.reason) for letter in outbox.dead_letters()] == [(culprit.id, "poison")]
+    assert [(letter.id, letter.reason) for letter in outbox.dead_letters.all()] == [(culprit.id, "poison")]
 
 
 def test_a_receiver_that_refuses_everything_halts_the_sink_instead_of_draining_the_log(outbox: Outbox) -> None:
@@ -132,8 +132,8 @@ def test_a_receiver_that_refuses_everything_halts_the_sink_instead_of_draining_t
     sender = Sender(outbox, shelf)
     while not sender.is_halted():
         assert sender.send_next(NOW)
-    assert outbox.counts().dead == HALT_AFTER
-    assert outbox.counts().pending == 100 - HALT_AFTER
+    assert outbox.dead_letters.counts().dead == HALT_AFTER
+    assert outbox.dead_letters.counts().pending == 100 - HALT_AFTER
 
 
 def test_dead_letters_are_tried_again_or_dropped_when_the_user_says_so(outbox: Outbox) -> None:
@@ -142,14 +142,14 @@ def test_dead_letters_are_tried_again_or_dropped_when_the_user_says_so(outbox: O
     sender = Sender(outbox, shelf)
     want(outbox, culprit, other)
     drain(sender)
-    assert outbox.retry([culprit.id]) == 1
+    assert outbox.dead_letters.retry([culprit.id]) == 1
     shelf.poison = frozenset({other.id})
     drain(sender)
     assert list(shelf.there) == [culprit.id]
-    assert outbox.drop(None) == 1
+    assert outbox.dead_letters.drop(None) == 1
     drain(sender)
     assert list(shelf.there) == [culprit.id]
-    assert outbox.counts().dead == 0
+    assert outbox.dead_letters.counts().dead == 0
 
 
 def test_what_was_refused_while_everything_was_is_tried_again_when_the_receiver_takes_something(outbox: Outbox) -> None:
@@ -158,12 +158,12 @@ def test_what_was_refused_while_everything_was_is_tried_again_when_the_receiver_
     shelf = Shelf(poison=frozenset(known.id for known in hour))
     want(outbox, *hour)
     drain(Sender(outbox, shelf))
-    assert outbox.counts().dead == 7
+    assert outbox.dead_letters.counts().dead == 7
     shelf.poison = frozenset()
     want(outbox, later)
     drain(Sender(outbox, shelf))  # another process
     assert len(shelf.there) == 8
-    assert outbox.counts().dead == 0
+    assert outbox.dead_letters.counts().dead == 0
 
 
 def test_a_document_that_is_refused_a_second_time_stays_aside(outbox: Outbox) -> None:
@@ -174,7 +174,7 @@ def test_a_document_that_is_refused_a_second_time_stays_aside(outbox: Outbox) ->
         want(outbox, *(document(number) for number in range(begin, begin + 10)))
         drain(sender)
     assert len(shelf.there) == 39
-    assert [(letter.id, letter.attempts) for letter in outbox.dead_letters()] == [(culprit.id, 1)]
+    assert [(letter.id, letter.attempts) for letter in outbox.dead_letters.all()] == [(culprit.id, 1)]
     asked = shelf.calls
     want(outbox, document(40))
     drain(sender)
@@ -211,7 +211,7 @@ def test_a_dead_letter_whose_content_changes_is_tried_again_by_itself(outbox: Ou
     want(outbox, document(1, content={"number": 2}))
     drain(sender)
     assert len(shelf.there) == 1
-    assert outbox.counts().dead == 0
+    assert outbox.dead_letters.counts().dead == 0
 
 
 def test_an_impossible_value_is_set_aside_and_never_sent(outbox: Outbox) -> None:
@@ -219,8 +219,8 @@ def test_an_impossible_value_is_set_aside_and_never_sent(outbox: Outbox) -> None
     want(outbox, document(1, problem="99 U is more than a pump can give"))
     drain(Sender(outbox, shelf))
     assert shelf.there == {}
-    assert [letter.reason for letter in outbox.dead_letters()] == ["99 U is more than a pump can give"]
-    assert outbox.retry(None) == 0
+    assert [letter.reason for letter in outbox.dead_letters.all()] == ["99 U is more than a pump can give"]
+    assert outbox.dead_letters.retry(None) == 0
 
 
 def test_documents_of_the_future_wait(outbox: Outbox) -> None:
@@ -229,7 +229,7 @@ def test_documents_of_the_future_wait(outbox: Outbox) -> None:
     want(outbox, document(1, at=NOW + timedelta(minutes=6)), document(2, at=NOW + timedelta(minutes=4)))
     drain(sender)
     assert list(shelf.there) == [document(2).id]
-    assert outbox.waiting(NOW) == 0
+    assert outbox.queue.waiting(NOW) == 0
     drain(sender, NOW + timedelta(minutes=2))
     assert len(shelf.there) == 2
 
@@ -237,7 +237,7 @@ def test_documents_of_the_future_wait(outbox: Outbox) -> None:
 def test_a_document_lapses_when_it_is_not_worth_sending_any_more(outbox: Outbox) -> None:
     shelf = Shelf()
     want(outbox, document(1, ttl_s=600.0))
-    assert outbox.expire(START + timedelta(minutes=11, seconds=1)) == 1
+    assert outbox.queue.expire(START + timedelta(minutes=11, seconds=1)) == 1
     drain(Sender(outbox, shelf))
     assert shelf.there == {}
 
@@ -248,9 +248,9 @@ def test_withdrawals_never_share_a_batch_with_what_may_take_their_place(outbox: 
     want(outbox, document(1), document(2))
     drain(sender)
     with outbox.transaction():
-        outbox.mark_unclaimed([document(1).id])
-        outbox.upsert(document(3), "fold", "1:0", 0)
-        outbox.retire_unclaimed("fold", "1:0")
+        outbox.documents.mark_unclaimed([document(1).id])
+        outbox.documents.upsert(document(3), "fold", "1:0", 0)
+        outbox.documents.retire_unclaimed("fold", "1:0")
     batch = sender._next_batch(NOW)
     assert [(delivery.document_id, delivery.document, delivery.receiver_key) for delivery in batch] == [
         (document(1).id, None, "here")
@@ -264,9 +264,9 @@ def test_a_gap_of_a_repaired_log_forbids_withdrawals_in_its_stretch(outbox: Outb
     want(outbox, document(1), document(100))
     drain(sender)
     with outbox.transaction():
-        outbox.mark_unclaimed([document(1).id, document(100).id])
+        outbox.documents.mark_unclaimed([document(1).id, document(100).id])
         gap = (milliseconds(START), milliseconds(START + timedelta(minutes=50)))
-        assert outbox.retire_unclaimed("fold", "1:0", keep=[gap]) == 1
+        assert outbox.documents.retire_unclaimed("fold", "1:0", keep=[gap]) == 1
     drain(sender)
     assert list(sender.receiver.there) == [document(1).id]  # type: ignore[attr-defined]
 
@@ -279,7 +279,7 @@ def test_an_attempt_without_an_answer_is_told_to_the_receiver_when_it_is_repeate
     want(outbox, document(1))
     with pytest.raises(Retryable):
         Sender(outbox, Silent()).send_next(NOW)
-    assert [delivery.in_doubt for delivery in outbox.pending(NOW, 10)] == [True]
+    assert [delivery.in_doubt for delivery in outbox.queue.pending(NOW, 10)] == [True]
 
 
 def test_a_process_that_dies_while_sending_leaves_the_attempt_unsure(outbox: Outbox) -> None:
@@ -290,7 +290,7 @@ def test_a_process_that_dies_while_sending_leaves_the_attempt_unsure(outbox: Out
     want(outbox, document(1))
     with pytest.raises(KeyboardInterrupt):
         Sender(outbox, Killed()).send_next(NOW)
-    assert [delivery.in_doubt for delivery in outbox.pending(NOW, 10)] == [True]
+    assert [delivery.in_doubt for delivery in outbox.queue.pending(NOW, 10)] == [True]
 
 
 def test_what_was_not_reached_is_not_unsure(outbox: Outbox) -> None:
@@ -301,7 +301,7 @@ def test_what_was_not_reached_is_not_unsure(outbox: Outbox) -> None:
     want(outbox, document(1))
     with pytest.raises(Retryable):
         Sender(outbox, Away()).send_next(NOW)
-    assert [delivery.in_doubt for delivery in outbox.pending(NOW, 10)] == [False]
+    assert [delivery.in_doubt for delivery in outbox.queue.pending(NOW, 10)] == [False]
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
@@ -310,7 +310,7 @@ def test_of_two_documents_with_one_key_always_the_same_one_moves_by_a_millisecon
 ) -> None:
     shelf = Shelf()
     sender = Sender(outbox, shelf)
-    outbox.save_state("fold", "1:0", 0, b"{}")
+    outbox.checkpoints.save_state("fold", "1:0", 0, b"{}")
     twins = {number: document(number, at=START, unique_slot="Bolus") for number in order}
     want(outbox, twins[order[0]])
     drain(sender)
@@ -326,15 +326,15 @@ def test_a_new_site_gets_everything_and_no_old_deletions(outbox: Outbox) -> None
     want(outbox, document(1), document(2))
     drain(sender)
     with outbox.transaction():
-        outbox.mark_unclaimed([document(2).id])
-        outbox.retire_unclaimed("fold", "1:0")
-        outbox.new_site()
-        outbox.replay(["fold"])
+        outbox.documents.mark_unclaimed([document(2).id])
+        outbox.documents.retire_unclaimed("fold", "1:0")
+        outbox.queue.forget_site()
+        outbox.queue.replay(["fold"])
     want(outbox, document(1))
     other = Shelf(address="shelf://two")
     drain(Sender(outbox, other))
     assert list(other.there) == [document(1).id]
-    assert outbox.counts().pending == 0
+    assert outbox.dead_letters.counts().pending == 0
 
 
 def test_what_the_outbox_commits_is_synced(outbox: Outbox) -> None:
@@ -345,11 +345,11 @@ def test_what_the_outbox_commits_is_synced(outbox: Outbox) -> None:
 def test_a_replay_sends_nothing_that_was_worth_something_for_a_while_only(outbox: Outbox) -> None:
     shelf = Shelf()
     sender = Sender(outbox, shelf)
-    outbox.save_state("fold", "1:0", 0, b"{}")
+    outbox.checkpoints.save_state("fold", "1:0", 0, b"{}")
     want(outbox, document(1), document(2, ttl_s=1e6))
     drain(sender)
     shelf.there.clear()
-    assert outbox.replay(["fold"]) == 1
+    assert outbox.queue.replay(["fold"]) == 1
     want(outbox, document(1), document(2, ttl_s=1e6))  # the interval was marked, and is folded again
     drain(sender)
     assert list(shelf.there) == [document(1).id]
@@ -363,12 +363,12 @@ def test_a_replay_sends_the_present_again_while_it_is_worth_something(outbox: Ou
     status, old, call = (document(n, at=NOW - timedelta(minutes=n), **passing) for n in (10, 31, 5))
     with outbox.transaction():
         for each, fold in ((status, "status"), (old, "status"), (call, "calls")):
-            outbox.save_state(fold, "1:0", 0, b"{}")
-            outbox.upsert(each, fold, "1:0", RUNNING)
+            outbox.checkpoints.save_state(fold, "1:0", 0, b"{}")
+            outbox.documents.upsert(each, fold, "1:0", RUNNING)
     drain(sender)
     shelf.there.clear()
-    assert outbox.replay(["status", "calls"], present=["status"], now=NOW) == 1
+    assert outbox.queue.replay(["status", "calls"], present=["status"], now=NOW) == 1
     with outbox.transaction():
-        outbox.upsert(status, "status", "1:0", RUNNING)
+        outbox.documents.upsert(status, "status", "1:0", RUNNING)
     drain(sender)
     assert list(shelf.there) == [status.id]

@@ -27,6 +27,7 @@ from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Request, Result
 from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.facts import REWRITES_ALLOWED
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.sink_runner import SinkRunner
@@ -405,7 +406,7 @@ def test_a_log_that_was_put_back_from_a_backup_is_folded_anew(world: World) -> N
     for path in world.folder.glob("index.sqlite*"):
         path.unlink()
     world.open()
-    assert world.runner.outbox.cursor == 0
+    assert world.runner.outbox.checkpoints.cursor == 0
     world.pump.hidden = set()
     world.ask("sync")
     assert there.keys() <= world.shelf.there.keys()
@@ -516,7 +517,7 @@ def test_documents_of_another_pump_on_the_same_site_are_left_alone(world: World)
 def test_a_resume_without_a_brake_is_no_consent_to_a_later_one(world: World) -> None:
     world.ask("sync")
     world.ask("resume", sink="shelf")
-    assert not world.runner.outbox.get("consent")
+    assert not world.runner.outbox.facts.get(REWRITES_ALLOWED)
 
 
 def test_what_was_refused_before_a_halt_is_tried_again_by_resume(world: World) -> None:

@@ -21,6 +21,7 @@ import pytest
 
 from tconnectsync import Delivery, Document, Outcome, Retryable
 from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.facts import Fact, Facts
 from tests.engine.fakes import Shelf
 from tests.engine.harness import BEGIN, HandClock, World
 from tests.support.crashing_files import Crash, CrashingFiles, Image, Turns
@@ -57,7 +58,7 @@ class TurnShelf(Shelf):
 def turns_of_outboxes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Turns]:
     """Every commit of an outbox is a turn: of those under the key "now"."""
     now: dict[str, Turns] = {"now": Turns()}
-    transaction, put = Outbox.transaction, Outbox.put
+    transaction, put = Outbox.transaction, Facts.put
 
     def turn(call: str) -> None:
         if now["now"].next(call):
@@ -69,13 +70,13 @@ def turns_of_outboxes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Turns]:
             yield
             turn("commit")
 
-    def put_by_turns(outbox: Outbox, key: str, value: str) -> None:
-        if not outbox._db.in_transaction:
+    def put_by_turns(facts: Facts, fact: Fact[Any], value: Any) -> None:
+        if not facts._db.in_transaction:
             turn("commit")
-        put(outbox, key, value)
+        put(facts, fact, value)
 
     monkeypatch.setattr(Outbox, "transaction", turned)
-    monkeypatch.setattr(Outbox, "put", put_by_turns)
+    monkeypatch.setattr(Facts, "put", put_by_turns)
     return now
 
 

@@ -71,7 +71,7 @@ class Bench:
         now = START + timedelta(days=4000)
         for _ in range(attempts):
             try:
-                if not self.sender.send_next(now) and self.outbox.next_due(now) is None:
+                if not self.sender.send_next(now) and self.outbox.queue.next_due(now) is None:
                     return
             except Retryable:
                 continue

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tconnectsync import Delivery, Outcome, SiteConflict
-from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.checkpoints import Checkpoints
 from tests.engine.fakes import Shelf
 from tests.engine.harness import BEGIN, World
 
@@ -38,8 +38,8 @@ def test_what_waits_to_be_taken_back_from_the_old_site_is_never_taken_from_a_new
     world.shelf.trouble = 1.0
     gone = next(iter(world.shelf.there.values()))
     outbox = world.runner.outbox
-    outbox.mark_unclaimed([gone.id])
-    outbox.retire_unclaimed("stretches", "1:0")
+    outbox.documents.mark_unclaimed([gone.id])
+    outbox.documents.retire_unclaimed("stretches", "1:0")
 
     class Watching(Shelf):
         def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
@@ -80,7 +80,7 @@ def test_a_commit_that_fails_stops_the_sink_alone_and_loses_nothing(
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Outbox, "invalidate", full)
+        patch.setattr(Checkpoints, "invalidate", full)
         assert world.ask("sync").status == 5, "what is in the log is not all delivered"
         assert world.runner.health.state == "waiting"
         assert "disk is full" in world.runner.health.message
@@ -117,7 +117,7 @@ def test_an_outbox_that_turns_out_to_be_harmed_is_made_anew_while_the_others_go_
         monkeypatch.undo()
         raise sqlite3.DatabaseError("database disk image is malformed")
 
-    monkeypatch.setattr(Outbox, "invalidate", harmed)
+    monkeypatch.setattr(Checkpoints, "invalidate", harmed)
     world.ask("sync")
     assert world.ask("sync").status == 0
     assert {name: world.shelf.there[name] for name in there} == there
@@ -134,4 +134,4 @@ def test_an_outbox_of_another_release_is_put_aside_and_made_anew(world: World) -
     world.open()
     assert world.ask("sync").status == 0
     assert world.shelf.there == there
-    assert path.with_name(f"{path.name}.damaged").exists()
+    assert path.with_name(f"{path.name}.v99").exists()

@@ -15,7 +15,7 @@ LATER = AT + timedelta(days=1)
 
 
 def times(outbox: Outbox) -> list[datetime]:
-    return sorted(each.document.at for each in outbox.pending(LATER, 10) if each.document is not None)
+    return sorted(each.document.at for each in outbox.queue.pending(LATER, 10) if each.document is not None)
 
 
 def test_claimed_again_by_another_interval(tmp_path: Path) -> None:
@@ -24,12 +24,12 @@ def test_claimed_again_by_another_interval(tmp_path: Path) -> None:
     greater = attrs.evolve(lesser, id="b", content={"rate": 0.0})
     outbox = Outbox.opened(tmp_path / "outbox.sqlite")
     with outbox.transaction():
-        outbox.upsert(lesser, "rates", "1:0", 4)
-        outbox.mark_unclaimed(["a"])
-        outbox.upsert(greater, "rates", "1:0", 3)
-        outbox.upsert(lesser, "rates", "1:0", 3)
+        outbox.documents.upsert(lesser, "rates", "1:0", 4)
+        outbox.documents.mark_unclaimed(["a"])
+        outbox.documents.upsert(greater, "rates", "1:0", 3)
+        outbox.documents.upsert(lesser, "rates", "1:0", 3)
     assert len(set(times(outbox))) == len(times(outbox)), "one of them would replace the other"
     with outbox.transaction():
-        outbox.upsert(greater, "rates", "1:0", 3)
+        outbox.documents.upsert(greater, "rates", "1:0", 3)
     assert times(outbox) == [AT, AT + timedelta(milliseconds=1)]
     outbox.close()

@@ -25,6 +25,7 @@ from tconnectsync.daemon.state import FILE_NAME, DaemonRecord, load_state
 from tconnectsync.disk_check import FREE_SPACE_FLOOR, look_at_disk
 from tconnectsync.errors import ConfigError, RequestRefused
 from tconnectsync.eventlog import FolderLock, lock_holder
+from tconnectsync.outbox.facts import COMPARED
 from tconnectsync.queries.log_records import read_events
 from tconnectsync.queries.status import status_of
 from tconnectsync.reconcile.daily import ComparisonState
@@ -321,7 +322,7 @@ def test_a_reading_back_that_fails_is_told_with_when_it_is_tried_again(world: Wo
         failures=2,
         trouble="HTML",
     )
-    runner.outbox.put("compared", compared.to_json())
+    runner.outbox.facts.put(COMPARED, compared.to_json())
     world.engine.close()
     found = status(world)["sinks"]["shelf"]
     assert found["state"] == state

@@ -23,6 +23,7 @@ from tconnectsync import (
 )
 from tconnectsync.errors import IndexCorrupt
 from tconnectsync.ingest.gaps import MARGIN
+from tconnectsync.outbox.facts import ADMITTED_FROM, COMPARED, READ_BACK, ReadBack
 from tconnectsync.plugin.receiver import Delivery, Outcome
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.queries.status import status_of
@@ -379,7 +380,7 @@ def found_now(world: World) -> None:
     """What a repair does with what it finds, without the poll that it asks for afterwards."""
     for part in world.runner.verifier(world.engine.views).run():
         world.runner.repair(part.found)
-    assert world.runner.outbox.get("found") == world.clock.now().isoformat()
+    assert world.runner.outbox.facts.get(READ_BACK) == ReadBack(since=world.clock.now())
 
 
 def test_a_read_that_began_before_something_was_found_does_not_judge_it(world: World, shelf: OpenShelf) -> None:
@@ -411,9 +412,9 @@ def test_what_a_backfill_reads_back_does_not_hurry_what_was_found_before(world: 
     stale = stale_of(shelf)
     world.clock.sleep(60)
     found_now(world)
-    world.runner.outbox.put("admitted_from", (BEGIN + DAY).isoformat())
+    world.runner.outbox.facts.put(ADMITTED_FROM, BEGIN + DAY)
     world.ask("replay", sink="shelf")
-    assert world.runner.outbox.get("admitted_from") < BEGIN.isoformat(), "the place was looked over again"
+    assert world.runner.outbox.facts.get(ADMITTED_FROM) < BEGIN, "the place was looked over again"
     assert shelf.beside == [stale]
     world.clock.sleep(3600)
     assert world.ask("sync").status == 0
@@ -477,7 +478,7 @@ def test_what_cannot_be_read_back_cannot_be_verified(tmp_path: Path) -> None:
     assert result.lines == ("shelf cannot be verified: what it delivers cannot be read back",)
     assert world.ask("verify", sink="nothing").status == 2
     lived(world, 3 * DAY)
-    assert world.runner.outbox.get("compared") == ""
+    assert world.runner.outbox.facts.get(COMPARED) == ""
     world.engine.close()
 
 
@@ -581,10 +582,10 @@ def test_what_was_found_by_a_clock_that_was_years_ahead_does_not_wait_for_that_y
     stale = shelf.copy_of(at_hour(shelf, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
     outbox = world.runner.outbox
     with outbox.transaction():
-        outbox.record_existing(stale)
-        outbox.put("found", (BEGIN + 1000 * DAY).isoformat())
+        outbox.found.record(stale)
+        outbox.facts.put(READ_BACK, ReadBack(since=BEGIN + 1000 * DAY))
     lived(world, 2 * DAY)
-    assert outbox.get("found") == ""
+    assert outbox.facts.get(READ_BACK) is None
     assert shelf.surveys >= 1
 
 

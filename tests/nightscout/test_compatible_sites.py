@@ -13,6 +13,7 @@ import pytest
 
 from tconnectsync import Document, Retryable, Secret, StoredDocument, document_id
 from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.facts import RECEIVER_MEMORY
 from tconnectsync.outbox.sender import Sender
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
@@ -102,7 +103,7 @@ def receiver_of(site: StubSite, clock: HandClock) -> NightscoutReceiver:
 def want(outbox: Outbox, *documents: Document) -> None:
     with outbox.transaction():
         for known in documents:
-            outbox.upsert(known, "fold", "1:0", 0)
+            outbox.documents.upsert(known, "fold", "1:0", 0)
 
 
 def deliver(outbox: Outbox, site: StubSite, clock: HandClock) -> None:
@@ -148,14 +149,14 @@ def test_each_document_is_there_once_also_when_it_grows_moves_or_goes(
         want(outbox, basal(1, 5.0, shift=2.0))
         deliver(outbox, site, clock)
         with outbox.transaction():
-            outbox.mark_unclaimed([basal(2, 5.0).id])
-            outbox.retire_unclaimed("fold", "1:0")
+            outbox.documents.mark_unclaimed([basal(2, 5.0).id])
+            outbox.documents.retire_unclaimed("fold", "1:0")
         deliver(outbox, site, clock)
         wanted = [basal(0, 8.0), basal(1, 5.0, shift=2.0), *(basal(number, 5.0) for number in range(3, 30))]
         assert [duration for _, duration in shown(site)] == [
             document.content["duration"] for document in sorted(wanted, key=lambda document: document.at)
         ]
-        assert outbox.waiting(clock.now()) == 0
+        assert outbox.queue.waiting(clock.now()) == 0
         assert len(site.asked("POST")) <= 12
 
 
@@ -195,8 +196,8 @@ def test_others_documents_are_never_taken_for_ours(outbox: Outbox, clock: HandCl
             site.add("treatments", **fields, identifier=document_id("another", "sink")),
         ]
         with outbox.transaction():
-            outbox.mark_unclaimed([ours.id])
-            outbox.retire_unclaimed("fold", "1:0")
+            outbox.documents.mark_unclaimed([ours.id])
+            outbox.documents.retire_unclaimed("fold", "1:0")
         deliver(outbox, site, clock)
         assert site.receiver_key["treatments"] == others
 
@@ -223,7 +224,7 @@ def test_what_is_kept_without_our_identifier_is_not_called_missing(outbox: Outbo
         want(outbox, basal(0, 5.0))
         deliver(outbox, site, clock)
         again = receiver_of(site, clock)
-        again.recall(outbox.get("receiver_memory"))
+        again.recall(outbox.facts.get(RECEIVER_MEMORY))
         assert not again.shows("treatments")
         assert again.shows("devicestatus")
         found: list[StoredDocument] = list(again.survey(minutes(-60), minutes(60)))

@@ -51,7 +51,7 @@ def fill(outbox: Outbox, first: int = 0, count: int = BACKLOG) -> None:
         for number in range(first, first + count):
             document = put(number, minutes(-number), notes=f"{number * 7919:x}" * 20).document
             assert document is not None
-            outbox.upsert(document, "fold", "1:0", 0)
+            outbox.documents.upsert(document, "fold", "1:0", 0)
 
 
 def drain(sender: Sender, clock: HandClock) -> None:
@@ -71,9 +71,9 @@ def deliver(outbox: Outbox, site: StubSite, clock: HandClock, *, rounds: int = 6
             continue
         finally:
             receiver.close()
-        if not outbox.waiting(clock.now()):
+        if not outbox.queue.waiting(clock.now()):
             return number + 1
-    raise AssertionError(f"{outbox.waiting(clock.now())} documents still wait")
+    raise AssertionError(f"{outbox.queue.waiting(clock.now())} documents still wait")
 
 
 def wire_bytes(request: Request) -> int:
@@ -100,7 +100,7 @@ def test_a_site_that_takes_small_requests_only_gets_everything(
     fill(outbox)
     assert deliver(outbox, site, clock) <= 20
     assert len(site.receiver_key["treatments"]) == BACKLOG
-    assert outbox.counts().dead == 0
+    assert outbox.dead_letters.counts().dead == 0
     site.requests.clear()
     fill(outbox, BACKLOG, 200)
     deliver(outbox, site, clock)
@@ -119,7 +119,7 @@ def test_what_is_refused_compressed_is_sent_plain_at_once_and_so_from_then_on(
     fill(outbox, BACKLOG)
     deliver(outbox, site, clock)
     assert sum(GZIP in request.headers for request in site.asked("POST")) == 1
-    assert outbox.counts().dead == 0
+    assert outbox.dead_letters.counts().dead == 0
 
 
 @pytest.mark.parametrize("fault", [Fault(broken="before"), Fault(status=502)], ids=["reset", "502"])
@@ -150,7 +150,7 @@ def test_after_an_outage_bodies_travel_compressed_where_plain_ones_are_too_large
     down = False
     deliver(outbox, site, clock)
     assert len(site.receiver_key["treatments"]) == 2 * BACKLOG
-    assert outbox.counts().dead == 0
+    assert outbox.dead_letters.counts().dead == 0
 
 
 # --- a full database --------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_a_full_database_that_has_room_again_goes_on_by_itself(
         for number in range(60):
             document = put(number, minutes(-number), collection=collection, value=number).document
             assert document is not None
-            outbox.upsert(document, "fold", "1:0", 0)
+            outbox.documents.upsert(document, "fold", "1:0", 0)
     for _ in range(30):
         clock.advance(1800)
         receiver = receiver_of(site, clock)
@@ -179,12 +179,12 @@ def test_a_full_database_that_has_room_again_goes_on_by_itself(
         assert "full" in (told.value.remedy or "")
         assert not sender.is_halted()
         receiver.close()
-    assert outbox.counts().dead == 0
+    assert outbox.dead_letters.counts().dead == 0
     assert len(site.asked("POST")) < 300
     full = False
     deliver(outbox, site, clock)
     assert len(site.receiver_key[collection]) == 60
-    assert outbox.counts().dead == 0
+    assert outbox.dead_letters.counts().dead == 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,127 @@
+"""The SQLite file of one outbox: its tables, how it is opened, and how an unusable one is moved aside."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from pathlib import Path
+
+from tconnectsync.disk_check import connect_to_read
+from tconnectsync.filesystem import OsFiles
+from tconnectsync.folder_owner import require_own_database
+
+log = logging.getLogger("tconnectsync.sinks")
+SCHEMA_VERSION = 2
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS fact(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS invalidated(stream TEXT, interval INTEGER, fold TEXT, PRIMARY KEY(stream, interval, fold)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checkpoint(fold TEXT, stream TEXT, interval INTEGER, state BLOB NOT NULL,
+    PRIMARY KEY(fold, stream, interval)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS out_of_range(fold TEXT, stream TEXT, interval INTEGER, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
+    PRIMARY KEY(fold, stream, interval)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS document(
+    id TEXT PRIMARY KEY, collection TEXT NOT NULL, unique_slot TEXT NOT NULL DEFAULT '',
+    at_ms INTEGER NOT NULL, time_shift_ms INTEGER NOT NULL DEFAULT 0, ttl_s REAL,
+    ownership_state TEXT NOT NULL CHECK (ownership_state IN ('claimed', 'unclaimed', 'protected', 'found', 'withdrawn')),
+    fold TEXT, stream TEXT, interval INTEGER, found_pump TEXT, found_slot TEXT,
+    content_state TEXT NOT NULL CHECK (content_state IN ('known', 'unknown', 'invalid')),
+    desired_hash BLOB CHECK ((desired_hash IS NULL) = (content_state = 'unknown')), content BLOB,
+    delivery_state TEXT NOT NULL DEFAULT 'never' CHECK (delivery_state IN ('never', 'delivered', 'stale', 'read_back')),
+    delivered_hash BLOB CHECK ((delivered_hash IS NULL) = (delivery_state <> 'delivered')),
+    receiver_key TEXT, in_doubt INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+    next_attempt_ms INTEGER, postponed_at_ms INTEGER, dead_reason TEXT, given_up INTEGER NOT NULL DEFAULT 0,
+    pending INTEGER AS (dead_reason IS NULL AND CASE ownership_state
+        WHEN 'found' THEN 0
+        WHEN 'withdrawn' THEN delivery_state <> 'never'
+        ELSE desired_hash IS NULL OR desired_hash IS NOT delivered_hash END) VIRTUAL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS document_origin ON document(fold, stream, interval);
+CREATE INDEX IF NOT EXISTS document_slot ON document(collection, unique_slot, at_ms);
+CREATE INDEX IF NOT EXISTS document_pending ON document(at_ms) WHERE pending;
+CREATE INDEX IF NOT EXISTS document_withdrawn ON document(fold, stream) WHERE ownership_state = 'withdrawn';
+CREATE INDEX IF NOT EXISTS document_unclaimed ON document(fold, stream) WHERE ownership_state = 'unclaimed';
+CREATE INDEX IF NOT EXISTS document_dead ON document(at_ms) WHERE dead_reason IS NOT NULL;
+CREATE INDEX IF NOT EXISTS document_ttl ON document(at_ms) WHERE ttl_s IS NOT NULL;
+"""
+
+
+class OtherVersion(sqlite3.DatabaseError):
+    """The file has the tables of another release."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"its tables are of another release (version {version}, this one writes {SCHEMA_VERSION})")
+        self.version = version
+
+
+def open_to_write(path: Path) -> sqlite3.Connection:
+    """Open the file at ``path``, or create it. Raises OtherVersion, sqlite3.Error."""
+    require_own_database(path)
+    OsFiles().make_folder(path.parent)
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        _require_version(db, 0)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA cache_size=-500")  # kilobytes, which stay for years; more was no quicker
+        db.execute("PRAGMA journal_size_limit=1048576")
+        db.executescript(_SCHEMA)
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """Open the file beside the daemon that writes it. Raises OtherVersion, sqlite3.Error."""
+    require_own_database(path)
+    db = connect_to_read(path)
+    try:
+        _require_version(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _require_version(db: sqlite3.Connection, *others: int) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version not in (SCHEMA_VERSION, *others):
+        raise OtherVersion(version)
+
+
+def move_aside(path: Path, error: sqlite3.Error) -> dict[str, str]:
+    """Keep an unusable file as ``<name>.damaged``, or as ``<name>.v1`` if an older release wrote it.
+
+    Return the facts that only the old file holds: the user's decisions and the address.
+    """
+    ending, kept = "damaged", dict[str, str]()
+    if isinstance(error, OtherVersion):
+        ending = f"v{error.version}"
+        kept = _facts_of_version_1(path) if error.version == 1 else {}
+        log.warning('outbox_of_other_release path=%s version=%d kept="%s.%s" it is rebuilt from the log and the receiver',
+                    path, error.version, path.name, ending)  # fmt: skip
+    else:
+        log.error('outbox_damaged path=%s reason="%s" it is rebuilt from the log and the receiver', path, error)
+    for part in ("", "-wal", "-shm"):
+        old = path.with_name(path.name + part)
+        if old.exists():
+            old.replace(path.with_name(f"{path.name}.{ending}{part}"))
+    return kept
+
+
+def _facts_of_version_1(path: Path) -> dict[str, str]:
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        known = dict(db.execute("SELECT key, value FROM meta"))
+    except sqlite3.Error:  # corrupt as well: nothing can be kept
+        return {}
+    finally:
+        db.close()
+    found = {"address": known.get("address", "")}
+    if allowed := known.get("adopted"):
+        found["others_allowed"] = json.dumps("once" if allowed == "once" else "always")
+    if delivered := known.get("last_delivered"):
+        found["last_delivered"] = json.dumps(f"{delivered[:19]}+00:00")
+    return {name: text for name, text in found.items() if text}

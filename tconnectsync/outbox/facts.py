@@ -1,0 +1,120 @@
+"""What a sink remembers besides documents and checkpoints: one typed value per name."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+import attrs
+from cattrs.preconf.json import make_converter
+
+from tconnectsync.outbox.batch_size import BatchSize
+from tconnectsync.outbox.suspects import Suspects
+
+T = TypeVar("T")
+_CONVERTER = make_converter()
+
+
+class OthersAllowed(str, Enum):
+    """Whether documents of other programs may stay at the receiver, as the user agreed."""
+
+    ONCE = "once"
+    """As they are now, for the one look that is due."""
+    ALWAYS = "always"
+
+
+@attrs.frozen(kw_only=True)
+class ReadBack:
+    """Documents were found at the receiver that no fold claimed yet.
+
+    ``since``: they are judged only after every source was read completely after this time (UTC).
+    """
+
+    since: datetime | None = None
+
+
+@attrs.frozen
+class Fact(Generic[T]):
+    """The name of a value, its type for cattrs, and the value if nothing is stored. A text is stored as it is."""
+
+    name: str
+    type: object
+    default: T
+
+    def of(self, stream: str) -> Fact[T]:
+        """The fact about one stream."""
+        return attrs.evolve(self, name=f"{self.name}:{stream}")
+
+
+# the log
+LOG_ID = Fact("log_id", str, "")
+CURSOR = Fact("cursor", int, 0)
+"""The log position up to which events were invalidated for folding."""
+CURSOR_MARK = Fact("cursor_mark", str, "")
+FINGERPRINT = Fact("fingerprint", str, "")
+PLACEMENT = Fact("placement", str, "")
+HAND_OVERS: Fact[list[tuple[int, datetime, str]]] = Fact("hand_overs", list[tuple[int, datetime, str]], [])
+GAPS: Fact[list[tuple[int, int]]] = Fact("gaps", list[tuple[int, int]], [])
+# the place
+ADDRESS = Fact("address", str, "")
+ADMITTED_FROM: Fact[datetime | None] = Fact("admitted_from", datetime | None, None)
+ADMITTED_FOLDS: Fact[list[str]] = Fact("admitted_folds", list[str], [])
+LOOKED_AT: Fact[datetime | None] = Fact("looked_at", datetime | None, None)
+OTHERS_ALLOWED: Fact[OthersAllowed | None] = Fact("others_allowed", OthersAllowed | None, None)
+READ_BACK: Fact[ReadBack | None] = Fact("read_back", ReadBack | None, None)
+# delivery
+RECEIVER_MEMORY = Fact("receiver_memory", str, "")
+BATCH_SIZE = Fact("batch_size", BatchSize, BatchSize())
+SUSPECTS: Fact[Suspects | None] = Fact("suspects", Suspects | None, None)
+CONFIRMED = Fact("confirmed", bool, False)
+"""Whether the receiver ever showed that it has a document."""
+UNCONFIRMED = Fact("unconfirmed_rounds", int, 0)
+REFUSED_IN_A_ROW: Fact[list[str]] = Fact("refused_in_a_row", list[str], [])
+TRIED_ONCE_MORE: Fact[list[str]] = Fact("tried_once_more", list[str], [])
+LAST_DELIVERED: Fact[datetime | None] = Fact("last_delivered", datetime | None, None)
+REWRITES_ALLOWED = Fact("rewrites_allowed", bool, False)
+"""Whether the user agreed to change documents that were delivered long ago."""
+# health and reports
+HEALTH = Fact("health", str, "{}")
+NOTES = Fact("notes", str, "")
+COMPARED = Fact("compared", str, "")
+
+
+@attrs.frozen
+class Facts:
+    """The stored values of one outbox."""
+
+    _db: sqlite3.Connection
+
+    def get(self, fact: Fact[T]) -> T:
+        """The stored value; the default if there is none, or one that cannot be read."""
+        row = self._db.execute("SELECT value FROM fact WHERE name = ?", (fact.name,)).fetchone()
+        if row is None:
+            return fact.default
+        try:
+            value: T = row[0] if fact.type is str else _CONVERTER.loads(row[0], fact.type)  # type: ignore[arg-type]  # mypy knows no type forms
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, the remedy is the same
+            return fact.default
+        return value
+
+    def put(self, fact: Fact[T], value: T) -> None:
+        """Remember a value."""
+        self.put_text(
+            fact.name, value if isinstance(value, str) and fact.type is str else _CONVERTER.dumps(value, fact.type)
+        )
+
+    def put_text(self, name: str, text: str) -> None:
+        """Remember a value in its stored form."""
+        self._db.execute(
+            "INSERT INTO fact VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", (name, text)
+        )
+
+    def forget(self, *facts: Fact[Any]) -> None:
+        """Forget these."""
+        self._db.executemany("DELETE FROM fact WHERE name = ?", [(fact.name,) for fact in facts])
+
+    def forget_of_streams(self, fact: Fact[Any]) -> None:
+        """Forget this fact of every stream."""
+        self._db.execute("DELETE FROM fact WHERE substr(name, 1, ?) = ?", (len(fact.name) + 1, f"{fact.name}:"))

@@ -1,0 +1,62 @@
+"""Documents that a receiver already had: read back after a lost outbox, then claimed by a fold or judged."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import attrs
+
+from tconnectsync.clock import milliseconds, moment
+from tconnectsync.plugin.receiver import StoredDocument
+
+
+@attrs.frozen
+class FoundDocuments:
+    """Record what was read back, and withdraw what no fold makes."""
+
+    _db: sqlite3.Connection
+
+    def record(self, found: StoredDocument) -> None:
+        """The receiver holds this document of this sink: a fold that makes it updates it.
+
+        If no fold makes it, it stays until :meth:`resolve`; an ephemeral one stays for good.
+        """
+        if not found.ephemeral:
+            self._db.execute(
+                "INSERT INTO document(id, collection, at_ms, ownership_state, content_state, delivery_state, found_slot, found_pump)"
+                " VALUES(?, ?, ?, 'found', 'unknown', 'read_back', ?, ?) ON CONFLICT(id) DO NOTHING",
+                (found.document_id, found.collection, milliseconds(found.at), found.unique_slot, found.pump),
+            )
+        self._db.execute(
+            "UPDATE document SET delivery_state = CASE delivery_state WHEN 'never' THEN 'read_back' ELSE delivery_state END,"
+            " receiver_key = coalesce(receiver_key, ?) WHERE id = ?",
+            (found.receiver_key, found.document_id),
+        )
+
+    def resolve(self, known: Callable[[str, datetime], bool], *, keep: Sequence[tuple[int, int]] = ()) -> int:
+        """Everything is fetched and folded: withdraw what no fold claimed, except in ``keep`` (ms). Their number.
+
+        Only if the log knows the pump and the time (``known(pump, at)``), and only if this sink makes documents of the kind:
+        another installation may have written the others. They are forgotten here.
+        """
+        sql = (
+            "SELECT id, at_ms, found_pump, collection, found_slot FROM document"
+            " WHERE fold IS NULL AND ownership_state = 'found'"
+        )
+        gone: list[tuple[str]] = []
+        left: list[tuple[str]] = []
+        for id_, at, pump, collection, slot in self._db.execute(sql).fetchall():
+            kept = any(first <= at <= last for first, last in keep)
+            judged = known(pump, moment(at)) and not kept and self.produces_kind(collection, slot)
+            (gone if judged else left).append((id_,))
+        self._db.executemany("UPDATE document SET ownership_state = 'withdrawn' WHERE id = ?", gone)
+        self._db.executemany("DELETE FROM document WHERE id = ?", left)
+        return len(gone)
+
+    def produces_kind(self, collection: str, slot: str) -> bool:
+        """Whether some fold makes documents of this kind (no slot: of this collection)."""
+        chosen, values = ("AND unique_slot = ?", (collection, slot)) if slot else ("", (collection,))
+        sql = f"SELECT 1 FROM document INDEXED BY document_slot WHERE collection = ? {chosen} AND fold IS NOT NULL LIMIT 1"
+        return self._db.execute(sql, values).fetchone() is not None

@@ -12,7 +12,7 @@ from tconnectsync.text.plural import counted
 
 
 @attrs.define
-class Brought:
+class EventCount:
     """Counts over all parts of one request. Its days overlap, so that a source may give an event several times.
 
     ``held``: the last position of the log when the request began.

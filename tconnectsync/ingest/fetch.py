@@ -10,7 +10,7 @@ import attrs
 
 from tconnectsync.eventlog import EventLog
 from tconnectsync.events import Event
-from tconnectsync.ingest.event_count import Brought
+from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.ingest.gaps import RefetchRange
 from tconnectsync.plugin.source import Batch
 
@@ -33,7 +33,7 @@ class Fetch:
     gap: RefetchRange | None = None
     state: FetchState = FetchState.QUEUED
     began: datetime | None = None
-    brought: Brought = attrs.field(factory=Brought)
+    event_count: EventCount = attrs.field(factory=EventCount)
 
     @property
     def over(self) -> bool:

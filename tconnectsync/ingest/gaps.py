@@ -34,13 +34,13 @@ def gaps_of(events: EventLog) -> list[Event]:
     return events.facts("log.gap", limit=_MOST_GAPS)
 
 
-def gap_stretches(gaps: Sequence[Event]) -> list[tuple[int, int]]:
+def gap_spans_ms(gaps: Sequence[Event]) -> list[tuple[int, int]]:
     """The stretches (ms since 1970, UTC) in which a repaired log forbids withdrawals."""
     spans = [_span(gap) for gap in gaps]
     return [(milliseconds(first), milliseconds(last)) for first, last in spans]
 
 
-def waiting_stretches(
+def open_gaps_by_source(
     events: EventLog, mended: Mapping[str, Mapping[str, str]]
 ) -> Callable[[str], tuple[tuple[int, int], ...]]:
     """By a stream's source: the stretches of those gaps whose days it has not fetched again.
@@ -49,10 +49,10 @@ def waiting_stretches(
     """
     gaps = gaps_of(events)
     opened = {source: events.facts("history.opened", source=source, limit=10_000) for source in mended if gaps}
-    everywhere = tuple(gap_stretches(gaps))
+    everywhere = tuple(gap_spans_ms(gaps))
     waiting = {
         source: tuple(
-            gap_stretches(
+            gap_spans_ms(
                 [gap for gap in gaps if _days_to_fetch(gap, opened[source], mended[source].get(_name(gap), ""))]
             )
         )
@@ -61,7 +61,7 @@ def waiting_stretches(
     return lambda source: waiting.get(source, everywhere)
 
 
-def next_missing(events: EventLog, source: str, mended: Mapping[str, str]) -> RefetchRange | None:
+def next_refetch(events: EventLog, source: str, mended: Mapping[str, str]) -> RefetchRange | None:
     """What ``source`` should fetch again next; None when that is done.
 
     Only days that are wanted (``history.opened``), oldest gap first. ``mended``: the last day (ISO) that was fetched again,

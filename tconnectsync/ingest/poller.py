@@ -16,9 +16,9 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.errors import CredentialsRefused, IndexCorrupt, LogCorrupt, Retryable, SourceChanged
 from tconnectsync.eventlog import EventLog
-from tconnectsync.ingest.event_count import Brought
+from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.ingest.fetch import Fetch, FetchState, SourceHistory
-from tconnectsync.ingest.gaps import next_missing
+from tconnectsync.ingest.gaps import next_refetch
 from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.plugin.source import Batch, Source
@@ -29,8 +29,8 @@ from tconnectsync.retry.health import Health, HealthState, with_resume_hint
 log = logging.getLogger("tconnectsync.polling")
 CLOCK_TOLERANCE = timedelta(minutes=5)
 CHANGED_WAIT_S = 3600.0
-DISK_TROUBLE = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
-LATELY = timedelta(days=1)
+DISK_ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
+CURRENT_FOR = timedelta(days=1)
 DAYS_AT_ONCE = 28
 """Days of one backfill request: other fetches get their turn in between."""
 
@@ -50,20 +50,20 @@ class Poller:
     free_space: Callable[[], str | None]
     """None while there is room on the disk, else what is wrong in words."""
     progress: Batch = attrs.field(factory=Batch)
-    _run: Fetch | None = None
+    _fetch: Fetch | None = None
     _batches: Iterator[Batch] | None = None
     _queue: deque[Fetch] = attrs.field(factory=deque)
-    _looked: bool = False
+    _gaps_checked: bool = False
 
     @property
     def running(self) -> bool:
         """Whether something is being read."""
-        return self._run is not None
+        return self._fetch is not None
 
     @property
     def busy(self) -> bool:
         """Whether something is being read or was asked for."""
-        return self._run is not None or bool(self._queue)
+        return self._fetch is not None or bool(self._queue)
 
     @property
     def health(self) -> Health:
@@ -77,7 +77,7 @@ class Poller:
         condition = self.state.health
         if condition.state == HealthState.REFUSED and condition.fingerprint == self.credentials_fingerprint:
             return None
-        self._look_for_gaps()
+        self._check_gaps_once()
         deadlines = [each.time(self.clock) for each in (self.state.next_poll, condition.not_before) if each is not None]
         return max([now, *deadlines])
 
@@ -96,33 +96,33 @@ class Poller:
         ``since``: that read also began no earlier than this, for what it asked for first may be older than its end.
         """
         last, began = self.state.last_fetch, self.state.last_began
-        if self.busy or last is None or not timedelta(0) <= now - last < LATELY:
+        if self.busy or last is None or not timedelta(0) <= now - last < CURRENT_FOR:
             return False
         if since is not None and (began is None or began < since):
             return False
         with contextlib.suppress(LogCorrupt):
-            return next_missing(self.events, self.name, self.state.refetched_until) is None
+            return next_refetch(self.events, self.name, self.state.refetched_until) is None
         return False
 
     def start(self) -> list[Fetch]:
         """Ask for a poll; one that is waiting or under way will do."""
-        for run in (self._run, *self._queue):
+        for run in (self._fetch, *self._queue):
             if run is not None and run.whole:
                 return [run]
         poll = Fetch(lambda: self.source.poll(SourceHistory(self.events, self.name)), whole=True)
         self._queue.appendleft(poll)
         return [poll]
 
-    def start_backfill(self, first: date, last: date, brought: Brought | None = None) -> list[Fetch]:
+    def start_backfill(self, first: date, last: date, brought: EventCount | None = None) -> list[Fetch]:
         """Ask for these pump-local days again, both inclusive: the newest part first, and others get their turn between.
 
         ``brought`` counts what comes of it.
         """
-        brought = brought or Brought(self.events.end)
+        brought = brought or EventCount(self.events.end)
         parts = []
         while last >= first:
             begin = max(first, last - timedelta(days=DAYS_AT_ONCE - 1))
-            parts.append(Fetch(self._backfill_of(begin, last), brought=brought))
+            parts.append(Fetch(self._backfill_of(begin, last), event_count=brought))
             last = begin - timedelta(days=1)
         self._queue.extend(parts)
         return parts
@@ -132,24 +132,24 @@ class Poller:
 
     def stop(self) -> None:
         """Give up what is under way and what was asked for; what came of it is in the log."""
-        for run in (self._run, *self._queue):
+        for run in (self._fetch, *self._queue):
             if run is not None:
                 run.state = FetchState.FAILED
         self._queue.clear()
-        batches, self._run, self._batches = self._batches, None, None
+        batches, self._fetch, self._batches = self._batches, None, None
         close = getattr(batches, "close", None)
         if close is not None:
             close()
 
     def _next_batch(self, now: datetime) -> Batch | None:
         """The next answer; None when the run is through."""
-        if self._run is None:
+        if self._fetch is None:
             planned = self.state.next_poll is None or self.state.next_poll.is_over(self.clock)
             if not self._queue or (planned and not any(run.whole for run in self._queue)):
                 self.start()
-            self._run = self._queue.popleft()
-            self._run.state, self._run.began = FetchState.RUNNING, now
-            self._batches = self._run.begin()
+            self._fetch = self._queue.popleft()
+            self._fetch.state, self._fetch.began = FetchState.RUNNING, now
+            self._batches = self._fetch.begin()
         assert self._batches is not None  # noqa: S101 - it belongs to the run
         return next(self._batches, None)
 
@@ -182,7 +182,7 @@ class Poller:
             if isinstance(error, sqlite3.DatabaseError):
                 self.events.refuse_harmed_index()
             # the border to a plugin: its fault must not stop the others
-            if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
+            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                 remedy = "Make room on the disk (or look at its health); nothing is lost, polling goes on by itself."
                 self._fail(now, HealthState.WAITING, f"the event log cannot be written: {error.strerror}", remedy)
                 return
@@ -191,8 +191,8 @@ class Poller:
             self._fail(now, HealthState.BACKING_OFF, f"the source failed unexpectedly: {type(error).__name__}", remedy)
         else:
             self.state.count_unknown(appended.events)
-            if self._run is not None:
-                self._run.brought.count(appended)
+            if self._fetch is not None:
+                self._fetch.event_count.count(appended)
             self.progress = attrs.evolve(batch, events=())  # they are in the log; not kept until the next poll
 
     def resume(self) -> None:
@@ -219,19 +219,19 @@ class Poller:
             return room, "Make room on the disk; what is known is still delivered, and polling goes on by itself."
         return None
 
-    def _look_for_gaps(self) -> None:
+    def _check_gaps_once(self) -> None:
         """Once: what a repair took out of the log is not left until the next poll would have come by itself."""
-        if not self._looked:
-            self._looked = True
+        if not self._gaps_checked:
+            self._gaps_checked = True
             with contextlib.suppress(LogCorrupt):  # the poll says so
-                if next_missing(self.events, self.name, self.state.refetched_until) is not None:
+                if next_refetch(self.events, self.name, self.state.refetched_until) is not None:
                     self.state.next_poll = None
 
     def _ended(self, now: datetime) -> None:
         """A run is through: go on with what a repair took out of the log, or wait for the next poll."""
-        run, memory = self._run, self.state
+        run, memory = self._fetch, self.state
         assert run is not None  # noqa: S101 - it has just ended
-        self._run = self._batches = None
+        self._fetch = self._batches = None
         run.state = FetchState.DONE
         if not memory.health.is_ok:
             log.info("source_ok source=%s", self.name)
@@ -245,7 +245,7 @@ class Poller:
             wait = self.schedule.next_poll(now, uploads) - now
             memory.next_poll = RememberedDeadline.after(wait.total_seconds(), self.clock)
         self._save()
-        missing = next_missing(self.events, self.name, memory.refetched_until)
+        missing = next_refetch(self.events, self.name, memory.refetched_until)
         if missing is not None:
             log.info("gap_fetched_again source=%s first=%s last=%s", self.name, missing.first, missing.last)
             self._queue.appendleft(Fetch(self._backfill_of(missing.first, missing.last), gap=missing))

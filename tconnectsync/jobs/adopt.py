@@ -39,7 +39,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
         return
     runs = start_runs(engine, lambda poller: poller.start())
     yield from poll(engine, runs)
-    while engine.placed and runner.folding.fold(engine.views, version=engine.version):
+    while engine.timeline_is_current and runner.folding.fold(engine.views, version=engine.version):
         yield Progress(message="folding")
     days, keep_unclear = utc_range(args, zone_at), bool(args.get("keep_unclear"))
     blocked = adoption_blocker(engine, runner, *days)
@@ -92,7 +92,7 @@ def adoption_blocker(
             engine, "nothing was replaced: the new documents could not be delivered now", only=(runner.name,)
         )
     unread = [poller.health for poller in engine.pollers.values() if not poller.health.is_ok]
-    if not engine.placed or runner.folding.is_behind() or unread:
+    if not engine.timeline_is_current or runner.folding.is_behind() or unread:
         words = "nothing was replaced: not all of the pump's data could be read"
-        return result_of(problems(engine), words) if unread or engine.log_trouble else conclude(engine, words)
+        return result_of(problems(engine), words) if unread or engine.log_problem else conclude(engine, words)
     return None

@@ -19,8 +19,8 @@ import attrs
 from tconnectsync.errors import FileUnreadable, MachineTrouble, RequestRefused
 from tconnectsync.events import FACTS, Event, HistoryOpened
 from tconnectsync.folder_owner import as_caller
-from tconnectsync.ingest.event_count import Brought
-from tconnectsync.ingest.poller import DISK_TROUBLE
+from tconnectsync.ingest.event_count import EventCount
+from tconnectsync.ingest.poller import DISK_ERRORS
 from tconnectsync.jobs.device_check import DeviceIdentityCheck
 from tconnectsync.jobs.messages import Notice, Progress, Step
 from tconnectsync.plugin.source import Batch
@@ -55,7 +55,7 @@ class _Found:
 
     days: dict[tuple[str, str], set[date]] = attrs.field(factory=lambda: defaultdict(set))
     notes: list[str] = attrs.field(factory=list)
-    brought: Brought = attrs.field(factory=Brought)
+    brought: EventCount = attrs.field(factory=EventCount)
 
 
 def import_files(engine: Engine, args: Mapping[str, Any]) -> Generator[Step, None, tuple[str, ...]]:
@@ -75,7 +75,7 @@ def _import(
     engine: Engine, files: Sequence[_ImportFile], options: ImportOptions
 ) -> Generator[Step, None, tuple[str, ...]]:
     whole = sum(file.size for file in files)
-    found, before = _Found(brought=Brought(engine.events.end)), 0
+    found, before = _Found(brought=EventCount(engine.events.end)), 0
     same_device = DeviceIdentityCheck(engine.events)
     for file in files:
         for batch, read in _batches(file, attrs.evolve(options, looking=True)):
@@ -85,14 +85,14 @@ def _import(
         before += file.size
     same_device.require_same_device()
     yield from (Notice(words=words) for words in same_device.notices())
-    engine.holds += 1
+    engine.append_depth += 1
     try:
         for file in files:
             yield from _take(engine, file, options, found, done=before, total=whole)
             before += file.size
         engine.events.append(_history_opened(engine, found.days, options.received_at))
     finally:
-        engine.holds -= 1
+        engine.append_depth -= 1
     log.info("imported files=%d new=%d known=%d", len(files), found.brought.new, found.brought.known)
     return _words(found)
 
@@ -210,14 +210,14 @@ def _take(
 ) -> Iterator[Progress]:
     note = ""
     for batch, read in _batches(file, options):
-        problem = engine.room()
+        problem = engine.free_space()
         if problem is not None:
             raise _import_stopped(problem, found)
         try:
             fresh, held = _without_known_partials(engine, file.importer, batch.events)
             appended = engine.events.append(fresh)
         except OSError as error:
-            if error.errno not in DISK_TROUBLE:
+            if error.errno not in DISK_ERRORS:
                 raise
             raise _import_stopped(f"the event log cannot be written ({error.strerror})", found) from None
         found.brought.count(appended)

@@ -55,8 +55,8 @@ def problems(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[
             found.append(
                 (6, f"{name}: {set_aside_words(counts.dead, runner.outbox.dead_letters.last_reason())}. {remedy}")
             )
-    if engine.log_trouble is not None:
-        found.append((7, f"{engine.log_trouble.message} {engine.log_trouble.remedy}"))
+    if engine.log_problem is not None:
+        found.append((7, f"{engine.log_problem.message} {engine.log_problem.remedy}"))
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from tconnectsync.ingest.event_count import Brought
+from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress, Result
 from tconnectsync.jobs.outcome import conclude
@@ -31,7 +31,7 @@ def backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
     if last < first:
         yield Result(status=2, lines=(f"the range is empty: {first} is after {last}",))
         return
-    brought = Brought(engine.events.end)
+    brought = EventCount(engine.events.end)
     runs = start_runs(engine, lambda poller: poller.start_backfill(first, last, brought))
     yield from poll(engine, runs)
     yield from drain(engine)
@@ -53,9 +53,9 @@ def replay(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
         return
     while engine.run_once(polling=False, only=()):  # wait for a running poll
         yield Progress(message="reading the log")
-    while engine.placed and runner.folding.fold(engine.views, version=engine.version):
+    while engine.timeline_is_current and runner.folding.fold(engine.views, version=engine.version):
         yield Progress(message="folding")
-    if not engine.placed:
+    if not engine.timeline_is_current:
         yield conclude(engine)
         return
     begin, end = utc_range(args, zone_at)

@@ -40,7 +40,7 @@ def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
         yield Progress(message="reading the log")
     yield from drain(engine, (name,))
     blocked = conclude(engine, only=(name,))
-    if not engine.placed or blocked.status in (4, 7) or not runner.health.is_ok:
+    if not engine.timeline_is_current or blocked.status in (4, 7) or not runner.health.is_ok:
         yield blocked
         return
     span = utc_range(args, zone_at)

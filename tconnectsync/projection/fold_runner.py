@@ -23,6 +23,7 @@ from tconnectsync.outbox import RUNNING, Outbox, milliseconds
 from tconnectsync.outbox.facts import CURSOR
 from tconnectsync.plugin.fold import Document, Fold
 from tconnectsync.projection.notes import PendingNote
+from tconnectsync.timeline.event_stream import EventStream
 
 log = logging.getLogger("tconnectsync.sinks")
 NUMBERED_INTERVAL = 512
@@ -30,47 +31,6 @@ NUMBERED_INTERVAL = 512
 UNNUMBERED_INTERVAL = 6 * 3600 * 1000
 """Milliseconds of pump time per interval, for sources without numbers."""
 _LAST_KEY = 1 << 62
-
-
-class StreamView(Protocol):
-    """One stream of the log as a fold run sees it."""
-
-    @property
-    def name(self) -> str:
-        """The stream's stable name."""
-        ...
-
-    @property
-    def pump(self) -> str:
-        """Serial number."""
-        ...
-
-    @property
-    def group(self) -> int | None:
-        """Sequence group; None without numbers."""
-        ...
-
-    @property
-    def numbered(self) -> bool:
-        """Whether the pump's own sequence numbers order it."""
-        ...
-
-    @property
-    def gaps(self) -> Sequence[tuple[int, int]]:
-        """Stretches (ms since 1970) in which nothing is taken back: what a repair took out was not fetched again yet."""
-        ...
-
-    def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Sequence[Event]:
-        """Events of these kinds in key order with ``at`` set; without those that have no UTC time or are ignored."""
-        ...
-
-    def wear(self) -> Sequence[tuple[int, datetime, str]]:
-        """Hand-overs: (key of the first event at or after it, UTC time, kind)."""
-        ...
-
-    def wanted(self, at: datetime) -> bool:
-        """Whether documents of this time are wanted (the edge of history)."""
-        ...
 
 
 def interval_of(key: int, *, numbered: bool) -> int:
@@ -154,7 +114,7 @@ class FoldRunner:
         self.outbox.checkpoints.invalidate(sorted(rows))
         self.outbox.facts.put(CURSOR, cursor)
 
-    def fold_next(self, view_of: Callable[[str], StreamView | None]) -> bool:
+    def fold_next(self, view_of: Callable[[str], EventStream | None]) -> bool:
         """Fold the lowest marked interval. False when nothing is marked. Call inside a transaction."""
         marked = self.outbox.checkpoints.first_invalid(except_for=self.blocked)
         if marked is None:
@@ -187,17 +147,17 @@ class FoldRunner:
                 self.outbox.documents.retire_unclaimed(name, stream, keep=view.gaps)
         return True
 
-    def _shared_events(self, view: StreamView, interval: int, folds: Mapping[str, Fold[Any]]) -> list[Event] | None:
+    def _shared_events(self, view: EventStream, interval: int, folds: Mapping[str, Fold[Any]]) -> list[Event] | None:
         """What all these folds need, read once; None where a part is damaged, so that each fold reads its own."""
         try:
             return self._events(view, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
         except LogCorrupt:
             return None
 
-    def _events(self, view: StreamView, interval: int, kinds: frozenset[str]) -> list[Event]:
+    def _events(self, view: EventStream, interval: int, kinds: frozenset[str]) -> list[Event]:
         first, last = keys_of(interval, numbered=view.numbered)
         events = list(view.read(first, last, kinds))
-        for key, at, kind in view.wear():
+        for key, at, kind in view.hand_overs:
             if first <= key <= last and kind in kinds:
                 place = next(
                     (i for i, event in enumerate(events) if event.at is not None and event.at >= at), len(events)
@@ -205,7 +165,7 @@ class FoldRunner:
                 events.insert(place, _wear_event(view, key, at, kind))
         return events
 
-    def _fold(self, name: str, fold: Fold[Any], view: StreamView, interval: int, events: Sequence[Event]) -> _Folded:
+    def _fold(self, name: str, fold: Fold[Any], view: EventStream, interval: int, events: Sequence[Event]) -> _Folded:
         before = self.outbox.checkpoints.state_before(name, view.name, interval)
         following = self.outbox.checkpoints.next_interval(name, view.name, interval)
         finished: dict[str, Document] = {}
@@ -229,7 +189,7 @@ class FoldRunner:
             remedy = "This is a bug of the sink plugin: update it, or report what the log says. The rest goes on."
             raise FoldFailed(message, remedy=remedy) from error
 
-    def _store_result(self, name: str, view: StreamView, interval: int, folded: _Folded) -> None:
+    def _store_result(self, name: str, view: EventStream, interval: int, folded: _Folded) -> None:
         outbox, stream = self.outbox, view.name
         self._sync_documents(name, view, interval, folded.finished)
         changed = outbox.checkpoints.save_state(name, stream, interval, folded.state)
@@ -240,16 +200,16 @@ class FoldRunner:
         elif changed and folded.following is not None:
             outbox.checkpoints.invalidate([(stream, folded.following, name)])
 
-    def _sync_documents(self, name: str, view: StreamView, interval: int, documents: Mapping[str, Document]) -> None:
+    def _sync_documents(self, name: str, view: EventStream, interval: int, documents: Mapping[str, Document]) -> None:
         before = self.outbox.documents.desired_in(name, view.name, interval)
-        kept = {id_: document for id_, document in documents.items() if view.wanted(document.at)}
+        kept = {id_: document for id_, document in documents.items() if view.in_delivery_window(document.at)}
         beyond = [document.at for id_, document in documents.items() if id_ not in kept]
         self.outbox.checkpoints.record_out_of_range(name, view.name, interval, beyond)
         self.outbox.documents.mark_unclaimed(sorted(before - kept.keys()))
         for document in kept.values():
             self.outbox.documents.upsert(document, name, view.name, interval)
 
-    def refold(self, view: StreamView, interval: int, names: Sequence[str]) -> list[tuple[str, Document]]:
+    def refold(self, view: EventStream, interval: int, names: Sequence[str]) -> list[tuple[str, Document]]:
         """What these folds made in an interval (RUNNING: what is going on), worked out again; nothing is stored.
 
         The outbox keeps no contents of what was delivered. Raises LogCorrupt and FoldFailed.
@@ -303,7 +263,7 @@ def _check(document: Document) -> None:
     msgspec.json.encode(document.content)
 
 
-def _wear_event(view: StreamView, key: int, at: datetime, kind: str) -> Event:
+def _wear_event(view: EventStream, key: int, at: datetime, kind: str) -> Event:
     return Event(
         id=f"wear:{view.name}:{milliseconds(at)}:{kind}",
         kind=kind,

@@ -8,8 +8,8 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import CURSOR_MARK, FINGERPRINT, GAPS, HAND_OVERS, PLACEMENT
 from tconnectsync.projection.fold_runner import FoldRunner, interval_of
-from tconnectsync.timeline.placement import placement_from_json, placement_to_json
-from tconnectsync.timeline.stream_view import PlacedStream
+from tconnectsync.timeline.event_stream import EventStream
+from tconnectsync.timeline.stream_timeline import timeline_from_json, timeline_to_json
 
 TOUCHED_AT_ONCE = 20_000
 
@@ -21,24 +21,24 @@ def check_fingerprint(outbox: Outbox, fingerprint: str) -> None:
         outbox.facts.put(FINGERPRINT, fingerprint)
 
 
-def invalidate_retimed(folding: FoldRunner, view: PlacedStream) -> None:
+def invalidate_retimed(folding: FoldRunner, view: EventStream) -> None:
     """Mark what a changed clock, hand-over or edge of history concerns."""
     outbox = folding.outbox
     known = outbox.facts.get(PLACEMENT.of(view.name))
-    now = placement_to_json(view.placement)
+    now = timeline_to_json(view.timeline)
     if known != now:
         folds = tuple(folding.folds)
-        before = placement_from_json(known) if known else None
+        before = timeline_from_json(known) if known else None
         for first, last in view.changed_keys(before):
             low, high = (interval_of(key, numbered=view.numbered) for key in (first, last))
             outbox.checkpoints.invalidate_range(view.name, low, high, folds)
-        for first_at, last_at in view.changed_edge(before):
+        for first_at, last_at in view.changed_windows(before):
             outbox.checkpoints.invalidate_out_of_range(view.name, first_at, last_at)
         outbox.facts.put(PLACEMENT.of(view.name), now)
-    _mark_hand_overs(folding, view)
+    _invalidate_hand_overs(folding, view)
 
 
-def _mark_hand_overs(folding: FoldRunner, view: PlacedStream) -> None:
+def _invalidate_hand_overs(folding: FoldRunner, view: EventStream) -> None:
     """Where one came, went or moved, its interval is folded again; what follows from it spreads by itself."""
     outbox = folding.outbox
     before = outbox.facts.get(HAND_OVERS.of(view.name))
@@ -53,7 +53,7 @@ def _mark_hand_overs(folding: FoldRunner, view: PlacedStream) -> None:
     outbox.facts.put(HAND_OVERS.of(view.name), now)
 
 
-def settle_mended(outbox: Outbox, view: PlacedStream) -> None:
+def recheck_protected(outbox: Outbox, view: EventStream) -> None:
     """What a gap kept from being taken back is judged again when its days were fetched."""
     now = list(view.gaps)
     if now != outbox.facts.get(GAPS.of(view.name)):
@@ -63,7 +63,7 @@ def settle_mended(outbox: Outbox, view: PlacedStream) -> None:
         outbox.facts.put(GAPS.of(view.name), now)
 
 
-def invalidate_new(folding: FoldRunner, events: EventLog, views: Mapping[str, PlacedStream]) -> None:
+def invalidate_new(folding: FoldRunner, events: EventLog, views: Mapping[str, EventStream]) -> None:
     """Mark the intervals of what the log holds beyond the cursor, and move the cursor."""
     cursor = folding.outbox.checkpoints.cursor
     by_id = {view.stream.id: view for view in views.values()}

@@ -135,7 +135,7 @@ def _poll(engine: Engine) -> None:
 
 
 def _fold(engine: Engine, runner: SinkRunner) -> None:
-    while engine.placed and runner.folding.fold(engine.views, version=engine.version):
+    while engine.timeline_is_current and runner.folding.fold(engine.views, version=engine.version):
         pass
 
 

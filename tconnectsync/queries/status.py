@@ -239,7 +239,7 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
             if counts.dead and on:
                 notes.insert(0, set_aside_words(counts.dead, outbox.dead_letters.last_reason()))
             comparison = ComparisonState.of(outbox)
-            if on and comparison.trouble and condition.is_ok:
+            if on and comparison.problem and condition.is_ok:
                 condition = _not_compared(comparison, condition, now)
             twice = comparison.counts.get("twice", 0)
             if on and twice and not outbox.facts.get(OTHERS_ALLOWED):
@@ -275,7 +275,7 @@ def _not_compared(comparison: ComparisonState, condition: Health, now: datetime)
         if comparison.at is None or now - comparison.at < COMPARED_LATE
         else HealthState.HALTED,
         since=comparison.at or condition.since,
-        message=f"the site could not be compared with the log: {comparison.trouble}",
+        message=f"the site could not be compared with the log: {comparison.problem}",
         remedy=f"Delivery continues.{retry} `tconnectsync check` tests the site now.",
     )
 

@@ -10,7 +10,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
 from tconnectsync.errors import RequestRefused
 from tconnectsync.eventlog import EventLog
-from tconnectsync.ingest.gaps import waiting_stretches
+from tconnectsync.ingest.gaps import open_gaps_by_source
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.outbox import Outbox
@@ -21,8 +21,8 @@ from tconnectsync.reconcile.comparison import Verifier
 from tconnectsync.reconcile.report import ComparisonChunk, cannot_be_verified
 from tconnectsync.runtime.assembly import open_sinks, open_sources
 from tconnectsync.runtime.data_dir import outbox_path
+from tconnectsync.timeline.event_stream import event_streams
 from tconnectsync.timeline.resolver import TimelineResolver
-from tconnectsync.timeline.stream_view import PlacedStream
 
 
 def verify(
@@ -54,12 +54,8 @@ def verify(
         mended = {
             name: SourceState.load(config.data_dir / "state" / f"{name}.json").refetched_until for name in decoders
         }
-        gaps_of_source = waiting_stretches(events, mended)  # as the daemon does, so that the results agree
-        streams = {stream.id: stream for stream in events.streams()}
-        placed = [
-            PlacedStream(events, streams[id_], where, gaps=gaps_of_source(streams[id_].source))
-            for id_, where in TimelineResolver(events, config.zones).place().items()
-        ]
+        gaps_of_source = open_gaps_by_source(events, mended)  # as the daemon does: its verdict is the same
+        views = event_streams(events, TimelineResolver(events, config.zones).resolve(), gaps_of_source)
         folding = FoldRunner(outbox, {fold.name: fold for fold in opened.folds})
-        verifier = Verifier(folding, opened.receiver, events, {view.name: view for view in placed}, clock)
+        verifier = Verifier(folding, opened.receiver, events, views, clock)
         yield from verifier.run(*utc_range(args, config.zones.zone_at))

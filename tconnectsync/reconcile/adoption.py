@@ -73,7 +73,7 @@ def adopted(
     are delivered afterwards, so that nothing is there twice in between. Raises what the receiver and the folds raise.
     """
     claimed: set[str] = set()
-    for week in verifier.beside(first, last):
+    for week in verifier.weeks_with_others(first, last):
         if week is not None:
             documents, others, lost = week
             going: list[StoredDocument] = []

@@ -21,7 +21,7 @@ from tconnectsync.plugin.receiver import FieldDiff, ReadableReceiver, StoredDocu
 from tconnectsync.projection.fold_runner import FoldFailed, FoldRunner, interval_of
 from tconnectsync.reconcile.report import ComparisonChunk, Mismatch
 from tconnectsync.text.plural import counted
-from tconnectsync.timeline.stream_view import PlacedStream
+from tconnectsync.timeline.event_stream import EventStream
 
 AT_ONCE = timedelta(days=7)
 """So many days are held in memory together."""
@@ -33,7 +33,7 @@ _MS = timedelta(milliseconds=1)
 
 
 @attrs.frozen(kw_only=True)
-class _Made:
+class _FoldedDocument:
     """A document as a fold makes it, and where."""
 
     document: Document
@@ -55,7 +55,7 @@ class _Span:
     rows: dict[str, DocumentRow] = attrs.field(factory=dict)
     copies: defaultdict[str, list[StoredDocument]] = attrs.field(factory=lambda: defaultdict(list))
     foreign: list[StoredDocument] = attrs.field(factory=list)
-    made: dict[str, _Made] = attrs.field(factory=dict)
+    folded: dict[str, _FoldedDocument] = attrs.field(factory=dict)
     unread: dict[tuple[str, str, int], TconnectsyncError] = attrs.field(factory=dict)
     """Why (fold, stream, interval) cannot be folded."""
     moving: set[str] = attrs.field(factory=set)
@@ -68,13 +68,13 @@ class Verifier:
     folding: FoldRunner
     receiver: ReadableReceiver
     events: EventLog
-    views: Mapping[str, PlacedStream]
+    views: Mapping[str, EventStream]
     clock: Clock
-    through: bool = attrs.field(init=False)
+    all_folded: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         outbox = self.outbox
-        self.through = (
+        self.all_folded = (
             outbox.checkpoints.cursor >= self.events.end
             and not outbox.checkpoints.invalid_count()
             and not self.folding.blocked
@@ -98,7 +98,7 @@ class Verifier:
             yield from self._compare(_Span(begin, last))
             last = begin - _MS
 
-    def beside(
+    def weeks_with_others(
         self, first: datetime | None = None, last: datetime | None = None
     ) -> Iterator[tuple[Sequence[Document], Sequence[StoredDocument], Sequence[DocumentRow]] | None]:
         """Week by week, the newest first: our documents of it and of two days on both sides, and others' in it. None: not yet.
@@ -115,7 +115,7 @@ class Verifier:
                 yield None
             others = [copy for copy in ours.foreign if begin <= copy.at <= last]
             ours.rows = self.outbox.rows.between(ours.first, ours.last) if others else {}
-            for _ in self._make_again(ours) if others else ():
+            for _ in self._refold_span(ours) if others else ():
                 yield None
             for error in ours.unread.values():
                 raise error
@@ -123,7 +123,7 @@ class Verifier:
                 id_ for id_, row in ours.rows.items() if row.is_desired and row.dead_reason is None and not row.given_up
             }
             lost = [row for id_, row in ours.rows.items() if row.is_settled and id_ not in ours.copies]
-            yield [made.document for id_, made in ours.made.items() if id_ in rows], others, lost
+            yield [made.document for id_, made in ours.folded.items() if id_ in rows], others, lost
             last = begin - _MS
 
     def _compare(self, span: _Span) -> Iterator[ComparisonChunk]:
@@ -131,25 +131,27 @@ class Verifier:
         for _ in self._survey(span):
             yield ComparisonChunk()
         span.rows |= self.outbox.rows.of(span.copies.keys() - span.rows.keys())
-        for _ in self._make_again(span):
+        for _ in self._refold_span(span):
             yield ComparisonChunk()
         now = self.outbox.rows.between(span.first, span.last) | self.outbox.rows.of(
             span.rows.keys() | span.copies.keys()
         )
         span.moving = {id_ for id_ in span.rows.keys() | now.keys() if span.rows.get(id_) != now.get(id_)}
-        judged = [self._judge(span, id_) for id_ in sorted(span.rows.keys() | span.copies.keys() | span.made.keys())]
+        judged = [
+            self._verdict_of(span, id_) for id_ in sorted(span.rows.keys() | span.copies.keys() | span.folded.keys())
+        ]
         yield ComparisonChunk(
             good=judged.count(True),
             found=(*(each for each in judged if isinstance(each, Mismatch)), *map(_foreign, span.foreign)),
-            harm=next((error.message for error in span.unread.values() if isinstance(error, LogCorrupt)), ""),
-            twice=self._told_twice(span),
+            corruption=next((error.message for error in span.unread.values() if isinstance(error, LogCorrupt)), ""),
+            twice=self._count_twice(span),
         )
 
-    def _told_twice(self, span: _Span) -> int:
+    def _count_twice(self, span: _Span) -> int:
         """How many of the others' documents an older bridge wrote of facts that ours tell too."""
         if not span.foreign or not can_adopt(self.receiver):
             return 0
-        ours = [made.document for id_, made in span.made.items() if id_ in span.copies]
+        ours = [made.document for id_, made in span.folded.items() if id_ in span.copies]
         return sum(older.same is True for older in self.receiver.recognise_older(ours, span.foreign, set()))
 
     def _survey(self, span: _Span) -> Iterator[None]:
@@ -162,7 +164,7 @@ class Verifier:
                     span.foreign.append(copy)
             yield
 
-    def _make_again(self, span: _Span) -> Iterator[None]:
+    def _refold_span(self, span: _Span) -> Iterator[None]:
         """The contents of every document of the span, and what the folds make besides, an interval at a time."""
         wanted: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
         for row in span.rows.values():
@@ -175,10 +177,10 @@ class Verifier:
                     wanted[name, interval].add(fold)
         for (stream, interval), folds in sorted(wanted.items()):
             if stream in self.views:
-                self._make(span, self.views[stream], interval, sorted(folds))
+                self._refold_interval(span, self.views[stream], interval, sorted(folds))
                 yield
 
-    def _make(self, span: _Span, view: PlacedStream, interval: int, folds: Sequence[str]) -> None:
+    def _refold_interval(self, span: _Span, view: EventStream, interval: int, folds: Sequence[str]) -> None:
         try:
             found = self.folding.refold(view, interval, folds)
         except (LogCorrupt, FoldFailed) as error:
@@ -186,25 +188,25 @@ class Verifier:
                 span.unread[folds[0], view.name, interval] = error
                 return
             for fold in folds:  # the others may not need what is harmed
-                self._make(span, view, interval, [fold])
+                self._refold_interval(span, view, interval, [fold])
             return
         for fold, document in found:
-            made = _Made(document=document, fold=fold, stream=view.name, interval=interval)
+            made = _FoldedDocument(document=document, fold=fold, stream=view.name, interval=interval)
             row = span.rows.get(document.id)
             if row is None or (row.fold, row.stream, row.interval) == made.origin:
-                span.made[document.id] = made
+                span.folded[document.id] = made
 
     # --- one document ---------------------------------------------------------------------------------------------------
 
-    def _judge(self, span: _Span, id_: str) -> Mismatch | bool:
+    def _verdict_of(self, span: _Span, id_: str) -> Mismatch | bool:
         """True: as it should be. False: nothing to say. Else what is wrong with it."""
         row, copies = span.rows.get(id_), span.copies.get(id_, [])
         if id_ in span.moving:
-            return self._told("waiting", row, copies, note="it changed while this was looked at") if row else False
+            return self._mismatch("waiting", row, copies, note="it changed while this was looked at") if row else False
         if row is None:
-            return self._unknown(span, id_, copies)
+            return self._without_row(span, id_, copies)
         if row.dead_reason is not None or row.given_up:
-            return self._told("set_aside", row, copies, note=row.dead_reason or "given up: `dead-letters drop`")
+            return self._mismatch("set_aside", row, copies, note=row.dead_reason or "given up: `dead-letters drop`")
         if row.is_expired(self.clock.now()) or not self.receiver.shows(row.collection):
             return False
         if row.fold is not None and row.fold not in self.folding.folds:
@@ -215,11 +217,11 @@ class Verifier:
                 if row.ownership_state is OwnershipState.FOUND
                 else ""
             )
-            return False if not row.is_desired and not copies else self._told("waiting", row, copies, note=note)
-        made = span.made.get(id_)
+            return False if not row.is_desired and not copies else self._mismatch("waiting", row, copies, note=note)
+        made = span.folded.get(id_)
         if made is None or content_hash(made.document, row.time_shift_ms)[0] != row.desired_hash:
             why = span.unread.get((row.fold or "", row.stream or "", -2 if row.interval is None else row.interval))
-            return self._told(
+            return self._mismatch(
                 "waiting", row, copies, note=why.message if why else "what it should say is being worked out anew"
             )
         document = attrs.evolve(made.document, at=made.document.at + row.time_shift_ms * _MS)
@@ -227,63 +229,67 @@ class Verifier:
             return False  # it lapses: that it is missing is no difference, and it may have been sent later than it happened
         if not span.first <= row.at <= span.last:
             contrast = FieldDiff(field="time", ours=row.at.isoformat(), theirs=copies[0].at.isoformat())
-            return self._told("different", row, copies, contrasts=(contrast,))
-        return self._held(span, row, document, copies)
+            return self._mismatch("different", row, copies, contrasts=(contrast,))
+        return self._compare_copies(span, row, document, copies)
 
-    def _held(
+    def _compare_copies(
         self, span: _Span, row: DocumentRow, document: Document, copies: Sequence[StoredDocument]
     ) -> Mismatch | bool:
         contrasts = [tuple(self.receiver.compare(document, copy)) for copy in copies]
         if len(copies) > 1:
             least = min(contrasts, key=len)
-            return self._told("doubled", row, copies, note=counted(len(copies), "copy"), contrasts=least)
+            return self._mismatch("doubled", row, copies, note=counted(len(copies), "copy"), contrasts=least)
         if copies:
-            return self._told("different", row, copies, contrasts=contrasts[0]) if contrasts[0] else True
+            return self._mismatch("different", row, copies, contrasts=contrasts[0]) if contrasts[0] else True
         if row.receiver_key and row.receiver_key in {copy.receiver_key for copy in span.foreign}:
             note = "a document of somebody else has its time and type, and this place keeps only one of the two"
-            return attrs.evolve(self._told("missing", row, copies, note=note), mendable=False)
-        return self._told("missing", row, copies)
+            return attrs.evolve(self._mismatch("missing", row, copies, note=note), repairable=False)
+        return self._mismatch("missing", row, copies)
 
-    def _unknown(self, span: _Span, id_: str, copies: Sequence[StoredDocument]) -> Mismatch | bool:
+    def _without_row(self, span: _Span, id_: str, copies: Sequence[StoredDocument]) -> Mismatch | bool:
         """No row: the outbox lost it, it lapsed, or nobody makes it."""
-        made = span.made.get(id_)
+        made = span.folded.get(id_)
         if made is not None:
             document = made.document
-            wanted = self.views[made.stream].wanted(document.at) and document.ttl_s is None and document.problem is None
-            if not wanted or not self.through or not span.first <= document.at <= span.last:
+            wanted = (
+                self.views[made.stream].in_delivery_window(document.at)
+                and document.ttl_s is None
+                and document.problem is None
+            )
+            if not wanted or not self.all_folded or not span.first <= document.at <= span.last:
                 return False
             return Mismatch(
                 verdict="missing", id=id_, collection=document.collection, kind=document.unique_slot or document.collection,
-                at=document.at, note="the outbox does not know it", mendable=True, unmade=made.origin,
+                at=document.at, note="the outbox does not know it", repairable=True, unmade=made.origin,
             )  # fmt: skip
         copy = copies[0]
         if copy.ephemeral:
             return False
         found = Mismatch(
             verdict="orphaned", id=id_, collection=copy.collection, kind=copy.unique_slot or copy.collection, at=copy.at,
-            note="nothing in the log makes it", copy=copy, mendable=True,
+            note="nothing in the log makes it", copy=copy, repairable=True,
         )  # fmt: skip
-        if not self.through:
-            return attrs.evolve(found, verdict="waiting", mendable=False, note="not all of the log is folded yet")
-        return (
-            found if self._speaks_of(copy) else attrs.evolve(found, verdict="foreign", mendable=False, author=_ANOTHER)
-        )
+        if not self.all_folded:
+            return attrs.evolve(found, verdict="waiting", repairable=False, note="not all of the log is folded yet")
+        if self._speaks_of(copy):
+            return found
+        return attrs.evolve(found, verdict="foreign", repairable=False, author=_ANOTHER)
 
     def _speaks_of(self, copy: StoredDocument) -> bool:
         """Whether this log knows the pump and the time of a copy, and this sink its kind: else another installation made it."""
         gaps = [stretch for view in self.views.values() for stretch in view.gaps]
         if any(first <= milliseconds(copy.at) <= last for first, last in gaps):
             return False
-        known = any(view.pump == copy.pump and view.wanted(copy.at) for view in self.views.values())
+        known = any(view.pump == copy.pump and view.in_delivery_window(copy.at) for view in self.views.values())
         return known and self.outbox.found.produces_kind(copy.collection, copy.unique_slot)
 
-    def _told(
+    def _mismatch(
         self, verdict: str, row: DocumentRow, copies: Sequence[StoredDocument], *, note: str = "",
         contrasts: tuple[FieldDiff, ...] = (),
     ) -> Mismatch:  # fmt: skip
         return Mismatch(
             verdict=verdict, id=row.id, collection=row.collection, kind=row.unique_slot or row.collection, at=row.at, note=note,
-            contrasts=contrasts, mendable=verdict in ("missing", "different", "doubled"), row=row,
+            diffs=contrasts, repairable=verdict in ("missing", "different", "doubled"), row=row,
             copy=next((copy for copy in copies if copy.receiver_key != row.receiver_key), copies[0] if copies else None),
         )  # fmt: skip
 
@@ -298,12 +304,12 @@ def _foreign(copy: StoredDocument) -> Mismatch:
     )  # fmt: skip
 
 
-def mend(outbox: Outbox, found: Sequence[Mismatch], *, now: datetime) -> int:
+def repair(outbox: Outbox, found: Sequence[Mismatch], *, now: datetime) -> int:
     """See to it that what is wrong and ours is sent again, or judged once all is fetched anew. How many. In a transaction.
 
     What is sent again is looked for first, and surplus copies go by the receiver's own name for them.
     """
-    ours = [each for each in found if each.mendable]
+    ours = [each for each in found if each.repairable]
     for lost in (True, False):
         rows = [each.row for each in ours if each.row is not None and (each.verdict == "missing") == lost]
         strays = {each.id: each.copy.receiver_key for each in ours if each.copy is not None and each.row is not None}

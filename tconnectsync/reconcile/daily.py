@@ -18,13 +18,13 @@ from tconnectsync.outbox.facts import COMPARED, OTHERS_ALLOWED
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.projection.fold_runner import FoldRunner
-from tconnectsync.reconcile.comparison import Verifier, mend
+from tconnectsync.reconcile.comparison import Verifier, repair
 from tconnectsync.reconcile.report import WRONG, ComparisonChunk, ComparisonReport, Mismatch
 from tconnectsync.retry.backoff import backoff_s
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.retry.kept_json import CONVERTER
 from tconnectsync.retry.refusals import REFUSED_WAIT_S
-from tconnectsync.timeline.stream_view import PlacedStream
+from tconnectsync.timeline.event_stream import EventStream
 
 log = logging.getLogger("tconnectsync.sinks")
 EVERY = timedelta(days=1)
@@ -42,7 +42,7 @@ class ComparisonState:
     at: datetime | None = None
     not_before: RememberedDeadline | None = None
     failures: int = 0
-    trouble: str = ""
+    problem: str = attrs.field(default="", metadata={"json": "trouble"})
     counts: Mapping[str, int] = attrs.field(factory=dict)
 
     def to_json(self) -> str:
@@ -73,26 +73,26 @@ class DailyComparison:
     events: EventLog
     clock: Clock
     rng: random.Random
-    _memory: ComparisonState | None = None
-    _slices: Iterator[ComparisonChunk] | None = None
-    _tally: ComparisonReport = attrs.field(factory=ComparisonReport)
+    _state: ComparisonState | None = None
+    _chunks: Iterator[ComparisonChunk] | None = None
+    _report: ComparisonReport = attrs.field(factory=ComparisonReport)
     _wrong: list[Mismatch] = attrs.field(factory=list)
 
     def due(self, now: datetime) -> bool:
         """Whether it is under way, or it is time for one."""
         if not isinstance(self.sender.receiver, ReadableReceiver):
             return False
-        if self._slices is not None:
+        if self._chunks is not None:
             return True
-        if self._memory is None:
-            self._memory = ComparisonState.of(self.folding.outbox)
-        not_before = self._memory.not_before
+        if self._state is None:
+            self._state = ComparisonState.of(self.folding.outbox)
+        not_before = self._state.not_before
         if not_before is None or not not_before.is_plausible(now):  # the first, or a plan that a wrong clock made
-            self._remember(attrs.evolve(self._memory, not_before=self._after(EVERY)))
+            self._keep(attrs.evolve(self._state, not_before=self._after(EVERY)))
             return False
         return not_before.is_over(self.clock)
 
-    def step(self, views: Mapping[str, PlacedStream]) -> None:
+    def step(self, views: Mapping[str, EventStream]) -> None:
         """One slice: about one request, or one interval.
 
         Raises IndexCorrupt and errors of a database; other failures are tried again later. Refused credentials too: whether
@@ -101,12 +101,12 @@ class DailyComparison:
         receiver = self.sender.receiver
         if not isinstance(receiver, ReadableReceiver):
             return
-        if self._slices is None:
+        if self._chunks is None:
             verifier = Verifier(self.folding, receiver, self.events, views, self.clock)
             now = self.clock.now()
-            self._tally, self._wrong, self._slices = ComparisonReport(), [], verifier.run(now - REACH, now)
+            self._report, self._wrong, self._chunks = ComparisonReport(), [], verifier.run(now - REACH, now)
         try:
-            part = next(self._slices, None)
+            part = next(self._chunks, None)
         except (IndexCorrupt, sqlite3.Error):
             self.give_up()
             raise
@@ -122,37 +122,37 @@ class DailyComparison:
             if part is None:
                 self._ended()
                 return
-            self._tally.add(part)
-            self._wrong += [difference for difference in part.found if difference.mendable]
+            self._report.add(part)
+            self._wrong += [difference for difference in part.found if difference.repairable]
 
     def give_up(self) -> None:
         """Something changed meanwhile: begin anew another time."""
-        self._slices = None
+        self._chunks = None
 
     def _ended(self) -> None:
-        outbox, now, tally = self.folding.outbox, self.clock.now(), self._tally
+        outbox, now, tally = self.folding.outbox, self.clock.now(), self._report
         with outbox.transaction():
-            mend(outbox, self._wrong, now=now)
-            self._remember(ComparisonState(at=now, not_before=self._after(EVERY), counts=dict(tally.to_json())))
+            repair(outbox, self._wrong, now=now)
+            self._keep(ComparisonState(at=now, not_before=self._after(EVERY), counts=dict(tally.to_json())))
         if tally.twice and not outbox.facts.get(OTHERS_ALLOWED):
             log.warning("older_bridge_writes sink=%s documents=%d", self.name, tally.twice)
         if tally.wrong:
             found = " ".join(f"{verdict}={tally.counts[verdict]}" for verdict in WRONG if tally.counts[verdict])
             log.warning('site_differed sink=%s %s mended="what is ours is sent again"', self.name, found)
-        self._slices, self._wrong = None, []
+        self._chunks, self._wrong = None, []
 
     def _failed(self, message: str, after_s: float | None) -> None:
         self.give_up()
-        memory = self._memory or ComparisonState()
-        if memory.trouble != message:
+        memory = self._state or ComparisonState()
+        if memory.problem != message:
             log.warning('comparison_failed sink=%s message="%s"', self.name, message)
         wait_s = backoff_s(memory.failures + 1, after_s=max(FAILED_WAIT_S, after_s or 0.0), rng=self.rng)
         not_before = RememberedDeadline.after(wait_s, self.clock)
-        self._remember(attrs.evolve(memory, not_before=not_before, failures=memory.failures + 1, trouble=message))
+        self._keep(attrs.evolve(memory, not_before=not_before, failures=memory.failures + 1, problem=message))
 
     def _after(self, wait: timedelta) -> RememberedDeadline:
         return RememberedDeadline.after(wait.total_seconds(), self.clock)
 
-    def _remember(self, memory: ComparisonState) -> None:
-        self._memory = memory
+    def _keep(self, memory: ComparisonState) -> None:
+        self._state = memory
         self.folding.outbox.facts.put(COMPARED, memory.to_json())

@@ -38,16 +38,16 @@ class Mismatch:
     kind: str
     at: datetime
     note: str = ""
-    contrasts: tuple[FieldDiff, ...] = ()
+    diffs: tuple[FieldDiff, ...] = ()
     author: str = ""
-    mendable: bool = False
+    repairable: bool = False
     row: DocumentRow | None = attrs.field(default=None, repr=False)
     copy: StoredDocument | None = attrs.field(default=None, repr=False)
     unmade: tuple[str, str, int] | None = None
 
     def line(self) -> str:
         """For people."""
-        told = [self.note, *(_contrast_words(contrast) for contrast in self.contrasts)]
+        told = [self.note, *(_contrast_words(contrast) for contrast in self.diffs)]
         words = "; ".join(part for part in told if part) or {"missing": "it is not there"}.get(self.verdict, "")
         return f"  {self.verdict:<9}  {self.at:%Y-%m-%d %H:%M:%S} UTC  {self.kind}: {words}".rstrip(": ")
 
@@ -60,9 +60,9 @@ class Mismatch:
             "kind": self.kind,
             "at": self.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "note": self.note,
-            "fields": {each.field: {"ours": each.ours, "theirs": each.theirs} for each in self.contrasts},
+            "fields": {each.field: {"ours": each.ours, "theirs": each.theirs} for each in self.diffs},
             "author": self.author,
-            "mendable": self.mendable,
+            "mendable": self.repairable,
         }
 
 
@@ -88,7 +88,7 @@ class ComparisonChunk:
 
     good: int = 0
     found: tuple[Mismatch, ...] = ()
-    harm: str = ""
+    corruption: str = ""
     twice: int = 0
 
 
@@ -98,7 +98,7 @@ class ComparisonReport:
 
     most: int = 20
     good: int = 0
-    harm: str = ""
+    corruption: str = ""
     twice: int = 0
     counts: Counter[str] = attrs.field(factory=Counter)
     authors: Counter[str] = attrs.field(factory=Counter)
@@ -107,7 +107,7 @@ class ComparisonReport:
     def add(self, part: ComparisonChunk) -> None:
         """Count a slice."""
         self.good += part.good
-        self.harm = self.harm or part.harm
+        self.corruption = self.corruption or part.corruption
         self.twice += part.twice
         for difference in part.found:
             self.counts[difference.verdict] += 1

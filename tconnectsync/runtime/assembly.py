@@ -84,7 +84,7 @@ def open_engine(
         pollers=pollers,
         runners=runners,
         importers=tuple(plugins.importers().values()),
-        room=lambda: free_space_problem(folder),
+        free_space=lambda: free_space_problem(folder),
     )
 
 

@@ -12,14 +12,14 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog
-from tconnectsync.ingest.gaps import waiting_stretches
+from tconnectsync.ingest.gaps import open_gaps_by_source
 from tconnectsync.ingest.poller import Poller
 from tconnectsync.plugin.spec import Importer
 from tconnectsync.reconcile.daily import FRESH
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.runtime.sink_runner import SinkRunner
+from tconnectsync.timeline.event_stream import EventStream, event_streams
 from tconnectsync.timeline.resolver import TimelineResolver
-from tconnectsync.timeline.stream_view import PlacedStream
 
 log = logging.getLogger("tconnectsync.engine")
 MAINTAIN_EVERY_S = 600.0
@@ -36,17 +36,17 @@ class Engine:
     pollers: Mapping[str, Poller]
     runners: Mapping[str, SinkRunner]
     importers: Sequence[Importer] = ()
-    room: Callable[[], str | None] = lambda: None
+    free_space: Callable[[], str | None] = lambda: None
     """None while there is room on the disk, else what is wrong in words."""
-    holds: int = 0
+    append_depth: int = 0
     """While this is above 0, something that belongs together is being appended: nothing is folded or delivered."""
-    views: dict[str, PlacedStream] = attrs.field(factory=dict)
-    log_trouble: LogCorrupt | None = None
+    views: dict[str, EventStream] = attrs.field(factory=dict)
+    log_problem: LogCorrupt | None = None
     version: int = 0
     """Changes when a stream lies elsewhere in time."""
-    _placed_at: int = -1
-    _mended: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
-    _unwritten: str = ""
+    _timeline_end: int = -1
+    _refetched_until: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
+    _append_problem: str = ""
     _next_maintenance: RememberedDeadline | None = None
 
     def run_once(self, *, polling: bool = True, only: Sequence[str] | None = None) -> bool:
@@ -74,7 +74,7 @@ class Engine:
                     self._note_damage(error)
         if any(poller.running for poller in self.pollers.values()):
             return worked  # what a poll brings belongs together: two pumps, a window and the clock changes in it
-        if self.holds:
+        if self.append_depth:
             return True
         placed = self._refresh_timeline()
         for name, runner in self.runners.items():
@@ -120,33 +120,27 @@ class Engine:
     def _refresh_timeline(self) -> bool:
         """Where each stream lies in time, made anew when the log grew; choices are facts and go to the log first."""
         mended = {name: dict(poller.state.refetched_until) for name, poller in self.pollers.items()}
-        if self._placed_at == self.events.end and mended == self._mended:
+        if self._timeline_end == self.events.end and mended == self._refetched_until:
             return True
         try:
-            gaps_of_source = waiting_stretches(self.events, mended)
+            gaps_of_source = open_gaps_by_source(self.events, mended)
             facts = self.timelines.pending_facts(self.clock.now()) if self.events.writable else []
             if facts:
                 self.events.append(facts)
-            placements = self.timelines.place()
-            streams = {stream.id: stream for stream in self.events.streams()}
-            placed = [
-                PlacedStream(self.events, streams[id_], placement, gaps=gaps_of_source(streams[id_].source))
-                for id_, placement in placements.items()
-            ]
-            views = {view.name: view for view in placed}
+            views = event_streams(self.events, self.timelines.resolve(), gaps_of_source)
         except LogCorrupt as error:
             self._note_damage(error)
             return False
         except OSError as error:
-            if self._unwritten != str(error):
+            if self._append_problem != str(error):
                 log.warning('facts_not_written reason="%s"', error)
-            self._unwritten = str(error)
+            self._append_problem = str(error)
             return False
-        self._unwritten = ""
+        self._append_problem = ""
         if any(view.differs(self.views.get(name)) for name, view in views.items()):
             self.version += 1
         self.views = views
-        self._placed_at, self._mended = self.events.end, mended
+        self._timeline_end, self._refetched_until = self.events.end, mended
         return True
 
     def _all_sources_current(self, now: datetime, since: datetime | None = None) -> bool:
@@ -154,14 +148,14 @@ class Engine:
         return bool(self.pollers) and all(poller.is_current(now, since) for poller in self.pollers.values())
 
     @property
-    def placed(self) -> bool:
+    def timeline_is_current(self) -> bool:
         """Whether the timeline speaks of all that the log holds."""
-        return self._placed_at == self.events.end
+        return self._timeline_end == self.events.end
 
     def _note_damage(self, error: LogCorrupt) -> None:
-        if self.log_trouble is None:
+        if self.log_problem is None:
             log.error('log_damaged message="%s" remedy="%s"', error.message, error.remedy)
-        self.log_trouble = error
+        self.log_problem = error
 
     def _maintain(self) -> None:
         if self._next_maintenance is not None and not self._next_maintenance.is_over(self.clock):

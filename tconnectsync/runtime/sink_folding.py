@@ -15,12 +15,17 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import CURSOR_MARK, NOTES, READ_BACK, REWRITES_ALLOWED, ReadBack
 from tconnectsync.projection.fold_runner import FoldRunner
-from tconnectsync.projection.invalidation import check_fingerprint, invalidate_new, invalidate_retimed, settle_mended
+from tconnectsync.projection.invalidation import (
+    check_fingerprint,
+    invalidate_new,
+    invalidate_retimed,
+    recheck_protected,
+)
 from tconnectsync.projection.notes import notes_to_json
 from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.sink_health import SinkHealth
 from tconnectsync.text.plural import counted
-from tconnectsync.timeline.stream_view import PlacedStream
+from tconnectsync.timeline.event_stream import EventStream
 
 log = logging.getLogger("tconnectsync.sinks")
 SLICE_S = 0.25
@@ -65,7 +70,7 @@ class SinkFolding:
             return True
         return self.outbox.checkpoints.first_invalid(except_for=self.fold_runner.blocked) is not None
 
-    def fold(self, views: Mapping[str, PlacedStream], *, version: int) -> bool:
+    def fold(self, views: Mapping[str, EventStream], *, version: int) -> bool:
         """One slice of folding; True while there is more to do. ``version`` changes whenever the views changed."""
         if not self.is_behind() and version == self._seen_views:
             return False
@@ -87,7 +92,7 @@ class SinkFolding:
             self._check_rewrites()
         return more
 
-    def _fold_slice(self, views: Mapping[str, PlacedStream], *, new_views: bool) -> None:
+    def _fold_slice(self, views: Mapping[str, EventStream], *, new_views: bool) -> None:
         until = self.clock.monotonic() + SLICE_S
         with self.outbox.transaction():
             check_fingerprint(self.outbox, self.fingerprint)
@@ -98,12 +103,12 @@ class SinkFolding:
                 pass
             done = not self.is_behind()
             for view in views.values() if done else ():
-                settle_mended(self.outbox, view)
+                recheck_protected(self.outbox, view)
             self.outbox.queue.expire(self.clock.now())
             if done and not self.is_behind():
                 self._write_notes(views)
 
-    def _write_notes(self, views: Mapping[str, PlacedStream]) -> None:
+    def _write_notes(self, views: Mapping[str, EventStream]) -> None:
         try:
             self.outbox.facts.put(NOTES, notes_to_json(self.fold_runner.notes(views)))
         except sqlite3.Error:
@@ -131,7 +136,7 @@ class SinkFolding:
             self.health.recover()
 
     def resolve_unclaimed(
-        self, views: Mapping[str, PlacedStream], *, is_current: Callable[[datetime | None], bool]
+        self, views: Mapping[str, EventStream], *, is_current: Callable[[datetime | None], bool]
     ) -> bool:
         """Withdraw documents that were read back and that no fold makes; True if that was done.
 
@@ -147,7 +152,7 @@ class SinkFolding:
             return False
         with outbox.transaction():
             count = outbox.found.resolve(
-                lambda pump, at: any(view.pump == pump and view.wanted(at) for view in views.values()),
+                lambda pump, at: any(view.pump == pump and view.in_delivery_window(at) for view in views.values()),
                 keep=[stretch for view in views.values() for stretch in view.gaps],
             )
             outbox.facts.forget(READ_BACK)

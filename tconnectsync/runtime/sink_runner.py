@@ -17,14 +17,14 @@ from tconnectsync.outbox.preflight import Preflight
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.projection.fold_runner import FoldRunner
-from tconnectsync.reconcile.comparison import Verifier, mend
+from tconnectsync.reconcile.comparison import Verifier, repair
 from tconnectsync.reconcile.daily import DailyComparison
 from tconnectsync.reconcile.report import Mismatch, cannot_be_verified
 from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.runtime.sink_delivery import SinkDelivery
 from tconnectsync.runtime.sink_folding import SinkFolding
 from tconnectsync.runtime.sink_health import SinkHealth
-from tconnectsync.timeline.stream_view import PlacedStream
+from tconnectsync.timeline.event_stream import EventStream
 
 
 @attrs.define
@@ -144,7 +144,7 @@ class SinkRunner:
 
     # --- comparison with the receiver -----------------------------------------------------------------------------------
 
-    def compare(self, views: Mapping[str, PlacedStream], *, is_fresh: Callable[[], bool]) -> bool:
+    def compare(self, views: Mapping[str, EventStream], *, is_fresh: Callable[[], bool]) -> bool:
         """One slice of the daily comparison; True if it did one.
 
         It runs only while everything is folded and delivered and the log is fresh (``is_fresh``).
@@ -164,7 +164,7 @@ class SinkRunner:
         self.daily_comparison.step(views)
         return True
 
-    def verifier(self, views: Mapping[str, PlacedStream]) -> Verifier:
+    def verifier(self, views: Mapping[str, EventStream]) -> Verifier:
         """A comparison with what the receiver holds. TypeError if the receiver cannot be read back."""
         receiver = self.sender.receiver
         if not isinstance(receiver, ReadableReceiver):
@@ -174,7 +174,7 @@ class SinkRunner:
     def repair(self, mismatches: Sequence[Mismatch]) -> int:
         """Send wrong documents of this sink again. Return their number."""
         with self.outbox.transaction():
-            return mend(self.outbox, mismatches, now=self.clock.now())
+            return repair(self.outbox, mismatches, now=self.clock.now())
 
     def send_again(self, lost: Sequence[DocumentRow]) -> None:
         """Deliver documents once more that the receiver had accepted and does not hold any more."""

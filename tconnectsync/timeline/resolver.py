@@ -1,29 +1,26 @@
-"""Where every stream of the log lies: in time, under which pump's wear, within which history. Made from the log alone."""
+"""Resolves the timeline of every stream from the log alone: UTC times, the active pump, and the delivery windows."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import attrs
 
 from tconnectsync.errors import LogCorrupt
-from tconnectsync.events import PUMP_KINDS, WEAR_MARKS, Event
-from tconnectsync.timeline.placement import ALWAYS, StreamTimeline, placement_from_json, placement_to_json
+from tconnectsync.eventlog import EventLog, Stream
+from tconnectsync.events import PUMP_KINDS, Event
+from tconnectsync.timeline.active_pump import SUPERSEDING, ActivePump
 from tconnectsync.timeline.pump_clock import PumpClock, ZoneClock, drift_message
-from tconnectsync.timeline.spans import Span, any_holds, union
+from tconnectsync.timeline.spans import Span, union
 from tconnectsync.timeline.stream_clock import StreamClock
-from tconnectsync.timeline.time_index import PlacedLog, StreamLike, TimeIndex
-from tconnectsync.timeline.wear import MarkRange, worn_spans
+from tconnectsync.timeline.stream_timeline import ALWAYS, StreamTimeline
+from tconnectsync.timeline.time_index import TimeIndex
 from tconnectsync.timeline.zones import Zones
 
-__all__ = ["StreamTimeline", "TimelineResolver", "placement_from_json", "placement_to_json"]
-
 log = logging.getLogger("tconnectsync.timeline")
-COVERING = WEAR_MARKS | {"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"}
-"""Kinds whose events show that a numbered source really tells a stretch; clock records come for a pump's whole life."""
 HOLE = timedelta(hours=36)
 """A pump logs its basal all day: a longer silence of a numbered stream leaves room for events without numbers."""
 UPLOADS, FACTS = 200, 10_000
@@ -31,31 +28,33 @@ UPLOADS, FACTS = 200, 10_000
 
 @attrs.define
 class TimelineResolver:
-    """Places the streams of ``log`` for a wearer who lives in ``zones``. Costs little while the log does not grow.
+    """Resolves the timelines of the streams of ``log`` for a wearer who lives in ``zones``.
 
-    In a cycle: append :meth:`pending_facts` to the log, then :meth:`place`. Without a log to write to, ``place`` alone answers
-    the same.
+    Append :meth:`pending_facts` to the log, then call :meth:`resolve`. If the log cannot be written, ``resolve`` alone gives the
+    same answer. Both cost little while the log does not grow.
     """
 
-    log: PlacedLog
+    log: EventLog
     zones: Zones
     _seen: tuple[str, int] = ("", -1)
-    _streams: dict[int, StreamLike] = attrs.field(factory=dict)
+    _streams: dict[int, Stream] = attrs.field(factory=dict)
     _clocks: dict[int, StreamClock] = attrs.field(factory=dict)
-    _covered: dict[int, tuple[object, tuple[Span, ...]]] = attrs.field(factory=dict)
-    _marks: dict[tuple[int, datetime, datetime], list[datetime]] = attrs.field(factory=dict)
-    _asked: set[tuple[int, datetime, datetime]] = attrs.field(factory=set)
-    _placements: dict[int, StreamTimeline] = attrs.field(factory=dict)
+    _superseded: dict[int, tuple[object, tuple[Span, ...]]] = attrs.field(factory=dict)
+    _timelines: dict[int, StreamTimeline] = attrs.field(factory=dict)
+    _active_pump: ActivePump = attrs.field(init=False)
 
-    def place(self) -> dict[int, StreamTimeline]:
-        """The placement of every stream, by the stream's id in the log. LogCorrupt where a needed record is damaged."""
+    def __attrs_post_init__(self) -> None:
+        self._active_pump = ActivePump(self._index)
+
+    def resolve(self) -> dict[int, StreamTimeline]:
+        """Return the timeline of every stream by its id in the log. Raises LogCorrupt if a record that it needs is corrupt."""
         self._refresh()
-        return dict(self._placements)
+        return dict(self._timelines)
 
     def pending_facts(self, now: datetime) -> list[Event]:
         """The clock.anchored events to append: choices that the log does not hold yet. The newest in the log wins.
 
-        A choice is kept back, up to a day, while an upload was seen whose events are not in the log: they may decide otherwise.
+        A choice is held back for up to a day while the log lacks the events of an upload: they may change the choice.
         """
         self._refresh()
         return [fact for clock in self._clocks.values() for fact in clock.pending_facts(now)]
@@ -82,7 +81,7 @@ class TimelineResolver:
         return words
 
     def status(self, source: str | None = None) -> dict[str, dict[str, Any]]:
-        """Per serial number, by the pump's newest stream (of one source): clock_offset_minutes, clock_basis, worn, newest_event."""
+        """Per serial number, by the pump's newest stream (of one source): clock_offset_minutes, clock_basis, worn (whether it is the active pump), newest_event."""
         self._refresh()
         found: dict[str, dict[str, Any]] = {}
         for id_, stream in self._streams.items():
@@ -94,21 +93,21 @@ class TimelineResolver:
                 found[stream.pump] = state
         return found
 
-    def _stream_status(self, id_: int, stream: StreamLike) -> dict[str, Any]:
-        placement = self._placements[id_]
+    def _stream_status(self, id_: int, stream: Stream) -> dict[str, Any]:
+        timeline = self._timelines[id_]
         newest = self._newest(stream, PUMP_KINDS)
         offset_s = None
         if newest is not None:
-            if isinstance(placement.clock, PumpClock):
-                offset_s = placement.clock.piece(newest[0]).offset_s
+            if isinstance(timeline.clock, PumpClock):
+                offset_s = timeline.clock.piece(newest[0]).offset_s
             else:
                 offset_s = self.zones.offset_of(newest[1])
         clock = self._clocks.get(id_)
         return {
             "clock_offset_minutes": None if offset_s is None else offset_s // 60,
             "clock_basis": "zone_rules" if clock is None else clock.basis,
-            "worn": bool(placement.worn) and placement.worn[-1].end is None,
-            "newest_event": None if newest is None else placement.at(*newest),
+            "worn": bool(timeline.active) and timeline.active[-1].end is None,
+            "newest_event": None if newest is None else timeline.at(*newest),
         }
 
     # --- reading the log --------------------------------------------------------------------------------------------
@@ -120,30 +119,32 @@ class TimelineResolver:
         log_id, before = self._seen
         fresh = log_id != end[0] or end[1] < before
         if fresh:
-            self._clocks, self._covered, self._marks = {}, {}, {}
+            self._clocks, self._superseded = {}, {}
+            self._active_pump.clear()
         streams = {stream.id: stream for stream in self.log.streams()}
         touched = set() if fresh else self._touched(before, end[1])
         clocks_before = {id_: clock.clock for id_, clock in self._clocks.items()}
         self._streams = streams
         self._read_clocks(touched)
         moved = {id_ for id_, clock in self._clocks.items() if clocks_before.get(id_) != clock.clock}
-        self._forget_marks(moved, touched)
-        self._covered = {
+        self._active_pump.forget(streams, moved, touched)
+        self._superseded = {
             id_: kept
-            for id_, kept in self._covered.items()
-            if id_ in streams and not moved and not self._recovers(id_, touched)
+            for id_, kept in self._superseded.items()
+            if id_ in streams and not moved and not self._may_supersede_more(id_, touched)
         }
-        placements = {}
+        timelines = {}
         for id_, stream in streams.items():
             clock: PumpClock | ZoneClock = (
                 self._clocks[id_].clock if id_ in self._clocks else ZoneClock(zones=self.zones)
             )
-            covered = () if stream.numbered else self._covered_of(stream)
-            placements[id_] = StreamTimeline(clock=clock, covered=covered, horizon=self._horizon(stream.pump))
-        self._asked = set()
-        worn = self._worn(placements)
-        self._marks = {name: marks for name, marks in self._marks.items() if name in self._asked}
-        self._placements = {id_: attrs.evolve(placement, worn=worn[id_]) for id_, placement in placements.items()}
+            covered = () if stream.numbered else self._superseded_of(stream)
+            timelines[id_] = StreamTimeline(
+                clock=clock, superseded=covered, delivery_windows=self._delivery_windows(stream.pump)
+            )
+        superseded = {id_: timeline.superseded for id_, timeline in timelines.items()}
+        active = self._active_pump.active_spans(streams.values(), superseded)
+        self._timelines = {id_: attrs.evolve(timeline, active=active[id_]) for id_, timeline in timelines.items()}
         self._seen = end
 
     def _touched(self, after: int, end: int) -> set[tuple[int, int, str]]:
@@ -185,14 +186,14 @@ class TimelineResolver:
             log.warning('uploads_not_read pump=%s reason="%s"', pump, error.message)
             return ()
 
-    def _position(self, stream: StreamLike) -> int:
+    def _position(self, stream: Stream) -> int:
         newest = self.log.newest(stream.id)
         return 0 if newest is None else newest.pos
 
-    def _newest(self, stream: StreamLike, kinds: frozenset[str] | None = None) -> tuple[int, datetime] | None:
+    def _newest(self, stream: Stream, kinds: frozenset[str] | None = None) -> tuple[int, datetime] | None:
         return self.log.neighbour(stream.id, stream.last_key + 1, kinds, before=True)
 
-    def _horizon(self, pump: str) -> tuple[Span, ...]:
+    def _delivery_windows(self, pump: str) -> tuple[Span, ...]:
         opened = self.log.facts("history.opened", pump=pump, limit=FACTS)
         spans = []
         for fact in opened:
@@ -203,116 +204,44 @@ class TimelineResolver:
 
     # --- numbered beats unnumbered ----------------------------------------------------------------------------------
 
-    def _covered_of(self, stream: StreamLike) -> tuple[Span, ...]:
-        kept = self._covered.get(stream.id)
+    def _superseded_of(self, stream: Stream) -> tuple[Span, ...]:
+        kept = self._superseded.get(stream.id)
         shape = (stream.first_key, stream.last_key)
         if kept is not None and kept[0] == shape:
             return kept[1]
-        own = self._order(stream)
+        own = self._index(stream)
         # a stream that tells nothing that a numbered one could tell better (settings) is never covered
-        bounds = None if own.bounds(shape, COVERING) is None else own.bounds(shape)
+        bounds = None if own.bounds(shape, SUPERSEDING) is None else own.bounds(shape)
         spans: list[Span] = []
         for other in self._streams.values() if bounds is not None else ():
             if bounds is not None and other.numbered and other.pump == stream.pump:
-                spans += _covering(self._order(other), *bounds)
-        self._covered[stream.id] = (shape, union(spans))
-        return self._covered[stream.id][1]
+                spans += _covering(self._index(other), *bounds)
+        self._superseded[stream.id] = (shape, union(spans))
+        return self._superseded[stream.id][1]
 
-    def _recovers(self, id_: int, touched: set[tuple[int, int, str]]) -> bool:
+    def _may_supersede_more(self, id_: int, touched: set[tuple[int, int, str]]) -> bool:
         """Whether new events of a numbered stream may cover more of this one: not when they are all later than it."""
         stream = self._streams[id_]
         shape = (stream.first_key, stream.last_key)
-        own = self._order(stream)
-        bounds = None if own.bounds(shape, COVERING) is None else own.bounds(shape)
+        own = self._index(stream)
+        bounds = None if own.bounds(shape, SUPERSEDING) is None else own.bounds(shape)
         for other in self._streams.values():
             if other.numbered and other.pump == stream.pump and bounds is not None:
                 keys = [key for stream_id, key, _ in touched if stream_id == other.id]
-                order = self._order(other)
+                order = self._index(other)
                 for first, last in order.keys_between(bounds[0] - HOLE, bounds[1] + HOLE) if keys else ():
                     if any(first <= key <= last for key in keys):
                         return True
         return False
 
-    def _order(self, stream: StreamLike) -> TimeIndex:
+    def _index(self, stream: Stream) -> TimeIndex:
         clock = self._clocks[stream.id].clock if stream.id in self._clocks else ZoneClock(zones=self.zones)
         return TimeIndex.of(self.log, stream, clock)
 
-    # --- which pump is worn -----------------------------------------------------------------------------------------
-
-    def _worn(self, placements: Mapping[int, StreamTimeline]) -> dict[int, tuple[Span, ...]]:
-        streams = sorted(
-            self._streams.values(), key=lambda each: (each.pump, each.numbered, each.group or 0, each.source)
-        )
-        if len(streams) == 1:
-            return {streams[0].id: ALWAYS}
-        ranges = {stream.id: self._ranges(stream, placements[stream.id].covered) for stream in streams}
-        worn = worn_spans(ranges)
-        for stream in streams:
-            if self._tells_settings_only(stream):
-                others = [other for other in streams if other.pump == stream.pump and other.id != stream.id]
-                worn[stream.id] = union([span for other in others for span in worn[other.id]])
-        return worn
-
-    def _tells_settings_only(self, stream: StreamLike) -> bool:
-        """Whether nothing in it shows that the pump is worn or delivers: it then goes with the pump's other streams."""
-        return not stream.numbered and self._order(stream).bounds((stream.first_key, stream.last_key), COVERING) is None
-
-    def _ranges(self, stream: StreamLike, covered: tuple[Span, ...]) -> list[MarkRange]:
-        order = self._order(stream)
-        if covered:
-            return self._uncovered_ranges(order, covered)
-        ranges = []
-        for stretch in order.stretches:
-            bounds = order.bounds(stretch, WEAR_MARKS)
-            if bounds is not None:
-                part = attrs.evolve(order, stretches=(stretch,))
-                ranges.append(self._range(part, *bounds))
-        return ranges
-
-    def _range(self, order: TimeIndex, first: datetime, last: datetime) -> MarkRange:
-        def between(begin: datetime, end: datetime) -> Iterable[datetime]:
-            name = (order.stream.id, begin, end)
-            self._asked.add(name)
-            if name not in self._marks:
-                self._marks[name] = order.between(begin, end, WEAR_MARKS)
-            return self._marks[name]
-
-        return MarkRange(first=first, last=last, between=between, after=lambda at: order.after(at, WEAR_MARKS))
-
-    def _uncovered_ranges(self, order: TimeIndex, covered: tuple[Span, ...]) -> list[MarkRange]:
-        """Runs of marks that no numbered stream tells better. Such a stream is old and short: its marks are all read."""
-        runs: list[list[datetime]] = []
-        hidden = True
-        marks = order.between(*bounds, WEAR_MARKS) if (bounds := order.bounds(order.stretches[0], WEAR_MARKS)) else []
-        for at in marks:
-            if any_holds(covered, at):
-                hidden = True
-                continue
-            if hidden or not runs:
-                runs.append([])
-            hidden = False
-            runs[-1].append(at)
-        return [_listed(run) for run in runs]
-
-    def _forget_marks(self, moved: set[int], touched: set[tuple[int, int, str]]) -> None:
-        """Drop remembered marks where new ones came, or a clock moved."""
-        dirty = set(moved)
-        marked = {(stream_id, key) for stream_id, key, kind in touched if kind in WEAR_MARKS or kind == "unknown"}
-        for stream_id, begin, end in list(self._marks):
-            stream = self._streams.get(stream_id)
-            if stream is None or stream_id in dirty:
-                del self._marks[stream_id, begin, end]
-                continue
-            keys = [key for marked_id, key in marked if marked_id == stream_id]
-            if keys and any(
-                first <= key <= last for first, last in self._order(stream).keys_between(begin, end) for key in keys
-            ):
-                del self._marks[stream_id, begin, end]
-
-    def _drift(self, stream: StreamLike, clock: StreamClock) -> list[str]:
-        placement, newest = self._placements[stream.id], self._newest(stream)
+    def _drift(self, stream: Stream, clock: StreamClock) -> list[str]:
+        placement, newest = self._timelines[stream.id], self._newest(stream)
         at = None if newest is None else placement.at(*newest)
-        if newest is None or at is None or not placement.worn or placement.worn[-1].end is not None:
+        if newest is None or at is None or not placement.active or placement.active[-1].end is not None:
             return []
         piece = clock.clock.piece(newest[0])
         begun = self.log.neighbour(stream.id, piece.from_key - 1, before=False) if piece.from_key else None
@@ -329,11 +258,11 @@ class TimelineResolver:
 def _covering(order: TimeIndex, begin: datetime, end: datetime) -> list[Span]:
     """Where a numbered stream has events without a hole, within about begin to end."""
     spans: list[Span] = []
-    first = order.after(begin - HOLE, COVERING)
+    first = order.after(begin - HOLE, SUPERSEDING)
     while first is not None and first <= end + HOLE:
         last = first
         while last <= end:
-            further = order.last_before(last + HOLE, COVERING)
+            further = order.last_before(last + HOLE, SUPERSEDING)
             if further is None or further <= last:
                 break
             last = further
@@ -342,17 +271,8 @@ def _covering(order: TimeIndex, begin: datetime, end: datetime) -> list[Span]:
             if first <= end
             else Span(begin=first, end=first)
         )
-        first = order.after(last, COVERING)
+        first = order.after(last, SUPERSEDING)
     return [span for span in spans if span.begin != span.end]
-
-
-def _listed(run: Sequence[datetime]) -> MarkRange:
-    return MarkRange(
-        first=run[0],
-        last=run[-1],
-        between=lambda begin, end: [at for at in run if begin <= at <= end],
-        after=lambda at: next((mark for mark in run if mark > at), None),
-    )
 
 
 def _later(this: datetime | None, that: datetime | None) -> bool:

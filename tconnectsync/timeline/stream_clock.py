@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import attrs
 
+from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import ClockAnchored, Event
 from tconnectsync.timeline.anchoring import (
     AT_CHANGE,
@@ -30,7 +31,6 @@ from tconnectsync.timeline.pump_clock import (
     hidden_jump,
     span_text,
 )
-from tconnectsync.timeline.time_index import PlacedLog, StreamLike
 from tconnectsync.timeline.utc_offsets import ZONE_STEP_S, is_place
 from tconnectsync.timeline.zones import Zones
 
@@ -66,9 +66,9 @@ class Chosen:
 class StreamClock:
     """What is known of a stream's clock; :meth:`read_settings` and :meth:`choose` bring it up to date."""
 
-    log: PlacedLog
+    log: EventLog
     zones: Zones
-    stream: StreamLike
+    stream: Stream
     components: tuple[Component, ...] = ()
     chosen: tuple[Chosen, ...] = ()
     clock: PumpClock = attrs.field(factory=lambda: clock_of((), ()))
@@ -76,7 +76,7 @@ class StreamClock:
     _facts: Sequence[Event] = ()
     _waits_since: datetime | None = None
 
-    def read_settings(self, stream: StreamLike, *, changed: bool) -> None:
+    def read_settings(self, stream: Stream, *, changed: bool) -> None:
         """Read the clock's settings (where they ``changed``) and falls again."""
         self.stream = stream
         whole = (stream.first_key, stream.last_key)

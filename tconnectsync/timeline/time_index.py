@@ -2,63 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import attrs
 
-from tconnectsync.events import Event
+from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.timeline.pump_clock import PumpClock, ZoneClock
-
-
-class StreamLike(Protocol):
-    """One stream of the log; keys are sequence numbers, or milliseconds of pump time since 2008 without numbers."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def pump(self) -> str: ...
-    @property
-    def group(self) -> int | None: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def numbered(self) -> bool: ...
-    @property
-    def first_key(self) -> int: ...
-    @property
-    def last_key(self) -> int: ...
-
-
-class PlacedLog(Protocol):
-    """What the timeline needs of the event log."""
-
-    @property
-    def log_id(self) -> str: ...
-    @property
-    def end(self) -> int: ...
-    def streams(self) -> Sequence[StreamLike]: ...
-    def read(
-        self, stream_id: int, first_key: int, last_key: int, kinds: frozenset[str] | None = None
-    ) -> Sequence[Event]: ...
-    def touched(self, after_pos: int, up_to_pos: int | None = None) -> Iterable[tuple[int, int, int, str]]: ...
-    def facts(
-        self, kind: str, *, source: str | None = None, pump: str | None = None, limit: int = 100
-    ) -> Sequence[Event]: ...
-    def jumps(self, stream_id: int) -> Sequence[tuple[int, datetime, datetime]]: ...
-    def newest(self, stream_id: int) -> Event | None: ...
-    def times(
-        self,
-        stream_id: int,
-        kinds: frozenset[str] | None,
-        first_key: int | None = None,
-        last_key: int | None = None,
-    ) -> Iterator[tuple[int, datetime]]: ...
-    def neighbour(
-        self, stream_id: int, key: int, kinds: frozenset[str] | None = None, before: bool = True
-    ) -> tuple[int, datetime] | None: ...
-
 
 Stretch = tuple[int, int]
 """First and last key, both inclusive, of a part of a stream in which time runs on (but for the slack)."""
@@ -71,14 +21,14 @@ class TimeIndex:
     ``slack``: how far time may run backwards within a stretch, because drift was put right or a zone has a repeated hour.
     """
 
-    log: PlacedLog
-    stream: StreamLike
+    log: EventLog
+    stream: Stream
     clock: PumpClock | ZoneClock
     stretches: tuple[Stretch, ...]
     slack: timedelta
 
     @classmethod
-    def of(cls, log: PlacedLog, stream: StreamLike, clock: PumpClock | ZoneClock) -> TimeIndex:
+    def of(cls, log: EventLog, stream: Stream, clock: PumpClock | ZoneClock) -> TimeIndex:
         """The whole stream, but for stretches of unknown time."""
         whole = (stream.first_key, stream.last_key)
         if isinstance(clock, ZoneClock):

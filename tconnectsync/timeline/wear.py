@@ -20,7 +20,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 @attrs.frozen(kw_only=True)
-class MarkRange:
+class WearRange:
     """Wear marks of a stream from ``first`` to ``last``, both inclusive, UTC; no other range of the stream overlaps it.
 
     ``between(begin, end)`` answers the marks with begin <= time <= end, ``after(at)`` the first one later than ``at``. They are
@@ -33,7 +33,7 @@ class MarkRange:
     after: Callable[[datetime], datetime | None]
 
 
-def worn_spans(ranges: Mapping[Name, Sequence[MarkRange]]) -> dict[Name, tuple[WearSpan, ...]]:
+def active_spans(ranges: Mapping[Name, Sequence[WearRange]]) -> dict[Name, tuple[WearSpan, ...]]:
     """When each stream is the worn one: at any time the one with the latest mark at or before it; before all marks, the first.
 
     Of marks at the same instant the stream that comes last in ``ranges`` wins, so callers give a stable order. Where nobody
@@ -66,7 +66,7 @@ def wear_changes(spans: Sequence[WearSpan]) -> tuple[tuple[datetime, str], ...]:
     return tuple(changes)
 
 
-def _hand_overs(ranges: Mapping[Name, Sequence[MarkRange]], order: Mapping[Name, int]) -> list[tuple[datetime, Name]]:
+def _hand_overs(ranges: Mapping[Name, Sequence[WearRange]], order: Mapping[Name, int]) -> list[tuple[datetime, Name]]:
     """(UTC, stream) wherever another stream's mark follows, the first mark of all included."""
     marks: list[tuple[datetime, int, Name]] = []
     for name, each in ranges.items():
@@ -89,7 +89,7 @@ def _hand_overs(ranges: Mapping[Name, Sequence[MarkRange]], order: Mapping[Name,
 
 
 def _contested(
-    name: Name, range_: MarkRange, ranges: Mapping[Name, Sequence[MarkRange]]
+    name: Name, range_: WearRange, ranges: Mapping[Name, Sequence[WearRange]]
 ) -> list[tuple[datetime, datetime]]:
     """Where this range's own marks decide, because another stream's range overlaps it."""
     return _joined(

@@ -146,7 +146,7 @@ POINTS: dict[str, Point] = {
     # a poll
     "logged in, token not kept": _point("tconnectsync_tandem.api.login:Login.run", "after", first="no token"),
     "between two steps of a poll": _point("tconnectsync.ingest.poller:Poller.step", "after"),
-    "poll through, state not saved": _point("tconnectsync.ingest.poller:SourceState.save", "before"),
+    "poll through, state not saved": _point("tconnectsync.ingest.source_state:SourceState.save", "before"),
     "placed": _point("tconnectsync.runtime.engine:Engine._refresh_timeline", "after"),
     # folds
     "folded, not committed": _point(_COMMIT, "uncommitted", caller=f"{_FOLDING}._fold_slice"),

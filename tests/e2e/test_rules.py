@@ -486,9 +486,9 @@ def test_what_uploads_say_of_the_clock_is_told_before_it_is_done_and_braked(tmp_
         assert "UTC-05:00, not UTC-04:00" in told
         assert told in home.status()["sources"]["tandem"]["message"]
         before = home.treatments()
-        placements = {view.placement.clock for view in home.running.engine.views.values()}
+        placements = {view.timeline.clock for view in home.running.engine.views.values()}
         home.running.until(home.clock.now() + timedelta(hours=2))
-        assert {view.placement.clock for view in home.running.engine.views.values()} != placements
+        assert {view.timeline.clock for view in home.running.engine.views.values()} != placements
         runner = home.running.engine.runners["nightscout-treatments"]
         assert runner.health.state == "braked"
         assert home.treatments() == before

@@ -26,8 +26,8 @@ from tconnectsync import (
 )
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.receiver import StoredDocument
+from tconnectsync.timeline.event_stream import EventStream, stream_name
 from tconnectsync.timeline.resolver import TimelineResolver
-from tconnectsync.timeline.stream_view import PlacedStream, stream_name
 from tests.engine.fakes import Shelf
 from tests.engine.harness import Pump, World
 from tests.engine.random_histories import END, FIRST_DAY, HOME, Unit, decoded, opened
@@ -224,13 +224,13 @@ class LawWorld(World):
         """Events that are shown at another time than they were (but for what the configured zone is off), or half; by name."""
         log = self.engine.events
         shift = timedelta(seconds=HOME.offset_at(END) - self.zones.offset_at(END))
-        placements = TimelineResolver(log, self.zones).place()
-        views = {stream_name(stream): PlacedStream(log, stream, placements[stream.id]) for stream in log.streams()}
+        placements = TimelineResolver(log, self.zones).resolve()
+        views = {stream_name(stream): EventStream(log, stream, placements[stream.id]) for stream in log.streams()}
         read = {event.id: event for view in views.values() for event in log.read(view.stream.id, -ALL, ALL)}
         found = {}
         for known in (each for unit in set(self.known.values()) for each in unit):
             event = known.told(self.pump.decoder)
-            at = views[known.stream].placement.at(known.seq or 0, event.pump_time)
+            at = views[known.stream].timeline.at(known.seq or 0, event.pump_time)
             if at != known.at + shift:
                 found[known.name] = f"at {at}, not {known.at + shift}"
             elif (read[event.id].kind, read[event.id].body) != (event.kind, event.body):

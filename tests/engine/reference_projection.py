@@ -13,8 +13,8 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.codec import EPOCH
 from tconnectsync.events import WearBegan
 from tconnectsync.plugin.fold import Fold
+from tconnectsync.timeline.event_stream import EventStream
 from tconnectsync.timeline.resolver import TimelineResolver
-from tconnectsync.timeline.stream_view import PlacedStream
 from tconnectsync.timeline.zones import Zones
 
 ALL = 1 << 62
@@ -162,16 +162,16 @@ def sink_folds(words: int) -> dict[str, Fold[Any]]:
 def document_of_everything(log: EventLog, zones: Zones, folds: Mapping[str, Fold[Any]]) -> dict[str, Document]:
     """What should be there: each fold once over each stream, from its first event to its last."""
     found: dict[str, Document] = {}
-    placements = TimelineResolver(log, zones).place()
+    placements = TimelineResolver(log, zones).resolve()
     for stream in log.streams():
-        view = PlacedStream(log, stream, placements[stream.id])
+        view = EventStream(log, stream, placements[stream.id])
         for fold in folds.values():
             state, made = fold.initial(), {}
             for event in _with_hand_overs(view, fold.kinds):
                 state, finished = fold.step(state, event)
                 made.update({document.id: document for document in finished})
             made.update({document.id: document for document in fold.running(state)})
-            found.update({id_: document for id_, document in made.items() if view.wanted(document.at)})
+            found.update({id_: document for id_, document in made.items() if view.in_delivery_window(document.at)})
     taken: dict[tuple[str, datetime], int] = {}
     for id_ in sorted(found):  # of two in one place, the greater id moves by a millisecond
         place = found[id_].unique_slot, found[id_].at
@@ -180,9 +180,9 @@ def document_of_everything(log: EventLog, zones: Zones, folds: Mapping[str, Fold
     return found
 
 
-def _with_hand_overs(view: PlacedStream, kinds: frozenset[str]) -> list[Event]:
+def _with_hand_overs(view: EventStream, kinds: frozenset[str]) -> list[Event]:
     events = list(view.read(-ALL, ALL, kinds))
-    for first_key, at, kind in view.wear():
+    for first_key, at, kind in view.hand_overs:
         if kind in kinds:
             place = next(
                 (i for i, event in enumerate(events) if _key(event) >= first_key and event.at >= at), len(events)
@@ -195,7 +195,7 @@ def _key(event: Event) -> int:
     return event.seq if event.seq is not None else (event.pump_time - EPOCH) // timedelta(milliseconds=1)
 
 
-def _wear(view: PlacedStream, key: int, at: datetime, kind: str) -> Event:
+def _wear(view: EventStream, key: int, at: datetime, kind: str) -> Event:
     return Event(
         id=f"wear:{view.name}:{at}", kind=kind, pump=view.pump, group=view.group, seq=key if view.numbered else None,
         pump_time=EPOCH + timedelta(milliseconds=0 if view.numbered else key), source="timeline", received_at=at, body=WearBegan(), at=at,

@@ -97,7 +97,7 @@ def refused(world: World, error: type[Exception], words: str, *files: Path, pump
     with pytest.raises(error, match=words):
         steps(world, *files, pump=pump)
     assert world.engine.events.end == end
-    assert world.engine.holds == 0
+    assert world.engine.append_depth == 0
 
 
 def test_a_file_is_taken_once_and_its_days_are_delivered(home: World, tmp_path: Path) -> None:
@@ -242,11 +242,11 @@ def test_an_event_that_two_files_hold_is_counted_once(home: World, tmp_path: Pat
 
 def test_a_full_disk_ends_it_and_a_second_time_completes_it(home: World, tmp_path: Path) -> None:
     file, batches = file_of(tmp_path, *basal(60)), iter((None, None, "only 1 MB are free"))
-    home.engine.room = lambda: next(batches)
+    home.engine.free_space = lambda: next(batches)
     with pytest.raises(Exception, match="only 1 MB are free; the import stopped after 4 new events"):
         steps(home, file)
-    assert (home.engine.holds, opened(home)) == (0, [])
-    home.engine.room = lambda: None
+    assert (home.engine.append_depth, opened(home)) == (0, [])
+    home.engine.free_space = lambda: None
     assert imported(home, file).lines[0] == "8 new pump events, 4 were in the log already"
     assert opened(home) == [("2026-06-01", "2026-06-01")]
 

@@ -320,7 +320,7 @@ def test_a_reading_back_that_fails_is_told_with_when_it_is_tried_again(world: Wo
         at=now - timedelta(days=days),
         not_before=RememberedDeadline(until=now + timedelta(hours=1)),
         failures=2,
-        trouble="HTML",
+        problem="HTML",
     )
     runner.outbox.facts.put(COMPARED, compared.to_json())
     world.engine.close()

@@ -115,7 +115,7 @@ def test_what_is_lost_altered_doubled_or_made_by_nobody_is_told_apart(world: Wor
     assert {name: each.id for name, each in told.items()} == {
         "missing": lost.id, "different": altered.id, "doubled": doubled.id, "orphaned": stale.id,
     }  # fmt: skip
-    [contrast] = told["different"].contrasts
+    [contrast] = told["different"].diffs
     assert (contrast.field, contrast.ours, contrast.theirs) == ("rate", altered.content["rate"], 9.9)
     words = "\n".join(tally.lines("site"))
     assert "21 documents are as they should be; 1 missing, 1 different, 1 doubled, 1 orphaned, 1 foreign" in words
@@ -590,7 +590,7 @@ def test_what_was_found_by_a_clock_that_was_years_ahead_does_not_wait_for_that_y
 
 
 def test_a_plan_made_by_a_clock_that_was_years_ahead_is_not_believed(world: World, shelf: OpenShelf) -> None:
-    world.runner.daily_comparison._remember(ComparisonState(not_before=RememberedDeadline(until=BEGIN + 1000 * DAY)))
+    world.runner.daily_comparison._keep(ComparisonState(not_before=RememberedDeadline(until=BEGIN + 1000 * DAY)))
     lived(world, 2 * DAY + 6 * HOUR)
     assert shelf.surveys >= 1
 

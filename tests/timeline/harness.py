@@ -259,12 +259,6 @@ class ListLog:
         return [each for each in self._rows[stream_id] if kinds is None or each[1].kind in kinds]
 
 
-@attrs.define
-class View:
-    stream: ListStream
-    events: ListLog
-
-
 def placed_times(log: ListLog, zones: Zones, pump: str = "111", group: int = 0) -> dict[int, datetime | None]:
     """UTC by sequence number as a placer that sees the whole log at once has it."""
     return times_of(TimelineResolver(log, zones), log, pump, group)
@@ -272,7 +266,7 @@ def placed_times(log: ListLog, zones: Zones, pump: str = "111", group: int = 0) 
 
 def times_of(placer: TimelineResolver, log: ListLog, pump: str = "111", group: int = 0) -> dict[int, datetime | None]:
     stream = next(each for each in log.streams() if (each.pump, each.group, each.numbered) == (pump, group, True))
-    placement = placer.place()[stream.id]
+    placement = placer.resolve()[stream.id]
     return {
         event.seq: placement.at(event.seq, event.pump_time)
         for event in log.read(stream.id, stream.first_key, stream.last_key)

@@ -8,12 +8,12 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tconnectsync.timeline.placement import StreamTimeline, placement_from_json, placement_to_json
 from tconnectsync.timeline.pump_clock import ClockSegment, PumpClock, ZoneClock
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.spans import Span
+from tconnectsync.timeline.stream_timeline import StreamTimeline, timeline_from_json, timeline_to_json
 from tconnectsync.timeline.zones import Zones
-from tests.timeline.harness import EPOCH, ListLog, ListStream, PumpHistory, View, row, utc
+from tests.timeline.harness import EPOCH, ListLog, ListStream, PumpHistory, row, utc
 
 HOUR = 3600
 BERLIN = Zones(timezone="Europe/Berlin")
@@ -25,7 +25,7 @@ def stream_of(log: ListLog, pump: str = "111", *, numbered: bool = True) -> List
 
 
 def place(log: ListLog, pump: str = "111", *, numbered: bool = True) -> StreamTimeline:
-    return TimelineResolver(log, BERLIN).place()[stream_of(log, pump, numbered=numbered).id]
+    return TimelineResolver(log, BERLIN).resolve()[stream_of(log, pump, numbered=numbered).id]
 
 
 def clock(*pieces: tuple[int, int | None]) -> PumpClock:
@@ -59,7 +59,7 @@ def test_hand_overs_stand_before_the_first_event_behind_them() -> None:
     log.append([*old.events, *new.events])
     for world in (old, new):
         placement, stream = place(log, world.pump), stream_of(log, world.pump)
-        found = placement.hand_overs(View(stream, log))
+        found = placement.hand_overs(log, stream)
         assert [(at, kind) for _, at, kind in found] == list(placement.wear_changes())
         for key, at, _ in found:
             assert key == min((key for key, true in world.truth.items() if true >= at), default=stream.last_key)
@@ -71,7 +71,7 @@ def test_marks_are_counted_in_true_time_not_by_the_clocks() -> None:
     new.set_clock(9 * HOUR).run(utc("2025-06-10T06:00")).set_clock(2 * HOUR).run(utc("2025-06-12"))
     log = ListLog()
     log.append([*old.events, *new.events])
-    worn = place(log, "222").worn
+    worn = place(log, "222").active
     assert worn[0].begin == utc("2025-06-09T13:00:01")
     assert worn[-1].begin is not None
     assert worn[-1].begin > utc("2025-06-10")
@@ -83,8 +83,8 @@ def test_settings_go_with_the_pump_that_they_were_read_from() -> None:
     for pump, first, last in (("111", "2025-10-01", "2025-10-10"), ("222", "2025-10-10", "2025-10-20")):
         log.append(PumpHistory(now=utc(first), offset_s=2 * HOUR, pump=pump).run(utc(last)).events)
         log.append([row(utc(first), BERLIN, pump=pump, kind="settings.captured", source="tandem")])
-    placements = TimelineResolver(log, BERLIN).place()
-    worn = {(each.pump, each.numbered): placements[each.id].worn for each in log.streams()}
+    placements = TimelineResolver(log, BERLIN).resolve()
+    worn = {(each.pump, each.numbered): placements[each.id].active for each in log.streams()}
     assert worn["111", False] == worn["111", True]
     assert worn["222", False] == worn["222", True]
     assert worn["111", True] != worn["222", True]
@@ -98,7 +98,7 @@ def test_a_pump_of_unknown_time_does_not_take_the_wear_away() -> None:
     new.reset(EPOCH).run(utc("2025-06-05"))
     log = ListLog()
     log.append([*old.events, *new.events])
-    assert place(log, "111").worn == (Span(),)
+    assert place(log, "111").active == (Span(),)
 
 
 def test_a_closed_overlap_is_not_read_again_for_new_events() -> None:
@@ -111,10 +111,10 @@ def test_a_closed_overlap_is_not_read_again_for_new_events() -> None:
     log = ListLog()
     log.append([*old.events, *new.events])
     placer = TimelineResolver(log, BERLIN)
-    before = placer.place()
+    before = placer.resolve()
     log.append(new.run(utc("2025-06-20T01:00"), timedelta(minutes=30)).events)
     asked = log.questions
-    assert placer.place() == before
+    assert placer.resolve() == before
     assert log.questions - asked < 400
 
 
@@ -125,9 +125,9 @@ def test_a_late_mark_inside_an_overlap_is_seen() -> None:
     late = [event for event in old.events if event.received_at == utc("2025-06-06T12:00")]
     log.append(event for event in [*old.events, *new.events] if event not in late)
     placer = TimelineResolver(log, BERLIN)
-    placer.place()
+    placer.resolve()
     log.append(late)
-    assert placer.place() == TimelineResolver(log, BERLIN).place()
+    assert placer.resolve() == TimelineResolver(log, BERLIN).resolve()
 
 
 def test_a_second_sequence_group_is_a_stream_of_its_own_and_told() -> None:
@@ -136,7 +136,7 @@ def test_a_second_sequence_group_is_a_stream_of_its_own_and_told() -> None:
     log = ListLog()
     log.append([*first.events, *second.events])
     placer = TimelineResolver(log, BERLIN)
-    assert len(placer.place()) == 2
+    assert len(placer.resolve()) == 2
     assert any("sequence group 1" in words for words in placer.messages())
     assert placer.status()["111"]["newest_event"] == utc("2025-06-12")
 
@@ -154,11 +154,11 @@ def test_rows_without_numbers_are_ignored_only_where_numbered_events_are() -> No
     log.append(world.events)
     log.append(row(utc("2025-03-01") + n * DAY, BERLIN) for n in range(120))
     placement = place(log, numbered=False)
-    assert not placement.ignored(utc("2025-04-01"))
-    assert placement.ignored(utc("2025-06-05"))
-    assert not placement.ignored(utc("2025-06-20"))
+    assert not placement.is_superseded(utc("2025-04-01"))
+    assert placement.is_superseded(utc("2025-06-05"))
+    assert not placement.is_superseded(utc("2025-06-20"))
     assert isinstance(placement.clock, ZoneClock)
-    assert place(log).covered == ()
+    assert place(log).superseded == ()
 
 
 def test_a_hole_of_days_in_the_numbered_events_is_filled_by_rows() -> None:
@@ -169,7 +169,7 @@ def test_a_hole_of_days_in_the_numbered_events_is_filled_by_rows() -> None:
     log.append(world.events)
     log.append(row(utc("2025-05-20") + n * DAY, BERLIN) for n in range(40))
     placement = place(log, numbered=False)
-    ignored = [n for n in range(40) if placement.ignored(utc("2025-05-20") + n * DAY)]
+    ignored = [n for n in range(40) if placement.is_superseded(utc("2025-05-20") + n * DAY)]
     assert ignored == [*range(13, 22), *range(32, 37)]
 
 
@@ -178,11 +178,11 @@ def test_rows_before_the_numbered_source_are_worn_until_it_begins() -> None:
     log = ListLog()
     log.append(world.events)
     log.append(row(utc("2025-05-20") + n * DAY, BERLIN) for n in range(40))
-    placements = TimelineResolver(log, BERLIN).place()
+    placements = TimelineResolver(log, BERLIN).resolve()
     rows = placements[stream_of(log, numbered=False).id]
     numbered = placements[stream_of(log).id]
-    assert rows.worn == (Span(end=utc("2025-06-01T01:00")), Span(begin=utc("2025-06-11")))
-    assert numbered.worn == (Span(begin=utc("2025-06-01T01:00"), end=utc("2025-06-11")),)
+    assert rows.active == (Span(end=utc("2025-06-01T01:00")), Span(begin=utc("2025-06-11")))
+    assert numbered.active == (Span(begin=utc("2025-06-01T01:00"), end=utc("2025-06-11")),)
 
 
 def test_new_numbered_events_do_not_touch_old_rows() -> None:
@@ -191,13 +191,13 @@ def test_new_numbered_events_do_not_touch_old_rows() -> None:
     log.append(row(utc("2025-05-01") + n * DAY, BERLIN) for n in range(35))
     log.append(world.events)
     placer = TimelineResolver(log, BERLIN)
-    before = placer.place()
+    before = placer.resolve()
     log.append(world.run(utc("2025-06-11")).events)
-    after = placer.place()
+    after = placer.resolve()
     stream = stream_of(log, numbered=False)
     assert after == before
-    assert after == TimelineResolver(log, BERLIN).place()
-    assert after[stream.id].changed_keys(before[stream.id], View(stream, log)) == []
+    assert after == TimelineResolver(log, BERLIN).resolve()
+    assert after[stream.id].changed_keys(before[stream.id], log, stream) == []
 
 
 def test_late_numbered_events_cover_rows_that_they_reach() -> None:
@@ -207,9 +207,9 @@ def test_late_numbered_events_cover_rows_that_they_reach() -> None:
     log.append(rows)
     log.append(world.events[200:])
     placer = TimelineResolver(log, BERLIN)
-    placer.place()
+    placer.resolve()
     log.append(world.events[:200])
-    assert placer.place() == TimelineResolver(log, BERLIN).place()
+    assert placer.resolve() == TimelineResolver(log, BERLIN).resolve()
 
 
 def test_rows_are_read_by_the_zones_own_rules() -> None:
@@ -227,7 +227,7 @@ def test_rows_are_read_by_the_zones_own_rules() -> None:
 def test_without_an_opened_history_everything_is_wanted() -> None:
     log = ListLog()
     log.append(PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10")).events)
-    assert place(log).wanted(utc("1999-01-01"))
+    assert place(log).in_delivery_window(utc("1999-01-01"))
 
 
 def test_opened_days_are_local_whole_and_inclusive() -> None:
@@ -236,7 +236,7 @@ def test_opened_days_are_local_whole_and_inclusive() -> None:
     world.opened("2025-05-01", "2025-05-02")
     log = ListLog()
     log.append(world.events)
-    assert place(log).horizon == (
+    assert place(log).delivery_windows == (
         Span(begin=utc("2025-04-30T22:00"), end=utc("2025-05-02T22:00")),
         Span(begin=utc("2025-06-04T22:00")),
     )
@@ -248,8 +248,8 @@ def test_another_pumps_history_opens_nothing_here() -> None:
     other.opened("2025-06-05")
     log = ListLog()
     log.append([*world.events, *other.events])
-    assert place(log, "111").wanted(utc("2025-06-02"))
-    assert not place(log, "222").wanted(utc("2025-06-02"))
+    assert place(log, "111").in_delivery_window(utc("2025-06-02"))
+    assert not place(log, "222").in_delivery_window(utc("2025-06-02"))
 
 
 # --- what must be folded again --------------------------------------------------------------------------------------
@@ -264,25 +264,25 @@ def built(days: int = 20) -> tuple[ListLog, PumpHistory]:
 
 def changed(log: ListLog, old: StreamTimeline, new: StreamTimeline) -> list[tuple[int, int]]:
     stream = stream_of(log)
-    return new.changed_keys(old, View(stream, log))
+    return new.changed_keys(old, log, stream)
 
 
 def test_nothing_new_changes_nothing_and_nothing_known_changes_all() -> None:
     log, world = built()
     placement = place(log)
-    view = View(stream_of(log), log)
-    assert placement.changed_keys(placement, view) == []
-    assert placement.changed_keys(None, view) == [(1, world.seq)]
+    stream = stream_of(log)
+    assert placement.changed_keys(placement, log, stream) == []
+    assert placement.changed_keys(None, log, stream) == [(1, world.seq)]
 
 
 def test_a_setting_at_the_end_leaves_old_keys_alone() -> None:
     log, world = built()
     placer = TimelineResolver(log, BERLIN)
     log.append(placer.pending_facts(world.now))
-    before, last = placer.place()[1], world.seq
+    before, last = placer.resolve()[1], world.seq
     world.set_clock(-4 * HOUR).run(world.now + DAY)
     log.append(world.events)
-    ranges = changed(log, before, placer.place()[1])
+    ranges = changed(log, before, placer.resolve()[1])
     assert min(first for first, _ in ranges) > last
 
 
@@ -334,7 +334,7 @@ def test_every_event_that_lies_elsewhere_is_in_a_changed_range(
     def made(pieces: list[tuple[int, int | None]], hours: list[int]) -> StreamTimeline:
         bounds = [utc("2025-06-01") + timedelta(hours=hour) for hour in sorted(hours)]
         spans = tuple(Span(begin=begin, end=end) for begin, end in zip(bounds[::2], bounds[1::2], strict=False))
-        return StreamTimeline(clock=clock((0, 7200), *sorted(dict(pieces).items())), worn=spans)
+        return StreamTimeline(clock=clock((0, 7200), *sorted(dict(pieces).items())), active=spans)
 
     old, new = made(old_pieces, old_worn), made(new_pieces, new_worn)
     ranges = changed(log, old, new)
@@ -342,7 +342,7 @@ def test_every_event_that_lies_elsewhere_is_in_a_changed_range(
         assert event.seq is not None
         times = [each.at(event.seq, event.pump_time) for each in (old, new)]
         worn = [
-            at is not None and any(span.holds(at) for span in each.worn)
+            at is not None and any(span.holds(at) for span in each.active)
             for each, at in zip((old, new), times, strict=True)
         ]
         if times[0] != times[1] or worn[0] != worn[1]:
@@ -354,19 +354,19 @@ def test_every_event_that_lies_elsewhere_is_in_a_changed_range(
 
 def test_a_placement_survives_json() -> None:
     span = Span(begin=utc("2025-06-01"), end=None)
-    numbered = StreamTimeline(clock=clock((0, 3600), (7, None)), worn=(span,), horizon=(span, Span()))
-    rows = StreamTimeline(clock=ZoneClock(zones=BERLIN), covered=(span,))
+    numbered = StreamTimeline(clock=clock((0, 3600), (7, None)), active=(span,), delivery_windows=(span, Span()))
+    rows = StreamTimeline(clock=ZoneClock(zones=BERLIN), superseded=(span,))
     for placement in (numbered, rows):
-        assert placement_from_json(placement_to_json(placement)) == placement
-        assert placement_to_json(placement_from_json(placement_to_json(placement))) == placement_to_json(placement)
+        assert timeline_from_json(timeline_to_json(placement)) == placement
+        assert timeline_to_json(timeline_from_json(timeline_to_json(placement))) == timeline_to_json(placement)
 
 
 def test_an_idle_placer_asks_the_log_nothing() -> None:
     log, world = built()
     placer = TimelineResolver(log, BERLIN)
-    placer.place()
+    placer.resolve()
     asked = log.questions
-    placer.place()
+    placer.resolve()
     placer.pending_facts(world.now)
     assert log.questions == asked
 
@@ -396,14 +396,14 @@ def test_a_clock_an_hour_ahead_is_a_message() -> None:
 def test_another_log_or_a_shorter_one_is_read_from_the_start() -> None:
     log, world = built()
     placer = TimelineResolver(log, BERLIN)
-    placer.place()
+    placer.resolve()
     shorter = ListLog()
     shorter.append(world.events[:5])
     placer.log = shorter
-    assert placer.place() == TimelineResolver(shorter, BERLIN).place()
+    assert placer.resolve() == TimelineResolver(shorter, BERLIN).resolve()
 
 
 def test_an_empty_log_has_no_placements() -> None:
     placer = TimelineResolver(ListLog(), BERLIN)
-    assert (placer.place(), placer.messages(), placer.status()) == ({}, [], {})
+    assert (placer.resolve(), placer.messages(), placer.status()) == ({}, [], {})
     assert placer.pending_facts(utc("2025-06-01")) == []

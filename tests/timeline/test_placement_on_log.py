@@ -13,9 +13,9 @@ from tconnectsync import events as ev
 from tconnectsync.clock import SystemClock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.events import Event
-from tconnectsync.timeline.placement import StreamTimeline
+from tconnectsync.timeline.event_stream import EventStream
 from tconnectsync.timeline.resolver import TimelineResolver
-from tconnectsync.timeline.stream_view import PlacedStream
+from tconnectsync.timeline.stream_timeline import StreamTimeline
 from tconnectsync.timeline.zones import Zones
 from tests.timeline.harness import ListLog, PumpHistory, row, utc
 
@@ -61,13 +61,13 @@ def test_the_event_log_and_plain_lists_give_the_same_placements(tmp_path: Path, 
             for each, placer in ((log, on_log), (plain, on_lists)):
                 each.append(events[start : start + size])
                 each.append(placer.pending_facts(utc("2025-11-21")))
-            assert by_name(log, on_log.place()) == by_name(plain, on_lists.place())
+            assert by_name(log, on_log.resolve()) == by_name(plain, on_lists.resolve())
         assert on_log.status() == on_lists.status()
         assert on_log.messages() == on_lists.messages()
         facts = [(fact.group, fact.body) for fact in log.facts("clock.anchored")]
         assert facts == [(fact.group, fact.body) for fact in plain.facts("clock.anchored")]
         assert TimelineResolver(log, BERLIN).pending_facts(utc("2025-11-21")) == []
-        assert by_name(log, TimelineResolver(log, BERLIN).place()) == by_name(log, on_log.place())
+        assert by_name(log, TimelineResolver(log, BERLIN).resolve()) == by_name(log, on_log.resolve())
 
 
 def test_the_newest_data_is_the_pumps_and_readable_whatever_the_account_stamps(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_settings_begin_no_later_than_they_came(tmp_path: Path, zone: str) -> No
     with EventLog.open(tmp_path, clock=SystemClock(), writable=True) as log:
         log.append([event])
         (stream,) = log.streams()
-        view = PlacedStream(log, stream, TimelineResolver(log, Zones(timezone=zone)).place()[stream.id])
+        view = EventStream(log, stream, TimelineResolver(log, Zones(timezone=zone)).resolve()[stream.id])
         (seen,) = view.read(stream.first_key, stream.last_key, frozenset({"settings.captured"}))
         assert seen.at is not None
         assert seen.at <= came

@@ -37,7 +37,7 @@ def live(
         world.upload(timedelta(seconds=lag_s))
         log.append(world.events)
         log.append(placer.pending_facts(world.now))
-        placer.place()
+        placer.resolve()
 
 
 def anchors(log: ListLog) -> list[tuple[int, str]]:
@@ -463,5 +463,5 @@ def test_a_placer_that_saw_every_step_ends_as_one_that_sees_all_at_once(made: tu
     for event in world.events:
         log.append([event])
         log.append(placer.pending_facts(world.now))
-    assert placer.place()[1] == TimelineResolver(log, zones).place()[1]
+    assert placer.resolve()[1] == TimelineResolver(log, zones).resolve()[1]
     assert worst_s(times_of(placer, log), world.truth) <= 120

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tconnectsync.timeline.spans import Span, any_holds, difference, union
-from tconnectsync.timeline.wear import NOT_YET, MarkRange, wear_changes, worn_spans
+from tconnectsync.timeline.wear import NOT_YET, WearRange, active_spans, wear_changes
 from tests.timeline.harness import utc
 
 DAY = utc("2025-06-01")
@@ -19,7 +19,7 @@ def hour(number: float) -> datetime:
     return DAY + timedelta(hours=number)
 
 
-def marks(*hours: float, asked: list[str] | None = None) -> list[MarkRange]:
+def marks(*hours: float, asked: list[str] | None = None) -> list[WearRange]:
     times = sorted(hour(number) for number in hours)
 
     def between(begin: datetime, end: datetime) -> Iterable[datetime]:
@@ -28,7 +28,7 @@ def marks(*hours: float, asked: list[str] | None = None) -> list[MarkRange]:
         return [at for at in times if begin <= at <= end]
 
     return [
-        MarkRange(
+        WearRange(
             first=times[0],
             last=times[-1],
             between=between,
@@ -38,20 +38,20 @@ def marks(*hours: float, asked: list[str] | None = None) -> list[MarkRange]:
 
 
 def test_a_pump_alone_is_always_worn() -> None:
-    assert worn_spans({"a": marks(1, 2)}) == {"a": (Span(),)}
-    assert worn_spans({"a": []}) == {"a": (Span(),)}
-    assert worn_spans({}) == {}
+    assert active_spans({"a": marks(1, 2)}) == {"a": (Span(),)}
+    assert active_spans({"a": []}) == {"a": (Span(),)}
+    assert active_spans({}) == {}
 
 
 def test_a_pump_that_followed_another_took_over_at_its_first_mark() -> None:
     asked: list[str] = []
-    found = worn_spans({"a": marks(1, 2, 3, asked=asked), "b": marks(10, 11, asked=asked)})
+    found = active_spans({"a": marks(1, 2, 3, asked=asked), "b": marks(10, 11, asked=asked)})
     assert found == {"a": (Span(end=hour(10)),), "b": (Span(begin=hour(10)),)}
     assert asked == []
 
 
 def test_overlapping_pumps_hand_over_at_each_others_marks() -> None:
-    found = worn_spans({"a": marks(1, 5, 6), "b": marks(4, 7, 8)})
+    found = active_spans({"a": marks(1, 5, 6), "b": marks(4, 7, 8)})
     assert found == {
         "a": (Span(end=hour(4)), Span(begin=hour(5), end=hour(7))),
         "b": (Span(begin=hour(4), end=hour(5)), Span(begin=hour(7))),
@@ -59,22 +59,22 @@ def test_overlapping_pumps_hand_over_at_each_others_marks() -> None:
 
 
 def test_a_pump_tried_for_a_moment_gives_back_at_the_other_ones_next_mark() -> None:
-    found = worn_spans({"a": marks(1, 2, 9, 10), "b": marks(4)})
+    found = active_spans({"a": marks(1, 2, 9, 10), "b": marks(4)})
     assert found["b"] == (Span(begin=hour(4), end=hour(9)),)
 
 
 def test_a_pump_without_a_mark_is_not_worn_beside_one_with() -> None:
-    assert worn_spans({"a": [], "b": marks(3)}) == {"a": (), "b": (Span(),)}
+    assert active_spans({"a": [], "b": marks(3)}) == {"a": (), "b": (Span(),)}
 
 
 def test_of_two_pumps_without_marks_only_one_counts() -> None:
-    found = worn_spans({"a": [], "b": []})
+    found = active_spans({"a": [], "b": []})
     assert sorted(map(bool, found.values())) == [False, True]
 
 
 def test_of_marks_at_one_instant_the_later_stream_wins() -> None:
-    assert worn_spans({"a": marks(1, 2), "b": marks(2)}) == {"a": (Span(end=hour(2)),), "b": (Span(begin=hour(2)),)}
-    assert worn_spans({"a": marks(1), "b": marks(1)}) == {"a": (), "b": (Span(),)}
+    assert active_spans({"a": marks(1, 2), "b": marks(2)}) == {"a": (Span(end=hour(2)),), "b": (Span(begin=hour(2)),)}
+    assert active_spans({"a": marks(1), "b": marks(1)}) == {"a": (), "b": (Span(),)}
 
 
 def test_changes_begin_with_an_end_where_the_pump_is_not_worn_first() -> None:
@@ -95,7 +95,7 @@ def by_every_mark(streams: Mapping[str, Sequence[int]], at: float) -> str:
 @given(st.dictionaries(st.sampled_from("abc"), st.sets(st.integers(0, 30), min_size=1, max_size=8), min_size=1))
 def test_the_spans_are_what_every_mark_says(streams: dict[str, set[int]]) -> None:
     ordered = {name: sorted(streams[name]) for name in sorted(streams)}
-    found = worn_spans({name: marks(*numbers) for name, numbers in ordered.items()})
+    found = active_spans({name: marks(*numbers) for name, numbers in ordered.items()})
     for step in range(-2, 66):
         worn = {name for name, spans in found.items() if any_holds(spans, hour(step / 2))}
         assert worn == {by_every_mark(ordered, step / 2)}

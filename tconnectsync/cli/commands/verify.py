@@ -61,7 +61,11 @@ def command(
             say(error.remedy, err=True)
         return ExitStatus.WAITING
     status = (
-        ExitStatus.DAMAGED if report.harm else ExitStatus.DIFFERENT if report.wrong or report.twice else ExitStatus.DONE
+        ExitStatus.DAMAGED
+        if report.corruption
+        else ExitStatus.DIFFERENT
+        if report.wrong or report.twice
+        else ExitStatus.DONE
     )
     invocation.status = int(status)
     if as_json:
@@ -69,8 +73,8 @@ def command(
         return status
     for line in report.lines(sink):
         say(line)
-    if report.harm:
-        say(f"{report.harm} Run `tconnectsync log check`, then `tconnectsync log repair`.")
+    if report.corruption:
+        say(f"{report.corruption} Run `tconnectsync log check`, then `tconnectsync log repair`.")
     elif report.wrong:
         say(f"Run `tconnectsync verify {sink} --repair`: it corrects only documents that tconnectsync wrote.")
     return status

@@ -1,30 +1,22 @@
-"""How one stream of the log is to be read: its place in time, when its pump is worn, what is wanted of it."""
+"""When the events of one stream happened, when its pump is the active one, and which periods are delivered."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
+from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.timeline import wear
 from tconnectsync.timeline.pump_clock import ClockSegment, PumpClock, ZoneClock
 from tconnectsync.timeline.spans import Span, any_holds, difference
-from tconnectsync.timeline.time_index import PlacedLog, StreamLike, Stretch, TimeIndex
+from tconnectsync.timeline.time_index import Stretch, TimeIndex
 from tconnectsync.timeline.zones import Zones
 
 ALWAYS = (Span(),)
-
-
-class StreamInLog(Protocol):
-    """A stream, and the log that it lies in (see :class:`tconnectsync.timeline.time_index.PlacedLog`)."""
-
-    @property
-    def stream(self) -> StreamLike: ...
-    @property
-    def events(self) -> PlacedLog: ...
 
 
 @attrs.frozen(kw_only=True)
@@ -36,66 +28,72 @@ class StreamTimeline:
     """
 
     clock: PumpClock | ZoneClock
-    worn: tuple[Span, ...] = ALWAYS
-    covered: tuple[Span, ...] = ()
-    horizon: tuple[Span, ...] = ALWAYS
+    active: tuple[Span, ...] = ALWAYS
+    superseded: tuple[Span, ...] = ()
+    delivery_windows: tuple[Span, ...] = ALWAYS
 
     def at(self, key: int, pump_time: datetime) -> datetime | None:
-        """The UTC time of an event, None while nobody can know it: its documents wait."""
+        """The UTC time of an event; None while nobody can know it: its documents wait."""
         return self.clock.utc(key, pump_time)
 
-    def wanted(self, at: datetime) -> bool:
-        """Whether documents of this UTC time are wanted (the edge of history)."""
-        return any_holds(self.horizon, at)
+    def in_delivery_window(self, at: datetime) -> bool:
+        """Whether documents of this UTC time are delivered."""
+        return any_holds(self.delivery_windows, at)
 
-    def ignored(self, at: datetime) -> bool:
-        """Whether a numbered stream of the pump tells this UTC time better."""
-        return bool(self.covered) and any_holds(self.covered, at)
+    def is_superseded(self, at: datetime) -> bool:
+        """Whether a numbered stream of the pump has better events of this UTC time."""
+        return bool(self.superseded) and any_holds(self.superseded, at)
 
     def wear_changes(self) -> tuple[tuple[datetime, str], ...]:
-        """Hand-overs: (UTC, "wear.began" or "wear.ended"); a stream not worn from its beginning starts with an end in 1970."""
-        return wear.wear_changes(self.worn)
+        """Hand-overs: (UTC, "wear.began" or "wear.ended"); a stream that is not active from its beginning starts with an end in 1970."""
+        return wear.wear_changes(self.active)
 
-    def hand_overs(self, view: StreamInLog) -> tuple[tuple[int, datetime, str], ...]:
+    def hand_overs(self, log: EventLog, stream: Stream) -> tuple[tuple[int, datetime, str], ...]:
         """Where :meth:`wear_changes` lie in the stream's order: (key of the first event not before it, UTC, kind).
 
         One that no event follows stands at the last key. Found through the index, whatever the stream's age.
         """
-        order = TimeIndex.of(view.events, view.stream, self.clock)
+        order = TimeIndex.of(log, stream, self.clock)
         found = []
         for near in _neighbours(self.wear_changes()):
             keys = order.first_keys([at for at, _ in near])
             found += [
-                (view.stream.last_key if key is None else key, at, kind)
-                for key, (at, kind) in zip(keys, near, strict=True)
+                (stream.last_key if key is None else key, at, kind) for key, (at, kind) in zip(keys, near, strict=True)
             ]
         return tuple(found)
 
-    def changed_keys(self, old: StreamTimeline | None, view: StreamInLog) -> list[Stretch]:
-        """Key ranges, both inclusive and disjoint, whose events lie elsewhere or count otherwise than under ``old``.
+    def changed_keys(self, old: StreamTimeline | None, log: EventLog, stream: Stream) -> list[Stretch]:
+        """Key ranges, both inclusive and disjoint, whose events have another time or count in another way than under ``old``.
 
-        Rather too many than too few, but never old keys because of something new at the end.
+        Too many rather than too few, but never old keys because of new events at the end.
         """
-        stream = view.stream
         whole = (stream.first_key, stream.last_key)
         if old is None:
             return [whole]
         if self == old:
             return []
         changed = _moved(old.clock, self.clock, whole)
-        order = TimeIndex.of(view.events, stream, self.clock)
-        for before, after in ((old.worn, self.worn), (old.covered, self.covered), (old.horizon, self.horizon)):
+        order = TimeIndex.of(log, stream, self.clock)
+        for before, after in (
+            (old.active, self.active),
+            (old.superseded, self.superseded),
+            (old.delivery_windows, self.delivery_windows),
+        ):
             for span in difference(before, after):
                 changed += order.keys_between(span.begin, span.end)
         return _joined(changed)
 
 
-def placement_to_json(placement: StreamTimeline) -> str:
+def timeline_to_json(placement: StreamTimeline) -> str:
     """One line of text; equal placements have equal texts."""
     clock = placement.clock
     content: dict[str, Any] = {
         name: [span.to_json() for span in spans]
-        for name, spans in (("worn", placement.worn), ("covered", placement.covered), ("horizon", placement.horizon))
+        for name, spans in (
+            ("worn", placement.active),
+            ("covered", placement.superseded),
+            ("horizon", placement.delivery_windows),
+        )
     }
     if isinstance(clock, PumpClock):
         content["pieces"] = [[piece.from_key, piece.offset_s] for piece in clock.pieces]
@@ -104,7 +102,7 @@ def placement_to_json(placement: StreamTimeline) -> str:
     return json.dumps(content, separators=(",", ":"), sort_keys=True)
 
 
-def placement_from_json(text: str) -> StreamTimeline:
+def timeline_from_json(text: str) -> StreamTimeline:
     """The inverse of :func:`placement_to_json`."""
     content = json.loads(text)
     worn, covered, horizon = (
@@ -117,7 +115,7 @@ def placement_from_json(text: str) -> StreamTimeline:
         )
     else:
         clock = ZoneClock(zones=Zones.from_json(content["zones"]))
-    return StreamTimeline(clock=clock, worn=worn, covered=covered, horizon=horizon)
+    return StreamTimeline(clock=clock, active=worn, superseded=covered, delivery_windows=horizon)
 
 
 def _moved(old: PumpClock | ZoneClock, new: PumpClock | ZoneClock, whole: Stretch) -> list[Stretch]:

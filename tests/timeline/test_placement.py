@@ -297,8 +297,8 @@ def test_a_new_anchor_changes_its_component() -> None:
 
 def test_a_moved_hand_over_changes_what_lies_between_and_the_event_after() -> None:
     log, world = built()
-    before = attrs.evolve(place(log), worn=(Span(end=utc("2025-06-05")),))
-    after = attrs.evolve(before, worn=(Span(end=utc("2025-06-06")),))
+    before = attrs.evolve(place(log), active=(Span(end=utc("2025-06-05")),))
+    after = attrs.evolve(before, active=(Span(end=utc("2025-06-06")),))
     ((first, last),) = changed(log, before, after)
     inside = [key for key, at in world.truth.items() if utc("2025-06-05") <= at < utc("2025-06-06")]
     assert inside[0] - 2 <= first <= inside[0]
@@ -307,8 +307,8 @@ def test_a_moved_hand_over_changes_what_lies_between_and_the_event_after() -> No
 
 def test_a_widened_horizon_changes_what_it_newly_wants() -> None:
     log, world = built()
-    before = attrs.evolve(place(log), horizon=(Span(begin=utc("2025-06-15")),))
-    after = attrs.evolve(before, horizon=(Span(begin=utc("2025-06-10")),))
+    before = attrs.evolve(place(log), delivery_windows=(Span(begin=utc("2025-06-15")),))
+    after = attrs.evolve(before, delivery_windows=(Span(begin=utc("2025-06-10")),))
     ((first, last),) = changed(log, before, after)
     inside = [key for key, at in world.truth.items() if utc("2025-06-10") <= at < utc("2025-06-15")]
     assert first <= inside[0]

@@ -23,7 +23,6 @@ from tconnectsync.outbox import RUNNING, Outbox, milliseconds
 from tconnectsync.outbox.facts import CURSOR
 from tconnectsync.plugin.fold import Document, Fold
 from tconnectsync.projection.notes import PendingNote
-from tconnectsync.timeline.event_stream import EventStream
 
 log = logging.getLogger("tconnectsync.sinks")
 NUMBERED_INTERVAL = 512
@@ -31,6 +30,25 @@ NUMBERED_INTERVAL = 512
 UNNUMBERED_INTERVAL = 6 * 3600 * 1000
 """Milliseconds of pump time per interval, for sources without numbers."""
 _LAST_KEY = 1 << 62
+
+
+class FoldInput(Protocol):
+    """What a fold reads: :class:`tconnectsync.timeline.event_stream.EventStream`, or a list of events in a test."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def pump(self) -> str: ...
+    @property
+    def group(self) -> int | None: ...
+    @property
+    def numbered(self) -> bool: ...
+    @property
+    def gaps(self) -> Sequence[tuple[int, int]]: ...
+    @property
+    def hand_overs(self) -> Sequence[tuple[int, datetime, str]]: ...
+    def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Sequence[Event]: ...
+    def in_delivery_window(self, at: datetime) -> bool: ...
 
 
 def interval_of(key: int, *, numbered: bool) -> int:
@@ -114,7 +132,7 @@ class FoldRunner:
         self.outbox.checkpoints.invalidate(sorted(rows))
         self.outbox.facts.put(CURSOR, cursor)
 
-    def fold_next(self, view_of: Callable[[str], EventStream | None]) -> bool:
+    def fold_next(self, view_of: Callable[[str], FoldInput | None]) -> bool:
         """Fold the lowest marked interval. False when nothing is marked. Call inside a transaction."""
         marked = self.outbox.checkpoints.first_invalid(except_for=self.blocked)
         if marked is None:
@@ -147,14 +165,14 @@ class FoldRunner:
                 self.outbox.documents.retire_unclaimed(name, stream, keep=view.gaps)
         return True
 
-    def _shared_events(self, view: EventStream, interval: int, folds: Mapping[str, Fold[Any]]) -> list[Event] | None:
+    def _shared_events(self, view: FoldInput, interval: int, folds: Mapping[str, Fold[Any]]) -> list[Event] | None:
         """What all these folds need, read once; None where a part is damaged, so that each fold reads its own."""
         try:
             return self._events(view, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
         except LogCorrupt:
             return None
 
-    def _events(self, view: EventStream, interval: int, kinds: frozenset[str]) -> list[Event]:
+    def _events(self, view: FoldInput, interval: int, kinds: frozenset[str]) -> list[Event]:
         first, last = keys_of(interval, numbered=view.numbered)
         events = list(view.read(first, last, kinds))
         for key, at, kind in view.hand_overs:
@@ -189,7 +207,7 @@ class FoldRunner:
             remedy = "This is a bug of the sink plugin: update it, or report what the log says. The rest goes on."
             raise FoldFailed(message, remedy=remedy) from error
 
-    def _store_result(self, name: str, view: EventStream, interval: int, folded: _Folded) -> None:
+    def _store_result(self, name: str, view: FoldInput, interval: int, folded: _Folded) -> None:
         outbox, stream = self.outbox, view.name
         self._sync_documents(name, view, interval, folded.finished)
         changed = outbox.checkpoints.save_state(name, stream, interval, folded.state)
@@ -209,7 +227,7 @@ class FoldRunner:
         for document in kept.values():
             self.outbox.documents.upsert(document, name, view.name, interval)
 
-    def refold(self, view: EventStream, interval: int, names: Sequence[str]) -> list[tuple[str, Document]]:
+    def refold(self, view: FoldInput, interval: int, names: Sequence[str]) -> list[tuple[str, Document]]:
         """What these folds made in an interval (RUNNING: what is going on), worked out again; nothing is stored.
 
         The outbox keeps no contents of what was delivered. Raises LogCorrupt and FoldFailed.
@@ -263,7 +281,7 @@ def _check(document: Document) -> None:
     msgspec.json.encode(document.content)
 
 
-def _wear_event(view: EventStream, key: int, at: datetime, kind: str) -> Event:
+def _wear_event(view: FoldInput, key: int, at: datetime, kind: str) -> Event:
     return Event(
         id=f"wear:{view.name}:{milliseconds(at)}:{kind}",
         kind=kind,

@@ -82,6 +82,7 @@ class _Arrivals:
     pump: str = "1"
     group: int | None = None
     gaps: Sequence[tuple[int, int]] = ()
+    hand_overs: Sequence[tuple[int, datetime, str]] = ()
 
     def key(self, event: Event) -> int:
         return (event.pump_time - _EPOCH) // timedelta(milliseconds=1) if event.seq is None else event.seq
@@ -92,10 +93,7 @@ class _Arrivals:
     def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Sequence[Event]:
         return [event for event in self.in_order() if event.kind in kinds and first_key <= self.key(event) <= last_key]
 
-    def wear(self) -> Sequence[tuple[int, datetime, str]]:
-        return ()
-
-    def wanted(self, at: datetime) -> bool:  # noqa: ARG002 - the protocol's signature
+    def in_delivery_window(self, at: datetime) -> bool:  # noqa: ARG002 - the protocol's signature
         return True
 
 

@@ -183,7 +183,7 @@ class FoldRunner:
                 events.insert(place, _wear_event(view, key, at, kind))
         return events
 
-    def _fold(self, name: str, fold: Fold[Any], view: EventStream, interval: int, events: Sequence[Event]) -> _Folded:
+    def _fold(self, name: str, fold: Fold[Any], view: FoldInput, interval: int, events: Sequence[Event]) -> _Folded:
         before = self.outbox.checkpoints.state_before(name, view.name, interval)
         following = self.outbox.checkpoints.next_interval(name, view.name, interval)
         finished: dict[str, Document] = {}
@@ -218,7 +218,7 @@ class FoldRunner:
         elif changed and folded.following is not None:
             outbox.checkpoints.invalidate([(stream, folded.following, name)])
 
-    def _sync_documents(self, name: str, view: EventStream, interval: int, documents: Mapping[str, Document]) -> None:
+    def _sync_documents(self, name: str, view: FoldInput, interval: int, documents: Mapping[str, Document]) -> None:
         before = self.outbox.documents.desired_in(name, view.name, interval)
         kept = {id_: document for id_, document in documents.items() if view.in_delivery_window(document.at)}
         beyond = [document.at for id_, document in documents.items() if id_ not in kept]

@@ -99,8 +99,8 @@ def test_it_lists_every_alarm_that_can_be_announced() -> None:
         (
             '["oclusion", "empty", "bell"]',
             [
-                "no alarm is called 'oclusion'; did you mean 'occlusion' or 'occlusion_2'?",
-                "no alarm is called 'bell'; config.toml.example lists them",
+                "there is no alarm named 'oclusion'; did you mean 'occlusion' or 'occlusion_2'?",
+                "there is no alarm named 'bell'; config.toml.example lists them",
             ],
         ),
     ],

@@ -223,11 +223,15 @@ def test_a_fold_that_is_switched_on_later_meets_the_older_bridges_documents_held
         assert not any(doc["eventType"] == "Temp Basal" for doc in older_left(home))
 
 
-def test_a_site_that_deletes_nothing_is_found_out_before_ours_are_sent(tmp_path: Path) -> None:
+def test_a_site_that_deletes_nothing_is_found_out_before_ours_are_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It answers as if it had: ours beside theirs would show every dose twice."""
     with house(tmp_path, simulate(plan_of(72, days=5)), now=BEGIN + 4 * DAY) as home:
         inhabited(home)
-        home.site._remove = lambda *_: as_json({"n": 1, "ok": 1})  # type: ignore[method-assign]
+        monkeypatch.setattr(
+            "tconnectsync_simulator.nightscout.app.removed", lambda *_, **__: as_json({"n": 1, "ok": 1})
+        )
         result = home.ask("adopt", sink=TREATMENTS)
         assert result.status == 5
         assert "still holds" in result.lines[0]

@@ -139,7 +139,10 @@ def test_a_value_that_cannot_be_is_told_with_what_was_expected(
         (SITE, []),
         (NightscoutOptions(url="https://s.example", token=Secret("t-0123456789abcdef")), []),
         (attrs.evolve(SITE, url="my-site.example"), ["nightscout.url (NS_URL): expected"]),
-        (attrs.evolve(SITE, url="https://s.example/?token=hush"), ["nightscout.url (NS_URL): the address must end after the path"]),
+        (
+            attrs.evolve(SITE, url="https://s.example/?token=hush"),
+            ["nightscout.url (NS_URL): the address must end after the path"],
+        ),
         (attrs.evolve(SITE, token=Secret("hush")), ["nightscout.api_secret: set together with nightscout.token"]),
     ],
 )

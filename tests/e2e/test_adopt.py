@@ -7,6 +7,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tconnectsync import Document, StoredDocument
 from tconnectsync_nightscout.delivery.legacy_documents import match_legacy
 from tconnectsync_simulator.cloud.faults import answered

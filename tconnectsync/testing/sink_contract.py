@@ -16,6 +16,7 @@ from tconnectsync.plugin.receiver import Accepted, CheckResult, Delivery, Readab
 from tconnectsync.plugin.spec import Sink
 from tconnectsync.testing.events import NOON, example_events
 from tconnectsync.testing.fold_checks import final_documents, require
+from tconnectsync.text.plural import counted
 
 EVER = NOON - timedelta(days=30), NOON + timedelta(days=30)
 
@@ -165,7 +166,10 @@ class SinkContract:
         for start in range(0, len(deliveries), size):
             batch = deliveries[start : start + size]
             outcomes = sink.receiver.deliver(batch)
-            require(len(outcomes) == len(batch), f"{len(outcomes)} outcomes for {len(batch)} deliveries")
+            require(
+                len(outcomes) == len(batch),
+                f"{counted(len(outcomes), 'outcome')} for {counted(len(batch), 'delivery', 'deliveries')}",
+            )
             for delivery, outcome in zip(batch, outcomes, strict=True):
                 require(isinstance(outcome, Accepted), f"not accepted: {delivery}: {outcome}")
                 if isinstance(outcome, Accepted):

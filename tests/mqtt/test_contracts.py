@@ -28,7 +28,7 @@ class SilentSession:
 
     payloads: dict[str, bytes] = attrs.field(factory=dict)
 
-    def tell(self, *groups: Sequence[mqtt_session.Message]) -> None:
+    def publish(self, *groups: Sequence[mqtt_session.Message]) -> None:
         for message in (message for group in groups for message in group):
             self.payloads[message.topic] = message.payload
 

@@ -100,7 +100,7 @@ def test_a_truncated_file_is_refused_whole_with_the_position(saved: Saved) -> No
     other = saved.file.with_name("cut.json")
     other.write_bytes(text[:-50])
     words = saved.imported(str(saved.file), str(other), "--pump", saved.serial, expect=(2,))
-    assert f"{other}: Byte {len(text) - 50:,}: the file ends there in the middle of an answer" in words
+    assert f"{other}: Byte {len(text) - 50:,}: the file ends there" in words
     assert "--skip-bad" in words
     assert saved.records(saved.fresh) == []
     words = saved.imported(str(other), "--pump", saved.serial, "--skip-bad")
@@ -119,7 +119,8 @@ def test_what_is_no_file_is_refused(saved: Saved) -> None:
     assert "does not exist" in saved.imported(str(saved.file) + "x", expect=(2,))
     saved.file.write_text("hello")
     words = saved.imported(str(saved.file), "--pump", saved.serial, expect=(2,))
-    assert "Known formats: saved answers of Tandem's JSON API" in words
+    assert "Known formats: " in words
+    assert "Tandem's JSON API" in words
     assert "is a directory" in saved.imported(str(saved.file.parent), expect=(2,))
 
 

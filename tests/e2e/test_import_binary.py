@@ -112,7 +112,7 @@ def test_a_damaged_file_is_refused_whole_with_the_position(worlds: Worlds, tmp_p
             tmp_path / "fresh", worlds.fetched.cloud, site.url, "a long secret", ZONE, history_days=DAYS
         )
         words = imported(fresh, str(file), "--pump", worlds.serial, expect=(2,))
-        assert f"{file}: Byte 52,000: no record of a pump begins with ff" in words
+        assert f"{file}: Byte 52,000: no pump record begins with ff" in words
         assert "--skip-bad" in words
         assert events_of(fresh) == []
         words = imported(fresh, str(file), "--pump", worlds.serial, "--skip-bad")

@@ -143,7 +143,7 @@ def test_an_older_bridges_readings_are_told_and_removed_and_no_one_elses(
     assert ours is not None
     found = readings.recognise_older([ours], list(readings.survey(*span)), set())
     assert sorted((each.same, each.impossible) for each in found) == [(True, False), (True, True)]
-    readings.remove([each.stored.receiver_key for each in found])
+    readings.remove([each.stored for each in found])
     assert [entry["device"] for entry in place.documents("entries")] == ["another uploader"]
     hold = readings.inspect(*span)
     assert hold is not None

@@ -122,7 +122,7 @@ class MemoryStream:
     def wear(self) -> tuple[tuple[int, datetime, str], ...]:
         return self.hand_overs
 
-    def wanted(self, at: datetime) -> bool:
+    def in_delivery_window(self, at: datetime) -> bool:
         return self.horizon is None or at >= self.horizon
 
 

@@ -334,7 +334,7 @@ def test_a_replay_while_the_timeline_cannot_be_made_drops_nothing_that_waits(
         raise LogCorrupt("harmed", path="x", line=1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(world.engine.timelines), "place", harmed)
+        patch.setattr(type(world.engine.timelines), "resolve", harmed)
         assert world.ask("replay", sink="shelf").status == 7
     world.reopen()
     assert world.ask("sync").status == 0

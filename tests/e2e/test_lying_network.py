@@ -59,7 +59,7 @@ CLOUD = {
     "reset_before": Told(state="backing_off", status=3, words="broke the connection"),
     "reset_after": Told(state="backing_off", status=3, words="broke the connection"),
     "half": Told(state="backing_off", status=3, words="half an answer"),
-    "truncated": Told(state="backing_off", status=3, words="half an answer"),
+    "truncated": Told(state="backing_off", status=3, words="truncated response"),
     "late": Told(state="backing_off", status=3, words="in time"),
     "gateway": Told(state="backing_off", status=3, words="status 504"),
     "html": Told(state="changed", status=3, words="a web page"),
@@ -98,7 +98,7 @@ POSTS = {
     "500": SITE["500"],
     "404": SITE["404"],
     "html": SITE["html"],
-    "null": Told(state="backing_off", status=5, words="nobody knows what it stored"),
+    "null": Told(state="backing_off", status=5, words="it is unknown what it stored"),
     **{kind: SITE[kind] for kind in ("reset_after", "half", "truncated", "late", "gateway")},
 }
 """Reading works, and only what writes meets the fault; those where that makes a difference."""

@@ -135,7 +135,7 @@ def refusal(answer: TandemResponse, what: str) -> Exception:
             after_s=CHANGED_WAIT_S,
             remedy=NEW_RELEASE,
         )
-    return SourceChanged(f"Tandem's {what} has moved (status  {status})", after_s=CHANGED_WAIT_S, remedy=NEW_RELEASE)
+    return SourceChanged(f"Tandem's {what} has moved (status {status})", after_s=CHANGED_WAIT_S, remedy=NEW_RELEASE)
 
 
 def shape_changed(what: str, how: str) -> BrokenShape:

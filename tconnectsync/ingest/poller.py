@@ -78,8 +78,8 @@ class Poller:
         if condition.state == HealthState.REFUSED and condition.fingerprint == self.credentials_fingerprint:
             return None
         self._check_gaps_once()
-        deadlines = [each.time(self.clock) for each in (self.state.next_poll, condition.not_before) if each is not None]
-        return max([now, *deadlines])
+        deadlines = (self.state.next_poll, condition.not_before)
+        return max([now, *(each.time(now, self.clock) for each in deadlines if each is not None)])
 
     def can_poll(self) -> bool:
         """Whether a poll that the user asks for may go out: a back-off or a refusal forbids it, the rhythm does not."""

@@ -37,9 +37,11 @@ class RememberedDeadline:
             until=now + timedelta(seconds=wait_s), set_at=now, longest_s=wait_s, until_s=clock.monotonic() + wait_s
         )
 
-    def time(self, clock: Clock) -> datetime:
-        """When it is over, by today's clock: now if it is over already, or is not plausible."""
-        now = clock.now()
+    def time(self, now: datetime, clock: Clock) -> datetime:
+        """When it is over, seen from ``now``: ``now`` itself if it is over already, or is not plausible.
+
+        ``now`` is the caller's: a clock read here again would be a moment later than the caller's, and nothing would ever be due.
+        """
         if not self.is_plausible(now):
             return now
         until = self.until
@@ -49,7 +51,8 @@ class RememberedDeadline:
 
     def is_over(self, clock: Clock) -> bool:
         """Whether the next attempt may be made."""
-        return self.time(clock) <= clock.now()
+        now = clock.now()
+        return self.time(now, clock) <= now
 
     def is_plausible(self, now: datetime) -> bool:
         """Whether the clock can have been right when it was set."""

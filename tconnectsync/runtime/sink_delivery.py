@@ -47,7 +47,7 @@ class SinkDelivery:
         if due is None:
             return None
         not_before = self.health.current.not_before
-        return due if not_before is None else max(due, not_before.time(self.clock))
+        return due if not_before is None else max(due, not_before.time(now, self.clock))
 
     def has_due_document(self, now: datetime) -> bool:
         """Whether a document waits to be delivered now."""

@@ -210,7 +210,7 @@ class KillHarness:
             return ""
         for name in dict.fromkeys(re.findall(r"tconnectsync resume ([\w-]+)", said)):
             self.home.run("resume", name, expect=range(10))
-        for name in dict.fromkeys(re.findall(r"([\w-]+): \d+ documents were set aside", said)):
+        for name in dict.fromkeys(re.findall(r"([\w-]+): \d+ documents? (?:was|were) set aside", said)):
             self.home.run("dead-letters", "retry", name, expect=range(10))
         for name in dict.fromkeys(re.findall(r"tconnectsync replay ([\w-]+)", said)):
             self.home.run("replay", name, expect=range(10))

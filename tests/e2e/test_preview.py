@@ -33,7 +33,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 def test_a_dry_run_of_a_first_sync_prints_what_the_sync_sends_and_leaves_nothing(world: SyncSetup) -> None:
     done = world.home.run("sync", "--dry-run")
     shown = [json.loads(line) for line in done.stdout.splitlines()]
-    assert f"{len(shown)} documents would be sent; nothing was sent" in done.stderr
+    assert f"{len(shown)} documents would be sent. This was a preview: nothing was sent" in done.stderr
     assert tree(world.home.folder / "data") == {}
     assert world.site.documents("treatments") == []
 

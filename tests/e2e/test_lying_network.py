@@ -356,7 +356,8 @@ def test_faults_by_chance_on_both_sides_at_once(tmp_path: Path, calm: Path, vers
         for proxy in (world.to_cloud, world.to_site):
             assert proxy.injected
             proxy.faults.clear()
-        for name in SINKS:  # what `status` names as the next commands; five refusals by chance look like a document's own fault
+        # What `status` names as the next commands. Five refusals by chance look like a document's own fault.
+        for name in SINKS:
             running.ask("resume", sink=name)
             running.ask("dead_letters_retry", sink=name)
         running.until(END + timedelta(hours=4))

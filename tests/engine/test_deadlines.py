@@ -141,7 +141,9 @@ def test_no_wait_is_longer_than_what_is_believed_after_a_restart(
     assert 0 < wait_s <= LONGEST_ASKED_WAIT_S
     clock = TwoClocks()
     kept = remembered(RememberedDeadline.after(wait_s, clock))
-    assert kept.time(clock.now(), clock) == pytest.approx(NOW + timedelta(seconds=wait_s), abs=timedelta(milliseconds=1))
+    assert kept.time(clock.now(), clock) == pytest.approx(
+        NOW + timedelta(seconds=wait_s), abs=timedelta(milliseconds=1)
+    )
 
 
 def test_a_day_that_is_asked_for_is_four_hours_and_told_with_its_date(world: World) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tconnectsync.cli.invocation import CliContext
+from tconnectsync.text.durations import parse_duration
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -27,9 +27,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _YEARS = range(2000, 2100)
 """Accepted years: a date outside is a typing mistake."""
-
-_DURATION = re.compile(r"(\d{1,6}(?:\.\d+)?)\s*(s|m|min|h|d)")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 pass_invocation = click.make_pass_decorator(CliContext)
 
@@ -64,10 +61,10 @@ class Duration(SpanType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         if isinstance(value, timedelta):
             return value
-        found = _DURATION.fullmatch(value.strip().lower())
-        if found is None or not float(found[1]):
+        found = parse_duration(value)
+        if found is None:
             self.fail(f"found {value!r}, expected a number and its unit: 90m, 3h or 2d", param, ctx)
-        return timedelta(seconds=float(found[1]) * _SECONDS[found[2][0]])
+        return found
 
 
 class PartName(NameType):

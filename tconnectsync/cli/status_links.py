@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.cli.durations import parse_time, size_words, span_words, when_words
+from tconnectsync.text.durations import parse_time, size_words, span_words, when_words
 from tconnectsync.text.plural import counted
 
 LATE_UPLOAD = timedelta(hours=3)

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tconnectsync.cli.durations import size_words, span_words, when_words
 from tconnectsync.cli.progress import ProgressLine, bar_words
 from tconnectsync.cli.status_links import StatusLine, status_lines, too_old
 from tconnectsync.projection.notes import PendingNote, due_texts, notes_to_json
+from tconnectsync.text.durations import size_words, span_words, when_words
 from tests.cli.harness import NOW, CliHarness
 
 BERLIN = ZoneInfo("Europe/Berlin")

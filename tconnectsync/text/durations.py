@@ -1,10 +1,20 @@
-"""Formats times, durations and sizes for people."""
+"""Times, durations and sizes as people write and read them."""
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, tzinfo
 
 from tconnectsync.text.plural import counted
+
+_DURATION = re.compile(r"(\d{1,6}(?:\.\d+)?)\s*(s|m|min|h|d)")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(text: str) -> timedelta | None:
+    """Parse a number and its unit, such as ``90m``, ``3h`` or ``2d``; None if ``text`` is not one or is zero."""
+    found = _DURATION.fullmatch(text.strip().lower())
+    return timedelta(seconds=float(found[1]) * _SECONDS[found[2][0]]) if found and float(found[1]) else None
 
 
 def parse_time(text: object) -> datetime | None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from tconnectsync.errors import TconnectsyncError as TconnectsyncError
     from tconnectsync.events import Event as Event
     from tconnectsync.events import alarms as alarms
-    from tconnectsync.plugin import addresses, pasted
+    from tconnectsync.plugin import addresses
+    from tconnectsync.plugin import pasted_text as pasted
     from tconnectsync.plugin.base_receiver import BaseReceiver as BaseReceiver
     from tconnectsync.plugin.fold import Document as Document
     from tconnectsync.plugin.fold import Fold as Fold

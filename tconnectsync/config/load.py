@@ -27,10 +27,10 @@ def load_config(
     ``credentials_folder`` is ``$CREDENTIALS_DIRECTORY`` unless given; ``features`` (older feature names, separated by commas)
     wins over the environment's. Errors: ConfigError with every problem.
     """
+    from tconnectsync.config.assemble import ConfigBuilder
     from tconnectsync.config.environment import ConfigSources
     from tconnectsync.config.file import read_file
-    from tconnectsync.config.reader import ConfigBuilder
-    from tconnectsync.config.tables import Tables
+    from tconnectsync.config.schema import Tables
 
     file = read_file(find_config(path, environ, system_file=system_file))
     if credentials_folder is None and environ.get("CREDENTIALS_DIRECTORY"):

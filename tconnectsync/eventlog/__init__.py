@@ -9,7 +9,7 @@ from tconnectsync.eventlog.index_build import INDEX_NAME
 from tconnectsync.eventlog.index_queries import Stream
 from tconnectsync.eventlog.lock import FolderLock, lock_holder
 from tconnectsync.eventlog.log import EventLog, LogSize
-from tconnectsync.eventlog.overlay import OverlayFiles
+from tconnectsync.eventlog.preview_files import OverlayFiles
 from tconnectsync.eventlog.repair import Gap, RepairReport, repair_log
 from tconnectsync.eventlog.snapshot import FILE_NAME, LogCopy, copied_log
 from tconnectsync.eventlog.writer import Appended

@@ -18,7 +18,7 @@ from typing import TypeVar
 import attrs
 
 from tconnectsync.errors import LogCorrupt
-from tconnectsync.eventlog import continuity
+from tconnectsync.eventlog import segment_continuity as continuity
 from tconnectsync.eventlog.compression import Harmed, pack, unpack, unpack_head
 from tconnectsync.eventlog.damage import PACKED, PLAIN, Damage, IndexMismatch, Segment, damages
 from tconnectsync.eventlog.framing import (

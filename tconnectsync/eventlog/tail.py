@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog.compression import Harmed
-from tconnectsync.eventlog.continuity import FOREIGN, cut_short, whole
 from tconnectsync.eventlog.damage import Damage, Segment, damage_of
 from tconnectsync.eventlog.framing import (
     START_CHAIN,
@@ -23,6 +22,7 @@ from tconnectsync.eventlog.framing import (
     read_header,
     walk,
 )
+from tconnectsync.eventlog.segment_continuity import FOREIGN, cut_short, whole
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.filesystem import TEMPORARY, AppendFile
 

@@ -9,6 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from tconnectsync.events.bookkeeping import (
+    ClockAnchored,
+    HistoryOpened,
+    LogGap,
+    UploadSeen,
+    WearBegan,
+    WearEnded,
+    WindowFetched,
+)
 from tconnectsync.events.control import CarbsEntered, ControlChanged, DayStarted, DaySummary, ModeChanged
 from tconnectsync.events.device import (
     AlarmCleared,
@@ -50,15 +59,6 @@ from tconnectsync.events.insulin import (
     BolusStarted,
     TempBasalEnded,
     TempBasalStarted,
-)
-from tconnectsync.events.log_facts import (
-    ClockAnchored,
-    HistoryOpened,
-    LogGap,
-    UploadSeen,
-    WearBegan,
-    WearEnded,
-    WindowFetched,
 )
 
 BODIES: dict[str, type[Any]] = {

@@ -14,13 +14,13 @@ from typing import TypeVar
 
 from tconnectsync.clock import milliseconds, moment
 from tconnectsync.outbox.checkpoints import Checkpoints
+from tconnectsync.outbox.comparison_rows import DocumentRow, DocumentRows
 from tconnectsync.outbox.database import OtherVersion, move_aside, open_to_read, open_to_write
 from tconnectsync.outbox.dead_letters import Counts, DeadLetter, DeadLetters, set_aside_words
-from tconnectsync.outbox.documents import DesiredDocuments
+from tconnectsync.outbox.desired_documents import DesiredDocuments
 from tconnectsync.outbox.facts import Facts
-from tconnectsync.outbox.found import FoundDocuments
+from tconnectsync.outbox.found_documents import FoundDocuments
 from tconnectsync.outbox.queue import DeliveryQueue
-from tconnectsync.outbox.rows import DocumentRow, DocumentRows
 from tconnectsync.outbox.states import RUNNING
 
 __all__ = ["RUNNING", "Counts", "DeadLetter", "DocumentRow", "Outbox", "milliseconds", "moment", "set_aside_words"]

@@ -11,7 +11,7 @@ import attrs
 from cattrs.preconf.json import make_converter
 
 from tconnectsync.outbox.batch_size import BatchSize
-from tconnectsync.outbox.suspects import Suspects
+from tconnectsync.outbox.suspect_documents import Suspects
 
 T = TypeVar("T")
 _CONVERTER = make_converter()

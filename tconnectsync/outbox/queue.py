@@ -12,7 +12,7 @@ import msgspec
 
 from tconnectsync.clock import milliseconds, moment
 from tconnectsync.outbox.checkpoints import Checkpoints
-from tconnectsync.outbox.documents import content_hash
+from tconnectsync.outbox.desired_documents import content_hash
 from tconnectsync.outbox.states import RUNNING
 from tconnectsync.plugin.fold import Document
 from tconnectsync.plugin.receiver import Delivery

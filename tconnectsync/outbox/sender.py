@@ -24,7 +24,7 @@ from tconnectsync.outbox.facts import (
     TRIED_ONCE_MORE,
     UNCONFIRMED,
 )
-from tconnectsync.outbox.suspects import Suspects
+from tconnectsync.outbox.suspect_documents import Suspects
 from tconnectsync.plugin.receiver import Accepted, Delivery, Outcome, Postponed, Receiver, Refused, Remembering
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 from tconnectsync.text.plural import counted

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from tconnectsync.plugin.pasted import without_unseen
+from tconnectsync.plugin.pasted_text import without_unseen
 
 EXAMPLE = "https://my-site.example/"
 _TWICE = re.compile(r"https?:/*https?:?/", re.IGNORECASE)

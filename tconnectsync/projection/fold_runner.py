@@ -22,7 +22,7 @@ from tconnectsync.events import Event, WearBegan, WearEnded
 from tconnectsync.outbox import RUNNING, Outbox, milliseconds
 from tconnectsync.outbox.facts import CURSOR
 from tconnectsync.plugin.fold import Document, Fold
-from tconnectsync.projection.notes import PendingNote
+from tconnectsync.projection.pending_notes import PendingNote
 
 log = logging.getLogger("tconnectsync.sinks")
 NUMBERED_INTERVAL = 512

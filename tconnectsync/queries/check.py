@@ -22,7 +22,7 @@ from tconnectsync.queries.zone_check import clock_ahead, zone_doubt
 from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.assembly import open_sinks, open_sources
 from tconnectsync.runtime.data_dir import make_data_dir
-from tconnectsync.timeline.anchoring import Upload
+from tconnectsync.timeline.zone_decision import Upload
 from tconnectsync.timeline.zones import Zones
 
 

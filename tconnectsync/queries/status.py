@@ -22,7 +22,7 @@ from tconnectsync.eventlog import EventLog, LogSize
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox, set_aside_words
 from tconnectsync.outbox.facts import HEALTH, LAST_DELIVERED, NOTES, OTHERS_ALLOWED
-from tconnectsync.projection.notes import due_texts
+from tconnectsync.projection.pending_notes import due_texts
 from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.reconcile.report import twice_words
 from tconnectsync.retry.deadline import RememberedDeadline

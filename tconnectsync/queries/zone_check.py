@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, available_timezones
 import attrs
 
 from tconnectsync.plugin.receiver import CheckResult
-from tconnectsync.timeline.anchoring import BOGUS, FIT_S, FRESH_S, IMPOSSIBLE_S, Upload
 from tconnectsync.timeline.pump_clock import span_text
+from tconnectsync.timeline.zone_decision import BOGUS, FIT_S, FRESH_S, IMPOSSIBLE_S, Upload
 from tconnectsync.timeline.zones import Zones
 
 PLACES = (

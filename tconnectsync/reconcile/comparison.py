@@ -13,7 +13,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import DocumentRow, Outbox, milliseconds
-from tconnectsync.outbox.documents import content_hash
+from tconnectsync.outbox.desired_documents import content_hash
 from tconnectsync.outbox.facts import READ_BACK, ReadBack
 from tconnectsync.outbox.states import OwnershipState
 from tconnectsync.plugin.fold import Document

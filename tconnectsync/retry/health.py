@@ -8,7 +8,7 @@ from enum import Enum
 import attrs
 
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.kept_json import CONVERTER
+from tconnectsync.retry.stored_json import CONVERTER
 
 
 class HealthState(str, Enum):

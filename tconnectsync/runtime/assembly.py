@@ -22,9 +22,9 @@ from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.source import Source
 from tconnectsync.plugin.spec import Context, Sink
 from tconnectsync.projection.fold_runner import FoldRunner
-from tconnectsync.runtime.allocator import give_back_large_blocks
 from tconnectsync.runtime.data_dir import free_space_problem, outbox_path
 from tconnectsync.runtime.engine import Engine
+from tconnectsync.runtime.memory import give_back_large_blocks
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.resolver import TimelineResolver
 

@@ -21,7 +21,7 @@ from tconnectsync.projection.invalidation import (
     invalidate_retimed,
     recheck_protected,
 )
-from tconnectsync.projection.notes import notes_to_json
+from tconnectsync.projection.pending_notes import notes_to_json
 from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.sink_health import SinkHealth
 from tconnectsync.text.plural import counted

@@ -9,18 +9,6 @@ import attrs
 
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import ClockAnchored, Event
-from tconnectsync.timeline.anchoring import (
-    AT_CHANGE,
-    AT_FIRST,
-    BOGUS,
-    EVIDENCE,
-    Anchor,
-    Choice,
-    Upload,
-    choose_anchor,
-    seconds_ahead,
-    uploads_of,
-)
 from tconnectsync.timeline.clock_settings import ClockSetting, clock_sets, steps_of
 from tconnectsync.timeline.pump_clock import (
     ClockJump,
@@ -32,6 +20,18 @@ from tconnectsync.timeline.pump_clock import (
     span_text,
 )
 from tconnectsync.timeline.utc_offsets import ZONE_STEP_S, is_place
+from tconnectsync.timeline.zone_decision import (
+    AT_CHANGE,
+    AT_FIRST,
+    BOGUS,
+    EVIDENCE,
+    Anchor,
+    Choice,
+    Upload,
+    choose_anchor,
+    seconds_ahead,
+    uploads_of,
+)
 from tconnectsync.timeline.zones import Zones
 
 CLOCK_CHANGED = frozenset({"clock.changed"})

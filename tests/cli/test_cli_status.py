@@ -11,7 +11,7 @@ import pytest
 
 from tconnectsync.cli.progress import ProgressLine, bar_words
 from tconnectsync.cli.status_links import StatusLine, status_lines, too_old
-from tconnectsync.projection.notes import PendingNote, due_texts, notes_to_json
+from tconnectsync.projection.pending_notes import PendingNote, due_texts, notes_to_json
 from tconnectsync.text.durations import size_words, span_words, when_words
 from tests.cli.harness import NOW, CliHarness
 

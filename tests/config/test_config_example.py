@@ -9,10 +9,10 @@ import attrs
 import pytest
 
 from tconnectsync import Secret
+from tconnectsync.config.assemble import CoreOptions
 from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config
 from tconnectsync.config.option_types import key_of, keys_of, table_class
-from tconnectsync.config.reader import CoreOptions
 from tconnectsync.errors import ConfigError
 from tconnectsync.plugin.manager import Plugins, load_plugins
 from tconnectsync.plugin.options import Secret as SecretType

@@ -15,7 +15,7 @@ from tconnectsync import Delivery, Outcome, Postponed, Refused, Rejected, Retrya
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.batch_size import GROW_AFTER, BatchSize
 from tconnectsync.outbox.sender import UNCONFIRMED_ROUNDS, Sender
-from tconnectsync.outbox.suspects import STRIKES
+from tconnectsync.outbox.suspect_documents import STRIKES
 from tests.engine.fakes import Shelf
 from tests.engine.harness import World
 from tests.engine.test_delivery import NOW, document, want

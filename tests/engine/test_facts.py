@@ -10,7 +10,7 @@ import pytest
 
 from tconnectsync.outbox import Outbox, facts
 from tconnectsync.outbox.batch_size import BatchSize
-from tconnectsync.outbox.suspects import Suspect, Suspects
+from tconnectsync.outbox.suspect_documents import Suspect, Suspects
 
 AT = datetime(2026, 6, 1, 12, 0, 0, 5000, tzinfo=timezone.utc)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tconnectsync.config.zone_names import names_place
 from tconnectsync.queries.zone_check import PLACES, ZoneDoubt, clock_ahead, zone_doubt
-from tconnectsync.timeline.anchoring import Upload
+from tconnectsync.timeline.zone_decision import Upload
 from tconnectsync.timeline.zones import Zones
 
 WINTER = datetime(2026, 1, 20, 17, 10, tzinfo=timezone.utc)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tconnectsync import Event
 from tconnectsync.events import ClockAnchored
-from tconnectsync.timeline.anchoring import Upload, uploads_of, weigh
 from tconnectsync.timeline.resolver import TimelineResolver
+from tconnectsync.timeline.zone_decision import Upload, uploads_of, weigh
 from tconnectsync.timeline.zones import Zones
 from tests.timeline.harness import EPOCH, ListLog, PumpHistory, placed_times, times_of, utc, worst_s
 

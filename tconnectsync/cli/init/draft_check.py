@@ -38,7 +38,7 @@ def try_out(invocation: CliContext, config: Config) -> tuple[bool, ZoneDoubt | N
     """Run ``check`` and print what is not good. Return whether everything but the time zone is good, and the doubt about the zone."""
     from tconnectsync.queries.check import run_check
     from tconnectsync.queries.zone_check import zone_doubt
-    from tconnectsync.timeline.anchoring import Upload
+    from tconnectsync.timeline.zone_decision import Upload
 
     redact = invocation.logs.redactor if invocation.logs else str
     good, doubt = True, None

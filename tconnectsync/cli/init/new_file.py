@@ -56,7 +56,7 @@ def publish_draft(draft: Path, path: Path, *, force: bool) -> None:
 def service_hint(invocation: CliContext, draft: Path, path: Path) -> str:
     """Return how the service's user can read the file. With a secret in the file it must not."""
     from tconnectsync.config import file as configfile
-    from tconnectsync.config.tables import holds_secret
+    from tconnectsync.config.schema import holds_secret
 
     if holds_secret(configfile.read_file(draft), invocation.plugins(tolerant=True)):
         return (

@@ -13,7 +13,7 @@ from tconnectsync.cli.output import say
 from tconnectsync.config.messages import found_words
 from tconnectsync.config.zone_names import names_place, not_a_place
 from tconnectsync.plugin.addresses import web_address
-from tconnectsync.plugin.pasted import trim, trim_lines, without_unseen
+from tconnectsync.plugin.pasted_text import trim, trim_lines, without_unseen
 
 
 def read_zone(text: str) -> str:

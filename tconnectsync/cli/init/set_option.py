@@ -29,9 +29,9 @@ def with_settings(
 
 def _is_text(invocation: CliContext, key: str) -> bool:
     """Whether the option's type is text."""
+    from tconnectsync.config.assemble import CoreOptions
     from tconnectsync.config.option_types import is_text, type_at
-    from tconnectsync.config.reader import CoreOptions
-    from tconnectsync.config.tables import parts_of
+    from tconnectsync.config.schema import parts_of
 
     for name, options in (("", CoreOptions), *parts_of(invocation.plugins(tolerant=True))):
         prefix = f"{name}." if name else ""

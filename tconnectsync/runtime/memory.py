@@ -1,4 +1,4 @@
-"""The C library's allocator, told not to keep what a program that runs for years needs once in a while."""
+"""Limits of the C library's memory allocator, so that a daemon that runs for years gives back memory it needs only now and then."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from tconnectsync.config.messages import (
 )
 from tconnectsync.config.option_types import arms_of, is_list, is_literal, is_secret, is_union, key_of, keys_of
 from tconnectsync.plugin.options import Secret
-from tconnectsync.plugin.pasted import trim_lines
+from tconnectsync.plugin.pasted_text import trim_lines
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""Which offset a stretch of a pump's clock has, and why: the choice that becomes a clock.anchored fact."""
+"""Decides which UTC offset, and so which zone, a stretch of a pump's clock has, and why. The choice becomes a `clock.anchored` event."""
 
 from __future__ import annotations
 

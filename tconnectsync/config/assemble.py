@@ -17,11 +17,11 @@ from tconnectsync.config.file import find_older_settings, full_path, home_folder
 from tconnectsync.config.messages import nearest
 from tconnectsync.config.model import Config, DaemonOptions, Enabled, LimitOptions
 from tconnectsync.config.option_types import keys_of
-from tconnectsync.config.tables import Tables, holds_secret
+from tconnectsync.config.schema import Tables, holds_secret
 from tconnectsync.config.zone_names import EXPECTED, names_place, not_a_place
 from tconnectsync.errors import ConfigError, MachineNotReady
 from tconnectsync.plugin.options import option
-from tconnectsync.plugin.pasted import without_unseen
+from tconnectsync.plugin.pasted_text import without_unseen
 from tconnectsync.timeline.zones import Zones
 
 if TYPE_CHECKING:

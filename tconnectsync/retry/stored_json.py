@@ -1,4 +1,4 @@
-"""The converter to and from JSON for everything that is kept in a file or in the outbox."""
+"""The one converter to and from JSON for values that are stored in a file or in an outbox."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tconnectsync.config.environment import ConfigSources, MergedTable, lay_over
 from tconnectsync.config.file import ConfigFile
 from tconnectsync.config.messages import UNKNOWN_KEY, found_words, nearest, unknown_key_words
 from tconnectsync.config.option_types import is_secret, key_of
-from tconnectsync.config.structure import ValidationIssue, structure
+from tconnectsync.config.validation import ValidationIssue, structure
 
 if TYPE_CHECKING:
     from tconnectsync.plugin.manager import Plugins

@@ -1,4 +1,4 @@
-"""Texts that were copied and pasted: without what copying adds to them and nobody sees."""
+"""Removes invisible characters that copying adds to a secret or an address."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ _MODULES = {
     "addresses": "tconnectsync.plugin.addresses",
     "alarms": "tconnectsync.events.alarms",
     "events": "tconnectsync.events",
-    "pasted": "tconnectsync.plugin.pasted",
+    "pasted": "tconnectsync.plugin.pasted_text",
 }
 
 __all__ = [  # noqa: PLE0604 - the names are plain strings

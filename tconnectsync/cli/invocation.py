@@ -101,7 +101,8 @@ class CliContext:
                 if isinstance(step, Result):
                     return step.status, step.lines
         except TconnectsyncError as error:
-            return int(error.exit_status), tuple(line for line in (error.message, error.remedy) if line)
+            failed = Result.of_error(error)
+            return failed.status, failed.lines
         raise RuntimeError(f"the request {command!r} ended without a result")
 
     def read_status(self) -> dict[str, Any]:

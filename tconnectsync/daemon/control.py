@@ -18,8 +18,10 @@ from typing import Any
 
 import attrs
 
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.dispatch import next_step
 from tconnectsync.jobs.messages import Job, Notice, Progress, Request, Result, Step
+from tconnectsync.retry.stored_json import CONVERTER
 from tconnectsync.text.plural import counted
 
 SOCKET_NAME = "control.sock"
@@ -28,6 +30,8 @@ LONGEST_REQUEST = 1 << 20
 """In bytes: enough for thousands of ids of dead letters."""
 DEEPEST_REQUEST = 8
 """Maximum nesting of lists and objects; a request needs three."""
+_STEPS: dict[str, type[Step]] = {"status": Result, "notice": Notice, "progress": Progress}
+"""The kind of an answer by a key that it has."""
 MOST_ASKERS = 32
 """Maximum number of connections. One more replaces the oldest connection that has sent no request."""
 
@@ -69,14 +73,8 @@ class _Conversation:
         """Send a step, unless the client is gone."""
         if self.is_disconnected:
             return
-        if isinstance(step, Result):
-            words: dict[str, Any] = {"status": step.status, "lines": list(step.lines)}
-        elif isinstance(step, Notice):
-            words = {"notice": step.words}
-        else:
-            words = {"progress": step.message, "done": step.done, "total": step.total}
         try:
-            self.channel.sendall(json.dumps(words).encode() + b"\n")
+            self.channel.sendall(CONVERTER.dumps(step).encode() + b"\n")
         except OSError:
             self.is_disconnected = True
 
@@ -148,7 +146,7 @@ class ControlServer:
             self._end(idle)
         elif len(self._open) >= MOST_ASKERS:
             busy = "The daemon is busy with other requests. Nothing was done. Run the command again in a minute."
-            conversation.send(Result(status=8, lines=(busy,)))
+            conversation.send(Result(status=ExitStatus.OWNED, lines=(busy,)))
             channel.close()
             return
         self._open.append(conversation)
@@ -172,7 +170,7 @@ class ControlServer:
         try:
             request = read_request(conversation.received)
         except ValueError as error:
-            conversation.send(Result(status=2, lines=(str(error),)))
+            conversation.send(Result(status=ExitStatus.USAGE, lines=(str(error),)))
             self._end(conversation)
             return
         conversation.received = b""
@@ -188,7 +186,7 @@ class ControlServer:
         """Stop listening, and answer the clients that still wait."""
         stopped = "The daemon stopped before this was done. Nothing is lost. Start it, then run the command again."
         for conversation in list(self._open):
-            conversation.send(Result(status=8, lines=(stopped,)))
+            conversation.send(Result(status=ExitStatus.OWNED, lines=(stopped,)))
             self._end(conversation)
         if self._listener is not None:
             self._listener.close()
@@ -216,23 +214,17 @@ def ask(path: Path, request: Request) -> Iterator[Step]:
         channel.settimeout(ANSWER_WAIT_S)
         with short_path(path) as address:
             channel.connect(address)
-        words = {"command": request.command, "args": dict(request.args), "mark": request.config_id}
-        channel.sendall(json.dumps(words).encode() + b"\n")
+        channel.sendall(CONVERTER.dumps(request).encode() + b"\n")
         with channel.makefile("rb") as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
                     break  # the daemon ended in the middle of the line
                 found = json.loads(line)
-                if "status" in found:
-                    yield Result(status=int(found["status"]), lines=tuple(found["lines"]))
+                step = CONVERTER.structure(found, next(kind for key, kind in _STEPS.items() if key in found))
+                yield step
+                if isinstance(step, Result):
                     return
-                if "notice" in found:
-                    yield Notice(words=found["notice"])
-                    continue
-                yield Progress(message=found["progress"], done=found["done"], total=found["total"])
-    yield Result(
-        status=8,
-        lines=(
-            "The daemon closed the connection before it answered. Nothing is lost. See `journalctl -u tconnectsync -n 50`.",
-        ),
+    closed = (
+        "The daemon closed the connection before it answered. Nothing is lost. See `journalctl -u tconnectsync -n 50`."
     )
+    yield Result(status=ExitStatus.OWNED, lines=(closed,))

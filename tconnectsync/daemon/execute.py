@@ -17,6 +17,7 @@ from tconnectsync.daemon.control import SOCKET_NAME, ask
 from tconnectsync.daemon.loop import Daemon, LoadedConfig
 from tconnectsync.errors import DataDirLocked, IndexCorrupt
 from tconnectsync.eventlog import FolderLock
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.messages import Request, Result, Step
 from tconnectsync.plugin.manager import Plugins
@@ -65,10 +66,10 @@ def _send_to_daemon(path: Path, request: Request, error: DataDirLocked) -> Itera
             words = (
                 f"The daemon did not answer ({failure}). Nothing was done. `tconnectsync status` shows whether it runs."
             )
-            yield Result(status=8, lines=(words,))
+            yield Result(status=ExitStatus.OWNED, lines=(words,))
             return
     remedy = error.remedy or "Wait until it has ended, or stop it, then run the command again."
-    yield Result(status=8, lines=(f"{error.message}, and it accepts no requests. {remedy}",))
+    yield Result(status=ExitStatus.OWNED, lines=(f"{error.message}, and it accepts no requests. {remedy}",))
 
 
 def run_daemon(load_config: Callable[[], Config], plugins: Plugins, *, clock: Clock) -> int:

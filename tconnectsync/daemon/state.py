@@ -14,18 +14,14 @@ from datetime import datetime
 from pathlib import Path
 
 import attrs
-from cattrs.preconf.json import make_converter
 
 from tconnectsync.eventlog import Files, OsFiles, lock_holder, replace_file
 from tconnectsync.retry.health import Health, HealthState
+from tconnectsync.retry.stored_json import CONVERTER
 
 log = logging.getLogger("tconnectsync.daemon")
 FILE_NAME = "daemon.json"
 ANSWER_S = 2.0
-
-_converter = make_converter()
-_converter.register_unstructure_hook(datetime, datetime.isoformat)
-_converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
 
 
 @attrs.frozen(kw_only=True)
@@ -70,7 +66,7 @@ class DaemonRecord:
     def _write(self, state: DaemonState) -> None:
         self._state = state
         try:
-            replace_file(self.files, self.folder / FILE_NAME, _converter.dumps(state).encode())
+            replace_file(self.files, self.folder / FILE_NAME, CONVERTER.dumps(state).encode())
         except OSError as error:
             log.warning('daemon_state_not_saved reason="%s"', error.strerror)
 
@@ -78,7 +74,7 @@ class DaemonRecord:
 def load_state(folder: Path) -> DaemonState | None:
     """Read the state file; None if it is missing or unreadable."""
     try:
-        return _converter.loads((folder / FILE_NAME).read_bytes(), DaemonState)
+        return CONVERTER.loads((folder / FILE_NAME).read_bytes(), DaemonState)
     except Exception:  # noqa: BLE001 - any unreadable content counts as missing
         return None
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from tconnectsync.errors import (
-    Retryable,
-)
+from tconnectsync.errors import Retryable
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress, Result
 from tconnectsync.jobs.outcome import conclude, problems, result_of
@@ -35,7 +34,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
         return
     receiver = runner.sender.receiver
     if not can_adopt(receiver):
-        yield Result(status=2, lines=(cannot_be_adopted(name),))
+        yield Result(status=ExitStatus.USAGE, lines=(cannot_be_adopted(name),))
         return
     runs = start_runs(engine, lambda poller: poller.start())
     yield from poll(engine, runs)
@@ -52,7 +51,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
         for _ in adopted(seen, verifier, receiver, *days):
             yield Progress(message="comparing the older bridge's documents")
         if seen.unclear and not keep_unclear:
-            yield Result(status=6, lines=seen.lines(name, done=False, keep_unclear=False))
+            yield Result(status=ExitStatus.SET_ASIDE, lines=seen.lines(name, done=False, keep_unclear=False))
             return
         for _ in adopted(found, verifier, receiver, *days, send_again=runner.send_again):
             yield Progress(message=f"replacing an older bridge's documents, {sum(found.replaced.values()):,} so far")
@@ -63,7 +62,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
             if runner.delivery.preflight.unseen() is not None
             else ""
         )
-        yield Result(status=5, lines=(error.message, *([error.remedy] if error.remedy else []), f"{again}{waits}"))
+        yield Result.of_error(error, f"{again}{waits}", status=ExitStatus.WAITING)
         return
     runner.allow_others_once()
     yield from drain(engine, (name,))
@@ -77,11 +76,15 @@ def adoption_blocker(
     """Return why nothing can be replaced now, else None. Deleted documents must come back: everything has to be fetched and folded."""
     if (first or last) and runner.delivery.preflight.unseen() is not None:
         words = f"{runner.name} has not delivered all of its days to this site yet, so single days cannot be replaced"
-        return Result(status=2, lines=("nothing was replaced", f"{words}. Run the command without --from and --to."))
+        return Result(
+            status=ExitStatus.USAGE,
+            lines=("nothing was replaced", f"{words}. Run the command without --from and --to."),
+        )
     moved = runner.delivery.preflight.moved()
     if moved is not None:
         return Result(
-            status=6, lines=("nothing was replaced", f"{runner.name}: {moved.hold.reason}. {moved.hold.remedy}")
+            status=ExitStatus.SET_ASIDE,
+            lines=("nothing was replaced", f"{runner.name}: {moved.hold.reason}. {moved.hold.remedy}"),
         )
     if (
         runner.health.state in (HealthState.BRAKED, HealthState.REFUSED)

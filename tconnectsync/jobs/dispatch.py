@@ -7,10 +7,8 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from tconnectsync.errors import (
-    IndexCorrupt,
-    TconnectsyncError,
-)
+from tconnectsync.errors import IndexCorrupt, TconnectsyncError
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.adopt import adopt
 from tconnectsync.jobs.messages import Job, Request, Result, Step
 from tconnectsync.jobs.sync import backfill, dead_letters, import_job, replay, resume, sync
@@ -23,17 +21,16 @@ log = logging.getLogger("tconnectsync.jobs")
 def next_step(job: Job) -> Step:
     """Return the job's next step. An error in the job becomes its result and does not affect other work."""
     try:
-        return next(job, None) or Result(status=1, lines=("the request ended without a result",))
+        return next(job, None) or Result(status=ExitStatus.FAILED, lines=("the request ended without a result",))
     except IndexCorrupt:
         raise  # everything must be opened again
     except TconnectsyncError as error:
-        lines = (error.message, error.remedy or "")
-        return Result(status=int(error.exit_status), lines=tuple(line for line in lines if line))
+        return Result.of_error(error)
     except Exception as error:
         # the outermost border: one failed request must not stop the daemon
         log.exception("request_failed")
         words = f"the request failed unexpectedly ({type(error).__name__}); the daemon's log has the details"
-        return Result(status=1, lines=(f"{words}. No stored data is lost.",))
+        return Result(status=ExitStatus.FAILED, lines=(f"{words}. No stored data is lost.",))
 
 
 def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) -> Job:
@@ -51,5 +48,5 @@ def perform(engine: Engine, request: Request, zone_at: Callable[[date], Any]) ->
     }
     job = jobs.get(request.command)
     if job is None:
-        return iter((Result(status=2, lines=(f"unknown request {request.command!r}",)),))
+        return iter((Result(status=ExitStatus.USAGE, lines=(f"unknown request {request.command!r}",)),))
     return job()

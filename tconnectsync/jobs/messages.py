@@ -7,6 +7,9 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from tconnectsync.errors import TconnectsyncError
+from tconnectsync.exit_status import ExitStatus
+
 
 @attrs.frozen(kw_only=True)
 class Request:
@@ -17,14 +20,14 @@ class Request:
 
     command: str
     args: Mapping[str, Any] = attrs.field(factory=dict)
-    config_id: str = ""
+    config_id: str = attrs.field(default="", metadata={"json": "mark"})
 
 
 @attrs.frozen(kw_only=True)
 class Progress:
     """The progress of the work. ``total`` 0 means unknown."""
 
-    message: str
+    message: str = attrs.field(metadata={"json": "progress"})
     done: int = 0
     total: int = 0
 
@@ -33,15 +36,21 @@ class Progress:
 class Result:
     """The end of a request: the exit status and lines for the user."""
 
-    status: int
+    status: int = attrs.field(converter=int)
     lines: tuple[str, ...] = ()
+
+    @classmethod
+    def of_error(cls, error: TconnectsyncError, *more: str, status: ExitStatus | None = None) -> Result:
+        """Return the result for an error; ``status``: if it is not the error's own."""
+        lines = (error.message, *((error.remedy,) if error.remedy else ()), *more)
+        return cls(status=error.exit_status if status is None else status, lines=lines)
 
 
 @attrs.frozen(kw_only=True)
 class Notice:
     """A message that the user should see before the work continues."""
 
-    words: str
+    words: str = attrs.field(metadata={"json": "notice"})
 
 
 Step: TypeAlias = Progress | Notice | Result

@@ -2,73 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
-from tconnectsync.errors import (
-    LogCorrupt,
-)
+from tconnectsync.errors import LogCorrupt, TconnectsyncError
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.messages import Result
 from tconnectsync.outbox import set_aside_words
 from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.runtime.engine import Engine
+from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.text.plural import counted
 
+Problem: TypeAlias = tuple[ExitStatus, str]
 
-def problems(engine: Engine, only: tuple[str, ...] | None = None) -> list[tuple[int, str]]:
+URGENT = frozenset({ExitStatus.REFUSED, ExitStatus.DAMAGED})
+"""These win over every other status."""
+_SOURCE_STATUS = {HealthState.REFUSED: ExitStatus.REFUSED, HealthState.DAMAGED: ExitStatus.DAMAGED}
+_SINK_STATUS = {**_SOURCE_STATUS, HealthState.HALTED: ExitStatus.SET_ASIDE, HealthState.BRAKED: ExitStatus.SET_ASIDE}
+
+
+def problems(engine: Engine, only: tuple[str, ...] | None = None) -> list[Problem]:
     """Return the problems as (exit status, sentence), of everything or of ``only`` these sinks."""
-    now = engine.clock.now()
-    found: list[tuple[int, str]] = []
-    if only is None:
-        for name, poller in engine.pollers.items():
-            condition = poller.health
-            if not condition.is_ok:
-                number = {HealthState.REFUSED: 4, HealthState.DAMAGED: 7}.get(condition.state, 3)
-                found.append((number, f"{_words(name, condition)}{_until(condition)}"))
+    found: list[Problem] = []
+    for name, poller in engine.pollers.items() if only is None else ():
+        health = poller.health
+        if not health.is_ok:
+            again = health.not_before and f" It is tried again after {health.not_before.until:%Y-%m-%d %H:%M} UTC."
+            found.append((_SOURCE_STATUS.get(health.state, ExitStatus.SOURCE), f"{_words(name, health)}{again or ''}"))
     for name, runner in engine.runners.items():
-        if only is not None and name not in only:
-            continue
-        counts = runner.counts()
-        condition = runner.health
-        status = {HealthState.REFUSED: 4, HealthState.DAMAGED: 7, HealthState.HALTED: 6, HealthState.BRAKED: 6}.get(
-            condition.state
-        )
-        if condition.refusals:  # the first refusal does not stop the sink yet, but the user must know
-            status = 4
-        if status is not None:
-            found.append((status, _words(name, condition)))
-        elif not runner.fold_runner.blocked and (condition.state == HealthState.WAITING or runner.folding.is_behind()):
-            message = _words(name, condition) if condition.message else f"{name}: not all of the log could be processed"
-            found.append((5, message))
-        elif runner.outbox.queue.waiting(now):
-            found.append(
-                (
-                    5,
-                    f"{name}: {counted(runner.outbox.queue.waiting(now), 'document is', 'documents are')} waiting. {_words('', condition)}",
-                )
-            )
-        for blocked in runner.fold_runner.blocked.values():
-            found.append((7 if isinstance(blocked, LogCorrupt) else 1, _words(name, blocked)))
-            break
-        if counts.dead:
-            remedy = "List them: `tconnectsync dead-letters list`."
-            found.append(
-                (6, f"{name}: {set_aside_words(counts.dead, runner.outbox.dead_letters.last_reason())}. {remedy}")
-            )
+        if only is None or name in only:
+            found += _sink_problems(engine, runner)
     if engine.log_problem is not None:
-        found.append((7, f"{engine.log_problem.message} {engine.log_problem.remedy}"))
+        found.append((ExitStatus.DAMAGED, f"{engine.log_problem.message} {engine.log_problem.remedy}"))
     return found
 
 
-def _until(health: Health) -> str:
-    if health.not_before is None:
-        return ""
-    return f" It is tried again after {health.not_before.until:%Y-%m-%d %H:%M} UTC."
+def _sink_problems(engine: Engine, runner: SinkRunner) -> Iterator[Problem]:
+    name, health, outbox = runner.name, runner.health, runner.outbox
+    failed = list(runner.fold_runner.blocked.values())
+    waiting = outbox.queue.waiting(engine.clock.now())
+    # the first refusal does not stop the sink yet, but the user must know
+    status = ExitStatus.REFUSED if health.refusals else _SINK_STATUS.get(health.state)
+    if status is not None:
+        yield status, _words(name, health)
+    elif not failed and (health.state is HealthState.WAITING or runner.folding.is_behind()):
+        unread = f"{name}: not all of the log could be processed"
+        yield ExitStatus.WAITING, _words(name, health) if health.message else unread
+    elif waiting:
+        documents = counted(waiting, "document is", "documents are")
+        yield ExitStatus.WAITING, f"{name}: {documents} waiting. {_words('', health)}"
+    if failed:
+        yield ExitStatus.DAMAGED if isinstance(failed[0], LogCorrupt) else ExitStatus.FAILED, _words(name, failed[0])
+    dead = runner.counts().dead
+    if dead:
+        reason = set_aside_words(dead, outbox.dead_letters.last_reason())
+        yield ExitStatus.SET_ASIDE, f"{name}: {reason}. List them: `tconnectsync dead-letters list`."
 
 
-def _words(name: str, condition: Any) -> str:
+def _words(name: str, cause: Health | TconnectsyncError) -> str:
     head = f"{name}: " if name else ""
-    return f"{head}{condition.message.rstrip('.')}. {condition.remedy or ''}".rstrip()
+    return f"{head}{cause.message.rstrip('.')}. {cause.remedy or ''}".rstrip()
 
 
 def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -> Result:
@@ -76,10 +70,10 @@ def conclude(engine: Engine, *lines: str, only: tuple[str, ...] | None = None) -
     return result_of(problems(engine, only), *lines)
 
 
-def result_of(found: Iterable[tuple[int, str]], *lines: str) -> Result:
-    """Combine problems into one result. The smallest status above 1 wins, but 4 and 7 win over all."""
-    problems_found = list(found)
-    statuses = [status for status, _ in problems_found]
-    urgent = [status for status in statuses if status in (4, 7)]
-    chosen = urgent or [status for status in statuses if status > 1] or statuses or [0]
-    return Result(status=min(chosen), lines=(*lines, *dict.fromkeys(words for _, words in problems_found)))
+def result_of(found: Iterable[Problem], *lines: str) -> Result:
+    """Combine problems into one result, with the status that :class:`ExitStatus` prefers."""
+    known = list(found)
+    statuses = [status for status, _ in known]
+    urgent = [status for status in statuses if status in URGENT]
+    chosen = urgent or [status for status in statuses if status > ExitStatus.FAILED] or statuses or [ExitStatus.DONE]
+    return Result(status=min(chosen), lines=(*lines, *dict.fromkeys(words for _, words in known)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.ingest.fetch import Fetch, FetchState
 from tconnectsync.ingest.poller import Poller
 from tconnectsync.jobs.messages import Progress, Result
@@ -34,7 +35,8 @@ def with_failures(result: Result, runs: Sequence[Fetch]) -> Result:
     if result.status or not any(run.state is FetchState.FAILED for run in runs):
         return result
     return Result(
-        status=3, lines=(*result.lines, "not everything could be read; run the command again: nothing is doubled")
+        status=ExitStatus.SOURCE,
+        lines=(*result.lines, "not everything could be read; run the command again: nothing is doubled"),
     )
 
 
@@ -73,4 +75,6 @@ def find_runner(engine: Engine, args: Mapping[str, Any]) -> tuple[str, SinkRunne
 def no_such_sink(engine: Engine, name: str) -> Result:
     """Return the result for a sink that is not on."""
     known = ", ".join(sorted(engine.runners)) or "none"
-    return Result(status=2, lines=(f"the sink {name!r} is not on; these are on: {known}. Nothing was done.",))
+    return Result(
+        status=ExitStatus.USAGE, lines=(f"the sink {name!r} is not on; these are on: {known}. Nothing was done.",)
+    )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from typing import Any
 
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress, Result
@@ -29,7 +30,7 @@ def backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
     first = date.fromisoformat(args["first"])
     last = date.fromisoformat(args["last"]) if args.get("last") else engine.clock.now().date() + timedelta(days=1)
     if last < first:
-        yield Result(status=2, lines=(f"the range is empty: {first} is after {last}",))
+        yield Result(status=ExitStatus.USAGE, lines=(f"the range is empty: {first} is after {last}",))
         return
     brought = EventCount(engine.events.end)
     runs = start_runs(engine, lambda poller: poller.start_backfill(first, last, brought))
@@ -90,7 +91,7 @@ def dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Job
     count = runner.outbox.dead_letters.retry(ids) if retry else runner.outbox.dead_letters.drop(ids)
     if ids and not count:
         yield Result(
-            status=2,
+            status=ExitStatus.USAGE,
             lines=(
                 f"{name}: no dead letter has these IDs; nothing was changed. List them: `tconnectsync dead-letters list`",
             ),

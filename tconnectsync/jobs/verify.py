@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
-from tconnectsync.errors import (
-    Retryable,
-)
+from tconnectsync.errors import Retryable
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress, Result
-from tconnectsync.jobs.outcome import conclude
+from tconnectsync.jobs.outcome import URGENT, conclude
 from tconnectsync.jobs.steps import drain, find_runner, poll, start_runs
 from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.reconcile.report import ComparisonReport, cannot_be_verified
@@ -34,13 +33,13 @@ def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
         yield unknown
         return
     if not isinstance(runner.sender.receiver, ReadableReceiver):
-        yield Result(status=2, lines=(cannot_be_verified(name),))
+        yield Result(status=ExitStatus.USAGE, lines=(cannot_be_verified(name),))
         return
     while engine.run_once(polling=False, only=()):  # wait for a running poll
         yield Progress(message="reading the log")
     yield from drain(engine, (name,))
     blocked = conclude(engine, only=(name,))
-    if not engine.timeline_is_current or blocked.status in (4, 7) or not runner.health.is_ok:
+    if not engine.timeline_is_current or blocked.status in URGENT or not runner.health.is_ok:
         yield blocked
         return
     span = utc_range(args, zone_at)
@@ -58,7 +57,7 @@ def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
             after.add(part)
             yield Progress(message=f"comparing again, {counted(after.good, 'document')} so far")
     except Retryable as error:
-        yield Result(status=5, lines=(error.message, *([error.remedy] if error.remedy else [])))
+        yield Result.of_error(error, status=ExitStatus.WAITING)
         return
     yield _repair_result(
         name, conclude(engine, only=(name,)), before, after if before.wrong else before, as_json=bool(args.get("json"))
@@ -75,5 +74,6 @@ def _repair_result(
         lines = before.lines(sink)
         if before.wrong:
             lines += ["after the repair:", *after.lines(sink)]
-    status = end.status or (9 if after.wrong or after.twice else 5 if after.counts["waiting"] else 0)
-    return Result(status=status, lines=(*lines, *(() if as_json else end.lines)))
+    differs = ExitStatus.DIFFERENT if after.wrong or after.twice else ExitStatus.DONE
+    waits = ExitStatus.WAITING if after.counts["waiting"] else ExitStatus.DONE
+    return Result(status=end.status or differs or waits, lines=(*lines, *(() if as_json else end.lines)))

@@ -8,13 +8,13 @@ from enum import Enum
 from typing import Any, Generic, TypeVar
 
 import attrs
-from cattrs.preconf.json import make_converter
 
 from tconnectsync.outbox.batch_size import BatchSize
 from tconnectsync.outbox.suspect_documents import Suspects
+from tconnectsync.retry.health import Health
+from tconnectsync.retry.stored_json import CONVERTER
 
 T = TypeVar("T")
-_CONVERTER = make_converter()
 
 
 class OthersAllowed(str, Enum):
@@ -77,8 +77,7 @@ LAST_DELIVERED: Fact[datetime | None] = Fact("last_delivered", datetime | None, 
 REWRITES_ALLOWED = Fact("rewrites_allowed", bool, False)
 """Whether the user agreed to change documents that were delivered long ago."""
 # health and reports
-HEALTH = Fact("health", str, "{}")
-NOTES = Fact("notes", str, "")
+HEALTH = Fact("health", Health, Health())
 COMPARED = Fact("compared", str, "")
 
 
@@ -94,7 +93,7 @@ class Facts:
         if row is None:
             return fact.default
         try:
-            value: T = row[0] if fact.type is str else _CONVERTER.loads(row[0], fact.type)  # type: ignore[arg-type]  # mypy knows no type forms
+            value: T = row[0] if fact.type is str else CONVERTER.loads(row[0], fact.type)  # type: ignore[arg-type]  # mypy knows no type forms
         except Exception:  # noqa: BLE001 - whatever is wrong with it, the remedy is the same
             return fact.default
         return value
@@ -102,7 +101,7 @@ class Facts:
     def put(self, fact: Fact[T], value: T) -> None:
         """Remember a value."""
         self.put_text(
-            fact.name, value if isinstance(value, str) and fact.type is str else _CONVERTER.dumps(value, fact.type)
+            fact.name, value if isinstance(value, str) and fact.type is str else CONVERTER.dumps(value, fact.type)
         )
 
     def put_text(self, name: str, text: str) -> None:

@@ -179,24 +179,24 @@ class DeliveryQueue:
 
     def replay(
         self, folds: Sequence[str], first: datetime | None = None, last: datetime | None = None, *,
-        present: Sequence[str] = (), now: datetime | None = None,
+        current_value_folds: Sequence[str] = (), now: datetime | None = None,
     ) -> int:  # fmt: skip
         """Send everything from ``first`` to ``last`` again (both inclusive; None: open). Return the number of documents.
 
-        Documents with a time to live are left out, except the current ones (at ``now``) of the folds in ``present``.
+        Documents with a time to live are skipped, except the current ones (at ``now``) of ``current_value_folds``.
         """
         values = {
             "first": None if first is None else milliseconds(first),
             "last": None if last is None else milliseconds(last),
             "folds": msgspec.json.encode(list(folds)).decode(),
             "running": RUNNING,
-            "present": msgspec.json.encode(list(present) if now is not None else []).decode(),
+            "current": msgspec.json.encode(list(current_value_folds) if now is not None else []).decode(),
             "now": 0 if now is None else milliseconds(now),
         }
         chosen = (
             "(:first IS NULL OR at_ms >= :first) AND (:last IS NULL OR at_ms <= :last) AND ownership_state <> 'withdrawn'"
             " AND fold IN (SELECT value FROM json_each(:folds)) AND (ttl_s IS NULL OR (interval = :running"
-            " AND fold IN (SELECT value FROM json_each(:present)) AND at_ms >= :now - ttl_s * 1000))"
+            " AND fold IN (SELECT value FROM json_each(:current)) AND at_ms >= :now - ttl_s * 1000))"
         )
         select = f"SELECT DISTINCT fold, stream, interval FROM document WHERE {chosen}"
         rows = self._db.execute(select, values).fetchall()

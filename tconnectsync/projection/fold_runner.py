@@ -1,8 +1,8 @@
-"""The engine's incremental run of a sink's folds: exact for late and re-ordered events, at the cost of what is new.
+"""Runs a sink's folds incrementally: the result is exact for late and re-ordered events, and the cost depends on what is new.
 
-The pump's order is cut into intervals. The outbox keeps the state at each interval's end and which documents were finished in
-it. Intervals that got new events, or whose times changed, are folded again from the state before them, and on through the
-following ones until the state at an end is what it was. ``docs/engineering/architecture.md`` tells why that is exact.
+The pump's order is cut into intervals. The outbox stores the state at the end of each interval (a checkpoint) and which
+documents the interval finished. An interval with new events, or with changed times, is folded again from the checkpoint before
+it. The following intervals are folded again too, until a checkpoint is what it was before.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
-import cattrs
 import msgspec
-from cattrs.preconf.json import make_converter
 
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.events import Event, WearBegan, WearEnded
@@ -23,6 +21,7 @@ from tconnectsync.outbox import RUNNING, Outbox, milliseconds
 from tconnectsync.outbox.facts import CURSOR
 from tconnectsync.plugin.fold import Document, Fold
 from tconnectsync.projection.pending_notes import PendingNote
+from tconnectsync.retry.stored_json import CONVERTER
 
 log = logging.getLogger("tconnectsync.sinks")
 NUMBERED_INTERVAL = 512
@@ -33,7 +32,7 @@ _LAST_KEY = 1 << 62
 
 
 class FoldInput(Protocol):
-    """What a fold reads: :class:`tconnectsync.timeline.event_stream.EventStream`, or a list of events in a test."""
+    """The events of one stream: a :class:`tconnectsync.timeline.event_stream.EventStream`, or a list in a test."""
 
     @property
     def name(self) -> str: ...
@@ -52,50 +51,42 @@ class FoldInput(Protocol):
 
 
 def interval_of(key: int, *, numbered: bool) -> int:
-    """The interval that an order key falls into."""
+    """Return the interval of an order key."""
     return key // (NUMBERED_INTERVAL if numbered else UNNUMBERED_INTERVAL)
 
 
 def keys_of(interval: int, *, numbered: bool) -> tuple[int, int]:
-    """First and last order key of an interval."""
+    """Return the first and the last order key of an interval."""
     width = NUMBERED_INTERVAL if numbered else UNNUMBERED_INTERVAL
     return interval * width, (interval + 1) * width - 1
 
 
-def make_state_converter() -> cattrs.Converter:
-    """States to JSON-able values and back. Datetimes keep their zone; tuples become lists."""
-    converter = make_converter()
-    converter.register_unstructure_hook(datetime, datetime.isoformat)
-    converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
-    return converter
-
-
 @runtime_checkable
 class ReportsPending(Protocol):
-    """What a fold may do besides: tell what it still waits for."""
+    """An optional part of a fold: it reports what it still waits for."""
 
     def waiting(self, state: Any) -> Sequence[tuple[str, datetime]]:
-        """In words, and since when (UTC)."""
+        """Return what it waits for, in words, each with the UTC time since when."""
         ...
 
 
 @runtime_checkable
 class SentOnce(Protocol):
-    """What a fold may have besides: its documents with a ``ttl_s`` call somebody, and are never sent a second time.
+    """An optional part of a fold: its documents with a ``ttl_s`` are notifications, so a replay never sends them again.
 
-    Those of other folds tell the present: a replay sends them again, and `status` says when there is none.
+    In other folds, documents with a ``ttl_s`` are current values: a replay sends them again, and `status` reports a missing one.
     """
 
     sent_once: bool
 
 
 class FoldFailed(TconnectsyncError):
-    """A fold raised: it stays where it is, the others go on."""
+    """A fold raised an exception. It stops there; the sink's other folds continue."""
 
 
 @attrs.frozen(kw_only=True)
 class _Folded:
-    """What came of an interval. ``running`` is None where another interval follows."""
+    """The result of one interval. ``running`` is None if another interval follows."""
 
     finished: Mapping[str, Document]
     running: Mapping[str, Document] | None
@@ -105,21 +96,20 @@ class _Folded:
 
 @attrs.define
 class FoldRunner:
-    """Runs the folds of one sink over the streams of the log, into its outbox."""
+    """Runs the folds of one sink over the streams of the log and stores their documents in its outbox."""
 
     outbox: Outbox
     folds: Mapping[str, Fold[Any]]
-    converter: cattrs.Converter = attrs.field(factory=make_state_converter)
     blocked: dict[tuple[str, str], TconnectsyncError] = attrs.field(factory=dict)
-    """(stream, fold) that need a damaged part of the log, or that fail; the others go on."""
+    """(stream, fold) that fail, or that need a corrupt part of the log. The other folds continue."""
 
     @property
-    def present(self) -> tuple[str, ...]:
-        """The folds whose documents with a ``ttl_s`` tell the present."""
+    def current_value_folds(self) -> tuple[str, ...]:
+        """The folds whose documents with a ``ttl_s`` are current values, not notifications."""
         return tuple(name for name, fold in self.folds.items() if not isinstance(fold, SentOnce))
 
     def invalidate_new(self, touched: Iterable[tuple[str, int, str, bool]], *, cursor: int) -> None:
-        """Mark the intervals of new events, given as (stream, key, kind, numbered), and move the cursor."""
+        """Invalidate the intervals of new events, given as (stream, key, kind, numbered), and move the cursor."""
         listeners: dict[str, list[str]] = {}
         for name, fold in self.folds.items():
             for kind in fold.kinds:
@@ -133,20 +123,18 @@ class FoldRunner:
         self.outbox.facts.put(CURSOR, cursor)
 
     def fold_next(self, view_of: Callable[[str], FoldInput | None]) -> bool:
-        """Fold the lowest marked interval. False when nothing is marked. Call inside a transaction."""
-        marked = self.outbox.checkpoints.first_invalid(except_for=self.blocked)
-        if marked is None:
+        """Fold the first invalid interval. Return False if there is none. Call it inside a transaction."""
+        invalid = self.outbox.checkpoints.first_invalid(except_for=self.blocked)
+        if invalid is None:
             return False
-        stream, interval, names = marked
-        for name in names:
-            if name not in self.folds:
-                self.outbox.checkpoints.mark_folded(stream, interval, name)
-        active = {name: self.folds[name] for name in names if name in self.folds}
+        stream, interval, names = invalid
         view = view_of(stream)
-        if view is None:  # a stream that the log does not hold any more
-            for name in names:
+        for name in names:
+            if view is None or name not in self.folds:  # the log no longer has the stream, or the sink the fold
                 self.outbox.checkpoints.mark_folded(stream, interval, name)
+        if view is None:
             return True
+        active = {name: self.folds[name] for name in names if name in self.folds}
         shared = self._shared_events(view, interval, active)
         for name, fold in active.items():
             try:
@@ -159,14 +147,16 @@ class FoldRunner:
             except FoldFailed as error:
                 self.blocked[stream, name] = error
                 continue
-            self.outbox.checkpoints.mark_folded(stream, interval, name)  # first: the folding may mark it again
+            self.outbox.checkpoints.mark_folded(
+                stream, interval, name
+            )  # first, because storing the result may invalidate it again
             self._store_result(name, view, interval, folded)
             if not self.outbox.checkpoints.has_invalid(stream, name):
                 self.outbox.documents.retire_unclaimed(name, stream, keep=view.gaps)
         return True
 
     def _shared_events(self, view: FoldInput, interval: int, folds: Mapping[str, Fold[Any]]) -> list[Event] | None:
-        """What all these folds need, read once; None where a part is damaged, so that each fold reads its own."""
+        """Read the events of all these folds at once. Return None if a part is corrupt: then each fold reads its own events."""
         try:
             return self._events(view, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
         except LogCorrupt:
@@ -177,10 +167,8 @@ class FoldRunner:
         events = list(view.read(first, last, kinds))
         for key, at, kind in view.hand_overs:
             if first <= key <= last and kind in kinds:
-                place = next(
-                    (i for i, event in enumerate(events) if event.at is not None and event.at >= at), len(events)
-                )
-                events.insert(place, _wear_event(view, key, at, kind))
+                later = (i for i, event in enumerate(events) if event.at is not None and event.at >= at)
+                events.insert(next(later, len(events)), _wear_event(view, key, at, kind))
         return events
 
     def _fold(self, name: str, fold: Fold[Any], view: FoldInput, interval: int, events: Sequence[Event]) -> _Folded:
@@ -189,7 +177,7 @@ class FoldRunner:
         finished: dict[str, Document] = {}
         last: Event | None = None
         try:
-            state = self._load(fold, before)
+            state = load_state(fold, before)
             for last in events:
                 if last.kind in fold.kinds:
                     state, documents = fold.step(state, last)
@@ -198,13 +186,15 @@ class FoldRunner:
             running = None if following is not None else {document.id: document for document in fold.running(state)}
             for document in (*finished.values(), *(running or {}).values()):
                 _check(document)
-            return _Folded(finished=finished, running=running, state=self._dump(state), following=following)
+            return _Folded(finished=finished, running=running, state=dump_state(state), following=following)
         except Exception as error:
-            # the border to a plugin: its fault must not stop the other folds
+            # the border to a plugin: its error must not stop the other folds
             log.exception("fold_failed fold=%s stream=%s", name, view.name)
             where = f"interval {interval}" if last is None else f"event {last.id}"
-            message = f"{name!r} fails at {where} ({type(error).__name__}): what it makes of the later ones waits"
-            remedy = "This is a bug of the sink plugin: update it, or report what the log says. The rest goes on."
+            message = f"{name!r} fails at {where} ({type(error).__name__}): its later documents wait"
+            remedy = (
+                "This is a bug of the sink plugin: update it, or report what the log says. Everything else continues."
+            )
             raise FoldFailed(message, remedy=remedy) from error
 
     def _store_result(self, name: str, view: FoldInput, interval: int, folded: _Folded) -> None:
@@ -212,7 +202,7 @@ class FoldRunner:
         self._sync_documents(name, view, interval, folded.finished)
         changed = outbox.checkpoints.save_state(name, stream, interval, folded.state)
         if folded.running is not None:
-            # while later intervals wait (or are harmed) the old ones stay: they tell more than what is known up to here
+            # if later intervals are invalid or corrupt, the old documents stay: they are based on more events than these
             if not outbox.checkpoints.has_invalid(stream, name, since=interval):
                 self._sync_documents(name, view, RUNNING, folded.running)
         elif changed and folded.following is not None:
@@ -228,14 +218,14 @@ class FoldRunner:
             self.outbox.documents.upsert(document, name, view.name, interval)
 
     def refold(self, view: FoldInput, interval: int, names: Sequence[str]) -> list[tuple[str, Document]]:
-        """What these folds made in an interval (RUNNING: what is going on), worked out again; nothing is stored.
+        """Fold an interval again and return (fold, document) pairs (RUNNING: the unfinished documents). Stores nothing.
 
-        The outbox keeps no contents of what was delivered. Raises LogCorrupt and FoldFailed.
+        Used because the outbox does not store the contents of delivered documents. Raises LogCorrupt and FoldFailed.
         """
         folds = {name: self.folds[name] for name in names if name in self.folds}
         if interval == RUNNING:
             states = {name: self.outbox.checkpoints.last_state(name, view.name) for name in folds}
-            known = [(name, self._load(folds[name], state)) for name, state in states.items() if state is not None]
+            known = [(name, load_state(folds[name], state)) for name, state in states.items() if state is not None]
             return [(name, document) for name, state in known for document in folds[name].running(state)]
         events = self._events(view, interval, frozenset().union(*(fold.kinds for fold in folds.values())))
         return [
@@ -244,16 +234,8 @@ class FoldRunner:
             for document in self._fold(name, fold, view, interval, events).finished.values()
         ]
 
-    def _load(self, fold: Fold[Any], state: bytes | None) -> Any:
-        if state is None:
-            return fold.initial()
-        return self.converter.structure(msgspec.json.decode(state), fold.state_type)
-
-    def _dump(self, state: Any) -> bytes:
-        return msgspec.json.encode(self.converter.unstructure(state))
-
     def notes(self, streams: Iterable[str]) -> list[PendingNote]:
-        """What folds still wait for, and how old their newest values are that are worth something for a while only."""
+        """Return what the folds still wait for, and the age of their newest current values."""
         found: list[PendingNote] = []
         wanted = list(streams)
         for name, fold in self.folds.items():
@@ -262,7 +244,7 @@ class FoldRunner:
                 stored = self.outbox.checkpoints.last_state(name, stream)
                 if stored is None or (stream, name) in self.blocked:
                     continue
-                state = self._load(fold, stored)
+                state = load_state(fold, stored)
                 if isinstance(fold, ReportsPending):
                     found += [PendingNote(words=words, since=since) for words, since in fold.waiting(state)]
                 for document in () if isinstance(fold, SentOnce) else fold.running(state):
@@ -275,8 +257,18 @@ class FoldRunner:
         return found
 
 
+def load_state(fold: Fold[Any], state: bytes | None) -> Any:
+    """Return a stored state of ``fold``; without one the initial state."""
+    return fold.initial() if state is None else CONVERTER.structure(msgspec.json.decode(state), fold.state_type)
+
+
+def dump_state(state: Any) -> bytes:
+    """Return a fold's state as JSON. Times keep their zone; tuples become lists."""
+    return msgspec.json.encode(CONVERTER.unstructure(state))
+
+
 def _check(document: Document) -> None:
-    """What the outbox will need of a document: an aware time, and content that is JSON. ValueError, TypeError."""
+    """Require an aware time, and content that is JSON. Raises ValueError, TypeError."""
     milliseconds(document.at)
     msgspec.json.encode(document.content)
 

@@ -1,4 +1,4 @@
-"""What has to be folded again: intervals with new events, or whose times, pumps or folds are others than before."""
+"""Invalidates intervals: those with new events, and those whose times, pump or folds changed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TOUCHED_AT_ONCE = 20_000
 
 
 def check_fingerprint(outbox: Outbox, fingerprint: str) -> None:
-    """Other folds or options make other documents: fold everything again."""
+    """Fold everything again if the sink's folds or options changed: they can give other documents."""
     if outbox.facts.get(FINGERPRINT) != fingerprint:
         outbox.checkpoints.start_over()
         outbox.facts.put(FINGERPRINT, fingerprint)
 
 
 def invalidate_retimed(folding: FoldRunner, view: EventStream) -> None:
-    """Mark what a changed clock, hand-over or edge of history concerns."""
+    """Invalidate what a changed clock, a changed hand-over or a changed delivery window affects."""
     outbox = folding.outbox
     known = outbox.facts.get(PLACEMENT.of(view.name))
     now = timeline_to_json(view.timeline)
@@ -39,7 +39,7 @@ def invalidate_retimed(folding: FoldRunner, view: EventStream) -> None:
 
 
 def _invalidate_hand_overs(folding: FoldRunner, view: EventStream) -> None:
-    """Where one came, went or moved, its interval is folded again; what follows from it spreads by itself."""
+    """Invalidate the interval of each hand-over that was added, removed or moved. Later intervals follow if its state changes."""
     outbox = folding.outbox
     before = outbox.facts.get(HAND_OVERS.of(view.name))
     now = list(view.hand_overs)
@@ -54,17 +54,17 @@ def _invalidate_hand_overs(folding: FoldRunner, view: EventStream) -> None:
 
 
 def recheck_protected(outbox: Outbox, view: EventStream) -> None:
-    """What a gap kept from being taken back is judged again when its days were fetched."""
+    """Once the days of a gap are fetched again, withdraw the documents that only the gap protected."""
     now = list(view.gaps)
     if now != outbox.facts.get(GAPS.of(view.name)):
         for fold in outbox.documents.recheck_protected(view.name):
-            if not outbox.checkpoints.has_invalid(view.name, fold):  # else when it is through
+            if not outbox.checkpoints.has_invalid(view.name, fold):  # else it is done after the last interval
                 outbox.documents.retire_unclaimed(fold, view.name, keep=view.gaps)
         outbox.facts.put(GAPS.of(view.name), now)
 
 
 def invalidate_new(folding: FoldRunner, events: EventLog, views: Mapping[str, EventStream]) -> None:
-    """Mark the intervals of what the log holds beyond the cursor, and move the cursor."""
+    """Invalidate the intervals of the events after the cursor, and move the cursor."""
     cursor = folding.outbox.checkpoints.cursor
     by_id = {view.stream.id: view for view in views.values()}
     touched, last = [], cursor
@@ -75,7 +75,7 @@ def invalidate_new(folding: FoldRunner, events: EventLog, views: Mapping[str, Ev
     if len(touched) < TOUCHED_AT_ONCE:
         last = events.end
     else:
-        last -= 1  # a position may have several rows, of which the limit may have cut some
+        last -= 1  # a position may have several rows, and the limit may have cut off some
     if last != cursor:
         folding.invalidate_new(touched, cursor=last)
         folding.outbox.facts.put(CURSOR_MARK, events.mark(last) or "")

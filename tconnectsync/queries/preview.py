@@ -15,6 +15,7 @@ from typing import Any
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
 from tconnectsync.eventlog import INDEX_NAME, OverlayFiles
+from tconnectsync.exit_status import ExitStatus
 from tconnectsync.filesystem import TEMPORARY
 from tconnectsync.jobs.adopt import adoption_blocker
 from tconnectsync.jobs.days import utc_range
@@ -88,7 +89,7 @@ def preview_adoption(
             return no_such_sink(engine, sink)
         receiver = runner.sender.receiver
         if not can_adopt(receiver):
-            return Result(status=2, lines=(cannot_be_adopted(sink),))
+            return Result(status=ExitStatus.USAGE, lines=(cannot_be_adopted(sink),))
         engine.run_once(polling=False, only=())
         _fold(engine, runner)
         days = _utc_days(config, first, last)
@@ -99,7 +100,10 @@ def preview_adoption(
         for _ in adopted(found, runner.verifier(engine.views), receiver, *days):
             pass
         waits = bool(found.unclear) and not keep_unclear
-        return Result(status=6 if waits else 0, lines=found.lines(sink, done=False, keep_unclear=keep_unclear))
+        return Result(
+            status=ExitStatus.SET_ASIDE if waits else ExitStatus.DONE,
+            lines=found.lines(sink, done=False, keep_unclear=keep_unclear),
+        )
 
 
 def _utc_days(config: Config, first: date | None, last: date | None) -> tuple[datetime | None, datetime | None]:

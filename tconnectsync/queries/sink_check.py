@@ -9,7 +9,7 @@ from pathlib import Path
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import HEALTH
 from tconnectsync.plugin.receiver import CheckResult
-from tconnectsync.retry.health import HealthState, health_from_json
+from tconnectsync.retry.health import HealthState
 from tconnectsync.text.plural import counted
 
 STOPPED = {
@@ -28,7 +28,7 @@ def sink_findings(data_dir: Path, name: str) -> Iterator[CheckResult]:
     try:
         outbox = Outbox(path, writable=False)
         try:
-            condition, waiting = health_from_json(outbox.facts.get(HEALTH)), outbox.dead_letters.counts().pending
+            condition, waiting = outbox.facts.get(HEALTH), outbox.dead_letters.counts().pending
         finally:
             outbox.close()
     except sqlite3.Error:

@@ -21,12 +21,12 @@ from tconnectsync.errors import (
 from tconnectsync.eventlog import EventLog, LogSize
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox, set_aside_words
-from tconnectsync.outbox.facts import HEALTH, LAST_DELIVERED, NOTES, OTHERS_ALLOWED
-from tconnectsync.projection.pending_notes import due_texts
+from tconnectsync.outbox.facts import HEALTH, LAST_DELIVERED, OTHERS_ALLOWED
+from tconnectsync.projection.pending_notes import NOTES
 from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.reconcile.report import twice_words
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.health import Health, HealthState, health_from_json
+from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 
@@ -234,8 +234,8 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
         outbox = Outbox(path, writable=False)
         try:
             counts = outbox.dead_letters.counts()
-            condition = health_from_json(outbox.facts.get(HEALTH)) if on else Health(state=HealthState.OFF)
-            notes = due_texts(outbox.facts.get(NOTES), now) if on else []
+            condition = outbox.facts.get(HEALTH) if on else Health(state=HealthState.OFF)
+            notes = [note.text(now) for note in outbox.facts.get(NOTES) if note.is_due(now)] if on else []
             if counts.dead and on:
                 notes.insert(0, set_aside_words(counts.dead, outbox.dead_letters.last_reason()))
             comparison = ComparisonState.of(outbox)

@@ -8,7 +8,6 @@ from enum import Enum
 import attrs
 
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.stored_json import CONVERTER
 
 
 class HealthState(str, Enum):
@@ -66,16 +65,3 @@ class Health:
 def with_resume_hint(remedy: str | None, name: str) -> str:
     """The remedy for refused credentials: changed ones are tried at once, the same ones only if the user says so."""
     return f"{remedy or ''} If they were right all along: `tconnectsync resume {name}`.".lstrip()
-
-
-def health_to_json(health: Health) -> str:
-    """As text for a file."""
-    return CONVERTER.dumps(health)
-
-
-def health_from_json(text: str) -> Health:
-    """From :func:`health_to_json`. Unreadable text gives a fresh start: nothing is lost but a waiting time."""
-    try:
-        return CONVERTER.loads(text, Health)
-    except Exception:  # noqa: BLE001 - the remedy is the same for every cause
-        return Health()

@@ -13,7 +13,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import Outbox
-from tconnectsync.outbox.facts import CURSOR_MARK, NOTES, READ_BACK, REWRITES_ALLOWED, ReadBack
+from tconnectsync.outbox.facts import CURSOR_MARK, READ_BACK, REWRITES_ALLOWED, ReadBack
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.projection.invalidation import (
     check_fingerprint,
@@ -21,7 +21,7 @@ from tconnectsync.projection.invalidation import (
     invalidate_retimed,
     recheck_protected,
 )
-from tconnectsync.projection.pending_notes import notes_to_json
+from tconnectsync.projection.pending_notes import NOTES
 from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.sink_health import SinkHealth
 from tconnectsync.text.plural import counted
@@ -110,7 +110,7 @@ class SinkFolding:
 
     def _write_notes(self, views: Mapping[str, EventStream]) -> None:
         try:
-            self.outbox.facts.put(NOTES, notes_to_json(self.fold_runner.notes(views)))
+            self.outbox.facts.put(NOTES, self.fold_runner.notes(views))
         except sqlite3.Error:
             raise
         except Exception:

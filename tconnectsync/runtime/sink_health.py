@@ -17,7 +17,7 @@ from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.retry import refusals
 from tconnectsync.retry.backoff import backoff_s
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.health import Health, HealthState, health_from_json, health_to_json
+from tconnectsync.retry.health import Health, HealthState
 
 log = logging.getLogger("tconnectsync.sinks")
 
@@ -35,7 +35,7 @@ class SinkHealth:
     current: Health = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.current = health_from_json(self.sender.outbox.facts.get(HEALTH))
+        self.current = self.sender.outbox.facts.get(HEALTH)
         if self.current.refusals and self.current.fingerprint != self.credentials_fingerprint:
             self.current = Health()  # other credentials
         if self.state is HealthState.HALTED and self.current.fingerprint not in ("", self.sender.receiver.address):
@@ -101,7 +101,7 @@ class SinkHealth:
         self.current = health.following(before, self.clock.now())
         if self.current != before:
             try:
-                self.sender.outbox.facts.put(HEALTH, health_to_json(self.current))
+                self.sender.outbox.facts.put(HEALTH, self.current)
             except sqlite3.Error as error:
                 log.warning('state_not_saved sink=%s reason="%s"', self.name, error)
 

@@ -110,7 +110,11 @@ class SinkRunner:
                 self.outbox.facts.forget(ADDRESS, OTHERS_ALLOWED, READ_BACK)
                 self.sender.forget_place()
             count = self.outbox.queue.replay(
-                tuple(self.fold_runner.folds), first, last, present=self.fold_runner.present, now=self.clock.now()
+                tuple(self.fold_runner.folds),
+                first,
+                last,
+                current_value_folds=self.fold_runner.current_value_folds,
+                now=self.clock.now(),
             )
             self.outbox.facts.put(REWRITES_ALLOWED, True)
         self._clear_health()

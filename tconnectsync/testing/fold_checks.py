@@ -15,7 +15,8 @@ import attrs
 from tconnectsync.events import Event
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.fold import Document, Fold
-from tconnectsync.projection.fold_runner import FoldRunner, make_state_converter
+from tconnectsync.projection.fold_runner import FoldRunner
+from tconnectsync.retry.stored_json import CONVERTER
 
 _EPOCH = datetime(1970, 1, 1)
 _FOREVER = datetime(9000, 1, 1, tzinfo=timezone.utc)
@@ -48,15 +49,14 @@ def check_fold(fold: Fold[Any], events: Sequence[Event], cuts: Collection[int] =
     - no identity is finished twice, or finished and still running
     - contents are JSON, and times are aware
     """
-    converter = make_state_converter()
     finished: list[Document] = []
     state = fold.initial()
     for number, event in enumerate(events):
         if event.kind not in fold.kinds:
             continue
         if number in cuts:
-            text = json.dumps(converter.unstructure(state), allow_nan=False)
-            loaded = converter.structure(json.loads(text), fold.state_type)
+            text = json.dumps(CONVERTER.unstructure(state), allow_nan=False)
+            loaded = CONVERTER.structure(json.loads(text), fold.state_type)
             require(loaded == state, f"a saved state is loaded as another one:\n{state}\n{loaded}")
             state = loaded
         state, documents = fold.step(state, event)

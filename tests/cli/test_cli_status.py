@@ -11,7 +11,7 @@ import pytest
 
 from tconnectsync.cli.progress import ProgressLine, bar_words
 from tconnectsync.cli.status_links import StatusLine, status_lines, too_old
-from tconnectsync.projection.pending_notes import PendingNote, due_texts, notes_to_json
+from tconnectsync.projection.pending_notes import PendingNote
 from tconnectsync.text.durations import size_words, span_words, when_words
 from tests.cli.harness import NOW, CliHarness
 
@@ -329,10 +329,11 @@ def test_a_value_that_is_not_current_is_told_with_its_age(age: int, words: str) 
     note = PendingNote(
         words="no current IOB", since=NOW - timedelta(minutes=age), after=timedelta(minutes=30), current=True
     )
-    [said] = due_texts(notes_to_json([note]), NOW)
+    assert note.is_due(NOW)
+    said = note.text(NOW)
     assert "no current IOB" in said
     assert f"{words} ago" in said
     assert "the pump's data" not in said, "newer data of other kinds may be there"
-    assert due_texts(notes_to_json([note]), NOW - timedelta(minutes=age - 29)) == []
+    assert not note.is_due(NOW - timedelta(minutes=age - 29))
     found = link(a_status(sink={"message": said}), "nightscout-treatments")
     assert (found.level, found.lines[0]) == ("ok", said)

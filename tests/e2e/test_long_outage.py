@@ -54,7 +54,7 @@ def test_thirty_days_without_the_cloud_are_named_and_then_there_without_a_hole_a
                 begun.add(told["since"])
                 sinks = running.status()["sinks"]
                 assert {sink["state"] for sink in sinks.values()} == {"ok", "off"}, sinks
-                assert "no current IOB: the pump last told it" in sinks["nightscout-iob"]["message"]
+                assert "no current IOB: the pump last reported it" in sinks["nightscout-iob"]["message"]
                 running.reopen()
         [since] = begun
         assert timedelta() <= datetime.fromisoformat(since) - GONE < timedelta(hours=1)

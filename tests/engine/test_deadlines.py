@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from hypothesis import strategies as st
 from tconnectsync.errors import CredentialsRefused, Retryable
 from tconnectsync.eventlog import EventLog
 from tconnectsync.ingest.source_state import SourceState
+from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.facts import HEALTH
 from tconnectsync.plugin.receiver import Delivery, Outcome, Postponed
 from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S, backoff_s
 from tconnectsync.retry.deadline import TOLERANCE_S, RememberedDeadline
-from tconnectsync.retry.health import Health, health_from_json, health_to_json
+from tconnectsync.retry.health import Health
+from tconnectsync.retry.stored_json import CONVERTER
 from tests.engine.fakes import OpenShelf
 from tests.engine.harness import BEGIN, HandClock, World
 
@@ -47,9 +51,7 @@ class TwoClocks:
 
 def remembered(deadline: RememberedDeadline) -> RememberedDeadline:
     """As it comes out of its file."""
-    found = health_from_json(health_to_json(Health(not_before=deadline))).not_before
-    assert found is not None
-    return found
+    return CONVERTER.loads(CONVERTER.dumps(deadline), RememberedDeadline)
 
 
 # --- the value ------------------------------------------------------------------------------------------------------
@@ -103,7 +105,8 @@ def test_a_clock_that_is_put_back_by_seconds_ends_nothing() -> None:
     ("ahead", "over"), [(timedelta(hours=3), False), (timedelta(hours=5), True), (timedelta(0), True)]
 )
 def test_what_an_older_release_wrote_is_read_and_believed_for_four_hours_at_most(ahead: timedelta, over: bool) -> None:
-    found = health_from_json(f'{{"state": "backing_off", "not_before": "{(NOW + ahead).isoformat()}"}}').not_before
+    text = f'{{"state": "backing_off", "not_before": "{(NOW + ahead).isoformat()}"}}'
+    found = CONVERTER.loads(text, Health).not_before
     assert found is not None
     assert found.is_over(TwoClocks()) == over
 
@@ -111,8 +114,10 @@ def test_what_an_older_release_wrote_is_read_and_believed_for_four_hours_at_most
 @pytest.mark.parametrize(
     "text", ['{"not_before": {}}', '{"not_before": 7}', '{"not_before": "soon"}', "[]", '{"at": 1}']
 )
-def test_what_cannot_be_read_is_a_fresh_start(text: str) -> None:
-    assert health_from_json(text).not_before is None
+def test_what_cannot_be_read_is_a_fresh_start(tmp_path: Path, text: str) -> None:
+    with closing(Outbox(tmp_path / "sink.sqlite")) as outbox:
+        outbox.facts.put_text(HEALTH.name, text)
+        assert outbox.facts.get(HEALTH).not_before is None
     assert ComparisonState.from_json(text).not_before is None
 
 

@@ -367,7 +367,7 @@ def test_a_replay_sends_the_present_again_while_it_is_worth_something(outbox: Ou
             outbox.documents.upsert(each, fold, "1:0", RUNNING)
     drain(sender)
     shelf.there.clear()
-    assert outbox.queue.replay(["status", "calls"], present=["status"], now=NOW) == 1
+    assert outbox.queue.replay(["status", "calls"], current_value_folds=["status"], now=NOW) == 1
     with outbox.transaction():
         outbox.documents.upsert(status, "status", "1:0", RUNNING)
     drain(sender)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from tconnectsync.ingest.source_state import SourceState
+from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.facts import HEALTH
 from tconnectsync.retry.deadline import RememberedDeadline
-from tconnectsync.retry.health import Health, HealthState, health_from_json, health_to_json
+from tconnectsync.retry.health import Health, HealthState
+from tconnectsync.retry.stored_json import CONVERTER
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 STATES = {"ok", "waiting", "backing_off", "refused", "changed", "halted", "braked", "damaged", "off"}
@@ -40,15 +44,17 @@ def test_words_on_disk() -> None:
 def test_round_trip(state: HealthState) -> None:
     """Health survives a restart, and its cause is kept under its old key."""
     health = Health(state=state, since=NOW, message="m", remedy="r", failures=2, fingerprint="f", refusals=1)
-    kept = json.loads(health_to_json(health))
+    kept = json.loads(CONVERTER.dumps(health))
     assert (kept["state"], kept["mark"]) == (state.value, "f")
-    assert health_from_json(json.dumps(kept)) == health
+    assert CONVERTER.loads(json.dumps(kept), Health) == health
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"state": "unheard of"}', '{"since": "yesterday"}'])
-def test_unreadable_health_starts_afresh(text: str) -> None:
+def test_unreadable_health_starts_afresh(tmp_path: Path, text: str) -> None:
     """Text that cannot be read is no reason to stop."""
-    assert health_from_json(text) == Health()
+    with closing(Outbox(tmp_path / "sink.sqlite")) as outbox:
+        outbox.facts.put_text(HEALTH.name, text)
+        assert outbox.facts.get(HEALTH) == Health()
 
 
 def test_since_stays_while_the_state_does() -> None:

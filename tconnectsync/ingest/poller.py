@@ -235,7 +235,7 @@ class Poller:
         run.state = FetchState.DONE
         if not memory.health.is_ok:
             log.info("source_ok source=%s", self.name)
-        memory.health = Health().following(memory.health, now)
+        memory.health = Health().with_since(memory.health, now)
         if run.gap is not None:
             memory.refetched_until[run.gap.name] = run.gap.last.isoformat()
         if run.whole:
@@ -266,7 +266,7 @@ class Poller:
             state=state, message=message, remedy=remedy, failures=failures, not_before=not_before,
             fingerprint=self.credentials_fingerprint,
         )  # fmt: skip
-        memory.health = health.following(memory.health, now)
+        memory.health = health.with_since(memory.health, now)
         self._save()
 
     def _save(self) -> None:

@@ -59,7 +59,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
         again = f"Run `tconnectsync adopt {name}` again: it continues where it stopped."
         waits = (
             f" Until then {name} sends nothing for these days."
-            if runner.delivery.preflight.unseen() is not None
+            if runner.delivery.preflight.unchecked_days() is not None
             else ""
         )
         yield Result.of_error(error, f"{again}{waits}", status=ExitStatus.WAITING)
@@ -74,17 +74,17 @@ def adoption_blocker(
     engine: Engine, runner: SinkRunner, first: datetime | None, last: datetime | None
 ) -> Result | None:
     """Return why nothing can be replaced now, else None. Deleted documents must come back: everything has to be fetched and folded."""
-    if (first or last) and runner.delivery.preflight.unseen() is not None:
+    if (first or last) and runner.delivery.preflight.unchecked_days() is not None:
         words = f"{runner.name} has not delivered all of its days to this site yet, so single days cannot be replaced"
         return Result(
             status=ExitStatus.USAGE,
             lines=("nothing was replaced", f"{words}. Run the command without --from and --to."),
         )
-    moved = runner.delivery.preflight.moved()
+    moved = runner.delivery.preflight.address_change()
     if moved is not None:
         return Result(
             status=ExitStatus.SET_ASIDE,
-            lines=("nothing was replaced", f"{runner.name}: {moved.hold.reason}. {moved.hold.remedy}"),
+            lines=("nothing was replaced", f"{runner.name}: {moved.conflict.reason}. {moved.conflict.remedy}"),
         )
     if (
         runner.health.state in (HealthState.BRAKED, HealthState.REFUSED)

@@ -29,7 +29,7 @@ O = TypeVar("O", bound="Outbox")  # noqa: E741
 
 
 class Outbox:
-    """One sink's file and the parts that read and write it. ``writable=False`` reads it beside a running daemon."""
+    """One sink's file and the parts that read and write it. ``writable=False`` reads it while a daemon may write."""
 
     def __init__(self, path: Path, *, writable: bool = True) -> None:
         self.path = path
@@ -44,7 +44,7 @@ class Outbox:
 
     @classmethod
     def opened(cls: type[O], path: Path) -> O:
-        """The outbox at ``path``. A corrupt one, or one of another release, is moved aside and rebuilt."""
+        """Open the outbox at ``path``. A corrupt one, or one of another release, is moved aside and rebuilt."""
         try:
             return cls(path)
         except sqlite3.DatabaseError as error:
@@ -54,7 +54,7 @@ class Outbox:
 
     @classmethod
     def rebuilt(cls: type[O], path: Path, error: sqlite3.Error) -> O:
-        """An empty outbox at ``path``; the old file is kept beside it."""
+        """Return an empty outbox at ``path``. The old file is renamed."""
         kept = move_aside(path, error)
         fresh = cls(path)
         for name, text in kept.items():
@@ -66,13 +66,13 @@ class Outbox:
         self._db.close()
 
     def copy_to(self, path: Path) -> None:
-        """Copy it as it is now, also beside a writer."""
+        """Copy it as it is now, also while a daemon writes."""
         with closing(sqlite3.connect(path)) as target:
             self._db.backup(target)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing of what is done inside."""
+        """Run the block in one transaction: all of it is stored, or nothing."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield

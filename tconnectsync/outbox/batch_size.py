@@ -1,20 +1,20 @@
-"""How many documents one batch may hold: learned from what the receiver refused for its size, or did not finish in time."""
+"""The maximum size of a batch, learned from batches that the receiver refused for their size or did not finish in time."""
 
 from __future__ import annotations
 
 import attrs
 
 HALVE_AFTER = 2
-"""So many failures in a row: one alone is passing trouble."""
+"""Failures in a row before the batch is halved. A single failure may have another reason."""
 GROW_AFTER, GROW_AFTER_MOST = 3, 96
-"""So many full batches have to pass before a greater one is tried; twice as many after each try that failed."""
+"""Full batches that must succeed before a larger one is tried. The number doubles after each larger one that fails."""
 
 
 @attrs.frozen(kw_only=True)
 class BatchSize:
-    """``limit``: the most documents, None where nothing was learned. ``failures`` in a row, and full batches that ``passed``.
+    """``limit``: the maximum number of documents; None: nothing was learned. ``failures`` in a row, ``passed`` full batches.
 
-    ``needed`` full batches have to pass before the limit grows. ``probing``: it has grown, and nothing so large passed yet.
+    The limit grows after ``needed`` full batches. ``probing``: it has grown, and no batch of the new size succeeded yet.
     """
 
     limit: int | None = None
@@ -23,12 +23,12 @@ class BatchSize:
     needed: int = GROW_AFTER
     probing: bool = False
 
-    def most(self, of_receiver: int) -> int:
-        """The most documents of the next batch."""
+    def current_limit(self, of_receiver: int) -> int:
+        """Return the maximum number of documents in the next batch."""
         return of_receiver if self.limit is None else min(self.limit, of_receiver)
 
     def after_failure(self, size: int) -> BatchSize:
-        """A batch of ``size`` failed, and a smaller one may pass."""
+        """Return the size after a batch of ``size`` failed and a smaller one may succeed."""
         if self.probing and self.limit is not None and size * 2 > self.limit:
             needed = min(self.needed * 2, GROW_AFTER_MOST)
             return BatchSize(limit=_half(size), needed=needed)
@@ -38,11 +38,11 @@ class BatchSize:
         return attrs.evolve(self, limit=_half(size), failures=failures, passed=0)
 
     def after_refusal(self, size: int) -> BatchSize:
-        """A batch of ``size`` was surely too large."""
+        """Return the size after the receiver said that a batch of ``size`` is too large."""
         return attrs.evolve(self, failures=HALVE_AFTER).after_failure(size)
 
     def after_success(self, size: int, of_receiver: int) -> BatchSize:
-        """A batch of ``size`` was dealt with."""
+        """Return the size after the receiver processed a batch of ``size``."""
         if self.limit is None or (self.probing and self.limit >= of_receiver and size >= of_receiver):
             return BatchSize()
         if size < self.limit:

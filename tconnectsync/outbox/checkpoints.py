@@ -1,4 +1,4 @@
-"""Which intervals must be folded again, and the fold states at the end of those that were folded."""
+"""Invalid intervals, which must be folded again, and the fold states at the ends of folded intervals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tconnectsync.outbox.states import RUNNING
 
 @attrs.frozen
 class Checkpoints:
-    """The cursor, invalidated intervals, fold states, and documents outside the delivery window."""
+    """Stores the cursor, invalid intervals, fold states, and the times of documents outside the delivery window."""
 
     _db: sqlite3.Connection
     _facts: Facts
@@ -31,7 +31,7 @@ class Checkpoints:
         self._db.executemany("INSERT OR IGNORE INTO invalidated VALUES(?, ?, ?)", rows)
 
     def invalidate_range(self, stream: str, first: int, last: int, folds: Sequence[str]) -> None:
-        """Fold again what was folded before between these intervals, both inclusive."""
+        """Fold the already folded intervals from ``first`` to ``last`` again, both inclusive."""
         for fold in folds:
             self._db.execute(
                 "INSERT OR IGNORE INTO invalidated SELECT stream, interval, fold FROM checkpoint"
@@ -40,7 +40,7 @@ class Checkpoints:
             )
 
     def first_invalid(self, *, except_for: Container[tuple[str, str]] = ()) -> tuple[str, int, tuple[str, ...]] | None:
-        """The lowest invalidated interval of some stream, and its folds; none of ``except_for`` (stream, fold)."""
+        """Return the lowest invalid interval of a stream, and its folds, without the pairs ``except_for`` (stream, fold)."""
         pairs = self._db.execute("SELECT DISTINCT stream, fold FROM invalidated").fetchall()
         allowed = [pair for pair in pairs if pair not in except_for]
         if not allowed:
@@ -54,22 +54,22 @@ class Checkpoints:
         return stream, interval, tuple(fold for (fold,) in rows)
 
     def mark_folded(self, stream: str, interval: int, fold: str) -> None:
-        """This interval is folded."""
+        """Record that this interval is folded."""
         self._db.execute(
             "DELETE FROM invalidated WHERE stream = ? AND interval = ? AND fold = ?", (stream, interval, fold)
         )
 
     def invalid_count(self) -> int:
-        """How many intervals are still to fold."""
+        """Return how many intervals are still to fold."""
         return int(self._db.execute("SELECT count(*) FROM invalidated").fetchone()[0])
 
     def has_invalid(self, stream: str, fold: str, *, since: int | None = None) -> bool:
-        """Whether this fold has invalidated intervals in this stream, from ``since`` on."""
+        """Whether this fold has invalid intervals in this stream, from ``since`` on."""
         sql = "SELECT 1 FROM invalidated WHERE stream = ? AND fold = ? AND (? IS NULL OR interval >= ?) LIMIT 1"
         return self._db.execute(sql, (stream, fold, since, since)).fetchone() is not None
 
     def state_before(self, fold: str, stream: str, interval: int) -> bytes | None:
-        """The state at the end of the interval before this one."""
+        """Return the state at the end of the interval before this one."""
         sql = (
             "SELECT state FROM checkpoint WHERE fold = ? AND stream = ? AND interval < ? ORDER BY interval DESC LIMIT 1"
         )
@@ -77,7 +77,7 @@ class Checkpoints:
         return None if row is None else bytes(row[0])
 
     def save_state(self, fold: str, stream: str, interval: int, state: bytes) -> bool:
-        """Keep the state at the end of an interval; True when it differs from what was there."""
+        """Store the state at the end of an interval; True if it differs from the stored one."""
         sql = "SELECT state FROM checkpoint WHERE fold = ? AND stream = ? AND interval = ?"
         row = self._db.execute(sql, (fold, stream, interval)).fetchone()
         if row is not None and bytes(row[0]) == state:
@@ -86,36 +86,34 @@ class Checkpoints:
         return True
 
     def next_interval(self, fold: str, stream: str, interval: int) -> int | None:
-        """The next interval that has a checkpoint."""
+        """Return the next interval that has a checkpoint."""
         sql = "SELECT min(interval) FROM checkpoint WHERE fold = ? AND stream = ? AND interval > ?"
         row = self._db.execute(sql, (fold, stream, interval)).fetchone()
         return None if row[0] is None else int(row[0])
 
     def last_state(self, fold: str, stream: str) -> bytes | None:
-        """The newest state of a fold."""
+        """Return the newest state of a fold."""
         sql = "SELECT state FROM checkpoint WHERE fold = ? AND stream = ? ORDER BY interval DESC LIMIT 1"
         row = self._db.execute(sql, (fold, stream)).fetchone()
         return None if row is None else bytes(row[0])
 
     def folded_between(self, stream: str, first: int, last: int) -> list[tuple[int, str]]:
-        """The (interval, fold) of a stream that were folded, both bounds inclusive."""
+        """Return the folded (interval, fold) of a stream, both bounds inclusive."""
         sql = "SELECT interval, fold FROM checkpoint WHERE stream = ? AND interval BETWEEN ? AND ?"
         return self._db.execute(sql, (stream, first, last)).fetchall()
 
     def start_over(self) -> None:
-        """Fold everything again: delete checkpoints and cursor, keep what was delivered."""
+        """Fold everything again: delete checkpoints and cursor, keep the delivery states."""
         self._db.execute("DELETE FROM checkpoint")
         self._db.execute("DELETE FROM invalidated")
         self._db.execute("DELETE FROM out_of_range")
-        self._facts.forget_of_streams(
-            HAND_OVERS
-        )  # one may lie where no event is: its interval must be invalidated, too
+        self._facts.forget_of_streams(HAND_OVERS)  # intervals without events can have one: they must be invalidated too
         self._facts.forget(CURSOR, CURSOR_MARK)
 
     # --- the delivery window ----------------------------------------------------------------------------------------
 
     def record_out_of_range(self, fold: str, stream: str, interval: int, times: Sequence[datetime]) -> None:
-        """Note that the interval makes documents of these times, outside the delivery window."""
+        """Record the times of the interval's documents that are outside the delivery window."""
         if times:
             row = (fold, stream, interval, milliseconds(min(times)), milliseconds(max(times)))
             self._db.execute("INSERT OR REPLACE INTO out_of_range VALUES(?, ?, ?, ?, ?)", row)
@@ -125,7 +123,7 @@ class Checkpoints:
             )
 
     def invalidate_out_of_range(self, stream: str, first: datetime, last: datetime) -> None:
-        """Fold the intervals again whose documents of these times were left out, wherever their events are."""
+        """Fold the intervals again whose documents of these times were outside the delivery window."""
         rows = self._db.execute(
             "SELECT fold, interval FROM out_of_range WHERE stream = ? AND first_ms <= ? AND last_ms >= ?",
             (stream, milliseconds(last), milliseconds(first)),
@@ -134,7 +132,7 @@ class Checkpoints:
             self.invalidate_origin(fold, stream, interval)
 
     def invalidate_origin(self, fold: str, stream: str, interval: int | None) -> None:
-        """Fold the interval again that makes a document (None or RUNNING: the last one)."""
+        """Fold the interval of a document again (None or RUNNING: the last one)."""
         if interval is None or interval == RUNNING:
             sql = "SELECT max(interval) FROM checkpoint WHERE fold = ? AND stream = ?"
             (interval,) = self._db.execute(sql, (fold, stream)).fetchone()

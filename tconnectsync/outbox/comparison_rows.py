@@ -1,4 +1,4 @@
-"""Rows of the outbox as the comparison with the receiver reads them, and sending again what differs there."""
+"""Rows of the outbox for the comparison with the receiver, and sending documents again that differ there."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _COLUMNS = (
     " desired_hash, delivery_state, delivered_hash, receiver_key, in_doubt, dead_reason, ttl_s, given_up"
 )
 _SHIFTS_MS = 1000
-"""More than documents of one time and slot are ever moved apart."""
+"""Larger than any time shift of a document."""
 
 
 @attrs.frozen
 class DocumentRow:
-    """A document as the outbox knows it, at one moment.
+    """A document in the outbox, as it was when it was read.
 
-    ``at`` is the time that it is sent with; a fold made it ``time_shift_ms`` earlier. ``interval`` is where its ``fold`` makes
-    it in ``stream`` (None: no fold makes it).
+    ``at`` is the UTC time in the sent document: the fold's time plus ``time_shift_ms``. ``fold`` makes the document in
+    ``interval`` of ``stream`` (None: no fold makes it).
     """
 
     id: str
@@ -51,29 +51,29 @@ class DocumentRow:
 
     @property
     def is_desired(self) -> bool:
-        """Whether it is to be at the receiver."""
+        """Whether it should be at the receiver."""
         return self.ownership_state is not OwnershipState.WITHDRAWN
 
     @property
     def is_settled(self) -> bool:
-        """Whether the receiver took the desired content, so that it should be there as it was made."""
+        """Whether the receiver accepted the desired content, so a copy there should be equal."""
         moving = self.in_doubt or self.dead_reason is not None or self.given_up
         return not moving and self.content_state is DocumentState.KNOWN and self.desired_hash == self.delivered_hash
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether its time to live is over: if it is missing, that is no difference."""
+        """Whether its time to live is over, so that it may be missing at the receiver."""
         return self.ttl_s is not None and self.at + timedelta(seconds=self.ttl_s) < now
 
 
 @attrs.frozen
 class DocumentRows:
-    """Documents by their time or identity, in any state."""
+    """Find documents by time or id, in any state."""
 
     _db: sqlite3.Connection
     _checkpoints: Checkpoints
 
     def between(self, first: datetime, last: datetime) -> dict[str, DocumentRow]:
-        """All documents that are sent with a time from ``first`` to ``last``, both inclusive, by identity."""
+        """Return all documents with a sent time from ``first`` to ``last``, both inclusive, by id."""
         span = milliseconds(first), milliseconds(last)
         sql = (
             f"SELECT {_COLUMNS} FROM document INDEXED BY document_slot WHERE collection = ? AND unique_slot = ?"
@@ -86,13 +86,13 @@ class DocumentRows:
         return found
 
     def of(self, ids: Iterable[str]) -> dict[str, DocumentRow]:
-        """The rows with these identities, whatever their times."""
+        """Return the rows with these ids."""
         sql = f"SELECT {_COLUMNS} FROM document WHERE id IN (SELECT value FROM json_each(?))"
         values = (msgspec.json.encode(list(ids)).decode(),)
         return {row[0]: DocumentRow(*row) for row in self._db.execute(sql, values)}
 
     def _slots(self) -> Iterator[tuple[str, str]]:
-        """The collections and slots in use: from one to the next through the index, however many documents there are."""
+        """Yield the collections and slots in use. It steps through the index, so the number of documents does not matter."""
         sql = (
             "SELECT collection, unique_slot FROM document WHERE (collection, unique_slot) > (?, ?)"
             " ORDER BY collection, unique_slot LIMIT 1"
@@ -106,9 +106,9 @@ class DocumentRows:
     def send_again(
         self, rows: Iterable[DocumentRow], *, lost: bool, receiver_keys: Mapping[str, str] | None = None
     ) -> int:
-        """Deliver these once more, and look for stray copies. A row that changed since it was read is left alone. Their number.
+        """Deliver these again, and look for extra copies. Skips rows that changed since they were read. Return the number.
 
-        ``lost``: the receiver does not have them, so that nothing is rewritten. ``receiver_keys``: keys of copies elsewhere.
+        ``lost``: the receiver does not have them, so nothing is rewritten. ``receiver_keys``: keys of copies at other times.
         """
         count = 0
         for row in rows:
@@ -128,6 +128,6 @@ class DocumentRows:
         return count
 
     def fold_origin(self, fold: str | None, stream: str | None, interval: int | None) -> None:
-        """Fold the interval again that makes a document."""
+        """Fold the interval of a document again."""
         if fold is not None and stream is not None:
             self._checkpoints.invalidate_origin(fold, stream, interval)

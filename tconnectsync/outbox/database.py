@@ -63,7 +63,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         _require_version(db, 0)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA cache_size=-500")  # kilobytes, which stay for years; more was no quicker
+        db.execute("PRAGMA cache_size=-500")  # kilobytes; more was not faster, and the daemon keeps them for years
         db.execute("PRAGMA journal_size_limit=1048576")
         db.executescript(_SCHEMA)
         db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")

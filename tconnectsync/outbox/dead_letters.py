@@ -16,7 +16,7 @@ from tconnectsync.text.plural import counted
 
 @attrs.frozen(kw_only=True)
 class DeadLetter:
-    """A document that the receiver will never take, or that holds an impossible value, with the reason."""
+    """A document that the receiver refused for good, or that has an impossible value, with the reason."""
 
     id: str
     at: datetime
@@ -28,7 +28,7 @@ class DeadLetter:
 
 @attrs.frozen(kw_only=True)
 class Counts:
-    """How many documents wait, are set aside, and are delivered."""
+    """The numbers of pending, dead and delivered documents."""
 
     pending: int
     dead: int
@@ -36,18 +36,18 @@ class Counts:
 
 
 def set_aside_words(count: int, reason: str) -> str:
-    """Say how many documents were set aside, and why the newest was."""
+    """Return how many documents were set aside, and the reason of the newest."""
     return f"{counted(count, 'document was', 'documents were')} set aside: {reason.rstrip('.')}"
 
 
 @attrs.frozen
 class DeadLetters:
-    """Documents that were set aside: list them, try them again, give them up."""
+    """Lists, retries and drops the documents that were set aside."""
 
     _db: sqlite3.Connection
 
     def all(self) -> list[DeadLetter]:
-        """The dead letters, oldest first."""
+        """Return the dead letters, oldest first."""
         sql = (
             "SELECT id, at_ms, collection, dead_reason, content, attempts FROM document"
             " WHERE dead_reason IS NOT NULL ORDER BY at_ms, id"
@@ -61,13 +61,13 @@ class DeadLetters:
         ]  # fmt: skip
 
     def last_reason(self) -> str:
-        """Why the newest dead letter was set aside; empty if there is none."""
+        """Return the reason of the newest dead letter; empty if there is none."""
         sql = "SELECT dead_reason FROM document WHERE dead_reason IS NOT NULL ORDER BY at_ms DESC, id LIMIT 1"
         row = self._db.execute(sql).fetchone()
         return "" if row is None else str(row[0])
 
     def retry(self, ids: Sequence[str] | None) -> int:
-        """Try these again (None: all that the receiver refused). Invalid documents stay. Their number."""
+        """Retry these (None: all that the receiver refused). Invalid documents stay. Return the number."""
         return self._db.execute(
             "UPDATE document SET dead_reason = NULL, attempts = 0, next_attempt_ms = NULL"
             f" WHERE dead_reason IS NOT NULL AND content_state <> 'invalid' AND {_CHOSEN}",
@@ -75,7 +75,7 @@ class DeadLetters:
         ).rowcount
 
     def drop(self, ids: Sequence[str] | None) -> int:
-        """Give these up (None: all): they count as delivered until their content changes. Their number."""
+        """Give these up (None: all): they count as delivered until their content changes. Return the number."""
         return self._db.execute(
             "UPDATE document SET dead_reason = NULL, content = NULL, next_attempt_ms = NULL, given_up = 1,"
             " delivered_hash = desired_hash, delivery_state = CASE WHEN ownership_state = 'withdrawn' THEN 'never'"
@@ -84,7 +84,7 @@ class DeadLetters:
         ).rowcount
 
     def counts(self) -> Counts:
-        """How many documents wait, are set aside, and are delivered, for ``status``."""
+        """Return the numbers of documents by state, for ``status``."""
         (pending,) = self._db.execute("SELECT count(*) FROM document WHERE pending").fetchone()
         (dead,) = self._db.execute("SELECT count(*) FROM document WHERE dead_reason IS NOT NULL").fetchone()
         (delivered,) = self._db.execute("SELECT count(*) FROM document WHERE delivery_state <> 'never'").fetchone()

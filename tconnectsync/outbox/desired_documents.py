@@ -1,4 +1,4 @@
-"""The documents that the folds desire, and what happens to those that no fold makes any more."""
+"""Stores the documents that the folds desire, and retires those that no fold makes any more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tconnectsync.plugin.fold import Document
 
 
 def content_hash(document: Document, time_shift_ms: int) -> tuple[bytes, bytes]:
-    """The hash of what a receiver would get, and the content as JSON; ``time_shift_ms`` is added to the time.
+    """Return the hash of the document as it is sent, and its content as JSON. ``time_shift_ms`` is added to the time.
 
     An invalid document has another hash than a valid one with the same content.
     """
@@ -30,15 +30,15 @@ def content_hash(document: Document, time_shift_ms: int) -> tuple[bytes, bytes]:
 
 @attrs.frozen
 class DesiredDocuments:
-    """Store documents, keep those of one time and slot apart, and withdraw those that nothing makes."""
+    """Stores documents, keeps documents of one time and slot apart, and withdraws those that no fold makes."""
 
     _db: sqlite3.Connection
     _checkpoints: Checkpoints
 
     def upsert(self, document: Document, fold: str, stream: str, interval: int) -> None:
-        """The fold desires this document. An equal one costs nothing.
+        """Store a document of a fold. An equal one is not written again.
 
-        After an attempt without an answer, the content that the receiver took last may be replaced already.
+        If an attempt ended without an answer, the receiver may have the new content already, so ``delivered_hash`` is cleared.
         """
         at = milliseconds(document.at)
         row = self._db.execute(
@@ -83,7 +83,7 @@ class DesiredDocuments:
         )
 
     def _time_shift_ms(self, document: Document, at: int) -> int:
-        """Milliseconds that keep two documents of one slot and time apart; the greater id moves, whichever came first."""
+        """Return the milliseconds that keep documents of one slot and time apart. The greater id moves, in any order of arrival."""
         rows = self._db.execute(
             "SELECT id, fold, stream, interval FROM document"
             " WHERE collection = ? AND unique_slot = ? AND at_ms = ? AND id <> ?"
@@ -111,25 +111,25 @@ class DesiredDocuments:
         self._fold_again(rows)
 
     def _fold_again(self, rows: Sequence[tuple[str, str, str, int | None]]) -> None:
-        """The contents of delivered documents are not kept: folding their interval again restores them."""
+        """Fold the intervals of these again, because the contents of delivered documents are not stored."""
         for id_, fold, stream, interval in rows:
             self._db.execute("UPDATE document SET content_state = 'unknown', desired_hash = NULL WHERE id = ?", (id_,))
             self._checkpoints.invalidate_origin(fold, stream, interval)
 
     def desired_in(self, fold: str, stream: str, interval: int) -> set[str]:
-        """Ids of the documents that an interval made before (RUNNING: those that were not finished)."""
+        """Return the ids of the documents that an interval made before (RUNNING: the unfinished ones)."""
         sql = "SELECT id FROM document WHERE fold = ? AND stream = ? AND interval = ?"
         return {row[0] for row in self._db.execute(sql, (fold, stream, interval))}
 
     def mark_unclaimed(self, ids: Sequence[str]) -> None:
-        """Their interval no longer makes these; another interval may, before the fold is through."""
+        """Mark documents that their interval no longer makes. A later interval may still make them."""
         self._db.executemany(
             "UPDATE document SET ownership_state = ? WHERE id = ?",
             [(OwnershipState.UNCLAIMED.value, id_) for id_ in ids],
         )
 
     def recheck_protected(self, stream: str) -> list[str]:
-        """The gaps of the stream changed: its protected documents are unclaimed again. Return their folds."""
+        """Make the protected documents of a stream unclaimed again, because its gaps changed. Return their folds."""
         rows = self._db.execute(
             "SELECT DISTINCT fold FROM document WHERE ownership_state = 'protected' AND stream = ?", (stream,)
         ).fetchall()
@@ -140,9 +140,10 @@ class DesiredDocuments:
         return [fold for (fold,) in rows]
 
     def retire_unclaimed(self, fold: str, stream: str, *, keep: Sequence[tuple[int, int]] = ()) -> int:
-        """The fold is through: withdraw its unclaimed documents, but protect those in the ``keep`` stretches (ms). Their number.
+        """Withdraw the unclaimed documents of a fold that has no invalid interval left. Return their number.
 
-        :meth:`recheck_protected` ends the protection. A document with a time to live is forgotten instead of withdrawn.
+        Documents in the ``keep`` ranges (first and last, UTC ms) are protected until :meth:`recheck_protected`. A document with
+        a time to live is deleted here instead of withdrawn.
         """
         rows = self._db.execute(
             "SELECT id, at_ms, unique_slot, collection, ttl_s, dead_reason FROM document"

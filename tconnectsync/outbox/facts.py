@@ -1,4 +1,4 @@
-"""What a sink remembers besides documents and checkpoints: one typed value per name."""
+"""Small values that a sink stores, such as its cursor and its health: one typed value for each name."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ T = TypeVar("T")
 
 
 class OthersAllowed(str, Enum):
-    """Whether documents of other programs may stay at the receiver, as the user agreed."""
+    """The user's consent to documents of other programs at the receiver."""
 
     ONCE = "once"
-    """As they are now, for the one look that is due."""
+    """For the next check only."""
     ALWAYS = "always"
 
 
 @attrs.frozen(kw_only=True)
 class ReadBack:
-    """Documents were found at the receiver that no fold claimed yet.
+    """Documents at the receiver that no fold claimed yet.
 
-    ``since``: they are judged only after every source was read completely after this time (UTC).
+    ``since``: they are withdrawn only if every source was read completely after this time (UTC).
     """
 
     since: datetime | None = None
@@ -37,14 +37,14 @@ class ReadBack:
 
 @attrs.frozen
 class Fact(Generic[T]):
-    """The name of a value, its type for cattrs, and the value if nothing is stored. A text is stored as it is."""
+    """The name of a value, its type for cattrs, and its default. A text is stored as it is."""
 
     name: str
     type: object
     default: T
 
     def of(self, stream: str) -> Fact[T]:
-        """The fact about one stream."""
+        """Return this fact for one stream."""
         return attrs.evolve(self, name=f"{self.name}:{stream}")
 
 
@@ -57,7 +57,7 @@ FINGERPRINT = Fact("fingerprint", str, "")
 PLACEMENT = Fact("placement", str, "")
 HAND_OVERS: Fact[list[tuple[int, datetime, str]]] = Fact("hand_overs", list[tuple[int, datetime, str]], [])
 GAPS: Fact[list[tuple[int, int]]] = Fact("gaps", list[tuple[int, int]], [])
-# the place
+# the receiver
 ADDRESS = Fact("address", str, "")
 ADMITTED_FROM: Fact[datetime | None] = Fact("admitted_from", datetime | None, None)
 ADMITTED_FOLDS: Fact[list[str]] = Fact("admitted_folds", list[str], [])
@@ -88,32 +88,32 @@ class Facts:
     _db: sqlite3.Connection
 
     def get(self, fact: Fact[T]) -> T:
-        """The stored value; the default if there is none, or one that cannot be read."""
+        """Return the stored value; the default if it is missing or unreadable."""
         row = self._db.execute("SELECT value FROM fact WHERE name = ?", (fact.name,)).fetchone()
         if row is None:
             return fact.default
         try:
             value: T = row[0] if fact.type is str else CONVERTER.loads(row[0], fact.type)  # type: ignore[arg-type]  # mypy knows no type forms
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, the remedy is the same
+        except Exception:  # noqa: BLE001 - the remedy is the same for every cause
             return fact.default
         return value
 
     def put(self, fact: Fact[T], value: T) -> None:
-        """Remember a value."""
+        """Store a value."""
         self.put_text(
             fact.name, value if isinstance(value, str) and fact.type is str else CONVERTER.dumps(value, fact.type)
         )
 
     def put_text(self, name: str, text: str) -> None:
-        """Remember a value in its stored form."""
+        """Store a value in its stored form."""
         self._db.execute(
             "INSERT INTO fact VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", (name, text)
         )
 
     def forget(self, *facts: Fact[Any]) -> None:
-        """Forget these."""
+        """Delete these."""
         self._db.executemany("DELETE FROM fact WHERE name = ?", [(fact.name,) for fact in facts])
 
     def forget_of_streams(self, fact: Fact[Any]) -> None:
-        """Forget this fact of every stream."""
+        """Delete this fact for every stream."""
         self._db.execute("DELETE FROM fact WHERE substr(name, 1, ?) = ?", (len(fact.name) + 1, f"{fact.name}:"))

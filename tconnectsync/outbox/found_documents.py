@@ -1,4 +1,4 @@
-"""Documents that a receiver already had: read back after a lost outbox, then claimed by a fold or judged."""
+"""Documents that were read back from the receiver after the outbox was lost. Folds claim them, or they are withdrawn."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tconnectsync.plugin.receiver import StoredDocument
 
 @attrs.frozen
 class FoundDocuments:
-    """Record what was read back, and withdraw what no fold makes."""
+    """Records documents that were read back, and withdraws those that no fold makes."""
 
     _db: sqlite3.Connection
 
     def record(self, found: StoredDocument) -> None:
-        """The receiver holds this document of this sink: a fold that makes it updates it.
+        """Record a document of this sink that the receiver has. A fold that makes it claims it.
 
-        If no fold makes it, it stays until :meth:`resolve`; an ephemeral one stays for good.
+        If no fold makes it, it stays until :meth:`resolve`. An ephemeral one is never withdrawn.
         """
         if not found.ephemeral:
             self._db.execute(
@@ -36,10 +36,11 @@ class FoundDocuments:
         )
 
     def resolve(self, known: Callable[[str, datetime], bool], *, keep: Sequence[tuple[int, int]] = ()) -> int:
-        """Everything is fetched and folded: withdraw what no fold claimed, except in ``keep`` (ms). Their number.
+        """Withdraw what no fold claimed, except in the ``keep`` ranges (UTC ms). Return the number.
 
-        Only if the log knows the pump and the time (``known(pump, at)``), and only if this sink makes documents of the kind:
-        another installation may have written the others. They are forgotten here.
+        Call it when everything is fetched and folded. A document is withdrawn only if the log knows its pump and time
+        (``known(pump, at)``) and this sink makes documents of its kind. The others may belong to another installation: they
+        stay at the receiver and are deleted from this outbox.
         """
         sql = (
             "SELECT id, at_ms, found_pump, collection, found_slot FROM document"

@@ -1,4 +1,4 @@
-"""Before anything is sent to a place for the first time: is it the same place, is it inhabited, is some of it ours?"""
+"""Checks before the first delivery to a receiver: a changed address, another program's documents, our own documents."""
 
 from __future__ import annotations
 
@@ -25,52 +25,52 @@ from tconnectsync.plugin.receiver import SiteConflict, StoredDocument
 
 READ_BACK_AT_ONCE = 500
 AHEAD = timedelta(days=1)
-"""So far before the first document a place is looked at, so that one that comes a little earlier needs no other look."""
+"""The check begins this long before the first document, so that a slightly older one needs no second check."""
 FUTURE = timedelta(days=2)
 SILENCE = timedelta(days=1)
-"""After so long without a delivery somebody else may have filled in for this one."""
+"""After so long without a delivery, another program may have delivered these days."""
 
 
 @attrs.frozen(kw_only=True)
 class DeliveryBlock:
-    """Nothing is sent until the user says so. ``mark`` is the new address, where that is the reason."""
+    """Nothing is sent until the user confirms. ``new_address`` is set if the address changed."""
 
-    hold: SiteConflict
-    mark: str = ""
+    conflict: SiteConflict
+    new_address: str = ""
 
 
 @attrs.define
 class Preflight:
-    """Looks a place over, once for the first delivery and again for days that are delivered for the first time later."""
+    """Checks the receiver before the first delivery, and again before days that were not delivered before."""
 
     sender: Sender
     clock: Clock
     name: str
     folds: tuple[str, ...]
-    """Names of what makes the sink's documents."""
+    """The names of the sink's folds."""
     _reading: Iterator[StoredDocument] | None = None
 
     def step(self) -> DeliveryBlock | bool:
-        """True: send. False: some of what is there was read, and there is more; others get their turn first."""
-        days = self.unseen()
-        stay = None if self._reading is not None else self.hindrance(days)  # looked over when the reading began
-        if stay is not None or days is None:
-            return stay or True
+        """Return True if delivery may start, False if the read-back needs more steps, or why delivery is blocked."""
+        days = self.unchecked_days()
+        block = None if self._reading is not None else self.blocker(days)  # it was checked when the read-back began
+        if block is not None or days is None:
+            return block or True
         return self._read_back(*days)
 
-    def hindrance(self, days: tuple[datetime, datetime] | None) -> DeliveryBlock | None:
-        """Why what waits stays here, if it does; ``days`` are the :meth:`unseen` ones. Raises what the receiver raises."""
-        moved = self.moved()
-        if moved is not None or days is None or self.sender.outbox.facts.get(OTHERS_ALLOWED):
-            return moved
-        hold = self.sender.receiver.inspect(*days)
-        return None if hold is None else DeliveryBlock(hold=hold)
+    def blocker(self, days: tuple[datetime, datetime] | None) -> DeliveryBlock | None:
+        """Return why delivery is blocked, else None. ``days`` come from :meth:`unchecked_days`. Raises the receiver's errors."""
+        block = self.address_change()
+        if block is not None or days is None or self.sender.outbox.facts.get(OTHERS_ALLOWED):
+            return block
+        conflict = self.sender.receiver.inspect(*days)
+        return None if conflict is None else DeliveryBlock(conflict=conflict)
 
-    def unseen(self) -> tuple[datetime, datetime] | None:
-        """The days (UTC) that are to be looked over before what waits may go; None: nothing waits, or all of it was.
+    def unchecked_days(self) -> tuple[datetime, datetime] | None:
+        """Return the range (UTC) to check before the pending documents may be sent. None: nothing is pending, or all was checked.
 
-        A fold that was switched on since may tell what an older bridge told there: all days count as unseen for it. So do the
-        days of a long silence.
+        All days are checked again for a fold that was turned on later, because an older bridge may have written its documents.
+        The days of a long silence are checked again too.
         """
         outbox = self.sender.outbox
         first = outbox.queue.first_to_put()
@@ -93,7 +93,7 @@ class Preflight:
         return bool(admitted) and not set(self.folds) <= set(admitted)
 
     def _read_back(self, first: datetime, last: datetime) -> bool:
-        """What is there of ours is known from now on; whether something makes it shows when all is folded."""
+        """Record our own documents at the receiver. Once everything is folded, those that no fold makes are withdrawn."""
         receiver, outbox = self.sender.receiver, self.sender.outbox
         if self._reading is None:
             self._reading = receiver.read_back(first, last)
@@ -101,11 +101,11 @@ class Preflight:
             try:
                 found = list(islice(self._reading, READ_BACK_AT_ONCE))
             except BaseException:
-                self.start_over()  # a generator that failed is at its end, and would pass for one that was read
+                self.start_over()  # a generator that raised is exhausted, and would look like a complete read
                 raise
             for document in found:
                 outbox.found.record(document)
-            if found and outbox.facts.get(READ_BACK) is None:  # else it may say since when a whole read is waited for
+            if found and outbox.facts.get(READ_BACK) is None:  # else keep its ``since``
                 outbox.facts.put(READ_BACK, ReadBack())
             if len(found) == READ_BACK_AT_ONCE:
                 return False
@@ -120,16 +120,16 @@ class Preflight:
         return True
 
     def start_over(self) -> None:
-        """What was being read ended with a failure."""
+        """Forget an unfinished read-back."""
         self._reading = None
 
-    def moved(self) -> DeliveryBlock | None:
-        """Why nothing is sent where the address is another one than that of the deliveries so far."""
+    def address_change(self) -> DeliveryBlock | None:
+        """Return a block if the address is not the one of earlier deliveries, else None."""
         known, address = self.sender.outbox.facts.get(ADDRESS), self.sender.receiver.address
         if known in ("", address):
             return None
-        hold = SiteConflict(
-            reason=f"the address changed from {known} to {address}: nothing is sent to the new one until you say so",
-            remedy=f"Run `tconnectsync replay {self.name}` to fill the new site, or put the old address back.",
+        conflict = SiteConflict(
+            reason=f"the address changed from {known} to {address}: nothing is sent to the new one until you confirm",
+            remedy=f"Run `tconnectsync replay {self.name}` to fill the new site, or restore the old address.",
         )
-        return DeliveryBlock(hold=hold, mark=address)
+        return DeliveryBlock(conflict=conflict, new_address=address)

@@ -1,4 +1,4 @@
-"""The documents that wait for delivery, and what the receiver answered."""
+"""The documents that wait for delivery, and the outcomes of attempts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AHEAD = timedelta(minutes=5)
 """A document is sent this long before its time, not earlier: the clocks of pump and host differ a little."""
 OLD = timedelta(days=2)
 _NOT_BELIEVED = "(postponed_at_ms > ? OR next_attempt_ms > ?)"
-"""A wrong clock postponed it: see :class:`tconnectsync.retry.deadline.RememberedDeadline`."""
+"""It was postponed while the computer's clock was wrong: see :class:`tconnectsync.retry.deadline.RememberedDeadline`."""
 
 
 def _not_believed(now: int) -> tuple[int, int]:
@@ -32,7 +32,7 @@ def _not_believed(now: int) -> tuple[int, int]:
 
 @attrs.frozen
 class DeliveryQueue:
-    """Pending documents and withdrawals, attempts and their outcomes, and replays."""
+    """Reads pending documents and withdrawals, records outcomes, and starts replays."""
 
     _db: sqlite3.Connection
     _checkpoints: Checkpoints
@@ -43,7 +43,7 @@ class DeliveryQueue:
         With ``ids`` only these.
         """
         ms, horizon = milliseconds(now), milliseconds(now + AHEAD)
-        # each in its index's own order: with a long backlog nothing is sorted or looked at but what is sent
+        # each query follows its index: with a long backlog, no other rows are read or sorted
         withdrawn = "ownership_state = 'withdrawn'"
         rows = self._pending(ms, horizon, limit, "INDEXED BY document_withdrawn", withdrawn, ids)
         if len(rows) < limit:
@@ -83,18 +83,18 @@ class DeliveryQueue:
         ).fetchall()
 
     def expire(self, now: datetime) -> int:
-        """Forget documents whose time to live is over, sent or not. Their number."""
+        """Delete documents whose time to live is over, sent or not. Return the number."""
         sql = "DELETE FROM document WHERE ttl_s IS NOT NULL AND at_ms < ? - ttl_s * 1000"
         return self._db.execute(sql, (milliseconds(now),)).rowcount
 
-    # --- attempts and answers -----------------------------------------------------------------------------------------
+    # --- attempts and outcomes ----------------------------------------------------------------------------------------
 
     def set_in_doubt(self, ids: Sequence[str], in_doubt: bool) -> None:
-        """An attempt begins (True), or is known not to have reached the receiver (False)."""
+        """Record that an attempt begins (True), or that it did not reach the receiver (False)."""
         self._db.executemany("UPDATE document SET in_doubt = ? WHERE id = ?", [(int(in_doubt), id_) for id_ in ids])
 
     def mark_delivered(self, delivery: Delivery, receiver_key: str) -> None:
-        """The receiver took it: it counts as delivered, even if another content is desired by now."""
+        """Record that the receiver accepted it, even if another content is desired by now."""
         if delivery.document is None:
             self._db.execute(
                 "UPDATE document SET delivery_state = 'never', delivered_hash = NULL, receiver_key = NULL, in_doubt = 0,"
@@ -115,7 +115,7 @@ class DeliveryQueue:
         )
 
     def postpone(self, delivery: Delivery, now: datetime, wait_s: float) -> None:
-        """Wait ``wait_s`` seconds. The attempt stays in doubt, because some of it may have been stored."""
+        """Wait ``wait_s`` seconds. The document stays in doubt, because the receiver may have stored it."""
         ms = milliseconds(now)
         self._db.execute(
             "UPDATE document SET attempts = attempts + 1, next_attempt_ms = ?, postponed_at_ms = ? WHERE id = ?",
@@ -123,23 +123,23 @@ class DeliveryQueue:
         )
 
     def dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """The receiver will never take it: a dead letter, until its content changes or the user retries.
+        """Make it a dead letter, until its content changes or the user retries.
 
-        If the receiver took an earlier content, that copy may be deleted by now.
+        If the receiver has an earlier content, that copy may be deleted by now, so the document is in doubt.
         """
         self._db.execute(
             "UPDATE document SET dead_reason = ?, attempts = attempts + 1, in_doubt = ? WHERE id = ?",
             (reason, int(delivery.in_doubt or delivery.receiver_key is not None), delivery.document_id),
         )
 
-    # --- what waits ---------------------------------------------------------------------------------------------------
+    # --- pending --------------------------------------------------------------------------------------------------------
 
     def next_due(self, now: datetime) -> datetime | None:
-        """When the next waiting document may be sent; None if nothing waits."""
+        """Return when the next pending document may be sent; None if nothing is pending."""
         waits = "FROM document WHERE pending AND (desired_hash IS NOT NULL OR ownership_state = 'withdrawn')"
         one = f"SELECT 1 {waits} AND at_ms <= ? AND next_attempt_ms IS NULL LIMIT 1"
         if self._db.execute(one, (milliseconds(now + AHEAD),)).fetchone() is not None:
-            return now  # a long backlog is not looked through
+            return now  # quick, even with a long backlog
         next_attempt = f"CASE WHEN {_NOT_BELIEVED} THEN 0 ELSE coalesce(next_attempt_ms, 0) END"
         ahead = round(AHEAD.total_seconds() * 1000)
         sql = f"SELECT min(max(at_ms - {ahead}, {next_attempt})) {waits}"
@@ -147,14 +147,14 @@ class DeliveryQueue:
         return None if row[0] is None else max(now, moment(row[0]))
 
     def waiting(self, now: datetime) -> int:
-        """How many documents wait that could be delivered by now: those of the future do not count."""
+        """Return how many documents wait, without those of the future."""
         sql = "SELECT count(*) FROM document WHERE pending AND at_ms <= ?"
         return int(self._db.execute(sql, (milliseconds(now + AHEAD),)).fetchone()[0])
 
     def rewrites(self, now: datetime) -> int:
-        """How many waiting documents change or delete a delivered one that is more than two days old.
+        """Return how many pending documents change or delete a delivered one that is more than two days old.
 
-        One that was read back and is sent again does not count: nobody knows that it changes.
+        A document that was read back does not count, because its content may be the same.
         """
         sql = (
             "SELECT count(*) FROM document WHERE pending AND receiver_key IS NOT NULL AND delivery_state <> 'never'"
@@ -163,19 +163,19 @@ class DeliveryQueue:
         return int(self._db.execute(sql, (milliseconds(now - OLD),)).fetchone()[0])
 
     def span(self) -> tuple[datetime, datetime] | None:
-        """UTC time of the first and the last document that is not withdrawn."""
+        """Return the UTC times of the first and the last document that is not withdrawn."""
         row = self._db.execute(
             "SELECT min(at_ms), max(at_ms) FROM document WHERE ownership_state <> 'withdrawn'"
         ).fetchone()
         return None if row[0] is None else (moment(row[0]), moment(row[1]))
 
     def first_to_put(self) -> datetime | None:
-        """UTC time of the first waiting document that is not a withdrawal."""
+        """Return the UTC time of the first pending document that is not a withdrawal."""
         sql = "SELECT min(at_ms) FROM document WHERE pending AND ownership_state <> 'withdrawn'"
         (at,) = self._db.execute(sql).fetchone()
         return None if at is None else moment(at)
 
-    # --- what is sent again -------------------------------------------------------------------------------------------
+    # --- replay -------------------------------------------------------------------------------------------------------
 
     def replay(
         self, folds: Sequence[str], first: datetime | None = None, last: datetime | None = None, *,
@@ -211,6 +211,6 @@ class DeliveryQueue:
         return changed
 
     def forget_site(self) -> None:
-        """The receiver is another place: withdraw nothing from it, and put there only what is replayed."""
+        """Prepare for a new address: withdraw nothing there, and deliver only what is replayed."""
         self._db.execute("DELETE FROM document WHERE ownership_state = 'withdrawn' OR fold IS NULL")
         self._db.execute("UPDATE document SET receiver_key = NULL, in_doubt = 0")

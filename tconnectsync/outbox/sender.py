@@ -1,7 +1,7 @@
-"""Sends what an outbox wants: batches, halving of refused ones, dead letters, a halt after too many in a row.
+"""Sends an outbox's pending documents in batches. Halves refused batches, makes dead letters, halts after too many in a row.
 
-A refused document is tried once more when the receiver has taken another one since: a site that refused everything for a while
-leaves no dose behind. What is not surely a document's own fault backs the sink off and sets nothing aside.
+A refused document is tried once more after the receiver accepted another one, so a site that refuses everything for a while
+loses no dose. If the receiver may be the cause of a failure, the sink backs off and no document is set aside.
 """
 
 from __future__ import annotations
@@ -30,71 +30,73 @@ from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 from tconnectsync.text.plural import counted
 
 HALT_AFTER = 20
-"""So many refusals in a row look like a receiver that refuses everything, not like odd documents."""
+"""After so many refusals in a row the receiver probably refuses everything."""
 POSTPONE_S = 60.0
 UNCONFIRMED_ROUNDS = 3
-"""So often in a row a receiver may take everything and show nothing of it; each time it may be stored once more."""
+"""How often in a row a receiver may report success and then not show the documents. Each round may store them again."""
 REMEMBERED = 1000
-"""So many dead letters that had their second attempt are known."""
-UNRECOGNISED = f"after {UNCONFIRMED_ROUNDS} rounds nothing more is sent, because each may store everything once more"
+"""How many dead letters with a second attempt are remembered."""
+UNCONFIRMED_WORDS = f"nothing more is sent after {UNCONFIRMED_ROUNDS} attempts, because each may store everything again"
 
 
-def unrecognised_remedy(name: str) -> str:
-    """What to do where a receiver shows nothing of what it took."""
+def unconfirmed_remedy(name: str) -> str:
+    """Return what to do if a receiver does not show the documents that it accepted."""
     return (
-        f"Look at the site for documents that are there twice. `tconnectsync check` shows what it answers; after a change"
-        f" there run `tconnectsync resume {name}`."
+        "Look for duplicates at the site. `tconnectsync check` shows how the site answers. After a change there, run"
+        f" `tconnectsync resume {name}`."
     )
 
 
 @attrs.define
 class Sender:
-    """Delivers one sink's outbox to its receiver, one batch a call."""
+    """Delivers one sink's outbox to its receiver, one batch for each call."""
 
     outbox: Outbox
     receiver: Receiver
-    taken: int = 0
-    """How many documents of the last batch the receiver took."""
-    undecided: bool = False
-    """Whether the last batch says nothing about how the receiver is: it was halved, or it is a document that fails alone."""
-    narrowed: bool = False
-    """Whether the last failure made the next batch smaller, so that it is worth a try soon."""
+    accepted_count: int = 0
+    """How many documents of the last batch the receiver accepted."""
+    inconclusive: bool = False
+    """Whether the last batch says nothing about the receiver: it was halved, or one document failed alone."""
+    batch_shrunk: bool = False
+    """Whether the last failure made the next batch smaller, so that an early retry makes sense."""
     _halves: deque[tuple[str, ...]] = attrs.field(factory=deque)
     _recalled: bool = False
 
     @property
     def refused(self) -> Sequence[str]:
-        """The documents that were refused in a row, also before a restart."""
+        """The ids of documents that were refused in a row, also before a restart."""
         return self.outbox.facts.get(REFUSED_IN_A_ROW)
 
     def forget_refusals(self) -> None:
-        """Begin a new row."""
+        """Start counting again."""
         self.outbox.facts.forget(REFUSED_IN_A_ROW, UNCONFIRMED)
 
-    def forget_place(self) -> None:
-        """The receiver is another place: nothing that was learned of the old one holds there."""
+    def forget_receiver(self) -> None:
+        """Forget everything that was learned about the receiver, because its address is new."""
         self.outbox.facts.forget(BATCH_SIZE, SUSPECTS, CONFIRMED, UNCONFIRMED, RECEIVER_MEMORY)
 
     def is_halted(self) -> bool:
         """Whether too many documents in a row were refused."""
         return len(self.refused) >= HALT_AFTER
 
-    def unrecognised(self) -> bool:
-        """Whether the receiver took everything and showed nothing of it, too often."""
+    def is_unconfirmed(self) -> bool:
+        """Whether the receiver accepted documents and did not show them, too often."""
         return self.outbox.facts.get(UNCONFIRMED) >= UNCONFIRMED_ROUNDS
 
-    def waits_why(self) -> str:
-        """Why documents wait that fail while others pass, in words; "" if there are none."""
+    def waiting_reason(self) -> str:
+        """Return why documents wait that fail while others are accepted; "" if there are none."""
         suspects = self._suspects()
         rows = self.outbox.rows.of(suspects.known) if suspects.known else {}
-        return suspects.why(lambda id_: id_ in rows and not rows[id_].is_settled and rows[id_].dead_reason is None)
+        return suspects.reason_words(
+            lambda id_: id_ in rows and not rows[id_].is_settled and rows[id_].dead_reason is None
+        )
 
     def send_next(self, now: datetime) -> int:
-        """Send one batch; answers how many documents the receiver dealt with. 0: nothing was due.
+        """Send one batch; return how many documents the receiver processed (0: nothing was due).
 
-        Raises Retryable and CredentialsRefused from the receiver after noting in the outbox what is unsure.
+        Raises the receiver's Retryable and CredentialsRefused, after the outbox recorded which documents are in doubt.
         """
-        self.taken, self.undecided, self.narrowed = 0, False, False
+        self.accepted_count, self.inconclusive, self.batch_shrunk = 0, False, False
         self._recall()
         batch = self._next_batch(now)
         if not batch:
@@ -112,13 +114,13 @@ class Sender:
             with self.outbox.transaction():
                 if not error.in_doubt:
                     self.outbox.queue.set_in_doubt([id_ for id_ in ids if id_ not in in_doubt_before], False)
-                passed_over = error.narrow and self._too_much(batch, error, now)
+                passed_over = error.narrow and self._shrink_batch(batch, error, now)
                 self._remember()
             if passed_over:
                 return len(batch)
             raise
         if len(outcomes) != len(batch):
-            raise RuntimeError(f"a receiver answered {len(outcomes)} of {counted(len(batch), 'delivery')}")
+            raise RuntimeError(f"the receiver returned {len(outcomes)} outcomes for {counted(len(batch), 'delivery')}")
         with self.outbox.transaction():
             trouble = self._record_outcomes(batch, outcomes, now)
             self._remember_size(self._size().after_success(len(batch), self.receiver.batch_size))
@@ -130,16 +132,16 @@ class Sender:
     # --- which batch --------------------------------------------------------------------------------------------------
 
     def _next_batch(self, now: datetime) -> Sequence[Delivery]:
-        """A half of a refused batch, else what is pending: withdrawals never share a batch with what may take their place.
+        """Return half of a refused batch, else pending deliveries. Withdrawals never share a batch with new documents.
 
-        A document that failed alone follows after all others, by itself.
+        A document that failed alone is sent last, in a separate batch.
         """
-        most = self._size().most(self.receiver.batch_size)
+        most = self._size().current_limit(self.receiver.batch_size)
         while self._halves:
             half = self.outbox.queue.pending(now, self.receiver.batch_size, ids=self._halves.popleft())
             if half:
                 return half
-        alone = self._suspects().alone()
+        alone = self._suspects().isolated()
         pending = self.outbox.queue.pending(now, most + len(alone))
         others = [delivery for delivery in pending if delivery.document_id not in alone][:most]
         if not others:
@@ -168,10 +170,10 @@ class Sender:
             if memory != self.outbox.facts.get(RECEIVER_MEMORY):
                 self.outbox.facts.put(RECEIVER_MEMORY, memory)
 
-    # --- what was not taken -------------------------------------------------------------------------------------------
+    # --- failed batches -----------------------------------------------------------------------------------------------
 
     def _rejected(self, batch: Sequence[Delivery], error: Rejected, now: datetime) -> int:
-        """The whole batch was: halve it, or judge the one document that it holds."""
+        """Handle a refused batch: halve it, or record the refusal of its only document."""
         trouble = None
         with self.outbox.transaction():
             if error.narrow and len(batch) > 1:
@@ -180,7 +182,7 @@ class Sender:
                 refused = Refused(reason=error.message, passing=error.passing, remedy=error.remedy)
                 trouble = self._record_outcomes(batch, [refused], now)
             else:
-                self.undecided = True
+                self.inconclusive = True
                 middle = len(batch) // 2
                 for half in (batch[middle:], batch[:middle]):
                     self._halves.appendleft(tuple(delivery.document_id for delivery in half))
@@ -188,23 +190,23 @@ class Sender:
             raise trouble
         return len(batch)
 
-    def _too_much(self, batch: Sequence[Delivery], error: Retryable, now: datetime) -> bool:
-        """A smaller batch may pass. Whether this one is a single document that fails while others pass: it waits by itself."""
+    def _shrink_batch(self, batch: Sequence[Delivery], error: Retryable, now: datetime) -> bool:
+        """Make the next batch smaller. Return True if this was a single document that fails while others are accepted."""
         if len(batch) == 1:
             return self._failed_alone(batch[0], error.message, now)
         before = self._size()
         size = before.after_failure(len(batch))
-        self.narrowed = size.limit != before.limit
+        self.batch_shrunk = size.limit != before.limit
         self._remember_size(size)
         return False
 
     def _failed_alone(self, delivery: Delivery, reason: str, now: datetime) -> bool:
-        """Note it. Whether it seems to be the document's own fault, because others pass: then the sink goes on without it."""
+        """Record the failure. Return True if others are accepted, so the document is the cause and the sink continues without it."""
         suspects = self._suspects()
         suspect = suspects.failed(delivery.document_id, reason)
         if suspect.strikes:
-            self.undecided = True
-            if suspect.guilty:
+            self.inconclusive = True
+            if suspect.is_rejected:
                 suspects.forget([delivery.document_id])
                 self.outbox.queue.dead_letter(delivery, reason)
                 self.outbox.facts.put(REFUSED_IN_A_ROW, _with(self.refused, delivery.document_id))
@@ -213,20 +215,20 @@ class Sender:
         self.outbox.facts.put(SUSPECTS, suspects)
         return suspect.strikes > 0
 
-    # --- what was answered --------------------------------------------------------------------------------------------
+    # --- outcomes -----------------------------------------------------------------------------------------------------
 
     def _record_outcomes(
         self, batch: Sequence[Delivery], outcomes: Sequence[Outcome], now: datetime
     ) -> Retryable | None:
-        """Note the outcomes; answers what the sink has to back off for, if it has to."""
+        """Record the outcomes. Return the error for which the sink must back off, if any."""
         row = before = list(self.refused)
         puts, unconfirmed, doubtful = [], [], []
         for delivery, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Accepted):
                 self.outbox.queue.mark_delivered(delivery, outcome.receiver_key)
-                self.taken += 1
-                if delivery.document is not None:  # what is taken back proves nothing: a site may delete and not write
-                    self._try_once_more(row)
+                self.accepted_count += 1
+                if delivery.document is not None:  # a deletion proves nothing: a site may delete and not write
+                    self._retry_refused(row)
                     row = []
                     puts.append(delivery.document_id)
             elif isinstance(outcome, Postponed):
@@ -242,11 +244,13 @@ class Sender:
         if row != before:
             self.outbox.facts.put(REFUSED_IN_A_ROW, row)
         if puts:
-            self._passed(puts)
-        return self._judge(doubtful, now, passed=bool(puts)) or self._unconfirmed(unconfirmed, now, passed=bool(puts))
+            self._record_acceptance(puts)
+        return self._resolve_doubtful(doubtful, now, passed=bool(puts)) or self._unconfirmed(
+            unconfirmed, now, passed=bool(puts)
+        )
 
-    def _passed(self, puts: Sequence[str]) -> None:
-        """These were taken: whatever failed before them is under suspicion, and the receiver is not."""
+    def _record_acceptance(self, puts: Sequence[str]) -> None:
+        """The receiver accepted these, so it works. Documents that failed before are now the suspects."""
         suspects = self._suspects()
         if suspects.known:
             suspects.forget(puts)
@@ -256,8 +260,10 @@ class Sender:
         if not self.outbox.facts.get(CONFIRMED):
             self.outbox.facts.put(CONFIRMED, True)
 
-    def _judge(self, doubtful: Sequence[tuple[Delivery, Refused]], now: datetime, *, passed: bool) -> Retryable | None:
-        """What may be the receiver's own trouble: back off, unless others pass beside it, or are about to be tried."""
+    def _resolve_doubtful(
+        self, doubtful: Sequence[tuple[Delivery, Refused]], now: datetime, *, passed: bool
+    ) -> Retryable | None:
+        """Handle refusals that may be the receiver's fault: back off, unless others were accepted or the other half is next."""
         fresh = [
             (delivery, outcome) for delivery, outcome in doubtful
             if not self._failed_alone(delivery, outcome.reason, now)
@@ -267,10 +273,10 @@ class Sender:
         if passed:
             for delivery, _ in fresh:
                 self.outbox.queue.postpone(delivery, now, POSTPONE_S)
-            self._passed([])
+            self._record_acceptance([])
             return None
         if self._halves and self._suspects().undecided() == 1:
-            self.undecided = True
+            self.inconclusive = True
             return None
         self._halves.clear()
         self._remember_size(ONE_BY_ONE)
@@ -280,7 +286,7 @@ class Sender:
     def _unconfirmed(
         self, unconfirmed: Sequence[tuple[Delivery, Postponed]], now: datetime, *, passed: bool
     ) -> Retryable | None:
-        """The receiver names nothing of what it took: it may store it once more each time, so that this must end."""
+        """Handle documents that the receiver accepted but does not show. Each attempt may store them again, so attempts are limited."""
         if not unconfirmed:
             return None
         if passed or (len(unconfirmed) == 1 and self.outbox.facts.get(CONFIRMED)):
@@ -291,8 +297,8 @@ class Sender:
         _, first = unconfirmed[0]
         return Retryable(first.reason, unsure=True)
 
-    def _try_once_more(self, refused: Sequence[str]) -> None:
-        """Something was taken: what was refused just before may have met a fault of the receiver's, not one of its own."""
+    def _retry_refused(self, refused: Sequence[str]) -> None:
+        """Retry the documents that were refused just before an accepted one: the receiver may have had a temporary fault."""
         known = self.outbox.facts.get(TRIED_ONCE_MORE) if refused else []
         fresh = [id_ for id_ in refused if id_ not in known]
         if fresh:
@@ -302,5 +308,5 @@ class Sender:
 
 
 def _with(row: Sequence[str], id_: str) -> list[str]:
-    """One that grows is refused again with each version, and is one document all the same."""
+    """Return the row with ``id_`` at its end. A document that changes is refused again, and still counts once."""
     return [*(known for known in row if known != id_), id_]

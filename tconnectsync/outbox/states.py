@@ -1,4 +1,4 @@
-"""The states of a document in the outbox: whose it is, what is known of its content, what the receiver has."""
+"""The states of a document in the outbox: who wants it, what is known of its content, what the receiver has."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class DocumentState(str, Enum):
     UNKNOWN = "unknown"
     """Folding its interval again makes it, or nothing is desired."""
     INVALID = "invalid"
-    """It holds an impossible value and is never sent."""
+    """It has an impossible value and is never sent."""
 
 
 class DeliveryState(str, Enum):
-    """What the receiver took (the column ``delivery_state``)."""
+    """What the receiver accepted (the column ``delivery_state``)."""
 
     NEVER = "never"
     """Nothing."""
     DELIVERED = "delivered"
     """The content with ``delivered_hash``."""
     STALE = "stale"
-    """Some content that has to be replaced: an attempt ended without an answer, or it is sent again on request."""
+    """Some content that must be replaced: an attempt ended without an answer, or the user asked for a replay."""
     READ_BACK = "read_back"
-    """Content that was found there, and was not compared yet."""
+    """Content that was read back and not compared yet."""

@@ -1,4 +1,4 @@
-"""Documents that failed alone: their own fault, or the receiver's? It is theirs if others pass in between, again and again."""
+"""Documents that fail alone. If others succeed in between, again and again, the document is the cause and not the receiver."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import attrs
 from tconnectsync.text.plural import counted
 
 STRIKES = 5
-"""So often a document fails alone, with others taken in between, before it is set aside."""
+"""A document is set aside after so many failures with accepted documents in between."""
 WAIT_S, LONGEST_WAIT_S = 60.0, 1800.0
 KNOWN = 50
-"""So many are remembered; while a receiver is in trouble, each new document becomes one."""
+"""The maximum number that is remembered: while a receiver has a fault, every new document becomes a suspect."""
 
 
 @attrs.frozen(kw_only=True)
 class Suspect:
-    """``strikes``: failures with something else taken since the one before. ``others_passed``: something was taken since the last."""
+    """``strikes``: failures with accepted documents since the one before. ``others_passed``: others were accepted since the last."""
 
     strikes: int = 0
     tries: int = 0
@@ -25,41 +25,41 @@ class Suspect:
     reason: str = ""
 
     @property
-    def alone(self) -> bool:
-        """Whether it is sent in a batch of its own, after everything else."""
+    def is_isolated(self) -> bool:
+        """Whether it is sent in a separate batch, after everything else."""
         return self.strikes > 0 or not self.others_passed
 
     @property
-    def guilty(self) -> bool:
-        """Whether it is set aside."""
+    def is_rejected(self) -> bool:
+        """Whether it must be set aside."""
         return self.strikes >= STRIKES
 
     @property
     def wait_s(self) -> float:
-        """Seconds until it is tried again."""
+        """Seconds until the next attempt."""
         return min(WAIT_S * 2.0 ** min(self.tries, 10), LONGEST_WAIT_S)
 
     def after_failure(self, reason: str) -> Suspect:
-        """It failed alone."""
+        """Return the suspect after it failed alone once more."""
         return Suspect(strikes=self.strikes + self.others_passed, tries=self.tries + 1, reason=reason)
 
 
 @attrs.define
 class Suspects:
-    """Those of one sink, by identity."""
+    """The suspects of one sink, by document id."""
 
     known: dict[str, Suspect] = attrs.field(factory=dict)
 
-    def alone(self) -> set[str]:
-        """Those that share no batch."""
-        return {id_ for id_, suspect in self.known.items() if suspect.alone}
+    def isolated(self) -> set[str]:
+        """Return those that must not share a batch."""
+        return {id_ for id_, suspect in self.known.items() if suspect.is_isolated}
 
     def undecided(self) -> int:
-        """How many failed since something was taken."""
+        """Return how many failed since the receiver last accepted a document."""
         return sum(not suspect.others_passed for suspect in self.known.values())
 
     def failed(self, id_: str, reason: str) -> Suspect:
-        """This one failed alone."""
+        """Record that this one failed alone, and return it."""
         suspect = self.known.pop(id_, Suspect()).after_failure(reason)
         self.known[id_] = suspect
         while len(self.known) > KNOWN:
@@ -67,16 +67,16 @@ class Suspects:
         return suspect
 
     def forget(self, ids: Iterable[str]) -> None:
-        """These were taken, or set aside."""
+        """Remove these: they were accepted or set aside."""
         for id_ in ids:
             self.known.pop(id_, None)
 
     def others_passed(self) -> None:
-        """Something else was taken."""
+        """Record that the receiver accepted another document."""
         self.known = {id_: attrs.evolve(suspect, others_passed=True) for id_, suspect in self.known.items()}
 
-    def why(self, waiting: Callable[[str], bool]) -> str:
-        """The newest reason of those ``waiting`` that failed while others passed, in words; "" if there are none."""
+    def reason_words(self, waiting: Callable[[str], bool]) -> str:
+        """Return the newest reason of those ``waiting`` that failed while others were accepted; "" if there are none."""
         failing = [
             suspect
             for id_, suspect in self.known.items()
@@ -84,7 +84,5 @@ class Suspects:
         ]
         if not failing:
             return ""
-        words = counted(len(failing), "document fails", "documents fail")
-        return (
-            f"{words} while others pass, and {'is' if len(failing) == 1 else 'are'} tried again: {failing[-1].reason}"
-        )
+        words = counted(len(failing), "document fails and is", "documents fail and are")
+        return f"{words} tried again, while others are accepted: {failing[-1].reason}"

@@ -56,7 +56,7 @@ class Health:
         """Whether nothing is wrong."""
         return self.state is HealthState.OK
 
-    def following(self, before: Health, now: datetime) -> Health:
+    def with_since(self, before: Health, now: datetime) -> Health:
         """The same with ``since`` set: unchanged while the state is the one of ``before``, else ``now``."""
         since = before.since if before.state is self.state and before.since is not None else now
         return attrs.evolve(self, since=since)

@@ -56,12 +56,12 @@ class Engine:
         IndexCorrupt, when all has to be opened anew.
         """
         try:
-            return self._turn(polling=polling, only=only)
+            return self._run_due(polling=polling, only=only)
         except sqlite3.DatabaseError:
             self.events.refuse_harmed_index()
             raise
 
-    def _turn(self, *, polling: bool, only: Sequence[str] | None) -> bool:
+    def _run_due(self, *, polling: bool, only: Sequence[str] | None) -> bool:
         now = self.clock.now()
         worked = False
         for poller in self.pollers.values():
@@ -71,7 +71,7 @@ class Engine:
                 try:
                     poller.step()
                 except LogCorrupt as error:
-                    self._note_damage(error)
+                    self._note_corruption(error)
         if any(poller.running for poller in self.pollers.values()):
             return worked  # what a poll brings belongs together: two pumps, a window and the clock changes in it
         if self.append_depth:
@@ -129,7 +129,7 @@ class Engine:
                 self.events.append(facts)
             views = event_streams(self.events, self.timelines.resolve(), gaps_of_source)
         except LogCorrupt as error:
-            self._note_damage(error)
+            self._note_corruption(error)
             return False
         except OSError as error:
             if self._append_problem != str(error):
@@ -152,7 +152,7 @@ class Engine:
         """Whether the timeline speaks of all that the log holds."""
         return self._timeline_end == self.events.end
 
-    def _note_damage(self, error: LogCorrupt) -> None:
+    def _note_corruption(self, error: LogCorrupt) -> None:
         if self.log_problem is None:
             log.error('log_damaged message="%s" remedy="%s"', error.message, error.remedy)
         self.log_problem = error
@@ -166,7 +166,7 @@ class Engine:
         try:
             self.events.maintain()
         except LogCorrupt as error:
-            self._note_damage(error)
+            self._note_corruption(error)
         except OSError as error:
             log.warning('maintenance_failed reason="%s"', error.strerror)
 

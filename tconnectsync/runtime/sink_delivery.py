@@ -15,7 +15,7 @@ from tconnectsync.errors import CredentialsRefused, Rejected, Retryable
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import LAST_DELIVERED, REWRITES_ALLOWED
 from tconnectsync.outbox.preflight import DeliveryBlock, Preflight
-from tconnectsync.outbox.sender import UNRECOGNISED, Sender, unrecognised_remedy
+from tconnectsync.outbox.sender import UNCONFIRMED_WORDS, Sender, unconfirmed_remedy
 from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.sink_health import SinkHealth
 from tconnectsync.text.plural import counted
@@ -57,7 +57,7 @@ class SinkDelivery:
     def deliver(self) -> bool:
         """Send one batch; True if something was done."""
         now = self.clock.now()
-        self.sender.narrowed = False
+        self.sender.batch_shrunk = False
         try:
             self.outbox.queue.expire(now)
             admitted = self.preflight.step()
@@ -91,12 +91,12 @@ class SinkDelivery:
         return False
 
     def _record_failure(self, error: Retryable | Rejected) -> None:
-        if self.sender.unrecognised():
-            remedy = unrecognised_remedy(self.name)
-            self.health.set(HealthState.HALTED, f"{error.message}; {UNRECOGNISED}", remedy=remedy)
+        if self.sender.is_unconfirmed():
+            remedy = unconfirmed_remedy(self.name)
+            self.health.set(HealthState.HALTED, f"{error.message}; {UNCONFIRMED_WORDS}", remedy=remedy)
             return
         after_s = error.after_s if isinstance(error, Retryable) else None
-        self.health.back_off(error.message, error.remedy, after_s=after_s, soon=self.sender.narrowed)
+        self.health.back_off(error.message, error.remedy, after_s=after_s, soon=self.sender.batch_shrunk)
 
     def _record_success(self, now: datetime, *, done: bool) -> None:
         if self.sender.is_halted():
@@ -107,9 +107,9 @@ class SinkDelivery:
                 remedy=f"See why with `tconnectsync dead-letters list`, then `tconnectsync resume {self.name}`.",
             )
         elif done:
-            if self.sender.taken:
+            if self.sender.accepted_count:
                 self.outbox.facts.put(LAST_DELIVERED, now)
-            if not self.sender.undecided or self.health.state is HealthState.OK:
+            if not self.sender.inconclusive or self.health.state is HealthState.OK:
                 self.health.recover()
         if self.outbox.facts.get(REWRITES_ALLOWED) and self.outbox.queue.next_due(now) is None and not self.is_behind():
             self.outbox.facts.forget(REWRITES_ALLOWED)
@@ -117,6 +117,6 @@ class SinkDelivery:
     def preview_preflight(self) -> None:
         """For a dry run: record what would stop the next delivery, if the receiver can be asked."""
         with contextlib.suppress(Retryable, Rejected, CredentialsRefused):
-            block = self.preflight.hindrance(self.preflight.unseen())
+            block = self.preflight.blocker(self.preflight.unchecked_days())
             if block is not None:
                 self.health.halt(block)

@@ -58,12 +58,12 @@ class SinkHealth:
             state = HealthState.DAMAGED if isinstance(blocked, LogCorrupt) else HealthState.WAITING
             self.set(state, blocked.message, remedy=blocked.remedy)
             return
-        self.set(HealthState.OK, self.sender.waits_why())
+        self.set(HealthState.OK, self.sender.waiting_reason())
 
     def halt(self, block: DeliveryBlock) -> None:
         """Stop deliveries until the user has looked."""
-        remedy = block.hold.remedy.replace("SINK", self.name)
-        self.set(HealthState.HALTED, block.hold.reason, remedy=remedy, fingerprint=block.mark)
+        remedy = block.conflict.remedy.replace("SINK", self.name)
+        self.set(HealthState.HALTED, block.conflict.reason, remedy=remedy, fingerprint=block.new_address)
 
     def back_off(self, message: str, remedy: str | None, *, after_s: float | None = None, soon: bool = False) -> None:
         """Wait longer after each failure in a row. ``soon``: the next attempt is not the one that failed."""
@@ -98,7 +98,7 @@ class SinkHealth:
             state=state, message=message, remedy=remedy, failures=failures, fingerprint=fingerprint, refusals=refusals,
             not_before=None if wait_s is None else RememberedDeadline.after(wait_s, self.clock),
         )  # fmt: skip
-        self.current = health.following(before, self.clock.now())
+        self.current = health.with_since(before, self.clock.now())
         if self.current != before:
             try:
                 self.sender.outbox.facts.put(HEALTH, self.current)

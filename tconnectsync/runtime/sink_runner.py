@@ -56,7 +56,7 @@ class SinkRunner:
 
     def __attrs_post_init__(self) -> None:
         self._begin_comparing()
-        moved = self.delivery.preflight.moved()
+        moved = self.delivery.preflight.address_change()
         if moved is not None and self.sink_health.state is not HealthState.REFUSED:
             self.sink_health.halt(moved)
         if not self.folding.has_cursor_of_log():
@@ -108,7 +108,7 @@ class SinkRunner:
             if self.outbox.facts.get(ADDRESS) not in ("", self.sender.receiver.address):
                 self.outbox.queue.forget_site()
                 self.outbox.facts.forget(ADDRESS, OTHERS_ALLOWED, READ_BACK)
-                self.sender.forget_place()
+                self.sender.forget_receiver()
             count = self.outbox.queue.replay(
                 tuple(self.fold_runner.folds),
                 first,
@@ -138,7 +138,7 @@ class SinkRunner:
     def allow_others_once(self) -> None:
         """Deliver beside the documents that others have there now; later ones are checked again."""
         with self.outbox.transaction():
-            if self.delivery.preflight.unseen() is not None and not self.outbox.facts.get(OTHERS_ALLOWED):
+            if self.delivery.preflight.unchecked_days() is not None and not self.outbox.facts.get(OTHERS_ALLOWED):
                 self.outbox.facts.put(OTHERS_ALLOWED, OthersAllowed.ONCE)
         self._clear_health()
 

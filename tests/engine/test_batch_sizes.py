@@ -120,20 +120,20 @@ def test_whatever_happens_a_batch_has_one_document_and_no_more_than_the_receiver
 ) -> None:
     size = BatchSize()
     for count, good in events:
-        asked = min(count, size.most(MOST))
+        asked = min(count, size.current_limit(MOST))
         size = size.after_success(asked, MOST) if good else size.after_failure(asked)
-        assert 1 <= size.most(MOST) <= MOST
+        assert 1 <= size.current_limit(MOST) <= MOST
 
 
 def test_a_size_that_fails_again_is_tried_seldom() -> None:
     """A receiver that takes 20 at most: the more often more failed, the longer nothing greater is tried."""
     size, failed = BatchSize(), 0
     for _ in range(400):
-        asked = size.most(MOST)
+        asked = size.current_limit(MOST)
         failed += asked > 20
         size = size.after_failure(asked) if asked > 20 else size.after_success(asked, MOST)
     assert failed <= 12
-    assert 10 <= size.most(20) <= 20
+    assert 10 <= size.current_limit(20) <= 20
 
 
 # --- whose fault ------------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_one_document_that_fails_each_time_holds_nothing_up_and_is_set_aside_in_
         sender = Sender(outbox, shelf)
         assert not backed_off(sender, NOW + timedelta(hours=hour))
         assert len(shelf.there) == 30 + hour
-        assert "HTTP" in sender.waits_why() or outbox.dead_letters.counts().dead
+        assert "HTTP" in sender.waiting_reason() or outbox.dead_letters.counts().dead
     assert [letter.id for letter in outbox.dead_letters.all()] == [culprit.id]
     assert shelf.calls - 30 < 40 + STRIKES
 
@@ -203,13 +203,13 @@ def test_a_document_that_fails_while_others_of_its_batch_pass_holds_nothing_up(o
     assert sender.send_next(NOW) == 5
     assert outbox.queue.waiting(NOW) == 1
     assert outbox.dead_letters.counts().dead == 0
-    assert "HTTP 500" in sender.waits_why()
+    assert "HTTP 500" in sender.waiting_reason()
     with outbox.transaction():
         outbox.documents.mark_unclaimed([document(3).id])
         outbox.documents.retire_unclaimed("f", "s")
     sender.receiver = Shelf()
     assert sender.send_next(NOW + timedelta(hours=1)) == 1
-    assert sender.waits_why() == "", "the document is gone"
+    assert sender.waiting_reason() == "", "the document is gone"
 
 
 def test_sync_says_why_documents_wait(world: World) -> None:
@@ -273,7 +273,7 @@ def test_one_document_that_is_never_named_stops_no_sink(outbox: Outbox) -> None:
         want(outbox, document(0), document(100 + hour))
         sender = Sender(outbox, shelf)
         assert not backed_off(sender, NOW + timedelta(hours=hour))
-        assert not sender.unrecognised()
+        assert not sender.is_unconfirmed()
     assert shelf.calls < 24 * 2 + 2
     assert outbox.dead_letters.counts().dead == 1
 
@@ -297,16 +297,16 @@ def test_what_a_receiver_learned_of_its_place_survives_a_restart_and_not_a_move(
     sender = Sender(outbox, again)
     sender.send_next(NOW)
     assert again.recalled == "no gzip"
-    sender.forget_place()
+    sender.forget_receiver()
     other = Learner()
     Sender(outbox, other).send_next(NOW)
     assert other.recalled == ""
 
 
 def test_growing_is_slow_after_a_failure() -> None:
-    assert BatchSize(limit=8).after_success(8, MOST).most(MOST) == 8
+    assert BatchSize(limit=8).after_success(8, MOST).current_limit(MOST) == 8
     size = BatchSize(limit=8)
     for _ in range(GROW_AFTER):
         size = size.after_success(8, MOST)
-    assert size.most(MOST) == 16
-    assert size.after_failure(16).most(MOST) == 8
+    assert size.current_limit(MOST) == 16
+    assert size.after_failure(16).current_limit(MOST) == 8

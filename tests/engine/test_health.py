@@ -59,9 +59,9 @@ def test_unreadable_health_starts_afresh(tmp_path: Path, text: str) -> None:
 
 def test_since_stays_while_the_state_does() -> None:
     """``since`` is the beginning of the state, not of its newest message."""
-    first = Health(state=HealthState.WAITING, message="a").following(Health(), NOW)
-    second = Health(state=HealthState.WAITING, message="b").following(first, NOW + timedelta(hours=1))
-    third = Health().following(second, NOW + timedelta(hours=2))
+    first = Health(state=HealthState.WAITING, message="a").with_since(Health(), NOW)
+    second = Health(state=HealthState.WAITING, message="b").with_since(first, NOW + timedelta(hours=1))
+    third = Health().with_since(second, NOW + timedelta(hours=2))
     assert [each.since for each in (first, second, third)] == [NOW, NOW, NOW + timedelta(hours=2)]
 
 

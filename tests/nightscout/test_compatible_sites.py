@@ -116,7 +116,7 @@ def deliver(outbox: Outbox, site: StubSite, clock: HandClock) -> None:
             while sender.send_next(clock.now()):
                 pass
         except Retryable:
-            assert not sender.unrecognised()
+            assert not sender.is_unconfirmed()
         finally:
             receiver.close()
 
@@ -215,7 +215,7 @@ def test_a_site_that_shows_nothing_of_ours_stops_the_sink(outbox: Outbox, clock:
             receiver.close()
             assert site.url in told.value.message
         assert sender is not None
-        assert sender.unrecognised()
+        assert sender.is_unconfirmed()
         assert len(site.asked("POST")) == 3
 
 

@@ -149,9 +149,15 @@ __all__ = [  # noqa: PLE0604 - the names are plain strings
 
 
 def __getattr__(name: str) -> Any:
+    found = _load(name)
+    globals()[name] = found  # the next look-up finds it here
+    return found
+
+
+def _load(name: str) -> Any:
     if name in _MODULES:
         return import_module(_MODULES[name])
-    name = _FORMER_NAMES.get(name, name)
-    if name in _HOME:
-        return getattr(import_module(f"tconnectsync.{_HOME[name]}"), name)
+    home = _FORMER_NAMES.get(name, name)
+    if home in _HOME:
+        return getattr(import_module(f"tconnectsync.{_HOME[home]}"), home)
     raise AttributeError(name)

@@ -17,6 +17,12 @@ _ENVELOPE = frozenset({"Body", "Event"})
 
 
 def __getattr__(name: str) -> Any:
+    found = _load(name)
+    globals()[name] = found  # folds ask for these names at every event: the next look-up finds them here
+    return found
+
+
+def _load(name: str) -> Any:
     if name in _ENVELOPE:
         return getattr(import_module("tconnectsync.events.envelope"), name)
     vocabulary = import_module("tconnectsync.events.vocabulary")

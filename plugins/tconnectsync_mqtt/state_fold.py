@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from tconnectsync import Document, Event, document_id
-from tconnectsync.events.pump_state import KINDS, PumpState, Said, after
+from tconnectsync.events.pump_state import KINDS, PumpState, Reported, after
 
 COLLECTION = "mqtt"
 CURRENT, LASTING = "current", "lasting"
@@ -92,11 +92,11 @@ def iso(at: datetime) -> str:
     return at.astimezone(timezone.utc).isoformat(timespec="seconds")
 
 
-def _time(said: Said | None) -> str | None:
+def _time(said: Reported | None) -> str | None:
     return None if said is None else iso(said.at)
 
 
-def _rounded(said: Said | None, digits: int) -> float | None:
+def _rounded(said: Reported | None, digits: int) -> float | None:
     if said is None:
         return None
     return round(said.value, digits) if digits else round(said.value)

@@ -1,4 +1,4 @@
-"""The event log: segments of JSON lines with chained checksums, and a derived index over them."""
+"""The event log: segments of JSON lines with chained checksums, and an index that can be rebuilt from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tconnectsync.eventlog.lock import FolderLock, lock_holder
 from tconnectsync.eventlog.log import EventLog, LogSize
 from tconnectsync.eventlog.preview_files import OverlayFiles
 from tconnectsync.eventlog.repair import Gap, RepairReport, repair_log
-from tconnectsync.eventlog.snapshot import FILE_NAME, LogCopy, copied_log
+from tconnectsync.eventlog.snapshot import FILE_NAME, LogCopy, copy_of_log
 from tconnectsync.eventlog.writer import Appended
 from tconnectsync.filesystem import AppendFile, Files, OsFiles, replace_file
 
@@ -34,7 +34,7 @@ __all__ = [
     "RepairReport",
     "Stream",
     "check_log",
-    "copied_log",
+    "copy_of_log",
     "lock_holder",
     "repair_log",
     "replace_file",

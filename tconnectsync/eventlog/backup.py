@@ -1,11 +1,10 @@
-"""A copy of what is precious in a data folder, the event log, as one file; and such a file put back.
+"""Backs up the event log to one file, and restores it.
 
-A backup holds the log's segments up to a durable line, what repairs set aside, and a manifest with checksums, written last: a
-file that was cut short has none. It leaves out on purpose
+A backup has the log's segments up to a durable line, the side files of repairs, and a manifest with checksums. The manifest is
+written last, so a truncated backup has none. Some files are excluded on purpose:
 
-- the outboxes: what a sink delivered is read back from the receiver, which knows it better than an old outbox would;
-- how the sources were doing: a source that believes that it has just been read to its end would let documents be taken back
-  that are newer than the backup;
+- the outboxes: delivered documents are read back from the receiver, which is more reliable than an old outbox;
+- the states of the sources: if a source counted as just read, documents newer than the backup would be deleted;
 - secrets, login tokens and the configuration.
 """
 
@@ -31,18 +30,18 @@ import msgspec
 import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.errors import MachineTrouble, RequestRefused
-from tconnectsync.eventlog import FILE_NAME, Files, check_log, copied_log
+from tconnectsync.eventlog import FILE_NAME, Files, OsFiles, check_log, copy_of_log
 from tconnectsync.folder_owner import as_caller
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 LOG = "log"
-_OURS = (LOG, "outbox", "state", "index.sqlite")
+_OWN_NAMES = (LOG, "outbox", "state", "index.sqlite")
 _TEMPORARY = ".restore-"
 _NAME = re.compile(f"{LOG}/{FILE_NAME.pattern}")
 _PIECE = 1 << 20
-MOST_MANIFEST_BYTES = 16 << 20
-"""A century's manifest has about three; a larger one was made to fill the memory."""
+MAX_MANIFEST_BYTES = 16 << 20
+"""The manifest of a century is about 3 MB. A larger one is an attack on the memory."""
 
 
 class _BackupMember(msgspec.Struct, kw_only=True, frozen=True):
@@ -51,7 +50,7 @@ class _BackupMember(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
-    """What a backup holds. ``log`` is the log's id, ``positions`` its last position; ``made_at`` is UTC."""
+    """The content of a backup. ``log`` is the log's id, ``positions`` its last position; ``made_at`` is UTC."""
 
     format: int
     version: str
@@ -63,22 +62,22 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
 
 @attrs.frozen(kw_only=True)
 class Backup:
-    """A backup that was made or put back: where it is, and what it says of itself."""
+    """A backup that was made or restored."""
 
     path: Path
     manifest: Manifest
 
 
-# --- making one ---------------------------------------------------------------------------------------------------------
+# --- backup -------------------------------------------------------------------------------------------------------------
 
 
 def back_up(data_dir: Path, target: Path, *, clock: Clock, files: Files | None = None) -> Backup:
     """Write the log of ``data_dir`` to the file ``target``, or to a new file in the folder ``target``. Needs no lock.
 
-    Errors: LogCorrupt (a damaged log is to be repaired, not multiplied), RequestRefused; then nothing is left behind.
+    Errors: LogCorrupt (repair the log first), RequestRefused, MachineTrouble. After an error no file is left.
     """
     now = clock.now()
-    copy = copied_log(data_dir, files)
+    copy = copy_of_log(data_dir, files)
     if copy is None:
         raise RequestRefused(
             f"There is no log in {data_dir} yet: nothing to back up.", remedy="Run `tconnectsync sync` first."
@@ -95,7 +94,7 @@ def back_up(data_dir: Path, target: Path, *, clock: Clock, files: Files | None =
     found: dict[str, _BackupMember] = {}
     try:
         with as_caller():
-            temporary.unlink(missing_ok=True)  # by a backup that was killed
+            temporary.unlink(missing_ok=True)  # of a backup that was killed
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             with tarfile.open(fileobj=file, mode="w:gz", compresslevel=3, format=tarfile.PAX_FORMAT) as archive:
@@ -117,7 +116,7 @@ def back_up(data_dir: Path, target: Path, *, clock: Clock, files: Files | None =
             os.fsync(file.fileno())
         with as_caller():
             temporary.replace(path)
-            _sync(path.parent)
+            OsFiles().sync_folder(path.parent)
     except OSError as error:
         raise MachineTrouble(
             f"The backup {path} cannot be written ({error.strerror or error}).",
@@ -135,30 +134,30 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes, now: datetime) -> 
     archive.addfile(member, io.BytesIO(content))
 
 
-# --- putting one back -----------------------------------------------------------------------------------------------------
+# --- restore --------------------------------------------------------------------------------------------------------------
 
 
 def restore(path: Path, data_dir: Path) -> Backup:
-    """Put the backup at ``path`` into ``data_dir``, whose lock the caller holds and which has no log yet.
+    """Restore the backup at ``path`` into ``data_dir``. The caller holds its lock, and it has no log yet.
 
-    Everything is read and checked in a temporary folder first, then put in place by one rename. Errors: RequestRefused; then the data
-    folder is as it was.
+    The backup is unpacked and verified in a temporary folder, then moved by one rename. Errors: RequestRefused, MachineTrouble;
+    then the data folder is unchanged.
     """
-    taken = [name for name in _OURS if (data_dir / name).exists()]
+    taken = [name for name in _OWN_NAMES if (data_dir / name).exists()]
     if taken:
         raise RequestRefused(
             f"{data_dir} is not empty ({', '.join(taken)}). A backup is only restored into an empty data folder. Nothing was changed.",
             remedy="Stop the daemon, move these files away (delete nothing), then run `tconnectsync restore` again.",
         )
-    for left in data_dir.glob(_TEMPORARY + "*"):  # by a restore that was killed
+    for left in data_dir.glob(_TEMPORARY + "*"):  # of a restore that was killed
         shutil.rmtree(left, ignore_errors=True)
     try:
         folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=data_dir))
         try:
-            manifest = _unpacked(path, folder)
-            _checked(path, folder, manifest)
+            manifest = _unpack(path, folder)
+            _verify_log(path, folder, manifest)
             (folder / LOG).rename(data_dir / LOG)
-            _sync(data_dir)
+            OsFiles().sync_folder(data_dir)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except FileNotFoundError as error:
@@ -175,8 +174,8 @@ def restore(path: Path, data_dir: Path) -> Backup:
     return Backup(path=path, manifest=manifest)
 
 
-def _unpacked(path: Path, folder: Path) -> Manifest:
-    """Unpack into ``folder`` what belongs into a backup, and nothing else, and compare the checksums."""
+def _unpack(path: Path, folder: Path) -> Manifest:
+    """Unpack the backup into ``folder`` and compare the checksums. Errors: RequestRefused for any other content."""
     manifest: Manifest | None = None
     found: dict[str, _BackupMember] = {}
     (folder / LOG).mkdir(mode=0o700)
@@ -187,23 +186,23 @@ def _unpacked(path: Path, folder: Path) -> Manifest:
             for member in archive:
                 source = archive.extractfile(member) if member.isreg() else None
                 if manifest is not None or source is None:
-                    raise _no_backup(path, f"{member.name!r} does not belong there")
+                    raise _not_a_backup(path, f"{member.name!r} does not belong there")
                 if member.name == MANIFEST:
-                    if member.size > MOST_MANIFEST_BYTES:
-                        raise _no_backup(path, f"its manifest of {member.size >> 20} MB is too large")
+                    if member.size > MAX_MANIFEST_BYTES:
+                        raise _not_a_backup(path, f"its manifest of {member.size >> 20} MB is too large")
                     manifest = msgspec.json.decode(source.read(), type=Manifest)
                 elif _NAME.fullmatch(member.name) and member.name not in found:
-                    found[member.name] = _written(source, folder / member.name)
+                    found[member.name] = _write_member(source, folder / member.name)
                 else:
-                    raise _no_backup(path, f"{member.name!r} does not belong there")
+                    raise _not_a_backup(path, f"{member.name!r} does not belong there")
     except (tarfile.TarError, EOFError, zlib.error, msgspec.MsgspecError, UnicodeError, ValueError) as error:
-        raise _no_backup(path, f"{type(error).__name__}: {error}") from error
+        raise _not_a_backup(path, f"{type(error).__name__}: {error}") from error
     except OSError as error:
-        if error.errno is None:  # gzip's way to say that it is none, or harmed
-            raise _no_backup(path, str(error)) from error
+        if error.errno is None:  # gzip raises this for a corrupt file
+            raise _not_a_backup(path, str(error)) from error
         raise
     if manifest is None:
-        raise _no_backup(path, "it is cut short: the manifest is missing")
+        raise _not_a_backup(path, "it is incomplete: the manifest is missing")
     if manifest.format > FORMAT:
         raise RequestRefused(
             f"{path} was made by a newer release of tconnectsync ({manifest.version}).",
@@ -211,11 +210,11 @@ def _unpacked(path: Path, folder: Path) -> Manifest:
         )
     wrong = sorted(name for name in {*found, *manifest.files} if found.get(name) != manifest.files.get(name))
     if wrong:
-        raise _no_backup(path, f"{wrong[0]} is not what the manifest says")
+        raise _not_a_backup(path, f"{wrong[0]} is not what the manifest says")
     return manifest
 
 
-def _written(source: IO[bytes], path: Path) -> _BackupMember:
+def _write_member(source: IO[bytes], path: Path) -> _BackupMember:
     digest, size = hashlib.sha256(), 0
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         while piece := source.read(_PIECE):
@@ -227,29 +226,21 @@ def _written(source: IO[bytes], path: Path) -> _BackupMember:
     return _BackupMember(bytes=size, sha256=digest.hexdigest())
 
 
-def _checked(path: Path, folder: Path, manifest: Manifest) -> None:
-    """The log in ``folder`` is whole, and the one that the manifest speaks of."""
+def _verify_log(path: Path, folder: Path, manifest: Manifest) -> None:
+    """Check that the log in ``folder`` is correct and is the one of the manifest. Errors: RequestRefused."""
     for line in check_log(folder):
         if not line.good:
-            raise _no_backup(path, f"{Path(line.path).name}, line {line.line}: {line.what}")
-    copy = copied_log(folder)
+            raise _not_a_backup(path, f"{Path(line.path).name}, line {line.line}: {line.what}")
+    copy = copy_of_log(folder)
     for _ in copy.contents() if copy is not None else ():
         pass
     if copy is None or (copy.log_id, copy.end) != (manifest.log, manifest.positions):
-        raise _no_backup(path, "its log is not the one that the manifest speaks of")
-    _sync(folder / LOG)
+        raise _not_a_backup(path, "its log is not the one of the manifest")
+    OsFiles().sync_folder(folder / LOG)
 
 
-def _no_backup(path: Path, why: str) -> RequestRefused:
+def _not_a_backup(path: Path, why: str) -> RequestRefused:
     return RequestRefused(
         f"{path} is not a complete backup of tconnectsync ({why}). Nothing was changed.",
         remedy="Try an older backup. Without one, `tconnectsync backfill --from DATE` fetches what the vendor still has.",
     )
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import attrs
 
-from tconnectsync.eventlog.compression import Harmed
+from tconnectsync.eventlog.compression import SegmentCorrupt
 from tconnectsync.eventlog.damage import Segment
 from tconnectsync.eventlog.framing import DamagedRange, Line, SegmentHeader, read_header
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.filesystem import Files, OsFiles
 from tconnectsync.text.plural import counted
 
-_LOOKS = 3
+_ATTEMPTS = 3
 
 
 @attrs.frozen(kw_only=True)
 class SegmentSurvey:
-    """One segment: its ``text``, how many good ``records`` (the first and last of them), and its ``runs`` of damage.
+    """One segment: its ``text``, the number of correct ``records``, the first and last of them, and its ``damage``.
 
-    ``last_position`` of a run is None only at the end of the log.
+    ``last_position`` of a damage is None only at the end of the log.
     """
 
     segment: Segment
@@ -30,14 +30,14 @@ class SegmentSurvey:
     records: int
     first_line: Line | None
     last_line: Line | None
-    runs: tuple[DamagedRange, ...]
+    damage: tuple[DamagedRange, ...]
 
 
 @attrs.frozen(kw_only=True)
 class CheckLine:
-    """One finding of :func:`check_log`: about a whole segment when it is good, about one place when it is not.
+    """One result of :func:`check_log`: a correct segment (``good``), or one damage.
 
-    ``line`` counts from 1; ``position`` to ``last_position`` are the positions that it is about.
+    ``line`` counts from 1; ``position`` to ``last_position`` are the positions of the segment's records or of the damage.
     """
 
     good: bool
@@ -51,20 +51,19 @@ class CheckLine:
 def check_log(data_dir: Path, files: Files | None = None) -> Iterator[CheckLine]:
     """Yield a line for every segment of the log of ``data_dir``, and for every damage in it. Needs no lock."""
     segments = Segments(data_dir / "log", files or OsFiles(), follow=True)
-    segments.log_id = segments.owner()
+    segments.log_id = segments.find_log_id()
     for surveyed in survey(segments):
         path = str(surveyed.segment.path)
-        runs = list(surveyed.runs)
-        for run in runs:
+        for damage in surveyed.damage:
             yield CheckLine(
                 good=False,
                 path=path,
-                what=run.what,
-                line=run.line,
-                position=run.first_position,
-                last_position=run.last_position,
+                what=damage.what,
+                line=damage.line,
+                position=damage.first_position,
+                last_position=damage.last_position,
             )
-        if not runs:
+        if not surveyed.damage:
             first, last = surveyed.first_line, surveyed.last_line
             yield CheckLine(
                 good=True,
@@ -79,26 +78,26 @@ def survey(segments: Segments) -> Iterator[SegmentSurvey]:
     """Yield every segment with its damage, oldest first."""
     everything = segments.all()
     for number, segment in enumerate(everything):
-        surveyed = _surveyed(segments, segment)
-        # the last line may still be on its way to the disk
-        looks = _LOOKS if number == len(everything) - 1 else 0
-        while looks and surveyed.runs and not surveyed.text.endswith(b"\n"):
-            surveyed, looks = _surveyed(segments, segment), looks - 1
+        surveyed = _survey_segment(segments, segment)
+        # another process may be writing the last line
+        attempts = _ATTEMPTS if number == len(everything) - 1 else 0
+        while attempts and surveyed.damage and not surveyed.text.endswith(b"\n"):
+            surveyed, attempts = _survey_segment(segments, segment), attempts - 1
         yield surveyed
 
 
-def _surveyed(segments: Segments, segment: Segment) -> SegmentSurvey:
+def _survey_segment(segments: Segments, segment: Segment) -> SegmentSurvey:
     try:
         text = segments.text(segment)
-    except Harmed as error:
+    except SegmentCorrupt as error:
         text = error.text
     header = read_header(text, segment.first)
     first = last = None
-    runs: list[DamagedRange] = []
+    damage: list[DamagedRange] = []
     records = 0
     for item in segments.walk(segment):
         if isinstance(item, DamagedRange):
-            runs.append(item)
+            damage.append(item)
         else:
             records += 1
             first, last = first or item, item
@@ -109,5 +108,5 @@ def _surveyed(segments: Segments, segment: Segment) -> SegmentSurvey:
         records=records,
         first_line=first,
         last_line=last,
-        runs=tuple(runs),
+        damage=tuple(damage),
     )

@@ -1,7 +1,7 @@
-"""A record's bytes to an event and back; what is read is what was written, years and releases later.
+"""Converts events to the log's records and back. Records of every release stay readable.
 
-The record is JSON: ``pos id kind pump group seq pump_time received_at source decoder body raw``; ``pump_time`` has no zone,
-``received_at`` is UTC with a Z, what is None is left out. Reading tolerates keys that it does not know.
+A record is JSON: ``pos id kind pump group seq pump_time received_at source decoder body raw``. ``pump_time`` has no zone,
+``received_at`` is UTC with a Z, and keys with None are omitted. Unknown keys are ignored when a record is read.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import cattrs
 import msgspec
 from cattrs.gen import make_dict_unstructure_fn, override
 
-from tconnectsync.eventlog.json_safe import nested_too_deeply, storable
+from tconnectsync.eventlog.json_safe import is_too_deep, json_safe
 from tconnectsync.events import BODIES, FACTS, Body, Event, Unknown
 
 EPOCH = datetime(2008, 1, 1)
-"""Where pump times are counted from: the pump's own zero, on its wall clock."""
+"""The pump's own time zero, on its wall clock."""
 
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH_UTC = EPOCH.replace(tzinfo=timezone.utc)
@@ -29,21 +29,21 @@ Pack: TypeAlias = Callable[[Any], dict[str, Any]]
 
 
 class Decoder(Protocol):
-    """What reads a vendor's record again: a Source is one."""
+    """Decodes a vendor's record again. Every Source is one; ``decoder`` is its version."""
 
     decoder: int
 
     def decode(self, raw: Mapping[str, Any]) -> tuple[str, Body]:
-        """The kind and body of ``raw``."""
+        """Return the kind and body of ``raw``."""
         ...
 
 
 class EventSlot(NamedTuple):
-    """Where an event belongs, whenever it arrives; revisions of one event share it.
+    """An event's place in its stream, independent of when it arrived. All revisions of an event have the same slot.
 
-    A numbered event is at its sequence number in the stream (pump, group). One without a number is at the milliseconds of its
-    pump time since 2008 in the stream (pump, source), and among equals at the hash of its id. A fact about the data (``pump``
-    None) is in no stream; its ``tie`` is the hash of its id.
+    The key of a numbered event is its sequence number in the stream (pump, group). The key of an event without a number is its
+    pump time in milliseconds since 2008 in the stream (pump, source); ``tie``, a hash of its id, orders equal keys. A fact about
+    the data (``pump`` None) is in no stream; its ``tie`` is the hash of its id.
     """
 
     pump: str | None
@@ -54,9 +54,9 @@ class EventSlot(NamedTuple):
 
 
 class IndexEntry(msgspec.Struct, gc=False):
-    """What the index keeps of one record."""
+    """One record as the index stores it. ``pump_us``: see :func:`micros`; ``offset``: of its line in the segment, in bytes."""
 
-    place: EventSlot
+    slot: EventSlot
     kind: str
     pump: str
     source: str
@@ -68,15 +68,15 @@ class IndexEntry(msgspec.Struct, gc=False):
 
 
 class PendingRecord(msgspec.Struct, gc=False):
-    """An event that is about to be written: its body's bytes, and what the index will keep of it."""
+    """An event that is about to be written: its body's bytes, and its index entry."""
 
     event: Event
     body: bytes
     entry: IndexEntry
 
 
-class _Shape(NamedTuple):
-    """How the bodies of one kind are written and read; ``tag`` tells their bytes from those of other kinds."""
+class _BodyCodec(NamedTuple):
+    """Writes and reads the bodies of one kind. ``tag`` makes the digests of different kinds different."""
 
     body: type[Any]
     pack: Pack
@@ -113,17 +113,17 @@ class _Envelope(msgspec.Struct, kw_only=True, gc=False):
 
 
 def micros(pump_time: datetime) -> int:
-    """Microseconds of a pump's wall clock since 2008."""
+    """Return the microseconds of a pump's wall clock since 2008."""
     return (pump_time - EPOCH) // _MICROSECOND
 
 
 def pump_time_of(micros: int) -> datetime:
-    """The pump's wall clock, of microseconds since 2008."""
+    """Return the pump's wall clock for microseconds since 2008: the inverse of :func:`micros`."""
     return EPOCH + timedelta(microseconds=micros)
 
 
-def place_of(event: Event | _Envelope, pump_us: int) -> EventSlot:
-    """Where ``event`` belongs; ``pump_us`` is its pump time as :func:`micros` counts it."""
+def slot_of(event: Event | _Envelope, pump_us: int) -> EventSlot:
+    """Return the slot of ``event``; ``pump_us`` is its pump time as :func:`micros` counts it."""
     if event.kind in FACTS:
         return EventSlot(None, None, None, 0, _hash(event.id))
     if event.seq is not None:
@@ -132,7 +132,7 @@ def place_of(event: Event | _Envelope, pump_us: int) -> EventSlot:
 
 
 def make_event_converter() -> cattrs.Converter:
-    """A converter that turns every body into a dict of JSON values by field name, without the fields that are None."""
+    """Return a converter from event bodies to dicts of JSON values, without optional fields that are None."""
     converter = cattrs.Converter()
     converter.register_unstructure_hook(datetime, _utc_if_aware)
     for body in BODIES.values():
@@ -144,13 +144,16 @@ def make_event_converter() -> cattrs.Converter:
 
 
 class Codec:
-    """Records and events. ``decoders`` are by source: one with another version than a record's reads its ``raw`` again."""
+    """Converts between events and records.
+
+    ``decoders`` by source. If a decoder has another version than a record, it decodes the record's ``raw`` again.
+    """
 
     def __init__(self, decoders: Mapping[str, Decoder] | None = None) -> None:
         self.decoders = dict(decoders or {})
         converter = make_event_converter()
-        self._shapes = {
-            kind: _Shape(
+        self._bodies = {
+            kind: _BodyCodec(
                 body, converter.get_unstructure_hook(body), msgspec.json.Decoder(body).decode, kind.encode() + b"\0"
             )
             for kind, body in BODIES.items()
@@ -163,37 +166,34 @@ class Codec:
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def draft(self, event: Event) -> PendingRecord:
-        """``event`` as it will be written.
+        """Return ``event`` ready to be written.
 
-        A body that would not read back (a text where a number belongs) is written as ``unknown``, with the reason. Raises
-        ValueError for a fact about the data that would not, and for a zone in ``pump_time`` or none in ``received_at``.
+        A body that could not be read back (such as a text in a number's field) becomes ``unknown`` with the reason. Errors:
+        ValueError if that body is a fact about the data, if ``pump_time`` has a zone, or if ``received_at`` has none.
         """
         if event.pump_time.tzinfo is not None or event.received_at.tzinfo is None:
-            raise ValueError(f"{event.id}: pump_time has no zone and received_at has one, as they come from the source")
+            raise ValueError(f"{event.id}: pump_time must not have a zone, and received_at must have one")
         kind = event.kind
         try:
-            shape = self._shapes[kind]
-            if type(event.body) is not shape.body:
-                raise TypeError(f"not a {shape.body.__name__}")
-            body = self._encode(shape.pack(event.body))
-            if nested_too_deeply(body):
+            bodies = self._bodies[kind]
+            if type(event.body) is not bodies.body:
+                raise TypeError(f"not a {bodies.body.__name__}")
+            body = self._encode(bodies.pack(event.body))
+            if is_too_deep(body):
                 raise ValueError("nested too deeply")
-            shape.read(body)
+            bodies.read(body)
         except (msgspec.MsgspecError, TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
             if kind in FACTS:
                 raise ValueError(f"{event.id}: the body of {kind} cannot be written: {error}") from error
-            shape, reason = self._shapes["unknown"], storable(f"body: {error}")
-            kind, body = "unknown", self._encode(shape.pack(Unknown(code=kind, reason=reason)))
-        pump_us = (event.pump_time - EPOCH) // _MICROSECOND
-        place = place_of(event, pump_us)
-        return PendingRecord(
-            event,
-            body,
-            IndexEntry(place, kind, event.pump, event.source, event.decoder, pump_us, digest(shape.tag + body)),
-        )
+            bodies, reason = self._bodies["unknown"], json_safe(f"body: {error}")
+            kind, body = "unknown", self._encode(bodies.pack(Unknown(code=kind, reason=reason)))
+        pump_us = micros(event.pump_time)
+        slot, content = slot_of(event, pump_us), digest(bodies.tag + body)
+        entry = IndexEntry(slot, kind, event.pump, event.source, event.decoder, pump_us, content)
+        return PendingRecord(event, body, entry)
 
     def record(self, draft: PendingRecord) -> bytes:
-        """The bytes of the record, at the position that the draft's entry has by now."""
+        """Return the record's bytes, with the position in the draft's entry."""
         event, entry = draft.event, draft.entry
         received_at = event.received_at
         if received_at.tzinfo is not timezone.utc:
@@ -210,21 +210,21 @@ class Codec:
             source=event.source,
             decoder=event.decoder,
             body=msgspec.Raw(draft.body),
-            raw=event.raw,  # type: ignore[arg-type]  # any mapping of JSON values is written as it is
+            raw=event.raw,  # type: ignore[arg-type]  # any mapping of JSON values is written unchanged
         )
         try:
             text = self._encode(record)
         except (TypeError, ValueError, OverflowError, RecursionError):
             text = b""
-        if not text or nested_too_deeply(text):
-            record.raw = storable(event.raw)
+        if not text or is_too_deep(text):
+            record.raw = json_safe(event.raw)
             text = self._encode(record)
         return text
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def event(self, record: bytes) -> Event:
-        """The event of a record, read by today's decoder; ``unknown`` with the reason where it cannot be read."""
+        """Return the event of a record, decoded by the present decoder; ``unknown`` with the reason if that fails."""
         found = self._record(record)
         kind, body, version = found.kind, None, 1 if found.decoder == -1 else found.decoder
         decoder = self.decoders.get(found.source)
@@ -232,10 +232,10 @@ class Codec:
             kind, body = decoder.decode(found.raw)
             version = decoder.decoder
         else:
-            shape = self._shapes.get(kind)
+            bodies = self._bodies.get(kind)
             try:
-                if shape is not None:
-                    body = shape.read(found.body)
+                if bodies is not None:
+                    body = bodies.read(found.body)
             except msgspec.MsgspecError as error:
                 kind, body = "unknown", Unknown(code=kind, reason=f"body: {error}")
             if body is None:
@@ -256,49 +256,40 @@ class Codec:
         )
 
     def entry(self, record: bytes, offset: int) -> IndexEntry:
-        """What the index keeps of a record that stands at ``offset``: as :meth:`draft` said, or as decoders say now."""
+        """Return the index entry of a record at ``offset``, decoded again if the decoder has another version now."""
         found = self._envelope(record)
         decoder = self.decoders.get(found.source)
         kind, body = found.kind, bytes(found.body)
         stale = decoder is not None and decoder.decoder != found.decoder and kind not in FACTS
         try:
-            shape = self._shapes.get(kind)
-            readable = shape is not None and shape.read(body) is not None
+            bodies = self._bodies.get(kind)
+            readable = bodies is not None and bodies.read(body) is not None
         except msgspec.MsgspecError:
             readable = False
         if stale or not readable:
             event = self.event(record)
-            kind, shape = event.kind, self._shapes[event.kind]
-            body = self._encode(shape.pack(event.body))
-        assert shape is not None  # noqa: S101 - it was read
+            kind, bodies = event.kind, self._bodies[event.kind]
+            body = self._encode(bodies.pack(event.body))
+        assert bodies is not None  # noqa: S101 - it was read
         pump_us = micros(found.pump_time)
-        return IndexEntry(
-            place_of(found, pump_us),
-            kind,
-            found.pump,
-            found.source,
-            found.decoder,
-            pump_us,
-            digest(shape.tag + body),
-            found.pos,
-            offset,
-        )
+        slot, content = slot_of(found, pump_us), digest(bodies.tag + body)
+        return IndexEntry(slot, kind, found.pump, found.source, found.decoder, pump_us, content, found.pos, offset)
 
     def rank(self, event: Event) -> tuple[bool, int, int, int, bytes]:
-        """Of several revisions of one event the greatest rank is the best, in whatever order they are folded.
+        """Return the rank of a revision: the greatest rank wins, whichever revision came first.
 
-        Decodable before not, more fields before fewer; without a number, what a source read last (a vendor's rows are
-        corrected, a pump's records are not); a longer vendor record, then the bytes.
+        In this order: decodable; more fields; for events without a number the latest read (vendors correct rows, but pumps do
+        not change records); a longer vendor record; the bytes.
         """
         read_us = 0 if event.seq is not None else (event.received_at - _EPOCH_UTC) // _MICROSECOND
-        body = self._shapes[event.kind].pack(event.body)
+        body = self._bodies[event.kind].pack(event.body)
         raw = self._sorted(event.raw)
         rest = self._sorted([event.kind, body, event.pump_time, event.id, event.source])
         return event.kind != "unknown", len(body), read_us, len(raw), raw + rest
 
 
 def digest(content: bytes) -> bytes:
-    """Eight bytes that tell contents apart."""
+    """Return eight bytes that differ if the contents differ."""
     return blake2b(content, digest_size=8).digest()
 
 

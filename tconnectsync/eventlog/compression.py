@@ -1,8 +1,8 @@
-"""A sealed segment as a gzip file that ``zcat`` reads and in which no bit can change unnoticed.
+"""Compresses a sealed segment to a gzip file that ``zcat`` can read and in which every changed bit is detected.
 
-gzip alone leaves bits that nobody compares (a date, the name of a system, the padding behind the last symbol). So the header
-is always the same, and an extra field (``TC``) holds the CRC-32 of everything behind it. Files that somebody compressed with
-another tool have no such field and are fine when what they hold is.
+gzip does not verify some bits: the date, the name of the system, the padding after the last symbol. Therefore the header is
+constant, and an extra field (``TC``) has the CRC-32 of all bytes after it. A file that another tool compressed has no such
+field; it is accepted if its lines are correct.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ _HEADER_SIZE, _FLAGS_AT, _HAS_EXTRA = 10, 3, 4
 _FIRST_STEP = 4096
 
 
-class Harmed(Exception):
-    """A segment's file that is not what was written. ``text`` is what can still be read; ``what`` says what is wrong."""
+class SegmentCorrupt(Exception):
+    """A segment's file is corrupt. ``text`` is the readable part; ``what`` describes the problem."""
 
     def __init__(self, text: bytes, what: str) -> None:
         super().__init__(what)
@@ -24,34 +24,34 @@ class Harmed(Exception):
 
 
 def pack(text: bytes) -> bytes:
-    """``text`` compressed."""
+    """Return ``text`` compressed."""
     packer = zlib.compressobj(6, zlib.DEFLATED, 31)
     rest = (packer.compress(text) + packer.flush())[_HEADER_SIZE:]
     return _HEAD + zlib.crc32(rest).to_bytes(4, "big") + rest
 
 
 def unpack(data: bytes) -> bytes:
-    """The text of a compressed segment. Errors: Harmed, with everything before the harm."""
-    text, whole = _inflated(data, _FIRST_STEP)
-    if not whole:  # bit by bit, so that nothing before the harm is lost
-        raise Harmed(_inflated(data, 1)[0], "the compressed file is harmed from here on")
+    """Return the text of a compressed segment. Errors: SegmentCorrupt, with all text before the corrupt byte."""
+    text, complete = _decompress(data, _FIRST_STEP)
+    if not complete:  # again byte by byte, to get all text before the corrupt byte
+        raise SegmentCorrupt(_decompress(data, 1)[0], "the compressed file is corrupt from here on")
     if data[_FLAGS_AT] & _HAS_EXTRA:
         rest = len(_HEAD) + 4
         if data[: len(_HEAD)] != _HEAD or zlib.crc32(data[rest:]) != int.from_bytes(data[len(_HEAD) : rest], "big"):
-            raise Harmed(text, "the compressed file is not what was written, though all its lines can be read")
+            raise SegmentCorrupt(text, "the compressed file was changed, but all its lines can be read")
     return text
 
 
 def unpack_head(data: bytes, size: int) -> bytes:
-    """The first ``size`` bytes of the text, from the beginning of a compressed segment; fewer where it is harmed."""
+    """Return the first ``size`` bytes of the text from the start of a compressed segment; empty if it is corrupt."""
     try:
         return zlib.decompressobj(31).decompress(data, size)
     except zlib.error:
         return b""
 
 
-def _inflated(data: bytes, step: int) -> tuple[bytes, bool]:
-    """What can be decompressed, and whether that is all."""
+def _decompress(data: bytes, step: int) -> tuple[bytes, bool]:
+    """Return the text that can be decompressed, and whether it is complete."""
     unpacker = zlib.decompressobj(31)
     parts = []
     try:

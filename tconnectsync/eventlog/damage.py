@@ -1,8 +1,8 @@
-"""A file of the log (a segment), and a damaged place in it with its error."""
+"""A segment (one file of the log), and a corrupt place in it with the error that it causes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -29,7 +29,7 @@ class Segment:
 
 @attrs.frozen(kw_only=True)
 class Damage:
-    """A damaged place in the log. ``line`` counts from 1; ``position`` is the first missing position."""
+    """A corrupt place in the log. ``line`` counts from 1; ``position`` to ``last_position`` are missing."""
 
     path: str
     line: int
@@ -38,7 +38,7 @@ class Damage:
     last_position: int | None = None
 
     def error(self) -> LogCorrupt:
-        """Return the error to raise if the damaged records are needed."""
+        """Return the error to raise if these records are needed."""
         where = f"position {self.position}" if self.position is not None else "unknown position"
         return LogCorrupt(
             f"The event log is damaged: {self.path}, line {self.line} ({where}): {self.what}. "
@@ -53,19 +53,19 @@ class IndexMismatch(LogCorrupt):
     """The log is correct, but a record is not where the index says."""
 
 
-def damages(segment: Segment, items: Iterator[Line | DamagedRange]) -> Iterator[Damage]:
+def damages(segment: Segment, items: Iterable[Line | DamagedRange]) -> Iterator[Damage]:
     """Yield the damage among ``items`` of ``segment``."""
     for item in items:
         if isinstance(item, DamagedRange):
             yield damage_of(segment, item)
 
 
-def damage_of(segment: Segment, run: DamagedRange) -> Damage:
-    """Describe a range of damaged lines."""
+def damage_of(segment: Segment, lines: DamagedRange) -> Damage:
+    """Describe a range of corrupt lines of ``segment``."""
     return Damage(
         path=str(segment.path),
-        line=run.line,
-        position=run.first_position,
-        last_position=run.last_position,
-        what=run.what,
+        line=lines.line,
+        position=lines.first_position,
+        last_position=lines.last_position,
+        what=lines.what,
     )

@@ -1,7 +1,7 @@
-"""One line of the log and the chain of checksums through the lines: writing, checking, and walking over damage.
+"""Writes and checks lines of the log, and walks over a segment, corrupt lines included.
 
 A line is ``{"crc":"<8 hex digits>","rec":<record>}`` and a newline. The checksum is the CRC-32 of the record's bytes, started
-with the checksum of the line before, and is compared as text: no bit of a line can change unnoticed.
+with the checksum of the previous line. It is compared as text, so every changed bit of a line is detected.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import attrs
 import msgspec
 
 FORMAT = 1
-"""The version in a segment's header. Every version ever written stays readable."""
+"""The format version in a segment's header. Every released version stays readable."""
 
 START_CHAIN = 0
-"""What the first line of the first segment is chained to."""
+"""The checksum that the first line of the log continues."""
 
-RECORD_AT = 24
-"""Where the record starts in a line."""
+RECORD_OFFSET = 24
+"""Byte offset of the record in its line."""
 
 _FRAME = re.compile(rb'\{"crc":"([0-9a-f]{8})","rec":')
 _POSITION = re.compile(rb'\{"pos":(\d{1,18}),')
-_MOST_CHAINS = 64
+_MAX_CHAINS = 64
 
 
 class SegmentHeader(msgspec.Struct, kw_only=True, frozen=True):
-    """A segment's first record: format version, first position, the log's id, the last checksum of the segment before."""
+    """A segment's first record: format version, first position, the log's id, the last checksum of the previous segment."""
 
     format: int
     first: int
@@ -50,7 +50,7 @@ _read_gap = msgspec.json.Decoder(_Gap).decode
 
 
 class Line(NamedTuple):
-    """A line that is what was written. ``offset`` is where it starts in the segment's text."""
+    """A correct line. ``offset`` is its start in the segment's text, in bytes."""
 
     position: int
     offset: int
@@ -60,10 +60,11 @@ class Line(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class DamagedRange:
-    """Neighbouring lines that are not what was written: ``text[offset:end]``, from ``line`` (from 1) on.
+    """Corrupt lines next to each other: ``text[offset:end]``, starting at line number ``line`` (from 1).
 
-    ``first_position`` to ``last_position`` are missing (none, where only a header is harmed; ``last_position`` is None at
-    the end of the text). ``next_chain`` is what the next good line is chained to. ``what`` says what is wrong.
+    Positions ``first_position`` to ``last_position`` are missing. If only a header is corrupt, there are none; at the end of
+    the text ``last_position`` is None. The next correct line continues the checksum ``next_chain``. ``what`` describes the
+    problem.
     """
 
     line: int
@@ -80,44 +81,44 @@ Item: TypeAlias = Line | DamagedRange
 
 
 def frame(record: bytes, chain: int) -> tuple[bytes, int]:
-    """The line that holds ``record`` after a line with checksum ``chain``, and its own checksum."""
+    """Return the line for ``record`` after a line with checksum ``chain``, and its own checksum."""
     crc = crc32(record, chain)
     return b'{"crc":"%08x","rec":%b}\n' % (crc, record), crc
 
 
-def holds(line: bytes, chain: int) -> bool:
-    """Whether ``line``, its newline included, is what was written after a line with checksum ``chain``."""
-    return frame(line[RECORD_AT:-2], chain)[0] == line
+def is_intact(line: bytes, chain: int) -> bool:
+    """Whether ``line`` (with its newline) is correct after a line with checksum ``chain``."""
+    return frame(line[RECORD_OFFSET:-2], chain)[0] == line
 
 
-def written_crc(line: bytes) -> int | None:
-    """The checksum as it stands in ``line``; None where there is none."""
+def stored_crc(line: bytes) -> int | None:
+    """Return the checksum that ``line`` contains; None if it has none."""
     match = _FRAME.match(line)
     return int(match[1], 16) if match else None
 
 
 def header_line(first: int, log_id: str, chain: int) -> tuple[bytes, int]:
-    """The first line of the segment that starts at position ``first``, and its checksum."""
+    """Return the first line of the segment that starts at position ``first``, and its checksum."""
     header = SegmentHeader(format=FORMAT, first=first, log=log_id, chain=f"{chain:08x}")
     return frame(msgspec.json.encode(header), chain)
 
 
 def read_header(text: bytes, first: int) -> tuple[SegmentHeader, int, int] | None:
-    """The header of a segment's text, where its line ends, and its checksum; None when it is not what was written."""
+    """Return the header of a segment's text, the offset where its line ends, and its checksum; None if it is corrupt."""
     end = text.find(b"\n") + 1
     try:
-        header = msgspec.json.decode(text[RECORD_AT : end - 2], type=SegmentHeader)
+        header = msgspec.json.decode(text[RECORD_OFFSET : end - 2], type=SegmentHeader)
         chain = int(header.chain, 16)
     except (msgspec.MsgspecError, ValueError):
         return None
-    if header.first != first or not 0 <= chain < 1 << 32 or not holds(text[:end], chain):
+    if header.first != first or not 0 <= chain < 1 << 32 or not is_intact(text[:end], chain):
         return None
-    return header, end, crc32(text[RECORD_AT : end - 2], chain)
+    return header, end, crc32(text[RECORD_OFFSET : end - 2], chain)
 
 
 def position_after(position: int, record: bytes) -> int:
-    """The position that follows ``record``: the next one, or the one behind the gap that it tells of."""
-    if b'"kind":"log.gap"' in record:  # also where a vendor's record says so
+    """Return the position of the line after ``record``: a gap record covers several positions."""
+    if b'"kind":"log.gap"' in record:  # a vendor's record may contain this text too
         try:
             found = _read_gap(record)
         except msgspec.MsgspecError:
@@ -128,17 +129,17 @@ def position_after(position: int, record: bytes) -> int:
 
 
 def walk(text: bytes, first: int) -> Iterator[Item]:
-    """Every record of a segment in order, and every run of damage between them. Reads all of it, checks all of it."""
+    """Yield every correct line of a segment and every range of corrupt lines, in order."""
     header = read_header(text, first)
     offset, crc = (header[1], header[2]) if header else (0, 0)
     expected, number, last = first, 2 if header else 1, b""
-    run = None if header else _Damage(1, 0, "the header is not what was written")
+    damage = None if header else _OpenRange(1, 0, "the header is corrupt")
     size = len(text)
     while offset < size:
         end = text.find(b"\n", offset) + 1 or size
         line = text[offset:end]
-        if run is None:
-            record = line[RECORD_AT:-2]
+        if damage is None:
+            record = line[RECORD_OFFSET:-2]
             framed, found = frame(record, crc)
             if framed == line:
                 if not record.startswith(b'{"pos":%d,' % expected):
@@ -157,31 +158,31 @@ def walk(text: bytes, first: int) -> Iterator[Item]:
                             )
                         expected = position
                     else:
-                        run = _Damage(number, offset, "the position is not the next one")
-                if run is None:
+                        damage = _OpenRange(number, offset, "the position is not the next one")
+                if damage is None:
                     crc, last = found, record
                     yield Line(expected, offset, record, crc)
                     expected += 1
             else:
-                run = _Damage(number, offset, _what(line))
-                run.chains += [crc, found]  # something was put in between, or only the text of the checksum is harmed
+                damage = _OpenRange(number, offset, _problem_of(line))
+                damage.chains += [crc, found]  # a line was inserted, or only the text of the checksum is corrupt
         else:
-            match = run.resumes(line, expected)
+            match = damage.resumes(line, expected)
             if match is not None:
                 position, chain, crc = match
-                yield run.closed(offset, expected, position - 1, chain)
-                run, last = None, line[RECORD_AT:-2]
+                yield damage.close(offset, expected, position - 1, chain)
+                damage, last = None, line[RECORD_OFFSET:-2]
                 yield Line(position, offset, last, crc)
                 expected = position + 1
-        if run is not None:
-            run.extend(line)
+        if damage is not None:
+            damage.extend(line)
         offset, number = end, number + 1
-    if run is not None:
-        yield run.closed(size, expected, None, None)
+    if damage is not None:
+        yield damage.close(size, expected, None, None)
 
 
-class _Damage:
-    """A run of damage while its end is being looked for."""
+class _OpenRange:
+    """A range of corrupt lines whose end is not known yet."""
 
     def __init__(self, line: int, offset: int, what: str) -> None:
         self.line, self.offset, self.what = line, offset, what
@@ -189,9 +190,9 @@ class _Damage:
         self.chains: list[int] = []
 
     def extend(self, line: bytes) -> None:
-        """Count ``line`` in, and remember what a later line may be chained to."""
+        """Add ``line``, and remember the checksums that a later correct line may continue."""
         self.lines += 1
-        if len(self.chains) < _MOST_CHAINS:
+        if len(self.chains) < _MAX_CHAINS:
             self.chains += [int(crc, 16) for crc in _FRAME.findall(line)]
             if self.offset == 0 and self.lines == 1:
                 self.chains += _header_crc(line)
@@ -199,15 +200,15 @@ class _Damage:
             self.chains[-1] = int(crcs[-1], 16)
 
     def resumes(self, line: bytes, expected: int) -> tuple[int, int, int] | None:
-        """Position, chain and checksum of ``line`` if it holds after one of the chains seen in the damage."""
-        record = line[RECORD_AT:-2]
+        """Return position, chain and checksum of ``line`` if it is correct after one of the remembered checksums."""
+        record = line[RECORD_OFFSET:-2]
         for chain in self.chains:
             framed, crc = frame(record, chain)
             if framed == line and (position := _position(record)) >= expected:
                 return position, chain, crc
         return None
 
-    def closed(self, end: int, expected: int, last_position: int | None, chain: int | None) -> DamagedRange:
+    def close(self, end: int, expected: int, last_position: int | None, chain: int | None) -> DamagedRange:
         return DamagedRange(
             line=self.line,
             lines=self.lines,
@@ -226,17 +227,17 @@ def _position(record: bytes) -> int:
 
 
 def _header_crc(line: bytes) -> list[int]:
-    """The checksum that a harmed header line should have, where its record can still be read."""
+    """Return the checksum that a corrupt header line should have, if its record can still be read."""
     try:
-        header = msgspec.json.decode(line[RECORD_AT:-2], type=SegmentHeader)
-        return [crc32(line[RECORD_AT:-2], int(header.chain, 16) & 0xFFFFFFFF)]
+        header = msgspec.json.decode(line[RECORD_OFFSET:-2], type=SegmentHeader)
+        return [crc32(line[RECORD_OFFSET:-2], int(header.chain, 16) & 0xFFFFFFFF)]
     except (msgspec.MsgspecError, ValueError):
         return []
 
 
-def _what(line: bytes) -> str:
+def _problem_of(line: bytes) -> str:
     if not line.endswith(b"\n"):
         return "the line ends in the middle"
-    if written_crc(line) is None or not line.endswith(b"}\n"):
-        return "this is not a line of a log"
+    if stored_crc(line) is None or not line.endswith(b"}\n"):
+        return "this is not a line of an event log"
     return "the checksum does not match"

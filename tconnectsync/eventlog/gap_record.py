@@ -1,4 +1,4 @@
-"""The record that stands where records were lost, and how it fits into the chain without touching a line behind it."""
+"""Makes the gap record that replaces lost records, with a checksum that fits the lines after it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tconnectsync.eventlog.gap_times import Times
 from tconnectsync.events import Event, LogGap
 
 SOURCE = "log"
-"""The source of what the log says about itself."""
+"""The source name of records that the log writes about itself."""
 
-_FREE = 32
+_FREE_DIGITS = 32  # one for each bit of the checksum
 
 
 def gap_event(
@@ -25,7 +25,7 @@ def gap_event(
     now: datetime,
     times: Times | None = None,
 ) -> Event:
-    """Positions ``first`` to ``last`` are missing; it stands at ``first`` itself. ``now`` is UTC."""
+    """Return the gap event for missing positions ``first`` to ``last``; its own position is ``first``. ``now`` is UTC."""
     first_time, last_time = (None, None) if times is None else times
     return Event(
         id=f"log:{log_id}:gap:{first}",
@@ -46,23 +46,23 @@ def gap_event(
     )
 
 
-def bridge_line(event: Event, codec: Codec, chain: int, next_chain: int) -> bytes:
-    """The line of a gap ``event`` behind a line with checksum ``chain``, made so that its own checksum is ``next_chain``.
+def gap_line(event: Event, codec: Codec, chain: int, next_chain: int) -> bytes:
+    """Return the line of a gap ``event`` after a line with checksum ``chain``, with ``next_chain`` as its own checksum.
 
-    So the lines behind it, which a repair must not change, follow it as they followed what was lost. The record ends in 32
-    digits ``mend``, each 0 or 1: the two differ in one bit, a checksum is linear in every bit of what it sums, and the effects
-    of 32 neighbouring bytes are independent of each other. So there is exactly one solution for every wanted checksum.
+    A repair must not change the lines after the gap, and they continue ``next_chain``. The record ends in 32 digits ``mend``,
+    each 0 or 1, which differ in one bit. A CRC is linear in every bit, and the effects of 32 consecutive bytes are independent
+    of each other. So there is exactly one solution for every checksum.
     """
     draft = codec.draft(event)
     draft.entry.pos = event.body.first_position
     head = codec.record(draft)[:-1] + b',"mend":"'
 
     def record_with(digits: int) -> bytes:
-        return head + f"{digits:0{_FREE}b}".encode() + b'"}'
+        return head + f"{digits:0{_FREE_DIGITS}b}".encode() + b'"}'
 
     base = crc32(record_with(0), chain)
     basis: dict[int, tuple[int, int]] = {}  # highest bit: (effect, digits)
-    for bit in range(_FREE):
+    for bit in range(_FREE_DIGITS):
         effect, digits = crc32(record_with(1 << bit), chain) ^ base, 1 << bit
         while effect and (known := basis.get(effect.bit_length())):
             effect, digits = effect ^ known[0], digits ^ known[1]

@@ -1,8 +1,7 @@
-"""When the records that were lost happened: what a gap record says of its time."""
+"""Finds when lost records happened, for the times of a gap record."""
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -11,25 +10,25 @@ from typing import TypeAlias
 
 from tconnectsync.eventlog.codec import Codec, pump_time_of
 from tconnectsync.eventlog.framing import Line
-from tconnectsync.eventlog.index import meta
+from tconnectsync.eventlog.index import get_meta
+from tconnectsync.eventlog.index_build import query_index
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.events import FACTS
-from tconnectsync.folder_owner import require_own_database
 
 Times: TypeAlias = tuple[datetime, datetime]
-"""The first and the last pump time, read as if it were UTC: half a day off at most."""
+"""The first and the last pump time, read as if it were UTC: wrong by half a day at most."""
 
-WHOLE_LIFE = "clock.changed"
-"""Comes again with every answer, from the pump's first day on: it says nothing of when the others around it happened."""
+RESENT_KIND = "clock.changed"
+"""Every answer contains these records from the pump's first day on, so their times say nothing about their neighbours."""
 
 
 def indexed_times(database: sqlite3.Connection, first: int, last: int) -> Times | None:
-    """When the pump's events at positions ``first`` to ``last`` happened; None where the index does not know them all."""
+    """Return when the pump's events at positions ``first`` to ``last`` happened; None if the index does not know them all."""
     (facts,) = database.execute("SELECT count(*) FROM fact WHERE pos BETWEEN ? AND ?", (first, last)).fetchone()
     known, begin, end = database.execute(
         "SELECT count(*), min(CASE WHEN name <> ? THEN pump_us END), max(CASE WHEN name <> ? THEN pump_us END) "
         "FROM event JOIN kind ON kind.id = event.kind WHERE pos BETWEEN ? AND ?",
-        (WHOLE_LIFE, WHOLE_LIFE, first, last),
+        (RESENT_KIND, RESENT_KIND, first, last),
     ).fetchone()
     if facts + known <= last - first or begin is None:
         return None
@@ -37,21 +36,16 @@ def indexed_times(database: sqlite3.Connection, first: int, last: int) -> Times 
 
 
 def remembered_times(path: Path, log_id: str, first: int, last: int) -> Times | None:
-    """The same from the index file at ``path``, if there is one that can be read and is of this log."""
-    if not path.exists():
-        return None
-    require_own_database(path)
-    try:
-        with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
-            return indexed_times(database, first, last) if meta(database, "log") == log_id else None
-    except sqlite3.Error:
-        return None
+    """Return :func:`indexed_times` from the index file at ``path``; None if it is missing, corrupt, or of another log."""
+    return query_index(
+        path, lambda index: indexed_times(index, first, last) if get_meta(index, "log") == log_id else None, None
+    )
 
 
 def neighbouring_times(segments: Segments, codec: Codec, first: int, last: int) -> Times | None:
-    """When the nearest events that can be read before ``first`` and behind ``last`` happened."""
+    """Return when the nearest readable events before ``first`` and after ``last`` happened."""
     found = [
-        next(lines, None) for lines in (_backwards(segments, codec, first), _onwards(segments, codec, first, last))
+        next(lines, None) for lines in (_backwards(segments, codec, first), _forwards(segments, codec, first, last))
     ]
     times = [time for time in found if time is not None]
     return (min(times), max(times)) if times else None
@@ -64,8 +58,8 @@ def _backwards(segments: Segments, codec: Codec, first: int) -> Iterator[datetim
             yield from _times(codec, reversed(lines))
 
 
-def _onwards(segments: Segments, codec: Codec, first: int, last: int) -> Iterator[datetime]:
-    from_first = segments.holding(first).first
+def _forwards(segments: Segments, codec: Codec, first: int, last: int) -> Iterator[datetime]:
+    from_first = segments.containing(first).first
     for segment in segments.all():
         if segment.first >= from_first:
             yield from _times(
@@ -77,7 +71,7 @@ def _onwards(segments: Segments, codec: Codec, first: int, last: int) -> Iterato
 def _times(codec: Codec, lines: Iterator[Line]) -> Iterator[datetime]:
     for line in lines:
         event = codec.event(line.record)
-        if event.kind not in FACTS and event.kind != WHOLE_LIFE:
+        if event.kind not in FACTS and event.kind != RESENT_KIND:
             yield _as_utc(event.pump_time)
 
 

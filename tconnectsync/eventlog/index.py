@@ -1,8 +1,13 @@
-"""The derived index: which event stands where in the pump's order and in the log. Deleted, it is built again from the log.
+"""Writes the index: which event is where in the pump's order and in the log. It can be deleted and is then rebuilt.
 
-One SQLite file. ``event`` holds every record of a pump (revisions too; ``best`` marks the one to read), ``fact`` the records
-about the data, ``also`` the other kinds of an event whose revisions disagree, ``jump`` the places where a numbered stream's clock fell back without saying so. This module writes it; the
-questions are in ``order``.
+One SQLite file, with these tables:
+
+- ``event``: every record of a pump. ``best`` marks the revision to read.
+- ``fact``: the records about the data.
+- ``also``: the other kinds of an event whose revisions have different kinds.
+- ``jump``: where the clock of a numbered stream went back without a record.
+
+:mod:`tconnectsync.eventlog.index_queries` reads it.
 """
 
 from __future__ import annotations
@@ -17,18 +22,18 @@ from tconnectsync.eventlog.damage import Damage
 from tconnectsync.events import BODIES, FACTS
 
 VERSION = 1
-"""Of the tables below; another one in the file means building it again."""
+"""Version of the tables below. A file with another version is rebuilt."""
 
 FREQUENT = ("basal.delivered", "basal.rate_changed", "glucose.reading", "pump.noted", "unknown")
-"""Kinds that fill the log; the others have an index of their own."""
+"""The kinds of most records. The SQL index ``event_rare`` has only the others."""
 
 RARE_FROM = 16
-"""Kind numbers from here on are rare ones."""
+"""Smallest number of a rare kind."""
 
 JUMP_US = 3 * 3600 * 1_000_000
-"""A pump time this much before its predecessor's is a jump."""
+"""If a pump time is this much earlier than that of the event before it, the clock jumped."""
 
-_FAR = 10_000
+_FAR_APART = 10_000  # keys
 SCHEMA = f"""
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
@@ -51,13 +56,13 @@ CREATE TABLE damage (
 """
 
 Rank: TypeAlias = Callable[[int, int], tuple[object, ...]]
-"""Of a position and its offset: the rank of the revision that stands there."""
+"""Returns the rank of the revision at (position, offset)."""
 
 StreamName: TypeAlias = tuple[str, "int | None", "str | None"]
 
 
 class IndexedRecord(NamedTuple):
-    """A record that is in the index."""
+    """A record that the index has."""
 
     position: int
     offset: int
@@ -65,7 +70,7 @@ class IndexedRecord(NamedTuple):
 
 
 class Index:
-    """The index file, open. ``end`` is the last position that it covers."""
+    """The open index file. ``end`` is the last position that it covers."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self.database = database
@@ -77,7 +82,7 @@ class Index:
         self.load()
 
     def load(self) -> None:
-        """Read again what is kept in memory."""
+        """Read the file's content that is cached in memory."""
         query = self.database.execute
         self._kinds = {name: number for number, name in query("SELECT id, name FROM kind")}
         self._streams = {
@@ -92,24 +97,24 @@ class Index:
             if row:
                 self._last[stream] = row
         self._decoders = {(source, tag) for source, tag in query("SELECT source, tag FROM decoder")}
-        self.end = int(meta(self.database, "end") or 0)
+        self.end = int(get_meta(self.database, "end") or 0)
 
-    def known(self, places: Iterable[EventSlot]) -> dict[EventSlot, list[IndexedRecord]]:
-        """What the index has at ``places``; places with nothing are left out."""
+    def records_at(self, slots: Iterable[EventSlot]) -> dict[EventSlot, list[IndexedRecord]]:
+        """Return the records at ``slots``; slots without records are not in the result."""
         wanted: dict[StreamName | None, list[EventSlot]] = {}
-        for place in places:
-            name = None if place[0] is None else (place[0], place[1], place[2])
-            wanted.setdefault(name, []).append(place)
+        for slot in slots:
+            name = None if slot[0] is None else (slot[0], slot[1], slot[2])
+            wanted.setdefault(name, []).append(slot)
         found: dict[EventSlot, list[IndexedRecord]] = {}
         for name, here in wanted.items():
             if name is None:
-                self._known_facts(here, found)
+                self._facts_at(here, found)
                 continue
             stream = self._streams.get(name)
             if stream is None:
                 continue
             last = self._last[stream][0] if stream in self._last else -1
-            keys = [place[3] for place in here if place[3] <= last]
+            keys = [slot[3] for slot in here if slot[3] <= last]
             if not keys:
                 continue
             pump, group, source = name
@@ -124,11 +129,11 @@ class Index:
                 )
         return found
 
-    def _known_facts(self, places: Sequence[EventSlot], found: dict[EventSlot, list[IndexedRecord]]) -> None:
-        for place in places:
-            rows = self.database.execute("SELECT pos, offset, digest FROM fact WHERE tie = ?", (place.tie,))
-            if seen := [IndexedRecord(*row) for row in rows]:
-                found[place] = seen
+    def _facts_at(self, slots: Sequence[EventSlot], found: dict[EventSlot, list[IndexedRecord]]) -> None:
+        for slot in slots:
+            rows = self.database.execute("SELECT pos, offset, digest FROM fact WHERE tie = ?", (slot.tie,))
+            if records := [IndexedRecord(*row) for row in rows]:
+                found[slot] = records
 
     # --- adding -----------------------------------------------------------------------------------------------------
 
@@ -142,9 +147,9 @@ class Index:
         rank: Rank,
         decoders: Mapping[str, Decoder],
     ) -> None:
-        """Take up records that are durable in the log, the last at ``end`` with checksum ``crc``. All or nothing.
+        """Add records that are durable in the log; the last one is at ``end`` and has checksum ``crc``.
 
-        ``known`` is what :meth:`known` said of their places. sqlite3.Error: nothing was taken up.
+        ``known``: result of :meth:`records_at` for their slots. Errors: sqlite3.Error; then nothing was added.
         """
         try:
             with self.transaction():
@@ -153,19 +158,19 @@ class Index:
                     read_as = decoders[source].decoder if source in decoders else tag
                     self.database.execute("INSERT OR REPLACE INTO decoder VALUES (?, ?, ?)", (source, tag, read_as))
                     self._decoders.add((source, tag))
-                self.remark(end=end, crc=crc)
+                self.set_meta(end=end, crc=crc)
         except BaseException:
             self.load()
             raise
         self.end = end
 
-    def remark(self, **remarks: object) -> None:
-        """Write remarks about the index as a whole; read them with :func:`meta`."""
-        self.database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", remarks.items())
+    def set_meta(self, **values: object) -> None:
+        """Store values about the whole index; :func:`get_meta` returns them."""
+        self.database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing."""
+        """Run the block in one transaction."""
         self.database.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -184,7 +189,7 @@ class Index:
         current: StreamName | None = None
         for entry in entries:
             kind = self._kinds.get(entry.kind) or self._new_kind(entry.kind)
-            pump, group, source, key, tie = entry.place
+            pump, group, source, key, tie = entry.slot
             if pump is None:
                 facts.append((entry.pos, kind, entry.source, entry.pump, tie, entry.digest, entry.offset))
                 continue
@@ -210,20 +215,20 @@ class Index:
             "SET first = min(first, excluded.first), last = max(last, excluded.last)",
             [(stream, kind, *span) for stream, of in spans.items() for kind, span in of.items()],
         )
-        revised = self._settle_revisions(rows, entries, known, rank)
+        revised = self._mark_best_revisions(rows, entries, known, rank)
         numbered = {stream for (_, _, source), stream in self._streams.items() if source is None}
-        for stream, places in arrived.items():
-            self._follow(stream, places, numbered=stream in numbered, revised=stream in revised)
+        for stream, keys in arrived.items():
+            self._update_stream(stream, keys, numbered=stream in numbered, revised=stream in revised)
 
-    def _settle_revisions(
+    def _mark_best_revisions(
         self,
         rows: Sequence[tuple[int, int, int, int, int, bytes, int, int]],
         entries: Sequence[IndexEntry],
         known: Mapping[EventSlot, Sequence[IndexedRecord]],
         rank: Rank,
     ) -> set[int]:
-        """Mark the best of every event that has revisions now; the streams that have some."""
-        if not known and len({entry.place for entry in entries}) == len(entries):
+        """Mark the best revision of each event that has several. Return the streams of these events."""
+        if not known and len({entry.slot for entry in entries}) == len(entries):
             return set()
         seen: set[tuple[int, int, int]] = set()
         revised: set[tuple[int, int, int]] = set()
@@ -232,56 +237,56 @@ class Index:
                 revised.add(row[:3])
             seen.add(row[:3])
         for entry in entries:
-            pump, group, source, key, tie = entry.place
-            if pump is not None and entry.place in known:
+            pump, group, source, key, tie = entry.slot
+            if pump is not None and entry.slot in known:
                 revised.add((self._streams[pump, group, source], key, tie))
         new = {row[3] for row in rows}
-        for place in revised:
+        for event in revised:
             where = "WHERE stream = ? AND key = ? AND tie = ?"
-            found = self.database.execute(f"SELECT pos, offset, kind FROM event {where} ORDER BY pos", place).fetchall()
+            found = self.database.execute(f"SELECT pos, offset, kind FROM event {where} ORDER BY pos", event).fetchall()
             best = max(found, key=lambda row: rank(row[0], row[1]))
-            self.database.execute(f"UPDATE event SET best = (pos = ?) {where}", (best[0], *place))
+            self.database.execute(f"UPDATE event SET best = (pos = ?) {where}", (best[0], *event))
             earlier: set[int] = set()
             for position, _, kind in found:
                 if position in new:
-                    also = [(position, *place[:2], other) for other in earlier - {kind}]
+                    also = [(position, *event[:2], other) for other in earlier - {kind}]
                     self.database.executemany("INSERT INTO also VALUES (?, ?, ?, ?)", also)
                 earlier.add(kind)
-        return {place[0] for place in revised}
+        return {event[0] for event in revised}
 
-    def _follow(self, stream: int, arrived: list[tuple[int, int]], *, numbered: bool, revised: bool) -> None:
-        """Keep the stream's last key, and its jumps: those of the new events and of the ones behind them."""
+    def _update_stream(self, stream: int, arrived: list[tuple[int, int]], *, numbered: bool, revised: bool) -> None:
+        """Update the stream's last key and its jumps: at the new events and at those after them."""
         arrived.sort()
         last = self._last.get(stream)
         if not revised and (last is None or arrived[0][0] > last[0]):
             if numbered:
-                self._jumps(stream, arrived if last is None else [last, *arrived])
+                self._insert_jumps(stream, arrived if last is None else [last, *arrived])
             self._last[stream] = arrived[-1]
             return
         if numbered:
             first = 0
             for after in range(1, len(arrived) + 1):
-                if after == len(arrived) or arrived[after][0] > arrived[after - 1][0] + _FAR:
-                    self._jumps_again(stream, arrived[first][0], arrived[after - 1][0])
+                if after == len(arrived) or arrived[after][0] > arrived[after - 1][0] + _FAR_APART:
+                    self._recompute_jumps(stream, arrived[first][0], arrived[after - 1][0])
                     first = after
         row = self.database.execute(
             "SELECT key, pump_us FROM event WHERE stream = ? AND best = 1 ORDER BY key DESC LIMIT 1", (stream,)
         )
         self._last[stream] = row.fetchone()
 
-    def _jumps_again(self, stream: int, first: int, last: int) -> None:
+    def _recompute_jumps(self, stream: int, first: int, last: int) -> None:
         query = self.database.execute
         look = "SELECT key FROM event WHERE stream = ? AND best = 1 AND key"
         before = query(f"{look} < ? ORDER BY key DESC LIMIT 1", (stream, first)).fetchone() or (first,)
-        behind = query(f"{look} > ? ORDER BY key LIMIT 1", (stream, last)).fetchone() or (last,)
-        query("DELETE FROM jump WHERE stream = ? AND key >= ? AND key <= ?", (stream, first, behind[0]))
+        after = query(f"{look} > ? ORDER BY key LIMIT 1", (stream, last)).fetchone() or (last,)
+        query("DELETE FROM jump WHERE stream = ? AND key >= ? AND key <= ?", (stream, first, after[0]))
         times = query(
             "SELECT key, pump_us FROM event WHERE stream = ? AND best = 1 AND key >= ? AND key <= ? ORDER BY key",
-            (stream, before[0], behind[0]),
+            (stream, before[0], after[0]),
         )
-        self._jumps(stream, times.fetchall())
+        self._insert_jumps(stream, times.fetchall())
 
-    def _jumps(self, stream: int, times: Sequence[tuple[int, int]]) -> None:
+    def _insert_jumps(self, stream: int, times: Sequence[tuple[int, int]]) -> None:
         before = times[0][1]
         for key, after in times:
             if before - after > JUMP_US:
@@ -307,14 +312,14 @@ class Index:
         self._streams[name] = stream
         return stream
 
-    # --- what was found out about the log ---------------------------------------------------------------------------
+    # --- checks of the log ------------------------------------------------------------------------------------------
 
-    def verified(self, segment: int, at: str) -> None:
-        """Remember that ``segment`` was read and checked whole."""
+    def record_verified(self, segment: int, at: str) -> None:
+        """Store that ``segment`` (its first position) was completely checked at this ISO time and is correct."""
         self.database.execute("INSERT OR REPLACE INTO verified VALUES (?, ?)", (segment, at))
 
-    def damaged(self, damage: Damage, stream: int | None = None, keys: tuple[int, int] = (0, 0)) -> None:
-        """Remember a damage; with ``stream``, that events of it with ``keys`` (first, last) may have stood there."""
+    def record_damage(self, damage: Damage, stream: int | None = None, keys: tuple[int, int] = (0, 0)) -> None:
+        """Store a damage. With ``stream``: its events with ``keys`` (first, last) may be among the lost ones."""
         self.database.execute(
             "DELETE FROM damage WHERE path = ? AND line = ? AND stream IS ?", (damage.path, damage.line, stream)
         )
@@ -323,21 +328,21 @@ class Index:
             (damage.path, damage.line, damage.position, damage.last_position, damage.what, stream, *keys),
         )
 
-    def stream_of(self, place: EventSlot) -> int | None:
-        """The number of the stream that ``place`` is in."""
-        return None if place.pump is None else self._streams.get((place.pump, place.group, place.source))
+    def stream_of(self, slot: EventSlot) -> int | None:
+        """Return the number of the slot's stream; None for facts about the data."""
+        return None if slot.pump is None else self._streams.get((slot.pump, slot.group, slot.source))
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self.database.close()
 
 
-def meta(database: sqlite3.Connection, name: str) -> str | None:
-    """A remark about the index as a whole."""
+def get_meta(database: sqlite3.Connection, name: str) -> str | None:
+    """Return a value that :meth:`Index.set_meta` stored."""
     row = database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
     return None if row is None else str(row[0])
 
 
-def vocabulary() -> str:
-    """Names the kinds that this release knows; an index made with others is built again."""
+def vocabulary_digest() -> str:
+    """Return a hash of the kinds that this release knows. An index that was made with others is rebuilt."""
     return digest("\n".join([*sorted(BODIES), "", *sorted(FACTS)]).encode()).hex()

@@ -1,4 +1,4 @@
-"""Making the index say what the log says: opening it, catching up with the log, building it again."""
+"""Opens the index, brings it up to date with the log, and rebuilds it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -16,30 +17,33 @@ from tconnectsync.errors import IndexCorrupt, LogCorrupt
 from tconnectsync.eventlog.codec import Codec, EventSlot, IndexEntry
 from tconnectsync.eventlog.damage import Damage, damage_of
 from tconnectsync.eventlog.framing import DamagedRange, Line, position_after
-from tconnectsync.eventlog.index import SCHEMA, VERSION, Index, Rank, meta, vocabulary
+from tconnectsync.eventlog.index import SCHEMA, VERSION, Index, Rank, get_meta, vocabulary_digest
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.folder_owner import require_own_database
 
 INDEX_NAME = "index.sqlite"
 
 _BATCH = 5_000
-_EVERYTHING = (-(1 << 63), (1 << 63) - 1)
+_ALL_KEYS = (-(1 << 63), (1 << 63) - 1)
 
 Progress = Callable[[int, int], None]
-"""Called now and then during a long rebuild with the positions done and the positions in all."""
+"""Called during a long rebuild with the positions done and the total."""
 
 
-def in_silence(done: int, total: int) -> None:
-    """Progress that nobody watches."""
+def no_progress(done: int, total: int) -> None:
+    """A :data:`Progress` that does nothing."""
     del done, total
 
 
+T = TypeVar("T")
+
+
 class IndexStale(Exception):
-    """The index is not of this log, or was made with other decoders: build it again."""
+    """The index must be rebuilt: it is of another log, or was made with other decoders."""
 
 
 def open_index(path: Path, log_id: str, codec: Codec) -> Index:
-    """The index at ``path``, for writing. IndexStale when it must be built again."""
+    """Open the index at ``path`` for writing. Errors: IndexStale."""
     if not path.exists():
         raise IndexStale
     try:
@@ -47,9 +51,9 @@ def open_index(path: Path, log_id: str, codec: Codec) -> Index:
     except sqlite3.Error:
         raise IndexStale from None
     try:
-        if meta(database, "version") != str(VERSION) or meta(database, "log") != log_id:
+        if get_meta(database, "version") != str(VERSION) or get_meta(database, "log") != log_id:
             raise IndexStale
-        if meta(database, "vocabulary") != vocabulary() or _decoders_changed(database, codec):
+        if get_meta(database, "vocabulary") != vocabulary_digest() or _decoders_changed(database, codec):
             raise IndexStale
         return Index(database)
     except sqlite3.Error:
@@ -61,7 +65,7 @@ def open_index(path: Path, log_id: str, codec: Codec) -> Index:
 
 
 def open_index_to_read(path: Path, log_id: str) -> Index:
-    """The index at ``path`` as the writer keeps it. IndexStale when it cannot be used."""
+    """Open the writer's index at ``path`` for reading. Errors: IndexStale if it cannot be used."""
     if not path.exists():
         raise IndexStale
     require_own_database(path)
@@ -70,7 +74,7 @@ def open_index_to_read(path: Path, log_id: str) -> Index:
     except (OSError, sqlite3.Error):
         raise IndexStale from None
     try:
-        if meta(database, "version") == str(VERSION) and meta(database, "log") == log_id:
+        if get_meta(database, "version") == str(VERSION) and get_meta(database, "log") == log_id:
             return Index(database)
     except sqlite3.Error:
         pass
@@ -81,15 +85,15 @@ def open_index_to_read(path: Path, log_id: str) -> Index:
 def build_index(
     path: Path | None, log_id: str, segments: Segments, codec: Codec, end: int, clock: Clock, progress: Progress
 ) -> Index:
-    """A new index of everything up to ``end``, at ``path`` (None: a private one that goes when it is closed)."""
+    """Build an index of everything up to position ``end`` at ``path`` (None: a temporary one, deleted when it is closed)."""
     if path is None:
-        index = _empty("", log_id)
+        index = _create_index("", log_id)
         catch_up(index, segments, codec, end, clock, progress)
         return index
     new = path.with_name(path.name + ".new")
     for name in (path, new):
         remove_index(name)
-    index = _empty(str(new), log_id)
+    index = _create_index(str(new), log_id)
     try:
         catch_up(index, segments, codec, end, clock, progress)
     except BaseException:
@@ -103,27 +107,39 @@ def build_index(
 
 
 def remove_index(path: Path) -> None:
-    """Remove an index file and what SQLite keeps beside it."""
+    """Delete an index file and SQLite's files beside it."""
     for ending in ("", "-wal", "-shm", "-journal"):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + ending).unlink()
 
 
-def refuse_harmed(database: sqlite3.Connection, path: Path) -> None:
-    """After an error of some database: when it was this one, the index at ``path`` is forgotten. IndexCorrupt."""
+def discard_if_corrupt(database: sqlite3.Connection, path: Path) -> None:
+    """Check the open index after an error of an unknown database. Errors: IndexCorrupt; then the file was deleted."""
     try:
-        whole = database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+        correct = database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
     except sqlite3.OperationalError:
         return  # a full or busy disk
     except sqlite3.DatabaseError:
-        whole = False
-    if not whole:
+        correct = False
+    if not correct:
         remove_index(path)
         raise IndexCorrupt(str(path))
 
 
-def disown_index(path: Path) -> None:
-    """See to it, durably, that the index at ``path`` is built again at the next opening. It can still be asked until then."""
+def query_index(path: Path, query: Callable[[sqlite3.Connection], T], default: T) -> T:
+    """Return ``query`` on the index file at ``path``; ``default`` if the file is missing or corrupt."""
+    if not path.exists():
+        return default
+    require_own_database(path)
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
+            return query(database)
+    except sqlite3.Error:
+        return default
+
+
+def discard_index(path: Path) -> None:
+    """Mark the index at ``path``, durably, so that the next opening rebuilds it. Until then it can still be read."""
     if not path.exists():
         return
     require_own_database(path)
@@ -145,7 +161,7 @@ def _sync(path: Path) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """The index file for writing; a power cut costs at most its last transactions, which the log has."""
+    """Open the index file for writing. A power cut loses its last transactions at most, and the log has those records."""
     require_own_database(path)
     database = sqlite3.connect(path, isolation_level=None, timeout=10)
     try:
@@ -164,19 +180,19 @@ def catch_up(
     codec: Codec,
     end: int,
     clock: Clock,
-    progress: Progress = in_silence,
+    progress: Progress = no_progress,
 ) -> None:
-    """Take up what stands in the log behind the index's end, up to ``end``. IndexStale: it is not of this log."""
+    """Add the log's records after the index's end, up to position ``end``. Errors: IndexStale if it is of another log."""
     start = index.end
-    crc_then = meta(index.database, "crc")
+    stored = get_meta(index.database, "crc")
     batch: list[IndexEntry] = []
-    reached, crc = start, int(crc_then or 0)
-    harmed: list[tuple[Damage, EventSlot | None, EventSlot | None]] = []
+    reached, crc = start, int(stored or 0)
+    damages: list[tuple[Damage, EventSlot | None, EventSlot | None]] = []  # with the slots before and after
     before: EventSlot | None = None
 
     def flush() -> None:
         if batch or reached > index.end:
-            known = index.known(entry.place for entry in batch)
+            known = index.records_at(entry.slot for entry in batch)
             index.add(batch, known, end=reached, crc=crc, rank=ranker(segments, codec), decoders=codec.decoders)
             batch.clear()
             progress(reached, end)
@@ -184,10 +200,9 @@ def catch_up(
     for first, item in _items(index, segments, start, end, clock):
         if isinstance(item, DamagedRange):
             if item.last_position is None or item.last_position > start:
-                segment = segments.holding(first)
-                harmed.append((damage_of(segment, item), before, None))
+                damages.append((damage_of(segments.containing(first), item), before, None))
             continue
-        if item.position == start and crc_then is not None and int(crc_then) != item.crc:
+        if item.position == start and stored is not None and int(stored) != item.crc:
             raise IndexStale
         if item.position <= start:
             continue
@@ -195,59 +210,59 @@ def catch_up(
         try:
             entry = codec.entry(item.record, item.offset)
         except msgspec.MsgspecError as error:
-            harmed.append((unreadable(segments, item, error), before, None))
+            damages.append((unreadable_record(segments, item, error), before, None))
             continue
         batch.append(entry)
-        harmed = [(damage, place, behind or entry.place) for damage, place, behind in harmed]
-        before = entry.place
+        damages = [(damage, previous, following or entry.slot) for damage, previous, following in damages]
+        before = entry.slot
         if len(batch) >= _BATCH:
             flush()
     flush()
-    for damage, place, behind in harmed:
-        _block(index, damage, place, behind)
+    for damage, previous, following in damages:
+        _record_damage(index, damage, previous, following)
 
 
 def _items(
     index: Index, segments: Segments, start: int, end: int, clock: Clock
 ) -> Iterator[tuple[int, Line | DamagedRange]]:
-    """The log from the segment with position ``start`` on; remembers which segments are whole."""
+    """Yield (first position of the segment, item) from the segment with ``start`` on. Stores which segments are correct."""
     everything = segments.all()
     if not everything or end <= start:
         return
-    from_first = segments.holding(start).first if start else everything[0].first
+    from_first = segments.containing(start).first if start else everything[0].first
     for segment in everything:
         if segment.first < from_first:
             continue
-        whole = True
+        correct = True
         for item in segments.walk(segment):
-            whole = whole and isinstance(item, Line)
+            correct = correct and isinstance(item, Line)
             if isinstance(item, Line) and item.position > end:
                 return
             yield segment.first, item
-        if whole and segment is not everything[-1]:
-            index.verified(segment.first, clock.now().isoformat())
+        if correct and segment is not everything[-1]:
+            index.record_verified(segment.first, clock.now().isoformat())
 
 
-def _block(index: Index, damage: Damage, before: EventSlot | None, behind: EventSlot | None) -> None:
-    """Remember which events may have stood in ``damage``: those between its neighbours, or all of their streams."""
-    streams = {index.stream_of(place) for place in (before, behind) if place is not None} - {None}
-    index.damaged(damage)
-    if len(streams) == 1 and before is not None and behind is not None and before.key <= behind.key:
-        index.damaged(damage, streams.pop(), (before.key, behind.key))
+def _record_damage(index: Index, damage: Damage, before: EventSlot | None, after: EventSlot | None) -> None:
+    """Store which events may be lost by ``damage``: those between its neighbours, or all events of their streams."""
+    streams = {index.stream_of(slot) for slot in (before, after) if slot is not None} - {None}
+    index.record_damage(damage)
+    if len(streams) == 1 and before is not None and after is not None and before.key <= after.key:
+        index.record_damage(damage, streams.pop(), (before.key, after.key))
     for stream in streams:
-        index.damaged(damage, stream, _EVERYTHING)
+        index.record_damage(damage, stream, _ALL_KEYS)
 
 
-def unreadable(segments: Segments, line: Line, error: msgspec.MsgspecError) -> Damage:
-    """A line that is what was written, and yet no record that this release can read."""
-    segment = segments.holding(line.position)
+def unreadable_record(segments: Segments, line: Line, error: msgspec.MsgspecError) -> Damage:
+    """Describe a correct line whose record this release cannot read."""
+    segment = segments.containing(line.position)
     number = segments.text(segment).count(b"\n", 0, line.offset) + 1
     what = f"the record cannot be read: {error}"
     return Damage(path=str(segment.path), line=number, position=line.position, last_position=line.position, what=what)
 
 
 def ranker(segments: Segments, codec: Codec) -> Rank:
-    """Ranks revisions; one that cannot be read is the worst."""
+    """Return a function that ranks revisions. A corrupt one has the lowest rank."""
 
     def rank(position: int, offset: int) -> tuple[object, ...]:
         try:
@@ -258,14 +273,14 @@ def ranker(segments: Segments, codec: Codec) -> Rank:
     return rank
 
 
-def _empty(path: str, log_id: str) -> Index:
+def _create_index(path: str, log_id: str) -> Index:
     database = sqlite3.connect(path, isolation_level=None)
     try:
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -8000"):
             database.execute(f"PRAGMA {pragma}").fetchall()
         database.executescript(SCHEMA)
         index = Index(database)
-        index.remark(version=VERSION, log=log_id, vocabulary=vocabulary(), end=0)
+        index.set_meta(version=VERSION, log=log_id, vocabulary=vocabulary_digest(), end=0)
     except BaseException:
         database.close()
         raise

@@ -1,4 +1,4 @@
-"""Questions about the pump's order, answered by the index without reading the log."""
+"""Reads the index: events in the pump's order, without reading the log."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Stream:
 
 
 class IndexReader:
-    """The index, asked. Superseded revisions are not in the answers, unless said otherwise."""
+    """Queries on the index. Results contain only the best revision of each event, unless a method says otherwise."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._query = database.execute
@@ -42,12 +42,12 @@ class IndexReader:
         self._names: dict[int, str] = {}
 
     def end(self) -> int:
-        """The last position that the index covers."""
+        """Return the last position that the index covers."""
         row = self._query("SELECT value FROM meta WHERE name = 'end'").fetchone()
         return int(row[0]) if row else 0
 
     def streams(self) -> list[Stream]:
-        """Every stream, in order of first appearance."""
+        """Return every stream, in order of first appearance."""
         rows = self._query(
             "SELECT id, pump, grp, source, numbered, (SELECT min(key) FROM event WHERE stream = id), "
             "(SELECT max(key) FROM event WHERE stream = id) FROM stream ORDER BY id"
@@ -66,45 +66,42 @@ class IndexReader:
             if first is not None
         ]
 
-    def places(self, stream: int, first: int, last: int, kinds: frozenset[str] | None) -> list[tuple[int, int]]:
-        """(position, offset) of the events with keys from ``first`` to ``last``, in key order."""
+    def locations(self, stream: int, first: int, last: int, kinds: frozenset[str] | None) -> list[tuple[int, int]]:
+        """Return (position, offset) of the events with keys from ``first`` to ``last``, in key order."""
         if kinds is not None and all((self._number(kind) or RARE_FROM) >= RARE_FROM for kind in kinds):
-            return self._rare_places(stream, first, last, kinds)
-        where, values = self._of_kinds(kinds)
+            return self._rare_locations(stream, first, last, kinds)
+        where, values = self._kind_filter(kinds)
         return self._query(
             f"SELECT pos, offset FROM event WHERE stream = ? AND best = 1 AND key >= ? AND key <= ?{where} "
             "ORDER BY key, tie",
             (stream, first, last, *values),
         ).fetchall()
 
-    def _rare_places(self, stream: int, first: int, last: int, kinds: frozenset[str]) -> list[tuple[int, int]]:
-        """The same for rare kinds, each by their own index: a stretch of years costs what is found in it."""
+    def _rare_locations(self, stream: int, first: int, last: int, kinds: frozenset[str]) -> list[tuple[int, int]]:
+        """Do the same for rare kinds by their own SQL index: the cost depends on the number of results, not on the range."""
         found = []
-        for where, values in self._groups(stream, kinds):
+        for where, values in self._kind_groups(stream, kinds):
             found += self._query(
                 f"SELECT key, tie, pos, offset FROM event INDEXED BY event_rare WHERE stream = ? AND best = 1{where}"
                 " AND key >= ? AND key <= ?",
                 (stream, *values, first, last),
             ).fetchall()
-        return [place[2:] for place in sorted(found)]
+        return [row[2:] for row in sorted(found)]
 
-    def place_at(self, position: int) -> tuple[int, int] | None:
-        """(position, offset) of the record at ``position``, whatever it is."""
+    def location_at(self, position: int) -> tuple[int, int] | None:
+        """Return (position, offset) of the record at ``position``, of any kind and revision; None if there is none."""
         row: tuple[int, int] | None = self._query("SELECT pos, offset FROM fact WHERE pos = ?", (position,)).fetchone()
         return row or self._query("SELECT pos, offset FROM event WHERE pos = ?", (position,)).fetchone()
 
-    def newest(self, stream: int) -> tuple[int, int] | None:
-        """(position, offset) of the event with the greatest key."""
+    def newest_location(self, stream: int) -> tuple[int, int] | None:
+        """Return (position, offset) of the event with the greatest key."""
         row: tuple[int, int] | None = self._query(
             "SELECT pos, offset FROM event WHERE stream = ? AND best = 1 ORDER BY key DESC, tie DESC LIMIT 1", (stream,)
         ).fetchone()
         return row
 
     def touched(self, after: int, up_to: int, limit: int | None) -> Iterator[tuple[int, int, int, str]]:
-        """(position, stream, key, kind) of the pump's records behind ``after``, by position, revisions too.
-
-        A revision of another kind than what it revises is told with both kinds. ``limit`` counts positions.
-        """
+        """See :meth:`tconnectsync.eventlog.EventLog.touched`."""
         left = -1 if limit is None else limit
         while left:
             page = _PAGE if left < 0 else min(left, _PAGE)
@@ -124,8 +121,8 @@ class IndexReader:
             after = rows[-1][0]
             left -= page if left > 0 else 0
 
-    def facts(self, kind: str, pump: str | None) -> Iterator[tuple[int, int]]:
-        """(position, offset) of the records about the data of ``kind``, newest first."""
+    def fact_locations(self, kind: str, pump: str | None) -> Iterator[tuple[int, int]]:
+        """Yield (position, offset) of the facts about the data of ``kind``, newest first."""
         before, number = _LAST, self._number(kind)
         while number is not None:
             rows = self._query(
@@ -138,8 +135,8 @@ class IndexReader:
                 return
             before = rows[-1][0]
 
-    def of_kind(self, kind: str, pump: str | None) -> Iterator[tuple[int, int]]:
-        """(position, offset) of the events of ``kind``, newest in the log first."""
+    def kind_locations(self, kind: str, pump: str | None) -> Iterator[tuple[int, int]]:
+        """Yield (position, offset) of the events of ``kind``, newest position first."""
         number = self._number(kind)
         if number is None:
             return
@@ -148,7 +145,7 @@ class IndexReader:
             found = []
             streams = self._query(f"SELECT stream FROM span WHERE kind = ? AND {wanted}", (number, pump, pump))
             for (stream,) in streams.fetchall():
-                # the bounds of the key let the index be entered at the kind itself, and not at all rare kinds
+                # with bounds for the key, SQLite searches this kind only and not all rare kinds
                 found += self._query(
                     "SELECT pos, offset FROM event INDEXED BY event_rare WHERE stream = ? AND kind = ?"
                     f" AND kind >= {RARE_FROM} AND best = 1 AND key >= ? AND key <= ?",
@@ -171,9 +168,9 @@ class IndexReader:
     def times(
         self, stream: int, kinds: frozenset[str] | None, first: int | None, last: int | None
     ) -> Iterator[tuple[int, datetime]]:
-        """(key, pump time) of the stream's events of ``kinds``, in key order."""
+        """Yield (key, pump time) of the stream's events of ``kinds``, in key order."""
         low, high = _FIRST if first is None else first, _LAST if last is None else last
-        scans = [self._scan(stream, *group, low, high) for group in self._groups(stream, kinds)]
+        scans = [self._scan(stream, *group, low, high) for group in self._kind_groups(stream, kinds)]
         for key, _, micros in heapq.merge(*scans):
             yield key, pump_time_of(micros)
 
@@ -195,13 +192,13 @@ class IndexReader:
     def neighbour(
         self, stream: int, key: int, kinds: frozenset[str] | None, *, before: bool
     ) -> tuple[int, datetime] | None:
-        """(key, pump time) of the nearest event of ``kinds`` before (or behind) ``key``, not at it."""
-        sign, way = ("<", "DESC") if before else (">", "ASC")
+        """Return (key, pump time) of the nearest event of ``kinds`` before (or after) ``key``, but not at it."""
+        sign, order = ("<", "DESC") if before else (">", "ASC")
         found = []
-        for where, values in self._groups(stream, kinds):
+        for where, values in self._kind_groups(stream, kinds):
             row = self._query(
                 f"SELECT key, pump_us FROM event WHERE stream = ? AND best = 1{where} AND key {sign} ? "
-                f"ORDER BY key {way}, tie {way} LIMIT 1",
+                f"ORDER BY key {order}, tie {order} LIMIT 1",
                 (stream, *values, key),
             ).fetchone()
             found += [row] if row else []
@@ -211,38 +208,38 @@ class IndexReader:
         return nearest[0], pump_time_of(nearest[1])
 
     def jumps(self, stream: int) -> list[tuple[int, datetime, datetime]]:
-        """(key, pump time before, pump time at it) of every jump back."""
+        """Return (key, pump time of the event before, pump time at the key) of every jump back."""
         rows = self._query("SELECT key, before_us, after_us FROM jump WHERE stream = ? ORDER BY key", (stream,))
         return [(key, pump_time_of(before), pump_time_of(after)) for key, before, after in rows.fetchall()]
 
     def damage(self) -> list[Damage]:
-        """Damage that was found."""
+        """Return all damage that was found so far."""
         rows = self._query("SELECT DISTINCT path, line, position, last, what FROM damage ORDER BY path, line")
         return [
             Damage(path=path, line=line, position=position, last_position=last, what=what)
             for path, line, position, last, what in rows.fetchall()
         ]
 
-    def damage_among(self, stream: int, first: int, last: int) -> Damage | None:
-        """A damage in which an event of the stream with a key from ``first`` to ``last`` may have been lost."""
+    def damage_between(self, stream: int, first: int, last: int) -> Damage | None:
+        """Return a damage that may have lost an event of the stream with a key from ``first`` to ``last``, else None."""
         row = self._query(
             "SELECT path, line, position, last, what FROM damage WHERE stream = ? AND first_key <= ? AND last_key >= ?",
             (stream, last, first),
         ).fetchone()
         if row is None:
             return None
-        path, line, position, missing, what = row
-        return Damage(path=path, line=line, position=position, last_position=missing, what=what)
+        path, line, position, last_position, what = row
+        return Damage(path=path, line=line, position=position, last_position=last_position, what=what)
 
     def verified(self) -> dict[int, datetime]:
-        """When each segment was last read and checked whole, by first position."""
+        """Return when each segment was last checked completely, by its first position."""
         rows = self._query("SELECT segment, at FROM verified").fetchall()
         return {segment: datetime.fromisoformat(at) for segment, at in rows}
 
     # --- kinds ------------------------------------------------------------------------------------------------------
 
-    def _groups(self, stream: int, kinds: frozenset[str] | None) -> Sequence[tuple[str, tuple[int, ...]]]:
-        """Conditions that together select ``kinds``: each rare kind by its own index, the frequent ones in one pass."""
+    def _kind_groups(self, stream: int, kinds: frozenset[str] | None) -> Sequence[tuple[str, tuple[int, ...]]]:
+        """Return SQL conditions that together select ``kinds``: one for each rare kind, one for all frequent kinds."""
         if kinds is None:
             return [("", ())]
         present = {kind for (kind,) in self._query("SELECT kind FROM span WHERE stream = ?", (stream,))}
@@ -250,14 +247,14 @@ class IndexReader:
         frequent = [number for number in numbers if number < RARE_FROM]
         groups = [(f" AND kind = ? AND kind >= {RARE_FROM}", (number,)) for number in numbers if number >= RARE_FROM]
         if frequent:
-            groups.append((f" AND kind IN ({_marks(frequent)})", tuple(frequent)))
+            groups.append((f" AND kind IN ({_placeholders(frequent)})", tuple(frequent)))
         return groups
 
-    def _of_kinds(self, kinds: frozenset[str] | None) -> tuple[str, tuple[int, ...]]:
+    def _kind_filter(self, kinds: frozenset[str] | None) -> tuple[str, tuple[int, ...]]:
         if kinds is None:
             return "", ()
         numbers = tuple(sorted({number for kind in kinds if (number := self._number(kind)) is not None}))
-        return f" AND +kind IN ({_marks(numbers)})", numbers
+        return f" AND +kind IN ({_placeholders(numbers)})", numbers
 
     def _number(self, kind: str) -> int | None:
         if kind not in self._numbers:
@@ -274,5 +271,5 @@ class IndexReader:
         self._numbers = {name: number for number, name in self._names.items()}
 
 
-def _marks(values: Sequence[int]) -> str:
+def _placeholders(values: Sequence[int]) -> str:
     return ", ".join("?" * len(values))

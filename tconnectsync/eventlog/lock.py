@@ -1,4 +1,4 @@
-"""One process owns a data folder at a time, by a lock that the kernel gives back when that process dies."""
+"""Locks a data folder for one process. The kernel releases the lock if that process dies."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tconnectsync.errors import DataDirLocked
 from tconnectsync.filesystem import OsFiles
 from tconnectsync.folder_owner import open_own
 
-LOOKS, LOOK_S = 3, 0.02
-"""Whoever asks who the owner is has the lock for a moment: an owner tries so often, after so long."""
+RETRIES, RETRY_S = 3, 0.02
+""":func:`lock_holder` holds the lock for a moment, so taking it is retried so often, after so many seconds."""
 
 
 class FolderLock:
     """Owns ``folder`` from its construction until :meth:`release` or the end of the process.
 
-    Raises DataDirLocked, with the owner's process id where it is known. The id in ``<folder>/lock`` is for people; only the
-    lock itself counts, so a file left behind by a killed process is in nobody's way.
+    Errors: DataDirLocked, with the owner's process id if it is known. The id in ``<folder>/lock`` is only for people: the file
+    of a killed process does not lock the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +29,7 @@ class FolderLock:
         self._descriptor: int | None = None
         descriptor = open_own(self.path, os.O_RDWR | os.O_CREAT)
         try:
-            _take(descriptor)
+            _lock(descriptor)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
@@ -37,7 +37,7 @@ class FolderLock:
             os.close(descriptor)
             owner = f"Process {pid}" if pid else "Another process"
             raise DataDirLocked(
-                f"{owner} is working in {folder}: two at once would harm the data.",
+                f"{owner} is using {folder}. Two processes at once would corrupt the data.",
                 pid=pid,
                 remedy="Wait until it is done, or stop it (`systemctl stop tconnectsync`), then try again.",
             ) from None
@@ -47,7 +47,7 @@ class FolderLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the folder back. Fine to call twice."""
+        """Unlock the folder. May be called twice."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
@@ -63,7 +63,7 @@ class FolderLock:
 
 
 def lock_holder(folder: Path) -> int | None:
-    """Return the process id of the one that owns ``folder``: 0 where it is not known, None where nobody does."""
+    """Return the process id of the owner of ``folder``: 0 if it is not known, None if nobody owns it."""
     try:
         descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -77,13 +77,13 @@ def lock_holder(folder: Path) -> int | None:
     return None
 
 
-def _take(descriptor: int) -> None:
-    """Lock it. BlockingIOError: it is owned, and not only looked at by :func:`lock_holder`."""
-    for _ in range(LOOKS):
+def _lock(descriptor: int) -> None:
+    """Lock the file. Errors: BlockingIOError if another process owns it."""
+    for _ in range(RETRIES):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            time.sleep(LOOK_S)
+            time.sleep(RETRY_S)
         else:
             return
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

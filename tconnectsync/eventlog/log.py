@@ -17,7 +17,14 @@ from tconnectsync.errors import IndexCorrupt
 from tconnectsync.eventlog.codec import Codec, Decoder, micros
 from tconnectsync.eventlog.damage import Damage, IndexMismatch, Segment, damage_of
 from tconnectsync.eventlog.framing import DamagedRange
-from tconnectsync.eventlog.index_build import INDEX_NAME, Progress, in_silence, refuse_harmed, remove_index, unreadable
+from tconnectsync.eventlog.index_build import (
+    INDEX_NAME,
+    Progress,
+    discard_if_corrupt,
+    no_progress,
+    remove_index,
+    unreadable_record,
+)
 from tconnectsync.eventlog.index_queries import IndexReader, Stream
 from tconnectsync.eventlog.maintenance import SegmentMaintenance
 from tconnectsync.eventlog.opening import OpenLog, open_to_read, open_to_write
@@ -35,7 +42,7 @@ _FIRST_KEY, _LAST_KEY = -(1 << 63), (1 << 63) - 1
 
 @attrs.frozen(kw_only=True)
 class LogSize:
-    """``bytes`` on disk (the index not counted), ``segments``, and the last position; of the compressed ones alone, too."""
+    """``bytes`` on disk without the index, number of ``segments``, last position; ``packed_…``: compressed segments only."""
 
     bytes: int
     segments: int
@@ -45,25 +52,25 @@ class LogSize:
 
 
 class EventLog:
-    """The log in ``<data_dir>/log`` with its index. Made by :meth:`open`; one writer, which owns the folder by its lock.
+    """The log in ``<data_dir>/log`` with its index. :meth:`open` makes it. Only one process may write: the owner of the lock.
 
-    Where a method needs something that is not what was written, it raises LogCorrupt; everything else goes on. An append that
-    fails with OSError (a full disk) may be repeated: what of it was taken already counts as duplicate.
+    A method that needs a corrupt record raises LogCorrupt; the other records stay readable. An append that fails with OSError
+    (a full disk) may be repeated: events that were stored already count as duplicates.
     """
 
     def __init__(self, opened: OpenLog, *, codec: Codec, segments: Segments, index_path: Path, clock: Clock) -> None:
         self.log_id = opened.log_id
-        """Random, made with the log; another one means that positions mean something else. Empty: there is no log."""
+        """Random id of this log: positions are comparable only if it is the same. Empty: there is no log."""
         self.notices = opened.notices
-        """What was put right at opening, in words."""
+        """Messages to the user about repairs at opening."""
         self._index = opened.index
         self._writer = opened.writer
         self._tail_damage = opened.tail_damage
-        self._order = IndexReader(opened.index.database)
+        self._reader = IndexReader(opened.index.database)
         self._codec = codec
         self._segments = segments
         self._index_path = index_path
-        self._care = SegmentMaintenance(segments, opened.index, self._order, clock)
+        self._maintenance = SegmentMaintenance(segments, opened.index, self._reader, clock)
         self._opened_at = clock.now()
 
     @classmethod
@@ -76,14 +83,13 @@ class EventLog:
         files: Files | None = None,
         segment_bytes: int = SEGMENT_BYTES,
         decoders: Mapping[str, Decoder] | None = None,
-        progress: Progress = in_silence,
+        progress: Progress = no_progress,
     ) -> EventLog:
-        """The log of ``data_dir``; an empty one where there is none.
+        """Open the log of ``data_dir``. If there is none, it is empty.
 
-        ``writable``: the caller holds the folder's lock. A torn end is mended, once, and told in ``notices``; the index is
-        brought up to date or built again (``progress`` is called meanwhile). Otherwise nothing is changed, and a writer may
-        be at work beside. ``decoders`` are the sources by name. Raises LogCorrupt when the last segment cannot be used at
-        all, and OSError.
+        ``writable``: the caller holds the folder's lock. A torn end is repaired (see ``notices``), and the index is updated or
+        rebuilt, with calls of ``progress``. Otherwise nothing is changed, and another process may write. ``decoders``: the
+        sources by name. Errors: LogCorrupt if the last segment cannot be used at all, OSError.
         """
         files = files or OsFiles()
         codec = Codec(decoders)
@@ -104,12 +110,12 @@ class EventLog:
             raise
         return cls(opened, codec=codec, segments=segments, index_path=index_path, clock=clock)
 
-    # --- what it is -------------------------------------------------------------------------------------------------
+    # --- state ------------------------------------------------------------------------------------------------------
 
     @property
     def end(self) -> int:
-        """The last position; 0 when the log is empty. Positions start at 1."""
-        return self._writer.tail.end if self._writer is not None else self._order.end()
+        """The last position; 0 if the log is empty. Positions start at 1."""
+        return self._writer.tail.end if self._writer is not None else self._reader.end()
 
     @property
     def writable(self) -> bool:
@@ -118,27 +124,27 @@ class EventLog:
 
     @property
     def damage(self) -> list[Damage]:
-        """Every damage that was found so far, by the background check too; to a reader also what its look at the end found.
+        """All damage that was found so far, also by the background check; for a reader also the damage at the log's end.
 
-        One without ``last_position`` reaches to the end: the next opening for writing sets it aside.
+        Damage without ``last_position`` reaches to the end. The next opening for writing moves it to a side file.
         """
-        known = self._order.damage()
+        known = self._reader.damage()
         return [*known, *(damage for damage in self._tail_damage if damage not in known)]
 
     @property
     def verified_at(self) -> datetime | None:
-        """Since when every sealed segment has been read and checked whole; None when one never was."""
-        verified = self._order.verified()
+        """When the sealed segment that was checked longest ago was checked; None if one was never checked."""
+        verified = self._reader.verified()
         times = [verified.get(segment.first) for segment in self._segments.all()[:-1]]
         known = [at for at in times if at is not None]
         if len(known) < len(times):
             return None
-        return min(known, default=self._opened_at)  # the last segment was read whole at opening
+        return min(known, default=self._opened_at)  # the last segment was checked at opening
 
     def size(self) -> LogSize:
-        """How big it is."""
+        """Return the size of the log."""
         segments = self._segments.all()
-        packed = [(segment, behind.first - segment.first) for segment, behind in pairwise(segments) if segment.packed]
+        packed = [(segment, after.first - segment.first) for segment, after in pairwise(segments) if segment.packed]
         return LogSize(
             bytes=self._segments.total_bytes(),
             segments=len(segments),
@@ -147,43 +153,42 @@ class EventLog:
             packed_positions=sum(positions for _, positions in packed),
         )
 
-    def mark(self, position: int) -> str | None:
-        """The checksum of the line at ``position``, which stands for everything before it too; None when there is none.
+    def checksum_at(self, position: int) -> str | None:
+        """Return the checksum of the line at ``position``, which covers all lines before it too; None if there is no line.
 
-        A cursor that keeps it can tell later whether this is still the log that it was moved on.
+        A cursor stores it, to know later whether this is still the log that it has read.
         """
-        place = self._order.place_at(position)
-        return None if place is None else f"{self._segments.line_crc(place):08x}"
+        location = self._reader.location_at(position)
+        return None if location is None else f"{self._segments.line_crc(location):08x}"
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def append(self, events: Sequence[Event]) -> Appended:
-        """Make ``events`` durable, each at the next position, except those that are there already.
+        """Store ``events`` durably, each at the next position, but without duplicates.
 
-        The same id with the same kind and body is a duplicate; with another one it revises the event. Raises OSError when the
-        disk is full or fails (append the same events again later), ValueError for an event that is none.
+        The same id with the same kind and body is a duplicate; with another body it is a revision. Errors: OSError if the disk
+        is full or fails (append the same events again later), ValueError for an invalid event.
         """
-        return self._writing().append(events)
+        return self._require_writer().append(events)
 
     def maintain(self, budget: int = 1) -> int:
-        """At most ``budget`` pieces of work in the background: compress a sealed segment, or read one again and check it.
+        """Compress or check up to ``budget`` sealed segments, and return how many. Call it when nothing else is due.
 
-        Answers how many there were. What it finds harmed is in :attr:`damage`. What was decompressed for earlier readers is
-        forgotten: this is called when nothing else is to be done. OSError as :meth:`append`.
+        Damage that it finds is in :attr:`damage`. It also frees the cached texts. Errors: OSError as in :meth:`append`.
         """
-        self._writing().bring_along()
+        self._require_writer().update_index()
         done = 0
         with index_errors(self._index_path):
-            while done < budget and self._care.step():
+            while done < budget and self._maintenance.step():
                 done += 1
         self._segments.forget_texts()
         return done
 
-    def refuse_harmed_index(self) -> None:
-        """After an error of some database: IndexCorrupt when it was this log's index, which is forgotten."""
-        refuse_harmed(self._index.database, self._index_path)
+    def discard_corrupt_index(self) -> None:
+        """Check the index after an error of an unknown database. Errors: IndexCorrupt; then the index was deleted."""
+        discard_if_corrupt(self._index.database, self._index_path)
 
-    def _writing(self) -> Writer:
+    def _require_writer(self) -> Writer:
         if self._writer is None:
             raise ValueError("this log was opened for reading")
         return self._writer
@@ -191,27 +196,27 @@ class EventLog:
     # --- reading in the pump's order --------------------------------------------------------------------------------
 
     def streams(self) -> Sequence[Stream]:
-        """Every stream, in order of first appearance."""
-        return self._order.streams()
+        """Return every stream, in order of first appearance."""
+        return self._reader.streams()
 
     def read(self, stream_id: int, first_key: int, last_key: int, kinds: frozenset[str] | None = None) -> list[Event]:
-        """The stream's events with keys from ``first_key`` to ``last_key``, in key order (equal keys by id).
+        """Return the stream's events with keys from ``first_key`` to ``last_key``, in key order (equal keys by id).
 
-        Of an event with revisions the best one: decodable before not, more complete before less, never by arrival.
+        Only the best revision of each event: see :meth:`tconnectsync.eventlog.codec.Codec.rank`. Errors: LogCorrupt.
         """
-        damage = self._order.damage_among(stream_id, first_key, last_key)
+        damage = self._reader.damage_between(stream_id, first_key, last_key)
         if damage is not None:
             raise damage.error()
-        places = self._order.places(stream_id, first_key, last_key, kinds)
-        events = [self._codec.event(record) for record in self._records(places)]
+        locations = self._reader.locations(stream_id, first_key, last_key, kinds)
+        events = [self._codec.event(record) for record in self._read_records(locations)]
         if events and events[0].seq is None:
             events.sort(key=lambda event: (micros(event.pump_time) // 1000, event.id))
         return events
 
     def newest(self, stream_id: int) -> Event | None:
-        """The event with the stream's greatest key."""
-        place = self._order.newest(stream_id)
-        return None if place is None else self._event_at(place)
+        """Return the event with the stream's greatest key."""
+        location = self._reader.newest_location(stream_id)
+        return None if location is None else self._event_at(location)
 
     def times(
         self,
@@ -220,46 +225,48 @@ class EventLog:
         first_key: int | None = None,
         last_key: int | None = None,
     ) -> Iterator[tuple[int, datetime]]:
-        """(key, pump time) of the stream's events of ``kinds``, in key order, without reading the log."""
-        return self._order.times(stream_id, kinds, first_key, last_key)
+        """Yield (key, pump time) of the stream's events of ``kinds``, in key order, without reading the log."""
+        return self._reader.times(stream_id, kinds, first_key, last_key)
 
     def first_last(
         self, stream_id: int, kinds: frozenset[str] | None = None
     ) -> tuple[tuple[int, datetime], tuple[int, datetime]] | None:
-        """(key, pump time) of the first and of the last event of ``kinds`` in the stream; None when there is none."""
-        first = self._order.neighbour(stream_id, _FIRST_KEY, kinds, before=False)
-        last = self._order.neighbour(stream_id, _LAST_KEY, kinds, before=True)
+        """Return (key, pump time) of the first and of the last event of ``kinds`` in the stream; None if there is none."""
+        first = self._reader.neighbour(stream_id, _FIRST_KEY, kinds, before=False)
+        last = self._reader.neighbour(stream_id, _LAST_KEY, kinds, before=True)
         return None if first is None or last is None else (first, last)
 
     def neighbour(
         self, stream_id: int, key: int, kinds: frozenset[str] | None = None, before: bool = True
     ) -> tuple[int, datetime] | None:
-        """(key, pump time) of the nearest event of ``kinds`` before ``key`` (or behind it), not the one at it."""
-        return self._order.neighbour(stream_id, key, kinds, before=before)
+        """Return (key, pump time) of the nearest event of ``kinds`` before (or after) ``key``, but not at it."""
+        return self._reader.neighbour(stream_id, key, kinds, before=before)
 
     def jumps(self, stream_id: int) -> list[tuple[int, datetime, datetime]]:
-        """(key, pump time of the event before, its own) where a numbered stream's clock fell back by over three hours."""
-        return self._order.jumps(stream_id)
+        """Return (key, pump time of the event before, own pump time) where a numbered stream's clock went back over 3 hours."""
+        return self._reader.jumps(stream_id)
 
     # --- reading in the log's order ---------------------------------------------------------------------------------
 
     def touched(
         self, after_pos: int, up_to_pos: int | None = None, limit: int | None = None
     ) -> Iterator[tuple[int, int, int, str]]:
-        """(position, stream, key, kind) of the pump's events behind ``after_pos``, by position, revisions too.
+        """Yield (position, stream, key, kind) of the pump's records after ``after_pos``, by position, all revisions.
 
-        A revision that has another kind than what it revises is told with each of the kinds. ``limit`` counts positions.
+        A revision of another kind than earlier ones is yielded once for each of these kinds. ``limit`` counts positions.
         """
-        return self._order.touched(after_pos, self.end if up_to_pos is None else up_to_pos, limit)
+        return self._reader.touched(after_pos, self.end if up_to_pos is None else up_to_pos, limit)
 
     def facts(self, kind: str, *, source: str | None = None, pump: str | None = None, limit: int = 100) -> list[Event]:
-        """The newest records of ``kind`` by position, newest first: facts about the data, or rare events of a pump."""
-        places = self._order.facts(kind, pump) if kind in FACTS else self._order.of_kind(kind, pump)
+        """Return the newest records of ``kind``, newest position first: facts about the data, or rare events of a pump."""
+        locations = (
+            self._reader.fact_locations(kind, pump) if kind in FACTS else self._reader.kind_locations(kind, pump)
+        )
         found: list[Event] = []
-        for place in places:
+        for location in locations:
             if len(found) >= limit:
                 break
-            event = self._event_at(place)
+            event = self._event_at(location)
             if source is None or event.source == source:
                 found.append(event)
         return found
@@ -270,15 +277,14 @@ class EventLog:
         *,
         kinds: frozenset[str] | None = None,
         pump: str | None = None,
-        left_out: Callable[[Damage], None] | None = None,
+        on_damage: Callable[[Damage], None] | None = None,
     ) -> Iterator[Event]:
-        """Everything behind ``after_pos`` as it was appended: revisions, facts and gaps too. Reads the log, not the index.
+        """Yield everything after ``after_pos`` in the order of the log: all revisions, facts and gaps. Does not use the index.
 
-        Where something is not what was written, it ends with LogCorrupt; with ``left_out`` that is told, and what is behind
-        goes on.
+        Errors: LogCorrupt at the first corrupt record. With ``on_damage``, it is called instead, and reading continues.
         """
         segments = self._segments.all()
-        first = self._segments.holding(after_pos + 1).first if segments else 0
+        first = self._segments.containing(after_pos + 1).first if segments else 0
         for segment in segments:
             if segment.first < first:
                 continue
@@ -293,36 +299,34 @@ class EventLog:
                     try:
                         event = self._codec.event(item.record)
                     except msgspec.MsgspecError as error:
-                        damage = unreadable(self._segments, item, error)
+                        damage = unreadable_record(self._segments, item, error)
                     else:
                         if (kinds is None or event.kind in kinds) and (pump is None or event.pump == pump):
                             yield event
-                if damage is not None and left_out is None:
+                if damage is not None and on_damage is None:
                     raise damage.error()
-                if damage is not None and left_out is not None:
-                    left_out(damage)
+                if damage is not None and on_damage is not None:
+                    on_damage(damage)
 
-    def _is_being_written(self, segment: Segment, run: DamagedRange) -> bool:
-        """Whether the harm at the log's end is but a line that a writer beside us is in the middle of."""
-        return run.lines <= 1 and not segment.packed and not self._segments.text(segment).endswith(b"\n")
+    def _is_being_written(self, segment: Segment, damage: DamagedRange) -> bool:
+        """Whether the damage at the log's end is a line that another process is writing now."""
+        return damage.lines <= 1 and not segment.packed and not self._segments.text(segment).endswith(b"\n")
 
-    def _event_at(self, place: tuple[int, int]) -> Event:
-        return self._codec.event(self._records([place])[0])
+    def _event_at(self, location: tuple[int, int]) -> Event:
+        return self._codec.event(self._read_records([location])[0])
 
-    def _records(self, places: Sequence[tuple[int, int]]) -> list[bytes]:
-        """The records there. Where only the index is wrong, its owner forgets it: IndexCorrupt."""
+    def _read_records(self, locations: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return the records. Errors: LogCorrupt; IndexCorrupt if only the index is wrong, which its writer then deletes."""
         try:
-            return self._segments.records(places)
+            return self._segments.records(locations)
         except IndexMismatch as error:
             if self._writer is None:
                 raise
             remove_index(self._index_path)
             raise IndexCorrupt(str(self._index_path)) from error
 
-    # --- the end ----------------------------------------------------------------------------------------------------
-
     def close(self) -> None:
-        """Give the files back. Fine to call twice."""
+        """Close all files. May be called twice."""
         if self._writer is not None:
             self._writer.tail.close()
         self._index.close()

@@ -1,4 +1,4 @@
-"""Opens a log: for a writer the tail and the index, for a reader only the index."""
+"""Opens a log: the tail and the index for a writer, only the index for a reader."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import attrs
 
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog.codec import Codec
-from tconnectsync.eventlog.damage import Damage, Segment, damage_of
-from tconnectsync.eventlog.framing import DamagedRange, Line, position_after
+from tconnectsync.eventlog.damage import Damage, Segment, damages
+from tconnectsync.eventlog.framing import Line, position_after
 from tconnectsync.eventlog.gap_times import Times, indexed_times
-from tconnectsync.eventlog.index import Index, meta
+from tconnectsync.eventlog.index import Index, get_meta
 from tconnectsync.eventlog.index_build import (
     IndexStale,
     Progress,
@@ -23,7 +23,7 @@ from tconnectsync.eventlog.index_build import (
     open_index_to_read,
 )
 from tconnectsync.eventlog.segments import Segments
-from tconnectsync.eventlog.tail import Tail, newer_format
+from tconnectsync.eventlog.tail import Tail, newer_release_error
 from tconnectsync.eventlog.writer import Writer, index_errors
 from tconnectsync.text.plural import counted
 
@@ -49,8 +49,8 @@ def open_to_write(
     with index_errors(index_path):
         try:
             index = open_index(index_path, tail.log_id, codec)
-            if index.end == tail.end and tail.end and meta(index.database, "crc") != str(tail.crc):
-                raise IndexStale  # as long as this log, but of another log
+            if index.end == tail.end and tail.end and get_meta(index.database, "crc") != str(tail.crc):
+                raise IndexStale  # of another log with the same length
             if index.end > tail.end:
                 lost = (tail.end + 1, index.end, indexed_times(index.database, tail.end + 1, index.end))
                 raise IndexStale
@@ -62,10 +62,10 @@ def open_to_write(
     notices = list(tail.notices)
     try:
         for damage in tail.damage:
-            index.damaged(damage)
+            index.record_damage(damage)
         writer = Writer(tail=tail, segments=segments, codec=codec, index=index, index_path=index_path, clock=clock)
         if lost is not None:
-            writer.bridge(*lost, now=clock.now())
+            writer.write_gap(*lost, now=clock.now())
             notices.append(
                 f"The disk lost positions {lost[0]} to {lost[1]} of the event log after they were written. They will be "
                 "fetched again. Check the disk: `dmesg | tail`."
@@ -78,33 +78,31 @@ def open_to_write(
 
 def open_to_read(*, segments: Segments, codec: Codec, index_path: Path, clock: Clock, progress: Progress) -> OpenLog:
     """Open the writer's index, or build a private one if that cannot be used."""
-    newer = segments.newer()
+    newer = segments.newer_release()
     if newer is not None:
-        raise newer_format(newer.path)
-    segments.log_id = log_id = segments.owner()
+        raise newer_release_error(newer.path)
+    segments.log_id = log_id = segments.find_log_id()
     index: Index | None = None
     with contextlib.suppress(IndexStale):
         index = open_index_to_read(index_path, log_id)
-    # the index first: its records were durable before, so a log that ends sooner has lost them
+    # the index was opened first: its records were durable before, so a log that ends sooner has lost them
     end = 0
     damage: list[Damage] = []
     for segment in reversed(segments.all()):
         found = list(segments.walk(segment))
         if not damage:
-            damage = [
-                damage_of(segment, item) for item in found if isinstance(item, DamagedRange) and item.last_position
-            ]
+            damage = [each for each in damages(segment, found) if each.last_position]
         end = max([end, *(position_after(item.position, item.record) - 1 for item in found if isinstance(item, Line))])
         if end:
             break
     if index is None:
         index = build_index(None, log_id, segments, codec, end, clock, progress)
     elif index.end > end and segments.all():
-        damage.append(torn(segments.all()[-1], end + 1, index.end))
+        damage.append(torn_end(segments.all()[-1], end + 1, index.end))
     return OpenLog(log_id=log_id, index=index, writer=None, tail_damage=tuple(damage))
 
 
-def torn(segment: Segment, first: int, last: int) -> Damage:
+def torn_end(segment: Segment, first: int, last: int) -> Damage:
     """Describe a lost end of the log."""
     what = f"the end of the log is torn: {counted(last - first + 1, 'record')} that were written are missing"
     return Damage(path=str(segment.path), line=1, position=first, what=what)

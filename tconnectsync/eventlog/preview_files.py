@@ -17,7 +17,7 @@ class OverlayFiles(OsFiles):
     def __init__(self, source: Path, folder: Path) -> None:
         self._source = source
         self._folder = folder
-        self._gone: set[str] = set()
+        self._removed: set[str] = set()
         self._last = self._copy_last()
 
     def _copy_last(self) -> str:
@@ -40,17 +40,17 @@ class OverlayFiles(OsFiles):
         if folder != self._folder:
             return own
         sealed = (name for name in super().names(self._source) if name < self._last)
-        return sorted({*own, *(name for name in sealed if name not in self._gone)})
+        return sorted({*own, *(name for name in sealed if name not in self._removed)})
 
     def size(self, path: Path) -> int:
-        return super().size(self._where(path))
+        return super().size(self._real_path(path))
 
     def read(self, path: Path, offset: int = 0, length: int | None = None) -> bytes:
-        return super().read(self._where(path), offset, length)
+        return super().read(self._real_path(path), offset, length)
 
     def remove(self, path: Path) -> None:
-        self._gone.add(path.name)
+        self._removed.add(path.name)
         path.unlink(missing_ok=True)
 
-    def _where(self, path: Path) -> Path:
+    def _real_path(self, path: Path) -> Path:
         return path if path.parent != self._folder or path.exists() else self._source / path.name

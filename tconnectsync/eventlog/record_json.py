@@ -1,4 +1,4 @@
-"""A record as JSON values, the way it stands in the log."""
+"""Shows an event as the JSON record that the log stores."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tconnectsync.eventlog.codec import Codec
 from tconnectsync.events import Event
 
 
-def record_of(event: Event) -> dict[str, Any]:
-    """The ``rec`` of ``event``'s line, its position included."""
+def record_json(event: Event) -> dict[str, Any]:
+    """Return the ``rec`` object of the event's line, with its position."""
     codec = _codec()
     draft = codec.draft(event)
     draft.entry.pos = event.pos

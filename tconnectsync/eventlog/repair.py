@@ -1,9 +1,8 @@
-"""`log repair`: keeps damaged lines in a side file and writes a gap record in their place. No other line changes."""
+"""`log repair`: moves corrupt lines to a side file and writes a gap record in their place. No other line changes."""
 
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,36 +13,35 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog.check import SegmentSurvey, survey
 from tconnectsync.eventlog.codec import Codec
-from tconnectsync.eventlog.damage import Damage, Segment, damage_of
+from tconnectsync.eventlog.damage import Damage, Segment, damage_of, damages
 from tconnectsync.eventlog.framing import (
     FORMAT,
-    RECORD_AT,
+    RECORD_OFFSET,
     START_CHAIN,
     DamagedRange,
     SegmentHeader,
     header_line,
     position_after,
-    written_crc,
+    stored_crc,
 )
-from tconnectsync.eventlog.gap_record import bridge_line, gap_event
+from tconnectsync.eventlog.gap_record import gap_event, gap_line
 from tconnectsync.eventlog.gap_times import neighbouring_times, remembered_times
-from tconnectsync.eventlog.index import meta
-from tconnectsync.eventlog.index_build import INDEX_NAME, disown_index, remove_index
-from tconnectsync.eventlog.segments import HARM, Segments
-from tconnectsync.eventlog.tail import newer_format
+from tconnectsync.eventlog.index import get_meta
+from tconnectsync.eventlog.index_build import INDEX_NAME, discard_index, query_index, remove_index
+from tconnectsync.eventlog.segments import UNREADABLE, Segments
+from tconnectsync.eventlog.tail import newer_release_error
 from tconnectsync.events import Event
 from tconnectsync.filesystem import Files, OsFiles, replace_file
-from tconnectsync.folder_owner import require_own_database
 
-_MOST_MENDS = 4
-"""Of one segment, in one repair: neighbours may wait for each other."""
+_MAX_REPAIRS = 4
+"""How often one segment is repaired in one call: a repair may need that of a neighbour."""
 
 
 @attrs.frozen(kw_only=True)
 class Gap:
-    """One repaired place: positions ``first_position`` to ``last_position`` are missing now (none: only a header was harmed).
+    """One repaired place: positions ``first_position`` to ``last_position`` are missing now.
 
-    ``side_file`` keeps the segment as it was.
+    None is missing if only a header was corrupt. ``side_file`` has the segment as it was.
     """
 
     path: str
@@ -60,37 +58,37 @@ class RepairReport:
     unrepaired: tuple[Damage, ...]
 
 
-class _Unmendable(Exception):
-    """No replacement of a damaged range would fit the lines after it."""
+class _Unrepairable(Exception):
+    """No replacement of ``damage`` would fit the lines after it."""
 
-    def __init__(self, run: DamagedRange) -> None:
+    def __init__(self, damage: DamagedRange) -> None:
         super().__init__()
-        self.run = run
+        self.damage = damage
 
 
 def repair_log(data_dir: Path, files: Files | None = None, *, clock: Clock) -> RepairReport:
-    """Put the log of ``data_dir`` right. The caller holds the folder's lock and has no log open.
+    """Repair the log of ``data_dir``. The caller holds the folder's lock and has no log open.
 
-    Harmed segments are kept whole under ``<name>.damaged-<n>``. In the log a gap record stands for what is missing; every
-    other line stays as it was written. The index is forgotten, so that what is missing counts as absent and is fetched again.
-    Nothing is deleted. OSError: run it again.
+    Damaged segments are copied to ``<name>.damaged-<n>``. In the log, a gap record replaces the missing records; all other lines
+    stay unchanged. The index is deleted, so that missing events count as absent and are fetched again. No data is deleted.
+    Errors: OSError (run it again), LogCorrupt if a newer release wrote the log.
     """
     segments = Segments(data_dir / "log", files or OsFiles())
     newer = next((each for each in segments.all() if _is_newer(segments.header(each))), None)
     if newer is not None:
-        raise newer_format(newer.path)
-    segments.log_id = log_id = segments.owner()
+        raise newer_release_error(newer.path)
+    segments.log_id = log_id = segments.find_log_id()
     repair = _Repair(segments, log_id, data_dir / INDEX_NAME, clock.now())
     gaps: list[Gap] = []
-    unmended = [] if log_id else _all_damage(segments)
-    while log_id:  # again after every pass: what was put right may be what a neighbour waited for
-        found, unmended = repair.pass_over()
+    unrepaired = [] if log_id else _all_damage(segments)
+    while log_id:  # again after every repair, because a neighbour may have needed it
+        found, unrepaired = repair.run_once()
         gaps += found
         if not found:
             break
-    if gaps or _remembers_damage(data_dir / INDEX_NAME):
+    if gaps or _index_has_damage(data_dir / INDEX_NAME):
         remove_index(data_dir / INDEX_NAME)
-    return RepairReport(gaps=tuple(gaps), unrepaired=tuple(unmended))
+    return RepairReport(gaps=tuple(gaps), unrepaired=tuple(unrepaired))
 
 
 class _Repair:
@@ -102,48 +100,48 @@ class _Repair:
         self._known_end = _index_end(index_path, log_id)
         self._now = now
         self._codec = Codec()
-        self._mends: Counter[int] = Counter()
+        self._repairs: Counter[int] = Counter()
 
-    def pass_over(self) -> tuple[list[Gap], list[Damage]]:
+    def run_once(self) -> tuple[list[Gap], list[Damage]]:
         """Repair segment by segment; return the gaps, and the damage that could not be repaired."""
         gaps: list[Gap] = []
-        unmended: list[Damage] = []
+        unrepaired: list[Damage] = []
         for surveyed in survey(self._segments):
-            if surveyed.runs:
+            if surveyed.damage:
                 first = surveyed.segment.first
-                self._mends[first] += 1
-                if self._mends[first] > _MOST_MENDS:  # what was written does not read back: the disk is failing
-                    unmended += [damage_of(surveyed.segment, run) for run in surveyed.runs]
+                self._repairs[first] += 1
+                if self._repairs[first] > _MAX_REPAIRS:  # repairs cannot be read back: the disk is failing
+                    unrepaired += damages(surveyed.segment, surveyed.damage)
                     continue
                 try:
-                    gaps += self.mend(surveyed)
-                except _Unmendable as error:
-                    unmended.append(damage_of(surveyed.segment, error.run))
-        return gaps, unmended
+                    gaps += self.repair_segment(surveyed)
+                except _Unrepairable as error:
+                    unrepaired.append(damage_of(surveyed.segment, error.damage))
+        return gaps, unrepaired
 
-    def mend(self, surveyed: SegmentSurvey) -> list[Gap]:
+    def repair_segment(self, surveyed: SegmentSurvey) -> list[Gap]:
         """Rewrite the segment without its damage."""
         segment = surveyed.segment
-        runs = list(surveyed.runs)
-        if runs[0].first_position < segment.first:
-            before, runs = runs[0], runs[1:]
-            if before.next_chain is not None or not runs:
-                return [self._missing_segment(before)]  # the rest in the next pass
+        ranges = list(surveyed.damage)
+        if ranges[0].first_position < segment.first:
+            before, ranges = ranges[0], ranges[1:]
+            if before.next_chain is not None or not ranges:
+                return [self._replace_missing_segments(before)]  # the next call repairs the rest
         side = self._side_file(segment)
-        text, gaps = self._mended(surveyed, runs, side.name)
+        text, gaps = self._repaired_text(surveyed, ranges, side.name)
         moved = self._keep(segment.path, side)
-        self._put(self._segments.path_for(segment.first), text)
+        self._write_segment(self._segments.path_for(segment.first), text)
         if segment.packed and not moved:
             self._files.remove(segment.path)  # its copy is the side file
         self._segments.refresh()
         return gaps
 
     def _keep(self, path: Path, side: Path) -> bool:
-        """Keep what is at ``path`` under the name ``side``: a copy, or, where it cannot be read, itself."""
+        """Copy the file at ``path`` to ``side``. If it cannot be read, move it and return True."""
         try:
             content = self._files.read(path)
         except OSError as error:
-            if error.errno not in HARM:
+            if error.errno not in UNREADABLE:
                 raise
             self._files.rename(path, side)
             self._files.sync_folder(self._segments.folder)
@@ -152,60 +150,60 @@ class _Repair:
         self._files.sync_folder(self._segments.folder)
         return False
 
-    def _mended(self, surveyed: SegmentSurvey, runs: Sequence[DamagedRange], side: str) -> tuple[bytes, list[Gap]]:
+    def _repaired_text(
+        self, surveyed: SegmentSurvey, ranges: Sequence[DamagedRange], side: str
+    ) -> tuple[bytes, list[Gap]]:
         segment, text = surveyed.segment, surveyed.text
         parts: list[bytes] = []
         gaps: list[Gap] = []
         at = 0
-        for run in runs:
-            parts.append(text[at : run.offset])
-            at = run.end
-            if run.offset == 0:
-                line, chain, run = self._header_over(segment, text, run)  # noqa: PLW2901 - it may have grown
-                at = run.end
+        for damage in ranges:
+            parts.append(text[at : damage.offset])
+            at = damage.end
+            if damage.offset == 0:
+                line, chain, damage = self._header_before(segment, text, damage)  # noqa: PLW2901 - it may have grown
+                at = damage.end
                 parts.append(line)
             else:
-                chain = _last_crc(text[: run.offset])
-            last = run.last_position
-            if last is None:  # the end of the log: none of these positions is ever given again
-                last = max(self._known_end, run.first_position + max(run.lines - (run.offset == 0), 0) - 1)
-            if last >= run.first_position:
-                next_chain = START_CHAIN if run.last_position is None else run.next_chain
+                chain = _last_crc(text[: damage.offset])
+            first, last = damage.first_position, damage.last_position
+            if last is None:  # the end of the log: these positions are never used again
+                last = max(self._known_end, first + max(damage.lines - (damage.offset == 0), 0) - 1)
+            if last >= first:
+                next_chain = START_CHAIN if damage.last_position is None else damage.next_chain
                 if next_chain is None:
-                    raise _Unmendable(run)
-                event = self._gap(run.first_position, last, side)
-                parts.append(bridge_line(event, self._codec, chain, next_chain))
-            elif run.next_chain is not None and chain != run.next_chain:
-                raise _Unmendable(run)
-            gaps.append(
-                Gap(path=str(segment.path), first_position=run.first_position, last_position=last, side_file=side)
-            )
+                    raise _Unrepairable(damage)
+                event = self._gap(first, last, side)
+                parts.append(gap_line(event, self._codec, chain, next_chain))
+            elif damage.next_chain is not None and chain != damage.next_chain:
+                raise _Unrepairable(damage)
+            gaps.append(Gap(path=str(segment.path), first_position=first, last_position=last, side_file=side))
         parts.append(text[at:])
         return b"".join(parts), gaps
 
-    def _header_over(self, segment: Segment, text: bytes, run: DamagedRange) -> tuple[bytes, int, DamagedRange]:
-        """The header, its checksum, and the run that it stands before, which may have to take in a line more."""
+    def _header_before(self, segment: Segment, text: bytes, damage: DamagedRange) -> tuple[bytes, int, DamagedRange]:
+        """Return the header, its checksum, and the damage after it, which may include one more line."""
         try:
-            return *self._header(segment, text[: run.end], run), run
-        except _Unmendable:  # what the first line follows is nowhere to be found: it is given up too
-            run = _widened(text, run)
-            return *self._header(segment, text[: run.end], run), run
+            return *self._rebuild_header(segment, text[: damage.end], damage), damage
+        except _Unrepairable:  # nothing tells which checksum the first line continues: give up that line too
+            damage = _extended(text, damage)
+            return *self._rebuild_header(segment, text[: damage.end], damage), damage
 
-    def _header(self, segment: Segment, harmed: bytes, run: DamagedRange) -> tuple[bytes, int]:
-        """The header as it was: all that it says is known from elsewhere."""
+    def _rebuild_header(self, segment: Segment, corrupt: bytes, damage: DamagedRange) -> tuple[bytes, int]:
+        """Return the header as it was, and its checksum. Its values are known from the other segments and the log."""
         chains = [self._crc_before(segment)]
         with contextlib.suppress(ValueError):
-            at = harmed.index(b'"chain":"') + 9
-            chains.append(int(harmed[at : at + 8], 16))
-        lost = run.last_position is None or run.last_position >= run.first_position
+            at = corrupt.index(b'"chain":"') + 9
+            chains.append(int(corrupt[at : at + 8], 16))
+        has_gap = damage.last_position is None or damage.last_position >= damage.first_position
         for chain in chains:
             if chain is not None:
                 line, crc = header_line(segment.first, self._log_id, chain)
-                if lost or crc == run.next_chain:
+                if has_gap or crc == damage.next_chain:
                     return line, crc
-        if lost:  # the segment before is harmed too, and will be made to fit this one
+        if has_gap:  # the previous segment is damaged too, and its repair will fit this header
             return header_line(segment.first, self._log_id, START_CHAIN)
-        raise _Unmendable(run)
+        raise _Unrepairable(damage)
 
     def _crc_before(self, segment: Segment) -> int | None:
         before = [each for each in self._segments.all() if each.first < segment.first]
@@ -216,21 +214,21 @@ class _Repair:
             crc = None if isinstance(item, DamagedRange) else item.crc
         return crc
 
-    def _missing_segment(self, run: DamagedRange) -> Gap:
-        """A segment of one gap record in place of segments that are gone."""
-        if run.next_chain is None or run.last_position is None:
-            raise _Unmendable(run)
-        header, chain = header_line(run.first_position, self._log_id, START_CHAIN)
-        event = self._gap(run.first_position, run.last_position, "")
-        line = bridge_line(event, self._codec, chain, run.next_chain)
-        path = self._segments.path_for(run.first_position)
-        self._put(path, header + line)
+    def _replace_missing_segments(self, damage: DamagedRange) -> Gap:
+        """Write a segment with one gap record in place of missing segments."""
+        first, last = damage.first_position, damage.last_position
+        if damage.next_chain is None or last is None:
+            raise _Unrepairable(damage)
+        header, chain = header_line(first, self._log_id, START_CHAIN)
+        line = gap_line(self._gap(first, last, ""), self._codec, chain, damage.next_chain)
+        path = self._segments.path_for(first)
+        self._write_segment(path, header + line)
         self._segments.refresh()
-        return Gap(path=str(path), first_position=run.first_position, last_position=run.last_position, side_file="")
+        return Gap(path=str(path), first_position=first, last_position=last, side_file="")
 
-    def _put(self, path: Path, text: bytes) -> None:
-        """Write a segment anew. From its first byte on no index counts what is missing as known."""
-        disown_index(self._index_path)
+    def _write_segment(self, path: Path, text: bytes) -> None:
+        """Replace a segment. The index is discarded first, so that it never counts the missing records as present."""
+        discard_index(self._index_path)
         replace_file(self._files, path, text)
 
     def _gap(self, first: int, last: int, side: str) -> Event:
@@ -246,20 +244,20 @@ class _Repair:
         return segment.path.with_name(f"{segment.path.name}.damaged-{number}")
 
 
-def _widened(text: bytes, run: DamagedRange) -> DamagedRange:
-    """``run`` with the good line behind it, if there is one."""
-    end = text.find(b"\n", run.end) + 1
-    line = text[run.end : end]
-    if not line or run.last_position is None:
-        raise _Unmendable(run)
-    last = position_after(run.last_position + 1, line[RECORD_AT:-2]) - 1
-    return attrs.evolve(run, lines=run.lines + 1, end=end, last_position=last, next_chain=written_crc(line))
+def _extended(text: bytes, damage: DamagedRange) -> DamagedRange:
+    """Return ``damage`` with the correct line after it. Errors: _Unrepairable if there is none."""
+    end = text.find(b"\n", damage.end) + 1
+    line = text[damage.end : end]
+    if not line or damage.last_position is None:
+        raise _Unrepairable(damage)
+    last = position_after(damage.last_position + 1, line[RECORD_OFFSET:-2]) - 1
+    return attrs.evolve(damage, lines=damage.lines + 1, end=end, last_position=last, next_chain=stored_crc(line))
 
 
 def _last_crc(text: bytes) -> int:
-    """The checksum of the last line of a good text."""
+    """Return the checksum of the last line of a correct text."""
     line = text[text.rfind(b"\n", 0, len(text) - 1) + 1 :]
-    return written_crc(line) or 0
+    return stored_crc(line) or 0
 
 
 def _is_newer(header: SegmentHeader | None) -> bool:
@@ -267,28 +265,16 @@ def _is_newer(header: SegmentHeader | None) -> bool:
 
 
 def _all_damage(segments: Segments) -> list[Damage]:
-    return [damage_of(each.segment, run) for each in survey(segments) for run in each.runs]
+    return [damage for each in survey(segments) for damage in damages(each.segment, each.damage)]
 
 
-def _remembers_damage(path: Path) -> bool:
-    """Whether the index speaks of damage: of a disk that could not be read for a while, perhaps."""
-    if not path.exists():
-        return False
-    require_own_database(path)
-    try:
-        with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
-            return database.execute("SELECT 1 FROM damage LIMIT 1").fetchone() is not None
-    except sqlite3.Error:
-        return False
+def _index_has_damage(path: Path) -> bool:
+    """Whether the index has damage that the log does not have any more: perhaps the disk was unreadable for a while."""
+    return query_index(path, lambda index: index.execute("SELECT 1 FROM damage LIMIT 1").fetchone() is not None, False)
 
 
 def _index_end(path: Path, log_id: str) -> int:
-    """The last position that the index has seen; 0 when it cannot say."""
-    if not path.exists():
-        return 0
-    require_own_database(path)
-    try:
-        with contextlib.closing(sqlite3.connect(path, timeout=10)) as database:
-            return int(meta(database, "end") or 0) if meta(database, "log") == log_id else 0
-    except sqlite3.Error:
-        return 0
+    """Return the last position that the index covers; 0 if it is missing, corrupt, or of another log."""
+    return query_index(
+        path, lambda index: int(get_meta(index, "end") or 0) if get_meta(index, "log") == log_id else 0, 0
+    )

@@ -1,17 +1,25 @@
-"""How the segments of a log follow each other: what is wrong between one and the next, as a run of damage like any other."""
+"""Checks that each segment continues the previous one, and describes what is missing between them."""
 
 from __future__ import annotations
 
 import attrs
 
-from tconnectsync.eventlog.framing import START_CHAIN, DamagedRange, Line, SegmentHeader, position_after, read_header
+from tconnectsync.eventlog.framing import (
+    FORMAT,
+    START_CHAIN,
+    DamagedRange,
+    Line,
+    SegmentHeader,
+    position_after,
+    read_header,
+)
 
 FOREIGN = "this file belongs to another log"
 NEWER = "this file was written by a newer release of tconnectsync"
 
 
-def whole(text: bytes, first: int, what: str) -> DamagedRange:
-    """All of a segment as damage."""
+def all_damaged(text: bytes, first: int, what: str) -> DamagedRange:
+    """Return the whole segment as damage."""
     return DamagedRange(
         line=1,
         lines=text.count(b"\n") + (not text.endswith(b"\n") and bool(text)),
@@ -24,8 +32,8 @@ def whole(text: bytes, first: int, what: str) -> DamagedRange:
     )
 
 
-def missing_before(first: int, chain: int | None) -> DamagedRange:
-    """The log does not begin with its first segment."""
+def missing_start(first: int, chain: int | None) -> DamagedRange:
+    """Return the damage of a log whose first segments are missing."""
     return DamagedRange(
         line=1,
         lines=0,
@@ -38,8 +46,8 @@ def missing_before(first: int, chain: int | None) -> DamagedRange:
     )
 
 
-def cut_short(text: bytes, first: int, last: Line | None, what: str) -> DamagedRange:
-    """A file whose harm begins behind all that can be read of it."""
+def damaged_end(text: bytes, first: int, last: Line | None, what: str) -> DamagedRange:
+    """Return the damage after the last readable line of a segment."""
     return DamagedRange(
         line=text.count(b"\n") + 1,
         lines=0,
@@ -52,31 +60,31 @@ def cut_short(text: bytes, first: int, last: Line | None, what: str) -> DamagedR
     )
 
 
-def bounded(run: DamagedRange, next_first: int, next_chain: int | None) -> DamagedRange:
-    """A run that reaches to the end of a segment, with what the next segment says of it."""
-    return attrs.evolve(run, last_position=next_first - 1, next_chain=next_chain)
+def ending_at_next(damage: DamagedRange, next_first: int, next_chain: int | None) -> DamagedRange:
+    """Return ``damage`` at the end of a segment, limited by the first position of the next one."""
+    return attrs.evolve(damage, last_position=next_first - 1, next_chain=next_chain)
 
 
-def between(text: bytes, first: int, last: Line | None, next_first: int, next_chain: int | None) -> DamagedRange | None:
-    """What is wrong behind the last line of a segment; None when the next one follows it."""
+def damage_between(
+    text: bytes, first: int, last: Line | None, next_first: int, next_chain: int | None
+) -> DamagedRange | None:
+    """Return the damage between a segment's last line and the next segment; None if the next one continues it."""
     if last is not None:
         expected, crc = position_after(last.position, last.record), last.crc
     else:
         header = read_header(text, first)
         expected, crc = first, header[2] if header else START_CHAIN
-    what = None
     if expected < next_first:
         what = "lines are missing at the end"
     elif expected > next_first or (next_chain is not None and crc != next_chain):
         what = "the next segment does not follow this one"
-    if what is None:
+    else:
         return None
-    end = cut_short(text, first, last, what)
-    return bounded(end, next_first, next_chain)
+    return ending_at_next(damaged_end(text, first, last, what), next_first, next_chain)
 
 
-def stranger(header: SegmentHeader, log_id: str, format_known: int) -> str | None:
-    """Why a segment with this header cannot be read as a part of the log ``log_id`` (empty: of any)."""
-    if header.format > format_known:
+def foreign_reason(header: SegmentHeader, log_id: str) -> str | None:
+    """Return why a segment with this header is no readable part of the log ``log_id`` (empty: of any log), else None."""
+    if header.format > FORMAT:
         return NEWER
     return FOREIGN if log_id and header.log != log_id else None

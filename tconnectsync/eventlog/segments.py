@@ -19,28 +19,28 @@ import attrs
 
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import segment_continuity as continuity
-from tconnectsync.eventlog.compression import Harmed, pack, unpack, unpack_head
+from tconnectsync.eventlog.compression import SegmentCorrupt, pack, unpack, unpack_head
 from tconnectsync.eventlog.damage import PACKED, PLAIN, Damage, IndexMismatch, Segment, damages
 from tconnectsync.eventlog.framing import (
     FORMAT,
-    RECORD_AT,
+    RECORD_OFFSET,
     DamagedRange,
     Line,
     SegmentHeader,
-    holds,
+    is_intact,
     read_header,
+    stored_crc,
     walk,
-    written_crc,
 )
 from tconnectsync.filesystem import TEMPORARY, Files
 
 _NAME = re.compile(r"(\d{12})\.jsonl(?:\.gz)?")
 _MARGIN = 64 << 10
-_CACHED = 2
+_MAX_CACHED = 2
 _HEADER_BYTES = 4096
 _BLOCK = 4096
-HARM = frozenset({errno.EIO, errno.EISDIR, errno.EUCLEAN, errno.EBADMSG})
-"""Errors of a disk that cannot read a file. Other errors (no permission, no memory) do not mean that the file is damaged."""
+UNREADABLE = frozenset({errno.EIO, errno.EISDIR, errno.EUCLEAN, errno.EBADMSG})
+"""Errors of a disk that cannot read a file. Other errors (no permission, no memory) do not mean that the file is corrupt."""
 
 T = TypeVar("T")
 
@@ -58,9 +58,9 @@ class Segments:
         self._list: list[Segment] = []
         self._firsts: list[int] = []
         self._texts: dict[int, bytes] = {}
-        self._known: set[int] = set()
+        self._own: set[int] = set()
         self.log_id = ""
-        """The id of the log, once it is known. A segment of another log counts as damage."""
+        """The id of the log, as soon as it is known. A segment of another log counts as damage."""
         self.refresh()
 
     def refresh(self) -> None:
@@ -93,7 +93,7 @@ class Segments:
         """Return the path for the segment that starts at ``first``."""
         return self.folder / f"{first:012d}{ending}"
 
-    def holding(self, position: int) -> Segment:
+    def containing(self, position: int) -> Segment:
         """Return the segment that contains ``position``, or would contain it."""
         if self._follow and (not self._list or position > self._firsts[-1]):
             self.refresh()
@@ -102,7 +102,7 @@ class Segments:
         return self._list[max(0, bisect.bisect_right(self._firsts, position) - 1)]
 
     def text(self, segment: Segment) -> bytes:
-        """Return the whole text of ``segment``, decompressed. Errors: Harmed if the file cannot be read completely."""
+        """Return the whole text of ``segment``, decompressed. Errors: SegmentCorrupt if the file cannot be read completely."""
         return self._retry(segment, self._text)
 
     def forget_texts(self) -> None:
@@ -116,16 +116,16 @@ class Segments:
         if text is None:
             text = unpack(self._content(segment))
         self._texts[segment.first] = text
-        while len(self._texts) > _CACHED:
+        while len(self._texts) > _MAX_CACHED:
             del self._texts[next(iter(self._texts))]
         return text
 
     def _content(self, segment: Segment) -> bytes:
-        """Return the bytes of the file. Errors: Harmed, whose text has zeros for unreadable blocks."""
+        """Return the bytes of the file. Errors: SegmentCorrupt, whose text has zeros for unreadable blocks."""
         try:
             return self.files.read(segment.path)
         except OSError as error:
-            if error.errno not in HARM:
+            if error.errno not in UNREADABLE:
                 raise
             what = f"the disk cannot read this file ({error.strerror})"
         data = bytearray()
@@ -141,9 +141,9 @@ class Segments:
         if segment.packed:
             try:
                 text = unpack(text)
-            except Harmed as error:
+            except SegmentCorrupt as error:
                 text = error.text
-        raise Harmed(text, what)
+        raise SegmentCorrupt(text, what)
 
     def header(self, segment: Segment) -> SegmentHeader | None:
         """Return the header; None if it is corrupt."""
@@ -154,12 +154,12 @@ class Segments:
         try:
             head = self.files.read(segment.path, 0, _HEADER_BYTES)
         except OSError as error:
-            if error.errno not in HARM:
+            if error.errno not in UNREADABLE:
                 raise
             return None
         return read_header(unpack_head(head, _HEADER_BYTES) if segment.packed else head, segment.first)
 
-    def owner(self) -> str:
+    def find_log_id(self) -> str:
         """Return the log id that most segments have; on a tie, the oldest. Empty if no header can be read."""
         if not self._list:
             return ""
@@ -171,7 +171,7 @@ class Segments:
         count = Counter(header.log for header in every if header is not None)
         return max(count, key=lambda log_id: count[log_id], default="")
 
-    def newer(self) -> Segment | None:
+    def newer_release(self) -> Segment | None:
         """Return the first or last segment if a newer release wrote it, else None."""
         for segment in (*self._list[:1], *self._list[-1:]):
             header = self.header(segment)
@@ -185,34 +185,34 @@ class Segments:
         Damage that reaches the end of the log has no ``last_position``.
         """
         try:
-            text, harm = self.text(segment), ""
-        except Harmed as error:
-            text, harm = error.text, error.what
+            text, problem = self.text(segment), ""
+        except SegmentCorrupt as error:
+            text, problem = error.text, error.what
         header = read_header(text, segment.first)
-        strange = continuity.stranger(header[0], self.log_id, FORMAT) if header else None
+        foreign = continuity.foreign_reason(header[0], self.log_id) if header else None
         if segment.first == self._firsts[0] and segment.first != 1:
-            yield continuity.missing_before(segment.first, int(header[0].chain, 16) if header and not strange else None)
+            yield continuity.missing_start(segment.first, int(header[0].chain, 16) if header and not foreign else None)
         last: Line | None = None
         found = False
-        tail: DamagedRange | None = continuity.whole(text, segment.first, strange) if strange else None
-        for item in walk(text, segment.first) if not strange else ():
+        tail: DamagedRange | None = continuity.all_damaged(text, segment.first, foreign) if foreign else None
+        for item in walk(text, segment.first) if not foreign else ():
             if isinstance(item, DamagedRange):
                 if item.last_position is None:
-                    tail = attrs.evolve(item, what=harm) if harm and not last else item
+                    tail = attrs.evolve(item, what=problem) if problem and not last else item
                     break
                 found = True
             else:
                 last = item
             yield item
         following = self._following(segment)
-        if tail is None and harm and (following is None or not found):
-            tail = continuity.cut_short(text, segment.first, last, harm)
+        if tail is None and problem and (following is None or not found):
+            tail = continuity.damaged_end(text, segment.first, last, problem)
         if following is not None:
             next_chain = self._chain_of(following)
             if tail is None:
-                tail = continuity.between(text, segment.first, last, following.first, next_chain)
+                tail = continuity.damage_between(text, segment.first, last, following.first, next_chain)
             else:
-                tail = continuity.bounded(tail, following.first, next_chain)
+                tail = continuity.ending_at_next(tail, following.first, next_chain)
         if tail is not None:
             yield tail
 
@@ -223,7 +223,7 @@ class Segments:
     def _chain_of(self, segment: Segment) -> int | None:
         """Return the checksum that the segment's header continues; None if it is corrupt or of another log."""
         header = self.header(segment)
-        if header is None or continuity.stranger(header, self.log_id, FORMAT):
+        if header is None or continuity.foreign_reason(header, self.log_id):
             return None
         return int(header.chain, 16)
 
@@ -232,15 +232,15 @@ class Segments:
         found: dict[tuple[int, int], bytes] = {}
         by_segment: dict[int, list[tuple[int, int]]] = {}
         for position, offset in wanted:
-            by_segment.setdefault(self.holding(position).first, []).append((position, offset))
+            by_segment.setdefault(self.containing(position).first, []).append((position, offset))
         for places in by_segment.values():
             places.sort(key=lambda place: place[1])
-            segment = self.holding(places[0][0])
+            segment = self.containing(places[0][0])
             found.update(self._retry(segment, lambda segment, places=places: self._read(segment, places)))  # type: ignore[misc]  # bound now
         return [found[place] for place in wanted]
 
-    def readable(self, wanted: Iterable[tuple[int, int, bytes]]) -> list[bytes]:
-        """Return the records at (position, offset, …), without the corrupt ones."""
+    def readable_records(self, wanted: Iterable[tuple[int, int, bytes]]) -> list[bytes]:
+        """Return the records at (position, offset, …), and skip corrupt ones."""
         found = []
         for position, offset, _ in wanted:
             with contextlib.suppress(LogCorrupt):
@@ -250,13 +250,13 @@ class Segments:
     def line_crc(self, place: tuple[int, int]) -> int:
         """Return the checksum of the line at (position, offset). Errors: LogCorrupt."""
         self.records([place])
-        segment = self.holding(place[0])
-        text = self.text(segment)[place[1] : place[1] + RECORD_AT] if segment.packed else b""
-        text = text or self.files.read(segment.path, place[1], RECORD_AT)
-        return written_crc(text) or 0
+        segment = self.containing(place[0])
+        text = self.text(segment)[place[1] : place[1] + RECORD_OFFSET] if segment.packed else b""
+        text = text or self.files.read(segment.path, place[1], RECORD_OFFSET)
+        return stored_crc(text) or 0
 
     def _read(self, segment: Segment, places: list[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-        self._refuse_stranger(segment, places[0])
+        self._refuse_foreign(segment, places[0])
         start = 0
         try:
             if segment.packed:
@@ -264,73 +264,73 @@ class Segments:
             else:
                 start = max(0, places[0][1] - _MARGIN)
                 text = self.files.read(segment.path, start, places[-1][1] - start + _MARGIN)
-        except Harmed as error:
+        except SegmentCorrupt as error:
             text = error.text
         except OSError as error:
-            if error.errno not in HARM:
+            if error.errno not in UNREADABLE:
                 raise
-            return {place: self._with_care(segment, place) for place in places}
+            return {place: self._find_by_scan(segment, place) for place in places}
         found: dict[tuple[int, int], bytes] = {}
         crc_end, crc = -1, 0
         for place in places:
             at = place[1] - start
             end = text.find(b"\n", at) + 1
             before = text[text.rfind(b"\n", 0, max(at - 1, 0)) + 1 : at]
-            chain = crc if crc_end == at else written_crc(before)
+            chain = crc if crc_end == at else stored_crc(before)
             line = text[at:end]
             if (
                 not end
                 or chain is None
-                or not holds(line, chain)
-                or not line.startswith(b'{"pos":%d,' % place[0], RECORD_AT)
+                or not is_intact(line, chain)
+                or not line.startswith(b'{"pos":%d,' % place[0], RECORD_OFFSET)
             ):
-                found[place] = self._with_care(segment, place)
+                found[place] = self._find_by_scan(segment, place)
                 continue
             crc_end, crc = end, int(line[8:16], 16)
-            found[place] = line[RECORD_AT:-2]
+            found[place] = line[RECORD_OFFSET:-2]
         return found
 
-    def _refuse_stranger(self, segment: Segment, place: tuple[int, int]) -> None:
+    def _refuse_foreign(self, segment: Segment, place: tuple[int, int]) -> None:
         """Refuse a file of another log or of a newer format, even if its lines are correct. Errors: LogCorrupt."""
-        if segment.first in self._known:
+        if segment.first in self._own:
             return
         header = self._header(segment)
-        if header is not None and continuity.stranger(header[0], self.log_id, FORMAT):
-            raise self._diagnose(segment, place)
-        self._known.add(segment.first)
+        if header is not None and continuity.foreign_reason(header[0], self.log_id):
+            raise self._error_at(segment, place)
+        self._own.add(segment.first)
 
-    def _with_care(self, segment: Segment, place: tuple[int, int]) -> bytes:
+    def _find_by_scan(self, segment: Segment, place: tuple[int, int]) -> bytes:
         """Return the record by reading the whole segment: a neighbouring line may be corrupt and this one correct."""
         for item in self.walk(segment):
             if isinstance(item, Line) and item.offset == place[1] and item.position == place[0]:
                 return item.record
-        raise self._diagnose(segment, place)
+        raise self._error_at(segment, place)
 
-    def _diagnose(self, segment: Segment, place: tuple[int, int]) -> LogCorrupt:
+    def _error_at(self, segment: Segment, place: tuple[int, int]) -> LogCorrupt:
         """Return the error at ``place``; IndexMismatch if the whole segment is correct."""
-        harmed = list(damages(segment, self.walk(segment)))
-        for damage in harmed:
+        found = list(damages(segment, self.walk(segment)))
+        for damage in found:
             if damage.position is not None and damage.position <= place[0]:
                 last = damage.last_position
                 if last is None or place[0] <= last:
                     return damage.error()
         what = "it is not where the index says"
         error = Damage(path=str(segment.path), line=1, position=place[0], what=what).error()
-        return error if harmed else IndexMismatch(error.message, path=error.path, line=1, position=place[0])
+        return error if found else IndexMismatch(error.message, path=error.path, line=1, position=place[0])
 
     def _retry(self, segment: Segment, read: Callable[[Segment], T]) -> T:
-        """Read; try once more if another process has compressed the file meanwhile."""
+        """Call ``read``; try once more if another process has compressed the file meanwhile."""
         try:
             return read(segment)
         except FileNotFoundError:
             self.refresh()
-            return read(self.holding(segment.first))
+            return read(self.containing(segment.first))
 
     def pack(self, segment: Segment) -> None:
         """Compress a sealed segment. At every moment one complete copy is on disk."""
         try:
             text = self.files.read(segment.path)
-        except FileNotFoundError:  # done already; the refresh failed then
+        except FileNotFoundError:  # compressed already, but the refresh failed
             self.refresh()
             return
         target = self.path_for(segment.first, PACKED)
@@ -338,7 +338,7 @@ class Segments:
         self.files.write(temporary, pack(text))
         try:
             same = unpack(self.files.read(temporary)) == text
-        except Harmed:
+        except SegmentCorrupt:
             same = False
         if not same:
             raise OSError(errno.EIO, "the compressed file cannot be read back", str(temporary))

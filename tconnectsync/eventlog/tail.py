@@ -1,4 +1,4 @@
-"""The end of the log: where lines are appended, made durable, and put right after a crash or a failed write."""
+"""Appends lines durably to the end of the log, and repairs that end after a crash or a failed write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tconnectsync.errors import LogCorrupt
-from tconnectsync.eventlog.compression import Harmed
+from tconnectsync.eventlog.compression import SegmentCorrupt
 from tconnectsync.eventlog.damage import Damage, Segment, damage_of
 from tconnectsync.eventlog.framing import (
     START_CHAIN,
@@ -22,12 +22,12 @@ from tconnectsync.eventlog.framing import (
     read_header,
     walk,
 )
-from tconnectsync.eventlog.segment_continuity import FOREIGN, cut_short, whole
+from tconnectsync.eventlog.segment_continuity import FOREIGN, all_damaged, damaged_end
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.filesystem import TEMPORARY, AppendFile
 
 _HEADER_BYTES = 200
-"""More than a header ever has."""
+"""A header is always shorter."""
 
 _SECTOR = 512
 _ZEROS = re.compile(rb"\0+")
@@ -36,8 +36,8 @@ _ZEROS = re.compile(rb"\0+")
 class Tail:
     """The last segment, open for appending.
 
-    ``end`` is the last durable position and ``crc`` its line's checksum; ``notices`` tell what was put right at opening, and
-    ``damage`` what was found harmed before the tail.
+    ``end``: the last durable position; ``crc``: the checksum of its line; ``notices``: messages about repairs at opening;
+    ``damage``: corrupt lines of this segment, which :func:`tconnectsync.eventlog.repair_log` can repair.
     """
 
     def __init__(self, segments: Segments, segment_bytes: int, new_log_id: str) -> None:
@@ -46,7 +46,7 @@ class Tail:
         self._segment_bytes = segment_bytes
         self._file: AppendFile | None = None
         self._path: Path | None = None
-        self._doubtful = False
+        self._write_failed = False
         self.log_id = new_log_id
         self.end = 0
         self.crc = START_CHAIN
@@ -61,20 +61,20 @@ class Tail:
         for name in self._files.names(self._segments.folder):
             if name.endswith(TEMPORARY):
                 self._files.remove(self._segments.folder / name)
-        newer = self._segments.newer()
+        newer = self._segments.newer_release()
         if newer is not None:
-            raise newer_format(newer.path)
+            raise newer_release_error(newer.path)
         while segments := self._segments.all():
-            self._segments.log_id = self._segments.owner()
-            if self._take(segments[-1]):
-                self._confirm()
+            self._segments.log_id = self._segments.find_log_id()
+            if self._open_last(segments[-1]):
+                self._sync_existing()
                 return
             self._segments.refresh()
         self._begin_segment()
         self._segments.log_id = self.log_id
 
-    def _confirm(self) -> None:
-        """Make durable what was found: a process that was killed may have written it and not lived to sync it."""
+    def _sync_existing(self) -> None:
+        """Make the existing lines durable: a process that was killed may have written them without a sync."""
         if self._path is not None:
             self._file = self._files.open_append(self._path)
             try:
@@ -84,17 +84,17 @@ class Tail:
                 raise
         self._files.sync_folder(self._segments.folder)
 
-    def _take(self, segment: Segment) -> bool:
-        """Take ``segment`` as the last one; False when there is no record in it and it is out of the way."""
+    def _open_last(self, segment: Segment) -> bool:
+        """Continue ``segment``. Return False if it has no record; then it was moved to a side file."""
         try:
             text = self._segments.text(segment)
-        except Harmed as error:
+        except SegmentCorrupt as error:
             text = error.text
-            if not segment.packed:  # a disk that does not give a file back is nothing to write to
-                raise damage_of(segment, cut_short(text, segment.first, None, error.what)).error() from None
+            if not segment.packed:  # do not write to a disk that cannot read
+                raise damage_of(segment, damaged_end(text, segment.first, None, error.what)).error() from None
         header = read_header(text, segment.first)
         if header is not None and header[0].log != self._segments.log_id:
-            raise damage_of(segment, whole(text, segment.first, FOREIGN)).error()
+            raise damage_of(segment, all_damaged(text, segment.first, FOREIGN)).error()
         if (
             header is None
             and text.count(b"\n") < 2
@@ -104,47 +104,50 @@ class Tail:
             self._files.remove(segment.path)
             self._files.sync_folder(self._segments.folder)
             if len(text) > _HEADER_BYTES:
-                self.notices.append(f"{segment.path} was no part of the event log: it is kept in {side}.")
+                self.notices.append(f"{segment.path} was not part of the event log. It was moved to {side}.")
             return False
-        self.log_id = self._segments.log_id or self._no_owner(segment)
-        self.end, self.crc, good = segment.first - 1, header[2] if header else START_CHAIN, header[1] if header else 0
+        if not self._segments.log_id:
+            what = "no segment has a header that can be read"
+            raise Damage(path=str(segment.path), line=1, position=segment.first, what=what).error()
+        self.log_id = self._segments.log_id
+        self.end, self.crc, size = segment.first - 1, header[2] if header else START_CHAIN, header[1] if header else 0
         last: Line | None = None
         for item in walk(text, segment.first):
             if isinstance(item, Line):
                 last = item
-            elif item.last_position is None or (not segment.packed and unwritten(text, item)):
-                self._mend(segment, text, item, last)
+            elif item.last_position is None or (not segment.packed and is_unwritten(text, item)):
+                self._cut_torn_end(segment, text, item, last)
                 break
             else:
                 self.damage.append(damage_of(segment, item))
         if last is not None:
             self.end = position_after(last.position, last.record) - 1
             self.crc = last.crc
-            good = text.index(b"\n", last.offset) + 1
+            size = text.index(b"\n", last.offset) + 1
         if segment.packed:
             self.size = self._segment_bytes  # sealed: the next line begins a segment
             return True
-        self.size = good
+        self.size = size
         self._path = segment.path
         return True
 
-    def _mend(self, segment: Segment, text: bytes, run: DamagedRange, last: Line | None) -> None:
+    def _cut_torn_end(self, segment: Segment, text: bytes, torn: DamagedRange, last: Line | None) -> None:
         """Move the torn end of the log to a side file."""
         if last is None and read_header(text, segment.first) is None:
-            raise damage_of(segment, run).error()
+            raise damage_of(segment, torn).error()
         if segment.packed:
-            self.damage.append(damage_of(segment, run))
+            self.damage.append(damage_of(segment, torn))
             return
-        side = self._set_aside(text[run.offset :], run.first_position)
+        side = self._set_aside(text[torn.offset :], torn.first_position)
         file = self._files.open_append(segment.path)
         try:
-            file.truncate(run.offset)
+            file.truncate(torn.offset)
             file.sync()
         finally:
             file.close()
         self.notices.append(
-            f"The last write to the event log was cut short: what was torn from position {run.first_position} on is kept "
-            f"in {side}; it will be fetched again."
+            f"The last write to the event log was cut short at position {torn.first_position}. The incomplete part was moved to "
+            f"{side}. Its events will be fetched again."
         )
 
     def _set_aside(self, torn: bytes, position: int) -> Path:
@@ -158,18 +161,14 @@ class Tail:
             self._files.sync_folder(self._segments.folder)
         return side
 
-    def _no_owner(self, harmed: Segment) -> str:
-        what = "no segment has a header that can be read"
-        raise Damage(path=str(harmed.path), line=1, position=harmed.first, what=what).error()
-
     # --- appending --------------------------------------------------------------------------------------------------
 
     def write(self, records: Sequence[bytes]) -> list[int]:
-        """Append ``records`` at the next positions, durably, as many as the segment takes (at least one).
+        """Append ``records`` durably at the next positions, at least one and as many as fit into the segment.
 
-        Answers the offset of each line that was written. The caller says where ``end`` is then. OSError: none was written.
+        Return the offset of each written line; the caller then sets ``end``. Errors: OSError; then none was written.
         """
-        self._settle()
+        self._recover()
         if self.size >= self._segment_bytes or self._path is None:
             self._begin_segment()
         parts, offsets, crc, size = [], [], self.crc, self.size
@@ -181,13 +180,13 @@ class Tail:
             if size >= self._segment_bytes:
                 break
         if self._file is None:
-            assert self._path is not None  # noqa: S101 - set by _begin_segment or _take
+            assert self._path is not None  # noqa: S101 - set by _begin_segment or _open_last
             self._file = self._files.open_append(self._path)
         try:
             self._file.write(b"".join(parts))
             self._file.sync()
         except BaseException:
-            self._doubtful = True
+            self._write_failed = True
             with contextlib.suppress(OSError):
                 self._file.truncate(self.size)
             self.close()
@@ -213,9 +212,9 @@ class Tail:
         self._path, self._file, self.crc, self.size = path, file, crc, len(line)
         self._segments.refresh()
 
-    def _settle(self) -> None:
-        """After a failed write: open the file anew, cut back to the last durable byte, and read that it is so. OSError: it is not."""
-        if not self._doubtful:
+    def _recover(self) -> None:
+        """After a failed write: open the file again, cut it to the last durable byte, and verify that. Errors: OSError."""
+        if not self._write_failed:
             return
         assert self._path is not None  # noqa: S101 - a write failed, so there is one
         self.close()
@@ -235,31 +234,31 @@ class Tail:
             raise OSError(
                 errno.EIO, f"{os.strerror(errno.EIO)}: the log does not read back as written", str(self._path)
             )
-        self._doubtful = False
+        self._write_failed = False
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
-def unwritten(text: bytes, run: DamagedRange) -> bool:
-    """Whether ``run`` holds what a power cut kept from the disk while it wrote what stands behind: whole sectors of zeros.
+def is_unwritten(text: bytes, damage: DamagedRange) -> bool:
+    """Whether a power cut left sectors in ``damage`` unwritten: complete sectors of zeros.
 
-    Nothing from there on was ever durable, because a sync would have written these sectors too. No flipped bit looks so.
+    Then nothing after them was durable, because a sync would have written these sectors too. Flipped bits look different.
     """
-    for zeros in _ZEROS.finditer(text, run.offset, run.end):
-        begins = zeros.start() == run.offset or zeros.start() % _SECTOR == 0
+    for zeros in _ZEROS.finditer(text, damage.offset, damage.end):
+        begins = zeros.start() == damage.offset or zeros.start() % _SECTOR == 0
         if begins and (zeros.end() % _SECTOR == 0 or zeros.end() == len(text)):
             return True
     return False
 
 
-def newer_format(path: Path) -> LogCorrupt:
-    """The error for a log that a later release wrote."""
+def newer_release_error(path: Path) -> LogCorrupt:
+    """Return the error for a log that a newer release wrote."""
     return LogCorrupt(
-        f"{path} was written by a newer release of tconnectsync, whose format this one does not know.",
+        f"{path} was written by a newer release of tconnectsync. This release does not know its format.",
         path=str(path),
         line=1,
         remedy="Install the newer release again (in its source's folder: `pip install .`).",

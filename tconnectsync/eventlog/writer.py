@@ -1,4 +1,4 @@
-"""Appending: what is new is written to the log, durably, and then taken up by the index."""
+"""Appends new events durably to the log, and then adds them to the index."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tconnectsync.events import FACTS, Event
 
 @attrs.frozen(kw_only=True)
 class Appended:
-    """What an append did. Positions ``first`` to ``last`` are new (none: ``last`` is before ``first``).
+    """The result of an append. Positions ``first`` to ``last`` are new (none: ``last`` is before ``first``).
 
-    ``appended`` counts them, ``revisions`` how many of them revise an event; ``duplicates`` were there already.
+    ``appended``: their number; ``revisions``: how many of them revise an event; ``duplicates``: known events.
     """
 
     first: int
@@ -36,13 +36,13 @@ class Appended:
     duplicates: int
     revisions: int
     events: Sequence[Event] = attrs.field(default=(), repr=False, eq=False)
-    """Those that were appended, in order."""
+    """The appended events, in order."""
     known: Sequence[int] = attrs.field(default=(), repr=False, eq=False)
-    """Where in the log the pump events stand that were there already: for each duplicate the first position of its event."""
+    """For each duplicate that is a pump event: the first position of that event in the log."""
 
 
 class Writer:
-    """The one that appends. It holds the tail of the log and brings the index along."""
+    """Appends to the log's tail and keeps the index up to date."""
 
     def __init__(
         self, *, tail: Tail, segments: Segments, codec: Codec, index: Index, index_path: Path, clock: Clock
@@ -56,14 +56,14 @@ class Writer:
 
     def append(self, events: Sequence[Event]) -> Appended:
         """See :meth:`tconnectsync.eventlog.EventLog.append`."""
-        self.bring_along()
+        self.update_index()
         drafts = [self._codec.draft(event) for event in events]
-        places = [draft.entry.place for draft in drafts]
-        known = self._index.known(places)
+        slots = [draft.entry.slot for draft in drafts]
+        known = self._index.records_at(slots)
         new, revisions = drafts, 0
-        there: list[int] = []
-        if known or len(set(places)) < len(places):
-            new, revisions, there = self._without_duplicates(drafts, known)
+        known_positions: list[int] = []
+        if known or len(set(slots)) < len(slots):
+            new, revisions, known_positions = self._drop_duplicates(drafts, known)
         first = self.tail.end + 1
         self._write(new, known)
         return Appended(
@@ -73,51 +73,53 @@ class Writer:
             duplicates=len(drafts) - len(new),
             revisions=revisions,
             events=[draft.event for draft in new],
-            known=there,
+            known=known_positions,
         )
 
-    def bridge(self, first: int, last: int, times: Times | None, now: datetime) -> None:
-        """Write a gap record over the next positions, ``first`` to ``last``, so that no event ever gets them."""
+    def write_gap(self, first: int, last: int, times: Times | None, now: datetime) -> None:
+        """Write a gap record for the next positions, ``first`` to ``last``, so that no event ever gets them."""
         event = gap_event(self.tail.log_id, first, last, side_file="", now=now, times=times)
         self._write([self._codec.draft(event)], {}, last_position=last)
 
-    def bring_along(self) -> None:
-        """Let the index take up what an earlier append wrote and could not index. OSError when it still cannot."""
+    def update_index(self) -> None:
+        """Add records to the index that an earlier append wrote but could not index. Errors: OSError if it fails again."""
         if self._index.end != self.tail.end:
             with index_errors(self._index_path):
                 catch_up(self._index, self._segments, self._codec, self.tail.end, self._clock)
 
     # --- what is new ------------------------------------------------------------------------------------------------
 
-    def _without_duplicates(
+    def _drop_duplicates(
         self, drafts: Sequence[PendingRecord], known: Mapping[EventSlot, Sequence[IndexedRecord]]
     ) -> tuple[list[PendingRecord], int, list[int]]:
-        """The drafts that say something new, how many of them revise an event, and where the pump's others stand."""
+        """Return the new drafts, how many of them are revisions, and the positions of the pump events that are known."""
         new: list[PendingRecord] = []
-        there: list[int] = []
+        known_positions: list[int] = []
         revisions = 0
         fresh: dict[EventSlot, list[PendingRecord]] = {}
         for draft in drafts:
-            place = draft.entry.place
-            earlier, stored = fresh.get(place, []), known.get(place, ())
+            slot = draft.entry.slot
+            earlier, stored = fresh.get(slot, []), known.get(slot, ())
             if earlier or stored:
-                if self._is_there(draft, earlier, stored):
+                if self._is_duplicate(draft, earlier, stored):
                     if stored and draft.event.kind not in FACTS:
-                        there.append(min(each.position for each in stored))
+                        known_positions.append(min(each.position for each in stored))
                     continue
                 revisions += 1
-            fresh[place] = [*earlier, draft]
+            fresh[slot] = [*earlier, draft]
             new.append(draft)
-        return new, revisions, there
+        return new, revisions, known_positions
 
-    def _is_there(self, draft: PendingRecord, fresh: Sequence[PendingRecord], known: Sequence[IndexedRecord]) -> bool:
+    def _is_duplicate(
+        self, draft: PendingRecord, fresh: Sequence[PendingRecord], known: Sequence[IndexedRecord]
+    ) -> bool:
         digest = draft.entry.digest
         if any(seen.digest == digest for seen in known) or any(seen.entry.digest == digest for seen in fresh):
             return True
         if draft.entry.kind != draft.event.kind:
             return False
-        # the same body may have been written with other bytes, by an earlier release
-        others = [self._codec.event(record) for record in self._segments.readable(known)]
+        # an earlier release may have written the same body with other bytes
+        others = [self._codec.event(record) for record in self._segments.readable_records(known)]
         others += [other.event for other in fresh if other.entry.kind == other.event.kind]
         return any(other.kind == draft.event.kind and other.body == draft.event.body for other in others)
 
@@ -129,7 +131,7 @@ class Writer:
         known: Mapping[EventSlot, Sequence[IndexedRecord]],
         last_position: int | None = None,
     ) -> None:
-        """Write and take up ``drafts``; the last position is ``last_position`` where they are a gap."""
+        """Write and index ``drafts``. ``last_position``: the end of a gap that they describe."""
         tail = self.tail
         for position, draft in enumerate(drafts, tail.end + 1):
             draft.entry.pos = position
@@ -137,16 +139,16 @@ class Writer:
         entries = [draft.entry for draft in drafts]
         while records:
             offsets = tail.write(records)
-            taken = entries[: len(offsets)]
-            for entry, offset in zip(taken, offsets, strict=True):
+            written = entries[: len(offsets)]
+            for entry, offset in zip(written, offsets, strict=True):
                 entry.offset = offset
-            tail.end = last_position or taken[-1].pos
+            tail.end = last_position or written[-1].pos
             records, entries = records[len(offsets) :], entries[len(offsets) :]
-            self._take_up(taken, known)
-            if records:  # a new segment begins; what was taken up so far may be revised by the rest
-                known = self._index.known(entry.place for entry in entries)
+            self._add_to_index(written, known)
+            if records:  # the rest goes to a new segment, and may revise the records written so far
+                known = self._index.records_at(entry.slot for entry in entries)
 
-    def _take_up(self, entries: Sequence[IndexEntry], known: Mapping[EventSlot, Sequence[IndexedRecord]]) -> None:
+    def _add_to_index(self, entries: Sequence[IndexEntry], known: Mapping[EventSlot, Sequence[IndexedRecord]]) -> None:
         with index_errors(self._index_path):
             self._index.add(
                 entries,
@@ -160,7 +162,7 @@ class Writer:
 
 @contextlib.contextmanager
 def index_errors(path: Path) -> Iterator[None]:
-    """Failures of the index as OSError: to a caller they are the disk's. One that is harmed is forgotten: IndexCorrupt."""
+    """Raise errors of the index as OSError, like other errors of the disk. A corrupt index is deleted: IndexCorrupt."""
     try:
         yield
     except sqlite3.Error as error:

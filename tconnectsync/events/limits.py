@@ -18,6 +18,6 @@ BATTERY_MV = (2500.0, 5000.0)
 """The range of a lithium cell."""
 
 
-def possible(value: float | None, low: float, high: float) -> TypeGuard[float]:
+def is_possible(value: float | None, low: float, high: float) -> TypeGuard[float]:
     """Whether ``value`` is a number from ``low`` to ``high``, both inclusive (never NaN or infinite)."""
     return value is not None and math.isfinite(value) and low <= value <= high

@@ -12,7 +12,7 @@ import attrs
 
 from tconnectsync import events
 from tconnectsync.events import Event
-from tconnectsync.events.limits import BATTERY_MV, GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_IOB_U, MAX_RATE_U_PER_H, possible
+from tconnectsync.events.limits import BATTERY_MV, GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_IOB_U, MAX_RATE_U_PER_H, is_possible
 from tconnectsync.events.reservoir import KINDS as DELIVERY
 from tconnectsync.events.reservoir import Reservoir
 from tconnectsync.events.reservoir import after as delivered
@@ -32,7 +32,7 @@ KINDS = DELIVERY | {
 
 
 @attrs.frozen(kw_only=True)
-class Said:
+class Reported:
     """A number and the UTC time at which the pump reported or measured it."""
 
     value: float
@@ -53,22 +53,22 @@ class PumpState:
     event: str = ""
     seq: int | None = None
     at: datetime | None = None
-    iob_u: Said | None = None
-    bolus_u: Said | None = None
-    rate_u_per_h: Said | None = None
-    battery_percent: Said | None = None
-    battery_mv: Said | None = None
-    glucose_mg_dl: Said | None = None
+    iob_u: Reported | None = None
+    bolus_u: Reported | None = None
+    rate_u_per_h: Reported | None = None
+    battery_percent: Reported | None = None
+    battery_mv: Reported | None = None
+    glucose_mg_dl: Reported | None = None
     glucose_mark: str | None = None
     glucose_at: datetime | None = None
     suspended: bool | None = None
     reservoir: Reservoir = attrs.field(factory=Reservoir)
 
     @property
-    def reservoir_u(self) -> Said | None:
+    def reservoir_u(self) -> Reported | None:
         """The insulin that is left in the cartridge."""
         left, at = self.reservoir.shown_u, self.reservoir.at
-        return None if left is None or at is None else Said(value=left, at=at)
+        return None if left is None or at is None else Reported(value=left, at=at)
 
 
 def after(state: PumpState, event: Event) -> PumpState:
@@ -84,8 +84,8 @@ def after(state: PumpState, event: Event) -> PumpState:
     if event.kind in DELIVERY:
         changes["reservoir"] = delivered(state.reservoir, event)
     iob_u = getattr(body, "iob_u", None)
-    if possible(iob_u, 0.0, MAX_IOB_U):
-        changes["iob_u"] = Said(value=iob_u, at=at)
+    if is_possible(iob_u, 0.0, MAX_IOB_U):
+        changes["iob_u"] = Reported(value=iob_u, at=at)
     if isinstance(body, events.BatteryMeasured | events.DaySummary):
         changes |= _battery(body, at)
     elif isinstance(body, events.GlucoseReading):
@@ -93,12 +93,12 @@ def after(state: PumpState, event: Event) -> PumpState:
     elif isinstance(body, events.BolusCompleted | events.BolusDelivered):
         changes |= _bolus(body, at)
     elif isinstance(body, events.BasalDelivered):
-        known = possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H)
-        changes["rate_u_per_h"] = Said(value=body.rate_u_per_h, at=at) if known else None
+        known = is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H)
+        changes["rate_u_per_h"] = Reported(value=body.rate_u_per_h, at=at) if known else None
         if known and body.rate_u_per_h > 0:
             changes["suspended"] = False
     elif isinstance(body, events.PumpingSuspended):
-        changes |= {"suspended": True, "rate_u_per_h": Said(value=0.0, at=at)}
+        changes |= {"suspended": True, "rate_u_per_h": Reported(value=0.0, at=at)}
     elif isinstance(body, events.PumpingResumed):
         changes["suspended"] = False
         if state.suspended:
@@ -108,10 +108,10 @@ def after(state: PumpState, event: Event) -> PumpState:
 
 def _battery(body: events.BatteryMeasured | events.DaySummary, at: datetime) -> dict[str, Any]:
     changes: dict[str, Any] = {}
-    if body.battery_percent is not None and possible(body.battery_percent, 0.0, 100.0):
-        changes["battery_percent"] = Said(value=body.battery_percent, at=at)
-    if body.battery_mv is not None and possible(body.battery_mv, *BATTERY_MV):
-        changes["battery_mv"] = Said(value=float(body.battery_mv), at=at)
+    if body.battery_percent is not None and is_possible(body.battery_percent, 0.0, 100.0):
+        changes["battery_percent"] = Reported(value=body.battery_percent, at=at)
+    if body.battery_mv is not None and is_possible(body.battery_mv, *BATTERY_MV):
+        changes["battery_mv"] = Reported(value=float(body.battery_mv), at=at)
     return changes
 
 
@@ -119,9 +119,9 @@ def _bolus(body: events.BolusCompleted | events.BolusDelivered, at: datetime) ->
     """Records 280 and 20 report the same bolus. While it runs, it is not the last one yet."""
     if isinstance(body, events.BolusDelivered) and body.status != "completed":
         return {}
-    if not body.delivered_u or not possible(body.delivered_u, 0.0, MAX_BOLUS_U):
+    if not body.delivered_u or not is_possible(body.delivered_u, 0.0, MAX_BOLUS_U):
         return {}
-    return {"bolus_u": Said(value=body.delivered_u, at=at)}
+    return {"bolus_u": Reported(value=body.delivered_u, at=at)}
 
 
 def _glucose(state: PumpState, body: events.GlucoseReading, measured_at: datetime) -> dict[str, Any]:
@@ -131,10 +131,10 @@ def _glucose(state: PumpState, body: events.GlucoseReading, measured_at: datetim
     if body.mark in ("high", "low"):
         return {"glucose_mg_dl": None, "glucose_mark": body.mark, "glucose_at": measured_at}
     value = body.glucose_mg_dl
-    if body.mark != "value" or value is None or not possible(value, *GLUCOSE_MG_DL):
+    if body.mark != "value" or value is None or not is_possible(value, *GLUCOSE_MG_DL):
         return {}
     return {
-        "glucose_mg_dl": Said(value=value, at=measured_at),
+        "glucose_mg_dl": Reported(value=value, at=measured_at),
         "glucose_mark": "value",
         "glucose_at": measured_at,
     }

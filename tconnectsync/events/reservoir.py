@@ -9,7 +9,7 @@ import attrs
 
 from tconnectsync import events
 from tconnectsync.events import Event
-from tconnectsync.events.limits import MAX_BOLUS_U, MAX_RATE_U_PER_H, MAX_VOLUME_U, possible
+from tconnectsync.events.limits import MAX_BOLUS_U, MAX_RATE_U_PER_H, MAX_VOLUME_U, is_possible
 
 CONFIRMED_FOR = timedelta(minutes=15)
 """The pump reports its rate every five minutes. After a longer silence the delivered amount is unknown."""
@@ -32,7 +32,7 @@ KINDS = frozenset(
 
 
 @attrs.frozen(kw_only=True)
-class Counted:
+class BolusAmount:
     """The subtracted amount of one bolus: its two parts by records 20 and 21, or both together by 280."""
 
     bolus_id: int
@@ -53,7 +53,7 @@ class Reservoir:
     left_u: float | None = None
     at: datetime | None = None
     rate_u_per_h: float = 0.0
-    boluses: tuple[Counted, ...] = ()
+    boluses: tuple[BolusAmount, ...] = ()
 
     @property
     def shown_u(self) -> float | None:
@@ -67,28 +67,28 @@ def after(reservoir: Reservoir, event: Event) -> Reservoir:
     if at is None:
         raise ValueError(f"event {event.id} has no UTC time")
     if isinstance(body, events.CartridgeFilled):
-        return _said(body.volume_u or body.measured_u, at)
+        return _reported(body.volume_u or body.measured_u, at)
     if isinstance(body, events.PumpingSuspended | events.PumpingResumed) and body.reservoir_u is not None:
-        return _said(body.reservoir_u, at)
+        return _reported(body.reservoir_u, at)
     reservoir = _basal_until(reservoir, at)
     if isinstance(body, events.BasalDelivered):
-        known = possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H)
+        known = is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H)
         return attrs.evolve(reservoir, rate_u_per_h=body.rate_u_per_h) if known else Reservoir()
     if isinstance(body, events.PumpingSuspended):
         return attrs.evolve(reservoir, rate_u_per_h=0.0)
     if isinstance(body, events.TubingFilled | events.CannulaFilled):
         return _less(reservoir, body.prime_u, MAX_VOLUME_U)
     if isinstance(body, events.BolusCompleted):
-        return _counted(reservoir, body.bolus_id, "immediate_u", body.delivered_u)
+        return _less_bolus(reservoir, body.bolus_id, "immediate_u", body.delivered_u)
     if isinstance(body, events.BolusExtendedCompleted):
-        return _counted(reservoir, body.bolus_id, "extended_u", body.delivered_u)
+        return _less_bolus(reservoir, body.bolus_id, "extended_u", body.delivered_u)
     if isinstance(body, events.BolusDelivered) and body.status == "completed":
-        return _counted(reservoir, body.bolus_id, "together_u", body.delivered_u)
+        return _less_bolus(reservoir, body.bolus_id, "together_u", body.delivered_u)
     return reservoir
 
 
-def _said(left_u: float | None, at: datetime) -> Reservoir:
-    if left_u is None or not possible(left_u, 0.0, MAX_VOLUME_U):
+def _reported(left_u: float | None, at: datetime) -> Reservoir:
+    if left_u is None or not is_possible(left_u, 0.0, MAX_VOLUME_U):
         return Reservoir()
     return Reservoir(left_u=left_u, at=at)
 
@@ -96,7 +96,7 @@ def _said(left_u: float | None, at: datetime) -> Reservoir:
 def _less(reservoir: Reservoir, amount_u: float | None, most_u: float) -> Reservoir:
     if reservoir.left_u is None:
         return reservoir
-    if amount_u is None or not possible(amount_u, 0.0, most_u):
+    if amount_u is None or not is_possible(amount_u, 0.0, most_u):
         return Reservoir()
     return attrs.evolve(reservoir, left_u=round(reservoir.left_u - amount_u, 6))
 
@@ -111,10 +111,10 @@ def _basal_until(reservoir: Reservoir, at: datetime) -> Reservoir:
     return attrs.evolve(_less(reservoir, amount_u, MAX_VOLUME_U), at=at)
 
 
-def _counted(reservoir: Reservoir, bolus_id: int, part: str, delivered_u: float | None) -> Reservoir:
-    if delivered_u is None or not possible(delivered_u, 0.0, MAX_BOLUS_U):
+def _less_bolus(reservoir: Reservoir, bolus_id: int, part: str, delivered_u: float | None) -> Reservoir:
+    if delivered_u is None or not is_possible(delivered_u, 0.0, MAX_BOLUS_U):
         return Reservoir()
-    before = next((bolus for bolus in reservoir.boluses if bolus.bolus_id == bolus_id), Counted(bolus_id=bolus_id))
+    before = next((bolus for bolus in reservoir.boluses if bolus.bolus_id == bolus_id), BolusAmount(bolus_id=bolus_id))
     parts: dict[str, Any] = {part: delivered_u}
     now = attrs.evolve(before, **parts)
     others = tuple(bolus for bolus in reservoir.boluses if bolus is not before)

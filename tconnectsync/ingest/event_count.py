@@ -18,14 +18,14 @@ class EventCount:
     ``held``: the last position of the log when the request began.
     """
 
-    held: int = 0
+    end_before: int = 0
     new: int = 0
     known: int = 0
     _seen: bytearray = attrs.field(init=False, repr=False)
     """One bit for each of the log's positions."""
 
     def __attrs_post_init__(self) -> None:
-        self._seen = bytearray(self.held // 8 + 1)
+        self._seen = bytearray(self.end_before // 8 + 1)
 
     def count(self, appended: Appended) -> None:
         """Add what came of one append."""
@@ -36,7 +36,7 @@ class EventCount:
         """Add events that were given and stand there already."""
         for position in positions:
             byte, bit = position >> 3, 1 << (position & 7)
-            if position <= self.held and not self._seen[byte] & bit:
+            if position <= self.end_before and not self._seen[byte] & bit:
                 self._seen[byte] |= bit
                 self.known += 1
 

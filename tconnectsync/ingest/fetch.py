@@ -28,15 +28,15 @@ class FetchState(Enum):
 class Fetch:
     """One fetch. ``whole``: a poll of everything new. ``gap``: the days of a gap that it fetches again."""
 
-    begin: Callable[[], Iterator[Batch]]
-    whole: bool = False
+    start: Callable[[], Iterator[Batch]]
+    is_poll: bool = False
     gap: RefetchRange | None = None
     state: FetchState = FetchState.QUEUED
     began: datetime | None = None
     event_count: EventCount = attrs.field(factory=EventCount)
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether it has ended, well or badly."""
         return self.state in (FetchState.DONE, FetchState.FAILED)
 

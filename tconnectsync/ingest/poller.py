@@ -70,7 +70,7 @@ class Poller:
         """How it is doing."""
         return self.state.health
 
-    def due(self, now: datetime) -> datetime | None:
+    def next_step(self, now: datetime) -> datetime | None:
         """When the next step may be; None: not by itself (refused credentials)."""
         if self.busy:
             return now
@@ -104,12 +104,12 @@ class Poller:
             return next_refetch(self.events, self.name, self.state.refetched_until) is None
         return False
 
-    def start(self) -> list[Fetch]:
+    def request_poll(self) -> list[Fetch]:
         """Ask for a poll; one that is waiting or under way will do."""
         for run in (self._fetch, *self._queue):
-            if run is not None and run.whole:
+            if run is not None and run.is_poll:
                 return [run]
-        poll = Fetch(lambda: self.source.poll(SourceHistory(self.events, self.name)), whole=True)
+        poll = Fetch(lambda: self.source.poll(SourceHistory(self.events, self.name)), is_poll=True)
         self._queue.appendleft(poll)
         return [poll]
 
@@ -122,12 +122,12 @@ class Poller:
         parts = []
         while last >= first:
             begin = max(first, last - timedelta(days=DAYS_AT_ONCE - 1))
-            parts.append(Fetch(self._backfill_of(begin, last), event_count=brought))
+            parts.append(Fetch(self._backfill_fetch(begin, last), event_count=brought))
             last = begin - timedelta(days=1)
         self._queue.extend(parts)
         return parts
 
-    def _backfill_of(self, first: date, last: date) -> Callable[[], Iterator[Batch]]:
+    def _backfill_fetch(self, first: date, last: date) -> Callable[[], Iterator[Batch]]:
         return lambda: self.source.backfill(SourceHistory(self.events, self.name), first, last)
 
     def stop(self) -> None:
@@ -145,11 +145,11 @@ class Poller:
         """The next answer; None when the run is through."""
         if self._fetch is None:
             planned = self.state.next_poll is None or self.state.next_poll.is_over(self.clock)
-            if not self._queue or (planned and not any(run.whole for run in self._queue)):
-                self.start()
+            if not self._queue or (planned and not any(run.is_poll for run in self._queue)):
+                self.request_poll()
             self._fetch = self._queue.popleft()
             self._fetch.state, self._fetch.began = FetchState.RUNNING, now
-            self._batches = self._fetch.begin()
+            self._batches = self._fetch.start()
         assert self._batches is not None  # noqa: S101 - it belongs to the run
         return next(self._batches, None)
 
@@ -163,7 +163,7 @@ class Poller:
                 return
             batch = self._next_batch(now)
             if batch is None:
-                self._ended(now)
+                self._finish(now)
                 return
             appended = self.events.append(batch.events)
         except CredentialsRefused as error:
@@ -180,7 +180,7 @@ class Poller:
             raise
         except Exception as error:
             if isinstance(error, sqlite3.DatabaseError):
-                self.events.refuse_harmed_index()
+                self.events.discard_corrupt_index()
             # the border to a plugin: its fault must not stop the others
             if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                 remedy = "Make room on the disk (or look at its health); nothing is lost, polling goes on by itself."
@@ -227,7 +227,7 @@ class Poller:
                 if next_refetch(self.events, self.name, self.state.refetched_until) is not None:
                     self.state.next_poll = None
 
-    def _ended(self, now: datetime) -> None:
+    def _finish(self, now: datetime) -> None:
         """A run is through: go on with what a repair took out of the log, or wait for the next poll."""
         run, memory = self._fetch, self.state
         assert run is not None  # noqa: S101 - it has just ended
@@ -238,7 +238,7 @@ class Poller:
         memory.health = Health().with_since(memory.health, now)
         if run.gap is not None:
             memory.refetched_until[run.gap.name] = run.gap.last.isoformat()
-        if run.whole:
+        if run.is_poll:
             memory.last_fetch = now
             memory.last_began = now if run.began is None else min(run.began, now)
             uploads = [fact.body.uploaded_at for fact in self.events.facts("upload.seen", source=self.name, limit=24)]
@@ -248,7 +248,7 @@ class Poller:
         missing = next_refetch(self.events, self.name, memory.refetched_until)
         if missing is not None:
             log.info("gap_fetched_again source=%s first=%s last=%s", self.name, missing.first, missing.last)
-            self._queue.appendleft(Fetch(self._backfill_of(missing.first, missing.last), gap=missing))
+            self._queue.appendleft(Fetch(self._backfill_fetch(missing.first, missing.last), gap=missing))
 
     def _fail(
         self, now: datetime, state: HealthState, message: str, remedy: str | None, *, after_s: float | None = None

@@ -13,7 +13,7 @@ from tconnectsync.jobs.messages import Job, Progress, Result
 from tconnectsync.jobs.outcome import conclude, problems, result_of
 from tconnectsync.jobs.steps import drain, find_runner, poll, start_runs
 from tconnectsync.plugin.receiver import can_adopt
-from tconnectsync.reconcile.adoption import AdoptionReport, adopted, cannot_be_adopted
+from tconnectsync.reconcile.adoption import AdoptionReport, adopt_documents, cannot_adopt_text
 from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.sink_runner import SinkRunner
@@ -34,9 +34,9 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
         return
     receiver = runner.sender.receiver
     if not can_adopt(receiver):
-        yield Result(status=ExitStatus.USAGE, lines=(cannot_be_adopted(name),))
+        yield Result(status=ExitStatus.USAGE, lines=(cannot_adopt_text(name),))
         return
-    runs = start_runs(engine, lambda poller: poller.start())
+    runs = start_runs(engine, lambda poller: poller.request_poll())
     yield from poll(engine, runs)
     while engine.timeline_is_current and runner.folding.fold(engine.views, version=engine.version):
         yield Progress(message="folding")
@@ -48,12 +48,12 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
     seen, found = AdoptionReport(), AdoptionReport()
     try:
         verifier = runner.verifier(engine.views)
-        for _ in adopted(seen, verifier, receiver, *days):
+        for _ in adopt_documents(seen, verifier, receiver, *days):
             yield Progress(message="comparing the older bridge's documents")
         if seen.unclear and not keep_unclear:
             yield Result(status=ExitStatus.SET_ASIDE, lines=seen.lines(name, done=False, keep_unclear=False))
             return
-        for _ in adopted(found, verifier, receiver, *days, send_again=runner.send_again):
+        for _ in adopt_documents(found, verifier, receiver, *days, send_again=runner.send_again):
             yield Progress(message=f"replacing an older bridge's documents, {sum(found.replaced.values()):,} so far")
     except Retryable as error:
         again = f"Run `tconnectsync adopt {name}` again: it continues where it stopped."

@@ -19,7 +19,7 @@ COUNT_EVERY_S = 1.0
 
 def poll(engine: Engine, runs: Sequence[Fetch]) -> Iterator[Progress]:
     """Run until these fetches are over. Sinks are served in between."""
-    while not all(run.over for run in runs):
+    while not all(run.is_over for run in runs):
         engine.run_once(polling=False)
         for poller in engine.pollers.values():
             if poller.running:

@@ -20,7 +20,7 @@ log = logging.getLogger("tconnectsync.jobs")
 
 
 def sync(engine: Engine) -> Job:
-    runs = start_runs(engine, lambda poller: poller.start())
+    runs = start_runs(engine, lambda poller: poller.request_poll())
     yield from poll(engine, runs)
     yield from drain(engine)
     yield with_failures(conclude(engine), runs)
@@ -70,7 +70,7 @@ def resume(engine: Engine, args: Mapping[str, Any]) -> Job:
     poller = engine.pollers.get(name)
     if poller is not None:
         poller.resume()
-        yield from poll(engine, poller.start())
+        yield from poll(engine, poller.request_poll())
         yield from drain(engine)
         yield conclude(engine, f"{name}: resumed")
         return

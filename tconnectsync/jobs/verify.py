@@ -15,7 +15,7 @@ from tconnectsync.jobs.messages import Job, Progress, Result
 from tconnectsync.jobs.outcome import URGENT, conclude
 from tconnectsync.jobs.steps import drain, find_runner, poll, start_runs
 from tconnectsync.plugin.receiver import ReadableReceiver
-from tconnectsync.reconcile.report import ComparisonReport, cannot_be_verified
+from tconnectsync.reconcile.report import ComparisonReport, cannot_verify_text
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.text.plural import counted
 
@@ -33,7 +33,7 @@ def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
         yield unknown
         return
     if not isinstance(runner.sender.receiver, ReadableReceiver):
-        yield Result(status=ExitStatus.USAGE, lines=(cannot_be_verified(name),))
+        yield Result(status=ExitStatus.USAGE, lines=(cannot_verify_text(name),))
         return
     while engine.run_once(polling=False, only=()):  # wait for a running poll
         yield Progress(message="reading the log")
@@ -51,7 +51,7 @@ def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
             runner.repair(part.found)
             yield Progress(message=f"comparing, {counted(before.good, 'document')} so far")
         if before.counts["orphaned"]:
-            yield from poll(engine, start_runs(engine, lambda poller: poller.start()))
+            yield from poll(engine, start_runs(engine, lambda poller: poller.request_poll()))
         yield from drain(engine, (name,))
         for part in runner.verifier(engine.views).run(*span) if before.wrong else ():
             after.add(part)

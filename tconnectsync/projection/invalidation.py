@@ -78,4 +78,4 @@ def invalidate_new(folding: FoldRunner, events: EventLog, views: Mapping[str, Ev
         last -= 1  # a position may have several rows, and the limit may have cut off some
     if last != cursor:
         folding.invalidate_new(touched, cursor=last)
-        folding.outbox.facts.put(CURSOR_MARK, events.mark(last) or "")
+        folding.outbox.facts.put(CURSOR_MARK, events.checksum_at(last) or "")

@@ -27,7 +27,7 @@ def read_events(
 
     Damaged parts are skipped; ``left_out`` gets each one once. Errors: RequestRefused for a pump that the log does not have.
     """
-    from tconnectsync.eventlog.record_json import record_of
+    from tconnectsync.eventlog.record_json import record_json
 
     if not (config.data_dir / "log").is_dir():
         return
@@ -49,12 +49,12 @@ def read_events(
 
     try:
         while True:
-            for event in events.events(position, left_out=report):
+            for event in events.events(position, on_damage=report):
                 position = event.pos
                 day = event.pump_time.date()
                 chosen = (not kinds or event.kind in kinds) and (pump is None or event.pump == pump)
                 if chosen and (first is None or day >= first) and (last is None or day <= last):
-                    yield record_of(event)
+                    yield record_json(event)
             if not follow:
                 return
             clock.sleep(1.0)

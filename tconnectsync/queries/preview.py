@@ -25,7 +25,7 @@ from tconnectsync.jobs.steps import no_such_sink
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import Delivery, Receiver, Refused, can_adopt, rendered
-from tconnectsync.reconcile.adoption import AdoptionReport, adopted, cannot_be_adopted
+from tconnectsync.reconcile.adoption import AdoptionReport, adopt_documents, cannot_adopt_text
 from tconnectsync.runtime.assembly import open_engine
 from tconnectsync.runtime.data_dir import make_data_dir
 from tconnectsync.runtime.engine import Engine
@@ -89,7 +89,7 @@ def preview_adoption(
             return no_such_sink(engine, sink)
         receiver = runner.sender.receiver
         if not can_adopt(receiver):
-            return Result(status=ExitStatus.USAGE, lines=(cannot_be_adopted(sink),))
+            return Result(status=ExitStatus.USAGE, lines=(cannot_adopt_text(sink),))
         engine.run_once(polling=False, only=())
         _fold(engine, runner)
         days = _utc_days(config, first, last)
@@ -97,7 +97,7 @@ def preview_adoption(
         if blocked is not None:
             return blocked
         found = AdoptionReport()
-        for _ in adopted(found, runner.verifier(engine.views), receiver, *days):
+        for _ in adopt_documents(found, runner.verifier(engine.views), receiver, *days):
             pass
         waits = bool(found.unclear) and not keep_unclear
         return Result(
@@ -133,7 +133,7 @@ def _scratch_engine(config: Config, plugins: Plugins, clock: Clock, *, polling: 
 def _poll(engine: Engine) -> None:
     for poller in engine.pollers.values():
         if poller.can_poll():
-            poller.start()
+            poller.request_poll()
     while engine.run_once(polling=False, only=()):
         pass
 

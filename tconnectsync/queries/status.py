@@ -24,7 +24,7 @@ from tconnectsync.outbox import Outbox, set_aside_words
 from tconnectsync.outbox.facts import HEALTH, LAST_DELIVERED, OTHERS_ALLOWED
 from tconnectsync.projection.pending_notes import NOTES
 from tconnectsync.reconcile.daily import ComparisonState
-from tconnectsync.reconcile.report import twice_words
+from tconnectsync.reconcile.report import twice_text
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.timeline.resolver import TimelineResolver
@@ -238,12 +238,12 @@ def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
             notes = [note.text(now) for note in outbox.facts.get(NOTES) if note.is_due(now)] if on else []
             if counts.dead and on:
                 notes.insert(0, set_aside_words(counts.dead, outbox.dead_letters.last_reason()))
-            comparison = ComparisonState.of(outbox)
+            comparison = ComparisonState.load(outbox)
             if on and comparison.problem and condition.is_ok:
                 condition = _not_compared(comparison, condition, now)
             twice = comparison.counts.get("twice", 0)
             if on and twice and not outbox.facts.get(OTHERS_ALLOWED):
-                notes.append(twice_words(twice, path.stem))
+                notes.append(twice_text(twice, path.stem))
             return {
                 **_health_json(condition, ". ".join(part for part in (condition.message, *notes) if part)),
                 "next_try": iso(_next_try(condition.not_before, now)),

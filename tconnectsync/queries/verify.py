@@ -18,7 +18,7 @@ from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.reconcile.comparison import Verifier
-from tconnectsync.reconcile.report import ComparisonChunk, cannot_be_verified
+from tconnectsync.reconcile.report import ComparisonChunk, cannot_verify_text
 from tconnectsync.runtime.assembly import open_sinks, open_sources
 from tconnectsync.runtime.data_dir import outbox_path
 from tconnectsync.timeline.event_stream import event_streams
@@ -39,7 +39,7 @@ def verify(
             remedy="`tconnectsync status` shows which sinks are on. Turn it on in the configuration, then run `tconnectsync sync`.",
         )
     if not isinstance(opened.receiver, ReadableReceiver):
-        raise RequestRefused(cannot_be_verified(sink), remedy="`tconnectsync plugins` lists the sinks.")
+        raise RequestRefused(cannot_verify_text(sink), remedy="`tconnectsync plugins` lists the sinks.")
     path = outbox_path(config.data_dir, sink)
     if not path.exists() or not (config.data_dir / "log").is_dir():
         raise RequestRefused(

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, available_timezones
 import attrs
 
 from tconnectsync.plugin.receiver import CheckResult
-from tconnectsync.timeline.pump_clock import span_text
-from tconnectsync.timeline.zone_decision import BOGUS, FIT_S, FRESH_S, IMPOSSIBLE_S, Upload
+from tconnectsync.timeline.pump_clock import duration_text
+from tconnectsync.timeline.zone_decision import FIT_S, FRESH_S, IMPOSSIBLE_S, MAX_LEAD, Upload
 from tconnectsync.timeline.zones import Zones
 
 PLACES = (
@@ -61,7 +61,7 @@ def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
     lags_s = [upload.lag_s(offset_s) for offset_s in zones.offsets_near(day)]
     if any(IMPOSSIBLE_S <= lag_s <= FRESH_S for lag_s in lags_s):
         return None
-    if upload.newest - upload.at.replace(tzinfo=None) > BOGUS:  # a clock that is days ahead is not a wrong zone
+    if upload.newest - upload.at.replace(tzinfo=None) > MAX_LEAD:  # a clock that is days ahead is not a wrong zone
         return None
     sure = max(lags_s) < IMPOSSIBLE_S
     possible = {place: upload.lag_s(Zones(timezone=place).offset_at(upload.at)) for place in PLACES}
@@ -89,7 +89,7 @@ def clock_ahead(upload: Upload, zones: Zones) -> CheckResult | None:
         return None
     return CheckResult(
         good=True,
-        what=f"pump clock: seems at least {span_text(ahead_s)} ahead of {zones.name_at(upload.newest.date())}",
+        what=f"pump clock: seems at least {duration_text(ahead_s)} ahead of {zones.name_at(upload.newest.date())}",
         remedy="Set the time on the pump. Until then its events are shown too late by that much, and those events stay so.",
     )
 

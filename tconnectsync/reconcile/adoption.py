@@ -16,7 +16,7 @@ from tconnectsync.text.plural import counted
 _LISTED = 20
 
 
-def cannot_be_adopted(sink: str) -> str:
+def cannot_adopt_text(sink: str) -> str:
     """For a receiver that cannot tell an older bridge's documents."""
     return f"{sink} cannot take over what others wrote; `tconnectsync adopt {sink} --skip` delivers beside it"
 
@@ -57,7 +57,7 @@ class AdoptionReport:
         return tuple(said)
 
 
-def adopted(
+def adopt_documents(
     found: AdoptionReport,
     verifier: Verifier,
     receiver: SupportsAdoption,

@@ -23,11 +23,11 @@ from tconnectsync.reconcile.report import ComparisonChunk, Mismatch
 from tconnectsync.text.plural import counted
 from tconnectsync.timeline.event_stream import EventStream
 
-AT_ONCE = timedelta(days=7)
+PERIOD = timedelta(days=7)
 """So many days are held in memory together."""
-READ_AT_ONCE = 500
+PAGE = 500
 MARGIN = timedelta(days=1)
-REACH = timedelta(days=2)
+ADOPTION_REACH = timedelta(days=2)
 """So far from ours lies what somebody else wrote of the same with a wrong time zone."""
 _MS = timedelta(milliseconds=1)
 
@@ -47,18 +47,18 @@ class _FoldedDocument:
 
 
 @attrs.define
-class _Span:
+class _Period:
     """What is known of some days: documents of the outbox by identity, stored copies, and contents worked out again."""
 
     first: datetime
     last: datetime
     rows: dict[str, DocumentRow] = attrs.field(factory=dict)
-    copies: defaultdict[str, list[StoredDocument]] = attrs.field(factory=lambda: defaultdict(list))
+    stored: defaultdict[str, list[StoredDocument]] = attrs.field(factory=lambda: defaultdict(list))
     foreign: list[StoredDocument] = attrs.field(factory=list)
     folded: dict[str, _FoldedDocument] = attrs.field(factory=dict)
-    unread: dict[tuple[str, str, int], TconnectsyncError] = attrs.field(factory=dict)
+    errors: dict[tuple[str, str, int], TconnectsyncError] = attrs.field(factory=dict)
     """Why (fold, stream, interval) cannot be folded."""
-    moving: set[str] = attrs.field(factory=set)
+    changed: set[str] = attrs.field(factory=set)
 
 
 @attrs.define
@@ -94,8 +94,8 @@ class Verifier:
         first = first or (known[0] - MARGIN if known else None)
         last = last or self.clock.now() + MARGIN
         while first is not None and first <= last:
-            begin = max(first, last - AT_ONCE)
-            yield from self._compare(_Span(begin, last))
+            begin = max(first, last - PERIOD)
+            yield from self._compare(_Period(begin, last))
             last = begin - _MS
 
     def weeks_with_others(
@@ -106,65 +106,65 @@ class Verifier:
         Ours are those that the receiver took or is to get; last come those of them that it took and does not hold any more. Raises what the receiver raises; LogCorrupt, FoldFailed.
         """
         known = self.outbox.queue.span()
-        first = first or (known[0] - REACH if known else None)
-        last = last or self.clock.now() + REACH
+        first = first or (known[0] - ADOPTION_REACH if known else None)
+        last = last or self.clock.now() + ADOPTION_REACH
         while first is not None and first <= last:
-            begin = max(first, last - AT_ONCE)
-            ours = _Span(begin - REACH, last + REACH)
+            begin = max(first, last - PERIOD)
+            ours = _Period(begin - ADOPTION_REACH, last + ADOPTION_REACH)
             for _ in self._survey(ours):
                 yield None
             others = [copy for copy in ours.foreign if begin <= copy.at <= last]
             ours.rows = self.outbox.rows.between(ours.first, ours.last) if others else {}
             for _ in self._refold_span(ours) if others else ():
                 yield None
-            for error in ours.unread.values():
+            for error in ours.errors.values():
                 raise error
             rows = {
                 id_ for id_, row in ours.rows.items() if row.is_desired and row.dead_reason is None and not row.given_up
             }
-            lost = [row for id_, row in ours.rows.items() if row.is_settled and id_ not in ours.copies]
+            lost = [row for id_, row in ours.rows.items() if row.is_settled and id_ not in ours.stored]
             yield [made.document for id_, made in ours.folded.items() if id_ in rows], others, lost
             last = begin - _MS
 
-    def _compare(self, span: _Span) -> Iterator[ComparisonChunk]:
+    def _compare(self, span: _Period) -> Iterator[ComparisonChunk]:
         span.rows = self.outbox.rows.between(span.first, span.last)
         for _ in self._survey(span):
             yield ComparisonChunk()
-        span.rows |= self.outbox.rows.of(span.copies.keys() - span.rows.keys())
+        span.rows |= self.outbox.rows.of(span.stored.keys() - span.rows.keys())
         for _ in self._refold_span(span):
             yield ComparisonChunk()
         now = self.outbox.rows.between(span.first, span.last) | self.outbox.rows.of(
-            span.rows.keys() | span.copies.keys()
+            span.rows.keys() | span.stored.keys()
         )
-        span.moving = {id_ for id_ in span.rows.keys() | now.keys() if span.rows.get(id_) != now.get(id_)}
+        span.changed = {id_ for id_ in span.rows.keys() | now.keys() if span.rows.get(id_) != now.get(id_)}
         judged = [
-            self._verdict_of(span, id_) for id_ in sorted(span.rows.keys() | span.copies.keys() | span.folded.keys())
+            self._verdict_of(span, id_) for id_ in sorted(span.rows.keys() | span.stored.keys() | span.folded.keys())
         ]
         yield ComparisonChunk(
             good=judged.count(True),
             found=(*(each for each in judged if isinstance(each, Mismatch)), *map(_foreign, span.foreign)),
-            corruption=next((error.message for error in span.unread.values() if isinstance(error, LogCorrupt)), ""),
+            corruption=next((error.message for error in span.errors.values() if isinstance(error, LogCorrupt)), ""),
             twice=self._count_twice(span),
         )
 
-    def _count_twice(self, span: _Span) -> int:
+    def _count_twice(self, span: _Period) -> int:
         """How many of the others' documents an older bridge wrote of facts that ours tell too."""
         if not span.foreign or not can_adopt(self.receiver):
             return 0
-        ours = [made.document for id_, made in span.folded.items() if id_ in span.copies]
+        ours = [made.document for id_, made in span.folded.items() if id_ in span.stored]
         return sum(older.same is True for older in self.receiver.recognise_older(ours, span.foreign, set()))
 
-    def _survey(self, span: _Span) -> Iterator[None]:
+    def _survey(self, span: _Period) -> Iterator[None]:
         copies = self.receiver.survey(span.first, span.last)
-        while page := list(islice(copies, READ_AT_ONCE)):
+        while page := list(islice(copies, PAGE)):
             for copy in page:
                 if copy.document_id:
-                    span.copies[copy.document_id].append(copy)
+                    span.stored[copy.document_id].append(copy)
                 else:
                     span.foreign.append(copy)
             yield
 
-    def _refold_span(self, span: _Span) -> Iterator[None]:
+    def _refold_span(self, span: _Period) -> Iterator[None]:
         """The contents of every document of the span, and what the folds make besides, an interval at a time."""
         wanted: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
         for row in span.rows.values():
@@ -180,12 +180,12 @@ class Verifier:
                 self._refold_interval(span, self.views[stream], interval, sorted(folds))
                 yield
 
-    def _refold_interval(self, span: _Span, view: EventStream, interval: int, folds: Sequence[str]) -> None:
+    def _refold_interval(self, span: _Period, view: EventStream, interval: int, folds: Sequence[str]) -> None:
         try:
             found = self.folding.refold(view, interval, folds)
         except (LogCorrupt, FoldFailed) as error:
             if len(folds) == 1:
-                span.unread[folds[0], view.name, interval] = error
+                span.errors[folds[0], view.name, interval] = error
                 return
             for fold in folds:  # the others may not need what is harmed
                 self._refold_interval(span, view, interval, [fold])
@@ -198,10 +198,10 @@ class Verifier:
 
     # --- one document ---------------------------------------------------------------------------------------------------
 
-    def _verdict_of(self, span: _Span, id_: str) -> Mismatch | bool:
+    def _verdict_of(self, span: _Period, id_: str) -> Mismatch | bool:
         """True: as it should be. False: nothing to say. Else what is wrong with it."""
-        row, copies = span.rows.get(id_), span.copies.get(id_, [])
-        if id_ in span.moving:
+        row, copies = span.rows.get(id_), span.stored.get(id_, [])
+        if id_ in span.changed:
             return self._mismatch("waiting", row, copies, note="it changed while this was looked at") if row else False
         if row is None:
             return self._without_row(span, id_, copies)
@@ -220,7 +220,7 @@ class Verifier:
             return False if not row.is_desired and not copies else self._mismatch("waiting", row, copies, note=note)
         made = span.folded.get(id_)
         if made is None or content_hash(made.document, row.time_shift_ms)[0] != row.desired_hash:
-            why = span.unread.get((row.fold or "", row.stream or "", -2 if row.interval is None else row.interval))
+            why = span.errors.get((row.fold or "", row.stream or "", -2 if row.interval is None else row.interval))
             return self._mismatch(
                 "waiting", row, copies, note=why.message if why else "what it should say is being worked out anew"
             )
@@ -233,7 +233,7 @@ class Verifier:
         return self._compare_copies(span, row, document, copies)
 
     def _compare_copies(
-        self, span: _Span, row: DocumentRow, document: Document, copies: Sequence[StoredDocument]
+        self, span: _Period, row: DocumentRow, document: Document, copies: Sequence[StoredDocument]
     ) -> Mismatch | bool:
         contrasts = [tuple(self.receiver.compare(document, copy)) for copy in copies]
         if len(copies) > 1:
@@ -246,7 +246,7 @@ class Verifier:
             return attrs.evolve(self._mismatch("missing", row, copies, note=note), repairable=False)
         return self._mismatch("missing", row, copies)
 
-    def _without_row(self, span: _Span, id_: str, copies: Sequence[StoredDocument]) -> Mismatch | bool:
+    def _without_row(self, span: _Period, id_: str, copies: Sequence[StoredDocument]) -> Mismatch | bool:
         """No row: the outbox lost it, it lapsed, or nobody makes it."""
         made = span.folded.get(id_)
         if made is not None:
@@ -260,7 +260,7 @@ class Verifier:
                 return False
             return Mismatch(
                 verdict="missing", id=id_, collection=document.collection, kind=document.unique_slot or document.collection,
-                at=document.at, note="the outbox does not know it", repairable=True, unmade=made.origin,
+                at=document.at, note="the outbox does not know it", repairable=True, origin=made.origin,
             )  # fmt: skip
         copy = copies[0]
         if copy.ephemeral:
@@ -271,11 +271,11 @@ class Verifier:
         )  # fmt: skip
         if not self.all_folded:
             return attrs.evolve(found, verdict="waiting", repairable=False, note="not all of the log is folded yet")
-        if self._speaks_of(copy):
+        if self._is_ours(copy):
             return found
-        return attrs.evolve(found, verdict="foreign", repairable=False, author=_ANOTHER)
+        return attrs.evolve(found, verdict="foreign", repairable=False, author=_OTHER_INSTALLATION)
 
-    def _speaks_of(self, copy: StoredDocument) -> bool:
+    def _is_ours(self, copy: StoredDocument) -> bool:
         """Whether this log knows the pump and the time of a copy, and this sink its kind: else another installation made it."""
         gaps = [stretch for view in self.views.values() for stretch in view.gaps]
         if any(first <= milliseconds(copy.at) <= last for first, last in gaps):
@@ -294,7 +294,7 @@ class Verifier:
         )  # fmt: skip
 
 
-_ANOTHER = "tconnectsync elsewhere"
+_OTHER_INSTALLATION = "tconnectsync elsewhere"
 
 
 def _foreign(copy: StoredDocument) -> Mismatch:
@@ -315,8 +315,8 @@ def repair(outbox: Outbox, found: Sequence[Mismatch], *, now: datetime) -> int:
         strays = {each.id: each.copy.receiver_key for each in ours if each.copy is not None and each.row is not None}
         outbox.rows.send_again(rows, lost=lost, receiver_keys=None if lost else strays)
     for each in ours:
-        if each.unmade is not None:
-            outbox.rows.fold_origin(*each.unmade)
+        if each.origin is not None:
+            outbox.rows.fold_origin(*each.origin)
         elif each.row is None and each.copy is not None:
             outbox.found.record(each.copy)
             outbox.facts.put(READ_BACK, ReadBack(since=now))

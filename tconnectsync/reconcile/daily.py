@@ -27,10 +27,10 @@ from tconnectsync.retry.stored_json import CONVERTER
 from tconnectsync.timeline.event_stream import EventStream
 
 log = logging.getLogger("tconnectsync.sinks")
-EVERY = timedelta(days=1)
-REACH = timedelta(days=3)
+INTERVAL = timedelta(days=1)
+DAYS_BACK = timedelta(days=3)
 """So many days back are compared; older ones only when the user asks (``verify``)."""
-FRESH = timedelta(minutes=45)
+MAX_SOURCE_AGE = timedelta(minutes=45)
 """Only with sources that were read so lately: another machine may know more, and what it delivered is not to be undone."""
 FAILED_WAIT_S = 900.0
 
@@ -58,7 +58,7 @@ class ComparisonState:
             return cls()
 
     @classmethod
-    def of(cls, outbox: Outbox) -> ComparisonState:
+    def load(cls, outbox: Outbox) -> ComparisonState:
         """The one that an outbox remembers."""
         return cls.from_json(outbox.facts.get(COMPARED))
 
@@ -85,10 +85,10 @@ class DailyComparison:
         if self._chunks is not None:
             return True
         if self._state is None:
-            self._state = ComparisonState.of(self.folding.outbox)
+            self._state = ComparisonState.load(self.folding.outbox)
         not_before = self._state.not_before
         if not_before is None or not not_before.is_plausible(now):  # the first, or a plan that a wrong clock made
-            self._keep(attrs.evolve(self._state, not_before=self._after(EVERY)))
+            self._save(attrs.evolve(self._state, not_before=self._after(INTERVAL)))
             return False
         return not_before.is_over(self.clock)
 
@@ -104,23 +104,23 @@ class DailyComparison:
         if self._chunks is None:
             verifier = Verifier(self.folding, receiver, self.events, views, self.clock)
             now = self.clock.now()
-            self._report, self._wrong, self._chunks = ComparisonReport(), [], verifier.run(now - REACH, now)
+            self._report, self._wrong, self._chunks = ComparisonReport(), [], verifier.run(now - DAYS_BACK, now)
         try:
             part = next(self._chunks, None)
         except (IndexCorrupt, sqlite3.Error):
             self.give_up()
             raise
         except CredentialsRefused as error:
-            self._failed(error.message, REFUSED_WAIT_S)
+            self._fail(error.message, REFUSED_WAIT_S)
         except (Retryable, Rejected, LogCorrupt) as error:
-            self._failed(error.message, error.after_s if isinstance(error, Retryable) else None)
+            self._fail(error.message, error.after_s if isinstance(error, Retryable) else None)
         except Exception as error:
             # the border to a plugin: its fault must not stop the others
             log.exception("comparison_failed sink=%s", self.name)
-            self._failed(f"the sink failed unexpectedly: {type(error).__name__}", None)
+            self._fail(f"the sink failed unexpectedly: {type(error).__name__}", None)
         else:
             if part is None:
-                self._ended()
+                self._finish()
                 return
             self._report.add(part)
             self._wrong += [difference for difference in part.found if difference.repairable]
@@ -129,11 +129,11 @@ class DailyComparison:
         """Something changed meanwhile: begin anew another time."""
         self._chunks = None
 
-    def _ended(self) -> None:
+    def _finish(self) -> None:
         outbox, now, tally = self.folding.outbox, self.clock.now(), self._report
         with outbox.transaction():
             repair(outbox, self._wrong, now=now)
-            self._keep(ComparisonState(at=now, not_before=self._after(EVERY), counts=dict(tally.to_json())))
+            self._save(ComparisonState(at=now, not_before=self._after(INTERVAL), counts=dict(tally.to_json())))
         if tally.twice and not outbox.facts.get(OTHERS_ALLOWED):
             log.warning("older_bridge_writes sink=%s documents=%d", self.name, tally.twice)
         if tally.wrong:
@@ -141,18 +141,18 @@ class DailyComparison:
             log.warning('site_differed sink=%s %s mended="what is ours is sent again"', self.name, found)
         self._chunks, self._wrong = None, []
 
-    def _failed(self, message: str, after_s: float | None) -> None:
+    def _fail(self, message: str, after_s: float | None) -> None:
         self.give_up()
         memory = self._state or ComparisonState()
         if memory.problem != message:
             log.warning('comparison_failed sink=%s message="%s"', self.name, message)
         wait_s = backoff_s(memory.failures + 1, after_s=max(FAILED_WAIT_S, after_s or 0.0), rng=self.rng)
         not_before = RememberedDeadline.after(wait_s, self.clock)
-        self._keep(attrs.evolve(memory, not_before=not_before, failures=memory.failures + 1, problem=message))
+        self._save(attrs.evolve(memory, not_before=not_before, failures=memory.failures + 1, problem=message))
 
     def _after(self, wait: timedelta) -> RememberedDeadline:
         return RememberedDeadline.after(wait.total_seconds(), self.clock)
 
-    def _keep(self, memory: ComparisonState) -> None:
+    def _save(self, memory: ComparisonState) -> None:
         self._state = memory
         self.folding.outbox.facts.put(COMPARED, memory.to_json())

@@ -19,7 +19,7 @@ VERDICTS = (*WRONG, "waiting", "set_aside", "foreign")
 """Waiting: still to be delivered, or in motion. Set aside: a dead letter. Foreign: somebody else's, never touched."""
 
 
-def cannot_be_verified(sink: str) -> str:
+def cannot_verify_text(sink: str) -> str:
     """For a receiver that does not show what it holds."""
     return f"{sink} cannot be verified: what it delivers cannot be read back"
 
@@ -43,11 +43,11 @@ class Mismatch:
     repairable: bool = False
     row: DocumentRow | None = attrs.field(default=None, repr=False)
     copy: StoredDocument | None = attrs.field(default=None, repr=False)
-    unmade: tuple[str, str, int] | None = None
+    origin: tuple[str, str, int] | None = None
 
     def line(self) -> str:
         """For people."""
-        told = [self.note, *(_contrast_words(contrast) for contrast in self.diffs)]
+        told = [self.note, *(_diff_text(contrast) for contrast in self.diffs)]
         words = "; ".join(part for part in told if part) or {"missing": "it is not there"}.get(self.verdict, "")
         return f"  {self.verdict:<9}  {self.at:%Y-%m-%d %H:%M:%S} UTC  {self.kind}: {words}".rstrip(": ")
 
@@ -66,12 +66,12 @@ class Mismatch:
         }
 
 
-def _contrast_words(contrast: FieldDiff) -> str:
+def _diff_text(contrast: FieldDiff) -> str:
     ours, theirs = (("nothing" if value is None else value) for value in (contrast.ours, contrast.theirs))
     return f"{contrast.field} should be {ours} and is {theirs}"
 
 
-def twice_words(number: int, sink: str) -> str:
+def twice_text(number: int, sink: str) -> str:
     """An older bridge still writes, or wrote and was left where it is."""
     return (
         f"an older bridge wrote {counted(number, 'document')} of what ours tell too, so that it is there twice:"
@@ -113,10 +113,10 @@ class ComparisonReport:
             self.counts[difference.verdict] += 1
             if difference.verdict == "foreign":
                 self.authors[difference.author or "unnamed"] += 1
-            elif difference.verdict != "waiting" and self._room(difference.verdict):
+            elif difference.verdict != "waiting" and self._has_room(difference.verdict):
                 self.listed.append(difference)
 
-    def _room(self, verdict: str) -> bool:
+    def _has_room(self, verdict: str) -> bool:
         return sum(known.verdict == verdict for known in self.listed) < self.most
 
     @property
@@ -144,7 +144,7 @@ class ComparisonReport:
             others = ", ".join(f"{author} ({number:,})" for author, number in self.authors.most_common(5))
             found.append(f"  of others, never touched: {others}")
         if self.twice:
-            found.append(f"  {twice_words(self.twice, sink)}")
+            found.append(f"  {twice_text(self.twice, sink)}")
         return found
 
     def to_json(self) -> Mapping[str, int]:

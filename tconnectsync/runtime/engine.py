@@ -15,7 +15,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.ingest.gaps import open_gaps_by_source
 from tconnectsync.ingest.poller import Poller
 from tconnectsync.plugin.spec import Importer
-from tconnectsync.reconcile.daily import FRESH
+from tconnectsync.reconcile.daily import MAX_SOURCE_AGE
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.event_stream import EventStream, event_streams
@@ -58,14 +58,14 @@ class Engine:
         try:
             return self._run_due(polling=polling, only=only)
         except sqlite3.DatabaseError:
-            self.events.refuse_harmed_index()
+            self.events.discard_corrupt_index()
             raise
 
     def _run_due(self, *, polling: bool, only: Sequence[str] | None) -> bool:
         now = self.clock.now()
         worked = False
         for poller in self.pollers.values():
-            due = poller.due(now)
+            due = poller.next_step(now)
             if poller.busy or (polling and due is not None and due <= now):
                 worked = True
                 try:
@@ -98,20 +98,22 @@ class Engine:
             due = runner.delivery.due(now)
             if due is not None and due <= now:
                 return runner.delivery.deliver()
-            return placed and runner.compare(self.views, is_fresh=lambda: self._all_sources_current(now, now - FRESH))
+            return placed and runner.compare(
+                self.views, is_fresh=lambda: self._all_sources_current(now, now - MAX_SOURCE_AGE)
+            )
         except sqlite3.OperationalError as error:
             log.warning('outbox_not_read sink=%s reason="%s"', runner.name, error)
         except sqlite3.DatabaseError as error:
             if type(error) is not sqlite3.DatabaseError:  # a mistake of ours, not harm to the file
                 raise
-            self.events.refuse_harmed_index()
+            self.events.discard_corrupt_index()
             runner.rebuild_outbox(error)
         return False
 
     def next_due(self) -> float:
         """Seconds until something is due, at most a minute."""
         now = self.clock.now()
-        dues = [poller.due(now) for poller in self.pollers.values()] + [
+        dues = [poller.next_step(now) for poller in self.pollers.values()] + [
             runner.delivery.due(now) for runner in self.runners.values()
         ]
         waits = [(due - now).total_seconds() for due in dues if due is not None]

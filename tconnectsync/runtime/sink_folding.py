@@ -57,11 +57,11 @@ class SinkFolding:
         if cursor > self.events.end:
             return False
         try:
-            return self.outbox.facts.get(CURSOR_MARK) in ("", self.events.mark(cursor))
+            return self.outbox.facts.get(CURSOR_MARK) in ("", self.events.checksum_at(cursor))
         except LogCorrupt:
             return True  # the fold that needs the corrupt part will report it
         except sqlite3.DatabaseError:
-            self.events.refuse_harmed_index()
+            self.events.discard_corrupt_index()
             raise
 
     def is_behind(self) -> bool:

@@ -19,7 +19,7 @@ from tconnectsync.plugin.receiver import ReadableReceiver
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.reconcile.comparison import Verifier, repair
 from tconnectsync.reconcile.daily import DailyComparison
-from tconnectsync.reconcile.report import Mismatch, cannot_be_verified
+from tconnectsync.reconcile.report import Mismatch, cannot_verify_text
 from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.runtime.sink_delivery import SinkDelivery
 from tconnectsync.runtime.sink_folding import SinkFolding
@@ -172,7 +172,7 @@ class SinkRunner:
         """A comparison with what the receiver holds. TypeError if the receiver cannot be read back."""
         receiver = self.sender.receiver
         if not isinstance(receiver, ReadableReceiver):
-            raise TypeError(cannot_be_verified(self.name))
+            raise TypeError(cannot_verify_text(self.name))
         return Verifier(self.fold_runner, receiver, self.events, views, self.clock)
 
     def repair(self, mismatches: Sequence[Mismatch]) -> int:

@@ -9,7 +9,7 @@ import attrs
 
 from tconnectsync.eventlog import Stream
 from tconnectsync.events import WEAR_MARKS
-from tconnectsync.timeline.spans import Span, any_holds, union
+from tconnectsync.timeline.spans import Span, any_contains, union
 from tconnectsync.timeline.stream_timeline import ALWAYS
 from tconnectsync.timeline.time_index import TimeIndex
 from tconnectsync.timeline.wear import WearRange, active_spans
@@ -72,10 +72,10 @@ class ActivePump:
         if superseded:
             return _ranges_outside(index, superseded)
         ranges = []
-        for stretch in index.stretches:
-            bounds = index.bounds(stretch, WEAR_MARKS)
+        for range_ in index.ranges:
+            bounds = index.bounds(range_, WEAR_MARKS)
             if bounds is not None:
-                ranges.append(self._range(attrs.evolve(index, stretches=(stretch,)), *bounds))
+                ranges.append(self._range(attrs.evolve(index, ranges=(range_,)), *bounds))
         return ranges
 
     def _range(self, index: TimeIndex, first: datetime, last: datetime) -> WearRange:
@@ -93,19 +93,19 @@ def _ranges_outside(index: TimeIndex, superseded: tuple[Span, ...]) -> list[Wear
     """The ranges of a stream that no numbered stream supersedes. Such a stream is old and short: all of it is read."""
     runs: list[list[datetime]] = []
     hidden = True
-    bounds = index.bounds(index.stretches[0], WEAR_MARKS)
+    bounds = index.bounds(index.ranges[0], WEAR_MARKS)
     for at in index.between(*bounds, WEAR_MARKS) if bounds else ():
-        if any_holds(superseded, at):
+        if any_contains(superseded, at):
             hidden = True
             continue
         if hidden or not runs:
             runs.append([])
         hidden = False
         runs[-1].append(at)
-    return [_listed(run) for run in runs]
+    return [_range_of_times(run) for run in runs]
 
 
-def _listed(run: Sequence[datetime]) -> WearRange:
+def _range_of_times(run: Sequence[datetime]) -> WearRange:
     return WearRange(
         first=run[0],
         last=run[-1],

@@ -15,13 +15,13 @@ import attrs
 
 from tconnectsync.text.plural import counted
 from tconnectsync.timeline.clock_settings import ClockSetting, Step, clock_sets, steps_of
-from tconnectsync.timeline.utc_offsets import LONGEST_DRIFT_S, PLACES_S, ZoneOffsets, offset_beside_s
+from tconnectsync.timeline.utc_offsets import LONGEST_DRIFT_S, REAL_OFFSETS_S, ZoneOffsets, offset_across_step_s
 from tconnectsync.timeline.zones import UTC, Zones
 
 __all__ = [
     "UTC",
     "ClockJump",
-    "ClockSegment",
+    "ClockPiece",
     "ClockSetting",
     "Component",
     "PumpClock",
@@ -36,13 +36,13 @@ __all__ = [
     "steps_of",
 ]
 
-JUMP = timedelta(hours=3)
+MIN_JUMP = timedelta(hours=3)
 EARLY = timedelta(hours=48)
 """How long before a daylight-saving change a wearer may set the clock for it."""
 
 
 @attrs.frozen(kw_only=True)
-class ClockSegment:
+class ClockPiece:
     """From the event with order key ``from_key`` on, the wall clock is ``offset_s`` seconds ahead of UTC; None: unknown."""
 
     from_key: int
@@ -53,12 +53,12 @@ class ClockSegment:
 class PumpClock:
     """A numbered stream's clock. ``pieces`` are in key order; the first one reaches back to any earlier key."""
 
-    pieces: tuple[ClockSegment, ...]
+    pieces: tuple[ClockPiece, ...]
     _from_keys: tuple[int, ...] = attrs.field(
         init=False, eq=False, repr=False, default=attrs.Factory(lambda self: _keys(self.pieces), takes_self=True)
     )
 
-    def piece(self, key: int) -> ClockSegment:
+    def piece(self, key: int) -> ClockPiece:
         """The piece that an order key lies in."""
         return self.pieces[max(0, bisect_right(self._from_keys, key) - 1)]
 
@@ -123,12 +123,12 @@ class Component:
         known = sum(1 for step in self.steps if step.key <= at_key)
         offsets = {known: offset_s}
         for i in range(known, len(self.steps)):
-            offsets[i + 1] = self._beside(offsets[i], i, before=False)
+            offsets[i + 1] = self._offset_across(offsets[i], i, before=False)
         for i in range(known, 0, -1):
-            offsets[i - 1] = self._beside(offsets[i], i - 1, before=True)
+            offsets[i - 1] = self._offset_across(offsets[i], i - 1, before=True)
         return tuple(offsets[i] for i in range(len(self.steps) + 1))
 
-    def _beside(self, known_s: int, index: int, *, before: bool) -> int:
+    def _offset_across(self, known_s: int, index: int, *, before: bool) -> int:
         """The offset before or after a step, when it is ``known_s`` on its other side."""
         exact_s = self.steps[index].exact_s
         if before and index == 0 and self.jump is not None:
@@ -139,18 +139,18 @@ class Component:
             earlier, later = self.zone_offsets[index], self.zone_offsets[index + 1]
             zone, zone_moved = (earlier if before else later), earlier.offset_s != later.offset_s
         moved_s = -exact_s if before else exact_s
-        return offset_beside_s(known_s, moved_s, zone, zone_moved=zone_moved, before=before)
+        return offset_across_step_s(known_s, moved_s, zone, zone_moved=zone_moved, before=before)
 
-    def pieces(self, anchor: tuple[int, int] | None) -> tuple[ClockSegment, ...]:
+    def pieces(self, anchor: tuple[int, int] | None) -> tuple[ClockPiece, ...]:
         """The pieces for an anchor (key, offset in seconds); without one, a single piece of unknown time."""
         if anchor is None:
-            return (ClockSegment(from_key=self.from_key, offset_s=None),)
+            return (ClockPiece(from_key=self.from_key, offset_s=None),)
         offsets = self.offsets(*anchor)
-        pieces = [ClockSegment(from_key=self.from_key, offset_s=offsets[0])]
+        pieces = [ClockPiece(from_key=self.from_key, offset_s=offsets[0])]
         for i, step in enumerate(self.steps):
             if step.first_s is not None:
-                pieces.append(ClockSegment(from_key=step.key, offset_s=offsets[i] + step.first_s))
-            pieces.append(ClockSegment(from_key=step.done_key, offset_s=offsets[i + 1]))
+                pieces.append(ClockPiece(from_key=step.key, offset_s=offsets[i] + step.first_s))
+            pieces.append(ClockPiece(from_key=step.done_key, offset_s=offsets[i + 1]))
         return tuple(pieces)
 
 
@@ -161,7 +161,7 @@ def zone_offset_after(steps: Sequence[Step], index: int, zones: Zones) -> int:
     """
     step = steps[index]
     lately = [each for each in steps[: index + 1] if abs(step.wall - each.wall) <= EARLY]
-    repeated = [each for each in lately if abs(step.wall - each.wall) <= JUMP]
+    repeated = [each for each in lately if abs(step.wall - each.wall) <= MIN_JUMP]
     now_s = zones.offset_of(step.wall, fold=1 if any(each.exact_s < -LONGEST_DRIFT_S for each in repeated) else 0)
     soon = step.wall + EARLY
     change_s = zones.offset_of(soon) - now_s
@@ -181,7 +181,7 @@ def hidden_jump(step: Step, previous: tuple[int, datetime] | None) -> ClockJump 
 
     ``previous`` is the event (key, wall time) right before the step: the step must have begun on about its clock.
     """
-    if previous is None or previous[1] - step.wall_before <= JUMP:
+    if previous is None or previous[1] - step.wall_before <= MIN_JUMP:
         return None
     return ClockJump(key=step.key, before=previous[1], after=step.wall_before)
 
@@ -190,7 +190,9 @@ def components_of(sets: Sequence[ClockSetting], jumps: Sequence[ClockJump]) -> t
     """Cut a stream's order where the clock fell back without a record."""
     recorded = {each.key: each.step_s for each in sets}
     steps = steps_of(sets)
-    unexplained = [jump for jump in sorted(jumps, key=lambda jump: jump.key) if not _explained(jump, recorded, steps)]
+    unexplained = [
+        jump for jump in sorted(jumps, key=lambda jump: jump.key) if not _is_explained(jump, recorded, steps)
+    ]
     bounds: list[tuple[int, ClockJump | None]] = [(0, None), *((jump.key, jump) for jump in unexplained)]
     ends = [from_key for from_key, _ in bounds[1:]]
     components = []
@@ -202,7 +204,7 @@ def components_of(sets: Sequence[ClockSetting], jumps: Sequence[ClockJump]) -> t
 
 def clock_of(components: Sequence[Component], anchors: Sequence[tuple[int, int] | None]) -> PumpClock:
     """The clock for one anchor (key, offset in seconds) per component; a setting that moved nothing begins no piece."""
-    pieces: list[ClockSegment] = []
+    pieces: list[ClockPiece] = []
     for component, anchor in zip(components, anchors, strict=True):
         for piece in component.pieces(anchor):
             if piece.from_key == component.from_key or pieces[-1].offset_s != piece.offset_s:
@@ -220,12 +222,12 @@ def drift_message(
     difference_s = offset_s - zones.offset_at(newest)
     if abs(difference_s) < 60:
         return None
-    began = _differs_since(newest, difference_s, offset_s, zones, since)
+    began = _drift_start(newest, difference_s, offset_s, zones, since)
     day = (began + timedelta(seconds=offset_s)).date()
     when = f"{day.day} {_MONTHS[day.month - 1]}" + (f" {day.year}" if day.year != newest.year else "")
     side = "ahead" if difference_s > 0 else "behind"
-    looks = f"The clock of pump {pump} looks {span_text(abs(difference_s))} {side} since {when}."
-    if offset_s not in PLACES_S:  # no zone could be configured for it
+    looks = f"The clock of pump {pump} looks {duration_text(abs(difference_s))} {side} since {when}."
+    if offset_s not in REAL_OFFSETS_S:  # no zone could be configured for it
         return f"{looks} Times in the documents allow for it. Set the pump's clock when it suits."
     return (
         f"{looks} Times in the documents allow for it. "
@@ -233,9 +235,7 @@ def drift_message(
     )
 
 
-def _differs_since(
-    newest: datetime, difference_s: int, offset_s: int, zones: Zones, since: datetime | None
-) -> datetime:
+def _drift_start(newest: datetime, difference_s: int, offset_s: int, zones: Zones, since: datetime | None) -> datetime:
     """To the minute; at most about a year before ``newest``, since a zone's offset returns with the seasons."""
     began = newest
     for _ in range(366):
@@ -254,7 +254,7 @@ def _differs_since(
     return since or began
 
 
-def span_text(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A length of time in words: "1 h", "5 h 30 min", "1 day"."""
     minutes = round(seconds / 60)
     days, minutes = divmod(minutes, 1440)
@@ -271,12 +271,12 @@ _MONTHS = (
 )
 
 
-def _keys(pieces: Sequence[ClockSegment]) -> tuple[int, ...]:
+def _keys(pieces: Sequence[ClockPiece]) -> tuple[int, ...]:
     return tuple(piece.from_key for piece in pieces)
 
 
-def _explained(jump: ClockJump, recorded: dict[int, float], steps: Sequence[Step]) -> bool:
+def _is_explained(jump: ClockJump, recorded: dict[int, float], steps: Sequence[Step]) -> bool:
     step_s = recorded.get(jump.key)
-    if step_s is not None and jump.after - jump.before >= timedelta(seconds=step_s) - JUMP:
+    if step_s is not None and jump.after - jump.before >= timedelta(seconds=step_s) - MIN_JUMP:
         return True
     return any(step.key < jump.key <= step.done_key for step in steps)

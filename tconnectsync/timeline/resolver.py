@@ -21,7 +21,7 @@ from tconnectsync.timeline.time_index import TimeIndex
 from tconnectsync.timeline.zones import Zones
 
 log = logging.getLogger("tconnectsync.timeline")
-HOLE = timedelta(hours=36)
+MAX_SILENCE = timedelta(hours=36)
 """A pump logs its basal all day: a longer silence of a numbered stream leaves room for events without numbers."""
 UPLOADS, FACTS = 200, 10_000
 
@@ -70,7 +70,7 @@ class TimelineResolver:
             if clock is None:
                 continue
             words += clock.messages()
-            words += self._drift(stream, clock)
+            words += self._drift_messages(stream, clock)
             if stream.group and any(
                 other.numbered and other.pump == stream.pump and (other.group or 0) < stream.group
                 for other in self._streams.values()
@@ -215,7 +215,7 @@ class TimelineResolver:
         spans: list[Span] = []
         for other in self._streams.values() if bounds is not None else ():
             if bounds is not None and other.numbered and other.pump == stream.pump:
-                spans += _covering(self._index(other), *bounds)
+                spans += _covered_spans(self._index(other), *bounds)
         self._superseded[stream.id] = (shape, union(spans))
         return self._superseded[stream.id][1]
 
@@ -229,7 +229,7 @@ class TimelineResolver:
             if other.numbered and other.pump == stream.pump and bounds is not None:
                 keys = [key for stream_id, key, _ in touched if stream_id == other.id]
                 order = self._index(other)
-                for first, last in order.keys_between(bounds[0] - HOLE, bounds[1] + HOLE) if keys else ():
+                for first, last in order.keys_between(bounds[0] - MAX_SILENCE, bounds[1] + MAX_SILENCE) if keys else ():
                     if any(first <= key <= last for key in keys):
                         return True
         return False
@@ -238,7 +238,7 @@ class TimelineResolver:
         clock = self._clocks[stream.id].clock if stream.id in self._clocks else ZoneClock(zones=self.zones)
         return TimeIndex.of(self.log, stream, clock)
 
-    def _drift(self, stream: Stream, clock: StreamClock) -> list[str]:
+    def _drift_messages(self, stream: Stream, clock: StreamClock) -> list[str]:
         placement, newest = self._timelines[stream.id], self._newest(stream)
         at = None if newest is None else placement.at(*newest)
         if newest is None or at is None or not placement.active or placement.active[-1].end is not None:
@@ -255,14 +255,14 @@ class TimelineResolver:
         return [] if message is None else [message]
 
 
-def _covering(order: TimeIndex, begin: datetime, end: datetime) -> list[Span]:
+def _covered_spans(order: TimeIndex, begin: datetime, end: datetime) -> list[Span]:
     """Where a numbered stream has events without a hole, within about begin to end."""
     spans: list[Span] = []
-    first = order.after(begin - HOLE, SUPERSEDING)
-    while first is not None and first <= end + HOLE:
+    first = order.after(begin - MAX_SILENCE, SUPERSEDING)
+    while first is not None and first <= end + MAX_SILENCE:
         last = first
         while last <= end:
-            further = order.last_before(last + HOLE, SUPERSEDING)
+            further = order.last_before(last + MAX_SILENCE, SUPERSEDING)
             if further is None or further <= last:
                 break
             last = further

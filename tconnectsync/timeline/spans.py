@@ -18,7 +18,7 @@ class Span:
     begin: datetime | None = None
     end: datetime | None = None
 
-    def holds(self, at: datetime) -> bool:
+    def contains(self, at: datetime) -> bool:
         """Whether a time lies in it."""
         return (self.begin is None or self.begin <= at) and (self.end is None or at < self.end)
 
@@ -33,9 +33,9 @@ class Span:
         return cls(begin=begin, end=end)
 
 
-def any_holds(spans: Iterable[Span], at: datetime) -> bool:
+def any_contains(spans: Iterable[Span], at: datetime) -> bool:
     """Whether a time lies in one of them."""
-    return any(span.holds(at) for span in spans)
+    return any(span.contains(at) for span in spans)
 
 
 def union(spans: Iterable[Span]) -> tuple[Span, ...]:

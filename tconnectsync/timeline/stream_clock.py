@@ -16,35 +16,35 @@ from tconnectsync.timeline.pump_clock import (
     PumpClock,
     clock_of,
     components_of,
+    duration_text,
     hidden_jump,
-    span_text,
 )
-from tconnectsync.timeline.utc_offsets import ZONE_STEP_S, is_place
+from tconnectsync.timeline.utc_offsets import ZONE_STEP_S, is_real_offset
 from tconnectsync.timeline.zone_decision import (
     AT_CHANGE,
     AT_FIRST,
-    BOGUS,
     EVIDENCE,
+    MAX_LEAD,
     Anchor,
     Choice,
     Upload,
     choose_anchor,
+    distinct_uploads,
     seconds_ahead,
-    uploads_of,
 )
 from tconnectsync.timeline.zones import Zones
 
 CLOCK_CHANGED = frozenset({"clock.changed"})
-NEWER = timedelta(hours=1)
+FETCH_LAG = timedelta(hours=1)
 """An upload's newest event may be of a kind that is not fetched: this much later than the newest one in the log."""
-RECENT = 4
+RECENT_UPLOADS = 4
 """How many uploads tell whether the clock is ahead now."""
-PATIENCE = timedelta(hours=24)
+MAX_WAIT = timedelta(hours=24)
 """How long a choice is not yet made a fact while the events of a newer upload are still to come."""
 
 
 @attrs.frozen(kw_only=True)
-class Chosen:
+class ChosenAnchor:
     """A component, the valid fact about it (None: there is none yet), and what holds.
 
     ``ahead_s``: how much later its events are than the uploads that brought them.
@@ -70,7 +70,7 @@ class StreamClock:
     zones: Zones
     stream: Stream
     components: tuple[Component, ...] = ()
-    chosen: tuple[Chosen, ...] = ()
+    chosen: tuple[ChosenAnchor, ...] = ()
     clock: PumpClock = attrs.field(factory=lambda: clock_of((), ()))
     _sets: tuple[ClockSetting, ...] = ()
     _facts: Sequence[Event] = ()
@@ -95,19 +95,21 @@ class StreamClock:
     def choose(self, facts: Sequence[Event], uploads: Sequence[Event]) -> None:
         """Choose an anchor per component. ``facts`` (clock.anchored) are this stream's, newest first; ``uploads`` its pump's."""
         self._facts = facts
-        came, coming, waits = self._matched(uploads, bogus=not facts)
+        came, coming, waits = self._match_uploads(uploads, bogus=not facts)
         chosen = []
         ends = [component.from_key for component in self.components[1:]]
         for bare, end in zip(self.components, [*ends, None], strict=True):
             first = self._first(bare, end)
             component = bare.at_home(self.zones, None if first is None else first[1])
-            fact = next((anchor for anchor in self._valid(facts, component, end)), None)
+            fact = next((anchor for anchor in self._valid_anchors(facts, component, end)), None)
             is_last = end is None
             evidence = () if not is_last else came or (coming if fact is None else ())
             choice = choose_anchor(component, known=fact, zones=self.zones, first=first, uploads=evidence)
-            ahead_s = seconds_ahead(component, choice.anchor, came[-RECENT:]) if is_last else 0.0
+            ahead_s = seconds_ahead(component, choice.anchor, came[-RECENT_UPLOADS:]) if is_last else 0.0
             waits_here = is_last and waits is not None
-            chosen.append(Chosen(component=component, fact=fact, choice=choice, waits=waits_here, ahead_s=ahead_s))
+            chosen.append(
+                ChosenAnchor(component=component, fact=fact, choice=choice, waits=waits_here, ahead_s=ahead_s)
+            )
         self.chosen = tuple(chosen)
         self._waits_since = waits
         anchors = [
@@ -119,7 +121,7 @@ class StreamClock:
         """The choices that the log does not hold yet, as clock.anchored events."""
         stream = self.stream
         facts: list[Event] = []
-        waited = self._waits_since is not None and now - self._waits_since >= PATIENCE
+        waited = self._waits_since is not None and now - self._waits_since >= MAX_WAIT
         for each in self.chosen:
             anchor = each.choice.anchor
             if anchor is None or not (each.is_news or (waited and attrs.evolve(each, waits=False).is_news)):
@@ -170,12 +172,12 @@ class StreamClock:
                 moved_s = now_s - choice.proposed.offset_s
                 words.append(
                     f"Uploads show that the clock of pump {pump} is at {utc_text(choice.proposed.offset_s)}, not {utc_text(now_s)}: "
-                    f"with the next upload that agrees, its documents move {span_text(abs(moved_s))} "
+                    f"with the next upload that agrees, its documents move {duration_text(abs(moved_s))} "
                     f"{'later' if moved_s > 0 else 'earlier'}. If that is wrong, correct `timezone` in config.toml before then."
                 )
-        return words + self._wrong_clock()
+        return words + self._clock_problem()
 
-    def _wrong_clock(self) -> list[str]:
+    def _clock_problem(self) -> list[str]:
         """A clock that no offset explains, or that is minutes ahead."""
         newest = self._newest()
         if not self.chosen or newest is None:
@@ -193,14 +195,14 @@ class StreamClock:
         if last.ahead_s > 0:
             return [
                 (
-                    f"The clock of pump {pump} seems at least {span_text(last.ahead_s)} ahead: its newest events are later than the "
+                    f"The clock of pump {pump} seems at least {duration_text(last.ahead_s)} ahead: its newest events are later than the "
                     "uploads that brought them. Set the time on the pump. Until then its events are shown as much too late; they "
                     "stay as they are after that."
                 )
             ]
         return []
 
-    def _matched(
+    def _match_uploads(
         self, events: Iterable[Event], *, bogus: bool
     ) -> tuple[tuple[Upload, ...], tuple[Upload, ...], datetime | None]:
         """Uploads of the last piece whose events are in the log; those whose events are to come; and since when they are.
@@ -222,10 +224,12 @@ class StreamClock:
                 upload = Upload(at=body.uploaded_at, newest=body.newest_pump_time)
                 pairs.append(upload)
                 received[upload] = event.received_at
-        all_ = uploads_of(pairs)
-        came = tuple(upload for upload in uploads_of(pairs, bogus=bogus) if upload.newest <= newest[1] + NEWER)
-        coming = tuple(upload for upload in all_ if upload.newest > newest[1] + NEWER)
-        waiting = [received[upload] for upload in coming if upload.newest - upload.at.replace(tzinfo=None) <= BOGUS]
+        all_ = distinct_uploads(pairs)
+        came = tuple(
+            upload for upload in distinct_uploads(pairs, bogus=bogus) if upload.newest <= newest[1] + FETCH_LAG
+        )
+        coming = tuple(upload for upload in all_ if upload.newest > newest[1] + FETCH_LAG)
+        waiting = [received[upload] for upload in coming if upload.newest - upload.at.replace(tzinfo=None) <= MAX_LEAD]
         return came, coming, min(waiting, default=None)
 
     def _newest(self) -> tuple[int, datetime] | None:
@@ -235,16 +239,16 @@ class StreamClock:
         first = self.log.neighbour(self.stream.id, component.from_key - 1, before=False)
         return first if first is not None and (end is None or first[0] < end) else None
 
-    def _valid(self, facts: Iterable[Event], component: Component, end: int | None) -> Iterable[Anchor]:
+    def _valid_anchors(self, facts: Iterable[Event], component: Component, end: int | None) -> Iterable[Anchor]:
         """The facts about a component that still stand: the zone that they were read from is still the configured one."""
         for fact in facts:
             body = fact.body
             if body.at_key < component.from_key or (end is not None and body.at_key >= end):
                 continue
-            if self._stands(component, body):
+            if self._is_valid(component, body):
                 yield Anchor(at_key=body.at_key, offset_s=body.offset_min * 60, basis=body.basis, zone=body.zone)
 
-    def _stands(self, component: Component, body: ClockAnchored) -> bool:
+    def _is_valid(self, component: Component, body: ClockAnchored) -> bool:
         if body.basis == AT_CHANGE:
             step = next((step for step in component.steps if step.done_key == body.at_key), None)
             return step is not None and body.zone == self.zones.name_at(step.wall.date())
@@ -253,7 +257,7 @@ class StreamClock:
             set_before = any(step.done_key <= body.at_key for step in component.steps)
             return first is not None and not set_before and body.zone == self.zones.name_at(first[1].date())
         if body.basis == EVIDENCE:
-            if not is_place(body.offset_min * 60):
+            if not is_real_offset(body.offset_min * 60):
                 return False  # drift that was taken for an offset
             return body.zone in {self.zones.timezone, *(name for _, name in self.zones.moves)}
         return True

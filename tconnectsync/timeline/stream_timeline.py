@@ -11,9 +11,9 @@ import attrs
 
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.timeline import wear
-from tconnectsync.timeline.pump_clock import ClockSegment, PumpClock, ZoneClock
-from tconnectsync.timeline.spans import Span, any_holds, difference
-from tconnectsync.timeline.time_index import Stretch, TimeIndex
+from tconnectsync.timeline.pump_clock import ClockPiece, PumpClock, ZoneClock
+from tconnectsync.timeline.spans import Span, any_contains, difference
+from tconnectsync.timeline.time_index import KeyRange, TimeIndex
 from tconnectsync.timeline.zones import Zones
 
 ALWAYS = (Span(),)
@@ -38,11 +38,11 @@ class StreamTimeline:
 
     def in_delivery_window(self, at: datetime) -> bool:
         """Whether documents of this UTC time are delivered."""
-        return any_holds(self.delivery_windows, at)
+        return any_contains(self.delivery_windows, at)
 
     def is_superseded(self, at: datetime) -> bool:
         """Whether a numbered stream of the pump has better events of this UTC time."""
-        return bool(self.superseded) and any_holds(self.superseded, at)
+        return bool(self.superseded) and any_contains(self.superseded, at)
 
     def wear_changes(self) -> tuple[tuple[datetime, str], ...]:
         """Hand-overs: (UTC, "wear.began" or "wear.ended"); a stream that is not active from its beginning starts with an end in 1970."""
@@ -55,14 +55,14 @@ class StreamTimeline:
         """
         order = TimeIndex.of(log, stream, self.clock)
         found = []
-        for near in _neighbours(self.wear_changes()):
+        for near in _group_by_day(self.wear_changes()):
             keys = order.first_keys([at for at, _ in near])
             found += [
                 (stream.last_key if key is None else key, at, kind) for key, (at, kind) in zip(keys, near, strict=True)
             ]
         return tuple(found)
 
-    def changed_keys(self, old: StreamTimeline | None, log: EventLog, stream: Stream) -> list[Stretch]:
+    def changed_keys(self, old: StreamTimeline | None, log: EventLog, stream: Stream) -> list[KeyRange]:
         """Key ranges, both inclusive and disjoint, whose events have another time or count in another way than under ``old``.
 
         Too many rather than too few, but never old keys because of new events at the end.
@@ -72,7 +72,7 @@ class StreamTimeline:
             return [whole]
         if self == old:
             return []
-        changed = _moved(old.clock, self.clock, whole)
+        changed = _keys_with_new_offset(old.clock, self.clock, whole)
         order = TimeIndex.of(log, stream, self.clock)
         for before, after in (
             (old.active, self.active),
@@ -81,7 +81,7 @@ class StreamTimeline:
         ):
             for span in difference(before, after):
                 changed += order.keys_between(span.begin, span.end)
-        return _joined(changed)
+        return _merge(changed)
 
 
 def timeline_to_json(placement: StreamTimeline) -> str:
@@ -111,14 +111,14 @@ def timeline_from_json(text: str) -> StreamTimeline:
     clock: PumpClock | ZoneClock
     if "pieces" in content:
         clock = PumpClock(
-            pieces=tuple(ClockSegment(from_key=key, offset_s=offset_s) for key, offset_s in content["pieces"])
+            pieces=tuple(ClockPiece(from_key=key, offset_s=offset_s) for key, offset_s in content["pieces"])
         )
     else:
         clock = ZoneClock(zones=Zones.from_json(content["zones"]))
     return StreamTimeline(clock=clock, active=worn, superseded=covered, delivery_windows=horizon)
 
 
-def _moved(old: PumpClock | ZoneClock, new: PumpClock | ZoneClock, whole: Stretch) -> list[Stretch]:
+def _keys_with_new_offset(old: PumpClock | ZoneClock, new: PumpClock | ZoneClock, whole: KeyRange) -> list[KeyRange]:
     if not isinstance(old, PumpClock) or not isinstance(new, PumpClock):
         return [] if old == new else [whole]
     bounds = sorted({whole[0], *(piece.from_key for piece in (*old.pieces, *new.pieces) if piece.from_key > whole[0])})
@@ -129,7 +129,7 @@ def _moved(old: PumpClock | ZoneClock, new: PumpClock | ZoneClock, whole: Stretc
     ]
 
 
-def _neighbours(changes: Sequence[tuple[datetime, str]]) -> list[list[tuple[datetime, str]]]:
+def _group_by_day(changes: Sequence[tuple[datetime, str]]) -> list[list[tuple[datetime, str]]]:
     """Changes that follow each other within a day, which are looked up in one go."""
     groups: list[list[tuple[datetime, str]]] = []
     for change in changes:
@@ -140,8 +140,8 @@ def _neighbours(changes: Sequence[tuple[datetime, str]]) -> list[list[tuple[date
     return groups
 
 
-def _joined(ranges: Sequence[Stretch]) -> list[Stretch]:
-    joined: list[Stretch] = []
+def _merge(ranges: Sequence[KeyRange]) -> list[KeyRange]:
+    joined: list[KeyRange] = []
     for first, last in sorted(ranges):
         if joined and first <= joined[-1][1] + 1:
             joined[-1] = (joined[-1][0], max(joined[-1][1], last))

@@ -10,7 +10,7 @@ import attrs
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.timeline.pump_clock import PumpClock, ZoneClock
 
-Stretch = tuple[int, int]
+KeyRange = tuple[int, int]
 """First and last key, both inclusive, of a part of a stream in which time runs on (but for the slack)."""
 
 
@@ -18,62 +18,62 @@ Stretch = tuple[int, int]
 class TimeIndex:
     """Looks events of a stream up by UTC time.
 
-    ``slack``: how far time may run backwards within a stretch, because drift was put right or a zone has a repeated hour.
+    ``slack``: how far time may run backwards within a range, because drift was put right or a zone has a repeated hour.
     """
 
     log: EventLog
     stream: Stream
     clock: PumpClock | ZoneClock
-    stretches: tuple[Stretch, ...]
+    ranges: tuple[KeyRange, ...]
     slack: timedelta
 
     @classmethod
     def of(cls, log: EventLog, stream: Stream, clock: PumpClock | ZoneClock) -> TimeIndex:
-        """The whole stream, but for stretches of unknown time."""
+        """The whole stream, but for ranges of unknown time."""
         whole = (stream.first_key, stream.last_key)
         if isinstance(clock, ZoneClock):
             slack = timedelta(hours=28 if clock.zones.moves else 2)
-            return cls(log=log, stream=stream, clock=clock, stretches=(whole,), slack=slack)
-        stretches: list[Stretch] = []
+            return cls(log=log, stream=stream, clock=clock, ranges=(whole,), slack=slack)
+        ranges: list[KeyRange] = []
         ends = [piece.from_key - 1 for piece in clock.pieces[1:]]
         for piece, end in zip(clock.pieces, [*ends, stream.last_key], strict=True):
             first, last = max(piece.from_key, whole[0]), min(end, whole[1])
             if piece.offset_s is not None and first <= last:
-                stretches.append((first, last))
-        return cls(log=log, stream=stream, clock=clock, stretches=tuple(stretches), slack=timedelta(minutes=30))
+                ranges.append((first, last))
+        return cls(log=log, stream=stream, clock=clock, ranges=tuple(ranges), slack=timedelta(minutes=30))
 
-    def bounds(self, stretch: Stretch, kinds: frozenset[str] | None = None) -> tuple[datetime, datetime] | None:
-        """UTC of the first and the last event of these kinds in a stretch, by key."""
-        first = self._after(stretch[0] - 1, stretch[1], kinds)
-        last = self.log.neighbour(self.stream.id, stretch[1] + 1, kinds, before=True)
+    def bounds(self, range_: KeyRange, kinds: frozenset[str] | None = None) -> tuple[datetime, datetime] | None:
+        """UTC of the first and the last event of these kinds in a range, by key."""
+        first = self._after(range_[0] - 1, range_[1], kinds)
+        last = self.log.neighbour(self.stream.id, range_[1] + 1, kinds, before=True)
         if first is None or last is None:
             return None
         begin, end = self.clock.utc(*first), self.clock.utc(*last)
         return None if begin is None or end is None else (min(begin, end), max(begin, end))
 
-    def first_key(self, stretch: Stretch, at: datetime, kinds: frozenset[str] | None = None) -> int | None:
-        """The first key in a stretch whose event is not before ``at``, taking time to run on."""
-        low, high = stretch[0], stretch[1] + 1
+    def first_key(self, range_: KeyRange, at: datetime, kinds: frozenset[str] | None = None) -> int | None:
+        """The first key in a range whose event is not before ``at``, taking time to run on."""
+        low, high = range_[0], range_[1] + 1
         while low < high:
             middle = (low + high) // 2
-            found = self._after(middle - 1, stretch[1], kinds)
+            found = self._after(middle - 1, range_[1], kinds)
             utc = None if found is None else self.clock.utc(*found)
             if found is None or utc is None or utc >= at:
                 high = middle
             else:
                 low = found[0] + 1
-        found = self._after(low - 1, stretch[1], kinds)
+        found = self._after(low - 1, range_[1], kinds)
         return None if found is None else found[0]
 
     def first_keys(self, times: Sequence[datetime]) -> list[int | None]:
         """The key of the first event, in the stream's order, that is not before each of these times (sorted)."""
         keys: list[int | None] = [None] * len(times)
-        for stretch in self.stretches:
+        for range_ in self.ranges:
             waiting = [i for i, key in enumerate(keys) if key is None]
-            first = self.first_key(stretch, times[waiting[0]]) if waiting else None
+            first = self.first_key(range_, times[waiting[0]]) if waiting else None
             if first is None:
                 continue
-            for key, pump_time in self.log.times(self.stream.id, None, first, stretch[1]):
+            for key, pump_time in self.log.times(self.stream.id, None, first, range_[1]):
                 at = self.clock.utc(key, pump_time)
                 while waiting and at is not None and at >= times[waiting[0]]:
                     keys[waiting.pop(0)] = key
@@ -83,13 +83,13 @@ class TimeIndex:
 
     def between(self, begin: datetime, end: datetime, kinds: frozenset[str] | None = None) -> list[datetime]:
         """UTC of the events of these kinds with begin <= time <= end, in order."""
-        return sorted(at for at in self._from(begin, end, kinds) if begin <= at <= end)
+        return sorted(at for at in self._times_between(begin, end, kinds) if begin <= at <= end)
 
     def after(self, at: datetime, kinds: frozenset[str] | None = None) -> datetime | None:
         """UTC of the first event of these kinds that is later than ``at``."""
         earliest: datetime | None = None
-        for stretch in self.stretches:
-            for found in self._run(stretch, at, kinds):
+        for range_ in self.ranges:
+            for found in self._times_from(range_, at, kinds):
                 if earliest is not None and found > earliest + self.slack:
                     break
                 if found > at:
@@ -99,7 +99,7 @@ class TimeIndex:
     def last_before(self, at: datetime, kinds: frozenset[str] | None = None) -> datetime | None:
         """UTC of the last event of these kinds that is not later than ``at``, taking time to run on."""
         latest: datetime | None = None
-        for first, last in self.stretches:
+        for first, last in self.ranges:
             key = self.first_key((first, last), at + timedelta(microseconds=1), kinds)
             found = self.log.neighbour(self.stream.id, last + 1 if key is None else key, kinds, before=True)
             utc = self.clock.utc(*found) if found is not None and found[0] >= first else None
@@ -107,29 +107,29 @@ class TimeIndex:
                 latest = utc
         return latest
 
-    def keys_between(self, begin: datetime | None, end: datetime | None) -> list[Stretch]:
+    def keys_between(self, begin: datetime | None, end: datetime | None) -> list[KeyRange]:
         """Key ranges that hold all events with begin <= time < end and the one after them, rather too many than too few."""
         ranges = []
-        for stretch in self.stretches:
-            first = stretch[0] if begin is None else self.first_key(stretch, begin - self.slack)
+        for range_ in self.ranges:
+            first = range_[0] if begin is None else self.first_key(range_, begin - self.slack)
             if first is None:
                 continue
-            last = stretch[1] if end is None else self.first_key(stretch, end + self.slack)
-            ranges.append((first, stretch[1] if last is None else last))
+            last = range_[1] if end is None else self.first_key(range_, end + self.slack)
+            ranges.append((first, range_[1] if last is None else last))
         return ranges
 
-    def _from(self, begin: datetime, end: datetime, kinds: frozenset[str] | None) -> Iterator[datetime]:
-        for stretch in self.stretches:
-            for at in self._run(stretch, begin, kinds):
+    def _times_between(self, begin: datetime, end: datetime, kinds: frozenset[str] | None) -> Iterator[datetime]:
+        for range_ in self.ranges:
+            for at in self._times_from(range_, begin, kinds):
                 if at > end + self.slack:
                     break
                 yield at
 
-    def _run(self, stretch: Stretch, begin: datetime, kinds: frozenset[str] | None) -> Iterator[datetime]:
-        first = self.first_key(stretch, begin - self.slack, kinds)
+    def _times_from(self, range_: KeyRange, begin: datetime, kinds: frozenset[str] | None) -> Iterator[datetime]:
+        first = self.first_key(range_, begin - self.slack, kinds)
         if first is None:
             return
-        for key, pump_time in self.log.times(self.stream.id, kinds, first, stretch[1]):
+        for key, pump_time in self.log.times(self.stream.id, kinds, first, range_[1]):
             at = self.clock.utc(key, pump_time)
             if at is not None:
                 yield at

@@ -20,7 +20,7 @@ FACTORY_DRIFT_S = 60
 
 _HALVES_H = (-9.5, -3.5, -2.5, 3.5, 4.5, 5.5, 6.5, 9.5, 10.5)
 _QUARTERS_H = (5.75, 8.75, 12.75, 13.75)
-PLACES_S: frozenset[int] = frozenset(
+REAL_OFFSETS_S: frozenset[int] = frozenset(
     round(hours * 3600) for hours in (*range(-12, 15), *_HALVES_H, *_QUARTERS_H)
 )  # the offsets of the IANA zones of today, in standard and in daylight-saving time
 """Every offset that a clock somewhere on Earth has."""
@@ -47,12 +47,14 @@ def offset_change_s(step_s: float) -> int:
     return 0 if abs(step_s) <= LONGEST_DRIFT_S else half_hours_s(step_s)
 
 
-def is_place(offset_s: int) -> bool:
+def is_real_offset(offset_s: int) -> bool:
     """Whether some zone has this offset, a wrong date set aside."""
-    return any((offset_s - place_s) % DAY_S == 0 for place_s in PLACES_S)
+    return any((offset_s - place_s) % DAY_S == 0 for place_s in REAL_OFFSETS_S)
 
 
-def offset_beside_s(known_s: int, moved_s: float, zone: ZoneOffsets | None, *, zone_moved: bool, before: bool) -> int:
+def offset_across_step_s(
+    known_s: int, moved_s: float, zone: ZoneOffsets | None, *, zone_moved: bool, before: bool
+) -> int:
     """The offset on the other side of a step whose one side is known.
 
     ``moved_s`` is the step, seen from the known side (negated when looking back). ``zone`` is what the configured zones say
@@ -73,8 +75,8 @@ def offset_beside_s(known_s: int, moved_s: float, zone: ZoneOffsets | None, *, z
     """
     target_s = known_s + moved_s
     if abs(moved_s) > ZONE_STEP_S:
-        return _dated_offset_s(known_s, moved_s, zone, before=before)
-    homes_s = [] if zone is None else [_by_days(home_s, target_s) for home_s in (zone.offset_s, *zone.others_s)]
+        return _offset_after_date_s(known_s, moved_s, zone, before=before)
+    homes_s = [] if zone is None else [_same_date_s(home_s, target_s) for home_s in (zone.offset_s, *zone.others_s)]
     if zone_moved and homes_s and abs(homes_s[0] - target_s) <= LONGEST_DRIFT_S:
         return homes_s[0]
     exact_s = _nearest(homes_s, target_s, TO_THE_MINUTE_S)
@@ -83,17 +85,17 @@ def offset_beside_s(known_s: int, moved_s: float, zone: ZoneOffsets | None, *, z
     if abs(moved_s) <= LONGEST_DRIFT_S:
         return known_s
     near_s = _nearest(homes_s, target_s, USUAL_DRIFT_S)
-    return _place_beside_s(known_s, target_s) if near_s is None else near_s
+    return _nearest_real_offset_s(known_s, target_s) if near_s is None else near_s
 
 
-def _dated_offset_s(known_s: int, moved_s: float, zone: ZoneOffsets | None, *, before: bool) -> int:
+def _offset_after_date_s(known_s: int, moved_s: float, zone: ZoneOffsets | None, *, before: bool) -> int:
     """As :func:`offset_beside_s`, where the step changed the date: a clock with a wrong date is right to the zone's minute.
 
     Not so a factory date or a reset clock, which may be what a step leads from.
     """
     target_s = known_s + moved_s
     for home_s in () if zone is None else (zone.offset_s, *zone.others_s):
-        dated_s = _by_days(home_s, target_s)
+        dated_s = _same_date_s(home_s, target_s)
         allowed_s = FACTORY_DRIFT_S if before and dated_s != home_s else LONGEST_DRIFT_S
         if abs(dated_s - target_s) <= allowed_s:
             return dated_s
@@ -101,11 +103,11 @@ def _dated_offset_s(known_s: int, moved_s: float, zone: ZoneOffsets | None, *, b
     return round(target_s) if left_s > FACTORY_DRIFT_S else known_s + half_hours_s(moved_s)
 
 
-def _place_beside_s(known_s: int, target_s: float) -> int:
+def _nearest_real_offset_s(known_s: int, target_s: float) -> int:
     hour_s = known_s + (HOUR_S if target_s > known_s else -HOUR_S)
-    if abs(hour_s - target_s) <= USUAL_DRIFT_S and is_place(hour_s):
+    if abs(hour_s - target_s) <= USUAL_DRIFT_S and is_real_offset(hour_s):
         return hour_s
-    places_s = [_by_days(place_s, target_s) for place_s in PLACES_S]
+    places_s = [_same_date_s(place_s, target_s) for place_s in REAL_OFFSETS_S]
     exact_s = _nearest(places_s, target_s, TO_THE_MINUTE_S)
     if exact_s is not None:
         return exact_s
@@ -117,7 +119,7 @@ def _place_beside_s(known_s: int, target_s: float) -> int:
     return known_s + half_hours_s(target_s - known_s) if on_grid else half_hours_s(target_s)
 
 
-def _by_days(offset_s: int, target_s: float) -> int:
+def _same_date_s(offset_s: int, target_s: float) -> int:
     """The offset with a date as wrong as the target's."""
     return offset_s + round((target_s - offset_s) / DAY_S) * DAY_S
 

@@ -13,7 +13,7 @@ from tconnectsync.timeline.spans import Span
 WearSpan = Span
 """A stretch in which a stream is the worn one; None is open."""
 
-NOT_YET = datetime(1970, 1, 1, tzinfo=timezone.utc)
+BEFORE_ALL = datetime(1970, 1, 1, tzinfo=timezone.utc)
 """Before any event: where a stream that is not worn from its beginning says so."""
 
 Name = TypeVar("Name", bound=Hashable)
@@ -43,7 +43,7 @@ def active_spans(ranges: Mapping[Name, Sequence[WearRange]]) -> dict[Name, tuple
     spans: dict[Name, list[WearSpan]] = {name: [] for name in ranges}
     changes = _hand_overs(ranges, order)
     if not changes:
-        changes = [(NOT_YET, next(iter(ranges)))] if ranges else []
+        changes = [(BEFORE_ALL, next(iter(ranges)))] if ranges else []
     for i, (begin, name) in enumerate(changes):
         end = changes[i + 1][0] if i + 1 < len(changes) else None
         spans[name].append(Span(begin=None if i == 0 else begin, end=end))
@@ -57,7 +57,7 @@ def wear_changes(spans: Sequence[WearSpan]) -> tuple[tuple[datetime, str], ...]:
     """
     changes: list[tuple[datetime, str]] = []
     if not spans or spans[0].begin is not None:
-        changes.append((NOT_YET, "wear.ended"))
+        changes.append((BEFORE_ALL, "wear.ended"))
     for span in spans:
         if span.begin is not None:
             changes.append((span.begin, "wear.began"))
@@ -72,7 +72,7 @@ def _hand_overs(ranges: Mapping[Name, Sequence[WearRange]], order: Mapping[Name,
     for name, each in ranges.items():
         for range_ in each:
             found = {range_.first, range_.last}
-            for begin, end in _contested(name, range_, ranges):
+            for begin, end in _overlaps(name, range_, ranges):
                 found.update(range_.between(begin, end))
                 found.add(range_.after(end) or range_.last)
             marks += [(at, order[name], name) for at in found]
@@ -88,11 +88,11 @@ def _hand_overs(ranges: Mapping[Name, Sequence[WearRange]], order: Mapping[Name,
     return changes
 
 
-def _contested(
+def _overlaps(
     name: Name, range_: WearRange, ranges: Mapping[Name, Sequence[WearRange]]
 ) -> list[tuple[datetime, datetime]]:
     """Where this range's own marks decide, because another stream's range overlaps it."""
-    return _joined(
+    return _merge(
         (max(rival.first, range_.first), min(rival.last, range_.last))
         for other, each in ranges.items()
         if other != name
@@ -101,7 +101,7 @@ def _contested(
     )
 
 
-def _joined(stretches: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+def _merge(stretches: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
     joined: list[tuple[datetime, datetime]] = []
     for begin, end in sorted(stretches):
         if joined and begin <= joined[-1][1]:

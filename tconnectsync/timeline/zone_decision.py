@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 import attrs
 
 from tconnectsync.timeline.pump_clock import Component, zone_offset_after
-from tconnectsync.timeline.utc_offsets import PLACES_S, TO_THE_MINUTE_S, USUAL_DRIFT_S
+from tconnectsync.timeline.utc_offsets import REAL_OFFSETS_S, TO_THE_MINUTE_S, USUAL_DRIFT_S
 from tconnectsync.timeline.zones import Zones
 
 IMPOSSIBLE_S = -120.0 - USUAL_DRIFT_S
@@ -17,17 +17,17 @@ FRESH_S = 900.0
 FIT_S = (-120.0, 600.0)
 """Lag of an upload behind its newest event when everything works."""
 STALE_S = 2700.0
-LEAST_MOVE_S = 1800
+MIN_MOVE_S = 1800
 """Uploads never move a clock by less: a quarter of an hour may be drift."""
 QUARTER_S = 900
 """… unless the last setting was by this much: then uploads tell whether that was a journey (India and Nepal)."""
 QUORUM, QUORUM_SPAN = 3, timedelta(hours=24)
 LATE_QUORUM, LATE_SPAN = 6, timedelta(days=3)
-FARTHEST_S = 14 * 3600
+MAX_FROM_ZONE_S = 14 * 3600
 """A clock that is further from the configured zone's is wrong, and nobody knows by how much."""
 TRIP_S = 9000
 """An upload that looks later than this, and is fresh by an earlier setting, says that the last one was made on a trip."""
-BOGUS = timedelta(days=2)
+MAX_LEAD = timedelta(days=2)
 
 EVIDENCE, AT_CHANGE, AT_FIRST = "evidence", "zone_at_clock_change", "zone_at_first_event"
 
@@ -63,21 +63,21 @@ class Choice:
 
 
 @attrs.frozen(kw_only=True)
-class Verdict:
+class UploadedOffset:
     """What uploads say of the last piece's offset. ``confirmed``: they said so before the newest of them came, too."""
 
     offset_s: int
     confirmed: bool
 
 
-def uploads_of(pairs: Iterable[Upload], *, bogus: bool = False) -> tuple[Upload, ...]:
+def distinct_uploads(pairs: Iterable[Upload], *, bogus: bool = False) -> tuple[Upload, ...]:
     """Uploads that brought something new, in order of time: of several with one newest event, the first.
 
     Without ``bogus`` ones, whose newest event would be days later than the upload.
     """
     first: dict[datetime, Upload] = {}
     for pair in pairs:
-        if not bogus and pair.newest - pair.at.replace(tzinfo=None) > BOGUS:
+        if not bogus and pair.newest - pair.at.replace(tzinfo=None) > MAX_LEAD:
             continue
         known = first.get(pair.newest)
         if known is None or pair.at < known.at:
@@ -106,33 +106,33 @@ def choose_anchor(
     last_offset_s = None if anchor is None else _last_offset(component, anchor)
     local_day = uploads[-1].newest.date()
     by_quarter = bool(component.steps) and abs(abs(component.steps[-1].exact_s) - QUARTER_S) <= TO_THE_MINUTE_S
-    verdict = weigh(
+    verdict = offset_by_uploads(
         uploads,
         current_s=last_offset_s,
         zone_offsets=zones.offsets_near(local_day),
-        least_move_s=QUARTER_S if by_quarter else LEAST_MOVE_S,
+        least_move_s=QUARTER_S if by_quarter else MIN_MOVE_S,
     )
     if verdict is None:
         return Choice(anchor=anchor)
-    by_uploads = _at_the_end(component, verdict.offset_s, zones, local_day)
+    by_uploads = _anchor_by_uploads(component, verdict.offset_s, zones, local_day)
     if verdict.confirmed:
         return Choice(anchor=by_uploads)
     return Choice(anchor=anchor, proposed=by_uploads)
 
 
-def weigh(
+def offset_by_uploads(
     uploads: Sequence[Upload],
     *,
     current_s: int | None,
     zone_offsets: Sequence[int],
-    least_move_s: int = LEAST_MOVE_S,
-) -> Verdict | None:
+    least_move_s: int = MIN_MOVE_S,
+) -> UploadedOffset | None:
     """The offset that a quorum of uploads asks for against ``current_s`` (None: unknown), or None where they do not."""
-    offset_s = _asked_for(uploads, current_s, zone_offsets, least_move_s)
+    offset_s = _supported_offset(uploads, current_s, zone_offsets, least_move_s)
     if offset_s is None:
         return None
-    before_s = _asked_for(uploads[:-1], current_s, zone_offsets, least_move_s)
-    return Verdict(offset_s=offset_s, confirmed=before_s == offset_s)
+    before_s = _supported_offset(uploads[:-1], current_s, zone_offsets, least_move_s)
+    return UploadedOffset(offset_s=offset_s, confirmed=before_s == offset_s)
 
 
 def seconds_ahead(component: Component, anchor: Anchor | None, uploads: Sequence[Upload]) -> float:
@@ -141,14 +141,14 @@ def seconds_ahead(component: Component, anchor: Anchor | None, uploads: Sequence
     return -lag_s if IMPOSSIBLE_S <= lag_s < FIT_S[0] else 0.0
 
 
-def _asked_for(
+def _supported_offset(
     uploads: Sequence[Upload], current_s: int | None, zone_offsets: Sequence[int], least_move_s: int
 ) -> int | None:
     if not uploads:
         return None
     smallest_s = min(upload.lag_s(0) for upload in uploads)
     fit_s = FIT_S
-    fitting = [offset_s for offset_s in sorted(PLACES_S) if fit_s[0] <= smallest_s + offset_s <= fit_s[1]]
+    fitting = [offset_s for offset_s in sorted(REAL_OFFSETS_S) if fit_s[0] <= smallest_s + offset_s <= fit_s[1]]
     if not fitting and current_s is not None and smallest_s + current_s < IMPOSSIBLE_S:
         fit_s = (IMPOSSIBLE_S, FIT_S[1])  # a clock that is minutes ahead as well
         fitting = [offset_s for offset_s in zone_offsets if fit_s[0] <= smallest_s + offset_s <= fit_s[1]]
@@ -203,7 +203,7 @@ def _by_settings(component: Component, zones: Zones) -> Iterator[Anchor]:
         step = component.steps[i]
         day = step.wall.date()
         zone_s = zone_offset_after(component.steps, i, zones)
-        for offset_s in (zone_s, *_others(zones, day, zone_s)):
+        for offset_s in (zone_s, *_other_offsets(zones, day, zone_s)):
             yield Anchor(at_key=step.done_key, offset_s=offset_s, basis=AT_CHANGE, zone=zones.name_at(day))
 
 
@@ -215,7 +215,7 @@ def _by_first_event(
     day = wall.date()
     zone_s = zones.offset_of(wall)
     anchor = Anchor(at_key=key, offset_s=zone_s, basis=AT_FIRST, zone=zones.name_at(day))
-    others = [attrs.evolve(anchor, offset_s=offset_s) for offset_s in _others(zones, day, zone_s)]
+    others = [attrs.evolve(anchor, offset_s=offset_s) for offset_s in _other_offsets(zones, day, zone_s)]
     lag_s = _lag_s(component, anchor, uploads) if uploads else 0.0
     if IMPOSSIBLE_S <= lag_s <= FRESH_S:
         return anchor
@@ -233,15 +233,15 @@ def _by_upload(component: Component, zones: Zones, uploads: Sequence[Upload]) ->
     day = uploads[-1].newest.date()
     allowed = [
         (abs(lag_s - FIT_S[1] / 2), offset_s)
-        for offset_s in PLACES_S
+        for offset_s in REAL_OFFSETS_S
         if (lag_s := _typical_lag_s(uploads, offset_s)) >= IMPOSSIBLE_S
         and lag_s <= FRESH_S + USUAL_DRIFT_S
-        and any(abs(offset_s - zone_s) <= FARTHEST_S for zone_s in zones.offsets_near(day))
+        and any(abs(offset_s - zone_s) <= MAX_FROM_ZONE_S for zone_s in zones.offsets_near(day))
     ]
-    return _at_the_end(component, min(allowed)[1], zones, day) if allowed else None
+    return _anchor_by_uploads(component, min(allowed)[1], zones, day) if allowed else None
 
 
-def _at_the_end(component: Component, offset_s: int, zones: Zones, day: date) -> Anchor:
+def _anchor_by_uploads(component: Component, offset_s: int, zones: Zones, day: date) -> Anchor:
     """An anchor by uploads: they speak of the last piece."""
     at_key = component.steps[-1].done_key if component.steps else component.from_key
     return Anchor(at_key=at_key, offset_s=offset_s, basis=EVIDENCE, zone=zones.name_at(day))
@@ -260,5 +260,5 @@ def _typical_lag_s(uploads: Sequence[Upload], offset_s: int) -> float:
     return sorted(upload.lag_s(offset_s) for upload in uploads)[len(uploads) // 4]
 
 
-def _others(zones: Zones, day: date, offset_s: int) -> list[int]:
+def _other_offsets(zones: Zones, day: date, offset_s: int) -> list[int]:
     return [other_s for other_s in zones.offsets_near(day) if other_s != offset_s]

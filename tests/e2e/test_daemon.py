@@ -213,7 +213,7 @@ def test_commands_work_beside_it_and_what_changes_something_is_handed_to_it(
 
         for words in (("run",), ("log", "repair")):
             refused = home.run(*words, expect=(8,))
-            assert f"Process {living.process.pid} is working in" in refused.stderr
+            assert f"Process {living.process.pid} is using" in refused.stderr
             assert "systemctl stop" in refused.stderr
         assert not living.ended
         living.stop()

@@ -290,7 +290,7 @@ def test_a_long_history_that_is_put_again_after_a_wiped_disk_needs_no_consent(tm
         runner = home.running.engine.runners["nightscout-treatments"]
         runner.folding.rewrite_limit = 20
         runner.sender.receiver.batch_size = 10
-        home.running.engine.pollers["tandem"].start()
+        home.running.engine.pollers["tandem"].request_poll()
         while len(home.site.requests) < 40 or runner.folding.is_behind():
             home.running.engine.run_once()
         runner.outbox.checkpoints.start_over()

@@ -265,7 +265,7 @@ def test_what_was_planned_while_the_clock_was_wrong_happens_in_time(
     memory = moody.engine.pollers["pump"].state
     memory.next_poll = RememberedDeadline.after(1500.0, moody.clock)
     memory.save()
-    moody.runner.daily_comparison._keep(ComparisonState(not_before=RememberedDeadline.after(86400.0, moody.clock)))
+    moody.runner.daily_comparison._save(ComparisonState(not_before=RememberedDeadline.after(86400.0, moody.clock)))
     moody.engine._next_maintenance = RememberedDeadline.after(600.0, moody.clock)
     moody.clock.time -= wrong_by
     if restart:

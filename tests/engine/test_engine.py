@@ -548,7 +548,7 @@ def test_reading_back_a_long_site_lets_others_have_their_turn(world: World) -> N
         )
         world.shelf.there[known.id] = known
         world.shelf.pump_of[known.id] = "2"
-    world.engine.pollers["pump"].start()
+    world.engine.pollers["pump"].request_poll()
     turns = 0
     while world.engine.run_once(polling=False):
         turns += 1

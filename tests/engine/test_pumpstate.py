@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tconnectsync import Event, events
-from tconnectsync.events.pump_state import PumpState, Said, after
+from tconnectsync.events.pump_state import PumpState, Reported, after
 
 NOON = datetime(2026, 5, 14, 12, 0, tzinfo=timezone.utc)
 KIND_OF = {body: kind for kind, body in events.BODIES.items()}
@@ -40,21 +40,21 @@ def test_each_value_carries_its_own_time() -> None:
         (1, done(7, 2.0)),
         (2, events.BasalDelivered(rate_u_per_h=0.8)),
     )
-    assert state.battery_percent == Said(value=80.0, at=NOON)
-    assert state.bolus_u == Said(value=2.0, at=NOON + timedelta(minutes=1))
-    assert state.iob_u == Said(value=1.25, at=NOON + timedelta(minutes=1))
-    assert state.rate_u_per_h == Said(value=0.8, at=NOON + timedelta(minutes=2))
+    assert state.battery_percent == Reported(value=80.0, at=NOON)
+    assert state.bolus_u == Reported(value=2.0, at=NOON + timedelta(minutes=1))
+    assert state.iob_u == Reported(value=1.25, at=NOON + timedelta(minutes=1))
+    assert state.rate_u_per_h == Reported(value=0.8, at=NOON + timedelta(minutes=2))
     assert (state.at, state.suspended, state.seq) == (NOON + timedelta(minutes=2), False, 2)
 
 
 def test_a_bolus_that_delivered_nothing_is_not_the_last_bolus() -> None:
     state = state_after((0, done(7, 2.0)), (5, done(8, 0.0)), (6, done(9, None)), (7, done(10, 65_535.0)))
-    assert state.bolus_u == Said(value=2.0, at=NOON)
+    assert state.bolus_u == Reported(value=2.0, at=NOON)
 
 
 def test_a_backfilled_reading_is_no_news() -> None:
     state = state_after((0, glucose(0, 140.0)), (10, glucose(-30, 90.0)))
-    assert state.glucose_mg_dl == Said(value=140.0, at=NOON)
+    assert state.glucose_mg_dl == Reported(value=140.0, at=NOON)
 
 
 def test_high_has_no_number_and_hidden_changes_nothing() -> None:
@@ -64,7 +64,7 @@ def test_high_has_no_number_and_hidden_changes_nothing() -> None:
 
 def test_a_suspension_is_a_rate_of_zero_until_delivery_goes_on() -> None:
     state = state_after((0, events.BasalDelivered(rate_u_per_h=1.0)), (1, events.PumpingSuspended(reason="user")))
-    assert (state.suspended, state.rate_u_per_h) == (True, Said(value=0.0, at=NOON + timedelta(minutes=1)))
+    assert (state.suspended, state.rate_u_per_h) == (True, Reported(value=0.0, at=NOON + timedelta(minutes=1)))
     resumed = state_after((0, events.PumpingSuspended()), (9, events.PumpingResumed()))
     assert (resumed.suspended, resumed.rate_u_per_h) == (False, None)
 

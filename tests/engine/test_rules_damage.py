@@ -255,7 +255,7 @@ def test_a_source_that_needs_a_harmed_fact_waits_and_says_so_without_spinning(tm
     assert world.ask("sync").status == 7
     poller = world.engine.pollers["pump"]
     assert poller.health.state == "damaged"
-    due = poller.due(world.clock.now())
+    due = poller.next_step(world.clock.now())
     assert due is not None
     assert due > world.clock.now()
     assert not world.engine.run_once()
@@ -319,7 +319,7 @@ def test_a_replay_while_the_timeline_cannot_be_made_drops_nothing_that_waits(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poller = world.engine.pollers["pump"]
-    poller.start()
+    poller.request_poll()
     while poller.busy:
         poller.step()
     assert world.engine._refresh_timeline()

@@ -27,8 +27,8 @@ from tconnectsync.outbox.facts import ADMITTED_FROM, COMPARED, READ_BACK, ReadBa
 from tconnectsync.plugin.receiver import Delivery, Outcome
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.queries.status import status_of
-from tconnectsync.reconcile.comparison import AT_ONCE
-from tconnectsync.reconcile.daily import EVERY, REACH, ComparisonState
+from tconnectsync.reconcile.comparison import PERIOD
+from tconnectsync.reconcile.daily import DAYS_BACK, INTERVAL, ComparisonState
 from tconnectsync.reconcile.report import ComparisonReport
 from tconnectsync.retry.deadline import RememberedDeadline
 from tests.engine.fakes import OpenShelf, Shelf, StretchFold
@@ -144,7 +144,7 @@ def test_a_long_history_is_compared_in_parts_and_each_document_once(world: World
     world.clock.sleep(30 * 86400)
     assert world.ask("sync").status == 0
     shelf.surveys = 0
-    border = world.clock.now() + DAY - AT_ONCE
+    border = world.clock.now() + DAY - PERIOD
     moved = min(shelf.there.values(), key=lambda document: abs(document.at - border))
     assert moved.at == border
     tally = compared(world)
@@ -319,7 +319,7 @@ def test_a_lost_document_whose_place_somebody_else_took_is_told_and_not_fought_f
     result = world.ask("verify", sink="shelf")
     assert result.status == 9
     assert "a document of somebody else has its time and type" in " ".join(result.lines)
-    lived(world, EVERY + 2 * HOUR)
+    lived(world, INTERVAL + 2 * HOUR)
     assert lost.id not in shelf.there
     assert shelf.beside == [theirs]
 
@@ -431,7 +431,7 @@ def test_what_another_installation_made_is_foreign(world: World, shelf: OpenShel
     shelf.beside.append(other)
     assert compared(world, BEGIN - 10 * DAY).wrong == 0
     assert world.ask("verify", sink="shelf", first="2026-05-20").status == 0
-    lived(world, EVERY + 2 * HOUR)
+    lived(world, INTERVAL + 2 * HOUR)
     assert shelf.beside == [other]
 
 
@@ -491,16 +491,16 @@ def test_once_a_day_the_last_days_are_compared_and_mended_without_being_asked(wo
     old, lost = at_hour(shelf, 3), at_hour(shelf, 24 * 4)
     for each in (old, lost):
         del shelf.there[each.id]
-    lived(world, EVERY + 2 * HOUR)
+    lived(world, INTERVAL + 2 * HOUR)
     assert lost.id in shelf.there
     assert old.id not in shelf.there, "what is older is compared when the user asks"
-    assert ComparisonState.of(world.runner.outbox).counts["missing"] == 1
+    assert ComparisonState.load(world.runner.outbox).counts["missing"] == 1
     status = status_of(
         world.folder, sources={}, sinks={"shelf": True}, zones=world.zones, clock=world.clock
     )["sinks"]["shelf"]  # fmt: skip
     assert status["verified"]["missing"] == 1
     assert status["verified_at"] > "2026-06-06"
-    assert old.at < world.clock.now() - REACH
+    assert old.at < world.clock.now() - DAYS_BACK
     assert world.ask("verify", sink="shelf").status == 0
     assert old.id in shelf.there
 
@@ -533,7 +533,7 @@ def test_it_waits_for_fresh_sources_and_for_deliveries(world: World, shelf: Open
 
 def test_its_failure_is_told_and_backs_off_and_holds_no_dose_up(world: World, shelf: OpenShelf) -> None:
     shelf.trouble_reading = Retryable("it is too busy")
-    lived(world, EVERY + 12 * HOUR)
+    lived(world, INTERVAL + 12 * HOUR)
     assert 2 <= shelf.surveys <= 40
     assert world.runner.health.state == "ok"
     assert len(shelf.there) >= 24 + 24 + 11
@@ -548,7 +548,7 @@ def test_its_failure_is_told_and_backs_off_and_holds_no_dose_up(world: World, sh
 def test_a_refusal_to_show_what_is_there_is_told_and_holds_no_dose_up(world: World, shelf: OpenShelf) -> None:
     """A token may write and not read; whether the credentials are wrong, the deliveries show."""
     shelf.trouble_reading = CredentialsRefused("who are you?")
-    lived(world, EVERY + 12 * HOUR)
+    lived(world, INTERVAL + 12 * HOUR)
     assert 2 <= shelf.surveys <= 5
     assert world.runner.health.state == "ok"
     assert len(shelf.there) >= 24 + 24 + 11
@@ -558,7 +558,7 @@ def test_a_refusal_to_show_what_is_there_is_told_and_holds_no_dose_up(world: Wor
 
 def test_a_fault_of_the_receivers_stops_nothing(world: World, shelf: OpenShelf) -> None:
     shelf.trouble_reading = ZeroDivisionError()
-    lived(world, EVERY + 6 * HOUR)
+    lived(world, INTERVAL + 6 * HOUR)
     assert world.runner.health.state == "ok"
     assert len(shelf.there) >= 24 + 24 + 5
 
@@ -573,7 +573,7 @@ def test_an_index_that_the_comparison_finds_harmed_ends_the_run_as_anywhere(
 
     monkeypatch.setattr(FoldRunner, "refold", harmed)
     with pytest.raises(IndexCorrupt):
-        lived(world, EVERY + 6 * HOUR)
+        lived(world, INTERVAL + 6 * HOUR)
 
 
 def test_what_was_found_by_a_clock_that_was_years_ahead_does_not_wait_for_that_year(
@@ -590,7 +590,7 @@ def test_what_was_found_by_a_clock_that_was_years_ahead_does_not_wait_for_that_y
 
 
 def test_a_plan_made_by_a_clock_that_was_years_ahead_is_not_believed(world: World, shelf: OpenShelf) -> None:
-    world.runner.daily_comparison._keep(ComparisonState(not_before=RememberedDeadline(until=BEGIN + 1000 * DAY)))
+    world.runner.daily_comparison._save(ComparisonState(not_before=RememberedDeadline(until=BEGIN + 1000 * DAY)))
     lived(world, 2 * DAY + 6 * HOUR)
     assert shelf.surveys >= 1
 

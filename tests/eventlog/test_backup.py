@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tconnectsync.errors import LogCorrupt, MachineTrouble, RequestRefused
 from tconnectsync.eventlog import EventLog, OsFiles, check_log, repair_log
-from tconnectsync.eventlog.backup import MOST_MANIFEST_BYTES, Backup, back_up, restore
+from tconnectsync.eventlog.backup import MAX_MANIFEST_BYTES, Backup, back_up, restore
 from tests.eventlog.sample_events import RECEIVED, StillClock, basal, last_segment
 
 SEGMENT_BYTES = 1500
@@ -236,7 +236,7 @@ def test_a_manifest_that_would_fill_the_memory_is_not_read(
     (tmp_path / "good").mkdir()
     assert restore(done.path, tmp_path / "good").manifest == done.manifest
     large = tarfile.TarInfo("manifest.json")
-    large.size = MOST_MANIFEST_BYTES + 1
+    large.size = MAX_MANIFEST_BYTES + 1
     path = remade(done.path, tmp_path / "large.tar.gz", drop="manifest.json", more=(large,))
     monkeypatch.setattr(msgspec.json, "decode", lambda *_, **__: pytest.fail("it was read"))
     refused(path, tmp_path / "target", "too large")

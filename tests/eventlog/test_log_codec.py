@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tconnectsync import events
 from tconnectsync.eventlog.codec import Codec
-from tconnectsync.eventlog.json_safe import storable
+from tconnectsync.eventlog.json_safe import json_safe
 from tconnectsync.events import BODIES, Event
 from tests.eventlog.sample_events import basal, upload
 
@@ -166,7 +166,7 @@ def test_a_fact_that_cannot_be_written_is_a_mistake_of_ours() -> None:
 
 
 def test_what_json_cannot_hold_is_kept_as_text() -> None:
-    assert storable({1: "\ud800", "n": [1 << 80, True, 1.5, None], "o": {3}}) == {
+    assert json_safe({1: "\ud800", "n": [1 << 80, True, 1.5, None], "o": {3}}) == {
         "1": "\\ud800",
         "n": [str(1 << 80), True, 1.5, None],
         "o": "{3}",

@@ -275,11 +275,11 @@ class EventLogContract:
 
     def test_a_mark_stands_for_everything_up_to_it(self, log: EventLog) -> None:
         log.append([basal(1), upload("1")])
-        mark = log.mark(2)
+        mark = log.checksum_at(2)
         log.append([basal(2)])
-        assert log.mark(2) == mark
-        assert log.mark(3) != mark
-        assert log.mark(4) is None
+        assert log.checksum_at(2) == mark
+        assert log.checksum_at(3) != mark
+        assert log.checksum_at(4) is None
 
     def test_size_counts(self, log: EventLog) -> None:
         log.append([basal(1), basal(2)])

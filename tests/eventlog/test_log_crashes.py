@@ -18,7 +18,7 @@ import pytest
 
 from tconnectsync.eventlog import repair_log
 from tconnectsync.eventlog.framing import DamagedRange, frame, header_line, walk
-from tconnectsync.eventlog.tail import unwritten
+from tconnectsync.eventlog.tail import is_unwritten
 from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, Life, Scenario, harm, restarted
 from tests.eventlog.sample_events import StillClock
 from tests.support.crashing_files import Crash, CrashingFiles, Image, Turns
@@ -135,6 +135,6 @@ def test_a_byte_that_became_zero_is_damage_and_no_unfinished_write() -> None:
     for at in range(len(text)):
         if text[at - 1 : at] != b"\n":
             harmed = text[:at] + b"\0" + text[at + 1 :]
-            assert not any(unwritten(harmed, item) for item in walk(harmed, 1) if isinstance(item, DamagedRange))
+            assert not any(is_unwritten(harmed, item) for item in walk(harmed, 1) if isinstance(item, DamagedRange))
     harmed = text[:512] + bytes(512) + text[1024:]
-    assert any(unwritten(harmed, item) for item in walk(harmed, 1) if isinstance(item, DamagedRange))
+    assert any(is_unwritten(harmed, item) for item in walk(harmed, 1) if isinstance(item, DamagedRange))

@@ -17,8 +17,8 @@ from tconnectsync import events
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog, check_log, repair_log
 from tconnectsync.eventlog.codec import Codec
-from tconnectsync.eventlog.framing import DamagedRange, Line, frame, header_line, holds, walk
-from tconnectsync.eventlog.gap_record import bridge_line, gap_event
+from tconnectsync.eventlog.framing import DamagedRange, Line, frame, header_line, is_intact, walk
+from tconnectsync.eventlog.gap_record import gap_event, gap_line
 from tests.eventlog.sample_events import RECEIVED, START, StillClock, basal, keys, last_segment, numbered, upload
 
 
@@ -89,8 +89,8 @@ def test_every_bit_flip_is_found_and_costs_at_most_its_neighbours() -> None:
 def test_a_gap_record_can_stand_before_any_line(chain: int, target: int, first: int, count: int) -> None:
     codec = Codec()
     event = gap_event("id", first, first + count, side_file="x.damaged-1", now=RECEIVED)
-    line = bridge_line(event, codec, chain, target)
-    assert holds(line, chain)
+    line = gap_line(event, codec, chain, target)
+    assert is_intact(line, chain)
     assert int(line[8:16], 16) == target
     assert codec.event(line[24:-2]) == attrs.evolve(event, pos=first)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tconnectsync.config.zone_names import is_zone
 from tconnectsync.timeline.resolver import TimelineResolver
-from tconnectsync.timeline.utc_offsets import PLACES_S, ZoneOffsets, offset_beside_s, offset_change_s
+from tconnectsync.timeline.utc_offsets import REAL_OFFSETS_S, ZoneOffsets, offset_across_step_s, offset_change_s
 from tconnectsync.timeline.zones import Zones
 from tests.timeline.harness import ListLog, PumpHistory, times_of, utc, worst_s
 
@@ -82,7 +82,7 @@ def test_no_step_is_rounded_to_a_quarter_or_further_than_drift_goes(home_h: floa
     home_s = round(home_h * HOUR)
     zone = ZoneOffsets(offset_s=home_s, others_s=(home_s - HOUR,))
     for step_min in range(-90, 91):
-        change_s = offset_beside_s(home_s, step_min * MINUTE, zone, zone_moved=False, before=before) - home_s
+        change_s = offset_across_step_s(home_s, step_min * MINUTE, zone, zone_moved=False, before=before) - home_s
         assert change_s % 1800 == 0, step_min
         assert abs(change_s - step_min * MINUTE) <= 25 * MINUTE, step_min
         assert (change_s == 0) == (abs(step_min) <= 25), step_min
@@ -92,7 +92,7 @@ def test_the_offsets_of_places_are_those_of_the_zones() -> None:
     days = [datetime(2026, month, 15) for month in (1, 7)]
     zones = [ZoneInfo(name) for name in available_timezones() if is_zone(name)]
     offsets = {day.replace(tzinfo=zone).utcoffset() for zone in zones for day in days}
-    assert {round(offset.total_seconds()) for offset in offsets if offset is not None} <= PLACES_S
+    assert {round(offset.total_seconds()) for offset in offsets if offset is not None} <= REAL_OFFSETS_S
 
 
 # --- drift that is set right ----------------------------------------------------------------------------------------

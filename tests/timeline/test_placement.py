@@ -8,7 +8,7 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tconnectsync.timeline.pump_clock import ClockSegment, PumpClock, ZoneClock
+from tconnectsync.timeline.pump_clock import ClockPiece, PumpClock, ZoneClock
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.spans import Span
 from tconnectsync.timeline.stream_timeline import StreamTimeline, timeline_from_json, timeline_to_json
@@ -29,7 +29,7 @@ def place(log: ListLog, pump: str = "111", *, numbered: bool = True) -> StreamTi
 
 
 def clock(*pieces: tuple[int, int | None]) -> PumpClock:
-    return PumpClock(pieces=tuple(ClockSegment(from_key=key, offset_s=offset_s) for key, offset_s in pieces))
+    return PumpClock(pieces=tuple(ClockPiece(from_key=key, offset_s=offset_s) for key, offset_s in pieces))
 
 
 # --- several pumps --------------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def test_every_event_that_lies_elsewhere_is_in_a_changed_range(
         assert event.seq is not None
         times = [each.at(event.seq, event.pump_time) for each in (old, new)]
         worn = [
-            at is not None and any(span.holds(at) for span in each.active)
+            at is not None and any(span.contains(at) for span in each.active)
             for each, at in zip((old, new), times, strict=True)
         ]
         if times[0] != times[1] or worn[0] != worn[1]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tconnectsync import Event
 from tconnectsync.events import ClockAnchored
 from tconnectsync.timeline.resolver import TimelineResolver
-from tconnectsync.timeline.zone_decision import Upload, uploads_of, weigh
+from tconnectsync.timeline.zone_decision import Upload, distinct_uploads, offset_by_uploads
 from tconnectsync.timeline.zones import Zones
 from tests.timeline.harness import EPOCH, ListLog, PumpHistory, placed_times, times_of, utc, worst_s
 
@@ -49,13 +49,15 @@ def anchors(log: ListLog) -> list[tuple[int, str]]:
 
 def test_three_uploads_over_a_day_whose_events_would_lie_in_the_future_move_the_clock() -> None:
     uploads = [upload(hours, ahead_s=2 * HOUR) for hours in (0, 12, 24, 36)]
-    verdict = weigh(uploads, current_s=1 * HOUR, zone_offsets=PARIS_OFFSETS)
+    verdict = offset_by_uploads(uploads, current_s=1 * HOUR, zone_offsets=PARIS_OFFSETS)
     assert verdict is not None
     assert (verdict.offset_s, verdict.confirmed) == (2 * HOUR, True)
 
 
 def test_the_upload_that_completes_the_quorum_only_proposes() -> None:
-    verdict = weigh([upload(h, ahead_s=2 * HOUR) for h in (0, 12, 24)], current_s=HOUR, zone_offsets=PARIS_OFFSETS)
+    verdict = offset_by_uploads(
+        [upload(h, ahead_s=2 * HOUR) for h in (0, 12, 24)], current_s=HOUR, zone_offsets=PARIS_OFFSETS
+    )
     assert verdict is not None
     assert not verdict.confirmed
 
@@ -87,22 +89,22 @@ def test_the_upload_that_completes_the_quorum_only_proposes() -> None:
     ],
 )
 def test_uploads_that_do_not_suffice_say_nothing(uploads: list[Upload]) -> None:
-    assert weigh(uploads, current_s=1 * HOUR, zone_offsets=PARIS_OFFSETS) is None
+    assert offset_by_uploads(uploads, current_s=1 * HOUR, zone_offsets=PARIS_OFFSETS) is None
 
 
 def test_six_uploads_over_three_days_that_all_look_an_hour_late_move_the_clock_within_its_zone() -> None:
     uploads = [upload(h, ahead_s=1 * HOUR) for h in range(0, 96, 12)]
-    verdict = weigh(uploads, current_s=2 * HOUR, zone_offsets=PARIS_OFFSETS)
+    verdict = offset_by_uploads(uploads, current_s=2 * HOUR, zone_offsets=PARIS_OFFSETS)
     assert verdict is not None
     assert (verdict.offset_s, verdict.confirmed) == (1 * HOUR, True)
-    assert weigh(uploads, current_s=2 * HOUR, zone_offsets=(2 * HOUR, 3 * HOUR)) is None
+    assert offset_by_uploads(uploads, current_s=2 * HOUR, zone_offsets=(2 * HOUR, 3 * HOUR)) is None
 
 
 def test_uploads_without_news_and_bogus_dates_are_left_out() -> None:
     first = upload(0)
     again = attrs.evolve(first, at=first.at + timedelta(days=100))
     bogus = Upload(at=first.at, newest=first.newest + timedelta(days=3))
-    assert uploads_of([again, bogus, first]) == (first,)
+    assert distinct_uploads([again, bogus, first]) == (first,)
 
 
 # --- the choice in a log --------------------------------------------------------------------------------------------

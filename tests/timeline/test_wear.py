@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tconnectsync.timeline.spans import Span, any_holds, difference, union
-from tconnectsync.timeline.wear import NOT_YET, WearRange, active_spans, wear_changes
+from tconnectsync.timeline.spans import Span, any_contains, difference, union
+from tconnectsync.timeline.wear import BEFORE_ALL, WearRange, active_spans, wear_changes
 from tests.timeline.harness import utc
 
 DAY = utc("2025-06-01")
@@ -80,8 +80,8 @@ def test_of_marks_at_one_instant_the_later_stream_wins() -> None:
 def test_changes_begin_with_an_end_where_the_pump_is_not_worn_first() -> None:
     assert wear_changes((Span(),)) == ()
     assert wear_changes((Span(end=hour(4)),)) == ((hour(4), "wear.ended"),)
-    assert wear_changes((Span(begin=hour(4)),)) == ((NOT_YET, "wear.ended"), (hour(4), "wear.began"))
-    assert wear_changes(()) == ((NOT_YET, "wear.ended"),)
+    assert wear_changes((Span(begin=hour(4)),)) == ((BEFORE_ALL, "wear.ended"), (hour(4), "wear.began"))
+    assert wear_changes(()) == ((BEFORE_ALL, "wear.ended"),)
 
 
 def by_every_mark(streams: Mapping[str, Sequence[int]], at: float) -> str:
@@ -97,7 +97,7 @@ def test_the_spans_are_what_every_mark_says(streams: dict[str, set[int]]) -> Non
     ordered = {name: sorted(streams[name]) for name in sorted(streams)}
     found = active_spans({name: marks(*numbers) for name, numbers in ordered.items()})
     for step in range(-2, 66):
-        worn = {name for name, spans in found.items() if any_holds(spans, hour(step / 2))}
+        worn = {name for name, spans in found.items() if any_contains(spans, hour(step / 2))}
         assert worn == {by_every_mark(ordered, step / 2)}
 
 
@@ -118,8 +118,8 @@ def test_sets_of_time_behave_as_sets(these: list[Span], those: list[Span]) -> No
     joined, differing = union(these), difference(these, those)
     for step in range(-2, 28):
         at = hour(step / 2)
-        assert any_holds(joined, at) == any_holds(these, at)
-        assert any_holds(differing, at) == (any_holds(these, at) != any_holds(those, at))
+        assert any_contains(joined, at) == any_contains(these, at)
+        assert any_contains(differing, at) == (any_contains(these, at) != any_contains(those, at))
 
 
 @given(span_lists)

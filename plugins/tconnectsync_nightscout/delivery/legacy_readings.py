@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from tconnectsync import Document, LegacyMatch, StoredDocument
-from tconnectsync.events.limits import GLUCOSE_MG_DL, possible
+from tconnectsync.events.limits import GLUCOSE_MG_DL, is_possible
 from tconnectsync_nightscout.delivery.legacy_documents import REACH, is_deletable, is_legacy, sequence_numbers
 from tconnectsync_nightscout.folds.cgm import HIGH_SGV, LOW_SGV
 from tconnectsync_nightscout.site.document_format import ENTRIES
@@ -38,7 +38,7 @@ def match_legacy_readings(documents: Sequence[Document], others: Sequence[Stored
                 found.append(LegacyMatch(stored=stored, same=None))
         elif not is_deletable(stored.content):
             found.append(LegacyMatch(stored=stored, same=None if ours.near(stored, _COVERED) else False))
-        elif not possible(_value(stored.unique_slot, stored.content), *GLUCOSE_MG_DL):
+        elif not is_possible(_value(stored.unique_slot, stored.content), *GLUCOSE_MG_DL):
             found.append(LegacyMatch(stored=stored, same=True, impossible=True))
         else:
             found.append(LegacyMatch(stored=stored, same=ours.says_same(stored)))
@@ -91,6 +91,6 @@ def _value(slot: str, item: Mapping[str, Any]) -> float | None:
     value = item.get(slot)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    if slot == "sgv" and possible(value, *GLUCOSE_MG_DL):
+    if slot == "sgv" and is_possible(value, *GLUCOSE_MG_DL):
         return float(min(max(value, LOW_SGV), HIGH_SGV))
     return float(value)

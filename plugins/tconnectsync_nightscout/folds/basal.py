@@ -12,7 +12,7 @@ from datetime import timedelta
 import attrs
 
 from tconnectsync import Document, Event, events
-from tconnectsync.events.limits import MAX_RATE_U_PER_H, possible
+from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
 from tconnectsync_nightscout.folds.basal_segments import SUSPENDED, RateSegment, segment_document
 from tconnectsync_nightscout.folds.documents import Mark, impossible_note, mark_of, milli, utc_of
 
@@ -96,7 +96,7 @@ def _delivered(state: BasalState, event: Event, body: events.BasalDelivered) -> 
     span_s = body.span_s
     if span_s is not None and span_s < 0:
         return state, (impossible_note("basal span in seconds", span_s, mark, "basal-impossible", mark.key),)
-    if not possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H):
+    if not is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H):
         return _unknown_rate(state, mark, body.rate_u_per_h)
     if span_s == 0:
         return state, ()
@@ -133,7 +133,7 @@ def _changed(state: BasalState, event: Event, body: events.BasalRateChanged) -> 
     if run is not None and run.delivered and run.until is not None and at <= run.until:
         return state, ()  # the delivered rate has the same information and more
     mark = mark_of(event)
-    if not possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H):
+    if not is_possible(body.rate_u_per_h, 0.0, MAX_RATE_U_PER_H):
         return _unknown_rate(state, mark, body.rate_u_per_h)
     rate = milli(body.rate_u_per_h)
     if run is not None and run.suspended and rate == 0:

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from tconnectsync import Document
-from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_CARBS_G, possible
+from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_CARBS_G, is_possible
 from tconnectsync_nightscout.folds.bolus_join import JoinedBolus, Part
 from tconnectsync_nightscout.folds.documents import (
     Mark,
@@ -56,15 +56,17 @@ def bolus_documents(bolus: JoinedBolus, style: BolusStyle) -> Sequence[Document]
         return ()
     start, identity = bolus.start, ("bolus", bolus.bolus_id, bolus.epoch)
     for value in (*amounts, sum(amounts)):
-        if not possible(value, 0.0, MAX_BOLUS_U + _TOLERANCE_U):
+        if not is_possible(value, 0.0, MAX_BOLUS_U + _TOLERANCE_U):
             return (impossible_note(f"delivered amount in U of bolus {bolus.bolus_id}", value, start, *identity),)
     now_u, later_u = milli(amounts[0]), milli(amounts[1])
     documents = list(_impossible_details(bolus, start))
     fields: dict[str, Any] = {}
-    carbs_g = milli(bolus.carbs_g) if bolus.carbs_g is not None and possible(bolus.carbs_g, 0.0, MAX_CARBS_G) else 0.0
+    carbs_g = (
+        milli(bolus.carbs_g) if bolus.carbs_g is not None and is_possible(bolus.carbs_g, 0.0, MAX_CARBS_G) else 0.0
+    )
     if style.carbs == "on" and carbs_g > 0:
         fields["carbs"] = carbs_g
-    if style.glucose and bolus.glucose_mg_dl is not None and possible(bolus.glucose_mg_dl, *GLUCOSE_MG_DL):
+    if style.glucose and bolus.glucose_mg_dl is not None and is_possible(bolus.glucose_mg_dl, *GLUCOSE_MG_DL):
         fields |= glucose_fields(bolus.glucose_mg_dl, style.units, bolus.glucose_kind)
     shown_carbs = f"{amount(carbs_g)} g carbs" if style.carbs == "note" and carbs_g > 0 else None
     fields["notes"] = plain_notes(shown_carbs, *_notes(bolus), bolus.said)
@@ -117,7 +119,7 @@ def _impossible_details(bolus: JoinedBolus, start: Mark) -> Iterator[Document]:
         ("glucose in mg/dL", bolus.glucose_mg_dl, *GLUCOSE_MG_DL),
     )
     for what, value, low, high in details:
-        if value is not None and not possible(value, low, high):
+        if value is not None and not is_possible(value, low, high):
             yield impossible_note(what, value, start, "bolus-detail", what, bolus.bolus_id, bolus.epoch)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync import Document, Event, events
-from tconnectsync.events.limits import possible
+from tconnectsync.events.limits import is_possible
 from tconnectsync_nightscout.folds.bolus_documents import BolusStyle, bolus_documents
 from tconnectsync_nightscout.folds.bolus_join import Fingerstick, JoinedBolus, add_record, is_other_bolus
 from tconnectsync_nightscout.folds.documents import Mark, amount, mark_of
@@ -163,6 +163,6 @@ def _missing(bolus: JoinedBolus) -> UnfinishedBolus:
 
 
 def _fingerstick(body: events.GlucoseFingerstick, mark: Mark) -> Fingerstick | None:
-    if body.glucose_mg_dl is None or not possible(body.glucose_mg_dl, 0.0, 10_000.0):
+    if body.glucose_mg_dl is None or not is_possible(body.glucose_mg_dl, 0.0, 10_000.0):
         return None
     return Fingerstick(at=mark.at, glucose_mg_dl=float(body.glucose_mg_dl), typed=body.entry == "manual")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tconnectsync import Document, Event, Fold, each
-from tconnectsync.events.limits import MAX_CARBS_G, possible
+from tconnectsync.events.limits import MAX_CARBS_G, is_possible
 from tconnectsync_nightscout.folds.documents import amount, impossible_note, mark_of, milli, treatment
 
 
@@ -15,7 +15,7 @@ def carbs_fold(*, as_note: bool = False) -> Fold[Any]:
     @each("carbs.entered", name="carbs", version=1)
     def carb_entry(event: Event) -> Document | None:
         mark, carbs_g = mark_of(event), event.body.carbs_g
-        if not possible(carbs_g, 0.0, MAX_CARBS_G):
+        if not is_possible(carbs_g, 0.0, MAX_CARBS_G):
             return impossible_note("carbs in g", carbs_g, mark, "carbs", mark.key)
         if milli(carbs_g) == 0:
             return None

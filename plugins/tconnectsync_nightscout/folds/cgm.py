@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync import Document, Event, each, events
-from tconnectsync.events.limits import GLUCOSE_MG_DL, possible
+from tconnectsync.events.limits import GLUCOSE_MG_DL, is_possible
 from tconnectsync_nightscout.folds.documents import Mark, impossible_note, mark_of, milli, provenance
 from tconnectsync_nightscout.site.document_format import ENTRIES
 
@@ -65,7 +65,7 @@ class ReadingsFold:
         fresh = _noted(state, at.replace(second=0, microsecond=0))
         if fresh is None:
             return state, ()
-        if not possible(sgv, *GLUCOSE_MG_DL):
+        if not is_possible(sgv, *GLUCOSE_MG_DL):
             return fresh, (impossible_note("glucose in mg/dL", sgv, mark, "sgv", mark.key, collection=ENTRIES),)
         fields = {"sgv": round(sgv), "direction": direction(body.trend_mg_dl_per_min)}
         return fresh, (_entry("sgv", mark, at, fields=fields),)
@@ -81,14 +81,14 @@ def fingersticks(event: Event) -> Document | None:
     body, mark = event.body, mark_of(event)
     if body.entry != "manual" or body.glucose_mg_dl is None:
         return None
-    if not possible(body.glucose_mg_dl, *GLUCOSE_MG_DL):
+    if not is_possible(body.glucose_mg_dl, *GLUCOSE_MG_DL):
         return impossible_note("glucose in mg/dL", body.glucose_mg_dl, mark, "mbg", mark.key, collection=ENTRIES)
     return _entry("mbg", mark, mark.at, fields={"mbg": milli(body.glucose_mg_dl)})
 
 
 def direction(trend_mg_dl_per_min: float | None) -> str | None:
     """Nightscout's name for a rate of change; None if the sensor's value is invalid."""
-    if trend_mg_dl_per_min is None or not possible(trend_mg_dl_per_min, -_STEEPEST, _STEEPEST):
+    if trend_mg_dl_per_min is None or not is_possible(trend_mg_dl_per_min, -_STEEPEST, _STEEPEST):
         return None
     return next((word for least, word in _SLOPES if trend_mg_dl_per_min >= least), "DoubleDown")
 
@@ -100,7 +100,7 @@ def _sgv(body: events.GlucoseReading) -> float | None:
     if body.mark != "value" or body.glucose_mg_dl is None:
         return None
     low, high = SENSOR_MG_DL
-    if not possible(body.glucose_mg_dl, *GLUCOSE_MG_DL):
+    if not is_possible(body.glucose_mg_dl, *GLUCOSE_MG_DL):
         return body.glucose_mg_dl
     return LOW_SGV if body.glucose_mg_dl < low else HIGH_SGV if body.glucose_mg_dl > high else body.glucose_mg_dl
 

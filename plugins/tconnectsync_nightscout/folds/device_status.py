@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from tconnectsync import Document, Event, document_id
-from tconnectsync.events.limits import MAX_IOB_U, possible
-from tconnectsync.events.pump_state import KINDS, PumpState, Said, after
+from tconnectsync.events.limits import MAX_IOB_U, is_possible
+from tconnectsync.events.pump_state import KINDS, PumpState, Reported, after
 from tconnectsync_nightscout.folds.documents import Mark, mark_of, milli, provenance, stamp
 from tconnectsync_nightscout.folds.iob import SHOWN_FOR_S, iob_status
 from tconnectsync_nightscout.site.document_format import created_at_text
@@ -50,7 +50,7 @@ class DeviceStatusFold:
 
     def step(self, state: DeviceStatusState, event: Event) -> tuple[DeviceStatusState, Sequence[Document]]:
         """Return the state updated by ``event``."""
-        tells_iob = possible(getattr(event.body, "iob_u", None), 0.0, MAX_IOB_U)
+        tells_iob = is_possible(getattr(event.body, "iob_u", None), 0.0, MAX_IOB_U)
         return DeviceStatusState(pump=after(state.pump, event), iob=mark_of(event) if tells_iob else state.iob), ()
 
     def running(self, state: DeviceStatusState) -> Sequence[Document]:
@@ -116,7 +116,7 @@ def _battery(state: PumpState, now: datetime) -> dict[str, Any]:
     return battery
 
 
-def _lately(said: Said | None, now: datetime) -> Said | None:
+def _lately(said: Reported | None, now: datetime) -> Reported | None:
     return said if said is not None and _is_near(said.at, now, HOURLY_FOR) else None
 
 

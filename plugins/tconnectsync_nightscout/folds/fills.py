@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tconnectsync import Document, Event, Fold, each, events
-from tconnectsync.events.limits import MAX_VOLUME_U, possible
+from tconnectsync.events.limits import MAX_VOLUME_U, is_possible
 from tconnectsync_nightscout.folds.documents import (
     Mark,
     amount,
@@ -48,7 +48,7 @@ def _cartridge(body: events.CartridgeFilled, mark: Mark, event_type: str) -> Seq
     said = next((volume for volume in (body.volume_u, body.measured_u) if volume), None)
     problems: Sequence[Document] = ()
     fields: dict[str, Any] = {"notes": "Cartridge filled"}
-    if said is not None and possible(said, 0.0, MAX_VOLUME_U):
+    if said is not None and is_possible(said, 0.0, MAX_VOLUME_U):
         fields = {"notes": f"Cartridge filled with {amount(said)} U", "insulinVolume": milli(said)}
     elif said is not None:
         problems = (impossible_note("cartridge volume in U", said, mark, "fill-impossible", mark.key),)
@@ -60,7 +60,7 @@ def _prime(
 ) -> Sequence[Document]:
     if event_type.lower() in _NOT_SENT:
         return ()
-    size = f" with {amount(body.prime_u)} U" if body.prime_u and possible(body.prime_u, 0.0, MAX_VOLUME_U) else ""
+    size = f" with {amount(body.prime_u)} U" if body.prime_u and is_possible(body.prime_u, 0.0, MAX_VOLUME_U) else ""
     if body.status in _DONE:
         fields = {"notes": f"{what} filled{size}"}
     else:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from tconnectsync import Document, Event, document_id, events
-from tconnectsync.events.limits import MAX_IOB_U, possible
+from tconnectsync.events.limits import MAX_IOB_U, is_possible
 from tconnectsync_nightscout.folds.documents import Mark, impossible_note, mark_of, milli, provenance
 
 ACTIVITY_TYPE = "tconnect_iob"
@@ -66,7 +66,7 @@ class IobFold:
         if iob_u is None:
             return state, ()
         mark = mark_of(event)
-        if not possible(iob_u, 0.0, MAX_IOB_U):
+        if not is_possible(iob_u, 0.0, MAX_IOB_U):
             problem = impossible_note(
                 "insulin on board in U", iob_u, mark, "iob-impossible", mark.key, collection="activity"
             )

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from tconnectsync import Document, Event, document_id, events
-from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_RATE_U_PER_H, possible
+from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_RATE_U_PER_H, is_possible
 from tconnectsync_nightscout.folds.documents import Mark, amount, mark_of, provenance
 
 PROFILE = "profile"
@@ -181,7 +181,7 @@ def _needed(profile: str, key: str, values: Mapping[str, Any], low: float, high:
 
 def _number(value: Any, low: float, high: float) -> float | None:
     """Return a valid number, else None; true and false are not numbers."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not possible(value, low, high):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not is_possible(value, low, high):
         return None
     return float(value)
 

@@ -19,6 +19,7 @@ from tconnectsync.eventlog import EventLog
 from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.ingest.fetch import Fetch, FetchState, SourceHistory
 from tconnectsync.ingest.gaps import next_refetch
+from tconnectsync.ingest.moved_times import check_times
 from tconnectsync.ingest.schedule import PollSchedule
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.plugin.source import Batch, Source
@@ -165,6 +166,7 @@ class Poller:
             if batch is None:
                 self._finish(now)
                 return
+            check_times(self.events, batch.events)
             appended = self.events.append(batch.events)
         except CredentialsRefused as error:
             self._fail(now, HealthState.REFUSED, error.message, with_resume_hint(error.remedy, self.name))

@@ -127,6 +127,31 @@ def test_what_cannot_be_read_is_told_and_comes_by_itself(
         assert treatments(site) == undisturbed(tmp_path_factory.getbasetemp())
 
 
+@pytest.mark.parametrize("hours", [5, -9], ids=["west of Greenwich", "east of it"])
+def test_times_that_become_utc_are_told_and_never_stored(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, hours: int
+) -> None:
+    """The wall clock becomes UTC with a Z, which it had as decoration before. The overlap with known records tells."""
+
+    def in_utc(wall: str) -> str:
+        return (datetime.fromisoformat(wall) + timedelta(hours=hours)).isoformat() + "Z"
+
+    with a_world(tmp_path / "home") as (cloud, site, running):
+        running.until(CHANGE + timedelta(minutes=1))
+        before = treatments(site)
+        distort(cloud, CloudFault(retype={"pumpDateTime": in_utc}))
+        running.until(BACK)
+        assert before.keys() == treatments(site).keys()
+        assert running.ask("sync").status == 3
+        status = running.status()["sources"]["tandem"]
+        assert status["state"] == "changed"
+        assert "times" in status["message"]
+        cloud.faults.clear()
+        running.until(END)
+        assert running.ask("sync").status == 0
+        assert treatments(site) == undisturbed(tmp_path_factory.getbasetemp())
+
+
 def test_a_first_read_during_the_change_is_made_good_without_a_backfill(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

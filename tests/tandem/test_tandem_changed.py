@@ -66,6 +66,8 @@ TOLERATED: dict[str, Change] = {
     "properties as text": of_properties(json.dumps),
     "no seconds": lambda found: {**found, "pumpDateTime": found["pumpDateTime"][:16]},
     "no seconds, with a zone": lambda found: {**found, "pumpDateTime": found["pumpDateTime"][:16] + "+00:00"},
+    "a fraction and a zone": lambda found: {**found, "pumpDateTime": found["pumpDateTime"] + ".1230000Z"},
+    "a blank and a zone": lambda found: {**found, "pumpDateTime": found["pumpDateTime"].replace("T", " ") + " -0500"},
     "other capitals": lambda found: {key[0].upper() + key[1:]: value for key, value in found.items()},
 }
 UNREADABLE: dict[str, tuple[Change, str]] = {
@@ -130,6 +132,9 @@ def test_a_number_as_text_is_the_number(text: str) -> None:
         "2026-11-20T00:03:5",
         "20 Nov 2026 00:03",
         "00:03",
+        "2026-11-20T12:03:00 AM",
+        "2026-11-20T00:03:00 local",
+        "2026-11-20T00:03:00/PT5M",
         1795132980,
     ],
 )

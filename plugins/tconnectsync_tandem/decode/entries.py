@@ -40,7 +40,9 @@ _KEYS = frozenset(
 )
 _SPELLING = {key.lower(): key for key in _KEYS}
 _MOST = 2**63
-_TO_THE_MINUTE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?![:\d])", re.ASCII)
+_WALL_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(:\d\d)?([.,]\d{1,9})?\s?(Z|[+-]\d\d(:?\d\d)?)?", re.ASCII | re.IGNORECASE
+)
 _FIRST_YEAR, _LAST_YEAR = 2008, 2150  # a 32-bit count of seconds since 2008 ends in 2144
 
 
@@ -104,17 +106,15 @@ def unpacked(properties: Any) -> Any:
 
 
 def _wall_time(text: Any) -> datetime | None:
-    """Read the pump's wall clock: the first nineteen characters; a zone or fraction after it is ignored.
+    """Read the pump's wall clock; a zone or fraction after it is ignored. Without seconds, the start of the minute.
 
-    Without seconds, the start of the minute.
+    Anything else after it ("01:05:00 PM") may change its meaning: then there is no time.
     """
-    if type(text) is not str:
-        return None
-    to_the_minute = _TO_THE_MINUTE.match(text)
-    if to_the_minute is None and len(text) < 19:
+    found = _WALL_TIME.fullmatch(text.strip()) if type(text) is str else None
+    if found is None:
         return None
     try:
-        time = datetime.fromisoformat(to_the_minute[0] if to_the_minute else text[:19])
+        time = datetime.fromisoformat(found[1] + (found[2] or ":00"))
     except ValueError:
         return None
-    return time if _FIRST_YEAR <= time.year <= _LAST_YEAR and time.tzinfo is None else None
+    return time if _FIRST_YEAR <= time.year <= _LAST_YEAR else None

@@ -33,6 +33,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "runtime": frozenset(
         {"events", "retry", "plugin", "eventlog", "timeline", "outbox", "projection", "ingest", "config", "reconcile"}
     ),
+    "alerts": frozenset({"events", "retry", "plugin", "eventlog", "timeline", "config"}),
 }
 """Beside the ground: the rooms that each room may import. A room that is missing here may import every room before it."""
 TESTING = frozenset({"events", "retry", "plugin", "eventlog", "outbox", "projection"})

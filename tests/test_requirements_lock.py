@@ -15,12 +15,17 @@ TEXT = (ROOT / "requirements.lock").read_text()
 PROJECT = tomli.loads((ROOT / "pyproject.toml").read_text())
 ENTRIES = [entry for entry in re.split(r"\n(?=\S)", TEXT) if not entry.startswith("#")]
 LOCKED = [Requirement(re.split(r"\s\\\s", entry)[0].strip()) for entry in ENTRIES]
-NETWORK = {"cryptography", "pyjwt", "requests", "urllib3", "waitress", "flask", "werkzeug"}
+NETWORK = {"cryptography", "pyjwt", "requests", "urllib3", "waitress", "flask", "werkzeug", "apprise"}
 
 
 def wanted() -> list[Requirement]:
     project = PROJECT["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"]["web"], *PROJECT["build-system"]["requires"]]
+    lines = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["web"],
+        *project["optional-dependencies"]["alerts"],
+        *PROJECT["build-system"]["requires"],
+    ]
     return [Requirement(line) for line in lines]
 
 

@@ -82,7 +82,13 @@ def test_it_is_watched_and_given_time_to_stop(name: str) -> None:
 def test_a_missing_credential_does_not_stop_it_from_starting(name: str) -> None:
     # Only a credential that is looked up by name may be missing; a path must be there.
     loaded = dict(value.split(":") for value in settings(name)["LoadCredential"])
-    assert set(loaded) == {"tandem-password", "nightscout-api-secret", "nightscout-token"}
+    assert set(loaded) == {
+        "tandem-password",
+        "nightscout-api-secret",
+        "nightscout-token",
+        "alert-urls",
+        "heartbeat-url",
+    }
     assert not any(place.startswith("/") for place in loaded.values())
 
 

@@ -23,6 +23,7 @@ from tconnectsync.exit_status import INTERRUPTED, MEANINGS, ExitStatus
 
 COMMANDS = {
     "adopt": "Replace an older bridge's documents in Nightscout.",
+    "alerts": "Test the notifications about problems: `alerts test`.",
     "backfill": "Fetch older days, or fetch days again.",
     "backup": "Copy the event log into one file.",
     "check": "Test the configuration, login, pumps, Nightscout, disk and clock.",

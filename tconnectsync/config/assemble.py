@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from tconnectsync.config.alert_options import AlertOptions, HeartbeatOptions
 from tconnectsync.config.environment import MergedTable, misspelt_variables, proxy_notes, variables_of
 from tconnectsync.config.file import find_older_settings, full_path, home_folder
 from tconnectsync.config.messages import nearest
@@ -53,6 +54,8 @@ class CoreOptions:
     log_level: Literal["debug", "info", "warning", "error"] = option("info", env=("TCONNECTSYNC_LOG_LEVEL",))
     daemon: DaemonOptions = attrs.field(factory=DaemonOptions)
     limits: LimitOptions = attrs.field(factory=LimitOptions)
+    alerts: AlertOptions = attrs.field(factory=AlertOptions)
+    heartbeat: HeartbeatOptions = attrs.field(factory=HeartbeatOptions)
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +114,8 @@ class ConfigBuilder:
             sections=shared,
             daemon=core.daemon,
             limits=core.limits,
+            alerts=core.alerts,
+            heartbeat=core.heartbeat,
             origin=tables.file.path,
             notes=tuple(dict.fromkeys(tables.notes)),
         )

@@ -133,6 +133,20 @@ def parse_text(text: str, kind: Any) -> Any:
     return choices.get(text.casefold(), text)
 
 
+def read_secret_list(path: Path) -> tuple[list[str], str | None]:
+    """The secrets of a file that has one in each line, without empty lines and ``#`` comments; or what is wrong with it.
+
+    Errors: OSError, when it cannot be read.
+    """
+    with path.open("rb") as file:
+        content = file.read(_MOST_SECRET_BYTES)
+    try:
+        lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        return [], f"found {path}, which is not UTF-8 text, expected one secret in each line"
+    return [line for line in lines if line and not line.startswith("#")], None
+
+
 def read_secret(path: Path) -> tuple[str, str | None]:
     """The text of a secret file without the line end, or what is wrong with the file. The text is in no message.
 
@@ -211,8 +225,9 @@ class _Entry:
 
     def take(self, path: Path, origin: str, where: str) -> None:
         """The secret in the file at ``path``. A file that cannot be read may be on a disk that is not there yet."""
+        text: str | list[str]
         try:
-            text, words = read_secret(path)
+            text, words = read_secret_list(path) if is_list(self.field.type) else read_secret(path)
         except OSError as error:
             self.refuse(where, unreadable_secret(path, error), passing=not is_mistake(error))
             return

@@ -27,7 +27,14 @@ PLAIN_TYPES: dict[Any, str] = {
 }
 """The types that a single value of the file can have, in words."""
 
-_PLURALS: dict[Any, str] = {str: "texts", bool: "true or false", int: "whole numbers", float: "numbers", date: "dates"}
+_PLURALS: dict[Any, str] = {
+    str: "texts",
+    bool: "true or false",
+    int: "whole numbers",
+    float: "numbers",
+    date: "dates",
+    Secret: "texts",
+}
 _URL_USER = re.compile(r"(?<=//)[^/@\s]+(?=@)")
 _URL_SECRET = re.compile(r"(?<=[?&])((?:token|secret|api[_-]?secret|password)=)[^&\s]*", re.IGNORECASE)
 _LONGEST_SHOWN = 60

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
+from tconnectsync.config.alert_options import AlertOptions, HeartbeatOptions
 from tconnectsync.config.file import SYSTEM_FILE, Bootstrap, find_config, read_bootstrap
 from tconnectsync.plugin.options import Secret, option
 from tconnectsync.timeline.zones import Zones
@@ -76,6 +77,8 @@ class Config:
     sections: Mapping[str, Any] = attrs.field(factory=dict)
     daemon: DaemonOptions = attrs.field(factory=DaemonOptions)
     limits: LimitOptions = attrs.field(factory=LimitOptions)
+    alerts: AlertOptions = attrs.field(factory=AlertOptions)
+    heartbeat: HeartbeatOptions = attrs.field(factory=HeartbeatOptions)
     origin: Path | None = None
     notes: tuple[str, ...] = ()
 
@@ -86,7 +89,7 @@ class Config:
     def secrets(self) -> tuple[str, ...]:
         """Every secret in it, for the log's redaction."""
         options = [part.options for part in (*self.sources.values(), *self.sinks.values())]
-        return tuple(dict.fromkeys(_secrets_in([*options, *self.sections.values()])))
+        return tuple(dict.fromkeys(_secrets_in([*options, *self.sections.values(), self.alerts, self.heartbeat])))
 
 
 def _secrets_in(value: Any) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
+from tconnectsync.config.alert_options import CORE_SECRETS
 from tconnectsync.config.environment import ConfigSources, MergedTable, lay_over, variables_of
 from tconnectsync.config.file import ConfigFile
 from tconnectsync.config.messages import UNKNOWN_KEY, found_words, nearest, unknown_key_words
@@ -147,13 +148,13 @@ def parts_of(plugins: Plugins) -> Iterator[tuple[str, type[Any]]]:
 
 def holds_secret(file: ConfigFile, plugins: Plugins) -> bool:
     """Whether the file itself holds a secret (not the path of one)."""
-    for name, options in parts_of(plugins):
+    for name, options in (*CORE_SECRETS.items(), *parts_of(plugins)):
         table: Any = file.tables
         for part in name.split("."):
             table = table.get(part) if isinstance(table, dict) else None
         attrs.resolve_types(options)
         if isinstance(table, dict) and any(
-            is_secret(field.type) and key_of(field) in table for field in attrs.fields(options)
+            is_secret(field.type) and table.get(key_of(field)) for field in attrs.fields(options)
         ):
             return True
     return False

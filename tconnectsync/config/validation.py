@@ -133,7 +133,7 @@ def _list_hook(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, list):
-            raise MismatchError(found_words(value), expected_words(kind))
+            raise MismatchError(kind_words(value) if is_secret(kind) else found_words(value), expected_words(kind))
         return build(_items(value, item, converter))
 
     return hook

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -14,7 +15,7 @@ from tconnectsync.clock import Clock
 from tconnectsync.config.fingerprint import config_fingerprint
 from tconnectsync.config.model import Config
 from tconnectsync.daemon.control import SOCKET_NAME, ask
-from tconnectsync.daemon.loop import Daemon, LoadedConfig
+from tconnectsync.daemon.loop import Daemon, LoadedConfig, Watcher
 from tconnectsync.errors import DataDirLocked, IndexCorrupt
 from tconnectsync.eventlog import FolderLock
 from tconnectsync.exit_status import ExitStatus
@@ -72,8 +73,14 @@ def _send_to_daemon(path: Path, request: Request, error: DataDirLocked) -> Itera
     yield Result(status=ExitStatus.OWNED, lines=(f"{error.message}, and it accepts no requests. {remedy}",))
 
 
-def run_daemon(load_config: Callable[[], Config], plugins: Plugins, *, clock: Clock) -> int:
-    """Run until SIGTERM. Errors: ConfigError, DataDirLocked."""
+def run_daemon(
+    load_config: Callable[[], Config],
+    plugins: Plugins,
+    *,
+    clock: Clock,
+    watch: Callable[[Config, bool], Watcher | None] = lambda _config, _after_crash: None,
+) -> int:
+    """Run until SIGTERM. ``watch`` starts what watches the daemon. Errors: ConfigError, DataDirLocked."""
     config = load_config()
     keep_files_private()
     make_data_dir(config)
@@ -86,7 +93,11 @@ def run_daemon(load_config: Callable[[], Config], plugins: Plugins, *, clock: Cl
             fresh = attrs.evolve(fresh, data_dir=folder)
         name = str(fresh.origin or "the environment alone")
         return LoadedConfig(
-            lambda: open_engine(fresh, plugins, clock=clock), fresh.zones.zone_at, config_fingerprint(fresh), name
+            lambda: open_engine(fresh, plugins, clock=clock),
+            fresh.zones.zone_at,
+            config_fingerprint(fresh),
+            name,
+            partial(watch, fresh),
         )
 
     lock = FolderLock(folder)

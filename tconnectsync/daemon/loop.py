@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
 from tconnectsync.daemon.control import ControlServer
-from tconnectsync.daemon.state import DaemonRecord
+from tconnectsync.daemon.state import DaemonRecord, load_state
 from tconnectsync.daemon.systemd import Notifier
 from tconnectsync.errors import TconnectsyncError
 from tconnectsync.jobs.dispatch import perform
@@ -106,14 +106,30 @@ def _watch(received: socket.socket, waker: socket.socket, signals: Signals) -> N
             deadline = time.monotonic() + LAST_S
 
 
+class Watcher(Protocol):
+    """Something that watches the daemon's work from its own thread, such as the alerts."""
+
+    def nudge(self) -> None:
+        """Something changed. Returns at once."""
+        ...
+
+    def stop(self) -> None:
+        """End it, within seconds."""
+        ...
+
+
 @attrs.frozen
 class LoadedConfig:
-    """A configuration in use: how to open the engine with it, the zone of each day, its id, and its file name."""
+    """A configuration in use: how to open the engine with it, the zone of each day, its id, and its file name.
+
+    ``watch`` starts what watches the daemon; its argument is whether the daemon before this one ended unexpectedly.
+    """
 
     open: Callable[[], Engine]
     zone_at: Callable[[date], Any]
     config_id: str = ""
     name: str = ""
+    watch: Callable[[bool], Watcher | None] = lambda _after_crash: None
 
 
 @attrs.define
@@ -123,6 +139,28 @@ class _Running:
     loaded: LoadedConfig
     engine: Engine
     record: DaemonRecord | None = None
+    watcher: Watcher | None = None
+    _pulse: str = ""
+
+    def watch(self, *, after_crash: bool = False) -> None:
+        """Start to watch with the current configuration, instead of an earlier one."""
+        self.stop_watching()
+        self.watcher = self.loaded.watch(after_crash)
+
+    def stop_watching(self) -> None:
+        """Stop to watch."""
+        watcher, self.watcher = self.watcher, None
+        if watcher is not None:
+            watcher.stop()
+
+    def summary(self, *, idle: bool) -> str:
+        """Return the state in one line. Whoever watches hears of it when it changed and nothing is under way."""
+        words = _summary(self.engine)
+        pulse = f"{words} {[poller.state.last_fetch for poller in self.engine.pollers.values()]}"
+        if idle and pulse != self._pulse and self.watcher is not None:
+            self._pulse = pulse
+            self.watcher.nudge()
+        return words
 
     def begin(self, request: Request) -> Job:
         """Return the job for a request."""
@@ -155,6 +193,7 @@ class _Running:
         else:
             self.loaded = fresh
             log.info("reloaded")
+            self.watch()
             if self.record is not None:
                 self.record.reloaded()
 
@@ -181,13 +220,16 @@ class Daemon:
                 running = _Running(loaded, loaded.open())
                 running.record = DaemonRecord(self.control_path.parent, os.getpid(), running.engine.clock.now)
                 signals.last_words = running.record.stopped
+                after_crash = load_state(self.control_path.parent) is not None
                 try:
+                    running.watch(after_crash=after_crash)
                     self._serve(running, signals, notifier, wake)
                 finally:
                     no_more_alarms()
                     notifier.stopping()
                     if signals.stop:
                         running.record.stopped()
+                    running.stop_watching()
                     running.engine.close()
             except ForcedStop:
                 log.info("interrupted")
@@ -211,7 +253,7 @@ class Daemon:
                 notifier.alive()
                 control.step()
                 worked = running.engine.run_once()
-                notifier.status(_summary(running.engine))
+                notifier.status(running.summary(idle=not worked))
                 control.wait(0.0 if worked or control.busy else _nap_s(running.engine, notifier))
         finally:
             no_more_alarms()

@@ -29,9 +29,11 @@ GROUP = "tconnectsync"
 
 RESERVED_TABLES = frozenset(
     {
+        "alerts",
         "blocked_plugins",
         "daemon",
         "data_dir",
+        "heartbeat",
         "limits",
         "log_level",
         "plugins_dir",

@@ -18,6 +18,7 @@ from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.queries.sink_check import sink_findings
+from tconnectsync.queries.watching import alert_findings
 from tconnectsync.queries.zone_check import clock_ahead, zone_doubt
 from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.assembly import open_sinks, open_sources
@@ -52,6 +53,7 @@ def _all_results(config: Config, plugins: Plugins, clock: Clock) -> Iterator[Che
     )
     yield from _check_installation()
     yield from _check_clock(config, clock)
+    yield from alert_findings(config)
     for name, message in plugins.problems:
         yield CheckResult(
             good=False,

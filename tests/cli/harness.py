@@ -92,7 +92,8 @@ class FakeApplication:
         self.asked.append(("preview", wanted))
         yield from self.documents
 
-    def run_daemon(self, load: Any, plugins: Any, *, clock: Any) -> int:
+    def run_daemon(self, load: Any, plugins: Any, *, clock: Any, watch: Any) -> int:
+        assert watch(load(), False) is None, "nothing is configured"
         self.asked.append(("run", load()))
         return 0
 

@@ -136,6 +136,7 @@ def test_no_command_tells_a_secret(tmp_path: Path) -> None:
         world.run("replay", TREATMENTS, "--dry-run")
         world.run("-v", "verify", TREATMENTS, "--json")
         world.run("-v", "verify", TREATMENTS, "--repair")
+        world.run("alerts", "test", expect=(2,))  # with addresses: tests/alerts
         world.run("adopt", TREATMENTS, "--skip")
         world.run("dead-letters", "retry", TREATMENTS)
         world.run("dead-letters", "drop", TREATMENTS, "--all")

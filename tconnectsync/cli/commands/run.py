@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.parameters import common_options, features_option, pass_invocation
 from tconnectsync.config.model import Config
+
+if TYPE_CHECKING:
+    from tconnectsync.daemon.loop import Watcher
 
 
 @click.command("run")
@@ -22,6 +27,7 @@ def command(invocation: CliContext) -> int:
     invocation.serve()
     config = invocation.config()
     from tconnectsync.daemon.execute import run_daemon
+    from tconnectsync.queries.watching import start_watch
 
     def load() -> Config:
         fresh = invocation.load_config()
@@ -29,6 +35,9 @@ def command(invocation: CliContext) -> int:
             invocation.logs.level(fresh.log_level)
         return fresh
 
+    def watch(fresh: Config, after_crash: bool) -> Watcher | None:
+        return start_watch(fresh, clock=invocation.clock, redact=invocation.redact, after_crash=after_crash)
+
     if invocation.logs is not None:
         invocation.logs.level(config.log_level)
-    return int(run_daemon(load, invocation.plugins(), clock=invocation.clock))
+    return int(run_daemon(load, invocation.plugins(), clock=invocation.clock, watch=watch))

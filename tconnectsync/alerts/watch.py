@@ -1,0 +1,223 @@
+"""Watches the data folder and reports: a thread beside the daemon's loop, so that nothing it waits for delays the data."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, tzinfo
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+import tconnectsync
+from tconnectsync.alerts.decisions import Report, decide, happened
+from tconnectsync.alerts.heartbeat import Heartbeat, cycle_of
+from tconnectsync.alerts.outgoing import AlertState, Deliverer, load_state, queued, save_state
+from tconnectsync.alerts.problems import Problem, problems_of
+from tconnectsync.alerts.sending import AppriseSender, Attempt, SendResult, is_installed, service_of
+from tconnectsync.alerts.wording import Message, message_of, serial_numbers, without_personal_data
+from tconnectsync.clock import Clock
+from tconnectsync.config.alert_options import AlertOptions
+from tconnectsync.config.model import Config
+
+log = logging.getLogger("tconnectsync.alerts")
+LOOK_EVERY_S = 60.0
+MOST_WORK = 1 / 200
+"""The share of its time that looking may take: with a slow disk it looks less often."""
+SETTLED_S = 90.0
+"""What was stored before the start may be old: missing data count only after this long, when the sources were asked."""
+NUDGE_S = 1.0
+STOP_S = 3.0
+"""A notification that is being sent may take so long when the daemon stops. A longer one is sent after the next start."""
+
+CRASHED = Problem(
+    key="crash",
+    state="crashed",
+    title="tconnectsync was restarted after it had ended unexpectedly",
+    message="It crashed, was killed, or the power failed. Nothing is lost, and it works again.",
+    remedy="If this happens often, see the reason: `journalctl -u tconnectsync -n 200`.",
+)
+
+
+@attrs.define(kw_only=True)
+class Watch:
+    """Looks at the status, decides what is to be said, and says it. :meth:`look` is one look; not for several threads."""
+
+    folder: Path
+    read_status: Callable[[], Mapping[str, Any]]
+    """Returns what ``status --json`` prints."""
+    options: AlertOptions
+    zone_at: Callable[[date], tzinfo]
+    clock: Clock
+    redact: Callable[[str], str] = str
+    label: str = ""
+    """Tells one person's installation from another's."""
+    heartbeat: Heartbeat | None = None
+    after_crash: bool = False
+    deliverer: Deliverer | None = None
+    state: AlertState = attrs.field(factory=AlertState)
+    _started: float | None = None
+    _failed: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        self.state = load_state(self.folder)
+
+    def look(self) -> None:
+        """Look once. An unexpected failure is logged: watching goes on."""
+        try:
+            self._look()
+        except Exception as error:
+            # whatever fails here, the daemon must go on, and the next look may succeed
+            if self._failed != repr(error):
+                log.exception("watch_failed")
+            self._failed = repr(error)
+        else:
+            self._failed = ""
+
+    def _look(self) -> None:
+        if self._started is None:
+            self._started = self.clock.monotonic()
+        status, now = self.read_status(), self.clock.now()
+        if self.options.urls:
+            self._report(status, now)
+        if self.heartbeat is not None:
+            self.heartbeat.beat(cycle_of(status, now))
+
+    def _report(self, status: Mapping[str, Any], now: datetime) -> None:
+        problems = problems_of(status, now, self.options.no_data_span)
+        if not self._is_settled():
+            problems = tuple(
+                attrs.evolve(each, consequence=each.consequence or each.key == "data") for each in problems
+            )
+        known, reports = decide(self.state.known, problems, now, self.options.repeat_span)
+        if self.after_crash:
+            known, more = happened(known, CRASHED, now, self.options.repeat_span)
+            reports, self.after_crash = [*more, *reports], False
+        fresh = attrs.evolve(self.state, known=known)
+        if reports:
+            message = self._message(reports, now, status)
+            fresh = attrs.evolve(fresh, waiting=queued(fresh.waiting, message, self.options.urls, now))
+        self._keep(fresh)
+        if self.deliverer is not None and self.state.waiting:
+            self._keep(
+                attrs.evolve(self.state, waiting=self.deliverer.deliver(self.state.waiting, self.options.urls, now))
+            )
+
+    def _is_settled(self) -> bool:
+        return self._started is not None and self.clock.monotonic() - self._started >= SETTLED_S
+
+    def _message(self, reports: list[Report], now: datetime, status: Mapping[str, Any]) -> Message:
+        said, serials = message_of(reports, now, self.zone_at(now.date()), self.label), serial_numbers(status)
+        return Message(
+            title=without_personal_data(said.title, serials, self.redact),
+            body=without_personal_data(said.body, serials, self.redact),
+        )
+
+    def _keep(self, fresh: AlertState) -> None:
+        """Store what changed before anything is sent, so that a restart repeats nothing."""
+        if fresh == self.state:
+            return
+        self.state = fresh
+        try:
+            save_state(self.folder, fresh)
+        except OSError as error:
+            log.warning('alert_state_not_saved reason="%s"', error.strerror)
+
+
+@attrs.define
+class WatchThread:
+    """Runs a watch in a thread until :meth:`stop`."""
+
+    watch: Watch
+    sender: AppriseSender
+    _wake: threading.Event = attrs.field(factory=threading.Event)
+    _stopping: bool = False
+    _thread: threading.Thread | None = None
+
+    def start(self) -> WatchThread:
+        """Start to watch."""
+        self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
+        self._thread.start()
+        return self
+
+    def nudge(self) -> None:
+        """Something changed: look soon."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the thread. A notification that is being sent has a few seconds."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(STOP_S)
+            self.sender.stop()
+
+    def _run(self) -> None:
+        self._look_at_addresses()
+        while not self._stopping:
+            begin = time.thread_time()
+            self.watch.look()
+            pause_s = max(LOOK_EVERY_S, (time.thread_time() - begin) / MOST_WORK)
+            if self._wake.wait(pause_s) and not self._stopping:
+                time.sleep(NUDGE_S)  # what belongs together, such as several sinks of one site, changes together
+            if not self._stopping:
+                self._wake.clear()
+
+    def _look_at_addresses(self) -> None:
+        """Log what is wrong with the configured addresses, at every start and reload."""
+        if not self.watch.options.urls:
+            return
+        if not is_installed():
+            log.error('alerts_off reason="%s"', Attempt(result=SendResult.MISSING).words)
+            return
+        for number, url in enumerate(self.watch.options.urls, start=1):
+            attempt = self.sender.look_at(url)
+            if attempt.result is not SendResult.USABLE and not self._stopping:
+                log.error(
+                    'alert_address_unusable number=%d kind=%s reason="%s"', number, service_of(url), attempt.words
+                )
+
+
+def open_watch(
+    config: Config,
+    read_status: Callable[[], Mapping[str, Any]],
+    *,
+    clock: Clock,
+    redact: Callable[[str], str] = str,
+    after_crash: bool = False,
+) -> WatchThread:
+    """Return the watch of a configuration, not started."""
+    sender = AppriseSender()
+    watch = Watch(
+        folder=config.data_dir,
+        read_status=read_status,
+        options=config.alerts,
+        zone_at=config.zones.zone_at,
+        clock=clock,
+        redact=redact,
+        label=label_of(config.origin),
+        heartbeat=open_heartbeat(config, clock=clock, redact=redact),
+        after_crash=after_crash,
+        deliverer=Deliverer(send=sender.send, monotonic=clock.monotonic),
+    )
+    return WatchThread(watch, sender)
+
+
+def open_heartbeat(config: Config, *, clock: Clock, redact: Callable[[str], str] = str) -> Heartbeat | None:
+    """Return the heartbeat of a configuration, if there is one."""
+    if config.heartbeat.url is None:
+        return None
+    return Heartbeat(
+        options=config.heartbeat,
+        clock=clock,
+        version=tconnectsync.__version__,
+        clean=lambda text: without_personal_data(text, (), redact),
+    )
+
+
+def label_of(origin: Path | None) -> str:
+    """Return what tells this installation from another one here: ``anna`` for ``/etc/tconnectsync/anna.toml``."""
+    return "" if origin is None or origin.stem == "config" else origin.stem

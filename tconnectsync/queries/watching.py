@@ -1,0 +1,50 @@
+"""Starts the watch over the status, and tests where it reports to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from tconnectsync.clock import Clock
+from tconnectsync.config.model import Config
+from tconnectsync.plugin.receiver import CheckResult
+
+if TYPE_CHECKING:
+    from tconnectsync.alerts.watch import WatchThread
+
+NOT_ALERTED = "Nobody is told when data stop. See docs/user/alerts.md."
+
+
+def start_watch(config: Config, *, clock: Clock, redact: Callable[[str], str], after_crash: bool) -> WatchThread | None:
+    """Start to watch if the configuration has alerts or a heartbeat. Nothing is imported if not."""
+    if not config.alerts.urls and config.heartbeat.url is None:
+        return None
+    from tconnectsync.alerts.watch import open_watch
+    from tconnectsync.queries.status import read_status
+
+    return open_watch(
+        config, lambda: read_status(config, clock=clock), clock=clock, redact=redact, after_crash=after_crash
+    ).start()
+
+
+def alert_findings(config: Config) -> Iterator[CheckResult]:
+    """Look at the configured addresses. Nothing is sent: `alerts test` does that."""
+    urls = config.alerts.urls
+    if not urls and config.heartbeat.url is None:
+        yield CheckResult(good=True, what=f"alerts: not configured. {NOT_ALERTED}")
+    if not urls:
+        return
+    from tconnectsync.alerts.sending import AppriseSender, SendResult, service_of
+
+    sender = AppriseSender()
+    for number, url in enumerate(urls, start=1):
+        attempt = sender.look_at(url)
+        if attempt.result is SendResult.USABLE:
+            yield CheckResult(good=True, what=f"alerts: address {number} ({service_of(url)}) can be used")
+            continue
+        what = f"alerts: address {number} ({service_of(url)}) cannot be used: {attempt.words}"
+        yield CheckResult(
+            good=False, what=what, remedy="Correct `urls` under [alerts], then run `tconnectsync alerts test`."
+        )
+        if attempt.result is SendResult.MISSING:
+            return

@@ -1,0 +1,132 @@
+"""Alerts and heartbeat of the real daemon and command, against real servers on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tconnectsync_simulator.cloud.faults import login_refused
+from tconnectsync_simulator.cloud.tandem import TandemCloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.alerts.receivers import http_receiver, mail_receiver
+from tests.e2e.installation import ZONE, Installation, MovedClock, SyncSetup, daemon, eventually, recent_pump
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[SyncSetup]:
+    with TandemCloud([recent_pump(2)], MovedClock()) as cloud, SimulatedNightscout() as site:
+        yield SyncSetup(
+            cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1)
+        )
+
+
+def test_a_refused_login_is_told_once_and_a_crash_once(world: SyncSetup) -> None:
+    """By ntfy and by mail; killed and started again, the daemon reports the crash and repeats nothing."""
+    world.cloud.faults.add(login_refused(times=1000))
+    with http_receiver() as ntfy, mail_receiver() as mail:
+        world.home.configure(more=f'[alerts]\nurls = ["{ntfy.ntfy}", "{mail.address}"]\n')
+        with daemon(world.home) as living:
+            eventually(lambda: ntfy.notifications and mail.mails, "both notifications")
+            living.kill()
+        with daemon(world.home) as living:
+            eventually(lambda: len(ntfy.notifications) > 1 and len(mail.mails) > 1, "the crash")
+            assert living.stop() < 8
+        with daemon(world.home) as living:
+            living.wait_for("started records=")
+            living.stop()
+        titles = [shown["title"] for shown in ntfy.notifications]
+    assert len(titles) == 2
+    assert "login to tandem was refused" in titles[0]
+    assert "restarted" in titles[1]
+    assert [mail["Subject"] for mail in mail.mails] == titles
+    for shown in ntfy.notifications:
+        assert world.home.account.password not in json.dumps(shown)
+        assert "@" not in shown["message"]
+
+
+def test_a_receiver_that_never_answers_delays_neither_data_nor_the_end(world: SyncSetup) -> None:
+    world.cloud.faults.add(login_refused(times=1))
+    with http_receiver(silent=True) as ntfy:
+        world.home.configure(
+            more=f'[alerts]\nurls = ["{ntfy.ntfy}"]\n[heartbeat]\nurl = "http://127.0.0.1:{ntfy.port}/ping/x"\n'
+        )
+        with daemon(world.home) as living:
+            living.wait_for("source_trouble")
+            world.home.run("resume", "tandem")
+            eventually(lambda: world.site.count("treatments"), "a delivery")
+            assert living.stop() < 9
+
+
+def test_the_heartbeat_is_called_after_a_good_cycle_and_told_of_a_bad_one(world: SyncSetup) -> None:
+    with http_receiver() as monitor:
+        world.home.configure(more=f'[heartbeat]\nurl = "http://127.0.0.1:{monitor.port}/ping/my-uuid"\n')
+        with daemon(world.home) as living:
+            eventually(lambda: monitor.pings, "the first call")
+            assert monitor.pings == [("/ping/my-uuid", "")]
+            living.stop()
+        world.cloud.faults.add(login_refused(times=1000))
+        for token in (world.home.folder / "data").rglob("token.json"):
+            token.unlink()
+        for state in (world.home.folder / "data" / "state").glob("*.json"):
+            state.unlink()
+        with daemon(world.home) as living:
+            eventually(lambda: len(monitor.pings) > 1, "the failure")
+            living.stop()
+    path, reason = monitor.pings[-1]
+    assert path == "/ping/my-uuid/fail"
+    assert "tandem: refused" in reason
+    assert "@" not in reason
+
+
+def test_the_command_sends_a_test_to_each(world: SyncSetup) -> None:
+    with http_receiver() as ntfy, http_receiver(status=403) as closed:
+        world.home.configure(
+            more=f'[alerts]\nurls = ["{ntfy.ntfy}"]\n[heartbeat]\nurl = "http://127.0.0.1:{ntfy.port}/x"\n'
+        )
+        said = world.home.run("alerts", "test").stdout
+        assert "address 1 (ntfy): sent" in said
+        assert "heartbeat: called" in said
+        assert len(ntfy.notifications) == 1
+        world.home.configure(more=f'[alerts]\nurls = ["{ntfy.ntfy}", "{closed.ntfy}"]\n')
+        said = world.home.run("alerts", "test", expect=(5,)).stdout
+        assert "address 2 (ntfy): not sent" in said
+        assert "4711" not in said
+        world.home.configure(more=f'[alerts]\nurls = ["{closed.ntfy}", "nosuch://a-secret-part"]\n')
+        done = world.home.run("alerts", "test", expect=(2,))
+        assert "address 2 (nosuch): cannot be used" in done.stdout
+        assert "a-secret-part" not in done.stdout + done.stderr
+        world.home.configure(more=f'[heartbeat]\nurl = "http://127.0.0.1:{closed.port}/x"\n')
+        assert "403" in world.home.run("alerts", "test", expect=(5,)).stdout
+
+
+def test_without_addresses_the_command_says_where_they_go(world: SyncSetup) -> None:
+    done = world.home.run("alerts", "test", expect=(2,))
+    assert "[alerts]" in done.stderr
+    assert "docs/user/alerts.md" in done.stderr
+
+
+def test_check_looks_at_the_addresses_and_sends_nothing(world: SyncSetup) -> None:
+    with http_receiver() as ntfy:
+        world.home.configure(more=f'[alerts]\nurls = ["{ntfy.ntfy}"]\n')
+        assert "address 1 (ntfy) can be used" in world.home.run("check").stdout
+        assert ntfy.requests == []
+    world.home.configure(more='[alerts]\nurls = ["nosuch://a-secret-part"]\n')
+    done = world.home.run("check", expect=(9,))
+    assert "address 1 (nosuch) cannot be used" in done.stdout
+    assert "a-secret-part" not in done.stdout + done.stderr
+
+
+def test_alerts_are_not_imported_by_a_daemon_that_has_none(world: SyncSetup) -> None:
+    import subprocess
+    import sys
+
+    script = (
+        "import sys; from tconnectsync.cli.root import run; run(['run', '--help']); run(sys.argv[1:]);"
+        "print(sorted(name for name in sys.modules if name.startswith(('apprise', 'tconnectsync.alerts'))), file=sys.stderr)"
+    )
+    words = [sys.executable, "-c", script, *world.home.command("sync")[3:]]
+    done = subprocess.run(words, env=world.home.environment, capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"

@@ -1,4 +1,4 @@
-"""From the tables of a configuration to a :class:`tconnectsync.config.model.Config`: what is on, in which zone, stored where."""
+"""Builds a :class:`tconnectsync.config.model.Config` from the tables: sources, sinks, time zone and data folder."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import attrs
 
 from tconnectsync.config.alert_options import AlertOptions, HeartbeatOptions
 from tconnectsync.config.environment import MergedTable, misspelt_variables, proxy_notes, variables_of
-from tconnectsync.config.file import find_older_settings, full_path, home_folder
+from tconnectsync.config.file import find_legacy_settings, full_path, home_folder
 from tconnectsync.config.messages import nearest
 from tconnectsync.config.model import Config, DaemonOptions, Enabled, LimitOptions
 from tconnectsync.config.option_types import keys_of
-from tconnectsync.config.schema import Tables, holds_secret
-from tconnectsync.config.zone_names import EXPECTED, names_place, not_a_place
+from tconnectsync.config.schema import Tables, has_secret
+from tconnectsync.config.zone_names import EXPECTED, names_place, zone_problem
 from tconnectsync.errors import ConfigError, MachineNotReady
 from tconnectsync.plugin.options import option
 from tconnectsync.plugin.pasted_text import without_unseen
@@ -36,17 +36,17 @@ _OTHER_VARIABLES = ("TCONNECTSYNC_CONFIG", FEATURES_VARIABLE)
 
 @attrs.frozen(kw_only=True)
 class ZoneMove:
-    """``[[zones]]``: from this day on (a day in the new zone) the wearer lives in ``timezone``."""
+    """``[[zones]]``: the wearer lives in ``timezone`` from this day on, which is a day in the new zone."""
 
     first_day: date = attrs.field(metadata={"key": "from"})
-    timezone: str = option(clean=without_unseen, check=not_a_place)
+    timezone: str = option(clean=without_unseen, check=zone_problem)
 
 
 @attrs.frozen(kw_only=True)
 class CoreOptions:
-    """The part of the file that belongs to no plugin."""
+    """The keys of the file that do not belong to a plugin."""
 
-    timezone: str | None = option(None, env=("TIMEZONE_NAME",), clean=without_unseen, check=not_a_place)
+    timezone: str | None = option(None, env=("TIMEZONE_NAME",), clean=without_unseen, check=zone_problem)
     zones: tuple[ZoneMove, ...] = option(())
     data_dir: Path | None = attrs.field(default=None, metadata={"env": ("TCONNECTSYNC_DATA_DIR",)})
     plugins_dir: Path | None = None
@@ -60,47 +60,47 @@ class CoreOptions:
 
 @attrs.frozen(kw_only=True)
 class ConfigBuilder:
-    """One reading. ``features`` is what ``--features`` said."""
+    """Builds one configuration. ``features`` is the value of ``--features``."""
 
     tables: Tables
     features: str | None = None
 
-    def read(self) -> Config:
-        """The configuration. Errors: ConfigError with every problem; MachineNotReady where none needs an edit."""
+    def build(self) -> Config:
+        """Return the configuration. Errors: ConfigError with every problem; MachineNotReady if none of them needs an edit."""
         tables = self.tables
         sections = {name: section.options for name, section in tables.plugins.sections().items()}
         keys = keys_of(CoreOptions)
-        tables.top_level([*keys, "sources", "sinks", *sections])
+        tables.check_top_level([*keys, "sources", "sinks", *sections])
         core, overlay = tables.build(
             CoreOptions, {key: value for key, value in tables.file.tables.items() if key in keys}, ""
         )
         timezone = self._timezone(core, overlay)
-        built = {name: tables.build(options, tables.given(name), name) for name, options in sections.items()}
+        built = {name: tables.build(options, tables.table_at(name), name) for name, options in sections.items()}
         shared = {name: options for name, (options, _) in built.items()}
         overlays = {name: section for name, (_, section) in built.items()}
         sources = self._sources(tables.plugins.sources())
         sinks = self._sinks(tables.plugins.sinks(), overlays)
-        self._judge_core(core)
+        self._check_core(core)
         data_dir = None if core is None else self._data_dir(core, overlay)
         known = [name for name, _ in (*variables_of(CoreOptions), *tables.variables())]
         for name in tables.plugins.blocked_in_vain:
             meant = nearest(name, tables.plugins.known)
-            words = f'; did you mean "{meant}"?' if meant else "; `tconnectsync plugins` lists those that there are"
+            words = f'; did you mean "{meant}"?' if meant else "; `tconnectsync plugins` lists the plugins"
             tables.notes.append(f'{tables.file.name}: blocked_plugins: there is no plugin "{name}"{words}')
-        tables.notes.extend(misspelt_variables(tables.around.environ, [*known, *_OTHER_VARIABLES]))
-        tables.notes.extend(proxy_notes(tables.around.environ))
-        if tables.file.readable_by_everyone() and holds_secret(tables.file, tables.plugins):
+        tables.notes.extend(misspelt_variables(tables.sources.environ, [*known, *_OTHER_VARIABLES]))
+        tables.notes.extend(proxy_notes(tables.sources.environ))
+        if tables.file.readable_by_everyone() and has_secret(tables.file, tables.plugins):
             name = tables.file.name
             tables.notes.append(
-                f"{name}: holds a secret and every user of this machine can read it: chmod 600 {name} (the service needs it "
-                "readable: there, put each secret into a file of its own, password_file and so on)"
+                f"{name}: contains a secret, and every user of this machine can read it: run `chmod 600 {name}`. For the service,"
+                " which must read the file, put each secret into a separate file instead (`password_file` and so on)"
             )
         if tables.problems or core is None or data_dir is None or timezone is None:
-            passing = bool(tables.problems) and tables.passing.issuperset(tables.problems)
+            passing = bool(tables.problems) and tables.temporary.issuperset(tables.problems)
             kind = MachineNotReady if passing else ConfigError
-            hints = [*tables.notes, *self._no_file(), _LATER if passing else _NEXT]
-            if data_dir is None and overlay.sound is not None:
-                data_dir = self._wanted_data_dir(overlay.sound, overlay)
+            hints = [*tables.notes, *self._no_file_hints(), _LATER if passing else _NEXT]
+            if data_dir is None and overlay.valid_options is not None:
+                data_dir = self._configured_data_dir(overlay.valid_options, overlay)
             raise kind(tuple(dict.fromkeys(tables.problems)), remedy="\n".join(dict.fromkeys(hints)), data_dir=data_dir)
         return Config(
             timezone=timezone,
@@ -120,10 +120,10 @@ class ConfigBuilder:
             notes=tuple(dict.fromkeys(tables.notes)),
         )
 
-    def _no_file(self) -> list[str]:
+    def _no_file_hints(self) -> list[str]:
         if self.tables.file.path is not None:
             return []
-        older = find_older_settings(self.tables.around.environ)
+        older = find_legacy_settings(self.tables.sources.environ)
         if older is not None:
             words = (
                 f"No configuration file was found, but the settings of an older bridge: {older}. Create a configuration from them:"
@@ -136,28 +136,28 @@ class ConfigBuilder:
         )
         return [words]
 
-    def _judge_core(self, core: CoreOptions | None) -> None:
+    def _check_core(self, core: CoreOptions | None) -> None:
         if core is None:
             return
         shortest, longest = core.daemon.poll_min, core.daemon.poll_max
         if longest < shortest:
-            self.tables.fault(
-                "daemon.poll_max", f"found {longest}, expected no less than poll_min, which is {shortest}"
+            self.tables.add_problem(
+                "daemon.poll_max", f"found {longest}, expected at least poll_min, which is {shortest}"
             )
         days = [move.first_day for move in core.zones]
         for day in sorted({day for day in days if days.count(day) > 1}):
-            self.tables.fault("zones", f"found two moves on {day}, expected one a day")
+            self.tables.add_problem("zones", f"found two moves on {day}, expected one for each day")
 
     def _timezone(self, core: CoreOptions | None, overlay: MergedTable) -> str | None:
-        """The zone of the file or of ``TIMEZONE_NAME``; ``TZ``, which every container sets, only where neither says one."""
+        """Return the zone of the file or of ``TIMEZONE_NAME``; without them that of ``TZ``, which containers set."""
         tables = self.tables
-        if "timezone" in overlay.raw or "timezone" in overlay.broken:
+        if "timezone" in overlay.raw or "timezone" in overlay.unusable:
             return core.timezone if core else None
         ambient = tables.variable("TZ")
         if names_place(ambient):
             return ambient
-        hint = f'; TZ is "{ambient}", which names no place' if ambient else ""
-        tables.fault(
+        hint = f'; TZ is "{ambient}", which is not a place' if ambient else ""
+        tables.add_problem(
             "timezone",
             f"found nothing, expected {EXPECTED} (or TIMEZONE_NAME in the environment); there is no default, because a "
             f"wrong zone moves every dose{hint}",
@@ -165,16 +165,16 @@ class ConfigBuilder:
         return None
 
     def _path(self, path: Path, folder: Path) -> Path:
-        return full_path(str(path), folder, self.tables.around.environ)
+        return full_path(str(path), folder, self.tables.sources.environ)
 
     def _data_dir(self, core: CoreOptions, overlay: MergedTable) -> Path:
-        path = self._wanted_data_dir(core, overlay)
-        if _is_no_folder(path):
+        path = self._configured_data_dir(core, overlay)
+        if _is_not_folder(path):
             key = "data_dir (TCONNECTSYNC_DATA_DIR)" if "data_dir" in overlay.origins else "data_dir"
-            self.tables.fault(key, f"found {path}, which is no folder, expected a folder for the event log")
+            self.tables.add_problem(key, f"found {path}, which is not a folder, expected a folder for the event log")
         return path
 
-    def _wanted_data_dir(self, core: CoreOptions, overlay: MergedTable) -> Path:
+    def _configured_data_dir(self, core: CoreOptions, overlay: MergedTable) -> Path:
         if core.data_dir is not None:
             return self._path(core.data_dir, Path.cwd() if "data_dir" in overlay.origins else self.tables.file.folder)
         # systemd gives several folders separated by colons
@@ -182,20 +182,20 @@ class ConfigBuilder:
         if state:
             return Path(state)
         xdg = self.tables.variable("XDG_STATE_HOME")
-        base = Path(xdg) if xdg.startswith("/") else home_folder(self.tables.around.environ) / ".local" / "state"
+        base = Path(xdg) if xdg.startswith("/") else home_folder(self.tables.sources.environ) / ".local" / "state"
         return base / "tconnectsync"
 
     # --- sources and sinks --------------------------------------------------------------------------------------
 
     def _sources(self, specs: Mapping[str, SourceSpec]) -> dict[str, Enabled]:
         tables = self.tables
-        tables.members("sources", list(specs))
+        tables.check_members("sources", list(specs))
         found: dict[str, Enabled] = {}
         unsure = False
         for name, spec in specs.items():
             key = f"sources.{name}"
-            table = dict(tables.given("sources", name))
-            wanted = tables.switch(table, key)
+            table = dict(tables.table_at("sources", name))
+            wanted = tables.enabled_in(table, key)
             table.pop("enabled", None)
             touched = bool(table) or any(tables.variable(variable) for variable, _ in variables_of(spec.options))
             required = wanted is True or (wanted is None and touched)
@@ -203,12 +203,12 @@ class ConfigBuilder:
             if options is None:
                 unsure = unsure or required
                 if required:
-                    self._judge(key, [overlay], spec.problems, overlay.sound)
+                    self._add_plugin_problems(key, [overlay], spec.problems, overlay.valid_options)
                 found[name] = Enabled(False, None)
                 continue
-            enabled = bool(self._ask(key, spec.enabled, options)) if wanted is None else wanted
+            enabled = bool(self._call_plugin(key, spec.enabled, options)) if wanted is None else wanted
             if enabled:
-                self._judge(key, [overlay], spec.problems, options)
+                self._add_plugin_problems(key, [overlay], spec.problems, options)
             found[name] = Enabled(enabled, options)
         if not unsure and not any(part.enabled for part in found.values()):
             self._no_source(specs)
@@ -216,21 +216,21 @@ class ConfigBuilder:
 
     def _no_source(self, specs: Mapping[str, SourceSpec]) -> None:
         plugins = self.tables.plugins
-        names = " or ".join(f"[sources.{name}]" for name in specs) or "a plugin that brings one"
+        names = " or ".join(f"[sources.{name}]" for name in specs) or "a plugin that provides one"
         variables = [variable for spec in specs.values() for variable, _ in variables_of(spec.options)]
         beside = f" (or {variables[0]} in the environment)" if variables else ""
         broken = "".join(f'; plugin "{name}": {message}' for name, message in plugins.problems)
-        self.tables.fault("sources", f"found no source that is on, expected {names}{beside}{broken}")
+        self.tables.add_problem("sources", f"found no source that is on, expected {names}{beside}{broken}")
 
     def _sinks(self, specs: Mapping[str, SinkSpec], sections: Mapping[str, MergedTable]) -> dict[str, Enabled]:
         tables = self.tables
-        tables.members("sinks", list(specs))
-        chosen = self._by_features(specs)
+        tables.check_members("sinks", list(specs))
+        chosen = self._chosen_features(specs)
         found: dict[str, Enabled] = {}
         for name, spec in specs.items():
             key = f"sinks.{name}"
-            table = dict(tables.given("sinks", name))
-            wanted = tables.switch(table, key)
+            table = dict(tables.table_at("sinks", name))
+            wanted = tables.enabled_in(table, key)
             table.pop("enabled", None)
             enabled = spec.default_enabled if wanted is None else wanted
             if chosen is not None:
@@ -238,15 +238,19 @@ class ConfigBuilder:
                 table |= {option: feature in chosen for feature, option in spec.features.items() if option is not None}
             options, overlay = tables.build(spec.options, table, key, required=enabled)
             if enabled:
-                shared = {section: each.sound for section, each in sections.items()}
-                self._judge(key, [overlay, *sections.values()], spec.problems, overlay.sound, shared)
+                shared = {section: each.valid_options for section, each in sections.items()}
+                self._add_plugin_problems(
+                    key, [overlay, *sections.values()], spec.problems, overlay.valid_options, shared
+                )
             if enabled and options is not None:
-                tables.notes.extend(f"{tables.file.name}: {note}" for note in self._ask(key, spec.notes, options) or ())
+                tables.notes.extend(
+                    f"{tables.file.name}: {note}" for note in self._call_plugin(key, spec.notes, options) or ()
+                )
             found[name] = Enabled(enabled and options is not None, options)
         return found
 
-    def _by_features(self, specs: Mapping[str, SinkSpec]) -> frozenset[str] | None:
-        """The older feature names that were given, in capitals: all others are off. None where no names are given."""
+    def _chosen_features(self, specs: Mapping[str, SinkSpec]) -> frozenset[str] | None:
+        """Return the chosen features of the older bridge, in capitals: all others are off. None: no features were given."""
         variable = self.tables.variable(FEATURES_VARIABLE)
         if self.features is None and not variable:
             return None
@@ -263,29 +267,31 @@ class ConfigBuilder:
             else:
                 meant = nearest(name, known)
                 hint = f'; did you mean "{meant}"?' if meant else f", expected some of {', '.join(known)}"
-                self.tables.problems.append(f'{origin}: found "{name}", which no sink here offers{hint}')
+                self.tables.problems.append(f'{origin}: found "{name}", which no sink has{hint}')
         return frozenset(chosen)
 
-    def _judge(self, key: str, overlays: Sequence[MergedTable], ask: Callable[..., Any], *arguments: Any) -> None:
-        """Note what a source or sink finds wrong with its own options, but for what is about a key that was told already."""
-        if any(overlay.sound is None for overlay in overlays):
+    def _add_plugin_problems(
+        self, key: str, overlays: Sequence[MergedTable], ask: Callable[..., Any], *arguments: Any
+    ) -> None:
+        """Add the problems that a plugin finds in its options, except those about keys that have a problem already."""
+        if any(overlay.valid_options is None for overlay in overlays):
             return
-        told = {faulty for overlay in overlays for faulty in overlay.faulty}
-        for sentence in self._ask(key, ask, *arguments) or ():
-            if told.isdisjoint(re.findall(r"[\w-]+(?:\.[\w-]+)+", sentence)):
+        reported = {faulty for overlay in overlays for faulty in overlay.bad_keys}
+        for sentence in self._call_plugin(key, ask, *arguments) or ():
+            if reported.isdisjoint(re.findall(r"[\w-]+(?:\.[\w-]+)+", sentence)):
                 self.tables.problems.append(f"{self.tables.file.name}: {sentence}")
 
-    def _ask(self, key: str, ask: Callable[..., Any], *arguments: Any) -> Any:
-        """A plugin's answer; its failure is a problem of the configuration, because nobody knows what would run."""
+    def _call_plugin(self, key: str, ask: Callable[..., Any], *arguments: Any) -> Any:
+        """Return a plugin's answer. If the plugin fails, the configuration has a problem, because it cannot be checked."""
         try:
             return ask(*arguments)
-        except Exception as error:  # noqa: BLE001 - the border to code that is not ours
-            self.tables.fault(key, f"the plugin failed to judge it ({type(error).__name__}: {error})")
+        except Exception as error:  # noqa: BLE001 - the border to a plugin
+            self.tables.add_problem(key, f"the plugin failed to check it ({type(error).__name__}: {error})")
             return None
 
 
-def _is_no_folder(path: Path) -> bool:
-    """Whether something else is there. What cannot be looked at may be one."""
+def _is_not_folder(path: Path) -> bool:
+    """Whether the path exists and is not a folder. An unreadable path may be a folder."""
     try:
         return not stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""What the environment, systemd credentials and secret files say, laid over a table of the file.
+"""Merges environment variables, systemd credentials and secret files into a table of the configuration file.
 
-A credential wins over the environment, the environment over the file. Where a value came from is kept, so that a message
-names the variable and not the file.
+A credential wins over the environment, and the environment wins over the file. The origin of each value is kept, so that an
+error message names the variable and not the file.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any, get_args
 
 import attrs
 
-from tconnectsync.config.file import full_path, is_mistake
+from tconnectsync.config.file import full_path, is_permanent
 from tconnectsync.config.messages import found_words, nearest
-from tconnectsync.config.option_types import arms_of, is_list, is_literal, is_secret, key_of, table_class
+from tconnectsync.config.option_types import is_list, is_literal, is_secret, key_of, nested_class, union_members
 from tconnectsync.folder_owner import readable_by_everyone
 
 _TRUE = frozenset({"1", "on", "true", "yes"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _OURS = ("TCONNECT_", "TCONNECTSYNC_")
 _PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
-"""Which proxy https addresses are asked through: the first of these that is set."""
+"""The first of these that is set is the proxy for https addresses."""
 _MOST_SECRET_BYTES = 64 * 1024
-_ALONE = "expected a file that holds the secret alone"
+_ALONE = "expected a file that contains only the secret"
 
 
 @attrs.frozen(kw_only=True)
 class ConfigSources:
-    """Where values come from besides the file. ``folder`` is what relative paths of the file start at."""
+    """Where values other than the file's come from. Relative paths in the file start at ``folder``."""
 
     environ: Mapping[str, str] = attrs.field(repr=False)
     file_name: str
@@ -39,41 +39,44 @@ class ConfigSources:
 
 @attrs.define(kw_only=True)
 class MergedTable:
-    """A raw table with everything laid over it. Keys are dotted from the top of the file.
+    """A raw table after the merge. Keys are dotted, from the top of the file.
 
-    ``origins`` names where a value came from, if not from the file; ``broken`` are keys that were given and cannot be used,
-    each with its sentence in ``problems``; those that may pass without an edit are in ``passing``, too. ``sound`` are the options without what is wrong with them, to judge the rest by
-    (None: not even that can be made), and ``faulty`` the keys that it lacks for it.
+    - ``origins``: where a value came from, if not from the file.
+    - ``unusable``: keys with a value that cannot be used. Each has a sentence in ``problems``.
+    - ``temporary``: the problems that may disappear without an edit.
+    - ``valid_options``: the options without the ``bad_keys``, for checks of the rest. None if even they are not possible.
     """
 
     raw: dict[str, Any] = attrs.field(repr=False)
     origins: dict[str, str] = attrs.field(factory=dict)
-    broken: set[str] = attrs.field(factory=set)
+    unusable: set[str] = attrs.field(factory=set)
     notes: list[str] = attrs.field(factory=list)
     problems: list[str] = attrs.field(factory=list)
-    passing: set[str] = attrs.field(factory=set)
-    sound: Any = attrs.field(default=None, repr=False)
-    faulty: set[str] = attrs.field(factory=set)
+    temporary: set[str] = attrs.field(factory=set)
+    valid_options: Any = attrs.field(default=None, repr=False)
+    bad_keys: set[str] = attrs.field(factory=set)
 
 
-def lay_over(options: type[Any], table: Mapping[str, Any], around: ConfigSources, *, prefix: str = "") -> MergedTable:
-    """``table`` with what credentials, environment and ``…_file`` keys say of the fields of ``options``."""
+def merge_sources(
+    options: type[Any], table: Mapping[str, Any], sources: ConfigSources, *, prefix: str = ""
+) -> MergedTable:
+    """Return ``table`` merged with the credentials, the environment and the ``…_file`` keys for the fields of ``options``."""
     overlay = MergedTable(raw=dict(table))
     attrs.resolve_types(options)
     for field in attrs.fields(options):
-        inner = table_class(field.type)
+        inner = nested_class(field.type)
         if inner is not None:
-            _lay_inner(overlay, inner, key_of(field), around, prefix)
+            _merge_nested(overlay, inner, key_of(field), sources, prefix)
         else:
-            _Entry(overlay=overlay, field=field, around=around, prefix=prefix).fill()
+            _OptionMerger(overlay=overlay, field=field, sources=sources, prefix=prefix).fill()
     return overlay
 
 
 def variables_of(options: type[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every variable that ``options`` knows, with the dotted key it sets."""
+    """Yield every variable of ``options``, with the dotted key that it sets."""
     attrs.resolve_types(options)
     for field in attrs.fields(options):
-        inner = table_class(field.type)
+        inner = nested_class(field.type)
         if inner is not None:
             yield from variables_of(inner, f"{prefix}{key_of(field)}.")
         for variable in field.metadata.get("env", ()):
@@ -81,14 +84,14 @@ def variables_of(options: type[Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def quoted_words(text: str) -> str | None:
-    """What to say of a variable whose value still has the quotes around it that a shell would have taken off."""
+    """Return the problem if a variable's value has quotes around it, which a shell would have removed; else None."""
     if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
-        return "found quotes around the value, expected none: docker's --env-file passes them on; take them off"
+        return "found quotes around the value, expected none: docker's --env-file keeps them; remove them"
     return None
 
 
 def _not_text(text: str) -> str | None:
-    """What to say of a variable that holds bytes that are no UTF-8."""
+    """Return the problem if a variable has bytes that are not UTF-8; else None."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -97,16 +100,16 @@ def _not_text(text: str) -> str | None:
 
 
 def misspelt_variables(environ: Mapping[str, str], known: Iterable[str]) -> Iterator[str]:
-    """A sentence for each variable that looks like ours and is not."""
+    """Yield a sentence for each variable that has our prefix but is unknown."""
     names = sorted(set(known))
     for variable in sorted(environ):
         if variable.startswith(_OURS) and variable not in names:
             meant = nearest(variable, names, cutoff=0.8)
-            yield f"environment: {variable} means nothing here" + (f"; did you mean {meant}?" if meant else "")
+            yield f"environment: {variable} is not a known variable" + (f"; did you mean {meant}?" if meant else "")
 
 
 def proxy_notes(environ: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for a SOCKS proxy that requests to https addresses would go through, and cannot."""
+    """Yield a sentence if the proxy for https addresses is a SOCKS proxy and support for SOCKS is not installed."""
     variable = next((name for name in _PROXIES if environ.get(name, "").strip()), None)
     if variable is None or not environ[variable].strip().lower().startswith("socks") or find_spec("socks"):
         return
@@ -117,8 +120,8 @@ def proxy_notes(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def parse_text(text: str, kind: Any) -> Any:
-    """A variable's text as the value that the file would hold; text that fits nothing is left for the types to refuse."""
-    arms = arms_of(kind)
+    """Return a variable's text as the value that the file would have. Text that fits no type is returned as it is."""
+    arms = union_members(kind)
     if bool in arms and text.casefold() in _TRUE | _FALSE:
         return text.casefold() in _TRUE
     for number in (int, float):
@@ -134,9 +137,9 @@ def parse_text(text: str, kind: Any) -> Any:
 
 
 def read_secret_list(path: Path) -> tuple[list[str], str | None]:
-    """The secrets of a file that has one in each line, without empty lines and ``#`` comments; or what is wrong with it.
+    """Return the secrets of a file with one in each line, and the problem with the file, if any.
 
-    Errors: OSError, when it cannot be read.
+    Empty lines and ``#`` comments are skipped. Errors: OSError if the file cannot be read.
     """
     with path.open("rb") as file:
         content = file.read(_MOST_SECRET_BYTES)
@@ -148,9 +151,9 @@ def read_secret_list(path: Path) -> tuple[list[str], str | None]:
 
 
 def read_secret(path: Path) -> tuple[str, str | None]:
-    """The text of a secret file without the line end, or what is wrong with the file. The text is in no message.
+    """Return the text of a secret file without its line end, and the problem with the file, if any.
 
-    Errors: OSError, when it cannot be read.
+    No message contains the text. Errors: OSError if the file cannot be read.
     """
     with path.open("rb") as file:
         content = file.read(_MOST_SECRET_BYTES)
@@ -166,32 +169,32 @@ def read_secret(path: Path) -> tuple[str, str | None]:
 
 
 def unreadable_secret(path: Path, error: OSError) -> str:
-    """What to say of a secret file that cannot be read."""
+    """Return the problem with a secret file that cannot be read."""
     instead = "; the service gets it as a credential, from /etc/credstore" if isinstance(error, PermissionError) else ""
     return f"found {path}, which cannot be read ({error.strerror or error}{instead}), {_ALONE}"
 
 
-def _lay_inner(overlay: MergedTable, inner: type[Any], key: str, around: ConfigSources, prefix: str) -> None:
+def _merge_nested(overlay: MergedTable, inner: type[Any], key: str, sources: ConfigSources, prefix: str) -> None:
     given = overlay.raw.get(key)
     if given is not None and not isinstance(given, dict):
         return
-    below = lay_over(inner, given or {}, around, prefix=f"{prefix}{key}.")
+    below = merge_sources(inner, given or {}, sources, prefix=f"{prefix}{key}.")
     if below.raw or given is not None:
         overlay.raw[key] = below.raw
     overlay.origins.update(below.origins)
-    overlay.broken.update(below.broken)
+    overlay.unusable.update(below.unusable)
     overlay.problems.extend(below.problems)
     overlay.notes.extend(below.notes)
-    overlay.passing |= below.passing
+    overlay.temporary |= below.temporary
 
 
 @attrs.frozen(kw_only=True)
-class _Entry:
-    """One key of the table, and the places that may give it."""
+class _OptionMerger:
+    """Merges one key of the table."""
 
     overlay: MergedTable
     field: attrs.Attribute[Any]
-    around: ConfigSources
+    sources: ConfigSources
     prefix: str
 
     @property
@@ -210,7 +213,7 @@ class _Entry:
         if self.secret:
             self._from_secret_file()
         if self.key not in self.overlay.raw:
-            self._from_company()
+            self._from_companion()
 
     def put(self, value: Any, origin: str) -> None:
         self.overlay.raw[self.key] = value
@@ -218,18 +221,18 @@ class _Entry:
 
     def refuse(self, where: str, words: str, *, passing: bool = False) -> None:
         self.overlay.raw.pop(self.key, None)
-        self.overlay.broken.add(self.prefix + self.key)
+        self.overlay.unusable.add(self.prefix + self.key)
         self.overlay.problems.append(f"{where}: {words}")
         if passing:
-            self.overlay.passing.add(f"{where}: {words}")
+            self.overlay.temporary.add(f"{where}: {words}")
 
-    def take(self, path: Path, origin: str, where: str) -> None:
-        """The secret in the file at ``path``. A file that cannot be read may be on a disk that is not there yet."""
+    def take_secret(self, path: Path, origin: str, where: str) -> None:
+        """Use the secret in the file at ``path``. A file that cannot be read may be on a disk that is not mounted yet."""
         text: str | list[str]
         try:
             text, words = read_secret_list(path) if is_list(self.field.type) else read_secret(path)
         except OSError as error:
-            self.refuse(where, unreadable_secret(path, error), passing=not is_mistake(error))
+            self.refuse(where, unreadable_secret(path, error), passing=not is_permanent(error))
             return
         if words is None:
             self.put(text, origin)
@@ -237,7 +240,7 @@ class _Entry:
             self.refuse(where, words)
 
     def _from_credential(self) -> bool:
-        name, folder = self.field.metadata.get("credential"), self.around.credentials_folder
+        name, folder = self.field.metadata.get("credential"), self.sources.credentials_folder
         if not name or folder is None:
             return False
         try:
@@ -247,13 +250,13 @@ class _Entry:
             words = f"found {folder}, which cannot be read ({error.strerror})"
             self.refuse(f"credential {name}", words, passing=True)
             return True
-        self.take(folder / name, f"credential {name}", f"credential {name}")
+        self.take_secret(folder / name, f"credential {name}", f"credential {name}")
         return True
 
     def _from_environment(self) -> bool:
         for variable in self.field.metadata.get("env", ()):
-            text = self.around.environ.get(variable, "")
-            # an empty variable is how compose files and unit files say "not set"
+            text = self.sources.environ.get(variable, "")
+            # compose files and unit files use an empty variable for "not set"
             if text.strip():
                 self._put_text(text.strip("\r\n") if self.secret else text.strip(), f"environment: {variable}")
                 return True
@@ -275,22 +278,22 @@ class _Entry:
         if file_key not in self.overlay.raw:
             return
         given = self.overlay.raw.pop(file_key)
-        where = f"{self.around.file_name}: {self.prefix}{file_key}"
+        where = f"{self.sources.file_name}: {self.prefix}{file_key}"
         if self.key in self.overlay.raw:
             self.refuse(where, f'found this and "{self.key}", expected one of them')
         elif not isinstance(given, str) or not given:
             self.refuse(where, f"found {found_words(given)}, expected the path of {_ALONE.removeprefix('expected ')}")
         else:
-            path = full_path(given, self.around.folder, self.around.environ)
-            self.take(path, str(path), where)
+            path = full_path(given, self.sources.folder, self.sources.environ)
+            self.take_secret(path, str(path), where)
             if readable_by_everyone(path):
                 self.overlay.notes.append(
-                    f"{where}: every user of this machine can read the secret in {path}: run `chmod 600 {path}`, as its owner"
+                    f"{where}: every user of this machine can read the secret in {path}: run `chmod 600 {path}` as its owner"
                 )
 
-    def _from_company(self) -> None:
-        """The default that this option has where another variable is set."""
+    def _from_companion(self) -> None:
+        """Use the default that this option has if another variable is set."""
         for variable, value in self.field.metadata.get("default_with_env", {}).items():
-            if self.around.environ.get(variable, "").strip():
+            if self.sources.environ.get(variable, "").strip():
                 self.put(value, f"environment: default beside {variable}")
                 return

@@ -14,7 +14,7 @@ import attrs
 from tconnectsync.errors import ConfigError, MachineNotReady
 
 SYSTEM_FILE = Path("/etc/tconnectsync/config.toml")
-"""Read when there is no other."""
+"""Read if there is no other file."""
 
 _MISTAKES = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 _MOST_SEARCHED = 64 * 1024
@@ -23,23 +23,23 @@ _EXAMPLE = "See config.toml.example for an example. `tconnectsync check` tests y
 
 @attrs.frozen(kw_only=True)
 class ConfigFile:
-    """A parsed file, or no file at all (``path`` is None and ``tables`` empty: the environment alone is enough)."""
+    """A parsed file. Without a file, ``path`` is None and ``tables`` is empty: the environment may be enough."""
 
     path: Path | None
     tables: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
     @property
     def name(self) -> str:
-        """How messages name it."""
+        """The name of the file in messages."""
         return str(self.path) if self.path else "configuration"
 
     @property
     def folder(self) -> Path:
-        """What relative paths in it are relative to."""
+        """The folder at which relative paths in the file start."""
         return self.path.parent if self.path else Path.cwd()
 
     def readable_by_everyone(self) -> bool:
-        """Whether any user of the machine can read it."""
+        """Whether every user of the machine can read it."""
         try:
             return self.path is not None and bool(self.path.stat().st_mode & stat.S_IROTH)
         except OSError:
@@ -48,7 +48,7 @@ class ConfigFile:
 
 @attrs.frozen(kw_only=True)
 class Bootstrap:
-    """What loading the plugins needs. Values of a wrong type are left out here; ``load_config`` reports them."""
+    """The options that are needed to load the plugins. Values of a wrong type are ignored here; ``load_config`` reports them."""
 
     origin: Path | None
     plugins_dir: Path | None = None
@@ -56,21 +56,21 @@ class Bootstrap:
 
 
 def home_folder(environ: Mapping[str, str]) -> Path:
-    """The user's home, from ``HOME`` where it is set."""
+    """Return the user's home, from ``HOME`` if it is set."""
     return Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises without a home
 
 
 def full_path(text: str, folder: Path, environ: Mapping[str, str]) -> Path:
-    """``text`` as an absolute path: ``~/`` is the user's home, relative paths start at ``folder``."""
+    """Return ``text`` as an absolute path: ``~/`` is the user's home, relative paths start at ``folder``."""
     if text == "~" or text.startswith("~/"):
         return home_folder(environ) / text[2:]
     return Path(os.path.abspath(folder / text))  # noqa: PTH100 - resolve() would follow links
 
 
 def find_config(path: Path | None, environ: Mapping[str, str], *, system_file: Path = SYSTEM_FILE) -> Path | None:
-    """The file to read: ``path``, ``$TCONNECTSYNC_CONFIG``, the user's, the system's; None when there is none.
+    """Return the file to read: ``path``, ``$TCONNECTSYNC_CONFIG``, the user's, the system's; None if there is none.
 
-    A file that was asked for by name is answered whether it exists or not.
+    ``path`` and the variable are returned even if the file does not exist.
     """
     if path is not None:
         return Path.cwd() / path
@@ -85,8 +85,8 @@ def find_config(path: Path | None, environ: Mapping[str, str], *, system_file: P
     return None
 
 
-def find_older_settings(environ: Mapping[str, str]) -> Path | None:
-    """The older bridge's ``.env``, where that bridge looked for it: this folder, the user's configuration."""
+def find_legacy_settings(environ: Mapping[str, str]) -> Path | None:
+    """Return the older bridge's ``.env`` from the current folder or the user's configuration, where that bridge looked for it."""
     for path in (Path.cwd() / ".env", home_folder(environ) / ".config" / "tconnectsync" / ".env"):
         try:
             with path.open("rb") as file:
@@ -98,7 +98,7 @@ def find_older_settings(environ: Mapping[str, str]) -> Path | None:
 
 
 def read_file(path: Path | None) -> ConfigFile:
-    """Parse ``path``. Errors: ConfigError, when it is not there or not TOML; MachineNotReady, when it cannot be read now."""
+    """Parse ``path``. Errors: ConfigError if it is missing or not TOML; MachineNotReady if it cannot be read now."""
     if path is None:
         return ConfigFile(path=None)
     import tomli
@@ -119,13 +119,13 @@ def read_file(path: Path | None) -> ConfigFile:
         ) from None
     except RecursionError:
         raise ConfigError((f"{path}: not usable: nested too deeply",), remedy=_EXAMPLE) from None
-    except ValueError:  # Python reads no more than some thousand digits
+    except ValueError:  # Python limits the number of digits
         raise ConfigError((f"{path}: not usable: a number in it is too long",), remedy=_EXAMPLE) from None
     return ConfigFile(path=path, tables=tables)
 
 
 def read_bootstrap(path: Path | None, environ: Mapping[str, str], *, system_file: Path = SYSTEM_FILE) -> Bootstrap:
-    """Which file counts, and the plugins' folder and blocked names in it. Errors: ConfigError, as :func:`read_file`."""
+    """Return the file, with its plugin folder and blocked plugins. Errors: ConfigError, as :func:`read_file`."""
     file = read_file(find_config(path, environ, system_file=system_file))
     folder = file.tables.get("plugins_dir")
     if isinstance(folder, str) and "\0" in folder:
@@ -138,28 +138,28 @@ def read_bootstrap(path: Path | None, environ: Mapping[str, str], *, system_file
     )
 
 
-def is_mistake(error: OSError) -> bool:
-    """Whether a path itself is wrong, so that no wait helps: a folder for a file, a name that is too long."""
+def is_permanent(error: OSError) -> bool:
+    """Whether the path itself is wrong, so that waiting does not help: a folder instead of a file, a name that is too long."""
     return error.errno in _MISTAKES
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
-    """What to raise for a file that cannot be read: a wrong name is to be put right, anything else may pass."""
+    """Return the error for a file that cannot be read: ConfigError for a wrong path, else MachineNotReady."""
     words = f"{path}: cannot be read: {error.strerror or error}"
     if isinstance(error, FileNotFoundError):
         words = f"{path}: no such file"
         if path.parent.is_dir():
             return ConfigError((words,), remedy="Give the path of a file that exists.")
-        return MachineNotReady((words,), remedy=f"Its folder {path.parent} is not there: is its disk mounted?")
-    if is_mistake(error):
+        return MachineNotReady((words,), remedy=f"Its folder {path.parent} does not exist: is its disk mounted?")
+    if is_permanent(error):
         return ConfigError((words,), remedy="Give the path of a file.")
     return MachineNotReady((words,), remedy=_forbidden(path) if isinstance(error, PermissionError) else None)
 
 
 def _forbidden(path: Path) -> str:
     return (
-        "Run it as a user who may read it: sudo tconnectsync … The service runs as a user of its own and reads what everybody "
-        f"may: put the secrets into /etc/credstore and none into the file (see README.md), then sudo chmod 644 {path}"
+        "Run it as a user who may read the file: sudo tconnectsync … The service runs as another user: put the secrets into"
+        f" /etc/credstore and none into the file (see README.md), then run `sudo chmod 644 {path}`."
     )
 
 
@@ -167,5 +167,5 @@ def _is_there(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
-        # a folder that may not be entered: reading it will say so
+        # the folder cannot be entered: reading the file will report it
         return True

@@ -13,13 +13,13 @@ from tconnectsync.plugin.options import Secret
 
 
 def config_fingerprint(config: Config) -> str:
-    """Four bytes that tell one configuration from another, as far as it decides what is fetched and delivered."""
+    """Return a fingerprint of the parts that decide what is fetched and delivered: eight hexadecimal digits."""
     parts = (config.sources, config.sinks, config.sections, config.zones, config.limits, config.daemon)
     return options_fingerprint(str(config.data_dir), dict(enumerate(parts)))
 
 
 def options_fingerprint(log_id: str, options: Any) -> str:
-    """Four bytes that tell one set of credentials from another without telling them."""
+    """Return a fingerprint of options or credentials, which does not reveal them: eight hexadecimal digits."""
     digest = hashlib.blake2b(key=log_id.encode()[:64], digest_size=4)
 
     def feed(value: Any) -> None:

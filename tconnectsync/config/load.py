@@ -22,10 +22,10 @@ def load_config(
     features: str | None = None,
     system_file: Path = SYSTEM_FILE,
 ) -> Config:
-    """The configuration of ``path`` (None: the first file of the search order, or none) under ``environ``.
+    """Return the configuration from ``path`` (None: the first file of the search order, or no file) and ``environ``.
 
-    ``credentials_folder`` is ``$CREDENTIALS_DIRECTORY`` unless given; ``features`` (older feature names, separated by commas)
-    wins over the environment's. Errors: ConfigError with every problem.
+    ``credentials_folder``: by default ``$CREDENTIALS_DIRECTORY``. ``features``: feature names of the older bridge, separated by
+    commas; they win over the variable. Errors: ConfigError with every problem.
     """
     from tconnectsync.config.assemble import ConfigBuilder
     from tconnectsync.config.environment import ConfigSources
@@ -35,7 +35,7 @@ def load_config(
     file = read_file(find_config(path, environ, system_file=system_file))
     if credentials_folder is None and environ.get("CREDENTIALS_DIRECTORY"):
         credentials_folder = Path(environ["CREDENTIALS_DIRECTORY"])
-    around = ConfigSources(
+    sources = ConfigSources(
         environ=environ, file_name=file.name, folder=file.folder, credentials_folder=credentials_folder
     )
-    return ConfigBuilder(tables=Tables(file=file, around=around, plugins=plugins), features=features).read()
+    return ConfigBuilder(tables=Tables(file=file, sources=sources, plugins=plugins), features=features).build()

@@ -1,4 +1,4 @@
-"""What was found and what was expected, in words for the person who wrote the file; nothing secret in them."""
+"""Words for error messages: what was found and what was expected. They contain no secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import attrs
 
-from tconnectsync.config.option_types import arms_of, is_list, is_literal, is_union
+from tconnectsync.config.option_types import is_list, is_literal, is_union, union_members
 from tconnectsync.plugin.options import Secret
 
 UNKNOWN_KEY = "found an unknown key"
@@ -25,7 +25,7 @@ PLAIN_TYPES: dict[Any, str] = {
     Path: "a path",
     Secret: "text",
 }
-"""The types that a single value of the file can have, in words."""
+"""Types of single values in the file, in words."""
 
 _PLURALS: dict[Any, str] = {
     str: "texts",
@@ -41,11 +41,11 @@ _LONGEST_SHOWN = 60
 
 
 def expected_words(kind: Any) -> str:
-    """What a value of this type looks like in the file."""
+    """Describe a value of this type."""
     if is_literal(kind):
         return " or ".join(_shown(value) for value in get_args(kind))
     if is_union(kind):
-        return " or ".join(expected_words(arm) for arm in arms_of(kind))
+        return " or ".join(expected_words(arm) for arm in union_members(kind))
     if is_list(kind):
         return f"a list of {_PLURALS.get(get_args(kind)[0] if get_args(kind) else None, 'values')}"
     if attrs.has(kind):
@@ -54,7 +54,7 @@ def expected_words(kind: Any) -> str:
 
 
 def found_words(value: Any) -> str:
-    """A value of the file; what looks like a secret in an address is left out."""
+    """Describe a value of the file. Parts of an address that look like a secret are hidden."""
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list):
@@ -63,7 +63,7 @@ def found_words(value: Any) -> str:
 
 
 def kind_words(value: Any) -> str:
-    """The type of a value of the file."""
+    """Name the type of a value of the file."""
     if isinstance(value, bool):
         return "true or false"
     for kind, words in (
@@ -79,7 +79,7 @@ def kind_words(value: Any) -> str:
 
 
 def unknown_key_words(key: str, known: Sequence[str]) -> str:
-    """What to say of a key that is not one of ``known``."""
+    """Describe a key that is not one of ``known``."""
     meant = nearest(key, known)
     if meant:
         return f'{UNKNOWN_KEY}; did you mean "{meant}"?'
@@ -87,14 +87,14 @@ def unknown_key_words(key: str, known: Sequence[str]) -> str:
 
 
 def missing_words(field: attrs.Attribute[Any]) -> str:
-    """What to say of a key that must be there and is not."""
+    """Describe a missing key that is required."""
     names = " or ".join(field.metadata.get("env", ()))
     beside = f" (or {names} in the environment)" if names else ""
     return f"found nothing, expected {expected_words(field.type)}{beside}"
 
 
 def nearest(word: str, known: Sequence[str], *, cutoff: float = 0.6) -> str | None:
-    """The one of ``known`` that was probably meant."""
+    """Return the one of ``known`` that was probably meant; None if none is similar."""
     by_fold = {name.casefold().replace("-", "_"): name for name in known}
     near = difflib.get_close_matches(word.casefold().replace("-", "_"), by_fold, n=1, cutoff=cutoff)
     return by_fold[near[0]] if near else None

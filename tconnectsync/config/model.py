@@ -1,14 +1,11 @@
-"""The configuration as values: what ``config.toml``, environment and credentials said.
-
-:func:`load_config` reports every problem at once and writes nothing.
-"""
+"""The configuration as values, from ``config.toml``, the environment and credentials."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -16,9 +13,6 @@ from tconnectsync.config.alert_options import AlertOptions, HeartbeatOptions
 from tconnectsync.config.file import SYSTEM_FILE, Bootstrap, find_config, read_bootstrap
 from tconnectsync.plugin.options import Secret, option
 from tconnectsync.timeline.zones import Zones
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "SYSTEM_FILE",
@@ -33,11 +27,11 @@ __all__ = [
 
 
 def _from_one(number: int) -> str | None:
-    return None if number >= 1 else "a whole number from 1 on"
+    return None if number >= 1 else "a whole number of at least 1"
 
 
 class Enabled(NamedTuple):
-    """A source or sink: whether it is on, and its options (the plugin's own class; None where off and incomplete)."""
+    """A source or sink: whether it is on, and its options (the plugin's class; None if it is off and incomplete)."""
 
     enabled: bool
     options: Any
@@ -45,7 +39,7 @@ class Enabled(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class DaemonOptions:
-    """``[daemon]``: the least and the most seconds between two polls."""
+    """``[daemon]``: the minimum and the maximum seconds between two polls."""
 
     poll_min: int = option(300, check=_from_one)
     poll_max: int = option(1500, check=_from_one)
@@ -53,17 +47,16 @@ class DaemonOptions:
 
 @attrs.frozen(kw_only=True)
 class LimitOptions:
-    """``[limits]``: how many delivered documents older than two days may change before a sink pauses and asks."""
+    """``[limits]``: how many delivered documents older than two days may change before a sink pauses."""
 
     rewrite_brake: int = option(500, check=_from_one)
 
 
 @attrs.frozen(kw_only=True)
 class Config:
-    """Everything that was configured. ``origin`` is the file, None where the environment alone spoke.
+    """The configuration. ``origin`` is the file; None if everything comes from the environment.
 
-    ``zones`` holds ``timezone`` and the dated moves. ``notes`` are sentences for the user about what is allowed but looks
-    wrong.
+    ``zones`` combines ``timezone`` with the dated moves. ``notes`` are sentences about values that are allowed but look wrong.
     """
 
     timezone: str
@@ -83,11 +76,11 @@ class Config:
     notes: tuple[str, ...] = ()
 
     def zone_of(self, day: date) -> str:
-        """The IANA name of the zone that the wearer lives in on ``day``."""
+        """Return the IANA name of the wearer's zone on ``day``."""
         return self.zones.name_at(day)
 
     def secrets(self) -> tuple[str, ...]:
-        """Every secret in it, for the log's redaction."""
+        """Return every secret, so that logs can hide them."""
         options = [part.options for part in (*self.sources.values(), *self.sinks.values())]
         return tuple(dict.fromkeys(_secrets_in([*options, *self.sections.values(), self.alerts, self.heartbeat])))
 

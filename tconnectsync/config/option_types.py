@@ -1,4 +1,4 @@
-"""The types of options: how a field's annotation maps to what a file can say."""
+"""The types of options: how a field's annotation maps to a value of the file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tconnectsync.plugin.options import Secret
 
 
 def key_of(field: attrs.Attribute[Any]) -> str:
-    """The key that gives this field in the file."""
+    """Return the key of this field in the file."""
     return str(field.metadata.get("key", field.name))
 
 
 def keys_of(options: type[Any]) -> list[str]:
-    """Every key that a table for ``options`` may hold, the ``_file`` ones of secrets included."""
+    """Return every key that a table for ``options`` may have, also the ``_file`` keys of secrets."""
     attrs.resolve_types(options)
     keys = []
     for field in attrs.fields(options):
@@ -44,32 +44,32 @@ def is_union(kind: Any) -> bool:
 
 
 def is_list(kind: Any) -> bool:
-    """Whether the type is given by a list in the file."""
+    """Whether the value is a list in the file."""
     origin = get_origin(kind)
     if origin is tuple:
         return get_args(kind)[1:] == (Ellipsis,)
     return origin in (list, frozenset, set) or (isinstance(origin, type) and origin is Sequence)
 
 
-def arms_of(kind: Any) -> tuple[Any, ...]:
-    """The types that a value may have, without None, which a file cannot say."""
+def union_members(kind: Any) -> tuple[Any, ...]:
+    """Return the types that a value may have, without None, which TOML does not have."""
     arms = get_args(kind) if is_union(kind) else (kind,)
     return tuple(arm for arm in arms if arm is not type(None))
 
 
 def is_text(kind: Any) -> bool:
-    """Whether the value is a text whatever it looks like, a number in quotes included."""
+    """Whether the value is always a text, even if it looks like a number."""
     return all(
         arm in (str, Path, Secret) or (is_literal(arm) and all(isinstance(choice, str) for choice in get_args(arm)))
-        for arm in arms_of(kind)
+        for arm in union_members(kind)
     )
 
 
 def type_at(options: type[Any], path: Sequence[str]) -> Any:
-    """The type of the key at ``path`` below ``options``; None where there is no such key."""
+    """Return the type of the key at ``path`` below ``options``; None if there is no such key."""
     attrs.resolve_types(options)
     for field in attrs.fields(options):
-        inner = table_class(field.type)
+        inner = nested_class(field.type)
         if key_of(field) == path[0] and (inner is None) == (len(path) == 1):
             return field.type if inner is None else type_at(inner, path[1:])
         if is_secret(field.type) and path == [f"{key_of(field)}_file"]:
@@ -77,6 +77,6 @@ def type_at(options: type[Any], path: Sequence[str]) -> Any:
     return None
 
 
-def table_class(kind: Any) -> type[Any] | None:
-    """The nested options class of a field's type, if it is one."""
-    return next((arm for arm in arms_of(kind) if isinstance(arm, type) and attrs.has(arm)), None)
+def nested_class(kind: Any) -> type[Any] | None:
+    """Return the nested options class of a field's type; None if it is not a table."""
+    return next((arm for arm in union_members(kind) if isinstance(arm, type) and attrs.has(arm)), None)

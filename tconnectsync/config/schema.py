@@ -1,4 +1,4 @@
-"""The tables of a configuration file as options classes, with a sentence for everything that is wrong with them."""
+"""Builds options classes from the tables of a configuration file, with a sentence for every problem."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from tconnectsync.config.alert_options import CORE_SECRETS
-from tconnectsync.config.environment import ConfigSources, MergedTable, lay_over, variables_of
+from tconnectsync.config.environment import ConfigSources, MergedTable, merge_sources, variables_of
 from tconnectsync.config.file import ConfigFile
 from tconnectsync.config.messages import UNKNOWN_KEY, found_words, nearest, unknown_key_words
 from tconnectsync.config.option_types import is_secret, key_of
@@ -23,35 +23,35 @@ T = TypeVar("T")
 
 @attrs.define(kw_only=True)
 class Tables:
-    """One reading of the file; problems and notes gather on the way.
+    """Reads one file and collects problems and notes.
 
-    Every problem is a sentence ``file: key.path: found X, expected Y``, or starts with the variable or credential that
-    gave the value.
+    A problem is a sentence ``file: key.path: found X, expected Y``. It starts with the variable or credential instead of the
+    file if the value came from there.
     """
 
     file: ConfigFile
-    around: ConfigSources
+    sources: ConfigSources
     plugins: Plugins
     problems: list[str] = attrs.field(factory=list)
-    passing: set[str] = attrs.field(factory=set)
-    """Those of the problems that may pass without an edit: a file that cannot be read now."""
+    temporary: set[str] = attrs.field(factory=set)
+    """The problems that may disappear without an edit: a file that cannot be read now."""
     notes: list[str] = attrs.field(factory=list)
 
-    def fault(self, key: str, words: str) -> None:
-        """Note a problem of the file."""
+    def add_problem(self, key: str, words: str) -> None:
+        """Add a problem with a key of the file."""
         self.problems.append(f"{self.file.name}: {key}: {words}")
 
     def variable(self, name: str) -> str:
-        """An environment variable; empty where it is not set."""
-        return self.around.environ.get(name, "").strip()
+        """Return an environment variable; empty if it is not set."""
+        return self.sources.environ.get(name, "").strip()
 
-    def given(self, *names: str) -> Mapping[str, Any]:
-        """The table of the file at ``names``; something else there is a problem."""
+    def table_at(self, *names: str) -> Mapping[str, Any]:
+        """Return the table of the file at ``names``; add a problem if the value there is not a table."""
         table: Any = self.file.tables
         for depth, name in enumerate(names):
             table = table.get(name, {})
             if not isinstance(table, dict):
-                self.fault(".".join(names[: depth + 1]), f"found {found_words(table)}, expected a table")
+                self.add_problem(".".join(names[: depth + 1]), f"found {found_words(table)}, expected a table")
                 return {}
         found: Mapping[str, Any] = table
         return found
@@ -59,63 +59,65 @@ class Tables:
     def build(
         self, options: type[T], given: Mapping[str, Any], name: str, *, required: bool = True
     ) -> tuple[T | None, MergedTable]:
-        """``given`` with everything laid over it, as ``options``; None where that cannot be, with the problems noted.
+        """Return ``given`` as ``options``, after the merge with the other sources; None if there are problems.
 
-        ``required`` false: missing keys are no problem (the part is off).
+        ``required`` False: the part is off, so missing keys are no problem.
         """
         prefix = f"{name}." if name else ""
-        overlay = lay_over(options, given, self.around, prefix=prefix)
+        overlay = merge_sources(options, given, self.sources, prefix=prefix)
         self.problems.extend(overlay.problems)
         self.notes.extend(overlay.notes)
-        self.passing |= overlay.passing
+        self.temporary |= overlay.temporary
         built, faults = structure(overlay.raw, options)
-        overlay.faulty |= overlay.broken | {prefix + key for fault in faults for key in _keys_of(fault)}
-        overlay.sound = built
+        overlay.bad_keys |= overlay.unusable | {prefix + key for fault in faults for key in _keys_of(fault)}
+        overlay.valid_options = built
         if built is None:
-            rest = {key: value for key, value in overlay.raw.items() if prefix + key not in overlay.faulty}
-            overlay.sound = structure(rest, options)[0]
+            rest = {key: value for key, value in overlay.raw.items() if prefix + key not in overlay.bad_keys}
+            overlay.valid_options = structure(rest, options)[0]
         for fault in faults:
             key = (prefix + fault.path) if fault.path else name
-            if fault.missing and (key in overlay.broken or not required):
+            if fault.missing and (key in overlay.unusable or not required):
                 continue
             origin = overlay.origins.get(re.sub(r"\[.*", "", key))
             if origin is None:
-                self.fault(key, fault.words + self._elsewhere(key, fault.words))
+                self.add_problem(key, fault.words + self._right_place_hint(key, fault.words))
             else:
                 self.problems.append(f"{origin}: {fault.words}")
-        return (None if overlay.broken else built), overlay
+        return (None if overlay.unusable else built), overlay
 
-    def top_level(self, known: Sequence[str]) -> None:
-        """Problems with keys of the top level that are not ``known``."""
+    def check_top_level(self, known: Sequence[str]) -> None:
+        """Add problems for keys of the top level that are not ``known``."""
         for key, value in self.file.tables.items():
-            if key not in known and not (isinstance(value, dict) and self._explained(key, key, known)):
+            if key not in known and not (isinstance(value, dict) and self._is_of_inactive_plugin(key, key, known)):
                 words = unknown_key_words(key, known)
-                self.fault(key, words + self._elsewhere(key, words))
+                self.add_problem(key, words + self._right_place_hint(key, words))
 
-    def members(self, group: str, known: Sequence[str]) -> None:
-        """Problems with tables below ``[group]`` that nothing brings."""
-        for name, value in self.given(group).items():
-            if name not in known and not (isinstance(value, dict) and self._explained(name, f"{group}.{name}", known)):
+    def check_members(self, group: str, known: Sequence[str]) -> None:
+        """Add problems for tables below ``[group]`` that no plugin provides."""
+        for name, value in self.table_at(group).items():
+            if name not in known and not (
+                isinstance(value, dict) and self._is_of_inactive_plugin(name, f"{group}.{name}", known)
+            ):
                 meant = nearest(name, known)
                 choices = f"one of {', '.join(known)}" if known else "none"
                 expected = f'; did you mean "{meant}"?' if meant else f", expected {choices}"
-                self.fault(f"{group}.{name}", f"found an unknown {group.removesuffix('s')}{expected}")
+                self.add_problem(f"{group}.{name}", f"found an unknown {group.removesuffix('s')}{expected}")
 
-    def switch(self, table: Mapping[str, Any], name: str) -> bool | None:
-        """The table's own ``enabled``."""
+    def enabled_in(self, table: Mapping[str, Any], name: str) -> bool | None:
+        """Return the table's ``enabled`` key; None if it is missing or wrong."""
         given = table.get("enabled")
         if given is None or isinstance(given, bool):
             return given
-        self.fault(f"{name}.enabled", f"found {found_words(given)}, expected true or false")
+        self.add_problem(f"{name}.enabled", f"found {found_words(given)}, expected true or false")
         return None
 
     def variables(self) -> Iterator[tuple[str, str]]:
-        """Every variable that a plugin knows, with the dotted key that it sets."""
-        for name, options in parts_of(self.plugins):
+        """Yield every variable of a plugin, with the dotted key that it sets."""
+        for name, options in plugin_tables(self.plugins):
             yield from variables_of(options, f"{name}.")
 
-    def _explained(self, name: str, key: str, known: Sequence[str]) -> bool:
-        """Whether a table belongs, or may belong, to a plugin that is not running: then it is a note, not a problem."""
+    def _is_of_inactive_plugin(self, name: str, key: str, known: Sequence[str]) -> bool:
+        """Whether a table belongs, or may belong, to a plugin that is not loaded: then it is a note, not a problem."""
         absent = {
             **{problem.name: "has a problem: see `tconnectsync plugins`" for problem in self.plugins.problems},
             **dict.fromkeys(self.plugins.blocked, "is blocked"),
@@ -125,11 +127,11 @@ class Tables:
             owner = next(iter(absent))
         if owner is None:
             return False
-        self.notes.append(f'{self.file.name}: [{key}] means nothing now: plugin "{owner}" {absent[owner]}')
+        self.notes.append(f'{self.file.name}: [{key}] is ignored: plugin "{owner}" {absent[owner]}')
         return True
 
-    def _elsewhere(self, key: str, words: str) -> str:
-        """Where a misplaced key belongs: the same last part in another table, or the key that a variable's name sets."""
+    def _right_place_hint(self, key: str, words: str) -> str:
+        """Return a hint if the same key exists in another table, or if the key is the name of a variable; else ""."""
         if not words.startswith(UNKNOWN_KEY) or "did you mean" in words:
             return ""
         last = key.rpartition(".")[2]
@@ -139,16 +141,16 @@ class Tables:
         return ""
 
 
-def parts_of(plugins: Plugins) -> Iterator[tuple[str, type[Any]]]:
-    """Every table that a plugin owns, with its options class."""
+def plugin_tables(plugins: Plugins) -> Iterator[tuple[str, type[Any]]]:
+    """Yield every table of a plugin, with its options class."""
     yield from ((name, section.options) for name, section in plugins.sections().items())
     yield from ((f"sources.{name}", source.options) for name, source in plugins.sources().items())
     yield from ((f"sinks.{name}", sink.options) for name, sink in plugins.sinks().items())
 
 
-def holds_secret(file: ConfigFile, plugins: Plugins) -> bool:
-    """Whether the file itself holds a secret (not the path of one)."""
-    for name, options in (*CORE_SECRETS.items(), *parts_of(plugins)):
+def has_secret(file: ConfigFile, plugins: Plugins) -> bool:
+    """Whether the file itself contains a secret, not only the path of a secret file."""
+    for name, options in (*CORE_SECRETS.items(), *plugin_tables(plugins)):
         table: Any = file.tables
         for part in name.split("."):
             table = table.get(part) if isinstance(table, dict) else None
@@ -161,6 +163,6 @@ def holds_secret(file: ConfigFile, plugins: Plugins) -> bool:
 
 
 def _keys_of(fault: ValidationIssue) -> list[str]:
-    """The key of the table that a fault is about, and the one that was meant by a misspelt one."""
+    """Return the key that an issue is about, and the key that was probably meant."""
     meant = re.search(r'did you mean "([^"]*)"', fault.words) if fault.words.startswith(UNKNOWN_KEY) else None
     return [key for key in (re.split(r"[.\[]", fault.path, maxsplit=1)[0], meant and meant[1]) if key]

@@ -1,4 +1,4 @@
-"""Raw tables to attrs classes: strict about types, and every fault with its path, what was found and what was expected."""
+"""Turns raw tables into options classes. It is strict about types, and reports every problem with its path."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tconnectsync.config.messages import (
     nearest,
     unknown_key_words,
 )
-from tconnectsync.config.option_types import arms_of, is_list, is_literal, is_secret, is_union, key_of, keys_of
+from tconnectsync.config.option_types import is_list, is_literal, is_secret, is_union, key_of, keys_of, union_members
 from tconnectsync.plugin.options import Secret
 from tconnectsync.plugin.pasted_text import trim_lines
 
@@ -38,16 +38,16 @@ T = TypeVar("T")
 
 @attrs.frozen(kw_only=True)
 class ValidationIssue:
-    """One thing that is wrong: at ``path`` (dotted, below the table that was read), in words that follow the path."""
+    """One problem at ``path`` (dotted, below the table), in ``words`` that follow the path in a message."""
 
     path: str
     words: str
     missing: bool = False
-    """The key is required and not there."""
+    """The key is required and missing."""
 
 
 class MismatchError(ValueError):
-    """A value is not what was expected; both in words, nothing secret in them."""
+    """A value is not what was expected. The message contains no secret."""
 
     def __init__(self, found: str, expected: str) -> None:
         super().__init__(f"found {found}, expected {expected}")
@@ -55,16 +55,16 @@ class MismatchError(ValueError):
 
 
 def structure(raw: Mapping[str, Any], options: type[T]) -> tuple[T | None, list[ValidationIssue]]:
-    """``raw`` as ``options``, or None and every fault of it."""
+    """Return ``raw`` as ``options``, or None with every problem."""
     try:
         return make_config_converter().structure(raw, options), []
     except (ClassValidationError, IterableValidationError) as error:
-        return None, list(_faults(error, options, ""))
+        return None, list(_issues(error, options, ""))
 
 
 @lru_cache(maxsize=1)
 def make_config_converter() -> Converter:
-    """A converter that takes no text for a number, no number for a text, and no key that it does not know."""
+    """Return a converter that does not convert texts to numbers or numbers to texts, and refuses unknown keys."""
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
     for plain in PLAIN_TYPES:
         converter.register_structure_hook(plain, _plain)
@@ -112,7 +112,7 @@ def _literal(value: Any, kind: Any) -> Any:
 
 
 def _union_hook(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
-    arms = arms_of(kind)
+    arms = union_members(kind)
 
     def hook(value: Any, _: Any) -> Any:
         if len(arms) == 1:
@@ -144,8 +144,8 @@ def _items(value: list[Any], item: Any, converter: Converter) -> list[Any]:
     for index, entry in enumerate(value):
         try:
             items.append(converter.structure(entry, item))
-        except Exception as error:  # noqa: BLE001 - collected, with its index, and raised below
-            # what cattrs does; add_note() came with Python 3.11
+        except Exception as error:  # noqa: BLE001 - collected with its index and raised below
+            # as cattrs does; add_note() needs Python 3.11
             error.__notes__ = [IterableValidationNote("", index, item)]  # type: ignore[attr-defined]
             errors.append(error)
     if errors:
@@ -176,7 +176,7 @@ def _class_hook(options: type[Any], converter: Converter) -> Callable[[Any, Any]
 
 
 def _checked(field: attrs.Attribute[Any], converter: Converter) -> Callable[[Any, Any], Any]:
-    """Clean a field's text, structure the value, then ask the field's own ``check``."""
+    """Clean a field's text, structure the value, then call the field's own ``check``."""
     check, clean = field.metadata.get("check"), field.metadata.get("clean")
     if clean is None and is_secret(field.type):
         clean = trim_lines
@@ -194,7 +194,7 @@ def _checked(field: attrs.Attribute[Any], converter: Converter) -> Callable[[Any
     return hook
 
 
-def _faults(error: BaseException, kind: Any, path: str) -> Iterator[ValidationIssue]:
+def _issues(error: BaseException, kind: Any, path: str) -> Iterator[ValidationIssue]:
     if isinstance(error, ClassValidationError):
         noted, others = error.group_exceptions()
         fields = {field.name: field for field in attrs.fields(error.cl)}
@@ -204,7 +204,7 @@ def _faults(error: BaseException, kind: Any, path: str) -> Iterator[ValidationIs
             if isinstance(inner, KeyError):
                 yield ValidationIssue(path=below, words=missing_words(field), missing=True)
             else:
-                yield from _faults(inner, field.type, below)
+                yield from _issues(inner, field.type, below)
         for inner in others:
             if isinstance(inner, ForbiddenExtraKeysError):
                 yield from _extra_keys(inner, path)
@@ -213,7 +213,7 @@ def _faults(error: BaseException, kind: Any, path: str) -> Iterator[ValidationIs
     elif isinstance(error, IterableValidationError):
         items, others = error.group_exceptions()
         for inner, index in items:
-            yield from _faults(inner, index.type, f"{path}[{index.index}]")
+            yield from _issues(inner, index.type, f"{path}[{index.index}]")
         for inner in others:
             yield ValidationIssue(path=path, words=_other_words(inner, kind))
     else:
@@ -231,7 +231,7 @@ def _other_words(error: BaseException, kind: Any) -> str:
         return str(error)
     if isinstance(error, StructureHandlerNotFoundError):
         return f"has a type that a configuration file cannot give: {expected_words(kind)}"
-    # an error of a plugin's own converter or validator; its words may repeat the value
+    # an error of a plugin's converter or validator: its text may contain the value
     if is_secret(kind):
         return f"found an invalid value ({type(error).__name__})"
     return f"found an invalid value: {' '.join(str(error).split())}"

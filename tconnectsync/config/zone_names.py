@@ -1,6 +1,6 @@
-"""Names of time zones: which of them say where a wearer lives, and what to write instead of the others.
+"""Checks names of time zones: does a name say where the wearer lives, and which name is meant?
 
-A wrong zone moves every dose. So nothing is suggested because it is spelt alike: only a zone of the same region and city.
+A wrong zone moves every dose. So a similar spelling is not enough for a suggestion: it must be a zone of the same city.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ _COUNTRIES = frozenset({
     "Cuba", "Egypt", "Eire", "GB", "GB-Eire", "Hongkong", "Iceland", "Iran", "Israel", "Jamaica", "Japan", "Kwajalein", "Libya",
     "NZ", "NZ-CHAT", "Navajo", "PRC", "Poland", "Portugal", "ROC", "ROK", "Singapore", "Turkey", "W-SU",
 })  # fmt: skip
-"""Names without a region that say where somebody lives."""
+"""Names without a region that name a country."""
 _NO_PLACES: tuple[tuple[str, str], ...] = (
     (
         r"(?:Etc/)?(?:GMT|UTC|UCT|Z|Zulu|Greenwich|Universal)0?|Etc/.*",
-        "which is a fixed distance from UTC and no place: it knows no daylight saving time",
+        "which is a fixed offset from UTC and not a place: it has no daylight saving time",
     ),
     (
         r"(?:(?:GMT|UTC|UCT|Z)\s*)?[-+\N{MINUS SIGN}\N{EN DASH}]\s*\d.*",
         (
-            "which is a fixed distance from UTC and no place: it knows no daylight saving time (and the database counts such"
-            " names the other way round)"
+            "which is a fixed offset from UTC and not a place: it has no daylight saving time (and the sign of such names is"
+            " reversed in the database)"
         ),
     ),
-    (r"Factory|localtime|posixrules", "which stands for whatever a computer is set to, and for no place"),
-    (r"[A-Z]{2,5}(?:\d+[A-Z]*)?", "which is an abbreviation and no place"),
+    (r"Factory|localtime|posixrules", "which means the setting of a computer, and not a place"),
+    (r"[A-Z]{2,5}(?:\d+[A-Z]*)?", "which is an abbreviation and not a place"),
 )
-"""Names that are no wearer's zone, whether the database has them or not, and why."""
+"""Patterns of names that are not a wearer's zone, and why."""
 
 
 def is_zone(name: str) -> bool:
@@ -46,31 +46,31 @@ def is_zone(name: str) -> bool:
 
 
 def names_place(name: str) -> bool:
-    """Whether ``name`` says where somebody is: ``Area/Place`` or a country, not UTC, ``Etc/…``, an abbreviation or a path."""
+    """Whether ``name`` is a zone of a place: ``Area/Place`` or a country, not UTC, ``Etc/…``, an abbreviation or a path."""
     area, slash, place = name.partition("/")
     if not slash:
         return name in _COUNTRIES and is_zone(name)
     return bool(area and place) and area not in _NO_AREAS and is_zone(name)
 
 
-def not_a_place(name: str) -> str | None:
-    """What was expected instead of ``name``; None when it is a place's zone."""
+def zone_problem(name: str) -> str | None:
+    """Return what was expected instead of ``name``; None if it is the zone of a place."""
     if names_place(name):
         return None
     why = next((words for pattern, words in _NO_PLACES if re.fullmatch(pattern, name.strip(), re.IGNORECASE)), None)
-    same = zones_called(name)
+    same = zones_named(name)
     if same:
         return f"{EXPECTED}; did you mean {' or '.join(map(_quoted, same))}?"
     if why is not None:
         return f"{EXPECTED}, not {_quoted(name.strip())}, {why}"
     return (
-        f"{EXPECTED}. There is no zone of that name: each is called after one large city. Take the city whose clock is also the"
-        f" clock of the wearer's home: {LIST}"
+        f"{EXPECTED}. There is no zone with this name. Zones are named after large cities: choose a city with the same clock as"
+        f" the wearer's home: {LIST}"
     )
 
 
-def zones_called(name: str) -> list[str]:
-    """The zones of the same region and city, however those are written; without a region, of the same city. At most three."""
+def zones_named(name: str) -> list[str]:
+    """Return at most three zones of the same region and city, in any spelling. Without a region: zones of the same city."""
     path = re.sub(r".*/zoneinfo/|:?(?:posix|right)/|:", "", name.strip())
     *regions, city = (_letters(part) for part in path.split("/"))
     if not city:
@@ -84,7 +84,7 @@ def zones_called(name: str) -> list[str]:
 
 
 def _letters(text: str) -> str:
-    """The text without accents, blanks, hyphens, underscores and capitals."""
+    """Return the text in lower case, with only letters and digits, and without accents."""
     plain = unicodedata.normalize("NFKD", text)
     return "".join(each for each in plain if each.isalnum()).casefold()
 

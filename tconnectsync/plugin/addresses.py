@@ -1,4 +1,4 @@
-"""Web addresses that a person typed: what is wrong with one, and whether it is in the own network."""
+"""Checks web addresses that a person typed, and whether a host is in the local network."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _NETWORKS = tuple(map(ipaddress.ip_network, (
     "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "::1/128", "fc00::/7",
     "fe80::/10",
 )))  # fmt: skip
-"""Addresses that no host on the open internet has."""
+"""Addresses of hosts that are not on the public internet."""
 _LONGEST_LABEL, _LONGEST_HOST = 63, 253
 
 
 def web_address(text: str) -> SplitResult:
-    """The parts of a web address. Raises ValueError with what was expected; the address is not in the words."""
+    """Return the parts of a web address. Raises ValueError with what was expected. The message does not contain the address."""
     text = without_unseen(text)
     if _TWICE.match(text):
-        raise ValueError(f"an address with https:// once, such as {EXAMPLE}")
+        raise ValueError(f"an address with only one https://, such as {EXAMPLE}")
     if re.search(r"[\s\x00-\x1f\x7f]", text):
         raise ValueError(f"an address without blanks, such as {EXAMPLE}")
     try:
@@ -33,7 +33,7 @@ def web_address(text: str) -> SplitResult:
         raise ValueError(f"an address whose host is a name or an IP address, such as {EXAMPLE}") from None
     if parts.scheme not in {"http", "https"} or not host:
         raise ValueError(f"an address that begins with https://, such as {EXAMPLE}")
-    wrong = _wrong_host(host)
+    wrong = _host_problem(host)
     if wrong is not None:
         raise ValueError(wrong)
     try:
@@ -44,7 +44,7 @@ def web_address(text: str) -> SplitResult:
 
 
 def address_problem(text: str | None) -> str | None:
-    """What was expected instead of ``text``; None when it is a web address, or none at all."""
+    """Return what was expected instead of ``text``; None if it is a web address, or None."""
     try:
         return None if text is None else (web_address(text) and None)
     except ValueError as error:
@@ -52,7 +52,7 @@ def address_problem(text: str | None) -> str | None:
 
 
 def is_at_home(host: str) -> bool:
-    """Whether a host, by its name or address, is this machine or in its own network."""
+    """Whether a host name or address is this machine or in the local network."""
     try:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
@@ -61,9 +61,9 @@ def is_at_home(host: str) -> bool:
     return any(address in network for network in _NETWORKS)
 
 
-def _wrong_host(host: str) -> str | None:
+def _host_problem(host: str) -> str | None:
     if ":" in host:
-        return None  # an IPv6 address; urlsplit looked at it
+        return None  # an IPv6 address, which urlsplit has checked
     labels = host.removesuffix(".").split(".")
     if not all(labels):
         return "a host without two dots in a row or a dot at its beginning"

@@ -1,8 +1,8 @@
-"""A bounded HTTP client for plugins: every exchange ends, in time and in size, with a whole answer or a typed failure.
+"""An HTTP client for plugins with limits for time and size. A request gives a complete answer or raises a typed failure.
 
-- No redirect is followed, so nothing secret travels to another host.
-- ``~/.netrc`` and user names in addresses are ignored. Proxies and ``REQUESTS_CA_BUNDLE`` of the environment count.
-- The deadline for the whole exchange closes the connection: headers or a body of one byte a second do not get around it.
+- No redirect is followed, so no secret is sent to another host.
+- ``~/.netrc`` and user names in addresses are ignored. Proxies and ``REQUESTS_CA_BUNDLE`` of the environment are used.
+- The deadline for the whole exchange closes the connection, also if the server sends one byte per second.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
 from tconnectsync.clock import Clock
-from tconnectsync.plugin.http_failures import WORDS, HttpFailed, HttpFailure, reason_of
+from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailed, HttpFailure, reason_of
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 
 Body: TypeAlias = bytes | bytearray
@@ -38,24 +38,24 @@ _PLAIN_HTTP_REFUSED = (
     b"speaking plain HTTP to an SSL-enabled server port",
     b"sent an HTTP request to an HTTPS server",
 )
-"""What nginx, Apache and Go answer, with status 400, to http at a TLS port."""
+"""Answers of nginx, Apache and Go, with status 400, to http at a TLS port."""
 
 
 @attrs.frozen(kw_only=True)
 class HttpLimits:
-    """How long one exchange may take, and how large an answer may be when it is decompressed."""
+    """The maximum duration of one exchange in seconds, and the maximum size of an answer after decompression in bytes."""
 
     connect_s: float = 10.0
     silence_s: float = 60.0
     """Between two pieces of an answer."""
     whole_s: float = 300.0
-    """From the first look-up of the name to the last byte."""
+    """From the name lookup to the last byte."""
     most_bytes: int = 128 << 20
 
 
 @attrs.frozen(kw_only=True)
 class HttpResponse:
-    """A whole answer. ``headers`` are looked up without regard to case."""
+    """A complete answer. The names in ``headers`` are not case-sensitive."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
@@ -63,29 +63,29 @@ class HttpResponse:
 
 
 class HttpClient:
-    """One client for one server: it keeps a connection open, and cookies. Not for several threads."""
+    """A client for one server. It keeps a connection and cookies. Not thread-safe."""
 
     def __init__(self, *, clock: Clock, limits: HttpLimits = HttpLimits(), verify_tls: bool = True) -> None:
         self._clock = clock
         self._limits = limits
         self._verify_tls = verify_tls
         self._session = _Session()
-        self._session.auth = _as_it_is
-        self._wire = _Wire()
+        self._session.auth = _keep_headers
+        self._wire = _DeadlineAdapter()
         self._session.mount("https://", self._wire)
         self._session.mount("http://", self._wire)
         self._speaks_http = False
-        """Whether it answered before, or was looked at already."""
+        """Whether the server answered before, or was tested for TLS already."""
         if not verify_tls:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     def close(self) -> None:
-        """Close the connections; the client may be used again."""
+        """Close the connections. The client can be used again."""
         self._session.close()
 
     @property
     def cookies(self) -> Mapping[str, str]:
-        """The cookies that servers have set, by name."""
+        """The cookies that were set, by name."""
         return {cookie.name: cookie.value or "" for cookie in self._session.cookies}
 
     def request(
@@ -102,12 +102,12 @@ class HttpClient:
         basic: tuple[str, str] | None = None,
         limits: HttpLimits | None = None,
     ) -> HttpResponse:
-        """The answer, whatever its status. ``what`` names the request in messages.
+        """Send a request and return the answer with any status. ``what`` names the request in messages.
 
-        At most one of ``body``, ``form`` (URL-encoded) and ``document`` (JSON). Errors: HttpFailed.
+        Give at most one of ``body``, ``form`` (URL-encoded) and ``document`` (JSON). Errors: HttpFailed.
         """
         limits = limits or self._limits
-        asked = _Asked(method=method, url=url, what=what, limits=limits, now=self._clock.now())
+        asked = _RequestInfo(method=method, url=url, what=what, limits=limits, now=self._clock.now())
         _check_headers(headers, asked)
         arguments: dict[str, Any] = {
             "params": list(params.items()) if isinstance(params, Mapping) else list(params),
@@ -116,7 +116,7 @@ class HttpClient:
             "headers": dict(headers),
             "auth": basic,
             "timeout": (limits.connect_s, limits.silence_s),
-            "verify": None if self._verify_tls else False,  # None: as the environment says
+            "verify": None if self._verify_tls else False,  # None: from the environment
             "allow_redirects": False,
             "stream": True,
         }
@@ -134,13 +134,13 @@ class HttpClient:
                 failure = HttpFailure.TOO_SLOW if deadline.passed else reason_of(error)
         if failure is not None:
             self._session.close()
-            raise asked.failed(self._looked_at(failure, url))
+            raise asked.failed(self._refine_failure(failure, url))
         if found.status == 400 and any(mark in found.body for mark in _PLAIN_HTTP_REFUSED):
             raise asked.failed(HttpFailure.TLS_PORT)
         return found
 
-    def _looked_at(self, failure: HttpFailure, url: str) -> HttpFailure:
-        """A server that never answered http may be one that speaks TLS: a handshake, which carries nothing, tells."""
+    def _refine_failure(self, failure: HttpFailure, url: str) -> HttpFailure:
+        """Test with a TLS handshake, which sends no data, whether a server that never answered http expects TLS."""
         if failure is not HttpFailure.CUT_OFF or self._speaks_http or not url.startswith("http:"):
             return failure
         parts = urlsplit(url)
@@ -151,9 +151,9 @@ class HttpClient:
 
 
 def retry_after_s(response: HttpResponse, now: datetime | None = None) -> float | None:
-    """``Retry-After`` in seconds, from 0 to 4 hours; None without one. A date is held against the answer's own ``Date``.
+    """Return ``Retry-After`` in seconds, from 0 to 4 hours; None if it is missing.
 
-    ``now`` stands in for an answer without ``Date``.
+    A date is compared with the answer's own ``Date``, or with ``now`` if the answer has none.
     """
     text = response.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
@@ -166,7 +166,7 @@ def retry_after_s(response: HttpResponse, now: datetime | None = None) -> float 
 
 
 def http_date(text: str) -> datetime | None:
-    """An HTTP date as UTC; None for anything else."""
+    """Return an HTTP date as UTC; None for anything else."""
     try:
         found = parsedate_to_datetime(text)
         return found.replace(tzinfo=timezone.utc) if found.tzinfo is None else found.astimezone(timezone.utc)
@@ -175,7 +175,7 @@ def http_date(text: str) -> datetime | None:
 
 
 def host_of(url: str) -> str:
-    """``https://host`` of an address, for messages; an empty text where it has none that can be read."""
+    """Return ``https://host`` of an address, for messages; "" if it has no readable host."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -184,11 +184,11 @@ def host_of(url: str) -> str:
 
 
 class _TooLarge(Exception):
-    """The answer went past its limit."""
+    """The answer is larger than the limit."""
 
 
 def _read(response: requests.Response, limits: HttpLimits) -> bytearray:
-    body = bytearray()  # returned as it is: a month's answer is not copied
+    body = bytearray()  # returned without a copy: a month's answer is large
     for piece in response.iter_content(_PIECE):
         body += piece
         if len(body) > limits.most_bytes:
@@ -197,8 +197,8 @@ def _read(response: requests.Response, limits: HttpLimits) -> bytearray:
 
 
 @attrs.frozen(kw_only=True)
-class _Asked:
-    """One request, for the words of its failure."""
+class _RequestInfo:
+    """One request, for error messages."""
 
     method: str
     url: str
@@ -207,8 +207,8 @@ class _Asked:
     now: datetime
 
     def failed(self, reason: HttpFailure, detail: str | None = None) -> HttpFailed:
-        words = WORDS[reason]
-        host, port = _place(self.url)
+        words = FAILURE_TEXTS[reason]
+        host, port = _host_and_port(self.url)
         names = {
             "host": host,
             "what": self.what,
@@ -224,7 +224,7 @@ class _Asked:
         )
 
 
-def _place(url: str) -> tuple[str, str]:
+def _host_and_port(url: str) -> tuple[str, str]:
     try:
         parts = urlsplit(url)
         return parts.hostname or "the server", f"port {parts.port or (443 if parts.scheme == 'https' else 80)}"
@@ -232,17 +232,16 @@ def _place(url: str) -> tuple[str, str]:
         return "the server", "its port"
 
 
-def _check_headers(headers: Mapping[str, str], asked: _Asked) -> None:
-    """The value itself is never told: it may be a secret."""
+def _check_headers(headers: Mapping[str, str], asked: _RequestInfo) -> None:
+    """Require header values that can be sent. The message does not contain the value, which may be a secret."""
     for name, value in headers.items():
         odd = next((place for place, each in enumerate(value) if not " " <= each <= "~"), None)
         if odd is not None:
             label = unicodedata.name(value[odd], "a control character")
-            told = f"character {odd + 1} of the value for the header {name} is U+{ord(value[odd]):04X} ({label})"
-            raise asked.failed(HttpFailure.BAD_HEADER, told)
+            detail = f"character {odd + 1} of the value for the header {name} is U+{ord(value[odd]):04X} ({label})"
+            raise asked.failed(HttpFailure.BAD_HEADER, detail)
         if value != value.strip():
-            told = f"the value for the header {name} begins or ends with a blank"
-            raise asked.failed(HttpFailure.BAD_HEADER, told)
+            raise asked.failed(HttpFailure.BAD_HEADER, f"the value for the header {name} begins or ends with a blank")
 
 
 def _speaks_tls(host: str, port: int) -> bool:
@@ -255,19 +254,19 @@ def _speaks_tls(host: str, port: int) -> bool:
         return False
 
 
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Stands where requests would otherwise put the login of ~/.netrc or of the address in place of our own header."""
+def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keep our own header: without this, requests would use the login from ~/.netrc or from the address."""
     return request
 
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - the library's name
-        """No redirect is followed, and so none is parsed: a broken Location must not cost the answer."""
+        """Do not parse redirects: a broken Location must not lose the answer."""
         return
 
 
 class _Deadline:
-    """Shuts the sockets of one client when its time is up."""
+    """Shuts down the sockets of one client when the time is over."""
 
     def __init__(self, sockets: weakref.WeakSet[Any]) -> None:
         self.passed = False
@@ -286,11 +285,11 @@ class _Deadline:
             self.passed = True
             for sock in self._sockets:
                 with contextlib.suppress(OSError):  # closed already
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)  # wakes the thread that waits, TLS or not
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)  # wakes the waiting thread, with and without TLS
 
 
-class _Wire(HTTPAdapter):
-    """Connections that a deadline can cut: directly, through a proxy, and through SOCKS."""
+class _DeadlineAdapter(HTTPAdapter):
+    """Connections that a deadline can close: direct ones, through a proxy, and through SOCKS."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -316,15 +315,15 @@ class _Wire(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
-        if not issubclass(pool.ConnectionCls, _Watched):
-            pool.ConnectionCls = type("Watched", (_Watched, pool.ConnectionCls), {"wire": self})
+        if not issubclass(pool.ConnectionCls, _WatchedConnection):
+            pool.ConnectionCls = type("Watched", (_WatchedConnection, pool.ConnectionCls), {"wire": self})
         return pool
 
 
-class _Watched(HTTPConnection):
-    """A connection whose sockets are known to the deadline."""
+class _WatchedConnection(HTTPConnection):
+    """A connection that registers its sockets with the deadline."""
 
-    wire: _Wire
+    wire: _DeadlineAdapter
 
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
@@ -335,4 +334,6 @@ class _Watched(HTTPConnection):
         super().connect()
         if self.sock is not None:
             self.wire.watch(self.sock)
-            self.sock.settimeout(self.wire.silence_s)  # else sending a large body would be held to the time to connect
+            self.sock.settimeout(
+                self.wire.silence_s
+            )  # else the connect timeout would apply to the sending of a large body

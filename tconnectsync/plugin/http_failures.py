@@ -1,4 +1,4 @@
-"""Why an HTTP request failed: a typed reason with its words. The library's own text is left out, it may hold a password."""
+"""Typed reasons for failed HTTP requests, with their messages. The library's own text is not used: it may contain a password."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tconnectsync.errors import Retryable
 
 
 class HttpFailure(enum.Enum):
-    """Why there is no whole answer."""
+    """Why there is no complete answer."""
 
     UNKNOWN_NAME = "unknown name"
     LOOKUP_FAILED = "lookup failed"
@@ -45,7 +45,7 @@ class HttpFailure(enum.Enum):
 
 
 class HttpFailed(Retryable):
-    """No whole answer. ``reason`` is one of :class:`HttpFailure`; ``unsure``: a change may have happened at the server."""
+    """There is no complete answer. ``reason`` is the :class:`HttpFailure`; ``unsure``: the server may have made a change."""
 
     def __init__(self, message: str, *, reason: HttpFailure, unsure: bool = False, remedy: str | None = None) -> None:
         super().__init__(message, unsure=unsure, remedy=remedy)
@@ -53,12 +53,12 @@ class HttpFailed(Retryable):
 
     @property
     def broke_off(self) -> bool:
-        """Whether the server was reached and the answer is missing or not whole: a smaller request may help."""
+        """Whether the server was reached and the answer is missing or incomplete: a smaller request may help."""
         return self.reason in _BROKE_OFF
 
 
 @attrs.frozen
-class Words:
+class FailureText:
     """``message`` and ``remedy`` may name {host}, {what}, {detail}, {now}, {connect_s}, {silence_s} and {whole_s}."""
 
     message: str
@@ -67,99 +67,103 @@ class Words:
     """Whether the request may have reached the server."""
 
 
-_AGAIN = "Nothing to do: it is tried again later."
+_AGAIN = "Nothing to do: there will be a retry."
 _BUNDLE = (
-    "If an authority of your own signed it, put the authority's certificate into a PEM file and set REQUESTS_CA_BUNDLE to its"
-    " path in the program's environment (docs/user/network.md)."
+    "If your own certificate authority signed it, put its certificate into a PEM file and set REQUESTS_CA_BUNDLE to the file's"
+    " path in the environment of tconnectsync (docs/user/network.md)."
 )
 
-WORDS: Mapping[HttpFailure, Words] = {
-    HttpFailure.UNKNOWN_NAME: Words(
+FAILURE_TEXTS: Mapping[HttpFailure, FailureText] = {
+    HttpFailure.UNKNOWN_NAME: FailureText(
         "cannot be reached: no connection, because no computer has this name (DNS)",
         "Check the spelling of the address. If it is right: is this computer online?",
     ),
-    HttpFailure.LOOKUP_FAILED: Words(
+    HttpFailure.LOOKUP_FAILED: FailureText(
         "cannot be reached: no connection, because its name cannot be looked up (DNS does not answer)",
-        "Is this computer online? Look at its network and its DNS server. It is tried again later.",
+        "Is this computer online? Look at its network and its DNS server. There will be a retry.",
     ),
-    HttpFailure.REFUSED: Words(
+    HttpFailure.REFUSED: FailureText(
         "cannot be reached: no connection, because no program listens there ({detail} refuses it)",
-        "Check that the server is running, and the port in its address. It is tried again later.",
+        "Check that the server is running, and the port in its address. There will be a retry.",
     ),
-    HttpFailure.NO_ROUTE: Words(
+    HttpFailure.NO_ROUTE: FailureText(
         "cannot be reached: no connection, because there is no route to it from this computer",
-        "Check this computer's network, router or VPN. It is tried again later.",
+        "Check this computer's network, router or VPN. There will be a retry.",
     ),
-    HttpFailure.CONNECT_TIMEOUT: Words(
+    HttpFailure.CONNECT_TIMEOUT: FailureText(
         "cannot be reached: no connection within {connect_s:g} s",
-        "Check that the server is running, the address, and any firewall between. It is tried again later.",
+        "Check that the server is running, the address, and any firewall between. There will be a retry.",
     ),
-    HttpFailure.NO_CONNECTION: Words("cannot be reached: no connection", "Is this computer online?"),
-    HttpFailure.PROXY: Words(
+    HttpFailure.NO_CONNECTION: FailureText("cannot be reached: no connection", "Is this computer online?"),
+    HttpFailure.PROXY: FailureText(
         "cannot be reached: the proxy on the way does not let the request through",
         "Check the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of the program's environment.",
     ),
-    HttpFailure.NO_SOCKS: Words(
+    HttpFailure.NO_SOCKS: FailureText(
         "cannot be reached: the environment names a SOCKS proxy, and support for SOCKS is not installed",
         "Install PySocks into the program's environment (`python -m pip install PySocks`), or remove the SOCKS address from"
         " ALL_PROXY and HTTPS_PROXY.",
     ),
-    HttpFailure.CERTIFICATE_EXPIRED: Words(
+    HttpFailure.CERTIFICATE_EXPIRED: FailureText(
         "cannot be trusted: its certificate has expired (this computer's clock says {now})",
         "If the clock is wrong, set it: `timedatectl` shows whether it is synchronised. Else renew the server's certificate.",
     ),
-    HttpFailure.CERTIFICATE_NOT_YET_VALID: Words(
+    HttpFailure.CERTIFICATE_NOT_YET_VALID: FailureText(
         "cannot be trusted: its certificate is not valid yet; this computer's clock says {now} and is probably behind",
         "Set this computer's clock: `timedatectl` shows whether it is synchronised.",
     ),
-    HttpFailure.CERTIFICATE_OTHER_HOST: Words(
+    HttpFailure.CERTIFICATE_OTHER_HOST: FailureText(
         "cannot be trusted: its certificate is made for another host",
         "Use the host name that the certificate is made for, or give the server a certificate for {host}.",
     ),
-    HttpFailure.CERTIFICATE_UNKNOWN_AUTHORITY: Words(
+    HttpFailure.CERTIFICATE_UNKNOWN_AUTHORITY: FailureText(
         "cannot be trusted: this computer does not know the authority that signed its certificate", _BUNDLE
     ),
-    HttpFailure.CERTIFICATE_BAD: Words(
-        "cannot be trusted: its certificate is not good ({detail})",
+    HttpFailure.CERTIFICATE_BAD: FailureText(
+        "cannot be trusted: its certificate is not valid ({detail})",
         "Check this computer's date, and that no proxy stands between it and the internet. " + _BUNDLE,
     ),
-    HttpFailure.CA_BUNDLE: Words(
-        "cannot be asked: the file with trusted certificates cannot be read",
+    HttpFailure.CA_BUNDLE: FailureText(
+        "cannot be reached: the file with trusted certificates cannot be read",
         "Check the path in REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE: it must name a readable PEM file. Or unset the variable.",
     ),
-    HttpFailure.PLAIN_PORT: Words(
+    HttpFailure.PLAIN_PORT: FailureText(
         "cannot be reached: the address says https, but {detail} does not speak TLS",
         "Write http:// if the server has no TLS, or name the port where it speaks TLS.",
     ),
-    HttpFailure.TLS_PORT: Words(
+    HttpFailure.TLS_PORT: FailureText(
         "cannot be reached: the address says http, but {detail} speaks TLS",
         "Write https:// instead of http:// in the address.",
     ),
-    HttpFailure.TLS_BROKEN: Words("broke the TLS connection during the request for {what}", _AGAIN, maybe_acted=True),
-    HttpFailure.BAD_ADDRESS: Words(
-        "cannot be asked: this is not a valid address", "Correct the address in the configuration."
+    HttpFailure.TLS_BROKEN: FailureText(
+        "broke the TLS connection during the request for {what}", _AGAIN, maybe_acted=True
     ),
-    HttpFailure.BAD_HEADER: Words(
-        "cannot be asked: {detail}", "Type or copy the secret or token again, without blanks and special characters."
+    HttpFailure.BAD_ADDRESS: FailureText(
+        "cannot be reached: this is not a valid address", "Correct the address in the configuration."
     ),
-    HttpFailure.SILENT: Words(
+    HttpFailure.BAD_HEADER: FailureText(
+        "cannot be reached: {detail}", "Type or copy the secret or token again, without blanks and special characters."
+    ),
+    HttpFailure.SILENT: FailureText(
         "did not answer in time to the request for {what} (nothing within {silence_s:g} s)", _AGAIN, maybe_acted=True
     ),
-    HttpFailure.TOO_SLOW: Words(
-        "did not answer in time to the request for {what} (not whole within {whole_s:g} s)", _AGAIN, maybe_acted=True
+    HttpFailure.TOO_SLOW: FailureText(
+        "did not answer in time to the request for {what} (not complete within {whole_s:g} s)", _AGAIN, maybe_acted=True
     ),
-    HttpFailure.TOO_LARGE: Words(
-        "gave an answer to the request for {what} that is too large", _AGAIN, maybe_acted=True
+    HttpFailure.TOO_LARGE: FailureText(
+        "sent an answer to the request for {what} that is too large", _AGAIN, maybe_acted=True
     ),
-    HttpFailure.UNREADABLE: Words(
-        "gave half an answer to the request for {what} (it cannot be decompressed)", _AGAIN, maybe_acted=True
+    HttpFailure.UNREADABLE: FailureText(
+        "sent an incomplete answer to the request for {what} (it cannot be decompressed)", _AGAIN, maybe_acted=True
     ),
-    HttpFailure.CUT_OFF: Words(
-        "broke the connection during the request for {what}: no answer, or half an answer", _AGAIN, maybe_acted=True
+    HttpFailure.CUT_OFF: FailureText(
+        "broke the connection during the request for {what}: no answer, or an incomplete one", _AGAIN, maybe_acted=True
     ),
 }
 
-_BROKE_OFF = frozenset(reason for reason, words in WORDS.items() if words.maybe_acted) - {HttpFailure.TLS_BROKEN}
+_BROKE_OFF = frozenset(reason for reason, words in FAILURE_TEXTS.items() if words.maybe_acted) - {
+    HttpFailure.TLS_BROKEN
+}
 
 # X509_V_ERR_* of OpenSSL
 _CERTIFICATES: Mapping[int, HttpFailure] = {
@@ -181,7 +185,7 @@ _NOT_CONNECTED: Mapping[int, HttpFailure] = {
 
 
 def reason_of(error: Exception) -> HttpFailure:
-    """What an error of requests, urllib3 or the sockets below means. Only its types, numbers and fixed words count."""
+    """Return the reason of an error from requests, urllib3 or a socket. It uses only types, numbers and fixed words."""
     links = tuple(_links(error))
     if any(_is_of_proxy(link) for link in links):
         return HttpFailure.PROXY
@@ -193,7 +197,7 @@ def reason_of(error: Exception) -> HttpFailure:
 
 
 def _links(error: BaseException) -> Iterator[BaseException]:
-    """The innermost error first: it knows most."""
+    """Return the chain of errors, the innermost first, because it has the most details."""
     chain: list[BaseException] = []
     next_one: object = error
     while isinstance(next_one, BaseException) and next_one not in chain:

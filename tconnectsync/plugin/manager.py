@@ -1,8 +1,7 @@
-"""Finding the plugins, and keeping what is wrong with one of them from the others.
+"""Finds and loads plugins. A faulty plugin does not affect the others: its problem is reported.
 
-Plugins come from entry points (group ``tconnectsync``) and from a folder of the user's own ``.py`` files. Whatever a plugin
-does wrong (it does not import, misspells a hook, raises, answers something else than the hook asks for, takes a name that
-is taken) is kept in :attr:`Plugins.problems`; the rest runs.
+Plugins come from entry points (group ``tconnectsync``) and from a folder with the user's own ``.py`` files. Examples of
+problems: an import error, a misspelt hook, an exception in a hook, a result of a wrong type, a name that is already used.
 """
 
 from __future__ import annotations
@@ -43,13 +42,13 @@ RESERVED_TABLES = frozenset(
         "zones",
     }
 )
-"""Top-level names of the configuration that no plugin's section can take."""
+"""Top-level names of the configuration that a plugin's section cannot have."""
 
 T = TypeVar("T")
 
 
 class EntryPointLike(Protocol):
-    """What is used of ``importlib.metadata.EntryPoint``."""
+    """The used part of ``importlib.metadata.EntryPoint``."""
 
     @property
     def name(self) -> str: ...
@@ -61,7 +60,7 @@ class EntryPointLike(Protocol):
 
 
 class PluginProblem(NamedTuple):
-    """What is wrong with the plugin ``name``, in words."""
+    """A problem of the plugin ``name``, in words."""
 
     name: str
     message: str
@@ -69,7 +68,7 @@ class PluginProblem(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class LoadedPlugin:
-    """A plugin that runs. ``origin`` is the module of its entry point, or the path of its file."""
+    """A loaded plugin. ``origin`` is the module of its entry point, or the path of its file."""
 
     name: str
     origin: str
@@ -78,64 +77,62 @@ class LoadedPlugin:
 
 @attrs.define(kw_only=True)
 class Plugins:
-    """The plugins that were found, and what they bring.
+    """The plugins that were found, and what they provide.
 
-    A hook is called when its answer is first asked for, so that ``--help`` does not pay for options classes; ``problems``
-    grows with it. :meth:`examine` calls them all.
+    A hook is called only when its result is needed, so that ``--help`` stays fast. Each call can add to ``problems``;
+    :meth:`call_all_hooks` makes the list complete.
     """
 
     loaded: tuple[LoadedPlugin, ...]
     blocked: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
-    """The names of all that were found, those included that do not run."""
+    """The names of all plugins that were found, also of those that are not loaded."""
     problems: list[PluginProblem] = attrs.field(factory=list)
     _hooks: pluggy.PluginManager = attrs.field(repr=False)
     _answers: dict[str, dict[str, tuple[str, Any]]] = attrs.field(factory=dict, repr=False)
 
     @property
     def blocked_in_vain(self) -> tuple[str, ...]:
-        """Names that are blocked and that no plugin has."""
+        """Blocked names that no plugin has."""
         return tuple(name for name in self.blocked if name not in self.known)
 
     def sources(self) -> dict[str, SourceSpec]:
-        """Every source that can be configured, by name."""
+        """Return every source that can be configured, by name."""
         return self._registry("tconnectsync_sources", SourceSpec, "source", lambda spec: spec.name)
 
     def sinks(self) -> dict[str, SinkSpec]:
-        """Every sink that can be configured, by name."""
+        """Return every sink that can be configured, by name."""
         return self._registry("tconnectsync_sinks", SinkSpec, "sink", lambda spec: spec.name)
 
     def sections(self) -> dict[str, Section]:
-        """Every shared table of the configuration, by name."""
+        """Return every shared table of the configuration, by name."""
         return self._registry(
             "tconnectsync_sections", Section, "section", lambda section: section.name, taken=RESERVED_TABLES
         )
 
     def importers(self) -> dict[str, Importer]:
-        """Every kind of file that can be imported, by name."""
+        """Return every kind of file that can be imported, by name."""
         return self._registry("tconnectsync_importers", Importer, "importer", lambda importer: importer.name)
 
     def commands(self) -> dict[str, click.Command]:
-        """Every command that a plugin adds, by name."""
+        """Return every command that a plugin adds, by name."""
         import click
 
         return self._registry("tconnectsync_commands", click.Command, "command", lambda command: command.name)
 
-    def brought_by(self, name: str) -> dict[str, list[str]]:
-        """What the plugin ``name`` brings: names by "sources", "sinks", "sections", "importers"
-        and "commands"."""
-        self.examine()
+    def provided_by(self, name: str) -> dict[str, list[str]]:
+        """Return what the plugin ``name`` provides: names by "sources", "sinks", "sections", "importers" and "commands"."""
+        self.call_all_hooks()
         return {
             kind: [thing for thing, (owner, _) in self._answers[f"{GROUP}_{kind}"].items() if owner == name]
             for kind in ("sources", "sinks", "sections", "importers", "commands")
         }
 
     def owner_of(self, kind: str, thing: str) -> str:
-        """The plugin that brings ``thing``, one of the ``kind`` "sources", "sinks", "sections", "importers" or
-        "commands"."""
+        """Return the plugin that provides ``thing`` of the ``kind`` "sources", "sinks", "sections", "importers" or "commands"."""
         return self._answers[f"{GROUP}_{kind}"][thing][0]
 
-    def examine(self) -> None:
+    def call_all_hooks(self) -> None:
         """Call every hook now, so that ``problems`` is complete."""
         self.sources()
         self.sinks()
@@ -171,7 +168,8 @@ class Plugins:
                     elif name in found:
                         owner = found[name][0]
                         self.problem(
-                            loaded.name, f'{word} "{name}" is already brought by plugin "{owner}"; this one is not used'
+                            loaded.name,
+                            f'{word} "{name}" is already provided by plugin "{owner}"; this one is not used',
                         )
                     elif fault:
                         self.problem(loaded.name, f'{word} "{name}": {fault}; it is not used')
@@ -181,12 +179,12 @@ class Plugins:
         return {name: thing for name, (_, thing) in self._answers[hook].items()}
 
     def _ask(self, loaded: LoadedPlugin, hook: str, kind: type[T]) -> list[T]:
-        """What one plugin answers to ``hook``; anything else than a sequence of ``kind`` is that plugin's problem."""
+        """Return one plugin's results for ``hook``. A result that is not a ``kind`` is a problem of the plugin."""
         others = [other.plugin for other in self.loaded if other is not loaded]
         caller = self._hooks.subset_hook_caller(hook, remove_plugins=others)
         try:
             answers = [list(answer) for answer in caller() if answer is not None]
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to code that is not ours
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the border to a plugin
             self.problem(loaded.name, f"{hook}() failed: {_words(error)}")
             return []
         things: list[T] = []
@@ -194,7 +192,7 @@ class Plugins:
             if isinstance(thing, kind):
                 things.append(thing)
             else:
-                self.problem(loaded.name, f"{hook}() answered {thing!r:.80}, expected {kind.__name__}")
+                self.problem(loaded.name, f"{hook}() returned {thing!r:.80}, expected {kind.__name__}")
         return things
 
 
@@ -205,8 +203,8 @@ def load_plugins(
 ) -> Plugins:
     """Import and register every plugin that is not blocked.
 
-    ``entry_points``: None means the installed ones of :data:`GROUP`. ``folder`` holds the user's own ``*.py`` files; those
-    whose names start with ``_`` are left alone. A plugin's name is its entry point's, or its file's without ``.py``.
+    ``entry_points``: None means the installed ones of :data:`GROUP`. ``folder`` has the user's own ``*.py`` files; names that
+    start with ``_`` are skipped. A plugin's name is that of its entry point, or of its file without ``.py``.
     """
     hooks = pluggy.PluginManager(GROUP)
     hooks.add_hookspecs(hookspecs)
@@ -240,7 +238,7 @@ def _installed(entry_points: Iterable[EntryPointLike] | None) -> list[tuple[str,
         from importlib.metadata import entry_points as installed
 
         entry_points = installed(group=GROUP)
-    # an editable install beside a built one lists the same entry point twice
+    # with an editable and a built install, the same entry point is listed twice
     unique = {(point.name, point.value): point for point in entry_points}
     return [(name, value, unique[name, value].load) for name, value in sorted(unique)]
 
@@ -270,7 +268,7 @@ def _file_loader(path: Path) -> Callable[[], Any]:
         module_name = f"{GROUP}_own_{path.stem}"
         spec = spec_from_file_location(module_name, path)
         if spec is None or spec.loader is None:
-            raise ImportError(f"{path} is no Python file")
+            raise ImportError(f"{path} is not a Python file")
         module = module_from_spec(spec)
         # attrs and cattrs look up a class's module by name
         sys.modules[module_name] = module
@@ -285,7 +283,7 @@ def _file_loader(path: Path) -> Callable[[], Any]:
 
 
 def _registration_fault(hooks: pluggy.PluginManager, plugin: object, name: str) -> str | None:
-    """Register ``plugin``; answers why that cannot be."""
+    """Register ``plugin``. Return the problem if that is not possible."""
     if hooks.has_plugin(name):
         return f'another plugin is named "{name}"; this one is not used'
     if plugin is None:
@@ -308,7 +306,7 @@ def _unmarked_hooks(plugin: object) -> list[str]:
 
 
 def _unknown_hooks(hooks: pluggy.PluginManager) -> list[PluginProblem]:
-    """Take out every plugin that implements a hook that there is not: half a plugin would only seem to work."""
+    """Unregister plugins with unknown hooks, because such a plugin would work only in part. Return their problems."""
     problems: list[PluginProblem] = []
     known = [name for name in vars(hookspecs) if name.startswith(f"{GROUP}_")]
     while True:
@@ -325,7 +323,7 @@ def _unknown_hooks(hooks: pluggy.PluginManager) -> list[PluginProblem]:
 
 
 def _options_fault(thing: object) -> str | None:
-    """Why the options class of a source, sink or section cannot be used; None when it can."""
+    """Return why the options class of a source, sink or section cannot be used; else None."""
     options = getattr(thing, "options", None)
     if options is None:
         return None

@@ -1,7 +1,4 @@
-"""How a plugin declares its part of the configuration: an attrs class whose fields know their other spellings.
-
-``option()`` is ``attrs.field`` with the names under which the environment and systemd credentials may give the same value.
-"""
+"""How a plugin declares its part of the configuration: an attrs class with :func:`option` fields."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ import attrs
 
 
 class Secret:
-    """A secret text. It never shows itself: not in repr, not in logs, not in errors."""
+    """A secret text. Its repr and str do not show it, so it does not appear in logs and errors."""
 
     __slots__ = ("_text",)
 
@@ -20,7 +17,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text, for the one place that must send it."""
+        """Return the text. Call it only where the secret is sent."""
         return self._text
 
     def __repr__(self) -> str:
@@ -46,13 +43,16 @@ def option(
     clean: Callable[[str], str] | None = None,
     help: str = "",  # noqa: A002 - the word people search for
 ) -> Any:
-    """A field of an options class.
+    """Return a field of an options class: ``attrs.field`` with the other places that can give its value.
 
-    ``env``: environment variables, first found wins over the file. ``credential``: name of a systemd credential, wins over
-    both. ``parse_env`` turns the variable's text into the value that the file would hold (ValueError: what was expected).
-    ``default_with_env`` maps variables to the value to take when the option is given nowhere but that variable is set.
-    ``clean`` makes the text that is meant of the one that was typed or pasted, wherever it comes from. ``check`` answers what
-    was expected when a value is no good. A field of type ``Secret | None`` named ``x`` also accepts the key ``x_file``.
+    - ``env``: environment variables. The first that is set wins over the file.
+    - ``credential``: the name of a systemd credential, which wins over both.
+    - ``parse_env(text)``: the value of a variable's text, as the file would have it. Raises ValueError with what was expected.
+    - ``default_with_env``: the default if the variable (key) is set and the option is not given.
+    - ``clean(text)``: the text that is meant, from the text that was typed or pasted.
+    - ``check(value)``: what was expected, or None if the value is good.
+
+    A field ``x`` of type ``Secret | None`` also accepts the key ``x_file``.
     """
     metadata = {
         "env": tuple(env),

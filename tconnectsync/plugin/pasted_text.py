@@ -11,28 +11,28 @@ _MINUS = "\N{MINUS SIGN}"
 
 
 def trim(text: str) -> str:
-    """The text without blanks, line ends and zero-width characters at its ends."""
-    return _cut(text, lambda each: each.isspace() or _is_unseen(each))
+    """Return the text without blanks, line ends and zero-width characters at its ends."""
+    return _cut(text, lambda each: each.isspace() or _is_invisible(each))
 
 
 def trim_lines(text: str) -> str:
-    """The text without line ends and zero-width characters at its ends; a blank may be part of a password."""
-    return _cut(text, lambda each: each in "\r\n" or _is_unseen(each))
+    """Return the text without line ends and zero-width characters at its ends. A blank may be part of a password."""
+    return _cut(text, lambda each: each in "\r\n" or _is_invisible(each))
 
 
 def without_unseen(text: str) -> str:
-    """The text without zero-width characters, and without blanks and line ends around it."""
-    return "".join(each for each in text if not _is_unseen(each)).strip()
+    """Return the text without zero-width characters, and without blanks and line ends around it."""
+    return "".join(each for each in text if not _is_invisible(each)).strip()
 
 
 def plain_token(text: str) -> str:
-    """As :func:`without_unseen`, and with plain hyphens for those that a word processor made."""
+    """Like :func:`without_unseen`, and replace the dashes of word processors by hyphens."""
     seen = without_unseen(text)
     return "".join("-" if unicodedata.category(each) == _DASHES or each == _MINUS else each for each in seen)
 
 
 def odd_character(text: str) -> str | None:
-    """Which character cannot be sent in a header, in words; None when all can. The text itself is not in them."""
+    """Describe the first character that cannot be sent in a header; None if all can. The result does not contain the text."""
     for place, each in enumerate(text, start=1):
         if not "!" <= each <= "~":
             name = "a blank" if each.isspace() else unicodedata.name(each, f"U+{ord(each):04X}").lower()
@@ -40,7 +40,7 @@ def odd_character(text: str) -> str | None:
     return None
 
 
-def _is_unseen(character: str) -> bool:
+def _is_invisible(character: str) -> bool:
     return unicodedata.category(character) == _FORMAT
 
 

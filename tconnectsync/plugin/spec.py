@@ -28,7 +28,7 @@ hookimpl = pluggy.HookimplMarker("tconnectsync")
 
 @attrs.frozen(kw_only=True)
 class Context:
-    """What a plugin gets from the engine: the clock, a private folder (0700) for tokens and caches, the product's version.
+    """What the engine gives to a plugin: the clock, a private folder (0700) for tokens and caches, the product's version.
 
     ``zone_of(day)`` returns the configured IANA zone name for a ``datetime.date``; ``sections`` are the loaded configuration
     sections by name.
@@ -88,9 +88,10 @@ class Sink:
 class SinkSpec:
     """A kind of sink: configured by ``[sinks.NAME]``, opened with its options.
 
-    ``features`` are the older bridges' feature names that turn it on, each with the option that it stands for (None: the sink
-    as a whole): where a user names features, the options of those that were not named are off. ``problems(options, sections)``
-    as for sources; ``notes(options)`` are sentences of the same form about what is allowed but looks wrong.
+    - ``features``: names of the older bridge that turn the sink on, each with the option that it stands for (None: the whole
+      sink). If the user gives features, the options of the other features are off.
+    - ``problems(options, sections)``: as for sources.
+    - ``notes(options)``: sentences of the same form about values that are allowed but look wrong.
     """
 
     name: str
@@ -104,11 +105,13 @@ class SinkSpec:
 
 @attrs.frozen(kw_only=True)
 class ImportOptions:
-    """What the user says about files to import.
+    """The user's options for an import.
 
-    ``pump`` is the serial number for data that names none. ``skip_bad``: leave out what is damaged instead of refusing the
-    file. ``received_at`` (aware UTC) is for the events. ``looking``: the file is only looked through, so what may be wrong with
-    it matters, and of the events some will do, one of each device among them.
+    - ``pump``: the serial number for data without one.
+    - ``skip_bad``: skip corrupt parts instead of refusing the file.
+    - ``received_at`` (aware UTC): for the events.
+    - ``looking``: the file is only checked, so the importer must find every problem. It may return only some of the events,
+      but at least one of each device.
     """
 
     pump: str | None
@@ -119,14 +122,15 @@ class ImportOptions:
 
 @attrs.frozen(kw_only=True)
 class Importer:
-    """A kind of file that ``tconnectsync import`` takes; ``name`` says in words what it is.
+    """A kind of file for ``tconnectsync import``; ``name`` describes it for the user.
 
-    ``recognises(head)`` tells from a file's first 64 KiB whether it is one. ``read(stream, options)`` gives its events in
-    batches of a moderate size, with deterministic ids: the same file gives the same events. It is called twice, to look
-    through the whole file and then to take it; ``note`` of a file's last batch is shown to the user. Errors: FileUnreadable, whose
-    message says at which line or byte. ``device(event)`` is an id of the vendor's that tells one pump from another, where the
-    event holds one: the same id under two serial numbers is refused. ``partial(event)`` is whether a source may tell the same
-    record more fully: such an event is taken only where the log does not hold the record.
+    - ``recognises(head)``: whether a file is of this kind, from its first 64 KiB.
+    - ``read(stream, options)``: yields the events in batches of moderate size. The same file gives the same event ids. It is
+      called twice, first to check the whole file and then to import it. The ``note`` of the last batch is shown to the user.
+      Raises FileUnreadable, whose message names the line or byte.
+    - ``device(event)``: the vendor's id of the device, if the event has one. The same id under two serial numbers is refused.
+    - ``partial(event)``: whether a source may have more fields of the same record. Such an event is imported only if the log
+      does not have the record.
     """
 
     name: str
@@ -138,24 +142,24 @@ class Importer:
 
 @hookspec
 def tconnectsync_sources() -> Sequence[SourceSpec]:  # type: ignore[empty-body]  # a specification has no body
-    """The sources that this plugin brings."""
+    """Return the sources of this plugin."""
 
 
 @hookspec
 def tconnectsync_sinks() -> Sequence[SinkSpec]:  # type: ignore[empty-body]
-    """The sinks that this plugin brings."""
+    """Return the sinks of this plugin."""
 
 
 @hookspec
 def tconnectsync_sections() -> Sequence[Section]:  # type: ignore[empty-body]
-    """Tables of the configuration that this plugin's sources and sinks share."""
+    """Return the tables of the configuration that this plugin's sources and sinks share."""
 
 
 @hookspec
 def tconnectsync_importers() -> Sequence[Importer]:  # type: ignore[empty-body]
-    """The kinds of files that this plugin can read into the event log."""
+    """Return the kinds of files that this plugin can import."""
 
 
 @hookspec
 def tconnectsync_commands() -> Sequence[click.Command]:  # type: ignore[empty-body]
-    """Commands to add to ``tconnectsync``. Called for ``--help`` too: import what they need inside them."""
+    """Return commands to add to ``tconnectsync``. It is called for ``--help`` too, so import slow modules inside the commands."""

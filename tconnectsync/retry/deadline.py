@@ -1,4 +1,4 @@
-"""When the next attempt may be, remembered across restarts. A wrong clock at the time it was set cannot delay it for long."""
+"""The earliest time of the next attempt, stored across restarts. A wrong clock when it was set cannot delay it for long."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tconnectsync.clock import Clock
 LONGEST_S = 25 * 3600.0
 """No deadline is further away. The longest one is that of the daily comparison."""
 TOLERANCE_S = 60.0
-"""A clock that is set back by less than this was right."""
+"""A clock that is set back by less than this was not wrong."""
 
 
 @attrs.frozen(kw_only=True)
 class RememberedDeadline:
-    """Not before ``until``, as decided at ``set_at`` (both UTC). ``longest_s`` is the longest wait of its kind.
+    """Not before ``until``, set at ``set_at`` (both UTC). ``longest_s`` is the longest wait of its kind.
 
-    If it was set in the future, or is further away than its longest wait, the computer's clock was wrong when it was set:
-    then it is over. In the process that set it, the monotonic clock ends it as well.
+    If it was set in the future, or is further away than its longest wait, the computer's clock was wrong when it was set, and
+    the deadline is over. In the process that set it, the monotonic clock also ends it.
     """
 
     until: datetime
@@ -27,20 +27,21 @@ class RememberedDeadline:
     """None: an older release wrote it."""
     longest_s: float = LONGEST_S
     until_s: float | None = attrs.field(default=None, eq=False, repr=False, metadata={"json": None})
-    """On this process's monotonic clock; not kept."""
+    """On this process's monotonic clock; not stored."""
 
     @classmethod
     def after(cls, wait_s: float, clock: Clock) -> RememberedDeadline:
-        """A deadline that many seconds from now."""
+        """Return a deadline ``wait_s`` seconds from now."""
         now = clock.now()
         return cls(
             until=now + timedelta(seconds=wait_s), set_at=now, longest_s=wait_s, until_s=clock.monotonic() + wait_s
         )
 
     def time(self, now: datetime, clock: Clock) -> datetime:
-        """When it is over, seen from ``now``: ``now`` itself if it is over already, or is not plausible.
+        """Return when it is over; ``now`` if it is over already or not plausible.
 
-        ``now`` is the caller's: a clock read here again would be a moment later than the caller's, and nothing would ever be due.
+        ``now`` comes from the caller: if the clock were read again here, the result would always be later than the caller's time,
+        and nothing would ever be due.
         """
         if not self.is_plausible(now):
             return now
@@ -55,7 +56,7 @@ class RememberedDeadline:
         return self.time(now, clock) <= now
 
     def is_plausible(self, now: datetime) -> bool:
-        """Whether the clock can have been right when it was set."""
+        """Whether the computer's clock may have been right when it was set."""
         if self.set_at is not None and (self.set_at - now).total_seconds() > TOLERANCE_S:
             return False
         return (self.until - now).total_seconds() <= min(self.longest_s, LONGEST_S) + TOLERANCE_S

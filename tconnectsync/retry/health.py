@@ -1,4 +1,4 @@
-"""How a source or a sink is doing: `status` shows it, and it survives a restart."""
+"""The health of a source or a sink: `status` shows it, and it survives a restart."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tconnectsync.retry.deadline import RememberedDeadline
 
 
 class HealthState(str, Enum):
-    """The state in one word. The values are kept on disk and printed by `status --json`."""
+    """The state. The values are stored on disk and printed by `status --json`."""
 
     OK = "ok"
     WAITING = "waiting"
     """It waits for something on this computer, such as room on the disk."""
     BACKING_OFF = "backing_off"
-    """The other side failed: the next attempt is later."""
+    """The other side failed. There will be a retry."""
     REFUSED = "refused"
     """The other side refused the credentials."""
     CHANGED = "changed"
-    """The other side answers in a way that this release does not understand."""
+    """The other side's answer has a format that this release does not know."""
     HALTED = "halted"
-    """It stopped: the user must look first."""
+    """It stopped until the user acts."""
     BRAKED = "braked"
     """Delivery is paused: more old documents would change than the limit for rewrites allows."""
     DAMAGED = "damaged"
@@ -36,10 +36,10 @@ class HealthState(str, Enum):
 
 @attrs.frozen(kw_only=True)
 class Health:
-    """A state, since when, why in words, and the next thing to do.
+    """A state with its start (UTC), its reason in words, and the user's next step.
 
-    ``not_before``: no attempt sooner than this. ``fingerprint`` stands for the cause of a stop (credentials that were refused,
-    a new address): once it is another one, the stop is over. ``refusals``: how often in a row the credentials were refused.
+    ``not_before``: no attempt before this. ``fingerprint`` identifies the cause of a stop (refused credentials, a new address):
+    the stop ends when it changes. ``refusals``: how often in a row the credentials were refused.
     """
 
     state: HealthState = HealthState.OK
@@ -57,11 +57,11 @@ class Health:
         return self.state is HealthState.OK
 
     def with_since(self, before: Health, now: datetime) -> Health:
-        """The same with ``since`` set: unchanged while the state is the one of ``before``, else ``now``."""
+        """Return a copy with ``since``: that of ``before`` if the state is the same, else ``now``."""
         since = before.since if before.state is self.state and before.since is not None else now
         return attrs.evolve(self, since=since)
 
 
 def with_resume_hint(remedy: str | None, name: str) -> str:
-    """The remedy for refused credentials: changed ones are tried at once, the same ones only if the user says so."""
+    """Return the remedy for refused credentials. Changed ones are tried at once, the same ones only after `resume`."""
     return f"{remedy or ''} If they were right all along: `tconnectsync resume {name}`.".lstrip()

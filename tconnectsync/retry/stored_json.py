@@ -15,9 +15,9 @@ from tconnectsync.retry.deadline import RememberedDeadline
 
 
 def json_converter() -> JsonConverter:
-    """A converter that keeps the zone of times, and writes durations as seconds.
+    """Return a converter that keeps the zone of times, and writes durations as seconds.
 
-    A field with the metadata ``json`` has that name in JSON. A deadline that an older release wrote is its time alone.
+    A field with the metadata ``json`` has that name in JSON. An older release wrote only the time of a deadline.
     """
     converter = make_converter()
     converter.register_unstructure_hook(datetime, datetime.isoformat)
@@ -42,7 +42,7 @@ def _has_json_names(kind: Any) -> bool:
 
 
 def _overrides(kind: Any) -> dict[str, Any]:
-    """A field whose metadata say ``json``: its name in JSON, or None if it is left out."""
+    """Return the names of fields in JSON. None as a name leaves the field out."""
     named = {field.name: field.metadata["json"] for field in attrs.fields(kind) if "json" in field.metadata}
     return {name: override(omit=True) if json is None else override(rename=json) for name, json in named.items()}
 

@@ -1,1 +1,1 @@
-"""The engine's loop, the work of one sink, how they are assembled, and the data folder."""
+"""The engine's loop, the parts of one sink, their assembly, and the data folder."""

@@ -24,7 +24,7 @@ from tconnectsync.plugin.spec import Context, Sink
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.data_dir import free_space_problem, outbox_path
 from tconnectsync.runtime.engine import Engine
-from tconnectsync.runtime.memory import give_back_large_blocks
+from tconnectsync.runtime.memory import release_large_blocks
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.resolver import TimelineResolver
 
@@ -40,18 +40,18 @@ def open_engine(
     files: Files | None = None,
     log_read_only: Path | None = None,
 ) -> Engine:
-    """Everything opened for work on the data folder, whose lock the caller holds.
+    """Open the log, the sources and the sinks, and return the engine. The caller owns the data folder's lock.
 
-    For a preview: ``data_dir`` is another folder to work in, ``files`` how its log is reached; with ``log_read_only`` the log
-    of that folder is read instead, beside its owner.
+    For a preview: ``data_dir`` is another folder to work in, and ``files`` opens its log. With ``log_read_only``, the log of
+    that folder is read instead, while its owner may write.
     """
-    give_back_large_blocks()
+    release_large_blocks()
     folder = config.data_dir if data_dir is None else data_dir
     sources = open_sources(config, plugins, clock=clock, data_dir=config.data_dir)
     where, writable = (folder, True) if log_read_only is None else (log_read_only, False)
     events = EventLog.open(where, clock=clock, writable=writable, files=files, decoders=sources)
     for notice in events.notices:
-        log.warning('log_mended message="%s"', notice)
+        log.warning('log_repaired message="%s"', notice)
     runners: dict[str, SinkRunner] = {}
     try:
         rhythm = PollSchedule(poll_min_s=config.daemon.poll_min, poll_max_s=config.daemon.poll_max)
@@ -91,8 +91,9 @@ def open_engine(
 def open_sink_runner(
     config: Config, name: str, sink: Sink, events: EventLog, clock: Clock, folder: Path, decoders: Mapping[str, int]
 ) -> SinkRunner:
+    """Open the outbox of a sink in ``folder``, and return the sink's runner."""
     outbox = Outbox.opened(outbox_path(folder, name))
-    if outbox.facts.get(LOG_ID) not in ("", events.log_id):  # another log: positions mean nothing here
+    if outbox.facts.get(LOG_ID) not in ("", events.log_id):  # the positions belong to another log
         with outbox.transaction():
             outbox.checkpoints.start_over()
             outbox.facts.put(LOG_ID, events.log_id)
@@ -111,7 +112,7 @@ def open_sink_runner(
 
 
 def open_sources(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path) -> dict[str, Source]:
-    """The sources that are on."""
+    """Open the sources that are on."""
     specs = plugins.sources()
     return {
         name: specs[name].open(entry.options, _context(config, clock, data_dir, name))
@@ -121,7 +122,7 @@ def open_sources(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Pa
 
 
 def open_sinks(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path) -> dict[str, Sink]:
-    """The sinks that are on."""
+    """Open the sinks that are on."""
     specs = plugins.sinks()
     return {
         name: specs[name].open(entry.options, _context(config, clock, data_dir, name))

@@ -1,11 +1,11 @@
-"""The data folder: made private, with a floor of free space, and where each sink's outbox lies in it."""
+"""The data folder: creates it as a private folder, checks its free space, and names the outbox of each sink."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from tconnectsync.config.file import is_mistake
+from tconnectsync.config.file import is_permanent
 from tconnectsync.config.model import Config
 from tconnectsync.disk_check import low_space_message
 from tconnectsync.errors import ConfigError, MachineNotReady
@@ -13,27 +13,26 @@ from tconnectsync.eventlog import OsFiles
 
 
 def free_space_problem(folder: Path) -> str | None:
+    """Return a sentence if the disk is almost full, else None."""
     return low_space_message(folder, OsFiles().free_bytes(folder)) or None
 
 
 def outbox_path(folder: Path, sink: str) -> Path:
-    """Where a sink's outbox lies."""
+    """Return the path of a sink's outbox."""
     return folder / "outbox" / f"{sink}.sqlite"
 
 
 def make_data_dir(config: Config) -> None:
-    """See to it that the data folder is there and nobody else's to read. Errors: ConfigError, MachineNotReady."""
+    """Create the data folder if it is missing, and make it private. Errors: ConfigError, MachineNotReady."""
     try:
         OsFiles().make_folder(config.data_dir)
     except OSError as error:
         where = "" if config.origin is None else f"{config.origin}: "
-        problem = f"{where}data_dir: {config.data_dir} cannot be made ({error.strerror})"
-        remedy = (
-            "Name a folder that this user may write to, or run it as the user that owns it (as a service: with sudo)."
-        )
-        raise (ConfigError if is_mistake(error) else MachineNotReady)((problem,), remedy=remedy) from error
+        problem = f"{where}data_dir: {config.data_dir} cannot be created ({error.strerror})"
+        remedy = "Choose a folder that this user may write to, or run the command as the owner of the folder (for the service: with sudo)."
+        raise (ConfigError if is_permanent(error) else MachineNotReady)((problem,), remedy=remedy) from error
 
 
 def keep_files_private() -> None:
-    """What is written is the wearer's own: nobody else on this machine may read it."""
+    """Let only this user read the files that this process writes: they are health data."""
     os.umask(0o077)

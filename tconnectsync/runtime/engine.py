@@ -1,4 +1,4 @@
-"""One cooperative loop: poll, append, fold, deliver, each a slice at a time, so that nothing starves."""
+"""The engine's loop: it polls, folds and delivers in small slices, so that every source and sink gets its turn."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONGEST_SLEEP_S = 60.0
 
 @attrs.define
 class Engine:
-    """Everything that works on one data folder. The caller owns the folder's lock."""
+    """Runs the sources and sinks of one data folder. The caller owns the folder's lock."""
 
     events: EventLog
     timelines: TimelineResolver
@@ -37,23 +37,23 @@ class Engine:
     runners: Mapping[str, SinkRunner]
     importers: Sequence[Importer] = ()
     free_space: Callable[[], str | None] = lambda: None
-    """None while there is room on the disk, else what is wrong in words."""
+    """Returns a sentence if the disk is almost full, else None."""
     append_depth: int = 0
-    """While this is above 0, something that belongs together is being appended: nothing is folded or delivered."""
+    """Above 0 while events that belong together are appended: until then nothing is folded or delivered."""
     views: dict[str, EventStream] = attrs.field(factory=dict)
     log_problem: LogCorrupt | None = None
     version: int = 0
-    """Changes when a stream lies elsewhere in time."""
+    """Changes when the UTC times of a stream change."""
     _timeline_end: int = -1
     _refetched_until: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
     _append_problem: str = ""
     _next_maintenance: RememberedDeadline | None = None
 
     def run_once(self, *, polling: bool = True, only: Sequence[str] | None = None) -> bool:
-        """One slice of everything that is due; True when something was done.
+        """Run one slice of everything that is due. Return True if something was done.
 
-        ``polling`` False leaves the sources alone unless a poll is under way; ``only`` names the sinks to serve. Errors:
-        IndexCorrupt, when all has to be opened anew.
+        ``polling`` False starts no poll, but continues a running one. ``only`` names the sinks to run. Errors: IndexCorrupt;
+        then everything must be opened again.
         """
         try:
             return self._run_due(polling=polling, only=only)
@@ -73,7 +73,7 @@ class Engine:
                 except LogCorrupt as error:
                     self._note_corruption(error)
         if any(poller.running for poller in self.pollers.values()):
-            return worked  # what a poll brings belongs together: two pumps, a window and the clock changes in it
+            return worked  # the events of a poll belong together: two pumps, a window and its clock changes
         if self.append_depth:
             return True
         placed = self._refresh_timeline()
@@ -86,7 +86,7 @@ class Engine:
         return worked
 
     def _run_sink(self, runner: SinkRunner, now: datetime, *, placed: bool) -> bool:
-        """Fold a slice, else deliver a batch; without a timeline only what was folded before is delivered."""
+        """Fold a slice, else deliver a batch. Without a timeline, only documents that were folded before are delivered."""
         try:
             if placed and (
                 runner.folding.fold(self.views, version=self.version)
@@ -104,14 +104,14 @@ class Engine:
         except sqlite3.OperationalError as error:
             log.warning('outbox_not_read sink=%s reason="%s"', runner.name, error)
         except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:  # a mistake of ours, not harm to the file
+            if type(error) is not sqlite3.DatabaseError:  # a programming error, not a corrupt file
                 raise
             self.events.discard_corrupt_index()
             runner.rebuild_outbox(error)
         return False
 
     def next_due(self) -> float:
-        """Seconds until something is due, at most a minute."""
+        """Return the seconds until something is due, at most a minute."""
         now = self.clock.now()
         dues = [poller.next_step(now) for poller in self.pollers.values()] + [
             runner.delivery.due(now) for runner in self.runners.values()
@@ -120,12 +120,12 @@ class Engine:
         return max(0.0, min([LONGEST_SLEEP_S, *waits]))
 
     def _refresh_timeline(self) -> bool:
-        """Where each stream lies in time, made anew when the log grew; choices are facts and go to the log first."""
-        mended = {name: dict(poller.state.refetched_until) for name, poller in self.pollers.items()}
-        if self._timeline_end == self.events.end and mended == self._refetched_until:
+        """Resolve the UTC times of all streams again if the log has grown. New choices are facts, which are appended first."""
+        refetched = {name: dict(poller.state.refetched_until) for name, poller in self.pollers.items()}
+        if self._timeline_end == self.events.end and refetched == self._refetched_until:
             return True
         try:
-            gaps_of_source = open_gaps_by_source(self.events, mended)
+            gaps_of_source = open_gaps_by_source(self.events, refetched)
             facts = self.timelines.pending_facts(self.clock.now()) if self.events.writable else []
             if facts:
                 self.events.append(facts)
@@ -142,16 +142,16 @@ class Engine:
         if any(view.differs(self.views.get(name)) for name, view in views.items()):
             self.version += 1
         self.views = views
-        self._timeline_end, self._refetched_until = self.events.end, mended
+        self._timeline_end, self._refetched_until = self.events.end, refetched
         return True
 
     def _all_sources_current(self, now: datetime, since: datetime | None = None) -> bool:
-        """Whether the log holds all that the sources have: each was read to its end lately (after ``since``), no gap waits."""
+        """Whether the log has all data of the sources: each was read to its end recently (after ``since``), and has no open gap."""
         return bool(self.pollers) and all(poller.is_current(now, since) for poller in self.pollers.values())
 
     @property
     def timeline_is_current(self) -> bool:
-        """Whether the timeline speaks of all that the log holds."""
+        """Whether the timeline includes all events of the log."""
         return self._timeline_end == self.events.end
 
     def _note_corruption(self, error: LogCorrupt) -> None:
@@ -173,7 +173,7 @@ class Engine:
             log.warning('maintenance_failed reason="%s"', error.strerror)
 
     def close(self) -> None:
-        """Stop what is under way and close all files."""
+        """Stop running polls and close all files."""
         for poller in self.pollers.values():
             poller.stop()
         for runner in self.runners.values():

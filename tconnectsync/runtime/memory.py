@@ -1,21 +1,20 @@
-"""Limits of the C library's memory allocator, so that a daemon that runs for years gives back memory it needs only now and then."""
+"""Configures the C library's memory allocator: a daemon that runs for years must return memory that it rarely needs."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
 _MMAP_THRESHOLD = -3
-"""``M_MMAP_THRESHOLD`` of glibc's ``malloc.h``: blocks of so many bytes are mapped each by itself, and unmapped when freed."""
+"""``M_MMAP_THRESHOLD`` in glibc's ``malloc.h``: larger blocks are mapped separately, and unmapped when they are freed."""
 
 _LARGE = 128 * 1024
 
 
-def give_back_large_blocks() -> None:
-    """From here on a large block's memory goes back to the system when it is freed.
+def release_large_blocks() -> None:
+    """Return the memory of large blocks to the system as soon as they are freed, from now on.
 
-    That is how glibc begins, but it raises the threshold with every large block that it frees: after a month's answer of the
-    cloud, blocks of many megabytes stay in the process for good. Setting the threshold at all ends that. Where the
-    C library has no such thing (musl, macOS), nothing happens.
+    By default glibc raises the threshold with every large block that it frees: after a month's answer from the cloud, many
+    megabytes stay in the process. A fixed threshold prevents that. Other C libraries (musl, macOS) are not changed.
     """
     with suppress(ImportError, OSError, AttributeError, MemoryError):
         import ctypes

@@ -55,7 +55,7 @@ class SinkDelivery:
         return due is not None and due <= now
 
     def deliver(self) -> bool:
-        """Send one batch; True if something was done."""
+        """Send one batch. Return True if something was done."""
         now = self.clock.now()
         self.sender.batch_shrunk = False
         try:
@@ -79,11 +79,11 @@ class SinkDelivery:
         except sqlite3.DatabaseError:
             raise  # corrupt: the engine has the outbox rebuilt
         except Exception as error:
-            # the border to a plugin: its fault must not stop the others
+            # the border to a plugin: its error must not stop the other sinks
             log.exception("sink_failed sink=%s", self.name)
             self.health.back_off(
                 f"the sink failed unexpectedly: {type(error).__name__}",
-                "This is a bug of the sink plugin; the log has the details. The daemon tries again.",
+                "This is a bug of the sink plugin; the log has the details. The daemon retries.",
             )
         else:
             self._record_success(now, done=bool(done))

@@ -71,7 +71,7 @@ class SinkFolding:
         return self.outbox.checkpoints.first_invalid(except_for=self.fold_runner.blocked) is not None
 
     def fold(self, views: Mapping[str, EventStream], *, version: int) -> bool:
-        """One slice of folding; True while there is more to do. ``version`` changes whenever the views changed."""
+        """Fold one slice. Return True while there is more to do. ``version`` changes with the views."""
         if not self.is_behind() and version == self._seen_views:
             return False
         if self.health.state is HealthState.WAITING and self.health.is_postponed():
@@ -114,7 +114,7 @@ class SinkFolding:
         except sqlite3.Error:
             raise
         except Exception:
-            # the border to a plugin: a note is not worth a stop
+            # the border to a plugin: a failed note must not stop the sink
             log.exception("notes_failed sink=%s", self.name)
 
     def _check_rewrites(self) -> None:
@@ -153,7 +153,7 @@ class SinkFolding:
         with outbox.transaction():
             count = outbox.found.resolve(
                 lambda pump, at: any(view.pump == pump and view.in_delivery_window(at) for view in views.values()),
-                keep=[stretch for view in views.values() for stretch in view.gaps],
+                keep=[gap for view in views.values() for gap in view.gaps],
             )
             outbox.facts.forget(READ_BACK)
         if count:
@@ -162,6 +162,6 @@ class SinkFolding:
         return True
 
     def fold_all_views_again(self) -> None:
-        """Forget which views were seen: the outbox is a new one."""
+        """Fold everything again, because the outbox is new."""
         self.fold_runner.blocked.clear()
         self._seen_views = -1

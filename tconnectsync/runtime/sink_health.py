@@ -1,4 +1,4 @@
-"""The health of one sink: every failure and every success changes it, and the outbox keeps it across restarts."""
+"""The health of one sink. Failures and successes change it, and the outbox stores it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger("tconnectsync.sinks")
 
 @attrs.define
 class SinkHealth:
-    """Holds the health of one sink, and the rules by which it changes."""
+    """The health of one sink, and the rules by which it changes."""
 
     name: str
     fold_runner: FoldRunner
@@ -45,7 +45,7 @@ class SinkHealth:
 
     @property
     def state(self) -> HealthState:
-        """The state in one word."""
+        """The current state."""
         return self.current.state
 
     def is_postponed(self) -> bool:
@@ -53,7 +53,7 @@ class SinkHealth:
         return self.current.not_before is not None and not self.current.not_before.is_over(self.clock)
 
     def recover(self) -> None:
-        """Set the best state there is: one fold may still be blocked, because the log is corrupt or because it fails."""
+        """Set OK, unless a fold is blocked because the log is corrupt or because it fails."""
         for blocked in self.fold_runner.blocked.values():
             state = HealthState.DAMAGED if isinstance(blocked, LogCorrupt) else HealthState.WAITING
             self.set(state, blocked.message, remedy=blocked.remedy)
@@ -61,18 +61,18 @@ class SinkHealth:
         self.set(HealthState.OK, self.sender.waiting_reason())
 
     def halt(self, block: DeliveryBlock) -> None:
-        """Stop deliveries until the user has looked."""
+        """Stop deliveries until the user acts."""
         remedy = block.conflict.remedy.replace("SINK", self.name)
         self.set(HealthState.HALTED, block.conflict.reason, remedy=remedy, fingerprint=block.new_address)
 
     def back_off(self, message: str, remedy: str | None, *, after_s: float | None = None, soon: bool = False) -> None:
-        """Wait longer after each failure in a row. ``soon``: the next attempt is not the one that failed."""
+        """Wait longer after each failure in a row. ``soon``: the next attempt is a smaller batch, so the wait is short."""
         failures = 1 if soon else self.current.failures + 1
         wait_s = backoff_s(failures, after_s=after_s, rng=self.rng)
         self.set(HealthState.BACKING_OFF, message, remedy=remedy, wait_s=wait_s, failures=failures)
 
     def refuse(self, error: CredentialsRefused) -> None:
-        """Record that the receiver refused the credentials, once more."""
+        """Record that the receiver refused the credentials."""
         count = self.current.refusals + 1
         wait_s = refusals.wait_s(count, self.rng)
         log.warning("credentials_refused sink=%s in_a_row=%d next_try_s=%.0f", self.name, count, wait_s)
@@ -89,7 +89,7 @@ class SinkHealth:
         self, state: HealthState, message: str = "", *, remedy: str | None = None, wait_s: float | None = None,
         failures: int = 0, fingerprint: str = "", refusals: int = 0,
     ) -> None:  # fmt: skip
-        """Change the health, log a change of its words, and keep it in the outbox."""
+        """Change the health, log it if state or message changed, and store it in the outbox."""
         before = self.current
         if (state, message) != (before.state, before.message):
             level = logging.INFO if state is HealthState.OK else logging.WARNING
@@ -106,5 +106,5 @@ class SinkHealth:
                 log.warning('state_not_saved sink=%s reason="%s"', self.name, error)
 
     def forget(self) -> None:
-        """Begin again: the outbox is a new one."""
+        """Start again, because the outbox is new."""
         self.current = Health()

@@ -1,4 +1,4 @@
-"""One sink at work: it folds new events, delivers documents, compares daily, and obeys the user's requests."""
+"""Runs one sink: folds new events, delivers documents, compares daily, and handles the user's requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tconnectsync.timeline.event_stream import EventStream
 
 @attrs.define
 class SinkRunner:
-    """Holds the parts of one sink together: folding, delivery, the daily comparison, and their common health."""
+    """The parts of one sink: folding, delivery, the daily comparison, and their common health."""
 
     name: str
     fold_runner: FoldRunner
@@ -47,7 +47,7 @@ class SinkRunner:
         cls, *, name: str, fingerprint: str, fold_runner: FoldRunner, sender: Sender, events: EventLog, clock: Clock,
         rng: random.Random, rewrite_limit: int, credentials_fingerprint: str,
     ) -> SinkRunner:  # fmt: skip
-        """Put the parts of a sink together. ``fingerprint`` stands for its folds and options."""
+        """Build the parts of a sink. ``fingerprint`` identifies its folds and options."""
         health = SinkHealth(name, fold_runner, sender, clock, rng, credentials_fingerprint)
         folding = SinkFolding(name, fingerprint, fold_runner, events, clock, health, rewrite_limit)
         preflight = Preflight(sender, clock, name, tuple(fold_runner.folds))

@@ -135,8 +135,8 @@ def test_a_pinned_pump_is_said_loudly(real: CliHarness) -> None:
     ("changes", "told"),
     [
         ({"TIMEZONE_NAME": "europe/berlin"}, 'did you mean "Europe/Berlin"?'),
-        ({"TIMEZONE_NAME": "Europe/Muenchen"}, "no zone of that name"),
-        ({"TIMEZONE_NAME": "UTC"}, "no place"),
+        ({"TIMEZONE_NAME": "Europe/Muenchen"}, "no zone with this name"),
+        ({"TIMEZONE_NAME": "UTC"}, "not a place"),
         ({"TIMEZONE_NAME": ""}, "--timezone"),
         ({"TCONNECT_PASSWORD": ""}, "--password-file"),
         ({"NS_URL": "site.example"}, "https://"),

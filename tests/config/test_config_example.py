@@ -12,7 +12,7 @@ from tconnectsync import Secret
 from tconnectsync.config.assemble import CoreOptions
 from tconnectsync.config.load import load_config
 from tconnectsync.config.model import Config
-from tconnectsync.config.option_types import key_of, keys_of, table_class
+from tconnectsync.config.option_types import key_of, keys_of, nested_class
 from tconnectsync.errors import ConfigError
 from tconnectsync.plugin.manager import Plugins, load_plugins
 from tconnectsync.plugin.options import Secret as SecretType
@@ -23,7 +23,7 @@ EXAMPLE = Path(__file__).parents[2] / "config.toml.example"
 @pytest.fixture
 def plugins() -> Plugins:
     found = load_plugins()
-    found.examine()
+    found.call_all_hooks()
     assert found.problems == []
     return found
 
@@ -71,7 +71,7 @@ def test_it_shows_every_key(plugins: Plugins) -> None:
 
 def _tables(options: type[attrs.AttrsInstance]) -> list[type[attrs.AttrsInstance]]:
     attrs.resolve_types(options)
-    inner = [table_class(field.type) for field in attrs.fields(options) if key_of(field)]
+    inner = [nested_class(field.type) for field in attrs.fields(options) if key_of(field)]
     return [options, *(table for one in inner if one is not None for table in _tables(one))]
 
 

@@ -123,7 +123,7 @@ def test_two_different_ones_are_refused(site: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("https://https://my-site.example.org", "once"),
+        ("https://https://my-site.example.org", "only one"),
         ("https:// my-site.example.org", "without blanks"),
         ("https://my-site..example.org/", "two dots"),
         (f"https://{'a' * 64}.example.org/", "63"),

@@ -108,7 +108,7 @@ LEAST = HEAD + TANDEM + SITE
         ),
         ('url = "x"\n' + LEAST, 'did you mean "nightscout.url"?'),
         ('TCONNECT_EMAIL = "x"\n' + LEAST, 'did you mean "sources.tandem.email"?'),
-        (LEAST + "[daemon]\npoll_min = 2000", "config.toml: daemon.poll_max: found 1500, expected no less than poll_min"),
+        (LEAST + "[daemon]\npoll_min = 2000", "config.toml: daemon.poll_max: found 1500, expected at least poll_min"),
         (LEAST + "[daemon]\npoll_min = 0", "config.toml: daemon.poll_min: found 0 (a whole number)"),
         (LEAST + "[daemon]\npoll = 3", 'config.toml: daemon.poll: found an unknown key; did you mean "poll_m'),
         (
@@ -132,7 +132,7 @@ LEAST = HEAD + TANDEM + SITE
         (LEAST.replace("Europe/Berlin", ""), 'config.toml: timezone: found "" (text), expected an IANA zone name'),
         (
             LEAST.replace('password = "pump-password"', 'password_file = "nowhere"'),
-            "which cannot be read (No such file or directory), expected a file that holds the secret alone",
+            "which cannot be read (No such file or directory), expected a file that contains only the secret",
         ),
         (
             LEAST.replace('region = "EU"', 'region = "EU"\npassword_file = "nowhere"'),
@@ -167,33 +167,33 @@ def test_all_problems_come_at_once(problems: Problems) -> None:
 def test_without_a_zone_there_is_no_default(problems: Problems) -> None:
     [problem] = problems(LEAST.replace(HEAD, ""), {"TZ": "UTC"})
     assert "found nothing, expected an IANA zone name" in problem
-    assert 'TZ is "UTC", which names no place' in problem
+    assert 'TZ is "UTC", which is not a place' in problem
 
 
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("UTC", "fixed distance"),
-        ("utc", "fixed distance"),
-        ("GMT", "fixed distance"),
-        ("GMT-5", "fixed distance"),
-        ("GMT+1", "fixed distance"),
-        ("UTC-5", "fixed distance"),
-        ("GMT\N{MINUS SIGN}5", "fixed distance"),
-        ("-05:00", "fixed distance"),
-        ("Etc/GMT+5", "fixed distance"),
-        ("Etc/UTC", "fixed distance"),
-        ("Zulu", "fixed distance"),
+        ("UTC", "fixed offset"),
+        ("utc", "fixed offset"),
+        ("GMT", "fixed offset"),
+        ("GMT-5", "fixed offset"),
+        ("GMT+1", "fixed offset"),
+        ("UTC-5", "fixed offset"),
+        ("GMT\N{MINUS SIGN}5", "fixed offset"),
+        ("-05:00", "fixed offset"),
+        ("Etc/GMT+5", "fixed offset"),
+        ("Etc/UTC", "fixed offset"),
+        ("Zulu", "fixed offset"),
         ("EST", "abbreviation"),
         ("CET", "abbreviation"),
         ("CEST", "abbreviation"),
         ("EST5EDT", "abbreviation"),
-        ("Factory", "no place"),
-        ("localtime", "no place"),
-        ("Europe/Muenchen", "no zone of that name"),
-        ("Europe/Berlim", "no zone of that name"),
-        ("America/London", "no zone of that name"),
-        ("Europe", "no zone of that name"),
+        ("Factory", "not a place"),
+        ("localtime", "not a place"),
+        ("Europe/Muenchen", "no zone with this name"),
+        ("Europe/Berlim", "no zone with this name"),
+        ("America/London", "no zone with this name"),
+        ("Europe", "no zone with this name"),
     ],
 )
 def test_a_name_that_is_no_wearers_zone_is_explained_and_nothing_is_guessed(
@@ -274,8 +274,8 @@ def test_quotes_that_docker_passed_on_are_told_without_the_value(problems: Probl
 def test_a_misspelt_variable_is_told(load: Load) -> None:
     config = load(LEAST, {"TCONNECT_EMIAL": "x", "TCONNECTSYNC_DATADIR": "/x"})
     assert config.notes == (
-        "environment: TCONNECTSYNC_DATADIR means nothing here; did you mean TCONNECTSYNC_DATA_DIR?",
-        "environment: TCONNECT_EMIAL means nothing here; did you mean TCONNECT_EMAIL?",
+        "environment: TCONNECTSYNC_DATADIR is not a known variable; did you mean TCONNECTSYNC_DATA_DIR?",
+        "environment: TCONNECT_EMIAL is not a known variable; did you mean TCONNECT_EMAIL?",
     )
 
 
@@ -330,7 +330,7 @@ def test_no_secret_is_ever_in_a_problem(problems: Problems) -> None:
 @pytest.mark.parametrize(
     ("features", "words"),
     [
-        ("BASL", 'found "BASL", which no sink here offers; did you mean "BASAL"?'),
+        ("BASL", 'found "BASL", which no sink has; did you mean "BASAL"?'),
         (" , ", "found nothing, expected some of BASAL, BOLUS, PROFILES"),
     ],
 )
@@ -351,7 +351,7 @@ def test_a_file_that_is_not_toml_names_line_and_column(problems: Problems) -> No
 def test_a_file_where_the_data_folder_should_be(problems: Problems, tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     [problem] = problems('data_dir = "data"\n' + LEAST)
-    found = f"found {tmp_path / 'data'}, which is no folder, expected a folder for the event log"
+    found = f"found {tmp_path / 'data'}, which is not a folder, expected a folder for the event log"
     assert problem == f"config.toml: data_dir: {found}"
     [problem] = problems(LEAST, {"TCONNECTSYNC_DATA_DIR": str(tmp_path / "data")})
     assert problem == f"config.toml: data_dir (TCONNECTSYNC_DATA_DIR): {found}"
@@ -426,7 +426,7 @@ def test_a_plugin_that_is_blocked_and_not_there_is_a_note(load: Load) -> None:
     notes = [note for note in load(LEAST, plugins=plugins).notes if "blocked_plugins" in note]
     assert [note.partition(": blocked_plugins: ")[2] for note in notes] == [
         'there is no plugin "tandme"; did you mean "tandem"?',
-        'there is no plugin "gone"; `tconnectsync plugins` lists those that there are',
+        'there is no plugin "gone"; `tconnectsync plugins` lists the plugins',
     ]
 
 
@@ -435,15 +435,15 @@ def test_tables_of_a_blocked_plugin_are_a_note(load: Load) -> None:
     config = load(LEAST + "[sinks.nightscout-treatments]\nbasal = false", plugins=plugins)
     assert config.sinks == {}
     assert [note.partition("config.toml: ")[2] for note in config.notes] == [
-        '[nightscout] means nothing now: plugin "nightscout" is blocked',
-        '[sinks.nightscout-treatments] means nothing now: plugin "nightscout" is blocked',
+        '[nightscout] is ignored: plugin "nightscout" is blocked',
+        '[sinks.nightscout-treatments] is ignored: plugin "nightscout" is blocked',
     ]
 
 
 def test_tables_that_a_broken_plugin_may_own_are_a_note(load: Load) -> None:
     plugins = usual_plugins(FakeEntryPoint("acme", ImportError("gone")))
     config = load(LEAST + "[sinks.mqtt]\nhost = 1", plugins=plugins)
-    assert "[sinks.mqtt] means nothing now" in config.notes[0]
+    assert "[sinks.mqtt] is ignored" in config.notes[0]
     assert "tconnectsync plugins" in config.notes[0]
 
 
@@ -465,4 +465,4 @@ def test_a_plugin_that_fails_to_judge_its_options_is_a_problem(problems: Problem
         raise ZeroDivisionError("oops")
 
     found = problems(LEAST, plugins=load_plugins([vendor_plugin(enabled=fails), site_plugin()]))
-    assert "config.toml: sources.tandem: the plugin failed to judge it (ZeroDivisionError: oops)" in found
+    assert "config.toml: sources.tandem: the plugin failed to check it (ZeroDivisionError: oops)" in found

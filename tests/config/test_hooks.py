@@ -44,7 +44,7 @@ def test_tconnectsync_importers() -> None:
     papers = Importer(name="papers", recognises=lambda head: head == b"paper", read=lambda stream, options: iter(()))
     plugins = load_plugins([make_plugin("reader", tconnectsync_importers=lambda: [papers])])
     assert plugins.importers() == {"papers": papers}
-    assert plugins.brought_by("reader")["importers"] == ["papers"]
+    assert plugins.provided_by("reader")["importers"] == ["papers"]
 
 
 def test_tconnectsync_commands() -> None:
@@ -90,7 +90,7 @@ def broken_source() -> list[SourceSpec]:
 )
 def test_a_broken_plugin_is_reported_and_the_rest_runs(broken: FakeEntryPoint, words: str) -> None:
     plugins = load_plugins([broken, vendor_plugin()])
-    plugins.examine()
+    plugins.call_all_hooks()
     assert list(plugins.sources()) == ["tandem"]
     [(name, message)] = plugins.problems
     assert name == "bad"
@@ -117,7 +117,7 @@ def test_a_source_name_that_is_taken_is_reported_and_the_first_stays() -> None:
     plugins = load_plugins([vendor_plugin(), make_plugin("zzz", tconnectsync_sources=lambda: [spec_like_tandem()])])
     assert plugins.sources()["tandem"].options is VendorOptions
     assert plugins.problems[0].name == "zzz"
-    assert 'already brought by plugin "tandem"' in plugins.problems[0].message
+    assert 'already provided by plugin "tandem"' in plugins.problems[0].message
 
 
 def spec_like_tandem() -> SourceSpec:
@@ -140,7 +140,7 @@ def test_options_that_are_no_attrs_class_are_reported() -> None:
 
 def test_a_blocked_plugin_is_not_even_imported() -> None:
     plugins = load_plugins([FakeEntryPoint("bad", RuntimeError("imported")), vendor_plugin()], blocked=["bad"])
-    plugins.examine()
+    plugins.call_all_hooks()
     assert plugins.problems == []
     assert plugins.blocked == ("bad",)
 

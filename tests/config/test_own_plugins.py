@@ -25,10 +25,10 @@ def tconnectsync_sinks():
 def test_a_file_of_the_folder_is_a_plugin_named_after_it(tmp_path: Path) -> None:
     (tmp_path / "my-sink.py").write_text(SINK)
     plugins = load_plugins([], tmp_path)
-    plugins.examine()
+    plugins.call_all_hooks()
     assert plugins.problems == []
     assert list(plugins.sinks()) == ["my-file"]
-    assert plugins.brought_by("my-sink")["sinks"] == ["my-file"]
+    assert plugins.provided_by("my-sink")["sinks"] == ["my-file"]
 
 
 def test_a_file_that_does_not_import_is_reported_with_its_path(tmp_path: Path) -> None:

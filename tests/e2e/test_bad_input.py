@@ -110,7 +110,7 @@ def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path, config: Path)
         done = run(tmp_path, "--config", str(config), command)
         assert done.returncode == status
         said = done.stdout + done.stderr
-        assert f"{config}: data_dir: {config}/data cannot be made (Not a directory)" in said
+        assert f"{config}: data_dir: {config}/data cannot be created (Not a directory)" in said
         assert "sudo" in said
 
 
@@ -120,7 +120,7 @@ def test_a_data_folder_that_cannot_be_made_yet_is_tried_again_by_systemd(tmp_pat
     for command, status in (("sync", 1), ("run", 1), ("check", 9)):
         done = run(tmp_path, "--config", str(config), command)
         assert done.returncode == status
-        assert f"data_dir: {folder} cannot be made" in done.stdout + done.stderr
+        assert f"data_dir: {folder} cannot be created" in done.stdout + done.stderr
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path, config: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync.runtime.memory import give_back_large_blocks
+from tconnectsync.runtime.memory import release_large_blocks
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
@@ -54,7 +54,7 @@ print(resident_mb() - before_mb)
 
 
 def test_a_c_library_without_such_settings_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
-    give_back_large_blocks()
+    release_large_blocks()
     for library in (OSError("no libc"), MemoryError(), object()):
 
         def load(name: object, library: object = library) -> object:
@@ -63,4 +63,4 @@ def test_a_c_library_without_such_settings_is_no_trouble(monkeypatch: pytest.Mon
             return library
 
         monkeypatch.setattr(ctypes, "CDLL", load)
-        give_back_large_blocks()
+        release_large_blocks()

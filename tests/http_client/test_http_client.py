@@ -17,7 +17,7 @@ import pytest
 
 from tconnectsync.clock import SystemClock
 from tconnectsync.plugin.http import HttpClient, HttpLimits, HttpResponse, retry_after_s
-from tconnectsync.plugin.http_failures import WORDS, HttpFailed, HttpFailure
+from tconnectsync.plugin.http_failures import FAILURE_TEXTS, HttpFailed, HttpFailure
 from tests.http_client.raw_server import Talk, certificate, dripping, head, saying, serving
 
 SECRET = "pump-0123456789abcdef"
@@ -391,8 +391,8 @@ def test_a_server_that_answered_before_is_not_taken_for_one_with_tls(client: Htt
 
 def test_every_reason_has_words_that_can_be_filled_in() -> None:
     names = {"host": "h", "what": "w", "now": "n", "detail": "d", "connect_s": 1, "silence_s": 2, "whole_s": 3}
-    assert WORDS.keys() == set(HttpFailure)
-    for words in WORDS.values():
+    assert FAILURE_TEXTS.keys() == set(HttpFailure)
+    for words in FAILURE_TEXTS.values():
         assert "{" not in words.message.format(**names) + words.remedy.format(**names)
 
 

@@ -84,7 +84,7 @@ def value_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Any:
         kind = kind if answer.body.strip() else "nothing"
         if "json" in kind:
             raise Retryable(
-                f"{question.site} gave half an answer to a request about {question.about} (no whole JSON)",
+                f"{question.site} sent an incomplete answer to a request about {question.about} (no complete JSON)",
                 unsure=question.writing,
                 narrow=question.writing,
                 remedy="It is tried again by itself. If it stays, look at what stands between here and the site.",
@@ -159,7 +159,7 @@ def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Tconne
         return Retryable(
             f"{site} asks for fewer requests (HTTP 429)",
             after_s=after_s,
-            remedy="Nothing to do: it is tried again later.",
+            remedy="Nothing to do: there will be a retry.",
         )
     if status >= 500:
         return ServerFault(

@@ -63,10 +63,10 @@ def _meant(name: str, found: dict[str, Any]) -> str:
 
 def plugins_report(plugins: Plugins) -> dict[str, Any]:
     """Return what ``plugins --json`` prints."""
-    plugins.examine()
+    plugins.call_all_hooks()
     return {
         "plugins": [
-            {"name": plugin.name, "origin": plugin.origin, **plugins.brought_by(plugin.name)}
+            {"name": plugin.name, "origin": plugin.origin, **plugins.provided_by(plugin.name)}
             for plugin in plugins.loaded
         ],
         "blocked": list(plugins.blocked),

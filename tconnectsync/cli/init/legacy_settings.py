@@ -35,9 +35,9 @@ def older_settings(invocation: CliContext, from_env: Path | None) -> dict[str, s
 
 def _mention_older_file(invocation: CliContext) -> None:
     """Print where the settings of an older bridge are, if they exist."""
-    from tconnectsync.config.file import find_older_settings
+    from tconnectsync.config.file import find_legacy_settings
 
-    older = find_older_settings(invocation.environ)
+    older = find_legacy_settings(invocation.environ)
     if older is not None:
         use = f"To use them: `tconnectsync init --from-env {shlex.quote(str(older))}`."
         say(f"Found the settings of an older bridge in {older}. {use}", err=True)

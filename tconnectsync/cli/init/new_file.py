@@ -56,9 +56,9 @@ def publish_draft(draft: Path, path: Path, *, force: bool) -> None:
 def service_hint(invocation: CliContext, draft: Path, path: Path) -> str:
     """Return how the service's user can read the file. With a secret in the file it must not."""
     from tconnectsync.config import file as configfile
-    from tconnectsync.config.schema import holds_secret
+    from tconnectsync.config.schema import has_secret
 
-    if holds_secret(configfile.read_file(draft), invocation.plugins(tolerant=True)):
+    if has_secret(configfile.read_file(draft), invocation.plugins(tolerant=True)):
         return (
             "Only its owner can read it, because it contains secrets. The service runs as another user and cannot read it. For "
             "the service, keep the secrets in files: --password-file, --api-secret-file (see docs/user/install.md)."

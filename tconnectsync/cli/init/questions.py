@@ -11,7 +11,7 @@ import click
 
 from tconnectsync.cli.output import say
 from tconnectsync.config.messages import found_words
-from tconnectsync.config.zone_names import names_place, not_a_place
+from tconnectsync.config.zone_names import names_place, zone_problem
 from tconnectsync.plugin.addresses import web_address
 from tconnectsync.plugin.pasted_text import trim, trim_lines, without_unseen
 
@@ -19,7 +19,7 @@ from tconnectsync.plugin.pasted_text import trim, trim_lines, without_unseen
 def read_zone(text: str) -> str:
     """Parse the wearer's time zone. Errors: ValueError with what was expected."""
     name = without_unseen(text)
-    expected = not_a_place(name)
+    expected = zone_problem(name)
     if expected is not None:
         raise ValueError(expected)
     return name

@@ -31,9 +31,9 @@ def _is_text(invocation: CliContext, key: str) -> bool:
     """Whether the option's type is text."""
     from tconnectsync.config.assemble import CoreOptions
     from tconnectsync.config.option_types import is_text, type_at
-    from tconnectsync.config.schema import parts_of
+    from tconnectsync.config.schema import plugin_tables
 
-    for name, options in (("", CoreOptions), *parts_of(invocation.plugins(tolerant=True))):
+    for name, options in (("", CoreOptions), *plugin_tables(invocation.plugins(tolerant=True))):
         prefix = f"{name}." if name else ""
         kind = type_at(options, key[len(prefix) :].split(".")) if key.startswith(prefix) else None
         if kind is not None:

@@ -66,12 +66,12 @@ def recheck_protected(outbox: Outbox, view: EventStream) -> None:
 def invalidate_new(folding: FoldRunner, events: EventLog, views: Mapping[str, EventStream]) -> None:
     """Invalidate the intervals of the events after the cursor, and move the cursor."""
     cursor = folding.outbox.checkpoints.cursor
-    by_id = {view.stream.id: view for view in views.values()}
+    by_id = {view.stream.id: (view.name, view.numbered) for view in views.values()}
     touched, last = [], cursor
     for position, stream_id, key, kind in events.touched(cursor, limit=TOUCHED_AT_ONCE):
         last = position
-        view = by_id[stream_id]
-        touched.append((view.name, key, kind, view.numbered))
+        name, numbered = by_id[stream_id]
+        touched.append((name, key, kind, numbered))
     if len(touched) < TOUCHED_AT_ONCE:
         last = events.end
     else:

@@ -66,7 +66,7 @@ class EventStream:
             if at is not None and event.kind in ACCOUNT_KINDS:  # stamped by the account, maybe in another zone
                 at = min(at, event.received_at)
             if at is not None and not timeline.is_superseded(at):
-                yield attrs.evolve(event, at=at)
+                yield event.with_time(at)
 
     def in_delivery_window(self, at: datetime) -> bool:
         """Whether documents of this time are delivered."""

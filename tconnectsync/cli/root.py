@@ -37,6 +37,7 @@ COMMANDS = {
     "restore": "Restore a backup into an empty data folder.",
     "resume": "Continue after a sink or a source has stopped.",
     "run": "Run the daemon: fetch and deliver continuously.",
+    "setup": "Ask for your accounts, test them, and start the service.",
     "status": "Show each step from the pump's phone to Nightscout, and what to do next.",
     "sync": "Fetch new data and deliver it once. The default command.",
     "verify": "Compare Nightscout with the event log; --repair corrects Nightscout.",

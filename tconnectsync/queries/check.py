@@ -35,6 +35,24 @@ def run_check(config: Config, plugins: Plugins, *, clock: Clock) -> Iterator[Che
         yield attrs.evolve(finding, remedy=remedy_within_check(finding.remedy))
 
 
+def check_sources(
+    config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path
+) -> Iterator[tuple[str, CheckResult]]:
+    """Test the sources that are on and yield their names with the results. ``data_dir`` is where they store a login."""
+    for name, source in open_sources(config, plugins, clock=clock, data_dir=data_dir).items():
+        for finding in _guarded(name, source.check()):
+            yield name, finding
+
+
+def check_receivers(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path) -> Iterator[CheckResult]:
+    """Test each receiver of the sinks that are on, once. ``data_dir`` is where they store what they learn."""
+    seen: set[str] = set()
+    for name, sink in open_sinks(config, plugins, clock=clock, data_dir=data_dir).items():
+        if sink.receiver.address not in seen:
+            seen.add(sink.receiver.address)
+            yield from _guarded(name, sink.receiver.check())
+
+
 def _all_results(config: Config, plugins: Plugins, clock: Clock) -> Iterator[CheckResult]:
     try:
         make_data_dir(config)

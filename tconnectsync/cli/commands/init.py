@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import attrs
 import click
 
 from tconnectsync.cli.init.draft_check import load_draft, try_out
-from tconnectsync.cli.init.legacy_settings import FEATURES, NAMES, feature_tables, older_settings, selected_pump
+from tconnectsync.cli.init.legacy_settings import (
+    FEATURES,
+    NAMES,
+    feature_tables,
+    mention_older_file,
+    older_settings,
+    selected_pump,
+)
 from tconnectsync.cli.init.new_file import draft_beside, publish_draft, service_hint, write_draft
 from tconnectsync.cli.init.questions import (
     EMAIL,
@@ -24,6 +30,7 @@ from tconnectsync.cli.init.questions import (
     AnswerFinder,
     ask,
     host_zone,
+    split_token,
 )
 from tconnectsync.cli.init.set_option import with_settings
 from tconnectsync.cli.init.template import TemplateValues, fill_template
@@ -71,6 +78,8 @@ def command(
     default in that file (os.environ.get). You are asked for missing values. Only the owner can read the new file.
     """
     path = _target(invocation, output, force=force)
+    if from_env is None:
+        mention_older_file(invocation)
     old = older_settings(invocation, from_env)
     asking = AnswerFinder(old, sys.stdin.isatty(), path)
     answers = _answers(
@@ -137,7 +146,7 @@ def _answers(
     account = asking.answer(EMAIL, email)
     password = None if password_file else asking.answer(PASSWORD)
     account_region = asking.answer(REGION, region)
-    address, token = _without_token(asking.answer(URL, url))
+    address, token = split_token(asking.answer(URL, url))
     token = next(filter(None, map(asking.old.get, TOKENS)), None) or token
     if api_secret_file is not None or any(asking.old.get(name) for name in SECRET.names):
         token = None
@@ -152,10 +161,3 @@ def _answers(
         api_secret=None if token or api_secret_file else asking.answer(SECRET),
         api_secret_file=str(Path.cwd() / api_secret_file) if api_secret_file else None,
     )
-
-
-def _without_token(url: str) -> tuple[str, str | None]:
-    """Split an address from the access token in it (``?token=…``)."""
-    parts = urlsplit(url)
-    given = parse_qs(parts.query)
-    return (urlunsplit((*parts[:3], "", "")), given["token"][0]) if given.keys() == {"token"} else (url, None)

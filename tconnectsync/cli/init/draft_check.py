@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from tconnectsync.queries.zone_check import ZoneDoubt
 
 
-def load_draft(invocation: CliContext, draft: Path, path: Path, names: frozenset[str]) -> Config:
+def load_draft(
+    invocation: CliContext, draft: Path, path: Path, names: frozenset[str], *, command: str = "init"
+) -> Config:
     """Read the draft as commands will read ``path`` later, without the variables in ``names``. Errors: ConfigError."""
     from tconnectsync.config.load import load_config
 
@@ -27,7 +29,7 @@ def load_draft(invocation: CliContext, draft: Path, path: Path, names: frozenset
             words.replace(str(draft), str(path)).replace(draft.name, path.name) for words in error.problems
         )
         raise type(error)(
-            problems, remedy="Nothing was written. Correct the values and run `tconnectsync init` again."
+            problems, remedy=f"Nothing was written. Correct the values and run `tconnectsync {command}` again."
         ) from None
     if invocation.logs is not None:
         invocation.logs.redact(config.secrets())

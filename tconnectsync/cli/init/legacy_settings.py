@@ -27,13 +27,12 @@ def older_settings(invocation: CliContext, from_env: Path | None) -> dict[str, s
     """Return the settings by name: the file's explicit values win over the environment, that over the file's defaults."""
     environ = {name: _plain(name, invocation.environ[name]) for name in NAMES if invocation.environ.get(name)}
     if from_env is None:
-        _mention_older_file(invocation)
         return environ
     found = _read_file(from_env, invocation.environ)
     return found.defaults | environ | found.explicit
 
 
-def _mention_older_file(invocation: CliContext) -> None:
+def mention_older_file(invocation: CliContext) -> None:
     """Print where the settings of an older bridge are, if they exist."""
     from tconnectsync.config.file import find_legacy_settings
 

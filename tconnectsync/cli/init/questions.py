@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import attrs
 import click
@@ -119,6 +120,13 @@ class AnswerFinder:
                 f" Nothing was written to {self.path}."
             )
         return ask(question, default)
+
+
+def split_token(url: str) -> tuple[str, str | None]:
+    """Split an address from the access token in it (``?token=…``)."""
+    parts = urlsplit(url)
+    given = parse_qs(parts.query)
+    return (urlunsplit((*parts[:3], "", "")), given["token"][0]) if given.keys() == {"token"} else (url, None)
 
 
 def ask(question: Question, default: str | None = None) -> str:

@@ -1,0 +1,133 @@
+"""``tconnectsync setup``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from tconnectsync.cli.init.questions import PASSWORD, SECRET, Question
+from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.output import say
+from tconnectsync.cli.parameters import Duration, common_options, pass_invocation
+from tconnectsync.exit_status import ExitStatus
+
+
+@click.command("setup")
+@click.option("--timezone", metavar="ZONE", help='Time zone where the wearer lives, such as "Europe/Berlin".')
+@click.option("--email", help="Email address of the Tandem Source account.")
+@click.option("--region", help="Region of the account: US or EU.")
+@click.option("--url", help="Address of the Nightscout site.")
+@click.option("--password-file", type=click.Path(path_type=Path), help="File that contains only the password.")
+@click.option(
+    "--api-secret-file",
+    type=click.Path(path_type=Path),
+    help="File that contains only the site's API secret or an access token.",
+)
+@click.option(
+    "--from-env",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Use the settings of an older bridge: its .env or secret.py.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set another key, such as sinks.nightscout-cgm.enabled=true. Can be repeated.",
+)
+@click.option("--non-interactive", is_flag=True, help="Ask nothing. A missing answer is an error.")
+@click.option(
+    "--force", is_flag=True, help="Replace an existing configuration. The old file is kept as config.toml.old."
+)
+@click.option("--no-check", is_flag=True, help="Do not test the answers.")
+@click.option("--no-start", is_flag=True, help="Only write the files.")
+@click.option("--user", "for_user", is_flag=True, help="For this user only, without the service.")
+@click.option(
+    "--wait",
+    "limit",
+    type=Duration(),
+    default="15m",
+    show_default=True,
+    metavar="DURATION",
+    help="Wait no longer than this for the first sync.",
+)
+@common_options
+@pass_invocation
+def command(
+    invocation: CliContext, timezone: str | None, email: str | None, region: str | None, url: str | None,
+    password_file: Path | None, api_secret_file: Path | None, from_env: Path | None, settings: tuple[str, ...],
+    non_interactive: bool, force: bool, no_check: bool, no_start: bool, for_user: bool, limit: timedelta,
+) -> int:  # fmt: skip
+    """Ask for the accounts, test them, start the service, and wait for the first sync.
+
+    Run it with `sudo`. It writes the configuration and the files with the secrets. It finds the settings of an older bridge.
+    For scripts: --non-interactive, with flags or environment variables (TCONNECT_EMAIL, NS_URL, …).
+
+    \b
+    sudo tconnectsync setup
+    """
+    from tconnectsync.cli.setup import conversation
+    from tconnectsync.cli.setup.interview import Given
+    from tconnectsync.cli.setup.service import find_service
+
+    given = Given(
+        email=email,
+        password=_content(PASSWORD, password_file),
+        region=region,
+        timezone=timezone,
+        url=url,
+        secret=_content(SECRET, api_secret_file),
+    )
+    options = conversation.SetupOptions(
+        given=given,
+        from_env=from_env,
+        settings=settings,
+        terminal=sys.stdin.isatty() and not non_interactive,
+        force=force,
+        test=not no_check,
+        start=not no_start,
+        for_user=for_user,
+        limit=limit,
+    )
+    service = find_service()
+    places = conversation.choose_places(invocation, service, for_user=for_user)
+    if conversation.needs_answers(places, options):
+        status = conversation.configure(invocation, places, options)
+        if status != ExitStatus.DONE:
+            return status
+    if not options.start:
+        say("Nothing was started. To start: run `tconnectsync setup` again without --no-start.")
+        return int(ExitStatus.DONE)
+    status = conversation.start(invocation, places, service, limit)
+    return status if status == ExitStatus.FAILED else _show_end(invocation, status)
+
+
+def _show_end(invocation: CliContext, status: int) -> int:
+    """Print ``status`` and the address of the site."""
+    from tconnectsync.cli.commands.status import command as show_status
+
+    say("")
+    with click.Context(show_status, obj=invocation) as ctx:
+        ctx.invoke(show_status)
+    address = getattr(invocation.config().sections.get("nightscout"), "url", None)
+    if address:
+        say(f"\nOpen your site: {address}")
+    invocation.status = status
+    return status
+
+
+def _content(question: Question, path: Path | None) -> str | None:
+    """Return the secret in a file; None without a file. Errors: click.UsageError."""
+    if path is None:
+        return None
+    try:
+        return question.read(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        why = error.strerror or "it cannot be read"
+    except ValueError as error:  # empty, or not text
+        why = f"expected {error}" if not isinstance(error, UnicodeDecodeError) else "it is not a text file"
+    raise click.UsageError(f"{question.flag}: {path}: {why}. Nothing was written.")

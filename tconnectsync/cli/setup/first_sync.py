@@ -1,0 +1,60 @@
+"""Waits until the daemon has fetched and delivered everything for the first time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from enum import Enum
+from typing import Any
+
+from tconnectsync.cli.progress import ProgressLine
+from tconnectsync.clock import Clock
+from tconnectsync.text.plural import counted
+
+LOOK_EVERY_S = 1.0
+_STOPPED = frozenset({"refused", "changed", "halted", "braked", "damaged"})
+
+
+class SyncState(Enum):
+    """How far the first sync is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+    """Some part stopped; ``status`` says why and what to do."""
+
+
+def sync_state(status: Mapping[str, Any]) -> SyncState:
+    """Judge what ``status --json`` prints."""
+    sources = [part for part in status["sources"].values() if part["state"] != "off"]
+    sinks = [part for part in status["sinks"].values() if part["state"] != "off"]
+    if any(part["state"] in _STOPPED for part in (*sources, *sinks)):
+        return SyncState.STOPPED
+    read = all(part["last_fetch"] for part in sources)
+    delivered = all(part["state"] == "ok" and not part["behind"] and not part["pending"] for part in sinks)
+    return SyncState.DONE if read and delivered else SyncState.RUNNING
+
+
+def wait_for_sync(
+    read_status: Callable[[], Mapping[str, Any]], clock: Clock, *, limit: timedelta, alive: Callable[[], bool]
+) -> SyncState:
+    """Wait until the first sync is done or stopped, the daemon is not ``alive``, or ``limit`` is over. Shows the progress."""
+    end = clock.monotonic() + limit.total_seconds()
+    with ProgressLine(stream=sys.stderr) as line:
+        while True:
+            status = read_status()
+            state = sync_state(status)
+            if state is not SyncState.RUNNING or not alive():
+                return state
+            if clock.monotonic() >= end:
+                return SyncState.RUNNING
+            line.show(", ".join(_progress(status)), 0, 0)
+            clock.sleep(LOOK_EVERY_S)
+
+
+def _progress(status: Mapping[str, Any]) -> Iterator[str]:
+    yield f"First sync: {counted(int(status['log']['positions']), 'record')} fetched"
+    waiting = sum(int(sink["pending"]) for sink in status["sinks"].values())
+    if waiting:
+        yield f"{counted(waiting, 'document')} to send"

@@ -1,0 +1,58 @@
+"""Writes the configuration and the files with the secrets."""
+
+from __future__ import annotations
+
+import attrs
+import click
+
+from tconnectsync.cli.init.template import TemplateValues, fill_template, quoted
+from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.setup.places import API_SECRET, PASSWORD, TOKEN, NewFile, Places, write_files
+from tconnectsync.cli.setup.trial import Answers
+
+
+def write_configuration(invocation: CliContext, places: Places, answers: Answers) -> None:
+    """Write the secrets, then the configuration; an older configuration is kept beside it as ``.old``.
+
+    Errors: click.UsageError if --set puts a secret into a file that everybody can read; OSError.
+    """
+    text = fill_template(_values(places, answers))
+    private = _holds_secret(invocation, text)
+    if private and places.service:
+        raise click.UsageError(
+            "--set: this key is a secret, and everybody can read the service's configuration. Use the key that ends in"
+            " _file, with the path of a file that contains only the secret. Nothing was written."
+        )
+    files = [
+        NewFile(path=places.secret(name), text=secret, folder_mode=0o700)
+        for name, secret in ((PASSWORD, answers.password), (API_SECRET, answers.secret))
+    ]
+    if places.config.exists():
+        files.append(
+            NewFile(path=places.config.with_name(places.config.name + ".old"), text=places.config.read_text("utf-8"))
+        )
+    files.append(NewFile(path=places.config, text=text, mode=0o644 if places.service else 0o600))
+    write_files(files, obsolete=[places.secret(TOKEN)] if places.service else [])
+
+
+def _values(places: Places, answers: Answers) -> TemplateValues:
+    tables = {name: dict(keys) for name, keys in answers.tables.items()}
+    if places.data_dir is not None:
+        tables.setdefault("", {}).setdefault("data_dir", quoted(str(places.data_dir)))
+    return attrs.evolve(
+        answers.values(),
+        password=None,
+        password_file=str(places.secret(PASSWORD)),
+        api_secret=None,
+        api_secret_file=str(places.secret(API_SECRET)),
+        tables=tables,
+    )
+
+
+def _holds_secret(invocation: CliContext, text: str) -> bool:
+    import tomli
+
+    from tconnectsync.config.file import ConfigFile
+    from tconnectsync.config.tables import holds_secret
+
+    return holds_secret(ConfigFile(path=None, tables=tomli.loads(text)), invocation.plugins(tolerant=True))

@@ -1,0 +1,81 @@
+"""``install.sh`` refuses what would do harm, and the manual page and the completion are complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tconnectsync.cli.root import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = sorted(
+    path
+    for path in (ROOT / "install.sh", *(ROOT / "packaging").rglob("*"))
+    if path.is_file() and path.read_bytes().startswith(b"#!/bin/sh")
+)
+
+
+def program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not here")
+    return found
+
+
+def man_page() -> str:
+    done = subprocess.run(
+        [sys.executable, ROOT / "packaging" / "man_page.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_shellcheck_finds_nothing(script: Path) -> None:
+    done = subprocess.run([program("shellcheck"), script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--prefix", "/usr"], "belongs to the system"),
+        (["--prefix", "/opt/"], "belongs to the system"),
+        (["--prefix", "/usr/../etc"], "without .."),
+        (["--prefix", "relative"], "must begin with /"),
+        (["--prefix", "/opt/a b"], "only letters"),
+        (["--prefix"], "needs a folder"),
+        (["--purge"], "--uninstall"),
+        (["--unknown"], "--unknown"),
+    ],
+)
+def test_wrong_options_change_nothing(words: list[str], told: str) -> None:
+    done = subprocess.run([ROOT / "install.sh", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "Nothing was changed" in done.stderr
+
+
+def test_the_manual_page_names_every_command_and_troff_reads_it() -> None:
+    page = man_page()
+    assert page.isascii()
+    for name in COMMANDS:
+        assert f'.SS "tconnectsync {name}'.replace("-", "\\-") in page
+    done = subprocess.run(
+        [program("groff"), "-man", "-Tutf8", "-ww", "-z"], input=page, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_bash_completes_commands() -> None:
+    words = {"COMP_WORDS": "tconnectsync set", "COMP_CWORD": "1", "_TCONNECTSYNC_COMPLETE": "bash_complete"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from tconnectsync.cli import main; main()"],
+        env={**os.environ, **words}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["plain,setup"]

@@ -72,6 +72,10 @@ mark=$prefix/installed-by-install.sh
 
 has_systemd() { [ -d /run/systemd/system ] && command -v systemctl > /dev/null; }
 
+if command -v dpkg > /dev/null && dpkg --status tconnectsync 2> /dev/null | grep -q '^Status: .* installed'; then
+    fail "tconnectsync is installed as a Debian package. Use apt for it (sudo apt remove tconnectsync). Nothing was changed."
+fi
+
 # --- uninstall ------------------------------------------------------------------------------------------------------
 
 services() { systemctl list-units --all --plain --no-legend 'tconnectsync.service' 'tconnectsync@*.service' | cut -d' ' -f1; }

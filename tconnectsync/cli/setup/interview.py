@@ -25,7 +25,7 @@ from tconnectsync.cli.output import say
 from tconnectsync.cli.setup.trial import Answers, TrialResult, show_finding, try_account, try_site
 from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.queries.zone_check import clock_ahead, zone_doubt
-from tconnectsync.timeline.anchoring import Upload
+from tconnectsync.timeline.zone_decision import Upload
 from tconnectsync.timeline.zones import Zones
 
 ACCOUNT_INTRO = """

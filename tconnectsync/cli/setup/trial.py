@@ -17,7 +17,7 @@ from tconnectsync.cli.init.template import TemplateValues, fill_template
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
 from tconnectsync.plugin.receiver import CheckResult
-from tconnectsync.timeline.anchoring import Upload
+from tconnectsync.timeline.zone_decision import Upload
 
 _UNKNOWN = "not-asked-yet"
 _SOME_ZONE = "America/New_York"

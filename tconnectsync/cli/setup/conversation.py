@@ -122,16 +122,16 @@ def _answers(invocation: CliContext, places: Places, options: SetupOptions) -> A
 
 def _offered_older_file(invocation: CliContext) -> Path | None:
     """Look for an older bridge's settings, also in the home of the user behind ``sudo``; return the file if it shall be used."""
-    from tconnectsync.config.file import find_older_settings
+    from tconnectsync.config.file import find_legacy_settings
 
     environ = invocation.environ
-    older = find_older_settings(environ)
+    older = find_legacy_settings(environ)
     name = environ.get("SUDO_USER", "")
     if older is None and name and os.geteuid() == 0:
         import pwd
 
         with contextlib.suppress(KeyError):
-            older = find_older_settings({**environ, "HOME": pwd.getpwnam(name).pw_dir})
+            older = find_legacy_settings({**environ, "HOME": pwd.getpwnam(name).pw_dir})
     if older is None:
         return None
     say(f"\nFound the settings of an older bridge: {older}")

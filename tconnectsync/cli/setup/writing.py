@@ -53,6 +53,6 @@ def _holds_secret(invocation: CliContext, text: str) -> bool:
     import tomli
 
     from tconnectsync.config.file import ConfigFile
-    from tconnectsync.config.schema import holds_secret
+    from tconnectsync.config.schema import has_secret
 
-    return holds_secret(ConfigFile(path=None, tables=tomli.loads(text)), invocation.plugins(tolerant=True))
+    return has_secret(ConfigFile(path=None, tables=tomli.loads(text)), invocation.plugins(tolerant=True))

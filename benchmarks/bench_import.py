@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from bench_sync import ALL_ON
 from measure import HERE, Ended, Row, main_of, run_python
-from world import ZONE, World, clean_environment, running_world
+from simulated_services import ZONE, World, clean_environment, running_world
 
 WINDOW_DAYS = 28
 LEAD_DAYS = 2

@@ -17,7 +17,7 @@ from pathlib import Path
 import requests
 from bench_sync import real_site
 from measure import Row, Spread, main_of, run_python
-from world import clean_environment, running_world
+from simulated_services import clean_environment, running_world
 
 ARRAY = 500
 SINK = "nightscout-treatments"

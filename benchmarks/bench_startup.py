@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from measure import Row, Spread, main_of, repeat, run_python, seconds
-from world import clean_environment
+from simulated_services import clean_environment
 
 
 def _command(*words: str) -> float:

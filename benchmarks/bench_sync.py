@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from measure import Ended, Row, Spread, main_of, run_python
-from world import World, clean_environment, running_world
+from simulated_services import World, clean_environment, running_world
 
 ALL_ON = """
 [sinks.nightscout-iob]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from measure import HERE, Row, Spread, main_of
-from world import SharedClock, clean_environment, running_world
+from simulated_services import SharedClock, clean_environment, running_world
 
 LEAD_DAYS = 4
 HISTORY_DAYS = 2
@@ -33,7 +33,14 @@ def live(days: int, idle_h: float, *, under: tuple[str, ...] = ()) -> tuple[dict
         SharedClock.made(folder / "clock", began)
         with running_world(days=days + LEAD_DAYS, start=start, clock=folder / "clock") as world:
             config = world.configure(folder / "home", history_days=HISTORY_DAYS)
-            words = [sys.executable, str(HERE / "lived.py"), str(config), str(folder / "clock"), str(days), str(idle_h)]
+            words = [
+                sys.executable,
+                str(HERE / "daemon_days.py"),
+                str(config),
+                str(folder / "clock"),
+                str(days),
+                str(idle_h),
+            ]
             process = subprocess.Popen(
                 [*under, *words], env=clean_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )

@@ -24,7 +24,7 @@ from tconnectsync.plugin.spec import Context, Sink
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.data_dir import free_space_problem, outbox_path
 from tconnectsync.runtime.engine import Engine
-from tconnectsync.runtime.memory import release_large_blocks
+from tconnectsync.runtime.memory_limit import release_large_blocks
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.resolver import TimelineResolver
 

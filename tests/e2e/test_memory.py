@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync.runtime.memory import release_large_blocks
+from tconnectsync.runtime.memory_limit import release_large_blocks
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump

@@ -1,4 +1,4 @@
-"""``lived.py CONFIG CLOCK DAYS IDLE_HOURS``: the engine as the daemon opens it, on a clock that a simulated world shares.
+"""``daemon_days.py CONFIG CLOCK DAYS IDLE_HOURS``: the engine as the daemon opens it, on a clock that a simulated world shares.
 
 Lives through so many days, turn by turn, then through hours in which nothing new comes, and prints what it saw as JSON.
 Everything that the daemon's process holds is in this one; only the waiting is left out.
@@ -12,7 +12,7 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from world import SharedClock
+from simulated_services import SharedClock
 
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins

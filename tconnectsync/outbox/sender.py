@@ -55,6 +55,8 @@ class Sender:
     receiver: Receiver
     accepted_count: int = 0
     """How many documents of the last batch the receiver accepted."""
+    accepted_newest: datetime | None = None
+    """The time of the newest document among them; None if only deletions were accepted."""
     inconclusive: bool = False
     """Whether the last batch says nothing about the receiver: it was halved, or one document failed alone."""
     batch_shrunk: bool = False
@@ -97,6 +99,7 @@ class Sender:
         Raises the receiver's Retryable and CredentialsRefused, after the outbox recorded which documents are in doubt.
         """
         self.accepted_count, self.inconclusive, self.batch_shrunk = 0, False, False
+        self.accepted_newest = None
         self._recall()
         batch = self._next_batch(now)
         if not batch:
@@ -231,6 +234,7 @@ class Sender:
                     self._retry_refused(row)
                     row = []
                     puts.append(delivery.document_id)
+                    self.accepted_newest = max(self.accepted_newest or delivery.document.at, delivery.document.at)
             elif isinstance(outcome, Postponed):
                 wait_s = POSTPONE_S if outcome.after_s is None else min(outcome.after_s, LONGEST_ASKED_WAIT_S)
                 self.outbox.queue.postpone(delivery, now, wait_s)

@@ -98,7 +98,7 @@ def open_sink_runner(
             outbox.checkpoints.start_over()
             outbox.facts.put(LOG_ID, events.log_id)
     outbox.facts.put(LOG_ID, events.log_id)
-    return SinkRunner.build(
+    runner = SinkRunner.build(
         name=name,
         fingerprint=f"{sink.fingerprint} decoders={dict(decoders)}",
         fold_runner=FoldRunner(outbox, {fold.name: fold for fold in sink.folds}),
@@ -109,6 +109,8 @@ def open_sink_runner(
         rewrite_limit=config.limits.rewrite_brake,
         credentials_fingerprint=options_fingerprint(events.log_id, config.sections),
     )
+    runner.delivery.report.zone_at = config.zones.zone_at
+    return runner
 
 
 def open_sources(config: Config, plugins: Plugins, *, clock: Clock, data_dir: Path) -> dict[str, Source]:

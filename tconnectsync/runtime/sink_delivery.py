@@ -17,6 +17,7 @@ from tconnectsync.outbox.facts import LAST_DELIVERED, REWRITES_ALLOWED
 from tconnectsync.outbox.preflight import DeliveryBlock, Preflight
 from tconnectsync.outbox.sender import UNCONFIRMED_WORDS, Sender, unconfirmed_remedy
 from tconnectsync.retry.health import HealthState
+from tconnectsync.runtime.delivery_report import DeliveryReport
 from tconnectsync.runtime.sink_health import SinkHealth
 from tconnectsync.text.plural import counted
 
@@ -33,6 +34,10 @@ class SinkDelivery:
     clock: Clock
     health: SinkHealth
     is_behind: Callable[[], bool]
+    report: DeliveryReport = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.report = DeliveryReport(self.name)
 
     @property
     def outbox(self) -> Outbox:
@@ -55,8 +60,14 @@ class SinkDelivery:
         return due is not None and due <= now
 
     def deliver(self) -> bool:
-        """Send one batch. Return True if something was done."""
+        """Send one batch. Return True if something was done. The last batch of a delivery writes a line to the log."""
         now = self.clock.now()
+        done = self._deliver_batch(now)
+        if not done or not self.has_due_document(now):
+            self.report.write(now)
+        return done
+
+    def _deliver_batch(self, now: datetime) -> bool:
         self.sender.batch_shrunk = False
         try:
             self.outbox.queue.expire(now)
@@ -66,7 +77,7 @@ class SinkDelivery:
                 return False
             if not admitted:
                 return True
-            done = self.sender.send_next(now)
+            done = self._send_next(now)
         except CredentialsRefused as error:
             self.preflight.start_over()
             self.health.refuse(error)
@@ -89,6 +100,12 @@ class SinkDelivery:
             self._record_success(now, done=bool(done))
             return bool(done)
         return False
+
+    def _send_next(self, now: datetime) -> int:
+        try:
+            return self.sender.send_next(now)
+        finally:
+            self.report.add(self.sender.accepted_count, self.sender.accepted_newest)
 
     def _record_failure(self, error: Retryable | Rejected) -> None:
         if self.sender.is_unconfirmed():

@@ -281,3 +281,15 @@ def test_a_request_that_cannot_be_done_does_not_end_it(world: SyncSetup) -> None
         assert not living.ended
         world.home.run("sync")
         living.stop()
+
+
+def test_each_delivery_is_one_line_in_the_log(world: SyncSetup) -> None:
+    """With the number of documents and the time of the newest, however many batches it takes; none when nothing was sent."""
+    with daemon(world.home) as living:
+        world.settled(living)
+        lines = [line for line in living.log.splitlines() if f"delivered sink={TREATMENTS} " in line]
+        living.stop()
+    [line] = lines
+    found = re.search(r'message="(\d+) documents delivered, newest \d\d:\d\d"', line)
+    assert found is not None, line
+    assert int(found[1]) > 20

@@ -15,7 +15,17 @@ TEXT = (ROOT / "requirements.lock").read_text()
 PROJECT = tomli.loads((ROOT / "pyproject.toml").read_text())
 ENTRIES = [entry for entry in re.split(r"\n(?=\S)", TEXT) if not entry.startswith("#")]
 LOCKED = [Requirement(re.split(r"\s\\\s", entry)[0].strip()) for entry in ENTRIES]
-NETWORK = {"cryptography", "pyjwt", "requests", "urllib3", "waitress", "flask", "werkzeug", "apprise"}
+NETWORK = {
+    "cryptography",
+    "pyjwt",
+    "requests",
+    "urllib3",
+    "waitress",
+    "flask",
+    "werkzeug",
+    "apprise",
+    "prometheus-client",
+}
 
 
 def wanted() -> list[Requirement]:

@@ -105,3 +105,14 @@ def test_the_template_differs_only_where_an_instance_must() -> None:
     single, template = (settings(name) for name in UNITS)
     different = {key for key in single | template if single.get(key) != template.get(key)}
     assert different == {"Description", "Environment", "ExecStartPre", "LoadCredential", "StateDirectory", "User"}
+
+
+def test_the_unit_that_notifies_of_a_failure_is_whole(tmp_path: Path, analyze: str) -> None:
+    """It has no sandbox like the service's: it runs once, with the addresses of the notifications."""
+    text = (FOLDER / "tconnectsync-failed@.service").read_text()
+    copy = tmp_path / "tconnectsync-failed@tconnectsync.service.service"
+    copy.write_text(text.replace("/opt/tconnectsync/bin/apprise", shutil.which("true") or sys.executable))
+    done = subprocess.run([analyze, "verify", "--man=no", copy], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    credential = dict(value.split(":") for value in settings("tconnectsync.service")["LoadCredential"])["alert-urls"]
+    assert f"--config=/etc/credstore/{credential} " in text

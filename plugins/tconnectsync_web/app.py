@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, jsonify, request
 
 from tconnectsync import CheckResult
+from tconnectsync_web.metrics import metrics_text
 from tconnectsync_web.secret_gate import SecretGate, client_of
 from tconnectsync_web.sync_cycles import Cycles
 
@@ -44,6 +46,15 @@ def web_app(
     def index() -> Response:
         return jsonify(_without_personal_data(read_status(), cycles))
 
+    def metrics() -> Response:
+        begin = time.monotonic()
+        status = read_status()
+        try:
+            text = metrics_text(status, time.monotonic() - begin)
+        except ImportError:
+            return _message("the package prometheus-client is missing; install the extra web again", 501)
+        return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+
     def run() -> tuple[Response, int]:
         _, new = cycles.start()
         return jsonify({"message": "started" if new else "already running"}), 202
@@ -65,6 +76,7 @@ def web_app(
     app.after_request(_forbid_caching)
     app.add_url_rule("/healthz", view_func=healthz)
     app.add_url_rule("/", view_func=limited(index))
+    app.add_url_rule("/metrics", view_func=limited(metrics))
     app.add_url_rule("/run", view_func=run, methods=["GET", "POST"])
     app.add_url_rule("/update", view_func=limited(update), methods=["GET", "POST"])
     app.add_url_rule("/check_login", view_func=limited(check_login))

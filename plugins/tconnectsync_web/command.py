@@ -87,9 +87,9 @@ class _NotSetUp(click.ClickException):
 def web(engine: CommandContext, host: str, port: int, behind_router: bool) -> int:
     """Sync on request over HTTP, for hosting services that only run web applications, and for uptime monitors.
 
-    /run starts a sync cycle, /update waits for its end, / shows the status, /check_login tests the logins. Each needs
-    the
-    secret of [web] (TCONNECTSYNC_HEROKU_SECRET). /healthz needs none. It runs beside the daemon or instead of it.
+    /run starts a sync cycle, /update waits for its end, / shows the status, /metrics is for Prometheus, /check_login
+    tests the logins. Each needs the secret of [web] (TCONNECTSYNC_HEROKU_SECRET). /healthz needs none. It runs
+    beside the daemon or instead of it.
     """
     engine.serve()
     options = engine.config().sections["web"]

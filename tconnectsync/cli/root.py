@@ -29,6 +29,7 @@ COMMANDS = {
     "check": "Test the configuration, login, pumps, Nightscout, disk and clock.",
     "dead-letters": "Show, retry or drop documents that a receiver refused.",
     "events": "Print the pump's records from the event log.",
+    "help": "Show what the program or one of its commands does.",
     "import": "Read saved files of pump data into the event log.",
     "init": "Create a configuration file and test it.",
     "log": "Check or repair the event log.",
@@ -89,6 +90,7 @@ class RootGroup(click.Group):
             formatter.write_dl(
                 [
                     ("tconnectsync demo", "try it with a simulated pump and cloud; needs no account"),
+                    ("sudo tconnectsync setup", "connect your accounts and start the service; asks for what it needs"),
                     ("tconnectsync check", "test your configuration and see what is wrong"),
                     ("tconnectsync sync --dry-run", "print the documents it would send, without sending them"),
                     ("tconnectsync run", "run continuously; the systemd service does this"),
@@ -120,6 +122,8 @@ def root(ctx: click.Context, /, **older: Any) -> int:
     A "source" fetches the pump's records into an event log on this computer. A "sink" sends one kind of data from the log to
     one receiver, such as Nightscout. Unofficial. Not a medical device. Not for dosing decisions.
     """
+    if ctx.ensure_object(CliContext).environ.get("NO_COLOR"):
+        ctx.color = False
     status = perform_legacy(ctx, ctx.ensure_object(CliContext), older)
     if status is not None:
         return status

@@ -47,6 +47,16 @@ def status_lines(status: Mapping[str, Any], now: datetime, zone: tzinfo) -> Sequ
     return links
 
 
+def verdict(lines: Sequence[StatusLine]) -> StatusLine:
+    """Return the whole in one line: the worst level, and the names of the steps that have it."""
+    for level, words in (("bad", "needs you: {}. See what to do below."), ("wait", "waiting: {}.")):
+        names = list(dict.fromkeys(line.name for line in lines if line.level == level))
+        if names:
+            return StatusLine(name="", level=level, lines=(words.format(", ".join(names)),))
+    newest = [line.lines[0].split(";")[0] for line in lines if line.name.startswith("pump ")]
+    return StatusLine(name="", level="ok", lines=("everything works" + (f"; {newest[0]}" if newest else "") + ".",))
+
+
 def _disk_link(disk: Mapping[str, Any]) -> StatusLine:
     if disk.get("message"):
         lines = tuple(str(line) for line in (disk["message"], disk.get("remedy")) if line)

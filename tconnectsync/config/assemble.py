@@ -126,13 +126,13 @@ class ConfigBuilder:
         older = find_legacy_settings(self.tables.sources.environ)
         if older is not None:
             words = (
-                f"No configuration file was found, but the settings of an older bridge: {older}. Create a configuration from them:"
-                f" tconnectsync init --from-env {shlex.quote(str(older))}"
+                f"No configuration file was found, but the settings of an older bridge: {older}. To use them, run"
+                f" `sudo tconnectsync setup`, or without root `tconnectsync init --from-env {shlex.quote(str(older))}`."
             )
             return [words]
         words = (
-            "No configuration file was found. Copy config.toml.example to ~/.config/tconnectsync/config.toml (or "
-            "/etc/tconnectsync/config.toml for the service), or name one with --config."
+            "No configuration file was found. Run `sudo tconnectsync setup`: it asks for what it needs. If you have a file"
+            " elsewhere, name it with --config."
         )
         return [words]
 

@@ -342,7 +342,7 @@ def test_a_plugin_cannot_take_a_command_of_the_engine(world: CliHarness) -> None
     world.plugins = load_plugins([EntryPoint("greedy", made_up_plugin("status"))])
     assert "Say hi" not in world.run("--help").out
     world.application.status = {"version": "4.0.0", "data_dir": "/data"}
-    assert world.run("status").out.startswith("tconnectsync 4.0.0, data in /data")
+    assert "tconnectsync 4.0.0, data in /data" in world.run("status").out
     assert world.plugins.problems[0].message.startswith('command "status" is ignored')
 
 
@@ -376,6 +376,14 @@ def test_the_overview_says_what_the_commands_own_help_says(world: CliHarness, na
     assert (command.help or "").replace("\n    ", " ").split("\n")[0].strip()
     assert command.name == name
     assert world.run(name, "--help").status == 0
+
+
+def test_help_command_shows_what_help_shows(world: CliHarness) -> None:
+    """``help`` for people who do not know ``--help``."""
+    assert world.run("help").out == world.run("--help").out
+    assert world.run("help", "log", "repair").out == world.run("log", "repair", "--help").out
+    assert world.run("help", "statsu").status == 2
+    assert "status" in world.run("help", "statsu").err
 
 
 def test_help_works_while_the_configuration_does_not(world: CliHarness) -> None:

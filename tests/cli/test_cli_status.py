@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import click
 import pytest
 
+from tconnectsync.cli.commands import status as status_command
 from tconnectsync.cli.progress import ProgressLine, bar_words
 from tconnectsync.cli.status_links import StatusLine, status_lines, too_old
 from tconnectsync.projection.pending_notes import PendingNote
@@ -74,7 +77,7 @@ def link(status: dict[str, Any], name: str) -> StatusLine:
 def test_a_chain_that_is_well(world: CliHarness) -> None:
     world.application.status = a_status()
     assert world.run("status").out.splitlines() == [
-        "tconnectsync 4.0.0, data in /var/lib/tconnectsync",
+        "ok    everything works; newest data 13:58 (14 min ago).",
         "",
         "ok    phone to tandem        last upload 14:00 (12 min ago)",
         "ok    tandem login           accepted",
@@ -82,7 +85,55 @@ def test_a_chain_that_is_well(world: CliHarness) -> None:
         "ok    pump 1234567           newest data 13:58 (14 min ago); worn; clock UTC+01:00, by evidence",
         "ok    event log              438,000 records, 96 MB; a year adds about 21 MB; checked 02:00 (12 h ago)",
         "ok    nightscout-treatments  last delivered 14:02 (10 min ago)",
+        "",
+        "tconnectsync 4.0.0, data in /var/lib/tconnectsync",
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "sink", "first"),
+    [
+        (
+            {"state": "refused", "message": "unknown"},
+            {"state": "halted", "message": "an older bridge"},
+            "BAD   needs you:",
+        ),
+        ({"last_upload": None}, {}, "WAIT  waiting: phone to tandem."),
+    ],
+    ids=["bad", "waiting"],
+)
+def test_verdict_comes_first(world: CliHarness, source: dict[str, Any], sink: dict[str, Any], first: str) -> None:
+    """The first line names the worst steps."""
+    world.application.status = a_status(source, sink)
+    line, *_ = world.run("status").out.splitlines()
+    assert line.startswith(first)
+    assert ("nightscout-treatments" in line) == bool(sink)
+
+
+def test_steps_that_are_off_take_no_line(world: CliHarness) -> None:
+    """They are named together at the end."""
+    world.application.status = a_status(sink={"state": "off"})
+    *steps, last = world.run("status").out.splitlines()
+    assert not any("nightscout-treatments" in line for line in steps)
+    assert last.startswith("Off: nightscout-treatments.")
+
+
+def test_long_lines_are_wrapped_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe gets whole lines, for grep."""
+    step = StatusLine(
+        name="phone", level="bad", lines=("word " * 40 + "https://nightscout.example.org/a-long-address",)
+    )
+    status_command._print(step, 5)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    status_command._print(step, 5)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 3
+    assert all(len(click.unstyle(line)) <= 60 for line in lines)
+    assert lines[1].startswith(" " * 13 + "word")
 
 
 def test_json_is_what_the_engine_says(world: CliHarness) -> None:

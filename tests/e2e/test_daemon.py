@@ -146,7 +146,7 @@ def test_a_reload_takes_what_changed_and_refuses_what_is_wrong(world: SyncSetup)
         eventually(lambda: living.heard.count("READY=1") == 2, "it goes on")
         assert "Site Change" in {doc["eventType"] for doc in world.site.documents("treatments")}
         right.write_text(good)
-        assert world.home.run("status", "--exit-code", expect=(9,)).stdout.count("BAD ") == 1
+        assert world.home.run("status", "--exit-code", expect=(9,)).stdout.count("\nBAD ") == 1
         living.hang_up()
         living.wait_for("reloaded")
         assert json.loads(world.home.run("status", "--json").stdout)["daemon"]["state"] == "ok"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -11,7 +15,7 @@ import click
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import Duration, common_options, pass_invocation
-from tconnectsync.cli.status_links import StatusLine, status_lines, too_old
+from tconnectsync.cli.status_links import StatusLine, status_lines, too_old, verdict
 from tconnectsync.errors import ConfigError
 from tconnectsync.exit_status import ExitStatus
 
@@ -21,6 +25,8 @@ _SYMBOLS = {
     "bad": click.style("BAD ", fg="red", bold=True),
     "off": click.style("off ", dim=True),
 }
+
+_NARROWEST = 30
 
 
 @click.command("status")
@@ -61,10 +67,14 @@ def command(invocation: CliContext, as_json: bool, exit_code: bool, max_age: tim
     if as_json:
         print_json(status, indent=2)
         return invocation.status
-    say(f"tconnectsync {status['version']}, data in {status['data_dir']}\n")
-    width = max((len(link.name) for link in links), default=0)
-    for link in links:
+    _print(verdict(links), 0)
+    say("")
+    shown = [link for link in links if link.level != "off"]
+    width = max((len(link.name) for link in shown), default=0)
+    for link in shown:
         _print(link, width)
+    off = ", ".join(link.name for link in links if link.level == "off")
+    say(f"\n{f'Off: {off}. ' if off else ''}tconnectsync {status['version']}, data in {status['data_dir']}")
     if stale:
         say(stale, err=True)
     return invocation.status
@@ -81,7 +91,17 @@ def _print_machine_problems(data_dir: Path, now: datetime) -> None:
 
 
 def _print(link: StatusLine, width: int) -> None:
-    first, *others = link.lines or ("",)
-    say(f"  {link.name.ljust(width)}  {first}".rstrip(), symbol=_SYMBOLS[link.level])
+    """Print a step. Long lines are wrapped on a terminal only, so that a pipe gets one line for each."""
+    margin = " " * (width + 8 if width else 6)
+    first, *others = [part for line in link.lines or ("",) for part in _wrapped(line, len(margin))]
+    name = f"  {link.name.ljust(width)}" if width else ""
+    say(f"{name}  {first}".rstrip(), symbol=_SYMBOLS[link.level])
     for line in others:
-        say(f"{' ' * (width + 8)}{line}")
+        say(margin + line)
+
+
+def _wrapped(line: str, margin: int) -> Sequence[str]:
+    if not sys.stdout.isatty():
+        return [line]
+    room = max(shutil.get_terminal_size().columns - margin, _NARROWEST)
+    return textwrap.wrap(line, room, break_long_words=False, break_on_hyphens=False) or [""]

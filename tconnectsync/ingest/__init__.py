@@ -1,1 +1,1 @@
-"""Polling one source: its schedule, its events into the log, and gaps to fetch again."""
+"""Polls a source, stores its events in the log, and fetches the days of gaps again."""

@@ -1,4 +1,4 @@
-"""One thing to ask of a source: a poll, a backfill, or days that a gap in the log lost."""
+"""One request to a source: a poll, a backfill, or days that a gap in the log lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tconnectsync.plugin.source import Batch
 
 
 class FetchState(Enum):
-    """How far a fetch is."""
+    """The state of a fetch."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -26,7 +26,7 @@ class FetchState(Enum):
 
 @attrs.define(eq=False)
 class Fetch:
-    """One fetch. ``whole``: a poll of everything new. ``gap``: the days of a gap that it fetches again."""
+    """One fetch. ``is_poll``: it reads everything new. ``gap``: the days of a gap that it fetches again."""
 
     start: Callable[[], Iterator[Batch]]
     is_poll: bool = False
@@ -37,7 +37,7 @@ class Fetch:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, well or badly."""
+        """Whether it has ended, successfully or not."""
         return self.state in (FetchState.DONE, FetchState.FAILED)
 
 

@@ -1,4 +1,4 @@
-"""What repairs took out of the log: where nothing may be taken back for it, and the days that a source fetches again."""
+"""Gaps that repairs left in the log: days to fetch again, and periods in which nothing is withdrawn until then."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tconnectsync.events import Event
 from tconnectsync.outbox import milliseconds
 
 MARGIN = timedelta(days=2)
-"""Around what a gap says of its time, which is the pump's wall clock: a zone, and documents that began before the gap."""
+"""Added around a gap's times: they are the pump's wall clock, and documents may begin before the gap."""
 MAX_DAYS = 28
-"""Days per stretch: after each it is remembered how far fetching again has come."""
+"""Days per fetch; the progress is stored after each."""
 _DAY = timedelta(days=1)
 _EARLIEST = datetime(2008, 1, 1, tzinfo=timezone.utc)
 _MAX_GAPS = 1000
@@ -22,7 +22,7 @@ _MAX_GAPS = 1000
 
 @attrs.frozen(kw_only=True)
 class RefetchRange:
-    """Pump-local days, both inclusive, of which a gap (``name``) took events."""
+    """Pump-local days, both inclusive, that may lack events because of the gap ``name``."""
 
     name: str
     first: date
@@ -30,22 +30,21 @@ class RefetchRange:
 
 
 def gap_records(events: EventLog) -> list[Event]:
-    """The log's gap records, newest first."""
+    """Return the log's gap records, newest first."""
     return events.facts("log.gap", limit=_MAX_GAPS)
 
 
 def gap_spans_ms(gaps: Sequence[Event]) -> list[tuple[int, int]]:
-    """The stretches (ms since 1970, UTC) in which a repaired log forbids withdrawals."""
-    spans = [_span(gap) for gap in gaps]
-    return [(milliseconds(first), milliseconds(last)) for first, last in spans]
+    """Return the periods (ms since 1970, UTC) of these gaps, in which nothing is withdrawn."""
+    return [(milliseconds(first), milliseconds(last)) for first, last in map(_span, gaps)]
 
 
 def open_gaps_by_source(
     events: EventLog, refetched_until: Mapping[str, Mapping[str, str]]
 ) -> Callable[[str], tuple[tuple[int, int], ...]]:
-    """By a stream's source: the stretches of those gaps whose days it has not fetched again.
+    """Return a function from a source's name to the periods of the gaps whose days it has not fetched again.
 
-    ``mended`` by source, as :func:`next_missing` takes it. Of a source that is not in it nobody fetches anything: all gaps.
+    ``refetched_until`` by source: see :func:`next_refetch`. For a source that is not in it, all gaps are open.
     """
     gaps = gap_records(events)
     opened = {source: events.facts("history.opened", source=source, limit=10_000) for source in refetched_until if gaps}
@@ -66,10 +65,10 @@ def open_gaps_by_source(
 
 
 def next_refetch(events: EventLog, source: str, refetched_until: Mapping[str, str]) -> RefetchRange | None:
-    """What ``source`` should fetch again next; None when that is done.
+    """Return the days that ``source`` should fetch again next; None if there are none.
 
-    Only days that are wanted (``history.opened``), oldest gap first. ``mended``: the last day (ISO) that was fetched again,
-    by the gap's name. LogCorrupt where a record that it needs is damaged.
+    Only wanted days (``history.opened``), oldest gap first. ``refetched_until``: the last day (ISO) that was fetched again, by
+    the gap's name. Errors: LogCorrupt if a record that it needs is corrupt.
     """
     gaps = gap_records(events)
     opened = events.facts("history.opened", source=source, limit=10_000) if gaps else []
@@ -77,8 +76,8 @@ def next_refetch(events: EventLog, source: str, refetched_until: Mapping[str, st
         name = _name(gap)
         days = _days_to_fetch(gap, opened, refetched_until.get(name, ""))
         if days:
-            together = [day for number, day in enumerate(days[:MAX_DAYS]) if day == days[0] + number * _DAY]
-            return RefetchRange(name=name, first=together[0], last=together[-1])
+            consecutive = [day for number, day in enumerate(days[:MAX_DAYS]) if day == days[0] + number * _DAY]
+            return RefetchRange(name=name, first=consecutive[0], last=consecutive[-1])
     return None
 
 
@@ -95,7 +94,7 @@ def _span(gap: Event) -> tuple[datetime, datetime]:
 
 
 def _days(gap: Event, opened: Sequence[Event]) -> list[date]:
-    """The days of a gap that are wanted, oldest first; nothing that was lost is later than the repair."""
+    """Return the wanted days of a gap, oldest first. No lost event is later than the repair."""
     first, last = (moment.date() for moment in _span(gap))
     last = min(last, gap.received_at.date() + _DAY)
     wanted = [

@@ -1,4 +1,4 @@
-"""Asks one source for news, request by request, and makes every answer durable before it asks on."""
+"""Polls one source, one request at a time, and stores each answer durably before the next request."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ CHANGED_WAIT_S = 3600.0
 DISK_ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
 CURRENT_FOR = timedelta(days=1)
 DAYS_AT_ONCE = 28
-"""Days of one backfill request: other fetches get their turn in between."""
+"""Days of one backfill fetch. Other fetches may run between two of them."""
 
 
 @attrs.define
 class Poller:
-    """One source at work: at most one network request a step."""
+    """Runs the fetches of one source. Each step makes at most one network request."""
 
     name: str
     source: Source
@@ -49,7 +49,7 @@ class Poller:
     credentials_fingerprint: str
     rng: random.Random
     free_space: Callable[[], str | None]
-    """None while there is room on the disk, else what is wrong in words."""
+    """Returns None if the disk has enough space, else a message."""
     progress: Batch = attrs.field(factory=Batch)
     _fetch: Fetch | None = None
     _batches: Iterator[Batch] | None = None
@@ -58,43 +58,46 @@ class Poller:
 
     @property
     def running(self) -> bool:
-        """Whether something is being read."""
+        """Whether a fetch is running."""
         return self._fetch is not None
 
     @property
     def busy(self) -> bool:
-        """Whether something is being read or was asked for."""
+        """Whether a fetch is running or queued."""
         return self._fetch is not None or bool(self._queue)
 
     @property
     def health(self) -> Health:
-        """How it is doing."""
+        """The source's health."""
         return self.state.health
 
+    @property
+    def _is_refused(self) -> bool:
+        """Whether these credentials were refused."""
+        health = self.state.health
+        return health.state == HealthState.REFUSED and health.fingerprint == self.credentials_fingerprint
+
     def next_step(self, now: datetime) -> datetime | None:
-        """When the next step may be; None: not by itself (refused credentials)."""
+        """Return when the next step is due; None if only the user can start it (refused credentials)."""
         if self.busy:
             return now
-        condition = self.state.health
-        if condition.state == HealthState.REFUSED and condition.fingerprint == self.credentials_fingerprint:
+        if self._is_refused:
             return None
         self._check_gaps_once()
-        deadlines = (self.state.next_poll, condition.not_before)
+        deadlines = (self.state.next_poll, self.state.health.not_before)
         return max([now, *(each.time(now, self.clock) for each in deadlines if each is not None)])
 
     def can_poll(self) -> bool:
-        """Whether a poll that the user asks for may go out: a back-off or a refusal forbids it, the rhythm does not."""
-        condition = self.state.health
-        if condition.state == HealthState.DAMAGED:  # a repair may have mended it; reading tells
+        """Whether the user may request a poll now: not during a back-off or after a refusal. The schedule does not matter."""
+        health = self.state.health
+        if health.state == HealthState.DAMAGED:  # perhaps it was repaired: try
             return True
-        if condition.state == HealthState.REFUSED and condition.fingerprint == self.credentials_fingerprint:
-            return False
-        return condition.not_before is None or condition.not_before.is_over(self.clock)
+        return not self._is_refused and (health.not_before is None or health.not_before.is_over(self.clock))
 
     def is_current(self, now: datetime, since: datetime | None = None) -> bool:
-        """Whether the source was read to its end within the last day, and what repairs took from the log was read again.
+        """Whether the source was read to its end within the last day, and all gaps were fetched again.
 
-        ``since``: that read also began no earlier than this, for what it asked for first may be older than its end.
+        ``since``: that read must also have begun at this time or later.
         """
         last, began = self.state.last_fetch, self.state.last_began
         if self.busy or last is None or not timedelta(0) <= now - last < CURRENT_FOR:
@@ -106,24 +109,21 @@ class Poller:
         return False
 
     def request_poll(self) -> list[Fetch]:
-        """Ask for a poll; one that is waiting or under way will do."""
-        for run in (self._fetch, *self._queue):
-            if run is not None and run.is_poll:
-                return [run]
+        """Queue a poll and return it; if one is queued or running, return that."""
+        for fetch in (self._fetch, *self._queue):
+            if fetch is not None and fetch.is_poll:
+                return [fetch]
         poll = Fetch(lambda: self.source.poll(SourceHistory(self.events, self.name)), is_poll=True)
         self._queue.appendleft(poll)
         return [poll]
 
-    def start_backfill(self, first: date, last: date, brought: EventCount | None = None) -> list[Fetch]:
-        """Ask for these pump-local days again, both inclusive: the newest part first, and others get their turn between.
-
-        ``brought`` counts what comes of it.
-        """
-        brought = brought or EventCount(self.events.end)
+    def start_backfill(self, first: date, last: date, count: EventCount | None = None) -> list[Fetch]:
+        """Queue fetches for these pump-local days, both inclusive, the newest days first. ``count`` counts their events."""
+        count = count or EventCount(self.events.end)
         parts = []
         while last >= first:
             begin = max(first, last - timedelta(days=DAYS_AT_ONCE - 1))
-            parts.append(Fetch(self._backfill_fetch(begin, last), event_count=brought))
+            parts.append(Fetch(self._backfill_fetch(begin, last), event_count=count))
             last = begin - timedelta(days=1)
         self._queue.extend(parts)
         return parts
@@ -132,10 +132,10 @@ class Poller:
         return lambda: self.source.backfill(SourceHistory(self.events, self.name), first, last)
 
     def stop(self) -> None:
-        """Give up what is under way and what was asked for; what came of it is in the log."""
-        for run in (self._fetch, *self._queue):
-            if run is not None:
-                run.state = FetchState.FAILED
+        """Give up the running and the queued fetches. Events that were read stay in the log."""
+        for fetch in (self._fetch, *self._queue):
+            if fetch is not None:
+                fetch.state = FetchState.FAILED
         self._queue.clear()
         batches, self._fetch, self._batches = self._batches, None, None
         close = getattr(batches, "close", None)
@@ -143,24 +143,24 @@ class Poller:
             close()
 
     def _next_batch(self, now: datetime) -> Batch | None:
-        """The next answer; None when the run is through."""
+        """Return the next answer, and start the next fetch if none is running; None if the fetch is complete."""
         if self._fetch is None:
             planned = self.state.next_poll is None or self.state.next_poll.is_over(self.clock)
-            if not self._queue or (planned and not any(run.is_poll for run in self._queue)):
+            if not self._queue or (planned and not any(fetch.is_poll for fetch in self._queue)):
                 self.request_poll()
             self._fetch = self._queue.popleft()
             self._fetch.state, self._fetch.began = FetchState.RUNNING, now
             self._batches = self._fetch.start()
-        assert self._batches is not None  # noqa: S101 - it belongs to the run
+        assert self._batches is not None  # noqa: S101 - set together with the fetch
         return next(self._batches, None)
 
     def step(self) -> None:
-        """One request. Every outcome ends in the condition; only a damaged log is raised."""
+        """Make one request and store its result in the state. Errors: LogCorrupt, IndexCorrupt."""
         now = self.clock.now()
         try:
-            trouble = self._host_problem(now)
-            if trouble is not None:
-                self._fail(now, HealthState.WAITING, trouble[0], trouble[1], after_s=60.0)
+            problem = self._host_problem(now)
+            if problem is not None:
+                self._fail(now, HealthState.WAITING, problem[0], problem[1], after_s=60.0)
                 return
             batch = self._next_batch(now)
             if batch is None:
@@ -183,22 +183,24 @@ class Poller:
         except Exception as error:
             if isinstance(error, sqlite3.DatabaseError):
                 self.events.discard_corrupt_index()
-            # the border to a plugin: its fault must not stop the others
+            # the border to a plugin: its fault must not stop other plugins
             if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-                remedy = "Make room on the disk (or look at its health); nothing is lost, polling goes on by itself."
+                remedy = (
+                    "Free space on the disk, or check its health. Nothing is lost, and polling resumes automatically."
+                )
                 self._fail(now, HealthState.WAITING, f"the event log cannot be written: {error.strerror}", remedy)
                 return
             log.exception("source_failed source=%s", self.name)
-            remedy = "This is a bug of the source plugin; the log has the details. It is tried again."
+            remedy = "This is a bug of the source plugin. Its details are in the program's log. Polling is retried."
             self._fail(now, HealthState.BACKING_OFF, f"the source failed unexpectedly: {type(error).__name__}", remedy)
         else:
             self.state.count_unknown(appended.events)
             if self._fetch is not None:
                 self._fetch.event_count.count(appended)
-            self.progress = attrs.evolve(batch, events=())  # they are in the log; not kept until the next poll
+            self.progress = attrs.evolve(batch, events=())  # the events are in the log; free their memory
 
     def resume(self) -> None:
-        """Forget a refusal or a back-off: the user says it may be tried again, and that this computer's clock is right."""
+        """Clear a refusal or a back-off. The user also confirms that this computer's clock is right."""
         newest = self.events.facts("window.fetched", limit=1)
         self.state.clock_override = newest[0].received_at.isoformat() if newest else ""
         self.state.health = Health()
@@ -213,41 +215,41 @@ class Poller:
             and newest[0].received_at.isoformat() != self.state.clock_override
         ):
             since = f"{newest[0].received_at:%Y-%m-%d %H:%M} UTC"
-            words = f"this computer's clock is behind the newest record of the log, which was written at {since}"
-            remedy = "Wait for the time to be set, or look at `timedatectl`. If it is right and the record is not:"
-            return words, f"{remedy} `tconnectsync resume {self.name}`."
-        room = self.free_space()
-        if room is not None:
-            return room, "Make room on the disk; what is known is still delivered, and polling goes on by itself."
+            message = f"this computer's clock is behind the newest record of the log, which was written at {since}"
+            remedy = "Wait until the clock is set, or check it with `timedatectl`. If the clock is right and the record is wrong:"
+            return message, f"{remedy} `tconnectsync resume {self.name}`."
+        full = self.free_space()
+        if full is not None:
+            return full, "Free space on the disk. Known data is still delivered, and polling resumes automatically."
         return None
 
     def _check_gaps_once(self) -> None:
-        """Once: what a repair took out of the log is not left until the next poll would have come by itself."""
+        """After a start: if a gap has to be fetched again, make the next poll due now."""
         if not self._gaps_checked:
             self._gaps_checked = True
-            with contextlib.suppress(LogCorrupt):  # the poll says so
+            with contextlib.suppress(LogCorrupt):  # the next poll reports it
                 if next_refetch(self.events, self.name, self.state.refetched_until) is not None:
                     self.state.next_poll = None
 
     def _finish(self, now: datetime) -> None:
-        """A run is through: go on with what a repair took out of the log, or wait for the next poll."""
-        run, memory = self._fetch, self.state
-        assert run is not None  # noqa: S101 - it has just ended
+        """Store that the fetch is complete, and queue the next days of a gap, if there are any."""
+        fetch, state = self._fetch, self.state
+        assert fetch is not None  # noqa: S101 - it has just ended
         self._fetch = self._batches = None
-        run.state = FetchState.DONE
-        if not memory.health.is_ok:
+        fetch.state = FetchState.DONE
+        if not state.health.is_ok:
             log.info("source_ok source=%s", self.name)
-        memory.health = Health().with_since(memory.health, now)
-        if run.gap is not None:
-            memory.refetched_until[run.gap.name] = run.gap.last.isoformat()
-        if run.is_poll:
-            memory.last_fetch = now
-            memory.last_began = now if run.began is None else min(run.began, now)
+        state.health = Health().with_since(state.health, now)
+        if fetch.gap is not None:
+            state.refetched_until[fetch.gap.name] = fetch.gap.last.isoformat()
+        if fetch.is_poll:
+            state.last_fetch = now
+            state.last_began = now if fetch.began is None else min(fetch.began, now)
             uploads = [fact.body.uploaded_at for fact in self.events.facts("upload.seen", source=self.name, limit=24)]
             wait = self.schedule.next_poll(now, uploads) - now
-            memory.next_poll = RememberedDeadline.after(wait.total_seconds(), self.clock)
+            state.next_poll = RememberedDeadline.after(wait.total_seconds(), self.clock)
         self._save()
-        missing = next_refetch(self.events, self.name, memory.refetched_until)
+        missing = next_refetch(self.events, self.name, state.refetched_until)
         if missing is not None:
             log.info("gap_fetched_again source=%s first=%s last=%s", self.name, missing.first, missing.last)
             self._queue.appendleft(Fetch(self._backfill_fetch(missing.first, missing.last), gap=missing))
@@ -256,19 +258,19 @@ class Poller:
         self, now: datetime, state: HealthState, message: str, remedy: str | None, *, after_s: float | None = None
     ) -> None:
         self.stop()
-        memory = self.state
-        failures = memory.health.failures + 1
+        before = self.state.health
+        failures = before.failures + 1
         not_before = None
         if state != HealthState.REFUSED:
             wait_s = backoff_s(failures, after_s=after_s, rng=self.rng, grows=state != HealthState.CHANGED)
             not_before = RememberedDeadline.after(wait_s, self.clock)
-        if memory.health.state != state or memory.health.message != message:
+        if before.state != state or before.message != message:
             log.warning('source_trouble source=%s state=%s message="%s"', self.name, state, message)
         health = Health(
             state=state, message=message, remedy=remedy, failures=failures, not_before=not_before,
             fingerprint=self.credentials_fingerprint,
         )  # fmt: skip
-        memory.health = health.with_since(memory.health, now)
+        self.state.health = health.with_since(before, now)
         self._save()
 
     def _save(self) -> None:

@@ -1,4 +1,4 @@
-"""When to try again, and when to look for news."""
+"""Decides when a source is polled next, from the times of past uploads."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from statistics import median
 import attrs
 
 UPLOAD_MARGIN_S = 60.0
-"""An upload shows in the cloud a little after its own time."""
+"""An upload appears in the cloud a little after its own time."""
 
 
 @attrs.frozen(kw_only=True)
 class PollSchedule:
-    """How often the phone uploads, learned from past uploads."""
+    """The shortest and the longest time between two polls, in seconds."""
 
     poll_min_s: float
     poll_max_s: float
 
     def next_poll(self, now: datetime, uploads: Sequence[datetime]) -> datetime:
-        """Shortly after the next upload is expected; never sooner than ``poll_min_s`` nor later than ``poll_max_s``.
+        """Return a time shortly after the next expected upload, between ``poll_min_s`` and ``poll_max_s`` from ``now``.
 
-        ``uploads``: true UTC times of past uploads, in any order. Times in the future are not believed.
+        ``uploads``: true UTC times of past uploads, in any order. Times in the future are ignored.
         """
         soonest, latest = now + timedelta(seconds=self.poll_min_s), now + timedelta(seconds=self.poll_max_s)
         known = sorted({at for at in uploads if at <= now + timedelta(minutes=5)})[-12:]
@@ -31,6 +31,6 @@ class PollSchedule:
             return soonest
         usual = median((b - a).total_seconds() for a, b in pairwise(known))
         expected = known[-1] + timedelta(seconds=usual + UPLOAD_MARGIN_S)
-        if expected < now - timedelta(seconds=usual):  # missed more than once: nothing to expect
+        if expected < now - timedelta(seconds=usual):  # more than one upload is missing: do not expect the next one
             return latest
         return min(max(expected, soonest), latest)

@@ -1,4 +1,4 @@
-"""What is remembered of a source between runs, in a small JSON file that may be deleted."""
+"""Stores the state of a source between runs in a small JSON file, which may be deleted."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class SourceState:
     set_aside: int = 0
     """Events of known codes that could not be decoded."""
     refetched_until: dict[str, str] = attrs.field(factory=dict, metadata={"json": "mended"})
-    """The last day of each gap in the log that was fetched again: see :func:`tconnectsync.ingest.gaps.next_missing`."""
+    """The last day that was fetched again, by gap: see :func:`tconnectsync.ingest.gaps.next_refetch`."""
     clock_override: str = attrs.field(default="", metadata={"json": "overruled"})
     """The time of a record that the user declared wrong: it was written while the computer's clock was ahead."""
 
     @classmethod
     def load(cls, path: Path, files: Files | None = None) -> SourceState:
-        """Read the file. A missing or unreadable file gives a fresh start."""
+        """Read the file. A missing or corrupt file gives a new state."""
         files = files or OsFiles()
         try:
             state = CONVERTER.loads(files.read(path), cls)
@@ -54,7 +54,7 @@ class SourceState:
         replace_file(self.files, self.path, CONVERTER.dumps(self, indent=1).encode())
 
     def count_unknown(self, events: Sequence[Event]) -> None:
-        """Count those of the events that nobody could decode."""
+        """Count the events that could not be decoded."""
         for event in events:
             if event.kind == "unknown":
                 if event.body.reason == "no such code":

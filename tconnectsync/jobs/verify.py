@@ -45,7 +45,7 @@ def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
     span = utc_range(args, zone_at)
     most = _MOST_JSON if args.get("json") else _MOST_LINES
     try:
-        before, after = ComparisonReport(most=most), ComparisonReport(most=most)
+        before, after = ComparisonReport(max_listed=most), ComparisonReport(max_listed=most)
         for part in runner.verifier(engine.views).run(*span):
             before.add(part)
             runner.repair(part.found)

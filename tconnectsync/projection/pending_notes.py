@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync.outbox.facts import Fact
+from tconnectsync.text.durations import exact_span_words
 from tconnectsync.text.plural import counted
-from tconnectsync.timeline.pump_clock import duration_text
 
 USUAL_WAIT = timedelta(days=1)
 """A fold often waits for less than this. `status` does not mention it."""
@@ -31,7 +31,7 @@ class PendingNote:
         """Return a sentence without its full stop."""
         if self.current:
             minutes = round((now - self.since).total_seconds() / 60)
-            age = counted(minutes, "minute") if minutes < 120 else duration_text(minutes * 60)
+            age = counted(minutes, "minute") if minutes < 120 else exact_span_words(minutes * 60)
             return f"{self.words}: the pump last reported it {age} ago"
         return f"{self.words} (since {self.since:%Y-%m-%d %H:%M} UTC)"
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import attrs
 
 from tconnectsync.plugin.receiver import CheckResult
-from tconnectsync.timeline.pump_clock import duration_text
+from tconnectsync.text.durations import exact_span_words
 from tconnectsync.timeline.zone_decision import FIT_S, FRESH_S, IMPOSSIBLE_S, MAX_LEAD, Upload
 from tconnectsync.timeline.zones import Zones
 
@@ -89,7 +89,7 @@ def clock_ahead(upload: Upload, zones: Zones) -> CheckResult | None:
         return None
     return CheckResult(
         good=True,
-        what=f"pump clock: seems at least {duration_text(ahead_s)} ahead of {zones.name_at(upload.newest.date())}",
+        what=f"pump clock: seems at least {exact_span_words(ahead_s)} ahead of {zones.name_at(upload.newest.date())}",
         remedy="Set the time on the pump. Until then its events are shown too late by that much, and those events stay so.",
     )
 

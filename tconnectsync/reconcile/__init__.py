@@ -1,1 +1,1 @@
-"""Compares what the receiver holds with the documents from the log: daily, on request, on adoption."""
+"""Compares the receiver's documents with those from the log: daily, on request, and for an adoption."""

@@ -1,4 +1,4 @@
-"""``adopt``: what an older bridge wrote of the same facts makes room for ours. The only place where others' documents go."""
+"""``adopt``: deletes an older bridge's documents that ours replace. Nothing else deletes documents of other programs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ _LISTED = 20
 
 
 def cannot_adopt_text(sink: str) -> str:
-    """For a receiver that cannot tell an older bridge's documents."""
-    return f"{sink} cannot take over what others wrote; `tconnectsync adopt {sink} --skip` delivers beside it"
+    """Return the message for a receiver that cannot recognise an older bridge's documents."""
+    return f"{sink} cannot replace an older bridge's documents. `tconnectsync adopt {sink} --skip` keeps them and delivers ours too"
 
 
 @attrs.define
 class AdoptionReport:
-    """What was found so far: by kind what ours replace, and what they do not; ``unclear``: nobody can tell.
+    """Documents of an older bridge that were found so far, by kind.
 
-    ``impossible``: what goes because it cannot be true, such as a glucose of 0.
+    ``replaced``: ours replace them; ``left``: they stay; ``impossible``: deleted because they cannot be true, such as a glucose
+    of 0; ``unclear``: lines about documents that may or may not be of the same events as ours.
     """
 
     replaced: Counter[str] = attrs.field(factory=Counter)
@@ -34,31 +35,31 @@ class AdoptionReport:
     unclear: list[str] = attrs.field(factory=list)
 
     def lines(self, sink: str, *, done: bool, keep_unclear: bool, pending: int = 0) -> tuple[str, ...]:
-        """For people. ``done``: what is to be replaced is gone; ``pending``: how many of ours are not there yet."""
-        gone = "made room for ours, which follow" if pending else "were replaced by ours"
-        said = [f"{_kinds(self.replaced)} of an older bridge {gone if done else 'would be replaced by ours'}"]
+        """Return the report as text. ``done``: the replaced documents are deleted; ``pending``: so many of ours still follow."""
+        replaced = "were deleted; ours follow" if pending else "were replaced by ours"
+        lines = [f"{_kinds(self.replaced)} of an older bridge {replaced if done else 'would be replaced by ours'}"]
         if self.impossible:
             deleted = "were deleted" if done else "would be deleted"
-            said.append(f"{_kinds(self.impossible)} of it cannot be true (such as a glucose of 0), and {deleted}")
+            lines.append(f"{_kinds(self.impossible)} of it cannot be true (such as a glucose of 0), and {deleted}")
         if self.left:
-            said.append(f"{_kinds(self.left)} of it tell of nothing that is delivered from here, and stay")
+            lines.append(f"{_kinds(self.left)} of it are of events that we do not deliver, and stay")
         if self.unclear:
-            said.append(
-                f"{len(self.unclear):,} may tell of the same as ours or of something else (no record numbers, of several pumps, or"
-                " another uploader's):"
+            lines.append(
+                f"{len(self.unclear):,} may be of the same events as ours or of others (they have no record numbers, several pumps"
+                " were used, or another uploader wrote them):"
             )
-            said += [f"  {line}" for line in self.unclear[:_LISTED]]
-            said += [f"  and {len(self.unclear) - _LISTED:,} more"] * (len(self.unclear) > _LISTED)
+            lines += [f"  {line}" for line in self.unclear[:_LISTED]]
+            lines += [f"  and {len(self.unclear) - _LISTED:,} more"] * (len(self.unclear) > _LISTED)
             if not keep_unclear:
-                said.append(
-                    "nothing is replaced while these are there: look at them on the site and delete what tells of the same as the pump,"
-                    f" or leave them beside ours with `tconnectsync adopt {sink} --keep-unclear`"
+                lines.append(
+                    "nothing is replaced while these are there. Look at them on the site and delete those of the pump's events,"
+                    f" or keep them beside ours: `tconnectsync adopt {sink} --keep-unclear`"
                 )
-        return tuple(said)
+        return tuple(lines)
 
 
 def adopt_documents(
-    found: AdoptionReport,
+    report: AdoptionReport,
     verifier: Verifier,
     receiver: SupportsAdoption,
     first: datetime | None,
@@ -66,34 +67,34 @@ def adopt_documents(
     *,
     send_again: Callable[[Sequence[DocumentRow]], None] | None = None,
 ) -> Iterator[None]:
-    """Note in ``found`` what an older bridge wrote of the facts that our documents tell, the newest first, and remove it.
+    """Delete an older bridge's documents of the same events as ours, the newest first, and add them to ``report``.
 
-    Without ``send_again``: only look. It is told which of ours were delivered and are not there any more, before what stands
-    in their place goes. It may be broken off and begun again at any moment: what is gone is not found again, and ours
-    are delivered afterwards, so that nothing is there twice in between. Raises what the receiver and the folds raise.
+    ``send_again`` gets our delivered documents that the receiver does not have any more, before those in their place are
+    deleted. Without it nothing is deleted. It may be interrupted and repeated at any time: ours are delivered afterwards, so no
+    event is there twice in between. Errors: those of the receiver and the folds.
     """
     claimed: set[str] = set()
     for week in verifier.weeks_with_others(first, last):
         if week is not None:
             documents, others, lost = week
-            going: list[StoredDocument] = []
+            replaced: list[StoredDocument] = []
             for older in receiver.recognise_older(documents, others, claimed):
                 kind = older.stored.unique_slot or older.stored.collection
                 if older.same:
-                    going.append(older.stored)
-                    (found.impossible if older.impossible else found.replaced)[kind] += 1
+                    replaced.append(older.stored)
+                    (report.impossible if older.impossible else report.replaced)[kind] += 1
                 elif older.same is None:
                     author = f" of {older.stored.author}" if older.stored.author else ""
-                    found.unclear.append(f"{older.stored.at:%Y-%m-%d %H:%M:%S} UTC  {kind}{author}")
+                    report.unclear.append(f"{older.stored.at:%Y-%m-%d %H:%M:%S} UTC  {kind}{author}")
                 else:
-                    found.left[kind] += 1
-            if going and send_again is not None:
+                    report.left[kind] += 1
+            if replaced and send_again is not None:
                 send_again(lost)
-                receiver.remove(going)
+                receiver.remove(replaced)
         yield
 
 
 def _kinds(kinds: Counter[str]) -> str:
     total = sum(kinds.values())
-    told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
-    return f"{counted(total, 'document')} ({told})" if told else "no documents"
+    listed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+    return f"{counted(total, 'document')} ({listed})" if listed else "no documents"

@@ -1,4 +1,4 @@
-"""Compares what a receiver holds with what the folds make of the log. Reads only; any number of slices, so that nothing starves."""
+"""Compares a receiver's documents with those that the folds make from the log, in slices, without changing anything."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from tconnectsync.text.plural import counted
 from tconnectsync.timeline.event_stream import EventStream
 
 PERIOD = timedelta(days=7)
-"""So many days are held in memory together."""
+"""The days that are compared together in memory."""
 PAGE = 500
 MARGIN = timedelta(days=1)
 ADOPTION_REACH = timedelta(days=2)
-"""So far from ours lies what somebody else wrote of the same with a wrong time zone."""
+"""An older bridge's document may be this far from ours because it used a wrong time zone."""
 _MS = timedelta(milliseconds=1)
 
 
 @attrs.frozen(kw_only=True)
 class _FoldedDocument:
-    """A document as a fold makes it, and where."""
+    """A document, and the fold, stream and interval that make it."""
 
     document: Document
     fold: str
@@ -48,7 +48,10 @@ class _FoldedDocument:
 
 @attrs.define
 class _Period:
-    """What is known of some days: documents of the outbox by identity, stored copies, and contents worked out again."""
+    """Some days: the outbox's rows, the receiver's copies (``stored``) and the folded documents, each by identity.
+
+    ``changed``: identities whose rows changed during the comparison.
+    """
 
     first: datetime
     last: datetime
@@ -63,7 +66,7 @@ class _Period:
 
 @attrs.define
 class Verifier:
-    """One sink's comparison. ``through``: everything that the log holds is folded, so that what nobody makes is orphaned."""
+    """The comparison of one sink. ``all_folded``: the whole log is folded, so a document that no fold makes is orphaned."""
 
     folding: FoldRunner
     receiver: ReadableReceiver
@@ -82,14 +85,11 @@ class Verifier:
 
     @property
     def outbox(self) -> Outbox:
-        """The sink's file; it is only read."""
+        """The sink's outbox, which is only read."""
         return self.folding.outbox
 
     def run(self, first: datetime | None = None, last: datetime | None = None) -> Iterator[ComparisonChunk]:
-        """Compare all documents from ``first`` to ``last`` (None: all that there are), the newest first.
-
-        Raises what the receiver raises.
-        """
+        """Compare the documents from ``first`` to ``last`` (UTC; None: all), the newest first. Errors: those of the receiver."""
         known = self.outbox.queue.span()
         first = first or (known[0] - MARGIN if known else None)
         last = last or self.clock.now() + MARGIN
@@ -101,9 +101,10 @@ class Verifier:
     def weeks_with_others(
         self, first: datetime | None = None, last: datetime | None = None
     ) -> Iterator[tuple[Sequence[Document], Sequence[StoredDocument], Sequence[DocumentRow]] | None]:
-        """Week by week, the newest first: our documents of it and of two days on both sides, and others' in it. None: not yet.
+        """Yield week by week, the newest first: our documents, foreign documents, and our lost ones; None: work in progress.
 
-        Ours are those that the receiver took or is to get; last come those of them that it took and does not hold any more. Raises what the receiver raises; LogCorrupt, FoldFailed.
+        Our documents are those that were or will be delivered, also of two days before and after the week. Lost ones were
+        delivered, but the receiver does not have them any more. Errors: those of the receiver, LogCorrupt, FoldFailed.
         """
         known = self.outbox.queue.span()
         first = first or (known[0] - ADOPTION_REACH if known else None)
@@ -115,7 +116,7 @@ class Verifier:
                 yield None
             others = [copy for copy in ours.foreign if begin <= copy.at <= last]
             ours.rows = self.outbox.rows.between(ours.first, ours.last) if others else {}
-            for _ in self._refold_span(ours) if others else ():
+            for _ in self._refold_period(ours) if others else ():
                 yield None
             for error in ours.errors.values():
                 raise error
@@ -126,129 +127,130 @@ class Verifier:
             yield [made.document for id_, made in ours.folded.items() if id_ in rows], others, lost
             last = begin - _MS
 
-    def _compare(self, span: _Period) -> Iterator[ComparisonChunk]:
-        span.rows = self.outbox.rows.between(span.first, span.last)
-        for _ in self._survey(span):
+    def _compare(self, period: _Period) -> Iterator[ComparisonChunk]:
+        period.rows = self.outbox.rows.between(period.first, period.last)
+        for _ in self._survey(period):
             yield ComparisonChunk()
-        span.rows |= self.outbox.rows.of(span.stored.keys() - span.rows.keys())
-        for _ in self._refold_span(span):
+        period.rows |= self.outbox.rows.of(period.stored.keys() - period.rows.keys())
+        for _ in self._refold_period(period):
             yield ComparisonChunk()
-        now = self.outbox.rows.between(span.first, span.last) | self.outbox.rows.of(
-            span.rows.keys() | span.stored.keys()
+        now = self.outbox.rows.between(period.first, period.last) | self.outbox.rows.of(
+            period.rows.keys() | period.stored.keys()
         )
-        span.changed = {id_ for id_ in span.rows.keys() | now.keys() if span.rows.get(id_) != now.get(id_)}
+        period.changed = {id_ for id_ in period.rows.keys() | now.keys() if period.rows.get(id_) != now.get(id_)}
         judged = [
-            self._verdict_of(span, id_) for id_ in sorted(span.rows.keys() | span.stored.keys() | span.folded.keys())
+            self._verdict_of(period, id_)
+            for id_ in sorted(period.rows.keys() | period.stored.keys() | period.folded.keys())
         ]
         yield ComparisonChunk(
             good=judged.count(True),
-            found=(*(each for each in judged if isinstance(each, Mismatch)), *map(_foreign, span.foreign)),
-            corruption=next((error.message for error in span.errors.values() if isinstance(error, LogCorrupt)), ""),
-            twice=self._count_twice(span),
+            found=(
+                *(each for each in judged if isinstance(each, Mismatch)),
+                *(_copy_mismatch("foreign", copy, author=copy.author) for copy in period.foreign),
+            ),
+            corruption=next((error.message for error in period.errors.values() if isinstance(error, LogCorrupt)), ""),
+            twice=self._count_twice(period),
         )
 
-    def _count_twice(self, span: _Period) -> int:
-        """How many of the others' documents an older bridge wrote of facts that ours tell too."""
-        if not span.foreign or not can_adopt(self.receiver):
+    def _count_twice(self, period: _Period) -> int:
+        """Return how many foreign documents an older bridge wrote for events of which we have documents too."""
+        if not period.foreign or not can_adopt(self.receiver):
             return 0
-        ours = [made.document for id_, made in span.folded.items() if id_ in span.stored]
-        return sum(older.same is True for older in self.receiver.recognise_older(ours, span.foreign, set()))
+        ours = [made.document for id_, made in period.folded.items() if id_ in period.stored]
+        return sum(older.same is True for older in self.receiver.recognise_older(ours, period.foreign, set()))
 
-    def _survey(self, span: _Period) -> Iterator[None]:
-        copies = self.receiver.survey(span.first, span.last)
+    def _survey(self, period: _Period) -> Iterator[None]:
+        copies = self.receiver.survey(period.first, period.last)
         while page := list(islice(copies, PAGE)):
             for copy in page:
                 if copy.document_id:
-                    span.stored[copy.document_id].append(copy)
+                    period.stored[copy.document_id].append(copy)
                 else:
-                    span.foreign.append(copy)
+                    period.foreign.append(copy)
             yield
 
-    def _refold_span(self, span: _Period) -> Iterator[None]:
-        """The contents of every document of the span, and what the folds make besides, an interval at a time."""
+    def _refold_period(self, period: _Period) -> Iterator[None]:
+        """Fold all documents of the period again, one interval at a time."""
         wanted: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
-        for row in span.rows.values():
+        for row in period.rows.values():
             if row.stream is not None and row.interval is not None and row.fold is not None:
                 wanted[row.stream, row.interval].add(row.fold)
         for name, view in self.views.items():
-            for first, last in view.keys_between(span.first, span.last):
+            for first, last in view.keys_between(period.first, period.last):
                 low, high = (interval_of(key, numbered=view.numbered) for key in (first, last))
                 for interval, fold in self.outbox.checkpoints.folded_between(name, low, high):
                     wanted[name, interval].add(fold)
         for (stream, interval), folds in sorted(wanted.items()):
             if stream in self.views:
-                self._refold_interval(span, self.views[stream], interval, sorted(folds))
+                self._refold_interval(period, self.views[stream], interval, sorted(folds))
                 yield
 
-    def _refold_interval(self, span: _Period, view: EventStream, interval: int, folds: Sequence[str]) -> None:
+    def _refold_interval(self, period: _Period, view: EventStream, interval: int, folds: Sequence[str]) -> None:
         try:
             found = self.folding.refold(view, interval, folds)
         except (LogCorrupt, FoldFailed) as error:
             if len(folds) == 1:
-                span.errors[folds[0], view.name, interval] = error
+                period.errors[folds[0], view.name, interval] = error
                 return
-            for fold in folds:  # the others may not need what is harmed
-                self._refold_interval(span, view, interval, [fold])
+            for fold in folds:  # the other folds may not need the corrupt record
+                self._refold_interval(period, view, interval, [fold])
             return
         for fold, document in found:
             made = _FoldedDocument(document=document, fold=fold, stream=view.name, interval=interval)
-            row = span.rows.get(document.id)
+            row = period.rows.get(document.id)
             if row is None or (row.fold, row.stream, row.interval) == made.origin:
-                span.folded[document.id] = made
+                period.folded[document.id] = made
 
     # --- one document ---------------------------------------------------------------------------------------------------
 
-    def _verdict_of(self, span: _Period, id_: str) -> Mismatch | bool:
-        """True: as it should be. False: nothing to say. Else what is wrong with it."""
-        row, copies = span.rows.get(id_), span.stored.get(id_, [])
-        if id_ in span.changed:
-            return self._mismatch("waiting", row, copies, note="it changed while this was looked at") if row else False
+    def _verdict_of(self, period: _Period, id_: str) -> Mismatch | bool:
+        """Return True if the document is correct, False if it does not count, else its mismatch."""
+        row, copies = period.rows.get(id_), period.stored.get(id_, [])
+        if id_ in period.changed:
+            return self._mismatch("waiting", row, copies, note="it changed during the comparison") if row else False
         if row is None:
-            return self._without_row(span, id_, copies)
+            return self._without_row(period, id_, copies)
         if row.dead_reason is not None or row.given_up:
             return self._mismatch("set_aside", row, copies, note=row.dead_reason or "given up: `dead-letters drop`")
         if row.is_expired(self.clock.now()) or not self.receiver.shows(row.collection):
             return False
         if row.fold is not None and row.fold not in self.folding.folds:
-            return False  # an option switched it off: what it delivered stays
+            return False  # an option switched the fold off; its delivered documents stay
         if not row.is_settled:
-            note = (
-                "it is taken back once everything was fetched anew"
-                if row.ownership_state is OwnershipState.FOUND
-                else ""
-            )
+            found = row.ownership_state is OwnershipState.FOUND
+            note = "it will be deleted when all data has been fetched again" if found else ""
             return False if not row.is_desired and not copies else self._mismatch("waiting", row, copies, note=note)
-        made = span.folded.get(id_)
+        made = period.folded.get(id_)
         if made is None or content_hash(made.document, row.time_shift_ms)[0] != row.desired_hash:
-            why = span.errors.get((row.fold or "", row.stream or "", -2 if row.interval is None else row.interval))
+            why = period.errors.get((row.fold or "", row.stream or "", -2 if row.interval is None else row.interval))
             return self._mismatch(
-                "waiting", row, copies, note=why.message if why else "what it should say is being worked out anew"
+                "waiting", row, copies, note=why.message if why else "its content is being computed again"
             )
         document = attrs.evolve(made.document, at=made.document.at + row.time_shift_ms * _MS)
-        if row.ttl_s is not None and not (copies and span.first <= row.at <= span.last):
-            return False  # it lapses: that it is missing is no difference, and it may have been sent later than it happened
-        if not span.first <= row.at <= span.last:
-            contrast = FieldDiff(field="time", ours=row.at.isoformat(), theirs=copies[0].at.isoformat())
-            return self._mismatch("different", row, copies, contrasts=(contrast,))
-        return self._compare_copies(span, row, document, copies)
+        if row.ttl_s is not None and not (copies and period.first <= row.at <= period.last):
+            return False  # it expires, so it may be missing; and it may have been sent later than it happened
+        if not period.first <= row.at <= period.last:
+            diff = FieldDiff(field="time", ours=row.at.isoformat(), theirs=copies[0].at.isoformat())
+            return self._mismatch("different", row, copies, diffs=(diff,))
+        return self._compare_copies(period, row, document, copies)
 
     def _compare_copies(
-        self, span: _Period, row: DocumentRow, document: Document, copies: Sequence[StoredDocument]
+        self, period: _Period, row: DocumentRow, document: Document, copies: Sequence[StoredDocument]
     ) -> Mismatch | bool:
-        contrasts = [tuple(self.receiver.compare(document, copy)) for copy in copies]
+        diffs = [tuple(self.receiver.compare(document, copy)) for copy in copies]
         if len(copies) > 1:
-            least = min(contrasts, key=len)
-            return self._mismatch("doubled", row, copies, note=counted(len(copies), "copy"), contrasts=least)
+            least = min(diffs, key=len)
+            return self._mismatch("doubled", row, copies, note=counted(len(copies), "copy"), diffs=least)
         if copies:
-            return self._mismatch("different", row, copies, contrasts=contrasts[0]) if contrasts[0] else True
-        if row.receiver_key and row.receiver_key in {copy.receiver_key for copy in span.foreign}:
-            note = "a document of somebody else has its time and type, and this place keeps only one of the two"
+            return self._mismatch("different", row, copies, diffs=diffs[0]) if diffs[0] else True
+        if row.receiver_key and row.receiver_key in {copy.receiver_key for copy in period.foreign}:
+            note = "another program's document has the same time and type, and this site keeps only one of the two"
             return attrs.evolve(self._mismatch("missing", row, copies, note=note), repairable=False)
         return self._mismatch("missing", row, copies)
 
-    def _without_row(self, span: _Period, id_: str, copies: Sequence[StoredDocument]) -> Mismatch | bool:
-        """No row: the outbox lost it, it lapsed, or nobody makes it."""
-        made = span.folded.get(id_)
+    def _without_row(self, period: _Period, id_: str, copies: Sequence[StoredDocument]) -> Mismatch | bool:
+        """Judge a document without a row: the outbox lost it, it expired, or no fold makes it."""
+        made = period.folded.get(id_)
         if made is not None:
             document = made.document
             wanted = (
@@ -256,7 +258,7 @@ class Verifier:
                 and document.ttl_s is None
                 and document.problem is None
             )
-            if not wanted or not self.all_folded or not span.first <= document.at <= span.last:
+            if not wanted or not self.all_folded or not period.first <= document.at <= period.last:
                 return False
             return Mismatch(
                 verdict="missing", id=id_, collection=document.collection, kind=document.unique_slot or document.collection,
@@ -265,19 +267,15 @@ class Verifier:
         copy = copies[0]
         if copy.ephemeral:
             return False
-        found = Mismatch(
-            verdict="orphaned", id=id_, collection=copy.collection, kind=copy.unique_slot or copy.collection, at=copy.at,
-            note="nothing in the log makes it", copy=copy, repairable=True,
-        )  # fmt: skip
         if not self.all_folded:
-            return attrs.evolve(found, verdict="waiting", repairable=False, note="not all of the log is folded yet")
+            return _copy_mismatch("waiting", copy, note="not all of the log is folded yet")
         if self._is_ours(copy):
-            return found
-        return attrs.evolve(found, verdict="foreign", repairable=False, author=_OTHER_INSTALLATION)
+            return _copy_mismatch("orphaned", copy, note=_NO_EVENT, repairable=True)
+        return _copy_mismatch("foreign", copy, note=_NO_EVENT, author="tconnectsync elsewhere")
 
     def _is_ours(self, copy: StoredDocument) -> bool:
-        """Whether this log knows the pump and the time of a copy, and this sink its kind: else another installation made it."""
-        gaps = [stretch for view in self.views.values() for stretch in view.gaps]
+        """Whether the log has the copy's pump and time, and the sink makes its kind. If not, another installation made it."""
+        gaps = [gap for view in self.views.values() for gap in view.gaps]
         if any(first <= milliseconds(copy.at) <= last for first, last in gaps):
             return False
         known = any(view.pump == copy.pump and view.in_delivery_window(copy.at) for view in self.views.values())
@@ -285,29 +283,31 @@ class Verifier:
 
     def _mismatch(
         self, verdict: str, row: DocumentRow, copies: Sequence[StoredDocument], *, note: str = "",
-        contrasts: tuple[FieldDiff, ...] = (),
+        diffs: tuple[FieldDiff, ...] = (),
     ) -> Mismatch:  # fmt: skip
         return Mismatch(
             verdict=verdict, id=row.id, collection=row.collection, kind=row.unique_slot or row.collection, at=row.at, note=note,
-            diffs=contrasts, repairable=verdict in ("missing", "different", "doubled"), row=row,
+            diffs=diffs, repairable=verdict in ("missing", "different", "doubled"), row=row,
             copy=next((copy for copy in copies if copy.receiver_key != row.receiver_key), copies[0] if copies else None),
         )  # fmt: skip
 
 
-_OTHER_INSTALLATION = "tconnectsync elsewhere"
+_NO_EVENT = "nothing in the log makes it"
 
 
-def _foreign(copy: StoredDocument) -> Mismatch:
+def _copy_mismatch(
+    verdict: str, copy: StoredDocument, *, note: str = "", author: str = "", repairable: bool = False
+) -> Mismatch:
     return Mismatch(
-        verdict="foreign", id="", collection=copy.collection, kind=copy.unique_slot or copy.collection, at=copy.at,
-        author=copy.author, copy=copy,
+        verdict=verdict, id=copy.document_id, collection=copy.collection, kind=copy.unique_slot or copy.collection,
+        at=copy.at, note=note, author=author, repairable=repairable, copy=copy,
     )  # fmt: skip
 
 
 def repair(outbox: Outbox, found: Sequence[Mismatch], *, now: datetime) -> int:
-    """See to it that what is wrong and ours is sent again, or judged once all is fetched anew. How many. In a transaction.
+    """Mark wrong documents of ours for delivery, or for withdrawal when all data is fetched again. Return how many.
 
-    What is sent again is looked for first, and surplus copies go by the receiver's own name for them.
+    Call it in a transaction. Delivery looks for existing copies first, and deletes surplus copies by their receiver keys.
     """
     ours = [each for each in found if each.repairable]
     for lost in (True, False):

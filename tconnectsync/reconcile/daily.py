@@ -1,4 +1,4 @@
-"""The daily comparison: what the receiver lost or altered in the last days is found and mended without being asked."""
+"""Compares the last three days with the receiver once a day, and sends lost or changed documents again."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from tconnectsync.timeline.event_stream import EventStream
 log = logging.getLogger("tconnectsync.sinks")
 INTERVAL = timedelta(days=1)
 DAYS_BACK = timedelta(days=3)
-"""So many days back are compared; older ones only when the user asks (``verify``)."""
+"""The days that are compared. Older ones are only compared by ``verify``."""
 MAX_SOURCE_AGE = timedelta(minutes=45)
-"""Only with sources that were read so lately: another machine may know more, and what it delivered is not to be undone."""
+"""All sources must have been read this recently. Otherwise another machine may have delivered newer documents."""
 FAILED_WAIT_S = 900.0
 
 
 @attrs.frozen(kw_only=True)
 class ComparisonState:
-    """What is remembered of the last one: when it ended (UTC), what it found, when the next may be, why the last try failed."""
+    """The stored result of the last comparison: end time (UTC), counts, earliest time of the next one, and the last failure."""
 
     at: datetime | None = None
     not_before: RememberedDeadline | None = None
@@ -46,12 +46,12 @@ class ComparisonState:
     counts: Mapping[str, int] = attrs.field(factory=dict)
 
     def to_json(self) -> str:
-        """As text for the outbox."""
+        """Return the state as text for the outbox."""
         return CONVERTER.dumps(self)
 
     @classmethod
     def from_json(cls, text: str) -> ComparisonState:
-        """From :meth:`to_json`; anything unreadable is a fresh start."""
+        """Return the state of :meth:`to_json`; a new state if the text is corrupt."""
         try:
             return CONVERTER.loads(text or "{}", cls)
         except Exception:  # noqa: BLE001 - whatever is wrong with it, the remedy is the same
@@ -59,13 +59,13 @@ class ComparisonState:
 
     @classmethod
     def load(cls, outbox: Outbox) -> ComparisonState:
-        """The one that an outbox remembers."""
+        """Return the state that an outbox has stored."""
         return cls.from_json(outbox.facts.get(COMPARED))
 
 
 @attrs.define
 class DailyComparison:
-    """One sink's daily comparison, a slice at a time; the first is due a day after the sink began."""
+    """The daily comparison of one sink, in slices. The first one is due a day after the sink was set up."""
 
     name: str
     folding: FoldRunner
@@ -79,7 +79,7 @@ class DailyComparison:
     _wrong: list[Mismatch] = attrs.field(factory=list)
 
     def due(self, now: datetime) -> bool:
-        """Whether it is under way, or it is time for one."""
+        """Whether a comparison is running or due."""
         if not isinstance(self.sender.receiver, ReadableReceiver):
             return False
         if self._chunks is not None:
@@ -87,16 +87,16 @@ class DailyComparison:
         if self._state is None:
             self._state = ComparisonState.load(self.folding.outbox)
         not_before = self._state.not_before
-        if not_before is None or not not_before.is_plausible(now):  # the first, or a plan that a wrong clock made
+        if not_before is None or not not_before.is_plausible(now):  # the first one, or planned by a wrong clock
             self._save(attrs.evolve(self._state, not_before=self._after(INTERVAL)))
             return False
         return not_before.is_over(self.clock)
 
     def step(self, views: Mapping[str, EventStream]) -> None:
-        """One slice: about one request, or one interval.
+        """Run one slice: about one request, or one interval.
 
-        Raises IndexCorrupt and errors of a database; other failures are tried again later. Refused credentials too: whether
-        they stop the sink, its deliveries show.
+        Errors: IndexCorrupt, sqlite3.Error. Other failures are retried later. Refused credentials are too: deliveries decide
+        whether they stop the sink.
         """
         receiver = self.sender.receiver
         if not isinstance(receiver, ReadableReceiver):
@@ -115,7 +115,7 @@ class DailyComparison:
         except (Retryable, Rejected, LogCorrupt) as error:
             self._fail(error.message, error.after_s if isinstance(error, Retryable) else None)
         except Exception as error:
-            # the border to a plugin: its fault must not stop the others
+            # the border to a plugin: its fault must not stop other plugins
             log.exception("comparison_failed sink=%s", self.name)
             self._fail(f"the sink failed unexpectedly: {type(error).__name__}", None)
         else:
@@ -123,10 +123,10 @@ class DailyComparison:
                 self._finish()
                 return
             self._report.add(part)
-            self._wrong += [difference for difference in part.found if difference.repairable]
+            self._wrong += [mismatch for mismatch in part.found if mismatch.repairable]
 
     def give_up(self) -> None:
-        """Something changed meanwhile: begin anew another time."""
+        """Stop the running comparison: something changed meanwhile. The next one starts from the beginning."""
         self._chunks = None
 
     def _finish(self) -> None:

@@ -1,4 +1,4 @@
-"""What a comparison with the receiver found, as values, words and JSON."""
+"""The results of a comparison with the receiver, as values, text and JSON."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tconnectsync.plugin.receiver import FieldDiff, StoredDocument
 from tconnectsync.text.plural import counted
 
 WRONG = ("missing", "different", "doubled", "orphaned")
-"""What should be otherwise. Missing, different, doubled: ours, and not there once as it is made. Orphaned: ours, made by nobody."""
+"""Documents of ours that are wrong. Doubled: stored more than once. Orphaned: no fold makes it."""
 VERDICTS = (*WRONG, "waiting", "set_aside", "foreign")
-"""Waiting: still to be delivered, or in motion. Set aside: a dead letter. Foreign: somebody else's, never touched."""
+"""Waiting: not delivered yet, or it changed meanwhile. Set aside: a dead letter. Foreign: another program's, never changed."""
 
 
 def cannot_verify_text(sink: str) -> str:
-    """For a receiver that does not show what it holds."""
-    return f"{sink} cannot be verified: what it delivers cannot be read back"
+    """Return the message for a receiver whose documents cannot be read."""
+    return f"{sink} cannot be verified: its receiver cannot show the documents that it has"
 
 
 @attrs.frozen(kw_only=True)
 class Mismatch:
-    """One document, and why it is no good one. ``kind`` is its slot, else its collection; ``at`` its UTC time.
+    """One document that is not as it should be. ``kind``: its slot, else its collection; ``at``: its UTC time.
 
-    ``row`` is what the outbox knows of it, ``copy`` a stored copy that it is about. ``mendable``: a repair sends it again,
-    or, where it is orphaned, takes it back. ``unmade``: (fold, stream, interval) that make it, where the outbox lost it.
+    ``row``: its row in the outbox; ``copy``: a copy at the receiver. ``repairable``: :func:`repair` sends it again, or withdraws
+    it if it is orphaned. ``origin``: (fold, stream, interval) that make it, if the outbox does not have it.
     """
 
     verdict: str
@@ -46,13 +46,13 @@ class Mismatch:
     origin: tuple[str, str, int] | None = None
 
     def line(self) -> str:
-        """For people."""
-        told = [self.note, *(_diff_text(contrast) for contrast in self.diffs)]
-        words = "; ".join(part for part in told if part) or {"missing": "it is not there"}.get(self.verdict, "")
+        """Return one line of text."""
+        parts = [self.note, *(_diff_text(diff) for diff in self.diffs)]
+        words = "; ".join(part for part in parts if part) or {"missing": "it is not there"}.get(self.verdict, "")
         return f"  {self.verdict:<9}  {self.at:%Y-%m-%d %H:%M:%S} UTC  {self.kind}: {words}".rstrip(": ")
 
     def to_json(self) -> dict[str, Any]:
-        """For scripts: see ``docs/user/operating.md``."""
+        """Return JSON for scripts: see ``docs/user/operating.md``."""
         return {
             "verdict": self.verdict,
             "id": self.id,
@@ -66,24 +66,24 @@ class Mismatch:
         }
 
 
-def _diff_text(contrast: FieldDiff) -> str:
-    ours, theirs = (("nothing" if value is None else value) for value in (contrast.ours, contrast.theirs))
-    return f"{contrast.field} should be {ours} and is {theirs}"
+def _diff_text(diff: FieldDiff) -> str:
+    ours, theirs = (("nothing" if value is None else value) for value in (diff.ours, diff.theirs))
+    return f"{diff.field} should be {ours} and is {theirs}"
 
 
 def twice_text(number: int, sink: str) -> str:
-    """An older bridge still writes, or wrote and was left where it is."""
+    """Return the message about documents of an older bridge that are there beside ours."""
     return (
-        f"an older bridge wrote {counted(number, 'document')} of what ours tell too, so that it is there twice:"
-        f" stop that bridge, then run `tconnectsync adopt {sink}`"
+        f"an older bridge wrote {counted(number, 'document')} for the same events, so these events are there twice."
+        f" Stop that bridge, then run `tconnectsync adopt {sink}`"
     )
 
 
 @attrs.frozen(kw_only=True)
 class ComparisonChunk:
-    """What one slice of a comparison found: how many documents are as they should be, the others, and harm to the log.
+    """The result of one slice of a comparison: number of correct documents, mismatches, and a corruption of the log, if any.
 
-    ``twice``: how many of the others' an older bridge wrote of facts that ours tell too.
+    ``twice``: how many documents an older bridge wrote for events of which we have documents too.
     """
 
     good: int = 0
@@ -94,9 +94,9 @@ class ComparisonChunk:
 
 @attrs.define
 class ComparisonReport:
-    """A whole comparison: counts, and of each verdict the first ``most`` documents."""
+    """The result of a comparison: counts, and the first ``max_listed`` documents of each verdict."""
 
-    most: int = 20
+    max_listed: int = 20
     good: int = 0
     corruption: str = ""
     twice: int = 0
@@ -105,35 +105,33 @@ class ComparisonReport:
     listed: list[Mismatch] = attrs.field(factory=list)
 
     def add(self, part: ComparisonChunk) -> None:
-        """Count a slice."""
+        """Add a slice."""
         self.good += part.good
         self.corruption = self.corruption or part.corruption
         self.twice += part.twice
-        for difference in part.found:
-            self.counts[difference.verdict] += 1
-            if difference.verdict == "foreign":
-                self.authors[difference.author or "unnamed"] += 1
-            elif difference.verdict != "waiting" and self._has_room(difference.verdict):
-                self.listed.append(difference)
-
-    def _has_room(self, verdict: str) -> bool:
-        return sum(known.verdict == verdict for known in self.listed) < self.most
+        for mismatch in part.found:
+            verdict = mismatch.verdict
+            self.counts[verdict] += 1
+            if verdict == "foreign":
+                self.authors[mismatch.author or "unnamed"] += 1
+            elif verdict != "waiting" and sum(each.verdict == verdict for each in self.listed) < self.max_listed:
+                self.listed.append(mismatch)
 
     @property
     def wrong(self) -> int:
-        """How many documents are not as they should be."""
+        """The number of wrong documents of ours."""
         return sum(self.counts[verdict] for verdict in WRONG)
 
     def summary(self) -> str:
-        """One line: what was compared, and what came of it."""
+        """Return one line of text with the counts."""
         found = [f"{self.counts[name]:,} {name.replace('_', ' ')}" for name in VERDICTS if self.counts[name]]
         if not self.good and not found:
             return "there is nothing to compare"
-        whole = counted(self.good, "document is as it", "documents are as they")
-        return f"{whole} should be" + (f"; {', '.join(found)}" if found else "")
+        good = counted(self.good, "document is as it", "documents are as they")
+        return f"{good} should be" + (f"; {', '.join(found)}" if found else "")
 
     def lines(self, sink: str) -> list[str]:
-        """For people: the summary, what is wrong in the order of time, and whose the others are."""
+        """Return the summary, the wrong documents by time, and the authors of foreign documents as text."""
         found = [self.summary()]
         for verdict in (*WRONG, "set_aside"):
             known = sorted((each for each in self.listed if each.verdict == verdict), key=lambda each: each.at)
@@ -142,11 +140,11 @@ class ComparisonReport:
                 found.append(f"  … and {self.counts[verdict] - len(known):,} more that are {verdict.replace('_', ' ')}")
         if self.authors:
             others = ", ".join(f"{author} ({number:,})" for author, number in self.authors.most_common(5))
-            found.append(f"  of others, never touched: {others}")
+            found.append(f"  of other programs, never changed: {others}")
         if self.twice:
             found.append(f"  {twice_text(self.twice, sink)}")
         return found
 
     def to_json(self) -> Mapping[str, int]:
-        """The counts, for scripts."""
+        """Return the counts for scripts."""
         return {"good": self.good, **{verdict: self.counts[verdict] for verdict in VERDICTS}, "twice": self.twice}

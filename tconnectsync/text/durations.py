@@ -41,6 +41,17 @@ def span_words(span: timedelta) -> str:
     return counted(hours // 24, "day")
 
 
+def exact_span_words(seconds: float) -> str:
+    """Format a duration to the minute: ``1 h``, ``5 h 30 min``, ``1 day``."""
+    minutes = round(seconds / 60)
+    days, minutes = divmod(minutes, 1440)
+    hours, minutes = divmod(minutes, 60)
+    parts = [counted(days, "day")] if days else []
+    parts += [f"{hours} h"] if hours else []
+    parts += [f"{minutes} min"] if minutes else []
+    return " ".join(parts) or "0 min"
+
+
 def when_words(at: datetime, now: datetime, zone: tzinfo) -> str:
     """Format a time as ``14:03 (12 min ago)``, with the date if it is not today."""
     local, today = at.astimezone(zone), now.astimezone(zone).date()

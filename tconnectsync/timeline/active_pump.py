@@ -1,4 +1,4 @@
-"""Which stream's pump is the active one, read from the log: boluses, fills and glucose readings show it."""
+"""Finds in the log when each pump was the active one: boluses, fills and glucose readings show that a pump is worn."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from tconnectsync.timeline.time_index import TimeIndex
 from tconnectsync.timeline.wear import WearRange, active_spans
 
 SUPERSEDING = WEAR_MARKS | {"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended"}
-"""Kinds that show that a numbered stream covers a period; clock records come for a pump's whole life."""
-_Name = tuple[int, datetime, datetime]
+"""Kinds that show that a numbered stream has the events of a period. Clock records do not: they come for a pump's whole life."""
+_CacheKey = tuple[int, datetime, datetime]
 """A stream's id and a period."""
 
 
 @attrs.define
 class ActivePump:
-    """Finds when each stream is the active one, and remembers the times it read while they stay true."""
+    """Finds when each stream is the active one, and caches the times that it reads."""
 
     index_of: Callable[[Stream], TimeIndex]
-    _times: dict[_Name, list[datetime]] = attrs.field(factory=dict)
-    _used: set[_Name] = attrs.field(factory=set)
+    _times: dict[_CacheKey, list[datetime]] = attrs.field(factory=dict)
+    _used: set[_CacheKey] = attrs.field(factory=set)
 
     def active_spans(
         self, streams: Iterable[Stream], superseded: Mapping[int, tuple[Span, ...]]
     ) -> dict[int, tuple[Span, ...]]:
-        """By the stream's id: when its pump is the active one. ``superseded`` by id, as in the stream's timeline."""
+        """Return by the stream's id when its pump is the active one. ``superseded`` by id, as in the stream's timeline."""
         self._used = set()
         ordered = sorted(streams, key=lambda each: (each.pump, each.numbered, each.group or 0, each.source))
         active: dict[int, tuple[Span, ...]] = {stream.id: ALWAYS for stream in ordered}
@@ -45,11 +45,11 @@ class ActivePump:
         return active
 
     def clear(self) -> None:
-        """Forget everything: the log is another one."""
+        """Clear the cache: the log is another one."""
         self._times = {}
 
     def forget(self, streams: Mapping[int, Stream], moved: set[int], touched: set[tuple[int, int, str]]) -> None:
-        """Forget times that new events (``touched``) or a changed clock (``moved``) made untrue."""
+        """Remove times from the cache that new events (``touched``) or a changed clock (``moved``) made invalid."""
         shown = {(stream_id, key) for stream_id, key, kind in touched if kind in WEAR_MARKS or kind == "unknown"}
         for stream_id, begin, end in list(self._times):
             stream = streams.get(stream_id)
@@ -63,7 +63,7 @@ class ActivePump:
                 del self._times[stream_id, begin, end]
 
     def _has_settings_only(self, stream: Stream) -> bool:
-        """Whether nothing in it shows that the pump is in use: then it follows the pump's other streams."""
+        """Whether no event of the stream shows that the pump is in use. Then the pump's other streams decide."""
         whole = (stream.first_key, stream.last_key)
         return not stream.numbered and self.index_of(stream).bounds(whole, SUPERSEDING) is None
 
@@ -90,7 +90,7 @@ class ActivePump:
 
 
 def _ranges_outside(index: TimeIndex, superseded: tuple[Span, ...]) -> list[WearRange]:
-    """The ranges of a stream that no numbered stream supersedes. Such a stream is old and short: all of it is read."""
+    """Return the ranges of an unnumbered stream that are not superseded. All of it is read, because such streams are short."""
     runs: list[list[datetime]] = []
     hidden = True
     bounds = index.bounds(index.ranges[0], WEAR_MARKS)

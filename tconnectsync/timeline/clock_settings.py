@@ -1,4 +1,4 @@
-"""What the wearer did to the pump's clock, read from its records: 14 (date changed) and 13 (time changed)."""
+"""Reads how the wearer set the pump's clock, from the pump's records 14 (date changed) and 13 (time changed)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 import attrs
 
 from tconnectsync.events import Event
-from tconnectsync.timeline.utc_offsets import DAY_S, offset_change_s
+from tconnectsync.timeline.utc_offsets import DAY_S
 
 PAIR_S = 60
 PAIR_KEYS = 64
-CARRY_S, CARRY_KEYS = 1800, 512
-"""How far apart a date and a time may be that belong together because one carries the other over midnight."""
+MIDNIGHT_PAIR_S, MIDNIGHT_PAIR_KEYS = 1800, 512
+"""The longest distance of a date and a time that belong together because the time was set across midnight."""
 RTC_WRAP_MS = 1 << 32
 
 
@@ -30,9 +30,10 @@ class ClockSetting:
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """The wearer set the clock: at ``key`` it began to change, from ``done_key`` on it is as set.
+    """The wearer set the clock: it began to change at ``key`` and is set from ``done_key`` on.
 
-    ``wall`` is the wall time right after; ``first_s`` the part that came first where date and time changed apart (a pair).
+    ``wall``: the wall time right after; ``exact_s``: after minus before; ``first_s``: the first part of it if date and time were
+    set one after the other (a pair), else None.
     """
 
     key: int
@@ -42,18 +43,13 @@ class Step:
     first_s: int | None = None
 
     @property
-    def rounded_s(self) -> int:
-        """The change of the offset in it, if nothing else is known; what is left is drift being corrected."""
-        return offset_change_s(self.exact_s)
-
-    @property
     def wall_before(self) -> datetime:
-        """The wall time that the clock showed just before."""
+        """The wall time just before the change."""
         return self.wall - timedelta(seconds=self.exact_s)
 
 
 def clock_sets(events: Iterable[Event]) -> tuple[ClockSetting, ...]:
-    """The clock.changed events of a numbered stream, in key order."""
+    """Return the clock.changed events of a numbered stream, in key order."""
     sets = [
         ClockSetting(
             key=event.seq,
@@ -69,7 +65,7 @@ def clock_sets(events: Iterable[Event]) -> tuple[ClockSetting, ...]:
 
 
 def steps_of(sets: Sequence[ClockSetting]) -> tuple[Step, ...]:
-    """One step for a date and a time that were set together, in either order; any other record is a step of its own."""
+    """Return one step for each date and time that were set together, in either order, and one for any other record."""
     steps: list[Step] = []
     index = 0
     while index < len(sets):
@@ -94,7 +90,7 @@ def steps_of(sets: Sequence[ClockSetting]) -> tuple[Step, ...]:
 
 
 def _begins_pair(sets: Sequence[ClockSetting], index: int) -> bool:
-    """Whether this record and the next are one setting. The pump usually writes the date first: 13-14-13 is 13 and 14-13."""
+    """Whether this record and the next are one setting. The pump usually writes the date first: 13-14-13 means 13, then 14-13."""
     if index + 1 >= len(sets) or not _is_pair(sets[index], sets[index + 1]):
         return False
     if sets[index].part == "date" or index + 2 >= len(sets):
@@ -103,13 +99,13 @@ def _begins_pair(sets: Sequence[ClockSetting], index: int) -> bool:
 
 
 def _is_pair(first: ClockSetting, second: ClockSetting) -> bool:
-    """A date and a time, each stamped after its own change, within a minute, or within half an hour over midnight."""
+    """Whether these are a date and a time that were set within a minute, or within half an hour across midnight."""
     if {first.part, second.part} != {"date", "time"}:
         return False
     date, time = (first, second) if first.part == "date" else (second, first)
-    carries = abs(date.step_s) == DAY_S and date.step_s * time.step_s < 0
-    longest_s, most_keys = (CARRY_S, CARRY_KEYS) if carries else (PAIR_S, PAIR_KEYS)
-    if not 0 < second.key - first.key <= most_keys:
+    across_midnight = abs(date.step_s) == DAY_S and date.step_s * time.step_s < 0
+    longest_s, max_keys = (MIDNIGHT_PAIR_S, MIDNIGHT_PAIR_KEYS) if across_midnight else (PAIR_S, PAIR_KEYS)
+    if not 0 < second.key - first.key <= max_keys:
         return False
     if first.rtc_ms is not None and second.rtc_ms is not None:
         return (second.rtc_ms - first.rtc_ms) % RTC_WRAP_MS <= longest_s * 1000

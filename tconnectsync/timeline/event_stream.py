@@ -1,4 +1,4 @@
-"""The streams of the log as folds read them: events with their UTC time, hand-overs between pumps, delivery windows."""
+"""Streams of the log as folds read them: events with UTC times, hand-overs between pumps, delivery windows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tconnectsync.timeline.time_index import TimeIndex
 
 
 def stream_name(stream: Stream) -> str:
-    """A stream's stable name: the pump with its sequence group, or with the source that has no numbers."""
+    """Return a stream's stable name: ``pump:group``, or ``pump@source`` if its source has no sequence numbers."""
     return f"{stream.pump}:{stream.group}" if stream.numbered else f"{stream.pump}@{stream.source}"
 
 
@@ -27,7 +27,7 @@ class EventStream:
     stream: Stream
     timeline: StreamTimeline
     gaps: tuple[tuple[int, int], ...] = ()
-    """Periods (ms since 1970) in which nothing is withdrawn: a repair took events out and the source has not sent them again."""
+    """Periods (ms since 1970) in which nothing is withdrawn: a repair removed events, and they were not fetched again yet."""
     hand_overs: tuple[tuple[int, datetime, str], ...] = ()
     """Changes of the active pump: (key of the first event at or after it, UTC time, kind)."""
 
@@ -41,21 +41,21 @@ class EventStream:
 
     @property
     def pump(self) -> str:
-        """Serial number."""
+        """The pump's serial number."""
         return self.stream.pump
 
     @property
     def group(self) -> int | None:
-        """Sequence group; None without numbers."""
+        """The sequence group; None without sequence numbers."""
         return self.stream.group
 
     @property
     def numbered(self) -> bool:
-        """Whether the pump's own sequence numbers order it."""
+        """Whether the pump's own sequence numbers give the order."""
         return self.stream.numbered
 
     def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Sequence[Event]:
-        """Events of these kinds in key order with ``at`` set, without those that have no UTC time or are superseded."""
+        """Return events of these kinds in key order with ``at`` set, without superseded ones and those without a UTC time."""
         return list(self._timed(first_key, last_key, kinds))
 
     def _timed(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Iterator[Event]:
@@ -63,7 +63,7 @@ class EventStream:
         for event in self.events.read(self.stream.id, first_key, last_key, kinds):
             key = event.seq if event.seq is not None else first_key
             at = timeline.at(key, event.pump_time)
-            if at is not None and event.kind in ACCOUNT_KINDS:  # stamped by the account, maybe in another zone
+            if at is not None and event.kind in ACCOUNT_KINDS:  # the account's time may be in another zone
                 at = min(at, event.received_at)
             if at is not None and not timeline.is_superseded(at):
                 yield event.with_time(at)
@@ -73,22 +73,20 @@ class EventStream:
         return self.timeline.in_delivery_window(at)
 
     def keys_between(self, first: datetime, last: datetime) -> Sequence[tuple[int, int]]:
-        """Key ranges, both inclusive, that hold all events from ``first`` to ``last`` (UTC), too many rather than too few."""
+        """Return key ranges, both ends inclusive, with at least all events from ``first`` to ``last`` (UTC)."""
         return TimeIndex.of(self.events, self.stream, self.timeline.clock).keys_between(first, last)
 
     def differs(self, other: EventStream | None) -> bool:
-        """Whether any event has another time than under ``other``, or any other part of the view changed."""
+        """Whether the timeline, a hand-over or a gap differs from ``other`` (None: yes)."""
         mine = self.timeline, self.hand_overs, self.gaps
         return other is None or mine != (other.timeline, other.hand_overs, other.gaps)
 
     def changed_keys(self, old: StreamTimeline | None) -> Sequence[tuple[int, int]]:
-        """Key ranges, both inclusive, whose events have another time or count in another way than under ``old``."""
-        if old is None:
-            return ()
-        return self.timeline.changed_keys(old, self.events, self.stream)
+        """Return key ranges, both ends inclusive, of events that ``old`` treats otherwise; nothing if it is None."""
+        return () if old is None else self.timeline.changed_keys(old, self.events, self.stream)
 
     def changed_windows(self, old: StreamTimeline | None) -> Sequence[tuple[datetime, datetime]]:
-        """UTC spans, both inclusive, that came into the delivery windows or left them since ``old``."""
+        """Return UTC spans, both ends inclusive, that were added to or removed from the delivery windows since ``old``."""
         spans = () if old is None else difference(old.delivery_windows, self.timeline.delivery_windows)
         return [(span.begin or EARLIEST, span.end or LATEST) for span in spans]
 

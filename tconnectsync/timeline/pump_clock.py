@@ -1,8 +1,8 @@
-"""A pump's wall clock in UTC: constant pieces between clock changes, tied together by what the changes say.
+"""Converts a pump's wall clock to UTC.
 
 A pump's clock has no zone and does not follow daylight saving. Its offset (wall clock minus UTC) is constant until the wearer
-sets the clock, and the pump logs that (records 14 and 13). So one known offset gives all others, as far as the records reach;
-where the clock fell back without a record (a reset), a new component begins that needs an anchor of its own.
+sets the clock, and the pump logs that (records 14 and 13). So one known offset, the anchor, gives all others. If the clock went
+back without a record (a reset), a new component begins, which needs another anchor.
 """
 
 from __future__ import annotations
@@ -13,37 +13,19 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from tconnectsync.text.plural import counted
-from tconnectsync.timeline.clock_settings import ClockSetting, Step, clock_sets, steps_of
+from tconnectsync.text.durations import exact_span_words
+from tconnectsync.timeline.clock_settings import ClockSetting, Step, steps_of
 from tconnectsync.timeline.utc_offsets import LONGEST_DRIFT_S, REAL_OFFSETS_S, ZoneOffsets, offset_across_step_s
 from tconnectsync.timeline.zones import UTC, Zones
 
-__all__ = [
-    "UTC",
-    "ClockJump",
-    "ClockPiece",
-    "ClockSetting",
-    "Component",
-    "PumpClock",
-    "Step",
-    "ZoneClock",
-    "Zones",
-    "clock_of",
-    "clock_sets",
-    "components_of",
-    "drift_message",
-    "hidden_jump",
-    "steps_of",
-]
-
 MIN_JUMP = timedelta(hours=3)
 EARLY = timedelta(hours=48)
-"""How long before a daylight-saving change a wearer may set the clock for it."""
+"""How long before a daylight-saving change the wearer may already set the clock for it."""
 
 
 @attrs.frozen(kw_only=True)
 class ClockPiece:
-    """From the event with order key ``from_key`` on, the wall clock is ``offset_s`` seconds ahead of UTC; None: unknown."""
+    """From ``from_key`` on, the wall clock is ``offset_s`` seconds ahead of UTC (None: unknown)."""
 
     from_key: int
     offset_s: int | None
@@ -51,7 +33,7 @@ class ClockPiece:
 
 @attrs.frozen(kw_only=True)
 class PumpClock:
-    """A numbered stream's clock. ``pieces`` are in key order; the first one reaches back to any earlier key."""
+    """A numbered stream's clock. ``pieces`` are in key order; the first one holds for all earlier keys too."""
 
     pieces: tuple[ClockPiece, ...]
     _from_keys: tuple[int, ...] = attrs.field(
@@ -59,32 +41,32 @@ class PumpClock:
     )
 
     def piece(self, key: int) -> ClockPiece:
-        """The piece that an order key lies in."""
+        """Return the piece for a key."""
         return self.pieces[max(0, bisect_right(self._from_keys, key) - 1)]
 
     def utc(self, key: int, pump_time: datetime) -> datetime | None:
-        """The UTC time of an event, or None while nobody can know it."""
+        """Return the UTC time of an event; None if it is unknown."""
         offset_s = self.piece(key).offset_s
         return None if offset_s is None else (pump_time - timedelta(seconds=offset_s)).replace(tzinfo=UTC)
 
 
 @attrs.frozen(kw_only=True)
 class ZoneClock:
-    """The clock of a source without clock records: the zone's own rules, each event by its wall time alone.
+    """The clock of a source without clock records: the zone's rules give the offset.
 
-    The hour that happens twice is read as its first run: rows without numbers do not tell which one they mean.
+    In the repeated hour at the end of daylight saving, the first run is assumed: rows without numbers do not tell the order.
     """
 
     zones: Zones
 
     def utc(self, key: int, pump_time: datetime) -> datetime | None:  # noqa: ARG002 - a protocol
-        """The UTC time of an event."""
+        """Return the UTC time of an event."""
         return self.zones.utc_of(pump_time)
 
 
 @attrs.frozen(kw_only=True)
 class ClockJump:
-    """An event more than three hours before the one that precedes it in the pump's own order."""
+    """The clock went back by over three hours without a record, between two events that follow each other."""
 
     key: int
     before: datetime
@@ -93,9 +75,9 @@ class ClockJump:
 
 @attrs.frozen(kw_only=True)
 class Component:
-    """A stretch whose pieces recorded steps tie together; ``jump`` is the unrecorded fall-back that it begins with.
+    """A part of a stream in which every clock change has a record (``steps``). It begins with an unrecorded ``jump``, or None.
 
-    ``zone_offsets``: what the configured zones say before the first step and after each; empty where no zone is known.
+    ``zone_offsets``: offsets of the configured zones before the first step and after each step; empty if no zone is known.
     """
 
     from_key: int
@@ -104,7 +86,7 @@ class Component:
     zone_offsets: tuple[ZoneOffsets, ...] = ()
 
     def at_home(self, zones: Zones, first_wall: datetime | None) -> Component:
-        """The component of a wearer who lives in ``zones``; ``first_wall`` is the wall time of its first event."""
+        """Return the component with the offsets of ``zones``; ``first_wall`` is the wall time of its first event."""
         if not self.steps:
             return self
         before = self.steps[0].wall_before if first_wall is None else first_wall
@@ -119,7 +101,7 @@ class Component:
         return attrs.evolve(self, zone_offsets=zone_offsets)
 
     def offsets(self, at_key: int, offset_s: int) -> tuple[int, ...]:
-        """The offset before the first step and after each, when it is ``offset_s`` at ``at_key``."""
+        """Return the offsets before the first step and after each step, if it is ``offset_s`` at ``at_key``."""
         known = sum(1 for step in self.steps if step.key <= at_key)
         offsets = {known: offset_s}
         for i in range(known, len(self.steps)):
@@ -129,10 +111,10 @@ class Component:
         return tuple(offsets[i] for i in range(len(self.steps) + 1))
 
     def _offset_across(self, known_s: int, index: int, *, before: bool) -> int:
-        """The offset before or after a step, when it is ``known_s`` on its other side."""
+        """Return the offset on one side of a step, if it is ``known_s`` on the other side."""
         exact_s = self.steps[index].exact_s
         if before and index == 0 and self.jump is not None:
-            return known_s - round(exact_s)  # a clock that came up after a reset was on no zone's grid
+            return known_s - round(exact_s)  # right after a reset the clock shows no zone's time
         zone: ZoneOffsets | None = None
         zone_moved = False
         if self.zone_offsets:
@@ -142,7 +124,7 @@ class Component:
         return offset_across_step_s(known_s, moved_s, zone, zone_moved=zone_moved, before=before)
 
     def pieces(self, anchor: tuple[int, int] | None) -> tuple[ClockPiece, ...]:
-        """The pieces for an anchor (key, offset in seconds); without one, a single piece of unknown time."""
+        """Return the pieces for an anchor (key, offset in seconds); without one, a single piece with an unknown offset."""
         if anchor is None:
             return (ClockPiece(from_key=self.from_key, offset_s=None),)
         offsets = self.offsets(*anchor)
@@ -155,31 +137,31 @@ class Component:
 
 
 def zone_offset_after(steps: Sequence[Step], index: int, zones: Zones) -> int:
-    """The zone's offset right after a setting; the coming one if the clock was set for a change due within two days.
+    """Return the zone's offset right after a setting, or the next one if the clock was set for a change within two days.
 
-    In the hour that happens twice it is the second run if the clock was set back since.
+    In the repeated hour it is the second run if the clock was set back before.
     """
     step = steps[index]
-    lately = [each for each in steps[: index + 1] if abs(step.wall - each.wall) <= EARLY]
-    repeated = [each for each in lately if abs(step.wall - each.wall) <= MIN_JUMP]
+    recent = [each for each in steps[: index + 1] if abs(step.wall - each.wall) <= EARLY]
+    repeated = [each for each in recent if abs(step.wall - each.wall) <= MIN_JUMP]
     now_s = zones.offset_of(step.wall, fold=1 if any(each.exact_s < -LONGEST_DRIFT_S for each in repeated) else 0)
     soon = step.wall + EARLY
     change_s = zones.offset_of(soon) - now_s
     if change_s and zones.name_at(step.wall.date()) == zones.name_at(soon.date()):
-        followed = sum(_explains(change_s, each.exact_s) - _explains(-change_s, each.exact_s) for each in lately)
+        followed = sum(_explains(change_s, each.exact_s) - _explains(-change_s, each.exact_s) for each in recent)
         return now_s + change_s if followed > 0 else now_s
     return now_s
 
 
 def _explains(change_s: int, exact_s: float) -> bool:
-    """Whether a step is rather this change of a zone's offset than drift."""
+    """Whether this change of a zone's offset explains a step better than drift does."""
     return abs(exact_s - change_s) <= LONGEST_DRIFT_S and abs(exact_s - change_s) < abs(exact_s)
 
 
 def hidden_jump(step: Step, previous: tuple[int, datetime] | None) -> ClockJump | None:
-    """The fall-back that a setting hides: the clock was reset and set again before anything else was logged.
+    """Return the jump before a setting if the clock was reset and set again with no other event in between, else None.
 
-    ``previous`` is the event (key, wall time) right before the step: the step must have begun on about its clock.
+    ``previous``: the event (key, wall time) right before the step.
     """
     if previous is None or previous[1] - step.wall_before <= MIN_JUMP:
         return None
@@ -187,7 +169,7 @@ def hidden_jump(step: Step, previous: tuple[int, datetime] | None) -> ClockJump 
 
 
 def components_of(sets: Sequence[ClockSetting], jumps: Sequence[ClockJump]) -> tuple[Component, ...]:
-    """Cut a stream's order where the clock fell back without a record."""
+    """Return the components of a stream: it is cut where the clock went back without a record."""
     recorded = {each.key: each.step_s for each in sets}
     steps = steps_of(sets)
     unexplained = [
@@ -203,7 +185,7 @@ def components_of(sets: Sequence[ClockSetting], jumps: Sequence[ClockJump]) -> t
 
 
 def clock_of(components: Sequence[Component], anchors: Sequence[tuple[int, int] | None]) -> PumpClock:
-    """The clock for one anchor (key, offset in seconds) per component; a setting that moved nothing begins no piece."""
+    """Return the clock for one anchor (key, offset in seconds) per component. A setting without a change begins no piece."""
     pieces: list[ClockPiece] = []
     for component, anchor in zip(components, anchors, strict=True):
         for piece in component.pieces(anchor):
@@ -215,9 +197,9 @@ def clock_of(components: Sequence[Component], anchors: Sequence[tuple[int, int] 
 def drift_message(
     pump: str, *, offset_s: int, zones: Zones, newest: datetime, since: datetime | None = None
 ) -> str | None:
-    """How the pump's clock differs from its zone's at the UTC time of its newest event; None where it does not.
+    """Return a message if the pump's clock differs from its zone at the UTC time ``newest`` of its newest event, else None.
 
-    ``since`` is when the pump's clock got this offset (UTC), None for longer than anyone knows.
+    ``since``: when the pump's clock got this offset (UTC); None: unknown.
     """
     difference_s = offset_s - zones.offset_at(newest)
     if abs(difference_s) < 60:
@@ -226,17 +208,15 @@ def drift_message(
     day = (began + timedelta(seconds=offset_s)).date()
     when = f"{day.day} {_MONTHS[day.month - 1]}" + (f" {day.year}" if day.year != newest.year else "")
     side = "ahead" if difference_s > 0 else "behind"
-    looks = f"The clock of pump {pump} looks {duration_text(abs(difference_s))} {side} since {when}."
-    if offset_s not in REAL_OFFSETS_S:  # no zone could be configured for it
-        return f"{looks} Times in the documents allow for it. Set the pump's clock when it suits."
-    return (
-        f"{looks} Times in the documents allow for it. "
-        "Set the pump's clock when it suits; if the pump is right, correct `timezone` or add a `[[zones]]` entry for the move."
-    )
+    looks = f"The clock of pump {pump} looks {exact_span_words(abs(difference_s))} {side} since {when}."
+    advice = f"{looks} Times in the documents are corrected for it. Set the pump's clock when it suits you."
+    if offset_s not in REAL_OFFSETS_S:  # no zone has this offset
+        return advice
+    return f"{advice} If the pump is right, correct `timezone` or add a `[[zones]]` entry for the move."
 
 
 def _drift_start(newest: datetime, difference_s: int, offset_s: int, zones: Zones, since: datetime | None) -> datetime:
-    """To the minute; at most about a year before ``newest``, since a zone's offset returns with the seasons."""
+    """Return to the minute when this difference began; at most a year before ``newest``, as daylight saving repeats."""
     began = newest
     for _ in range(366):
         earlier = began - timedelta(days=1)
@@ -252,17 +232,6 @@ def _drift_start(newest: datetime, difference_s: int, offset_s: int, zones: Zone
             return began
         began = earlier
     return since or began
-
-
-def duration_text(seconds: float) -> str:
-    """A length of time in words: "1 h", "5 h 30 min", "1 day"."""
-    minutes = round(seconds / 60)
-    days, minutes = divmod(minutes, 1440)
-    hours, minutes = divmod(minutes, 60)
-    parts = [counted(days, "day")] if days else []
-    parts += [f"{hours} h"] if hours else []
-    parts += [f"{minutes} min"] if minutes else []
-    return " ".join(parts) or "0 min"
 
 
 _MONTHS = (

@@ -1,4 +1,4 @@
-"""Resolves the timeline of every stream from the log alone: UTC times, the active pump, and the delivery windows."""
+"""Resolves the timeline of every stream from the log: UTC times, the active pump, and the delivery windows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import PUMP_KINDS, Event
 from tconnectsync.timeline.active_pump import SUPERSEDING, ActivePump
 from tconnectsync.timeline.pump_clock import PumpClock, ZoneClock, drift_message
-from tconnectsync.timeline.spans import Span, union
+from tconnectsync.timeline.spans import EARLIEST, LATEST, Span, union
 from tconnectsync.timeline.stream_clock import StreamClock
 from tconnectsync.timeline.stream_timeline import ALWAYS, StreamTimeline
 from tconnectsync.timeline.time_index import TimeIndex
@@ -22,8 +22,8 @@ from tconnectsync.timeline.zones import Zones
 
 log = logging.getLogger("tconnectsync.timeline")
 MAX_SILENCE = timedelta(hours=36)
-"""A pump logs its basal all day: a longer silence of a numbered stream leaves room for events without numbers."""
-UPLOADS, FACTS = 200, 10_000
+"""A pump logs its basal all day. If a numbered stream is silent for longer, events without numbers are used instead."""
+MAX_UPLOADS, MAX_FACTS = 200, 10_000
 
 
 @attrs.define
@@ -52,36 +52,40 @@ class TimelineResolver:
         return dict(self._timelines)
 
     def pending_facts(self, now: datetime) -> list[Event]:
-        """The clock.anchored events to append: choices that the log does not hold yet. The newest in the log wins.
+        """Return the clock.anchored events to append: choices that the log does not have yet. The newest in the log wins.
 
-        A choice is held back for up to a day while the log lacks the events of an upload: they may change the choice.
+        A choice waits up to a day while the log lacks the events of an upload, because they may change it.
         """
         self._refresh()
         return [fact for clock in self._clocks.values() for fact in clock.pending_facts(now)]
 
     def messages(self, source: str | None = None) -> list[str]:
-        """Sentences for ``status`` about the clocks, of all sources or of one."""
+        """Return messages for ``status`` about the clocks, of all sources or of one."""
         self._refresh()
-        words: list[str] = []
+        messages: list[str] = []
         for id_, stream in self._streams.items():
             if source is not None and stream.source != source:
                 continue
             clock = self._clocks.get(id_)
             if clock is None:
                 continue
-            words += clock.messages()
-            words += self._drift_messages(stream, clock)
+            messages += clock.messages()
+            messages += self._drift_messages(stream, clock)
             if stream.group and any(
                 other.numbered and other.pump == stream.pump and (other.group or 0) < stream.group
                 for other in self._streams.values()
             ):
-                words.append(
-                    f"Pump {stream.pump} numbers its events anew (sequence group {stream.group}); both are kept apart."
+                messages.append(
+                    f"Pump {stream.pump} started a new numbering of its events (sequence group {stream.group}). "
+                    "The two numberings are stored separately. You need to do nothing."
                 )
-        return words
+        return messages
 
     def status(self, source: str | None = None) -> dict[str, dict[str, Any]]:
-        """Per serial number, by the pump's newest stream (of one source): clock_offset_minutes, clock_basis, worn (whether it is the active pump), newest_event."""
+        """Return by serial number the state of the pump's newest stream, of all sources or of one.
+
+        Keys: ``clock_offset_minutes``, ``clock_basis``, ``worn`` (it is the active pump), ``newest_event`` (UTC).
+        """
         self._refresh()
         found: dict[str, dict[str, Any]] = {}
         for id_, stream in self._streams.items():
@@ -129,8 +133,8 @@ class TimelineResolver:
         moved = {id_ for id_, clock in self._clocks.items() if clocks_before.get(id_) != clock.clock}
         self._active_pump.forget(streams, moved, touched)
         self._superseded = {
-            id_: kept
-            for id_, kept in self._superseded.items()
+            id_: cached
+            for id_, cached in self._superseded.items()
             if id_ in streams and not moved and not self._may_supersede_more(id_, touched)
         }
         timelines = {}
@@ -138,9 +142,10 @@ class TimelineResolver:
             clock: PumpClock | ZoneClock = (
                 self._clocks[id_].clock if id_ in self._clocks else ZoneClock(zones=self.zones)
             )
-            covered = () if stream.numbered else self._superseded_of(stream)
             timelines[id_] = StreamTimeline(
-                clock=clock, superseded=covered, delivery_windows=self._delivery_windows(stream.pump)
+                clock=clock,
+                superseded=() if stream.numbered else self._superseded_spans(stream),
+                delivery_windows=self._delivery_windows(stream.pump),
             )
         superseded = {id_: timeline.superseded for id_, timeline in timelines.items()}
         active = self._active_pump.active_spans(streams.values(), superseded)
@@ -170,7 +175,7 @@ class TimelineResolver:
             elif stream.id in written:
                 clock.read_settings(stream, changed=stream.id in changed)
         for pump in {stream.pump for stream in numbered}:
-            anchored = self.log.facts("clock.anchored", pump=pump, limit=FACTS)
+            anchored = self.log.facts("clock.anchored", pump=pump, limit=MAX_FACTS)
             uploads = self._uploads(pump)
             groups = [stream for stream in numbered if stream.pump == pump]
             active = max(groups, key=self._position) if len(groups) > 1 else groups[0]
@@ -179,9 +184,9 @@ class TimelineResolver:
                 self._clocks[stream.id].choose(facts, uploads if stream is active else ())
 
     def _uploads(self, pump: str) -> Sequence[Event]:
-        """Evidence, newest first. Where a record of it is harmed there is none: what was chosen stands without it."""
+        """Return the pump's uploads, newest first; none if one is corrupt, and then the stored choice stays."""
         try:
-            return self.log.facts("upload.seen", pump=pump, limit=UPLOADS)
+            return self.log.facts("upload.seen", pump=pump, limit=MAX_UPLOADS)
         except LogCorrupt as error:
             log.warning('uploads_not_read pump=%s reason="%s"', pump, error.message)
             return ()
@@ -194,7 +199,7 @@ class TimelineResolver:
         return self.log.neighbour(stream.id, stream.last_key + 1, kinds, before=True)
 
     def _delivery_windows(self, pump: str) -> tuple[Span, ...]:
-        opened = self.log.facts("history.opened", pump=pump, limit=FACTS)
+        opened = self.log.facts("history.opened", pump=pump, limit=MAX_FACTS)
         spans = []
         for fact in opened:
             last_day = fact.body.last_day
@@ -202,46 +207,48 @@ class TimelineResolver:
             spans.append(Span(begin=self.zones.day_start(date.fromisoformat(fact.body.first_day)), end=end))
         return union(spans) or ALWAYS
 
-    # --- numbered beats unnumbered ----------------------------------------------------------------------------------
+    # --- events with numbers supersede those without ----------------------------------------------------------------
 
-    def _superseded_of(self, stream: Stream) -> tuple[Span, ...]:
-        kept = self._superseded.get(stream.id)
-        shape = (stream.first_key, stream.last_key)
-        if kept is not None and kept[0] == shape:
-            return kept[1]
-        own = self._index(stream)
-        # a stream that tells nothing that a numbered one could tell better (settings) is never covered
-        bounds = None if own.bounds(shape, SUPERSEDING) is None else own.bounds(shape)
-        spans: list[Span] = []
-        for other in self._streams.values() if bounds is not None else ():
-            if bounds is not None and other.numbered and other.pump == stream.pump:
-                spans += _covered_spans(self._index(other), *bounds)
-        self._superseded[stream.id] = (shape, union(spans))
+    def _superseded_spans(self, stream: Stream) -> tuple[Span, ...]:
+        cached = self._superseded.get(stream.id)
+        keys = (stream.first_key, stream.last_key)
+        if cached is not None and cached[0] == keys:
+            return cached[1]
+        bounds, rivals = self._rivals(stream)
+        spans = [span for index in rivals for span in _covered_spans(index, *bounds)]
+        self._superseded[stream.id] = (keys, union(spans))
         return self._superseded[stream.id][1]
 
     def _may_supersede_more(self, id_: int, touched: set[tuple[int, int, str]]) -> bool:
-        """Whether new events of a numbered stream may cover more of this one: not when they are all later than it."""
-        stream = self._streams[id_]
-        shape = (stream.first_key, stream.last_key)
-        own = self._index(stream)
-        bounds = None if own.bounds(shape, SUPERSEDING) is None else own.bounds(shape)
-        for other in self._streams.values():
-            if other.numbered and other.pump == stream.pump and bounds is not None:
-                keys = [key for stream_id, key, _ in touched if stream_id == other.id]
-                order = self._index(other)
-                for first, last in order.keys_between(bounds[0] - MAX_SILENCE, bounds[1] + MAX_SILENCE) if keys else ():
-                    if any(first <= key <= last for key in keys):
-                        return True
+        """Whether new events of a numbered stream may supersede more of this one: not if they are all later."""
+        (begin, end), rivals = self._rivals(self._streams[id_])
+        for index in rivals:
+            keys = [key for stream_id, key, _ in touched if stream_id == index.stream.id]
+            for first, last in index.keys_between(begin - MAX_SILENCE, end + MAX_SILENCE) if keys else ():
+                if any(first <= key <= last for key in keys):
+                    return True
         return False
+
+    def _rivals(self, stream: Stream) -> tuple[tuple[datetime, datetime], list[TimeIndex]]:
+        """Return the time bounds of an unnumbered stream, and the numbered streams of its pump.
+
+        There are none if no event of the stream could be superseded (settings only).
+        """
+        index, keys = self._index(stream), (stream.first_key, stream.last_key)
+        bounds = None if index.bounds(keys, SUPERSEDING) is None else index.bounds(keys)
+        if bounds is None:
+            return (EARLIEST, LATEST), []
+        others = [other for other in self._streams.values() if other.numbered and other.pump == stream.pump]
+        return bounds, [self._index(other) for other in others]
 
     def _index(self, stream: Stream) -> TimeIndex:
         clock = self._clocks[stream.id].clock if stream.id in self._clocks else ZoneClock(zones=self.zones)
         return TimeIndex.of(self.log, stream, clock)
 
     def _drift_messages(self, stream: Stream, clock: StreamClock) -> list[str]:
-        placement, newest = self._timelines[stream.id], self._newest(stream)
-        at = None if newest is None else placement.at(*newest)
-        if newest is None or at is None or not placement.active or placement.active[-1].end is not None:
+        timeline, newest = self._timelines[stream.id], self._newest(stream)
+        at = None if newest is None else timeline.at(*newest)
+        if newest is None or at is None or not timeline.active or timeline.active[-1].end is not None:
             return []
         piece = clock.clock.piece(newest[0])
         begun = self.log.neighbour(stream.id, piece.from_key - 1, before=False) if piece.from_key else None
@@ -250,19 +257,19 @@ class TimelineResolver:
             offset_s=piece.offset_s or 0,
             zones=self.zones,
             newest=at,
-            since=None if begun is None else placement.at(*begun),
+            since=None if begun is None else timeline.at(*begun),
         )
         return [] if message is None else [message]
 
 
-def _covered_spans(order: TimeIndex, begin: datetime, end: datetime) -> list[Span]:
-    """Where a numbered stream has events without a hole, within about begin to end."""
+def _covered_spans(index: TimeIndex, begin: datetime, end: datetime) -> list[Span]:
+    """Return the spans, within about begin to end, in which a numbered stream has events without a long silence."""
     spans: list[Span] = []
-    first = order.after(begin - MAX_SILENCE, SUPERSEDING)
+    first = index.after(begin - MAX_SILENCE, SUPERSEDING)
     while first is not None and first <= end + MAX_SILENCE:
         last = first
         while last <= end:
-            further = order.last_before(last + MAX_SILENCE, SUPERSEDING)
+            further = index.last_before(last + MAX_SILENCE, SUPERSEDING)
             if further is None or further <= last:
                 break
             last = further
@@ -271,7 +278,7 @@ def _covered_spans(order: TimeIndex, begin: datetime, end: datetime) -> list[Spa
             if first <= end
             else Span(begin=first, end=first)
         )
-        first = order.after(last, SUPERSEDING)
+        first = index.after(last, SUPERSEDING)
     return [span for span in spans if span.begin != span.end]
 
 

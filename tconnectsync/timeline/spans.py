@@ -1,4 +1,4 @@
-"""Sets of UTC time as sorted, half-open, disjoint spans."""
+"""Sets of UTC times: sorted, half-open spans that do not overlap."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ LATEST = datetime(9999, 12, 30, tzinfo=timezone.utc)
 
 @attrs.frozen(kw_only=True)
 class Span:
-    """From ``begin`` until just before ``end``, aware UTC; None is open."""
+    """From ``begin`` until just before ``end``, aware UTC. None: unlimited."""
 
     begin: datetime | None = None
     end: datetime | None = None
 
     def contains(self, at: datetime) -> bool:
-        """Whether a time lies in it."""
+        """Whether ``at`` is in the span."""
         return (self.begin is None or self.begin <= at) and (self.end is None or at < self.end)
 
     def to_json(self) -> list[str | None]:
-        """``[begin, end]`` in ISO form."""
+        """Return ``[begin, end]`` as ISO texts."""
         return [None if bound is None else bound.isoformat() for bound in (self.begin, self.end)]
 
     @classmethod
     def from_json(cls, pair: Sequence[str | None]) -> Span:
-        """The inverse of :meth:`to_json`."""
+        """Return the span of :meth:`to_json`."""
         begin, end = (None if text is None else datetime.fromisoformat(text) for text in pair)
         return cls(begin=begin, end=end)
 
 
 def any_contains(spans: Iterable[Span], at: datetime) -> bool:
-    """Whether a time lies in one of them."""
+    """Whether ``at`` is in one of the spans."""
     return any(span.contains(at) for span in spans)
 
 
 def union(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """The same times, sorted, with those that touch made one."""
+    """Return the same times as sorted spans that neither overlap nor touch."""
     joined: list[Span] = []
     for span in sorted(spans, key=lambda span: span.begin or EARLIEST):
         last = joined[-1] if joined else None
@@ -52,10 +52,10 @@ def union(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 
 def difference(these: Sequence[Span], those: Sequence[Span]) -> tuple[Span, ...]:
-    """The times that lie in exactly one of two sets."""
+    """Return the times that are in exactly one of two sets."""
     bounds: set[datetime] = set()
     for span in (*union(these), *union(those)):
-        bounds ^= {span.begin or EARLIEST}  # a bound that both sets have bounds nothing
+        bounds ^= {span.begin or EARLIEST}  # a bound of both sets cancels out
         bounds ^= {span.end or LATEST}
     turns = iter(sorted(bounds))
     return tuple(

@@ -1,4 +1,4 @@
-"""The clock of one numbered stream, read from the log: its settings, its falls, its anchors, and what uploads say of them."""
+"""The clock of one numbered stream, from its settings, jumps, anchors and uploads in the log."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import attrs
 
 from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.events import ClockAnchored, Event
+from tconnectsync.text.durations import exact_span_words
 from tconnectsync.timeline.clock_settings import ClockSetting, clock_sets, steps_of
 from tconnectsync.timeline.pump_clock import (
     ClockJump,
@@ -16,7 +17,6 @@ from tconnectsync.timeline.pump_clock import (
     PumpClock,
     clock_of,
     components_of,
-    duration_text,
     hidden_jump,
 )
 from tconnectsync.timeline.utc_offsets import ZONE_STEP_S, is_real_offset
@@ -36,18 +36,18 @@ from tconnectsync.timeline.zones import Zones
 
 CLOCK_CHANGED = frozenset({"clock.changed"})
 FETCH_LAG = timedelta(hours=1)
-"""An upload's newest event may be of a kind that is not fetched: this much later than the newest one in the log."""
+"""An upload's newest event may be of a kind that is not fetched. It may be this much later than the newest one in the log."""
 RECENT_UPLOADS = 4
-"""How many uploads tell whether the clock is ahead now."""
+"""How many of the last uploads decide whether the clock is ahead now."""
 MAX_WAIT = timedelta(hours=24)
-"""How long a choice is not yet made a fact while the events of a newer upload are still to come."""
+"""How long a choice is not stored while the log lacks the events of a newer upload."""
 
 
 @attrs.frozen(kw_only=True)
 class ChosenAnchor:
-    """A component, the valid fact about it (None: there is none yet), and what holds.
+    """A component, the valid fact about it in the log (None: none yet), and the present choice.
 
-    ``ahead_s``: how much later its events are than the uploads that brought them.
+    ``waits``: events of a newer upload are missing. ``ahead_s``: by how much its events are later than their uploads.
     """
 
     component: Component
@@ -57,14 +57,14 @@ class ChosenAnchor:
     ahead_s: float = 0.0
 
     @property
-    def is_news(self) -> bool:
-        """Whether the log should hold this choice and does not."""
-        return self.choice.anchor is not None and self.choice.anchor != self.fact and not self.waits
+    def is_new(self) -> bool:
+        """Whether the log does not have this choice yet."""
+        return self.choice.anchor is not None and self.choice.anchor != self.fact
 
 
 @attrs.define
 class StreamClock:
-    """What is known of a stream's clock; :meth:`read_settings` and :meth:`choose` bring it up to date."""
+    """The clock of a stream. :meth:`read_settings` and :meth:`choose` update it."""
 
     log: EventLog
     zones: Zones
@@ -77,7 +77,7 @@ class StreamClock:
     _waits_since: datetime | None = None
 
     def read_settings(self, stream: Stream, *, changed: bool) -> None:
-        """Read the clock's settings (where they ``changed``) and falls again."""
+        """Read the clock's jumps again, and its settings if they ``changed``."""
         self.stream = stream
         whole = (stream.first_key, stream.last_key)
         if changed:
@@ -95,7 +95,7 @@ class StreamClock:
     def choose(self, facts: Sequence[Event], uploads: Sequence[Event]) -> None:
         """Choose an anchor per component. ``facts`` (clock.anchored) are this stream's, newest first; ``uploads`` its pump's."""
         self._facts = facts
-        came, coming, waits = self._match_uploads(uploads, bogus=not facts)
+        complete, incomplete, waits = self._match_uploads(uploads, bogus=not facts)
         chosen = []
         ends = [component.from_key for component in self.components[1:]]
         for bare, end in zip(self.components, [*ends, None], strict=True):
@@ -103,9 +103,9 @@ class StreamClock:
             component = bare.at_home(self.zones, None if first is None else first[1])
             fact = next((anchor for anchor in self._valid_anchors(facts, component, end)), None)
             is_last = end is None
-            evidence = () if not is_last else came or (coming if fact is None else ())
+            evidence = () if not is_last else complete or (incomplete if fact is None else ())
             choice = choose_anchor(component, known=fact, zones=self.zones, first=first, uploads=evidence)
-            ahead_s = seconds_ahead(component, choice.anchor, came[-RECENT_UPLOADS:]) if is_last else 0.0
+            ahead_s = seconds_ahead(component, choice.anchor, complete[-RECENT_UPLOADS:]) if is_last else 0.0
             waits_here = is_last and waits is not None
             chosen.append(
                 ChosenAnchor(component=component, fact=fact, choice=choice, waits=waits_here, ahead_s=ahead_s)
@@ -118,13 +118,13 @@ class StreamClock:
         self.clock = clock_of([each.component for each in chosen], anchors)
 
     def pending_facts(self, now: datetime) -> list[Event]:
-        """The choices that the log does not hold yet, as clock.anchored events."""
+        """Return the choices that the log does not have yet, as clock.anchored events."""
         stream = self.stream
         facts: list[Event] = []
         waited = self._waits_since is not None and now - self._waits_since >= MAX_WAIT
         for each in self.chosen:
             anchor = each.choice.anchor
-            if anchor is None or not (each.is_news or (waited and attrs.evolve(each, waits=False).is_news)):
+            if anchor is None or not each.is_new or (each.waits and not waited):
                 continue
             body = ClockAnchored(
                 from_key=each.component.from_key,
@@ -152,33 +152,33 @@ class StreamClock:
 
     @property
     def basis(self) -> str | None:
-        """Why the newest events have the time that they have."""
+        """Why the newest events have their offset; None if it is unknown."""
         anchor = self.chosen[-1].choice.anchor if self.chosen else None
         return None if anchor is None else anchor.basis
 
     def messages(self) -> list[str]:
-        """What the user should know: times that nobody can tell, and a change that uploads ask for."""
+        """Return messages to the user: unknown times, a change that uploads propose, and a wrong clock."""
         pump, words = self.stream.pump, []
         for each in self.chosen:
             jump, choice = each.component.jump, each.choice
             if choice.anchor is None and jump is not None:
                 words.append(
-                    f"The clock of pump {pump} fell back from {jump.before:%Y-%m-%d %H:%M} to {jump.after:%Y-%m-%d %H:%M} without "
-                    "a record, so nobody knows when the events after that happened: their documents wait. Set the date and "
-                    "time on the pump; after its next upload they are sent."
+                    f"The clock of pump {pump} went back from {jump.before:%Y-%m-%d %H:%M} to {jump.after:%Y-%m-%d %H:%M} without "
+                    "a record. The times of the events after that are unknown, so their documents wait. Set the date and time on "
+                    "the pump. The documents are sent after its next upload."
                 )
             if choice.proposed is not None and choice.anchor is not None:
                 now_s = each.component.offsets(choice.anchor.at_key, choice.anchor.offset_s)[-1]
                 moved_s = now_s - choice.proposed.offset_s
                 words.append(
-                    f"Uploads show that the clock of pump {pump} is at {utc_text(choice.proposed.offset_s)}, not {utc_text(now_s)}: "
-                    f"with the next upload that agrees, its documents move {duration_text(abs(moved_s))} "
+                    f"Uploads show that the clock of pump {pump} is at {utc_text(choice.proposed.offset_s)}, not {utc_text(now_s)}. "
+                    f"If the next upload agrees, its documents move {exact_span_words(abs(moved_s))} "
                     f"{'later' if moved_s > 0 else 'earlier'}. If that is wrong, correct `timezone` in config.toml before then."
                 )
         return words + self._clock_problem()
 
     def _clock_problem(self) -> list[str]:
-        """A clock that no offset explains, or that is minutes ahead."""
+        """Return a message if no offset explains the clock, or if it is minutes ahead."""
         newest = self._newest()
         if not self.chosen or newest is None:
             return []
@@ -187,17 +187,17 @@ class StreamClock:
             return [
                 (
                     f"The clock of pump {pump} shows {newest[1]:%Y-%m-%d %H:%M}, more than 14 hours ahead of the upload and of "
-                    f"{self.zones.name_at(newest[1].date())}, so nobody knows when its events happened. They are stored, and their "
-                    "documents wait. Set the date and time on the pump, or correct `timezone` in config.toml; then run "
+                    f"{self.zones.name_at(newest[1].date())}. The times of its events are unknown. They are stored, and their "
+                    "documents wait. Set the date and time on the pump, or correct `timezone` in config.toml. Then run "
                     "`tconnectsync sync`."
                 )
             ]
         if last.ahead_s > 0:
             return [
                 (
-                    f"The clock of pump {pump} seems at least {duration_text(last.ahead_s)} ahead: its newest events are later than the "
-                    "uploads that brought them. Set the time on the pump. Until then its events are shown as much too late; they "
-                    "stay as they are after that."
+                    f"The clock of pump {pump} seems at least {exact_span_words(last.ahead_s)} ahead: its newest events are later than "
+                    "their uploads. Set the time on the pump. Until then its events are shown too late by that much, and they are not "
+                    "corrected afterwards."
                 )
             ]
         return []
@@ -205,11 +205,11 @@ class StreamClock:
     def _match_uploads(
         self, events: Iterable[Event], *, bogus: bool
     ) -> tuple[tuple[Upload, ...], tuple[Upload, ...], datetime | None]:
-        """Uploads of the last piece whose events are in the log; those whose events are to come; and since when they are.
+        """Return the last piece's uploads: complete ones, incomplete ones, and when the first of those was read.
 
-        ``bogus``: with those whose newest event is days later than they are, if that event is in the log.
-        A newest pump time has no key. It belongs to the last piece when it is later than every wall time that the clock showed
-        up to its last setting or fall, the one just before it included.
+        An upload is complete if its events are in the log. ``bogus``: include complete ones whose newest event is days later than
+        the upload. A newest pump time has no key. It belongs to the last piece if it is later than every wall time that the clock
+        showed up to its last setting or jump, including the time just before that.
         """
         newest = self._newest()
         if newest is None:
@@ -225,12 +225,14 @@ class StreamClock:
                 pairs.append(upload)
                 received[upload] = event.received_at
         all_ = distinct_uploads(pairs)
-        came = tuple(
+        complete = tuple(
             upload for upload in distinct_uploads(pairs, bogus=bogus) if upload.newest <= newest[1] + FETCH_LAG
         )
-        coming = tuple(upload for upload in all_ if upload.newest > newest[1] + FETCH_LAG)
-        waiting = [received[upload] for upload in coming if upload.newest - upload.at.replace(tzinfo=None) <= MAX_LEAD]
-        return came, coming, min(waiting, default=None)
+        incomplete = tuple(upload for upload in all_ if upload.newest > newest[1] + FETCH_LAG)
+        waiting = [
+            received[upload] for upload in incomplete if upload.newest - upload.at.replace(tzinfo=None) <= MAX_LEAD
+        ]
+        return complete, incomplete, min(waiting, default=None)
 
     def _newest(self) -> tuple[int, datetime] | None:
         return self.log.neighbour(self.stream.id, self.stream.last_key + 1, before=True)
@@ -240,7 +242,7 @@ class StreamClock:
         return first if first is not None and (end is None or first[0] < end) else None
 
     def _valid_anchors(self, facts: Iterable[Event], component: Component, end: int | None) -> Iterable[Anchor]:
-        """The facts about a component that still stand: the zone that they were read from is still the configured one."""
+        """Yield the anchors of a component from facts that are still valid: the configured zone has not changed since."""
         for fact in facts:
             body = fact.body
             if body.at_key < component.from_key or (end is not None and body.at_key >= end):
@@ -258,12 +260,12 @@ class StreamClock:
             return first is not None and not set_before and body.zone == self.zones.name_at(first[1].date())
         if body.basis == EVIDENCE:
             if not is_real_offset(body.offset_min * 60):
-                return False  # drift that was taken for an offset
+                return False  # an older release took drift for an offset
             return body.zone in {self.zones.timezone, *(name for _, name in self.zones.moves)}
         return True
 
 
 def utc_text(offset_s: int) -> str:
-    """An offset in words: "UTC+01:00"."""
+    """Format an offset: ``UTC+01:00``."""
     hours, minutes = divmod(abs(offset_s) // 60, 60)
     return f"UTC{'-' if offset_s < 0 else '+'}{hours:02}:{minutes:02}"

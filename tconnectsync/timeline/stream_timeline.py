@@ -1,4 +1,4 @@
-"""When the events of one stream happened, when its pump is the active one, and which periods are delivered."""
+"""The timeline of one stream: UTC times of its events, when its pump is active, and which periods are delivered."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 
 from tconnectsync.eventlog import EventLog, Stream
-from tconnectsync.timeline import wear
 from tconnectsync.timeline.pump_clock import ClockPiece, PumpClock, ZoneClock
 from tconnectsync.timeline.spans import Span, any_contains, difference
 from tconnectsync.timeline.time_index import KeyRange, TimeIndex
+from tconnectsync.timeline.wear import wear_changes
 from tconnectsync.timeline.zones import Zones
 
 ALWAYS = (Span(),)
@@ -21,10 +21,10 @@ ALWAYS = (Span(),)
 
 @attrs.frozen(kw_only=True)
 class StreamTimeline:
-    """Where a stream's events lie. A comparable value, that :func:`placement_to_json` keeps.
+    """The timeline of a stream, as a comparable value that :func:`timeline_to_json` can store.
 
-    ``worn``: when the pump is the worn one. ``covered``: where a numbered stream of the same pump has events, so that these
-    ones are not read. ``horizon``: the times of which documents are wanted.
+    ``active``: when the pump is the active one. ``superseded``: when a numbered stream of the same pump has better events, so
+    that the events of this stream are skipped. ``delivery_windows``: the times whose documents are delivered.
     """
 
     clock: PumpClock | ZoneClock
@@ -33,7 +33,7 @@ class StreamTimeline:
     delivery_windows: tuple[Span, ...] = ALWAYS
 
     def at(self, key: int, pump_time: datetime) -> datetime | None:
-        """The UTC time of an event; None while nobody can know it: its documents wait."""
+        """Return the UTC time of an event; None if it is unknown, and then its documents wait."""
         return self.clock.utc(key, pump_time)
 
     def in_delivery_window(self, at: datetime) -> bool:
@@ -44,18 +44,14 @@ class StreamTimeline:
         """Whether a numbered stream of the pump has better events of this UTC time."""
         return bool(self.superseded) and any_contains(self.superseded, at)
 
-    def wear_changes(self) -> tuple[tuple[datetime, str], ...]:
-        """Hand-overs: (UTC, "wear.began" or "wear.ended"); a stream that is not active from its beginning starts with an end in 1970."""
-        return wear.wear_changes(self.active)
-
     def hand_overs(self, log: EventLog, stream: Stream) -> tuple[tuple[int, datetime, str], ...]:
-        """Where :meth:`wear_changes` lie in the stream's order: (key of the first event not before it, UTC, kind).
+        """Return the :func:`wear_changes` with their place in the stream: (key of the first event not before it, UTC, kind).
 
-        One that no event follows stands at the last key. Found through the index, whatever the stream's age.
+        A change after the last event gets the last key. Uses only the index.
         """
         order = TimeIndex.of(log, stream, self.clock)
         found = []
-        for near in _group_by_day(self.wear_changes()):
+        for near in _group_by_day(wear_changes(self.active)):
             keys = order.first_keys([at for at, _ in near])
             found += [
                 (stream.last_key if key is None else key, at, kind) for key, (at, kind) in zip(keys, near, strict=True)
@@ -63,9 +59,9 @@ class StreamTimeline:
         return tuple(found)
 
     def changed_keys(self, old: StreamTimeline | None, log: EventLog, stream: Stream) -> list[KeyRange]:
-        """Key ranges, both inclusive and disjoint, whose events have another time or count in another way than under ``old``.
+        """Return disjoint key ranges, both ends inclusive, of events that ``old`` treats otherwise (None: all events).
 
-        Too many rather than too few, but never old keys because of new events at the end.
+        They may contain some events too many, but new events at the end never add old keys.
         """
         whole = (stream.first_key, stream.last_key)
         if old is None:
@@ -84,15 +80,15 @@ class StreamTimeline:
         return _merge(changed)
 
 
-def timeline_to_json(placement: StreamTimeline) -> str:
-    """One line of text; equal placements have equal texts."""
-    clock = placement.clock
+def timeline_to_json(timeline: StreamTimeline) -> str:
+    """Return one line of text. Equal timelines have equal texts."""
+    clock = timeline.clock
     content: dict[str, Any] = {
         name: [span.to_json() for span in spans]
         for name, spans in (
-            ("worn", placement.active),
-            ("covered", placement.superseded),
-            ("horizon", placement.delivery_windows),
+            ("worn", timeline.active),
+            ("covered", timeline.superseded),
+            ("horizon", timeline.delivery_windows),
         )
     }
     if isinstance(clock, PumpClock):
@@ -103,9 +99,9 @@ def timeline_to_json(placement: StreamTimeline) -> str:
 
 
 def timeline_from_json(text: str) -> StreamTimeline:
-    """The inverse of :func:`placement_to_json`."""
+    """Return the timeline of :func:`timeline_to_json`."""
     content = json.loads(text)
-    worn, covered, horizon = (
+    active, superseded, delivery_windows = (
         tuple(Span.from_json(pair) for pair in content[name]) for name in ("worn", "covered", "horizon")
     )
     clock: PumpClock | ZoneClock
@@ -115,7 +111,7 @@ def timeline_from_json(text: str) -> StreamTimeline:
         )
     else:
         clock = ZoneClock(zones=Zones.from_json(content["zones"]))
-    return StreamTimeline(clock=clock, active=worn, superseded=covered, delivery_windows=horizon)
+    return StreamTimeline(clock=clock, active=active, superseded=superseded, delivery_windows=delivery_windows)
 
 
 def _keys_with_new_offset(old: PumpClock | ZoneClock, new: PumpClock | ZoneClock, whole: KeyRange) -> list[KeyRange]:
@@ -130,7 +126,7 @@ def _keys_with_new_offset(old: PumpClock | ZoneClock, new: PumpClock | ZoneClock
 
 
 def _group_by_day(changes: Sequence[tuple[datetime, str]]) -> list[list[tuple[datetime, str]]]:
-    """Changes that follow each other within a day, which are looked up in one go."""
+    """Group changes that follow each other within a day: each group is looked up together."""
     groups: list[list[tuple[datetime, str]]] = []
     for change in changes:
         if groups and change[0] - groups[-1][-1][0] <= timedelta(days=1):

@@ -1,4 +1,4 @@
-"""A stream's events by UTC time, found through the log's index without reading the log."""
+"""Finds a stream's events by UTC time through the log's index, without reading the log."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tconnectsync.eventlog import EventLog, Stream
 from tconnectsync.timeline.pump_clock import PumpClock, ZoneClock
 
 KeyRange = tuple[int, int]
-"""First and last key, both inclusive, of a part of a stream in which time runs on (but for the slack)."""
+"""First and last key of a part of a stream, both inclusive."""
 
 
 @attrs.frozen(kw_only=True)
 class TimeIndex:
-    """Looks events of a stream up by UTC time.
+    """Looks up events of a stream by UTC time.
 
-    ``slack``: how far time may run backwards within a range, because drift was put right or a zone has a repeated hour.
+    Time increases within each of ``ranges``, except for ``slack``: drift was corrected, or a zone has a repeated hour.
     """
 
     log: EventLog
@@ -29,7 +29,7 @@ class TimeIndex:
 
     @classmethod
     def of(cls, log: EventLog, stream: Stream, clock: PumpClock | ZoneClock) -> TimeIndex:
-        """The whole stream, but for ranges of unknown time."""
+        """Return the index of the whole stream, without parts whose UTC time is unknown."""
         whole = (stream.first_key, stream.last_key)
         if isinstance(clock, ZoneClock):
             slack = timedelta(hours=28 if clock.zones.moves else 2)
@@ -43,7 +43,7 @@ class TimeIndex:
         return cls(log=log, stream=stream, clock=clock, ranges=tuple(ranges), slack=timedelta(minutes=30))
 
     def bounds(self, range_: KeyRange, kinds: frozenset[str] | None = None) -> tuple[datetime, datetime] | None:
-        """UTC of the first and the last event of these kinds in a range, by key."""
+        """Return the UTC times of the first and the last event of these kinds in a range, by key; None if there is none."""
         first = self._after(range_[0] - 1, range_[1], kinds)
         last = self.log.neighbour(self.stream.id, range_[1] + 1, kinds, before=True)
         if first is None or last is None:
@@ -52,7 +52,7 @@ class TimeIndex:
         return None if begin is None or end is None else (min(begin, end), max(begin, end))
 
     def first_key(self, range_: KeyRange, at: datetime, kinds: frozenset[str] | None = None) -> int | None:
-        """The first key in a range whose event is not before ``at``, taking time to run on."""
+        """Return the first key in a range whose event is not before ``at``. Assumes that time increases."""
         low, high = range_[0], range_[1] + 1
         while low < high:
             middle = (low + high) // 2
@@ -66,7 +66,7 @@ class TimeIndex:
         return None if found is None else found[0]
 
     def first_keys(self, times: Sequence[datetime]) -> list[int | None]:
-        """The key of the first event, in the stream's order, that is not before each of these times (sorted)."""
+        """Return for each of these sorted times the key of the first event in the stream that is not before it."""
         keys: list[int | None] = [None] * len(times)
         for range_ in self.ranges:
             waiting = [i for i, key in enumerate(keys) if key is None]
@@ -82,11 +82,11 @@ class TimeIndex:
         return keys
 
     def between(self, begin: datetime, end: datetime, kinds: frozenset[str] | None = None) -> list[datetime]:
-        """UTC of the events of these kinds with begin <= time <= end, in order."""
+        """Return the sorted UTC times of the events of these kinds with begin <= time <= end."""
         return sorted(at for at in self._times_between(begin, end, kinds) if begin <= at <= end)
 
     def after(self, at: datetime, kinds: frozenset[str] | None = None) -> datetime | None:
-        """UTC of the first event of these kinds that is later than ``at``."""
+        """Return the UTC time of the first event of these kinds that is later than ``at``."""
         earliest: datetime | None = None
         for range_ in self.ranges:
             for found in self._times_from(range_, at, kinds):
@@ -97,7 +97,7 @@ class TimeIndex:
         return earliest
 
     def last_before(self, at: datetime, kinds: frozenset[str] | None = None) -> datetime | None:
-        """UTC of the last event of these kinds that is not later than ``at``, taking time to run on."""
+        """Return the UTC time of the last event of these kinds that is not later than ``at``. Assumes that time increases."""
         latest: datetime | None = None
         for first, last in self.ranges:
             key = self.first_key((first, last), at + timedelta(microseconds=1), kinds)
@@ -108,7 +108,7 @@ class TimeIndex:
         return latest
 
     def keys_between(self, begin: datetime | None, end: datetime | None) -> list[KeyRange]:
-        """Key ranges that hold all events with begin <= time < end and the one after them, rather too many than too few."""
+        """Return key ranges with at least all events of begin <= time < end and the event after them."""
         ranges = []
         for range_ in self.ranges:
             first = range_[0] if begin is None else self.first_key(range_, begin - self.slack)

@@ -1,4 +1,4 @@
-"""Which of several pumps is worn: the one that last showed a bolus, a fill or a glucose reading."""
+"""Decides which of several pumps is the active one: the pump with the latest bolus, fill or glucose reading."""
 
 from __future__ import annotations
 
@@ -10,21 +10,18 @@ import attrs
 
 from tconnectsync.timeline.spans import Span
 
-WearSpan = Span
-"""A stretch in which a stream is the worn one; None is open."""
-
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=timezone.utc)
-"""Before any event: where a stream that is not worn from its beginning says so."""
+"""Before any event. A stream that is not active from its start has its first ``wear.ended`` here."""
 
 Name = TypeVar("Name", bound=Hashable)
 
 
 @attrs.frozen(kw_only=True)
 class WearRange:
-    """Wear marks of a stream from ``first`` to ``last``, both inclusive, UTC; no other range of the stream overlaps it.
+    """Wear marks of a stream from ``first`` to ``last``, both inclusive, UTC. No other range of the stream overlaps it.
 
-    ``between(begin, end)`` answers the marks with begin <= time <= end, ``after(at)`` the first one later than ``at``. They are
-    only called where ranges of several streams overlap, so a pump that followed another costs nothing.
+    ``between(begin, end)`` returns the marks with begin <= time <= end, ``after(at)`` the first one later than ``at``. They are
+    called only if ranges of several streams overlap, so pumps that follow each other cost nothing.
     """
 
     first: datetime
@@ -33,14 +30,14 @@ class WearRange:
     after: Callable[[datetime], datetime | None]
 
 
-def active_spans(ranges: Mapping[Name, Sequence[WearRange]]) -> dict[Name, tuple[WearSpan, ...]]:
-    """When each stream is the worn one: at any time the one with the latest mark at or before it; before all marks, the first.
+def active_spans(ranges: Mapping[Name, Sequence[WearRange]]) -> dict[Name, tuple[Span, ...]]:
+    """Return when each stream is the active one: it has the latest mark so far. Before all marks, the first mark's stream is.
 
-    Of marks at the same instant the stream that comes last in ``ranges`` wins, so callers give a stable order. Where nobody
-    has a mark, the first stream counts as worn: drawing two pumps' insulin would double it.
+    For marks at the same time the last stream in ``ranges`` wins, so the order must be stable. If there are no marks, the first
+    stream is active: delivering the insulin of two pumps would double it.
     """
-    order = {name: place for place, name in enumerate(ranges)}
-    spans: dict[Name, list[WearSpan]] = {name: [] for name in ranges}
+    order = {name: number for number, name in enumerate(ranges)}
+    spans: dict[Name, list[Span]] = {name: [] for name in ranges}
     changes = _hand_overs(ranges, order)
     if not changes:
         changes = [(BEFORE_ALL, next(iter(ranges)))] if ranges else []
@@ -50,10 +47,10 @@ def active_spans(ranges: Mapping[Name, Sequence[WearRange]]) -> dict[Name, tuple
     return {name: tuple(found) for name, found in spans.items()}
 
 
-def wear_changes(spans: Sequence[WearSpan]) -> tuple[tuple[datetime, str], ...]:
-    """A stream's hand-overs in order of time: (UTC, "wear.began" or "wear.ended").
+def wear_changes(spans: Sequence[Span]) -> tuple[tuple[datetime, str], ...]:
+    """Return a stream's hand-overs in order of time: (UTC, "wear.began" or "wear.ended").
 
-    A fold takes a pump for worn until it hears otherwise, so a stream that is not worn first begins with an end.
+    A fold assumes that a pump is active until ``wear.ended``. So a stream that is not active at its start begins with that.
     """
     changes: list[tuple[datetime, str]] = []
     if not spans or spans[0].begin is not None:
@@ -67,7 +64,7 @@ def wear_changes(spans: Sequence[WearSpan]) -> tuple[tuple[datetime, str], ...]:
 
 
 def _hand_overs(ranges: Mapping[Name, Sequence[WearRange]], order: Mapping[Name, int]) -> list[tuple[datetime, Name]]:
-    """(UTC, stream) wherever another stream's mark follows, the first mark of all included."""
+    """Return (UTC, stream) for the first mark of all, and for each mark that follows one of another stream."""
     marks: list[tuple[datetime, int, Name]] = []
     for name, each in ranges.items():
         for range_ in each:
@@ -76,22 +73,22 @@ def _hand_overs(ranges: Mapping[Name, Sequence[WearRange]], order: Mapping[Name,
                 found.update(range_.between(begin, end))
                 found.add(range_.after(end) or range_.last)
             marks += [(at, order[name], name) for at in found]
-    worn: Name | None = None
+    active: Name | None = None
     changes: list[tuple[datetime, Name]] = []
     for at, _, name in sorted(marks, key=lambda mark: mark[:2]):
-        if worn is None or name != worn:
+        if active is None or name != active:
             if changes and changes[-1][0] == at:
                 changes.pop()
             if not changes or changes[-1][1] != name:
                 changes.append((at, name))
-            worn = name
+            active = name
     return changes
 
 
 def _overlaps(
     name: Name, range_: WearRange, ranges: Mapping[Name, Sequence[WearRange]]
 ) -> list[tuple[datetime, datetime]]:
-    """Where this range's own marks decide, because another stream's range overlaps it."""
+    """Return the periods in which other streams' ranges overlap this one, so that single marks decide."""
     return _merge(
         (max(rival.first, range_.first), min(rival.last, range_.last))
         for other, each in ranges.items()

@@ -1,4 +1,4 @@
-"""Decides which UTC offset, and so which zone, a stretch of a pump's clock has, and why. The choice becomes a `clock.anchored` event."""
+"""Decides which offset from UTC a part of a pump's clock has, and why. The choice becomes a ``clock.anchored`` event."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from tconnectsync.timeline.utc_offsets import REAL_OFFSETS_S, TO_THE_MINUTE_S, U
 from tconnectsync.timeline.zones import Zones
 
 IMPOSSIBLE_S = -120.0 - USUAL_DRIFT_S
-"""An event cannot be later than the upload that brought it; two minutes for clocks that disagree, and a pump's that is fast."""
+"""An event cannot be later than its upload. Tolerance: two minutes between clocks, and a pump clock that is fast."""
 FRESH_S = 900.0
 FIT_S = (-120.0, 600.0)
-"""Lag of an upload behind its newest event when everything works."""
+"""Normal lag of an upload behind its newest event."""
 STALE_S = 2700.0
 MIN_MOVE_S = 1800
-"""Uploads never move a clock by less: a quarter of an hour may be drift."""
+"""Uploads never change an offset by less: a quarter of an hour may be drift."""
 QUARTER_S = 900
-"""… unless the last setting was by this much: then uploads tell whether that was a journey (India and Nepal)."""
+"""If the last setting was by this much, uploads may change the offset by it: a journey between India and Nepal."""
 QUORUM, QUORUM_SPAN = 3, timedelta(hours=24)
 LATE_QUORUM, LATE_SPAN = 6, timedelta(days=3)
 MAX_FROM_ZONE_S = 14 * 3600
-"""A clock that is further from the configured zone's is wrong, and nobody knows by how much."""
+"""A clock that is further from the configured zone's is wrong by an unknown amount."""
 TRIP_S = 9000
-"""An upload that looks later than this, and is fresh by an earlier setting, says that the last one was made on a trip."""
+"""If an upload looks later than this, but fresh by an earlier setting, the last setting was made on a trip."""
 MAX_LEAD = timedelta(days=2)
+"""An upload whose newest event is later than it by more is ignored."""
 
 EVIDENCE, AT_CHANGE, AT_FIRST = "evidence", "zone_at_clock_change", "zone_at_first_event"
 
@@ -40,13 +41,13 @@ class Upload:
     newest: datetime
 
     def lag_s(self, offset_s: int) -> float:
-        """Seconds from the newest event to the upload, if the clock is ``offset_s`` ahead of UTC."""
+        """Return the seconds from the newest event to the upload, if the clock is ``offset_s`` ahead of UTC."""
         return (self.at.replace(tzinfo=None) - self.newest).total_seconds() + offset_s
 
 
 @attrs.frozen(kw_only=True)
 class Anchor:
-    """At ``at_key`` the offset is ``offset_s``. ``zone`` is the configured zone that the choice was made with."""
+    """The offset is ``offset_s`` at ``at_key``. ``basis``: why; ``zone``: the configured zone at the time of the choice."""
 
     at_key: int
     offset_s: int
@@ -56,7 +57,7 @@ class Anchor:
 
 @attrs.frozen(kw_only=True)
 class Choice:
-    """What holds for a component now, and an anchor that uploads ask for but a later one has yet to confirm."""
+    """The anchor of a component now, and one that uploads propose but a later upload has to confirm."""
 
     anchor: Anchor | None
     proposed: Anchor | None = None
@@ -64,16 +65,16 @@ class Choice:
 
 @attrs.frozen(kw_only=True)
 class UploadedOffset:
-    """What uploads say of the last piece's offset. ``confirmed``: they said so before the newest of them came, too."""
+    """The last piece's offset by uploads. ``confirmed``: without the newest upload they give the same offset."""
 
     offset_s: int
     confirmed: bool
 
 
 def distinct_uploads(pairs: Iterable[Upload], *, bogus: bool = False) -> tuple[Upload, ...]:
-    """Uploads that brought something new, in order of time: of several with one newest event, the first.
+    """Return the uploads with new events, in order of time: of several with the same newest event, the first.
 
-    Without ``bogus`` ones, whose newest event would be days later than the upload.
+    ``bogus``: include uploads whose newest event is days later than the upload.
     """
     first: dict[datetime, Upload] = {}
     for pair in pairs:
@@ -93,12 +94,13 @@ def choose_anchor(
     first: tuple[int, datetime] | None,
     uploads: Sequence[Upload] = (),
 ) -> Choice:
-    """The anchor of a component, and what uploads would rather have.
+    """Return the anchor of a component, and the one that uploads propose.
 
-    ``known`` is the newest valid fact; ``first`` the component's first event (key, wall time); ``uploads``, from
-    :func:`uploads_of`, are those whose newest event lies behind the component's last step (none unless it is the last
-    component). Without a known anchor, the zone at the wearer's last setting decides, then the zone at the first event, as
-    far as the uploads allow; there is no anchor if nothing that they allow lies within 14 hours of the zone.
+    ``known``: the newest valid fact. ``first``: the component's first event (key, wall time). ``uploads``: those of
+    :func:`distinct_uploads` whose newest event is after the component's last step (only for the last component).
+
+    Without a known anchor, the zone at the wearer's last setting decides, then the zone at the first event, as far as uploads
+    allow it. If they allow nothing within 14 hours of the zone, there is no anchor.
     """
     anchor = known or _first_choice(component, zones, first, uploads)
     if not uploads:
@@ -110,7 +112,7 @@ def choose_anchor(
         uploads,
         current_s=last_offset_s,
         zone_offsets=zones.offsets_near(local_day),
-        least_move_s=QUARTER_S if by_quarter else MIN_MOVE_S,
+        min_move_s=QUARTER_S if by_quarter else MIN_MOVE_S,
     )
     if verdict is None:
         return Choice(anchor=anchor)
@@ -125,24 +127,24 @@ def offset_by_uploads(
     *,
     current_s: int | None,
     zone_offsets: Sequence[int],
-    least_move_s: int = MIN_MOVE_S,
+    min_move_s: int = MIN_MOVE_S,
 ) -> UploadedOffset | None:
-    """The offset that a quorum of uploads asks for against ``current_s`` (None: unknown), or None where they do not."""
-    offset_s = _supported_offset(uploads, current_s, zone_offsets, least_move_s)
+    """Return the offset that enough uploads support instead of ``current_s`` (None: unknown), or None."""
+    offset_s = _supported_offset(uploads, current_s, zone_offsets, min_move_s)
     if offset_s is None:
         return None
-    before_s = _supported_offset(uploads[:-1], current_s, zone_offsets, least_move_s)
+    before_s = _supported_offset(uploads[:-1], current_s, zone_offsets, min_move_s)
     return UploadedOffset(offset_s=offset_s, confirmed=before_s == offset_s)
 
 
 def seconds_ahead(component: Component, anchor: Anchor | None, uploads: Sequence[Upload]) -> float:
-    """How many seconds the clock is ahead at least, if that is drift: its events are later than their uploads. Else 0."""
+    """Return by how many seconds the clock is ahead at least: its events are later than their uploads. 0 if it is not."""
     lag_s = 0.0 if anchor is None or not uploads else _lag_s(component, anchor, uploads)
     return -lag_s if IMPOSSIBLE_S <= lag_s < FIT_S[0] else 0.0
 
 
 def _supported_offset(
-    uploads: Sequence[Upload], current_s: int | None, zone_offsets: Sequence[int], least_move_s: int
+    uploads: Sequence[Upload], current_s: int | None, zone_offsets: Sequence[int], min_move_s: int
 ) -> int | None:
     if not uploads:
         return None
@@ -150,7 +152,7 @@ def _supported_offset(
     fit_s = FIT_S
     fitting = [offset_s for offset_s in sorted(REAL_OFFSETS_S) if fit_s[0] <= smallest_s + offset_s <= fit_s[1]]
     if not fitting and current_s is not None and smallest_s + current_s < IMPOSSIBLE_S:
-        fit_s = (IMPOSSIBLE_S, FIT_S[1])  # a clock that is minutes ahead as well
+        fit_s = (IMPOSSIBLE_S, FIT_S[1])  # the clock is also minutes ahead
         fitting = [offset_s for offset_s in zone_offsets if fit_s[0] <= smallest_s + offset_s <= fit_s[1]]
     if not fitting:
         return None
@@ -160,10 +162,10 @@ def _supported_offset(
         return None
     if current_s is None:
         return offset_s
-    if offset_s - current_s >= least_move_s:
-        # every supporter holds an event later than its upload; uploads that fit today's offset speak against a move
+    if offset_s - current_s >= min_move_s:
+        # by the present offset each supporter has an event later than itself; uploads that fit it are against a change
         return offset_s if len(supporters) >= 2 * len(_fitting(uploads, current_s, FIT_S)) else None
-    if current_s - offset_s >= least_move_s:
+    if current_s - offset_s >= min_move_s:
         by_quarter = current_s - offset_s == QUARTER_S
         late_s = QUARTER_S + FIT_S[0] if by_quarter else STALE_S
         late = smallest_s + current_s >= late_s and (by_quarter or offset_s in zone_offsets)
@@ -179,7 +181,7 @@ def _fitting(uploads: Sequence[Upload], offset_s: int, fit_s: tuple[float, float
 def _first_choice(
     component: Component, zones: Zones, first: tuple[int, datetime] | None, uploads: Sequence[Upload]
 ) -> Anchor | None:
-    """The first of the likely anchors that uploads allow, or what a single upload says where they allow none."""
+    """Return the first likely anchor that uploads allow; if they allow none, the anchor by the uploads alone."""
     by_first = (
         None if component.jump is not None or first is None else _by_first_event(component, zones, first, uploads)
     )
@@ -189,7 +191,7 @@ def _first_choice(
     possible = [anchor for anchor in candidates if _lag_s(component, anchor, uploads) >= IMPOSSIBLE_S]
     if not possible:
         return _by_upload(component, zones, uploads)
-    # set last on a trip: under that reading the upload looks hours late, under the one at home it is fresh
+    # the last setting was on a trip: with its offset the upload looks hours late, with the one at home it is fresh
     last_s = _last_offset(component, possible[0])
     for anchor in possible[1:]:
         if last_s - _last_offset(component, anchor) >= TRIP_S and _lag_s(component, anchor, uploads) <= FRESH_S:
@@ -198,7 +200,7 @@ def _first_choice(
 
 
 def _by_settings(component: Component, zones: Zones) -> Iterator[Anchor]:
-    """The zone when the wearer last set the clock, which is right from then on; then at the settings before."""
+    """Yield the zone's offsets at the wearer's settings of the clock, the last setting first."""
     for i in reversed(range(len(component.steps))):
         step = component.steps[i]
         day = step.wall.date()
@@ -210,7 +212,7 @@ def _by_settings(component: Component, zones: Zones) -> Iterator[Anchor]:
 def _by_first_event(
     component: Component, zones: Zones, first: tuple[int, datetime], uploads: Sequence[Upload]
 ) -> Anchor:
-    """The zone at the first event, or its other offset (standard or daylight-saving time) where an upload says so."""
+    """Return the zone's offset at the first event, or its other one (standard or daylight-saving time) if uploads say so."""
     key, wall = first
     day = wall.date()
     zone_s = zones.offset_of(wall)
@@ -226,9 +228,9 @@ def _by_first_event(
 
 
 def _by_upload(component: Component, zones: Zones, uploads: Sequence[Upload]) -> Anchor | None:
-    """The offset under which the newest event came with its upload; None if it is too far from the zone's.
+    """Return the anchor with which the newest event is just before its upload; None if it is too far from the zone's.
 
-    Everything that the zone and the records of the clock would say puts events later than the upload that brought them.
+    It is used if all offsets by the zone and the clock's records would put events after their uploads.
     """
     day = uploads[-1].newest.date()
     allowed = [
@@ -242,7 +244,7 @@ def _by_upload(component: Component, zones: Zones, uploads: Sequence[Upload]) ->
 
 
 def _anchor_by_uploads(component: Component, offset_s: int, zones: Zones, day: date) -> Anchor:
-    """An anchor by uploads: they speak of the last piece."""
+    """Return an anchor for the last piece, because uploads tell only its offset."""
     at_key = component.steps[-1].done_key if component.steps else component.from_key
     return Anchor(at_key=at_key, offset_s=offset_s, basis=EVIDENCE, zone=zones.name_at(day))
 
@@ -256,7 +258,7 @@ def _lag_s(component: Component, anchor: Anchor, uploads: Sequence[Upload]) -> f
 
 
 def _typical_lag_s(uploads: Sequence[Upload], offset_s: int) -> float:
-    """A small lag, but not the smallest of many: one odd upload must not decide."""
+    """Return the lag at the first quartile: one odd upload must not decide."""
     return sorted(upload.lag_s(offset_s) for upload in uploads)[len(uploads) // 4]
 
 

@@ -1,4 +1,4 @@
-"""The configured time zone, and the dated list of moves between zones."""
+"""The configured time zone, and the dated list of moves to other zones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Zones:
     moves: tuple[tuple[date, str], ...] = attrs.field(default=(), converter=_by_day)
 
     def name_at(self, day: date) -> str:
-        """The IANA name that holds on this local day."""
+        """Return the IANA name for this local day."""
         name = self.timezone
         for first_day, moved_to in self.moves:
             if first_day > day:
@@ -36,46 +36,46 @@ class Zones:
         return name
 
     def zone_at(self, day: date) -> ZoneInfo:
-        """The zone that holds on this local day."""
+        """Return the zone for this local day."""
         return ZoneInfo(self.name_at(day))
 
     def offset_of(self, wall: datetime, fold: int = 0) -> int:
-        """Offset from UTC in seconds at a naive local time; ``fold=1`` is the later one of an hour that happens twice."""
+        """Return the offset from UTC in seconds at a naive local time. ``fold=1``: the second run of a repeated hour."""
         return _offset_s(wall.replace(tzinfo=self.zone_at(wall.date()), fold=fold))
 
     def utc_of(self, wall: datetime, fold: int = 0) -> datetime:
-        """The UTC time of a naive local time; a time that a change skipped is read with the offset before the change."""
+        """Return the UTC time of a naive local time. A time that a change skips gets the offset before the change."""
         return (wall - timedelta(seconds=self.offset_of(wall, fold))).replace(tzinfo=UTC, fold=0)
 
     def wall_of(self, at: datetime) -> datetime:
-        """The naive local time at an aware time: of two zones around a move, the one whose day it then is."""
+        """Return the naive local time at an aware time. Around a move, the local day decides which zone is used."""
         wall = at.astimezone(self.zone_at(at.date())).replace(tzinfo=None, fold=0)
         return at.astimezone(self.zone_at(wall.date())).replace(tzinfo=None, fold=0)
 
     def offset_at(self, at: datetime) -> int:
-        """Offset from UTC in seconds at an aware time."""
+        """Return the offset from UTC in seconds at an aware time."""
         return round((self.wall_of(at) - at.astimezone(UTC).replace(tzinfo=None)).total_seconds())
 
     def day_start(self, day: date) -> datetime:
-        """The UTC time at which a local day begins."""
+        """Return the UTC time at which a local day begins."""
         return self.utc_of(datetime(day.year, day.month, day.day))
 
     def offsets_near(self, day: date) -> tuple[int, ...]:
-        """Every offset in seconds that the zone of this day has within about half a year of it: standard and daylight saving."""
+        """Return all offsets in seconds of this day's zone within half a year: standard and daylight-saving time."""
         return _offsets_near(self.name_at(day), day)
 
     def all_offsets_near(self, day: date) -> tuple[int, ...]:
-        """As :meth:`offsets_near`, of every zone in the list, whichever holds on this day."""
+        """Return :meth:`offsets_near` of all configured zones together."""
         names = {self.timezone, *(name for _, name in self.moves)}
         return tuple(sorted({offset_s for name in names for offset_s in _offsets_near(name, day)}))
 
     def to_json(self) -> list[list[str]]:
-        """``[["", zone], ["2025-06-01", zone], …]``."""
+        """Return ``[["", zone], ["2025-06-01", zone], …]``."""
         return [["", self.timezone], *([day.isoformat(), name] for day, name in self.moves)]
 
     @classmethod
     def from_json(cls, rows: Iterable[Iterable[str]]) -> Zones:
-        """The inverse of :meth:`to_json`."""
+        """Return the zones of :meth:`to_json`."""
         (_, first), *moves = ((day, name) for day, name in rows)
         return cls(timezone=first, moves=tuple((date.fromisoformat(day), name) for day, name in moves))
 

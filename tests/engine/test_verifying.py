@@ -120,7 +120,7 @@ def test_what_is_lost_altered_doubled_or_made_by_nobody_is_told_apart(world: Wor
     words = "\n".join(tally.lines("site"))
     assert "21 documents are as they should be; 1 missing, 1 different, 1 doubled, 1 orphaned, 1 foreign" in words
     assert "2026-06-01 04:00:00 UTC  stretch: rate should be 1.0 and is 9.9" in words
-    assert "of others, never touched: me (1)" in words
+    assert "of other programs, never changed: me (1)" in words
     assert told["missing"].to_json()["at"] == "2026-06-01T03:00:00.000Z"
 
 
@@ -318,7 +318,7 @@ def test_a_lost_document_whose_place_somebody_else_took_is_told_and_not_fought_f
     shelf.beside.append(theirs)
     result = world.ask("verify", sink="shelf")
     assert result.status == 9
-    assert "a document of somebody else has its time and type" in " ".join(result.lines)
+    assert "another program's document has the same time and type" in " ".join(result.lines)
     lived(world, INTERVAL + 2 * HOUR)
     assert lost.id not in shelf.there
     assert shelf.beside == [theirs]
@@ -475,7 +475,7 @@ def test_what_cannot_be_read_back_cannot_be_verified(tmp_path: Path) -> None:
     world.ask("sync")
     result = world.ask("verify", sink="shelf")
     assert result.status == 2
-    assert result.lines == ("shelf cannot be verified: what it delivers cannot be read back",)
+    assert "shelf cannot be verified" in result.lines[0]
     assert world.ask("verify", sink="nothing").status == 2
     lived(world, 3 * DAY)
     assert world.runner.outbox.facts.get(COMPARED) == ""

@@ -12,6 +12,7 @@ from tconnectsync.timeline.pump_clock import ClockPiece, PumpClock, ZoneClock
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.spans import Span
 from tconnectsync.timeline.stream_timeline import StreamTimeline, timeline_from_json, timeline_to_json
+from tconnectsync.timeline.wear import wear_changes
 from tconnectsync.timeline.zones import Zones
 from tests.timeline.harness import EPOCH, ListLog, ListStream, PumpHistory, row, utc
 
@@ -45,9 +46,9 @@ def test_the_new_pump_takes_over_where_it_shows_a_first_mark_and_the_old_one_end
     log = ListLog()
     log.append([*old.events, *new.events])
     at = utc("2025-06-12T01:00")
-    assert place(log, "111").wear_changes() == ((at, "wear.ended"),)
-    assert [kind for _, kind in place(log, "222").wear_changes()] == ["wear.ended", "wear.began"]
-    assert place(log, "222").wear_changes()[1][0] == at
+    assert wear_changes(place(log, "111").active) == ((at, "wear.ended"),)
+    assert [kind for _, kind in wear_changes(place(log, "222").active)] == ["wear.ended", "wear.began"]
+    assert wear_changes(place(log, "222").active)[1][0] == at
     found = TimelineResolver(log, BERLIN).status()
     assert (found["111"]["worn"], found["222"]["worn"]) == (False, True)
 
@@ -60,7 +61,7 @@ def test_hand_overs_stand_before_the_first_event_behind_them() -> None:
     for world in (old, new):
         placement, stream = place(log, world.pump), stream_of(log, world.pump)
         found = placement.hand_overs(log, stream)
-        assert [(at, kind) for _, at, kind in found] == list(placement.wear_changes())
+        assert [(at, kind) for _, at, kind in found] == list(wear_changes(placement.active))
         for key, at, _ in found:
             assert key == min((key for key, true in world.truth.items() if true >= at), default=stream.last_key)
 

@@ -1,7 +1,7 @@
-"""The vocabulary of pump events, whatever source they came from: importable as ``tconnectsync.events``.
+"""The vocabulary of pump events, the same for every source; importable as ``tconnectsync.events``.
 
-The names of :mod:`tconnectsync.events.vocabulary` are loaded when first used, so that commands which need none of them start
-quickly on a Raspberry Pi.
+The names of :mod:`tconnectsync.events.vocabulary` are loaded when they are first used, so that commands that do not need them
+start quickly on a Raspberry Pi.
 """
 
 from __future__ import annotations

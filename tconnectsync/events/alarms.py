@@ -1,4 +1,4 @@
-"""What the pump's alarms and malfunctions are called: ``name`` of AlarmRaised, AlarmCleared and MalfunctionRaised."""
+"""Names of the pump's alarms and malfunctions: ``name`` of AlarmRaised, AlarmCleared and MalfunctionRaised."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ALARMS: dict[int, str] = {
     36: "motor_prime_stall",
     37: "auxiliary_cpu_reset",
 }
-"""By the pump's own numbers (records 5 and 28); another number is its own name. 18 and 23 only repeat that delivery is stopped."""
+"""By the pump's numbers (records 5 and 28). Unknown numbers have no name. 18 and 23 only repeat that delivery is stopped."""
 
 MALFUNCTIONS: dict[int, str] = {
     0: "software",
@@ -73,4 +73,4 @@ MALFUNCTIONS: dict[int, str] = {
     25: "pushoff_stall",
     26: "hardware_crypto",
 }
-"""By the pump's own numbers (record 6)."""
+"""By the pump's numbers (record 6)."""

@@ -1,4 +1,4 @@
-"""Facts about the data itself: uploads, fetched days, wanted history, clock anchors, gaps, and which pump is active."""
+"""Facts about the data: uploads, fetched days, delivered days, clock anchors, gaps, and which pump is active."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class UploadSeen:
-    """The phone uploaded: the true UTC time of it, and the newest pump time (naive) in it. Evidence for the clock."""
+    """The phone uploaded at this UTC time; ``newest_pump_time`` (naive) is in it. Evidence for the pump's clock."""
 
     uploaded_at: datetime
     newest_pump_time: datetime | None = None
@@ -17,17 +17,17 @@ class UploadSeen:
 
 @attrs.frozen(kw_only=True)
 class WindowFetched:
-    """A stretch of pump-local days, both inclusive (YYYY-MM-DD), was fetched whole."""
+    """These pump-local days, both inclusive (YYYY-MM-DD), were fetched completely."""
 
     first_day: str
     last_day: str
     event_count: int = 0
-    uploaded_at: datetime | None = None  # the upload that was known when it was fetched
+    uploaded_at: datetime | None = None  # the newest upload at that time
 
 
 @attrs.frozen(kw_only=True)
 class HistoryOpened:
-    """Documents from this pump-local day on (and to ``last_day``, inclusive; None: open) are wanted."""
+    """Documents of these pump-local days, both inclusive, are delivered. ``last_day`` None: without end."""
 
     first_day: str
     last_day: str | None = None
@@ -35,10 +35,10 @@ class HistoryOpened:
 
 @attrs.frozen(kw_only=True)
 class ClockAnchored:
-    """Which offset from UTC a stretch of the pump's clock has, and why that was chosen."""
+    """The offset from UTC of a part of the pump's clock (a component), and why it was chosen."""
 
-    from_key: int  # first order key of the stretch (component) it speaks of
-    at_key: int  # the key at which the offset holds; others follow from the clock changes between
+    from_key: int  # first key of the component
+    at_key: int  # the offset holds at this key; clock changes give the offsets at other keys
     offset_min: int
     basis: str  # configuration, evidence, zone_at_clock_change, zone_at_first_event
     zone: str | None = None
@@ -46,9 +46,9 @@ class ClockAnchored:
 
 @attrs.frozen(kw_only=True)
 class LogGap:
-    """A repair took damaged lines out: positions first to last are missing, and perhaps events of this time.
+    """A repair removed corrupt lines: positions first to last are missing, and perhaps events of this time.
 
-    The times are the pump's wall clock at what was lost, or just around it, read as if it were UTC; None: nobody knows.
+    The times are the pump's wall clock at the lost records, or just around them, read as if it were UTC. None: unknown.
     """
 
     first_position: int
@@ -60,9 +60,9 @@ class LogGap:
 
 @attrs.frozen(kw_only=True)
 class WearBegan:
-    """From here this pump is the worn one. Made by the timeline, never in the log."""
+    """From here on this pump is the active one. Made by the timeline, never in the log."""
 
 
 @attrs.frozen(kw_only=True)
 class WearEnded:
-    """From here another pump is the worn one. Made by the timeline, never in the log."""
+    """From here on another pump is the active one. Made by the timeline, never in the log."""

@@ -1,4 +1,4 @@
-"""Modes, the control loop, carbs, and the pump's day."""
+"""Events of modes, the control loop, carbs, and the pump's day."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class ModeChanged:
-    """Sleep, exercise and the like (record 229)."""
+    """The mode changed, such as to sleep or exercise (record 229)."""
 
     mode: str  # normal, sleep, exercise, eating_soon
     previous: str | None = None

@@ -1,4 +1,4 @@
-"""The pump itself: suspensions, fills, alarms, battery, clock, settings, and records without a meaning for sinks."""
+"""Events of the pump itself: suspensions, fills, alarms, battery, clock, settings, and records that sinks do not use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class PumpingSuspended:
 
 @attrs.frozen(kw_only=True)
 class PumpingResumed:
-    """Delivery goes on (record 12)."""
+    """Delivery resumed (record 12)."""
 
     reservoir_u: float | None = None
 
@@ -49,7 +49,7 @@ class CannulaFilled:
 
 @attrs.frozen(kw_only=True)
 class AlarmRaised:
-    """An alarm: delivery may have stopped (record 5). ``name`` is the number as text where nobody knows it."""
+    """An alarm: delivery may have stopped (record 5). ``name`` is the number as text if it is unknown."""
 
     alarm_id: int
     name: str
@@ -65,7 +65,7 @@ class AlarmCleared:
 
 @attrs.frozen(kw_only=True)
 class AlertRaised:
-    """An alert: something wants attention, delivery goes on (record 4)."""
+    """An alert: it needs attention, but delivery continues (record 4)."""
 
     alert_id: int
     name: str
@@ -81,7 +81,7 @@ class AlertCleared:
 
 @attrs.frozen(kw_only=True)
 class MalfunctionRaised:
-    """The pump found a fault in itself (record 6)."""
+    """The pump reported a fault of its own (record 6)."""
 
     malfunction_id: int
     name: str
@@ -97,7 +97,7 @@ class BatteryMeasured:
 
 @attrs.frozen(kw_only=True)
 class PumpNoted:
-    """A record whose name and values are known but mean nothing to a sink: versions, diagnostics, daily status."""
+    """A record with known name and values that sinks do not use: versions, diagnostics, daily status."""
 
     name: str
     values: Mapping[str, Any]
@@ -105,7 +105,7 @@ class PumpNoted:
 
 @attrs.frozen(kw_only=True)
 class ClockChanged:
-    """The wearer set the clock (records 13, 14), stamped on the new clock. ``step_s`` = after - before of this part."""
+    """The wearer set the clock (records 13, 14). Its pump time is by the new clock. ``step_s`` = after - before of this part."""
 
     part: str  # time, date
     step_s: float
@@ -114,7 +114,7 @@ class ClockChanged:
 
 @attrs.frozen(kw_only=True)
 class SettingsCaptured:
-    """The pump's settings as the cloud keeps them, written when their hash changed. Nothing of the account is in it."""
+    """The pump's settings from the cloud, stored when their hash changed. They have no data of the account."""
 
     settings_hash: str
     details: Mapping[str, Any]
@@ -122,7 +122,7 @@ class SettingsCaptured:
 
 @attrs.frozen(kw_only=True)
 class Unknown:
-    """A record nobody knows, or one that did not decode: kept verbatim in the envelope's ``raw``."""
+    """An unknown record, or one that could not be decoded. ``raw`` of the event has it unchanged."""
 
     code: str
-    reason: str  # "no such code", or what was wrong with it
+    reason: str  # "no such code", or why it could not be decoded

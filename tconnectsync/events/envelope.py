@@ -1,4 +1,4 @@
-"""The envelope around one body: where an event comes from, when it happened, and its place in the pump's order."""
+"""The envelope around one body: the event's source, time, and place in the pump's order."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ Body: TypeAlias = Any
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """One pump fact, as the log keeps it.
+    """One fact that the pump reported, as the log stores it.
 
-    ``seq`` is the pump's own sequence number within ``group``; None for sources without numbers, whose events are ordered by
-    ``pump_time`` and named by a stable id. ``pump_time`` is the pump's wall clock, naive on purpose. ``raw`` is the vendor's
-    record verbatim. ``pos`` is the position in the log (0: not there yet); ``at`` is the UTC time by the timeline, set only
-    on the events that a fold sees.
+    - ``seq``: the pump's sequence number within ``group``; None if the source has no numbers, and then ``pump_time`` gives the
+      order and ``id`` the identity.
+    - ``pump_time``: the pump's wall clock, naive on purpose.
+    - ``raw``: the vendor's record, unchanged.
+    - ``pos``: the position in the log; 0: not stored yet.
+    - ``at``: the UTC time by the timeline, set only on events that a fold gets.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Glucose readings, finger sticks, sensor sessions and sensor alerts."""
+"""Events of glucose readings, finger sticks, sensor sessions and sensor alerts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class GlucoseReading:
-    """A sensor reading. ``glucose_mg_dl`` is None unless ``mark`` is "value": high and low are marks, not numbers."""
+    """A sensor reading. ``glucose_mg_dl`` is None unless ``mark`` is "value": for "high" and "low" there is no number."""
 
     mark: str  # value, high, low, hidden
     reading_time: datetime  # pump's wall clock, naive: when it was measured
@@ -37,13 +37,13 @@ class SensorStarted:
 
     sensor: str
     session_age_s: float | None = None  # how long the session had been running when this was logged
-    signature: str | None = None  # names the session where the sensor says so
+    signature: str | None = None  # identifies the session, if the sensor reports it
     reason: str | None = None
 
 
 @attrs.frozen(kw_only=True)
 class SensorJoined:
-    """The pump joined a sensor session, perhaps again in mid-session (records 213, 394, 406, 477)."""
+    """The pump joined a sensor session, perhaps again during the session (records 213, 394, 406, 477)."""
 
     sensor: str
     session_age_s: float | None = None

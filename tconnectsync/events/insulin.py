@@ -1,4 +1,4 @@
-"""Insulin: basal rates, temporary rates, single basal doses, boluses."""
+"""Events of insulin: basal rates, temporary rates, single basal doses, boluses."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class BasalDelivered:
-    """The rate the pump is delivering; repeated about every five minutes (record 279), or a row with its own span."""
+    """The rate that the pump delivers. Record 279 repeats it about every five minutes; rows of other sources have ``span_s``."""
 
     rate_u_per_h: float
     rate_source: str = "unknown"  # suspended, profile, temp_rate, algorithm, temp_rate_and_algorithm
     profile_rate_u_per_h: float | None = None
     algorithm_rate_u_per_h: float | None = None
     temp_rate_u_per_h: float | None = None
-    span_s: int | None = None  # set by sources whose rows carry their own length
+    span_s: int | None = None  # duration of the row, if the source reports it
 
 
 @attrs.frozen(kw_only=True)
@@ -30,7 +30,7 @@ class BasalRateChanged:
 
 @attrs.frozen(kw_only=True)
 class TempBasalStarted:
-    """The wearer asked for a temporary rate (records 2, 565)."""
+    """The wearer started a temporary rate (records 2, 565)."""
 
     temp_rate_id: int | None = None
     percent: float | None = None
@@ -48,7 +48,7 @@ class TempBasalEnded:
 
 @attrs.frozen(kw_only=True)
 class BasalDoseStarted:
-    """A single basal dose was asked for (record 558, a newer algorithm family; never captured)."""
+    """A single basal dose was requested (record 558 of newer algorithms; never seen so far)."""
 
     dose_id: int
     dose_source: str | None = None
@@ -59,7 +59,7 @@ class BasalDoseStarted:
 
 @attrs.frozen(kw_only=True)
 class BasalDoseCompleted:
-    """A single basal dose ended (record 559, a newer algorithm family; never captured)."""
+    """A single basal dose ended (record 559 of newer algorithms; never seen so far)."""
 
     dose_id: int
     dose_source: str | None = None
@@ -71,7 +71,7 @@ class BasalDoseCompleted:
 
 @attrs.frozen(kw_only=True)
 class BolusRequested:
-    """One of the three records (64, 65, 66) of a bolus request; ``part`` tells which, other fields are None."""
+    """One of the three records (64, 65, 66) of a bolus request. ``part`` is its number; fields of other parts are None."""
 
     bolus_id: int
     part: int
@@ -138,7 +138,7 @@ class BolusCompleted:
     delivered_u: float | None = None
     requested_u: float | None = None
     iob_u: float | None = None
-    # sources without separate request records say these here
+    # only from sources without separate request records
     carbs_g: float | None = None
     glucose_mg_dl: float | None = None
     bolus_source: str | None = None

@@ -1,4 +1,4 @@
-"""Limits of the pump: a value beyond them was not delivered, measured or entered, whatever a record says."""
+"""Limits of the pump: a value outside them in a record is wrong."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ KINDS = DELIVERY | {
 
 @attrs.frozen(kw_only=True)
 class Reported:
-    """A number and the UTC time at which the pump reported or measured it."""
+    """A number, and the UTC time at which the pump reported or measured it."""
 
     value: float
     at: datetime
@@ -102,7 +102,7 @@ def after(state: PumpState, event: Event) -> PumpState:
     elif isinstance(body, events.PumpingResumed):
         changes["suspended"] = False
         if state.suspended:
-            changes["rate_u_per_h"] = None  # the next basal record tells it
+            changes["rate_u_per_h"] = None  # unknown until the next basal record
     return attrs.evolve(state, **changes)
 
 

@@ -93,10 +93,10 @@ def _reported(left_u: float | None, at: datetime) -> Reservoir:
     return Reservoir(left_u=left_u, at=at)
 
 
-def _less(reservoir: Reservoir, amount_u: float | None, most_u: float) -> Reservoir:
+def _less(reservoir: Reservoir, amount_u: float | None, max_u: float) -> Reservoir:
     if reservoir.left_u is None:
         return reservoir
-    if amount_u is None or not is_possible(amount_u, 0.0, most_u):
+    if amount_u is None or not is_possible(amount_u, 0.0, max_u):
         return Reservoir()
     return attrs.evolve(reservoir, left_u=round(reservoir.left_u - amount_u, 6))
 

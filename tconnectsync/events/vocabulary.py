@@ -112,13 +112,13 @@ BODIES: dict[str, type[Any]] = {
 """Every kind and its body class."""
 
 FACTS = frozenset({"clock.anchored", "history.opened", "log.gap", "upload.seen", "window.fetched"})
-"""Kinds that speak about the data, not about the pump: no stream, no place in the pump's order, never given to a fold."""
+"""Kinds about the data, not about the pump. They are in no stream, and folds never get them."""
 
 ACCOUNT_KINDS = frozenset({"settings.captured"})
-"""Kinds that the vendor's account says and stamps: no sign of life of the pump, and never later than when they came."""
+"""Kinds with the account's time instead of the pump's. They do not show that the pump works."""
 
 PUMP_KINDS = frozenset(BODIES) - FACTS - ACCOUNT_KINDS - {"unknown", "wear.began", "wear.ended"}
-"""Kinds that a pump said and that could be read: what "the newest data" means."""
+"""Kinds that a pump reported and that could be decoded. The newest of them is "the newest data"."""
 
 WEAR_MARKS = frozenset(
     {
@@ -131,7 +131,7 @@ WEAR_MARKS = frozenset(
         "tubing.filled",
     }
 )
-"""Kinds that show that a pump is being worn (a pump in a drawer still logs its basal)."""
+"""Kinds that show that a pump is worn. Basal does not: a pump in a drawer logs it too."""
 
 __all__ = [
     "ACCOUNT_KINDS",

@@ -233,11 +233,11 @@ class Segments:
         by_segment: dict[int, list[tuple[int, int]]] = {}
         for position, offset in wanted:
             by_segment.setdefault(self.containing(position).first, []).append((position, offset))
-        for places in by_segment.values():
-            places.sort(key=lambda place: place[1])
-            segment = self.containing(places[0][0])
-            found.update(self._retry(segment, lambda segment, places=places: self._read(segment, places)))  # type: ignore[misc]  # bound now
-        return [found[place] for place in wanted]
+        for locations in by_segment.values():
+            locations.sort(key=lambda location: location[1])
+            segment = self.containing(locations[0][0])
+            found.update(self._retry(segment, lambda segment, locations=locations: self._read(segment, locations)))  # type: ignore[misc]  # bound now
+        return [found[location] for location in wanted]
 
     def readable_records(self, wanted: Iterable[tuple[int, int, bytes]]) -> list[bytes]:
         """Return the records at (position, offset, …), and skip corrupt ones."""
@@ -247,33 +247,33 @@ class Segments:
                 found += self.records([(position, offset)])
         return found
 
-    def line_crc(self, place: tuple[int, int]) -> int:
+    def line_crc(self, location: tuple[int, int]) -> int:
         """Return the checksum of the line at (position, offset). Errors: LogCorrupt."""
-        self.records([place])
-        segment = self.containing(place[0])
-        text = self.text(segment)[place[1] : place[1] + RECORD_OFFSET] if segment.packed else b""
-        text = text or self.files.read(segment.path, place[1], RECORD_OFFSET)
+        self.records([location])
+        segment = self.containing(location[0])
+        text = self.text(segment)[location[1] : location[1] + RECORD_OFFSET] if segment.packed else b""
+        text = text or self.files.read(segment.path, location[1], RECORD_OFFSET)
         return stored_crc(text) or 0
 
-    def _read(self, segment: Segment, places: list[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-        self._refuse_foreign(segment, places[0])
+    def _read(self, segment: Segment, locations: list[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        self._refuse_foreign(segment, locations[0])
         start = 0
         try:
             if segment.packed:
                 text = self._text(segment)
             else:
-                start = max(0, places[0][1] - _MARGIN)
-                text = self.files.read(segment.path, start, places[-1][1] - start + _MARGIN)
+                start = max(0, locations[0][1] - _MARGIN)
+                text = self.files.read(segment.path, start, locations[-1][1] - start + _MARGIN)
         except SegmentCorrupt as error:
             text = error.text
         except OSError as error:
             if error.errno not in UNREADABLE:
                 raise
-            return {place: self._find_by_scan(segment, place) for place in places}
+            return {location: self._find_by_scan(segment, location) for location in locations}
         found: dict[tuple[int, int], bytes] = {}
         crc_end, crc = -1, 0
-        for place in places:
-            at = place[1] - start
+        for location in locations:
+            at = location[1] - start
             end = text.find(b"\n", at) + 1
             before = text[text.rfind(b"\n", 0, max(at - 1, 0)) + 1 : at]
             chain = crc if crc_end == at else stored_crc(before)
@@ -282,41 +282,41 @@ class Segments:
                 not end
                 or chain is None
                 or not is_intact(line, chain)
-                or not line.startswith(b'{"pos":%d,' % place[0], RECORD_OFFSET)
+                or not line.startswith(b'{"pos":%d,' % location[0], RECORD_OFFSET)
             ):
-                found[place] = self._find_by_scan(segment, place)
+                found[location] = self._find_by_scan(segment, location)
                 continue
             crc_end, crc = end, int(line[8:16], 16)
-            found[place] = line[RECORD_OFFSET:-2]
+            found[location] = line[RECORD_OFFSET:-2]
         return found
 
-    def _refuse_foreign(self, segment: Segment, place: tuple[int, int]) -> None:
+    def _refuse_foreign(self, segment: Segment, location: tuple[int, int]) -> None:
         """Refuse a file of another log or of a newer format, even if its lines are correct. Errors: LogCorrupt."""
         if segment.first in self._own:
             return
         header = self._header(segment)
         if header is not None and continuity.foreign_reason(header[0], self.log_id):
-            raise self._error_at(segment, place)
+            raise self._error_at(segment, location)
         self._own.add(segment.first)
 
-    def _find_by_scan(self, segment: Segment, place: tuple[int, int]) -> bytes:
+    def _find_by_scan(self, segment: Segment, location: tuple[int, int]) -> bytes:
         """Return the record by reading the whole segment: a neighbouring line may be corrupt and this one correct."""
         for item in self.walk(segment):
-            if isinstance(item, Line) and item.offset == place[1] and item.position == place[0]:
+            if isinstance(item, Line) and item.offset == location[1] and item.position == location[0]:
                 return item.record
-        raise self._error_at(segment, place)
+        raise self._error_at(segment, location)
 
-    def _error_at(self, segment: Segment, place: tuple[int, int]) -> LogCorrupt:
-        """Return the error at ``place``; IndexMismatch if the whole segment is correct."""
+    def _error_at(self, segment: Segment, location: tuple[int, int]) -> LogCorrupt:
+        """Return the error at ``location``; IndexMismatch if the whole segment is correct."""
         found = list(damages(segment, self.walk(segment)))
         for damage in found:
-            if damage.position is not None and damage.position <= place[0]:
+            if damage.position is not None and damage.position <= location[0]:
                 last = damage.last_position
-                if last is None or place[0] <= last:
+                if last is None or location[0] <= last:
                     return damage.error()
         what = "it is not where the index says"
-        error = Damage(path=str(segment.path), line=1, position=place[0], what=what).error()
-        return error if found else IndexMismatch(error.message, path=error.path, line=1, position=place[0])
+        error = Damage(path=str(segment.path), line=1, position=location[0], what=what).error()
+        return error if found else IndexMismatch(error.message, path=error.path, line=1, position=location[0])
 
     def _retry(self, segment: Segment, read: Callable[[Segment], T]) -> T:
         """Call ``read``; try once more if another process has compressed the file meanwhile."""

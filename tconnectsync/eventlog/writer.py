@@ -87,7 +87,7 @@ class Writer:
             with index_errors(self._index_path):
                 catch_up(self._index, self._segments, self._codec, self.tail.end, self._clock)
 
-    # --- what is new ------------------------------------------------------------------------------------------------
+    # --- new events --------------------------------------------------------------------------------------------------
 
     def _drop_duplicates(
         self, drafts: Sequence[PendingRecord], known: Mapping[EventSlot, Sequence[IndexedRecord]]

@@ -130,29 +130,29 @@ class DailyComparison:
         self._chunks = None
 
     def _finish(self) -> None:
-        outbox, now, tally = self.folding.outbox, self.clock.now(), self._report
+        outbox, now, report = self.folding.outbox, self.clock.now(), self._report
         with outbox.transaction():
             repair(outbox, self._wrong, now=now)
-            self._save(ComparisonState(at=now, not_before=self._after(INTERVAL), counts=dict(tally.to_json())))
-        if tally.twice and not outbox.facts.get(OTHERS_ALLOWED):
-            log.warning("older_bridge_writes sink=%s documents=%d", self.name, tally.twice)
-        if tally.wrong:
-            found = " ".join(f"{verdict}={tally.counts[verdict]}" for verdict in WRONG if tally.counts[verdict])
-            log.warning('site_differed sink=%s %s mended="what is ours is sent again"', self.name, found)
+            self._save(ComparisonState(at=now, not_before=self._after(INTERVAL), counts=dict(report.to_json())))
+        if report.twice and not outbox.facts.get(OTHERS_ALLOWED):
+            log.warning("older_bridge_writes sink=%s documents=%d", self.name, report.twice)
+        if report.wrong:
+            found = " ".join(f"{verdict}={report.counts[verdict]}" for verdict in WRONG if report.counts[verdict])
+            log.warning('site_differed sink=%s %s action="our documents are sent again"', self.name, found)
         self._chunks, self._wrong = None, []
 
     def _fail(self, message: str, after_s: float | None) -> None:
         self.give_up()
-        memory = self._state or ComparisonState()
-        if memory.problem != message:
+        state = self._state or ComparisonState()
+        if state.problem != message:
             log.warning('comparison_failed sink=%s message="%s"', self.name, message)
-        wait_s = backoff_s(memory.failures + 1, after_s=max(FAILED_WAIT_S, after_s or 0.0), rng=self.rng)
+        wait_s = backoff_s(state.failures + 1, after_s=max(FAILED_WAIT_S, after_s or 0.0), rng=self.rng)
         not_before = RememberedDeadline.after(wait_s, self.clock)
-        self._save(attrs.evolve(memory, not_before=not_before, failures=memory.failures + 1, problem=message))
+        self._save(attrs.evolve(state, not_before=not_before, failures=state.failures + 1, problem=message))
 
     def _after(self, wait: timedelta) -> RememberedDeadline:
         return RememberedDeadline.after(wait.total_seconds(), self.clock)
 
-    def _save(self, memory: ComparisonState) -> None:
-        self._state = memory
-        self.folding.outbox.facts.put(COMPARED, memory.to_json())
+    def _save(self, state: ComparisonState) -> None:
+        self._state = state
+        self.folding.outbox.facts.put(COMPARED, state.to_json())

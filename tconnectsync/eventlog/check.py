@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.eventlog.compression import SegmentCorrupt
-from tconnectsync.eventlog.damage import Segment
+from tconnectsync.eventlog.damage import Segment, damages
 from tconnectsync.eventlog.framing import DamagedRange, Line, SegmentHeader, read_header
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.filesystem import Files, OsFiles
@@ -53,21 +53,13 @@ def check_log(data_dir: Path, files: Files | None = None) -> Iterator[CheckLine]
     segments = Segments(data_dir / "log", files or OsFiles(), follow=True)
     segments.log_id = segments.find_log_id()
     for surveyed in survey(segments):
-        path = str(surveyed.segment.path)
-        for damage in surveyed.damage:
-            yield CheckLine(
-                good=False,
-                path=path,
-                what=damage.what,
-                line=damage.line,
-                position=damage.first_position,
-                last_position=damage.last_position,
-            )
+        for damage in damages(surveyed.segment, surveyed.damage):
+            yield CheckLine(good=False, **attrs.asdict(damage))
         if not surveyed.damage:
             first, last = surveyed.first_line, surveyed.last_line
             yield CheckLine(
                 good=True,
-                path=path,
+                path=str(surveyed.segment.path),
                 what=counted(surveyed.records, "record"),
                 position=first.position if first else None,
                 last_position=last.position if last else None,

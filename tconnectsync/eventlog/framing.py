@@ -68,12 +68,12 @@ class DamagedRange:
     """
 
     line: int
-    lines: int
+    lines: int = 0
     offset: int
     end: int
     first_position: int
-    last_position: int | None
-    next_chain: int | None
+    last_position: int | None = None
+    next_chain: int | None = None
     what: str
 
 
@@ -148,7 +148,6 @@ def walk(text: bytes, first: int) -> Iterator[Item]:
                         if position != position_after(expected - 1, last):
                             yield DamagedRange(
                                 line=number,
-                                lines=0,
                                 offset=offset,
                                 end=offset,
                                 first_position=expected,

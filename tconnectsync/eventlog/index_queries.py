@@ -41,11 +41,6 @@ class IndexReader:
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
 
-    def end(self) -> int:
-        """Return the last position that the index covers."""
-        row = self._query("SELECT value FROM meta WHERE name = 'end'").fetchone()
-        return int(row[0]) if row else 0
-
     def streams(self) -> list[Stream]:
         """Return every stream, in order of first appearance."""
         rows = self._query(

@@ -17,6 +17,7 @@ from tconnectsync.errors import IndexCorrupt
 from tconnectsync.eventlog.codec import Codec, Decoder, micros
 from tconnectsync.eventlog.damage import Damage, IndexMismatch, Segment, damage_of
 from tconnectsync.eventlog.framing import DamagedRange
+from tconnectsync.eventlog.index import get_meta
 from tconnectsync.eventlog.index_build import (
     INDEX_NAME,
     Progress,
@@ -115,7 +116,7 @@ class EventLog:
     @property
     def end(self) -> int:
         """The last position; 0 if the log is empty. Positions start at 1."""
-        return self._writer.tail.end if self._writer is not None else self._reader.end()
+        return self._writer.tail.end if self._writer is not None else int(get_meta(self._index.database, "end") or 0)
 
     @property
     def writable(self) -> bool:
@@ -146,7 +147,7 @@ class EventLog:
         segments = self._segments.all()
         packed = [(segment, after.first - segment.first) for segment, after in pairwise(segments) if segment.packed]
         return LogSize(
-            bytes=self._segments.total_bytes(),
+            bytes=sum(map(self._segments.size, segments)),
             segments=len(segments),
             positions=self.end,
             packed_bytes=sum(self._segments.size(segment) for segment, _ in packed),

@@ -26,8 +26,6 @@ def all_damaged(text: bytes, first: int, what: str) -> DamagedRange:
         offset=0,
         end=len(text),
         first_position=first,
-        last_position=None,
-        next_chain=None,
         what=what,
     )
 
@@ -36,7 +34,6 @@ def missing_start(first: int, chain: int | None) -> DamagedRange:
     """Return the damage of a log whose first segments are missing."""
     return DamagedRange(
         line=1,
-        lines=0,
         offset=0,
         end=0,
         first_position=1,
@@ -50,12 +47,9 @@ def damaged_end(text: bytes, first: int, last: Line | None, what: str) -> Damage
     """Return the damage after the last readable line of a segment."""
     return DamagedRange(
         line=text.count(b"\n") + 1,
-        lines=0,
         offset=len(text),
         end=len(text),
         first_position=first if last is None else position_after(last.position, last.record),
-        last_position=None,
-        next_chain=None,
         what=what,
     )
 

@@ -81,10 +81,6 @@ class Segments:
             self.refresh()
         return tuple(self._list)
 
-    def total_bytes(self) -> int:
-        """Return the size of all segments on disk."""
-        return sum(map(self.size, self._list))
-
     def size(self, segment: Segment) -> int:
         """Return the size of a segment on disk."""
         return self._retry(segment, lambda found: self.files.size(found.path))

@@ -62,7 +62,7 @@ def test_high_has_no_number_and_hidden_changes_nothing() -> None:
     assert (state.glucose_mg_dl, state.glucose_mark) == (None, "high")
 
 
-def test_a_suspension_is_a_rate_of_zero_until_delivery_goes_on() -> None:
+def test_a_suspension_is_a_rate_of_zero_until_delivery_continues() -> None:
     state = state_after((0, events.BasalDelivered(rate_u_per_h=1.0)), (1, events.PumpingSuspended(reason="user")))
     assert (state.suspended, state.rate_u_per_h) == (True, Reported(value=0.0, at=NOON + timedelta(minutes=1)))
     resumed = state_after((0, events.PumpingSuspended()), (9, events.PumpingResumed()))

@@ -130,13 +130,13 @@ def forget_outbox(world: World) -> None:
     world.open()
 
 
-def test_news_go_on_while_nothing_needs_the_harmed_part(harmed: World) -> None:
+def test_polling_continues_while_nothing_needs_the_corrupt_part(harmed: World) -> None:
     harmed.clock.sleep(3600)
     assert harmed.ask("sync").status == 0
     assert harmed.starts()[-1] == BEGIN + timedelta(days=DAYS + 1)
 
 
-def test_the_harm_stops_the_fold_that_needs_it_and_nothing_else(harmed: World) -> None:
+def test_corruption_stops_the_fold_that_needs_it_and_nothing_else(harmed: World) -> None:
     """With the outbox gone everything is folded again: basal cannot, carbs can, and the site keeps what it has."""
     there = dict(harmed.shelf.there)
     carbs = [known for known in there.values() if "carbs" in known.content]
@@ -153,14 +153,14 @@ def test_the_harm_stops_the_fold_that_needs_it_and_nothing_else(harmed: World) -
     assert "log check" in found["sinks"]["shelf"]["remedy"]
 
 
-def test_the_background_check_tells_it_before_anything_needs_it(harmed: World) -> None:
+def test_the_background_check_reports_it_before_anything_needs_it(harmed: World) -> None:
     for _ in range(50):
         harmed.engine.run_once(polling=False)
         harmed.clock.sleep(600)
     assert "line" in str(read_status(harmed)["log"]["damaged"])
 
 
-def test_a_repair_is_fetched_again_by_itself_and_takes_nothing_back_meanwhile(
+def test_a_repair_is_fetched_again_automatically_and_nothing_is_withdrawn_meanwhile(
     harmed: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     there = dict(harmed.shelf.there)
@@ -187,7 +187,7 @@ def test_a_repair_is_fetched_again_by_itself_and_takes_nothing_back_meanwhile(
     assert len(pump.asked) == 1, "once"
 
 
-def test_the_daemon_does_not_wait_for_the_next_poll_to_mend(harmed: World) -> None:
+def test_the_daemon_does_not_wait_for_the_next_poll_to_repair(harmed: World) -> None:
     repaired(harmed)
     harmed.engine.run_once()
     assert harmed.engine.pollers["pump"].running
@@ -233,7 +233,7 @@ def test_long_gaps_are_fetched_in_parts_and_go_on_after_a_restart(tmp_path: Path
     world.engine.close()
 
 
-def test_a_source_that_needs_a_harmed_fact_waits_and_says_so_without_spinning(tmp_path: Path) -> None:
+def test_a_source_that_needs_a_corrupt_fact_waits_and_says_so_without_spinning(tmp_path: Path) -> None:
     world = World(tmp_path, segment_bytes=2_000)
 
     class Reader(Pump):
@@ -284,7 +284,7 @@ def test_a_fold_that_fails_on_one_event_stops_alone_and_says_where(tmp_path: Pat
     world.engine.close()
 
 
-def test_another_sink_goes_on_beside_one_that_is_harmed(harmed: World) -> None:
+def test_another_sink_continues_beside_one_that_is_corrupt(harmed: World) -> None:
     """One log, two shelves: the harm shows in the one that folds everything anew."""
     other = World(harmed.folder / "unused")
     other.engine.close()
@@ -297,7 +297,7 @@ def test_another_sink_goes_on_beside_one_that_is_harmed(harmed: World) -> None:
     harmed.open()
 
 
-def test_a_harmed_upload_record_costs_evidence_and_no_sink(tmp_path: Path) -> None:
+def test_a_corrupt_upload_record_costs_evidence_and_no_sink(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.ask("sync")
     world.clock.sleep(3600)

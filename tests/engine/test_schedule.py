@@ -50,7 +50,7 @@ def test_what_the_other_side_asks_for_is_the_least() -> None:
     assert backoff_s(1, after_s=120.0, rng=random.Random(1)) >= 120.0
 
 
-def test_a_block_grows_when_it_goes_on() -> None:
+def test_a_block_grows_when_it_continues() -> None:
     rng = random.Random(1)
     waits = [backoff_s(failures, after_s=1800.0, rng=rng) for failures in (1, 2, 3, 20)]
     assert waits == sorted(waits)
@@ -58,6 +58,6 @@ def test_a_block_grows_when_it_goes_on() -> None:
     assert waits[-1] >= LONGEST_ASKED_WAIT_S
 
 
-def test_what_only_a_new_release_can_mend_is_asked_again_about_hourly() -> None:
+def test_what_only_a_new_release_can_fix_is_asked_again_about_hourly() -> None:
     rng = random.Random(1)
     assert all(3600 <= backoff_s(failures, after_s=3600.0, rng=rng, grows=False) <= 3960 for failures in (1, 5, 50))

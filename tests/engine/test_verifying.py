@@ -100,7 +100,7 @@ def test_a_place_that_holds_what_was_delivered_is_good(world: World) -> None:
     assert tally.lines("site") == ["24 documents are as they should be"]
 
 
-def test_what_is_lost_altered_doubled_or_made_by_nobody_is_told_apart(world: World, shelf: OpenShelf) -> None:
+def test_what_is_lost_altered_doubled_or_made_by_nobody_is_distinguished(world: World, shelf: OpenShelf) -> None:
     lost, altered, doubled = (at_hour(shelf, hour) for hour in (3, 4, 5))
     del shelf.there[lost.id]
     shelf.there[altered.id] = attrs.evolve(altered, content={**altered.content, "rate": 9.9})
@@ -177,7 +177,7 @@ def test_what_changes_while_it_is_looked_at_is_no_difference(
     assert verdicts(world) in ({"waiting": 1}, {"waiting": 2})
 
 
-def test_a_dead_letter_is_told_as_such_and_a_dropped_one_stays_dropped(world: World, shelf: OpenShelf) -> None:
+def test_a_dead_letter_is_reported_as_such_and_a_dropped_one_stays_dropped(world: World, shelf: OpenShelf) -> None:
     victim = document_id("stretch", 10 + 25 * 60)
     shelf.poison = frozenset({victim})
     world.clock.sleep(3 * 3600)
@@ -287,7 +287,7 @@ def test_documents_of_an_option_that_is_off_now_are_left_alone(world: World, she
 # --- mending --------------------------------------------------------------------------------------------------------
 
 
-def test_a_repair_mends_what_is_ours_and_leaves_the_rest(world: World, shelf: OpenShelf) -> None:
+def test_a_repair_corrects_our_documents_and_leaves_the_rest(world: World, shelf: OpenShelf) -> None:
     before = dict(shelf.there)
     lost, altered, doubled = (at_hour(shelf, hour) for hour in (3, 4, 5))
     del shelf.there[lost.id]
@@ -308,7 +308,7 @@ def test_a_repair_mends_what_is_ours_and_leaves_the_rest(world: World, shelf: Op
     assert shelf.calls == calls, "what is good is not sent again"
 
 
-def test_a_lost_document_whose_place_somebody_else_took_is_told_and_not_fought_for(
+def test_a_lost_document_whose_place_somebody_else_took_is_reported_and_not_fought_for(
     world: World, shelf: OpenShelf
 ) -> None:
     """Where the receiver keeps only one of the two, sending ours again would destroy theirs."""
@@ -324,7 +324,7 @@ def test_a_lost_document_whose_place_somebody_else_took_is_told_and_not_fought_f
     assert shelf.beside == [theirs]
 
 
-def test_what_a_repair_cannot_mend_ends_with_status_9(
+def test_what_a_repair_cannot_fix_ends_with_status_9(
     world: World, shelf: OpenShelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A place that says 200 and forgets."""
@@ -345,7 +345,7 @@ def test_what_a_repair_cannot_mend_ends_with_status_9(
     assert counts["before"]["missing"] == counts["after"]["missing"] == 1
 
 
-def test_what_nobody_makes_goes_only_after_all_was_fetched_once_more(world: World, shelf: OpenShelf) -> None:
+def test_an_orphaned_document_is_deleted_only_after_a_new_complete_fetch(world: World, shelf: OpenShelf) -> None:
     """Another machine may have delivered what this one has not read yet."""
     stale = shelf.copy_of(at_hour(shelf, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
     shelf.beside.append(stale)
@@ -455,7 +455,7 @@ def test_many_rewrites_are_braked_and_many_lost_ones_are_not(world: World, shelf
     assert shelf.there == before
 
 
-def test_a_halted_sink_is_not_mended(world: World, shelf: OpenShelf) -> None:
+def test_a_halted_sink_is_not_corrected(world: World, shelf: OpenShelf) -> None:
     del shelf.there[at_hour(shelf, 3).id]
     shelf.address = "shelf://two"
     world.clock.sleep(3600)
@@ -485,7 +485,7 @@ def test_what_cannot_be_read_back_cannot_be_verified(tmp_path: Path) -> None:
 # --- once a day -----------------------------------------------------------------------------------------------------
 
 
-def test_once_a_day_the_last_days_are_compared_and_mended_without_being_asked(world: World, shelf: OpenShelf) -> None:
+def test_once_a_day_the_last_days_are_compared_and_corrected_automatically(world: World, shelf: OpenShelf) -> None:
     lived(world, 5 * DAY)
     assert 4 <= shelf.surveys <= 5
     old, lost = at_hour(shelf, 3), at_hour(shelf, 24 * 4)
@@ -531,7 +531,7 @@ def test_it_waits_for_fresh_sources_and_for_deliveries(world: World, shelf: Open
     assert shelf.surveys == 1
 
 
-def test_its_failure_is_told_and_backs_off_and_holds_no_dose_up(world: World, shelf: OpenShelf) -> None:
+def test_its_failure_is_reported_and_backs_off_and_holds_no_dose_up(world: World, shelf: OpenShelf) -> None:
     shelf.trouble_reading = Retryable("it is too busy")
     lived(world, INTERVAL + 12 * HOUR)
     assert 2 <= shelf.surveys <= 40
@@ -545,7 +545,7 @@ def test_its_failure_is_told_and_backs_off_and_holds_no_dose_up(world: World, sh
     assert found["sinks"]["shelf"]["message"] == ""
 
 
-def test_a_refusal_to_show_what_is_there_is_told_and_holds_no_dose_up(world: World, shelf: OpenShelf) -> None:
+def test_a_refusal_to_show_what_is_there_is_reported_and_holds_no_dose_up(world: World, shelf: OpenShelf) -> None:
     """A token may write and not read; whether the credentials are wrong, the deliveries show."""
     shelf.trouble_reading = CredentialsRefused("who are you?")
     lived(world, INTERVAL + 12 * HOUR)
@@ -563,7 +563,7 @@ def test_a_fault_of_the_receivers_stops_nothing(world: World, shelf: OpenShelf) 
     assert len(shelf.there) >= 24 + 24 + 5
 
 
-def test_an_index_that_the_comparison_finds_harmed_ends_the_run_as_anywhere(
+def test_an_index_that_the_comparison_finds_corrupt_ends_the_run_as_anywhere(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is forgotten by then: going on with it would be going on with a file that is not there any more."""

@@ -67,7 +67,7 @@ def test_a_backup_put_back_is_the_log_and_nothing_else(tmp_path: Path, data: Pat
 
 
 @pytest.mark.parametrize("name", [".DS_Store", ".nfs0000000000a1b2c3", "notes (1).txt", "größe.txt", "n" * 150])
-def test_a_file_that_is_not_the_logs_is_left_out_and_does_not_spoil_the_backup(
+def test_a_file_that_is_not_the_logs_is_excluded_and_does_not_spoil_the_backup(
     tmp_path: Path, data: Path, name: str
 ) -> None:
     """Whatever is written can be put back."""
@@ -92,7 +92,7 @@ def test_what_a_repair_set_aside_is_in_it(tmp_path: Path, data: Path) -> None:
     assert f"log/{gap.side_file}" in made(data, tmp_path).manifest.files
 
 
-def test_a_torn_line_at_the_end_is_left_out(tmp_path: Path, data: Path) -> None:
+def test_a_torn_line_at_the_end_is_excluded(tmp_path: Path, data: Path) -> None:
     """The owner is in the middle of a write."""
     with last_segment(data).open("ab") as file:
         file.write(b'{"crc":"12')
@@ -128,7 +128,7 @@ def test_the_owner_may_write_seal_and_compress_between_any_two_reads(tmp_path: P
         assert [event.seq for event in log.events()] == list(range(1, done.manifest.positions + 1))
 
 
-def test_no_log_and_no_place_are_told(tmp_path: Path, data: Path) -> None:
+def test_no_log_and_no_target_are_reported(tmp_path: Path, data: Path) -> None:
     with pytest.raises(RequestRefused, match="no log") as raised:
         made(tmp_path / "nothing", tmp_path)
     assert "sync" in str(raised.value.remedy)
@@ -174,7 +174,7 @@ def refused(path: Path, folder: Path, words: str = "not a complete backup") -> N
 
 @settings(max_examples=60, deadline=None)
 @given(part=st.floats(0, 0.9999), change=st.integers(1, 255), cut=st.booleans())
-def test_a_harmed_backup_is_refused(
+def test_a_corrupt_backup_is_refused(
     tmp_path_factory: pytest.TempPathFactory, part: float, change: int, cut: bool
 ) -> None:
     """Cut, or with changed bytes: nothing of it is put in place unless all of it is what was written."""
@@ -242,7 +242,7 @@ def test_a_manifest_that_would_fill_the_memory_is_not_read(
     refused(path, tmp_path / "target", "too large")
 
 
-def test_a_backup_of_a_newer_release_is_told(tmp_path: Path, data: Path) -> None:
+def test_a_backup_of_a_newer_release_is_reported(tmp_path: Path, data: Path) -> None:
     done = made(data, tmp_path)
     manifest = msgspec.json.encode({**msgspec.to_builtins(done.manifest), "format": 2})
     newer = tmp_path / "newer.tar.gz"

@@ -22,7 +22,7 @@ time.sleep(60)
 """
 
 
-def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
+def test_a_second_owner_learns_who_the_first_is(tmp_path: Path) -> None:
     with FolderLock(tmp_path), pytest.raises(DataDirLocked) as raised:
         FolderLock(tmp_path)
     assert raised.value.pid == os.getpid()

@@ -156,7 +156,7 @@ class EventLogContract:
         assert [event.seq for event in log.events(kinds=frozenset({"basal.delivered"}))] == [1, 3]
         assert log.read(stream.id, 0, 9, frozenset()) == []
 
-    def test_touched_tells_every_record_of_a_pump_by_position(self, log: EventLog) -> None:
+    def test_touched_shows_every_record_of_a_pump_by_position(self, log: EventLog) -> None:
         log.append([basal(5), upload("1"), basal(3)])
         log.append([basal(3, 1.1)])
         [stream] = log.streams()
@@ -169,7 +169,7 @@ class EventLogContract:
         assert list(log.touched(1, 3)) == told[1:2]
         assert list(log.touched(0, limit=2)) == told[:2]
 
-    def test_touched_tells_of_a_revision_what_it_was_before(self, log: EventLog) -> None:
+    def test_touched_shows_of_a_revision_what_it_was_before(self, log: EventLog) -> None:
         """So that whoever made something of the old kind looks again."""
         log.append([numbered(4, events.CarbsEntered(carbs_g=1.0)), basal(5)])
         log.append([numbered(4, events.Unknown(code="48", reason="?")), basal(5, 1.0)])

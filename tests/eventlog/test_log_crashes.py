@@ -75,7 +75,7 @@ def cuts(scenario: Scenario, folder: Path) -> Iterator[Cut]:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_after_a_power_cut_at_any_call_nothing_known_is_lost_and_the_work_goes_on(name: str, folder: Path) -> None:
+def test_after_a_power_cut_at_any_call_nothing_known_is_lost_and_the_work_continues(name: str, folder: Path) -> None:
     scenario = SCENARIOS[name]
     states = 0
     for cut in cuts(scenario, folder / "work"):

@@ -188,7 +188,7 @@ def harmed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_needs_the_damage_stops_and_the_rest_goes_on(harmed: Path) -> None:
+def test_what_needs_the_damage_stops_and_the_rest_continues(harmed: Path) -> None:
     with open_log(harmed) as log:
         [stream] = log.streams()
         with pytest.raises(LogCorrupt) as raised:
@@ -240,7 +240,7 @@ def test_repair_takes_out_the_damage_and_nothing_else(harmed: Path) -> None:
     assert repair_log(harmed, clock=StillClock()).gaps == ()
 
 
-def test_a_gap_tells_when_it_was_from_its_neighbours_where_the_index_cannot_say(harmed: Path) -> None:
+def test_a_gap_shows_when_it_was_from_its_neighbours_where_the_index_cannot_say(harmed: Path) -> None:
     forget_index(harmed)
     repair_log(harmed, clock=StillClock())
     with open_log(harmed) as log:
@@ -249,7 +249,7 @@ def test_a_gap_tells_when_it_was_from_its_neighbours_where_the_index_cannot_say(
     assert [record.body.first_time, record.body.last_time] == around
 
 
-def test_a_missing_segment_tells_when_it_was(tmp_path: Path) -> None:
+def test_a_missing_segment_shows_when_it_was(tmp_path: Path) -> None:
     filled(tmp_path, [[basal(seq)] for seq in range(1, 30)], segment_bytes=1500)
     _, second, third = (int(path.name[:12]) for path in segments(tmp_path)[:3])
     segments(tmp_path)[1].unlink()
@@ -326,7 +326,7 @@ def test_any_damage_can_be_repaired(tmp_path_factory: pytest.TempPathFactory, da
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_with_any_damage_it_goes_on_as_far_as_it_can(
+def test_with_any_damage_it_continues_as_far_as_it_can(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     """Without a repair: a read answers what was written or raises LogCorrupt, and new events can be appended."""
@@ -367,7 +367,7 @@ def test_a_record_that_no_release_wrote_does_not_stop_the_rest(tmp_path: Path) -
         assert keys(log.read(stream.id, 3, 3)) == [3]
 
 
-def test_check_tells_line_and_positions(harmed: Path) -> None:
+def test_check_shows_line_and_positions(harmed: Path) -> None:
     [line] = check_log(harmed)
     assert not line.good
     assert (line.line, line.position, line.last_position) == (4, 3, 3)
@@ -403,7 +403,7 @@ def test_every_bit_flip_is_found_by_reading(tmp_path: Path) -> None:
                     assert log.read(stream.id, one.seq or 0, one.seq or 0) == [one]
 
 
-def test_a_harmed_compressed_segment_is_found(tmp_path: Path) -> None:
+def test_a_corrupt_compressed_segment_is_found(tmp_path: Path) -> None:
     filled(tmp_path, [[basal(seq)] for seq in range(1, 20)], segment_bytes=1000)
     with open_log(tmp_path, segment_bytes=1000) as log:
         log.maintain(1)

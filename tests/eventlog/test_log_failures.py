@@ -58,7 +58,7 @@ def live_through(life: Life, turns: Turns) -> None:
     ids=["full once", "full for a while", "failing", "failing when it is done"],
 )
 @pytest.mark.parametrize("name", LIVED)
-def test_whichever_call_fails_the_same_process_goes_on_and_a_power_cut_then_loses_nothing(
+def test_whichever_call_fails_the_same_process_continues_and_a_power_cut_then_loses_nothing(
     name: str, code: int, partly: float, looks_too: bool, forever: bool, folder: Path
 ) -> None:
     """Each call fails in turn, once or for a while. A sync that failed may have lost what it was to keep, for good."""

@@ -35,7 +35,7 @@ def test_no_log_grows_by_nothing(tmp_path: Path) -> None:
     assert told(tmp_path)["bytes_a_year"] is None
 
 
-def test_a_few_days_say_little_so_that_a_typical_pump_is_told(tmp_path: Path) -> None:
+def test_a_few_days_say_little_so_that_a_typical_pump_is_shown(tmp_path: Path) -> None:
     filled(tmp_path, 288 * 3, pack=True)
     found = told(tmp_path)
     assert found["bytes_a_year_basis"] == "typical"

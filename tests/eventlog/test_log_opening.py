@@ -149,7 +149,7 @@ def test_a_reader_works_beside_the_writer(tmp_path: Path) -> None:
                 reader.append([basal(99)])
 
 
-def test_a_reader_mends_nothing_and_ends_where_the_lines_are_whole(tmp_path: Path) -> None:
+def test_a_reader_repairs_nothing_and_ends_at_the_last_correct_line(tmp_path: Path) -> None:
     with open_log(tmp_path) as log:
         log.append([basal(1)])
     path = last_segment(tmp_path)

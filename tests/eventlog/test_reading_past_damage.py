@@ -45,7 +45,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_what_is_whole_is_printed_and_the_rest_is_told_whatever_is_harmed(
+def test_correct_records_are_printed_and_corrupt_ones_reported(
     tmp_path_factory: pytest.TempPathFactory, whole: dict[str, bytes], data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("harmed")
@@ -70,7 +70,7 @@ def test_what_is_whole_is_printed_and_the_rest_is_told_whatever_is_harmed(
     assert len({(damage.path, damage.line) for damage in told}) == len(told)
 
 
-def test_a_record_that_cannot_be_read_is_told_and_the_next_ones_come(tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_read_is_reported_and_the_next_ones_come(tmp_path: Path) -> None:
     with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
         log.append([basal(1)])
     path = last_segment(tmp_path)
@@ -114,7 +114,7 @@ def test_a_line_that_is_being_written_is_no_damage_and_comes_when_it_is_whole(tm
     assert told == []
 
 
-def test_damage_is_told_once_while_it_is_followed(tmp_path: Path) -> None:
+def test_damage_is_reported_once_while_it_is_followed(tmp_path: Path) -> None:
     with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
         log.append([basal(seq) for seq in range(1, 6)])
     path = last_segment(tmp_path)

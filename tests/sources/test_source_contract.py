@@ -139,7 +139,7 @@ def test_a_check_finds_all_well_reads_little_and_keeps_nothing(world: SourceWorl
     assert list(world.log.events(0)) == []
 
 
-def test_a_refused_password_is_tried_once_and_not_told(world: SourceWorld) -> None:
+def test_a_refused_password_is_tried_once_and_not_shown(world: SourceWorld) -> None:
     wrong = "not the pass word"
     source = world.source(password=wrong)
     with pytest.raises(CredentialsRefused) as caught:

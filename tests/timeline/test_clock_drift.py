@@ -99,14 +99,14 @@ def test_the_offsets_of_places_are_those_of_the_zones() -> None:
 
 
 @pytest.mark.parametrize("drift_min", [*DRIFTS, 25, -25])
-def test_drift_set_right_is_exact_from_then_on(drift_min: int) -> None:
+def test_drift_corrected_is_exact_from_then_on(drift_min: int) -> None:
     world = live(PumpHistory(now=utc("2025-06-01"), offset_s=-4 * HOUR), utc("2025-06-04"))
     live(world.drift(drift_min * MINUTE), utc("2025-06-06")).set_clock(-4 * HOUR)
     assert_bounded(live(world, utc("2025-06-12")), NEW_YORK, drift_min)
 
 
 @pytest.mark.parametrize("drift_min", DRIFTS)
-def test_drift_set_right_again_and_again_never_adds_up(drift_min: int) -> None:
+def test_drift_corrected_again_and_again_never_adds_up(drift_min: int) -> None:
     world = PumpHistory(now=utc("2025-01-05"), offset_s=1 * HOUR)
     for _ in range(6):
         world.run(world.now + timedelta(days=2), timedelta(hours=12)).drift(drift_min * MINUTE).log()
@@ -189,7 +189,7 @@ def test_drift_and_daylight_saving_in_any_order(
         assert_bounded(live(world, utc(change) + timedelta(days=6)), Zones(timezone=zone), drift_min)
 
 
-def test_a_fast_clock_is_told_in_minutes_until_it_is_set() -> None:
+def test_a_fast_clock_is_reported_in_minutes_until_it_is_set() -> None:
     world = live(PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR), utc("2025-06-03"))
     log = ListLog()
     placer = TimelineResolver(log, BERLIN)

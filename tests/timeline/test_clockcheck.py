@@ -40,7 +40,7 @@ def test_the_right_zone_is_not_doubted(place: str, late_min: float) -> None:
     ],
 )
 @pytest.mark.parametrize("at", [WINTER, SUMMER])
-def test_another_clock_is_told_with_a_place_that_has_it(
+def test_another_clock_is_reported_with_a_place_that_has_it(
     pump_at: str, chosen: str, sure: bool, place: str, at: datetime
 ) -> None:
     found = doubt(pump_at, chosen, at=at)

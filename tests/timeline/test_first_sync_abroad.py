@@ -125,7 +125,7 @@ def test_a_clock_that_fits_no_offset_waits_and_the_message_says_what_to_do(ahead
     assert not any("wait" in words for words in placer.messages())
 
 
-def test_a_clock_known_before_it_was_set_days_ahead_goes_on() -> None:
+def test_a_clock_known_before_it_was_set_days_ahead_continues() -> None:
     world = PumpHistory(now=utc("2025-06-03"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     log = first_sync(world)
     placer = TimelineResolver(log, BERLIN)

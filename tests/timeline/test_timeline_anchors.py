@@ -100,7 +100,7 @@ def test_six_uploads_over_three_days_that_all_look_an_hour_late_move_the_clock_w
     assert offset_by_uploads(uploads, current_s=2 * HOUR, zone_offsets=(2 * HOUR, 3 * HOUR)) is None
 
 
-def test_uploads_without_news_and_bogus_dates_are_left_out() -> None:
+def test_uploads_without_news_and_bogus_dates_are_excluded() -> None:
     first = upload(0)
     again = attrs.evolve(first, at=first.at + timedelta(days=100))
     bogus = Upload(at=first.at, newest=first.newest + timedelta(days=3))
@@ -143,7 +143,7 @@ def test_an_existing_fact_holds_whatever_the_zone_says_at_later_settings() -> No
     assert worst_s(times_of(placer, log), world.truth) <= 2
 
 
-def test_installed_on_a_trip_the_upload_tells_that_an_earlier_setting_was_the_one_at_home() -> None:
+def test_installed_on_a_trip_the_upload_shows_that_an_earlier_setting_was_the_one_at_home() -> None:
     world = PumpHistory(now=utc("2025-03-28"), offset_s=1 * HOUR).run(utc("2025-03-31")).set_clock(2 * HOUR)
     world.run(utc("2025-06-10")).set_clock(-5 * HOUR).run(utc("2025-06-12"))
     world.upload()

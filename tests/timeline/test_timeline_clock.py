@@ -88,7 +88,7 @@ def test_a_flight_after_the_first_anchor_leaves_the_past_alone() -> None:
 
 
 @pytest.mark.parametrize("days", [31, 1, -1, -31, -365])
-def test_a_date_set_wrong_and_put_right(days: int) -> None:
+def test_a_date_set_wrong_and_corrected(days: int) -> None:
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.set_clock(2 * HOUR + days * 86400).run(utc("2025-06-12"))
     world.set_clock(2 * HOUR).run(utc("2025-06-20"))
@@ -102,14 +102,14 @@ def test_a_date_that_is_still_a_day_ahead_does_not_move_the_past() -> None:
     assert error_s(world) <= 2
 
 
-def test_drift_that_is_put_right_is_no_step() -> None:
+def test_drift_that_is_corrected_is_no_step() -> None:
     world = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     world.drift(61).set_clock(2 * HOUR).run(utc("2025-06-20"))
     assert error_s(world) <= 61
 
 
 @pytest.mark.parametrize("drift_s", [-55, 40])
-def test_a_minute_put_right_every_month_for_two_years_never_adds_up(drift_s: int) -> None:
+def test_a_minute_corrected_every_month_for_two_years_never_adds_up(drift_s: int) -> None:
     world = PumpHistory(now=utc("2024-01-10"), offset_s=1 * HOUR)
     world.set_clock(1 * HOUR)
     for month in range(24):

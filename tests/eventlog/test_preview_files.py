@@ -21,7 +21,7 @@ def lent(tmp_path: Path) -> EventLog:
     return EventLog.open(tmp_path / "own", clock=StillClock(), writable=True, files=files, segment_bytes=2000)
 
 
-def test_what_is_appended_over_lent_files_follows_theirs_and_changes_none_of_them(tmp_path: Path) -> None:
+def test_appended_events_follow_the_real_files_and_change_none_of_them(tmp_path: Path) -> None:
     data, own = tmp_path / "data", tmp_path / "own"
     with EventLog.open(data, clock=StillClock(), writable=True, segment_bytes=2000) as owner:
         owner.append([basal(seq) for seq in range(1, 40)])

@@ -70,7 +70,9 @@ def forget_index(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_every_bit_flip_in_a_sealed_segment_is_found_and_told_by_file_and_line(tmp_path: Path, packed: bool) -> None:
+def test_every_bit_flip_in_a_sealed_segment_is_found_and_reported_by_file_and_line(
+    tmp_path: Path, packed: bool
+) -> None:
     """All of them, one after the other: the header, the checksums, gzip's own header, padding and trailer included."""
     filled(tmp_path, packed=packed)
     path = segments(tmp_path)[SEALED]
@@ -192,7 +194,7 @@ HARMS = [
 @pytest.mark.parametrize("number", [0, SEALED, -1])
 @pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("indexed", [True, False])
-def test_a_harmed_file_is_told_mended_and_fetched_again(
+def test_a_corrupt_file_is_reported_repaired_and_fetched_again(
     tmp_path: Path, harm: Callable[[Path, Path], None], number: int, indexed: bool
 ) -> None:
     """Nothing harmed is believed, nothing is silently absent, nothing is deleted, and in the end all is there."""
@@ -236,7 +238,7 @@ def test_a_harmed_file_is_told_mended_and_fetched_again(
     assert bad(data) == []
 
 
-def test_a_segment_of_a_newer_release_is_told_and_never_repaired(tmp_path: Path) -> None:
+def test_a_segment_of_a_newer_release_is_reported_and_never_repaired(tmp_path: Path) -> None:
     filled(tmp_path, packed=False)
     path = segments(tmp_path)[SEALED]
     newer = header_line(int(path.name[:12]), "abc", 0)[0].replace(b'"format":1', b'"format":2')
@@ -251,7 +253,7 @@ def test_a_segment_of_a_newer_release_is_told_and_never_repaired(tmp_path: Path)
     assert not list(tmp_path.glob("log/*damaged*"))
 
 
-def test_a_file_that_is_no_part_of_the_log_is_kept_aside_and_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_part_of_the_log_is_moved_aside_and_reported(tmp_path: Path) -> None:
     filled(tmp_path)
     forget_index(tmp_path)
     (tmp_path / "log" / "000000000099.jsonl").write_bytes(b"\0" * 5000)

@@ -78,7 +78,7 @@ def test_noise_in_any_page_of_the_outbox_costs_a_look_at_the_site(
     assert world.shelf.there == undisturbed
 
 
-def test_a_harmed_index_has_words(tmp_path: Path) -> None:
+def test_a_corrupt_index_has_a_message(tmp_path: Path) -> None:
     error = IndexCorrupt(str(tmp_path))
     assert "Nothing is lost" in error.message
     assert error.remedy

@@ -14,7 +14,7 @@ from tests.engine.harness import HandClock, World
 PAGE = 4096
 
 
-def test_whichever_page_of_the_index_is_harmed_nothing_stops_and_no_outbox_is_blamed(tmp_path: Path) -> None:
+def test_any_corrupt_page_of_the_index_stops_nothing_and_blames_no_outbox(tmp_path: Path) -> None:
     """The one that finds it closes the log; whoever opens it next has a new index."""
     before = World(tmp_path / "before", segment_bytes=20_000)
     before.ask("sync")
@@ -58,7 +58,7 @@ def harm(path: Path, page: int) -> None:
     path.write_bytes(data[: page * PAGE] + b"\xa5" * PAGE + data[(page + 1) * PAGE :])
 
 
-def test_an_index_that_points_to_the_wrong_place_is_harmed_and_the_log_is_not(tmp_path: Path) -> None:
+def test_an_index_that_points_to_the_wrong_place_is_corrupt_and_the_log_is_not(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.ask("sync")
     wanted = dict(world.shelf.there)

@@ -131,7 +131,7 @@ def test_a_late_mark_inside_an_overlap_is_seen() -> None:
     assert placer.resolve() == TimelineResolver(log, BERLIN).resolve()
 
 
-def test_a_second_sequence_group_is_a_stream_of_its_own_and_told() -> None:
+def test_a_second_sequence_group_is_a_stream_of_its_own_and_reported() -> None:
     first = PumpHistory(now=utc("2025-06-01"), offset_s=2 * HOUR).run(utc("2025-06-10"))
     second = PumpHistory(now=utc("2025-06-10"), offset_s=2 * HOUR, group=1).run(utc("2025-06-12"))
     log = ListLog()
@@ -372,7 +372,7 @@ def test_an_idle_placer_asks_the_log_nothing() -> None:
     assert log.questions == asked
 
 
-def test_status_tells_offset_basis_wear_and_age() -> None:
+def test_status_shows_offset_basis_wear_and_age() -> None:
     log, world = built()
     assert TimelineResolver(log, BERLIN).status("tandem") == {
         "111": {

@@ -1,0 +1,148 @@
+"""The Home Assistant add-on: its options reach the program, its broker is found, and its form has words in every language."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import stat
+import subprocess
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+import tconnectsync
+from tconnectsync.config.load import load_config
+from tconnectsync.plugin.manager import load_plugins
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "packaging" / "home-assistant"
+ADDON = FOLDER / "tconnectsync"
+OPTIONS = {
+    "email": "a@example.org", "password": "hidden \"pass\"", "region": "EU", "nightscout_url": "https://site.example",
+    "api_secret": "site-hidden-1234", "mqtt": True, "log_level": "debug",
+}  # fmt: skip
+BROKER = {"host": "core-mosquitto", "port": 1883, "username": "addons", "password": 'broker \\ "é"', "ssl": False}
+AROUND = {"PATH": "/bin", "TZ": "Europe/Vienna", "SUPERVISOR_TOKEN": "hidden-token"}
+
+
+def start_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("addon_start", ADDON / "start.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def prepared(folder: Path, broker: Any = BROKER, **changes: Any) -> dict[str, str]:
+    """What the script hands to the program; ``broker`` may be an error."""
+    (folder / "options.json").write_text(json.dumps({**OPTIONS, **changes}))
+
+    def find(token: str) -> Mapping[str, Any] | None:
+        assert token == "hidden-token"
+        if isinstance(broker, BaseException):
+            raise broker
+        found: Mapping[str, Any] | None = broker
+        return found
+
+    settings: dict[str, str] = start_script().prepare(folder, AROUND, find)
+    return settings
+
+
+def described(name: str) -> Any:
+    return yaml.safe_load((ADDON / name).read_text(encoding="utf-8"))
+
+
+def test_every_option_reaches_the_program(tmp_path: Path) -> None:
+    config = load_config(None, prepared(tmp_path), load_plugins())
+    account, site, broker = config.sources["tandem"], config.sections["nightscout"], config.sinks["mqtt"]
+    assert (account.enabled, account.options.email, account.options.region) == (True, "a@example.org", "EU")
+    assert account.options.password.reveal() == OPTIONS["password"]
+    assert (site.url, site.api_secret.reveal()) == ("https://site.example", OPTIONS["api_secret"])
+    assert (broker.enabled, broker.options.host, broker.options.username) == (True, "core-mosquitto", "addons")
+    assert broker.options.password.reveal() == BROKER["password"]
+    assert config.log_level == "debug"
+    assert config.data_dir == tmp_path / "state"
+
+
+def test_home_assistants_zone_counts_unless_another_is_given(tmp_path: Path) -> None:
+    assert load_config(None, prepared(tmp_path), load_plugins()).timezone == "Europe/Vienna"
+    settings = prepared(tmp_path, timezone="America/Denver")
+    assert load_config(None, settings, load_plugins()).timezone == "America/Denver"
+
+
+def test_the_supervisors_token_and_the_secrets_stay_private(tmp_path: Path) -> None:
+    settings = prepared(tmp_path)
+    assert "hidden-token" not in settings.values()
+    assert stat.S_IMODE((tmp_path / "config.toml").stat().st_mode) == 0o600
+    assert OPTIONS["password"] not in (tmp_path / "config.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("broker", "mqtt", "told"),
+    [(None, True, "Mosquitto"), (OSError("refused"), True, "without MQTT"), (BROKER, False, "")],
+)
+def test_without_a_broker_nightscout_is_still_synced(
+    tmp_path: Path, broker: Any, mqtt: bool, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = load_config(None, prepared(tmp_path, broker, mqtt=mqtt), load_plugins())
+    assert not config.sinks["mqtt"].enabled
+    assert config.sinks["nightscout-treatments"].enabled
+    assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("status", "found"), [(200, BROKER), (400, None)])
+def test_the_supervisor_is_asked_for_the_broker(
+    status: int, found: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Supervisor(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps({"result": "ok", "data": found or {}}).encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Supervisor) as server:
+        Thread(target=server.handle_request).start()
+        script = start_script()
+        monkeypatch.setattr(script, "SUPERVISOR", f"http://127.0.0.1:{server.server_port}/services/mqtt")
+        assert script.ask_supervisor("hidden-token") == found
+    assert asked == [("/services/mqtt", "Bearer hidden-token")]
+
+
+def test_the_form_has_words_for_every_option_in_every_language() -> None:
+    schema = described("config.yaml")["schema"]
+    assert set(start_script().VARIABLES) | {"mqtt"} == set(schema)
+    for name in ("translations/en.yaml", "translations/de.yaml"):
+        words = described(name)["configuration"]
+        assert set(words) == set(schema)
+        assert all(entry["name"] and entry["description"] for entry in words.values())
+
+
+def test_its_version_and_options_are_the_programs() -> None:
+    config = described("config.yaml")
+    assert config["version"] == tconnectsync.__version__
+    assert set(config["options"]) <= set(config["schema"])
+    assert set(described("build.yaml")["build_from"]) == set(config["arch"])
+
+
+def test_the_built_folder_has_the_source(tmp_path: Path) -> None:
+    done = subprocess.run([FOLDER / "build", tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    built = Path(done.stdout.strip())
+    copied = [line.split()[1] for line in (built / "Dockerfile").read_text().splitlines() if line.startswith("COPY")]
+    assert copied == ["source", "start.py"]
+    assert all((built / name).exists() for name in copied)
+    assert (built / "source/tconnectsync/cli/root.py").exists()
+    assert (built / "source/requirements.lock").exists()

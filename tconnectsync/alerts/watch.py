@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from tconnectsync.alerts.decisions import Report, decide, happened
 from tconnectsync.alerts.heartbeat import Heartbeat, cycle_of
 from tconnectsync.alerts.outgoing import AlertState, Deliverer, load_state, queued, save_state
 from tconnectsync.alerts.problems import Problem, problems_of
+from tconnectsync.alerts.pump_records import read_pump
 from tconnectsync.alerts.sending import AppriseSender, Attempt, SendResult, is_installed, service_of
+from tconnectsync.alerts.wearer import PumpReading, is_wanted, wearer_reports
 from tconnectsync.alerts.wording import Message, message_of, serial_numbers, without_personal_data
 from tconnectsync.clock import Clock
 from tconnectsync.config.alert_options import AlertOptions
@@ -57,10 +60,14 @@ class Watch:
     """Tells one person's installation from another's."""
     heartbeat: Heartbeat | None = None
     after_crash: bool = False
+    read_pump: Callable[[], PumpReading] | None = None
+    """Reads the pump's records for the wearer's alerts, if any of these is on."""
     deliverer: Deliverer | None = None
     state: AlertState = attrs.field(factory=AlertState)
     _started: float | None = None
     _failed: str = ""
+    _read_until: int = -1
+    _reading: PumpReading = attrs.field(factory=PumpReading)
 
     def __attrs_post_init__(self) -> None:
         self.state = load_state(self.folder)
@@ -96,7 +103,9 @@ class Watch:
         if self.after_crash:
             known, more = happened(known, CRASHED, now, self.options.repeat_span)
             reports, self.after_crash = [*more, *reports], False
-        fresh = attrs.evolve(self.state, known=known)
+        seen, more = self._wearer_reports(status, now)
+        reports += more
+        fresh = attrs.evolve(self.state, known=known, seen=seen)
         if reports:
             message = self._message(reports, now, status)
             fresh = attrs.evolve(fresh, waiting=queued(fresh.waiting, message, self.options.urls, now))
@@ -105,6 +114,15 @@ class Watch:
             self._keep(
                 attrs.evolve(self.state, waiting=self.deliverer.deliver(self.state.waiting, self.options.urls, now))
             )
+
+    def _wearer_reports(self, status: Mapping[str, Any], now: datetime) -> tuple[Mapping[str, str], list[Report]]:
+        """The pump's records are read again only when the log grew."""
+        if self.read_pump is None or not self._is_settled():
+            return self.state.seen, []
+        end = int((status.get("log") or {}).get("positions") or 0)
+        if end != self._read_until:
+            self._reading, self._read_until = self.read_pump(), end
+        return wearer_reports(self._reading, self.state.seen, self.options, now, self.zone_at(now.date()))
 
     def _is_settled(self) -> bool:
         return self._started is not None and self.clock.monotonic() - self._started >= SETTLED_S
@@ -201,6 +219,9 @@ def open_watch(
         label=label_of(config.origin),
         heartbeat=open_heartbeat(config, clock=clock, redact=redact),
         after_crash=after_crash,
+        read_pump=partial(read_pump, config.data_dir, config.zones, config.alerts, clock=clock)
+        if is_wanted(config.alerts)
+        else None,
         deliverer=Deliverer(send=sender.send, monotonic=clock.monotonic),
     )
     return WatchThread(watch, sender)

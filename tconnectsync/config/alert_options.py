@@ -58,6 +58,15 @@ class AlertOptions:
     no_data_after: str = option("3h", check=_duration, help="report that no new pump data came for so long")
     repeat_after: str = option("12h", check=_duration, help="report a problem that lasts again after so long")
 
+    pump_alarms: tuple[str, ...] = option((), help="alarms of the pump that are reported, by name")
+    low_reservoir_u: float | None = option(
+        None, check=_between(1, 200), help="report that less insulin is left, in units"
+    )
+    low_battery_percent: float | None = option(
+        None, check=_between(1, 90), help="report that the battery has less charge"
+    )
+    site_older_than_days: float | None = option(None, check=_between(0.5, 14), help="report an older infusion site")
+
     @property
     def no_data_span(self) -> timedelta:
         """``no_data_after`` as a duration."""

@@ -21,6 +21,7 @@ from tconnectsync.config.option_types import keys_of
 from tconnectsync.config.schema import Tables, has_secret
 from tconnectsync.config.zone_names import EXPECTED, names_place, zone_problem
 from tconnectsync.errors import ConfigError, MachineNotReady
+from tconnectsync.events.alarms import alarm_names, names_match
 from tconnectsync.plugin.options import option
 from tconnectsync.plugin.pasted_text import without_unseen
 from tconnectsync.timeline.zones import Zones
@@ -144,6 +145,11 @@ class ConfigBuilder:
             self.tables.add_problem(
                 "daemon.poll_max", f"found {longest}, expected at least poll_min, which is {shortest}"
             )
+        for name in core.alerts.pump_alarms:
+            if not name.isdigit() and not any(names_match(name, known) for known in alarm_names()):
+                meant = nearest(name, alarm_names())
+                hint = f'; did you mean "{meant}"?' if meant else "; config.toml.example lists them"
+                self.tables.add_problem("alerts.pump_alarms", f'found "{name}", which no alarm is named{hint}')
         days = [move.first_day for move in core.zones]
         for day in sorted({day for day in days if days.count(day) > 1}):
             self.tables.add_problem("zones", f"found two moves on {day}, expected one for each day")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 ALARMS: dict[int, str] = {
     0: "delivery_not_stopped",
     1: "spool_move",
@@ -74,3 +76,19 @@ MALFUNCTIONS: dict[int, str] = {
     26: "hardware_crypto",
 }
 """By the pump's numbers (record 6)."""
+
+
+def alarm_names() -> tuple[str, ...]:
+    """Return the names of all alarms and malfunctions that users can choose."""
+    named = [name for name in ALARMS.values() if name not in ("unused", "reserved")]
+    return (*named, "malfunction", *(f"malfunction_{name}" for name in MALFUNCTIONS.values()))
+
+
+def names_match(wanted: str, name: str) -> bool:
+    """Whether ``wanted``, as a user writes it, means this alarm: its name, or how it begins ("battery": "battery_shutdown")."""
+    wanted, name = _plain(wanted), _plain(name)
+    return bool(wanted) and (name == wanted or name.startswith(wanted + "_"))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

@@ -110,4 +110,16 @@ def test_a_readable_file_with_an_address_is_noted(tmp_path: Path) -> None:
     (tmp_path / "p").chmod(0o600)
     path.chmod(0o644)
     config = load_config(path, {"HOME": str(tmp_path)}, load_plugins())
-    assert any("holds a secret" in note for note in config.notes)
+    assert any("secret" in note and "chmod 600" in note for note in config.notes)
+
+
+def test_alarms_and_limits(tmp_path: Path) -> None:
+    config = load(tmp_path, '[alerts]\npump_alarms = ["occlusion", "Motor stall", "41"]\nlow_reservoir_u = 20\n')
+    assert config.alerts.pump_alarms == ("occlusion", "Motor stall", "41")
+    assert config.alerts.low_reservoir_u == 20.0
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, '[alerts]\npump_alarms = ["oclusion"]\n')
+    assert 'did you mean "occlusion"' in caught.value.problems[0]
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "[alerts]\nlow_battery_percent = 150\nsite_older_than_days = 0\n")
+    assert len(caught.value.problems) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -94,7 +93,7 @@ class AlarmsFold:
         return [alarm.announcement for alarm in state.pending]
 
     def _announced(self, names: Sequence[str]) -> bool:
-        return any(_means(wanted, name) for wanted in self.announce for name in names)
+        return any(alarms.names_match(wanted, name) for wanted in self.announce for name in names)
 
 
 def announceable() -> tuple[str, ...]:
@@ -108,16 +107,11 @@ def announceable() -> tuple[str, ...]:
 def unknown_announcements(announce: Sequence[str]) -> list[str]:
     """Names in ``announce`` that no known alarm has. A number may belong to a future alarm."""
     names = announceable()
-    return [wanted for wanted in announce if not wanted.isdigit() and not any(_means(wanted, name) for name in names)]
-
-
-def _means(wanted: str, name: str) -> bool:
-    wanted, name = _plain(wanted), _plain(name)
-    return bool(wanted) and (name == wanted or name.startswith(wanted + "_"))
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return [
+        wanted
+        for wanted in announce
+        if not wanted.isdigit() and not any(alarms.names_match(wanted, name) for name in names)
+    ]
 
 
 @each("alert.raised", name="alerts", version=1)

@@ -1,0 +1,102 @@
+"""Reads what the wearer's alerts need from the event log, beside its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import attrs
+
+from tconnectsync import events
+from tconnectsync.alerts.wearer import ALARM_FOR, PumpAlarm, PumpReading
+from tconnectsync.clock import Clock
+from tconnectsync.config.alert_options import AlertOptions
+from tconnectsync.eventlog import EventLog
+from tconnectsync.events import Event
+from tconnectsync.events.pump_state import Reported
+from tconnectsync.events.reservoir import KINDS as DELIVERY
+from tconnectsync.events.reservoir import Reservoir
+from tconnectsync.events.reservoir import after as delivered
+from tconnectsync.timeline.event_stream import EventStream, event_streams
+from tconnectsync.timeline.resolver import TimelineResolver
+from tconnectsync.timeline.zones import Zones
+
+SITE_LOOK, CARTRIDGE_LOOK, BATTERY_LOOK = timedelta(days=15), timedelta(days=7), timedelta(days=1)
+"""How far back a filled cannula, a filled cartridge and a measured battery are looked for."""
+ALARM_KINDS = frozenset({"alarm.raised", "alarm.cleared", "malfunction.raised"})
+REPEATING = frozenset({18, 23})
+"""Alarms that only repeat that delivery is stopped."""
+
+
+def read_pump(data_dir: Path, zones: Zones, options: AlertOptions, *, clock: Clock) -> PumpReading:
+    """Return what the log says of the active pump; empty if no pump is known to be worn. Errors: LogCorrupt, OSError."""
+    with EventLog.open(data_dir, clock=clock, writable=False, decoders={}) as log:
+        resolver = TimelineResolver(log, zones)
+        worn = {serial for serial, pump in resolver.status().items() if pump["worn"]}
+        streams = [stream for stream in event_streams(log, resolver.resolve()).values() if stream.pump in worn]
+        now = clock.now()
+        read = _Reader(streams, now)
+        site = [] if options.site_older_than_days is None else read.since(SITE_LOOK, frozenset({"cannula.filled"}))
+        return PumpReading(
+            alarms=open_alarms(read.since(ALARM_FOR, ALARM_KINDS)) if options.pump_alarms else (),
+            reservoir_u=None if options.low_reservoir_u is None else left(read.since(CARTRIDGE_LOOK, DELIVERY)),
+            battery_percent=None
+            if options.low_battery_percent is None
+            else battery(read.since(BATTERY_LOOK, frozenset({"battery.measured", "day.summary"}))),
+            site_at=max((event.at for event in site if event.at is not None), default=None),
+        )
+
+
+@attrs.frozen
+class _Reader:
+    streams: Sequence[EventStream]
+    now: datetime
+
+    def since(self, span: timedelta, kinds: frozenset[str]) -> list[Event]:
+        """Events of these kinds from the last ``span``, in the order of their UTC time."""
+        found = [
+            event
+            for stream in self.streams
+            for first, last in stream.keys_between(self.now - span, self.now)
+            for event in stream.read(first, last, kinds)
+        ]
+        return sorted(
+            (event for event in found if event.at is not None and self.now - span <= event.at <= self.now),
+            key=lambda event: (event.at, event.seq or 0),
+        )
+
+
+def open_alarms(found: Sequence[Event]) -> tuple[PumpAlarm, ...]:
+    """Return the alarms that no later record cleared, and all malfunctions, which are never cleared."""
+    alarms: dict[object, PumpAlarm] = {}
+    for event in found:
+        body, at = event.body, event.at
+        if at is None:
+            continue
+        if isinstance(body, events.AlarmCleared):
+            alarms.pop(body.alarm_id, None)
+        elif isinstance(body, events.MalfunctionRaised):
+            alarms[event.id] = PumpAlarm(id=event.id, name=f"malfunction_{body.name}", at=at)
+        elif isinstance(body, events.AlarmRaised) and body.alarm_id not in REPEATING:
+            alarms[body.alarm_id] = PumpAlarm(id=event.id, name=body.name, at=at)
+    return tuple(alarms.values())
+
+
+def left(found: Sequence[Event]) -> Reported | None:
+    """Return the insulin that is left in the cartridge, with the time of the newest record that counts."""
+    reservoir = Reservoir()
+    for event in found:
+        reservoir = delivered(reservoir, event)
+    if reservoir.shown_u is None or reservoir.at is None:
+        return None
+    return Reported(value=reservoir.shown_u, at=reservoir.at)
+
+
+def battery(found: Sequence[Event]) -> Reported | None:
+    """Return the newest charge of the battery."""
+    for event in reversed(found):
+        body, at = event.body, event.at
+        if isinstance(body, events.BatteryMeasured | events.DaySummary) and body.battery_percent is not None and at:
+            return Reported(value=body.battery_percent, at=at)
+    return None

@@ -1,0 +1,129 @@
+"""The wearer's alerts: what is reported of the pump's records, with time and age, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from tconnectsync.alerts.pump_records import battery, left, open_alarms, read_pump
+from tconnectsync.alerts.wearer import PumpAlarm, PumpReading, wearer_reports
+from tconnectsync.clock import SystemClock
+from tconnectsync.config.alert_options import AlertOptions
+from tconnectsync.events import AlarmCleared, AlarmRaised, BatteryMeasured, CartridgeFilled, Event, MalfunctionRaised
+from tconnectsync.events.pump_state import Reported
+from tconnectsync.timeline.zones import Zones
+from tconnectsync_simulator.cloud.tandem import TandemCloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+OPTIONS = AlertOptions(
+    pump_alarms=("occlusion", "malfunction"), low_reservoir_u=20.0, low_battery_percent=15.0, site_older_than_days=3.0
+)
+
+
+@attrs.define
+class Told:
+    seen: Mapping[str, str] = attrs.field(factory=dict)
+
+    def at(self, now: datetime, **reading: Any) -> list[str]:
+        self.seen, reports = wearer_reports(PumpReading(**reading), self.seen, OPTIONS, now, timezone.utc)
+        return [report.title for report in reports]
+
+
+def occlusion(at: datetime, id_: str = "1") -> PumpAlarm:
+    return PumpAlarm(id=id_, name="occlusion", at=at)
+
+
+def test_an_alarm_has_its_true_time_and_its_age_and_is_told_once() -> None:
+    told, alarm = Told(), occlusion(NOW - 43 * MINUTE)
+    [title] = told.at(NOW, alarms=(alarm,))
+    assert "Occlusion alarm" in title
+    assert "11:17 (43 min ago)" in title
+    assert told.at(NOW + MINUTE, alarms=(alarm,)) == []
+
+
+def test_old_and_other_alarms_are_not_told() -> None:
+    other = PumpAlarm(id="2", name="battery_shutdown", at=NOW)
+    assert Told().at(NOW, alarms=(occlusion(NOW - 4 * HOUR), other)) == []
+
+
+def test_an_alarm_that_repeats_is_told_every_half_hour_at_most() -> None:
+    told, titles = Told(), []
+    for minute in range(0, 120, 2):
+        at = NOW + minute * MINUTE
+        titles += told.at(at, alarms=(occlusion(at, str(minute)),))
+    assert len(titles) == 4
+
+
+def test_a_malfunction_is_chosen_by_its_group() -> None:
+    alarm = PumpAlarm(id="3", name="malfunction_motor", at=NOW)
+    assert len(Told().at(NOW, alarms=(alarm,))) == 1
+
+
+@pytest.mark.parametrize(("key", "limit"), [("reservoir_u", 20.0), ("battery_percent", 15.0)])
+def test_a_low_value_is_told_once_until_it_was_high_again(key: str, limit: float) -> None:
+    told = Told()
+
+    def value(number: float, at: datetime = NOW) -> list[str]:
+        return told.at(NOW, **{key: Reported(value=number, at=at)})
+
+    assert value(limit - 1, NOW - 7 * HOUR) == [], "too old"
+    assert value(limit + 1) == []
+    [title] = value(limit - 1, NOW - 35 * MINUTE)
+    assert "11:25 (35 min ago)" in title
+    assert value(limit - 3) == []
+    assert value(limit + 1) == []
+    assert value(limit - 1) == [], "it only wavers"
+    assert value(limit * 2) == []
+    assert len(value(limit - 1)) == 1
+
+
+def test_an_old_site_is_told_once() -> None:
+    told, site = Told(), NOW - 3.2 * DAY
+    assert told.at(NOW - DAY, site_at=site) == []
+    assert told.at(NOW, site_at=site) == ["The infusion site is 3.2 days old"]
+    assert told.at(NOW + DAY, site_at=site) == []
+    assert len(told.at(NOW + 4 * DAY, site_at=NOW + HOUR)) == 1
+
+
+def event(body: Any, minutes: float, id_: str = "") -> Event:
+    at = NOW + minutes * MINUTE
+    return Event(id=id_ or str(minutes), pump="1", kind="x", group=1, seq=1, source="tandem", body=body, pump_time=at.replace(tzinfo=None), at=at, received_at=at)  # fmt: skip
+
+
+def test_records_become_open_alarms_and_values() -> None:
+    found = [
+        event(AlarmRaised(alarm_id=2, name="occlusion"), 0),
+        event(AlarmRaised(alarm_id=8, name="empty_cartridge"), 1),
+        event(AlarmRaised(alarm_id=18, name="resume_pump"), 2),
+        event(AlarmCleared(alarm_id=2, name="occlusion"), 3),
+        event(MalfunctionRaised(malfunction_id=9, name="motor"), 4),
+    ]
+    assert [alarm.name for alarm in open_alarms(found)] == ["empty_cartridge", "malfunction_motor"]
+    assert left([event(CartridgeFilled(volume_u=180.0), 0)]) == Reported(value=180.0, at=NOW)
+    assert left([]) is None
+    assert battery([event(BatteryMeasured(battery_percent=40.0), 0), event(BatteryMeasured(), 1)]) == Reported(value=40.0, at=NOW)  # fmt: skip
+
+
+def test_a_real_log_is_read_beside_its_owner(tmp_path: Path) -> None:
+    """A simulated pump's week: reservoir, battery and site are known, and lie in the past."""
+    with TandemCloud([recent_pump(7)], MovedClock()) as cloud, SimulatedNightscout() as site:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7)
+        home.run("sync")
+    options = attrs.evolve(OPTIONS, pump_alarms=("occlusion",))
+    now = SystemClock().now()
+    reading = read_pump(home.folder / "data", Zones(timezone=ZONE), options, clock=SystemClock())
+    assert reading.site_at is not None
+    assert reading.battery_percent is not None
+    assert reading.reservoir_u is not None
+    assert now - 5 * DAY < reading.site_at < now
+    assert now - DAY < reading.battery_percent.at < now
+    assert now - HOUR < reading.reservoir_u.at < now
+    assert 0 <= reading.reservoir_u.value <= 300

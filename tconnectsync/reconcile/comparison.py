@@ -9,7 +9,7 @@ from itertools import islice
 
 import attrs
 
-from tconnectsync.clock import Clock
+from tconnectsync.clock import Clock, moment
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog
 from tconnectsync.outbox import DocumentRow, Outbox, milliseconds
@@ -46,15 +46,20 @@ class _FoldedDocument:
         return self.fold, self.stream, self.interval
 
 
+def _whole_ms(at: datetime) -> datetime:
+    return moment(milliseconds(at))
+
+
 @attrs.define
 class _Period:
     """Some days: the outbox's rows, the receiver's copies (``stored``) and the folded documents, each by identity.
 
     ``changed``: identities whose rows changed during the comparison.
+    It begins and ends with a whole millisecond, as the outbox and receivers store times.
     """
 
-    first: datetime
-    last: datetime
+    first: datetime = attrs.field(converter=_whole_ms)
+    last: datetime = attrs.field(converter=_whole_ms)
     rows: dict[str, DocumentRow] = attrs.field(factory=dict)
     stored: defaultdict[str, list[StoredDocument]] = attrs.field(factory=lambda: defaultdict(list))
     foreign: list[StoredDocument] = attrs.field(factory=list)

@@ -15,6 +15,7 @@ from tconnectsync import Secret, SinkSpec, SourceSpec, hookimpl, option
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.jobs.messages import Progress, Request, Result
 from tconnectsync.plugin.manager import Plugins, load_plugins
+from tests.support.clocks import FrozenClock
 
 NOW = datetime(2025, 11, 18, 13, 12, tzinfo=timezone.utc)
 
@@ -114,19 +115,6 @@ class FakeApplication:
         yield from self.findings
 
 
-class StillClock:
-    """A clock that stands at :data:`NOW`."""
-
-    def now(self) -> datetime:
-        return NOW
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("a command line does not wait")
-
-
 @attrs.define
 class CommandResult:
     """What a command line ended with."""
@@ -150,7 +138,7 @@ class CliHarness:
         from tconnectsync.cli.root import run
 
         invocation = CliContext(
-            environ=self.environ, clock=StillClock(), system_file=self.folder / "none", plugins=self.plugins
+            environ=self.environ, clock=FrozenClock(NOW), system_file=self.folder / "none", plugins=self.plugins
         )
         status = run(arguments, invocation)
         return CommandResult(status, *self.capture())

@@ -27,7 +27,8 @@ from tconnectsync.errors import (
 from tconnectsync.eventlog import Damage
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.plugin.receiver import CheckResult
-from tests.cli.harness import CliHarness, EntryPoint, Result, made_up_plugin
+from tests.cli.harness import NOW, CliHarness, EntryPoint, Result, made_up_plugin
+from tests.support.clocks import FrozenClock
 
 
 @pytest.mark.parametrize(
@@ -424,10 +425,9 @@ def test_a_reader_that_closes_the_pipe_is_no_error(world: CliHarness) -> None:
     try:
         from tconnectsync.cli.invocation import CliContext
         from tconnectsync.cli.root import run
-        from tests.cli.harness import StillClock
 
         invocation = CliContext(
-            environ=world.environ, clock=StillClock(), system_file=world.folder / "none", plugins=world.plugins
+            environ=world.environ, clock=FrozenClock(NOW), system_file=world.folder / "none", plugins=world.plugins
         )
         assert run(["events"], invocation) == 0
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +21,10 @@ from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.demo.setup import config_text, older_config_text
 from tconnectsync_simulator.pump.pump import SimulatedPump
 from tconnectsync_simulator.pump.truth import TrueBolus, TrueMark, Truth
+from tests.support.clocks import FakeClock
 
 BEGIN = datetime(2026, 3, 3, 5, tzinfo=timezone.utc)
 ZONE = "America/New_York"
-
-
-@attrs.define
-class ManualClock:
-    """A clock that moves when somebody sleeps."""
-
-    time: datetime
-    ticks: float = 0.0
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        self.ticks += 0.0005
-        return self.time.timestamp() + self.ticks
-
-    def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
 
 
 @attrs.define
@@ -51,7 +34,7 @@ class InProcessEngine:
     folder: Path
     cloud: Any
     site: Any
-    clock: ManualClock
+    clock: FakeClock
     zone: str = ZONE
     history_days: int = 2
     poll_s: tuple[int, int] = (300, 1500)

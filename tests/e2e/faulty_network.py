@@ -16,9 +16,10 @@ from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
-from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine, ManualClock
+from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.e2e.installation import by_identity
 from tests.e2e.marked_secrets import ACCOUNT, PASSWORD, PERSON, PERSONAL, all_strays, files, learned, told
+from tests.support.clocks import FakeClock
 from tests.support.fault_proxy import FaultProxy
 
 FIRST = BEGIN + timedelta(days=1)
@@ -50,7 +51,7 @@ class FaultyNetwork:
 
     cloud: TandemCloud
     site: Any
-    clock: ManualClock
+    clock: FakeClock
     to_cloud: FaultProxy
     to_site: FaultProxy
     running: InProcessEngine
@@ -82,7 +83,7 @@ def documents_of(site: Any) -> Documents:
 
 @contextlib.contextmanager
 def faulty_network(
-    folder: Path, site: Any, clock: ManualClock, *, poll_s: tuple[int, int] = (1500, 2400)
+    folder: Path, site: Any, clock: FakeClock, *, poll_s: tuple[int, int] = (1500, 2400)
 ) -> Iterator[FaultyNetwork]:
     """``site`` runs already: a simulated or a real one."""
     with (
@@ -104,7 +105,7 @@ def faulty_network(
 @lru_cache(maxsize=4)
 def documents_without_faults(folder: Path, version: str) -> Documents:
     """What the day leaves on a site of this version where nothing goes wrong."""
-    clock = ManualClock(FIRST)
+    clock = FakeClock(FIRST)
     with (
         SimulatedNightscout(version=version, now=clock.now) as site,
         faulty_network(folder / version, site, clock) as world,

@@ -28,16 +28,6 @@ from tests.support.site_comparison import compare
 
 
 @attrs.define
-class MovedClock:
-    """The host's clock, a fixed stretch away from the real one, so that the product's own clock need not be moved."""
-
-    ahead: timedelta = timedelta(0)
-
-    def now(self) -> datetime:
-        return datetime.now(timezone.utc) + self.ahead
-
-
-@attrs.define
 class Installation:
     """A configuration and a data folder; ``run`` is the command as a user types it."""
 

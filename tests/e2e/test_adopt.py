@@ -17,8 +17,9 @@ from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.nightscout.server import as_json
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.installation import ZONE, Installation, MovedClock, by_identity, recent_pump
+from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
 from tests.e2e.test_rules import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_of
+from tests.support.clocks import ShiftedClock
 
 TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"
 DOSES = {"Bolus", "Meal Bolus", "Correction Bolus", "Combo Bolus", "Carb Correction"}
@@ -253,7 +254,7 @@ def test_nothing_is_replaced_while_not_all_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_tells_what_would_be_replaced_and_changes_nothing(tmp_path: Path) -> None:
-    with TandemCloud([recent_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=2)
         home.run("sync")
         older = [as_older(doc) for doc in site.documents("treatments")]
@@ -326,7 +327,7 @@ def test_an_older_bridge_that_still_writes_is_noticed(tmp_path: Path) -> None:
 
 def test_on_a_real_site_ours_take_the_place_of_an_older_bridges(site: Any, tmp_path: Path) -> None:
     """By the commands, before a real Nightscout that keeps one treatment per time and type."""
-    with TandemCloud([recent_pump(5)], MovedClock()) as cloud:
+    with TandemCloud([recent_pump(5)], ShiftedClock()) as cloud:
         Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=4).run("sync")
         before = by_identity([doc for doc in site.documents("treatments") if "identifier" in doc])
         site.drop_all()

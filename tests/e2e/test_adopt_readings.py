@@ -16,8 +16,9 @@ from tconnectsync_nightscout.site.find_copies import time_of
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
+from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.e2e.test_rules import BEGIN, DAY, House, house, plan_of
+from tests.support.clocks import ShiftedClock
 
 CGM = "nightscout-cgm"
 TABLE = f"[sinks.{CGM}]\nenabled = true\n"
@@ -125,7 +126,7 @@ def test_another_uploaders_readings_beside_ours_are_the_users_to_judge(tmp_path:
 
 
 def test_adopt_of_readings_through_the_command_line(tmp_path: Path) -> None:
-    with TandemCloud([recent_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=TABLE)
         home.run("sync")
         ours = [doc for doc in site.documents("entries") if doc["type"] == "sgv"]

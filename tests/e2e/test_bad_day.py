@@ -10,7 +10,8 @@ import pytest
 
 from tconnectsync.eventlog import EventLog, FolderLock
 from tests.e2e.test_bad_input import RIGHT, run
-from tests.eventlog.sample_events import StillClock, basal
+from tests.eventlog.sample_events import RECEIVED, basal
+from tests.support.clocks import FakeClock
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def home(tmp_path: Path) -> Path:
     path = tmp_path / "config.toml"
     path.write_text(RIGHT.format(folder=tmp_path))
     path.chmod(0o600)
-    with EventLog.open(tmp_path / "data", clock=StillClock(), writable=True, segment_bytes=2500) as log:
+    with EventLog.open(tmp_path / "data", clock=FakeClock(RECEIVED), writable=True, segment_bytes=2500) as log:
         for seq in range(1, 25):
             log.append([basal(seq)])
         while log.maintain():

@@ -16,7 +16,8 @@ from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.engine_in_process import ZONE, InProcessEngine, ManualClock
+from tests.e2e.engine_in_process import ZONE, InProcessEngine
+from tests.support.clocks import FakeClock
 from tests.support.real_servers import Site
 from tests.support.site_comparison import compare
 
@@ -34,13 +35,13 @@ enabled = true
 announce = ["occlusion"]
 """
 A_PUMP = simulate(SimulationPlan(seed=5, zone=ZONE, start=date(2026, 3, 3), days=3, upload_every_min=20))
-Home = tuple[InProcessEngine, SimulatedNightscout, ManualClock]
+Home = tuple[InProcessEngine, SimulatedNightscout, FakeClock]
 
 
 @pytest.fixture(params=["15.0.6", "15.0.7"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     """Synced once, half an hour after an occlusion that nobody has seen to."""
-    clock = ManualClock(SYNCED)
+    clock = FakeClock(SYNCED)
     with (
         TandemCloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version=request.param, units="mmol", now=clock.now) as site,
@@ -123,7 +124,7 @@ def test_a_status_and_a_profile_that_were_lost_come_back_and_nobody_is_called_tw
 
 
 def test_a_profile_that_a_real_site_lost_comes_back(tmp_path: Path, site: Site) -> None:
-    clock = ManualClock(SYNCED)
+    clock = FakeClock(SYNCED)
     with TandemCloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud, contextlib.ExitStack() as stack:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=1, more=MORE)
         stack.callback(running.engine.close)

@@ -23,13 +23,13 @@ from tests.e2e.installation import (
     TREATMENTS,
     ZONE,
     Installation,
-    MovedClock,
     SyncSetup,
     daemon,
     eventually,
     recent_pump,
     undisturbed,
 )
+from tests.support.clocks import ShiftedClock
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def pump() -> SimulatedPump:
 
 @pytest.fixture
 def world(pump: SimulatedPump, tmp_path: Path) -> Iterator[SyncSetup]:
-    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
             cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=3)
         )

@@ -10,7 +10,8 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
+from tests.e2e.installation import ZONE, Installation, recent_pump
+from tests.support.clocks import ShiftedClock
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
@@ -24,7 +25,7 @@ def at_of(row: dict[str, str]) -> datetime:
 def test_every_dose_of_the_pump_is_in_the_files_once(tmp_path: Path) -> None:
     pump, files = recent_pump(3), tmp_path / "files"
     table = f'[sinks.file]\nenabled = true\nfolder = "{files}"\nformat = "csv"\n'
-    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=table)
         assert "can be written to" in home.run("check").stdout
         home.run("sync")

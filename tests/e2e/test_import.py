@@ -13,7 +13,8 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, by_identity, daemon, recent_pump
+from tests.e2e.installation import ZONE, Installation, by_identity, daemon, recent_pump
+from tests.support.clocks import ShiftedClock
 
 
 @attrs.define
@@ -44,7 +45,10 @@ def fetched(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Installation, SimulatedNightscout, TandemCloud, bytes]]:
     folder = tmp_path_factory.mktemp("fetched")
-    with TandemCloud([recent_pump(1)], MovedClock()) as cloud, SimulatedNightscout(api_secret="a long secret") as site:
+    with (
+        TandemCloud([recent_pump(1)], ShiftedClock()) as cloud,
+        SimulatedNightscout(api_secret="a long secret") as site,
+    ):
         home = Installation(folder, cloud, site.url, "a long secret", ZONE, history_days=1)
         home.run("sync")
         records = [json.loads(line) for line in home.run("events", "--json").stdout.splitlines()]

@@ -12,8 +12,9 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, by_identity, recent_pump
+from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
 from tests.support.binary_records import as_text, binary
+from tests.support.clocks import ShiftedClock
 
 NO_LAYOUT = 9  # the battery's own record
 UNEXPLAINED = 219
@@ -55,7 +56,7 @@ def imported(home: Installation, *words: str, expect: tuple[int, ...] = (0,)) ->
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
     folder = tmp_path_factory.mktemp("fetched")
     with (
-        TandemCloud([recent_pump(DAYS)], MovedClock()) as cloud,
+        TandemCloud([recent_pump(DAYS)], ShiftedClock()) as cloud,
         SimulatedNightscout(api_secret="a long secret") as site,
     ):
         home = Installation(folder, cloud, site.url, "a long secret", ZONE, history_days=DAYS)

@@ -19,7 +19,8 @@ from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.engine_in_process import ZONE, ManualClock
+from tests.e2e.engine_in_process import ZONE
+from tests.support.clocks import FakeClock
 
 NOON = datetime(2026, 3, 20, 16, 3, tzinfo=timezone.utc)
 
@@ -30,7 +31,7 @@ class Place:
 
     folder: Path
     cloud: TandemCloud
-    clock: ManualClock
+    clock: FakeClock
     site: SimulatedNightscout
     capture: pytest.CaptureFixture[str]
     answers: dict[str, str]
@@ -57,13 +58,13 @@ class Place:
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[TandemCloud]:
     plan = SimulationPlan(seed=7, zone=ZONE, start=date(2026, 3, 17), days=5, upload_every_min=10)
-    with TandemCloud([simulate(plan)], ManualClock(NOON)) as cloud:
+    with TandemCloud([simulate(plan)], FakeClock(NOON)) as cloud:
         yield cloud
 
 
 @pytest.fixture
 def place(tmp_path: Path, cloud: TandemCloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
-    clock = ManualClock(NOON)
+    clock = FakeClock(NOON)
     with SimulatedNightscout(now=clock.now) as site:
         account = SimulatedAccount()
         answers = {

@@ -19,7 +19,6 @@ from tests.e2e.installation import (
     TREATMENTS,
     ZONE,
     Installation,
-    MovedClock,
     RunningDaemon,
     SyncSetup,
     daemon,
@@ -27,6 +26,7 @@ from tests.e2e.installation import (
     recent_pump,
     undisturbed,
 )
+from tests.support.clocks import ShiftedClock
 
 
 def killed(world: SyncSetup, rng: Random, times: int, *words: str) -> None:
@@ -72,10 +72,10 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(seed: int, tmp_
     """First sync, late uploads, backfill and replay, each through several deaths."""
     rng = Random(seed)
     pump = recent_pump(13, seed=40 + seed, late_share=0.2)
-    phone = MovedClock(timedelta(days=-3))
+    phone = ShiftedClock(timedelta(days=-3))
     backfill = ("backfill", "--from", str(datetime.now(timezone.utc).date() - timedelta(days=11)))
     with (
-        TandemCloud([pump], MovedClock()) as cloud,
+        TandemCloud([pump], ShiftedClock()) as cloud,
         SimulatedNightscout(version=["15.0.7", "14.2.6"][seed % 2]) as site,
     ):
         cloud.clock = phone  # what is uploaded when; the answers' Date stays right
@@ -99,7 +99,7 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(seed: int, tmp_
 
 def test_a_catch_up_goes_on_behind_the_last_finished_window(tmp_path: Path) -> None:
     pump = recent_pump(40)
-    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=35)
         world = SyncSetup(cloud, site, home)
 
@@ -139,7 +139,7 @@ def test_what_was_stored_when_the_daemon_died_is_not_stored_twice(collection: st
     newest = pump.truth.until(now).newest_iob
     assert newest is not None
     assert now - newest.at < timedelta(minutes=10), "else its device status is on the point of lapsing"
-    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         world = SyncSetup(cloud, site, home)
         with daemon(home) as living:

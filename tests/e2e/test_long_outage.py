@@ -9,8 +9,9 @@ from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine, ManualClock
+from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.e2e.installation import by_identity
+from tests.support.clocks import FakeClock
 from tests.support.fault_proxy import FaultProxy
 from tests.support.site_comparison import compare
 
@@ -33,7 +34,7 @@ def waited(running: InProcessEngine, when: datetime) -> None:
 def test_thirty_days_without_the_cloud_are_named_and_then_there_without_a_hole_and_once(tmp_path: Path) -> None:
     """Daylight saving begins meanwhile, the daemon is started anew each week, and the user asks now and then."""
     plan = SimulationPlan(seed=28, zone=ZONE, start=BEGIN.date(), days=36, late_share=0.1, late_max_h=12.0)
-    pump, clock = simulate(plan), ManualClock(FIRST)
+    pump, clock = simulate(plan), FakeClock(FIRST)
     with (
         TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
         FaultProxy(cloud.url) as way,

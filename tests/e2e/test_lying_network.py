@@ -19,7 +19,6 @@ import tconnectsync_tandem.api.transport
 from tconnectsync import HttpLimits
 from tconnectsync_nightscout.site.document_format import moment_of
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.engine_in_process import ManualClock
 from tests.e2e.faulty_network import (
     END,
     EVENTS,
@@ -33,6 +32,7 @@ from tests.e2e.faulty_network import (
     faulty_network,
 )
 from tests.e2e.installation import by_identity
+from tests.support.clocks import FakeClock
 from tests.support.proxy_faults import KINDS, ProxyFault
 from tests.support.real_servers import Site
 
@@ -144,7 +144,7 @@ def inflicted(world: FaultyNetwork, side: str, method: str, kind: str) -> Iterat
 def test_a_fault_is_named_while_it_lasts_leaves_nothing_behind_and_tells_no_secret(
     tmp_path: Path, calm: Path, caplog: pytest.LogCaptureFixture, side: str, method: str, kind: str, told: Told
 ) -> None:
-    clock = ManualClock(FIRST)
+    clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         caplog.set_level("DEBUG", "tconnectsync")
         running, proxy = world.running, world.proxy(side)
@@ -195,7 +195,7 @@ LOGIN_FAULTS = [
 def test_a_login_that_fails_on_its_way_is_told_and_not_stormed(
     tmp_path: Path, calm: Path, caplog: pytest.LogCaptureFixture, step: str, kind: str
 ) -> None:
-    clock = ManualClock(FIRST)
+    clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         caplog.set_level("DEBUG", "tconnectsync")
         running, faults = world.running, world.to_cloud.faults
@@ -217,7 +217,7 @@ def test_a_login_that_fails_on_its_way_is_told_and_not_stormed(
 
 
 def test_refused_credentials_are_tried_once_and_not_again_until_somebody_says_so(tmp_path: Path, calm: Path) -> None:
-    clock = ManualClock(FIRST)
+    clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         running, proxy = world.running, world.to_cloud
         running.until(TROUBLE)
@@ -243,7 +243,7 @@ def test_refused_credentials_are_tried_once_and_not_again_until_somebody_says_so
 def test_whichever_request_to_the_site_is_carried_out_without_an_answer(
     tmp_path: Path, calm: Path, number: int
 ) -> None:
-    clock = ManualClock(FIRST)
+    clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         proxy, kind = world.to_site, "reset_after"
         proxy.faults.add(ProxyFault(kind, skip=number))
@@ -255,7 +255,7 @@ def test_whichever_request_to_the_site_is_carried_out_without_an_answer(
 
 def test_a_site_that_is_upgraded_between_two_cycles_keeps_one_of_each(tmp_path: Path, calm: Path) -> None:
     """Up over 15.0.7, where the identifier becomes the key, in the middle of unanswered writes; and back."""
-    clock = ManualClock(FIRST)
+    clock = FakeClock(FIRST)
     with SimulatedNightscout(version="14.2.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         running = world.running
         running.until(TROUBLE)
@@ -274,7 +274,7 @@ def test_a_site_that_is_upgraded_between_two_cycles_keeps_one_of_each(tmp_path: 
 
 
 def test_a_document_that_the_site_loses_in_silence_is_found_and_brought_back(tmp_path: Path, calm: Path) -> None:
-    clock = ManualClock(FIRST)
+    clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         world.to_site.faults.add(ProxyFault("loses_one", path="treatments"))
         world.running.until(END)
@@ -289,7 +289,7 @@ def test_a_document_that_the_site_loses_in_silence_is_found_and_brought_back(tmp
 
 def test_writes_that_are_carried_out_twice_leave_one_of_each(tmp_path: Path, calm: Path) -> None:
     """A device status has no key at the site: one of the last hour is found by looking, an older one is history."""
-    clock = ManualClock(FIRST)
+    clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         world.to_site.faults.add(ProxyFault("twice", times=ALWAYS))
         world.running.until(PASSED - timedelta(minutes=10))  # the newest status is worth something for half an hour
@@ -318,7 +318,7 @@ REAL = [
 
 @pytest.mark.parametrize(("method", "kind"), REAL)
 def test_the_same_with_a_real_nightscout(tmp_path: Path, calm: Path, site: Site, method: str, kind: str) -> None:
-    clock = ManualClock(FIRST)
+    clock = FakeClock(FIRST)
     with faulty_network(tmp_path, site, clock) as world:
         running, proxy = world.running, world.to_site
         proxy.faults.add(ProxyFault(kind, method=method, path="/api/v1/", times=3))
@@ -338,7 +338,7 @@ def test_the_same_with_a_real_nightscout(tmp_path: Path, calm: Path, site: Site,
 @pytest.mark.parametrize("version", ["15.0.6", "15.0.7"])
 def test_faults_by_chance_on_both_sides_at_once(tmp_path: Path, calm: Path, version: str, seed: int) -> None:
     """A third of all requests meets some fault, the engine is opened again now and then, and nothing is left of it."""
-    clock = ManualClock(FIRST)
+    clock = FakeClock(FIRST)
     with (
         SimulatedNightscout(version=version, now=clock.now) as site,
         faulty_network(tmp_path, site, clock, poll_s=(300, 600)) as world,

@@ -15,8 +15,9 @@ from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
-from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine, ManualClock
+from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.e2e.installation import by_identity
+from tests.support.clocks import FakeClock
 from tests.support.site_comparison import compare
 
 
@@ -33,7 +34,7 @@ def test_late_uploads_a_clock_change_and_restarts_end_in_the_truth(tmp_path: Pat
     """Over the change of daylight saving, with the clock set two days after it and a fifth of the records late."""
     plan = SimulationPlan(seed=21, zone=ZONE, start=BEGIN.date(), days=11, late_share=0.2, late_max_h=48)
     pump = simulate(plan)
-    clock = ManualClock(BEGIN + timedelta(days=2))
+    clock = FakeClock(BEGIN + timedelta(days=2))
     with (
         TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
@@ -54,7 +55,7 @@ def test_late_uploads_a_clock_change_and_restarts_end_in_the_truth(tmp_path: Pat
 def test_a_site_that_fails_now_and_then_ends_up_the_same(tmp_path: Path) -> None:
     plan = SimulationPlan(seed=22, zone=ZONE, start=BEGIN.date(), days=6, late_share=0.1, late_max_h=12)
     pump = simulate(plan)
-    clock = ManualClock(BEGIN + timedelta(days=2))
+    clock = FakeClock(BEGIN + timedelta(days=2))
     with (
         TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
@@ -87,7 +88,7 @@ def test_a_flight_and_the_way_back_are_where_they_were_in_true_time(tmp_path: Pa
     back = Flight(lands_at=BEGIN + timedelta(days=6, hours=20), zone=ZONE, set_after_h=12)
     plan = SimulationPlan(seed=23, zone=ZONE, start=BEGIN.date(), days=10, flights=(away, back))
     pump = simulate(plan)
-    clock = ManualClock(BEGIN + timedelta(days=2))
+    clock = FakeClock(BEGIN + timedelta(days=2))
     with TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         lived(running, 6.5)
@@ -102,7 +103,7 @@ def test_a_flight_and_the_way_back_are_where_they_were_in_true_time(tmp_path: Pa
 
 def test_an_idle_cycle_asks_the_cloud_once_and_the_site_never(tmp_path: Path) -> None:
     pump = simulate(SimulationPlan(seed=24, zone=ZONE, start=BEGIN.date(), days=3))
-    clock = ManualClock(BEGIN + timedelta(days=3, hours=3))
+    clock = FakeClock(BEGIN + timedelta(days=3, hours=3))
     with TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(clock.now() + timedelta(minutes=10))
@@ -117,7 +118,7 @@ def test_an_idle_cycle_asks_the_cloud_once_and_the_site_never(tmp_path: Path) ->
 
 def test_a_bogus_future_date_stalls_nothing(tmp_path: Path) -> None:
     pump = simulate(SimulationPlan(seed=25, zone=ZONE, start=BEGIN.date(), days=5))
-    clock = ManualClock(BEGIN + timedelta(days=2))
+    clock = FakeClock(BEGIN + timedelta(days=2))
     with TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         cloud.newest_overrides[pump.plan.serial] = "2031-01-01T00:00:00"
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
@@ -141,7 +142,7 @@ def test_a_new_sequence_group_is_a_stream_of_its_own_and_told(tmp_path: Path) ->
         record._replace(entry={**record.entry, "deviceAssignmentId": first.assignment_id}) for record in second.log
     )
     merged = attrs.evolve(first, log=(*first.log, *moved))
-    clock = ManualClock(BEGIN + 5 * day)
+    clock = FakeClock(BEGIN + 5 * day)
     with TandemCloud([merged], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=5)
         running.until(clock.now() + timedelta(minutes=1))

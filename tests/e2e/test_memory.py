@@ -13,7 +13,8 @@ import pytest
 from tconnectsync.runtime.memory_limit import release_large_blocks
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
+from tests.e2e.installation import ZONE, Installation, recent_pump
+from tests.support.clocks import ShiftedClock
 
 
 def test_what_checks_a_signature_is_not_loaded_by_who_logs_in(tmp_path: Path) -> None:
@@ -22,7 +23,7 @@ def test_what_checks_a_signature_is_not_loaded_by_who_logs_in(tmp_path: Path) ->
         "import sys; from tconnectsync.cli.root import run; status = run(sys.argv[1:]);"
         "print(sorted({'jwt', 'cryptography'} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
     )
-    with TandemCloud([recent_pump(days=2)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(days=2)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1)
         words = [sys.executable, "-c", script, *home.command("sync")[3:]]
         done = subprocess.run(words, env=home.environment, capture_output=True, text=True, check=True)

@@ -19,10 +19,11 @@ from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.engine_in_process import ZONE, ManualClock
+from tests.e2e.engine_in_process import ZONE
 from tests.e2e.installation import by_identity
 from tests.e2e.test_adopt import FOREIGN, PUMP_EVENTS, TREATMENTS, as_older, older_left
 from tests.e2e.test_rules import BEGIN, COLLECTIONS, DAY, House, house, plan_of
+from tests.support.clocks import FakeClock
 
 TEXT = (Path(__file__).parents[2] / "docs" / "user" / "migrating.md").read_text(encoding="utf-8")
 WAITS = 6
@@ -53,7 +54,7 @@ def for_the_service(path: Path, credentials: Path, secrets: Iterable[str]) -> No
 
 
 def test_every_command_of_the_document_in_its_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    clock = ManualClock(BEGIN + 3 * DAY)
+    clock = FakeClock(BEGIN + 3 * DAY)
     with TandemCloud([simulate(plan_of(71, days=4))], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         old = tmp_path / "old.env"
         account = SimulatedAccount()

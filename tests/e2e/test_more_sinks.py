@@ -9,7 +9,8 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, by_identity, recent_pump
+from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
+from tests.support.clocks import ShiftedClock
 
 TABLES = "\n".join(f"[sinks.nightscout-{name}]\nenabled = true" for name in ("cgm", "device-status", "profiles"))
 
@@ -17,7 +18,7 @@ TABLES = "\n".join(f"[sinks.nightscout-{name}]\nenabled = true" for name in ("cg
 @pytest.mark.parametrize("version", ["15.0.6", "15.0.7"])
 def test_glucose_status_and_profiles_reach_the_site_once(tmp_path: Path, version: str) -> None:
     pump = recent_pump(3)
-    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout(version=version) as site:
+    with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout(version=version) as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=TABLES)
         home.run("sync")
         now = datetime.now(timezone.utc)

@@ -13,7 +13,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
+from tests.e2e.installation import ZONE, Installation, recent_pump
+from tests.support.clocks import ShiftedClock
 
 
 def heard_on(port: int, topic: str, arrived: threading.Event, found: list[bytes]) -> Client:
@@ -34,7 +35,7 @@ def heard_on(port: int, topic: str, arrived: threading.Event, found: list[bytes]
 def test_a_sync_tells_the_broker_what_the_pump_said_last(tmp_path: Path, broker: Callable[..., int]) -> None:
     port, pump = broker(), recent_pump(3)
     table = f'[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = {port}\n'
-    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=table)
         assert "accepts messages" in home.run("check").stdout
         home.run("sync")
@@ -57,7 +58,7 @@ def test_a_sync_tells_the_broker_what_the_pump_said_last(tmp_path: Path, broker:
 
 def test_a_broker_that_is_away_holds_nobody_up(tmp_path: Path) -> None:
     table = '[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = 1\n'
-    with TandemCloud([recent_pump(2)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(2)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=table)
         done = home.run("sync", expect=[5])
         assert "127.0.0.1:1 cannot be reached" in done.stdout + done.stderr

@@ -16,8 +16,9 @@ from tconnectsync_simulator.cloud.tconnect import CONTROL_IQ_BEGAN, LegacyCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.engine_in_process import ZONE, InProcessTconnectEngine, ManualClock, as_told
+from tests.e2e.engine_in_process import ZONE, InProcessTconnectEngine, as_told
 from tests.e2e.installation import by_identity
+from tests.support.clocks import FakeClock
 from tests.support.site_comparison import compare
 
 BEGIN = datetime(2021, 4, 1, 4, tzinfo=timezone.utc)
@@ -32,7 +33,7 @@ def test_thirty_days_are_there_once_and_right_and_come_back_after_a_loss(
 ) -> None:
     """All of it with Control:IQ; and a first half from the CSV export alone, then its first day."""
     pump = simulate(SimulationPlan(seed=31, zone=ZONE, start=BEGIN.date(), days=33, clock_drift_s_per_day=0.05))
-    clock = ManualClock(BEGIN + timedelta(days=32))
+    clock = FakeClock(BEGIN + timedelta(days=32))
     with (
         LegacyCloud(pump, clock, control_iq_since=since, csv_fails_every=9) as cloud,
         SimulatedNightscout(version=version, now=clock.now) as site,
@@ -71,7 +72,7 @@ def test_a_change_of_daylight_saving_that_the_wearer_follows_at_once(tmp_path: P
     plan = SimulationPlan(seed=71, zone=zone, start=start, days=6, clock_set_delay_h=0)
     pump = simulate(plan)
     begin = pump.truth.begin
-    clock = ManualClock(begin + timedelta(days=6))
+    clock = FakeClock(begin + timedelta(days=6))
     with LegacyCloud(pump, clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessTconnectEngine(tmp_path / "home", cloud, site, clock, zone=zone, history_days=5)
         assert running.ask("sync").status == 0
@@ -101,7 +102,7 @@ def test_late_uploads_faults_and_restarts_end_in_the_truth(tmp_path: Path) -> No
     plan = SimulationPlan(
         seed=41, zone=ZONE, start=BEGIN.date(), days=days + 2, late_share=0.2, late_max_h=24, upload_every_min=150
     )
-    pump, clock = simulate(plan), ManualClock(BEGIN + timedelta(days=2))
+    pump, clock = simulate(plan), FakeClock(BEGIN + timedelta(days=2))
     with (
         LegacyCloud(pump, clock, csv_fails_every=11) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
@@ -126,7 +127,7 @@ def test_late_uploads_faults_and_restarts_end_in_the_truth(tmp_path: Path) -> No
 
 def test_the_firewalls_page_and_expired_tokens_are_told_and_overcome(tmp_path: Path) -> None:
     pump = simulate(SimulationPlan(seed=42, zone=ZONE, start=BEGIN.date(), days=4, upload_every_min=30))
-    clock = ManualClock(BEGIN + timedelta(days=2))
+    clock = FakeClock(BEGIN + timedelta(days=2))
     with LegacyCloud(pump, clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessTconnectEngine(tmp_path / "home", cloud, site, clock, history_days=2)
         running.until(clock.now() + timedelta(hours=1))

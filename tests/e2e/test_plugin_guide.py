@@ -15,7 +15,8 @@ import pytest
 from tconnectsync.plugin import spec as hookspecs
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
+from tests.e2e.installation import ZONE, Installation, recent_pump
+from tests.support.clocks import ShiftedClock
 
 GUIDE = Path(__file__).parents[2] / "docs" / "engineering" / "plugin-guide.md"
 
@@ -68,7 +69,7 @@ def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
 
     pump = recent_pump(8)
     now = datetime.now(timezone.utc)
-    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7, more=table)
         path = home.folder / "config.toml"
         path.write_text(f"{top}\n{path.read_text()}")

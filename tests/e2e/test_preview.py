@@ -10,12 +10,13 @@ import pytest
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import TREATMENTS, ZONE, Installation, MovedClock, SyncSetup, recent_pump
+from tests.e2e.installation import TREATMENTS, ZONE, Installation, SyncSetup, recent_pump
+from tests.support.clocks import ShiftedClock
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[SyncSetup]:
-    with TandemCloud([recent_pump(4)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(4)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
             cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         )

@@ -27,7 +27,8 @@ from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.installation import by_identity
-from tests.e2e.test_many_cycles import InProcessEngine, ManualClock
+from tests.e2e.test_many_cycles import InProcessEngine
+from tests.support.clocks import FakeClock
 from tests.support.site_comparison import compare
 
 ZONE = "America/New_York"
@@ -50,7 +51,7 @@ class House:
     running: InProcessEngine
     cloud: TandemCloud
     site: SimulatedNightscout
-    clock: ManualClock
+    clock: FakeClock
 
     def ask(self, command: str, **args: Any) -> Result:
         engine = self.running.engine
@@ -91,7 +92,7 @@ def house(
     history_days: int = 4,
     poll_s: tuple[int, int] = (300, 1500),
 ) -> Iterator[House]:
-    clock = ManualClock(now)
+    clock = FakeClock(now)
     folder.mkdir(exist_ok=True)
     with (
         TandemCloud(pumps, clock, token_life_s=8 * 3600) as cloud,

@@ -21,16 +21,7 @@ from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
-from tests.e2e.installation import (
-    PUMP_EVENTS,
-    TREATMENTS,
-    ZONE,
-    Installation,
-    MovedClock,
-    daemon,
-    eventually,
-    recent_pump,
-)
+from tests.e2e.installation import PUMP_EVENTS, TREATMENTS, ZONE, Installation, daemon, eventually, recent_pump
 from tests.e2e.marked_secrets import (
     ACCOUNT,
     MAY_BE,
@@ -43,6 +34,7 @@ from tests.e2e.marked_secrets import (
     learned,
     told,
 )
+from tests.support.clocks import ShiftedClock
 from tests.support.fault_proxy import FaultProxy
 from tests.support.proxy_responses import Asked
 
@@ -79,7 +71,7 @@ def guarded(folder: Path, **changes: str) -> Iterator[tuple[Guarded, TandemCloud
     """``password``, ``secret``: what is configured instead of what is right; ``token``: an access token instead of the secret."""
     token = changes.get("token", "")
     with (
-        TandemCloud([recent_pump(3)], MovedClock(), accounts=(ACCOUNT,)) as cloud,
+        TandemCloud([recent_pump(3)], ShiftedClock(), accounts=(ACCOUNT,)) as cloud,
         SimulatedNightscout(api_secret=SECRET, tokens={token: ("*:*:*",)} if token else {}) as site,
         FaultProxy(cloud.url, keep_answers=True) as to_cloud,
         FaultProxy(site.url) as to_site,
@@ -268,7 +260,7 @@ def test_a_configuration_that_is_wrong_is_not_quoted_where_it_may_be_secret(tmp_
         f'password = "{mark}"\nregion = "US"\n[nightscout]\n{line.format(mark=mark, mark_file="x")}\n'
     )
     path.chmod(0o600)
-    with TandemCloud([], MovedClock()) as cloud:
+    with TandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
         done = home.run("--config", str(path), "check", expect=(2,))
     assert mark not in done.stdout + done.stderr

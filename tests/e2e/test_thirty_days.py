@@ -13,7 +13,8 @@ from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
-from tests.e2e.installation import Installation, MovedClock, by_identity
+from tests.e2e.installation import Installation, by_identity
+from tests.support.clocks import ShiftedClock
 from tests.support.site_comparison import compare
 
 ZONE = "America/New_York"
@@ -41,7 +42,7 @@ def test_every_fact_is_there_once_and_right_and_comes_back_after_a_loss(site: An
         seed=11, zone=ZONE, start=start_of(today, 36), days=38, late_share=0.2, clock_drift_s_per_day=0.05
     )
     pump = simulate(plan)
-    with TandemCloud([pump], MovedClock()) as cloud:
+    with TandemCloud([pump], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE)
         home.run("sync")
         documents = site.documents("treatments")
@@ -77,7 +78,7 @@ def test_every_fact_is_there_once_and_right_and_comes_back_after_a_loss(site: An
 def test_a_wrong_time_zone_put_right_leaves_no_stale_document_behind(site: Any, tmp_path: Path, today: date) -> None:
     plan = SimulationPlan(seed=12, zone=ZONE, start=start_of(today, 14), days=16)
     pump = simulate(plan)
-    with TandemCloud([pump], MovedClock()) as cloud:
+    with TandemCloud([pump], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, "America/Los_Angeles", history_days=10)
         home.run("sync", expect=(0, 5, 6))
         home.configure(zone=ZONE)
@@ -109,7 +110,7 @@ def test_a_new_pump_takes_over_while_the_old_one_logs_in_a_drawer(site: Any, tmp
     new = simulate(
         SimulationPlan(seed=14, serial="2222", zone=ZONE, start=start_of(today, 10), days=12, worn_from=change)
     )
-    with TandemCloud([old, new], MovedClock()) as cloud:
+    with TandemCloud([old, new], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=14)
         home.run("sync")
         found = compare(

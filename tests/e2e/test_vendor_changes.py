@@ -20,8 +20,9 @@ from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
-from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine, ManualClock
+from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.e2e.installation import by_identity
+from tests.support.clocks import FakeClock
 
 HOUR = timedelta(hours=1)
 CHANGE = BEGIN + timedelta(days=1, hours=23, minutes=30)
@@ -56,7 +57,7 @@ def recent_pump() -> SimulatedPump:
 
 @contextlib.contextmanager
 def a_world(folder: Path) -> Iterator[tuple[TandemCloud, Any, InProcessEngine]]:
-    clock = ManualClock(CHANGE)
+    clock = FakeClock(CHANGE)
     with (
         TandemCloud([recent_pump()], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(now=clock.now) as site,
@@ -174,7 +175,7 @@ def test_a_first_read_during_the_change_is_made_good_without_a_backfill(
 def test_the_profile_is_there_at_once_and_its_stamp_is_no_sign_of_life(tmp_path: Path, zone: str) -> None:
     """The phone has been silent for five hours; then the account stamps settings anew, and nothing else comes."""
     pump = simulate(SimulationPlan(seed=62, zone=zone, start=BEGIN.date(), days=2, upload_every_min=30))
-    clock = ManualClock(BEGIN + timedelta(days=1, hours=12))
+    clock = FakeClock(BEGIN + timedelta(days=1, hours=12))
     with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path, cloud, site, clock, zone=zone, history_days=1, more=PROFILES)
         assert running.ask("sync").status == 0

@@ -11,10 +11,11 @@ from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
-from tests.e2e.installation import ZONE, Installation, MovedClock, by_identity, daemon, recent_pump
+from tests.e2e.installation import ZONE, Installation, by_identity, daemon, recent_pump
 from tests.e2e.installation import SyncSetup as QuietWorld
 from tests.e2e.test_many_cycles import InProcessEngine
 from tests.e2e.test_rules import BEGIN, DAY, GENERATIONS, house, plan_of
+from tests.support.clocks import ShiftedClock
 
 SINKS = ("nightscout-treatments", "nightscout-pump-events", "nightscout-iob")
 Document = dict[str, Any]
@@ -166,7 +167,7 @@ def test_two_machines_at_one_site_leave_it_as_one_does(tmp_path: Path, version: 
 
 def test_verify_beside_the_daemon_and_mended_through_it(tmp_path: Path) -> None:
     pump = recent_pump(3)
-    with TandemCloud([pump], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         refused = home.run("verify", "nightscout-treatments", expect=(2,))
         assert "has not delivered anything yet" in refused.stderr
@@ -206,7 +207,7 @@ def test_verify_beside_the_daemon_and_mended_through_it(tmp_path: Path) -> None:
 
 def test_on_a_real_site_what_is_lost_altered_and_doubled_is_mended_and_others_stay(site: Any, tmp_path: Path) -> None:
     """Every field that a real server adds, drops or rewrites is no difference; every change of a dose is one."""
-    with TandemCloud([recent_pump(8)], MovedClock()) as cloud:
+    with TandemCloud([recent_pump(8)], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7)
         today = f"{datetime.now(timezone.utc):%Y-%m-%d}"
         theirs = [known | {"created_at": today + known["created_at"][10:]} for known in FOREIGN]

@@ -12,7 +12,8 @@ from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
-from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine, ManualClock
+from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
+from tests.support.clocks import FakeClock
 from tests.support.site_comparison import compare
 
 DAY = timedelta(days=1)
@@ -31,7 +32,7 @@ def test_a_first_sync_abroad_is_right_in_whichever_order_date_and_time_were_set(
     """From New York to Berlin over midnight, a day before the first sync; the zone in the file is the one at home."""
     flight = Flight(lands_at=BEGIN + DAY + timedelta(hours=17), zone="Europe/Berlin")
     pump = simulate(attrs.evolve(PLAN, flights=(flight,), sets_time_first=sets_time_first))
-    clock = ManualClock(BEGIN + 3 * DAY)
+    clock = FakeClock(BEGIN + 3 * DAY)
     with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(clock.now() + timedelta(hours=2))
@@ -49,7 +50,7 @@ def test_a_clock_nine_minutes_fast_that_is_set_right_moves_nothing_by_a_quarter_
         PLAN, flights=(Flight(lands_at=set_right, zone=ZONE),), clock_drift_s_per_day=13.0, set_up_days_before=40
     )
     pump = simulate(plan)
-    clock = ManualClock(BEGIN + 2 * DAY)
+    clock = FakeClock(BEGIN + 2 * DAY)
     with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(BEGIN + 2 * DAY + timedelta(hours=3))
@@ -65,7 +66,7 @@ def test_a_clock_nine_minutes_fast_that_is_set_right_moves_nothing_by_a_quarter_
 
 def test_a_clock_that_is_days_ahead_delivers_nothing_and_status_asks(tmp_path: Path) -> None:
     pump = simulate(attrs.evolve(PLAN, clock_ahead_min=2 * 1440))
-    clock = ManualClock(BEGIN + 2 * DAY)
+    clock = FakeClock(BEGIN + 2 * DAY)
     with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(clock.now() + timedelta(hours=2))

@@ -26,6 +26,7 @@ from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 from tests.engine.fakes import Shelf, StretchFold
+from tests.support.clocks import FakeClock
 
 ZONE = Zones(timezone="Europe/Berlin")
 BEGIN = datetime(2026, 6, 1, tzinfo=timezone.utc)
@@ -33,28 +34,10 @@ SUMMER = timedelta(hours=2)
 
 
 @attrs.define
-class HandClock:
-    """A clock that moves when somebody sleeps."""
-
-    time: datetime = BEGIN + timedelta(days=1)
-    ticks: float = 0.0
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        self.ticks += 0.001
-        return self.ticks
-
-    def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-
-
-@attrs.define
 class Pump:
     """A source: a pump that reports its basal every five minutes, uploaded as it comes."""
 
-    clock: HandClock
+    clock: FakeClock
     decoder: int = 1
     trouble: Exception | None = None
     backfills: Any = None
@@ -116,7 +99,7 @@ class Pump:
 @attrs.define
 class World:
     folder: Path
-    clock: HandClock = attrs.field(factory=HandClock)
+    clock: FakeClock = attrs.field(factory=lambda: FakeClock(BEGIN + timedelta(days=1)))
     shelf: Shelf = attrs.field(factory=lambda: Shelf(batch_size=100))
     zones: Zones = ZONE
     fingerprint: str = "1"

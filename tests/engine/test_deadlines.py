@@ -25,28 +25,11 @@ from tconnectsync.retry.deadline import TOLERANCE_S, RememberedDeadline
 from tconnectsync.retry.health import Health
 from tconnectsync.retry.stored_json import CONVERTER
 from tests.engine.fakes import OpenShelf
-from tests.engine.harness import BEGIN, HandClock, World
+from tests.engine.harness import BEGIN, World
+from tests.support.clocks import FakeClock
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 WRONG_BY = [sign * timedelta(**by) for sign in (1, -1) for by in ({"hours": 1}, {"days": 1}, {"days": 400})]
-
-
-@attrs.define
-class TwoClocks:
-    """The host's clock, which may be set, and the monotonic one, which may not."""
-
-    at: datetime = NOW
-    seconds: float = 0.0
-
-    def now(self) -> datetime:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def sleep(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
-        self.seconds += seconds
 
 
 def remembered(deadline: RememberedDeadline) -> RememberedDeadline:
@@ -58,7 +41,7 @@ def remembered(deadline: RememberedDeadline) -> RememberedDeadline:
 
 
 def test_it_holds_until_it_is_over() -> None:
-    clock = TwoClocks()
+    clock = FakeClock(NOW, still=True)
     for deadline in (RememberedDeadline.after(100, clock), remembered(RememberedDeadline.after(100, clock))):
         assert deadline.time(clock.now(), clock) == NOW + timedelta(seconds=100)
         assert not deadline.is_over(clock)
@@ -80,12 +63,12 @@ def test_however_wrong_the_clock_was_or_is_nothing_waits_longer_than_its_wait(
     wait_s: float, wrong_before_s: int, wrong_now_s: int, since_s: float, restarted: bool
 ) -> None:
     """Counted from now; in the process that set it, counted from when it was set."""
-    clock = TwoClocks(at=NOW + timedelta(seconds=wrong_before_s))
+    clock = FakeClock(NOW + timedelta(seconds=wrong_before_s), still=True)
     deadline = RememberedDeadline.after(wait_s, clock)
     if restarted:
         deadline = remembered(deadline)
     clock.sleep(since_s)
-    clock.at += timedelta(seconds=wrong_now_s - wrong_before_s)
+    clock.time += timedelta(seconds=wrong_now_s - wrong_before_s)
     left_s = (deadline.time(clock.now(), clock) - clock.now()).total_seconds()
     assert 0 <= left_s <= wait_s + TOLERANCE_S + 0.001
     if not restarted:
@@ -95,9 +78,9 @@ def test_however_wrong_the_clock_was_or_is_nothing_waits_longer_than_its_wait(
 
 
 def test_a_clock_that_is_put_back_by_seconds_ends_nothing() -> None:
-    clock = TwoClocks()
+    clock = FakeClock(NOW, still=True)
     deadline = remembered(RememberedDeadline.after(600, clock))
-    clock.at -= timedelta(seconds=5)
+    clock.time -= timedelta(seconds=5)
     assert not deadline.is_over(clock)
 
 
@@ -108,7 +91,7 @@ def test_what_an_older_release_wrote_is_read_and_believed_for_four_hours_at_most
     text = f'{{"state": "backing_off", "not_before": "{(NOW + ahead).isoformat()}"}}'
     found = CONVERTER.loads(text, Health).not_before
     assert found is not None
-    assert found.is_over(TwoClocks()) == over
+    assert found.is_over(FakeClock(NOW, still=True)) == over
 
 
 @pytest.mark.parametrize(
@@ -144,7 +127,7 @@ def test_no_wait_is_longer_than_what_is_believed_after_a_restart(
 ) -> None:
     wait_s = backoff_s(failures, after_s=after_s, rng=rng, grows=grows)
     assert 0 < wait_s <= LONGEST_ASKED_WAIT_S
-    clock = TwoClocks()
+    clock = FakeClock(NOW, still=True)
     kept = remembered(RememberedDeadline.after(wait_s, clock))
     assert kept.time(clock.now(), clock) == pytest.approx(
         NOW + timedelta(seconds=wait_s), abs=timedelta(milliseconds=1)
@@ -152,6 +135,7 @@ def test_no_wait_is_longer_than_what_is_believed_after_a_restart(
 
 
 def test_a_day_that_is_asked_for_is_four_hours_and_told_with_its_date(world: World) -> None:
+    world.clock.still = True
     world.shelf.trouble_delivering = Retryable("fewer requests", after_s=86400.0)
     world.ask("sync")
     not_before = world.runner.health.not_before
@@ -164,19 +148,6 @@ def test_a_day_that_is_asked_for_is_four_hours_and_told_with_its_date(world: Wor
 
 
 # --- every remembered time of the engine ----------------------------------------------------------------------------
-
-
-@attrs.define
-class SetClock(HandClock):
-    """The monotonic clock goes on while somebody sleeps, and stays when the other one is set. No two readings are alike."""
-
-    def now(self) -> datetime:
-        self.time += timedelta(microseconds=1)
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        super().sleep(seconds)
-        self.ticks += seconds
 
 
 @attrs.define
@@ -193,7 +164,7 @@ class Moody(OpenShelf):
 
 @pytest.fixture
 def moody(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path, clock=SetClock(time=BEGIN + timedelta(hours=3)), shelf=Moody(batch_size=100))
+    world = World(tmp_path, clock=FakeClock(BEGIN + timedelta(hours=3)), shelf=Moody(batch_size=100))
     yield world
     world.engine.close()
 

@@ -23,7 +23,8 @@ from tconnectsync import Delivery, Document, Outcome, Retryable
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import Fact, Facts
 from tests.engine.fakes import Shelf
-from tests.engine.harness import BEGIN, HandClock, World
+from tests.engine.harness import BEGIN, World
+from tests.support.clocks import FakeClock
 from tests.support.crashing_files import Crash, CrashingFiles, Image, Turns
 
 FIRST, LATER, END = (BEGIN + timedelta(hours=hours) for hours in (3, 5, 12))
@@ -121,9 +122,9 @@ SCENARIOS = {
 }
 
 
-def started(folder: Path, image: Image, there: Mapping[str, Document], at: HandClock, turns: Turns) -> World:
+def started(folder: Path, image: Image, there: Mapping[str, Document], at: FakeClock, turns: Turns) -> World:
     shelf = TurnShelf(batch_size=3, there=dict(there), turns=turns)
-    clock = HandClock(time=at.time)
+    clock = FakeClock(at.time)
     return World(folder, clock=clock, shelf=shelf, files=CrashingFiles(image, turns), segment_bytes=SEGMENT_BYTES)
 
 
@@ -134,7 +135,7 @@ def moved(image: Image, old: Path, new: Path) -> Image:
 def begun(name: str, folder: Path) -> World:
     """The world in which the scenario's work begins; closed."""
     folder.mkdir(parents=True)
-    world = started(folder, {}, {}, HandClock(time=FIRST), Turns())
+    world = started(folder, {}, {}, FakeClock(FIRST), Turns())
     SCENARIOS[name].begin(world)
     world.engine.close()
     return world

@@ -9,7 +9,8 @@ from pathlib import Path
 from tconnectsync.errors import IndexCorrupt
 from tconnectsync.eventlog.index_build import connect
 from tests.engine.fakes import Shelf
-from tests.engine.harness import HandClock, World
+from tests.engine.harness import World
+from tests.support.clocks import FakeClock
 
 PAGE = 4096
 
@@ -29,7 +30,7 @@ def test_any_corrupt_page_of_the_index_stops_nothing_and_blames_no_outbox(tmp_pa
         if page is not None:
             harm(folder / "index.sqlite", page)
         shelf = Shelf(batch_size=100, there=dict(before.shelf.there))
-        found += lives_until_synced(folder, HandClock(time=later), shelf) - 1
+        found += lives_until_synced(folder, FakeClock(later), shelf) - 1
         wanted = wanted or dict(shelf.there)
         assert len(wanted) > len(before.shelf.there)
         assert shelf.there == wanted, page
@@ -38,7 +39,7 @@ def test_any_corrupt_page_of_the_index_stops_nothing_and_blames_no_outbox(tmp_pa
     assert found > pages / 3
 
 
-def lives_until_synced(folder: Path, clock: HandClock, shelf: Shelf) -> int:
+def lives_until_synced(folder: Path, clock: FakeClock, shelf: Shelf) -> int:
     """How many it takes; each that finds the index harmed ends."""
     for count in (1, 2):
         try:

@@ -140,8 +140,16 @@ def test_days_are_compared_alone_where_the_user_names_them(world: World, shelf: 
     assert compared(world, None, BEGIN + 2 * HOUR).counts["missing"] == 0
 
 
+def test_verify_edge_within_a_millisecond_of_a_document(world: World, shelf: OpenShelf) -> None:
+    """A span that begins within the millisecond of a document compares it: the outbox counts in milliseconds, a clock does not."""
+    edge = at_hour(shelf, 3).at
+    assert compared(world, edge + timedelta(microseconds=400)).good == 21
+    assert compared(world, None, edge + timedelta(microseconds=400)).good == 4
+
+
 def test_a_long_history_is_compared_in_parts_and_each_document_once(world: World, shelf: OpenShelf) -> None:
     world.clock.sleep(30 * 86400)
+    world.clock.still, world.clock.time = True, BEGIN + 31 * DAY
     assert world.ask("sync").status == 0
     shelf.surveys = 0
     border = world.clock.now() + DAY - PERIOD
@@ -378,9 +386,11 @@ def stale_of(shelf: OpenShelf) -> StoredDocument:
 
 def found_now(world: World) -> None:
     """What a repair does with what it finds, without the poll that it asks for afterwards."""
+    world.clock.still = True
     for part in world.runner.verifier(world.engine.views).run():
         world.runner.repair(part.found)
     assert world.runner.outbox.facts.get(READ_BACK) == ReadBack(since=world.clock.now())
+    world.clock.still = False
 
 
 def test_a_read_that_began_before_something_was_found_does_not_judge_it(world: World, shelf: OpenShelf) -> None:
@@ -488,7 +498,7 @@ def test_what_cannot_be_read_back_cannot_be_verified(tmp_path: Path) -> None:
 def test_once_a_day_the_last_days_are_compared_and_corrected_automatically(world: World, shelf: OpenShelf) -> None:
     lived(world, 5 * DAY)
     assert 4 <= shelf.surveys <= 5
-    old, lost = at_hour(shelf, 3), at_hour(shelf, 24 * 4)
+    old, lost = at_hour(shelf, 3), at_hour(shelf, 24 * 4 + 1)
     for each in (old, lost):
         del shelf.there[each.id]
     lived(world, INTERVAL + 2 * HOUR)

@@ -12,7 +12,8 @@ import attrs
 from tconnectsync import events
 from tconnectsync.eventlog import CheckLine, EventLog, check_log, repair_log
 from tconnectsync.events import Event
-from tests.eventlog.sample_events import START, StillClock, basal, fact, numbered, row
+from tests.eventlog.sample_events import RECEIVED, START, basal, fact, numbered, row
+from tests.support.clocks import FakeClock
 from tests.support.crashing_files import CrashingFiles
 
 SMALL = 900
@@ -31,7 +32,11 @@ class Life:
 
     def open(self, *, writable: bool = True) -> EventLog:
         return EventLog.open(
-            self.folder, clock=StillClock(), writable=writable, files=self.files, segment_bytes=self.segment_bytes
+            self.folder,
+            clock=FakeClock(RECEIVED),
+            writable=writable,
+            files=self.files,
+            segment_bytes=self.segment_bytes,
         )
 
     def append(self, log: EventLog, batch: Sequence[Event]) -> None:
@@ -86,7 +91,7 @@ def opening(life: Life) -> None:
 
 
 def repairing(life: Life) -> None:
-    repair_log(life.folder, life.files, clock=StillClock())
+    repair_log(life.folder, life.files, clock=FakeClock(RECEIVED))
     opening(life)
 
 
@@ -180,7 +185,7 @@ SCENARIOS = {
 def restarted(life: Life, *, loses: bool) -> None:
     """Open what the power cut left, compare it with what was known, finish the work, and compare again."""
     if loses and harm(life):
-        repair_log(life.folder, life.files, clock=StillClock())
+        repair_log(life.folder, life.files, clock=FakeClock(RECEIVED))
     with life.open() as log:
         check(life, list(log.events()), loses=loses)
         log.append(WHOLE)

@@ -14,22 +14,6 @@ START = datetime(2025, 3, 1, 8, 0)
 RECEIVED = datetime(2025, 3, 2, 9, 30, 15, tzinfo=timezone.utc)
 
 
-class StillClock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self, now: datetime = RECEIVED) -> None:
-        self.time = now
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
-
-    def sleep(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-
-
 def basal(
     seq: int, rate: float = 0.8, *, at: datetime | None = None, pump: str = "123", group: int = 0, **more: Any
 ) -> Event:

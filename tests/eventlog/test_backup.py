@@ -18,17 +18,18 @@ from hypothesis import strategies as st
 from tconnectsync.errors import LogCorrupt, MachineTrouble, RequestRefused
 from tconnectsync.eventlog import EventLog, OsFiles, check_log, repair_log
 from tconnectsync.eventlog.backup import MAX_MANIFEST_BYTES, Backup, back_up, restore
-from tests.eventlog.sample_events import RECEIVED, StillClock, basal, last_segment
+from tests.eventlog.sample_events import RECEIVED, basal, last_segment
+from tests.support.clocks import FakeClock
 
 SEGMENT_BYTES = 1500
 
 
 def open_log(data_dir: Path, *, writable: bool = True) -> EventLog:
-    return EventLog.open(data_dir, clock=StillClock(), writable=writable, segment_bytes=SEGMENT_BYTES)
+    return EventLog.open(data_dir, clock=FakeClock(RECEIVED), writable=writable, segment_bytes=SEGMENT_BYTES)
 
 
 def made(data_dir: Path, target: Path) -> Backup:
-    return back_up(data_dir, target, clock=StillClock())
+    return back_up(data_dir, target, clock=FakeClock(RECEIVED))
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -88,7 +89,7 @@ def test_what_a_repair_set_aside_is_in_it(tmp_path: Path, data: Path) -> None:
     assert (raised.value.path, raised.value.line) == (str(path), 1)
     assert "log repair" in str(raised.value.remedy)
     assert list(tmp_path.glob("tconnectsync-*")) == [], "nothing is left behind"
-    [gap] = repair_log(data, clock=StillClock()).gaps
+    [gap] = repair_log(data, clock=FakeClock(RECEIVED)).gaps
     assert f"log/{gap.side_file}" in made(data, tmp_path).manifest.files
 
 
@@ -119,7 +120,7 @@ def test_the_owner_may_write_seal_and_compress_between_any_two_reads(tmp_path: P
                 log.maintain(1)
                 return super().read(path, offset, length)
 
-        done = back_up(data, tmp_path / "b.tar.gz", clock=StillClock(), files=Beside())
+        done = back_up(data, tmp_path / "b.tar.gz", clock=FakeClock(RECEIVED), files=Beside())
     assert done.manifest.positions >= 11
     target = tmp_path / "elsewhere"
     target.mkdir()

@@ -13,7 +13,8 @@ import pytest
 
 from tconnectsync import events
 from tconnectsync.eventlog import EventLog
-from tests.eventlog.sample_events import RECEIVED, START, StillClock, basal, fact, keys, numbered, row, upload
+from tests.eventlog.sample_events import RECEIVED, START, basal, fact, keys, numbered, row, upload
+from tests.support.clocks import FakeClock
 
 
 class EventLogContract:
@@ -291,7 +292,7 @@ class EventLogContract:
 class TestEventLogOnDisk(EventLogContract):
     @pytest.fixture
     def log(self, tmp_path: Path) -> Iterator[EventLog]:
-        with closing(EventLog.open(tmp_path, clock=StillClock(), writable=True)) as log:
+        with closing(EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True)) as log:
             yield log
 
 
@@ -300,7 +301,7 @@ class TestEventLogInTinySegments(EventLogContract):
 
     @pytest.fixture
     def log(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EventLog]:
-        with closing(EventLog.open(tmp_path, clock=StillClock(), writable=True, segment_bytes=600)) as log:
+        with closing(EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, segment_bytes=600)) as log:
             append: Callable[..., object] = log.append
 
             def append_and_maintain(batch: list[events.Event]) -> object:
@@ -324,14 +325,14 @@ class TestEventLogReopenedAllTheTime(EventLogContract):
     def log(self, tmp_path: Path) -> Iterator[EventLog]:
         class Reopened:
             def __init__(self) -> None:
-                self.now = EventLog.open(tmp_path, clock=StillClock(), writable=True, segment_bytes=2000)
+                self.now = EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, segment_bytes=2000)
 
             def append(self, batch: list[events.Event]) -> object:
                 try:
                     return self.now.append(batch)
                 finally:
                     self.now.close()
-                    self.now = EventLog.open(tmp_path, clock=StillClock(), writable=True, segment_bytes=2000)
+                    self.now = EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, segment_bytes=2000)
 
             def __getattr__(self, name: str) -> object:
                 return getattr(self.now, name)

@@ -15,7 +15,8 @@ from tconnectsync import events
 from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import CheckLine, EventLog, OsFiles, check_log, repair_log
 from tconnectsync.eventlog.framing import frame, header_line
-from tests.eventlog.sample_events import StillClock, basal, last_segment, numbered
+from tests.eventlog.sample_events import RECEIVED, basal, last_segment, numbered
+from tests.support.clocks import FakeClock
 
 SEGMENT_BYTES = 700
 SEQS = range(1, 16)
@@ -24,7 +25,7 @@ SEALED = 1
 
 
 def open_log(data_dir: Path, *, writable: bool = True) -> EventLog:
-    return EventLog.open(data_dir, clock=StillClock(), writable=writable, segment_bytes=SEGMENT_BYTES)
+    return EventLog.open(data_dir, clock=FakeClock(RECEIVED), writable=writable, segment_bytes=SEGMENT_BYTES)
 
 
 def filled(data_dir: Path, *, packed: bool = True, pump: str = "123") -> Path:
@@ -224,7 +225,7 @@ def test_a_corrupt_file_is_reported_repaired_and_fetched_again(
         assert at_the_end or not absent, "what cannot be read must not look as if it had never been there"
         assert not good & here or harm not in (remove, empty, zeros, noise, folder, strangers, neighbours)
 
-    report = repair_log(data, clock=StillClock())
+    report = repair_log(data, clock=FakeClock(RECEIVED))
     assert report.unrepaired == ()
     assert bad(data) == []
     kept = b"".join(each.read_bytes() for each in (data / "log").iterdir() if each.is_file())
@@ -247,7 +248,7 @@ def test_a_segment_of_a_newer_release_is_reported_and_never_repaired(tmp_path: P
     [found] = bad(tmp_path)
     assert "newer release" in found.what
     with pytest.raises(LogCorrupt, match="newer release") as raised:
-        repair_log(tmp_path, clock=StillClock())
+        repair_log(tmp_path, clock=FakeClock(RECEIVED))
     assert "repair" not in str(raised.value.remedy)
     assert path.read_bytes() == before
     assert not list(tmp_path.glob("log/*damaged*"))
@@ -283,7 +284,7 @@ class BadSectors(OsFiles):
 
 @pytest.mark.parametrize("indexed", [True, False])
 def test_a_bad_sector_is_damage_of_one_segment_and_can_be_repaired(tmp_path: Path, indexed: bool) -> None:
-    with EventLog.open(tmp_path, clock=StillClock(), writable=True, segment_bytes=30_000) as log:
+    with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, segment_bytes=30_000) as log:
         log.append([basal(seq) for seq in range(1, 400)])
     if not indexed:
         forget_index(tmp_path)
@@ -293,19 +294,19 @@ def test_a_bad_sector_is_damage_of_one_segment_and_can_be_repaired(tmp_path: Pat
     assert found.path == str(path)
     assert found.line is not None
     assert found.line > 20
-    with EventLog.open(tmp_path, clock=StillClock(), writable=True, files=files, segment_bytes=30_000) as log:
+    with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, files=files, segment_bytes=30_000) as log:
         [stream] = log.streams()
         assert [event.seq for event in log.read(stream.id, 300, 302)] == [300, 301, 302]
         assert found.position is not None
         with pytest.raises(LogCorrupt, match="line"):
             log.read(stream.id, found.position + 1, found.position + 1)
-    report = repair_log(tmp_path, files, clock=StillClock())
+    report = repair_log(tmp_path, files, clock=FakeClock(RECEIVED))
     [gap] = report.gaps
     assert gap.first_position == found.position
     assert gap.last_position - gap.first_position < 40, "the lines around the bad sector stay"
     assert [line for line in check_log(tmp_path, files) if not line.good] == []
     assert (tmp_path / "log" / gap.side_file).stat().st_size > 30_000 - 500
-    with EventLog.open(tmp_path, clock=StillClock(), writable=True, files=files, segment_bytes=30_000) as log:
+    with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, files=files, segment_bytes=30_000) as log:
         log.append([basal(seq) for seq in range(1, 400)])
         [stream] = log.streams()
         assert len(log.read(stream.id, 1, 999)) == 399
@@ -322,7 +323,7 @@ def test_a_disk_that_gives_nothing_back_ends_a_repair(tmp_path: Path) -> None:
                 raise OSError(errno.EIO, "Input/output error", str(path))
             return super().read(wanted, offset, length)
 
-    report = repair_log(tmp_path, Dying(), clock=StillClock())
+    report = repair_log(tmp_path, Dying(), clock=FakeClock(RECEIVED))
     assert [damage.path for damage in report.unrepaired] == [str(path)]
     assert list(tmp_path.glob("log/*.damaged-1"))
 
@@ -340,7 +341,7 @@ def test_a_file_that_may_not_be_read_is_no_damage(tmp_path: Path) -> None:
     with pytest.raises(PermissionError):
         list(check_log(tmp_path, Forbidden()))
     with pytest.raises(PermissionError):
-        repair_log(tmp_path, Forbidden(), clock=StillClock())
+        repair_log(tmp_path, Forbidden(), clock=FakeClock(RECEIVED))
     assert not list(tmp_path.glob("log/*damaged*"))
 
 
@@ -350,10 +351,10 @@ def test_damage_that_passed_is_forgotten_by_a_repair(tmp_path: Path) -> None:
     path = segments(tmp_path)[SEALED]
     forget_index(tmp_path)
     with EventLog.open(
-        tmp_path, clock=StillClock(), writable=True, files=BadSectors(path, 0, 1), segment_bytes=SEGMENT_BYTES
+        tmp_path, clock=FakeClock(RECEIVED), writable=True, files=BadSectors(path, 0, 1), segment_bytes=SEGMENT_BYTES
     ) as log:
         assert log.damage
-    assert repair_log(tmp_path, clock=StillClock()).gaps == ()
+    assert repair_log(tmp_path, clock=FakeClock(RECEIVED)).gaps == ()
     with open_log(tmp_path) as log:
         assert log.damage == []
         [stream] = log.streams()

@@ -20,7 +20,8 @@ from tconnectsync.eventlog import repair_log
 from tconnectsync.eventlog.framing import DamagedRange, frame, header_line, walk
 from tconnectsync.eventlog.tail import is_unwritten
 from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, Life, Scenario, harm, restarted
-from tests.eventlog.sample_events import StillClock
+from tests.eventlog.sample_events import RECEIVED
+from tests.support.clocks import FakeClock
 from tests.support.crashing_files import Crash, CrashingFiles, Image, Turns
 
 EVERY_BYTE = os.environ.get("TCONNECTSYNC_EVERY_BYTE") == "1"
@@ -105,7 +106,7 @@ def test_what_a_killed_process_left_unsynced_is_durable_once_the_next_one_knows_
         print(f"killed before call {number}")
         life.files.turns.dead, life.files.turns.crash_at = False, None
         if scenario.loses and harm(life):
-            repair_log(life.folder, life.files, clock=StillClock())
+            repair_log(life.folder, life.files, clock=FakeClock(RECEIVED))
         with life.open() as log:
             log.append(WHOLE)
             life.known = {event.id: event.pos for event in log.events() if event.kind != "log.gap"}

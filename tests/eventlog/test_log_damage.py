@@ -19,11 +19,12 @@ from tconnectsync.eventlog import EventLog, check_log, repair_log
 from tconnectsync.eventlog.codec import Codec
 from tconnectsync.eventlog.framing import DamagedRange, Line, frame, header_line, is_intact, walk
 from tconnectsync.eventlog.gap_record import gap_event, gap_line
-from tests.eventlog.sample_events import RECEIVED, START, StillClock, basal, keys, last_segment, numbered, upload
+from tests.eventlog.sample_events import RECEIVED, START, basal, keys, last_segment, numbered, upload
+from tests.support.clocks import FakeClock
 
 
 def open_log(data_dir: Path, *, writable: bool = True, segment_bytes: int = 4 << 20) -> EventLog:
-    return EventLog.open(data_dir, clock=StillClock(), writable=writable, segment_bytes=segment_bytes)
+    return EventLog.open(data_dir, clock=FakeClock(RECEIVED), writable=writable, segment_bytes=segment_bytes)
 
 
 def filled(data_dir: Path, batches: list[list[events.Event]], segment_bytes: int = 4 << 20) -> None:
@@ -219,7 +220,7 @@ def test_a_rebuilt_index_still_stops_what_needs_the_damage(harmed: Path) -> None
 
 def test_repair_takes_out_the_damage_and_nothing_else(harmed: Path) -> None:
     before = last_segment(harmed).read_bytes().splitlines(keepends=True)
-    report = repair_log(harmed, clock=StillClock())
+    report = repair_log(harmed, clock=FakeClock(RECEIVED))
     [gap] = report.gaps
     assert (gap.first_position, gap.last_position, report.unrepaired) == (3, 3, ())
     after = last_segment(harmed).read_bytes().splitlines(keepends=True)
@@ -237,12 +238,12 @@ def test_repair_takes_out_the_damage_and_nothing_else(harmed: Path) -> None:
         assert log.append([basal(seq) for seq in range(1, 7)]).appended == 1, "what is missing counts as absent"
         assert keys(log.read(stream.id, 0, 9)) == [1, 2, 3, 4, 5, 6]
         assert log.damage == []
-    assert repair_log(harmed, clock=StillClock()).gaps == ()
+    assert repair_log(harmed, clock=FakeClock(RECEIVED)).gaps == ()
 
 
 def test_a_gap_shows_when_it_was_from_its_neighbours_where_the_index_cannot_say(harmed: Path) -> None:
     forget_index(harmed)
-    repair_log(harmed, clock=StillClock())
+    repair_log(harmed, clock=FakeClock(RECEIVED))
     with open_log(harmed) as log:
         [record] = log.facts("log.gap")
     around = [(START + timedelta(minutes=minutes)).replace(tzinfo=timezone.utc) for minutes in (10, 20)]
@@ -254,7 +255,7 @@ def test_a_missing_segment_shows_when_it_was(tmp_path: Path) -> None:
     _, second, third = (int(path.name[:12]) for path in segments(tmp_path)[:3])
     segments(tmp_path)[1].unlink()
     forget_index(tmp_path)
-    [gap] = repair_log(tmp_path, clock=StillClock()).gaps
+    [gap] = repair_log(tmp_path, clock=FakeClock(RECEIVED)).gaps
     assert (gap.first_position, gap.last_position) == (second, third - 1)
     with open_log(tmp_path) as log:
         [record] = log.facts("log.gap")
@@ -311,7 +312,7 @@ def test_any_damage_can_be_repaired(tmp_path_factory: pytest.TempPathFactory, da
         wanted = bodies(log.events())
     for _ in range(data.draw(st.integers(1, 3))):
         harm(data_dir, data)
-    report = repair_log(data_dir, clock=StillClock())
+    report = repair_log(data_dir, clock=FakeClock(RECEIVED))
     assert report.unrepaired == ()
     assert bad(data_dir) == []
     with open_log(data_dir, segment_bytes=1500) as log:
@@ -347,7 +348,7 @@ def test_with_any_damage_it_continues_as_far_as_it_can(
         for key in [*range(1, 16), *range(501, 516)]:
             with suppress(LogCorrupt):
                 assert bodies(log.read(stream.id, key, key)).items() <= wanted.items()
-    assert repair_log(data_dir, clock=StillClock()).unrepaired == ()
+    assert repair_log(data_dir, clock=FakeClock(RECEIVED)).unrepaired == ()
     assert bad(data_dir) == []
     shutil.rmtree(data_dir)
 

@@ -16,7 +16,8 @@ import pytest
 
 from tconnectsync.eventlog import EventLog, OsFiles, replace_file
 from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, Life, Scenario, brought, restarted
-from tests.eventlog.sample_events import START, StillClock, basal, keys, row
+from tests.eventlog.sample_events import RECEIVED, START, basal, keys, row
+from tests.support.clocks import FakeClock
 from tests.support.crashing_files import CrashingFiles, Turns
 
 T = TypeVar("T")
@@ -100,7 +101,7 @@ def test_a_failed_append_leaves_the_end_where_it_was(tmp_path: Path) -> None:
 
 
 def test_an_index_that_cannot_be_written_catches_up_later(tmp_path: Path) -> None:
-    with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
+    with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         log.append([basal(1)])
         with closing(sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None)) as other:
             log._index.database.execute("PRAGMA busy_timeout = 1")

@@ -10,19 +10,20 @@ from tconnectsync import events
 from tconnectsync.eventlog import EventLog
 from tconnectsync.queries.status import TYPICAL_BYTES, TYPICAL_EVENTS_A_DAY, status_of
 from tconnectsync.timeline.zones import Zones
-from tests.eventlog.sample_events import RECEIVED, START, StillClock, basal, numbered
+from tests.eventlog.sample_events import RECEIVED, START, basal, numbered
+from tests.support.clocks import FakeClock
 
 
 def told(data_dir: Path) -> dict[str, Any]:
-    found: dict[str, Any] = status_of(data_dir, sources={}, sinks={}, zones=Zones(timezone="UTC"), clock=StillClock())[
-        "log"
-    ]
+    found: dict[str, Any] = status_of(
+        data_dir, sources={}, sinks={}, zones=Zones(timezone="UTC"), clock=FakeClock(RECEIVED)
+    )["log"]
     return found
 
 
 def filled(data_dir: Path, count: int, *, pack: bool) -> EventLog:
     """An event every five minutes."""
-    log = EventLog.open(data_dir, clock=StillClock(), writable=True, segment_bytes=100_000)
+    log = EventLog.open(data_dir, clock=FakeClock(RECEIVED), writable=True, segment_bytes=100_000)
     for first in range(1, count + 1, 500):
         log.append([basal(seq) for seq in range(first, min(first + 500, count + 1))])
     while pack and log.maintain(50):
@@ -44,7 +45,7 @@ def test_a_few_days_say_little_so_that_a_typical_pump_is_shown(tmp_path: Path) -
 
 def test_a_week_and_compressed_segments_are_measured(tmp_path: Path) -> None:
     filled(tmp_path, 288 * 25, pack=True)
-    with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
+    with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         bought = events.ClockChanged(part="time", step_s=60.0)
         log.append([numbered(90_000, bought, at=START - timedelta(days=700))])  # comes for the pump's whole life
     found = told(tmp_path)
@@ -55,7 +56,7 @@ def test_a_week_and_compressed_segments_are_measured(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_was_not_set_stretches_nothing(tmp_path: Path) -> None:
-    with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
+    with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         log.append([basal(1, at=RECEIVED.replace(tzinfo=None) - timedelta(days=6000))])
         log.append([basal(seq) for seq in range(2, 600)])
     assert told(tmp_path)["bytes_a_year_basis"] == "typical"

@@ -17,11 +17,12 @@ from tconnectsync import events
 from tconnectsync.errors import TconnectsyncError
 from tconnectsync.eventlog import EventLog
 from tconnectsync.eventlog.framing import frame
-from tests.eventlog.sample_events import START, StillClock, basal, keys, last_segment, numbered, row, upload
+from tests.eventlog.sample_events import RECEIVED, START, basal, keys, last_segment, numbered, row, upload
+from tests.support.clocks import FakeClock
 
 
 def open_log(data_dir: Path, *, writable: bool = True, segment_bytes: int = 4 << 20, **more: Any) -> EventLog:
-    return EventLog.open(data_dir, clock=StillClock(), writable=writable, segment_bytes=segment_bytes, **more)
+    return EventLog.open(data_dir, clock=FakeClock(RECEIVED), writable=writable, segment_bytes=segment_bytes, **more)
 
 
 def state(log: EventLog) -> object:
@@ -230,7 +231,7 @@ def test_a_crash_while_compressing_leaves_two_copies_and_no_trouble(tmp_path: Pa
 
 
 def test_segments_are_checked_again_after_a_month(tmp_path: Path) -> None:
-    clock = StillClock()
+    clock = FakeClock(RECEIVED, still=True)
     with EventLog.open(tmp_path, clock=clock, writable=True, segment_bytes=2000) as log:
         assert log.verified_at == clock.now()
         log.append([basal(seq) for seq in range(1, 30)])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tconnectsync.eventlog import INDEX_NAME, EventLog, OverlayFiles
-from tests.eventlog.sample_events import StillClock, basal
+from tests.eventlog.sample_events import RECEIVED, basal
+from tests.support.clocks import FakeClock
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -18,12 +19,12 @@ def numbers(log: EventLog) -> list[int]:
 
 def lent(tmp_path: Path) -> EventLog:
     files = OverlayFiles(tmp_path / "data/log", tmp_path / "own/log")
-    return EventLog.open(tmp_path / "own", clock=StillClock(), writable=True, files=files, segment_bytes=2000)
+    return EventLog.open(tmp_path / "own", clock=FakeClock(RECEIVED), writable=True, files=files, segment_bytes=2000)
 
 
 def test_appended_events_follow_the_real_files_and_change_none_of_them(tmp_path: Path) -> None:
     data, own = tmp_path / "data", tmp_path / "own"
-    with EventLog.open(data, clock=StillClock(), writable=True, segment_bytes=2000) as owner:
+    with EventLog.open(data, clock=FakeClock(RECEIVED), writable=True, segment_bytes=2000) as owner:
         owner.append([basal(seq) for seq in range(1, 40)])
         owner.maintain()
         before = contents(data)
@@ -39,7 +40,7 @@ def test_appended_events_follow_the_real_files_and_change_none_of_them(tmp_path:
 
 
 def test_the_owner_may_append_seal_and_compress_meanwhile(tmp_path: Path) -> None:
-    with EventLog.open(tmp_path / "data", clock=StillClock(), writable=True, segment_bytes=2000) as owner:
+    with EventLog.open(tmp_path / "data", clock=FakeClock(RECEIVED), writable=True, segment_bytes=2000) as owner:
         owner.append([basal(seq) for seq in range(1, 40)])
         with lent(tmp_path) as log:
             owner.append([basal(seq) for seq in range(40, 80)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from pathlib import Path
 
 import attrs
@@ -15,7 +14,8 @@ from tconnectsync.eventlog import Damage, EventLog
 from tconnectsync.eventlog.framing import frame
 from tconnectsync.queries.log_records import read_events
 from tconnectsync.timeline.zones import Zones
-from tests.eventlog.sample_events import StillClock, basal, last_segment
+from tests.eventlog.sample_events import RECEIVED, basal, last_segment
+from tests.support.clocks import FakeClock
 
 COUNT = 60
 
@@ -26,7 +26,7 @@ def config_of(data_dir: Path) -> Config:
 
 def read(data_dir: Path, **wanted: object) -> tuple[list[int], list[Damage]]:
     told: list[Damage] = []
-    records = read_events(config_of(data_dir), left_out=told.append, clock=StillClock(), **wanted)  # type: ignore[arg-type]
+    records = read_events(config_of(data_dir), left_out=told.append, clock=FakeClock(RECEIVED), **wanted)  # type: ignore[arg-type]
     return [record["pos"] for record in records], told
 
 
@@ -34,7 +34,7 @@ def read(data_dir: Path, **wanted: object) -> tuple[list[int], list[Damage]]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """A log in several segments, some of them compressed: name and content."""
     folder = tmp_path_factory.mktemp("whole")
-    with EventLog.open(folder, clock=StillClock(), writable=True, segment_bytes=2500) as log:
+    with EventLog.open(folder, clock=FakeClock(RECEIVED), writable=True, segment_bytes=2500) as log:
         for seq in range(1, COUNT + 1):
             log.append([basal(seq)])
         log.maintain(2)
@@ -71,12 +71,12 @@ def test_correct_records_are_printed_and_corrupt_ones_reported(
 
 
 def test_a_record_that_cannot_be_read_is_reported_and_the_next_ones_come(tmp_path: Path) -> None:
-    with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
+    with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         log.append([basal(1)])
     path = last_segment(tmp_path)
     crc = int(path.read_bytes().splitlines()[-1][8:16], 16)
     path.write_bytes(path.read_bytes() + frame(b'{"pos":2,"id":5}', crc)[0])
-    with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
+    with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         log.append([basal(3)])
     positions, [damage] = read(tmp_path)
     assert positions == [1, 3]
@@ -84,7 +84,7 @@ def test_a_record_that_cannot_be_read_is_reported_and_the_next_ones_come(tmp_pat
 
 
 def test_a_line_that_is_being_written_is_no_damage_and_comes_when_it_is_whole(tmp_path: Path) -> None:
-    with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
+    with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         log.append([basal(1), basal(2)])
     path = last_segment(tmp_path)
     text = path.read_bytes()
@@ -92,22 +92,17 @@ def test_a_line_that_is_being_written_is_no_damage_and_comes_when_it_is_whole(tm
     assert read(tmp_path) == ([1], [])
 
     @attrs.define
-    class Writer(StillClock):
+    class Writer(FakeClock):
         """Ends the line while the reader waits, then ends the reader."""
 
-        waits: int = 0
-
-        def now(self) -> datetime:
-            return datetime(2025, 3, 2, tzinfo=timezone.utc)
-
         def sleep(self, seconds: float) -> None:
-            self.waits += 1
-            if self.waits == 3:
+            self.slept_s.append(seconds)
+            if len(self.slept_s) == 3:
                 raise KeyboardInterrupt
             path.write_bytes(text)
 
     told: list[Damage] = []
-    records = read_events(config_of(tmp_path), left_out=told.append, follow=True, clock=Writer())
+    records = read_events(config_of(tmp_path), left_out=told.append, follow=True, clock=Writer(RECEIVED))
     assert [next(records)["pos"], next(records)["pos"]] == [1, 2]
     with pytest.raises(KeyboardInterrupt):
         next(records)
@@ -115,14 +110,14 @@ def test_a_line_that_is_being_written_is_no_damage_and_comes_when_it_is_whole(tm
 
 
 def test_damage_is_reported_once_while_it_is_followed(tmp_path: Path) -> None:
-    with EventLog.open(tmp_path, clock=StillClock(), writable=True) as log:
+    with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         log.append([basal(seq) for seq in range(1, 6)])
     path = last_segment(tmp_path)
     lines = path.read_bytes().splitlines(keepends=True)
     lines[-1] = lines[-1].replace(b"0.8", b"8.0", 1)
     path.write_bytes(b"".join(lines))
     told: list[Damage] = []
-    clock = StillClock()
+    clock = FakeClock(RECEIVED)
     records = read_events(
         config_of(tmp_path), left_out=told.append, follow=True, kinds=("basal.delivered",), clock=clock
     )

@@ -17,15 +17,16 @@ from tconnectsync import CredentialsRefused, HttpLimits, Rejected, Retryable, Se
 from tconnectsync_nightscout.site import client as client_module
 from tconnectsync_nightscout.site.address import SiteStatus, is_exposed, read_status, site_url
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tests.nightscout.stub_site import NOW, SECRET, Fault, HandClock, StubSite, running
+from tests.nightscout.stub_site import NOW, SECRET, Fault, StubSite, running
+from tests.support.clocks import FakeClock
 
 FIND = [("created_at[$gte]", "2026-01-01T00:00:00.000Z")]
 NOTE = {"eventType": "Note", "created_at": "2026-02-01T00:00:00.000Z", "identifier": "an-identifier"}
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> FakeClock:
+    return FakeClock(NOW)
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def site() -> Iterator[StubSite]:
 
 
 @pytest.fixture
-def client(site: StubSite, clock: HandClock) -> Iterator[NightscoutClient]:
+def client(site: StubSite, clock: FakeClock) -> Iterator[NightscoutClient]:
     made = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
     yield made
     made.close()
@@ -88,7 +89,7 @@ def test_nothing_secret_shows_in_representations_or_errors(site: StubSite, clien
 
 
 def test_a_refused_secret_is_shown_once_and_asked_again_only_after_a_minute(
-    site: StubSite, client: NightscoutClient, clock: HandClock
+    site: StubSite, client: NightscoutClient, clock: FakeClock
 ) -> None:
     site.accepts = lambda key: False
     for _ in range(5):
@@ -96,7 +97,7 @@ def test_a_refused_secret_is_shown_once_and_asked_again_only_after_a_minute(
             create(client)
     assert len(site.requests) == 1
     site.accepts = lambda key: True
-    clock.advance(61)
+    clock.advance(seconds=61)
     assert len(create(client)) == 1
 
 
@@ -234,7 +235,7 @@ def test_a_redirect_to_no_address_is_told_like_any_other(
 
 
 @pytest.mark.parametrize("token", ["uploader–0123456789abcdef", "uploader-0123\u200b", " uploader-01", "uploader-01\n"])
-def test_a_token_that_no_header_can_carry_is_told_and_not_shown(site: StubSite, clock: HandClock, token: str) -> None:
+def test_a_token_that_no_header_can_carry_is_told_and_not_shown(site: StubSite, clock: FakeClock, token: str) -> None:
     client = NightscoutClient(url=site.url, key=header_of(None, Secret(token)), clock=clock)
     with pytest.raises(Retryable, match="api-secret") as told:
         create(client)
@@ -247,7 +248,7 @@ def test_a_token_that_no_header_can_carry_is_told_and_not_shown(site: StubSite, 
 # --- connections ----------------------------------------------------------------------------------------------------
 
 
-def test_a_site_that_is_not_there_is_sure_not_to_have_acted(clock: HandClock) -> None:
+def test_a_site_that_is_not_there_is_sure_not_to_have_acted(clock: FakeClock) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         client = NightscoutClient(
@@ -313,10 +314,10 @@ def test_an_answer_without_end_is_given_up(
         read(client)
 
 
-def test_an_idle_connection_is_not_used_again(site: StubSite, client: NightscoutClient, clock: HandClock) -> None:
+def test_an_idle_connection_is_not_used_again(site: StubSite, client: NightscoutClient, clock: FakeClock) -> None:
     read(client)
     read(client)
-    clock.advance(5)
+    clock.advance(seconds=5)
     create(client)
     first, second, third = (request.connection for request in site.requests)
     assert first == second != third
@@ -378,7 +379,7 @@ def self_signed(tmp_path: Path) -> Callable[[socket.socket], socket.socket]:
 
 
 def test_a_certificate_is_verified_unless_that_is_turned_off(
-    clock: HandClock, self_signed: Callable[[socket.socket], socket.socket], monkeypatch: pytest.MonkeyPatch
+    clock: FakeClock, self_signed: Callable[[socket.socket], socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(StubSite(), wrap=self_signed) as site:
         strict = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
@@ -397,12 +398,12 @@ def test_a_certificate_is_verified_unless_that_is_turned_off(
 
 
 def test_the_status_is_asked_hourly_and_after_errors(
-    site: StubSite, client: NightscoutClient, clock: HandClock
+    site: StubSite, client: NightscoutClient, clock: FakeClock
 ) -> None:
     assert client.status().version == "15.0.7"
     site.version = "15.0.6"
     assert client.status().version == "15.0.7"
-    clock.advance(3601)
+    clock.advance(seconds=3601)
     assert client.status().version == "15.0.6"
     site.version = "15.0.7"
     site.fail("GET", "treatments", Fault(status=500))

@@ -16,7 +16,8 @@ from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.diff import diff
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.nightscout.deliveries import minutes, put, taken
-from tests.nightscout.stub_site import HandClock
+from tests.nightscout.stub_site import NOW
+from tests.support.clocks import FakeClock
 
 SECRET = "a simulated secret"
 SINK = "nightscout-treatments"
@@ -84,7 +85,7 @@ def test_the_same_glucose_in_other_units_is_no_difference(ours: dict[str, Any], 
 )
 def test_the_glucose_of_a_bolus_is_sent_in_the_units_that_the_site_shows(units: str, shown: tuple[float, str]) -> None:
     with SimulatedNightscout(api_secret=SECRET, now=lambda: minutes(0), units=units) as site:
-        client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=HandClock())
+        client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=FakeClock(NOW))
         receiver = NightscoutReceiver(client, sink=SINK, collections=("treatments",))
         delivery = put("bolus", minutes(-5), glucose=255.0, units="mg/dl", glucoseType="Sensor")
         assert delivery.document is not None
@@ -110,7 +111,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[SimulatedNightscout]:
 
 @pytest.fixture
 def receiver(site: SimulatedNightscout) -> Iterator[NightscoutReceiver]:
-    client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=HandClock())
+    client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=FakeClock(NOW))
     yield NightscoutReceiver(client, sink=SINK, collections=("treatments", "activity", "devicestatus"))
     client.close()
 

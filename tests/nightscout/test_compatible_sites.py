@@ -18,7 +18,8 @@ from tconnectsync.outbox.sender import Sender
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tests.nightscout.deliveries import minutes, put
-from tests.nightscout.stub_site import SECRET, Fault, HandClock, StubSite, running
+from tests.nightscout.stub_site import NOW, SECRET, Fault, StubSite, running
+from tests.support.clocks import FakeClock
 
 SINK = "nightscout-treatments"
 
@@ -84,8 +85,8 @@ class CompatibleSite(StubSite):
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> FakeClock:
+    return FakeClock(NOW)
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
     outbox.close()
 
 
-def receiver_of(site: StubSite, clock: HandClock) -> NightscoutReceiver:
+def receiver_of(site: StubSite, clock: FakeClock) -> NightscoutReceiver:
     client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
     return NightscoutReceiver(client, sink=SINK, collections=("treatments", "activity", "devicestatus"))
 
@@ -106,10 +107,10 @@ def want(outbox: Outbox, *documents: Document) -> None:
             outbox.documents.upsert(known, "fold", "1:0", 0)
 
 
-def deliver(outbox: Outbox, site: StubSite, clock: HandClock) -> None:
+def deliver(outbox: Outbox, site: StubSite, clock: FakeClock) -> None:
     """What a daemon does in an hour, with another process each time."""
     for _ in range(6):
-        clock.advance(600)
+        clock.advance(seconds=600)
         receiver = receiver_of(site, clock)
         sender = Sender(outbox, receiver)
         try:
@@ -136,7 +137,7 @@ def shown(site: StubSite, collection: str = "treatments") -> list[tuple[str, flo
 
 @pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
 def test_each_document_is_there_once_also_when_it_grows_moves_or_goes(
-    outbox: Outbox, clock: HandClock, manner: Manner
+    outbox: Outbox, clock: FakeClock, manner: Manner
 ) -> None:
     with running(CompatibleSite(manner)) as site:
         want(outbox, *(basal(number, 5.0) for number in range(30)))
@@ -163,7 +164,7 @@ def test_each_document_is_there_once_also_when_it_grows_moves_or_goes(
 @pytest.mark.parametrize("collection", ["activity", "devicestatus"])
 @pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
 def test_what_has_no_key_is_replaced_and_not_doubled(
-    outbox: Outbox, clock: HandClock, manner: Manner, collection: str
+    outbox: Outbox, clock: FakeClock, manner: Manner, collection: str
 ) -> None:
     with running(CompatibleSite(manner)) as site:
         for value in range(4):
@@ -174,7 +175,7 @@ def test_what_has_no_key_is_replaced_and_not_doubled(
 
 
 @pytest.mark.parametrize("manner", ["keeps syncIdentifier", "keeps neither"])
-def test_a_lost_answer_doubles_nothing(outbox: Outbox, clock: HandClock, manner: str) -> None:
+def test_a_lost_answer_doubles_nothing(outbox: Outbox, clock: FakeClock, manner: str) -> None:
     with running(CompatibleSite(MANNERS[manner])) as site:
         want(outbox, basal(9, 5.0))
         deliver(outbox, site, clock)
@@ -184,7 +185,7 @@ def test_a_lost_answer_doubles_nothing(outbox: Outbox, clock: HandClock, manner:
         assert len(shown(site)) == 4
 
 
-def test_others_documents_are_never_taken_for_ours(outbox: Outbox, clock: HandClock) -> None:
+def test_others_documents_are_never_taken_for_ours(outbox: Outbox, clock: FakeClock) -> None:
     """The same time and type, by someone else; and one of ours that another identity belongs to."""
     with running(CompatibleSite(MANNERS["keeps neither"])) as site:
         ours = basal(0, 5.0)
@@ -202,12 +203,12 @@ def test_others_documents_are_never_taken_for_ours(outbox: Outbox, clock: HandCl
         assert site.receiver_key["treatments"] == others
 
 
-def test_a_site_that_shows_nothing_of_ours_stops_the_sink(outbox: Outbox, clock: HandClock) -> None:
+def test_a_site_that_shows_nothing_of_ours_stops_the_sink(outbox: Outbox, clock: FakeClock) -> None:
     with running(CompatibleSite(Manner(keeps=frozenset(), answer="[]"))) as site:
         want(outbox, *(basal(number, 5.0) for number in range(30)))
         sender = None
         for _ in range(3):
-            clock.advance(600)
+            clock.advance(seconds=600)
             receiver = receiver_of(site, clock)
             sender = Sender(outbox, receiver)
             with pytest.raises(Retryable, match="no such document") as told:
@@ -219,7 +220,7 @@ def test_a_site_that_shows_nothing_of_ours_stops_the_sink(outbox: Outbox, clock:
         assert len(site.asked("POST")) == 3
 
 
-def test_what_is_kept_without_our_identifier_is_not_called_missing(outbox: Outbox, clock: HandClock) -> None:
+def test_what_is_kept_without_our_identifier_is_not_called_missing(outbox: Outbox, clock: FakeClock) -> None:
     with running(CompatibleSite(MANNERS["keeps neither"])) as site:
         want(outbox, basal(0, 5.0))
         deliver(outbox, site, clock)
@@ -233,7 +234,7 @@ def test_what_is_kept_without_our_identifier_is_not_called_missing(outbox: Outbo
 
 
 def test_what_a_site_calls_a_document_is_remembered_only_where_it_keeps_no_name_of_ours(
-    outbox: Outbox, clock: HandClock
+    outbox: Outbox, clock: FakeClock
 ) -> None:
     for manner, expected in (("keeps neither", True), ("keeps our identifier and answers with nothing", False)):
         with running(CompatibleSite(MANNERS[manner])) as site:

@@ -13,7 +13,8 @@ from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.options import NightscoutOptions
 from tconnectsync_nightscout.sinks import Sites
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tests.nightscout.stub_site import NOW, SECRET, Fault, HandClock, StubSite, running
+from tests.nightscout.stub_site import NOW, SECRET, Fault, StubSite, running
+from tests.support.clocks import FakeClock
 
 COLLECTIONS = ("treatments", "activity", "devicestatus")
 
@@ -26,7 +27,7 @@ def site() -> Iterator[StubSite]:
 
 def findings(site: StubSite, *, token: str | None = None, url: str | None = None) -> list[CheckResult]:
     key = header_of(Secret(SECRET), None if token is None else Secret(token))
-    client = NightscoutClient(url=url or site.url, key=key, clock=HandClock())
+    client = NightscoutClient(url=url or site.url, key=key, clock=FakeClock(NOW))
     found = list(NightscoutReceiver(client, sink="nightscout-treatments", collections=COLLECTIONS).check())
     client.close()
     return found
@@ -107,7 +108,7 @@ def test_what_may_be_wrong_with_a_refused_secret_is_told(site: StubSite, secret:
     site.accepts = lambda key: False
     options = NightscoutOptions(url=site.url, api_secret=Secret(secret))
     client = Sites().client_of(
-        options, Context(clock=HandClock(), folder=Path(), version="4", sections={}, zone_of=str)
+        options, Context(clock=FakeClock(NOW), folder=Path(), version="4", sections={}, zone_of=str)
     )
     for _ in range(2):
         with pytest.raises(CredentialsRefused) as refused:
@@ -180,7 +181,7 @@ def test_a_site_that_does_not_answer_is_one_finding(site: StubSite) -> None:
 
 
 def test_an_unencrypted_or_unverified_connection_is_told() -> None:
-    clock = HandClock()
+    clock = FakeClock(NOW)
     for url, verify_tls, words in (
         ("http://site.invalid/", True, "not encrypted"),
         ("https://site.invalid/", False, "not verified"),

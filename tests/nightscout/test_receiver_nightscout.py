@@ -30,7 +30,8 @@ from tconnectsync_nightscout.site import time_budget as patience
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.document_format import created_at_text, moment_of, stored_key
 from tests.nightscout.deliveries import START, Sender, minutes, put, rounds, take_back, taken
-from tests.nightscout.stub_site import SECRET, Fault, HandClock, StubSite, running
+from tests.nightscout.stub_site import NOW, SECRET, Fault, StubSite, running
+from tests.support.clocks import FakeClock
 
 SINK = "nightscout-treatments"
 OLD, NEW = "15.0.6", "15.0.7"
@@ -38,8 +39,8 @@ both = pytest.mark.parametrize("version", [OLD, NEW])
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> FakeClock:
+    return FakeClock(NOW)
 
 
 @pytest.fixture
@@ -49,13 +50,13 @@ def site() -> Iterator[StubSite]:
 
 
 @pytest.fixture
-def receiver(site: StubSite, clock: HandClock) -> Iterator[NightscoutReceiver]:
+def receiver(site: StubSite, clock: FakeClock) -> Iterator[NightscoutReceiver]:
     made = receiver_of(site, clock)
     yield made
     made.close()
 
 
-def receiver_of(site: StubSite, clock: HandClock, sink: str = SINK) -> NightscoutReceiver:
+def receiver_of(site: StubSite, clock: FakeClock, sink: str = SINK) -> NightscoutReceiver:
     client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
     return NightscoutReceiver(client, sink=sink, collections=("treatments", "activity", "devicestatus"))
 
@@ -203,12 +204,12 @@ def test_an_older_site_loses_the_old_copy_before_it_gets_the_new(site: StubSite,
 
 @pytest.mark.parametrize("unkeyed", [False, True])
 def test_a_document_from_before_the_sites_upgrade_moves_without_doubling(
-    site: StubSite, receiver: NightscoutReceiver, clock: HandClock, unkeyed: bool
+    site: StubSite, receiver: NightscoutReceiver, clock: FakeClock, unkeyed: bool
 ) -> None:
     site.version = OLD
     (stored,) = taken(receiver.deliver([put("a")]))
     site.version, site.old_copies_are_unkeyed = NEW, unkeyed
-    clock.advance(4000)
+    clock.advance(seconds=4000)
     taken(receiver.deliver([put("a", minutes(60), stored=stored)]))
     assert held(site)[document_id("test", "a")][0] == created_at_text(minutes(60))
 
@@ -396,7 +397,7 @@ def test_a_failed_read_before_a_withdrawal_deletes_and_forgets_nothing(
 
 @both
 def test_a_slow_site_gets_its_work_in_several_calls(
-    site: StubSite, clock: HandClock, receiver: NightscoutReceiver, version: str, monkeypatch: pytest.MonkeyPatch
+    site: StubSite, clock: FakeClock, receiver: NightscoutReceiver, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.version = version
     todo: dict[int, Delivery] = {
@@ -404,7 +405,9 @@ def test_a_slow_site_gets_its_work_in_several_calls(
         for number, text in enumerate(taken(receiver.deliver([put(number, minutes(number)) for number in range(10)])))
     }
     delete = receiver.client.delete
-    monkeypatch.setattr(receiver.client, "delete", lambda *args: (clock.advance(patience.CALL_S / 4), delete(*args)))
+    monkeypatch.setattr(
+        receiver.client, "delete", lambda *args: (clock.advance(seconds=patience.CALL_S / 4), delete(*args))
+    )
     calls = 0
     while todo:
         calls += 1
@@ -538,7 +541,7 @@ def test_a_refused_secret_stops_at_once(site: StubSite, receiver: NightscoutRece
 
 @pytest.mark.parametrize(("method", "right"), [("POST", "create"), ("GET", "read")])
 def test_a_token_without_one_right_stops_the_sink_that_needs_it_and_no_other(
-    site: StubSite, clock: HandClock, method: str, right: str
+    site: StubSite, clock: FakeClock, method: str, right: str
 ) -> None:
     site.allows = lambda asked, collection: (asked, collection) != (method, "activity")
     in_use = {"treatments": [SINK], "activity": ["nightscout-iob"], "devicestatus": ["nightscout-iob"]}
@@ -590,7 +593,7 @@ def test_our_own_treatments_hold_nothing_up(site: StubSite, receiver: Nightscout
     assert receiver.inspect(minutes(-1440), minutes(1440)) is None
 
 
-def test_a_sink_that_writes_no_treatments_does_not_look_for_them(site: StubSite, clock: HandClock) -> None:
+def test_a_sink_that_writes_no_treatments_does_not_look_for_them(site: StubSite, clock: FakeClock) -> None:
     client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
     receiver = NightscoutReceiver(client, sink="nightscout-iob", collections=("activity",))
     assert receiver.inspect(minutes(-1440), minutes(0)) is None
@@ -598,7 +601,7 @@ def test_a_sink_that_writes_no_treatments_does_not_look_for_them(site: StubSite,
 
 
 def test_everything_of_this_sink_is_read_back_and_nothing_else(
-    site: StubSite, receiver: NightscoutReceiver, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    site: StubSite, receiver: NightscoutReceiver, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "PAGE", 20)
     stored = taken(receiver.deliver([put(number, minutes(-number)) for number in range(70)]))
@@ -643,7 +646,7 @@ def test_whatever_fails_on_the_way_the_site_ends_up_with_what_is_wanted_once(
     site.version, site.faults = version, []
     stranger = {"_id": "e" * 24, "created_at": created_at_text(minutes(1)), "eventType": "Announcement"}
     site.receiver_key["treatments"] = [dict(stranger)]
-    clock = HandClock()
+    clock = FakeClock(NOW)
     sender = Sender(receiver_of(site, clock))
     for revision, (changes, trouble, limit, then) in enumerate(rounds):
         for name, place in changes.items():
@@ -658,7 +661,7 @@ def test_whatever_fails_on_the_way_the_site_ends_up_with_what_is_wanted_once(
         if then == "upgrade":
             site.version = NEW
         elif then:
-            clock.advance(4000)
+            clock.advance(seconds=4000)
     while sender.pending():
         sender.deliver(3)
     sender.receiver.close()

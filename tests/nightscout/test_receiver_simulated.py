@@ -15,7 +15,8 @@ from tconnectsync_nightscout.site.document_format import created_at_text
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.nightscout.faults import SiteFault
 from tests.nightscout.deliveries import Sender, minutes, put, rounds, take_back, taken
-from tests.nightscout.stub_site import HandClock
+from tests.nightscout.stub_site import NOW
+from tests.support.clocks import FakeClock
 
 SECRET = "a simulated secret"
 VERSIONS = ["0.12.8", "15.0.6", "15.0.7"]
@@ -29,7 +30,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[SimulatedNightscout]:
 
 def receiver_of(site: SimulatedNightscout, *, secret: str = SECRET, token: str | None = None) -> NightscoutReceiver:
     key = header_of(Secret(secret), None if token is None else Secret(token))
-    client = NightscoutClient(url=site.url, key=key, clock=HandClock())
+    client = NightscoutClient(url=site.url, key=key, clock=FakeClock(NOW))
     return NightscoutReceiver(
         client, sink="nightscout-treatments", collections=("treatments", "activity", "devicestatus")
     )
@@ -181,7 +182,7 @@ def test_whatever_fails_a_real_servers_rules_end_in_what_is_wanted_once(
 ) -> None:
     begun = site.rules.version
     site.drop("treatments")
-    clock = HandClock()
+    clock = FakeClock(NOW)
     client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
     sender = Sender(NightscoutReceiver(client, sink="nightscout-treatments", collections=("treatments",)))
     faults = {
@@ -203,7 +204,7 @@ def test_whatever_fails_a_real_servers_rules_end_in_what_is_wanted_once(
         if then == "upgrade":
             site.become("15.0.7")
         elif then:
-            clock.advance(4000)
+            clock.advance(seconds=4000)
     while sender.pending():
         sender.deliver(3)
     client.close()

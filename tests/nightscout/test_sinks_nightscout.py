@@ -14,7 +14,8 @@ from tconnectsync import Context, Secret, Sink, SinkSpec
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.options import IobOptions, NightscoutOptions, PumpEventsOptions, TreatmentsOptions
 from tconnectsync_nightscout.sinks import fingerprint, specs
-from tests.nightscout.stub_site import SECRET, HandClock
+from tests.nightscout.stub_site import NOW, SECRET
+from tests.support.clocks import FakeClock
 
 SITE = NightscoutOptions(url="https://My-Site.example", api_secret=Secret(SECRET))
 
@@ -31,7 +32,7 @@ def context(tmp_path: Path) -> Context:
 
 def context_with(site: NightscoutOptions, folder: Path) -> Context:
     return Context(
-        clock=HandClock(), folder=folder, version="4.0.0", sections={"nightscout": site}, zone_of=lambda day: "UTC"
+        clock=FakeClock(NOW), folder=folder, version="4.0.0", sections={"nightscout": site}, zone_of=lambda day: "UTC"
     )
 
 

@@ -15,7 +15,8 @@ from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.error_text import LONGEST
 from tests.nightscout.deliveries import minutes, put, taken
-from tests.nightscout.stub_site import NOW, SECRET, Fault, HandClock, Request, StubSite, running
+from tests.nightscout.stub_site import NOW, SECRET, Fault, Request, StubSite, running
+from tests.support.clocks import FakeClock
 
 SINK = "nightscout-treatments"
 BACKLOG = 700
@@ -30,8 +31,8 @@ def site() -> Iterator[StubSite]:
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> FakeClock:
+    return FakeClock(NOW)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
     outbox.close()
 
 
-def receiver_of(site: StubSite, clock: HandClock) -> NightscoutReceiver:
+def receiver_of(site: StubSite, clock: FakeClock) -> NightscoutReceiver:
     client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
     return NightscoutReceiver(client, sink=SINK, collections=("treatments",))
 
@@ -54,15 +55,15 @@ def fill(outbox: Outbox, first: int = 0, count: int = BACKLOG) -> None:
             outbox.documents.upsert(document, "fold", "1:0", 0)
 
 
-def drain(sender: Sender, clock: HandClock) -> None:
+def drain(sender: Sender, clock: FakeClock) -> None:
     while sender.send_next(clock.now()):
         pass
 
 
-def deliver(outbox: Outbox, site: StubSite, clock: HandClock, *, rounds: int = 60) -> int:
+def deliver(outbox: Outbox, site: StubSite, clock: FakeClock, *, rounds: int = 60) -> int:
     """What a daemon does, with another process for each round. How many rounds it took."""
     for number in range(rounds):
-        clock.advance(60)
+        clock.advance(seconds=60)
         receiver = receiver_of(site, clock)
         sender = Sender(outbox, receiver)
         try:
@@ -94,7 +95,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_a_site_that_takes_small_requests_only_gets_everything(
-    site: StubSite, clock: HandClock, outbox: Outbox, kind: str
+    site: StubSite, clock: FakeClock, outbox: Outbox, kind: str
 ) -> None:
     site.judge = over(SMALL, FAULTS[kind])
     fill(outbox)
@@ -110,7 +111,7 @@ def test_a_site_that_takes_small_requests_only_gets_everything(
 
 @pytest.mark.parametrize("status", [400, 403, 406, 415, 422, 501])
 def test_what_is_refused_compressed_is_sent_plain_at_once_and_so_from_then_on(
-    site: StubSite, clock: HandClock, outbox: Outbox, status: int
+    site: StubSite, clock: FakeClock, outbox: Outbox, status: int
 ) -> None:
     site.judge = lambda request: Fault(status=status) if GZIP in request.headers else None
     fill(outbox)
@@ -123,7 +124,7 @@ def test_what_is_refused_compressed_is_sent_plain_at_once_and_so_from_then_on(
 
 
 @pytest.mark.parametrize("fault", [Fault(broken="before"), Fault(status=502)], ids=["reset", "502"])
-def test_what_breaks_compressed_is_tried_plain(site: StubSite, clock: HandClock, outbox: Outbox, fault: Fault) -> None:
+def test_what_breaks_compressed_is_tried_plain(site: StubSite, clock: FakeClock, outbox: Outbox, fault: Fault) -> None:
     site.judge = lambda request: fault if GZIP in request.headers else None
     fill(outbox)
     assert deliver(outbox, site, clock) <= 3
@@ -134,7 +135,7 @@ def test_what_breaks_compressed_is_tried_plain(site: StubSite, clock: HandClock,
 
 
 def test_after_an_outage_bodies_travel_compressed_where_plain_ones_are_too_large(
-    site: StubSite, clock: HandClock, outbox: Outbox
+    site: StubSite, clock: FakeClock, outbox: Outbox
 ) -> None:
     """What an outage taught about compression is unlearned when it does not hold."""
     down = True
@@ -160,7 +161,7 @@ FULL = b'{"status":500,"message":"Mongo Error","description":"you are over your 
 
 @pytest.mark.parametrize("collection", ["treatments", "activity", "devicestatus"])
 def test_a_full_database_that_has_room_again_goes_on_by_itself(
-    site: StubSite, clock: HandClock, outbox: Outbox, collection: str
+    site: StubSite, clock: FakeClock, outbox: Outbox, collection: str
 ) -> None:
     full = True
     site.judge = lambda request: Fault(status=500, body=FULL) if full and request.method == "POST" else None
@@ -170,7 +171,7 @@ def test_a_full_database_that_has_room_again_goes_on_by_itself(
             assert document is not None
             outbox.documents.upsert(document, "fold", "1:0", 0)
     for _ in range(30):
-        clock.advance(1800)
+        clock.advance(seconds=1800)
         receiver = receiver_of(site, clock)
         sender = Sender(outbox, receiver)
         with pytest.raises(Retryable, match="over your space quota") as told:
@@ -199,7 +200,7 @@ def test_a_full_database_that_has_room_again_goes_on_by_itself(
         ("text/plain", "\u00e9".encode() * 5000, "\u00e9" * LONGEST),
     ],
 )
-def test_the_sites_own_words_are_told(site: StubSite, clock: HandClock, kind: str, body: bytes, expected: str) -> None:
+def test_the_sites_own_words_are_told(site: StubSite, clock: FakeClock, kind: str, body: bytes, expected: str) -> None:
     fault = Fault(status=503, body=body, headers={"Content-Type": kind})
     site.fail("POST", "treatments", fault)
     receiver = receiver_of(site, clock)
@@ -211,7 +212,7 @@ def test_the_sites_own_words_are_told(site: StubSite, clock: HandClock, kind: st
     assert ('says "' in told.value.message) is bool(expected)
 
 
-def test_a_refusal_condemns_only_what_it_names_as_such(site: StubSite, clock: HandClock) -> None:
+def test_a_refusal_condemns_only_what_it_names_as_such(site: StubSite, clock: FakeClock) -> None:
     """400 to a small plain body is the document's fault; 413 of the size."""
     receiver = receiver_of(site, clock)
     for status, narrow in ((400, False), (413, True)):

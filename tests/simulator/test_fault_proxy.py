@@ -20,6 +20,7 @@ from tconnectsync_tandem.api.endpoints import endpoints_of
 from tconnectsync_tandem.api.login import Login
 from tconnectsync_tandem.api.transport import TandemTransport
 from tconnectsync_tandem.options import TandemEndpointOptions
+from tests.support.clocks import FrozenClock
 from tests.support.fault_proxy import FaultProxy
 from tests.support.proxy_faults import KINDS, SERVED, STATUSES, UNSERVED, ProxyFault
 from tests.support.real_servers import Site
@@ -201,21 +202,12 @@ def test_an_unknown_kind_is_told_with_those_there_are() -> None:
 
 
 def test_a_login_with_all_its_redirects_goes_through() -> None:
-    class Clock:
-        def now(self) -> datetime:
-            return NOW
-
-        def monotonic(self) -> float:
-            return 0.0
-
-        def sleep(self, seconds: float) -> None:
-            raise AssertionError("nobody waits")
-
-    with TandemCloud([], Clock()) as cloud, FaultProxy(cloud.url) as proxy:
+    clock = FrozenClock(NOW)
+    with TandemCloud([], clock) as cloud, FaultProxy(cloud.url) as proxy:
         options = TandemEndpointOptions(**proxy.endpoints(cloud.endpoints))
-        client = HttpClient(clock=Clock())
+        client = HttpClient(clock=clock)
         account = cloud.accounts[0]
-        token = Login(endpoints_of(account.region, options), TandemTransport(client, Clock()), set()).run(
+        token = Login(endpoints_of(account.region, options), TandemTransport(client, clock), set()).run(
             account.email, Secret(account.password)
         )
         client.close()

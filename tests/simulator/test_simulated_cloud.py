@@ -25,17 +25,10 @@ from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.cloud.upload_cache import cache_uploads
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tests.support.clocks import FakeClock
 
 UTC = timezone.utc
 VERIFIER = "a verifier of more than forty characters, never reused"
-
-
-@attrs.define
-class SetClock:
-    time: datetime
-
-    def now(self) -> datetime:
-        return self.time
 
 
 @attrs.define
@@ -112,12 +105,12 @@ def pump() -> SimulatedPump:
 
 
 @pytest.fixture
-def clock(pump: SimulatedPump) -> SetClock:
-    return SetClock(pump.all_uploaded_at + timedelta(hours=1))
+def clock(pump: SimulatedPump) -> FakeClock:
+    return FakeClock(pump.all_uploaded_at + timedelta(hours=1))
 
 
 @pytest.fixture
-def cloud(pump: SimulatedPump, clock: SetClock) -> Iterator[TandemCloud]:
+def cloud(pump: SimulatedPump, clock: FakeClock) -> Iterator[TandemCloud]:
     with TandemCloud([pump], clock) as running:
         yield running
 
@@ -137,7 +130,7 @@ def client(visitor: Client) -> Client:
 # --- the login ---
 
 
-def test_a_login_gives_a_signed_id_token_that_names_the_wearer(visitor: Client, clock: SetClock) -> None:
+def test_a_login_gives_a_signed_id_token_that_names_the_wearer(visitor: Client, clock: FakeClock) -> None:
     granted = visitor.log_in()
     assert granted["expires_in"] == 1800
     keys = visitor.session.get(visitor.at["jwks"]).json()["keys"]
@@ -169,7 +162,7 @@ def test_the_right_password_is_refused_in_the_wrong_region(visitor: Client) -> N
     assert "account/invalid_credentials" in answer.text
 
 
-def test_an_account_of_the_other_region_has_its_own_endpoints(pump: SimulatedPump, clock: SetClock) -> None:
+def test_an_account_of_the_other_region_has_its_own_endpoints(pump: SimulatedPump, clock: FakeClock) -> None:
     with TandemCloud([pump], clock, accounts=[SimulatedAccount(region="EU")]) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()
@@ -206,10 +199,10 @@ def test_a_code_is_good_once_and_only_with_its_verifier(visitor: Client) -> None
 # --- the data ---
 
 
-def test_no_old_and_revoked_tokens_are_refused(client: Client, clock: SetClock) -> None:
+def test_no_old_and_revoked_tokens_are_refused(client: Client, clock: FakeClock) -> None:
     assert client.pumper().status_code == 200
     assert client.pumper(Authorization="Bearer nonsense").status_code == 401
-    clock.time += timedelta(seconds=1800)
+    clock.advance(seconds=1800)
     assert client.pumper().status_code == 401
     client.log_in()
     assert client.pumper().status_code == 200
@@ -250,7 +243,7 @@ def test_the_pumper_answer_has_the_known_keys(client: Client, pump: SimulatedPum
 
 
 def test_a_pump_that_never_uploaded_is_listed_with_nulls(pump: SimulatedPump) -> None:
-    clock = SetClock(pump.truth.begin - timedelta(days=1))
+    clock = FakeClock(pump.truth.begin - timedelta(days=1))
     with TandemCloud([pump], clock, unused_serials=["514387"]) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()
@@ -280,7 +273,9 @@ def test_clock_changes_are_told_for_the_whole_life_whatever_the_window(client: C
     assert body["clockChanges"] == pump.clock_changes
 
 
-def test_what_the_phone_has_not_uploaded_yet_is_not_there(client: Client, clock: SetClock, pump: SimulatedPump) -> None:
+def test_what_the_phone_has_not_uploaded_yet_is_not_there(
+    client: Client, clock: FakeClock, pump: SimulatedPump
+) -> None:
     clock.time = pump.truth.begin + timedelta(days=2)
     client.log_in()
     seen = {event["sequenceNumber"] for event in client.logs("2026-03-01", "2026-03-28").json()["events"]}
@@ -336,12 +331,12 @@ def test_the_newest_date_can_lie(client: Client) -> None:
     assert client.pumper().json()["pumps"][0]["maxDateOfEvents"] == "2031-05-06T00:00:00"
 
 
-def test_every_answer_tells_the_clouds_time(client: Client, clock: SetClock) -> None:
+def test_every_answer_tells_the_clouds_time(client: Client, clock: FakeClock) -> None:
     clock.time = datetime(2026, 3, 9, 12, tzinfo=UTC)
     assert client.session.get(client.at["login_page"]).headers["Date"] == "Mon, 09 Mar 2026 12:00:00 GMT"
 
 
-def test_a_plan_is_served_like_the_pump_it_makes(client: Client, pump: SimulatedPump, clock: SetClock) -> None:
+def test_a_plan_is_served_like_the_pump_it_makes(client: Client, pump: SimulatedPump, clock: FakeClock) -> None:
     with TandemCloud([pump.plan], clock) as cloud, requests.Session() as session:
         other = Client(cloud, session)
         other.log_in()
@@ -448,7 +443,7 @@ def test_faults_can_be_forgotten(client: Client) -> None:
     assert client.pumper().status_code == 200
 
 
-def test_connections_are_kept_alive_and_end_with_the_cloud(pump: SimulatedPump, clock: SetClock) -> None:
+def test_connections_are_kept_alive_and_end_with_the_cloud(pump: SimulatedPump, clock: FakeClock) -> None:
     cloud = TandemCloud([pump], clock)
     with requests.Session() as session:
         client = Client(cloud, session)

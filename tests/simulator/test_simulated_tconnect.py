@@ -22,19 +22,12 @@ from tconnectsync_simulator.cloud.tconnect_records import SuspensionRow, Tconnec
 from tconnectsync_simulator.cloud.tconnect_responses import suspensions
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tests.support.clocks import FakeClock
 
 ZONE = ZoneInfo("America/New_York")
 LOGIN = "login.aspx?ReturnUrl=%2f"
 CONTROL = "ctl00$ContentBody$LoginControl$"
 PHONE = {"User-Agent": "Dalvik/2.1.0 (Linux; U; Android 12; Pixel 5)"}
-
-
-@attrs.define
-class SetClock:
-    time: datetime
-
-    def now(self) -> datetime:
-        return self.time
 
 
 @attrs.define
@@ -119,7 +112,7 @@ def pump() -> SimulatedPump:
 
 @pytest.fixture
 def cloud(pump: SimulatedPump) -> Iterator[LegacyCloud]:
-    with LegacyCloud(pump, SetClock(pump.all_uploaded_at + timedelta(hours=1))) as running:
+    with LegacyCloud(pump, FakeClock(pump.all_uploaded_at + timedelta(hours=1))) as running:
         yield running
 
 
@@ -155,8 +148,8 @@ def test_a_token_ends_with_its_time_and_when_it_is_taken_away(client: Client, cl
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 401
     client.log_in()
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 200
-    assert isinstance(cloud.clock, SetClock)
-    cloud.clock.time += timedelta(hours=8, seconds=1)
+    assert isinstance(cloud.clock, FakeClock)
+    cloud.clock.advance(hours=8, seconds=1)
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 401
 
 
@@ -184,7 +177,7 @@ def test_the_phone_app_has_a_door_of_its_own_and_the_index_of_what_was_uploaded(
 
 def test_the_index_moves_and_rows_come_as_records_are_uploaded(pump: SimulatedPump) -> None:
     first, later = pump.upload_times_s[20], pump.upload_times_s[40]
-    clock = SetClock(datetime.fromtimestamp(first, timezone.utc))
+    clock = FakeClock(datetime.fromtimestamp(first, timezone.utc))
     with LegacyCloud(pump, clock) as cloud:
         before, known = cloud.records.newest_index, len(cloud.records.basal)
         clock.time = datetime.fromtimestamp(later, timezone.utc)
@@ -232,7 +225,7 @@ def test_sleep_exercise_and_suspensions_are_where_they_were(client: Client, pump
 
 def test_a_bolus_whose_request_is_not_there_yet_is_not_told(pump: SimulatedPump) -> None:
     log = tuple(record for record in pump.log if record.entry["eventCode"] != 65)
-    with LegacyCloud(attrs.evolve(pump, log=log), SetClock(pump.all_uploaded_at)) as cloud:
+    with LegacyCloud(attrs.evolve(pump, log=log), FakeClock(pump.all_uploaded_at)) as cloud:
         assert cloud.records.boluses == []
 
 
@@ -267,7 +260,7 @@ def test_a_bolus_that_runs_is_not_complete(pump: SimulatedPump) -> None:
     log = tuple(record for record in running.log if record.uploaded_s < end_s)
     log += tuple(record for record in running.log if record.uploaded_s >= end_s and record.entry["eventCode"] != 20)
     with (
-        LegacyCloud(attrs.evolve(running, log=log), SetClock(running.all_uploaded_at)) as cloud,
+        LegacyCloud(attrs.evolve(running, log=log), FakeClock(running.all_uploaded_at)) as cloud,
         requests.Session() as session,
     ):
         client = Client(cloud, session)
@@ -316,7 +309,7 @@ def test_a_new_site_is_what_the_pump_was_stopped_for(client: Client, pump: Simul
 
 
 def test_the_export_has_its_tables_and_basal_only_before_control_iq(pump: SimulatedPump) -> None:
-    clock = SetClock(pump.all_uploaded_at)
+    clock = FakeClock(pump.all_uploaded_at)
     with LegacyCloud(pump, clock, control_iq_since=date(2021, 4, 4)) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()
@@ -335,7 +328,7 @@ def test_the_export_has_its_tables_and_basal_only_before_control_iq(pump: Simula
 
 
 def test_before_control_iq_there_is_no_such_page(pump: SimulatedPump) -> None:
-    clock = SetClock(pump.all_uploaded_at)
+    clock = FakeClock(pump.all_uploaded_at)
     with LegacyCloud(pump, clock, control_iq_since=date(2021, 4, 4)) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()
@@ -348,7 +341,7 @@ def test_before_control_iq_there_is_no_such_page(pump: SimulatedPump) -> None:
 
 
 def test_the_export_is_of_two_days_at_most_and_fails_under_load(pump: SimulatedPump) -> None:
-    clock = SetClock(pump.all_uploaded_at)
+    clock = FakeClock(pump.all_uploaded_at)
     with LegacyCloud(pump, clock, csv_fails_every=3) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         asked = [client.export("04-02-2021", "04-03-2021").status_code for _ in range(6)]

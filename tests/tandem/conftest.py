@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.tandem.fake_cloud import CloudPump, FakeCloud, SetClock, TandemHarness, running
+from tests.support.clocks import FakeClock
+from tests.tandem.fake_cloud import START, CloudPump, FakeCloud, TandemHarness, running
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[TandemHarness]:
     """An account with one pump that has no records yet."""
-    clock = SetClock()
+    clock = FakeClock(START)
     with running(FakeCloud(clock, [CloudPump()])) as cloud:
         yield TandemHarness(cloud, clock, tmp_path / "tandem")

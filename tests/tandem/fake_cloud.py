@@ -25,32 +25,12 @@ from tconnectsync_tandem.api.id_token import SignatureCheck
 from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
+from tests.support.clocks import FakeClock
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 EMAIL, PASSWORD = "wearer@example.org", "correct horse"
 PUMPER = "0a5b7c61-7a3f-4f7e-9d3a-2f1f6a3d9b10"
 SERIAL, ASSIGNMENT = "1111111", "4ff6bebc-d4d6-4423-b123-eecfcf5a4238"
-
-
-@attrs.define
-class SetClock:
-    """A clock that stands still until it is put elsewhere; waiting puts it forward."""
-
-    time: datetime = START
-    slept_s: list[float] = attrs.field(factory=list)
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
-
-    def sleep(self, seconds: float) -> None:
-        self.slept_s.append(seconds)
-        self.time += timedelta(seconds=seconds)
-
-    def forward(self, **span: float) -> None:
-        self.time += timedelta(**span)
 
 
 @attrs.define
@@ -178,7 +158,7 @@ class CloudPump:
 class FakeCloud:
     """The cloud. ``asked`` lists what was requested: path and query."""
 
-    clock: SetClock
+    clock: FakeClock
     pumps: list[CloudPump]
     faults: list[Fault] = attrs.field(factory=list)
     asked: list[tuple[str, dict[str, str]]] = attrs.field(factory=list)
@@ -349,7 +329,7 @@ class TandemHarness:
     """A cloud, a clock, a log, and as many restarts of the source as a test wants."""
 
     cloud: FakeCloud
-    clock: SetClock
+    clock: FakeClock
     folder: Path
     log: MemoryLog = attrs.field(factory=MemoryLog)
     zone: str = "America/New_York"

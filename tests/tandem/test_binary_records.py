@@ -26,7 +26,8 @@ from tconnectsync_tandem.decode.entries import RECORDS
 from tconnectsync_tandem.decode.event_factory import make_event
 from tconnectsync_tandem.files.saved import read as read_saved
 from tests.support.binary_records import MEMORY, binary, payload_of, record_of
-from tests.tandem.fake_cloud import SetClock, entry
+from tests.support.clocks import FakeClock
+from tests.tandem.fake_cloud import START, entry
 
 NOW = datetime(2026, 6, 2, tzinfo=timezone.utc)
 OPTIONS = ImportOptions(pump="90556643", skip_bad=False, received_at=NOW)
@@ -200,7 +201,7 @@ def test_the_fuller_telling_wins_whichever_came_first(code: int, first: str, tmp
     assert is_partial(part.raw or {})
     assert not is_partial(full.raw or {})
     assert part.id == full.id
-    with EventLog.open(tmp_path, clock=SetClock(), writable=True) as log:
+    with EventLog.open(tmp_path, clock=FakeClock(START), writable=True) as log:
         for event in (part, full) if first == "binary" else (full, part):
             log.append([event])
         [stream] = log.streams()

@@ -27,6 +27,7 @@ from tconnectsync_tandem.polling.cooldown import BUSY_TRIES
 from tconnectsync_tandem.polling.schema_drift import SchemaDrift
 from tconnectsync_tandem.polling.window_reader import PATIENCE, WindowReader, bisect, window_text
 from tconnectsync_tandem.polling.window_state import WindowState
+from tests.support.clocks import FakeClock
 from tests.tandem.fake_cloud import (
     SERIAL,
     START,
@@ -34,7 +35,6 @@ from tests.tandem.fake_cloud import (
     FakeCloud,
     Fault,
     MemoryLog,
-    SetClock,
     TandemHarness,
     basal,
     entry,
@@ -85,7 +85,7 @@ def test_every_error_row_is_told_apart_and_never_taken_for_no_data(
 
 def test_no_connection_is_no_reason_to_halve(world: TandemHarness) -> None:
     world.poll()
-    world.clock.forward(hours=7)
+    world.clock.advance(hours=7)
     nobody_there = attrs.evolve(world.cloud.endpoints, login_page="http://127.0.0.1:9/page", client_id="other")
     with pytest.raises(Retryable, match="no connection"):
         world.poll(world.source(endpoints=nobody_there))
@@ -194,7 +194,7 @@ def test_an_old_day_that_stays_broken_is_in_the_end_asked_for_hourly_and_a_recen
                     log.append(batch.events)
             except Retryable:
                 told += 1
-            world.clock.forward(minutes=6)
+            world.clock.advance(minutes=6)
         assert told == polls
 
 
@@ -260,7 +260,7 @@ def test_an_unknown_code_is_kept_verbatim_counted_once_and_told_once(
         entry(999, 6, "2026-11-20T00:01:00", {}),
     ]
     world.poll()
-    world.clock.forward(hours=7)
+    world.clock.advance(hours=7)
     world.poll()
     assert [(event.seq, event.body.code, event.body.reason) for event in world.log.of("unknown")] == [
         (5, "999", "no such code"),
@@ -483,7 +483,7 @@ def test_the_bodies_of_broken_windows_are_not_kept(tmp_path: Path, content: byte
     client = _BrokenClient(content)
     reader = WindowReader(
         client=client,  # type: ignore[arg-type]  # stands in for it
-        clock=SetClock(),
+        clock=FakeClock(START),
         drift=SchemaDrift(),
         window_state=WindowState(tmp_path / "memo.json"),
     )
@@ -575,7 +575,7 @@ def test_any_absurd_value_anywhere_in_a_window_costs_no_other_event(
     ((pump,), *_) = read_pumps(_PUMPER_ANSWER)
     reader = WindowReader(
         client=_Canned(body),
-        clock=SetClock(),
+        clock=FakeClock(START),
         drift=SchemaDrift(),
         window_state=WindowState(tmp_path_factory.getbasetemp() / "memo.json"),
     )  # type: ignore[arg-type]  # stands in for it
@@ -615,7 +615,7 @@ def test_any_absurd_value_anywhere_in_the_list_of_pumps_ends_in_pumps_or_in_a_ch
 def test_a_whole_poll_survives_an_absurd_list_of_pumps(
     tmp_path_factory: pytest.TempPathFactory, path: list[Any], absurd: Any, drop: bool
 ) -> None:
-    clock = SetClock()
+    clock = FakeClock(START)
     cloud = FakeCloud(clock, [CloudPump(records=[basal(1, "2026-11-20T00:00:00")])])
     answer = _replaced(_PUMPER_ANSWER, path, absurd, drop)
     cloud.faults.append(Fault("/pumper/", times=9, change=lambda _: answer))

@@ -154,7 +154,7 @@ def test_what_cannot_be_read_is_a_change_and_comes_by_itself_once_it_can(
             world.poll(world.source())
         assert words in caught.value.message
         assert caught.value.after_s == 3600
-        world.clock.forward(hours=1)
+        world.clock.advance(hours=1)
     assert not {fact.body.first_day for fact in world.log.of("window.fetched")} & {"2026-11-18", "2026-11-19"}
     world.cloud.faults.clear()
     world.poll(world.source())
@@ -162,7 +162,7 @@ def test_what_cannot_be_read_is_a_change_and_comes_by_itself_once_it_can(
     known = {event.seq for event in world.log.events if event.kind not in ("unknown", "window.fetched")}
     assert {one["sequenceNumber"] for one in records()} <= known
     asked = len(world.cloud.windows())
-    world.clock.forward(minutes=5)
+    world.clock.advance(minutes=5)
     world.poll(world.source())
     assert len(world.cloud.windows()) == asked
 
@@ -178,7 +178,7 @@ def test_the_rest_of_the_window_is_delivered_and_only_the_days_around_it_are_ask
     fetched = [(fact.body.first_day, fact.body.last_day) for fact in world.log.of("window.fetched")]
     assert fetched == [("2026-10-20", "2026-11-03"), ("2026-11-07", "2026-11-16"), ("2026-11-17", "2026-11-21")]
     world.cloud.asked.clear()
-    world.clock.forward(hours=1)
+    world.clock.advance(hours=1)
     with pytest.raises(SourceChanged):
         world.poll(world.source())
     assert world.cloud.windows() == [("2026-11-04", "2026-11-06")]
@@ -193,7 +193,7 @@ def test_a_day_that_could_not_be_read_is_asked_for_again_after_months(world: Tan
         world.poll()
     world.log.append([_fetched_later(world, number) for number in range(1200)])
     world.cloud.asked.clear()
-    world.clock.forward(days=60)
+    world.clock.advance(days=60)
     with pytest.raises(SourceChanged):
         world.poll(world.source())
     assert ("2026-11-04", "2026-11-06") in world.cloud.windows()
@@ -303,7 +303,7 @@ def test_a_window_that_is_refused_is_asked_for_in_halves_and_the_size_is_remembe
     world.cloud.asked.clear()
     backfill(world, date(2026, 6, 1), date(2026, 7, 28))
     assert {days_of(query) for path, query in world.cloud.asked if "pump-logs" in path} == {14, 4}
-    world.clock.forward(seconds=FORGOTTEN_AFTER.total_seconds() + 1)
+    world.clock.advance(seconds=FORGOTTEN_AFTER.total_seconds() + 1)
     fault.times = 0
     world.cloud.asked.clear()
     backfill(world, date(2026, 6, 1), date(2026, 7, 28))

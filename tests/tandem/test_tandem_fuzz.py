@@ -25,6 +25,7 @@ from tconnectsync_tandem.api.pumps import read_pumps
 from tconnectsync_tandem.api.responses import split_answer, whole_answer
 from tconnectsync_tandem.api.transport import BrokenAnswer
 from tconnectsync_tandem.decode.event_factory import make_event
+from tests.support.clocks import FrozenClock
 
 NOW = datetime(2026, 3, 9, tzinfo=timezone.utc)
 LIMITS = {"rate_u_per_h": 100, "delivered_u": 500, "requested_u": 500, "carbs_g": 65_535, "glucose_mg_dl": 1_500}
@@ -39,17 +40,6 @@ ABSURD = [
     '{"a":' * 80 + "1" + "}" * 80,
 ]  # fmt: skip
 """JSON texts of values, of which many are none by the book."""
-
-
-class StillClock:
-    def now(self) -> datetime:
-        return NOW
-
-    def monotonic(self) -> float:
-        return 0.0
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("nothing waits here")
 
 
 @pytest.fixture(scope="module")
@@ -250,13 +240,13 @@ def test_a_log_full_of_absurd_entries_opens_folds_and_reads_back(tmp_path: Path,
                 event_of(raw)
                 for raw in answered(with_value({**entry, "sequenceNumber": 1000 + number}, path, rng.choice(ABSURD)))
             ]
-    with EventLog.open(tmp_path, clock=StillClock(), writable=True, segment_bytes=40_000) as log:
+    with EventLog.open(tmp_path, clock=FrozenClock(NOW), writable=True, segment_bytes=40_000) as log:
         log.append(made)
         ids = [event.id for event in log.events()]
         assert log.append(made).appended == 0, "the same again is the same"
     for path_ in tmp_path.glob("index*"):
         path_.unlink()
-    with EventLog.open(tmp_path, clock=StillClock(), writable=True, segment_bytes=40_000) as log:
+    with EventLog.open(tmp_path, clock=FrozenClock(NOW), writable=True, segment_bytes=40_000) as log:
         assert [event.id for event in log.events()] == ids
         assert log.append(made).appended == 0
         for stream in log.streams():

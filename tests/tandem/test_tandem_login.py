@@ -14,7 +14,7 @@ from tests.tandem.fake_cloud import EMAIL, PASSWORD, PUMPER, Fault, TandemHarnes
 
 def test_one_login_lasts_for_many_polls(world: TandemHarness) -> None:
     for _ in range(3):
-        world.clock.forward(hours=1)
+        world.clock.advance(hours=1)
         world.poll()
     assert world.cloud.count("/login") == 1
 
@@ -33,10 +33,10 @@ def test_the_token_is_kept_over_a_restart_in_a_file_for_the_owner_alone(world: T
 def test_the_token_is_renewed_five_minutes_before_its_end(world: TandemHarness) -> None:
     world.cloud.expires_in = 1800
     world.poll()
-    world.clock.forward(minutes=24, seconds=59)
+    world.clock.advance(minutes=24, seconds=59)
     world.poll()
     assert world.cloud.count("/login") == 1
-    world.clock.forward(seconds=1)
+    world.clock.advance(seconds=1)
     world.poll()
     assert world.cloud.count("/login") == 2
 
@@ -88,7 +88,7 @@ def test_a_token_of_another_account_is_not_used(world: TandemHarness) -> None:
 def test_a_token_that_the_server_has_forgotten_is_replaced_once(world: TandemHarness) -> None:
     world.poll()
     world.cloud.tokens.clear()
-    world.clock.forward(hours=1)
+    world.clock.advance(hours=1)
     world.poll()
     assert world.cloud.count("/login") == 2
 
@@ -104,7 +104,7 @@ def test_a_new_token_that_is_refused_is_no_reason_for_another_login(world: Tande
 
 def test_a_revoked_old_token_whose_replacement_is_refused_ends_after_one_login(world: TandemHarness) -> None:
     world.poll()
-    world.clock.forward(hours=1)
+    world.clock.advance(hours=1)
     world.cloud.faults.append(Fault("/bff/", status=401, body=b"{}", times=99))
     with pytest.raises(Retryable, match="just issued"):
         world.poll()
@@ -217,10 +217,10 @@ def test_an_account_without_a_pump_wearer_is_told(world: TandemHarness) -> None:
 def test_a_life_that_is_not_told_is_the_id_tokens(world: TandemHarness, told: object) -> None:
     world.cloud.expires_in = told
     world.poll()
-    world.clock.forward(minutes=50)
+    world.clock.advance(minutes=50)
     world.poll()
     assert world.cloud.count("/login") == 1
-    world.clock.forward(minutes=6)
+    world.clock.advance(minutes=6)
     world.poll()
     assert world.cloud.count("/login") == 2
 

@@ -48,6 +48,7 @@ def test_a_first_poll_fetches_the_horizon_with_a_day_of_lead_in_in_windows_witho
 
 
 def test_events_carry_identity_wall_time_and_the_record_verbatim(world: TandemHarness) -> None:
+    world.clock.still = True
     record = basal(393131, "2026-11-20T00:03:29", 1061)
     world.cloud.pumps[0].records = [record]
     world.poll()
@@ -69,7 +70,7 @@ def test_events_come_in_the_pumps_own_order_whatever_the_answer_has(world: Tande
 def test_an_idle_poll_is_one_request_and_writes_nothing(world: TandemHarness) -> None:
     world.poll()
     known, asked = len(world.log.events), len(world.cloud.asked)
-    world.clock.forward(minutes=10)
+    world.clock.advance(minutes=10)
     world.poll()
     assert len(world.log.events) == known
     assert [path for path, _ in world.cloud.asked[asked:]] == [f"/api/reports/bff/pumper/{PUMPER}"]
@@ -78,7 +79,7 @@ def test_an_idle_poll_is_one_request_and_writes_nothing(world: TandemHarness) ->
 def test_an_upload_makes_it_fetch_back_to_two_days_before_the_one_known_before(world: TandemHarness) -> None:
     world.poll()
     world.cloud.asked.clear()
-    world.clock.forward(hours=1)
+    world.clock.advance(hours=1)
     world.cloud.pumps[0].uploaded = "2026-11-20T12:50:00Z"
     world.cloud.pumps[0].records = [basal(1, "2026-11-18T23:00:00")]
     world.poll()
@@ -93,13 +94,13 @@ def test_an_upload_makes_it_fetch_back_to_two_days_before_the_one_known_before(w
 def test_a_phone_that_was_silent_for_days_is_fetched_back_to_its_last_upload(world: TandemHarness) -> None:
     world.poll()
     for _ in range(4 * 5):  # five days of polls every six hours, nothing new
-        world.clock.forward(hours=6)
+        world.clock.advance(hours=6)
         world.poll()
     world.cloud.asked.clear()
     world.cloud.pumps[0].uploaded = "2026-11-25T12:05:00Z"
     late = [basal(1, "2026-11-20T12:30:00"), basal(2, "2026-11-19T09:00:00"), basal(3, "2026-11-25T06:00:00")]
     world.cloud.pumps[0].records = late
-    world.clock.forward(minutes=10)
+    world.clock.advance(minutes=10)
     world.poll()
     assert world.log.numbered() == [1, 2, 3]
 
@@ -109,7 +110,7 @@ def test_a_bogus_newest_date_does_not_keep_it_from_fetching(world: TandemHarness
     world.poll()
     world.cloud.pumps[0].newest = newest
     world.cloud.pumps[0].records = [basal(7, "2026-11-20T07:30:00")]
-    world.clock.forward(hours=1)
+    world.clock.advance(hours=1)
     world.cloud.pumps[0].uploaded = "2026-11-20T12:59:00Z"
     world.poll()
     assert world.log.numbered() == [7]
@@ -118,10 +119,10 @@ def test_a_bogus_newest_date_does_not_keep_it_from_fetching(world: TandemHarness
 def test_every_six_hours_it_asks_whatever_the_dates_say(world: TandemHarness) -> None:
     world.poll()
     world.cloud.pumps[0].records = [basal(7, "2026-11-20T11:30:00")]
-    world.clock.forward(hours=5, minutes=50)
+    world.clock.advance(hours=5, minutes=50)
     world.poll()
     assert world.log.numbered() == []
-    world.clock.forward(minutes=11)
+    world.clock.advance(minutes=11)
     world.poll()
     assert world.log.numbered() == [7]
 
@@ -131,7 +132,7 @@ def test_a_batch_that_a_phone_kept_for_six_days_is_found_within_a_day_though_no_
 ) -> None:
     world.poll()
     world.cloud.pumps[0].records = [basal(7, "2026-11-14T07:30:00")]
-    world.clock.forward(hours=24, minutes=1)
+    world.clock.advance(hours=24, minutes=1)
     world.poll()
     assert world.log.numbered() == [7]
 
@@ -140,7 +141,7 @@ def test_a_batch_that_is_three_weeks_late_is_found_within_a_week(world: TandemHa
     world.poll()
     world.cloud.pumps[0].records = [basal(7, "2026-11-04T07:30:00")]
     for _ in range(8):
-        world.clock.forward(hours=24, minutes=1)
+        world.clock.advance(hours=24, minutes=1)
         world.poll()
     assert world.log.numbered() == [7]
 
@@ -152,7 +153,7 @@ def test_pumps_in_a_drawer_are_asked_once_a_day_and_the_worn_one_every_six_hours
     world.poll()
     world.cloud.asked.clear()
     for _ in range(4):
-        world.clock.forward(hours=6, minutes=1)
+        world.clock.advance(hours=6, minutes=1)
         world.poll()
     assert world.cloud.count("pump-logs/retired") == 1
     assert world.cloud.count("pump-logs/never") == 0
@@ -191,11 +192,11 @@ def test_a_date_that_was_set_wrong_and_put_right_costs_no_dose(world: TandemHarn
         basal(50, "2026-11-21T05:00:00"),
     ]
     world.poll()
-    world.clock.forward(minutes=10)
+    world.clock.advance(minutes=10)
     world.poll()
     assert world.log.numbered() == [10, 20, 30, 40, 50]
     asked = len(world.cloud.windows())
-    world.clock.forward(minutes=10)
+    world.clock.advance(minutes=10)
     world.poll()
     assert len(world.cloud.windows()) == asked
 
@@ -232,7 +233,7 @@ def test_a_poll_that_is_killed_resumes_where_it_was(world: TandemHarness) -> Non
 def test_catch_up_after_three_months_away_leaves_no_gap(world: TandemHarness) -> None:
     world.cloud.pumps[0].records = hourly(datetime(2026, 10, 1), 24 * 150)
     world.poll()
-    world.clock.forward(days=90)
+    world.clock.advance(days=90)
     world.cloud.pumps[0].uploaded = "2027-02-18T11:55:00Z"
     world.poll(world.source())
     numbers = world.log.numbered()
@@ -258,7 +259,7 @@ def test_settings_are_written_when_their_hash_changes_and_without_names(world: T
     pump = world.cloud.pumps[0]
     pump.settings = SETTINGS
     world.poll()
-    world.clock.forward(hours=1)
+    world.clock.advance(hours=1)
     pump.settings = {**SETTINGS, "uploadId": "another"}
     world.poll()
     (captured,) = world.log.of("settings.captured")
@@ -289,6 +290,7 @@ def test_settings_are_written_when_their_hash_changes_and_without_names(world: T
 def test_settings_begin_when_the_account_says_and_never_later_than_they_came(
     world: TandemHarness, stamp: Any, wall: datetime
 ) -> None:
+    world.clock.still = True
     world.cloud.pumps[0].settings = {**SETTINGS, "uploadedTimeStamp": stamp}
     world.poll()
     (captured,) = world.log.of("settings.captured")
@@ -303,7 +305,7 @@ def test_newer_settings_never_lie_before_those_that_they_replace(world: TandemHa
     world.log._by_kind["settings.captured", pump.serial][0] = attrs.evolve(
         world.log.of("settings.captured")[0], pump_time=datetime(2026, 11, 20, 11, 50)
     )
-    world.clock.forward(hours=1)
+    world.clock.advance(hours=1)
     pump.settings = {**SETTINGS, "uploadedTimeStamp": "2026-11-20T12:55:00", "settingsHash": "0" * 40, "uploadId": "b"}
     world.poll(world.source())
     newest = world.log.of("settings.captured")[-1]
@@ -454,10 +456,10 @@ def test_trouble_with_a_pump_in_a_drawer_is_logged_and_slows_nothing_down(
     world.cloud.faults.append(Fault("pump-logs/gone", status=404, body=b"<html>404 Not Found</html>", times=99))
     for _ in range(5):
         world.poll()
-        world.clock.forward(hours=1)
+        world.clock.advance(hours=1)
     assert world.cloud.count("pump-logs/gone") == 1
     assert "pump_not_read pump=2222222" in caplog.text
-    world.clock.forward(hours=24)
+    world.clock.advance(hours=24)
     world.poll()
     assert world.cloud.count("pump-logs/gone") == 2
 
@@ -466,7 +468,7 @@ def test_a_pump_whose_dates_vanish_is_still_asked(world: TandemHarness) -> None:
     world.poll()
     world.cloud.pumps[0].uploaded = world.cloud.pumps[0].newest = None
     world.cloud.pumps[0].records = [basal(3, "2026-11-20T09:00:00")]
-    world.clock.forward(hours=6, minutes=1)
+    world.clock.advance(hours=6, minutes=1)
     world.poll()
     assert world.log.numbered() == [3]
 
@@ -482,9 +484,9 @@ def test_a_block_ends_the_poll_at_once(world: TandemHarness) -> None:
 
 
 def test_days_fetched_by_a_clock_that_was_ahead_are_fetched_again_once(world: TandemHarness) -> None:
-    world.clock.forward(days=10)
+    world.clock.advance(days=10)
     world.poll()
-    world.clock.forward(days=-10)
+    world.clock.advance(days=-10)
     world.cloud.pumps[0].records = [basal(3, "2026-11-19T00:00:00")]
     world.poll(world.source())
     assert world.log.numbered() == [3]

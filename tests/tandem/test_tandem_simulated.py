@@ -18,7 +18,8 @@ from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
-from tests.tandem.fake_cloud import MemoryLog, SetClock
+from tests.support.clocks import FakeClock
+from tests.tandem.fake_cloud import MemoryLog
 
 SERIAL = "90556643"
 
@@ -32,7 +33,7 @@ class Home:
     """One account at the simulated cloud, polled as time goes by."""
 
     cloud: TandemCloud
-    clock: SetClock
+    clock: FakeClock
     folder: Path
     zone: str = "America/New_York"
     log: MemoryLog = attrs.field(factory=MemoryLog)
@@ -53,13 +54,13 @@ class Home:
                 for batch in source.poll(self.log):
                     self.log.append(batch.events)
             except Retryable as error:
-                self.clock.forward(seconds=error.after_s or 30)
-            self.clock.forward(minutes=every_min)
+                self.clock.advance(seconds=error.after_s or 30)
+            self.clock.advance(minutes=every_min)
 
 
 @contextmanager
 def home(tmp_path: Path, start: datetime, *pumps: SimulatedPump, **options: Any) -> Iterator[Home]:
-    clock = SetClock(start)
+    clock = FakeClock(start)
     with TandemCloud(pumps, clock, **({"token_life_s": 8 * 3600} | options)) as cloud:
         yield Home(cloud, clock, tmp_path)
 

@@ -14,7 +14,8 @@ import tconnectsync_tandem
 from tconnectsync import Context, Secret, SourceSpec
 from tconnectsync_tandem.api.endpoints import REGIONS, endpoints_of
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions, problems_of
-from tests.tandem.fake_cloud import CloudPump, Fault, SetClock, TandemHarness, basal, entry
+from tests.support.clocks import FakeClock
+from tests.tandem.fake_cloud import START, CloudPump, Fault, TandemHarness, basal, entry
 
 
 def spec() -> SourceSpec:
@@ -83,7 +84,9 @@ def test_the_plugin_is_light_until_it_is_opened() -> None:
 
 
 def test_it_opens_from_checked_options(tmp_path: Path) -> None:
-    context = Context(clock=SetClock(), folder=tmp_path, version="4", sections={}, zone_of=lambda day: "Europe/Berlin")
+    context = Context(
+        clock=FakeClock(START), folder=tmp_path, version="4", sections={}, zone_of=lambda day: "Europe/Berlin"
+    )
     options = TandemOptions(email="a", password=Secret("b"), region="EU")
     source: Any = spec().open(options, context)
     assert source.decoder >= 1

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.tconnect.fake_services import Services, SetClock, serving
+from tests.support.clocks import FakeClock
+from tests.tconnect.fake_services import START, Services, serving
 
 
 @pytest.fixture
 def services() -> Iterator[Services]:
     """An account with one pump of which nothing is known yet."""
-    with serving(Services(SetClock())) as running:
+    with serving(Services(FakeClock(START))) as running:
         yield running

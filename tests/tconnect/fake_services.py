@@ -19,6 +19,7 @@ import attrs
 from tconnectsync import Context, Event, Secret
 from tconnectsync_tconnect.options import TconnectEndpointOptions, TconnectOptions
 from tconnectsync_tconnect.source import TconnectSource, open_source
+from tests.support.clocks import FakeClock
 
 START = datetime(2021, 4, 1, 22, 0, tzinfo=timezone.utc)
 PUMP, GUID = "90556643", "6aa1d3c0-0000-4444-8888-1234567890ab"
@@ -27,24 +28,6 @@ FORM = """<html><body><form method="post"><input type="hidden" name="__VIEWSTATE
 <input type="hidden" name="__VIEWSTATEGENERATOR" value="GEN"><input type="hidden" name="__EVENTVALIDATION" value="EV">
 {notice}</form><span id="footer_version">t:connect 7.17.2.3</span></body></html>"""
 BLOCKED = "<html><h1>Web Page Blocked!</h1><p>Attack ID: 20000051</p></html>"
-
-
-@attrs.define
-class SetClock:
-    """Stands still; waiting puts it forward."""
-
-    time: datetime = START
-    slept_s: list[float] = attrs.field(factory=list)
-
-    def now(self) -> datetime:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time.timestamp()
-
-    def sleep(self, seconds: float) -> None:
-        self.slept_s.append(seconds)
-        self.time += timedelta(seconds=seconds)
 
 
 @attrs.define
@@ -74,7 +57,7 @@ class MemoryLog:
 class Services:
     """What the server answers, and what it was asked."""
 
-    clock: SetClock
+    clock: FakeClock
     index: int = 1000
     with_token: bool = True
     notice: str = ""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tconnectsync.eventlog import EventLog
 from tconnectsync_nightscout.folds.boluses import BolusFold
+from tests.support.clocks import FrozenClock
 from tests.tconnect.sample_exports import (
     EXTENDED,
     PUMP,
@@ -23,19 +24,6 @@ from tests.tconnect.sample_exports import (
 )
 
 
-class StillClock:
-    """The log only asks it for the time."""
-
-    def now(self) -> datetime:
-        return RECEIVED
-
-    def monotonic(self) -> float:
-        return RECEIVED.timestamp()
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("nothing sleeps here")
-
-
 def test_an_export_that_is_read_twice_is_in_the_log_once_and_comes_back_whole(tmp_path: Path) -> None:
     content = export(
         boluses(EXTENDED, STANDARD),
@@ -44,7 +32,7 @@ def test_an_export_that_is_read_twice_is_in_the_log_once_and_comes_back_whole(tm
         device(("00:01:39", "174")),
     )
     found = events_of(content)
-    with closing(EventLog.open(tmp_path, clock=StillClock(), writable=True)) as log:
+    with closing(EventLog.open(tmp_path, clock=FrozenClock(RECEIVED), writable=True)) as log:
         first, second = log.append(found), log.append(events_of(content, received_at=datetime.now(timezone.utc)))
         assert (first.appended, first.revisions, second.appended) == (len(found), 0, 0)
         (stream,) = log.streams()

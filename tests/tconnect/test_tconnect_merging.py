@@ -19,7 +19,8 @@ from tconnectsync_tconnect.rows.csv_tables import read_rows
 from tconnectsync_tconnect.rows.entry import decode
 from tconnectsync_tconnect.rows.merge import LegacyResponses, MergedResponses, OpenSpans, merge_responses
 from tconnectsync_tconnect.source_events import event_of
-from tests.tconnect.fake_services import GUID, PUMP, SetClock, bolus, segment, site, timeline, x_of
+from tests.support.clocks import FakeClock
+from tests.tconnect.fake_services import GUID, PUMP, START, bolus, segment, site, timeline, x_of
 from tests.tconnect.sample_exports import (
     EXTENDED,
     STANDARD,
@@ -304,7 +305,7 @@ def test_a_row_that_lasts_longer_at_the_next_look_is_that_long_in_the_log(
         )
         for length, hour in ((900, 6), (1200, 7))
     ]
-    clock = SetClock()
+    clock = FakeClock(START)
     with closing(EventLog.open(tmp_path, clock=clock, writable=True)) as log:
         for found in reversed(looks) if longer_first else looks:
             log.append(events(found))

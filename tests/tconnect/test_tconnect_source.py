@@ -109,7 +109,7 @@ def test_one_poll_brings_every_service_and_the_next_one_only_asks_for_the_index(
     assert windows == [("2021-03-30", "2021-03-31"), ("2021-04-01", "2021-04-02")]
     assert len(log.of("bolus.completed")) == 1
     before = services.count()
-    services.clock.time += timedelta(minutes=5)
+    services.clock.advance(minutes=5)
     polled(source, log)
     after = services.count()
     assert after["getlast"] == before["getlast"] + 1
@@ -138,7 +138,7 @@ def test_an_upload_after_weeks_of_silence_brings_the_days_of_the_silence(service
     source, log = services.source(tmp_path, history_days=12), MemoryLog()
     polled(source, log)
     for _ in range(48):
-        services.clock.time += timedelta(hours=8)
+        services.clock.advance(hours=8)
         polled(source, log)
     services.asked.clear()
     services.index += 1
@@ -188,11 +188,11 @@ def test_a_token_that_is_refused_is_followed_by_one_login(services: Services, tm
     source = services.source(tmp_path, phone=False)
     log = polled(source, MemoryLog())
     services.refused = {"token-1"}
-    services.clock.time += timedelta(hours=2)
+    services.clock.advance(hours=2)
     polled(source, log)
     assert len(services.forms) == 2
     services.fail("therapytimeline/", 401, times=2)
-    services.clock.time += timedelta(hours=2)
+    services.clock.advance(hours=2)
     with pytest.raises(Retryable, match="token") as caught:
         polled(source, log)
     assert caught.value.after_s == 1800.0
@@ -201,7 +201,7 @@ def test_a_token_that_is_refused_is_followed_by_one_login(services: Services, tm
 def test_a_token_near_its_end_is_not_used_any_more(services: Services, tmp_path: Path) -> None:
     source = services.source(tmp_path, phone=False)
     log = polled(source, MemoryLog())
-    services.clock.time += timedelta(hours=7, minutes=58)
+    services.clock.advance(hours=7, minutes=58)
     polled(source, log)
     assert len(services.forms) == 2
 
@@ -478,7 +478,7 @@ def test_what_cannot_be_read_is_a_change_and_is_read_again_by_itself(
         with pytest.raises(SourceChanged, match="cannot be read") as caught:
             polled(services.source(tmp_path), log)
         assert caught.value.after_s == 3600
-        services.clock.time += timedelta(hours=1)
+        services.clock.advance(hours=1)
     assert log.of("bolus.completed"), "what can be read is there"
     assert not log.of("window.fetched")
     services.timeline, services.therapy = good

@@ -13,7 +13,8 @@ import requests
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, by_identity, daemon, eventually, recent_pump
+from tests.e2e.installation import ZONE, Installation, by_identity, daemon, eventually, recent_pump
+from tests.support.clocks import ShiftedClock
 
 SECRET = "marked-web-secret-5f1e"
 
@@ -46,7 +47,7 @@ def listening(command: list[str], environment: dict[str, str], said: list[str]) 
 
 def test_a_disk_that_is_wiped_at_every_restart_doubles_nothing(tmp_path: Path) -> None:
     said: list[str] = []
-    with TandemCloud([recent_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         with web(home, said) as url:
             assert requests.get(f"{url}/update", timeout=30).status_code == 401
@@ -73,7 +74,7 @@ def test_a_disk_that_is_wiped_at_every_restart_doubles_nothing(tmp_path: Path) -
 
 
 def test_without_a_secret_it_does_not_start(tmp_path: Path) -> None:
-    with TandemCloud([], MovedClock()) as cloud:
+    with TandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
         done = home.run("web", "--port", "0", expect=(2,))
     assert "TCONNECTSYNC_HEROKU_SECRET" in done.stderr
@@ -82,7 +83,7 @@ def test_without_a_secret_it_does_not_start(tmp_path: Path) -> None:
 
 def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
     """The host's line, its port and router, and its empty variables for the fields of its form that nobody filled in."""
-    with TandemCloud([], MovedClock()) as cloud:
+    with TandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
     environment = {
         **{name: value for name, value in home.environment.items() if name != "HOME"},
@@ -103,7 +104,7 @@ def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
 
 
 def test_a_cycle_is_handed_to_the_daemon_that_owns_the_folder(tmp_path: Path) -> None:
-    with TandemCloud([recent_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         with daemon(home) as living, web(home, []) as url:
             answer = requests.get(f"{url}/update", params={"secret": SECRET}, timeout=200)
@@ -113,7 +114,7 @@ def test_a_cycle_is_handed_to_the_daemon_that_owns_the_folder(tmp_path: Path) ->
 
 
 def test_with_an_interval_it_syncs_unasked(tmp_path: Path) -> None:
-    with TandemCloud([recent_pump(3)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         more = "[web]\ninterval_mins = 60\n"
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=more)
         with web(home, []) as url:
@@ -126,7 +127,7 @@ def test_with_an_interval_it_syncs_unasked(tmp_path: Path) -> None:
 
 
 def test_a_cycle_that_fails_unexpectedly_is_an_answer_and_not_the_end(tmp_path: Path) -> None:
-    with TandemCloud([], MovedClock()) as cloud:
+    with TandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
         with web(home, []) as url:
             (home.folder / "data").write_text("a file where a folder is to be")
@@ -138,7 +139,7 @@ def test_a_cycle_that_fails_unexpectedly_is_an_answer_and_not_the_end(tmp_path: 
 
 
 def test_without_its_packages_it_says_what_to_install(tmp_path: Path) -> None:
-    with TandemCloud([], MovedClock()) as cloud:
+    with TandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
     program = "import sys; sys.modules['flask'] = None; from tconnectsync.cli import main; sys.exit(main())"
     words = [sys.executable, "-c", program, *home.command("web")[3:]]

@@ -12,12 +12,13 @@ from tconnectsync_simulator.cloud.faults import login_refused
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.alerts.receivers import http_receiver, mail_receiver
-from tests.e2e.installation import ZONE, Installation, MovedClock, SyncSetup, daemon, eventually, recent_pump
+from tests.e2e.installation import ZONE, Installation, SyncSetup, daemon, eventually, recent_pump
+from tests.support.clocks import ShiftedClock
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[SyncSetup]:
-    with TandemCloud([recent_pump(2)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(2)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
             cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1)
         )

@@ -24,7 +24,8 @@ import attrs
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, MovedClock, recent_pump
+from tests.e2e.installation import ZONE, recent_pump
+from tests.support.clocks import ShiftedClock
 from tests.support.real_servers import ServersMissing, cache_folder, find_programs, running_nightscout
 from tests.support.terminal import Typist, at_terminal
 
@@ -318,7 +319,7 @@ def main() -> int:
         environment = copy_settings(computer)
         shutil.copytree(ROOT, computer / CHECKOUT[1:], ignore=NOT_COPIED, symlinks=True)
         with (
-            TandemCloud([recent_pump(31)], MovedClock()) as cloud,
+            TandemCloud([recent_pump(31)], ShiftedClock()) as cloud,
             some_nightscout(simulated=given.simulated, folder=folder / "site") as (url, secret),
             booted(computer, environment) as running,
         ):

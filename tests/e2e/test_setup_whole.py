@@ -17,7 +17,8 @@ from tconnectsync.plugin.manager import load_plugins
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, MovedClock, recent_pump
+from tests.e2e.installation import ZONE, recent_pump
+from tests.support.clocks import ShiftedClock
 from tests.support.terminal import Typist, at_terminal
 
 OLDER = ".env"
@@ -64,7 +65,7 @@ class Newcomer:
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[TandemCloud]:
-    with TandemCloud([recent_pump(4)], MovedClock()) as cloud:
+    with TandemCloud([recent_pump(4)], ShiftedClock()) as cloud:
         yield cloud
 
 

@@ -168,8 +168,9 @@ def test_a_failed_write_tells_whether_it_may_have_happened(
     ],
 )
 def test_retry_after_is_honoured_as_seconds_or_date(
-    site: StubSite, client: NightscoutClient, header: str, wait_s: float | None
+    site: StubSite, client: NightscoutClient, clock: FakeClock, header: str, wait_s: float | None
 ) -> None:
+    clock.still = True
     site.fail("GET", "treatments", Fault(status=503, headers={"Retry-After": header}))
     with pytest.raises(Retryable) as told:
         read(client)
@@ -420,7 +421,8 @@ def test_a_status_that_is_not_nightscouts_is_an_error(site: StubSite, client: Ni
         client.status()
 
 
-def test_the_clock_is_compared_with_the_sites(site: StubSite, client: NightscoutClient) -> None:
+def test_the_clock_is_compared_with_the_sites(site: StubSite, client: NightscoutClient, clock: FakeClock) -> None:
+    clock.still = True
     site.date = (NOW - timedelta(minutes=10)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     read(client)
     assert client.clock_ahead_s == 600.0

@@ -69,7 +69,7 @@ def web_app(
     def check_login() -> tuple[Response, int]:
         findings = read_findings()
         good = all(finding.good for finding in findings)
-        body = {"good": good, "findings": [finding.told() for finding in findings]}
+        body = {"good": good, "findings": [finding.to_json() for finding in findings]}
         return jsonify(body), 200 if good else 503
 
     app.before_request(lambda: _admit(gate))

@@ -24,24 +24,18 @@ def perform(invocation: CliContext, command: str, **arguments: Any) -> int:
 
 
 def ask(invocation: CliContext, command: str, **arguments: Any) -> Result:
-    """Send a request to the engine, in this process or in the daemon, and return its result."""
-    config, plugins = invocation.config(), invocation.plugins()
-    from tconnectsync.daemon.execute import execute
-    from tconnectsync.jobs.messages import Notice, Request, Result
+    """Send a request to the engine, show its progress on stderr, and return its result."""
+    from tconnectsync.jobs.messages import Notice, Progress
 
-    request = Request(command=command, args=arguments)
-    result: Result | None = None
     with ProgressLine(stream=sys.stderr) as line:
-        for step in execute(config, plugins, request, clock=invocation.clock):
-            if isinstance(step, Result):
-                result = step
-            elif isinstance(step, Notice):
+
+        def show(step: Progress | Notice) -> None:
+            if isinstance(step, Notice):
                 say(step.words, err=True)
             else:
                 line.show(step.message, step.done, step.total)
-    if result is None:
-        raise RuntimeError(f"the request {command!r} ended without a result")
-    return result
+
+        return invocation.perform(command, arguments, show)
 
 
 def conclude(invocation: CliContext, status: int, lines: Iterable[str]) -> int:

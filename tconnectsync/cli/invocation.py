@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from tconnectsync.folder_owner import as_caller, become_owner_of
 if TYPE_CHECKING:
     from tconnectsync.cli.logging_setup import Logs
     from tconnectsync.config.model import Config
+    from tconnectsync.jobs.messages import Notice, Progress, Result
     from tconnectsync.plugin.manager import Plugins
     from tconnectsync.plugin.receiver import CheckResult
 
@@ -90,20 +91,33 @@ class CliContext:
         if self.logs is not None:
             self.logs.level("warning")
 
-    def request(self, command: str, **arguments: Any) -> tuple[int, tuple[str, ...]]:
-        """Send a request to the engine and print nothing; return exit status and lines, also for expected errors."""
+    def perform(
+        self, command: str, arguments: Mapping[str, Any], show: Callable[[Progress | Notice], None] = lambda _: None
+    ) -> Result:
+        """Send a request to the engine, in this process or in the daemon, and return its result. ``show`` gets the steps before."""
+        config, plugins = self.config(), self.plugins()
         from tconnectsync.daemon.execute import execute
         from tconnectsync.jobs.messages import Request, Result
 
-        asked = Request(command=command, args=arguments)
+        result: Result | None = None
+        for step in execute(config, plugins, Request(command=command, args=arguments), clock=self.clock):
+            if isinstance(step, Result):
+                result = step
+            else:
+                show(step)
+        if result is None:
+            raise RuntimeError(f"the request {command!r} ended without a result")
+        return result
+
+    def request(self, command: str, **arguments: Any) -> tuple[int, tuple[str, ...]]:
+        """Send a request and print nothing; return exit status and lines, also for expected errors. For plugins' commands."""
         try:
-            for step in execute(self.config(), self.plugins(), asked, clock=self.clock):
-                if isinstance(step, Result):
-                    return step.status, step.lines
+            result = self.perform(command, arguments)
         except TconnectsyncError as error:
-            failed = Result.of_error(error)
-            return failed.status, failed.lines
-        raise RuntimeError(f"the request {command!r} ended without a result")
+            from tconnectsync.jobs.messages import Result
+
+            result = Result.of_error(error)
+        return result.status, result.lines
 
     def read_status(self) -> dict[str, Any]:
         """Return what ``status --json`` prints. Errors: ConfigError."""

@@ -47,7 +47,7 @@ COMMANDS = {
 
 
 def module_of(command: str) -> str:
-    """Return the name of the module in ``cli.commands`` that holds a command."""
+    """Return the name of the module in ``cli.commands`` of a command."""
     return "import_files" if command == "import" else command.replace("-", "_")
 
 

@@ -295,5 +295,5 @@ class _OptionMerger:
         """Use the default that this option has if another variable is set."""
         for variable, value in self.field.metadata.get("default_with_env", {}).items():
             if self.sources.environ.get(variable, "").strip():
-                self.put(value, f"environment: default beside {variable}")
+                self.put(value, f"environment: default with {variable}")
                 return

@@ -42,7 +42,7 @@ def execute(config: Config, plugins: Plugins, request: Request, *, clock: Clock)
         try:
             yield from _run_here(config, plugins, request, clock)
         except IndexCorrupt as error:  # the file is deleted: try once more, which rebuilds it
-            log.error('index_harmed message="%s"', error.message)
+            log.error('index_corrupt message="%s"', error.message)
             yield from _run_here(config, plugins, request, clock)
     finally:
         lock.release()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from tconnectsync.errors import Retryable
+from tconnectsync.errors import RequestRefused, Retryable
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress, Result
@@ -21,21 +21,20 @@ from tconnectsync.runtime.sink_runner import SinkRunner
 
 def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
     """Fetch and fold everything, then delete the older bridge's documents of the same records and deliver the sink's."""
-    name, runner, unknown = find_runner(engine, args)
-    if runner is None:
-        yield unknown
-        return
+    name = str(args.get("sink"))
+    runner = find_runner(engine, name)
     if args.get("skip"):
         runner.allow_others()
         yield from drain(engine, (name,))
         yield conclude(
-            engine, f"{name}: the older bridge's documents stay; the sink delivers beside them", only=(name,)
+            engine,
+            f"{name}: the older bridge's documents stay, and the sink delivers its own documents too",
+            only=(name,),
         )
         return
     receiver = runner.sender.receiver
     if not can_adopt(receiver):
-        yield Result(status=ExitStatus.USAGE, lines=(cannot_adopt_text(name),))
-        return
+        raise RequestRefused(cannot_adopt_text(name))
     runs = start_runs(engine, lambda poller: poller.request_poll())
     yield from poll(engine, runs)
     while engine.timeline_is_current and runner.folding.fold(engine.views, version=engine.version):

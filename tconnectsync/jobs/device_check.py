@@ -118,5 +118,5 @@ class DeviceIdentityCheck:
             for key in range(stream.first_key, stream.last_key + width, width):
                 at = self.events.neighbour(stream.id, min(key, stream.last_key) + 1, before=True)
                 for event in () if at is None else self.events.read(stream.id, at[0], at[0]):
-                    found[stream.pump].update(told for ask in self._asked if (told := ask(event)) is not None)
+                    found[stream.pump].update(device for ask in self._asked if (device := ask(event)) is not None)
         return found

@@ -41,7 +41,7 @@ _Range = tuple[date, date]
 
 @attrs.frozen(kw_only=True)
 class _ImportFile:
-    """A file and its importer; ``file_stamp`` changes if somebody writes to the file."""
+    """A file and its importer; ``file_stamp`` changes if the file is written to."""
 
     path: Path
     importer: Importer
@@ -51,7 +51,7 @@ class _ImportFile:
 
 @attrs.define
 class _Found:
-    """What was imported: pump-local days by source and pump, and each importer's note about its file."""
+    """The result of an import: pump-local days by source and pump, and each importer's note about its file."""
 
     days: dict[tuple[str, str], set[date]] = attrs.field(factory=lambda: defaultdict(set))
     notes: list[str] = attrs.field(factory=list)
@@ -74,21 +74,21 @@ def import_files(engine: Engine, args: Mapping[str, Any]) -> Generator[Step, Non
 def _import(
     engine: Engine, files: Sequence[_ImportFile], options: ImportOptions
 ) -> Generator[Step, None, tuple[str, ...]]:
-    whole = sum(file.size for file in files)
+    total = sum(file.size for file in files)
     found, before = _Found(brought=EventCount(engine.events.end)), 0
     same_device = DeviceIdentityCheck(engine.events)
     for file in files:
         for batch, read in _batches(file, attrs.evolve(options, looking=True)):
             _must_be_timed(batch)
             same_device.add(batch.events, file.importer.device)
-            yield Progress(message=f"looking through {file.path.name}", done=(before + read) // 2, total=whole)
+            yield Progress(message=f"checking {file.path.name}", done=(before + read) // 2, total=total)
         before += file.size
     same_device.require_same_device()
     yield from (Notice(words=words) for words in same_device.notices())
     engine.append_depth += 1
     try:
         for file in files:
-            yield from _take(engine, file, options, found, done=before, total=whole)
+            yield from _take(engine, file, options, found, done=before, total=total)
             before += file.size
         engine.events.append(_history_opened(engine, found.days, options.received_at))
     finally:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
+from tconnectsync.errors import RequestRefused
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.ingest.fetch import Fetch, FetchState
 from tconnectsync.ingest.poller import Poller
@@ -36,7 +36,10 @@ def with_failures(result: Result, runs: Sequence[Fetch]) -> Result:
         return result
     return Result(
         status=ExitStatus.SOURCE,
-        lines=(*result.lines, "not everything could be read; run the command again: nothing is doubled"),
+        lines=(
+            *result.lines,
+            "not everything could be read; run the command again; records that are known are skipped",
+        ),
     )
 
 
@@ -44,11 +47,10 @@ def drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Progr
     """Run until nothing more can be folded or delivered now."""
     runners = [runner for name, runner in engine.runners.items() if only is None or name in only]
     most = 0
-    told, next_count_s = Progress(message="folding"), engine.clock.monotonic()
+    progress, next_count_s = Progress(message="folding"), engine.clock.monotonic()
     while engine.run_once(polling=False, only=only):
-        if (
-            engine.clock.monotonic() >= next_count_s
-        ):  # counting a year's backlog takes longer than sending a batch of it
+        # rarely, because counting a year's backlog takes longer than sending a batch of it
+        if engine.clock.monotonic() >= next_count_s:
             next_count_s = engine.clock.monotonic() + COUNT_EVERY_S
             folding = sum(runner.outbox.checkpoints.invalid_count() for runner in runners)
             pending = sum(runner.outbox.queue.waiting(engine.clock.now()) for runner in runners)
@@ -58,8 +60,8 @@ def drain(engine: Engine, only: tuple[str, ...] | None = None) -> Iterator[Progr
                 if folding
                 else f"delivering, {counted(pending, 'document')} to go"
             )
-            told = Progress(message=words, done=most - folding - pending, total=most)
-        yield told
+            progress = Progress(message=words, done=most - folding - pending, total=most)
+        yield progress
 
 
 def start_runs(engine: Engine, begin: Callable[[Poller], list[Fetch]]) -> list[Fetch]:
@@ -67,14 +69,13 @@ def start_runs(engine: Engine, begin: Callable[[Poller], list[Fetch]]) -> list[F
     return [run for poller in engine.pollers.values() if poller.can_poll() for run in begin(poller)]
 
 
-def find_runner(engine: Engine, args: Mapping[str, Any]) -> tuple[str, SinkRunner | None, Result]:
-    name = str(args.get("sink"))
-    return name, engine.runners.get(name), no_such_sink(engine, name)
-
-
-def no_such_sink(engine: Engine, name: str) -> Result:
-    """Return the result for a sink that is not on."""
-    known = ", ".join(sorted(engine.runners)) or "none"
-    return Result(
-        status=ExitStatus.USAGE, lines=(f"the sink {name!r} is not on; these are on: {known}. Nothing was done.",)
-    )
+def find_runner(engine: Engine, sink: str) -> SinkRunner:
+    """Return the runner of a sink. Errors: RequestRefused if the sink is off."""
+    runner = engine.runners.get(sink)
+    if runner is None:
+        on = ", ".join(sorted(engine.runners)) or "none"
+        raise RequestRefused(
+            f"The sink {sink!r} is off. Nothing was done. These are on: {on}.",
+            remedy="Turn it on in the configuration, then run `tconnectsync check`.",
+        )
+    return runner

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from tconnectsync.exit_status import ExitStatus
+from tconnectsync.errors import RequestRefused
 from tconnectsync.ingest.event_count import EventCount
 from tconnectsync.jobs.days import utc_range
-from tconnectsync.jobs.messages import Job, Progress, Result
+from tconnectsync.jobs.messages import Job, Progress
 from tconnectsync.jobs.outcome import conclude
 from tconnectsync.jobs.steps import drain, find_runner, poll, start_runs, with_failures
 from tconnectsync.runtime.engine import Engine
@@ -20,6 +20,7 @@ log = logging.getLogger("tconnectsync.jobs")
 
 
 def sync(engine: Engine) -> Job:
+    """Fetch new data from every source, and deliver it."""
     runs = start_runs(engine, lambda poller: poller.request_poll())
     yield from poll(engine, runs)
     yield from drain(engine)
@@ -27,11 +28,11 @@ def sync(engine: Engine) -> Job:
 
 
 def backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
+    """Fetch the days from ``first`` to ``last`` again (ISO dates, both included), and deliver what is new."""
     first = date.fromisoformat(args["first"])
     last = date.fromisoformat(args["last"]) if args.get("last") else engine.clock.now().date() + timedelta(days=1)
     if last < first:
-        yield Result(status=ExitStatus.USAGE, lines=(f"the range is empty: {first} is after {last}",))
-        return
+        raise RequestRefused(f"The range is empty: {first} is after {last}. Nothing was done.")
     brought = EventCount(engine.events.end)
     runs = start_runs(engine, lambda poller: poller.start_backfill(first, last, brought))
     yield from poll(engine, runs)
@@ -40,6 +41,7 @@ def backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
 
 
 def import_job(engine: Engine, args: Mapping[str, Any]) -> Job:
+    """Import files, and deliver what is new."""
     from tconnectsync.jobs.import_files import import_files
 
     lines = yield from import_files(engine, args)
@@ -48,10 +50,9 @@ def import_job(engine: Engine, args: Mapping[str, Any]) -> Job:
 
 
 def replay(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
-    name, runner, unknown = find_runner(engine, args)
-    if runner is None:
-        yield unknown
-        return
+    """Deliver a sink's documents from ``first`` to ``last`` again."""
+    name = str(args.get("sink"))
+    runner = find_runner(engine, name)
     while engine.run_once(polling=False, only=()):  # wait for a running poll
         yield Progress(message="reading the log")
     while engine.timeline_is_current and runner.folding.fold(engine.views, version=engine.version):
@@ -66,7 +67,8 @@ def replay(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
 
 
 def resume(engine: Engine, args: Mapping[str, Any]) -> Job:
-    name, runner, unknown = find_runner(engine, args)
+    """End the stop of a source or sink, and continue with it."""
+    name = str(args.get("sink"))
     poller = engine.pollers.get(name)
     if poller is not None:
         poller.resume()
@@ -74,29 +76,22 @@ def resume(engine: Engine, args: Mapping[str, Any]) -> Job:
         yield from drain(engine)
         yield conclude(engine, f"{name}: resumed")
         return
-    if runner is None:
-        yield unknown
-        return
-    runner.resume()
+    find_runner(engine, name).resume()
     yield from drain(engine, (name,))
     yield conclude(engine, f"{name}: resumed", only=(name,))
 
 
 def dead_letters(engine: Engine, args: Mapping[str, Any], *, retry: bool) -> Job:
-    name, runner, unknown = find_runner(engine, args)
-    if runner is None:
-        yield unknown
-        return
+    """Retry or drop a sink's dead letters: those with the ``ids``, or all."""
+    name = str(args.get("sink"))
+    runner = find_runner(engine, name)
     ids = args.get("ids")
     count = runner.outbox.dead_letters.retry(ids) if retry else runner.outbox.dead_letters.drop(ids)
     if ids and not count:
-        yield Result(
-            status=ExitStatus.USAGE,
-            lines=(
-                f"{name}: no dead letter has these IDs; nothing was changed. List them: `tconnectsync dead-letters list`",
-            ),
+        raise RequestRefused(
+            f"{name} has no dead letter with these IDs. Nothing was changed.",
+            remedy="List them: `tconnectsync dead-letters list`.",
         )
-        return
     yield from drain(engine, (name,))
     word = "tried again" if retry else "dropped"
     yield conclude(engine, f"{name}: {counted(count, 'dead letter')} {word}", only=(name,))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
-from tconnectsync.errors import Retryable
+from tconnectsync.errors import RequestRefused, Retryable
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress, Result
@@ -28,13 +28,10 @@ _MOST_LINES, _MOST_JSON = 20, 1000
 
 def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any]) -> Job:
     """Compare, repair, and compare again. Orphaned documents are deleted only after everything was fetched once more."""
-    name, runner, unknown = find_runner(engine, args)
-    if runner is None:
-        yield unknown
-        return
+    name = str(args.get("sink"))
+    runner = find_runner(engine, name)
     if not isinstance(runner.sender.receiver, ReadableReceiver):
-        yield Result(status=ExitStatus.USAGE, lines=(cannot_verify_text(name),))
-        return
+        raise RequestRefused(cannot_verify_text(name))
     while engine.run_once(polling=False, only=()):  # wait for a running poll
         yield Progress(message="reading the log")
     yield from drain(engine, (name,))

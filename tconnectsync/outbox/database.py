@@ -74,7 +74,7 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """Open the file beside the daemon that writes it. Raises OtherVersion, sqlite3.Error."""
+    """Open the file for reading, while a daemon may write it. Raises OtherVersion, sqlite3.Error."""
     require_own_database(path)
     db = connect_to_read(path)
     try:
@@ -94,7 +94,7 @@ def _require_version(db: sqlite3.Connection, *others: int) -> None:
 def move_aside(path: Path, error: sqlite3.Error) -> dict[str, str]:
     """Keep an unusable file as ``<name>.damaged``, or as ``<name>.v1`` if an older release wrote it.
 
-    Return the facts that only the old file holds: the user's decisions and the address.
+    Return the facts that cannot be rebuilt: the user's decisions and the address.
     """
     ending, kept = "damaged", dict[str, str]()
     if isinstance(error, OtherVersion):

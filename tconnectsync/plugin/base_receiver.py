@@ -34,7 +34,7 @@ class BaseReceiver(ABC):
         return None
 
     def read_back(self, first: datetime, last: datetime) -> Iterator[StoredDocument]:  # noqa: ARG002
-        """Yield nothing: this receiver does not show what it holds."""
+        """Yield nothing: this receiver cannot list its documents."""
         return iter(())
 
     def check(self) -> Iterator[CheckResult]:

@@ -63,7 +63,7 @@ class StoredDocument:
     """One stored copy of a document.
 
     - ``document_id`` is "" for a document of another program. Its ``receiver_key`` is "" too, unless no document of this sink
-      with that key could be stored beside it.
+      with that key could be stored next to it.
     - ``unique_slot`` as in :class:`tconnectsync.plugin.fold.Document`.
     - ``pump``: the serial number, if the copy has one. A copy that no fold makes any more is deleted only if the log knows its
       pump and its time.
@@ -112,8 +112,8 @@ class CheckResult:
     remedy: str | None = None
     upload: tuple[datetime, datetime] | None = None
 
-    def told(self) -> dict[str, Any]:
-        """What is printed: ``good``, ``what``, ``remedy``."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of ``check --json``: ``good``, ``what``, ``remedy``."""
         return {"good": self.good, "what": self.what, "remedy": self.remedy}
 
 
@@ -178,7 +178,7 @@ def rendered(receiver: Receiver, document: Document) -> Mapping[str, Any] | Refu
 class LegacyMatch:
     """A document of an older bridge. ``same``: one of our documents describes the same fact; None: unknown.
 
-    ``impossible`` (with ``same``): its value is impossible. It is deleted, and no document of ours replaces it.
+    ``impossible`` (with ``same``): its value is impossible. It is deleted, and none of our documents replaces it.
     """
 
     stored: StoredDocument

@@ -28,7 +28,7 @@ hookimpl = pluggy.HookimplMarker("tconnectsync")
 
 @attrs.frozen(kw_only=True)
 class Context:
-    """What the engine gives to a plugin: the clock, a private folder (0700) for tokens and caches, the product's version.
+    """Services of the engine for a plugin: the clock, a private folder (0700) for tokens and caches, the product's version.
 
     ``zone_of(day)`` returns the configured IANA zone name for a ``datetime.date``; ``sections`` are the loaded configuration
     sections by name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import attrs
@@ -17,12 +18,9 @@ def read_dead_letters(config: Config, sink: str | None = None) -> list[dict[str,
     for name in sorted(config.sinks):
         path = outbox_path(config.data_dir, name)
         if (sink is None or sink == name) and path.exists():
-            outbox = Outbox(path, writable=False)
-            try:
+            with closing(Outbox(path, writable=False)) as outbox:
                 found.extend(
                     {**attrs.asdict(letter), "sink": name, "at": letter.at.isoformat().replace("+00:00", "Z")}
                     for letter in outbox.dead_letters.all()
                 )
-            finally:
-                outbox.close()
     return found

@@ -14,6 +14,7 @@ from typing import Any
 
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
+from tconnectsync.errors import RequestRefused
 from tconnectsync.eventlog import INDEX_NAME, OverlayFiles
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.filesystem import TEMPORARY
@@ -21,7 +22,7 @@ from tconnectsync.jobs.adopt import adoption_blocker
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Result
 from tconnectsync.jobs.outcome import problems, result_of
-from tconnectsync.jobs.steps import no_such_sink
+from tconnectsync.jobs.steps import find_runner
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import Delivery, Receiver, Refused, can_adopt, rendered
@@ -33,7 +34,6 @@ from tconnectsync.runtime.sink_runner import SinkRunner
 
 _PREFIX = ".preview-"
 _LEFT_BEHIND_S = 86_400.0
-_DOCUMENTS_WAIT = 5
 _BATCH = 1000
 
 
@@ -50,16 +50,13 @@ def preview(
 
     Each is ``{"sink", "action", "id", "collection", "at", "document"}``. ``action`` is "put", "withdraw" (a deletion: no
     document, ``stored`` is the receiver's key) or "set aside" (it would be refused; ``reason`` says why). The last item is the
-    Result with the problems of sources and sinks.
+    Result with the problems of sources and sinks. Errors: RequestRefused if ``sink`` is off.
     """
     make_data_dir(config)  # the login token is stored there
     with _scratch_engine(config, plugins, clock, polling=sink is None) as engine:
-        if sink is not None and sink not in engine.runners:
-            yield no_such_sink(engine, sink)
-            return
+        runners = list(engine.runners.values()) if sink is None else [find_runner(engine, sink)]
         engine.run_once(polling=False, only=())
-        only = tuple(engine.runners) if sink is None else (sink,)
-        for runner in (engine.runners[name] for name in only):
+        for runner in runners:
             _fold(engine, runner)
             if sink is not None:
                 runner.replay(*_utc_days(config, first, last))
@@ -67,8 +64,8 @@ def preview(
             runner.delivery.preview_preflight()
             for delivery in _deliveries(runner.outbox, clock):
                 yield {"sink": runner.name, **_described(runner.sender.receiver, delivery)}
-        found = problems(engine, None if sink is None else only)
-        yield result_of(problem for problem in found if problem[0] != _DOCUMENTS_WAIT)
+        found = problems(engine, None if sink is None else (sink,))
+        yield result_of(problem for problem in found if problem[0] != ExitStatus.WAITING)
 
 
 def preview_adoption(
@@ -84,12 +81,10 @@ def preview_adoption(
     """Return what ``adopt`` of ``sink`` would replace. Fetches data, but changes nothing here or in the receiver."""
     make_data_dir(config)  # the login token is stored there
     with _scratch_engine(config, plugins, clock, polling=True) as engine:
-        runner = engine.runners.get(sink)
-        if runner is None:
-            return no_such_sink(engine, sink)
+        runner = find_runner(engine, sink)
         receiver = runner.sender.receiver
         if not can_adopt(receiver):
-            return Result(status=ExitStatus.USAGE, lines=(cannot_adopt_text(sink),))
+            raise RequestRefused(cannot_adopt_text(sink))
         engine.run_once(polling=False, only=())
         _fold(engine, runner)
         days = _utc_days(config, first, last)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import HEALTH
 from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.retry.health import HealthState
+from tconnectsync.runtime.data_dir import outbox_path
 from tconnectsync.text.plural import counted
 
 STOPPED = {
@@ -22,21 +24,16 @@ STOPPED = {
 
 def sink_findings(data_dir: Path, name: str) -> Iterator[CheckResult]:
     """Yield a result if the sink has stopped; nothing if it delivers or has not run yet."""
-    path = data_dir / "outbox" / f"{name}.sqlite"
+    path = outbox_path(data_dir, name)
     if not path.exists():
         return
     try:
-        outbox = Outbox(path, writable=False)
-        try:
-            condition, waiting = outbox.facts.get(HEALTH), outbox.dead_letters.counts().pending
-        finally:
-            outbox.close()
+        with closing(Outbox(path, writable=False)) as outbox:
+            health, waiting = outbox.facts.get(HEALTH), outbox.dead_letters.counts().pending
     except sqlite3.Error:
         return  # `status` reports it, with the remedy
-    words = STOPPED.get(condition.state)
+    words = STOPPED.get(health.state)
     if words is not None:
         documents = f"; waiting: {counted(waiting, 'document')}" if waiting else ""
-        what = f"{name}: {words}{documents}: {condition.message}"
-        yield CheckResult(
-            good=False, what=what, remedy=condition.remedy or f"`tconnectsync resume {name}` tries again."
-        )
+        what = f"{name}: {words}{documents}: {health.message}"
+        yield CheckResult(good=False, what=what, remedy=health.remedy or f"`tconnectsync resume {name}` tries again.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,7 @@ from tconnectsync.config.model import Config
 from tconnectsync.daemon.control import SOCKET_NAME
 from tconnectsync.daemon.state import daemon_health
 from tconnectsync.disk_check import FAILING, disk_remedy, look_at_disk
-from tconnectsync.errors import (
-    LogCorrupt,
-    TconnectsyncError,
-)
+from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog, LogSize
 from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox, set_aside_words
@@ -27,13 +25,14 @@ from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.reconcile.report import twice_text
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.retry.health import Health, HealthState
+from tconnectsync.runtime.data_dir import outbox_path
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 
 COMPARED_LATE = timedelta(days=3)
 """If the daily comparison with the receiver fails for longer than this, it is bad."""
 
-UNASKED_FOR = timedelta(hours=2)
+OVERDUE = timedelta(hours=2)
 """If a planned poll is overdue by this long, the daemon is considered gone. Longer than any usual cron interval."""
 
 TYPICAL_EVENTS_A_DAY = 1_200.0
@@ -73,15 +72,15 @@ def status_of(
     }
     events = _open(data_dir, clock, found)
     try:
-        placer = None if events is None else TimelineResolver(events, zones)
+        resolver = None if events is None else TimelineResolver(events, zones)
         for name, on in sorted(sources.items()):
-            memory = SourceState.load(data_dir / "state" / f"{name}.json")
+            state = SourceState.load(data_dir / "state" / f"{name}.json")
             found["sources"][name] = _source(
-                name, memory, on=on, events=events, placer=placer, now=clock.now(), daemon=pid
+                name, state, on=on, events=events, resolver=resolver, now=clock.now(), daemon=pid
             )
         for name, on in sorted(sinks.items()):
             end = 0 if events is None else events.end
-            found["sinks"][name] = _sink(data_dir / "outbox" / f"{name}.sqlite", on=on, end=end, now=clock.now())
+            found["sinks"][name] = _sink(outbox_path(data_dir, name), on=on, end=end, now=clock.now())
     finally:
         if events is not None:
             events.close()
@@ -159,33 +158,33 @@ def _growth(events: EventLog, size: LogSize) -> dict[str, Any]:
 
 
 def _source(
-    name: str, memory: SourceState, *, on: bool, events: EventLog | None, placer: TimelineResolver | None, now: datetime,
+    name: str, state: SourceState, *, on: bool, events: EventLog | None, resolver: TimelineResolver | None, now: datetime,
     daemon: int | None,
 ) -> dict[str, Any]:  # fmt: skip
     uploads, pumps, newest, words = [], {}, None, []
-    if events is not None and placer is not None:
+    if events is not None and resolver is not None:
         try:
             uploads = [fact.body.uploaded_at for fact in events.facts("upload.seen", source=name, limit=24)]
-            pumps = placer.status(name)
-            words = placer.messages()
+            pumps = resolver.status(name)
+            words = resolver.messages()
         except LogCorrupt as error:
             words = [error.message]
         newest = max((pump["newest_event"] for pump in pumps.values() if pump["newest_event"]), default=None)
-    begun = bool(uploads) or newest is not None
-    condition = _source_health(memory, now, begun=begun, daemon=daemon) if on else Health(state=HealthState.OFF)
-    message = ". ".join(part for part in (condition.message, *words) if part)
+    has_begun = bool(uploads) or newest is not None
+    health = _source_health(state, now, has_begun=has_begun, daemon=daemon) if on else Health(state=HealthState.OFF)
+    message = ". ".join(part for part in (health.message, *words) if part)
     return {
-        **_health_json(condition, message),
-        "next_try": iso(_next_try(condition.not_before, now)),
-        "last_fetch": iso(memory.last_fetch),
+        **_health_json(health, message),
+        "next_try": iso(_next_try(health.not_before, now)),
+        "last_fetch": iso(state.last_fetch),
         "last_upload": iso(max(uploads, default=None)),
         "newest_event": iso(newest),
-        "next_poll": iso(_next_try(condition.not_before or memory.next_poll, now))
-        if condition.state not in (HealthState.OFF, HealthState.REFUSED)
+        "next_poll": iso(_next_try(health.not_before or state.next_poll, now))
+        if health.state not in (HealthState.OFF, HealthState.REFUSED)
         else None,
         "pumps": {serial: {**pump, "newest_event": iso(pump["newest_event"])} for serial, pump in pumps.items()},
-        "unknown_codes": memory.unknown_codes,
-        "set_aside": memory.set_aside,
+        "unknown_codes": state.unknown_codes,
+        "set_aside": state.set_aside,
     }
 
 
@@ -196,18 +195,18 @@ def _next_try(deadline: RememberedDeadline | None, now: datetime) -> datetime | 
     return deadline.until if deadline.is_plausible(now) else now
 
 
-def _source_health(memory: SourceState, now: datetime, *, begun: bool, daemon: int | None) -> Health:
+def _source_health(state: SourceState, now: datetime, *, has_begun: bool, daemon: int | None) -> Health:
     """Return a source's health. A source that is not polled any more, because the daemon is gone or hangs, is not ok."""
-    condition = memory.health
-    if not condition.is_ok:
-        return condition
-    if memory.last_fetch is None and begun:
+    health = state.health
+    if not health.is_ok:
+        return health
+    if state.last_fetch is None and has_begun:
         remedy = "The daemon continues automatically. If no daemon runs: `tconnectsync sync`."
         return Health(state=HealthState.WAITING, message="the first read is not complete yet", remedy=remedy)
-    if memory.last_fetch is None:
+    if state.last_fetch is None:
         return Health(state=HealthState.WAITING, message="not read yet", remedy="Run `tconnectsync sync`.")
-    planned = _next_try(memory.next_poll, now)
-    if planned is not None and now - planned > UNASKED_FOR:
+    planned = _next_try(state.next_poll, now)
+    if planned is not None and now - planned > OVERDUE:
         if daemon is None:
             message, remedy = (
                 "not read since then: no daemon runs",
@@ -217,53 +216,51 @@ def _source_health(memory: SourceState, now: datetime, *, begun: bool, daemon: i
             message = f"not read since then, although the daemon (process {daemon}) runs"
             remedy = "Run `systemctl restart tconnectsync`."
         return Health(state=HealthState.WAITING, since=planned, message=message, remedy=remedy)
-    return condition
+    return health
 
 
 def _sink(path: Path, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
     nothing: dict[str, Any] = {"cursor": 0, "behind": end if on else 0, "pending": 0, "dead": 0, "last_delivered": None}
     nothing |= {"verified_at": None, "verified": {}}
     if not path.exists():
-        return {
-            **_health_json(
-                Health(state=HealthState.WAITING if on else HealthState.OFF, message="not run yet" if on else "")
-            ),
-            **nothing,
-        }
+        health = Health(state=HealthState.WAITING, message="not run yet") if on else Health(state=HealthState.OFF)
+        return {**_health_json(health), **nothing}
     try:
-        outbox = Outbox(path, writable=False)
-        try:
-            counts = outbox.dead_letters.counts()
-            condition = outbox.facts.get(HEALTH) if on else Health(state=HealthState.OFF)
-            notes = [note.text(now) for note in outbox.facts.get(NOTES) if note.is_due(now)] if on else []
-            if counts.dead and on:
-                notes.insert(0, set_aside_words(counts.dead, outbox.dead_letters.last_reason()))
-            comparison = ComparisonState.load(outbox)
-            if on and comparison.problem and condition.is_ok:
-                condition = _not_compared(comparison, condition, now)
-            twice = comparison.counts.get("twice", 0)
-            if on and twice and not outbox.facts.get(OTHERS_ALLOWED):
-                notes.append(twice_text(twice, path.stem))
-            return {
-                **_health_json(condition, ". ".join(part for part in (condition.message, *notes) if part)),
-                "next_try": iso(_next_try(condition.not_before, now)),
-                "verified_at": iso(comparison.at),
-                "verified": dict(comparison.counts),
-                "cursor": outbox.checkpoints.cursor,
-                "behind": max(0, end - outbox.checkpoints.cursor) if on else 0,
-                "pending": counts.pending,
-                "dead": counts.dead,
-                "last_delivered": iso(outbox.facts.get(LAST_DELIVERED)),
-            }
-        finally:
-            outbox.close()
+        with closing(Outbox(path, writable=False)) as outbox:
+            return _outbox_status(outbox, on=on, end=end, now=now)
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, PermissionError):
             raise
         return {**_health_json(_unreadable(path, error)), **nothing}
 
 
-def _not_compared(comparison: ComparisonState, condition: Health, now: datetime) -> Health:
+def _outbox_status(outbox: Outbox, *, on: bool, end: int, now: datetime) -> dict[str, Any]:
+    counts, comparison, cursor = outbox.dead_letters.counts(), ComparisonState.load(outbox), outbox.checkpoints.cursor
+    health, notes = Health(state=HealthState.OFF), list[str]()
+    if on:
+        health = outbox.facts.get(HEALTH)
+        notes = [note.text(now) for note in outbox.facts.get(NOTES) if note.is_due(now)]
+        if counts.dead:
+            notes.insert(0, set_aside_words(counts.dead, outbox.dead_letters.last_reason()))
+        if comparison.problem and health.is_ok:
+            health = _not_compared(comparison, health, now)
+        twice = comparison.counts.get("twice", 0)
+        if twice and not outbox.facts.get(OTHERS_ALLOWED):
+            notes.append(twice_text(twice, outbox.path.stem))
+    return {
+        **_health_json(health, ". ".join(part for part in (health.message, *notes) if part)),
+        "next_try": iso(_next_try(health.not_before, now)),
+        "verified_at": iso(comparison.at),
+        "verified": dict(comparison.counts),
+        "cursor": cursor,
+        "behind": max(0, end - cursor) if on else 0,
+        "pending": counts.pending,
+        "dead": counts.dead,
+        "last_delivered": iso(outbox.facts.get(LAST_DELIVERED)),
+    }
+
+
+def _not_compared(comparison: ComparisonState, health: Health, now: datetime) -> Health:
     """Return the health if the receiver's documents could not be read back. It is retried, so it is not bad at once."""
     retry = (
         ""
@@ -274,7 +271,7 @@ def _not_compared(comparison: ComparisonState, condition: Health, now: datetime)
         state=HealthState.BACKING_OFF
         if comparison.at is None or now - comparison.at < COMPARED_LATE
         else HealthState.HALTED,
-        since=comparison.at or condition.since,
+        since=comparison.at or health.since,
         message=f"the site could not be compared with the log: {comparison.problem}",
         remedy=f"Delivery continues.{retry} `tconnectsync check` tests the site now.",
     )
@@ -294,12 +291,12 @@ def _unreadable(path: Path, error: Exception) -> Health:
     return Health(state=HealthState.DAMAGED, message=message, remedy=remedy)
 
 
-def _health_json(condition: Health, message: str | None = None) -> dict[str, Any]:
+def _health_json(health: Health, message: str | None = None) -> dict[str, Any]:
     return {
-        "state": condition.state,
-        "since": iso(condition.since),
-        "message": condition.message if message is None else message,
-        "remedy": condition.remedy,
+        "state": health.state,
+        "since": iso(health.since),
+        "message": health.message if message is None else message,
+        "remedy": health.remedy,
     }
 
 

@@ -51,10 +51,10 @@ def verify(
         closing(EventLog.open(config.data_dir, clock=clock, writable=False, decoders=decoders)) as events,
         closing(Outbox(path, writable=False)) as outbox,
     ):
-        mended = {
+        refetched = {
             name: SourceState.load(config.data_dir / "state" / f"{name}.json").refetched_until for name in decoders
         }
-        gaps_of_source = open_gaps_by_source(events, mended)  # as the daemon does: its verdict is the same
+        gaps_of_source = open_gaps_by_source(events, refetched)  # as in the daemon, so that the result is the same
         views = event_streams(events, TimelineResolver(events, config.zones).resolve(), gaps_of_source)
         folding = FoldRunner(outbox, {fold.name: fold for fold in opened.folds})
         verifier = Verifier(folding, opened.receiver, events, views, clock)

@@ -71,7 +71,7 @@ def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
         return None  # the data is old in any zone, or the clock is slow
     fitting = tuple(place for place, lag_s in possible.items() if lag_s == best_s)
     if fitting:
-        fitting += places_with_clock_of(fitting[0], upload.at, many=MOST_NAMED - len(fitting), beside=fitting)
+        fitting += places_with_clock_of(fitting[0], upload.at, many=MOST_NAMED - len(fitting), excluded=fitting)
     zone = zones.name_at(day)
     at_home = zones.wall_of(upload.at)
     words = (
@@ -94,11 +94,11 @@ def clock_ahead(upload: Upload, zones: Zones) -> CheckResult | None:
     )
 
 
-def places_with_clock_of(place: str, at: datetime, *, many: int, beside: Collection[str] = ()) -> tuple[str, ...]:
+def places_with_clock_of(place: str, at: datetime, *, many: int, excluded: Collection[str] = ()) -> tuple[str, ...]:
     """Return at most ``many`` other zones with the same clock as ``place`` at ``at``, zones of its own region first."""
     region = place.partition("/")[0]
     wanted = at.astimezone(ZoneInfo(place)).utcoffset()
-    candidates = (name for name in available_timezones() if name.partition("/")[0] in _REGIONS and name not in beside)
+    candidates = (name for name in available_timezones() if name.partition("/")[0] in _REGIONS and name not in excluded)
     found: list[str] = []
     for name in sorted(candidates, key=lambda name: (not name.startswith(f"{region}/"), name)):
         if len(found) >= many:

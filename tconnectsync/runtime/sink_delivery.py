@@ -41,11 +41,11 @@ class SinkDelivery:
 
     @property
     def outbox(self) -> Outbox:
-        """The sink's file."""
+        """The sink's outbox."""
         return self.sender.outbox
 
     def due(self, now: datetime) -> datetime | None:
-        """When the next delivery may start; None: nothing waits, or the user must act first."""
+        """Return when the next delivery may start; None: nothing waits, or the user must act first."""
         if self.health.state in (HealthState.HALTED, HealthState.BRAKED):
             return None
         due = self.outbox.queue.next_due(now)

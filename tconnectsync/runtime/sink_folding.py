@@ -29,7 +29,7 @@ from tconnectsync.timeline.event_stream import EventStream
 
 log = logging.getLogger("tconnectsync.sinks")
 SLICE_S = 0.25
-"""How long one slice of folding may take, so that the other sinks and sources get their turn."""
+"""The maximum duration of one slice of folding, so that other sinks and sources get their turn."""
 
 
 @attrs.define
@@ -43,12 +43,12 @@ class SinkFolding:
     clock: Clock
     health: SinkHealth
     rewrite_limit: int
-    """How many documents that were delivered more than two days ago may change without the user's consent."""
+    """The number of old documents (delivered more than two days ago) that may change without the user's consent."""
     _seen_views: int = -1
 
     @property
     def outbox(self) -> Outbox:
-        """The sink's file."""
+        """The sink's outbox."""
         return self.fold_runner.outbox
 
     def has_cursor_of_log(self) -> bool:
@@ -65,7 +65,7 @@ class SinkFolding:
             raise
 
     def is_behind(self) -> bool:
-        """Whether the log holds events that are not folded yet."""
+        """Whether the log has events that are not folded yet."""
         if self.outbox.checkpoints.cursor < self.events.end:
             return True
         return self.outbox.checkpoints.first_invalid(except_for=self.fold_runner.blocked) is not None
@@ -140,8 +140,8 @@ class SinkFolding:
     ) -> bool:
         """Withdraw documents that were read back and that no fold makes; True if that was done.
 
-        Only if all events are fetched (``is_current``) and folded. Documents found beside another machine's wait until all is
-        fetched once more, because that machine may know more.
+        It is done only if all events are fetched (``is_current``) and folded. If another machine also delivers here, it may have
+        newer data, so everything must be fetched once more first.
         """
         outbox = self.outbox
         found = outbox.facts.get(READ_BACK)

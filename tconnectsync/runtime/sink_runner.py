@@ -70,16 +70,16 @@ class SinkRunner:
 
     @property
     def health(self) -> Health:
-        """How the sink is doing."""
+        """The health of the sink."""
         return self.sink_health.current
 
     @property
     def outbox(self) -> Outbox:
-        """The sink's file."""
+        """The sink's outbox."""
         return self.fold_runner.outbox
 
     def counts(self) -> Counts:
-        """How many documents were delivered and set aside. An outbox that turns out to be corrupt is rebuilt and holds none."""
+        """Return the numbers of pending, dead and delivered documents. A corrupt outbox is rebuilt first, and is empty then."""
         try:
             return self.outbox.dead_letters.counts()
         except sqlite3.DatabaseError as error:
@@ -130,13 +130,13 @@ class SinkRunner:
         self._clear_health()
 
     def allow_others(self) -> None:
-        """Deliver beside the documents that others wrote, from now on."""
+        """Deliver although other programs have documents there, from now on."""
         with self.outbox.transaction():
             self.outbox.facts.put(OTHERS_ALLOWED, OthersAllowed.ALWAYS)
         self._clear_health()
 
     def allow_others_once(self) -> None:
-        """Deliver beside the documents that others have there now; later ones are checked again."""
+        """Deliver although other programs have documents there now. Later ones are checked again."""
         with self.outbox.transaction():
             if self.delivery.preflight.unchecked_days() is not None and not self.outbox.facts.get(OTHERS_ALLOWED):
                 self.outbox.facts.put(OTHERS_ALLOWED, OthersAllowed.ONCE)
@@ -149,7 +149,7 @@ class SinkRunner:
     # --- comparison with the receiver -----------------------------------------------------------------------------------
 
     def compare(self, views: Mapping[str, EventStream], *, is_fresh: Callable[[], bool]) -> bool:
-        """One slice of the daily comparison; True if it did one.
+        """Run one slice of the daily comparison. Return True if it did one.
 
         It runs only while everything is folded and delivered and the log is fresh (``is_fresh``).
         """
@@ -169,7 +169,7 @@ class SinkRunner:
         return True
 
     def verifier(self, views: Mapping[str, EventStream]) -> Verifier:
-        """A comparison with what the receiver holds. TypeError if the receiver cannot be read back."""
+        """Return a comparison with the receiver's documents. TypeError if the receiver cannot be read back."""
         receiver = self.sender.receiver
         if not isinstance(receiver, ReadableReceiver):
             raise TypeError(cannot_verify_text(self.name))
@@ -181,6 +181,6 @@ class SinkRunner:
             return repair(self.outbox, mismatches, now=self.clock.now())
 
     def send_again(self, lost: Sequence[DocumentRow]) -> None:
-        """Deliver documents once more that the receiver had accepted and does not hold any more."""
+        """Deliver documents again that the receiver accepted and no longer has."""
         with self.outbox.transaction():
             self.outbox.rows.send_again(lost, lost=True)

@@ -13,7 +13,7 @@ import pytest
 
 from tconnectsync.cli.commands import status as status_command
 from tconnectsync.cli.progress import ProgressLine, bar_words
-from tconnectsync.cli.status_links import StatusLine, status_lines, too_old
+from tconnectsync.cli.status_lines import StatusLine, status_lines, too_old
 from tconnectsync.projection.pending_notes import PendingNote
 from tconnectsync.text.durations import size_words, span_words, when_words
 from tests.cli.harness import NOW, CliHarness

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from tconnectsync import Batch, CheckResult, Event, History
+from tconnectsync.errors import RequestRefused
 from tconnectsync.eventlog import EventLog, Files, OsFiles
 from tconnectsync.events import BasalDelivered, ClockChanged, HistoryOpened, UploadSeen, WindowFetched
 from tconnectsync.ingest.poller import Poller
@@ -161,7 +162,10 @@ class World:
         self.open()
 
     def ask(self, command: str, **args: Any) -> Result:
-        steps = list(perform(self.engine, Request(command=command, args=args), self.zones.zone_at))
+        try:
+            steps = list(perform(self.engine, Request(command=command, args=args), self.zones.zone_at))
+        except RequestRefused as error:
+            return Result.of_error(error)
         assert all(isinstance(step, Progress) for step in steps[:-1])
         assert isinstance(steps[-1], Result)
         return steps[-1]

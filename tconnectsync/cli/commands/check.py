@@ -31,7 +31,7 @@ def command(invocation: CliContext, as_json: bool) -> int:
         finding = attrs.evolve(found, what=redact(found.what), remedy=found.remedy and redact(found.remedy))
         bad += not finding.good
         if as_json:
-            print_json(finding.told())
+            print_json(finding.to_json())
         else:
             _print(finding)
     if bad and not as_json:

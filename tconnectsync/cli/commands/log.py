@@ -22,7 +22,7 @@ def command() -> None:
 @common_options
 @pass_invocation
 def check(invocation: CliContext, as_json: bool) -> int:
-    """Read the whole event log and compare every line with its checksum.
+    """Read all of the event log and compare every line with its checksum.
 
     Changes nothing, and works while the daemon runs. Exit status 7 if anything is damaged.
     """

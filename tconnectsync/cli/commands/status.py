@@ -15,7 +15,7 @@ import click
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import Duration, common_options, pass_invocation
-from tconnectsync.cli.status_links import StatusLine, status_lines, too_old, verdict
+from tconnectsync.cli.status_lines import StatusLine, status_lines, too_old, verdict
 from tconnectsync.errors import ConfigError
 from tconnectsync.exit_status import ExitStatus
 

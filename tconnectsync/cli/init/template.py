@@ -69,12 +69,12 @@ def fill_template(answers: TemplateValues) -> str:
         lines["# verify_tls = true"] = "verify_tls = false"
     # each is wanted once: [sinks.mqtt] has keys of the same name further down
     written = [lines.pop(line, line) for line in template().split("\n")]
-    assert not lines, "the template lacks a line"  # noqa: S101 - a test holds the template to it
+    assert not lines, "the template lacks a line"  # noqa: S101 - a test checks the template
     return "\n".join(_with_tables(written, answers.tables))
 
 
 def value_of(text: str, *, is_text: bool = False) -> str:
-    """What was typed as a value, in TOML: as it is where it is a value there, else as a text. ``is_text``: always a text."""
+    """Return typed text as TOML: unchanged if it is a TOML value, else as a text. ``is_text``: always as a text."""
     import tomli
 
     try:
@@ -86,7 +86,7 @@ def value_of(text: str, *, is_text: bool = False) -> str:
 
 
 def _with_tables(lines: Sequence[str], tables: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """The keys of the tables in their places; a key or a table that the template does not show is added."""
+    """Yield the lines with the keys of the tables in their places. Keys and tables that the template lacks are added."""
     waiting = {name: dict(keys) for name, keys in tables.items()}
     table = waiting.pop("", {})
     for line in lines:
@@ -103,7 +103,7 @@ def _with_tables(lines: Sequence[str], tables: Mapping[str, Mapping[str, str]]) 
 
 
 def _keys(table: dict[str, str]) -> Iterator[str]:
-    """What is left of a table, taken out of it."""
+    """Yield the remaining keys of a table, and remove them from it."""
     while table:
         name = next(iter(table))
         yield f"{name} = {table.pop(name)}"

@@ -33,18 +33,18 @@ class StatusLine:
 
 def status_lines(status: Mapping[str, Any], now: datetime, zone: tzinfo) -> Sequence[StatusLine]:
     """Return every step, in the order in which data passes them."""
-    links: list[StatusLine] = []
+    steps: list[StatusLine] = []
     if "disk" in status:
-        links.append(_disk_link(status["disk"]))
+        steps.append(_disk_line(status["disk"]))
     if "daemon" in status:
-        links.append(_daemon_link(status["daemon"], now, zone))
+        steps.append(_daemon_line(status["daemon"], now, zone))
     for name, source in status.get("sources", {}).items():
-        links.extend(_source_links(name, source, now, zone))
+        steps.extend(_source_lines(name, source, now, zone))
     if "log" in status:
-        links.append(_log_link(status["log"], now, zone))
+        steps.append(_log_line(status["log"], now, zone))
     for name, sink in status.get("sinks", {}).items():
-        links.append(_sink_link(name, sink, now, zone))
-    return links
+        steps.append(_sink_line(name, sink, now, zone))
+    return steps
 
 
 def verdict(lines: Sequence[StatusLine]) -> StatusLine:
@@ -57,14 +57,14 @@ def verdict(lines: Sequence[StatusLine]) -> StatusLine:
     return StatusLine(name="", level="ok", lines=("everything works" + (f"; {newest[0]}" if newest else "") + ".",))
 
 
-def _disk_link(disk: Mapping[str, Any]) -> StatusLine:
+def _disk_line(disk: Mapping[str, Any]) -> StatusLine:
     if disk.get("message"):
         lines = tuple(str(line) for line in (disk["message"], disk.get("remedy")) if line)
         return StatusLine(name="disk", level="bad", lines=lines)
     return StatusLine(name="disk", level="ok", lines=(f"{size_words(int(disk.get('free_bytes') or 0))} free",))
 
 
-def _daemon_link(daemon: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
+def _daemon_line(daemon: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     state, message = daemon.get("state", "off"), daemon.get("message") or ""
     since = parse_time(daemon.get("since"))
     if state == "ok":
@@ -86,12 +86,12 @@ def _level(part: Mapping[str, Any], now: datetime) -> str:
     return "bad" if is_late(part, now) else _LEVELS.get(part.get("state", "ok"), "bad")
 
 
-def _source_links(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> Iterator[StatusLine]:
+def _source_lines(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> Iterator[StatusLine]:
     state = source.get("state", "ok")
     if state == "off":
         yield StatusLine(name=name, level="off", lines=("",))
         return
-    yield _upload_link(name, source, now, zone)
+    yield _upload_line(name, source, now, zone)
     fetched = parse_time(source.get("last_fetch"))
     accepted = fetched or parse_time(source.get("last_upload")) or parse_time(source.get("newest_event"))
     last = f"last read {when_words(fetched, now, zone)}" if fetched else "never read completely"
@@ -113,10 +113,10 @@ def _source_links(name: str, source: Mapping[str, Any], now: datetime, zone: tzi
             name=f"{name} data", level=_level(source, now), lines=(*trouble, last, *_unreadable_records(source))
         )
     for serial, pump in source.get("pumps", {}).items():
-        yield _pump_link(serial, pump, now, zone)
+        yield _pump_line(serial, pump, now, zone)
 
 
-def _upload_link(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
+def _upload_line(name: str, source: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     title = f"phone to {name}"
     uploaded = parse_time(source.get("last_upload"))
     if uploaded is None:
@@ -134,7 +134,7 @@ def _upload_link(name: str, source: Mapping[str, Any], now: datetime, zone: tzin
     return StatusLine(name=title, level="bad", lines=(words, remedy))
 
 
-def _pump_link(serial: str, pump: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
+def _pump_line(serial: str, pump: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     newest = parse_time(pump.get("newest_event"))
     words = f"newest data {when_words(newest, now, zone)}" if newest else "no data yet"
     offset = pump.get("clock_offset_minutes")
@@ -152,7 +152,7 @@ def _offset_words(minutes: float) -> str:
     return f"UTC{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"
 
 
-def _log_link(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
+def _log_line(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     positions, size = int(log.get("positions") or 0), int(log.get("bytes") or 0)
     if log.get("damaged"):
         what = log["damaged"] if isinstance(log["damaged"], str) else "some records are corrupt"
@@ -175,7 +175,7 @@ def _log_link(log: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine
     return StatusLine(name="event log", level="ok", lines=(words,))
 
 
-def _sink_link(name: str, sink: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
+def _sink_line(name: str, sink: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
     state = sink.get("state", "ok")
     if state == "off":
         return StatusLine(name=name, level="off", lines=("",))

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from tconnectsync.errors import RequestRefused, Retryable
+from tconnectsync.errors import Retryable
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.jobs.days import utc_range
 from tconnectsync.jobs.messages import Job, Progress, Result
 from tconnectsync.jobs.outcome import conclude, problems, result_of
 from tconnectsync.jobs.steps import drain, find_runner, poll, start_runs
 from tconnectsync.plugin.receiver import can_adopt
-from tconnectsync.reconcile.adoption import AdoptionReport, adopt_documents, cannot_adopt_text
+from tconnectsync.reconcile.adoption import AdoptionReport, adopt_documents, cannot_adopt
 from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.sink_runner import SinkRunner
@@ -34,7 +34,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
         return
     receiver = runner.sender.receiver
     if not can_adopt(receiver):
-        raise RequestRefused(cannot_adopt_text(name))
+        raise cannot_adopt(name)
     runs = start_runs(engine, lambda poller: poller.request_poll())
     yield from poll(engine, runs)
     while engine.timeline_is_current and runner.folding.fold(engine.views, version=engine.version):

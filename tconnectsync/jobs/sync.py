@@ -32,7 +32,10 @@ def backfill(engine: Engine, args: Mapping[str, Any]) -> Job:
     first = date.fromisoformat(args["first"])
     last = date.fromisoformat(args["last"]) if args.get("last") else engine.clock.now().date() + timedelta(days=1)
     if last < first:
-        raise RequestRefused(f"The range is empty: {first} is after {last}. Nothing was done.")
+        raise RequestRefused(
+            f"The range is empty: {first} is after {last}. Nothing was done.",
+            remedy="Give a --to that is not before --from.",
+        )
     brought = EventCount(engine.events.end)
     runs = start_runs(engine, lambda poller: poller.start_backfill(first, last, brought))
     yield from poll(engine, runs)

@@ -31,7 +31,7 @@ def verify(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], An
     name = str(args.get("sink"))
     runner = find_runner(engine, name)
     if not isinstance(runner.sender.receiver, ReadableReceiver):
-        raise RequestRefused(cannot_verify_text(name))
+        raise RequestRefused(cannot_verify_text(name), remedy="`tconnectsync plugins` lists the sinks.")
     while engine.run_once(polling=False, only=()):  # wait for a running poll
         yield Progress(message="reading the log")
     yield from drain(engine, (name,))

@@ -14,7 +14,6 @@ from typing import Any
 
 from tconnectsync.clock import Clock
 from tconnectsync.config.model import Config
-from tconnectsync.errors import RequestRefused
 from tconnectsync.eventlog import INDEX_NAME, OverlayFiles
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.filesystem import TEMPORARY
@@ -26,7 +25,7 @@ from tconnectsync.jobs.steps import find_runner
 from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import Delivery, Receiver, Refused, can_adopt, rendered
-from tconnectsync.reconcile.adoption import AdoptionReport, adopt_documents, cannot_adopt_text
+from tconnectsync.reconcile.adoption import AdoptionReport, adopt_documents, cannot_adopt
 from tconnectsync.runtime.assembly import open_engine
 from tconnectsync.runtime.data_dir import make_data_dir
 from tconnectsync.runtime.engine import Engine
@@ -84,7 +83,7 @@ def preview_adoption(
         runner = find_runner(engine, sink)
         receiver = runner.sender.receiver
         if not can_adopt(receiver):
-            raise RequestRefused(cannot_adopt_text(sink))
+            raise cannot_adopt(sink)
         engine.run_once(polling=False, only=())
         _fold(engine, runner)
         days = _utc_days(config, first, last)

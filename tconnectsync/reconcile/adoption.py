@@ -8,6 +8,7 @@ from datetime import datetime
 
 import attrs
 
+from tconnectsync.errors import RequestRefused
 from tconnectsync.outbox import DocumentRow
 from tconnectsync.plugin.receiver import StoredDocument, SupportsAdoption
 from tconnectsync.reconcile.comparison import Verifier
@@ -16,9 +17,12 @@ from tconnectsync.text.plural import counted
 _LISTED = 20
 
 
-def cannot_adopt_text(sink: str) -> str:
-    """Return the message for a receiver that cannot recognise an older bridge's documents."""
-    return f"{sink} cannot replace an older bridge's documents. `tconnectsync adopt {sink} --skip` keeps them and delivers ours too"
+def cannot_adopt(sink: str) -> RequestRefused:
+    """Return the error for a receiver that cannot recognise an older bridge's documents."""
+    return RequestRefused(
+        f"{sink} cannot replace an older bridge's documents. Nothing was done.",
+        remedy=f"Run `tconnectsync adopt {sink} --skip`: it keeps them and delivers ours too.",
+    )
 
 
 @attrs.define

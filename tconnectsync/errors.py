@@ -124,9 +124,16 @@ class Rejected(TconnectsyncError):
 
 
 class CredentialsRefused(TconnectsyncError):
-    """The login or the secret was refused. A source is not polled until the configuration changes; a receiver is retried rarely."""
+    """The login or the secret was refused. A source is not polled until the configuration changes; a receiver is retried rarely.
+
+    If not ``asked``, this is an earlier refusal that the receiver remembers, without a new request: it does not count as one more.
+    """
 
     exit_status = ExitStatus.REFUSED
+
+    def __init__(self, message: str, *, asked: bool = True, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.asked = asked
 
 
 class LogCorrupt(TconnectsyncError):

@@ -72,8 +72,8 @@ class SinkHealth:
         self.set(HealthState.BACKING_OFF, message, remedy=remedy, wait_s=wait_s, failures=failures)
 
     def refuse(self, error: CredentialsRefused) -> None:
-        """Record that the receiver refused the credentials."""
-        count = self.current.refusals + 1
+        """Record that the receiver refused the credentials. One that was not asked just now refused no second time."""
+        count = max(self.current.refusals + error.asked, 1)
         wait_s = refusals.wait_s(count, self.rng)
         log.warning("credentials_refused sink=%s in_a_row=%d next_try_s=%.0f", self.name, count, wait_s)
         self.set(

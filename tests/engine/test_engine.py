@@ -255,13 +255,15 @@ class Bouncer(Shelf):
     refusals: int = 1
     asked: list[datetime] = attrs.field(factory=list)
     clock: FakeClock | None = None
+    remembers: bool = False
+    """Refuses without asking anybody."""
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
         if self.refusals:
             self.refusals -= 1
             assert self.clock is not None
             self.asked.append(self.clock.now())
-            raise CredentialsRefused("refused the secret", remedy="Check the secret.")
+            raise CredentialsRefused("refused the secret", asked=not self.remembers, remedy="Check the secret.")
         return super().deliver(batch)
 
 
@@ -279,6 +281,18 @@ def test_one_refusal_of_the_receivers_is_a_hiccup(world: World) -> None:
     assert world.ask("sync").status == 0
     assert len(shelf.there) > 20
     assert world.runner.health == attrs.evolve(world.runner.health, state="ok", refusals=0, message="")
+
+
+def test_a_refusal_that_is_only_remembered_is_no_second_one(world: World) -> None:
+    """The clock jumps, or a laptop sleeps, while the receiver's own minute after the first one is not over."""
+    shelf = bouncer(world, 2)
+    world.ask("sync")
+    shelf.remembers = True
+    world.clock.sleep(120)
+    assert world.ask("sync").status == 4
+    assert world.runner.health.state == "backing_off"
+    world.clock.sleep(120)
+    assert world.ask("sync").status == 0
 
 
 def test_a_receiver_that_refuses_for_days_is_tried_now_and_then_and_delivery_resumes_by_itself(world: World) -> None:

@@ -92,9 +92,10 @@ def test_a_refused_secret_is_shown_once_and_asked_again_only_after_a_minute(
     site: StubSite, client: NightscoutClient, clock: FakeClock
 ) -> None:
     site.accepts = lambda key: False
-    for _ in range(5):
-        with pytest.raises(CredentialsRefused, match="401"):
+    for times in range(5):
+        with pytest.raises(CredentialsRefused, match="401") as refused:
             create(client)
+        assert refused.value.asked == (times == 0)
     assert len(site.requests) == 1
     site.accepts = lambda key: True
     clock.advance(seconds=61)

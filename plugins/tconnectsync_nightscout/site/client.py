@@ -235,7 +235,7 @@ class NightscoutClient:
         key = collection if self.uses_token else ""  # a secret has all rights or none, a token has some
         since_s, refusal = self._refused.get(key, (0.0, None))
         if refusal is not None and 0 <= now_s - since_s < REFUSED_S:
-            raise CredentialsRefused(refusal.message, remedy=refusal.remedy)
+            raise CredentialsRefused(refusal.message, asked=False, remedy=refusal.remedy)
         token = SiteToken(collection=collection, in_use=self._in_use) if self.uses_token else None
         question = SiteRequestInfo(site=self.url, about=about, method=method, token=token)
         try:

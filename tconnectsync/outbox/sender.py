@@ -13,7 +13,7 @@ from datetime import datetime
 import attrs
 
 from tconnectsync.errors import Rejected, Retryable
-from tconnectsync.outbox import Outbox
+from tconnectsync.outbox import Outbox, receiver_memory
 from tconnectsync.outbox.batch_size import ONE_BY_ONE, BatchSize
 from tconnectsync.outbox.facts import (
     BATCH_SIZE,
@@ -25,7 +25,7 @@ from tconnectsync.outbox.facts import (
     UNCONFIRMED,
 )
 from tconnectsync.outbox.suspect_documents import Suspects
-from tconnectsync.plugin.receiver import Accepted, Delivery, Outcome, Postponed, Receiver, Refused, Remembering
+from tconnectsync.plugin.receiver import Accepted, Delivery, Outcome, Postponed, Receiver, Refused
 from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S
 from tconnectsync.text.plural import counted
 
@@ -163,15 +163,12 @@ class Sender:
         return self.outbox.facts.get(SUSPECTS) or Suspects()
 
     def _recall(self) -> None:
-        if not self._recalled and isinstance(self.receiver, Remembering):
-            self.receiver.recall(self.outbox.facts.get(RECEIVER_MEMORY))
+        if not self._recalled:
+            receiver_memory.recall(self.outbox, self.receiver)
         self._recalled = True
 
     def _remember(self) -> None:
-        if isinstance(self.receiver, Remembering):
-            memory = self.receiver.memory()
-            if memory != self.outbox.facts.get(RECEIVER_MEMORY):
-                self.outbox.facts.put(RECEIVER_MEMORY, memory)
+        receiver_memory.remember(self.outbox, self.receiver)
 
     # --- failed batches -----------------------------------------------------------------------------------------------
 

@@ -152,7 +152,7 @@ class Remembering(Protocol):
         ...
 
     def recall(self, memory: str) -> None:
-        """Take back the text of :meth:`memory`. Called once, before the first delivery."""
+        """Take back the text of :meth:`memory`. Called before the first delivery and before each comparison."""
         ...
 
 

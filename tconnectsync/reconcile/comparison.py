@@ -12,7 +12,7 @@ import attrs
 from tconnectsync.clock import Clock, moment
 from tconnectsync.errors import LogCorrupt, TconnectsyncError
 from tconnectsync.eventlog import EventLog
-from tconnectsync.outbox import DocumentRow, Outbox, milliseconds
+from tconnectsync.outbox import DocumentRow, Outbox, milliseconds, receiver_memory
 from tconnectsync.outbox.desired_documents import content_hash
 from tconnectsync.outbox.facts import READ_BACK, ReadBack
 from tconnectsync.outbox.states import OwnershipState
@@ -82,6 +82,9 @@ class Verifier:
 
     def __attrs_post_init__(self) -> None:
         outbox = self.outbox
+        receiver_memory.recall(
+            outbox, self.receiver
+        )  # without it every document of a site that drops our names is missing
         self.all_folded = (
             outbox.checkpoints.cursor >= self.events.end
             and not outbox.checkpoints.invalid_count()

@@ -60,6 +60,34 @@ def compared(world: World, first: datetime | None = None, last: datetime | None 
     return tally
 
 
+@attrs.define
+class ForgetfulShelf(OpenShelf):
+    """Learns at a delivery that it cannot show its documents under their names."""
+
+    nameless: bool = False
+
+    def memory(self) -> str:
+        return "nameless" if self.nameless else ""
+
+    def recall(self, memory: str) -> None:
+        self.nameless = self.nameless or memory == "nameless"
+
+    def shows(self, collection: str) -> bool:
+        return not self.nameless and super().shows(collection)
+
+
+def test_what_a_receiver_learned_is_known_to_a_comparison_before_the_next_delivery(tmp_path: Path) -> None:
+    """In another process, or after a restart, everything looked missing, and a repair would have sent it once more."""
+    shelf = ForgetfulShelf(batch_size=100, nameless=True)
+    world = World(tmp_path, shelf=shelf)
+    world.clock.time = BEGIN + DAY
+    assert world.ask("sync").status == 0
+    shelf.nameless = False  # a new process knows nothing
+    shelf.there.clear()
+    assert not compared(world).counts
+    world.engine.close()
+
+
 @pytest.mark.parametrize(
     ("good", "words"),
     [

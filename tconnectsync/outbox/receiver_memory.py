@@ -1,0 +1,21 @@
+"""What a receiver learned about its place, such as a site that drops our identifiers: kept in the outbox over restarts."""
+
+from __future__ import annotations
+
+from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.facts import RECEIVER_MEMORY
+from tconnectsync.plugin.receiver import Remembering
+
+
+def recall(outbox: Outbox, receiver: object) -> None:
+    """Give the receiver what it learned before. Needed before its first delivery, and before it is compared with the log."""
+    if isinstance(receiver, Remembering):
+        receiver.recall(outbox.facts.get(RECEIVER_MEMORY))
+
+
+def remember(outbox: Outbox, receiver: object) -> None:
+    """Keep what the receiver knows now."""
+    if isinstance(receiver, Remembering):
+        memory = receiver.memory()
+        if memory != outbox.facts.get(RECEIVER_MEMORY):
+            outbox.facts.put(RECEIVER_MEMORY, memory)

@@ -63,6 +63,17 @@ def disk_remedy(error: OSError) -> str | None:
     )
 
 
+_OF_SQLITE = {"database or disk is full": errno.ENOSPC, "disk I/O error": errno.EIO}
+
+
+def disk_error(error: Exception) -> OSError | None:
+    """Return the disk's error behind an exception, also behind one of SQLite's; None for other exceptions."""
+    if isinstance(error, sqlite3.OperationalError):
+        number = _OF_SQLITE.get(str(error))
+        return None if number is None else OSError(number, os.strerror(number))
+    return error if isinstance(error, OSError) and disk_remedy(error) else None
+
+
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """Open a database read-only, while another process writes it or on a read-only disk. Errors: sqlite3.Error."""
     uri = f"{path.resolve().as_uri()}?mode=ro"

@@ -177,13 +177,14 @@ def _guarded(arguments: list[str], invocation: CliContext) -> int:
             if error.filename
             else failures.report_unexpected(error, invocation)
         )
-    except OSError as error:
-        from tconnectsync.disk_check import disk_remedy
-
-        remedy = disk_remedy(error)
-        return failures.report_disk_error(error, remedy) if remedy else failures.report_unexpected(error, invocation)
     except Exception as error:  # noqa: BLE001 - the outermost border: show a sentence, not a traceback
-        return failures.report_unexpected(error, invocation)
+        from tconnectsync.disk_check import disk_error, disk_remedy
+
+        of_disk = disk_error(error)
+        remedy = None if of_disk is None else disk_remedy(of_disk)
+        if of_disk is None or remedy is None:
+            return failures.report_unexpected(error, invocation)
+        return failures.report_disk_error(of_disk, remedy)
 
 
 def _plugin_commands(ctx: click.Context) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from datetime import date
@@ -360,6 +361,19 @@ def test_a_disk_that_is_read_only_full_or_failing_is_told_as_such(world: CliHarn
     assert os.strerror(number) in said.err
     assert remedy in said.err
     assert "Delete nothing" in said.err
+    assert "unexpectedly" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"), [("database or disk is full", "Free some space"), ("disk I/O error", "dmesg")]
+)
+def test_a_disk_that_a_database_meets_first_is_reported_the_same_way(
+    world: CliHarness, words: str, remedy: str
+) -> None:
+    world.application.answer = sqlite3.OperationalError(words)
+    said = world.run("sync")
+    assert said.status == 1
+    assert remedy in said.err
     assert "unexpectedly" not in said.err
 
 

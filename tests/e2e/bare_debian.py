@@ -173,6 +173,7 @@ def answer_setup(typist: Typist, url: str, secret: str) -> None:
     typist.answer("time zone where", ZONE)
     typist.answer("Nightscout's address", url)
     typist.answer("API secret", secret)
+    typist.answer("Address for notifications", "")
     typist.expect("Written: ")
     typist.expect("first sync", within_s=120)
     typist.expect("Open your site", within_s=180)
@@ -195,6 +196,8 @@ class Trial:
         show(f"{what}: {time.monotonic() - begin:.1f} s")
 
     def run(self) -> None:
+        if self.deb is None:
+            self.offline()
         before = self.computer.files()
         begin = time.monotonic()
         self.install()
@@ -224,6 +227,16 @@ class Trial:
                 "apt-get -q update && apt-get -q -y install --no-install-recommends /root/tconnectsync.deb"
             )
         self.computer.shell(f"cd {CHECKOUT} && tconnectsync --version")
+
+    def offline(self) -> None:
+        """Without internet, the installer says so and leaves nothing."""
+        done = subprocess.run(
+            self.computer.enter("unshare", "--net", "sh", "-c", f"cd {CHECKOUT} && ./install.sh --no-setup"),
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1, done.stdout
+        assert "internet" in done.stderr, done.stderr
+        self.computer.shell("test ! -e /opt/tconnectsync && test ! -e /usr/local/bin/tconnectsync")
 
     def setup(self) -> None:
         places = [f"--set=sources.tandem.endpoints.{name}={value}" for name, value in self.cloud.endpoints.items()]

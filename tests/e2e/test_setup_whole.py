@@ -7,7 +7,9 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import attrs
 import pytest
@@ -84,7 +86,28 @@ def answer_account(typist: Typist, newcomer: Newcomer, password: str) -> None:
     typist.answer("US or EU", ACCOUNT.region)
 
 
-def test_wrong_answers_are_asked_again_until_the_first_sync_is_done(newcomer: Newcomer) -> None:
+@pytest.fixture
+def listener() -> Iterator[str]:
+    """The address of a service that takes every notification."""
+
+    class Service(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Service) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_wrong_answers_are_asked_again_until_the_first_sync_is_done(newcomer: Newcomer, listener: str) -> None:
     with at_terminal(newcomer.command(), environment=newcomer.environment) as typist:
         typist.expect("Ctrl+C stops")
         typist.answer("email", "no address")
@@ -109,6 +132,12 @@ def test_wrong_answers_are_asked_again_until_the_first_sync_is_done(newcomer: Ne
         typist.answer("API secret", newcomer.site.secret)
         typist.expect("Nightscout 1")
         typist.expect("may create, read and delete")
+        typist.answer("Address for notifications", "pump-topic")
+        typist.expect("not valid")
+        typist.answer("Address for notifications", "json://127.0.0.1:1/")
+        typist.expect("BAD")
+        typist.answer("Address for notifications", listener.replace("http://", "json://"))
+        typist.answer("Did it arrive", "y")
         typist.expect("Written: ")
         assert typist.wait(within_s=120) == 0, typist.shown
     for secret in ("wrong-pass-word", "wrong-site-secret", ACCOUNT.password, newcomer.site.secret):
@@ -117,10 +146,12 @@ def test_wrong_answers_are_asked_again_until_the_first_sync_is_done(newcomer: Ne
     assert f"Open your site: {newcomer.site.url}" in typist.shown
     assert newcomer.site.count("treatments") > 10
     folder = newcomer.config.parent
-    for name in ("config.toml", "tandem-password", "nightscout-api-secret"):
+    for name in ("config.toml", "tandem-password", "nightscout-api-secret", "alert-urls"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
     assert newcomer.site.secret not in newcomer.config.read_text()
-    assert load_config(newcomer.config, {}, load_plugins()).timezone == ZONE
+    config = load_config(newcomer.config, {}, load_plugins())
+    assert config.timezone == ZONE
+    assert len(config.alerts.urls) == 1
 
 
 def test_ctrl_c_leaves_nothing(newcomer: Newcomer) -> None:
@@ -177,6 +208,7 @@ def test_an_older_bridges_settings_are_offered(newcomer: Newcomer) -> None:
     with at_terminal(newcomer.command("--no-start"), environment=newcomer.environment) as typist:
         typist.answer("Use these settings", "")
         typist.expect("logged in")
+        typist.answer("Address for notifications", "")
         typist.expect("Written: ")
         assert typist.wait() == 0, typist.shown
     assert newcomer.config.exists()

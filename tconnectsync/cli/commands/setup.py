@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from tconnectsync.cli.init.questions import PASSWORD, SECRET, Question
+from tconnectsync.cli.init.questions import ALERT_URLS, PASSWORD, SECRET, Question
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import Duration, common_options, pass_invocation
@@ -25,6 +25,11 @@ from tconnectsync.exit_status import ExitStatus
     "--api-secret-file",
     type=click.Path(path_type=Path),
     help="File that contains only the site's API secret or an access token.",
+)
+@click.option(
+    "--alert-urls-file",
+    type=click.Path(path_type=Path),
+    help="File with addresses for notifications, one in each line.",
 )
 @click.option(
     "--from-env",
@@ -59,7 +64,7 @@ from tconnectsync.exit_status import ExitStatus
 @pass_invocation
 def command(
     invocation: CliContext, timezone: str | None, email: str | None, region: str | None, url: str | None,
-    password_file: Path | None, api_secret_file: Path | None, from_env: Path | None, settings: tuple[str, ...],
+    password_file: Path | None, api_secret_file: Path | None, alert_urls_file: Path | None, from_env: Path | None, settings: tuple[str, ...],
     non_interactive: bool, force: bool, no_check: bool, no_start: bool, for_user: bool, limit: timedelta,
 ) -> int:  # fmt: skip
     """Ask for the accounts, test them, start the service, and wait for the first sync.
@@ -81,6 +86,7 @@ def command(
         timezone=timezone,
         url=url,
         secret=_content(SECRET, api_secret_file),
+        alert_urls=_content(ALERT_URLS, alert_urls_file),
     )
     options = conversation.SetupOptions(
         given=given,

@@ -65,6 +65,14 @@ def read_secret(text: str) -> str:
     return secret
 
 
+def read_alert_urls(text: str) -> str:
+    """Parse addresses for notifications, one in each line. Errors: ValueError with what was expected."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines or not all("://" in line for line in lines):
+        raise ValueError("addresses such as ntfy://pump-k7w2x9q4, one in each line")
+    return "\n".join(lines)
+
+
 @attrs.frozen
 class Question:
     """One value that a configuration needs: its flag, its environment variables, its prompt, and its parser."""
@@ -88,6 +96,7 @@ SECRET = Question(
     read_secret,
     hidden=True,
 )
+ALERT_URLS = Question("--alert-urls-file", (), "Address for notifications", read_alert_urls)
 TOKENS = ("NS_TOKEN",)
 """Variables that hold an access token."""
 QUESTIONS = (ZONE, EMAIL, PASSWORD, REGION, URL, SECRET)

@@ -29,7 +29,7 @@ from tconnectsync.cli.setup.writing import write_configuration
 from tconnectsync.exit_status import INTERRUPTED, ExitStatus
 from tconnectsync.folder_owner import as_owner_of
 
-_WELCOME = """Setup of tconnectsync: three groups of questions. Every answer is tested at once.
+_WELCOME = """Setup of tconnectsync: four groups of questions. Every answer is tested at once.
 Nothing is written before the end. Ctrl+C stops."""
 
 
@@ -96,9 +96,7 @@ def configure(invocation: CliContext, places: Places, options: SetupOptions) -> 
     except (click.Abort, KeyboardInterrupt):
         say("\nStopped. Nothing was written. To begin again: tconnectsync setup", err=True)
         return INTERRUPTED
-    say(
-        f"\nWritten: {places.config}. The two secrets are in {places.secrets_folder}, and only the owner can read them."
-    )
+    say(f"\nWritten: {places.config}. The secrets are in {places.secrets_folder}, and only the owner can read them.")
     return int(ExitStatus.DONE)
 
 

@@ -22,27 +22,32 @@ from tconnectsync.cli.init.questions import (
 )
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
-from tconnectsync.cli.setup.trial import Answers, TrialResult, show_finding, try_account, try_site
+from tconnectsync.cli.setup.trial import Answers, TrialResult, show_finding, try_account, try_notification, try_site
 from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.queries.zone_check import clock_ahead, zone_doubt
 from tconnectsync.timeline.zone_decision import Upload
 from tconnectsync.timeline.zones import Zones
 
 ACCOUNT_INTRO = """
-1 of 3: the Tandem account
+1 of 4: the Tandem account
   The pump's app on the phone uploads to this account (Tandem Source). Example: me@example.org
   The password is not shown while you type.
   The region is where the account was made: US or EU. In the wrong region, Tandem says that the password is wrong.
 """
 ZONE_INTRO = """
-2 of 3: the time zone
+2 of 4: the time zone
   The place where the wearer lives, as Region/City. Examples: America/New_York, Europe/Berlin, Australia/Sydney
   A wrong zone moves every dose.
 """
 SITE_INTRO = """
-3 of 3: the Nightscout site
+3 of 4: the Nightscout site
   The address as your browser shows it. Example: https://my-site.example
   The secret is the site's API_SECRET, or an access token such as uploader-0123456789abcdef. It is not shown.
+"""
+ALERTS_INTRO = """
+4 of 4: be told when data stop (not required)
+  The easiest way: install the app ntfy on your phone, subscribe to a topic that nobody can guess, and enter its address here.
+  Example: ntfy://pump-k7w2x9q4      Others (e-mail, Telegram, Pushover, Home Assistant): docs/user/alerts.md
 """
 _AGAIN = "Type the answers again? (n keeps them as they are)"
 
@@ -57,6 +62,7 @@ class Given:
     timezone: str | None = None
     url: str | None = None
     secret: str | None = attrs.field(default=None, repr=False)
+    alert_urls: str | None = attrs.field(default=None, repr=False)
 
 
 @attrs.define
@@ -81,7 +87,27 @@ class Interview:
         if zoned is None:
             return None
         answers, found = self._group(zoned, SITE_INTRO, (URL, SECRET), self._site, try_site)
-        return answers if found.good else None
+        return self._alerts(answers) if found.good else None
+
+    def _alerts(self, answers: Answers) -> Answers:
+        """Ask for an address until a test notification arrives or none is wanted."""
+        if self.given.alert_urls is not None or not self.finder.terminal:
+            return attrs.evolve(answers, alert_urls=self.given.alert_urls or "")
+        say(ALERTS_INTRO.rstrip())
+        while True:
+            url = str(
+                click.prompt("Address for notifications (Enter: none)", default="", show_default=False, err=True)
+            ).strip()
+            if not url:
+                return answers
+            if "://" not in url:
+                say("This value is not valid, expected an address such as ntfy://pump-k7w2x9q4", err=True)
+                continue
+            if not self.test:
+                return attrs.evolve(answers, alert_urls=url)
+            say("  Testing …")
+            if try_notification(self.invocation, url).good and click.confirm("Did it arrive?", default=True):
+                return attrs.evolve(answers, alert_urls=url)
 
     def _group(
         self,

@@ -13,6 +13,7 @@ import attrs
 
 PASSWORD = "tandem-password"  # noqa: S105 - a file name
 API_SECRET = "nightscout-api-secret"  # noqa: S105 - a file name
+ALERT_URLS = "alert-urls"
 TOKEN = "nightscout-token"  # noqa: S105 - a file name
 
 

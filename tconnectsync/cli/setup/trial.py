@@ -16,7 +16,9 @@ from tconnectsync.cli.init.new_file import write_draft
 from tconnectsync.cli.init.template import TemplateValues, fill_template
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
+from tconnectsync.plugin.options import Secret
 from tconnectsync.plugin.receiver import CheckResult
+from tconnectsync.queries.check_remedies import remedy_within_setup
 from tconnectsync.timeline.zone_decision import Upload
 
 _UNKNOWN = "not-asked-yet"
@@ -36,6 +38,8 @@ class Answers:
     url: str = ""
     secret: str = attrs.field(default="", repr=False)
     """The API secret or an access token."""
+    alert_urls: str = attrs.field(default="", repr=False)
+    """Addresses for notifications, one in each line."""
     pump: str | None = None
     verify_tls: bool = True
     tables: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
@@ -84,6 +88,21 @@ def try_site(invocation: CliContext, answers: Answers) -> TrialResult:
         return _shown(invocation, check_receivers(config, plugins, clock=invocation.clock, data_dir=folder))
 
 
+def try_notification(invocation: CliContext, url: str) -> TrialResult:
+    """Send a test notification and print whether it was sent."""
+    from tconnectsync.alerts.sending import AppriseSender, SendResult, service_of
+    from tconnectsync.alerts.wording import Message
+
+    address = Secret(url)
+    title = "Test of the notifications of tconnectsync"
+    body = "If you can read this, you will be told when the pump's data stop.\nNothing is wrong now."
+    attempt = AppriseSender().send(address, Message(title=title, body=body))
+    sent = attempt.result is SendResult.SENT
+    what = f"{service_of(address)}: {'a test notification was sent' if sent else attempt.words}"
+    show_finding(invocation, CheckResult(good=sent, what=what))
+    return TrialResult(good=sent)
+
+
 def load_answers(invocation: CliContext, answers: Answers) -> None:
     """Read the configuration that the answers make, without a test. Errors: ConfigError."""
     with _trial_folder() as folder:
@@ -104,8 +123,9 @@ def show_finding(invocation: CliContext, found: CheckResult) -> None:
     """Print one result, and what to do about a bad one."""
     symbol = click.style("good", fg="green") if found.good else click.style("BAD ", fg="red", bold=True)
     say(f"  {invocation.redact(found.what)}", symbol=f"  {symbol}")
-    if found.remedy:
-        say(f"        {invocation.redact(found.remedy)}")
+    remedy = remedy_within_setup(found.remedy)
+    if remedy:
+        say(f"        {invocation.redact(remedy)}")
 
 
 @contextlib.contextmanager

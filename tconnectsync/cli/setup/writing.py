@@ -7,7 +7,7 @@ import click
 
 from tconnectsync.cli.init.template import TemplateValues, fill_template, quoted
 from tconnectsync.cli.invocation import CliContext
-from tconnectsync.cli.setup.places import API_SECRET, PASSWORD, TOKEN, NewFile, Places, write_files
+from tconnectsync.cli.setup.places import ALERT_URLS, API_SECRET, PASSWORD, TOKEN, NewFile, Places, write_files
 from tconnectsync.cli.setup.trial import Answers
 
 
@@ -25,7 +25,12 @@ def write_configuration(invocation: CliContext, places: Places, answers: Answers
         )
     files = [
         NewFile(path=places.secret(name), text=secret, folder_mode=0o700)
-        for name, secret in ((PASSWORD, answers.password), (API_SECRET, answers.secret))
+        for name, secret in (
+            (PASSWORD, answers.password),
+            (API_SECRET, answers.secret),
+            (ALERT_URLS, answers.alert_urls),
+        )
+        if secret
     ]
     if places.config.exists():
         files.append(
@@ -39,6 +44,9 @@ def _values(places: Places, answers: Answers) -> TemplateValues:
     tables = {name: dict(keys) for name, keys in answers.tables.items()}
     if places.data_dir is not None:
         tables.setdefault("", {}).setdefault("data_dir", quoted(str(places.data_dir)))
+    alert_urls = places.secret(ALERT_URLS)
+    if answers.alert_urls or alert_urls.exists():  # a file from before is kept
+        tables.setdefault("alerts", {}).setdefault("urls_file", quoted(str(alert_urls)))
     return attrs.evolve(
         answers.values(),
         password=None,

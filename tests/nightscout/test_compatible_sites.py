@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tconnectsync.outbox.facts import RECEIVER_MEMORY
 from tconnectsync.outbox.sender import Sender
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
+from tconnectsync_nightscout.site.document_format import moment_of
 from tests.nightscout.deliveries import minutes, put
 from tests.nightscout.stub_site import NOW, SECRET, Fault, StubSite, running
 from tests.support.clocks import FakeClock
@@ -82,6 +84,25 @@ class CompatibleSite(StubSite):
         if self.manner.answer:
             return Fault(status=200, body=self.manner.answer.encode())
         return Fault(status=201, body=b"")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "2026-11-20T08:15:30.250Z", "2026-11-20T08:15:30.2500000Z", "2026-11-20T08:15:30.25Z", "2026-11-20 08:15:30.250999z",
+        "2026-11-20T10:15:30.250+02:00", "2026-11-20T10:15:30.250+0200", "2026-11-20T10:15:30.250+02", 1795162530250,
+        1795162530250.0,
+    ],
+)  # fmt: skip
+def test_a_time_is_read_however_a_site_writes_it(told: object) -> None:
+    assert moment_of(told) == datetime(2026, 11, 20, 8, 15, 30, 250_000, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "told", [None, "", "2026-11-20T08:15:30", "2026-11-20", "20 Nov 2026", True, 0, 1795162530, 1e300, float("nan"), {}]
+)
+def test_what_may_be_another_time_is_none(told: object) -> None:
+    assert moment_of(told) is None
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -23,6 +24,8 @@ ENTRIES = "entries"
 _NAMED_BY_SLOT = frozenset({"treatments", ENTRIES})
 _RECEIVERS_OWN = frozenset({"_id", "created_at", "identifier", SYNC_IDENTIFIER, "enteredBy", SINK_FIELD})
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MS_2000, _MS_2200 = 946_684_800_000, 7_258_118_400_000
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))? ?([Zz]|[+-]\d\d(?::?\d\d)?)", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 
 
@@ -71,15 +74,22 @@ def created_at_text(at: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
-def moment_of(text: object) -> datetime | None:
-    """A ``created_at`` that a server answered, as UTC cut to milliseconds; None where it is not one with an offset."""
-    if not isinstance(text, str):
+def moment_of(told: object) -> datetime | None:
+    """A ``created_at`` that a server answered, as UTC cut to milliseconds; None where it is not one with an offset.
+
+    Text with any number of digits after the seconds (.NET writes seven), or milliseconds since 1970.
+    """
+    if isinstance(told, (int, float)) and not isinstance(told, bool):
+        return _EPOCH + timedelta(milliseconds=int(told)) if _MS_2000 < told < _MS_2200 else None
+    found = _MOMENT.fullmatch(told) if isinstance(told, str) else None
+    if found is None:
         return None
+    day, time, digits, zone = found.groups()
+    zone = "+00:00" if zone in "Zz" else f"{zone[:3]}:{zone[3:].lstrip(':') or '00'}"
     try:
-        moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
-    except ValueError:
+        return whole_ms(datetime.fromisoformat(f"{day}T{time}.{(digits or '')[:6]:0<6}{zone}"))
+    except (ValueError, OverflowError):
         return None
-    return None if moment.tzinfo is None else whole_ms(moment)
 
 
 def epoch_ms(at: datetime) -> int:

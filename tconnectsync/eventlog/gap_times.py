@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tconnectsync.eventlog.codec import Codec, pump_time_of
+from tconnectsync.eventlog.damage import Segment
 from tconnectsync.eventlog.framing import Line
 from tconnectsync.eventlog.index import get_meta
 from tconnectsync.eventlog.index_build import query_index
@@ -44,35 +45,33 @@ def remembered_times(path: Path, log_id: str, first: int, last: int) -> Times | 
 
 def neighbouring_times(segments: Segments, codec: Codec, first: int, last: int) -> Times | None:
     """Return when the nearest readable events before ``first`` and after ``last`` happened."""
-    found = [
-        next(lines, None) for lines in (_backwards(segments, codec, first), _forwards(segments, codec, first, last))
-    ]
-    times = [time for time in found if time is not None]
-    return (min(times), max(times)) if times else None
-
-
-def _backwards(segments: Segments, codec: Codec, first: int) -> Iterator[datetime]:
-    for segment in reversed(segments.all()):
-        if segment.first < first:
-            lines = [line for line in segments.walk(segment) if isinstance(line, Line) and line.position < first]
-            yield from _times(codec, reversed(lines))
-
-
-def _forwards(segments: Segments, codec: Codec, first: int, last: int) -> Iterator[datetime]:
     from_first = segments.containing(first).first
-    for segment in segments.all():
-        if segment.first >= from_first:
-            yield from _times(
-                codec,
-                (line for line in segments.walk(segment) if isinstance(line, Line) and line.position > last),
-            )
+    before = (
+        line
+        for segment in reversed(segments.all())
+        if segment.first < first
+        for line in reversed([line for line in _lines(segments, segment) if line.position < first])
+    )
+    after = (
+        line
+        for segment in segments.all()
+        if segment.first >= from_first
+        for line in _lines(segments, segment)
+        if line.position > last
+    )
+    found = [time for time in (_first_time(codec, before), _first_time(codec, after)) if time is not None]
+    return (min(found), max(found)) if found else None
 
 
-def _times(codec: Codec, lines: Iterator[Line]) -> Iterator[datetime]:
-    for line in lines:
-        event = codec.event(line.record)
-        if event.kind not in FACTS and event.kind != RESENT_KIND:
-            yield _as_utc(event.pump_time)
+def _lines(segments: Segments, segment: Segment) -> Iterator[Line]:
+    return (item for item in segments.walk(segment) if isinstance(item, Line))
+
+
+def _first_time(codec: Codec, lines: Iterator[Line]) -> datetime | None:
+    events = (codec.event(line.record) for line in lines)
+    return next(
+        (_as_utc(each.pump_time) for each in events if each.kind not in FACTS and each.kind != RESENT_KIND), None
+    )
 
 
 def _as_utc(pump_time: datetime) -> datetime:

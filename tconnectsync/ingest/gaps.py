@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 
 import attrs
@@ -29,39 +29,22 @@ class RefetchRange:
     last: date
 
 
-def gap_records(events: EventLog) -> list[Event]:
-    """Return the log's gap records, newest first."""
-    return events.facts("log.gap", limit=_MAX_GAPS)
-
-
-def gap_spans_ms(gaps: Sequence[Event]) -> list[tuple[int, int]]:
-    """Return the periods (ms since 1970, UTC) of these gaps, in which nothing is withdrawn."""
-    return [(milliseconds(first), milliseconds(last)) for first, last in map(_span, gaps)]
-
-
 def open_gaps_by_source(
     events: EventLog, refetched_until: Mapping[str, Mapping[str, str]]
 ) -> Callable[[str], tuple[tuple[int, int], ...]]:
-    """Return a function from a source's name to the periods of the gaps whose days it has not fetched again.
+    """Return a function from a source's name to its open gaps: periods (ms since 1970, UTC) in which nothing is withdrawn.
 
-    ``refetched_until`` by source: see :func:`next_refetch`. For a source that is not in it, all gaps are open.
+    A gap is open until the source has fetched its days again. ``refetched_until`` by source: see :func:`next_refetch`. For a
+    source that is not in it, all gaps are open.
     """
-    gaps = gap_records(events)
-    opened = {source: events.facts("history.opened", source=source, limit=10_000) for source in refetched_until if gaps}
-    everywhere = tuple(gap_spans_ms(gaps))
-    waiting = {
-        source: tuple(
-            gap_spans_ms(
-                [
-                    gap
-                    for gap in gaps
-                    if _days_to_fetch(gap, opened[source], refetched_until[source].get(_name(gap), ""))
-                ]
-            )
-        )
-        for source in opened
+    gaps = _gaps(events)
+    opened = {source: _opened(events, source) for source in refetched_until if gaps}
+    open_gaps = {
+        source: _periods_ms(gap for gap in gaps if _days_to_fetch(gap, facts, refetched_until[source]))
+        for source, facts in opened.items()
     }
-    return lambda source: waiting.get(source, everywhere)
+    all_gaps = _periods_ms(gaps)
+    return lambda source: open_gaps.get(source, all_gaps)
 
 
 def next_refetch(events: EventLog, source: str, refetched_until: Mapping[str, str]) -> RefetchRange | None:
@@ -70,32 +53,39 @@ def next_refetch(events: EventLog, source: str, refetched_until: Mapping[str, st
     Only wanted days (``history.opened``), oldest gap first. ``refetched_until``: the last day (ISO) that was fetched again, by
     the gap's name. Errors: LogCorrupt if a record that it needs is corrupt.
     """
-    gaps = gap_records(events)
-    opened = events.facts("history.opened", source=source, limit=10_000) if gaps else []
+    gaps = _gaps(events)
+    opened = _opened(events, source) if gaps else []
     for gap in reversed(gaps):
-        name = _name(gap)
-        days = _days_to_fetch(gap, opened, refetched_until.get(name, ""))
+        days = _days_to_fetch(gap, opened, refetched_until)
         if days:
             consecutive = [day for number, day in enumerate(days[:MAX_DAYS]) if day == days[0] + number * _DAY]
-            return RefetchRange(name=name, first=consecutive[0], last=consecutive[-1])
+            return RefetchRange(name=_name(gap), first=consecutive[0], last=consecutive[-1])
     return None
+
+
+def _gaps(events: EventLog) -> list[Event]:
+    return events.facts("log.gap", limit=_MAX_GAPS)
+
+
+def _opened(events: EventLog, source: str) -> list[Event]:
+    return events.facts("history.opened", source=source, limit=10_000)
 
 
 def _name(gap: Event) -> str:
     return f"{gap.body.first_position}-{gap.body.last_position}"
 
 
-def _days_to_fetch(gap: Event, opened: Sequence[Event], done: str) -> list[date]:
-    return [day for day in _days(gap, opened) if day.isoformat() > done]
-
-
-def _span(gap: Event) -> tuple[datetime, datetime]:
+def _period(gap: Event) -> tuple[datetime, datetime]:
     return (gap.body.first_time or _EARLIEST) - MARGIN, (gap.body.last_time or gap.received_at) + MARGIN
 
 
-def _days(gap: Event, opened: Sequence[Event]) -> list[date]:
-    """Return the wanted days of a gap, oldest first. No lost event is later than the repair."""
-    first, last = (moment.date() for moment in _span(gap))
+def _periods_ms(gaps: Iterable[Event]) -> tuple[tuple[int, int], ...]:
+    return tuple((milliseconds(first), milliseconds(last)) for first, last in map(_period, gaps))
+
+
+def _days_to_fetch(gap: Event, opened: Sequence[Event], refetched_until: Mapping[str, str]) -> list[date]:
+    """Return the wanted days of a gap that were not fetched again, oldest first. No lost event is later than the repair."""
+    first, last = (moment.date() for moment in _period(gap))
     last = min(last, gap.received_at.date() + _DAY)
     wanted = [
         (date.fromisoformat(fact.body.first_day), date.fromisoformat(fact.body.last_day or "9999-12-31"))
@@ -103,4 +93,9 @@ def _days(gap: Event, opened: Sequence[Event]) -> list[date]:
     ]
     first = max(first, min((begin for begin, _ in wanted), default=last - MAX_DAYS * _DAY))
     days = [date.fromordinal(number) for number in range(first.toordinal(), last.toordinal() + 1)]
-    return [day for day in days if not wanted or any(begin <= day <= end for begin, end in wanted)]
+    done = refetched_until.get(_name(gap), "")
+    return [
+        day
+        for day in days
+        if day.isoformat() > done and (not wanted or any(begin <= day <= end for begin, end in wanted))
+    ]

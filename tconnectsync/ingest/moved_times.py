@@ -1,4 +1,4 @@
-"""Notice that a source gives known events other times: the vendor changed what its times mean, such as local time to UTC."""
+"""Notices that a source sends known events with other times: the vendor changed their meaning, such as local time to UTC."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tconnectsync.events import Event
 
 SAME_WITHIN = timedelta(minutes=1)
 """A time without seconds is up to 59 seconds early."""
-MOST = timedelta(hours=26)
-"""Between the outermost zones. A larger difference is another event under the same number."""
-FEWEST = 3
+MAX_SHIFT = timedelta(hours=26)
+"""The largest difference of two zones. If the times differ by more, it is another event with the same number."""
+MIN_MOVED = 3
 
 
 def check_times(log: EventLog, events: Sequence[Event]) -> None:
-    """Raise SourceChanged if most of those ``events`` that the log has already come with another pump time.
+    """Raise SourceChanged if most of the ``events`` that the log has already have another pump time now.
 
-    The new ones among them would be as wrong, and stay so: the log keeps the first time of an event.
+    The new events would have wrong times too, for good: the log keeps the first time of an event.
     """
     numbered: dict[tuple[str, int | None], dict[int, datetime]] = {}
     for event in events:
@@ -27,15 +27,15 @@ def check_times(log: EventLog, events: Sequence[Event]) -> None:
             numbered.setdefault((event.pump, event.group), {})[event.seq] = event.pump_time
     known, moved = 0, []
     for stream in log.streams() if numbered else ():
-        told = numbered.get((stream.pump, stream.group)) if stream.numbered else None
-        if told is None or stream.last_key < min(told):
+        received = numbered.get((stream.pump, stream.group)) if stream.numbered else None
+        if received is None or stream.last_key < min(received):
             continue
-        for number, stored in log.times(stream.id, None, min(told), max(told)):
-            if number in told:
+        for number, stored in log.times(stream.id, None, min(received), max(received)):
+            if number in received:
                 known += 1
-                if SAME_WITHIN <= abs(told[number] - stored) <= MOST:
-                    moved.append((number, stored, told[number]))
-    if len(moved) < FEWEST or 2 * len(moved) <= known:
+                if SAME_WITHIN <= abs(received[number] - stored) <= MAX_SHIFT:
+                    moved.append((number, stored, received[number]))
+    if len(moved) < MIN_MOVED or 2 * len(moved) <= known:
         return
     number, before, now = moved[0]
     raise SourceChanged(

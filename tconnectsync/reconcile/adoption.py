@@ -78,7 +78,7 @@ def adopt_documents(
     event is there twice in between. Errors: those of the receiver and the folds.
     """
     claimed: set[str] = set()
-    for week in verifier.weeks_with_others(first, last):
+    for week in verifier.weeks_with_foreign(first, last):
         if week is not None:
             documents, others, lost = week
             replaced: list[StoredDocument] = []

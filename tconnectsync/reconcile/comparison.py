@@ -106,7 +106,7 @@ class Verifier:
             yield from self._compare(_Period(begin, last))
             last = begin - _MS
 
-    def weeks_with_others(
+    def weeks_with_foreign(
         self, first: datetime | None = None, last: datetime | None = None
     ) -> Iterator[tuple[Sequence[Document], Sequence[StoredDocument], Sequence[DocumentRow]] | None]:
         """Yield week by week, the newest first: our documents, foreign documents, and our lost ones; None: work in progress.

@@ -118,42 +118,37 @@ class IndexReader:
 
     def fact_locations(self, kind: str, pump: str | None) -> Iterator[tuple[int, int]]:
         """Yield (position, offset) of the facts about the data of ``kind``, newest first."""
-        before, number = _LAST, self._number(kind)
-        while number is not None:
-            rows = self._query(
-                "SELECT pos, offset FROM fact WHERE kind = ? AND pos < ? AND (? IS NULL OR pump = ?) "
-                "ORDER BY pos DESC LIMIT 100",
-                (number, before, pump, pump),
-            ).fetchall()
-            yield from rows
-            if len(rows) < 100:
-                return
-            before = rows[-1][0]
+        number = self._number(kind)
+        if number is not None:
+            where = "fact WHERE kind = ? AND (? IS NULL OR pump = ?)"
+            yield from self._newest_first(where, (number, pump, pump))
 
     def kind_locations(self, kind: str, pump: str | None) -> Iterator[tuple[int, int]]:
         """Yield (position, offset) of the events of ``kind``, newest position first."""
         number = self._number(kind)
         if number is None:
             return
-        wanted = "(? IS NULL OR stream IN (SELECT id FROM stream WHERE pump = ?))"
-        if number >= RARE_FROM:
-            found = []
-            streams = self._query(f"SELECT stream FROM span WHERE kind = ? AND {wanted}", (number, pump, pump))
-            for (stream,) in streams.fetchall():
-                # with bounds for the key, SQLite searches this kind only and not all rare kinds
-                found += self._query(
-                    "SELECT pos, offset FROM event INDEXED BY event_rare WHERE stream = ? AND kind = ?"
-                    f" AND kind >= {RARE_FROM} AND best = 1 AND key >= ? AND key <= ?",
-                    (stream, number, _FIRST, _LAST),
-                ).fetchall()
-            yield from sorted(found, reverse=True)
+        of_pump = "(? IS NULL OR stream IN (SELECT id FROM stream WHERE pump = ?))"
+        if number < RARE_FROM:
+            where = f"event INDEXED BY event_pos WHERE kind = ? AND best = 1 AND {of_pump}"
+            yield from self._newest_first(where, (number, pump, pump))
             return
+        found = []
+        streams = self._query(f"SELECT stream FROM span WHERE kind = ? AND {of_pump}", (number, pump, pump))
+        for (stream,) in streams.fetchall():
+            # with bounds for the key, SQLite searches this kind only and not all rare kinds
+            found += self._query(
+                "SELECT pos, offset FROM event INDEXED BY event_rare WHERE stream = ? AND kind = ?"
+                f" AND kind >= {RARE_FROM} AND best = 1 AND key >= ? AND key <= ?",
+                (stream, number, _FIRST, _LAST),
+            ).fetchall()
+        yield from sorted(found, reverse=True)
+
+    def _newest_first(self, where: str, values: tuple[object, ...]) -> Iterator[tuple[int, int]]:
         before = _LAST
         while True:
             rows = self._query(
-                f"SELECT pos, offset FROM event INDEXED BY event_pos WHERE pos < ? AND kind = ? AND best = 1 "
-                f"AND {wanted} ORDER BY pos DESC LIMIT 100",
-                (before, number, pump, pump),
+                f"SELECT pos, offset FROM {where} AND pos < ? ORDER BY pos DESC LIMIT 100", (*values, before)
             ).fetchall()
             yield from rows
             if len(rows) < 100:

@@ -1,4 +1,4 @@
-"""The files of a log for a preview: reads the real files, and writes into another folder."""
+"""The files of a log as a preview sees them: it reads the real files and writes into another folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tconnectsync.filesystem import OsFiles
 
 
 class OverlayFiles(OsFiles):
-    """Shows the segments of ``source`` in ``folder``. Everything written goes to ``folder``.
+    """Shows the segments of ``source`` in ``folder``, and writes everything to ``folder``.
 
     Sealed segments are read from ``source``, even while their owner compresses one. The last segment is copied. Errors: OSError.
     """

@@ -121,12 +121,13 @@ class TimelineResolver:
         if end == self._seen:
             return
         log_id, before = self._seen
-        fresh = log_id != end[0] or end[1] < before
-        if fresh:
+        is_other_log = log_id != end[0] or end[1] < before
+        if is_other_log:
             self._clocks, self._superseded = {}, {}
             self._active_pump.clear()
         streams = {stream.id: stream for stream in self.log.streams()}
-        touched = set() if fresh else self._touched(before, end[1])
+        rows = () if is_other_log else self.log.touched(before, end[1])
+        touched = {(stream_id, key, kind) for _, stream_id, key, kind in rows}
         clocks_before = {id_: clock.clock for id_, clock in self._clocks.items()}
         self._streams = streams
         self._read_clocks(touched)
@@ -139,11 +140,8 @@ class TimelineResolver:
         }
         timelines = {}
         for id_, stream in streams.items():
-            clock: PumpClock | ZoneClock = (
-                self._clocks[id_].clock if id_ in self._clocks else ZoneClock(zones=self.zones)
-            )
             timelines[id_] = StreamTimeline(
-                clock=clock,
+                clock=self._clock(stream),
                 superseded=() if stream.numbered else self._superseded_spans(stream),
                 delivery_windows=self._delivery_windows(stream.pump),
             )
@@ -151,16 +149,6 @@ class TimelineResolver:
         active = self._active_pump.active_spans(streams.values(), superseded)
         self._timelines = {id_: attrs.evolve(timeline, active=active[id_]) for id_, timeline in timelines.items()}
         self._seen = end
-
-    def _touched(self, after: int, end: int) -> set[tuple[int, int, str]]:
-        found: set[tuple[int, int, str]] = set()
-        while after < end:
-            rows = list(self.log.touched(after, end))
-            if not rows:
-                break
-            found.update((stream_id, key, kind) for _, stream_id, key, kind in rows)
-            after = rows[-1][0]
-        return found
 
     def _read_clocks(self, touched: set[tuple[int, int, str]]) -> None:
         changed = {stream_id for stream_id, _, kind in touched if kind in {"clock.changed", "unknown"}}
@@ -242,8 +230,10 @@ class TimelineResolver:
         return bounds, [self._index(other) for other in others]
 
     def _index(self, stream: Stream) -> TimeIndex:
-        clock = self._clocks[stream.id].clock if stream.id in self._clocks else ZoneClock(zones=self.zones)
-        return TimeIndex.of(self.log, stream, clock)
+        return TimeIndex.of(self.log, stream, self._clock(stream))
+
+    def _clock(self, stream: Stream) -> PumpClock | ZoneClock:
+        return self._clocks[stream.id].clock if stream.id in self._clocks else ZoneClock(zones=self.zones)
 
     def _drift_messages(self, stream: Stream, clock: StreamClock) -> list[str]:
         timeline, newest = self._timelines[stream.id], self._newest(stream)

@@ -20,12 +20,12 @@ def read_events(
     kinds: tuple[str, ...] = (),
     pump: str | None = None,
     follow: bool = False,
-    left_out: Callable[[Damage], None],
+    on_damage: Callable[[Damage], None],
     clock: Clock,
 ) -> Iterator[dict[str, Any]]:
     """Yield the records of the log in the order they were written. ``first`` and ``last`` are pump-local days, both included.
 
-    Damaged parts are skipped; ``left_out`` gets each one once. Errors: RequestRefused for a pump that the log does not have.
+    Damaged parts are skipped; ``on_damage`` gets each one once. Errors: RequestRefused for a pump that the log does not have.
     """
     from tconnectsync.eventlog.record_json import record_json
 
@@ -45,7 +45,7 @@ def read_events(
     def report(damage: Damage) -> None:
         if (damage.path, damage.line) not in reported:
             reported.add((damage.path, damage.line))
-            left_out(damage)
+            on_damage(damage)
 
     try:
         while True:

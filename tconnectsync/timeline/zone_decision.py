@@ -163,7 +163,7 @@ def _supported_offset(
     if current_s is None:
         return offset_s
     if offset_s - current_s >= min_move_s:
-        # by the present offset each supporter has an event later than itself; uploads that fit it are against a change
+        # uploads that fit the present offset count against a change; by that offset, supporters have impossible events
         return offset_s if len(supporters) >= 2 * len(_fitting(uploads, current_s, FIT_S)) else None
     if current_s - offset_s >= min_move_s:
         by_quarter = current_s - offset_s == QUARTER_S

@@ -338,7 +338,7 @@ def test_events_of_a_pump_that_the_log_does_not_know_are_refused(world: World) -
     config: Any = SimpleNamespace(data_dir=world.folder)
 
     def read(pump: str) -> list[Any]:
-        return list(read_events(config, pump=pump, left_out=lambda _: None, clock=world.clock))
+        return list(read_events(config, pump=pump, on_damage=lambda _: None, clock=world.clock))
 
     assert read("1")
     with pytest.raises(RequestRefused, match="no pump '123'; it has 1") as caught:

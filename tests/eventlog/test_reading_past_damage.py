@@ -26,7 +26,7 @@ def config_of(data_dir: Path) -> Config:
 
 def read(data_dir: Path, **wanted: object) -> tuple[list[int], list[Damage]]:
     told: list[Damage] = []
-    records = read_events(config_of(data_dir), left_out=told.append, clock=FakeClock(RECEIVED), **wanted)  # type: ignore[arg-type]
+    records = read_events(config_of(data_dir), on_damage=told.append, clock=FakeClock(RECEIVED), **wanted)  # type: ignore[arg-type]
     return [record["pos"] for record in records], told
 
 
@@ -102,7 +102,7 @@ def test_a_line_that_is_being_written_is_no_damage_and_comes_when_it_is_whole(tm
             path.write_bytes(text)
 
     told: list[Damage] = []
-    records = read_events(config_of(tmp_path), left_out=told.append, follow=True, clock=Writer(RECEIVED))
+    records = read_events(config_of(tmp_path), on_damage=told.append, follow=True, clock=Writer(RECEIVED))
     assert [next(records)["pos"], next(records)["pos"]] == [1, 2]
     with pytest.raises(KeyboardInterrupt):
         next(records)
@@ -119,7 +119,7 @@ def test_damage_is_reported_once_while_it_is_followed(tmp_path: Path) -> None:
     told: list[Damage] = []
     clock = FakeClock(RECEIVED)
     records = read_events(
-        config_of(tmp_path), left_out=told.append, follow=True, kinds=("basal.delivered",), clock=clock
+        config_of(tmp_path), on_damage=told.append, follow=True, kinds=("basal.delivered",), clock=clock
     )
     assert [next(records)["pos"] for _ in range(4)] == [1, 2, 3, 4]
 

@@ -74,7 +74,7 @@ def command(
     wanted = tuple(dict.fromkeys(kind for group in kinds for kind in group))
     invocation.status = int(ExitStatus.DONE)
 
-    def left_out(damage: Damage) -> None:
+    def on_damage(damage: Damage) -> None:
         if invocation.status != ExitStatus.DAMAGED:
             say("Damaged parts of the log are skipped here. `tconnectsync log check` lists all of them:", err=True)
         invocation.status = int(ExitStatus.DAMAGED)
@@ -87,7 +87,7 @@ def command(
         kinds=wanted,
         pump=pump,
         follow=follow,
-        left_out=left_out,
+        on_damage=on_damage,
         clock=invocation.clock,
     )
     printed = False

@@ -108,16 +108,16 @@ def choose_anchor(
     last_offset_s = None if anchor is None else _last_offset(component, anchor)
     local_day = uploads[-1].newest.date()
     by_quarter = bool(component.steps) and abs(abs(component.steps[-1].exact_s) - QUARTER_S) <= TO_THE_MINUTE_S
-    verdict = offset_by_uploads(
+    uploaded = offset_by_uploads(
         uploads,
         current_s=last_offset_s,
         zone_offsets=zones.offsets_near(local_day),
         min_move_s=QUARTER_S if by_quarter else MIN_MOVE_S,
     )
-    if verdict is None:
+    if uploaded is None:
         return Choice(anchor=anchor)
-    by_uploads = _anchor_by_uploads(component, verdict.offset_s, zones, local_day)
-    if verdict.confirmed:
+    by_uploads = _anchor_by_uploads(component, uploaded.offset_s, zones, local_day)
+    if uploaded.confirmed:
         return Choice(anchor=by_uploads)
     return Choice(anchor=anchor, proposed=by_uploads)
 

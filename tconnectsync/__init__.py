@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.stateless_fold import NoState as NoState
     from tconnectsync.plugin.stateless_fold import each as each
     from tconnectsync.retry.deadline import RememberedDeadline as RememberedDeadline
+    from tconnectsync.text.durations import parse_duration as parse_duration
     from tconnectsync.text.plural import counted as counted
 
 __version__ = "4.0.0"
@@ -116,6 +117,7 @@ _HOME = {
     "host_of": "plugin.http",
     "http_date": "plugin.http",
     "option": "plugin.options",
+    "parse_duration": "text.durations",
     "retry_after_s": "plugin.http",
 }
 

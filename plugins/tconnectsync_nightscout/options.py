@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import attrs
 
-from tconnectsync import Secret, option, pasted
+from tconnectsync import Secret, option, parse_duration, pasted
 
 _ON = frozenset({"1", "true", "yes", "on"})
 _OFF = frozenset({"", "0", "false", "no", "off"})
@@ -34,6 +35,12 @@ def _one_of(*words: str) -> Callable[[object], str | None]:
 
 def _words(value: object) -> str | None:
     return None if isinstance(value, str) and value.strip() else "a text that is not empty"
+
+
+def _silence(value: object) -> str | None:
+    span = parse_duration(value) if isinstance(value, str) else None
+    wrong = value is not None and (span is None or span < timedelta(minutes=30))
+    return 'a duration from 30m on, such as "3h"' if wrong else None
 
 
 def _sendable(token: Secret | None) -> str | None:
@@ -145,6 +152,9 @@ class PumpEventsOptions:
     alerts: bool = option(False, help="notes for alerts")
     control_modes: bool = option(False, help="notes when the control loop changes its state")
     sensor_alerts: bool = option(False, help="notes for sensor alerts")
+    announce_silence: str | None = option(
+        None, check=_silence, help="announce that no pump data came for so long, for example 3h"
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from tconnectsync import Context, Fold, Section, Sink, SinkSpec
+from tconnectsync import Context, Fold, Section, Sink, SinkSpec, parse_duration
 from tconnectsync_nightscout.options import (
     CgmOptions,
     DeviceStatusOptions,
@@ -264,4 +264,5 @@ def _pump_event_folds(options: PumpEventsOptions) -> Sequence[Fold[Any]]:
         alerts=options.alerts,
         control_modes=options.control_modes,
         sensor_alerts=options.sensor_alerts,
+        announce_silence=None if options.announce_silence is None else parse_duration(options.announce_silence),
     )

@@ -65,7 +65,7 @@ def adopt(engine: Engine, args: Mapping[str, Any], zone_at: Callable[[date], Any
         return
     runner.allow_others_once()
     yield from drain(engine, (name,))
-    pending = runner.counts().pending
+    pending = runner.outbox.queue.waiting(engine.clock.now())
     yield conclude(engine, *found.lines(name, done=True, keep_unclear=True, pending=pending), only=(name,))
 
 

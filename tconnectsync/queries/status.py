@@ -254,7 +254,7 @@ def _outbox_status(outbox: Outbox, *, on: bool, end: int, now: datetime) -> dict
         "verified": dict(comparison.counts),
         "cursor": cursor,
         "behind": max(0, end - cursor) if on else 0,
-        "pending": counts.pending,
+        "pending": outbox.queue.waiting(now),
         "dead": counts.dead,
         "last_delivered": iso(outbox.facts.get(LAST_DELIVERED)),
     }

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tconnectsync import Document, Fold, events
+from tconnectsync import Document, Event, Fold, events
+from tconnectsync_nightscout.delivery.announcement_age import with_age
 from tconnectsync_nightscout.folds.alarms import AlarmsFold, alert_notes
 from tconnectsync_nightscout.folds.carbs import carbs_fold
 from tconnectsync_nightscout.folds.fills import fills_fold
 from tconnectsync_nightscout.folds.fold_sets import iob_folds, pump_event_folds, treatment_folds
 from tconnectsync_nightscout.folds.modes import ModesFold, control_notes
 from tconnectsync_nightscout.folds.sensors import SensorsFold, sensor_alert_notes
+from tconnectsync_nightscout.folds.silence import SilenceFold
 from tconnectsync_nightscout.folds.suspensions import suspension_notes
 from tests.nightscout.fold_harness import NOON, event, keep_laws, timeline
 
@@ -315,3 +317,42 @@ def test_the_options_choose_the_folds() -> None:
     assert names(pump_event_folds()) == ["fills", "suspension-notes", "modes", "alarms", "sensors"]
     everything = pump_event_folds(announce=["occlusion"], alerts=True, control_modes=True, sensor_alerts=True)
     assert names(everything)[5:] == ["alerts", "control-modes", "sensor-alerts"]
+
+
+# --- silence ----------------------------------------------------------------------------------------------------------
+
+
+def test_silence_is_announced_for_after_the_newest_event_and_moves_with_it() -> None:
+    """Never earlier than asked for, although the outbox sends a document five minutes before its time."""
+    fold = SilenceFold(after=timedelta(hours=3))
+    first, second = timeline((0, ALIVE), (5, ALIVE))
+    [early] = keep_laws(fold, [first])
+    [late] = keep_laws(fold, [first, second])
+    assert early.id != late.id
+    assert late.at - late_time(second) == timedelta(hours=3, minutes=5)
+    assert late.content["notes"] == f"No pump data since {second.pump_time:%H:%M}"
+    assert late.content["isAnnouncement"] is True
+    assert late.unique_slot == "Announcement"
+    assert late.ttl_s is None, "so that it is withdrawn"
+
+
+def late_time(newest: Event) -> datetime:
+    assert newest.at is not None
+    return newest.at.replace(microsecond=(newest.seq or 0) % 1000 * 1000)
+
+
+def test_a_pump_that_is_not_worn_is_not_missed() -> None:
+    fold = SilenceFold(after=timedelta(hours=3))
+    assert run(fold) == []
+    assert run(fold, (0, ALIVE), (5, events.WearEnded())) == []
+    assert len(run(fold, (0, ALIVE), (5, events.WearEnded()), (9, events.WearBegan()), (10, ALIVE))) == 1
+
+
+def test_it_is_stamped_when_it_is_sent_and_has_no_age() -> None:
+    """Nightscout rings only for the newest treatment, and not for one of the future."""
+    [document] = run(SilenceFold(after=timedelta(hours=3)), (0, ALIVE))
+    for minutes in (-5, 0, 40):
+        now = document.at + timedelta(minutes=minutes)
+        sent = with_age(document, now)
+        assert now - timedelta(seconds=2) < sent.at <= now
+        assert sent.content == document.content

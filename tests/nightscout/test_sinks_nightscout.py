@@ -87,6 +87,7 @@ def test_the_defaults_are_those_of_the_manual() -> None:
         "alerts": False,
         "control_modes": False,
         "sensor_alerts": False,
+        "announce_silence": None,
     }
 
 

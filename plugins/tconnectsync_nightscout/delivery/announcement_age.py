@@ -17,6 +17,8 @@ ANNOUNCEMENT = "Announcement"
 """It alerts phones, and expires like a device status; a copy that was sent stays."""
 TOLD_LATE = frozenset({"created_at", "notes"})
 """Fields that the receiver changes."""
+SILENCE_WORDS = "No pump data since"
+"""An announcement that begins like this names a time itself, so its age is not added."""
 LATE = timedelta(minutes=2)
 """From this age on, the announcement names its age."""
 _SECOND = timedelta(seconds=1)
@@ -29,6 +31,8 @@ def with_age(document: Document, now: datetime) -> Document:
     # the milliseconds keep announcements apart; one second earlier, so that the site does not see a future time
     at = (now - _SECOND).replace(microsecond=document.at.microsecond)
     age = now - document.at
+    if str(document.content.get("notes", "")).startswith(SILENCE_WORDS):
+        return attrs.evolve(document, at=at)
     if age < LATE:
         return attrs.evolve(document, at=max(at, document.at))
     notes = f"{document.content.get('notes', 'Alarm')}, {age_text(age)} ago"

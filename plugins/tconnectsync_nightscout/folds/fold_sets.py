@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from tconnectsync import Fold
@@ -16,6 +17,7 @@ from tconnectsync_nightscout.folds.fills import fills_fold
 from tconnectsync_nightscout.folds.iob import IobFold
 from tconnectsync_nightscout.folds.modes import ModesFold, control_notes
 from tconnectsync_nightscout.folds.sensors import SensorsFold, sensor_alert_notes
+from tconnectsync_nightscout.folds.silence import SilenceFold
 from tconnectsync_nightscout.folds.suspensions import suspension_notes
 
 
@@ -60,8 +62,9 @@ def pump_event_folds(
     alerts: bool = False,
     control_modes: bool = False,
     sensor_alerts: bool = False,
+    announce_silence: timedelta | None = None,
 ) -> tuple[Fold[Any], ...]:
-    """Fills, suspensions, modes, alarms and sensor sessions."""
+    """Fills, suspensions, modes, alarms, sensor sessions, and silence."""
     folds: list[Fold[Any]] = [
         fills_fold(cannula=cannula, cartridge=cartridge, tubing=tubing),
         suspension_notes,
@@ -75,4 +78,6 @@ def pump_event_folds(
         folds.append(control_notes)
     if sensor_alerts:
         folds.append(sensor_alert_notes)
+    if announce_silence is not None:
+        folds.append(SilenceFold(after=announce_silence))
     return tuple(folds)

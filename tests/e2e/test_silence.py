@@ -1,0 +1,43 @@
+"""An announcement in Nightscout while no pump data come, and its end."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from tconnectsync_simulator.cloud.tandem import TandemCloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.e2e.installation import PUMP_EVENTS, ZONE, Installation, MovedClock, recent_pump
+
+OPTIONS = f'[sinks.{PUMP_EVENTS}]\nannounce_silence = "30m"\n'
+
+
+def announcements(site: SimulatedNightscout) -> list[dict[str, Any]]:
+    return [document for document in site.documents("treatments") if document["eventType"] == "Announcement"]
+
+
+def test_silence_is_announced_once_and_withdrawn_when_data_are_back(tmp_path: Path) -> None:
+    now = datetime.now(timezone.utc)
+    silent = recent_pump(2, outages=((now - timedelta(minutes=50), now + timedelta(hours=3)),))
+    with SimulatedNightscout() as site:
+        with TandemCloud([silent], MovedClock()) as cloud:
+            home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=OPTIONS)
+            home.run("sync")
+            [told] = announcements(site)
+            assert told["notes"].startswith("No pump data since ")
+            assert told["isAnnouncement"] is True
+            stamped = datetime.fromisoformat(told["created_at"].replace("Z", "+00:00"))
+            assert timedelta(0) <= datetime.now(timezone.utc) - stamped < timedelta(minutes=5), "or it rings nobody"
+            home.run("sync")
+            assert announcements(site) == [told]
+            assert home.run("verify", PUMP_EVENTS).returncode == 0
+        with TandemCloud([recent_pump(2)], MovedClock()) as cloud:
+            home.configure(cloud=cloud)
+            home.run("sync")
+            assert announcements(site) == []
+            status = json.loads(home.run("status", "--json").stdout)
+            assert status["sinks"][PUMP_EVENTS]["pending"] == 0, "the next one waits for its time"
+            home.run("sync")
+            assert announcements(site) == []

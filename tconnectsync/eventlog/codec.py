@@ -280,17 +280,24 @@ class Codec:
 
         In this order: decodable; more fields; for events without a number the latest read (vendors correct rows, but pumps do
         not change records); a longer vendor record; the bytes.
+        A field at its default was not reported.
         """
         read_us = 0 if event.seq is not None else (event.received_at - _EPOCH_UTC) // _MICROSECOND
         body = self._bodies[event.kind].pack(event.body)
         raw = self._sorted(event.raw)
         rest = self._sorted([event.kind, body, event.pump_time, event.id, event.source])
-        return event.kind != "unknown", len(body), read_us, len(raw), raw + rest
+        return event.kind != "unknown", _reported_fields(event.body), read_us, len(raw), raw + rest
 
 
 def digest(content: bytes) -> bytes:
     """Return eight bytes that differ if the contents differ."""
     return blake2b(content, digest_size=8).digest()
+
+
+def _reported_fields(body: Body) -> int:
+    """How many fields of a body are neither unknown nor at their default."""
+    values = ((getattr(body, field.name), field.default) for field in attrs.fields(type(body)))
+    return sum(value is not None and value != default for value, default in values)
 
 
 def _hash(event_id: str) -> int:

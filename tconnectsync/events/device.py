@@ -126,3 +126,4 @@ class Unknown:
 
     code: str
     reason: str  # "no such code", or why it could not be decoded
+    likely_kind: str | None = None  # what it would be if it could be decoded

@@ -43,6 +43,7 @@ TOLERATED = {
 UNREADABLE = {
     "rate renamed": CloudFault(rename={"commandedRate": "rate"}),
     "time renamed": CloudFault(rename={"pumpDateTime": "time"}),
+    "mode renamed": CloudFault(rename={"currentUserMode": "userMode"}),
     "code in words": CloudFault(retype={"eventCode": lambda code: f"CODE_{code}"}),
     "null doses": CloudFault(put={"insulinDelivered": None, "deliveredTotal": None}),
 }
@@ -53,6 +54,10 @@ def recent_pump() -> SimulatedPump:
     return simulate(
         SimulationPlan(seed=61, zone=ZONE, start=BEGIN.date(), days=3, upload_every_min=30, noise_codes=False)
     )
+
+
+OPTIONAL = ("commandedRateSource", "bolusType")
+"""Without these a record can be read all the same. Renamed, it is longer than the one that is stored."""
 
 
 @contextlib.contextmanager
@@ -147,6 +152,26 @@ def test_times_that_become_utc_are_told_and_never_stored(
         status = running.status()["sources"]["tandem"]
         assert status["state"] == "changed"
         assert "times" in status["message"]
+        cloud.faults.clear()
+        running.until(END)
+        assert running.ask("sync").status == 0
+        assert treatments(site) == undisturbed(tmp_path_factory.getbasetemp())
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_what_is_there_stays_if_an_optional_property_is_renamed(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    """The last days are read again with each upload, and then lack what was known."""
+    with a_world(tmp_path / "home") as (cloud, site, running):
+        running.until(CHANGE + timedelta(minutes=1))
+        assert running.ask("sync").status == 0
+        recent = (CHANGE - 2 * HOUR).isoformat()
+        before = {key: each for key, each in treatments(site).items() if each["created_at"] < recent}
+        distort(cloud, CloudFault(rename={name: f"{name}InAnotherWord"}))
+        running.until(BACK)
+        held = treatments(site)
+        assert {key: held.get(key) for key in before} == before
         cloud.faults.clear()
         running.until(END)
         assert running.ask("sync").status == 0

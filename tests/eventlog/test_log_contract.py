@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -71,6 +72,32 @@ class EventLogContract:
         assert [event.body for event in log.read(stream.id, 0, 9)] == [rich.body]
         assert [event.pos for event in log.events()] == [1, 2, 3]
         assert log.append([poor, rich, unknown]).duplicates == 3
+
+    @pytest.mark.parametrize(
+        ("rich", "poor"),
+        [
+            (events.BasalDelivered(rate_u_per_h=1.2, rate_source="algorithm"), events.BasalDelivered(rate_u_per_h=1.2)),
+            (events.PumpingSuspended(reason="alarm"), events.PumpingSuspended()),
+            (
+                events.BolusDelivered(bolus_id=4, status="completed", types=("now", "later")),
+                events.BolusDelivered(bolus_id=4, status="completed"),
+            ),
+            (
+                events.BasalRateChanged(rate_u_per_h=1.2, reasons=("resumed",)),
+                events.BasalRateChanged(rate_u_per_h=1.2),
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_a_field_at_its_default_counts_as_not_reported(
+        self, log: EventLog, rich: Any, poor: Any, turned: bool
+    ) -> None:
+        """The vendor renames an optional property: the record is as long as before, or longer."""
+        told = [numbered(1, rich, raw={"name": 1}), numbered(1, poor, raw={"another name": 1})]
+        for event in reversed(told) if turned else told:
+            log.append([event])
+        [stream] = log.streams()
+        assert [event.body for event in log.read(stream.id, 0, 9)] == [rich]
 
     def test_the_best_revision_does_not_depend_on_arrival(self, log: EventLog) -> None:
         def revisions(seq: int) -> list[events.Event]:

@@ -136,6 +136,32 @@ def test_a_repeated_start_goes_on() -> None:
     assert shown(run(ModesFold(), (0, mode("sleep")), (10, mode("sleep")), (20, mode("normal")))) == [(0, "Sleep", 20)]
 
 
+def unreadable(kind: str | None) -> events.Unknown:
+    return events.Unknown(code="229", reason="currentUserMode is missing", likely_kind=kind)
+
+
+def test_a_mode_is_shown_up_to_a_change_that_cannot_be_read() -> None:
+    """It may have ended there; any other unreadable record is a sign of life."""
+    change, other = unreadable("mode.changed"), unreadable("basal.delivered")
+    assert shown(run(ModesFold(), (0, mode("sleep")), (30, other), (60, change), (90, ALIVE), (95, other))) == [
+        (0, "Sleep", 60)
+    ]
+    ended = events.ModeChanged(mode="normal", previous="exercise", action=None)
+    assert shown(run(ModesFold(), (0, mode("sleep")), (60, change), (90, ended))) == [(0, "Sleep", 60)]
+    begun = events.ModeChanged(mode="sleep", previous="normal", action=None)
+    assert shown(run(ModesFold(), (0, mode("sleep")), (60, change), (90, begun), (100, ALIVE))) == [
+        (0, "Sleep", 60),
+        (90, "Sleep", 10),
+    ]
+
+
+@pytest.mark.parametrize("name", ["normal", "sleep"])
+def test_a_later_change_shows_that_the_mode_went_on(name: str) -> None:
+    later = events.ModeChanged(mode=name, previous="sleep", action=None)
+    found = run(ModesFold(), (0, mode("sleep")), (60, unreadable("mode.changed")), (90, later), (100, ALIVE))
+    assert shown(found) == [(0, "Sleep", 90 if name == "normal" else 100)]
+
+
 def test_other_modes_and_stops_without_start_write_nothing() -> None:
     assert run(ModesFold(), (0, mode("normal")), (1, mode("eating_soon")), (30, mode("normal")), (31, ALIVE)) == []
 

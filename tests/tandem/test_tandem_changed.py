@@ -238,6 +238,38 @@ def test_more_than_one_in_twenty_is_a_change(world: TandemHarness, odd: int, cha
         world.poll()
 
 
+@pytest.mark.parametrize(
+    ("records_before", "words"),
+    [
+        ([(229, {"mode": 1}), (229, {"mode": 0})], "2 mode changed"),
+        ([(11, "suspendReason"), (12, {}), (12, {})], "1 pumping suspended"),
+        ([(5, {"alarm": 3}), (5, {"alarm": 3})], "2 alarm raised"),
+    ],
+)
+def test_a_rare_kind_that_cannot_be_read_at_all_is_a_change(
+    world: TandemHarness, records_before: list[tuple[int, Any]], words: str
+) -> None:
+    """They are far less than one in twenty records."""
+    rare = [
+        {**entry(code, 4000 + number, f"2026-11-19T00:0{number}:30", {}), "eventProperties": values}
+        for number, (code, values) in enumerate(records_before)
+    ]
+    world.cloud.pumps[0].records = [*hourly(datetime(2026, 11, 15), 100), *rare]
+    with pytest.raises(SourceChanged, match=words):
+        world.poll()
+
+
+def test_one_odd_record_of_a_rare_kind_is_no_change(world: TandemHarness) -> None:
+    world.cloud.pumps[0].records = [
+        *hourly(datetime(2026, 11, 15), 100),
+        entry(229, 4001, "2026-11-19T00:01:00", {}),
+        entry(5, 4002, "2026-11-19T00:02:00", {}),
+        entry(5, 4003, "2026-11-19T00:03:00", {"alarmId": 3}),
+    ]
+    world.poll()
+    assert world.running_source.set_aside == 2
+
+
 def test_a_clock_change_of_years_ago_that_cannot_be_read_is_no_change(world: TandemHarness) -> None:
     world.cloud.pumps[0].changes = [entry(13, 5, "2023-11-19T10:00:00", {"timePrior": -5})]
     world.cloud.pumps[0].records = [basal(6, "2026-11-19T00:00:00")]

@@ -17,11 +17,12 @@ _SIGNS_OF_LIFE = frozenset({"basal.delivered", "day.summary", "pumping.resumed",
 
 @attrs.frozen(kw_only=True)
 class RunningMode:
-    """A current mode, up to the pump's newest record."""
+    """A current mode, up to the pump's newest record. ``in_doubt`` since a change of the mode that cannot be read."""
 
     mode: str
     first: Mark
     seen_at: datetime
+    in_doubt: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +37,7 @@ class ModesFold:
     """``mode.changed`` (record 229) as Sleep and Exercise. One mode at a time: exercise during sleep splits the sleep.
 
     A mode ends at the next change to another; "stop all" ends any. Until then its length is up to the pump's last
-    record.
+    record, or up to a change that cannot be read.
     """
 
     name = "modes"
@@ -52,20 +53,30 @@ class ModesFold:
         """Return the state after ``event``, and the mode that it ended."""
         going, body = state.mode, event.body
         if not isinstance(body, events.ModeChanged):
-            if going is None or utc_of(event) <= going.seen_at:
+            if going is None or going.in_doubt:
                 return state, ()
-            return ModesState(mode=attrs.evolve(going, seen_at=utc_of(event))), ()
+            in_doubt = isinstance(body, events.Unknown) and body.likely_kind == "mode.changed"
+            seen_at = max(going.seen_at, utc_of(event))
+            return ModesState(mode=attrs.evolve(going, seen_at=seen_at, in_doubt=in_doubt)), ()
         mode = "normal" if body.action == "stop_all" else body.mode
         mark = mark_of(event)
-        if going is not None and going.mode == mode:
+        if going is not None and going.mode == body.previous:
+            going = attrs.evolve(going, in_doubt=False)  # it went on until now
+        if going is not None and going.mode == mode and not going.in_doubt:
             return ModesState(mode=attrs.evolve(going, seen_at=max(mark.at, going.seen_at))), ()
-        ended = () if going is None else _shown(going, mark.at, mark)
+        ended = _ended(going, mark)
         begun = RunningMode(mode=mode, first=mark, seen_at=mark.at) if mode in _SHOWN else None
         return ModesState(mode=begun), ended
 
     def running(self, state: ModesState) -> Sequence[Document]:
         """The mode so far."""
         return () if state.mode is None else _shown(state.mode, state.mode.seen_at)
+
+
+def _ended(mode: RunningMode | None, by: Mark) -> Sequence[Document]:
+    if mode is None:
+        return ()
+    return _shown(mode, mode.seen_at) if mode.in_doubt else _shown(mode, by.at, by)
 
 
 def _shown(mode: RunningMode, end: datetime, by: Mark | None = None) -> Sequence[Document]:

@@ -81,7 +81,7 @@ class Record:
 
     def unknown(self, reason: str, notes: tuple[str, ...] = ()) -> Reading:
         """This record as one that could not be decoded."""
-        return "unknown", events.Unknown(code=str(self.code), reason=reason), notes
+        return "unknown", events.Unknown(code=str(self.code), reason=reason, likely_kind=self.kind), notes
 
     def _respelled(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return ``properties`` in the catalogue's spelling; one that already has it wins."""

@@ -21,8 +21,10 @@ from tconnectsync_tandem.polling.planner import Window, days_between
 
 MOST_SHARE = 0.05
 """The largest share of unreadable records that is no change."""
-ANY = ("bolus.", "carbs.", "clock.")
-"""Kinds of which every record must be readable: doses, and the time of all later records."""
+ANY = ("bolus.", "carbs.", "clock.", "pumping.")
+"""Kinds of which every record must be readable: doses, suspensions, and the time of all later records."""
+WHOLE_KIND = 2
+"""If so many records of a kind are unreadable and none is readable, this kind has changed, however rare it is."""
 NOT_MISSED = frozenset({"pump.noted"})
 UNREAD_TYPE, UNREAD_BOLUS = "records of an unreadable type", "bolus records of an unreadable type"
 _DAY = timedelta(days=1)
@@ -40,6 +42,7 @@ class UnreadableEvents:
     read: int = 0
     kinds: Counter[str] = attrs.field(factory=Counter)
     reason: str = ""
+    _read_kinds: set[str] = attrs.field(factory=set)
     _days: set[date] = attrs.field(factory=set)
     _undated: bool = False
 
@@ -47,6 +50,7 @@ class UnreadableEvents:
         """Count a record."""
         if event.kind != "unknown":
             self.read += event.kind not in NOT_MISSED
+            self._read_kinds.add(event.kind)
             return
         kind = _kind_of(entry, event.raw)
         if kind is None or not self._is_of_here(kind, entry):
@@ -61,9 +65,11 @@ class UnreadableEvents:
 
     @property
     def is_changed(self) -> bool:
-        """Whether a dose, or more than :data:`MOST_SHARE` of the records, could not be read."""
+        """Whether a dose, a whole kind, or more than :data:`MOST_SHARE` of the records could not be read."""
         count = self.kinds.total()
-        return any(map(_is_of_any, self.kinds)) or count > MOST_SHARE * (count + self.read)
+        if any(map(_is_of_any, self.kinds)) or count > MOST_SHARE * (count + self.read):
+            return True
+        return any(number >= WHOLE_KIND and kind not in self._read_kinds for kind, number in self.kinds.items())
 
     def finished(self) -> Iterator[Window]:
         """The spans of days that were read completely. A server may return a record under the next day."""

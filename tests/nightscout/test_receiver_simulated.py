@@ -154,6 +154,31 @@ def test_a_token_with_the_promised_rights_is_enough() -> None:
         receiver.close()
 
 
+def test_a_private_site_whose_status_the_token_may_not_read_gets_its_documents() -> None:
+    """The status only adds its version and units; `check` names the missing right."""
+    token = "pump-0123456789abcdef"
+    rights = [f"api:treatments:{right}" for right in ("create", "read", "delete")]
+    with SimulatedNightscout(tokens={token: rights}, public=False, now=lambda: minutes(0)) as site:
+        receiver = receiver_of(site, token=token)
+        receiver.collections = ("treatments",)
+        (stored,) = taken(receiver.deliver([put("a", glucose=120)]))
+        assert len(list(receiver.survey(minutes(-60), minutes(0)))) == 1
+        assert sum("status" in request.path for request in site.requests) == 1
+        (finding,) = [finding for finding in receiver.check() if not finding.good]
+        assert "api:status:read" in (finding.remedy or "")
+        taken(receiver.deliver([take_back("a", stored)]))
+        assert site.documents("treatments") == []
+        receiver.close()
+
+
+def test_an_unknown_token_is_refused_where_it_writes() -> None:
+    with SimulatedNightscout(tokens={}, public=False, now=lambda: minutes(0)) as site:
+        receiver = receiver_of(site, token="pump-0123456789abcdef")
+        with pytest.raises(CredentialsRefused, match="api:treatments:create"):
+            receiver.deliver([put("a")])
+        receiver.close()
+
+
 def test_an_older_bridges_site_waits(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
     assert receiver.inspect(minutes(-1440), minutes(0)) is None
     old = {"eventType": "Combo Bolus", "insulin": 1.0, "enteredBy": "Pump (tconnectsync)", "pump_event_id": "1,2,3"}

@@ -55,8 +55,16 @@ def _connection(client: NightscoutClient) -> Iterator[CheckResult]:
 
 
 def _site(client: NightscoutClient, status: SiteStatus) -> Iterator[CheckResult]:
-    units = f", units {status.units}" if status.units else ""
-    yield CheckResult(good=True, what=f"Nightscout {status.version} at {client.url}{units}")
+    if status.is_hidden:
+        yield CheckResult(
+            good=False,
+            what=f"{client.url} does not show its status to this token (HTTP 401): the token is unknown there, or it lacks the"
+            " right api:status:read. Without that right delivery works, but glucose is sent in mg/dl",
+            remedy="Add api:status:read to the token's role in Nightscout's Admin Tools, or check nightscout.token.",
+        )
+    else:
+        units = f", units {status.units}" if status.units else ""
+        yield CheckResult(good=True, what=f"Nightscout {status.version} at {client.url}{units}")
     if status.careportal is False:
         yield CheckResult(
             good=False,

@@ -14,6 +14,8 @@ from tconnectsync import addresses
 _API_TAIL = re.compile(r"/api(/v\d+)?(/[a-z]+(\.json)?)?/*$")
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(-?)")
 _KEYED_BY_IDENTIFIER = (15, 0, 7)
+UNKNOWN = "unknown"
+"""The version of a site that does not name one."""
 
 
 def site_url(text: str) -> str:
@@ -44,12 +46,16 @@ def is_exposed(url: str) -> bool:
 
 @attrs.frozen(kw_only=True)
 class SiteStatus:
-    """The contents of ``status.json``. ``enabled`` are the names of the site's plugins, None if it names none."""
+    """The contents of ``status.json``. ``enabled`` are the names of the site's plugins, None if it names none.
+
+    ``is_hidden``: the site does not show it to this token.
+    """
 
     version: str
     units: str | None = None
     enabled: frozenset[str] | None = None
     careportal: bool | None = None
+    is_hidden: bool = False
 
     @property
     def identifier_is_key(self) -> bool:
@@ -73,7 +79,7 @@ def read_status(answer: Mapping[str, Any]) -> SiteStatus:
     careportal = answer.get("careportalEnabled")
     names = frozenset(map(str, enabled)) if isinstance(enabled, list) else None
     return SiteStatus(
-        version=str(answer.get("version") or "unknown"),
+        version=str(answer.get("version") or UNKNOWN),
         units=units if isinstance(units, str) else None,
         enabled=names,
         careportal=careportal if isinstance(careportal, bool) else None if names is None else "careportal" in names,

@@ -26,7 +26,7 @@ from tconnectsync import (
     __version__,
     http_date,
 )
-from tconnectsync_nightscout.site.address import SiteStatus, read_status
+from tconnectsync_nightscout.site.address import UNKNOWN, SiteStatus, read_status
 from tconnectsync_nightscout.site.compression import REFUSED, Compression
 from tconnectsync_nightscout.site.responses import SLOW, Answer, SiteRequestInfo, SiteToken, value_of
 
@@ -125,12 +125,19 @@ class NightscoutClient:
     def status(self) -> SiteStatus:
         """Return version, units and plugins of the site.
 
-        Read again hourly and after every error, since sites get upgraded.
+        Read again hourly and after every error, since sites get upgraded. If the site is private and the token may not
+        read its status, the version and units are unknown: delivery needs neither.
         """
         now_s = self.clock.monotonic()
         if self._status is not None and 0 <= now_s - self._status[0] < STATUS_S:
             return self._status[1]
-        answer = self._request("GET", "status.json", about="its status")
+        try:
+            answer = self._request("GET", "status.json", about="its status")
+        except CredentialsRefused:
+            if not self.uses_token:
+                raise
+            self._status = (now_s, SiteStatus(version=UNKNOWN, is_hidden=True))
+            return self._status[1]
         if not isinstance(answer, dict) or not ({"version", "settings", "apiEnabled"} & answer.keys()):
             raise Retryable(
                 f"{self.url} answered, but not with the status of a Nightscout site",
@@ -231,7 +238,7 @@ class NightscoutClient:
         self, method: str, path: str, *, about: str, query: Find = (), body: bytes | None = None
     ) -> Any:  # any JSON that the server answers
         now_s = self.clock.monotonic()
-        collection = path.partition("/")[0]
+        collection = path.partition("/")[0].removesuffix(".json")
         key = collection if self.uses_token else ""  # a secret has all rights or none, a token has some
         since_s, refusal = self._refused.get(key, (0.0, None))
         if refusal is not None and 0 <= now_s - since_s < REFUSED_S:

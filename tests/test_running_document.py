@@ -24,6 +24,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def program() -> configparser.SectionProxy:
+    """The document's section for supervisord."""
     [block] = [block for block in blocks("ini") if "[program:" in block]
     parser = configparser.RawConfigParser(inline_comment_prefixes=(";", "#"))  # as supervisord reads it
     parser.read_string(block)

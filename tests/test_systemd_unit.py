@@ -28,6 +28,7 @@ def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def analyze() -> str:
+    """The program systemd-analyze; in CI it must be there."""
     program = shutil.which("systemd-analyze")
     if program is None:
         if in_ci(os.environ):

@@ -19,11 +19,13 @@ log = logging.getLogger("tconnectsync.engine")
 
 @pytest.fixture
 def stream() -> io.StringIO:
+    """Where the log lines go."""
     return io.StringIO()
 
 
 @pytest.fixture
 def logs(stream: io.StringIO) -> Iterator[Logs]:
+    """Logs at level info; stopped after the test."""
     started = start_logs(stream, {})
     started.level("info")
     yield started

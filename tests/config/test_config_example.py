@@ -22,6 +22,7 @@ EXAMPLE = Path(__file__).parents[2] / "config.toml.example"
 
 @pytest.fixture
 def plugins() -> Plugins:
+    """The installed plugins, which have no problems."""
     found = load_plugins()
     found.call_all_hooks()
     assert found.problems == []

@@ -73,6 +73,7 @@ PLACES = [number for number, line in enumerate(VALID.splitlines()) if "=" in lin
 
 @pytest.fixture(scope="module")
 def plugins() -> Plugins:
+    """The installed plugins."""
     return load_plugins()
 
 
@@ -123,6 +124,7 @@ def judged(content: bytes, folder: Path, plugins: Plugins, environ: dict[str, st
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """A folder for one configuration."""
     return tmp_path
 
 

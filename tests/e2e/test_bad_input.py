@@ -33,6 +33,7 @@ def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedPr
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
+    """A right configuration."""
     path = tmp_path / "config.toml"
     path.write_text(RIGHT.format(folder=tmp_path))
     path.chmod(0o600)

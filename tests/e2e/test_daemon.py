@@ -34,11 +34,13 @@ from tests.support.clocks import ShiftedClock
 
 @pytest.fixture(scope="module")
 def pump() -> SimulatedPump:
+    """A pump with five days of records, until now."""
     return recent_pump(5)
 
 
 @pytest.fixture
 def world(pump: SimulatedPump, tmp_path: Path) -> Iterator[SyncSetup]:
+    """Cloud, site and configuration for a real daemon."""
     with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
             cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=3)

@@ -44,6 +44,7 @@ class Saved:
 def fetched(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Installation, SimulatedNightscout, TandemCloud, bytes]]:
+    """What fetching gave: installation, site, cloud, and the saved answer of the cloud."""
     folder = tmp_path_factory.mktemp("fetched")
     with (
         TandemCloud([recent_pump(1)], ShiftedClock()) as cloud,
@@ -60,6 +61,7 @@ def fetched(
 
 @pytest.fixture
 def saved(fetched: Any, tmp_path: Path) -> Iterator[Saved]:
+    """An installation that has fetched nothing, and a file with the saved answer."""
     home, site, cloud, text = fetched
     file = tmp_path / "whatever.txt"
     file.write_bytes(text)

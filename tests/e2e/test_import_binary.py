@@ -54,6 +54,7 @@ def imported(home: Installation, *words: str, expect: tuple[int, ...] = (0,)) ->
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
+    """What fetching gave, and the same records as a binary history log."""
     folder = tmp_path_factory.mktemp("fetched")
     with (
         TandemCloud([recent_pump(DAYS)], ShiftedClock()) as cloud,

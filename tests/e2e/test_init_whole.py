@@ -57,6 +57,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[TandemCloud]:
+    """A cloud whose pump has uploaded for days."""
     plan = SimulationPlan(seed=7, zone=ZONE, start=date(2026, 3, 17), days=5, upload_every_min=10)
     with TandemCloud([simulate(plan)], FakeClock(NOON)) as cloud:
         yield cloud
@@ -64,6 +65,7 @@ def cloud() -> Iterator[TandemCloud]:
 
 @pytest.fixture
 def place(tmp_path: Path, cloud: TandemCloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
+    """An empty folder beside a cloud and a site."""
     clock = FakeClock(NOON)
     with SimulatedNightscout(now=clock.now) as site:
         account = SimulatedAccount()

@@ -116,6 +116,7 @@ TABLE = [
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run without faults."""
     return tmp_path_factory.mktemp("calm")
 
 

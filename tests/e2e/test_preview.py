@@ -16,6 +16,7 @@ from tests.support.clocks import ShiftedClock
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[SyncSetup]:
+    """Cloud, site and configuration for real commands."""
     with TandemCloud([recent_pump(4)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
             cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)

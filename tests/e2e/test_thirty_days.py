@@ -28,6 +28,7 @@ def start_of(today: date, days: int) -> date:
 
 @pytest.fixture
 def today() -> date:
+    """Today's date in UTC."""
     return datetime.now(timezone.utc).date()
 
 

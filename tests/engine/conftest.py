@@ -1,4 +1,4 @@
-"""The engine of :mod:`tests.engine.harness`."""
+"""The fixture ``harness``: see :mod:`tests.engine.harness`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.harness import World
+from tests.engine.harness import EngineHarness
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """An engine on an empty folder."""
-    world = World(tmp_path)
-    yield world
-    world.engine.close()
+def harness(tmp_path: Path) -> Iterator[EngineHarness]:
+    """An engine on an empty folder; its clock shows a day after the pump's first record."""
+    harness = EngineHarness(tmp_path)
+    yield harness
+    harness.engine.close()

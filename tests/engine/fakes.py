@@ -127,7 +127,7 @@ class MemoryStream:
 
 
 @attrs.define
-class Shelf:
+class FakeReceiver:
     """A receiver that keeps documents by identity, and misbehaves by a dice."""
 
     rng: random.Random = attrs.field(factory=lambda: random.Random(0))
@@ -187,7 +187,7 @@ class Shelf:
 
 
 @attrs.define
-class OpenShelf(Shelf):
+class ReadableFakeReceiver(FakeReceiver):
     """A shelf that shows all that stands on it; beside what was put there may be second copies, and others' things."""
 
     beside: list[StoredDocument] = attrs.field(factory=list)
@@ -195,7 +195,7 @@ class OpenShelf(Shelf):
     surveys: int = 0
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
-        outcomes = Shelf.deliver(self, batch)
+        outcomes = FakeReceiver.deliver(self, batch)
         looked_for = {each.document_id for each in batch if each.in_doubt or each.document is None}
         self.beside = [copy for copy in self.beside if copy.document_id not in looked_for]
         return outcomes

@@ -28,55 +28,55 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.plugin.receiver import StoredDocument
 from tconnectsync.timeline.event_stream import EventStream, stream_name
 from tconnectsync.timeline.resolver import TimelineResolver
-from tests.engine.fakes import Shelf
-from tests.engine.harness import Pump, World
+from tests.engine.fakes import FakeReceiver
+from tests.engine.harness import EngineHarness, FakePumpSource
 from tests.engine.random_histories import END, FIRST_DAY, HOME, Unit, decoded, opened
 from tests.engine.reference_projection import ALL, document_of_everything, sink_folds
 
 
-class Died(BaseException):
+class ProcessDied(BaseException):
     """The process, at this instruction."""
 
 
 @attrs.define
-class Fuse:
+class KillSwitch:
     """Kills the process when it was burned ``left`` times; None: never."""
 
     left: int | None = None
 
-    def burn(self) -> None:
+    def step_or_die(self) -> None:
         if self.left is not None:
             self.left -= 1
             if self.left < 0:
                 self.left = None
-                raise Died
+                raise ProcessDied
 
 
-class MortalOutbox(Outbox):
+class KillableOutbox(Outbox):
     """The process may die before a transaction is committed, which loses it, or right after."""
 
-    fuse: Fuse = Fuse()
+    kill_switch: KillSwitch = KillSwitch()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         with super().transaction():
             yield
-            self.fuse.burn()
-        self.fuse.burn()
+            self.kill_switch.step_or_die()
+        self.kill_switch.step_or_die()
 
 
 @attrs.define
-class MoodyShelf(Shelf):
+class RandomlyFailingReceiver(FakeReceiver):
     """Loses connections before and after it stored everything, or half; is busy; refuses some of what it is given."""
 
-    fuse: Fuse = attrs.field(factory=Fuse)
+    kill_switch: KillSwitch = attrs.field(factory=KillSwitch)
     bad: float = 0.0
     refused_share: float = 0.0
     silent: bool = False
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
         self.calls += 1
-        self.fuse.burn()
+        self.kill_switch.step_or_die()
         mood = self.rng.choice(["unreached", "silent", "half", "busy", "html"]) if self.rng.random() < self.bad else ""
         if mood == "unreached":
             raise Retryable("not reached", unsure=False)
@@ -93,7 +93,7 @@ class MoodyShelf(Shelf):
             else:
                 self._store(delivery)
                 outcomes.append(Accepted(receiver_key=f"key of {delivery.document_id}"))
-        self.fuse.burn()
+        self.kill_switch.step_or_die()
         if mood == "silent" or self.silent:
             raise Retryable("no answer came", unsure=True)
         return outcomes
@@ -114,7 +114,7 @@ class MoodyShelf(Shelf):
 
 
 @attrs.define
-class Vendor(Pump):
+class ScriptedSource(FakePumpSource):
     """Tells what it is given to tell, in batches; may break off in the middle, and begins again then."""
 
     queue: list[list[Event]] = attrs.field(factory=list)
@@ -133,10 +133,10 @@ class Vendor(Pump):
 
 
 @attrs.define
-class LawWorld(World):
-    """The whole engine over a :class:`MoodyShelf` and a :class:`Vendor`, as it would be opened by a process."""
+class CrashingEngineHarness(EngineHarness):
+    """The whole engine over a :class:`RandomlyFailingReceiver` and a :class:`ScriptedSource`, as it would be opened by a process."""
 
-    fuse: Fuse = attrs.field(factory=Fuse)
+    kill_switch: KillSwitch = attrs.field(factory=KillSwitch)
     rng: random.Random = attrs.field(factory=random.Random)
     known: dict[str, Unit] = attrs.field(factory=dict)
     first_day: date = FIRST_DAY
@@ -146,8 +146,10 @@ class LawWorld(World):
     def __attrs_post_init__(self) -> None:
         self.clock.time = END + timedelta(days=3)
         self.zones = HOME
-        self.shelf = MoodyShelf(rng=self.rng, fuse=self.fuse, batch_size=self.rng.choice([7, 50]))
-        self.pump = Vendor(self.clock)
+        self.receiver = RandomlyFailingReceiver(
+            rng=self.rng, kill_switch=self.kill_switch, batch_size=self.rng.choice([7, 50])
+        )
+        self.pump = ScriptedSource(self.clock)
         self.tell(())
         self.open()
 
@@ -155,16 +157,16 @@ class LawWorld(World):
         self.fingerprint = f"{self.release} {self.pump.decoder}"
         self.folds = sink_folds(self.release)
         self.decoders = {"pump": self.pump, "csv": self.pump}
-        self.outbox_type = MortalOutbox
+        self.outbox_type = KillableOutbox
         super().open()
         self.runner.folding.rewrite_limit = self.brake
-        self.runner.outbox.fuse = self.fuse
+        self.runner.outbox.kill_switch = self.kill_switch
         append = self.engine.events.append
 
         def mortal(events: Sequence[Event]) -> Any:
-            self.fuse.burn()
+            self.kill_switch.step_or_die()
             appended = append(events)
-            self.fuse.burn()
+            self.kill_switch.step_or_die()
             return appended
 
         self.engine.events.append = mortal  # type: ignore[method-assign]
@@ -188,14 +190,14 @@ class LawWorld(World):
         self.clock.sleep(60 * minutes)
         try:
             self.ask("sync")
-        except Died:
+        except ProcessDied:
             self.reopen()
 
     def calm(self) -> None:
         """Everybody behaves, and the user agrees to everything, until nothing waits."""
-        self.fuse.left = None
-        self.shelf.bad = self.shelf.refused_share = 0.0
-        self.shelf.silent = False
+        self.kill_switch.left = None
+        self.receiver.bad = self.receiver.refused_share = 0.0
+        self.receiver.silent = False
         for _ in range(30):
             self.clock.sleep(7200)
             result = self.ask("sync")

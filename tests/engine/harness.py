@@ -1,4 +1,7 @@
-"""The whole engine with a fake pump and a fake receiver, on a simulated clock and a real folder."""
+"""The whole engine with a fake pump and a fake receiver, on a simulated clock and a real folder.
+
+Gives :class:`EngineHarness` (fixture ``harness``). In it the source is named ``pump``, the sink ``shelf``.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from tconnectsync.runtime.engine import Engine
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
-from tests.engine.fakes import Shelf, StretchFold
+from tests.engine.fakes import FakeReceiver, StretchFold
 from tests.support.clocks import FakeClock
 
 ZONE = Zones(timezone="Europe/Berlin")
@@ -35,7 +38,7 @@ SUMMER = timedelta(hours=2)
 
 
 @attrs.define
-class Pump:
+class FakePumpSource:
     """A source: a pump that reports its basal every five minutes, uploaded as it comes."""
 
     clock: FakeClock
@@ -98,28 +101,35 @@ class Pump:
 
 
 @attrs.define
-class World:
+class EngineHarness:
+    """An open engine: source ``pump`` (:class:`FakePumpSource`), sink ``shelf`` (:class:`.FakeReceiver` and ``folds``).
+
+    Fields that are changed take effect with :meth:`reopen`, as after a restart of the process.
+    """
+
     folder: Path
     clock: FakeClock = attrs.field(factory=lambda: FakeClock(BEGIN + timedelta(days=1)))
-    shelf: Shelf = attrs.field(factory=lambda: Shelf(batch_size=100))
+    receiver: FakeReceiver = attrs.field(factory=lambda: FakeReceiver(batch_size=100))
     zones: Zones = ZONE
     fingerprint: str = "1"
     room: list[str] = attrs.field(factory=list)
+    """Why there is no room on the disk; empty: there is."""
     folds: dict[str, Any] = attrs.field(factory=lambda: {"stretches": StretchFold()})
     segment_bytes: int = 4 << 20
     files: Files = attrs.field(factory=OsFiles)
     decoders: dict[str, Any] = attrs.field(factory=dict)
     outbox_type: type[Outbox] = Outbox
     mark: str = "m"
-    """Of the receiver's credentials."""
-    pump: Pump = attrs.field(init=False)
+    """The fingerprint of the receiver's credentials."""
+    pump: FakePumpSource = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.pump = Pump(self.clock)
+        self.pump = FakePumpSource(self.clock)
         self.open()
 
     def open(self) -> None:
+        """Open log, outbox and engine, as a new process would."""
         events = EventLog.open(
             self.folder,
             clock=self.clock,
@@ -145,7 +155,7 @@ class World:
         )  # fmt: skip
         runner = SinkRunner.build(
             name="shelf", fingerprint=self.fingerprint, fold_runner=FoldRunner(outbox, self.folds),
-            sender=Sender(outbox, self.shelf), events=events, clock=self.clock, rng=rng, rewrite_limit=10, credentials_fingerprint=self.mark,
+            sender=Sender(outbox, self.receiver), events=events, clock=self.clock, rng=rng, rewrite_limit=10, credentials_fingerprint=self.mark,
         )  # fmt: skip
         return Engine(
             events=events,
@@ -156,12 +166,14 @@ class World:
         )
 
     def reopen(self, **changes: Any) -> None:
+        """Close everything, change these fields, and open it again."""
         self.engine.close()
         for name, value in changes.items():
             setattr(self, name, value)
         self.open()
 
     def ask(self, command: str, **args: Any) -> Result:
+        """Run a command to its end and return its result."""
         try:
             steps = list(perform(self.engine, Request(command=command, args=args), self.zones.zone_at))
         except RequestRefused as error:
@@ -171,8 +183,10 @@ class World:
         return steps[-1]
 
     def starts(self) -> list[datetime]:
-        return sorted(known.at for known in self.shelf.there.values())
+        """The times of all documents that the receiver holds."""
+        return sorted(known.at for known in self.receiver.there.values())
 
     @property
     def runner(self) -> SinkRunner:
+        """The sink at work."""
         return self.engine.runners["shelf"]

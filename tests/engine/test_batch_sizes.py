@@ -16,8 +16,8 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.batch_size import GROW_AFTER, BatchSize
 from tconnectsync.outbox.sender import UNCONFIRMED_ROUNDS, Sender
 from tconnectsync.outbox.suspect_documents import STRIKES
-from tests.engine.fakes import Shelf
-from tests.engine.harness import World
+from tests.engine.fakes import FakeReceiver
+from tests.engine.harness import EngineHarness
 from tests.engine.test_delivery import NOW, document, want
 
 MOST = 64
@@ -25,13 +25,14 @@ MOST = 64
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    """An empty outbox."""
     outbox = Outbox(tmp_path / "sink.sqlite")
     yield outbox
     outbox.close()
 
 
 @attrs.define
-class Narrow(Shelf):
+class NarrowReceiver(FakeReceiver):
     """Takes no batch of more than ``most``. ``error`` is what it answers then; ``sizes`` are those that it was asked for."""
 
     batch_size: int = MOST
@@ -57,12 +58,14 @@ def backed_off(sender: Sender, now: datetime) -> bool:
     return False
 
 
-def drain(outbox: Outbox, shelf: Shelf, *, now: datetime = NOW, restart: bool = True, rounds: int = 300) -> int:
+def drain(
+    outbox: Outbox, receiver: FakeReceiver, *, now: datetime = NOW, restart: bool = True, rounds: int = 300
+) -> int:
     """What a keeper does, minute by minute, with another process each time. How many minutes it took."""
-    sender = Sender(outbox, shelf)
+    sender = Sender(outbox, receiver)
     for minute in range(rounds):
         at = now + timedelta(minutes=minute)
-        sender = Sender(outbox, shelf) if restart else sender
+        sender = Sender(outbox, receiver) if restart else sender
         if not backed_off(sender, at) and not outbox.queue.waiting(at):
             return minute
     raise AssertionError(f"{outbox.queue.waiting(at)} still wait")
@@ -71,45 +74,45 @@ def drain(outbox: Outbox, shelf: Shelf, *, now: datetime = NOW, restart: bool = 
 @pytest.mark.parametrize("most", [1, 3, 31, 40])
 def test_a_batch_that_fails_twice_is_halved_and_the_size_that_works_is_remembered(outbox: Outbox, most: int) -> None:
     want(outbox, *(document(number) for number in range(200)))
-    shelf = Narrow(most=most)
-    minutes = drain(outbox, shelf)
-    assert len(shelf.there) == 200
-    assert shelf.sizes[:3] == [MOST, MOST, MOST // 2]
+    receiver = NarrowReceiver(most=most)
+    minutes = drain(outbox, receiver)
+    assert len(receiver.there) == 200
+    assert receiver.sizes[:3] == [MOST, MOST, MOST // 2]
     assert minutes <= 20
-    shelf.sizes.clear()
+    receiver.sizes.clear()
     want(outbox, *(document(number) for number in range(200, 200 + MOST)))
-    drain(outbox, shelf)
-    assert len(shelf.there) == 200 + MOST
-    assert sum(size > most for size in shelf.sizes) <= 2
+    drain(outbox, receiver)
+    assert len(receiver.there) == 200 + MOST
+    assert sum(size > most for size in receiver.sizes) <= 2
 
 
 def test_one_failure_alone_makes_no_batch_smaller(outbox: Outbox) -> None:
     want(outbox, *(document(number) for number in range(MOST)))
-    shelf = Narrow(most=0)
+    receiver = NarrowReceiver(most=0)
     with pytest.raises(Retryable):
-        Sender(outbox, shelf).send_next(NOW)
-    shelf.most = MOST
-    assert Sender(outbox, shelf).send_next(NOW) == MOST
+        Sender(outbox, receiver).send_next(NOW)
+    receiver.most = MOST
+    assert Sender(outbox, receiver).send_next(NOW) == MOST
 
 
 def test_a_refusal_for_size_is_halved_at_once_and_remembered(outbox: Outbox) -> None:
     want(outbox, *(document(number) for number in range(3 * MOST)))
-    shelf = Narrow(most=20, error=lambda: Rejected("HTTP 413", narrow=True))
-    assert drain(outbox, shelf, restart=False) == 0
-    assert len(shelf.there) == 3 * MOST
-    assert sum(size > 20 for size in shelf.sizes) <= 5
+    receiver = NarrowReceiver(most=20, error=lambda: Rejected("HTTP 413", narrow=True))
+    assert drain(outbox, receiver, restart=False) == 0
+    assert len(receiver.there) == 3 * MOST
+    assert sum(size > 20 for size in receiver.sizes) <= 5
 
 
 def test_after_an_outage_batches_are_soon_as_large_as_before(outbox: Outbox) -> None:
     want(outbox, *(document(number) for number in range(600)))
-    shelf = Narrow(most=0)
+    receiver = NarrowReceiver(most=0)
     for minute in range(40):
         with pytest.raises(Retryable):
-            Sender(outbox, shelf).send_next(NOW + timedelta(minutes=minute))
-    shelf.most, shelf.sizes = 1000, []
-    drain(outbox, shelf)
-    assert len(shelf.there) == 600
-    assert len(shelf.sizes) <= 32
+            Sender(outbox, receiver).send_next(NOW + timedelta(minutes=minute))
+    receiver.most, receiver.sizes = 1000, []
+    drain(outbox, receiver)
+    assert len(receiver.there) == 600
+    assert len(receiver.sizes) <= 32
     assert outbox.dead_letters.counts().dead == 0
 
 
@@ -147,15 +150,15 @@ def test_a_size_that_fails_again_is_tried_seldom() -> None:
 def test_a_receiver_that_is_full_for_hours_loses_nothing_and_needs_nobody(
     outbox: Outbox, error: Callable[[], Exception]
 ) -> None:
-    shelf = Narrow(most=0, error=error)
+    receiver = NarrowReceiver(most=0, error=error)
     for hour in range(48):
         want(outbox, document(hour), document(100 + hour))
-        assert backed_off(Sender(outbox, shelf), NOW + timedelta(hours=hour))
-        assert not Sender(outbox, shelf).is_halted()
+        assert backed_off(Sender(outbox, receiver), NOW + timedelta(hours=hour))
+        assert not Sender(outbox, receiver).is_halted()
     assert outbox.dead_letters.counts().dead == 0
-    shelf.most = MOST
-    drain(outbox, shelf, now=NOW + timedelta(hours=48))
-    assert len(shelf.there) == 96
+    receiver.most = MOST
+    drain(outbox, receiver, now=NOW + timedelta(hours=48))
+    assert len(receiver.there) == 96
     assert outbox.dead_letters.counts().dead == 0
 
 
@@ -169,37 +172,37 @@ def test_one_document_that_fails_each_time_holds_nothing_up_and_is_set_aside_in_
 ) -> None:
     """A firewall may dislike a word in a note; the newest one, which goes first."""
     culprit = document(30)
-    shelf = Narrow(most=MOST, error=error, bad=frozenset({culprit.id}))
+    receiver = NarrowReceiver(most=MOST, error=error, bad=frozenset({culprit.id}))
     want(outbox, *(document(number) for number in range(31)))
-    sender = Sender(outbox, shelf)
+    sender = Sender(outbox, receiver)
     for minute in range(10):
         backed_off(sender, NOW + timedelta(minutes=minute))
-    assert len(shelf.there) == 30
+    assert len(receiver.there) == 30
     assert outbox.dead_letters.counts().dead == 0
     hour = 0
     while not outbox.dead_letters.counts().dead:
         hour += 1
         assert hour < 12
         want(outbox, document(100 + hour))
-        sender = Sender(outbox, shelf)
+        sender = Sender(outbox, receiver)
         assert not backed_off(sender, NOW + timedelta(hours=hour))
-        assert len(shelf.there) == 30 + hour
+        assert len(receiver.there) == 30 + hour
         assert "HTTP" in sender.waiting_reason() or outbox.dead_letters.counts().dead
     assert [letter.id for letter in outbox.dead_letters.all()] == [culprit.id]
-    assert shelf.calls - 30 < 40 + STRIKES
+    assert receiver.calls - 30 < 40 + STRIKES
 
 
 def test_a_document_that_fails_while_others_of_its_batch_pass_holds_nothing_up(outbox: Outbox) -> None:
     """As at a receiver that does one document a request."""
 
-    class OneByOne(Shelf):
+    class OneByOneReceiver(FakeReceiver):
         def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
             answers = {each.document_id: outcome for each, outcome in zip(batch, super().deliver(batch), strict=True)}
             answers |= {id_: Refused(reason="HTTP 500", passing=True) for id_ in answers if id_ == document(3).id}
             return list(answers.values())
 
     want(outbox, *(document(number) for number in range(5)))
-    sender = Sender(outbox, OneByOne())
+    sender = Sender(outbox, OneByOneReceiver())
     assert sender.send_next(NOW) == 5
     assert outbox.queue.waiting(NOW) == 1
     assert outbox.dead_letters.counts().dead == 0
@@ -207,27 +210,27 @@ def test_a_document_that_fails_while_others_of_its_batch_pass_holds_nothing_up(o
     with outbox.transaction():
         outbox.documents.mark_unclaimed([document(3).id])
         outbox.documents.retire_unclaimed("f", "s")
-    sender.receiver = Shelf()
+    sender.receiver = FakeReceiver()
     assert sender.send_next(NOW + timedelta(hours=1)) == 1
     assert sender.waiting_reason() == "", "the document is gone"
 
 
-def test_sync_says_why_documents_wait(world: World) -> None:
+def test_sync_says_why_documents_wait(harness: EngineHarness) -> None:
     """One document that meets HTTP 500 each time: the others are delivered, and the site's reason is shown."""
 
-    class Dislikes(Shelf):
+    class PickyReceiver(FakeReceiver):
         def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
             if any(delivery.document_id == disliked for delivery in batch):
                 raise Rejected("HTTP 500: over quota", passing=True)
             return super().deliver(batch)
 
-    world.ask("sync")
-    *_, disliked = world.shelf.there
-    shelf = world.shelf = world.runner.sender.receiver = Dislikes()
-    result = world.ask("replay", sink="shelf")
+    harness.ask("sync")
+    *_, disliked = harness.receiver.there
+    receiver = harness.receiver = harness.runner.sender.receiver = PickyReceiver()
+    result = harness.ask("replay", sink="shelf")
     assert result.status == 5
-    assert len(shelf.there) > 10
-    assert disliked not in shelf.there
+    assert len(receiver.there) > 10
+    assert disliked not in receiver.there
     assert "1 document is waiting" in " ".join(result.lines)
     assert "over quota" in " ".join(result.lines)
 
@@ -235,7 +238,7 @@ def test_sync_says_why_documents_wait(world: World) -> None:
 # --- receivers that show nothing --------------------------------------------------------------------------------------
 
 
-class Mute(Shelf):
+class MuteReceiver(FakeReceiver):
     """Takes everything, and names nothing of it."""
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
@@ -243,24 +246,24 @@ class Mute(Shelf):
         return [Postponed(reason="its answer does not name it", unconfirmed=True) for _ in batch]
 
 
-def test_a_receiver_that_names_nothing_stops_the_sink_after_three_rounds(world: World) -> None:
-    shelf = world.shelf = world.runner.sender.receiver = Mute(batch_size=10)
+def test_a_receiver_that_names_nothing_stops_the_sink_after_three_rounds(harness: EngineHarness) -> None:
+    receiver = harness.receiver = harness.runner.sender.receiver = MuteReceiver(batch_size=10)
     for hour in range(12):
-        result = world.ask("sync")
+        result = harness.ask("sync")
         assert result.status == (5 if hour < UNCONFIRMED_ROUNDS - 1 else 6)
-        world.reopen()
-        world.clock.sleep(3600)
-    assert shelf.calls == UNCONFIRMED_ROUNDS
-    assert world.runner.health.state == "halted"
+        harness.reopen()
+        harness.clock.sleep(3600)
+    assert receiver.calls == UNCONFIRMED_ROUNDS
+    assert harness.runner.health.state == "halted"
     assert "does not name it" in " ".join(result.lines)
     assert "`tconnectsync resume shelf`" in " ".join(result.lines)
-    world.shelf = world.runner.sender.receiver = Shelf(batch_size=10)
-    assert world.ask("resume", sink="shelf").status == 0
-    assert len(world.shelf.there) > 24
+    harness.receiver = harness.runner.sender.receiver = FakeReceiver(batch_size=10)
+    assert harness.ask("resume", sink="shelf").status == 0
+    assert len(harness.receiver.there) > 24
 
 
 def test_one_document_that_is_never_named_stops_no_sink(outbox: Outbox) -> None:
-    class Forgetful(Shelf):
+    class ForgetfulReceiver(FakeReceiver):
         def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
             odd = Postponed(reason="not named", unconfirmed=True)
             return [
@@ -268,19 +271,19 @@ def test_one_document_that_is_never_named_stops_no_sink(outbox: Outbox) -> None:
                 for each, outcome in zip(batch, super().deliver(batch), strict=True)
             ]
 
-    shelf = Forgetful()
+    receiver = ForgetfulReceiver()
     for hour in range(24):
         want(outbox, document(0), document(100 + hour))
-        sender = Sender(outbox, shelf)
+        sender = Sender(outbox, receiver)
         assert not backed_off(sender, NOW + timedelta(hours=hour))
         assert not sender.is_unconfirmed()
-    assert shelf.calls < 24 * 2 + 2
+    assert receiver.calls < 24 * 2 + 2
     assert outbox.dead_letters.counts().dead == 1
 
 
 def test_what_a_receiver_learned_of_its_place_survives_a_restart_and_not_a_move(outbox: Outbox) -> None:
     @attrs.define
-    class Learner(Shelf):
+    class LearningReceiver(FakeReceiver):
         learned: str = ""
         recalled: str | None = None
 
@@ -291,14 +294,14 @@ def test_what_a_receiver_learned_of_its_place_survives_a_restart_and_not_a_move(
             self.recalled = memory
 
     want(outbox, document(1))
-    Sender(outbox, Learner(learned="no gzip")).send_next(NOW)
+    Sender(outbox, LearningReceiver(learned="no gzip")).send_next(NOW)
     want(outbox, document(2))
-    again = Learner(learned="no gzip")
+    again = LearningReceiver(learned="no gzip")
     sender = Sender(outbox, again)
     sender.send_next(NOW)
     assert again.recalled == "no gzip"
     sender.forget_receiver()
-    other = Learner()
+    other = LearningReceiver()
     Sender(outbox, other).send_next(NOW)
     assert other.recalled == ""
 

@@ -11,12 +11,12 @@ import pytest
 
 from tconnectsync import Document, Event, Retryable, SiteConflict
 from tconnectsync.timeline.zones import Zones
-from tests.engine.fakes import Shelf, State, StretchFold
-from tests.engine.harness import BEGIN, World
-from tests.engine.test_rules_damage import NewsOnly, flip, repaired
+from tests.engine.fakes import FakeReceiver, State, StretchFold
+from tests.engine.harness import BEGIN, EngineHarness
+from tests.engine.test_rules_damage import NewsOnlySource, flip, repaired
 
 
-class Reworded(StretchFold):
+class RewordedFold(StretchFold):
     """The same stretches in other words."""
 
     def step(self, state: State, event: Event) -> tuple[State, Sequence[Document]]:
@@ -28,42 +28,42 @@ class Reworded(StretchFold):
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Iterator[World]:
+def told(tmp_path: Path) -> Iterator[EngineHarness]:
     """Four days are delivered, by a source that tells older days only when it is asked for them."""
-    world = World(tmp_path, segment_bytes=40_000)
-    world.pump = NewsOnly(world.clock)
-    world.reopen()
+    harness = EngineHarness(tmp_path, segment_bytes=40_000)
+    harness.pump = NewsOnlySource(harness.clock)
+    harness.reopen()
     for _ in range(4):
-        assert world.ask("sync").status == 0
-        world.clock.sleep(86400)
-    yield world
-    world.engine.close()
+        assert harness.ask("sync").status == 0
+        harness.clock.sleep(86400)
+    yield harness
+    harness.engine.close()
 
 
-def reworded(world: World) -> None:
-    world.reopen(fingerprint="2", folds={"stretches": Reworded()})
+def reworded(harness: EngineHarness) -> None:
+    harness.reopen(fingerprint="2", folds={"stretches": RewordedFold()})
 
 
-def words(world: World) -> set[bool]:
-    return {known.content == {"words": "new"} for known in world.shelf.there.values()}
+def words(harness: EngineHarness) -> set[bool]:
+    return {known.content == {"words": "new"} for known in harness.receiver.there.values()}
 
 
 # --- the rewrite brake ----------------------------------------------------------------------------------------------
 
 
-def test_many_rewrites_of_the_past_hold_through_restarts_and_news(told: World) -> None:
+def test_many_rewrites_of_the_past_hold_through_restarts_and_news(told: EngineHarness) -> None:
     reworded(told)
-    before = dict(told.shelf.there)
+    before = dict(told.receiver.there)
     for _ in range(3):
         assert told.ask("sync").status == 6
         assert told.runner.health.state == "braked"
-        assert told.shelf.there == before
+        assert told.receiver.there == before
         told.reopen()
         told.clock.sleep(3600)
 
 
 @pytest.mark.parametrize("command", ["resume", "replay"])
-def test_the_users_word_lets_the_rewrites_go_and_is_no_consent_to_later_ones(told: World, command: str) -> None:
+def test_the_users_word_lets_the_rewrites_go_and_is_no_consent_to_later_ones(told: EngineHarness, command: str) -> None:
     reworded(told)
     assert told.ask("sync").status == 6
     assert told.ask(command, sink="shelf").status == 0
@@ -73,19 +73,19 @@ def test_the_users_word_lets_the_rewrites_go_and_is_no_consent_to_later_ones(tol
     assert words(told) == {True}
 
 
-def test_rewrites_that_come_to_nothing_let_go_by_themselves(told: World) -> None:
+def test_rewrites_that_come_to_nothing_let_go_by_themselves(told: EngineHarness) -> None:
     """An update that was taken back before anybody agreed to it."""
     reworded(told)
     assert told.ask("sync").status == 6
-    before = dict(told.shelf.there)
-    calls = told.shelf.calls
+    before = dict(told.receiver.there)
+    calls = told.receiver.calls
     told.reopen(fingerprint="1", folds={"stretches": StretchFold()})
     assert told.ask("sync").status == 0
-    assert {id_: told.shelf.there[id_] for id_ in before} == before
-    assert told.shelf.calls - calls <= 1, "what was held back is not sent; the newest hours are"
+    assert {id_: told.receiver.there[id_] for id_ in before} == before
+    assert told.receiver.calls - calls <= 1, "what was held back is not sent; the newest hours are"
 
 
-def test_as_many_rewrites_as_the_brake_allows_need_no_consent(told: World) -> None:
+def test_as_many_rewrites_as_the_brake_allows_need_no_consent(told: EngineHarness) -> None:
     told.ask("sync")
     reworded(told)
     told.runner.folding.rewrite_limit = 10_000
@@ -93,113 +93,117 @@ def test_as_many_rewrites_as_the_brake_allows_need_no_consent(told: World) -> No
     assert words(told) == {True}
 
 
-def test_a_zone_put_right_is_held_and_with_consent_every_document_moves_once(told: World) -> None:
-    before = {id_: known.at for id_, known in told.shelf.there.items()}
+def test_a_zone_put_right_is_held_and_with_consent_every_document_moves_once(told: EngineHarness) -> None:
+    before = {id_: known.at for id_, known in told.receiver.there.items()}
     told.reopen(zones=Zones(timezone="Europe/London"))
     assert told.ask("sync").status == 6
-    assert {id_: told.shelf.there[id_].at for id_ in before} == before
+    assert {id_: told.receiver.there[id_].at for id_ in before} == before
     assert told.ask("resume", sink="shelf").status == 0
-    moved = {id_: known.at for id_, known in told.shelf.there.items() if id_ in before}
+    moved = {id_: known.at for id_, known in told.receiver.there.items() if id_ in before}
     assert moved.items() <= {id_: at + timedelta(hours=1) for id_, at in before.items()}.items()
 
 
 # --- the gap of a repair --------------------------------------------------------------------------------------------
 
 
-def torn(world: World, seq: int) -> NewsOnly:
+def torn(harness: EngineHarness, seq: int) -> NewsOnlySource:
     """The record is harmed, quarantined, and cannot be fetched again for now."""
-    world.engine.close()
-    flip(world.folder, seq=seq)
-    world.open()
-    repaired(world)
-    assert isinstance(world.pump, NewsOnly)
-    world.pump.backfill_trouble = Retryable("the cloud is down")
-    world.reopen(fingerprint="2")  # everything is folded again, without the record
-    assert world.ask("sync").status == 3
-    return world.pump
+    harness.engine.close()
+    flip(harness.folder, seq=seq)
+    harness.open()
+    repaired(harness)
+    assert isinstance(harness.pump, NewsOnlySource)
+    harness.pump.backfill_trouble = Retryable("the cloud is down")
+    harness.reopen(fingerprint="2")  # everything is folded again, without the record
+    assert harness.ask("sync").status == 3
+    return harness.pump
 
 
-def test_a_gap_takes_nothing_back_and_lets_go_once_its_days_were_fetched_again(told: World) -> None:
+def test_a_gap_takes_nothing_back_and_lets_go_once_its_days_were_fetched_again(told: EngineHarness) -> None:
     """A rate's first record: without it the rate seems to begin five minutes later, under another identity."""
-    before = dict(told.shelf.there)
+    before = dict(told.receiver.there)
     pump = torn(told, seq=10 + 29 * 60)
-    assert before.keys() <= told.shelf.there.keys(), "what the gap may have told stays"
+    assert before.keys() <= told.receiver.there.keys(), "what the gap may have told stays"
     pump.backfill_trouble = None
     told.clock.sleep(600)
     assert told.ask("sync").status == 0
-    began = [known.at for known in told.shelf.there.values() if known.at < BEGIN + timedelta(days=3)]
+    began = [known.at for known in told.receiver.there.values() if known.at < BEGIN + timedelta(days=3)]
     assert sorted(began) == [BEGIN + timedelta(hours=hour) for hour in range(72)], "each hour's rate once"
 
 
-def test_a_gap_holds_until_the_last_of_its_days_was_fetched(told: World) -> None:
+def test_a_gap_holds_until_the_last_of_its_days_was_fetched(told: EngineHarness) -> None:
     """Days are fetched, but not those: nothing lets go, through restarts either."""
     torn(told, seq=10 + 29 * 60)
-    there = dict(told.shelf.there)
+    there = dict(told.receiver.there)
     for _ in range(3):
         told.clock.sleep(7200)
         told.reopen()
         assert told.ask("sync").status == 3
-        assert there.keys() <= told.shelf.there.keys()
+        assert there.keys() <= told.receiver.there.keys()
 
 
-def test_days_that_the_vendor_has_no_more_are_taken_back_only_with_consent_where_they_are_many(told: World) -> None:
+def test_days_that_the_vendor_has_no_more_are_taken_back_only_with_consent_where_they_are_many(
+    told: EngineHarness,
+) -> None:
     pump = torn(told, seq=10 + 29 * 60)
-    before = dict(told.shelf.there)
+    before = dict(told.receiver.there)
     told.runner.folding.rewrite_limit = 0
     pump.backfill_trouble = None
     pump.hidden = {29 * 60}
     told.clock.sleep(600)
     told.ask("sync")
     assert told.runner.health.state == "braked"
-    assert before.keys() <= told.shelf.there.keys()
+    assert before.keys() <= told.receiver.there.keys()
 
 
 # --- another address ------------------------------------------------------------------------------------------------
 
 
-def test_another_address_is_told_at_once_and_not_when_something_waits(told: World) -> None:
+def test_another_address_is_told_at_once_and_not_when_something_waits(told: EngineHarness) -> None:
     told.ask("sync")
-    told.reopen(shelf=Shelf(address="shelf://two", batch_size=100))
+    told.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
     assert told.runner.health.state == "halted"
     assert "tconnectsync replay shelf" in (told.runner.health.remedy or "")
 
 
-def test_the_old_address_put_back_lets_go_by_itself(told: World) -> None:
-    old = told.shelf
-    told.reopen(shelf=Shelf(address="shelf://two", batch_size=100))
+def test_the_old_address_put_back_lets_go_by_itself(told: EngineHarness) -> None:
+    old = told.receiver
+    told.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
     assert told.ask("sync").status == 6
-    told.reopen(shelf=old)
+    told.reopen(receiver=old)
     assert told.ask("sync").status == 0
     assert told.starts()[-1] > BEGIN + timedelta(days=3)
 
 
-def test_a_new_address_that_is_filled_by_a_replay_is_the_known_one_from_then_on(told: World) -> None:
-    told.reopen(shelf=Shelf(address="shelf://two", batch_size=100))
+def test_a_new_address_that_is_filled_by_a_replay_is_the_known_one_from_then_on(told: EngineHarness) -> None:
+    told.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
     assert told.ask("sync").status == 6
-    assert told.shelf.there == {}
+    assert told.receiver.there == {}
     assert told.ask("replay", sink="shelf").status == 0
-    filled = dict(told.shelf.there)
+    filled = dict(told.receiver.there)
     assert len(filled) >= 72
     told.reopen()
     told.clock.sleep(3600)
     assert told.ask("sync").status == 0
-    assert filled.keys() <= told.shelf.there.keys()
+    assert filled.keys() <= told.receiver.there.keys()
 
 
 # --- a place that somebody lives in ---------------------------------------------------------------------------------
 
 
 def test_an_inhabited_site_gets_nothing_through_restarts_until_it_is_adopted(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.shelf.hold = SiteConflict(reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`.")
+    harness = EngineHarness(tmp_path)
+    harness.receiver.hold = SiteConflict(
+        reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`."
+    )
     for _ in range(3):
-        assert world.ask("sync").status == 6
-        world.reopen()
-        world.clock.sleep(3600)
-    assert world.shelf.there == {}
-    assert world.ask("adopt", sink="shelf", skip=True).status == 0
-    assert world.shelf.there
-    world.reopen()
-    world.clock.sleep(3600)
-    assert world.ask("sync").status == 0
-    world.engine.close()
+        assert harness.ask("sync").status == 6
+        harness.reopen()
+        harness.clock.sleep(3600)
+    assert harness.receiver.there == {}
+    assert harness.ask("adopt", sink="shelf", skip=True).status == 0
+    assert harness.receiver.there
+    harness.reopen()
+    harness.clock.sleep(3600)
+    assert harness.ask("sync").status == 0
+    harness.engine.close()

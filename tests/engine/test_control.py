@@ -26,6 +26,7 @@ def job(request: Request) -> Job:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ControlServer]:
+    """A control socket that answers with :func:`job`."""
     server = ControlServer(tmp_path / "control.sock", job)
     server.start()
     yield server

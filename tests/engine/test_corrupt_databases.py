@@ -10,35 +10,36 @@ from typing import Any
 import pytest
 
 from tconnectsync.errors import IndexCorrupt
-from tests.engine.harness import World
+from tests.engine.harness import EngineHarness
 
 PAGE = 4096
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    world = World(tmp_path_factory.mktemp("undisturbed"))
-    lived(world)
-    world.clock.sleep(3 * 3600)
-    assert world.ask("sync").status == 0
-    world.engine.close()
-    return dict(world.shelf.there)
+    """What the receiver holds in the end if nothing is corrupt."""
+    harness = EngineHarness(tmp_path_factory.mktemp("undisturbed"))
+    lived(harness)
+    harness.clock.sleep(3 * 3600)
+    assert harness.ask("sync").status == 0
+    harness.engine.close()
+    return dict(harness.receiver.there)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def harness(tmp_path: Path) -> Iterator[EngineHarness]:
     """Five days are delivered; everything is closed."""
-    world = World(tmp_path)
-    lived(world)
-    world.engine.close()
-    world.clock.sleep(3 * 3600)
-    yield world
-    world.engine.close()
+    harness = EngineHarness(tmp_path)
+    lived(harness)
+    harness.engine.close()
+    harness.clock.sleep(3 * 3600)
+    yield harness
+    harness.engine.close()
 
 
-def lived(world: World) -> None:
-    world.clock.sleep(5 * 86400)
-    assert world.ask("sync").status == 0
+def lived(harness: EngineHarness) -> None:
+    harness.clock.sleep(5 * 86400)
+    assert harness.ask("sync").status == 0
 
 
 def noise(path: Path, page: int) -> int:
@@ -52,30 +53,32 @@ def noise(path: Path, page: int) -> int:
 
 
 @pytest.mark.parametrize("page", range(0, 40, 2))
-def test_noise_in_any_page_of_the_index_costs_a_rebuild(world: World, undisturbed: dict[str, Any], page: int) -> None:
+def test_noise_in_any_page_of_the_index_costs_a_rebuild(
+    harness: EngineHarness, undisturbed: dict[str, Any], page: int
+) -> None:
     """It ends the run, as loudly as can be, and the next one has a new index; the outbox stays as it is."""
-    noise(world.folder / "index.sqlite", page)
-    world.open()
+    noise(harness.folder / "index.sqlite", page)
+    harness.open()
     try:
-        result = world.ask("sync")
+        result = harness.ask("sync")
     except IndexCorrupt:  # a service starts again
-        world.engine.close()
-        world.open()
-        result = world.ask("sync")
+        harness.engine.close()
+        harness.open()
+        result = harness.ask("sync")
     assert result.status == 0
-    assert world.shelf.there == undisturbed
-    assert list((world.folder / "outbox").glob("*.damaged")) == []
+    assert harness.receiver.there == undisturbed
+    assert list((harness.folder / "outbox").glob("*.damaged")) == []
 
 
 @pytest.mark.parametrize("page", range(0, 24, 2))
 def test_noise_in_any_page_of_the_outbox_costs_a_look_at_the_site(
-    world: World, undisturbed: dict[str, Any], page: int
+    harness: EngineHarness, undisturbed: dict[str, Any], page: int
 ) -> None:
-    noise(world.folder / "outbox" / "shelf.sqlite", page)
-    world.open()
-    world.ask("sync")
-    assert world.ask("sync").status == 0
-    assert world.shelf.there == undisturbed
+    noise(harness.folder / "outbox" / "shelf.sqlite", page)
+    harness.open()
+    harness.ask("sync")
+    assert harness.ask("sync").status == 0
+    assert harness.receiver.there == undisturbed
 
 
 def test_a_corrupt_index_has_a_message(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from tconnectsync.retry.backoff import LONGEST_ASKED_WAIT_S, backoff_s
 from tconnectsync.retry.deadline import TOLERANCE_S, RememberedDeadline
 from tconnectsync.retry.health import Health
 from tconnectsync.retry.stored_json import CONVERTER
-from tests.engine.fakes import OpenShelf
-from tests.engine.harness import BEGIN, World
+from tests.engine.fakes import ReadableFakeReceiver
+from tests.engine.harness import BEGIN, EngineHarness
 from tests.support.clocks import FakeClock
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
@@ -134,24 +134,24 @@ def test_no_wait_is_longer_than_what_is_believed_after_a_restart(
     )
 
 
-def test_a_day_that_is_asked_for_is_four_hours_and_told_with_its_date(world: World) -> None:
-    world.clock.still = True
-    world.shelf.trouble_delivering = Retryable("fewer requests", after_s=86400.0)
-    world.ask("sync")
-    not_before = world.runner.health.not_before
+def test_a_day_that_is_asked_for_is_four_hours_and_told_with_its_date(harness: EngineHarness) -> None:
+    harness.clock.still = True
+    harness.receiver.trouble_delivering = Retryable("fewer requests", after_s=86400.0)
+    harness.ask("sync")
+    not_before = harness.runner.health.not_before
     assert not_before is not None
-    assert not_before.until == world.clock.now() + timedelta(hours=4)
-    world.clock.sleep(3600)
-    world.pump.trouble = Retryable("fewer requests", after_s=86400.0)
-    told = "\n".join(world.ask("sync").lines)
-    assert f"{world.clock.now() + timedelta(hours=4):%Y-%m-%d %H:%M} UTC" in told
+    assert not_before.until == harness.clock.now() + timedelta(hours=4)
+    harness.clock.sleep(3600)
+    harness.pump.trouble = Retryable("fewer requests", after_s=86400.0)
+    told = "\n".join(harness.ask("sync").lines)
+    assert f"{harness.clock.now() + timedelta(hours=4):%Y-%m-%d %H:%M} UTC" in told
 
 
 # --- every remembered time of the engine ----------------------------------------------------------------------------
 
 
 @attrs.define
-class Moody(OpenShelf):
+class PostponingReceiver(ReadableFakeReceiver):
     """Takes nothing for now, and says for how long."""
 
     postpone_s: float | None = None
@@ -163,27 +163,30 @@ class Moody(OpenShelf):
 
 
 @pytest.fixture
-def moody(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path, clock=FakeClock(BEGIN + timedelta(hours=3)), shelf=Moody(batch_size=100))
-    yield world
-    world.engine.close()
+def postponing(tmp_path: Path) -> Iterator[EngineHarness]:
+    """An engine whose receiver can postpone everything, three hours after the first record."""
+    harness = EngineHarness(
+        tmp_path, clock=FakeClock(BEGIN + timedelta(hours=3)), receiver=PostponingReceiver(batch_size=100)
+    )
+    yield harness
+    harness.engine.close()
 
 
-def live(world: World, stretch: timedelta, over: Callable[[], bool] = lambda: False) -> None:
+def live(harness: EngineHarness, stretch: timedelta, over: Callable[[], bool] = lambda: False) -> None:
     """The daemon's loop, for so long or until it is over."""
     step_s = 1200 if stretch > timedelta(hours=2) else 300
     lived_s = 0
     while lived_s < stretch.total_seconds() and not over():
-        while world.engine.run_once():
+        while harness.engine.run_once():
             pass
-        world.clock.sleep(step_s)
+        harness.clock.sleep(step_s)
         lived_s += step_s
 
 
-def test_what_is_due_is_done_though_the_clock_moves_on_between_two_readings(moody: World) -> None:
-    live(moody, timedelta(hours=12))
-    assert moody.pump.polls > 12
-    assert len(moody.shelf.there) > 12
+def test_what_is_due_is_done_though_the_clock_moves_on_between_two_readings(postponing: EngineHarness) -> None:
+    live(postponing, timedelta(hours=12))
+    assert postponing.pump.polls > 12
+    assert len(postponing.receiver.there) > 12
 
 
 @pytest.mark.parametrize("wrong_by", WRONG_BY, ids=str)
@@ -199,51 +202,53 @@ def test_what_is_due_is_done_though_the_clock_moves_on_between_two_readings(mood
     ids=["back-off", "asked to wait", "refused", "postponed"],
 )
 def test_what_failed_while_the_clock_was_wrong_goes_on_when_it_is_right(
-    moody: World, wrong_by: timedelta, trouble: Exception | None, longest: timedelta, restart: bool
+    postponing: EngineHarness, wrong_by: timedelta, trouble: Exception | None, longest: timedelta, restart: bool
 ) -> None:
-    shelf, pump = moody.shelf, moody.pump
-    assert isinstance(shelf, Moody)
-    live(moody, timedelta(minutes=10))
-    delivered = len(shelf.there)
+    receiver, pump = postponing.receiver, postponing.pump
+    assert isinstance(receiver, PostponingReceiver)
+    live(postponing, timedelta(minutes=10))
+    delivered = len(receiver.there)
     assert delivered
-    shelf.trouble_delivering, shelf.postpone_s = trouble, None if trouble else 3600.0
-    live(moody, timedelta(hours=1, minutes=30))
+    receiver.trouble_delivering, receiver.postpone_s = trouble, None if trouble else 3600.0
+    live(postponing, timedelta(hours=1, minutes=30))
     pump.trouble = Retryable("this computer's clock is wrong")
-    moody.clock.time += wrong_by
-    live(moody, timedelta(minutes=30))
-    moody.clock.time -= wrong_by
-    shelf.trouble_delivering, shelf.postpone_s, pump.trouble, polls = None, None, None, pump.polls
+    postponing.clock.time += wrong_by
+    live(postponing, timedelta(minutes=30))
+    postponing.clock.time -= wrong_by
+    receiver.trouble_delivering, receiver.postpone_s, pump.trouble, polls = None, None, None, pump.polls
     if restart:
-        moody.reopen()
-    live(moody, longest, lambda: len(shelf.there) > delivered)
-    assert len(shelf.there) > delivered
-    live(moody, timedelta(minutes=45), lambda: pump.polls > polls)
+        postponing.reopen()
+    live(postponing, longest, lambda: len(receiver.there) > delivered)
+    assert len(receiver.there) > delivered
+    live(postponing, timedelta(minutes=45), lambda: pump.polls > polls)
     assert pump.polls > polls
 
 
 @pytest.mark.parametrize("wrong_by", WRONG_BY, ids=str)
 @pytest.mark.parametrize("restart", [True, False], ids=["restarted", "running"])
 def test_what_was_planned_while_the_clock_was_wrong_happens_in_time(
-    moody: World, monkeypatch: pytest.MonkeyPatch, wrong_by: timedelta, restart: bool
+    postponing: EngineHarness, monkeypatch: pytest.MonkeyPatch, wrong_by: timedelta, restart: bool
 ) -> None:
     """The next poll, the log's maintenance and the daily comparison."""
     maintained: list[datetime] = []
-    monkeypatch.setattr(EventLog, "maintain", lambda self, *_: maintained.append(moody.clock.now()))
-    shelf, pump = moody.shelf, moody.pump
-    assert isinstance(shelf, Moody)
-    live(moody, timedelta(minutes=10))
-    moody.clock.time += wrong_by
-    memory = moody.engine.pollers["pump"].state
-    memory.next_poll = RememberedDeadline.after(1500.0, moody.clock)
+    monkeypatch.setattr(EventLog, "maintain", lambda self, *_: maintained.append(postponing.clock.now()))
+    receiver, pump = postponing.receiver, postponing.pump
+    assert isinstance(receiver, PostponingReceiver)
+    live(postponing, timedelta(minutes=10))
+    postponing.clock.time += wrong_by
+    memory = postponing.engine.pollers["pump"].state
+    memory.next_poll = RememberedDeadline.after(1500.0, postponing.clock)
     memory.save()
-    moody.runner.daily_comparison._save(ComparisonState(not_before=RememberedDeadline.after(86400.0, moody.clock)))
-    moody.engine._next_maintenance = RememberedDeadline.after(600.0, moody.clock)
-    moody.clock.time -= wrong_by
+    postponing.runner.daily_comparison._save(
+        ComparisonState(not_before=RememberedDeadline.after(86400.0, postponing.clock))
+    )
+    postponing.engine._next_maintenance = RememberedDeadline.after(600.0, postponing.clock)
+    postponing.clock.time -= wrong_by
     if restart:
-        moody.reopen()
+        postponing.reopen()
     polls, cared = pump.polls, len(maintained)
-    live(moody, timedelta(minutes=35))
+    live(postponing, timedelta(minutes=35))
     assert pump.polls > polls
     assert len(maintained) > cared
-    live(moody, timedelta(hours=26), lambda: shelf.surveys > 0)
-    assert shelf.surveys
+    live(postponing, timedelta(hours=26), lambda: receiver.surveys > 0)
+    assert receiver.surveys

@@ -12,13 +12,14 @@ import pytest
 from tconnectsync import Delivery, Document, Outcome, Retryable, document_id
 from tconnectsync.outbox import RUNNING, Outbox, milliseconds
 from tconnectsync.outbox.sender import HALT_AFTER, Sender
-from tests.engine.fakes import START, Shelf
+from tests.engine.fakes import START, FakeReceiver
 
 NOW = START + timedelta(days=1)
 
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    """An empty outbox."""
     outbox = Outbox(tmp_path / "sink.sqlite")
     yield outbox
     outbox.close()
@@ -48,43 +49,43 @@ def drain(sender: Sender, now: datetime = NOW) -> None:
 
 
 def test_equal_documents_are_sent_once(outbox: Outbox) -> None:
-    shelf = Shelf()
-    sender = Sender(outbox, shelf)
+    receiver = FakeReceiver()
+    sender = Sender(outbox, receiver)
     want(outbox, document(1), document(2))
     drain(sender)
-    calls = shelf.calls
+    calls = receiver.calls
     want(outbox, document(1), document(2))
     drain(sender)
-    assert shelf.calls == calls
-    assert len(shelf.there) == 2
+    assert receiver.calls == calls
+    assert len(receiver.there) == 2
 
 
 def test_a_changed_document_replaces_the_old_one(outbox: Outbox) -> None:
-    shelf = Shelf()
-    sender = Sender(outbox, shelf)
+    receiver = FakeReceiver()
+    sender = Sender(outbox, receiver)
     want(outbox, document(1))
     drain(sender)
     want(outbox, document(1, content={"number": 11}))
     drain(sender)
-    assert [known.content for known in shelf.there.values()] == [{"number": 11}]
+    assert [known.content for known in receiver.there.values()] == [{"number": 11}]
 
 
 def test_what_changes_back_after_an_attempt_that_nobody_heard_of_is_sent_again(outbox: Outbox) -> None:
     """The receiver may hold the other one by now: equal to what it took last is not equal to what is there."""
-    shelf = Shelf()
-    sender = Sender(outbox, shelf)
+    receiver = FakeReceiver()
+    sender = Sender(outbox, receiver)
     want(outbox, document(1))
     drain(sender)
     want(outbox, document(1, content={"number": 11}))
     with outbox.transaction():
         outbox.queue.set_in_doubt([document(1).id], True)
-    shelf.deliver(outbox.queue.pending(NOW, 1))  # and the process dies
+    receiver.deliver(outbox.queue.pending(NOW, 1))  # and the process dies
     want(outbox, document(1))
     drain(sender)
-    assert [known.content for known in shelf.there.values()] == [{"number": 1}]
+    assert [known.content for known in receiver.there.values()] == [{"number": 1}]
 
 
-class ClearingShelf(Shelf):
+class ClearingReceiver(FakeReceiver):
     """Takes the old copy of a document away before it looks at the new one."""
 
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
@@ -96,40 +97,40 @@ class ClearingShelf(Shelf):
 
 def test_what_changes_back_after_a_refusal_is_sent_again(outbox: Outbox) -> None:
     """A site that keeps documents by their time has lost the old copy of one that moved when it refuses the new one."""
-    shelf = ClearingShelf()
-    sender = Sender(outbox, shelf)
+    receiver = ClearingReceiver()
+    sender = Sender(outbox, receiver)
     want(outbox, document(1))
     drain(sender)
-    shelf.poison = frozenset({document(1).id})
+    receiver.poison = frozenset({document(1).id})
     want(outbox, document(1, content={"number": 11}))
     drain(sender)
-    shelf.poison = frozenset()
+    receiver.poison = frozenset()
     want(outbox, document(1))
     drain(sender)
-    assert [known.content for known in shelf.there.values()] == [{"number": 1}]
+    assert [known.content for known in receiver.there.values()] == [{"number": 1}]
 
 
 def test_the_newest_documents_of_a_backlog_go_first(outbox: Outbox) -> None:
-    shelf = Shelf(batch_size=3)
+    receiver = FakeReceiver(batch_size=3)
     want(outbox, *(document(number) for number in range(10)))
-    Sender(outbox, shelf).send_next(NOW)
-    assert sorted(known.content["number"] for known in shelf.there.values()) == [7, 8, 9]
+    Sender(outbox, receiver).send_next(NOW)
+    assert sorted(known.content["number"] for known in receiver.there.values()) == [7, 8, 9]
 
 
 def test_a_refused_batch_is_halved_until_the_culprit_is_alone_and_the_rest_goes_on(outbox: Outbox) -> None:
     culprit = document(5)
-    shelf = Shelf(batch_size=16, poison=frozenset({culprit.id}))
+    receiver = FakeReceiver(batch_size=16, poison=frozenset({culprit.id}))
     want(outbox, *(document(number) for number in range(16)))
-    drain(Sender(outbox, shelf))
-    assert len(shelf.there) == 15
+    drain(Sender(outbox, receiver))
+    assert len(receiver.there) == 15
     assert [(letter.id, letter.reason) for letter in outbox.dead_letters.all()] == [(culprit.id, "poison")]
 
 
 def test_a_receiver_that_refuses_everything_halts_the_sink_instead_of_draining_the_log(outbox: Outbox) -> None:
     documents = [document(number) for number in range(100)]
-    shelf = Shelf(batch_size=50, poison=frozenset(known.id for known in documents))
+    receiver = FakeReceiver(batch_size=50, poison=frozenset(known.id for known in documents))
     want(outbox, *documents)
-    sender = Sender(outbox, shelf)
+    sender = Sender(outbox, receiver)
     while not sender.is_halted():
         assert sender.send_next(NOW)
     assert outbox.dead_letters.counts().dead == HALT_AFTER
@@ -138,113 +139,113 @@ def test_a_receiver_that_refuses_everything_halts_the_sink_instead_of_draining_t
 
 def test_dead_letters_are_tried_again_or_dropped_when_the_user_says_so(outbox: Outbox) -> None:
     culprit, other = document(1), document(2)
-    shelf = Shelf(poison=frozenset({culprit.id, other.id}))
-    sender = Sender(outbox, shelf)
+    receiver = FakeReceiver(poison=frozenset({culprit.id, other.id}))
+    sender = Sender(outbox, receiver)
     want(outbox, culprit, other)
     drain(sender)
     assert outbox.dead_letters.retry([culprit.id]) == 1
-    shelf.poison = frozenset({other.id})
+    receiver.poison = frozenset({other.id})
     drain(sender)
-    assert list(shelf.there) == [culprit.id]
+    assert list(receiver.there) == [culprit.id]
     assert outbox.dead_letters.drop(None) == 1
     drain(sender)
-    assert list(shelf.there) == [culprit.id]
+    assert list(receiver.there) == [culprit.id]
     assert outbox.dead_letters.counts().dead == 0
 
 
 def test_what_was_refused_while_everything_was_is_tried_again_when_the_receiver_takes_something(outbox: Outbox) -> None:
     """A site that answered every write with 400 for an hour: the doses of that hour are not left out."""
     hour, later = [document(number) for number in range(7)], document(8)
-    shelf = Shelf(poison=frozenset(known.id for known in hour))
+    receiver = FakeReceiver(poison=frozenset(known.id for known in hour))
     want(outbox, *hour)
-    drain(Sender(outbox, shelf))
+    drain(Sender(outbox, receiver))
     assert outbox.dead_letters.counts().dead == 7
-    shelf.poison = frozenset()
+    receiver.poison = frozenset()
     want(outbox, later)
-    drain(Sender(outbox, shelf))  # another process
-    assert len(shelf.there) == 8
+    drain(Sender(outbox, receiver))  # another process
+    assert len(receiver.there) == 8
     assert outbox.dead_letters.counts().dead == 0
 
 
 def test_a_document_that_is_refused_a_second_time_stays_aside(outbox: Outbox) -> None:
     culprit = document(5)
-    shelf = Shelf(batch_size=4, poison=frozenset({culprit.id}))
-    sender = Sender(outbox, shelf)
+    receiver = FakeReceiver(batch_size=4, poison=frozenset({culprit.id}))
+    sender = Sender(outbox, receiver)
     for begin in range(0, 40, 10):
         want(outbox, *(document(number) for number in range(begin, begin + 10)))
         drain(sender)
-    assert len(shelf.there) == 39
+    assert len(receiver.there) == 39
     assert [(letter.id, letter.attempts) for letter in outbox.dead_letters.all()] == [(culprit.id, 1)]
-    asked = shelf.calls
+    asked = receiver.calls
     want(outbox, document(40))
     drain(sender)
-    assert shelf.calls == asked + 1
+    assert receiver.calls == asked + 1
 
 
 def test_refusals_in_a_row_are_counted_over_restarts(outbox: Outbox) -> None:
     documents = [document(number) for number in range(HALT_AFTER)]
-    shelf = Shelf(batch_size=50, poison=frozenset(known.id for known in documents))
+    receiver = FakeReceiver(batch_size=50, poison=frozenset(known.id for known in documents))
     for known in documents:
         want(outbox, known)
-        sender = Sender(outbox, shelf)
+        sender = Sender(outbox, receiver)
         drain(sender)
     assert sender.is_halted()
 
 
 def test_a_document_that_is_refused_in_every_version_is_one_in_the_row(outbox: Outbox) -> None:
     growing = document(1)
-    shelf = Shelf(poison=frozenset({growing.id}))
+    receiver = FakeReceiver(poison=frozenset({growing.id}))
     for number in range(HALT_AFTER + 5):
         want(outbox, document(1, content={"number": number}))
-        sender = Sender(outbox, shelf)
+        sender = Sender(outbox, receiver)
         drain(sender)
         assert not sender.is_halted()
     assert sender.refused == [growing.id]
 
 
 def test_a_dead_letter_whose_content_changes_is_tried_again_by_itself(outbox: Outbox) -> None:
-    shelf = Shelf(poison=frozenset({document(1).id}))
-    sender = Sender(outbox, shelf)
+    receiver = FakeReceiver(poison=frozenset({document(1).id}))
+    sender = Sender(outbox, receiver)
     want(outbox, document(1))
     drain(sender)
-    shelf.poison = frozenset()
+    receiver.poison = frozenset()
     want(outbox, document(1, content={"number": 2}))
     drain(sender)
-    assert len(shelf.there) == 1
+    assert len(receiver.there) == 1
     assert outbox.dead_letters.counts().dead == 0
 
 
 def test_an_impossible_value_is_set_aside_and_never_sent(outbox: Outbox) -> None:
-    shelf = Shelf()
+    receiver = FakeReceiver()
     want(outbox, document(1, problem="99 U is more than a pump can give"))
-    drain(Sender(outbox, shelf))
-    assert shelf.there == {}
+    drain(Sender(outbox, receiver))
+    assert receiver.there == {}
     assert [letter.reason for letter in outbox.dead_letters.all()] == ["99 U is more than a pump can give"]
     assert outbox.dead_letters.retry(None) == 0
 
 
 def test_documents_of_the_future_wait(outbox: Outbox) -> None:
-    shelf = Shelf()
-    sender = Sender(outbox, shelf)
+    receiver = FakeReceiver()
+    sender = Sender(outbox, receiver)
     want(outbox, document(1, at=NOW + timedelta(minutes=6)), document(2, at=NOW + timedelta(minutes=4)))
     drain(sender)
-    assert list(shelf.there) == [document(2).id]
+    assert list(receiver.there) == [document(2).id]
     assert outbox.queue.waiting(NOW) == 0
     drain(sender, NOW + timedelta(minutes=2))
-    assert len(shelf.there) == 2
+    assert len(receiver.there) == 2
 
 
 def test_a_document_lapses_when_it_is_not_worth_sending_any_more(outbox: Outbox) -> None:
-    shelf = Shelf()
+    receiver = FakeReceiver()
     want(outbox, document(1, ttl_s=600.0))
     assert outbox.queue.expire(START + timedelta(minutes=11, seconds=1)) == 1
-    drain(Sender(outbox, shelf))
-    assert shelf.there == {}
+    drain(Sender(outbox, receiver))
+    assert receiver.there == {}
 
 
 def test_withdrawals_never_share_a_batch_with_what_may_take_their_place(outbox: Outbox) -> None:
-    shelf = Shelf()
-    sender = Sender(outbox, shelf)
+    receiver = FakeReceiver()
+    sender = Sender(outbox, receiver)
     want(outbox, document(1), document(2))
     drain(sender)
     with outbox.transaction():
@@ -256,11 +257,11 @@ def test_withdrawals_never_share_a_batch_with_what_may_take_their_place(outbox: 
         (document(1).id, None, "here")
     ]
     drain(sender)
-    assert set(shelf.there) == {document(2).id, document(3).id}
+    assert set(receiver.there) == {document(2).id, document(3).id}
 
 
 def test_a_gap_of_a_repaired_log_forbids_withdrawals_in_its_stretch(outbox: Outbox) -> None:
-    sender = Sender(outbox, Shelf())
+    sender = Sender(outbox, FakeReceiver())
     want(outbox, document(1), document(100))
     drain(sender)
     with outbox.transaction():
@@ -272,35 +273,35 @@ def test_a_gap_of_a_repaired_log_forbids_withdrawals_in_its_stretch(outbox: Outb
 
 
 def test_an_attempt_without_an_answer_is_told_to_the_receiver_when_it_is_repeated(outbox: Outbox) -> None:
-    class Silent(Shelf):
+    class SilentReceiver(FakeReceiver):
         def deliver(self, batch):  # type: ignore[no-untyped-def]
             raise Retryable("no answer", unsure=True)
 
     want(outbox, document(1))
     with pytest.raises(Retryable):
-        Sender(outbox, Silent()).send_next(NOW)
+        Sender(outbox, SilentReceiver()).send_next(NOW)
     assert [delivery.in_doubt for delivery in outbox.queue.pending(NOW, 10)] == [True]
 
 
 def test_a_process_that_dies_while_sending_leaves_the_attempt_unsure(outbox: Outbox) -> None:
-    class Killed(Shelf):
+    class KilledReceiver(FakeReceiver):
         def deliver(self, batch):  # type: ignore[no-untyped-def]
             raise KeyboardInterrupt
 
     want(outbox, document(1))
     with pytest.raises(KeyboardInterrupt):
-        Sender(outbox, Killed()).send_next(NOW)
+        Sender(outbox, KilledReceiver()).send_next(NOW)
     assert [delivery.in_doubt for delivery in outbox.queue.pending(NOW, 10)] == [True]
 
 
 def test_what_was_not_reached_is_not_unsure(outbox: Outbox) -> None:
-    class Away(Shelf):
+    class UnreachableReceiver(FakeReceiver):
         def deliver(self, batch):  # type: ignore[no-untyped-def]
             raise Retryable("connection refused", unsure=False)
 
     want(outbox, document(1))
     with pytest.raises(Retryable):
-        Sender(outbox, Away()).send_next(NOW)
+        Sender(outbox, UnreachableReceiver()).send_next(NOW)
     assert [delivery.in_doubt for delivery in outbox.queue.pending(NOW, 10)] == [False]
 
 
@@ -308,8 +309,8 @@ def test_what_was_not_reached_is_not_unsure(outbox: Outbox) -> None:
 def test_of_two_documents_with_one_key_always_the_same_one_moves_by_a_millisecond(
     outbox: Outbox, order: tuple[int, int]
 ) -> None:
-    shelf = Shelf()
-    sender = Sender(outbox, shelf)
+    receiver = FakeReceiver()
+    sender = Sender(outbox, receiver)
     outbox.checkpoints.save_state("fold", "1:0", 0, b"{}")
     twins = {number: document(number, at=START, unique_slot="Bolus") for number in order}
     want(outbox, twins[order[0]])
@@ -318,11 +319,11 @@ def test_of_two_documents_with_one_key_always_the_same_one_moves_by_a_millisecon
     want(outbox, twins[order[0]])  # its interval was marked, and is folded again
     drain(sender)
     first, second = sorted(twins.values(), key=lambda known: known.id)
-    assert (shelf.there[first.id].at, shelf.there[second.id].at) == (START, START + timedelta(milliseconds=1))
+    assert (receiver.there[first.id].at, receiver.there[second.id].at) == (START, START + timedelta(milliseconds=1))
 
 
 def test_a_new_site_gets_everything_and_no_old_deletions(outbox: Outbox) -> None:
-    sender = Sender(outbox, Shelf())
+    sender = Sender(outbox, FakeReceiver())
     want(outbox, document(1), document(2))
     drain(sender)
     with outbox.transaction():
@@ -331,7 +332,7 @@ def test_a_new_site_gets_everything_and_no_old_deletions(outbox: Outbox) -> None
         outbox.queue.forget_site()
         outbox.queue.replay(["fold"])
     want(outbox, document(1))
-    other = Shelf(address="shelf://two")
+    other = FakeReceiver(address="shelf://two")
     drain(Sender(outbox, other))
     assert list(other.there) == [document(1).id]
     assert outbox.dead_letters.counts().pending == 0
@@ -343,22 +344,22 @@ def test_what_the_outbox_commits_is_synced(outbox: Outbox) -> None:
 
 
 def test_a_replay_sends_nothing_that_was_worth_something_for_a_while_only(outbox: Outbox) -> None:
-    shelf = Shelf()
-    sender = Sender(outbox, shelf)
+    receiver = FakeReceiver()
+    sender = Sender(outbox, receiver)
     outbox.checkpoints.save_state("fold", "1:0", 0, b"{}")
     want(outbox, document(1), document(2, ttl_s=1e6))
     drain(sender)
-    shelf.there.clear()
+    receiver.there.clear()
     assert outbox.queue.replay(["fold"]) == 1
     want(outbox, document(1), document(2, ttl_s=1e6))  # the interval was marked, and is folded again
     drain(sender)
-    assert list(shelf.there) == [document(1).id]
+    assert list(receiver.there) == [document(1).id]
 
 
 def test_a_replay_sends_the_present_again_while_it_is_worth_something(outbox: Outbox) -> None:
     """A status of ten minutes ago that the place lost; one that lapsed, and a call that was made, stay as they are."""
-    shelf = Shelf()
-    sender = Sender(outbox, shelf)
+    receiver = FakeReceiver()
+    sender = Sender(outbox, receiver)
     passing = {"ttl_s": 1800.0}
     status, old, call = (document(n, at=NOW - timedelta(minutes=n), **passing) for n in (10, 31, 5))
     with outbox.transaction():
@@ -366,9 +367,9 @@ def test_a_replay_sends_the_present_again_while_it_is_worth_something(outbox: Ou
             outbox.checkpoints.save_state(fold, "1:0", 0, b"{}")
             outbox.documents.upsert(each, fold, "1:0", RUNNING)
     drain(sender)
-    shelf.there.clear()
+    receiver.there.clear()
     assert outbox.queue.replay(["status", "calls"], current_value_folds=["status"], now=NOW) == 1
     with outbox.transaction():
         outbox.documents.upsert(status, "status", "1:0", RUNNING)
     drain(sender)
-    assert list(shelf.there) == [status.id]
+    assert list(receiver.there) == [status.id]

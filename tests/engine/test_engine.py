@@ -32,8 +32,8 @@ from tconnectsync.outbox.sender import Sender
 from tconnectsync.projection.fold_runner import FoldRunner
 from tconnectsync.runtime.sink_runner import SinkRunner
 from tconnectsync.timeline.zones import Zones
-from tests.engine.fakes import Shelf, StretchFold
-from tests.engine.harness import BEGIN, World
+from tests.engine.fakes import FakeReceiver, StretchFold
+from tests.engine.harness import BEGIN, EngineHarness
 from tests.support.clocks import FakeClock
 
 
@@ -41,122 +41,122 @@ def hours(numbers: Sequence[int]) -> list[datetime]:
     return [BEGIN + timedelta(hours=number) for number in numbers]
 
 
-def test_one_sync_carries_everything_over_in_true_utc(world: World) -> None:
-    assert world.ask("sync") == Result(status=0)
-    assert world.starts()[-3:] == hours([21, 22, 23])
+def test_one_sync_carries_everything_over_in_true_utc(harness: EngineHarness) -> None:
+    assert harness.ask("sync") == Result(status=0)
+    assert harness.starts()[-3:] == hours([21, 22, 23])
 
 
-def test_the_edge_of_history_is_a_local_day(world: World) -> None:
+def test_the_edge_of_history_is_a_local_day(harness: EngineHarness) -> None:
     """The first wanted day began at 22:00 UTC of the day before; what the lead-in shows before it is not sent."""
-    world.ask("sync")
-    assert world.starts()[0] == BEGIN
+    harness.ask("sync")
+    assert harness.starts()[0] == BEGIN
 
 
-def test_history_that_is_opened_later_brings_what_reached_over_its_old_edge(world: World) -> None:
+def test_history_that_is_opened_later_brings_what_reached_over_its_old_edge(harness: EngineHarness) -> None:
     """A document that began before the edge and was finished long after it, as a night's sleep on the first wanted day."""
-    world.pump.stretch_h = 30
-    world.pump.opened = (HistoryOpened(first_day="2026-06-02"),)
-    world.clock.sleep(86400)
-    world.ask("sync")
-    assert BEGIN not in world.starts()
-    world.pump.opened += (HistoryOpened(first_day="2026-06-01", last_day="2026-06-01"),)
-    world.ask("backfill", first="2026-06-01", last="2026-06-01")
-    assert world.starts()[0] == BEGIN
+    harness.pump.stretch_h = 30
+    harness.pump.opened = (HistoryOpened(first_day="2026-06-02"),)
+    harness.clock.sleep(86400)
+    harness.ask("sync")
+    assert BEGIN not in harness.starts()
+    harness.pump.opened += (HistoryOpened(first_day="2026-06-01", last_day="2026-06-01"),)
+    harness.ask("backfill", first="2026-06-01", last="2026-06-01")
+    assert harness.starts()[0] == BEGIN
 
 
-def test_history_that_is_opened_later_brings_what_still_goes_on(world: World) -> None:
-    world.pump.stretch_h = 100
-    world.pump.opened = (HistoryOpened(first_day="2026-06-02"),)
-    world.clock.sleep(86400)
-    world.ask("sync")
-    assert world.starts() == []
-    world.pump.opened += (HistoryOpened(first_day="2026-06-01", last_day="2026-06-01"),)
-    world.ask("backfill", first="2026-06-01", last="2026-06-01")
-    assert world.starts() == [BEGIN]
+def test_history_that_is_opened_later_brings_what_still_goes_on(harness: EngineHarness) -> None:
+    harness.pump.stretch_h = 100
+    harness.pump.opened = (HistoryOpened(first_day="2026-06-02"),)
+    harness.clock.sleep(86400)
+    harness.ask("sync")
+    assert harness.starts() == []
+    harness.pump.opened += (HistoryOpened(first_day="2026-06-01", last_day="2026-06-01"),)
+    harness.ask("backfill", first="2026-06-01", last="2026-06-01")
+    assert harness.starts() == [BEGIN]
 
 
-def test_a_second_sync_sends_nothing(world: World) -> None:
-    world.ask("sync")
-    calls = world.shelf.calls
-    assert world.ask("sync") == Result(status=0)
-    assert world.shelf.calls == calls
+def test_a_second_sync_sends_nothing(harness: EngineHarness) -> None:
+    harness.ask("sync")
+    calls = harness.receiver.calls
+    assert harness.ask("sync") == Result(status=0)
+    assert harness.receiver.calls == calls
 
 
-def test_a_restart_goes_on_where_it_was(world: World) -> None:
-    world.ask("sync")
-    world.reopen()
-    calls, there = world.shelf.calls, dict(world.shelf.there)
-    world.clock.sleep(3600)
-    world.ask("sync")
-    assert world.shelf.calls == calls + 1
-    assert len(world.shelf.there) == len(there) + 1
+def test_a_restart_goes_on_where_it_was(harness: EngineHarness) -> None:
+    harness.ask("sync")
+    harness.reopen()
+    calls, there = harness.receiver.calls, dict(harness.receiver.there)
+    harness.clock.sleep(3600)
+    harness.ask("sync")
+    assert harness.receiver.calls == calls + 1
+    assert len(harness.receiver.there) == len(there) + 1
 
 
-def test_what_was_being_folded_when_the_process_died_is_folded_by_the_next_one(world: World) -> None:
+def test_what_was_being_folded_when_the_process_died_is_folded_by_the_next_one(harness: EngineHarness) -> None:
     """The cursor moves together with what is to be folded: else nothing would ever touch those events again."""
 
-    class Dying(StretchFold):
+    class DyingFold(StretchFold):
         def step(self, state, event):  # type: ignore[no-untyped-def]
             raise KeyboardInterrupt
 
-    world.reopen(folds={"stretches": Dying()})
+    harness.reopen(folds={"stretches": DyingFold()})
     with pytest.raises(KeyboardInterrupt):
-        world.ask("sync")
-    world.reopen(folds={"stretches": StretchFold()})
-    assert world.ask("sync") == Result(status=0)
-    assert world.starts() == hours(range(24))
+        harness.ask("sync")
+    harness.reopen(folds={"stretches": StretchFold()})
+    assert harness.ask("sync") == Result(status=0)
+    assert harness.starts() == hours(range(24))
 
 
-def test_late_events_are_put_where_they_belong(world: World) -> None:
-    world.pump.hidden = set(range(120, 180))
-    world.ask("sync")
-    before = len(world.shelf.there)
-    world.pump.hidden = set()
-    world.ask("sync")
-    assert len(world.shelf.there) == before + 1
-    assert hours([2])[0] in world.starts()
+def test_late_events_are_put_where_they_belong(harness: EngineHarness) -> None:
+    harness.pump.hidden = set(range(120, 180))
+    harness.ask("sync")
+    before = len(harness.receiver.there)
+    harness.pump.hidden = set()
+    harness.ask("sync")
+    assert len(harness.receiver.there) == before + 1
+    assert hours([2])[0] in harness.starts()
 
 
-def test_a_receiver_that_lost_everything_gets_the_same_documents_again(world: World) -> None:
-    world.ask("sync")
-    there = dict(world.shelf.there)
-    world.shelf.there.clear()
-    result = world.ask("replay", sink="shelf")
+def test_a_receiver_that_lost_everything_gets_the_same_documents_again(harness: EngineHarness) -> None:
+    harness.ask("sync")
+    there = dict(harness.receiver.there)
+    harness.receiver.there.clear()
+    result = harness.ask("replay", sink="shelf")
     assert result.status == 0
-    assert world.shelf.there == there
+    assert harness.receiver.there == there
     assert str(len(there)) in result.lines[0]
 
 
-def test_a_replay_of_some_days_leaves_the_others_alone(world: World) -> None:
-    world.clock.sleep(86400 * 2)
-    world.ask("sync")
-    world.shelf.there.clear()
-    world.ask("replay", sink="shelf", first="2026-06-02", last="2026-06-02")
-    assert world.starts()[0] == BEGIN + timedelta(hours=22)
-    assert world.starts()[-1] == BEGIN + timedelta(hours=45)
+def test_a_replay_of_some_days_leaves_the_others_alone(harness: EngineHarness) -> None:
+    harness.clock.sleep(86400 * 2)
+    harness.ask("sync")
+    harness.receiver.there.clear()
+    harness.ask("replay", sink="shelf", first="2026-06-02", last="2026-06-02")
+    assert harness.starts()[0] == BEGIN + timedelta(hours=22)
+    assert harness.starts()[-1] == BEGIN + timedelta(hours=45)
 
 
-def test_a_mended_time_zone_moves_every_document_and_leaves_none_behind(world: World) -> None:
-    world.clock.sleep(86400 * 4)
-    world.ask("sync")
-    before = world.starts()
-    world.reopen(zones=Zones(timezone="America/New_York"))
-    while world.engine.run_once(polling=False):
+def test_a_mended_time_zone_moves_every_document_and_leaves_none_behind(harness: EngineHarness) -> None:
+    harness.clock.sleep(86400 * 4)
+    harness.ask("sync")
+    before = harness.starts()
+    harness.reopen(zones=Zones(timezone="America/New_York"))
+    while harness.engine.run_once(polling=False):
         pass
-    assert world.runner.health.state == "braked"
-    assert world.starts() == before
-    world.clock.sleep(3600 * 8)  # the newest documents lie in the future for a while
-    assert world.ask("replay", sink="shelf").status == 0
+    assert harness.runner.health.state == "braked"
+    assert harness.starts() == before
+    harness.clock.sleep(3600 * 8)  # the newest documents lie in the future for a while
+    assert harness.ask("replay", sink="shelf").status == 0
     horizon = BEGIN + timedelta(hours=4)
-    assert world.starts() == [at + timedelta(hours=6) for at in before if at + timedelta(hours=6) >= horizon]
+    assert harness.starts() == [at + timedelta(hours=6) for at in before if at + timedelta(hours=6) >= horizon]
 
 
-def test_too_many_rewrites_of_the_past_wait_for_the_user(world: World) -> None:
-    world.clock.sleep(86400 * 3)
-    world.ask("sync")
-    there = dict(world.shelf.there)
+def test_too_many_rewrites_of_the_past_wait_for_the_user(harness: EngineHarness) -> None:
+    harness.clock.sleep(86400 * 3)
+    harness.ask("sync")
+    there = dict(harness.receiver.there)
 
-    class Reworded(StretchFold):
+    class RewordedFold(StretchFold):
         def running(self, state):  # type: ignore[no-untyped-def]
             return [attrs.evolve(known, content={"new": 1}) for known in super().running(state)]
 
@@ -164,92 +164,94 @@ def test_too_many_rewrites_of_the_past_wait_for_the_user(world: World) -> None:
             state, finished = super().step(state, event)
             return state, [attrs.evolve(known, content={"new": 1}) for known in finished]
 
-    world.reopen(fingerprint="2")
-    world.runner.fold_runner.folds = {"stretches": Reworded()}
-    result = world.ask("sync")
+    harness.reopen(fingerprint="2")
+    harness.runner.fold_runner.folds = {"stretches": RewordedFold()}
+    result = harness.ask("sync")
     assert result.status == 6
     assert "tconnectsync resume shelf" in result.lines[0]
-    assert world.shelf.there == there
-    assert world.ask("resume", sink="shelf").status == 0
-    assert all(known.content == {"new": 1} for known in world.shelf.there.values())
+    assert harness.receiver.there == there
+    assert harness.ask("resume", sink="shelf").status == 0
+    assert all(known.content == {"new": 1} for known in harness.receiver.there.values())
 
 
-def test_an_inhabited_site_is_left_alone_until_the_user_says_so(world: World) -> None:
-    world.shelf.hold = SiteConflict(reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`.")
-    result = world.ask("sync")
-    assert (result.status, world.shelf.there) == (6, {})
+def test_an_inhabited_site_is_left_alone_until_the_user_says_so(harness: EngineHarness) -> None:
+    harness.receiver.hold = SiteConflict(
+        reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`."
+    )
+    result = harness.ask("sync")
+    assert (result.status, harness.receiver.there) == (6, {})
     assert "adopt shelf --skip" in result.lines[0]
-    assert world.ask("adopt", sink="shelf", skip=True).status == 0
-    assert world.shelf.there
+    assert harness.ask("adopt", sink="shelf", skip=True).status == 0
+    assert harness.receiver.there
 
 
-def test_a_new_site_address_stops_the_sink_until_a_replay(world: World) -> None:
-    world.ask("sync")
-    world.reopen(shelf=Shelf(address="shelf://two", batch_size=100))
-    world.clock.sleep(3600)
-    result = world.ask("sync")
-    assert (result.status, world.shelf.there) == (6, {})
+def test_a_new_site_address_stops_the_sink_until_a_replay(harness: EngineHarness) -> None:
+    harness.ask("sync")
+    harness.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
+    harness.clock.sleep(3600)
+    result = harness.ask("sync")
+    assert (result.status, harness.receiver.there) == (6, {})
     assert "tconnectsync replay shelf" in result.lines[0]
-    assert world.ask("replay", sink="shelf").status == 0
-    assert world.starts()[-2:] == hours([23, 24])
+    assert harness.ask("replay", sink="shelf").status == 0
+    assert harness.starts()[-2:] == hours([23, 24])
 
 
-def test_a_wiped_disk_doubles_and_orphans_nothing(world: World, tmp_path: Path) -> None:
-    world.ask("sync")
-    there = dict(world.shelf.there)
-    other = World(tmp_path / "fresh", clock=world.clock, shelf=world.shelf)
+def test_a_wiped_disk_doubles_and_orphans_nothing(harness: EngineHarness, tmp_path: Path) -> None:
+    harness.ask("sync")
+    there = dict(harness.receiver.there)
+    other = EngineHarness(tmp_path / "fresh", clock=harness.clock, receiver=harness.receiver)
     stale = attrs.evolve(
         next(iter(there.values())), id="11111111-2222-5333-8444-555555555555", at=BEGIN + timedelta(hours=5, minutes=1)
     )
-    world.shelf.there[stale.id] = stale
+    harness.receiver.there[stale.id] = stale
     assert other.ask("sync").status == 0
-    assert world.shelf.there == there
+    assert harness.receiver.there == there
     other.engine.close()
 
 
-def test_a_deleted_outbox_is_made_anew_and_sends_the_same(world: World) -> None:
-    world.ask("sync")
-    there = dict(world.shelf.there)
-    world.engine.close()
-    for path in (world.folder / "outbox").iterdir():
+def test_a_deleted_outbox_is_made_anew_and_sends_the_same(harness: EngineHarness) -> None:
+    harness.ask("sync")
+    there = dict(harness.receiver.there)
+    harness.engine.close()
+    for path in (harness.folder / "outbox").iterdir():
         path.unlink()
-    world.open()
-    assert world.ask("sync").status == 0
-    assert world.shelf.there == there
+    harness.open()
+    assert harness.ask("sync").status == 0
+    assert harness.receiver.there == there
 
 
-def test_refused_credentials_are_not_tried_again_by_themselves(world: World) -> None:
-    world.pump.trouble = CredentialsRefused("wrong password", remedy="Correct `sources.pump.password`.")
-    assert world.ask("sync").status == 4
-    assert world.ask("sync").status == 4
-    world.reopen()
-    assert world.ask("sync").status == 4
-    assert world.pump.polls == 1
-    assert "`tconnectsync resume pump`" in (world.engine.pollers["pump"].health.remedy or "")
-    world.pump.trouble = None
-    assert world.ask("resume", sink="pump").status == 0
+def test_refused_credentials_are_not_tried_again_by_themselves(harness: EngineHarness) -> None:
+    harness.pump.trouble = CredentialsRefused("wrong password", remedy="Correct `sources.pump.password`.")
+    assert harness.ask("sync").status == 4
+    assert harness.ask("sync").status == 4
+    harness.reopen()
+    assert harness.ask("sync").status == 4
+    assert harness.pump.polls == 1
+    assert "`tconnectsync resume pump`" in (harness.engine.pollers["pump"].health.remedy or "")
+    harness.pump.trouble = None
+    assert harness.ask("resume", sink="pump").status == 0
 
 
-class LockedShelf(Shelf):
+class LockedReceiver(FakeReceiver):
     def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
         raise CredentialsRefused("refused the secret", remedy="Check the secret.")
 
 
-def test_a_sink_whose_secret_was_refused_by_mistake_says_how_it_goes_on(world: World) -> None:
+def test_a_sink_whose_secret_was_refused_by_mistake_says_how_it_goes_on(harness: EngineHarness) -> None:
     """A server that was set up anew, or a page in front of it, may refuse what is right."""
-    sender = world.engine.runners["shelf"].sender
-    sender.receiver = LockedShelf()
-    said = world.ask("sync")
+    sender = harness.engine.runners["shelf"].sender
+    sender.receiver = LockedReceiver()
+    said = harness.ask("sync")
     assert said.status == 4
     assert "Check the secret." in said.lines[0]
     assert "`tconnectsync resume shelf`" in said.lines[0]
-    sender.receiver = world.shelf
-    assert world.ask("sync").status == 4
-    assert world.ask("resume", sink="shelf").status == 0
+    sender.receiver = harness.receiver
+    assert harness.ask("sync").status == 4
+    assert harness.ask("resume", sink="shelf").status == 0
 
 
 @attrs.define
-class Bouncer(Shelf):
+class SecretRefusingReceiver(FakeReceiver):
     """Refuses the credentials so many times."""
 
     refusals: int = 1
@@ -267,197 +269,199 @@ class Bouncer(Shelf):
         return super().deliver(batch)
 
 
-def bouncer(world: World, refusals: int) -> Bouncer:
-    shelf = Bouncer(batch_size=100, refusals=refusals, clock=world.clock)
-    world.shelf = world.runner.sender.receiver = shelf
-    return shelf
+def refuse_secret(harness: EngineHarness, refusals: int) -> SecretRefusingReceiver:
+    receiver = SecretRefusingReceiver(batch_size=100, refusals=refusals, clock=harness.clock)
+    harness.receiver = harness.runner.sender.receiver = receiver
+    return receiver
 
 
-def test_one_refusal_of_the_receivers_is_a_hiccup(world: World) -> None:
-    shelf = bouncer(world, 1)
-    assert world.ask("sync").status == 4
-    assert world.runner.health.state == "backing_off"
-    world.clock.sleep(120)
-    assert world.ask("sync").status == 0
-    assert len(shelf.there) > 20
-    assert world.runner.health == attrs.evolve(world.runner.health, state="ok", refusals=0, message="")
+def test_one_refusal_of_the_receivers_is_a_hiccup(harness: EngineHarness) -> None:
+    receiver = refuse_secret(harness, 1)
+    assert harness.ask("sync").status == 4
+    assert harness.runner.health.state == "backing_off"
+    harness.clock.sleep(120)
+    assert harness.ask("sync").status == 0
+    assert len(receiver.there) > 20
+    assert harness.runner.health == attrs.evolve(harness.runner.health, state="ok", refusals=0, message="")
 
 
-def test_a_refusal_that_is_only_remembered_is_no_second_one(world: World) -> None:
+def test_a_refusal_that_is_only_remembered_is_no_second_one(harness: EngineHarness) -> None:
     """The clock jumps, or a laptop sleeps, while the receiver's own minute after the first one is not over."""
-    shelf = bouncer(world, 2)
-    world.ask("sync")
-    shelf.remembers = True
-    world.clock.sleep(120)
-    assert world.ask("sync").status == 4
-    assert world.runner.health.state == "backing_off"
-    world.clock.sleep(120)
-    assert world.ask("sync").status == 0
+    receiver = refuse_secret(harness, 2)
+    harness.ask("sync")
+    receiver.remembers = True
+    harness.clock.sleep(120)
+    assert harness.ask("sync").status == 4
+    assert harness.runner.health.state == "backing_off"
+    harness.clock.sleep(120)
+    assert harness.ask("sync").status == 0
 
 
-def test_a_receiver_that_refuses_for_days_is_tried_now_and_then_and_delivery_resumes_by_itself(world: World) -> None:
+def test_a_receiver_that_refuses_for_days_is_tried_now_and_then_and_delivery_resumes_by_itself(
+    harness: EngineHarness,
+) -> None:
     """After two refusals: an hour, then every six; each is told, also over restarts."""
-    shelf = bouncer(world, 5)
-    end = world.clock.now() + timedelta(hours=21)
-    while world.clock.now() < end:
-        result = world.ask("sync")
-        if shelf.refusals:
+    receiver = refuse_secret(harness, 5)
+    end = harness.clock.now() + timedelta(hours=21)
+    while harness.clock.now() < end:
+        result = harness.ask("sync")
+        if receiver.refusals:
             assert result.status == 4
             assert "`tconnectsync resume shelf`" in " ".join(result.lines)
-        world.reopen()
-        world.clock.sleep(1200)
-    assert not shelf.refusals
-    waits = [(b - a).total_seconds() / 60 for a, b in pairwise(shelf.asked)]
+        harness.reopen()
+        harness.clock.sleep(1200)
+    assert not receiver.refusals
+    waits = [(b - a).total_seconds() / 60 for a, b in pairwise(receiver.asked)]
     assert waits == pytest.approx([20, 60, 360, 360], abs=0.001)
-    assert world.runner.health.state == "ok"
-    assert len(shelf.there) >= 24
+    assert harness.runner.health.state == "ok"
+    assert len(receiver.there) >= 24
 
 
-def test_after_two_refusals_the_sink_says_so_and_changed_credentials_are_tried_at_once(world: World) -> None:
-    shelf = bouncer(world, 2)
-    world.ask("sync")
-    world.clock.sleep(120)
-    world.ask("sync")
-    assert world.runner.health.state == "refused"
-    world.engine.close()
-    world.mark = "other"
-    world.open()
-    assert world.ask("sync").status == 0
-    assert len(shelf.there) > 20
+def test_after_two_refusals_the_sink_says_so_and_changed_credentials_are_tried_at_once(harness: EngineHarness) -> None:
+    receiver = refuse_secret(harness, 2)
+    harness.ask("sync")
+    harness.clock.sleep(120)
+    harness.ask("sync")
+    assert harness.runner.health.state == "refused"
+    harness.engine.close()
+    harness.mark = "other"
+    harness.open()
+    assert harness.ask("sync").status == 0
+    assert len(receiver.there) > 20
 
 
-def test_a_back_off_survives_a_restart(world: World) -> None:
-    world.pump.trouble = Retryable("the cloud is down")
-    assert world.ask("sync").status == 3
-    world.reopen()
-    assert world.ask("sync").status == 3
-    assert world.pump.polls == 1
-    world.pump.trouble = None
-    world.clock.sleep(60)
-    assert world.ask("sync").status == 0
+def test_a_back_off_survives_a_restart(harness: EngineHarness) -> None:
+    harness.pump.trouble = Retryable("the cloud is down")
+    assert harness.ask("sync").status == 3
+    harness.reopen()
+    assert harness.ask("sync").status == 3
+    assert harness.pump.polls == 1
+    harness.pump.trouble = None
+    harness.clock.sleep(60)
+    assert harness.ask("sync").status == 0
 
 
-def test_a_source_in_trouble_does_not_stop_delivery(world: World) -> None:
-    world.shelf.trouble = 1.0
-    world.ask("sync")
-    world.shelf.trouble = 0.0
-    world.pump.trouble = Retryable("the cloud is down")
-    world.clock.sleep(3600)
-    assert world.ask("sync").status == 3
-    assert world.starts()[-1] == hours([23])[0]
+def test_a_source_in_trouble_does_not_stop_delivery(harness: EngineHarness) -> None:
+    harness.receiver.trouble = 1.0
+    harness.ask("sync")
+    harness.receiver.trouble = 0.0
+    harness.pump.trouble = Retryable("the cloud is down")
+    harness.clock.sleep(3600)
+    assert harness.ask("sync").status == 3
+    assert harness.starts()[-1] == hours([23])[0]
 
 
-def test_a_full_disk_stops_polling_and_nothing_else(world: World) -> None:
-    world.room.append("only 3 MB are free")
-    result = world.ask("sync")
-    assert (result.status, world.pump.polls) == (3, 0)
+def test_a_full_disk_stops_polling_and_nothing_else(harness: EngineHarness) -> None:
+    harness.room.append("only 3 MB are free")
+    result = harness.ask("sync")
+    assert (result.status, harness.pump.polls) == (3, 0)
     assert "only 3 MB are free" in result.lines[0]
-    world.room.clear()
-    world.clock.sleep(120)
-    assert world.ask("sync").status == 0
+    harness.room.clear()
+    harness.clock.sleep(120)
+    assert harness.ask("sync").status == 0
 
 
-def test_an_outbox_without_room_stops_its_sink_alone_and_goes_on_by_itself(world: World) -> None:
+def test_an_outbox_without_room_stops_its_sink_alone_and_goes_on_by_itself(harness: EngineHarness) -> None:
     """SQLite is given no page more; polling and the other sink go on, and the sink says what it waits for."""
-    shelf = Shelf(address="shelf://other", batch_size=100)
-    outbox = Outbox.opened(world.folder / "outbox" / "other.sqlite")
+    receiver = FakeReceiver(address="shelf://other", batch_size=100)
+    outbox = Outbox.opened(harness.folder / "outbox" / "other.sqlite")
     other = SinkRunner.build(
-        name="other", fingerprint="1", fold_runner=FoldRunner(outbox, world.folds), sender=Sender(outbox, shelf),
-        events=world.engine.events, clock=world.clock, rng=random.Random(1), rewrite_limit=10, credentials_fingerprint="m",
+        name="other", fingerprint="1", fold_runner=FoldRunner(outbox, harness.folds), sender=Sender(outbox, receiver),
+        events=harness.engine.events, clock=harness.clock, rng=random.Random(1), rewrite_limit=10, credentials_fingerprint="m",
     )  # fmt: skip
-    world.engine.runners = {"other": other, **world.engine.runners}
+    harness.engine.runners = {"other": other, **harness.engine.runners}
     pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
     outbox._db.execute(f"PRAGMA max_page_count = {pages}")
-    world.clock.sleep(86400 * 5)
-    assert world.ask("sync").status != 0
-    assert world.starts()[-1] == hours([6 * 24 - 1])[0]
-    assert (other.health.state, shelf.there) == ("waiting", {})
+    harness.clock.sleep(86400 * 5)
+    assert harness.ask("sync").status != 0
+    assert harness.starts()[-1] == hours([6 * 24 - 1])[0]
+    assert (other.health.state, receiver.there) == ("waiting", {})
     assert "full" in other.health.message
-    assert world.pump.polls == 1
-    assert world.engine.pollers["pump"].health.state == "ok"
+    assert harness.pump.polls == 1
+    assert harness.engine.pollers["pump"].health.state == "ok"
     outbox._db.execute("PRAGMA max_page_count = 100000")
-    world.clock.sleep(120)
-    while world.engine.run_once(polling=False):
+    harness.clock.sleep(120)
+    while harness.engine.run_once(polling=False):
         pass
-    assert shelf.there == world.shelf.there
+    assert receiver.there == harness.receiver.there
     assert other.health.state == "ok"
 
 
-def test_a_computer_whose_clock_is_behind_the_log_waits(world: World) -> None:
-    world.ask("sync")
-    world.clock.time -= timedelta(days=400)
-    result = world.ask("sync")
+def test_a_computer_whose_clock_is_behind_the_log_waits(harness: EngineHarness) -> None:
+    harness.ask("sync")
+    harness.clock.time -= timedelta(days=400)
+    result = harness.ask("sync")
     assert result.status == 3
     assert "clock" in result.lines[0]
-    assert world.pump.polls == 1
-    assert world.ask("resume", sink="pump").status == 0
-    assert world.pump.polls == 2
+    assert harness.pump.polls == 1
+    assert harness.ask("resume", sink="pump").status == 0
+    assert harness.pump.polls == 2
 
 
-def test_the_daemons_loop_keeps_up_with_nothing_but_the_clock_to_move_it(world: World) -> None:
+def test_the_daemons_loop_keeps_up_with_nothing_but_the_clock_to_move_it(harness: EngineHarness) -> None:
     for _ in range(20_000):
-        if not world.engine.run_once():
-            world.clock.sleep(max(0.01, world.engine.next_due()))
-        if world.clock.now() > BEGIN + timedelta(days=1, hours=12):
+        if not harness.engine.run_once():
+            harness.clock.sleep(max(0.01, harness.engine.next_due()))
+        if harness.clock.now() > BEGIN + timedelta(days=1, hours=12):
             break
-    assert world.starts()[-1] == hours([35])[0]
-    assert world.pump.polls > 20
+    assert harness.starts()[-1] == hours([35])[0]
+    assert harness.pump.polls > 20
 
 
-def test_a_log_that_was_put_back_from_a_backup_is_folded_anew(world: World) -> None:
-    world.ask("sync")
-    there = dict(world.shelf.there)
-    world.engine.close()
-    kept = {path.name: path.read_bytes() for path in (world.folder / "log").iterdir()}
-    world.open()
-    world.pump.hidden = set(range(1441, 1800))
-    world.clock.sleep(6 * 3600)
-    world.ask("sync")
-    world.engine.close()
-    for path in (world.folder / "log").iterdir():
+def test_a_log_that_was_put_back_from_a_backup_is_folded_anew(harness: EngineHarness) -> None:
+    harness.ask("sync")
+    there = dict(harness.receiver.there)
+    harness.engine.close()
+    kept = {path.name: path.read_bytes() for path in (harness.folder / "log").iterdir()}
+    harness.open()
+    harness.pump.hidden = set(range(1441, 1800))
+    harness.clock.sleep(6 * 3600)
+    harness.ask("sync")
+    harness.engine.close()
+    for path in (harness.folder / "log").iterdir():
         path.unlink()
     for name, content in kept.items():
-        (world.folder / "log" / name).write_bytes(content)
-    for path in world.folder.glob("index.sqlite*"):
+        (harness.folder / "log" / name).write_bytes(content)
+    for path in harness.folder.glob("index.sqlite*"):
         path.unlink()
-    world.open()
-    assert world.runner.outbox.checkpoints.cursor == 0
-    world.pump.hidden = set()
-    world.ask("sync")
-    assert there.keys() <= world.shelf.there.keys()
-    assert world.starts()[-6:] == hours([24, 25, 26, 27, 28, 29])
+    harness.open()
+    assert harness.runner.outbox.checkpoints.cursor == 0
+    harness.pump.hidden = set()
+    harness.ask("sync")
+    assert there.keys() <= harness.receiver.there.keys()
+    assert harness.starts()[-6:] == hours([24, 25, 26, 27, 28, 29])
 
 
-def test_an_unknown_record_is_counted_once_however_often_it_is_fetched(world: World) -> None:
-    class Odd(type(world.pump)):  # type: ignore[misc]
+def test_an_unknown_record_is_counted_once_however_often_it_is_fetched(harness: EngineHarness) -> None:
+    class Odd(type(harness.pump)):  # type: ignore[misc]
         def poll(self, history: History) -> Iterator[Batch]:
             odd = self.event(7, "unknown", BEGIN, Unknown(code="999", reason="no such code"))
             yield Batch(events=[odd])
             yield from super().poll(history)
 
-    world.engine.pollers["pump"].source = Odd(world.clock)
+    harness.engine.pollers["pump"].source = Odd(harness.clock)
     for _ in range(3):
-        assert world.ask("sync").status == 0
-    assert world.engine.pollers["pump"].state.unknown_codes == {"999": 1}
+        assert harness.ask("sync").status == 0
+    assert harness.engine.pollers["pump"].state.unknown_codes == {"999": 1}
 
 
-def test_a_source_whose_own_code_fails_is_told_and_tried_again(world: World) -> None:
-    world.pump.trouble = ConnectionError("a library's error that the source let through")
-    result = world.ask("sync")
+def test_a_source_whose_own_code_fails_is_told_and_tried_again(harness: EngineHarness) -> None:
+    harness.pump.trouble = ConnectionError("a library's error that the source let through")
+    result = harness.ask("sync")
     assert result.status == 3
     assert "failed unexpectedly: ConnectionError" in result.lines[0]
-    world.pump.trouble = None
-    world.clock.sleep(60)
-    assert world.ask("sync").status == 0
+    harness.pump.trouble = None
+    harness.clock.sleep(60)
+    assert harness.ask("sync").status == 0
 
 
-def test_two_backfills_at_once_are_both_read_to_their_end(world: World) -> None:
+def test_two_backfills_at_once_are_both_read_to_their_end(harness: EngineHarness) -> None:
     asked = []
-    world.pump.backfills = lambda history, first, last: iter([asked.append((first, last)) or Batch()])
-    world.ask("sync")
+    harness.pump.backfills = lambda history, first, last: iter([asked.append((first, last)) or Batch()])
+    harness.ask("sync")
     stretches = [("2025-01-01", "2025-01-31"), ("2025-03-01", "2025-03-05")]
     jobs = [
-        perform(world.engine, Request(command="backfill", args={"first": first, "last": last}), world.zones.zone_at)
+        perform(harness.engine, Request(command="backfill", args={"first": first, "last": last}), harness.zones.zone_at)
         for first, last in stretches
     ]
     results: list[Result] = []
@@ -472,109 +476,109 @@ def test_two_backfills_at_once_are_both_read_to_their_end(world: World) -> None:
     assert len(days) == 31 + 5
 
 
-def test_a_long_backfill_lets_todays_data_through(world: World) -> None:
-    world.ask("sync")
+def test_a_long_backfill_lets_todays_data_through(harness: EngineHarness) -> None:
+    harness.ask("sync")
     seen = []
 
     def slow(history: History, first: object, last: object) -> Iterator[Batch]:
         for _ in range(10):
-            world.clock.sleep(60)
-            seen.append(len(world.shelf.there))
+            harness.clock.sleep(60)
+            seen.append(len(harness.receiver.there))
             yield Batch()
 
-    world.pump.backfills = slow
-    polls = world.pump.polls
-    job = perform(world.engine, Request(command="backfill", args={"first": "2025-01-01"}), world.zones.zone_at)
+    harness.pump.backfills = slow
+    polls = harness.pump.polls
+    job = perform(harness.engine, Request(command="backfill", args={"first": "2025-01-01"}), harness.zones.zone_at)
     while not isinstance(next(job), Result):
-        world.engine.run_once()
-    assert world.pump.polls - polls >= 5
+        harness.engine.run_once()
+    assert harness.pump.polls - polls >= 5
     assert seen[-1] > seen[0]
 
 
-def test_an_event_that_a_backfill_gives_several_times_is_counted_once(world: World) -> None:
+def test_an_event_that_a_backfill_gives_several_times_is_counted_once(harness: EngineHarness) -> None:
     """Its parts overlap. What it brought itself was not there before."""
-    world.pump.hidden = {30, 60, 90}
-    world.ask("sync")
-    held = sum(event.kind not in FACTS for event in world.engine.events.events())
+    harness.pump.hidden = {30, 60, 90}
+    harness.ask("sync")
+    held = sum(event.kind not in FACTS for event in harness.engine.events.events())
     assert held == 286
     parts = 4
-    world.pump.polls = 0
+    harness.pump.polls = 0
     first = f"{BEGIN - timedelta(days=28 * parts - 10):%Y-%m-%d}"
-    result = world.ask("backfill", first=first, last="2026-06-02")
-    assert world.pump.polls >= parts
+    result = harness.ask("backfill", first=first, last="2026-06-02")
+    assert harness.pump.polls >= parts
     assert result.lines[0].startswith("0 new pump events, 286 were in the log already")
-    world.pump.hidden = set()
-    result = world.ask("backfill", first=first, last="2026-06-02")
+    harness.pump.hidden = set()
+    result = harness.ask("backfill", first=first, last="2026-06-02")
     assert result.lines[0].startswith("3 new pump events, 286 were in the log already")
 
 
-def test_a_backfill_that_could_not_be_read_says_so(world: World) -> None:
-    world.ask("sync")
+def test_a_backfill_that_could_not_be_read_says_so(harness: EngineHarness) -> None:
+    harness.ask("sync")
 
     def broken(history: History, first: object, last: object) -> Iterator[Batch]:
         raise Retryable("no answer")
         yield
 
-    world.pump.backfills = broken
-    assert world.ask("backfill", first="2025-01-01", last="2025-01-05").status == 3
+    harness.pump.backfills = broken
+    assert harness.ask("backfill", first="2025-01-01", last="2025-01-05").status == 3
 
 
-def test_documents_of_another_pump_on_the_same_site_are_left_alone(world: World) -> None:
+def test_documents_of_another_pump_on_the_same_site_are_left_alone(harness: EngineHarness) -> None:
     """Another machine's, which this log knows nothing of."""
     foreign = Document(id=document_id("other"), collection="things", at=BEGIN + timedelta(hours=3), content={})
-    world.shelf.there[foreign.id] = foreign
-    world.shelf.pump_of[foreign.id] = "2"
-    world.clock.sleep(86400)
-    assert world.ask("sync").status == 0
-    assert foreign.id in world.shelf.there
+    harness.receiver.there[foreign.id] = foreign
+    harness.receiver.pump_of[foreign.id] = "2"
+    harness.clock.sleep(86400)
+    assert harness.ask("sync").status == 0
+    assert foreign.id in harness.receiver.there
 
 
-def test_a_resume_without_a_brake_is_no_consent_to_a_later_one(world: World) -> None:
-    world.ask("sync")
-    world.ask("resume", sink="shelf")
-    assert not world.runner.outbox.facts.get(REWRITES_ALLOWED)
+def test_a_resume_without_a_brake_is_no_consent_to_a_later_one(harness: EngineHarness) -> None:
+    harness.ask("sync")
+    harness.ask("resume", sink="shelf")
+    assert not harness.runner.outbox.facts.get(REWRITES_ALLOWED)
 
 
-def test_what_was_refused_before_a_halt_is_tried_again_by_resume(world: World) -> None:
-    world.shelf.refuse_all = True
-    assert world.ask("sync").status == 6
-    assert world.runner.health.state == "halted"
-    world.shelf.refuse_all = False
-    assert world.ask("resume", sink="shelf").status == 0
-    assert world.starts() == hours(range(24))
+def test_what_was_refused_before_a_halt_is_tried_again_by_resume(harness: EngineHarness) -> None:
+    harness.receiver.refuse_all = True
+    assert harness.ask("sync").status == 6
+    assert harness.runner.health.state == "halted"
+    harness.receiver.refuse_all = False
+    assert harness.ask("resume", sink="shelf").status == 0
+    assert harness.starts() == hours(range(24))
 
 
-def test_plans_made_by_a_clock_that_was_years_ahead_are_not_believed(world: World) -> None:
-    world.ask("sync")
-    right = world.clock.time
-    world.clock.time = right + timedelta(days=1400)
-    world.pump.trouble = Retryable("this computer's clock is wrong")
-    world.ask("sync")
-    world.pump.trouble = None
-    world.clock.time = right + timedelta(minutes=30)
-    world.reopen()
-    assert world.ask("sync").status == 0
+def test_plans_made_by_a_clock_that_was_years_ahead_are_not_believed(harness: EngineHarness) -> None:
+    harness.ask("sync")
+    right = harness.clock.time
+    harness.clock.time = right + timedelta(days=1400)
+    harness.pump.trouble = Retryable("this computer's clock is wrong")
+    harness.ask("sync")
+    harness.pump.trouble = None
+    harness.clock.time = right + timedelta(minutes=30)
+    harness.reopen()
+    assert harness.ask("sync").status == 0
 
 
-def test_reading_back_a_long_site_lets_others_have_their_turn(world: World) -> None:
+def test_reading_back_a_long_site_lets_others_have_their_turn(harness: EngineHarness) -> None:
     for number in range(1200):
         known = Document(
             id=document_id("old", number), collection="things", at=BEGIN + timedelta(minutes=number), content={}
         )
-        world.shelf.there[known.id] = known
-        world.shelf.pump_of[known.id] = "2"
-    world.engine.pollers["pump"].request_poll()
+        harness.receiver.there[known.id] = known
+        harness.receiver.pump_of[known.id] = "2"
+    harness.engine.pollers["pump"].request_poll()
     turns = 0
-    while world.engine.run_once(polling=False):
+    while harness.engine.run_once(polling=False):
         turns += 1
     assert turns >= 5
-    assert len(world.shelf.there) == 1200 + 24
+    assert len(harness.receiver.there) == 1200 + 24
 
 
-def test_a_year_passes_in_seconds(world: World) -> None:
+def test_a_year_passes_in_seconds(harness: EngineHarness) -> None:
     """The daemon's own loop through 365 days of a pump that is read every six hours, with a real log and outbox."""
 
-    class Yearly(type(world.pump)):  # type: ignore[misc]
+    class Yearly(type(harness.pump)):  # type: ignore[misc]
         told: int = 0
 
         def poll(self, history: History) -> Iterator[Batch]:
@@ -597,33 +601,33 @@ def test_a_year_passes_in_seconds(world: World) -> None:
                 ]
             )
 
-    poller = world.engine.pollers["pump"]
-    poller.source, poller.schedule = Yearly(world.clock), PollSchedule(poll_min_s=6 * 3600, poll_max_s=6 * 3600)
-    end = world.clock.now() + timedelta(days=365)
-    while world.clock.now() < end:
-        if not world.engine.run_once():
-            world.clock.sleep(
-                max(1.0, min(world.engine.next_due() * 30, (end - world.clock.now()).total_seconds() + 1))
+    poller = harness.engine.pollers["pump"]
+    poller.source, poller.schedule = Yearly(harness.clock), PollSchedule(poll_min_s=6 * 3600, poll_max_s=6 * 3600)
+    end = harness.clock.now() + timedelta(days=365)
+    while harness.clock.now() < end:
+        if not harness.engine.run_once():
+            harness.clock.sleep(
+                max(1.0, min(harness.engine.next_due() * 30, (end - harness.clock.now()).total_seconds() + 1))
             )
-    assert len(world.shelf.there) >= 365 * 24
-    assert world.starts() == hours(range(len(world.shelf.there)))
+    assert len(harness.receiver.there) >= 365 * 24
+    assert harness.starts() == hours(range(len(harness.receiver.there)))
 
 
 def test_a_receiver_that_was_away_for_thirty_days_is_caught_up_newest_first(tmp_path: Path) -> None:
     """Polling goes on meanwhile, so that nothing depends on what the vendor still has by then."""
-    world = World(tmp_path)
-    world.clock.time = BEGIN + timedelta(days=1)
-    assert world.ask("sync").status == 0
-    world.shelf.trouble_delivering = Retryable("the site is down")
+    harness = EngineHarness(tmp_path)
+    harness.clock.time = BEGIN + timedelta(days=1)
+    assert harness.ask("sync").status == 0
+    harness.receiver.trouble_delivering = Retryable("the site is down")
     for _ in range(30):
-        world.clock.sleep(24 * 3600)
-        assert world.ask("sync").status == 5
-    assert len(world.shelf.there) == 24
-    world.pump.trouble = Retryable("and now the cloud")
-    world.shelf.trouble_delivering = None
-    world.clock.sleep(3600)
-    world.ask("sync")
-    caught_up = [known.at for known in world.shelf.there.values()][24:]
+        harness.clock.sleep(24 * 3600)
+        assert harness.ask("sync").status == 5
+    assert len(harness.receiver.there) == 24
+    harness.pump.trouble = Retryable("and now the cloud")
+    harness.receiver.trouble_delivering = None
+    harness.clock.sleep(3600)
+    harness.ask("sync")
+    caught_up = [known.at for known in harness.receiver.there.values()][24:]
     assert caught_up == sorted(caught_up, reverse=True)
-    assert world.starts() == [BEGIN + timedelta(hours=hour) for hour in range(31 * 24)]
-    world.engine.close()
+    assert harness.starts() == [BEGIN + timedelta(hours=hour) for hour in range(31 * 24)]
+    harness.engine.close()

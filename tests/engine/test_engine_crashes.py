@@ -22,8 +22,8 @@ import pytest
 from tconnectsync import Delivery, Document, Outcome, Retryable
 from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.facts import Fact, Facts
-from tests.engine.fakes import Shelf
-from tests.engine.harness import BEGIN, World
+from tests.engine.fakes import FakeReceiver
+from tests.engine.harness import BEGIN, EngineHarness
 from tests.support.clocks import FakeClock
 from tests.support.crashing_files import Crash, CrashingFiles, Image, Turns
 
@@ -41,7 +41,7 @@ def folder() -> Iterator[Path]:
 
 
 @attrs.define
-class TurnShelf(Shelf):
+class UnreliableReceiver(FakeReceiver):
     """A receiver that may be out of reach, and whose answer may be lost."""
 
     turns: Turns = attrs.field(factory=Turns)
@@ -84,35 +84,35 @@ def turns_of_outboxes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Turns]:
 # --- the scenarios ------------------------------------------------------------------------------------------------------
 
 
-def sync(world: World) -> None:
-    world.ask("sync")
+def sync(harness: EngineHarness) -> None:
+    harness.ask("sync")
 
 
-def replay(world: World) -> None:
-    world.ask("replay", sink="shelf")
+def replay(harness: EngineHarness) -> None:
+    harness.ask("replay", sink="shelf")
 
 
-def no_one(world: World) -> None:
-    del world
+def no_one(harness: EngineHarness) -> None:
+    del harness
 
 
-def synced(world: World) -> None:
-    assert world.ask("sync").status == 0
-    world.clock.time = LATER
+def synced(harness: EngineHarness) -> None:
+    assert harness.ask("sync").status == 0
+    harness.clock.time = LATER
 
 
-def lost_at_the_site(world: World) -> None:
-    synced(world)
-    assert world.ask("sync").status == 0
-    world.shelf.there.clear()
+def lost_at_the_site(harness: EngineHarness) -> None:
+    synced(harness)
+    assert harness.ask("sync").status == 0
+    harness.receiver.there.clear()
 
 
 @attrs.frozen
 class Scenario:
     """``begin`` where nothing fails, then ``work``."""
 
-    begin: Callable[[World], None]
-    work: Callable[[World], None]
+    begin: Callable[[EngineHarness], None]
+    work: Callable[[EngineHarness], None]
 
 
 SCENARIOS = {
@@ -122,26 +122,28 @@ SCENARIOS = {
 }
 
 
-def started(folder: Path, image: Image, there: Mapping[str, Document], at: FakeClock, turns: Turns) -> World:
-    shelf = TurnShelf(batch_size=3, there=dict(there), turns=turns)
+def started(folder: Path, image: Image, there: Mapping[str, Document], at: FakeClock, turns: Turns) -> EngineHarness:
+    receiver = UnreliableReceiver(batch_size=3, there=dict(there), turns=turns)
     clock = FakeClock(at.time)
-    return World(folder, clock=clock, shelf=shelf, files=CrashingFiles(image, turns), segment_bytes=SEGMENT_BYTES)
+    return EngineHarness(
+        folder, clock=clock, receiver=receiver, files=CrashingFiles(image, turns), segment_bytes=SEGMENT_BYTES
+    )
 
 
 def moved(image: Image, old: Path, new: Path) -> Image:
     return {new / path.relative_to(old): text for path, text in image.items()}
 
 
-def begun(name: str, folder: Path) -> World:
-    """The world in which the scenario's work begins; closed."""
+def begun(name: str, folder: Path) -> EngineHarness:
+    """The engine in which the scenario's work begins; closed."""
     folder.mkdir(parents=True)
-    world = started(folder, {}, {}, FakeClock(FIRST), Turns())
-    SCENARIOS[name].begin(world)
-    world.engine.close()
-    return world
+    harness = started(folder, {}, {}, FakeClock(FIRST), Turns())
+    SCENARIOS[name].begin(harness)
+    harness.engine.close()
+    return harness
 
 
-def lives(name: str, folder: Path, outboxes: dict[str, Turns], **how: Any) -> Iterator[tuple[World, Turns]]:
+def lives(name: str, folder: Path, outboxes: dict[str, Turns], **how: Any) -> Iterator[tuple[EngineHarness, Turns]]:
     """The scenario's beginning again and again, each time with the next turn as the one that ``how`` speaks of."""
     before = begun(name, folder / "begun")
     [(which, _)] = [(key, value) for key, value in how.items() if value is None]
@@ -151,11 +153,11 @@ def lives(name: str, folder: Path, outboxes: dict[str, Turns], **how: Any) -> It
         turns = Turns(**{**how, which: number})
         image = moved(before.files.now(), before.folder, here)  # type: ignore[attr-defined]
         outboxes["now"] = Turns()
-        world = started(here, image, before.shelf.there, before.clock, Turns())
-        world.files.turns = world.shelf.turns = outboxes["now"] = turns  # type: ignore[attr-defined]
+        harness = started(here, image, before.receiver.there, before.clock, Turns())
+        harness.files.turns = harness.receiver.turns = outboxes["now"] = turns  # type: ignore[attr-defined]
         print(f"{which} {number}")  # shown when it fails
-        yield world, turns
-        world.engine.close()
+        yield harness, turns
+        harness.engine.close()
         shutil.rmtree(here)
         if turns.count < number:
             assert number > 10
@@ -165,33 +167,33 @@ def lives(name: str, folder: Path, outboxes: dict[str, Turns], **how: Any) -> It
 # --- what must hold -----------------------------------------------------------------------------------------------------
 
 
-def finished(world: World) -> dict[str, tuple[Any, ...]]:
+def finished(harness: EngineHarness) -> dict[str, tuple[Any, ...]]:
     """What is there when everything has been read and delivered up to the end."""
-    world.clock.time = END
+    harness.clock.time = END
     for _ in range(20):
-        if world.ask("sync").status == 0:
+        if harness.ask("sync").status == 0:
             break
-        world.clock.sleep(7200)
+        harness.clock.sleep(7200)
     else:
-        pytest.fail(f"it does not end: {world.runner.health}, {world.engine.pollers['pump'].health}")
-    return {id_: (known.at, known.content) for id_, known in world.shelf.there.items() if known.at < END}
+        pytest.fail(f"it does not end: {harness.runner.health}, {harness.engine.pollers['pump'].health}")
+    return {id_: (known.at, known.content) for id_, known in harness.receiver.there.items() if known.at < END}
 
 
 def undisturbed(name: str, folder: Path) -> dict[str, tuple[Any, ...]]:
-    world = begun(name, folder)
-    world.open()
-    SCENARIOS[name].work(world)
+    harness = begun(name, folder)
+    harness.open()
+    SCENARIOS[name].work(harness)
     try:
-        return finished(world)
+        return finished(harness)
     finally:
-        world.engine.close()
+        harness.engine.close()
 
 
-def check_position(world: World) -> None:
+def check_position(harness: EngineHarness) -> None:
     """The source says that it has read nothing that is not in the log."""
-    poller = world.engine.pollers["pump"]
-    numbers = {event.seq for event in world.engine.events.events() if event.seq is not None}
-    windows = world.engine.events.facts("window.fetched")
+    poller = harness.engine.pollers["pump"]
+    numbers = {event.seq for event in harness.engine.events.events() if event.seq is not None}
+    windows = harness.engine.events.facts("window.fetched")
     for window in windows:
         minutes = int((window.received_at - BEGIN).total_seconds() // 60)
         assert numbers >= {10 + minute for minute in range(0, minutes, 5)}
@@ -204,17 +206,17 @@ def test_after_a_crash_at_any_turn_the_same_documents_are_delivered(
     name: str, folder: Path, turns_of_outboxes: dict[str, Turns]
 ) -> None:
     wanted = undisturbed(name, folder / "undisturbed")
-    for world, _ in lives(name, folder, turns_of_outboxes, crash_at=None):
+    for harness, _ in lives(name, folder, turns_of_outboxes, crash_at=None):
         ended = False
         with contextlib.suppress(Crash):
-            SCENARIOS[name].work(world)
+            SCENARIOS[name].work(harness)
             ended = True
         turns_of_outboxes["now"] = Turns()
-        images = world.files.survivors()  # type: ignore[attr-defined]
+        images = harness.files.survivors()  # type: ignore[attr-defined]
         for image in {id(found): found for found in (images[0], images[len(images) // 2], images[-1])}.values():
             again = folder / "again"
-            shutil.copytree(world.folder, again)
-            fresh = started(again, moved(image, world.folder, again), world.shelf.there, world.clock, Turns())
+            shutil.copytree(harness.folder, again)
+            fresh = started(again, moved(image, harness.folder, again), harness.receiver.there, harness.clock, Turns())
             check_position(fresh)
             if not ended:  # a command that was cut off is given again
                 SCENARIOS[name].work(fresh)
@@ -229,10 +231,10 @@ def test_after_any_failure_the_same_process_delivers_the_same_documents(
     name: str, folder: Path, turns_of_outboxes: dict[str, Turns]
 ) -> None:
     wanted = undisturbed(name, folder / "undisturbed")
-    for world, _ in lives(name, folder, turns_of_outboxes, fail_at=None):
+    for harness, _ in lives(name, folder, turns_of_outboxes, fail_at=None):
         try:
-            SCENARIOS[name].work(world)
+            SCENARIOS[name].work(harness)
         except sqlite3.OperationalError:  # a command says so, and is given again
-            SCENARIOS[name].work(world)
-        assert finished(world) == wanted
-        check_position(world)
+            SCENARIOS[name].work(harness)
+        assert finished(harness) == wanted
+        check_position(harness)

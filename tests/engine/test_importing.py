@@ -18,11 +18,11 @@ from tconnectsync.events import BasalDelivered
 from tconnectsync.jobs.dispatch import perform
 from tconnectsync.jobs.import_files import runs_of
 from tconnectsync.jobs.messages import Notice, Progress, Request, Result, Step
-from tests.engine.harness import BEGIN, World
+from tests.engine.harness import BEGIN, EngineHarness
 
 
 def record(seq: int, minute: int, rate: float, pump: str = "1", device: str | None = "d1") -> Event:
-    """What the world's pump makes of the same record."""
+    """What the harness's pump makes of the same record."""
     at = BEGIN + timedelta(minutes=minute)
     return Event(
         id=f"pump:{pump}:0:{seq}", kind="basal.delivered", pump=pump, group=0, seq=seq,
@@ -59,21 +59,22 @@ CRASHING = Importer(name="crashing", recognises=lambda head: bool(1 // 0), read=
 
 
 @pytest.fixture
-def home(world: World) -> World:
-    world.engine.importers = (CRASHING, LINES)
-    return world
+def home(harness: EngineHarness) -> EngineHarness:
+    """An engine with importers for the files of these tests."""
+    harness.engine.importers = (CRASHING, LINES)
+    return harness
 
 
 def steps(
-    world: World, *files: Path, turning: bool = False, pump: str | None = None, skip_bad: bool = False
+    harness: EngineHarness, *files: Path, turning: bool = False, pump: str | None = None, skip_bad: bool = False
 ) -> list[Step]:
     """Every step of an import."""
     args = {"files": [str(file) for file in files], "pump": pump, "skip_bad": skip_bad}
-    return list(perform(world.engine, Request(command="import", args=args), world.zones.zone_at))
+    return list(perform(harness.engine, Request(command="import", args=args), harness.zones.zone_at))
 
 
-def imported(world: World, *files: Path, pump: str | None = None, skip_bad: bool = False) -> Result:
-    result = steps(world, *files, pump=pump, skip_bad=skip_bad)[-1]
+def imported(harness: EngineHarness, *files: Path, pump: str | None = None, skip_bad: bool = False) -> Result:
+    result = steps(harness, *files, pump=pump, skip_bad=skip_bad)[-1]
     assert isinstance(result, Result)
     return result
 
@@ -88,19 +89,19 @@ def basal(minutes: int, first: int = 0) -> list[str]:
     return [f"{10 + minute} {minute} {minute // 60 % 3}" for minute in range(first, minutes, 5)]
 
 
-def opened(world: World) -> list[tuple[str, str | None]]:
-    return [(fact.body.first_day, fact.body.last_day) for fact in world.engine.events.facts("history.opened")]
+def opened(harness: EngineHarness) -> list[tuple[str, str | None]]:
+    return [(fact.body.first_day, fact.body.last_day) for fact in harness.engine.events.facts("history.opened")]
 
 
-def refused(world: World, error: type[Exception], words: str, *files: Path, pump: str | None = None) -> None:
-    end = world.engine.events.end
+def refused(harness: EngineHarness, error: type[Exception], words: str, *files: Path, pump: str | None = None) -> None:
+    end = harness.engine.events.end
     with pytest.raises(error, match=words):
-        steps(world, *files, pump=pump)
-    assert world.engine.events.end == end
-    assert world.engine.append_depth == 0
+        steps(harness, *files, pump=pump)
+    assert harness.engine.events.end == end
+    assert harness.engine.append_depth == 0
 
 
-def test_a_file_is_taken_once_and_its_days_are_delivered(home: World, tmp_path: Path) -> None:
+def test_a_file_is_taken_once_and_its_days_are_delivered(home: EngineHarness, tmp_path: Path) -> None:
     file = file_of(tmp_path, *basal(24 * 60))
     result = imported(home, file)
     assert result.status == 0
@@ -115,14 +116,14 @@ def test_a_file_is_taken_once_and_its_days_are_delivered(home: World, tmp_path: 
     assert (home.starts(), home.engine.events.end) == (there, end)
 
 
-def test_what_the_source_fetched_is_known_and_nothing_is_appended(home: World, tmp_path: Path) -> None:
+def test_what_the_source_fetched_is_known_and_nothing_is_appended(home: EngineHarness, tmp_path: Path) -> None:
     home.ask("sync")
     end = home.engine.events.end
     assert imported(home, file_of(tmp_path, *basal(12 * 60))).lines[0].startswith("0 new pump events, 144 were")
     assert home.engine.events.end == end
 
 
-def test_what_a_file_tells_in_part_is_taken_only_where_the_log_has_nothing(home: World, tmp_path: Path) -> None:
+def test_what_a_file_tells_in_part_is_taken_only_where_the_log_has_nothing(home: EngineHarness, tmp_path: Path) -> None:
     home.engine.importers = (VAGUE,)
     home.ask("sync")
     end = home.engine.events.end
@@ -135,7 +136,7 @@ def test_what_a_file_tells_in_part_is_taken_only_where_the_log_has_nothing(home:
     assert imported(home, more).lines[0].startswith("2 new pump events, 143 were")
 
 
-def test_a_file_is_looked_through_before_it_is_taken(home: World, tmp_path: Path) -> None:
+def test_a_file_is_looked_through_before_it_is_taken(home: EngineHarness, tmp_path: Path) -> None:
     asked = []
 
     def noted(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
@@ -149,7 +150,7 @@ def test_a_file_is_looked_through_before_it_is_taken(home: World, tmp_path: Path
     assert opened(home) == [("2026-06-01", "2026-06-02")]
 
 
-def test_nothing_is_folded_before_all_is_there(home: World, tmp_path: Path) -> None:
+def test_nothing_is_folded_before_all_is_there(home: EngineHarness, tmp_path: Path) -> None:
     """What would be delivered of half an hour of one rate would have to be sent once more."""
     file = file_of(tmp_path, *reversed(basal(24 * 60)))
     args = {"files": [str(file)]}
@@ -157,18 +158,18 @@ def test_nothing_is_folded_before_all_is_there(home: World, tmp_path: Path) -> N
         if isinstance(step, Progress) and "a file" in step.message:
             home.engine.run_once(polling=False)  # as in the daemon
             home.engine.run_once(polling=False)
-            assert home.shelf.there == {}
+            assert home.receiver.there == {}
     assert len(home.starts()) == 24
 
 
-def test_a_damaged_file_is_refused_with_all_others_of_the_command(home: World, tmp_path: Path) -> None:
+def test_a_damaged_file_is_refused_with_all_others_of_the_command(home: EngineHarness, tmp_path: Path) -> None:
     good, bad = file_of(tmp_path, *basal(60)), file_of(tmp_path, *basal(60), "bad", name="bad file")
     refused(home, FileUnreadable, f"{bad}: Line 14: bad", good, bad)
     assert imported(home, good, bad, skip_bad=True).status == 0
     assert home.engine.events.end > 0
 
 
-def test_the_end_of_a_refused_request_is_usage(home: World, tmp_path: Path) -> None:
+def test_the_end_of_a_refused_request_is_usage(home: EngineHarness, tmp_path: Path) -> None:
     from tconnectsync.jobs.dispatch import next_step
 
     args = {"files": [str(file_of(tmp_path, "bad"))]}
@@ -178,23 +179,25 @@ def test_the_end_of_a_refused_request_is_usage(home: World, tmp_path: Path) -> N
     assert "--skip-bad" in result.lines[1]
 
 
-def test_a_mistake_of_an_importer_leaves_the_log_as_it_was(home: World, tmp_path: Path) -> None:
+def test_a_mistake_of_an_importer_leaves_the_log_as_it_was(home: EngineHarness, tmp_path: Path) -> None:
     refused(home, KeyError, "boom", file_of(tmp_path, *basal(60), "broken importer"))
 
 
 @pytest.mark.parametrize(("content", "words"), [("papers", "Known formats: crashing; lines"), ("", "Known formats")])
-def test_a_file_that_nobody_knows_names_the_known_kinds(home: World, tmp_path: Path, content: str, words: str) -> None:
+def test_a_file_that_nobody_knows_names_the_known_kinds(
+    home: EngineHarness, tmp_path: Path, content: str, words: str
+) -> None:
     file = tmp_path / "other"
     file.write_text(content)
     refused(home, Exception, words, file)
 
 
-def test_what_is_no_file_is_told(home: World, tmp_path: Path) -> None:
+def test_what_is_no_file_is_told(home: EngineHarness, tmp_path: Path) -> None:
     refused(home, Exception, "is not a file", tmp_path)
     refused(home, Exception, "cannot be read by user", tmp_path / "gone")
 
 
-def test_a_file_that_changes_in_between_is_refused(home: World, tmp_path: Path) -> None:
+def test_a_file_that_changes_in_between_is_refused(home: EngineHarness, tmp_path: Path) -> None:
     file = file_of(tmp_path, *basal(60))
     job = perform(home.engine, Request(command="import", args={"files": [str(file)]}), home.zones.zone_at)
     next(job)
@@ -204,34 +207,36 @@ def test_a_file_that_changes_in_between_is_refused(home: World, tmp_path: Path) 
     assert home.engine.events.end == 0
 
 
-def test_days_between_the_files_stay_closed(home: World, tmp_path: Path) -> None:
+def test_days_between_the_files_stay_closed(home: EngineHarness, tmp_path: Path) -> None:
     imported(home, file_of(tmp_path, "10 0 1", "11 5 2", "9000 8640 1", "9001 8645 2"))
     assert sorted(opened(home)) == [("2026-06-01", "2026-06-01"), ("2026-06-07", "2026-06-07")]
 
 
-def test_another_serial_number_for_known_records_is_refused(home: World, tmp_path: Path) -> None:
+def test_another_serial_number_for_known_records_is_refused(home: EngineHarness, tmp_path: Path) -> None:
     home.ask("sync")
     refused(home, Exception, "already, but from pump 1, not from 2", file_of(tmp_path, *basal(60)), pump="2")
 
 
-def test_another_pumps_records_under_a_known_serial_number_are_refused(home: World, tmp_path: Path) -> None:
+def test_another_pumps_records_under_a_known_serial_number_are_refused(home: EngineHarness, tmp_path: Path) -> None:
     home.ask("sync")
     refused(home, Exception, "this is another pump's data", file_of(tmp_path, "10 777 1"))
 
 
-def test_a_device_that_the_log_knows_under_another_serial_number_is_refused(home: World, tmp_path: Path) -> None:
+def test_a_device_that_the_log_knows_under_another_serial_number_is_refused(
+    home: EngineHarness, tmp_path: Path
+) -> None:
     imported(home, file_of(tmp_path, *(f"{line} d1" for line in basal(60))))
     refused(home, Exception, "from pump 1, not from 2", file_of(tmp_path, "90 9000 1 d1"), pump="2")
     refused(home, Exception, "2 devices", file_of(tmp_path, "90 9000 1 d2", "91 9005 1 d3"), pump="2")
 
 
-def test_a_pump_that_is_new_to_the_log_is_told_loudly(home: World, tmp_path: Path) -> None:
+def test_a_pump_that_is_new_to_the_log_is_told_loudly(home: EngineHarness, tmp_path: Path) -> None:
     imported(home, file_of(tmp_path, *basal(60)))
     told = [step for step in steps(home, file_of(tmp_path, "90 9000 1"), pump="2") if isinstance(step, Notice)]
     assert ["ATTENTION: pump 2 is new; the log has 1." in notice.words for notice in told] == [True]
 
 
-def test_an_event_that_two_files_hold_is_counted_once(home: World, tmp_path: Path) -> None:
+def test_an_event_that_two_files_hold_is_counted_once(home: EngineHarness, tmp_path: Path) -> None:
     whole, part = tmp_path / "whole", tmp_path / "part"
     whole.mkdir()
     part.mkdir()
@@ -240,7 +245,7 @@ def test_an_event_that_two_files_hold_is_counted_once(home: World, tmp_path: Pat
     assert imported(home, *files).lines[0] == "0 new pump events, 12 were in the log already"
 
 
-def test_a_full_disk_ends_it_and_a_second_time_completes_it(home: World, tmp_path: Path) -> None:
+def test_a_full_disk_ends_it_and_a_second_time_completes_it(home: EngineHarness, tmp_path: Path) -> None:
     file, batches = file_of(tmp_path, *basal(60)), iter((None, None, "only 1 MB are free"))
     home.engine.free_space = lambda: next(batches)
     with pytest.raises(Exception, match="only 1 MB are free; the import stopped after 4 new events"):
@@ -251,7 +256,7 @@ def test_a_full_disk_ends_it_and_a_second_time_completes_it(home: World, tmp_pat
     assert opened(home) == [("2026-06-01", "2026-06-01")]
 
 
-def test_progress_goes_from_nothing_to_all(home: World, tmp_path: Path) -> None:
+def test_progress_goes_from_nothing_to_all(home: EngineHarness, tmp_path: Path) -> None:
     file = file_of(tmp_path, *basal(24 * 60))
     shown = [step for step in steps(home, file) if isinstance(step, Progress) and "a file" in step.message]
     assert [step.done for step in shown] == sorted(step.done for step in shown)
@@ -264,7 +269,7 @@ def test_days_in_a_row_are_one_stretch() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-def test_a_file_that_its_user_may_not_read_is_told(home: World, tmp_path: Path) -> None:
+def test_a_file_that_its_user_may_not_read_is_told(home: EngineHarness, tmp_path: Path) -> None:
     file = file_of(tmp_path, *basal(60))
     file.chmod(0o600)
     program = (

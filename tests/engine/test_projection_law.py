@@ -20,9 +20,9 @@ from tconnectsync.outbox import Outbox
 from tconnectsync.outbox.sender import Sender
 from tconnectsync.projection.fold_runner import FoldRunner, interval_of
 from tconnectsync.timeline.zones import Zones
-from tests.engine.fakes import START, MemoryStream, Shelf, State, StretchFold, event, one_pass
-from tests.engine.faulty_harness import Died, LawWorld
-from tests.engine.harness import World
+from tests.engine.fakes import START, FakeReceiver, MemoryStream, State, StretchFold, event, one_pass
+from tests.engine.faulty_harness import CrashingEngineHarness, ProcessDied
+from tests.engine.harness import EngineHarness
 from tests.engine.random_histories import BEGIN, FIRST_DAY, HOME, HOME_S, Happening, Unit, lived
 
 
@@ -31,7 +31,7 @@ class Bench:
     """Outbox, fold and receiver around one stream."""
 
     folder: Path
-    shelf: Shelf
+    receiver: FakeReceiver
     stream: MemoryStream = attrs.field(factory=MemoryStream)
     arrived: int = 0
     outbox: Outbox = attrs.field(init=False)
@@ -42,7 +42,7 @@ class Bench:
     def open(self) -> None:
         self.outbox = Outbox(self.folder / "sink.sqlite")
         self.folding = FoldRunner(self.outbox, {"stretches": StretchFold()})
-        self.sender = Sender(self.outbox, self.shelf)
+        self.sender = Sender(self.outbox, self.receiver)
 
     folding: FoldRunner = attrs.field(init=False)
     sender: Sender = attrs.field(init=False)
@@ -77,10 +77,10 @@ class Bench:
                 continue
 
     def check(self) -> None:
-        self.shelf.trouble = 0.0
+        self.receiver.trouble = 0.0
         self.deliver()
         wanted = one_pass(list(self.stream.known.values()))
-        assert {id_: (d.at, d.content) for id_, d in self.shelf.there.items()} == {
+        assert {id_: (d.at, d.content) for id_, d in self.receiver.there.items()} == {
             id_: (d.at, d.content) for id_, d in wanted.items()
         }
 
@@ -97,8 +97,8 @@ class Law(RuleBasedStateMachine):
         self.rng.shuffle(self.coming)
         self.come: list[Unit] = []
         self.folder = tempfile.TemporaryDirectory()
-        self.world = LawWorld(Path(self.folder.name), rng=self.rng, brake=brake)
-        self.world.shelf.bad = self.bad = bad
+        self.harness = CrashingEngineHarness(Path(self.folder.name), rng=self.rng, brake=brake)
+        self.harness.receiver.bad = self.bad = bad
 
     # --- what arrives -----------------------------------------------------------------------------------------------
 
@@ -113,69 +113,69 @@ class Law(RuleBasedStateMachine):
 
     @rule(units=st.integers(1, 12))
     def some_arrive_and_are_stored_but_not_acknowledged(self, units: int) -> None:
-        self.world.shelf.silent = True
+        self.harness.receiver.silent = True
         self.arrive(units)
-        self.world.shelf.silent = False
+        self.harness.receiver.silent = False
 
     def arrive(self, units: int, *, parts: int = 1, breaks_after: int | None = None) -> None:
         told, self.coming = self.coming[:units], self.coming[units:]
         self.come += told
-        self.world.pump.breaks_after = breaks_after
-        self.world.tell(told, parts=parts)
-        self.world.live()
+        self.harness.pump.breaks_after = breaks_after
+        self.harness.tell(told, parts=parts)
+        self.harness.live()
 
     @rule(units=st.integers(1, 12))
     def some_arrive_half_broken_first(self, units: int) -> None:
-        self.world.tell([unit for unit in self.coming[:units] if is_spoilt(unit)], half=True)
-        self.world.live()
+        self.harness.tell([unit for unit in self.coming[:units] if is_spoilt(unit)], half=True)
+        self.harness.live()
 
     @rule(count=st.integers(1, 8), half=st.booleans())
     def some_come_again_whole_or_half_broken(self, count: int, half: bool) -> None:
         again = self.rng.sample(self.come, min(count, len(self.come)))
-        self.world.tell([unit for unit in again if not half or is_spoilt(unit)], half=half)
-        self.world.live()
+        self.harness.tell([unit for unit in again if not half or is_spoilt(unit)], half=half)
+        self.harness.live()
 
     @rule(days=st.integers(1, 5))
     def older_history_is_opened(self, days: int) -> None:
-        self.world.retell(FIRST_DAY - timedelta(days=days))
-        self.world.live()
+        self.harness.retell(FIRST_DAY - timedelta(days=days))
+        self.harness.live()
         self.left_in_peace_it_has_delivered_the_fold_of_everything_once()
 
     # --- what goes wrong --------------------------------------------------------------------------------------------
 
     @rule(instruction=st.integers(0, 30))
     def the_process_will_die(self, instruction: int) -> None:
-        self.world.fuse.left = instruction
+        self.harness.kill_switch.left = instruction
 
     @rule()
     def the_process_is_started_again(self) -> None:
-        self.world.reopen()
+        self.harness.reopen()
 
     @rule(turns=st.integers(1, 8))
     def it_gets_no_further(self, turns: int) -> None:
-        with contextlib.suppress(Died):
+        with contextlib.suppress(ProcessDied):
             for _ in range(turns):
-                self.world.engine.run_once()
-        self.world.reopen()
+                self.harness.engine.run_once()
+        self.harness.reopen()
 
     @rule(share=st.sampled_from([0.0, 0.2, 1.0]))
     def the_receiver_refuses_some(self, share: float) -> None:
-        self.world.shelf.refused_share = share
-        self.world.live()
+        self.harness.receiver.refused_share = share
+        self.harness.live()
 
     @rule()
     def the_outbox_is_lost(self) -> None:
-        self.world.wipe("outbox")
+        self.harness.wipe("outbox")
 
     @rule()
     def the_disk_is_wiped(self) -> None:
-        self.world.wipe("outbox", "log", "state", "index.sqlite")
-        self.world.retell()
-        self.world.live()
+        self.harness.wipe("outbox", "log", "state", "index.sqlite")
+        self.harness.retell()
+        self.harness.live()
 
     @rule()
     def the_receiver_loses_all_and_a_replay_follows(self) -> None:
-        self.world.shelf.there.clear()
+        self.harness.receiver.there.clear()
         self.replayed()
 
     # --- what the user does -----------------------------------------------------------------------------------------
@@ -187,63 +187,63 @@ class Law(RuleBasedStateMachine):
 
     def replayed(self, **days: str) -> None:
         try:
-            self.world.ask("replay", sink="shelf", **days)
-        except Died:
-            self.world.reopen()
-            self.world.fuse.left = None
-            self.world.ask("replay", sink="shelf", **days)
+            self.harness.ask("replay", sink="shelf", **days)
+        except ProcessDied:
+            self.harness.reopen()
+            self.harness.kill_switch.left = None
+            self.harness.ask("replay", sink="shelf", **days)
 
     @rule(zone=st.sampled_from(["America/New_York", "Asia/Kolkata", HOME.timezone]))
     def another_zone_is_configured(self, zone: str) -> None:
-        self.world.reopen(zones=Zones(timezone=zone))
-        self.world.live()
+        self.harness.reopen(zones=Zones(timezone=zone))
+        self.harness.live()
 
     @rule()
     def the_source_learns_to_read_more(self) -> None:
-        self.world.pump.decoder = 2
-        self.world.reopen()
-        self.world.live()
+        self.harness.pump.decoder = 2
+        self.harness.reopen()
+        self.harness.live()
 
     @rule()
     def the_sink_words_things_anew(self) -> None:
-        self.world.release += 1
-        self.world.reopen()
-        self.world.live()
+        self.harness.release += 1
+        self.harness.reopen()
+        self.harness.live()
 
     @rule()
     def the_user_agrees(self) -> None:
-        with contextlib.suppress(Died):
-            self.world.ask("resume", sink="shelf")
+        with contextlib.suppress(ProcessDied):
+            self.harness.ask("resume", sink="shelf")
             return
-        self.world.reopen()
+        self.harness.reopen()
 
     # --- the law ----------------------------------------------------------------------------------------------------
 
     @rule()
     def left_in_peace_it_has_delivered_the_fold_of_everything_once(self) -> None:
-        world = self.world
-        world.calm()
-        there, wanted = world.shelf.there, world.wanted()
+        harness = self.harness
+        harness.calm()
+        there, wanted = harness.receiver.there, harness.wanted()
         wrong = {id_: (there.get(id_), wanted.get(id_)) for id_ in there | wanted if there.get(id_) != wanted.get(id_)}
         assert not wrong, f"(there, wanted) by identity: {wrong}"
-        places = [(known.unique_slot, known.at) for known in world.shelf.there.values()]
+        places = [(known.unique_slot, known.at) for known in harness.receiver.there.values()]
         assert len(set(places)) == len(places)
-        calls = world.shelf.calls
-        world.ask("sync")
-        assert world.shelf.calls == calls, "nothing is sent twice"
-        world.shelf.bad = self.bad
+        calls = harness.receiver.calls
+        harness.ask("sync")
+        assert harness.receiver.calls == calls, "nothing is sent twice"
+        harness.receiver.bad = self.bad
 
     def teardown(self) -> None:
-        if not hasattr(self, "world"):
+        if not hasattr(self, "harness"):
             return
         try:
-            self.world.fuse.left = None
-            self.world.tell(self.coming)
+            self.harness.kill_switch.left = None
+            self.harness.tell(self.coming)
             self.left_in_peace_it_has_delivered_the_fold_of_everything_once()
-            errors = self.world.errors()
+            errors = self.harness.errors()
             assert not errors, f"events that are not shown as they were: {errors}"
         finally:
-            self.world.engine.close()
+            self.harness.engine.close()
             self.folder.cleanup()
 
 
@@ -271,7 +271,7 @@ def test_delivered_equals_the_fold_of_everything_whatever_happens() -> None:
 @given(st.randoms(use_true_random=False))
 def test_any_order_of_arrival_ends_in_the_same_documents(rng: random.Random) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), Shelf())
+        bench = Bench(Path(folder), FakeReceiver())
         events = [event(seq, seq, rng.choice([0.0, 1.0])) for seq in range(0, 2000, 40)]
         rng.shuffle(events)
         while events:
@@ -285,7 +285,7 @@ def test_any_order_of_arrival_ends_in_the_same_documents(rng: random.Random) -> 
 
 
 def test_a_late_event_folds_about_one_interval_whatever_the_age_of_the_log(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Shelf(batch_size=500))
+    bench = Bench(tmp_path, FakeReceiver(batch_size=500))
     rng = random.Random(5)
     events = [event(seq, seq, rng.choice([0.0, 1.0, 2.0])) for seq in range(20_000)]
     late = events.pop(3000)
@@ -299,7 +299,7 @@ def test_a_late_event_folds_about_one_interval_whatever_the_age_of_the_log(tmp_p
     bench.outbox.close()
 
 
-class Watched(StretchFold):
+class WatchedFold(StretchFold):
     """Notes which events it is shown."""
 
     def __init__(self) -> None:
@@ -314,44 +314,44 @@ class Watched(StretchFold):
 @pytest.mark.parametrize("days", [3, 60])
 def test_the_work_for_one_late_event_is_the_same_at_any_age_of_the_log(tmp_path: Path, days: int) -> None:
     """Through the whole engine: an interval or two are folded again, and only what changed is sent."""
-    fold = Watched()
-    world = World(tmp_path, folds={"stretches": fold})
+    fold = WatchedFold()
+    harness = EngineHarness(tmp_path, folds={"stretches": fold})
     late = 1805
-    world.pump.hidden = {late}
-    world.clock.sleep(86400 * days)
-    assert world.ask("sync").status == 0
+    harness.pump.hidden = {late}
+    harness.clock.sleep(86400 * days)
+    assert harness.ask("sync").status == 0
     fold.shown.clear()
-    world.pump.hidden.clear()
-    calls, there = world.shelf.calls, dict(world.shelf.there)
-    assert world.ask("sync").status == 0
+    harness.pump.hidden.clear()
+    calls, there = harness.receiver.calls, dict(harness.receiver.there)
+    assert harness.ask("sync").status == 0
     assert len({interval_of(seq, numbered=True) for seq in fold.shown}) <= 2
     assert len(fold.shown) == len(set(fold.shown)), "each event once"
-    changed = [known for id_, known in world.shelf.there.items() if there.get(id_) != known]
-    assert (world.shelf.calls - calls, changed) == (0, []), "the stretch around it is the same with it"
-    world.engine.close()
+    changed = [known for id_, known in harness.receiver.there.items() if there.get(id_) != known]
+    assert (harness.receiver.calls - calls, changed) == (0, []), "the stretch around it is the same with it"
+    harness.engine.close()
 
 
 def test_a_pump_in_a_drawer_is_not_drawn_after_an_update(tmp_path: Path) -> None:
     """Its hand-over stands where no event is that the fold reads; everything is folded again."""
-    world = LawWorld(tmp_path, rng=random.Random(0))
+    harness = CrashingEngineHarness(tmp_path, rng=random.Random(0))
     drawer = Happening(
         pump="2", group=0, seq=40, at=BEGIN + timedelta(days=9), offset_s=HOME_S, raw={"kind": "snack", "value": 1.0}
     )
     rate = {"kind": "basal.delivered", "value": 1.0}
     worn = {"kind": "bolus.completed", "id": 7, "value": 2.0}
-    world.tell(
+    harness.tell(
         [
             (drawer,),
             (attrs.evolve(drawer, seq=1200, at=drawer.at + timedelta(hours=3), raw=rate),),
             (attrs.evolve(drawer, pump="1", at=drawer.at + timedelta(hours=1), raw=worn),),
         ]
     )
-    world.calm()
-    world.release += 1
-    world.reopen()
-    world.calm()
-    assert [known.unique_slot for known in world.shelf.there.values()] == ["dose"]
-    world.engine.close()
+    harness.calm()
+    harness.release += 1
+    harness.reopen()
+    harness.calm()
+    assert [known.unique_slot for known in harness.receiver.there.values()] == ["dose"]
+    harness.engine.close()
 
 
 def test_an_interval_is_a_stretch_of_the_pumps_own_numbers() -> None:

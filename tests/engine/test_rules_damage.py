@@ -18,14 +18,14 @@ from tconnectsync.eventlog import repair_log
 from tconnectsync.events import BasalDelivered, CarbsEntered, WindowFetched
 from tconnectsync.projection.invalidation import check_fingerprint, invalidate_new
 from tconnectsync.queries.status import status_of
-from tests.engine.fakes import Shelf, State, StretchFold
-from tests.engine.harness import BEGIN, SUMMER, Pump, World
+from tests.engine.fakes import FakeReceiver, State, StretchFold
+from tests.engine.harness import BEGIN, SUMMER, EngineHarness, FakePumpSource
 
 DAYS = 4
 
 
 @attrs.define
-class NewsOnly(Pump):
+class NewsOnlySource(FakePumpSource):
     """Tells with every poll what came since the last one; older days only when it is asked for them."""
 
     told: datetime = BEGIN
@@ -81,20 +81,20 @@ class CarbsFold:
 
 
 @pytest.fixture
-def harmed(tmp_path: Path) -> Iterator[World]:
+def harmed(tmp_path: Path) -> Iterator[EngineHarness]:
     """Four days are delivered; then a byte of the second day's basal flips in a sealed segment."""
-    world = World(tmp_path, folds={"stretches": StretchFold(), "carbs": CarbsFold()}, segment_bytes=40_000)
-    world.pump = NewsOnly(world.clock)
-    world.reopen()
+    harness = EngineHarness(tmp_path, folds={"stretches": StretchFold(), "carbs": CarbsFold()}, segment_bytes=40_000)
+    harness.pump = NewsOnlySource(harness.clock)
+    harness.reopen()
     for _ in range(DAYS):
-        assert world.ask("sync").status == 0
-        world.clock.sleep(86400)
-    assert world.ask("sync").status == 0
-    world.engine.close()
-    flip(world.folder, seq=10 + 1440 + 300)
-    world.open()
-    yield world
-    world.engine.close()
+        assert harness.ask("sync").status == 0
+        harness.clock.sleep(86400)
+    assert harness.ask("sync").status == 0
+    harness.engine.close()
+    flip(harness.folder, seq=10 + 1440 + 300)
+    harness.open()
+    yield harness
+    harness.engine.close()
 
 
 def flip(folder: Path, *, seq: int) -> None:
@@ -110,50 +110,50 @@ def flip(folder: Path, *, seq: int) -> None:
     pytest.fail("there is no sealed segment with it")
 
 
-def read_status(world: World) -> dict[str, Any]:
+def read_status(harness: EngineHarness) -> dict[str, Any]:
     return status_of(
-        world.folder, sources={"pump": True}, sinks={"shelf": True}, zones=world.zones, clock=world.clock
+        harness.folder, sources={"pump": True}, sinks={"shelf": True}, zones=harness.zones, clock=harness.clock
     )  # fmt: skip
 
 
-def repaired(world: World) -> None:
-    world.engine.close()
-    [gap] = repair_log(world.folder, clock=world.clock).gaps
+def repaired(harness: EngineHarness) -> None:
+    harness.engine.close()
+    [gap] = repair_log(harness.folder, clock=harness.clock).gaps
     assert gap.first_position == gap.last_position
-    world.open()
+    harness.open()
 
 
-def forget_outbox(world: World) -> None:
-    world.engine.close()
-    for path in (world.folder / "outbox").iterdir():
+def forget_outbox(harness: EngineHarness) -> None:
+    harness.engine.close()
+    for path in (harness.folder / "outbox").iterdir():
         path.unlink()
-    world.open()
+    harness.open()
 
 
-def test_polling_continues_while_nothing_needs_the_corrupt_part(harmed: World) -> None:
+def test_polling_continues_while_nothing_needs_the_corrupt_part(harmed: EngineHarness) -> None:
     harmed.clock.sleep(3600)
     assert harmed.ask("sync").status == 0
     assert harmed.starts()[-1] == BEGIN + timedelta(days=DAYS + 1)
 
 
-def test_corruption_stops_the_fold_that_needs_it_and_nothing_else(harmed: World) -> None:
+def test_corruption_stops_the_fold_that_needs_it_and_nothing_else(harmed: EngineHarness) -> None:
     """With the outbox gone everything is folded again: basal cannot, carbs can, and the site keeps what it has."""
-    there = dict(harmed.shelf.there)
+    there = dict(harmed.receiver.there)
     carbs = [known for known in there.values() if "carbs" in known.content]
     for known in carbs[:2]:
-        del harmed.shelf.there[known.id]
+        del harmed.receiver.there[known.id]
     forget_outbox(harmed)
     result = harmed.ask("sync")
     assert result.status == 7
     assert "tconnectsync log repair" in " ".join(result.lines)
-    assert harmed.shelf.there == there, "carbs came back, and no basal was taken from the site"
+    assert harmed.receiver.there == there, "carbs came back, and no basal was taken from the site"
     assert harmed.runner.health.state == "damaged"
     found = read_status(harmed)
     assert found["sinks"]["shelf"]["state"] == "damaged"
     assert "log check" in found["sinks"]["shelf"]["remedy"]
 
 
-def test_the_background_check_reports_it_before_anything_needs_it(harmed: World) -> None:
+def test_the_background_check_reports_it_before_anything_needs_it(harmed: EngineHarness) -> None:
     for _ in range(50):
         harmed.engine.run_once(polling=False)
         harmed.clock.sleep(600)
@@ -161,17 +161,17 @@ def test_the_background_check_reports_it_before_anything_needs_it(harmed: World)
 
 
 def test_a_repair_is_fetched_again_automatically_and_nothing_is_withdrawn_meanwhile(
-    harmed: World, caplog: pytest.LogCaptureFixture
+    harmed: EngineHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    there = dict(harmed.shelf.there)
+    there = dict(harmed.receiver.there)
     pump = harmed.pump
-    assert isinstance(pump, NewsOnly)
+    assert isinstance(pump, NewsOnlySource)
     forget_outbox(harmed)
     assert harmed.ask("sync").status == 7
     repaired(harmed)
     pump.backfill_trouble = Retryable("the cloud is down")
     assert harmed.ask("sync").status == 3
-    assert there.keys() <= harmed.shelf.there.keys(), "what the gap may have told is not taken back"
+    assert there.keys() <= harmed.receiver.there.keys(), "what the gap may have told is not taken back"
     harmed.reopen()
     pump.backfill_trouble = None
     pump.asked.clear()
@@ -180,20 +180,20 @@ def test_a_repair_is_fetched_again_automatically_and_nothing_is_withdrawn_meanwh
         assert harmed.ask("sync").status == 0
     assert pump.asked == [(date(2026, 6, 1), date(2026, 6, 4))], "two days around it, not before the edge of history"
     assert "gap_fetched_again source=pump first=2026-06-01 last=2026-06-04" in caplog.text
-    assert {name: known for name, known in harmed.shelf.there.items() if name in there} == there
+    assert {name: known for name, known in harmed.receiver.there.items() if name in there} == there
     assert harmed.runner.health.state == "ok"
     harmed.reopen()
     assert harmed.ask("sync").status == 0
     assert len(pump.asked) == 1, "once"
 
 
-def test_the_daemon_does_not_wait_for_the_next_poll_to_repair(harmed: World) -> None:
+def test_the_daemon_does_not_wait_for_the_next_poll_to_repair(harmed: EngineHarness) -> None:
     repaired(harmed)
     harmed.engine.run_once()
     assert harmed.engine.pollers["pump"].running
 
 
-def test_a_repaired_sink_is_well_again(harmed: World) -> None:
+def test_a_repaired_sink_is_well_again(harmed: EngineHarness) -> None:
     forget_outbox(harmed)
     assert harmed.ask("sync").status == 7
     repaired(harmed)
@@ -203,63 +203,63 @@ def test_a_repaired_sink_is_well_again(harmed: World) -> None:
 
 
 def test_long_gaps_are_fetched_in_parts_and_go_on_after_a_restart(tmp_path: Path) -> None:
-    world = World(tmp_path, segment_bytes=64 << 20)
-    pump = world.pump = NewsOnly(world.clock)
-    world.reopen()
-    world.clock.sleep(86400 * 70)
-    world.ask("sync")
-    there = dict(world.shelf.there)
-    world.engine.close()
+    harness = EngineHarness(tmp_path, segment_bytes=64 << 20)
+    pump = harness.pump = NewsOnlySource(harness.clock)
+    harness.reopen()
+    harness.clock.sleep(86400 * 70)
+    harness.ask("sync")
+    there = dict(harness.receiver.there)
+    harness.engine.close()
     [path] = (tmp_path / "log").glob("*.jsonl")
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:100], *lines[-100:]]))
     for name in tmp_path.glob("index.sqlite*"):
         name.unlink()
-    repair_log(tmp_path, clock=world.clock)
-    world.open()
+    repair_log(tmp_path, clock=harness.clock)
+    harness.open()
     while len(pump.asked) < 2:
-        world.engine.run_once()
-    world.reopen()
+        harness.engine.run_once()
+    harness.reopen()
     while pump.asked[-1][1] < date(2026, 8, 10):
-        world.engine.run_once()
+        harness.engine.run_once()
     parts = [
         (date(2026, 6, 1), date(2026, 6, 28)),
         (date(2026, 6, 29), date(2026, 7, 26)),
         (date(2026, 7, 27), date(2026, 8, 12)),
     ]
     assert pump.asked == [parts[0], parts[1], parts[1], parts[2]], "what was under way is asked for again"
-    assert world.ask("sync").status == 0
-    assert {name: world.shelf.there[name] for name in there} == there
-    world.engine.close()
+    assert harness.ask("sync").status == 0
+    assert {name: harness.receiver.there[name] for name in there} == there
+    harness.engine.close()
 
 
 def test_a_source_that_needs_a_corrupt_fact_waits_and_says_so_without_spinning(tmp_path: Path) -> None:
-    world = World(tmp_path, segment_bytes=2_000)
+    harness = EngineHarness(tmp_path, segment_bytes=2_000)
 
-    class Reader(Pump):
+    class Reader(FakePumpSource):
         def poll(self, history: History) -> Iterator[Batch]:
             list(history.facts("window.fetched"))
             yield from super().poll(history)
 
-    world.pump = Reader(world.clock)
-    world.reopen()
-    world.ask("sync")
-    world.engine.close()
+    harness.pump = Reader(harness.clock)
+    harness.reopen()
+    harness.ask("sync")
+    harness.engine.close()
     for path in sorted((tmp_path / "log").glob("*.jsonl")):
         data = bytearray(path.read_bytes())
         if b'"kind":"window.fetched"' in data:
             data[data.index(b'"kind":"window.fetched"') + 30] ^= 1
             path.write_bytes(data)
-    world.open()
-    world.clock.sleep(86400)
-    assert world.ask("sync").status == 7
-    poller = world.engine.pollers["pump"]
+    harness.open()
+    harness.clock.sleep(86400)
+    assert harness.ask("sync").status == 7
+    poller = harness.engine.pollers["pump"]
     assert poller.health.state == "damaged"
-    due = poller.next_step(world.clock.now())
+    due = poller.next_step(harness.clock.now())
     assert due is not None
-    assert due > world.clock.now()
-    assert not world.engine.run_once()
-    world.engine.close()
+    assert due > harness.clock.now()
+    assert not harness.engine.run_once()
+    harness.engine.close()
 
 
 class Failing(CarbsFold):
@@ -270,27 +270,27 @@ class Failing(CarbsFold):
 
 
 def test_a_fold_that_fails_on_one_event_stops_alone_and_says_where(tmp_path: Path) -> None:
-    world = World(tmp_path, folds={"stretches": StretchFold(), "carbs": Failing()})
-    world.pump = NewsOnly(world.clock)
-    world.reopen()
-    world.clock.sleep(86400)
-    result = world.ask("sync")
+    harness = EngineHarness(tmp_path, folds={"stretches": StretchFold(), "carbs": Failing()})
+    harness.pump = NewsOnlySource(harness.clock)
+    harness.reopen()
+    harness.clock.sleep(86400)
+    result = harness.ask("sync")
     assert result.status == 1
     assert "'carbs' fails at event pump:1:0:1211 (ZeroDivisionError)" in result.lines[0]
-    assert world.starts()[-1] == BEGIN + timedelta(days=2, hours=-1)
-    world.reopen(folds={"stretches": StretchFold(), "carbs": CarbsFold()})
-    assert world.ask("sync").status == 0
-    assert sum("carbs" in known.content for known in world.shelf.there.values()) == 5
-    world.engine.close()
+    assert harness.starts()[-1] == BEGIN + timedelta(days=2, hours=-1)
+    harness.reopen(folds={"stretches": StretchFold(), "carbs": CarbsFold()})
+    assert harness.ask("sync").status == 0
+    assert sum("carbs" in known.content for known in harness.receiver.there.values()) == 5
+    harness.engine.close()
 
 
-def test_another_sink_continues_beside_one_that_is_corrupt(harmed: World) -> None:
+def test_another_sink_continues_beside_one_that_is_corrupt(harmed: EngineHarness) -> None:
     """One log, two shelves: the harm shows in the one that folds everything anew."""
-    other = World(harmed.folder / "unused")
+    other = EngineHarness(harmed.folder / "unused")
     other.engine.close()
     harmed.engine.close()
-    shelf = Shelf(address="shelf://one", batch_size=100)
-    fresh = World(harmed.folder, clock=harmed.clock, shelf=shelf, fingerprint="2", folds=harmed.folds)
+    receiver = FakeReceiver(address="shelf://one", batch_size=100)
+    fresh = EngineHarness(harmed.folder, clock=harmed.clock, receiver=receiver, fingerprint="2", folds=harmed.folds)
     assert fresh.ask("sync").status == 7
     fresh.reopen(fingerprint="1")
     fresh.engine.close()
@@ -298,44 +298,44 @@ def test_another_sink_continues_beside_one_that_is_corrupt(harmed: World) -> Non
 
 
 def test_a_corrupt_upload_record_costs_evidence_and_no_sink(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.ask("sync")
-    world.clock.sleep(3600)
-    world.ask("sync")
-    before = len(world.shelf.there)
-    world.engine.close()
+    harness = EngineHarness(tmp_path)
+    harness.ask("sync")
+    harness.clock.sleep(3600)
+    harness.ask("sync")
+    before = len(harness.receiver.there)
+    harness.engine.close()
     [path] = (tmp_path / "log").glob("*.jsonl")
     data = bytearray(path.read_bytes())
     data[data.index(b'"kind":"upload.seen"') + 40] ^= 1
     path.write_bytes(data)
-    world.open()
-    world.clock.sleep(3600)
-    assert world.ask("sync").status == 7, "the source, whose rhythm is in these records, says so"
-    assert len(world.shelf.there) == before + 1
-    world.engine.close()
+    harness.open()
+    harness.clock.sleep(3600)
+    assert harness.ask("sync").status == 7, "the source, whose rhythm is in these records, says so"
+    assert len(harness.receiver.there) == before + 1
+    harness.engine.close()
 
 
 def test_a_replay_while_the_timeline_cannot_be_made_drops_nothing_that_waits(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poller = world.engine.pollers["pump"]
+    poller = harness.engine.pollers["pump"]
     poller.request_poll()
     while poller.busy:
         poller.step()
-    assert world.engine._refresh_timeline()
-    with world.runner.outbox.transaction():
-        check_fingerprint(world.runner.outbox, world.runner.folding.fingerprint)
+    assert harness.engine._refresh_timeline()
+    with harness.runner.outbox.transaction():
+        check_fingerprint(harness.runner.outbox, harness.runner.folding.fingerprint)
         invalidate_new(
-            world.runner.fold_runner, world.runner.events, world.engine.views
+            harness.runner.fold_runner, harness.runner.events, harness.engine.views
         )  # the process died here: all is marked, nothing folded
-    world.reopen()
+    harness.reopen()
 
     def harmed(*_: object) -> None:
         raise LogCorrupt("harmed", path="x", line=1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(world.engine.timelines), "resolve", harmed)
-        assert world.ask("replay", sink="shelf").status == 7
-    world.reopen()
-    assert world.ask("sync").status == 0
-    assert len(world.shelf.there) == 24
+        patch.setattr(type(harness.engine.timelines), "resolve", harmed)
+        assert harness.ask("replay", sink="shelf").status == 7
+    harness.reopen()
+    assert harness.ask("sync").status == 0
+    assert len(harness.receiver.there) == 24

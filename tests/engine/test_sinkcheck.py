@@ -6,25 +6,27 @@ import pytest
 
 from tconnectsync import CredentialsRefused, SiteConflict
 from tconnectsync.queries.sink_check import sink_findings
-from tests.engine.harness import World
+from tests.engine.harness import EngineHarness
 
 
-def test_a_sink_that_delivers_or_never_ran_is_not_named(world: World) -> None:
-    assert list(sink_findings(world.folder, "another")) == []
-    world.ask("sync")
-    assert list(sink_findings(world.folder, "shelf")) == []
+def test_a_sink_that_delivers_or_never_ran_is_not_named(harness: EngineHarness) -> None:
+    assert list(sink_findings(harness.folder, "another")) == []
+    harness.ask("sync")
+    assert list(sink_findings(harness.folder, "shelf")) == []
 
 
 @pytest.mark.parametrize("state", ["halted", "refused"])
-def test_a_sink_that_has_stopped_is_named_with_what_waits_and_the_next_command(world: World, state: str) -> None:
+def test_a_sink_that_has_stopped_is_named_with_what_waits_and_the_next_command(
+    harness: EngineHarness, state: str
+) -> None:
     if state == "halted":
-        world.shelf.hold = SiteConflict(reason="inhabited", remedy="Run `tconnectsync adopt SINK`.")
+        harness.receiver.hold = SiteConflict(reason="inhabited", remedy="Run `tconnectsync adopt SINK`.")
     else:
-        world.shelf.trouble_delivering = CredentialsRefused("refused the secret", remedy="Check the secret.")
+        harness.receiver.trouble_delivering = CredentialsRefused("refused the secret", remedy="Check the secret.")
     for _ in range(2):
-        world.ask("sync")
-        world.clock.sleep(120)
-    (finding,) = sink_findings(world.folder, "shelf")
+        harness.ask("sync")
+        harness.clock.sleep(120)
+    (finding,) = sink_findings(harness.folder, "shelf")
     assert not finding.good
     assert "shelf" in finding.what
     assert "25 documents" in finding.what

@@ -30,23 +30,23 @@ from tconnectsync.queries.log_records import read_events
 from tconnectsync.queries.status import status_of
 from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.retry.deadline import RememberedDeadline
-from tests.engine.harness import ZONE, World
+from tests.engine.harness import ZONE, EngineHarness
 
 USAGE = type(shutil.disk_usage("/"))
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def harness(tmp_path: Path) -> Iterator[EngineHarness]:
     """A day is delivered; everything is closed."""
-    world = World(tmp_path / "data")
-    assert world.ask("sync").status == 0
-    world.engine.close()
-    yield world
-    world.engine.close()
+    harness = EngineHarness(tmp_path / "data")
+    assert harness.ask("sync").status == 0
+    harness.engine.close()
+    yield harness
+    harness.engine.close()
 
 
-def status(world: World) -> dict[str, Any]:
-    return status_of(world.folder, sources={"pump": True}, sinks={"shelf": True}, zones=ZONE, clock=world.clock)
+def status(harness: EngineHarness) -> dict[str, Any]:
+    return status_of(harness.folder, sources={"pump": True}, sinks={"shelf": True}, zones=ZONE, clock=harness.clock)
 
 
 @pytest.fixture
@@ -65,117 +65,121 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the disk -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_disk_with_room_is_well(world: World) -> None:
-    found = status(world)
+def test_a_disk_with_room_is_well(harness: EngineHarness) -> None:
+    found = status(harness)
     assert found["disk"]["state"] == "ok"
     assert found["disk"]["free_bytes"] > 0
     assert found["sinks"]["shelf"]["state"] == "ok"
 
 
-def test_a_full_disk_is_told_and_nothing_is_to_be_deleted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_and_nothing_is_to_be_deleted(
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(diskcheck.shutil, "disk_usage", lambda _: USAGE(1 << 40, 1 << 40, FREE_SPACE_FLOOR - 1))
-    found = status(world)["disk"]
+    found = status(harness)["disk"]
     assert found["state"] == "halted"
     assert "63 MB are free" in found["message"]
     assert "Free some space" in found["remedy"]
 
 
 @pytest.mark.usefixtures("read_only")
-def test_a_read_only_disk_is_told_and_outbox_and_log_are_read_all_the_same(world: World) -> None:
-    for path in world.folder.rglob("*.sqlite-*"):
+def test_a_read_only_disk_is_told_and_outbox_and_log_are_read_all_the_same(harness: EngineHarness) -> None:
+    for path in harness.folder.rglob("*.sqlite-*"):
         path.unlink()
-    before = {path: path.read_bytes() for path in world.folder.rglob("*") if path.is_file()}
-    found = status(world)
+    before = {path: path.read_bytes() for path in harness.folder.rglob("*") if path.is_file()}
+    found = status(harness)
     assert found["disk"]["read_only"]
     assert "read-only" in found["disk"]["message"]
     assert "remount" in found["disk"]["remedy"]
     assert found["sinks"]["shelf"]["state"] == "ok"
     assert found["log"]["positions"] > 0
-    assert {path: path.read_bytes() for path in world.folder.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in harness.folder.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.usefixtures("read_only")
 def test_an_outbox_that_a_read_only_disk_keeps_from_being_read_is_not_to_be_deleted(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise sqlite3.OperationalError("unable to open database file")
 
     monkeypatch.setattr("tconnectsync.queries.status.Outbox", fail)
-    found = status(world)["sinks"]["shelf"]
+    found = status(harness)["sinks"]["shelf"]
     assert found["state"] == "waiting"
     assert "Delete nothing" in found["remedy"]
 
 
-def test_an_outbox_that_is_no_database_is_rebuilt_and_not_deleted_by_hand(world: World) -> None:
-    (world.folder / "outbox" / "shelf.sqlite").write_bytes(b"noise" * 4096)
-    found = status(world)["sinks"]["shelf"]
+def test_an_outbox_that_is_no_database_is_rebuilt_and_not_deleted_by_hand(harness: EngineHarness) -> None:
+    (harness.folder / "outbox" / "shelf.sqlite").write_bytes(b"noise" * 4096)
+    found = status(harness)["sinks"]["shelf"]
     assert found["state"] == "damaged"
     assert "tconnectsync sync" in found["remedy"]
     assert "elete" not in found["remedy"]
-    world.open()
-    assert world.ask("sync").status == 0
-    world.engine.close()
-    assert status(world)["sinks"]["shelf"]["state"] == "ok"
+    harness.open()
+    assert harness.ask("sync").status == 0
+    harness.engine.close()
+    assert status(harness)["sinks"]["shelf"]["state"] == "ok"
 
 
-def test_an_outbox_that_is_busy_is_not_damaged(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outbox_that_is_busy_is_not_damaged(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise sqlite3.OperationalError("database is locked")
 
     monkeypatch.setattr("tconnectsync.queries.status.Outbox", fail)
-    assert status(world)["sinks"]["shelf"]["state"] == "waiting"
+    assert status(harness)["sinks"]["shelf"]["state"] == "waiting"
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOTCONN])
-def test_a_disk_that_does_not_answer_is_told(world: World, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_a_disk_that_does_not_answer_is_told(
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("tconnectsync.queries.status.EventLog.open", fail)
-    found = status(world)["log"]
+    found = status(harness)["log"]
     assert os.strerror(number) in found["damaged"]
     assert "backup" in found["remedy"]
     monkeypatch.setattr(diskcheck.shutil, "disk_usage", fail)
-    assert look_at_disk(world.folder).remedy == diskcheck.FAILING
+    assert look_at_disk(harness.folder).remedy == diskcheck.FAILING
 
 
 # --- the log's end ------------------------------------------------------------------------------------------------------
 
 
-def last_segment(world: World) -> Path:
-    return max((world.folder / "log").glob("*.jsonl"))
+def last_segment(harness: EngineHarness) -> Path:
+    return max((harness.folder / "log").glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("cut", [1, 10, 400])
-def test_a_torn_end_under_a_running_daemon_is_told_and_a_restart_mends_it(world: World, cut: int) -> None:
-    path = last_segment(world)
+def test_a_torn_end_under_a_running_daemon_is_told_and_a_restart_mends_it(harness: EngineHarness, cut: int) -> None:
+    path = last_segment(harness)
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size - cut)
-    found = status(world)
+    found = status(harness)
     assert "torn" in found["log"]["damaged"]
     assert "systemctl restart" in found["log"]["remedy"]
     assert "log repair" not in found["log"]["remedy"]
-    world.open()
-    assert world.ask("sync").status == 0
-    world.engine.close()
-    assert status(world)["log"]["damaged"] is False
+    harness.open()
+    assert harness.ask("sync").status == 0
+    harness.engine.close()
+    assert status(harness)["log"]["damaged"] is False
 
 
-def test_harm_in_the_last_segment_is_told_before_the_background_check_comes_by(world: World) -> None:
-    path = last_segment(world)
+def test_harm_in_the_last_segment_is_told_before_the_background_check_comes_by(harness: EngineHarness) -> None:
+    path = last_segment(harness)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    found = status(world)["log"]
+    found = status(harness)["log"]
     assert str(path) in found["damaged"]
     assert "log repair" in found["remedy"]
 
 
-def test_a_line_that_is_being_written_is_no_damage(world: World) -> None:
-    with last_segment(world).open("ab") as file:
+def test_a_line_that_is_being_written_is_no_damage(harness: EngineHarness) -> None:
+    with last_segment(harness).open("ab") as file:
         file.write(b'01234567 {"pos":')
-    assert status(world)["log"]["damaged"] is False
+    assert status(harness)["log"]["damaged"] is False
 
 
 # --- the daemon ---------------------------------------------------------------------------------------------------------
@@ -188,36 +192,36 @@ class FakeEngine:
 
 
 @pytest.fixture
-def record(world: World) -> Iterator[DaemonRecord]:
+def record(harness: EngineHarness) -> Iterator[DaemonRecord]:
     """A daemon: this process owns the folder and listens."""
-    record = DaemonRecord(world.folder, os.getpid(), world.clock.now)
-    server = ControlServer(world.folder / SOCKET_NAME, lambda _: iter(()))
-    with FolderLock(world.folder):
+    record = DaemonRecord(harness.folder, os.getpid(), harness.clock.now)
+    server = ControlServer(harness.folder / SOCKET_NAME, lambda _: iter(()))
+    with FolderLock(harness.folder):
         server.start()
         record.started()
         yield record
         server.close()
 
 
-def test_a_daemon_that_runs_is_told_with_its_process(world: World, record: DaemonRecord) -> None:
-    found = status(world)["daemon"]
+def test_a_daemon_that_runs_is_told_with_its_process(harness: EngineHarness, record: DaemonRecord) -> None:
+    found = status(harness)["daemon"]
     assert (found["state"], found["pid"]) == ("ok", os.getpid())
     record.stopped()
-    assert not (world.folder / FILE_NAME).exists()
+    assert not (harness.folder / FILE_NAME).exists()
 
 
-def test_no_daemon_is_no_trouble(world: World) -> None:
-    assert lock_holder(world.folder) is None
-    assert status(world)["daemon"]["state"] == "off"
-    with FolderLock(world.folder):
-        assert lock_holder(world.folder) == os.getpid()
-        assert "a command" in status(world)["daemon"]["message"]
+def test_no_daemon_is_no_trouble(harness: EngineHarness) -> None:
+    assert lock_holder(harness.folder) is None
+    assert status(harness)["daemon"]["state"] == "off"
+    with FolderLock(harness.folder):
+        assert lock_holder(harness.folder) == os.getpid()
+        assert "a command" in status(harness)["daemon"]["message"]
 
 
-def test_looking_who_the_owner_is_keeps_nobody_out(world: World) -> None:
+def test_looking_who_the_owner_is_keeps_nobody_out(harness: EngineHarness) -> None:
     """The look holds the lock for a moment."""
-    (world.folder / "lock").touch()
-    descriptor = os.open(world.folder / "lock", os.O_RDONLY)
+    (harness.folder / "lock").touch()
+    descriptor = os.open(harness.folder / "lock", os.O_RDONLY)
     looker = subprocess.Popen(
         [sys.executable, "-c", "import fcntl,time; fcntl.flock(0, fcntl.LOCK_SH); print('on', flush=True); time.sleep(9)"],
         stdin=descriptor, stdout=subprocess.PIPE,
@@ -234,47 +238,47 @@ def test_looking_who_the_owner_is_keeps_nobody_out(world: World) -> None:
 
     with pytest.MonkeyPatch.context() as patched, looker.stdout:
         patched.setattr("tconnectsync.eventlog.lock.time.sleep", nap)
-        with FolderLock(world.folder):
-            assert lock_holder(world.folder) == os.getpid()
+        with FolderLock(harness.folder):
+            assert lock_holder(harness.folder) == os.getpid()
     assert len(naps) == 1
 
 
-def test_a_daemon_that_was_killed_is_told(world: World) -> None:
-    DaemonRecord(world.folder, 4_000_000, world.clock.now).started()
-    found = status(world)["daemon"]
+def test_a_daemon_that_was_killed_is_told(harness: EngineHarness) -> None:
+    DaemonRecord(harness.folder, 4_000_000, harness.clock.now).started()
+    found = status(harness)["daemon"]
     assert found["state"] == "halted"
     assert "journalctl" in found["remedy"]
     assert "systemctl start" in found["remedy"]
 
 
-def test_a_daemon_that_hangs_is_told(world: World, record: DaemonRecord) -> None:
-    world.clock.sleep(86_400)
-    found = status(world)["sources"]["pump"]
+def test_a_daemon_that_hangs_is_told(harness: EngineHarness, record: DaemonRecord) -> None:
+    harness.clock.sleep(86_400)
+    found = status(harness)["sources"]["pump"]
     assert found["state"] == "waiting"
     assert str(os.getpid()) in found["message"]
     assert "systemctl restart" in found["remedy"]
 
 
-def test_a_daemon_that_is_suspended_or_deaf_is_told(world: World) -> None:
+def test_a_daemon_that_is_suspended_or_deaf_is_told(harness: EngineHarness) -> None:
     program = "import sys; from pathlib import Path; from tconnectsync.eventlog import FolderLock\n"
     program += "lock = FolderLock(Path(sys.argv[1])); print('on', flush=True); sys.stdin.read()"
     with subprocess.Popen(
-        [sys.executable, "-c", program, str(world.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", program, str(harness.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        DaemonRecord(world.folder, process.pid, world.clock.now).started()
-        deaf = status(world)["daemon"]
+        DaemonRecord(harness.folder, process.pid, harness.clock.now).started()
+        deaf = status(harness)["daemon"]
         process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-        suspended = status(world)["daemon"]
+        suspended = status(harness)["daemon"]
         process.kill()
     assert (deaf["state"], deaf["pid"]) == ("waiting", process.pid)
     assert "does not accept commands" in deaf["message"]
     assert "suspended" in suspended["message"]
 
 
-def test_a_refused_reload_is_told_until_one_is_taken(world: World, record: DaemonRecord) -> None:
+def test_a_refused_reload_is_told_until_one_is_taken(harness: EngineHarness, record: DaemonRecord) -> None:
     def refuse() -> LoadedConfig:
         raise ConfigError(("config.toml: timezone: found nothing",), remedy="Put it right.")
 
@@ -286,22 +290,22 @@ def test_a_refused_reload_is_told_until_one_is_taken(world: World, record: Daemo
 
     running = _Running(loaded(), FakeEngine(), record)  # type: ignore[arg-type]
     running.reload(refuse)
-    found = status(world)["daemon"]
+    found = status(harness)["daemon"]
     assert found["state"] == "refused"
     assert "timezone: found nothing" in found["message"]
     assert "systemctl reload" in found["remedy"]
     running.reload(loaded)
-    assert status(world)["daemon"]["state"] == "ok"
+    assert status(harness)["daemon"]["state"] == "ok"
     running.reload(lambda: LoadedConfig(fail, lambda _: None))
-    found = status(world)["daemon"]
+    found = status(harness)["daemon"]
     assert "ValueError" in found["message"]
     assert "secret" not in found["message"]
 
 
-def test_a_daemon_state_that_cannot_be_read_or_written_stops_nothing(world: World, tmp_path: Path) -> None:
-    (world.folder / FILE_NAME).write_text('{"pid": "x"')
-    assert load_state(world.folder) is None
-    gone = DaemonRecord(tmp_path / "gone", 1, world.clock.now)
+def test_a_daemon_state_that_cannot_be_read_or_written_stops_nothing(harness: EngineHarness, tmp_path: Path) -> None:
+    (harness.folder / FILE_NAME).write_text('{"pid": "x"')
+    assert load_state(harness.folder) is None
+    gone = DaemonRecord(tmp_path / "gone", 1, harness.clock.now)
     gone.started()
     gone.reload_refused("no")
     gone.stopped()
@@ -312,10 +316,12 @@ def test_a_daemon_state_that_cannot_be_read_or_written_stops_nothing(world: Worl
 
 
 @pytest.mark.parametrize(("days", "state"), [(1, "backing_off"), (4, "halted")])
-def test_a_reading_back_that_fails_is_told_with_when_it_is_tried_again(world: World, days: int, state: str) -> None:
-    world.open()
-    runner = world.engine.runners["shelf"]
-    now = world.clock.now()
+def test_a_reading_back_that_fails_is_told_with_when_it_is_tried_again(
+    harness: EngineHarness, days: int, state: str
+) -> None:
+    harness.open()
+    runner = harness.engine.runners["shelf"]
+    now = harness.clock.now()
     compared = ComparisonState(
         at=now - timedelta(days=days),
         not_before=RememberedDeadline(until=now + timedelta(hours=1)),
@@ -323,8 +329,8 @@ def test_a_reading_back_that_fails_is_told_with_when_it_is_tried_again(world: Wo
         problem="HTML",
     )
     runner.outbox.facts.put(COMPARED, compared.to_json())
-    world.engine.close()
-    found = status(world)["sinks"]["shelf"]
+    harness.engine.close()
+    found = status(harness)["sinks"]["shelf"]
     assert found["state"] == state
     assert "HTML" in found["message"]
     assert "tconnectsync check" in found["remedy"]
@@ -334,11 +340,11 @@ def test_a_reading_back_that_fails_is_told_with_when_it_is_tried_again(world: Wo
 # --- events -------------------------------------------------------------------------------------------------------------
 
 
-def test_events_of_a_pump_that_the_log_does_not_know_are_refused(world: World) -> None:
-    config: Any = SimpleNamespace(data_dir=world.folder)
+def test_events_of_a_pump_that_the_log_does_not_know_are_refused(harness: EngineHarness) -> None:
+    config: Any = SimpleNamespace(data_dir=harness.folder)
 
     def read(pump: str) -> list[Any]:
-        return list(read_events(config, pump=pump, on_damage=lambda _: None, clock=world.clock))
+        return list(read_events(config, pump=pump, on_damage=lambda _: None, clock=harness.clock))
 
     assert read("1")
     with pytest.raises(RequestRefused, match="no pump '123'; it has 1") as caught:

@@ -31,37 +31,38 @@ from tconnectsync.reconcile.comparison import PERIOD
 from tconnectsync.reconcile.daily import DAYS_BACK, INTERVAL, ComparisonState
 from tconnectsync.reconcile.report import ComparisonReport
 from tconnectsync.retry.deadline import RememberedDeadline
-from tests.engine.fakes import OpenShelf, Shelf, StretchFold
-from tests.engine.harness import BEGIN, Pump, World
+from tests.engine.fakes import FakeReceiver, ReadableFakeReceiver, StretchFold
+from tests.engine.harness import BEGIN, EngineHarness, FakePumpSource
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def shelf() -> OpenShelf:
-    return OpenShelf(batch_size=100)
+def receiver() -> ReadableFakeReceiver:
+    """A receiver that can be read."""
+    return ReadableFakeReceiver(batch_size=100)
 
 
 @pytest.fixture
-def world(tmp_path: Path, shelf: OpenShelf) -> Iterator[World]:
+def harness(tmp_path: Path, receiver: ReadableFakeReceiver) -> Iterator[EngineHarness]:
     """A pump that ran for a day, all of it delivered; an hour a document."""
-    made = World(tmp_path, shelf=shelf)
+    made = EngineHarness(tmp_path, receiver=receiver)
     made.clock.time = BEGIN + DAY
     assert made.ask("sync").status == 0
     yield made
     made.engine.close()
 
 
-def compared(world: World, first: datetime | None = None, last: datetime | None = None) -> ComparisonReport:
+def compared(harness: EngineHarness, first: datetime | None = None, last: datetime | None = None) -> ComparisonReport:
     tally = ComparisonReport()
-    for part in world.runner.verifier(world.engine.views).run(first, last):
+    for part in harness.runner.verifier(harness.engine.views).run(first, last):
         tally.add(part)
     return tally
 
 
 @attrs.define
-class ForgetfulShelf(OpenShelf):
+class ForgetfulShelf(ReadableFakeReceiver):
     """Learns at a delivery that it cannot show its documents under their names."""
 
     nameless: bool = False
@@ -78,14 +79,14 @@ class ForgetfulShelf(OpenShelf):
 
 def test_what_a_receiver_learned_is_known_to_a_comparison_before_the_next_delivery(tmp_path: Path) -> None:
     """In another process, or after a restart, everything looked missing, and a repair would have sent it once more."""
-    shelf = ForgetfulShelf(batch_size=100, nameless=True)
-    world = World(tmp_path, shelf=shelf)
-    world.clock.time = BEGIN + DAY
-    assert world.ask("sync").status == 0
-    shelf.nameless = False  # a new process knows nothing
-    shelf.there.clear()
-    assert not compared(world).counts
-    world.engine.close()
+    receiver = ForgetfulShelf(batch_size=100, nameless=True)
+    harness = EngineHarness(tmp_path, receiver=receiver)
+    harness.clock.time = BEGIN + DAY
+    assert harness.ask("sync").status == 0
+    receiver.nameless = False  # a new process knows nothing
+    receiver.there.clear()
+    assert not compared(harness).counts
+    harness.engine.close()
 
 
 @pytest.mark.parametrize(
@@ -100,43 +101,45 @@ def test_the_summary_of_a_comparison(good: int, words: str) -> None:
     assert ComparisonReport(good=good).lines("site") == [words]
 
 
-def verdicts(world: World) -> dict[str, int]:
-    return {name: count for name, count in compared(world).counts.items() if count}
+def verdicts(harness: EngineHarness) -> dict[str, int]:
+    return {name: count for name, count in compared(harness).counts.items() if count}
 
 
-def at_hour(shelf: Shelf, hour: int) -> Document:
-    return next(document for document in shelf.there.values() if document.at == BEGIN + hour * HOUR)
+def at_hour(receiver: FakeReceiver, hour: int) -> Document:
+    return next(document for document in receiver.there.values() if document.at == BEGIN + hour * HOUR)
 
 
-def lived(world: World, stretch: timedelta, step: timedelta = timedelta(minutes=30)) -> None:
+def lived(harness: EngineHarness, stretch: timedelta, step: timedelta = timedelta(minutes=30)) -> None:
     """The daemon's loop."""
-    end = world.clock.now() + stretch
-    while world.clock.now() < end:
-        while world.engine.run_once():
+    end = harness.clock.now() + stretch
+    while harness.clock.now() < end:
+        while harness.engine.run_once():
             pass
-        world.clock.sleep(step.total_seconds())
-    while world.engine.run_once(polling=False):
+        harness.clock.sleep(step.total_seconds())
+    while harness.engine.run_once(polling=False):
         pass
 
 
 # --- what is found --------------------------------------------------------------------------------------------------
 
 
-def test_a_place_that_holds_what_was_delivered_is_good(world: World) -> None:
-    tally = compared(world)
+def test_a_place_that_holds_what_was_delivered_is_good(harness: EngineHarness) -> None:
+    tally = compared(harness)
     assert (tally.good, tally.wrong, dict(tally.counts)) == (24, 0, {})
     assert tally.lines("site") == ["24 documents are as they should be"]
 
 
-def test_what_is_lost_altered_doubled_or_made_by_nobody_is_distinguished(world: World, shelf: OpenShelf) -> None:
-    lost, altered, doubled = (at_hour(shelf, hour) for hour in (3, 4, 5))
-    del shelf.there[lost.id]
-    shelf.there[altered.id] = attrs.evolve(altered, content={**altered.content, "rate": 9.9})
-    shelf.beside.append(shelf.copy_of(doubled))
+def test_what_is_lost_altered_doubled_or_made_by_nobody_is_distinguished(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
+    lost, altered, doubled = (at_hour(receiver, hour) for hour in (3, 4, 5))
+    del receiver.there[lost.id]
+    receiver.there[altered.id] = attrs.evolve(altered, content={**altered.content, "rate": 9.9})
+    receiver.beside.append(receiver.copy_of(doubled))
     stale = attrs.evolve(lost, id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
-    shelf.beside.append(shelf.copy_of(stale))
-    shelf.beside.append(shelf.copy_of(lost, document_id="", receiver_key="", author="me"))
-    tally = compared(world)
+    receiver.beside.append(receiver.copy_of(stale))
+    receiver.beside.append(receiver.copy_of(lost, document_id="", receiver_key="", author="me"))
+    tally = compared(harness)
     assert dict(tally.counts) == {"missing": 1, "different": 1, "doubled": 1, "orphaned": 1, "foreign": 1}
     assert tally.good == 21
     told = {each.verdict: each for each in tally.listed}
@@ -152,83 +155,89 @@ def test_what_is_lost_altered_doubled_or_made_by_nobody_is_distinguished(world: 
     assert told["missing"].to_json()["at"] == "2026-06-01T03:00:00.000Z"
 
 
-def test_comparing_changes_nothing(world: World, shelf: OpenShelf, tmp_path: Path) -> None:
-    del shelf.there[at_hour(shelf, 3).id]
+def test_comparing_changes_nothing(harness: EngineHarness, receiver: ReadableFakeReceiver, tmp_path: Path) -> None:
+    del receiver.there[at_hour(receiver, 3).id]
     known = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
-    assert verdicts(world) == {"missing": 1}
+    assert verdicts(harness) == {"missing": 1}
     assert {path: path.read_bytes() for path in known} == known
-    assert len(shelf.there) == 23
+    assert len(receiver.there) == 23
 
 
-def test_days_are_compared_alone_where_the_user_names_them(world: World, shelf: OpenShelf) -> None:
+def test_days_are_compared_alone_where_the_user_names_them(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
     for hour in (3, 20):
-        del shelf.there[at_hour(shelf, hour).id]
-    assert compared(world, BEGIN + 2 * HOUR, BEGIN + 4 * HOUR).counts["missing"] == 1
-    assert compared(world, BEGIN + 4 * HOUR, None).counts["missing"] == 1
-    assert compared(world, None, BEGIN + 2 * HOUR).counts["missing"] == 0
+        del receiver.there[at_hour(receiver, hour).id]
+    assert compared(harness, BEGIN + 2 * HOUR, BEGIN + 4 * HOUR).counts["missing"] == 1
+    assert compared(harness, BEGIN + 4 * HOUR, None).counts["missing"] == 1
+    assert compared(harness, None, BEGIN + 2 * HOUR).counts["missing"] == 0
 
 
-def test_verify_edge_within_a_millisecond_of_a_document(world: World, shelf: OpenShelf) -> None:
+def test_verify_edge_within_a_millisecond_of_a_document(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
     """A span that begins within the millisecond of a document compares it: the outbox counts in milliseconds, a clock does not."""
-    edge = at_hour(shelf, 3).at
-    assert compared(world, edge + timedelta(microseconds=400)).good == 21
-    assert compared(world, None, edge + timedelta(microseconds=400)).good == 4
+    edge = at_hour(receiver, 3).at
+    assert compared(harness, edge + timedelta(microseconds=400)).good == 21
+    assert compared(harness, None, edge + timedelta(microseconds=400)).good == 4
 
 
-def test_a_long_history_is_compared_in_parts_and_each_document_once(world: World, shelf: OpenShelf) -> None:
-    world.clock.sleep(30 * 86400)
-    world.clock.still, world.clock.time = True, BEGIN + 31 * DAY
-    assert world.ask("sync").status == 0
-    shelf.surveys = 0
-    border = world.clock.now() + DAY - PERIOD
-    moved = min(shelf.there.values(), key=lambda document: abs(document.at - border))
+def test_a_long_history_is_compared_in_parts_and_each_document_once(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
+    harness.clock.sleep(30 * 86400)
+    harness.clock.still, harness.clock.time = True, BEGIN + 31 * DAY
+    assert harness.ask("sync").status == 0
+    receiver.surveys = 0
+    border = harness.clock.now() + DAY - PERIOD
+    moved = min(receiver.there.values(), key=lambda document: abs(document.at - border))
     assert moved.at == border
-    tally = compared(world)
-    assert tally.good == len(shelf.there) == 31 * 24
-    assert shelf.surveys == 5
+    tally = compared(harness)
+    assert tally.good == len(receiver.there) == 31 * 24
+    assert receiver.surveys == 5
 
 
-def test_what_waits_to_be_delivered_is_not_missing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(self: OpenShelf, batch: list[Delivery]) -> list[Outcome]:
+def test_what_waits_to_be_delivered_is_not_missing(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(self: ReadableFakeReceiver, batch: list[Delivery]) -> list[Outcome]:
         raise Retryable("not reached")
 
-    monkeypatch.setattr(OpenShelf, "deliver", away)
-    world.clock.sleep(3600)
-    assert world.ask("sync").status == 5
-    assert verdicts(world) == {"waiting": 1}, "the new hour"
+    monkeypatch.setattr(ReadableFakeReceiver, "deliver", away)
+    harness.clock.sleep(3600)
+    assert harness.ask("sync").status == 5
+    assert verdicts(harness) == {"waiting": 1}, "the new hour"
 
 
 def test_what_changes_while_it_is_looked_at_is_no_difference(
-    world: World, shelf: OpenShelf, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, receiver: ReadableFakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The daemon delivers between the look at the place and the look at the outbox."""
-    survey = OpenShelf.survey
+    survey = ReadableFakeReceiver.survey
 
-    def slow(self: OpenShelf, first: datetime, last: datetime) -> Iterator[StoredDocument]:
+    def slow(self: ReadableFakeReceiver, first: datetime, last: datetime) -> Iterator[StoredDocument]:
         yield from list(survey(self, first, last))
-        world.clock.sleep(1800)
-        world.ask("sync")
+        harness.clock.sleep(1800)
+        harness.ask("sync")
 
-    monkeypatch.setattr(OpenShelf, "survey", slow)
-    assert verdicts(world) in ({"waiting": 1}, {"waiting": 2})
+    monkeypatch.setattr(ReadableFakeReceiver, "survey", slow)
+    assert verdicts(harness) in ({"waiting": 1}, {"waiting": 2})
 
 
-def test_a_dead_letter_is_reported_as_such_and_a_dropped_one_stays_dropped(world: World, shelf: OpenShelf) -> None:
+def test_a_dead_letter_is_reported_as_such_and_a_dropped_one_stays_dropped(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
     victim = document_id("stretch", 10 + 25 * 60)
-    shelf.poison = frozenset({victim})
-    world.clock.sleep(3 * 3600)
-    assert world.ask("sync").status == 6
-    tally = compared(world)
+    receiver.poison = frozenset({victim})
+    harness.clock.sleep(3 * 3600)
+    assert harness.ask("sync").status == 6
+    tally = compared(harness)
     assert {name: count for name, count in tally.counts.items() if name != "waiting"} == {"set_aside": 1}
     assert "poison" in "\n".join(tally.lines("site"))
-    assert world.ask("dead_letters_drop", sink="shelf", ids=None).status == 0
-    assert "given up" in "\n".join(compared(world).lines("site"))
-    assert world.ask("verify", sink="shelf").status == 0
-    assert victim not in shelf.there
-    shelf.poison = frozenset()
-    assert world.ask("replay", sink="shelf").status == 0
-    assert victim in shelf.there
-    assert verdicts(world) == {}
+    assert harness.ask("dead_letters_drop", sink="shelf", ids=None).status == 0
+    assert "given up" in "\n".join(compared(harness).lines("site"))
+    assert harness.ask("verify", sink="shelf").status == 0
+    assert victim not in receiver.there
+    receiver.poison = frozenset()
+    assert harness.ask("replay", sink="shelf").status == 0
+    assert victim in receiver.there
+    assert verdicts(harness) == {}
 
 
 @attrs.frozen(kw_only=True)
@@ -248,156 +257,168 @@ class PassingFold(StretchFold):
         return attrs.evolve(document, id=document_id("passing", document.id), unique_slot="passing", ttl_s=1800.0)
 
 
-def test_what_lapsed_is_neither_missing_nor_orphaned(tmp_path: Path, shelf: OpenShelf) -> None:
-    world = World(tmp_path, shelf=shelf, folds={"stretches": StretchFold(), "passing": PassingFold()})
-    world.clock.time = BEGIN + DAY - timedelta(minutes=45)
-    world.ask("sync")
-    [passing] = [document for document in shelf.there.values() if document.unique_slot == "passing"]
-    assert compared(world).good == 25
-    world.clock.sleep(7200)
+def test_what_lapsed_is_neither_missing_nor_orphaned(tmp_path: Path, receiver: ReadableFakeReceiver) -> None:
+    harness = EngineHarness(tmp_path, receiver=receiver, folds={"stretches": StretchFold(), "passing": PassingFold()})
+    harness.clock.time = BEGIN + DAY - timedelta(minutes=45)
+    harness.ask("sync")
+    [passing] = [document for document in receiver.there.values() if document.unique_slot == "passing"]
+    assert compared(harness).good == 25
+    harness.clock.sleep(7200)
     for _ in range(2):
-        assert compared(world).wrong == 0
-        world.ask("sync")
-    del shelf.there[passing.id]
-    assert compared(world).wrong == 0
-    shelf.beside.append(shelf.copy_of(passing))
-    assert compared(world).wrong == 0
-    world.engine.close()
+        assert compared(harness).wrong == 0
+        harness.ask("sync")
+    del receiver.there[passing.id]
+    assert compared(harness).wrong == 0
+    receiver.beside.append(receiver.copy_of(passing))
+    assert compared(harness).wrong == 0
+    harness.engine.close()
 
 
-def test_after_a_wiped_disk_what_lapsed_is_not_taken_from_the_place(tmp_path: Path, shelf: OpenShelf) -> None:
+def test_after_a_wiped_disk_what_lapsed_is_not_taken_from_the_place(
+    tmp_path: Path, receiver: ReadableFakeReceiver
+) -> None:
     """An announcement of yesterday is made by no fold any more; it was right when it was sent."""
-    world = World(tmp_path, shelf=shelf, folds={"stretches": StretchFold(), "passing": PassingFold()})
-    world.clock.time = BEGIN + DAY - timedelta(minutes=45)
-    world.ask("sync")
-    world.clock.sleep(7200)
-    world.ask("sync")
-    before = dict(shelf.there)
+    harness = EngineHarness(tmp_path, receiver=receiver, folds={"stretches": StretchFold(), "passing": PassingFold()})
+    harness.clock.time = BEGIN + DAY - timedelta(minutes=45)
+    harness.ask("sync")
+    harness.clock.sleep(7200)
+    harness.ask("sync")
+    before = dict(receiver.there)
     assert "passing" in {document.unique_slot for document in before.values()}
-    wiped(world)
-    assert before.keys() <= shelf.there.keys()
-    world.engine.close()
+    wiped(harness)
+    assert before.keys() <= receiver.there.keys()
+    harness.engine.close()
 
 
-def wiped(world: World) -> None:
+def wiped(harness: EngineHarness) -> None:
     """The outbox is gone; the log is read to its end twice since."""
-    world.engine.close()
-    for path in (world.folder / "outbox").iterdir():
+    harness.engine.close()
+    for path in (harness.folder / "outbox").iterdir():
         path.unlink()
-    world.open()
+    harness.open()
     for _ in range(2):
-        world.clock.sleep(7200)
-        assert world.ask("sync").status == 0
+        harness.clock.sleep(7200)
+        assert harness.ask("sync").status == 0
 
 
-def test_after_a_wiped_disk_what_is_of_a_kind_that_is_not_made_here_stays(world: World, shelf: OpenShelf) -> None:
+def test_after_a_wiped_disk_what_is_of_a_kind_that_is_not_made_here_stays(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
     """An option switched it off since, or it is another machine's, which has it on."""
-    known = at_hour(shelf, 3)
+    known = at_hour(receiver, 3)
     for kind in ("another kind", "stretch"):
         other = attrs.evolve(known, id=document_id(kind), unique_slot=kind, at=BEGIN + 3.5 * HOUR)
-        shelf.there[other.id] = other
-    wiped(world)
-    assert document_id("another kind") in shelf.there
-    assert document_id("stretch") not in shelf.there
+        receiver.there[other.id] = other
+    wiped(harness)
+    assert document_id("another kind") in receiver.there
+    assert document_id("stretch") not in receiver.there
 
 
-def test_a_document_that_the_outbox_lost_is_found_and_made_again(world: World, shelf: OpenShelf) -> None:
+def test_a_document_that_the_outbox_lost_is_found_and_made_again(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
     """The comparison is with what the folds make, not with what the outbox believes."""
-    lost = at_hour(shelf, 7)
-    del shelf.there[lost.id]
-    with world.runner.outbox.transaction():
-        world.runner.outbox._db.execute("DELETE FROM document WHERE id = ?", (lost.id,))
-    assert verdicts(world) == {"missing": 1}
-    assert world.ask("verify", sink="shelf").status == 0
-    assert shelf.there[lost.id] == lost
+    lost = at_hour(receiver, 7)
+    del receiver.there[lost.id]
+    with harness.runner.outbox.transaction():
+        harness.runner.outbox._db.execute("DELETE FROM document WHERE id = ?", (lost.id,))
+    assert verdicts(harness) == {"missing": 1}
+    assert harness.ask("verify", sink="shelf").status == 0
+    assert receiver.there[lost.id] == lost
 
 
-def test_documents_of_an_option_that_is_off_now_are_left_alone(world: World, shelf: OpenShelf) -> None:
-    world.reopen(folds={}, fingerprint="2")
-    world.ask("sync")
-    assert verdicts(world) == {}
-    assert world.ask("verify", sink="shelf").status == 0
-    assert len(shelf.there) == 24
+def test_documents_of_an_option_that_is_off_now_are_left_alone(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
+    harness.reopen(folds={}, fingerprint="2")
+    harness.ask("sync")
+    assert verdicts(harness) == {}
+    assert harness.ask("verify", sink="shelf").status == 0
+    assert len(receiver.there) == 24
 
 
 # --- mending --------------------------------------------------------------------------------------------------------
 
 
-def test_a_repair_corrects_our_documents_and_leaves_the_rest(world: World, shelf: OpenShelf) -> None:
-    before = dict(shelf.there)
-    lost, altered, doubled = (at_hour(shelf, hour) for hour in (3, 4, 5))
-    del shelf.there[lost.id]
-    shelf.there[altered.id] = attrs.evolve(altered, content={**altered.content, "rate": 9.9})
-    shelf.beside.append(shelf.copy_of(doubled))
-    theirs = shelf.copy_of(lost, document_id="", receiver_key="", author="me")
-    shelf.beside.append(theirs)
-    world.clock.sleep(60)
-    result = world.ask("verify", sink="shelf")
+def test_a_repair_corrects_our_documents_and_leaves_the_rest(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
+    before = dict(receiver.there)
+    lost, altered, doubled = (at_hour(receiver, hour) for hour in (3, 4, 5))
+    del receiver.there[lost.id]
+    receiver.there[altered.id] = attrs.evolve(altered, content={**altered.content, "rate": 9.9})
+    receiver.beside.append(receiver.copy_of(doubled))
+    theirs = receiver.copy_of(lost, document_id="", receiver_key="", author="me")
+    receiver.beside.append(theirs)
+    harness.clock.sleep(60)
+    result = harness.ask("verify", sink="shelf")
     assert result.status == 0
     assert result.lines[0] == "21 documents are as they should be; 1 missing, 1 different, 1 doubled, 1 foreign"
     assert "after the repair:" in result.lines
     assert result.lines[-2] == "24 documents are as they should be; 1 foreign"
-    assert shelf.there == before
-    assert shelf.beside == [theirs]
-    calls = shelf.calls
-    assert world.ask("verify", sink="shelf", json=True).status == 0
-    assert shelf.calls == calls, "what is good is not sent again"
+    assert receiver.there == before
+    assert receiver.beside == [theirs]
+    calls = receiver.calls
+    assert harness.ask("verify", sink="shelf", json=True).status == 0
+    assert receiver.calls == calls, "what is good is not sent again"
 
 
 def test_a_lost_document_whose_place_somebody_else_took_is_reported_and_not_fought_for(
-    world: World, shelf: OpenShelf
+    harness: EngineHarness, receiver: ReadableFakeReceiver
 ) -> None:
     """Where the receiver keeps only one of the two, sending ours again would destroy theirs."""
-    lost = at_hour(shelf, 3)
-    theirs = shelf.copy_of(lost, document_id="", receiver_key="here", author="me")
-    del shelf.there[lost.id]
-    shelf.beside.append(theirs)
-    result = world.ask("verify", sink="shelf")
+    lost = at_hour(receiver, 3)
+    theirs = receiver.copy_of(lost, document_id="", receiver_key="here", author="me")
+    del receiver.there[lost.id]
+    receiver.beside.append(theirs)
+    result = harness.ask("verify", sink="shelf")
     assert result.status == 9
     assert "another program's document has the same time and type" in " ".join(result.lines)
-    lived(world, INTERVAL + 2 * HOUR)
-    assert lost.id not in shelf.there
-    assert shelf.beside == [theirs]
+    lived(harness, INTERVAL + 2 * HOUR)
+    assert lost.id not in receiver.there
+    assert receiver.beside == [theirs]
 
 
 def test_what_a_repair_cannot_fix_ends_with_status_9(
-    world: World, shelf: OpenShelf, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, receiver: ReadableFakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A place that says 200 and forgets."""
-    lost = at_hour(shelf, 3)
-    del shelf.there[lost.id]
-    deliver = OpenShelf.deliver
+    lost = at_hour(receiver, 3)
+    del receiver.there[lost.id]
+    deliver = ReadableFakeReceiver.deliver
 
-    def forgetful(self: OpenShelf, batch: list[Delivery]) -> list[Outcome]:
+    def forgetful(self: ReadableFakeReceiver, batch: list[Delivery]) -> list[Outcome]:
         outcomes = deliver(self, batch)
         self.there.pop(lost.id, None)
         return outcomes
 
-    monkeypatch.setattr(OpenShelf, "deliver", forgetful)
-    result = world.ask("verify", sink="shelf", json=True)
+    monkeypatch.setattr(ReadableFakeReceiver, "deliver", forgetful)
+    result = harness.ask("verify", sink="shelf", json=True)
     assert result.status == 9
     *found, counts = map(json.loads, result.lines)
     assert [each["verdict"] for each in found] == ["missing"]
     assert counts["before"]["missing"] == counts["after"]["missing"] == 1
 
 
-def test_an_orphaned_document_is_deleted_only_after_a_new_complete_fetch(world: World, shelf: OpenShelf) -> None:
+def test_an_orphaned_document_is_deleted_only_after_a_new_complete_fetch(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
     """Another machine may have delivered what this one has not read yet."""
-    stale = shelf.copy_of(at_hour(shelf, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
-    shelf.beside.append(stale)
-    world.clock.sleep(600)
-    world.pump.trouble = Retryable("the cloud is away")
-    result = world.ask("verify", sink="shelf")
+    stale = receiver.copy_of(at_hour(receiver, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
+    receiver.beside.append(stale)
+    harness.clock.sleep(600)
+    harness.pump.trouble = Retryable("the cloud is away")
+    result = harness.ask("verify", sink="shelf")
     assert result.status == 5
     assert result.lines[-1] == "24 documents are as they should be; 1 waiting"
-    assert shelf.beside == [stale]
-    world.pump.trouble = None
-    world.clock.sleep(3600)
-    assert world.ask("sync").status == 0
-    assert shelf.beside == []
+    assert receiver.beside == [stale]
+    harness.pump.trouble = None
+    harness.clock.sleep(3600)
+    assert harness.ask("sync").status == 0
+    assert receiver.beside == []
 
 
-class UnhurriedPump(Pump):
+class SlowPumpSource(FakePumpSource):
     """Its first answer brings nothing yet."""
 
     def poll(self, history: History) -> Iterator[Batch]:
@@ -405,58 +426,62 @@ class UnhurriedPump(Pump):
         yield from super().poll(history)
 
 
-def stale_of(shelf: OpenShelf) -> StoredDocument:
+def stale_of(receiver: ReadableFakeReceiver) -> StoredDocument:
     """A document under our name that no fold makes, left at the receiver; another machine may have delivered it."""
-    stale = shelf.copy_of(at_hour(shelf, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
-    shelf.beside.append(stale)
+    stale = receiver.copy_of(at_hour(receiver, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
+    receiver.beside.append(stale)
     return stale
 
 
-def found_now(world: World) -> None:
+def found_now(harness: EngineHarness) -> None:
     """What a repair does with what it finds, without the poll that it asks for afterwards."""
-    world.clock.still = True
-    for part in world.runner.verifier(world.engine.views).run():
-        world.runner.repair(part.found)
-    assert world.runner.outbox.facts.get(READ_BACK) == ReadBack(since=world.clock.now())
-    world.clock.still = False
+    harness.clock.still = True
+    for part in harness.runner.verifier(harness.engine.views).run():
+        harness.runner.repair(part.found)
+    assert harness.runner.outbox.facts.get(READ_BACK) == ReadBack(since=harness.clock.now())
+    harness.clock.still = False
 
 
-def test_a_read_that_began_before_something_was_found_does_not_judge_it(world: World, shelf: OpenShelf) -> None:
+def test_a_read_that_began_before_something_was_found_does_not_judge_it(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
     """What it asked for first may be older than what another machine delivered while it was still reading."""
-    world.pump = UnhurriedPump(world.clock)
-    world.reopen()
-    world.engine.run_once(polling=False)
-    world.clock.sleep(7200)
-    world.engine.run_once()
-    assert world.engine.pollers["pump"].running
-    stale = stale_of(shelf)
-    world.clock.sleep(5)
-    found_now(world)
-    world.clock.sleep(5)
-    while world.engine.run_once():
+    harness.pump = SlowPumpSource(harness.clock)
+    harness.reopen()
+    harness.engine.run_once(polling=False)
+    harness.clock.sleep(7200)
+    harness.engine.run_once()
+    assert harness.engine.pollers["pump"].running
+    stale = stale_of(receiver)
+    harness.clock.sleep(5)
+    found_now(harness)
+    harness.clock.sleep(5)
+    while harness.engine.run_once():
         pass
-    assert shelf.beside == [stale]
-    world.reopen()
-    while world.engine.run_once(polling=False):
+    assert receiver.beside == [stale]
+    harness.reopen()
+    while harness.engine.run_once(polling=False):
         pass
-    assert shelf.beside == [stale], "it is remembered between runs when the read began"
-    world.clock.sleep(3600)
-    assert world.ask("sync").status == 0
-    assert shelf.beside == []
+    assert receiver.beside == [stale], "it is remembered between runs when the read began"
+    harness.clock.sleep(3600)
+    assert harness.ask("sync").status == 0
+    assert receiver.beside == []
 
 
-def test_what_a_backfill_reads_back_does_not_hurry_what_was_found_before(world: World, shelf: OpenShelf) -> None:
+def test_what_a_backfill_reads_back_does_not_hurry_what_was_found_before(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
     """Days that are opened later are read back too; what a comparison found waits for a whole read nevertheless."""
-    stale = stale_of(shelf)
-    world.clock.sleep(60)
-    found_now(world)
-    world.runner.outbox.facts.put(ADMITTED_FROM, BEGIN + DAY)
-    world.ask("replay", sink="shelf")
-    assert world.runner.outbox.facts.get(ADMITTED_FROM) < BEGIN, "the place was looked over again"
-    assert shelf.beside == [stale]
-    world.clock.sleep(3600)
-    assert world.ask("sync").status == 0
-    assert shelf.beside == []
+    stale = stale_of(receiver)
+    harness.clock.sleep(60)
+    found_now(harness)
+    harness.runner.outbox.facts.put(ADMITTED_FROM, BEGIN + DAY)
+    harness.ask("replay", sink="shelf")
+    assert harness.runner.outbox.facts.get(ADMITTED_FROM) < BEGIN, "the place was looked over again"
+    assert receiver.beside == [stale]
+    harness.clock.sleep(3600)
+    assert harness.ask("sync").status == 0
+    assert receiver.beside == []
 
 
 @pytest.mark.parametrize(
@@ -464,145 +489,157 @@ def test_what_a_backfill_reads_back_does_not_hurry_what_was_found_before(world: 
     [{"pump": "2"}, {"at": BEGIN - 3 * DAY}, {"unique_slot": "another kind"}, {"collection": "elsewhere"}],
     ids=["another pump", "a day that this log does not open", "a kind that is not made here", "another collection"],
 )
-def test_what_another_installation_made_is_foreign(world: World, shelf: OpenShelf, changes: dict[str, Any]) -> None:
-    other = shelf.copy_of(at_hour(shelf, 3), document_id=document_id("other"), **changes)
-    shelf.beside.append(other)
-    assert compared(world, BEGIN - 10 * DAY).wrong == 0
-    assert world.ask("verify", sink="shelf", first="2026-05-20").status == 0
-    lived(world, INTERVAL + 2 * HOUR)
-    assert shelf.beside == [other]
+def test_what_another_installation_made_is_foreign(
+    harness: EngineHarness, receiver: ReadableFakeReceiver, changes: dict[str, Any]
+) -> None:
+    other = receiver.copy_of(at_hour(receiver, 3), document_id=document_id("other"), **changes)
+    receiver.beside.append(other)
+    assert compared(harness, BEGIN - 10 * DAY).wrong == 0
+    assert harness.ask("verify", sink="shelf", first="2026-05-20").status == 0
+    lived(harness, INTERVAL + 2 * HOUR)
+    assert receiver.beside == [other]
 
 
-def test_many_rewrites_are_braked_and_many_lost_ones_are_not(world: World, shelf: OpenShelf) -> None:
+def test_many_rewrites_are_braked_and_many_lost_ones_are_not(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
     """The brake is there for what would change; what is not there cannot be overwritten."""
-    world.clock.sleep(4 * 86400)
-    world.ask("sync")
-    before = dict(shelf.there)
+    harness.clock.sleep(4 * 86400)
+    harness.ask("sync")
+    before = dict(receiver.there)
     for hour in range(20):
-        known = at_hour(shelf, hour)
-        shelf.there[known.id] = attrs.evolve(known, content={**known.content, "rate": 9.9})
-    result = world.ask("verify", sink="shelf")
+        known = at_hour(receiver, hour)
+        receiver.there[known.id] = attrs.evolve(known, content={**known.content, "rate": 9.9})
+    result = harness.ask("verify", sink="shelf")
     assert result.status == 6
     assert "tconnectsync resume shelf" in " ".join(result.lines)
-    assert at_hour(shelf, 3).content["rate"] == 9.9
-    assert world.ask("resume", sink="shelf").status == 0
-    assert shelf.there == before
+    assert at_hour(receiver, 3).content["rate"] == 9.9
+    assert harness.ask("resume", sink="shelf").status == 0
+    assert receiver.there == before
     for hour in range(20):
-        del shelf.there[at_hour(shelf, hour).id]
-    assert world.ask("verify", sink="shelf").status == 0
-    assert shelf.there == before
+        del receiver.there[at_hour(receiver, hour).id]
+    assert harness.ask("verify", sink="shelf").status == 0
+    assert receiver.there == before
 
 
-def test_a_halted_sink_is_not_corrected(world: World, shelf: OpenShelf) -> None:
-    del shelf.there[at_hour(shelf, 3).id]
-    shelf.address = "shelf://two"
-    world.clock.sleep(3600)
-    world.ask("sync")
-    assert world.ask("verify", sink="shelf").status == 6
-    assert shelf.surveys == 0
+def test_a_halted_sink_is_not_corrected(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    del receiver.there[at_hour(receiver, 3).id]
+    receiver.address = "shelf://two"
+    harness.clock.sleep(3600)
+    harness.ask("sync")
+    assert harness.ask("verify", sink="shelf").status == 6
+    assert receiver.surveys == 0
 
 
-def test_a_receiver_that_does_not_answer_ends_a_repair_with_status_5(world: World, shelf: OpenShelf) -> None:
-    shelf.trouble_reading = Retryable("it does not answer", remedy="Look at it.")
-    result = world.ask("verify", sink="shelf")
+def test_a_receiver_that_does_not_answer_ends_a_repair_with_status_5(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
+    receiver.trouble_reading = Retryable("it does not answer", remedy="Look at it.")
+    result = harness.ask("verify", sink="shelf")
     assert (result.status, result.lines) == (5, ("it does not answer", "Look at it."))
 
 
 def test_what_cannot_be_read_back_cannot_be_verified(tmp_path: Path) -> None:
-    world = World(tmp_path, shelf=Shelf(batch_size=100))
-    world.ask("sync")
-    result = world.ask("verify", sink="shelf")
+    harness = EngineHarness(tmp_path, receiver=FakeReceiver(batch_size=100))
+    harness.ask("sync")
+    result = harness.ask("verify", sink="shelf")
     assert result.status == 2
     assert "shelf cannot be verified" in result.lines[0]
-    assert world.ask("verify", sink="nothing").status == 2
-    lived(world, 3 * DAY)
-    assert world.runner.outbox.facts.get(COMPARED) == ""
-    world.engine.close()
+    assert harness.ask("verify", sink="nothing").status == 2
+    lived(harness, 3 * DAY)
+    assert harness.runner.outbox.facts.get(COMPARED) == ""
+    harness.engine.close()
 
 
 # --- once a day -----------------------------------------------------------------------------------------------------
 
 
-def test_once_a_day_the_last_days_are_compared_and_corrected_automatically(world: World, shelf: OpenShelf) -> None:
-    lived(world, 5 * DAY)
-    assert 4 <= shelf.surveys <= 5
-    old, lost = at_hour(shelf, 3), at_hour(shelf, 24 * 4 + 1)
+def test_once_a_day_the_last_days_are_compared_and_corrected_automatically(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
+    lived(harness, 5 * DAY)
+    assert 4 <= receiver.surveys <= 5
+    old, lost = at_hour(receiver, 3), at_hour(receiver, 24 * 4 + 1)
     for each in (old, lost):
-        del shelf.there[each.id]
-    lived(world, INTERVAL + 2 * HOUR)
-    assert lost.id in shelf.there
-    assert old.id not in shelf.there, "what is older is compared when the user asks"
-    assert ComparisonState.load(world.runner.outbox).counts["missing"] == 1
+        del receiver.there[each.id]
+    lived(harness, INTERVAL + 2 * HOUR)
+    assert lost.id in receiver.there
+    assert old.id not in receiver.there, "what is older is compared when the user asks"
+    assert ComparisonState.load(harness.runner.outbox).counts["missing"] == 1
     status = status_of(
-        world.folder, sources={}, sinks={"shelf": True}, zones=world.zones, clock=world.clock
+        harness.folder, sources={}, sinks={"shelf": True}, zones=harness.zones, clock=harness.clock
     )["sinks"]["shelf"]  # fmt: skip
     assert status["verified"]["missing"] == 1
     assert status["verified_at"] > "2026-06-06"
-    assert old.at < world.clock.now() - DAYS_BACK
-    assert world.ask("verify", sink="shelf").status == 0
-    assert old.id in shelf.there
+    assert old.at < harness.clock.now() - DAYS_BACK
+    assert harness.ask("verify", sink="shelf").status == 0
+    assert old.id in receiver.there
 
 
-def test_runs_by_cron_do_it_too_and_remember(world: World, shelf: OpenShelf) -> None:
+def test_runs_by_cron_do_it_too_and_remember(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
     for _ in range(11):
-        world.clock.sleep(7200)
-        world.reopen()
-        assert world.ask("sync").status == 0
-    assert shelf.surveys == 0
-    lost = at_hour(shelf, 30)
-    del shelf.there[lost.id]
+        harness.clock.sleep(7200)
+        harness.reopen()
+        assert harness.ask("sync").status == 0
+    assert receiver.surveys == 0
+    lost = at_hour(receiver, 30)
+    del receiver.there[lost.id]
     for _ in range(3):
-        world.clock.sleep(7200)
-        world.reopen()
-        assert world.ask("sync").status == 0
-    assert shelf.surveys == 1
-    assert lost.id in shelf.there
+        harness.clock.sleep(7200)
+        harness.reopen()
+        assert harness.ask("sync").status == 0
+    assert receiver.surveys == 1
+    assert lost.id in receiver.there
 
 
-def test_it_waits_for_fresh_sources_and_for_deliveries(world: World, shelf: OpenShelf) -> None:
+def test_it_waits_for_fresh_sources_and_for_deliveries(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
     """With an old log it would undo what another machine, which knows more, has delivered."""
-    world.pump.trouble = Retryable("the cloud is away")
-    lived(world, 3 * DAY)
-    assert shelf.surveys == 0
-    world.pump.trouble = None
-    lived(world, 6 * HOUR)
-    assert shelf.surveys == 1
+    harness.pump.trouble = Retryable("the cloud is away")
+    lived(harness, 3 * DAY)
+    assert receiver.surveys == 0
+    harness.pump.trouble = None
+    lived(harness, 6 * HOUR)
+    assert receiver.surveys == 1
 
 
-def test_its_failure_is_reported_and_backs_off_and_holds_no_dose_up(world: World, shelf: OpenShelf) -> None:
-    shelf.trouble_reading = Retryable("it is too busy")
-    lived(world, INTERVAL + 12 * HOUR)
-    assert 2 <= shelf.surveys <= 40
-    assert world.runner.health.state == "ok"
-    assert len(shelf.there) >= 24 + 24 + 11
-    found = status_of(world.folder, sources={}, sinks={"shelf": True}, zones=world.zones, clock=world.clock)
+def test_its_failure_is_reported_and_backs_off_and_holds_no_dose_up(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
+    receiver.trouble_reading = Retryable("it is too busy")
+    lived(harness, INTERVAL + 12 * HOUR)
+    assert 2 <= receiver.surveys <= 40
+    assert harness.runner.health.state == "ok"
+    assert len(receiver.there) >= 24 + 24 + 11
+    found = status_of(harness.folder, sources={}, sinks={"shelf": True}, zones=harness.zones, clock=harness.clock)
     assert "could not be compared with the log: it is too busy" in found["sinks"]["shelf"]["message"]
-    shelf.trouble_reading = None
-    lived(world, 6 * HOUR)
-    found = status_of(world.folder, sources={}, sinks={"shelf": True}, zones=world.zones, clock=world.clock)
+    receiver.trouble_reading = None
+    lived(harness, 6 * HOUR)
+    found = status_of(harness.folder, sources={}, sinks={"shelf": True}, zones=harness.zones, clock=harness.clock)
     assert found["sinks"]["shelf"]["message"] == ""
 
 
-def test_a_refusal_to_show_what_is_there_is_reported_and_holds_no_dose_up(world: World, shelf: OpenShelf) -> None:
+def test_a_refusal_to_show_what_is_there_is_reported_and_holds_no_dose_up(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
     """A token may write and not read; whether the credentials are wrong, the deliveries show."""
-    shelf.trouble_reading = CredentialsRefused("who are you?")
-    lived(world, INTERVAL + 12 * HOUR)
-    assert 2 <= shelf.surveys <= 5
-    assert world.runner.health.state == "ok"
-    assert len(shelf.there) >= 24 + 24 + 11
-    found = status_of(world.folder, sources={}, sinks={"shelf": True}, zones=world.zones, clock=world.clock)
+    receiver.trouble_reading = CredentialsRefused("who are you?")
+    lived(harness, INTERVAL + 12 * HOUR)
+    assert 2 <= receiver.surveys <= 5
+    assert harness.runner.health.state == "ok"
+    assert len(receiver.there) >= 24 + 24 + 11
+    found = status_of(harness.folder, sources={}, sinks={"shelf": True}, zones=harness.zones, clock=harness.clock)
     assert "who are you?" in found["sinks"]["shelf"]["message"]
 
 
-def test_a_fault_of_the_receivers_stops_nothing(world: World, shelf: OpenShelf) -> None:
-    shelf.trouble_reading = ZeroDivisionError()
-    lived(world, INTERVAL + 6 * HOUR)
-    assert world.runner.health.state == "ok"
-    assert len(shelf.there) >= 24 + 24 + 5
+def test_a_fault_of_the_receivers_stops_nothing(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    receiver.trouble_reading = ZeroDivisionError()
+    lived(harness, INTERVAL + 6 * HOUR)
+    assert harness.runner.health.state == "ok"
+    assert len(receiver.there) >= 24 + 24 + 5
 
 
 def test_an_index_that_the_comparison_finds_corrupt_ends_the_run_as_anywhere(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is forgotten by then: going on with it would be going on with a file that is not there any more."""
 
@@ -611,40 +648,46 @@ def test_an_index_that_the_comparison_finds_corrupt_ends_the_run_as_anywhere(
 
     monkeypatch.setattr(FoldRunner, "refold", harmed)
     with pytest.raises(IndexCorrupt):
-        lived(world, INTERVAL + 6 * HOUR)
+        lived(harness, INTERVAL + 6 * HOUR)
 
 
 def test_what_was_found_by_a_clock_that_was_years_ahead_does_not_wait_for_that_year(
-    world: World, shelf: OpenShelf
+    harness: EngineHarness, receiver: ReadableFakeReceiver
 ) -> None:
-    stale = shelf.copy_of(at_hour(shelf, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
-    outbox = world.runner.outbox
+    stale = receiver.copy_of(at_hour(receiver, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
+    outbox = harness.runner.outbox
     with outbox.transaction():
         outbox.found.record(stale)
         outbox.facts.put(READ_BACK, ReadBack(since=BEGIN + 1000 * DAY))
-    lived(world, 2 * DAY)
+    lived(harness, 2 * DAY)
     assert outbox.facts.get(READ_BACK) is None
-    assert shelf.surveys >= 1
+    assert receiver.surveys >= 1
 
 
-def test_a_plan_made_by_a_clock_that_was_years_ahead_is_not_believed(world: World, shelf: OpenShelf) -> None:
-    world.runner.daily_comparison._save(ComparisonState(not_before=RememberedDeadline(until=BEGIN + 1000 * DAY)))
-    lived(world, 2 * DAY + 6 * HOUR)
-    assert shelf.surveys >= 1
+def test_a_plan_made_by_a_clock_that_was_years_ahead_is_not_believed(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
+    harness.runner.daily_comparison._save(ComparisonState(not_before=RememberedDeadline(until=BEGIN + 1000 * DAY)))
+    lived(harness, 2 * DAY + 6 * HOUR)
+    assert receiver.surveys >= 1
 
 
-def test_nothing_is_compared_before_the_first_delivery_was_allowed(tmp_path: Path, shelf: OpenShelf) -> None:
-    world = World(tmp_path, shelf=shelf)
-    shelf.hold = SiteConflict(reason="somebody was here", remedy="adopt")
-    lived(world, 3 * DAY)
-    assert shelf.surveys == 0
-    world.engine.close()
+def test_nothing_is_compared_before_the_first_delivery_was_allowed(
+    tmp_path: Path, receiver: ReadableFakeReceiver
+) -> None:
+    harness = EngineHarness(tmp_path, receiver=receiver)
+    receiver.hold = SiteConflict(reason="somebody was here", remedy="adopt")
+    lived(harness, 3 * DAY)
+    assert receiver.surveys == 0
+    harness.engine.close()
 
 
-def test_a_gap_left_by_a_repair_of_the_log_makes_nothing_orphaned(world: World, shelf: OpenShelf) -> None:
-    stale = shelf.copy_of(at_hour(shelf, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
-    shelf.beside.append(stale)
-    assert verdicts(world) == {"orphaned": 1}
+def test_a_gap_left_by_a_repair_of_the_log_makes_nothing_orphaned(
+    harness: EngineHarness, receiver: ReadableFakeReceiver
+) -> None:
+    stale = receiver.copy_of(at_hour(receiver, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
+    receiver.beside.append(stale)
+    assert verdicts(harness) == {"orphaned": 1}
     span = (int((stale.at - MARGIN).timestamp() * 1000), int((stale.at + MARGIN).timestamp() * 1000))
-    world.engine.views = {name: attrs.evolve(view, gaps=(span,)) for name, view in world.engine.views.items()}
-    assert verdicts(world) == {"foreign": 1}
+    harness.engine.views = {name: attrs.evolve(view, gaps=(span,)) for name, view in harness.engine.views.items()}
+    assert verdicts(harness) == {"foreign": 1}

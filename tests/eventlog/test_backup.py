@@ -38,6 +38,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
+    """A data folder with a log in several segments."""
     folder = tmp_path / "data"
     with open_log(folder) as log:
         for seq in range(1, 20):

@@ -23,6 +23,7 @@ class EventLogContract:
 
     @pytest.fixture
     def log(self) -> Iterator[EventLog]:
+        """The log under test."""
         raise NotImplementedError
 
     def test_an_empty_log_ends_at_zero(self, log: EventLog) -> None:
@@ -319,6 +320,7 @@ class EventLogContract:
 class TestEventLogOnDisk(EventLogContract):
     @pytest.fixture
     def log(self, tmp_path: Path) -> Iterator[EventLog]:
+        """The log."""
         with closing(EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True)) as log:
             yield log
 
@@ -328,6 +330,7 @@ class TestEventLogInTinySegments(EventLogContract):
 
     @pytest.fixture
     def log(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EventLog]:
+        """The log with small segments."""
         with closing(EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, segment_bytes=600)) as log:
             append: Callable[..., object] = log.append
 
@@ -350,6 +353,8 @@ class TestEventLogReopenedAllTheTime(EventLogContract):
 
     @pytest.fixture
     def log(self, tmp_path: Path) -> Iterator[EventLog]:
+        """The log, opened again after every append."""
+
         class Reopened:
             def __init__(self) -> None:
                 self.now = EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, segment_bytes=2000)

@@ -425,5 +425,6 @@ def test_a_corrupt_compressed_segment_is_found(tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_rest(tmp_path: Path) -> Iterator[None]:
+    """No temporary file is left behind."""
     yield
     assert not list(tmp_path.rglob("*.tmp"))

@@ -28,6 +28,7 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the environment changes where requests go."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -35,6 +36,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def client() -> Iterator[HttpClient]:
+    """A client with the real clock."""
     made = HttpClient(clock=SystemClock())
     yield made
     made.close()

@@ -38,6 +38,7 @@ class TestSink(SinkContract):
 
     @pytest.fixture(autouse=True)
     def without_a_broker(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Sessions record what would be published."""
         self.sessions: dict[str, SilentSession] = {}
 
         def session(options: MqttOptions) -> SilentSession:

@@ -26,17 +26,20 @@ NOTE = {"eventType": "Note", "created_at": "2026-02-01T00:00:00.000Z", "identifi
 
 @pytest.fixture
 def clock() -> FakeClock:
+    """A moving clock."""
     return FakeClock(NOW)
 
 
 @pytest.fixture
 def site() -> Iterator[StubSite]:
+    """A scripted site."""
     with running(StubSite()) as stub:
         yield stub
 
 
 @pytest.fixture
 def client(site: StubSite, clock: FakeClock) -> Iterator[NightscoutClient]:
+    """A client of the site, with its secret."""
     made = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
     yield made
     made.close()
@@ -351,6 +354,7 @@ def test_only_a_single_document_can_be_deleted(site: StubSite, client: Nightscou
 
 @pytest.fixture
 def self_signed(tmp_path: Path) -> Callable[[socket.socket], socket.socket]:
+    """A certificate that nobody signed, and its key."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -105,12 +105,14 @@ def test_the_glucose_of_a_bolus_is_sent_in_the_units_that_the_site_shows(units: 
 
 @pytest.fixture(params=["0.12.8", "15.0.6", "15.0.7"])
 def site(request: pytest.FixtureRequest) -> Iterator[SimulatedNightscout]:
+    """A simulated site of each release's rules."""
     with SimulatedNightscout(version=request.param, api_secret=SECRET, now=lambda: minutes(0)) as running:
         yield running
 
 
 @pytest.fixture
 def receiver(site: SimulatedNightscout) -> Iterator[NightscoutReceiver]:
+    """A receiver for the site."""
     client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=FakeClock(NOW))
     yield NightscoutReceiver(client, sink=SINK, collections=("treatments", "activity", "devicestatus"))
     client.close()

@@ -107,11 +107,13 @@ def test_what_may_be_another_time_is_none(told: object) -> None:
 
 @pytest.fixture
 def clock() -> FakeClock:
+    """A moving clock."""
     return FakeClock(NOW)
 
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    """An empty outbox."""
     outbox = Outbox(tmp_path / "sink.sqlite")
     yield outbox
     outbox.close()

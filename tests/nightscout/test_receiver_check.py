@@ -21,6 +21,7 @@ COLLECTIONS = ("treatments", "activity", "devicestatus")
 
 @pytest.fixture
 def site() -> Iterator[StubSite]:
+    """A scripted site."""
     with running(StubSite()) as stub:
         yield stub
 

@@ -29,6 +29,7 @@ class AnySite(Protocol):
 
 @pytest.fixture(params=["simulated 15.0.6", "simulated 15.0.7", pytest.param("real", marks=pytest.mark.real)])
 def place(request: pytest.FixtureRequest) -> Iterator[AnySite]:
+    """A simulated site of each release, and the real one."""
     if request.param == "real":
         yield request.getfixturevalue("site")
         return
@@ -46,6 +47,7 @@ def receiver_at(place: AnySite, sink: str, *collections: str, mode: str = "add")
 
 @pytest.fixture
 def readings(place: AnySite) -> Iterator[NightscoutReceiver]:
+    """The receiver of glucose readings."""
     receiver = receiver_at(place, "nightscout-cgm", "entries")
     yield receiver
     receiver.close()

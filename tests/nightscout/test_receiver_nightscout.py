@@ -40,17 +40,20 @@ both = pytest.mark.parametrize("version", [OLD, NEW])
 
 @pytest.fixture
 def clock() -> FakeClock:
+    """A moving clock."""
     return FakeClock(NOW)
 
 
 @pytest.fixture
 def site() -> Iterator[StubSite]:
+    """A scripted site."""
     with running(StubSite()) as stub:
         yield stub
 
 
 @pytest.fixture
 def receiver(site: StubSite, clock: FakeClock) -> Iterator[NightscoutReceiver]:
+    """A receiver for the site."""
     made = receiver_of(site, clock)
     yield made
     made.close()

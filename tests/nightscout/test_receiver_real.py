@@ -21,6 +21,7 @@ LONG_AGO = datetime(2024, 3, 31, 1, 0, 0, 123000, tzinfo=timezone.utc)
 
 @pytest.fixture
 def receiver(site: Site) -> Iterator[NightscoutReceiver]:
+    """A receiver for the real Nightscout."""
     client = NightscoutClient(url=site.url, key=header_of(Secret(site.secret), None), clock=SystemClock())
     yield NightscoutReceiver(client, sink="nightscout-treatments", collections=COLLECTIONS)
     client.close()

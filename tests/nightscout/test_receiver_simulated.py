@@ -24,6 +24,7 @@ VERSIONS = ["0.12.8", "15.0.6", "15.0.7"]
 
 @pytest.fixture(params=VERSIONS)
 def site(request: pytest.FixtureRequest) -> Iterator[SimulatedNightscout]:
+    """A simulated site of each release's rules."""
     with SimulatedNightscout(version=request.param, api_secret=SECRET, now=lambda: minutes(0)) as running:
         yield running
 
@@ -38,6 +39,7 @@ def receiver_of(site: SimulatedNightscout, *, secret: str = SECRET, token: str |
 
 @pytest.fixture
 def receiver(site: SimulatedNightscout) -> Iterator[NightscoutReceiver]:
+    """A receiver for the site."""
     made = receiver_of(site)
     yield made
     made.close()

@@ -22,11 +22,13 @@ SITE = NightscoutOptions(url="https://My-Site.example", api_secret=Secret(SECRET
 
 @pytest.fixture
 def sinks() -> dict[str, SinkSpec]:
+    """The plugin's sinks by name."""
     return {spec.name: spec for spec in specs()}
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
+    """What the engine gives a sink that is opened."""
     return context_with(SITE, tmp_path)
 
 

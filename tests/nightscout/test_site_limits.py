@@ -26,17 +26,20 @@ GZIP = "Content-Encoding"
 
 @pytest.fixture
 def site() -> Iterator[StubSite]:
+    """A scripted site."""
     with running(StubSite()) as stub:
         yield stub
 
 
 @pytest.fixture
 def clock() -> FakeClock:
+    """A moving clock."""
     return FakeClock(NOW)
 
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    """An empty outbox."""
     outbox = Outbox(tmp_path / "sink.sqlite")
     yield outbox
     outbox.close()

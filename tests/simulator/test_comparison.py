@@ -86,11 +86,13 @@ def sgv(pump: SimulatedPump) -> list[Doc]:
 
 @pytest.fixture(scope="module")
 def pump() -> SimulatedPump:
+    """Twelve days of a simulated pump."""
     return simulate(SimulationPlan(seed=11, days=12))
 
 
 @pytest.fixture
 def docs(pump: SimulatedPump) -> list[Doc]:
+    """The documents that are exactly right for it."""
     return perfect(pump)
 
 

@@ -61,6 +61,7 @@ def note(number: int, text: str) -> dict[str, Any]:
 
 @pytest.fixture
 def client() -> Iterator[Client]:
+    """A client that shows what came through."""
     client = Client()
     yield client
     client.close()

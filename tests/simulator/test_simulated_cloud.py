@@ -101,28 +101,33 @@ class Client:
 
 @pytest.fixture(scope="module")
 def pump() -> SimulatedPump:
+    """Five days, a fifth of the records uploaded late."""
     return simulate(SimulationPlan(seed=5, days=5, late_share=0.2))
 
 
 @pytest.fixture
 def clock(pump: SimulatedPump) -> FakeClock:
+    """An hour after the last upload."""
     return FakeClock(pump.all_uploaded_at + timedelta(hours=1))
 
 
 @pytest.fixture
 def cloud(pump: SimulatedPump, clock: FakeClock) -> Iterator[TandemCloud]:
+    """The pump's cloud."""
     with TandemCloud([pump], clock) as running:
         yield running
 
 
 @pytest.fixture
 def visitor(cloud: TandemCloud) -> Iterator[Client]:
+    """A client that has not logged in."""
     with requests.Session() as session:
         yield Client(cloud, session)
 
 
 @pytest.fixture
 def client(visitor: Client) -> Client:
+    """A client that has logged in."""
     visitor.log_in()
     return visitor
 

@@ -39,6 +39,7 @@ def without_id(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
+    """Requests that ignore the environment."""
     with requests.Session() as session:
         session.trust_env = False
         yield session
@@ -57,6 +58,7 @@ class TestEveryServerBefore1507:
     def server(
         self, request: pytest.FixtureRequest, client_of: Callable[[SimulatedNightscout], Site]
     ) -> Iterator[Site]:
+        """A simulated site of each release, and the real one."""
         if request.param == "real":
             yield request.getfixturevalue("site")
             return
@@ -380,11 +382,13 @@ class TestEveryServerBefore1507:
 class TestServersSince1507:
     @pytest.fixture
     def simulated(self) -> Iterator[SimulatedNightscout]:
+        """A simulated 15.0.7."""
         with SimulatedNightscout(version="15.0.7") as simulated:
             yield simulated
 
     @pytest.fixture
     def server(self, simulated: SimulatedNightscout, client_of: Callable[[SimulatedNightscout], Site]) -> Site:
+        """A client of the site."""
         return client_of(simulated)
 
     def test_an_identifier_with_a_moved_date_is_updated_in_place(self, server: Site) -> None:
@@ -480,11 +484,13 @@ class TestServersSince1507:
 class TestTrouble:
     @pytest.fixture
     def simulated(self) -> Iterator[SimulatedNightscout]:
+        """A simulated 15.0.6."""
         with SimulatedNightscout(version="15.0.6") as simulated:
             yield simulated
 
     @pytest.fixture
     def server(self, simulated: SimulatedNightscout, client_of: Callable[[SimulatedNightscout], Site]) -> Site:
+        """A client of the site."""
         return client_of(simulated)
 
     def test_a_fault_hits_as_many_fitting_requests_as_it_says(

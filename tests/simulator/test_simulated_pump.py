@@ -19,6 +19,7 @@ UTC = timezone.utc
 
 @pytest.fixture(scope="module")
 def pump() -> SimulatedPump:
+    """Forty days of a simulated pump."""
     return simulate(SimulationPlan(seed=7, days=40))
 
 

@@ -107,17 +107,20 @@ def tables(text: str) -> dict[str, list[dict[str, str]]]:
 
 @pytest.fixture(scope="module")
 def pump() -> SimulatedPump:
+    """Eight days of a simulated pump."""
     return simulate(SimulationPlan(seed=7, start=date(2021, 4, 1), days=8))
 
 
 @pytest.fixture
 def cloud(pump: SimulatedPump) -> Iterator[LegacyCloud]:
+    """The older services, an hour after the last upload."""
     with LegacyCloud(pump, FakeClock(pump.all_uploaded_at + timedelta(hours=1))) as running:
         yield running
 
 
 @pytest.fixture
 def client(cloud: LegacyCloud) -> Iterator[Client]:
+    """A browser that has logged in."""
     with requests.Session() as session:
         found = Client(cloud, session)
         found.log_in()

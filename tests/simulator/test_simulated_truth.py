@@ -16,6 +16,7 @@ UTC = timezone.utc
 
 @pytest.fixture(scope="module")
 def pump() -> SimulatedPump:
+    """Thirty days, a fifth of the records uploaded late."""
     return simulate(SimulationPlan(seed=11, days=30, late_share=0.2))
 
 

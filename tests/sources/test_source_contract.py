@@ -32,18 +32,21 @@ class TestTconnect(TestTandem):
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
 def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each source in turn."""
     found: Kind = request.param
     return found
 
 
 @pytest.fixture
 def world(kind: Kind, tmp_path: Path) -> Iterator[SourceWorld]:
+    """Its cloud, clock and log."""
     with source_world(kind, tmp_path / "world") as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def calm() -> dict[str, Told]:
+    """Results of runs without faults, by source."""
     return {}
 
 

@@ -64,6 +64,7 @@ class CountedCycles(Cycles):
 
 @pytest.fixture
 def served() -> Iterator[Served]:
+    """The web app, served."""
     with serving({}) as world:
         yield world
 

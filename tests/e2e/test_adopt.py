@@ -69,7 +69,8 @@ def foreign_stays(home: House) -> bool:
 
 
 @GENERATIONS
-def test_ours_take_the_place_of_an_older_bridges_and_nothing_else_is_touched(tmp_path: Path, version: str) -> None:
+def test_adopt_replaces_older_documents(tmp_path: Path, version: str) -> None:
+    """Our documents replace an older bridge's, and nothing else is touched."""
     with house(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
         before = inhabited(home)
         assert home.ask("sync").status == 6
@@ -85,7 +86,8 @@ def test_ours_take_the_place_of_an_older_bridges_and_nothing_else_is_touched(tmp
         assert home.treatments() == before
 
 
-def test_a_dose_is_never_there_twice_on_the_way(tmp_path: Path) -> None:
+def test_adopt_never_doubles_a_dose(tmp_path: Path) -> None:
+    """On the way, no dose is there twice."""
     with house(tmp_path, simulate(plan_of(62)), now=BEGIN + 6 * DAY) as home:
         before = inhabited(home)
         home.ask("sync")
@@ -105,7 +107,8 @@ def test_a_dose_is_never_there_twice_on_the_way(tmp_path: Path) -> None:
         assert {id_ for id_, doc in before.items() if "insulin" in doc} <= home.treatments().keys()
 
 
-def test_it_may_be_broken_off_and_begun_again(tmp_path: Path) -> None:
+def test_adopt_interrupted(tmp_path: Path) -> None:
+    """It can be interrupted and started again."""
     with house(tmp_path, simulate(plan_of(63)), now=BEGIN + 6 * DAY) as home:
         before = inhabited(home)
         home.ask("sync")
@@ -125,8 +128,11 @@ def test_it_may_be_broken_off_and_begun_again(tmp_path: Path) -> None:
         assert older_left(home) == []
 
 
-def test_it_mends_a_site_where_both_were_kept(tmp_path: Path) -> None:
-    """The daemon had already delivered beside the older bridge's documents."""
+def test_adopt_where_both_were_kept(tmp_path: Path) -> None:
+    """It corrects a site where both were kept.
+
+    The daemon had already delivered beside the older bridge's documents.
+    """
     with house(tmp_path, simulate(plan_of(64)), now=BEGIN + 6 * DAY) as home:
         before = inhabited(home)
         home.ask("sync")
@@ -140,7 +146,8 @@ def test_it_mends_a_site_where_both_were_kept(tmp_path: Path) -> None:
         assert foreign_stays(home)
 
 
-def test_what_was_written_in_another_time_zone_is_found_by_its_record_numbers(tmp_path: Path) -> None:
+def test_adopt_other_time_zone(tmp_path: Path) -> None:
+    """Documents that were written in another time zone are found by their record numbers."""
     with house(tmp_path, simulate(plan_of(65)), now=BEGIN + 6 * DAY) as home:
         before = inhabited(home, off=timedelta(hours=-3))
         home.ask("sync")
@@ -150,8 +157,11 @@ def test_what_was_written_in_another_time_zone_is_found_by_its_record_numbers(tm
         assert older_left(home) == []
 
 
-def test_without_record_numbers_amount_and_time_decide_and_what_is_unclear_waits_for_the_user(tmp_path: Path) -> None:
-    """Of some documents nobody can tell: nothing at all is replaced, else ours would be held beside a gap."""
+def test_adopt_without_record_numbers(tmp_path: Path) -> None:
+    """Without record numbers, amount and time decide; unclear documents wait for the user.
+
+    Of some documents nobody can tell: nothing at all is replaced, else ours would be held beside a gap.
+    """
     with house(tmp_path, simulate(plan_of(66, days=5)), now=BEGIN + 4 * DAY) as home:
         before = inhabited(home, numbered=False)
         strange = {"eventType": "Combo Bolus", "created_at": "2026-03-20T03:33:00Z", "insulin": 7.77, "enteredBy": "Pump (tconnectsync)"}  # fmt: skip
@@ -178,8 +188,11 @@ def test_without_record_numbers_amount_and_time_decide_and_what_is_unclear_waits
         assert not any("insulin" in doc for doc in held if doc.get("sink"))
 
 
-def test_some_days_alone_are_not_replaced_before_ours_were_delivered(tmp_path: Path) -> None:
-    """What goes from these days would not be followed by ours: the place is still looked over."""
+def test_adopt_some_days_before_delivery(tmp_path: Path) -> None:
+    """Some days alone are not replaced before ours were delivered.
+
+    What goes from these days would not be followed by ours: the place is still looked over.
+    """
     with house(tmp_path, simulate(plan_of(66, days=5)), now=BEGIN + 4 * DAY) as home:
         inhabited(home)
         held = home.site.documents("treatments")
@@ -194,8 +207,11 @@ def test_some_days_alone_are_not_replaced_before_ours_were_delivered(tmp_path: P
         assert 0 < len(left) < sum(doc["eventType"] in {*DOSES, "Temp Basal"} for doc in held)
 
 
-def test_the_consent_ends_with_the_look_that_it_was_for(tmp_path: Path) -> None:
-    """Days that are delivered for the first time later are looked over again."""
+def test_adopt_consent_covers_one_look(tmp_path: Path) -> None:
+    """The consent ends with the comparison that it was given for.
+
+    Days that are delivered for the first time later are looked over again.
+    """
     with house(tmp_path, simulate(plan_of(70, days=6)), now=BEGIN + 5 * DAY, history_days=2) as home:
         before = inhabited(home)
         early = {**as_older(next(doc for doc in before.values() if doc["eventType"] in DOSES)), "pump_event_id": "9"}
@@ -208,7 +224,8 @@ def test_the_consent_ends_with_the_look_that_it_was_for(tmp_path: Path) -> None:
         assert home.treatments() == delivered
 
 
-def test_a_fold_that_is_switched_on_later_meets_the_older_bridges_documents_held(tmp_path: Path) -> None:
+def test_adopt_fold_switched_on_later(tmp_path: Path) -> None:
+    """A fold that is switched on later waits because of the older bridge's documents."""
     with house(tmp_path, simulate(plan_of(71, days=5)), now=BEGIN + 4 * DAY) as home:
         before = inhabited(home)
         basal = {id_ for id_, doc in before.items() if doc["eventType"] == "Temp Basal"}
@@ -226,10 +243,11 @@ def test_a_fold_that_is_switched_on_later_meets_the_older_bridges_documents_held
         assert not any(doc["eventType"] == "Temp Basal" for doc in older_left(home))
 
 
-def test_a_site_that_deletes_nothing_is_found_out_before_ours_are_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It answers as if it had: ours beside theirs would show every dose twice."""
+def test_adopt_site_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site that deletes nothing is found out before ours are sent.
+
+    It answers as if it had: ours beside theirs would show every dose twice.
+    """
     with house(tmp_path, simulate(plan_of(72, days=5)), now=BEGIN + 4 * DAY) as home:
         inhabited(home)
         monkeypatch.setattr(
@@ -241,7 +259,8 @@ def test_a_site_that_deletes_nothing_is_found_out_before_ours_are_sent(
         assert home.treatments() == {}
 
 
-def test_nothing_is_replaced_while_not_all_can_be_read(tmp_path: Path) -> None:
+def test_adopt_unreadable_log(tmp_path: Path) -> None:
+    """Nothing is replaced while a part cannot be read."""
     with house(tmp_path, simulate(plan_of(67)), now=BEGIN + 6 * DAY) as home:
         inhabited(home)
         home.cloud.fail(answered(503, path="pump-logs", times=1000))
@@ -253,7 +272,8 @@ def test_nothing_is_replaced_while_not_all_can_be_read(tmp_path: Path) -> None:
         assert home.treatments() == {}
 
 
-def test_a_dry_run_tells_what_would_be_replaced_and_changes_nothing(tmp_path: Path) -> None:
+def test_adopt_dry_run(tmp_path: Path) -> None:
+    """A dry run reports what would be replaced and changes nothing."""
     with TandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=2)
         home.run("sync")
@@ -270,15 +290,19 @@ def test_a_dry_run_tells_what_would_be_replaced_and_changes_nothing(tmp_path: Pa
         assert not list((tmp_path / "fresh" / "data").glob("log/*"))
 
 
-def test_a_sink_whose_facts_no_older_bridge_wrote_as_treatments_says_so(tmp_path: Path) -> None:
+def test_adopt_sink_without_older_documents(tmp_path: Path) -> None:
+    """A sink whose facts no older bridge wrote as treatments says so."""
     with house(tmp_path, simulate(plan_of(68, days=3)), now=BEGIN + 2 * DAY) as home:
         result = home.ask("adopt", sink="nightscout-iob")
         assert result.status == 2
         assert "--skip" in result.lines[0]
 
 
-def test_what_ours_lost_at_the_site_is_sent_again_before_the_older_copy_goes(tmp_path: Path) -> None:
-    """Both were kept, and somebody cleaned up the wrong half of the doubles."""
+def test_adopt_sends_lost_ours_first(tmp_path: Path) -> None:
+    """If ours was lost at the site, it is sent again before the older copy is deleted.
+
+    Both were kept, and somebody cleaned up the wrong half of the doubles.
+    """
     with house(tmp_path, simulate(plan_of(69, days=5)), now=BEGIN + 4 * DAY, history_days=2) as home:
         before = inhabited(home)
         home.ask("sync")
@@ -292,7 +316,8 @@ def test_what_ours_lost_at_the_site_is_sent_again_before_the_older_copy_goes(tmp
         assert not any("insulin" in doc for doc in older_left(home))
 
 
-def test_at_a_new_address_nothing_is_replaced_before_anything_is_sent_there(tmp_path: Path) -> None:
+def test_adopt_at_new_address(tmp_path: Path) -> None:
+    """At a new address nothing is replaced before anything was sent there."""
     with house(tmp_path, simulate(plan_of(69, days=5)), now=BEGIN + 4 * DAY, history_days=2) as home:
         assert home.ask("sync").status == 0
         older = [as_older(document) for document in home.treatments().values()]
@@ -306,8 +331,11 @@ def test_at_a_new_address_nothing_is_replaced_before_anything_is_sent_there(tmp_
             assert other.count("treatments") == len(older)
 
 
-def test_an_older_bridge_that_still_writes_is_noticed(tmp_path: Path) -> None:
-    """It was not stopped, or came back with an update of its machine: every dose is there twice from then on."""
+def test_older_bridge_still_writes(tmp_path: Path) -> None:
+    """An older bridge that still writes is noticed.
+
+    It was not stopped, or came back with an update of its machine: every dose is there twice from then on.
+    """
     with house(tmp_path, simulate(plan_of(73, days=4)), now=BEGIN + 2 * DAY, poll_s=(1800, 3600)) as home:
         inhabited(home)
         assert home.ask("adopt", sink=TREATMENTS).status == 0
@@ -325,8 +353,11 @@ def test_an_older_bridge_that_still_writes_is_noticed(tmp_path: Path) -> None:
         assert home.ask("verify", sink=TREATMENTS).status == 0
 
 
-def test_on_a_real_site_ours_take_the_place_of_an_older_bridges(site: Any, tmp_path: Path) -> None:
-    """By the commands, before a real Nightscout that keeps one treatment per time and type."""
+def test_adopt_on_real_nightscout(site: Any, tmp_path: Path) -> None:
+    """On a real site, ours replace an older bridge's documents.
+
+    By the commands, before a real Nightscout that keeps one treatment per time and type.
+    """
     with TandemCloud([recent_pump(5)], ShiftedClock()) as cloud:
         Installation(tmp_path / "first", cloud, site.url, site.secret, ZONE, history_days=4).run("sync")
         before = by_identity([doc for doc in site.documents("treatments") if "identifier" in doc])
@@ -360,8 +391,11 @@ def older_note(at: datetime) -> dict[str, Any]:
     }
 
 
-def test_what_adopt_left_holds_nothing_up_after_a_silence_or_a_wiped_disk(tmp_path: Path) -> None:
-    """It tells of nothing that is delivered from here, and stands where ours stand: the user has seen it."""
+def test_adopt_leftovers_block_nothing(tmp_path: Path) -> None:
+    """Documents that adopt left block nothing after a silence or a wiped disk.
+
+    It tells of nothing that is delivered from here, and stands where ours stand: the user has seen it.
+    """
     gone = BEGIN + 4 * DAY
     pump = simulate(plan_of(74, outages=((gone + timedelta(minutes=20), gone + timedelta(hours=30)),)))
     with house(tmp_path, pump, now=gone, poll_s=(900, 1800)) as home:
@@ -379,8 +413,11 @@ def test_what_adopt_left_holds_nothing_up_after_a_silence_or_a_wiped_disk(tmp_pa
         assert len(home.treatments()) > held
 
 
-def test_an_older_bridges_numbers_are_no_proof_against_a_source_that_has_none(tmp_path: Path) -> None:
-    """What the older services told carries no record numbers: amount and time decide then."""
+def test_adopt_numbers_against_numberless_source(tmp_path: Path) -> None:
+    """An older bridge's numbers are no proof against a source that has none.
+
+    What the older services told carries no record numbers: amount and time decide then.
+    """
     at = datetime(2026, 3, 20, 12, tzinfo=timezone.utc)
     ours = Document(
         id="a",

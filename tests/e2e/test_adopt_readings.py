@@ -74,7 +74,8 @@ def inhabited(home: House, **how: Any) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("version", "numbered"), [("15.0.6", True), ("15.0.7", False)])
-def test_ours_take_the_place_of_the_older_bridges_readings(tmp_path: Path, version: str, numbered: bool) -> None:
+def test_adopt_readings_replaces(tmp_path: Path, version: str, numbered: bool) -> None:
+    """Our readings replace the older bridge's."""
     with living(tmp_path, version=version) as home:
         before = inhabited(home, numbered=numbered)
         held = home.ask("sync")
@@ -89,14 +90,16 @@ def test_ours_take_the_place_of_the_older_bridges_readings(tmp_path: Path, versi
         assert entries(home) == before
 
 
-def test_readings_of_another_time_zone_are_found_by_their_record_numbers(tmp_path: Path) -> None:
+def test_adopt_readings_other_time_zone(tmp_path: Path) -> None:
+    """Readings of another time zone are found by their record numbers."""
     with living(tmp_path) as home:
         before = inhabited(home, off=timedelta(hours=-3))
         assert home.ask("adopt", sink=CGM).status == 0
         assert (entries(home), others(home)) == (before, [])
 
 
-def test_warm_up_readings_that_an_earlier_adopt_left_go(tmp_path: Path) -> None:
+def test_adopt_readings_of_warm_up(tmp_path: Path) -> None:
+    """Warm-up readings that an earlier adopt left are deleted."""
     with living(tmp_path) as home:
         assert home.ask("sync").status == 0
         before = entries(home)
@@ -110,8 +113,11 @@ def test_warm_up_readings_that_an_earlier_adopt_left_go(tmp_path: Path) -> None:
         assert [doc["device"] for doc in others(home)] == [someones["device"]]
 
 
-def test_another_uploaders_readings_beside_ours_are_the_users_to_judge(tmp_path: Path) -> None:
-    """They are never deleted, and never doubled without a word."""
+def test_adopt_readings_other_uploader(tmp_path: Path) -> None:
+    """The user decides about another uploader's readings beside ours.
+
+    They are never deleted, and never doubled without a word.
+    """
     with living(tmp_path) as home:
         before = inhabited(home)
         copies = [{**as_older(each, numbered=False), "device": "xDrip"} for each in list(before.values())[:50]]
@@ -125,7 +131,8 @@ def test_another_uploaders_readings_beside_ours_are_the_users_to_judge(tmp_path:
         assert (entries(home), {doc["device"] for doc in others(home)}) == (before, {"xDrip"})
 
 
-def test_adopt_of_readings_through_the_command_line(tmp_path: Path) -> None:
+def test_adopt_readings_command_line(tmp_path: Path) -> None:
+    """The command line adopts readings."""
     with TandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=TABLE)
         home.run("sync")
@@ -174,7 +181,8 @@ def stored(item: Mapping[str, Any], minutes: float) -> StoredDocument:
         ({"sgv": 120, "device": "xDrip"}, 1, None),
     ],
 )
-def test_which_of_the_others_tells_the_same(item: Mapping[str, Any], minutes: float, same: bool | None) -> None:
+def test_adopt_readings_same_reading(item: Mapping[str, Any], minutes: float, same: bool | None) -> None:
+    """Which reading of another uploader is the same as ours."""
     content = {"type": "sgv", "sgv": 120, "pump": {"serial": "1", "events": [5]}}
     ours = Document(id="x", collection="entries", at=AT, content=content, unique_slot="sgv")
     (older,) = match_legacy_readings([ours], [stored(item, minutes)])
@@ -182,11 +190,13 @@ def test_which_of_the_others_tells_the_same(item: Mapping[str, Any], minutes: fl
     assert older.impossible is (item["sgv"] in (0, "junk", 5000))
 
 
-def test_another_uploaders_reading_where_ours_tell_nothing_is_nobodys_business() -> None:
+def test_adopt_readings_where_ours_are_missing() -> None:
+    """Another uploader's reading where we have none is left alone."""
     assert match_legacy_readings([], [stored({"sgv": 0, "device": "xDrip"}, 0)]) == []
 
 
-def test_an_entry_has_a_time_however_its_uploader_wrote_it() -> None:
+def test_adopt_readings_time_formats() -> None:
+    """An entry has a time however its uploader wrote it."""
     assert time_of({"date": 1774008000000, "dateString": "2026-03-20T12:00:00+0000"}) == AT
     assert time_of({"date": 1774008000000, "dateString": "Fri Mar 20 12:00:00 CET 2026"}) == AT
     assert time_of({"date": "junk"}) is None

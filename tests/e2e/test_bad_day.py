@@ -34,7 +34,8 @@ def harm(home: Path) -> Path:
     return path
 
 
-def test_damage_is_told_with_file_line_and_the_next_command(home: Path) -> None:
+def test_corruption_message(home: Path) -> None:
+    """Corruption is reported with file, line and the next command."""
     path = harm(home)
     for words in (("log", "check"), ("events",), ("backup", str(home))):
         done = run(home, "--config", "config.toml", *words)
@@ -55,7 +56,8 @@ def test_damage_is_told_with_file_line_and_the_next_command(home: Path) -> None:
     assert run(home, "--config", "config.toml", "log", "check").returncode == 0
 
 
-def test_beside_an_owner_a_backup_is_made_and_nothing_is_repaired_or_put_back(home: Path) -> None:
+def test_commands_beside_an_owner(home: Path) -> None:
+    """Beside an owner a backup is made; nothing is repaired or restored."""
     harmed = harm(home).read_bytes()
     with FolderLock(home / "data"):
         for words in (("log", "repair"), ("restore", "b.tar.gz")):
@@ -71,7 +73,8 @@ def test_beside_an_owner_a_backup_is_made_and_nothing_is_repaired_or_put_back(ho
     assert "not in this file" in done.stdout
 
 
-def test_a_backup_goes_into_another_folder_and_only_there(home: Path) -> None:
+def test_backup_into_other_folder(home: Path) -> None:
+    """A backup goes into another folder and only there."""
     assert run(home, "--config", "config.toml", "backup", "b.tar.gz").returncode == 0
     taken = run(home, "--config", "config.toml", "restore", "b.tar.gz")
     assert taken.returncode == 2

@@ -57,9 +57,8 @@ def config(tmp_path: Path) -> Path:
         ("[nightscout]", "[daemon]\npoll_min = 0\n[nightscout]", ["daemon.poll_min", "0"]),
     ],
 )  # fmt: skip
-def test_a_wrong_configuration_is_told_and_nothing_is_written(
-    tmp_path: Path, config: Path, old: str, new: str, words: list[str]
-) -> None:
+def test_wrong_configuration(tmp_path: Path, config: Path, old: str, new: str, words: list[str]) -> None:
+    """A wrong configuration is reported, and nothing is written."""
     text = config.read_text()
     assert old in text
     config.write_text(text.replace(old, new))
@@ -83,10 +82,11 @@ def test_a_wrong_configuration_is_told_and_nothing_is_written(
         ({'password = "a password"': 'password_file = "."'}, 2),
     ],
 )
-def test_a_secret_on_a_disk_that_is_not_mounted_yet_is_no_matter_of_usage(
-    tmp_path: Path, config: Path, changes: dict[str, str], status: int
-) -> None:
-    """systemd starts the service again after 1 and never after 2."""
+def test_secret_not_mounted_yet(tmp_path: Path, config: Path, changes: dict[str, str], status: int) -> None:
+    """A secret on a disk that is not mounted yet does not count as wrong usage.
+
+    systemd starts the service again after 1 and never after 2.
+    """
     text = config.read_text()
     for old, new in changes.items():
         text = text.replace(old, new)
@@ -98,14 +98,16 @@ def test_a_secret_on_a_disk_that_is_not_mounted_yet_is_no_matter_of_usage(
         assert "missing;" not in done.stderr
 
 
-def test_a_configuration_on_a_disk_that_is_not_mounted_yet_is_no_matter_of_usage(tmp_path: Path) -> None:
+def test_configuration_not_mounted_yet(tmp_path: Path) -> None:
+    """A configuration on a disk that is not mounted yet does not count as wrong usage."""
     done = run(tmp_path, "--config", "/nowhere/at-all/config.toml", "run")
     assert done.returncode == 1
     assert "/nowhere/at-all" in done.stderr
     assert "mounted" in done.stderr
 
 
-def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path, config: Path) -> None:
+def test_data_folder_cannot_be_made(tmp_path: Path, config: Path) -> None:
+    """A data folder that cannot be created is reported."""
     config.write_text(config.read_text().replace("/data", "/config.toml/data"))
     for command, status in (("sync", 2), ("run", 2), ("check", 9)):
         done = run(tmp_path, "--config", str(config), command)
@@ -115,7 +117,8 @@ def test_a_data_folder_that_cannot_be_made_is_told(tmp_path: Path, config: Path)
         assert "sudo" in said
 
 
-def test_a_data_folder_that_cannot_be_made_yet_is_tried_again_by_systemd(tmp_path: Path, config: Path) -> None:
+def test_data_folder_not_mounted_yet(tmp_path: Path, config: Path) -> None:
+    """If a data folder cannot be created yet, systemd tries again."""
     folder = "/proc/nowhere/data"  # where nobody may make one, root neither
     config.write_text(config.read_text().replace(f"{tmp_path}/data", folder))
     for command, status in (("sync", 1), ("run", 1), ("check", 9)):
@@ -124,7 +127,8 @@ def test_a_data_folder_that_cannot_be_made_yet_is_tried_again_by_systemd(tmp_pat
         assert f"data_dir: {folder} cannot be created" in done.stdout + done.stderr
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path, config: Path) -> None:
+def test_all_problems_at_once(tmp_path: Path, config: Path) -> None:
+    """All problems are reported at once."""
     config.write_text('timezone = "Nowhere"\nfoo = 1\n[sources.tandem]\nemail = 5\n')
     done = run(tmp_path, "--config", str(config), "sync")
     assert done.returncode == 2
@@ -132,7 +136,8 @@ def test_all_problems_are_told_at_once(tmp_path: Path, config: Path) -> None:
         assert f"{config}: {word}" in done.stderr
 
 
-def test_no_configuration_at_all_says_where_one_may_be(tmp_path: Path) -> None:
+def test_no_configuration(tmp_path: Path) -> None:
+    """Without a configuration, the message says where one may be."""
     if Path("/etc/tconnectsync/config.toml").exists():
         pytest.skip("this machine has a configuration")
     done = run(tmp_path, "sync")
@@ -142,7 +147,8 @@ def test_no_configuration_at_all_says_where_one_may_be(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_configuration_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_configuration_file(tmp_path: Path) -> None:
+    """A configuration file that does not exist is named."""
     done = run(tmp_path, "--config", "nowhere.toml", "status")
     assert done.returncode == 2
     assert "nowhere.toml" in done.stderr
@@ -165,7 +171,8 @@ def test_a_configuration_file_that_is_not_there_is_named(tmp_path: Path) -> None
         (["adopt", "nightscout-treatments", "--skip", "--dry-run"], ["--skip"]),
     ],
 )  # fmt: skip
-def test_wrong_usage_is_told(tmp_path: Path, config: Path, words: list[str], told: list[str]) -> None:
+def test_wrong_usage(tmp_path: Path, config: Path, words: list[str], told: list[str]) -> None:
+    """Wrong usage is reported."""
     done = run(tmp_path, "--config", str(config), *words)
     assert done.returncode == 2
     for word in told:
@@ -173,7 +180,8 @@ def test_wrong_usage_is_told(tmp_path: Path, config: Path, words: list[str], tol
     assert not (tmp_path / "data").exists()
 
 
-def test_a_sink_that_is_off_is_told_with_the_way_to_turn_it_on(tmp_path: Path, config: Path) -> None:
+def test_sink_that_is_off(tmp_path: Path, config: Path) -> None:
+    """A sink that is off is reported with the way to turn it on."""
     config.write_text(config.read_text() + "[sinks.nightscout-iob]\nenabled = false\n")
     done = run(tmp_path, "--config", str(config), "replay", "nightscout-iob")
     assert done.returncode == 2
@@ -181,7 +189,8 @@ def test_a_sink_that_is_off_is_told_with_the_way_to_turn_it_on(tmp_path: Path, c
     assert "nightscout-treatments" in done.stderr
 
 
-def test_readers_have_something_to_say_before_the_first_sync(tmp_path: Path, config: Path) -> None:
+def test_queries_before_first_sync(tmp_path: Path, config: Path) -> None:
+    """Commands that only look have something to say before the first sync."""
     for words, told in (
         (("status",), "tconnectsync sync"),
         (("events",), ""),
@@ -196,7 +205,8 @@ def test_readers_have_something_to_say_before_the_first_sync(tmp_path: Path, con
     assert not (tmp_path / "data").exists()
 
 
-def test_help_teaches_without_a_configuration(tmp_path: Path) -> None:
+def test_help_without_configuration(tmp_path: Path) -> None:
+    """Help works without a configuration."""
     overview = run(tmp_path, "--help")
     assert overview.returncode == 0
     for word in ("sync", "run", "backfill", "replay", "demo", "Exit status", "TCONNECT_EMAIL"):

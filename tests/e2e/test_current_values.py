@@ -79,7 +79,8 @@ def verified(running: InProcessEngine, sink: str) -> ComparisonReport:
     return tally
 
 
-def test_a_stopped_pump_is_shown_stopped_and_its_alarm_is_announced_with_its_age(home: Home) -> None:
+def test_stopped_pump_and_alarm(home: Home) -> None:
+    """A stopped pump is shown as stopped, and its alarm is announced with its age."""
     running, site, _ = home
     (announced,) = of_type(site, "Announcement")
     assert re.fullmatch(r"Occlusion alarm at 07:35, 3[67] minutes ago", announced["notes"])
@@ -96,14 +97,16 @@ def test_a_stopped_pump_is_shown_stopped_and_its_alarm_is_announced_with_its_age
     assert compare(A_PUMP.truth, site.documents("treatments"), window=window).lines() == []
 
 
-def test_a_bolus_shows_its_glucose_in_the_sites_units(home: Home) -> None:
+def test_bolus_glucose_units(home: Home) -> None:
+    """A bolus shows its glucose in the site's units."""
     _, site, _ = home
     shown = [each for each in site.documents("treatments") if "glucose" in each]
     assert shown
     assert all(each["units"] == "mmol" and 2 < each["glucose"] < 30 for each in shown)
 
 
-def test_a_status_and_a_profile_that_were_lost_come_back_and_nobody_is_called_twice(home: Home) -> None:
+def test_lost_status_and_profile(home: Home) -> None:
+    """A lost status and profile are sent again, and no phone rings twice."""
     running, site, clock = home
     clock.sleep(240)
     statuses = {each["identifier"] for each in site.documents("devicestatus") if each["sink"].endswith("device-status")}
@@ -123,7 +126,8 @@ def test_a_status_and_a_profile_that_were_lost_come_back_and_nobody_is_called_tw
     assert differences(running)["device-status"] == []
 
 
-def test_a_profile_that_a_real_site_lost_comes_back(tmp_path: Path, site: Site) -> None:
+def test_lost_profile_on_real_nightscout(tmp_path: Path, site: Site) -> None:
+    """A profile that a real site lost is sent again."""
     clock = FakeClock(SYNCED)
     with TandemCloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud, contextlib.ExitStack() as stack:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=1, more=MORE)

@@ -50,7 +50,8 @@ def world(pump: SimulatedPump, tmp_path: Path) -> Iterator[SyncSetup]:
 # --- systemd ----------------------------------------------------------------------------------------------------------
 
 
-def test_it_is_ready_feeds_the_watchdog_delivers_and_stops(world: SyncSetup, pump: SimulatedPump) -> None:
+def test_daemon_life(world: SyncSetup, pump: SimulatedPump) -> None:
+    """The daemon is ready, feeds the watchdog, delivers and stops."""
     with daemon(world.home, WATCHDOG_USEC="300000") as living:
         world.settled(living)
         eventually(lambda: living.heard.count("WATCHDOG=1") >= 5, "the watchdog is fed while nothing is to do")
@@ -89,10 +90,11 @@ def tconnectsync_sources():
 """
 
 
-def test_it_stops_in_time_whatever_it_waits_for_and_loses_nothing(
-    world: SyncSetup, pump: SimulatedPump, tmp_path: Path
-) -> None:
-    """A call that no signal gets out of, a cloud that does not answer, and a site that does not."""
+def test_daemon_stops_in_time(world: SyncSetup, pump: SimulatedPump, tmp_path: Path) -> None:
+    """The daemon stops in time, whatever it waits for, and loses nothing.
+
+    A call that no signal gets out of, a cloud that does not answer, and a site that does not.
+    """
     hangs_s = 12.0
     stuck, unheard, undelivered = (
         Installation(tmp_path / name, world.cloud, world.site.url, world.site.secret, ZONE, 3) for name in "abc"
@@ -131,7 +133,8 @@ def test_it_stops_in_time_whatever_it_waits_for_and_loses_nothing(
     world.treatments()
 
 
-def test_a_reload_takes_what_changed_and_refuses_what_is_wrong(world: SyncSetup) -> None:
+def test_daemon_reload(world: SyncSetup) -> None:
+    """A reload takes what changed and refuses what is wrong."""
     with daemon(world.home) as living:
         world.settled(living)
         assert "Site Change" in {doc["eventType"] for doc in world.site.documents("treatments")}
@@ -164,9 +167,8 @@ def test_a_reload_takes_what_changed_and_refuses_what_is_wrong(world: SyncSetup)
 # --- commands beside it -----------------------------------------------------------------------------------------------
 
 
-def test_commands_work_beside_it_and_what_changes_something_is_handed_to_it(
-    world: SyncSetup, pump: SimulatedPump
-) -> None:
+def test_commands_beside_daemon(world: SyncSetup, pump: SimulatedPump) -> None:
+    """Commands work beside the daemon; those that change something are handed over to it."""
     home = world.home
     today = datetime.now(timezone.utc).date()
     with daemon(home) as living:
@@ -222,7 +224,9 @@ def test_commands_work_beside_it_and_what_changes_something_is_handed_to_it(
     assert world.differences(pump, 4) == []
 
 
-def test_what_the_site_refuses_is_set_aside_and_can_be_tried_again_or_dropped(world: SyncSetup) -> None:
+def test_daemon_dead_letters(world: SyncSetup) -> None:
+    """Documents that the site refuses are set aside and can be tried again or dropped."""
+
     def is_site_change(document: Any) -> bool:
         return document.get("eventType") == "Site Change"
 
@@ -245,7 +249,8 @@ def test_what_the_site_refuses_is_set_aside_and_can_be_tried_again_or_dropped(wo
         living.stop()
 
 
-def test_a_sink_that_stopped_itself_goes_on_when_it_is_told_to(world: SyncSetup) -> None:
+def test_daemon_resume(world: SyncSetup) -> None:
+    """A sink that stopped itself resumes on command."""
     home = world.home
     world.site.refuses, world.site.refusal_status = lambda document: "eventType" in document, 400
     with daemon(home) as living:
@@ -269,7 +274,8 @@ def test_a_sink_that_stopped_itself_goes_on_when_it_is_told_to(world: SyncSetup)
     undisturbed(world)
 
 
-def test_a_request_that_cannot_be_done_does_not_end_it(world: SyncSetup) -> None:
+def test_daemon_impossible_request(world: SyncSetup) -> None:
+    """A request that cannot be done does not end the daemon."""
     from tconnectsync.daemon.control import SOCKET_NAME, ask
     from tconnectsync.jobs.messages import Request, Result
 
@@ -285,8 +291,11 @@ def test_a_request_that_cannot_be_done_does_not_end_it(world: SyncSetup) -> None
         living.stop()
 
 
-def test_each_delivery_is_one_line_in_the_log(world: SyncSetup) -> None:
-    """With the number of documents and the time of the newest, however many batches it takes; none when nothing was sent."""
+def test_delivery_is_one_log_line(world: SyncSetup) -> None:
+    """Each delivery is one line in the log.
+
+    With the number of documents and the time of the newest, however many batches it takes; none when nothing was sent.
+    """
     with daemon(world.home) as living:
         world.settled(living)
         lines = [line for line in living.log.splitlines() if f"delivered sink={TREATMENTS} " in line]

@@ -22,7 +22,8 @@ def at_of(row: dict[str, str]) -> datetime:
     return datetime.fromisoformat(row["time"].replace("Z", "+00:00"))
 
 
-def test_every_dose_of_the_pump_is_in_the_files_once(tmp_path: Path) -> None:
+def test_files_hold_every_dose_once(tmp_path: Path) -> None:
+    """Every dose of the pump is in the files once."""
     pump, files = recent_pump(3), tmp_path / "files"
     table = f'[sinks.file]\nenabled = true\nfolder = "{files}"\nformat = "csv"\n'
     with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:

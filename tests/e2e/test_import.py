@@ -73,7 +73,8 @@ def saved(fetched: Any, tmp_path: Path) -> Iterator[Saved]:
         yield Saved(home, fresh, site, fresh_site, serial, file, (days[0], days[-1]))
 
 
-def test_a_file_gives_the_site_what_fetching_gives_it(saved: Saved) -> None:
+def test_import_equals_fetching(saved: Saved) -> None:
+    """A file gives the site the same as fetching."""
     words = saved.imported(str(saved.file), "--pump", saved.serial)
     count = saved.file.read_bytes().count(b'"sequenceNumber"')
     assert f"{count:,} new pump events, 0 were in the log already" in words
@@ -87,21 +88,24 @@ def test_a_file_gives_the_site_what_fetching_gives_it(saved: Saved) -> None:
     assert saved.treatments(saved.fresh_site) == there
 
 
-def test_after_fetching_nothing_is_new(saved: Saved) -> None:
+def test_import_after_fetching(saved: Saved) -> None:
+    """After fetching, nothing in the file is new."""
     numbered = [record for record in saved.records(saved.fetched) if record.get("seq") is not None]
     words = saved.imported(str(saved.file), "--pump", saved.serial, home=saved.fetched)
     assert "\n0 new pump events" in f"\n{words}"
     assert [record for record in saved.records(saved.fetched) if record.get("seq") is not None] == numbered
 
 
-def test_fetching_after_an_import_finds_nothing_new(saved: Saved) -> None:
+def test_fetching_after_import(saved: Saved) -> None:
+    """Fetching after an import finds nothing new."""
     saved.imported(str(saved.file), "--pump", saved.serial)
     numbered = [record for record in saved.records(saved.fresh) if record.get("seq") is not None]
     saved.fresh.run("sync")
     assert [record for record in saved.records(saved.fresh) if record.get("seq") is not None] == numbered
 
 
-def test_a_truncated_file_is_refused_whole_with_the_position(saved: Saved) -> None:
+def test_import_truncated_file(saved: Saved) -> None:
+    """A truncated file is refused as a whole, with the position."""
     text = saved.file.read_bytes()
     other = saved.file.with_name("cut.json")
     other.write_bytes(text[:-50])
@@ -114,14 +118,16 @@ def test_a_truncated_file_is_refused_whole_with_the_position(saved: Saved) -> No
     assert saved.records(saved.fresh) != []
 
 
-def test_a_wrong_serial_number_is_refused(saved: Saved) -> None:
+def test_import_wrong_serial(saved: Saved) -> None:
+    """A wrong serial number is refused."""
     before = saved.records(saved.fetched)
     words = saved.imported(str(saved.file), "--pump", "7654321", home=saved.fetched, expect=(2,))
     assert f"--pump {saved.serial}" in words
     assert saved.records(saved.fetched) == before
 
 
-def test_what_is_no_file_is_refused(saved: Saved) -> None:
+def test_import_not_a_file(saved: Saved) -> None:
+    """A path that is no file is refused."""
     assert "does not exist" in saved.imported(str(saved.file) + "x", expect=(2,))
     saved.file.write_text("hello")
     words = saved.imported(str(saved.file), "--pump", saved.serial, expect=(2,))
@@ -130,7 +136,8 @@ def test_what_is_no_file_is_refused(saved: Saved) -> None:
     assert "is a directory" in saved.imported(str(saved.file.parent), expect=(2,))
 
 
-def test_the_daemon_takes_the_file(saved: Saved) -> None:
+def test_import_through_daemon(saved: Saved) -> None:
+    """The daemon imports the file."""
     with daemon(saved.fresh) as living:
         living.wait_for("started")
         relative = os.path.relpath(saved.file)
@@ -144,12 +151,14 @@ def test_the_daemon_takes_the_file(saved: Saved) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_told(saved: Saved) -> None:
+def test_import_unreadable_file(saved: Saved) -> None:
+    """A file that may not be read is reported."""
     saved.file.chmod(0)
     assert "not readable" in saved.imported(str(saved.file), expect=(2,))
 
 
-def test_the_older_websites_export_reaches_the_site_once(saved: Saved) -> None:
+def test_import_older_export(saved: Saved) -> None:
+    """The older website's export reaches the site once."""
     header = "Type,BolusRequestID,BolusCompletionID,CompletionDateTime,InsulinDelivered,BolusIsComplete,EventDateTime,CarbSize"
     rows = [
         '"Bolus","7001","7001","2021-04-01T12:58:26","13.53","1","2021-04-01T12:58:26","75"',

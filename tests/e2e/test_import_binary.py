@@ -70,7 +70,8 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
         yield Worlds(home, site, fetched[0]["pump"], records)
 
 
-def test_the_older_form_gives_the_site_what_fetching_gives_it(worlds: Worlds, tmp_path: Path) -> None:
+def test_import_binary_equals_fetching(worlds: Worlds, tmp_path: Path) -> None:
+    """The binary form gives the site the same as fetching."""
     file = tmp_path / "saved.txt"
     file.write_bytes(b'"' + as_text(worlds.records, 10**9) + b'"')
     with SimulatedNightscout(api_secret="a long secret") as site:
@@ -96,7 +97,8 @@ def test_the_older_form_gives_the_site_what_fetching_gives_it(worlds: Worlds, tm
         assert by_identity(site.documents("treatments")) == there
 
 
-def test_after_fetching_nothing_of_the_older_form_is_new(worlds: Worlds, tmp_path: Path) -> None:
+def test_import_binary_after_fetching(worlds: Worlds, tmp_path: Path) -> None:
+    """After fetching, nothing of the binary form is new."""
     file = tmp_path / "saved.bin"
     file.write_bytes(b"".join(worlds.records))
     before = events_of(worlds.fetched)
@@ -105,7 +107,8 @@ def test_after_fetching_nothing_of_the_older_form_is_new(worlds: Worlds, tmp_pat
     assert events_of(worlds.fetched) == before
 
 
-def test_a_damaged_file_is_refused_whole_with_the_position(worlds: Worlds, tmp_path: Path) -> None:
+def test_import_binary_corrupt_file(worlds: Worlds, tmp_path: Path) -> None:
+    """A corrupt file is refused as a whole, with the position."""
     file = tmp_path / "saved.bin"
     content = b"".join(worlds.records)
     file.write_bytes(content[:52_000] + b"\xff" + content[52_001:])

@@ -76,7 +76,8 @@ def place(tmp_path: Path, cloud: TandemCloud, capsys: pytest.CaptureFixture[str]
         yield Place(tmp_path, cloud, clock, site, capsys, answers)
 
 
-def test_what_it_writes_syncs_at_once(place: Place) -> None:
+def test_init_result_syncs(place: Place) -> None:
+    """The configuration that init writes syncs at once."""
     status, said = place.init("--set", "sources.tandem.history_days=1", "--set", "sinks.nightscout-iob.enabled=false")
     assert (status, "Written" in said) == (0, True), said
     assert "BAD" not in said
@@ -89,7 +90,8 @@ def test_what_it_writes_syncs_at_once(place: Place) -> None:
     assert place.site.count("activity") == 0
 
 
-def test_a_wrong_password_writes_nothing(place: Place) -> None:
+def test_init_wrong_password(place: Place) -> None:
+    """A wrong password writes nothing."""
     status, said = place.init(TCONNECT_PASSWORD="not the password")
     assert status == 9
     assert "BAD" in said
@@ -98,7 +100,8 @@ def test_a_wrong_password_writes_nothing(place: Place) -> None:
     assert not place.path.exists()
 
 
-def test_an_account_of_the_other_region_writes_nothing(place: Place) -> None:
+def test_init_other_region(place: Place) -> None:
+    """An account of the other region writes nothing."""
     there = {name: value.replace("/us/", "/eu/") for name, value in place.cloud.endpoints.items()}
     more = [f"--set=sources.tandem.endpoints.{name}={value}" for name, value in there.items()]
     status, said = place.init(*more, TCONNECT_REGION="EU")
@@ -107,7 +110,8 @@ def test_an_account_of_the_other_region_writes_nothing(place: Place) -> None:
     assert not place.path.exists()
 
 
-def test_a_wrong_api_secret_writes_nothing(place: Place) -> None:
+def test_init_wrong_api_secret(place: Place) -> None:
+    """A wrong API secret writes nothing."""
     status, said = place.init(NS_SECRET="a wrong secret")
     assert status == 9
     assert "BAD" in said
@@ -116,7 +120,8 @@ def test_a_wrong_api_secret_writes_nothing(place: Place) -> None:
     assert not place.path.exists()
 
 
-def test_an_address_without_an_api_writes_nothing(place: Place) -> None:
+def test_init_address_without_api(place: Place) -> None:
+    """An address without an API writes nothing."""
     status, said = place.init(NS_URL=place.cloud.endpoints["data"])
     assert status == 9
     assert "BAD" in said
@@ -124,13 +129,15 @@ def test_an_address_without_an_api_writes_nothing(place: Place) -> None:
     assert not place.path.exists()
 
 
-def test_a_site_that_is_away_writes_nothing_without_no_check(place: Place) -> None:
+def test_init_site_away(place: Place) -> None:
+    """A site that is away writes nothing unless ``--no-check`` is given."""
     status, said = place.init(NS_URL="http://127.0.0.1:1/")
     assert (status, "127.0.0.1" in said) == (9, True)
     assert place.init("--no-check", NS_URL="http://127.0.0.1:1/")[0] == 0
 
 
-def test_a_zone_that_the_pumps_clock_is_ahead_of_writes_nothing_and_names_the_right_one(place: Place) -> None:
+def test_init_wrong_zone(place: Place) -> None:
+    """A zone that the pump's clock is ahead of writes nothing, and the right one is named."""
     status, said = place.init(TIMEZONE_NAME="America/Los_Angeles")
     assert status == 9
     assert "it is not set to that zone" in said
@@ -138,7 +145,8 @@ def test_a_zone_that_the_pumps_clock_is_ahead_of_writes_nothing_and_names_the_ri
     assert not place.path.exists()
 
 
-def test_a_pump_that_may_only_be_late_is_pointed_out(place: Place) -> None:
+def test_init_late_pump(place: Place) -> None:
+    """A pump that may only be late is pointed out."""
     status, said = place.init(TIMEZONE_NAME="Europe/Berlin")
     assert status == 0
     assert "LOOK" in said
@@ -146,9 +154,8 @@ def test_a_pump_that_may_only_be_late_is_pointed_out(place: Place) -> None:
 
 
 @pytest.mark.parametrize(("typed", "written"), [("\n", ZONE), ("America/Denver\n", "America/Denver")])
-def test_at_a_terminal_the_zone_of_the_pumps_clock_is_offered(
-    place: Place, typed: str, written: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_init_offers_zone(place: Place, typed: str, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a terminal, the zone of the pump's clock is offered."""
     terminal = io.StringIO(typed)
     monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdin", terminal)
@@ -157,7 +164,8 @@ def test_at_a_terminal_the_zone_of_the_pumps_clock_is_offered(
     assert load_config(place.path, {}, load_plugins()).timezone == written
 
 
-def test_check_says_so_too_until_the_log_knows_better(place: Place) -> None:
+def test_check_zone_before_first_sync(place: Place) -> None:
+    """``check`` says so too until the log knows better."""
     assert place.init("--no-check", TIMEZONE_NAME="America/Los_Angeles")[0] == 0
     status, said = place.run("--config", str(place.path), "check")
     assert (status, "it is not set to that zone" in said) == (9, True)

@@ -68,8 +68,11 @@ def killed_while_answering(site: SimulatedNightscout, collection: str, living: R
 
 
 @pytest.mark.parametrize("seed", [2])
-def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(seed: int, tmp_path: Path) -> None:
-    """First sync, late uploads, backfill and replay, each through several deaths."""
+def test_killed_at_any_moment(seed: int, tmp_path: Path) -> None:
+    """Killed at any moment, it ends as if nothing had happened.
+
+    First sync, late uploads, backfill and replay, each through several deaths.
+    """
     rng = Random(seed)
     pump = recent_pump(13, seed=40 + seed, late_share=0.2)
     phone = ShiftedClock(timedelta(days=-3))
@@ -97,7 +100,8 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(seed: int, tmp_
         undisturbed(world, backfill)
 
 
-def test_a_catch_up_goes_on_behind_the_last_finished_window(tmp_path: Path) -> None:
+def test_catch_up_resumes(tmp_path: Path) -> None:
+    """Catching up resumes behind the last finished window."""
     pump = recent_pump(40)
     with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=35)
@@ -126,8 +130,10 @@ def test_a_catch_up_goes_on_behind_the_last_finished_window(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("collection", ["treatments", "activity", "devicestatus"])
-def test_what_was_stored_when_the_daemon_died_is_not_stored_twice(collection: str, tmp_path: Path) -> None:
-    """Activity and device status keep whatever they are sent: an answer that nobody heard must not make it two.
+def test_killed_after_storing(collection: str, tmp_path: Path) -> None:
+    """Documents that were stored when the daemon died are not stored twice.
+
+    Activity and device status keep whatever they are sent: an answer that nobody heard must not make it two.
 
     Each in an installation of its own: which sink is served first is nobody's promise.
     """

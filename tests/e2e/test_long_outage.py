@@ -31,8 +31,11 @@ def waited(running: InProcessEngine, when: datetime) -> None:
         running.clock.sleep(min(900.0, (when - running.clock.now()).total_seconds()))
 
 
-def test_thirty_days_without_the_cloud_are_named_and_then_there_without_a_hole_and_once(tmp_path: Path) -> None:
-    """Daylight saving begins meanwhile, the daemon is started anew each week, and the user asks now and then."""
+def test_thirty_days_without_cloud(tmp_path: Path) -> None:
+    """Thirty days without the cloud are reported, and then everything is there once, without a hole.
+
+    Daylight saving begins meanwhile, the daemon is started anew each week, and the user asks now and then.
+    """
     plan = SimulationPlan(seed=28, zone=ZONE, start=BEGIN.date(), days=36, late_share=0.1, late_max_h=12.0)
     pump, clock = simulate(plan), FakeClock(FIRST)
     with (

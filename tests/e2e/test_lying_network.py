@@ -142,9 +142,10 @@ def inflicted(world: FaultyNetwork, side: str, method: str, kind: str) -> Iterat
 @pytest.mark.parametrize(
     ("side", "method", "kind", "told"), TABLE, ids=["-".join(filter(None, row[:3])) for row in TABLE]
 )
-def test_a_fault_is_named_while_it_lasts_leaves_nothing_behind_and_tells_no_secret(
+def test_fault_named_and_recovered(
     tmp_path: Path, calm: Path, caplog: pytest.LogCaptureFixture, side: str, method: str, kind: str, told: Told
 ) -> None:
+    """A fault is named while it lasts, leaves nothing behind and reveals no secret."""
     clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         caplog.set_level("DEBUG", "tconnectsync")
@@ -193,9 +194,10 @@ LOGIN_FAULTS = [
 
 
 @pytest.mark.parametrize(("step", "kind"), LOGIN_FAULTS)
-def test_a_login_that_fails_on_its_way_is_told_and_not_stormed(
+def test_login_fails_on_its_way(
     tmp_path: Path, calm: Path, caplog: pytest.LogCaptureFixture, step: str, kind: str
 ) -> None:
+    """A login that fails on its way is reported and not repeated quickly."""
     clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         caplog.set_level("DEBUG", "tconnectsync")
@@ -217,7 +219,8 @@ def test_a_login_that_fails_on_its_way_is_told_and_not_stormed(
         assert world.tales(caplog.text) == []
 
 
-def test_refused_credentials_are_tried_once_and_not_again_until_somebody_says_so(tmp_path: Path, calm: Path) -> None:
+def test_refused_credentials_tried_once(tmp_path: Path, calm: Path) -> None:
+    """Refused credentials are tried once, and again only after a command."""
     clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         running, proxy = world.running, world.to_cloud
@@ -241,9 +244,8 @@ def test_refused_credentials_are_tried_once_and_not_again_until_somebody_says_so
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_whichever_request_to_the_site_is_carried_out_without_an_answer(
-    tmp_path: Path, calm: Path, number: int
-) -> None:
+def test_site_request_without_answer(tmp_path: Path, calm: Path, number: int) -> None:
+    """Any request to the site may be carried out without an answer."""
     clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         proxy, kind = world.to_site, "reset_after"
@@ -254,8 +256,11 @@ def test_whichever_request_to_the_site_is_carried_out_without_an_answer(
         assert world.documents() == documents_without_faults(calm, "15.0.6")
 
 
-def test_a_site_that_is_upgraded_between_two_cycles_keeps_one_of_each(tmp_path: Path, calm: Path) -> None:
-    """Up over 15.0.7, where the identifier becomes the key, in the middle of unanswered writes; and back."""
+def test_site_upgraded_between_cycles(tmp_path: Path, calm: Path) -> None:
+    """A site that is upgraded between two cycles keeps one of each document.
+
+    Up over 15.0.7, where the identifier becomes the key, in the middle of unanswered writes; and back.
+    """
     clock = FakeClock(FIRST)
     with SimulatedNightscout(version="14.2.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         running = world.running
@@ -274,7 +279,8 @@ def test_a_site_that_is_upgraded_between_two_cycles_keeps_one_of_each(tmp_path: 
         assert world.documents() == documents_without_faults(calm, "15.0.6")
 
 
-def test_a_document_that_the_site_loses_in_silence_is_found_and_brought_back(tmp_path: Path, calm: Path) -> None:
+def test_site_loses_document(tmp_path: Path, calm: Path) -> None:
+    """A document that the site loses silently is found and sent again."""
     clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         world.to_site.faults.add(ProxyFault("loses_one", path="treatments"))
@@ -288,8 +294,11 @@ def test_a_document_that_the_site_loses_in_silence_is_found_and_brought_back(tmp
         assert world.documents() == expected
 
 
-def test_writes_that_are_carried_out_twice_leave_one_of_each(tmp_path: Path, calm: Path) -> None:
-    """A device status has no key at the site: one of the last hour is found by looking, an older one is history."""
+def test_site_writes_twice(tmp_path: Path, calm: Path) -> None:
+    """Writes that are carried out twice leave one of each document.
+
+    A device status has no key at the site: one of the last hour is found by looking, an older one is history.
+    """
     clock = FakeClock(FIRST)
     with SimulatedNightscout(version="15.0.6", now=clock.now) as site, faulty_network(tmp_path, site, clock) as world:
         world.to_site.faults.add(ProxyFault("twice", times=ALWAYS))
@@ -318,7 +327,8 @@ REAL = [
 
 
 @pytest.mark.parametrize(("method", "kind"), REAL)
-def test_the_same_with_a_real_nightscout(tmp_path: Path, calm: Path, site: Site, method: str, kind: str) -> None:
+def test_faults_with_real_nightscout(tmp_path: Path, calm: Path, site: Site, method: str, kind: str) -> None:
+    """The same with a real Nightscout."""
     clock = FakeClock(FIRST)
     with faulty_network(tmp_path, site, clock) as world:
         running, proxy = world.running, world.to_site
@@ -337,8 +347,11 @@ def test_the_same_with_a_real_nightscout(tmp_path: Path, calm: Path, site: Site,
 
 @pytest.mark.parametrize("seed", range(int(LIES or "2")))
 @pytest.mark.parametrize("version", ["15.0.6", "15.0.7"])
-def test_faults_by_chance_on_both_sides_at_once(tmp_path: Path, calm: Path, version: str, seed: int) -> None:
-    """A third of all requests meets some fault, the engine is opened again now and then, and nothing is left of it."""
+def test_faults_by_chance(tmp_path: Path, calm: Path, version: str, seed: int) -> None:
+    """Faults by chance on both sides at once leave nothing behind.
+
+    A third of all requests meets some fault, the engine is opened again now and then, and nothing is left of it.
+    """
     clock = FakeClock(FIRST)
     with (
         SimulatedNightscout(version=version, now=clock.now) as site,

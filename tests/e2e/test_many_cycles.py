@@ -30,8 +30,11 @@ def lived(running: InProcessEngine, days: float, **kills: int) -> None:
         running.reopen()
 
 
-def test_late_uploads_a_clock_change_and_restarts_end_in_the_truth(tmp_path: Path) -> None:
-    """Over the change of daylight saving, with the clock set two days after it and a fifth of the records late."""
+def test_late_uploads_clock_change_restarts(tmp_path: Path) -> None:
+    """Late uploads, a clock change and restarts end in the truth.
+
+    Over the change of daylight saving, with the clock set two days after it and a fifth of the records late.
+    """
     plan = SimulationPlan(seed=21, zone=ZONE, start=BEGIN.date(), days=11, late_share=0.2, late_max_h=48)
     pump = simulate(plan)
     clock = FakeClock(BEGIN + timedelta(days=2))
@@ -52,7 +55,8 @@ def test_late_uploads_a_clock_change_and_restarts_end_in_the_truth(tmp_path: Pat
         running.engine.close()
 
 
-def test_a_site_that_fails_now_and_then_ends_up_the_same(tmp_path: Path) -> None:
+def test_site_fails_now_and_then(tmp_path: Path) -> None:
+    """A site that fails now and then ends up the same."""
     plan = SimulationPlan(seed=22, zone=ZONE, start=BEGIN.date(), days=6, late_share=0.1, late_max_h=12)
     pump = simulate(plan)
     clock = FakeClock(BEGIN + timedelta(days=2))
@@ -83,7 +87,8 @@ def test_a_site_that_fails_now_and_then_ends_up_the_same(tmp_path: Path) -> None
         running.engine.close()
 
 
-def test_a_flight_and_the_way_back_are_where_they_were_in_true_time(tmp_path: Path) -> None:
+def test_flight_and_return(tmp_path: Path) -> None:
+    """A flight and the way back are where they were in true time."""
     away = Flight(lands_at=BEGIN + timedelta(days=3, hours=9), zone="Europe/Berlin", set_after_h=3)
     back = Flight(lands_at=BEGIN + timedelta(days=6, hours=20), zone=ZONE, set_after_h=12)
     plan = SimulationPlan(seed=23, zone=ZONE, start=BEGIN.date(), days=10, flights=(away, back))
@@ -101,7 +106,8 @@ def test_a_flight_and_the_way_back_are_where_they_were_in_true_time(tmp_path: Pa
         running.engine.close()
 
 
-def test_an_idle_cycle_asks_the_cloud_once_and_the_site_never(tmp_path: Path) -> None:
+def test_idle_cycle_requests(tmp_path: Path) -> None:
+    """An idle cycle asks the cloud once and the site never."""
     pump = simulate(SimulationPlan(seed=24, zone=ZONE, start=BEGIN.date(), days=3))
     clock = FakeClock(BEGIN + timedelta(days=3, hours=3))
     with TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
@@ -116,7 +122,8 @@ def test_an_idle_cycle_asks_the_cloud_once_and_the_site_never(tmp_path: Path) ->
         running.engine.close()
 
 
-def test_a_bogus_future_date_stalls_nothing(tmp_path: Path) -> None:
+def test_bogus_future_date(tmp_path: Path) -> None:
+    """A wrong date in the future stalls nothing."""
     pump = simulate(SimulationPlan(seed=25, zone=ZONE, start=BEGIN.date(), days=5))
     clock = FakeClock(BEGIN + timedelta(days=2))
     with TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
@@ -132,7 +139,8 @@ def test_a_bogus_future_date_stalls_nothing(tmp_path: Path) -> None:
         running.engine.close()
 
 
-def test_a_new_sequence_group_is_a_stream_of_its_own_and_told(tmp_path: Path) -> None:
+def test_new_sequence_group(tmp_path: Path) -> None:
+    """A new sequence group is a stream of its own and is reported."""
     day = timedelta(days=1)
     change = BEGIN + 3 * day
     one = SimulationPlan(seed=26, zone=ZONE, start=BEGIN.date(), days=3)
@@ -161,6 +169,7 @@ def test_a_new_sequence_group_is_a_stream_of_its_own_and_told(tmp_path: Path) ->
         running.engine.close()
 
 
-def test_one_process_at_a_time_owns_the_data_folder(tmp_path: Path) -> None:
+def test_one_owner_of_data_folder(tmp_path: Path) -> None:
+    """One process at a time owns the data folder."""
     with FolderLock(tmp_path), pytest.raises(Exception, match="two at once"):
         FolderLock(tmp_path)

@@ -17,8 +17,11 @@ from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
 
 
-def test_what_checks_a_signature_is_not_loaded_by_who_logs_in(tmp_path: Path) -> None:
-    """PyJWT and cryptography take ten megabytes; they are loaded by a process that ends with the check."""
+def test_signature_check_not_loaded(tmp_path: Path) -> None:
+    """The process that logs in does not load the code that checks signatures.
+
+    PyJWT and cryptography take ten megabytes; they are loaded by a process that ends with the check.
+    """
     script = (
         "import sys; from tconnectsync.cli.root import run; status = run(sys.argv[1:]);"
         "print(sorted({'jwt', 'cryptography'} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
@@ -34,8 +37,11 @@ def test_what_checks_a_signature_is_not_loaded_by_who_logs_in(tmp_path: Path) ->
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 @pytest.mark.parametrize("told", [True, False])
-def test_large_blocks_go_back_to_the_system(told: bool) -> None:
-    """Untold, glibc keeps what lies below a small block that came later: a month's answer, for good."""
+def test_large_blocks_returned(told: bool) -> None:
+    """Large blocks of memory are returned to the system.
+
+    Untold, glibc keeps what lies below a small block that came later: a month's answer, for good.
+    """
     script = f"""
 from pathlib import Path
 from tconnectsync.runtime.allocator import give_back_large_blocks
@@ -54,7 +60,8 @@ print(resident_mb() - before_mb)
     assert (float(done.stdout) < 4) is told
 
 
-def test_a_c_library_without_such_settings_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A C library without such settings is no trouble."""
     release_large_blocks()
     for library in (OSError("no libc"), MemoryError(), object()):
 

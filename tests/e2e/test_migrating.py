@@ -53,7 +53,8 @@ def for_the_service(path: Path, credentials: Path, secrets: Iterable[str]) -> No
     assert config.notes == ()
 
 
-def test_every_command_of_the_document_in_its_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_migrating_document_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command of the document works, in its order."""
     clock = FakeClock(BEGIN + 3 * DAY)
     with TandemCloud([simulate(plan_of(71, days=4))], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         old = tmp_path / "old.env"
@@ -127,8 +128,11 @@ def older_writes(home: House, folder: Path, begin: datetime) -> int:
     return len(older)
 
 
-def test_back_to_the_older_bridge_and_here_again(tmp_path: Path) -> None:
-    """Two days of the older one: after such a silence the site is looked over as before the first delivery."""
+def test_back_to_older_bridge_and_return(tmp_path: Path) -> None:
+    """A user goes back to the older bridge and returns.
+
+    Two days of the older one: after such a silence the site is looked over as before the first delivery.
+    """
     with house(tmp_path, simulate(plan_of(72, days=5)), now=BEGIN + 2 * DAY, history_days=2) as home:
         assert home.ask("sync").status == 0
         home.running.engine.close()

@@ -16,7 +16,8 @@ TABLES = "\n".join(f"[sinks.nightscout-{name}]\nenabled = true" for name in ("cg
 
 
 @pytest.mark.parametrize("version", ["15.0.6", "15.0.7"])
-def test_glucose_status_and_profiles_reach_the_site_once(tmp_path: Path, version: str) -> None:
+def test_more_sinks_deliver_once(tmp_path: Path, version: str) -> None:
+    """Glucose, status and profiles reach the site once."""
     pump = recent_pump(3)
     with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout(version=version) as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=TABLES)

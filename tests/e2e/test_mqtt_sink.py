@@ -32,7 +32,8 @@ def heard_on(port: int, topic: str, arrived: threading.Event, found: list[bytes]
     return client
 
 
-def test_a_sync_tells_the_broker_what_the_pump_said_last(tmp_path: Path, broker: Callable[..., int]) -> None:
+def test_sync_publishes_last_values(tmp_path: Path, broker: Callable[..., int]) -> None:
+    """A sync gives the broker what the pump reported last."""
     port, pump = broker(), recent_pump(3)
     table = f'[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = {port}\n'
     with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
@@ -56,7 +57,8 @@ def test_a_sync_tells_the_broker_what_the_pump_said_last(tmp_path: Path, broker:
     assert now - datetime.fromisoformat(told["data_at"]) < timedelta(hours=2)
 
 
-def test_a_broker_that_is_away_holds_nobody_up(tmp_path: Path) -> None:
+def test_broker_away(tmp_path: Path) -> None:
+    """A broker that is away blocks nothing else."""
     table = '[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = 1\n'
     with TandemCloud([recent_pump(2)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=table)

@@ -24,8 +24,11 @@ COMMANDS: tuple[tuple[str, ...], ...] = ((), (), ("sync",), ("replay", TREATMENT
 
 
 @pytest.mark.timeout(900)  # under a minute, but for a machine that is busy with other things
-def test_killed_at_every_named_point_it_ends_as_if_nothing_had_happened(site: Any, tmp_path: Path) -> None:
-    """Each point of the table once and some deaths in between, over a change of daylight saving, with late uploads."""
+def test_killed_at_named_points(site: Any, tmp_path: Path) -> None:
+    """Killed at every named point, it ends as if nothing had happened.
+
+    Each point of the table once and some deaths in between, over a change of daylight saving, with late uploads.
+    """
     rng = Random(1)
     pump = simulate(SimulationPlan(seed=7, zone=ZONE, start=BEGIN.date(), days=DAYS, late_share=0.1, late_max_h=LATE_H))
     clock = SharedClock.at(tmp_path / "clock", BEGIN + timedelta(days=2))

@@ -28,10 +28,11 @@ BEGIN = datetime(2021, 4, 1, 4, tzinfo=timezone.utc)
 @pytest.mark.parametrize(
     ("since", "version"), [(CONTROL_IQ_BEGAN, "15.0.6"), (date(2021, 4, 14), "15.0.7")], ids=["Control:IQ", "before it"]
 )
-def test_thirty_days_are_there_once_and_right_and_come_back_after_a_loss(
-    tmp_path: Path, since: date, version: str
-) -> None:
-    """All of it with Control:IQ; and a first half from the CSV export alone, then its first day."""
+def test_tconnect_thirty_days(tmp_path: Path, since: date, version: str) -> None:
+    """Thirty days are there once and right, and come back after a loss.
+
+    All of it with Control:IQ; and a first half from the CSV export alone, then its first day.
+    """
     pump = simulate(SimulationPlan(seed=31, zone=ZONE, start=BEGIN.date(), days=33, clock_drift_s_per_day=0.05))
     clock = FakeClock(BEGIN + timedelta(days=32))
     with (
@@ -67,8 +68,11 @@ def test_thirty_days_are_there_once_and_right_and_come_back_after_a_loss(
 @pytest.mark.parametrize(
     ("start", "zone"), [(date(2021, 3, 11), "America/New_York"), (date(2021, 3, 25), "Europe/London")]
 )
-def test_a_change_of_daylight_saving_that_the_wearer_follows_at_once(tmp_path: Path, start: date, zone: str) -> None:
-    """In spring; in autumn an hour comes twice, and the services do not tell its two runs apart."""
+def test_tconnect_daylight_saving(tmp_path: Path, start: date, zone: str) -> None:
+    """A change of daylight saving that the wearer follows at once.
+
+    In spring; in autumn an hour comes twice, and the services do not tell its two runs apart.
+    """
     plan = SimulationPlan(seed=71, zone=zone, start=start, days=6, clock_set_delay_h=0)
     pump = simulate(plan)
     begin = pump.truth.begin
@@ -86,8 +90,11 @@ def test_a_change_of_daylight_saving_that_the_wearer_follows_at_once(tmp_path: P
         running.engine.close()
 
 
-def test_late_uploads_faults_and_restarts_end_in_the_truth(tmp_path: Path) -> None:
-    """A fifth of the records a day late; between two polls something fails, and now and then the process is another one."""
+def test_tconnect_late_uploads_faults_restarts(tmp_path: Path) -> None:
+    """Late uploads, faults and restarts end in the truth.
+
+    A fifth of the records a day late; between two polls something fails, and now and then the process is another one.
+    """
     faults = (
         CloudFault(path="therapytimeline/users", cut=True),
         answered(500, path="TherapyEvents", times=2),
@@ -125,7 +132,8 @@ def test_late_uploads_faults_and_restarts_end_in_the_truth(tmp_path: Path) -> No
         running.engine.close()
 
 
-def test_the_firewalls_page_and_expired_tokens_are_told_and_overcome(tmp_path: Path) -> None:
+def test_tconnect_firewall_and_expired_tokens(tmp_path: Path) -> None:
+    """A firewall's page and expired tokens are reported and overcome."""
     pump = simulate(SimulationPlan(seed=42, zone=ZONE, start=BEGIN.date(), days=4, upload_every_min=30))
     clock = FakeClock(BEGIN + timedelta(days=2))
     with LegacyCloud(pump, clock) as cloud, SimulatedNightscout(now=clock.now) as site:

@@ -42,7 +42,8 @@ def test_examples_pass_their_tests(tmp_path: Path) -> None:
     assert "failed" not in done.stdout
 
 
-def test_the_example_can_be_tried_on_the_demos_pump(tmp_path: Path) -> None:
+def test_guide_example_on_demo(tmp_path: Path) -> None:
+    """The guide's example can be tried on the demo's pump."""
     code, [switch_on] = blocks("python")[0], blocks("toml")
     plugins, sites, tables = tmp_path / "plugins", tmp_path / "sites", tmp_path / "tables.toml"
     plugins.mkdir()
@@ -56,7 +57,8 @@ def test_the_example_can_be_tried_on_the_demos_pump(tmp_path: Path) -> None:
     assert list(sites.iterdir())
 
 
-def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
+def test_guide_example_runs(tmp_path: Path) -> None:
+    """The guide's example runs as it stands."""
     code, [switch_on] = blocks("python")[0], blocks("toml")
     plugins, sites = tmp_path / "plugins", tmp_path / "sites"
     plugins.mkdir()
@@ -104,16 +106,19 @@ def hooks() -> list[str]:
     return sorted(name for name in vars(hookspecs) if name.startswith("tconnectsync_"))
 
 
-def test_there_are_hooks() -> None:
+def test_guide_hooks_exist() -> None:
+    """There are hooks."""
     assert len(hooks()) >= 4
 
 
 @pytest.mark.parametrize("name", hooks())
-def test_every_hook_stands_in_the_guide_with_its_exact_signature(name: str) -> None:
+def test_guide_hook_signatures(name: str) -> None:
+    """Every hook is in the guide with its exact signature."""
     signature = inspect.signature(getattr(hookspecs, name))
     parameters = ", ".join(f"{each.name}: {each.annotation}" for each in signature.parameters.values())
     assert f"| `{name}({parameters}) -> {signature.return_annotation}` |" in GUIDE.read_text()
 
 
-def test_the_guide_names_no_hook_that_is_not_there() -> None:
+def test_guide_names_no_missing_hook() -> None:
+    """The guide names no hook that does not exist."""
     assert set(re.findall(r"`(tconnectsync_\w+)\(", GUIDE.read_text())) == set(hooks())

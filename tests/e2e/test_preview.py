@@ -32,7 +32,8 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_dry_run_of_a_first_sync_prints_what_the_sync_sends_and_leaves_nothing(world: SyncSetup) -> None:
+def test_dry_run_prints_first_sync(world: SyncSetup) -> None:
+    """A dry run of a first sync prints what the sync sends and leaves nothing."""
     done = world.home.run("sync", "--dry-run")
     shown = [json.loads(line) for line in done.stdout.splitlines()]
     assert f"{len(shown)} documents would be sent. This was a preview: nothing was sent" in done.stderr
@@ -54,7 +55,8 @@ def test_a_dry_run_of_a_first_sync_prints_what_the_sync_sends_and_leaves_nothing
     assert tree(world.home.folder / "data") == before
 
 
-def test_a_dry_run_says_what_is_in_the_way_and_ends_with_its_status(world: SyncSetup) -> None:
+def test_dry_run_names_obstacle(world: SyncSetup) -> None:
+    """A dry run says what is in the way and ends with its status."""
     path = world.home.folder / "config.toml"
     text = path.read_text()
     path.write_text(text.replace("password = ", 'password = "wrong"  # '))

@@ -17,10 +17,11 @@ from tests.e2e.test_rules import BEGIN, DAY, GENERATIONS, differences, house, pl
 
 @GENERATIONS
 @pytest.mark.parametrize("cloud_is_down_first", [False, True])
-def test_an_old_backup_put_back_ends_as_if_nothing_had_happened(
-    tmp_path: Path, version: str, cloud_is_down_first: bool
-) -> None:
-    """Two days newer is what the site holds. It stays there while the cloud cannot be asked."""
+def test_old_backup_restored(tmp_path: Path, version: str, cloud_is_down_first: bool) -> None:
+    """An old backup that is restored ends as if nothing had happened.
+
+    Two days newer is what the site holds. It stays there while the cloud cannot be asked.
+    """
     pump = simulate(plan_of(43))
     with house(tmp_path, pump, now=BEGIN + 3 * DAY, version=version) as home:
         assert home.ask("sync").status == 0

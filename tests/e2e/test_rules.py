@@ -131,8 +131,11 @@ def flip(data_dir: Path, kind: str, number: int) -> str:
     pytest.fail(f"the log has no such {kind}")
 
 
-def test_damage_stops_what_needs_it_and_a_repair_brings_everything_back(tmp_path: Path) -> None:
-    """A rate's record is harmed, and everything must be folded anew: the worst moment for it."""
+def test_corruption_and_repair(tmp_path: Path) -> None:
+    """Corruption stops what needs the corrupt part, and a repair brings everything back.
+
+    A rate's record is harmed, and everything must be folded anew: the worst moment for it.
+    """
     pump = simulate(plan_of(41))
     with house(tmp_path, pump, now=BEGIN + 6 * DAY) as home:
         assert home.ask("sync").status == 0
@@ -186,8 +189,11 @@ def tallied(parts: Iterable[ComparisonChunk]) -> ComparisonReport:
     return tally
 
 
-def test_verify_beside_the_daemon_says_of_a_repaired_log_what_the_daemon_says(tmp_path: Path) -> None:
-    """Until the repaired days were fetched again, a document there that nothing makes may be one of what was lost."""
+def test_verify_of_repaired_log(tmp_path: Path) -> None:
+    """``verify`` beside the daemon says of a repaired log what the daemon says.
+
+    Until the repaired days were fetched again, a document there that nothing makes may be one of what was lost.
+    """
     sink = "nightscout-treatments"
     with house(tmp_path, simulate(plan_of(42)), now=BEGIN + 6 * DAY) as home:
         assert home.ask("sync").status == 0
@@ -217,8 +223,11 @@ def test_verify_beside_the_daemon_says_of_a_repaired_log_what_the_daemon_says(tm
 
 
 @GENERATIONS
-def test_a_wiped_disk_doubles_and_orphans_nothing(tmp_path: Path, version: str) -> None:
-    """Everything is read back; a document that no event makes any more goes, but not before all is fetched."""
+def test_wiped_disk_on_nightscout(tmp_path: Path, version: str) -> None:
+    """After the disk was wiped, no document is doubled or orphaned.
+
+    Everything is read back; a document that no event makes any more goes, but not before all is fetched.
+    """
     pump = simulate(plan_of(42))
     with house(tmp_path, pump, now=BEGIN + 6 * DAY, version=version) as home:
         assert home.ask("sync").status == 0
@@ -254,8 +263,11 @@ def test_a_wiped_disk_doubles_and_orphans_nothing(tmp_path: Path, version: str) 
         assert differences(home, pump, begin=BEGIN + 2 * DAY + timedelta(hours=6)) == []
 
 
-def test_after_a_wiped_disk_a_pump_that_cannot_be_read_keeps_its_documents(tmp_path: Path) -> None:
-    """The old pump's days are read back from the site; that its events are not fetched yet is no reason to take them away."""
+def test_wiped_disk_unreadable_pump(tmp_path: Path) -> None:
+    """After a wiped disk, a pump that cannot be read keeps its documents.
+
+    The old pump's days are read back from the site; that its events are not fetched yet is no reason to take them away.
+    """
     change = BEGIN + 3 * DAY + timedelta(hours=11)
     old = simulate(plan_of(55, serial="1111", worn_until=change))
     new = simulate(plan_of(56, serial="2222", worn_from=change))
@@ -281,8 +293,11 @@ def test_after_a_wiped_disk_a_pump_that_cannot_be_read_keeps_its_documents(tmp_p
         assert found.lines(basal_u=0.2) == []
 
 
-def test_a_long_history_that_is_put_again_after_a_wiped_disk_needs_no_consent(tmp_path: Path) -> None:
-    """What was read back is put once more; that is no rewrite of the past, however slow the site is."""
+def test_wiped_disk_needs_no_consent(tmp_path: Path) -> None:
+    """A long history that is sent again after a wiped disk needs no consent.
+
+    What was read back is put once more; that is no rewrite of the past, however slow the site is.
+    """
     pump = simulate(plan_of(43))
     with house(tmp_path, pump, now=BEGIN + 7 * DAY, history_days=6) as home:
         home.ask("sync")
@@ -312,7 +327,8 @@ def older_bridges_bolus(at: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_a_site_with_an_older_bridges_boluses_gets_nothing_until_the_user_says_so(tmp_path: Path) -> None:
+def test_older_bridges_boluses_wait(tmp_path: Path) -> None:
+    """A site with an older bridge's boluses gets nothing until the user decides."""
     with house(tmp_path, simulate(plan_of(44)), now=BEGIN + 6 * DAY) as home:
         note = {"eventType": "Sleep", "insulin": None, "pump_event_id": "4712"}
         at = "2026-03-20T17:00:00Z"
@@ -339,8 +355,11 @@ def test_a_site_with_an_older_bridges_boluses_gets_nothing_until_the_user_says_s
         assert any(doc.get("pump_event_id") == "4711" for doc in home.site.documents("treatments"))
 
 
-def test_a_backfill_into_an_older_bridges_time_waits_too(tmp_path: Path) -> None:
-    """The first delivery was to days without any; the days before them are another matter."""
+def test_backfill_into_older_bridges_time(tmp_path: Path) -> None:
+    """A backfill into an older bridge's time waits too.
+
+    The first delivery was to days without any; the days before them are another matter.
+    """
     with house(tmp_path, simulate(plan_of(45)), now=BEGIN + 7 * DAY, history_days=2) as home:
         home.site.put("treatments", older_bridges_bolus("2026-03-18T17:00:00Z"))
         assert home.ask("sync").status == 0
@@ -359,8 +378,11 @@ def test_a_backfill_into_an_older_bridges_time_waits_too(tmp_path: Path) -> None
 
 
 @GENERATIONS
-def test_a_backfill_after_a_wiped_disk_doubles_nothing(tmp_path: Path, version: str) -> None:
-    """The days that are fetched later are read back when they come, not only those of the first delivery."""
+def test_backfill_after_wiped_disk(tmp_path: Path, version: str) -> None:
+    """A backfill after a wiped disk doubles nothing.
+
+    The days that are fetched later are read back when they come, not only those of the first delivery.
+    """
     pump = simulate(plan_of(46))
     with house(tmp_path, pump, now=BEGIN + 7 * DAY, version=version, history_days=2) as home:
         assert home.ask("sync").status == 0
@@ -378,8 +400,11 @@ def test_a_backfill_after_a_wiped_disk_doubles_nothing(tmp_path: Path, version: 
 # --- several pumps --------------------------------------------------------------------------------------------------
 
 
-def test_overlapping_pumps_are_one_wearer(tmp_path: Path) -> None:
-    """A new pump for two days, then the old one again, which went on logging its profile meanwhile."""
+def test_overlapping_pumps(tmp_path: Path) -> None:
+    """Overlapping pumps are one wearer.
+
+    A new pump for two days, then the old one again, which went on logging its profile meanwhile.
+    """
     there, back = BEGIN + 3 * DAY + timedelta(hours=11), BEGIN + 5 * DAY + timedelta(hours=13)
     old = simulate(plan_of(47, serial="1111", worn_until=there, drawer_rate="profile"))
     new = simulate(plan_of(48, serial="2222", worn_from=there, worn_until=back))
@@ -397,8 +422,11 @@ def test_overlapping_pumps_are_one_wearer(tmp_path: Path) -> None:
         assert (pumps["1111"]["worn"], pumps["2222"]["worn"]) == (False, True)
 
 
-def test_a_pump_that_stopped_is_told_apart_from_the_one_that_is_worn(tmp_path: Path) -> None:
-    """The old pump's last words are days old, and `status` says which one counts."""
+def test_stopped_pump_and_active_pump(tmp_path: Path) -> None:
+    """A pump that stopped is told apart from the active one.
+
+    The old pump's last words are days old, and `status` says which one counts.
+    """
     change = BEGIN + 3 * DAY + timedelta(hours=11)
     old = simulate(plan_of(49, serial="1111", worn_until=change, days=4))
     new = simulate(plan_of(50, serial="2222", worn_from=change))
@@ -416,8 +444,11 @@ def test_a_pump_that_stopped_is_told_apart_from_the_one_that_is_worn(tmp_path: P
 HALF = CloudFault(path="pump-logs", drop=frozenset({"insulinDelivered", "deliveredTotal", "commandedRate"}))
 
 
-def test_a_half_broken_answer_is_mended_by_a_good_one_and_never_the_other_way_round(tmp_path: Path) -> None:
-    """The same records, first without what was delivered and then whole; or whole, and then without."""
+def test_partial_answer_then_whole(tmp_path: Path) -> None:
+    """A partial answer is completed by a whole one, and never the other way round.
+
+    The same records, first without what was delivered and then whole; or whole, and then without.
+    """
     pump = simulate(plan_of(51, days=5))
     ends = []
     for number, order in enumerate((["half", "good"], ["good", "half"], ["good", "good"])):
@@ -433,10 +464,11 @@ def test_a_half_broken_answer_is_mended_by_a_good_one_and_never_the_other_way_ro
     assert ends[0] == ends[1] == ends[2]
 
 
-def test_a_newer_decoder_reads_the_log_again_and_not_the_vendor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What an update learned changes old documents, each in its place, and only with consent where they are many."""
+def test_newer_decoder_reads_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer decoder reads the log again, not the vendor.
+
+    What an update learned changes old documents, each in its place, and only with consent where they are many.
+    """
     from tconnectsync_tandem.source import TandemSource
 
     pump = simulate(plan_of(52))
@@ -472,8 +504,11 @@ def test_a_newer_decoder_reads_the_log_again_and_not_the_vendor(
 # --- the pump's clock -----------------------------------------------------------------------------------------------
 
 
-def test_what_uploads_say_of_the_clock_is_told_before_it_is_done_and_braked(tmp_path: Path) -> None:
-    """The configured zone is an hour off. Days of uploads say so: first in words, then, with consent, in the documents."""
+def test_uploads_correct_zone(tmp_path: Path) -> None:
+    """What uploads say about the clock is reported before it is applied, and braked.
+
+    The configured zone is an hour off. Days of uploads say so: first in words, then, with consent, in the documents.
+    """
     pump = simulate(plan_of(53, zone="America/Chicago", days=11, upload_every_min=60.0))
     with house(tmp_path, pump, now=BEGIN + 2 * DAY, history_days=1, poll_s=(1800, 3600)) as home:
         home.running.until(BEGIN + 3 * DAY)
@@ -504,8 +539,11 @@ def test_what_uploads_say_of_the_clock_is_told_before_it_is_done_and_braked(tmp_
 # --- what is still missing ------------------------------------------------------------------------------------------
 
 
-def test_a_bolus_without_an_end_and_an_old_iob_are_told(tmp_path: Path) -> None:
-    """The phone is off for two days, and of the last bolus nobody knows how it ended."""
+def test_unfinished_bolus_and_old_iob(tmp_path: Path) -> None:
+    """A bolus without an end and an old value of insulin on board are reported.
+
+    The phone is off for two days, and of the last bolus nobody knows how it ended.
+    """
     pump = simulate(plan_of(54))
     codes = {20, 280}
     last = max(

@@ -87,7 +87,8 @@ def guarded(folder: Path, **changes: str) -> Iterator[tuple[Guarded, TandemCloud
         yield Guarded(home, to_cloud, to_site, token or SECRET), cloud, site
 
 
-def test_the_search_finds_what_there_is(tmp_path: Path) -> None:
+def test_secret_search_finds(tmp_path: Path) -> None:
+    """The search finds secrets in every form."""
     for form in forms(SECRET):
         (tmp_path / "a file").write_bytes(form)
         texts = [("a command", b"before " + form + b" after"), *files(tmp_path)]
@@ -100,7 +101,8 @@ def test_the_search_finds_what_there_is(tmp_path: Path) -> None:
      ("access token", "cookie"), ("cookie", "authorization"), ("id token", "body"), ("site secret, hashed", "target"),
      ("full name", "body")],
 )  # fmt: skip
-def test_the_search_finds_what_was_sent_in_the_wrong_place(name: str, place: str) -> None:
+def test_secret_search_finds_wrong_place(name: str, place: str) -> None:
+    """The search finds a secret that was sent in the wrong place."""
     from tests.e2e.marked_secrets import strays
 
     with FaultProxy("http://127.0.0.1:9") as proxy:
@@ -113,7 +115,8 @@ def test_the_search_finds_what_was_sent_in_the_wrong_place(name: str, place: str
     assert not {"id token", "full name", "site secret"} & MAY_BE.keys()
 
 
-def test_no_command_tells_a_secret(tmp_path: Path) -> None:
+def test_no_secret_in_commands(tmp_path: Path) -> None:
+    """No command reveals a secret."""
     today = datetime.now(timezone.utc).date()
     with guarded(tmp_path) as (world, _, site):
         world.run("sync", "--dry-run")
@@ -174,7 +177,8 @@ def test_no_command_tells_a_secret(tmp_path: Path) -> None:
         assert told([("it", token.read_bytes())], on_the_way) == ["access token in it"]
 
 
-def test_a_sites_token_is_sent_in_its_header_alone(tmp_path: Path) -> None:
+def test_token_in_header_only(tmp_path: Path) -> None:
+    """A site's token is sent in its header only."""
     with guarded(tmp_path, token="marked-3f6a1c0d9e8b7a65") as (world, _, site):
         world.run("-v", "check")
         world.run("-v", "sync")
@@ -186,8 +190,11 @@ def test_a_sites_token_is_sent_in_its_header_alone(tmp_path: Path) -> None:
         assert [each for each in world.found() if "api-secret" not in each] == []
 
 
-def test_no_failure_tells_a_secret(tmp_path: Path) -> None:
-    """Each kind of trouble at the cloud and at the site, through a command, the check, and the daemon's log."""
+def test_no_secret_in_failures(tmp_path: Path) -> None:
+    """No failure reveals a secret.
+
+    Each kind of trouble at the cloud and at the site, through a command, the check, and the daemon's log.
+    """
     with guarded(tmp_path) as (world, cloud, site):
         troubles = (
             html_page(path="pumper"),
@@ -227,7 +234,8 @@ def test_no_failure_tells_a_secret(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["password", "secret"])
-def test_a_wrong_secret_is_not_told_either(tmp_path: Path, what: str) -> None:
+def test_no_wrong_secret_in_messages(tmp_path: Path, what: str) -> None:
+    """A wrong secret is not revealed either."""
     with guarded(tmp_path, **{what: WRONG}) as (world, _, _site):
         words = world.run("check", expect=(9,))
         assert "refuse" in words.lower() or "accept" in words.lower()
@@ -252,7 +260,8 @@ def test_a_wrong_secret_is_not_told_either(tmp_path: Path, what: str) -> None:
         'api_secret = "{mark}',
     ],
 )
-def test_a_configuration_that_is_wrong_is_not_quoted_where_it_may_be_secret(tmp_path: Path, line: str) -> None:
+def test_no_secret_in_configuration_errors(tmp_path: Path, line: str) -> None:
+    """A wrong configuration is not quoted where it may be secret."""
     mark = "marked-value-9f1"
     path = tmp_path / "config.toml"
     path.write_text(

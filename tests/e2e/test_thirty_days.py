@@ -37,8 +37,11 @@ def window(days: int) -> tuple[datetime, datetime]:
     return now - timedelta(days=days), now - AFTER_UPLOADS
 
 
-def test_every_fact_is_there_once_and_right_and_comes_back_after_a_loss(site: Any, tmp_path: Path, today: date) -> None:
-    """Late uploads, a clock that drifts and is put right, interrupted and extended boluses, suspensions, fills, alarms."""
+def test_thirty_days_right_once_and_restored(site: Any, tmp_path: Path, today: date) -> None:
+    """Every fact is there once and right, and comes back after a loss.
+
+    Late uploads, a clock that drifts and is put right, interrupted and extended boluses, suspensions, fills, alarms.
+    """
     plan = SimulationPlan(
         seed=11, zone=ZONE, start=start_of(today, 36), days=38, late_share=0.2, clock_drift_s_per_day=0.05
     )
@@ -76,7 +79,8 @@ def test_every_fact_is_there_once_and_right_and_comes_back_after_a_loss(site: An
         assert by_identity(site.documents("treatments")) == before
 
 
-def test_a_wrong_time_zone_put_right_leaves_no_stale_document_behind(site: Any, tmp_path: Path, today: date) -> None:
+def test_corrected_zone_leaves_no_stale_document(site: Any, tmp_path: Path, today: date) -> None:
+    """A corrected time zone leaves no stale document behind."""
     plan = SimulationPlan(seed=12, zone=ZONE, start=start_of(today, 14), days=16)
     pump = simulate(plan)
     with TandemCloud([pump], ShiftedClock()) as cloud:
@@ -95,7 +99,8 @@ def test_a_wrong_time_zone_put_right_leaves_no_stale_document_behind(site: Any, 
         assert by_identity(site.documents("treatments")) == mended
 
 
-def test_a_new_pump_takes_over_while_the_old_one_logs_in_a_drawer(site: Any, tmp_path: Path, today: date) -> None:
+def test_new_pump_takes_over(site: Any, tmp_path: Path, today: date) -> None:
+    """A new pump takes over while the old one logs in a drawer."""
     change = datetime.combine(today - timedelta(days=9), datetime.min.time(), timezone.utc) + timedelta(hours=15)
     old = simulate(
         SimulationPlan(

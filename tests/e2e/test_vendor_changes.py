@@ -92,9 +92,10 @@ def undisturbed(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("fault", TOLERATED.values(), ids=TOLERATED)
-def test_what_means_the_same_makes_the_same_documents(
+def test_vendor_change_same_meaning(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, fault: CloudFault
 ) -> None:
+    """A changed answer that means the same makes the same documents."""
     with a_world(tmp_path / "home") as (cloud, site, running):
         distort(cloud, fault)
         running.until(END)
@@ -104,9 +105,8 @@ def test_what_means_the_same_makes_the_same_documents(
 
 
 @pytest.mark.parametrize("fault", UNREADABLE.values(), ids=UNREADABLE)
-def test_what_cannot_be_read_is_told_and_comes_by_itself(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, fault: CloudFault
-) -> None:
+def test_vendor_change_unreadable(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, fault: CloudFault) -> None:
+    """An answer that cannot be read is reported, and its data follows without a command."""
     with a_world(tmp_path / "home") as (cloud, site, running):
         running.until(CHANGE + timedelta(minutes=1))
         assert running.ask("sync").status == 0
@@ -134,10 +134,11 @@ def test_what_cannot_be_read_is_told_and_comes_by_itself(
 
 
 @pytest.mark.parametrize("hours", [5, -9], ids=["west of Greenwich", "east of it"])
-def test_times_that_become_utc_are_told_and_never_stored(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, hours: int
-) -> None:
-    """The wall clock becomes UTC with a Z, which it had as decoration before. The overlap with known records tells."""
+def test_vendor_change_times_in_utc(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, hours: int) -> None:
+    """Times that become UTC are reported and never stored.
+
+    The wall clock becomes UTC with a Z, which it had as decoration before. The overlap with known records tells.
+    """
 
     def in_utc(wall: str) -> str:
         return (datetime.fromisoformat(wall) + timedelta(hours=hours)).isoformat() + "Z"
@@ -178,10 +179,11 @@ def test_what_is_there_stays_if_an_optional_property_is_renamed(
         assert treatments(site) == undisturbed(tmp_path_factory.getbasetemp())
 
 
-def test_a_first_read_during_the_change_is_made_good_without_a_backfill(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """The running sleep is drawn although no rate can be read, and nothing is uploaded between the two reads."""
+def test_vendor_change_during_first_read(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A first read during the change is completed without a backfill.
+
+    The running sleep is drawn although no rate can be read, and nothing is uploaded between the two reads.
+    """
     with a_world(tmp_path / "home") as (cloud, site, running):
         distort(cloud, UNREADABLE["rate renamed"])
         assert running.ask("sync").status == 3
@@ -197,8 +199,11 @@ def test_a_first_read_during_the_change_is_made_good_without_a_backfill(
 
 
 @pytest.mark.parametrize("zone", ["America/Los_Angeles", "Pacific/Auckland"])
-def test_the_profile_is_there_at_once_and_its_stamp_is_no_sign_of_life(tmp_path: Path, zone: str) -> None:
-    """The phone has been silent for five hours; then the account stamps settings anew, and nothing else comes."""
+def test_profile_stamp_is_no_sign_of_life(tmp_path: Path, zone: str) -> None:
+    """The profile is there at once, and its stamp is no sign of life.
+
+    The phone has been silent for five hours; then the account stamps settings anew, and nothing else comes.
+    """
     pump = simulate(SimulationPlan(seed=62, zone=zone, start=BEGIN.date(), days=2, upload_every_min=30))
     clock = FakeClock(BEGIN + timedelta(days=1, hours=12))
     with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:

@@ -51,7 +51,8 @@ def foreign(site: SimulatedNightscout) -> list[Document]:
 
 
 @GENERATIONS
-def test_what_the_site_lost_altered_and_doubled_is_found_and_mended(tmp_path: Path, version: str) -> None:
+def test_verify_finds_and_repairs(tmp_path: Path, version: str) -> None:
+    """Documents that the site lost, changed or doubled are found and corrected."""
     with house(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
         home.site.put("treatments", *FOREIGN)
         home.site.fail(SiteFault(method="POST", path="treatments", lose=3))
@@ -79,8 +80,11 @@ def test_what_the_site_lost_altered_and_doubled_is_found_and_mended(tmp_path: Pa
 
 
 @GENERATIONS
-def test_a_stale_second_copy_goes_and_the_right_one_stays(tmp_path: Path, version: str) -> None:
-    """Two copies with one identity, of which the first that the site shows is wrong."""
+def test_verify_stale_second_copy(tmp_path: Path, version: str) -> None:
+    """A stale second copy is deleted, and the right one stays.
+
+    Two copies with one identity, of which the first that the site shows is wrong.
+    """
     with house(tmp_path, simulate(plan_of(61)), now=BEGIN + 6 * DAY, version=version) as home:
         home.ask("sync")
         good = home.held()
@@ -95,7 +99,8 @@ def test_a_stale_second_copy_goes_and_the_right_one_stays(tmp_path: Path, versio
             assert home.held() == good
 
 
-def test_a_day_of_the_daemon_mends_it_without_being_asked_and_costs_a_few_requests(tmp_path: Path) -> None:
+def test_daily_comparison_repairs(tmp_path: Path) -> None:
+    """A day of the daemon corrects it without a command and costs a few requests."""
     with house(tmp_path, simulate(plan_of(62, days=7)), now=BEGIN + 5 * DAY) as home:
         home.ask("sync")
         home.site.put("treatments", FOREIGN[1])
@@ -154,8 +159,11 @@ def together(folder: Path, pump: SimulatedPump, machines: int, version: str) -> 
 
 
 @GENERATIONS
-def test_two_machines_at_one_site_leave_it_as_one_does(tmp_path: Path, version: str) -> None:
-    """Same account, same site; what both post at once is doubled, one is off now and then and knows less than the other."""
+def test_two_machines_at_one_site(tmp_path: Path, version: str) -> None:
+    """Two machines at one site leave it as one does.
+
+    Same account, same site; what both post at once is doubled, one is off now and then and knows less than the other.
+    """
     pump = simulate(plan_of(63, late_share=0.1, late_max_h=12))
     alone = together(tmp_path / "one", pump, 1, version)
     assert len(alone) > 300
@@ -165,7 +173,8 @@ def test_two_machines_at_one_site_leave_it_as_one_does(tmp_path: Path, version: 
     }
 
 
-def test_verify_beside_the_daemon_and_mended_through_it(tmp_path: Path) -> None:
+def test_verify_beside_daemon(tmp_path: Path) -> None:
+    """``verify`` works beside the daemon, and the daemon corrects."""
     pump = recent_pump(3)
     with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
@@ -205,8 +214,11 @@ def test_verify_beside_the_daemon_and_mended_through_it(tmp_path: Path) -> None:
         home.run("verify", "nightscout-treatments", "--repair", "--json")
 
 
-def test_on_a_real_site_what_is_lost_altered_and_doubled_is_mended_and_others_stay(site: Any, tmp_path: Path) -> None:
-    """Every field that a real server adds, drops or rewrites is no difference; every change of a dose is one."""
+def test_verify_on_real_nightscout(site: Any, tmp_path: Path) -> None:
+    """On a real site, lost, changed and doubled documents are corrected, and other programs' stay.
+
+    Every field that a real server adds, drops or rewrites is no difference; every change of a dose is one.
+    """
     with TandemCloud([recent_pump(8)], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7)
         today = f"{datetime.now(timezone.utc):%Y-%m-%d}"

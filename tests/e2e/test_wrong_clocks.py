@@ -26,10 +26,11 @@ def messages(running: InProcessEngine) -> str:
 
 
 @pytest.mark.parametrize("sets_time_first", [True, False])
-def test_a_first_sync_abroad_is_right_in_whichever_order_date_and_time_were_set(
-    tmp_path: Path, sets_time_first: bool
-) -> None:
-    """From New York to Berlin over midnight, a day before the first sync; the zone in the file is the one at home."""
+def test_first_sync_abroad(tmp_path: Path, sets_time_first: bool) -> None:
+    """A first sync abroad is right in whichever order date and time were set.
+
+    From New York to Berlin over midnight, a day before the first sync; the zone in the file is the one at home.
+    """
     flight = Flight(lands_at=BEGIN + DAY + timedelta(hours=17), zone="Europe/Berlin")
     pump = simulate(attrs.evolve(PLAN, flights=(flight,), sets_time_first=sets_time_first))
     clock = FakeClock(BEGIN + 3 * DAY)
@@ -44,7 +45,8 @@ def test_a_first_sync_abroad_is_right_in_whichever_order_date_and_time_were_set(
         running.engine.close()
 
 
-def test_a_clock_nine_minutes_fast_that_is_set_right_moves_nothing_by_a_quarter_of_an_hour(tmp_path: Path) -> None:
+def test_clock_nine_minutes_fast(tmp_path: Path) -> None:
+    """A clock that was nine minutes fast and is set right moves nothing by a quarter of an hour."""
     set_right = BEGIN + 2 * DAY + timedelta(hours=9)
     plan = attrs.evolve(
         PLAN, flights=(Flight(lands_at=set_right, zone=ZONE),), clock_drift_s_per_day=13.0, set_up_days_before=40
@@ -64,7 +66,8 @@ def test_a_clock_nine_minutes_fast_that_is_set_right_moves_nothing_by_a_quarter_
         running.engine.close()
 
 
-def test_a_clock_that_is_days_ahead_delivers_nothing_and_status_asks(tmp_path: Path) -> None:
+def test_clock_days_ahead(tmp_path: Path) -> None:
+    """A clock that is days ahead delivers nothing, and ``status`` asks."""
     pump = simulate(attrs.evolve(PLAN, clock_ahead_min=2 * 1440))
     clock = FakeClock(BEGIN + 2 * DAY)
     with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:

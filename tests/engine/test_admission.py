@@ -21,8 +21,11 @@ from tconnectsync.plugin.receiver import StoredDocument
 NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 
 
-def test_a_reading_that_a_refused_secret_ended_is_begun_again(tmp_path: Path) -> None:
-    """A generator that failed is at its end: what it had not told yet would be sent as if it were not there."""
+def test_read_back_after_refusal(tmp_path: Path) -> None:
+    """Reading back starts again from the beginning after the secret was refused in the middle.
+
+    A generator that failed is at its end: what it had not told yet would be sent as if it were not there.
+    """
     trouble = [CredentialsRefused("refused", remedy="")]
 
     def read_back(*_: Any) -> Iterator[StoredDocument]:

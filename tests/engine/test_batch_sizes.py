@@ -72,7 +72,8 @@ def drain(
 
 
 @pytest.mark.parametrize("most", [1, 3, 31, 40])
-def test_a_batch_that_fails_twice_is_halved_and_the_size_that_works_is_remembered(outbox: Outbox, most: int) -> None:
+def test_batch_halved_after_two_failures(outbox: Outbox, most: int) -> None:
+    """A batch that fails twice is halved, and the size that works is remembered."""
     want(outbox, *(document(number) for number in range(200)))
     receiver = NarrowReceiver(most=most)
     minutes = drain(outbox, receiver)
@@ -86,7 +87,8 @@ def test_a_batch_that_fails_twice_is_halved_and_the_size_that_works_is_remembere
     assert sum(size > most for size in receiver.sizes) <= 2
 
 
-def test_one_failure_alone_makes_no_batch_smaller(outbox: Outbox) -> None:
+def test_batch_size_after_one_failure(outbox: Outbox) -> None:
+    """One failure alone makes no batch smaller."""
     want(outbox, *(document(number) for number in range(MOST)))
     receiver = NarrowReceiver(most=0)
     with pytest.raises(Retryable):
@@ -95,7 +97,8 @@ def test_one_failure_alone_makes_no_batch_smaller(outbox: Outbox) -> None:
     assert Sender(outbox, receiver).send_next(NOW) == MOST
 
 
-def test_a_refusal_for_size_is_halved_at_once_and_remembered(outbox: Outbox) -> None:
+def test_batch_refused_for_size(outbox: Outbox) -> None:
+    """A batch that is refused for its size is halved at once, and the size is remembered."""
     want(outbox, *(document(number) for number in range(3 * MOST)))
     receiver = NarrowReceiver(most=20, error=lambda: Rejected("HTTP 413", narrow=True))
     assert drain(outbox, receiver, restart=False) == 0
@@ -103,7 +106,8 @@ def test_a_refusal_for_size_is_halved_at_once_and_remembered(outbox: Outbox) -> 
     assert sum(size > 20 for size in receiver.sizes) <= 5
 
 
-def test_after_an_outage_batches_are_soon_as_large_as_before(outbox: Outbox) -> None:
+def test_batch_size_after_outage(outbox: Outbox) -> None:
+    """After an outage, batches are soon as large as before."""
     want(outbox, *(document(number) for number in range(600)))
     receiver = NarrowReceiver(most=0)
     for minute in range(40):
@@ -118,9 +122,10 @@ def test_after_an_outage_batches_are_soon_as_large_as_before(outbox: Outbox) -> 
 
 @given(st.lists(st.tuples(st.integers(1, 200), st.booleans()), max_size=60))
 @settings(max_examples=60, deadline=None)
-def test_whatever_happens_a_batch_has_one_document_and_no_more_than_the_receiver_takes(
+def test_batch_size_bounds(
     events: list[tuple[int, bool]],
 ) -> None:
+    """Whatever happens, a batch has at least one document and at most what the receiver takes."""
     size = BatchSize()
     for count, good in events:
         asked = min(count, size.current_limit(MOST))
@@ -128,7 +133,7 @@ def test_whatever_happens_a_batch_has_one_document_and_no_more_than_the_receiver
         assert 1 <= size.current_limit(MOST) <= MOST
 
 
-def test_a_size_that_fails_again_is_tried_seldom() -> None:
+def test_batch_growth_slows_down() -> None:
     """A receiver that takes 20 at most: the more often more failed, the longer nothing greater is tried."""
     size, failed = BatchSize(), 0
     for _ in range(400):
@@ -147,9 +152,8 @@ def test_a_size_that_fails_again_is_tried_seldom() -> None:
     [lambda: Rejected("HTTP 500", passing=True), lambda: Retryable("HTTP 503", narrow=True, unsure=True)],
     ids=["500 with a working read", "503"],
 )
-def test_a_receiver_that_is_full_for_hours_loses_nothing_and_needs_nobody(
-    outbox: Outbox, error: Callable[[], Exception]
-) -> None:
+def test_receiver_full_for_hours(outbox: Outbox, error: Callable[[], Exception]) -> None:
+    """A receiver that has no room for hours loses nothing and needs no user."""
     receiver = NarrowReceiver(most=0, error=error)
     for hour in range(48):
         want(outbox, document(hour), document(100 + hour))
@@ -167,10 +171,11 @@ def test_a_receiver_that_is_full_for_hours_loses_nothing_and_needs_nobody(
     [lambda: Rejected("HTTP 500", passing=True), lambda: Retryable("HTTP 403", narrow=True)],
     ids=["500 with a working read", "403"],
 )
-def test_one_document_that_fails_each_time_holds_nothing_up_and_is_set_aside_in_the_end(
-    outbox: Outbox, error: Callable[[], Exception]
-) -> None:
-    """A firewall may dislike a word in a note; the newest one, which goes first."""
+def test_suspect_document_alone(outbox: Outbox, error: Callable[[], Exception]) -> None:
+    """One document that fails each time does not block the others, and is set aside in the end.
+
+    A firewall may dislike a word in a note; the newest one, which goes first.
+    """
     culprit = document(30)
     receiver = NarrowReceiver(most=MOST, error=error, bad=frozenset({culprit.id}))
     want(outbox, *(document(number) for number in range(31)))
@@ -192,8 +197,11 @@ def test_one_document_that_fails_each_time_holds_nothing_up_and_is_set_aside_in_
     assert receiver.calls - 30 < 40 + STRIKES
 
 
-def test_a_document_that_fails_while_others_of_its_batch_pass_holds_nothing_up(outbox: Outbox) -> None:
-    """As at a receiver that does one document a request."""
+def test_suspect_document_in_batch(outbox: Outbox) -> None:
+    """A document that fails while others of its batch pass does not block them.
+
+    As at a receiver that does one document a request.
+    """
 
     class OneByOneReceiver(FakeReceiver):
         def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
@@ -215,7 +223,7 @@ def test_a_document_that_fails_while_others_of_its_batch_pass_holds_nothing_up(o
     assert sender.waiting_reason() == "", "the document is gone"
 
 
-def test_sync_says_why_documents_wait(harness: EngineHarness) -> None:
+def test_sync_names_waiting_reason(harness: EngineHarness) -> None:
     """One document that meets HTTP 500 each time: the others are delivered, and the site's reason is shown."""
 
     class PickyReceiver(FakeReceiver):
@@ -246,7 +254,8 @@ class MuteReceiver(FakeReceiver):
         return [Postponed(reason="its answer does not name it", unconfirmed=True) for _ in batch]
 
 
-def test_a_receiver_that_names_nothing_stops_the_sink_after_three_rounds(harness: EngineHarness) -> None:
+def test_unnamed_culprit_stops_sink(harness: EngineHarness) -> None:
+    """A receiver that never says which document it refuses stops the sink after three rounds."""
     receiver = harness.receiver = harness.runner.sender.receiver = MuteReceiver(batch_size=10)
     for hour in range(12):
         result = harness.ask("sync")
@@ -262,7 +271,9 @@ def test_a_receiver_that_names_nothing_stops_the_sink_after_three_rounds(harness
     assert len(harness.receiver.there) > 24
 
 
-def test_one_document_that_is_never_named_stops_no_sink(outbox: Outbox) -> None:
+def test_unnamed_single_culprit(outbox: Outbox) -> None:
+    """One document that is refused without being named does not stop the sink."""
+
     class ForgetfulReceiver(FakeReceiver):
         def deliver(self, batch: Sequence[Delivery]) -> list[Outcome]:
             odd = Postponed(reason="not named", unconfirmed=True)
@@ -281,7 +292,9 @@ def test_one_document_that_is_never_named_stops_no_sink(outbox: Outbox) -> None:
     assert outbox.dead_letters.counts().dead == 1
 
 
-def test_what_a_receiver_learned_of_its_place_survives_a_restart_and_not_a_move(outbox: Outbox) -> None:
+def test_receiver_facts_kept_until_move(outbox: Outbox) -> None:
+    """What a receiver learned about its site survives a restart, but not a new address."""
+
     @attrs.define
     class LearningReceiver(FakeReceiver):
         learned: str = ""
@@ -306,7 +319,8 @@ def test_what_a_receiver_learned_of_its_place_survives_a_restart_and_not_a_move(
     assert other.recalled == ""
 
 
-def test_growing_is_slow_after_a_failure() -> None:
+def test_batch_growth_after_failure() -> None:
+    """Batches grow slowly after a failure."""
     assert BatchSize(limit=8).after_success(8, MOST).current_limit(MOST) == 8
     size = BatchSize(limit=8)
     for _ in range(GROW_AFTER):

@@ -51,7 +51,8 @@ def words(harness: EngineHarness) -> set[bool]:
 # --- the rewrite brake ----------------------------------------------------------------------------------------------
 
 
-def test_many_rewrites_of_the_past_hold_through_restarts_and_news(told: EngineHarness) -> None:
+def test_brake_survives_restart_and_news(told: EngineHarness) -> None:
+    """A brake for many rewrites survives restarts and new data."""
     reworded(told)
     before = dict(told.receiver.there)
     for _ in range(3):
@@ -63,7 +64,8 @@ def test_many_rewrites_of_the_past_hold_through_restarts_and_news(told: EngineHa
 
 
 @pytest.mark.parametrize("command", ["resume", "replay"])
-def test_the_users_word_lets_the_rewrites_go_and_is_no_consent_to_later_ones(told: EngineHarness, command: str) -> None:
+def test_resume_covers_present_rewrites_only(told: EngineHarness, command: str) -> None:
+    """``resume`` releases these rewrites and is no consent to later ones."""
     reworded(told)
     assert told.ask("sync").status == 6
     assert told.ask(command, sink="shelf").status == 0
@@ -73,8 +75,11 @@ def test_the_users_word_lets_the_rewrites_go_and_is_no_consent_to_later_ones(tol
     assert words(told) == {True}
 
 
-def test_rewrites_that_come_to_nothing_let_go_by_themselves(told: EngineHarness) -> None:
-    """An update that was taken back before anybody agreed to it."""
+def test_brake_released_when_rewrites_vanish(told: EngineHarness) -> None:
+    """The brake is released when nothing would be rewritten any more.
+
+    An update that was taken back before anybody agreed to it.
+    """
     reworded(told)
     assert told.ask("sync").status == 6
     before = dict(told.receiver.there)
@@ -85,7 +90,8 @@ def test_rewrites_that_come_to_nothing_let_go_by_themselves(told: EngineHarness)
     assert told.receiver.calls - calls <= 1, "what was held back is not sent; the newest hours are"
 
 
-def test_as_many_rewrites_as_the_brake_allows_need_no_consent(told: EngineHarness) -> None:
+def test_brake_limit_itself_passes(told: EngineHarness) -> None:
+    """As many rewrites as the limit allows need no consent."""
     told.ask("sync")
     reworded(told)
     told.runner.folding.rewrite_limit = 10_000
@@ -93,7 +99,8 @@ def test_as_many_rewrites_as_the_brake_allows_need_no_consent(told: EngineHarnes
     assert words(told) == {True}
 
 
-def test_a_zone_put_right_is_held_and_with_consent_every_document_moves_once(told: EngineHarness) -> None:
+def test_brake_on_corrected_zone(told: EngineHarness) -> None:
+    """A corrected time zone is held; after consent, every document moves once."""
     before = {id_: known.at for id_, known in told.receiver.there.items()}
     told.reopen(zones=Zones(timezone="Europe/London"))
     assert told.ask("sync").status == 6
@@ -119,8 +126,11 @@ def torn(harness: EngineHarness, seq: int) -> NewsOnlySource:
     return harness.pump
 
 
-def test_a_gap_takes_nothing_back_and_lets_go_once_its_days_were_fetched_again(told: EngineHarness) -> None:
-    """A rate's first record: without it the rate seems to begin five minutes later, under another identity."""
+def test_gap_until_days_fetched(told: EngineHarness) -> None:
+    """A gap withdraws nothing and ends once its days were fetched again.
+
+    A rate's first record: without it the rate seems to begin five minutes later, under another identity.
+    """
     before = dict(told.receiver.there)
     pump = torn(told, seq=10 + 29 * 60)
     assert before.keys() <= told.receiver.there.keys(), "what the gap may have told stays"
@@ -131,8 +141,11 @@ def test_a_gap_takes_nothing_back_and_lets_go_once_its_days_were_fetched_again(t
     assert sorted(began) == [BEGIN + timedelta(hours=hour) for hour in range(72)], "each hour's rate once"
 
 
-def test_a_gap_holds_until_the_last_of_its_days_was_fetched(told: EngineHarness) -> None:
-    """Days are fetched, but not those: nothing lets go, through restarts either."""
+def test_gap_waits_for_its_last_day(told: EngineHarness) -> None:
+    """A gap holds until the last of its days was fetched.
+
+    Days are fetched, but not those: nothing lets go, through restarts either.
+    """
     torn(told, seq=10 + 29 * 60)
     there = dict(told.receiver.there)
     for _ in range(3):
@@ -142,9 +155,10 @@ def test_a_gap_holds_until_the_last_of_its_days_was_fetched(told: EngineHarness)
         assert there.keys() <= told.receiver.there.keys()
 
 
-def test_days_that_the_vendor_has_no_more_are_taken_back_only_with_consent_where_they_are_many(
+def test_brake_on_days_the_vendor_lost(
     told: EngineHarness,
 ) -> None:
+    """Many documents of days that the vendor no longer has are withdrawn only with consent."""
     pump = torn(told, seq=10 + 29 * 60)
     before = dict(told.receiver.there)
     told.runner.folding.rewrite_limit = 0
@@ -159,14 +173,16 @@ def test_days_that_the_vendor_has_no_more_are_taken_back_only_with_consent_where
 # --- another address ------------------------------------------------------------------------------------------------
 
 
-def test_another_address_is_told_at_once_and_not_when_something_waits(told: EngineHarness) -> None:
+def test_new_address_told_at_once(told: EngineHarness) -> None:
+    """A new site address is reported at once, not only when something waits."""
     told.ask("sync")
     told.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
     assert told.runner.health.state == "halted"
     assert "tconnectsync replay shelf" in (told.runner.health.remedy or "")
 
 
-def test_the_old_address_put_back_lets_go_by_itself(told: EngineHarness) -> None:
+def test_old_address_restored(told: EngineHarness) -> None:
+    """If the old address is put back, delivery resumes without a command."""
     old = told.receiver
     told.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
     assert told.ask("sync").status == 6
@@ -175,7 +191,8 @@ def test_the_old_address_put_back_lets_go_by_itself(told: EngineHarness) -> None
     assert told.starts()[-1] > BEGIN + timedelta(days=3)
 
 
-def test_a_new_address_that_is_filled_by_a_replay_is_the_known_one_from_then_on(told: EngineHarness) -> None:
+def test_new_address_known_after_replay(told: EngineHarness) -> None:
+    """After a replay the new address is the known one."""
     told.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
     assert told.ask("sync").status == 6
     assert told.receiver.there == {}
@@ -191,7 +208,8 @@ def test_a_new_address_that_is_filled_by_a_replay_is_the_known_one_from_then_on(
 # --- a place that somebody lives in ---------------------------------------------------------------------------------
 
 
-def test_an_inhabited_site_gets_nothing_through_restarts_until_it_is_adopted(tmp_path: Path) -> None:
+def test_inhabited_site_until_adopted(tmp_path: Path) -> None:
+    """A site with an older bridge's documents gets nothing, also over restarts, until it is adopted."""
     harness = EngineHarness(tmp_path)
     harness.receiver.hold = SiteConflict(
         reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`."

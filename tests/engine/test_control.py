@@ -44,18 +44,21 @@ def serve(server: ControlServer, times: int = 50) -> threading.Thread:
     return thread
 
 
-def test_a_request_is_worked_on_step_by_step_and_its_result_comes_back(server: ControlServer) -> None:
+def test_request_steps_and_result(server: ControlServer) -> None:
+    """A request is worked on step by step, and its result comes back."""
     thread = serve(server)
     steps = list(ask(server.path, Request(command="replay", args={"sink": "x"})))
     thread.join()
     assert steps == [Progress(message="doing replay", done=1, total=2), Result(status=6, lines=("x", "ü"))]
 
 
-def test_only_the_owner_may_open_the_socket(server: ControlServer) -> None:
+def test_socket_is_private(server: ControlServer) -> None:
+    """Only the owner may open the socket."""
     assert stat.S_IMODE(server.path.stat().st_mode) == 0o600
 
 
-def test_nonsense_is_answered_and_harms_nothing(server: ControlServer) -> None:
+def test_request_nonsense(server: ControlServer) -> None:
+    """Nonsense is answered and does no harm."""
     thread = serve(server)
     with socket.socket(socket.AF_UNIX) as channel:
         channel.settimeout(5)
@@ -81,9 +84,8 @@ def test_nonsense_is_answered_and_harms_nothing(server: ControlServer) -> None:
     ],
     ids=["lists", "tables", "deep ids", "command", "args", "no command", "no text", "no end", "long"],
 )
-def test_a_request_that_is_too_deep_or_too_long_is_refused_and_the_daemon_goes_on(
-    server: ControlServer, line: bytes
-) -> None:
+def test_request_too_deep_or_long(server: ControlServer, line: bytes) -> None:
+    """A request that is nested too deep or too long is refused, and the daemon continues."""
     thread = serve(server, times=200)
     with socket.socket(socket.AF_UNIX) as channel:
         channel.settimeout(5)
@@ -95,13 +97,15 @@ def test_a_request_that_is_too_deep_or_too_long_is_refused_and_the_daemon_goes_o
     thread.join()
 
 
-def test_ids_of_many_dead_letters_fit_into_a_request() -> None:
+def test_request_with_many_ids() -> None:
+    """The ids of many dead letters fit into one request."""
     ids = [f"{number:040}" for number in range(10_000)]
     line = json.dumps({"command": "dead_letters_drop", "args": {"sink": "x", "ids": ids}, "mark": "m"}).encode()
     assert read_request(line) == Request(command="dead_letters_drop", args={"sink": "x", "ids": ids}, config_id="m")
 
 
-def test_askers_that_say_nothing_lock_nobody_out(server: ControlServer) -> None:
+def test_silent_clients(server: ControlServer) -> None:
+    """Clients that connect and say nothing lock nobody out."""
     with contextlib.ExitStack() as stack:
         for _ in range(MOST_ASKERS + 3):
             channel = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -113,7 +117,8 @@ def test_askers_that_say_nothing_lock_nobody_out(server: ControlServer) -> None:
         thread.join()
 
 
-def test_an_asker_that_goes_away_does_not_stop_what_it_began(tmp_path: Path) -> None:
+def test_client_disconnects(tmp_path: Path) -> None:
+    """A client that disconnects does not stop the job that it started."""
     done = []
 
     def long(request: Request) -> Job:
@@ -146,9 +151,9 @@ def test_an_asker_that_goes_away_does_not_stop_what_it_began(tmp_path: Path) -> 
         (Retryable("busy"), 3, "busy"),
     ],
 )
-def test_a_request_that_fails_is_answered_and_ends_nothing_else(
-    tmp_path: Path, error: Exception, status: int, words: str
-) -> None:
+def test_request_raises(tmp_path: Path, error: Exception, status: int, words: str) -> None:
+    """A request that fails is answered and ends nothing else."""
+
     def failing(request: Request) -> Job:
         yield Progress(message="on")
         raise error
@@ -165,7 +170,9 @@ def test_a_request_that_fails_is_answered_and_ends_nothing_else(
     server.close()
 
 
-def test_an_asker_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
+def test_client_does_not_read(tmp_path: Path) -> None:
+    """A client that does not read its answer blocks nobody."""
+
     def talkative(request: Request) -> Job:
         for _ in range(40):
             yield Progress(message="x" * 100_000)
@@ -186,7 +193,8 @@ def test_an_asker_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
     server.close()
 
 
-def test_half_an_answer_of_a_daemon_that_died_is_told_as_such(tmp_path: Path) -> None:
+def test_answer_cut_off(tmp_path: Path) -> None:
+    """Half an answer from a daemon that died is reported as that."""
     path = tmp_path / "control.sock"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -206,7 +214,8 @@ def test_half_an_answer_of_a_daemon_that_died_is_told_as_such(tmp_path: Path) ->
     assert steps[-1].status == 8
 
 
-def test_a_deep_data_folder_is_no_obstacle(tmp_path: Path) -> None:
+def test_socket_in_deep_folder(tmp_path: Path) -> None:
+    """A data folder with a long path is no obstacle for the socket."""
     folder = tmp_path / ("a" * 60) / ("b" * 60)
     folder.mkdir(parents=True)
     server = ControlServer(folder / "control.sock", job)
@@ -217,7 +226,8 @@ def test_a_deep_data_folder_is_no_obstacle(tmp_path: Path) -> None:
     server.close()
 
 
-def test_systemd_is_told_readiness_status_and_life(tmp_path: Path) -> None:
+def test_systemd_notifications(tmp_path: Path) -> None:
+    """systemd is told readiness, status and that the daemon is alive."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(5)
@@ -233,7 +243,8 @@ def test_systemd_is_told_readiness_status_and_life(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_systemd_that_does_not_read_holds_nobody_up_and_hears_the_status_later(tmp_path: Path) -> None:
+def test_systemd_does_not_read(tmp_path: Path) -> None:
+    """A systemd that does not read blocks nothing and gets the status later."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.setblocking(False)
@@ -250,7 +261,8 @@ def test_a_systemd_that_does_not_read_holds_nobody_up_and_hears_the_status_later
         assert systemd.recv(4096) == b"STATUS=backing off"
 
 
-def test_words_from_outside_cannot_say_more_to_systemd(tmp_path: Path) -> None:
+def test_systemd_status_injection(tmp_path: Path) -> None:
+    """Text from outside cannot add a second message to systemd."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(5)
@@ -259,7 +271,8 @@ def test_words_from_outside_cannot_say_more_to_systemd(tmp_path: Path) -> None:
         assert systemd.recv(4096) == rb"STATUS=refused\nMAINPID=1\x1b[31m"
 
 
-def test_without_systemd_nothing_is_said() -> None:
+def test_systemd_absent() -> None:
+    """Without systemd nothing is sent."""
     notifier = Notifier.from_environment({})
     notifier.ready()
     notifier.alive()

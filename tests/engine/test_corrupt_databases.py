@@ -53,10 +53,11 @@ def noise(path: Path, page: int) -> int:
 
 
 @pytest.mark.parametrize("page", range(0, 40, 2))
-def test_noise_in_any_page_of_the_index_costs_a_rebuild(
-    harness: EngineHarness, undisturbed: dict[str, Any], page: int
-) -> None:
-    """It ends the run, as loudly as can be, and the next one has a new index; the outbox stays as it is."""
+def test_index_noise_in_any_page(harness: EngineHarness, undisturbed: dict[str, Any], page: int) -> None:
+    """Noise in any page of the index costs a rebuild of it.
+
+    It ends the run, as loudly as can be, and the next one has a new index; the outbox stays as it is.
+    """
     noise(harness.folder / "index.sqlite", page)
     harness.open()
     try:
@@ -71,9 +72,8 @@ def test_noise_in_any_page_of_the_index_costs_a_rebuild(
 
 
 @pytest.mark.parametrize("page", range(0, 24, 2))
-def test_noise_in_any_page_of_the_outbox_costs_a_look_at_the_site(
-    harness: EngineHarness, undisturbed: dict[str, Any], page: int
-) -> None:
+def test_outbox_noise_in_any_page(harness: EngineHarness, undisturbed: dict[str, Any], page: int) -> None:
+    """Noise in any page of the outbox costs a look at the site."""
     noise(harness.folder / "outbox" / "shelf.sqlite", page)
     harness.open()
     harness.ask("sync")
@@ -81,7 +81,8 @@ def test_noise_in_any_page_of_the_outbox_costs_a_look_at_the_site(
     assert harness.receiver.there == undisturbed
 
 
-def test_a_corrupt_index_has_a_message(tmp_path: Path) -> None:
+def test_corrupt_index_message(tmp_path: Path) -> None:
+    """A corrupt index has a message of its own."""
     error = IndexCorrupt(str(tmp_path))
     assert "Nothing is lost" in error.message
     assert error.remedy

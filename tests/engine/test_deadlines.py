@@ -40,7 +40,8 @@ def remembered(deadline: RememberedDeadline) -> RememberedDeadline:
 # --- the value ------------------------------------------------------------------------------------------------------
 
 
-def test_it_holds_until_it_is_over() -> None:
+def test_deadline_holds_until_over() -> None:
+    """A deadline holds until it is over, in memory and as read from its file."""
     clock = FakeClock(NOW, still=True)
     for deadline in (RememberedDeadline.after(100, clock), remembered(RememberedDeadline.after(100, clock))):
         assert deadline.time(clock.now(), clock) == NOW + timedelta(seconds=100)
@@ -59,10 +60,13 @@ def test_it_holds_until_it_is_over() -> None:
     st.floats(0, 86400),
     st.booleans(),
 )
-def test_however_wrong_the_clock_was_or_is_nothing_waits_longer_than_its_wait(
+def test_deadline_with_any_wrong_clock(
     wait_s: float, wrong_before_s: int, wrong_now_s: int, since_s: float, restarted: bool
 ) -> None:
-    """Counted from now; in the process that set it, counted from when it was set."""
+    """However wrong the clock was or is, nothing waits longer than its wait.
+
+    Counted from now; in the process that set it, counted from when it was set.
+    """
     clock = FakeClock(NOW + timedelta(seconds=wrong_before_s), still=True)
     deadline = RememberedDeadline.after(wait_s, clock)
     if restarted:
@@ -77,7 +81,8 @@ def test_however_wrong_the_clock_was_or_is_nothing_waits_longer_than_its_wait(
         assert left_s == pytest.approx(max(wait_s - since_s, 0), abs=0.001)
 
 
-def test_a_clock_that_is_put_back_by_seconds_ends_nothing() -> None:
+def test_deadline_clock_back_by_seconds() -> None:
+    """A clock that is set back by seconds ends no wait."""
     clock = FakeClock(NOW, still=True)
     deadline = remembered(RememberedDeadline.after(600, clock))
     clock.time -= timedelta(seconds=5)
@@ -87,7 +92,8 @@ def test_a_clock_that_is_put_back_by_seconds_ends_nothing() -> None:
 @pytest.mark.parametrize(
     ("ahead", "over"), [(timedelta(hours=3), False), (timedelta(hours=5), True), (timedelta(0), True)]
 )
-def test_what_an_older_release_wrote_is_read_and_believed_for_four_hours_at_most(ahead: timedelta, over: bool) -> None:
+def test_deadline_of_older_release(ahead: timedelta, over: bool) -> None:
+    """A deadline that an older release wrote is believed for four hours at most."""
     text = f'{{"state": "backing_off", "not_before": "{(NOW + ahead).isoformat()}"}}'
     found = CONVERTER.loads(text, Health).not_before
     assert found is not None
@@ -97,14 +103,16 @@ def test_what_an_older_release_wrote_is_read_and_believed_for_four_hours_at_most
 @pytest.mark.parametrize(
     "text", ['{"not_before": {}}', '{"not_before": 7}', '{"not_before": "soon"}', "[]", '{"at": 1}']
 )
-def test_what_cannot_be_read_is_a_fresh_start(tmp_path: Path, text: str) -> None:
+def test_deadline_unreadable(tmp_path: Path, text: str) -> None:
+    """A deadline that cannot be read counts as none."""
     with closing(Outbox(tmp_path / "sink.sqlite")) as outbox:
         outbox.facts.put_text(HEALTH.name, text)
         assert outbox.facts.get(HEALTH).not_before is None
     assert ComparisonState.from_json(text).not_before is None
 
 
-def test_a_source_file_of_an_older_release_is_read(tmp_path: Path) -> None:
+def test_source_state_of_older_release(tmp_path: Path) -> None:
+    """A source's state file from an older release is read."""
     path = tmp_path / "pump.json"
     path.write_text(
         '{"condition": {"state": "ok"}, "last_fetch": "2026-06-01T11:00:00+00:00",'
@@ -122,9 +130,8 @@ def test_a_source_file_of_an_older_release_is_read(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 60), st.one_of(st.none(), st.floats(0, 1e9)), st.booleans(), st.randoms(use_true_random=False))
-def test_no_wait_is_longer_than_what_is_believed_after_a_restart(
-    failures: int, after_s: float | None, grows: bool, rng: random.Random
-) -> None:
+def test_backoff_within_believed_wait(failures: int, after_s: float | None, grows: bool, rng: random.Random) -> None:
+    """No back-off is longer than what is believed after a restart."""
     wait_s = backoff_s(failures, after_s=after_s, rng=rng, grows=grows)
     assert 0 < wait_s <= LONGEST_ASKED_WAIT_S
     clock = FakeClock(NOW, still=True)
@@ -134,7 +141,8 @@ def test_no_wait_is_longer_than_what_is_believed_after_a_restart(
     )
 
 
-def test_a_day_that_is_asked_for_is_four_hours_and_told_with_its_date(harness: EngineHarness) -> None:
+def test_backoff_asked_for_a_day(harness: EngineHarness) -> None:
+    """If the other side asks for a day, the wait is four hours, and the message gives its date."""
     harness.clock.still = True
     harness.receiver.trouble_delivering = Retryable("fewer requests", after_s=86400.0)
     harness.ask("sync")
@@ -183,7 +191,8 @@ def live(harness: EngineHarness, stretch: timedelta, over: Callable[[], bool] = 
         lived_s += step_s
 
 
-def test_what_is_due_is_done_though_the_clock_moves_on_between_two_readings(postponing: EngineHarness) -> None:
+def test_due_work_with_moving_clock(postponing: EngineHarness) -> None:
+    """What is due is done although the clock moves between two readings."""
     live(postponing, timedelta(hours=12))
     assert postponing.pump.polls > 12
     assert len(postponing.receiver.there) > 12
@@ -201,9 +210,10 @@ def test_what_is_due_is_done_though_the_clock_moves_on_between_two_readings(post
     ],
     ids=["back-off", "asked to wait", "refused", "postponed"],
 )
-def test_what_failed_while_the_clock_was_wrong_goes_on_when_it_is_right(
+def test_failures_while_clock_wrong(
     postponing: EngineHarness, wrong_by: timedelta, trouble: Exception | None, longest: timedelta, restart: bool
 ) -> None:
+    """What failed while the clock was wrong resumes once it is right."""
     receiver, pump = postponing.receiver, postponing.pump
     assert isinstance(receiver, PostponingReceiver)
     live(postponing, timedelta(minutes=10))
@@ -226,10 +236,13 @@ def test_what_failed_while_the_clock_was_wrong_goes_on_when_it_is_right(
 
 @pytest.mark.parametrize("wrong_by", WRONG_BY, ids=str)
 @pytest.mark.parametrize("restart", [True, False], ids=["restarted", "running"])
-def test_what_was_planned_while_the_clock_was_wrong_happens_in_time(
+def test_plans_while_clock_wrong(
     postponing: EngineHarness, monkeypatch: pytest.MonkeyPatch, wrong_by: timedelta, restart: bool
 ) -> None:
-    """The next poll, the log's maintenance and the daily comparison."""
+    """What was planned while the clock was wrong happens in time.
+
+    The next poll, the log's maintenance and the daily comparison.
+    """
     maintained: list[datetime] = []
     monkeypatch.setattr(EventLog, "maintain", lambda self, *_: maintained.append(postponing.clock.now()))
     receiver, pump = postponing.receiver, postponing.pump

@@ -48,7 +48,8 @@ def drain(sender: Sender, now: datetime = NOW) -> None:
     raise AssertionError("delivery does not end")
 
 
-def test_equal_documents_are_sent_once(outbox: Outbox) -> None:
+def test_equal_document_sent_once(outbox: Outbox) -> None:
+    """Equal documents are sent once."""
     receiver = FakeReceiver()
     sender = Sender(outbox, receiver)
     want(outbox, document(1), document(2))
@@ -60,7 +61,8 @@ def test_equal_documents_are_sent_once(outbox: Outbox) -> None:
     assert len(receiver.there) == 2
 
 
-def test_a_changed_document_replaces_the_old_one(outbox: Outbox) -> None:
+def test_changed_document_replaces(outbox: Outbox) -> None:
+    """A changed document replaces the old one."""
     receiver = FakeReceiver()
     sender = Sender(outbox, receiver)
     want(outbox, document(1))
@@ -70,8 +72,11 @@ def test_a_changed_document_replaces_the_old_one(outbox: Outbox) -> None:
     assert [known.content for known in receiver.there.values()] == [{"number": 11}]
 
 
-def test_what_changes_back_after_an_attempt_that_nobody_heard_of_is_sent_again(outbox: Outbox) -> None:
-    """The receiver may hold the other one by now: equal to what it took last is not equal to what is there."""
+def test_change_back_after_unknown_result(outbox: Outbox) -> None:
+    """A document that changes back after an attempt without an answer is sent again.
+
+    The receiver may hold the other one by now: equal to what it took last is not equal to what is there.
+    """
     receiver = FakeReceiver()
     sender = Sender(outbox, receiver)
     want(outbox, document(1))
@@ -95,8 +100,11 @@ class ClearingReceiver(FakeReceiver):
         return super().deliver(batch)
 
 
-def test_what_changes_back_after_a_refusal_is_sent_again(outbox: Outbox) -> None:
-    """A site that keeps documents by their time has lost the old copy of one that moved when it refuses the new one."""
+def test_change_back_after_refusal(outbox: Outbox) -> None:
+    """A document that changes back after a refusal is sent again.
+
+    A site that keeps documents by their time has lost the old copy of one that moved when it refuses the new one.
+    """
     receiver = ClearingReceiver()
     sender = Sender(outbox, receiver)
     want(outbox, document(1))
@@ -110,14 +118,16 @@ def test_what_changes_back_after_a_refusal_is_sent_again(outbox: Outbox) -> None
     assert [known.content for known in receiver.there.values()] == [{"number": 1}]
 
 
-def test_the_newest_documents_of_a_backlog_go_first(outbox: Outbox) -> None:
+def test_backlog_newest_first(outbox: Outbox) -> None:
+    """The newest documents of a backlog go first."""
     receiver = FakeReceiver(batch_size=3)
     want(outbox, *(document(number) for number in range(10)))
     Sender(outbox, receiver).send_next(NOW)
     assert sorted(known.content["number"] for known in receiver.there.values()) == [7, 8, 9]
 
 
-def test_a_refused_batch_is_halved_until_the_culprit_is_alone_and_the_rest_goes_on(outbox: Outbox) -> None:
+def test_refused_batch_isolates_culprit(outbox: Outbox) -> None:
+    """A refused batch is halved until the culprit is alone; the rest is delivered."""
     culprit = document(5)
     receiver = FakeReceiver(batch_size=16, poison=frozenset({culprit.id}))
     want(outbox, *(document(number) for number in range(16)))
@@ -126,7 +136,8 @@ def test_a_refused_batch_is_halved_until_the_culprit_is_alone_and_the_rest_goes_
     assert [(letter.id, letter.reason) for letter in outbox.dead_letters.all()] == [(culprit.id, "poison")]
 
 
-def test_a_receiver_that_refuses_everything_halts_the_sink_instead_of_draining_the_log(outbox: Outbox) -> None:
+def test_refuses_everything_halts(outbox: Outbox) -> None:
+    """A receiver that refuses everything halts the sink, so that the log is not set aside document by document."""
     documents = [document(number) for number in range(100)]
     receiver = FakeReceiver(batch_size=50, poison=frozenset(known.id for known in documents))
     want(outbox, *documents)
@@ -137,7 +148,8 @@ def test_a_receiver_that_refuses_everything_halts_the_sink_instead_of_draining_t
     assert outbox.dead_letters.counts().pending == 100 - HALT_AFTER
 
 
-def test_dead_letters_are_tried_again_or_dropped_when_the_user_says_so(outbox: Outbox) -> None:
+def test_dead_letters_retry_and_drop(outbox: Outbox) -> None:
+    """Dead letters are tried again or dropped on the user's command."""
     culprit, other = document(1), document(2)
     receiver = FakeReceiver(poison=frozenset({culprit.id, other.id}))
     sender = Sender(outbox, receiver)
@@ -153,8 +165,11 @@ def test_dead_letters_are_tried_again_or_dropped_when_the_user_says_so(outbox: O
     assert outbox.dead_letters.counts().dead == 0
 
 
-def test_what_was_refused_while_everything_was_is_tried_again_when_the_receiver_takes_something(outbox: Outbox) -> None:
-    """A site that answered every write with 400 for an hour: the doses of that hour are not left out."""
+def test_dead_letters_after_outage(outbox: Outbox) -> None:
+    """What was refused while everything was refused is tried again once the receiver takes something.
+
+    A site that answered every write with 400 for an hour: the doses of that hour are not left out.
+    """
     hour, later = [document(number) for number in range(7)], document(8)
     receiver = FakeReceiver(poison=frozenset(known.id for known in hour))
     want(outbox, *hour)
@@ -167,7 +182,8 @@ def test_what_was_refused_while_everything_was_is_tried_again_when_the_receiver_
     assert outbox.dead_letters.counts().dead == 0
 
 
-def test_a_document_that_is_refused_a_second_time_stays_aside(outbox: Outbox) -> None:
+def test_dead_letter_refused_twice(outbox: Outbox) -> None:
+    """A document that is refused a second time stays set aside."""
     culprit = document(5)
     receiver = FakeReceiver(batch_size=4, poison=frozenset({culprit.id}))
     sender = Sender(outbox, receiver)
@@ -182,7 +198,8 @@ def test_a_document_that_is_refused_a_second_time_stays_aside(outbox: Outbox) ->
     assert receiver.calls == asked + 1
 
 
-def test_refusals_in_a_row_are_counted_over_restarts(outbox: Outbox) -> None:
+def test_refusals_counted_over_restart(outbox: Outbox) -> None:
+    """Refusals in a row are counted over restarts."""
     documents = [document(number) for number in range(HALT_AFTER)]
     receiver = FakeReceiver(batch_size=50, poison=frozenset(known.id for known in documents))
     for known in documents:
@@ -192,7 +209,8 @@ def test_refusals_in_a_row_are_counted_over_restarts(outbox: Outbox) -> None:
     assert sender.is_halted()
 
 
-def test_a_document_that_is_refused_in_every_version_is_one_in_the_row(outbox: Outbox) -> None:
+def test_refusals_counted_per_document(outbox: Outbox) -> None:
+    """A document that is refused in every version counts once among refusals in a row."""
     growing = document(1)
     receiver = FakeReceiver(poison=frozenset({growing.id}))
     for number in range(HALT_AFTER + 5):
@@ -203,7 +221,8 @@ def test_a_document_that_is_refused_in_every_version_is_one_in_the_row(outbox: O
     assert sender.refused == [growing.id]
 
 
-def test_a_dead_letter_whose_content_changes_is_tried_again_by_itself(outbox: Outbox) -> None:
+def test_dead_letter_with_new_content(outbox: Outbox) -> None:
+    """A dead letter whose content changes is tried again without a command."""
     receiver = FakeReceiver(poison=frozenset({document(1).id}))
     sender = Sender(outbox, receiver)
     want(outbox, document(1))
@@ -215,7 +234,8 @@ def test_a_dead_letter_whose_content_changes_is_tried_again_by_itself(outbox: Ou
     assert outbox.dead_letters.counts().dead == 0
 
 
-def test_an_impossible_value_is_set_aside_and_never_sent(outbox: Outbox) -> None:
+def test_impossible_value(outbox: Outbox) -> None:
+    """An impossible value is set aside and never sent."""
     receiver = FakeReceiver()
     want(outbox, document(1, problem="99 U is more than a pump can give"))
     drain(Sender(outbox, receiver))
@@ -224,7 +244,8 @@ def test_an_impossible_value_is_set_aside_and_never_sent(outbox: Outbox) -> None
     assert outbox.dead_letters.retry(None) == 0
 
 
-def test_documents_of_the_future_wait(outbox: Outbox) -> None:
+def test_future_document_waits(outbox: Outbox) -> None:
+    """Documents of the future wait."""
     receiver = FakeReceiver()
     sender = Sender(outbox, receiver)
     want(outbox, document(1, at=NOW + timedelta(minutes=6)), document(2, at=NOW + timedelta(minutes=4)))
@@ -235,7 +256,8 @@ def test_documents_of_the_future_wait(outbox: Outbox) -> None:
     assert len(receiver.there) == 2
 
 
-def test_a_document_lapses_when_it_is_not_worth_sending_any_more(outbox: Outbox) -> None:
+def test_document_lapses(outbox: Outbox) -> None:
+    """A short-lived document lapses when it is not worth sending any more."""
     receiver = FakeReceiver()
     want(outbox, document(1, ttl_s=600.0))
     assert outbox.queue.expire(START + timedelta(minutes=11, seconds=1)) == 1
@@ -243,7 +265,8 @@ def test_a_document_lapses_when_it_is_not_worth_sending_any_more(outbox: Outbox)
     assert receiver.there == {}
 
 
-def test_withdrawals_never_share_a_batch_with_what_may_take_their_place(outbox: Outbox) -> None:
+def test_withdrawals_in_own_batch(outbox: Outbox) -> None:
+    """Withdrawals never share a batch with documents that may take their place."""
     receiver = FakeReceiver()
     sender = Sender(outbox, receiver)
     want(outbox, document(1), document(2))
@@ -260,7 +283,8 @@ def test_withdrawals_never_share_a_batch_with_what_may_take_their_place(outbox: 
     assert set(receiver.there) == {document(2).id, document(3).id}
 
 
-def test_a_gap_of_a_repaired_log_forbids_withdrawals_in_its_stretch(outbox: Outbox) -> None:
+def test_gap_forbids_withdrawals(outbox: Outbox) -> None:
+    """A gap of a repaired log forbids withdrawals in its days."""
     sender = Sender(outbox, FakeReceiver())
     want(outbox, document(1), document(100))
     drain(sender)
@@ -272,7 +296,9 @@ def test_a_gap_of_a_repaired_log_forbids_withdrawals_in_its_stretch(outbox: Outb
     assert list(sender.receiver.there) == [document(1).id]  # type: ignore[attr-defined]
 
 
-def test_an_attempt_without_an_answer_is_told_to_the_receiver_when_it_is_repeated(outbox: Outbox) -> None:
+def test_in_doubt_after_no_answer(outbox: Outbox) -> None:
+    """After an attempt without an answer, the next one is marked in doubt."""
+
     class SilentReceiver(FakeReceiver):
         def deliver(self, batch):  # type: ignore[no-untyped-def]
             raise Retryable("no answer", unsure=True)
@@ -283,7 +309,9 @@ def test_an_attempt_without_an_answer_is_told_to_the_receiver_when_it_is_repeate
     assert [delivery.in_doubt for delivery in outbox.queue.pending(NOW, 10)] == [True]
 
 
-def test_a_process_that_dies_while_sending_leaves_the_attempt_unsure(outbox: Outbox) -> None:
+def test_in_doubt_after_kill(outbox: Outbox) -> None:
+    """A process that dies while sending leaves the attempt in doubt."""
+
     class KilledReceiver(FakeReceiver):
         def deliver(self, batch):  # type: ignore[no-untyped-def]
             raise KeyboardInterrupt
@@ -294,7 +322,9 @@ def test_a_process_that_dies_while_sending_leaves_the_attempt_unsure(outbox: Out
     assert [delivery.in_doubt for delivery in outbox.queue.pending(NOW, 10)] == [True]
 
 
-def test_what_was_not_reached_is_not_unsure(outbox: Outbox) -> None:
+def test_not_in_doubt_if_unreached(outbox: Outbox) -> None:
+    """An attempt that did not reach the receiver is not in doubt."""
+
     class UnreachableReceiver(FakeReceiver):
         def deliver(self, batch):  # type: ignore[no-untyped-def]
             raise Retryable("connection refused", unsure=False)
@@ -306,9 +336,8 @@ def test_what_was_not_reached_is_not_unsure(outbox: Outbox) -> None:
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
-def test_of_two_documents_with_one_key_always_the_same_one_moves_by_a_millisecond(
-    outbox: Outbox, order: tuple[int, int]
-) -> None:
+def test_same_key_moves_a_millisecond(outbox: Outbox, order: tuple[int, int]) -> None:
+    """Of two documents with one key, always the same one moves by a millisecond."""
     receiver = FakeReceiver()
     sender = Sender(outbox, receiver)
     outbox.checkpoints.save_state("fold", "1:0", 0, b"{}")
@@ -322,7 +351,8 @@ def test_of_two_documents_with_one_key_always_the_same_one_moves_by_a_millisecon
     assert (receiver.there[first.id].at, receiver.there[second.id].at) == (START, START + timedelta(milliseconds=1))
 
 
-def test_a_new_site_gets_everything_and_no_old_deletions(outbox: Outbox) -> None:
+def test_replay_to_new_site(outbox: Outbox) -> None:
+    """A new site gets everything and no old deletions."""
     sender = Sender(outbox, FakeReceiver())
     want(outbox, document(1), document(2))
     drain(sender)
@@ -338,12 +368,16 @@ def test_a_new_site_gets_everything_and_no_old_deletions(outbox: Outbox) -> None
     assert outbox.dead_letters.counts().pending == 0
 
 
-def test_what_the_outbox_commits_is_synced(outbox: Outbox) -> None:
-    """In WAL mode a lower level loses the last commits with the power: a document would be sent again as if it never was."""
+def test_outbox_commits_are_synced(outbox: Outbox) -> None:
+    """A commit of the outbox is synced to the disk.
+
+    In WAL mode a lower level loses the last commits with the power: a document would be sent again as if it never was.
+    """
     assert outbox._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
-def test_a_replay_sends_nothing_that_was_worth_something_for_a_while_only(outbox: Outbox) -> None:
+def test_replay_skips_short_lived(outbox: Outbox) -> None:
+    """A replay sends no documents that were short-lived."""
     receiver = FakeReceiver()
     sender = Sender(outbox, receiver)
     outbox.checkpoints.save_state("fold", "1:0", 0, b"{}")
@@ -356,8 +390,11 @@ def test_a_replay_sends_nothing_that_was_worth_something_for_a_while_only(outbox
     assert list(receiver.there) == [document(1).id]
 
 
-def test_a_replay_sends_the_present_again_while_it_is_worth_something(outbox: Outbox) -> None:
-    """A status of ten minutes ago that the place lost; one that lapsed, and a call that was made, stay as they are."""
+def test_replay_sends_current_short_lived(outbox: Outbox) -> None:
+    """A replay sends the present status again while it is worth something.
+
+    A status of ten minutes ago that the place lost; one that lapsed, and a call that was made, stay as they are.
+    """
     receiver = FakeReceiver()
     sender = Sender(outbox, receiver)
     passing = {"ttl_s": 1800.0}

@@ -41,19 +41,26 @@ def hours(numbers: Sequence[int]) -> list[datetime]:
     return [BEGIN + timedelta(hours=number) for number in numbers]
 
 
-def test_one_sync_carries_everything_over_in_true_utc(harness: EngineHarness) -> None:
+def test_sync_delivers_in_utc(harness: EngineHarness) -> None:
+    """One sync delivers everything, at its time in UTC."""
     assert harness.ask("sync") == Result(status=0)
     assert harness.starts()[-3:] == hours([21, 22, 23])
 
 
-def test_the_edge_of_history_is_a_local_day(harness: EngineHarness) -> None:
-    """The first wanted day began at 22:00 UTC of the day before; what the lead-in shows before it is not sent."""
+def test_history_edge_local_day(harness: EngineHarness) -> None:
+    """The delivered history begins with a local day.
+
+    The first wanted day began at 22:00 UTC of the day before; what the lead-in shows before it is not sent.
+    """
     harness.ask("sync")
     assert harness.starts()[0] == BEGIN
 
 
-def test_history_that_is_opened_later_brings_what_reached_over_its_old_edge(harness: EngineHarness) -> None:
-    """A document that began before the edge and was finished long after it, as a night's sleep on the first wanted day."""
+def test_history_opened_later_across_edge(harness: EngineHarness) -> None:
+    """History that is opened later includes what reached over its old edge.
+
+    A document that began before the edge and was finished long after it, as a night's sleep on the first wanted day.
+    """
     harness.pump.stretch_h = 30
     harness.pump.opened = (HistoryOpened(first_day="2026-06-02"),)
     harness.clock.sleep(86400)
@@ -64,7 +71,8 @@ def test_history_that_is_opened_later_brings_what_reached_over_its_old_edge(harn
     assert harness.starts()[0] == BEGIN
 
 
-def test_history_that_is_opened_later_brings_what_still_goes_on(harness: EngineHarness) -> None:
+def test_history_opened_later_running(harness: EngineHarness) -> None:
+    """History that is opened later includes what is still running."""
     harness.pump.stretch_h = 100
     harness.pump.opened = (HistoryOpened(first_day="2026-06-02"),)
     harness.clock.sleep(86400)
@@ -75,14 +83,16 @@ def test_history_that_is_opened_later_brings_what_still_goes_on(harness: EngineH
     assert harness.starts() == [BEGIN]
 
 
-def test_a_second_sync_sends_nothing(harness: EngineHarness) -> None:
+def test_second_sync_sends_nothing(harness: EngineHarness) -> None:
+    """A second sync without new data sends nothing."""
     harness.ask("sync")
     calls = harness.receiver.calls
     assert harness.ask("sync") == Result(status=0)
     assert harness.receiver.calls == calls
 
 
-def test_a_restart_goes_on_where_it_was(harness: EngineHarness) -> None:
+def test_restart_resumes(harness: EngineHarness) -> None:
+    """After a restart the engine resumes where it was."""
     harness.ask("sync")
     harness.reopen()
     calls, there = harness.receiver.calls, dict(harness.receiver.there)
@@ -92,8 +102,11 @@ def test_a_restart_goes_on_where_it_was(harness: EngineHarness) -> None:
     assert len(harness.receiver.there) == len(there) + 1
 
 
-def test_what_was_being_folded_when_the_process_died_is_folded_by_the_next_one(harness: EngineHarness) -> None:
-    """The cursor moves together with what is to be folded: else nothing would ever touch those events again."""
+def test_fold_killed_in_the_middle(harness: EngineHarness) -> None:
+    """What was being folded when the process died is folded by the next process.
+
+    The cursor moves together with what is to be folded: else nothing would ever touch those events again.
+    """
 
     class DyingFold(StretchFold):
         def step(self, state, event):  # type: ignore[no-untyped-def]
@@ -107,7 +120,8 @@ def test_what_was_being_folded_when_the_process_died_is_folded_by_the_next_one(h
     assert harness.starts() == hours(range(24))
 
 
-def test_late_events_are_put_where_they_belong(harness: EngineHarness) -> None:
+def test_late_events(harness: EngineHarness) -> None:
+    """Late events end up where they belong."""
     harness.pump.hidden = set(range(120, 180))
     harness.ask("sync")
     before = len(harness.receiver.there)
@@ -117,7 +131,8 @@ def test_late_events_are_put_where_they_belong(harness: EngineHarness) -> None:
     assert hours([2])[0] in harness.starts()
 
 
-def test_a_receiver_that_lost_everything_gets_the_same_documents_again(harness: EngineHarness) -> None:
+def test_replay_to_emptied_receiver(harness: EngineHarness) -> None:
+    """A receiver that lost everything gets the same documents again."""
     harness.ask("sync")
     there = dict(harness.receiver.there)
     harness.receiver.there.clear()
@@ -127,7 +142,8 @@ def test_a_receiver_that_lost_everything_gets_the_same_documents_again(harness: 
     assert str(len(there)) in result.lines[0]
 
 
-def test_a_replay_of_some_days_leaves_the_others_alone(harness: EngineHarness) -> None:
+def test_replay_of_some_days(harness: EngineHarness) -> None:
+    """A replay of some days leaves the other days alone."""
     harness.clock.sleep(86400 * 2)
     harness.ask("sync")
     harness.receiver.there.clear()
@@ -136,7 +152,8 @@ def test_a_replay_of_some_days_leaves_the_others_alone(harness: EngineHarness) -
     assert harness.starts()[-1] == BEGIN + timedelta(hours=45)
 
 
-def test_a_mended_time_zone_moves_every_document_and_leaves_none_behind(harness: EngineHarness) -> None:
+def test_corrected_zone_moves_documents(harness: EngineHarness) -> None:
+    """A corrected time zone moves every document and leaves none behind."""
     harness.clock.sleep(86400 * 4)
     harness.ask("sync")
     before = harness.starts()
@@ -151,7 +168,8 @@ def test_a_mended_time_zone_moves_every_document_and_leaves_none_behind(harness:
     assert harness.starts() == [at + timedelta(hours=6) for at in before if at + timedelta(hours=6) >= horizon]
 
 
-def test_too_many_rewrites_of_the_past_wait_for_the_user(harness: EngineHarness) -> None:
+def test_rewrites_wait_for_user(harness: EngineHarness) -> None:
+    """Too many rewrites of the past wait for the user."""
     harness.clock.sleep(86400 * 3)
     harness.ask("sync")
     there = dict(harness.receiver.there)
@@ -174,7 +192,8 @@ def test_too_many_rewrites_of_the_past_wait_for_the_user(harness: EngineHarness)
     assert all(known.content == {"new": 1} for known in harness.receiver.there.values())
 
 
-def test_an_inhabited_site_is_left_alone_until_the_user_says_so(harness: EngineHarness) -> None:
+def test_inhabited_site_waits_for_user(harness: EngineHarness) -> None:
+    """A site with an older bridge's documents is left alone until the user decides."""
     harness.receiver.hold = SiteConflict(
         reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`."
     )
@@ -185,7 +204,8 @@ def test_an_inhabited_site_is_left_alone_until_the_user_says_so(harness: EngineH
     assert harness.receiver.there
 
 
-def test_a_new_site_address_stops_the_sink_until_a_replay(harness: EngineHarness) -> None:
+def test_new_address_stops_until_replay(harness: EngineHarness) -> None:
+    """A new site address stops the sink until a replay."""
     harness.ask("sync")
     harness.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
     harness.clock.sleep(3600)
@@ -196,7 +216,8 @@ def test_a_new_site_address_stops_the_sink_until_a_replay(harness: EngineHarness
     assert harness.starts()[-2:] == hours([23, 24])
 
 
-def test_a_wiped_disk_doubles_and_orphans_nothing(harness: EngineHarness, tmp_path: Path) -> None:
+def test_wiped_disk(harness: EngineHarness, tmp_path: Path) -> None:
+    """After the disk was wiped, no document is doubled or orphaned."""
     harness.ask("sync")
     there = dict(harness.receiver.there)
     other = EngineHarness(tmp_path / "fresh", clock=harness.clock, receiver=harness.receiver)
@@ -209,7 +230,8 @@ def test_a_wiped_disk_doubles_and_orphans_nothing(harness: EngineHarness, tmp_pa
     other.engine.close()
 
 
-def test_a_deleted_outbox_is_made_anew_and_sends_the_same(harness: EngineHarness) -> None:
+def test_deleted_outbox(harness: EngineHarness) -> None:
+    """A deleted outbox is rebuilt and gives the same documents."""
     harness.ask("sync")
     there = dict(harness.receiver.there)
     harness.engine.close()
@@ -220,7 +242,8 @@ def test_a_deleted_outbox_is_made_anew_and_sends_the_same(harness: EngineHarness
     assert harness.receiver.there == there
 
 
-def test_refused_credentials_are_not_tried_again_by_themselves(harness: EngineHarness) -> None:
+def test_refused_source_credentials(harness: EngineHarness) -> None:
+    """Refused credentials of the source are not tried again and again."""
     harness.pump.trouble = CredentialsRefused("wrong password", remedy="Correct `sources.pump.password`.")
     assert harness.ask("sync").status == 4
     assert harness.ask("sync").status == 4
@@ -237,8 +260,11 @@ class LockedReceiver(FakeReceiver):
         raise CredentialsRefused("refused the secret", remedy="Check the secret.")
 
 
-def test_a_sink_whose_secret_was_refused_by_mistake_says_how_it_goes_on(harness: EngineHarness) -> None:
-    """A server that was set up anew, or a page in front of it, may refuse what is right."""
+def test_refused_secret_by_mistake(harness: EngineHarness) -> None:
+    """A sink whose secret was refused by mistake says how it continues.
+
+    A server that was set up anew, or a page in front of it, may refuse what is right.
+    """
     sender = harness.engine.runners["shelf"].sender
     sender.receiver = LockedReceiver()
     said = harness.ask("sync")
@@ -275,7 +301,8 @@ def refuse_secret(harness: EngineHarness, refusals: int) -> SecretRefusingReceiv
     return receiver
 
 
-def test_one_refusal_of_the_receivers_is_a_hiccup(harness: EngineHarness) -> None:
+def test_one_refused_secret_is_retried(harness: EngineHarness) -> None:
+    """One refusal of the secret is a hiccup."""
     receiver = refuse_secret(harness, 1)
     assert harness.ask("sync").status == 4
     assert harness.runner.health.state == "backing_off"
@@ -297,10 +324,13 @@ def test_a_refusal_that_is_only_remembered_is_no_second_one(harness: EngineHarne
     assert harness.ask("sync").status == 0
 
 
-def test_a_receiver_that_refuses_for_days_is_tried_now_and_then_and_delivery_resumes_by_itself(
+def test_refused_secret_for_days(
     harness: EngineHarness,
 ) -> None:
-    """After two refusals: an hour, then every six; each is told, also over restarts."""
+    """A receiver that refuses the secret for days is tried now and then, and delivery resumes without a command.
+
+    After two refusals: an hour, then every six; each is told, also over restarts.
+    """
     receiver = refuse_secret(harness, 5)
     end = harness.clock.now() + timedelta(hours=21)
     while harness.clock.now() < end:
@@ -317,7 +347,8 @@ def test_a_receiver_that_refuses_for_days_is_tried_now_and_then_and_delivery_res
     assert len(receiver.there) >= 24
 
 
-def test_after_two_refusals_the_sink_says_so_and_changed_credentials_are_tried_at_once(harness: EngineHarness) -> None:
+def test_changed_credentials_tried_at_once(harness: EngineHarness) -> None:
+    """After two refusals the sink says so; changed credentials are tried at once."""
     receiver = refuse_secret(harness, 2)
     harness.ask("sync")
     harness.clock.sleep(120)
@@ -330,7 +361,8 @@ def test_after_two_refusals_the_sink_says_so_and_changed_credentials_are_tried_a
     assert len(receiver.there) > 20
 
 
-def test_a_back_off_survives_a_restart(harness: EngineHarness) -> None:
+def test_backoff_survives_restart(harness: EngineHarness) -> None:
+    """A back-off survives a restart."""
     harness.pump.trouble = Retryable("the cloud is down")
     assert harness.ask("sync").status == 3
     harness.reopen()
@@ -341,7 +373,8 @@ def test_a_back_off_survives_a_restart(harness: EngineHarness) -> None:
     assert harness.ask("sync").status == 0
 
 
-def test_a_source_in_trouble_does_not_stop_delivery(harness: EngineHarness) -> None:
+def test_source_trouble_keeps_delivery(harness: EngineHarness) -> None:
+    """A source in trouble does not stop delivery."""
     harness.receiver.trouble = 1.0
     harness.ask("sync")
     harness.receiver.trouble = 0.0
@@ -351,7 +384,8 @@ def test_a_source_in_trouble_does_not_stop_delivery(harness: EngineHarness) -> N
     assert harness.starts()[-1] == hours([23])[0]
 
 
-def test_a_full_disk_stops_polling_and_nothing_else(harness: EngineHarness) -> None:
+def test_full_disk_stops_polling(harness: EngineHarness) -> None:
+    """A full disk stops polling and nothing else."""
     harness.room.append("only 3 MB are free")
     result = harness.ask("sync")
     assert (result.status, harness.pump.polls) == (3, 0)
@@ -361,8 +395,11 @@ def test_a_full_disk_stops_polling_and_nothing_else(harness: EngineHarness) -> N
     assert harness.ask("sync").status == 0
 
 
-def test_an_outbox_without_room_stops_its_sink_alone_and_goes_on_by_itself(harness: EngineHarness) -> None:
-    """SQLite is given no page more; polling and the other sink go on, and the sink says what it waits for."""
+def test_full_outbox_stops_its_sink(harness: EngineHarness) -> None:
+    """An outbox without room stops its own sink only, which resumes without a command.
+
+    SQLite is given no page more; polling and the other sink go on, and the sink says what it waits for.
+    """
     receiver = FakeReceiver(address="shelf://other", batch_size=100)
     outbox = Outbox.opened(harness.folder / "outbox" / "other.sqlite")
     other = SinkRunner.build(
@@ -387,7 +424,8 @@ def test_an_outbox_without_room_stops_its_sink_alone_and_goes_on_by_itself(harne
     assert other.health.state == "ok"
 
 
-def test_a_computer_whose_clock_is_behind_the_log_waits(harness: EngineHarness) -> None:
+def test_clock_behind_log(harness: EngineHarness) -> None:
+    """A computer whose clock is behind the log waits."""
     harness.ask("sync")
     harness.clock.time -= timedelta(days=400)
     result = harness.ask("sync")
@@ -398,7 +436,8 @@ def test_a_computer_whose_clock_is_behind_the_log_waits(harness: EngineHarness) 
     assert harness.pump.polls == 2
 
 
-def test_the_daemons_loop_keeps_up_with_nothing_but_the_clock_to_move_it(harness: EngineHarness) -> None:
+def test_daemon_loop_keeps_up(harness: EngineHarness) -> None:
+    """The daemon's loop keeps up with nothing but the clock to move it."""
     for _ in range(20_000):
         if not harness.engine.run_once():
             harness.clock.sleep(max(0.01, harness.engine.next_due()))
@@ -408,7 +447,8 @@ def test_the_daemons_loop_keeps_up_with_nothing_but_the_clock_to_move_it(harness
     assert harness.pump.polls > 20
 
 
-def test_a_log_that_was_put_back_from_a_backup_is_folded_anew(harness: EngineHarness) -> None:
+def test_restored_log_folded_again(harness: EngineHarness) -> None:
+    """A log that was restored from a backup is folded again."""
     harness.ask("sync")
     there = dict(harness.receiver.there)
     harness.engine.close()
@@ -432,7 +472,9 @@ def test_a_log_that_was_put_back_from_a_backup_is_folded_anew(harness: EngineHar
     assert harness.starts()[-6:] == hours([24, 25, 26, 27, 28, 29])
 
 
-def test_an_unknown_record_is_counted_once_however_often_it_is_fetched(harness: EngineHarness) -> None:
+def test_unknown_record_counted_once(harness: EngineHarness) -> None:
+    """An unknown record is counted once, however often it is fetched."""
+
     class Odd(type(harness.pump)):  # type: ignore[misc]
         def poll(self, history: History) -> Iterator[Batch]:
             odd = self.event(7, "unknown", BEGIN, Unknown(code="999", reason="no such code"))
@@ -445,7 +487,8 @@ def test_an_unknown_record_is_counted_once_however_often_it_is_fetched(harness: 
     assert harness.engine.pollers["pump"].state.unknown_codes == {"999": 1}
 
 
-def test_a_source_whose_own_code_fails_is_told_and_tried_again(harness: EngineHarness) -> None:
+def test_source_code_raises(harness: EngineHarness) -> None:
+    """A source whose own code fails is reported and tried again."""
     harness.pump.trouble = ConnectionError("a library's error that the source let through")
     result = harness.ask("sync")
     assert result.status == 3
@@ -455,7 +498,8 @@ def test_a_source_whose_own_code_fails_is_told_and_tried_again(harness: EngineHa
     assert harness.ask("sync").status == 0
 
 
-def test_two_backfills_at_once_are_both_read_to_their_end(harness: EngineHarness) -> None:
+def test_two_backfills(harness: EngineHarness) -> None:
+    """Two backfills at once are both read to their end."""
     asked = []
     harness.pump.backfills = lambda history, first, last: iter([asked.append((first, last)) or Batch()])
     harness.ask("sync")
@@ -476,7 +520,8 @@ def test_two_backfills_at_once_are_both_read_to_their_end(harness: EngineHarness
     assert len(days) == 31 + 5
 
 
-def test_a_long_backfill_lets_todays_data_through(harness: EngineHarness) -> None:
+def test_backfill_lets_news_through(harness: EngineHarness) -> None:
+    """A long backfill lets today's data through."""
     harness.ask("sync")
     seen = []
 
@@ -495,8 +540,11 @@ def test_a_long_backfill_lets_todays_data_through(harness: EngineHarness) -> Non
     assert seen[-1] > seen[0]
 
 
-def test_an_event_that_a_backfill_gives_several_times_is_counted_once(harness: EngineHarness) -> None:
-    """Its parts overlap. What it brought itself was not there before."""
+def test_backfill_counts_events_once(harness: EngineHarness) -> None:
+    """An event that a backfill gives several times is counted once.
+
+    Its parts overlap. What it brought itself was not there before.
+    """
     harness.pump.hidden = {30, 60, 90}
     harness.ask("sync")
     held = sum(event.kind not in FACTS for event in harness.engine.events.events())
@@ -512,7 +560,8 @@ def test_an_event_that_a_backfill_gives_several_times_is_counted_once(harness: E
     assert result.lines[0].startswith("3 new pump events, 286 were in the log already")
 
 
-def test_a_backfill_that_could_not_be_read_says_so(harness: EngineHarness) -> None:
+def test_backfill_fails(harness: EngineHarness) -> None:
+    """A backfill that could not be read says so."""
     harness.ask("sync")
 
     def broken(history: History, first: object, last: object) -> Iterator[Batch]:
@@ -523,8 +572,11 @@ def test_a_backfill_that_could_not_be_read_says_so(harness: EngineHarness) -> No
     assert harness.ask("backfill", first="2025-01-01", last="2025-01-05").status == 3
 
 
-def test_documents_of_another_pump_on_the_same_site_are_left_alone(harness: EngineHarness) -> None:
-    """Another machine's, which this log knows nothing of."""
+def test_other_pumps_documents_stay(harness: EngineHarness) -> None:
+    """Documents of another pump on the same site are left alone.
+
+    Another machine's, which this log knows nothing of.
+    """
     foreign = Document(id=document_id("other"), collection="things", at=BEGIN + timedelta(hours=3), content={})
     harness.receiver.there[foreign.id] = foreign
     harness.receiver.pump_of[foreign.id] = "2"
@@ -533,13 +585,15 @@ def test_documents_of_another_pump_on_the_same_site_are_left_alone(harness: Engi
     assert foreign.id in harness.receiver.there
 
 
-def test_a_resume_without_a_brake_is_no_consent_to_a_later_one(harness: EngineHarness) -> None:
+def test_resume_without_brake(harness: EngineHarness) -> None:
+    """``resume`` without a brake is no consent to a later one."""
     harness.ask("sync")
     harness.ask("resume", sink="shelf")
     assert not harness.runner.outbox.facts.get(REWRITES_ALLOWED)
 
 
-def test_what_was_refused_before_a_halt_is_tried_again_by_resume(harness: EngineHarness) -> None:
+def test_resume_retries_refused(harness: EngineHarness) -> None:
+    """``resume`` tries again what was refused before the halt."""
     harness.receiver.refuse_all = True
     assert harness.ask("sync").status == 6
     assert harness.runner.health.state == "halted"
@@ -548,7 +602,8 @@ def test_what_was_refused_before_a_halt_is_tried_again_by_resume(harness: Engine
     assert harness.starts() == hours(range(24))
 
 
-def test_plans_made_by_a_clock_that_was_years_ahead_are_not_believed(harness: EngineHarness) -> None:
+def test_plans_of_clock_years_ahead(harness: EngineHarness) -> None:
+    """Plans that were made while the clock was years ahead are not believed."""
     harness.ask("sync")
     right = harness.clock.time
     harness.clock.time = right + timedelta(days=1400)
@@ -560,7 +615,8 @@ def test_plans_made_by_a_clock_that_was_years_ahead_are_not_believed(harness: En
     assert harness.ask("sync").status == 0
 
 
-def test_reading_back_a_long_site_lets_others_have_their_turn(harness: EngineHarness) -> None:
+def test_long_read_back_yields(harness: EngineHarness) -> None:
+    """Reading back a site with many documents lets other work have its turn."""
     for number in range(1200):
         known = Document(
             id=document_id("old", number), collection="things", at=BEGIN + timedelta(minutes=number), content={}
@@ -575,7 +631,7 @@ def test_reading_back_a_long_site_lets_others_have_their_turn(harness: EngineHar
     assert len(harness.receiver.there) == 1200 + 24
 
 
-def test_a_year_passes_in_seconds(harness: EngineHarness) -> None:
+def test_a_year_of_the_loop(harness: EngineHarness) -> None:
     """The daemon's own loop through 365 days of a pump that is read every six hours, with a real log and outbox."""
 
     class Yearly(type(harness.pump)):  # type: ignore[misc]
@@ -613,8 +669,11 @@ def test_a_year_passes_in_seconds(harness: EngineHarness) -> None:
     assert harness.starts() == hours(range(len(harness.receiver.there)))
 
 
-def test_a_receiver_that_was_away_for_thirty_days_is_caught_up_newest_first(tmp_path: Path) -> None:
-    """Polling goes on meanwhile, so that nothing depends on what the vendor still has by then."""
+def test_receiver_away_thirty_days(tmp_path: Path) -> None:
+    """A receiver that was away for thirty days is caught up, newest documents first.
+
+    Polling goes on meanwhile, so that nothing depends on what the vendor still has by then.
+    """
     harness = EngineHarness(tmp_path)
     harness.clock.time = BEGIN + timedelta(days=1)
     assert harness.ask("sync").status == 0

@@ -202,9 +202,8 @@ def check_position(harness: EngineHarness) -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_after_a_crash_at_any_turn_the_same_documents_are_delivered(
-    name: str, folder: Path, turns_of_outboxes: dict[str, Turns]
-) -> None:
+def test_crash_at_any_call(name: str, folder: Path, turns_of_outboxes: dict[str, Turns]) -> None:
+    """After a crash at any call, the same documents are delivered."""
     wanted = undisturbed(name, folder / "undisturbed")
     for harness, _ in lives(name, folder, turns_of_outboxes, crash_at=None):
         ended = False
@@ -227,9 +226,8 @@ def test_after_a_crash_at_any_turn_the_same_documents_are_delivered(
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_after_any_failure_the_same_process_delivers_the_same_documents(
-    name: str, folder: Path, turns_of_outboxes: dict[str, Turns]
-) -> None:
+def test_failure_of_any_call(name: str, folder: Path, turns_of_outboxes: dict[str, Turns]) -> None:
+    """After a failure of any call, the same process delivers the same documents."""
     wanted = undisturbed(name, folder / "undisturbed")
     for harness, _ in lives(name, folder, turns_of_outboxes, fail_at=None):
         try:

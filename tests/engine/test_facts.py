@@ -31,7 +31,7 @@ AT = datetime(2026, 6, 1, 12, 0, 0, 5000, tzinfo=timezone.utc)
         (facts.REWRITES_ALLOWED, True),
     ],
 )
-def test_stored_and_read(tmp_path: Path, fact: facts.Fact[Any], value: object) -> None:
+def test_facts_stored_and_read(tmp_path: Path, fact: facts.Fact[Any], value: object) -> None:
     """A value survives the file; forgotten or unreadable, the default counts."""
     outbox = Outbox(tmp_path / "sink.sqlite")
     outbox.facts.put(fact, value)

@@ -12,9 +12,8 @@ from tconnectsync.runtime.data_dir import free_space_problem
 
 
 @pytest.mark.parametrize(("free", "stops"), [(FREE_SPACE_FLOOR, False), (FREE_SPACE_FLOOR - 1, True), (0, True)])
-def test_polling_ends_where_the_outboxes_still_have_room(
-    free: int, stops: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_polling_stops_before_outboxes(free: int, stops: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polling stops while the outboxes still have room."""
     monkeypatch.setattr(OsFiles, "free_bytes", lambda _, folder: free if folder == tmp_path else 0)
     words = free_space_problem(tmp_path)
     assert (words is not None) == stops

@@ -101,7 +101,8 @@ def refused(harness: EngineHarness, error: type[Exception], words: str, *files: 
     assert harness.engine.append_depth == 0
 
 
-def test_a_file_is_taken_once_and_its_days_are_delivered(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_once(home: EngineHarness, tmp_path: Path) -> None:
+    """A file is imported once, and its days are delivered."""
     file = file_of(tmp_path, *basal(24 * 60))
     result = imported(home, file)
     assert result.status == 0
@@ -116,14 +117,16 @@ def test_a_file_is_taken_once_and_its_days_are_delivered(home: EngineHarness, tm
     assert (home.starts(), home.engine.events.end) == (there, end)
 
 
-def test_what_the_source_fetched_is_known_and_nothing_is_appended(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_of_known_events(home: EngineHarness, tmp_path: Path) -> None:
+    """Events that the source has already fetched are known: nothing is appended."""
     home.ask("sync")
     end = home.engine.events.end
     assert imported(home, file_of(tmp_path, *basal(12 * 60))).lines[0].startswith("0 new pump events, 144 were")
     assert home.engine.events.end == end
 
 
-def test_what_a_file_tells_in_part_is_taken_only_where_the_log_has_nothing(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_partial_events(home: EngineHarness, tmp_path: Path) -> None:
+    """Partial events of a file are taken only where the log has nothing."""
     home.engine.importers = (VAGUE,)
     home.ask("sync")
     end = home.engine.events.end
@@ -136,7 +139,8 @@ def test_what_a_file_tells_in_part_is_taken_only_where_the_log_has_nothing(home:
     assert imported(home, more).lines[0].startswith("2 new pump events, 143 were")
 
 
-def test_a_file_is_looked_through_before_it_is_taken(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_checks_file_first(home: EngineHarness, tmp_path: Path) -> None:
+    """A file is checked as a whole before it is taken."""
     asked = []
 
     def noted(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
@@ -150,8 +154,11 @@ def test_a_file_is_looked_through_before_it_is_taken(home: EngineHarness, tmp_pa
     assert opened(home) == [("2026-06-01", "2026-06-02")]
 
 
-def test_nothing_is_folded_before_all_is_there(home: EngineHarness, tmp_path: Path) -> None:
-    """What would be delivered of half an hour of one rate would have to be sent once more."""
+def test_import_folds_after_everything(home: EngineHarness, tmp_path: Path) -> None:
+    """Nothing is folded before everything is in the log.
+
+    What would be delivered of half an hour of one rate would have to be sent once more.
+    """
     file = file_of(tmp_path, *reversed(basal(24 * 60)))
     args = {"files": [str(file)]}
     for step in perform(home.engine, Request(command="import", args=args), home.zones.zone_at):
@@ -162,14 +169,16 @@ def test_nothing_is_folded_before_all_is_there(home: EngineHarness, tmp_path: Pa
     assert len(home.starts()) == 24
 
 
-def test_a_damaged_file_is_refused_with_all_others_of_the_command(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_corrupt_file_refuses_all(home: EngineHarness, tmp_path: Path) -> None:
+    """A corrupt file is refused together with all others of the command."""
     good, bad = file_of(tmp_path, *basal(60)), file_of(tmp_path, *basal(60), "bad", name="bad file")
     refused(home, FileUnreadable, f"{bad}: Line 14: bad", good, bad)
     assert imported(home, good, bad, skip_bad=True).status == 0
     assert home.engine.events.end > 0
 
 
-def test_the_end_of_a_refused_request_is_usage(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_refused_exit_status(home: EngineHarness, tmp_path: Path) -> None:
+    """A refused request ends with the exit status for usage."""
     from tconnectsync.jobs.dispatch import next_step
 
     args = {"files": [str(file_of(tmp_path, "bad"))]}
@@ -179,25 +188,27 @@ def test_the_end_of_a_refused_request_is_usage(home: EngineHarness, tmp_path: Pa
     assert "--skip-bad" in result.lines[1]
 
 
-def test_a_mistake_of_an_importer_leaves_the_log_as_it_was(home: EngineHarness, tmp_path: Path) -> None:
+def test_importer_raises(home: EngineHarness, tmp_path: Path) -> None:
+    """A bug in an importer leaves the log as it was."""
     refused(home, KeyError, "boom", file_of(tmp_path, *basal(60), "broken importer"))
 
 
 @pytest.mark.parametrize(("content", "words"), [("papers", "Known formats: crashing; lines"), ("", "Known formats")])
-def test_a_file_that_nobody_knows_names_the_known_kinds(
-    home: EngineHarness, tmp_path: Path, content: str, words: str
-) -> None:
+def test_import_unknown_file(home: EngineHarness, tmp_path: Path, content: str, words: str) -> None:
+    """The message for an unknown file names the known kinds."""
     file = tmp_path / "other"
     file.write_text(content)
     refused(home, Exception, words, file)
 
 
-def test_what_is_no_file_is_told(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_not_a_file(home: EngineHarness, tmp_path: Path) -> None:
+    """A path that is no file is reported."""
     refused(home, Exception, "is not a file", tmp_path)
     refused(home, Exception, "cannot be read by user", tmp_path / "gone")
 
 
-def test_a_file_that_changes_in_between_is_refused(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_file_changes(home: EngineHarness, tmp_path: Path) -> None:
+    """A file that changes between check and import is refused."""
     file = file_of(tmp_path, *basal(60))
     job = perform(home.engine, Request(command="import", args={"files": [str(file)]}), home.zones.zone_at)
     next(job)
@@ -207,36 +218,40 @@ def test_a_file_that_changes_in_between_is_refused(home: EngineHarness, tmp_path
     assert home.engine.events.end == 0
 
 
-def test_days_between_the_files_stay_closed(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_days_between_files(home: EngineHarness, tmp_path: Path) -> None:
+    """Days between the files stay outside the delivery window."""
     imported(home, file_of(tmp_path, "10 0 1", "11 5 2", "9000 8640 1", "9001 8645 2"))
     assert sorted(opened(home)) == [("2026-06-01", "2026-06-01"), ("2026-06-07", "2026-06-07")]
 
 
-def test_another_serial_number_for_known_records_is_refused(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_other_serial_for_known_records(home: EngineHarness, tmp_path: Path) -> None:
+    """Known records under another serial number are refused."""
     home.ask("sync")
     refused(home, Exception, "already, but from pump 1, not from 2", file_of(tmp_path, *basal(60)), pump="2")
 
 
-def test_another_pumps_records_under_a_known_serial_number_are_refused(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_other_records_for_known_serial(home: EngineHarness, tmp_path: Path) -> None:
+    """Another pump's records under a known serial number are refused."""
     home.ask("sync")
     refused(home, Exception, "this is another pump's data", file_of(tmp_path, "10 777 1"))
 
 
-def test_a_device_that_the_log_knows_under_another_serial_number_is_refused(
-    home: EngineHarness, tmp_path: Path
-) -> None:
+def test_import_known_device_other_serial(home: EngineHarness, tmp_path: Path) -> None:
+    """A device that the log knows under another serial number is refused."""
     imported(home, file_of(tmp_path, *(f"{line} d1" for line in basal(60))))
     refused(home, Exception, "from pump 1, not from 2", file_of(tmp_path, "90 9000 1 d1"), pump="2")
     refused(home, Exception, "2 devices", file_of(tmp_path, "90 9000 1 d2", "91 9005 1 d3"), pump="2")
 
 
-def test_a_pump_that_is_new_to_the_log_is_told_loudly(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_new_pump(home: EngineHarness, tmp_path: Path) -> None:
+    """A pump that is new to the log is reported clearly."""
     imported(home, file_of(tmp_path, *basal(60)))
     told = [step for step in steps(home, file_of(tmp_path, "90 9000 1"), pump="2") if isinstance(step, Notice)]
     assert ["ATTENTION: pump 2 is new; the log has 1." in notice.words for notice in told] == [True]
 
 
-def test_an_event_that_two_files_hold_is_counted_once(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_event_in_two_files(home: EngineHarness, tmp_path: Path) -> None:
+    """An event that two files have is counted once."""
     whole, part = tmp_path / "whole", tmp_path / "part"
     whole.mkdir()
     part.mkdir()
@@ -245,7 +260,8 @@ def test_an_event_that_two_files_hold_is_counted_once(home: EngineHarness, tmp_p
     assert imported(home, *files).lines[0] == "0 new pump events, 12 were in the log already"
 
 
-def test_a_full_disk_ends_it_and_a_second_time_completes_it(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_full_disk(home: EngineHarness, tmp_path: Path) -> None:
+    """A full disk ends the import; a second run completes it."""
     file, batches = file_of(tmp_path, *basal(60)), iter((None, None, "only 1 MB are free"))
     home.engine.free_space = lambda: next(batches)
     with pytest.raises(Exception, match="only 1 MB are free; the import stopped after 4 new events"):
@@ -256,20 +272,23 @@ def test_a_full_disk_ends_it_and_a_second_time_completes_it(home: EngineHarness,
     assert opened(home) == [("2026-06-01", "2026-06-01")]
 
 
-def test_progress_goes_from_nothing_to_all(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_progress(home: EngineHarness, tmp_path: Path) -> None:
+    """Progress goes from nothing to everything."""
     file = file_of(tmp_path, *basal(24 * 60))
     shown = [step for step in steps(home, file) if isinstance(step, Progress) and "a file" in step.message]
     assert [step.done for step in shown] == sorted(step.done for step in shown)
     assert shown[-1].done == shown[-1].total == file.stat().st_size
 
 
-def test_days_in_a_row_are_one_stretch() -> None:
+def test_import_days_in_a_row() -> None:
+    """Days in a row are one span."""
     days = {date(2026, 6, day) for day in (1, 2, 3, 5, 9, 10)}
     assert [(first.day, last.day) for first, last in runs_of(days)] == [(1, 3), (5, 5), (9, 10)]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-def test_a_file_that_its_user_may_not_read_is_told(home: EngineHarness, tmp_path: Path) -> None:
+def test_import_unreadable_file(home: EngineHarness, tmp_path: Path) -> None:
+    """A file that the user may not read is reported."""
     file = file_of(tmp_path, *basal(60))
     file.chmod(0o600)
     program = (

@@ -15,8 +15,11 @@ from tests.support.clocks import FakeClock
 PAGE = 4096
 
 
-def test_any_corrupt_page_of_the_index_stops_nothing_and_blames_no_outbox(tmp_path: Path) -> None:
-    """The one that finds it closes the log; whoever opens it next has a new index."""
+def test_index_page_corrupt(tmp_path: Path) -> None:
+    """Whichever page of the index is corrupt, nothing stops and no outbox is blamed.
+
+    The one that finds it closes the log; whoever opens it next has a new index.
+    """
     before = EngineHarness(tmp_path / "before", segment_bytes=20_000)
     before.ask("sync")
     before.engine.close()
@@ -59,7 +62,8 @@ def harm(path: Path, page: int) -> None:
     path.write_bytes(data[: page * PAGE] + b"\xa5" * PAGE + data[(page + 1) * PAGE :])
 
 
-def test_an_index_that_points_to_the_wrong_place_is_corrupt_and_the_log_is_not(tmp_path: Path) -> None:
+def test_index_points_to_wrong_place(tmp_path: Path) -> None:
+    """An index that points to the wrong place is corrupt; the log is not."""
     harness = EngineHarness(tmp_path)
     harness.ask("sync")
     wanted = dict(harness.receiver.there)

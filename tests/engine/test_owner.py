@@ -50,7 +50,8 @@ def private(tmp_path: Path) -> Path:
 
 
 @ROOT
-def test_root_becomes_the_owner_and_reaches_his_folder_though_not_its_neighbours(private: Path) -> None:
+def test_root_becomes_owner(private: Path) -> None:
+    """Root becomes the folder's owner: it reaches that folder, not its neighbours."""
     root_only = private.parent / "root-only"
     root_only.write_text("secret")
     code = """
@@ -71,7 +72,8 @@ print(os.geteuid(), sorted(os.listdir(folder)))
 
 
 @ROOT
-def test_a_child_process_cannot_become_root_again(private: Path) -> None:
+def test_child_stays_owner(private: Path) -> None:
+    """A child process cannot become root again."""
     code = """
 import subprocess
 become_owner_of(folder)
@@ -82,8 +84,11 @@ print(subprocess.check_output(["cat", "/proc/self/status"], text=True).split("Ui
 
 
 @ROOT
-def test_a_child_process_reaches_what_its_parent_reaches_and_writes_no_more(private: Path) -> None:
-    """Python itself may lie in root's home: the login's signature is checked by a process of its own."""
+def test_child_reads_and_writes_as_parent(private: Path) -> None:
+    """A child process reads what its parent reads and writes no more than that.
+
+    Python itself may lie in root's home: the login's signature is checked by a process of its own.
+    """
     code = """
 import subprocess
 become_owner_of(folder)
@@ -95,7 +100,8 @@ print(done.stdout.strip(), "PermissionError" in done.stderr)
 
 
 @ROOT
-def test_a_block_as_owner_ends_as_root(private: Path) -> None:
+def test_block_as_owner_ends_as_root(private: Path) -> None:
+    """After a block as the owner, the process is root again."""
     code = """
 with as_owner_of(folder):
     print(os.geteuid())
@@ -105,14 +111,16 @@ print(os.getresuid(), os.getresgid())
 
 
 @ROOT
-def test_a_folder_that_is_not_there_yet_counts_as_that_of_the_folder_above(private: Path) -> None:
+def test_owner_of_missing_folder(private: Path) -> None:
+    """A folder that does not exist yet counts as its parent's."""
     code = "become_owner_of(folder / 'a' / 'b')\nprint(os.geteuid())"
     assert in_a_process(code, private) == str(NOBODY)
     assert in_a_process("become_owner_of(folder)\nprint(os.geteuid())", private.parent) == "0"
 
 
 @ROOT
-def test_what_root_left_behind_is_handed_over_and_nothing_else(private: Path, tmp_path: Path) -> None:
+def test_roots_files_handed_over(private: Path, tmp_path: Path) -> None:
+    """Files that root left behind are handed over, and nothing else."""
     (private / "log").mkdir()
     left = private / "log" / "1"
     left.write_text("x")
@@ -127,8 +135,11 @@ def test_what_root_left_behind_is_handed_over_and_nothing_else(private: Path, tm
 
 
 @ROOT
-def test_the_link_that_systemd_makes_to_a_services_folder_is_that_folder(private: Path, tmp_path: Path) -> None:
-    """/var/lib/tconnectsync leads into /var/lib/private, which is root's alone."""
+def test_systemd_link_to_folder(private: Path, tmp_path: Path) -> None:
+    """The link that systemd makes to a service's folder counts as that folder.
+
+    /var/lib/tconnectsync leads into /var/lib/private, which is root's alone.
+    """
     (private / "left").write_text("root's, from an earlier command")
     (tmp_path / "service").symlink_to("private/service")
     said = in_a_process("become_owner_of(folder)\nprint(os.geteuid(), os.listdir(folder))", tmp_path / "service")
@@ -138,10 +149,11 @@ def test_the_link_that_systemd_makes_to_a_services_folder_is_that_folder(private
 
 @ROOT
 @pytest.mark.parametrize("command", ["status", "sync", "check", "backup", "import"])
-def test_a_command_of_roots_works_in_a_services_folder_as_its_owner(
-    private: Path, tmp_path: Path, command: str
-) -> None:
-    """Through the command line; secrets, the file to import and the backup's place are root's alone."""
+def test_root_command_in_service_folder(private: Path, tmp_path: Path, command: str) -> None:
+    """A command run by root works in a service's folder as its owner.
+
+    Through the command line; secrets, the file to import and the backup's place are root's alone.
+    """
     settings = tmp_path / "etc"
     settings.mkdir(mode=0o700)
     (settings / "secret").write_text("a long secret")
@@ -175,7 +187,8 @@ def test_a_command_of_roots_works_in_a_services_folder_as_its_owner(
 
 
 @pytest.mark.parametrize("name", ["lock", "log/00000000000000000001.jsonl", "index.sqlite", "outbox/x.sqlite"])
-def test_no_link_in_the_folder_is_followed(tmp_path: Path, name: str) -> None:
+def test_link_in_folder_refused(tmp_path: Path, name: str) -> None:
+    """No link in the folder is followed."""
     victim = tmp_path / "victim"
     victim.write_text("precious\n")
     data = tmp_path / "data"
@@ -194,7 +207,8 @@ def test_no_link_in_the_folder_is_followed(tmp_path: Path, name: str) -> None:
     assert victim.read_text() == "precious\n"
 
 
-def test_a_pipe_is_no_file_and_holds_nobody_up(tmp_path: Path) -> None:
+def test_pipe_refused(tmp_path: Path) -> None:
+    """A pipe is refused and blocks nothing."""
     os.mkfifo(tmp_path / "lock")
     with pytest.raises(RequestRefused, match="not a regular file"):
         FolderLock(tmp_path)
@@ -202,20 +216,23 @@ def test_a_pipe_is_no_file_and_holds_nobody_up(tmp_path: Path) -> None:
         OsFiles().read(tmp_path / "lock")
 
 
-def test_a_folder_in_a_files_place_is_told_as_the_system_tells_it(tmp_path: Path) -> None:
+def test_folder_instead_of_file(tmp_path: Path) -> None:
+    """A folder in a file's place is reported with the system's words."""
     with pytest.raises(IsADirectoryError):
         open_own(tmp_path, os.O_RDONLY)
     with pytest.raises(IsADirectoryError):
         open_own(tmp_path, os.O_WRONLY)
 
 
-def test_files_are_made_for_their_owner_alone(tmp_path: Path) -> None:
+def test_files_are_private(tmp_path: Path) -> None:
+    """Files are created for their owner only."""
     os.close(open_own(tmp_path / "new", os.O_WRONLY | os.O_CREAT))
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
 
 
 @ROOT
-def test_a_file_of_another_user_is_refused_with_the_command_that_hands_it_over(tmp_path: Path) -> None:
+def test_other_users_file_refused(tmp_path: Path) -> None:
+    """A file of another user is refused, with the command that hands it over."""
     path = tmp_path / "index.sqlite"
     path.write_text("")
     os.chown(path, NOBODY, NOBODY)
@@ -224,7 +241,8 @@ def test_a_file_of_another_user_is_refused_with_the_command_that_hands_it_over(t
     assert "sudo chown" in str(raised.value.remedy)
 
 
-def test_who_is_no_root_stays_who_he_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_not_root_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who is not root stays who they are."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     before = os.getresuid()
     become_owner_of(tmp_path)
@@ -235,7 +253,8 @@ def test_who_is_no_root_stays_who_he_is(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("mode", "refused"), [(0o755, False), (0o777, True), (0o757, True), (0o700, False)])
-def test_code_that_others_may_write_is_told(tmp_path: Path, mode: int, refused: bool) -> None:
+def test_code_writable_by_others(tmp_path: Path, mode: int, refused: bool) -> None:
+    """Code that other users may write is reported."""
     folder = tmp_path / "plugins"
     folder.mkdir()
     file = folder / "mine.py"
@@ -248,7 +267,8 @@ def test_code_that_others_may_write_is_told(tmp_path: Path, mode: int, refused: 
 
 
 @ROOT
-def test_code_of_another_user_or_his_group_is_told(tmp_path: Path) -> None:
+def test_code_of_other_user(tmp_path: Path) -> None:
+    """Code of another user or group is reported."""
     file = tmp_path / "mine.py"
     file.write_text("")
     os.chown(file, 0, NOBODY)
@@ -259,7 +279,8 @@ def test_code_of_another_user_or_his_group_is_told(tmp_path: Path) -> None:
     assert "belongs to another user" in (who_else_may_write(file) or "")
 
 
-def test_a_secret_in_a_private_folder_is_nobody_elses(tmp_path: Path) -> None:
+def test_secret_in_private_folder(tmp_path: Path) -> None:
+    """A secret in a private folder counts as private."""
     secret = tmp_path / "secret"
     secret.write_text("x")
     secret.chmod(0o644)

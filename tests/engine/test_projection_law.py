@@ -253,7 +253,8 @@ def is_spoilt(unit: Unit) -> bool:
 
 
 @pytest.mark.timeout(1200)
-def test_delivered_equals_the_fold_of_everything_whatever_happens() -> None:
+def test_delivered_equals_one_pass() -> None:
+    """Whatever happens, the delivered documents are those of one pass over everything."""
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Law,
         settings=settings(
@@ -269,7 +270,8 @@ def test_delivered_equals_the_fold_of_everything_whatever_happens() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.randoms(use_true_random=False))
-def test_any_order_of_arrival_ends_in_the_same_documents(rng: random.Random) -> None:
+def test_arrival_order_does_not_matter(rng: random.Random) -> None:
+    """Any order of arrival ends in the same documents."""
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), FakeReceiver())
         events = [event(seq, seq, rng.choice([0.0, 1.0])) for seq in range(0, 2000, 40)]
@@ -284,7 +286,8 @@ def test_any_order_of_arrival_ends_in_the_same_documents(rng: random.Random) -> 
         bench.outbox.close()
 
 
-def test_a_late_event_folds_about_one_interval_whatever_the_age_of_the_log(tmp_path: Path) -> None:
+def test_late_event_folds_one_interval(tmp_path: Path) -> None:
+    """A late event folds about one interval, whatever the age of the log."""
     bench = Bench(tmp_path, FakeReceiver(batch_size=500))
     rng = random.Random(5)
     events = [event(seq, seq, rng.choice([0.0, 1.0, 2.0])) for seq in range(20_000)]
@@ -312,8 +315,11 @@ class WatchedFold(StretchFold):
 
 
 @pytest.mark.parametrize("days", [3, 60])
-def test_the_work_for_one_late_event_is_the_same_at_any_age_of_the_log(tmp_path: Path, days: int) -> None:
-    """Through the whole engine: an interval or two are folded again, and only what changed is sent."""
+def test_late_event_costs_the_same(tmp_path: Path, days: int) -> None:
+    """The work for one late event is the same at any age of the log.
+
+    Through the whole engine: an interval or two are folded again, and only what changed is sent.
+    """
     fold = WatchedFold()
     harness = EngineHarness(tmp_path, folds={"stretches": fold})
     late = 1805
@@ -331,8 +337,11 @@ def test_the_work_for_one_late_event_is_the_same_at_any_age_of_the_log(tmp_path:
     harness.engine.close()
 
 
-def test_a_pump_in_a_drawer_is_not_drawn_after_an_update(tmp_path: Path) -> None:
-    """Its hand-over stands where no event is that the fold reads; everything is folded again."""
+def test_inactive_pump_after_update(tmp_path: Path) -> None:
+    """An inactive pump gets no documents after an update.
+
+    Its hand-over stands where no event is that the fold reads; everything is folded again.
+    """
     harness = CrashingEngineHarness(tmp_path, rng=random.Random(0))
     drawer = Happening(
         pump="2", group=0, seq=40, at=BEGIN + timedelta(days=9), offset_s=HOME_S, raw={"kind": "snack", "value": 1.0}
@@ -354,6 +363,7 @@ def test_a_pump_in_a_drawer_is_not_drawn_after_an_update(tmp_path: Path) -> None
     harness.engine.close()
 
 
-def test_an_interval_is_a_stretch_of_the_pumps_own_numbers() -> None:
+def test_interval_is_512_numbers() -> None:
+    """An interval is a range of the pump's own sequence numbers."""
     assert interval_of(511, numbered=True) == 0
     assert interval_of(512, numbered=True) == 1

@@ -34,7 +34,8 @@ def done(bolus_id: int, units: float | None) -> events.BolusCompleted:
     return events.BolusCompleted(bolus_id=bolus_id, status="completed", delivered_u=units, iob_u=1.25)
 
 
-def test_each_value_carries_its_own_time() -> None:
+def test_state_value_times() -> None:
+    """Each value has its own time."""
     state = state_after(
         (0, events.BatteryMeasured(battery_percent=80.0)),
         (1, done(7, 2.0)),
@@ -47,22 +48,26 @@ def test_each_value_carries_its_own_time() -> None:
     assert (state.at, state.suspended, state.seq) == (NOON + timedelta(minutes=2), False, 2)
 
 
-def test_a_bolus_that_delivered_nothing_is_not_the_last_bolus() -> None:
+def test_state_empty_bolus() -> None:
+    """A bolus that delivered nothing is not the last bolus."""
     state = state_after((0, done(7, 2.0)), (5, done(8, 0.0)), (6, done(9, None)), (7, done(10, 65_535.0)))
     assert state.bolus_u == Reported(value=2.0, at=NOON)
 
 
-def test_a_backfilled_reading_is_no_news() -> None:
+def test_state_backfilled_reading() -> None:
+    """A backfilled reading is no news."""
     state = state_after((0, glucose(0, 140.0)), (10, glucose(-30, 90.0)))
     assert state.glucose_mg_dl == Reported(value=140.0, at=NOON)
 
 
-def test_high_has_no_number_and_hidden_changes_nothing() -> None:
+def test_state_high_and_hidden_glucose() -> None:
+    """The mark "high" has no number, and a hidden reading changes nothing."""
     state = state_after((0, glucose(0)), (5, glucose(5, None, "high")), (10, glucose(10, None, "hidden")))
     assert (state.glucose_mg_dl, state.glucose_mark) == (None, "high")
 
 
-def test_a_suspension_is_a_rate_of_zero_until_delivery_continues() -> None:
+def test_state_suspension() -> None:
+    """A suspension is a rate of zero until delivery resumes."""
     state = state_after((0, events.BasalDelivered(rate_u_per_h=1.0)), (1, events.PumpingSuspended(reason="user")))
     assert (state.suspended, state.rate_u_per_h) == (True, Reported(value=0.0, at=NOON + timedelta(minutes=1)))
     resumed = state_after((0, events.PumpingSuspended()), (9, events.PumpingResumed()))
@@ -73,7 +78,8 @@ def test_a_suspension_is_a_rate_of_zero_until_delivery_continues() -> None:
     events.DaySummary(iob_u=-1.0), events.DaySummary(iob_u=float("nan")), events.BasalDelivered(rate_u_per_h=65_535.0),
     events.BatteryMeasured(battery_percent=200.0, battery_mv=1), glucose(0, 5_000.0),
 ])  # fmt: skip
-def test_what_cannot_be_is_not_known(body: Any) -> None:
+def test_state_impossible_value(body: Any) -> None:
+    """An impossible value counts as unknown."""
     state = state_after((0, body))
     known = (state.iob_u, state.rate_u_per_h, state.battery_percent, state.battery_mv, state.glucose_mg_dl)
     assert known == (None,) * 5

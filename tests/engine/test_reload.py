@@ -24,7 +24,8 @@ def loaded(open_engine: Callable[[], Any]) -> LoadedConfig:
     return LoadedConfig(open_engine, lambda day: None)
 
 
-def test_the_new_configuration_is_in_force_after_a_reload() -> None:
+def test_reload_new_configuration() -> None:
+    """The new configuration is in force after a reload."""
     old, new = FakeEngine("old"), FakeEngine("new")
     fresh = loaded(lambda: new)
     running = _Running(loaded(lambda: old), old)  # type: ignore[arg-type]
@@ -34,7 +35,9 @@ def test_the_new_configuration_is_in_force_after_a_reload() -> None:
     assert old.closed
 
 
-def test_a_configuration_that_is_wrong_changes_nothing() -> None:
+def test_reload_wrong_configuration() -> None:
+    """A wrong configuration changes nothing."""
+
     def refuse() -> LoadedConfig:
         raise ConfigError(("timezone: found nothing",))
 
@@ -45,7 +48,9 @@ def test_a_configuration_that_is_wrong_changes_nothing() -> None:
     assert not old.closed
 
 
-def test_where_a_plugin_refuses_the_new_configuration_the_old_one_is_opened_again() -> None:
+def test_reload_refused_by_plugin() -> None:
+    """If a plugin refuses the new configuration, the old one is opened again."""
+
     def fail() -> Any:
         raise ValueError("a plugin's own")
 

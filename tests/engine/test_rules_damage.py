@@ -130,14 +130,18 @@ def forget_outbox(harness: EngineHarness) -> None:
     harness.open()
 
 
-def test_polling_continues_while_nothing_needs_the_corrupt_part(harmed: EngineHarness) -> None:
+def test_corrupt_part_not_needed(harmed: EngineHarness) -> None:
+    """New data continues while nothing needs the corrupt part."""
     harmed.clock.sleep(3600)
     assert harmed.ask("sync").status == 0
     assert harmed.starts()[-1] == BEGIN + timedelta(days=DAYS + 1)
 
 
-def test_corruption_stops_the_fold_that_needs_it_and_nothing_else(harmed: EngineHarness) -> None:
-    """With the outbox gone everything is folded again: basal cannot, carbs can, and the site keeps what it has."""
+def test_corrupt_part_stops_its_fold(harmed: EngineHarness) -> None:
+    """Corruption stops the fold that needs the corrupt part and nothing else.
+
+    With the outbox gone everything is folded again: basal cannot, carbs can, and the site keeps what it has.
+    """
     there = dict(harmed.receiver.there)
     carbs = [known for known in there.values() if "carbs" in known.content]
     for known in carbs[:2]:
@@ -153,16 +157,16 @@ def test_corruption_stops_the_fold_that_needs_it_and_nothing_else(harmed: Engine
     assert "log check" in found["sinks"]["shelf"]["remedy"]
 
 
-def test_the_background_check_reports_it_before_anything_needs_it(harmed: EngineHarness) -> None:
+def test_background_check_reports(harmed: EngineHarness) -> None:
+    """The background check reports corruption before anything needs it."""
     for _ in range(50):
         harmed.engine.run_once(polling=False)
         harmed.clock.sleep(600)
     assert "line" in str(read_status(harmed)["log"]["damaged"])
 
 
-def test_a_repair_is_fetched_again_automatically_and_nothing_is_withdrawn_meanwhile(
-    harmed: EngineHarness, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_repair_fetches_gap_again(harmed: EngineHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """The gap of a repair is fetched again without a command, and nothing is withdrawn meanwhile."""
     there = dict(harmed.receiver.there)
     pump = harmed.pump
     assert isinstance(pump, NewsOnlySource)
@@ -187,13 +191,15 @@ def test_a_repair_is_fetched_again_automatically_and_nothing_is_withdrawn_meanwh
     assert len(pump.asked) == 1, "once"
 
 
-def test_the_daemon_does_not_wait_for_the_next_poll_to_repair(harmed: EngineHarness) -> None:
+def test_repair_needs_no_poll(harmed: EngineHarness) -> None:
+    """The daemon does not wait for the next poll to fetch the gap."""
     repaired(harmed)
     harmed.engine.run_once()
     assert harmed.engine.pollers["pump"].running
 
 
-def test_a_repaired_sink_is_well_again(harmed: EngineHarness) -> None:
+def test_repaired_sink_is_well(harmed: EngineHarness) -> None:
+    """A sink is well again after a repair."""
     forget_outbox(harmed)
     assert harmed.ask("sync").status == 7
     repaired(harmed)
@@ -202,7 +208,8 @@ def test_a_repaired_sink_is_well_again(harmed: EngineHarness) -> None:
     assert harmed.ask("sync").status == 0
 
 
-def test_long_gaps_are_fetched_in_parts_and_go_on_after_a_restart(tmp_path: Path) -> None:
+def test_long_gap_in_parts(tmp_path: Path) -> None:
+    """Long gaps are fetched in parts, which resume after a restart."""
     harness = EngineHarness(tmp_path, segment_bytes=64 << 20)
     pump = harness.pump = NewsOnlySource(harness.clock)
     harness.reopen()
@@ -233,7 +240,8 @@ def test_long_gaps_are_fetched_in_parts_and_go_on_after_a_restart(tmp_path: Path
     harness.engine.close()
 
 
-def test_a_source_that_needs_a_corrupt_fact_waits_and_says_so_without_spinning(tmp_path: Path) -> None:
+def test_source_needs_corrupt_fact(tmp_path: Path) -> None:
+    """A source that needs a corrupt fact waits and says so, without using the processor."""
     harness = EngineHarness(tmp_path, segment_bytes=2_000)
 
     class Reader(FakePumpSource):
@@ -269,7 +277,8 @@ class Failing(CarbsFold):
         return super().step(state, event)
 
 
-def test_a_fold_that_fails_on_one_event_stops_alone_and_says_where(tmp_path: Path) -> None:
+def test_fold_raises_on_one_event(tmp_path: Path) -> None:
+    """A fold that fails on one event stops alone and says where."""
     harness = EngineHarness(tmp_path, folds={"stretches": StretchFold(), "carbs": Failing()})
     harness.pump = NewsOnlySource(harness.clock)
     harness.reopen()
@@ -284,8 +293,11 @@ def test_a_fold_that_fails_on_one_event_stops_alone_and_says_where(tmp_path: Pat
     harness.engine.close()
 
 
-def test_another_sink_continues_beside_one_that_is_corrupt(harmed: EngineHarness) -> None:
-    """One log, two shelves: the harm shows in the one that folds everything anew."""
+def test_other_sink_continues(harmed: EngineHarness) -> None:
+    """Another sink continues beside one that is stopped by corruption.
+
+    One log, two shelves: the harm shows in the one that folds everything anew.
+    """
     other = EngineHarness(harmed.folder / "unused")
     other.engine.close()
     harmed.engine.close()
@@ -297,7 +309,8 @@ def test_another_sink_continues_beside_one_that_is_corrupt(harmed: EngineHarness
     harmed.open()
 
 
-def test_a_corrupt_upload_record_costs_evidence_and_no_sink(tmp_path: Path) -> None:
+def test_corrupt_upload_record(tmp_path: Path) -> None:
+    """A corrupt upload record costs evidence for the clock and stops no sink."""
     harness = EngineHarness(tmp_path)
     harness.ask("sync")
     harness.clock.sleep(3600)
@@ -315,9 +328,8 @@ def test_a_corrupt_upload_record_costs_evidence_and_no_sink(tmp_path: Path) -> N
     harness.engine.close()
 
 
-def test_a_replay_while_the_timeline_cannot_be_made_drops_nothing_that_waits(
-    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_replay_without_timeline(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay while the timeline cannot be resolved drops nothing that waits."""
     poller = harness.engine.pollers["pump"]
     poller.request_poll()
     while poller.busy:

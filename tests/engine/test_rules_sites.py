@@ -19,7 +19,8 @@ def hours(numbers: Sequence[int]) -> list[datetime]:
     return [BEGIN + timedelta(hours=number) for number in numbers]
 
 
-def test_a_replay_of_some_days_fills_a_new_site_with_those_alone(harness: EngineHarness) -> None:
+def test_replay_days_to_new_site(harness: EngineHarness) -> None:
+    """A replay of some days fills a new site with those days only."""
     harness.clock.sleep(86400 * 2)
     harness.ask("sync")
     harness.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
@@ -33,7 +34,8 @@ def test_a_replay_of_some_days_fills_a_new_site_with_those_alone(harness: Engine
     assert harness.starts()[-1] == hours([73])[0]
 
 
-def test_what_waits_to_be_taken_back_from_the_old_site_is_never_taken_from_a_new_one(harness: EngineHarness) -> None:
+def test_withdrawals_of_old_site(harness: EngineHarness) -> None:
+    """Withdrawals that wait for the old site never reach the new one."""
     harness.ask("sync")
     harness.receiver.trouble = 1.0
     gone = next(iter(harness.receiver.there.values()))
@@ -51,7 +53,8 @@ def test_what_waits_to_be_taken_back_from_the_old_site_is_never_taken_from_a_new
     assert len(harness.receiver.there) == 24
 
 
-def test_a_new_site_that_is_inhabited_waits_like_a_first_one(harness: EngineHarness) -> None:
+def test_new_inhabited_site(harness: EngineHarness) -> None:
+    """A new site with an older bridge's documents waits as a first one does."""
     harness.ask("sync")
     hold = SiteConflict(reason="another bridge was here", remedy="Run `tconnectsync adopt SINK --skip`.")
     harness.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100, hold=hold))
@@ -61,7 +64,8 @@ def test_a_new_site_that_is_inhabited_waits_like_a_first_one(harness: EngineHarn
     assert len(harness.receiver.there) == 24
 
 
-def test_the_old_address_put_back_goes_on_as_if_nothing_had_been(harness: EngineHarness) -> None:
+def test_old_address_restored_resumes(harness: EngineHarness) -> None:
+    """If the old address is put back, everything continues as before."""
     harness.ask("sync")
     old = harness.receiver
     harness.reopen(receiver=FakeReceiver(address="shelf://two", batch_size=100))
@@ -73,9 +77,9 @@ def test_the_old_address_put_back_goes_on_as_if_nothing_had_been(harness: Engine
     assert harness.starts()[-1] == hours([24])[0]
 
 
-def test_a_commit_that_fails_stops_the_sink_alone_and_loses_nothing(
-    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_commit_stops_its_sink(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that fails stops its own sink only and loses nothing."""
+
     def full(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
@@ -91,8 +95,11 @@ def test_a_commit_that_fails_stops_the_sink_alone_and_loses_nothing(
     assert harness.starts()[:24] == hours(range(24))
 
 
-def test_a_harmed_outbox_is_put_aside_and_made_anew(harness: EngineHarness) -> None:
-    """An outbox holds nothing that the log and the site do not."""
+def test_corrupt_outbox_rebuilt(harness: EngineHarness) -> None:
+    """A corrupt outbox is moved aside and rebuilt.
+
+    An outbox holds nothing that the log and the site do not.
+    """
     harness.ask("sync")
     there = dict(harness.receiver.there)
     path = harness.runner.outbox.path
@@ -106,9 +113,8 @@ def test_a_harmed_outbox_is_put_aside_and_made_anew(harness: EngineHarness) -> N
     assert path.with_name("shelf.sqlite.damaged").read_bytes().startswith(b"not a database")
 
 
-def test_an_outbox_that_turns_out_to_be_harmed_is_made_anew_while_the_others_go_on(
-    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_corrupt_outbox_found_later(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outbox that turns out to be corrupt is rebuilt while other sinks continue."""
     harness.ask("sync")
     there = dict(harness.receiver.there)
     harness.clock.sleep(3600)
@@ -124,7 +130,8 @@ def test_an_outbox_that_turns_out_to_be_harmed_is_made_anew_while_the_others_go_
     assert len(harness.receiver.there) == len(there) + 1
 
 
-def test_an_outbox_of_another_release_is_put_aside_and_made_anew(harness: EngineHarness) -> None:
+def test_outbox_of_other_release(harness: EngineHarness) -> None:
+    """An outbox of another release is moved aside and rebuilt."""
     harness.ask("sync")
     there = dict(harness.receiver.there)
     path = harness.runner.outbox.path

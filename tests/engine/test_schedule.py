@@ -18,39 +18,47 @@ def uploads(*minutes_ago: float) -> list[datetime]:
     return [NOW - timedelta(minutes=ago) for ago in minutes_ago]
 
 
-def test_the_next_poll_comes_shortly_after_the_next_upload_is_expected() -> None:
+def test_poll_after_expected_upload() -> None:
+    """The next poll comes shortly after the next expected upload."""
     expected = NOW + timedelta(minutes=10, seconds=60)
     assert RHYTHM.next_poll(NOW, uploads(50, 110, 170, 230)) == expected
 
 
-def test_it_is_never_sooner_than_poll_min_nor_later_than_poll_max() -> None:
+def test_poll_within_limits() -> None:
+    """A poll is never sooner than ``poll_min`` and never later than ``poll_max``."""
     assert RHYTHM.next_poll(NOW, uploads(1, 2, 3, 4)) == NOW + timedelta(seconds=300)
     assert RHYTHM.next_poll(NOW, uploads(1, 601, 1201)) == NOW + timedelta(seconds=1500)
 
 
-def test_without_a_known_rhythm_it_looks_often() -> None:
+def test_poll_without_rhythm() -> None:
+    """Without a known rhythm it polls often."""
     assert RHYTHM.next_poll(NOW, uploads(30)) == NOW + timedelta(seconds=300)
 
 
-def test_a_phone_that_has_gone_quiet_is_looked_for_at_the_slowest_pace() -> None:
+def test_poll_of_quiet_phone() -> None:
+    """A phone that has gone quiet is polled for at the slowest pace."""
     assert RHYTHM.next_poll(NOW, uploads(500, 560, 620)) == NOW + timedelta(seconds=1500)
 
 
-def test_upload_times_in_the_future_are_not_believed() -> None:
+def test_upload_times_in_future() -> None:
+    """Upload times in the future are not believed."""
     bogus = [NOW + timedelta(days=400)]
     assert RHYTHM.next_poll(NOW, [*uploads(50, 110, 170), *bogus]) == NOW + timedelta(minutes=10, seconds=60)
 
 
 @pytest.mark.parametrize(("failures", "least", "most"), [(1, 22, 38), (2, 45, 75), (5, 360, 600), (40, 1350, 2250)])
-def test_back_off_doubles_from_half_a_minute_to_half_an_hour(failures: int, least: float, most: float) -> None:
+def test_backoff_doubles(failures: int, least: float, most: float) -> None:
+    """Back-off doubles from half a minute to half an hour."""
     assert least <= backoff_s(failures, after_s=None, rng=random.Random(1)) <= most
 
 
-def test_what_the_other_side_asks_for_is_the_least() -> None:
+def test_backoff_asked_for() -> None:
+    """A wait that the other side asks for is the least."""
     assert backoff_s(1, after_s=120.0, rng=random.Random(1)) >= 120.0
 
 
-def test_a_block_grows_when_it_continues() -> None:
+def test_backoff_grows_when_blocked() -> None:
+    """The wait after a block grows if the block continues."""
     rng = random.Random(1)
     waits = [backoff_s(failures, after_s=1800.0, rng=rng) for failures in (1, 2, 3, 20)]
     assert waits == sorted(waits)
@@ -58,6 +66,7 @@ def test_a_block_grows_when_it_continues() -> None:
     assert waits[-1] >= LONGEST_ASKED_WAIT_S
 
 
-def test_what_only_a_new_release_can_fix_is_asked_again_about_hourly() -> None:
+def test_backoff_needs_new_release() -> None:
+    """A failure that only a new release can fix is retried about hourly."""
     rng = random.Random(1)
     assert all(3600 <= backoff_s(failures, after_s=3600.0, rng=rng, grows=False) <= 3960 for failures in (1, 5, 50))

@@ -18,7 +18,7 @@ def times(outbox: Outbox) -> list[datetime]:
     return sorted(each.document.at for each in outbox.queue.pending(LATER, 10) if each.document is not None)
 
 
-def test_claimed_again_by_another_interval(tmp_path: Path) -> None:
+def test_slot_claimed_again(tmp_path: Path) -> None:
     """A document that no interval made for a moment still moves the other one when it comes back."""
     lesser = Document(id="a", collection="things", unique_slot="rate", at=AT, content={"rate": 1.0})
     greater = attrs.evolve(lesser, id="b", content={"rate": 0.0})

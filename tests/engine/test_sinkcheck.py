@@ -9,16 +9,16 @@ from tconnectsync.queries.sink_check import sink_findings
 from tests.engine.harness import EngineHarness
 
 
-def test_a_sink_that_delivers_or_never_ran_is_not_named(harness: EngineHarness) -> None:
+def test_check_healthy_sink(harness: EngineHarness) -> None:
+    """A sink that delivers or never ran is not named."""
     assert list(sink_findings(harness.folder, "another")) == []
     harness.ask("sync")
     assert list(sink_findings(harness.folder, "shelf")) == []
 
 
 @pytest.mark.parametrize("state", ["halted", "refused"])
-def test_a_sink_that_has_stopped_is_named_with_what_waits_and_the_next_command(
-    harness: EngineHarness, state: str
-) -> None:
+def test_check_stopped_sink(harness: EngineHarness, state: str) -> None:
+    """A stopped sink is named, with what waits and the next command."""
     if state == "halted":
         harness.receiver.hold = SiteConflict(reason="inhabited", remedy="Run `tconnectsync adopt SINK`.")
     else:

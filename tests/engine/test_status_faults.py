@@ -65,16 +65,16 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the disk -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_disk_with_room_is_well(harness: EngineHarness) -> None:
+def test_disk_with_room(harness: EngineHarness) -> None:
+    """A disk with room is well."""
     found = status(harness)
     assert found["disk"]["state"] == "ok"
     assert found["disk"]["free_bytes"] > 0
     assert found["sinks"]["shelf"]["state"] == "ok"
 
 
-def test_a_full_disk_is_told_and_nothing_is_to_be_deleted(
-    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_full(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is reported, and nobody is told to delete anything."""
     monkeypatch.setattr(diskcheck.shutil, "disk_usage", lambda _: USAGE(1 << 40, 1 << 40, FREE_SPACE_FLOOR - 1))
     found = status(harness)["disk"]
     assert found["state"] == "halted"
@@ -83,7 +83,8 @@ def test_a_full_disk_is_told_and_nothing_is_to_be_deleted(
 
 
 @pytest.mark.usefixtures("read_only")
-def test_a_read_only_disk_is_told_and_outbox_and_log_are_read_all_the_same(harness: EngineHarness) -> None:
+def test_disk_read_only(harness: EngineHarness) -> None:
+    """A read-only disk is reported; outbox and log are still read."""
     for path in harness.folder.rglob("*.sqlite-*"):
         path.unlink()
     before = {path: path.read_bytes() for path in harness.folder.rglob("*") if path.is_file()}
@@ -97,9 +98,9 @@ def test_a_read_only_disk_is_told_and_outbox_and_log_are_read_all_the_same(harne
 
 
 @pytest.mark.usefixtures("read_only")
-def test_an_outbox_that_a_read_only_disk_keeps_from_being_read_is_not_to_be_deleted(
-    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_outbox_on_read_only_disk(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a read-only disk makes an outbox unreadable, nobody is told to delete it."""
+
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise sqlite3.OperationalError("unable to open database file")
 
@@ -109,7 +110,8 @@ def test_an_outbox_that_a_read_only_disk_keeps_from_being_read_is_not_to_be_dele
     assert "Delete nothing" in found["remedy"]
 
 
-def test_an_outbox_that_is_no_database_is_rebuilt_and_not_deleted_by_hand(harness: EngineHarness) -> None:
+def test_outbox_not_a_database(harness: EngineHarness) -> None:
+    """An outbox that is no database is rebuilt, not deleted by hand."""
     (harness.folder / "outbox" / "shelf.sqlite").write_bytes(b"noise" * 4096)
     found = status(harness)["sinks"]["shelf"]
     assert found["state"] == "damaged"
@@ -121,7 +123,9 @@ def test_an_outbox_that_is_no_database_is_rebuilt_and_not_deleted_by_hand(harnes
     assert status(harness)["sinks"]["shelf"]["state"] == "ok"
 
 
-def test_an_outbox_that_is_busy_is_not_damaged(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outbox_busy(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy outbox is not reported as corrupt."""
+
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise sqlite3.OperationalError("database is locked")
 
@@ -130,9 +134,9 @@ def test_an_outbox_that_is_busy_is_not_damaged(harness: EngineHarness, monkeypat
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOTCONN])
-def test_a_disk_that_does_not_answer_is_told(
-    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_disk_does_not_answer(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A disk that does not answer is reported."""
+
     def fail(*_: Any, **__: Any) -> NoReturn:
         raise OSError(number, os.strerror(number))
 
@@ -152,7 +156,8 @@ def last_segment(harness: EngineHarness) -> Path:
 
 
 @pytest.mark.parametrize("cut", [1, 10, 400])
-def test_a_torn_end_under_a_running_daemon_is_told_and_a_restart_mends_it(harness: EngineHarness, cut: int) -> None:
+def test_log_torn_end_with_daemon(harness: EngineHarness, cut: int) -> None:
+    """A torn end of the log under a running daemon is reported; a restart fixes it."""
     path = last_segment(harness)
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size - cut)
@@ -166,7 +171,8 @@ def test_a_torn_end_under_a_running_daemon_is_told_and_a_restart_mends_it(harnes
     assert status(harness)["log"]["damaged"] is False
 
 
-def test_harm_in_the_last_segment_is_told_before_the_background_check_comes_by(harness: EngineHarness) -> None:
+def test_log_corrupt_last_segment(harness: EngineHarness) -> None:
+    """Corruption in the last segment is reported before the background check finds it."""
     path = last_segment(harness)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -176,7 +182,8 @@ def test_harm_in_the_last_segment_is_told_before_the_background_check_comes_by(h
     assert "log repair" in found["remedy"]
 
 
-def test_a_line_that_is_being_written_is_no_damage(harness: EngineHarness) -> None:
+def test_log_line_being_written(harness: EngineHarness) -> None:
+    """A line that is being written is not reported as corrupt."""
     with last_segment(harness).open("ab") as file:
         file.write(b'01234567 {"pos":')
     assert status(harness)["log"]["damaged"] is False
@@ -203,14 +210,16 @@ def record(harness: EngineHarness) -> Iterator[DaemonRecord]:
         server.close()
 
 
-def test_a_daemon_that_runs_is_told_with_its_process(harness: EngineHarness, record: DaemonRecord) -> None:
+def test_daemon_runs(harness: EngineHarness, record: DaemonRecord) -> None:
+    """A running daemon is reported with its process id."""
     found = status(harness)["daemon"]
     assert (found["state"], found["pid"]) == ("ok", os.getpid())
     record.stopped()
     assert not (harness.folder / FILE_NAME).exists()
 
 
-def test_no_daemon_is_no_trouble(harness: EngineHarness) -> None:
+def test_daemon_absent(harness: EngineHarness) -> None:
+    """No daemon is no trouble."""
     assert lock_holder(harness.folder) is None
     assert status(harness)["daemon"]["state"] == "off"
     with FolderLock(harness.folder):
@@ -218,8 +227,11 @@ def test_no_daemon_is_no_trouble(harness: EngineHarness) -> None:
         assert "a command" in status(harness)["daemon"]["message"]
 
 
-def test_looking_who_the_owner_is_keeps_nobody_out(harness: EngineHarness) -> None:
-    """The look holds the lock for a moment."""
+def test_status_does_not_keep_lock(harness: EngineHarness) -> None:
+    """Looking who the owner is keeps nobody out.
+
+    The look holds the lock for a moment.
+    """
     (harness.folder / "lock").touch()
     descriptor = os.open(harness.folder / "lock", os.O_RDONLY)
     looker = subprocess.Popen(
@@ -243,7 +255,8 @@ def test_looking_who_the_owner_is_keeps_nobody_out(harness: EngineHarness) -> No
     assert len(naps) == 1
 
 
-def test_a_daemon_that_was_killed_is_told(harness: EngineHarness) -> None:
+def test_daemon_killed(harness: EngineHarness) -> None:
+    """A killed daemon is reported."""
     DaemonRecord(harness.folder, 4_000_000, harness.clock.now).started()
     found = status(harness)["daemon"]
     assert found["state"] == "halted"
@@ -251,7 +264,8 @@ def test_a_daemon_that_was_killed_is_told(harness: EngineHarness) -> None:
     assert "systemctl start" in found["remedy"]
 
 
-def test_a_daemon_that_hangs_is_told(harness: EngineHarness, record: DaemonRecord) -> None:
+def test_daemon_hangs(harness: EngineHarness, record: DaemonRecord) -> None:
+    """A daemon that hangs is reported."""
     harness.clock.sleep(86_400)
     found = status(harness)["sources"]["pump"]
     assert found["state"] == "waiting"
@@ -259,7 +273,8 @@ def test_a_daemon_that_hangs_is_told(harness: EngineHarness, record: DaemonRecor
     assert "systemctl restart" in found["remedy"]
 
 
-def test_a_daemon_that_is_suspended_or_deaf_is_told(harness: EngineHarness) -> None:
+def test_daemon_suspended_or_deaf(harness: EngineHarness) -> None:
+    """A daemon that is suspended or does not answer is reported."""
     program = "import sys; from pathlib import Path; from tconnectsync.eventlog import FolderLock\n"
     program += "lock = FolderLock(Path(sys.argv[1])); print('on', flush=True); sys.stdin.read()"
     with subprocess.Popen(
@@ -278,7 +293,9 @@ def test_a_daemon_that_is_suspended_or_deaf_is_told(harness: EngineHarness) -> N
     assert "suspended" in suspended["message"]
 
 
-def test_a_refused_reload_is_told_until_one_is_taken(harness: EngineHarness, record: DaemonRecord) -> None:
+def test_reload_refused(harness: EngineHarness, record: DaemonRecord) -> None:
+    """A refused reload is reported until one succeeds."""
+
     def refuse() -> LoadedConfig:
         raise ConfigError(("config.toml: timezone: found nothing",), remedy="Put it right.")
 
@@ -302,7 +319,8 @@ def test_a_refused_reload_is_told_until_one_is_taken(harness: EngineHarness, rec
     assert "secret" not in found["message"]
 
 
-def test_a_daemon_state_that_cannot_be_read_or_written_stops_nothing(harness: EngineHarness, tmp_path: Path) -> None:
+def test_daemon_state_unreadable(harness: EngineHarness, tmp_path: Path) -> None:
+    """A daemon state that cannot be read or written stops nothing."""
     (harness.folder / FILE_NAME).write_text('{"pid": "x"')
     assert load_state(harness.folder) is None
     gone = DaemonRecord(tmp_path / "gone", 1, harness.clock.now)
@@ -316,9 +334,8 @@ def test_a_daemon_state_that_cannot_be_read_or_written_stops_nothing(harness: En
 
 
 @pytest.mark.parametrize(("days", "state"), [(1, "backing_off"), (4, "halted")])
-def test_a_reading_back_that_fails_is_told_with_when_it_is_tried_again(
-    harness: EngineHarness, days: int, state: str
-) -> None:
+def test_read_back_fails(harness: EngineHarness, days: int, state: str) -> None:
+    """A read-back that fails is reported with the time of the next attempt."""
     harness.open()
     runner = harness.engine.runners["shelf"]
     now = harness.clock.now()
@@ -340,7 +357,8 @@ def test_a_reading_back_that_fails_is_told_with_when_it_is_tried_again(
 # --- events -------------------------------------------------------------------------------------------------------------
 
 
-def test_events_of_a_pump_that_the_log_does_not_know_are_refused(harness: EngineHarness) -> None:
+def test_events_of_unknown_pump(harness: EngineHarness) -> None:
+    """Events of a pump that the log does not know are refused."""
     config: Any = SimpleNamespace(data_dir=harness.folder)
 
     def read(pump: str) -> list[Any]:

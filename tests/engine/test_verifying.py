@@ -97,7 +97,8 @@ def test_what_a_receiver_learned_is_known_to_a_comparison_before_the_next_delive
         (1400, "1,400 documents are as they should be"),
     ],
 )
-def test_the_summary_of_a_comparison(good: int, words: str) -> None:
+def test_verify_summary(good: int, words: str) -> None:
+    """The summary of a comparison."""
     assert ComparisonReport(good=good).lines("site") == [words]
 
 
@@ -123,15 +124,15 @@ def lived(harness: EngineHarness, stretch: timedelta, step: timedelta = timedelt
 # --- what is found --------------------------------------------------------------------------------------------------
 
 
-def test_a_place_that_holds_what_was_delivered_is_good(harness: EngineHarness) -> None:
+def test_verify_nothing_to_change(harness: EngineHarness) -> None:
+    """A receiver that has what was delivered is good."""
     tally = compared(harness)
     assert (tally.good, tally.wrong, dict(tally.counts)) == (24, 0, {})
     assert tally.lines("site") == ["24 documents are as they should be"]
 
 
-def test_what_is_lost_altered_doubled_or_made_by_nobody_is_distinguished(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
+def test_verify_kinds_of_difference(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """Missing, changed, doubled and unclaimed documents are told apart."""
     lost, altered, doubled = (at_hour(receiver, hour) for hour in (3, 4, 5))
     del receiver.there[lost.id]
     receiver.there[altered.id] = attrs.evolve(altered, content={**altered.content, "rate": 9.9})
@@ -155,7 +156,8 @@ def test_what_is_lost_altered_doubled_or_made_by_nobody_is_distinguished(
     assert told["missing"].to_json()["at"] == "2026-06-01T03:00:00.000Z"
 
 
-def test_comparing_changes_nothing(harness: EngineHarness, receiver: ReadableFakeReceiver, tmp_path: Path) -> None:
+def test_verify_changes_nothing(harness: EngineHarness, receiver: ReadableFakeReceiver, tmp_path: Path) -> None:
+    """Comparing changes nothing."""
     del receiver.there[at_hour(receiver, 3).id]
     known = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
     assert verdicts(harness) == {"missing": 1}
@@ -163,9 +165,8 @@ def test_comparing_changes_nothing(harness: EngineHarness, receiver: ReadableFak
     assert len(receiver.there) == 23
 
 
-def test_days_are_compared_alone_where_the_user_names_them(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
+def test_verify_named_days(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """If the user names days, only those are compared."""
     for hour in (3, 20):
         del receiver.there[at_hour(receiver, hour).id]
     assert compared(harness, BEGIN + 2 * HOUR, BEGIN + 4 * HOUR).counts["missing"] == 1
@@ -173,16 +174,15 @@ def test_days_are_compared_alone_where_the_user_names_them(
     assert compared(harness, None, BEGIN + 2 * HOUR).counts["missing"] == 0
 
 
-def test_verify_edge_within_a_millisecond_of_a_document(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+def test_verify_edge_within_a_millisecond(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
     """A span that begins within the millisecond of a document compares it: the outbox counts in milliseconds, a clock does not."""
     edge = at_hour(receiver, 3).at
     assert compared(harness, edge + timedelta(microseconds=400)).good == 21
     assert compared(harness, None, edge + timedelta(microseconds=400)).good == 4
 
 
-def test_a_long_history_is_compared_in_parts_and_each_document_once(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
+def test_verify_long_history(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A long history is compared in parts, each document once."""
     harness.clock.sleep(30 * 86400)
     harness.clock.still, harness.clock.time = True, BEGIN + 31 * DAY
     assert harness.ask("sync").status == 0
@@ -195,7 +195,9 @@ def test_a_long_history_is_compared_in_parts_and_each_document_once(
     assert receiver.surveys == 5
 
 
-def test_what_waits_to_be_delivered_is_not_missing(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_pending_document(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document that waits for delivery is not missing."""
+
     def away(self: ReadableFakeReceiver, batch: list[Delivery]) -> list[Outcome]:
         raise Retryable("not reached")
 
@@ -205,10 +207,13 @@ def test_what_waits_to_be_delivered_is_not_missing(harness: EngineHarness, monke
     assert verdicts(harness) == {"waiting": 1}, "the new hour"
 
 
-def test_what_changes_while_it_is_looked_at_is_no_difference(
+def test_verify_during_delivery(
     harness: EngineHarness, receiver: ReadableFakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The daemon delivers between the look at the place and the look at the outbox."""
+    """A document that changes during the comparison is no difference.
+
+    The daemon delivers between the look at the place and the look at the outbox.
+    """
     survey = ReadableFakeReceiver.survey
 
     def slow(self: ReadableFakeReceiver, first: datetime, last: datetime) -> Iterator[StoredDocument]:
@@ -220,9 +225,8 @@ def test_what_changes_while_it_is_looked_at_is_no_difference(
     assert verdicts(harness) in ({"waiting": 1}, {"waiting": 2})
 
 
-def test_a_dead_letter_is_reported_as_such_and_a_dropped_one_stays_dropped(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
+def test_verify_dead_letters(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A dead letter is reported as that; a dropped one stays dropped."""
     victim = document_id("stretch", 10 + 25 * 60)
     receiver.poison = frozenset({victim})
     harness.clock.sleep(3 * 3600)
@@ -257,7 +261,8 @@ class PassingFold(StretchFold):
         return attrs.evolve(document, id=document_id("passing", document.id), unique_slot="passing", ttl_s=1800.0)
 
 
-def test_what_lapsed_is_neither_missing_nor_orphaned(tmp_path: Path, receiver: ReadableFakeReceiver) -> None:
+def test_verify_lapsed_document(tmp_path: Path, receiver: ReadableFakeReceiver) -> None:
+    """A lapsed document is neither missing nor unclaimed."""
     harness = EngineHarness(tmp_path, receiver=receiver, folds={"stretches": StretchFold(), "passing": PassingFold()})
     harness.clock.time = BEGIN + DAY - timedelta(minutes=45)
     harness.ask("sync")
@@ -274,10 +279,11 @@ def test_what_lapsed_is_neither_missing_nor_orphaned(tmp_path: Path, receiver: R
     harness.engine.close()
 
 
-def test_after_a_wiped_disk_what_lapsed_is_not_taken_from_the_place(
-    tmp_path: Path, receiver: ReadableFakeReceiver
-) -> None:
-    """An announcement of yesterday is made by no fold any more; it was right when it was sent."""
+def test_wiped_disk_keeps_lapsed(tmp_path: Path, receiver: ReadableFakeReceiver) -> None:
+    """After a wiped disk, lapsed documents stay at the receiver.
+
+    An announcement of yesterday is made by no fold any more; it was right when it was sent.
+    """
     harness = EngineHarness(tmp_path, receiver=receiver, folds={"stretches": StretchFold(), "passing": PassingFold()})
     harness.clock.time = BEGIN + DAY - timedelta(minutes=45)
     harness.ask("sync")
@@ -301,10 +307,11 @@ def wiped(harness: EngineHarness) -> None:
         assert harness.ask("sync").status == 0
 
 
-def test_after_a_wiped_disk_what_is_of_a_kind_that_is_not_made_here_stays(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
-    """An option switched it off since, or it is another machine's, which has it on."""
+def test_wiped_disk_keeps_other_kinds(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """After a wiped disk, documents of a kind that is not made here stay.
+
+    An option switched it off since, or it is another machine's, which has it on.
+    """
     known = at_hour(receiver, 3)
     for kind in ("another kind", "stretch"):
         other = attrs.evolve(known, id=document_id(kind), unique_slot=kind, at=BEGIN + 3.5 * HOUR)
@@ -314,10 +321,11 @@ def test_after_a_wiped_disk_what_is_of_a_kind_that_is_not_made_here_stays(
     assert document_id("stretch") not in receiver.there
 
 
-def test_a_document_that_the_outbox_lost_is_found_and_made_again(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
-    """The comparison is with what the folds make, not with what the outbox believes."""
+def test_verify_document_lost_by_outbox(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A document that the outbox lost is found and made again.
+
+    The comparison is with what the folds make, not with what the outbox believes.
+    """
     lost = at_hour(receiver, 7)
     del receiver.there[lost.id]
     with harness.runner.outbox.transaction():
@@ -327,9 +335,8 @@ def test_a_document_that_the_outbox_lost_is_found_and_made_again(
     assert receiver.there[lost.id] == lost
 
 
-def test_documents_of_an_option_that_is_off_now_are_left_alone(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
+def test_verify_option_switched_off(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """Documents of an option that is off now are left alone."""
     harness.reopen(folds={}, fingerprint="2")
     harness.ask("sync")
     assert verdicts(harness) == {}
@@ -340,9 +347,8 @@ def test_documents_of_an_option_that_is_off_now_are_left_alone(
 # --- mending --------------------------------------------------------------------------------------------------------
 
 
-def test_a_repair_corrects_our_documents_and_leaves_the_rest(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
+def test_repair_ours_only(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A repair corrects our documents and leaves the rest."""
     before = dict(receiver.there)
     lost, altered, doubled = (at_hour(receiver, hour) for hour in (3, 4, 5))
     del receiver.there[lost.id]
@@ -363,10 +369,11 @@ def test_a_repair_corrects_our_documents_and_leaves_the_rest(
     assert receiver.calls == calls, "what is good is not sent again"
 
 
-def test_a_lost_document_whose_place_somebody_else_took_is_reported_and_not_fought_for(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
-    """Where the receiver keeps only one of the two, sending ours again would destroy theirs."""
+def test_repair_place_taken(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A lost document whose place another program took is reported, not fought for.
+
+    Where the receiver keeps only one of the two, sending ours again would destroy theirs.
+    """
     lost = at_hour(receiver, 3)
     theirs = receiver.copy_of(lost, document_id="", receiver_key="here", author="me")
     del receiver.there[lost.id]
@@ -379,10 +386,13 @@ def test_a_lost_document_whose_place_somebody_else_took_is_reported_and_not_foug
     assert receiver.beside == [theirs]
 
 
-def test_what_a_repair_cannot_fix_ends_with_status_9(
+def test_repair_incomplete_status(
     harness: EngineHarness, receiver: ReadableFakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A place that says 200 and forgets."""
+    """A repair that cannot correct everything ends with status 9.
+
+    A place that says 200 and forgets.
+    """
     lost = at_hour(receiver, 3)
     del receiver.there[lost.id]
     deliver = ReadableFakeReceiver.deliver
@@ -400,10 +410,11 @@ def test_what_a_repair_cannot_fix_ends_with_status_9(
     assert counts["before"]["missing"] == counts["after"]["missing"] == 1
 
 
-def test_an_orphaned_document_is_deleted_only_after_a_new_complete_fetch(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
-    """Another machine may have delivered what this one has not read yet."""
+def test_unclaimed_after_full_fetch(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """Unclaimed documents are deleted only after everything was fetched once more.
+
+    Another machine may have delivered what this one has not read yet.
+    """
     stale = receiver.copy_of(at_hour(receiver, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
     receiver.beside.append(stale)
     harness.clock.sleep(600)
@@ -442,10 +453,11 @@ def found_now(harness: EngineHarness) -> None:
     harness.clock.still = False
 
 
-def test_a_read_that_began_before_something_was_found_does_not_judge_it(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
-    """What it asked for first may be older than what another machine delivered while it was still reading."""
+def test_unclaimed_found_during_read(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A read that began before an unclaimed document was found does not judge it.
+
+    What it asked for first may be older than what another machine delivered while it was still reading.
+    """
     harness.pump = SlowPumpSource(harness.clock)
     harness.reopen()
     harness.engine.run_once(polling=False)
@@ -468,10 +480,11 @@ def test_a_read_that_began_before_something_was_found_does_not_judge_it(
     assert receiver.beside == []
 
 
-def test_what_a_backfill_reads_back_does_not_hurry_what_was_found_before(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
-    """Days that are opened later are read back too; what a comparison found waits for a whole read nevertheless."""
+def test_unclaimed_found_before_backfill(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A backfill's read-back does not hurry what was found before.
+
+    Days that are opened later are read back too; what a comparison found waits for a whole read nevertheless.
+    """
     stale = stale_of(receiver)
     harness.clock.sleep(60)
     found_now(harness)
@@ -489,9 +502,10 @@ def test_what_a_backfill_reads_back_does_not_hurry_what_was_found_before(
     [{"pump": "2"}, {"at": BEGIN - 3 * DAY}, {"unique_slot": "another kind"}, {"collection": "elsewhere"}],
     ids=["another pump", "a day that this log does not open", "a kind that is not made here", "another collection"],
 )
-def test_what_another_installation_made_is_foreign(
+def test_verify_foreign_documents(
     harness: EngineHarness, receiver: ReadableFakeReceiver, changes: dict[str, Any]
 ) -> None:
+    """Documents of another installation are foreign."""
     other = receiver.copy_of(at_hour(receiver, 3), document_id=document_id("other"), **changes)
     receiver.beside.append(other)
     assert compared(harness, BEGIN - 10 * DAY).wrong == 0
@@ -500,10 +514,11 @@ def test_what_another_installation_made_is_foreign(
     assert receiver.beside == [other]
 
 
-def test_many_rewrites_are_braked_and_many_lost_ones_are_not(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
-    """The brake is there for what would change; what is not there cannot be overwritten."""
+def test_repair_brake(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """Many changes are braked; many missing documents are not.
+
+    The brake is there for what would change; what is not there cannot be overwritten.
+    """
     harness.clock.sleep(4 * 86400)
     harness.ask("sync")
     before = dict(receiver.there)
@@ -522,7 +537,8 @@ def test_many_rewrites_are_braked_and_many_lost_ones_are_not(
     assert receiver.there == before
 
 
-def test_a_halted_sink_is_not_corrected(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+def test_repair_halted_sink(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A halted sink is not repaired."""
     del receiver.there[at_hour(receiver, 3).id]
     receiver.address = "shelf://two"
     harness.clock.sleep(3600)
@@ -531,15 +547,15 @@ def test_a_halted_sink_is_not_corrected(harness: EngineHarness, receiver: Readab
     assert receiver.surveys == 0
 
 
-def test_a_receiver_that_does_not_answer_ends_a_repair_with_status_5(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
+def test_repair_unreachable_status(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A receiver that does not answer ends a repair with status 5."""
     receiver.trouble_reading = Retryable("it does not answer", remedy="Look at it.")
     result = harness.ask("verify", sink="shelf")
     assert (result.status, result.lines) == (5, ("it does not answer", "Look at it."))
 
 
-def test_what_cannot_be_read_back_cannot_be_verified(tmp_path: Path) -> None:
+def test_verify_unreadable_receiver(tmp_path: Path) -> None:
+    """A receiver that cannot be read cannot be verified."""
     harness = EngineHarness(tmp_path, receiver=FakeReceiver(batch_size=100))
     harness.ask("sync")
     result = harness.ask("verify", sink="shelf")
@@ -554,9 +570,8 @@ def test_what_cannot_be_read_back_cannot_be_verified(tmp_path: Path) -> None:
 # --- once a day -----------------------------------------------------------------------------------------------------
 
 
-def test_once_a_day_the_last_days_are_compared_and_corrected_automatically(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
+def test_daily_comparison(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """Once a day the last days are compared and corrected without a command."""
     lived(harness, 5 * DAY)
     assert 4 <= receiver.surveys <= 5
     old, lost = at_hour(receiver, 3), at_hour(receiver, 24 * 4 + 1)
@@ -576,7 +591,8 @@ def test_once_a_day_the_last_days_are_compared_and_corrected_automatically(
     assert old.id in receiver.there
 
 
-def test_runs_by_cron_do_it_too_and_remember(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+def test_daily_comparison_by_cron(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """Runs by cron do the daily comparison too, and remember it."""
     for _ in range(11):
         harness.clock.sleep(7200)
         harness.reopen()
@@ -592,8 +608,11 @@ def test_runs_by_cron_do_it_too_and_remember(harness: EngineHarness, receiver: R
     assert lost.id in receiver.there
 
 
-def test_it_waits_for_fresh_sources_and_for_deliveries(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
-    """With an old log it would undo what another machine, which knows more, has delivered."""
+def test_daily_comparison_waits(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """The daily comparison waits for fresh sources and for deliveries.
+
+    With an old log it would undo what another machine, which knows more, has delivered.
+    """
     harness.pump.trouble = Retryable("the cloud is away")
     lived(harness, 3 * DAY)
     assert receiver.surveys == 0
@@ -602,9 +621,8 @@ def test_it_waits_for_fresh_sources_and_for_deliveries(harness: EngineHarness, r
     assert receiver.surveys == 1
 
 
-def test_its_failure_is_reported_and_backs_off_and_holds_no_dose_up(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
+def test_daily_comparison_fails(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A failed daily comparison is reported, backs off and delays no dose."""
     receiver.trouble_reading = Retryable("it is too busy")
     lived(harness, INTERVAL + 12 * HOUR)
     assert 2 <= receiver.surveys <= 40
@@ -618,10 +636,11 @@ def test_its_failure_is_reported_and_backs_off_and_holds_no_dose_up(
     assert found["sinks"]["shelf"]["message"] == ""
 
 
-def test_a_refusal_to_show_what_is_there_is_reported_and_holds_no_dose_up(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
-    """A token may write and not read; whether the credentials are wrong, the deliveries show."""
+def test_daily_comparison_refused(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A receiver that refuses to be read is reported, and no dose is delayed.
+
+    A token may write and not read; whether the credentials are wrong, the deliveries show.
+    """
     receiver.trouble_reading = CredentialsRefused("who are you?")
     lived(harness, INTERVAL + 12 * HOUR)
     assert 2 <= receiver.surveys <= 5
@@ -631,17 +650,19 @@ def test_a_refusal_to_show_what_is_there_is_reported_and_holds_no_dose_up(
     assert "who are you?" in found["sinks"]["shelf"]["message"]
 
 
-def test_a_fault_of_the_receivers_stops_nothing(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+def test_daily_comparison_receiver_raises(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A bug in the receiver stops nothing."""
     receiver.trouble_reading = ZeroDivisionError()
     lived(harness, INTERVAL + 6 * HOUR)
     assert harness.runner.health.state == "ok"
     assert len(receiver.there) >= 24 + 24 + 5
 
 
-def test_an_index_that_the_comparison_finds_corrupt_ends_the_run_as_anywhere(
-    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is forgotten by then: going on with it would be going on with a file that is not there any more."""
+def test_daily_comparison_corrupt_index(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index that the comparison finds corrupt ends the run, as anywhere else.
+
+    It is forgotten by then: going on with it would be going on with a file that is not there any more.
+    """
 
     def harmed(*_args: object) -> None:
         raise IndexCorrupt("index.sqlite")
@@ -651,9 +672,8 @@ def test_an_index_that_the_comparison_finds_corrupt_ends_the_run_as_anywhere(
         lived(harness, INTERVAL + 6 * HOUR)
 
 
-def test_what_was_found_by_a_clock_that_was_years_ahead_does_not_wait_for_that_year(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
+def test_unclaimed_found_by_wrong_clock(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """What was found while the clock was years ahead does not wait for that year."""
     stale = receiver.copy_of(at_hour(receiver, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
     outbox = harness.runner.outbox
     with outbox.transaction():
@@ -664,17 +684,15 @@ def test_what_was_found_by_a_clock_that_was_years_ahead_does_not_wait_for_that_y
     assert receiver.surveys >= 1
 
 
-def test_a_plan_made_by_a_clock_that_was_years_ahead_is_not_believed(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
+def test_daily_comparison_of_wrong_clock(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A plan that was made while the clock was years ahead is not believed."""
     harness.runner.daily_comparison._save(ComparisonState(not_before=RememberedDeadline(until=BEGIN + 1000 * DAY)))
     lived(harness, 2 * DAY + 6 * HOUR)
     assert receiver.surveys >= 1
 
 
-def test_nothing_is_compared_before_the_first_delivery_was_allowed(
-    tmp_path: Path, receiver: ReadableFakeReceiver
-) -> None:
+def test_daily_comparison_before_first_delivery(tmp_path: Path, receiver: ReadableFakeReceiver) -> None:
+    """Nothing is compared before the first delivery was allowed."""
     harness = EngineHarness(tmp_path, receiver=receiver)
     receiver.hold = SiteConflict(reason="somebody was here", remedy="adopt")
     lived(harness, 3 * DAY)
@@ -682,9 +700,8 @@ def test_nothing_is_compared_before_the_first_delivery_was_allowed(
     harness.engine.close()
 
 
-def test_a_gap_left_by_a_repair_of_the_log_makes_nothing_orphaned(
-    harness: EngineHarness, receiver: ReadableFakeReceiver
-) -> None:
+def test_verify_with_log_gap(harness: EngineHarness, receiver: ReadableFakeReceiver) -> None:
+    """A gap that a repair of the log left makes nothing unclaimed."""
     stale = receiver.copy_of(at_hour(receiver, 3), document_id=document_id("stale"), at=BEGIN + 3.5 * HOUR)
     receiver.beside.append(stale)
     assert verdicts(harness) == {"orphaned": 1}

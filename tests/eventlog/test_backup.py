@@ -47,7 +47,8 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_backup_put_back_is_the_log_and_nothing_else(tmp_path: Path, data: Path) -> None:
+def test_restore_gives_the_log(tmp_path: Path, data: Path) -> None:
+    """A restored backup is the log and nothing else."""
     for name in ("outbox/a.sqlite", "state/tandem.json", "plugins/tandem/token.json"):
         path = data / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,10 +70,11 @@ def test_a_backup_put_back_is_the_log_and_nothing_else(tmp_path: Path, data: Pat
 
 
 @pytest.mark.parametrize("name", [".DS_Store", ".nfs0000000000a1b2c3", "notes (1).txt", "größe.txt", "n" * 150])
-def test_a_file_that_is_not_the_logs_is_excluded_and_does_not_spoil_the_backup(
-    tmp_path: Path, data: Path, name: str
-) -> None:
-    """Whatever is written can be put back."""
+def test_backup_skips_strange_file(tmp_path: Path, data: Path, name: str) -> None:
+    """A file that is not part of the log is left out and does not spoil the backup.
+
+    Whatever is written can be put back.
+    """
     (data / "log" / name).write_text("somebody else's")
     done = made(data, tmp_path)
     target = tmp_path / "elsewhere"
@@ -82,7 +84,8 @@ def test_a_file_that_is_not_the_logs_is_excluded_and_does_not_spoil_the_backup(
     assert tree(target / "log") == tree(data / "log")
 
 
-def test_what_a_repair_set_aside_is_in_it(tmp_path: Path, data: Path) -> None:
+def test_backup_has_repaired_lines(tmp_path: Path, data: Path) -> None:
+    """Lines that a repair set aside are in the backup."""
     path = sorted((data / "log").glob("*.gz"))[1]
     path.write_bytes(b"")
     with pytest.raises(LogCorrupt) as raised:
@@ -94,8 +97,11 @@ def test_what_a_repair_set_aside_is_in_it(tmp_path: Path, data: Path) -> None:
     assert f"log/{gap.side_file}" in made(data, tmp_path).manifest.files
 
 
-def test_a_torn_line_at_the_end_is_excluded(tmp_path: Path, data: Path) -> None:
-    """The owner is in the middle of a write."""
+def test_backup_without_torn_line(tmp_path: Path, data: Path) -> None:
+    """A torn line at the end is left out.
+
+    The owner is in the middle of a write.
+    """
     with last_segment(data).open("ab") as file:
         file.write(b'{"crc":"12')
     target = tmp_path / "elsewhere"
@@ -104,8 +110,11 @@ def test_a_torn_line_at_the_end_is_excluded(tmp_path: Path, data: Path) -> None:
     assert all(line.good for line in check_log(target))
 
 
-def test_the_owner_may_write_seal_and_compress_between_any_two_reads(tmp_path: Path) -> None:
-    """The backup is a beginning of the log, as long as it was when the backup began or longer."""
+def test_backup_beside_the_owner(tmp_path: Path) -> None:
+    """The owner may write, seal and compress between any two reads.
+
+    The backup is a beginning of the log, as long as it was when the backup began or longer.
+    """
     data = tmp_path / "data"
     with open_log(data) as log:
         for seq in range(1, 12):
@@ -130,7 +139,8 @@ def test_the_owner_may_write_seal_and_compress_between_any_two_reads(tmp_path: P
         assert [event.seq for event in log.events()] == list(range(1, done.manifest.positions + 1))
 
 
-def test_no_log_and_no_target_are_reported(tmp_path: Path, data: Path) -> None:
+def test_backup_without_log_or_place(tmp_path: Path, data: Path) -> None:
+    """A missing log and a place that cannot be written are reported."""
     with pytest.raises(RequestRefused, match="no log") as raised:
         made(tmp_path / "nothing", tmp_path)
     assert "sync" in str(raised.value.remedy)
@@ -143,7 +153,9 @@ def test_no_log_and_no_target_are_reported(tmp_path: Path, data: Path) -> None:
     assert there.read_text() == "precious"
 
 
-def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backup_full_disk(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk leaves nothing behind."""
+
     def full(descriptor: int) -> None:
         raise OSError(28, os.strerror(28))
 
@@ -156,7 +168,8 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, data: Path, monkeypat
 
 
 @pytest.mark.parametrize("name", ["log", "outbox", "state", "index.sqlite"])
-def test_only_an_empty_data_folder_is_filled(tmp_path: Path, data: Path, name: str) -> None:
+def test_restore_into_used_folder(tmp_path: Path, data: Path, name: str) -> None:
+    """A restore fills an empty data folder only."""
     done = made(data, tmp_path)
     target = tmp_path / "elsewhere"
     (target / name).mkdir(parents=True)
@@ -176,10 +189,11 @@ def refused(path: Path, folder: Path, words: str = "not a complete backup") -> N
 
 @settings(max_examples=60, deadline=None)
 @given(part=st.floats(0, 0.9999), change=st.integers(1, 255), cut=st.booleans())
-def test_a_corrupt_backup_is_refused(
-    tmp_path_factory: pytest.TempPathFactory, part: float, change: int, cut: bool
-) -> None:
-    """Cut, or with changed bytes: nothing of it is put in place unless all of it is what was written."""
+def test_restore_corrupt_backup(tmp_path_factory: pytest.TempPathFactory, part: float, change: int, cut: bool) -> None:
+    """A corrupt backup is refused.
+
+    Cut, or with changed bytes: nothing of it is put in place unless all of it is what was written.
+    """
     folder = tmp_path_factory.mktemp("harmed")
     with open_log(folder / "data") as log:
         log.append([basal(seq) for seq in range(1, 9)])
@@ -207,8 +221,11 @@ def remade(path: Path, target: Path, *, drop: str = "", more: tuple[tarfile.TarI
     return target
 
 
-def test_what_does_not_belong_into_a_backup_is_refused(tmp_path: Path, data: Path) -> None:
-    """Somebody may hand over a file that was made to write elsewhere."""
+def test_restore_strange_member(tmp_path: Path, data: Path) -> None:
+    """A file that does not belong into a backup is refused.
+
+    Somebody may hand over a file that was made to write elsewhere.
+    """
     done = made(data, tmp_path)
     segment = last_segment(data).name
     evil = tarfile.TarInfo("log/../../evil")
@@ -230,10 +247,11 @@ def test_what_does_not_belong_into_a_backup_is_refused(tmp_path: Path, data: Pat
     refused(tmp_path, tmp_path / "target", "cannot be restored|not a complete")
 
 
-def test_a_manifest_that_would_fill_the_memory_is_not_read(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file of a few megabytes can unpack to gigabytes of blanks."""
+def test_restore_huge_manifest(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manifest that would fill the memory is not read.
+
+    A file of a few megabytes can unpack to gigabytes of blanks.
+    """
     done = made(data, tmp_path)
     (tmp_path / "good").mkdir()
     assert restore(done.path, tmp_path / "good").manifest == done.manifest
@@ -244,7 +262,8 @@ def test_a_manifest_that_would_fill_the_memory_is_not_read(
     refused(path, tmp_path / "target", "too large")
 
 
-def test_a_backup_of_a_newer_release_is_reported(tmp_path: Path, data: Path) -> None:
+def test_restore_newer_release(tmp_path: Path, data: Path) -> None:
+    """A backup of a newer release is reported."""
     done = made(data, tmp_path)
     manifest = msgspec.json.encode({**msgspec.to_builtins(done.manifest), "format": 2})
     newer = tmp_path / "newer.tar.gz"
@@ -257,7 +276,8 @@ def test_a_backup_of_a_newer_release_is_reported(tmp_path: Path, data: Path) -> 
     refused(newer, tmp_path / "target", "newer release")
 
 
-def test_what_a_killed_restore_left_is_cleared_away(tmp_path: Path, data: Path) -> None:
+def test_restore_after_kill(tmp_path: Path, data: Path) -> None:
+    """Files that a killed restore left are cleared away."""
     done = made(data, tmp_path)
     target = tmp_path / "elsewhere"
     (target / ".restore-abc" / "log").mkdir(parents=True)

@@ -22,27 +22,31 @@ time.sleep(60)
 """
 
 
-def test_a_second_owner_learns_who_the_first_is(tmp_path: Path) -> None:
+def test_lock_names_the_owner(tmp_path: Path) -> None:
+    """A second owner is told who the first one is."""
     with FolderLock(tmp_path), pytest.raises(DataDirLocked) as raised:
         FolderLock(tmp_path)
     assert raised.value.pid == os.getpid()
     assert raised.value.remedy
 
 
-def test_a_released_folder_can_be_owned_again(tmp_path: Path) -> None:
+def test_lock_released(tmp_path: Path) -> None:
+    """A released folder can be owned again."""
     lock = FolderLock(tmp_path / "new")
     lock.release()
     lock.release()
     FolderLock(tmp_path / "new").release()
 
 
-def test_a_file_left_behind_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_lock_file_left_behind(tmp_path: Path) -> None:
+    """A lock file that was left behind is in nobody's way."""
     (tmp_path / "lock").write_text("999999\n")
     with FolderLock(tmp_path):
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
 
-def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
+def test_lock_ends_with_process(tmp_path: Path) -> None:
+    """The lock ends with its process."""
     with subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "mine\n"

@@ -80,7 +80,8 @@ def any_event(draw: st.DrawFn) -> Event:
 
 @settings(max_examples=100, deadline=None)
 @given(event=any_event(), position=st.integers(1, 2**40))
-def test_every_event_reads_back_as_it_was_written(event: Event, position: int) -> None:
+def test_codec_round_trip(event: Event, position: int) -> None:
+    """Every event reads back as it was written."""
     draft = CODEC.draft(event)
     draft.entry.pos, draft.entry.offset = position, 17
     record = CODEC.record(draft)
@@ -92,7 +93,8 @@ def test_every_event_reads_back_as_it_was_written(event: Event, position: int) -
 @pytest.mark.parametrize("kind", sorted(BODIES))
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
-def test_every_kind_reads_back(kind: str, data: st.DataObject) -> None:
+def test_codec_every_kind(kind: str, data: st.DataObject) -> None:
+    """Every kind of event reads back."""
     body = data.draw(bodies(kind))
     event = attrs.evolve(basal(1), kind=kind, body=body)
     assert CODEC.event(CODEC.record(CODEC.draft(event))).body == body
@@ -105,7 +107,8 @@ def written(event: Event) -> dict[str, Any]:
     return found
 
 
-def test_a_record_is_what_the_documentation_shows() -> None:
+def test_codec_documented_record() -> None:
+    """A record is what the documentation shows."""
     event = attrs.evolve(basal(98765), pump_time=datetime(2025, 11, 18, 13, 12, 40))
     assert list(written(event).items()) == [
         ("pos", 42),
@@ -123,7 +126,8 @@ def test_a_record_is_what_the_documentation_shows() -> None:
     ]
 
 
-def test_moments_are_utc_and_pump_times_have_no_zone() -> None:
+def test_codec_times() -> None:
+    """Moments are UTC, and pump times have no zone."""
     east = timezone(timedelta(hours=2))
     body = events.UploadSeen(
         uploaded_at=datetime(2025, 5, 1, 12, 0, tzinfo=east), newest_pump_time=datetime(2025, 5, 1, 11, 59)
@@ -134,14 +138,16 @@ def test_moments_are_utc_and_pump_times_have_no_zone() -> None:
     assert record["body"] == {"uploaded_at": "2025-05-01T10:00:00Z", "newest_pump_time": "2025-05-01T11:59:00"}
 
 
-def test_reading_tolerates_what_a_later_release_may_add() -> None:
+def test_codec_later_release() -> None:
+    """Reading tolerates what a later release may add."""
     record = written(basal(1))
     record["later"] = {"x": 1}
     record["body"]["rate_of_something"] = 4
     assert CODEC.event(json.dumps(record).encode()).body == basal(1).body
 
 
-def test_a_record_without_decoder_counts_as_the_first() -> None:
+def test_codec_record_without_decoder() -> None:
+    """A record without a decoder version counts as the first one."""
     record = written(basal(1))
     del record["decoder"]
     assert CODEC.event(json.dumps(record).encode()).decoder == 1
@@ -149,7 +155,8 @@ def test_a_record_without_decoder_counts_as_the_first() -> None:
 
 
 @pytest.mark.parametrize("change", [{"kind": "moon.phase_changed"}, {"body": {"rate_u_per_h": "fast"}}, {"body": {}}])
-def test_what_cannot_be_read_is_unknown_with_the_reason(change: dict[str, Any]) -> None:
+def test_codec_unreadable_body(change: dict[str, Any]) -> None:
+    """A body that cannot be read becomes "unknown", with the reason."""
     record = {**written(basal(1)), **change}
     event = CODEC.event(json.dumps(record).encode())
     assert event.kind == "unknown"
@@ -159,13 +166,15 @@ def test_what_cannot_be_read_is_unknown_with_the_reason(change: dict[str, Any]) 
     assert CODEC.entry(json.dumps(record).encode(), 0).kind == "unknown"
 
 
-def test_a_fact_that_cannot_be_written_is_a_mistake_of_ours() -> None:
+def test_codec_unwritable_fact() -> None:
+    """A fact that cannot be written is a bug of ours."""
     event = attrs.evolve(upload("1"), body=events.CarbsEntered(carbs_g=1.0))
     with pytest.raises(ValueError, match=r"upload\.seen"):
         CODEC.draft(event)
 
 
-def test_what_json_cannot_hold_is_kept_as_text() -> None:
+def test_codec_not_json() -> None:
+    """A value that JSON cannot hold is kept as text."""
     assert json_safe({1: "\ud800", "n": [1 << 80, True, 1.5, None], "o": {3}}) == {
         "1": "\\ud800",
         "n": [str(1 << 80), True, 1.5, None],

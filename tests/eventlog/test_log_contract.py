@@ -26,20 +26,23 @@ class EventLogContract:
         """The log under test."""
         raise NotImplementedError
 
-    def test_an_empty_log_ends_at_zero(self, log: EventLog) -> None:
+    def test_empty_log_ends_at_zero(self, log: EventLog) -> None:
+        """An empty log ends at position zero."""
         assert log.end == 0
         assert list(log.streams()) == []
         assert list(log.events()) == []
         assert log.facts("upload.seen") == []
 
-    def test_positions_start_at_one_and_count_up(self, log: EventLog) -> None:
+    def test_positions_count_from_one(self, log: EventLog) -> None:
+        """Positions start at one and count up."""
         first = log.append([basal(1), basal(2)])
         second = log.append([basal(3)])
         assert (first.first, first.last, first.appended) == (1, 2, 2)
         assert (second.first, second.last, second.appended) == (3, 3, 1)
         assert [event.pos for event in log.events()] == [1, 2, 3]
 
-    def test_what_is_read_is_what_was_appended(self, log: EventLog) -> None:
+    def test_read_what_was_appended(self, log: EventLog) -> None:
+        """Reading gives what was appended."""
         event = basal(7, at=START.replace(microsecond=120_000))
         log.append([event])
         [stream] = log.streams()
@@ -47,7 +50,8 @@ class EventLogContract:
         assert list(log.events()) == [attrs.evolve(event, pos=1)]
         assert log.newest(stream.id) == attrs.evolve(event, pos=1)
 
-    def test_appending_again_appends_nothing(self, log: EventLog) -> None:
+    def test_append_again(self, log: EventLog) -> None:
+        """Appending the same events again appends nothing."""
         batch = [basal(1), row("a", START), upload("1")]
         log.append(batch)
         again = log.append(batch)
@@ -55,15 +59,18 @@ class EventLogContract:
         assert again.last < again.first
         assert log.end == 3
 
-    def test_one_batch_with_an_event_twice_appends_it_once(self, log: EventLog) -> None:
+    def test_append_event_twice_in_batch(self, log: EventLog) -> None:
+        """A batch with an event twice appends it once."""
         appended = log.append([basal(1), basal(1), upload("1"), upload("1")])
         assert (appended.appended, appended.duplicates) == (2, 2)
 
-    def test_another_raw_with_the_same_body_is_a_duplicate(self, log: EventLog) -> None:
+    def test_append_other_raw_same_body(self, log: EventLog) -> None:
+        """Another vendor record with the same body is a duplicate."""
         log.append([basal(1)])
         assert log.append([attrs.evolve(basal(1), raw={"n": 1, "estimated": "later"})]).duplicates == 1
 
-    def test_another_body_is_a_revision_and_the_best_one_is_read(self, log: EventLog) -> None:
+    def test_append_revision(self, log: EventLog) -> None:
+        """Another body is a revision, and the best one is read."""
         poor = numbered(1, events.BolusCompleted(bolus_id=4, status="completed"))
         rich = numbered(1, events.BolusCompleted(bolus_id=4, status="completed", delivered_u=2.5))
         unknown = numbered(1, events.Unknown(code="20", reason="no such code"), raw={"a": "long record" * 9})
@@ -100,7 +107,9 @@ class EventLogContract:
         [stream] = log.streams()
         assert [event.body for event in log.read(stream.id, 0, 9)] == [rich]
 
-    def test_the_best_revision_does_not_depend_on_arrival(self, log: EventLog) -> None:
+    def test_revision_order(self, log: EventLog) -> None:
+        """The best revision does not depend on the order of arrival."""
+
         def revisions(seq: int) -> list[events.Event]:
             return [
                 numbered(seq, events.Unknown(code="9", reason="?"), raw={"x": 1}),
@@ -123,9 +132,8 @@ class EventLogContract:
 
     @pytest.mark.parametrize("amounts", [(0.88, 1.7), (1.7, 0.88), (13.53, 2.0), (2.0, 13.53)])
     @pytest.mark.parametrize("turned", [False, True])
-    def test_a_row_that_was_corrected_is_as_it_was_read_last(
-        self, log: EventLog, amounts: tuple[float, float], turned: bool
-    ) -> None:
+    def test_revision_of_corrected_row(self, log: EventLog, amounts: tuple[float, float], turned: bool) -> None:
+        """A corrected row is as it was read last."""
         told = [
             attrs.evolve(
                 row("a", START),
@@ -142,7 +150,8 @@ class EventLogContract:
         [event] = log.read(stream.id, 0, 2**60)
         assert event.body.delivered_u == amounts[-1]
 
-    def test_events_come_in_the_pumps_order_whatever_arrived_first(self, log: EventLog) -> None:
+    def test_read_in_pump_order(self, log: EventLog) -> None:
+        """Events come in the pump's order, whatever arrived first."""
         numbers = list(range(1, 200))
         random.Random(1).shuffle(numbers)
         for start in range(0, len(numbers), 17):
@@ -152,7 +161,8 @@ class EventLogContract:
         assert keys(log.read(stream.id, 50, 60)) == list(range(50, 61))
         assert (stream.first_key, stream.last_key, stream.numbered) == (1, 199, True)
 
-    def test_a_clock_that_was_set_back_leaves_the_order_as_it_is(self, log: EventLog) -> None:
+    def test_read_order_clock_set_back(self, log: EventLog) -> None:
+        """A clock that was set back does not change the order."""
         back = START - timedelta(hours=1)
         log.append([basal(1), basal(2), numbered(3, events.CarbsEntered(carbs_g=3.0)), basal(4, at=back)])
         log.append([numbered(5, events.CarbsEntered(carbs_g=5.0), at=back)])
@@ -160,7 +170,8 @@ class EventLogContract:
         assert keys(log.read(stream.id, 0, 9)) == [1, 2, 3, 4, 5]
         assert keys(log.read(stream.id, 0, 9, frozenset({"carbs.entered"}))) == [3, 5]
 
-    def test_groups_pumps_and_unnumbered_sources_are_streams_of_their_own(self, log: EventLog) -> None:
+    def test_streams_are_separate(self, log: EventLog) -> None:
+        """Sequence groups, pumps and sources without numbers have separate streams."""
         log.append([basal(1), basal(1, group=1), basal(1, pump="9"), row("a", START), row("b", START, source="legacy")])
         assert [(s.pump, s.group, s.source, s.numbered) for s in log.streams()] == [
             ("123", 0, "tandem", True),
@@ -170,7 +181,8 @@ class EventLogContract:
             ("123", None, "legacy", False),
         ]
 
-    def test_unnumbered_events_are_ordered_by_pump_time_then_id(self, log: EventLog) -> None:
+    def test_read_order_unnumbered(self, log: EventLog) -> None:
+        """Events without numbers are ordered by pump time, then by id."""
         log.append([row("b", START), row("c", START - timedelta(hours=1)), row("a", START)])
         [stream] = log.streams()
         found = log.read(stream.id, stream.first_key, stream.last_key)
@@ -178,14 +190,16 @@ class EventLogContract:
         milliseconds = timedelta(milliseconds=1)
         assert stream.last_key == (START - START.replace(2008, 1, 1, 0, 0)) // milliseconds
 
-    def test_kinds_select(self, log: EventLog) -> None:
+    def test_read_selected_kinds(self, log: EventLog) -> None:
+        """Reading can be limited to kinds."""
         log.append([basal(1), numbered(2, events.CarbsEntered(carbs_g=3.0)), basal(3)])
         [stream] = log.streams()
         assert keys(log.read(stream.id, 0, 9, frozenset({"carbs.entered", "no.such"}))) == [2]
         assert [event.seq for event in log.events(kinds=frozenset({"basal.delivered"}))] == [1, 3]
         assert log.read(stream.id, 0, 9, frozenset()) == []
 
-    def test_touched_shows_every_record_of_a_pump_by_position(self, log: EventLog) -> None:
+    def test_touched_by_position(self, log: EventLog) -> None:
+        """``touched`` gives every record of a pump by position."""
         log.append([basal(5), upload("1"), basal(3)])
         log.append([basal(3, 1.1)])
         [stream] = log.streams()
@@ -198,8 +212,11 @@ class EventLogContract:
         assert list(log.touched(1, 3)) == told[1:2]
         assert list(log.touched(0, limit=2)) == told[:2]
 
-    def test_touched_shows_of_a_revision_what_it_was_before(self, log: EventLog) -> None:
-        """So that whoever made something of the old kind looks again."""
+    def test_touched_revision(self, log: EventLog) -> None:
+        """``touched`` also gives the kind that a revised event had before.
+
+        So that whoever made something of the old kind looks again.
+        """
         log.append([numbered(4, events.CarbsEntered(carbs_g=1.0)), basal(5)])
         log.append([numbered(4, events.Unknown(code="48", reason="?")), basal(5, 1.0)])
         [stream] = log.streams()
@@ -210,7 +227,8 @@ class EventLogContract:
         ]
         assert {kind for _, _, _, kind in log.touched(2, limit=1)} == {"carbs.entered", "unknown"}
 
-    def test_facts_are_in_no_stream_and_come_newest_first(self, log: EventLog) -> None:
+    def test_facts_newest_first(self, log: EventLog) -> None:
+        """Facts are in no stream and come newest first."""
         window = fact("window", events.WindowFetched(first_day="2025-03-01", last_day="2025-03-02"))
         log.append([upload("1"), window, upload("2"), upload("3", pump="9"), upload("4", source="other")])
         assert list(log.streams()) == []
@@ -225,7 +243,8 @@ class EventLogContract:
         ]
         assert [event.body for event in log.facts("window.fetched")] == [window.body]
 
-    def test_facts_answers_rare_and_frequent_events_too(self, log: EventLog) -> None:
+    def test_facts_of_events(self, log: EventLog) -> None:
+        """``facts`` answers for rare and frequent events too."""
         first = numbered(9, events.ClockChanged(part="time", step_s=3600.0))
         second = numbered(2, events.ClockChanged(part="date", step_s=-3600.0))
         log.append([basal(1), first, basal(3)])
@@ -237,7 +256,8 @@ class EventLogContract:
         assert keys(log.facts("basal.delivered", pump="123")) == [3, 1]
         assert log.facts("settings.captured") == []
 
-    def test_times_first_last_and_neighbour_answer_from_the_order(self, log: EventLog) -> None:
+    def test_order_queries(self, log: EventLog) -> None:
+        """Times, first, last and neighbour follow the pump's order."""
         log.append([basal(seq) for seq in (10, 20, 30)])
         log.append([numbered(25, events.CarbsEntered(carbs_g=1.0)), numbered(5, events.CarbsEntered(carbs_g=2.0))])
         [stream] = log.streams()
@@ -251,8 +271,11 @@ class EventLogContract:
         assert log.neighbour(stream.id, 25, carbs) == (5, basal(5).pump_time)
         assert log.neighbour(stream.id, 5, both) is None
 
-    def test_jumps_do_not_depend_on_arrival(self, log: EventLog) -> None:
-        """A clock that fell back to 2008 and was set again later."""
+    def test_jumps_order(self, log: EventLog) -> None:
+        """Jumps of the pump's clock do not depend on the order of arrival.
+
+        A clock that fell back to 2008 and was set again later.
+        """
         world = [basal(seq) for seq in range(1, 11)]
         world += [basal(seq, at=START.replace(2008, 1, 1) + timedelta(minutes=seq)) for seq in range(11, 21)]
         world += [basal(seq) for seq in range(21, 40)]
@@ -270,7 +293,8 @@ class EventLogContract:
                 (40, basal(39).pump_time, world[39].pump_time),
             ]
 
-    def test_a_jump_goes_when_the_event_between_arrives_or_a_better_revision(self, log: EventLog) -> None:
+    def test_jump_disappears(self, log: EventLog) -> None:
+        """A jump disappears when the event between arrives, or a better revision."""
         late = numbered(2, events.CarbsEntered(carbs_g=1.0), at=START)
         log.append([basal(1, at=START + timedelta(hours=2)), basal(3, at=START - timedelta(hours=2))])
         [stream] = log.streams()
@@ -282,7 +306,8 @@ class EventLogContract:
         log.append([numbered(4, events.CarbsEntered(carbs_g=1.0), at=START)])
         assert log.jumps(stream.id) == []
 
-    def test_a_body_that_would_not_read_back_is_kept_as_unknown(self, log: EventLog) -> None:
+    def test_append_unreadable_body(self, log: EventLog) -> None:
+        """A body that would not read back is kept as unknown."""
         odd = numbered(1, events.CarbsEntered(carbs_g="much"), raw={"carbs": "much"})  # type: ignore[arg-type]
         log.append([odd, basal(2)])
         assert log.append([odd]).duplicates == 1
@@ -291,18 +316,21 @@ class EventLogContract:
         assert (first.kind, first.body.code, first.raw) == ("unknown", "carbs.entered", {"carbs": "much"})
         assert second.kind == "basal.delivered"
 
-    def test_an_odd_raw_does_not_stop_the_rest(self, log: EventLog) -> None:
+    def test_append_odd_raw(self, log: EventLog) -> None:
+        """An odd vendor record does not stop the rest."""
         odd = attrs.evolve(basal(1), raw={"text": "\ud800", "huge": 1 << 70, "object": {1, 2}, "list": [(1,), None]})
         log.append([odd, basal(2)])
         assert [event.seq for event in log.events()] == [1, 2]
 
-    def test_times_without_their_zone_rules_are_refused(self, log: EventLog) -> None:
+    def test_append_wrong_time_zones(self, log: EventLog) -> None:
+        """Times that break the rules about zones are refused."""
         aware = attrs.evolve(basal(1), pump_time=basal(1).received_at)
         with pytest.raises(ValueError, match="pump_time"):
             log.append([basal(2), aware])
         assert log.end == 0
 
-    def test_a_mark_stands_for_everything_up_to_it(self, log: EventLog) -> None:
+    def test_log_mark(self, log: EventLog) -> None:
+        """A mark stands for everything up to its position."""
         log.append([basal(1), upload("1")])
         mark = log.checksum_at(2)
         log.append([basal(2)])

@@ -71,10 +71,11 @@ def forget_index(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_every_bit_flip_in_a_sealed_segment_is_found_and_reported_by_file_and_line(
-    tmp_path: Path, packed: bool
-) -> None:
-    """All of them, one after the other: the header, the checksums, gzip's own header, padding and trailer included."""
+def test_bit_flip_in_sealed_segment(tmp_path: Path, packed: bool) -> None:
+    """Every bit flip in a sealed segment is found, and file and line are named.
+
+    All of them, one after the other: the header, the checksums, gzip's own header, padding and trailer included.
+    """
     filled(tmp_path, packed=packed)
     path = segments(tmp_path)[SEALED]
     assert (path.suffix == ".gz") == packed
@@ -94,7 +95,8 @@ def test_every_bit_flip_in_a_sealed_segment_is_found_and_reported_by_file_and_li
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_cut_anywhere_in_a_sealed_segment_is_found(tmp_path: Path, packed: bool) -> None:
+def test_cut_in_sealed_segment(tmp_path: Path, packed: bool) -> None:
+    """A cut anywhere in a sealed segment is found."""
     filled(tmp_path, packed=packed)
     path = segments(tmp_path)[SEALED]
     whole = path.read_bytes()
@@ -103,7 +105,8 @@ def test_a_cut_anywhere_in_a_sealed_segment_is_found(tmp_path: Path, packed: boo
         assert [line.path for line in bad(tmp_path)] == [str(path)], size
 
 
-def test_a_bit_flip_in_a_compressed_segment_costs_what_stands_behind_it_and_no_more(tmp_path: Path) -> None:
+def test_bit_flip_in_compressed_segment(tmp_path: Path) -> None:
+    """A bit flip in a compressed segment costs what comes after it and no more."""
     filled(tmp_path)
     path = segments(tmp_path)[SEALED]
     whole = path.read_bytes()
@@ -195,10 +198,13 @@ HARMS = [
 @pytest.mark.parametrize("number", [0, SEALED, -1])
 @pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("indexed", [True, False])
-def test_a_corrupt_file_is_reported_repaired_and_fetched_again(
+def test_corrupt_file_repaired_and_fetched(
     tmp_path: Path, harm: Callable[[Path, Path], None], number: int, indexed: bool
 ) -> None:
-    """Nothing harmed is believed, nothing is silently absent, nothing is deleted, and in the end all is there."""
+    """A corrupt file is reported, repaired and fetched again.
+
+    Nothing harmed is believed, nothing is silently absent, nothing is deleted, and in the end all is there.
+    """
     data, other = filled(tmp_path / "data"), filled(tmp_path / "other", pump="124")
     path = segments(data)[number]
     if harm is neighbours and number == 0:
@@ -239,7 +245,8 @@ def test_a_corrupt_file_is_reported_repaired_and_fetched_again(
     assert bad(data) == []
 
 
-def test_a_segment_of_a_newer_release_is_reported_and_never_repaired(tmp_path: Path) -> None:
+def test_newer_segment_not_repaired(tmp_path: Path) -> None:
+    """A segment of a newer release is reported and never repaired."""
     filled(tmp_path, packed=False)
     path = segments(tmp_path)[SEALED]
     newer = header_line(int(path.name[:12]), "abc", 0)[0].replace(b'"format":1', b'"format":2')
@@ -254,7 +261,8 @@ def test_a_segment_of_a_newer_release_is_reported_and_never_repaired(tmp_path: P
     assert not list(tmp_path.glob("log/*damaged*"))
 
 
-def test_a_file_that_is_no_part_of_the_log_is_moved_aside_and_reported(tmp_path: Path) -> None:
+def test_strange_file_kept_aside(tmp_path: Path) -> None:
+    """A file that is no part of the log is moved aside and reported."""
     filled(tmp_path)
     forget_index(tmp_path)
     (tmp_path / "log" / "000000000099.jsonl").write_bytes(b"\0" * 5000)
@@ -283,7 +291,8 @@ class BadSectors(OsFiles):
 
 
 @pytest.mark.parametrize("indexed", [True, False])
-def test_a_bad_sector_is_damage_of_one_segment_and_can_be_repaired(tmp_path: Path, indexed: bool) -> None:
+def test_bad_sector(tmp_path: Path, indexed: bool) -> None:
+    """A bad sector is corruption of one segment and can be repaired."""
     with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, segment_bytes=30_000) as log:
         log.append([basal(seq) for seq in range(1, 400)])
     if not indexed:
@@ -312,8 +321,11 @@ def test_a_bad_sector_is_damage_of_one_segment_and_can_be_repaired(tmp_path: Pat
         assert len(log.read(stream.id, 1, 999)) == 399
 
 
-def test_a_disk_that_gives_nothing_back_ends_a_repair(tmp_path: Path) -> None:
-    """It is tried a few times and then told, with the copies kept."""
+def test_repair_on_dead_disk(tmp_path: Path) -> None:
+    """A disk that returns nothing ends a repair.
+
+    It is tried a few times and then told, with the copies kept.
+    """
     filled(tmp_path, packed=False)
     path = segments(tmp_path)[SEALED]
 
@@ -328,8 +340,11 @@ def test_a_disk_that_gives_nothing_back_ends_a_repair(tmp_path: Path) -> None:
     assert list(tmp_path.glob("log/*.damaged-1"))
 
 
-def test_a_file_that_may_not_be_read_is_no_damage(tmp_path: Path) -> None:
-    """It is told as what it is; a repair would take it out for nothing."""
+def test_forbidden_file_is_not_corrupt(tmp_path: Path) -> None:
+    """A file that may not be read is not corrupt.
+
+    It is told as what it is; a repair would take it out for nothing.
+    """
     filled(tmp_path)
 
     class Forbidden(OsFiles):
@@ -345,8 +360,11 @@ def test_a_file_that_may_not_be_read_is_no_damage(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("log/*damaged*"))
 
 
-def test_damage_that_passed_is_forgotten_by_a_repair(tmp_path: Path) -> None:
-    """A disk that could not be read for a while, and can be again."""
+def test_repair_forgets_past_trouble(tmp_path: Path) -> None:
+    """Trouble that has passed is forgotten by a repair.
+
+    A disk that could not be read for a while, and can be again.
+    """
     filled(tmp_path)
     path = segments(tmp_path)[SEALED]
     forget_index(tmp_path)
@@ -364,7 +382,8 @@ def test_damage_that_passed_is_forgotten_by_a_repair(tmp_path: Path) -> None:
 # --- records that look like something else --------------------------------------------------------------------------
 
 
-def test_a_vendors_record_that_looks_like_a_gap_is_none(tmp_path: Path) -> None:
+def test_vendor_record_like_a_gap(tmp_path: Path) -> None:
+    """A vendor's record that looks like a gap is none."""
     raw = {"kind": "log.gap", "body": {"last_position": 10**9}, "more": {"kind": "log.gap"}}
     with open_log(tmp_path) as log:
         log.append([numbered(1, events.CarbsEntered(carbs_g=1.0), raw=raw), basal(2)])
@@ -375,8 +394,11 @@ def test_a_vendors_record_that_looks_like_a_gap_is_none(tmp_path: Path) -> None:
     assert bad(tmp_path) == []
 
 
-def test_an_index_as_long_as_the_log_and_of_another_history_is_built_again(tmp_path: Path) -> None:
-    """A segment that went back in time and grew again, with other events at the same positions."""
+def test_index_of_other_history_same_length(tmp_path: Path) -> None:
+    """An index of another history is rebuilt even if it is as long as the log.
+
+    A segment that went back in time and grew again, with other events at the same positions.
+    """
     filled(tmp_path, packed=False)
     path = last_segment(tmp_path)
     lines = path.read_bytes().splitlines(keepends=True)

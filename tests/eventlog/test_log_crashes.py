@@ -76,7 +76,8 @@ def cuts(scenario: Scenario, folder: Path) -> Iterator[Cut]:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_after_a_power_cut_at_any_call_nothing_known_is_lost_and_the_work_continues(name: str, folder: Path) -> None:
+def test_power_cut_at_any_call(name: str, folder: Path) -> None:
+    """After a power cut at any call, nothing that was known is lost, and the work continues."""
     scenario = SCENARIOS[name]
     states = 0
     for cut in cuts(scenario, folder / "work"):
@@ -99,8 +100,11 @@ def test_after_a_power_cut_at_any_call_nothing_known_is_lost_and_the_work_contin
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_what_a_killed_process_left_unsynced_is_durable_once_the_next_one_knows_it(name: str, folder: Path) -> None:
-    """Killed before each call in turn; another process finishes the work; then the power goes. All that it knew is there."""
+def test_killed_before_sync(name: str, folder: Path) -> None:
+    """What a killed process did not sync is durable once the next process knows it.
+
+    Killed before each call in turn; another process finishes the work; then the power goes. All that it knew is there.
+    """
     scenario = SCENARIOS[name]
     for number, life, _ in ends(scenario, folder / "work"):
         print(f"killed before call {number}")
@@ -127,8 +131,11 @@ def describe(image: Image) -> str:
     return "; ".join(f"{path.name} {len(text)} bytes" for path, text in image.items())
 
 
-def test_a_byte_that_became_zero_is_damage_and_no_unfinished_write() -> None:
-    """Else good lines behind it would be taken for what never was durable. A line's first byte does not become zero by one bit."""
+def test_zero_byte_is_corruption() -> None:
+    """A byte that became zero is corruption, not an unfinished write.
+
+    Else good lines behind it would be taken for what never was durable. A line's first byte does not become zero by one bit.
+    """
     text, crc = header_line(1, "abc", 0)
     for position in range(1, 9):
         line, crc = frame(b'{"pos":%d,"x":"%s"}' % (position, b"x" * 100), crc)

@@ -63,7 +63,8 @@ def text_of(count: int) -> bytes:
     return text
 
 
-def test_every_bit_flip_is_found_and_costs_at_most_its_neighbours() -> None:
+def test_bit_flip_costs_neighbours_at_most() -> None:
+    """Every bit flip is found and costs its neighbours at most."""
     text = text_of(6)
     line_of = [text.count(b"\n", 0, at) for at in range(len(text))]
     for bit in range(len(text) * 8):
@@ -87,7 +88,8 @@ def test_every_bit_flip_is_found_and_costs_at_most_its_neighbours() -> None:
     first=st.integers(1, 10**9),
     count=st.integers(0, 9),
 )
-def test_a_gap_record_can_stand_before_any_line(chain: int, target: int, first: int, count: int) -> None:
+def test_gap_record_before_any_line(chain: int, target: int, first: int, count: int) -> None:
+    """A gap record can stand before any line."""
     codec = Codec()
     event = gap_event("id", first, first + count, side_file="x.damaged-1", now=RECEIVED)
     line = gap_line(event, codec, chain, target)
@@ -99,8 +101,11 @@ def test_a_gap_record_can_stand_before_any_line(chain: int, target: int, first: 
 # --- a torn end -----------------------------------------------------------------------------------------------------
 
 
-def test_a_write_cut_at_any_byte_leaves_the_lines_before_it(tmp_path: Path) -> None:
-    """The index had not seen the batch: it was never durable."""
+def test_write_cut_at_any_byte(tmp_path: Path) -> None:
+    """A write that was cut at any byte leaves the lines before it.
+
+    The index had not seen the batch: it was never durable.
+    """
     before = tmp_path / "before"
     filled(before, [[basal(1), basal(2)]])
     after = tmp_path / "after"
@@ -129,7 +134,8 @@ def test_a_write_cut_at_any_byte_leaves_the_lines_before_it(tmp_path: Path) -> N
         shutil.rmtree(work)
 
 
-def test_a_first_start_cut_at_any_byte_begins_again(tmp_path: Path) -> None:
+def test_first_start_cut_at_any_byte(tmp_path: Path) -> None:
+    """A first start that was cut at any byte begins again."""
     filled(tmp_path, [])
     path = last_segment(tmp_path)
     whole = path.read_bytes()
@@ -142,7 +148,8 @@ def test_a_first_start_cut_at_any_byte_begins_again(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "log")
 
 
-def test_a_new_segment_cut_in_its_header_is_begun_again(tmp_path: Path) -> None:
+def test_new_segment_cut_in_header(tmp_path: Path) -> None:
+    """A new segment that was cut in its header is begun again."""
     filled(tmp_path, [[basal(seq)] for seq in range(1, 10)], segment_bytes=1000)
     last, previous = segments(tmp_path)[-1], segments(tmp_path)[-2]
     header = last.read_bytes().split(b"\n")[0]
@@ -155,8 +162,11 @@ def test_a_new_segment_cut_in_its_header_is_begun_again(tmp_path: Path) -> None:
     assert bad(tmp_path) == []
 
 
-def test_positions_that_were_known_are_not_given_again(tmp_path: Path) -> None:
-    """A disk that lost what it had promised to keep: what is fetched again gets positions behind every cursor."""
+def test_positions_not_reused(tmp_path: Path) -> None:
+    """Positions that were known are not given again.
+
+    A disk that lost what it had promised to keep: what is fetched again gets positions behind every cursor.
+    """
     filled(tmp_path, [[basal(1), basal(2)], [basal(3), basal(4), basal(5)]])
     path = last_segment(tmp_path)
     lines = path.read_bytes().splitlines(keepends=True)
@@ -189,7 +199,8 @@ def harmed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_needs_the_damage_stops_and_the_rest_continues(harmed: Path) -> None:
+def test_read_stops_at_corruption_only(harmed: Path) -> None:
+    """A read that needs a corrupt line stops; others continue."""
     with open_log(harmed) as log:
         [stream] = log.streams()
         with pytest.raises(LogCorrupt) as raised:
@@ -205,8 +216,11 @@ def test_what_needs_the_damage_stops_and_the_rest_continues(harmed: Path) -> Non
             found.extend(log.events())
 
 
-def test_a_rebuilt_index_still_stops_what_needs_the_damage(harmed: Path) -> None:
-    """An event that cannot be read must not look as if it had never been there."""
+def test_read_stops_with_rebuilt_index(harmed: Path) -> None:
+    """With a rebuilt index, a read that needs a corrupt line still stops.
+
+    An event that cannot be read must not look as if it had never been there.
+    """
     forget_index(harmed)
     with open_log(harmed) as log:
         [stream] = log.streams()
@@ -218,7 +232,8 @@ def test_a_rebuilt_index_still_stops_what_needs_the_damage(harmed: Path) -> None
         assert log.damage
 
 
-def test_repair_takes_out_the_damage_and_nothing_else(harmed: Path) -> None:
+def test_repair_removes_corruption_only(harmed: Path) -> None:
+    """A repair removes the corrupt lines and nothing else."""
     before = last_segment(harmed).read_bytes().splitlines(keepends=True)
     report = repair_log(harmed, clock=FakeClock(RECEIVED))
     [gap] = report.gaps
@@ -241,7 +256,8 @@ def test_repair_takes_out_the_damage_and_nothing_else(harmed: Path) -> None:
     assert repair_log(harmed, clock=FakeClock(RECEIVED)).gaps == ()
 
 
-def test_a_gap_shows_when_it_was_from_its_neighbours_where_the_index_cannot_say(harmed: Path) -> None:
+def test_gap_times_from_neighbours(harmed: Path) -> None:
+    """If the index cannot say when a gap was, its neighbours do."""
     forget_index(harmed)
     repair_log(harmed, clock=FakeClock(RECEIVED))
     with open_log(harmed) as log:
@@ -250,7 +266,8 @@ def test_a_gap_shows_when_it_was_from_its_neighbours_where_the_index_cannot_say(
     assert [record.body.first_time, record.body.last_time] == around
 
 
-def test_a_missing_segment_shows_when_it_was(tmp_path: Path) -> None:
+def test_gap_times_of_missing_segment(tmp_path: Path) -> None:
+    """The gap of a missing segment says when it was."""
     filled(tmp_path, [[basal(seq)] for seq in range(1, 30)], segment_bytes=1500)
     _, second, third = (int(path.name[:12]) for path in segments(tmp_path)[:3])
     segments(tmp_path)[1].unlink()
@@ -263,8 +280,11 @@ def test_a_missing_segment_shows_when_it_was(tmp_path: Path) -> None:
     assert [record.body.first_time, record.body.last_time] == around
 
 
-def test_damage_in_an_append_only_costs_a_revision(harmed: Path) -> None:
-    """Fetched again with other words, an event whose line is harmed is written again and can be read."""
+def test_corrupt_event_appended_again(harmed: Path) -> None:
+    """Corruption of an event costs one revision.
+
+    Fetched again with other words, an event whose line is harmed is written again and can be read.
+    """
     with open_log(harmed) as log:
         assert log.append([basal(3)]).duplicates == 1
         assert log.append([basal(3, 1.5)]).revisions == 1
@@ -303,8 +323,11 @@ def bodies(found: Iterable[events.Event]) -> dict[str, object]:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_any_damage_can_be_repaired(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """Afterwards the log is whole, nothing wrong is in it, and what was lost is appended again."""
+def test_repair_of_any_corruption(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Any corruption can be repaired.
+
+    Afterwards the log is whole, nothing wrong is in it, and what was lost is appended again.
+    """
     data_dir = tmp_path_factory.mktemp("any")
     world(data_dir)
     with open_log(data_dir, segment_bytes=1500) as log:
@@ -327,10 +350,11 @@ def test_any_damage_can_be_repaired(tmp_path_factory: pytest.TempPathFactory, da
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_with_any_damage_it_continues_as_far_as_it_can(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    """Without a repair: a read answers what was written or raises LogCorrupt, and new events can be appended."""
+def test_log_continues_with_any_corruption(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """With any corruption the log continues as far as it can.
+
+    Without a repair: a read answers what was written or raises LogCorrupt, and new events can be appended.
+    """
     data_dir = tmp_path_factory.mktemp("any")
     world(data_dir)
     with closing(open_log(data_dir, writable=False)) as log:
@@ -353,8 +377,11 @@ def test_with_any_damage_it_continues_as_far_as_it_can(
     shutil.rmtree(data_dir)
 
 
-def test_a_record_that_no_release_wrote_does_not_stop_the_rest(tmp_path: Path) -> None:
-    """Its checksum is right, and it is no record."""
+def test_strange_record(tmp_path: Path) -> None:
+    """A record that no release wrote does not stop the rest.
+
+    Its checksum is right, and it is no record.
+    """
     filled(tmp_path, [[basal(1)]])
     path = last_segment(tmp_path)
     crc = int(path.read_bytes().splitlines()[-1][8:16], 16)
@@ -368,14 +395,16 @@ def test_a_record_that_no_release_wrote_does_not_stop_the_rest(tmp_path: Path) -
         assert keys(log.read(stream.id, 3, 3)) == [3]
 
 
-def test_check_shows_line_and_positions(harmed: Path) -> None:
+def test_check_names_line_and_positions(harmed: Path) -> None:
+    """The check names the line and its positions."""
     [line] = check_log(harmed)
     assert not line.good
     assert (line.line, line.position, line.last_position) == (4, 3, 3)
     assert line.path == str(last_segment(harmed))
 
 
-def test_check_finds_a_missing_segment(tmp_path: Path) -> None:
+def test_check_missing_segment(tmp_path: Path) -> None:
+    """The check finds a missing segment."""
     filled(tmp_path, [[basal(seq)] for seq in range(1, 20)], segment_bytes=1000)
     gone = segments(tmp_path)[1]
     following = int(segments(tmp_path)[2].name[:12])
@@ -383,12 +412,16 @@ def test_check_finds_a_missing_segment(tmp_path: Path) -> None:
     assert [found[1:] for found in bad(tmp_path)] == [(int(gone.name[:12]), following - 1)]
 
 
-def test_check_of_nothing_finds_nothing(tmp_path: Path) -> None:
+def test_check_of_no_log(tmp_path: Path) -> None:
+    """The check of a folder without a log finds nothing."""
     assert list(check_log(tmp_path)) == []
 
 
-def test_every_bit_flip_is_found_by_reading(tmp_path: Path) -> None:
-    """A read either answers what was written or raises: never something else."""
+def test_bit_flip_found_by_reading(tmp_path: Path) -> None:
+    """Every bit flip is found by reading.
+
+    A read either answers what was written or raises: never something else.
+    """
     filled(tmp_path, [[basal(1), basal(2), basal(3)]])
     path = last_segment(tmp_path)
     whole = path.read_bytes()
@@ -404,7 +437,8 @@ def test_every_bit_flip_is_found_by_reading(tmp_path: Path) -> None:
                     assert log.read(stream.id, one.seq or 0, one.seq or 0) == [one]
 
 
-def test_a_corrupt_compressed_segment_is_found(tmp_path: Path) -> None:
+def test_corrupt_compressed_segment(tmp_path: Path) -> None:
+    """A corrupt compressed segment is found."""
     filled(tmp_path, [[basal(seq)] for seq in range(1, 20)], segment_bytes=1000)
     with open_log(tmp_path, segment_bytes=1000) as log:
         log.maintain(1)

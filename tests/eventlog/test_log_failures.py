@@ -59,10 +59,13 @@ def live_through(life: Life, turns: Turns) -> None:
     ids=["full once", "full for a while", "failing", "failing when it is done"],
 )
 @pytest.mark.parametrize("name", LIVED)
-def test_whichever_call_fails_the_same_process_continues_and_a_power_cut_then_loses_nothing(
+def test_any_call_fails_then_power_cut(
     name: str, code: int, partly: float, looks_too: bool, forever: bool, folder: Path
 ) -> None:
-    """Each call fails in turn, once or for a while. A sync that failed may have lost what it was to keep, for good."""
+    """Whichever call fails, the same process continues, and a power cut after it loses nothing.
+
+    Each call fails in turn, once or for a while. A sync that failed may have lost what it was to keep, for good.
+    """
     scenario: Scenario = SCENARIOS[name]
     begun = folder / "begun"
     begun.mkdir()
@@ -84,7 +87,8 @@ def test_whichever_call_fails_the_same_process_continues_and_a_power_cut_then_lo
             return
 
 
-def test_a_failed_append_leaves_the_end_where_it_was(tmp_path: Path) -> None:
+def test_failed_append_keeps_the_end(tmp_path: Path) -> None:
+    """A failed append leaves the end where it was."""
     turns = Turns()
     life = Life(tmp_path, CrashingFiles(turns=turns))
     with life.open() as log:
@@ -100,7 +104,8 @@ def test_a_failed_append_leaves_the_end_where_it_was(tmp_path: Path) -> None:
         assert stream.last_key == 1
 
 
-def test_an_index_that_cannot_be_written_catches_up_later(tmp_path: Path) -> None:
+def test_unwritable_index_catches_up(tmp_path: Path) -> None:
+    """An index that cannot be written catches up later."""
     with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         log.append([basal(1)])
         with closing(sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None)) as other:
@@ -117,8 +122,11 @@ def test_an_index_that_cannot_be_written_catches_up_later(tmp_path: Path) -> Non
 # --- whole files ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_replaced_file_is_what_it_was_or_what_it_is_now() -> None:
-    """Whatever call the power goes before, and in whatever state it leaves the disk."""
+def test_replaced_file_is_whole() -> None:
+    """A replaced file is what it was or what it is now.
+
+    Whatever call the power goes before, and in whatever state it leaves the disk.
+    """
     path = Path("/data/state/pump.json")
     for number in range(1, 20):
         turns = Turns(crash_at=number)
@@ -133,7 +141,8 @@ def test_a_replaced_file_is_what_it_was_or_what_it_is_now() -> None:
             return
 
 
-def test_a_folder_that_is_made_is_durable_with_its_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_folder_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new folder is durable with its parents."""
     synced: list[Path] = []
     sync = os.fsync
     monkeypatch.setattr(

@@ -32,18 +32,21 @@ def filled(data_dir: Path, count: int, *, pack: bool) -> EventLog:
     return log
 
 
-def test_no_log_grows_by_nothing(tmp_path: Path) -> None:
+def test_growth_of_no_log(tmp_path: Path) -> None:
+    """Without a log there is no growth."""
     assert told(tmp_path)["bytes_a_year"] is None
 
 
-def test_a_few_days_say_little_so_that_a_typical_pump_is_shown(tmp_path: Path) -> None:
+def test_growth_of_few_days(tmp_path: Path) -> None:
+    """After a few days the growth of a typical pump is reported."""
     filled(tmp_path, 288 * 3, pack=True)
     found = told(tmp_path)
     assert found["bytes_a_year_basis"] == "typical"
     assert found["bytes_a_year"] == round(TYPICAL_EVENTS_A_DAY * 365 * TYPICAL_BYTES)
 
 
-def test_a_week_and_compressed_segments_are_measured(tmp_path: Path) -> None:
+def test_growth_measured_over_a_week(tmp_path: Path) -> None:
+    """A week and compressed segments are measured."""
     filled(tmp_path, 288 * 25, pack=True)
     with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         bought = events.ClockChanged(part="time", step_s=60.0)
@@ -55,7 +58,8 @@ def test_a_week_and_compressed_segments_are_measured(tmp_path: Path) -> None:
     assert 0.8 < found["bytes_a_year"] / (packed / 25 * 365) < 1.3
 
 
-def test_a_clock_that_was_not_set_stretches_nothing(tmp_path: Path) -> None:
+def test_growth_with_unset_clock(tmp_path: Path) -> None:
+    """A clock that was not set does not stretch the measured time."""
     with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         log.append([basal(1, at=RECEIVED.replace(tzinfo=None) - timedelta(days=6000))])
         log.append([basal(seq) for seq in range(2, 600)])

@@ -43,7 +43,8 @@ def grow(log: EventLog) -> None:
     log.append([numbered(seq, events.CarbsEntered(carbs_g=float(seq))) for seq in range(3, 50, 5)] + [upload("2")])
 
 
-def test_a_deleted_index_is_built_again_the_same(tmp_path: Path) -> None:
+def test_index_deleted(tmp_path: Path) -> None:
+    """A deleted index is rebuilt as it was."""
     with open_log(tmp_path, segment_bytes=3000) as log:
         grow(log)
         log.maintain(2)
@@ -56,7 +57,8 @@ def test_a_deleted_index_is_built_again_the_same(tmp_path: Path) -> None:
         assert seen[-1] == (log.end, log.end)
 
 
-def test_an_index_that_is_behind_catches_up(tmp_path: Path) -> None:
+def test_index_behind(tmp_path: Path) -> None:
+    """An index that is behind catches up."""
     with open_log(tmp_path) as log:
         log.append([basal(1)])
     old = (tmp_path / "index.sqlite").read_bytes()
@@ -71,7 +73,8 @@ def test_an_index_that_is_behind_catches_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["garbage", "other log", "other version", "empty"])
-def test_an_index_that_cannot_be_used_is_built_again(tmp_path: Path, harm: str) -> None:
+def test_index_unusable(tmp_path: Path, harm: str) -> None:
+    """An index that cannot be used is rebuilt."""
     with open_log(tmp_path) as log:
         grow(log)
         before = state(log)
@@ -90,8 +93,11 @@ def test_an_index_that_cannot_be_used_is_built_again(tmp_path: Path, harm: str) 
         assert state(log) == before
 
 
-def test_an_index_of_another_history_of_the_log_is_built_again(tmp_path: Path) -> None:
-    """A copy of the folder went on by itself: the same positions, other events."""
+def test_index_of_other_history(tmp_path: Path) -> None:
+    """An index of another history of the log is rebuilt.
+
+    A copy of the folder went on by itself: the same positions, other events.
+    """
     with open_log(tmp_path) as log:
         log.append([basal(1)])
     saved = last_segment(tmp_path).read_bytes()
@@ -116,7 +122,8 @@ class ToyDecoder:
         return "carbs.entered", events.CarbsEntered(carbs_g=float(raw["n"]))
 
 
-def test_a_newer_decoder_reads_the_vendors_record_again(tmp_path: Path) -> None:
+def test_newer_decoder(tmp_path: Path) -> None:
+    """A newer decoder reads the vendor's record again."""
     old = numbered(7, events.Unknown(code="48", reason="no such code"), raw={"n": 30})
     kept = numbered(8, events.Unknown(code="49", reason="no such code"), raw=None)
     with open_log(tmp_path) as log:
@@ -133,7 +140,8 @@ def test_a_newer_decoder_reads_the_vendors_record_again(tmp_path: Path) -> None:
             assert log.facts("upload.seen")[0].kind == "upload.seen"
 
 
-def test_a_reader_works_beside_the_writer(tmp_path: Path) -> None:
+def test_reader_beside_writer(tmp_path: Path) -> None:
+    """A reader works beside the writer."""
     with open_log(tmp_path, segment_bytes=1500) as writer:
         writer.append([basal(1)])
         with closing(open_log(tmp_path, writable=False)) as reader:
@@ -150,7 +158,8 @@ def test_a_reader_works_beside_the_writer(tmp_path: Path) -> None:
                 reader.append([basal(99)])
 
 
-def test_a_reader_repairs_nothing_and_ends_at_the_last_correct_line(tmp_path: Path) -> None:
+def test_reader_of_torn_log(tmp_path: Path) -> None:
+    """A reader repairs nothing and ends where the lines are whole."""
     with open_log(tmp_path) as log:
         log.append([basal(1)])
     path = last_segment(tmp_path)
@@ -162,14 +171,16 @@ def test_a_reader_repairs_nothing_and_ends_at_the_last_correct_line(tmp_path: Pa
     assert path.read_bytes() == torn
 
 
-def test_a_reader_of_nothing_reads_nothing(tmp_path: Path) -> None:
+def test_reader_of_no_log(tmp_path: Path) -> None:
+    """A reader of a folder without a log reads nothing."""
     with closing(open_log(tmp_path, writable=False)) as log:
         assert (log.end, log.log_id, list(log.events()), list(log.streams())) == (0, "", [], [])
         assert log.size().positions == 0
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_log_id_stays(tmp_path: Path) -> None:
+def test_log_id_stays(tmp_path: Path) -> None:
+    """The id of the log stays."""
     with open_log(tmp_path, segment_bytes=500) as log:
         first = log.log_id
         log.append([basal(seq) for seq in range(1, 10)])
@@ -177,7 +188,8 @@ def test_the_log_id_stays(tmp_path: Path) -> None:
         assert log.log_id == first
 
 
-def test_a_full_segment_is_sealed_and_the_next_follows_it(tmp_path: Path) -> None:
+def test_full_segment_is_sealed(tmp_path: Path) -> None:
+    """A full segment is sealed, and the next one follows it."""
     with open_log(tmp_path, segment_bytes=2000) as log:
         log.append([basal(seq) for seq in range(1, 30)])
         names = sorted(path.name for path in (tmp_path / "log").iterdir())
@@ -189,7 +201,8 @@ def test_a_full_segment_is_sealed_and_the_next_follows_it(tmp_path: Path) -> Non
         assert [event.pos for event in log.events(second)] == list(range(second + 1, 30))
 
 
-def test_compressed_segments_are_read_by_zcat(tmp_path: Path) -> None:
+def test_compressed_segment_read_by_zcat(tmp_path: Path) -> None:
+    """Compressed segments can be read by zcat."""
     with open_log(tmp_path, segment_bytes=2000) as log:
         log.append([basal(seq) for seq in range(1, 30)])
         plain = (tmp_path / "log" / "000000000001.jsonl").read_bytes()
@@ -204,7 +217,8 @@ def test_compressed_segments_are_read_by_zcat(tmp_path: Path) -> None:
         assert keys(log.read(stream.id, 0, 99)) == list(range(1, 30))
 
 
-def test_no_decompressed_segment_stays_in_memory_when_nothing_is_to_be_done(tmp_path: Path) -> None:
+def test_memory_when_idle(tmp_path: Path) -> None:
+    """No decompressed segment stays in memory when there is nothing to do."""
     with open_log(tmp_path, segment_bytes=2000) as log:
         log.append([basal(seq) for seq in range(1, 30)])
         while log.maintain(1):
@@ -216,7 +230,8 @@ def test_no_decompressed_segment_stays_in_memory_when_nothing_is_to_be_done(tmp_
         assert len(list(log.events())) == 29
 
 
-def test_a_crash_while_compressing_leaves_two_copies_and_no_trouble(tmp_path: Path) -> None:
+def test_crash_while_compressing(tmp_path: Path) -> None:
+    """A crash while compressing leaves two copies and no trouble."""
     with open_log(tmp_path, segment_bytes=2000) as log:
         log.append([basal(seq) for seq in range(1, 30)])
     plain = tmp_path / "log" / "000000000001.jsonl"
@@ -230,7 +245,8 @@ def test_a_crash_while_compressing_leaves_two_copies_and_no_trouble(tmp_path: Pa
     assert not list((tmp_path / "log").glob("*.tmp"))
 
 
-def test_segments_are_checked_again_after_a_month(tmp_path: Path) -> None:
+def test_segments_checked_monthly(tmp_path: Path) -> None:
+    """Segments are checked again after a month."""
     clock = FakeClock(RECEIVED, still=True)
     with EventLog.open(tmp_path, clock=clock, writable=True, segment_bytes=2000) as log:
         assert log.verified_at == clock.now()
@@ -243,7 +259,8 @@ def test_segments_are_checked_again_after_a_month(tmp_path: Path) -> None:
         assert log.verified_at == clock.now()
 
 
-def test_the_background_check_finds_damage(tmp_path: Path) -> None:
+def test_background_check_finds_corruption(tmp_path: Path) -> None:
+    """The background check finds corruption."""
     with open_log(tmp_path, segment_bytes=2000) as log:
         log.append([basal(seq) for seq in range(1, 30)])
         path = tmp_path / "log" / "000000000001.jsonl"
@@ -256,7 +273,8 @@ def test_the_background_check_finds_damage(tmp_path: Path) -> None:
         assert [damage.position for damage in log.damage] == [3]
 
 
-def test_a_log_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+def test_log_of_newer_release(tmp_path: Path) -> None:
+    """A log of a newer release is refused."""
     folder = tmp_path / "log"
     folder.mkdir()
     header = b'{"format":2,"first":1,"log":"abc","chain":"00000000"}'
@@ -266,7 +284,8 @@ def test_a_log_of_a_newer_release_is_refused(tmp_path: Path) -> None:
             open_log(tmp_path, writable=writable)
 
 
-def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
+def test_log_files_are_private(tmp_path: Path) -> None:
+    """The files can be read by their owner only."""
     with open_log(tmp_path / "data") as log:
         log.append([basal(1)])
     for path in (tmp_path / "data").rglob("*"):

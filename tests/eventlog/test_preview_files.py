@@ -22,7 +22,8 @@ def lent(tmp_path: Path) -> EventLog:
     return EventLog.open(tmp_path / "own", clock=FakeClock(RECEIVED), writable=True, files=files, segment_bytes=2000)
 
 
-def test_appended_events_follow_the_real_files_and_change_none_of_them(tmp_path: Path) -> None:
+def test_preview_append(tmp_path: Path) -> None:
+    """Events that a preview appends follow the real files and change none of them."""
     data, own = tmp_path / "data", tmp_path / "own"
     with EventLog.open(data, clock=FakeClock(RECEIVED), writable=True, segment_bytes=2000) as owner:
         owner.append([basal(seq) for seq in range(1, 40)])
@@ -39,7 +40,8 @@ def test_appended_events_follow_the_real_files_and_change_none_of_them(tmp_path:
         assert numbers(owner) == list(range(1, 40))
 
 
-def test_the_owner_may_append_seal_and_compress_meanwhile(tmp_path: Path) -> None:
+def test_preview_beside_owner(tmp_path: Path) -> None:
+    """The owner may append, seal and compress meanwhile."""
     with EventLog.open(tmp_path / "data", clock=FakeClock(RECEIVED), writable=True, segment_bytes=2000) as owner:
         owner.append([basal(seq) for seq in range(1, 40)])
         with lent(tmp_path) as log:
@@ -51,7 +53,8 @@ def test_the_owner_may_append_seal_and_compress_meanwhile(tmp_path: Path) -> Non
         assert numbers(owner) == list(range(1, 80))
 
 
-def test_lending_an_empty_log_is_an_empty_log(tmp_path: Path) -> None:
+def test_preview_of_empty_log(tmp_path: Path) -> None:
+    """A preview over an empty log is an empty log."""
     with lent(tmp_path) as log:
         log.append([basal(1)])
         assert numbers(log) == [1]

@@ -45,9 +45,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_correct_records_are_printed_and_corrupt_ones_reported(
+def test_whole_records_printed(
     tmp_path_factory: pytest.TempPathFactory, whole: dict[str, bytes], data: st.DataObject
 ) -> None:
+    """Whatever is corrupt, correct records are printed and the rest is reported."""
     folder = tmp_path_factory.mktemp("harmed")
     (folder / "log").mkdir()
     texts = {name: bytearray(text) for name, text in whole.items()}
@@ -70,7 +71,8 @@ def test_correct_records_are_printed_and_corrupt_ones_reported(
     assert len({(damage.path, damage.line) for damage in told}) == len(told)
 
 
-def test_a_record_that_cannot_be_read_is_reported_and_the_next_ones_come(tmp_path: Path) -> None:
+def test_unreadable_record_reported(tmp_path: Path) -> None:
+    """A record that cannot be read is reported, and the next ones follow."""
     with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         log.append([basal(1)])
     path = last_segment(tmp_path)
@@ -83,7 +85,8 @@ def test_a_record_that_cannot_be_read_is_reported_and_the_next_ones_come(tmp_pat
     assert (damage.position, damage.last_position) == (2, 2)
 
 
-def test_a_line_that_is_being_written_is_no_damage_and_comes_when_it_is_whole(tmp_path: Path) -> None:
+def test_line_being_written(tmp_path: Path) -> None:
+    """A line that is being written is not corrupt; it comes once it is whole."""
     with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         log.append([basal(1), basal(2)])
     path = last_segment(tmp_path)
@@ -109,7 +112,8 @@ def test_a_line_that_is_being_written_is_no_damage_and_comes_when_it_is_whole(tm
     assert told == []
 
 
-def test_damage_is_reported_once_while_it_is_followed(tmp_path: Path) -> None:
+def test_corruption_reported_once(tmp_path: Path) -> None:
+    """Corruption is reported once while the log is followed."""
     with EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True) as log:
         log.append([basal(seq) for seq in range(1, 6)])
     path = last_segment(tmp_path)

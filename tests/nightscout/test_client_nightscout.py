@@ -56,9 +56,8 @@ def create(client: NightscoutClient) -> list[dict[str, object]]:
 # --- who we are -----------------------------------------------------------------------------------------------------
 
 
-def test_a_secret_goes_as_lower_case_sha1_in_the_header_and_never_in_the_url(
-    site: StubSite, client: NightscoutClient
-) -> None:
+def test_secret_in_header_only(site: StubSite, client: NightscoutClient) -> None:
+    """A secret is sent as lower-case SHA-1 in the header and never in the URL."""
     create(client)
     read(client)
     digest = hashlib.sha1(SECRET.encode()).hexdigest()
@@ -67,13 +66,15 @@ def test_a_secret_goes_as_lower_case_sha1_in_the_header_and_never_in_the_url(
     assert not any("Authorization" in request.headers for request in site.requests)
 
 
-def test_a_token_goes_as_it_is() -> None:
+def test_token_unchanged() -> None:
+    """A token is sent as it is."""
     assert header_of(None, Secret("pump-0123456789abcdef")).reveal() == "pump-0123456789abcdef"
 
 
-def test_a_netrc_file_adds_no_second_credential(
+def test_netrc_ignored(
     site: StubSite, client: NightscoutClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A netrc file adds no second credential."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password other\n")
     netrc.chmod(0o600)
@@ -82,7 +83,8 @@ def test_a_netrc_file_adds_no_second_credential(
     assert "Authorization" not in site.requests[-1].headers
 
 
-def test_nothing_secret_shows_in_representations_or_errors(site: StubSite, client: NightscoutClient) -> None:
+def test_secret_not_shown(site: StubSite, client: NightscoutClient) -> None:
+    """No secret shows in representations or errors."""
     site.accepts = lambda key: False
     with pytest.raises(CredentialsRefused) as refused:
         read(client)
@@ -91,9 +93,8 @@ def test_nothing_secret_shows_in_representations_or_errors(site: StubSite, clien
     assert hashlib.sha1(SECRET.encode()).hexdigest() not in words
 
 
-def test_a_refused_secret_is_shown_once_and_asked_again_only_after_a_minute(
-    site: StubSite, client: NightscoutClient, clock: FakeClock
-) -> None:
+def test_refused_secret_waits_a_minute(site: StubSite, client: NightscoutClient, clock: FakeClock) -> None:
+    """A refused secret is sent once and again only after a minute."""
     site.accepts = lambda key: False
     for times in range(5):
         with pytest.raises(CredentialsRefused, match="401") as refused:
@@ -122,9 +123,10 @@ def test_a_refused_secret_is_shown_once_and_asked_again_only_after_a_minute(
         (503, Retryable, "failed"),
     ],
 )
-def test_a_status_means_the_decision_that_follows(
+def test_status_decides(
     site: StubSite, client: NightscoutClient, status: int, error: type[TconnectsyncError], words: str
 ) -> None:
+    """An HTTP status decides what follows."""
     site.fail("POST", "treatments", Fault(status=status))
     with pytest.raises(error, match=words):
         create(client)
@@ -132,16 +134,18 @@ def test_a_status_means_the_decision_that_follows(
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_refused_question_condemns_no_document(site: StubSite, client: NightscoutClient, status: int) -> None:
-    """A proxy's page for a read is passing trouble: the doses that wait behind it are not set aside."""
+def test_refused_read(site: StubSite, client: NightscoutClient, status: int) -> None:
+    """A refused read sets no document aside.
+
+    A proxy's page for a read is passing trouble: the doses that wait behind it are not set aside.
+    """
     site.fail("GET", "treatments", Fault(status=status))
     with pytest.raises(Retryable):
         client.read("treatments", [], count=1)
 
 
-def test_a_site_that_knows_no_way_to_write_is_asked_to_enable_careportal(
-    site: StubSite, client: NightscoutClient
-) -> None:
+def test_write_without_careportal(site: StubSite, client: NightscoutClient) -> None:
+    """If a site knows no way to write, the message asks to enable careportal."""
     site.fail("POST", "treatments", Fault(status=404))
     with pytest.raises(Retryable) as told:
         create(client)
@@ -151,9 +155,8 @@ def test_a_site_that_knows_no_way_to_write_is_asked_to_enable_careportal(
 @pytest.mark.parametrize(
     ("status", "unsure"), [(500, True), (502, True), (503, True), (504, True), (429, False), (404, False)]
 )
-def test_a_failed_write_tells_whether_it_may_have_happened(
-    site: StubSite, client: NightscoutClient, status: int, unsure: bool
-) -> None:
+def test_failed_write_in_doubt(site: StubSite, client: NightscoutClient, status: int, unsure: bool) -> None:
+    """A failed write says whether it may have happened."""
     site.fail("POST", "treatments", Fault(status=status))
     with pytest.raises(Retryable) as told:
         create(client)
@@ -171,9 +174,10 @@ def test_a_failed_write_tells_whether_it_may_have_happened(
         ("soon", None),
     ],
 )
-def test_retry_after_is_honoured_as_seconds_or_date(
+def test_retry_after(
     site: StubSite, client: NightscoutClient, clock: FakeClock, header: str, wait_s: float | None
 ) -> None:
+    """``Retry-After`` is honoured as seconds or as a date."""
     clock.still = True
     site.fail("GET", "treatments", Fault(status=503, headers={"Retry-After": header}))
     with pytest.raises(Retryable) as told:
@@ -182,15 +186,15 @@ def test_retry_after_is_honoured_as_seconds_or_date(
 
 
 @pytest.mark.parametrize("body", [b"null", b'{"status": 500}', b'"text"', b"[1, 2]"])
-def test_an_answer_that_is_no_list_of_documents_is_an_error_and_never_none(
-    site: StubSite, client: NightscoutClient, body: bytes
-) -> None:
+def test_read_answer_not_a_list(site: StubSite, client: NightscoutClient, body: bytes) -> None:
+    """An answer that is no list of documents is an error and never counts as "none"."""
     site.fail("GET", "treatments", Fault(status=200, body=body))
     with pytest.raises(Retryable, match="instead of a list"):
         read(client)
 
 
-def test_a_created_answer_that_is_no_list_leaves_it_unsure(site: StubSite, client: NightscoutClient) -> None:
+def test_create_answer_not_a_list(site: StubSite, client: NightscoutClient) -> None:
+    """If the answer to a create is no list, the result is in doubt."""
     site.fail("POST", "treatments", Fault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
         create(client)
@@ -198,15 +202,19 @@ def test_a_created_answer_that_is_no_list_leaves_it_unsure(site: StubSite, clien
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b'"gone"'])
-def test_an_answer_to_a_delete_that_is_none_is_an_error(site: StubSite, client: NightscoutClient, body: bytes) -> None:
-    """Something in between said it: the document is still there."""
+def test_delete_answer_not_nightscouts(site: StubSite, client: NightscoutClient, body: bytes) -> None:
+    """An answer to a delete that is not the site's is an error.
+
+    Something in between said it: the document is still there.
+    """
     site.fail("DELETE", "treatments", Fault(status=200, body=body))
     with pytest.raises(Retryable) as told:
         client.delete("treatments", "0123456789abcdef01234567")
     assert told.value.in_doubt
 
 
-def test_a_web_page_with_status_200_is_called_one(site: StubSite, client: NightscoutClient) -> None:
+def test_web_page_with_200(site: StubSite, client: NightscoutClient) -> None:
+    """A web page with status 200 is named as that."""
     page = Fault(status=200, body=b"<html>sleeping</html>", headers={"Content-Type": "text/html; charset=utf-8"})
     site.fail("POST", "treatments", page)
     with pytest.raises(Retryable, match="text/html") as told:
@@ -217,7 +225,8 @@ def test_a_web_page_with_status_200_is_called_one(site: StubSite, client: Nights
         client.delete("treatments", "0" * 24)
 
 
-def test_a_redirect_is_told_and_the_secret_not_carried_along(site: StubSite, client: NightscoutClient) -> None:
+def test_redirect_without_secret(site: StubSite, client: NightscoutClient) -> None:
+    """A redirect is reported, and the secret is not carried along."""
     with running(StubSite()) as elsewhere:
         site.fail(
             "POST", "treatments", Fault(status=301, headers={"Location": elsewhere.url + "api/v1/treatments?token=x"})
@@ -230,9 +239,8 @@ def test_a_redirect_is_told_and_the_secret_not_carried_along(site: StubSite, cli
 
 
 @pytest.mark.parametrize("location", ["http://[", "//[", "http://a..b/", "\x00", "x" * 5000])
-def test_a_redirect_to_no_address_is_told_like_any_other(
-    site: StubSite, client: NightscoutClient, location: str
-) -> None:
+def test_redirect_to_no_address(site: StubSite, client: NightscoutClient, location: str) -> None:
+    """A redirect to no address is reported like any other."""
     site.fail("POST", "treatments", Fault(status=302, headers={"Location": location}))
     with pytest.raises(Retryable, match="redirects") as told:
         create(client)
@@ -240,7 +248,8 @@ def test_a_redirect_to_no_address_is_told_like_any_other(
 
 
 @pytest.mark.parametrize("token", ["uploader–0123456789abcdef", "uploader-0123\u200b", " uploader-01", "uploader-01\n"])
-def test_a_token_that_no_header_can_carry_is_told_and_not_shown(site: StubSite, clock: FakeClock, token: str) -> None:
+def test_token_not_for_a_header(site: StubSite, clock: FakeClock, token: str) -> None:
+    """A token that no header can carry is reported and not shown."""
     client = NightscoutClient(url=site.url, key=header_of(None, Secret(token)), clock=clock)
     with pytest.raises(Retryable, match="api-secret") as told:
         create(client)
@@ -253,7 +262,8 @@ def test_a_token_that_no_header_can_carry_is_told_and_not_shown(site: StubSite, 
 # --- connections ----------------------------------------------------------------------------------------------------
 
 
-def test_a_site_that_is_not_there_is_sure_not_to_have_acted(clock: FakeClock) -> None:
+def test_site_not_there(clock: FakeClock) -> None:
+    """A request to a site that is not there is not in doubt."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         client = NightscoutClient(
@@ -265,7 +275,8 @@ def test_a_site_that_is_not_there_is_sure_not_to_have_acted(clock: FakeClock) ->
     assert not told.value.in_doubt
 
 
-def test_a_read_or_a_delete_whose_connection_breaks_is_repeated_once(site: StubSite, client: NightscoutClient) -> None:
+def test_broken_read_or_delete_repeated(site: StubSite, client: NightscoutClient) -> None:
+    """A read or delete whose connection breaks is repeated once."""
     held = site.add("treatments", **NOTE)
     site.fail("GET", "treatments", Fault(broken="before"))
     assert [item["_id"] for item in read(client)] == [held["_id"]]
@@ -280,9 +291,8 @@ def test_a_read_or_a_delete_whose_connection_breaks_is_repeated_once(site: StubS
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_write_whose_connection_breaks_is_never_repeated_by_itself(
-    site: StubSite, client: NightscoutClient, when: str
-) -> None:
+def test_broken_write_not_repeated(site: StubSite, client: NightscoutClient, when: str) -> None:
+    """A write whose connection breaks is never repeated by the client."""
     site.fail("POST", "treatments", Fault(broken=when))
     with pytest.raises(Retryable) as told:
         create(client)
@@ -290,9 +300,8 @@ def test_a_write_whose_connection_breaks_is_never_repeated_by_itself(
     assert len(site.asked("POST")) == 1
 
 
-def test_a_write_that_is_not_answered_in_time_is_unsure(
-    site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_write_times_out(site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that is not answered in time is in doubt."""
     monkeypatch.setattr(client_module, "LIMITS", HttpLimits(silence_s=0.05))
     site.fail("POST", "treatments", Fault(hang_s=0.2))
     with pytest.raises(Retryable, match="in time") as told:
@@ -300,9 +309,8 @@ def test_a_write_that_is_not_answered_in_time_is_unsure(
     assert told.value.in_doubt
 
 
-def test_a_read_that_is_not_answered_in_time_is_not_repeated_at_once(
-    site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_read_times_out(site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that is not answered in time is not repeated at once."""
     monkeypatch.setattr(client_module, "LIMITS", HttpLimits(silence_s=0.05))
     site.fail("GET", "treatments", Fault(hang_s=0.2))
     with pytest.raises(Retryable, match="in time"):
@@ -310,16 +318,16 @@ def test_a_read_that_is_not_answered_in_time_is_not_repeated_at_once(
     assert len(site.asked("GET")) == 1
 
 
-def test_an_answer_without_end_is_given_up(
-    site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_endless_answer(site: StubSite, client: NightscoutClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer without an end is given up."""
     monkeypatch.setattr(client_module, "LIMITS", HttpLimits(most_bytes=100))
     site.fail("GET", "treatments", Fault(status=200, body=b"[" + b" " * 200 + b"]"))
     with pytest.raises(Retryable, match="too large"):
         read(client)
 
 
-def test_an_idle_connection_is_not_used_again(site: StubSite, client: NightscoutClient, clock: FakeClock) -> None:
+def test_idle_connection(site: StubSite, client: NightscoutClient, clock: FakeClock) -> None:
+    """An idle connection is not used again."""
     read(client)
     read(client)
     clock.advance(seconds=5)
@@ -328,7 +336,8 @@ def test_an_idle_connection_is_not_used_again(site: StubSite, client: Nightscout
     assert first == second != third
 
 
-def test_large_bodies_travel_compressed_and_small_ones_plain(site: StubSite, client: NightscoutClient) -> None:
+def test_body_compression(site: StubSite, client: NightscoutClient) -> None:
+    """Large bodies are sent compressed, small ones plain."""
     create(client)
     client.create("treatments", [{**NOTE, "notes": "x" * 20000, "created_at": "2026-02-01T00:00:01.000Z"}])
     small, large = site.asked("POST")
@@ -337,13 +346,15 @@ def test_large_bodies_travel_compressed_and_small_ones_plain(site: StubSite, cli
     assert json.loads(large.raw)[0]["notes"] == "x" * 20000
 
 
-def test_dates_in_queries_are_encoded(site: StubSite, client: NightscoutClient) -> None:
+def test_query_dates_encoded(site: StubSite, client: NightscoutClient) -> None:
+    """Dates in queries are encoded."""
     read(client)
     assert "find%5Bcreated_at%5D%5B%24gte%5D=2026-01-01T00%3A00%3A00.000Z" in site.requests[-1].target
 
 
 @pytest.mark.parametrize("mongo_id", ["*", "", "abc", "../treatments", "0" * 23, "0" * 24 + "?find[x]=y"])
-def test_only_a_single_document_can_be_deleted(site: StubSite, client: NightscoutClient, mongo_id: str) -> None:
+def test_delete_one_document_only(site: StubSite, client: NightscoutClient, mongo_id: str) -> None:
+    """Only a single document can be deleted."""
     with pytest.raises(ValueError, match="_id"):
         client.delete("treatments", mongo_id)
     assert site.requests == []
@@ -384,9 +395,10 @@ def self_signed(tmp_path: Path) -> Callable[[socket.socket], socket.socket]:
     return lambda plain: context.wrap_socket(plain, server_side=True)
 
 
-def test_a_certificate_is_verified_unless_that_is_turned_off(
+def test_certificate_verified(
     clock: FakeClock, self_signed: Callable[[socket.socket], socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A certificate is verified unless that is turned off."""
     with running(StubSite(), wrap=self_signed) as site:
         strict = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
         with pytest.raises(Retryable, match="certificate") as told:
@@ -403,9 +415,8 @@ def test_a_certificate_is_verified_unless_that_is_turned_off(
 # --- the site -------------------------------------------------------------------------------------------------------
 
 
-def test_the_status_is_asked_hourly_and_after_errors(
-    site: StubSite, client: NightscoutClient, clock: FakeClock
-) -> None:
+def test_status_asked_hourly(site: StubSite, client: NightscoutClient, clock: FakeClock) -> None:
+    """The status is asked hourly and after errors."""
     assert client.status().version == "15.0.7"
     site.version = "15.0.6"
     assert client.status().version == "15.0.7"
@@ -420,13 +431,15 @@ def test_the_status_is_asked_hourly_and_after_errors(
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b'{"hello": 1}'])
-def test_a_status_that_is_not_nightscouts_is_an_error(site: StubSite, client: NightscoutClient, body: bytes) -> None:
+def test_status_not_nightscouts(site: StubSite, client: NightscoutClient, body: bytes) -> None:
+    """A status that is not Nightscout's is an error."""
     site.fail("GET", "status", Fault(status=200, body=body))
     with pytest.raises(Retryable, match="of a Nightscout site"):
         client.status()
 
 
-def test_the_clock_is_compared_with_the_sites(site: StubSite, client: NightscoutClient, clock: FakeClock) -> None:
+def test_clock_compared(site: StubSite, client: NightscoutClient, clock: FakeClock) -> None:
+    """The computer's clock is compared with the site's."""
     clock.still = True
     site.date = (NOW - timedelta(minutes=10)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     read(client)
@@ -448,11 +461,13 @@ def test_the_clock_is_compared_with_the_sites(site: StubSite, client: Nightscout
         ("", False),
     ],
 )
-def test_the_version_tells_what_identifies_a_treatment(version: str, keyed: bool) -> None:
+def test_version_decides_identity(version: str, keyed: bool) -> None:
+    """The version decides what identifies a treatment."""
     assert SiteStatus(version=version).identifier_is_key is keyed
 
 
-def test_a_status_with_odd_parts_is_read_as_far_as_it_goes() -> None:
+def test_odd_status() -> None:
+    """A status with odd parts is read as far as possible."""
     assert read_status({"version": 15, "settings": None}) == SiteStatus(version="15")
     assert read_status({"settings": {"enable": ["iob"], "units": "mmol"}}).careportal is False
 
@@ -469,7 +484,8 @@ def test_a_status_with_odd_parts_is_read_as_far_as_it_goes() -> None:
         ("http://[::1]:1337", "http://[::1]:1337/"),
     ],
 )
-def test_an_address_has_one_form(text: str, url: str) -> None:
+def test_address_form(text: str, url: str) -> None:
+    """An address has one form."""
     assert site_url(text) == url
 
 
@@ -479,7 +495,8 @@ def test_an_address_has_one_form(text: str, url: str) -> None:
      "https://s.example/#word", "https://s.example:port/", "https://https://word.example", "https:// word.example",
      "https://word..example/", f"https://{'word' * 16}.example/", "https://[", "https://word.example/a b"],
 )  # fmt: skip
-def test_an_address_that_cannot_be_is_refused_without_repeating_it(text: str) -> None:
+def test_impossible_address(text: str) -> None:
+    """An impossible address is refused, and the message does not repeat it."""
     with pytest.raises(ValueError, match=r"expected|must") as told:
         site_url(text)
     assert "word" not in str(told.value).replace("password", "")
@@ -498,5 +515,6 @@ def test_an_address_that_cannot_be_is_refused_without_repeating_it(text: str) ->
         ("http://raspberry.local/", False),
     ],
 )
-def test_an_unencrypted_address_beyond_the_own_network_is_exposed(url: str, exposed: bool) -> None:
+def test_unencrypted_address(url: str, exposed: bool) -> None:
+    """An unencrypted address outside the own network is reported as exposed."""
     assert is_exposed(url) is exposed

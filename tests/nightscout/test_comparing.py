@@ -45,7 +45,8 @@ def stored(**changes: Any) -> dict[str, Any]:
     ],
     ids=["as it is", "a zero", "another way to write the time", "a number", "an author", "additions"],
 )
-def test_a_servers_way_of_writing_it_is_no_difference(changes: dict[str, Any]) -> None:
+def test_compare_servers_format(changes: dict[str, Any]) -> None:
+    """A server's way of writing a value is no difference."""
     assert diff(BODY, stored(**changes)) == []
 
 
@@ -64,7 +65,8 @@ def test_a_servers_way_of_writing_it_is_no_difference(changes: dict[str, Any]) -
         ({"pump": {"serial": "1", "events": [8]}}, "pump"),
     ],
 )
-def test_whatever_changes_what_it_says_is_one(changes: dict[str, Any], field: str) -> None:
+def test_compare_changed_meaning(changes: dict[str, Any], field: str) -> None:
+    """Whatever changes the meaning is a difference."""
     assert [each.field for each in diff(BODY, stored(**changes))] == [field]
 
 
@@ -73,8 +75,11 @@ IN_MMOL = {**WITH_GLUCOSE, "glucose": 14.2, "units": "mmol"}
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(WITH_GLUCOSE, IN_MMOL), (IN_MMOL, WITH_GLUCOSE), (IN_MMOL, IN_MMOL)])
-def test_the_same_glucose_in_other_units_is_no_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
-    """A site whose units were changed is not written anew for that; another value is told in the copy's units."""
+def test_compare_glucose_units(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """The same glucose in other units is no difference.
+
+    A site whose units were changed is not written anew for that; another value is told in the copy's units.
+    """
     assert diff(ours, {**theirs, "_id": "0" * 24}) == []
     (other,) = diff(ours, {**theirs, "glucose": theirs["glucose"] * 2})
     assert other.field == "glucose"
@@ -83,7 +88,8 @@ def test_the_same_glucose_in_other_units_is_no_difference(ours: dict[str, Any], 
 @pytest.mark.parametrize(
     ("units", "shown"), [("mmol", (14.2, "mmol")), ("mmol/L", (14.2, "mmol")), ("mg/dl", (255, "mg/dl"))]
 )
-def test_the_glucose_of_a_bolus_is_sent_in_the_units_that_the_site_shows(units: str, shown: tuple[float, str]) -> None:
+def test_bolus_glucose_in_site_units(units: str, shown: tuple[float, str]) -> None:
+    """The glucose of a bolus is sent in the units that the site shows."""
     with SimulatedNightscout(api_secret=SECRET, now=lambda: minutes(0), units=units) as site:
         client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=FakeClock(NOW))
         receiver = NightscoutReceiver(client, sink=SINK, collections=("treatments",))
@@ -118,7 +124,8 @@ def receiver(site: SimulatedNightscout) -> Iterator[NightscoutReceiver]:
     client.close()
 
 
-def test_everything_there_is_shown_and_whose_it_is(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+def test_survey_shows_everything(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    """A survey shows everything that is there, and whose it is."""
     assert isinstance(receiver, ReadableReceiver)
     deliveries = [put("mine", minutes(-5), insulin=1.5, carbs=0), put("rings", minutes(-4), eventType="Announcement")]
     taken(receiver.deliver(deliveries))
@@ -146,10 +153,12 @@ def test_everything_there_is_shown_and_whose_it_is(site: SimulatedNightscout, re
 
 
 @pytest.mark.parametrize(("age_min", "words"), [(1, ""), (43, ", 43 minutes ago"), (125, ", 2 hours 5 minutes ago")])
-def test_a_late_alarm_is_announced_now_with_its_age(
+def test_late_alarm_announced(
     site: SimulatedNightscout, receiver: NightscoutReceiver, age_min: int, words: str
 ) -> None:
-    """A site rings for its newest treatment alone, if younger than ten minutes: a fresh alarm's suspension would be newer.
+    """A late alarm is announced now, with its age.
+
+    A site rings for its newest treatment alone, if younger than ten minutes: a fresh alarm's suspension would be newer.
 
     What the document says does not depend on when it was sent.
     """
@@ -173,7 +182,8 @@ def rings_like() -> str:
     return "11111111-2222-5333-8444-555555555555"
 
 
-def test_old_device_statuses_are_nobodys_business(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+def test_survey_skips_old_device_status(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    """Old device statuses are not compared."""
     for ago in (10, 300):
         taken(
             receiver.deliver([put(f"status {ago}", minutes(-ago), collection="devicestatus", pump={"iob": {"iob": 1}})])

@@ -159,9 +159,8 @@ def shown(site: StubSite, collection: str = "treatments") -> list[tuple[str, flo
 
 
 @pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
-def test_each_document_is_there_once_also_when_it_grows_moves_or_goes(
-    outbox: Outbox, clock: FakeClock, manner: Manner
-) -> None:
+def test_document_once_through_changes(outbox: Outbox, clock: FakeClock, manner: Manner) -> None:
+    """Each document is there once, also when it grows, moves or is deleted."""
     with running(CompatibleSite(manner)) as site:
         want(outbox, *(basal(number, 5.0) for number in range(30)))
         deliver(outbox, site, clock)
@@ -186,9 +185,8 @@ def test_each_document_is_there_once_also_when_it_grows_moves_or_goes(
 
 @pytest.mark.parametrize("collection", ["activity", "devicestatus"])
 @pytest.mark.parametrize("manner", MANNERS.values(), ids=MANNERS)
-def test_what_has_no_key_is_replaced_and_not_doubled(
-    outbox: Outbox, clock: FakeClock, manner: Manner, collection: str
-) -> None:
+def test_keyless_document_replaced(outbox: Outbox, clock: FakeClock, manner: Manner, collection: str) -> None:
+    """A document without a key is replaced, not doubled."""
     with running(CompatibleSite(manner)) as site:
         for value in range(4):
             want(outbox, basal(0, float(value), shift=value, collection=collection))
@@ -198,7 +196,8 @@ def test_what_has_no_key_is_replaced_and_not_doubled(
 
 
 @pytest.mark.parametrize("manner", ["keeps syncIdentifier", "keeps neither"])
-def test_a_lost_answer_doubles_nothing(outbox: Outbox, clock: FakeClock, manner: str) -> None:
+def test_lost_answer_on_compatible_site(outbox: Outbox, clock: FakeClock, manner: str) -> None:
+    """A lost answer doubles nothing."""
     with running(CompatibleSite(MANNERS[manner])) as site:
         want(outbox, basal(9, 5.0))
         deliver(outbox, site, clock)
@@ -208,8 +207,11 @@ def test_a_lost_answer_doubles_nothing(outbox: Outbox, clock: FakeClock, manner:
         assert len(shown(site)) == 4
 
 
-def test_others_documents_are_never_taken_for_ours(outbox: Outbox, clock: FakeClock) -> None:
-    """The same time and type, by someone else; and one of ours that another identity belongs to."""
+def test_others_documents_not_ours(outbox: Outbox, clock: FakeClock) -> None:
+    """Other programs' documents are never taken for ours.
+
+    The same time and type, by someone else; and one of ours that another identity belongs to.
+    """
     with running(CompatibleSite(MANNERS["keeps neither"])) as site:
         ours = basal(0, 5.0)
         want(outbox, ours)
@@ -226,7 +228,8 @@ def test_others_documents_are_never_taken_for_ours(outbox: Outbox, clock: FakeCl
         assert site.receiver_key["treatments"] == others
 
 
-def test_a_site_that_shows_nothing_of_ours_stops_the_sink(outbox: Outbox, clock: FakeClock) -> None:
+def test_site_shows_nothing_of_ours(outbox: Outbox, clock: FakeClock) -> None:
+    """A site that shows none of our documents stops the sink."""
     with running(CompatibleSite(Manner(keeps=frozenset(), answer="[]"))) as site:
         want(outbox, *(basal(number, 5.0) for number in range(30)))
         sender = None
@@ -243,7 +246,8 @@ def test_a_site_that_shows_nothing_of_ours_stops_the_sink(outbox: Outbox, clock:
         assert len(site.asked("POST")) == 3
 
 
-def test_what_is_kept_without_our_identifier_is_not_called_missing(outbox: Outbox, clock: FakeClock) -> None:
+def test_document_kept_without_identifier(outbox: Outbox, clock: FakeClock) -> None:
+    """A document that is kept without our identifier is not reported as missing."""
     with running(CompatibleSite(MANNERS["keeps neither"])) as site:
         want(outbox, basal(0, 5.0))
         deliver(outbox, site, clock)
@@ -256,9 +260,8 @@ def test_what_is_kept_without_our_identifier_is_not_called_missing(outbox: Outbo
         again.close()
 
 
-def test_what_a_site_calls_a_document_is_remembered_only_where_it_keeps_no_name_of_ours(
-    outbox: Outbox, clock: FakeClock
-) -> None:
+def test_site_id_remembered_if_needed(outbox: Outbox, clock: FakeClock) -> None:
+    """A site's own id of a document is remembered only if it keeps no identifier of ours."""
     for manner, expected in (("keeps neither", True), ("keeps our identifier and answers with nothing", False)):
         with running(CompatibleSite(MANNERS[manner])) as site:
             receiver = receiver_of(site, clock)

@@ -42,19 +42,24 @@ def draw(*steps: tuple[float, Any]) -> list[tuple[float, float, float]]:
     return drawn(keep_laws(BasalFold(), world, range(len(world))))
 
 
-def test_equal_rates_are_one_document_that_reaches_the_newest_record() -> None:
-    """And five minutes on, when the next record comes: until then the site must not fall back to the scheduled rate."""
+def test_equal_rates_one_document() -> None:
+    """Equal rates are one document that reaches to the newest record.
+
+    And five minutes on, when the next record comes: until then the site must not fall back to the scheduled rate.
+    """
     assert draw((0, delivered(1.0)), (5, delivered(1.0)), (10, delivered(1.0))) == [(0, 15, 1.0)]
     assert draw((0, delivered(1.0))) == [(0, 5, 1.0)]
 
 
-def test_what_was_drawn_ahead_is_cut_where_the_next_record_says_otherwise() -> None:
+def test_drawn_ahead_is_cut() -> None:
+    """What was drawn ahead is cut where the next record says otherwise."""
     assert draw((0, delivered(1.0)), (2, delivered(0.5))) == [(0, 2, 1.0), (2, 5, 0.5)]
     assert draw((0, delivered(1.0)), (2, SUSPENDED), (3, RESUMED)) == [(0, 2, 1.0), (2, 1, 0)]
     assert draw((0, delivered(1.0)), (2, events.WearEnded())) == [(0, 2, 1.0)]
 
 
-def test_a_new_rate_ends_the_one_before_exactly_where_it_begins() -> None:
+def test_new_rate_ends_previous() -> None:
+    """A new rate ends the one before exactly where it begins."""
     first, second = keep_laws(
         BasalFold(), timeline((0, delivered(1.0)), (5, delivered(0.5)), (10, delivered(0.5)), first_seq=7498)
     )
@@ -67,32 +72,37 @@ def test_a_new_rate_ends_the_one_before_exactly_where_it_begins() -> None:
     assert first.unique_slot == first.content["eventType"] == "Temp Basal"
 
 
-def test_zero_is_a_rate() -> None:
+def test_zero_rate() -> None:
+    """Zero is a rate."""
     assert draw((0, delivered(0)), (5, delivered(0)), (10, delivered(1.0)), (15, delivered(1.0))) == [
         (0, 10, 0),
         (10, 10, 1.0),
     ]
 
 
-def test_another_source_of_the_same_rate_is_another_stretch() -> None:
+def test_same_rate_other_source() -> None:
+    """The same rate from another source is another document."""
     assert draw((0, delivered(1.0, "profile")), (5, delivered(1.0)), (10, delivered(1.0))) == [
         (0, 5, 1.0),
         (5, 10, 1.0),
     ]
 
 
-def test_silence_leaves_a_hole_fifteen_minutes_after_the_last_confirmation() -> None:
+def test_silence_leaves_hole() -> None:
+    """Silence leaves a hole fifteen minutes after the last confirmation."""
     assert draw((0, delivered(1.0)), (5, delivered(1.0)), (60, delivered(1.0)), (65, delivered(1.0))) == [
         (0, 20, 1.0),
         (60, 10, 1.0),
     ]
 
 
-def test_a_gap_of_exactly_fifteen_minutes_is_no_hole() -> None:
+def test_silence_of_fifteen_minutes() -> None:
+    """A gap of exactly fifteen minutes is no hole."""
     assert draw((0, delivered(1.0)), (15, delivered(1.0)), (30, delivered(1.0))) == [(0, 35, 1.0)]
 
 
-def test_a_suspension_is_zero_until_the_pump_resumes_however_silent() -> None:
+def test_suspension_until_resume() -> None:
+    """A suspension is a rate of zero until the pump resumes, however silent."""
     world = timeline(
         (0, delivered(1.0)), (5, SUSPENDED), (300, RESUMED), (300.1, delivered(0.8)), (305, delivered(0.8))
     )
@@ -102,13 +112,15 @@ def test_a_suspension_is_zero_until_the_pump_resumes_however_silent() -> None:
     assert documents[1].content["pump"]["events"] == [1001, 1002]
 
 
-def test_zero_rates_during_a_suspension_continue_it() -> None:
+def test_suspension_with_zero_rates() -> None:
+    """Zero rates during a suspension continue it."""
     assert draw((0, SUSPENDED), (1, delivered(0, "suspended")), (6, delivered(0, "suspended")), (30, RESUMED)) == [
         (0, 30, 0)
     ]
 
 
-def test_a_rate_above_zero_ends_a_suspension_whose_resume_is_missing() -> None:
+def test_suspension_without_resume() -> None:
+    """A rate above zero ends a suspension whose resume record is missing."""
     assert draw((0, SUSPENDED), (20, delivered(0.7)), (25, delivered(0.7))) == [(0, 20, 0), (20, 10, 0.7)]
 
 
@@ -121,15 +133,19 @@ ALIVE = (
 
 
 @pytest.mark.parametrize("sign", ALIVE, ids=lambda sign: type(sign).__name__)
-def test_an_open_suspension_is_drawn_two_hours_past_the_newest_sign_of_life(sign: Any) -> None:
-    """Seen on a real site: a pump that an occlusion had stopped showed the profile's full rate for the whole upload lag."""
+def test_suspension_open_two_hours(sign: Any) -> None:
+    """An open suspension is drawn for two hours after the newest sign of life.
+
+    Seen on a real site: a pump that an occlusion had stopped showed the profile's full rate for the whole upload lag.
+    """
     occlusion = events.PumpingSuspended(reason="alarm")
     assert draw((0, delivered(1.0)), (2, occlusion)) == [(0, 2, 1.0), (2, 120, 0)]
     assert draw((0, delivered(1.0)), (2, occlusion), (60, sign)) == [(0, 2, 1.0), (2, 178, 0)]
     assert draw((0, delivered(1.0)), (2, occlusion), (60, sign), (61, RESUMED)) == [(0, 2, 1.0), (2, 59, 0)]
 
 
-def test_an_open_suspension_grows_under_the_identity_that_it_ends_with() -> None:
+def test_suspension_keeps_identity() -> None:
+    """An open suspension grows under the identity that it ends with."""
     steps = ((0, SUSPENDED), (60, ALIVE[1]), (300, ALIVE[2]), (301, RESUMED))
     shown = [keep_laws(BasalFold(), timeline(*steps[:count])) for count in range(1, 5)]
     assert [drawn(documents) for documents in shown] == [[(0, length, 0)] for length in (120, 180, 420, 301)]
@@ -139,15 +155,18 @@ def test_an_open_suspension_grows_under_the_identity_that_it_ends_with() -> None
 @pytest.mark.parametrize(
     "body", [events.ClockChanged(part="time", step_s=9e5), events.SettingsCaptured(settings_hash="", details={})]
 )
-def test_a_time_that_may_be_wrong_does_not_lengthen_a_suspension(body: Any) -> None:
+def test_suspension_and_doubtful_time(body: Any) -> None:
+    """A time that may be wrong does not lengthen a suspension."""
     assert draw((0, SUSPENDED), (3000, body)) == [(0, 120, 0)]
 
 
-def test_a_second_suspension_record_goes_on_with_the_first() -> None:
+def test_suspension_recorded_twice() -> None:
+    """A second suspension record continues the first."""
     assert draw((0, SUSPENDED), (5, events.PumpingSuspended(reason="alarm")), (10, RESUMED)) == [(0, 10, 0)]
 
 
-def test_after_resuming_nothing_is_known_until_the_next_rate() -> None:
+def test_resume_rate_unknown() -> None:
+    """After a resume nothing is known until the next rate."""
     assert draw((0, delivered(1)), (5, SUSPENDED), (10, RESUMED), (13, delivered(1)), (18, delivered(1))) == [
         (0, 5, 1),
         (5, 5, 0),
@@ -155,54 +174,65 @@ def test_after_resuming_nothing_is_known_until_the_next_rate() -> None:
     ]
 
 
-def test_a_rate_just_before_the_resume_record_belongs_to_the_resumed_delivery() -> None:
+def test_resume_after_rate() -> None:
+    """A rate just before the resume record belongs to the resumed delivery."""
     assert draw((0, SUSPENDED), (10, delivered(1.0)), (10.1, RESUMED), (15, delivered(1.0))) == [
         (0, 10, 0),
         (10, 10, 1),
     ]
 
 
-def test_a_resume_whose_suspension_is_missing_ends_the_rate_at_its_last_confirmation() -> None:
+def test_resume_without_suspension() -> None:
+    """A resume whose suspension is missing ends the rate at its last confirmation."""
     assert draw((0, delivered(1)), (5, delivered(1)), (14, RESUMED), (15, delivered(1)), (20, delivered(1))) == [
         (0, 5, 1),
         (15, 10, 1),
     ]
 
 
-def test_a_sign_of_life_just_before_a_resume_does_not_make_an_old_rate_the_resumed_one() -> None:
-    """A pump that tells changes only, and whose suspension is missing: the rate of hours ago is not the one it resumed with."""
+def test_resume_after_sign_of_life() -> None:
+    """A sign of life just before a resume does not make an old rate the resumed one.
+
+    A pump that tells changes only, and whose suspension is missing: the rate of hours ago is not the one it resumed with.
+    """
     assert draw((0, changed(1.0)), (179.8, events.DaySummary()), (180, RESUMED), (300, changed(0.5))) == [
         (0, 179.8, 1.0),
         (300, 5, 0.5),
     ]
 
 
-def test_rows_with_their_own_span_count_exactly_that() -> None:
+def test_row_with_own_duration() -> None:
+    """A row with a duration counts exactly that."""
     assert draw((0, delivered(1.0, "profile", 1800)), (60, delivered(0.5, "profile", 3600))) == [
         (0, 30, 1.0),
         (60, 60, 0.5),
     ]
 
 
-def test_equal_rows_that_touch_are_one_stretch_of_any_length() -> None:
+def test_rows_that_touch() -> None:
+    """Equal rows that touch are one document of any length."""
     day = [(hour * 60.0, delivered(1.0, "profile", 3600)) for hour in range(30)]
     assert draw(*day) == [(0, 30 * 60, 1.0)]
 
 
-def test_a_row_is_cut_by_the_next_one() -> None:
+def test_row_cut_by_next() -> None:
+    """A row is cut by the next one."""
     assert draw((0, delivered(1.0, span_s=3600)), (30, delivered(0.5, span_s=600))) == [(0, 30, 1.0), (30, 10, 0.5)]
 
 
-def test_rate_changes_hold_until_the_next_where_there_is_nothing_else() -> None:
+def test_rate_changes_alone() -> None:
+    """If there is nothing else, a rate change holds until the next one."""
     alive = events.DaySummary()
     assert draw((0, changed(1.0)), (600, changed(0.5)), (660, alive)) == [(0, 600, 1.0), (600, 65, 0.5)]
 
 
-def test_rate_changes_are_ignored_while_a_delivered_rate_is_in_force() -> None:
+def test_rate_change_during_delivered_rate() -> None:
+    """Rate changes are ignored while a delivered rate is in force."""
     assert draw((0, delivered(1.0)), (3, changed(2.0)), (5, delivered(1.0)), (10, delivered(1.0))) == [(0, 15, 1.0)]
 
 
-def test_a_rate_change_in_a_hole_of_delivered_rates_holds_no_longer_than_they_would() -> None:
+def test_rate_change_in_hole() -> None:
+    """A rate change in a hole of delivered rates holds no longer than they would."""
     assert draw((0, delivered(1.0)), (60, changed(2.0)), (180, delivered(1.0)), (185, delivered(1.0))) == [
         (0, 15, 1.0),
         (60, 15, 2.0),
@@ -210,14 +240,18 @@ def test_a_rate_change_in_a_hole_of_delivered_rates_holds_no_longer_than_they_wo
     ]
 
 
-def test_a_pump_that_reports_deliveries_is_not_believed_to_go_on_at_a_changed_rate_in_silence() -> None:
-    """Not even when the last delivery was a day ago: 40 U were drawn once that nobody had confirmed."""
+def test_rate_change_in_silence() -> None:
+    """A pump that reports deliveries is not believed to continue a changed rate in silence.
+
+    Not even when the last delivery was a day ago: 40 U were drawn once that nobody had confirmed.
+    """
     day = 25 * 60
     shown = draw((0, delivered(1.0)), (5, delivered(1.0)), (day, changed(2.0)), (day + 20 * 60, delivered(1.0)))
     assert (day, 15, 2.0) in shown
 
 
-def test_a_rate_change_ends_a_suspension_only_above_zero() -> None:
+def test_rate_change_during_suspension() -> None:
+    """A rate change ends a suspension only if it is above zero."""
     assert draw((0, SUSPENDED), (0.1, changed(0, "suspended")), (30, changed(1.0, "resumed")), (60, changed(2.0))) == [
         (0, 30, 0),
         (30, 30, 1.0),
@@ -226,7 +260,8 @@ def test_a_rate_change_ends_a_suspension_only_above_zero() -> None:
 
 
 @pytest.mark.parametrize("rate", [-0.1, 15.001, 65.535, float("nan"), float("inf")])
-def test_a_rate_that_cannot_be_is_shown_and_leaves_a_hole(rate: float) -> None:
+def test_impossible_rate(rate: float) -> None:
+    """An impossible rate is reported and leaves a hole."""
     world = timeline((0, delivered(1.0)), (5, delivered(rate)), (10, delivered(1.0)), (15, delivered(1.0)))
     documents = keep_laws(BasalFold(), world, [2])
     assert drawn(documents) == [(0, 5, 1.0), (10, 10, 1.0)]
@@ -234,11 +269,13 @@ def test_a_rate_that_cannot_be_is_shown_and_leaves_a_hole(rate: float) -> None:
     assert "basal rate" in str(problem.problem)
 
 
-def test_a_rate_that_cannot_be_does_not_end_a_suspension() -> None:
+def test_impossible_rate_during_suspension() -> None:
+    """An impossible rate does not end a suspension."""
     assert draw((0, SUSPENDED), (5, delivered(99.0)), (10, RESUMED)) == [(0, 10, 0)]
 
 
-def test_a_hand_over_ends_the_stretch_exactly_there_and_begins_with_the_rate_in_force() -> None:
+def test_hand_over_splits_rate() -> None:
+    """A hand-over ends the document exactly there, and the new pump begins with its rate in force."""
     world = [
         event(delivered(1.0), 0, 1000),
         event(delivered(1.0), 300, 1001),
@@ -258,11 +295,13 @@ def test_a_hand_over_ends_the_stretch_exactly_there_and_begins_with_the_rate_in_
     assert len({document.id for document in documents}) == 3
 
 
-def test_a_pump_that_is_not_worn_is_not_drawn() -> None:
+def test_inactive_pump_not_drawn() -> None:
+    """An inactive pump is not drawn."""
     assert draw((0, events.WearEnded()), (1, delivered(1.0)), (6, delivered(2.0)), (11, delivered(1.0))) == []
 
 
-def test_a_suspension_over_a_hand_over_is_drawn_from_there() -> None:
+def test_hand_over_during_suspension() -> None:
+    """A suspension over a hand-over is drawn from there."""
     world = [
         event(events.WearEnded(), 0, None),
         event(SUSPENDED, 60, 1),
@@ -272,7 +311,8 @@ def test_a_suspension_over_a_hand_over_is_drawn_from_there() -> None:
     assert drawn(keep_laws(BasalFold(), world, range(4))) == [(60, 60, 0)]
 
 
-def test_a_rate_that_ran_out_before_the_hand_over_is_not_drawn_after_it() -> None:
+def test_hand_over_after_rate_ended() -> None:
+    """A rate that ended before the hand-over is not drawn after it."""
     assert draw((0, delivered(1.0)), (5, events.WearEnded()), (40, events.WearBegan()), (41, delivered(2.0))) == [
         (0, 5, 1),
         (41, 5, 2),
@@ -323,7 +363,8 @@ def worlds(draw: st.DrawFn) -> list[Event]:
 
 @settings(max_examples=80, deadline=None)
 @given(worlds())
-def test_the_drawn_rate_is_what_the_rules_say_in_every_second(world: list[Event]) -> None:
+def test_rate_in_every_second(world: list[Event]) -> None:
+    """The drawn rate is what the rules say, in every second."""
     documents = [document for document in final_documents(BasalFold(), world) if document.problem is None]
     newest = world[-1].at
     assert newest is not None

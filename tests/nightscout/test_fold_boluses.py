@@ -74,7 +74,8 @@ def meal(bolus_id: int = 7, at: float = 0.0, carbs: float | None = 20.0) -> list
     ]
 
 
-def test_all_records_of_a_bolus_are_one_treatment_stamped_when_delivery_started() -> None:
+def test_bolus_is_one_treatment() -> None:
+    """All records of a bolus are one treatment, at the time when delivery started."""
     (document,) = run(*meal())
     assert document.id == document_id("90556643", 0, "bolus", 7, "0")
     assert document.at == NOON + timedelta(seconds=15, milliseconds=3)
@@ -89,8 +90,11 @@ def test_all_records_of_a_bolus_are_one_treatment_stamped_when_delivery_started(
     }
 
 
-def test_the_captured_phone_bolus_with_carbs_and_correction() -> None:
-    """Records of bolus 1583 as a live pump gave them."""
+def test_captured_phone_bolus() -> None:
+    """A bolus from the phone with carbs and correction.
+
+    Records of bolus 1583 as a live pump gave them.
+    """
     world = [
         event(body, second, seq)
         for second, seq, body in [
@@ -111,8 +115,11 @@ def test_the_captured_phone_bolus_with_carbs_and_correction() -> None:
     assert document.content["notes"] == "sent from the phone"
 
 
-def test_the_captured_bolus_that_was_cancelled_early() -> None:
-    """Records of bolus 1644: 0.04657 of 0.5 U, with a typed glucose value seconds before."""
+def test_captured_cancelled_bolus() -> None:
+    """A bolus that was cancelled early.
+
+    Records of bolus 1644: 0.04657 of 0.5 U, with a typed glucose value seconds before.
+    """
     world = [
         event(body, second, seq)
         for second, seq, body in [
@@ -177,7 +184,8 @@ def captured_extended() -> list[Event]:
     ]
 
 
-def test_the_captured_extended_bolus_ends_as_what_was_delivered() -> None:
+def test_captured_extended_bolus() -> None:
+    """An extended bolus ends as what was delivered."""
     (document,) = keep_laws(BolusFold(), captured_extended(), range(14))
     content = document.content
     assert document.at == NOON + timedelta(seconds=15, milliseconds=761)
@@ -190,7 +198,8 @@ def test_the_captured_extended_bolus_ends_as_what_was_delivered() -> None:
     assert content["notes"] == "sent from the phone; extended part cancelled by the wearer after 4.685 of 6.247 U"
 
 
-def test_a_running_extended_bolus_shows_what_was_delivered_so_far_under_the_same_identity() -> None:
+def test_extended_bolus_running() -> None:
+    """A running extended bolus shows what was delivered so far, under the same identity."""
     world = captured_extended()
     so_far = [final_documents(BolusFold(), world[:length]) for length in (5, 6, 10, 11)]
     assert so_far[0] == []
@@ -204,7 +213,8 @@ def test_a_running_extended_bolus_shows_what_was_delivered_so_far_under_the_same
 
 
 @pytest.mark.parametrize("lost", range(3))
-def test_an_extended_bolus_counts_the_same_whichever_end_record_is_missing(lost: int) -> None:
+def test_extended_bolus_missing_end_record(lost: int) -> None:
+    """An extended bolus counts the same whichever end record is missing."""
     ends = [item for item in captured_extended() if item.seq in (502769, 503184, 503185)]
     world = [item for item in captured_extended() if item is not ends[lost] and item.seq != ends[lost].seq]
     content = only(keep_laws(BolusFold(), world))
@@ -212,7 +222,8 @@ def test_an_extended_bolus_counts_the_same_whichever_end_record_is_missing(lost:
     assert content["duration"] == 136.6
 
 
-def test_an_extended_bolus_of_eight_hours_without_progress_is_still_one() -> None:
+def test_extended_bolus_eight_hours() -> None:
+    """An extended bolus of eight hours without progress is still one bolus."""
     content = only(
         run(
             (0, started(size=1.0)),
@@ -226,7 +237,8 @@ def test_an_extended_bolus_of_eight_hours_without_progress_is_still_one() -> Non
     assert (content["insulin"], content["enteredinsulin"], content["duration"]) == (1.0, 5.0, 480.0)
 
 
-def test_nothing_now_all_later_keeps_its_carbs() -> None:
+def test_extended_bolus_all_later() -> None:
+    """An extended bolus of "nothing now, all later" keeps its carbs."""
     first, second, third = request(carbs=40, options="extended", immediate_percent=0, food=4.0, total_u=4.0)
     start = [(0, first), (0, second), (0, third), (0.2, delivery(0.0, 0.0, 4.0, types=("later", "carb")))]
     content = only(run(*start))
@@ -243,7 +255,8 @@ def test_nothing_now_all_later_keeps_its_carbs() -> None:
     assert (content["splitNow"], content["splitExt"], content["relative"], content["duration"]) == (0, 100, 2.0, 120)
 
 
-def test_an_extended_bolus_cut_short_at_once_is_a_plain_bolus() -> None:
+def test_extended_bolus_cut_short() -> None:
+    """An extended bolus that is cut short at once is a plain bolus."""
     first, second, third = request(carbs=40, options="extended", immediate_percent=50, food=4.0, total_u=4.0)
     content = only(
         run((0, first), (0, second), (0, third), (0.2, started(size=2.0)), (1, completed(0.5, 2.0, "stopped_by_alarm")))
@@ -253,17 +266,20 @@ def test_an_extended_bolus_cut_short_at_once_is_a_plain_bolus() -> None:
     assert "duration" not in content
 
 
-def test_the_end_in_280_alone_is_enough() -> None:
+def test_bolus_end_in_280_alone() -> None:
+    """The end in record 280 alone is enough."""
     assert only(run((0, started()), (1, delivery(2.5, end=True))))["insulin"] == 2.5
 
 
-def test_the_amounts_of_20_and_280_are_never_added() -> None:
+def test_bolus_amounts_not_added() -> None:
+    """The amounts of records 20 and 280 are never added."""
     for order in ([1, 0], [0, 1]):
         ends = [completed(3.0), delivery(3.0, end=True)]
         assert only(run((0, started()), (1, ends[order[0]]), (1, ends[order[1]])))["insulin"] == 3.0
 
 
-def test_without_an_end_there_is_no_treatment_but_a_word_of_it() -> None:
+def test_bolus_without_end() -> None:
+    """A bolus without an end makes no treatment, and this is reported."""
     fold = BolusFold()
     world = timeline(
         (0, request(total_u=3.0)[2]), (0.25, started()), (0.3, delivery(1.0)), (24 * 60, completed(1.0, bolus_id=8))
@@ -279,12 +295,14 @@ def test_without_an_end_there_is_no_treatment_but_a_word_of_it() -> None:
     assert fold.waiting(state) == ()
 
 
-def test_a_bolus_of_nothing_writes_nothing() -> None:
+def test_bolus_of_nothing() -> None:
+    """A bolus of nothing writes nothing."""
     assert run((0, started()), (0.1, completed(0.0, status="user_aborted"))) == []
     assert run((0, started()), (0.1, completed(0.0003, status="user_aborted"))) == []
 
 
-def test_carbs_whose_insulin_was_cancelled_stay() -> None:
+def test_carbs_of_cancelled_bolus() -> None:
+    """Carbs whose insulin was cancelled stay."""
     world = [(0.0, request(carbs=30)[0]), (0.2, started()), (0.3, completed(0.0, status="user_aborted"))]
     content = only(run(*world))
     assert (content["eventType"], content["carbs"]) == ("Carb Correction", 30.0)
@@ -294,7 +312,8 @@ def test_carbs_whose_insulin_was_cancelled_stay() -> None:
     assert run(*world, fold=BolusFold(carbs="off")) == []
 
 
-def test_carbs_can_go_into_the_notes_or_nowhere() -> None:
+def test_carbs_option() -> None:
+    """Carbs can go into the notes or nowhere."""
     noted = only(run(*meal(), fold=BolusFold(carbs="note")))
     assert noted["notes"] == "20 g carbs"
     assert "carbs" not in noted
@@ -302,13 +321,15 @@ def test_carbs_can_go_into_the_notes_or_nowhere() -> None:
     assert not {"carbs", "notes"} & left_out.keys()
 
 
-def test_glucose_can_be_left_out_and_shown_in_other_units() -> None:
+def test_glucose_options() -> None:
+    """Glucose can be left out or shown in other units."""
     assert not {"glucose", "glucoseType", "units"} & only(run(*meal(), fold=BolusFold(glucose=False))).keys()
     content = only(run(*meal(), fold=BolusFold(units="mmol")))
     assert (content["glucose"], content["units"]) == (6.4, "mmol")
 
 
-def test_a_glucose_value_taken_over_from_the_sensor_is_no_finger_stick() -> None:
+def test_glucose_from_sensor() -> None:
+    """A glucose value from the sensor is no finger stick."""
     stick = events.GlucoseFingerstick(glucose_mg_dl=116, entry="from_cgm")
     assert only(run((0, stick), *meal(at=1)))["glucoseType"] == "Sensor"
     other_value = events.GlucoseFingerstick(glucose_mg_dl=150, entry="manual")
@@ -327,7 +348,8 @@ def test_a_glucose_value_taken_over_from_the_sensor_is_no_finger_stick() -> None
         (request(options="quick"), "Bolus"),
     ],
 )
-def test_names_of_boluses(parts: list[events.BolusRequested], event_type: str) -> None:
+def test_bolus_names(parts: list[events.BolusRequested], event_type: str) -> None:
+    """How boluses are named."""
     content = only(run(*((0.0, part) for part in parts), (0.2, started()), (1, completed(3.0))))
     assert content["eventType"] == event_type
     if parts[1].options == "automatic":
@@ -337,13 +359,15 @@ def test_names_of_boluses(parts: list[events.BolusRequested], event_type: str) -
 
 
 @pytest.mark.parametrize("amount", [25.5, -1.0, float("nan"), float("inf")])
-def test_an_amount_that_cannot_be_is_set_aside(amount: float) -> None:
+def test_bolus_impossible_amount(amount: float) -> None:
+    """An impossible amount is set aside."""
     (document,) = run((0, started()), (1, completed(amount)))
     assert document.problem is not None
     assert "bolus 7" in document.problem
 
 
-def test_an_impossible_detail_does_not_cost_the_dose() -> None:
+def test_bolus_impossible_detail() -> None:
+    """An impossible detail does not cost the dose."""
     sent, *aside = sorted(
         run((0, request(carbs=5000, glucose=3)[0]), (0.2, started()), (1, completed(3.0))),
         key=lambda document: document.problem is not None,
@@ -356,14 +380,16 @@ def test_an_impossible_detail_does_not_cost_the_dose() -> None:
     ]
 
 
-def test_the_time_falls_back_to_what_is_known() -> None:
+def test_bolus_time_fallback() -> None:
+    """The time falls back to what is known."""
     assert run((0, request()[0]), (0.5, delivery(0.0)), (1, completed(3.0)))[0].at.minute == 0
     assert run((0, request()[0]), (0.5, delivery(0.0)), (1, completed(3.0)))[0].at.second == 30
     assert run((0, request()[0]), (1, completed(3.0)))[0].at.second == 0
     assert run((1, completed(3.0)))[0].at.minute == 1
 
 
-def test_the_same_id_hours_or_years_later_is_another_bolus() -> None:
+def test_bolus_id_used_again() -> None:
+    """The same id hours or years later is another bolus."""
     documents = run(*meal(), *meal(at=60), *meal(at=600))
     assert len({document.id for document in documents}) == len(documents) == 3
     assert sum(document.content["insulin"] for document in documents) == 9.0
@@ -373,19 +399,22 @@ def test_the_same_id_hours_or_years_later_is_another_bolus() -> None:
     ]
 
 
-def test_the_identity_does_not_depend_on_which_records_came() -> None:
+def test_bolus_identity() -> None:
+    """The identity does not depend on which records arrived."""
     world = timeline(*meal())
     for start in range(7):
         (document,) = keep_laws(BolusFold(), world[start:])
         assert document.id == document_id("90556643", 0, "bolus", 7, "0")
 
 
-def test_two_boluses_at_once_stay_apart() -> None:
+def test_two_boluses_at_once() -> None:
+    """Two boluses at the same time stay apart."""
     world = sorted([*meal(7), *meal(8, at=0.1)], key=lambda step: step[0])
     assert [document.content["insulin"] for document in run(*world)] == [3.0, 3.0]
 
 
-def test_rows_of_a_source_without_numbers_are_boluses_of_their_own() -> None:
+def test_bolus_rows_without_numbers() -> None:
+    """Rows of a source without sequence numbers are separate boluses."""
     world = [
         event(
             events.BolusCompleted(
@@ -403,7 +432,8 @@ def test_rows_of_a_source_without_numbers_are_boluses_of_their_own() -> None:
     assert documents[0].content["pump"]["events"] == [world[0].id]
 
 
-def test_the_state_forgets() -> None:
+def test_bolus_state_forgets() -> None:
+    """The fold's state forgets old boluses."""
     fold = BolusFold()
     state = fold.initial()
     for day in range(100):

@@ -32,7 +32,8 @@ def entries(*world: Event) -> list[Document]:
     return keep_laws(ReadingsFold(), world, range(len(world)))
 
 
-def test_a_reading_is_an_entry_at_the_time_it_was_measured() -> None:
+def test_reading_time() -> None:
+    """A reading is an entry at the time when it was measured."""
     (entry,) = entries(reading(7, 1000, measured=2, glucose=123.0, trend=1.5))
     assert (entry.collection, entry.unique_slot) == ("entries", "sgv")
     assert entry.at == NOON.replace(minute=2)
@@ -45,7 +46,8 @@ def test_a_reading_is_an_entry_at_the_time_it_was_measured() -> None:
     }
 
 
-def test_a_live_reading_and_its_backfilled_copy_are_one_entry() -> None:
+def test_reading_backfilled_copy() -> None:
+    """A live reading and its backfilled copy are one entry."""
     found = entries(reading(0, 1), reading(5, 2), reading(60, 3, measured=0), reading(60, 4, measured=10))
     assert [entry.at.minute for entry in found] == [0, 5, 10]
 
@@ -53,25 +55,31 @@ def test_a_live_reading_and_its_backfilled_copy_are_one_entry() -> None:
 @pytest.mark.parametrize(("mark", "glucose", "sgv"), [
     ("high", None, 401), ("low", None, 39), ("value", 39.0, 39), ("value", 401.0, 401), ("value", 40.0, 40),
 ])  # fmt: skip
-def test_high_and_low_are_marks(mark: str, glucose: float | None, sgv: int) -> None:
+def test_reading_high_and_low(mark: str, glucose: float | None, sgv: int) -> None:
+    """The values "high" and "low" are marks."""
     (entry,) = entries(reading(0, 1, mark=mark, glucose=glucose))
     assert entry.content["sgv"] == sgv
 
 
-def test_a_hidden_reading_writes_nothing_and_leaves_its_minute_to_a_copy() -> None:
+def test_reading_hidden() -> None:
+    """A hidden reading writes nothing and leaves its minute to a copy."""
     (entry,) = entries(reading(0, 1, mark="hidden"), reading(30, 2, measured=0))
     assert entry.content["pump"]["events"] == [2]
 
 
-def test_the_hour_that_comes_twice_has_all_its_readings() -> None:
-    """The wall clock repeats itself when the wearer sets it back; the times of the world do not."""
+def test_reading_repeated_hour() -> None:
+    """The hour that comes twice has all its readings.
+
+    The wall clock repeats itself when the wearer sets it back; the times of the world do not.
+    """
     before, after = reading(0, 1), reading(60, 2)
     body = attrs.evolve(after.body, reading_time=before.body.reading_time)
     again = attrs.evolve(after, pump_time=before.pump_time, body=body)
     assert [entry.at for entry in entries(before, again)] == [NOON, NOON + timedelta(hours=1)]
 
 
-def test_a_date_that_stood_in_the_future_does_not_grow_the_state() -> None:
+def test_reading_future_date() -> None:
+    """A date in the future does not let the state grow."""
     fold, state = ReadingsFold(), ReadingsFold().initial()
     for item in (reading(0, 1), reading(60 * 24 * 365, 2), reading(5, 3), reading(10, 4)):
         state, documents = fold.step(state, item)
@@ -80,7 +88,8 @@ def test_a_date_that_stood_in_the_future_does_not_grow_the_state() -> None:
 
 
 @pytest.mark.parametrize("glucose", [-5.0, 9.0, 1001.0, float("nan"), float("inf")])
-def test_an_impossible_value_is_set_aside(glucose: float) -> None:
+def test_reading_impossible(glucose: float) -> None:
+    """An impossible value is set aside."""
     (entry,) = entries(reading(0, 1, glucose=glucose))
     assert entry.problem is not None
 
@@ -89,7 +98,8 @@ def test_an_impossible_value_is_set_aside(glucose: float) -> None:
     (4.0, "DoubleUp"), (3.0, "DoubleUp"), (2.0, "SingleUp"), (1.0, "FortyFiveUp"), (0.9, "Flat"), (-1.0, "Flat"),
     (-1.1, "FortyFiveDown"), (-2.5, "SingleDown"), (-3.5, "DoubleDown"), (None, None), (12.7, None), (float("nan"), None),
 ])  # fmt: skip
-def test_the_arrow_follows_the_rate_of_change(trend: float | None, word: str | None) -> None:
+def test_reading_arrow(trend: float | None, word: str | None) -> None:
+    """The arrow follows the rate of change."""
     assert direction(trend) == word
 
 
@@ -97,15 +107,18 @@ def stick(**fields: Any) -> list[Document]:
     return keep_laws(fingersticks, [event(events.GlucoseFingerstick(**fields), 0, 1)], [0])
 
 
-def test_a_typed_finger_stick_is_an_mbg_entry() -> None:
+def test_finger_stick() -> None:
+    """A typed finger stick is an ``mbg`` entry."""
     (entry,) = stick(glucose_mg_dl=98.0)
     assert (entry.unique_slot, entry.content["mbg"], entry.at) == ("mbg", 98.0, NOON)
 
 
 @pytest.mark.parametrize("fields", [{"glucose_mg_dl": 98.0, "entry": "from_cgm"}, {"glucose_mg_dl": None}])
-def test_a_value_taken_from_the_sensor_or_unknown_is_none(fields: dict[str, Any]) -> None:
+def test_finger_stick_from_sensor(fields: dict[str, Any]) -> None:
+    """A value from the sensor, or of unknown origin, is no finger stick."""
     assert stick(**fields) == []
 
 
-def test_an_impossible_finger_stick_is_set_aside() -> None:
+def test_finger_stick_impossible() -> None:
+    """An impossible finger stick is set aside."""
     assert stick(glucose_mg_dl=2000.0)[0].problem is not None

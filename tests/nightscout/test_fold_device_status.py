@@ -28,7 +28,8 @@ FILLED = events.CartridgeFilled(volume_u=200.0)
 DONE = events.BolusCompleted(bolus_id=7, status="completed", delivered_u=3.0, iob_u=2.5)
 
 
-def test_all_that_the_pump_said_lately_is_one_status_that_lapses() -> None:
+def test_status_is_one_document() -> None:
+    """All that the pump reported lately is one status, which lapses."""
     battery = events.BatteryMeasured(battery_percent=81.0, battery_mv=3950)
     (document,) = run((0, FILLED), (1, basal(1.2)), (6, battery), (7, DONE))
     assert (document.collection, document.ttl_s) == ("devicestatus", 1800)
@@ -50,8 +51,11 @@ def test_all_that_the_pump_said_lately_is_one_status_that_lapses() -> None:
 BATTERY = events.BatteryMeasured(battery_percent=81.0)
 
 
-def test_insulin_on_board_of_an_older_record_is_stamped_with_that_record() -> None:
-    """Nightscout counts its age from the document's time: 29 minutes old it was shown for half an hour more."""
+def test_status_iob_time() -> None:
+    """Insulin on board of an older record has that record's time.
+
+    Nightscout counts its age from the document's time: 29 minutes old it was shown for half an hour more.
+    """
     iob, newest = run((0, DONE), (29, basal(0.6)))
     assert iob.content["pump"]["iob"] == {"iob": 2.5, "bolusiob": 2.5}
     assert (iob.at, iob.ttl_s) == (NOON.replace(microsecond=0), 1800)
@@ -60,7 +64,8 @@ def test_insulin_on_board_of_an_older_record_is_stamped_with_that_record() -> No
     assert [document.at for document in run((0, DONE), (31, basal(0.6)))] == [NOON.replace(minute=31, microsecond=1000)]
 
 
-def test_the_pump_pill_takes_the_newest_clock_and_that_is_never_the_one_of_insulin_on_board_alone() -> None:
+def test_status_clock_of_pump_pill() -> None:
+    """The pump pill takes the newest clock, and that is never the one of insulin on board alone."""
     (whole,) = run((0, BATTERY), (5, DONE))
     alone = IobFold().running(IobFold().step(IobFold().initial(), timeline((0, BATTERY), (5, DONE))[1])[0])[1]
     assert whole.content["pump"]["clock"] > alone.content["pump"]["clock"].replace("Z", ".000Z")
@@ -68,39 +73,47 @@ def test_the_pump_pill_takes_the_newest_clock_and_that_is_never_the_one_of_insul
 
 
 @pytest.mark.parametrize(("minutes", "shown"), [(35, True), (65, True), (115, True), (125, False)])
-def test_what_is_told_hourly_is_kept_as_long_as_that_with_its_own_time(minutes: int, shown: bool) -> None:
+def test_status_hourly_values(minutes: int, shown: bool) -> None:
+    """Values that are reported hourly are kept that long, with their own time."""
     steps = [(0.0, FILLED), (0.0, BATTERY), *((5.0 * n, basal(0.6)) for n in range(1, minutes // 5 + 1))]
     said = pump(*steps)
     assert said["clock"].startswith(f"2026-05-14T{12 + minutes // 60}:{minutes % 60:02}")
     assert said.get("battery") == ({"percent": 81, "timestamp": "2026-05-14T12:00:00.000Z"} if shown else None)
 
 
-def test_hourly_values_never_come_and_go() -> None:
+def test_status_hourly_values_stay() -> None:
+    """Hourly values never come and go."""
     steps = [(0.0, BATTERY)]
     for minute in range(5, 300, 5):
         steps.append((float(minute), BATTERY if minute % 60 == 0 else basal(0.6)))
         assert "battery" in pump(*steps)
 
 
-def test_the_reservoir_of_a_stopped_pump_stays_true() -> None:
+def test_reservoir_of_stopped_pump() -> None:
+    """The reservoir of a stopped pump stays true."""
     alive = [(10.0 * n, events.DaySummary(iob_u=0.5)) for n in range(1, 9)]
     said = pump((0, FILLED), (1, events.PumpingSuspended(reason="alarm", reservoir_u=77.0)), *alive)
     assert (said["reservoir"], said["reservoir_timestamp"]) == (77.0, "2026-05-14T12:01:00.000Z")
 
 
-def test_what_was_delivered_leaves_the_reservoir_once() -> None:
-    """Records 20 and 21, and 280 that tells of both, are the same insulin."""
+def test_reservoir_counts_delivery_once() -> None:
+    """Delivered insulin leaves the reservoir once.
+
+    Records 20 and 21, and 280 that tells of both, are the same insulin.
+    """
     together = events.BolusDelivered(bolus_id=7, status="completed", delivered_u=5.0)
     late = events.BolusExtendedCompleted(bolus_id=7, status="completed", delivered_u=2.0)
     assert pump((0, FILLED), (1, DONE), (2, together), (3, late), (4, together))["reservoir"] == 195.0
 
 
-def test_primes_leave_the_reservoir() -> None:
+def test_reservoir_primes() -> None:
+    """Primes leave the reservoir."""
     fills = (2, events.TubingFilled(prime_u=12.5)), (3, events.CannulaFilled(prime_u=0.3))
     assert pump((0, FILLED), *fills)["reservoir"] == 187.2
 
 
-def test_a_suspension_says_so_and_what_is_left() -> None:
+def test_status_suspended() -> None:
+    """A suspension is shown, with what is left."""
     said = pump((0, basal(1.0)), (3, events.PumpingSuspended(reason="user", reservoir_u=77.0)), (25, basal(0.0)))
     assert said["status"] == {"status": "suspended", "suspended": True}
     assert said["reservoir"] == 77.0
@@ -119,12 +132,14 @@ def test_a_suspension_says_so_and_what_is_left() -> None:
         (5.0, events.CannulaFilled(status="completed")),
     ],
 )
-def test_an_unknown_amount_makes_the_reservoir_unknown(trouble: tuple[float, Any]) -> None:
+def test_reservoir_unknown(trouble: tuple[float, Any]) -> None:
+    """An unknown amount makes the reservoir unknown."""
     found = run((0, FILLED), (1, basal(1.0)), trouble)
     assert all("reservoir" not in document.content["pump"] for document in found)
 
 
-def test_a_reservoir_below_nothing_is_not_shown() -> None:
+def test_reservoir_below_zero() -> None:
+    """A reservoir below zero is not shown."""
     empty = events.CartridgeFilled(volume_u=2.0)
     assert "reservoir" not in pump((0, empty), (1, DONE))
 
@@ -133,10 +148,12 @@ def test_a_reservoir_below_nothing_is_not_shown() -> None:
     events.BatteryMeasured(battery_percent=101.0), events.BatteryMeasured(battery_mv=1),
     events.DaySummary(battery_percent=float("nan")), events.DaySummary(iob_u=-1.0),
 ])  # fmt: skip
-def test_what_cannot_be_is_not_shown(body: Any) -> None:
+def test_status_impossible_value(body: Any) -> None:
+    """An impossible value is not shown."""
     assert run((0, body)) == []
 
 
-def test_only_the_worn_pump_speaks() -> None:
+def test_status_of_active_pump_only() -> None:
+    """Only the active pump has a status."""
     assert run((0, DONE), (1, events.WearEnded())) == []
     assert run((0, DONE), (1, events.WearEnded()), (2, events.WearBegan()))[0].content["pump"]["iob"]["iob"] == 2.5

@@ -18,7 +18,8 @@ def run(*steps: tuple[float, Any], fold: IobFold | None = None) -> list[Document
     return keep_laws(fold or IobFold(), world, range(len(world)))
 
 
-def test_the_newest_iob_is_one_activity_and_a_device_status_that_lapses() -> None:
+def test_iob_documents() -> None:
+    """The newest insulin on board is one activity and a device status that lapses."""
     activity, status = run((0, end(1.5)), (5, events.DaySummary(iob_u=1.2275107)))
     assert activity.id == document_id("site", "iob", "activity")
     assert (activity.collection, activity.unique_slot, activity.ttl_s) == ("activity", "", None)
@@ -30,7 +31,8 @@ def test_the_newest_iob_is_one_activity_and_a_device_status_that_lapses() -> Non
     assert activity.at == status.at == NOON.replace(minute=5, microsecond=1000)
 
 
-def test_the_device_status_can_be_left_out() -> None:
+def test_iob_without_device_status() -> None:
+    """The device status can be left out."""
     assert [item.collection for item in run((0, end(1.5)), fold=IobFold(device_status=False))] == ["activity"]
 
 
@@ -44,32 +46,38 @@ def test_the_device_status_can_be_left_out() -> None:
         events.GlucoseFingerstick(iob_u=2.0),
     ],
 )
-def test_every_record_with_iob_counts(body: Any) -> None:
+def test_iob_of_every_record(body: Any) -> None:
+    """Every record with insulin on board counts."""
     assert run((0, end(1.0)), (1, body))[0].content["iob"] == 2.0
 
 
-def test_a_record_that_does_not_say_it_changes_nothing() -> None:
+def test_iob_not_in_record() -> None:
+    """A record without insulin on board changes nothing."""
     assert run((0, end(1.0)), (1, events.BolusRequested(bolus_id=8, part=2)))[0].content["iob"] == 1.0
     assert run((0, end(None))) == []
 
 
-def test_zero_is_an_amount() -> None:
+def test_iob_zero() -> None:
+    """Zero is an amount."""
     assert run((0, end(0)))[1].content["pump"]["iob"] == {"iob": 0.0, "bolusiob": 0.0}
 
 
 @pytest.mark.parametrize("iob", [-0.1, 100.1, float("nan"), float("inf")])
-def test_an_impossible_amount_is_shown_and_the_last_good_one_stays(iob: float) -> None:
+def test_iob_impossible(iob: float) -> None:
+    """An impossible amount is reported, and the last good one stays."""
     problem, activity, _ = run((0, end(1.0)), (1, end(iob)))
     assert problem.problem is not None
     assert activity.content["iob"] == 1.0
 
 
-def test_only_the_worn_pump_speaks() -> None:
+def test_iob_of_active_pump_only() -> None:
+    """Only the active pump's insulin on board counts."""
     off, on = events.WearEnded(), events.WearBegan()
     assert run((0, end(1.0)), (1, off)) == []
     assert run((0, off), (1, end(1.0)), (2, on))[0].content["iob"] == 1.0
 
 
-def test_a_clock_that_stood_in_the_future_does_not_stop_it() -> None:
+def test_iob_after_future_clock() -> None:
+    """A clock that was in the future does not stop it."""
     world = [event(end(1.0), 86_400, 1), event(end(2.0), 0, 2)]
     assert keep_laws(IobFold(), world)[0].content["iob"] == 2.0

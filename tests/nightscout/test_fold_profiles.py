@@ -53,7 +53,8 @@ def run(*world: Event) -> list[Document]:
     return keep_laws(ProfilesFold(zone="Europe/Berlin"), world, range(len(world)))
 
 
-def test_the_pumps_profiles_are_one_store() -> None:
+def test_profiles_one_store() -> None:
+    """The pump's profiles are one store."""
     (document,) = run(captured(DETAILS))
     assert document.collection == "profile"
     assert document.content["defaultProfile"] == "Weekend"
@@ -70,21 +71,24 @@ def test_the_pumps_profiles_are_one_store() -> None:
     assert document.content["store"]["Weekend"]["dia"] == "5.167"
 
 
-def test_the_newest_settings_count() -> None:
+def test_profiles_newest_settings() -> None:
+    """The newest settings count."""
     newer = copy.deepcopy(DETAILS)
     newer["profiles"]["activeIdp"] = 0
     (document,) = run(captured(DETAILS), captured(newer, 3600))
     assert document.content["defaultProfile"] == "Weekday"
 
 
-def test_segments_under_their_older_name_are_understood() -> None:
+def test_profiles_older_segment_name() -> None:
+    """Segments under their older name are understood."""
     older = copy.deepcopy(DETAILS)
     for profile in older["profiles"]["profile"]:
         profile["tDependentSegs"] = profile.pop("timeDependentSegments")
     assert run(captured(older))[0].content["store"] == run(captured(DETAILS))[0].content["store"]
 
 
-def test_without_alerts_the_pumps_target_is_both_ends() -> None:
+def test_profiles_target_without_alerts() -> None:
+    """Without alerts the pump's target is both ends of the range."""
     off = copy.deepcopy(DETAILS)
     off["cgmSettings"]["lowGlucoseAlertEnabled"] = False
     weekday = run(captured(off))[0].content["store"]["Weekday"]
@@ -116,9 +120,8 @@ def _first(details: dict[str, Any]) -> Any:
         (lambda d: d["profiles"]["profile"][1].update(name="Weekday"), "called"),
     ],
 )
-def test_a_profile_that_could_make_wrong_doses_is_set_aside_with_the_reason(
-    harm: Callable[[dict[str, Any]], object], reason: str
-) -> None:
+def test_profiles_unsafe(harm: Callable[[dict[str, Any]], object], reason: str) -> None:
+    """A profile that could make wrong doses is set aside with the reason."""
     harmed = copy.deepcopy(DETAILS)
     harm(harmed)
     (document,) = run(captured(harmed))
@@ -126,5 +129,6 @@ def test_a_profile_that_could_make_wrong_doses_is_set_aside_with_the_reason(
     assert reason in document.problem
 
 
-def test_only_the_worn_pumps_profiles_count() -> None:
+def test_profiles_of_active_pump_only() -> None:
+    """Only the active pump's profiles count."""
     assert run(captured(DETAILS), event(events.WearEnded(), 60, None)) == []

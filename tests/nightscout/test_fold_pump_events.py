@@ -34,7 +34,8 @@ def shown(documents: list[Document]) -> list[tuple[float, str, float | None]]:
 # --- fills and suspensions --------------------------------------------------------------------------------------------
 
 
-def test_the_three_fills_of_one_change_are_three_different_things() -> None:
+def test_fills_three_kinds() -> None:
+    """The three fills of one change are three different things."""
     documents = run(
         fills_fold(),
         (0, events.CartridgeFilled(volume_u=180, measured_u=0.0)),
@@ -50,13 +51,15 @@ def test_the_three_fills_of_one_change_are_three_different_things() -> None:
     assert documents[0].content["pump"] == {"serial": "90556643", "events": [1000]}
 
 
-def test_the_kind_of_each_fill_can_be_chosen_or_left_out() -> None:
+def test_fills_option() -> None:
+    """The kind of each fill can be chosen or left out."""
     fold = fills_fold(cannula="Cannula Change", cartridge="", tubing="off")
     world = ((0.0, events.CartridgeFilled(volume_u=180)), (1.0, events.TubingFilled()), (2.0, events.CannulaFilled()))
     assert [item.unique_slot for item in run(fold, *world)] == ["Cannula Change"]
 
 
-def test_a_fill_that_was_broken_off_is_no_new_site() -> None:
+def test_fill_broken_off() -> None:
+    """A fill that was interrupted is no new site."""
     (document,) = run(fills_fold(), (0, events.CannulaFilled(prime_u=0.1, status="user_aborted")))
     assert (document.unique_slot, document.content["notes"]) == (
         "Note",
@@ -65,7 +68,8 @@ def test_a_fill_that_was_broken_off_is_no_new_site() -> None:
 
 
 @pytest.mark.parametrize("volume", [None, 0, 0.0])
-def test_a_cartridge_without_an_amount_is_still_a_new_cartridge(volume: float | None) -> None:
+def test_cartridge_without_amount(volume: float | None) -> None:
+    """A cartridge without an amount is still a new cartridge."""
     (document,) = run(fills_fold(), (0, events.CartridgeFilled(volume_u=volume)))
     assert document.unique_slot == "Insulin Change"
     assert "insulinVolume" not in document.content
@@ -73,14 +77,16 @@ def test_a_cartridge_without_an_amount_is_still_a_new_cartridge(volume: float | 
     assert document.content["insulinVolume"] == 95.5
 
 
-def test_an_impossible_volume_is_shown_and_the_change_is_kept() -> None:
+def test_cartridge_impossible_volume() -> None:
+    """An impossible volume is reported, and the change is kept."""
     change, problem = run(fills_fold(), (0, events.CartridgeFilled(volume_u=10_595)))
     assert change.problem is None
     assert "insulinVolume" not in change.content
     assert problem.problem == "cartridge volume in U of 10595 is not possible"
 
 
-def test_suspensions_are_notes_with_their_reason() -> None:
+def test_suspension_notes() -> None:
+    """Suspensions are notes with their reason."""
     world = [
         (float(minute), events.PumpingSuspended(reason=reason))
         for minute, reason in enumerate(["user", "alarm", "malfunction", "plgs", "9"])
@@ -105,34 +111,40 @@ def mode(name: str, action: str | None = None) -> events.ModeChanged:
 ALIVE = events.BasalDelivered(rate_u_per_h=1.0)
 
 
-def test_sleep_has_its_true_length() -> None:
+def test_sleep_length() -> None:
+    """Sleep has its true length."""
     assert shown(run(ModesFold(), (0, mode("sleep")), (5, ALIVE), (480, mode("normal")))) == [(0, "Sleep", 480)]
 
 
-def test_a_mode_that_goes_on_reaches_the_pumps_last_word() -> None:
+def test_mode_running() -> None:
+    """A running mode reaches to the pump's last record."""
     assert shown(run(ModesFold(), (0, mode("exercise")), (5, ALIVE), (35, ALIVE))) == [(0, "Exercise", 35)]
     assert run(ModesFold(), (0, mode("exercise"))) == []
 
 
-def test_exercise_during_sleep_splits_it() -> None:
+def test_exercise_splits_sleep() -> None:
+    """Exercise during sleep splits it."""
     world = ((0, mode("sleep")), (60, mode("exercise")), (90, mode("sleep", "stop_exercise")), (480, mode("normal")))
     assert shown(run(ModesFold(), *world)) == [(0, "Sleep", 60), (60, "Exercise", 30), (90, "Sleep", 390)]
 
 
 @pytest.mark.parametrize("name", ["sleep", "exercise"])
-def test_stop_all_ends_both(name: str) -> None:
+def test_mode_stop_all(name: str) -> None:
+    """The command "stop all" ends both modes."""
     documents = run(ModesFold(), (0, mode(name)), (60, mode("normal", "stop_all")), (70, ALIVE))
     assert [item.content["duration"] for item in documents] == [60]
 
 
-def test_a_start_without_a_stop_ends_at_the_next_change() -> None:
+def test_mode_without_stop() -> None:
+    """A start without a stop ends at the next change."""
     assert shown(run(ModesFold(), (0, mode("sleep")), (500, mode("exercise")), (530, mode("normal")))) == [
         (0, "Sleep", 500),
         (500, "Exercise", 30),
     ]
 
 
-def test_a_repeated_start_goes_on() -> None:
+def test_mode_repeated_start() -> None:
+    """A repeated start continues the mode."""
     assert shown(run(ModesFold(), (0, mode("sleep")), (10, mode("sleep")), (20, mode("normal")))) == [(0, "Sleep", 20)]
 
 
@@ -162,16 +174,19 @@ def test_a_later_change_shows_that_the_mode_went_on(name: str) -> None:
     assert shown(found) == [(0, "Sleep", 90 if name == "normal" else 100)]
 
 
-def test_other_modes_and_stops_without_start_write_nothing() -> None:
+def test_mode_other_or_without_start() -> None:
+    """Other modes and stops without a start write nothing."""
     assert run(ModesFold(), (0, mode("normal")), (1, mode("eating_soon")), (30, mode("normal")), (31, ALIVE)) == []
 
 
-def test_the_running_mode_keeps_its_identity_when_it_ends() -> None:
+def test_mode_identity() -> None:
+    """A running mode keeps its identity when it ends."""
     start, alive, end = timeline((0, mode("sleep")), (5, ALIVE), (10, mode("normal")))
     assert keep_laws(ModesFold(), [start, alive])[0].id == keep_laws(ModesFold(), [start, alive, end])[0].id
 
 
-def test_control_modes_are_notes() -> None:
+def test_control_mode_notes() -> None:
+    """Control modes are notes."""
     (document,) = run(control_notes, (0, events.ControlChanged(control="pining")))
     assert document.content["notes"] == "Control: closed loop, waiting for sensor readings"
 
@@ -183,7 +198,8 @@ def alarm(number: int, name: str) -> events.AlarmRaised:
     return events.AlarmRaised(alarm_id=number, name=name)
 
 
-def test_alarms_are_notes_and_reminders_to_resume_are_not() -> None:
+def test_alarm_notes() -> None:
+    """Alarms are notes; reminders to resume are not."""
     documents = run(
         AlarmsFold(),
         (0, alarm(2, "occlusion")),
@@ -207,7 +223,8 @@ def test_alarms_are_notes_and_reminders_to_resume_are_not() -> None:
         ("malfunction", events.MalfunctionRaised(malfunction_id=7, name="display")),
     ],
 )
-def test_chosen_alarms_are_also_announced_for_three_hours(listed: str, raised: Any) -> None:
+def test_alarm_announcement(listed: str, raised: Any) -> None:
+    """Chosen alarms are also announced, for three hours."""
     note, announcement = run(AlarmsFold(announce=(listed,)), (0, raised))
     assert (note.unique_slot, note.ttl_s) == ("Note", None)
     assert (announcement.unique_slot, announcement.ttl_s) == ("Announcement", 3 * 3600)
@@ -231,7 +248,8 @@ OTHER_CLEARED = events.AlarmCleared(alarm_id=8, name="empty_cartridge")
         ([(181, alarm(61, "61"))], []),
     ],
 )
-def test_an_alarm_that_was_cleared_or_is_old_is_not_announced(later: list[Any], announced: list[str]) -> None:
+def test_alarm_cleared_or_old(later: list[Any], announced: list[str]) -> None:
+    """An alarm that was cleared or is old is not announced."""
     documents = run(AlarmsFold(announce=("occlusion",)), (0, OCCLUSION), *later)
     assert [item.content["notes"] for item in documents if item.unique_slot == "Announcement"] == announced
     raised = 1 + sum(isinstance(body, events.AlarmRaised) for _, body in later)
@@ -239,7 +257,8 @@ def test_an_alarm_that_was_cleared_or_is_old_is_not_announced(later: list[Any], 
 
 
 @pytest.mark.parametrize("listed", ["occlusion_2", "cartridge", "", "6", "malfunction_displayed"])
-def test_alarms_that_were_not_chosen_are_not_announced(listed: str) -> None:
+def test_alarm_not_chosen(listed: str) -> None:
+    """Alarms that were not chosen are not announced."""
     documents = run(
         AlarmsFold(announce=(listed,)),
         (0, alarm(2, "occlusion")),
@@ -250,7 +269,8 @@ def test_alarms_that_were_not_chosen_are_not_announced(listed: str) -> None:
     assert {item.unique_slot for item in documents} == {"Note"}
 
 
-def test_alerts_and_sensor_alerts_are_notes() -> None:
+def test_alert_notes() -> None:
+    """Alerts and sensor alerts are notes."""
     (document,) = run(alert_notes, (0, events.AlertRaised(alert_id=2, name="usb_connection")))
     assert document.content["notes"] == "Alert: usb connection"
     (document,) = run(sensor_alert_notes, (0, events.SensorAlertRaised(alert_id=11, name="11", sensor="dexcom_g7")))
@@ -268,7 +288,8 @@ STOP = events.SensorStopped(sensor="dexcom_g7", session_age_s=890_598, reason="5
 DAY = 1440.0
 
 
-def test_a_session_is_one_start_and_one_stop() -> None:
+def test_session_start_and_stop() -> None:
+    """A sensor session is one start and one stop."""
     documents = run(
         SensorsFold(), (0, STOP), (0.3, join(3042, "72")), (10 * DAY, STOP), (10 * DAY + 60, join(248, "117"))
     )
@@ -276,7 +297,8 @@ def test_a_session_is_one_start_and_one_stop() -> None:
     assert documents[1].content["notes"] == "Dexcom G7"
 
 
-def test_joining_again_in_mid_session_is_no_start() -> None:
+def test_session_joined_again() -> None:
+    """Joining again in the middle of a session is no start."""
     documents = run(SensorsFold(), (0, join(300, "72")), (3 * DAY, join(300 + 3 * 86_400 + 40, "72")))
     assert len(documents) == 1
     documents = run(SensorsFold(), (0, join(300)), (3 * DAY, join(300 + 3 * 86_400 + 40)))
@@ -285,27 +307,32 @@ def test_joining_again_in_mid_session_is_no_start() -> None:
     assert len(run(SensorsFold(), (0, STOP), (1, join(None, "72")), (3 * DAY, join(None, "72")))) == 2
 
 
-def test_joining_a_session_that_began_before_the_data_is_no_start() -> None:
+def test_session_before_the_data() -> None:
+    """Joining a session that began before the data is no start."""
     assert run(SensorsFold(), (0, join(768_646, sensor="dexcom_g6"))) == []
 
 
-def test_a_new_sensor_with_the_same_signature_is_a_start() -> None:
+def test_session_same_signature() -> None:
+    """A new sensor with the same signature is a start."""
     documents = run(SensorsFold(), (0, join(300, "72")), (10 * DAY, STOP), (10 * DAY + 30, join(250, "72")))
     assert [item.unique_slot for item in documents] == ["Sensor Start", "Sensor Stop", "Sensor Start"]
 
 
-def test_a_signature_says_nothing_after_a_stop() -> None:
+def test_session_signature_after_stop() -> None:
+    """A signature says nothing after a stop."""
     documents = run(SensorsFold(), (0, join(300, "72")), (10 * DAY, STOP), (10 * DAY + 30, join(None, "72")))
     assert [item.unique_slot for item in documents] == ["Sensor Start", "Sensor Stop", "Sensor Start"]
 
 
-def test_a_new_sensor_is_a_start_without_a_stop_and_however_late_it_was_joined() -> None:
+def test_session_without_stop() -> None:
+    """A new sensor is a start without a stop, however late it was joined."""
     documents = run(SensorsFold(), (0, join(300, "72")), (12 * DAY, join(2 * 86_400, "73")))
     assert [item.unique_slot for item in documents] == ["Sensor Start", "Sensor Start"]
     assert documents[1].content["notes"] == "Dexcom G7; begun 48 h before"
 
 
-def test_start_and_join_of_one_session_are_one_start() -> None:
+def test_session_start_and_join() -> None:
+    """Start and join of one session are one start."""
     started = events.SensorStarted(sensor="dexcom_g6", session_age_s=82)
     documents = run(
         SensorsFold(), (0, started), (5, join(385, sensor="dexcom_g6")), (60, join(3690, sensor="dexcom_g6"))
@@ -326,12 +353,15 @@ def test_carbs_without_insulin() -> None:
     assert run(carbs_fold(), (0, events.CarbsEntered(carbs_g=65_535)))[0].problem is not None
 
 
-def test_milliseconds_keep_documents_of_one_second_apart() -> None:
+def test_same_second_documents() -> None:
+    """Milliseconds keep documents of one second apart."""
     documents = keep_laws(AlarmsFold(), [event(alarm(2, "occlusion"), 0, seq) for seq in (999, 1000, 1001)])
     assert [item.at - NOON for item in documents] == [timedelta(milliseconds=ms) for ms in (999, 0, 1)]
 
 
-def test_the_options_choose_the_folds() -> None:
+def test_options_choose_folds() -> None:
+    """The options choose the folds."""
+
     def names(folds: Any) -> list[str]:
         assert len({fold.name for fold in folds}) == len(folds)
         return [fold.name for fold in folds]

@@ -39,7 +39,8 @@ def bad(site: StubSite, *, token: str | None = None) -> list[CheckResult]:
 
 
 @pytest.mark.parametrize("version", ["15.0.6", "15.0.7"])
-def test_a_site_in_order_is_told_with_version_units_and_rights(site: StubSite, version: str) -> None:
+def test_check_good_site(site: StubSite, version: str) -> None:
+    """A good site is reported with version, units and rights."""
     site.version = version
     found = findings(site)
     assert all(finding.good and finding.remedy is None for finding in found)
@@ -50,14 +51,16 @@ def test_a_site_in_order_is_told_with_version_units_and_rights(site: StubSite, v
         assert site.receiver_key[collection] == []
 
 
-def test_nothing_of_the_check_can_be_seen_in_between(site: StubSite) -> None:
+def test_check_leaves_no_trace(site: StubSite) -> None:
+    """Nothing of the check can be seen while it runs."""
     findings(site)
     posted = [request.raw.decode() for request in site.asked("POST")]
     assert len(posted) == 3
     assert all('"created_at":"2001-02-03T04:05:06.000Z"' in body for body in posted)
 
 
-def test_what_an_earlier_check_left_is_removed_and_what_others_hold_is_not(site: StubSite) -> None:
+def test_check_removes_earlier_trial(site: StubSite) -> None:
+    """A document that an earlier check left is removed; other programs' documents are not."""
     stamp = "2001-02-03T04:05:06.000Z"
     site.add("treatments", created_at=stamp, eventType="Note", identifier=document_id("check", "treatments"))
     other = site.add("treatments", created_at="2001-02-03T04:05:07.000Z", eventType="Note", notes="a person's")
@@ -65,8 +68,11 @@ def test_what_an_earlier_check_left_is_removed_and_what_others_hold_is_not(site:
     assert site.receiver_key["treatments"] == [other]
 
 
-def test_a_site_that_takes_small_requests_only_is_told(site: StubSite) -> None:
-    """As large as a full batch of treatments; nothing of it stays."""
+def test_check_small_requests_only(site: StubSite) -> None:
+    """A site that takes small requests only is reported.
+
+    As large as a full batch of treatments; nothing of it stays.
+    """
     for fault in (Fault(status=413), Fault(status=503), Fault(broken="before"), Fault(broken="after")):
         site.judge = lambda request, fault=fault: fault if len(request.raw) > 100_000 else None
         (finding,) = bad(site)
@@ -78,14 +84,16 @@ def test_a_site_that_takes_small_requests_only_is_told(site: StubSite) -> None:
     assert "sent uncompressed" in "\n".join(finding.what for finding in findings(site))
 
 
-def test_the_trial_is_as_large_as_a_full_batch_plain_and_compressed(site: StubSite) -> None:
+def test_check_trial_size(site: StubSite) -> None:
+    """The trial is as large as a full batch, plain and compressed."""
     findings(site)
     largest = max(site.asked("POST"), key=lambda request: len(request.raw))
     assert 120_000 < len(largest.raw) < 250_000
     assert 15_000 < int(largest.headers["Content-Length"]) < 60_000
 
 
-def test_a_site_that_keeps_no_identifier_of_ours_is_cleaned_by_its_own_names(site: StubSite) -> None:
+def test_check_cleans_by_site_id(site: StubSite) -> None:
+    """A site that keeps no identifier of ours is cleaned by its own ids."""
     site._store = lambda collection, document: (  # type: ignore[method-assign]
         site.add(collection, **{name: value for name, value in document.items() if name != "identifier"})
     )
@@ -93,7 +101,8 @@ def test_a_site_that_keeps_no_identifier_of_ours_is_cleaned_by_its_own_names(sit
     assert all(site.receiver_key[collection] == [] for collection in COLLECTIONS)
 
 
-def test_a_wrong_secret_is_shown_once(site: StubSite) -> None:
+def test_check_wrong_secret_once(site: StubSite) -> None:
+    """A wrong secret is sent once."""
     site.accepts = lambda key: False
     (finding,) = bad(site)
     assert "refused the secret" in finding.what
@@ -105,7 +114,8 @@ def test_a_wrong_secret_is_shown_once(site: StubSite) -> None:
     ("secret", "told"),
     [("0123456789abcdef0123456789abcdef01234567", "SHA-1"), ("site\u2013secret-1234", "word processor")],
 )
-def test_what_may_be_wrong_with_a_refused_secret_is_told(site: StubSite, secret: str, told: str) -> None:
+def test_check_explains_refused_secret(site: StubSite, secret: str, told: str) -> None:
+    """The message says what may be wrong with a refused secret."""
     site.accepts = lambda key: False
     options = NightscoutOptions(url=site.url, api_secret=Secret(secret))
     client = Sites().client_of(
@@ -119,7 +129,8 @@ def test_what_may_be_wrong_with_a_refused_secret_is_told(site: StubSite, secret:
     client.close()
 
 
-def test_a_wrong_secret_on_a_site_that_everybody_may_read_is_found_by_writing(site: StubSite) -> None:
+def test_check_wrong_secret_on_public_site(site: StubSite) -> None:
+    """A wrong secret on a site that everybody may read is found by writing."""
     site.allows = lambda method, collection: method == "GET"
     (finding,) = bad(site)
     assert "treatments: may not create" in finding.what
@@ -128,7 +139,8 @@ def test_a_wrong_secret_on_a_site_that_everybody_may_read_is_found_by_writing(si
 
 
 @pytest.mark.parametrize(("method", "right"), [("GET", "read"), ("POST", "create"), ("DELETE", "delete")])
-def test_a_token_that_lacks_a_right_is_told_which(site: StubSite, method: str, right: str) -> None:
+def test_check_token_lacks_right(site: StubSite, method: str, right: str) -> None:
+    """The message names the right that a token lacks."""
     site.allows = lambda asked, collection: (asked, collection) != (method, "activity")
     (finding,) = bad(site, token="pump-0123456789abcdef")
     assert f"activity: may not {right}" in finding.what
@@ -137,7 +149,8 @@ def test_a_token_that_lacks_a_right_is_told_which(site: StubSite, method: str, r
     assert len(findings(site, token="pump-0123456789abcdef")) == 4
 
 
-def test_missing_careportal_is_told(site: StubSite) -> None:
+def test_check_missing_careportal(site: StubSite) -> None:
+    """A missing careportal is reported."""
     site.enabled.remove("careportal")
     site.fail("POST", "", Fault(status=404), times=3)
     first, *others = bad(site)
@@ -146,42 +159,48 @@ def test_missing_careportal_is_told(site: StubSite) -> None:
     assert len(others) == 3
 
 
-def test_a_document_that_vanishes_is_told(site: StubSite) -> None:
+def test_check_document_vanishes(site: StubSite) -> None:
+    """A document that vanishes is reported."""
     site.forgets = lambda document: "activityType" in document
     (finding,) = bad(site)
     assert "activity" in finding.what
     assert "document is missing" in finding.what
 
 
-def test_the_document_is_removed_when_the_answer_was_lost(site: StubSite) -> None:
+def test_check_lost_answer(site: StubSite) -> None:
+    """The document is removed even if the answer was lost."""
     site.fail("POST", "treatments", Fault(broken="after"))
     (finding,) = bad(site)
     assert "may remain" not in finding.what
     assert site.receiver_key["treatments"] == []
 
 
-def test_a_document_that_cannot_be_removed_is_named(site: StubSite) -> None:
+def test_check_cannot_remove(site: StubSite) -> None:
+    """A document that cannot be removed is named."""
     site.fail("DELETE", "treatments", Fault(status=500), times=2)
     (finding,) = bad(site)
     assert "2001-02-03T04:05:06.000Z, may remain there" in finding.what
 
 
 @pytest.mark.parametrize(("minutes_off", "words"), [(10, "600 s behind"), (-10, "600 s ahead of")])
-def test_a_clock_that_is_off_is_told(site: StubSite, minutes_off: int, words: str) -> None:
+def test_check_clock_off(site: StubSite, minutes_off: int, words: str) -> None:
+    """A clock that is off is reported."""
     site.date = (NOW + timedelta(minutes=minutes_off)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     (finding,) = bad(site)
     assert words in finding.what
     assert "timedatectl" in (finding.remedy or "")
 
 
-def test_a_site_that_does_not_answer_is_one_finding(site: StubSite) -> None:
+def test_check_no_answer(site: StubSite) -> None:
+    """A site that does not answer is one finding."""
     site.fail("GET", "status", Fault(status=502))
     (finding,) = findings(site)
     assert not finding.good
     assert site.url in (finding.remedy or "")
 
 
-def test_an_unencrypted_or_unverified_connection_is_told() -> None:
+def test_check_unsafe_connection() -> None:
+    """An unencrypted or unverified connection is reported."""
     clock = FakeClock(NOW)
     for url, verify_tls, words in (
         ("http://site.invalid/", True, "not encrypted"),

@@ -67,7 +67,8 @@ def held(place: AnySite) -> dict[str, tuple[str, int]]:
     return by_identifier
 
 
-def test_readings_arrive_once_change_move_and_go(place: AnySite, readings: NightscoutReceiver) -> None:
+def test_readings_life(place: AnySite, readings: NightscoutReceiver) -> None:
+    """Readings arrive once, change, move and are deleted."""
     times = [LONG_AGO + timedelta(minutes=5 * number) for number in range(30)]
     stored = taken(readings.deliver([reading(number, at) for number, at in enumerate(times)]))
     assert len(held(place)) == 30
@@ -90,7 +91,8 @@ def test_readings_arrive_once_change_move_and_go(place: AnySite, readings: Night
     assert place.documents("entries") == []
 
 
-def test_an_entry_has_its_time_as_a_number_and_as_a_text(place: AnySite, readings: NightscoutReceiver) -> None:
+def test_entry_time_formats(place: AnySite, readings: NightscoutReceiver) -> None:
+    """An entry has its time as a number and as text."""
     taken(readings.deliver([reading(1, LONG_AGO)]))
     (entry,) = place.documents("entries")
     assert (entry["date"], entry["dateString"], entry["sysTime"]) == (
@@ -98,7 +100,8 @@ def test_an_entry_has_its_time_as_a_number_and_as_a_text(place: AnySite, reading
     )  # fmt: skip
 
 
-def test_a_survey_tells_what_differs(place: AnySite, readings: NightscoutReceiver) -> None:
+def test_survey_differences(place: AnySite, readings: NightscoutReceiver) -> None:
+    """A survey says what differs."""
     right, wrong = reading(1, LONG_AGO), reading(2, LONG_AGO + timedelta(minutes=5))
     taken(readings.deliver([right, wrong]))
     found = {copy.document_id: copy for copy in readings.survey(LONG_AGO, LONG_AGO + timedelta(hours=1))}
@@ -111,7 +114,8 @@ def test_a_survey_tells_what_differs(place: AnySite, readings: NightscoutReceive
     assert (contrast.field, contrast.ours, contrast.theirs) == ("sgv", 99, 120)
 
 
-def test_a_site_with_an_uploader_of_its_own_waits_for_the_user(place: AnySite, readings: NightscoutReceiver) -> None:
+def test_other_uploader_waits(place: AnySite, readings: NightscoutReceiver) -> None:
+    """A site with another uploader waits for the user."""
     span = LONG_AGO, LONG_AGO + timedelta(hours=1)
     taken(readings.deliver([reading(1, LONG_AGO)]))
     assert readings.inspect(*span) is None
@@ -123,9 +127,8 @@ def test_a_site_with_an_uploader_of_its_own_waits_for_the_user(place: AnySite, r
     assert "adopt nightscout-cgm --skip" in hold.remedy
 
 
-def test_an_older_bridges_readings_are_told_and_removed_and_no_one_elses(
-    place: AnySite, readings: NightscoutReceiver
-) -> None:
+def test_older_bridges_readings(place: AnySite, readings: NightscoutReceiver) -> None:
+    """An older bridge's readings are recognised and removed, and no one else's."""
     span = LONG_AGO, LONG_AGO + timedelta(hours=1)
     older = {"type": "sgv", "device": "Pump (tconnectsync)", "dateString": "2025-03-31T01:00:20+0000"}
     someones = {"type": "sgv", "sgv": 101, "device": "another uploader", "dateString": "2025-03-31T01:30:00.000Z"}
@@ -152,7 +155,8 @@ def test_an_older_bridges_readings_are_told_and_removed_and_no_one_elses(
     assert "--skip" in hold.remedy
 
 
-def test_check_tries_the_rights_to_entries_and_leaves_nothing(place: AnySite, readings: NightscoutReceiver) -> None:
+def test_check_entries_rights(place: AnySite, readings: NightscoutReceiver) -> None:
+    """The check tries the rights to entries and leaves nothing."""
     assert "entries: may create, read and delete" in [finding.what for finding in readings.check() if finding.good]
     assert place.documents("entries") == []
 
@@ -175,7 +179,8 @@ def settings(store: Mapping[str, Any], active: str, at: datetime = LONG_AGO) -> 
 
 
 @pytest.mark.parametrize("mode", ["add", "replace"])
-def test_only_a_difference_is_written_and_foreign_profiles_stay(place: AnySite, mode: str) -> None:
+def test_profile_written_if_different(place: AnySite, mode: str) -> None:
+    """A profile is written only if it differs, and foreign profiles stay."""
     receiver = receiver_at(place, "nightscout-profiles", "profile", mode=mode)
     theirs = {"Mine": profile("0.5")}
     receiver.client.create("profile", [
@@ -200,7 +205,8 @@ def test_only_a_difference_is_written_and_foreign_profiles_stay(place: AnySite, 
     receiver.close()
 
 
-def test_a_profile_that_was_made_by_hand_meanwhile_does_not_hide_the_pumps(place: AnySite) -> None:
+def test_profile_made_by_hand(place: AnySite) -> None:
+    """A profile that was made by hand meanwhile does not hide the pump's."""
     receiver = receiver_at(place, "nightscout-profiles", "profile")
     receiver.client.create("profile", [{"defaultProfile": "X", "store": {}, "startDate": "2025-06-01T00:00:00.000Z"}])
     taken(receiver.deliver([settings({"Day": profile("1")}, "Day")]))
@@ -210,7 +216,8 @@ def test_a_profile_that_was_made_by_hand_meanwhile_does_not_hide_the_pumps(place
     receiver.close()
 
 
-def test_a_site_in_mmol_gets_mmol() -> None:
+def test_profile_in_mmol() -> None:
+    """A site in mmol/L gets mmol/L."""
     document = settings({"Day": profile("1")}, "Day").document
     assert document is not None
     plan = plan_profile(None, {**document.content, "created_at": "2025-03-31T01:00:00.000Z"}, mode="add", units="mmol")
@@ -223,7 +230,8 @@ def test_a_site_in_mmol_gets_mmol() -> None:
     assert (day["units"], plan.document["units"]) == ("mmol", "mmol")
 
 
-def test_nothing_is_taken_back_because_a_site_without_a_profile_shows_nothing(place: AnySite) -> None:
+def test_profile_not_withdrawn(place: AnySite) -> None:
+    """A profile is not withdrawn, because a site without one shows nothing."""
     receiver = receiver_at(place, "nightscout-profiles", "profile")
     taken(receiver.deliver([settings({"Day": profile("1")}, "Day")]))
     gone = Delivery(document_id=document_id("site", "profiles"), collection="profile", document=None, receiver_key="{}")
@@ -232,7 +240,8 @@ def test_nothing_is_taken_back_because_a_site_without_a_profile_shows_nothing(pl
     receiver.close()
 
 
-def test_null_is_no_answer_to_a_changed_profile() -> None:
+def test_profile_null_answer() -> None:
+    """``null`` is no answer to a changed profile."""
     with SimulatedNightscout() as place:
         receiver = receiver_at(place, "nightscout-profiles", "profile", mode="replace")
         taken(receiver.deliver([settings({"Day": profile("1")}, "Day")]))

@@ -71,7 +71,8 @@ def held(site: StubSite, collection: str = "treatments") -> dict[str, tuple[str,
     return {item["identifier"]: (item["created_at"], item) for item in documents}
 
 
-def test_it_is_a_receiver(receiver: NightscoutReceiver, site: StubSite) -> None:
+def test_implements_receiver(receiver: NightscoutReceiver, site: StubSite) -> None:
+    """It implements the receiver protocol."""
     promised: Receiver = receiver
     assert promised.address == site.url
     assert promised.batch_size == 500
@@ -81,9 +82,8 @@ def test_it_is_a_receiver(receiver: NightscoutReceiver, site: StubSite) -> None:
 # --- putting --------------------------------------------------------------------------------------------------------
 
 
-def test_a_document_is_stored_with_its_time_identity_author_and_sink(
-    site: StubSite, receiver: NightscoutReceiver
-) -> None:
+def test_stored_fields(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A document is stored with its time, identity, author and sink."""
     at = datetime(2026, 3, 1, 13, 0, 0, 987654, tzinfo=timezone(timedelta(hours=1)))
     (stored,) = taken(receiver.deliver([put("a", at, notes="n", _id="x", created_at="y", identifier="z")]))
     (document,) = site.receiver_key["treatments"]
@@ -102,9 +102,8 @@ def test_a_document_is_stored_with_its_time_identity_author_and_sink(
 
 
 @pytest.mark.parametrize("collection", ["treatments", "activity", "devicestatus"])
-def test_what_it_says_it_would_send_is_what_arrives(
-    site: StubSite, receiver: NightscoutReceiver, collection: str
-) -> None:
+def test_preview_equals_sent(site: StubSite, receiver: NightscoutReceiver, collection: str) -> None:
+    """What it says it would send is what arrives."""
     delivery = put("a", minutes(0), collection=collection, notes="n", _id="x", glucose=100)
     assert delivery.document is not None
     said = rendered(receiver, delivery.document)
@@ -115,7 +114,8 @@ def test_what_it_says_it_would_send_is_what_arrives(
 
 
 @both
-def test_a_batch_is_one_request_and_twice_is_once(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+def test_batch_is_one_request(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    """A batch is one request, and sending it twice stores it once."""
     site.version = version
     batch = [put(number, minutes(-5 * number)) for number in range(500)]
     taken(receiver.deliver(batch))
@@ -137,9 +137,8 @@ def test_a_batch_is_one_request_and_twice_is_once(site: StubSite, receiver: Nigh
         put("a", collection="food", what="bread"),
     ],
 )
-def test_what_the_site_would_mangle_is_refused_and_the_rest_goes_on(
-    site: StubSite, receiver: NightscoutReceiver, delivery: Delivery
-) -> None:
+def test_unstorable_document_refused(site: StubSite, receiver: NightscoutReceiver, delivery: Delivery) -> None:
+    """A document that the site would change is refused; the rest is sent."""
     refused, good = receiver.deliver([delivery, put("b")])
     assert isinstance(refused, Refused)
     assert isinstance(good, Accepted)
@@ -148,16 +147,16 @@ def test_what_the_site_would_mangle_is_refused_and_the_rest_goes_on(
     assert rendered(receiver, delivery.document) == refused
 
 
-def test_a_document_that_the_answer_does_not_name_is_postponed(site: StubSite, receiver: NightscoutReceiver) -> None:
+def test_document_not_in_answer(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A document that the answer does not name is postponed."""
     site.forgets = lambda document: document["insulin"] == 2.0
     first, second = receiver.deliver([put("a"), put("b", minutes(1), insulin=2.0)])
     assert isinstance(first, Accepted)
     assert isinstance(second, Postponed)
 
 
-def test_two_documents_that_an_older_site_cannot_tell_apart_are_not_both_called_taken(
-    site: StubSite, receiver: NightscoutReceiver
-) -> None:
+def test_same_key_on_older_site(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """Two documents that an older site cannot tell apart do not both count as taken."""
     site.version = OLD
     first, second = receiver.deliver([put("a"), put("b")])
     assert isinstance(first, Accepted)
@@ -169,7 +168,8 @@ def test_two_documents_that_an_older_site_cannot_tell_apart_are_not_both_called_
 
 
 @both
-def test_a_moved_document_leaves_no_copy_behind(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+def test_move_leaves_no_copy(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    """A moved document leaves no copy behind."""
     site.version = version
     (stored,) = taken(receiver.deliver([put("a")]))
     (again,) = taken(receiver.deliver([put("a", minutes(60), stored=stored, eventType="Meal Bolus")]))
@@ -178,9 +178,8 @@ def test_a_moved_document_leaves_no_copy_behind(site: StubSite, receiver: Nights
 
 
 @both
-def test_documents_that_move_to_each_others_places_all_arrive(
-    site: StubSite, receiver: NightscoutReceiver, version: str
-) -> None:
+def test_move_to_each_others_places(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    """Documents that move to each other's places all arrive."""
     site.version = version
     stored = taken(receiver.deliver([put(number, minutes(5 * number)) for number in range(40)]))
     moved = [put(number, minutes(5 * number + 5), stored=stored[number]) for number in range(40)]
@@ -191,13 +190,15 @@ def test_documents_that_move_to_each_others_places_all_arrive(
     assert len(held(site)) == len(site.receiver_key["treatments"]) == 40
 
 
-def test_a_newer_site_moves_in_place(site: StubSite, receiver: NightscoutReceiver) -> None:
+def test_move_on_newer_site(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A newer site moves a document in place."""
     (stored,) = taken(receiver.deliver([put("a")]))
     taken(receiver.deliver([put("a", minutes(60), stored=stored)]))
     assert site.asked("DELETE") == []
 
 
-def test_an_older_site_loses_the_old_copy_before_it_gets_the_new(site: StubSite, receiver: NightscoutReceiver) -> None:
+def test_move_on_older_site(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """On an older site the old copy is deleted before the new one is sent."""
     site.version = OLD
     (stored,) = taken(receiver.deliver([put("a")]))
     site.requests.clear()
@@ -206,9 +207,8 @@ def test_an_older_site_loses_the_old_copy_before_it_gets_the_new(site: StubSite,
 
 
 @pytest.mark.parametrize("unkeyed", [False, True])
-def test_a_document_from_before_the_sites_upgrade_moves_without_doubling(
-    site: StubSite, receiver: NightscoutReceiver, clock: FakeClock, unkeyed: bool
-) -> None:
+def test_move_after_site_upgrade(site: StubSite, receiver: NightscoutReceiver, clock: FakeClock, unkeyed: bool) -> None:
+    """A document from before the site's upgrade moves without doubling."""
     site.version = OLD
     (stored,) = taken(receiver.deliver([put("a")]))
     site.version, site.old_copies_are_unkeyed = NEW, unkeyed
@@ -218,9 +218,8 @@ def test_a_document_from_before_the_sites_upgrade_moves_without_doubling(
 
 
 @both
-def test_what_is_taken_back_is_deleted_by_the_id_that_was_read_with_our_identifier(
-    site: StubSite, receiver: NightscoutReceiver, version: str
-) -> None:
+def test_withdraw_by_read_id(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    """A withdrawal deletes by the id that was read together with our identifier."""
     site.version = version
     (stored,) = taken(receiver.deliver([put("a")]))
     mongo_id = site.receiver_key["treatments"][0]["_id"]
@@ -232,7 +231,8 @@ def test_what_is_taken_back_is_deleted_by_the_id_that_was_read_with_our_identifi
 
 
 @both
-def test_look_alikes_of_others_are_never_deleted(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+def test_withdraw_spares_look_alikes(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    """Look-alikes of other programs are never deleted."""
     site.version = version
     same = {"created_at": created_at_text(minutes(0)), "eventType": "Bolus", "insulin": 1.0}
     site.add("treatments", **same)
@@ -246,9 +246,10 @@ def test_look_alikes_of_others_are_never_deleted(site: StubSite, receiver: Night
     assert site.asked("DELETE") == []
 
 
-def test_a_site_whose_filter_does_not_work_loses_nothing_of_others(
+def test_withdraw_with_broken_filter(
     site: StubSite, receiver: NightscoutReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A site whose filter does not work loses nothing of other programs."""
     site.add("treatments", created_at=created_at_text(minutes(0)), eventType="Bolus", identifier="someone's")
     monkeypatch.setattr(site, "_meets", lambda *_: True)
     taken(receiver.deliver([take_back("a", '{"created_at":"2026-03-01T12:00:00.123Z","eventType":"Bolus"}')]))
@@ -256,9 +257,8 @@ def test_a_site_whose_filter_does_not_work_loses_nothing_of_others(
 
 
 @both
-def test_a_copy_that_someone_moved_a_little_is_still_found(
-    site: StubSite, receiver: NightscoutReceiver, version: str
-) -> None:
+def test_withdraw_moved_copy(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    """A copy that someone moved a little is still found."""
     site.version = version
     (stored,) = taken(receiver.deliver([put("a")]))
     site.receiver_key["treatments"][0]["created_at"] = created_at_text(minutes(45))
@@ -266,16 +266,18 @@ def test_a_copy_that_someone_moved_a_little_is_still_found(
     assert site.receiver_key["treatments"] == []
 
 
-def test_when_nothing_is_known_of_a_copy_all_times_are_searched(site: StubSite, receiver: NightscoutReceiver) -> None:
+def test_withdraw_searches_all_times(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """If nothing is known of a copy, all times are searched."""
     taken(receiver.deliver([put("a", minutes(-900 * 1440))]))
     taken(receiver.deliver([take_back("a", None, unsure=True)]))
     assert site.receiver_key["treatments"] == []
 
 
 @both
-def test_scattered_documents_are_asked_for_one_by_one_and_dense_ones_by_their_days(
+def test_lookup_scattered_or_dense(
     site: StubSite, receiver: NightscoutReceiver, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Scattered documents are looked up one by one, dense ones by their days."""
     site.version = version
     monkeypatch.setattr(reading, "PAGE", 50)
     dense = [put(number, minutes(5 * number)) for number in range(200)]
@@ -296,9 +298,8 @@ def test_scattered_documents_are_asked_for_one_by_one_and_dense_ones_by_their_da
 
 @both
 @pytest.mark.parametrize("broken", ["before", "after"])
-def test_a_lost_answer_neither_loses_nor_doubles(
-    site: StubSite, receiver: NightscoutReceiver, version: str, broken: str
-) -> None:
+def test_lost_answer(site: StubSite, receiver: NightscoutReceiver, version: str, broken: str) -> None:
+    """A lost answer neither loses nor doubles."""
     site.version = version
     batch = [put(number, minutes(number)) for number in range(20)]
     site.fail("POST", "treatments", Fault(broken=broken))
@@ -310,10 +311,11 @@ def test_a_lost_answer_neither_loses_nor_doubles(
 
 
 @both
-def test_a_copy_under_a_key_that_nobody_remembers_is_found(
-    site: StubSite, receiver: NightscoutReceiver, version: str
-) -> None:
-    """Stored at one time, moved with a lost answer, and moved on before that was tried again."""
+def test_lost_answer_forgotten_key(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    """A copy under a key that nobody remembers is found.
+
+    Stored at one time, moved with a lost answer, and moved on before that was tried again.
+    """
     site.version = version
     (stored,) = taken(receiver.deliver([put("a")]))
     site.fail("POST", "treatments", Fault(broken="after"))
@@ -324,9 +326,8 @@ def test_a_copy_under_a_key_that_nobody_remembers_is_found(
 
 
 @both
-def test_copies_that_two_connections_doubled_become_one(
-    site: StubSite, receiver: NightscoutReceiver, version: str
-) -> None:
+def test_doubled_copies_become_one(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    """Copies that two connections doubled become one."""
     site.version = version
     taken(receiver.deliver([put("a")]))
     site.receiver_key["treatments"].append({**site.receiver_key["treatments"][0], "_id": "f" * 24})
@@ -334,9 +335,8 @@ def test_copies_that_two_connections_doubled_become_one(
     assert held(site)[document_id("test", "a")][1]["insulin"] == 2.0
 
 
-def test_an_array_that_fails_on_a_healthy_site_is_rejected_so_that_it_is_halved(
-    site: StubSite, receiver: NightscoutReceiver
-) -> None:
+def test_failing_batch_on_healthy_site(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A batch that fails on a healthy site is rejected, so that it is halved."""
     site.culprit = lambda document: document["insulin"] == 9.0
     batch = [put("a"), put("b", minutes(1), insulin=9.0), put("c", minutes(2))]
     for part in (batch, batch[1:2]):
@@ -347,9 +347,8 @@ def test_an_array_that_fails_on_a_healthy_site_is_rejected_so_that_it_is_halved(
     assert len(held(site)) == 2
 
 
-def test_a_failing_array_on_a_site_whose_database_is_down_is_tried_again_later(
-    site: StubSite, receiver: NightscoutReceiver
-) -> None:
+def test_failing_batch_database_down(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A batch that fails while the site's database is down is retried later."""
     site.fail("POST", "treatments", Fault(status=500))
     site.fail("GET", "treatments", Fault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
@@ -357,9 +356,8 @@ def test_a_failing_array_on_a_site_whose_database_is_down_is_tried_again_later(
     assert told.value.in_doubt, "what stood before the culprit may be stored"
 
 
-def test_a_document_whose_old_copy_is_gone_is_unsure_whatever_became_of_the_new_one(
-    site: StubSite, receiver: NightscoutReceiver
-) -> None:
+def test_old_copy_gone_in_doubt(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A document whose old copy is gone is in doubt, whatever became of the new one."""
     site.version = "15.0.6"
     (stored,) = taken(receiver.deliver([put("a")]))
     site.fail("POST", "treatments", Fault(status=429))
@@ -369,28 +367,30 @@ def test_a_document_whose_old_copy_is_gone_is_unsure_whatever_became_of_the_new_
     assert told.value.in_doubt
 
 
-def test_a_single_failure_that_passes_rejects_nothing(site: StubSite, receiver: NightscoutReceiver) -> None:
+def test_passing_failure(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A single failure that passes rejects nothing."""
     site.fail("POST", "treatments", Fault(status=500))
     taken(receiver.deliver([put("a")]))
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_a_gateway_that_fails_rejects_nothing(site: StubSite, receiver: NightscoutReceiver, status: int) -> None:
+def test_gateway_failure(site: StubSite, receiver: NightscoutReceiver, status: int) -> None:
+    """A gateway that fails rejects nothing."""
     site.fail("POST", "treatments", Fault(status=status))
     with pytest.raises(Retryable):
         receiver.deliver([put("a")])
     assert len(site.asked("GET", "treatments")) == 0
 
 
-def test_too_large_a_batch_is_rejected_so_that_it_is_halved(site: StubSite, receiver: NightscoutReceiver) -> None:
+def test_batch_too_large(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A batch that is too large is rejected, so that it is halved."""
     site.fail("POST", "treatments", Fault(status=413))
     with pytest.raises(Rejected, match="too large"):
         receiver.deliver([put("a"), put("b", minutes(1))])
 
 
-def test_a_failed_read_before_a_withdrawal_deletes_and_forgets_nothing(
-    site: StubSite, receiver: NightscoutReceiver
-) -> None:
+def test_failed_read_before_withdrawal(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A failed read before a withdrawal deletes and forgets nothing."""
     (stored,) = taken(receiver.deliver([put("a")]))
     site.fail("GET", "treatments", Fault(status=200, body=b"null"))
     with pytest.raises(Retryable):
@@ -399,9 +399,10 @@ def test_a_failed_read_before_a_withdrawal_deletes_and_forgets_nothing(
 
 
 @both
-def test_a_slow_site_gets_its_work_in_several_calls(
+def test_slow_site(
     site: StubSite, clock: FakeClock, receiver: NightscoutReceiver, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A slow site gets its work in several calls."""
     site.version = version
     todo: dict[int, Delivery] = {
         number: take_back(number, text)
@@ -434,9 +435,8 @@ def iob(value: float, at: datetime = START, **more: Any) -> Delivery:
 
 
 @both
-def test_the_activity_stays_one_object_whatever_happened_before(
-    site: StubSite, receiver: NightscoutReceiver, version: str
-) -> None:
+def test_activity_stays_one(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    """The activity stays one object, whatever happened before."""
     site.version = version
     stranger = site.add("activity", activityType="tconnect_iob", iob=9.0, created_at=created_at_text(minutes(-9000)))
     (stored,) = taken(receiver.deliver([iob(1.0, minutes(-10000))]))
@@ -449,16 +449,16 @@ def test_the_activity_stays_one_object_whatever_happened_before(
     assert [item["iob"] for _, item in held(site, "activity").values()] == [4.0]
 
 
-def test_an_activity_that_is_current_is_not_written_again(site: StubSite, receiver: NightscoutReceiver) -> None:
+def test_activity_current(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A current activity is not written again."""
     taken(receiver.deliver([iob(1.0)]))
     taken(receiver.deliver([iob(1.0, unsure=True)]))
     assert len(site.asked("POST")) == 1
 
 
 @pytest.mark.parametrize("broken", ["before", "after"])
-def test_a_devicestatus_whose_answer_was_lost_is_looked_for_before_it_is_sent_again(
-    site: StubSite, receiver: NightscoutReceiver, broken: str
-) -> None:
+def test_device_status_lost_answer(site: StubSite, receiver: NightscoutReceiver, broken: str) -> None:
+    """A device status whose answer was lost is looked up before it is sent again."""
     status = {"collection": "devicestatus", "device": "pump", "pump": {"iob": {"iob": 1.5, "bolusiob": 1.5}}}
     site.fail("POST", "devicestatus", Fault(broken=broken))
     with pytest.raises(Retryable) as told:
@@ -469,9 +469,8 @@ def test_a_devicestatus_whose_answer_was_lost_is_looked_for_before_it_is_sent_ag
 
 
 @both
-def test_a_failure_after_something_was_posted_says_that_it_may_be_there(
-    site: StubSite, receiver: NightscoutReceiver, version: str
-) -> None:
+def test_failure_after_post_in_doubt(site: StubSite, receiver: NightscoutReceiver, version: str) -> None:
+    """A failure after a post says that the document may be there."""
     site.version = version
     site.fail("GET", "activity", Fault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
@@ -483,23 +482,22 @@ def test_a_failure_after_something_was_posted_says_that_it_may_be_there(
     assert not told.value.in_doubt
 
 
-def test_a_failure_to_look_at_what_was_put_says_that_it_may_be_there(
-    site: StubSite, receiver: NightscoutReceiver
-) -> None:
+def test_failure_after_put_in_doubt(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A failure to look at what was put says that it may be there."""
     site.fail("GET", "treatments", Fault(status=200, body=b"null"))
     with pytest.raises(Retryable) as told:
         receiver.deliver([put("a"), put("b", minutes(1), unsure=True)])
     assert told.value.in_doubt
 
 
-def test_a_fresh_devicestatus_costs_one_request(site: StubSite, receiver: NightscoutReceiver) -> None:
+def test_device_status_one_request(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A new device status costs one request."""
     taken(receiver.deliver([put("d", collection="devicestatus", pump={})]))
     assert [request.method for request in site.requests] == ["POST"]
 
 
-def test_once_something_is_posted_twice_a_failure_calls_all_unsure(
-    site: StubSite, receiver: NightscoutReceiver
-) -> None:
+def test_failure_after_second_post_in_doubt(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """If something was posted twice, a failure leaves all of it in doubt."""
     batch = [put(name, minutes(number), collection="devicestatus", pump={}) for number, name in enumerate("ab")]
     site.faults = [("POST", "devicestatus", Fault()), ("POST", "devicestatus", Fault(status=429))]
     with pytest.raises(Retryable) as told:
@@ -514,9 +512,8 @@ def test_once_something_is_posted_twice_a_failure_calls_all_unsure(
 
 
 @pytest.mark.parametrize("collection", ["activity", "devicestatus"])
-def test_one_bad_document_without_a_key_is_refused_alone(
-    site: StubSite, receiver: NightscoutReceiver, collection: str
-) -> None:
+def test_keyless_bad_document(site: StubSite, receiver: NightscoutReceiver, collection: str) -> None:
+    """One bad document without a key is refused alone."""
     site.culprit = lambda document: document["value"] == 1
     bad, good = receiver.deliver([put(value, collection=collection, value=value) for value in (1, 2)])
     assert isinstance(bad, Refused)
@@ -525,9 +522,8 @@ def test_one_bad_document_without_a_key_is_refused_alone(
 
 
 @pytest.mark.parametrize("collection", ["activity", "devicestatus"])
-def test_documents_without_a_key_are_replaced_and_taken_back(
-    site: StubSite, receiver: NightscoutReceiver, collection: str
-) -> None:
+def test_keyless_documents(site: StubSite, receiver: NightscoutReceiver, collection: str) -> None:
+    """Documents without a key are replaced and withdrawn."""
     (stored,) = taken(receiver.deliver([put("x", collection=collection, value=1)]))
     (stored,) = taken(receiver.deliver([put("x", minutes(3), collection=collection, value=2, stored=stored)]))
     assert [item["value"] for _, item in held(site, collection).values()] == [2]
@@ -535,7 +531,8 @@ def test_documents_without_a_key_are_replaced_and_taken_back(
     assert site.receiver_key[collection] == []
 
 
-def test_a_refused_secret_stops_at_once(site: StubSite, receiver: NightscoutReceiver) -> None:
+def test_refused_secret_stops(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A refused secret stops at once."""
     site.accepts = lambda key: False
     with pytest.raises(CredentialsRefused):
         receiver.deliver([put("a"), iob(1.0)])
@@ -543,9 +540,8 @@ def test_a_refused_secret_stops_at_once(site: StubSite, receiver: NightscoutRece
 
 
 @pytest.mark.parametrize(("method", "right"), [("POST", "create"), ("GET", "read")])
-def test_a_token_without_one_right_stops_the_sink_that_needs_it_and_no_other(
-    site: StubSite, clock: FakeClock, method: str, right: str
-) -> None:
+def test_token_lacks_one_right(site: StubSite, clock: FakeClock, method: str, right: str) -> None:
+    """A token that lacks one right stops the sink that needs it and no other."""
     site.allows = lambda asked, collection: (asked, collection) != (method, "activity")
     in_use = {"treatments": [SINK], "activity": ["nightscout-iob"], "devicestatus": ["nightscout-iob"]}
     key = header_of(None, Secret("pump-0123456789abcdef"))
@@ -562,7 +558,8 @@ def test_a_token_without_one_right_stops_the_sink_that_needs_it_and_no_other(
     client.close()
 
 
-def test_a_wrong_secret_is_shown_to_no_other_collection_either(site: StubSite, receiver: NightscoutReceiver) -> None:
+def test_refused_secret_not_sent_again(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A refused secret is not sent to another collection either."""
     site.accepts = lambda key: False
     for delivery in (put("a"), iob(1.0)):
         with pytest.raises(CredentialsRefused):
@@ -573,9 +570,8 @@ def test_a_wrong_secret_is_shown_to_no_other_collection_either(site: StubSite, r
 # --- what is there already ------------------------------------------------------------------------------------------
 
 
-def test_a_site_with_an_older_bridges_treatments_waits_for_the_user(
-    site: StubSite, receiver: NightscoutReceiver
-) -> None:
+def test_older_bridges_treatments_wait(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """A site with an older bridge's treatments waits for the user."""
     first, last = minutes(-2 * 1440), minutes(0)
     site.add("treatments", created_at=created_at_text(minutes(-9 * 1440)), eventType="Bolus", pump_event_id="1")
     site.add("treatments", created_at=created_at_text(minutes(-5)), eventType="Note", enteredBy="a person")
@@ -591,21 +587,24 @@ def test_a_site_with_an_older_bridges_treatments_waits_for_the_user(
     assert f"`tconnectsync adopt {SINK} --skip` to keep both" in hold.remedy
 
 
-def test_our_own_treatments_hold_nothing_up(site: StubSite, receiver: NightscoutReceiver) -> None:
+def test_own_treatments_do_not_wait(site: StubSite, receiver: NightscoutReceiver) -> None:
+    """Our own treatments hold nothing up."""
     taken(receiver.deliver([put("a")]))
     assert receiver.inspect(minutes(-1440), minutes(1440)) is None
 
 
-def test_a_sink_that_writes_no_treatments_does_not_look_for_them(site: StubSite, clock: FakeClock) -> None:
+def test_sink_without_treatments(site: StubSite, clock: FakeClock) -> None:
+    """A sink that writes no treatments does not look for them."""
     client = NightscoutClient(url=site.url, key=header_of(Secret(SECRET), None), clock=clock)
     receiver = NightscoutReceiver(client, sink="nightscout-iob", collections=("activity",))
     assert receiver.inspect(minutes(-1440), minutes(0)) is None
     assert site.requests == []
 
 
-def test_everything_of_this_sink_is_read_back_and_nothing_else(
+def test_read_back_of_this_sink(
     site: StubSite, receiver: NightscoutReceiver, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Everything of this sink is read back, and nothing else."""
     monkeypatch.setattr(reading, "PAGE", 20)
     stored = taken(receiver.deliver([put(number, minutes(-number)) for number in range(70)]))
     same_time = taken(receiver.deliver([put(f"same {number}", minutes(-30)) for number in range(50)]))
@@ -643,9 +642,10 @@ _FAULTS = {
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rounds=rounds, version=st.sampled_from([OLD, NEW]))
-def test_whatever_fails_on_the_way_the_site_ends_up_with_what_is_wanted_once(
+def test_any_failure_ends_right(
     site: StubSite, rounds: list[tuple[dict[int, tuple[int, str] | None], str, int, str]], version: str
 ) -> None:
+    """Whatever fails on the way, the site ends up with the desired documents once."""
     site.version, site.faults = version, []
     stranger = {"_id": "e" * 24, "created_at": created_at_text(minutes(1)), "eventType": "Announcement"}
     site.receiver_key["treatments"] = [dict(stranger)]

@@ -34,7 +34,8 @@ def ours(site: Site, collection: str = "treatments") -> dict[str, str]:
     return by_identifier
 
 
-def test_a_history_arrives_once_moves_and_goes(site: Site, receiver: NightscoutReceiver) -> None:
+def test_real_history(site: Site, receiver: NightscoutReceiver) -> None:
+    """A history arrives once, moves and is deleted."""
     times = [LONG_AGO + timedelta(minutes=5 * number) for number in range(400)]
     basal = {"eventType": "Temp Basal", "absolute": 0, "rate": 0, "duration": 5.0833, "insulin": None}
     batch = [put(number, at, **basal) for number, at in enumerate(times)]
@@ -56,7 +57,8 @@ def test_a_history_arrives_once_moves_and_goes(site: Site, receiver: NightscoutR
     assert site.documents("treatments") == []
 
 
-def test_what_others_wrote_at_the_same_time_stays(site: Site, receiver: NightscoutReceiver) -> None:
+def test_real_others_documents_stay(site: Site, receiver: NightscoutReceiver) -> None:
+    """Documents that others wrote at the same time stay."""
     theirs = {
         "created_at": created_at_text(LONG_AGO),
         "eventType": "Note",
@@ -69,7 +71,8 @@ def test_what_others_wrote_at_the_same_time_stays(site: Site, receiver: Nightsco
     assert [item["notes"] for item in site.documents("treatments")] == ["a person's"]
 
 
-def test_one_activity_and_one_devicestatus_each(site: Site, receiver: NightscoutReceiver) -> None:
+def test_real_activity_and_device_status(site: Site, receiver: NightscoutReceiver) -> None:
+    """There is one activity and one device status each."""
     stored = None
     for value in (1, 2, 3):
         at = LONG_AGO + timedelta(minutes=value)
@@ -81,12 +84,14 @@ def test_one_activity_and_one_devicestatus_each(site: Site, receiver: Nightscout
         assert [item["pump"]["iob"]["iob"] for item in site.documents("devicestatus")] == [value]
 
 
-def test_check_finds_it_good_and_leaves_nothing(site: Site, receiver: NightscoutReceiver) -> None:
+def test_real_check(site: Site, receiver: NightscoutReceiver) -> None:
+    """The check finds the site good and leaves nothing."""
     assert [finding for finding in receiver.check() if not finding.good] == []
     assert all(site.documents(collection) == [] for collection in COLLECTIONS)
 
 
-def test_a_wrong_secret_is_found_although_everybody_may_read(site: Site) -> None:
+def test_real_wrong_secret(site: Site) -> None:
+    """A wrong secret is found although everybody may read."""
     client = NightscoutClient(url=site.url, key=header_of(Secret("not-the-secret"), None), clock=SystemClock())
     receiver = NightscoutReceiver(client, sink="nightscout-treatments", collections=COLLECTIONS)
     (bad,) = [finding for finding in receiver.check() if not finding.good]
@@ -94,7 +99,8 @@ def test_a_wrong_secret_is_found_although_everybody_may_read(site: Site) -> None
     assert "refused the secret" in bad.what
 
 
-def test_an_older_bridges_treatments_are_seen(site: Site, receiver: NightscoutReceiver) -> None:
+def test_real_older_bridge(site: Site, receiver: NightscoutReceiver) -> None:
+    """An older bridge's treatments are seen."""
     old = {"created_at": created_at_text(LONG_AGO), "eventType": "Bolus", "insulin": 1}
     assert receiver.inspect(LONG_AGO, LONG_AGO) is None
     site.ask("POST", "treatments", json={**old, "enteredBy": "Pump (tconnectsync)"}).raise_for_status()
@@ -106,8 +112,11 @@ def test_an_older_bridges_treatments_are_seen(site: Site, receiver: NightscoutRe
     assert receiver.inspect(LONG_AGO, LONG_AGO) == hold, "a note is no dose, and this sink's are doses"
 
 
-def test_a_second_name_of_the_identity_is_kept_and_changes_nothing(site: Site, receiver: NightscoutReceiver) -> None:
-    """Compatible sites that drop ``identifier`` know ``syncIdentifier``; the real one keeps both."""
+def test_real_sync_identifier(site: Site, receiver: NightscoutReceiver) -> None:
+    """A second name of the identity is kept and changes nothing.
+
+    Compatible sites that drop ``identifier`` know ``syncIdentifier``; the real one keeps both.
+    """
     (stored,) = taken(receiver.deliver([put("a", LONG_AGO)]))
     taken(receiver.deliver([put("a", LONG_AGO, stored=stored, insulin=2.0)]))
     (document,) = site.documents("treatments")

@@ -52,7 +52,8 @@ def ours(site: SimulatedNightscout, collection: str = "treatments") -> list[tupl
     )
 
 
-def test_a_basal_history_arrives_moves_and_goes(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+def test_simulated_basal_history(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    """A basal history arrives, moves and is deleted."""
     basal = {"eventType": "Temp Basal", "absolute": 0, "rate": 0, "duration": 5, "insulin": None}
     stored = taken(receiver.deliver([put(number, minutes(-5 * number), **basal) for number in range(300)]))
     assert len(ours(site)) == 300
@@ -69,9 +70,8 @@ def test_a_basal_history_arrives_moves_and_goes(site: SimulatedNightscout, recei
     assert site.overlaps == 0
 
 
-def test_a_lost_answer_neither_loses_nor_doubles_anywhere(
-    site: SimulatedNightscout, receiver: NightscoutReceiver
-) -> None:
+def test_simulated_lost_answer(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    """A lost answer neither loses nor doubles anywhere."""
     for collection in ("treatments", "activity", "devicestatus"):
         for when in ("before", "after"):
             site.fail(SiteFault(reset=when, method="POST", path=collection))
@@ -82,9 +82,8 @@ def test_a_lost_answer_neither_loses_nor_doubles_anywhere(
         assert [item["value"] for item in site.documents(collection)] == [2]
 
 
-def test_a_document_that_breaks_an_array_is_found_by_halving(
-    site: SimulatedNightscout, receiver: NightscoutReceiver
-) -> None:
+def test_simulated_culprit_found_by_halving(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    """A document that breaks a batch is found by halving."""
     site.refuses = lambda document: document.get("insulin") == 9.0
     batch = [put(number, minutes(number), insulin=9.0 if number == 5 else 1.0) for number in range(8)]
     refused, work = [], [batch]
@@ -101,7 +100,8 @@ def test_a_document_that_breaks_an_array_is_found_by_halving(
     assert len(ours(site)) == 7
 
 
-def test_a_database_that_is_down_rejects_nothing(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+def test_simulated_database_down(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    """A database that is down rejects nothing."""
     (stored,) = taken(receiver.deliver([put("a")]))
     site.database_down = True
     for delivery in (put("b", minutes(1)), put("c", collection="devicestatus", x=1), take_back("a", stored)):
@@ -112,7 +112,8 @@ def test_a_database_that_is_down_rejects_nothing(site: SimulatedNightscout, rece
     assert site.count("treatments") == 0
 
 
-def test_a_site_without_careportal_says_what_to_enable(receiver: NightscoutReceiver, site: SimulatedNightscout) -> None:
+def test_simulated_without_careportal(receiver: NightscoutReceiver, site: SimulatedNightscout) -> None:
+    """Without careportal, the message says what to enable."""
     site.careportal = False
     with pytest.raises(Retryable) as told:
         receiver.deliver([put("a")])
@@ -120,15 +121,15 @@ def test_a_site_without_careportal_says_what_to_enable(receiver: NightscoutRecei
     assert any("careportal is not enabled" in finding.what for finding in receiver.check())
 
 
-def test_check_finds_a_good_site_good_and_leaves_nothing(
-    site: SimulatedNightscout, receiver: NightscoutReceiver
-) -> None:
+def test_simulated_check(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    """The check finds a good site good and leaves nothing."""
     found = list(receiver.check())
     assert [finding for finding in found if not finding.good] == []
     assert [site.count(name) for name in ("treatments", "activity", "devicestatus")] == [0, 0, 0]
 
 
-def test_a_wrong_secret_is_tried_once(site: SimulatedNightscout) -> None:
+def test_simulated_wrong_secret(site: SimulatedNightscout) -> None:
+    """A wrong secret is tried once."""
     receiver = receiver_of(site, secret="not the secret")
     for _ in range(3):
         with pytest.raises(CredentialsRefused):
@@ -139,7 +140,8 @@ def test_a_wrong_secret_is_tried_once(site: SimulatedNightscout) -> None:
     assert len(bad) == 1
 
 
-def test_a_token_with_the_promised_rights_is_enough() -> None:
+def test_simulated_token_rights() -> None:
+    """A token with the documented rights is enough."""
     token = "pump-0123456789abcdef"
     rights = [
         f"api:{name}:{right}"
@@ -181,7 +183,8 @@ def test_an_unknown_token_is_refused_where_it_writes() -> None:
         receiver.close()
 
 
-def test_an_older_bridges_site_waits(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+def test_simulated_older_bridge(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    """A site of an older bridge waits."""
     assert receiver.inspect(minutes(-1440), minutes(0)) is None
     old = {"eventType": "Combo Bolus", "insulin": 1.0, "enteredBy": "Pump (tconnectsync)", "pump_event_id": "1,2,3"}
     site.put("treatments", {**old, "created_at": created_at_text(minutes(-30))})
@@ -190,13 +193,15 @@ def test_an_older_bridges_site_waits(site: SimulatedNightscout, receiver: Nights
     assert "1 treatment of" in hold.reason
 
 
-def test_everything_is_read_back_after_a_wiped_disk(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+def test_simulated_read_back(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    """Everything is read back after a wiped disk."""
     stored = taken(receiver.deliver([put(number, minutes(-number)) for number in range(30)]))
     found = list(receiver.read_back(minutes(-1440), minutes(0)))
     assert sorted(item.receiver_key for item in found) == sorted(stored)
 
 
-def test_an_impossible_time_never_becomes_now(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+def test_simulated_impossible_time(site: SimulatedNightscout, receiver: NightscoutReceiver) -> None:
+    """An impossible time never becomes "now"."""
     outcomes = receiver.deliver([put("a", datetime(3000, 1, 1, tzinfo=timezone.utc))])
     assert isinstance(outcomes[0], Refused)
     assert site.count("treatments") == 0
@@ -204,9 +209,10 @@ def test_an_impossible_time_never_becomes_now(site: SimulatedNightscout, receive
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rounds=rounds)
-def test_whatever_fails_a_real_servers_rules_end_in_what_is_wanted_once(
+def test_simulated_any_failure_ends_right(
     site: SimulatedNightscout, rounds: list[tuple[dict[int, tuple[int, str] | None], str, int, str]]
 ) -> None:
+    """Whatever fails, a real server's rules end in the desired documents once."""
     begun = site.rules.version
     site.drop("treatments")
     clock = FakeClock(NOW)

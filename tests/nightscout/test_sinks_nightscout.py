@@ -50,7 +50,8 @@ def receiver_of(sink: Sink) -> NightscoutReceiver:
 # --- hooks ----------------------------------------------------------------------------------------------------------
 
 
-def test_tconnectsync_sinks_brings_three_that_are_on_by_default_and_more() -> None:
+def test_hook_sinks() -> None:
+    """The hook brings three sinks that are on by default, and more."""
     found = tconnectsync_nightscout.tconnectsync_sinks()
     assert {spec.name: tuple(spec.features) for spec in found} == {
         "nightscout-treatments": ("BASAL", "BOLUS", "BOLUS_BG"),
@@ -63,7 +64,8 @@ def test_tconnectsync_sinks_brings_three_that_are_on_by_default_and_more() -> No
     assert [spec.default_enabled for spec in found] == [True] * 3 + [False] * 3
 
 
-def test_tconnectsync_sections_brings_the_table_they_share() -> None:
+def test_hook_sections() -> None:
+    """The hook brings the table that the sinks share."""
     (section,) = tconnectsync_nightscout.tconnectsync_sections()
     assert (section.name, section.options) == ("nightscout", NightscoutOptions)
 
@@ -71,7 +73,8 @@ def test_tconnectsync_sections_brings_the_table_they_share() -> None:
 # --- options --------------------------------------------------------------------------------------------------------
 
 
-def test_the_defaults_are_those_of_the_manual() -> None:
+def test_option_defaults() -> None:
+    """The defaults are those of the manual."""
     assert attrs.asdict(NightscoutOptions()) == {
         "url": None,
         "api_secret": None,
@@ -93,7 +96,8 @@ def test_the_defaults_are_those_of_the_manual() -> None:
     }
 
 
-def test_the_environment_and_credentials_have_the_promised_names() -> None:
+def test_option_environment_names() -> None:
+    """Environment and credentials have the documented names."""
     fields = attrs.fields_dict(NightscoutOptions)
     assert {name: field.metadata["env"] for name, field in fields.items()} == {
         "url": ("NS_URL",),
@@ -109,7 +113,8 @@ def test_the_environment_and_credentials_have_the_promised_names() -> None:
 @pytest.mark.parametrize(
     ("text", "verify"), [("true", False), ("1", False), ("YES", False), ("false", True), ("0", True)]
 )
-def test_skip_tls_verify_is_the_opposite_of_verify_tls(text: str, verify: bool) -> None:
+def test_option_skip_tls_verify(text: str, verify: bool) -> None:
+    """``skip_tls_verify`` is the opposite of ``verify_tls``."""
     parse = attrs.fields_dict(NightscoutOptions)["verify_tls"].metadata["parse_env"]
     assert parse(text) is verify
     with pytest.raises(ValueError, match="true or false"):
@@ -124,9 +129,8 @@ def test_skip_tls_verify_is_the_opposite_of_verify_tls(text: str, verify: bool) 
         (NightscoutOptions, "entered_by", "", "a text that is not empty"),
     ],
 )
-def test_a_value_that_cannot_be_is_told_with_what_was_expected(
-    options: type[Any], key: str, bad: object, expected: str
-) -> None:
+def test_option_impossible_value(options: type[Any], key: str, bad: object, expected: str) -> None:
+    """An impossible value is reported with what was expected."""
     field = attrs.fields_dict(options)[key]
     assert field.metadata["check"](bad) == expected
     assert field.metadata["check"](field.default) is None
@@ -150,9 +154,10 @@ def test_a_value_that_cannot_be_is_told_with_what_was_expected(
         (attrs.evolve(SITE, token=Secret("hush")), ["nightscout.api_secret: set together with nightscout.token"]),
     ],
 )
-def test_problems_name_the_key_and_the_variable_and_nothing_secret(
+def test_option_problem_without_secret(
     sinks: dict[str, SinkSpec], site: NightscoutOptions | None, sentences: list[str]
 ) -> None:
+    """Problems name the key and the variable, and no secret."""
     for spec in sinks.values():
         found = spec.problems(spec.options(), {} if site is None else {"nightscout": site})
         assert len(found) == len(sentences)
@@ -160,7 +165,8 @@ def test_problems_name_the_key_and_the_variable_and_nothing_secret(
         assert not any("hush" in text or SECRET in text for text in found)
 
 
-def test_what_is_missing_is_told_with_its_variable(sinks: dict[str, SinkSpec]) -> None:
+def test_option_missing(sinks: dict[str, SinkSpec]) -> None:
+    """A missing option is reported with its variable."""
     words = " ".join(sinks["nightscout-iob"].problems(IobOptions(), {}))
     assert "NS_URL" in words
     assert "NS_SECRET" in words
@@ -169,27 +175,31 @@ def test_what_is_missing_is_told_with_its_variable(sinks: dict[str, SinkSpec]) -
 # --- opening --------------------------------------------------------------------------------------------------------
 
 
-def test_all_sinks_of_a_process_share_one_client(sinks: dict[str, SinkSpec], context: Context) -> None:
+def test_sinks_share_client(sinks: dict[str, SinkSpec], context: Context) -> None:
+    """All sinks of a process share one client."""
     receivers = [receiver_of(opened(spec, context)) for spec in sinks.values()]
     assert len({id(receiver.client) for receiver in receivers}) == 1
     assert {receiver.address for receiver in receivers} == {"https://my-site.example/"}
     assert [receiver.sink for receiver in receivers] == list(sinks)
 
 
-def test_another_site_gets_another_client(sinks: dict[str, SinkSpec], context: Context, tmp_path: Path) -> None:
+def test_other_site_other_client(sinks: dict[str, SinkSpec], context: Context, tmp_path: Path) -> None:
+    """Another site gets another client."""
     spec = sinks["nightscout-treatments"]
     first = receiver_of(opened(spec, context))
     other = context_with(attrs.evolve(SITE, api_secret=Secret("another secret")), tmp_path)
     assert receiver_of(opened(spec, other)).client is not first.client
 
 
-def test_a_sink_uses_the_collections_that_its_options_ask_for(sinks: dict[str, SinkSpec], context: Context) -> None:
+def test_sink_collections(sinks: dict[str, SinkSpec], context: Context) -> None:
+    """A sink uses the collections that its options ask for."""
     spec = sinks["nightscout-iob"]
     assert receiver_of(opened(spec, context)).collections == ("activity", "devicestatus")
     assert receiver_of(opened(spec, context, IobOptions(device_status=False))).collections == ("activity",)
 
 
-def test_the_options_reach_the_folds(sinks: dict[str, SinkSpec], context: Context) -> None:
+def test_options_reach_folds(sinks: dict[str, SinkSpec], context: Context) -> None:
+    """The options reach the folds."""
     spec = sinks["nightscout-treatments"]
     everything = {fold.name for fold in opened(spec, context).folds}
     without_basal = {fold.name for fold in opened(spec, context, TreatmentsOptions(basal=False)).folds}
@@ -197,7 +207,8 @@ def test_the_options_reach_the_folds(sinks: dict[str, SinkSpec], context: Contex
     assert len({fold.name for fold in opened(sinks["nightscout-pump-events"], context).folds}) >= 5
 
 
-def test_the_fingerprint_follows_every_option_and_fold_version(sinks: dict[str, SinkSpec], context: Context) -> None:
+def test_fingerprint_of_options(sinks: dict[str, SinkSpec], context: Context) -> None:
+    """The fingerprint follows every option and fold version."""
     for name, changed in {
         "nightscout-treatments": [
             TreatmentsOptions(carbs="note"),
@@ -212,7 +223,9 @@ def test_the_fingerprint_follows_every_option_and_fold_version(sinks: dict[str, 
         assert opened(sinks[name], context).fingerprint == opened(sinks[name], context).fingerprint
 
 
-def test_the_fingerprint_follows_the_version_of_a_fold() -> None:
+def test_fingerprint_of_fold_version() -> None:
+    """The fingerprint follows the version of a fold."""
+
     @attrs.frozen
     class Fold:
         name: str
@@ -223,14 +236,14 @@ def test_the_fingerprint_follows_the_version_of_a_fold() -> None:
     assert fingerprint(folds, TreatmentsOptions()) != fingerprint(newer, TreatmentsOptions())
 
 
-def test_nothing_secret_shows_in_an_opened_sink(sinks: dict[str, SinkSpec], context: Context) -> None:
+def test_opened_sink_shows_no_secret(sinks: dict[str, SinkSpec], context: Context) -> None:
+    """No secret shows in an opened sink."""
     sink = opened(sinks["nightscout-treatments"], context)
     assert SECRET not in f"{sink!r} {context!r} {vars(receiver_of(sink))!r}"
 
 
-def test_check_covers_what_all_opened_sinks_use(
-    sinks: dict[str, SinkSpec], context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_covers_all_sinks(sinks: dict[str, SinkSpec], context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check covers what all opened sinks use."""
     asked: list[list[str]] = []
     monkeypatch.setattr(
         "tconnectsync_nightscout.delivery.receiver.check_site",
@@ -241,7 +254,9 @@ def test_check_covers_what_all_opened_sinks_use(
     assert asked == [["treatments", "activity", "devicestatus", "entries", "profile"]]
 
 
-def test_a_day_is_not_needed_to_open_a_sink(sinks: dict[str, SinkSpec], tmp_path: Path) -> None:
+def test_open_without_a_day(sinks: dict[str, SinkSpec], tmp_path: Path) -> None:
+    """No day is needed to open a sink."""
+
     def no_zone(day: dt.date) -> str:
         raise AssertionError(day)
 

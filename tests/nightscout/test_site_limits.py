@@ -97,9 +97,8 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("kind", FAULTS)
-def test_a_site_that_takes_small_requests_only_gets_everything(
-    site: StubSite, clock: FakeClock, outbox: Outbox, kind: str
-) -> None:
+def test_small_requests_only(site: StubSite, clock: FakeClock, outbox: Outbox, kind: str) -> None:
+    """A site that takes small requests only gets everything."""
     site.judge = over(SMALL, FAULTS[kind])
     fill(outbox)
     assert deliver(outbox, site, clock) <= 20
@@ -113,9 +112,8 @@ def test_a_site_that_takes_small_requests_only_gets_everything(
 
 
 @pytest.mark.parametrize("status", [400, 403, 406, 415, 422, 501])
-def test_what_is_refused_compressed_is_sent_plain_at_once_and_so_from_then_on(
-    site: StubSite, clock: FakeClock, outbox: Outbox, status: int
-) -> None:
+def test_compressed_refused(site: StubSite, clock: FakeClock, outbox: Outbox, status: int) -> None:
+    """A body that is refused compressed is sent plain at once, and so from then on."""
     site.judge = lambda request: Fault(status=status) if GZIP in request.headers else None
     fill(outbox)
     assert deliver(outbox, site, clock) == 1
@@ -127,7 +125,8 @@ def test_what_is_refused_compressed_is_sent_plain_at_once_and_so_from_then_on(
 
 
 @pytest.mark.parametrize("fault", [Fault(broken="before"), Fault(status=502)], ids=["reset", "502"])
-def test_what_breaks_compressed_is_tried_plain(site: StubSite, clock: FakeClock, outbox: Outbox, fault: Fault) -> None:
+def test_compressed_breaks(site: StubSite, clock: FakeClock, outbox: Outbox, fault: Fault) -> None:
+    """A body that breaks the connection compressed is tried plain."""
     site.judge = lambda request: fault if GZIP in request.headers else None
     fill(outbox)
     assert deliver(outbox, site, clock) <= 3
@@ -137,10 +136,11 @@ def test_what_breaks_compressed_is_tried_plain(site: StubSite, clock: FakeClock,
     assert sum(GZIP in request.headers for request in site.asked("POST")) == 1
 
 
-def test_after_an_outage_bodies_travel_compressed_where_plain_ones_are_too_large(
-    site: StubSite, clock: FakeClock, outbox: Outbox
-) -> None:
-    """What an outage taught about compression is unlearned when it does not hold."""
+def test_compression_after_outage(site: StubSite, clock: FakeClock, outbox: Outbox) -> None:
+    """After an outage, bodies are compressed if plain ones are too large.
+
+    What an outage taught about compression is unlearned when it does not hold.
+    """
     down = True
     site.judge = lambda request: (
         Fault(status=503) if down or (request.method == "POST" and wire_bytes(request) > LARGE) else None
@@ -163,9 +163,8 @@ FULL = b'{"status":500,"message":"Mongo Error","description":"you are over your 
 
 
 @pytest.mark.parametrize("collection", ["treatments", "activity", "devicestatus"])
-def test_a_full_database_that_has_room_again_goes_on_by_itself(
-    site: StubSite, clock: FakeClock, outbox: Outbox, collection: str
-) -> None:
+def test_full_database_resumes(site: StubSite, clock: FakeClock, outbox: Outbox, collection: str) -> None:
+    """A full database that has room again resumes without a command."""
     full = True
     site.judge = lambda request: Fault(status=500, body=FULL) if full and request.method == "POST" else None
     with outbox.transaction():
@@ -203,7 +202,8 @@ def test_a_full_database_that_has_room_again_goes_on_by_itself(
         ("text/plain", "\u00e9".encode() * 5000, "\u00e9" * LONGEST),
     ],
 )
-def test_the_sites_own_words_are_told(site: StubSite, clock: FakeClock, kind: str, body: bytes, expected: str) -> None:
+def test_sites_own_words(site: StubSite, clock: FakeClock, kind: str, body: bytes, expected: str) -> None:
+    """The site's own words are reported."""
     fault = Fault(status=503, body=body, headers={"Content-Type": kind})
     site.fail("POST", "treatments", fault)
     receiver = receiver_of(site, clock)
@@ -215,8 +215,11 @@ def test_the_sites_own_words_are_told(site: StubSite, clock: FakeClock, kind: st
     assert ('says "' in told.value.message) is bool(expected)
 
 
-def test_a_refusal_condemns_only_what_it_names_as_such(site: StubSite, clock: FakeClock) -> None:
-    """400 to a small plain body is the document's fault; 413 of the size."""
+def test_refusal_condemns_what_it_names(site: StubSite, clock: FakeClock) -> None:
+    """A refusal sets aside only the document that it is about.
+
+    400 to a small plain body is the document's fault; 413 of the size.
+    """
     receiver = receiver_of(site, clock)
     for status, narrow in ((400, False), (413, True)):
         site.fail("POST", "treatments", Fault(status=status))

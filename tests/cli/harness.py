@@ -101,10 +101,10 @@ class FakeApplication:
     def read_status(self, config: Any, *, clock: Any) -> dict[str, Any]:
         return self.status
 
-    def read_events(self, config: Any, *, clock: Any, left_out: Any, **wanted: Any) -> Iterator[dict[str, Any]]:
+    def read_events(self, config: Any, *, clock: Any, on_damage: Any, **wanted: Any) -> Iterator[dict[str, Any]]:
         self.asked.append(("events", wanted))
         for damage in self.damages:
-            left_out(damage)
+            on_damage(damage)
         yield from self.records
 
     def read_dead_letters(self, config: Any, sink: str | None = None) -> list[dict[str, Any]]:

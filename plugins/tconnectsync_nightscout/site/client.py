@@ -176,13 +176,7 @@ class NightscoutClient:
         if isinstance(answer, dict):  # from a compatible site: the one document, or none
             return [answer]
         if not isinstance(answer, list):
-            raise self._failed(
-                Retryable(
-                    f"{self.url} answered {_shape(answer)} to new {collection}: it is unknown what it stored",
-                    unsure=True,
-                    remedy=f"Open {self.url} in a browser. The documents are checked and retried later.",
-                )
-            )
+            raise self._unclear(f"{_shape(answer)} to new {collection}: it is unknown what it stored")
         return [item for item in answer if isinstance(item, dict)]
 
     def read_current_profile(self) -> dict[str, Any] | None:
@@ -200,13 +194,7 @@ class NightscoutClient:
             raise ValueError(f"not an _id made by the server: {document.get('_id')!r}")
         body = json.dumps(dict(document), allow_nan=False, separators=(",", ":")).encode()
         if self._request("PUT", collection, body=body, about=collection) is None:
-            raise self._failed(
-                Retryable(
-                    f"{self.url} answered `null` to a changed {collection}: it is unknown whether it was stored",
-                    unsure=True,
-                    remedy=f"Open {self.url} in a browser. The documents are checked and retried later.",
-                )
-            )
+            raise self._unclear(f"`null` to a changed {collection}: it is unknown whether it was stored")
 
     def delete(self, collection: str, mongo_id: str) -> None:
         """Delete one document by the server's ``_id``. A document that is already deleted is no error.
@@ -217,13 +205,7 @@ class NightscoutClient:
             raise ValueError(f"not an _id made by the server: {mongo_id!r}")
         answer = self._request("DELETE", f"{collection}/{mongo_id}", about=collection)
         if not isinstance(answer, dict):
-            raise self._failed(
-                Retryable(
-                    f"{self.url} answered {_shape(answer)} to deleting {collection}: it is unknown whether it was deleted",
-                    unsure=True,
-                    remedy=f"Open {self.url} in a browser. The documents are checked and retried later.",
-                )
-            )
+            raise self._unclear(f"{_shape(answer)} to deleting {collection}: it is unknown whether it was deleted")
 
     @property
     def is_refused(self) -> bool:
@@ -262,6 +244,11 @@ class NightscoutClient:
     def _failed(self, error: TconnectsyncError) -> TconnectsyncError:
         self._status = None
         return error
+
+    def _unclear(self, answered: str) -> TconnectsyncError:
+        """The error for a response that does not show whether the site was changed."""
+        remedy = f"Open {self.url} in a browser. The documents are checked and retried later."
+        return self._failed(Retryable(f"{self.url} answered {answered}", unsure=True, remedy=remedy))
 
     def _exchange(self, method: str, path: str, query: Find, body: bytes | None, about: str) -> Answer:
         url = f"{self.url}api/v1/{path}"

@@ -1,4 +1,4 @@
-"""Whether bodies travel compressed: not to a site that refuses a compressed one and takes the same plain."""
+"""Decide whether request bodies are compressed: not if a site refuses a compressed body and accepts it plain."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ import attrs
 
 COMPRESS_FROM = 8192
 REFUSED = frozenset({400, 403, 406, 411, 415, 422, 501})
-"""Statuses that refuse a request before it is carried out: the same body is sent plain at once."""
+"""Statuses that refuse a request before it is executed: the same body is sent plain at once."""
 PLAIN, DOUBT = "plain", "doubt"
 
 
 @attrs.define
 class Compression:
-    """What is known of one site. ``memory`` and :meth:`recall` carry it over a restart."""
+    """What is known about one site. ``memory`` and :meth:`recall` keep it over a restart."""
 
     plain: bool = False
-    """The site refused a compressed body, and took a plain one."""
+    """The site refused a compressed body, and accepted a plain one."""
     _doubt: bool = False
-    """The last compressed body got no answer, or that of a gateway: the next one is sent plain, to see whether that passes."""
+    """The last compressed body got no response, or a gateway's: the next one is sent plain as a test."""
 
     @property
     def memory(self) -> str:
-        """As text."""
+        """The state as text."""
         return PLAIN if self.plain else DOUBT if self._doubt else ""
 
     def recall(self, memory: Sequence[str]) -> None:
-        """What was learned before, word by word."""
+        """Restore the state from the words of ``memory``."""
         self.plain = self.plain or PLAIN in memory
         self._doubt = self._doubt or DOUBT in memory
 
     def compressed(self, body: bytes) -> bytes | None:
-        """The body as it travels, None if it is to travel as it is."""
+        """Return the compressed body; None if it is to be sent as it is."""
         if self.plain or self._doubt or len(body) < COMPRESS_FROM:
             return None
         return gzip.compress(body, compresslevel=6, mtime=0)
 
     def failed(self, body: bytes) -> None:
-        """A request with this body got no good answer: the next one travels the other way."""
+        """A request with this body failed: try the other way next."""
         if len(body) >= COMPRESS_FROM:
             self.plain, self._doubt = False, not (self.plain or self._doubt)
 
     def passed_plain(self, body: bytes, *, after_refusal: bool = False) -> None:
-        """A plain body of this size was taken."""
+        """The site accepted this plain body."""
         if len(body) >= COMPRESS_FROM and (self._doubt or after_refusal):
             self.plain, self._doubt = True, False

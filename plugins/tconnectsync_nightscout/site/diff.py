@@ -1,4 +1,4 @@
-"""Whether a stored copy says what our document says: servers add fields, drop empty ones, and write times in their own way."""
+"""Compare a stored copy with our document. Servers add fields, drop empty ones, and format times their own way."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from tconnectsync_nightscout.site.document_format import SINK_FIELD, SYNC_IDENTI
 from tconnectsync_nightscout.site.glucose_units import in_units
 
 DROPPED_WHEN_EMPTY = frozenset({"insulin", "carbs", "percent", "relative", "notes", "preBolus", "glucose"})
-"""Fields of treatments that a server removes when they are 0 or empty (``absolute`` and ``duration`` keep their 0)."""
+"""Fields of treatments that a server removes if they are 0 or empty (``absolute`` and ``duration`` keep their 0)."""
 SPEAKING = DROPPED_WHEN_EMPTY | {
     "absolute", "duration", "rate", "enteredinsulin", "splitNow", "splitExt", "protein", "fat", "iob",
 }  # fmt: skip
-"""Fields that change what a document says even where ours has none; other additions are the server's or nobody's business."""
+"""Fields that change a document's meaning even if ours does not have them; other additions are ignored."""
 _SIGNS = frozenset({"_id", "identifier", SYNC_IDENTIFIER, "enteredBy", SINK_FIELD})
-"""Who wrote it and which copy it is: no part of what it says."""
+"""Author and identity of the copy, which are not compared."""
 _WITH_GLUCOSE = frozenset({"glucoseType", "units"})
 
 
 def diff(body: Mapping[str, Any], fields: Mapping[str, Any]) -> list[FieldDiff]:
-    """In what the stored ``fields`` differ from ``body``, which is in the form that is sent.
+    """Return how the stored ``fields`` differ from ``body``, which is in the form that is sent.
 
-    The same glucose in other units is the same: a site may have changed its units since.
+    Glucose in other units is converted first: the site may have changed its units since.
     """
     body, fields = in_units(body, fields.get("units")), in_units(fields, body.get("units"))
     found = []

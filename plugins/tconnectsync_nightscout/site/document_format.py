@@ -1,4 +1,4 @@
-"""What a document looks like on its way to Nightscout, and the text by which it is found there again."""
+"""The format of documents sent to Nightscout, and of the receiver key by which they are found again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import attrs
 from tconnectsync import Delivery, Document, Refused
 
 SINK_FIELD = "sink"
-"""Names the sink that a document belongs to: two sinks of one site never take each other's for their own."""
+"""The field with the sink's name, so that sinks of one site can tell their documents apart."""
 
 SYNC_IDENTIFIER = "syncIdentifier"
-"""Another name of a treatment's identity, which compatible sites keep that drop ``identifier``."""
+"""Another field with a treatment's identity: some compatible sites drop ``identifier`` but keep this one."""
 
 ENTRIES = "entries"
-"""Glucose values: a collection of its own, with the time as a number and a text, and a ``type`` instead of an event type."""
+"""The collection of glucose values. It has the time as number and text, and a ``type`` instead of an event type."""
 
 _NAMED_BY_SLOT = frozenset({"treatments", ENTRIES})
 _RECEIVERS_OWN = frozenset({"_id", "created_at", "identifier", SYNC_IDENTIFIER, "enteredBy", SINK_FIELD})
@@ -31,7 +31,7 @@ _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 
 @attrs.frozen(kw_only=True)
 class Key:
-    """Under what an older server keeps a treatment: UTC to the millisecond, and the event type ("" elsewhere)."""
+    """The key of a treatment on older servers: UTC time in milliseconds, and event type ("" in other collections)."""
 
     at: datetime
     event_type: str = ""
@@ -39,10 +39,10 @@ class Key:
 
 @attrs.frozen(kw_only=True)
 class Task:
-    """A delivery made ready. ``body`` under ``key`` is to be there afterwards, nothing where they are None.
+    """A prepared delivery. Afterwards the site is to have ``body`` under ``key``; None: no document.
 
-    ``old`` is the key of the last time that the site took it, as far as it is known. ``mongo_id`` is the site's own name for
-    it, known only where the site does not keep ours. ``author`` is who the site shows as the one who entered it.
+    ``old`` is the key of the last accepted version, if known. ``mongo_id`` is the site's own id, known only if the site
+    does not keep ours. ``author`` is the name that the site shows in ``enteredBy``.
     """
 
     delivery: Delivery
@@ -59,23 +59,23 @@ class Task:
 
     @property
     def moved(self) -> bool:
-        """Whether an older copy lies under another key."""
+        """Whether an older copy has another key."""
         return self.key is not None and self.old is not None and self.key != self.old
 
     @property
     def times(self) -> tuple[datetime, ...]:
-        """When copies of it are known to be stamped."""
+        """The known times of its copies."""
         return tuple(key.at for key in (self.old, self.key) if key is not None)
 
 
 def created_at_text(at: datetime) -> str:
-    """``2026-01-31T12:00:00.123Z``: servers compare these as text, so there is only this one form."""
+    """Format as ``2026-01-31T12:00:00.123Z``: servers compare times as text, so there is only this format."""
     moment = at.astimezone(timezone.utc)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
 def moment_of(told: object) -> datetime | None:
-    """A ``created_at`` that a server answered, as UTC cut to milliseconds; None where it is not one with an offset.
+    """Parse a server's time as UTC, cut to milliseconds; None if it is no time with an offset.
 
     Text with any number of digits after the seconds (.NET writes seven), or milliseconds since 1970.
     """
@@ -93,23 +93,23 @@ def moment_of(told: object) -> datetime | None:
 
 
 def epoch_ms(at: datetime) -> int:
-    """Milliseconds since 1970, as entries carry their time."""
+    """Milliseconds since 1970, the time format of entries."""
     return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
 def slot_of(item: Mapping[str, Any]) -> str:
-    """What tells documents of one time apart: a treatment's event type, an entry's type, "" elsewhere."""
+    """What distinguishes documents of one time: a treatment's event type, an entry's type, else ""."""
     return str(item.get("eventType") or (item.get("type") if "dateString" in item else "") or "")
 
 
 def whole_ms(at: datetime) -> datetime:
-    """UTC, cut to the milliseconds that servers keep."""
+    """Convert to UTC, cut to the milliseconds that servers keep."""
     moment = at.astimezone(timezone.utc)
     return moment - timedelta(microseconds=moment.microsecond % 1000)
 
 
 def stored_text(key: Key, mongo_id: str = "") -> str:
-    """The text handed to the outbox."""
+    """The receiver key as text, for the outbox."""
     fields = {"created_at": created_at_text(key.at)}
     if key.event_type:
         fields["eventType"] = key.event_type
@@ -119,7 +119,7 @@ def stored_text(key: Key, mongo_id: str = "") -> str:
 
 
 def stored_id(text: str | None) -> str:
-    """The site's own name in a :func:`stored_text`; "" if there is none."""
+    """The site's own id in a :func:`stored_text`; "" if there is none."""
     return str(_stored_fields(text).get("_id") or "")
 
 
@@ -132,16 +132,16 @@ def _stored_fields(text: str | None) -> dict[str, Any]:
 
 
 def stored_key(text: str | None) -> Key | None:
-    """The inverse of :func:`stored_text`; None where the text says nothing of use."""
+    """The inverse of :func:`stored_text`; None if the text has no time."""
     fields = _stored_fields(text)
     at = moment_of(fields.get("created_at"))
     return None if at is None else Key(at=at, event_type=str(fields.get("eventType") or ""))
 
 
 def prepare(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refused:
-    """What has to be done for a delivery, or why its document can never be sent.
+    """Return the task of a delivery, or why its document can never be sent.
 
-    The server turns a time that it cannot read into now and answers 200, so nothing doubtful may leave.
+    The server stores an unreadable time as now and answers 200, so every time is checked here.
     """
     old, mongo_id = stored_key(delivery.receiver_key), stored_id(delivery.receiver_key)
     document = delivery.document
@@ -166,7 +166,7 @@ def prepare(delivery: Delivery, *, entered_by: str, sink: str) -> Task | Refused
 
 
 def _slot_there(document: Document) -> str:
-    """What :func:`slot_of` will say of it."""
+    """The value that :func:`slot_of` returns for the stored document."""
     return str(document.content.get("type" if document.collection == ENTRIES else "eventType") or "")
 
 
@@ -174,11 +174,11 @@ def _validation_error(delivery: Delivery, document: Document) -> str | None:
     if document.problem is not None:
         return document.problem
     if document.id != delivery.document_id or document.collection != delivery.collection:
-        return "the document is not the one that the delivery names"
+        return "the document is not that of the delivery"
     if document.at.tzinfo is None or not _FIRST_YEAR <= document.at.year < _LAST_YEAR:
-        return f"its time, {document.at.isoformat()}, cannot be: Nightscout would store it as now"
+        return f"its time, {document.at.isoformat()}, is impossible: Nightscout would store it as now"
     if document.collection in _NAMED_BY_SLOT and not _slot_there(document):
-        return f"one of the {document.collection} without its type"
+        return f"a document of {document.collection} without its type"
     try:
         json.dumps(dict(document.content), allow_nan=False)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What a site itself says about a failure, fit for a message: short, on one line, and with nothing secret in it."""
+"""Extract a site's own error text for a message: short, on one line, and without secrets."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _LOOKED_AT = 1 << 16
 _NAMES = ("message", "description", "error", "detail", "title")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _SECRETS = re.compile(r"[0-9a-fA-F]{40,}|[\w.]+-[0-9a-f]{16}\b|\beyJ[\w.-]{20,}")
-"""A SHA-1, an access token, a JWT: an error page may repeat what it was sent."""
+"""A SHA-1, an access token, a JWT: an error page may repeat the request."""
 
 
 def error_text(answer: HttpResponse) -> str:
-    """At most :data:`LONGEST` characters of what the answer says; "" where it says nothing in words."""
+    """Return at most :data:`LONGEST` characters of the response's text; "" if it has none."""
     text = bytes(answer.body[:_LOOKED_AT]).decode("utf-8", "replace")
     kind = answer.headers.get("Content-Type", "").lower()
     if "html" in kind or text.lstrip()[:1] == "<":

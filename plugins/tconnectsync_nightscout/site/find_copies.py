@@ -1,4 +1,4 @@
-"""Reads documents of ours back: pages through time, and finds the copies of given documents."""
+"""Read our documents back: in pages through time, and the copies of given documents."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from tconnectsync_nightscout.site.match_copies import CopyMatcher, identity_of, 
 
 PAGE = 1000
 REACH = timedelta(days=2)
-"""So far from where a copy is known to be others are looked for: an answer that was lost, or someone who edited it."""
+"""Copies are searched this far from the known times: a response may have been lost, or a user edited the time."""
 FIRST_TIME = datetime(1990, 1, 1, tzinfo=timezone.utc)
 LAST_TIME = datetime(2100, 1, 1, tzinfo=timezone.utc)
 DENSITY_PER_DAY = 0.5
-"""Fewer documents a day than this are asked for one by one, more by paging through the days."""
+"""Up to this many documents per day are requested one by one; for more, all pages of the days are read."""
 FEW = 8
 
 
 @attrs.frozen(kw_only=True)
 class Copy:
-    """One stored document with an identifier: the server's own ``_id``, where it lies, and what it holds."""
+    """One stored document with an identifier: the server's ``_id``, the key, and all fields."""
 
     mongo_id: str
     identifier: str
@@ -40,14 +40,14 @@ class Copy:
     fields: Mapping[str, Any]
 
     def holds(self, body: Mapping[str, Any]) -> bool:
-        """Whether it says the same as ``body``; the server may have added fields."""
+        """Whether it has the contents of ``body``; the server may have added fields."""
         return all(self.fields.get(name) == value for name, value in body.items() if name != "created_at")
 
 
 def pages(
     client: NightscoutClient, collection: str, first: datetime, last: datetime, find: Find = ()
 ) -> Iterator[Mapping[str, Any]]:
-    """Every document of a collection stamped from ``first`` to ``last``, newest first, each ``_id`` once."""
+    """Yield every document of a collection from ``first`` to ``last``, newest first, each ``_id`` once."""
     seen: set[object] = set()
     count = PAGE
     while True:
@@ -58,14 +58,14 @@ def pages(
         times = [moment for moment in map(time_of, page) if moment is not None]
         if len(page) < count or not times:
             return
-        # The next page begins with the oldest time again, because more may be stamped with it than fitted on this one.
+        # The next page begins with the oldest time again: more documents may have that time than fit on this page.
         oldest = min(times)
         count = PAGE if oldest < last else count * 2
         last = min(oldest, last)
 
 
 def time_of(item: Mapping[str, Any]) -> datetime | None:
-    """When a stored document says that it happened; others' entries have a ``dateString`` in any form, and a ``date``."""
+    """The time of a stored document. Entries of other programs have a ``dateString`` in any format, and a ``date``."""
     return moment_of(item.get("created_at")) or moment_of(item.get("dateString")) or _moment_at(item.get("date"))
 
 
@@ -79,7 +79,7 @@ def _moment_at(milliseconds: object) -> datetime | None:
 
 
 def copy_of(item: Mapping[str, Any], identifier: object = None) -> Copy | None:
-    """A stored document as a copy of one of ours; None where it has no identifier, no time, or a foreign ``_id``."""
+    """Return a stored document as a copy of ours; None if identifier, time or a server-made ``_id`` is missing."""
     mongo_id, identifier, at = item.get("_id"), identifier or item.get("identifier"), time_of_document(item)
     if not isinstance(mongo_id, str) or not is_mongo_id(mongo_id) or not isinstance(identifier, str) or at is None:
         return None
@@ -95,9 +95,9 @@ def copies_of(
     tasks: Sequence[Task] = (),
     unfiltered: bool = False,
 ) -> dict[str, list[Copy]]:
-    """What the site holds under these identifiers, near the times that are known of each (none known: anywhere).
+    """Return the site's copies by identifier, from around the known times of each (none known: from any time).
 
-    On a site that does not keep identifiers, or ``unfiltered``: also what is like these ``tasks`` otherwise.
+    If the site does not keep identifiers, or ``unfiltered``: also copies that match ``tasks`` in other ways.
     """
     loose = unfiltered or collection in client.drops_identifier
     likeness = CopyMatcher(tasks if loose else ())
@@ -107,7 +107,7 @@ def copies_of(
         for first, last, find in _queries(group, filtered=not loose):
             for item in pages(client, collection, first, last, find):
                 copy = copy_of(item, identity_of(item, members) or likeness.owner(item))
-                # The server's filter is never trusted: what is not ours by its identifier is not touched.
+                # The server's filter is never trusted: a document without our identifier is not touched.
                 if copy is not None and copy.identifier in members:
                     found[copy.identifier].append(copy)
     return {identifier: list({copy.mongo_id: copy for copy in copies}.values()) for identifier, copies in found.items()}
@@ -115,7 +115,7 @@ def copies_of(
 
 @attrs.frozen(kw_only=True)
 class _SearchSpan:
-    """Where copies of one document are looked for."""
+    """The time span in which copies of one document are searched."""
 
     identifier: str
     first: datetime
@@ -123,7 +123,7 @@ class _SearchSpan:
 
 
 def _search_groups(wanted: Mapping[str, Sequence[datetime]]) -> Iterator[list[_SearchSpan]]:
-    """Spans that overlap, together; a document without a known time may be anywhere and is a group of its own."""
+    """Group overlapping spans. A document without a known time is a group of its own, over all times."""
     spans = []
     for identifier, times in wanted.items():
         if times:
@@ -152,7 +152,7 @@ def _queries(group: Sequence[_SearchSpan], *, filtered: bool) -> Iterator[tuple[
 
 
 def between(collection: str, first: datetime, last: datetime) -> list[tuple[str, str]]:
-    """Conditions on the time. Entries have theirs as a number; without a condition on it only two days are looked at."""
+    """Return conditions on the time. Entries need one on their number; otherwise the server searches two days only."""
     if collection == ENTRIES:
         return [("date[$gte]", str(epoch_ms(first))), ("date[$lte]", str(epoch_ms(last)))]
     return [("created_at[$gte]", created_at_text(first)), ("created_at[$lte]", created_at_text(last))]

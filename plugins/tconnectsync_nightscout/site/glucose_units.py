@@ -1,4 +1,4 @@
-"""Glucose in the units of a site: folds say mg/dl, as the pump does; a site shows the number of a bolus as it was sent."""
+"""Convert glucose from the pump's mg/dl to the site's units, because a site shows the value of a bolus as it was sent."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ MG_DL_PER_MMOL_L = 18.0182
 
 
 def is_mmol(units: str | None) -> bool:
-    """Whether ``units``, as a site or a document names them, are mmol/L; what nobody said is mg/dl."""
+    """Whether ``units`` of a site or document are mmol/L; unknown units count as mg/dl."""
     return (units or "").lower().startswith("mmol")
 
 
 def in_units(fields: Mapping[str, Any], units: str | None) -> Mapping[str, Any]:
-    """A treatment whose ``glucose`` is in mg/dl, or has none, with the value in ``units``."""
+    """Return the treatment with its ``glucose``, if any, converted from mg/dl to ``units``."""
     value = fields.get("glucose")
     if not is_mmol(units) or is_mmol(fields.get("units")) or not isinstance(value, int | float):
         return fields

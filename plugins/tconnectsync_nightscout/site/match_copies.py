@@ -1,4 +1,4 @@
-"""Which documents of ours an answer names, or a site holds: also on compatible sites that drop our ``identifier``."""
+"""Match stored documents with ours, also on compatible sites that drop our ``identifier``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUMBERS = ("mills", "date")
 
 @attrs.frozen(kw_only=True)
 class StoredName:
-    """A document of ours in an answer. ``mongo_id``: the site's own name, where ours is not kept and it is needed later."""
+    """A document of ours in a response. ``mongo_id``: the site's own id, if the site does not keep ours."""
 
     identifier: str
     mongo_id: str = ""
@@ -26,7 +26,7 @@ class StoredName:
 
 
 def stored_names(answered: Sequence[Mapping[str, Any]], puts: Sequence[Task]) -> dict[str, StoredName]:
-    """Our documents in the answer to ``puts``, by identity: by ``identifier``, ``syncIdentifier`` or ``_id``, else by time and type."""
+    """Return our documents in the response to ``puts``, matched by identity, else by time and type."""
     ours = {task.id for task in puts}
     found: dict[str, StoredName] = {}
     rest = []
@@ -49,13 +49,13 @@ def stored_names(answered: Sequence[Mapping[str, Any]], puts: Sequence[Task]) ->
 
 
 def identity_of(item: Mapping[str, Any], ours: Container[str]) -> str | None:
-    """The identity of ours that a stored document carries, in whichever field."""
+    """Return which of ``ours`` a stored document has as identity, in any field."""
     held = (item.get(name) for name in (*IDENTITIES, "_id"))
     return next((value for value in held if isinstance(value, str) and value in ours), None)
 
 
 class CopyMatcher:
-    """How documents of these tasks are known on a site that keeps no identifiers: by its own ``_id``, or by their author, type and time."""
+    """Find the tasks of stored documents without identifiers: by the site's ``_id``, else by author, type and time."""
 
     def __init__(self, tasks: Iterable[Task]) -> None:
         self._by_id: dict[str, str] = {}
@@ -68,7 +68,7 @@ class CopyMatcher:
                     self._by_key[task.author, key] = task.id
 
     def owner(self, item: Mapping[str, Any]) -> str | None:
-        """The identity of the task that this stored document belongs to. One with an identity of ours is that one's alone."""
+        """Return the identity of the stored document's task, if any. One with an identity of ours belongs to that only."""
         mongo_id, at = item.get("_id"), time_of_document(item)
         if isinstance(mongo_id, str) and mongo_id in self._by_id:
             return self._by_id[mongo_id]
@@ -78,7 +78,7 @@ class CopyMatcher:
 
 
 def is_ours(identifier: object) -> bool:
-    """Whether it was computed as this product computes identities (UUIDv5)."""
+    """Whether it is a UUIDv5, as this product computes identities."""
     try:
         return isinstance(identifier, str) and uuid.UUID(identifier).version == 5
     except ValueError:
@@ -86,7 +86,7 @@ def is_ours(identifier: object) -> bool:
 
 
 def time_of_document(item: Mapping[str, Any]) -> datetime | None:
-    """When a document happened, as a server may write it."""
+    """The time of a document, in any format that servers use."""
     for name in _TIMES:
         at = moment_of(item.get(name))
         if at is not None:
@@ -103,7 +103,7 @@ def _second(key: Key) -> Key:
 
 
 def stored_name(identity: str, item: Mapping[str, Any]) -> StoredName:
-    """How a stored document names ours."""
+    """The identity and the site's id of a stored document."""
     mongo_id = item.get("_id")
     kept = item.get("identifier") == identity
     return StoredName(

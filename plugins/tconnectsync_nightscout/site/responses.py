@@ -1,4 +1,4 @@
-"""What an HTTP answer of a Nightscout site means: a value, or the error that names the decision that follows."""
+"""Turn an HTTP response of a Nightscout site into a value, or into the error that fits its status."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tconnectsync_nightscout.site.error_text import error_text
 Answer: TypeAlias = HttpResponse
 CHECK = "Run `tconnectsync check` to see what the site allows."
 SLOW = frozenset({408, 502, 503, 504, *range(520, 528)})
-"""Gateways that gave up on a request: a smaller one may be done in time."""
+"""Statuses of gateways that gave up on a request: a smaller one may be fast enough."""
 BULKY = frozenset({403, 406, 411, 415, 431, 501}) | SLOW
-"""What firewalls and proxies answer to a body that they call too large, or cannot look into."""
+"""Statuses of firewalls and proxies that reject a body as too large, or because they cannot read it."""
 
 
 class ServerFault(Retryable):
-    """The server itself failed (5xx). ``status`` tells how."""
+    """The server itself failed, with a 5xx ``status``."""
 
     status: int
 
@@ -42,7 +42,7 @@ class ServerFault(Retryable):
 
 @attrs.frozen(kw_only=True)
 class SiteToken:
-    """An access token was shown for ``collection``. ``in_use`` are the collections of this process and the sinks that use them."""
+    """An access token was sent for ``collection``. ``in_use``: the sinks of this process, by collection."""
 
     collection: str
     in_use: Mapping[str, Sequence[str]]
@@ -55,9 +55,9 @@ class SiteToken:
 
 @attrs.frozen(kw_only=True)
 class SiteRequestInfo:
-    """What was asked, for the words of errors: the site's address, what it is about, and the method.
+    """The request, for error messages: the site's address, the subject, and the method.
 
-    ``token`` is None if the site's own secret was shown.
+    ``token`` is None if the API secret was sent.
     """
 
     site: str
@@ -67,16 +67,16 @@ class SiteRequestInfo:
 
     @property
     def writing(self) -> bool:
-        """Whether it changes anything."""
+        """Whether the request changes anything."""
         return self.method != "GET"
 
 
 def value_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Any:
-    """The parsed JSON of a good answer. Raises what a bad one means."""
+    """Return the parsed JSON of a successful response. Raises the error of any other."""
     if not 200 <= answer.status < 300:
         raise error_of(answer, question, now)
     if answer.status in {201, 204} and question.method == "POST" and not answer.body.strip():
-        return []  # a compatible site that stores and names nothing
+        return []  # some compatible sites return nothing for what they store
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -87,13 +87,13 @@ def value_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Any:
                 f"{question.site} sent an incomplete answer to a request about {question.about} (no complete JSON)",
                 unsure=question.writing,
                 narrow=question.writing,
-                remedy="It is tried again by itself. If it stays, look at what stands between here and the site.",
+                remedy="It is retried automatically. If it continues, check the proxy or firewall in front of the site.",
             ) from None
         raise Retryable(
             f"{question.site} answered with {kind} instead of JSON to a request about {question.about}",
             unsure=question.writing,
             narrow=question.writing,
-            remedy=f"Open {question.site} in a browser: is it this Nightscout site, and is it awake? If not, mend nightscout.url.",
+            remedy=f"Open {question.site} in a browser: is it this Nightscout site, and is it awake? If not, correct nightscout.url.",
         ) from None
 
 
@@ -101,11 +101,11 @@ _RIGHTS = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}
 
 
 def _refusal(question: SiteRequestInfo) -> CredentialsRefused:
-    """Of the site's secret, or of a token, which may lack this one right."""
+    """The error for a refused secret, or for a token, which may lack only this right."""
     if question.token is None:
         return CredentialsRefused(
             f"{question.site} refused the secret or token for {question.about} (HTTP 401)",
-            remedy="Check nightscout.api_secret (NS_SECRET) against the site's API_SECRET; an access token belongs into"
+            remedy="Check nightscout.api_secret (NS_SECRET) against the site's API_SECRET; an access token belongs in"
             " nightscout.token, and its role needs the rights to create, read and delete. Then run `tconnectsync check`.",
         )
     right = f"api:{question.token.collection}:{_RIGHTS[question.method]}"
@@ -120,7 +120,7 @@ def _refusal(question: SiteRequestInfo) -> CredentialsRefused:
 
 
 def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> TconnectsyncError:
-    """The error that a status other than success means."""
+    """Return the error for a status other than success."""
     status, site, about, writing = answer.status, question.site, question.about, question.writing
     after_s = retry_after_s(answer, now)
     words = error_text(answer)
@@ -130,36 +130,35 @@ def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Tconne
         target = host_of(answer.headers.get("Location", ""))
         place = f" to {target}" if target else ""
         return Retryable(
-            f"{site} redirects{place} (HTTP {status}); the secret is not sent on to another address",
-            remedy="Set nightscout.url (NS_URL) to the address where the site really is.",
+            f"{site} redirects{place} (HTTP {status}); the secret is not sent to another address",
+            remedy="Set nightscout.url (NS_URL) to the address that the site redirects to, if it is yours.",
         )
     if status == 401:
         return _refusal(question)
     if status in {400, 422} and writing:
-        return Rejected(f"Nightscout cannot read this request about {about} (HTTP {status}){said}")
+        return Rejected(f"Nightscout cannot read the request about {about} (HTTP {status}){said}")
     if status == 413 and writing:
-        return Rejected(f"Nightscout calls this request about {about} too large (HTTP 413)", narrow=True)
+        return Rejected(f"The request about {about} is too large for Nightscout (HTTP 413)", narrow=True)
     if status == 403:
         return Retryable(
             f"{site} forbids the request about {about} (HTTP 403){said}",
             narrow=narrow,
-            remedy="Something in front of the site (a firewall, a bot check) blocks it, or the token lacks the right. "
-            + CHECK,
+            remedy="A firewall or a bot check in front of the site blocks it, or the token lacks the right. " + CHECK,
         )
     if status in {404, 405}:
         cause = (
-            "Add careportal to the site's ENABLE setting and restart it: without it nothing can be written. "
+            "Add careportal to the site's ENABLE setting and restart it. Without careportal nothing can be written. "
             if writing
             else "Is nightscout.url (NS_URL) the address of the Nightscout site itself? "
         )
         return Retryable(
-            f"{site} knows no way to {'write' if writing else 'read'} {about} (HTTP {status})", remedy=cause + CHECK
+            f"{site} offers no way to {'write' if writing else 'read'} {about} (HTTP {status})", remedy=cause + CHECK
         )
     if status == 429:
         return Retryable(
             f"{site} asks for fewer requests (HTTP 429)",
             after_s=after_s,
-            remedy="Nothing to do: there will be a retry.",
+            remedy="Nothing to do: it is retried automatically.",
         )
     if status >= 500:
         return ServerFault(
@@ -168,7 +167,7 @@ def error_of(answer: Answer, question: SiteRequestInfo, now: datetime) -> Tconne
             after_s=after_s,
             unsure=writing,
             narrow=narrow,
-            remedy=f"Open {site} in a browser: do the site and its database answer? Nothing is lost; it is tried again.",
+            remedy=f"Open {site} in a browser: do the site and its database answer? Nothing is lost; it is retried.",
         )
     return Retryable(
         f"{site} refused the request about {about} (HTTP {status}){said}",

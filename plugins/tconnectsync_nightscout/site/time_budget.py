@@ -1,4 +1,4 @@
-"""How long one call may go on: a slow site gets its work in several calls, so that nothing else starves."""
+"""Limit how long one call takes: work for a slow site is split into several calls, so that other sinks can work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CALL_S = 45.0
 
 
 class TimeBudget:
-    """Runs out ``seconds`` after it was made."""
+    """A time limit that ends ``seconds`` after it was created."""
 
     def __init__(self, clock: Clock, seconds: float = CALL_S) -> None:
         self._clock = clock
@@ -20,12 +20,12 @@ class TimeBudget:
 
     @property
     def ended(self) -> bool:
-        """Whether the rest is for another call."""
+        """Whether the remaining work must wait for another call."""
         return self._clock.monotonic() >= self._end_s
 
 
 def delete_all(client: NightscoutClient, collection: str, copies: Iterable[Copy], budget: TimeBudget) -> bool:
-    """Delete these; False when patience ended before all were gone."""
+    """Delete these documents; False if the time ran out before all were deleted."""
     for copy in copies:
         if budget.ended:
             return False
@@ -34,5 +34,5 @@ def delete_all(client: NightscoutClient, collection: str, copies: Iterable[Copy]
 
 
 def out_of_time() -> Postponed:
-    """The answer for what was not reached."""
+    """The outcome of documents that were not reached."""
     return Postponed(reason="the site is slow; the rest follows at once", after_s=0.0)

@@ -19,7 +19,8 @@ from tconnectsync.events.pump_state import Reported
 from tconnectsync.timeline.zones import Zones
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, Installation, MovedClock, recent_pump
+from tests.e2e.installation import ZONE, Installation, recent_pump
+from tests.support.clocks import ShiftedClock
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -114,7 +115,7 @@ def test_records_become_open_alarms_and_values() -> None:
 
 def test_a_real_log_is_read_beside_its_owner(tmp_path: Path) -> None:
     """A simulated pump's week: reservoir, battery and site are known, and lie in the past."""
-    with TandemCloud([recent_pump(7)], MovedClock()) as cloud, SimulatedNightscout() as site:
+    with TandemCloud([recent_pump(7)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7)
         home.run("sync")
     options = attrs.evolve(OPTIONS, pump_alarms=("occlusion",))

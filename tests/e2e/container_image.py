@@ -23,7 +23,8 @@ import attrs
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import ZONE, MovedClock, by_identity, recent_pump
+from tests.e2e.installation import ZONE, by_identity, recent_pump
+from tests.support.clocks import ShiftedClock
 
 USER = 10001
 LIMITS = ("--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000")
@@ -105,7 +106,7 @@ def main() -> int:
     folder.chmod(0o755)
     account = SimulatedAccount()
     try:
-        with TandemCloud([recent_pump(4)], MovedClock()) as cloud, SimulatedNightscout() as site:
+        with TandemCloud([recent_pump(4)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
             good = {"tandem-password": account.password, "nightscout-api-secret": site.secret}
             container = Container(podman, given.image, "tconnectsync-try", folder / "good")
             container.create(cloud, site.url, good)

@@ -9,7 +9,8 @@ from typing import Any
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tests.e2e.installation import PUMP_EVENTS, ZONE, Installation, MovedClock, recent_pump
+from tests.e2e.installation import PUMP_EVENTS, ZONE, Installation, recent_pump
+from tests.support.clocks import ShiftedClock
 
 OPTIONS = f'[sinks.{PUMP_EVENTS}]\nannounce_silence = "30m"\n'
 
@@ -22,7 +23,7 @@ def test_silence_is_announced_once_and_withdrawn_when_data_are_back(tmp_path: Pa
     now = datetime.now(timezone.utc)
     silent = recent_pump(2, outages=((now - timedelta(minutes=50), now + timedelta(hours=3)),))
     with SimulatedNightscout() as site:
-        with TandemCloud([silent], MovedClock()) as cloud:
+        with TandemCloud([silent], ShiftedClock()) as cloud:
             home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=OPTIONS)
             home.run("sync")
             [told] = announcements(site)
@@ -33,7 +34,7 @@ def test_silence_is_announced_once_and_withdrawn_when_data_are_back(tmp_path: Pa
             home.run("sync")
             assert announcements(site) == [told]
             assert home.run("verify", PUMP_EVENTS).returncode == 0
-        with TandemCloud([recent_pump(2)], MovedClock()) as cloud:
+        with TandemCloud([recent_pump(2)], ShiftedClock()) as cloud:
             home.configure(cloud=cloud)
             home.run("sync")
             assert announcements(site) == []

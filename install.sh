@@ -86,7 +86,8 @@ uninstall() {
             systemctl disable --quiet --now "$unit" 2> /dev/null || true
         done
     fi
-    rm -f "$units/tconnectsync.service" "$units/tconnectsync@.service" "$completion" "$manual"
+    for unit in "$here"/systemd/*.service; do rm -f "$units/$(basename "$unit")"; done
+    rm -f "$completion" "$manual"
     if has_systemd; then systemctl daemon-reload; fi
     if [ -L "$command" ]; then rm "$command"; fi
     if [ -e "$mark" ]; then

@@ -109,10 +109,15 @@ def command(
         say("Nothing was started. To start: run `tconnectsync setup` again without --no-start.")
         return int(ExitStatus.DONE)
     status = conversation.start(invocation, places, service, limit)
-    return status if status == ExitStatus.FAILED else _show_end(invocation, status)
+    if status == ExitStatus.FAILED:
+        return status
+    _show_end(invocation)
+    conversation.say_how_to_run(places, service)
+    invocation.status = status
+    return status
 
 
-def _show_end(invocation: CliContext, status: int) -> int:
+def _show_end(invocation: CliContext) -> None:
     """Print ``status`` and the address of the site."""
     from tconnectsync.cli.commands.status import command as show_status
 
@@ -122,8 +127,6 @@ def _show_end(invocation: CliContext, status: int) -> int:
     address = getattr(invocation.config().sections.get("nightscout"), "url", None)
     if address:
         say(f"\nOpen your site: {address}")
-    invocation.status = status
-    return status
 
 
 def _content(question: Question, path: Path | None) -> str | None:

@@ -145,14 +145,19 @@ def start(invocation: CliContext, places: Places, service: Service | NoService, 
     from tconnectsync.cli.engine_requests import perform
 
     say("Fetching and sending for the first time …")
-    status = perform(invocation, "sync")
+    return perform(invocation, "sync")
+
+
+def say_how_to_run(places: Places, service: Service | NoService) -> None:
+    """Print how to run the daemon, if the service does not."""
+    if isinstance(service, Service) and places.service:
+        return
     if isinstance(service, NoService):
         say(f"\n{service.reason}, so nothing was started. {service.remedy}".rstrip())
     say(
-        f"Run the daemon: tconnectsync --config {shlex.quote(str(places.config))} run\n"
+        f"\nRun the daemon: tconnectsync --config {shlex.quote(str(places.config))} run\n"
         "It must run all the time, also after a restart of the computer: docs/user/operating.md shows how (supervisord, cron)."
     )
-    return status
 
 
 def _start_service(invocation: CliContext, service: Service, limit: timedelta) -> int:

@@ -77,15 +77,13 @@ class PartName(NameType):
         return sorted([*plugins.sources(), *plugins.sinks()])
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from tconnectsync.config.messages import nearest
+        from tconnectsync.config.messages import did_you_mean
 
         text = str(value)
         invocation = ctx.find_object(CliContext) if ctx else None
         known = self.known(invocation.plugins()) if invocation else [text]
         if text not in known:
-            meant = nearest(text, known)
-            hint = f"; did you mean {meant!r}?" if meant else f", expected one of {', '.join(known) or 'none'}"
-            self.fail(f"there is no {self.name} {text!r}{hint}", param, ctx)
+            self.fail(f"there is no {self.name} {text!r}{did_you_mean(text, known)}", param, ctx)
         return text
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -201,10 +201,9 @@ def _plugin_commands(ctx: click.Context) -> dict[str, Any]:
 
 
 def _no_such_command(ctx: click.Context, name: str, known: list[str]) -> NoReturn:
-    from tconnectsync.config.messages import nearest
+    from tconnectsync.config.messages import did_you_mean
 
-    meant = nearest(name, known)
-    words = f"there is no command {name!r}" + (f"; did you mean {meant!r}?" if meant else "")
+    words = f"there is no command {name!r}" + did_you_mean(name, known, "")
     invocation = ctx.find_object(CliContext)
     if invocation is not None:
         for plugin, message in invocation.plugins(tolerant=True).problems:

@@ -15,7 +15,7 @@ import attrs
 from tconnectsync.config.alert_options import AlertOptions, HeartbeatOptions
 from tconnectsync.config.environment import MergedTable, misspelt_variables, proxy_notes, variables_of
 from tconnectsync.config.file import find_legacy_settings, full_path, home_folder
-from tconnectsync.config.messages import nearest
+from tconnectsync.config.messages import did_you_mean
 from tconnectsync.config.model import Config, DaemonOptions, Enabled, LimitOptions
 from tconnectsync.config.option_types import keys_of
 from tconnectsync.config.schema import Tables, has_secret
@@ -85,8 +85,7 @@ class ConfigBuilder:
         data_dir = None if core is None else self._data_dir(core, overlay)
         known = [name for name, _ in (*variables_of(CoreOptions), *tables.variables())]
         for name in tables.plugins.blocked_in_vain:
-            meant = nearest(name, tables.plugins.known)
-            words = f'; did you mean "{meant}"?' if meant else "; `tconnectsync plugins` lists the plugins"
+            words = did_you_mean(name, tables.plugins.known, "; `tconnectsync plugins` lists the plugins")
             tables.notes.append(f'{tables.file.name}: blocked_plugins: there is no plugin "{name}"{words}')
         tables.notes.extend(misspelt_variables(tables.sources.environ, [*known, *_OTHER_VARIABLES]))
         tables.notes.extend(proxy_notes(tables.sources.environ))
@@ -126,16 +125,14 @@ class ConfigBuilder:
             return []
         older = find_legacy_settings(self.tables.sources.environ)
         if older is not None:
-            words = (
+            return [
                 f"No configuration file was found, but the settings of an older bridge: {older}. To use them, run"
                 f" `sudo tconnectsync setup`, or without root `tconnectsync init --from-env {shlex.quote(str(older))}`."
-            )
-            return [words]
-        words = (
+            ]
+        return [
             "No configuration file was found. Run `sudo tconnectsync setup`: it asks for what it needs. If you have a file"
             " elsewhere, name it with --config."
-        )
-        return [words]
+        ]
 
     def _check_core(self, core: CoreOptions | None) -> None:
         if core is None:
@@ -147,8 +144,7 @@ class ConfigBuilder:
             )
         for name in core.alerts.pump_alarms:
             if not name.isdigit() and not any(names_match(name, known) for known in alarm_names()):
-                meant = nearest(name, alarm_names())
-                hint = f'; did you mean "{meant}"?' if meant else "; config.toml.example lists them"
+                hint = did_you_mean(name, alarm_names(), "; config.toml.example lists them")
                 self.tables.add_problem("alerts.pump_alarms", f'found "{name}", which no alarm is named{hint}')
         days = [move.first_day for move in core.zones]
         for day in sorted({day for day in days if days.count(day) > 1}):
@@ -271,8 +267,7 @@ class ConfigBuilder:
             if name.upper() in known:
                 chosen.add(name.upper())
             else:
-                meant = nearest(name, known)
-                hint = f'; did you mean "{meant}"?' if meant else f", expected some of {', '.join(known)}"
+                hint = did_you_mean(name, known)
                 self.tables.problems.append(f'{origin}: found "{name}", which no sink has{hint}')
         return frozenset(chosen)
 

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import attrs
 
 from tconnectsync.config.file import full_path, is_permanent
-from tconnectsync.config.messages import found_words, nearest
+from tconnectsync.config.messages import did_you_mean, found_words
 from tconnectsync.config.option_types import is_list, is_literal, is_secret, key_of, nested_class, union_members
 from tconnectsync.folder_owner import readable_by_everyone
 
@@ -104,8 +104,7 @@ def misspelt_variables(environ: Mapping[str, str], known: Iterable[str]) -> Iter
     names = sorted(set(known))
     for variable in sorted(environ):
         if variable.startswith(_OURS) and variable not in names:
-            meant = nearest(variable, names, cutoff=0.8)
-            yield f"environment: {variable} is not a known variable" + (f"; did you mean {meant}?" if meant else "")
+            yield f"environment: {variable} is not a known variable{did_you_mean(variable, names, '', cutoff=0.8)}"
 
 
 def proxy_notes(environ: Mapping[str, str]) -> Iterator[str]:

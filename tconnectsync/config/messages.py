@@ -80,10 +80,7 @@ def kind_words(value: Any) -> str:
 
 def unknown_key_words(key: str, known: Sequence[str]) -> str:
     """Describe a key that is not one of ``known``."""
-    meant = nearest(key, known)
-    if meant:
-        return f'{UNKNOWN_KEY}; did you mean "{meant}"?'
-    return f"{UNKNOWN_KEY}, expected one of {', '.join(known)}" if known else f"{UNKNOWN_KEY}, expected none"
+    return UNKNOWN_KEY + did_you_mean(key, known)
 
 
 def missing_words(field: attrs.Attribute[Any]) -> str:
@@ -98,6 +95,17 @@ def nearest(word: str, known: Sequence[str], *, cutoff: float = 0.6) -> str | No
     by_fold = {name.casefold().replace("-", "_"): name for name in known}
     near = difflib.get_close_matches(word.casefold().replace("-", "_"), by_fold, n=1, cutoff=cutoff)
     return by_fold[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Sequence[str], otherwise: str | None = None, *, cutoff: float = 0.6) -> str:
+    """Return the end of a message about an unknown name: ``; did you mean "tandem"?``.
+
+    If no name is similar: ``otherwise``, by default the list of the ``known`` names.
+    """
+    meant = nearest(word, known, cutoff=cutoff)
+    if meant is not None:
+        return f'; did you mean "{meant}"?'
+    return f", expected {'one of ' if known else ''}{', '.join(known) or 'none'}" if otherwise is None else otherwise
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,7 @@ import attrs
 from tconnectsync.config.alert_options import CORE_SECRETS
 from tconnectsync.config.environment import ConfigSources, MergedTable, merge_sources, variables_of
 from tconnectsync.config.file import ConfigFile
-from tconnectsync.config.messages import UNKNOWN_KEY, found_words, nearest, unknown_key_words
+from tconnectsync.config.messages import UNKNOWN_KEY, did_you_mean, found_words, nearest, unknown_key_words
 from tconnectsync.config.option_types import is_secret, key_of
 from tconnectsync.config.validation import ValidationIssue, structure
 
@@ -98,10 +98,8 @@ class Tables:
             if name not in known and not (
                 isinstance(value, dict) and self._is_of_inactive_plugin(name, f"{group}.{name}", known)
             ):
-                meant = nearest(name, known)
-                choices = f"one of {', '.join(known)}" if known else "none"
-                expected = f'; did you mean "{meant}"?' if meant else f", expected {choices}"
-                self.add_problem(f"{group}.{name}", f"found an unknown {group.removesuffix('s')}{expected}")
+                words = f"found an unknown {group.removesuffix('s')}{did_you_mean(name, known)}"
+                self.add_problem(f"{group}.{name}", words)
 
     def enabled_in(self, table: Mapping[str, Any], name: str) -> bool | None:
         """Return the table's ``enabled`` key; None if it is missing or wrong."""

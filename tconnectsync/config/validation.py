@@ -22,11 +22,11 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from tconnectsync.config.messages import (
     PLAIN_TYPES,
+    did_you_mean,
     expected_words,
     found_words,
     kind_words,
     missing_words,
-    nearest,
     unknown_key_words,
 )
 from tconnectsync.config.option_types import is_list, is_literal, is_secret, is_union, key_of, keys_of, union_members
@@ -103,12 +103,9 @@ def _literal(value: Any, kind: Any) -> Any:
     for choice in get_args(kind):
         if type(value) is type(choice) and value == choice:
             return choice
-    meant = (
-        nearest(value, [choice for choice in get_args(kind) if isinstance(choice, str)])
-        if isinstance(value, str)
-        else None
-    )
-    raise MismatchError(found_words(value), expected_words(kind) + (f'; did you mean "{meant}"?' if meant else ""))
+    texts = [choice for choice in get_args(kind) if isinstance(choice, str)]
+    hint = did_you_mean(value, texts, "") if isinstance(value, str) else ""
+    raise MismatchError(found_words(value), expected_words(kind) + hint)
 
 
 def _union_hook(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:

@@ -89,7 +89,8 @@ class Plugins:
     """The names of all plugins that were found, also of those that are not loaded."""
     problems: list[PluginProblem] = attrs.field(factory=list)
     _hooks: pluggy.PluginManager = attrs.field(repr=False)
-    _answers: dict[str, dict[str, tuple[str, Any]]] = attrs.field(factory=dict, repr=False)
+    _by_kind: dict[str, dict[str, tuple[str, Any]]] = attrs.field(factory=dict, repr=False)
+    """"sources", "sinks" and so on: each thing by its name, with the plugin that provides it."""
 
     @property
     def blocked_in_vain(self) -> tuple[str, ...]:
@@ -98,47 +99,42 @@ class Plugins:
 
     def sources(self) -> dict[str, SourceSpec]:
         """Return every source that can be configured, by name."""
-        return self._registry("tconnectsync_sources", SourceSpec, "source", lambda spec: spec.name)
+        return self._provided("sources", SourceSpec)
 
     def sinks(self) -> dict[str, SinkSpec]:
         """Return every sink that can be configured, by name."""
-        return self._registry("tconnectsync_sinks", SinkSpec, "sink", lambda spec: spec.name)
+        return self._provided("sinks", SinkSpec)
 
     def sections(self) -> dict[str, Section]:
         """Return every shared table of the configuration, by name."""
-        return self._registry(
-            "tconnectsync_sections", Section, "section", lambda section: section.name, taken=RESERVED_TABLES
-        )
+        return self._provided("sections", Section, reserved=RESERVED_TABLES)
 
     def importers(self) -> dict[str, Importer]:
         """Return every kind of file that can be imported, by name."""
-        return self._registry("tconnectsync_importers", Importer, "importer", lambda importer: importer.name)
+        return self._provided("importers", Importer)
 
     def commands(self) -> dict[str, click.Command]:
         """Return every command that a plugin adds, by name."""
         import click
 
-        return self._registry("tconnectsync_commands", click.Command, "command", lambda command: command.name)
+        return self._provided("commands", click.Command)
 
     def provided_by(self, name: str) -> dict[str, list[str]]:
         """Return what the plugin ``name`` provides: names by "sources", "sinks", "sections", "importers" and "commands"."""
         self.call_all_hooks()
         return {
-            kind: [thing for thing, (owner, _) in self._answers[f"{GROUP}_{kind}"].items() if owner == name]
-            for kind in ("sources", "sinks", "sections", "importers", "commands")
+            kind: [thing for thing, (owner, _) in found.items() if owner == name]
+            for kind, found in self._by_kind.items()
         }
 
     def owner_of(self, kind: str, thing: str) -> str:
         """Return the plugin that provides ``thing`` of the ``kind`` "sources", "sinks", "sections", "importers" or "commands"."""
-        return self._answers[f"{GROUP}_{kind}"][thing][0]
+        return self._by_kind[kind][thing][0]
 
     def call_all_hooks(self) -> None:
         """Call every hook now, so that ``problems`` is complete."""
-        self.sources()
-        self.sinks()
-        self.sections()
-        self.importers()
-        self.commands()
+        for hook in (self.sources, self.sinks, self.sections, self.importers, self.commands):
+            hook()
 
     def problem(self, name: str, message: str) -> None:
         """Report something about the plugin ``name``, once."""
@@ -146,39 +142,29 @@ class Plugins:
         if entry not in self.problems:
             self.problems.append(entry)
 
-    def _registry(
-        self,
-        hook: str,
-        kind: type[T],
-        word: str,
-        name_of: Callable[[T], str | None],
-        *,
-        taken: frozenset[str] = frozenset(),
-    ) -> dict[str, T]:
-        if hook not in self._answers:
-            found: dict[str, tuple[str, Any]] = {}
+    def _provided(self, kind: str, of_type: type[T], *, reserved: frozenset[str] = frozenset()) -> dict[str, T]:
+        """Call the hook for ``kind`` once, and return the usable results by name. ``reserved`` names are not usable."""
+        if kind not in self._by_kind:
+            found = self._by_kind[kind] = {}
+            word = kind.removesuffix("s")
             for loaded in self.loaded:
-                for thing in self._ask(loaded, hook, kind):
-                    name = name_of(thing)
+                for thing in self._call(loaded, f"{GROUP}_{kind}", of_type):
+                    name = getattr(thing, "name", None)
                     fault = _options_fault(thing)
                     if not name or not isinstance(name, str):
                         self.problem(loaded.name, f"a {word} without a name; it is not used")
-                    elif name in taken:
-                        self.problem(loaded.name, f'{word} "{name}": this name is reserved; it is not used')
+                        continue
+                    if name in reserved:
+                        fault = "this name is reserved"
                     elif name in found:
-                        owner = found[name][0]
-                        self.problem(
-                            loaded.name,
-                            f'{word} "{name}" is already provided by plugin "{owner}"; this one is not used',
-                        )
-                    elif fault:
+                        fault = f'plugin "{found[name][0]}" already provides this name'
+                    if fault:
                         self.problem(loaded.name, f'{word} "{name}": {fault}; it is not used')
                     else:
                         found[name] = (loaded.name, thing)
-            self._answers[hook] = found
-        return {name: thing for name, (_, thing) in self._answers[hook].items()}
+        return {name: thing for name, (_, thing) in self._by_kind[kind].items()}
 
-    def _ask(self, loaded: LoadedPlugin, hook: str, kind: type[T]) -> list[T]:
+    def _call(self, loaded: LoadedPlugin, hook: str, kind: type[T]) -> list[T]:
         """Return one plugin's results for ``hook``. A result that is not a ``kind`` is a problem of the plugin."""
         others = [other.plugin for other in self.loaded if other is not loaded]
         caller = self._hooks.subset_hook_caller(hook, remove_plugins=others)

@@ -274,8 +274,8 @@ def test_quotes_that_docker_passed_on_are_told_without_the_value(problems: Probl
 def test_a_misspelt_variable_is_told(load: Load) -> None:
     config = load(LEAST, {"TCONNECT_EMIAL": "x", "TCONNECTSYNC_DATADIR": "/x"})
     assert config.notes == (
-        "environment: TCONNECTSYNC_DATADIR is not a known variable; did you mean TCONNECTSYNC_DATA_DIR?",
-        "environment: TCONNECT_EMIAL is not a known variable; did you mean TCONNECT_EMAIL?",
+        'environment: TCONNECTSYNC_DATADIR is not a known variable; did you mean "TCONNECTSYNC_DATA_DIR"?',
+        'environment: TCONNECT_EMIAL is not a known variable; did you mean "TCONNECT_EMAIL"?',
     )
 
 

@@ -117,7 +117,7 @@ def test_a_source_name_that_is_taken_is_reported_and_the_first_stays() -> None:
     plugins = load_plugins([vendor_plugin(), make_plugin("zzz", tconnectsync_sources=lambda: [spec_like_tandem()])])
     assert plugins.sources()["tandem"].options is VendorOptions
     assert plugins.problems[0].name == "zzz"
-    assert 'already provided by plugin "tandem"' in plugins.problems[0].message
+    assert 'plugin "tandem" already provides' in plugins.problems[0].message
 
 
 def spec_like_tandem() -> SourceSpec:

@@ -142,7 +142,7 @@ def test_no_configuration(tmp_path: Path) -> None:
         pytest.skip("this machine has a configuration")
     done = run(tmp_path, "sync")
     assert done.returncode == 2
-    for word in ("TIMEZONE_NAME", "config.toml", "TCONNECT_EMAIL"):
+    for word in ("TIMEZONE_NAME", "TCONNECT_EMAIL", "tconnectsync setup", "--config"):
         assert word in done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -157,10 +157,10 @@ def test_missing_configuration_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["snyc"], ["snyc", "did you mean 'sync'?"]),
+        (["snyc"], ["snyc", 'did you mean "sync"?']),
         (["sync", "--dryrun"], ["--dryrun", "--dry-run"]),
         (["replay"], ["SINK"]),
-        (["replay", "nightscout-treatment"], ["did you mean 'nightscout-treatments'?"]),
+        (["replay", "nightscout-treatment"], ['did you mean "nightscout-treatments"?']),
         (["replay", "treatments"], ["nightscout-treatments"]),
         (["backfill"], ["--from"]),
         (["backfill", "--from", "2025-13-01"], ["2025-13-01", "2025-06-01"]),

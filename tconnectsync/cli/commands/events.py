@@ -28,14 +28,12 @@ class Kind(KindsType):
     name = "kind"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        from tconnectsync.config.messages import nearest
+        from tconnectsync.config.messages import did_you_mean
         from tconnectsync.events import BODIES
 
         kinds = tuple(kind for kind in BODIES if value in (kind, kind.partition(".")[0]))
         if not kinds:
-            meant = nearest(str(value), list(BODIES))
-            hint = f"; did you mean {meant!r}?" if meant else f", expected one of {', '.join(BODIES)}"
-            self.fail(f"there is no kind {value!r}{hint}", param, ctx)
+            self.fail(f"there is no kind {value!r}{did_you_mean(str(value), list(BODIES))}", param, ctx)
         return kinds
 
 

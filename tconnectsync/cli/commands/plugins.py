@@ -9,7 +9,7 @@ import click
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
-from tconnectsync.config.messages import nearest
+from tconnectsync.config.messages import did_you_mean
 from tconnectsync.exit_status import ExitStatus
 from tconnectsync.plugin.manager import Plugins
 from tconnectsync.text.printable import printable
@@ -43,7 +43,8 @@ def command(invocation: CliContext, as_json: bool) -> int:
             for name in plugin[kind]:
                 say(f"    {word} {name}")
     for name in found["blocked"]:
-        unknown = "" if name not in found["blocked_in_vain"] else f", but there is no such plugin{_meant(name, found)}"
+        hint = did_you_mean(name, [plugin["name"] for plugin in found["plugins"]], "")
+        unknown = f", but there is no such plugin{hint}" if name in found["blocked_in_vain"] else ""
         say(f"  is blocked{unknown}", symbol=_name(name))
     for problem in found["problems"]:
         say("", symbol=click.style(printable(f"{problem['plugin']}: {problem['message']}"), fg="red"))
@@ -54,11 +55,6 @@ def command(invocation: CliContext, as_json: bool) -> int:
 
 def _name(name: str) -> str:
     return click.style(printable(name), bold=True)
-
-
-def _meant(name: str, found: dict[str, Any]) -> str:
-    meant = nearest(name, [plugin["name"] for plugin in found["plugins"]])
-    return f"; did you mean {meant!r}?" if meant else ""
 
 
 def plugins_report(plugins: Plugins) -> dict[str, Any]:

@@ -124,15 +124,16 @@ class ConfigBuilder:
         if self.tables.file.path is not None:
             return []
         older = find_legacy_settings(self.tables.sources.environ)
-        if older is not None:
-            return [
-                f"No configuration file was found, but the settings of an older bridge: {older}. To use them, run"
-                f" `sudo tconnectsync setup`, or without root `tconnectsync init --from-env {shlex.quote(str(older))}`."
-            ]
-        return [
+        words = (
             "No configuration file was found. Run `sudo tconnectsync setup`: it asks for what it needs. If you have a file"
             " elsewhere, name it with --config."
-        ]
+        )
+        if older is not None:
+            words = (
+                f"No configuration file was found, but the settings of an older bridge: {older}. To use them, run"
+                f" `sudo tconnectsync setup`, or without root `tconnectsync init --from-env {shlex.quote(str(older))}`."
+            )
+        return [words]
 
     def _check_core(self, core: CoreOptions | None) -> None:
         if core is None:

@@ -69,14 +69,22 @@ class CliContext:
         """Return the configuration if it was read already, else None."""
         return self._config
 
-    def load_config(self) -> Config:
-        """Read the configuration now, and remove its secrets from the logs from now on. Errors: ConfigError."""
+    def load_config(self, *, timezone: str | None = None) -> Config:
+        """Read the configuration now, and remove its secrets from the logs from now on. Errors: ConfigError.
+
+        ``timezone`` replaces the configured zone.
+        """
         from tconnectsync.config.load import load_config
 
         with as_caller():  # on a reload the daemon already works as the owner of the data folder
             plugins = self.plugins()
             config = load_config(
-                self.config_path, self.environ, plugins, features=self.features, system_file=self.system_file
+                self.config_path,
+                self.environ,
+                plugins,
+                features=self.features,
+                system_file=self.system_file,
+                timezone=timezone,
             )
         if self.logs is not None:
             self.logs.redact(config.secrets())

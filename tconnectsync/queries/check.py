@@ -19,7 +19,7 @@ from tconnectsync.plugin.manager import Plugins
 from tconnectsync.plugin.receiver import CheckResult
 from tconnectsync.queries.sink_check import sink_findings
 from tconnectsync.queries.watching import alert_findings
-from tconnectsync.queries.zone_check import clock_ahead, zone_doubt
+from tconnectsync.queries.zone_check import clock_ahead, places_of_clock, zone_doubt
 from tconnectsync.retry.health import HealthState
 from tconnectsync.runtime.assembly import open_sinks, open_sources
 from tconnectsync.runtime.data_dir import make_data_dir
@@ -118,6 +118,24 @@ def _check_clock(config: Config, clock: Clock) -> Iterator[CheckResult]:
     else:
         zone = config.zone_of(now.date())
         yield CheckResult(good=True, what=f"clock: {now:%Y-%m-%d %H:%M} UTC, zone {zone}")
+
+
+def zones_of_pump_clock(config: Config, plugins: Plugins, *, clock: Clock) -> tuple[str, ...]:
+    """Ask the sources for an upload; return the zones that fit the pump's clock, none if that cannot be known."""
+    try:
+        make_data_dir(config)
+    except ConfigError:
+        return ()
+    for name, source in open_sources(config, plugins, clock=clock, data_dir=config.data_dir).items():
+        for finding in _guarded(name, source.check()):
+            places = (
+                ()
+                if finding.upload is None
+                else places_of_clock(Upload(at=finding.upload[0], newest=finding.upload[1]))
+            )
+            if places:
+                return places
+    return ()
 
 
 def _check_zone(upload: tuple[datetime, datetime], zones: Zones) -> Iterator[CheckResult]:

@@ -64,14 +64,9 @@ def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
     if upload.newest - upload.at.replace(tzinfo=None) > MAX_LEAD:  # a clock that is days ahead is not a wrong zone
         return None
     sure = max(lags_s) < IMPOSSIBLE_S
-    possible = {place: upload.lag_s(Zones(timezone=place).offset_at(upload.at)) for place in PLACES}
-    possible = {place: lag_s for place, lag_s in possible.items() if lag_s >= IMPOSSIBLE_S}
-    best_s = min(possible.values(), key=lambda lag_s: abs(lag_s - USUAL_S), default=float("inf"))
+    best_s, fitting = _places(upload)
     if not sure and not FIT_S[0] <= best_s <= FIT_S[1]:
         return None  # the data is old in any zone, or the clock is slow
-    fitting = tuple(place for place, lag_s in possible.items() if lag_s == best_s)
-    if fitting:
-        fitting += places_with_clock_of(fitting[0], upload.at, many=MOST_NAMED - len(fitting), excluded=fitting)
     zone = zones.name_at(day)
     at_home = zones.wall_of(upload.at)
     words = (
@@ -79,6 +74,23 @@ def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
         f" pump's clock: {'it is not set to that zone' if sure else 'it may be set to another zone, or the phone was late'}"
     )
     return ZoneDoubt(zone=zone, sure=sure, places=fitting, words=words)
+
+
+def places_of_clock(upload: Upload) -> tuple[str, ...]:
+    """Return at most three zones that fit the pump's clock, the most likely first; none if its data is old in any zone."""
+    best_s, fitting = _places(upload)
+    return fitting[:MOST_NAMED] if FIT_S[0] <= best_s <= FIT_S[1] else ()
+
+
+def _places(upload: Upload) -> tuple[float, tuple[str, ...]]:
+    """The delay of the upload that is most like the usual one, and the zones that give it."""
+    possible = {place: upload.lag_s(Zones(timezone=place).offset_at(upload.at)) for place in PLACES}
+    possible = {place: lag_s for place, lag_s in possible.items() if lag_s >= IMPOSSIBLE_S}
+    best_s = min(possible.values(), key=lambda lag_s: abs(lag_s - USUAL_S), default=float("inf"))
+    fitting = tuple(place for place, lag_s in possible.items() if lag_s == best_s)
+    if fitting:
+        fitting += places_with_clock_of(fitting[0], upload.at, many=MOST_NAMED - len(fitting), excluded=fitting)
+    return best_s, fitting
 
 
 def clock_ahead(upload: Upload, zones: Zones) -> CheckResult | None:

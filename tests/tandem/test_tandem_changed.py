@@ -320,7 +320,7 @@ def days_of(query: dict[str, str]) -> int:
     return (date.fromisoformat(query["endDate"][:10]) - date.fromisoformat(query["startDate"][:10])).days + 1
 
 
-@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("status", [400, 413, 414, 416, 422])
 def test_a_window_that_is_refused_is_asked_for_in_halves_and_the_size_is_remembered(
     world: TandemHarness, status: int
 ) -> None:

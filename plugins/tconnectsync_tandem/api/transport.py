@@ -37,8 +37,8 @@ BLOCKED_WAIT_S = 1800.0
 CHANGED_WAIT_S = 3600.0
 
 NEW_RELEASE = "Check for a newer release of tconnectsync. Until then it is retried about once an hour."
-_REFUSED = frozenset({400, 422})
-_TOO_MUCH = frozenset({413, 500})
+_REFUSED = frozenset({400, 413, 414, 416, 422})
+_TOO_MUCH = frozenset({500})
 """The start of a response that the server aborted."""
 
 
@@ -55,7 +55,7 @@ class BrokenShape(SourceChanged):
 
 
 class WindowRefused(SourceChanged):
-    """Status 400 or 422: the server refuses the request; a smaller one may work."""
+    """Status 400, 413, 422 and the like: the server refuses the request; a smaller one may work."""
 
 
 class TokenExpired(Exception):

@@ -10,7 +10,9 @@ import click
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
+from tconnectsync.errors import ConfigError
 from tconnectsync.exit_status import ExitStatus
+from tconnectsync.folder_owner import as_owner_of
 from tconnectsync.plugin.receiver import CheckResult
 
 
@@ -41,7 +43,10 @@ def command(invocation: CliContext, as_json: bool) -> int:
 
 
 def _findings(invocation: CliContext) -> Iterator[CheckResult]:
-    config = invocation.config()
+    try:
+        config = invocation.config()
+    except ConfigError as error:
+        raise _with_zones(invocation, error) from None
     from tconnectsync.queries.check import run_check
 
     on = [name for group in (config.sources, config.sinks) for name, part in group.items() if part.enabled]
@@ -54,6 +59,27 @@ def _findings(invocation: CliContext) -> Iterator[CheckResult]:
             remedy="Correct it in the configuration, or leave it if you want it so.",
         )
     yield from run_check(config, invocation.plugins(), clock=invocation.clock)
+
+
+_ANY_ZONE = "America/New_York"
+
+
+def _with_zones(invocation: CliContext, error: ConfigError) -> ConfigError:
+    """If only the time zone is wrong, add the zones that fit the pump's clock; else return ``error`` as it is."""
+    from tconnectsync.queries.check import zones_of_pump_clock
+
+    try:
+        config = invocation.load_config(timezone=_ANY_ZONE)
+    except ConfigError:
+        return error
+    with as_owner_of(config.data_dir):
+        places = zones_of_pump_clock(config, invocation.plugins(), clock=invocation.clock)
+    if places:
+        words = " or ".join(f'"{place}"' for place in places)
+        error.remedy = (
+            f"The pump's clock is that of {words}: is one of them the wearer's zone? {error.remedy or ''}".rstrip()
+        )
+    return error
 
 
 def _print(finding: CheckResult) -> None:

@@ -1,4 +1,4 @@
-"""What the simulated servers share: HTTP/1.1 with keep-alive on the loopback, one thread a connection, and a clean end."""
+"""The HTTP server under all simulated services: HTTP/1.1 with keep-alive on the loopback, one thread per connection."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import os
 import socket
 import struct
 import threading
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _RESET_AT_ONCE = struct.pack("ii", 1, 0)
+
+
+class ConnectionBreaks(Exception):
+    """Break the connection instead of responding."""
 
 
 class LoopbackServer(ThreadingHTTPServer):
@@ -30,7 +35,7 @@ class LoopbackServer(ThreadingHTTPServer):
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port on which it listens."""
         return int(self.server_address[1])
 
     def enter(self, connection: socket.socket) -> int:
@@ -41,12 +46,12 @@ class LoopbackServer(ThreadingHTTPServer):
             return self._opened
 
     def leave(self, number: int) -> None:
-        """A connection ended."""
+        """Forget a connection that ended."""
         with self._guard:
             self._open.pop(number, None)
 
     def close(self) -> None:
-        """Listen no more, break every connection, and wait until its thread is gone."""
+        """Stop listening, break every connection, and wait for the threads to end."""
         self.shutdown()
         with self._guard:
             for connection in self._open.values():
@@ -57,7 +62,7 @@ class LoopbackServer(ThreadingHTTPServer):
 
 
 class LoopbackHandler(BaseHTTPRequestHandler):
-    """One connection. ``number`` is the connection's."""
+    """Handles one connection; ``number`` is its number."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -81,8 +86,21 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         """The request's whole body."""
         return self.rfile.read(int(self.headers.get("content-length") or 0))
 
+    def respond(
+        self, status: int, content_type: str, headers: Iterable[tuple[str, str]], body: bytes, length: int | None = None
+    ) -> None:
+        """Send a response; ``length``: a Content-Length other than the body's."""
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
     def hang_up(self) -> None:
-        """End the connection in good order (FIN): the client sees no answer, or the end of one."""
+        """Close the connection properly (FIN): the client sees no response, or the end of one."""
         self.close_connection = True
         with contextlib.suppress(OSError):
             self.wfile.flush()
@@ -97,4 +115,4 @@ class LoopbackHandler(BaseHTTPRequestHandler):
             os.close(self.connection.detach())
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Nothing: requests are kept in lists."""
+        """Log nothing: requests are kept in lists."""

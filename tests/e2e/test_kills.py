@@ -142,7 +142,7 @@ def test_killed_after_storing(collection: str, tmp_path: Path) -> None:
         3, hourly_record_at_min=(now.minute - 8) % 60, upload_every_min=5,
         outages=((now - timedelta(minutes=1), now + timedelta(hours=3)),),
     )  # fmt: skip
-    newest = pump.truth.until(now).newest_iob
+    newest = max(pump.truth.until(now).iob, key=lambda each: each.at, default=None)
     assert newest is not None
     assert now - newest.at < timedelta(minutes=10), "else its device status is on the point of lapsing"
     with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:

@@ -141,7 +141,7 @@ def test_tconnect_firewall_and_expired_tokens(tmp_path: Path) -> None:
         running.until(clock.now() + timedelta(hours=1))
         logins = cloud.count("login")
 
-        cloud.expire_tokens()
+        cloud.revoke_tokens()
         running.until(clock.now() + timedelta(hours=1))
         assert running.status()["sources"]["tconnect"]["state"] == "ok"
         assert cloud.count("login") <= logins + 1

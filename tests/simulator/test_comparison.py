@@ -7,8 +7,7 @@ import pytest
 
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
-from tconnectsync_simulator.pump.truth import NOISE_ALARMS
-from tests.support.site_comparison import compare
+from tests.support.site_comparison import NOISE_ALARMS, compare
 
 Doc = dict[str, Any]
 

@@ -352,14 +352,11 @@ def test_a_plan_is_served_like_the_pump_it_makes(client: Client, pump: Simulated
         assert cloud.caches[0].pump.truth == pump.truth
 
 
-def test_a_shelf_knows_when_the_next_upload_comes(pump: SimulatedPump) -> None:
-    shelf = cache_uploads(pump)
-    assert shelf.next_upload_s(pump.all_uploaded_at.timestamp()) is None
-    begin_s = pump.truth.begin.timestamp()
-    coming = shelf.next_upload_s(begin_s)
-    assert coming is not None
-    assert shelf.last_upload_s(coming) == coming
-    assert shelf.last_upload_s(coming - 1) is None
+def test_a_cache_knows_the_last_upload(pump: SimulatedPump) -> None:
+    cached = cache_uploads(pump)
+    first_s = next(s for s in pump.upload_times_s if cached.last_upload_s(s) is not None)
+    assert cached.last_upload_s(first_s) == first_s
+    assert cached.last_upload_s(first_s - 1) is None
 
 
 # --- faults ---

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
-from tconnectsync_simulator.pump.presets import hand_over
 from tconnectsync_simulator.pump.pump import SimulatedPump, Simulation, simulate
 from tconnectsync_simulator.pump.records import short_float
 from tests.simulator.record_shapes import CAPTURED, ENTRY, UNCAPTURED
+from tests.simulator.two_pumps import hand_over
 
 UTC = timezone.utc
 

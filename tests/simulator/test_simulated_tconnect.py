@@ -147,7 +147,7 @@ def test_the_form_gives_cookies_and_a_wrong_password_the_reason(cloud: LegacyClo
 
 def test_a_token_ends_with_its_time_and_when_it_is_taken_away(client: Client, cloud: LegacyCloud) -> None:
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 200
-    cloud.expire_tokens()
+    cloud.revoke_tokens()
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 401
     client.log_in()
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 200

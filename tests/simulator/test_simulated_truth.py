@@ -6,10 +6,10 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from tconnectsync_simulator.pump.plan import SimulationPlan
-from tconnectsync_simulator.pump.presets import hand_over
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.records import PUMP_EPOCH_S
 from tconnectsync_simulator.pump.truth import merge
+from tests.simulator.two_pumps import hand_over
 
 UTC = timezone.utc
 

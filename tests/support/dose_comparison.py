@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import attrs
 
-from tconnectsync_simulator.pump.truth import Truth, read_time
+from tconnectsync_simulator.pump.truth import Truth
 
 TOLERANCE_U = 0.0015
 WRONG_TIME_S = 26 * 3600  # a dose found this near with the same amounts counts as one at a wrong time
 
 Document = Mapping[str, Any]
+
+
+def read_time(text: str) -> datetime:
+    """A ``created_at`` as Nightscout stores it."""
+    at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)
 
 
 def _insulin(doc: Document) -> float:

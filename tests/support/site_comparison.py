@@ -10,10 +10,12 @@ from typing import Any
 import attrs
 
 from tconnectsync import counted
-from tconnectsync_simulator.pump.truth import NOISE_ALARMS, TrueGlucose, Truth, read_time
-from tests.support.dose_comparison import dose_differences
+from tconnectsync_simulator.pump.truth import TrueGlucose, Truth
+from tests.support.dose_comparison import dose_differences, read_time
 
 HOUR = timedelta(hours=1)
+NOISE_ALARMS = frozenset({18, 23})
+"""Alarms that only repeat that delivery is stopped."""
 FILL_TYPES = {"cannula": "Site Change", "cartridge": "Insulin Change", "tubing": "Note"}
 MODE_TYPES = {"sleep": "Sleep", "exercise": "Exercise"}
 

@@ -24,7 +24,7 @@ SESSION_COOKIE = "idsrv"
 
 @attrs.frozen(kw_only=True)
 class SimulatedAccount:
-    """Somebody who can log in, at the login of their region only."""
+    """A user, who can log in in their region only."""
 
     email: str = "wearer@example.org"
     password: str = attrs.field(default="simulated password", repr=False)
@@ -49,7 +49,7 @@ class _Grant:
 
 @attrs.define
 class Accounts:
-    """Who is logged in. ``base`` is the server's address; ``client_id`` the only client there is."""
+    """Logins and tokens. ``base`` is the server's address, ``client_id`` the only accepted client."""
 
     base: str
     client_id: str
@@ -61,7 +61,7 @@ class Accounts:
     _tokens: dict[str, tuple[SimulatedAccount, datetime]] = attrs.field(factory=dict, repr=False)
 
     def endpoints(self, region: str) -> dict[str, str]:
-        """What a client of this region is to be told."""
+        """The endpoints for a client of this region."""
         api = f"{self.base}/{region.lower()}/accounts/api"
         return {
             "login_page": f"{self.base}/sso/",
@@ -76,13 +76,13 @@ class Accounts:
         }
 
     def bearer(self, request: CloudRequest) -> SimulatedAccount | None:
-        """Whose access token came along; None for none, an unknown one or one that is over."""
+        """Return the account of the request's access token; None if it is missing, unknown or expired."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         account, until = self._tokens.get(token, (None, self.now()))
         return account if kind == "Bearer" and self.now() < until else None
 
     def revoke(self) -> None:
-        """No access token is good any more, and nobody is logged in."""
+        """Revoke all access tokens and sessions."""
         self._tokens.clear()
         self._sessions.clear()
 
@@ -107,7 +107,7 @@ class Accounts:
         return json_answer({"errors": [refusal]}, 401)
 
     def authorize(self, request: CloudRequest) -> CloudAnswer:
-        """GET authorize: on to the second step, which leads to the redirect URI."""
+        """GET authorize: redirects to the second step."""
         if self._session(request) is None:
             return redirect(f"{self.base}/sso/?{urlencode({'returnUrl': request.path})}")
         needed = {
@@ -124,7 +124,7 @@ class Accounts:
         return redirect(f"{request.path}/callback?{urlencode(request.query)}")
 
     def authorized(self, request: CloudRequest) -> CloudAnswer:
-        """The second step of authorize: a code, at the redirect URI."""
+        """The second step of authorize: redirects to the redirect URI, with a code."""
         account = self._session(request)
         if account is None:
             return redirect(f"{self.base}/sso/")
@@ -143,7 +143,7 @@ class Accounts:
         return redirect(f"{target}?{urlencode(answer)}")
 
     def token(self, request: CloudRequest, region: str) -> CloudAnswer:
-        """POST token: the code once, with the verifier whose digest was shown before."""
+        """POST token: exchanges a code once, with the verifier of its challenge."""
         form = {key: values[0] for key, values in parse_qs(request.body.decode("latin-1")).items()}
         grant = self._codes.pop(form.get("code", ""), None)
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()

@@ -1,11 +1,13 @@
-"""What can go wrong at the simulated cloud, on request."""
+"""Faults of the simulated cloud, for tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+
+from tconnectsync_simulator.fault_queue import Fault
 
 BLOCKED = (
     "<html><head><title>Request Rejected</title></head><body>The request is blocked. Attack ID: 20000051</body></html>"
@@ -15,57 +17,44 @@ WEB_PAGE_BLOCKED = (
     "<html><head><title>Web Page Blocked!</title></head><body><h1>Web Page Blocked!</h1><p>The page cannot be displayed."
     "</p><p>Attack ID: 20000051</p></body></html>"
 )
-"""The older website's firewall, with status 200."""
+"""The page of the older website's firewall, sent with status 200."""
 NOT_FOUND = "<html><head><title>404 Not Found</title></head><body>404 Not Found</body></html>"
 
 
 @attrs.frozen(kw_only=True)
-class CloudFault:
-    """What goes wrong with the next ``times`` requests whose path contains ``path`` (empty: any).
+class CloudFault(Fault):
+    """A fault of the cloud. With ``status``, the request is not processed; otherwise its response is changed."""
 
-    With ``status`` the request is not served at all; without, it is served and its answer is harmed as told.
-    """
-
-    path: str = ""
-    times: int = 1
-    status: int | None = None
     body: str = MAINTENANCE
     content_type: str = "text/html; charset=utf-8"
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-    wait_s: float = 0.0
-    """Wait before serving."""
-
-    reset: str = attrs.field(default="", validator=attrs.validators.in_(("", "before", "after")))
-    """``"before"`` or ``"after"`` the request is served: break the connection instead of answering."""
-
     revoke: bool = False
-    """Forget every access token first."""
+    """Revoke all access tokens first."""
 
     cut: bool = False
-    """Send only the first half of the body, as if it were all."""
+    """Send only the first half of the body, with a matching Content-Length."""
 
     short: bool = False
-    """Promise the whole body, send half of it, and break the connection."""
+    """Announce the whole body, send half of it, and break the connection."""
 
     rename: Mapping[str, str] = attrs.field(factory=dict)
-    """Keys that have another name wherever they stand in the JSON."""
+    """New names of keys, at every depth of the JSON."""
 
     drop: frozenset[str] = frozenset()
-    """Keys that are missing wherever they stand in the JSON."""
+    """Keys to remove, at every depth."""
 
     put: Mapping[str, Any] = attrs.field(factory=dict)
-    """Keys that have another value wherever they stand in the JSON."""
+    """New values of keys, at every depth."""
 
     retype: Mapping[str, Callable[[Any], Any]] = attrs.field(factory=dict)
-    """Keys whose value is sent as something else wherever they stand in the JSON."""
+    """Conversions of the values of keys, at every depth."""
 
     @property
     def changes_json(self) -> bool:
-        """Whether the answer has to be taken apart."""
+        """Whether the JSON of the response is changed."""
         return bool(self.rename or self.drop or self.put or self.retype)
 
     def change(self, value: Any) -> Any:
-        """The JSON value with the keys renamed, dropped, replaced and retyped, at every depth."""
+        """Return the JSON value with the changes, at every depth."""
         if isinstance(value, list):
             return [self.change(each) for each in value]
         if not isinstance(value, dict):
@@ -82,19 +71,19 @@ class CloudFault:
 def answered(
     status: int, *, path: str = "", times: int = 1, retry_after: str | None = None, body: str = ""
 ) -> CloudFault:
-    """An error status, with the body that the service is known to give for it."""
+    """An error status, with the service's known body for it."""
     known = {403: BLOCKED, 404: NOT_FOUND, 503: MAINTENANCE}
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     return CloudFault(path=path, times=times, status=status, body=body or known.get(status, ""), headers=headers)
 
 
 def html_page(*, path: str = "pump-logs", times: int = 1) -> CloudFault:
-    """A page of HTML with status 200."""
+    """An HTML page with status 200."""
     return CloudFault(path=path, times=times, status=200)
 
 
 def web_page_blocked(*, path: str = "", times: int = 1) -> CloudFault:
-    """The firewall before the older t:connect."""
+    """The page of the firewall in front of the older t:connect."""
     return CloudFault(path=path, times=times, status=200, body=WEB_PAGE_BLOCKED)
 
 
@@ -104,41 +93,12 @@ def null_answer(*, path: str = "pump-logs", times: int = 1) -> CloudFault:
 
 
 def login_refused(*, times: int = 1) -> CloudFault:
-    """The login says no."""
+    """The login refuses the password."""
     body = '{"errors":[{"code":"account/invalid_credentials","message":"Invalid credentials"}]}'
     return CloudFault(path="accounts/api/login", times=times, status=401, body=body, content_type="application/json")
 
 
 def terms_not_accepted(*, times: int = 1) -> CloudFault:
-    """The login wants new terms to be accepted on the web page."""
+    """The login requires new terms to be accepted on the web page."""
     body = '{"redirectUrl":"/terms","status":"TERMS_NOT_ACCEPTED"}'
     return CloudFault(path="accounts/api/login", times=times, status=200, body=body, content_type="application/json")
-
-
-@attrs.define
-class CloudFaults:
-    """The faults still to come, in order."""
-
-    _coming: list[CloudFault] = attrs.field(factory=list)
-
-    def __iter__(self) -> Iterator[CloudFault]:
-        return iter(tuple(self._coming))
-
-    def add(self, *faults: CloudFault) -> None:
-        """Let them happen after those that are there."""
-        self._coming.extend(faults)
-
-    def clear(self) -> None:
-        """Forget those that are left."""
-        self._coming.clear()
-
-    def take(self, path: str) -> CloudFault | None:
-        """The first that fits this path, used up by one."""
-        for index, fault in enumerate(self._coming):
-            if fault.path in path:
-                if fault.times > 1:
-                    self._coming[index] = attrs.evolve(fault, times=fault.times - 1)
-                else:
-                    del self._coming[index]
-                return fault
-        return None

@@ -1,4 +1,4 @@
-"""The transport of the simulated cloud: HTTP/1.1 with keep-alive on the loopback, one thread a connection."""
+"""HTTP requests and responses of the simulated cloud."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
-from tconnectsync_simulator.loopback_server import LoopbackHandler, LoopbackServer
+from tconnectsync_simulator.loopback_server import ConnectionBreaks, LoopbackHandler, LoopbackServer
 
 IDLE_S = 30.0
 
 
 @attrs.frozen(kw_only=True)
 class CloudRequest:
-    """A request that came in. ``query`` keeps order and repeats; names of ``headers`` are in lower case."""
+    """A received request. ``query`` has every pair in order; names of ``headers`` are in lower case."""
 
     kind: str
     method: str
@@ -33,7 +33,7 @@ class CloudRequest:
 
 @attrs.frozen(kw_only=True)
 class CloudAnswer:
-    """What goes back. ``promised`` is a Content-Length that is not the body's own; then the connection breaks."""
+    """A response. ``promised``: a wrong Content-Length; the connection breaks after the body."""
 
     status: int = 200
     body: bytes = b""
@@ -42,27 +42,23 @@ class CloudAnswer:
     promised: int | None = None
 
 
-class CutOff(Exception):
-    """Break the connection instead of answering."""
-
-
 def json_answer(value: object, status: int = 200, *headers: tuple[str, str]) -> CloudAnswer:
-    """A JSON answer."""
+    """A JSON response."""
     return CloudAnswer(status=status, body=json.dumps(value, ensure_ascii=False).encode(), headers=headers)
 
 
 def html_answer(text: str, status: int = 200, *headers: tuple[str, str]) -> CloudAnswer:
-    """A page."""
+    """An HTML page."""
     return CloudAnswer(status=status, body=text.encode(), content_type="text/html; charset=utf-8", headers=headers)
 
 
 def redirect(location: str, *headers: tuple[str, str]) -> CloudAnswer:
-    """302."""
+    """A redirect with status 302."""
     return CloudAnswer(status=302, content_type="text/html", headers=(("Location", location), *headers))
 
 
 class CloudServer(LoopbackServer):
-    """Hands requests to ``serve``."""
+    """Passes requests to ``serve``."""
 
     def __init__(self, serve: Callable[[CloudRequest], CloudAnswer], now: Callable[[], datetime]) -> None:
         self.serve, self.now = serve, now
@@ -70,7 +66,7 @@ class CloudServer(LoopbackServer):
 
     @property
     def url(self) -> str:
-        """Where it listens, without a last slash."""
+        """The address, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
 
@@ -91,17 +87,10 @@ class _CloudHandler(LoopbackHandler):
         )
         try:
             answer = self.server.serve(request)
-        except CutOff:
+        except ConnectionBreaks:
             self.hang_up()
             return
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body) if answer.promised is None else answer.promised))
-        for name, value in answer.headers:
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(answer.body)
-        self.wfile.flush()
+        self.respond(answer.status, answer.content_type, answer.headers, answer.body, answer.promised)
         if answer.promised is not None:
             self.hang_up()
 

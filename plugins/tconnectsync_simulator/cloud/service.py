@@ -1,4 +1,4 @@
-"""What the simulated clouds share: a server on the loopback, the requests that came, and the faults to come."""
+"""Shared by the simulated clouds: the server, the received requests, and the faults."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import Protocol, TypeVar
 import attrs
 import msgspec
 
-from tconnectsync_simulator.cloud.faults import CloudFault, CloudFaults
-from tconnectsync_simulator.cloud.server import CloudAnswer, CloudRequest, CloudServer, CutOff
+from tconnectsync_simulator.cloud.faults import CloudFault
+from tconnectsync_simulator.cloud.server import CloudAnswer, CloudRequest, CloudServer
+from tconnectsync_simulator.fault_queue import FaultQueue
+from tconnectsync_simulator.loopback_server import ConnectionBreaks
 
 Itself = TypeVar("Itself", bound="SimulatedService")
 
 
 class HasNow(Protocol):
-    """A clock: what :class:`tconnectsync.Clock` is, and a test's own."""
+    """A clock: a :class:`tconnectsync.Clock`, or a simpler one of a test."""
 
     def now(self) -> datetime:
         """The current time, aware, UTC."""
@@ -25,13 +27,13 @@ class HasNow(Protocol):
 
 
 class SimulatedService:
-    """A running server; close it, or use it as a context manager. All methods may be called while requests are served.
+    """A running server; close it, or use it as a context manager. Thread-safe.
 
-    A service of its own says of what kind a request is (:meth:`kind_of`) and what it answers (:meth:`answer`).
+    Subclasses define the kind of a request (:meth:`kind_of`) and the response (:meth:`answer`).
     """
 
     def __init__(self, clock: HasNow) -> None:
-        self.faults = CloudFaults()
+        self.faults: FaultQueue[CloudFault] = FaultQueue()
         self.requests: list[CloudRequest] = []
         self.clock = clock
         self._guard = threading.RLock()
@@ -53,36 +55,36 @@ class SimulatedService:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a last slash."""
+        """The address, without a slash at the end."""
         return self._server.url
 
     def fail(self, *faults: CloudFault) -> None:
-        """Let these go wrong, in order."""
+        """Add faults."""
         with self._guard:
             self.faults.add(*faults)
 
     def revoke_tokens(self) -> None:
-        """Every access token is over from now on."""
+        """Revoke all access tokens and sessions."""
         with self._guard:
             self.forget_tokens()
 
     def count(self, kind: str) -> int:
-        """How many requests of a kind came."""
+        """How many requests of a kind were received."""
         with self._guard:
             return sum(request.kind == kind for request in self.requests)
 
-    # --- what a service of its own brings ---
+    # --- defined by subclasses ---
 
     def kind_of(self, request: CloudRequest) -> str:
-        """The word that :meth:`count` knows a request by."""
+        """The kind of a request, for :meth:`count`."""
         raise NotImplementedError
 
     def answer(self, request: CloudRequest) -> CloudAnswer:
-        """What goes back; ``kind`` is set."""
+        """The response to a request, whose ``kind`` is set."""
         raise NotImplementedError
 
     def forget_tokens(self) -> None:
-        """Every access token is over from now on."""
+        """Revoke all access tokens and sessions."""
         raise NotImplementedError
 
     # --- serving ---
@@ -91,14 +93,14 @@ class SimulatedService:
         with self._guard:
             request = attrs.evolve(request, kind=self.kind_of(request))
             self.requests.append(request)
-            fault = self.faults.take(request.path)
+            fault = self.faults.take(request.method, request.path)
         if fault is None:
             with self._guard:
                 return self.answer(request)
         if fault.wait_s:
             self._closing.wait(fault.wait_s)
         if fault.reset == "before":
-            raise CutOff
+            raise ConnectionBreaks
         if fault.status is not None:
             return CloudAnswer(
                 status=fault.status,
@@ -111,7 +113,7 @@ class SimulatedService:
                 self.forget_tokens()
             answer = self.answer(request)
         if fault.reset == "after":
-            raise CutOff
+            raise ConnectionBreaks
         if fault.changes_json:
             answer = attrs.evolve(answer, body=msgspec.json.encode(fault.change(msgspec.json.decode(answer.body))))
         half = answer.body[: len(answer.body) // 2]

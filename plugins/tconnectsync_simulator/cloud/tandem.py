@@ -2,9 +2,9 @@
 
 ::
 
-    with Cloud([simulate(SimulationPlan())], clock) as cloud:
+    with TandemCloud([simulate(SimulationPlan())], clock) as cloud:
         cloud.fail(answered(503, path="pump-logs", times=2))
-        ...  # a client that is told cloud.endpoints
+        ...  # a client with cloud.endpoints
         cloud.count("pumper")
 """
 
@@ -41,12 +41,12 @@ KINDS = {
 
 
 class TandemCloud(SimulatedService):
-    """A running server; close it, or use it as a context manager. All methods may be called while requests are served.
+    """A running server; close it, or use it as a context manager. Thread-safe.
 
-    ``pumps``: simulated pumps, plans (simulated here, bounded in memory) or caches. ``clock`` decides what has been uploaded,
-    when tokens end, and the ``Date`` of every answer. ``filters_codes``: whether ``eventCodes`` has an effect.
-    ``largest_window_days``: a longer one is answered with ``window_status``. ``unused_serials``: pumps of the account that
-    never uploaded. ``newest_overrides`` (serial -> text) lies about the newest date. The first account is the wearer's.
+    ``pumps``: simulated pumps, plans (simulated here, bounded in memory) or caches. ``clock`` determines what was uploaded,
+    when tokens expire, and the ``Date`` of every response. ``filters_codes``: whether ``eventCodes`` has an effect.
+    ``largest_window_days``: longer windows get the status ``window_status``. ``unused_serials``: pumps of the account
+    that never uploaded. ``newest_overrides`` (serial -> text): false newest dates. The first account is the wearer's.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class TandemCloud(SimulatedService):
         return self.endpoints_of(self.accounts[0].region)
 
     def endpoints_of(self, region: str) -> dict[str, str]:
-        """The same for any region: in the wrong one the right password is refused."""
+        """The same for any region; the login refuses accounts of another one."""
         return self._service.endpoints(region)
 
     def forget_tokens(self) -> None:
-        """Every access token is over from now on."""
+        """Revoke all access tokens and sessions."""
         self._service.revoke()
 
     def kind_of(self, request: CloudRequest) -> str:
@@ -89,7 +89,7 @@ class TandemCloud(SimulatedService):
         return _route(request)[0]
 
     def answer(self, request: CloudRequest) -> CloudAnswer:
-        """What goes back."""
+        """The response to a request."""
         service = self._service
         _, region, argument = _route(request)
         match (request.kind, request.method):
@@ -157,7 +157,7 @@ class TandemCloud(SimulatedService):
         lists = [value for key, value in request.query if key == "eventCodes"]
         now_s = self.clock.now().timestamp()
         found: list[bytes] = []
-        if len(lists) < 2:  # a repeated key gives nothing
+        if len(lists) < 2:  # the server finds nothing for a repeated key
             wanted = (
                 frozenset(int(each) for each in lists[0].split(",") if each) if lists and self.filters_codes else None
             )
@@ -167,7 +167,7 @@ class TandemCloud(SimulatedService):
 
 
 def unused_pump(serial: str) -> dict[str, Any]:
-    """A pump of the account that never uploaded, as the ``pumper`` answer lists it."""
+    """A pump that never uploaded, as the ``pumper`` response lists it."""
     return {
         "algorithm": "Basal-IQ",
         "availableDataRange": {"start": None, "end": None},
@@ -199,7 +199,7 @@ def _route(request: CloudRequest) -> tuple[str, str, str]:
 
 
 def _invalid(request: CloudRequest) -> CloudAnswer | None:
-    """What the server's schema says against a query; the exact body was never published."""
+    """The response to an invalid query; the real body was never published."""
     issues: list[Mapping[str, Any]] = []
     unknown = sorted({key for key, _ in request.query} - LOG_KEYS)
     if unknown:

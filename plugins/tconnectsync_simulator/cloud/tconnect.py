@@ -4,7 +4,7 @@
 
     with LegacyCloud(simulate(SimulationPlan()), clock) as cloud:
         cloud.fail(web_page_blocked(path="TherapyEvents"))
-        ...  # a client that is told cloud.endpoints
+        ...  # a client with cloud.endpoints
         cloud.count("timeline")
 """
 
@@ -47,15 +47,15 @@ QUERIES = {
     "suspensions": ["callback"],
     "basal_iq": ["callback"],
 }
-"""The only keys and the only order that the firewall lets through."""
+"""The only keys, in the only order, that the firewall accepts."""
 DATA_WITH_TOKEN = frozenset({"upload", "features", "timeline", "events"})
 
 
 class LegacyCloud(SimulatedService):
-    """A running server; close it, or use it as a context manager. All methods may be called while requests are served.
+    """A running server; close it, or use it as a context manager. Thread-safe.
 
-    ``clock`` decides what has been uploaded and when tokens end. ``control_iq_since``: the first day of Control:IQ; None:
-    never. Before it there is only the CSV export. ``csv_fails_every``: each so-manyth export is a 500, as under load.
+    ``clock`` determines what was uploaded and when tokens expire. ``control_iq_since``: the first day of Control:IQ
+    (None: never); before it there is only the CSV export. ``csv_fails_every`` N: every Nth export fails with status 500.
     """
 
     def __init__(
@@ -84,12 +84,8 @@ class LegacyCloud(SimulatedService):
         """The table ``[sources.tconnect.endpoints]``."""
         return dict.fromkeys(("login", "android", "controliq", "ws2"), f"{self.url}/")
 
-    def expire_tokens(self) -> None:
-        """Every access token is over from now on."""
-        self.revoke_tokens()
-
     def forget_tokens(self) -> None:
-        """Every access token is over from now on."""
+        """Revoke all tokens and sessions."""
         self.login.expire()
 
     def kind_of(self, request: CloudRequest) -> str:
@@ -98,7 +94,7 @@ class LegacyCloud(SimulatedService):
         return "login_page" if (kind, request.method) == ("login", "GET") else kind
 
     def answer(self, request: CloudRequest) -> CloudAnswer:
-        """What goes back."""
+        """The response to a request."""
         match (request.kind, request.method):
             case ("login_page", "GET"):
                 return self.login.page()
@@ -171,7 +167,7 @@ class LegacyCloud(SimulatedService):
 
     @property
     def records(self) -> TconnectRecords:
-        """What the services know now."""
+        """The records that the services have now."""
         place = bisect_right(self._uploads, self.clock.now().timestamp())
         if self._book[0] != place:
             until_s = self._uploads[place - 1]

@@ -1,4 +1,4 @@
-"""A bolus as the older t:connect tells it: an entry of the therapy events, or a row of the CSV export."""
+"""Boluses in the formats of the older t:connect: an entry of the therapy events, or a row of the CSV export."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BOLUS_COLUMNS = (
 
 
 def is_extended(bolus: BolusRecords) -> bool:
-    """Whether any record of it says that a part was to be given later."""
+    """Whether it has an extended part, by any of its records."""
     return 59 in bolus.said or 21 in bolus.said or bolus.value(65, "options") in EXTENDED_OPTIONS
 
 

@@ -1,4 +1,4 @@
-"""Who is logged in at the older t:connect: the website's form and its cookies, and the phone app's tokens."""
+"""Logins of the older t:connect: the website's form with its cookies, and the phone app's tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REFUSAL = "The email or password you have entered is incorrect."
 
 @attrs.frozen(kw_only=True)
 class OlderAccount:
-    """The wearer's account, and the phone app's own credentials."""
+    """The wearer's account, and the phone app's client credentials."""
 
     email: str = "wearer@example.org"
     password: str = attrs.field(default='simulated "password"', repr=False)
@@ -34,18 +34,18 @@ class OlderAccount:
 
 @attrs.define(kw_only=True)
 class OlderLogin:
-    """Sessions and tokens. ``gives_token``: whether the website's login gives one itself."""
+    """Sessions and tokens. ``gives_token``: whether the website's login returns a token."""
 
     account: OlderAccount
     now: Callable[[], datetime]
     token_life_s: int
     gives_token: bool = True
     _sessions: dict[str, dict[str, str]] = attrs.field(factory=dict, repr=False)
-    """The hidden fields that each session's form was given."""
+    """The hidden form fields of each session."""
     _tokens: dict[str, datetime] = attrs.field(factory=dict, repr=False)
 
     def page(self) -> CloudAnswer:
-        """GET login.aspx: a form with hidden fields, for a session that begins here."""
+        """GET login.aspx: a form with hidden fields, in a new session."""
         session = secrets.token_hex(12)
         self._sessions[session] = {
             "__VIEWSTATE": base64.b64encode(secrets.token_bytes(60)).decode(),
@@ -78,7 +78,7 @@ class OlderLogin:
         return redirect("/", *(("Set-Cookie", f"{name}={value}; path=/") for name, value in cookies.items()))
 
     def welcome(self, request: CloudRequest) -> CloudAnswer:
-        """Where the login leads."""
+        """The page after the login."""
         known = _cookies(request).get("UserGUID") == self.account.guid
         return html_answer("<html><title>t:connect</title></html>") if known else redirect("/login.aspx?ReturnUrl=%2f")
 
@@ -104,12 +104,12 @@ class OlderLogin:
         )
 
     def knows(self, request: CloudRequest) -> bool:
-        """Whether a token came along that is good now."""
+        """Whether the request has a valid token."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         return kind == "Bearer" and token in self._tokens and self.now() < self._tokens[token]
 
     def expire(self) -> None:
-        """No token is good any more, and nobody is logged in."""
+        """Revoke all tokens and sessions."""
         self._tokens.clear()
         self._sessions.clear()
 

@@ -1,7 +1,7 @@
-"""What the older t:connect made of a pump's uploaded records: basal by kind, suspensions, modes, boluses, readings.
+"""Convert a pump's uploaded records to the older t:connect's data: basal, suspensions, modes, boluses, readings.
 
-Worked out from the records that were there at a time, so that a late one changes the answers as it did there. Times are the
-pump's wall clock, naive, and lengths what that clock showed in between: the services knew nothing else.
+Only records that were uploaded by then count, so a late one changes the responses. Times are the pump's wall clock
+(naive), and durations are differences of that clock, as in the real services.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import attrs
 from tconnectsync_simulator.pump.records import PUMP_EPOCH_S, SimulatedRecord
 
 SUSPENDED, PROFILE, TEMP, ALGORITHM = 0, 1, 2, 3
-SLEEP, EXERCISE, AUTOMATIC_BOLUS, CARBS_ONLY = 1, 2, 3, 4
+SLEEP, EXERCISE, CARBS_ONLY = 1, 2, 4
 CONTROL_IQ, MANUAL, ALARM, SITE, PREVIOUS = "control-iq", "manual", "alarm", "site-cart", "previous"
 REASONS = {0: MANUAL, 1: ALARM, 6: CONTROL_IQ}
 """Record 11's ``suspendReason``."""
 REQUEST_CODES = frozenset({64, 65, 66})
-"""A bolus whose request is not there yet is not told."""
+"""Codes of a bolus request. A bolus without its request is left out."""
 BOLUS_CODES = frozenset({20, 21, 55, 59, 64, 65, 66})
 
 
 @attrs.frozen(kw_only=True)
 class BasalRow:
-    """A rate from ``at`` on; ``kind`` is its type there."""
+    """A rate from ``at`` on; ``kind`` is its type in the services."""
 
     at: datetime
     kind: int
@@ -36,7 +36,7 @@ class BasalRow:
 
 @attrs.frozen(kw_only=True)
 class SuspensionRow:
-    """A suspension's beginning, and its end where that is known."""
+    """A suspension's start, and its end if known."""
 
     at: datetime
     reason: str
@@ -54,7 +54,7 @@ class EventRow:
 
 @attrs.frozen(kw_only=True)
 class ReadingRow:
-    """A reading of the sensor, or one of a meter with the insulin on board then. ``number``: its record's."""
+    """A reading of the sensor, or of a meter with the insulin on board. ``number``: the record's sequence number."""
 
     at: datetime
     number: int
@@ -66,7 +66,7 @@ class ReadingRow:
 
 @attrs.frozen(kw_only=True)
 class IobRow:
-    """Insulin on board, and the code of the record that said so."""
+    """Insulin on board, and the code of its record."""
 
     at: datetime
     code: int
@@ -75,7 +75,7 @@ class IobRow:
 
 @attrs.define(kw_only=True)
 class BolusRecords:
-    """The records of one bolus that are there: ``said`` by record code, and when each was written."""
+    """The uploaded records of one bolus: ``said`` by record code, and the time of each."""
 
     bolus_id: int
     said: dict[int, Mapping[str, Any]] = attrs.field(factory=dict)
@@ -83,7 +83,7 @@ class BolusRecords:
 
     @property
     def event_at(self) -> datetime:
-        """Where it stands among the events."""
+        """Its position among the events."""
         return self.at[64]
 
     def value(self, code: int, key: str, default: Any = 0) -> Any:
@@ -93,7 +93,7 @@ class BolusRecords:
 
 @attrs.define
 class TconnectRecords:
-    """All that the services know at a time."""
+    """All data of the services at one time."""
 
     basal: list[BasalRow] = attrs.field(factory=list)
     suspensions: list[SuspensionRow] = attrs.field(factory=list)
@@ -108,7 +108,7 @@ class TconnectRecords:
 
 @attrs.define(kw_only=True)
 class _Held:
-    """A suspension that goes on."""
+    """The current suspension."""
 
     at: datetime
     reason: str
@@ -120,12 +120,12 @@ class _Writer:
     result: TconnectRecords = attrs.field(factory=TconnectRecords)
     _boluses: dict[int, BolusRecords] = attrs.field(factory=dict)
     _basal: tuple[datetime, int, float] | None = None
-    """Since when, kind and rate."""
+    """The current rate: start, kind and rate."""
     _mode: tuple[datetime, int] | None = None
     _held: _Held | None = None
 
     def read(self, record: SimulatedRecord) -> datetime:
-        """Write down what a record says; its time."""
+        """Add a record's data; return its time."""
         entry = record.entry
         code, said = int(entry["eventCode"]), entry["eventProperties"]
         at = datetime.fromisoformat(entry["pumpDateTime"])
@@ -153,7 +153,7 @@ class _Writer:
         return at
 
     def closed(self, newest: datetime) -> TconnectRecords:
-        """What goes on is told as far as the newest record."""
+        """End what is still running at the newest record."""
         records = self.result
         self._end_basal(newest)
         self._end_mode(newest)
@@ -204,7 +204,7 @@ class _Writer:
                 self.result.sites.append(row)
 
     def _site(self, at: datetime) -> None:
-        """A new site: that is what the wearer stopped the pump for; after an alarm it is an entry of its own."""
+        """A new site: the reason of the current suspension; after an alarm, an entry of its own."""
         held = self._held
         if held is None or held.site_told:
             return
@@ -258,12 +258,12 @@ class _Writer:
 
 
 def _between_s(begin: datetime, end: datetime) -> int:
-    """0, where the clock was put back in between."""
+    """The time between them; 0 if the clock was set back in between."""
     return max(0, round((end - begin).total_seconds()))
 
 
 def records_from_pump(records: Iterable[SimulatedRecord]) -> TconnectRecords:
-    """The records of these records, which are in the log's order."""
+    """Return the services' data for these records, which are in the log's order."""
     writer, newest = _Writer(), datetime(2008, 1, 1)
     for record in records:
         newest = max(newest, writer.read(record))

@@ -1,7 +1,6 @@
-"""What the older t:connect answers about some days, out of the records: JSON, JSONP and the CSV export.
+"""The older t:connect's responses about some days, made from the records: JSON, JSONP and the CSV export.
 
-Its times are of two sorts: texts without a zone, and seconds that give the wearer's wall clock where they are read as a
-Pacific one.
+Times are texts without a zone, or seconds that show the wearer's wall clock if they are read in Pacific time.
 """
 
 from __future__ import annotations
@@ -40,17 +39,17 @@ class _Timed(Protocol):
 
 Timed = TypeVar("Timed", bound=_Timed)
 Days = tuple[date, date]
-"""First and last, both inclusive."""
+"""First and last day, both inclusive."""
 
 
 def within(rows: Sequence[Timed], days: Days) -> Sequence[Timed]:
-    """The rows, which are in order, that begin on these days."""
+    """Return the rows that begin on these days; the rows are in order."""
     first = bisect_left(rows, datetime.combine(days[0], time()), key=lambda row: row.at)
     return rows[first : bisect_left(rows, datetime.combine(days[1] + _DAY, time()), key=lambda row: row.at)]
 
 
 def pacific_s(wall: datetime) -> int:
-    """``x``: the seconds at which a Pacific clock shows this."""
+    """``x``: the seconds at which a clock in Pacific time shows ``at``."""
     return int(wall.replace(tzinfo=PACIFIC).timestamp())
 
 
@@ -119,7 +118,7 @@ def _reading_event(row: ReadingRow, serial: str) -> dict[str, Any]:
 
 
 def suspensions(records: TconnectRecords, days: Days, *, reasons: frozenset[str] | None = None) -> list[dict[str, str]]:
-    """The list of suspensions and site changes; one that lasts over midnight is there again as ``previous``."""
+    """The list of suspensions and site changes; one that lasts over midnight is repeated as ``previous``."""
     rows: list[tuple[datetime, str]] = []
     for row in records.sites if reasons is None else records.suspensions:
         if reasons is None or row.reason in reasons:
@@ -168,7 +167,7 @@ def csv_export(records: TconnectRecords, days: Days, serial: str, basal_until: d
 
 
 def _basal_starts(records: TconnectRecords) -> list[tuple[datetime, float]]:
-    """Where the rate changes, suspensions as 0."""
+    """The changes of the rate; suspensions have rate 0."""
     starts = {row.at: 0.0 for row in records.suspensions if row.reason != CONTROL_IQ}
     starts |= {row.at: row.rate_u_per_h for row in records.basal}
     found: list[tuple[datetime, float]] = []

@@ -1,4 +1,4 @@
-"""A pump's records as the cloud keeps them: encoded, by pump day, each with the time since when it is there."""
+"""A cache of a pump's records in the cloud: encoded, by pump day, each with its upload time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tconnectsync_simulator.pump.records import SimulatedRecord
 
 
 class CachedUpload(NamedTuple):
-    """One record: reading of the pump's clock, upload (Unix s), code, JSON."""
+    """One record: time on the pump's clock, upload (Unix s), code, JSON."""
 
     text: str
     uploaded_s: int
@@ -26,7 +26,7 @@ class CachedUpload(NamedTuple):
 
 @attrs.define
 class UploadCache:
-    """What one pump has uploaded, and will."""
+    """All uploads of one pump, also future ones."""
 
     pump: SimulatedPump
     _days: dict[str, list[CachedUpload]] = attrs.field(factory=dict, repr=False)
@@ -38,7 +38,7 @@ class UploadCache:
     _oldest: dict[int, str] = attrs.field(factory=dict, repr=False)
 
     def add_records(self, records: Iterable[SimulatedRecord]) -> None:
-        """Put records on the cache."""
+        """Add records to the cache."""
         encode = msgspec.json.encode
         days, newest, oldest = self._days, self._newest, self._oldest
         for entry, _, uploaded_s in records:
@@ -54,7 +54,7 @@ class UploadCache:
                 oldest[uploaded_s] = text
 
     def sort(self) -> None:
-        """Work out how far the data reached after each upload; once, after the last record."""
+        """Compute the range of the data after each upload; call it once, after the last record."""
         self._uploads = sorted(self._newest)
         reached, first = "", "9"
         for uploaded_s in self._uploads:
@@ -63,22 +63,17 @@ class UploadCache:
             self._first.append(first)
 
     def last_upload_s(self, now_s: float) -> int | None:
-        """The newest upload that had something in it."""
+        """The newest upload with data."""
         place = bisect_right(self._uploads, now_s)
         return self._uploads[place - 1] if place else None
 
-    def next_upload_s(self, now_s: float) -> int | None:
-        """The first one to come."""
-        place = bisect_right(self._uploads, now_s)
-        return self._uploads[place] if place < len(self._uploads) else None
-
     def reach(self, now_s: float) -> tuple[str, str] | None:
-        """The smallest and the greatest reading of the pump's clock in the cloud."""
+        """The first and the last time on the pump's clock in the cloud."""
         place = bisect_right(self._uploads, now_s)
         return (self._first[place - 1], self._reached[place - 1]) if place else None
 
     def events(self, first: str, last: str, now_s: float, codes: frozenset[int] | None) -> list[bytes]:
-        """The records between two readings, both inclusive, that are there by now, in no order but the same one each time."""
+        """The uploaded records between two times, both inclusive, in the same arbitrary order each time."""
         found = [
             kept.json
             for day in sorted(self._days)
@@ -90,12 +85,12 @@ class UploadCache:
         return found
 
     def clock_changes(self, now_s: float) -> list[bytes]:
-        """Every 13 and 14 of the pump's life that is there by now."""
+        """Every uploaded record 13 and 14."""
         return [kept.json for kept in self._clock_changes if kept.uploaded_s <= now_s]
 
 
 def cache_uploads(pump: SimulatedPump | SimulationPlan) -> UploadCache:
-    """A cache of a simulated pump; from a plan, the records are made day by day and never held as a whole."""
+    """Return the cache of a pump. For a plan, the records are simulated day by day, to save memory."""
     if isinstance(pump, SimulatedPump):
         cache = UploadCache(pump)
         cache.add_records(pump.log)

@@ -1,4 +1,4 @@
-"""Who may do what at the simulated Nightscout: the secret, access tokens, and the public's right to read."""
+"""Access control of the simulated Nightscout: the secret, access tokens, and public reading."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Access:
     refused_last: bool = False
 
     def rights(self, given: str, *, modern: bool) -> Sequence[str] | None:
-        """What the text in the ``api-secret`` header opens; None when it is wrong and the server minds.
+        """Return the rights of a text in the ``api-secret`` header; None if it is refused.
 
-        Before 14, servers took no tokens there, and let a wrong secret read what everybody may read.
+        Before 14, servers accepted no tokens there, and a wrong secret could still read what is public.
         """
         default = ("*:*:read",) if self.public else ()
         if not given:
@@ -55,7 +55,7 @@ def _covers(right: Sequence[str], wanted: Sequence[str]) -> bool:
 
 
 def verdict(rights: Sequence[str] | None, *, modern: bool) -> Body:
-    """The answer of ``verifyauth``: status 200 whatever the rights are."""
+    """The response of ``verifyauth``: status 200 for any rights."""
     rights = rights or ()
     if not modern:
         return {"status": 200, "message": "OK" if "*" in rights else "UNAUTHORIZED"}

@@ -1,9 +1,9 @@
 """A simulated Nightscout: API version 1 over real HTTP on the loopback, in memory, with the quirks of real servers.
 
-It is the demo's receiver and stands in for a real one in tests, where it can also go wrong on request::
+It is the receiver of the demo and of tests, which can also add faults::
 
     with SimulatedNightscout(version="15.0.6") as site:
-        site.fail(Fault(status=503, times=2))
+        site.fail(SiteFault(status=503, times=2))
         requests.post(site.url + "api/v1/treatments", ...)
         site.documents("treatments")
 """
@@ -18,9 +18,11 @@ from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
 
+from tconnectsync_simulator.fault_queue import FaultQueue
+from tconnectsync_simulator.loopback_server import ConnectionBreaks
 from tconnectsync_simulator.nightscout import values
 from tconnectsync_simulator.nightscout.access import Access, permits, verdict
-from tconnectsync_simulator.nightscout.faults import Faults, SiteFault
+from tconnectsync_simulator.nightscout.faults import NONE, SiteFault
 from tconnectsync_simulator.nightscout.query import QueryFails, QueryInvalid, Typing, conditions, read_query
 from tconnectsync_simulator.nightscout.responses import (
     mongo_error,
@@ -33,7 +35,6 @@ from tconnectsync_simulator.nightscout.responses import (
 )
 from tconnectsync_simulator.nightscout.server import (
     LARGEST_BODY,
-    ConnectionBreaks,
     Server,
     SiteRequest,
     SiteResponse,
@@ -58,23 +59,22 @@ _REMEMBERED = 100_000
 
 
 class SimulatedNightscout:
-    """One site. ``version`` chooses the rules; ``tokens`` maps access tokens to rights such as ``api:treatments:create``.
+    """One site, thread-safe. ``version`` selects the rules; ``tokens`` maps access tokens to rights (:class:`Access`).
 
-    ``public`` sites let everyone read. Without ``careportal`` nothing can be written to treatments and activity.
-    ``idle_s`` is how long a quiet connection stays open, ``refusal_wait_s`` how long an address waits after a wrong secret
-    (5 s on real servers of today). All methods may be called while requests are served.
+    Everybody may read a ``public`` site. Without ``careportal``, treatments and activity cannot be written. ``idle_s``:
+    how long an idle connection stays open; ``refusal_wait_s``: the delay after a wrong secret (5 s on real servers).
 
-    ``refuses`` may be set: a POST stops at a document for which it is true, with ``refusal_status`` (500, as real servers do,
-    also when their database fails; 400 is surely the document's own fault). While ``database_down`` is true, writing
-    answers 500 and reading ``null``, and the status page stays well. ``overlaps`` counts the POSTs that came while another one
-    was being served: a real server may double their documents.
+    ``refuses`` may be set: a POST stops at a document for which it is true, with ``refusal_status``. Real servers send
+    500, as if their database failed; 400 means an invalid document. While ``database_down`` is true, writes get status
+    500 and reads get ``null``; the status page works. ``overlaps`` counts POSTs that arrived during another one: a
+    real server may duplicate their documents.
     """
 
     def __init__(
         self,
         *,
         version: str = "15.0.7",
-        api_secret: str = "a simulated secret",  # noqa: S107 - it guards nothing
+        api_secret: str = "a simulated secret",  # noqa: S107 - it protects nothing
         tokens: Mapping[str, Sequence[str]] | None = None,
         public: bool = True,
         careportal: bool = True,
@@ -96,9 +96,11 @@ class SimulatedNightscout:
         self.overlaps = 0
         self._access = Access(secret=api_secret, tokens=dict(tokens or {}), public=public)
         self._requests: deque[SiteRequest] = deque(maxlen=_REMEMBERED)
-        self._faults = Faults()
+        self._faults: FaultQueue[SiteFault] = FaultQueue()
         self._lock = threading.RLock()  # the documents and rules
-        self._counting = threading.Lock()  # what is noted of requests, also of those that wait for the other lock
+        self._counting = (
+            threading.Lock()
+        )  # the list of requests and the faults, also while a request waits for the other lock
         self._ids = 0
         self._writing = 0
         self._stopping = threading.Event()
@@ -122,7 +124,7 @@ class SimulatedNightscout:
 
     @property
     def refusals(self) -> int:
-        """How many requests carried a wrong secret or token."""
+        """How many requests had a wrong secret or token."""
         return self._access.refusals
 
     def __enter__(self) -> SimulatedNightscout:
@@ -135,14 +137,14 @@ class SimulatedNightscout:
         self.stop()
 
     def start(self) -> None:
-        """Listen, on the same port as before if there was one."""
+        """Listen, on the same port as before if any."""
         if self._server is None:
             self._stopping.clear()
             self._server = Server(self._port, self._serve, now=self.now, idle_s=self.idle_s)
             self._port = self._server.port
 
     def stop(self) -> None:
-        """Close every connection and listen no more; the documents stay. Answers under way are broken off."""
+        """Stop listening and break every connection; the documents stay."""
         if self._server is not None:
             self._stopping.set()
             self._server.close()
@@ -150,7 +152,7 @@ class SimulatedNightscout:
 
     @contextlib.contextmanager
     def down(self) -> Iterator[None]:
-        """Refuse connections inside."""
+        """Refuse connections inside the context."""
         self.stop()
         try:
             yield
@@ -158,29 +160,29 @@ class SimulatedNightscout:
             self.start()
 
     def fail(self, *faults: SiteFault) -> None:
-        """Let requests go wrong from now on; each request takes the first fault that fits it."""
+        """Add faults; each request takes the first that fits."""
         with self._counting:
             self._faults.add(*faults)
 
     def mend(self) -> None:
-        """Forget the faults that are left."""
+        """Remove the remaining faults."""
         with self._counting:
             self._faults.clear()
 
     def become(self, version: str) -> None:
-        """Upgrade or downgrade the site: other rules, the same documents."""
+        """Upgrade or downgrade the site; the documents stay."""
         with self._lock:
             self.rules = Rules.of(version)
             for collection in self._collections.values():
                 collection.rules = self.rules
 
     def documents(self, collection: str) -> list[Body]:
-        """Copies of what a collection holds, newest first, as stored."""
+        """Return copies of a collection's documents as stored, newest first."""
         with self._lock:
             return self._collections[collection].all()
 
     def count(self, collection: str) -> int:
-        """How many documents a collection holds."""
+        """The number of documents in a collection."""
         with self._lock:
             return len(self._collections[collection])
 
@@ -191,7 +193,7 @@ class SimulatedNightscout:
                 write(self._collections[collection], dict(document), self.now(), alone=True)
 
     def drop(self, collection: str) -> None:
-        """Lose a collection's documents, as a site does that lost its database."""
+        """Delete all documents of a collection, as if the database was lost."""
         with self._lock:
             self._collections[collection].clear()
 
@@ -199,12 +201,12 @@ class SimulatedNightscout:
         self._ids += 1
         return f"{int(self.now().timestamp()) & 0xFFFFFFFF:08x}{self._ids:016x}"
 
-    # What follows runs on the server's threads.
+    # The following methods run in the server's threads.
 
     def _serve(self, request: SiteRequest, problem: str) -> SiteResponse:
         with self._counting:
             self._requests.append(request)
-            fault = self._faults.take(request)
+            fault = self._faults.take(request.method, request.path) or NONE
         if fault.wait_s:
             self._stopping.wait(fault.wait_s)
         if fault.reset == "before":
@@ -240,7 +242,7 @@ class SimulatedNightscout:
             )
         if name not in self._collections:
             return unknown_route(request)
-        # Every route of a collection wants the right to read it, whatever it does.
+        # Every route of a collection requires the right to read it.
         if not all(permits(rights, f"api:{name}:{right}") for right in ("read", _RIGHTS[request.method])):
             return unauthorized()
         if request.method != "GET" and name in {"treatments", "activity"} and not self.careportal:

@@ -13,7 +13,7 @@ import attrs
 from tconnectsync_simulator.nightscout.values import Body, iso, read_moment
 
 LAST_DAYS = timedelta(days=4)
-"""What a question without a date looks at."""
+"""The range of a query without a date."""
 
 MONGO_ID = re.compile(r"[0-9a-fA-F]{24}")
 _KEY = re.compile(r"\[([^\]]*)\]")
@@ -24,16 +24,16 @@ Find: TypeAlias = Mapping[str, Any]
 
 
 class QueryFails(Exception):
-    """The server answers 500 with a page of HTML."""
+    """The server responds with status 500 and an HTML page."""
 
 
 class QueryInvalid(Exception):
-    """The database refuses the question; the server answers 200 and no documents: not even an empty list."""
+    """The database refuses the query; the server responds with status 200 and no list, not even an empty one."""
 
 
 @attrs.frozen(kw_only=True)
 class Typing:
-    """How a collection reads conditions: its date field, whether that counts milliseconds, and what the other fields hold."""
+    """How conditions on a collection are read: its date field, whether that has milliseconds, and the types of other fields."""
 
     date_field: str = "created_at"
     epoch: bool = False
@@ -42,7 +42,7 @@ class Typing:
 
 
 def read_query(text: str) -> dict[str, Any]:
-    """A query string with brackets as nested dictionaries; ``[]`` makes a list. ``+`` is a space, as everywhere."""
+    """Parse a query string with brackets as nested dictionaries; ``[]`` makes a list. ``+`` is a space."""
     found: dict[str, Any] = {}
     for name, value in parse_qsl(text, keep_blank_values=True):
         head, _, rest = name.partition("[")
@@ -59,9 +59,9 @@ def read_query(text: str) -> dict[str, Any]:
 
 
 def conditions(query: Mapping[str, Any], typing: Typing, now: datetime, *, strict_ids: bool) -> Find:
-    """The conditions of a query, typed and bounded: without a date or an ``_id``, only the last four days.
+    """Return the typed conditions of a query; without a date or an ``_id``, they match only the last four days.
 
-    ``strict_ids`` (before 15): an ``_id`` that cannot be one fails instead of matching nothing.
+    ``strict_ids`` (before 15): an invalid ``_id`` is an error instead of matching nothing.
     """
     given = query.get("find", {})
     if not isinstance(given, Mapping):
@@ -84,7 +84,7 @@ def conditions(query: Mapping[str, Any], typing: Typing, now: datetime, *, stric
 
 
 def matches(document: Body, find: Find) -> bool:
-    """Whether a document meets all conditions. A comparison holds only between values of one kind, as in the database."""
+    """Whether a document meets all conditions. Values of different types are never equal, greater or less."""
     return all(_meets(_value_at(document, field), condition) for field, condition in find.items())
 
 
@@ -116,7 +116,7 @@ def _pattern(text: str) -> Any:
 
 
 def _dated(bound: Any) -> Any:
-    """Dates as the server compares them: texts in UTC. A bare date is read letter by letter there, and fails."""
+    """Convert dates to texts in UTC, as the server does. A bare date is split into letters there, and fails."""
     if isinstance(bound, str):
         if bound.replace(" ", "").isdigit():
             return bound
@@ -129,7 +129,7 @@ def _dated(bound: Any) -> Any:
 def _one_date(value: Any) -> Any:
     if isinstance(value, int) or (isinstance(value, str) and re.fullmatch(r"\s*-?[\d.]*\s*", value)):
         return value
-    # Clients that forget to encode a `+` send a space; the server takes it back.
+    # Clients that forget to encode a `+` send a space; the server converts it back.
     moment = read_moment(value.replace(" ", "+", 1)) if isinstance(value, str) else None
     if moment is None:
         raise QueryFails(f"Cannot parse {value} as a valid ISO-8601 date")
@@ -189,7 +189,7 @@ _OPERATORS: Mapping[str, Callable[[Any, Any, Mapping[str, Any]], bool]] = {
     "$lte": lambda value, wanted, _: _comparable(value, wanted) and bool(value <= wanted),
     "$in": lambda value, wanted, _: _among(value, wanted),
     "$nin": lambda value, wanted, _: not _among(value, wanted),
-    # Any text is true there, also "false".
+    # Any text counts as true, also "false".
     "$exists": lambda value, wanted, _: (value is not _MISSING) is bool(wanted),
     "$regex": _regex,
     "$options": lambda _, __, condition: "$regex" in condition,
@@ -204,7 +204,7 @@ def _operator(name: str) -> Callable[[Any, Any, Mapping[str, Any]], bool]:
 
 
 def check(find: Find) -> None:
-    """Raises QueryInvalid for conditions that the database refuses, also when there is no document to try them on."""
+    """Raise QueryInvalid for conditions that the database refuses, also if there is no document."""
     for condition in find.values():
         if isinstance(condition, Mapping):
             for name, operand in condition.items():

@@ -1,4 +1,4 @@
-"""The transport of the simulated Nightscout: HTTP/1.1 with keep-alive on the loopback, one thread a connection."""
+"""HTTP requests and responses of the simulated Nightscout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from tconnectsync_simulator.loopback_server import LoopbackHandler, LoopbackServer
+from tconnectsync_simulator.loopback_server import ConnectionBreaks, LoopbackHandler, LoopbackServer
 from tconnectsync_simulator.nightscout import values
 
 LARGEST_BODY = 50 << 20
@@ -20,7 +20,7 @@ LARGEST_BODY = 50 << 20
 
 @attrs.frozen(kw_only=True)
 class SiteRequest:
-    """A request that came in. ``documents`` is how many a POST carried; ``connection`` numbers the TCP connections from 1."""
+    """A received request. ``documents``: how many a POST has; ``connection``: the number of the TCP connection, from 1."""
 
     method: str
     path: str
@@ -32,12 +32,12 @@ class SiteRequest:
     """Names in lower case."""
 
     body: Any = attrs.field(repr=False, default=None)
-    """The parsed JSON; None without one."""
+    """The parsed JSON, or None."""
 
 
 @attrs.frozen(kw_only=True)
 class SiteResponse:
-    """What goes back."""
+    """A response."""
 
     status: int
     body: bytes
@@ -45,30 +45,26 @@ class SiteResponse:
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
-class ConnectionBreaks(Exception):
-    """Break the connection instead of answering."""
-
-
 def as_json(value: object, status: int = 200) -> SiteResponse:
-    """A JSON answer."""
+    """A JSON response."""
     return SiteResponse(status=status, body=json.dumps(value, separators=(",", ":")).encode())
 
 
 def failure(request: SiteRequest, status: int, message: str) -> SiteResponse:
-    """An error that the server did not expect: JSON for those who ask for JSON, else a page of HTML."""
+    """An unexpected error of the server: as JSON if the client accepts JSON, else as an HTML page."""
     if "json" in request.headers.get("accept", ""):
         return as_json({"error": {"message": message, "name": "Error"}}, status=status)
     return page(status, f"Error: {message}")
 
 
 def page(status: int, title: str) -> SiteResponse:
-    """A page of HTML."""
+    """An HTML page."""
     text = f"<html><head><title>{title}</title></head></html>"
     return SiteResponse(status=status, body=text.encode(), content_type="text/html; charset=utf-8")
 
 
 def read_body(headers: Mapping[str, str], raw: bytes) -> tuple[Any, str]:
-    """The parsed body (None without one), and what is wrong with it."""
+    """Return the parsed body (or None), and what is wrong with it (or "")."""
     if not raw:
         return None, ""
     try:
@@ -90,7 +86,7 @@ def _no_constant(name: str) -> Any:
 
 
 class Server(LoopbackServer):
-    """Hands requests to ``serve(request, what is wrong with its body)``."""
+    """Passes requests to ``serve``, with what is wrong with the body."""
 
     def __init__(
         self,
@@ -131,14 +127,7 @@ class _SiteHandler(LoopbackHandler):
         except ConnectionBreaks:
             self.hang_up()
             return
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body)))
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(answer.body)
-        self.wfile.flush()
+        self.respond(answer.status, answer.content_type, answer.headers.items(), answer.body)
 
     do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - the names that the base class calls
 

@@ -1,4 +1,4 @@
-"""The collections of a simulated Nightscout: what identifies a document, per version of the server."""
+"""The collections of a simulated Nightscout, with the document keys of each server version."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from tconnectsync_simulator.nightscout.values import Body
 
 
 class WriteFails(Exception):
-    """The database refuses a document; the server answers 500. What came before it in the same array is stored."""
+    """The database refuses a document: status 500. Documents before it in the same array are stored."""
 
 
 @attrs.frozen(kw_only=True)
 class Rules:
-    """What differs between versions of the server."""
+    """Differences between versions of the server."""
 
     version: str
     identifier_is_key: bool
-    """15.0.7 and later: a treatment is known by its ``identifier``."""
+    """15.0.7 and later: the key of a treatment is its ``identifier``."""
 
     modern: bool
-    """14 and later: answers are limited by default, a wrong secret is refused for reading too, tokens fit into the header."""
+    """14 and later: reads are limited by default, a wrong secret cannot read, and tokens work in the header."""
 
     @classmethod
     def of(cls, version: str) -> Rules:
-        """The rules of a version such as ``15.0.6``. Raises ValueError where there is no number."""
+        """Return the rules of a version such as ``15.0.6``. Raises ValueError if it has no number."""
         found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
         if found is None:
             raise ValueError(f"not a version: {version}")
@@ -42,7 +42,7 @@ class Rules:
 
 @attrs.define(kw_only=True)
 class Collection:
-    """Documents by their ``_id``, with the keys that the server looks them up by."""
+    """Documents by ``_id``, and by the keys that the server uses."""
 
     name: str
     new_id: Callable[[], str]
@@ -59,13 +59,13 @@ class Collection:
         return copy.deepcopy(self._sorted(self._by_id.values()))
 
     def read(self, find: Find, count: int | None) -> list[Body]:
-        """The newest ``count`` documents that meet the conditions (None: all). Raises QueryInvalid."""
+        """Return the newest ``count`` matching documents (None: all). Raises QueryInvalid."""
         check(find)
         found = self._sorted(document for document in self._candidates(find) if matches(document, _without_id(find)))
         return found[:count]
 
     def remove(self, find: Find) -> int:
-        """How many documents that meet the conditions were removed: all of them, whatever their number."""
+        """Remove all matching documents; return their number."""
         check(find)
         gone = [
             reference
@@ -77,16 +77,16 @@ class Collection:
         return len(gone)
 
     def clear(self) -> None:
-        """Lose everything."""
+        """Remove all documents."""
         self._by_id.clear()
         self._by_key.clear()
 
     def insert(self, body: Body) -> Body:
-        """Store without looking for an earlier copy; answers what was stored."""
+        """Store without a search for an earlier copy; return what was stored."""
         return self._store(("object", self.new_id()), {key: value for key, value in body.items() if key != "_id"})
 
     def replace(self, body: Body) -> Body:
-        """Store under the ``_id`` that the body names (PUT), whether or not it is there."""
+        """Store under the body's ``_id`` (PUT), whether it exists or not."""
         given = str(body.get("_id") or self.new_id())
         if not MONGO_ID.fullmatch(given):
             raise WriteFails("Argument passed in must be a single String of 12 bytes or a string of 24 hex characters")
@@ -96,7 +96,7 @@ class Collection:
         return self._store(reference, body)
 
     def upsert(self, body: Body) -> tuple[Body, bool]:
-        """Store in the place of the document that the version's rules take for the same; whether that one was new."""
+        """Store the document and replace one with the same key. Returns whether it is new."""
         if self.name == "treatments" and self.rules.identifier_is_key:
             return self._upsert_by_identifier(dict(body))
         return self._upsert_by_time(dict(body))
@@ -152,7 +152,7 @@ class Collection:
         return (document for reference, document in self._by_id.items() if _is_wanted(reference, find))
 
     def _sorted(self, documents: Iterable[Body]) -> list[Body]:
-        # A document without a date comes last, as the database has it.
+        # A document without a date is last, as in the database.
         field = "startDate" if self.name == "profile" else self.typing.date_field
         return sorted(documents, key=lambda document: _rank(document.get(field)), reverse=True)
 
@@ -164,7 +164,7 @@ def _rank(value: object) -> tuple[int, Any]:
 
 
 def _is_wanted(reference: tuple[str, str], find: Find) -> bool:
-    """Whether a condition on ``_id`` lets this document through; an ``_id`` that a client made is never found by it."""
+    """Whether a condition on ``_id`` matches; it never matches an ``_id`` made by a client."""
     wanted = find.get("_id")
     if wanted is None or isinstance(wanted, Mapping):
         return True
@@ -190,7 +190,7 @@ def _keys(name: str, document: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
 
 
 def write(collection: Collection, body: Body, now: datetime, *, alone: bool) -> Body:
-    """Store one posted document (``alone``: not in an array); the answer's copy of it. Raises WriteFails."""
+    """Store one posted document (``alone``: not in an array); return the response's copy. Raises WriteFails."""
     match collection.name:
         case "treatments":
             prepared = values.treatment(body, now)
@@ -202,7 +202,7 @@ def write(collection: Collection, body: Body, now: datetime, *, alone: bool) -> 
             collection.upsert(prepared)
             return prepared
         case "devicestatus":
-            # Before 14 the dates of an array's documents were left as they came.
+            # Before 14, the dates of documents in an array were not changed.
             return collection.insert(values.device_status(body, now) if alone or collection.rules.modern else body)
         case "profile":
             return collection.insert({**body, "created_at": values.iso(now)})

@@ -1,6 +1,6 @@
-"""What a Nightscout server makes of the values it is sent: its dates, its numbers, the fields it drops.
+"""Convert values as a Nightscout server does: dates, numbers, dropped fields.
 
-Found out by asking real servers; the same on 0.12.8 and 15.0.7 unless a text says otherwise.
+Measured on real servers; equal on 0.12.8 and 15.0.7 unless a text says otherwise.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ _NUMBERS_THAT_MAY_BE_ZERO = ("absolute", "duration")
 
 @attrs.frozen(kw_only=True)
 class ParsedTime:
-    """A point in time (aware, UTC) and the offset that it was written with, in minutes."""
+    """A time (aware, UTC), and the offset in its text, in minutes."""
 
     at: datetime
     offset_minutes: int = 0
 
     @property
     def text(self) -> str:
-        """As the server stores it: UTC, three digits of a second."""
+        """The text that the server stores: UTC, in milliseconds."""
         return iso(self.at)
 
 
 def iso(at: datetime) -> str:
-    """``2025-11-18T18:12:40.000Z``: milliseconds are kept, anything finer is cut."""
+    """Format as ``2025-11-18T18:12:40.000Z``, cut to milliseconds."""
     at = at.astimezone(timezone.utc)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
 
 
 def read_moment(value: object) -> ParsedTime | None:
-    """A date as the server reads it: ISO 8601 (no zone: UTC), or milliseconds since 1970; None when it is no date."""
+    """Parse a date as the server does: ISO 8601 (no zone: UTC), or milliseconds since 1970; None if it is no date."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         with contextlib.suppress(OverflowError, ValueError):
             return ParsedTime(at=datetime.fromtimestamp(0, timezone.utc) + timedelta(milliseconds=value))
@@ -72,7 +72,7 @@ def _offset_minutes(zone: str | None) -> int:
 
 
 def number(value: object) -> float | None:
-    """A value as JavaScript's ``Number(value)`` takes it; None where that is not a number."""
+    """Convert like JavaScript's ``Number(value)``; None if that is NaN."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, (int, float)):
@@ -92,16 +92,16 @@ def number(value: object) -> float | None:
 
 
 def without_point(text: str) -> float:
-    """A JSON number with a point, as it comes out of JavaScript again: ``2.0`` is ``2``."""
+    """Parse a JSON number as JavaScript writes it again: ``2.0`` becomes ``2``."""
     value = float(text)
     return int(value) if value.is_integer() and abs(value) < 1e21 else value
 
 
 def treatment(posted: Mapping[str, Any], now: datetime) -> Body:
-    """A treatment as it is stored.
+    """Return a treatment as it is stored.
 
-    ``created_at`` becomes UTC, and **now where it is no date**; amounts become numbers and are dropped when 0, empty or no
-    number; ``absolute`` and ``duration`` keep 0. (Pre-boluses, which these servers split into two treatments, are not modelled.)
+    ``created_at`` becomes UTC, and **now if it is no date**. Amounts become numbers and are dropped if they are 0, empty
+    or no number; ``absolute`` and ``duration`` keep 0. Not simulated: pre-boluses, which are split into two treatments.
     """
     stored = dict(posted)
     moment = (
@@ -135,7 +135,7 @@ def _set_or_drop(stored: Body, field: str, value: object) -> None:
 
 
 def device_status(posted: Mapping[str, Any], now: datetime) -> Body:
-    """A device status as it is stored: ``created_at`` in UTC, now where it is missing or no date."""
+    """Return a device status as it is stored: ``created_at`` in UTC; now if it is missing or no date."""
     moment = (
         ParsedTime(at=now) if "created_at" not in posted else read_moment(posted["created_at"]) or ParsedTime(at=now)
     )
@@ -143,7 +143,7 @@ def device_status(posted: Mapping[str, Any], now: datetime) -> Body:
 
 
 def entry(posted: Mapping[str, Any], now: datetime) -> Body:
-    """An entry as it is stored: ``sysTime`` from ``dateString``, else from ``date``, else now."""
+    """Return an entry as it is stored: ``sysTime`` from ``dateString``, else from ``date``, else now."""
     text = posted.get("dateString")
     moment = (read_moment(text) if text else None) or read_moment(posted.get("date")) or ParsedTime(at=now)
     stored = {**posted, "sysTime": moment.text, "utcOffset": moment.offset_minutes}

@@ -1,4 +1,4 @@
-"""A body just good enough that its glucose, its pump and its meals fit together."""
+"""A simple model of a body, so that glucose, insulin and meals fit together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ON_BOARD_MIN = 110.0
 
 @attrs.define
 class Body:
-    """Glucose (mg/dL), insulin in two stages on its way (U), carbs in two stages (g), and insulin on board as pumps say it."""
+    """Glucose (mg/dL), insulin and carbs in two stages each (U, g), and insulin on board as a pump computes it."""
 
     rng: Random
     basal_need_u_per_h: float = 0.9
@@ -33,19 +33,19 @@ class Body:
         self._depot_u = self._plasma_u = self.basal_need_u_per_h * INSULIN_MIN / 60
 
     def take(self, insulin_u: float) -> None:
-        """Insulin goes under the skin."""
+        """Deliver insulin."""
         self._depot_u += insulin_u
 
     def board(self, insulin_u: float) -> None:
-        """Insulin that counts as on board: boluses, and basal beyond (or below) the need."""
+        """Add to the insulin on board: boluses, and basal above (or below) the need."""
         self.iob_u = max(0.0, self.iob_u + insulin_u)
 
     def eat(self, carbs_g: float) -> None:
-        """Carbs go down."""
+        """Eat carbs."""
         self._stomach_g += carbs_g
 
     def step(self) -> None:
-        """Five minutes pass."""
+        """Advance five minutes."""
         absorbed_g = self._gut_g * STEP_MIN / GUT_MIN
         self._gut_g += self._stomach_g * STEP_MIN / GUT_MIN - absorbed_g
         self._stomach_g -= self._stomach_g * STEP_MIN / GUT_MIN

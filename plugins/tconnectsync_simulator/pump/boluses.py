@@ -1,4 +1,4 @@
-"""Boluses: the request, the immediate part, the extended part, and everything that can cut them short."""
+"""Boluses: request, immediate part, extended part, and interruptions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LAST_ID = 65_535
 
 @attrs.frozen(kw_only=True)
 class Origin:
-    """How a bolus was asked for: 65 ``options`` (standard, extended), 280 ``bolusSource``, and the 64 type."""
+    """How a bolus was requested: 65 ``options`` (standard, extended), 280 ``bolusSource``, and the 64 type."""
 
     standard: int
     extended: int
     source: int
     kind: str
     delay_s: int = START_DELAY_S
-    tells_settings: bool = False  # carb ratio, sensitivity and target are in the request
+    tells_settings: bool = False  # whether the request has carb ratio, sensitivity and target
 
 
 ORIGINS = {
@@ -38,24 +38,24 @@ ORIGINS = {
 
 @attrs.frozen(kw_only=True)
 class BolusRequest:
-    """What is asked for; insulin in mU."""
+    """A requested bolus; insulin in mU."""
 
     origin: str
-    plain_mu: int = 0  # asked for as such, for no stated reason
+    plain_mu: int = 0  # a plain amount, without a reason
     food_mu: int = 0
     correction_mu: int = 0
     carbs_g: int = 0
     glucose: int = 0
     percent_now: int = 100
     extended_min: int = 0
-    override_mu: int | None = None  # the wearer asks for this instead of the sum
+    override_mu: int | None = None  # requested by the wearer instead of the sum
     declined: bool = False
-    cancel_after_s: int | None = None  # from the start of delivery; 0: before anything is delivered
+    cancel_after_s: int | None = None  # after the start of delivery; 0: before it
 
 
 @attrs.define(kw_only=True)
 class SimulatedDelivery:
-    """A bolus on its way."""
+    """A bolus that is being delivered."""
 
     request: BolusRequest
     bolus: OpenBolus
@@ -67,7 +67,7 @@ class SimulatedDelivery:
 
 @attrs.define
 class Boluses:
-    """Carries boluses out."""
+    """Delivers boluses."""
 
     machine: Machine
     body: Body
@@ -76,7 +76,7 @@ class Boluses:
     last_start_s: int = 0
 
     def request(self, request: BolusRequest) -> None:
-        """64, 65, 66; delivery begins some seconds later."""
+        """Log 64, 65 and 66; delivery begins some seconds later."""
         machine, origin = self.machine, ORIGINS[request.origin]
         bolus_id, self.next_id = self.next_id, self.next_id % LAST_ID + 1
         total_mu = request.override_mu
@@ -237,7 +237,7 @@ class Boluses:
         self._close(delivery, status)
 
     def interrupt(self, status: int, only: SimulatedDelivery | None = None) -> None:
-        """Everything on its way stops here; what has gone in has gone in."""
+        """Stop all boluses now; what was delivered counts."""
         machine = self.machine
         for delivery in list(self.active):
             if only is not None and delivery is not only:
@@ -247,7 +247,7 @@ class Boluses:
                 self._end_extended(delivery, status)
                 continue
             if not delivery.immediate_until_s:
-                # asked for, not begun: the pump logs the beginning and the end at once
+                # requested but not started: the pump logs start and end at once
                 self._start(delivery)
                 if delivery.extended_from_s is not None:
                     self._end_extended(delivery, status)

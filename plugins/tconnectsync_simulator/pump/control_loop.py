@@ -1,4 +1,4 @@
-"""Basal: the profile, the control loop, temporary rates and suspensions, each told by its records."""
+"""Basal: the profile, the control loop, temporary rates and suspensions, with their records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Segments = tuple[tuple[int, int], ...]
 
 @attrs.define
 class Control:
-    """Decides the basal rate every five minutes and on every change, and delivers it."""
+    """Sets the basal rate every five minutes and at every change, and delivers it."""
 
     machine: Machine
     body: Body
@@ -43,7 +43,7 @@ class Control:
     _since_s: int = 0
 
     def begin(self) -> None:
-        """The pump is on: from now on the rate is delivered."""
+        """Start to deliver."""
         self._since_s = self.machine.now_s
         self._decide()
         self.machine.after(self.machine.rng.randrange(1, TICK_S), self.tick)
@@ -54,7 +54,7 @@ class Control:
         return next(rate for start, rate in reversed(self.segments) if start <= minute)
 
     def settle(self) -> None:
-        """Deliver what the rate in force has given since the last time."""
+        """Account for the insulin delivered at the current rate since the last call."""
         machine = self.machine
         seconds = machine.now_s - self._since_s
         if seconds > 0 and machine.worn:
@@ -66,7 +66,7 @@ class Control:
         self._since_s = machine.now_s
 
     def tick(self) -> None:
-        """The five-minute round."""
+        """Run the five-minute step."""
         machine = self.machine
         machine.after(TICK_S + (machine.rng.random() < 0.2), self.tick)
         machine.skip(machine.rng.randrange(2, 11))
@@ -79,7 +79,7 @@ class Control:
             self._write(SUSPENDED, 0, records.NO_RATE)
 
     def refresh(self) -> None:
-        """Decide anew: the round, or something changed."""
+        """Set the rate again, at a step or after a change."""
         self.settle()
         if self.suspension is not None:
             return
@@ -124,7 +124,7 @@ class Control:
         machine.ledger.basal_logged(machine.now_s, record.uploaded_s)
 
     def change_state(self) -> None:
-        """Log a change of the control state, where there is one."""
+        """Log the control state if it has changed."""
         cgm = self.glucose is not None
         if self.suspension is not None:
             state = NO_CONTROL
@@ -140,7 +140,7 @@ class Control:
             self.machine.write(230, change)
 
     def suspend(self, reason: int, *, silent: bool) -> None:
-        """Stop all delivery. ``silent``: no basal records until it is resumed; else records of 0 go on."""
+        """Suspend delivery. ``silent``: no basal records until it is resumed; else records with rate 0."""
         if self.suspension is not None:
             return
         machine = self.machine
@@ -156,7 +156,7 @@ class Control:
         self.change_state()
 
     def resume(self) -> None:
-        """Deliver again; the rate is told in the same second."""
+        """Resume delivery; the rate is logged in the same second."""
         if self.suspension is None:
             return
         machine = self.machine

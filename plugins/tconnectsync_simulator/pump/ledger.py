@@ -1,4 +1,4 @@
-"""The book that a simulated pump keeps of what it really does, while it does it."""
+"""The ledger of a simulation: collects the truth about a pump while it runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tconnectsync_simulator.pump.truth import (
 
 @attrs.define(kw_only=True)
 class OpenSpan:
-    """A span that has begun."""
+    """A span that may not have ended."""
 
     name: str
     started_s: int
@@ -28,7 +28,7 @@ class OpenSpan:
 
 @attrs.define(kw_only=True)
 class OpenBolus:
-    """A bolus that was asked for; amounts in mU, of which fractions are real."""
+    """A requested bolus; amounts in mU, with fractions."""
 
     bolus_id: int
     kind: str
@@ -47,7 +47,7 @@ class OpenBolus:
 
 @attrs.define
 class Ledger:
-    """Collects the truth of one pump. Basal is kept in mU/h times seconds, whole numbers, so that sums are exact."""
+    """Collects the truth about one pump. Basal is in whole mU/h times seconds, so that sums are exact."""
 
     serial: str
     begin_s: int
@@ -66,7 +66,7 @@ class Ledger:
     iob: list[tuple[int, float, int]] = attrs.field(factory=list)
 
     def delivered_basal(self, begin_s: int, end_s: int, rate_mu_h: int) -> None:
-        """A rate that was in force from ``begin_s`` to ``end_s``."""
+        """Add a rate that was delivered from ``begin_s`` to ``end_s``."""
         hours = self.basal_mu_h_s
         while begin_s < end_s:
             hour = begin_s // HOUR_S
@@ -75,7 +75,7 @@ class Ledger:
             begin_s = until_s
 
     def basal_logged(self, at_s: int, uploaded_s: int) -> None:
-        """A record that says something about the basal of its hour and, near the edge, of the next ones to it."""
+        """Note a record about the basal of its hour, and of the next hour if it is near."""
         self.basal_told_s = at_s
         hour = at_s // HOUR_S
         for each in {hour, (at_s - 1200) // HOUR_S, (at_s + 1200) // HOUR_S}:
@@ -83,11 +83,11 @@ class Ledger:
                 self.basal_uploaded_s[each] = uploaded_s
 
     def note(self, name: str, at_s: int, value: float, uploaded_s: int) -> TrueMark:
-        """A fact at one time."""
+        """Return an event at one time."""
         return TrueMark(serial=self.serial, name=name, at=utc(at_s), value=value, uploaded_at=utc(uploaded_s))
 
     def truth(self, end_s: int) -> Truth:
-        """The book so far."""
+        """The truth so far."""
         return Truth(
             begin=utc(self.begin_s),
             end=utc(end_s),

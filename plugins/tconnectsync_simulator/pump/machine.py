@@ -1,4 +1,4 @@
-"""The inside of a simulated pump that its parts share: an agenda of things to come, the clock, the log and the ledger."""
+"""What the parts of a simulated pump share: an agenda of future actions, the clock, the log and the ledger."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Action = Callable[[], object]
 
 @attrs.define(kw_only=True)
 class Machine:
-    """Runs actions in the order of their time and numbers what they write; a second may hold any number of records."""
+    """Runs actions in time order and numbers their records; one second may have any number of records."""
 
     plan: SimulationPlan
     assignment_id: str
@@ -37,16 +37,16 @@ class Machine:
     _count: int = 0
 
     def at(self, when_s: int, action: Action) -> None:
-        """Do something at a true time; what is past is done now."""
+        """Schedule an action for a true time; a past one for now."""
         self._count += 1
         heapq.heappush(self._agenda, (max(when_s, self.now_s), self._count, action))
 
     def after(self, seconds: float, action: Action) -> None:
-        """Do something in a while."""
+        """Schedule an action in ``seconds`` from now."""
         self.at(self.now_s + round(seconds), action)
 
     def run_until(self, end_s: int) -> None:
-        """Do all that is due before ``end_s``."""
+        """Run all actions before ``end_s``."""
         agenda = self._agenda
         while agenda and agenda[0][0] < end_s:
             self.now_s, _, action = heapq.heappop(agenda)
@@ -54,15 +54,15 @@ class Machine:
         self.now_s = max(self.now_s, end_s)
 
     def skip(self, numbers: int) -> None:
-        """Sequence numbers of records that no answer ever shows."""
+        """Use up sequence numbers, for records that no response contains."""
         self.sequence += numbers
 
     def write(self, code: int, properties: Properties) -> SimulatedRecord:
-        """Log a record now."""
+        """Log a record at the current time."""
         return self.write_reading(code, properties, self.clock.local_s(self.now_s))
 
     def write_reading(self, code: int, properties: Properties, local_s: int) -> SimulatedRecord:
-        """Log a record stamped with a given reading of the pump's clock."""
+        """Log a record with a given time on the pump's clock."""
         text = self.clock.text(local_s)
         self.sequence += 1
         record = SimulatedRecord(
@@ -82,7 +82,7 @@ class Machine:
         return record
 
     def chance(self, probability: float) -> bool:
-        """Whether something of this probability happens."""
+        """Return True with this probability."""
         return self.rng.random() < probability
 
     def local_minute(self) -> int:

@@ -1,4 +1,4 @@
-"""Sleep and exercise: by schedule, by hand, by timer, and from one straight into the other."""
+"""Sleep and exercise: by schedule, by hand, by timer, and directly after each other."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ NAMES = {SLEEP: "sleep", EXERCISE: "exercise"}
 START_SLEEP, STOP_SLEEP, START_EXERCISE, STOP_EXERCISE, STOP_ALL = 1, 2, 3, 4, 5
 
 WEEKDAY, WEEKEND = ((1350, 1830, 0),), ((1395, 1920, 1),)  # minutes from midnight of the evening, schedule number
-CHANGE_OVER = ((1350, 1560, 0), (1560, 1830, 1))  # one schedule hands over to the next in the night
+CHANGE_OVER = ((1350, 1560, 0), (1560, 1830, 1))  # one schedule follows another in the night
 
 
 def nights(day: int) -> tuple[tuple[int, int, int], ...]:
-    """The sleep schedules that begin on a day (number since 1970, pump clock): (begin, end, number), in local seconds."""
+    """The sleep schedules that begin on a day (number since 1970, pump clock): (begin, end, number) in local seconds."""
     weekday = (day + 3) % 7
     spans = CHANGE_OVER if weekday == 2 else WEEKEND if weekday in {4, 5} else WEEKDAY
     return tuple((day * DAY_S + begin * 60, day * DAY_S + end * 60, number) for begin, end, number in spans)
@@ -33,13 +33,13 @@ class Modes:
     machine: Machine
     on_change: Callable[[int], None]
     mode: int = NORMAL
-    _schedule: int | None = None  # of the sleep that goes on; None: begun by hand
+    _schedule: int | None = None  # of the current sleep; None: started by hand
     _exercise: tuple[int, int] = (0, 0)
     _span: OpenSpan | None = None
     _armed: int = 0
 
     def begin(self) -> None:
-        """Follow the schedules from now on; also after the clock was set."""
+        """Start to follow the schedules; called again after each change of the clock."""
         by_hand = self.mode == SLEEP and self._schedule is None
         if not by_hand and (self._due() is None) == (self.mode == SLEEP):
             self.machine.after(60, self._follow)
@@ -78,7 +78,7 @@ class Modes:
             self._change(SLEEP, START_SLEEP)
 
     def exercise(self, minutes: int, *, timed: bool) -> None:
-        """The wearer starts to exercise; a timer, or the wearer, ends it."""
+        """Start exercise; a timer or the wearer ends it."""
         if self.mode == EXERCISE or not self.machine.worn:
             return
         self._exercise = (int(timed), minutes if timed else 0)
@@ -99,7 +99,7 @@ class Modes:
         self.machine.after(minutes * 60, over)
 
     def nap(self, minutes: int) -> None:
-        """The wearer switches sleep on by hand, and off again."""
+        """Start sleep by hand, and end it by hand."""
         if self.mode != NORMAL or not self.machine.worn:
             return
         self._schedule = None
@@ -113,7 +113,7 @@ class Modes:
         self.machine.after(minutes * 60, over)
 
     def stop_all(self) -> None:
-        """Back to normal, whatever goes on."""
+        """End the current mode."""
         if self.mode != NORMAL:
             self._change(NORMAL, STOP_ALL)
 

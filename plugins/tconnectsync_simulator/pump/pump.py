@@ -1,4 +1,4 @@
-"""A simulated pump: its parts put together, and its records day by day or all at once."""
+"""A simulated pump: all its parts, and its records day by day or all at once."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ LAY_DOWN_S = 30
 
 
 def local_midnight_s(day: date, zone: str) -> int:
-    """The Unix second at which a day begins in a zone."""
+    """Return the Unix second at which a day begins in a zone."""
     return int(datetime.combine(day, datetime.min.time(), ZoneInfo(zone)).timestamp())
 
 
 @attrs.define
 class Simulation:
-    """A pump that is running; :func:`simulate` runs one to its end."""
+    """A running simulation; :func:`simulate` runs it to its end."""
 
     plan: SimulationPlan
     assignment_id: str = attrs.field(init=False)
@@ -131,7 +131,7 @@ class Simulation:
             machine.at(until_s, self._put_away)
 
     def days(self) -> Iterator[list[SimulatedRecord]]:
-        """The records of one true day (24 h from ``start``) after the other; what was yielded is forgotten."""
+        """Yield the records of one true day (24 h from ``start``) after the other; they are not kept."""
         machine = self.machine
         for day_end_s in range(self.begin_s + DAY_S, self.end_s + DAY_S, DAY_S):
             machine.run_until(min(day_end_s, self.end_s))
@@ -142,11 +142,11 @@ class Simulation:
                 return
 
     def truth(self) -> Truth:
-        """What the pump has done so far."""
+        """The truth so far."""
         return self.machine.ledger.truth(self.machine.now_s)
 
     def pump(self, log: tuple[SimulatedRecord, ...] = ()) -> SimulatedPump:
-        """All that is known of the pump by now but, unless given, its log."""
+        """Return the pump so far, with the given log."""
         return SimulatedPump(
             plan=self.plan,
             assignment_id=self.assignment_id,
@@ -181,7 +181,7 @@ class Simulation:
             self._modes.begin()
 
     def _put_on(self) -> None:
-        """The first second on the body: filled, delivering, and every record of it bears the same time."""
+        """Put the pump on: fill it and start delivery, all in one second."""
         self._control.settle()
         self.machine.worn = True
         self._site_changes.fill_cartridge()
@@ -192,7 +192,7 @@ class Simulation:
         self.machine.after(60, self._sensor.join)
 
     def _lay_down(self) -> None:
-        """Just before the hand-over nothing is going on any more."""
+        """End everything just before the hand-over."""
         self._boluses.interrupt(0)
         self._control.resume()
         self._modes.stop_all()
@@ -208,7 +208,7 @@ class Simulation:
 
 @attrs.frozen(kw_only=True)
 class SimulatedPump:
-    """A pump whose whole life is known: its log, in the order of its sequence numbers, and the truth."""
+    """A completed simulation: the log in the order of its sequence numbers, and the truth."""
 
     plan: SimulationPlan
     assignment_id: str
@@ -220,31 +220,31 @@ class SimulatedPump:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The entries of ``events``, whole life."""
+        """All entries of ``events``."""
         return [record.entry for record in self.log]
 
     @property
     def clock_changes(self) -> list[dict[str, Any]]:
-        """The entries of ``clockChanges``, whole life, set-up included."""
+        """All entries of ``clockChanges``, including the set-up."""
         return [record.entry for record in self.clock_change_log]
 
     @property
     def all_uploaded_at(self) -> datetime:
-        """From here on the cloud holds every record."""
+        """The time from which the cloud has every record."""
         return utc(max((record.uploaded_s for record in self.log), default=0))
 
     def settings_at(self, uploaded_s: int) -> dict[str, Any]:
-        """The ``settings`` object as the upload at this time left it."""
+        """Return the ``settings`` object after the upload at this time."""
         active = next((idp for since_s, idp in reversed(self.profile_changes) if since_s <= uploaded_s), 0)
         changed_s = next((since_s for since_s, _ in reversed(self.profile_changes) if since_s <= uploaded_s), 0)
         carried_s = next((at_s for at_s in self.upload_times_s if at_s >= changed_s), uploaded_s)
-        text = utc(carried_s).strftime("%Y-%m-%dT%H:%M:%S.497")  # the server's own stamp, very likely UTC
+        text = utc(carried_s).strftime("%Y-%m-%dT%H:%M:%S.497")  # the server's time, very likely UTC
         return settings_envelope(self.plan, self.assignment_id, active, text)
 
     def pumper_entry(
         self, *, first_text: str | None, newest_text: str | None, last_upload_s: int | None
     ) -> dict[str, Any]:
-        """The pump's object in the ``pumper`` answer; texts are readings of the pump's clock."""
+        """Return the pump's object in the ``pumper`` response; texts are times on the pump's clock."""
         uploaded = last_upload_s is not None
         return {
             "algorithm": "Control-IQ",
@@ -264,6 +264,6 @@ class SimulatedPump:
 
 
 def simulate(plan: SimulationPlan) -> SimulatedPump:
-    """The whole life of a pump by plan."""
+    """Run a simulation to its end."""
     simulation = Simulation(plan)
     return simulation.pump(tuple(record for day in simulation.days() for record in day))

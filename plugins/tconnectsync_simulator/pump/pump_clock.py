@@ -1,4 +1,4 @@
-"""The pump's own clock: no zone, no daylight saving, right only as often as the wearer sets it."""
+"""The pump's clock: it has no zone and no daylight saving, and is right only if the wearer sets it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def day_text(day: int) -> str:
 
 @attrs.define
 class SimulatedClock:
-    """Turns true time into the pump's wall clock (both in Unix seconds; the pump's are naive)."""
+    """Converts true time to the pump's wall clock (both in Unix seconds; the pump's are naive)."""
 
     offset_s: int
     set_at_s: int
@@ -30,13 +30,13 @@ class SimulatedClock:
     _days: dict[int, str] = attrs.field(factory=dict, repr=False)
 
     def local_s(self, at_s: int) -> int:
-        """The wall clock's reading at a true time."""
+        """The pump's time at a true time."""
         if not self.drift_s_per_day:
             return at_s + self.offset_s
         return at_s + self.offset_s + int(self.drift_s_per_day * (at_s - self.set_at_s) / DAY_S)
 
     def text(self, local_s: int) -> str:
-        """A reading as the API writes it."""
+        """Format a pump time as the API does."""
         day, second = divmod(local_s, DAY_S)
         date = self._days.get(day)
         if date is None:
@@ -44,11 +44,11 @@ class SimulatedClock:
         return f"{date}T{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
 
     def egv_time_stamp(self, at_s: int) -> int:
-        """A true time in the seconds that sensor records carry."""
+        """Convert a true time to the seconds in sensor records."""
         return self.local_s(at_s) - PUMP_EPOCH_S
 
     def reset(self, at_s: int) -> None:
-        """The clock falls back to its epoch; the free-running counter starts again."""
+        """Reset the clock to its epoch, and the free-running counter to 0."""
         self.offset_s = PUMP_EPOCH_S - at_s
         self.set_at_s = at_s
         self.rtc_zero_s = at_s
@@ -56,10 +56,10 @@ class SimulatedClock:
     def set(
         self, at_s: int, offset_s: int, milliseconds: int, *, time_first: bool = False
     ) -> list[tuple[int, int, Properties]]:
-        """The wearer sets the clock. Returns (event code, local reading, properties) of the two records that this writes.
+        """Set the clock. Returns (event code, pump time, properties) of the two records that this logs.
 
-        The date is set first, also when it stays: the 14 is stamped with the new date and the old time of day, the 13 with
-        the new time, a few milliseconds later. With ``time_first`` it is the other way round.
+        The date is set first, even if it stays the same: record 14 has the new date and the old time of day, record 13
+        the new time, some milliseconds later. With ``time_first`` the order is reversed.
         """
         before_s = self.local_s(at_s)
         after_s = at_s + offset_s
@@ -78,30 +78,30 @@ class SimulatedClock:
 
 @attrs.frozen
 class SimulatedClockSetting:
-    """The wearer sets the clock at a true time, to an offset from UTC."""
+    """A setting of the clock by the wearer: true time, and new offset from UTC."""
 
     at_s: int
     offset_s: int
 
 
 def zone_offset_s(zone: str, at_s: float) -> int:
-    """What a zone's clocks show ahead of UTC."""
+    """A zone's offset from UTC at a time."""
     offset = datetime.fromtimestamp(at_s, timezone.utc).astimezone(ZoneInfo(zone)).utcoffset()
     return int(offset.total_seconds()) if offset is not None else 0
 
 
 def wearer_zones(plan: SimulationPlan) -> tuple[tuple[float, str], ...]:
-    """(from Unix second, zone) of where the wearer is, in order."""
+    """Return (from Unix second, zone) of the wearer's places, in order."""
     return ((float("-inf"), plan.zone), *sorted((flight.lands_at.timestamp(), flight.zone) for flight in plan.flights))
 
 
 def zone_at(zones: tuple[tuple[float, str], ...], at_s: float) -> str:
-    """Where the wearer is."""
+    """The wearer's zone at a time."""
     return next(zone for begin, zone in reversed(zones) if begin <= at_s)
 
 
 def clock_settings(plan: SimulationPlan, begin_s: int, end_s: int) -> list[SimulatedClockSetting]:
-    """Every setting of the clock from ``begin_s`` on; the first is the one at ``begin_s`` itself."""
+    """Return every setting of the clock from ``begin_s`` on; the first is at ``begin_s``."""
     zones = wearer_zones(plan)
     ahead_s = plan.clock_ahead_min * 60
     settings = [SimulatedClockSetting(begin_s, zone_offset_s(plan.zone, begin_s) + ahead_s)]
@@ -109,7 +109,7 @@ def clock_settings(plan: SimulationPlan, begin_s: int, end_s: int) -> list[Simul
     if plan.clock_set_delay_h is not None:
         previous = zone_offset_s(plan.zone, begin_s)
         for hour_s in range(begin_s, end_s, 3600):
-            # both offsets in the zone of this hour, so that a flight is not taken for a change of daylight saving
+            # both offsets are of this hour's zone: a flight is no change of daylight saving
             zone = zone_at(zones, hour_s)
             previous, current = zone_offset_s(zone, hour_s - 3600), zone_offset_s(zone, hour_s)
             if current != previous:

@@ -1,7 +1,7 @@
-"""The records of the pump-logs answer: keys, order and number forms as the live API gives them.
+"""Records of the ``pump-logs`` response, with the keys, order and number formats of the real API.
 
-Every function returns the ``eventProperties`` of one record. Key sets follow captured answers; 9, 48, 57, 69 and 81 follow
-what clients of the API read (no capture was published), 8, 27 and 219 are known by number only.
+Every function returns the ``eventProperties`` of one record. Keys are from captured responses. Those of 9, 48, 57, 69
+and 81 are from clients of the API, since no capture was published; of 8, 27 and 219 only the number is known.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ Properties = dict[str, Any]
 
 NO_RATE = 65535
 NO_SESSION = 4_294_967_295
-PUMP_EPOCH_S = 1_199_145_600  # 2008-01-01T00:00:00, the zero of the pump's own time stamps
+PUMP_EPOCH_S = 1_199_145_600  # 2008-01-01T00:00:00, the start of the pump's time stamps
 
 CONTINUED, COMPLETED = 1, 0  # 280 bolusDeliveryStatus
 NOW, LATER, OVERRIDE, CORRECTION, CARB = 0, 1, 2, 3, 4  # 280 bolusType bits
 
 
 class SimulatedRecord(NamedTuple):
-    """One entry of ``events``, with what only the simulation knows: when it truly happened and was uploaded (Unix s)."""
+    """One entry of ``events``, with the true times of the event and the upload (Unix s)."""
 
     entry: dict[str, Any]
     at_s: int
@@ -28,7 +28,7 @@ class SimulatedRecord(NamedTuple):
 
 
 def short_float(value: float) -> float | int:
-    """``value`` as the API prints a float32: its shortest form, a whole number without a point."""
+    """Format a float32 as the API does: shortest digits, and no point for a whole number."""
     single: float = struct.unpack("f", struct.pack("f", value))[0]
     number = single
     for digits in range(6, 10):
@@ -39,7 +39,7 @@ def short_float(value: float) -> float | int:
 
 
 def units(milliunits: float, ulps: int = 0) -> float | int:
-    """Milliunits as the API's units, ``ulps`` float32 steps off: sums on the pump are not exact."""
+    """Convert milliunits to units, ``ulps`` float32 steps off, since sums on the pump are not exact."""
     return short_float(milliunits / 1000 * (1 + ulps * 2.0**-23))
 
 
@@ -184,7 +184,7 @@ def mode_change(
     timer: bool,
     exercise: tuple[int, int],
 ) -> Properties:
-    """229; ``exercise``: choice (1 = timed) and minutes, which keep their last values in sleep records."""
+    """229; ``exercise``: choice (1 = timed) and minutes; sleep records repeat the last values."""
     return {
         "currentUserMode": current,
         "previousUserMode": previous,

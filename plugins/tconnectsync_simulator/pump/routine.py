@@ -1,4 +1,4 @@
-"""What the pump logs by itself: its midnight, its battery, its scanner."""
+"""Records that the pump logs on its own: at midnight, hourly, its battery and scanner."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARM_PART, ARM_VERSION = 1016587, 1108201743
 
 @attrs.define
 class Routine:
-    """Records that come by the clock."""
+    """Logs the scheduled records."""
 
     machine: Machine
     control: Control
@@ -29,7 +29,7 @@ class Routine:
     _counted_s: int = 0
 
     def begin(self) -> None:
-        """From now on."""
+        """Start."""
         self.arm_midnight()
         self._counted_s = self.machine.now_s
         if self.machine.plan.noise_codes:
@@ -38,7 +38,7 @@ class Routine:
             self.machine.after(self.machine.plan.hourly_record_at_min * 60, self._hour)
 
     def arm_midnight(self) -> None:
-        """Wait for the pump's next midnight; again whenever its clock was set."""
+        """Wait for the pump's next midnight; called again after each change of its clock."""
         self._armed += 1
         armed = self._armed
         left_s = DAY_S - self.machine.clock.local_s(self.machine.now_s) % DAY_S

@@ -1,4 +1,4 @@
-"""The glucose sensor: readings, lost signals that fill in later, sessions, and its alerts."""
+"""The glucose sensor: readings, lost signals with later backfill, sessions and alerts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ URGENT, HIGH, LOW, SIGNAL_LOSS = 1, 2, 3, 14  # 369 dalertId
 
 @attrs.frozen
 class Missed:
-    """A reading that the sensor kept for later."""
+    """A reading that the sensor stored during a lost signal."""
 
     at_s: int
     value: int
@@ -30,7 +30,7 @@ class Missed:
 
 @attrs.define
 class SimulatedSensor:
-    """A G7. ``on_reading`` is told what the control loop may use: glucose (mg/dL; None: none for now) and its trend."""
+    """A G7. ``on_reading`` gets the glucose for the control loop (mg/dL; None: unknown) and its trend."""
 
     machine: Machine
     body: Body
@@ -44,11 +44,11 @@ class SimulatedSensor:
     _alerts: set[int] = attrs.field(factory=set)
 
     def begin(self) -> None:
-        """Readings come from now on."""
+        """Start to send readings."""
         self.machine.after(self.machine.rng.randrange(10, READING_S), self._reading)
 
     def join(self) -> None:
-        """The pump joins the session, perhaps again: 394 with the same signature."""
+        """The pump joins the session, perhaps again, and logs a 394 with the session's signature."""
         machine = self.machine
         age_s = machine.now_s - self.started_s
         record = machine.write(394, {"cgmTimestamp": age_s, "sessionSignature": self.signature})
@@ -59,7 +59,7 @@ class SimulatedSensor:
         self._joined = True
 
     def lose_signal(self, minutes: float) -> None:
-        """The pump hears nothing for a while; the sensor keeps its readings."""
+        """The pump receives nothing for some minutes; the sensor stores its readings."""
         if self._joined and self._lost_until_s is None:
             self._lost_since_s = self.machine.now_s
             self._lost_until_s = self.machine.now_s + round(minutes * 60)
@@ -141,7 +141,7 @@ class SimulatedSensor:
         self._clear(SIGNAL_LOSS)
         self.on_reading(None, 0.0)
         self.signature = (self.signature + machine.rng.randrange(1, 255)) % 256
-        # the next sensor is often worn, and warmed up, before the old one ends
+        # the next sensor is often worn and warmed up before the old one expires
         self.started_s = machine.now_s - machine.rng.choice((0, 0, 900, 2700))
         machine.after(machine.rng.randrange(18, 900), self._join_next)
 

@@ -1,4 +1,4 @@
-"""The pump's settings and the account's page about it, in the shapes of the ``pumper`` answer."""
+"""The pump's settings, in the format of the ``pumper`` response."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROFILES: tuple[tuple[int, str, Segments], ...] = (
 
 
 def stable_uuid(plan: SimulationPlan, what: str) -> str:
-    """A UUID that the same pump always gets for the same thing."""
+    """Return a UUID that is always the same for one pump and purpose."""
     return str(uuid.uuid5(SETTINGS_SPACE, f"{plan.serial}/{what}"))
 
 
@@ -68,7 +68,7 @@ def settings_details(active: int) -> dict[str, Any]:
 
 
 def settings_envelope(plan: SimulationPlan, assignment_id: str, active: int, uploaded_text: str) -> dict[str, Any]:
-    """``settings``; ``uploaded_text``: the upload's time as this key has it (naive, milliseconds)."""
+    """Return ``settings``; ``uploaded_text``: the upload's time in its format (naive, milliseconds)."""
     details = settings_details(active)
     digest = hashlib.sha1(json.dumps(details, sort_keys=True).encode(), usedforsecurity=False).hexdigest().upper()
     return {

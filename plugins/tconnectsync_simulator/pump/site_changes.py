@@ -1,4 +1,4 @@
-"""Cartridge, tubing, cannula, and the alarms that come of them."""
+"""Changes of cartridge, tubing and cannula, interruptions of delivery, and their alarms."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ OCCLUSION, EMPTY, RESUME, RESUME_2 = 2, 8, 18, 23  # 5 alarmId
 LOW_INSULIN, LOW_BATTERY, INCOMPLETE_TUBING_FILL = 0, 2, 14  # 4 alertId
 LOW_INSULIN_U = 35
 REMINDER_S = 15 * 60
-SAME_SECOND = 0.15  # share of site changes whose fills all bear one time
+SAME_SECOND = 0.15  # share of site changes with one time for all fills
 
 
 @attrs.define
 class SiteChanges:
-    """What the wearer does to the pump with their hands, and what the pump complains of."""
+    """Actions of the wearer at the pump, and the pump's alarms and alerts."""
 
     machine: Machine
     control: Control
@@ -29,7 +29,7 @@ class SiteChanges:
     _busy: bool = False
 
     def change_site(self, *, cartridge: bool = True) -> None:
-        """A new site: suspended by the wearer for a while, the fills, and on."""
+        """A new site: the wearer suspends delivery, fills, and resumes."""
         machine = self.machine
         if not machine.worn or self._busy:
             return
@@ -54,7 +54,7 @@ class SiteChanges:
         machine.after(0 if together else machine.rng.randrange(60, 360), self._fill_cannula)
 
     def fill_cartridge(self) -> None:
-        """33 and 63 in the same second."""
+        """Log 33 and 63 in the same second."""
         machine = self.machine
         volume_u = machine.rng.choice((120, 150, 180, 200))
         machine.reservoir_mu = volume_u * 1000.0
@@ -63,12 +63,12 @@ class SiteChanges:
         self._clear_low()
 
     def fill_tubing(self) -> None:
-        """63."""
+        """Log 63."""
         position = self.machine.rng.randrange(400_000, 700_000)
         self._note(63, {"primeSize": -1, "completionStatus": 3, "position": position}, "tubing", -1)
 
     def fill_cannula(self) -> None:
-        """61."""
+        """Log 61."""
         self.machine.reservoir_mu -= 300
         self._note(61, {"primeSize": 0.3, "completionStatus": 3, "infusionSetType": 0}, "cannula", 0.3)
 
@@ -85,7 +85,7 @@ class SiteChanges:
         ledger.fills.append(ledger.note(name, self.machine.now_s, value, uploaded_s))
 
     def occlusion(self) -> None:
-        """The tubing is blocked: whatever is being delivered stops, until the wearer has seen to it."""
+        """The tubing is blocked: all delivery stops until the wearer reacts."""
         machine = self.machine
         if not machine.worn or self._busy or self.control.suspension is not None:
             return
@@ -118,7 +118,7 @@ class SiteChanges:
         self.machine.after(REMINDER_S, self._remind)
 
     def pump_off(self, minutes: int) -> None:
-        """The wearer takes the pump off: a shower, a swim."""
+        """The wearer takes the pump off, for a shower or a swim."""
         if not self.machine.worn or self._busy or self.control.suspension is not None:
             return
         self.control.suspend(0, silent=self.machine.chance(0.5))
@@ -126,7 +126,7 @@ class SiteChanges:
         self.machine.after(minutes * 60, self._resume)
 
     def predicted_low(self, minutes: int) -> None:
-        """The pump suspends by itself and goes on by itself."""
+        """The pump suspends and resumes automatically."""
         if not self.machine.worn or self._busy or self.control.suspension is not None:
             return
         self.boluses.interrupt(6)
@@ -140,7 +140,7 @@ class SiteChanges:
         self.control.resume()
 
     def check_reservoir(self) -> None:
-        """Hourly: low insulin is an alert, none an alarm."""
+        """Hourly check: low insulin is an alert, an empty cartridge an alarm."""
         machine = self.machine
         machine.after(3600, self.check_reservoir)
         if not machine.worn or self._busy:
@@ -156,7 +156,7 @@ class SiteChanges:
                 machine.after(40, lambda: machine.write(27, {"alertId": LOW_INSULIN}))
 
     def alert(self, number: int, fault: int, param1: int, param2: int, clears_s: int) -> None:
-        """An alert that goes away."""
+        """Raise an alert that is cleared later."""
         machine = self.machine
         machine.write(4, records.raised("alertId", number, fault, param1, param2))
         machine.after(clears_s, lambda: machine.write(26, {"alertId": number, "faultLocatorData": 0}))

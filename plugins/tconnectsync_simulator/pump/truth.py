@@ -1,4 +1,4 @@
-"""What a simulated pump really did, in true UTC, worked out while it did it and never by the product's code."""
+"""The truth about a simulated pump in true UTC, recorded by the simulation, without the product's code."""
 
 from __future__ import annotations
 
@@ -9,24 +9,16 @@ from typing import Protocol, TypeVar
 import attrs
 
 HOUR_S = 3600
-NOISE_ALARMS = frozenset({18, 23})
-"""Alarms that only repeat that delivery is stopped."""
 
 
 def utc(at_s: float) -> datetime:
-    """Unix seconds as an aware time."""
+    """Convert Unix seconds to an aware time."""
     return datetime.fromtimestamp(at_s, timezone.utc)
-
-
-def read_time(text: str) -> datetime:
-    """A ``created_at`` as Nightscout stores it."""
-    at = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)
 
 
 @attrs.frozen(kw_only=True)
 class TrueBolus:
-    """One bolus. ``immediate_u`` and ``extended_u`` are what was delivered of each part; ``reason`` is how it ended."""
+    """One bolus. ``immediate_u`` and ``extended_u``: the delivered amounts; ``reason``: how it ended."""
 
     serial: str
     bolus_id: int
@@ -40,7 +32,7 @@ class TrueBolus:
     kind: str  # manual, quick, automatic
     extended_min: int  # as requested; 0: no extended part
     reason: str  # completed, user, alarm, plgs, running
-    uploaded_at: datetime  # when the last of its records was in the cloud
+    uploaded_at: datetime  # when its last record was in the cloud
 
     @property
     def delivered_u(self) -> float:
@@ -55,7 +47,7 @@ class TrueBolus:
 
 @attrs.frozen(kw_only=True)
 class TrueSpan:
-    """Something with a beginning and, unless it still goes on, an end: a suspension, a sleep, an exercise, an alarm."""
+    """A suspension, sleep, exercise or alarm. ``ended_at`` is None if it has not ended."""
 
     serial: str
     name: str  # suspensions: user, alarm, plgs; modes: sleep, exercise; alarms: the alarm's number
@@ -66,7 +58,7 @@ class TrueSpan:
 
 @attrs.frozen(kw_only=True)
 class TrueMark:
-    """Something at one time. Fills: ``name`` cartridge, tubing, cannula and ``value`` in U; carbs: g; sensors: signature."""
+    """An event at one time. Fills: ``name`` cartridge, tubing, cannula and ``value`` in U; carbs: g; sensors: signature."""
 
     serial: str
     name: str
@@ -77,7 +69,7 @@ class TrueMark:
 
 @attrs.frozen(kw_only=True)
 class TrueGlucose:
-    """A sensor reading that the pump holds. ``mark`` is value, high or low; the number counts only for value."""
+    """A sensor reading of the pump. ``mark`` is value, high or low; the number is valid only for value."""
 
     serial: str
     at: datetime
@@ -88,7 +80,7 @@ class TrueGlucose:
 
 @attrs.frozen(kw_only=True)
 class TrueIob:
-    """Insulin on board as the pump said it."""
+    """Insulin on board as the pump reported it."""
 
     serial: str
     at: datetime
@@ -98,14 +90,14 @@ class TrueIob:
 
 @attrs.frozen(kw_only=True)
 class Truth:
-    """Everything of one pump, or, merged, of all pumps of one person."""
+    """All events of one pump, or of all pumps of one person."""
 
     begin: datetime
     end: datetime
     boluses: tuple[TrueBolus, ...] = ()
     basal_u_per_hour: dict[datetime, float] = attrs.field(factory=dict, repr=False)
     basal_uploaded_at: dict[datetime, datetime] = attrs.field(factory=dict, repr=False)
-    basal_told_until: datetime | None = None  # the newest record that says something about basal
+    basal_told_until: datetime | None = None  # the time of the newest record about basal
     suspensions: tuple[TrueSpan, ...] = ()
     modes: tuple[TrueSpan, ...] = ()
     alarms: tuple[TrueSpan, ...] = ()
@@ -116,13 +108,8 @@ class Truth:
     glucose: tuple[TrueGlucose, ...] = attrs.field(default=(), repr=False)
     iob: tuple[TrueIob, ...] = attrs.field(default=(), repr=False)
 
-    @property
-    def newest_iob(self) -> TrueIob | None:
-        """The last word on insulin on board."""
-        return max(self.iob, key=lambda each: each.at, default=None)
-
     def until(self, when: datetime) -> Truth:
-        """Only what was wholly in the cloud at ``when``. A bolus that had begun, but was not wholly there, counts as running."""
+        """Return what was completely in the cloud at ``when``. A bolus with missing records counts as running."""
 
         def basal_known(hour: datetime) -> bool:
             return self.basal_uploaded_at.get(hour, self.end) <= when
@@ -161,7 +148,7 @@ def _known(facts: Sequence[Fact], when: datetime) -> tuple[Fact, ...]:
 
 
 def merge(truths: Iterable[Truth]) -> Truth:
-    """One person's truth from the truths of their pumps: each delivered only while it was worn."""
+    """Merge the truths of one person's pumps; each delivered only while it was worn."""
     parts = tuple(truths)
     basal: dict[datetime, float] = {}
     uploaded: dict[datetime, datetime] = {}

@@ -9,12 +9,12 @@ import attrs
 
 from tconnectsync_simulator.pump.plan import SimulationPlan
 
-TAIL_S = 10 * 86_400  # the phone goes on after the last simulated day, so that everything late arrives
+TAIL_S = 10 * 86_400  # the phone still uploads after the last simulated day, so that all late records arrive
 LATE_RUN = 12  # records in a row that are late together, on average
 
 
 def upload_times(plan: SimulationPlan, begin_s: int, end_s: int, rng: Random) -> tuple[int, ...]:
-    """The Unix seconds of all uploads from ``begin_s`` to some days after ``end_s``."""
+    """Return the Unix seconds of all uploads from ``begin_s`` to some days after ``end_s``."""
     outages = [(begin.timestamp(), end.timestamp()) for begin, end in plan.outages]
     times = []
     at_s = begin_s + rng.uniform(0, plan.upload_every_min * 60)
@@ -27,7 +27,7 @@ def upload_times(plan: SimulationPlan, begin_s: int, end_s: int, rng: Random) ->
 
 @attrs.define
 class Uploads:
-    """Gives each record, in the order of the log, the time of the upload that carries it."""
+    """Assigns an upload to each record, in the order of the log."""
 
     times: tuple[int, ...]
     late_share: float
@@ -37,7 +37,7 @@ class Uploads:
     _delay_s: float = 0.0
 
     def carrying(self, at_s: int) -> int:
-        """The upload that brings a record of this time; now and then a run of records waits for a much later one."""
+        """Return the upload with a record of this time; sometimes a run of records is uploaded much later."""
         ready_s = at_s + self._next_delay_s() if self.late_share else at_s
         index = bisect_left(self.times, ready_s)
         return self.times[min(index, len(self.times) - 1)]

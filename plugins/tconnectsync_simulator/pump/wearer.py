@@ -1,4 +1,4 @@
-"""The person: meals, corrections, exercise, showers, mistakes."""
+"""The simulated person: meals, corrections, exercise, showers, mistakes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MEAL_WAYS = ("phone",) * 11 + ("screen",) * 6 + ("extended",) * 2 + ("quick", "f
 
 @attrs.define
 class Wearer:
-    """Lives by the clock of the place where they are."""
+    """The person, whose day follows the local time of their place."""
 
     machine: Machine
     body: Body
@@ -58,11 +58,11 @@ class Wearer:
     _rescued_s: int = 0
 
     def begin(self) -> None:
-        """Live from now on."""
+        """Start the first day."""
         self._plan_day()
 
     def _plan_day(self) -> None:
-        """Called at the wearer's midnight: what this day holds."""
+        """Schedule the events of a day, at its local midnight."""
         machine, rng = self.machine, self.machine.rng
         zone = ZoneInfo(zone_at(self.zones, machine.now_s))
         today = datetime.fromtimestamp(machine.now_s + 3600, timezone.utc).astimezone(zone).date()
@@ -111,7 +111,7 @@ class Wearer:
         self.machine.at(begin_s + round(offset_min * 60), lambda: action() if self.machine.worn else None)
 
     def _look(self) -> None:
-        """Every quarter of an hour a look at the number: a low wants sugar."""
+        """Look at the glucose every quarter of an hour, and eat sugar if it is low."""
         self.machine.after(900, self._look_again(self._day))
         if self.machine.worn and self.body.glucose < RESCUE_BELOW_MG_DL and self.machine.now_s > self._rescued_s + 1500:
             self._rescued_s = self.machine.now_s
@@ -144,7 +144,7 @@ class Wearer:
         origin = rng.choice(("phone", "screen")) if way == "extended" else way
         self._request_bolus(lambda: self._meal_request(origin, carbs_g, extended=way == "extended"))
         if machine.chance(0.04):
-            # something went down badly: a second, quick bolus while the first may still run
+            # a second, quick bolus while the first may still be running
             machine.after(
                 rng.randrange(1200, 5400),
                 lambda: self._request_bolus(lambda: BolusRequest(origin="quick", plain_mu=1000)),
@@ -202,7 +202,7 @@ class Wearer:
         self.machine.after(7, lambda: self._request_bolus(lambda: request))
 
     def _request_bolus(self, make: Callable[[], BolusRequest], tries: int = 4) -> None:
-        """Ask for a bolus; a pump that is suspended or busy is asked again later."""
+        """Request a bolus; if the pump is suspended or busy, try again later."""
         machine = self.machine
         if not machine.worn or not tries:
             return
@@ -219,7 +219,7 @@ class Wearer:
             machine.after(machine.rng.randrange(900, 4000), lambda: self.site_changes.predicted_low(25))
 
     def correct_automatically(self, predicted: float) -> None:
-        """The control loop's own bolus, at most one in an hour and none near another."""
+        """The control loop's own bolus, at most one per hour and none near another."""
         machine = self.machine
         if machine.now_s < self.boluses.last_start_s + AUTOMATIC_PAUSE_S or self.boluses.active:
             return
@@ -250,7 +250,7 @@ class Wearer:
         machine.ledger.carbs_only.append(machine.ledger.note("carbs", machine.now_s, carbs_g, record.uploaded_s))
 
     def _open_loop(self) -> None:
-        """The wearer switches the loop off for a while, perhaps with a temporary rate."""
+        """Switch the control loop off for some time, perhaps with a temporary rate."""
         machine, control = self.machine, self.control
         control.preferred = False
         if machine.chance(0.6):
@@ -264,7 +264,7 @@ class Wearer:
         self.control.refresh()
 
     def _react_oddly(self, sensitivity: float, minutes: int) -> None:
-        """An illness or a bad site (insulin does little), or a long walk (it does much)."""
+        """Change the insulin sensitivity for some time: an illness or a bad site lowers it, a long walk raises it."""
         usual, self.body.sensitivity = self.body.sensitivity, sensitivity
 
         def over() -> None:

@@ -53,15 +53,24 @@ LOG_ID = Fact("log_id", str, "")
 CURSOR = Fact("cursor", int, 0)
 """The log position up to which events were invalidated for folding."""
 CURSOR_MARK = Fact("cursor_mark", str, "")
+"""Identifies the record at the cursor, so that another log is noticed."""
 FINGERPRINT = Fact("fingerprint", str, "")
+"""Identifies the folds, the options and the decoders with which everything was folded."""
 PLACEMENT = Fact("placement", str, "")
+"""For each stream: the UTC times with which it was folded."""
 HAND_OVERS: Fact[list[tuple[int, datetime, str]]] = Fact("hand_overs", list[tuple[int, datetime, str]], [])
+"""For each stream: (order key, UTC time, kind) of each event that begins or ends the wearing of its pump."""
 GAPS: Fact[list[tuple[int, int]]] = Fact("gaps", list[tuple[int, int]], [])
+"""For each stream: first and last UTC millisecond of each open gap in the log."""
 # the receiver
 ADDRESS = Fact("address", str, "")
+"""The address to which everything was delivered so far."""
 ADMITTED_FROM: Fact[datetime | None] = Fact("admitted_from", datetime | None, None)
+"""The first UTC time that was checked before a delivery."""
 ADMITTED_FOLDS: Fact[list[str]] = Fact("admitted_folds", list[str], [])
+"""The folds for which the receiver was checked."""
 LOOKED_AT: Fact[datetime | None] = Fact("looked_at", datetime | None, None)
+"""When the receiver was last checked before a delivery."""
 OTHERS_ALLOWED: Fact[OthersAllowed | None] = Fact("others_allowed", OthersAllowed | None, None)
 READ_BACK: Fact[ReadBack | None] = Fact("read_back", ReadBack | None, None)
 # delivery
@@ -73,6 +82,7 @@ CONFIRMED = Fact("confirmed", bool, False)
 UNCONFIRMED = Fact("unconfirmed_rounds", int, 0)
 REFUSED_IN_A_ROW: Fact[list[str]] = Fact("refused_in_a_row", list[str], [])
 TRIED_ONCE_MORE: Fact[list[str]] = Fact("tried_once_more", list[str], [])
+"""The dead letters that had a second attempt."""
 LAST_DELIVERED: Fact[datetime | None] = Fact("last_delivered", datetime | None, None)
 REWRITES_ALLOWED = Fact("rewrites_allowed", bool, False)
 """Whether the user agreed to change documents that were delivered long ago."""

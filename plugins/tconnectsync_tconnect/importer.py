@@ -72,7 +72,7 @@ def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
         pump = _pump(looked.serials, options.pump)
         again.seek(start)
         facts = _facts(again, _Scan(), skip_bad=options.skip_bad)
-        enough = AT_ONCE if options.looking else None  # all errors were found in the first scan
+        enough = AT_ONCE if options.check_only else None  # all errors were found in the first scan
         events = (_event(told, pump, options.received_at) for told in islice(facts, enough))
         yield from _batches(events, total, _note(pump, looked))
 

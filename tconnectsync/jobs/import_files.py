@@ -78,7 +78,7 @@ def _import(
     found, before = _Found(brought=EventCount(engine.events.end)), 0
     same_device = DeviceIdentityCheck(engine.events)
     for file in files:
-        for batch, read in _batches(file, attrs.evolve(options, looking=True)):
+        for batch, read in _batches(file, attrs.evolve(options, check_only=True)):
             _must_be_timed(batch)
             same_device.add(batch.events, file.importer.device)
             yield Progress(message=f"checking {file.path.name}", done=(before + read) // 2, total=total)

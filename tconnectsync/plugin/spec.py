@@ -110,14 +110,14 @@ class ImportOptions:
     - ``pump``: the serial number for data without one.
     - ``skip_bad``: skip corrupt parts instead of refusing the file.
     - ``received_at`` (aware UTC): for the events.
-    - ``looking``: the file is only checked, so the importer must find every problem. It may return only some of the events,
+    - ``check_only``: the file is only checked, so the importer must find every problem. It may return only some of the events,
       but at least one of each device.
     """
 
     pump: str | None
     skip_bad: bool
     received_at: datetime
-    looking: bool = False
+    check_only: bool = False
 
 
 @attrs.frozen(kw_only=True)

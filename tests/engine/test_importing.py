@@ -144,9 +144,9 @@ def test_import_checks_file_first(home: EngineHarness, tmp_path: Path) -> None:
     asked = []
 
     def noted(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
-        asked.append((options.looking, home.engine.events.end))
+        asked.append((options.check_only, home.engine.events.end))
         found = list(read(stream, options))
-        return iter(found[:1] if options.looking else found)
+        return iter(found[:1] if options.check_only else found)
 
     home.engine.importers = (attrs.evolve(LINES, read=noted),)
     assert imported(home, file_of(tmp_path, *basal(24 * 60))).lines[0].startswith("288 new pump events")

@@ -261,7 +261,7 @@ def test_a_pumps_clock_may_be_ahead_by_months_not_by_years() -> None:
 
 
 def test_where_a_file_is_only_looked_through_damage_is_told_and_a_few_events_do() -> None:
-    options = ImportOptions(pump="90556643", skip_bad=False, received_at=NOW, looking=True)
+    options = ImportOptions(pump="90556643", skip_bad=False, received_at=NOW, check_only=True)
     some = [event for batch in read(io.BytesIO(PLAIN), options) for event in batch.events]
     assert some == list(batches(PLAIN)[0].events[:1])
     with pytest.raises(FileUnreadable, match="the record that begins there is truncated"):

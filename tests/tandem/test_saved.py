@@ -115,7 +115,7 @@ def test_where_a_file_is_only_looked_through_a_few_events_do_and_one_of_each_dev
     entries[1234]["deviceAssignmentId"] = "another"
     text = json.dumps({"events": entries}).encode()
     options = ImportOptions(pump="90556643", skip_bad=False, received_at=NOW)
-    looked = list(read(io.BytesIO(text), attrs.evolve(options, looking=True)))
+    looked = list(read(io.BytesIO(text), attrs.evolve(options, check_only=True)))
     whole = list(read(io.BytesIO(text), options))
     assert [batch.note for batch in looked] == [batch.note for batch in whole]
     some, every = ([event for batch in found for event in batch.events] for found in (looked, whole))
@@ -124,7 +124,7 @@ def test_where_a_file_is_only_looked_through_a_few_events_do_and_one_of_each_dev
     assert set(map(repr, some)) <= set(map(repr, every))
     assert {(event.raw or {})["deviceAssignmentId"] for event in some} == {"another", entries[0]["deviceAssignmentId"]}
     with pytest.raises(FileUnreadable, match="the file ends there"):
-        list(read(io.BytesIO(text[:-1]), attrs.evolve(options, looking=True)))
+        list(read(io.BytesIO(text[:-1]), attrs.evolve(options, check_only=True)))
 
 
 def test_numbers_that_the_log_cannot_write_stay_text() -> None:

@@ -57,7 +57,7 @@ class Asked:
     pump: str | None = None
     skip_bad: bool = False
     received_at: datetime = RECEIVED
-    looking: bool = False
+    check_only: bool = False
 
 
 def table(columns: Sequence[str], *rows: Sequence[str], end: str = "\r\n") -> str:

@@ -365,10 +365,10 @@ def test_nothing_is_handed_over_of_a_file_that_is_damaged_further_on() -> None:
 def test_where_a_file_is_only_looked_through_its_first_events_do() -> None:
     rates = [(f"{minute // 60:02}:{minute % 60:02}:00", str(minute / 1000)) for minute in range(1, 1200)]
     content = export(TABLES[0], basal(*rates))
-    looked, whole = events_of(content, looking=True), events_of(content)
+    looked, whole = events_of(content, check_only=True), events_of(content)
     assert looked == whole[:1000] != whole
     with pytest.raises(FileUnreadable, match="Line "):
-        events_of(content.replace(b"1.199", b"1,199"), looking=True)
+        events_of(content.replace(b"1.199", b"1,199"), check_only=True)
 
 
 def test_rows_left_out_are_told() -> None:

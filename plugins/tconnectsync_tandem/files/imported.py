@@ -36,7 +36,7 @@ def batches(
     count = 0
     for count, one in enumerate(told, start=1):
         device = device_of(one)
-        if not options.looking or count % _LOOKED_AT == 1 or device not in devices:
+        if not options.check_only or count % _LOOKED_AT == 1 or device not in devices:
             devices.add(device)
             events.append(make_event(entry_of(one), pump=pump, received_at=options.received_at)[0])
         if count % AT_ONCE == 0:

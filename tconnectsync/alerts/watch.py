@@ -60,6 +60,7 @@ class Watch:
     """Tells one person's installation from another's."""
     heartbeat: Heartbeat | None = None
     after_crash: bool = False
+    settled_s: float = SETTLED_S
     read_pump: Callable[[], PumpReading] | None = None
     """Reads the pump's records for the wearer's alerts, if any of these is on."""
     deliverer: Deliverer | None = None
@@ -125,7 +126,7 @@ class Watch:
         return wearer_reports(self._reading, self.state.seen, self.options, now, self.zone_at(now.date()))
 
     def _is_settled(self) -> bool:
-        return self._started is not None and self.clock.monotonic() - self._started >= SETTLED_S
+        return self._started is not None and self.clock.monotonic() - self._started >= self.settled_s
 
     def _message(self, reports: list[Report], now: datetime, status: Mapping[str, Any]) -> Message:
         said, serials = message_of(reports, now, self.zone_at(now.date()), self.label), serial_numbers(status)

@@ -125,7 +125,17 @@ class CliContext:
             from tconnectsync.jobs.messages import Result
 
             result = Result.of_error(error)
+        if command == "sync":
+            self.report_problems()
         return result.status, result.lines
+
+    def report_problems(self) -> None:
+        """After a single cycle: send the notifications that are due, and call the heartbeat."""
+        config = self.known_config()
+        if config is not None and (config.alerts.urls or config.heartbeat.url is not None):
+            from tconnectsync.queries.watching import look_once
+
+            look_once(config, clock=self.clock, redact=self.redact)
 
     def read_status(self) -> dict[str, Any]:
         """Return what ``status --json`` prints. Errors: ConfigError."""

@@ -27,6 +27,20 @@ def start_watch(config: Config, *, clock: Clock, redact: Callable[[str], str], a
     ).start()
 
 
+def look_once(config: Config, *, clock: Clock, redact: Callable[[str], str]) -> None:
+    """Report what a single cycle, such as a cron job's, left behind. If the daemon runs, it does that itself."""
+    if not config.alerts.urls and config.heartbeat.url is None:
+        return
+    from tconnectsync.alerts.watch import open_watch
+    from tconnectsync.queries.status import read_status
+
+    status = read_status(config, clock=clock)
+    if status["daemon"]["pid"] is None:
+        watch = open_watch(config, lambda: status, clock=clock, redact=redact).watch
+        watch.settled_s = 0.0
+        watch.look()
+
+
 def alert_findings(config: Config) -> Iterator[CheckResult]:
     """Look at the configured addresses. Nothing is sent: `alerts test` does that."""
     urls = config.alerts.urls

@@ -68,11 +68,7 @@ def test_the_heartbeat_is_called_after_a_good_cycle_and_told_of_a_bad_one(world:
             eventually(lambda: monitor.pings, "the first call")
             assert monitor.pings == [("/ping/my-uuid", "")]
             living.stop()
-        world.cloud.faults.add(login_refused(times=1000))
-        for token in (world.home.folder / "data").rglob("token.json"):
-            token.unlink()
-        for state in (world.home.folder / "data" / "state").glob("*.json"):
-            state.unlink()
+        log_in_again_refused(world)
         with daemon(world.home) as living:
             eventually(lambda: len(monitor.pings) > 1, "the failure")
             living.stop()
@@ -131,3 +127,36 @@ def test_alerts_are_not_imported_by_a_daemon_that_has_none(world: SyncSetup) -> 
     words = [sys.executable, "-c", script, *world.home.command("sync")[3:]]
     done = subprocess.run(words, env=world.home.environment, capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_a_cron_job_tells_as_the_daemon_does(world: SyncSetup) -> None:
+    """At the end of each cycle: once per change, over any number of processes."""
+    with http_receiver() as ntfy:
+        more = f'[alerts]\nurls = ["{ntfy.ntfy}"]\n[heartbeat]\nurl = "http://127.0.0.1:{ntfy.port}/ping/x"\n'
+        world.home.configure(more=more)
+        world.home.run("sync")
+        assert ntfy.notifications == []
+        assert [path for path, _ in ntfy.pings] == ["/ping/x"]
+        log_in_again_refused(world)
+        world.home.run("sync", expect=(4,))
+        world.home.run("sync", expect=(4,))
+        [shown] = ntfy.notifications
+        assert "login to tandem was refused" in shown["title"]
+        assert [path for path, _ in ntfy.pings] == ["/ping/x", "/ping/x/fail", "/ping/x/fail"]
+        with daemon(world.home) as living:
+            living.wait_for("started records=")
+            before = len(ntfy.pings)
+            eventually(lambda: len(ntfy.pings) > before, "the daemon's own call")
+            world.home.run("sync", expect=(4,))
+            living.stop()
+        assert len(ntfy.notifications) == 1
+        assert len(ntfy.pings) == before + 1, "a cycle of the daemon is reported by the daemon"
+
+
+def log_in_again_refused(world: SyncSetup) -> None:
+    """From now on the cloud refuses the login, and the token that is still valid is gone."""
+    world.cloud.faults.add(login_refused(times=1000))
+    for token in (world.home.folder / "data").rglob("token.json"):
+        token.unlink()
+    for state in (world.home.folder / "data" / "state").glob("*.json"):
+        state.unlink()

@@ -61,3 +61,36 @@ def test_reload_refused_by_plugin() -> None:
     assert running.engine is again  # type: ignore[comparison-overlap]
     assert running.loaded is before
     assert old.closed
+
+
+class Watching:
+    """What watches the daemon with one configuration."""
+
+    def __init__(self, world: list[str], name: str) -> None:
+        self.world, self.name = world, name
+        world.append(f"{name} begins")
+
+    def nudge(self) -> None:
+        self.world.append(f"{self.name} looks")
+
+    def stop(self) -> None:
+        self.world.append(f"{self.name} ends")
+
+
+def test_what_watches_follows_the_configuration() -> None:
+    """A reload ends the old watch and begins a new one; a refused configuration changes nothing."""
+    world: list[str] = []
+
+    def config(name: str) -> LoadedConfig:
+        watch = lambda after_crash: Watching(world, f"{name}{' after a crash' if after_crash else ''}")  # noqa: E731
+        return LoadedConfig(lambda: FakeEngine(name), lambda day: None, watch=watch)  # type: ignore[arg-type,return-value]
+
+    def refuse() -> LoadedConfig:
+        raise ConfigError(("timezone: found nothing",))
+
+    running = _Running(config("old"), FakeEngine("old"))  # type: ignore[arg-type]
+    running.watch(after_crash=True)
+    running.reload(refuse)
+    running.reload(lambda: config("new"))
+    running.stop_watching()
+    assert world == ["old after a crash begins", "old after a crash ends", "new begins", "new ends"]

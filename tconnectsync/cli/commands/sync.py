@@ -20,6 +20,9 @@ def command(invocation: CliContext, dry_run: bool = False) -> int:
     Exit status 0 if everything is delivered, even if there was nothing new: suitable for cron. If the daemon runs, the daemon
     does the work.
     """
-    if not dry_run:
+    if dry_run:
+        return show_preview(invocation)
+    try:
         return perform(invocation, "sync")
-    return show_preview(invocation)
+    finally:
+        invocation.report_problems()

@@ -166,8 +166,10 @@ class Tail:
     def write(self, records: Sequence[bytes]) -> list[int]:
         """Append ``records`` durably at the next positions, at least one and as many as fit into the segment.
 
-        Return the offset of each written line; the caller then sets ``end``. Errors: OSError; then none was written.
+        Return the offset of each written line; the caller then sets ``end``. Errors: OSError, LogCorrupt (somebody else
+        shortened the file); then none was written.
         """
+        self._check_length()
         self._recover()
         if self.size >= self._segment_bytes or self._path is None:
             self._begin_segment()
@@ -211,6 +213,24 @@ class Tail:
         self.close()
         self._path, self._file, self.crc, self.size = path, file, crc, len(line)
         self._segments.refresh()
+
+    def _check_length(self) -> None:
+        """Move bytes behind the end to a side file: after them every later record would be where nobody looks for it.
+
+        Only this process writes here, but a copy program or a check of the file system may.
+        """
+        if self._write_failed or self._path is None or self.size >= self._segment_bytes:
+            return
+        length = self._files.size(self._path)
+        if length > self.size:
+            self._set_aside(self._files.read(self._path, self.size), self.end + 1)
+            self._write_failed = True
+        elif length < self.size:
+            raise LogCorrupt(
+                f"{self._path} became shorter while the daemon ran: its newest records are missing",
+                path=str(self._path), line=1, position=self.end,
+                remedy="Run `systemctl restart tconnectsync`: the damaged end is removed and fetched again.",
+            )  # fmt: skip
 
     def _recover(self) -> None:
         """After a failed write: open the file again, cut it to the last durable byte, and verify that. Errors: OSError."""

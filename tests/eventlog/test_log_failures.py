@@ -14,6 +14,7 @@ from typing import TypeVar
 import attrs
 import pytest
 
+from tconnectsync.errors import LogCorrupt
 from tconnectsync.eventlog import EventLog, OsFiles, replace_file
 from tests.eventlog.crash_scenarios import SCENARIOS, WHOLE, Life, Scenario, brought, restarted
 from tests.eventlog.sample_events import RECEIVED, START, basal, keys, row
@@ -102,6 +103,38 @@ def test_failed_append_keeps_the_end(tmp_path: Path) -> None:
         assert list(log.touched(1)) == []
         [stream] = log.streams()
         assert stream.last_key == 1
+
+
+def test_foreign_bytes_at_the_end(tmp_path: Path) -> None:
+    """Half a line that appears behind the end while the process runs is moved aside before the next record."""
+    with closing(EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, decoders={})) as log:
+        log.append([basal(1)])
+        [segment] = (tmp_path / "log").glob("*.jsonl")
+        with segment.open("ab") as file:
+            file.write(b'{"pos":99,"id":"tan')
+        log.append([basal(2)])
+        assert keys(list(log.events())) == [1, 2]
+        assert not log.damage
+    with closing(EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, decoders={})) as log:
+        assert keys(list(log.events())) == [1, 2]
+        assert not log.damage
+    assert [path.read_bytes() for path in (tmp_path / "log").glob("torn-*")] == [b'{"pos":99,"id":"tan']
+
+
+def test_log_became_shorter(tmp_path: Path) -> None:
+    """It is reported, and whole after a restart."""
+    with closing(EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, decoders={})) as log:
+        log.append([basal(1)])
+        log.append([basal(2)])
+        [segment] = (tmp_path / "log").glob("*.jsonl")
+        os.truncate(segment, segment.stat().st_size - 20)
+        with pytest.raises(LogCorrupt, match="shorter") as caught:
+            log.append([basal(3)])
+        assert "restart" in (caught.value.remedy or "")
+    with closing(EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, decoders={})) as log:
+        log.append([basal(2), basal(3)])
+        assert keys([event for event in log.events() if event.seq]) == [1, 2, 3]
+        assert not log.damage
 
 
 def test_unwritable_index_catches_up(tmp_path: Path) -> None:

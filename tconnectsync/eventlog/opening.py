@@ -104,5 +104,7 @@ def open_to_read(*, segments: Segments, codec: Codec, index_path: Path, clock: C
 
 def torn_end(segment: Segment, first: int, last: int) -> Damage:
     """Describe a lost end of the log."""
-    what = f"the end of the log is torn: {counted(last - first + 1, 'record')} that were written are missing"
+    what = (
+        f"the end of the log is torn: {counted(last - first + 1, 'written record is', 'written records are')} missing"
+    )
     return Damage(path=str(segment.path), line=1, position=first, what=what)

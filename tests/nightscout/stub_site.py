@@ -10,12 +10,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import attrs
+
+from tests.support.loopback_server import serving
 
 SECRET = "a secret of the tests"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
@@ -229,28 +231,9 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        pass
-
-
 @contextmanager
 def running(site: StubSite, *, wrap: Callable[[socket.socket], socket.socket] | None = None) -> Iterator[StubSite]:
     """The site, listening; ``wrap`` may put TLS around its socket."""
     handler = type("Handler", (_Handler,), {"site": site, "timeout": 5})
-    server = _Server(("127.0.0.1", 0), handler)
-    scheme = "http"
-    if wrap is not None:
-        server.socket = wrap(server.socket)
-        scheme = "https"
-    site.url = f"{scheme}://127.0.0.1:{server.server_address[1]}/"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving(handler, wrap=wrap) as site.url:
         yield site
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

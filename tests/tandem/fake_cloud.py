@@ -1,17 +1,16 @@
-"""A fake Tandem cloud on 127.0.0.1 (login and JSON API), a manual clock, and a log in memory."""
+"""A fake Tandem cloud on 127.0.0.1 (login and JSON API), and a harness around the source that asks it."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from functools import lru_cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,48 +19,19 @@ import attrs
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tconnectsync import Context, Event, Secret
+from tconnectsync import Context, Secret
 from tconnectsync_tandem.api.id_token import SignatureCheck
 from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
 from tests.support.clocks import FakeClock
+from tests.support.loopback_server import serving
+from tests.support.memory_log import MemoryLog
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 EMAIL, PASSWORD = "wearer@example.org", "correct horse"
 PUMPER = "0a5b7c61-7a3f-4f7e-9d3a-2f1f6a3d9b10"
 SERIAL, ASSIGNMENT = "1111111", "4ff6bebc-d4d6-4423-b123-eecfcf5a4238"
-
-
-@attrs.define
-class MemoryLog:
-    """As much of the log as a source may know: appends once per id and content, answers newest first."""
-
-    events: list[Event] = attrs.field(factory=list)
-    duplicates: int = 0
-    _known: dict[str, list[Event]] = attrs.field(factory=dict)
-    _by_kind: dict[tuple[str, str | None], list[Event]] = attrs.field(factory=dict)
-
-    def append(self, events: Sequence[Event]) -> None:
-        for event in events:
-            same = self._known.setdefault(event.id, [])
-            if any((one.kind, one.body) == (event.kind, event.body) for one in same):
-                self.duplicates += 1
-                continue
-            json.dumps(event.raw, allow_nan=False, ensure_ascii=False).encode()  # else the real log could not write it
-            same.append(event)
-            self.events.append(event)
-            for pump in (None, event.pump):
-                self._by_kind.setdefault((event.kind, pump), []).append(event)
-
-    def facts(self, kind: str, *, pump: str | None = None, limit: int = 100) -> Sequence[Event]:
-        return self._by_kind.get((kind, pump), [])[: -limit - 1 : -1]
-
-    def of(self, kind: str) -> list[Event]:
-        return [event for event in self.events if event.kind == kind]
-
-    def numbered(self) -> list[int]:
-        return sorted(event.seq for event in self.events if event.seq is not None)
 
 
 @attrs.define
@@ -311,17 +281,9 @@ def _handler(cloud: FakeCloud) -> type[BaseHTTPRequestHandler]:
 @contextmanager
 def running(cloud: FakeCloud) -> Iterator[FakeCloud]:
     """The cloud, answering."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(cloud))
-    server.daemon_threads = True
-    cloud.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.01), daemon=True)
-    thread.start()
-    try:
+    with serving(_handler(cloud)) as url:
+        cloud.address = url.rstrip("/")
         yield cloud
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @attrs.define

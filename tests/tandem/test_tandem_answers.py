@@ -28,13 +28,13 @@ from tconnectsync_tandem.polling.schema_drift import SchemaDrift
 from tconnectsync_tandem.polling.window_reader import PATIENCE, WindowReader, bisect, window_text
 from tconnectsync_tandem.polling.window_state import WindowState
 from tests.support.clocks import FakeClock
+from tests.support.memory_log import MemoryLog
 from tests.tandem.fake_cloud import (
     SERIAL,
     START,
     CloudPump,
     FakeCloud,
     Fault,
-    MemoryLog,
     TandemHarness,
     basal,
     entry,

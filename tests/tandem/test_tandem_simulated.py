@@ -19,7 +19,7 @@ from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
 from tests.support.clocks import FakeClock
-from tests.tandem.fake_cloud import MemoryLog
+from tests.support.memory_log import MemoryLog
 
 SERIAL = "90556643"
 

@@ -1,14 +1,13 @@
-"""A fake of the older t:connect services on 127.0.0.1 with scripted answers, a manual clock, and a log in memory."""
+"""A fake of the older t:connect services on 127.0.0.1 with scripted answers."""
 
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,10 +15,12 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-from tconnectsync import Context, Event, Secret
+from tconnectsync import Context, Secret
 from tconnectsync_tconnect.options import TconnectEndpointOptions, TconnectOptions
 from tconnectsync_tconnect.source import TconnectSource, open_source
+from tests.support import loopback_server
 from tests.support.clocks import FakeClock
+from tests.support.memory_log import MemoryLog
 
 START = datetime(2021, 4, 1, 22, 0, tzinfo=timezone.utc)
 PUMP, GUID = "90556643", "6aa1d3c0-0000-4444-8888-1234567890ab"
@@ -28,29 +29,6 @@ FORM = """<html><body><form method="post"><input type="hidden" name="__VIEWSTATE
 <input type="hidden" name="__VIEWSTATEGENERATOR" value="GEN"><input type="hidden" name="__EVENTVALIDATION" value="EV">
 {notice}</form><span id="footer_version">t:connect 7.17.2.3</span></body></html>"""
 BLOCKED = "<html><h1>Web Page Blocked!</h1><p>Attack ID: 20000051</p></html>"
-
-
-@attrs.define
-class MemoryLog:
-    """Appends once per id and content; answers newest first."""
-
-    events: list[Event] = attrs.field(factory=list)
-    duplicates: int = 0
-
-    def append(self, events: Sequence[Event]) -> None:
-        for event in events:
-            json.dumps(event.raw, allow_nan=False, ensure_ascii=False).encode()  # else the real log could not write it
-            if any((one.id, one.kind, one.body) == (event.id, event.kind, event.body) for one in self.events):
-                self.duplicates += 1
-            else:
-                self.events.append(event)
-
-    def facts(self, kind: str, *, pump: str | None = None, limit: int = 100) -> Sequence[Event]:
-        found = [event for event in self.events if event.kind == kind and pump in (None, event.pump)]
-        return found[: -limit - 1 : -1]
-
-    def of(self, kind: str) -> list[Event]:
-        return [event for event in self.events if event.kind == kind]
 
 
 @attrs.define
@@ -176,16 +154,8 @@ def serving(services: Services) -> Iterator[Services]:
         def log_message(self, *_: Any) -> None:
             """Nothing: the tests look at what was asked."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    services.url = f"http://127.0.0.1:{server.server_address[1]}/"
-    try:
+    with loopback_server.serving(Handler) as services.url:
         yield services
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def x_of(wall: str) -> int:

@@ -13,12 +13,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tconnectsync import CredentialsRefused, Retryable, SourceChanged
+from tests.support.memory_log import MemoryLog
 from tests.tconnect.fake_services import (
     BLOCKED,
     EMAIL,
     GUID,
     PASSWORD,
-    MemoryLog,
     Services,
     bolus,
     polled,

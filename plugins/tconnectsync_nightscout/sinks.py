@@ -29,7 +29,7 @@ SECTION = "nightscout"
 TREATMENTS, IOB, PUMP_EVENTS = "nightscout-treatments", "nightscout-iob", "nightscout-pump-events"
 CGM, DEVICE_STATUS, PROFILES = "nightscout-cgm", "nightscout-device-status", "nightscout-profiles"
 UNITS = "mg/dl"
-"""The ids of the pump's records, which every document names."""
+"""Units of glucose in documents; the receiver converts them to those of the site."""
 
 
 class Sites:

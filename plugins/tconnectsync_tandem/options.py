@@ -24,7 +24,7 @@ def _serials(text: str) -> str | list[str]:
 def _serial_list(pumps: str | tuple[str, ...]) -> str | None:
     if pumps == "all" or (pumps and all(serial and serial.isalnum() for serial in pumps)):
         return None
-    return '"all", or a list of serial numbers as they stand on the back of the pump'
+    return '"all", or a list of serial numbers as printed on the back of the pump'
 
 
 @attrs.frozen(kw_only=True)

@@ -29,13 +29,13 @@ from tconnectsync_tconnect.rows.csv_tables import (
     looks_like_export,
     read_rows,
 )
-from tconnectsync_tconnect.rows.entry import CSV, CSV_BASAL, DECODER
+from tconnectsync_tconnect.rows.entry import CSV, CSV_BASAL
 from tconnectsync_tconnect.rows.partial_rows import Readable, readable, time_among, time_of
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow, unknown_with_row, with_row
 from tconnectsync_tconnect.rows.row_event import RowEvent
 from tconnectsync_tconnect.rows.serial_numbers import can_be, is_rounded, plain_serial
+from tconnectsync_tconnect.source_events import event_of
 
-SOURCE = "tconnect"
 AT_ONCE = 1000
 """Events in one batch."""
 _LINES_SHOWN = 5
@@ -73,7 +73,7 @@ def read(stream: BinaryIO, options: ImportOptions) -> Iterator[Batch]:
         again.seek(start)
         facts = _facts(again, _Scan(), skip_bad=options.skip_bad)
         enough = AT_ONCE if options.check_only else None  # all errors were found in the first scan
-        events = (_event(told, pump, options.received_at) for told in islice(facts, enough))
+        events = (event_of(row, pump, options.received_at) for row in islice(facts, enough))
         yield from _batches(events, total, _note(pump, looked))
 
 
@@ -190,12 +190,12 @@ def _pump(found: list[str], requested: str | None) -> str:
     rounded = [serial for serial in found if is_rounded(serial)]
     if len(serials) > 1:
         raise FileUnreadable(
-            f"The file has data of {counted(len(serials), 'pump')}, and its boluses do not say of which one they are.",
+            f"The file has data of {counted(len(serials), 'pump')}, and its boluses do not name their pump.",
             remedy="Export the days of each pump separately, and import those files.",
         )
     if serials and requested and requested != serials[0]:
         raise FileUnreadable(
-            f"The file is from pump {serials[0]}, not of pump {requested}.",
+            f"The file is from pump {serials[0]}, not from pump {requested}.",
             remedy="Omit `--pump`, or import the file of the other pump.",
         )
     pump = serials[0] if serials else requested
@@ -220,23 +220,6 @@ def _pump(found: list[str], requested: str | None) -> str:
     return pump
 
 
-def _event(told: ProvenancedRow, pump: str, received_at: datetime) -> Event:
-    fact = told.fact
-    return Event(
-        id=f"{SOURCE}:{pump}:{fact.name}",
-        kind=fact.kind,
-        pump=pump,
-        group=None,
-        seq=None,
-        pump_time=fact.at,
-        source=SOURCE,
-        received_at=received_at,
-        body=fact.body,
-        raw=told.raw,
-        decoder=DECODER,
-    )
-
-
 def _batches(events: Iterator[Event], total: int, note: str) -> Iterator[Batch]:
     done = 0
     while chunk := tuple(islice(events, AT_ONCE)):
@@ -249,7 +232,7 @@ def _batches(events: Iterator[Event], total: int, note: str) -> Iterator[Batch]:
 def _note(pump: str, looked: _Scan) -> str:
     parts = [f"pump {pump}, {counted(looked.rows, 'row')} of a t:connect export"]
     parts += [
-        f"{_rows(f'{table} row', lines)} read in part, with what counts ({_lines(lines)}; the log keeps the rest as it is)"
+        f"{_rows(f'{table} row', lines)} read in part: dose or value, and time ({_lines(lines)}; the log keeps the rest unchanged)"
         for table, lines in sorted(looked.partial.items())
     ]
     parts += [
@@ -257,7 +240,7 @@ def _note(pump: str, looked: _Scan) -> str:
         for table, lines in sorted(looked.no_value.items())
     ]
     if looked.skipped:
-        parts.append(f"{_rows('damaged row', looked.skipped)} skipped ({_lines(looked.skipped)})")
+        parts.append(f"{_rows('corrupt row', looked.skipped)} skipped ({_lines(looked.skipped)})")
     return "; ".join(parts)
 
 

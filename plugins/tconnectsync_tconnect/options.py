@@ -21,7 +21,7 @@ def _few_days(least: int, most: int) -> Any:
 def _serial_list(pumps: tuple[str, ...]) -> str | None:
     if all(serial and serial.isalnum() for serial in pumps):
         return None
-    return "a list of serial numbers as they stand on the back of the pump"
+    return "a list of serial numbers as printed on the back of the pump"
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ from tconnectsync_tconnect.rows.merge import LegacyResponses
 from tconnectsync_tconnect.rows.serial_numbers import is_rounded
 from tconnectsync_tconnect.rows.therapy import cell
 
-CORRECT_THE_LIST = "Correct the list (the serial number stands on the back of the pump), then `tconnectsync check`. Nothing of it was stored."
+CORRECT_THE_LIST = "Correct the list (the serial number is on the back of the pump), then `tconnectsync check`. Its data was not stored."
 
 
 class OtherPump(SourceChanged):

@@ -1,4 +1,4 @@
-"""Events about the fetching itself, from which the source restores its position."""
+"""Events of the source: the rows' facts, and those about the fetching, from which the source restores its position."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timezone
 from typing import Any
 
+import attrs
+
 from tconnectsync import Event, events
-from tconnectsync_tconnect.importer import SOURCE
 from tconnectsync_tconnect.planner import Window
+from tconnectsync_tconnect.rows.entry import DECODER
 from tconnectsync_tconnect.rows.provenance import ProvenancedRow
+
+SOURCE = "tconnect"
 
 
 def event_of(one: ProvenancedRow, pump: str, received_at: datetime) -> Event:
     """Return a pump's fact as an event."""
     fact = one.fact
-    return _event(fact.name, fact.kind, pump, fact.body, received_at, fact.at, one.raw)
+    return attrs.evolve(_event(fact.name, fact.kind, pump, fact.body, received_at, fact.at, one.raw), decoder=DECODER)
 
 
 def upload_seen(pump: str, index: Mapping[str, Any], now: datetime) -> Event:

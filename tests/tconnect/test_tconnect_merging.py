@@ -16,7 +16,7 @@ from tconnectsync_nightscout.folds.basal import BasalFold
 from tconnectsync_nightscout.folds.boluses import BolusFold
 from tconnectsync_nightscout.folds.modes import ModesFold
 from tconnectsync_tconnect.rows.csv_tables import read_rows
-from tconnectsync_tconnect.rows.entry import decode
+from tconnectsync_tconnect.rows.entry import DECODER, decode
 from tconnectsync_tconnect.rows.merge import LegacyResponses, MergedResponses, OpenSpans, merge_responses
 from tconnectsync_tconnect.source_events import event_of
 from tests.support.clocks import FakeClock
@@ -327,3 +327,10 @@ def test_a_bolus_row_of_the_export_with_a_cell_too_many_is_a_dose() -> None:
     row = boluses(STANDARD).rstrip() + ',"half now",\r\n'
     found = together(csv=export(row))
     assert (doses(found), found.bad) == ([13.53], 0)
+
+
+def test_events_name_the_decoder_that_made_them() -> None:
+    """Otherwise the log would decode each of them again at every reading."""
+    found = events(together(timeline=timeline(segment("2021-04-01T00:00:00", 0.8, 1200))))
+    assert [event.decoder for event in found] == [DECODER]
+    assert [decode(event.raw or {}) for event in found] == [(event.kind, event.body) for event in found]

@@ -254,7 +254,7 @@ def test_without_readings_the_serial_number_is_asked_for() -> None:
 
 
 def test_another_serial_number_than_the_files_is_refused() -> None:
-    with pytest.raises(FileUnreadable, match="is from pump 90556643, not of pump 777"):
+    with pytest.raises(FileUnreadable, match="is from pump 90556643, not from pump 777"):
         events_of(export(*TABLES), pump="777")
 
 
@@ -374,7 +374,7 @@ def test_where_a_file_is_only_looked_through_its_first_events_do() -> None:
 def test_rows_left_out_are_told() -> None:
     content = export(TABLES[0], iob(*((f"0{hour}:00:00", "x") for hour in range(7))))
     batch = next(read(io.BytesIO(content), Asked(skip_bad=True)))
-    assert batch.note.endswith("; 7 damaged rows skipped (line 10, 11, 12, 13, 14 and 2 more)")
+    assert batch.note.endswith("; 7 corrupt rows skipped (line 10, 11, 12, 13, 14 and 2 more)")
 
 
 def test_a_file_that_ends_within_a_row_is_refused_unless_what_is_left_is_asked_for() -> None:

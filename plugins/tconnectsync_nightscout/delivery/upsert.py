@@ -119,10 +119,7 @@ def _put(client: NightscoutClient, collection: str, puts: Sequence[Task]) -> dic
 def find_stored(
     client: NightscoutClient, collection: str, puts: Sequence[Task], answered: Sequence[Mapping[str, Any]]
 ) -> dict[str, StoredName]:
-    """Find which of these the site has stored:
-
-    from its response, else by reading. Learns whether it keeps our identifiers.
-    """
+    """Find which of these the site has stored, by its response or by reading. Learns whether it keeps our identifiers."""
     named = stored_names(answered, puts)
     kept = any(each.by_identifier for each in named.values())
     missing = [task for task in puts if task.id not in named]

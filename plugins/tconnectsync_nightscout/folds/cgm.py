@@ -29,10 +29,7 @@ _STEEPEST = 8.0
 
 @attrs.frozen(kw_only=True)
 class ReadingsState:
-    """The minutes of the last days that have an entry:
-
-    bit n of ``seen`` (hexadecimal) is n minutes before ``newest``.
-    """
+    """The minutes of the last days with an entry: bit n of ``seen`` (hexadecimal) is n minutes before ``newest``."""
 
     newest: datetime | None = None
     seen: str = "0"

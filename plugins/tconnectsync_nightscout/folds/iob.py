@@ -94,10 +94,7 @@ class IobFold:
 
 
 def iob_status(mark: Mark, iob_u: float, *names: str) -> Document:
-    """A device status with insulin on board only, with the time of ``mark``'s record:
-
-    a site counts its age from then.
-    """
+    """A device status with insulin on board only, at the time of ``mark``'s record, from which a site counts its age."""
     return Document(
         id=document_id("site", *names, mark.pump, "-" if mark.group is None else mark.group, mark.key),
         collection="devicestatus",

@@ -158,7 +158,7 @@ class Login:
         code = query.get("code", [""])[0]
         if code:
             return code
-        reason = re.sub(r"[^a-z_]", "", query.get("error", ["none told"])[0])[:40]
+        reason = re.sub(r"[^a-z_]", "", query.get("error", ["none given"])[0])[:40]
         raise login_changed(f"the authorization returned no code ({reason})", self._terms_hint())
 
     def _terms_hint(self) -> str:

@@ -13,10 +13,7 @@ _BLANK = b" \t\r\n[\xef\xbb\xbf"
 
 
 def recognises(head: bytes) -> bool:
-    """Whether a file that begins with ``head`` has such responses:
-
-    an object with their lists, or a list of such objects.
-    """
+    """Whether a file that begins with ``head`` has such responses: an object with their lists, or a list of objects."""
     return head.lstrip(_BLANK)[:1] == b"{" and (b'"events"' in head or b'"clockChanges"' in head)
 
 

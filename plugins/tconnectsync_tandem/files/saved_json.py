@@ -88,7 +88,7 @@ class EntryReader:
                 continue
             if mark == "," and self.answers:
                 self._at += 1
-            self._take("{", "an answer")
+            self._take("{", "a response")
             if self._peek() == "}":
                 raise self._bad('a response without "events"')
             yield from self._members(has_events=False)
@@ -98,7 +98,7 @@ class EntryReader:
             if self._peek() != '"':
                 raise self._bad("a name is missing")
             _, name = self._value()
-            self._take(":", "what follows a name")
+            self._take(":", 'the ":" after a name')
             if name in ARRAYS and self._peek() == "[":
                 has_events = has_events or name == "events"
                 self._at += 1
@@ -107,7 +107,7 @@ class EntryReader:
                 begin, found = self._value()
                 if found is not None and name in ARRAYS:
                     self._at = begin
-                    raise self._bad(f'"{name}" is no list')
+                    raise self._bad(f'"{name}" is not a list')
             if self._peek() != ",":
                 break
             self._at += 1

@@ -61,7 +61,7 @@ class TconnectApi:
             raise NoSuchPump(
                 f"t:connect reports that the account has no pump {serial}, which sources.tconnect.pumps names",
                 after_s=CHANGED_WAIT_S,
-                remedy="Correct the list (the serial number stands on the back of the pump), then `tconnectsync check`.",
+                remedy="Correct the list (the serial number is on the back of the pump), then `tconnectsync check`.",
             ) from None
         index = plain(found.get("maxPumpEventIndex")) if isinstance(found, dict) else None
         if type(index) is not int:

@@ -24,10 +24,7 @@ class TconnectToken:
     expires_at: datetime
 
     def good_at(self, now: datetime) -> bool:
-        """Whether it is valid:
-
-        not close to its end, and not obtained in the future (this clock may have been set back).
-        """
+        """Whether it is not close to its end, and not from the future (this clock may have been set back)."""
         return self.obtained_at - RENEW_BEFORE <= now < self.expires_at - RENEW_BEFORE
 
 

@@ -100,10 +100,7 @@ def _proper(text: str) -> tuple[list[str] | None, bool]:
 
 
 def split(text: str) -> tuple[list[str], bool]:
-    """Return the cells of an invalid row, and whether the last is closed:
-
-    a quote ends a cell only before a comma or the end.
-    """
+    """Return the cells of an invalid row, and whether the last is closed. A quote ends a cell only before a comma or the end."""
     body = text.rstrip("\r\n")
     cells: list[str] = []
     at = 0

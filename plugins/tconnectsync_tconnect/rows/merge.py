@@ -153,10 +153,7 @@ class _BadRows:
 
 
 def _segments(answer: Mapping[str, Any], bad: _BadRows) -> list[BasalSegment]:
-    """The basal rows in order, one per time:
-
-    of several the one that lasts, algorithm before temporary before profile.
-    """
+    """The basal rows in order. At one time one wins: with a length, then algorithm, temporary, profile."""
     lists = answer.get("basal")
     rows = [row for each in lists.values() if isinstance(each, list) for row in each] if isinstance(lists, dict) else []
     chosen: dict[datetime, BasalSegment] = {}
@@ -279,10 +276,7 @@ def _thing(one: ProvenancedRow) -> str:
 
 
 def _each_once(facts: Sequence[ProvenancedRow], bad: _BadRows) -> list[ProvenancedRow]:
-    """Store a second fact with the same name separately:
-
-    in the log they would become one, and a dose would be hidden.
-    """
+    """Store a second bolus fact with the same name as ``unknown``: under one name the log would hide a dose."""
     found: dict[str, ProvenancedRow] = {}
     for one in facts:
         other = found.setdefault(one.fact.name, one)

@@ -39,10 +39,7 @@ _PERSONAL = frozenset(
 
 @attrs.frozen(kw_only=True)
 class ProvenancedRow:
-    """A fact and its ``raw``:
-
-    ``from`` (which table), ``row`` (the vendor's), ``fact`` (which of the row's facts), and the context.
-    """
+    """A fact and its ``raw``: ``from`` (the table), ``row`` (the vendor's), ``fact`` (its name), and the context."""
 
     fact: RowEvent
     raw: Mapping[str, Any]

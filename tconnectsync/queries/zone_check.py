@@ -57,10 +57,10 @@ class ZoneDoubt:
 
 def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
     """Return the doubt about the zone; None if its standard or daylight-saving time fits, or if one upload cannot show it."""
+    if clock_fits(upload, zones):
+        return None
     day = upload.newest.date()
     lags_s = [upload.lag_s(offset_s) for offset_s in zones.offsets_near(day)]
-    if any(IMPOSSIBLE_S <= lag_s <= FRESH_S for lag_s in lags_s):
-        return None
     if upload.newest - upload.at.replace(tzinfo=None) > MAX_LEAD:  # a clock that is days ahead is not a wrong zone
         return None
     sure = max(lags_s) < IMPOSSIBLE_S
@@ -74,6 +74,12 @@ def zone_doubt(upload: Upload, zones: Zones) -> ZoneDoubt | None:
         f" pump's clock: {'it is not set to that zone' if sure else 'it may be set to another zone, or the phone was late'}"
     )
     return ZoneDoubt(zone=zone, sure=sure, places=fitting, words=words)
+
+
+def clock_fits(upload: Upload, zones: Zones) -> bool:
+    """Whether the pump's clock fits the zone's standard or daylight-saving time: the upload came soon after its newest data."""
+    lags_s = (upload.lag_s(offset_s) for offset_s in zones.offsets_near(upload.newest.date()))
+    return any(IMPOSSIBLE_S <= lag_s <= FRESH_S for lag_s in lags_s)
 
 
 def places_of_clock(upload: Upload) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
 from tconnectsync.cli.setup.trial import Answers, TrialResult, show_finding, try_account, try_notification, try_site
 from tconnectsync.plugin.receiver import CheckResult
-from tconnectsync.queries.zone_check import clock_ahead, zone_doubt
+from tconnectsync.queries.zone_check import clock_ahead, clock_fits, places_of_clock, zone_doubt
 from tconnectsync.timeline.zone_decision import Upload
 from tconnectsync.timeline.zones import Zones
 
@@ -148,6 +148,8 @@ class Interview:
     def _zone(self, answers: Answers, upload: Upload | None) -> Answers | None:
         """Ask for the zone until it fits the pump's clock or the same zone is given twice."""
         say(ZONE_INTRO.rstrip())
+        if self.here is None and upload is not None and (places := places_of_clock(upload)):
+            say(f"  The pump's clock is that of {' or '.join(places)}.")
         zone = self._answer(ZONE, self.given.timezone, self._likely_zone(upload))
         while upload is not None:
             doubt = zone_doubt(upload, Zones(timezone=zone))
@@ -174,7 +176,9 @@ class Interview:
         return self.here if doubt is None or not doubt.places else doubt.places[0]
 
     def _show_clock(self, upload: Upload, zone: str) -> None:
-        words = f"pump clock: its newest data is of {upload.newest:%Y-%m-%d %H:%M}, which fits {zone}"
+        fits = clock_fits(upload, Zones(timezone=zone))
+        why = f"which fits {zone}" if fits else "which is too old to compare its clock with the zone: look at the pump"
+        words = f"pump clock: its newest data is of {upload.newest:%Y-%m-%d %H:%M}, {why}"
         show_finding(self.invocation, CheckResult(good=True, what=words))
         ahead = clock_ahead(upload, Zones(timezone=zone))
         if ahead is not None:

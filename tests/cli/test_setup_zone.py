@@ -1,0 +1,80 @@
+"""The time zone's question of ``setup``: what is offered, and what is said about the pump's clock."""
+
+from __future__ import annotations
+
+import io
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from tconnectsync.cli.init.questions import AnswerFinder
+from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.setup.interview import Given, Interview
+from tconnectsync.cli.setup.trial import Answers
+from tconnectsync.timeline.zone_decision import Upload
+
+AT = datetime(2026, 7, 15, 18, 5, tzinfo=timezone.utc)
+
+
+def upload(hours_from_utc: float, *, late: timedelta = timedelta(minutes=5)) -> Upload:
+    """An upload whose newest data is ``late`` old, by a clock so many hours ahead of UTC."""
+    return Upload(at=AT, newest=AT.replace(tzinfo=None) + timedelta(hours=hours_from_utc) - late)
+
+
+def zone(
+    typed: str,
+    seen: Upload | None,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    here: str | None = None,
+    given: str | None = None,
+) -> Answers | None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    finder = AnswerFinder({}, bool(typed), Path("config.toml"))
+    return Interview(CliContext(environ={}), finder, Given(timezone=given), here)._zone(Answers(), seen)
+
+
+def test_a_computer_without_a_place_is_offered_zones_of_the_pumps_clock(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = zone("America/New_York\n", upload(-4), monkeypatch)
+    assert answers is not None
+    assert answers.timezone == "America/New_York"
+    said = capsys.readouterr().out
+    assert "clock is that of America/New_York" in said
+    assert "fits America/New_York" in said
+
+
+def test_the_computers_zone_is_offered_if_the_pumps_clock_fits_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = zone("\n", upload(2), monkeypatch, here="Europe/Vienna")
+    assert answers is not None
+    assert answers.timezone == "Europe/Vienna"
+
+
+def test_a_zone_that_does_not_fit_is_asked_again_and_may_be_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = zone("America/Los_Angeles\nEurope/Berlin\n", upload(2), monkeypatch, here="Europe/Berlin")
+    assert answers is not None
+    assert answers.timezone == "Europe/Berlin"
+    kept = zone("America/Los_Angeles\nAmerica/Los_Angeles\n", upload(2), monkeypatch, here="Europe/Berlin")
+    assert kept is not None
+    assert kept.timezone == "America/Los_Angeles"
+    assert "not set to that zone" in capsys.readouterr().out
+
+
+def test_old_data_is_no_proof_for_a_zone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = zone("Europe/Berlin\n", upload(2, late=timedelta(days=4)), monkeypatch)
+    assert answers is not None
+    said = capsys.readouterr().out
+    assert "fits" not in said
+    assert "too old" in said
+    assert "clock is that of" not in said
+
+
+def test_a_script_with_an_impossible_zone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert zone("", upload(2), monkeypatch, given="America/Los_Angeles") is None
+    assert zone("", None, monkeypatch, given="America/Los_Angeles") is not None

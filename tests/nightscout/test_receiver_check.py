@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tconnectsync import CheckResult, Context, CredentialsRefused, Secret, document_id
-from tconnectsync_nightscout.delivery.check import check_site
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.options import NightscoutOptions
 from tconnectsync_nightscout.sinks import Sites
@@ -213,14 +212,3 @@ def test_check_unsafe_connection() -> None:
         assert not first.good
         assert words in first.what
         assert first.remedy
-
-
-def test_check_explains_refused_token(site: StubSite) -> None:
-    """A token with a long hyphen is refused everywhere; the first finding says what may be wrong with it."""
-    site.accepts = lambda key: False
-    options = NightscoutOptions(url=site.url, token=Secret("pump\u20110123456789abcdef"))
-    client = Sites().client_of(
-        options, Context(clock=FakeClock(NOW), folder=Path(), version="4", sections={}, zone_of=str)
-    )
-    first, *_ = (finding for finding in check_site(client, COLLECTIONS, entered_by="tconnectsync") if not finding.good)
-    assert "word processor" in (first.remedy or "")

@@ -56,12 +56,11 @@ def _connection(client: NightscoutClient) -> Iterator[CheckResult]:
 
 def _site(client: NightscoutClient, status: SiteStatus) -> Iterator[CheckResult]:
     if status.is_hidden:
-        right = "Add api:status:read to the token's role in Nightscout's Admin Tools, or check nightscout.token."
         yield CheckResult(
             good=False,
             what=f"{client.url} does not show its status to this token (HTTP 401): the token is unknown there, or it lacks the"
             " right api:status:read. Without that right delivery works, but glucose is sent in mg/dl",
-            remedy=f"{client.doubt} {right}" if client.doubt else right,
+            remedy="Add api:status:read to the token's role in Nightscout's Admin Tools, or check nightscout.token.",
         )
     else:
         units = f", units {status.units}" if status.units else ""

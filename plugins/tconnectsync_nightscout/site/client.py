@@ -102,7 +102,7 @@ class NightscoutClient:
         self.compression = Compression()
         self.drops_identifier: set[str] = set()
         """Collections in which responses lack our ``identifier``: the site may drop it."""
-        self._key, self.doubt = key, doubt
+        self._key, self._doubt = key, doubt
         self._http = HttpClient(clock=clock, verify_tls=verify_tls)
         self._last_use: float | None = None
         self._status: tuple[float, SiteStatus] | None = None
@@ -234,7 +234,7 @@ class NightscoutClient:
             self.changed_count += isinstance(error, Retryable) and error.in_doubt
             self._status = None
             if isinstance(error, CredentialsRefused):
-                error.remedy = " ".join(part for part in (self.doubt, error.remedy) if part)
+                error.remedy = " ".join(part for part in (self._doubt, error.remedy) if part)
                 self._refused[key] = (now_s, error)
             raise
         self._refused.pop(key, None)

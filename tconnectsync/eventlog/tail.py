@@ -221,13 +221,16 @@ class Tail:
         """
         if self._write_failed or self._path is None or self.size >= self._segment_bytes:
             return
-        length = self._files.size(self._path)
+        try:
+            length = self._files.size(self._path)
+        except FileNotFoundError:
+            length = 0
         if length > self.size:
             self._set_aside(self._files.read(self._path, self.size), self.end + 1)
             self._write_failed = True
         elif length < self.size:
             raise LogCorrupt(
-                f"{self._path} became shorter while the daemon ran: its newest records are missing",
+                f"{self._path} became shorter, or was deleted, while the daemon ran: its newest records are missing",
                 path=str(self._path), line=1, position=self.end,
                 remedy="Run `systemctl restart tconnectsync`: the damaged end is removed and fetched again.",
             )  # fmt: skip

@@ -121,18 +121,22 @@ def test_foreign_bytes_at_the_end(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in (tmp_path / "log").glob("torn-*")] == [b'{"pos":99,"id":"tan']
 
 
-def test_log_became_shorter(tmp_path: Path) -> None:
+@pytest.mark.parametrize("deleted", [False, True])
+def test_log_became_shorter(tmp_path: Path, deleted: bool) -> None:
     """It is reported, and whole after a restart."""
     with closing(EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, decoders={})) as log:
         log.append([basal(1)])
         log.append([basal(2)])
         [segment] = (tmp_path / "log").glob("*.jsonl")
-        os.truncate(segment, segment.stat().st_size - 20)
+        if deleted:
+            segment.unlink()
+        else:
+            os.truncate(segment, segment.stat().st_size - 20)
         with pytest.raises(LogCorrupt, match="shorter") as caught:
             log.append([basal(3)])
         assert "restart" in (caught.value.remedy or "")
     with closing(EventLog.open(tmp_path, clock=FakeClock(RECEIVED), writable=True, decoders={})) as log:
-        log.append([basal(2), basal(3)])
+        log.append([basal(1), basal(2), basal(3)])
         assert keys([event for event in log.events() if event.seq]) == [1, 2, 3]
         assert not log.damage
 

@@ -25,7 +25,7 @@ FORGOTTEN_AFTER = timedelta(days=2)
 """Something that has been well for this long is forgotten."""
 
 
-class Kind(str, Enum):
+class ReportKind(str, Enum):
     """Why something is reported."""
 
     BEGAN = "began"
@@ -60,7 +60,7 @@ class Known:
 class Report:
     """One thing to say. ``problem`` is None if it is over. ``began``: when the trouble began. ``changes``: how often it changed."""
 
-    kind: Kind
+    kind: ReportKind
     key: str
     title: str
     problem: Problem | None = None
@@ -119,25 +119,25 @@ def _report(key: str, known: Known, problem: Problem | None, now: datetime, repe
     kind = _kind(known, now, repeat_after)
     if kind is None:
         return None
-    title = problem.title if problem else known.well if kind is Kind.OVER else known.title
+    title = problem.title if problem else known.well if kind is ReportKind.OVER else known.title
     return Report(kind=kind, key=key, title=title, problem=problem, began=known.began, changes=known.changes)
 
 
-def _kind(known: Known, now: datetime, repeat_after: timedelta) -> Kind | None:
+def _kind(known: Known, now: datetime, repeat_after: timedelta) -> ReportKind | None:
     """Return what is to be reported now, if anything."""
     steady = now - known.changed_at
     due = known.told_at is not None and now - known.told_at >= repeat_after
     if due and known.changes >= UNSTEADY_CHANGES and steady < UNSTEADY_FOR:
-        return Kind.UNSTEADY
+        return ReportKind.UNSTEADY
     if known.state != known.told:
         enough = STEADY[min(len(known.reports), len(STEADY) - 1)]
-        return None if steady < enough else Kind.BEGAN if known.state else Kind.OVER
-    return Kind.LASTS if due and known.state else None
+        return None if steady < enough else ReportKind.BEGAN if known.state else ReportKind.OVER
+    return ReportKind.LASTS if due and known.state else None
 
 
 def _told(known: Known, report: Report, now: datetime) -> Known:
-    began = None if report.kind is Kind.OVER else known.began
-    reports = known.reports if report.kind is Kind.LASTS else (*known.reports, now)
+    began = None if report.kind is ReportKind.OVER else known.began
+    reports = known.reports if report.kind is ReportKind.LASTS else (*known.reports, now)
     return attrs.evolve(known, told=known.state, told_at=now, began=began, changes=0, reports=reports)
 
 
@@ -150,6 +150,11 @@ def happened(
     if known.told_at is not None and now - known.told_at < repeat_after:
         return {**memory, problem.key: known}, []
     report = Report(
-        kind=Kind.BEGAN, key=problem.key, title=problem.title, problem=problem, began=known.began, changes=known.changes
+        kind=ReportKind.BEGAN,
+        key=problem.key,
+        title=problem.title,
+        problem=problem,
+        began=known.began,
+        changes=known.changes,
     )
     return {**memory, problem.key: attrs.evolve(known, told_at=now, changes=0, began=None)}, [report]

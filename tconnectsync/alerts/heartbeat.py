@@ -26,7 +26,7 @@ _LONGEST_REASON = 500
 
 
 @attrs.frozen(kw_only=True)
-class Cycle:
+class Pulse:
     """What the status says of the last cycle. ``number`` changes with each read of the sources.
 
     ``reason`` is empty if nothing is wrong; ``parts`` names what is in trouble. A cycle that is neither good nor bad is still
@@ -39,7 +39,7 @@ class Cycle:
     parts: tuple[str, ...] = ()
 
 
-def cycle_of(status: Mapping[str, Any], now: datetime) -> Cycle:
+def cycle_of(status: Mapping[str, Any], now: datetime) -> Pulse:
     """Judge the last cycle: good if every source was read to its end and nothing waits to be delivered."""
     sources = sources_on(status)
     sinks = [sink for sink in status.get("sinks", {}).values() if sink.get("state") != "off"]
@@ -52,7 +52,7 @@ def cycle_of(status: Mapping[str, Any], now: datetime) -> Cycle:
         and all(source.get("last_fetch") for source in sources)
         and not any(sink.get("behind") or sink.get("pending") for sink in sinks)
     )
-    return Cycle(
+    return Pulse(
         number=" ".join(str(source.get("last_fetch")) for source in sources),
         good=good,
         reason=reason,
@@ -115,7 +115,7 @@ class Heartbeat:
     def __attrs_post_init__(self) -> None:
         self._client = HttpClient(clock=self.clock, limits=LIMITS)
 
-    def beat(self, cycle: Cycle) -> None:
+    def beat(self, cycle: Pulse) -> None:
         """Call the monitor if there is news for it. Never raises for what the network or the monitor does."""
         now = self.clock.now()
         if cycle.good and cycle.number != self._called_for:

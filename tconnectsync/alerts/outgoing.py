@@ -13,7 +13,7 @@ import attrs
 
 from tconnectsync.alerts.decisions import Known
 from tconnectsync.alerts.sending import Attempt, SendResult, service_of
-from tconnectsync.alerts.wording import Message
+from tconnectsync.alerts.wording import Notification
 from tconnectsync.filesystem import Files, OsFiles, replace_file
 from tconnectsync.plugin.options import Secret
 from tconnectsync.retry.backoff import backoff_s
@@ -37,7 +37,7 @@ class Waiting:
     """One notification and the addresses that have not taken it."""
 
     at: datetime
-    message: Message
+    message: Notification
     addresses: tuple[str, ...]
 
 
@@ -64,7 +64,9 @@ def save_state(folder: Path, state: AlertState, files: Files | None = None) -> N
     replace_file(files or OsFiles(), folder / FILE_NAME, CONVERTER.dumps(state).encode())
 
 
-def queued(waiting: Sequence[Waiting], message: Message, urls: Sequence[Secret], now: datetime) -> tuple[Waiting, ...]:
+def queued(
+    waiting: Sequence[Waiting], message: Notification, urls: Sequence[Secret], now: datetime
+) -> tuple[Waiting, ...]:
     """Return the queue with one more notification, for every address."""
     fresh = Waiting(at=now, message=message, addresses=tuple(address_id(url) for url in urls))
     return (*waiting, fresh)[-MOST_WAITING:]
@@ -85,7 +87,7 @@ def still_wanted(waiting: Sequence[Waiting], urls: Sequence[Secret], now: dateti
 class Deliverer:
     """Sends what waits: everything for one address in one notification. A failing address has its own back-off."""
 
-    send: Callable[[Secret, Message], Attempt]
+    send: Callable[[Secret, Notification], Attempt]
     monotonic: Callable[[], float]
     rng: random.Random = attrs.field(factory=random.Random)
     _failures: dict[str, int] = attrs.field(factory=dict)
@@ -119,9 +121,9 @@ class Deliverer:
         return False
 
 
-def joined(messages: Sequence[Message]) -> Message:
+def joined(messages: Sequence[Notification]) -> Notification:
     """Return several notifications as one, oldest first. The newest gives the title."""
     if len(messages) == 1:
         return messages[0]
     title = f"{messages[-1].title} (and {len(messages) - 1} earlier)"
-    return Message(title=title, body="\n\n".join(message.body for message in messages))
+    return Notification(title=title, body="\n\n".join(message.body for message in messages))

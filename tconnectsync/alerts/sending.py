@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from tconnectsync.alerts.wording import HIDDEN, Message
+from tconnectsync.alerts.wording import HIDDEN, Notification
 from tconnectsync.plugin.options import Secret
 from tconnectsync.text.printable import one_line
 
@@ -84,7 +84,7 @@ class AppriseSender:
     _stopped: bool = False
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
-    def send(self, url: Secret, message: Message) -> Attempt:
+    def send(self, url: Secret, message: Notification) -> Attempt:
         """Send it. Never raises for what the other side or the network does."""
         return self._ask(url, {"title": message.title, "body": message.body})
 

@@ -21,7 +21,7 @@ from tconnectsync.alerts.problems import Problem, problems_of
 from tconnectsync.alerts.pump_records import read_pump
 from tconnectsync.alerts.sending import AppriseSender, Attempt, SendResult, is_installed, service_of
 from tconnectsync.alerts.wearer import PumpReading, is_wanted, wearer_reports
-from tconnectsync.alerts.wording import Message, message_of, serial_numbers, without_personal_data
+from tconnectsync.alerts.wording import Notification, message_of, serial_numbers, without_personal_data
 from tconnectsync.clock import Clock
 from tconnectsync.config.alert_options import AlertOptions
 from tconnectsync.config.model import Config
@@ -128,9 +128,9 @@ class Watch:
     def _is_settled(self) -> bool:
         return self._started is not None and self.clock.monotonic() - self._started >= self.settled_s
 
-    def _message(self, reports: list[Report], now: datetime, status: Mapping[str, Any]) -> Message:
+    def _message(self, reports: list[Report], now: datetime, status: Mapping[str, Any]) -> Notification:
         said, serials = message_of(reports, now, self.zone_at(now.date()), self.label), serial_numbers(status)
-        return Message(
+        return Notification(
             title=without_personal_data(said.title, serials, self.redact),
             body=without_personal_data(said.body, serials, self.redact),
         )

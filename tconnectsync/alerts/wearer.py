@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, tzinfo
 
 import attrs
 
-from tconnectsync.alerts.decisions import Kind, Report
+from tconnectsync.alerts.decisions import Report, ReportKind
 from tconnectsync.config.alert_options import AlertOptions
 from tconnectsync.events.alarms import names_match
 from tconnectsync.events.pump_state import Reported
@@ -66,7 +66,7 @@ def wearer_reports(
 
 
 def _report(title: str) -> Report:
-    return Report(kind=Kind.BEGAN, key="wearer", title=title)
+    return Report(kind=ReportKind.BEGAN, key="wearer", title=title)
 
 
 def _alarms(

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from tconnectsync.alerts.decisions import Kind, Report
+from tconnectsync.alerts.decisions import Report, ReportKind
 from tconnectsync.text.durations import span_words
 from tconnectsync.text.plural import counted
 from tconnectsync.text.printable import printable
@@ -21,7 +21,7 @@ _LONG_NUMBER = re.compile(r"(?<![\d.])\d{6,}(?![\d.])")
 
 
 @attrs.frozen(kw_only=True)
-class Message:
+class Notification:
     """One notification."""
 
     title: str
@@ -41,12 +41,12 @@ def without_personal_data(text: str, serials: Iterable[str], redact: Callable[[s
     return printable(_LONG_NUMBER.sub(HIDDEN, _MAIL.sub(HIDDEN, text)))
 
 
-def message_of(reports: Sequence[Report], now: datetime, zone: tzinfo, label: str = "") -> Message:
+def message_of(reports: Sequence[Report], now: datetime, zone: tzinfo, label: str = "") -> Notification:
     """Return one notification for all reports of a moment. ``label`` tells one person's installation from another's."""
     first, *others = [_heading(report, now, zone) for report in reports]
     title = f"{first} (and {counted(len(others), 'more', 'more')})" if others else first
     parts = [_text(report, heading, now, zone) for report, heading in zip(reports, (first, *others), strict=True)]
-    return Message(title=f"{label}: {title}" if label else title, body="\n\n".join(parts))
+    return Notification(title=f"{label}: {title}" if label else title, body="\n\n".join(parts))
 
 
 def time_words(at: datetime, now: datetime, zone: tzinfo) -> str:
@@ -57,31 +57,31 @@ def time_words(at: datetime, now: datetime, zone: tzinfo) -> str:
 
 def _heading(report: Report, now: datetime, zone: tzinfo) -> str:
     since = f" since {time_words(report.began, now, zone)}" if report.began else ""
-    if report.kind is Kind.OVER:
+    if report.kind is ReportKind.OVER:
         return report.title
-    if report.kind is Kind.UNSTEADY:
+    if report.kind is ReportKind.UNSTEADY:
         return f"{report.title}, on and off"
     if report.key == "crash":
         return report.title
-    return f"{'Still: ' if report.kind is Kind.LASTS else ''}{report.title}{since}"
+    return f"{'Still: ' if report.kind is ReportKind.LASTS else ''}{report.title}{since}"
 
 
 def _text(report: Report, heading: str, now: datetime, zone: tzinfo) -> str:
     lines = [_sentence(heading)]
     began = report.began and time_words(report.began, now, zone)
-    if report.kind is Kind.OVER and report.began:
+    if report.kind is ReportKind.OVER and report.began:
         lines.append(f"The trouble began at {began} and lasted {span_words(now - report.began)}.")
-    if report.kind in (Kind.OVER, Kind.UNSTEADY) and report.changes > 2:
+    if report.kind in (ReportKind.OVER, ReportKind.UNSTEADY) and report.changes > 2:
         lines.append(f"It came and went: {counted(report.changes, 'change')} since the last notification.")
     if report.key == "crash" and report.changes > 1:
         lines.append(f"This happened {counted(report.changes, 'time')} since the last notification.")
-    if report.kind is Kind.UNSTEADY:
+    if report.kind is ReportKind.UNSTEADY:
         lines.append("At this moment it is " + ("in trouble." if report.problem else "well."))
     problem = report.problem
     if problem is not None:
         lines += [_sentence(problem.message)] if problem.message else []
         lines += [f"What to do: {problem.remedy}"] if problem.remedy else []
-    if problem is not None and report.kind is not Kind.OVER and report.key != "crash":
+    if problem is not None and report.kind is not ReportKind.OVER and report.key != "crash":
         lines.append("Details: tconnectsync status")
     return "\n".join(lines)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import attrs
 
-from tconnectsync.alerts.decisions import Kind, Known, Report, decide, happened
+from tconnectsync.alerts.decisions import Known, Report, ReportKind, decide, happened
 from tconnectsync.alerts.problems import Problem
 
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
@@ -25,7 +25,7 @@ class Watched:
     now: datetime = START
     said: list[tuple[timedelta, Report]] = attrs.field(factory=list)
 
-    def see(self, *problems: Problem, minutes: float = 1) -> list[Kind]:
+    def see(self, *problems: Problem, minutes: float = 1) -> list[ReportKind]:
         """Look for so long; the kinds of what is said."""
         end, before = self.now + minutes * MINUTE, len(self.said)
         while self.now < end:
@@ -38,28 +38,28 @@ class Watched:
 def test_a_problem_is_told_once_at_once_and_its_end_once() -> None:
     watch = Watched()
     assert watch.see(minutes=30) == []
-    assert watch.see(LOGIN, minutes=300) == [Kind.BEGAN]
-    assert watch.see(minutes=300) == [Kind.OVER]
+    assert watch.see(LOGIN, minutes=300) == [ReportKind.BEGAN]
+    assert watch.see(minutes=300) == [ReportKind.OVER]
     assert [at for at, _ in watch.said] == [30 * MINUTE, 335 * MINUTE]
     assert watch.said[1][1].began == START + 30 * MINUTE
 
 
 def test_a_problem_that_lasts_is_told_again() -> None:
     watch = Watched()
-    assert watch.see(LOGIN, minutes=37 * 60) == [Kind.BEGAN, Kind.LASTS, Kind.LASTS, Kind.LASTS]
+    assert watch.see(LOGIN, minutes=37 * 60) == [ReportKind.BEGAN, ReportKind.LASTS, ReportKind.LASTS, ReportKind.LASTS]
     assert [at for at, _ in watch.said] == [timedelta(0), 12 * HOUR, 24 * HOUR, 36 * HOUR]
 
 
 def test_repeats_do_not_delay_the_end() -> None:
     watch = Watched()
     watch.see(LOGIN, minutes=72 * 60)
-    assert watch.see(minutes=10) == [Kind.OVER]
+    assert watch.see(minutes=10) == [ReportKind.OVER]
 
 
 def test_another_kind_of_trouble_is_news() -> None:
     watch = Watched()
     watch.see(LOGIN, minutes=60)
-    assert watch.see(attrs.evolve(LOGIN, state="changed"), minutes=60) == [Kind.BEGAN]
+    assert watch.see(attrs.evolve(LOGIN, state="changed"), minutes=60) == [ReportKind.BEGAN]
 
 
 def test_other_words_of_the_same_trouble_are_none() -> None:
@@ -71,15 +71,15 @@ def test_other_words_of_the_same_trouble_are_none() -> None:
 def test_two_problems_are_told_each() -> None:
     watch = Watched()
     other = Problem(key="disk", state="halted", title="The disk is full")
-    assert watch.see(LOGIN, other) == [Kind.BEGAN, Kind.BEGAN]
-    assert watch.see(LOGIN, minutes=60) == [Kind.OVER]
+    assert watch.see(LOGIN, other) == [ReportKind.BEGAN, ReportKind.BEGAN]
+    assert watch.see(LOGIN, minutes=60) == [ReportKind.OVER]
 
 
 def test_a_consequence_is_told_when_its_cause_is_gone() -> None:
     watch = Watched()
     silence = Problem(key="data", state="silent", title="No data", consequence=True)
-    assert watch.see(LOGIN, silence, minutes=60) == [Kind.BEGAN]
-    assert watch.see(attrs.evolve(silence, consequence=False), minutes=60) == [Kind.BEGAN, Kind.OVER]
+    assert watch.see(LOGIN, silence, minutes=60) == [ReportKind.BEGAN]
+    assert watch.see(attrs.evolve(silence, consequence=False), minutes=60) == [ReportKind.BEGAN, ReportKind.OVER]
 
 
 def test_flapping_gets_quiet_and_is_summarised() -> None:
@@ -89,10 +89,10 @@ def test_flapping_gets_quiet_and_is_summarised() -> None:
         watch.see(LOGIN, minutes=10)
         watch.see(minutes=10)
     kinds = [report.kind for _, report in watch.said]
-    assert kinds[:2] == [Kind.BEGAN, Kind.OVER]
-    assert Kind.UNSTEADY in kinds
+    assert kinds[:2] == [ReportKind.BEGAN, ReportKind.OVER]
+    assert ReportKind.UNSTEADY in kinds
     assert len(kinds) <= 12
-    [summary, *_] = [report for _, report in watch.said if report.kind is Kind.UNSTEADY]
+    [summary, *_] = [report for _, report in watch.said if report.kind is ReportKind.UNSTEADY]
     assert summary.changes > 20
     assert len(watch.see(minutes=6 * 60)) <= 1
     assert watch.memory["source tandem"].told == ""
@@ -116,7 +116,7 @@ def test_memory_survives_and_a_clock_that_was_ahead_silences_nothing() -> None:
     watch = Watched(now=START + timedelta(days=400))
     watch.see(LOGIN, minutes=1)
     watch.now = START
-    assert watch.see(LOGIN, minutes=13 * 60) == [Kind.LASTS]
+    assert watch.see(LOGIN, minutes=13 * 60) == [ReportKind.LASTS]
 
 
 def test_what_is_long_over_is_forgotten() -> None:

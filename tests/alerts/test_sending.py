@@ -22,11 +22,11 @@ from tconnectsync.alerts.outgoing import (
     save_state,
 )
 from tconnectsync.alerts.sending import AppriseSender, Attempt, SendResult, without_address
-from tconnectsync.alerts.wording import Message
+from tconnectsync.alerts.wording import Notification
 from tests.alerts.receivers import http_receiver, mail_receiver
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
-SILENT = Message(title="No new pump data since 02:10", body="What to do: open the app.")
+SILENT = Notification(title="No new pump data since 02:10", body="What to do: open the app.")
 
 
 def test_ntfy_takes_one() -> None:
@@ -129,9 +129,9 @@ class Address:
     def __init__(self) -> None:
         self.now = 0.0
         self.down: set[str] = set()
-        self.sent: list[tuple[str, Message]] = []
+        self.sent: list[tuple[str, Notification]] = []
 
-    def send(self, url: Secret, message: Message) -> Attempt:
+    def send(self, url: Secret, message: Notification) -> Attempt:
         if url.reveal() in self.down:
             return Attempt(result=SendResult.FAILED, why="down")
         self.sent.append((url.reveal(), message))
@@ -151,7 +151,7 @@ def test_an_address_that_is_down_gets_everything_later_in_one() -> None:
     waiting = deliverer.deliver(queued((), SILENT, (ONE, TWO), NOW), (ONE, TWO), NOW)
     assert [url for url, _ in world.sent] == [TWO.reveal()]
     assert waiting == (Waiting(at=NOW, message=SILENT, addresses=(address_id(ONE),)),)
-    back = Message(title="Pump data are coming again", body="well")
+    back = Notification(title="Pump data are coming again", body="well")
     waiting = deliverer.deliver(queued(waiting, back, (ONE, TWO), NOW), (ONE, TWO), NOW)
     world.down = set()
     assert deliverer.deliver(waiting, (ONE, TWO), NOW) == waiting  # its back-off is not over

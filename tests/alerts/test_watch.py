@@ -16,7 +16,7 @@ from tconnectsync import Secret
 from tconnectsync.alerts.outgoing import Deliverer, load_state
 from tconnectsync.alerts.sending import Attempt, SendResult
 from tconnectsync.alerts.watch import Watch, label_of
-from tconnectsync.alerts.wording import Message
+from tconnectsync.alerts.wording import Notification
 from tconnectsync.config.alert_options import AlertOptions
 from tests.alerts.statuses import OK, SERIAL, SINKS, status, trouble
 
@@ -32,7 +32,7 @@ class World:
     folder: Path
     time: datetime = START
     read: Callable[[datetime], Mapping[str, Any]] = status
-    got: list[tuple[datetime, Message]] = attrs.field(factory=list)
+    got: list[tuple[datetime, Notification]] = attrs.field(factory=list)
     down: bool = False
     watch: Watch = attrs.field(init=False)
 
@@ -49,7 +49,7 @@ class World:
     def sleep(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
 
-    def send(self, url: Secret, message: Message) -> Attempt:
+    def send(self, url: Secret, message: Notification) -> Attempt:
         if self.down:
             return Attempt(result=SendResult.FAILED, why="no internet")
         self.got.append((self.time, message))

@@ -36,11 +36,11 @@ def test(invocation: CliContext) -> int:
         )
     from tconnectsync.alerts.sending import AppriseSender, SendResult, service_of
     from tconnectsync.alerts.watch import label_of, open_heartbeat
-    from tconnectsync.alerts.wording import Message
+    from tconnectsync.alerts.wording import Notification
 
     label, sender = label_of(config.origin), AppriseSender()
     title = "Test of the notifications of tconnectsync"
-    message = Message(
+    message = Notification(
         title=f"{label}: {title}" if label else title,
         body="If you can read this, you will be told when the pump's data stop.\nNothing is wrong now.",
     )

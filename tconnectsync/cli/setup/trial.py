@@ -91,12 +91,12 @@ def try_site(invocation: CliContext, answers: Answers) -> TrialResult:
 def try_notification(invocation: CliContext, url: str) -> TrialResult:
     """Send a test notification and print whether it was sent."""
     from tconnectsync.alerts.sending import AppriseSender, SendResult, service_of
-    from tconnectsync.alerts.wording import Message
+    from tconnectsync.alerts.wording import Notification
 
     address = Secret(url)
     title = "Test of the notifications of tconnectsync"
     body = "If you can read this, you will be told when the pump's data stop.\nNothing is wrong now."
-    attempt = AppriseSender().send(address, Message(title=title, body=body))
+    attempt = AppriseSender().send(address, Notification(title=title, body=body))
     sent = attempt.result is SendResult.SENT
     what = f"{service_of(address)}: {'a test notification was sent' if sent else attempt.words}"
     show_finding(invocation, CheckResult(good=sent, what=what))

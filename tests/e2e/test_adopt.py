@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tconnectsync import Document, StoredDocument
+from tconnectsync.errors import RequestRefused
 from tconnectsync_nightscout.delivery.legacy_documents import match_legacy
 from tconnectsync_simulator.cloud.faults import answered
 from tconnectsync_simulator.cloud.tandem import TandemCloud
@@ -293,9 +294,10 @@ def test_adopt_dry_run(tmp_path: Path) -> None:
 def test_adopt_sink_without_older_documents(tmp_path: Path) -> None:
     """A sink whose facts no older bridge wrote as treatments says so."""
     with house(tmp_path, simulate(plan_of(68, days=3)), now=BEGIN + 2 * DAY) as home:
-        result = home.ask("adopt", sink="nightscout-iob")
-        assert result.status == 2
-        assert "--skip" in result.lines[0]
+        with pytest.raises(RequestRefused) as refused:
+            home.ask("adopt", sink="nightscout-iob")
+        assert refused.value.exit_status == 2
+        assert "--skip" in str(refused.value.remedy)
 
 
 def test_adopt_sends_lost_ours_first(tmp_path: Path) -> None:

@@ -202,4 +202,20 @@ def test_waiting_has_an_end() -> None:
     state = wait_for_sync(lambda: status, clock, limit=timedelta(seconds=30), alive=lambda: True)  # type: ignore[arg-type]  # no now()
     assert state is SyncState.RUNNING
     assert 30 <= clock.at < 35
-    assert wait_for_sync(lambda: status, clock, limit=timedelta(days=1), alive=lambda: False) is SyncState.RUNNING  # type: ignore[arg-type]
+    assert wait_for_sync(lambda: status, clock, limit=timedelta(days=1), alive=lambda: False) is SyncState.ENDED  # type: ignore[arg-type]
+
+
+def test_a_slow_computer_is_left_to_the_daemon() -> None:
+    """Reading the status may take seconds on a small computer; then it is read more rarely."""
+    from datetime import timedelta
+
+    clock = Moving()
+    reads = []
+
+    def read() -> dict[str, object]:
+        reads.append(clock.at)
+        clock.at += 5
+        return {"log": {"positions": 0}, "sources": {"a": part()}, "sinks": {}}
+
+    wait_for_sync(read, clock, limit=timedelta(seconds=100), alive=lambda: True)  # type: ignore[arg-type]  # no now()
+    assert len(reads) <= 5

@@ -187,7 +187,9 @@ def _start_service(invocation: CliContext, service: Service, limit: timedelta) -
         say(
             "The first sync is not complete yet. It continues by itself. To see how far it is: sudo tconnectsync status"
         )
-    return int(ExitStatus.DIFFERENT if state is SyncState.STOPPED else ExitStatus.DONE)
+    if state is SyncState.ENDED:
+        say("The service has stopped. See why: `sudo journalctl -u tconnectsync -n 30`", err=True)
+    return int(ExitStatus.DONE if state in (SyncState.DONE, SyncState.RUNNING) else ExitStatus.DIFFERENT)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,8 @@ class SyncState(Enum):
     DONE = "done"
     STOPPED = "stopped"
     """Some part stopped; ``status`` says why and what to do."""
+    ENDED = "ended"
+    """The daemon does not run any more."""
 
 
 def sync_state(status: Mapping[str, Any]) -> SyncState:
@@ -43,14 +45,18 @@ def wait_for_sync(
     end = clock.monotonic() + limit.total_seconds()
     with ProgressLine(stream=sys.stderr) as line:
         while True:
+            begin = clock.monotonic()
             status = read_status()
+            took_s = clock.monotonic() - begin
             state = sync_state(status)
-            if state is not SyncState.RUNNING or not alive():
+            if state is not SyncState.RUNNING:
                 return state
+            if not alive():
+                return SyncState.ENDED
             if clock.monotonic() >= end:
                 return SyncState.RUNNING
             line.show(", ".join(_progress(status)), 0, 0)
-            clock.sleep(LOOK_EVERY_S)
+            clock.sleep(max(LOOK_EVERY_S, 4 * took_s))  # on a small computer, leave the time to the daemon
 
 
 def _progress(status: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from tconnectsync import SourceChanged
 from tconnectsync_tconnect.api.transport import CHANGED_WAIT_S
 from tconnectsync_tconnect.rows.csv_rows import serial_of
 from tconnectsync_tconnect.rows.csv_tables import DEVICE, PUMP, CsvRow
-from tconnectsync_tconnect.rows.merge import LegacyResponses
+from tconnectsync_tconnect.rows.merge import WindowResponses
 from tconnectsync_tconnect.rows.serial_numbers import is_rounded
 from tconnectsync_tconnect.rows.therapy import cell
 
@@ -25,7 +25,7 @@ def serials_of(features: Sequence[Any]) -> frozenset[str]:
     return frozenset(_serials(features))
 
 
-def serials_in(answers: LegacyResponses) -> frozenset[str]:
+def serials_in(answers: WindowResponses) -> frozenset[str]:
     """The serial numbers in the readings of some days."""
     told = set(_serials(one for one in answers.therapy if isinstance(one, Mapping) and one.get("type") == "CGM"))
     rows = (row for row in answers.csv if isinstance(row, CsvRow) and row.table in (DEVICE, PUMP))

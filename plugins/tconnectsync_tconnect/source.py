@@ -44,7 +44,7 @@ from tconnectsync_tconnect.planner import (
 from tconnectsync_tconnect.pump_identity import OtherPump, other_pump, serials_in, serials_of
 from tconnectsync_tconnect.rows.csv_tables import CsvRow, Damaged, read_rows
 from tconnectsync_tconnect.rows.entry import DECODER, decode
-from tconnectsync_tconnect.rows.merge import LegacyResponses, OpenSpans, merge_responses
+from tconnectsync_tconnect.rows.merge import OpenSpans, WindowResponses, merge_responses
 from tconnectsync_tconnect.rows.unreadable_rows import words_of
 
 log = logging.getLogger("tconnectsync.tconnect")
@@ -230,7 +230,7 @@ class TconnectSource:
             if not follows(read, window):
                 rest = OpenSpans()
             try:
-                answers = LegacyResponses(first=first, timeline=api.timeline(first, last))
+                answers = WindowResponses(first=first, timeline=api.timeline(first, last))
                 yield step
                 answers = attrs.evolve(answers, therapy=api.therapy_events(first, last))
                 yield step
@@ -270,8 +270,8 @@ class TconnectSource:
             raise trouble
 
     def _older_service(
-        self, api: TconnectApi, answers: LegacyResponses, window: Window, step: Batch
-    ) -> Generator[Batch, None, tuple[LegacyResponses, Retryable | None]]:
+        self, api: TconnectApi, answers: WindowResponses, window: Window, step: Batch
+    ) -> Generator[Batch, None, tuple[WindowResponses, Retryable | None]]:
         """Return ``answers`` with the older service's data of these days, as far as it answered, and the error."""
         first, last = window
         try:
@@ -291,7 +291,7 @@ class TconnectSource:
             return answers, error
         return answers, None
 
-    def _refuse_other_days(self, answers: LegacyResponses) -> None:
+    def _refuse_other_days(self, answers: WindowResponses) -> None:
         """Raise SourceChanged if all readings of these days are from pumps that the options do not name."""
         told = serials_in(answers)
         if told and not told & set(self.options.pumps):

@@ -18,7 +18,7 @@ from tconnectsync.queries.status import read_status
 from tconnectsync.runtime.assembly import open_engine
 from tconnectsync.runtime.engine import Engine
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
-from tconnectsync_simulator.demo.setup import config_text, older_config_text
+from tconnectsync_simulator.demo.setup import address_lines, config_text, quoted
 from tconnectsync_simulator.pump.pump import SimulatedPump
 from tconnectsync_simulator.pump.truth import TrueBolus, TrueMark, Truth
 from tests.support.clocks import FakeClock
@@ -93,12 +93,25 @@ class InProcessEngine:
 
 @attrs.define
 class InProcessTconnectEngine(InProcessEngine):
-    """The engine with the source ``tconnect`` as its only one; ``cloud`` is a LegacyCloud."""
+    """The engine with the source ``tconnect`` as its only one; ``cloud`` is a TconnectCloud."""
 
     def text(self) -> str:
-        return older_config_text(
-            data_dir=self.folder / "data", zone=self.zone, cloud=self.cloud, site_url=self.site_url or self.site.url,
-            site_secret=self.site.secret, history_days=self.history_days, poll_s=self.poll_s, more=self.more,
+        account = self.cloud.account
+        source = f"""[sources.tconnect]
+enabled = true
+email = "{account.email}"
+password = {quoted(account.password)}
+client_id = {quoted(account.client_id)}
+client_secret = {quoted(account.client_secret)}
+pumps = ["{self.cloud.pump.plan.serial}"]
+history_days = {self.history_days}
+
+[sources.tconnect.endpoints]
+{address_lines(self.cloud.endpoints)}
+"""
+        return config_text(
+            data_dir=self.folder / "data", zone=self.zone, endpoints={}, site_url=self.site_url or self.site.url,
+            site_secret=self.site.secret, poll_s=self.poll_s, more=self.more, source=source,
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tconnectsync_simulator.cloud.faults import CloudFault, answered, web_page_blocked
-from tconnectsync_simulator.cloud.tconnect import CONTROL_IQ_BEGAN, LegacyCloud
+from tconnectsync_simulator.cloud.tconnect import CONTROL_IQ_BEGAN, TconnectCloud
 from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
@@ -36,7 +36,7 @@ def test_tconnect_thirty_days(tmp_path: Path, since: date, version: str) -> None
     pump = simulate(SimulationPlan(seed=31, zone=ZONE, start=BEGIN.date(), days=33, clock_drift_s_per_day=0.05))
     clock = FakeClock(BEGIN + timedelta(days=32))
     with (
-        LegacyCloud(pump, clock, control_iq_since=since, csv_fails_every=9) as cloud,
+        TconnectCloud(pump, clock, control_iq_since=since, csv_fails_every=9) as cloud,
         SimulatedNightscout(version=version, now=clock.now) as site,
     ):
         running = InProcessTconnectEngine(tmp_path / "home", cloud, site, clock, history_days=31)
@@ -77,7 +77,7 @@ def test_tconnect_daylight_saving(tmp_path: Path, start: date, zone: str) -> Non
     pump = simulate(plan)
     begin = pump.truth.begin
     clock = FakeClock(begin + timedelta(days=6))
-    with LegacyCloud(pump, clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with TconnectCloud(pump, clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessTconnectEngine(tmp_path / "home", cloud, site, clock, zone=zone, history_days=5)
         assert running.ask("sync").status == 0
         found = compare(
@@ -111,7 +111,7 @@ def test_tconnect_late_uploads_faults_restarts(tmp_path: Path) -> None:
     )
     pump, clock = simulate(plan), FakeClock(BEGIN + timedelta(days=2))
     with (
-        LegacyCloud(pump, clock, csv_fails_every=11) as cloud,
+        TconnectCloud(pump, clock, csv_fails_every=11) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
         running = InProcessTconnectEngine(tmp_path / "home", cloud, site, clock, history_days=2, poll_s=(900, 1800))
@@ -136,7 +136,7 @@ def test_tconnect_firewall_and_expired_tokens(tmp_path: Path) -> None:
     """A firewall's page and expired tokens are reported and overcome."""
     pump = simulate(SimulationPlan(seed=42, zone=ZONE, start=BEGIN.date(), days=4, upload_every_min=30))
     clock = FakeClock(BEGIN + timedelta(days=2))
-    with LegacyCloud(pump, clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with TconnectCloud(pump, clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessTconnectEngine(tmp_path / "home", cloud, site, clock, history_days=2)
         running.until(clock.now() + timedelta(hours=1))
         logins = cloud.count("login")

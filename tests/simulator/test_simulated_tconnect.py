@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from tconnectsync_simulator.cloud.faults import CloudFault, answered, web_page_blocked
-from tconnectsync_simulator.cloud.tconnect import LegacyCloud
+from tconnectsync_simulator.cloud.tconnect import TconnectCloud
 from tconnectsync_simulator.cloud.tconnect_records import SuspensionRow, TconnectRecords
 from tconnectsync_simulator.cloud.tconnect_responses import suspensions
 from tconnectsync_simulator.pump.plan import SimulationPlan
@@ -34,7 +34,7 @@ PHONE = {"User-Agent": "Dalvik/2.1.0 (Linux; U; Android 12; Pixel 5)"}
 class Client:
     """A browser, and a phone."""
 
-    cloud: LegacyCloud
+    cloud: TconnectCloud
     session: requests.Session
     token: str = ""
 
@@ -112,14 +112,14 @@ def pump() -> SimulatedPump:
 
 
 @pytest.fixture
-def cloud(pump: SimulatedPump) -> Iterator[LegacyCloud]:
+def cloud(pump: SimulatedPump) -> Iterator[TconnectCloud]:
     """The older services, an hour after the last upload."""
-    with LegacyCloud(pump, FakeClock(pump.all_uploaded_at + timedelta(hours=1))) as running:
+    with TconnectCloud(pump, FakeClock(pump.all_uploaded_at + timedelta(hours=1))) as running:
         yield running
 
 
 @pytest.fixture
-def client(cloud: LegacyCloud) -> Iterator[Client]:
+def client(cloud: TconnectCloud) -> Iterator[Client]:
     """A browser that has logged in."""
     with requests.Session() as session:
         found = Client(cloud, session)
@@ -127,7 +127,7 @@ def client(cloud: LegacyCloud) -> Iterator[Client]:
         yield found
 
 
-def test_the_form_gives_cookies_and_a_wrong_password_the_reason(cloud: LegacyCloud) -> None:
+def test_the_form_gives_cookies_and_a_wrong_password_the_reason(cloud: TconnectCloud) -> None:
     with requests.Session() as session:
         client = Client(cloud, session)
         refused = client.log_in("wrong")
@@ -145,7 +145,7 @@ def test_the_form_gives_cookies_and_a_wrong_password_the_reason(cloud: LegacyClo
     assert "UserGUID" not in bare.cookies
 
 
-def test_a_token_ends_with_its_time_and_when_it_is_taken_away(client: Client, cloud: LegacyCloud) -> None:
+def test_a_token_ends_with_its_time_and_when_it_is_taken_away(client: Client, cloud: TconnectCloud) -> None:
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 200
     cloud.revoke_tokens()
     assert client.timeline("04-02-2021", "04-03-2021").status_code == 401
@@ -157,7 +157,7 @@ def test_a_token_ends_with_its_time_and_when_it_is_taken_away(client: Client, cl
 
 
 def test_the_phone_app_has_a_door_of_its_own_and_the_index_of_what_was_uploaded(
-    client: Client, cloud: LegacyCloud, pump: SimulatedPump
+    client: Client, cloud: TconnectCloud, pump: SimulatedPump
 ) -> None:
     account = cloud.account
     form = {
@@ -181,7 +181,7 @@ def test_the_phone_app_has_a_door_of_its_own_and_the_index_of_what_was_uploaded(
 def test_the_index_moves_and_rows_come_as_records_are_uploaded(pump: SimulatedPump) -> None:
     first, later = pump.upload_times_s[20], pump.upload_times_s[40]
     clock = FakeClock(datetime.fromtimestamp(first, timezone.utc))
-    with LegacyCloud(pump, clock) as cloud:
+    with TconnectCloud(pump, clock) as cloud:
         before, known = cloud.records.newest_index, len(cloud.records.basal)
         clock.time = datetime.fromtimestamp(later, timezone.utc)
         assert cloud.records.newest_index > before
@@ -228,7 +228,7 @@ def test_sleep_exercise_and_suspensions_are_where_they_were(client: Client, pump
 
 def test_a_bolus_whose_request_is_not_there_yet_is_not_told(pump: SimulatedPump) -> None:
     log = tuple(record for record in pump.log if record.entry["eventCode"] != 65)
-    with LegacyCloud(attrs.evolve(pump, log=log), FakeClock(pump.all_uploaded_at)) as cloud:
+    with TconnectCloud(attrs.evolve(pump, log=log), FakeClock(pump.all_uploaded_at)) as cloud:
         assert cloud.records.boluses == []
 
 
@@ -263,7 +263,7 @@ def test_a_bolus_that_runs_is_not_complete(pump: SimulatedPump) -> None:
     log = tuple(record for record in running.log if record.uploaded_s < end_s)
     log += tuple(record for record in running.log if record.uploaded_s >= end_s and record.entry["eventCode"] != 20)
     with (
-        LegacyCloud(attrs.evolve(running, log=log), FakeClock(running.all_uploaded_at)) as cloud,
+        TconnectCloud(attrs.evolve(running, log=log), FakeClock(running.all_uploaded_at)) as cloud,
         requests.Session() as session,
     ):
         client = Client(cloud, session)
@@ -313,7 +313,7 @@ def test_a_new_site_is_what_the_pump_was_stopped_for(client: Client, pump: Simul
 
 def test_the_export_has_its_tables_and_basal_only_before_control_iq(pump: SimulatedPump) -> None:
     clock = FakeClock(pump.all_uploaded_at)
-    with LegacyCloud(pump, clock, control_iq_since=date(2021, 4, 4)) as cloud, requests.Session() as session:
+    with TconnectCloud(pump, clock, control_iq_since=date(2021, 4, 4)) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()
         text = client.export("04-03-2021", "04-04-2021").text
@@ -332,7 +332,7 @@ def test_the_export_has_its_tables_and_basal_only_before_control_iq(pump: Simula
 
 def test_before_control_iq_there_is_no_such_page(pump: SimulatedPump) -> None:
     clock = FakeClock(pump.all_uploaded_at)
-    with LegacyCloud(pump, clock, control_iq_since=date(2021, 4, 4)) as cloud, requests.Session() as session:
+    with TconnectCloud(pump, clock, control_iq_since=date(2021, 4, 4)) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()
         assert client.timeline("04-02-2021", "04-03-2021").status_code == 404
@@ -345,7 +345,7 @@ def test_before_control_iq_there_is_no_such_page(pump: SimulatedPump) -> None:
 
 def test_the_export_is_of_two_days_at_most_and_fails_under_load(pump: SimulatedPump) -> None:
     clock = FakeClock(pump.all_uploaded_at)
-    with LegacyCloud(pump, clock, csv_fails_every=3) as cloud, requests.Session() as session:
+    with TconnectCloud(pump, clock, csv_fails_every=3) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         asked = [client.export("04-02-2021", "04-03-2021").status_code for _ in range(6)]
         assert asked == [200, 200, 500, 200, 200, 500]
@@ -361,7 +361,7 @@ def test_the_export_is_of_two_days_at_most_and_fails_under_load(pump: SimulatedP
     ],
 )
 def test_the_firewall_lets_one_order_of_the_parameters_through(
-    client: Client, cloud: LegacyCloud, params: tuple[tuple[str, str], ...]
+    client: Client, cloud: TconnectCloud, params: tuple[tuple[str, str], ...]
 ) -> None:
     path = f"tconnect/controliq/api/therapytimeline/users/{cloud.account.guid}"
     assert "Attack ID:" in client.get(path, *params).text
@@ -379,7 +379,7 @@ def test_nobody_elses_data(client: Client) -> None:
     assert client.get(f"basalsuspension/{other}/04-02-2021/04-03-2021/", ("callback", "cb")).status_code == 404
 
 
-def test_faults_are_those_of_the_other_cloud_and_requests_are_kept(client: Client, cloud: LegacyCloud) -> None:
+def test_faults_are_those_of_the_other_cloud_and_requests_are_kept(client: Client, cloud: TconnectCloud) -> None:
     cloud.fail(
         answered(503, path="therapytimeline/"),
         web_page_blocked(path="therapytimeline/"),

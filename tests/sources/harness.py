@@ -17,7 +17,7 @@ from tconnectsync.testing import ManualClock, plugin_context
 from tconnectsync.testing import source_contract as contract
 from tconnectsync_simulator.cloud.service import SimulatedService
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.cloud.tconnect import LegacyCloud
+from tconnectsync_simulator.cloud.tconnect import TconnectCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import utc
@@ -64,7 +64,7 @@ def _tandem(cloud: TandemCloud, context: Context, password: str) -> Source:
     return open_tandem(options, context, verify_signature=verdict)
 
 
-def _older(cloud: LegacyCloud, context: Context, password: str) -> Source:
+def _older(cloud: TconnectCloud, context: Context, password: str) -> Source:
     account = cloud.account
     options = TconnectOptions(
         email=account.email, password=Secret(password), pumps=(cloud.pump.plan.serial,), history_days=HISTORY_DAYS,
@@ -85,7 +85,7 @@ KINDS = (
     ),
     Kind(
         name="tconnect",
-        make_cloud=lambda clock: LegacyCloud(pump(), clock),
+        make_cloud=lambda clock: TconnectCloud(pump(), clock),
         open=_older,
         data="therapytimeline/users",
         login="phone_token",

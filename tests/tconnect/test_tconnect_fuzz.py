@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tconnectsync_nightscout.folds.basal import BasalFold
 from tconnectsync_tconnect.rows.csv_tables import BASAL, CsvRow
 from tconnectsync_tconnect.rows.entry import decode
-from tconnectsync_tconnect.rows.merge import LegacyResponses, OpenSpans, merge_responses
+from tconnectsync_tconnect.rows.merge import OpenSpans, WindowResponses, merge_responses
 from tconnectsync_tconnect.source_events import event_of
 from tests.tconnect.fake_services import PUMP, bolus, segment, site, timeline
 from tests.tconnect.sample_exports import documents_of
@@ -53,7 +53,7 @@ def test_junk_in_any_place_of_an_answer_is_kept_aside(data: st.DataObject) -> No
         target = target[key]
     target[path[-1]] = data.draw(JUNK)
     answer["therapy"].append(bolus(7100, "2021-04-01T18:00:00", 2.0))
-    found = merge_responses(LegacyResponses(first=date(2021, 4, 1), **answer), OpenSpans())
+    found = merge_responses(WindowResponses(first=date(2021, 4, 1), **answer), OpenSpans())
     assert [one.fact.body.delivered_u for one in found.facts if one.fact.name == "bolus:7100/completed"] == [2.0]
     for one in found.facts:
         json.dumps(one.raw, allow_nan=False, ensure_ascii=False).encode()
@@ -81,7 +81,7 @@ def test_at_every_minute_the_timeline_counts_where_it_tells_and_nothing_counts_t
         *(segment(wall(at), rate / 10, length * 60) for at, (length, rate) in told.items()),
         suspensions=[(wall(at), "manual") for at in stops],
     )
-    facts = merge_responses(LegacyResponses(first=START.date(), timeline=answer, csv=csv), OpenSpans()).facts
+    facts = merge_responses(WindowResponses(first=START.date(), timeline=answer, csv=csv), OpenSpans()).facts
     assert len({one.fact.name for one in facts}) == len(facts)
     events = [event_of(one, PUMP, datetime(2021, 4, 3, tzinfo=timezone.utc)) for one in facts]
     drawn: dict[int, float] = {}

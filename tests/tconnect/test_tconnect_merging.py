@@ -17,7 +17,7 @@ from tconnectsync_nightscout.folds.boluses import BolusFold
 from tconnectsync_nightscout.folds.modes import ModesFold
 from tconnectsync_tconnect.rows.csv_tables import read_rows
 from tconnectsync_tconnect.rows.entry import DECODER, decode
-from tconnectsync_tconnect.rows.merge import LegacyResponses, MergedResponses, OpenSpans, merge_responses
+from tconnectsync_tconnect.rows.merge import MergedResponses, OpenSpans, WindowResponses, merge_responses
 from tconnectsync_tconnect.source_events import event_of
 from tests.support.clocks import FakeClock
 from tests.tconnect.fake_services import GUID, PUMP, START, bolus, segment, site, timeline, x_of
@@ -40,7 +40,7 @@ DAY = date(2021, 4, 1)
 
 def together(rest: OpenSpans | None = None, **answers: Any) -> MergedResponses:
     csv = list(read_rows(io.BytesIO(answers.pop("csv", b""))))
-    return merge_responses(LegacyResponses(first=DAY, csv=csv, **answers), rest or OpenSpans())
+    return merge_responses(WindowResponses(first=DAY, csv=csv, **answers), rest or OpenSpans())
 
 
 def events(found: MergedResponses) -> list[Event]:
@@ -218,10 +218,10 @@ def test_a_sleep_that_reaches_to_the_newest_data_has_no_end_yet() -> None:
 def test_days_without_any_data_do_not_end_a_sleep() -> None:
     """Tomorrow is asked for, too: that it is empty says nothing about the night that has begun."""
     asleep = together(timeline=timeline(segment("2021-04-01T03:00", 1.0, 300), modes=[("2021-04-01T01:00", 1, 7200)]))
-    tomorrow = merge_responses(LegacyResponses(first=date(2021, 4, 2)), asleep.open_spans)
+    tomorrow = merge_responses(WindowResponses(first=date(2021, 4, 2)), asleep.open_spans)
     assert [event for event in events(tomorrow) if event.body.mode == "normal"] == []
     later = merge_responses(
-        LegacyResponses(first=date(2021, 4, 3), timeline=timeline(segment("2021-04-03T00:00", 1.0, 300))),
+        WindowResponses(first=date(2021, 4, 3), timeline=timeline(segment("2021-04-03T00:00", 1.0, 300))),
         tomorrow.open_spans,
     )
     ends = [event for event in events(later) if event.kind == "mode.changed" and event.body.mode == "normal"]

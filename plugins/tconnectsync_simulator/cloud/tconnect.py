@@ -2,7 +2,7 @@
 
 ::
 
-    with LegacyCloud(simulate(SimulationPlan()), clock) as cloud:
+    with TconnectCloud(simulate(SimulationPlan()), clock) as cloud:
         cloud.fail(web_page_blocked(path="TherapyEvents"))
         ...  # a client with cloud.endpoints
         cloud.count("timeline")
@@ -18,7 +18,7 @@ from tconnectsync_simulator.cloud import tconnect_responses as answers
 from tconnectsync_simulator.cloud.faults import NOT_FOUND, WEB_PAGE_BLOCKED
 from tconnectsync_simulator.cloud.server import CloudAnswer, CloudRequest, html_answer, json_answer
 from tconnectsync_simulator.cloud.service import HasNow, SimulatedService
-from tconnectsync_simulator.cloud.tconnect_login import OlderAccount, OlderLogin
+from tconnectsync_simulator.cloud.tconnect_login import OlderAccount, TconnectLogin
 from tconnectsync_simulator.cloud.tconnect_records import CONTROL_IQ, TconnectRecords, records_from_pump
 from tconnectsync_simulator.cloud.tconnect_responses import Days
 from tconnectsync_simulator.pump.plan import SimulationPlan
@@ -51,7 +51,7 @@ QUERIES = {
 DATA_WITH_TOKEN = frozenset({"upload", "features", "timeline", "events"})
 
 
-class LegacyCloud(SimulatedService):
+class TconnectCloud(SimulatedService):
     """A running server; close it, or use it as a context manager. Thread-safe.
 
     ``clock`` determines what was uploaded and when tokens expire. ``control_iq_since``: the first day of Control:IQ
@@ -73,7 +73,9 @@ class LegacyCloud(SimulatedService):
         self.account = account or OlderAccount()
         self.control_iq_since = control_iq_since
         self.csv_fails_every = csv_fails_every
-        self.login = OlderLogin(account=self.account, now=clock.now, token_life_s=token_life_s, gives_token=gives_token)
+        self.login = TconnectLogin(
+            account=self.account, now=clock.now, token_life_s=token_life_s, gives_token=gives_token
+        )
         self._uploads = sorted({record.uploaded_s for record in self.pump.log})
         self._book: tuple[int, TconnectRecords] = (0, TconnectRecords())
         self._exports = 0

@@ -33,7 +33,7 @@ class OlderAccount:
 
 
 @attrs.define(kw_only=True)
-class OlderLogin:
+class TconnectLogin:
     """Sessions and tokens. ``gives_token``: whether the website's login returns a token."""
 
     account: OlderAccount

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
-from tconnectsync_simulator.cloud.tconnect import LegacyCloud
 
 
 def config_text(
@@ -22,67 +21,27 @@ def config_text(
     poll_s: tuple[int, int] = (300, 1500),
     more: str = "",
     plugins_dir: Path | None = None,
+    source: str | None = None,
 ) -> str:
-    """Return the text of a ``config.toml``. ``more``: TOML tables to add at the end."""
+    """Return the text of a ``config.toml``. ``source``: a table to use instead of Tandem's; ``more``: tables to add."""
     account = SimulatedAccount() if account is None else account
-    source = f"""[sources.tandem]
+    tandem = f"""[sources.tandem]
 email = "{account.email}"
-password = {_quoted(account.password)}
+password = {quoted(account.password)}
 region = "{account.region}"
 history_days = {history_days}
 
 [sources.tandem.endpoints]
-{_places(endpoints)}
+{address_lines(endpoints)}
 """
     own = "" if plugins_dir is None else f'plugins_dir = "{plugins_dir}"\n'
-    return _whole(source, data_dir, zone, site_url, site_secret, poll_s, more, own)
-
-
-def older_config_text(
-    *,
-    data_dir: Path,
-    zone: str,
-    cloud: LegacyCloud,
-    site_url: str,
-    site_secret: str,
-    history_days: int = 30,
-    poll_s: tuple[int, int] = (300, 1500),
-    more: str = "",
-) -> str:
-    """The same with the older t:connect as the only source."""
-    account = cloud.account
-    source = f"""[sources.tconnect]
-enabled = true
-email = "{account.email}"
-password = {_quoted(account.password)}
-client_id = {_quoted(account.client_id)}
-client_secret = {_quoted(account.client_secret)}
-pumps = ["{cloud.pump.plan.serial}"]
-history_days = {history_days}
-
-[sources.tconnect.endpoints]
-{_places(cloud.endpoints)}
-"""
-    return _whole(source, data_dir, zone, site_url, site_secret, poll_s, more, "")
-
-
-def _whole(
-    source: str,
-    data_dir: Path,
-    zone: str,
-    site_url: str,
-    site_secret: str,
-    poll_s: tuple[int, int],
-    more: str,
-    own: str,
-) -> str:
     return f"""timezone = "{zone}"
 data_dir = "{data_dir}"
 {own}
-{source}
+{tandem if source is None else source}
 [nightscout]
 url = "{site_url}"
-api_secret = {_quoted(site_secret)}
+api_secret = {quoted(site_secret)}
 
 [daemon]
 poll_min = {poll_s[0]}
@@ -90,9 +49,11 @@ poll_max = {poll_s[1]}
 {more}"""
 
 
-def _places(endpoints: Mapping[str, str]) -> str:
+def address_lines(endpoints: Mapping[str, str]) -> str:
+    """The lines of a table of addresses."""
     return "\n".join(f'{name} = "{address}"' for name, address in endpoints.items())
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as TOML."""
     return json.dumps(text, ensure_ascii=False)

@@ -16,9 +16,9 @@ from tconnectsync_tconnect.api.token import TconnectToken
 from tconnectsync_tconnect.api.transport import (
     CHANGED_WAIT_S,
     LIMITS,
-    LegacyTokenExpired,
     NotFound,
     ServerFailed,
+    TconnectTokenExpired,
     TconnectTransport,
     body_of,
     read_json,
@@ -156,12 +156,12 @@ class TconnectApi:
         token = account.phone() if phone else account.token()
         try:
             return self._twice(url, what, params, token, phone)
-        except LegacyTokenExpired:
+        except TconnectTokenExpired:
             account.forget(token)
         token = account.phone() if phone else account.token()
         try:
             return self._twice(url, what, params, token, phone)
-        except LegacyTokenExpired:
+        except TconnectTokenExpired:
             raise unwanted_token() from None
 
     def _twice(self, url: str, what: str, params: list[tuple[str, str]], token: TconnectToken, phone: bool) -> bytes:
@@ -183,7 +183,7 @@ class TconnectApi:
                 yield None
                 self.transport.clock.sleep(wait_s)
                 continue
-            except (LegacyTokenExpired, NotFound):
+            except (TconnectTokenExpired, NotFound):
                 raise response_changed(what, "status 401 or 404") from None
             yield body
             return

@@ -14,9 +14,9 @@ import attrs
 from tconnectsync import CredentialsRefused, Secret
 from tconnectsync_tconnect.api.token import TconnectToken, token_of
 from tconnectsync_tconnect.api.transport import (
-    LegacyTokenExpired,
     NotFound,
     TconnectResponse,
+    TconnectTokenExpired,
     TconnectTransport,
     body_of,
     read_json,
@@ -138,7 +138,7 @@ def _page(answer: TconnectResponse, what: str) -> bytes:
     """Return the body of a step that must succeed."""
     try:
         return body_of(answer, what) if answer.status >= 400 else bytes(answer.body)
-    except (LegacyTokenExpired, NotFound):
+    except (TconnectTokenExpired, NotFound):
         raise response_changed(what, f"status {answer.status}") from None
 
 

@@ -41,7 +41,7 @@ class RateLimited(Retryable):
     """Blocked by the firewall, or status 429: no more requests for now."""
 
 
-class LegacyTokenExpired(Exception):
+class TconnectTokenExpired(Exception):
     """Status 401: the server refuses the token."""
 
 
@@ -97,13 +97,13 @@ def _blocked(what: str) -> RateLimited:
 def body_of(answer: TconnectResponse, what: str) -> bytes:
     """Return the body of a response with status 200.
 
-    Errors: LegacyTokenExpired, NotFound, and those of other statuses.
+    Errors: TconnectTokenExpired, NotFound, and those of other statuses.
     """
     status = answer.status
     if status == 200:
         return bytes(answer.body)
     if status == 401:
-        raise LegacyTokenExpired
+        raise TconnectTokenExpired
     if status == 404:
         raise NotFound
     if status == 403:

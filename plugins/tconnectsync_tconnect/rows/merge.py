@@ -31,7 +31,7 @@ _SAME_S = 60
 
 
 @attrs.frozen(kw_only=True)
-class LegacyResponses:
+class WindowResponses:
     """The responses for the days from ``first`` on; ``csv`` and ``sites`` are empty if they were not requested."""
 
     first: date
@@ -69,7 +69,7 @@ class MergedResponses:
         return is_changed(self.unreadable, len(self.facts) - self.bad)
 
 
-def merge_responses(answers: LegacyResponses, rest: OpenSpans) -> MergedResponses:
+def merge_responses(answers: WindowResponses, rest: OpenSpans) -> MergedResponses:
     """Merge the responses."""
     bad = _BadRows(answers.first)
     segments = _segments(answers.timeline, bad)

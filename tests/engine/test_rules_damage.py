@@ -35,8 +35,9 @@ class NewsOnlySource(FakePumpSource):
     def poll(self, history: History) -> Iterator[Batch]:
         first, *_ = super().poll(history)
         yield first
-        yield Batch(events=self.between(self.told, self.clock.now()))
-        self.told = self.clock.now()
+        now = self.clock.now().replace(second=0, microsecond=0)
+        yield Batch(events=self.between(self.told, now))
+        self.told = now
 
     def backfill(self, history: History, first: date, last: date) -> Iterator[Batch]:
         self.asked.append((first, last))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -342,11 +343,17 @@ def test_a_request_that_trickles_in_is_dropped(served: Served, monkeypatch: pyte
 
 def test_a_connection_may_stay_open_between_requests(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LimitedChannel, "request_s", 0.1)
-    with connected(served) as line:
-        for _ in range(2):
-            line.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert b"200 OK" in line.recv(1 << 16)
+    line = http.client.HTTPConnection(served.url.removeprefix("http://"), timeout=10)
+    with contextlib.closing(line):
+        for number in range(2):
+            line.request("GET", "/healthz")
+            with line.getresponse() as answer:
+                assert answer.status == 200
+                answer.read()
+            if number == 0:
+                first = line.sock
             threading.Event().wait(0.2)
+        assert line.sock is first
 
 
 def test_many_connections_without_a_request_keep_nobody_out(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,12 @@ import pytest
 import requests
 
 from tconnectsync_simulator.cloud.faults import CloudFault, answered, web_page_blocked
-from tconnectsync_simulator.cloud.tconnect import TconnectCloud
-from tconnectsync_simulator.cloud.tconnect_records import SuspensionRow, TconnectRecords
-from tconnectsync_simulator.cloud.tconnect_responses import suspensions
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tests.support.clocks import FakeClock
+from tests.support.simulated_tconnect.cloud import TconnectCloud
+from tests.support.simulated_tconnect.records import SuspensionRow, TconnectRecords
+from tests.support.simulated_tconnect.responses import suspensions
 
 ZONE = ZoneInfo("America/New_York")
 LOGIN = "login.aspx?ReturnUrl=%2f"

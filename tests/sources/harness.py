@@ -17,7 +17,6 @@ from tconnectsync.testing import ManualClock, plugin_context
 from tconnectsync.testing import source_contract as contract
 from tconnectsync_simulator.cloud.service import SimulatedService
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.cloud.tconnect import TconnectCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import utc
@@ -28,6 +27,7 @@ from tconnectsync_tandem.source import open_source as open_tandem
 from tconnectsync_tconnect.options import TconnectEndpointOptions as OlderEndpoints
 from tconnectsync_tconnect.options import TconnectOptions
 from tconnectsync_tconnect.source import open_source as open_older
+from tests.support.simulated_tconnect.cloud import TconnectCloud
 
 ZONE = "America/New_York"
 HISTORY_DAYS = 4

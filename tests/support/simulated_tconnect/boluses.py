@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from tconnectsync_simulator.cloud.tconnect_records import BolusRecords
+from tests.support.simulated_tconnect.records import BolusRecords
 
 NO_TIME = "0001-01-01T00:00:00"
 EXTENDED_OPTIONS = frozenset({1, 5})

@@ -14,8 +14,8 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
-from tconnectsync_simulator.cloud.tconnect_boluses import BOLUS_COLUMNS, bolus_event, bolus_row
-from tconnectsync_simulator.cloud.tconnect_records import (
+from tests.support.simulated_tconnect.boluses import BOLUS_COLUMNS, bolus_event, bolus_row
+from tests.support.simulated_tconnect.records import (
     ALGORITHM,
     CONTROL_IQ,
     PREVIOUS,

@@ -14,15 +14,15 @@ import re
 from bisect import bisect_right
 from datetime import date, datetime
 
-from tconnectsync_simulator.cloud import tconnect_responses as answers
 from tconnectsync_simulator.cloud.faults import NOT_FOUND, WEB_PAGE_BLOCKED
 from tconnectsync_simulator.cloud.server import CloudAnswer, CloudRequest, html_answer, json_answer
 from tconnectsync_simulator.cloud.service import HasNow, SimulatedService
-from tconnectsync_simulator.cloud.tconnect_login import OlderAccount, TconnectLogin
-from tconnectsync_simulator.cloud.tconnect_records import CONTROL_IQ, TconnectRecords, records_from_pump
-from tconnectsync_simulator.cloud.tconnect_responses import Days
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tests.support.simulated_tconnect import responses as answers
+from tests.support.simulated_tconnect.login import OlderAccount, TconnectLogin
+from tests.support.simulated_tconnect.records import CONTROL_IQ, TconnectRecords, records_from_pump
+from tests.support.simulated_tconnect.responses import Days
 
 CONTROL_IQ_BEGAN = date(2020, 2, 1)
 MOST_CSV_DAYS = 2

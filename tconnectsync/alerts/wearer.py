@@ -60,7 +60,7 @@ def wearer_reports(
         *_alarms(reading.alarms, fresh, options.pump_alarms, now, zone),
         *_low("reservoir", reading.reservoir_u, options.low_reservoir_u, fresh, now, zone),
         *_low("battery", reading.battery_percent, options.low_battery_percent, fresh, now, zone),
-        *_site(reading.site_at, options.site_older_than_days, fresh, now),
+        *_site(reading.site_at, options.site_older_than_days, fresh, now, zone),
     ]
     return fresh, reports
 
@@ -101,7 +101,9 @@ def _low(
         yield _report(f"Low {what}: {amount} at {when_words(value.at, now, zone)}")
 
 
-def _site(site_at: datetime | None, days: float | None, seen: dict[str, str], now: datetime) -> Iterator[Report]:
+def _site(
+    site_at: datetime | None, days: float | None, seen: dict[str, str], now: datetime, zone: tzinfo
+) -> Iterator[Report]:
     if (
         site_at is None
         or days is None
@@ -110,7 +112,7 @@ def _site(site_at: datetime | None, days: float | None, seen: dict[str, str], no
     ):
         return
     seen["site"] = site_at.isoformat()
-    yield _report(f"The infusion site is {(now - site_at) / timedelta(days=1):.1f} days old")
+    yield _report(f"The infusion site is old: changed {when_words(site_at, now, zone)}")
 
 
 def _age(text: str, now: datetime) -> timedelta:

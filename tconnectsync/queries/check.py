@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import attrs
 
@@ -121,7 +123,17 @@ def _check_clock(config: Config, clock: Clock) -> Iterator[CheckResult]:
 
 
 def zones_of_pump_clock(config: Config, plugins: Plugins, *, clock: Clock) -> tuple[str, ...]:
-    """Ask the sources for an upload; return the zones that fit the pump's clock, none if that cannot be known."""
+    """Ask the sources for an upload; return the zones that fit the pump's clock, none if that cannot be known.
+
+    The configuration is not valid yet: where there is no data folder, none is left.
+    """
+    with contextlib.ExitStack() as stack:
+        if not config.data_dir.is_dir():
+            config = attrs.evolve(config, data_dir=Path(stack.enter_context(TemporaryDirectory())))
+        return _zones_of_pump_clock(config, plugins, clock)
+
+
+def _zones_of_pump_clock(config: Config, plugins: Plugins, clock: Clock) -> tuple[str, ...]:
     try:
         make_data_dir(config)
     except ConfigError:

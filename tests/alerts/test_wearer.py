@@ -89,7 +89,9 @@ def test_a_low_value_is_told_once_until_it_was_high_again(key: str, limit: float
 def test_an_old_site_is_told_once() -> None:
     told, site = Told(), NOW - 3.2 * DAY
     assert told.at(NOW - DAY, site_at=site) == []
-    assert told.at(NOW, site_at=site) == ["The infusion site is 3.2 days old"]
+    [title] = told.at(NOW, site_at=site)
+    assert "site is old" in title
+    assert "3 d" in title
     assert told.at(NOW + DAY, site_at=site) == []
     assert len(told.at(NOW + 4 * DAY, site_at=NOW + HOUR)) == 1
 

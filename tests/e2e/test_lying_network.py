@@ -69,7 +69,7 @@ CLOUD = {
     "403": Told(state="backing_off", status=3, words="firewall"),
     "404": Told(state="changed", status=3, words="status 404"),
     "408": Told(state="backing_off", status=3, words="status 408"),
-    "413": Told(state="backing_off", status=3, words="status 413"),
+    "413": Told(state="changed", status=3, words="status 413"),  # of a window the half is asked for first
     "429": Told(state="backing_off", status=3, words="asks to wait"),
     **{code: Told(state="backing_off", status=3, words=f"status {code}") for code in ("500", "502", "503", "504")},
     "reordered": quiet(),

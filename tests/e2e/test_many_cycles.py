@@ -171,5 +171,5 @@ def test_new_sequence_group(tmp_path: Path) -> None:
 
 def test_one_owner_of_data_folder(tmp_path: Path) -> None:
     """One process at a time owns the data folder."""
-    with FolderLock(tmp_path), pytest.raises(Exception, match="two at once"):
+    with FolderLock(tmp_path), pytest.raises(Exception, match="at once would corrupt"):
         FolderLock(tmp_path)

@@ -44,11 +44,11 @@ def test_large_blocks_returned(told: bool) -> None:
     """
     script = f"""
 from pathlib import Path
-from tconnectsync.runtime.allocator import give_back_large_blocks
+from tconnectsync.runtime.memory_limit import release_large_blocks
 def resident_mb():
     return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
 if {told}:
-    give_back_large_blocks()
+    release_large_blocks()
 bytes(24 << 20)
 before_mb = resident_mb()
 answers = [(bytearray(b"x") * (8 << 20), bytearray(b"y") * 9000) for _ in range(2)]

@@ -9,10 +9,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.root import run
+from tconnectsync.cli.setup import conversation
+from tconnectsync.cli.setup.places import service_places
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
@@ -53,7 +56,9 @@ def for_the_service(path: Path, credentials: Path, secrets: Iterable[str]) -> No
     assert config.notes == ()
 
 
-def test_migrating_document_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_migrating_document_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every command of the document works, in its order."""
     clock = FakeClock(BEGIN + 3 * DAY)
     with TandemCloud([simulate(plan_of(71, days=4))], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
@@ -72,6 +77,8 @@ def test_migrating_document_commands(tmp_path: Path, capsys: pytest.CaptureFixtu
             for path in (credentials / f"tconnectsync.{name}", credentials / name):
                 path.write_text(secret)
         system_file = tmp_path / "etc" / "config.toml"
+        here = attrs.evolve(service_places(system_file), secrets_folder=credentials, data_dir=tmp_path / "data")
+        monkeypatch.setattr(conversation, "service_places", lambda _: here)
         there = {
             "/path/of/the/old/.env": old, "/etc/tconnectsync/config.toml": system_file,
             "/var/lib/tconnectsync": tmp_path / "data", "/etc/credstore": credentials,
@@ -80,7 +87,7 @@ def test_migrating_document_commands(tmp_path: Path, capsys: pytest.CaptureFixtu
         def typed(home: str, *words: str) -> tuple[int, str]:
             environ = {"HOME": str(tmp_path / home), "no_proxy": "127.0.0.1"}
             glucose = ["--set=sinks.nightscout-cgm.enabled=true"] if home == "home" else []
-            added = [*places, *glucose] if words[0] == "init" else []
+            added = [*places, *glucose] if words[0] in ("init", "setup") else []
             file = system_file if home == "home" else tmp_path / "none"
             invocation = CliContext(environ=environ, clock=clock, system_file=file, plugins=load_plugins())
             status = run([*words, *added], invocation)
@@ -108,7 +115,8 @@ def test_migrating_document_commands(tmp_path: Path, capsys: pytest.CaptureFixtu
                 assert all("identifier" not in doc for doc in site.documents("treatments"))
             typed_before.add(" ".join(words))
         for_the_service(system_file, credentials, secrets.values())
-        assert typed_before >= {"check", "sync", f"adopt {TREATMENTS}", f"verify {TREATMENTS}"}
+        assert any(line.startswith("setup ") for line in typed_before)
+        assert typed_before >= {"sync", f"adopt {TREATMENTS}", f"verify {TREATMENTS}"}
         assert by_identity([doc for doc in site.documents("treatments") if "identifier" in doc]) == before
         assert [doc for doc in site.documents("treatments") if doc.get("enteredBy") == "Pump (tconnectsync)"] == []
 

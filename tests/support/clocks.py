@@ -4,7 +4,7 @@
 |---|---|
 | :class:`FakeClock` | a simulated time: it moves a little at each reading, and far when somebody sleeps or advances it |
 | :class:`FrozenClock` | one time for good, where nothing may wait |
-| :class:`ShiftedClock` | the computer's own time, moved by a fixed span |
+| :class:`ShiftedClock` | the computer's own time, moved by a span |
 
 A clock that stands still between two readings hides bugs: a deadline that was set from one reading and is compared with another
 looks due at once.
@@ -73,7 +73,7 @@ class FrozenClock:
         raise AssertionError(f"nothing waits here, but something did, for {seconds} s")
 
 
-@attrs.frozen
+@attrs.define
 class ShiftedClock:
     """The computer's time plus ``ahead``: for a simulated cloud beside a real daemon whose own clock is right."""
 

@@ -73,10 +73,12 @@ def at_terminal(command: Sequence[str], *, environment: Mapping[str, str] | None
     """Run a command at a terminal of its own; kill it at the end if it still runs."""
     ours, theirs = pty.openpty()
     try:
-        # a session with this terminal, so that Ctrl+C reaches the program
+        # A session with this terminal as its controlling one, so that Ctrl+C reaches the program. A shell's background job
+        # ignores SIGINT, and so would this program if the tests are one.
         process = subprocess.Popen(
-            ["setsid", "--ctty", *command], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
-        )
+            ["setsid", "--ctty", "env", "--default-signal=INT", *command],
+            stdin=theirs, stdout=theirs, stderr=theirs, env=environment,
+        )  # fmt: skip
     finally:
         os.close(theirs)
     try:

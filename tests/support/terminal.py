@@ -42,8 +42,16 @@ class Typist:
         os.write(self.descriptor, f"{text}\n".encode())
 
     def interrupt(self) -> None:
-        """Press Ctrl+C."""
-        os.write(self.descriptor, b"\x03")
+        """Press Ctrl+C; again each second, as a person does if nothing happens: just before it reads, Python does not notice it."""
+        for _ in range(20):
+            time.sleep(0.2)
+            if self.process.poll() is not None:
+                return
+            with contextlib.suppress(OSError):
+                os.write(self.descriptor, b"\x03")
+            end = time.monotonic() + 1.0
+            while self.process.poll() is None and time.monotonic() < end:
+                self._read(0.1)
 
     def wait(self, *, within_s: float = 60.0) -> int:
         """Read until the program ends; return its exit status. Errors: NotShown."""

@@ -91,7 +91,7 @@ class HeartbeatOptions:
         help="address of a check at Healthchecks.io, Uptime Kuma or another monitor",
     )
     kind: Literal["healthchecks", "uptime-kuma", "plain"] | None = option(
-        None, help="how the monitor is told of a failure; guessed from the address"
+        None, help="how a failure is reported to the monitor; guessed from the address"
     )
 
 

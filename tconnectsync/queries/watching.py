@@ -12,7 +12,7 @@ from tconnectsync.plugin.receiver import CheckResult
 if TYPE_CHECKING:
     from tconnectsync.alerts.watch import WatchThread
 
-NOT_ALERTED = "Nobody is told when data stop. See docs/user/alerts.md."
+NOT_ALERTED = "Nobody is notified when data stop. To change that, see docs/user/alerts.md."
 
 
 def start_watch(config: Config, *, clock: Clock, redact: Callable[[str], str], after_crash: bool) -> WatchThread | None:

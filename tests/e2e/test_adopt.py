@@ -396,7 +396,7 @@ def older_note(at: datetime) -> dict[str, Any]:
 def test_adopt_leftovers_block_nothing(tmp_path: Path) -> None:
     """Documents that adopt left block nothing after a silence or a wiped disk.
 
-    It tells of nothing that is delivered from here, and stands where ours stand: the user has seen it.
+    It describes nothing that we deliver, and lies between our documents: the user has seen it.
     """
     gone = BEGIN + 4 * DAY
     pump = simulate(plan_of(74, outages=((gone + timedelta(minutes=20), gone + timedelta(hours=30)),)))

@@ -134,7 +134,7 @@ def flip(data_dir: Path, kind: str, number: int) -> str:
 def test_corruption_and_repair(tmp_path: Path) -> None:
     """Corruption stops what needs the corrupt part, and a repair brings everything back.
 
-    A rate's record is harmed, and everything must be folded anew: the worst moment for it.
+    A rate's record is corrupt, and everything must be folded again: the worst moment for it.
     """
     pump = simulate(plan_of(41))
     with house(tmp_path, pump, now=BEGIN + 6 * DAY) as home:

@@ -78,7 +78,7 @@ def test_resume_covers_present_rewrites_only(told: EngineHarness, command: str) 
 def test_brake_released_when_rewrites_vanish(told: EngineHarness) -> None:
     """The brake is released when nothing would be rewritten any more.
 
-    An update that was taken back before anybody agreed to it.
+    An update that was reverted before anybody agreed to it.
     """
     reworded(told)
     assert told.ask("sync").status == 6

@@ -227,7 +227,7 @@ def test_socket_in_deep_folder(tmp_path: Path) -> None:
 
 
 def test_systemd_notifications(tmp_path: Path) -> None:
-    """systemd is told readiness, status and that the daemon is alive."""
+    """The daemon reports to systemd that it is ready, its status, and that it is alive."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(5)

@@ -1,4 +1,4 @@
-"""The index and the outbox are made anew when their files turn out to be harmed, whatever page it is; nothing else is."""
+"""The index and the outbox are rebuilt if any page of their files is corrupt. Nothing else is rebuilt."""
 
 from __future__ import annotations
 

@@ -329,7 +329,7 @@ def test_refused_secret_for_days(
 ) -> None:
     """A receiver that refuses the secret for days is tried now and then, and delivery resumes without a command.
 
-    After two refusals: an hour, then every six; each is told, also over restarts.
+    After two refusals: an hour, then every six; each is reported, also after a restart.
     """
     receiver = refuse_secret(harness, 5)
     end = harness.clock.now() + timedelta(hours=21)

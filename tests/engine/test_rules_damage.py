@@ -1,4 +1,4 @@
-"""A harmed log: what needs the harm stops, the rest goes on, and after a repair everything is there again by itself."""
+"""A corrupt log: sinks that need the corrupt part stop, the others continue, and a repair brings everything back."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class CarbsFold:
 
 
 @pytest.fixture
-def harmed(tmp_path: Path) -> Iterator[EngineHarness]:
+def corrupt_harness(tmp_path: Path) -> Iterator[EngineHarness]:
     """Four days are delivered; then a byte of the second day's basal flips in a sealed segment."""
     harness = EngineHarness(tmp_path, folds={"stretches": StretchFold(), "carbs": CarbsFold()}, segment_bytes=40_000)
     harness.pump = NewsOnlySource(harness.clock)
@@ -131,82 +131,82 @@ def forget_outbox(harness: EngineHarness) -> None:
     harness.open()
 
 
-def test_corrupt_part_not_needed(harmed: EngineHarness) -> None:
+def test_corrupt_part_not_needed(corrupt_harness: EngineHarness) -> None:
     """New data continues while nothing needs the corrupt part."""
-    harmed.clock.sleep(3600)
-    assert harmed.ask("sync").status == 0
-    assert harmed.starts()[-1] == BEGIN + timedelta(days=DAYS + 1)
+    corrupt_harness.clock.sleep(3600)
+    assert corrupt_harness.ask("sync").status == 0
+    assert corrupt_harness.starts()[-1] == BEGIN + timedelta(days=DAYS + 1)
 
 
-def test_corrupt_part_stops_its_fold(harmed: EngineHarness) -> None:
+def test_corrupt_part_stops_its_fold(corrupt_harness: EngineHarness) -> None:
     """Corruption stops the fold that needs the corrupt part and nothing else.
 
     With the outbox gone everything is folded again: basal cannot, carbs can, and the site keeps what it has.
     """
-    there = dict(harmed.receiver.there)
+    there = dict(corrupt_harness.receiver.there)
     carbs = [known for known in there.values() if "carbs" in known.content]
     for known in carbs[:2]:
-        del harmed.receiver.there[known.id]
-    forget_outbox(harmed)
-    result = harmed.ask("sync")
+        del corrupt_harness.receiver.there[known.id]
+    forget_outbox(corrupt_harness)
+    result = corrupt_harness.ask("sync")
     assert result.status == 7
     assert "tconnectsync log repair" in " ".join(result.lines)
-    assert harmed.receiver.there == there, "carbs came back, and no basal was taken from the site"
-    assert harmed.runner.health.state == "damaged"
-    found = read_status(harmed)
+    assert corrupt_harness.receiver.there == there, "carbs came back, and no basal was taken from the site"
+    assert corrupt_harness.runner.health.state == "damaged"
+    found = read_status(corrupt_harness)
     assert found["sinks"]["shelf"]["state"] == "damaged"
     assert "log check" in found["sinks"]["shelf"]["remedy"]
 
 
-def test_background_check_reports(harmed: EngineHarness) -> None:
+def test_background_check_reports(corrupt_harness: EngineHarness) -> None:
     """The background check reports corruption before anything needs it."""
     for _ in range(50):
-        harmed.engine.run_once(polling=False)
-        harmed.clock.sleep(600)
-    assert "line" in str(read_status(harmed)["log"]["damaged"])
+        corrupt_harness.engine.run_once(polling=False)
+        corrupt_harness.clock.sleep(600)
+    assert "line" in str(read_status(corrupt_harness)["log"]["damaged"])
 
 
-def test_repair_fetches_gap_again(harmed: EngineHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_repair_fetches_gap_again(corrupt_harness: EngineHarness, caplog: pytest.LogCaptureFixture) -> None:
     """The gap of a repair is fetched again without a command, and nothing is withdrawn meanwhile."""
-    there = dict(harmed.receiver.there)
-    pump = harmed.pump
+    there = dict(corrupt_harness.receiver.there)
+    pump = corrupt_harness.pump
     assert isinstance(pump, NewsOnlySource)
-    forget_outbox(harmed)
-    assert harmed.ask("sync").status == 7
-    repaired(harmed)
+    forget_outbox(corrupt_harness)
+    assert corrupt_harness.ask("sync").status == 7
+    repaired(corrupt_harness)
     pump.backfill_trouble = Retryable("the cloud is down")
-    assert harmed.ask("sync").status == 3
-    assert there.keys() <= harmed.receiver.there.keys(), "what the gap may have told is not taken back"
-    harmed.reopen()
+    assert corrupt_harness.ask("sync").status == 3
+    assert there.keys() <= corrupt_harness.receiver.there.keys(), "what the gap may have told is not taken back"
+    corrupt_harness.reopen()
     pump.backfill_trouble = None
     pump.asked.clear()
-    harmed.clock.sleep(120)
+    corrupt_harness.clock.sleep(120)
     with caplog.at_level(logging.INFO):
-        assert harmed.ask("sync").status == 0
+        assert corrupt_harness.ask("sync").status == 0
     assert pump.asked == [(date(2026, 6, 1), date(2026, 6, 4))], "two days around it, not before the edge of history"
     assert "gap_fetched_again source=pump first=2026-06-01 last=2026-06-04" in caplog.text
-    assert {name: known for name, known in harmed.receiver.there.items() if name in there} == there
-    assert harmed.runner.health.state == "ok"
-    harmed.reopen()
-    assert harmed.ask("sync").status == 0
+    assert {name: known for name, known in corrupt_harness.receiver.there.items() if name in there} == there
+    assert corrupt_harness.runner.health.state == "ok"
+    corrupt_harness.reopen()
+    assert corrupt_harness.ask("sync").status == 0
     assert len(pump.asked) == 1, "once"
 
 
-def test_repair_needs_no_poll(harmed: EngineHarness) -> None:
+def test_repair_needs_no_poll(corrupt_harness: EngineHarness) -> None:
     """The daemon does not wait for the next poll to fetch the gap."""
-    repaired(harmed)
-    harmed.engine.run_once()
-    assert harmed.engine.pollers["pump"].running
+    repaired(corrupt_harness)
+    corrupt_harness.engine.run_once()
+    assert corrupt_harness.engine.pollers["pump"].running
 
 
-def test_repaired_sink_is_well(harmed: EngineHarness) -> None:
+def test_repaired_sink_is_well(corrupt_harness: EngineHarness) -> None:
     """A sink is well again after a repair."""
-    forget_outbox(harmed)
-    assert harmed.ask("sync").status == 7
-    repaired(harmed)
-    harmed.ask("sync")
-    assert harmed.runner.health.state == "ok"
-    assert harmed.ask("sync").status == 0
+    forget_outbox(corrupt_harness)
+    assert corrupt_harness.ask("sync").status == 7
+    repaired(corrupt_harness)
+    corrupt_harness.ask("sync")
+    assert corrupt_harness.runner.health.state == "ok"
+    assert corrupt_harness.ask("sync").status == 0
 
 
 def test_long_gap_in_parts(tmp_path: Path) -> None:
@@ -294,20 +294,26 @@ def test_fold_raises_on_one_event(tmp_path: Path) -> None:
     harness.engine.close()
 
 
-def test_other_sink_continues(harmed: EngineHarness) -> None:
+def test_other_sink_continues(corrupt_harness: EngineHarness) -> None:
     """Another sink continues beside one that is stopped by corruption.
 
     One log, two shelves: the harm shows in the one that folds everything anew.
     """
-    other = EngineHarness(harmed.folder / "unused")
+    other = EngineHarness(corrupt_harness.folder / "unused")
     other.engine.close()
-    harmed.engine.close()
+    corrupt_harness.engine.close()
     receiver = FakeReceiver(address="shelf://one", batch_size=100)
-    fresh = EngineHarness(harmed.folder, clock=harmed.clock, receiver=receiver, fingerprint="2", folds=harmed.folds)
+    fresh = EngineHarness(
+        corrupt_harness.folder,
+        clock=corrupt_harness.clock,
+        receiver=receiver,
+        fingerprint="2",
+        folds=corrupt_harness.folds,
+    )
     assert fresh.ask("sync").status == 7
     fresh.reopen(fingerprint="1")
     fresh.engine.close()
-    harmed.open()
+    corrupt_harness.open()
 
 
 def test_corrupt_upload_record(tmp_path: Path) -> None:

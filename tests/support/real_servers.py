@@ -259,6 +259,8 @@ def running_nightscout(programs: Programs, folder: Path) -> Iterator[Site]:
     with contextlib.ExitStack() as stack:
         session = stack.enter_context(requests.Session())
         session.trust_env = False
+        # Node closes a connection that was idle for five seconds; a request sent at that moment would be reset.
+        session.headers["Connection"] = "close"
         stack.callback(mongod.stop)
         mongod.start()
         nightscout = Server(

@@ -176,7 +176,7 @@ def test_repair_fetches_gap_again(corrupt_harness: EngineHarness, caplog: pytest
     repaired(corrupt_harness)
     pump.backfill_trouble = Retryable("the cloud is down")
     assert corrupt_harness.ask("sync").status == 3
-    assert there.keys() <= corrupt_harness.receiver.there.keys(), "what the gap may have told is not taken back"
+    assert there.keys() <= corrupt_harness.receiver.there.keys(), "nothing in the gap is withdrawn"
     corrupt_harness.reopen()
     pump.backfill_trouble = None
     pump.asked.clear()
@@ -297,7 +297,7 @@ def test_fold_raises_on_one_event(tmp_path: Path) -> None:
 def test_other_sink_continues(corrupt_harness: EngineHarness) -> None:
     """Another sink continues beside one that is stopped by corruption.
 
-    One log, two shelves: the harm shows in the one that folds everything anew.
+    One log, two shelves: only the one that folds everything again needs the corrupt part.
     """
     other = EngineHarness(corrupt_harness.folder / "unused")
     other.engine.close()
@@ -349,11 +349,11 @@ def test_replay_without_timeline(harness: EngineHarness, monkeypatch: pytest.Mon
         )  # the process died here: all is marked, nothing folded
     harness.reopen()
 
-    def harmed(*_: object) -> None:
-        raise LogCorrupt("harmed", path="x", line=1)
+    def corrupt(*_: object) -> None:
+        raise LogCorrupt("corrupt", path="x", line=1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(harness.engine.timelines), "resolve", harmed)
+        patch.setattr(type(harness.engine.timelines), "resolve", corrupt)
         assert harness.ask("replay", sink="shelf").status == 7
     harness.reopen()
     assert harness.ask("sync").status == 0

@@ -31,7 +31,7 @@ def test(invocation: CliContext) -> int:
     config = invocation.config()
     if not config.alerts.urls and config.heartbeat.url is None:
         raise RequestRefused(
-            "No notifications are configured, so nobody will notice when data stop.",
+            "No notifications are configured, so nobody is notified when data stop.",
             remedy="Add `urls` under [alerts] or `url` under [heartbeat] to the configuration; docs/user/alerts.md shows how.",
         )
     from tconnectsync.alerts.sending import AppriseSender, SendResult, service_of

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, jsonify, request
 
 from tconnectsync import CheckResult
+from tconnectsync_web.blueprint import page_blueprint
 from tconnectsync_web.metrics import metrics_text
+from tconnectsync_web.pages.reader import PageReader
 from tconnectsync_web.secret_gate import SecretGate, client_of
 from tconnectsync_web.sync_cycles import Cycles
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
-    View = Callable[[], ResponseReturnValue]
+    View = Callable[..., ResponseReturnValue]
 
 _PLAIN = ("state", "since", "last_fetch", "last_delivered", "next_poll", "pending", "dead", "behind")
 """Status fields without personal data. Messages are left out, since they may contain serial numbers."""
@@ -35,8 +37,9 @@ def web_app(
     cycles: Cycles,
     read_status: Callable[[], Mapping[str, Any]],
     read_findings: Callable[[], Sequence[CheckResult]],
+    reader: PageReader | None = None,
 ) -> Flask:
-    """Return the application. The callables run in the server's threads, which must be more than ``MOST_AT_WORK``."""
+    """Return the application; with a ``reader`` it has pages for people. The callables run in the server's threads, which must be more than ``MOST_AT_WORK``."""
     app = Flask("tconnectsync_web", static_folder=None)
     limited = _limiter(threading.BoundedSemaphore(MOST_AT_WORK))
 
@@ -75,7 +78,10 @@ def web_app(
     app.before_request(lambda: _admit(gate))
     app.after_request(_forbid_caching)
     app.add_url_rule("/healthz", view_func=healthz)
-    app.add_url_rule("/", view_func=limited(index))
+    if reader is None:
+        app.add_url_rule("/", view_func=limited(index))
+    else:
+        app.register_blueprint(page_blueprint(reader, sync=cycles.start, for_scripts=index, limited=limited))
     app.add_url_rule("/metrics", view_func=limited(metrics))
     app.add_url_rule("/run", view_func=run, methods=["GET", "POST"])
     app.add_url_rule("/update", view_func=limited(update), methods=["GET", "POST"])
@@ -88,11 +94,11 @@ def _limiter(slots: threading.Semaphore) -> Callable[[View], View]:
 
     def limited(view: View) -> View:
         @functools.wraps(view)
-        def run_if_free() -> ResponseReturnValue:
+        def run_if_free(**values: Any) -> ResponseReturnValue:
             if not slots.acquire(blocking=False):
                 return _retry_later("too many requests at a time; try again", 503, BUSY_S)
             try:
-                return view()
+                return view(**values)
             finally:
                 slots.release()
 

@@ -1,0 +1,146 @@
+"""The pages as a Flask blueprint. Who may see them is decided by the application's ``before_request``, not here.
+
+Other pages of the plugin extend ``base.html`` and join :data:`NAVIGATION`; a page that is not registered has no link.
+``page.static`` has no personal data and must be readable without a secret, or a login form has no style.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from flask import Blueprint, Response, current_app, g, redirect, render_template, request, url_for
+from flask.blueprints import BlueprintSetupState
+from flask.typing import ResponseReturnValue
+
+from tconnectsync_web.languages import Languages, Texts
+from tconnectsync_web.pages.reader import PageReader
+
+NAME = "page"
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+NAVIGATION = (
+    ("page.overview", "Overview"),
+    ("page.day", "Days"),
+    ("page.report", "Report"),
+    ("log", "Log"),
+    ("problems", "Problems"),
+)
+"""Endpoint and English title, in the order of the menu."""
+LIVE_ENDPOINT = "live"
+"""The endpoint of the server-sent events, if the application has one. Any message makes the page fetch itself again."""
+
+View = Callable[..., ResponseReturnValue]
+
+
+def page_blueprint(
+    reader: PageReader,
+    *,
+    sync: Callable[[], object] | None = None,
+    for_scripts: Callable[[], ResponseReturnValue] | None = None,
+    limited: Callable[[View], View] = lambda view: view,
+) -> Blueprint:
+    """Return the pages of one person.
+
+    ``sync`` starts a cycle and returns at once; None: there is no button. ``for_scripts`` answers ``/`` if a script asks
+    instead of a browser. ``limited`` wraps each view that reads the log.
+    """
+    pages = Blueprint(NAME, __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+    languages, form_token = Languages(), secrets.token_urlsafe(24)
+
+    def overview() -> ResponseReturnValue:
+        if for_scripts is not None and not wants_html():
+            return for_scripts()
+        return render_template("overview.html")
+
+    def start_sync() -> ResponseReturnValue:
+        if not hmac.compare_digest(request.form.get("token", ""), form_token):
+            return render_template("stale_form.html"), 403
+        if sync is not None:
+            sync()
+        return redirect(link(f"{NAME}.overview"), 303)
+
+    pages.add_url_rule("/", "overview", limited(overview))
+    if sync is not None:
+        pages.add_url_rule("/sync", "sync", start_sync, methods=["POST"])
+    pages.after_app_request(_secure)
+    pages.before_app_request(lambda: _choose_language(languages))
+    pages.record_once(_set_up)
+    pages.app_context_processor(
+        lambda: {
+            "navigation": _navigation(),
+            "form_token": form_token,
+            "languages": languages.names,
+            "now": reader.now(),
+        }
+    )
+    return pages
+
+
+def texts() -> Texts:
+    """The language of this request."""
+    found: Texts = g.texts
+    return found
+
+
+def link(endpoint: str, **values: Any) -> str:
+    """The address of a page; it keeps the language that ``?lang=`` chose."""
+    if "lang" in request.args and "lang" not in values:
+        values["lang"] = request.args["lang"]
+    return url_for(endpoint, **values)
+
+
+def wants_html() -> bool:
+    """Whether a browser asks, not a script."""
+    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+
+
+@attrs.frozen
+class MenuEntry:
+    """A link of the menu."""
+
+    title: str
+    address: str
+    current: bool
+
+
+def _navigation() -> list[MenuEntry]:
+    known = current_app.view_functions
+    return [
+        MenuEntry(texts().gettext(title), link(endpoint), request.endpoint == endpoint)
+        for endpoint, title in NAVIGATION
+        if endpoint in known
+    ]
+
+
+def _choose_language(languages: Languages) -> None:
+    wanted = [request.args["lang"]] if "lang" in request.args else []
+    g.texts = languages.choose([*wanted, *request.accept_languages.values()])
+
+
+def _secure(answer: Response) -> Response:
+    answer.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+    answer.headers.setdefault("X-Content-Type-Options", "nosniff")
+    return answer
+
+
+def _set_up(state: BlueprintSetupState) -> None:
+    """Give templates gettext and links."""
+    environment = state.app.jinja_env
+    environment.add_extension("jinja2.ext.i18n")
+    environment.install_gettext_callables(  # type: ignore[attr-defined]  # added by the extension
+        lambda message: texts().gettext(message),
+        lambda singular, plural, count: texts().ngettext(singular, plural, count),
+        newstyle=True,
+    )
+    environment.globals.update(link=link, texts=texts, live_address=_live_address)
+    environment.trim_blocks = environment.lstrip_blocks = True
+
+
+def _live_address() -> str | None:
+    return url_for(LIVE_ENDPOINT) if LIVE_ENDPOINT in current_app.view_functions else None

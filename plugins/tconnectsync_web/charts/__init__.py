@@ -1,0 +1,1 @@
+"""Charts as SVG: pure functions from a page's content to markup."""

@@ -6,7 +6,7 @@ umask 022
 
 usage() {
     cat <<'END'
-Usage: sudo ./install.sh [OPTION]...
+Usage: sudo ./install.sh [OPTION]... [-- OPTION OF SETUP...]
 
   (no option)      install the program and the service, then run `tconnectsync setup` if there is no configuration
   --update         install this folder's release over the old one and restart the service
@@ -15,6 +15,7 @@ Usage: sudo ./install.sh [OPTION]...
   --prefix FOLDER  install into FOLDER instead of /opt/tconnectsync
   --no-setup       do not run `tconnectsync setup`
   --help           show this text
+  -- OPTION...     options for `tconnectsync setup`, such as: -- --non-interactive --email me@example.org
 END
 }
 
@@ -44,6 +45,10 @@ while [ $# -gt 0 ]; do
             usage
             exit 0
             ;;
+        --)
+            shift
+            break
+            ;;
         *)
             usage >&2
             fail "" "Unknown option: $1. Nothing was changed."
@@ -51,6 +56,10 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+# what is left in "$@" is for `setup`
+if [ $# -gt 0 ] && { [ "$mode" != install ] || [ "$setup" = no ]; }; then
+    fail "Options after -- are for \`tconnectsync setup\`, which does not run now. Nothing was changed."
+fi
 [ "$purge" = no ] || [ "$mode" = uninstall ] || fail "--purge needs --uninstall. Nothing was changed."
 case $prefix in ?*/) prefix=${prefix%/} ;; esac
 case $prefix in
@@ -231,15 +240,15 @@ say "Installed: $version. The command is tconnectsync, the manual page: man tcon
 # --- setup ----------------------------------------------------------------------------------------------------------
 
 trap - INT TERM HUP
-if [ -e /etc/tconnectsync/config.toml ]; then
+if [ $# -eq 0 ] && [ -e /etc/tconnectsync/config.toml ]; then
     say "The configuration is kept: /etc/tconnectsync/config.toml. To see how it works: sudo tconnectsync status"
 elif [ "$setup" = no ] || [ "$mode" = update ]; then
     say "Next: sudo tconnectsync setup"
-elif [ ! -t 0 ]; then
+elif [ $# -eq 0 ] && [ ! -t 0 ]; then
     say "There is no terminal to ask at. Next: sudo tconnectsync setup"
 else
     say ""
     clean_up
     trap - EXIT
-    exec "$command" setup
+    exec "$command" setup "$@"
 fi

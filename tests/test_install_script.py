@@ -52,6 +52,8 @@ def test_shellcheck_finds_nothing(script: Path) -> None:
         (["--prefix"], "needs a folder"),
         (["--purge"], "--uninstall"),
         (["--unknown"], "--unknown"),
+        (["--update", "--", "--force"], "setup"),
+        (["--no-setup", "--", "--force"], "setup"),
     ],
 )
 def test_wrong_options_change_nothing(words: list[str], told: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -200,11 +201,11 @@ class Trial:
             self.offline()
         before = self.computer.files()
         begin = time.monotonic()
-        self.install()
-        self.timed("installed", begin)
-        middle = time.monotonic()
-        self.setup()
-        self.timed("setup, with the answers and the first sync", middle)
+        if self.deb is None:
+            self.install_and_answer()
+        else:
+            self.install_package()
+            self.setup()
         self.timed("FROM NOTHING TO A SYNCING SERVICE", begin)
         self.look()
         self.survive()
@@ -218,15 +219,25 @@ class Trial:
         self.remove(before)
         self.timed("removal", begin)
 
-    def install(self) -> None:
-        if self.deb is None:
-            self.computer.shell(f"cd {CHECKOUT} && ./install.sh --no-setup")
-        else:
-            shutil.copy(self.deb, self.computer.folder / "root/tconnectsync.deb")
-            self.computer.shell(
-                "apt-get -q update && apt-get -q -y install --no-install-recommends /root/tconnectsync.deb"
-            )
-        self.computer.shell(f"cd {CHECKOUT} && tconnectsync --version")
+    def install_and_answer(self) -> None:
+        """One command: the installer starts `setup`, which asks."""
+        begin = time.monotonic()
+        line = f"cd {CHECKOUT} && ./install.sh -- {shlex.join(self.places())}"
+        with at_terminal(self.computer.enter("sh", "-c", line)) as typist:
+            typist.expect("Installed: ", within_s=900)
+            self.timed("installed", begin)
+            begin = time.monotonic()
+            answer_setup(typist, self.url, self.secret)
+        show(typist.shown)
+        self.timed("setup, with the answers and the first sync", begin)
+
+    def install_package(self) -> None:
+        assert self.deb is not None
+        begin = time.monotonic()
+        shutil.copy(self.deb, self.computer.folder / "root/tconnectsync.deb")
+        self.computer.shell("apt-get -q update && apt-get -q -y install --no-install-recommends /root/tconnectsync.deb")
+        self.computer.run("tconnectsync", "--version")
+        self.timed("installed", begin)
 
     def offline(self) -> None:
         """Without internet, the installer says so and leaves nothing."""
@@ -238,11 +249,16 @@ class Trial:
         assert "internet" in done.stderr, done.stderr
         self.computer.shell("test ! -e /opt/tconnectsync && test ! -e /usr/local/bin/tconnectsync")
 
+    def places(self) -> list[str]:
+        """The options of `setup` that name the simulated cloud."""
+        return [f"--set=sources.tandem.endpoints.{name}={value}" for name, value in self.cloud.endpoints.items()]
+
     def setup(self) -> None:
-        places = [f"--set=sources.tandem.endpoints.{name}={value}" for name, value in self.cloud.endpoints.items()]
-        with at_terminal(self.computer.enter("tconnectsync", "setup", *places)) as typist:
+        begin = time.monotonic()
+        with at_terminal(self.computer.enter("tconnectsync", "setup", *self.places())) as typist:
             answer_setup(typist, self.url, self.secret)
         show(typist.shown)
+        self.timed("setup, with the answers and the first sync", begin)
 
     def look(self) -> None:
         """The service runs as its own user, everything is well, and the secrets are root's alone."""

@@ -150,9 +150,10 @@ def main() -> None:
     parser.add_argument("--clock", type=Path, help="the file of a shared clock; otherwise this machine's clock")
     given = parser.parse_args()
 
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from tconnectsync_simulator.cloud.tandem import TandemCloud
-    from tconnectsync_simulator.nightscout.app import SimulatedNightscout
     from tconnectsync_simulator.pump.plan import SimulationPlan
+    from tests.support.simulated_nightscout.app import SimulatedNightscout
 
     clock = _HostClock() if given.clock is None else SharedClock(given.clock)
     plan = SimulationPlan(zone=ZONE, start=given.start, days=given.days, upload_every_min=given.upload_every_min)

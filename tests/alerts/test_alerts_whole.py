@@ -10,10 +10,10 @@ import pytest
 
 from tconnectsync_simulator.cloud.faults import login_refused
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.alerts.receivers import http_receiver, mail_receiver
 from tests.e2e.installation import ZONE, Installation, SyncSetup, daemon, eventually, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 
 @pytest.fixture

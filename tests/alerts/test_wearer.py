@@ -18,9 +18,9 @@ from tconnectsync.events import AlarmCleared, AlarmRaised, BatteryMeasured, Cart
 from tconnectsync.events.pump_state import Reported
 from tconnectsync.timeline.zones import Zones
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

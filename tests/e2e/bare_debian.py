@@ -24,10 +24,10 @@ import attrs
 
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, recent_pump
 from tests.support.clocks import ShiftedClock
 from tests.support.real_servers import ServersMissing, cache_folder, find_programs, running_nightscout
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.terminal import Typist, at_terminal
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,9 +22,9 @@ import attrs
 
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, by_identity, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 USER = 10001
 LIMITS = ("--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000")

@@ -13,7 +13,6 @@ from typing import Any
 import attrs
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
@@ -21,6 +20,7 @@ from tests.e2e.installation import by_identity
 from tests.e2e.marked_secrets import ACCOUNT, PASSWORD, PERSON, PERSONAL, all_strays, files, learned, told
 from tests.support.clocks import FakeClock
 from tests.support.fault_proxy import FaultProxy
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 FIRST = BEGIN + timedelta(days=1)
 """The first sync."""

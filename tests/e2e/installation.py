@@ -21,9 +21,9 @@ import attrs
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.demo.setup import config_text
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.site_comparison import compare
 
 

@@ -23,7 +23,6 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
@@ -33,6 +32,7 @@ from tests.e2e.killed_daemon import PUMP_EVENTS, TREATMENTS, AnySite, KillHarnes
 from tests.support.fault_proxy import FaultProxy
 from tests.support.proxy_faults import KINDS
 from tests.support.real_servers import Site, cache_folder, find_programs, running_nightscout
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 ZONES = (
     "America/New_York", "America/Los_Angeles", "America/St_Johns", "America/Sao_Paulo", "Europe/Berlin", "Europe/London",

@@ -14,13 +14,13 @@ from tconnectsync.errors import RequestRefused
 from tconnectsync_nightscout.delivery.legacy_documents import match_legacy
 from tconnectsync_simulator.cloud.faults import answered
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import SiteFault
-from tconnectsync_simulator.nightscout.server import as_json
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
 from tests.e2e.test_rules import BEGIN, COLLECTIONS, DAY, GENERATIONS, House, house, plan_of
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.simulated_nightscout.faults import SiteFault
+from tests.support.simulated_nightscout.server import as_json
 
 TREATMENTS, PUMP_EVENTS = "nightscout-treatments", "nightscout-pump-events"
 DOSES = {"Bolus", "Meal Bolus", "Correction Bolus", "Combo Bolus", "Carb Correction"}
@@ -252,7 +252,7 @@ def test_adopt_site_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with house(tmp_path, simulate(plan_of(72, days=5)), now=BEGIN + 4 * DAY) as home:
         inhabited(home)
         monkeypatch.setattr(
-            "tconnectsync_simulator.nightscout.app.removed", lambda *_, **__: as_json({"n": 1, "ok": 1})
+            "tests.support.simulated_nightscout.app.removed", lambda *_, **__: as_json({"n": 1, "ok": 1})
         )
         result = home.ask("adopt", sink=TREATMENTS)
         assert result.status == 5

@@ -14,11 +14,11 @@ from tconnectsync import Document, StoredDocument
 from tconnectsync_nightscout.delivery.legacy_readings import match_legacy_readings
 from tconnectsync_nightscout.site.find_copies import time_of
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.e2e.test_rules import BEGIN, DAY, House, house, plan_of
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 CGM = "nightscout-cgm"
 TABLE = f"[sinks.{CGM}]\nenabled = true\n"

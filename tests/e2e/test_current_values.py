@@ -13,12 +13,12 @@ import pytest
 
 from tconnectsync.reconcile.report import ComparisonReport
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import ZONE, InProcessEngine
 from tests.support.clocks import FakeClock
 from tests.support.real_servers import Site
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.site_comparison import compare
 
 OCCLUDED = datetime(2026, 3, 4, 12, 35, 5, tzinfo=timezone.utc)

@@ -15,8 +15,6 @@ import pytest
 
 from tconnectsync_simulator.cloud.faults import CloudFault
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.pump import SimulatedPump
 from tests.e2e.installation import (
     PUMP_EVENTS,
@@ -30,6 +28,8 @@ from tests.e2e.installation import (
     undisturbed,
 )
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.simulated_nightscout.faults import SiteFault
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import attrs
 import pytest
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
 from tests.support.binary_records import as_text, binary
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 NO_LAYOUT = 9  # the battery's own record
 UNEXPLAINED = 219

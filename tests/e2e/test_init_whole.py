@@ -16,11 +16,11 @@ from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import ZONE
 from tests.support.clocks import FakeClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 NOON = datetime(2026, 3, 20, 16, 3, tzinfo=timezone.utc)
 

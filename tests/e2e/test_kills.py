@@ -14,7 +14,6 @@ import pytest
 
 from tconnectsync_simulator.cloud.faults import CloudFault
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import (
     TREATMENTS,
     ZONE,
@@ -27,6 +26,7 @@ from tests.e2e.installation import (
     undisturbed,
 )
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 
 def killed(world: SyncSetup, rng: Random, times: int, *words: str) -> None:

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.e2e.installation import by_identity
 from tests.support.clocks import FakeClock
 from tests.support.fault_proxy import FaultProxy
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.site_comparison import compare
 
 DAY = timedelta(days=1)

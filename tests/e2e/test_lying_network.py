@@ -18,7 +18,6 @@ import tconnectsync_nightscout.site.client
 import tconnectsync_tandem.api.transport
 from tconnectsync import HttpLimits
 from tconnectsync_nightscout.site.document_format import moment_of
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.faulty_network import (
     END,
     EVENTS,
@@ -35,6 +34,7 @@ from tests.e2e.installation import by_identity
 from tests.support.clocks import FakeClock
 from tests.support.proxy_faults import KINDS, ProxyFault
 from tests.support.real_servers import Site
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 SINKS = (TREATMENTS, IOB, EVENTS)
 ALWAYS = 1_000_000

@@ -10,14 +10,14 @@ import pytest
 
 from tconnectsync.eventlog import FolderLock
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.e2e.installation import by_identity
 from tests.support.clocks import FakeClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.simulated_nightscout.faults import SiteFault
 from tests.support.site_comparison import compare
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from tconnectsync.runtime.memory_limit import release_large_blocks
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 
 def test_signature_check_not_loaded(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 TABLES = "\n".join(f"[sinks.nightscout-{name}]\nenabled = true" for name in ("cgm", "device-status", "profiles"))
 

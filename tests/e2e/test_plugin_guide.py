@@ -14,9 +14,9 @@ import pytest
 
 from tconnectsync.plugin import spec as hookspecs
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 GUIDE = Path(__file__).parents[2] / "docs" / "engineering" / "plugin-guide.md"
 

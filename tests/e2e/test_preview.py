@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import TREATMENTS, ZONE, Installation, SyncSetup, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 
 @pytest.fixture

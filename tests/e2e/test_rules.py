@@ -22,13 +22,13 @@ from tconnectsync.queries.verify import verify
 from tconnectsync.reconcile.report import ComparisonChunk, ComparisonReport
 from tconnectsync_simulator.cloud.faults import CloudFault, answered
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.installation import by_identity
 from tests.e2e.test_many_cycles import InProcessEngine
 from tests.support.clocks import FakeClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.site_comparison import compare
 
 ZONE = "America/New_York"

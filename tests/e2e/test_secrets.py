@@ -19,8 +19,6 @@ import pytest
 from tconnectsync.cli.root import COMMANDS
 from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import SiteFault
 from tests.e2e.installation import PUMP_EVENTS, TREATMENTS, ZONE, Installation, daemon, eventually, recent_pump
 from tests.e2e.marked_secrets import (
     ACCOUNT,
@@ -37,6 +35,8 @@ from tests.e2e.marked_secrets import (
 from tests.support.clocks import ShiftedClock
 from tests.support.fault_proxy import FaultProxy
 from tests.support.proxy_responses import Asked
+from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.simulated_nightscout.faults import SiteFault
 
 WRONG = "marked wrong secret"
 

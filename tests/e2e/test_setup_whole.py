@@ -18,9 +18,9 @@ from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.terminal import Typist, at_terminal
 
 OLDER = ".env"

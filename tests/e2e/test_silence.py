@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import PUMP_EVENTS, ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 OPTIONS = f'[sinks.{PUMP_EVENTS}]\nannounce_silence = "30m"\n'
 

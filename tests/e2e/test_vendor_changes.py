@@ -17,12 +17,12 @@ from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.queries.check import run_check
 from tconnectsync_simulator.cloud.faults import CloudFault
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.e2e.installation import by_identity
 from tests.support.clocks import FakeClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 HOUR = timedelta(hours=1)
 CHANGE = BEGIN + timedelta(days=1, hours=23, minutes=30)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import SiteFault
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tests.e2e.installation import ZONE, Installation, by_identity, daemon, recent_pump
 from tests.e2e.installation import SyncSetup as QuietWorld
 from tests.e2e.test_many_cycles import InProcessEngine
 from tests.e2e.test_rules import BEGIN, DAY, GENERATIONS, house, plan_of
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.simulated_nightscout.faults import SiteFault
 
 SINKS = ("nightscout-treatments", "nightscout-pump-events", "nightscout-iob")
 Document = dict[str, Any]

@@ -9,11 +9,11 @@ import attrs
 import pytest
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.support.clocks import FakeClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.site_comparison import compare
 
 DAY = timedelta(days=1)

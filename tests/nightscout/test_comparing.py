@@ -14,10 +14,10 @@ from tconnectsync.plugin.receiver import ReadableReceiver, StoredDocument
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.diff import diff
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.nightscout.deliveries import minutes, put, taken
 from tests.nightscout.stub_site import NOW
 from tests.support.clocks import FakeClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 SECRET = "a simulated secret"
 SINK = "nightscout-treatments"

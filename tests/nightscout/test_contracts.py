@@ -12,7 +12,7 @@ from tconnectsync.testing import ManualClock, SinkContract, plugin_context
 from tconnectsync.testing.sink_contract import EVER, put, withdraw
 from tconnectsync_nightscout.options import NightscoutOptions
 from tconnectsync_nightscout.sinks import CGM, DEVICE_STATUS, IOB, PROFILES, PUMP_EVENTS, SECTION, TREATMENTS, specs
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 SERVER_FIELDS = frozenset({"_id", "mills", "srvModified", "srvCreated", "utcOffset", "created_at"})
 """What the site adds; ``created_at`` is the document's time."""

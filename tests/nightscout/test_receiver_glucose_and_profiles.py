@@ -13,9 +13,9 @@ from tconnectsync.clock import SystemClock
 from tconnectsync_nightscout.delivery.profile import plan_profile
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import SiteFault
 from tests.nightscout.deliveries import taken
+from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.simulated_nightscout.faults import SiteFault
 
 LONG_AGO = datetime(2025, 3, 31, 1, 0, 0, tzinfo=timezone.utc)
 

@@ -12,11 +12,11 @@ from tconnectsync import Accepted, CheckResult, CredentialsRefused, Refused, Rej
 from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 from tconnectsync_nightscout.site.client import NightscoutClient, header_of
 from tconnectsync_nightscout.site.document_format import created_at_text
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import SiteFault
 from tests.nightscout.deliveries import Sender, minutes, put, rounds, take_back, taken
 from tests.nightscout.stub_site import NOW
 from tests.support.clocks import FakeClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.simulated_nightscout.faults import SiteFault
 
 SECRET = "a simulated secret"
 VERSIONS = ["0.12.8", "15.0.6", "15.0.7"]

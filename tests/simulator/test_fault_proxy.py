@@ -14,8 +14,6 @@ import requests
 
 from tconnectsync import HttpClient, Secret
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.values import iso
 from tconnectsync_tandem.api.endpoints import endpoints_of
 from tconnectsync_tandem.api.login import Login
 from tconnectsync_tandem.api.transport import TandemTransport
@@ -24,6 +22,8 @@ from tests.support.clocks import FrozenClock
 from tests.support.fault_proxy import FaultProxy
 from tests.support.proxy_faults import KINDS, SERVED, STATUSES, UNSERVED, ProxyFault
 from tests.support.real_servers import Site
+from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.simulated_nightscout.values import iso
 
 NOW = datetime(2026, 5, 6, 12, tzinfo=timezone.utc)
 BREAKS = {"refused", "reset_before", "reset_after", "half"}

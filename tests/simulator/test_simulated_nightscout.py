@@ -15,10 +15,10 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
-from tconnectsync_simulator.nightscout.faults import SiteFault
-from tconnectsync_simulator.nightscout.values import iso, number, read_moment
 from tests.support.real_servers import Site
+from tests.support.simulated_nightscout.app import SimulatedNightscout
+from tests.support.simulated_nightscout.faults import SiteFault
+from tests.support.simulated_nightscout.values import iso, number, read_moment
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
 LONG_AGO = "2019-05-06T07:08:09.123Z"

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.tconnect.fake_services import EMAIL, GUID, PASSWORD, PUMP, Services, bolus, segment, site, timeline
 from tests.tconnect.sample_exports import export, iob
 

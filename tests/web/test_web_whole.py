@@ -12,9 +12,9 @@ from pathlib import Path
 import requests
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, by_identity, daemon, eventually, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 SECRET = "marked-web-secret-5f1e"
 

@@ -97,9 +97,9 @@ class _HostClock:
 def _demo_setup(days: int, seed: int, plugins_dir: Path | None = None, more: str = "") -> Iterator[_DemoSetup]:
     from tconnectsync_simulator.cloud.tandem import TandemCloud
     from tconnectsync_simulator.demo.setup import config_text
-    from tconnectsync_simulator.nightscout.app import SimulatedNightscout
     from tconnectsync_simulator.pump.plan import SimulationPlan
     from tconnectsync_simulator.pump.pump import simulate
+    from tconnectsync_simulator.site import DemoSite
 
     clock = _HostClock()
     start = clock.now().date() - timedelta(days=days + 2)
@@ -109,7 +109,7 @@ def _demo_setup(days: int, seed: int, plugins_dir: Path | None = None, more: str
     with (
         tempfile.TemporaryDirectory(prefix="tconnectsync-demo-") as name,
         TandemCloud([pump], clock) as cloud,
-        SimulatedNightscout() as site,
+        DemoSite() as site,
     ):
         world = _DemoSetup(Path(name), site, pump)
         text = config_text(

@@ -7,7 +7,7 @@ from hashlib import sha1
 
 import attrs
 
-from tconnectsync_simulator.nightscout.values import Body
+from tests.support.simulated_nightscout.values import Body
 
 
 @attrs.define(kw_only=True)

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from tconnectsync_simulator.loopback_server import ConnectionBreaks, LoopbackHandler, LoopbackServer
-from tconnectsync_simulator.nightscout import values
+from tests.support.simulated_nightscout import values
 
 LARGEST_BODY = 50 << 20
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import attrs
 
-from tconnectsync_simulator.nightscout import values
-from tconnectsync_simulator.nightscout.query import MONGO_ID, Find, Typing, check, matches
-from tconnectsync_simulator.nightscout.values import Body
+from tests.support.simulated_nightscout import values
+from tests.support.simulated_nightscout.query import MONGO_ID, Find, Typing, check, matches
+from tests.support.simulated_nightscout.values import Body
 
 
 class WriteFails(Exception):

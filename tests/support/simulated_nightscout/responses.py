@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tconnectsync_simulator.nightscout import values
-from tconnectsync_simulator.nightscout.server import SiteRequest, SiteResponse, as_json, page
-from tconnectsync_simulator.nightscout.store import Collection
-from tconnectsync_simulator.nightscout.values import Body
+from tests.support.simulated_nightscout import values
+from tests.support.simulated_nightscout.server import SiteRequest, SiteResponse, as_json, page
+from tests.support.simulated_nightscout.store import Collection
+from tests.support.simulated_nightscout.values import Body
 
 
 def status_body(version: str, now: datetime, *, units: str, careportal: bool) -> Body:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 import attrs
 
-from tconnectsync_simulator.nightscout.values import Body, iso, read_moment
+from tests.support.simulated_nightscout.values import Body, iso, read_moment
 
 LAST_DAYS = timedelta(days=4)
 """The range of a query without a date."""

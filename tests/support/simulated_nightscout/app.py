@@ -20,11 +20,11 @@ from typing import Any
 
 from tconnectsync_simulator.fault_queue import FaultQueue
 from tconnectsync_simulator.loopback_server import ConnectionBreaks
-from tconnectsync_simulator.nightscout import values
-from tconnectsync_simulator.nightscout.access import Access, permits, verdict
-from tconnectsync_simulator.nightscout.faults import NONE, SiteFault
-from tconnectsync_simulator.nightscout.query import QueryFails, QueryInvalid, Typing, conditions, read_query
-from tconnectsync_simulator.nightscout.responses import (
+from tests.support.simulated_nightscout import values
+from tests.support.simulated_nightscout.access import Access, permits, verdict
+from tests.support.simulated_nightscout.faults import NONE, SiteFault
+from tests.support.simulated_nightscout.query import QueryFails, QueryInvalid, Typing, conditions, read_query
+from tests.support.simulated_nightscout.responses import (
     mongo_error,
     page_size,
     removed,
@@ -33,7 +33,7 @@ from tconnectsync_simulator.nightscout.responses import (
     unauthorized,
     unknown_route,
 )
-from tconnectsync_simulator.nightscout.server import (
+from tests.support.simulated_nightscout.server import (
     LARGEST_BODY,
     Server,
     SiteRequest,
@@ -42,8 +42,8 @@ from tconnectsync_simulator.nightscout.server import (
     failure,
     page,
 )
-from tconnectsync_simulator.nightscout.store import Collection, Rules, WriteFails, write
-from tconnectsync_simulator.nightscout.values import Body
+from tests.support.simulated_nightscout.store import Collection, Rules, WriteFails, write
+from tests.support.simulated_nightscout.values import Body
 
 _TYPINGS: Mapping[str, Typing] = {
     "treatments": Typing(whole_numbers=("insulin", "carbs", "glucose"), patterns=("notes", "eventType", "enteredBy")),

@@ -61,9 +61,31 @@ if TYPE_CHECKING:
     from tconnectsync.plugin.spec import hookimpl as hookimpl
     from tconnectsync.plugin.stateless_fold import NoState as NoState
     from tconnectsync.plugin.stateless_fold import each as each
+    from tconnectsync.queries.open_log import open_log as open_log
+    from tconnectsync.queries.pump_log import PumpLog as PumpLog
     from tconnectsync.retry.deadline import RememberedDeadline as RememberedDeadline
+    from tconnectsync.statistics.glucose_counts import GlucoseCounts as GlucoseCounts
+    from tconnectsync.statistics.glucose_counts import TimeInRange as TimeInRange
+    from tconnectsync.statistics.reading import read_therapy as read_therapy
+    from tconnectsync.statistics.summary import InsulinSums as InsulinSums
+    from tconnectsync.statistics.summary import Summary as Summary
+    from tconnectsync.statistics.summary import add_up as add_up
+    from tconnectsync.statistics.summary import day_span as day_span
+    from tconnectsync.statistics.summary import days_between as days_between
+    from tconnectsync.statistics.summary import summarise_day as summarise_day
+    from tconnectsync.statistics.summary import summarise_days as summarise_days
+    from tconnectsync.statistics.therapy import BasalSegment as BasalSegment
+    from tconnectsync.statistics.therapy import Bolus as Bolus
+    from tconnectsync.statistics.therapy import CarbEntry as CarbEntry
+    from tconnectsync.statistics.therapy import GlucosePoint as GlucosePoint
+    from tconnectsync.statistics.therapy import ModeSpan as ModeSpan
+    from tconnectsync.statistics.therapy import Therapy as Therapy
     from tconnectsync.text.durations import parse_duration as parse_duration
+    from tconnectsync.text.glucose_units import MG_DL_PER_MMOL_L as MG_DL_PER_MMOL_L
+    from tconnectsync.text.glucose_units import GlucoseUnits as GlucoseUnits
+    from tconnectsync.text.glucose_units import glucose_units as glucose_units
     from tconnectsync.text.plural import counted as counted
+    from tconnectsync.timeline.zones import Zones as Zones
 
 __version__ = "4.0.0"
 
@@ -119,6 +141,28 @@ _HOME = {
     "option": "plugin.options",
     "parse_duration": "text.durations",
     "retry_after_s": "plugin.http",
+    "BasalSegment": "statistics.therapy",
+    "Bolus": "statistics.therapy",
+    "CarbEntry": "statistics.therapy",
+    "GlucoseCounts": "statistics.glucose_counts",
+    "GlucosePoint": "statistics.therapy",
+    "GlucoseUnits": "text.glucose_units",
+    "InsulinSums": "statistics.summary",
+    "MG_DL_PER_MMOL_L": "text.glucose_units",
+    "ModeSpan": "statistics.therapy",
+    "PumpLog": "queries.pump_log",
+    "Summary": "statistics.summary",
+    "Therapy": "statistics.therapy",
+    "TimeInRange": "statistics.glucose_counts",
+    "Zones": "timeline.zones",
+    "add_up": "statistics.summary",
+    "day_span": "statistics.summary",
+    "days_between": "statistics.summary",
+    "glucose_units": "text.glucose_units",
+    "open_log": "queries.open_log",
+    "read_therapy": "statistics.reading",
+    "summarise_day": "statistics.summary",
+    "summarise_days": "statistics.summary",
 }
 
 _FORMER_NAMES = {

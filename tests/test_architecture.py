@@ -25,6 +25,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "plugin": frozenset({"events", "retry"}),
     "eventlog": frozenset({"events"}),
     "timeline": frozenset({"events", "eventlog"}),
+    "statistics": frozenset({"events", "timeline"}),
     "outbox": frozenset({"events", "plugin", "retry"}),
     "projection": frozenset({"events", "retry", "plugin", "eventlog", "timeline", "outbox"}),
     "ingest": frozenset({"events", "retry", "plugin", "eventlog", "timeline", "outbox"}),

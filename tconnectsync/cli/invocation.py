@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tconnectsync.jobs.messages import Notice, Progress, Result
     from tconnectsync.plugin.manager import Plugins
     from tconnectsync.plugin.receiver import CheckResult
+    from tconnectsync.queries.pump_log import PumpLog
 
 log = logging.getLogger("tconnectsync.cli")
 
@@ -93,6 +94,13 @@ class CliContext:
         for name, message in plugins.problems:
             self._warn("plugin_problem", f"plugin {name}: {message}")
         return config
+
+    def open_log(self) -> PumpLog:
+        """Open the event log for reading, for one thread; close it afterwards. Errors: ConfigError, LogCorrupt, OSError."""
+        config = self.config()
+        from tconnectsync.queries.pump_log import PumpLog
+
+        return PumpLog.open(config.data_dir, config.zones, clock=self.clock)
 
     def serve(self) -> None:
         """Switch this process to a service: it writes log lines instead of sentences."""

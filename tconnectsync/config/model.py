@@ -12,6 +12,7 @@ import attrs
 from tconnectsync.config.alert_options import AlertOptions, HeartbeatOptions
 from tconnectsync.config.file import SYSTEM_FILE, Bootstrap, find_config, read_bootstrap
 from tconnectsync.plugin.options import Secret, option
+from tconnectsync.text.glucose_units import GlucoseUnits
 from tconnectsync.timeline.zones import Zones
 
 __all__ = [
@@ -65,6 +66,7 @@ class Config:
     plugins_dir: Path | None = None
     blocked_plugins: tuple[str, ...] = ()
     log_level: str = "info"
+    glucose_units: GlucoseUnits = GlucoseUnits.MG_DL
     sources: Mapping[str, Enabled] = attrs.field(factory=dict)
     sinks: Mapping[str, Enabled] = attrs.field(factory=dict)
     sections: Mapping[str, Any] = attrs.field(factory=dict)

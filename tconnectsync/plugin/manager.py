@@ -32,6 +32,7 @@ RESERVED_TABLES = frozenset(
         "blocked_plugins",
         "daemon",
         "data_dir",
+        "glucose_units",
         "heartbeat",
         "limits",
         "log_level",

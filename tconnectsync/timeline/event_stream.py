@@ -54,11 +54,11 @@ class EventStream:
         """Whether the pump's own sequence numbers give the order."""
         return self.stream.numbered
 
-    def read(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Sequence[Event]:
-        """Return events of these kinds in key order with ``at`` set, without superseded ones and those without a UTC time."""
+    def read(self, first_key: int, last_key: int, kinds: frozenset[str] | None) -> Sequence[Event]:
+        """Return events of these kinds (None: all) in key order with ``at`` set, without superseded ones and those without a UTC time."""
         return list(self._timed(first_key, last_key, kinds))
 
-    def _timed(self, first_key: int, last_key: int, kinds: frozenset[str]) -> Iterator[Event]:
+    def _timed(self, first_key: int, last_key: int, kinds: frozenset[str] | None) -> Iterator[Event]:
         timeline = self.timeline
         for event in self.events.read(self.stream.id, first_key, last_key, kinds):
             key = event.seq if event.seq is not None else first_key

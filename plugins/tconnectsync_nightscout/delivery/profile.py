@@ -13,10 +13,10 @@ from typing import Any
 
 import attrs
 
-from tconnectsync import Accepted, Outcome
+from tconnectsync import Accepted, GlucoseUnits, Outcome
 from tconnectsync_nightscout.site.client import NightscoutClient
 from tconnectsync_nightscout.site.document_format import Task, created_at_text, moment_of, stored_text
-from tconnectsync_nightscout.site.glucose_units import MG_DL_PER_MMOL_L, is_mmol
+from tconnectsync_nightscout.site.glucose_units import is_mmol
 
 COLLECTION = "profile"
 ADD, REPLACE = "add", "replace"
@@ -86,7 +86,7 @@ def _in_units(profile: Mapping[str, Any], units: str) -> dict[str, Any]:
     if not is_mmol(units):
         return dict(profile)
     rows = {
-        name: [{**row, "value": f"{float(row['value']) / MG_DL_PER_MMOL_L:.1f}"} for row in profile[name]]
+        name: [{**row, "value": GlucoseUnits.MMOL_L.text(float(row["value"]))} for row in profile[name]]
         for name in _IN_UNITS
     }
     return {**profile, **rows, "units": "mmol"}

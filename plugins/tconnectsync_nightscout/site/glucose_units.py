@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-MG_DL_PER_MMOL_L = 18.0182
+from tconnectsync import GlucoseUnits, glucose_units
 
 
 def is_mmol(units: str | None) -> bool:
     """Whether ``units`` of a site or document are mmol/L; unknown units count as mg/dl."""
-    return (units or "").lower().startswith("mmol")
+    return glucose_units(units) is GlucoseUnits.MMOL_L
 
 
 def in_units(fields: Mapping[str, Any], units: str | None) -> Mapping[str, Any]:
@@ -18,4 +18,4 @@ def in_units(fields: Mapping[str, Any], units: str | None) -> Mapping[str, Any]:
     value = fields.get("glucose")
     if not is_mmol(units) or is_mmol(fields.get("units")) or not isinstance(value, int | float):
         return fields
-    return {**fields, "glucose": round(value / MG_DL_PER_MMOL_L, 1), "units": "mmol"}
+    return {**fields, "glucose": round(GlucoseUnits.MMOL_L.convert(value), 1), "units": "mmol"}

@@ -1,0 +1,142 @@
+"""Reads events and therapy of a time range from the event log, beside a running daemon and without its lock."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+
+import attrs
+
+from tconnectsync.clock import Clock
+from tconnectsync.eventlog import EventLog
+from tconnectsync.events import PUMP_KINDS, Event
+from tconnectsync.statistics import basal, glucose
+from tconnectsync.statistics.reading import KINDS, read_therapy
+from tconnectsync.statistics.summary import Summary, day_span, summarise_days
+from tconnectsync.statistics.therapy import Therapy, merged
+from tconnectsync.timeline.event_stream import EventStream, event_streams
+from tconnectsync.timeline.resolver import TimelineResolver
+from tconnectsync.timeline.spans import EARLIEST, LATEST, any_contains
+from tconnectsync.timeline.time_range import events_between, first_from, last_before
+from tconnectsync.timeline.zones import Zones
+
+AROUND = timedelta(hours=12)
+"""A bolus begins and ends within this time."""
+LATE_GLUCOSE = timedelta(days=1)
+"""A sensor sends readings that the pump missed up to a day later."""
+CHUNK_DAYS = 14
+"""Therapy of so many days is in memory at once."""
+
+
+@attrs.define
+class PumpLog:
+    """The event log of one data folder, for a wearer who lives in ``zones``. Use it in one thread only, and close it.
+
+    Every call sees what the daemon has written since. Errors of all methods: LogCorrupt if they need a corrupt record.
+    """
+
+    zones: Zones
+    _log: EventLog
+    _resolver: TimelineResolver
+    _streams: dict[str, EventStream] = attrs.field(factory=dict)
+    _seen: tuple[str, int] = ("", -1)
+
+    @classmethod
+    def open(cls, data_dir: Path, zones: Zones, *, clock: Clock) -> PumpLog:
+        """Open the log of ``data_dir``; if there is none, it is empty. Errors: LogCorrupt, OSError."""
+        log = EventLog.open(data_dir, clock=clock, writable=False, decoders={})
+        return cls(zones=zones, log=log, resolver=TimelineResolver(log, zones))
+
+    def close(self) -> None:
+        """Close the log."""
+        self._log.close()
+
+    def __enter__(self) -> PumpLog:
+        """Return the log."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Close the log."""
+        self.close()
+
+    @property
+    def position(self) -> tuple[str, int]:
+        """The log's id and its last position. It changes when the daemon wrote something."""
+        return self._log.log_id, self._log.end
+
+    def newest(self) -> datetime | None:
+        """Return the UTC time of the newest event of a pump; None if there is none, or no zone that fits its clock."""
+        found: list[datetime] = []
+        for stream in self._current().values():
+            last = self._log.neighbour(stream.stream.id, stream.stream.last_key + 1, PUMP_KINDS, before=True)
+            at = None if last is None else stream.timeline.at(*last)
+            if at is not None:
+                found.append(at)
+        return max(found, default=None)
+
+    def events(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        kinds: Collection[str] | None = None,
+        *,
+        active_only: bool = False,
+    ) -> Iterator[Event]:
+        """Yield the pumps' events with since <= ``at`` < until in time order, each with ``at``, its UTC time.
+
+        None: without bound. ``active_only``: only of the pump that was worn at that time. Events whose UTC time is unknown are
+        left out. Memory is bounded.
+        """
+        begin, end = since or EARLIEST, until or LATEST
+        wanted = None if kinds is None else frozenset(kinds)
+        streams = [_events_of(stream, begin, end, wanted, active_only) for stream in self._current().values()]
+        return heapq.merge(*streams, key=lambda event: event.at or EARLIEST)
+
+    def therapy(self, since: datetime, until: datetime) -> Therapy:
+        """Return glucose, basal, boluses, carbs and modes with since <= time < until, of the active pump only."""
+        parts = []
+        for stream in self._current().values():
+            whole = read_therapy(self._therapy_events(stream, since, until), pump=stream.pump)
+            parts.append(whole.while_active(stream.timeline.active).between(since, until))
+        return attrs.evolve(merged(parts), until=self.newest())
+
+    def days(self, first: date, last: date) -> Sequence[Summary]:
+        """Return the figures of each local day from ``first`` to ``last``, both included. The newest day ends with the data."""
+        found: list[Summary] = []
+        newest = self.newest()
+        while first <= last:
+            chunk_end = min(last, first + timedelta(days=CHUNK_DAYS - 1))
+            therapy = self.therapy(day_span(first, self.zones)[0], day_span(chunk_end, self.zones)[1])
+            found += summarise_days(first, chunk_end, therapy, self.zones, until=newest)
+            first = chunk_end + timedelta(days=1)
+        return found
+
+    def _current(self) -> dict[str, EventStream]:
+        if self._seen != self.position:
+            seen = self.position
+            self._streams = event_streams(self._log, self._resolver.resolve())
+            self._seen = seen
+        return self._streams
+
+    def _therapy_events(self, stream: EventStream, since: datetime, until: datetime) -> Iterator[Event]:
+        """Yield in the pump's order what :func:`read_therapy` needs: the rate in force at ``since``, and what comes late."""
+        begin, end = since - AROUND, until + AROUND
+        before = last_before(stream, begin, basal.KINDS)
+        if before is not None:
+            yield before
+        yield from events_between(stream, begin, end, KINDS)
+        after = first_from(stream, end, basal.KINDS)
+        if after is not None:
+            yield after
+        yield from events_between(stream, end, until + LATE_GLUCOSE, glucose.KINDS)
+
+
+def _events_of(
+    stream: EventStream, begin: datetime, end: datetime, kinds: frozenset[str] | None, active_only: bool
+) -> Iterator[Event]:
+    for event in events_between(stream, begin, end, kinds):
+        if event.at is not None and (not active_only or any_contains(stream.timeline.active, event.at)):
+            yield event

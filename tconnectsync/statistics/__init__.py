@@ -1,0 +1,1 @@
+"""Figures about glucose and insulin: pure functions over events with their UTC times."""

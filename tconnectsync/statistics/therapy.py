@@ -1,0 +1,166 @@
+"""What a person's data say about the therapy: glucose, basal, boluses, carbs and modes as values with UTC times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import attrs
+
+from tconnectsync.timeline.spans import EARLIEST, LATEST, Span, any_contains
+
+HOUR = timedelta(hours=1)
+
+
+@attrs.frozen(kw_only=True)
+class GlucosePoint:
+    """A sensor reading when it was measured. Above the sensor's range it is 401 mg/dL, below it 39; ``mark`` says so.
+
+    ``mark``: "value", "high" or "low".
+    """
+
+    at: datetime
+    glucose_mg_dl: float
+    mark: str = "value"
+    trend_mg_dl_per_min: float | None = None
+    pump: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class BasalSegment:
+    """A constant basal rate from ``begin`` until just before ``end``; a suspension has rate 0 and perhaps a reason.
+
+    ``rate_source``: suspended, profile, temp_rate, algorithm, temp_rate_and_algorithm, rate_change or unknown.
+    """
+
+    begin: datetime
+    end: datetime
+    rate_u_per_h: float
+    rate_source: str = "unknown"
+    suspended: bool = False
+    reason: str | None = None
+    pump: str = ""
+
+    @property
+    def insulin_u(self) -> float:
+        """The insulin of the segment."""
+        return self.rate_u_per_h * ((self.end - self.begin) / HOUR)
+
+
+@attrs.frozen(kw_only=True)
+class Bolus:
+    """One bolus, from all its records.
+
+    ``immediate_u`` and ``extended_u`` are the delivered amounts so far; the extended part runs from ``extended_from`` to
+    ``ended_at``. ``requested_u`` is what was asked for. ``ended_at`` None: no record says that it ended. ``status``: how the
+    immediate or extended part ended, such as "completed" or "user_aborted".
+    """
+
+    bolus_id: int
+    started_at: datetime
+    ended_at: datetime | None = None
+    immediate_u: float = 0.0
+    extended_u: float = 0.0
+    extended_from: datetime | None = None
+    extended_until: datetime | None = None
+    requested_u: float | None = None
+    carbs_g: float | None = None
+    glucose_mg_dl: float | None = None
+    correction_u: float | None = None
+    automatic: bool = False
+    extended: bool = False
+    status: str | None = None
+    pump: str = ""
+
+    @property
+    def delivered_u(self) -> float:
+        """Both parts together."""
+        return self.immediate_u + self.extended_u
+
+    @property
+    def is_correction(self) -> bool:
+        """Whether it corrects a high glucose, alone or together with a meal."""
+        return self.automatic or (self.correction_u or 0.0) > 0.0
+
+
+@attrs.frozen(kw_only=True)
+class CarbEntry:
+    """Carbs that were entered without a bolus."""
+
+    at: datetime
+    carbs_g: float
+    pump: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ModeSpan:
+    """Sleep or exercise, from ``begin`` until ``end``; None: it has not ended."""
+
+    begin: datetime
+    end: datetime | None
+    mode: str
+    pump: str = ""
+
+
+Timed = TypeVar("Timed", BasalSegment, ModeSpan)
+
+
+@attrs.frozen(kw_only=True)
+class Therapy:
+    """The therapy in a period, each kind in time order. ``until``: the newest event that was read; None if there is none."""
+
+    glucose: Sequence[GlucosePoint] = ()
+    basal: Sequence[BasalSegment] = ()
+    boluses: Sequence[Bolus] = ()
+    carbs: Sequence[CarbEntry] = ()
+    modes: Sequence[ModeSpan] = ()
+    until: datetime | None = None
+
+    def while_active(self, spans: Sequence[Span]) -> Therapy:
+        """Return the part in which the pump was the active one."""
+        return Therapy(
+            glucose=[point for point in self.glucose if any_contains(spans, point.at)],
+            basal=[part for each in self.basal for part in _cut(each, spans)],
+            boluses=[bolus for bolus in self.boluses if any_contains(spans, bolus.started_at)],
+            carbs=[entry for entry in self.carbs if any_contains(spans, entry.at)],
+            modes=[part for each in self.modes for part in _cut(each, spans)],
+            until=self.until,
+        )
+
+    def between(self, begin: datetime, end: datetime) -> Therapy:
+        """Return the part from ``begin`` until just before ``end``; boluses by their start, basal and modes are cut."""
+        span = (Span(begin=begin, end=end),)
+        within = self.while_active(span)
+        running = [
+            bolus
+            for bolus in self.boluses
+            if bolus.started_at < begin and bolus.extended_until is not None and bolus.extended_until > begin
+        ]
+        return attrs.evolve(within, boluses=[*running, *within.boluses])
+
+
+def merged(parts: Iterable[Therapy]) -> Therapy:
+    """Return the therapy of several pumps or streams as one."""
+    parts = list(parts)
+    return Therapy(
+        glucose=sorted((each for part in parts for each in part.glucose), key=lambda each: each.at),
+        basal=sorted((each for part in parts for each in part.basal), key=lambda each: each.begin),
+        boluses=sorted((each for part in parts for each in part.boluses), key=lambda each: each.started_at),
+        carbs=sorted((each for part in parts for each in part.carbs), key=lambda each: each.at),
+        modes=sorted((each for part in parts for each in part.modes), key=lambda each: each.begin),
+        until=max((part.until for part in parts if part.until is not None), default=None),
+    )
+
+
+def _cut(segment: Timed, spans: Sequence[Span]) -> list[Timed]:
+    """Return the parts of ``segment`` that lie in ``spans``."""
+    end = segment.end or LATEST
+    parts = []
+    for span in spans:
+        begins = max(segment.begin, span.begin or EARLIEST)
+        ends = min(end, span.end or LATEST)
+        if begins < ends:
+            bounds: dict[str, Any] = {"begin": begins, "end": None if ends == LATEST else ends}
+            parts.append(attrs.evolve(segment, **bounds))
+    return parts

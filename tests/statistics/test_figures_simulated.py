@@ -1,0 +1,79 @@
+"""The figures of every day against the truth of simulated pumps, read from a real log."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from tconnectsync.queries.pump_log import PumpLog
+from tconnectsync.statistics.summary import Summary, days_between
+from tconnectsync.timeline.zones import Zones
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tconnectsync_simulator.pump.truth import Truth, merge
+from tests.simulator.two_pumps import hand_over
+from tests.statistics.simulated_log import TrueDay, true_days, write_log
+from tests.support.clocks import FakeClock
+
+UTC = timezone.utc
+INSULIN_U = 0.05
+SHARE = 0.1
+
+
+def figures(
+    folder: Path, zone: str, first: date, last: date, truth: Truth, *pumps: SimulatedPump
+) -> list[tuple[Summary, TrueDay]]:
+    """Each day's figures beside the truth."""
+    write_log(folder, *pumps)
+    clock = FakeClock(max(pump.all_uploaded_at for pump in pumps))
+    with PumpLog.open(folder, Zones(timezone=zone), clock=clock) as log:
+        found = log.days(first, last)
+    truths = true_days(truth, zone, list(days_between(first, last)))
+    return [(day, truths[day.first_day]) for day in found]
+
+
+def check(days: list[tuple[Summary, TrueDay]]) -> None:
+    for day, true in days:
+        named = f"{day.first_day}"
+        assert day.insulin.basal_u == pytest.approx(true.basal_u, abs=INSULIN_U), named
+        assert day.insulin.bolus_u == pytest.approx(true.bolus_u, abs=INSULIN_U), named
+        assert day.insulin.carbs_g == true.carbs_g, named
+        assert day.insulin.boluses == true.boluses, named
+        assert day.insulin.automatic_boluses == true.automatic, named
+        assert day.glucose.readings == len(true.glucose), named
+        shares = day.glucose.time_in_range
+        assert shares is not None, named
+        bounds = {
+            "very_low": (0, 53),
+            "low": (54, 69),
+            "target": (70, 180),
+            "high": (181, 250),
+            "very_high": (251, 999),
+        }
+        for name, (low, high) in bounds.items():
+            assert getattr(shares, name) == pytest.approx(true.share(low, high), abs=SHARE), (named, name)
+
+
+@pytest.mark.parametrize(
+    ("zone", "start", "hours"),
+    [("America/New_York", date(2026, 3, 3), 23), ("Europe/Berlin", date(2026, 10, 20), 25)],
+)
+def test_two_weeks_with_a_clock_change(tmp_path: Path, zone: str, start: date, hours: int) -> None:
+    """Insulin, carbs and time in range of each day are the truth's, also on the day of 23 or 25 hours."""
+    pump = simulate(SimulationPlan(seed=5, zone=zone, start=start, days=14, late_share=0.1, clock_drift_s_per_day=1.0))
+    first, last = start + timedelta(days=1), start + timedelta(days=12)
+    days = figures(tmp_path, zone, first, last, pump.truth, pump)
+    check(days)
+    assert sorted({day.length_s / 3600 for day, _ in days}) == sorted({24.0, float(hours)})
+    assert all(day.coverage_percent is not None and 60 < day.coverage_percent <= 100 for day, _ in days)
+
+
+def test_two_pumps(tmp_path: Path) -> None:
+    """Only the pump that is worn counts, although the other one still logs a rate in its drawer."""
+    at = datetime(2026, 6, 5, 17, 30, tzinfo=UTC)
+    plan = SimulationPlan(seed=8, zone="Europe/Berlin", start=date(2026, 6, 1), days=9, drawer_rate="profile")
+    old, new = hand_over(plan, at)
+    first, last = date(2026, 6, 2), date(2026, 6, 8)
+    check(figures(tmp_path, plan.zone, first, last, merge((old.truth, new.truth)), old, new))

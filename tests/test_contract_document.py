@@ -8,13 +8,15 @@ from typing import Any
 
 from tconnectsync.cli.root import COMMANDS
 from tconnectsync.clock import SystemClock
+from tconnectsync.config.load import load_config
 from tconnectsync.exit_status import ExitStatus
-from tconnectsync.queries.status import status_of
+from tconnectsync.plugin.manager import load_plugins
+from tconnectsync.queries.status import read_status
 from tconnectsync.retry.health import HealthState
-from tconnectsync.timeline.zones import Zones
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "engineering" / "contract.md").read_text("utf-8")
+SETTINGS = {"TCONNECT_EMAIL": "a@example.org", "TCONNECT_PASSWORD": "x", "TCONNECT_REGION": "EU", "NS_URL": "https://site.example", "NS_SECRET": "twelve-letters"}  # fmt: skip
 
 
 def first_cells(section: str) -> list[str]:
@@ -50,18 +52,14 @@ def test_states_are_listed() -> None:
 
 
 def test_keys_of_status_are_listed(tmp_path: Path) -> None:
-    found: dict[str, Any] = status_of(
-        tmp_path,
-        sources={"tandem": True},
-        sinks={"mqtt": True},
-        zones=Zones(timezone="Europe/Berlin"),
-        clock=SystemClock(),
-    )
+    path = tmp_path / "config.toml"
+    path.write_text(f'timezone = "Europe/Berlin"\ndata_dir = "{tmp_path}/data"\n')
+    found: dict[str, Any] = read_status(load_config(path, SETTINGS, load_plugins()), clock=SystemClock())
     section = words(TEXT.partition("\n## `status --json`\n")[2].partition("\n## ")[0])
     parts = [
         found,
-        *(found[key] for key in ("disk", "daemon", "log")),
+        *(found[key] for key in ("disk", "daemon", "log", "alerts", "heartbeat")),
         found["sources"]["tandem"],
-        found["sinks"]["mqtt"],
+        found["sinks"]["nightscout-treatments"],
     ]
     assert {key for part in parts for key in part} - section == set()

@@ -98,6 +98,20 @@ def address_for(options: HeartbeatOptions, reason: str) -> str | None:
     return urlunsplit((scheme, host, f"{path.rstrip('/')}/fail", query, "")) if kind == "healthchecks" else None
 
 
+@attrs.frozen(kw_only=True)
+class LastCall:
+    """What came of the calls, kept for ``status``.
+
+    ``answered_at``: the last call that the monitor took. ``reason``: the failure that it was told then; empty: all was good.
+    ``trouble``: why calls fail since ``failing_since``; empty: they do not.
+    """
+
+    answered_at: datetime | None = None
+    reason: str = ""
+    trouble: str = ""
+    failing_since: datetime | None = None
+
+
 @attrs.define
 class Heartbeat:
     """Calls the monitor when the status changes. Not for several threads. ``clean`` removes personal data from reasons."""
@@ -106,6 +120,7 @@ class Heartbeat:
     clock: Clock
     version: str
     clean: Callable[[str], str]
+    last_call: LastCall | None = None
     _client: HttpClient = attrs.field(init=False)
     _called_for: str = ""
     _failed_for: tuple[str, ...] = ()
@@ -133,12 +148,22 @@ class Heartbeat:
         if address is None:
             return None
         trouble = self._request(address, reason)
+        self._remember(reason, trouble)
         if trouble and trouble != self._trouble:
             log.warning('heartbeat_failed reason="%s"', trouble)
         elif not trouble and self._trouble:
             log.info("heartbeat_ok")
         self._trouble = trouble
         return trouble or None
+
+    def _remember(self, reason: str, trouble: str) -> None:
+        """Change nothing while the trouble lasts: the file is written for each change."""
+        before = self.last_call or LastCall()
+        if not trouble:
+            self.last_call = LastCall(answered_at=self.clock.now(), reason=reason)
+        elif trouble != before.trouble:
+            since = before.failing_since or self.clock.now()
+            self.last_call = attrs.evolve(before, trouble=trouble, failing_since=since)
 
     def _request(self, address: str, reason: str) -> str:
         headers = {"User-Agent": f"tconnectsync/{self.version}"}

@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 
 from tconnectsync.alerts.decisions import Known
+from tconnectsync.alerts.heartbeat import LastCall
 from tconnectsync.alerts.sending import Attempt, SendResult, service_of
 from tconnectsync.alerts.wording import Notification
 from tconnectsync.filesystem import Files, OsFiles, replace_file
@@ -49,6 +50,8 @@ class AlertState:
     waiting: tuple[Waiting, ...] = ()
     seen: Mapping[str, str] = attrs.field(factory=dict)
     """Wearer alerts that were sent: a name to a value, such as an alarm to its time."""
+    last_call: LastCall | None = None
+    """Of the heartbeat's address."""
 
 
 def load_state(folder: Path, files: Files | None = None) -> AlertState:

@@ -72,6 +72,8 @@ class Watch:
 
     def __attrs_post_init__(self) -> None:
         self.state = load_state(self.folder)
+        if self.heartbeat is not None:
+            self.heartbeat.last_call = self.state.last_call
 
     def look(self) -> None:
         """Look once. An unexpected failure is logged: watching goes on."""
@@ -93,6 +95,7 @@ class Watch:
             self._report(status, now)
         if self.heartbeat is not None:
             self.heartbeat.beat(cycle_of(status, now))
+            self._keep(attrs.evolve(self.state, last_call=self.heartbeat.last_call))
 
     def _report(self, status: Mapping[str, Any], now: datetime) -> None:
         problems = problems_of(status, now, self.options.no_data_span)

@@ -44,6 +44,10 @@ def status_lines(status: Mapping[str, Any], now: datetime, zone: tzinfo) -> Sequ
         steps.append(_log_line(status["log"], now, zone))
     for name, sink in status.get("sinks", {}).items():
         steps.append(_sink_line(name, sink, now, zone))
+    if "alerts" in status:
+        steps.append(_alerts_line(status["alerts"], now, zone))
+    if "heartbeat" in status:
+        steps.append(_heartbeat_line(status["heartbeat"], now, zone))
     return steps
 
 
@@ -192,6 +196,28 @@ def _sink_line(name: str, sink: Mapping[str, Any], now: datetime, zone: tzinfo) 
         level = "bad" if level == "ok" else level
         lines.append(f"List the refused documents: `tconnectsync dead-letters list {name}`")
     return StatusLine(name=name, level=level, lines=tuple(lines))
+
+
+def _alerts_line(alerts: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
+    """Who is notified, as kinds: an address is a secret."""
+    state, kinds = alerts.get("state", "off"), alerts.get("addresses") or []
+    if state == "off":
+        return StatusLine(name="notifications", level="off", lines=("",))
+    words = f"{counted(len(kinds), 'address', 'addresses')}: {', '.join(dict.fromkeys(kinds))}"
+    return StatusLine(
+        name="notifications", level=_LEVELS.get(state, "bad"), lines=(*_problem_lines(alerts, now, zone), words)
+    )
+
+
+def _heartbeat_line(heartbeat: Mapping[str, Any], now: datetime, zone: tzinfo) -> StatusLine:
+    state, called = heartbeat.get("state", "off"), parse_time(heartbeat.get("last_called"))
+    if state == "off":
+        return StatusLine(name="heartbeat", level="off", lines=("",))
+    words = f"{heartbeat.get('kind')}; last called {when_words(called, now, zone)}" if called else ""
+    if words and heartbeat.get("reported"):
+        words += f", to report: {heartbeat['reported']}"
+    lines = (*_problem_lines(heartbeat, now, zone), words)
+    return StatusLine(name="heartbeat", level=_LEVELS.get(state, "bad"), lines=tuple(line for line in lines if line))
 
 
 def _problem_lines(part: Mapping[str, Any], now: datetime, zone: tzinfo) -> tuple[str, ...]:

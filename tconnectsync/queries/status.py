@@ -21,11 +21,13 @@ from tconnectsync.ingest.source_state import SourceState
 from tconnectsync.outbox import Outbox, set_aside_words
 from tconnectsync.outbox.facts import HEALTH, LAST_DELIVERED, OTHERS_ALLOWED
 from tconnectsync.projection.pending_notes import NOTES
+from tconnectsync.queries.reporting import reporting_status
 from tconnectsync.reconcile.daily import ComparisonState
 from tconnectsync.reconcile.report import twice_text
 from tconnectsync.retry.deadline import RememberedDeadline
 from tconnectsync.retry.health import Health, HealthState
 from tconnectsync.runtime.data_dir import outbox_path
+from tconnectsync.text.durations import iso_time
 from tconnectsync.timeline.resolver import TimelineResolver
 from tconnectsync.timeline.zones import Zones
 
@@ -122,7 +124,7 @@ def _open(data_dir: Path, clock: Clock, found: dict[str, Any]) -> EventLog | Non
         "segments": size.segments,
         "damaged": "; ".join(damaged) or False,
         "remedy": _log_remedy(events) if damaged else None,
-        "verified_at": iso(events.verified_at),
+        "verified_at": iso_time(events.verified_at),
         **_growth(events, size),
     }
     return events
@@ -175,14 +177,14 @@ def _source(
     message = ". ".join(part for part in (health.message, *words) if part)
     return {
         **_health_json(health, message),
-        "next_try": iso(_next_try(health.not_before, now)),
-        "last_fetch": iso(state.last_fetch),
-        "last_upload": iso(max(uploads, default=None)),
-        "newest_event": iso(newest),
-        "next_poll": iso(_next_try(health.not_before or state.next_poll, now))
+        "next_try": iso_time(_next_try(health.not_before, now)),
+        "last_fetch": iso_time(state.last_fetch),
+        "last_upload": iso_time(max(uploads, default=None)),
+        "newest_event": iso_time(newest),
+        "next_poll": iso_time(_next_try(health.not_before or state.next_poll, now))
         if health.state not in (HealthState.OFF, HealthState.REFUSED)
         else None,
-        "pumps": {serial: {**pump, "newest_event": iso(pump["newest_event"])} for serial, pump in pumps.items()},
+        "pumps": {serial: {**pump, "newest_event": iso_time(pump["newest_event"])} for serial, pump in pumps.items()},
         "unknown_codes": state.unknown_codes,
         "set_aside": state.set_aside,
     }
@@ -249,14 +251,14 @@ def _outbox_status(outbox: Outbox, *, on: bool, end: int, now: datetime) -> dict
             notes.append(twice_text(twice, outbox.path.stem))
     return {
         **_health_json(health, ". ".join(part for part in (health.message, *notes) if part)),
-        "next_try": iso(_next_try(health.not_before, now)),
-        "verified_at": iso(comparison.at),
+        "next_try": iso_time(_next_try(health.not_before, now)),
+        "verified_at": iso_time(comparison.at),
         "verified": dict(comparison.counts),
         "cursor": cursor,
         "behind": max(0, end - cursor) if on else 0,
         "pending": outbox.queue.waiting(now),
         "dead": counts.dead,
-        "last_delivered": iso(outbox.facts.get(LAST_DELIVERED)),
+        "last_delivered": iso_time(outbox.facts.get(LAST_DELIVERED)),
     }
 
 
@@ -294,23 +296,19 @@ def _unreadable(path: Path, error: Exception) -> Health:
 def _health_json(health: Health, message: str | None = None) -> dict[str, Any]:
     return {
         "state": health.state,
-        "since": iso(health.since),
+        "since": iso_time(health.since),
         "message": health.message if message is None else message,
         "remedy": health.remedy,
     }
 
 
-def iso(at: datetime | None) -> str | None:
-    """Format a UTC time as ``2025-11-18T18:15:02Z``."""
-    return None if at is None else at.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
 def read_status(config: Config, *, clock: Clock) -> dict[str, Any]:
     """Return what ``status --json`` prints, from the files of the data folder only."""
-    return status_of(
+    status = status_of(
         config.data_dir,
         sources={name: entry.enabled for name, entry in config.sources.items()},
         sinks={name: entry.enabled for name, entry in config.sinks.items()},
         zones=config.zones,
         clock=clock,
     )
+    return status | reporting_status(config, clock.now())

@@ -17,6 +17,11 @@ def parse_duration(text: str) -> timedelta | None:
     return timedelta(seconds=float(found[1]) * _SECONDS[found[2][0]]) if found and float(found[1]) else None
 
 
+def iso_time(at: datetime | None) -> str | None:
+    """Format a UTC time for the JSON output: ``2025-11-18T18:15:02Z``."""
+    return None if at is None else at.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def parse_time(text: object) -> datetime | None:
     """Parse a UTC time of the JSON output (``2025-11-18T18:15:02Z``); None if ``text`` is not one."""
     if not isinstance(text, str) or not text:

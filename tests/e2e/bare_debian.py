@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -25,6 +25,16 @@ import attrs
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import ZONE, recent_pump
+from tests.support.bare_computer import (
+    CACHE,
+    Computer,
+    booted,
+    copy_settings,
+    eventually,
+    make_base,
+    show,
+    what_is_missing,
+)
 from tests.support.clocks import ShiftedClock
 from tests.support.real_servers import ServersMissing, cache_folder, find_programs, running_nightscout
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -32,116 +42,9 @@ from tests.support.terminal import Typist, at_terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKOUT = "/root/tconnectsync"
-PACKAGES = "systemd,systemd-sysv,dbus,ca-certificates"
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", ".cache", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", ".work"
 )
-CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "http_proxy", "https_proxy", "no_proxy")
-
-
-def show(words: str) -> None:
-    print(words, flush=True)
-
-
-def eventually(condition: Callable[[], object], what: str, *, within_s: float = 180.0) -> None:
-    """Wait until it holds; each look starts a process, so not too often."""
-    end = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {within_s} s"
-        time.sleep(0.5)
-
-
-def make_base(cache: Path) -> Path:
-    """Make the base with debootstrap, unless it is there; return its folder."""
-    base = cache / "bookworm"
-    if (base / "complete").exists():
-        return base
-    shutil.rmtree(base, ignore_errors=True)
-    cache.mkdir(parents=True, exist_ok=True)
-    begin = time.monotonic()
-    mirror = [os.environ["DEBIAN_MIRROR"]] if os.environ.get("DEBIAN_MIRROR") else []
-    command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(base), *mirror]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    (base / "complete").touch()
-    show(f"base made in {time.monotonic() - begin:.0f} s")
-    return base
-
-
-def copy_settings(folder: Path) -> dict[str, str]:
-    """Give the new computer this machine's name servers, certificates, and settings of apt and pip; return its environment."""
-    shutil.copy("/etc/resolv.conf", folder / "etc/resolv.conf")
-    shutil.copy(CERTIFICATES, folder / CERTIFICATES[1:])
-    for path in Path("/etc/apt/apt.conf.d").iterdir():
-        if "Acquire::" in path.read_text("utf-8", "replace"):
-            shutil.copy(path, folder / "etc/apt/apt.conf.d")
-    kept = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
-    return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TERM": "dumb", "PIP_CERT": CERTIFICATES, **kept}  # fmt: skip
-
-
-@attrs.define
-class Computer:
-    """A running Debian. ``enter`` is the command that runs another one in it."""
-
-    folder: Path
-    leader: int
-    environment: dict[str, str]
-
-    def enter(self, *words: str) -> list[str]:
-        settings = [f"{name}={value}" for name, value in self.environment.items()]
-        inside = [
-            "nsenter",
-            f"--target={self.leader}",
-            "--mount",
-            "--uts",
-            "--ipc",
-            "--pid",
-            "--cgroup",
-            "--root",
-            "--wd",
-        ]
-        return [*inside, "env", "-i", *settings, *words]
-
-    def run(self, *words: str, expect: Sequence[int] = (0,)) -> str:
-        done = subprocess.run(self.enter(*words), capture_output=True, text=True, timeout=600, check=False)
-        assert done.returncode in expect, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def shell(self, line: str, expect: Sequence[int] = (0,)) -> str:
-        return self.run("sh", "-c", line, expect=expect)
-
-    def files(self) -> set[str]:
-        """What is on the disk, without what apt and systemd keep for themselves."""
-        skipped = "-path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/log -o -path /var/cache -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /root"
-        return set(self.shell(f"find / -xdev \\( {skipped} \\) -prune -o -print").splitlines())
-
-
-@contextlib.contextmanager
-def booted(folder: Path, environment: dict[str, str]) -> Iterator[Computer]:
-    """Start the computer; switch it off at the end."""
-    command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", f"--directory={folder}"]
-    log = folder.parent / "boot.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    try:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        eventually(lambda: process.poll() is not None or children.read_text().split(), "the new computer starts")
-        assert process.poll() is None, log.read_text(errors="replace")
-        computer = Computer(folder, int(children.read_text().split()[0]), environment)
-
-        def state() -> str:
-            up = computer.enter("systemctl", "is-system-running")
-            return subprocess.run(up, capture_output=True, text=True, check=False).stdout.strip()
-
-        eventually(lambda: state() in ("running", "degraded"), "systemd has started")
-        yield computer
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @contextlib.contextmanager
@@ -159,6 +62,21 @@ def some_nightscout(*, simulated: bool, folder: Path) -> Iterator[tuple[str, str
             return
     with SimulatedNightscout() as made_up:
         yield made_up.url, made_up.secret
+
+
+OLD_FILE = "opt/tconnectsync/only-in-the-older-release"
+
+
+def make_older(deb: Path, target: Path) -> None:
+    """Write the same package with an older version number and one more file."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        subprocess.run(["dpkg-deb", "--raw-extract", str(deb), folder], check=True)
+        control = Path(folder) / "DEBIAN/control"
+        lines = [f"{line}~older" if line.startswith("Version: ") else line for line in control.read_text().splitlines()]
+        control.write_text("\n".join([*lines, ""]))
+        (Path(folder) / OLD_FILE).touch()
+        command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", folder, str(target)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def answer_setup(typist: Typist, url: str, secret: str) -> None:
@@ -232,12 +150,16 @@ class Trial:
         self.timed("setup, with the answers and the first sync", begin)
 
     def install_package(self) -> None:
+        """An older release of the package first; :meth:`update` installs the one that is tried."""
         assert self.deb is not None
-        begin = time.monotonic()
+        make_older(self.deb, self.computer.folder / "root/older.deb")
         shutil.copy(self.deb, self.computer.folder / "root/tconnectsync.deb")
-        self.computer.shell("apt-get -q update && apt-get -q -y install --no-install-recommends /root/tconnectsync.deb")
+        begin = time.monotonic()
+        self.computer.shell("apt-get -q update && apt-get -q -y install --no-install-recommends /root/older.deb")
         self.computer.run("tconnectsync", "--version")
         self.timed("installed", begin)
+        closed = self.computer.shell("find /opt/tconnectsync -type d ! -perm -755")
+        assert not closed, f"the service's user cannot enter: {closed}"
 
     def offline(self) -> None:
         """Without internet, the installer says so and leaves nothing."""
@@ -298,16 +220,24 @@ class Trial:
         self.computer.run("tconnectsync", "--version")
         assert self.computer.run("systemctl", "is-active", "tconnectsync").strip() == "active"
 
+    def settings(self) -> str:
+        """The checksums of the configuration and the secrets."""
+        return self.computer.shell("sha256sum /etc/tconnectsync/* /etc/credstore/*")
+
     def update(self) -> None:
-        before = self.pid()
+        """The new release runs, the old one is gone, and what the user entered is as it was."""
+        before, settings = self.pid(), self.settings()
         if self.deb is None:
             said = self.computer.shell(f"cd {CHECKOUT} && ./install.sh --update")
             assert "Installed" in said
             releases = self.computer.shell("ls -d /opt/tconnectsync/release-*").split()
             assert len(releases) == 1, releases
         else:
-            self.computer.shell("apt-get -q -y install --reinstall /root/tconnectsync.deb")
+            self.computer.shell("apt-get -q -y install --no-install-recommends /root/tconnectsync.deb")
+            self.computer.shell(f"test ! -e /{OLD_FILE}")
+            assert "~older" not in self.computer.shell("dpkg-query --show tconnectsync")
         assert self.pid() != before
+        assert self.settings() == settings
 
     def remove(self, before: set[str]) -> None:
         """First with the data kept, then without."""
@@ -330,16 +260,14 @@ class Trial:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Try the installation on a bare Debian.")
-    parser.add_argument("--cache", type=Path, default=Path("/var/cache/tconnectsync-bare-debian"))
+    parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--deb", type=Path, help="install this package instead of running install.sh")
     parser.add_argument("--simulated", action="store_true", help="use a simulated Nightscout")
     parser.add_argument("--keep", action="store_true", help="keep the computer's folder")
     given = parser.parse_args()
-    missing = [name for name in ("debootstrap", "systemd-nspawn", "nsenter") if shutil.which(name) is None]
-    if missing or os.geteuid() != 0:
-        show(
-            f"This needs root, and: {', '.join(missing) or 'nothing else'} (apt install debootstrap systemd-container)"
-        )
+    missing = what_is_missing()
+    if missing:
+        show(missing)
         return 77
     folder = Path(tempfile.mkdtemp(prefix="tconnectsync-bare-", dir="/var/tmp"))
     try:

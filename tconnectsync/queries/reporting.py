@@ -1,0 +1,69 @@
+"""The part of ``status`` about who is told of trouble: kinds of addresses without their secrets, what waits, the heartbeat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tconnectsync.config.model import Config
+from tconnectsync.text.durations import iso_time
+from tconnectsync.text.plural import counted
+
+if TYPE_CHECKING:
+    from tconnectsync.alerts.heartbeat import LastCall
+    from tconnectsync.alerts.outgoing import Waiting
+
+_OFF = {"state": "off", "since": None, "message": "", "remedy": None}
+_TEST = "Run `tconnectsync alerts test`: it says what is wrong with each address."
+
+
+def reporting_status(config: Config, now: datetime) -> dict[str, Any]:
+    """Return the keys ``alerts`` and ``heartbeat`` of ``status --json``. No code of alerts is imported if both are off."""
+    alerts: dict[str, Any] = {**_OFF, "addresses": [], "waiting": 0}
+    heartbeat: dict[str, Any] = {**_OFF, "kind": None, "last_called": None, "reported": ""}
+    if config.alerts.urls or config.heartbeat.url is not None:
+        from tconnectsync.alerts.outgoing import load_state
+
+        state = load_state(config.data_dir)
+        if config.alerts.urls:
+            alerts |= _alerts(config, state.waiting, now)
+        if config.heartbeat.url is not None:
+            heartbeat |= _heartbeat(config, state.last_call)
+    return {"alerts": alerts, "heartbeat": heartbeat}
+
+
+def _alerts(config: Config, waiting: Sequence[Waiting], now: datetime) -> dict[str, Any]:
+    from tconnectsync.alerts.outgoing import still_wanted
+    from tconnectsync.alerts.sending import Attempt, SendResult, is_installed, service_of
+
+    found: dict[str, Any] = {"state": "ok", "addresses": [service_of(url) for url in config.alerts.urls]}
+    waiting = still_wanted(waiting, config.alerts.urls, now)
+    if not is_installed():
+        found |= {
+            "state": "halted",
+            "message": "nobody can be notified",
+            "remedy": Attempt(result=SendResult.MISSING).words,
+        }
+    elif waiting:
+        words = f"{counted(len(waiting), 'notification')} could not be sent yet"
+        found |= {"state": "backing_off", "since": iso_time(waiting[0].at), "message": words, "remedy": _TEST}
+    return {**found, "waiting": len(waiting)}
+
+
+def _heartbeat(config: Config, last: LastCall | None) -> dict[str, Any]:
+    from tconnectsync.alerts.heartbeat import kind_of
+
+    found: dict[str, Any] = {"state": "waiting", "kind": kind_of(config.heartbeat)}
+    if last is None:
+        return {**found, "message": "not called yet"}
+    found |= {"last_called": iso_time(last.answered_at), "reported": last.reason}
+    if last.trouble:
+        return {
+            **found,
+            "state": "backing_off",
+            "since": iso_time(last.failing_since),
+            "message": last.trouble,
+            "remedy": _TEST,
+        }
+    return {**found, "state": "ok"}

@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 
 from tconnectsync import CheckResult
-from tconnectsync_web.blueprint import page_blueprint
+from tconnectsync_web.access.admission import Access, has_session, message, retry_later
+from tconnectsync_web.access.sign_in import sign_in_blueprint
+from tconnectsync_web.blueprint import LIVE_ENDPOINT, LIVE_SINCE, frame_blueprint, page_blueprint
+from tconnectsync_web.live.stream import Live
 from tconnectsync_web.metrics import metrics_text
 from tconnectsync_web.pages.reader import PageReader
-from tconnectsync_web.secret_gate import SecretGate, client_of
 from tconnectsync_web.sync_cycles import Cycles
 
 if TYPE_CHECKING:
@@ -33,13 +35,18 @@ BUSY_S = 5
 
 def web_app(
     *,
-    gate: SecretGate,
+    access: Access,
     cycles: Cycles,
     read_status: Callable[[], Mapping[str, Any]],
     read_findings: Callable[[], Sequence[CheckResult]],
     reader: PageReader | None = None,
+    live: Live | None = None,
+    name: str = "",
 ) -> Flask:
-    """Return the application; with a ``reader`` it has pages for people. The callables run in the server's threads, which must be more than ``MOST_AT_WORK``."""
+    """Return one person's application; with a ``reader`` it has pages, and with ``live`` they are told of news of ``name``.
+
+    The callables run in the server's threads, which must be more than ``MOST_AT_WORK``.
+    """
     app = Flask("tconnectsync_web", static_folder=None)
     limited = _limiter(threading.BoundedSemaphore(MOST_AT_WORK))
 
@@ -47,7 +54,7 @@ def web_app(
         return Response("ok\n", mimetype="text/plain")
 
     def index() -> Response:
-        return jsonify(_without_personal_data(read_status(), cycles))
+        return jsonify(public_status(read_status(), cycles))
 
     def metrics() -> Response:
         begin = time.monotonic()
@@ -55,7 +62,7 @@ def web_app(
         try:
             text = metrics_text(status, time.monotonic() - begin)
         except ImportError:
-            return _message("the package prometheus-client is missing; install the extra web again", 501)
+            return message("the package prometheus-client is missing; install the extra web again", 501)
         return Response(text, content_type="text/plain; version=0.0.4; charset=utf-8")
 
     def run() -> tuple[Response, int]:
@@ -75,18 +82,35 @@ def web_app(
         body = {"good": good, "findings": [finding.to_json() for finding in findings]}
         return jsonify(body), 200 if good else 503
 
-    app.before_request(lambda: _admit(gate))
-    app.after_request(_forbid_caching)
     app.add_url_rule("/healthz", view_func=healthz)
     if reader is None:
-        app.add_url_rule("/", view_func=limited(index))
+        frame = frame_blueprint()
+        frame.add_url_rule("/", "overview", limited(index))
+        app.register_blueprint(frame)
     else:
         app.register_blueprint(page_blueprint(reader, sync=cycles.start, for_scripts=index, limited=limited))
+    app.register_blueprint(sign_in_blueprint(access))
+    access.protect(app)
+    if live is not None:
+        _add_live(app, live, name, access)
     app.add_url_rule("/metrics", view_func=limited(metrics))
     app.add_url_rule("/run", view_func=run, methods=["GET", "POST"])
     app.add_url_rule("/update", view_func=limited(update), methods=["GET", "POST"])
     app.add_url_rule("/check_login", view_func=limited(check_login))
     return app
+
+
+def _add_live(app: Flask, live: Live, name: str, access: Access) -> None:
+    def stream() -> Response:
+        cookie = request.cookies.get(access.sessions.cookie)
+        by_cookie = has_session()
+        return live.answer(name, lambda: not by_cookie or access.still_admits(cookie))
+
+    def remember_version() -> None:
+        g.setdefault(LIVE_SINCE, live.watch.version(name))
+
+    app.before_request(remember_version)
+    app.add_url_rule("/live", LIVE_ENDPOINT, stream)
 
 
 def _limiter(slots: threading.Semaphore) -> Callable[[View], View]:
@@ -96,7 +120,7 @@ def _limiter(slots: threading.Semaphore) -> Callable[[View], View]:
         @functools.wraps(view)
         def run_if_free(**values: Any) -> ResponseReturnValue:
             if not slots.acquire(blocking=False):
-                return _retry_later("too many requests at a time; try again", 503, BUSY_S)
+                return retry_later("too many requests at a time; try again", 503, BUSY_S)
             try:
                 return view(**values)
             finally:
@@ -107,52 +131,8 @@ def _limiter(slots: threading.Semaphore) -> Callable[[View], View]:
     return limited
 
 
-def _admit(gate: SecretGate) -> Response | None:
-    """Return None to admit the request, else the refusal."""
-    if request.path == "/healthz":
-        return None
-    offered = _offered_secret()
-    if offered is None:
-        answer = _message("a secret is required: Authorization: Bearer SECRET", 401)
-        answer.headers["WWW-Authenticate"] = "Bearer"
-        return answer
-    client = client_of(request.remote_addr or "")
-    wait_s = gate.wait_s(client)
-    if wait_s:
-        return _retry_later("too many wrong secrets; wait", 429, wait_s)
-    return None if gate.admits(offered, client) else _message("wrong secret", 403)
-
-
-def _offered_secret() -> bytes | None:
-    """Return the secret in the request. A header's bytes are Latin-1."""
-    header = request.headers.get("Authorization", "").strip()
-    if header:
-        scheme, _, rest = header.partition(" ")
-        return (rest.strip() if scheme.lower() == "bearer" else header).encode("latin-1", "replace")
-    query = request.args.get("secret")
-    return None if query is None else query.encode("utf-8", "replace")
-
-
-def _message(message: str, status: int) -> Response:
-    answer = jsonify({"message": message})
-    answer.status_code = status
-    return answer
-
-
-def _retry_later(message: str, status: int, wait_s: int) -> Response:
-    answer = _message(message, status)
-    answer.headers["Retry-After"] = str(wait_s)
-    return answer
-
-
-def _forbid_caching(answer: Response) -> Response:
-    """Forbid caches and referrers: an address with ``?secret=`` must not be stored or passed on."""
-    answer.headers["Cache-Control"] = "no-store"
-    answer.headers["Referrer-Policy"] = "no-referrer"
-    return answer
-
-
-def _without_personal_data(status: Mapping[str, Any], cycles: Cycles) -> dict[str, Any]:
+def public_status(status: Mapping[str, Any], cycles: Cycles) -> dict[str, Any]:
+    """Return what the status says without personal data."""
     links = {
         group: {name: {key: link[key] for key in _PLAIN if key in link} for name, link in status.get(group, {}).items()}
         for group in ("sources", "sinks")

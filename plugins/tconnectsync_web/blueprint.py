@@ -35,6 +35,9 @@ NAVIGATION = (
 LIVE_ENDPOINT = "live"
 """The endpoint of the server-sent events, if the application has one. Any message makes the page fetch itself again."""
 
+LIVE_SINCE = "live_since"
+"""The attribute of ``flask.g`` with the version of the data that this page shows."""
+
 View = Callable[..., ResponseReturnValue]
 
 
@@ -50,8 +53,7 @@ def page_blueprint(
     ``sync`` starts a cycle and returns at once; None: there is no button. ``for_scripts`` answers ``/`` if a script asks
     instead of a browser. ``limited`` wraps each view that reads the log.
     """
-    pages = Blueprint(NAME, __name__, template_folder="templates", static_folder="static", static_url_path="/static")
-    languages, form_token = Languages(), secrets.token_urlsafe(24)
+    pages, form_token = frame_blueprint(), secrets.token_urlsafe(24)
 
     def overview() -> ResponseReturnValue:
         if for_scripts is not None and not wants_html():
@@ -68,18 +70,19 @@ def page_blueprint(
     pages.add_url_rule("/", "overview", limited(overview))
     if sync is not None:
         pages.add_url_rule("/sync", "sync", start_sync, methods=["POST"])
-    pages.after_app_request(_secure)
-    pages.before_app_request(lambda: _choose_language(languages))
-    pages.record_once(_set_up)
-    pages.app_context_processor(
-        lambda: {
-            "navigation": _navigation(),
-            "form_token": form_token,
-            "languages": languages.names,
-            "now": reader.now(),
-        }
-    )
+    pages.app_context_processor(lambda: {"form_token": form_token, "now": reader.now()})
     return pages
+
+
+def frame_blueprint() -> Blueprint:
+    """Return what every page needs: the frame ``base.html``, the menu, languages, styles, and a policy for browsers."""
+    frame = Blueprint(NAME, __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+    languages = Languages()
+    frame.after_app_request(_secure)
+    frame.before_app_request(lambda: _choose_language(languages))
+    frame.record_once(_set_up)
+    frame.app_context_processor(lambda: {"navigation": _navigation(), "languages": languages.names})
+    return frame
 
 
 def texts() -> Texts:
@@ -143,4 +146,4 @@ def _set_up(state: BlueprintSetupState) -> None:
 
 
 def _live_address() -> str | None:
-    return url_for(LIVE_ENDPOINT) if LIVE_ENDPOINT in current_app.view_functions else None
+    return url_for(LIVE_ENDPOINT, since=g.get(LIVE_SINCE, "")) if LIVE_ENDPOINT in current_app.view_functions else None

@@ -2,167 +2,149 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import signal
+import socket
 import sys
 import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import click
 
-from tconnectsync import CheckResult
+from tconnectsync_web.access.foreign_sites import is_loopback
+from tconnectsync_web.access.path_prefix import clean_prefix
+from tconnectsync_web.access.private_files import folder_of
+from tconnectsync_web.access.view_link import ViewLink
 from tconnectsync_web.options import WebOptions
-from tconnectsync_web.secret_gate import SecretGate
-from tconnectsync_web.sync_cycles import Cycles, Outcome, at_intervals
+from tconnectsync_web.people import CommandContext, NotSetUp, Person, people_of, settings_of
 
-log = logging.getLogger("tconnectsync.web")
 PATIENCE_S = 10.0
 """A running cycle may take this long when the application ends. An interrupted cycle resumes at the next start."""
-ROUTER = {"trusted_proxy": "*", "trusted_proxy_count": 1, "trusted_proxy_headers": "x-forwarded-for"}
-"""Trust the last hop of X-Forwarded-For, which the router wrote. The caller may have forged the others.
-
-Without this option the header is removed, so that nobody who reaches the port directly can pretend to be another
-client.
-"""
 
 
-class WebConfig(Protocol):
-    """The part of the configuration that is used here."""
-
-    @property
-    def sections(self) -> Mapping[str, Any]:
-        """The loaded sections by name."""
-
-
-class CommandContext(Protocol):
-    """What the command line passes to a plugin's command as click's context object."""
-
-    def config(self) -> WebConfig:
-        """Load the configuration. Errors: ConfigError."""
-
-    def request(self, command: str) -> tuple[int, tuple[str, ...]]:
-        """Run a command, here or in the daemon. Returns exit status and lines of output."""
-
-    def read_status(self) -> dict[str, Any]:
-        """The status, as printed by ``status --json``."""
-
-    def findings(self) -> Iterator[CheckResult]:
-        """The findings of ``check``."""
-
-    def redact(self, text: str) -> str:
-        """Remove secrets from the text."""
-
-    def serve(self) -> None:
-        """Start to write log lines."""
-
-
-class _NotSetUp(click.ClickException):
-    """A setting is missing that a person must provide; restarting does not help."""
-
-    exit_code = 2
-
-
-@click.command(short_help="Run a web application that syncs on request.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all interfaces.")
+@click.command(short_help="Show the data on a web page, and sync on request.")
+@click.option(
+    "--config",
+    "configs",
+    multiple=True,
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Read this configuration file. Several times: one page for each person.",
+)
+@click.option("--host", help="Address to listen on; 0.0.0.0: all interfaces.  [default: 127.0.0.1]")
 @click.option(
     "--port",
-    default=8080,
-    show_default=True,
     envvar="PORT",
     show_envvar=True,
     type=click.IntRange(0, 65535),
-    help="Port to listen on; 0: any free port.",
+    help="Port to listen on; 0: any free port.  [default: 8080]",
 )
 @click.option(
     "--behind-router",
     is_flag=True,
-    help="All requests come through one router, which adds the caller to X-Forwarded-For.",
+    help="All requests come through one router or reverse proxy, which adds the caller to X-Forwarded-For.",
 )
+@click.option("--view-link", is_flag=True, help="Print the link that shows the pages and changes nothing, and end.")
+@click.option("--revoke-view-link", is_flag=True, help="Make the view link invalid, and end.")
 @click.pass_obj
-def web(engine: CommandContext, host: str, port: int, behind_router: bool) -> int:
-    """Sync on request over HTTP, for hosting services that only run web applications, and for uptime monitors.
-
-    /run starts a sync cycle, /update waits for its end, / shows the status, /metrics is for Prometheus, /check_login
-    tests the logins. Each needs the secret of [web] (TCONNECTSYNC_HEROKU_SECRET). /healthz needs none. It runs
-    beside the daemon or instead of it.
-    """
-    engine.serve()
-    options = engine.config().sections["web"]
-    secret = b"" if options.secret is None else options.secret.reveal().encode()
-    if not secret.strip():
-        raise _NotSetUp(
-            "the web application needs a secret, and none is configured; nothing was started. Set"
-            " TCONNECTSYNC_HEROKU_SECRET, or `secret_file` under [web], to a long random text."
-        )
-    return _serve(engine, options, secret, host, port, ROUTER if behind_router else {})
-
-
-def _serve(
-    engine: CommandContext, options: WebOptions, secret: bytes, host: str, port: int, router: Mapping[str, Any]
+def web(
+    engine: CommandContext,
+    configs: tuple[Path, ...],
+    host: str | None,
+    port: int | None,
+    behind_router: bool,
+    view_link: bool,
+    revoke_view_link: bool,
 ) -> int:
+    """Show glucose, insulin and problems on a web page, and sync on request over HTTP.
+
+    On this computer alone (127.0.0.1) the page is open. Anywhere else it needs the secret of [web], and so do the addresses
+    for scripts: /run starts a sync cycle, /update waits for its end, / shows the status, /metrics is for Prometheus,
+    /check_login tests the logins. /healthz needs none. It runs beside the daemon or instead of it.
+    """
+    if not (view_link or revoke_view_link):
+        engine.serve()
+    people = people_of(engine, configs)
+    settings = settings_of(people)
+    given: dict[str, Any] = {"host": host, "port": port, "behind_router": behind_router or None}
+    options = attrs.evolve(settings.options, **{name: value for name, value in given.items() if value is not None})
+    if view_link or revoke_view_link:
+        return change_view_link(settings.data_dir, options, revoke=revoke_view_link)
+    secret = b"" if options.secret is None else options.secret.reveal().strip().encode()
+    if not secret and (options.behind_router or not is_loopback(options.host)):
+        raise NotSetUp(
+            f"the page would be open to everybody who reaches {options.host}, and no secret is configured; nothing was"
+            " started. Set `secret_file` under [web] (or TCONNECTSYNC_HEROKU_SECRET) to a long random text."
+        )
+    return _serve(people, settings.data_dir, options, secret or None)
+
+
+def _serve(people: Sequence[Person], data_dir: Path, options: WebOptions, secret: bytes | None) -> int:
     try:
-        from tconnectsync_web.app import web_app
         from tconnectsync_web.server import web_server
+        from tconnectsync_web.site import open_site
     except ImportError as error:
-        raise _NotSetUp(
+        raise NotSetUp(
             f"the package {error.name!r} is missing. In the folder of tconnectsync's source run:"
             f" {shlex.quote(sys.executable)} -m pip install '.[web]'"
         ) from error
-    cycles = Cycles(lambda: _cycle(engine))
-    app = web_app(
-        gate=SecretGate(secret, time.monotonic),
-        cycles=cycles,
-        read_status=engine.read_status,
-        read_findings=lambda: [_redacted(engine, finding) for finding in engine.findings()],
-    )
+    site = open_site(people, data_dir, secret)
+    host = options.host
     try:
-        server = web_server(app, host=host, port=port, router=router)
+        server = web_server(
+            site.app, host=host, port=options.port, behind_router=options.behind_router, base_path=options.base_path
+        )
     except OSError as error:
         raise click.ClickException(
-            f"{host} port {port} cannot be used ({error.strerror}); try `tconnectsync web --port 0`"
+            f"{host} port {options.port} cannot be used ({error.strerror}); try `tconnectsync web --port 0`"
         ) from error
-    address = f"http://{host}:{server.effective_port}/" if hasattr(server, "effective_port") else host
-    click.echo(f"Listening on {address}", err=True)
+    port = getattr(server, "effective_port", options.port)
+    click.echo(f"Listening on {page_address(host, port, options.base_path)}", err=True)
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, _end)
-    if options.interval_mins:
-        interval = (cycles, options.interval_mins * 60.0, stop.wait)
-        threading.Thread(target=at_intervals, args=interval, name="interval", daemon=True).start()
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        """Make the server end; open pages keep threads busy until they are told."""
+        site.live.close()
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    for person in people:
+        person.start_interval(stop.wait)
     try:
         server.run()
     finally:
         stop.set()
+        site.live.close()
         server.close()
-        running = cycles.running
-        if running is not None:
-            running.wait(PATIENCE_S)
+        for person in people:
+            person.wait_for_cycle(PATIENCE_S)
     return 0
 
 
-def _end(_number: int, _frame: FrameType | None) -> None:
-    """Make the server end."""
-    raise SystemExit(0)
-
-
-def _cycle(engine: CommandContext) -> Outcome:
-    """Run one ``tconnectsync sync``. An error becomes its outcome."""
-    try:
-        status, lines = engine.request("sync")
-    except Exception as error:  # the border of the thread: the next cycle must run
-        log.exception("cycle_failed")
-        status, lines = 1, (f"the cycle failed unexpectedly ({type(error).__name__}); the log has the details",)
-    outcome = Outcome(status=int(status), lines=tuple(engine.redact(line) for line in lines))
-    if outcome.status:
-        log.warning("cycle_ended status=%d %s", outcome.status, " ".join(outcome.lines))
-    return outcome
-
-
-def _redacted(engine: CommandContext, finding: CheckResult) -> CheckResult:
-    return attrs.evolve(
-        finding, what=engine.redact(finding.what), remedy=finding.remedy and engine.redact(finding.remedy)
+def change_view_link(data_dir: Path, options: WebOptions, *, revoke: bool) -> int:
+    """Print the view link, or end it. A running page follows at once."""
+    link = ViewLink(folder_of(data_dir) / "view-link")
+    if revoke:
+        ended = link.revoke()
+        click.echo("The view link is invalid from now on." if ended else "There is no view link.")
+        return 0
+    if options.secret is None:
+        click.echo("Note: without a secret under [web] the page is open on this computer and needs no link.", err=True)
+    click.echo(f"{page_address(options.host, options.port, options.base_path)}view#{link.create()}")
+    click.echo(
+        "Whoever has this link sees the pages and can change nothing. If the page has another address for others, replace"
+        " the part before `view#`. To make the link invalid: `tconnectsync web --revoke-view-link`.",
+        err=True,
     )
+    return 0
+
+
+def page_address(host: str, port: int, base_path: str) -> str:
+    """Return the address of the page, as far as this computer knows it."""
+    name = socket.gethostname() if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not listened on
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}{clean_prefix(base_path) or ''}/"

@@ -7,7 +7,7 @@ import ipaddress
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -36,6 +36,11 @@ class SecretGate:
         self._lock = threading.Lock()
         self._failed: OrderedDict[str, _Failures] = OrderedDict()  # the most recent failure is last
 
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """What :meth:`admits` accepts."""
+        return (self._secret,)
+
     def wait_s(self, client: str) -> int:
         """Whole seconds until the client may try again; 0: now."""
         with self._lock:
@@ -47,12 +52,16 @@ class SecretGate:
 
         While a client must wait, the right secret is refused too; otherwise waiting would cost a guesser nothing.
         """
+        return self.admits_either(self.secrets, offered, client)
+
+    def admits_either(self, right: Sequence[bytes], offered: bytes, client: str) -> bool:
+        """Like :meth:`admits`, for any of these secrets."""
         with self._lock:
             now = self._monotonic()
             failures = self._failed.get(client)
             if failures is not None and now < failures.shut_until:
                 return False
-            if hmac.compare_digest(offered, self._secret):
+            if any(hmac.compare_digest(offered, each) for each in right):
                 self._failed.pop(client, None)
                 return True
             self._note(client, failures or _Failures(), now)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from tconnectsync_web.access.path_prefix import PathPrefix, clean_prefix
+from tconnectsync_web.live.stream import MOST_LISTENERS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-THREADS = 12
+THREADS = 12 + MOST_LISTENERS
 LONGEST_BODY = 4096
 """Bytes of a request's body; no route reads it."""
 LONGEST_HEADER = 16 * 1024
@@ -73,11 +76,19 @@ class LimitedChannel(HTTPChannel):
                 self.socket.shutdown(socket.SHUT_RDWR)
 
 
-def web_server(app: WSGIApplication, *, host: str, port: int, router: Mapping[str, Any]) -> Any:
-    """Return the listening server of ``app``. ``router``: further options of waitress. Errors: OSError."""
+def web_server(app: WSGIApplication, *, host: str, port: int, behind_router: bool = False, base_path: str = "") -> Any:
+    """Return the listening server of ``app``. Errors: OSError.
+
+    ``behind_router``: trust what the last hop, which is the router, added to X-Forwarded-For, -Proto, -Host and -Prefix.
+    The caller may have forged what stands before. Without it these headers are removed, so that nobody who reaches the port
+    directly can pretend to be another client.
+    """
     found: dict[Any, Any] = {}
+    site: WSGIApplication = PathPrefix(app=app, base_path=clean_prefix(base_path) or "", trusts_proxy=behind_router)
+    if behind_router:
+        site = ProxyFix(site, x_for=1, x_proto=1, x_host=1)
     server = create_server(
-        app,
+        site,
         map=found,
         host=host,
         port=port,
@@ -86,7 +97,7 @@ def web_server(app: WSGIApplication, *, host: str, port: int, router: Mapping[st
         max_request_body_size=LONGEST_BODY + 1,  # the server refuses bodies of this length
         max_request_header_size=LONGEST_HEADER,
         connection_limit=2 * MOST_CONNECTIONS,
-        **router,
+        clear_untrusted_proxy_headers=not behind_router,
     )
     for each in found.values():
         if isinstance(each, BaseWSGIServer):

@@ -66,6 +66,17 @@ class CliContext:
             become_owner_of(self._config.data_dir)
         return self._config
 
+    def with_config(self, path: Path) -> CliContext:
+        """Return a context for another configuration file, which is not read yet. The logs are the same."""
+        return CliContext(
+            environ=self.environ,
+            clock=self.clock,
+            config_path=path,
+            features=self.features,
+            verbose=self.verbose,
+            logs=self.logs,
+        )
+
     def known_config(self) -> Config | None:
         """Return the configuration if it was read already, else None."""
         return self._config

@@ -76,7 +76,7 @@ def test_the_dashboard_uses_metrics_that_there_are() -> None:
 
 
 def test_the_route_needs_the_secret() -> None:
-    with serving({}) as world:
+    with serving() as world:
         assert world.get("/metrics").status_code == 401
         answer = world.get("/metrics", BEARER)
         assert answer.status_code == 200

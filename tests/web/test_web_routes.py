@@ -6,9 +6,9 @@ import contextlib
 import http.client
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
 
 import attrs
 import pytest
@@ -16,8 +16,10 @@ import requests
 from waitress import wasyncore
 
 from tconnectsync import CheckResult
+from tconnectsync_web.access.admission import Access
+from tconnectsync_web.access.sessions import Sessions
+from tconnectsync_web.access.view_link import ViewLink
 from tconnectsync_web.app import MOST_AT_WORK, web_app
-from tconnectsync_web.command import ROUTER
 from tconnectsync_web.secret_gate import SecretGate, client_of
 from tconnectsync_web.server import LONGEST_BODY, THREADS, LimitedChannel, web_server
 from tconnectsync_web.sync_cycles import Cycle, Cycles, Outcome, at_intervals
@@ -66,25 +68,32 @@ class CountedCycles(Cycles):
 @pytest.fixture
 def served() -> Iterator[Served]:
     """The web app, served."""
-    with serving({}) as world:
+    with serving() as world:
         yield world
 
 
 @pytest.fixture
 def routed() -> Iterator[Served]:
     """As behind a host's router."""
-    with serving(ROUTER) as world:
+    with serving(behind_router=True) as world:
         yield world
 
 
+def access_of(world: Served) -> Access:
+    return Access(
+        gate=SecretGate(SECRET.encode(), lambda: world.now), sessions=Sessions(b"key", SECRET.encode()),
+        view_link=ViewLink(Path("/nonexistent/view-link")),
+    )  # fmt: skip
+
+
 @contextlib.contextmanager
-def serving(router: Mapping[str, Any]) -> Iterator[Served]:
+def serving(*, behind_router: bool = False) -> Iterator[Served]:
     world = Served()
     app = web_app(
-        gate=SecretGate(SECRET.encode(), lambda: world.now), cycles=CountedCycles(world),
+        access=access_of(world), cycles=CountedCycles(world),
         read_status=lambda: STATUS, read_findings=lambda: world.findings,
     )  # fmt: skip
-    server = web_server(app, host="127.0.0.1", port=0, router=router)
+    server = web_server(app, host="127.0.0.1", port=0, behind_router=behind_router)
     world.url = f"http://127.0.0.1:{server.effective_port}"
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import requests
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
@@ -73,10 +74,12 @@ def test_a_disk_that_is_wiped_at_every_restart_doubles_nothing(tmp_path: Path) -
         assert site.secret not in text
 
 
-def test_without_a_secret_it_does_not_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("--host", "::"), ("--behind-router",)])
+def test_without_a_secret_it_does_not_start_for_others(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Only on this computer's own address is the page open."""
     with TandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
-        done = home.run("web", "--port", "0", expect=(2,))
+        done = home.run("web", "--port", "0", *words, expect=(2,))
     assert "TCONNECTSYNC_HEROKU_SECRET" in done.stderr
     assert not (home.folder / "data").exists()
 
@@ -129,8 +132,8 @@ def test_with_an_interval_it_syncs_unasked(tmp_path: Path) -> None:
 def test_a_cycle_that_fails_unexpectedly_is_an_answer_and_not_the_end(tmp_path: Path) -> None:
     with TandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
+        (home.folder / "data").write_text("a file where a folder is to be")
         with web(home, []) as url:
-            (home.folder / "data").write_text("a file where a folder is to be")
             for _ in range(2):
                 answer = requests.get(f"{url}/update", headers={"Authorization": SECRET}, timeout=60)
                 assert (answer.status_code, answer.json()["status"]) == (503, 1)

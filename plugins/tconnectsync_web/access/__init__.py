@@ -1,0 +1,1 @@
+"""Who may see the pages: secret, cookies, view link, and protection from other web sites."""

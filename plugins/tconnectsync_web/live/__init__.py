@@ -1,0 +1,1 @@
+"""Tells open pages that there is something new."""

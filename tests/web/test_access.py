@@ -1,0 +1,465 @@
+"""Who may see and do what: secret, cookie, view link, and other web sites in the same browser."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.test import Client, TestResponse
+
+from tconnectsync_web.access.admission import Access, open_access
+from tconnectsync_web.access.foreign_sites import host_is_loopback, is_loopback
+from tconnectsync_web.access.path_prefix import PathPrefix, clean_prefix
+from tconnectsync_web.access.private_files import read_or_create, read_private
+from tconnectsync_web.access.sessions import Role, Sessions
+from tconnectsync_web.app import web_app
+from tconnectsync_web.secret_gate import SecretGate
+from tconnectsync_web.sync_cycles import Cycles, Outcome
+
+SECRET = "marked-secret-ü-31"
+HTML = {"Accept": "text/html"}
+OWN = {**HTML, "Sec-Fetch-Site": "same-origin"}
+
+
+@attrs.define
+class World:
+    """One application, its data folder, and browsers to reach it with."""
+
+    folder: Path
+    secret: str | None = SECRET
+    base_path: str = ""
+    behind_router: bool = False
+    host: str = "127.0.0.1:8080"
+    https: bool = False
+    now: float = 0.0
+    synced: list[int] = attrs.field(factory=list)
+    access: Access = attrs.field(init=False)
+    app: Flask = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        access = open_access(self.folder, None if self.secret is None else self.secret.encode())
+        if access.gate is not None and self.secret is not None:
+            access = attrs.evolve(access, gate=SecretGate(self.secret.encode(), lambda: self.now))
+        self.access = access
+        self.app = web_app(
+            access=access, cycles=Cycles(self.cycle), read_status=lambda: {"version": "4"}, read_findings=list,
+        )  # fmt: skip
+        self.app.add_url_rule("/page", "shown", lambda: "<p>personal</p>")
+        self.app.add_url_rule("/change", "change", self.change, methods=["POST"])
+
+    def cycle(self) -> Outcome:
+        return Outcome(status=0)
+
+    def change(self) -> str:
+        self.synced.append(1)
+        return "changed"
+
+    def browser(self) -> Client:
+        """A browser with its own cookies."""
+        site: Any = PathPrefix(app=self.app, base_path=self.base_path, trusts_proxy=self.behind_router)
+        return Client(
+            ProxyFix(site, x_for=1, x_proto=1, x_host=1) if self.behind_router else site, self.app.response_class
+        )
+
+    def ask(self, browser: Client, method: str, path: str, headers: dict[str, str], **more: Any) -> TestResponse:
+        base = f"{'https' if self.https else 'http'}://{self.host}"
+        return browser.open(path, method=method, headers=headers, base_url=base, **more)
+
+    def get(self, browser: Client, path: str, headers: dict[str, str] = HTML) -> TestResponse:
+        return self.ask(browser, "GET", path, headers)
+
+    def post(self, browser: Client, path: str, headers: dict[str, str] = OWN, **form: str) -> TestResponse:
+        return self.ask(browser, "POST", path, headers, data=form)
+
+    def cookie(self, browser: Client) -> str:
+        found = browser.get_cookie(self.access.sessions.cookie, domain="127.0.0.1")
+        assert found is not None
+        return found.value
+
+    def with_cookie(self, value: str) -> Client:
+        browser = self.browser()
+        browser.set_cookie(self.access.sessions.cookie, value, domain="127.0.0.1")
+        return browser
+
+    def signed_in(self) -> Client:
+        browser = self.browser()
+        assert self.post(browser, f"{self.base_path}/sign-in", secret=SECRET).status_code == 303
+        return browser
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """An application with a secret."""
+    return World(tmp_path / "data")
+
+
+@pytest.fixture
+def open_world(tmp_path: Path) -> World:
+    """An application without a secret, on loopback."""
+    return World(tmp_path / "data", secret=None)
+
+
+# --- the form and its cookie --------------------------------------------------------------------------------------------
+
+
+def test_a_browser_without_a_cookie_gets_the_form_and_nothing_else(world: World) -> None:
+    answer = world.get(world.browser(), "/page")
+    assert answer.status_code == 401
+    assert "personal" not in answer.text
+    assert 'type="password"' in answer.text
+    assert world.get(world.browser(), "/page/static/../page").status_code in (401, 404)
+
+
+def test_the_form_signs_in_and_leads_to_the_page_that_was_wanted(world: World) -> None:
+    browser = world.browser()
+    form = world.get(browser, "/page?days=3").text
+    target = re.search(r'name="target" value="([^"]*)"', form)
+    assert target is not None
+    answer = world.post(browser, "/sign-in", secret=f" {SECRET} ", target=target[1])
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/page?days=3")
+    assert world.get(browser, "/page").text == "<p>personal</p>"
+
+
+@pytest.mark.parametrize("https", [False, True])
+def test_the_cookie_is_strict_and_hidden_from_scripts(world: World, https: bool) -> None:
+    world.https = https
+    cookie = world.post(world.browser(), "/sign-in", secret=SECRET).headers["Set-Cookie"]
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    assert ("Secure" in cookie.split("; ")) is https
+    assert SECRET not in cookie
+
+
+def test_a_cookie_survives_a_restart_and_ends_with_another_secret(world: World) -> None:
+    cookie = world.cookie(world.signed_in())
+    world.restart()
+    assert world.get(world.with_cookie(cookie), "/page").status_code == 200
+    world.secret = "another secret"
+    world.restart()
+    assert world.get(world.with_cookie(cookie), "/page").status_code == 401
+
+
+def test_the_key_of_cookies_is_private(world: World) -> None:
+    path = world.folder / "web" / "cookie.key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) & 0o077 == 0
+
+
+@pytest.mark.parametrize("broken", ["", "x", "a.b.c", "W10.aaa.bbb", "ü", "." * 600, "[1].2.3", "null"])
+def test_a_wrong_cookie_admits_nobody(world: World, broken: str) -> None:
+    assert world.get(world.with_cookie(broken), "/page").status_code == 401
+
+
+def test_a_cookie_with_another_key_or_role_admits_nobody() -> None:
+    sessions = Sessions(b"key", b"secret")
+    assert sessions.role_of(sessions.issue(Role.OWNER), None) is Role.OWNER
+    assert sessions.role_of(Sessions(b"yek", b"secret").issue(Role.OWNER), None) is Role.NOBODY
+    assert sessions.role_of(Sessions(b"key", b"terces").issue(Role.OWNER), None) is Role.NOBODY
+    assert sessions.role_of(sessions._signer.dumps(["root", ""]), None) is Role.NOBODY
+    assert sessions.role_of(sessions._signer.dumps("owner"), None) is Role.NOBODY
+    assert sessions.role_of(sessions._signer.dumps([["owner"], 1]), None) is Role.NOBODY
+
+
+def test_after_signing_out_the_cookie_is_gone(world: World) -> None:
+    browser = world.signed_in()
+    assert world.post(browser, "/sign-out").status_code == 303
+    assert world.get(browser, "/page").status_code == 401
+
+
+def test_ten_thousand_wrong_secrets_shut_out_their_sender_only(world: World) -> None:
+    browser = world.browser()
+    statuses = [world.post(browser, "/sign-in", secret=str(n)).status_code for n in range(20)]
+    assert statuses == [403] * 4 + [429] * 16
+    gate = world.access.gate
+    assert gate is not None
+    for number in range(10_000):
+        gate.admits(b"wrong", f"198.51.{number % 20}.{number % 250}")
+    assert "try" in world.post(browser, "/sign-in", secret=SECRET).text
+    other = world.browser()
+    answer = world.ask(
+        other, "POST", "/sign-in", OWN, data={"secret": SECRET}, environ_base={"REMOTE_ADDR": "203.0.113.9"}
+    )
+    assert answer.status_code == 303
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "/a\r\nSet-Cookie: x", "", "/" * 9, "/\t/evil"]
+)  # fmt: skip
+def test_the_form_never_leads_to_another_site(world: World, target: str) -> None:
+    answer = world.post(world.browser(), "/sign-in", secret=SECRET, target=target)
+    assert answer.headers["Location"] == "/"
+
+
+def test_pages_take_no_secret_from_the_address(world: World) -> None:
+    for path in ("/page", "/", "/sign-in"):
+        answer = world.get(world.browser(), f"{path}?secret={SECRET}")
+        assert "personal" not in answer.text
+        assert "version" not in answer.text
+    assert world.get(world.browser(), f"/?secret={SECRET}", {}).json == {
+        "version": "4", "log_damaged": False, "sources": {}, "sinks": {}, "cycle_running": False, "last_cycle_status": None,
+    }  # fmt: skip
+
+
+def test_a_script_may_read_pages_with_the_header(world: World) -> None:
+    bearer = {"Authorization": f"Bearer {SECRET}".encode().decode("latin-1")}
+    assert world.get(world.browser(), "/page", bearer).status_code == 200
+    assert world.get(world.browser(), "/page", {"Authorization": "Bearer no"}).status_code == 403
+
+
+def test_addresses_of_scripts_take_no_cookie(world: World) -> None:
+    """They answer GET and change something."""
+    browser = world.signed_in()
+    for path in ("/run", "/update", "/check_login", "/metrics"):
+        assert world.get(browser, path).status_code == 401, path
+
+
+# --- the view link ------------------------------------------------------------------------------------------------------
+
+
+def viewer(world: World) -> Client:
+    browser = world.browser()
+    assert world.post(browser, "/view", token=world.access.view_link.create()).status_code == 303
+    return browser
+
+
+def test_a_view_link_shows_pages_and_changes_nothing(world: World) -> None:
+    browser = viewer(world)
+    assert world.get(browser, "/page").status_code == 200
+    assert world.post(browser, "/change").status_code == 403
+    assert world.get(browser, "/run").status_code == 401
+    assert world.synced == []
+    assert world.post(world.signed_in(), "/change").text == "changed"
+
+
+def test_a_revoked_view_link_ends_at_once(world: World) -> None:
+    browser = viewer(world)
+    old = world.access.view_link.token()
+    cookie = world.cookie(browser)
+    assert old is not None
+    assert world.access.still_admits(cookie)
+    assert world.access.view_link.revoke()
+    assert not world.access.view_link.revoke()
+    assert not world.access.still_admits(cookie)
+    assert world.get(browser, "/page").status_code == 401
+    assert world.post(world.browser(), "/view", token=old).status_code == 403
+    assert world.access.view_link.create() != old
+    assert world.get(browser, "/page").status_code == 401, "the new link is another one"
+
+
+def test_a_whole_link_may_be_pasted_into_the_form(world: World) -> None:
+    link = f"http://127.0.0.1:8080/view#{world.access.view_link.create()}"
+    assert world.post(world.browser(), "/view", token=link).status_code == 303
+
+
+def test_guessing_view_links_has_a_limit_and_an_empty_one_is_wrong(world: World) -> None:
+    browser = world.browser()
+    assert [world.post(browser, "/view", token="").status_code for _ in range(6)] == [403] * 4 + [429] * 2
+    world.now += 100
+    world.access.view_link.create()
+    assert world.post(browser, "/view", token="").status_code == 403
+
+
+def test_the_token_is_never_in_a_page(world: World) -> None:
+    token = world.access.view_link.create()
+    browser = viewer(world)
+    for path in ("/view", "/page", "/", "/nothing"):
+        answer = world.get(browser, path)
+        assert token not in answer.text + str(answer.headers)
+
+
+# --- other web sites in the same browser --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example"}, {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:9090"}, {"Origin": "http://127.0.0.1:8080.evil.example"}, {"Origin": "file:///"}, {"Origin": "http://["},
+        {},
+    ],
+)  # fmt: skip
+def test_another_site_changes_nothing(world: World, open_world: World, headers: dict[str, str]) -> None:
+    browser = world.signed_in()
+    assert world.post(browser, "/change", {**HTML, **headers}).status_code == 403
+    assert open_world.post(open_world.browser(), "/change", {**HTML, **headers}).status_code == 403
+    assert world.synced + open_world.synced == []
+
+
+@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "same-origin"}, {"Origin": "http://127.0.0.1:8080"}])
+def test_our_own_page_changes_something(world: World, open_world: World, headers: dict[str, str]) -> None:
+    assert world.post(world.signed_in(), "/change", {**HTML, **headers}).status_code == 200
+    assert open_world.post(open_world.browser(), "/change", {**HTML, **headers}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "192.168.1.5:8080", "[2001:db8::1]:8080", "0.0.0.0:8080"]
+)  # fmt: skip
+def test_a_name_that_points_to_loopback_reads_no_open_page(open_world: World, host: str) -> None:
+    """A foreign site can make its own name point here (DNS rebinding)."""
+    open_world.host = host
+    for path in ("/page", "/", "/run", "/metrics", "/check_login"):
+        answer = open_world.get(open_world.browser(), path)
+        assert answer.status_code == 421, path
+        assert "personal" not in answer.text
+    assert "secret_file" in answer.text
+    assert open_world.get(open_world.browser(), "/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "[::1]"])
+def test_this_computer_reads_its_open_page(open_world: World, host: str) -> None:
+    open_world.host = host
+    assert open_world.get(open_world.browser(), "/page").status_code == 200
+    assert open_world.get(open_world.browser(), "/check_login", {}).status_code == 200
+
+
+def test_another_site_can_neither_read_nor_trigger_an_open_page(open_world: World) -> None:
+    embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    for path in ("/run", "/update", "/check_login", "/page"):
+        assert open_world.get(open_world.browser(), path, {**HTML, **embedded}).status_code == 403, path
+    assert open_world.get(open_world.browser(), "/run", {**HTML, **link}).status_code == 403
+    assert open_world.get(open_world.browser(), "/page", {**HTML, **link}).status_code == 200
+
+
+def test_a_link_from_elsewhere_finds_the_browser_signed_in(world: World) -> None:
+    """A strict cookie is not sent with it: the page fetches itself once more."""
+    link = {**HTML, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    first = world.get(world.browser(), "/page", link)
+    assert (first.status_code, 'http-equiv="refresh"' in first.text) == (200, True)
+    assert world.get(world.browser(), "/page", {**link, "Sec-Fetch-Site": "same-origin"}).status_code == 401
+
+
+def test_no_page_may_be_framed_by_others_or_cached(world: World) -> None:
+    for answer in (world.get(world.browser(), "/page"), world.get(world.signed_in(), "/page")):
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Referrer-Policy"] == "same-origin"
+        assert "frame-ancestors 'self'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
+def test_loopback(name: str) -> None:
+    assert is_loopback(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "192.168.0.1", "::", "127.0.0.1@evil", "localhost.evil", "127.1", "2130706433", "::ffff:8.8.8.8"],
+)
+def test_not_loopback(name: str) -> None:
+    assert not is_loopback(name)
+    assert not host_is_loopback(name)
+
+
+# --- behind a reverse proxy ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", ["/glucose/page", "/page"])
+def test_a_base_path_is_in_links_and_cookies(tmp_path: Path, asked: str) -> None:
+    """Whether the proxy passes the prefix or not."""
+    world = World(tmp_path, base_path="/glucose")
+    browser = world.browser()
+    form = world.get(browser, asked).text
+    assert 'action="/glucose/sign-in"' in form
+    assert 'value="/page"' in form
+    assert 'href="/glucose/static/page.css"' in form
+    answer = world.post(browser, "/sign-in", secret=SECRET, target="/page")
+    assert answer.headers["Location"] == "/glucose/page"
+    assert "Path=/glucose/" in answer.headers["Set-Cookie"]
+    assert world.get(browser, "/glucose/page").text == "<p>personal</p>"
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-Prefix", "X-Ingress-Path"])
+def test_a_proxys_prefix_counts_behind_a_router_only(tmp_path: Path, name: str) -> None:
+    headers = {**HTML, name: "/api/hassio_ingress/abc"}
+    routed, direct = World(tmp_path, behind_router=True), World(tmp_path)
+    assert 'action="/api/hassio_ingress/abc/sign-in"' in routed.get(routed.browser(), "/page", headers).text
+    assert 'action="/sign-in"' in direct.get(direct.browser(), "/page", headers).text
+
+
+@pytest.mark.parametrize(
+    "given", ["//evil.example", "https://evil.example", "/a/../b", "/ü", "/a b", '/a"><script>', "/" + "a" * 300]
+)
+def test_a_strange_prefix_is_ignored(tmp_path: Path, given: str) -> None:
+    world = World(tmp_path, behind_router=True)
+    headers = {**HTML, "X-Forwarded-Prefix": given.encode().decode("latin-1")}
+    assert 'action="/sign-in"' in world.get(world.browser(), "/page", headers).text
+    assert clean_prefix(given) is None
+
+
+def test_behind_tls_the_cookie_is_secure(tmp_path: Path) -> None:
+    world = World(tmp_path, behind_router=True)
+    tls = {
+        **HTML,
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "glucose.example",
+        "Origin": "https://glucose.example",
+    }
+    assert "Secure" in world.post(world.browser(), "/sign-in", tls, secret=SECRET).headers["Set-Cookie"]
+    assert (
+        world.post(world.browser(), "/sign-in", {**tls, "X-Forwarded-Host": "other.example"}, secret=SECRET).status_code
+        == 403
+    )
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", ["/%00", "/%2e%2e/%2e%2e/etc/passwd", "/static/../../options.py", "/static/%2e%2e/options.py", "/ü", "/p/x/", "/" + "a/" * 3000]
+)  # fmt: skip
+def test_strange_paths_are_refused_or_not_found(world: World, path: str) -> None:
+    for browser in (world.browser(), world.signed_in()):
+        answer = world.get(browser, path)
+        assert answer.status_code in (401, 404), path
+        assert "WebOptions" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{}, {"secret": ""}, {"secret": "\0"}, {"secret": "\ud800".encode("utf-8", "replace").decode()}, {"other": SECRET}],
+)
+def test_a_form_without_the_secret_is_refused(world: World, form: dict[str, str]) -> None:
+    assert world.post(world.browser(), "/sign-in", **form).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "multipart/form-data", "multipart/form-data; boundary=x", "text/plain", ""]
+)
+def test_another_kind_of_body_is_refused(world: World, kind: str) -> None:
+    answer = world.ask(world.browser(), "POST", "/sign-in", OWN, data=b"\xff{", content_type=kind)
+    assert answer.status_code in (400, 403)
+
+
+# --- the files ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("another file")
+    (tmp_path / "key").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="key"):
+        read_private(tmp_path / "key")
+
+
+def test_two_processes_agree_on_one_key(tmp_path: Path) -> None:
+    path = tmp_path / "web" / "key"
+
+    def slower() -> bytes:
+        read_or_create(path, lambda: b"first")
+        return b"second"
+
+    assert read_or_create(path, slower) == b"first"
+    assert [each.name for each in path.parent.iterdir()] == ["key"]
+
+
+def test_without_a_data_folder_cookies_last_as_long_as_the_process(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where a folder is to be")
+    world = World(tmp_path / "data")
+    assert world.get(world.signed_in(), "/page").status_code == 200

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import click
 
-from tconnectsync_web.access.foreign_sites import is_loopback
+from tconnectsync_web.access.loopback import is_loopback
 from tconnectsync_web.access.path_prefix import clean_prefix
 from tconnectsync_web.access.private_files import folder_of
 from tconnectsync_web.access.view_link import ViewLink

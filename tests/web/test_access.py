@@ -14,7 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import Client, TestResponse
 
 from tconnectsync_web.access.admission import Access, open_access
-from tconnectsync_web.access.foreign_sites import host_is_loopback, is_loopback
+from tconnectsync_web.access.loopback import host_is_loopback, is_loopback
 from tconnectsync_web.access.path_prefix import PathPrefix, clean_prefix
 from tconnectsync_web.access.private_files import read_or_create, read_private
 from tconnectsync_web.access.sessions import Role, Sessions
@@ -150,7 +150,8 @@ def test_a_cookie_survives_a_restart_and_ends_with_another_secret(world: World) 
 def test_the_key_of_cookies_is_private(world: World) -> None:
     path = world.folder / "web" / "cookie.key"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) & 0o077 == 0
+    for folder in (path.parent, world.folder):
+        assert stat.S_IMODE(folder.stat().st_mode) & 0o077 == 0
 
 
 @pytest.mark.parametrize("broken", ["", "x", "a.b.c", "W10.aaa.bbb", "ü", "." * 600, "[1].2.3", "null"])

@@ -132,8 +132,9 @@ def test_with_an_interval_it_syncs_unasked(tmp_path: Path) -> None:
 def test_a_cycle_that_fails_unexpectedly_is_an_answer_and_not_the_end(tmp_path: Path) -> None:
     with TandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
-        (home.folder / "data").write_text("a file where a folder is to be")
         with web(home, []) as url:
+            shutil.rmtree(home.folder / "data")
+            (home.folder / "data").write_text("a file where a folder is to be")
             for _ in range(2):
                 answer = requests.get(f"{url}/update", headers={"Authorization": SECRET}, timeout=60)
                 assert (answer.status_code, answer.json()["status"]) == (503, 1)

@@ -13,10 +13,10 @@ from flask.typing import ResponseReturnValue
 from tconnectsync_web.access.foreign_sites import (
     SAFE_METHODS,
     comes_by_foreign_link,
-    host_is_loopback,
     is_foreign,
     is_surely_own,
 )
+from tconnectsync_web.access.loopback import host_is_loopback
 from tconnectsync_web.access.path_prefix import ROOT
 from tconnectsync_web.access.private_files import folder_of
 from tconnectsync_web.access.sessions import Role, Sessions, load_key

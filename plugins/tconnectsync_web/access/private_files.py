@@ -31,7 +31,7 @@ def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
     found = read_private(path)
     if found is not None:
         return found
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_private(path.parent)
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -47,3 +47,10 @@ def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
     if created is None:
         raise FileNotFoundError(path)
     return created
+
+
+def _make_private(folder: Path) -> None:
+    """Create the folder and its parents, for their owner only. Existing ones stay as they are."""
+    if not folder.is_dir():
+        _make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)

@@ -13,6 +13,7 @@ case " $* " in
     *)
         ldconfig -p 2> /dev/null | grep -q libcurl.so.4 || .ci/need "MongoDB needs libcurl" libcurl4 || true
         command -v mosquitto > /dev/null || [ -x /usr/sbin/mosquitto ] || .ci/need "The MQTT sink is tested with a real broker" mosquitto || true
+        command -v influxd > /dev/null || .ci/need "The InfluxDB sink is tested with a real InfluxDB" influxdb || true
         "$venv/bin/python" -m tests.support.real_servers
         ;;
 esac

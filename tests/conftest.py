@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 
+from tests.support.influx_server import influx
 from tests.support.loopback_only import only_loopback
 from tests.support.mqtt_broker import broker
 from tests.support.real_servers import ServersMissing, Site, cache_folder, find_programs, in_ci, running_nightscout
 
-__all__ = ["broker", "only_loopback", "real_nightscout", "site"]
+__all__ = ["broker", "influx", "only_loopback", "real_nightscout", "site"]
 
 settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile("ci", max_examples=80, deadline=None, print_blob=True)
@@ -52,5 +53,5 @@ def site(real_nightscout: Site) -> Site:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever takes the real servers carries the mark ``real``, so that ``-m "not real"`` leaves them out."""
     for item in items:
-        if {"broker", "real_nightscout"} & set(getattr(item, "fixturenames", ())):
+        if {"broker", "influx", "real_nightscout"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.real)

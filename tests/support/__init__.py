@@ -7,7 +7,7 @@
 | ``loopback_server`` | an HTTP server for a fake site or cloud |
 | ``fault_proxy``, ``proxy_faults``, ``proxy_responses`` | a network that lies |
 | ``crashing_files`` | a disk that loses what was not synced |
-| ``real_servers``, ``mqtt_broker`` | real MongoDB, Nightscout and mosquitto |
+| ``real_servers``, ``mqtt_broker``, ``influx_server`` | real MongoDB, Nightscout, mosquitto and InfluxDB |
 | ``site_comparison``, ``dose_comparison`` | a site's documents against what the simulated pump did |
 | ``binary_records`` | records of the binary history log |
 | ``terminal`` | answers typed at a terminal |

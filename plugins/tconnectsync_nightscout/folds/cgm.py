@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import attrs
 
 from tconnectsync import Document, Event, each, events
 from tconnectsync.events.limits import GLUCOSE_MG_DL, is_possible
+from tconnectsync.events.reading_minutes import ReadingMinutes, with_minute
 from tconnectsync_nightscout.folds.documents import Mark, impossible_note, mark_of, milli, provenance
 from tconnectsync_nightscout.site.document_format import ENTRIES
 
 HIGH_SGV, LOW_SGV = 401, 39
 """The values of Nightscout's own uploaders for readings above and below the sensor's range."""
 SENSOR_MG_DL = (40.0, 400.0)
-REMEMBERED = timedelta(days=2)
-"""A sensor backfills readings that the pump missed for up to a day; the source rejects older ones."""
 
 _SLOPES = (
     (3.0, "DoubleUp"), (2.0, "SingleUp"), (1.0, "FortyFiveUp"), (-1.0, "Flat"),
@@ -25,14 +24,6 @@ _SLOPES = (
 """Smallest change in mg/dL per minute for each of Nightscout's directions, as in Dexcom's arrows."""
 _STEEPEST = 8.0
 """A larger change is not a measurement: sensors send such values for "unknown"."""
-
-
-@attrs.frozen(kw_only=True)
-class ReadingsState:
-    """The minutes of the last days with an entry: bit n of ``seen`` (hexadecimal) is n minutes before ``newest``."""
-
-    newest: datetime | None = None
-    seen: str = "0"
 
 
 @attrs.frozen(kw_only=True)
@@ -46,20 +37,20 @@ class ReadingsFold:
     name = "readings"
     version = 1
     kinds = frozenset({"glucose.reading"})
-    state_type = ReadingsState
+    state_type = ReadingMinutes
 
-    def initial(self) -> ReadingsState:
+    def initial(self) -> ReadingMinutes:
         """No reading known."""
-        return ReadingsState()
+        return ReadingMinutes()
 
-    def step(self, state: ReadingsState, event: Event) -> tuple[ReadingsState, Sequence[Document]]:
+    def step(self, state: ReadingMinutes, event: Event) -> tuple[ReadingMinutes, Sequence[Document]]:
         """Return the state after ``event``, and its entry if it is the first of its minute."""
         body, mark = event.body, mark_of(event)
         sgv = _sgv(body)
         if sgv is None:
             return state, ()
         at = mark.at + (body.reading_time - event.pump_time)
-        fresh = _noted(state, at.replace(second=0, microsecond=0))
+        fresh = with_minute(state, at)
         if fresh is None:
             return state, ()
         if not is_possible(sgv, *GLUCOSE_MG_DL):
@@ -67,7 +58,7 @@ class ReadingsFold:
         fields = {"sgv": round(sgv), "direction": direction(body.trend_mg_dl_per_min)}
         return fresh, (_entry("sgv", mark, at, fields=fields),)
 
-    def running(self, state: ReadingsState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
+    def running(self, state: ReadingMinutes) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
         """Nothing: entries have no length."""
         return ()
 
@@ -100,19 +91,6 @@ def _sgv(body: events.GlucoseReading) -> float | None:
     if not is_possible(body.glucose_mg_dl, *GLUCOSE_MG_DL):
         return body.glucose_mg_dl
     return LOW_SGV if body.glucose_mg_dl < low else HIGH_SGV if body.glucose_mg_dl > high else body.glucose_mg_dl
-
-
-def _noted(state: ReadingsState, minute: datetime) -> ReadingsState | None:
-    """Return the state with ``minute`` added; None if that minute already has an entry."""
-    if state.newest is None or abs(minute - state.newest) >= REMEMBERED:
-        return ReadingsState(newest=minute, seen="1")
-    seen, before = int(state.seen, 16), (state.newest - minute) // timedelta(minutes=1)
-    if before < 0:
-        kept = (seen << -before) % (1 << REMEMBERED // timedelta(minutes=1))
-        return ReadingsState(newest=minute, seen=f"{kept | 1:x}")
-    if seen >> before & 1:
-        return None
-    return attrs.evolve(state, seen=f"{seen | 1 << before:x}")
 
 
 def _entry(kind: str, mark: Mark, at: datetime, *, fields: Mapping[str, object]) -> Document:

@@ -1,0 +1,102 @@
+"""Basal rates: one point where each stretch of a constant rate begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from tconnectsync import Document, Event, events
+from tconnectsync.events.limits import MAX_RATE_U_PER_H, is_possible
+from tconnectsync_influxdb.folds.facts import fact, record_of, utc_of
+
+CONFIRMED_FOR = timedelta(minutes=15)
+"""The pump repeats its rate every five minutes. After a longer silence a stretch begins anew."""
+JOINT = timedelta(seconds=1)
+"""Rows with their own length that are this close are one stretch: their lengths are whole seconds."""
+
+
+@attrs.frozen(kw_only=True)
+class BasalState:
+    """The present stretch (``rate_u_per_h`` None: unknown), and until when it is known to last (None: until the next change)."""
+
+    worn: bool = True
+    rate_u_per_h: float | None = None
+    rate_source: str = ""
+    suspended: bool = False
+    delivered: bool = False
+    until: datetime | None = None
+
+
+class BasalFold:
+    """``basal``: the rate from record 279 or a row with its own length, else from record 3, and 0 during a suspension.
+
+    A pump that is taken off gets a last point with the rate 0, so that no chart continues its line.
+    """
+
+    name = "basal"
+    version = 1
+    kinds = frozenset(
+        {"basal.delivered", "basal.rate_changed", "pumping.resumed", "pumping.suspended", "wear.began", "wear.ended"}
+    )
+    state_type = BasalState
+
+    def initial(self) -> BasalState:
+        """An active pump with no known rate."""
+        return BasalState()
+
+    def step(self, state: BasalState, event: Event) -> tuple[BasalState, Sequence[Document]]:
+        """Return the state after ``event``, and the point of the stretch that began."""
+        body = event.body
+        if isinstance(body, events.WearBegan):
+            return BasalState(delivered=state.delivered), ()
+        if isinstance(body, events.WearEnded):
+            was_worn = state.worn and state.rate_u_per_h is not None
+            return BasalState(worn=False, delivered=state.delivered), _point(event, 0.0, "not worn") if was_worn else ()
+        if not state.worn:
+            return state, ()
+        if isinstance(body, events.PumpingSuspended):
+            suspended = attrs.evolve(state, rate_u_per_h=0.0, rate_source="suspended", suspended=True, until=None)
+            return suspended, () if state.suspended else _point(event, 0.0, "suspended")
+        if isinstance(body, events.PumpingResumed):
+            return (attrs.evolve(state, rate_u_per_h=None, suspended=False) if state.suspended else state), ()
+        if isinstance(body, events.BasalDelivered):
+            span = CONFIRMED_FOR if body.span_s is None else timedelta(seconds=max(body.span_s, 0))
+            return _rate(state, event, body.rate_u_per_h, body.rate_source, span, delivered=True)
+        at = utc_of(event)
+        if state.delivered and state.until is not None and at <= state.until:
+            return state, ()  # the delivered rate has the same information and more
+        return _rate(state, event, body.rate_u_per_h, "change", CONFIRMED_FOR if state.delivered else None)
+
+    def running(self, state: BasalState) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
+        """Nothing: the beginning of a stretch does not change."""
+        return ()
+
+
+def _rate(
+    state: BasalState, event: Event, rate: float, rate_source: str, span: timedelta | None, *, delivered: bool = False
+) -> tuple[BasalState, Sequence[Document]]:
+    at = utc_of(event)
+    if span == timedelta() or (state.suspended and rate == 0):
+        return state, ()
+    known = is_possible(rate, 0.0, MAX_RATE_U_PER_H)
+    until = None if span is None else at + span
+    continues = (
+        state.rate_u_per_h is not None
+        and (state.rate_u_per_h, state.rate_source) == (rate, rate_source)
+        and (state.until is None or at <= state.until + JOINT)
+    )
+    changed = attrs.evolve(
+        state,
+        rate_u_per_h=float(rate) if known else None,
+        rate_source=rate_source,
+        suspended=False,
+        delivered=state.delivered or delivered,
+        until=until,
+    )
+    return changed, () if continues else _point(event, rate, rate_source)
+
+
+def _point(event: Event, rate: float, rate_source: str) -> Sequence[Document]:
+    return (fact("basal", record_of(event), fields={"rate_u_per_h": rate, "rate_source": rate_source}),)

@@ -1,0 +1,109 @@
+"""Shared by all folds: the record that a point comes from, and the document of a point."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import attrs
+
+from tconnectsync import Document, Event, document_id
+from tconnectsync.events.limits import (
+    BATTERY_MV,
+    GLUCOSE_MG_DL,
+    MAX_BOLUS_U,
+    MAX_CARBS_G,
+    MAX_IOB_U,
+    MAX_RATE_U_PER_H,
+    MAX_VOLUME_U,
+    is_possible,
+)
+
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "carbs_g": (0.0, MAX_CARBS_G),
+    "duration_min": (0.0, 24 * 60.0),
+    "extended_u": (0.0, MAX_BOLUS_U),
+    "insulin_u": (0.0, MAX_BOLUS_U),
+    "iob_u": (0.0, MAX_IOB_U),
+    "mg_dl": GLUCOSE_MG_DL,
+    "mv": BATTERY_MV,
+    "percent": (0.0, 100.0),
+    "rate_u_per_h": (0.0, MAX_RATE_U_PER_H),
+    "requested_u": (0.0, MAX_BOLUS_U),
+    "reservoir_u": (0.0, MAX_VOLUME_U),
+    "volume_u": (0.0, MAX_VOLUME_U),
+}
+"""A value outside these is wrong: its document is set aside and not sent. Fields that are not here have no limits."""
+_PLACES = 500_000
+"""Times within one second: every second nanosecond of its first millisecond, so that no deletion can hit the next one."""
+
+
+@attrs.frozen(kw_only=True)
+class Record:
+    """The record that a point comes from. ``key`` names it within its stream: the sequence number, else the event's id."""
+
+    pump: str
+    group: int | None
+    seq: int | None
+    key: str
+    at: datetime
+
+
+def record_of(event: Event) -> Record:
+    """Return the record of ``event``."""
+    key = event.id if event.seq is None else str(event.seq)
+    return Record(pump=event.pump, group=event.group, seq=event.seq, key=key, at=utc_of(event))
+
+
+def utc_of(event: Event) -> datetime:
+    """Return the event's UTC time, which the engine always sets for folds."""
+    if event.at is None:
+        raise ValueError(f"event {event.id} reached a fold without its UTC time")
+    return event.at
+
+
+def fact(
+    measurement: str,
+    record: Record,
+    *,
+    fields: Mapping[str, float | str | None],
+    at: datetime | None = None,
+    **tags: str | None,
+) -> Document:
+    """Return the document of a point at ``at`` (default: the record's time). Fields and tags that are None or "" are left out.
+
+    There is one document for each record and measurement.
+    """
+    identity = document_id(
+        record.pump, "-" if record.group is None else record.group, record.key, "influxdb", measurement
+    )
+    place = uuid.UUID(identity).int if record.seq is None else record.seq
+    given = {name: value for name, value in fields.items() if value is not None and value != ""}
+    wrong = [name for name, value in given.items() if not _fits(name, value)]
+    return Document(
+        id=identity,
+        collection=measurement,
+        at=(at or record.at).replace(microsecond=0),
+        content={
+            "tags": {"pump": record.pump, **{name: value for name, value in tags.items() if value}},
+            "fields": {
+                name: value if isinstance(value, str) else round(float(value), 4)
+                for name, value in given.items()
+                if name not in wrong
+            },
+            "offset_ns": 2 * (place % _PLACES),
+        },
+        problem=f"impossible value in record {record.key}: {', '.join(f'{name} {given[name]}' for name in wrong)}" if wrong else None,
+    )  # fmt: skip
+
+
+def _fits(name: str, value: float | str) -> bool:
+    if isinstance(value, str):
+        return True
+    return is_possible(value, *LIMITS.get(name, (-1e12, 1e12)))
+
+
+def within(span: timedelta, earlier: datetime, later: datetime) -> bool:
+    """Whether two times are at most ``span`` apart."""
+    return abs(later - earlier) <= span

@@ -1,0 +1,54 @@
+"""Sensor readings, at the time of measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tconnectsync import Document, Event
+from tconnectsync.events.reading_minutes import ReadingMinutes, with_minute
+from tconnectsync_influxdb.folds.facts import fact, record_of
+
+
+class ReadingsFold:
+    """``glucose.reading`` as one point for each minute: a live reading and its backfilled copy are one measurement.
+
+    Above and below the sensor's range there is no number, only ``mark`` ("high", "low").
+    """
+
+    name = "readings"
+    version = 1
+    kinds = frozenset({"glucose.reading"})
+    state_type = ReadingMinutes
+
+    def initial(self) -> ReadingMinutes:
+        """No reading known."""
+        return ReadingMinutes()
+
+    def step(self, state: ReadingMinutes, event: Event) -> tuple[ReadingMinutes, Sequence[Document]]:
+        """Return the state after ``event``, and its point if it is the first of its minute."""
+        body, record = event.body, record_of(event)
+        number = body.glucose_mg_dl if body.mark == "value" else None
+        if body.mark not in ("high", "low") and number is None:
+            return state, ()
+        at = record.at + (body.reading_time - event.pump_time)
+        fresh = with_minute(state, at)
+        if fresh is None:
+            return state, ()
+        fields = {
+            "mg_dl": number,
+            "mark": None if body.mark == "value" else body.mark,
+            "trend_mg_dl_per_min": _trend(body.trend_mg_dl_per_min),
+        }
+        return fresh, (fact("glucose", record, at=at, source=body.sensor or "sensor", fields=fields),)
+
+    def running(self, state: ReadingMinutes) -> Sequence[Document]:  # noqa: ARG002 - the protocol's signature
+        """Nothing: readings do not change."""
+        return ()
+
+
+_STEEPEST = 8.0
+"""A larger change is not a measurement: sensors send such values for "unknown"."""
+
+
+def _trend(trend: float | None) -> float | None:
+    return trend if trend is not None and abs(trend) <= _STEEPEST else None

@@ -1,0 +1,54 @@
+"""From the pump to a real InfluxDB."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from tconnectsync_simulator.cloud.tandem import TandemCloud
+from tconnectsync_simulator.nightscout.app import SimulatedNightscout
+from tests.e2e.installation import ZONE, Installation, recent_pump
+from tests.support.clocks import ShiftedClock
+from tests.support.influx_server import ADMIN, Influx
+
+DATABASE = "whole"
+
+
+def test_influxdb_holds_every_dose_once(tmp_path: Path, influx: Influx) -> None:
+    """Every dose, carb and reading of the pump is in the database once, `verify` agrees, and a replay changes nothing."""
+    pump = recent_pump(2)
+    user, password = ADMIN
+    table = (
+        f'[sinks.influxdb]\nenabled = true\nurl = "{influx.url}"\ndatabase = "{DATABASE}"\n'
+        f'username = "{user}"\npassword = "{password}"\n'
+    )
+    influx.ask(f'CREATE DATABASE "{DATABASE}"')
+    with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=table)
+        home.run("sync")
+        now = datetime.now(timezone.utc)
+        since, until = now - timedelta(hours=20), now - timedelta(hours=4)
+        before = points(influx, until)
+        for bolus in pump.truth.until(now).boluses:
+            if since < bolus.requested_at < until - timedelta(minutes=5) and (bolus.delivered_u or bolus.carbs_g):
+                near = [row for row in before["bolus"] if abs(at_of(row) - bolus.requested_at) < timedelta(minutes=2)]
+                amounts = [(float(str(row["insulin_u"] or 0)), float(str(row["carbs_g"] or 0))) for row in near]
+                assert amounts == [pytest.approx((bolus.delivered_u, bolus.carbs_g or 0), abs=0.01)], bolus
+        assert len([row for row in before["glucose"] if since < at_of(row)]) == pytest.approx(192, abs=30)
+        assert all(before[name] for name in ("basal", "iob", "reservoir", "battery", "mode"))
+        home.run("verify", "influxdb")
+        home.run("replay", "influxdb")
+        assert points(influx, until) == before
+
+
+def points(influx: Influx, until: datetime) -> dict[str, list[dict[str, object]]]:
+    names = ("bolus", "basal", "glucose", "iob", "reservoir", "battery", "alarm", "site_change", "mode", "suspension")
+    return {
+        name: [row for row in influx.rows(f"SELECT * FROM {name}", DATABASE) if at_of(row) < until] for name in names
+    }
+
+
+def at_of(row: dict[str, object]) -> datetime:
+    return datetime.fromtimestamp(int(str(row["time"])) / 1e9, timezone.utc)

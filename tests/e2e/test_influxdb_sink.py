@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.nightscout.app import SimulatedNightscout
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
 from tests.support.influx_server import ADMIN, Influx
+from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 DATABASE = "whole"
 

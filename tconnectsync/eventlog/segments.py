@@ -55,6 +55,7 @@ class Segments:
         self.folder = folder
         self.files = files
         self._follow = follow
+        self._names: Sequence[str] | None = None
         self._list: list[Segment] = []
         self._firsts: list[int] = []
         self._texts: dict[int, bytes] = {}
@@ -66,7 +67,10 @@ class Segments:
     def refresh(self) -> None:
         """Read the names in the folder again."""
         found: dict[int, Segment] = {}
-        for name in self.files.names(self.folder):
+        if (names := self.files.names(self.folder)) == self._names:
+            return
+        self._names = names
+        for name in names:
             match = _NAME.fullmatch(name)
             # a crash during compression may leave both: the plain file is complete
             if match and (int(match[1]) not in found or name.endswith(PLAIN)):
@@ -89,9 +93,9 @@ class Segments:
         """Return the path for the segment that starts at ``first``."""
         return self.folder / f"{first:012d}{ending}"
 
-    def containing(self, position: int) -> Segment:
-        """Return the segment that contains ``position``, or would contain it."""
-        if self._follow and (not self._list or position > self._firsts[-1]):
+    def containing(self, position: int, *, look: bool = True) -> Segment:
+        """Return the segment that contains ``position``, or would contain it. ``look``: another process may have begun it."""
+        if look and self._follow and (not self._list or position > self._firsts[-1]):
             self.refresh()
         if not self._list:
             raise FileNotFoundError(self.folder)
@@ -227,11 +231,13 @@ class Segments:
         """Return the verified records at (position, offset), in that order. Errors: LogCorrupt."""
         found: dict[tuple[int, int], bytes] = {}
         by_segment: dict[int, list[tuple[int, int]]] = {}
+        if wanted:
+            self.containing(max(wanted)[0])  # looks for new segments once, not for each record
         for position, offset in wanted:
-            by_segment.setdefault(self.containing(position).first, []).append((position, offset))
+            by_segment.setdefault(self.containing(position, look=False).first, []).append((position, offset))
         for locations in by_segment.values():
             locations.sort(key=lambda location: location[1])
-            segment = self.containing(locations[0][0])
+            segment = self.containing(locations[0][0], look=False)
             found.update(self._retry(segment, lambda segment, locations=locations: self._read(segment, locations)))  # type: ignore[misc]  # bound now
         return [found[location] for location in wanted]
 

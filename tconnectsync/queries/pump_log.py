@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
@@ -13,9 +14,10 @@ import attrs
 from tconnectsync.clock import Clock
 from tconnectsync.eventlog import EventLog
 from tconnectsync.events import PUMP_KINDS, Event
-from tconnectsync.statistics import basal, glucose
+from tconnectsync.queries.day_memo import DayMemo
+from tconnectsync.statistics import basal, boluses, glucose
 from tconnectsync.statistics.reading import KINDS, read_therapy
-from tconnectsync.statistics.summary import Summary, day_span, summarise_days
+from tconnectsync.statistics.summary import Summary, day_span, days_between, summarise_day
 from tconnectsync.statistics.therapy import Therapy, merged
 from tconnectsync.timeline.event_stream import EventStream, event_streams
 from tconnectsync.timeline.resolver import TimelineResolver
@@ -27,7 +29,10 @@ AROUND = timedelta(hours=12)
 """A bolus begins and ends within this time."""
 LATE_GLUCOSE = timedelta(days=1)
 """A sensor sends readings that the pump missed up to a day later."""
-CHUNK_DAYS = 14
+GAP = timedelta(minutes=7)
+"""A sensor measures every five minutes: after a longer time a reading is missing."""
+MODES = frozenset({"mode.changed"})
+CHUNK = timedelta(days=14)
 """Therapy of so many days is in memory at once."""
 
 
@@ -43,6 +48,10 @@ class PumpLog:
     _resolver: TimelineResolver
     _streams: dict[str, EventStream] = attrs.field(factory=dict)
     _seen: tuple[str, int] = ("", -1)
+    _memo: DayMemo = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._memo = DayMemo(self.zones)
 
     @classmethod
     def open(cls, data_dir: Path, zones: Zones, *, clock: Clock) -> PumpLog:
@@ -105,14 +114,19 @@ class PumpLog:
 
     def days(self, first: date, last: date) -> Sequence[Summary]:
         """Return the figures of each local day from ``first`` to ``last``, both included. The newest day ends with the data."""
-        found: list[Summary] = []
         newest = self.newest()
-        while first <= last:
-            chunk_end = min(last, first + timedelta(days=CHUNK_DAYS - 1))
-            therapy = self.therapy(day_span(first, self.zones)[0], day_span(chunk_end, self.zones)[1])
-            found += summarise_days(first, chunk_end, therapy, self.zones, until=newest)
-            first = chunk_end + timedelta(days=1)
-        return found
+        self._memo.forget_changed(self._log, self._current())
+        found = {day: summary for day in days_between(first, last) if (summary := self._memo.get(day)) is not None}
+        missing = [day for day in days_between(first, last) if day not in found]
+        while missing:
+            chunk = [day for day in missing if day - missing[0] < CHUNK]
+            missing = missing[len(chunk) :]
+            therapy = self.therapy(day_span(chunk[0], self.zones)[0], day_span(chunk[-1], self.zones)[1])
+            for day in chunk:
+                found[day] = summarise_day(day, therapy, self.zones, until=newest)
+                if newest is not None and day_span(day, self.zones)[1] <= newest:
+                    self._memo.keep(found[day])
+        return [found[day] for day in days_between(first, last)]
 
     def _current(self) -> dict[str, EventStream]:
         if self._seen != self.position:
@@ -122,16 +136,31 @@ class PumpLog:
         return self._streams
 
     def _therapy_events(self, stream: EventStream, since: datetime, until: datetime) -> Iterator[Event]:
-        """Yield in the pump's order what :func:`read_therapy` needs: the rate in force at ``since``, and what comes late."""
-        begin, end = since - AROUND, until + AROUND
-        before = last_before(stream, begin, basal.KINDS)
-        if before is not None:
-            yield before
-        yield from events_between(stream, begin, end, KINDS)
-        after = first_from(stream, end, basal.KINDS)
-        if after is not None:
-            yield after
-        yield from events_between(stream, end, until + LATE_GLUCOSE, glucose.KINDS)
+        """Yield what :func:`read_therapy` needs: also the rate in force at ``since``, and what comes after ``until``."""
+        before = since - basal.CONFIRMED_FOR
+        for kinds in (basal.KINDS, MODES):
+            event = last_before(stream, before if kinds is basal.KINDS else since, kinds)
+            if event is not None:
+                yield event
+        yield from events_between(stream, since - AROUND, since, boluses.KINDS)
+        yield from events_between(stream, before, since, basal.KINDS)
+        measured: list[datetime] = [since]
+        for event in events_between(stream, since, until, KINDS):
+            if event.kind in glucose.KINDS and event.at is not None:
+                measured.append(event.at + (event.body.reading_time - event.pump_time))
+            yield event
+        event = first_from(stream, until, basal.KINDS)
+        if event is not None:
+            yield event
+        yield from events_between(stream, until, until + AROUND, boluses.KINDS)
+        if _has_gap([*measured, until]):
+            yield from events_between(stream, until, until + LATE_GLUCOSE, glucose.KINDS)
+
+
+def _has_gap(measured: list[datetime]) -> bool:
+    """Whether readings are missing, which the sensor may send later."""
+    ordered = sorted(measured)
+    return any(after - before > GAP for before, after in pairwise(ordered))
 
 
 def _events_of(

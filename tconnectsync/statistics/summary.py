@@ -121,7 +121,8 @@ def days_between(first: date, last: date) -> Iterator[date]:
 def summarise_day(day: date, therapy: Therapy, zones: Zones, *, until: datetime | None = None) -> Summary:
     """Return the figures of one local day. ``therapy`` may have more than that day; ``until``: the day is not over yet."""
     begin, end = day_span(day, zones)
-    points = [point for point in therapy.glucose if begin <= point.at < end]
+    therapy = therapy.between(begin, end)
+    points = therapy.glucose
     reached = end if until is None else max(begin, min(end, until))
     insulin = _insulin(therapy, begin, end)
     has_data = bool(points) or insulin != InsulinSums()
@@ -140,10 +141,7 @@ def summarise_days(
     first: date, last: date, therapy: Therapy, zones: Zones, *, until: datetime | None = None
 ) -> Sequence[Summary]:
     """Return the figures of each local day from ``first`` to ``last``, both included."""
-    return [
-        summarise_day(day, therapy.between(*day_span(day, zones)), zones, until=until)
-        for day in days_between(first, last)
-    ]
+    return [summarise_day(day, therapy, zones, until=until) for day in days_between(first, last)]
 
 
 def _counts(points: Sequence[GlucosePoint], zones: Zones) -> GlucoseCounts:
@@ -157,12 +155,13 @@ def _counts(points: Sequence[GlucosePoint], zones: Zones) -> GlucoseCounts:
 
 
 def _insulin(therapy: Therapy, begin: datetime, end: datetime) -> InsulinSums:
-    basal = therapy.between(begin, end).basal
-    started = [bolus for bolus in therapy.boluses if begin <= bolus.started_at < end]
+    """``therapy`` is that of the period, with the boluses from before it that are still delivered in it."""
+    basal = therapy.basal
+    started = [bolus for bolus in therapy.boluses if bolus.started_at >= begin]
     given = [bolus for bolus in started if bolus.delivered_u > 0]
     amounts = [(bolus, _delivered_between(bolus, begin, end)) for bolus in therapy.boluses]
     carbs = [each.carbs_g for each in started if each.carbs_g]
-    carbs += [entry.carbs_g for entry in therapy.carbs if begin <= entry.at < end]
+    carbs += [entry.carbs_g for entry in therapy.carbs]
     return InsulinSums(
         basal_u=sum((segment.insulin_u for segment in basal), 0.0),
         basal_known_s=sum(((segment.end - segment.begin).total_seconds() for segment in basal), 0.0),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import attrs
 
-from tconnectsync.timeline.spans import EARLIEST, LATEST, Span, any_contains
+from tconnectsync.timeline.spans import EARLIEST, LATEST, Span
 
 HOUR = timedelta(hours=1)
 
@@ -104,6 +105,7 @@ class ModeSpan:
 
 
 Timed = TypeVar("Timed", BasalSegment, ModeSpan)
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -118,26 +120,56 @@ class Therapy:
     until: datetime | None = None
 
     def while_active(self, spans: Sequence[Span]) -> Therapy:
-        """Return the part in which the pump was the active one."""
+        """Return the part in which the pump was the active one; ``spans`` are sorted and do not overlap."""
+        if spans == (Span(),):
+            return self
+        parts = merged(self.between(span.begin or EARLIEST, span.end or LATEST, extended=False) for span in spans)
+        return attrs.evolve(parts, until=self.until)
+
+    def between(self, begin: datetime, end: datetime, *, extended: bool = True) -> Therapy:
+        """Return the part with begin <= time < end. Basal and modes are cut at the bounds; boluses count by their start.
+
+        ``extended``: also a bolus from before ``begin`` whose extended part goes on after it.
+        """
+        boluses = [
+            bolus
+            for bolus in _up_to(self.boluses, end, _started_at)
+            if bolus.started_at >= begin
+            or (extended and bolus.extended_until is not None and bolus.extended_until > begin)
+        ]
         return Therapy(
-            glucose=[point for point in self.glucose if any_contains(spans, point.at)],
-            basal=[part for each in self.basal for part in _cut(each, spans)],
-            boluses=[bolus for bolus in self.boluses if any_contains(spans, bolus.started_at)],
-            carbs=[entry for entry in self.carbs if any_contains(spans, entry.at)],
-            modes=[part for each in self.modes for part in _cut(each, spans)],
+            glucose=_within(self.glucose, begin, end, _at),
+            basal=[part for each in self._basal_of(begin, end) for part in _cut(each, begin, end)],
+            boluses=boluses,
+            carbs=_within(self.carbs, begin, end, _at),
+            modes=[part for each in _up_to(self.modes, end, _begin) for part in _cut(each, begin, end)],
             until=self.until,
         )
 
-    def between(self, begin: datetime, end: datetime) -> Therapy:
-        """Return the part from ``begin`` until just before ``end``; boluses by their start, basal and modes are cut."""
-        span = (Span(begin=begin, end=end),)
-        within = self.while_active(span)
-        running = [
-            bolus
-            for bolus in self.boluses
-            if bolus.started_at < begin and bolus.extended_until is not None and bolus.extended_until > begin
-        ]
-        return attrs.evolve(within, boluses=[*running, *within.boluses])
+    def _basal_of(self, begin: datetime, end: datetime) -> Sequence[BasalSegment]:
+        """Return the segments that may reach into the period: they do not overlap."""
+        first = max(0, bisect_left(self.basal, begin, key=_begin) - 1)
+        return self.basal[first : bisect_left(self.basal, end, key=_begin)]
+
+
+def _at(item: GlucosePoint | CarbEntry) -> datetime:
+    return item.at
+
+
+def _begin(item: BasalSegment | ModeSpan) -> datetime:
+    return item.begin
+
+
+def _started_at(bolus: Bolus) -> datetime:
+    return bolus.started_at
+
+
+def _within(items: Sequence[T], begin: datetime, end: datetime, time_of: Callable[[T], datetime]) -> Sequence[T]:
+    return items[bisect_left(items, begin, key=time_of) : bisect_left(items, end, key=time_of)]
+
+
+def _up_to(items: Sequence[T], end: datetime, time_of: Callable[[T], datetime]) -> Sequence[T]:
+    return items[: bisect_left(items, end, key=time_of)]
 
 
 def merged(parts: Iterable[Therapy]) -> Therapy:
@@ -153,14 +185,12 @@ def merged(parts: Iterable[Therapy]) -> Therapy:
     )
 
 
-def _cut(segment: Timed, spans: Sequence[Span]) -> list[Timed]:
-    """Return the parts of ``segment`` that lie in ``spans``."""
-    end = segment.end or LATEST
-    parts = []
-    for span in spans:
-        begins = max(segment.begin, span.begin or EARLIEST)
-        ends = min(end, span.end or LATEST)
-        if begins < ends:
-            bounds: dict[str, Any] = {"begin": begins, "end": None if ends == LATEST else ends}
-            parts.append(attrs.evolve(segment, **bounds))
-    return parts
+def _cut(segment: Timed, begin: datetime, end: datetime) -> list[Timed]:
+    """Return the part of ``segment`` between two times, if there is one."""
+    begins, ends = max(segment.begin, begin), min(segment.end or LATEST, end)
+    if begins >= ends:
+        return []
+    if begins == segment.begin and ends == (segment.end or LATEST):
+        return [segment]
+    bounds: dict[str, Any] = {"begin": begins, "end": None if ends == LATEST else ends}
+    return [attrs.evolve(segment, **bounds)]

@@ -22,19 +22,22 @@ UTC = timezone.utc
 BATCH = 2_000
 
 
-def write_log(folder: Path, *pumps: SimulatedPump) -> None:
-    """Write the complete log of these pumps, and one upload of each at the end."""
+def write_log(folder: Path, *pumps: SimulatedPump, until_s: float = float("inf")) -> None:
+    """Write the log of these pumps as it was at ``until_s``, and one upload of each at the end."""
     clock = FakeClock(max(pump.all_uploaded_at for pump in pumps))
     with closing(EventLog.open(folder, clock=clock, writable=True)) as log:
         for pump in pumps:
             serial = pump.plan.serial
             events = [
-                make_event(record.entry, pump=serial, received_at=utc(record.uploaded_s))[0] for record in pump.log
+                make_event(record.entry, pump=serial, received_at=utc(record.uploaded_s))[0]
+                for record in pump.log
+                if record.uploaded_s <= until_s
             ]
             for first in range(0, len(events), BATCH):
                 log.append(events[first : first + BATCH])
             newest = max(event.pump_time for event in events)
-            log.append([upload_seen(serial, pump.all_uploaded_at, newest)])
+            at = max(event.received_at for event in events)
+            log.append([upload_seen(serial, at, newest)])
 
 
 def upload_seen(serial: str, at: datetime, newest: datetime) -> Event:

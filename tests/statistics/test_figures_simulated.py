@@ -57,17 +57,19 @@ def check(days: list[tuple[Summary, TrueDay]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("zone", "start", "hours"),
-    [("America/New_York", date(2026, 3, 3), 23), ("Europe/Berlin", date(2026, 10, 20), 25)],
+    ("zone", "start", "days", "hours"),
+    [("America/New_York", date(2026, 3, 3), 14, 23), ("Europe/Berlin", date(2026, 10, 22), 7, 25)],
 )
-def test_two_weeks_with_a_clock_change(tmp_path: Path, zone: str, start: date, hours: int) -> None:
+def test_days_with_a_clock_change(tmp_path: Path, zone: str, start: date, days: int, hours: int) -> None:
     """Insulin, carbs and time in range of each day are the truth's, also on the day of 23 or 25 hours."""
-    pump = simulate(SimulationPlan(seed=5, zone=zone, start=start, days=14, late_share=0.1, clock_drift_s_per_day=1.0))
-    first, last = start + timedelta(days=1), start + timedelta(days=12)
-    days = figures(tmp_path, zone, first, last, pump.truth, pump)
-    check(days)
-    assert sorted({day.length_s / 3600 for day, _ in days}) == sorted({24.0, float(hours)})
-    assert all(day.coverage_percent is not None and 60 < day.coverage_percent <= 100 for day, _ in days)
+    pump = simulate(
+        SimulationPlan(seed=5, zone=zone, start=start, days=days, late_share=0.1, clock_drift_s_per_day=1.0)
+    )
+    first, last = start + timedelta(days=1), start + timedelta(days=days - 2)
+    found = figures(tmp_path, zone, first, last, pump.truth, pump)
+    check(found)
+    assert sorted({day.length_s / 3600 for day, _ in found}) == sorted({24.0, float(hours)})
+    assert all(day.coverage_percent is not None and 60 < day.coverage_percent <= 100 for day, _ in found)
 
 
 def test_two_pumps(tmp_path: Path) -> None:
@@ -77,3 +79,19 @@ def test_two_pumps(tmp_path: Path) -> None:
     old, new = hand_over(plan, at)
     first, last = date(2026, 6, 2), date(2026, 6, 8)
     check(figures(tmp_path, plan.zone, first, last, merge((old.truth, new.truth)), old, new))
+
+
+def test_figures_of_a_growing_log(tmp_path: Path) -> None:
+    """A log that is kept open gives the figures of one that is opened anew, whatever arrives late."""
+    pump = simulate(SimulationPlan(seed=3, zone="Europe/Berlin", start=date(2026, 6, 1), days=4, late_share=0.3))
+    zones, first, last = Zones(timezone="Europe/Berlin"), date(2026, 6, 1), date(2026, 6, 4)
+    clock = FakeClock(pump.all_uploaded_at)
+    uploads = sorted({record.uploaded_s for record in pump.log})
+    write_log(tmp_path, pump, until_s=uploads[len(uploads) // 4])
+    with PumpLog.open(tmp_path, zones, clock=clock) as kept:
+        for part in (2, 3, 4):
+            write_log(tmp_path, pump, until_s=uploads[len(uploads) * part // 4 - 1])
+            found = kept.days(first, last)
+            assert found == kept.days(first, last)
+            with PumpLog.open(tmp_path, zones, clock=clock) as fresh:
+                assert found == fresh.days(first, last)

@@ -15,6 +15,7 @@ from tests.support.real_servers import in_ci
 
 FOLDER = Path(__file__).resolve().parent.parent / "systemd"
 UNITS = ("tconnectsync.service", "tconnectsync@.service")
+FAILED = "tconnectsync-failed@.service"
 
 
 @pytest.fixture(params=UNITS)
@@ -110,10 +111,26 @@ def test_the_template_differs_only_where_an_instance_must() -> None:
 
 def test_the_unit_that_notifies_of_a_failure_is_whole(tmp_path: Path, analyze: str) -> None:
     """It has no sandbox like the service's: it runs once, with the addresses of the notifications."""
-    text = (FOLDER / "tconnectsync-failed@.service").read_text()
-    copy = tmp_path / "tconnectsync-failed@tconnectsync.service.service"
+    text = (FOLDER / FAILED).read_text()
+    copy = tmp_path / FAILED.replace("@", "@tconnectsync")
     copy.write_text(text.replace("/opt/tconnectsync/bin/apprise", shutil.which("true") or sys.executable))
     done = subprocess.run([analyze, "verify", "--man=no", copy], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    credential = dict(value.split(":") for value in settings("tconnectsync.service")["LoadCredential"])["alert-urls"]
-    assert f"--config=/etc/credstore/{credential} " in text
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_service_that_fails_starts_it_with_its_own_addresses(name: str) -> None:
+    """%N is the service's name without its ending: the addresses are in the same file as the service's."""
+    [started] = settings(name)["OnFailure"]
+    assert started == FAILED.replace("@", "@%N")
+    service = name.removesuffix(".service").replace("@", "@%i")
+    credential = dict(value.split(":") for value in settings(name)["LoadCredential"])["alert-urls"]
+    assert credential == f"{service}.alert-urls"
+    notifier = settings(FAILED)
+    assert notifier["ConditionPathExists"] == ["/etc/credstore/%i.alert-urls"]
+    assert "--config=/etc/credstore/%i.alert-urls " in notifier["ExecStart"][0]
+
+
+def test_a_service_that_is_started_again_is_no_failure() -> None:
+    [condition] = settings(FAILED)["ExecCondition"]
+    assert "is-failed --quiet %i.service" in condition

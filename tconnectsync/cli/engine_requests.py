@@ -31,6 +31,7 @@ def ask(invocation: CliContext, command: str, **arguments: Any) -> Result:
 
         def show(step: Progress | Notice) -> None:
             if isinstance(step, Notice):
+                line.clear()
                 say(step.words, err=True)
             else:
                 line.show(step.message, step.done, step.total)

@@ -30,9 +30,18 @@ class ProgressLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Take the line away, before anything else is written to the terminal."""
         if self._shown_at is not None:
+            self._shown_at = None
             self.stream.write("\r\x1b[K")
             self.stream.flush()
+
+    def counting(self, message: str) -> Callable[[int, int], None]:
+        """Return a function of ``done`` and ``total`` that shows them with this message."""
+        return lambda done, total: self.show(message, done, total)
 
     def show(self, message: str, done: int, total: int) -> None:
         """Replace the line. Calls that follow too fast are skipped."""

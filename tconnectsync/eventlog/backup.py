@@ -31,6 +31,7 @@ import tconnectsync
 from tconnectsync.clock import Clock
 from tconnectsync.errors import MachineTrouble, RequestRefused
 from tconnectsync.eventlog import FILE_NAME, Files, OsFiles, check_log, copy_of_log
+from tconnectsync.eventlog.index_build import Progress, no_progress
 from tconnectsync.folder_owner import as_caller
 
 MANIFEST = "manifest.json"
@@ -71,7 +72,9 @@ class Backup:
 # --- backup -------------------------------------------------------------------------------------------------------------
 
 
-def back_up(data_dir: Path, target: Path, *, clock: Clock, files: Files | None = None) -> Backup:
+def back_up(
+    data_dir: Path, target: Path, *, clock: Clock, files: Files | None = None, progress: Progress = no_progress
+) -> Backup:
     """Write the log of ``data_dir`` to the file ``target``, or to a new file in the folder ``target``. Needs no lock.
 
     Errors: LogCorrupt (repair the log first), RequestRefused, MachineTrouble. After an error no file is left.
@@ -99,6 +102,7 @@ def back_up(data_dir: Path, target: Path, *, clock: Clock, files: Files | None =
         with os.fdopen(descriptor, "wb") as file:
             with tarfile.open(fileobj=file, mode="w:gz", compresslevel=3, format=tarfile.PAX_FORMAT) as archive:
                 for name, content in copy.contents():
+                    progress(len(found), copy.count)
                     found[f"{LOG}/{name}"] = _BackupMember(
                         bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
                     )
@@ -137,7 +141,7 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes, now: datetime) -> 
 # --- restore --------------------------------------------------------------------------------------------------------------
 
 
-def restore(path: Path, data_dir: Path) -> Backup:
+def restore(path: Path, data_dir: Path, *, progress: Progress = no_progress) -> Backup:
     """Restore the backup at ``path`` into ``data_dir``. The caller holds its lock, and it has no log yet.
 
     The backup is unpacked and verified in a temporary folder, then moved by one rename. Errors: RequestRefused, MachineTrouble;
@@ -154,8 +158,8 @@ def restore(path: Path, data_dir: Path) -> Backup:
     try:
         folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=data_dir))
         try:
-            manifest = _unpack(path, folder)
-            _verify_log(path, folder, manifest)
+            manifest = _unpack(path, folder, progress)
+            _verify_log(path, folder, manifest, progress)
             (folder / LOG).rename(data_dir / LOG)
             OsFiles().sync_folder(data_dir)
         finally:
@@ -174,7 +178,7 @@ def restore(path: Path, data_dir: Path) -> Backup:
     return Backup(path=path, manifest=manifest)
 
 
-def _unpack(path: Path, folder: Path) -> Manifest:
+def _unpack(path: Path, folder: Path, progress: Progress) -> Manifest:
     """Unpack the backup into ``folder`` and compare the checksums. Errors: RequestRefused for any other content."""
     manifest: Manifest | None = None
     found: dict[str, _BackupMember] = {}
@@ -183,6 +187,7 @@ def _unpack(path: Path, folder: Path) -> Manifest:
         with as_caller():
             opened = path.open("rb")
         with opened as file, tarfile.open(fileobj=file, mode="r:gz") as archive:
+            size = os.fstat(file.fileno()).st_size
             for member in archive:
                 source = archive.extractfile(member) if member.isreg() else None
                 if manifest is not None or source is None:
@@ -193,6 +198,7 @@ def _unpack(path: Path, folder: Path) -> Manifest:
                     manifest = msgspec.json.decode(source.read(), type=Manifest)
                 elif _NAME.fullmatch(member.name) and member.name not in found:
                     found[member.name] = _write_member(source, folder / member.name)
+                    progress(file.tell(), size)
                 else:
                     raise _not_a_backup(path, f"{member.name!r} does not belong there")
     except (tarfile.TarError, EOFError, zlib.error, msgspec.MsgspecError, UnicodeError, ValueError) as error:
@@ -226,9 +232,9 @@ def _write_member(source: IO[bytes], path: Path) -> _BackupMember:
     return _BackupMember(bytes=size, sha256=digest.hexdigest())
 
 
-def _verify_log(path: Path, folder: Path, manifest: Manifest) -> None:
+def _verify_log(path: Path, folder: Path, manifest: Manifest, progress: Progress) -> None:
     """Check that the log in ``folder`` is correct and is the one of the manifest. Errors: RequestRefused."""
-    for line in check_log(folder):
+    for line in check_log(folder, progress=progress):
         if not line.good:
             raise _not_a_backup(path, f"{Path(line.path).name}, line {line.line}: {line.what}")
     copy = copy_of_log(folder)

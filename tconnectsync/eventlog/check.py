@@ -10,6 +10,7 @@ import attrs
 from tconnectsync.eventlog.compression import SegmentCorrupt
 from tconnectsync.eventlog.damage import Segment, damages
 from tconnectsync.eventlog.framing import DamagedRange, Line, SegmentHeader, read_header
+from tconnectsync.eventlog.index_build import Progress, no_progress
 from tconnectsync.eventlog.segments import Segments
 from tconnectsync.filesystem import Files, OsFiles
 from tconnectsync.text.plural import counted
@@ -48,11 +49,14 @@ class CheckLine:
     last_position: int | None = None
 
 
-def check_log(data_dir: Path, files: Files | None = None) -> Iterator[CheckLine]:
-    """Yield a line for every segment of the log of ``data_dir``, and for every damage in it. Needs no lock."""
+def check_log(data_dir: Path, files: Files | None = None, *, progress: Progress = no_progress) -> Iterator[CheckLine]:
+    """Yield a line for every segment of the log of ``data_dir``, and for every damage in it. Needs no lock.
+
+    ``progress`` is called with the number of segments that were read, and of all.
+    """
     segments = Segments(data_dir / "log", files or OsFiles(), follow=True)
     segments.log_id = segments.find_log_id()
-    for surveyed in survey(segments):
+    for surveyed in survey(segments, progress):
         for damage in damages(surveyed.segment, surveyed.damage):
             yield CheckLine(good=False, **attrs.asdict(damage))
         if not surveyed.damage:
@@ -66,10 +70,11 @@ def check_log(data_dir: Path, files: Files | None = None) -> Iterator[CheckLine]
             )
 
 
-def survey(segments: Segments) -> Iterator[SegmentSurvey]:
+def survey(segments: Segments, progress: Progress = no_progress) -> Iterator[SegmentSurvey]:
     """Yield every segment with its damage, oldest first."""
     everything = segments.all()
     for number, segment in enumerate(everything):
+        progress(number, len(everything))
         surveyed = _survey_segment(segments, segment)
         # another process may be writing the last line
         attempts = _ATTEMPTS if number == len(everything) - 1 else 0

@@ -27,7 +27,14 @@ from tconnectsync.eventlog.framing import (
 from tconnectsync.eventlog.gap_record import gap_event, gap_line
 from tconnectsync.eventlog.gap_times import neighbouring_times, remembered_times
 from tconnectsync.eventlog.index import get_meta
-from tconnectsync.eventlog.index_build import INDEX_NAME, discard_index, query_index, remove_index
+from tconnectsync.eventlog.index_build import (
+    INDEX_NAME,
+    Progress,
+    discard_index,
+    no_progress,
+    query_index,
+    remove_index,
+)
 from tconnectsync.eventlog.segments import UNREADABLE, Segments
 from tconnectsync.eventlog.tail import newer_release_error
 from tconnectsync.events import Event
@@ -66,11 +73,14 @@ class _Unrepairable(Exception):
         self.damage = damage
 
 
-def repair_log(data_dir: Path, files: Files | None = None, *, clock: Clock) -> RepairReport:
+def repair_log(
+    data_dir: Path, files: Files | None = None, *, clock: Clock, progress: Progress = no_progress
+) -> RepairReport:
     """Repair the log of ``data_dir``. The caller holds the folder's lock and has no log open.
 
     Damaged segments are copied to ``<name>.damaged-<n>``. In the log, a gap record replaces the missing records; all other lines
     stay unchanged. The index is deleted, so that missing events count as absent and are fetched again. No data is deleted.
+    ``progress`` is called with the number of segments that were read, and of all; it begins again after a repair.
     Errors: OSError (run it again), LogCorrupt if a newer release wrote the log.
     """
     segments = Segments(data_dir / "log", files or OsFiles())
@@ -82,7 +92,7 @@ def repair_log(data_dir: Path, files: Files | None = None, *, clock: Clock) -> R
     gaps: list[Gap] = []
     unrepaired = [] if log_id else _all_damage(segments)
     while log_id:  # again after every repair, because a neighbour may have needed it
-        found, unrepaired = repair.run_once()
+        found, unrepaired = repair.run_once(progress)
         gaps += found
         if not found:
             break
@@ -102,11 +112,11 @@ class _Repair:
         self._codec = Codec()
         self._repairs: Counter[int] = Counter()
 
-    def run_once(self) -> tuple[list[Gap], list[Damage]]:
+    def run_once(self, progress: Progress) -> tuple[list[Gap], list[Damage]]:
         """Repair segment by segment; return the gaps, and the damage that could not be repaired."""
         gaps: list[Gap] = []
         unrepaired: list[Damage] = []
-        for surveyed in survey(self._segments):
+        for surveyed in survey(self._segments, progress):
             if surveyed.damage:
                 first = surveyed.segment.first
                 self._repairs[first] += 1

@@ -30,6 +30,11 @@ class LogCopy:
     _everything: tuple[Segment, ...]
     _beside: tuple[Path, ...]
 
+    @property
+    def count(self) -> int:
+        """The number of files."""
+        return len(self._everything) + len(self._beside)
+
     def contents(self) -> Iterator[tuple[str, bytes]]:
         """Yield name and bytes of every file, segments first; the last segment up to its last complete line.
 

@@ -100,10 +100,11 @@ class Verifier:
         """Compare the documents from ``first`` to ``last`` (UTC; None: all), the newest first. Errors: those of the receiver."""
         known = self.outbox.queue.span()
         first = first or (known[0] - MARGIN if known else None)
-        last = last or self.clock.now() + MARGIN
+        last = end = last or self.clock.now() + MARGIN
         while first is not None and first <= last:
-            begin = max(first, last - PERIOD)
-            yield from self._compare(_Period(begin, last))
+            begin, done = max(first, last - PERIOD), (end - last) / (end - first + _MS)
+            for chunk in self._compare(_Period(begin, last)):
+                yield attrs.evolve(chunk, done=done)
             last = begin - _MS
 
     def weeks_with_foreign(

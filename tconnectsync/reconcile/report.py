@@ -90,6 +90,8 @@ class ComparisonChunk:
     found: tuple[Mismatch, ...] = ()
     corruption: str = ""
     twice: int = 0
+    done: float = 0.0
+    """The share of the time span that was compared before."""
 
 
 @attrs.define

@@ -336,6 +336,19 @@ def test_progress_shows_on_a_terminal_alone() -> None:
     assert pipe.text == ""
 
 
+def test_progress_is_taken_away_before_anything_else_is_shown() -> None:
+    """Then the next call shows it again at once."""
+    screen = Screen(terminal=True)
+    line = ProgressLine(stream=screen, monotonic=lambda: 0.0)  # type: ignore[arg-type]
+    line.clear()
+    assert screen.text == ""
+    for done in (1, 2):
+        line.counting("reading")(done, 2)
+        line.clear()
+    assert screen.text.count("reading") == 2
+    assert screen.text.endswith("\r\x1b[K")
+
+
 def test_a_bar_never_leaves_its_bounds() -> None:
     assert bar_words(5, 2).endswith("100%")
     assert bar_words(-1, 2).startswith("[---")

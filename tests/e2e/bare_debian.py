@@ -24,6 +24,7 @@ import attrs
 
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tconnectsync_simulator.cloud.tandem import TandemCloud
+from tests.alerts.receivers import HttpReceiver, http_receiver
 from tests.e2e.installation import ZONE, recent_pump
 from tests.support.bare_computer import (
     CACHE,
@@ -79,7 +80,7 @@ def make_older(deb: Path, target: Path) -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def answer_setup(typist: Typist, url: str, secret: str) -> None:
+def answer_setup(typist: Typist, url: str, secret: str, alerts: str) -> None:
     """Type what a user types, with one wrong password."""
     account = SimulatedAccount()
     for password in ("a wrong password", account.password):
@@ -92,7 +93,8 @@ def answer_setup(typist: Typist, url: str, secret: str) -> None:
     typist.answer("time zone where", ZONE)
     typist.answer("Nightscout's address", url)
     typist.answer("API secret", secret)
-    typist.answer("Address for notifications", "")
+    typist.answer("Address for notifications", alerts)
+    typist.answer("Did it arrive", "y")
     typist.expect("Written: ")
     typist.expect("first sync", within_s=120)
     typist.expect("Open your site", within_s=180)
@@ -109,6 +111,7 @@ class Trial:
     cloud: TandemCloud
     url: str
     secret: str
+    alerts: HttpReceiver
     deb: Path | None
 
     def timed(self, what: str, begin: float) -> None:
@@ -127,6 +130,7 @@ class Trial:
         self.timed("FROM NOTHING TO A SYNCING SERVICE", begin)
         self.look()
         self.survive()
+        self.fail()
         if self.deb is None:
             self.interrupt()
         begin = time.monotonic()
@@ -145,7 +149,7 @@ class Trial:
             typist.expect("Installed: ", within_s=900)
             self.timed("installed", begin)
             begin = time.monotonic()
-            answer_setup(typist, self.url, self.secret)
+            answer_setup(typist, self.url, self.secret, self.alerts.ntfy)
         show(typist.shown)
         self.timed("setup, with the answers and the first sync", begin)
 
@@ -178,7 +182,7 @@ class Trial:
     def setup(self) -> None:
         begin = time.monotonic()
         with at_terminal(self.computer.enter("tconnectsync", "setup", *self.places())) as typist:
-            answer_setup(typist, self.url, self.secret)
+            answer_setup(typist, self.url, self.secret, self.alerts.ntfy)
         show(typist.shown)
         self.timed("setup, with the answers and the first sync", begin)
 
@@ -207,6 +211,20 @@ class Trial:
         eventually(lambda: self.pid() not in ("0", killed), "started again")
         done = self.computer.run("tconnectsync", "setup", "--non-interactive")
         assert "configuration already" in done, done
+
+    def fail(self) -> None:
+        """A configuration that is broken by hand is notified, because the service cannot start; then it is mended."""
+        before = len(self.alerts.notifications)
+        path = "/etc/tconnectsync/config.toml"
+        self.computer.shell(f"cp -p {path} /root/kept && echo broken >> {path}")
+        self.computer.shell("systemctl restart tconnectsync", expect=(1,))
+        eventually(lambda: len(self.alerts.notifications) > before, "the notification")
+        last = self.alerts.notifications[-1]
+        assert "stopped" in last["title"], last
+        assert "systemctl restart" in last["message"], last
+        self.computer.shell(f"mv /root/kept {path} && systemctl restart tconnectsync")
+        titles = [shown["title"] for shown in self.alerts.notifications]
+        show(f"notified: {titles}")
 
     def interrupt(self) -> None:
         """An update that is killed half-way leaves the old release at work, and the next one cleans up."""
@@ -278,9 +296,10 @@ def main() -> int:
         with (
             TandemCloud([recent_pump(31)], ShiftedClock()) as cloud,
             some_nightscout(simulated=given.simulated, folder=folder / "site") as (url, secret),
+            http_receiver() as alerts,
             booted(computer, environment) as running,
         ):
-            Trial(running, cloud, url, secret, given.deb).run()
+            Trial(running, cloud, url, secret, alerts, given.deb).run()
         show("All of it works.")
     finally:
         if given.keep:

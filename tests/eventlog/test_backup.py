@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import tarfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,6 +46,27 @@ def data(tmp_path: Path) -> Path:
             log.append([basal(seq)])
         log.maintain(3)
     return folder
+
+
+def test_long_work_tells_how_far_it_is(tmp_path: Path, data: Path) -> None:
+    """Copying, restoring, checking and repairing a log call back with what is done and the whole."""
+    calls: dict[str, list[tuple[int, int]]] = {name: [] for name in ("copy", "restore", "check", "repair")}
+
+    def note(name: str) -> Callable[[int, int], None]:
+        return lambda done, total: calls[name].append((done, total))
+
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    backup = back_up(data, tmp_path, clock=FakeClock(RECEIVED), progress=note("copy"))
+    restore(backup.path, target, progress=note("restore"))
+    assert all(line.good for line in check_log(data, progress=note("check")))
+    repair_log(data, clock=FakeClock(RECEIVED), progress=note("repair"))
+    segments = len(list((data / "log").iterdir()))
+    assert segments > 3
+    for name in ("copy", "check", "repair"):
+        assert calls[name] == [(done, segments) for done in range(segments)], name
+    assert calls["restore"][-segments:] == [(done, segments) for done in range(segments)]
+    assert all(0 < done <= total for done, total in calls["restore"][:-segments])
 
 
 def test_restore_gives_the_log(tmp_path: Path, data: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
+from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.exit_status import ExitStatus
 
 
@@ -27,7 +29,9 @@ def command(invocation: CliContext, target: Path) -> int:
     """
     from tconnectsync.eventlog.backup import back_up
 
-    made = back_up(invocation.config().data_dir, target, clock=invocation.clock)
+    data_dir = invocation.config().data_dir
+    with ProgressLine(stream=sys.stderr) as bar:
+        made = back_up(data_dir, target, clock=invocation.clock, progress=bar.counting("copying the event log"))
     say(f"Written: {made.path} with positions 1 to {made.manifest.positions:,} of the event log {made.manifest.log}.")
     say("Keep a copy of the configuration and the passwords, too: they are not in this file.")
     return ExitStatus.DONE

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import attrs
 import click
 
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import print_json, say
 from tconnectsync.cli.parameters import common_options, pass_invocation
+from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.exit_status import ExitStatus
 
 
@@ -30,15 +33,17 @@ def check(invocation: CliContext, as_json: bool) -> int:
 
     data_dir = invocation.config().data_dir
     read = damaged = 0
-    for line in check_log(data_dir):
-        read += 1
-        damaged += not line.good
-        if as_json:
-            print_json(attrs.asdict(line))
-        else:
-            symbol = click.style("good", fg="green") if line.good else click.style("BAD ", fg="red", bold=True)
-            where = line.path if line.line is None else f"{line.path}, line {line.line}"
-            say(f"  {where}: {line.what}", symbol=symbol)
+    with ProgressLine(stream=sys.stderr) as bar:
+        for line in check_log(data_dir, progress=bar.counting("reading the event log")):
+            read += 1
+            damaged += not line.good
+            bar.clear()
+            if as_json:
+                print_json(attrs.asdict(line))
+            else:
+                symbol = click.style("good", fg="green") if line.good else click.style("BAD ", fg="red", bold=True)
+                where = line.path if line.line is None else f"{line.path}, line {line.line}"
+                say(f"  {where}: {line.what}", symbol=symbol)
     if damaged and not as_json:
         say(
             "Stop the daemon, then run `tconnectsync log repair`. It moves the damaged lines into a file and deletes nothing. The "
@@ -65,8 +70,8 @@ def repair(invocation: CliContext) -> int:
     if not (data_dir / "log").is_dir():
         say(f"There is no event log in {data_dir} yet.")
         return ExitStatus.DONE
-    with FolderLock(data_dir):
-        report = repair_log(data_dir, clock=invocation.clock)
+    with FolderLock(data_dir), ProgressLine(stream=sys.stderr) as bar:
+        report = repair_log(data_dir, clock=invocation.clock, progress=bar.counting("reading the event log"))
     for gap in report.gaps:
         say(
             f"{gap.path}: positions {gap.first_position} to {gap.last_position} were removed; the unchanged old file is kept as "

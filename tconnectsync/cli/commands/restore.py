@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from tconnectsync.cli.invocation import CliContext
 from tconnectsync.cli.output import say
 from tconnectsync.cli.parameters import common_options, pass_invocation
+from tconnectsync.cli.progress import ProgressLine
 from tconnectsync.exit_status import ExitStatus
 
 
@@ -34,8 +36,8 @@ def command(invocation: CliContext, path: Path, data_dir: Path | None) -> int:
 
     folder = data_dir or invocation.config().data_dir
     become_owner_of(folder)
-    with FolderLock(folder):
-        made = restore(path, folder).manifest
+    with FolderLock(folder), ProgressLine(stream=sys.stderr) as bar:
+        made = restore(path, folder, progress=bar.counting("restoring")).manifest
     say(
         f"Restored into {folder}: positions 1 to {made.positions:,} of the event log {made.log}, saved {made.made_at:%Y-%m-%d %H:%M} UTC."
     )

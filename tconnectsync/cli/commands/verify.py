@@ -91,8 +91,9 @@ def _compare(
     with ProgressLine(stream=sys.stderr) as line:
         for part in verify(config, plugins, sink=sink, first=first, last=last, clock=invocation.clock):
             report.add(part)
-            line.show(f"comparing, {counted(report.good, 'document')} so far", 0, 0)
-            if as_json:
+            line.show(f"comparing, {counted(report.good, 'document')} so far", round(part.done * 100), 100)
+            if as_json and part.found:
+                line.clear()
                 for difference in part.found:
                     print_json(difference.to_json())
     return report

@@ -42,7 +42,7 @@ def wait_for_sync(
     read_status: Callable[[], Mapping[str, Any]], clock: Clock, *, limit: timedelta, alive: Callable[[], bool]
 ) -> SyncState:
     """Wait until the first sync is done or stopped, the daemon is not ``alive``, or ``limit`` is over. Shows the progress."""
-    end = clock.monotonic() + limit.total_seconds()
+    end, most = clock.monotonic() + limit.total_seconds(), 0
     with ProgressLine(stream=sys.stderr) as line:
         while True:
             begin = clock.monotonic()
@@ -55,12 +55,13 @@ def wait_for_sync(
                 return SyncState.ENDED
             if clock.monotonic() >= end:
                 return SyncState.RUNNING
-            line.show(", ".join(_progress(status)), 0, 0)
+            waiting = sum(int(sink["pending"]) for sink in status["sinks"].values())
+            most = max(most, waiting)
+            line.show(", ".join(_progress(status, waiting)), most - waiting, most)
             clock.sleep(max(LOOK_EVERY_S, 4 * took_s))  # on a small computer, leave the time to the daemon
 
 
-def _progress(status: Mapping[str, Any]) -> Iterator[str]:
+def _progress(status: Mapping[str, Any], waiting: int) -> Iterator[str]:
     yield f"First sync: {counted(int(status['log']['positions']), 'record')} fetched"
-    waiting = sum(int(sink["pending"]) for sink in status["sinks"].values())
     if waiting:
         yield f"{counted(waiting, 'document')} to send"

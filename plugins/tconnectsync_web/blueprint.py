@@ -9,15 +9,16 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable
-from typing import Any
 
 import attrs
 from flask import Blueprint, Response, current_app, g, redirect, render_template, request, url_for
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 
-from tconnectsync_web.languages import Languages, Texts
+from tconnectsync_web.languages import Languages, msg
+from tconnectsync_web.links import link, texts, wants_html
 from tconnectsync_web.pages.reader import PageReader
+from tconnectsync_web.views import Views
 
 NAME = "page"
 CONTENT_SECURITY_POLICY = (
@@ -25,11 +26,11 @@ CONTENT_SECURITY_POLICY = (
     " form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
 NAVIGATION = (
-    ("page.overview", "Overview"),
-    ("page.day", "Days"),
-    ("page.report", "Report"),
-    ("log", "Log"),
-    ("problems", "Problems"),
+    ("page.overview", msg("Overview")),
+    ("page.today", msg("Days")),
+    ("page.report", msg("Report")),
+    ("log", msg("Log")),
+    ("problems", msg("Problems")),
 )
 """Endpoint and English title, in the order of the menu."""
 LIVE_ENDPOINT = "live"
@@ -53,24 +54,28 @@ def page_blueprint(
     ``sync`` starts a cycle and returns at once; None: there is no button. ``for_scripts`` answers ``/`` if a script asks
     instead of a browser. ``limited`` wraps each view that reads the log.
     """
-    pages, form_token = frame_blueprint(), secrets.token_urlsafe(24)
+    pages, form_token, views = frame_blueprint(), secrets.token_urlsafe(24), Views(reader=reader)
 
     def overview() -> ResponseReturnValue:
         if for_scripts is not None and not wants_html():
             return for_scripts()
-        return render_template("overview.html")
+        return views.overview()
 
     def start_sync() -> ResponseReturnValue:
-        if not hmac.compare_digest(request.form.get("token", ""), form_token):
+        if not hmac.compare_digest(request.form.get("token", "").encode(), form_token.encode()):
             return render_template("stale_form.html"), 403
         if sync is not None:
             sync()
         return redirect(link(f"{NAME}.overview"), 303)
 
     pages.add_url_rule("/", "overview", limited(overview))
+    pages.add_url_rule("/days", "today", limited(views.today))
+    pages.add_url_rule("/days/<day>", "day", limited(views.day))
+    pages.add_url_rule("/report", "report", limited(views.report))
+    pages.add_url_rule("/report.csv", "report_csv", limited(views.report_csv))
     if sync is not None:
         pages.add_url_rule("/sync", "sync", start_sync, methods=["POST"])
-    pages.app_context_processor(lambda: {"form_token": form_token, "now": reader.now()})
+    pages.app_context_processor(lambda: {"form_token": form_token, "can_sync": sync is not None})
     return pages
 
 
@@ -85,24 +90,6 @@ def frame_blueprint() -> Blueprint:
     return frame
 
 
-def texts() -> Texts:
-    """The language of this request."""
-    found: Texts = g.texts
-    return found
-
-
-def link(endpoint: str, **values: Any) -> str:
-    """The address of a page; it keeps the language that ``?lang=`` chose."""
-    if "lang" in request.args and "lang" not in values:
-        values["lang"] = request.args["lang"]
-    return url_for(endpoint, **values)
-
-
-def wants_html() -> bool:
-    """Whether a browser asks, not a script."""
-    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
-
-
 @attrs.frozen
 class MenuEntry:
     """A link of the menu."""
@@ -115,10 +102,14 @@ class MenuEntry:
 def _navigation() -> list[MenuEntry]:
     known = current_app.view_functions
     return [
-        MenuEntry(texts().gettext(title), link(endpoint), request.endpoint == endpoint)
+        MenuEntry(texts().gettext(title), link(endpoint), _is_current(endpoint))
         for endpoint, title in NAVIGATION
         if endpoint in known
     ]
+
+
+def _is_current(endpoint: str) -> bool:
+    return request.endpoint == endpoint or (endpoint, request.endpoint) == ("page.today", "page.day")
 
 
 def _choose_language(languages: Languages) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
+from functools import lru_cache
 from gettext import c2py
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from babel.messages.pofile import read_po
 
 FOLDER = Path(__file__).parent / "translations"
 SOURCE_LANGUAGE = "en"
+
+
+def msg(text: str) -> str:
+    """Mark a text that is translated later, such as one in a table."""
+    return text
 
 
 @attrs.frozen(kw_only=True)
@@ -47,16 +53,15 @@ class Texts:
 
     def number(self, value: float, digits: int = 0) -> str:
         """The number with exactly this many decimals."""
-        pattern = "#,##0" + ("." + "0" * digits if digits else "")
-        return str(numbers.format_decimal(value, format=pattern, locale=self.locale))
+        return _number(value, "#,##0" + ("." + "0" * digits if digits else ""), str(self.locale))
 
     def amount(self, value: float, digits: int = 2) -> str:
         """The number with at most this many decimals."""
-        return str(numbers.format_decimal(value, format="#,##0." + "#" * digits, locale=self.locale))
+        return _number(value, "#,##0." + "#" * digits, str(self.locale))
 
     def time(self, local: datetime) -> str:
         """The time of day."""
-        return str(dates.format_time(local, "short", locale=self.locale))
+        return _time(local.hour, local.minute, str(self.locale))
 
     @property
     def has_am_pm(self) -> bool:
@@ -74,6 +79,16 @@ class Texts:
     def short_day(self, day: date) -> str:
         """Day of the week, day and month."""
         return str(dates.format_skeleton("MMMEd", datetime(day.year, day.month, day.day), locale=self.locale))
+
+
+@lru_cache(maxsize=4096)
+def _number(value: float, pattern: str, locale: str) -> str:
+    return str(numbers.format_decimal(value, format=pattern, locale=locale)).replace("-", "−")
+
+
+@lru_cache(maxsize=4096)
+def _time(hour: int, minute: int, locale: str) -> str:
+    return str(dates.format_time(time(hour, minute), "short", locale=locale))
 
 
 class Languages:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import attrs
 import click
 
-from tconnectsync import CheckResult, TconnectsyncError
+from tconnectsync import CheckResult, GlucoseUnits, PumpLog, TconnectsyncError, Zones
 from tconnectsync_web.options import WebOptions
 from tconnectsync_web.sync_cycles import Cycles, Outcome, at_intervals
 
@@ -34,6 +34,14 @@ class WebConfig(Protocol):
         """The loaded sections by name."""
 
     @property
+    def zones(self) -> Zones:
+        """Where the wearer lives."""
+
+    @property
+    def glucose_units(self) -> GlucoseUnits:
+        """The units in which glucose is shown."""
+
+    @property
     def data_dir(self) -> Path:
         """The data folder."""
 
@@ -52,6 +60,9 @@ class CommandContext(Protocol):
 
     def read_status(self) -> dict[str, Any]:
         """The status, as printed by ``status --json``."""
+
+    def open_log(self) -> PumpLog:
+        """Open the event log for reading, for one thread."""
 
     def findings(self) -> Iterator[CheckResult]:
         """The findings of ``check``."""

@@ -15,9 +15,11 @@ from flask.typing import ResponseReturnValue
 from tconnectsync_web.access.admission import Access, open_access
 from tconnectsync_web.access.sign_in import sign_in_blueprint
 from tconnectsync_web.app import public_status, web_app
-from tconnectsync_web.blueprint import frame_blueprint, wants_html
+from tconnectsync_web.blueprint import frame_blueprint
+from tconnectsync_web.links import wants_html
 from tconnectsync_web.live.stream import Live
 from tconnectsync_web.live.watch import ChangeWatch
+from tconnectsync_web.log_reader import LogReader
 from tconnectsync_web.people import Person
 
 if TYPE_CHECKING:
@@ -49,8 +51,16 @@ def open_site(people: Sequence[Person], data_dir: Path, secret: bytes | None) ->
 
 def app_of(person: Person, access: Access, live: Live) -> Flask:
     """Return one person's pages and addresses for scripts."""
+    config = person.config()
+    reader = LogReader(
+        zones=config.zones,
+        units=config.glucose_units,
+        open_log=person.engine.open_log,
+        read_status=person.engine.read_status,
+    )
     return web_app(
         access=access,
+        reader=reader,
         cycles=person.cycles,
         read_status=person.engine.read_status,
         read_findings=person.findings,

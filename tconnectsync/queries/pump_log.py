@@ -104,6 +104,17 @@ class PumpLog:
         streams = [_events_of(stream, begin, end, wanted, active_only) for stream in self._current().values()]
         return heapq.merge(*streams, key=lambda event: event.at or EARLIEST)
 
+    def last(self, kinds: Collection[str]) -> Event | None:
+        """Return the newest event of these kinds, with ``at``, of the pump that was worn at that time; None if there is none."""
+        wanted = frozenset(kinds)
+        found = [last_before(stream, LATEST, wanted) for stream in self._current().values()]
+        worn = [
+            event
+            for event, stream in zip(found, self._current().values(), strict=True)
+            if event is not None and event.at is not None and any_contains(stream.timeline.active, event.at)
+        ]
+        return max(worn, key=lambda event: event.at or EARLIEST, default=None)
+
     def therapy(self, since: datetime, until: datetime) -> Therapy:
         """Return glucose, basal, boluses, carbs and modes with since <= time < until, of the active pump only."""
         parts = []

@@ -21,7 +21,7 @@ from tconnectsync_web.access.path_prefix import ROOT
 from tconnectsync_web.access.private_files import folder_of
 from tconnectsync_web.access.sessions import Role, Sessions, load_key
 from tconnectsync_web.access.view_link import ViewLink
-from tconnectsync_web.blueprint import wants_html
+from tconnectsync_web.links import wants_html
 from tconnectsync_web.secret_gate import SecretGate, client_of
 
 PUBLIC = frozenset({"healthz", "page.static", "access.sign_in", "access.view", "access.sign_out"})

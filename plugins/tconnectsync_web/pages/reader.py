@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Protocol
 
-from tconnectsync import Event
-
-
-class LocalTime(Protocol):
-    """The wearer's local time, as :class:`tconnectsync.timeline.zones.Zones` knows it."""
-
-    def wall_of(self, at: datetime) -> datetime:
-        """The naive local time at an aware time."""
-
-    def day_start(self, day: date) -> datetime:
-        """The UTC time at which a local day begins."""
+from tconnectsync import Event, GlucoseUnits, Summary, Therapy, Zones
+from tconnectsync.events.pump_state import PumpState
 
 
 class PageReader(Protocol):
-    """Read-only access to one person's data. Each call may run in any of the server's threads."""
+    """Read-only access to one person's data. Each call may run in any of the server's threads.
+
+    Errors of all calls: LogCorrupt if a record that is needed is corrupt.
+    """
 
     @property
-    def zones(self) -> LocalTime:
+    def zones(self) -> Zones:
         """The wearer's local time."""
+
+    @property
+    def units(self) -> GlucoseUnits:
+        """The units in which glucose is shown."""
 
     def now(self) -> datetime:
         """The present UTC time."""
 
+    def therapy(self, begin: datetime, end: datetime) -> Therapy:
+        """The active pump's glucose, insulin, carbs and modes from ``begin`` until before ``end``, with what began earlier."""
+
     def events(self, begin: datetime, end: datetime, kinds: frozenset[str]) -> Iterable[Event]:
-        """The active pump's events from ``begin`` until before ``end``, in order of time, each with ``at`` set.
+        """The active pump's events of these kinds from ``begin`` until before ``end``, in order of time, with ``at`` set."""
 
-        Errors: LogCorrupt if a record that is needed is corrupt.
-        """
+    def newest(self, kinds: frozenset[str]) -> Event | None:
+        """The active pump's newest event of these kinds, however old, with ``at`` set; None if there is none."""
 
-    def newest(self, kinds: frozenset[str], before: datetime) -> Event | None:
-        """The newest event of these kinds before a time, however old; None if there is none."""
+    def state(self) -> PumpState | None:
+        """The active pump's newest values; None if there are none."""
+
+    def summaries(self, first: date, last: date) -> Sequence[Summary]:
+        """The figures of each local day from ``first`` to ``last``, both included."""
 
     def status(self) -> Mapping[str, Any]:
         """The status, as printed by ``status --json``."""

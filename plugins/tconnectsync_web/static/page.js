@@ -1,1 +1,67 @@
+// Live updates, and the reading under the pointer. Every page works without this.
 "use strict";
+
+const SVG = "http://www.w3.org/2000/svg";
+let waiting = false;
+
+// The server says that there is something new: fetch this page again and replace its content.
+async function refresh() {
+  if (waiting) return;
+  waiting = true;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+    if (!answer.ok || answer.redirected) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.querySelector("main");
+    const shown = document.querySelector("main");
+    if (!fresh || !shown || shown.contains(document.activeElement) && document.activeElement.matches("input, select, textarea")) return;
+    const open = [...shown.querySelectorAll("details")].map((each) => each.open);
+    const focused = [...shown.querySelectorAll("a, button, summary")].indexOf(document.activeElement);
+    shown.replaceChildren(...fresh.childNodes);
+    shown.querySelectorAll("details").forEach((each, place) => { each.open = Boolean(open[place]); });
+    if (focused >= 0) [...shown.querySelectorAll("a, button, summary")][focused]?.focus({ preventScroll: true });
+    follow();
+  } catch {
+    // offline: the next message or minute tries again
+  } finally {
+    waiting = false;
+  }
+}
+
+// Each chart shows the time and value of the reading that is nearest to the pointer.
+function follow() {
+  for (const lane of document.querySelectorAll("[data-readings]")) {
+    const chart = lane.closest("svg");
+    const readings = lane.dataset.readings.split("|").map((each) => {
+      const [x, y, ...words] = each.split(" ");
+      return { x: Number(x), y: Number(y), words: words.join(" ") };
+    });
+    const line = document.createElementNS(SVG, "line");
+    const label = document.createElementNS(SVG, "text");
+    line.setAttribute("class", "cursor");
+    label.setAttribute("class", "cursor-label");
+    chart.addEventListener("pointermove", (event) => {
+      const box = chart.getBoundingClientRect();
+      const width = chart.viewBox.baseVal.width;
+      const x = (event.clientX - box.left) / box.width * width;
+      const near = readings.reduce((best, each) => Math.abs(each.x - x) < Math.abs(best.x - x) ? each : best);
+      line.setAttribute("x1", near.x);
+      line.setAttribute("x2", near.x);
+      line.setAttribute("y1", lane.dataset.top);
+      line.setAttribute("y2", lane.dataset.bottom);
+      label.textContent = near.words;
+      label.setAttribute("x", near.x + (near.x > width * 0.7 ? -6 : 6));
+      label.setAttribute("text-anchor", near.x > width * 0.7 ? "end" : "start");
+      label.setAttribute("y", Number(lane.dataset.top) + 14);
+      chart.append(line, label);
+    });
+    chart.addEventListener("pointerleave", () => { line.remove(); label.remove(); });
+  }
+}
+
+follow();
+const live = document.body.dataset.live;
+if (live) {
+  new EventSource(live).onmessage = refresh;
+  setInterval(refresh, 60000); // ages grow also when nothing new comes
+}

@@ -1,0 +1,69 @@
+"""Two lanes of words above the glucose: bands (sleep, exercise, suspensions), and marks (site changes, alarms)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from markupsafe import Markup
+
+from tconnectsync_web.charts.scale import TimeScale, label_width, place, rows
+from tconnectsync_web.charts.svg import element, line, rect, text
+from tconnectsync_web.languages import Texts
+from tconnectsync_web.pages import wording
+from tconnectsync_web.pages.chart_content import Band, Mark
+
+ROW_PX, BAND_PX, PADDING_PX = 20.0, 16.0, 5.0
+
+
+def band_lane(bands: Sequence[Band], scale: TimeScale, top: float, texts: Texts) -> tuple[list[Markup], float]:
+    """Return the bands as bars with words, and the lane's lower edge."""
+    ordered = sorted(bands, key=lambda band: band.begin)
+    words = [texts.gettext(wording.BAND_WORDS.get(band.kind, band.kind)) for band in ordered]
+    spans = [(scale.x(band.begin), scale.x(band.end)) for band in ordered]
+    boxes = [
+        (left, max(right - left, label_width(label) + 2 * PADDING_PX))
+        for (left, right), label in zip(spans, words, strict=True)
+    ]
+    placed = place(boxes, scale.left, scale.right)
+    shapes = []
+    for band, (left, right), label, spot in zip(ordered, spans, words, placed, strict=True):
+        y = top + spot.row * ROW_PX
+        title = f"{wording.band(texts, band)}, {wording.duration(texts, band.end - band.begin)}"
+        shapes.append(rect(left, y, max(2.0, right - left), BAND_PX, f"band {band.kind}", title, rx=3.0))
+        shapes.append(text(spot.left + PADDING_PX, y + 12, label, f"band-label {band.kind}"))
+    return shapes, top + rows(placed) * ROW_PX
+
+
+def band_shades(bands: Sequence[Band], scale: TimeScale, top: float, bottom: float) -> Iterator[Markup]:
+    """Yield the bands as shades behind the glucose."""
+    for band in bands:
+        left = scale.x(band.begin)
+        yield rect(left, top, scale.x(band.end) - left, bottom - top, f"shade {band.kind}")
+
+
+def mark_lane(marks: Sequence[Mark], scale: TimeScale, top: float, texts: Texts) -> tuple[list[Markup], float]:
+    """Return the marks as words at their time, and the lane's lower edge."""
+    ordered = sorted(marks, key=lambda mark: mark.at)
+    words = [wording.mark(texts, mark) for mark in ordered]
+    boxes = []
+    for mark, label in zip(ordered, words, strict=True):
+        x, width = scale.x(mark.at), label_width(label) + 16
+        boxes.append((x - 6 if x - 6 + width <= scale.right else x + 6 - width, width))
+    placed = place(boxes, scale.left - 6, scale.right + 6)
+    shapes = []
+    for mark, label, spot in zip(ordered, words, placed, strict=True):
+        y = top + spot.row * ROW_PX
+        x = scale.x(mark.at)
+        shapes.append(element("circle", cx=x, cy=y + 8, r=4.0, class_=f"mark {mark.kind}"))
+        if spot.left + spot.width / 2 < x:
+            shapes.append(text(x - 8, y + 12, label, f"mark-label {mark.kind}", "end"))
+        else:
+            shapes.append(text(x + 8, y + 12, label, f"mark-label {mark.kind}"))
+    return shapes, top + rows(placed) * ROW_PX
+
+
+def mark_lines(marks: Sequence[Mark], scale: TimeScale, top: float, bottom: float) -> Iterator[Markup]:
+    """Yield a line through the chart at each mark."""
+    for mark in marks:
+        x = scale.x(mark.at)
+        yield line(x, top, x, bottom, f"mark-line {mark.kind}")

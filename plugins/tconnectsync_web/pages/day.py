@@ -1,0 +1,56 @@
+"""The content of one day's page: chart, figures, and tables of what was given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+
+import attrs
+
+from tconnectsync import Bolus, Summary, day_span, summarise_day
+from tconnectsync_web.pages.chart_content import MARK_KINDS, ChartContent, chart_content
+from tconnectsync_web.pages.reader import PageReader
+
+DAY = timedelta(days=1)
+LEAD = timedelta(hours=14)
+"""Sleep, extended boluses and basal that reach into the day began at most this long before it."""
+
+
+@attrs.frozen(kw_only=True)
+class DayPage:
+    """One local day. ``next`` None: it is today or later."""
+
+    day: date
+    previous: date
+    next: date | None
+    chart: ChartContent
+    summary: Summary | None
+    boluses: Sequence[Bolus]
+
+    @property
+    def hours(self) -> float:
+        """The length of the day: 23 or 25 hours where the clock changes."""
+        return (self.chart.end - self.chart.begin) / timedelta(hours=1)
+
+
+def day_page(reader: PageReader, day: date) -> DayPage:
+    """Return the page of a local day."""
+    now, (begin, end) = reader.now(), day_span(day, reader.zones)
+    today = reader.zones.wall_of(now).date()
+    therapy = reader.therapy(begin - LEAD, end)
+    marks = reader.events(begin, end, MARK_KINDS)
+    chart = chart_content(therapy, marks, begin, end, now if begin <= now < end else None)
+    summary = summarise_day(day, therapy, reader.zones, until=therapy.until)
+    return DayPage(
+        day=day,
+        previous=day - DAY,
+        next=day + DAY if day < today else None,
+        chart=chart,
+        summary=summary if summary.days_with_data else None,
+        boluses=[bolus for bolus in chart.boluses if bolus.started_at >= begin],
+    )
+
+
+def is_shown(day: date, now: datetime) -> bool:
+    """Whether there can be a page of this day: not long before pumps existed, not in the future."""
+    return date(2010, 1, 1) <= day <= now.date() + DAY

@@ -1,0 +1,174 @@
+"""The content of the overview: the newest values with their ages, and the present day."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import attrs
+
+from tconnectsync import Bolus, GlucosePoint, Summary, Therapy, events, summarise_day
+from tconnectsync.events.pump_state import PumpState, Reported
+from tconnectsync_web.languages import msg
+from tconnectsync_web.pages.chart_content import MARK_KINDS, ChartContent, chart_content
+from tconnectsync_web.pages.reader import PageReader
+from tconnectsync_web.pages.wording import zone_of
+
+HOURS = (3, 6, 12, 24)
+"""The lengths of the chart that a reader can choose."""
+USUAL_HOURS = 6
+LOOK_BACK = timedelta(hours=30)
+"""A mode that runs now began at most this long ago."""
+TREND_OVER = timedelta(minutes=16)
+STALE_AFTER = {
+    "glucose": timedelta(minutes=15),
+    "iob": timedelta(minutes=65),
+    "basal": timedelta(minutes=30),
+    "mode": timedelta(hours=2),
+    "reservoir": timedelta(hours=6),
+    "battery": timedelta(hours=6),
+}
+"""A value that is older than this may be wrong by now, and is grey."""
+NEW_SITE, NEW_SENSOR = frozenset({"cannula.filled"}), frozenset({"sensor.started", "sensor.joined"})
+CONTROL = frozenset({"control.changed"})
+MODE_WORDS = {
+    "normal": msg("Normal"),
+    "sleep": msg("Sleep"),
+    "exercise": msg("Exercise"),
+    "eating_soon": msg("Eating soon"),
+}
+CONTROL_WORDS = {
+    "closed_loop": msg("Control-IQ is on"),
+    "pining": msg("Control-IQ waits for the sensor"),
+    "open_loop": msg("Control-IQ is off"),
+    "no_control": msg("Control-IQ is off"),
+}
+
+
+@attrs.frozen(kw_only=True)
+class Value:
+    """A value, when the pump reported it, and whether it is too old to rely on."""
+
+    value: float
+    at: datetime
+    stale: bool
+
+
+@attrs.frozen(kw_only=True)
+class CurrentGlucose:
+    """The newest reading, its change, and the change since the reading before."""
+
+    point: GlucosePoint
+    stale: bool
+    mg_dl_per_min: float | None = None
+    change_mg_dl: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Overview:
+    """What the overview shows. None: unknown."""
+
+    now: datetime
+    newest: datetime | None
+    glucose: CurrentGlucose | None
+    iob_u: Value | None
+    basal_u_per_h: Value | None
+    reservoir_u: Value | None
+    battery_percent: Value | None
+    mode: str
+    suspended: bool
+    control: str | None
+    last_bolus: Bolus | None
+    site_at: datetime | None
+    sensor_at: datetime | None
+    chart: ChartContent
+    today: Summary | None
+
+    @property
+    def is_old(self) -> bool:
+        """Whether even the newest data are too old to know the pump's mode."""
+        return self.newest is None or self.now - self.newest > STALE_AFTER["mode"]
+
+    @property
+    def glucose_zone(self) -> str:
+        """Low, in-range or high; empty if the newest reading is old or missing."""
+        return "" if self.glucose is None or self.glucose.stale else zone_of(self.glucose.point.glucose_mg_dl)
+
+    @property
+    def mode_words(self) -> str:
+        """The English name of the mode."""
+        return MODE_WORDS.get(self.mode, self.mode)
+
+    @property
+    def control_words(self) -> str:
+        """The English words for the control loop's state; empty if it is unknown."""
+        return CONTROL_WORDS.get(self.control or "", "")
+
+
+def overview(reader: PageReader, hours: int) -> Overview:
+    """Return the overview with a chart of the last ``hours``."""
+    now = reader.now()
+    hour = now.replace(minute=0, second=0, microsecond=0)  # whole hours: the same question until something new comes
+    span = hour - LOOK_BACK, hour + timedelta(hours=2)
+    therapy = reader.therapy(*span)
+    state = reader.state() or PumpState()
+    begin = now - timedelta(hours=hours)
+    today = reader.zones.wall_of(now).date()
+    control = reader.newest(CONTROL)
+    given = [bolus for bolus in therapy.boluses if bolus.delivered_u > 0]
+    return Overview(
+        now=now,
+        newest=_latest(therapy.until, state.at),
+        glucose=current_glucose(therapy, now),
+        iob_u=_value("iob", state.iob_u, now),
+        basal_u_per_h=_value("basal", state.rate_u_per_h, now),
+        reservoir_u=_value("reservoir", state.reservoir_u, now),
+        battery_percent=_value("battery", state.battery_percent, now),
+        mode=next((mode.mode for mode in reversed(therapy.modes) if mode.end is None or mode.end > now), "normal"),
+        suspended=bool(state.suspended),
+        control=control.body.control if control is not None else None,
+        last_bolus=given[-1] if given else None,
+        site_at=_newest_fill(reader),
+        sensor_at=_sensor_start(reader),
+        chart=chart_content(therapy, reader.events(*span, MARK_KINDS), begin, now, now),
+        today=summarise_day(today, therapy, reader.zones, until=therapy.until),
+    )
+
+
+def current_glucose(therapy: Therapy, now: datetime) -> CurrentGlucose | None:
+    """Return the newest reading with its trend: as the sensor reports it, else from the readings of a quarter of an hour."""
+    if not therapy.glucose:
+        return None
+    newest = therapy.glucose[-1]
+    earlier = [each for each in therapy.glucose[-5:-1] if newest.at - each.at <= TREND_OVER]
+    change, slope = None, newest.trend_mg_dl_per_min
+    if earlier and newest.mark == earlier[-1].mark == "value":
+        change = newest.glucose_mg_dl - earlier[-1].glucose_mg_dl
+    if slope is None and earlier and newest.at > earlier[0].at:
+        minutes = (newest.at - earlier[0].at) / timedelta(minutes=1)
+        slope = (newest.glucose_mg_dl - earlier[0].glucose_mg_dl) / minutes
+    return CurrentGlucose(
+        point=newest, stale=now - newest.at > STALE_AFTER["glucose"], mg_dl_per_min=slope, change_mg_dl=change
+    )
+
+
+def _value(name: str, reported: Reported | None, now: datetime) -> Value | None:
+    if reported is None:
+        return None
+    return Value(value=reported.value, at=reported.at, stale=now - reported.at > STALE_AFTER[name])
+
+
+def _latest(*times: datetime | None) -> datetime | None:
+    return max((at for at in times if at is not None), default=None)
+
+
+def _newest_fill(reader: PageReader) -> datetime | None:
+    event = reader.newest(NEW_SITE)
+    return None if event is None else event.at
+
+
+def _sensor_start(reader: PageReader) -> datetime | None:
+    """When the sensor's session began; the pump may have joined it later."""
+    event = reader.newest(NEW_SENSOR)
+    if event is None or event.at is None or not isinstance(event.body, events.SensorStarted | events.SensorJoined):
+        return None
+    return event.at - timedelta(seconds=event.body.session_age_s or 0.0)

@@ -1,0 +1,152 @@
+"""Words for values: ages, amounts, glucose, modes, alarms, states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from tconnectsync import Bolus, GlucosePoint, GlucoseUnits
+from tconnectsync_web.languages import Texts, msg
+from tconnectsync_web.pages.chart_content import Band, Mark
+
+MINUTE = timedelta(minutes=1)
+TARGET_FROM, TARGET_TO = 70, 180
+"""The target range in mg/dL, by the international consensus."""
+
+BAND_WORDS: Mapping[str, str] = {
+    "sleep": msg("Sleep"),
+    "exercise": msg("Exercise"),
+    "eating_soon": msg("Eating soon"),
+    "suspended": msg("Insulin stopped"),
+}
+REASON_WORDS: Mapping[str, str] = {
+    "user": msg("stopped by the wearer"),
+    "alarm": msg("stopped by an alarm"),
+    "malfunction": msg("stopped by a fault of the pump"),
+    "plgs": msg("stopped because low glucose was predicted"),
+}
+MARK_WORDS: Mapping[str, str] = {
+    "site": msg("New site"),
+    "cartridge": msg("New cartridge"),
+    "sensor": msg("New sensor"),
+    "alarm": msg("Alarm"),
+}
+ALARM_WORDS: Mapping[str, str] = {
+    "occlusion": msg("Occlusion"),
+    "occlusion_2": msg("Occlusion"),
+    "empty_cartridge": msg("Cartridge empty"),
+    "battery_shutdown": msg("Battery empty"),
+    "cartridge_removed": msg("Cartridge removed"),
+    "auto_off": msg("Auto-off"),
+    "temperature_out_of_range": msg("Temperature"),
+}
+TRENDS = (
+    (3.0, "⇈", msg("rising very fast")),
+    (2.0, "↑", msg("rising fast")),
+    (1.0, "↗", msg("rising")),
+    (-1.0, "→", msg("steady")),
+    (-2.0, "↘", msg("falling")),
+    (-3.0, "↓", msg("falling fast")),
+)
+"""From this change in mg/dL per minute on: arrow and words."""
+FASTEST_FALL = ("⇊", msg("falling very fast"))
+
+
+def trend(mg_dl_per_min: float) -> tuple[str, str]:
+    """Return the arrow and the English words for a change of glucose. Falls begin at -1, -2 and -3, as rises do at 1, 2, 3."""
+    if mg_dl_per_min >= 1.0:
+        return next((arrow, words) for least, arrow, words in TRENDS if mg_dl_per_min >= least)
+    if mg_dl_per_min > -1.0:
+        return TRENDS[3][1:]
+    if mg_dl_per_min > -2.0:
+        return TRENDS[4][1:]
+    return TRENDS[5][1:] if mg_dl_per_min > -3.0 else FASTEST_FALL
+
+
+def zone_of(mg_dl: float) -> str:
+    """Return low, in-range or high."""
+    return "low" if mg_dl < TARGET_FROM else "high" if mg_dl > TARGET_TO else "in-range"
+
+
+def duration(texts: Texts, length: timedelta) -> str:
+    """A length with at most two units: ``8 min``, ``1 h 12 min``, ``2 days 4 h``."""
+    minutes = max(0, int(length / MINUTE))
+    if minutes < 60:
+        return texts.gettext("%(minutes)s min") % {"minutes": minutes}
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        words = texts.gettext("%(hours)s h") % {"hours": hours}
+        return words if not minutes else f"{words} " + texts.gettext("%(minutes)s min") % {"minutes": minutes}
+    days, hours = divmod(hours, 24)
+    words = texts.ngettext("%(days)s day", "%(days)s days", days) % {"days": days}
+    return words if not hours or days > 9 else f"{words} " + texts.gettext("%(hours)s h") % {"hours": hours}
+
+
+def ago(texts: Texts, at: datetime, now: datetime) -> str:
+    """How long ago: ``8 min ago``; less than a minute is ``just now``."""
+    length = now - at
+    if length < MINUTE:
+        return texts.gettext("just now")
+    return texts.gettext("%(length)s ago") % {"length": duration(texts, length)}
+
+
+def glucose(texts: Texts, units: GlucoseUnits, mg_dl: float) -> str:
+    """A glucose in these units without their name."""
+    return texts.number(units.convert(mg_dl), 1 if units is GlucoseUnits.MMOL_L else 0)
+
+
+def reading(texts: Texts, units: GlucoseUnits, point: GlucosePoint) -> str:
+    """A reading; ``HIGH`` or ``LOW`` if it is beyond the sensor's range."""
+    if point.mark == "high":
+        return texts.gettext("HIGH")
+    if point.mark == "low":
+        return texts.gettext("LOW")
+    return glucose(texts, units, point.glucose_mg_dl)
+
+
+def insulin(texts: Texts, amount_u: float) -> str:
+    """An amount of insulin with its unit."""
+    return texts.gettext("%(amount)s U") % {"amount": texts.amount(amount_u, 2)}
+
+
+def carbs(texts: Texts, carbs_g: float) -> str:
+    """An amount of carbs with its unit."""
+    return texts.gettext("%(amount)s g") % {"amount": texts.amount(carbs_g, 1)}
+
+
+def bolus(texts: Texts, given: Bolus) -> str:
+    """A bolus in words, such as ``4.2 U`` or ``1.5 U now, 1 U over 2 h``."""
+    if not given.extended_u:
+        return insulin(texts, given.immediate_u)
+    begin, end = given.extended_from or given.started_at, given.extended_until or given.started_at
+    values = {"amount": insulin(texts, given.extended_u), "length": duration(texts, end - begin)}
+    later = texts.gettext("%(amount)s over %(length)s") % values
+    if not given.immediate_u:
+        return later
+    return texts.gettext("%(now)s at once, %(later)s") % {"now": insulin(texts, given.immediate_u), "later": later}
+
+
+def bolus_kind(texts: Texts, given: Bolus) -> str:
+    """What kind of bolus it is."""
+    if given.automatic:
+        return texts.gettext("automatic correction")
+    if given.extended or given.extended_u:
+        return texts.gettext("extended bolus")
+    return texts.gettext("bolus")
+
+
+def band(texts: Texts, shown: Band) -> str:
+    """A band in words."""
+    words = texts.gettext(BAND_WORDS.get(shown.kind, shown.kind))
+    reason = REASON_WORDS.get(shown.reason or "")
+    return f"{words} ({texts.gettext(reason)})" if reason else words
+
+
+def mark(texts: Texts, shown: Mark) -> str:
+    """A mark in words."""
+    words = texts.gettext(MARK_WORDS[shown.kind])
+    if shown.kind != "alarm" or shown.name is None:
+        return words
+    known = ALARM_WORDS.get(shown.name)
+    name = texts.gettext(known) if known else shown.name.replace("_", " ")
+    return f"{words}: {name}"

@@ -1,0 +1,137 @@
+"""The views: from a request to a page. What a page shows is decided in ``pages/``, how it is drawn in ``charts/``."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import attrs
+from flask import Response, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import NotFound
+
+from tconnectsync import Bolus
+from tconnectsync_web.charts.report_charts import hours_chart, percentile_chart, range_bar
+from tconnectsync_web.charts.therapy_chart import therapy_charts
+from tconnectsync_web.languages import Texts
+from tconnectsync_web.links import link, texts
+from tconnectsync_web.pages import chain, wording
+from tconnectsync_web.pages.chart_content import ChartContent
+from tconnectsync_web.pages.day import day_page, is_shown
+from tconnectsync_web.pages.overview import HOURS, USUAL_HOURS, overview
+from tconnectsync_web.pages.reader import PageReader
+from tconnectsync_web.pages.report import LENGTHS, USUAL_LENGTH, report, report_csv
+
+
+@attrs.frozen(kw_only=True)
+class Views:
+    """The views over one person's data."""
+
+    reader: PageReader
+
+    def overview(self) -> ResponseReturnValue:
+        """``/``: the present."""
+        hours = _chosen("hours", HOURS, USUAL_HOURS)
+        found = overview(self.reader, hours)
+        links = chain.chain(self.reader.status(), texts(), found.now)
+        return self._page(
+            "overview.html", page=found, links=links, level=chain.worst(links), problems=list(chain.problems(links)),
+            hours=hours, choices=HOURS, chart=self._chart(found.chart),
+        )  # fmt: skip
+
+    def today(self) -> ResponseReturnValue:
+        """``/days``: the present day."""
+        return redirect(link("page.day", day=self._local(self.reader.now()).date().isoformat()))
+
+    def day(self, day: str) -> ResponseReturnValue:
+        """``/days/2026-11-27``: one local day."""
+        try:
+            chosen = date.fromisoformat(day)
+        except ValueError:
+            raise NotFound from None
+        if not is_shown(chosen, self.reader.now()):
+            raise NotFound
+        found = day_page(self.reader, chosen)
+        return self._page("day.html", page=found, chart=self._chart(found.chart))
+
+    def report(self) -> ResponseReturnValue:
+        """``/report?days=14``."""
+        days = _chosen("days", LENGTHS, USUAL_LENGTH)
+        found = report(self.reader, days)
+        charts: dict[str, Any] = {}
+        if found.whole is not None:
+            charts = {
+                "percentiles": percentile_chart(found.whole.glucose, texts(), self.reader.units),
+                "by_hour": hours_chart(found.whole.glucose, texts()),
+            }
+        return self._page("report.html", page=found, days=days, choices=LENGTHS, **charts)
+
+    def report_csv(self) -> ResponseReturnValue:
+        """``/report.csv?days=14``."""
+        days = _chosen("days", LENGTHS, USUAL_LENGTH)
+        found = report(self.reader, days)
+        name = f"tconnectsync-{found.first}-{found.last}.csv"
+        answer = Response(report_csv(found, self.reader.units), content_type="text/csv; charset=utf-8")
+        answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        return answer
+
+    def _page(self, template: str, **content: Any) -> str:
+        words = texts()
+        return render_template(template, **content, **_helpers(self.reader, words))
+
+    def _chart(self, content: ChartContent) -> Any:
+        return therapy_charts(content, texts(), self.reader.units, self.reader.zones)
+
+    def _local(self, at: datetime) -> datetime:
+        return self.reader.zones.wall_of(at)
+
+
+def _helpers(reader: PageReader, words: Texts) -> dict[str, Any]:
+    """What templates call to write values."""
+    local, units = reader.zones.wall_of, reader.units
+
+    def share(value: float | None) -> str:
+        return "–" if value is None else f"{words.number(value)} %"
+
+    return {
+        "units": units,
+        "say": words,
+        "local": local,
+        "clock": lambda at: words.time(local(at)),
+        "age": partial(_age, reader, words),
+        "ago": lambda at: wording.ago(words, at, reader.now()),
+        "trend": wording.trend,
+        "share": share,
+        "range_bar": range_bar,
+        "reading": partial(wording.reading, words, units),
+        "glucose": partial(wording.glucose, words, units),
+        "insulin": partial(wording.insulin, words),
+        "carbs": partial(wording.carbs, words),
+        "bolus": partial(wording.bolus, words),
+        "bolus_kind": partial(wording.bolus_kind, words),
+        "bolus_end": partial(_bolus_end, words),
+        "band": partial(wording.band, words),
+        "mark": partial(wording.mark, words),
+        "length": partial(wording.duration, words),
+        "minute": timedelta(minutes=1),
+    }
+
+
+def _age(reader: PageReader, words: Texts, at: datetime) -> str:
+    return wording.duration(words, reader.now() - at)
+
+
+def _bolus_end(words: Texts, given: Bolus) -> str:
+    """What is unusual about how a bolus ended; empty if nothing is."""
+    if given.ended_at is None:
+        return words.gettext("running, or its end is not known yet")
+    if given.status not in (None, "completed", "ended"):
+        return words.gettext("stopped early")
+    return ""
+
+
+def _chosen(name: str, choices: tuple[int, ...], usual: int) -> int:
+    """The number in the address, if it is one of the choices."""
+    wanted = request.args.get(name, "")
+    return next((each for each in choices if str(each) == wanted), usual)

@@ -1,0 +1,279 @@
+"""What the pages show, without HTML: overview, chain, day, report."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+
+import attrs
+import pytest
+
+from tconnectsync import BasalSegment, Bolus, CarbEntry, GlucosePoint, ModeSpan, Therapy, Zones, events
+from tconnectsync.events.pump_state import PumpState, Reported
+from tconnectsync_web.languages import Languages
+from tconnectsync_web.pages import wording
+from tconnectsync_web.pages.chain import Level, chain, problems, worst
+from tconnectsync_web.pages.chart_content import Band, Mark, chart_content
+from tconnectsync_web.pages.day import day_page
+from tconnectsync_web.pages.overview import overview
+from tconnectsync_web.pages.report import COLUMNS, report, report_csv
+from tests.web.fake_reader import NOW, FakeReader, at, event, good_status, iso
+
+UTC = timezone.utc
+ENGLISH = Languages().choose(["en"])
+
+
+def readings(*values: float, newest_min: float = 4) -> list[GlucosePoint]:
+    """Readings five minutes apart, the last one ``newest_min`` before now."""
+    count = len(values)
+    return [
+        GlucosePoint(at=at(newest_min + 5 * (count - 1 - number)), glucose_mg_dl=value)
+        for number, value in enumerate(values)
+    ]
+
+
+def test_trend_from_the_last_quarter_of_an_hour() -> None:
+    """Without the sensor's own trend, the readings of a quarter of an hour give it."""
+    found = overview(FakeReader(whole=Therapy(glucose=readings(100, 105, 112, 130), until=at(4))), 3)
+    assert found.glucose is not None
+    assert found.glucose.mg_dl_per_min == pytest.approx(2.0)
+    assert found.glucose.change_mg_dl == 18
+    assert wording.trend(2.0) == ("↑", "rising fast")
+    assert not found.glucose.stale
+
+
+@pytest.mark.parametrize(
+    ("slope", "arrow"),
+    [(3.5, "⇈"), (2, "↑"), (1, "↗"), (0.9, "→"), (0, "→"), (-0.9, "→"), (-1, "↘"), (-2, "↓"), (-3, "⇊")],
+)
+def test_arrows_rise_and_fall_alike(slope: float, arrow: str) -> None:
+    """The bounds of a fall are those of a rise."""
+    assert wording.trend(slope)[0] == arrow
+
+
+@pytest.mark.parametrize(("minutes", "stale"), [(14, False), (16, True)])
+def test_old_glucose_is_stale(minutes: float, stale: bool) -> None:
+    """After a quarter of an hour the reading is not the present glucose any more."""
+    found = overview(FakeReader(whole=Therapy(glucose=readings(120, newest_min=minutes), until=at(minutes))), 3)
+    assert found.glucose is not None
+    assert found.glucose.stale is stale
+    assert (found.glucose_zone == "") is stale
+
+
+def test_every_value_has_its_own_age() -> None:
+    """Insulin on board may be old while the basal rate is new."""
+    pump = PumpState(at=at(1), iob_u=Reported(value=1.5, at=at(90)), rate_u_per_h=Reported(value=0.8, at=at(5)))
+    found = overview(FakeReader(pump=pump), 3)
+    assert found.iob_u is not None
+    assert found.iob_u.stale
+    assert found.basal_u_per_h is not None
+    assert not found.basal_u_per_h.stale
+
+
+def test_site_and_sensor_ages_mode_and_control() -> None:
+    """The site counts from its fill; the sensor from the begin of its session, not from when the pump joined it."""
+    known = [
+        event("cannula.filled", events.CannulaFilled(prime_u=0.3), 3000),
+        event("sensor.joined", events.SensorJoined(sensor="dexcom_g7", session_age_s=7200.0), 600),
+        event("control.changed", events.ControlChanged(control="closed_loop"), 500),
+    ]
+    therapy = Therapy(modes=[ModeSpan(begin=at(60), end=None, mode="exercise")], until=at(4))
+    found = overview(FakeReader(whole=therapy, all_events=known), 3)
+    assert found.site_at == at(3000)
+    assert found.sensor_at == at(600 + 120)
+    assert found.mode_words == "Exercise"
+    assert "on" in found.control_words
+
+
+def test_an_empty_log_is_an_overview_without_values() -> None:
+    """Nothing is known, and nothing is invented."""
+    found = overview(FakeReader(), 6)
+    assert (found.glucose, found.iob_u, found.last_bolus, found.newest) == (None, None, None, None)
+    assert found.chart.is_empty
+
+
+def test_a_chart_has_carbs_of_boluses_and_alone() -> None:
+    """Carbs that were entered with a bolus and alone are marks alike; a bolus of the hours before is not in the chart."""
+    therapy = Therapy(
+        boluses=[
+            Bolus(bolus_id=1, started_at=at(400), immediate_u=3.0, carbs_g=30.0, ended_at=at(399)),
+            Bolus(bolus_id=2, started_at=at(100), immediate_u=2.0, carbs_g=20.0, ended_at=at(99)),
+        ],
+        carbs=[CarbEntry(at=at(50), carbs_g=15.0)],
+    )
+    found = chart_content(therapy, [], at(180), NOW)
+    assert [(each.at, each.carbs_g) for each in found.carbs] == [(at(100), 20.0), (at(50), 15.0)]
+    assert [bolus.bolus_id for bolus in found.boluses] == [2]
+
+
+def test_suspensions_that_touch_are_one_band() -> None:
+    """A suspension is one band with its reason, although its basal has several parts."""
+    parts = [
+        BasalSegment(begin=at(60), end=at(45), rate_u_per_h=0.0, suspended=True, reason="user"),
+        BasalSegment(begin=at(45), end=at(30), rate_u_per_h=0.0, suspended=True, reason="user"),
+        BasalSegment(begin=at(30), end=at(0), rate_u_per_h=0.7),
+    ]
+    found = chart_content(Therapy(basal=parts), [], at(180), NOW)
+    assert list(found.bands) == [Band(kind="suspended", begin=at(60), end=at(30), reason="user")]
+
+
+def test_marks_leave_out_unfinished_fills_and_repeated_alarms() -> None:
+    """A fill that was not completed is no new site, and "resume pump" only repeats the suspension."""
+    known = [
+        event("cannula.filled", events.CannulaFilled(prime_u=0.3, status="aborted"), 90),
+        event("cannula.filled", events.CannulaFilled(prime_u=0.3, status="completed"), 80),
+        event("alarm.raised", events.AlarmRaised(alarm_id=18, name="resume_pump"), 70),
+        event("alarm.raised", events.AlarmRaised(alarm_id=2, name="occlusion"), 60),
+    ]
+    found = chart_content(Therapy(), known, at(180), NOW)
+    assert list(found.marks) == [
+        Mark(kind="site", at=at(80), amount_u=0.3),
+        Mark(kind="alarm", at=at(60), name="occlusion"),
+    ]
+
+
+def links(status: dict[str, object]) -> dict[str, tuple[Level, str]]:
+    return {link.title: (link.level, link.remedy) for link in chain(status, ENGLISH, NOW)}
+
+
+def test_a_chain_that_works() -> None:
+    """Each link is there, in the order that data take."""
+    found = chain(good_status(), ENGLISH, NOW)
+    assert [link.title for link in found] == ["Pump", "Phone upload", "Tandem", "Event log", "nightscout-treatments"]
+    assert worst(found) is Level.OK
+    assert list(problems(found)) == []
+
+
+def test_a_phone_that_does_not_upload_is_named() -> None:
+    """The pump is not blamed for a phone that is off."""
+    status = good_status()
+    status["sources"]["tandem"] |= {"last_upload": iso(600), "newest_event": iso(605)}
+    found = links(status)
+    assert found["Phone upload"][0] is Level.BAD
+    assert "Internet" in found["Phone upload"][1]
+    assert found["Pump"][0] is Level.OK
+
+
+def test_a_phone_without_its_pump_is_named() -> None:
+    """The phone uploads, but the pump's data in it are old."""
+    status = good_status()
+    status["sources"]["tandem"] |= {"last_upload": iso(5), "newest_event": iso(300)}
+    found = links(status)
+    assert found["Pump"][0] is Level.BAD
+    assert "pump" in found["Pump"][1]
+    assert found["Phone upload"][0] is Level.OK
+
+
+def test_a_broken_sink_says_since_when_and_what_next() -> None:
+    """The message and the remedy are those of the status."""
+    status = good_status()
+    status["sinks"]["nightscout-treatments"] |= {
+        "state": "refused", "since": iso(75), "message": "the API secret was refused", "remedy": "Change `api_secret`.",
+    }  # fmt: skip
+    [link] = problems(chain(status, ENGLISH, NOW))
+    assert link.level is Level.BAD
+    assert "refused" in link.problem
+    assert "1 h 15 min" in link.problem
+    assert "api_secret" in link.remedy
+
+
+def test_set_aside_documents_need_the_reader() -> None:
+    """A sink that set documents aside does not "work"."""
+    status = good_status()
+    status["sinks"]["nightscout-treatments"] |= {"dead": 1, "message": "1 document was set aside"}
+    assert links(status)["nightscout-treatments"][0] is Level.BAD
+
+
+def test_a_corrupt_log_and_a_full_disk_are_problems_of_the_log() -> None:
+    """Both come with their remedy."""
+    status = good_status()
+    status["log"] |= {"damaged": "segment 3 line 4", "remedy": "Run `tconnectsync log check`"}
+    assert links(status)["Event log"] == (Level.BAD, "Run `tconnectsync log check`")
+    status = good_status()
+    status["disk"] |= {"state": "halted", "message": "the disk is full", "remedy": "Free some space."}
+    assert links(status)["Event log"] == (Level.BAD, "Free some space.")
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [("America/New_York", date(2026, 3, 8), 23), ("Europe/Berlin", date(2026, 10, 25), 25), ("Asia/Kolkata", date(2026, 3, 8), 24)],
+)  # fmt: skip
+def test_a_day_is_as_long_as_it_was(zone: str, day: date, hours: int) -> None:
+    """The page of a day of 23 or 25 hours has exactly its events."""
+    zones = Zones(timezone=zone)
+    begin = zones.day_start(day)
+    end = begin + timedelta(hours=hours)
+    points = [GlucosePoint(at=begin - timedelta(minutes=1), glucose_mg_dl=90.0)]
+    points += [GlucosePoint(at=begin + timedelta(hours=hour), glucose_mg_dl=100.0 + hour) for hour in range(hours + 1)]
+    reader = FakeReader(whole=Therapy(glucose=points, until=end), zones=zones, present=end + timedelta(days=3))
+    found = day_page(reader, day)
+    assert found.hours == hours
+    assert [point.glucose_mg_dl for point in found.chart.glucose] == [100.0 + hour for hour in range(hours)]
+    assert found.next == day + timedelta(days=1)
+
+
+def test_today_has_no_next_day() -> None:
+    """There is no page of tomorrow."""
+    assert day_page(FakeReader(), date(2026, 6, 10)).next is None
+    assert day_page(FakeReader(), date(2026, 6, 9)).next == date(2026, 6, 10)
+
+
+def test_an_extended_bolus_of_yesterday_is_a_bar_today_and_no_bolus_of_today() -> None:
+    """Its bar reaches into the day; the day's table does not have it."""
+    begin = datetime(2026, 6, 8, 21, 0, tzinfo=UTC)  # 23:00 in Berlin
+    given = Bolus(
+        bolus_id=7, started_at=begin, immediate_u=1.0, extended_u=2.0, extended=True, extended_from=begin,
+        extended_until=begin + timedelta(hours=3), ended_at=begin + timedelta(hours=3),
+    )  # fmt: skip
+    found = day_page(FakeReader(whole=Therapy(boluses=[given], until=at(0))), date(2026, 6, 9))
+    assert [bolus.bolus_id for bolus in found.chart.boluses] == [7]
+    assert found.boluses == []
+
+
+def test_a_report_counts_whole_days_with_data() -> None:
+    """Today is left out, and days without data are no rows."""
+    points = [GlucosePoint(at=at(60 * 24 * day), glucose_mg_dl=120.0) for day in (3, 1, 0)]
+    found = report(FakeReader(whole=Therapy(glucose=points, until=at(0))), 14)
+    assert (found.first, found.last) == (date(2026, 5, 27), date(2026, 6, 9))
+    assert [each.first_day for each in found.days] == [date(2026, 6, 7), date(2026, 6, 9)]
+    assert found.whole is not None
+    assert found.whole.glucose.readings == 2
+    assert report(FakeReader(), 14).whole is None
+
+
+def test_the_csv_has_a_line_for_each_day() -> None:
+    """A header and a line for each day, with numbers that a spreadsheet reads."""
+    points = [GlucosePoint(at=at(60 * 24), glucose_mg_dl=120.0)]
+    given = [Bolus(bolus_id=1, started_at=at(60 * 24), immediate_u=2.5, carbs_g=31.5, ended_at=at(60 * 24))]
+    reader = FakeReader(whole=Therapy(glucose=points, boluses=given, until=at(0)))
+    header, line = report_csv(report(reader, 14), reader.units).strip().split("\r\n")
+    row = dict(zip(header.split(","), line.split(","), strict=True))
+    assert len(row) == len(COLUMNS)
+    assert row["date"] == "2026-06-09"
+    assert (row["mean_mg/dL"], row["in_range_percent"]) == ("120", "100.0")
+    assert (row["bolus_u"], row["total_u"], row["carbs_g"]) == ("2.50", "2.50", "31.5")
+
+
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [
+        (timedelta(seconds=20), "0 min"),
+        (timedelta(minutes=59), "59 min"),
+        (timedelta(hours=1), "1 h"),
+        (timedelta(hours=3, minutes=5), "3 h 5 min"),
+        (timedelta(days=1, hours=2), "1 day 2 h"),
+        (timedelta(days=12, hours=2), "12 days"),
+    ],
+)
+def test_lengths_in_words(length: timedelta, words: str) -> None:
+    """Two units at most."""
+    assert wording.duration(ENGLISH, length) == words
+
+
+def test_boluses_in_words() -> None:
+    """An extended bolus says what came at once and what over which time."""
+    plain = Bolus(bolus_id=1, started_at=at(60), immediate_u=4.25)
+    later = attrs.evolve(plain, immediate_u=0.0, extended_u=1.0, extended_from=at(60), extended_until=at(-60))
+    both = attrs.evolve(later, immediate_u=1.5)
+    assert [wording.bolus(ENGLISH, each) for each in (plain, later, both)] == [
+        "4.25 U", "1 U over 2 h", "1.5 U at once, 1 U over 2 h",
+    ]  # fmt: skip

@@ -151,15 +151,15 @@ def main() -> None:
     given = parser.parse_args()
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tconnectsync_simulator.cloud.tandem import TandemCloud
     from tconnectsync_simulator.pump.plan import SimulationPlan
+    from tests.support.faulty_cloud import FaultyTandemCloud
     from tests.support.simulated_nightscout.app import SimulatedNightscout
 
     clock = _HostClock() if given.clock is None else SharedClock(given.clock)
     plan = SimulationPlan(zone=ZONE, start=given.start, days=given.days, upload_every_min=given.upload_every_min)
     life_s = 1800 if given.clock is None else 8 * 3600
     with (
-        TandemCloud([plan], clock, token_life_s=life_s) as cloud,
+        FaultyTandemCloud([plan], clock, token_life_s=life_s) as cloud,
         SimulatedNightscout(version=SITE_VERSION, now=clock.now) as site,
     ):
         print(json.dumps({"endpoints": cloud.endpoints, "site_url": site.url, "site_secret": site.secret}), flush=True)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import struct
 import threading
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-_RESET_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class ConnectionBreaks(Exception):
@@ -105,14 +101,6 @@ class LoopbackHandler(BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
-
-    def reset(self) -> None:
-        """Break the connection (RST)."""
-        self.close_connection = True
-        self.server.leave(self.number)
-        with contextlib.suppress(OSError):
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE)
-            os.close(self.connection.detach())
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Log nothing: requests are kept in lists."""

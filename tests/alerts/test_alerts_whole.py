@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync_simulator.cloud.faults import login_refused
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.alerts.receivers import http_receiver, mail_receiver
 from tests.e2e.installation import ZONE, Installation, SyncSetup, daemon, eventually, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.cloud_faults import login_refused
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[SyncSetup]:
-    with TandemCloud([recent_pump(2)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([recent_pump(2)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
             cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1)
         )

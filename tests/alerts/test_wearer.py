@@ -17,9 +17,9 @@ from tconnectsync.config.alert_options import AlertOptions
 from tconnectsync.events import AlarmCleared, AlarmRaised, BatteryMeasured, CartridgeFilled, Event, MalfunctionRaised
 from tconnectsync.events.pump_state import Reported
 from tconnectsync.timeline.zones import Zones
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
@@ -117,7 +117,7 @@ def test_records_become_open_alarms_and_values() -> None:
 
 def test_a_real_log_is_read_beside_its_owner(tmp_path: Path) -> None:
     """A simulated pump's week: reservoir, battery and site are known, and lie in the past."""
-    with TandemCloud([recent_pump(7)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([recent_pump(7)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7)
         home.run("sync")
     options = attrs.evolve(OPTIONS, pump_alarms=("occlusion",))

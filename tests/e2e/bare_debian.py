@@ -23,7 +23,6 @@ from pathlib import Path
 import attrs
 
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.alerts.receivers import HttpReceiver, http_receiver
 from tests.e2e.installation import ZONE, recent_pump
 from tests.support.bare_computer import (
@@ -37,6 +36,7 @@ from tests.support.bare_computer import (
     what_is_missing,
 )
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.real_servers import ServersMissing, cache_folder, find_programs, running_nightscout
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.terminal import Typist, at_terminal
@@ -108,7 +108,7 @@ class Trial:
     """One new computer and everything that is tried on it."""
 
     computer: Computer
-    cloud: TandemCloud
+    cloud: FaultyTandemCloud
     url: str
     secret: str
     alerts: HttpReceiver
@@ -294,7 +294,7 @@ def main() -> int:
         environment = copy_settings(computer)
         shutil.copytree(ROOT, computer / CHECKOUT[1:], ignore=NOT_COPIED, symlinks=True)
         with (
-            TandemCloud([recent_pump(31)], ShiftedClock()) as cloud,
+            FaultyTandemCloud([recent_pump(31)], ShiftedClock()) as cloud,
             some_nightscout(simulated=given.simulated, folder=folder / "site") as (url, secret),
             http_receiver() as alerts,
             booted(computer, environment) as running,

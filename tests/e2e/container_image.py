@@ -21,9 +21,9 @@ from pathlib import Path
 import attrs
 
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import ZONE, by_identity, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 USER = 10001
@@ -52,7 +52,7 @@ class Container:
         assert done.returncode == 0 or not check, f"{words}: {done.stdout}{done.stderr}"
         return done
 
-    def create(self, cloud: TandemCloud, url: str, secrets: dict[str, str]) -> None:
+    def create(self, cloud: FaultyTandemCloud, url: str, secrets: dict[str, str]) -> None:
         for name in ("data", "secrets"):
             (self.folder / name).mkdir(parents=True, mode=0o700)
         for name, secret in secrets.items():
@@ -106,7 +106,7 @@ def main() -> int:
     folder.chmod(0o755)
     account = SimulatedAccount()
     try:
-        with TandemCloud([recent_pump(4)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+        with FaultyTandemCloud([recent_pump(4)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
             good = {"tandem-password": account.password, "nightscout-api-secret": site.secret}
             container = Container(podman, given.image, "tconnectsync-try", folder / "good")
             container.create(cloud, site.url, good)

@@ -12,7 +12,6 @@ from typing import Any
 
 import attrs
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
@@ -20,6 +19,7 @@ from tests.e2e.installation import by_identity
 from tests.e2e.marked_secrets import ACCOUNT, PASSWORD, PERSON, PERSONAL, all_strays, files, learned, told
 from tests.support.clocks import FakeClock
 from tests.support.fault_proxy import FaultProxy
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 FIRST = BEGIN + timedelta(days=1)
@@ -49,7 +49,7 @@ def a_day() -> SimulatedPump:
 class FaultyNetwork:
     """An installation that reaches its cloud and its site through proxies only."""
 
-    cloud: TandemCloud
+    cloud: FaultyTandemCloud
     site: Any
     clock: FakeClock
     to_cloud: FaultProxy
@@ -87,7 +87,7 @@ def faulty_network(
 ) -> Iterator[FaultyNetwork]:
     """``site`` runs already: a simulated or a real one."""
     with (
-        TandemCloud([a_day()], clock, accounts=(ACCOUNT,), token_life_s=8 * 3600) as cloud,
+        FaultyTandemCloud([a_day()], clock, accounts=(ACCOUNT,), token_life_s=8 * 3600) as cloud,
         FaultProxy(cloud.url, late_s=60.0, keep_answers=True) as to_cloud,
         FaultProxy(site.url, late_s=60.0) as to_site,
     ):

@@ -19,10 +19,10 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.demo.setup import config_text
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.site_comparison import compare
 
@@ -32,7 +32,7 @@ class Installation:
     """A configuration and a data folder; ``run`` is the command as a user types it."""
 
     folder: Path
-    cloud: TandemCloud
+    cloud: FaultyTandemCloud
     site_url: str
     site_secret: str
     zone: str
@@ -210,7 +210,7 @@ def recent_pump(days: int, **changes: Any) -> SimulatedPump:
 class SyncSetup:
     """A cloud, a site, and an installation between them."""
 
-    cloud: TandemCloud
+    cloud: FaultyTandemCloud
     site: SimulatedNightscout
     home: Installation
 

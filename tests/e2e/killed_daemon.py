@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 import attrs
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.truth import Truth
 from tests.e2e.installation import Installation, RunningDaemon, by_identity, daemon, eventually
 from tests.e2e.kill_points import POINTS, SharedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.site_comparison import Differences, compare
 
 DEADLY = Path(__file__).with_name("kill_points.py")
@@ -106,7 +106,7 @@ class KillHarness:
     """``home`` is the installation; ``died`` counts its deaths by the point at which they came."""
 
     clock: SharedClock
-    cloud: TandemCloud
+    cloud: FaultyTandemCloud
     site: AnySite
     home: Installation
     alone: bool = True

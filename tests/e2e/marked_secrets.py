@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, quote_plus
 
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
-from tconnectsync_simulator.cloud.faults import CloudFault
+from tests.support.cloud_faults import CloudFault
 from tests.support.fault_proxy import FaultProxy
 from tests.support.proxy_responses import Asked
 

@@ -22,7 +22,6 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
@@ -30,6 +29,7 @@ from tests.e2e.installation import Installation, RunningDaemon, daemon
 from tests.e2e.kill_points import POINTS, TIME_OUT_S, SharedClock
 from tests.e2e.killed_daemon import PUMP_EVENTS, TREATMENTS, AnySite, KillHarness, Verdict, lose
 from tests.support.fault_proxy import FaultProxy
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.proxy_faults import KINDS
 from tests.support.real_servers import Site, cache_folder, find_programs, running_nightscout
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -311,7 +311,7 @@ def run_world(seed: int, folder: Path) -> Report:
     plan = setting.plans[0]
     clock = SharedClock.at(folder / "clock", truth.begin + timedelta(days=1.5))
     with contextlib.ExitStack() as stack:
-        cloud = stack.enter_context(TandemCloud(pumps, clock, token_life_s=setting.token_life_s))
+        cloud = stack.enter_context(FaultyTandemCloud(pumps, clock, token_life_s=setting.token_life_s))
         site = stack.enter_context(running_site(setting.site, clock, folder))
         late_s = TIME_OUT_S + 1
         proxies = tuple(stack.enter_context(FaultProxy(url, late_s=late_s)) for url in (cloud.url + "/", site.url))

@@ -13,11 +13,11 @@ import pytest
 from tconnectsync import Document, StoredDocument
 from tconnectsync_nightscout.delivery.legacy_readings import match_legacy_readings
 from tconnectsync_nightscout.site.find_copies import time_of
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.e2e.test_rules import BEGIN, DAY, House, house, plan_of
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 CGM = "nightscout-cgm"
@@ -133,7 +133,7 @@ def test_adopt_readings_other_uploader(tmp_path: Path) -> None:
 
 def test_adopt_readings_command_line(tmp_path: Path) -> None:
     """The command line adopts readings."""
-    with TandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=TABLE)
         home.run("sync")
         ours = [doc for doc in site.documents("entries") if doc["type"] == "sgv"]

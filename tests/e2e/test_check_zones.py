@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import Installation, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 
 NEW_YORK = "America/New_York"
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Installation]:
-    with TandemCloud([recent_pump(1, zone=NEW_YORK)], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([recent_pump(1, zone=NEW_YORK)], ShiftedClock()) as cloud:
         yield Installation(tmp_path / "home", cloud, "http://127.0.0.1:9/", "a secret", NEW_YORK)
 
 

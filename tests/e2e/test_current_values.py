@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tconnectsync.reconcile.report import ComparisonReport
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import ZONE, InProcessEngine
 from tests.support.clocks import FakeClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.real_servers import Site
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.site_comparison import compare
@@ -43,7 +43,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     """Synced once, half an hour after an occlusion that nobody has seen to."""
     clock = FakeClock(SYNCED)
     with (
-        TandemCloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud,
+        FaultyTandemCloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version=request.param, units="mmol", now=clock.now) as site,
     ):
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=1, more=MORE)
@@ -129,7 +129,7 @@ def test_lost_status_and_profile(home: Home) -> None:
 def test_lost_profile_on_real_nightscout(tmp_path: Path, site: Site) -> None:
     """A profile that a real site lost is sent again."""
     clock = FakeClock(SYNCED)
-    with TandemCloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud, contextlib.ExitStack() as stack:
+    with FaultyTandemCloud([A_PUMP], clock, token_life_s=8 * 3600) as cloud, contextlib.ExitStack() as stack:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=1, more=MORE)
         stack.callback(running.engine.close)
         assert running.ask("sync").status == 0

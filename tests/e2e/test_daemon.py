@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from tconnectsync_simulator.cloud.faults import CloudFault
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.pump import SimulatedPump
 from tests.e2e.installation import (
     PUMP_EVENTS,
@@ -28,6 +26,8 @@ from tests.e2e.installation import (
     undisturbed,
 )
 from tests.support.clocks import ShiftedClock
+from tests.support.cloud_faults import CloudFault
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.simulated_nightscout.faults import SiteFault
 
@@ -41,7 +41,7 @@ def pump() -> SimulatedPump:
 @pytest.fixture
 def world(pump: SimulatedPump, tmp_path: Path) -> Iterator[SyncSetup]:
     """Cloud, site and configuration for a real daemon."""
-    with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
             cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=3)
         )

@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import ZONE, Installation, by_identity, daemon, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 
@@ -43,11 +43,11 @@ class Saved:
 @pytest.fixture(scope="module")
 def fetched(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Installation, SimulatedNightscout, TandemCloud, bytes]]:
+) -> Iterator[tuple[Installation, SimulatedNightscout, FaultyTandemCloud, bytes]]:
     """What fetching gave: installation, site, cloud, and the saved answer of the cloud."""
     folder = tmp_path_factory.mktemp("fetched")
     with (
-        TandemCloud([recent_pump(1)], ShiftedClock()) as cloud,
+        FaultyTandemCloud([recent_pump(1)], ShiftedClock()) as cloud,
         SimulatedNightscout(api_secret="a long secret") as site,
     ):
         home = Installation(folder, cloud, site.url, "a long secret", ZONE, history_days=1)

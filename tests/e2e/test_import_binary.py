@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import ZONE, Installation, by_identity, recent_pump
 from tests.support.binary_records import as_text, binary
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 NO_LAYOUT = 9  # the battery's own record
@@ -57,7 +57,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
     """What fetching gave, and the same records as a binary history log."""
     folder = tmp_path_factory.mktemp("fetched")
     with (
-        TandemCloud([recent_pump(DAYS)], ShiftedClock()) as cloud,
+        FaultyTandemCloud([recent_pump(DAYS)], ShiftedClock()) as cloud,
         SimulatedNightscout(api_secret="a long secret") as site,
     ):
         home = Installation(folder, cloud, site.url, "a long secret", ZONE, history_days=DAYS)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.influx_server import ADMIN, Influx
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
@@ -25,7 +25,7 @@ def test_influxdb_holds_every_dose_once(tmp_path: Path, influx: Influx) -> None:
         f'username = "{user}"\npassword = "{password}"\n'
     )
     influx.ask(f'CREATE DATABASE "{DATABASE}"')
-    with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=table)
         home.run("sync")
         now = datetime.now(timezone.utc)

@@ -15,11 +15,11 @@ from tconnectsync.cli.root import run
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import ZONE
 from tests.support.clocks import FakeClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 NOON = datetime(2026, 3, 20, 16, 3, tzinfo=timezone.utc)
@@ -30,7 +30,7 @@ class Place:
     """Nothing but a folder, a cloud and a site."""
 
     folder: Path
-    cloud: TandemCloud
+    cloud: FaultyTandemCloud
     clock: FakeClock
     site: SimulatedNightscout
     capture: pytest.CaptureFixture[str]
@@ -56,15 +56,15 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[TandemCloud]:
+def cloud() -> Iterator[FaultyTandemCloud]:
     """A cloud whose pump has uploaded for days."""
     plan = SimulationPlan(seed=7, zone=ZONE, start=date(2026, 3, 17), days=5, upload_every_min=10)
-    with TandemCloud([simulate(plan)], FakeClock(NOON)) as cloud:
+    with FaultyTandemCloud([simulate(plan)], FakeClock(NOON)) as cloud:
         yield cloud
 
 
 @pytest.fixture
-def place(tmp_path: Path, cloud: TandemCloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
+def place(tmp_path: Path, cloud: FaultyTandemCloud, capsys: pytest.CaptureFixture[str]) -> Iterator[Place]:
     """An empty folder beside a cloud and a site."""
     clock = FakeClock(NOON)
     with SimulatedNightscout(now=clock.now) as site:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.e2e.installation import by_identity
 from tests.support.clocks import FakeClock
 from tests.support.fault_proxy import FaultProxy
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.site_comparison import compare
 
@@ -39,7 +39,7 @@ def test_thirty_days_without_cloud(tmp_path: Path) -> None:
     plan = SimulationPlan(seed=28, zone=ZONE, start=BEGIN.date(), days=36, late_share=0.1, late_max_h=12.0)
     pump, clock = simulate(plan), FakeClock(FIRST)
     with (
-        TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
+        FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
         FaultProxy(cloud.url) as way,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):

@@ -9,13 +9,13 @@ import attrs
 import pytest
 
 from tconnectsync.eventlog import FolderLock
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.e2e.installation import by_identity
 from tests.support.clocks import FakeClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.simulated_nightscout.faults import SiteFault
 from tests.support.site_comparison import compare
@@ -39,7 +39,7 @@ def test_late_uploads_clock_change_restarts(tmp_path: Path) -> None:
     pump = simulate(plan)
     clock = FakeClock(BEGIN + timedelta(days=2))
     with (
-        TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
+        FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
@@ -61,7 +61,7 @@ def test_site_fails_now_and_then(tmp_path: Path) -> None:
     pump = simulate(plan)
     clock = FakeClock(BEGIN + timedelta(days=2))
     with (
-        TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
+        FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version="15.0.6", now=clock.now) as site,
     ):
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
@@ -94,7 +94,7 @@ def test_flight_and_return(tmp_path: Path) -> None:
     plan = SimulationPlan(seed=23, zone=ZONE, start=BEGIN.date(), days=10, flights=(away, back))
     pump = simulate(plan)
     clock = FakeClock(BEGIN + timedelta(days=2))
-    with TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         lived(running, 6.5)
         found = compare(
@@ -110,7 +110,7 @@ def test_idle_cycle_requests(tmp_path: Path) -> None:
     """An idle cycle asks the cloud once and the site never."""
     pump = simulate(SimulationPlan(seed=24, zone=ZONE, start=BEGIN.date(), days=3))
     clock = FakeClock(BEGIN + timedelta(days=3, hours=3))
-    with TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(clock.now() + timedelta(minutes=10))
         requests, polls, sent = len(cloud.requests), cloud.count("pumper"), len(site.requests)
@@ -126,7 +126,7 @@ def test_bogus_future_date(tmp_path: Path) -> None:
     """A wrong date in the future stalls nothing."""
     pump = simulate(SimulationPlan(seed=25, zone=ZONE, start=BEGIN.date(), days=5))
     clock = FakeClock(BEGIN + timedelta(days=2))
-    with TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud, SimulatedNightscout(now=clock.now) as site:
         cloud.newest_overrides[pump.plan.serial] = "2031-01-01T00:00:00"
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(BEGIN + timedelta(days=4))
@@ -151,7 +151,7 @@ def test_new_sequence_group(tmp_path: Path) -> None:
     )
     merged = attrs.evolve(first, log=(*first.log, *moved))
     clock = FakeClock(BEGIN + 5 * day)
-    with TandemCloud([merged], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with FaultyTandemCloud([merged], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock, history_days=5)
         running.until(clock.now() + timedelta(minutes=1))
         assert {"90556643:0", "90556643:1"} <= running.engine.views.keys()

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tconnectsync.runtime.memory_limit import release_large_blocks
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 
@@ -26,7 +26,7 @@ def test_signature_check_not_loaded(tmp_path: Path) -> None:
         "import sys; from tconnectsync.cli.root import run; status = run(sys.argv[1:]);"
         "print(sorted({'jwt', 'cryptography'} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
     )
-    with TandemCloud([recent_pump(days=2)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([recent_pump(days=2)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1)
         words = [sys.executable, "-c", script, *home.command("sync")[3:]]
         done = subprocess.run(words, env=home.environment, capture_output=True, text=True, check=True)

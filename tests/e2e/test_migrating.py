@@ -19,13 +19,13 @@ from tconnectsync.cli.setup.places import service_places
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import ZONE
 from tests.e2e.installation import by_identity
 from tests.e2e.test_adopt import FOREIGN, PUMP_EVENTS, TREATMENTS, as_older, older_left
 from tests.e2e.test_rules import BEGIN, COLLECTIONS, DAY, House, house, plan_of
 from tests.support.clocks import FakeClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 TEXT = (Path(__file__).parents[2] / "docs" / "user" / "migrating.md").read_text(encoding="utf-8")
@@ -61,7 +61,7 @@ def test_migrating_document_commands(
 ) -> None:
     """Every command of the document works, in its order."""
     clock = FakeClock(BEGIN + 3 * DAY)
-    with TandemCloud([simulate(plan_of(71, days=4))], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with FaultyTandemCloud([simulate(plan_of(71, days=4))], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         old = tmp_path / "old.env"
         account = SimulatedAccount()
         old.write_text(

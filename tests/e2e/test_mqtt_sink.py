@@ -11,9 +11,9 @@ from pathlib import Path
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 
@@ -36,7 +36,7 @@ def test_sync_publishes_last_values(tmp_path: Path, broker: Callable[..., int]) 
     """A sync gives the broker what the pump reported last."""
     port, pump = broker(), recent_pump(3)
     table = f'[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = {port}\n'
-    with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=table)
         assert "accepts messages" in home.run("check").stdout
         home.run("sync")
@@ -60,7 +60,7 @@ def test_sync_publishes_last_values(tmp_path: Path, broker: Callable[..., int]) 
 def test_broker_away(tmp_path: Path) -> None:
     """A broker that is away blocks nothing else."""
     table = '[sinks.mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = 1\n'
-    with TandemCloud([recent_pump(2)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([recent_pump(2)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=table)
         done = home.run("sync", expect=[5])
         assert "127.0.0.1:1 cannot be reached" in done.stdout + done.stderr

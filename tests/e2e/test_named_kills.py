@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.installation import Installation
 from tests.e2e.kill_points import POINTS, SharedClock
 from tests.e2e.killed_daemon import PUMP_EVENTS, TREATMENTS, KillHarness
+from tests.support.faulty_cloud import FaultyTandemCloud
 
 BEGIN = datetime(2026, 3, 3, 5, tzinfo=timezone.utc)
 ZONE = "America/New_York"
@@ -32,7 +32,7 @@ def test_killed_at_named_points(site: Any, tmp_path: Path) -> None:
     rng = Random(1)
     pump = simulate(SimulationPlan(seed=7, zone=ZONE, start=BEGIN.date(), days=DAYS, late_share=0.1, late_max_h=LATE_H))
     clock = SharedClock.at(tmp_path / "clock", BEGIN + timedelta(days=2))
-    with TandemCloud([pump], clock, token_life_s=8 * 3600) as cloud:
+    with FaultyTandemCloud([pump], clock, token_life_s=8 * 3600) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=DAYS + 20)
         world = KillHarness(clock=clock, cloud=cloud, site=site, home=home)
         for number, point in enumerate(POINTS):

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync_simulator.cloud.faults import CloudFault, answered, web_page_blocked
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import ZONE, InProcessTconnectEngine, as_told
 from tests.e2e.installation import by_identity
 from tests.support.clocks import FakeClock
+from tests.support.cloud_faults import CloudFault, answered, web_page_blocked
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.simulated_tconnect.cloud import CONTROL_IQ_BEGAN, TconnectCloud
 from tests.support.site_comparison import compare

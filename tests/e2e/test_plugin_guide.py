@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tconnectsync.plugin import spec as hookspecs
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 GUIDE = Path(__file__).parents[2] / "docs" / "engineering" / "plugin-guide.md"
@@ -71,7 +71,7 @@ def test_guide_example_runs(tmp_path: Path) -> None:
 
     pump = recent_pump(8)
     now = datetime.now(timezone.utc)
-    with TandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([pump], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=7, more=table)
         path = home.folder / "config.toml"
         path.write_text(f"{top}\n{path.read_text()}")

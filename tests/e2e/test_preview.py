@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import TREATMENTS, ZONE, Installation, SyncSetup, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[SyncSetup]:
     """Cloud, site and configuration for real commands."""
-    with TandemCloud([recent_pump(4)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([recent_pump(4)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         yield SyncSetup(
             cloud, site, Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         )

@@ -10,9 +10,9 @@ import pytest
 
 from tconnectsync.eventlog import FolderLock, check_log
 from tconnectsync.eventlog.backup import back_up, restore
-from tconnectsync_simulator.cloud.faults import answered
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.test_rules import BEGIN, DAY, GENERATIONS, differences, house, plan_of
+from tests.support.cloud_faults import answered
 
 
 @GENERATIONS

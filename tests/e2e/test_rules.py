@@ -20,14 +20,14 @@ from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.queries.status import status_of
 from tconnectsync.queries.verify import verify
 from tconnectsync.reconcile.report import ComparisonChunk, ComparisonReport
-from tconnectsync_simulator.cloud.faults import CloudFault, answered
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.installation import by_identity
 from tests.e2e.test_many_cycles import InProcessEngine
 from tests.support.clocks import FakeClock
+from tests.support.cloud_faults import CloudFault, answered
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.site_comparison import compare
 
@@ -49,7 +49,7 @@ class House:
     """One wearer's installation, with what it talks to."""
 
     running: InProcessEngine
-    cloud: TandemCloud
+    cloud: FaultyTandemCloud
     site: SimulatedNightscout
     clock: FakeClock
 
@@ -95,7 +95,7 @@ def house(
     clock = FakeClock(now)
     folder.mkdir(exist_ok=True)
     with (
-        TandemCloud(pumps, clock, token_life_s=8 * 3600) as cloud,
+        FaultyTandemCloud(pumps, clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(version=version, now=clock.now) as site,
     ):
         running = InProcessEngine(folder / "home", cloud, site, clock, history_days=history_days, poll_s=poll_s)

@@ -17,8 +17,6 @@ import attrs
 import pytest
 
 from tconnectsync.cli.root import COMMANDS
-from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import PUMP_EVENTS, TREATMENTS, ZONE, Installation, daemon, eventually, recent_pump
 from tests.e2e.marked_secrets import (
     ACCOUNT,
@@ -33,7 +31,9 @@ from tests.e2e.marked_secrets import (
     told,
 )
 from tests.support.clocks import ShiftedClock
+from tests.support.cloud_faults import CloudFault, answered, html_page
 from tests.support.fault_proxy import FaultProxy
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.proxy_responses import Asked
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.simulated_nightscout.faults import SiteFault
@@ -67,11 +67,11 @@ class Guarded:
 
 
 @contextlib.contextmanager
-def guarded(folder: Path, **changes: str) -> Iterator[tuple[Guarded, TandemCloud, SimulatedNightscout]]:
+def guarded(folder: Path, **changes: str) -> Iterator[tuple[Guarded, FaultyTandemCloud, SimulatedNightscout]]:
     """``password``, ``secret``: what is configured instead of what is right; ``token``: an access token instead of the secret."""
     token = changes.get("token", "")
     with (
-        TandemCloud([recent_pump(3)], ShiftedClock(), accounts=(ACCOUNT,)) as cloud,
+        FaultyTandemCloud([recent_pump(3)], ShiftedClock(), accounts=(ACCOUNT,)) as cloud,
         SimulatedNightscout(api_secret=SECRET, tokens={token: ("*:*:*",)} if token else {}) as site,
         FaultProxy(cloud.url, keep_answers=True) as to_cloud,
         FaultProxy(site.url) as to_site,
@@ -269,7 +269,7 @@ def test_no_secret_in_configuration_errors(tmp_path: Path, line: str) -> None:
         f'password = "{mark}"\nregion = "US"\n[nightscout]\n{line.format(mark=mark, mark_file="x")}\n'
     )
     path.chmod(0o600)
-    with TandemCloud([], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
         done = home.run("--config", str(path), "check", expect=(2,))
     assert mark not in done.stdout + done.stderr

@@ -17,9 +17,9 @@ import pytest
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import ZONE, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.terminal import Typist, at_terminal
 
@@ -32,7 +32,7 @@ class Newcomer:
     """A user with an account and a site, and an empty home."""
 
     home: Path
-    cloud: TandemCloud
+    cloud: FaultyTandemCloud
     site: SimulatedNightscout
 
     @property
@@ -66,13 +66,13 @@ class Newcomer:
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[TandemCloud]:
-    with TandemCloud([recent_pump(4)], ShiftedClock()) as cloud:
+def cloud() -> Iterator[FaultyTandemCloud]:
+    with FaultyTandemCloud([recent_pump(4)], ShiftedClock()) as cloud:
         yield cloud
 
 
 @pytest.fixture
-def newcomer(tmp_path: Path, cloud: TandemCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newcomer]:
+def newcomer(tmp_path: Path, cloud: FaultyTandemCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newcomer]:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.chdir(home)

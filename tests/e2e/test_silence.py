@@ -7,9 +7,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import PUMP_EVENTS, ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 OPTIONS = f'[sinks.{PUMP_EVENTS}]\nannounce_silence = "30m"\n'
@@ -23,7 +23,7 @@ def test_silence_is_announced_once_and_withdrawn_when_data_are_back(tmp_path: Pa
     now = datetime.now(timezone.utc)
     silent = recent_pump(2, outages=((now - timedelta(minutes=50), now + timedelta(hours=3)),))
     with SimulatedNightscout() as site:
-        with TandemCloud([silent], ShiftedClock()) as cloud:
+        with FaultyTandemCloud([silent], ShiftedClock()) as cloud:
             home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=OPTIONS)
             home.run("sync")
             [told] = announcements(site)
@@ -34,7 +34,7 @@ def test_silence_is_announced_once_and_withdrawn_when_data_are_back(tmp_path: Pa
             home.run("sync")
             assert announcements(site) == [told]
             assert home.run("verify", PUMP_EVENTS).returncode == 0
-        with TandemCloud([recent_pump(2)], ShiftedClock()) as cloud:
+        with FaultyTandemCloud([recent_pump(2)], ShiftedClock()) as cloud:
             home.configure(cloud=cloud)
             home.run("sync")
             assert announcements(site) == []

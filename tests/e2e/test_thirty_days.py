@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tconnectsync_simulator.pump.truth import merge
 from tests.e2e.installation import Installation, by_identity
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.site_comparison import compare
 
 ZONE = "America/New_York"
@@ -46,7 +46,7 @@ def test_thirty_days_right_once_and_restored(site: Any, tmp_path: Path, today: d
         seed=11, zone=ZONE, start=start_of(today, 36), days=38, late_share=0.2, clock_drift_s_per_day=0.05
     )
     pump = simulate(plan)
-    with TandemCloud([pump], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([pump], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE)
         home.run("sync")
         documents = site.documents("treatments")
@@ -83,7 +83,7 @@ def test_corrected_zone_leaves_no_stale_document(site: Any, tmp_path: Path, toda
     """A corrected time zone leaves no stale document behind."""
     plan = SimulationPlan(seed=12, zone=ZONE, start=start_of(today, 14), days=16)
     pump = simulate(plan)
-    with TandemCloud([pump], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([pump], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, "America/Los_Angeles", history_days=10)
         home.run("sync", expect=(0, 5, 6))
         home.configure(zone=ZONE)
@@ -120,7 +120,7 @@ def test_new_pump_takes_over(site: Any, tmp_path: Path, today: date) -> None:
     new = simulate(
         SimulationPlan(seed=14, serial="2222", zone=ZONE, start=start_of(today, 10), days=12, worn_from=change)
     )
-    with TandemCloud([old, new], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([old, new], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=14)
         home.run("sync")
         found = compare(

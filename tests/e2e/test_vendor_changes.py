@@ -15,13 +15,13 @@ import pytest
 
 from tconnectsync.plugin.manager import load_plugins
 from tconnectsync.queries.check import run_check
-from tconnectsync_simulator.cloud.faults import CloudFault
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.e2e.installation import by_identity
 from tests.support.clocks import FakeClock
+from tests.support.cloud_faults import CloudFault
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 HOUR = timedelta(hours=1)
@@ -61,10 +61,10 @@ OPTIONAL = ("commandedRateSource", "bolusType")
 
 
 @contextlib.contextmanager
-def a_world(folder: Path) -> Iterator[tuple[TandemCloud, Any, InProcessEngine]]:
+def a_world(folder: Path) -> Iterator[tuple[FaultyTandemCloud, Any, InProcessEngine]]:
     clock = FakeClock(CHANGE)
     with (
-        TandemCloud([recent_pump()], clock, token_life_s=8 * 3600) as cloud,
+        FaultyTandemCloud([recent_pump()], clock, token_life_s=8 * 3600) as cloud,
         SimulatedNightscout(now=clock.now) as site,
     ):
         running = InProcessEngine(folder, cloud, site, clock, history_days=1, poll_s=(1500, 2400))
@@ -74,7 +74,7 @@ def a_world(folder: Path) -> Iterator[tuple[TandemCloud, Any, InProcessEngine]]:
             running.engine.close()
 
 
-def distort(cloud: TandemCloud, fault: CloudFault) -> None:
+def distort(cloud: FaultyTandemCloud, fault: CloudFault) -> None:
     cloud.fail(attrs.evolve(fault, path="pump-logs", times=100_000))
 
 
@@ -206,7 +206,7 @@ def test_profile_stamp_is_no_sign_of_life(tmp_path: Path, zone: str) -> None:
     """
     pump = simulate(SimulationPlan(seed=62, zone=zone, start=BEGIN.date(), days=2, upload_every_min=30))
     clock = FakeClock(BEGIN + timedelta(days=1, hours=12))
-    with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with FaultyTandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path, cloud, site, clock, zone=zone, history_days=1, more=PROFILES)
         assert running.ask("sync").status == 0
         [profile] = site.documents("profile")

@@ -8,11 +8,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import simulate
 from tests.e2e.engine_in_process import BEGIN, ZONE, InProcessEngine
 from tests.support.clocks import FakeClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 from tests.support.site_comparison import compare
 
@@ -34,7 +34,7 @@ def test_first_sync_abroad(tmp_path: Path, sets_time_first: bool) -> None:
     flight = Flight(lands_at=BEGIN + DAY + timedelta(hours=17), zone="Europe/Berlin")
     pump = simulate(attrs.evolve(PLAN, flights=(flight,), sets_time_first=sets_time_first))
     clock = FakeClock(BEGIN + 3 * DAY)
-    with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with FaultyTandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(clock.now() + timedelta(hours=2))
         window = (BEGIN + DAY + timedelta(hours=2), clock.now() - timedelta(hours=4))
@@ -53,7 +53,7 @@ def test_clock_nine_minutes_fast(tmp_path: Path) -> None:
     )
     pump = simulate(plan)
     clock = FakeClock(BEGIN + 2 * DAY)
-    with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with FaultyTandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(BEGIN + 2 * DAY + timedelta(hours=3))
         assert "min ahead" in messages(running)
@@ -70,7 +70,7 @@ def test_clock_days_ahead(tmp_path: Path) -> None:
     """A clock that is days ahead delivers nothing, and ``status`` asks."""
     pump = simulate(attrs.evolve(PLAN, clock_ahead_min=2 * 1440))
     clock = FakeClock(BEGIN + 2 * DAY)
-    with TandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
+    with FaultyTandemCloud([pump], clock) as cloud, SimulatedNightscout(now=clock.now) as site:
         running = InProcessEngine(tmp_path / "home", cloud, site, clock)
         running.until(clock.now() + timedelta(hours=2))
         assert site.documents("treatments") == []

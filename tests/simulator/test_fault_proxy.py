@@ -13,13 +13,13 @@ import pytest
 import requests
 
 from tconnectsync import HttpClient, Secret
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_tandem.api.endpoints import endpoints_of
 from tconnectsync_tandem.api.login import Login
 from tconnectsync_tandem.api.transport import TandemTransport
 from tconnectsync_tandem.options import TandemEndpointOptions
 from tests.support.clocks import FrozenClock
 from tests.support.fault_proxy import FaultProxy
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.proxy_faults import KINDS, SERVED, STATUSES, UNSERVED, ProxyFault
 from tests.support.real_servers import Site
 from tests.support.simulated_nightscout.app import SimulatedNightscout
@@ -204,7 +204,7 @@ def test_an_unknown_kind_is_told_with_those_there_are() -> None:
 
 def test_a_login_with_all_its_redirects_goes_through() -> None:
     clock = FrozenClock(NOW)
-    with TandemCloud([], clock) as cloud, FaultProxy(cloud.url) as proxy:
+    with FaultyTandemCloud([], clock) as cloud, FaultProxy(cloud.url) as proxy:
         options = TandemEndpointOptions(**proxy.endpoints(cloud.endpoints))
         client = HttpClient(clock=clock)
         account = cloud.accounts[0]

@@ -13,7 +13,11 @@ import pytest
 import requests
 
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
-from tconnectsync_simulator.cloud.faults import (
+from tconnectsync_simulator.cloud.upload_cache import cache_uploads
+from tconnectsync_simulator.pump.plan import SimulationPlan
+from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tests.support.clocks import FakeClock
+from tests.support.cloud_faults import (
     CloudFault,
     answered,
     html_page,
@@ -21,11 +25,7 @@ from tconnectsync_simulator.cloud.faults import (
     null_answer,
     terms_not_accepted,
 )
-from tconnectsync_simulator.cloud.tandem import TandemCloud
-from tconnectsync_simulator.cloud.upload_cache import cache_uploads
-from tconnectsync_simulator.pump.plan import SimulationPlan
-from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
-from tests.support.clocks import FakeClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 
 UTC = timezone.utc
 VERIFIER = "a verifier of more than forty characters, never reused"
@@ -35,7 +35,7 @@ VERIFIER = "a verifier of more than forty characters, never reused"
 class Client:
     """A client as the documents describe it, and nothing of the product."""
 
-    cloud: TandemCloud
+    cloud: FaultyTandemCloud
     session: requests.Session
     verifier: str = VERIFIER
     token: str = ""
@@ -112,14 +112,14 @@ def clock(pump: SimulatedPump) -> FakeClock:
 
 
 @pytest.fixture
-def cloud(pump: SimulatedPump, clock: FakeClock) -> Iterator[TandemCloud]:
+def cloud(pump: SimulatedPump, clock: FakeClock) -> Iterator[FaultyTandemCloud]:
     """The pump's cloud."""
-    with TandemCloud([pump], clock) as running:
+    with FaultyTandemCloud([pump], clock) as running:
         yield running
 
 
 @pytest.fixture
-def visitor(cloud: TandemCloud) -> Iterator[Client]:
+def visitor(cloud: FaultyTandemCloud) -> Iterator[Client]:
     """A client that has not logged in."""
     with requests.Session() as session:
         yield Client(cloud, session)
@@ -168,7 +168,10 @@ def test_the_right_password_is_refused_in_the_wrong_region(visitor: Client) -> N
 
 
 def test_an_account_of_the_other_region_has_its_own_endpoints(pump: SimulatedPump, clock: FakeClock) -> None:
-    with TandemCloud([pump], clock, accounts=[SimulatedAccount(region="EU")]) as cloud, requests.Session() as session:
+    with (
+        FaultyTandemCloud([pump], clock, accounts=[SimulatedAccount(region="EU")]) as cloud,
+        requests.Session() as session,
+    ):
         client = Client(cloud, session)
         client.log_in()
         assert "/eu/" in cloud.endpoints["issuer"]
@@ -249,7 +252,7 @@ def test_the_pumper_answer_has_the_known_keys(client: Client, pump: SimulatedPum
 
 def test_a_pump_that_never_uploaded_is_listed_with_nulls(pump: SimulatedPump) -> None:
     clock = FakeClock(pump.truth.begin - timedelta(days=1))
-    with TandemCloud([pump], clock, unused_serials=["514387"]) as cloud, requests.Session() as session:
+    with FaultyTandemCloud([pump], clock, unused_serials=["514387"]) as cloud, requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()
         worn, unused = client.pumper().json()["pumps"]
@@ -342,7 +345,7 @@ def test_every_answer_tells_the_clouds_time(client: Client, clock: FakeClock) ->
 
 
 def test_a_plan_is_served_like_the_pump_it_makes(client: Client, pump: SimulatedPump, clock: FakeClock) -> None:
-    with TandemCloud([pump.plan], clock) as cloud, requests.Session() as session:
+    with FaultyTandemCloud([pump.plan], clock) as cloud, requests.Session() as session:
         other = Client(cloud, session)
         other.log_in()
         assert other.pumper().json() == client.pumper().json()
@@ -446,7 +449,7 @@ def test_faults_can_be_forgotten(client: Client) -> None:
 
 
 def test_connections_are_kept_alive_and_end_with_the_cloud(pump: SimulatedPump, clock: FakeClock) -> None:
-    cloud = TandemCloud([pump], clock)
+    cloud = FaultyTandemCloud([pump], clock)
     with requests.Session() as session:
         client = Client(cloud, session)
         client.log_in()

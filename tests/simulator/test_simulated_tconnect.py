@@ -16,10 +16,10 @@ import attrs
 import pytest
 import requests
 
-from tconnectsync_simulator.cloud.faults import CloudFault, answered, web_page_blocked
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tests.support.clocks import FakeClock
+from tests.support.cloud_faults import CloudFault, answered, web_page_blocked
 from tests.support.simulated_tconnect.cloud import TconnectCloud
 from tests.support.simulated_tconnect.records import SuspensionRow, TconnectRecords
 from tests.support.simulated_tconnect.responses import suspensions

@@ -15,8 +15,6 @@ from tconnectsync import Context, Secret, Source
 from tconnectsync.eventlog import EventLog
 from tconnectsync.testing import ManualClock, plugin_context
 from tconnectsync.testing import source_contract as contract
-from tconnectsync_simulator.cloud.service import SimulatedService
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_simulator.pump.truth import utc
@@ -27,6 +25,7 @@ from tconnectsync_tandem.source import open_source as open_tandem
 from tconnectsync_tconnect.options import TconnectEndpointOptions as OlderEndpoints
 from tconnectsync_tconnect.options import TconnectOptions
 from tconnectsync_tconnect.source import open_source as open_older
+from tests.support.faulty_cloud import FaultyService, FaultyTandemCloud
 from tests.support.simulated_tconnect.cloud import TconnectCloud
 
 ZONE = "America/New_York"
@@ -46,7 +45,7 @@ class Kind:
     """What differs between the sources: the cloud, how the source is opened, and what a test has to know of both."""
 
     name: str
-    make_cloud: Callable[[ManualClock], SimulatedService]
+    make_cloud: Callable[[ManualClock], FaultyService]
     open: Callable[[Any, Context, str], Source]
     data: str
     """Part of the path of a request for data."""
@@ -56,7 +55,7 @@ class Kind:
     """What must be nowhere."""
 
 
-def _tandem(cloud: TandemCloud, context: Context, password: str) -> Source:
+def _tandem(cloud: FaultyTandemCloud, context: Context, password: str) -> Source:
     options = TandemOptions(
         email=cloud.accounts[0].email, password=Secret(password), region="US", history_days=HISTORY_DAYS,
         endpoints=TandemEndpoints(**cloud.endpoints),
@@ -77,7 +76,7 @@ def _older(cloud: TconnectCloud, context: Context, password: str) -> Source:
 KINDS = (
     Kind(
         name="tandem",
-        make_cloud=lambda clock: TandemCloud([pump()], clock, token_life_s=8 * 3600),
+        make_cloud=lambda clock: FaultyTandemCloud([pump()], clock, token_life_s=8 * 3600),
         open=_tandem,
         data="pump-logs",
         login="login",

@@ -13,8 +13,8 @@ import pytest
 from tconnectsync import CredentialsRefused, Event, Retryable
 from tconnectsync.testing import SourceContract
 from tconnectsync.testing.source_contract import Told
-from tconnectsync_simulator.cloud.faults import CloudFault, answered, html_page
 from tests.sources.harness import KINDS, OWN, Kind, SourceWorld, pump, source_world
+from tests.support.cloud_faults import CloudFault, answered, html_page
 
 
 class TestTandem(SourceContract):

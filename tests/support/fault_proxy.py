@@ -14,7 +14,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import random
+import socket
+import struct
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -229,6 +232,9 @@ class FaultProxy:
             self.start()
 
 
+_RESET_AT_ONCE = struct.pack("ii", 1, 0)
+
+
 class _Server(LoopbackServer):
     def __init__(self, answer: Any, port: int) -> None:
         self.answer = answer
@@ -244,7 +250,7 @@ class _Handler(LoopbackHandler):
         try:
             reply: Reply = self.server.answer(asked)
         except _Breaks:
-            self.reset()
+            self._reset()
             return
         self.send_response_only(reply.status)
         for name, value in reply.headers:
@@ -255,6 +261,14 @@ class _Handler(LoopbackHandler):
         self.wfile.flush()
         if reply.half:
             self.hang_up()
+
+    def _reset(self) -> None:
+        """Break the connection (RST)."""
+        self.close_connection = True
+        self.server.leave(self.number)
+        with contextlib.suppress(OSError):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE)
+            os.close(self.connection.detach())
 
     do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - the names that the base class calls
 

@@ -12,13 +12,13 @@ import attrs
 import pytest
 
 from tconnectsync import Context, Retryable, Secret
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tconnectsync_simulator.pump.plan import Flight, SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
 from tconnectsync_tandem.api.id_token_check import verdict
 from tconnectsync_tandem.options import TandemEndpointOptions, TandemOptions
 from tconnectsync_tandem.source import TandemSource, open_source
 from tests.support.clocks import FakeClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.memory_log import MemoryLog
 
 SERIAL = "90556643"
@@ -32,7 +32,7 @@ def at(day: int, hour: float = 12) -> datetime:
 class Home:
     """One account at the simulated cloud, polled as time goes by."""
 
-    cloud: TandemCloud
+    cloud: FaultyTandemCloud
     clock: FakeClock
     folder: Path
     zone: str = "America/New_York"
@@ -61,7 +61,7 @@ class Home:
 @contextmanager
 def home(tmp_path: Path, start: datetime, *pumps: SimulatedPump, **options: Any) -> Iterator[Home]:
     clock = FakeClock(start)
-    with TandemCloud(pumps, clock, **({"token_life_s": 8 * 3600} | options)) as cloud:
+    with FaultyTandemCloud(pumps, clock, **({"token_life_s": 8 * 3600} | options)) as cloud:
         yield Home(cloud, clock, tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_everything_that_was_uploaded_is_in_the_log_a_day_later(tmp_path: Path, 
 
 
 def test_a_killed_and_faulty_catch_up_ends_in_the_same_log(tmp_path: Path) -> None:
-    from tconnectsync_simulator.cloud.faults import answered
+    from tests.support.cloud_faults import answered
 
     pump = simulate(SimulationPlan(serial=SERIAL, days=20))
     with home(tmp_path, at(20), pump, largest_window_days=9) as there:

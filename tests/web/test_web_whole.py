@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from tconnectsync_simulator.cloud.tandem import TandemCloud
 from tests.e2e.installation import ZONE, Installation, by_identity, daemon, eventually, recent_pump
 from tests.support.clocks import ShiftedClock
+from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 SECRET = "marked-web-secret-5f1e"
@@ -48,7 +48,7 @@ def listening(command: list[str], environment: dict[str, str], said: list[str]) 
 
 def test_a_disk_that_is_wiped_at_every_restart_doubles_nothing(tmp_path: Path) -> None:
     said: list[str] = []
-    with TandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         with web(home, said) as url:
             assert requests.get(f"{url}/update", timeout=30).status_code == 401
@@ -77,7 +77,7 @@ def test_a_disk_that_is_wiped_at_every_restart_doubles_nothing(tmp_path: Path) -
 @pytest.mark.parametrize("words", [("--host", "::"), ("--behind-router",)])
 def test_without_a_secret_it_does_not_start_for_others(tmp_path: Path, words: tuple[str, ...]) -> None:
     """Only on this computer's own address is the page open."""
-    with TandemCloud([], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
         done = home.run("web", "--port", "0", *words, expect=(2,))
     assert "TCONNECTSYNC_HEROKU_SECRET" in done.stderr
@@ -86,7 +86,7 @@ def test_without_a_secret_it_does_not_start_for_others(tmp_path: Path, words: tu
 
 def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
     """The host's line, its port and router, and its empty variables for the fields of its form that nobody filled in."""
-    with TandemCloud([], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
     environment = {
         **{name: value for name, value in home.environment.items() if name != "HOME"},
@@ -107,7 +107,7 @@ def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
 
 
 def test_a_cycle_is_handed_to_the_daemon_that_owns_the_folder(tmp_path: Path) -> None:
-    with TandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2)
         with daemon(home) as living, web(home, []) as url:
             answer = requests.get(f"{url}/update", params={"secret": SECRET}, timeout=200)
@@ -117,7 +117,7 @@ def test_a_cycle_is_handed_to_the_daemon_that_owns_the_folder(tmp_path: Path) ->
 
 
 def test_with_an_interval_it_syncs_unasked(tmp_path: Path) -> None:
-    with TandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
+    with FaultyTandemCloud([recent_pump(3)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
         more = "[web]\ninterval_mins = 60\n"
         home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=2, more=more)
         with web(home, []) as url:
@@ -130,7 +130,7 @@ def test_with_an_interval_it_syncs_unasked(tmp_path: Path) -> None:
 
 
 def test_a_cycle_that_fails_unexpectedly_is_an_answer_and_not_the_end(tmp_path: Path) -> None:
-    with TandemCloud([], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
         with web(home, []) as url:
             shutil.rmtree(home.folder / "data")
@@ -143,7 +143,7 @@ def test_a_cycle_that_fails_unexpectedly_is_an_answer_and_not_the_end(tmp_path: 
 
 
 def test_without_its_packages_it_says_what_to_install(tmp_path: Path) -> None:
-    with TandemCloud([], ShiftedClock()) as cloud:
+    with FaultyTandemCloud([], ShiftedClock()) as cloud:
         home = Installation(tmp_path / "home", cloud, "http://127.0.0.1:1/", "unused", ZONE)
     program = "import sys; sys.modules['flask'] = None; from tconnectsync.cli import main; sys.exit(main())"
     words = [sys.executable, "-c", program, *home.command("web")[3:]]

@@ -81,11 +81,6 @@ class Accounts:
         account, until = self._tokens.get(token, (None, self.now()))
         return account if kind == "Bearer" and self.now() < until else None
 
-    def revoke(self) -> None:
-        """Revoke all access tokens and sessions."""
-        self._tokens.clear()
-        self._sessions.clear()
-
     def login_page(self) -> CloudAnswer:
         """GET the login page: it sets a cookie."""
         return html_answer("<html><title>Sign in</title></html>", 200, ("Set-Cookie", "sso=1; Path=/"))

@@ -18,7 +18,6 @@ IDLE_S = 30.0
 class CloudRequest:
     """A received request. ``query`` has every pair in order; names of ``headers`` are in lower case."""
 
-    kind: str
     method: str
     path: str
     query: tuple[tuple[str, str], ...]
@@ -77,7 +76,6 @@ class _CloudHandler(LoopbackHandler):
     def _handle(self) -> None:
         parts = urlsplit(self.path)
         request = CloudRequest(
-            kind="",
             method=self.command,
             path=parts.path,
             query=tuple(parse_qsl(parts.query, keep_blank_values=True)),

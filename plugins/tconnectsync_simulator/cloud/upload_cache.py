@@ -16,11 +16,10 @@ from tconnectsync_simulator.pump.records import SimulatedRecord
 
 
 class CachedUpload(NamedTuple):
-    """One record: time on the pump's clock, upload (Unix s), code, JSON."""
+    """One record: time on the pump's clock, upload (Unix s), JSON."""
 
     text: str
     uploaded_s: int
-    code: int
     json: bytes
 
 
@@ -43,10 +42,9 @@ class UploadCache:
         days, newest, oldest = self._days, self._newest, self._oldest
         for entry, _, uploaded_s in records:
             text: str = entry["pumpDateTime"]
-            code: int = entry["eventCode"]
-            kept = CachedUpload(text, uploaded_s, code, encode(entry))
+            kept = CachedUpload(text, uploaded_s, encode(entry))
             days.setdefault(text[:10], []).append(kept)
-            if code in {13, 14}:
+            if entry["eventCode"] in {13, 14}:
                 self._clock_changes.append(kept)
             if newest.get(uploaded_s, "") < text:
                 newest[uploaded_s] = text
@@ -72,14 +70,14 @@ class UploadCache:
         place = bisect_right(self._uploads, now_s)
         return (self._first[place - 1], self._reached[place - 1]) if place else None
 
-    def events(self, first: str, last: str, now_s: float, codes: frozenset[int] | None) -> list[bytes]:
+    def events(self, first: str, last: str, now_s: float) -> list[bytes]:
         """The uploaded records between two times, both inclusive, in the same arbitrary order each time."""
         found = [
             kept.json
             for day in sorted(self._days)
             if first[:10] <= day <= last[:10]
             for kept in self._days[day]
-            if first <= kept.text <= last and kept.uploaded_s <= now_s and (codes is None or kept.code in codes)
+            if first <= kept.text <= last and kept.uploaded_s <= now_s
         ]
         Random(f"{first}{last}").shuffle(found)
         return found

@@ -18,8 +18,8 @@ from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
 
-from tconnectsync_simulator.fault_queue import FaultQueue
 from tconnectsync_simulator.loopback_server import ConnectionBreaks
+from tests.support.fault_queue import FaultQueue
 from tests.support.simulated_nightscout import values
 from tests.support.simulated_nightscout.access import Access, permits, verdict
 from tests.support.simulated_nightscout.faults import NONE, SiteFault

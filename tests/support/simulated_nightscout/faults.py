@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from tconnectsync_simulator.fault_queue import Fault
+from tests.support.fault_queue import Fault
 
 
 @attrs.frozen(kw_only=True)

@@ -14,11 +14,13 @@ import re
 from bisect import bisect_right
 from datetime import date, datetime
 
-from tconnectsync_simulator.cloud.faults import NOT_FOUND, WEB_PAGE_BLOCKED
 from tconnectsync_simulator.cloud.server import CloudAnswer, CloudRequest, html_answer, json_answer
-from tconnectsync_simulator.cloud.service import HasNow, SimulatedService
+from tconnectsync_simulator.cloud.service import HasNow
+from tconnectsync_simulator.cloud.tandem import NOT_FOUND
 from tconnectsync_simulator.pump.plan import SimulationPlan
 from tconnectsync_simulator.pump.pump import SimulatedPump, simulate
+from tests.support.cloud_faults import WEB_PAGE_BLOCKED
+from tests.support.faulty_cloud import FaultyService
 from tests.support.simulated_tconnect import responses as answers
 from tests.support.simulated_tconnect.login import OlderAccount, TconnectLogin
 from tests.support.simulated_tconnect.records import CONTROL_IQ, TconnectRecords, records_from_pump
@@ -51,7 +53,7 @@ QUERIES = {
 DATA_WITH_TOKEN = frozenset({"upload", "features", "timeline", "events"})
 
 
-class TconnectCloud(SimulatedService):
+class TconnectCloud(FaultyService):
     """A running server; close it, or use it as a context manager. Thread-safe.
 
     ``clock`` determines what was uploaded and when tokens expire. ``control_iq_since``: the first day of Control:IQ
@@ -97,7 +99,7 @@ class TconnectCloud(SimulatedService):
 
     def answer(self, request: CloudRequest) -> CloudAnswer:
         """The response to a request."""
-        match (request.kind, request.method):
+        match (self.kind_of(request), request.method):
             case ("login_page", "GET"):
                 return self.login.page()
             case ("login", "POST"):
@@ -111,7 +113,7 @@ class TconnectCloud(SimulatedService):
         return html_answer(NOT_FOUND, 404)
 
     def _data(self, request: CloudRequest) -> CloudAnswer:
-        kind = request.kind
+        kind = self.kind_of(request)
         if [key for key, _ in request.query] != QUERIES[kind]:
             return html_answer(WEB_PAGE_BLOCKED)
         if kind in DATA_WITH_TOKEN and not self.login.knows(request):

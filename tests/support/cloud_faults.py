@@ -1,4 +1,4 @@
-"""Faults of the simulated cloud, for tests."""
+"""Faults of the simulated clouds."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from typing import Any
 
 import attrs
 
-from tconnectsync_simulator.fault_queue import Fault
+from tconnectsync_simulator.cloud.tandem import BLOCKED, NOT_FOUND
+from tests.support.fault_queue import Fault
 
-BLOCKED = (
-    "<html><head><title>Request Rejected</title></head><body>The request is blocked. Attack ID: 20000051</body></html>"
-)
 MAINTENANCE = "<html><head><title>Scheduled maintenance</title></head><body>We will be back soon.</body></html>"
 WEB_PAGE_BLOCKED = (
     "<html><head><title>Web Page Blocked!</title></head><body><h1>Web Page Blocked!</h1><p>The page cannot be displayed."
     "</p><p>Attack ID: 20000051</p></body></html>"
 )
 """The page of the older website's firewall, sent with status 200."""
-NOT_FOUND = "<html><head><title>404 Not Found</title></head><body>404 Not Found</body></html>"
 
 
 @attrs.frozen(kw_only=True)

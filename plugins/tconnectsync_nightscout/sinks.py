@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from tconnectsync import Context, Fold, Section, Sink, SinkSpec, parse_duration
+from tconnectsync import Context, Fold, Section, Sink, SinkSpec
 from tconnectsync_nightscout.options import (
     CgmOptions,
     DeviceStatusOptions,
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 SECTION = "nightscout"
 TREATMENTS, IOB, PUMP_EVENTS = "nightscout-treatments", "nightscout-iob", "nightscout-pump-events"
 CGM, DEVICE_STATUS, PROFILES = "nightscout-cgm", "nightscout-device-status", "nightscout-profiles"
-UNITS = "mg/dl"
-"""Units of glucose in documents; the receiver converts them to those of the site."""
 
 
 class Sites:
@@ -113,7 +111,7 @@ def specs() -> list[SinkSpec]:
         SinkSpec(
             name=TREATMENTS,
             options=TreatmentsOptions,
-            open=partial(_open, sites, TREATMENTS, _treatments_only, _treatment_folds),
+            open=partial(_open, sites, TREATMENTS, lambda _: ("treatments",)),
             default_enabled=True,
             features={"BASAL": "basal", "BOLUS": "bolus", "BOLUS_BG": "glucose"},
             problems=problems,
@@ -121,7 +119,7 @@ def specs() -> list[SinkSpec]:
         SinkSpec(
             name=IOB,
             options=IobOptions,
-            open=partial(_open, sites, IOB, _iob_collections, _iob_folds),
+            open=partial(_open, sites, IOB, _iob_collections),
             default_enabled=True,
             features={"IOB": None},
             problems=problems,
@@ -129,7 +127,7 @@ def specs() -> list[SinkSpec]:
         SinkSpec(
             name=PUMP_EVENTS,
             options=PumpEventsOptions,
-            open=partial(_open, sites, PUMP_EVENTS, _treatments_only, _pump_event_folds),
+            open=partial(_open, sites, PUMP_EVENTS, lambda _: ("treatments",)),
             default_enabled=True,
             features={"PUMP_EVENTS": None, "PUMP_EVENTS_BASAL_SUSPENSION": None},
             problems=problems,
@@ -138,14 +136,14 @@ def specs() -> list[SinkSpec]:
         SinkSpec(
             name=CGM,
             options=CgmOptions,
-            open=partial(_open, sites, CGM, _cgm_collections, _cgm_folds),
+            open=partial(_open, sites, CGM, _cgm_collections),
             features={"CGM": None, "CGM_ALERTS": "alerts"},
             problems=problems,
         ),
         SinkSpec(
             name=DEVICE_STATUS,
             options=DeviceStatusOptions,
-            open=partial(_open, sites, DEVICE_STATUS, _device_status_only, _device_status_folds),
+            open=partial(_open, sites, DEVICE_STATUS, lambda _: ("devicestatus",)),
             features={"DEVICE_STATUS": None},
             problems=problems,
         ),
@@ -168,57 +166,6 @@ def fingerprint(folds: Sequence[Fold[Any]], options: Any) -> str:
     )
 
 
-def _open(
-    sites: Sites,
-    name: str,
-    collections: Callable[[Any], Sequence[str]],
-    folds_of: Callable[[Any], Sequence[Fold[Any]]],
-    options: Any,
-    context: Context,
-    *,
-    profile_mode: str = "add",
-) -> Sink:
-    from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
-
-    site: NightscoutOptions = context.sections[SECTION]
-    folds = folds_of(options)
-    client, used = sites.client_of(site, context), collections(options)
-    for collection in used:
-        names = sites.in_use.setdefault(collection, [])
-        if name not in names:
-            names.append(name)
-    receiver = NightscoutReceiver(
-        client, sink=name, collections=used, entered_by=site.entered_by, in_use=sites.in_use,
-        profile_mode=profile_mode,
-    )  # fmt: skip
-    return Sink(folds=folds, receiver=receiver, fingerprint=fingerprint(folds, options))
-
-
-def _open_profiles(sites: Sites, options: ProfilesOptions, context: Context) -> Sink:
-    from tconnectsync_nightscout.folds.profiles import ProfilesFold
-
-    zone = context.zone_of(context.clock.now().date())
-    folds = (ProfilesFold(zone=zone),)
-    opened = _open(
-        sites,
-        PROFILES,
-        lambda _options: ("profile",),
-        lambda _options: folds,
-        options,
-        context,
-        profile_mode=options.mode,
-    )
-    return attrs.evolve(opened, fingerprint=f"{opened.fingerprint} {zone}")
-
-
-def _treatments_only(_options: Any) -> Sequence[str]:
-    return ("treatments",)
-
-
-def _device_status_only(_options: Any) -> Sequence[str]:
-    return ("devicestatus",)
-
-
 def _cgm_collections(options: CgmOptions) -> Sequence[str]:
     return ("entries", "treatments") if options.alerts else ("entries",)
 
@@ -227,42 +174,41 @@ def _iob_collections(options: IobOptions) -> Sequence[str]:
     return ("activity", "devicestatus") if options.device_status else ("activity",)
 
 
-def _treatment_folds(options: TreatmentsOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds.fold_sets import treatment_folds
+def _open(sites: Sites, name: str, collections: Callable[[Any], Sequence[str]], options: Any, context: Context) -> Sink:
+    from tconnectsync_nightscout.folds.fold_sets import folds_of
 
-    return treatment_folds(
-        basal=options.basal, bolus=options.bolus, glucose=options.glucose, carbs=options.carbs, units=UNITS
-    )
+    return _sink(sites, name, collections(options), folds_of(options), options, context)
 
 
-def _iob_folds(options: IobOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds.fold_sets import iob_folds
+def _open_profiles(sites: Sites, options: ProfilesOptions, context: Context) -> Sink:
+    from tconnectsync_nightscout.folds.profiles import ProfilesFold
 
-    return iob_folds(device_status=options.device_status)
-
-
-def _cgm_folds(options: CgmOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds.fold_sets import cgm_folds
-
-    return cgm_folds(alerts=options.alerts)
+    zone = context.zone_of(context.clock.now().date())
+    folds = [ProfilesFold(zone=zone)]
+    opened = _sink(sites, PROFILES, ("profile",), folds, options, context, profile_mode=options.mode)
+    return attrs.evolve(opened, fingerprint=f"{opened.fingerprint} {zone}")
 
 
-def _device_status_folds(_options: DeviceStatusOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds.fold_sets import device_status_folds
+def _sink(
+    sites: Sites,
+    name: str,
+    collections: Sequence[str],
+    folds: Sequence[Fold[Any]],
+    options: Any,
+    context: Context,
+    *,
+    profile_mode: str = "add",
+) -> Sink:
+    from tconnectsync_nightscout.delivery.receiver import NightscoutReceiver
 
-    return device_status_folds()
-
-
-def _pump_event_folds(options: PumpEventsOptions) -> Sequence[Fold[Any]]:
-    from tconnectsync_nightscout.folds.fold_sets import pump_event_folds
-
-    return pump_event_folds(
-        cannula=options.cannula,
-        cartridge=options.cartridge,
-        tubing=options.tubing,
-        announce=options.announce,
-        alerts=options.alerts,
-        control_modes=options.control_modes,
-        sensor_alerts=options.sensor_alerts,
-        announce_silence=None if options.announce_silence is None else parse_duration(options.announce_silence),
-    )
+    site: NightscoutOptions = context.sections[SECTION]
+    client = sites.client_of(site, context)
+    for collection in collections:
+        names = sites.in_use.setdefault(collection, [])
+        if name not in names:
+            names.append(name)
+    receiver = NightscoutReceiver(
+        client, sink=name, collections=collections, entered_by=site.entered_by, in_use=sites.in_use,
+        profile_mode=profile_mode,
+    )  # fmt: skip
+    return Sink(folds=folds, receiver=receiver, fingerprint=fingerprint(folds, options))

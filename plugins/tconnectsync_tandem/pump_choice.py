@@ -45,17 +45,17 @@ def pump_findings(pumps: Sequence[Pump], choice: Choice, *, hidden: bool = False
     newest = newest_used(pumps)
     for pump in sorted(pumps, key=lambda pump: pump.age_key, reverse=True):
         uploaded = "never uploaded" if pump.uploaded_at is None else f"uploaded {pump.uploaded_at:%Y-%m-%d %H:%M} UTC"
-        told = [f"tandem: pump {pump.serial}", pump.model, pump.software, uploaded]
+        parts = [f"tandem: pump {pump.serial}", pump.model, pump.software, uploaded]
         if pump.newest is not None:
-            told.append(f"newest data {pump.newest:%Y-%m-%d %H:%M} by its own clock")
+            parts.append(f"newest data {pump.newest:%Y-%m-%d %H:%M} by its own clock")
         if pump is newest and not pump.never_uploaded and not hidden:
-            told.append("probably the active pump")
+            parts.append("probably the active pump")
         if choice != "all" and pump.serial not in choice:
-            told.append("excluded by `pumps`")
+            parts.append("excluded by `pumps`")
         upload = None
         if pump is newest and pump.uploaded_at is not None and pump.newest is not None:
             upload = (pump.uploaded_at, pump.newest)
-        yield CheckResult(good=True, what=", ".join(part for part in told if part), upload=upload)
+        yield CheckResult(good=True, what=", ".join(part for part in parts if part), upload=upload)
     yield from choice_findings(pumps, choice)
 
 

@@ -27,10 +27,10 @@ def serials_of(features: Sequence[Any]) -> frozenset[str]:
 
 def serials_in(answers: WindowResponses) -> frozenset[str]:
     """The serial numbers in the readings of some days."""
-    told = set(_serials(one for one in answers.therapy if isinstance(one, Mapping) and one.get("type") == "CGM"))
+    serials = set(_serials(one for one in answers.therapy if isinstance(one, Mapping) and one.get("type") == "CGM"))
     rows = (row for row in answers.csv if isinstance(row, CsvRow) and row.table in (DEVICE, PUMP))
-    told |= {serial for row in rows if (serial := serial_of(row)) is not None}
-    return frozenset(serial for serial in told if not is_rounded(serial))
+    serials |= {serial for row in rows if (serial := serial_of(row)) is not None}
+    return frozenset(serial for serial in serials if not is_rounded(serial))
 
 
 def other_pump(what: str, serials: Collection[str], pump: str) -> OtherPump:

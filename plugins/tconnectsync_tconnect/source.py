@@ -135,8 +135,8 @@ class TconnectSource:
                     good=True, what=f"tconnect: logged in, token good until {token.expires_at:%Y-%m-%d %H:%M} UTC"
                 )
                 since = api.control_iq_since()
-                told = "has no Control:IQ" if since is None else f"has had Control:IQ since {since}"
-                yield CheckResult(good=True, what=f"tconnect: the user {told}")
+                words = "has no Control:IQ" if since is None else f"has had Control:IQ since {since}"
+                yield CheckResult(good=True, what=f"tconnect: the user {words}")
                 self._refuse_other_pumps(api)
                 yield CheckResult(good=True, what=f"tconnect: all data is stored under pump {self.pump}")
                 for pump in self.options.pumps if self.account.has_phone else ():
@@ -293,9 +293,9 @@ class TconnectSource:
 
     def _refuse_other_days(self, answers: WindowResponses) -> None:
         """Raise SourceChanged if all readings of these days are from pumps that the options do not name."""
-        told = serials_in(answers)
-        if told and not told & set(self.options.pumps):
-            raise other_pump("there are readings", told, ", ".join(self.options.pumps))
+        serials = serials_in(answers)
+        if serials and not serials & set(self.options.pumps):
+            raise other_pump("there are readings", serials, ", ".join(self.options.pumps))
 
     def _today(self) -> date:
         now = self.context.clock.now()

@@ -18,7 +18,7 @@ from tconnectsync.plugin.source import Batch, Source
 from tconnectsync.testing.events import ManualClock
 from tconnectsync.testing.fold_checks import require
 
-Told = Mapping[str, tuple[Any, ...]]
+EventsById = Mapping[str, tuple[Any, ...]]
 
 
 @attrs.define
@@ -52,7 +52,7 @@ class SourceWorld:
             if event.kind not in FACTS
         ]
 
-    def told(self) -> Told:
+    def events_by_id(self) -> EventsById:
         """Return the same by identity, without the times at which it was read."""
         return {event.id: (event.kind, event.pump_time, event.body, event.raw) for event in self.events()}
 
@@ -73,7 +73,7 @@ class SourceContract:
     upload_after: ClassVar[timedelta] = timedelta(minutes=80)
     odd_records: ClassVar[Sequence[Mapping[str, Any]]] = ()
     """Records that look like the vendor's and make no sense."""
-    _undisturbed: ClassVar[dict[type, Told]] = {}
+    _undisturbed: ClassVar[dict[type, EventsById]] = {}
 
     def open_world(self, folder: Path) -> AbstractContextManager[SourceWorld]:
         """Open the service with its first days of events. Each call opens the same, from the beginning."""
@@ -86,20 +86,20 @@ class SourceContract:
             yield world
 
     @pytest.fixture
-    def undisturbed(self, tmp_path_factory: pytest.TempPathFactory) -> Told:
+    def undisturbed(self, tmp_path_factory: pytest.TempPathFactory) -> EventsById:
         """What one poll without any trouble brings; asked once for each class."""
-        known: dict[type, Told] = SourceContract._undisturbed
+        known: dict[type, EventsById] = SourceContract._undisturbed
         if type(self) not in known:
             with self.open_world(tmp_path_factory.mktemp("undisturbed")) as world:
                 world.poll()
-                known[type(self)] = world.told()
+                known[type(self)] = world.events_by_id()
         return known[type(self)]
 
-    def test_first_poll(self, world: SourceWorld, undisturbed: Told) -> None:
+    def test_first_poll(self, world: SourceWorld, undisturbed: EventsById) -> None:
         """An empty log is filled with the same events each time, and the wish for history is recorded."""
         world.poll()
         require(bool(undisturbed), "the first poll brings no events")
-        require(world.told() == undisturbed, "another first poll brings other events")
+        require(world.events_by_id() == undisturbed, "another first poll brings other events")
         opened = {fact.pump for fact in world.log.facts("history.opened", limit=1000)}
         require(opened == {event.pump for event in world.events()}, f"history.opened is there for {opened} only")
 
@@ -132,33 +132,33 @@ class SourceContract:
     def test_backfill(self, world: SourceWorld) -> None:
         """Fetching days again adds no events."""
         world.poll()
-        before, end = world.told(), world.log.end
+        before, end = world.events_by_id(), world.log.end
         days = sorted({event.pump_time.date() for event in world.events()})
         days = days[len(days) // 2 : -1] or days[-1:]  # the first days may reach beyond the history, the last goes on
         world.take(world.open_source().backfill(world.log, days[0], days[-1]))
-        require(world.told() == before, "fetching again changed events")
+        require(world.events_by_id() == before, "fetching again changed events")
         added = [event.id for event in world.log.events(end) if event.kind not in FACTS]
         require(not added, f"fetching again added events: {added[:5]}")
 
     @pytest.mark.parametrize("batches", [1, 2, 3, 5, 8])
-    def test_interrupted_poll(self, world: SourceWorld, undisturbed: Told, batches: int) -> None:
+    def test_interrupted_poll(self, world: SourceWorld, undisturbed: EventsById, batches: int) -> None:
         """A poll that was killed after any batch is continued by the next one."""
         run = world.open_source().poll(world.log)
         for _, batch in zip(range(batches), run, strict=False):
             world.log.append(batch.events)
         del run  # closes a generator
         world.poll()
-        require(world.told() == undisturbed, "after a killed poll the log has other events")
+        require(world.events_by_id() == undisturbed, "after a killed poll the log has other events")
 
     def test_upload(self, world: SourceWorld) -> None:
         """A later poll brings what is new, and keeps what is known."""
         world.poll()
-        known = world.told()
+        known = world.events_by_id()
         world.clock.sleep(self.upload_after.total_seconds())
         world.poll()
         newest = max(event.pump_time for event in world.events())
         require(newest > max(pump_time for _, pump_time, _, _ in known.values()), "nothing new after an upload")
-        require(known.keys() <= world.told().keys(), "events are missing that were known")
+        require(known.keys() <= world.events_by_id().keys(), "events are missing that were known")
         end = world.log.end
         world.poll()
         require(world.log.end == end, "an upload is recorded twice")

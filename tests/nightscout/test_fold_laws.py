@@ -10,23 +10,24 @@ from hypothesis import strategies as st
 
 from tconnectsync import Event, Fold, events
 from tconnectsync.testing import FoldContract, event_runs, final_documents
-from tconnectsync_nightscout.folds.fold_sets import (
-    cgm_folds,
-    device_status_folds,
-    iob_folds,
-    pump_event_folds,
-    treatment_folds,
-)
+from tconnectsync_nightscout.folds.fold_sets import folds_of
 from tconnectsync_nightscout.folds.profiles import ProfilesFold
+from tconnectsync_nightscout.options import (
+    CgmOptions,
+    DeviceStatusOptions,
+    IobOptions,
+    PumpEventsOptions,
+    TreatmentsOptions,
+)
 from tests.nightscout.fold_harness import keep_laws
 
 FOLDS = [
-    *treatment_folds(),
-    *iob_folds(),
-    *cgm_folds(),
-    *device_status_folds(),
-    *pump_event_folds(announce=["occlusion"], alerts=True, control_modes=True, sensor_alerts=True),
-    *treatment_folds(carbs="note", glucose=False, units="mmol", basal=False),
+    *folds_of(TreatmentsOptions()),
+    *folds_of(IobOptions()),
+    *folds_of(CgmOptions()),
+    *folds_of(DeviceStatusOptions()),
+    *folds_of(PumpEventsOptions(announce=("occlusion",), alerts=True, control_modes=True, sensor_alerts=True)),
+    *folds_of(TreatmentsOptions(carbs="note", glucose=False, basal=False)),
 ]
 
 some = st.sampled_from

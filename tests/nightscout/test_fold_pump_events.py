@@ -10,11 +10,12 @@ from tconnectsync_nightscout.delivery.announcement_age import with_age
 from tconnectsync_nightscout.folds.alarms import AlarmsFold, alert_notes
 from tconnectsync_nightscout.folds.carbs import carbs_fold
 from tconnectsync_nightscout.folds.fills import fills_fold
-from tconnectsync_nightscout.folds.fold_sets import iob_folds, pump_event_folds, treatment_folds
+from tconnectsync_nightscout.folds.fold_sets import folds_of
 from tconnectsync_nightscout.folds.modes import ModesFold, control_notes
 from tconnectsync_nightscout.folds.sensors import SensorsFold, sensor_alert_notes
 from tconnectsync_nightscout.folds.silence import SilenceFold
 from tconnectsync_nightscout.folds.suspensions import suspension_notes
+from tconnectsync_nightscout.options import IobOptions, PumpEventsOptions, TreatmentsOptions
 from tests.nightscout.fold_harness import NOON, event, keep_laws, timeline
 
 
@@ -366,12 +367,14 @@ def test_options_choose_folds() -> None:
         assert len({fold.name for fold in folds}) == len(folds)
         return [fold.name for fold in folds]
 
-    assert names(treatment_folds()) == ["boluses", "carbs", "basal"]
-    assert names(treatment_folds(basal=False, carbs="off")) == ["boluses"]
-    assert names(treatment_folds(bolus=False)) == ["basal"]
-    assert names(iob_folds()) == ["iob"]
-    assert names(pump_event_folds()) == ["fills", "suspension-notes", "modes", "alarms", "sensors"]
-    everything = pump_event_folds(announce=["occlusion"], alerts=True, control_modes=True, sensor_alerts=True)
+    assert names(folds_of(TreatmentsOptions())) == ["boluses", "carbs", "basal"]
+    assert names(folds_of(TreatmentsOptions(basal=False, carbs="off"))) == ["boluses"]
+    assert names(folds_of(TreatmentsOptions(bolus=False))) == ["basal"]
+    assert names(folds_of(IobOptions())) == ["iob"]
+    assert names(folds_of(PumpEventsOptions())) == ["fills", "suspension-notes", "modes", "alarms", "sensors"]
+    everything = folds_of(
+        PumpEventsOptions(announce=("occlusion",), alerts=True, control_modes=True, sensor_alerts=True)
+    )
     assert names(everything)[5:] == ["alerts", "control-modes", "sensor-alerts"]
 
 

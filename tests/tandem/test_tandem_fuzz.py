@@ -228,7 +228,8 @@ def test_a_pump_of_the_list_may_hold_anything() -> None:
 
 def test_a_log_full_of_absurd_entries_opens_folds_and_reads_back(tmp_path: Path, entries: list[dict[str, Any]]) -> None:
     """All of it through the real log: revisions, an index built again, and every sink's folds."""
-    from tconnectsync_nightscout.folds.fold_sets import iob_folds, pump_event_folds, treatment_folds
+    from tconnectsync_nightscout.folds.fold_sets import folds_of
+    from tconnectsync_nightscout.options import IobOptions, PumpEventsOptions, TreatmentsOptions
 
     rng = random.Random(3)
     made: list[Event] = []
@@ -256,9 +257,11 @@ def test_a_log_full_of_absurd_entries_opens_folds_and_reads_back(tmp_path: Path,
                 for event in found
             ]
             for fold in (
-                *treatment_folds(),
-                *iob_folds(),
-                *pump_event_folds(announce=["occlusion"], alerts=True, control_modes=True, sensor_alerts=True),
+                *folds_of(TreatmentsOptions()),
+                *folds_of(IobOptions()),
+                *folds_of(
+                    PumpEventsOptions(announce=("occlusion",), alerts=True, control_modes=True, sensor_alerts=True)
+                ),
             ):
                 state, documents = fold.initial(), []
                 for event in timed:

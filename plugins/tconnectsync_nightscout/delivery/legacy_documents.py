@@ -105,11 +105,11 @@ class _OwnDocument:
     def of(cls, document: Document) -> _OwnDocument:
         content = document.content
         pump = content.get("pump")
-        told = pump if isinstance(pump, Mapping) else {}
+        provenance = pump if isinstance(pump, Mapping) else {}
         length = timedelta(minutes=float(content.get("duration") or 0))
         return cls(
-            document=document, kind=_kind(document.unique_slot), pump=str(told.get("serial", "")), until=document.at + length,
-            numbers=frozenset(number for number in told.get("events", ()) if isinstance(number, int)),
+            document=document, kind=_kind(document.unique_slot), pump=str(provenance.get("serial", "")), until=document.at + length,
+            numbers=frozenset(number for number in provenance.get("events", ()) if isinstance(number, int)),
         )  # fmt: skip
 
     def is_near(self, at: datetime) -> bool:
@@ -125,8 +125,8 @@ class _OwnDocument:
     def is_like(self, stored: StoredDocument) -> bool:
         content, item, at = self.document.content, stored.content, self.document.at
         if self.kind == "dose":
-            units = [_amount(told, "enteredinsulin", "insulin") for told in (content, item)]
-            grams = [_amount(told, "carbs") for told in (content, item)]
+            units = [_amount(fields, "enteredinsulin", "insulin") for fields in (content, item)]
+            grams = [_amount(fields, "carbs") for fields in (content, item)]
             same = abs(units[0] - units[1]) < 0.006 and abs(grams[0] - grams[1]) < 0.6
             return same and at - _SLACK <= stored.at <= self.until + _LATEST_END
         if self.kind == "basal":
@@ -142,8 +142,8 @@ def _same_records(numbers: frozenset[int], near: Sequence[_OwnDocument]) -> bool
     """
     pumps = set()
     for pump in {one.pump for one in near}:
-        told = frozenset[int]().union(*(one.has_records(numbers) for one in near if one.pump == pump))
-        if told == numbers or (told and near[0].kind != "basal"):
+        covered = frozenset[int]().union(*(one.has_records(numbers) for one in near if one.pump == pump))
+        if covered == numbers or (covered and near[0].kind != "basal"):
             pumps.add(pump)
     return None if len(pumps) > 1 else bool(pumps)
 

@@ -78,8 +78,8 @@ class _OwnReadings:
     def says_same(self, stored: StoredDocument) -> bool | None:
         """Match by sequence number, else by time and value. None: our reading of that time has another value."""
         numbers = sequence_numbers(stored.content)
-        told = (each for number in numbers for each in self.by_number.get(number, ()))
-        if any(slot == stored.unique_slot and abs(at - stored.at) <= REACH for slot, at in told):
+        same_records = (each for number in numbers for each in self.by_number.get(number, ()))
+        if any(slot == stored.unique_slot and abs(at - stored.at) <= REACH for slot, at in same_records):
             return True
         if _value(stored.unique_slot, stored.content) in self.near(stored, _SAME_READING):
             return True

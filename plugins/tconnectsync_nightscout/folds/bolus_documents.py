@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-import attrs
-
 from tconnectsync import Document
 from tconnectsync.events.limits import GLUCOSE_MG_DL, MAX_BOLUS_U, MAX_CARBS_G, is_possible
 from tconnectsync_nightscout.folds.bolus_join import JoinedBolus, Part
@@ -40,17 +38,11 @@ _PHONE_OPTIONS = frozenset({"ble_standard", "ble_extended", "ble_aid_recommendat
 _PHONE_SOURCES = frozenset({"ble", "ble_aid_recommendation"})
 
 
-@attrs.frozen(kw_only=True)
-class BolusStyle:
-    """Options for boluses. ``carbs``: "on", "note" or "off"; ``units``: "mg/dl" or "mmol"."""
+def bolus_documents(bolus: JoinedBolus, *, carbs: str, glucose: bool) -> Sequence[Document]:
+    """The documents of this bolus now. None until the pump has recorded a delivered amount.
 
-    carbs: str = "on"
-    glucose: bool = True
-    units: str = "mg/dl"
-
-
-def bolus_documents(bolus: JoinedBolus, style: BolusStyle) -> Sequence[Document]:
-    """The documents of this bolus now. None until the pump has recorded a delivered amount."""
+    ``carbs``: "on", "note" or "off"; ``glucose``: whether the calculator's glucose is shown.
+    """
     amounts = bolus.amounts
     if amounts is None or not (bolus.over or bolus.immediate_over):
         return ()
@@ -64,17 +56,17 @@ def bolus_documents(bolus: JoinedBolus, style: BolusStyle) -> Sequence[Document]
     carbs_g = (
         milli(bolus.carbs_g) if bolus.carbs_g is not None and is_possible(bolus.carbs_g, 0.0, MAX_CARBS_G) else 0.0
     )
-    if style.carbs == "on" and carbs_g > 0:
+    if carbs == "on" and carbs_g > 0:
         fields["carbs"] = carbs_g
-    if style.glucose and bolus.glucose_mg_dl is not None and is_possible(bolus.glucose_mg_dl, *GLUCOSE_MG_DL):
-        fields |= glucose_fields(bolus.glucose_mg_dl, style.units, bolus.glucose_kind)
-    shown_carbs = f"{amount(carbs_g)} g carbs" if style.carbs == "note" and carbs_g > 0 else None
+    if glucose and bolus.glucose_mg_dl is not None and is_possible(bolus.glucose_mg_dl, *GLUCOSE_MG_DL):
+        fields |= glucose_fields(bolus.glucose_mg_dl, bolus.glucose_kind)
+    shown_carbs = f"{amount(carbs_g)} g carbs" if carbs == "note" and carbs_g > 0 else None
     fields["notes"] = plain_notes(shown_carbs, *_notes(bolus), bolus.said)
     extension = _extension(bolus, now_u, later_u)
     if now_u + later_u == 0:
-        if carbs_g == 0 or style.carbs == "off":
+        if carbs_g == 0 or carbs == "off":
             return documents
-        event_type = "Combo Bolus" if extension is not None else "Carb Correction" if style.carbs == "on" else "Note"
+        event_type = "Combo Bolus" if extension is not None else "Carb Correction" if carbs == "on" else "Note"
     elif extension is not None:
         event_type = "Combo Bolus"
     elif carbs_g > 0:

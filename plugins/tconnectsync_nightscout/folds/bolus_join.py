@@ -208,21 +208,21 @@ def _row(key: str) -> str:
 def add_record(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None) -> JoinedBolus:
     """Return ``bolus`` with the data of ``event``."""
     mark, body = mark_of(event), event.body
-    told: dict[str, Any] = {"last_at": max(bolus.last_at, mark.at)}
+    changes: dict[str, Any] = {"last_at": max(bolus.last_at, mark.at)}
     if isinstance(body, events.BolusRequested):
-        told |= _request(bolus, body, mark, fingerstick)
+        changes |= _request(bolus, body, mark, fingerstick)
     elif isinstance(body, events.BolusStarted):
-        told["started"] = bolus.started or mark
-        told["now_u"] = _number(body.size_u, bolus.now_u)
+        changes["started"] = bolus.started or mark
+        changes["now_u"] = _number(body.size_u, bolus.now_u)
     elif isinstance(body, events.BolusExtendedStarted):
-        told["extended_started"] = bolus.extended_started or mark
-        told["extended_u"] = _number(body.size_u, bolus.extended_u)
+        changes["extended_started"] = bolus.extended_started or mark
+        changes["extended_u"] = _number(body.size_u, bolus.extended_u)
     elif isinstance(body, events.BolusDelivered):
-        told |= _delivery(bolus, body, mark, event.received_at)
+        changes |= _delivery(bolus, body, mark, event.received_at)
     elif isinstance(body, events.BolusCompleted):
-        told |= _completion(bolus, body)
+        changes |= _completion(bolus, body)
         if not _is_valid_end(bolus.immediate, event):
-            told["immediate"] = Part(
+            changes["immediate"] = Part(
                 mark=mark,
                 received_at=event.received_at,
                 status=body.status,
@@ -230,7 +230,7 @@ def add_record(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None
                 requested_u=_number(body.requested_u),
             )
     elif isinstance(body, events.BolusExtendedCompleted) and not _is_valid_end(bolus.extended, event):
-        told["extended"] = Part(
+        changes["extended"] = Part(
             mark=mark,
             received_at=event.received_at,
             status=body.status,
@@ -238,10 +238,12 @@ def add_record(bolus: JoinedBolus, event: Event, fingerstick: Fingerstick | None
             requested_u=_number(body.requested_u),
             duration_min=_number(body.duration_min),
         )
-    repeats = isinstance(body, events.BolusDelivered) and "whole" not in told and told.get("delivery_started") != mark
+    repeats = (
+        isinstance(body, events.BolusDelivered) and "whole" not in changes and changes.get("delivery_started") != mark
+    )
     if not repeats and mark.key not in bolus.sources:
-        told["sources"] = (*bolus.sources, mark.key)
-    return attrs.evolve(bolus, **told)
+        changes["sources"] = (*bolus.sources, mark.key)
+    return attrs.evolve(bolus, **changes)
 
 
 def _is_valid_end(end: Part | None, event: Event) -> bool:
@@ -252,28 +254,28 @@ def _is_valid_end(end: Part | None, event: Event) -> bool:
 def _request(
     bolus: JoinedBolus, body: events.BolusRequested, mark: Mark, fingerstick: Fingerstick | None
 ) -> dict[str, Any]:
-    told: dict[str, Any] = {"request": bolus.request or mark}
+    changes: dict[str, Any] = {"request": bolus.request or mark}
     if body.part == 1:
-        told["bolus_type"] = body.bolus_type
-        told["carbs_g"] = _number(body.carbs_g, bolus.carbs_g)
+        changes["bolus_type"] = body.bolus_type
+        changes["carbs_g"] = _number(body.carbs_g, bolus.carbs_g)
         if body.glucose_mg_dl is not None:
-            told["glucose_mg_dl"] = _number(body.glucose_mg_dl)
-            told["glucose_kind"] = "Finger" if _typed(body.glucose_mg_dl, mark, fingerstick) else "Sensor"
+            changes["glucose_mg_dl"] = _number(body.glucose_mg_dl)
+            changes["glucose_kind"] = "Finger" if _typed(body.glucose_mg_dl, mark, fingerstick) else "Sensor"
     elif body.part == 2:
-        told["options"] = body.options
-        told["immediate_percent"] = _number(body.immediate_percent)
-        told["override"] = bolus.override or bool(body.user_override)
-        told["declined_correction"] = bool(body.declined_correction)
+        changes["options"] = body.options
+        changes["immediate_percent"] = _number(body.immediate_percent)
+        changes["override"] = bolus.override or bool(body.user_override)
+        changes["declined_correction"] = bool(body.declined_correction)
     else:
-        told["food_u"] = _number(body.food_u)
-        told["correction_u"] = _number(body.correction_u, bolus.correction_u)
-        told["total_u"] = _number(body.total_u, bolus.total_u)
-    return told
+        changes["food_u"] = _number(body.food_u)
+        changes["correction_u"] = _number(body.correction_u, bolus.correction_u)
+        changes["total_u"] = _number(body.total_u, bolus.total_u)
+    return changes
 
 
 def _delivery(bolus: JoinedBolus, body: events.BolusDelivered, mark: Mark, received_at: datetime) -> dict[str, Any]:
     now, later = _number(body.requested_now_u), _number(body.requested_later_u)
-    told: dict[str, Any] = {
+    changes: dict[str, Any] = {
         "types": tuple(body.types or bolus.types),
         "bolus_source": body.bolus_source or bolus.bolus_source,
         "override": bolus.override or "override" in body.types,
@@ -284,26 +286,26 @@ def _delivery(bolus: JoinedBolus, body: events.BolusDelivered, mark: Mark, recei
     }
     delivered = _number(body.delivered_u)
     if body.status == "completed":
-        told["whole"] = Part(
-            mark=mark, received_at=received_at, status="ended", delivered_u=delivered, requested_u=told["total_u"]
+        changes["whole"] = Part(
+            mark=mark, received_at=received_at, status="ended", delivered_u=delivered, requested_u=changes["total_u"]
         )
     elif delivered == 0:
-        told["delivery_started"] = bolus.delivery_started or mark
+        changes["delivery_started"] = bolus.delivery_started or mark
     elif delivered is not None and (bolus.progress is None or delivered >= bolus.progress.delivered_u):
-        told["progress"] = BolusProgress(mark=mark, delivered_u=delivered)
-    return told
+        changes["progress"] = BolusProgress(mark=mark, delivered_u=delivered)
+    return changes
 
 
 def _completion(bolus: JoinedBolus, body: events.BolusCompleted) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    changes: dict[str, Any] = {
         "bolus_source": bolus.bolus_source or body.bolus_source,
         "said": body.notes or bolus.said,
     }
     if bolus.carbs_g is None:
-        told["carbs_g"] = _number(body.carbs_g)
+        changes["carbs_g"] = _number(body.carbs_g)
     if bolus.glucose_mg_dl is None and body.glucose_mg_dl is not None:
-        told["glucose_mg_dl"] = _number(body.glucose_mg_dl)
-    return told
+        changes["glucose_mg_dl"] = _number(body.glucose_mg_dl)
+    return changes
 
 
 def _typed(glucose_mg_dl: float, mark: Mark, fingerstick: Fingerstick | None) -> bool:

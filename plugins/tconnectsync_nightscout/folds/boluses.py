@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -9,7 +10,7 @@ import attrs
 
 from tconnectsync import Document, Event, events
 from tconnectsync.events.limits import is_possible
-from tconnectsync_nightscout.folds.bolus_documents import BolusStyle, bolus_documents
+from tconnectsync_nightscout.folds.bolus_documents import bolus_documents
 from tconnectsync_nightscout.folds.bolus_join import Fingerstick, JoinedBolus, add_record, is_other_bolus
 from tconnectsync_nightscout.folds.documents import Mark, amount, mark_of
 
@@ -55,14 +56,13 @@ class BolusState:
 class BolusFold:
     """Records 64, 65, 66, 55, 59, 280, 20, 21 and 16 as one treatment per bolus.
 
-    ``carbs``: "on" (a field), "note" (in the notes) or "off"; ``glucose``: whether the calculator's glucose is shown,
-    in ``units`` ("mg/dl" or "mmol"). A bolus is provisional for six hours after its last record, so that late records
+    ``carbs``: "on" (a field), "note" (in the notes) or "off"; ``glucose``: whether the calculator's glucose is shown.
+    A bolus is provisional for six hours after its last record, so that late records
     are joined.
     """
 
     carbs: str = "on"
     glucose: bool = True
-    units: str = "mg/dl"
 
     name = "boluses"
     version = 1
@@ -126,8 +126,8 @@ class BolusFold:
         return tuple((missing.text, missing.at) for missing in (*state.unfinished, *still))
 
     def _documents(self, boluses: Iterable[JoinedBolus]) -> Sequence[Document]:
-        style = BolusStyle(carbs=self.carbs, glucose=self.glucose, units=self.units)
-        return [document for bolus in boluses for document in bolus_documents(bolus, style)]
+        documents = (bolus_documents(bolus, carbs=self.carbs, glucose=self.glucose) for bolus in boluses)
+        return list(itertools.chain.from_iterable(documents))
 
 
 def _epoch_of(event: Event) -> int:

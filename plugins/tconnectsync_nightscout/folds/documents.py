@@ -10,7 +10,6 @@ from typing import Any
 import attrs
 
 from tconnectsync import Document, Event, document_id
-from tconnectsync_nightscout.site.glucose_units import in_units
 
 TREATMENTS = "treatments"
 
@@ -126,9 +125,9 @@ def minutes(span: timedelta) -> float:
     return round(span.total_seconds() / 60, 4) + 0.0
 
 
-def glucose_fields(mg_dl: float, units: str, kind: str | None) -> dict[str, Any]:
-    """The fields of a glucose value as in Nightscout's careportal, in ``units`` ("mg/dl" or "mmol")."""
-    return dict(in_units({"glucose": milli(mg_dl), "units": "mg/dl", "glucoseType": kind}, units))
+def glucose_fields(mg_dl: float, kind: str | None) -> dict[str, Any]:
+    """The fields of a glucose value as in Nightscout's careportal. The receiver converts it to the site's units."""
+    return {"glucose": milli(mg_dl), "units": "mg/dl", "glucoseType": kind}
 
 
 def words(name: str) -> str:

@@ -74,14 +74,14 @@ def created_at_text(at: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
-def moment_of(told: object) -> datetime | None:
+def moment_of(value: object) -> datetime | None:
     """Parse a server's time as UTC, cut to milliseconds; None if it is no time with an offset.
 
     Text with any number of digits after the seconds (.NET writes seven), or milliseconds since 1970.
     """
-    if isinstance(told, (int, float)) and not isinstance(told, bool):
-        return _EPOCH + timedelta(milliseconds=int(told)) if _MS_2000 < told < _MS_2200 else None
-    found = _MOMENT.fullmatch(told) if isinstance(told, str) else None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _EPOCH + timedelta(milliseconds=int(value)) if _MS_2000 < value < _MS_2200 else None
+    found = _MOMENT.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         return None
     day, time, digits, zone = found.groups()

@@ -89,7 +89,7 @@ class SimulatedSensor:
         self._log(value)
         self.on_reading(float(value), self.body.trend)
         if machine.chance(0.003):
-            machine.after(2, lambda: self._log(value, LOG_DELAY_S + 2, told=True))
+            machine.after(2, lambda: self._log(value, LOG_DELAY_S + 2, repeated=True))
         self._alert(value)
 
     def _unheard(self, value: int) -> None:
@@ -111,7 +111,7 @@ class SimulatedSensor:
             for each in missed:
                 self._log(each.value, self.machine.now_s - each.at_s, backfill=True)
 
-    def _log(self, value: int, age_s: int = LOG_DELAY_S, *, backfill: bool = False, told: bool = False) -> None:
+    def _log(self, value: int, age_s: int = LOG_DELAY_S, *, backfill: bool = False, repeated: bool = False) -> None:
         if value > 400:
             status, shown, mark = 1, value, "high"
         elif value < 40:
@@ -120,7 +120,7 @@ class SimulatedSensor:
             status, shown, mark = 0, value, "value"
         trend = 0 if backfill else max(-80, min(80, round(self.body.trend * 10)))
         uploaded_s = self._write(status, shown, trend, age_s, backfill=backfill)
-        if not told:
+        if not repeated:
             self.machine.ledger.glucose.append((self.machine.now_s - age_s, value, mark, uploaded_s))
 
     def _write(

@@ -32,7 +32,7 @@ log = logging.getLogger("tconnectsync.tandem")
 
 MOST_HOPS = 10
 
-_UNTOLD_LIFE_S = 1800.0
+_UNKNOWN_LIFE_S = 1800.0
 _BROWSER = {"User-Agent": USER_AGENT, "Accept": "*/*"}
 _ERROR_CODE = re.compile(rb"[a-z]+/[a-z_]{3,40}")
 
@@ -247,12 +247,12 @@ def _text(granted: Mapping[str, Any], key: str) -> str:
 
 def _life(granted: Mapping[str, Any], claims: Mapping[str, Any], now: datetime) -> timedelta:
     """The token's lifetime: as stated, else that of the id_token, else half an hour."""
-    told = granted.get("expires_in")
-    if isinstance(told, str) and told.isdigit():
-        told = int(told)
-    if isinstance(told, bool) or not isinstance(told, (int, float)) or not 0 < told < 10**8:
-        told = (time_of(claims, "exp", now + timedelta(seconds=_UNTOLD_LIFE_S)) - now).total_seconds()
-    return timedelta(seconds=told)
+    life_s = granted.get("expires_in")
+    if isinstance(life_s, str) and life_s.isdigit():
+        life_s = int(life_s)
+    if isinstance(life_s, bool) or not isinstance(life_s, (int, float)) or not 0 < life_s < 10**8:
+        life_s = (time_of(claims, "exp", now + timedelta(seconds=_UNKNOWN_LIFE_S)) - now).total_seconds()
+    return timedelta(seconds=life_s)
 
 
 def _same_page(url: str, other: str) -> bool:

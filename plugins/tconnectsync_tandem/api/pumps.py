@@ -200,17 +200,17 @@ def _settings(entry: Any) -> Settings | None:
     if not isinstance(found, dict) or not found:
         return None
     details = _impersonal(found)
-    told = entry.get("settingsHash")
-    if not isinstance(told, str) or not re.fullmatch(r"[0-9A-Fa-f]{8,128}", told):
+    settings_hash = entry.get("settingsHash")
+    if not isinstance(settings_hash, str) or not re.fullmatch(r"[0-9A-Fa-f]{8,128}", settings_hash):
         text = json.dumps(details, sort_keys=True, default=str)
-        told = hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+        settings_hash = hashlib.sha1(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
     upload = entry.get("uploadId")
     if not isinstance(upload, str) or (
         not _SERIAL.fullmatch(upload) and not re.fullmatch(r"[0-9A-Fa-f-]{1,64}", upload)
     ):
         upload = ""
     return Settings(
-        settings_hash=told.upper(),
+        settings_hash=settings_hash.upper(),
         upload=upload,
         uploaded_at=read_utc(entry.get("uploadedTimeStamp")),
         details=details,

@@ -57,8 +57,8 @@ def make_event(raw: Any, *, pump: str, received_at: datetime) -> tuple[Event, Hi
 
 def device_of(event: Event) -> str | None:
     """Tandem's id of a pump in an account, which every entry has."""
-    told = (event.raw or {}).get("deviceAssignmentId")
-    return told if isinstance(told, str) and told else None
+    device = (event.raw or {}).get("deviceAssignmentId")
+    return device if isinstance(device, str) and device else None
 
 
 def _without_secrets(record: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -67,10 +67,10 @@ def _without_secrets(record: Mapping[str, Any]) -> Mapping[str, Any]:
     code = record.get("eventCode", code)
     if not isinstance(code, (int, float, str)):  # under another name, or packed into an object
         others = (value for key, value in record.items() if str(key).lower() not in _KEPT_OF_SECRETS)
-        told = [*others, *(code.values() if isinstance(code, dict) else ())]
+        candidates = [*others, *(code.values() if isinstance(code, dict) else ())]
     else:
-        told = [code]
-    if not any(plain_whole(each) in _SECRET_CODES for each in told if isinstance(each, (int, float, str))):
+        candidates = [code]
+    if not any(plain_whole(each) in _SECRET_CODES for each in candidates if isinstance(each, (int, float, str))):
         return record
     return {key: value for key, value in record.items() if str(key).lower() in _KEPT_OF_SECRETS} | _BLANK
 

@@ -15,16 +15,16 @@ _LOOKED_AT = 400
 """If a file is only scanned, one of this many entries is decoded, and the first of each device."""
 _POSITIONS_SHOWN = 5
 
-_Told = TypeVar("_Told")
+Entry = TypeVar("Entry")
 
 
 def batches(
-    told: Iterable[_Told],
+    entries: Iterable[Entry],
     options: ImportOptions,
     note: Callable[[int], str],
     *,
-    entry_of: Callable[[_Told], Any],
-    device_of: Callable[[_Told], object],
+    entry_of: Callable[[Entry], Any],
+    device_of: Callable[[Entry], object],
 ) -> Iterator[Batch]:
     """Yield the events of the entries in batches; ``note`` describes the first entries so far.
 
@@ -34,7 +34,7 @@ def batches(
     events: list[Event] = []
     devices: set[object] = set()
     count = 0
-    for count, one in enumerate(told, start=1):
+    for count, one in enumerate(entries, start=1):
         device = device_of(one)
         if not options.check_only or count % _LOOKED_AT == 1 or device not in devices:
             devices.add(device)

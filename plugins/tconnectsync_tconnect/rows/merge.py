@@ -7,6 +7,7 @@ therapy events, and from the CSV export on days where those have none of that ki
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time
 from typing import Any
@@ -78,8 +79,8 @@ def merge_responses(answers: WindowResponses, rest: OpenSpans) -> MergedResponse
     )
     modes = bad.read(timeline.MODE, answers.timeline.get("events"), timeline.mode_of)
     sites = bad.read(siteevents.SITE, answers.sites, siteevents.site_event_of)
-    told = bad.kept(therapy.THERAPY, answers.therapy)
-    csv_basal, csv_told = _csv(answers.csv, rest.csv_row, bad)
+    therapy_facts = bad.kept(therapy.THERAPY, answers.therapy)
+    csv_basal, export_facts = _csv(answers.csv, rest.csv_row, bad)
 
     by_start = {segment.at: segment for segment in segments}
     unexplained = [one for one in suspensions if one.at not in by_start]
@@ -94,12 +95,12 @@ def merge_responses(answers: WindowResponses, rest: OpenSpans) -> MergedResponse
     found += stops
     found += _sites(sites, suspensions, basal)
     before = () if rest.newest is None else (rest.newest,)
-    newest = max((*before, *(one.fact.at for one in (*found, *told, *csv_told))), default=None)
+    newest = max((*before, *(one.fact.at for one in (*found, *therapy_facts, *export_facts))), default=None)
     changes, open_modes = mode_changes([*rest.modes, *modes], newest)
     found += changes
-    filled = _filled(told, csv_told, lacks_boluses=any(is_bolus(one.raw["row"]) for one in bad.facts))
+    filled = _filled(therapy_facts, export_facts, lacks_boluses=any(is_bolus(one.raw["row"]) for one in bad.facts))
     found += filled
-    missed = unreadable(bad.facts, _boluses(told), _boluses(filled[len(told) :]))
+    missed = unreadable(bad.facts, _boluses(therapy_facts), _boluses(filled[len(therapy_facts) :]))
     return MergedResponses(
         facts=[*_each_once(found, bad), *bad.facts],
         open_spans=OpenSpans(csv_row=csv_row, suspension=open_stop, modes=open_modes, newest=newest),
@@ -133,16 +134,8 @@ class _BadRows:
 
     def kept(self, origin: str, rows: Sequence[Any]) -> list[ProvenancedRow]:
         """Return the facts of each row on its own."""
-        found: list[ProvenancedRow] = []
-        for row in rows:
-            if not isinstance(row, Mapping):
-                self.add(origin, row, "is no row")
-                continue
-            try:
-                found += with_row(origin, row, READERS[origin](row, {}))
-            except BadRow as problem:
-                self.add(origin, row, problem.reason)
-        return found
+        facts = self.read(origin, rows, lambda row: with_row(origin, row, READERS[origin](row, {})))
+        return list(itertools.chain.from_iterable(facts))
 
     def add(self, origin: str, row: Any, reason: str) -> None:
         """Store a row as ``unknown``."""
@@ -168,16 +161,16 @@ def _csv(
     rows: Sequence[CsvRow | Damaged], before: OpenRow | None, bad: _BadRows
 ) -> tuple[list[CsvBasal], list[ProvenancedRow]]:
     basal = [] if before is None else [before.start]
-    told: list[ProvenancedRow] = []
+    facts: list[ProvenancedRow] = []
     for row in rows:
         try:
             if isinstance(row, Damaged):
                 raise row.problem
             if row.table == BASAL:
-                basal.append(_csv_basal(row))
+                basal.append(CsvBasal.of(readable(row).cells))
             elif row.table != PUMP:
                 read = readable(row)
-                told += with_row(CSV, read.cells, READERS[CSV](read.cells, {}), **read.around)
+                facts += with_row(CSV, read.cells, READERS[CSV](read.cells, {}), **read.around)
                 if read.damage is not None:
                     raise read.damage
         except BadRow as problem:
@@ -185,7 +178,7 @@ def _csv(
             bad.add(CSV, cells, problem.reason)
             if row.table == BASAL:
                 _end_basal(basal, row)
-    return sorted(basal, key=lambda one: one.at), told
+    return sorted(basal, key=lambda one: one.at), facts
 
 
 def _end_basal(basal: list[CsvBasal], row: CsvRow | Damaged) -> None:
@@ -195,10 +188,6 @@ def _end_basal(basal: list[CsvBasal], row: CsvRow | Damaged) -> None:
         basal.append(CsvBasal(at=at, cells={}, known=False))
     elif basal:
         basal[-1] = attrs.evolve(basal[-1], known=False)
-
-
-def _csv_basal(row: CsvRow) -> CsvBasal:
-    return CsvBasal.of(readable(row).cells)
 
 
 def _suspended(
@@ -228,8 +217,8 @@ def _sites(
     """Site changes and suspensions. A suspension counts if the basal is 0 then and the timeline does not have it."""
     found: list[ProvenancedRow] = []
     for one in sites:
-        told = any(_near(one.at, other.at) for other in suspensions)
-        confirmed = not told and any(fact.body.rate_u_per_h == 0 and _near(one.at, fact.at) for fact in basal)
+        known = any(_near(one.at, other.at) for other in suspensions)
+        confirmed = not known and any(fact.body.rate_u_per_h == 0 and _near(one.at, fact.at) for fact in basal)
         around = {"confirmed": confirmed}
         found += with_row(siteevents.SITE, one.row, READERS[siteevents.SITE](one.row, around), **around)
         if confirmed and one.stops_delivery:

@@ -15,17 +15,17 @@ MOST_SHARE = 0.05
 """The largest share of unreadable rows that is no change. Not a single bolus may be unreadable."""
 
 
-def unreadable(bad: Sequence[ProvenancedRow], told: Collection[str], filled: Collection[str]) -> Counter[str]:
-    """Unreadable rows by kind. ``told``: boluses of the therapy events, ``filled``: those of the export alone.
+def unreadable(bad: Sequence[ProvenancedRow], therapy: Collection[str], export: Collection[str]) -> Counter[str]:
+    """Unreadable rows by kind. ``therapy``: boluses of the therapy events, ``export``: those of the export alone.
 
     A bolus that the export has instead is not missed; nor is a row of the export if the therapy events have boluses.
     """
     found: Counter[str] = Counter()
     for one in bad:
         origin = str(one.raw["from"])
-        if not origin.startswith(CSV) or not told:
+        if not origin.startswith(CSV) or not therapy:
             found[BOLUS if is_bolus(one.raw["row"]) else origin] += 1
-    missed = max(0, found.pop(BOLUS, 0) - len(filled))
+    missed = max(0, found.pop(BOLUS, 0) - len(export))
     return found + Counter({BOLUS: missed})
 
 

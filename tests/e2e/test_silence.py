@@ -7,23 +7,43 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from tconnectsync_simulator.pump.pump import SimulatedPump
 from tests.e2e.installation import PUMP_EVENTS, ZONE, Installation, recent_pump
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
+from tests.support.real_servers import Site
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
 OPTIONS = f'[sinks.{PUMP_EVENTS}]\nannounce_silence = "30m"\n'
 
 
-def announcements(site: SimulatedNightscout) -> list[dict[str, Any]]:
+def announcements(site: SimulatedNightscout | Site) -> list[dict[str, Any]]:
     return [document for document in site.documents("treatments") if document["eventType"] == "Announcement"]
 
 
-def test_silence_is_announced_once_and_withdrawn_when_data_are_back(tmp_path: Path) -> None:
+def silent_pump() -> SimulatedPump:
+    """A pump of which no data came for 50 minutes."""
     now = datetime.now(timezone.utc)
-    silent = recent_pump(2, outages=((now - timedelta(minutes=50), now + timedelta(hours=3)),))
+    return recent_pump(2, outages=((now - timedelta(minutes=50), now + timedelta(hours=3)),))
+
+
+def test_a_real_site_takes_the_announcement_and_lets_it_go(site: Site, tmp_path: Path) -> None:
+    with FaultyTandemCloud([silent_pump()], ShiftedClock()) as cloud:
+        home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=OPTIONS)
+        home.run("sync")
+        [told] = announcements(site)
+        assert told["notes"].startswith("No pump data since ")
+        assert told["isAnnouncement"] is True
+        assert home.run("verify", PUMP_EVENTS).returncode == 0
+    with FaultyTandemCloud([recent_pump(2)], ShiftedClock()) as cloud:
+        home.configure(cloud=cloud)
+        home.run("sync")
+        assert announcements(site) == []
+
+
+def test_silence_is_announced_once_and_withdrawn_when_data_are_back(tmp_path: Path) -> None:
     with SimulatedNightscout() as site:
-        with FaultyTandemCloud([silent], ShiftedClock()) as cloud:
+        with FaultyTandemCloud([silent_pump()], ShiftedClock()) as cloud:
             home = Installation(tmp_path / "home", cloud, site.url, site.secret, ZONE, history_days=1, more=OPTIONS)
             home.run("sync")
             [told] = announcements(site)

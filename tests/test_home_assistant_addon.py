@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import os
+import shutil
+import socket
 import stat
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -14,18 +19,20 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
 import tconnectsync
 from tconnectsync.config.load import load_config
 from tconnectsync.plugin.manager import load_plugins
+from tests.e2e.installation import eventually
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "packaging" / "home-assistant"
 ADDON = FOLDER / "tconnectsync"
 OPTIONS = {
     "email": "a@example.org", "password": "hidden \"pass\"", "region": "EU", "nightscout_url": "https://site.example",
-    "api_secret": "site-hidden-1234", "mqtt": True, "log_level": "debug",
+    "api_secret": "site-hidden-1234", "mqtt": True, "alert_urls": "ntfy://topic mailto://me:pw@example.org", "log_level": "debug",
 }  # fmt: skip
 BROKER = {"host": "core-mosquitto", "port": 1883, "username": "addons", "password": 'broker \\ "é"', "ssl": False}
 AROUND = {"PATH": "/bin", "TZ": "Europe/Vienna", "SUPERVISOR_TOKEN": "hidden-token"}
@@ -67,6 +74,7 @@ def test_every_option_reaches_the_program(tmp_path: Path) -> None:
     assert (site.url, site.api_secret.reveal()) == ("https://site.example", OPTIONS["api_secret"])
     assert (broker.enabled, broker.options.host, broker.options.username) == (True, "core-mosquitto", "addons")
     assert broker.options.password.reveal() == BROKER["password"]
+    assert [url.reveal() for url in config.alerts.urls] == OPTIONS["alert_urls"].split()
     assert config.log_level == "debug"
     assert config.data_dir == tmp_path / "state"
 
@@ -82,6 +90,69 @@ def test_the_supervisors_token_and_the_secrets_stay_private(tmp_path: Path) -> N
     assert "hidden-token" not in settings.values()
     assert stat.S_IMODE((tmp_path / "config.toml").stat().st_mode) == 0o600
     assert OPTIONS["password"] not in (tmp_path / "config.toml").read_text()
+    assert stat.S_IMODE((tmp_path / "nginx.conf").stat().st_mode) == 0o600
+
+
+def test_the_page_has_another_secret_at_each_start(tmp_path: Path) -> None:
+    """Only the proxy knows it. It listens to Home Assistant alone, at the port of the add-on's description."""
+    found = set()
+    for _ in range(2):
+        web = load_config(None, prepared(tmp_path), load_plugins()).sections["web"]
+        proxy = (tmp_path / "nginx.conf").read_text()
+        assert f'"Bearer {web.secret.reveal()}"' in proxy
+        assert f"proxy_pass http://{web.host}:{web.port};" in proxy
+        assert "allow 172.30.32.2;" in proxy
+        assert f"listen {described('config.yaml')['ingress_port']};" in proxy
+        found.add(web.secret.reveal())
+    assert len(found) == 2
+    assert min(map(len, found)) > 30
+
+
+@contextlib.contextmanager
+def running(*words: str, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(words, env=dict(environment), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def test_home_assistant_reaches_the_page_and_others_do_not(tmp_path: Path) -> None:
+    """With the real proxy: users of Home Assistant type no secret, and links have its path; another caller gets nothing."""
+    nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
+    if nginx is None:
+        pytest.skip("nginx is not here (apt install nginx-light)")
+    settings = prepared(tmp_path, mqtt=False)
+    secret = load_config(None, settings, load_plugins()).sections["web"].secret.reveal()
+    prefix = "/api/hassio_ingress/a-token"
+    web_words = (sys.executable, "-m", "tconnectsync", "web", "--port", "0")
+    with running(*web_words, environment={**settings, "PYTHONPATH": os.pathsep.join(sys.path)}) as web:
+        assert web.stderr is not None
+        line = next(line for line in web.stderr if "Listening on" in line)
+        page = int(line.rstrip("/\n").rpartition(":")[2])
+        assert requests.get(f"http://127.0.0.1:{page}/", timeout=30).status_code in (401, 403)
+        for allowed in ("127.0.0.1", "172.30.32.2"):
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            text = start_script().proxy_configuration(secret, ingress=allowed, ingress_port=port, page_port=page)
+            (tmp_path / "nginx.conf").write_text(text.replace("/tmp/", f"{tmp_path}/"))
+            with running(nginx, "-e", "stderr", "-c", str(tmp_path / "nginx.conf"), environment=settings):
+                eventually(lambda port=port: reachable(port), "the proxy")
+                headers = {"X-Ingress-Path": prefix, "Accept": "text/html"}
+                answer = requests.get(f"http://127.0.0.1:{port}/", headers=headers, timeout=60)
+                if allowed == "127.0.0.1":
+                    assert answer.status_code == 200, answer.text
+                    assert f'"{prefix}/' in answer.text
+                    assert secret not in answer.text
+                    assert requests.get(f"http://127.0.0.1:{port}/healthz", timeout=30).status_code == 200
+                else:
+                    assert answer.status_code == 403
+                    assert "nginx" in answer.text
+
+
+def reachable(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize(

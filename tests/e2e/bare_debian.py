@@ -195,7 +195,7 @@ class Trial:
         modes = self.computer.shell(
             "stat -c '%a %U' /etc/credstore /etc/credstore/tconnectsync.* /etc/tconnectsync/config.toml"
         )
-        assert modes.split("\n")[:4] == ["700 root", "600 root", "600 root", "644 root"], modes
+        assert modes.splitlines() == ["700 root", "600 root", "600 root", "600 root", "644 root"], modes
         eventually(
             lambda: subprocess.run(self.computer.enter("tconnectsync", "status", "--exit-code"), capture_output=True, check=False).returncode == 0,
             "status is good",

@@ -1,8 +1,9 @@
 """The container image at work: not root, a read-only root file system, killed and started again, and its health check.
 
-    .venv/bin/python -m tests.e2e.container_image [--runtime runc] [--image tconnectsync]
+    sudo .venv/bin/python -m tests.e2e.container_image [--build] [--runtime runc] [--image tconnectsync]
 
-It needs podman and an image that was built with ``--format docker`` (packaging/container/Containerfile). Cloud and site are simulated.
+It needs podman and an image that was built with ``--format docker`` (packaging/container/Containerfile). ``--build`` builds one on a base
+that debootstrap makes, where no registry can be reached. Cloud and site are simulated.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ import attrs
 
 from tconnectsync_simulator.cloud.accounts import SimulatedAccount
 from tests.e2e.installation import ZONE, by_identity, recent_pump
+from tests.support.bare_computer import CACHE, copy_settings, make_base
 from tests.support.clocks import ShiftedClock
 from tests.support.faulty_cloud import FaultyTandemCloud
 from tests.support.simulated_nightscout.app import SimulatedNightscout
 
+ROOT = Path(__file__).resolve().parents[2]
 USER = 10001
 LIMITS = ("--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000")
 """Some machines do not let podman raise the limits."""
@@ -93,9 +96,30 @@ def running(container: Container) -> Iterator[Container]:
         assert "Traceback" not in logs.stdout + logs.stderr, logs.stderr
 
 
+def build(podman: list[str], image: str, folder: Path) -> None:
+    """Build the image on a base of debootstrap, with this machine's certificates and settings of apt and pip."""
+    base, name = folder / "base", f"{image}-base"
+    subprocess.run(["cp", "-a", "--reflink=auto", str(make_base(CACHE)), str(base)], check=True)
+    settings = copy_settings(base)
+    pip = {key: value for key, value in settings.items() if key.startswith("PIP_")}
+    lines = [f"{key.removeprefix('PIP_').lower().replace('_', '-')} = {value}" for key, value in pip.items()]
+    (base / "etc/pip.conf").write_text("\n".join(["[global]", *lines, ""]))
+    begin = time.monotonic()
+    archive = subprocess.Popen(["tar", "-C", str(base), "-c", "."], stdout=subprocess.PIPE)
+    subprocess.run([*podman, "import", "-", name], stdin=archive.stdout, check=True, stdout=subprocess.DEVNULL)
+    assert archive.wait() == 0
+    shutil.rmtree(base)
+    file = ROOT / "packaging/container/Containerfile"
+    words = ["build", "--format=docker", "--network=host", *LIMITS, f"--build-arg=BASE={name}", f"--file={file}", f"--tag={image}", str(ROOT)]  # fmt: skip
+    done = subprocess.run([*podman, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    print(f"built in {time.monotonic() - begin:.0f} s")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Try the container image.")
     parser.add_argument("--image", default="tconnectsync")
+    parser.add_argument("--build", action="store_true", help="build the image first, on a base of debootstrap")
     parser.add_argument("--runtime", help="another OCI runtime than podman's default")
     given = parser.parse_args()
     if shutil.which("podman") is None or os.geteuid() != 0:
@@ -106,6 +130,8 @@ def main() -> int:
     folder.chmod(0o755)
     account = SimulatedAccount()
     try:
+        if given.build:
+            build(podman, given.image, folder)
         with FaultyTandemCloud([recent_pump(4)], ShiftedClock()) as cloud, SimulatedNightscout() as site:
             good = {"tandem-password": account.password, "nightscout-api-secret": site.secret}
             container = Container(podman, given.image, "tconnectsync-try", folder / "good")

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tconnectsync.errors import TconnectsyncError as TconnectsyncError
     from tconnectsync.events import Event as Event
     from tconnectsync.events import alarms as alarms
-    from tconnectsync.plugin import addresses
-    from tconnectsync.plugin import pasted_text as pasted
+    from tconnectsync.plugin import addresses as addresses
+    from tconnectsync.plugin import pasted_text as pasted  # noqa: F401
     from tconnectsync.plugin.base_receiver import BaseReceiver as BaseReceiver
     from tconnectsync.plugin.fold import Document as Document
     from tconnectsync.plugin.fold import Fold as Fold
@@ -89,81 +89,37 @@ if TYPE_CHECKING:
 
 __version__ = "4.0.0"
 
-_HOME = {
-    "SupportsAdoption": "plugin.receiver",
-    "FileUnreadable": "errors",
-    "BaseReceiver": "plugin.base_receiver",
-    "Batch": "plugin.source",
-    "Clock": "clock",
-    "Context": "plugin.spec",
-    "FieldDiff": "plugin.receiver",
-    "CredentialsRefused": "errors",
-    "Delivery": "plugin.receiver",
-    "Document": "plugin.fold",
-    "Event": "events",
-    "CheckResult": "plugin.receiver",
-    "Fold": "plugin.fold",
-    "History": "plugin.source",
-    "SiteConflict": "plugin.receiver",
-    "HttpClient": "plugin.http",
-    "HttpFailed": "plugin.http_failures",
-    "HttpFailure": "plugin.http_failures",
-    "HttpLimits": "plugin.http",
-    "HttpResponse": "plugin.http",
-    "ImportOptions": "plugin.spec",
-    "Importer": "plugin.spec",
-    "LegacyMatch": "plugin.receiver",
-    "NoState": "plugin.stateless_fold",
-    "Outcome": "plugin.receiver",
-    "Postponed": "plugin.receiver",
-    "Receiver": "plugin.receiver",
-    "Refused": "plugin.receiver",
-    "Rejected": "errors",
-    "RememberedDeadline": "retry.deadline",
-    "Retryable": "errors",
-    "Secret": "plugin.options",
-    "Section": "plugin.spec",
-    "Sink": "plugin.spec",
-    "SinkSpec": "plugin.spec",
-    "Source": "plugin.source",
-    "SourceChanged": "errors",
-    "SourceSpec": "plugin.spec",
-    "StoredDocument": "plugin.receiver",
-    "ReadableReceiver": "plugin.receiver",
-    "Accepted": "plugin.receiver",
-    "TconnectsyncError": "errors",
-    "counted": "text.plural",
-    "document_id": "plugin.fold",
-    "each": "plugin.stateless_fold",
-    "hookimpl": "plugin.spec",
-    "host_of": "plugin.http",
-    "http_date": "plugin.http",
-    "option": "plugin.options",
-    "parse_duration": "text.durations",
-    "retry_after_s": "plugin.http",
-    "BasalSegment": "statistics.therapy",
-    "Bolus": "statistics.therapy",
-    "CarbEntry": "statistics.therapy",
-    "GlucoseCounts": "statistics.glucose_counts",
-    "GlucosePoint": "statistics.therapy",
-    "GlucoseUnits": "text.glucose_units",
-    "InsulinSums": "statistics.summary",
-    "MG_DL_PER_MMOL_L": "text.glucose_units",
-    "ModeSpan": "statistics.therapy",
-    "PumpLog": "queries.pump_log",
-    "Summary": "statistics.summary",
-    "Therapy": "statistics.therapy",
-    "TimeInRange": "statistics.glucose_counts",
-    "Zones": "timeline.zones",
-    "add_up": "statistics.summary",
-    "day_span": "statistics.summary",
-    "days_between": "statistics.summary",
-    "glucose_units": "text.glucose_units",
-    "open_log": "queries.open_log",
-    "read_therapy": "statistics.reading",
-    "summarise_day": "statistics.summary",
-    "summarise_days": "statistics.summary",
+_NAMES = {
+    "clock": "Clock",
+    "errors": "CredentialsRefused FileUnreadable Rejected Retryable SourceChanged TconnectsyncError",
+    "events": "Event",
+    "plugin.base_receiver": "BaseReceiver",
+    "plugin.fold": "Document document_id Fold",
+    "plugin.http": "host_of http_date HttpClient HttpLimits HttpResponse retry_after_s",
+    "plugin.http_failures": "HttpFailed HttpFailure",
+    "plugin.options": "option Secret",
+    "plugin.receiver": (
+        "Accepted CheckResult Delivery FieldDiff LegacyMatch Outcome Postponed ReadableReceiver Receiver "
+        "Refused SiteConflict StoredDocument SupportsAdoption"
+    ),
+    "plugin.source": "Batch History Source",
+    "plugin.spec": "Context hookimpl Importer ImportOptions Section Sink SinkSpec SourceSpec",
+    "plugin.stateless_fold": "each NoState",
+    "queries.open_log": "open_log",
+    "queries.pump_log": "PumpLog",
+    "retry.deadline": "RememberedDeadline",
+    "statistics.glucose_counts": "GlucoseCounts TimeInRange",
+    "statistics.reading": "read_therapy",
+    "statistics.summary": "add_up day_span days_between InsulinSums summarise_day summarise_days Summary",
+    "statistics.therapy": "BasalSegment Bolus CarbEntry GlucosePoint ModeSpan Therapy",
+    "text.durations": "parse_duration",
+    "text.glucose_units": "glucose_units GlucoseUnits MG_DL_PER_MMOL_L",
+    "text.plural": "counted",
+    "timeline.zones": "Zones",
 }
+"""The names of the public face, by the module below ``tconnectsync`` that defines them."""
+
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 _FORMER_NAMES = {
     "Adopting": "SupportsAdoption",
@@ -184,14 +140,7 @@ _MODULES = {
     "pasted": "tconnectsync.plugin.pasted_text",
 }
 
-__all__ = [  # noqa: PLE0604 - the names are plain strings
-    "__version__",
-    "addresses",
-    "alarms",
-    "events",
-    "pasted",
-    *sorted(_HOME),
-]
+__all__ = ["__version__", *sorted(_MODULES), *sorted(_HOME)]  # noqa: PLE0604 - the names are plain strings
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from hashlib import sha1
-from types import TracebackType
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
@@ -51,9 +50,7 @@ class DemoSite:
     def __enter__(self) -> DemoSite:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.close()
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime
-from types import TracebackType
 from typing import Protocol, TypeVar
 
 from tconnectsync_simulator.cloud.server import CloudAnswer, CloudRequest, CloudServer
@@ -31,9 +30,7 @@ class SimulatedService:
     def __enter__(self: Itself) -> Itself:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -4,5 +4,5 @@ set -eu
 
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 venv=${TCONNECTSYNC_VENV:-$here/.venv}
-"$here/.ci/venv" "$venv" ""
+"$here/.ci/venv" "$venv" web
 exec "$venv/bin/tconnectsync" demo "$@"

@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shlex
 import signal
 import subprocess
 import sys
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from tconnectsync_simulator.demo.page import page
+import requests
 
-NOW = datetime(2026, 3, 20, 12, tzinfo=timezone.utc)
-
-
-def test_boluses_are_drawn_over_basal_in_whatever_order_the_site_lists_them() -> None:
-    treatments = [
-        {"eventType": kind, "created_at": (NOW - timedelta(hours=hours)).isoformat(), **values}
-        for kind, hours, values in (
-            ("Meal Bolus", 2, {"insulin": 4.0}),
-            ("Temp Basal", 3, {"absolute": 3.5, "duration": 120}),
-            ("Sleep", 4, {"duration": 60}),
-            ("Correction Bolus", 1, {"insulin": 1.0}),
-            ("Temp Basal", 1.5, {"absolute": 2.0, "duration": 60}),
-        )
-    ]
-    drawn = page(now=NOW, status={}, treatments=treatments, log_lines=[], folder="/tmp/demo")
-    fills = re.findall(r'<rect [^>]*fill="(#\w+)"', drawn)
-    assert fills == ["#8fbfe8", "#8fbfe8", "#5b4b8a", "#1f5fa8", "#1f5fa8"]
+from tests.e2e.installation import eventually
 
 
 def test_the_commands_it_names_run_as_typed_with_nothing_on_the_path(tmp_path: Path) -> None:
@@ -42,10 +24,12 @@ def test_the_commands_it_names_run_as_typed_with_nothing_on_the_path(tmp_path: P
         )
         stack.callback(process.kill)
         assert process.stdout is not None
-        commands = []
+        commands, address = [], ""
         while len(commands) < 3:
             line = process.stdout.readline()
             assert line, "it ended"
+            if line.startswith("The page is at "):
+                address = line.split()[4]
             if line.startswith("  "):
                 commands.append(line.strip())
         [status] = [command for command in commands if shlex.split(command)[-1] == "status"]
@@ -56,5 +40,12 @@ def test_the_commands_it_names_run_as_typed_with_nothing_on_the_path(tmp_path: P
         assert "event log" in said.stdout
         assert {shlex.split(command)[0] for command in commands} == {shlex.split(status)[0]}
         assert os.access(shlex.split(status)[0], os.X_OK)
+        eventually(lambda: "glucose-now" in page(address) and "data-readings" in page(address), "glucose on the page")
+        assert all(f'class="dose {kind}"' in page(f"{address}?hours=24") for kind in ("bolus", "carbs"))
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        assert process.wait(20) == 0
+
+
+def page(address: str) -> str:
+    """The page as a browser gets it."""
+    return requests.get(address, headers={"Accept": "text/html"}, timeout=30).text

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -163,62 +162,54 @@ def _once(world: _DemoSetup) -> int:
 
 
 def _live(world: _DemoSetup, port: int) -> int:
-    from tconnectsync_simulator.demo.page import page
-
-    def content() -> str:
-        lines = world.run("events", "--json").stdout.splitlines()[-6:]
-        return page(
-            now=datetime.now(timezone.utc),
-            status=world.status(),
-            treatments=world.site.documents("treatments"),
-            log_lines=[line if len(line) < 220 else line[:220] + "…" for line in lines],
-            folder=str(world.folder),
-        )
-
-    with _serve(port, content) as address:
-        daemon = subprocess.Popen(world.command("run"), env=_environment())  # noqa: S603
-        click.echo(f"The page is at {address} (it reloads itself). Press Ctrl-C to end the demo.")
+    """Run the daemon and the page, as a user does, until one of them ends or Ctrl-C."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with _process(world.command("run")) as daemon, _process(world.command(*_web(port)), stderr=subprocess.PIPE) as web:
+        address = _address(web)
+        if address is None:
+            return web.wait()
+        click.echo(f"The page is at {address} (new data appear by themselves). Press Ctrl-C to end the demo.")
         click.echo(
             "Try in another terminal:\n"
             f"  {world.typed('status')}\n"
             f"  {world.typed('events', '--follow')}\n"
             f"  {world.typed('verify', 'nightscout-treatments')}"
         )
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        while daemon.poll() is None and not stop.wait(0.5):
+        while daemon.poll() is None and web.poll() is None and not stop.wait(0.5):
             pass
-        daemon.terminate()
-        return daemon.wait()
+        ended = [each.poll() for each in (daemon, web)]
+    return next((status for status in ended if status), 0)
+
+
+def _web(port: int) -> tuple[str, ...]:
+    return ("web", "--host", "127.0.0.1", "--port", str(port))
 
 
 @contextlib.contextmanager
-def _serve(port: int, content: Any) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = content().encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            with contextlib.suppress(OSError):
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
-            del format, args
-
+def _process(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A command of the product, ended at the end."""
+    process = subprocess.Popen(command, env=_environment(), text=True, **options)  # noqa: S603
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    except OSError as error:
-        raise click.ClickException(
-            f"port {port} cannot be used ({error.strerror}); try `{shlex.join([*_program(), 'demo', '--port', '0'])}`"
-        ) from error
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield process
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        process.terminate()
+        process.wait()
+
+
+def _address(web: subprocess.Popen[str]) -> str | None:
+    """The address of the page as the web command says it; None if the command ended. Its other lines go to stderr."""
+    lines = iter(web.stderr or ())
+    for line in lines:
+        words, listening, address = line.partition("Listening on ")
+        if listening and not words:
+            threading.Thread(target=_pass_on, args=(lines,), daemon=True).start()
+            return address.strip()
+        click.echo(line, nl=False, err=True)
+    return None
+
+
+def _pass_on(lines: Iterator[str]) -> None:
+    for line in lines:
+        click.echo(line, nl=False, err=True)

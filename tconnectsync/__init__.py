@@ -74,6 +74,9 @@ if TYPE_CHECKING:
     from tconnectsync.statistics.summary import days_between as days_between
     from tconnectsync.statistics.summary import summarise_day as summarise_day
     from tconnectsync.statistics.summary import summarise_days as summarise_days
+    from tconnectsync.statistics.tables import daily_csv as daily_csv
+    from tconnectsync.statistics.tables import day_row as day_row
+    from tconnectsync.statistics.tables import period_json as period_json
     from tconnectsync.statistics.therapy import BasalSegment as BasalSegment
     from tconnectsync.statistics.therapy import Bolus as Bolus
     from tconnectsync.statistics.therapy import CarbEntry as CarbEntry
@@ -111,6 +114,7 @@ _NAMES = {
     "statistics.glucose_counts": "GlucoseCounts TimeInRange",
     "statistics.reading": "read_therapy",
     "statistics.summary": "add_up day_span days_between InsulinSums summarise_day summarise_days Summary",
+    "statistics.tables": "daily_csv day_row period_json",
     "statistics.therapy": "BasalSegment Bolus CarbEntry GlucosePoint ModeSpan Therapy",
     "text.durations": "parse_duration",
     "text.glucose_units": "glucose_units GlucoseUnits MG_DL_PER_MMOL_L",

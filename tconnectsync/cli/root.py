@@ -34,6 +34,7 @@ COMMANDS = {
     "init": "Create a configuration file and test it.",
     "log": "Check or repair the event log.",
     "plugins": "List the plugins, what they provide, and their problems.",
+    "report": "Show time in range, insulin and carbs of the last days; --html writes a file for a clinic.",
     "replay": "Send everything again, for example after Nightscout lost its data.",
     "restore": "Restore a backup into an empty data folder.",
     "resume": "Continue after a sink or a source has stopped.",

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import attrs
 
@@ -76,6 +77,10 @@ class PumpLog:
         """The log's id and its last position. It changes when the daemon wrote something."""
         return self._log.log_id, self._log.end
 
+    def pumps(self) -> tuple[str, ...]:
+        """Return the serial numbers of all pumps in the log, sorted."""
+        return tuple(sorted({stream.pump for stream in self._current().values()}))
+
     def newest(self) -> datetime | None:
         """Return the UTC time of the newest event of a pump; None if there is none, or no zone that fits its clock."""
         found: list[datetime] = []
@@ -114,6 +119,14 @@ class PumpLog:
             if event is not None and event.at is not None and any_contains(stream.timeline.active, event.at)
         ]
         return max(worn, key=lambda event: event.at or EARLIEST, default=None)
+
+    def to_frame(
+        self, since: datetime | None = None, until: datetime | None = None, kinds: Collection[str] | None = None
+    ) -> Any:  # a pandas.DataFrame: pandas is optional
+        """Return :meth:`events` as a ``pandas.DataFrame``, indexed by UTC time. Errors: ImportError without pandas."""
+        from tconnectsync.queries.event_frame import data_frame
+
+        return data_frame(self.events(since, until, kinds))
 
     def therapy(self, since: datetime, until: datetime) -> Therapy:
         """Return glucose, basal, boluses, carbs and modes with since <= time < until, of the active pump only."""

@@ -46,7 +46,8 @@ class Summary:
     """The figures of the local days ``first_day`` to ``last_day``, both included. ``a + b`` gives those of both.
 
     ``length_s``: how long these days are, for the present day up to its newest data; a day has 23 to 25 hours.
-    ``slots_with_glucose``: how many five-minute slots have a reading. ``days_with_data``: days with any glucose or insulin.
+    ``slots_with_glucose``: how many five-minute slots have a reading. ``days_with_data``: days with any glucose or insulin;
+    ``length_with_data_s``: how long these are.
     """
 
     first_day: date
@@ -54,6 +55,7 @@ class Summary:
     length_s: float = 0.0
     slots_with_glucose: int = 0
     days_with_data: int = 0
+    length_with_data_s: float = 0.0
     glucose: GlucoseCounts = attrs.field(factory=GlucoseCounts)
     insulin: InsulinSums = attrs.field(factory=InsulinSums)
 
@@ -85,7 +87,11 @@ class Summary:
     @property
     def total_u_per_day(self) -> float | None:
         """The mean daily insulin of the days with data; None if there is none."""
-        return self.total_u / self.days_with_data if self.days_with_data else None
+        return self.per_day(self.total_u)
+
+    def per_day(self, amount: float) -> float | None:
+        """Return a sum of the period per 24 hours of the days with data; None if there is none."""
+        return None if not self.length_with_data_s else amount / (self.length_with_data_s / DAY.total_seconds())
 
 
 def add_up(summaries: Iterable[Summary]) -> Summary:
@@ -102,6 +108,7 @@ def add_up(summaries: Iterable[Summary]) -> Summary:
         length_s=sum(part.length_s for part in parts),
         slots_with_glucose=sum(part.slots_with_glucose for part in parts),
         days_with_data=sum(part.days_with_data for part in parts),
+        length_with_data_s=sum(part.length_with_data_s for part in parts),
         glucose=total(part.glucose for part in parts),
         insulin=insulin,
     )
@@ -126,12 +133,14 @@ def summarise_day(day: date, therapy: Therapy, zones: Zones, *, until: datetime 
     reached = end if until is None else max(begin, min(end, until))
     insulin = _insulin(therapy, begin, end)
     has_data = bool(points) or insulin != InsulinSums()
+    length_s = (reached - begin).total_seconds()
     return Summary(
         first_day=day,
         last_day=day,
-        length_s=(reached - begin).total_seconds(),
+        length_s=length_s,
         slots_with_glucose=len({(point.at - begin) // SLOT for point in points}),
         days_with_data=int(has_data),
+        length_with_data_s=length_s if has_data else 0.0,
         glucose=_counts(points, zones),
         insulin=insulin,
     )

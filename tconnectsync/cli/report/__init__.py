@@ -1,0 +1,1 @@
+"""How `report` shows its figures: in the terminal, and as one HTML file."""

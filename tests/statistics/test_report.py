@@ -1,0 +1,300 @@
+"""``tconnectsync report``: the terminal, JSON, CSV, the HTML file, and logs that have little or nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+from datetime import date, datetime, timedelta, timezone
+from html.parser import HTMLParser
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tconnectsync import Event, events
+from tconnectsync.cli.invocation import CliContext
+from tconnectsync.cli.root import run
+from tconnectsync.eventlog import EventLog
+from tconnectsync.plugin.manager import load_plugins
+from tests.cli.harness import EntryPoint, made_up_plugin
+from tests.statistics.conftest import SampleLog
+from tests.statistics.simulated_log import true_days, upload_seen
+from tests.support.clocks import FakeClock
+
+UTC = timezone.utc
+NOW = datetime(2025, 11, 18, 13, 12, tzinfo=UTC)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@attrs.define
+class Printed:
+    status: int
+    out: str
+    err: str
+
+
+@attrs.define
+class Terminal:
+    """Runs ``report`` on a data folder, by default the sample's."""
+
+    folder: Path
+    capture: pytest.CaptureFixture[str]
+    data_dir: Path
+
+    def report(self, *arguments: str, more: str = "") -> Printed:
+        path = self.folder / "config.toml"
+        path.touch(mode=0o600)
+        path.write_text(
+            f'timezone = "Europe/Berlin"\ndata_dir = "{self.data_dir}"\n{more}\n'
+            '[sources.pump]\nemail = "secret-address@example.org"\npassword = "pump-password"\n'
+        )
+        invocation = CliContext(
+            environ={"HOME": str(self.folder), "TCONNECTSYNC_CONFIG": str(path)},
+            clock=FakeClock(NOW),
+            system_file=self.folder / "none",
+            plugins=load_plugins([EntryPoint("made-up", made_up_plugin())]),
+        )
+        status = run(("report", *arguments), invocation)
+        captured = self.capture.readouterr()
+        return Printed(status, captured.out, captured.err)
+
+
+@pytest.fixture
+def terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sample: SampleLog, monkeypatch: pytest.MonkeyPatch
+) -> Terminal:
+    """A terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    return Terminal(tmp_path, capsys, sample.data_dir)
+
+
+class Page(HTMLParser):
+    """The elements, attributes and texts of a page; every element that is opened is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attributes)))
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_the_terminal_shows_the_last_complete_days(terminal: Terminal) -> None:
+    """Figures, a chart and one line for each day, the newest first; today is not complete."""
+    shown = terminal.report("--days", "5")
+    assert (shown.status, shown.err) == (0, "")
+    lines = shown.out.splitlines()
+    assert lines[0].startswith("5 days, 2025-11-13 to 2025-11-17")
+    days = [found[1] for line in lines if (found := re.match(r"\w{3} (2025-11-\d\d)", line))]
+    assert days == ["2025-11-17", "2025-11-16", "2025-11-15", "2025-11-14", "2025-11-13"]
+    assert all(word in shown.out for word in ("Mean glucose", "GMI", "in range", "Basal", "Carbs", "Median by time"))
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in shown.out
+
+
+@pytest.mark.parametrize("width", [40, 60, 200])
+def test_the_width_of_the_terminal(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """Lines fit; a narrow terminal shows fewer columns, but always time in range."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = terminal.report("--days", "3").out.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("3 days")) <= width
+    header = next(line for line in lines if line.startswith("day"))
+    assert "in range" in header
+    assert ("sensor" in header) == (width > 60)
+
+
+def test_json_has_the_true_figures(terminal: Terminal, sample: SampleLog) -> None:
+    """The sums of each day are the truth's."""
+    found = json.loads(terminal.report("--json", "--days", "4").out)
+    days = [date.fromisoformat(row["date"]) for row in found["by_day"]]
+    truth = true_days(sample.pump.truth, "Europe/Berlin", days)
+    assert (found["first_day"], found["last_day"], found["days"]) == ("2025-11-14", "2025-11-17", 4)
+    for row, day in zip(found["by_day"], days, strict=True):
+        assert row["total_u"] == pytest.approx(truth[day].basal_u + truth[day].bolus_u, abs=0.05)
+        assert row["carbs_g"] == truth[day].carbs_g
+        assert row["in_range_percent"] == pytest.approx(truth[day].share(70, 180), abs=0.1)
+    mean = sum(row["total_u"] for row in found["by_day"]) / 4
+    assert found["insulin"]["total_u_per_day"] == pytest.approx(mean, abs=0.02)
+    assert len(found["glucose"]["by_hour"]) == 24
+    assert [row["time"] for row in found["glucose"]["percentiles_mg_dl"]][:2] == ["00:00", "00:30"]
+
+
+def test_csv_has_a_line_for_each_day(terminal: Terminal) -> None:
+    """A header, then a line for each day, oldest first, with the same figures as JSON."""
+    text = terminal.report("--csv", "--days", "3").out
+    rows = list(csv.DictReader(io.StringIO(text)))
+    found = json.loads(terminal.report("--json", "--days", "3").out)["by_day"]
+    assert [list(row) for row in rows] == [list(row) for row in found]
+    assert [row["total_u"] for row in rows] == [str(row["total_u"]) for row in found]
+    assert "\r" not in text
+
+
+def test_the_document_names_every_figure(terminal: Terminal) -> None:
+    """docs/user/report.md explains each key of the JSON object, which are also the columns of the CSV."""
+    text = (ROOT / "docs" / "user" / "report.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", text))
+    found = json.loads(terminal.report("--json", "--days", "3").out)
+    keys = {*found, *found["glucose"], *found["insulin"], *found["by_day"][0], *found["glucose"]["by_hour"][0]}
+    keys |= set(found["glucose"]["percentiles_mg_dl"][0])
+    assert keys - named == set()
+
+
+def test_the_page_is_complete_in_itself(terminal: Terminal) -> None:
+    """Nothing is loaded from anywhere, and neither serial number nor address is in it."""
+    path = terminal.folder / "report.html"
+    shown = terminal.report("--html", str(path), "--days", "5", "--name", "Alex & <b>Sam</b>")
+    assert shown.status == 0
+    assert str(path) in shown.out
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert {tag for tag, _ in page.found} & {"script", "link", "img", "iframe", "b"} == set()
+    assert not any(name in ("src", "href") for _, attributes in page.found for name in attributes)
+    assert re.findall(r"https?:|url\(|@import", text) == []
+    assert "90556643" not in text
+    assert "secret-address" not in text
+    assert "Alex & <b>Sam</b>" in page.texts
+    assert sum(tag == "polyline" for tag, _ in page.found) == 1
+    assert "2025-11-17" in text
+
+
+def test_the_serial_number_is_there_when_asked_for(terminal: Terminal) -> None:
+    """``--html -`` prints the page; ``--with-serial`` names the pump."""
+    text = terminal.report("--html", "-", "--with-serial").out
+    assert text.startswith("<!doctype html>")
+    assert "90556643" in text
+
+
+def test_units_of_the_configuration(terminal: Terminal) -> None:
+    """mmol/L have one decimal in the terminal and on the page; JSON stays in mg/dL."""
+    more = 'glucose_units = "mmol"'
+    shown = terminal.report("--days", "2", more=more).out
+    assert re.search(r"Mean glucose: \d+\.\d mmol/L", shown)
+    assert "3.9 to 10.0" in shown
+    assert "mg/dL" not in shown
+    assert "mmol/L" in terminal.report("--html", "-", more=more).out
+    assert json.loads(terminal.report("--json", more=more).out)["glucose"]["mean_mg_dl"] > 40
+
+
+def test_a_terminal_without_unicode(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chart uses plain characters where the encoding has no blocks."""
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="replace")
+    monkeypatch.setattr("sys.stdout", shown)
+    terminal.report("--days", "2")
+    shown.flush()
+    text = shown.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]  # a BytesIO
+    chart = text.splitlines()[[line.startswith("Median") for line in text.splitlines()].index(True) + 1]
+    assert len(chart) == 48
+    assert set(chart) <= set("_.-:=+*#")
+
+
+def test_no_log_yet(terminal: Terminal) -> None:
+    """Without a log there is nothing to report; the message names the next command."""
+    terminal.data_dir = terminal.folder / "nothing"
+    shown = terminal.report()
+    assert (shown.status, shown.out) == (2, "")
+    assert "no event log" in shown.err
+    assert "tconnectsync sync" in shown.err
+    assert not terminal.data_dir.exists()
+
+
+def test_an_empty_log(terminal: Terminal) -> None:
+    """A log without a pump's events says so."""
+    terminal.data_dir = terminal.folder / "data"
+    write(terminal.data_dir)
+    shown = terminal.report("--json")
+    assert (shown.status, shown.out) == (2, "")
+    assert "no data of a pump" in shown.err
+
+
+def test_days_without_data(terminal: Terminal) -> None:
+    """Days before the log began: the message names the newest day and the command that shows it."""
+    shown = terminal.report("--from", "2024-01-01", "--to", "2024-01-07")
+    assert (shown.status, shown.out) == (2, "")
+    assert "tconnectsync report --to 2025-11-" in shown.err
+
+
+def test_some_days_without_data(terminal: Terminal) -> None:
+    """Days without data are named, and do not lower the means."""
+    long, short = (json.loads(terminal.report("--json", "--days", days).out) for days in ("30", "5"))
+    assert (long["days"], long["days_with_data"]) == (30, 6)
+    assert long["insulin"]["total_u_per_day"] == pytest.approx(short["insulin"]["total_u_per_day"], rel=0.2)
+    text = terminal.report("--days", "8").out
+    assert "2 of them without data" in text
+    assert re.search(r"2025-11-10\s+no data", text)
+
+
+def test_one_event(terminal: Terminal) -> None:
+    """A single reading is a report: its mean, and no figure that needs more."""
+    terminal.data_dir = terminal.folder / "data"
+    write(terminal.data_dir, reading(1, datetime(2025, 11, 17, 9), 120.0))
+    shown = terminal.report()
+    assert (shown.status, shown.err) == (0, "")
+    assert "Mean glucose: 120 mg/dL" in shown.out
+    found = json.loads(terminal.report("--json").out)
+    assert found["glucose"]["variation_percent"] is None
+    assert found["glucose"]["in_range_percent"] == 100
+    assert found["insulin"]["basal_percent"] is None
+    Page(terminal.report("--html", "-").out)
+
+
+def test_a_corrupt_log(terminal: Terminal, sample: SampleLog) -> None:
+    """A corrupt record is no missing insulin: the report is refused, and the message names the check."""
+    terminal.data_dir = terminal.folder / "data"
+    shutil.copytree(sample.data_dir, terminal.data_dir)
+    path = max((terminal.data_dir / "log").iterdir())
+    text = bytearray(path.read_bytes())
+    text[len(text) // 2] ^= 1
+    path.write_bytes(text)
+    shown = terminal.report()
+    assert shown.status == 7
+    assert "tconnectsync log check" in shown.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--json", "--csv"), ("--html", "x", "--json"), ("--from", "2025-11-01", "--days", "3"), ("--days", "0"),
+     ("--from", "2025-11-03", "--to", "2025-11-01")],
+)  # fmt: skip
+def test_options_that_exclude_each_other(terminal: Terminal, arguments: tuple[str, ...]) -> None:
+    """A usage error, and nothing is written."""
+    shown = terminal.report(*arguments)
+    assert (shown.status, shown.out) == (2, "")
+
+
+def test_a_file_that_cannot_be_written(terminal: Terminal) -> None:
+    """The message names the file and what to give instead."""
+    shown = terminal.report("--html", str(terminal.folder / "missing" / "report.html"))
+    assert shown.status == 1
+    assert "cannot be written" in shown.err
+
+
+def reading(seq: int, pump_time: datetime, value: float) -> Event:
+    return Event(
+        id=f"tandem:1:0:{seq}", kind="glucose.reading", pump="1", group=0, seq=seq, pump_time=pump_time, source="tandem",
+        received_at=NOW, body=events.GlucoseReading(mark="value", reading_time=pump_time, glucose_mg_dl=value), raw={},
+    )  # fmt: skip
+
+
+def write(folder: Path, *wanted: Event) -> None:
+    folder.mkdir()
+    with EventLog.open(folder, clock=FakeClock(NOW), writable=True) as log:
+        log.append([*wanted, upload_seen("1", NOW - timedelta(hours=1), datetime(2025, 11, 18, 13, 10))])

@@ -15,6 +15,7 @@ from tconnectsync_web.access.admission import Access, has_session, message, retr
 from tconnectsync_web.access.sign_in import sign_in_blueprint
 from tconnectsync_web.blueprint import LIVE_ENDPOINT, LIVE_SINCE, frame_blueprint, page_blueprint
 from tconnectsync_web.live.stream import Live
+from tconnectsync_web.log_views import LogViews, add_trouble_page
 from tconnectsync_web.metrics import metrics_text
 from tconnectsync_web.pages.reader import PageReader
 from tconnectsync_web.sync_cycles import Cycles
@@ -39,6 +40,8 @@ def web_app(
     cycles: Cycles,
     read_status: Callable[[], Mapping[str, Any]],
     read_findings: Callable[[], Sequence[CheckResult]],
+    read_letters: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
+    redact: Callable[[str], str] = str,
     reader: PageReader | None = None,
     live: Live | None = None,
     name: str = "",
@@ -89,6 +92,10 @@ def web_app(
         app.register_blueprint(frame)
     else:
         app.register_blueprint(page_blueprint(reader, sync=cycles.start, for_scripts=index, limited=limited))
+        views = LogViews(reader=reader, read_letters=read_letters)
+        app.add_url_rule("/log", "log", limited(views.log))
+        app.add_url_rule("/problems", "problems", limited(views.problems))
+        add_trouble_page(app, redact)
     app.register_blueprint(sign_in_blueprint(access))
     access.protect(app)
     if live is not None:

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta, timezone
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
 from tconnectsync import Event, GlucoseUnits, PumpLog, Summary, Therapy, Zones
 from tconnectsync.events import pump_state, reservoir
 from tconnectsync.events.pump_state import PumpState
+from tconnectsync_web.pages.reader import Answer, ReadEvents
 
 RECENT = timedelta(hours=6)
 """Values of the pump's state other than the reservoir come from the data of this time."""
@@ -22,7 +23,6 @@ REOPEN_S = 600.0
 """The log is opened anew after this time: a restored or repaired log is in other files."""
 MOST_ANSWERS = 12
 """So many answers are remembered until the log changes."""
-Answer = TypeVar("Answer")
 
 
 @attrs.define(kw_only=True)
@@ -56,6 +56,10 @@ class LogReader:
             ("events", begin, end, kinds), lambda log: list(log.events(begin, end, kinds, active_only=True))
         )
 
+    def browse(self, work: Callable[[ReadEvents], Answer]) -> Answer:
+        """See PageReader."""
+        return self._thread.submit(self._answer, None, lambda log: work(log.events)).result()
+
     def newest(self, kinds: frozenset[str]) -> Event | None:
         """See PageReader."""
         return self._ask(("newest", kinds), lambda log: log.last(kinds))
@@ -81,9 +85,11 @@ class LogReader:
         return self._thread.submit(self._answer, question, read).result()
 
     def _answer(self, question: Hashable, read: Callable[[PumpLog], Answer]) -> Answer:
-        """Answer in the reading thread. After an error the log is opened anew."""
+        """Answer in the reading thread; the question None is not remembered. After an error the log is opened anew."""
         try:
             log = self._current()
+            if question is None:
+                return read(log)
             if question not in self._answers:
                 found = read(log)
                 while len(self._answers) >= MOST_ANSWERS:

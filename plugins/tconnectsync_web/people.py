@@ -61,6 +61,9 @@ class CommandContext(Protocol):
     def read_status(self) -> dict[str, Any]:
         """The status, as printed by ``status --json``."""
 
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """What ``dead-letters list --json`` prints."""
+
     def open_log(self) -> PumpLog:
         """Open the event log for reading, for one thread."""
 

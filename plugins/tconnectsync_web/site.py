@@ -12,11 +12,12 @@ import attrs
 from flask import Flask, Response, jsonify, render_template
 from flask.typing import ResponseReturnValue
 
-from tconnectsync_web.access.admission import Access, open_access
+from tconnectsync_web.access.admission import Access, address_below_root, open_access
 from tconnectsync_web.access.sign_in import sign_in_blueprint
 from tconnectsync_web.app import public_status, web_app
 from tconnectsync_web.blueprint import frame_blueprint
 from tconnectsync_web.links import wants_html
+from tconnectsync_web.live.recent_status import RecentStatus
 from tconnectsync_web.live.stream import Live
 from tconnectsync_web.live.watch import ChangeWatch
 from tconnectsync_web.log_reader import LogReader
@@ -56,7 +57,7 @@ def app_of(person: Person, access: Access, live: Live) -> Flask:
         zones=config.zones,
         units=config.glucose_units,
         open_log=person.engine.open_log,
-        read_status=person.engine.read_status,
+        read_status=RecentStatus(person.engine.read_status, lambda: live.watch.version(person.name)),
     )
     return web_app(
         access=access,
@@ -64,6 +65,8 @@ def app_of(person: Person, access: Access, live: Live) -> Flask:
         cycles=person.cycles,
         read_status=person.engine.read_status,
         read_findings=person.findings,
+        read_letters=person.engine.dead_letters,
+        redact=person.engine.redact,
         live=live,
         name=person.name,
     )
@@ -113,7 +116,8 @@ class PeopleSite:
             return None
         with self._lock:
             if name not in self._apps:
-                self._apps[name] = app_of(person, self._access, self._live)
+                app = self._apps[name] = app_of(person, self._access, self._live)
+                app.context_processor(lambda: {"everybody_address": address_below_root("/")})
             return self._apps[name]
 
     def _front_app(self) -> Flask:

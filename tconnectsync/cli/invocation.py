@@ -106,6 +106,13 @@ class CliContext:
             self._warn("plugin_problem", f"plugin {name}: {message}")
         return config
 
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """Return what ``dead-letters list --json`` prints. Errors: ConfigError."""
+        config = self.config()
+        from tconnectsync.queries.dead_letters import read_dead_letters
+
+        return read_dead_letters(config)
+
     def open_log(self) -> PumpLog:
         """Open the event log for reading, for one thread; close it afterwards. Errors: ConfigError, LogCorrupt, OSError."""
         config = self.config()

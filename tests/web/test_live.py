@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -16,6 +17,7 @@ from waitress import wasyncore
 
 from tconnectsync_web.access.admission import open_access
 from tconnectsync_web.app import web_app
+from tconnectsync_web.live.recent_status import RecentStatus
 from tconnectsync_web.live.stream import MOST_LISTENERS, POLL_MS, Live
 from tconnectsync_web.live.versions import version_of
 from tconnectsync_web.live.watch import ChangeWatch
@@ -119,6 +121,40 @@ def test_an_edit_of_the_same_length_changes_the_version(folder: Path) -> None:
 
 def test_a_missing_folder_has_a_version(tmp_path: Path) -> None:
     assert version_of(tmp_path / "nothing") == version_of(tmp_path)
+
+
+def test_pages_share_a_status_until_something_changes() -> None:
+    now, version, reads = [0.0], ["a"], []
+
+    def read() -> dict[str, int]:
+        reads.append(1)
+        return {"number": len(reads)}
+
+    status = RecentStatus(read, lambda: version[0], lambda: now[0])
+    assert [status()["number"] for _ in range(3)] == [1, 1, 1]
+    version[0] = "b"
+    assert status()["number"] == 2
+    now[0] += 9
+    assert status()["number"] == 2
+    now[0] += 2
+    assert status()["number"] == 3
+    now[0] -= 100
+    assert status()["number"] == 4
+
+
+def test_an_error_of_the_status_is_not_remembered() -> None:
+    answers: list[Any] = [OSError("away"), {"version": "4"}]
+
+    def read() -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    status = RecentStatus(read, lambda: "a", lambda: 0.0)
+    with pytest.raises(OSError, match="away"):
+        status()
+    assert status() == {"version": "4"}
 
 
 # --- the stream ---------------------------------------------------------------------------------------------------------------

@@ -46,7 +46,13 @@ class Access:
     def protect(self, app: Flask) -> None:
         """Let every request to ``app`` pass here. Call it after the blueprints, which choose the language of a refusal."""
         app.before_request(self.admit)
-        app.context_processor(lambda: {"may_change": role_now() is Role.OWNER, "may_sign_out": has_session()})
+        app.context_processor(
+            lambda: {
+                "may_change": role_now() is Role.OWNER,
+                "may_sign_out": has_session(),
+                "sign_out_address": address_below_root("/sign-out"),
+            }
+        )
         app.after_request(protect_answer)
 
     def admit(self) -> ResponseReturnValue | None:

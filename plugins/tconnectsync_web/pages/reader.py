@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tconnectsync import Event, GlucoseUnits, Summary, Therapy, Zones
 from tconnectsync.events.pump_state import PumpState
+
+Answer = TypeVar("Answer")
+ReadEvents = Callable[[datetime | None, datetime, frozenset[str] | None], Iterable[Event]]
+"""Returns the events with begin (None: the first) <= ``at`` < end in order of time; kinds None: all."""
 
 
 class PageReader(Protocol):
@@ -32,6 +36,9 @@ class PageReader(Protocol):
 
     def events(self, begin: datetime, end: datetime, kinds: frozenset[str]) -> Iterable[Event]:
         """The active pump's events of these kinds from ``begin`` until before ``end``, in order of time, with ``at`` set."""
+
+    def browse(self, work: Callable[[ReadEvents], Answer]) -> Answer:
+        """Call ``work`` with what reads the events of all pumps piece by piece, and return its answer."""
 
     def newest(self, kinds: frozenset[str]) -> Event | None:
         """The active pump's newest event of these kinds, however old, with ``at`` set; None if there is none."""

@@ -12,16 +12,10 @@ from tconnectsync.filesystem import OsFiles
 from tconnectsync.folder_owner import require_own_database
 
 log = logging.getLogger("tconnectsync.sinks")
-SCHEMA_VERSION = 2
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS fact(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS invalidated(stream TEXT, interval INTEGER, fold TEXT, PRIMARY KEY(stream, interval, fold)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS checkpoint(fold TEXT, stream TEXT, interval INTEGER, state BLOB NOT NULL,
-    PRIMARY KEY(fold, stream, interval)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS out_of_range(fold TEXT, stream TEXT, interval INTEGER, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
-    PRIMARY KEY(fold, stream, interval)) WITHOUT ROWID;
+SCHEMA_VERSION = 3
+_DOCUMENT_TABLE = """
 CREATE TABLE IF NOT EXISTS document(
-    id TEXT PRIMARY KEY, collection TEXT NOT NULL, unique_slot TEXT NOT NULL DEFAULT '',
+    id TEXT PRIMARY KEY NOT NULL, collection TEXT NOT NULL, unique_slot TEXT NOT NULL DEFAULT '',
     at_ms INTEGER NOT NULL, time_shift_ms INTEGER NOT NULL DEFAULT 0, ttl_s REAL,
     ownership_state TEXT NOT NULL CHECK (ownership_state IN ('claimed', 'unclaimed', 'protected', 'found', 'withdrawn')),
     fold TEXT, stream TEXT, interval INTEGER, found_pump TEXT, found_slot TEXT,
@@ -35,7 +29,16 @@ CREATE TABLE IF NOT EXISTS document(
         WHEN 'found' THEN 0
         WHEN 'withdrawn' THEN delivery_state <> 'never'
         ELSE desired_hash IS NULL OR desired_hash IS NOT delivered_hash END) VIRTUAL
-) WITHOUT ROWID;
+)
+"""
+"""Rows are stored in the order of insertion. In the order of their random ids, each transaction would write the whole table."""
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS fact(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS invalidated(stream TEXT, interval INTEGER, fold TEXT, PRIMARY KEY(stream, interval, fold)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checkpoint(fold TEXT, stream TEXT, interval INTEGER, state BLOB NOT NULL,
+    PRIMARY KEY(fold, stream, interval)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS out_of_range(fold TEXT, stream TEXT, interval INTEGER, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
+    PRIMARY KEY(fold, stream, interval)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS document_origin ON document(fold, stream, interval);
 CREATE INDEX IF NOT EXISTS document_slot ON document(collection, unique_slot, at_ms);
 CREATE INDEX IF NOT EXISTS document_pending ON document(at_ms) WHERE pending;
@@ -60,11 +63,13 @@ def open_to_write(path: Path) -> sqlite3.Connection:
     OsFiles().make_folder(path.parent)
     db = sqlite3.connect(path, isolation_level=None)
     try:
-        _require_version(db, 0)
+        if _require_version(db, 0, 2) == 2:
+            _convert_version_2(db)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA cache_size=-500")  # kilobytes; more was not faster, and the daemon keeps them for years
         db.execute("PRAGMA journal_size_limit=1048576")
+        db.execute(_DOCUMENT_TABLE)
         db.executescript(_SCHEMA)
         db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     except BaseException:
@@ -78,17 +83,38 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     require_own_database(path)
     db = connect_to_read(path)
     try:
-        _require_version(db)
+        _require_version(db, 2)
     except BaseException:
         db.close()
         raise
     return db
 
 
-def _require_version(db: sqlite3.Connection, *others: int) -> None:
-    (version,) = db.execute("PRAGMA user_version").fetchone()
+def _require_version(db: sqlite3.Connection, *others: int) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version not in (SCHEMA_VERSION, *others):
         raise OtherVersion(version)
+    return version
+
+
+def _convert_version_2(db: sqlite3.Connection) -> None:
+    """Store the documents in another order: version 2 had the same columns, in the order of their ids."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        indexes = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'document' AND sql IS NOT NULL"
+        for (name,) in db.execute(indexes).fetchall():
+            db.execute(f"DROP INDEX {name}")
+        db.execute("ALTER TABLE document RENAME TO document_of_version_2")
+        db.execute(_DOCUMENT_TABLE)
+        columns = ", ".join(row[1] for row in db.execute("PRAGMA table_info(document)"))  # without the computed one
+        db.execute(f"INSERT INTO document({columns}) SELECT {columns} FROM document_of_version_2 ORDER BY at_ms")
+        db.execute("DROP TABLE document_of_version_2")
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:  # if the disk is full, SQLite has rolled back already
+            db.execute("ROLLBACK")
+        raise
 
 
 def move_aside(path: Path, error: sqlite3.Error) -> dict[str, str]:

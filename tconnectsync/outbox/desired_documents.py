@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 import attrs
 import msgspec
@@ -28,12 +29,51 @@ def content_hash(document: Document, time_shift_ms: int) -> tuple[bytes, bytes]:
     return hashlib.blake2b(head + content, digest_size=12, salt=salt).digest(), content
 
 
+_INSERT = (
+    "INSERT INTO document(collection, unique_slot, at_ms, time_shift_ms, fold, stream, interval, content_state,"
+    " desired_hash, content, ttl_s, dead_reason, id, ownership_state)"
+    " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'claimed')"
+)
+
+
 @attrs.frozen
 class DesiredDocuments:
     """Stores documents, keeps documents of one time and slot apart, and withdraws those that no fold makes."""
 
     _db: sqlite3.Connection
     _checkpoints: Checkpoints
+
+    def upsert_all(self, documents: Collection[Document], fold: str, stream: str, interval: int) -> None:
+        """Store the documents of an interval, each as :meth:`upsert` does.
+
+        Most are new and alone in their slot: they are inserted with one statement.
+        """
+        known = self._known_ids(documents)
+        taken = self._taken_slots(documents)
+        places = Counter(_place(document) for document in documents)
+        new = []
+        for document in documents:
+            place = _place(document)
+            if document.id in known or (document.unique_slot and (place in taken or places[place] > 1)):
+                self.upsert(document, fold, stream, interval)
+            else:
+                desired, content = content_hash(document, 0)
+                new.append((*_values(document, 0, (fold, stream, interval), desired, content), document.id))
+        self._db.executemany(_INSERT, new)
+
+    def _known_ids(self, documents: Collection[Document]) -> set[str]:
+        ids = msgspec.json.encode([document.id for document in documents]).decode()
+        sql = "SELECT id FROM document WHERE id IN (SELECT value FROM json_each(?))"
+        return {id_ for (id_,) in self._db.execute(sql, (ids,))}
+
+    def _taken_slots(self, documents: Collection[Document]) -> set[tuple[str, str, int]]:
+        places = msgspec.json.encode([_place(document) for document in documents if document.unique_slot]).decode()
+        sql = (
+            "SELECT collection, unique_slot, at_ms FROM json_each(?) AS place"
+            " JOIN document ON collection = json_extract(place.value, '$[0]')"
+            " AND unique_slot = json_extract(place.value, '$[1]') AND at_ms = json_extract(place.value, '$[2]')"
+        )
+        return set(self._db.execute(sql, (places,)))
 
     def upsert(self, document: Document, fold: str, stream: str, interval: int) -> None:
         """Store a document of a fold. An equal one is not written again.
@@ -60,18 +100,9 @@ class DesiredDocuments:
             if document.unique_slot and row[1] and (row[0], row[1], row[2]) != place:
                 self._leave_slot(document.id, row[2], row[1], row[0])
         delivered = row is not None and row[8] == desired and not row[9]
-        state = DocumentState.KNOWN if document.problem is None else DocumentState.INVALID
-        values = (
-            document.collection, document.unique_slot, at, shift, fold, stream, interval, state.value, desired,
-            None if delivered else content, document.ttl_s, document.problem,
-        )  # fmt: skip
+        values = _values(document, shift, (fold, stream, interval), desired, None if delivered else content)
         if row is None:
-            self._db.execute(
-                "INSERT INTO document(collection, unique_slot, at_ms, time_shift_ms, fold, stream, interval, content_state,"
-                " desired_hash, content, ttl_s, dead_reason, id, ownership_state)"
-                " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'claimed')",
-                (*values, document.id),
-            )
+            self._db.execute(_INSERT, (*values, document.id))
             return
         self._db.execute(
             "UPDATE document SET collection = ?, unique_slot = ?, at_ms = ?, time_shift_ms = ?, fold = ?, stream = ?, interval = ?,"
@@ -174,3 +205,15 @@ class DesiredDocuments:
             (fold, stream),
         )
         return withdrawn
+
+
+def _place(document: Document) -> tuple[str, str, int]:
+    return document.collection, document.unique_slot, milliseconds(document.at)
+
+
+def _values(
+    document: Document, shift: int, origin: tuple[str, str, int], desired: bytes, content: bytes | None
+) -> tuple[str | int | float | bytes | None, ...]:
+    """Return the columns of a desired document, in the order of the statements above."""
+    state = DocumentState.KNOWN if document.problem is None else DocumentState.INVALID
+    return (*_place(document), shift, *origin, state.value, desired, content, document.ttl_s, document.problem)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -93,25 +93,28 @@ class DeliveryQueue:
         """Record that an attempt begins (True), or that it did not reach the receiver (False)."""
         self._db.executemany("UPDATE document SET in_doubt = ? WHERE id = ?", [(int(in_doubt), id_) for id_ in ids])
 
-    def mark_delivered(self, delivery: Delivery, receiver_key: str) -> None:
-        """Record that the receiver accepted it, even if another content is desired by now."""
-        if delivery.document is None:
-            self._db.execute(
-                "UPDATE document SET delivery_state = 'never', delivered_hash = NULL, receiver_key = NULL, in_doubt = 0,"
-                " attempts = 0, next_attempt_ms = NULL, given_up = 0 WHERE id = ?",
-                (delivery.document_id,),
-            )
-            self._db.execute(
-                "DELETE FROM document WHERE id = ? AND ownership_state = 'withdrawn' AND interval IS NULL",
-                (delivery.document_id,),
-            )
-            return
-        delivered, _ = content_hash(delivery.document, 0)
-        self._db.execute(
+    def mark_delivered(self, accepted: Iterable[tuple[Delivery, str]]) -> None:
+        """Record what the receiver accepted, each with its key there, even if another content is desired by now."""
+        withdrawn, delivered = [], []
+        for delivery, receiver_key in accepted:
+            if delivery.document is None:
+                withdrawn.append((delivery.document_id,))
+            else:
+                hashed, _ = content_hash(delivery.document, 0)
+                delivered.append((hashed, receiver_key, hashed, delivery.document_id))
+        self._db.executemany(
+            "UPDATE document SET delivery_state = 'never', delivered_hash = NULL, receiver_key = NULL, in_doubt = 0,"
+            " attempts = 0, next_attempt_ms = NULL, given_up = 0 WHERE id = ?",
+            withdrawn,
+        )
+        self._db.executemany(
+            "DELETE FROM document WHERE id = ? AND ownership_state = 'withdrawn' AND interval IS NULL", withdrawn
+        )
+        self._db.executemany(
             "UPDATE document SET delivery_state = 'delivered', delivered_hash = ?, receiver_key = ?, in_doubt = 0,"
             " attempts = 0, next_attempt_ms = NULL, given_up = 0,"
             " content = CASE WHEN desired_hash = ? THEN NULL ELSE content END WHERE id = ?",
-            (delivered, receiver_key, delivered, delivery.document_id),
+            delivered,
         )
 
     def postpone(self, delivery: Delivery, now: datetime, wait_s: float) -> None:

@@ -222,11 +222,10 @@ class Sender:
     ) -> Retryable | None:
         """Record the outcomes. Return the error for which the sink must back off, if any."""
         row = before = list(self.refused)
-        puts, unconfirmed, doubtful = [], [], []
+        accepted, puts, unconfirmed, doubtful = [], [], [], []
         for delivery, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Accepted):
-                self.outbox.queue.mark_delivered(delivery, outcome.receiver_key)
-                self.accepted_count += 1
+                accepted.append((delivery, outcome.receiver_key))
                 if delivery.document is not None:  # a deletion proves nothing: a site may delete and not write
                     self._retry_refused(row)
                     row = []
@@ -242,6 +241,8 @@ class Sender:
             else:
                 self.outbox.queue.dead_letter(delivery, outcome.reason)
                 row = _with(row, delivery.document_id)
+        self.outbox.queue.mark_delivered(accepted)
+        self.accepted_count += len(accepted)
         if row != before:
             self.outbox.facts.put(REFUSED_IN_A_ROW, row)
         if puts:

@@ -223,8 +223,7 @@ class FoldRunner:
         beyond = [document.at for id_, document in documents.items() if id_ not in kept]
         self.outbox.checkpoints.record_out_of_range(name, view.name, interval, beyond)
         self.outbox.documents.mark_unclaimed(sorted(before - kept.keys()))
-        for document in kept.values():
-            self.outbox.documents.upsert(document, name, view.name, interval)
+        self.outbox.documents.upsert_all(kept.values(), name, view.name, interval)
 
     def refold(self, view: FoldInput, interval: int, names: Sequence[str]) -> list[tuple[str, Document]]:
         """Fold an interval again and return (fold, document) pairs (RUNNING: the unfinished documents). Stores nothing.

@@ -142,8 +142,7 @@ def _deliveries(outbox: Outbox, clock: Clock) -> Iterator[Delivery]:
     while batch := outbox.queue.pending(clock.now(), _BATCH):
         yield from batch
         with outbox.transaction():
-            for delivery in batch:
-                outbox.queue.mark_delivered(delivery, "")
+            outbox.queue.mark_delivered((delivery, "") for delivery in batch)
 
 
 def _described(receiver: Receiver, delivery: Delivery) -> dict[str, Any]:

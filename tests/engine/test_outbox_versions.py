@@ -1,0 +1,145 @@
+"""An outbox of schema 2 is converted as it is, and many documents are stored at once as they would be one by one."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tconnectsync import Document
+from tconnectsync.outbox import Outbox
+from tconnectsync.outbox.database import _DOCUMENT_TABLE, SCHEMA_VERSION, open_to_read, open_to_write
+
+NOW = datetime(2026, 6, 16, 18, 30, tzinfo=timezone.utc)
+OUTBOX_FACTS = ("document", "invalidated", "checkpoint", "out_of_range", "fact")
+
+
+def contents(db: sqlite3.Connection, tables: Sequence[str] = OUTBOX_FACTS) -> dict[str, list[Any]]:
+    return {table: sorted(db.execute(f"SELECT * FROM {table}"), key=repr) for table in tables}
+
+
+def indexes(db: sqlite3.Connection) -> set[tuple[str, str]]:
+    return set(db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"))
+
+
+@pytest.fixture
+def version_2(tmp_path: Path) -> Path:
+    """An outbox with documents in several states, with the tables of schema 2."""
+    path = tmp_path / "outbox.sqlite"
+    outbox = Outbox.opened(path)
+    documents = [
+        Document(id=f"{(7 * i) % 20:02}", collection="things", unique_slot="s" * (i % 2), at=NOW + timedelta(minutes=i), content={"n": i},
+                 ttl_s=60.0 if i == 3 else None, problem="impossible" if i == 4 else None)
+        for i in range(20)
+    ]  # fmt: skip
+    with outbox.transaction():
+        outbox.documents.upsert_all(documents, "fold", "1:0", 4)
+        pending = outbox.queue.pending(NOW + timedelta(days=1), 100)
+        outbox.queue.mark_delivered((delivery, "key") for delivery in pending[:5])
+        outbox.queue.dead_letter(pending[6], "refused")
+        outbox.queue.set_in_doubt([pending[7].document_id], True)
+        outbox.documents.mark_unclaimed(["05"])
+        outbox.documents.retire_unclaimed("fold", "1:0")
+        outbox.checkpoints.invalidate([("1:0", 5, "fold")])
+    outbox.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        columns = ", ".join(row[1] for row in db.execute("PRAGMA table_info(document)"))
+        db.execute("ALTER TABLE document RENAME TO newer")
+        db.execute(_DOCUMENT_TABLE.rstrip() + " WITHOUT ROWID")
+        db.execute(f"INSERT INTO document({columns}) SELECT {columns} FROM newer")
+        made = [sql for _, sql in indexes(db)]
+        db.execute("DROP TABLE newer")
+        for sql in made:
+            db.execute(sql.replace('"newer"', "document"))
+        db.execute("PRAGMA user_version=2")
+    return path
+
+
+def test_an_outbox_of_version_2_is_converted(version_2: Path) -> None:
+    """Every row, column and index is the same afterwards, and the rows are in the order of their times."""
+    with closing(open_to_read(version_2)) as db:
+        before, before_indexes = contents(db), {name for name, _ in indexes(db)}
+    assert len(before["document"]) == 20
+    with closing(open_to_write(version_2)) as db:
+        assert contents(db) == before
+        assert {name for name, _ in indexes(db)} == before_indexes
+        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        times = [at for (at,) in db.execute("SELECT at_ms FROM document ORDER BY rowid")]
+        assert times == sorted(times)
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert sorted(path.name for path in version_2.parent.iterdir()) == ["outbox.sqlite"]
+
+
+def test_an_interrupted_conversion_changes_nothing(version_2: Path) -> None:
+    """If it fails on the way, the file is what it was, and the next start converts it."""
+    with closing(sqlite3.connect(version_2, isolation_level=None)) as db:
+        before = contents(db)
+        db.execute("CREATE TABLE document_of_version_2(id)")
+    with pytest.raises(sqlite3.OperationalError):
+        open_to_write(version_2)
+    with closing(sqlite3.connect(version_2, isolation_level=None)) as db:
+        assert contents(db) == before
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        db.execute("DROP TABLE document_of_version_2")
+    with closing(open_to_write(version_2)) as db:
+        assert contents(db) == before
+
+
+SOME_DOCUMENTS = st.lists(
+    st.builds(
+        Document,
+        id=st.sampled_from("abcde"),
+        collection=st.sampled_from(["one", "two"]),
+        unique_slot=st.sampled_from(["", "rate"]),
+        at=st.sampled_from([NOW, NOW + timedelta(minutes=5)]),
+        content=st.fixed_dictionaries({"n": st.integers(0, 1)}),
+        problem=st.sampled_from([None, None, None, "impossible"]),
+    ),
+    max_size=5,
+    unique_by=lambda document: document.id,
+)
+ROUNDS = st.lists(st.tuples(st.integers(0, 2), SOME_DOCUMENTS, st.booleans()), max_size=6)
+
+
+@given(rounds=ROUNDS)
+def test_many_at_once_are_stored_as_one_by_one(rounds: list[tuple[int, list[Document], bool]]) -> None:
+    """The same rows, whatever was there, moved, collided or was delivered before."""
+
+    def one_by_one(outbox: Outbox, documents: Sequence[Document], interval: int) -> None:
+        for document in documents:
+            outbox.documents.upsert(document, "fold", "1:0", interval)
+
+    def at_once(outbox: Outbox, documents: Sequence[Document], interval: int) -> None:
+        outbox.documents.upsert_all(documents, "fold", "1:0", interval)
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = [play(Path(folder) / store.__name__, rounds, store) for store in (one_by_one, at_once)]
+    assert found[0] == found[1]
+
+
+def play(
+    path: Path,
+    rounds: Sequence[tuple[int, Sequence[Document], bool]],
+    store: Callable[[Outbox, Sequence[Document], int], None],
+) -> dict[str, list[Any]]:
+    """Fold intervals again and again, as the fold runner does, with a delivery after some; return all rows."""
+    outbox = Outbox(path)
+    for interval, documents, delivered in rounds:
+        with outbox.transaction():
+            gone = outbox.documents.desired_in("fold", "1:0", interval) - {document.id for document in documents}
+            outbox.documents.mark_unclaimed(sorted(gone))
+            store(outbox, documents, interval)
+            if delivered:
+                pending = outbox.queue.pending(NOW + timedelta(days=1), 3)
+                outbox.queue.mark_delivered((delivery, delivery.document_id) for delivery in pending)
+    found = contents(outbox._db)
+    outbox.close()
+    return found
